@@ -21,7 +21,7 @@ import playwright
 
 from machines.browser import browsers_folder
 from machines.environment import X11_SOCKETS, machine_environment
-from machines.runner import inner_box, landlock
+from machines.runner import confined, inner_box, landlock
 from machines.runner.folders import TEMPORARY_IN_BOX
 from machines.trial import trial_refusal
 
@@ -64,13 +64,13 @@ class Box:
         """Return the beginning of a command that starts a process in the box; what to start follows it.
 
         Args:
-            final: Whether the process stands within Landlock, too. A process that makes further boxes cannot: Landlock
-                forbids to mount anything.
+            final: Whether the process stands within Landlock and the filter of system calls, too. One that makes
+                further boxes cannot, as Landlock forbids to mount anything; it sets up the filter itself.
         """
         namespaces = not box_refusal()
         bubblewrap = self.bubblewrap() if namespaces else []
         walls = self.walls(namespaces=namespaces)
-        return [*bubblewrap, *_landlock(walls)] if final or not namespaces else bubblewrap
+        return [*bubblewrap, *_confined(walls)] if final or not namespaces else bubblewrap
 
     def walls(self, *, namespaces: bool) -> landlock.Walls:
         """Return what Landlock leaves open: in a box of namespaces, all that can be read there.
@@ -192,9 +192,9 @@ def landlock_refusal() -> str | None:
     return None if landlock.abi() else "the kernel has no Landlock, or it is switched off"
 
 
-def _landlock(walls: landlock.Walls) -> list[str]:
-    """Return the beginning of a command that starts a process within Landlock, if the kernel has it."""
-    return [sys.executable, "-I", "-S", landlock.__file__, json.dumps(walls)]
+def _confined(walls: landlock.Walls) -> list[str]:
+    """Return the beginning of a command that starts a process within Landlock and the filter of system calls."""
+    return [sys.executable, "-I", "-S", confined.__file__, json.dumps(walls)]
 
 
 def _program() -> Path | None:

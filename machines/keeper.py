@@ -13,7 +13,8 @@ to end user code and to save what the Attempt leaves.
     stdin   a number on a line is a new deadline; anything else, or its end, means: stop everything
     stdout  one JSON object a line: {"pid"} at the start, {"ended": {…}} (its usage, see `meter`) when an Attempt has
             ended and its log is whole, {"memory"} (bytes) every few seconds, then at most one {"exited", "tail"}
-            (negative: a signal) or {"limit", "used"} (`memory`, `disk` or `processes`, and how much it was; `lease`),
+            (negative: a signal) or {"limit", "used"} (`memory`, `disk`, `files` or `processes`, and how much it
+            was; `lease`),
             last {"gone": true} or {"left": [pid]}
 
 The deadline is the end of the worker's lease, by CLOCK_BOOTTIME (`inf` for none). The keeper ends everything then,
@@ -46,6 +47,7 @@ from machines.intake import Intake
 from machines.limits import Limits, Passed
 from machines.meter import Meter
 from machines.runner.removal import remove
+from machines.runner.system_calls import join_new_session_keyring
 from machines.runner.tree import descendants, kill_all, read
 from machines.scheduling import give_way
 from machines.transcript import Transcript
@@ -315,6 +317,7 @@ def main() -> None:
         # Only the worker, or its end, stops a keeper. A handler is set and not SIG_IGN, which the child would inherit.
         signal.signal(number, _noop)
     give_way()
+    join_new_session_keyring()
     limits = Limits(scratch, int(memory), int(disk), Path(group) if group else None)
     try:
         keeper = Keeper(scratch, limits, float(deadline), int(child_fd), command)

@@ -1,6 +1,4 @@
-"""Landlock, by which a process gives up for good what it does not need. Run as a script, it starts a program so.
-
-    landlock.py WALLS COMMAND…        WALLS is JSON of a `Walls`
+"""Landlock, by which a process gives up for good what it does not need.
 
 It works without any privilege, and holds for whatever the process starts. Within it, nothing can be mounted, and
 processes outside cannot be inspected; with a kernel of 6.12 or later, they cannot be signaled either, nor reached by
@@ -10,10 +8,8 @@ sockets in the abstract namespace. This module uses the standard library alone.
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import stat
-import sys
 from collections.abc import Sequence
 from typing import TypedDict
 
@@ -117,14 +113,3 @@ def _call(number: int, *arguments: object) -> int:
 
 def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
-
-
-def main() -> None:
-    """Start a program within Landlock; see the module's docstring."""
-    walls, *command = sys.argv[1:]
-    restrict(json.loads(walls))
-    os.execv(command[0], command)  # noqa: S606  # there is no shell, on purpose
-
-
-if __name__ == "__main__":
-    main()

@@ -80,16 +80,18 @@ def main() -> None:
     for ours in filter(None, (fd, network)):
         os.set_inheritable(ours, False)  # noqa: FBT003  # the browser and whatever user code starts must not hold it
     here = Path(__file__).parent
+    spec = importlib.util.spec_from_file_location(OURS, here / "__init__.py", submodule_search_locations=[str(here)])
+    if spec is None:
+        raise ImportError(f"cannot load {here}")
+    sys.modules[OURS] = importlib.util.module_from_spec(spec)
+    if role == "zygote":  # before any code of the project's packages is executed
+        importlib.import_module(f"{OURS}.system_calls").forbid_in_box()
     if kind == "own":
         _add_own_environment(site_packages)
     else:
         sys.meta_path.append(WorkerPackages(site_packages))
     sys.path.insert(0, str(here / "site"))
     sys.argv = [""]
-    spec = importlib.util.spec_from_file_location(OURS, here / "__init__.py", submodule_search_locations=[str(here)])
-    if spec is None:
-        raise ImportError(f"cannot load {here}")
-    sys.modules[OURS] = importlib.util.module_from_spec(spec)
     if role == "zygote":
         importlib.import_module(f"{OURS}.zygote").main(fd, Path(site_packages) if kind == "own" else None)
         return

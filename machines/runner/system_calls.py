@@ -1,44 +1,90 @@
-"""System calls that are forbidden to user code where there are no namespaces to be in.
+"""System calls that are forbidden in the boxes of a Machine, by a filter (seccomp).
 
-Landlock knows neither sockets with a path, nor what the kernel keeps for a whole host (System V objects, POSIX queues,
-keys), nor how processes share a processor. Where user code has no namespaces of its own, a filter of system calls
-(seccomp) closes these; it needs no privilege once new ones are forbidden. What a process does to itself, and pairs of
-sockets, stay open. This module uses the standard library alone.
+Nobody in a box needs keys of the kernel, which would pass from one Attempt to the next and to other projects, nor
+io_uring, userfaultfd and families of sockets that no network namespace holds back. These are forbidden everywhere, to
+driver, browser and zygote, too. User code, in addition, can make no user namespace: in one, it would have all
+capabilities, and with them much more of the kernel to attack.
+
+Landlock knows neither sockets with a path, nor what the kernel keeps for a whole host (System V objects, POSIX queues),
+nor how processes share a processor. Where user code has no namespaces of its own, the filter closes these as well. What
+a process does to itself, and pairs of sockets, stay open.
+
+A filter needs no privilege once new ones are forbidden. This module uses the standard library alone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
 import platform
 import socket
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _PR_SET_SECCOMP, _MODE_FILTER = 22, 2
-_ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | errno.EPERM
-_LOAD, _EQUALS, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
-"""Instructions of a filter: load a word, jump if it is equal or at least as great, and return."""
+_ALLOW, _FAIL = 0x7FFF0000, 0x00050000
+"""What a filter returns: go on, or (with the number of an error) fail."""
+_REFUSE = _FAIL | errno.EPERM
+_LOAD, _EQUALS, _AT_LEAST, _HAS_BITS, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+"""Instructions of a filter: load a word; jump if it is equal, at least as great, or has one of these bits; return."""
 _NUMBER_AT, _PROCESSOR_AT, _ARGUMENTS_AT = 0, 4, 16
 """Where a filter finds the number of a system call, the kind of processor it is for, and its arguments."""
 _OTHER_NUMBERS = 0x40000000
 """Smallest number of a second set that x86-64 has for the same system calls."""
+_CLONE_NEWUSER = 0x10000000
+_JOIN_SESSION_KEYRING = 1
 
-_FORBIDDEN = (
-    *("shmget", "shmat", "shmctl", "semget", "semop", "semctl", "semtimedop", "msgget", "msgsnd", "msgrcv", "msgctl"),
-    *("mq_open", "mq_unlink", "add_key", "request_key", "keyctl"),
-    "io_uring_setup",  # it could make sockets without the system call for that
+
+@dataclass(frozen=True)
+class _Rules:
+    """What a filter forbids."""
+
+    forbidden: Mapping[str, int]
+    """System calls that always fail, and the error."""
+    only: Mapping[tuple[str, int], tuple[int, ...]]
+    """Values that an argument may have, by the system call and the number of the argument, counted from zero."""
+    bits: Mapping[tuple[str, int], int] = field(default_factory=dict[tuple[str, int], int])
+    """Bits that an argument must not have."""
+
+
+def _refused(*names: str) -> dict[str, int]:
+    return dict.fromkeys(names, errno.EPERM)
+
+
+_IN_BOXES = _Rules(
+    _refused(
+        *("add_key", "request_key", "keyctl", "userfaultfd"),
+        *("io_uring_setup", "io_uring_enter", "io_uring_register"),  # it makes system calls that no filter sees
+    ),
+    {
+        ("socket", 0): (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK),
+        ("socketpair", 0): (socket.AF_UNIX,),
+    },
 )
-_FORBIDDEN_IF = {"socket": ((0, socket.AF_UNIX),)}
-"""System calls that are forbidden if an argument, counted from zero, has this value."""
+_TO_USER_CODE = _Rules(
+    # A filter does not see the flags of `clone3`. As if the kernel did not have it, libc takes `clone` instead.
+    {"clone3": errno.ENOSYS},
+    {},
+    {("clone", 0): _CLONE_NEWUSER, ("unshare", 0): _CLONE_NEWUSER},
+)
 _SCHEDULING = ("sched_setaffinity", "sched_setattr", "sched_setparam", "sched_setscheduler")
-_FORBIDDEN_UNLESS = {
-    **dict.fromkeys((*_SCHEDULING, "prlimit64", "migrate_pages"), ((0, 0),)),
-    "setpriority": ((0, os.PRIO_PROCESS), (1, 0)),
-    "ioprio_set": ((0, 1), (1, 0)),
-}
-"""System calls that are forbidden unless these arguments have these values, by which a process means itself."""
+_WITHOUT_NAMESPACES = _Rules(
+    _refused(
+        *("shmget", "shmat", "shmctl", "semget", "semop", "semctl", "semtimedop"),
+        *("msgget", "msgsnd", "msgrcv", "msgctl", "mq_open", "mq_unlink"),
+    ),
+    {
+        ("socket", 0): (socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK),
+        # By these values, a process means itself.
+        **{(name, 0): (0,) for name in (*_SCHEDULING, "prlimit64", "migrate_pages")},
+        ("setpriority", 0): (os.PRIO_PROCESS,),
+        ("setpriority", 1): (0,),
+        ("ioprio_set", 0): (1,),
+        ("ioprio_set", 1): (0,),
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -56,8 +102,9 @@ _PROCESSORS = {
     "x86_64": _Processor(
         0xC000003E,
         _numbers("""
-            socket=41 shmget=29 shmat=30 shmctl=31 semget=64 semop=65 semctl=66 semtimedop=220 msgget=68 msgsnd=69
-            msgrcv=70 msgctl=71 mq_open=240 mq_unlink=241 add_key=248 request_key=249 keyctl=250 io_uring_setup=425
+            socket=41 socketpair=53 shmget=29 shmat=30 shmctl=31 semget=64 semop=65 semctl=66 semtimedop=220 msgget=68
+            msgsnd=69 msgrcv=70 msgctl=71 mq_open=240 mq_unlink=241 add_key=248 request_key=249 keyctl=250
+            io_uring_setup=425 io_uring_enter=426 io_uring_register=427 userfaultfd=323 clone=56 clone3=435 unshare=272
             setpriority=141 ioprio_set=251 sched_setaffinity=203 sched_setattr=314 sched_setparam=142
             sched_setscheduler=144 prlimit64=302 migrate_pages=256
         """),
@@ -65,9 +112,10 @@ _PROCESSORS = {
     "aarch64": _Processor(
         0xC00000B7,
         _numbers("""
-            socket=198 shmget=194 shmat=196 shmctl=195 semget=190 semop=193 semctl=191 semtimedop=192 msgget=186
-            msgsnd=189 msgrcv=188 msgctl=187 mq_open=180 mq_unlink=181 add_key=217 request_key=218 keyctl=219
-            io_uring_setup=425 setpriority=140 ioprio_set=30 sched_setaffinity=122 sched_setattr=274 sched_setparam=118
+            socket=198 socketpair=199 shmget=194 shmat=196 shmctl=195 semget=190 semop=193 semctl=191 semtimedop=192
+            msgget=186 msgsnd=189 msgrcv=188 msgctl=187 mq_open=180 mq_unlink=181 add_key=217 request_key=218 keyctl=219
+            io_uring_setup=425 io_uring_enter=426 io_uring_register=427 userfaultfd=282 clone=220 clone3=435 unshare=97
+            setpriority=140 ioprio_set=30 sched_setaffinity=122 sched_setattr=274 sched_setparam=118
             sched_setscheduler=119 prlimit64=261 migrate_pages=238
         """),
     ),
@@ -82,27 +130,61 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_uint16), ("instructions", ctypes.POINTER(_Instruction)))
 
 
-def forbid() -> None:
-    """Forbid these system calls to this process and all that it starts; on other processors, nothing is forbidden.
+def forbid_in_box() -> None:
+    """Forbid this process, and all that it starts, what nobody in a box may do.
 
-    New privileges must have been forbidden before.
+    Here and in `forbid_to_user_code`, new privileges must have been forbidden before, and on processors other than
+    x86-64 and ARM64, nothing is forbidden.
 
     Raises:
         OSError: The kernel has no such filters.
     """
+    _forbid(_IN_BOXES)
+
+
+def forbid_to_user_code(*, namespaces: bool) -> None:
+    """Forbid this process, and all that it starts, what user code may not do in addition.
+
+    Args:
+        namespaces: Whether user code has namespaces of its own.
+
+    Raises:
+        OSError: The kernel has no such filters.
+    """
+    _forbid(_TO_USER_CODE)
+    if not namespaces:
+        _forbid(_WITHOUT_NAMESPACES)
+
+
+def join_new_session_keyring() -> None:
+    """Leave the session keyring of whoever has started this process, with the keys in it, for a new one.
+
+    Where a container forbids this, it forbids all use of keys; and within the boxes, the filter does.
+    """
+    processor = _PROCESSORS.get(platform.machine())
+    if processor is not None:
+        with contextlib.suppress(OSError):
+            _call("syscall", ctypes.c_long(processor.numbers["keyctl"]), ctypes.c_long(_JOIN_SESSION_KEYRING), None)
+
+
+def _forbid(rules: _Rules) -> None:
     processor = _PROCESSORS.get(platform.machine())
     if processor is None:
         return
-    instructions = [_Instruction(*instruction) for instruction in _filter(processor)]
+    instructions = [_Instruction(*instruction) for instruction in _filter(processor, rules)]
     program = _Program(len(instructions), (_Instruction * len(instructions))(*instructions))
-    libc = ctypes.CDLL(None, use_errno=True)
     arguments = (ctypes.c_ulong(_MODE_FILTER), ctypes.byref(program), ctypes.c_ulong(0), ctypes.c_ulong(0))
-    if libc.prctl(ctypes.c_int(_PR_SET_SECCOMP), *arguments) != 0:
+    _call("prctl", ctypes.c_int(_PR_SET_SECCOMP), *arguments)
+
+
+def _call(name: str, *arguments: object) -> None:
+    """Call a function of libc. Raises OSError."""
+    if getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments) == -1:
         error = ctypes.get_errno()
-        raise OSError(error, f"system calls cannot be forbidden: {os.strerror(error)}")
+        raise OSError(error, f"{name}: {os.strerror(error)}")
 
 
-def _filter(processor: _Processor) -> Iterable[tuple[int, int, int, int]]:
+def _filter(processor: _Processor, rules: _Rules) -> Iterable[tuple[int, int, int, int]]:
     """Yield the instructions, each with how many to skip if it applies, and if not."""
     yield _LOAD, 0, 0, _PROCESSOR_AT
     yield _EQUALS, 1, 0, processor.audited_as
@@ -110,15 +192,20 @@ def _filter(processor: _Processor) -> Iterable[tuple[int, int, int, int]]:
     yield _LOAD, 0, 0, _NUMBER_AT
     yield _AT_LEAST, 0, 1, _OTHER_NUMBERS
     yield _RETURN, 0, 0, _REFUSE
-    for name in _FORBIDDEN:
+    for name, error in rules.forbidden.items():
         yield _EQUALS, 0, 1, processor.numbers[name]
+        yield _RETURN, 0, 0, _FAIL | error
+    for (name, argument), values in rules.only.items():
+        yield _LOAD, 0, 0, _NUMBER_AT
+        yield _EQUALS, 0, len(values) + 2, processor.numbers[name]
+        yield _LOAD, 0, 0, _ARGUMENTS_AT + 8 * argument
+        for left, value in zip(range(len(values), 0, -1), values, strict=True):
+            yield _EQUALS, left, 0, value
         yield _RETURN, 0, 0, _REFUSE
-    for calls, skip in ((_FORBIDDEN_IF, (0, 1)), (_FORBIDDEN_UNLESS, (1, 0))):
-        for name, arguments in calls.items():
-            for argument, value in arguments:
-                yield _LOAD, 0, 0, _NUMBER_AT
-                yield _EQUALS, 0, 3, processor.numbers[name]
-                yield _LOAD, 0, 0, _ARGUMENTS_AT + 8 * argument
-                yield _EQUALS, *skip, value
-                yield _RETURN, 0, 0, _REFUSE
+    for (name, argument), bits in rules.bits.items():
+        yield _LOAD, 0, 0, _NUMBER_AT
+        yield _EQUALS, 0, 3, processor.numbers[name]
+        yield _LOAD, 0, 0, _ARGUMENTS_AT + 8 * argument
+        yield _HAS_BITS, 0, 1, bits
+        yield _RETURN, 0, 0, _REFUSE
     yield _RETURN, 0, 0, _ALLOW

@@ -76,8 +76,7 @@ class Forks:
 
     def _restrict(self) -> None:
         landlock.restrict(self._walls)
-        if self._box is None:
-            system_calls.forbid()
+        system_calls.forbid_to_user_code(namespaces=self._box is not None)
 
     def end(self, *, has_ended: bool) -> int:
         """Kill the process of user code, which may be known to have ended by itself, and return its wait status."""

@@ -229,9 +229,8 @@ class Installation:
 
 
 def _command(kind: Kind, command: tuple[str, ...]) -> tuple[str, ...]:
-    if kind.namespaces:
-        return command
-    return (sys.executable, str(Path(__file__).with_name("without_user_namespaces.py")), *command)
+    around = ["with_planted_key.py", *(() if kind.namespaces else ("without_user_namespaces.py",))]
+    return (*(part for name in around for part in (sys.executable, str(Path(__file__).with_name(name)))), *command)
 
 
 def _identity(kind: Kind) -> dict[str, Any]:

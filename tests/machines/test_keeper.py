@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 
 from machines import keeper, scratch_cleanup
 from tests.support.keepers import SLEEPS, Keep
@@ -34,6 +35,23 @@ for _ in range(5):
         os._exit(0)
     os.wait()
 """
+
+
+KEYRING = """
+import ctypes, platform, time
+KEYCTL, GET_KEYRING_ID, SESSION = {"x86_64": 250, "aarch64": 219}[platform.machine()], 0, -3
+print(ctypes.CDLL(None).syscall(KEYCTL, GET_KEYRING_ID, SESSION, 0), flush=True)
+"""
+
+
+def test_what_it_starts_has_a_session_keyring_of_its_own(keep: Keep) -> None:
+    ours = int(subprocess.run([sys.executable, "-c", KEYRING], capture_output=True, check=True, text=True).stdout)
+    if ours == -1:
+        pytest.skip("Nobody may use keys here.")
+    kept = keep(KEYRING)
+    kept.hear()
+    assert int(kept.hear()["tail"]) not in (-1, ours)
+    kept.ends()
 
 
 def test_when_the_worker_hangs_up_everything_ends(keep: Keep) -> None:
