@@ -8,7 +8,7 @@ from typing import Any
 from machines.attempt_masker import masker_for
 from machines.attempt_spec import AttemptSpec
 from machines.keeping import ChildEnd
-from machines.limits import MOST_PROCESSES
+from machines.limits import MOST_FILES, MOST_PROCESSES
 from schemas.errors import Category
 from schemas.workflow.base import MESSAGE_LIMIT, STACK_LIMIT, clip
 from schemas.workflow.run import ErrorCode, RunError
@@ -27,6 +27,7 @@ _KINDS: dict[str, tuple[ErrorCode, Category, bool]] = {
 _OVER_LIMIT = {
     "memory": "Execution ran out of memory.",
     "disk": "Execution ran out of disk: the files of its Machine passed the limit of CALLBOARD_MACHINE_DISK.",
+    "files": f"Execution was ended: its Machine had more than {MOST_FILES} files and folders.",
     "processes": f"Execution was ended: its Machine had more than {MOST_PROCESSES} processes.",
     "lease": "Execution was ended: its worker's lease of Machines was over.",
 }

@@ -30,8 +30,8 @@ class ChildEnd:
     exit_code: int | None = None
     """The exit code as `subprocess` gives it: negative for a signal. None: we had it killed, or the keeper died."""
     limit: str | None = None
-    """What the keeper has ended everything for: `memory`, `disk` or `processes` for such a limit that was passed, and
-    `lease` for the end of the worker's lease."""
+    """What the keeper has ended everything for: `memory`, `disk`, `files` or `processes` for such a limit that was
+    passed, and `lease` for the end of the worker's lease."""
     output: str = ""
     """The end of what the child printed; it may hold anything that user code prints."""
 

@@ -1,4 +1,4 @@
-"""The limits of one Machine: memory, disk and processes. Its keeper ends it when one of them is passed.
+"""The limits of one Machine: memory, disk, files and processes. Its keeper ends it when one of them is passed.
 
 This module uses the standard library alone, as the keeper needs it.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from machines import cgroups
 from machines.meter import Meter
+from machines.runner.inner_box import MOST_FILES
 
 MOST_PROCESSES = 1000
 """Most processes of a Machine. A browser with many tabs has some dozens."""
@@ -33,7 +34,7 @@ class Passed:
     """A limit that was passed."""
 
     limit: str
-    """`memory`, `disk` or `processes`."""
+    """`memory`, `disk`, `files` or `processes`."""
     used: int
     message: str
     """What is said of it in the Attempt's log."""
@@ -75,9 +76,11 @@ class Limits:
             return Passed("processes", number, f"The Machine has {number} threads; its limit is {MOST_THREADS}.")
         if (began := time.monotonic()) < self._disk_next:
             return None
-        used = size_of(self._scratch)
+        used, files = used_below(self._scratch, MOST_FILES)
         ended = time.monotonic()
         self._disk_next = ended + max(_DISK_EVERY, (ended - began) * _DISK_SHARE)
+        if files > MOST_FILES:
+            return Passed("files", files, f"The Machine has more than {MOST_FILES} files and folders, its limit.")
         message = f"The files of the Machine take {used} bytes of disk; their limit is {self._disk} bytes."
         return Passed("disk", used, message) if used > self._disk else None
 
@@ -95,15 +98,21 @@ class Limits:
                 cgroups.end(self._group)
 
 
-def size_of(folder: str) -> int:
-    """Return the bytes on disk of everything below a folder. What cannot be read is left out."""
-    total = 0
+def used_below(folder: str, most: int) -> tuple[int, int]:
+    """Return the bytes on disk of everything below a folder, and how many files and folders that is.
+
+    What cannot be read is left out. If there are more than `most`, no more are looked at.
+    """
+    total, number = 0, 0
     folders = [folder]
     while folders:
         with suppress(OSError), os.scandir(folders.pop()) as entries:
             for entry in entries:
+                number += 1
+                if number > most:
+                    return total, number
                 with suppress(OSError):
                     total += entry.stat(follow_symlinks=False).st_blocks * 512
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(entry.path)
-    return total
+    return total, number

@@ -37,6 +37,12 @@ _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER = 4, 36
 _CAPABILITY_VERSION = 0x20080522
 _MOST_THREADS = 4096
 """Most processes and threads in the box, as far as the kernel holds this user to it: it never does that for root."""
+MOST_FILES = 100_000
+"""Most files and folders of a Machine; in the box's own temporary folders, as many again.
+
+A Machine has some hundreds besides those of its project. A file system has a fixed number of files, which is used up
+for everybody by empty ones that take no space at all.
+"""
 _TOLD_WITHIN = 1.0
 """Seconds in which the first process of a box tells the end of user code."""
 _STAGE = "/dev/shm"  # noqa: S108
@@ -208,7 +214,7 @@ def _furnish(box: InnerBox) -> None:
     new = [*(place for place in (*TEMPORARY, *box.hidden) if place != _STAGE), _STAGE]
     kept = [path for path in sorted(box.kept) if any(Path(path).is_relative_to(place) for place in new)]
     handles = {path: os.open(path, os.O_PATH | os.O_CLOEXEC) for path in kept}
-    _mount("tmpfs", _STAGE, "tmpfs", _MS_NOSUID | _MS_NODEV, f"size={box.size},mode=0755")
+    _mount("tmpfs", _STAGE, "tmpfs", _MS_NOSUID | _MS_NODEV, f"size={box.size},nr_inodes={MOST_FILES},mode=0755")
     for number, place in enumerate(new):
         made = f"{_STAGE}/{number}"
         Path(made).mkdir()

@@ -17,7 +17,7 @@ FORKS = 3000
 def stopped(ended: dict[str, Any], most: int) -> bool:
     """Whether the attack was stopped: its Machine was ended, or it has got less than it wanted."""
     if ended["status"] == "failed":
-        return "memory" in str(ended["error"]) or "process" in str(ended["error"]) or "disk" in str(ended["error"])
+        return any(limit in str(ended["error"]) for limit in ("memory", "process", "disk", "files and folders"))
     return ended["result"]["taken"] < most
 
 
@@ -47,6 +47,15 @@ async def test_disk_is_limited(installation: Installation, what: str) -> None:
     most = DISK + 256 * 1024**2
     ended = await installation.run("fills", {"what": what, "most": most, "stay": 12})
     assert stopped(ended, most), ended
+    await installation.still_works()
+    await installation.still_works("victim")
+
+
+@pytest.mark.kinds("plain-partial", "plain-landlock", "root-full")
+@pytest.mark.parametrize("what", ["empty files", "empty files in /tmp"])
+async def test_files_are_limited_also_where_they_take_no_space(installation: Installation, what: str) -> None:
+    ended = await installation.run("fills", {"what": what, "most": 200_000, "stay": 12})
+    assert stopped(ended, 200_000), ended
     await installation.still_works()
     await installation.still_works("victim")
 

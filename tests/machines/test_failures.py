@@ -58,6 +58,7 @@ def test_every_end_of_a_process_has_a_sentence(code: int) -> None:
             ChildEnd(limit="disk"),
             "Execution ran out of disk: the files of its Machine passed the limit of CALLBOARD_MACHINE_DISK.",
         ),
+        (ChildEnd(limit="files"), "Execution was ended: its Machine had more than 100000 files and folders."),
         (ChildEnd(), "The Machine's process was lost."),
     ],
 )

@@ -19,6 +19,7 @@ threading.stack_size(65536)
 for _ in range(2600):
     threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
 """
+EMPTY_FILES = "[open(f'{n}', 'w').close() for n in range(100_100)]"
 FILES = "[open(f'{n}', 'wb').write(b'x' * 4_000_000) for n in range(3)]"
 
 
@@ -30,6 +31,7 @@ FILES = "[open(f'{n}', 'wb').write(b'x' * 4_000_000) for n in range(3)]"
         pytest.param(MEMORY_FILE, {"memory_limit": 200_000_000}, "memory", 200_000_000, id="memory file, not mapped"),
         pytest.param(PROCESSES, {"memory_limit": 16 * GIB}, "processes", 1000, id="processes"),
         pytest.param(THREADS, {}, "processes", 2500, id="threads"),
+        pytest.param(EMPTY_FILES, {}, "files", 100_000, id="files that take no space"),
         pytest.param(FILES, {"disk_limit": 10_000_000}, "disk", 10_000_000, id="many files"),
     ],
 )

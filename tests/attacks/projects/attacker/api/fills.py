@@ -40,6 +40,29 @@ def many_files(most):
     return taken, None
 
 
+def empty_files(most):
+    """Make files that take no space, from many processes."""
+    for part in range(4):
+        if os.fork() == 0:
+            for number in range(most // 4):
+                os.close(os.open(f"empty-{part}-{number}", os.O_CREAT))
+            os._exit(0)
+    for _ in range(4):
+        os.wait()
+    return most, None
+
+
+def empty_files_in_memory(most):
+    taken = 0
+    try:
+        while taken < most:
+            os.close(os.open(f"/tmp/empty-{taken}", os.O_CREAT))
+            taken += 1
+    except OSError as error:
+        return taken, error.strerror
+    return taken, None
+
+
 def file_of(number, size):
     descriptor = os.open(f"fill-{number}", os.O_CREAT | os.O_WRONLY)
     try:
@@ -104,6 +127,8 @@ WAYS = {
     "threads": threads,
     "one file": lambda most: file_in(os.getcwd())(most),
     "many files": many_files,
+    "empty files": empty_files,
+    "empty files in /tmp": empty_files_in_memory,
 }
 
 
