@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import pprint
 import shlex
+import textwrap
 from typing import Any
 
 from api.dashboard.playground.form import SECRET_FIELDS
@@ -19,6 +21,8 @@ def code_samples(services: Services, origin: str, project: str, body: dict[str, 
     shown = _without_secrets(body)
     workspace = services.settings.workspace
     body_text = json.dumps(shown, indent=2, ensure_ascii=False)
+    # The lines of the literal are aligned with its first character, behind "body=".
+    body_literal = textwrap.indent(pprint.pformat(shown, width=100, sort_dicts=False), " " * 9).lstrip()
     url = f"{origin}/api/v1/workspace/{workspace}/projects/{project}/run/start"
     curl = (
         f"curl -X POST {shlex.quote(url)} \\\n"
@@ -26,14 +30,14 @@ def code_samples(services: Services, origin: str, project: str, body: dict[str, 
         f"  -d {shlex.quote(body_text)}"
     )
     python = (
-        "import json\nimport os\n\nfrom intuned_client import IntunedClient\n\n"
+        "import os\n\nfrom intuned_client import IntunedClient\n\n"
         "client = IntunedClient(\n"
         '    api_key=os.environ["CALLBOARD_API_KEY"],\n'
         f"    workspace_id={json.dumps(workspace)},\n"
         f"    base_url={json.dumps(f'{origin}/api/v1/workspace')},\n"
         ")\n"
         f"run = client.projects.runs.start(\n    project_name={json.dumps(project)},\n"
-        f"    body=json.loads({json.dumps(body_text)}),\n)\nprint(run.run_id)"
+        f"    body={body_literal},\n)\nprint(run.run_id)"
     )
     command = (
         f"callboard runs start --project {shlex.quote(project)} --url {shlex.quote(origin)} --wait \\\n"
