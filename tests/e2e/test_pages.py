@@ -129,7 +129,7 @@ async def test_an_auth_session_lives_and_dies_on_its_page(page: Page, stack: Sta
     await expect(page.locator("h1 + .status")).to_have_text("completed", timeout=60_000)
     await page.goto("/projects/orders/auth-sessions")
     await row.get_by_text("Delete", exact=False).first.click()
-    await row.get_by_role("button", name="Delete from-the-page permanently").click()
+    await row.get_by_role("button", name="Delete “from-the-page” permanently").click()
     await expect(page.get_by_text("from-the-page was deleted")).to_be_visible()
     await expect(row).to_have_count(0)
 

@@ -61,6 +61,8 @@ async def test_a_job_is_triggered_and_its_job_run_followed_to_its_results(page: 
         await expect(page.locator("tr", has_text="browsed")).to_contain_text("at 03:00")
         await page.get_by_role("link", name="browsed").click()
         await expect(page.locator("#next li")).to_have_count(10)
+        zone: str = await page.evaluate("Intl.DateTimeFormat().resolvedOptions().timeZone")
+        await expect(page.locator("#next header")).to_have_text(f"Next JobRuns{zone}")
         await trigger(page, path)
         await page.evaluate("window.same = true")
         await shows(page, "success")

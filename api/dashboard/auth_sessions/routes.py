@@ -17,7 +17,7 @@ from api.dashboard.forms import errors_by_path
 from api.dashboard.page_route import PageRoute
 from api.dashboard.rendering import render_page
 from api.dependencies import Services, ServicesDep
-from api.projects.lookup import require_auth_project
+from api.projects.lookup import require_auth_project, require_open_project
 from projects.manifest import Manifest
 from schemas.errors import BadRequest, CallboardError, Conflict
 
@@ -28,8 +28,11 @@ _LIST = APIRouter(route_class=PageRoute, include_in_schema=False, prefix="/proje
 @_LIST.get("/auth-sessions")
 @_LIST.get("/auth-sessions.json")
 async def list_page(request: Request, services: ServicesDep, _: SessionDep, project: str) -> Response:
-    """List the project's AuthSessions, with a form to create another."""
-    return await _render(request, services, await require_auth_project(services, project))
+    """List the project's AuthSessions, with a form to create another, or say how a project comes to have any."""
+    manifest = await require_open_project(services, project)
+    if not manifest.settings.auth_sessions.enabled:
+        return render_page(request, "auth-sessions-off.html", {"authSessions": []}, project=manifest.project)
+    return await _render(request, services, manifest)
 
 
 @_LIST.post("/auth-sessions")

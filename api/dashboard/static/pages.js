@@ -14,6 +14,7 @@ function localTimes(root) {
     time.textContent = (at.toDateString() === today ? near : far).format(at);
     time.title = full.format(at);
   }
+  for (const zone of root.querySelectorAll("[data-zone]")) zone.textContent = full.resolvedOptions().timeZone;
 }
 
 function theme() {

@@ -117,8 +117,12 @@ async def test_recorded_ones_are_imported(api: Api) -> None:
     assert 'id="e-import-state"' in refused.text
 
 
-async def test_a_project_without_logins_has_no_such_page(api: Api) -> None:
+async def test_a_project_without_logins_is_told_how_to_have_them(api: Api) -> None:
     client = await signed_in_client(api)
-    assert (await client.get("/projects/shop/auth-sessions")).status_code == 400
+    page = await client.get("/projects/shop/auth-sessions")
+    assert page.status_code == 200
+    assert '"authSessions": { "enabled": true, "type": "API" }' in page.text
+    assert "<form" not in page.text.partition("<main")[2]
+    assert (await client.get("/projects/shop/auth-sessions.json")).json() == {"authSessions": []}
     assert "/projects/shop/auth-sessions" not in (await client.get("/projects/shop")).text
     assert f'href="{PATH}"' in (await client.get("/projects/members")).text

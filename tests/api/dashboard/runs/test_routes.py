@@ -143,7 +143,9 @@ async def test_a_run_that_waits_says_for_what_and_can_be_canceled(api: Api) -> N
     assert "4 Runs are ahead of it, 2 of 3 Machines are busy" in text
     answer = await client.post(f"/projects/shop/runs/{run_id}/cancel", data={"token": await form_token(client)})
     assert answer.headers["location"] == f"/projects/shop/runs/{run_id}"
-    assert "cancelled-user-action" in (await client.get(answer.headers["location"])).text
+    assert (
+        '<p class="mono word wished">cancelled-user-action</p>' in (await client.get(answer.headers["location"])).text
+    )
 
 
 @pytest.mark.parametrize("field", ["result", "extended_payloads"])
