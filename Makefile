@@ -1,4 +1,4 @@
-.PHONY: setup demo dev test attacks faults chaos coverage test-setup check bench bench-lists bench-waits bench-jobs bench-fleet bench-sizing soak scale histories screenshots lock
+.PHONY: setup demo dev test test-integration test-system attacks chaos coverage test-setup check bench bench-lists bench-waits bench-jobs bench-fleet bench-sizing soak scale histories screenshots lock
 
 PYTHON := .venv/bin/python
 # Keeps what pytest has compiled of the tests, also where Python is told not to write compiled files: each of pytest's
@@ -19,22 +19,26 @@ dev:
 	@bash scripts/setup.sh curl
 	@$(PYTHON) -m examples.demo --stay
 
-# The tests, or what ARGS says of them: `make test ARGS="tests/workflows -k replay"`. Those of the next targets have some
-# of their own, since each of them takes long.
-test: test-setup
+# The tests have three layers, each a folder below tests/. This is the first one: what runs in the process of pytest, the
+# workflows on a Temporal server, and one whole Run on real parts. ARGS goes to pytest: `make test ARGS=tests/unit/security`.
+test: setup
 	@$(TEST) -m $(PYTEST) $(ARGS)
 
-# The tests that kill, cut off or overtax parts of a running stack.
-faults: test-setup
-	@$(TEST) -m $(PYTEST) -m faults $(ARGS)
+# The second layer: each part with the real ones that it needs, such as Temporal, a browser, a store or uv.
+test-integration: test-setup
+	@$(TEST) -m $(PYTEST) tests/integration $(ARGS)
 
-# The tests in which user code and pages try to get out of their Machines, as root and as a user without privileges.
+# The third layer: whole stacks, what harms them (faults), and who attacks them.
+test-system: test-setup
+	@$(TEST) -m $(PYTEST) tests/system $(ARGS)
+
+# What of the third layer attacks: user code and pages try to get out of their Machines, as root and as a plain user.
 attacks: test-setup
-	@$(TEST) -m $(PYTEST) -m attacks $(ARGS)
+	@$(TEST) -m $(PYTEST) tests/system/attacks $(ARGS)
 
-# The tests of these targets, and which lines and branches they have gone through. Fails if these are too few.
+# All layers, and which lines and branches they have gone through. Fails if these are too few.
 coverage: test-setup
-	@$(TEST) -m $(PYTEST) -m "not soak and not scale" --cov --cov-report=term:skip-covered $(if $(ARGS),--cov-fail-under=0) $(ARGS)
+	@$(TEST) -m $(PYTEST) tests --cov --cov-report=term:skip-covered $(ARGS)
 
 test-setup:
 	@bash scripts/setup.sh curl openssl promtool docker-compose
@@ -81,12 +85,12 @@ chaos: setup
 
 # Looks for leaks, by thousands of Attempts of all kinds. Takes some ten minutes.
 soak: setup
-	@$(TEST) -m pytest -m soak
+	@$(TEST) -m pytest -m soak tests/system
 	@$(PYTHON) -m bench.soak
 
-# The tests that `make test` runs with fewer Runs.
+# The tests that the third layer runs with fewer Runs.
 scale: test-setup
-	@$(TEST) -m pytest -m scale
+	@$(TEST) -m pytest -m scale tests/system
 
 # Records the workflow histories that the tests replay. Only for new shapes: old ones must keep replaying.
 histories: setup

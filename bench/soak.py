@@ -29,7 +29,7 @@ from settings import Settings
 from tests.support.processes import command_line, find_child
 
 MACHINES = 3
-_PROJECT = Path(__file__).parents[1] / "tests" / "e2e" / "projects" / "lab"
+_PROJECT = Path(__file__).parents[1] / "tests" / "system" / "projects" / "lab"
 _PIPES = 2
 """Number of pipes between the worker and each process that masks traces."""
 _SETTLES_WITHIN = 30.0

@@ -2,7 +2,8 @@
 
 `Browser.bind` makes the supervisor's driver listen on a socket for further clients. Playwright's own way to connect to
 it needs a driver of its own for each client, which costs half a second of processor time. A user process therefore
-speaks to the socket itself. `tests/machines/test_playwright_wire.py` holds this module to the installed Playwright.
+speaks to the socket itself. `tests/integration/machines/test_playwright_wire.py` holds this module to the installed
+Playwright.
 """
 # ruff: noqa: SLF001  # private members are what this module is for
 

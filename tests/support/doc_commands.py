@@ -1,4 +1,6 @@
-"""The commands that docs show, as a test types them; what no test types is found by tests/test_doc_commands.py.
+"""The commands that docs show, as a test types them.
+
+What no test types is found by tests/unit/docs/test_doc_commands.py.
 
 A test gets them through `typed` only, with the page and its heading as literals, so that the source of the tests tells
 which commands are typed.

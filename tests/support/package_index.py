@@ -91,7 +91,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     Whatever else the environment tells uv does not count, nor what it has in its cache: it is the same everywhere.
     """
     if not FETCHED.is_dir():
-        pytest.fail("This needs packages to install. `make test` fetches them, and so does `bash scripts/packages.sh`.")
+        pytest.fail("This needs packages to install. `bash scripts/packages.sh` fetches them.")
     cache = tmp_path_factory.mktemp("uv-cache")
     with package_index(FETCHED) as index, pytest.MonkeyPatch.context() as environment:
         for name in [name for name in os.environ if name.startswith("UV_")]:

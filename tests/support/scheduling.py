@@ -1,4 +1,4 @@
-"""What `make test` keeps together, and what it begins with.
+"""What pytest keeps together, and what it begins with.
 
 Each of its workers takes one unit after another. What takes long comes first, so that short ones fill the end, when no
 worker should have to wait for another. A unit is a file; or tests that share something for the whole session (a stack,
@@ -15,34 +15,39 @@ from xdist.scheduler import LoadFileScheduling
 
 LONG_ONES = (
     # The stack of tests/support/stack.py, twice: one half of what uses it would be the longest of all.
-    ("tests/e2e/test_pages", "tests/e2e/test_redeploy.py", "tests/e2e/test_sinks.py", "tests/e2e/test_cli_"),
-    ("tests/e2e/",),
-    ("tests/attacks/",),
+    (
+        "tests/system/test_pages",
+        "tests/system/test_redeploy.py",
+        "tests/system/test_sinks.py",
+        "tests/system/test_cli_",
+    ),
+    ("tests/system/",),
+    ("tests/system/attacks/",),
     # What installs packages: uv's cache is filled once.
     (
-        *("tests/projects/test_runtime_dependencies.py", "tests/projects/test_environments.py"),
-        *("tests/projects/test_installed.py", "tests/projects/test_lock_resolution.py"),
-        "tests/projects/test_vendor_packages.py",
+        *("tests/integration/projects/test_runtime_dependencies.py", "tests/integration/projects/test_environments.py"),
+        *("tests/integration/projects/test_installed.py", "tests/integration/projects/test_lock_resolution.py"),
+        "tests/integration/projects/test_vendor_packages.py",
     ),
-    ("tests/e2e/test_faults.py",),
-    ("tests/e2e/test_store_faults.py",),
-    ("tests/e2e/test_leaks.py",),
-    ("tests/e2e/test_kills.py",),
-    ("tests/activities/",),
-    ("tests/workflows/",),
-    ("tests/e2e/test_separate_processes.py",),
-    ("tests/machines/test_cancel.py",),
-    ("tests/api/",),
-    ("tests/machines/test_endings.py",),
-    ("tests/e2e/test_auth_session_faults.py",),
-    ("tests/e2e/test_roles.py",),
-    ("tests/machines/test_pool.py",),
-    ("tests/machines/test_capturing.py",),
-    ("tests/storage/",),
-    ("tests/devstack/test_dev.py",),
-    ("tests/cli/test_dev.py",),
-    ("tests/temporal/",),
-    ("tests/e2e/test_https_proxy.py",),
+    ("tests/system/faults/test_faults.py",),
+    ("tests/system/faults/test_store_faults.py",),
+    ("tests/system/faults/test_leaks.py",),
+    ("tests/system/faults/test_kills.py",),
+    ("tests/integration/activities/",),
+    ("tests/unit/workflows/",),
+    ("tests/system/test_separate_processes.py",),
+    ("tests/integration/machines/test_cancel.py",),
+    ("tests/unit/api/",),
+    ("tests/integration/machines/test_endings.py",),
+    ("tests/system/faults/test_auth_session_faults.py",),
+    ("tests/system/test_roles.py",),
+    ("tests/integration/machines/test_pool.py",),
+    ("tests/integration/machines/test_capturing.py",),
+    ("tests/integration/storage/",),
+    ("tests/system/devstack/test_dev.py",),
+    ("tests/system/cli/test_dev.py",),
+    ("tests/integration/temporal/",),
+    ("tests/system/test_https_proxy.py",),
 )
 """Units that are to begin first, in this order, each by how the paths of its files begin; the longest match counts."""
 KIND = re.compile(r"\[((?:plain|root)-[a-z]+)")
@@ -61,7 +66,7 @@ def unit(nodeid: str) -> tuple[int, str]:
     if not matches:
         return len(LONG_ONES), path
     _, rank = max(matches)
-    kind = KIND.search(nodeid) if path.startswith("tests/attacks/") else None
+    kind = KIND.search(nodeid) if path.startswith("tests/system/attacks/") else None
     return rank, LONG_ONES[rank][0] + (kind[1] if kind else "")
 
 

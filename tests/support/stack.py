@@ -94,10 +94,10 @@ class Stack:
 
 @pytest.fixture(scope="session")
 async def stack(tmp_path_factory: pytest.TempPathFactory, site: str, packages: None) -> AsyncIterator[Stack]:
-    """The embedded stack over the example projects and those of tests/e2e/projects. One for the whole session."""
+    """The embedded stack over the example projects and those of tests/system/projects. One for the whole session."""
     folder = tmp_path_factory.mktemp("stack")
     projects = folder / "projects"
-    shutil.copytree(REPOSITORY / "tests" / "e2e" / "projects", projects)
+    shutil.copytree(REPOSITORY / "tests" / "system" / "projects", projects)
     shutil.copytree(REPOSITORY / "examples" / "projects", projects, dirs_exist_ok=True)
     async with Stack.up(folder, projects, site) as running:
         yield running

@@ -1,0 +1,43 @@
+"""A host that deploys projects and builds their environments, and packages that no index has."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from projects.environments import Environments
+from projects.versions import VersionFolders
+from storage.folder import FolderStore
+from tests.support.machines import open_lab
+from tests.support.project_folders import make_project as make_project
+from tests.support.project_folders import store as store
+from tests.support.project_host import Host
+from tests.support.wheels import make_wheel
+
+
+@pytest.fixture
+async def host(
+    tmp_path: Path, store: FolderStore, make_project: Callable[..., Path], packages: None
+) -> AsyncIterator[Host]:
+    (tmp_path / "lab").mkdir()
+    async with open_lab(tmp_path / "lab") as lab:
+        root = tmp_path / "environments"
+        versions = VersionFolders(store, tmp_path / "versions")
+        yield Host(lab, store, Environments(root), root, versions, make_project)
+
+
+@pytest.fixture
+def wheels(tmp_path: Path) -> Path:
+    """A folder of packages that an index does not have.
+
+    `alpha` needs `beta<2`, `gamma` adds a module path of its own, and `greenlet` is older than Playwright needs it.
+    """
+    folder = tmp_path / "wheels"
+    make_wheel(folder, "alpha", requires=("beta<2",))
+    make_wheel(folder, "beta", "1.0")
+    make_wheel(folder, "beta", "2.0")
+    make_wheel(folder, "greenlet", "1.0")
+    make_wheel(folder, "gamma", files={"gamma.pth": "below\n", "below/hidden.py": "", "temporalio.py": "MINE = True"})
+    return folder

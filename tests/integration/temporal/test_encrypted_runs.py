@@ -1,0 +1,296 @@
+"""Runs whose payloads are encrypted, on a real Temporal: nothing in clear, the same answers, and any switch of keys."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from temporalio import workflow
+from temporalio.api.common.v1 import Payload
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client, Interceptor, OutboundInterceptor, StartWorkflowInput, WorkflowHandle
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import Worker
+
+from devstack.temporal import TemporalServer
+from schemas.workflow import names
+from schemas.workflow.base import JsonRef
+from schemas.workflow.run import RunStatus
+from settings import Settings
+from temporal.auth_sessions import AuthSessions
+from temporal.client import connect
+from temporal.listing import RunFilter
+from temporal.run_queries import RunQueries
+from temporal.runs import Runs
+from tests.integration.temporal import test_auth_sessions, test_run_status, test_runs
+from tests.integration.temporal.conftest import forget_states, record_lost
+from tests.support.auth_stage import LoginStage
+from tests.support.polling import until
+from tests.support.run_stage import WORKFLOWS, WORKSPACE, HeldAttempt, Stage, completed, ends, failed
+from tests.support.temporal_servers import set_up_namespace
+
+KEY = "a-key-of-the-test-of-encrypted-runs"
+PLANTED = "pl4nted-s3cret"
+
+
+# These tests run once more, on a client that encrypts.
+test_a_delete_returns_when_it_is_gone = test_auth_sessions.test_a_delete_returns_when_it_is_gone
+test_an_auth_session_is_made_by_a_run = test_auth_sessions.test_an_auth_session_is_made_by_a_run
+test_an_update_is_a_run_that_begins_when_its_auth_session_comes_to_it = (
+    test_auth_sessions.test_an_update_is_a_run_that_begins_when_its_auth_session_comes_to_it
+)
+test_a_run_that_waits_for_a_create_is_started = test_run_status.test_a_run_that_waits_for_a_create_is_started
+test_a_run_whose_attempt_waits_on_its_worker_is_pending_until_there_is_room = (
+    test_run_status.test_a_run_whose_attempt_waits_on_its_worker_is_pending_until_there_is_room
+)
+test_a_run_is_pending_then_started_then_what_it_came_to = (
+    test_runs.test_a_run_is_pending_then_started_then_what_it_came_to
+)
+test_a_run_is_started_with_what_lists_and_the_web_ui_show = (
+    test_runs.test_a_run_is_started_with_what_lists_and_the_web_ui_show
+)
+test_a_running_run_reads_canceled_only_when_its_attempt_has_ended = (
+    test_runs.test_a_running_run_reads_canceled_only_when_its_attempt_has_ended
+)
+test_an_outcome_of_thirty_kilobytes_travels_with_the_close = (
+    test_runs.test_an_outcome_of_thirty_kilobytes_travels_with_the_close
+)
+test_the_same_start_with_another_body_is_a_conflict = test_runs.test_the_same_start_with_another_body_is_a_conflict
+
+
+@pytest.fixture(scope="module")
+async def encrypted(temporal: TemporalServer) -> tuple[Settings, Client]:
+    """A namespace of its own: in the other one, the worker of other tests has no key."""
+    return await set_up_namespace(temporal, "encrypted", secret_key=[SecretStr(KEY)], encrypt_payloads=True)
+
+
+@pytest.fixture(scope="module")
+async def client(encrypted: tuple[Settings, Client]) -> AsyncGenerator[Client]:
+    """In place of the client of other tests: one that encrypts, with its worker."""
+    _, client = encrypted
+    activities = [record_lost, forget_states]
+    async with Worker(client, task_queue=names.CALLBOARD_QUEUE, workflows=WORKFLOWS, activities=activities):
+        yield client
+
+
+@pytest.fixture
+def sessions(client: Client) -> AuthSessions:
+    return AuthSessions(client)
+
+
+def texts(message: Any) -> Iterator[str]:
+    """All texts in JSON, and what those hold that are base64."""
+    match message:
+        case dict():
+            for key, value in message.items():
+                yield key
+                yield from texts(value)
+        case list():
+            for value in message:
+                yield from texts(value)
+        case str():
+            yield message
+            with suppress(ValueError):
+                yield b64decode(message, validate=True).decode("utf-8", "replace")
+        case _:
+            pass
+
+
+async def history(handle: WorkflowHandle[Any, Any]) -> list[str]:
+    """All that Temporal knows of a workflow, in clear as far as it is."""
+    described = await handle.describe()
+    found = list(texts(json.loads((await handle.fetch_history()).to_json())))
+    return [*found, str(described.raw_description)]
+
+
+async def test_a_run_leaves_nothing_in_clear_but_its_search_attributes(runs: Runs, stage: Stage) -> None:
+    parameters = json.dumps({"value": f"{PLANTED}-parameter"})
+    await test_runs.start(runs, stage, parameters=JsonRef(text=parameters, size=len(parameters)))
+    await stage.serve_attempts(ends(failed(f"{PLANTED}-message")), ends(completed(f'"{PLANTED}-result"')))
+    ended = await test_runs.state(runs, stage, test_runs.LONG)
+    assert ended.outcome
+    assert ended.outcome.result == JsonRef(text=f'"{PLANTED}-result"', size=len(PLANTED) + 9)
+    found = await history(stage.handle)
+    assert not [text for text in found if PLANTED in text]
+    assert not [text for text in found if WORKSPACE in text], "which stands in input and memo"
+    events = (await stage.handle.fetch_history()).events
+    plain = {payload.data for event in events for payload in payloads_in_clear(event)}
+    allowed = {stage.project, "list", "pending", "started", "completed", "api"}
+    assert {json.loads(data) for data in plain} <= allowed
+
+
+def payloads_in_clear(message: Any) -> Iterator[Payload]:
+    """All payloads in a message of Temporal, wherever they are, that are not encrypted."""
+    if isinstance(message, Payload):
+        if message.metadata.get("encoding") != b"binary/encrypted":
+            yield message
+        return
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            continue
+        if field.message_type.GetOptions().map_entry:
+            parts = list(value.values()) if field.message_type.fields_by_name["value"].message_type else []
+        else:
+            parts = value if field.is_repeated else [value]
+        for part in parts:
+            yield from payloads_in_clear(part)
+
+
+async def test_a_failure_tells_over_the_api_what_it_tells_without_encryption(runs: Runs, stage: Stage) -> None:
+    await test_runs.start(runs, stage, maximum_attempts=1)
+    await stage.serve_attempts(ends(failed(f"{PLANTED}-message")))
+    ended = await test_runs.state(runs, stage, test_runs.LONG)
+    assert ended.outcome
+    assert ended.outcome.error
+    assert ended.outcome.error.message == f"{PLANTED}-message"
+
+    async def is_listed() -> bool:
+        listed = await RunQueries(stage.client).list_runs(WORKSPACE, stage.project, RunFilter(), limit=5)
+        causes = [(run.status, run.cause and run.cause.message) for run in listed.runs]
+        return causes == [(RunStatus.FAILED, f"{PLANTED}-message")]
+
+    await until(is_listed)  # lists know of an end a moment later
+    (closed,) = [
+        event.workflow_execution_failed_event_attributes.failure
+        async for event in stage.handle.fetch_history_events()
+        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED
+    ]
+    assert (closed.message, closed.stack_trace) == ("Encoded failure", "")
+    assert closed.application_failure_info.type == "api-attempts-failed", "which operators filter by"
+    assert not [text for text in await history(stage.handle) if PLANTED in text]
+
+
+async def test_a_login_leaves_nothing_in_clear(login_stage: LoginStage, sessions: AuthSessions, runs: Runs) -> None:
+    await test_an_auth_session_is_made_by_a_run(sessions, login_stage, runs)
+    found: list[str] = []
+    async for execution in login_stage.client.list_workflows(f"CallboardProject = '{login_stage.project}'"):
+        found += await history(login_stage.client.get_workflow_handle(execution.id, run_id=execution.run_id))
+    assert found
+    assert not [text for text in found if WORKSPACE in text or "state-1" in text]
+
+
+SWITCHES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "on": ({"encrypt_payloads": False}, {}),
+    "off": ({}, {"encrypt_payloads": False}),
+    "rotated": ({}, {"secret_key": [SecretStr(KEY[::-1]), SecretStr(KEY)]}),
+}
+"""What is set before, and what afterwards, if not what the namespace has."""
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
+async def test_a_run_in_flight_outlives_a_switch(encrypted: tuple[Settings, Client], switch: str) -> None:
+    before, after = [await connect(encrypted[0].model_copy(update=changed)) for changed in SWITCHES[switch]]
+    async with Stage(before, f"switched-{switch}") as stage:
+        held = HeldAttempt(stage)
+        await stage.serve_runs()
+        await stage.serve_attempts(ends(failed(f"{PLANTED}-first")), held)
+        await stage.start(parameters=JsonRef(text='"in"', size=4))
+        await held.began.wait()
+        await stage.stop_serving_runs()
+        stage.client = after
+        await stage.serve_runs()
+        held.end(completed('"out"'))
+        outcome = await stage.ended()
+        assert (outcome.status, outcome.result and outcome.result.text) == (RunStatus.COMPLETED, '"out"')
+        assert outcome.attempts == 2
+        described = await Runs(after).describe(WORKSPACE, stage.project, stage.run_id)
+        assert await described.memo_value(names.MEMO_WORKSPACE) == WORKSPACE
+        events = await stage.events()
+        encrypted_at = ["binary/encrypted" in str(events[0]), "binary/encrypted" in str(events[-1])]
+        assert encrypted_at == [switch != "on", switch != "off"]
+
+
+async def test_a_workflow_waits_for_a_worker_that_has_the_key(encrypted: tuple[Settings, Client]) -> None:
+    settings, client = encrypted
+    keyless = await connect(settings.model_copy(update={"secret_key": [SecretStr(KEY[::-1])]}))
+    async with Stage(keyless, "keyless") as stage:
+        await stage.serve_runs()
+        stage.client = client
+        await stage.start()
+        await stage.until("WORKFLOW_TASK_FAILED")
+        (failure,) = [
+            event.workflow_task_failed_event_attributes.failure
+            for event in await stage.events()
+            if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED
+        ]
+        told = await keyless.data_converter.decode_failure(failure)
+        assert "which is not in CALLBOARD_SECRET_KEY" in str(told)
+        await stage.stop_serving_runs()
+        await stage.serve(ends(completed()))
+        assert (await stage.ended()).status is RunStatus.COMPLETED
+
+
+async def test_an_attempt_on_a_worker_without_the_key_fails_and_its_log_says_why(
+    encrypted: tuple[Settings, Client], caplog: pytest.LogCaptureFixture
+) -> None:
+    settings, client = encrypted
+    async with Stage(client, "keyless-attempt") as stage:
+        await stage.serve_runs()
+        stage.client = await connect(settings.model_copy(update={"secret_key": [], "encrypt_payloads": False}))
+        await stage.serve_attempts()
+        stage.client = client
+        await stage.start(maximum_attempts=1)
+        outcome = await stage.ended()
+        assert outcome.error
+        assert outcome.error.message == "The worker could not carry out the Attempt: Failed decoding arguments"
+    assert "which is not in CALLBOARD_SECRET_KEY" in caplog.text
+
+
+@workflow.defn(name="Headers", sandboxed=False)
+class HeadersWorkflow:
+    """Returns the header that it was started with."""
+
+    @workflow.run
+    async def run(self) -> str:
+        return workflow.payload_converter().from_payload(workflow.info().headers["planted"], str)
+
+
+class _Planting(Interceptor):
+    """Sends a header with each start of a workflow, as tracing does."""
+
+    def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:
+        return _PlantingOutbound(super().intercept_client(next))
+
+
+class _PlantingOutbound(OutboundInterceptor):
+    async def start_workflow(self, input: StartWorkflowInput) -> WorkflowHandle[Any, Any]:
+        (payload,) = pydantic_data_converter.payload_converter.to_payloads([PLANTED])
+        input.headers = {**input.headers, "planted": payload}
+        return await super().start_workflow(input)
+
+
+async def test_headers_are_encrypted_and_arrive(client: Client) -> None:
+    config = client.config()
+    config["interceptors"] = [_Planting()]
+    planting = Client(**config)
+    async with Worker(client, task_queue="headers", workflows=[HeadersWorkflow]):
+        handle = await planting.start_workflow(HeadersWorkflow.run, id="headers", task_queue="headers")
+        assert await handle.result() == PLANTED
+    assert not [text for text in await history(handle) if PLANTED in text]
+
+
+@workflow.defn(name="Defect", sandboxed=False)
+class DefectWorkflow:
+    """Has a defect, for which Temporal tries its task again and again."""
+
+    @workflow.run
+    async def run(self) -> None:
+        raise ValueError(PLANTED)
+
+
+async def test_the_defect_of_a_workflow_is_not_told_in_clear(client: Client) -> None:
+    async with Worker(client, task_queue="defects", workflows=[DefectWorkflow]):
+        handle = await client.start_workflow(DefectWorkflow.run, id="defect", task_queue="defects")
+
+        async def has_failed() -> bool:
+            kinds = {event.event_type async for event in handle.fetch_history_events()}
+            return EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED in kinds
+
+        await until(has_failed)
+        await handle.terminate()
+    assert not [text for text in await history(handle) if PLANTED in text]

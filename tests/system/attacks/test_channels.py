@@ -1,0 +1,81 @@
+"""User code says nothing in Callboard's name: in the log, to the supervisor, or to the worker behind it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.system.attacks.installation import API_KEY, SEALING_KEY, Installation
+
+LIES = (
+    "ready",
+    "idle",
+    "begun",
+    "done without fields",
+    "done with wrong types",
+    "done with another session",
+    "imports",
+    "left elsewhere",
+    "open",
+    "open many",
+    "requests",
+    "configure",
+    "attempt",
+    "stop",
+    "deep",
+    "huge length",
+    "text",
+)
+
+
+@pytest.fixture
+async def given(installation: Installation) -> dict[str, Any]:
+    """What user code has been given."""
+    return await installation.attack("descriptors")
+
+
+async def test_user_code_inherits_no_descriptor_of_others(given: dict[str, Any]) -> None:
+    """It has the ends of its own channels: no file, no folder, no socket with a name, and nothing to read from."""
+    kinds = [kind for _, kind in given["descriptors"].values()]
+    places = {place for place, _ in given["descriptors"].values()}
+    assert places <= {"socket", "pipe", "anon_inode", "/dev/null"}, given["descriptors"]
+    # To the supervisor, to the browser, and the two of its event loop.
+    assert kinds.count("socket") <= 4, given["descriptors"]
+
+
+async def test_its_environment_has_nothing_of_callboards(given: dict[str, Any]) -> None:
+    environment = given["environment"]
+    assert not [name for name in environment if name.startswith(("CALLBOARD_", "PWTEST_", "PLAYWRIGHT_", "AWS_"))]
+    assert API_KEY not in str(environment)
+    assert SEALING_KEY not in str(environment)
+
+
+async def test_a_line_of_the_log_is_never_another_sources(installation: Installation) -> None:
+    forged = installation.data / "forged-by-user-code"
+    run_id = await installation.begin("forges", {"file": str(forged)})
+    ended = await installation.end(run_id)
+    assert ended["status"] == "completed", ended
+    lines = await installation.attempt_log(run_id)
+    assert any("an honest line" in line["message"] for line in lines), "the log was diverted, or ended"
+    assert [line for line in lines if "FORGED" in line["message"] and line["source"] != "user"] == []
+    await installation.still_works()
+
+
+async def test_the_keeper_writes_no_file_for_user_code(installation: Installation) -> None:
+    """The keeper stands outside of all walls. The file of a log is the worker's to name."""
+    forged: Path = installation.data / "forged-by-user-code"
+    forged.unlink(missing_ok=True)
+    await installation.run("forges", {"file": str(forged)})
+    assert not forged.exists()
+
+
+@pytest.mark.kinds("plain-partial")  # The walls of the others do not matter here.
+@pytest.mark.parametrize("message", LIES)
+async def test_a_forged_message_ends_nothing_but_its_own_attempt(installation: Installation, message: str) -> None:
+    ended = await installation.run("lies", {"message": message}, requestTimeout=20)
+    assert ended["status"] in {"completed", "failed"}, ended
+    assert "internal" not in str(ended), ended
+    await installation.still_works()
+    assert "Traceback" not in installation.log("worker")

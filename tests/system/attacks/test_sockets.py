@@ -1,0 +1,132 @@
+"""User code connects to no socket of others on its host: by path, by abstract name, or by port."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support.polling import until
+from tests.system.attacks.installation import Installation
+
+OWN_ADDRESSES = ("127.0.0.1", "127.0.0.2", "0.0.0.0", "::1", "::ffff:127.0.0.1", "::")
+
+
+def addresses_of_this_host() -> list[str]:
+    """Its addresses by which other hosts reach it, without those that need the name of an interface."""
+    found = [each for interface in psutil.net_if_addrs().values() for each in interface]
+    of_ip = [each.address for each in found if each.family in (socket.AF_INET, socket.AF_INET6)]
+    return [address for address in of_ip if "%" not in address and address not in OWN_ADDRESSES]
+
+
+def unix_sockets(installation: Installation) -> list[str]:
+    """All sockets with a name on this host, and those in the installation's folder."""
+    lines = Path("/proc/net/unix").read_text().splitlines()[1:]
+    names = {line.split(maxsplit=7)[7] for line in lines if len(line.split(maxsplit=7)) == 8}
+    found = {str(path) for path in installation.folder.rglob("*") if path.is_socket()}
+    return sorted(names | found)
+
+
+@pytest.fixture
+def bystanders() -> Iterator[list[str]]:
+    """Sockets of another service on this host: one with a path, one with an abstract name."""
+    with contextlib.ExitStack() as resources:
+        folder = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="bystander-")))
+        folder.chmod(0o755)
+        names = [str(folder / "socket"), "\0callboard-test-bystander"]
+        for name in names:
+            end = resources.enter_context(socket.socket(socket.AF_UNIX))
+            end.bind(name)
+            end.listen()
+            if name.startswith("/"):
+                Path(name).chmod(0o777)
+        yield names
+
+
+async def test_no_socket_with_a_name_can_be_connected_to(installation: Installation, bystanders: list[str]) -> None:
+    await installation.still_works("victim")
+    found = unix_sockets(installation)
+    paths = [name for name in found if name.startswith("/")] + bystanders[:1]
+    abstract = [name.removeprefix("@") for name in found if name.startswith("@")] + [bystanders[1][1:]]
+    assert await installation.attack("sockets", {"paths": paths, "abstract": abstract}) == {}
+
+
+def ports_of(installation: Installation) -> dict[int, str]:
+    """The TCP ports on which parts of the installation listen."""
+    found = dict.fromkeys(installation.known_ports, "of the settings")
+    for pid, name in {**installation.parts, **installation.processes_of("victim")}.items():
+        with contextlib.suppress(psutil.Error):
+            for connection in psutil.Process(pid).net_connections("tcp"):
+                if connection.status == psutil.CONN_LISTEN:
+                    found[connection.laddr[1]] = name
+    return found
+
+
+@pytest.mark.kinds("plain-full", "root-full")
+async def test_no_port_of_callboard_or_of_the_host_can_be_connected_to(installation: Installation) -> None:
+    """At the level `partial`, sockets of user code itself are not walled, as SECURITY.md says."""
+    await installation.still_works("victim")
+    ports = ports_of(installation)
+    assert {"api", "temporal"} <= set(ports.values())
+    with socket.create_server(("", 0)) as other:
+        tried = [*ports, other.getsockname()[1]]
+        where = [(address, port) for address in (*OWN_ADDRESSES, *addresses_of_this_host()) for port in tried]
+        assert await installation.attack("sockets", {"ports": where}) == {}
+
+
+@pytest.mark.kinds("plain-full", "root-full")
+async def test_no_datagram_reaches_the_host(installation: Installation) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("0.0.0.0", 0))
+        other.settimeout(0.5)
+        port = other.getsockname()[1]
+        addresses = [address for address in (*OWN_ADDRESSES, *addresses_of_this_host()) if ":" not in address]
+        await installation.attack("sockets", {"datagrams": [(address, port) for address in addresses]})
+        with pytest.raises(TimeoutError):
+            other.recv(64)
+
+
+@pytest.mark.kinds("plain-full", "root-full")
+async def test_another_machines_debugging_port_cannot_be_connected_to(installation: Installation) -> None:
+    """Whoever connects to it controls that browser, and every login in it."""
+    await installation.deploy("hooked")
+    await installation.serve("hooked-worker", "hooked")
+    try:
+        run_id = await installation.begin("holds", {"login": "secret"}, project="hooked")
+        files = await debugging_ports(installation)
+        ports = [int(file.read_text().split()[0]) for file in files]
+        where = [(address, port) for address in OWN_ADDRESSES for port in ports]
+        assert await installation.attack("sockets", {"ports": where}) == {}
+        await installation.cancel(run_id, project="hooked")
+    finally:
+        await installation.stop("hooked-worker")
+
+
+async def debugging_ports(installation: Installation) -> list[Path]:
+    """The files in which browsers of project `hooked` say where their debugging ports are."""
+
+    def found() -> list[Path]:
+        files = [file for folder in installation.machines("hooked") for file in folder.rglob("DevToolsActivePort")]
+        return [file for file in files if file.stat().st_size]  # a browser makes it before it writes to it
+
+    await until(found)
+    return found()
+
+
+@pytest.mark.kinds("plain-partial", "plain-landlock", "root-partial")
+async def test_no_browser_has_a_debugging_port_where_others_could_connect_to_it(installation: Installation) -> None:
+    """At the level `partial`, hooks are off, which need that port."""
+    await installation.deploy("hooked")
+    await installation.serve("hooked-worker", "hooked")
+    try:
+        ended = await installation.run("fine", project="hooked")
+        assert ended["status"] == "failed"
+        assert "hook" in ended["error"]["message"]
+        assert not list(installation.data.glob("workers/*/scratch/hooked-*/**/DevToolsActivePort"))
+    finally:
+        await installation.stop("hooked-worker")

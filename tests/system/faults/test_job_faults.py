@@ -1,0 +1,133 @@
+"""Whatever is killed or cut off in a JobRun: it ends with as many results as it has items, none twice, none missing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from chaos.installation import KEY, installed
+from settings import NO_WORKSPACE
+from tests.support.polling import until
+from tests.support.processes import command_line, find_child
+from tests.support.repository import REPOSITORY
+from tests.support.stack import Stack
+
+pytestmark = pytest.mark.timeout(600)
+
+ITEMS = 500
+OUTAGE = 30
+"""Seconds for which the store cannot be reached, in each of the two ways."""
+PATIENCE = 300
+"""Seconds. Temporal gives a lost worker up after 30, and the host may be busy."""
+
+
+@pytest.fixture(scope="module")
+async def faulty(tmp_path_factory: pytest.TempPathFactory, site: str) -> AsyncIterator[Stack]:
+    """A stack of its own, to be ill-treated. Its processes are restarted by their supervisor."""
+    folder = tmp_path_factory.mktemp("faulty-jobs")
+    shutil.copytree(REPOSITORY / "tests" / "system" / "projects" / "lab", folder / "projects" / "lab")
+    async with Stack.up(folder, folder / "projects", site) as running:
+        yield running
+
+
+def temporal(stack: Stack) -> psutil.Process:
+    for child in psutil.Process().children():
+        if str(stack.data / "temporal.db") in command_line(child):
+            return child
+    raise AssertionError("no Temporal server")
+
+
+class Job:
+    """A Job of some quick items, by a client that comes again when it is not answered."""
+
+    def __init__(self, http: httpx.AsyncClient, workspace: str) -> None:
+        self._http = http
+        self._path = f"/api/v1/workspace/{workspace}/projects/lab/jobs"
+
+    async def call(self, method: str, path: str = "", **options: Any) -> httpx.Response:
+        answers: list[httpx.Response] = []
+
+        async def is_answered() -> bool:
+            with suppress(httpx.TransportError):  # the api is not there
+                answers.append(await self._http.request(method, self._path + path, **options))
+            return bool(answers) and answers[-1].status_code < 500
+
+        await until(is_answered, within=PATIENCE, every=0.1)
+        return answers[-1]
+
+    async def until(self, job_run: str, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        shown: dict[str, Any] = {}
+
+        async def is_so() -> bool:
+            shown.update((await self.call("GET", f"/quick/runs/{job_run}")).json())
+            return condition(shown["jobRun"])
+
+        await until(is_so, within=PATIENCE, every=0.1)
+        return shown
+
+    async def start_job_run(self, items: int) -> str:
+        """Create the Job, and start a JobRun of it."""
+        payload = [{"apiName": "echo", "parameters": {"n": number}} for number in range(items)]
+        body = {"id": "quick", "payload": payload, "configuration": {}}
+        assert (await self.call("POST", json=body)).status_code == 201
+        return (await self.call("POST", "/quick/trigger")).json()["jobRunId"]
+
+    async def until_ended(self, job_run: str, count: int) -> None:
+        """Wait until so many Runs have ended, as far as the JobRun knows."""
+        await self.until(job_run, lambda shown: shown["successful_runs"] + shown["failed_runs"] >= count)
+
+
+async def check_results(job: Job, job_run: str, items: int) -> None:
+    """Wait for the end of the JobRun, and check that there is one result of each item."""
+    shown = await job.until(job_run, lambda shown: shown["end_time"] is not None)
+    assert shown["jobRun"]["status"] == "SUCCESS"
+    assert (shown["jobRun"]["successful_runs"], shown["jobRun"]["failed_runs"]) == (items, 0)
+    lines = [json.loads(line) for line in (await job.call("GET", f"/quick/runs/{job_run}/results")).text.splitlines()]
+    results = [line["apiInfo"]["result"]["output"] for line in lines]
+    assert sorted(result["n"] for result in results) == list(range(items))
+    assert len({line["apiInfo"]["runId"] for line in lines}) == items
+
+
+async def test_worker_api_and_temporal_are_killed_in_the_middle_of_a_job_run(faulty: Stack) -> None:
+    job = Job(faulty.http, faulty.workspace)
+    job_run = await job.start_job_run(ITEMS)
+    kills: list[Callable[[], Awaitable[None] | None]] = [
+        lambda: find_child("worker", faulty.data).kill(),
+        lambda: find_child("api", faulty.data).kill(),
+        lambda: temporal(faulty).kill(),
+    ]
+    for number, kill in enumerate(kills, start=1):
+        await job.until_ended(job_run, number * ITEMS // 5)
+        kill()
+    await check_results(job, job_run, ITEMS)
+
+
+async def test_a_store_that_is_away_for_a_minute_delays_a_job_run_and_loses_nothing(tmp_path: Path) -> None:
+    items = ITEMS // 5
+    (tmp_path / "exchange").mkdir()
+    async with installed(tmp_path / "installation", tmp_path / "exchange", print) as installation:
+        assert await installation.command("deploy", REPOSITORY / "tests" / "system" / "projects" / "lab")
+        headers = {"x-api-key": KEY}
+        async with httpx.AsyncClient(base_url=installation.apis[0], headers=headers, trust_env=False) as http:
+            job = Job(http, str(NO_WORKSPACE))
+            job_run = await job.start_job_run(items)
+            await job.until_ended(job_run, items // 5)
+            lines = [part.lines["store"] for part in installation.ours]
+            for way in ("refused", "silent"):
+                for line in lines:
+                    line.cut(way)
+                await asyncio.sleep(OUTAGE)  # This is the fault itself, not a wait for something.
+                for line in lines:
+                    line.mend()
+            shown = await job.until(job_run, lambda _shown: True)
+            assert shown["jobRun"]["end_time"] is None
+            await check_results(job, job_run, items)

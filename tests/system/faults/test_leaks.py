@@ -1,0 +1,125 @@
+"""What many Attempts of all kinds leave behind: nothing, and neither does the counting of them go wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from bench.soak import MACHINES, MIX, Kind, Soak, project, until
+from machines.scratch_cleanup import processes_of
+from machines.trace_redactor import KEPT_IDLE
+from projects.deploy import deploy
+from schemas.workflow.run import RunOutcome, RunStatus
+from storage.folder import FolderStore
+from tests.support.stack import Stack
+from tests.support.temporal_servers import dev_client, dev_server
+from tests.support.worker_in_process import Inside
+
+pytestmark = pytest.mark.timeout(400)
+
+QUARTER = [replace(kind, runs=math.ceil(kind.runs / 4)) for kind in MIX]
+"""All kinds, and fewer Attempts: processes, files and folders that one Attempt leaves show with one as with many."""
+
+MEMORY = 15.0
+"""Megabytes by which the private memory of a service may grow in two rounds. It moves by a few (the allocator takes
+memory in steps, caches of the SDK fill); of the 200 Attempts of the whole mix anything bulky that is kept is more, and
+what is small shows in the table of `make soak`."""
+
+THREADS = (os.cpu_count() or 1) + 4
+"""By which a service may have more: asyncio's pool of them is filled only as far as it was ever used."""
+PROCESSES = MACHINES
+"""By which all Machines may have more: a browser has one for the next page ready, or not yet. Besides, each process is
+accounted for below."""
+
+
+@pytest.mark.parametrize("mix", [QUARTER, pytest.param(MIX, marks=pytest.mark.soak)], ids=["quarter", "whole"])
+async def test_three_rounds_of_attempts_of_all_kinds_leave_nothing(
+    tmp_path: Path, site: str, mix: Sequence[Kind]
+) -> None:
+    project(tmp_path / "projects")
+    async with Stack.up(tmp_path, tmp_path / "projects", site) as stack:
+        soak = Soak(stack.dev, tmp_path)
+        await soak.round(1, mix)  # code is loaded, pools of threads and caches are filled
+        before = await soak.settle()
+        for seed in (2, 3):
+            await soak.round(seed, mix)
+        after = await soak.settle()
+
+        assert after.worker_memory - before.worker_memory < MEMORY
+        assert after.api_memory - before.api_memory < MEMORY
+
+        assert after.worker_threads - before.worker_threads <= THREADS
+        assert after.api_threads - before.api_threads <= THREADS
+        assert after.machine_processes - before.machine_processes <= PROCESSES
+        assert after.api_processes == before.api_processes
+
+        def same() -> bool:
+            now = soak.holding()
+            return (now.worker_files, now.api_files) == (before.worker_files, before.api_files)
+
+        await until(same, lambda: f"{before} has become {soak.holding()}")
+        await until(lambda: soak.zombies() == [], lambda: f"not reaped: {soak.zombies()}")
+        assert soak.journal() == []
+        # What a Machine has made ready for its next Attempt is all that there is of Attempts.
+        assert [list((folder / "tmp").iterdir()) for folder in soak.prepared()] == [[]] * MACHINES
+        # There is one keeper for each scratch folder, and one of both for each warm Machine.
+        keepers = soak.keepers()
+        assert sorted(Path(keeper.cmdline()[4]) for keeper in keepers) == sorted(soak.machines())
+        assert len(keepers) == MACHINES
+        # Of the Machines that there were before, no process is left: neither below the worker nor anywhere else.
+        warm = {process.pid for keeper in keepers for process in (keeper, *keeper.children(recursive=True))}
+        masking = {process.pid for process in soak.trace_processes()}
+        assert len(masking) <= KEPT_IDLE
+        assert {process.pid for process in soak.below_worker()} == warm | masking
+        assert set(processes_of(stack.data / "workers")) <= warm
+
+
+@pytest.fixture
+async def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Inside]:
+    project(tmp_path / "projects")
+    store = FolderStore(tmp_path / "artifacts")
+    version = (await deploy(tmp_path / "projects" / "lab", store)).version
+    async with (
+        dev_server(tmp_path / "temporal") as server,
+        Inside.up(
+            monkeypatch, await dev_client(server), store, tmp_path / "data", project="lab", version=version
+        ) as inside,
+    ):
+        yield inside
+
+
+async def test_machines_busy_are_attempts_running_are_activities_in_flight(inside: Inside, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    held = [
+        await inside.start("until-told", {"began": str(tmp_path / str(number)), "go": str(go)})
+        for number in range(MACHINES + 1)
+    ]
+    await inside.until_counted(MACHINES)  # and one waits
+    assert await inside.check() == MACHINES
+
+    await inside.start("echo")
+    await inside.start("fail", maximum_attempts=2)
+    await inside.start("crash", maximum_attempts=2)
+    await inside.start("stubborn", request_timeout=timedelta(seconds=1), maximum_attempts=1)
+    canceled = [await inside.start("wait", {"seconds": 600}) for _ in range(2)]
+    running = asyncio.gather(*(inside.end(run_id) for run_id in inside.run_ids))
+    go.touch()
+    busiest = 0
+    while not running.done():
+        busiest = max(busiest, await inside.check())
+        # A look asks Temporal of every Run: without a pause they would be most of the load.
+        await asyncio.wait({running}, timeout=0.02)
+        for run_id in {run_id for run_id, _ in inside.held()} & set(canceled):
+            await inside.client.get_workflow_handle(run_id).cancel()
+    outcomes: dict[str, RunOutcome] = dict(zip(inside.run_ids, await running, strict=True))
+    assert {outcomes[run_id].status for run_id in held} == {RunStatus.COMPLETED}
+    assert {outcomes[run_id].status for run_id in canceled} == {RunStatus.CANCELED}
+    assert 0 < busiest <= MACHINES
+    await inside.until_counted(0)

@@ -1,0 +1,350 @@
+"""An artifact store that cannot be written: nothing that was accepted is lost, and nothing is executed twice."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncGenerator, Generator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import pytest
+from temporalio.client import Client
+
+from activities.attempts import attempt_executor, attempt_outcomes
+from projects.deploy import deploy
+from schemas.errors import StoreError
+from schemas.workflow.base import INLINE_LIMIT
+from schemas.workflow.run import ErrorCode, RunStatus
+from storage.folder import FolderStore
+from tests.support.repository import REPOSITORY
+from tests.support.stack import Stack
+from tests.support.temporal_servers import dev_client, dev_server
+from tests.support.worker_in_process import Inside
+
+pytestmark = pytest.mark.timeout(240)
+
+BIG = 2 * INLINE_LIMIT
+PATIENCE = 60
+"""Seconds. A worker asks a store that failed again within fifteen."""
+
+
+class Fault(Protocol):
+    """What can be wrong with the store, and put right again."""
+
+    def breaks(self) -> None: ...
+    def mends(self) -> None: ...
+
+
+@dataclass
+class Unwritable:
+    """Where Runs leave their files there is a file. No rights are needed for that, and root is held up by it too."""
+
+    artifacts: Path
+
+    def breaks(self) -> None:
+        for name in ("runs", "check"):
+            folder = self.artifacts / name
+            if folder.exists():
+                folder.rename(self.artifacts / f"{name}.aside")
+            folder.touch()
+
+    def mends(self) -> None:
+        for name in ("runs", "check"):
+            aside = self.artifacts / f"{name}.aside"
+            (self.artifacts / name).unlink()
+            if aside.exists():
+                aside.rename(self.artifacts / name)
+
+
+@dataclass
+class ReadOnly:
+    """The file system of the store is mounted read-only, as kernels do it after an error of the disk."""
+
+    artifacts: Path
+
+    def breaks(self) -> None:
+        mount("-o", "remount,ro", str(self.artifacts))
+
+    def mends(self) -> None:
+        mount("-o", "remount,rw", str(self.artifacts))
+
+
+@dataclass
+class Full:
+    """No space is left."""
+
+    artifacts: Path
+
+    def breaks(self) -> None:
+        with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+            fill(self.artifacts / "filler")
+
+    def mends(self) -> None:
+        (self.artifacts / "filler").unlink()
+
+
+def fill(path: Path) -> None:
+    """Write into this file until the file system refuses."""
+    with path.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+
+
+def mount(*arguments: str) -> None:
+    subprocess.run(["mount", *arguments], check=True, capture_output=True, timeout=10)
+
+
+@dataclass(frozen=True)
+class Artifacts:
+    """The folder of the store."""
+
+    folder: Path
+    not_mounted: str = ""
+    """Why it has no file system of its own."""
+
+
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Generator[Artifacts]:
+    """On a small file system of its own, if one can be mounted."""
+    folder = tmp_path_factory.mktemp("faulty-store") / "data" / "artifacts"
+    folder.mkdir(parents=True)
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        yield Artifacts(folder, "only root can mount the file system whose faults these are")
+        return
+    try:
+        mount("-t", "tmpfs", "-o", "size=16m", "callboard-test", str(folder))
+    except subprocess.CalledProcessError as error:
+        yield Artifacts(folder, f"no file system can be mounted here: {error.stderr.decode().strip()}")
+        return
+    yield Artifacts(folder)
+    subprocess.run(["umount", str(folder)], check=True, capture_output=True, timeout=10)
+
+
+@pytest.fixture(scope="module")
+async def stack(artifacts: Artifacts, site: str) -> AsyncGenerator[Stack]:
+    """A stack of its own, whose store is in order when a test begins."""
+    folder = artifacts.folder.parents[1]
+    shutil.copytree(REPOSITORY / "tests" / "system" / "projects" / "lab", folder / "projects" / "lab")
+    async with Stack.up(folder, folder / "projects", site) as stack:
+        yield stack
+
+
+@dataclass
+class Broken:
+    """The fault, for as long as a block lasts, or until it is put right."""
+
+    fault: Fault
+    now: bool = False
+
+    def __enter__(self) -> Self:
+        self.fault.breaks()
+        self.now = True
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.now:
+            self.mend()
+
+    def mend(self) -> None:
+        self.fault.mends()
+        self.now = False
+
+
+@pytest.fixture(params=[Unwritable, ReadOnly, Full])
+def broken(request: pytest.FixtureRequest, artifacts: Artifacts) -> Broken:
+    if artifacts.not_mounted and request.param is not Unwritable:
+        pytest.skip(artifacts.not_mounted)
+    return Broken(request.param(artifacts.folder))
+
+
+async def until_there(folder: Path, pattern: str) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not list(folder.glob(pattern)):
+            await asyncio.sleep(0.02)
+
+
+async def ready(stack: Stack) -> tuple[int, dict[str, Any]]:
+    answer = await stack.http.get("/readyz")
+    return answer.status_code, answer.json()
+
+
+def record(stack: Stack, run_id: str) -> dict[str, Any]:
+    """Of the first Attempt."""
+    place = stack.data / "artifacts" / "runs" / "lab" / run_id / "attempts" / "1" / "attempt.json"
+    return json.loads(place.read_text())
+
+
+@pytest.mark.parametrize("size", [2, BIG], ids=["a small result", "a big result"])
+async def test_a_result_waits_for_the_store_and_is_not_computed_again(
+    stack: Stack, broken: Broken, tmp_path: Path, size: int
+) -> None:
+    run_id = await stack.start("counted-big", {"folder": str(tmp_path), "name": "run", "size": size})
+    await until_there(tmp_path, "run-began-*")
+    with broken:
+        (tmp_path / "go").touch()
+        await until_there(tmp_path, "run-ends-*")
+        held = await stack.result(run_id, wait=3)  # it may wait so long; that it does is the point
+        assert held["status"] == "started"
+        broken.mend()
+        answer = await stack.result(run_id)
+    assert answer["status"] == "completed", answer
+    assert answer["result"] == "x" * size
+    assert len(list(tmp_path.glob("run-began-*"))) == 1
+    assert record(stack, run_id)["status"] == "completed"
+
+
+async def test_attempts_begin_and_are_canceled_all_the_same(stack: Stack, broken: Broken, tmp_path: Path) -> None:
+    with broken:
+        run_id = await stack.start("counted-big", {"folder": str(tmp_path), "name": "run", "size": 2})
+        await until_there(tmp_path, "run-began-*")
+        answer = await stack.cancel(run_id)
+    assert answer["status"] == "canceled"
+    assert len(list(tmp_path.glob("run-began-*"))) == 1
+
+
+async def test_what_must_be_kept_before_it_is_started_is_refused(stack: Stack, broken: Broken, tmp_path: Path) -> None:
+    (tmp_path / "go").touch()
+    parameters = {"folder": str(tmp_path), "name": "run", "size": 2, "bulk": "x" * BIG}
+    body = {"api": "counted-big", "parameters": parameters}
+    headers = {"Idempotency-Key": f"while-{type(broken.fault).__name__}"}
+    with broken:
+        refused = await stack.http.post(stack.path("lab", "start"), json=body, headers=headers)
+        assert refused.status_code == 500, refused.text
+        assert refused.json()["retirable"] is True
+        assert "artifact store" in refused.json()["message"]
+    assert list(tmp_path.glob("run-began-*")) == []
+    accepted = await stack.http.post(stack.path("lab", "start"), json=body, headers=headers)
+    assert accepted.status_code == 201, accepted.text
+    assert (await stack.result(accepted.json()["runId"]))["status"] == "completed"
+    assert len(list(tmp_path.glob("run-began-*"))) == 1
+
+
+async def test_readiness_tells_of_it(stack: Stack, broken: Broken) -> None:
+    with broken:
+        status, body = await ready(stack)
+        assert (status, body["status"], body["store"]["status"]) == (503, "not-ready", "failed")
+        assert "artifact store" in body["store"]["message"]
+        assert body["temporal"]["status"] == "ok"
+    status, body = await ready(stack)
+    assert (status, body["store"]["status"]) == (200, "ok")
+
+
+async def test_no_half_written_file_is_left(stack: Stack) -> None:
+    """Last: of all that was refused above."""
+    assert [path for path in (stack.data / "artifacts").rglob(".*") if path.is_file()] == []
+
+
+# A worker in this process: its store can be slow, and its patience is not ten minutes.
+
+
+class Faulty(FolderStore):
+    """A folder store that can be slow and can refuse, in what Runs leave."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.delay = 0.0
+        """Seconds that a write takes."""
+        self.refuses = ""
+        """The end of the keys that cannot be written."""
+        self.refused = 0
+        self.written: list[str] = []
+
+    async def put(self, key: str, data: bytes) -> None:
+        if self.refuses and key.endswith(self.refuses):
+            self.refused += 1
+            raise StoreError(f"The artifact store is away: {key}.")
+        await asyncio.sleep(self.delay)
+        await super().put(key, data)
+        self.written.append(key.rpartition("/")[2])
+
+
+@pytest.fixture(scope="module")
+async def temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Client]:
+    async with dev_server(tmp_path_factory.mktemp("temporal")) as server:
+        yield await dev_client(server)
+
+
+@pytest.fixture
+async def faulty_store(tmp_path: Path) -> Faulty:
+    return Faulty(tmp_path / "artifacts")
+
+
+@pytest.fixture
+async def inside(
+    temporal: Client, faulty_store: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncGenerator[Inside]:
+    version = (await deploy(REPOSITORY / "tests" / "system" / "projects" / "lab", faulty_store)).version
+    async with Inside.up(
+        monkeypatch, temporal, faulty_store, tmp_path / "data", project="lab", version=version
+    ) as inside:
+        yield inside
+
+
+async def start(inside: Inside, folder: Path, size: int) -> str:
+    """A Run that goes on to its end, and may be tried three times."""
+    (folder / "go").touch()
+    return await inside.start("counted-big", {"folder": str(folder), "name": "run", "size": size})
+
+
+async def test_a_slow_store_costs_time_and_nothing_else(inside: Inside, faulty_store: Faulty, tmp_path: Path) -> None:
+    faulty_store.written.clear()
+    faulty_store.delay = 3
+    run_id = await start(inside, tmp_path, BIG)
+    await until_there(tmp_path, "run-ends-*")
+    async with asyncio.timeout(PATIENCE):
+        while inside.busy():  # the Machine is free while its last result is still being written
+            await asyncio.sleep(0.02)
+    assert len(inside.held()) == 1
+    outcome = await inside.end(run_id)
+    assert (outcome.status, outcome.attempts) == (RunStatus.COMPLETED, 1)
+    assert [name for name in faulty_store.written if name.endswith(".json")][-2:] == ["result.json", "attempt.json"]
+    assert len(list(tmp_path.glob("run-began-*"))) == 1
+
+
+async def test_a_result_that_cannot_be_stored_in_the_end_fails_its_run(
+    inside: Inside, faulty_store: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempt_outcomes, "ATTEMPT_STORE_TIMEOUT", timedelta(seconds=2))
+    faulty_store.refuses = "result.json"
+    outcome = await inside.end(await start(inside, tmp_path, BIG))
+    assert outcome.status is RunStatus.FAILED
+    assert outcome.error
+    assert outcome.error.code is ErrorCode.INTERNAL_SERVER_ERROR
+    assert "The artifact store is away" in outcome.error.message
+    assert faulty_store.refused > 1
+    assert len(list(tmp_path.glob("run-began-*"))) == 1
+
+
+async def test_a_record_that_cannot_be_stored_in_the_end_fails_nothing(
+    inside: Inside, faulty_store: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempt_executor, "RECORD_TIMEOUT", timedelta(seconds=2))
+    faulty_store.refuses = "attempt.json"
+    outcome = await inside.end(await start(inside, tmp_path, 2))
+    assert outcome.status is RunStatus.COMPLETED
+    assert outcome.result
+    assert outcome.result.text == '"xx"'
+    assert len(list(tmp_path.glob("run-began-*"))) == 1
+
+
+async def test_a_stop_while_only_the_record_is_outstanding_leaves_the_outcome_as_it_is(
+    inside: Inside, faulty_store: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempt_executor, "RECORD_TIMEOUT", timedelta(seconds=3))
+    faulty_store.refuses = "attempt.json"
+    run_id = await start(inside, tmp_path, 2)
+    await until_there(tmp_path, "run-ends-*")
+    async with asyncio.timeout(PATIENCE):
+        while inside.busy() or not faulty_store.refused:
+            await asyncio.sleep(0.02)
+    inside.running_attempts.interrupt_all("The worker could not reach Temporal.")
+    outcome = await inside.end(run_id)
+    assert (outcome.status, outcome.attempts) == (RunStatus.COMPLETED, 1)
+    assert len(list(tmp_path.glob("run-began-*"))) == 1

@@ -1,0 +1,280 @@
+"""What docker-compose.yml starts is started as plain processes, with its commands and environments, and executes a Run.
+
+Where the file says that a service sees its files read-only, so does its process here, by bubblewrap. Before the store
+is a proxy that enforces the policies of docs/operations.md, as a bucket of AWS would. The dev server
+stands in for Temporal on PostgreSQL, with the file's dynamic configuration: that one comes as an image only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from devstack import ports
+from settings import Settings
+from tests.support.compose_file import PROGRAMS, Service, load
+from tests.support.polling import until
+from tests.support.repository import REPOSITORY
+from tests.support.s3_policies import PolicyProxy, documented, policy_proxy
+from tests.support.webhook_receiver import receiver
+
+pytestmark = pytest.mark.timeout(400)
+
+COMPOSE = load()
+SECRETS = {
+    "CALLBOARD_API_KEYS": "a-key-that-opens-the-api",
+    "CALLBOARD_SECRET_KEY": "a-key-that-seals-what-is-secret",
+    "CALLBOARD_WEBHOOK_SECRETS": "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+    "ARTIFACTS_API_SECRET": "key-of-the-api",
+    "ARTIFACTS_WORKER_SECRET": "key-of-the-worker",
+    "ARTIFACTS_DEPLOY_SECRET": "key-of-deploys",
+    "POSTGRES_PASSWORD": "of-a-database-that-is-not-here",
+}
+API = """
+from intuned_runtime import persistent_store
+
+async def automation(page, params, **_):
+    await page.goto(params["url"])
+    await persistent_store.set("last", params["url"])
+    assert await persistent_store.get("last") == params["url"]
+    return await page.title()
+"""
+RUNS = f"/api/v1/workspace/{Settings().workspace}/projects/hello/run"
+
+
+@dataclass
+class Composed:
+    """The services that run."""
+
+    api: httpx.AsyncClient
+    viewer: str
+    folder: Path
+    logs: dict[str, Path]
+    store: PolicyProxy
+    store_port: int
+
+
+def temporal_command(port: int) -> list[str]:
+    """The dev server, tuned as the file tunes its Temporal."""
+    command = [str(PROGRAMS / "temporal"), "server", "start-dev", "--headless", "--ip=127.0.0.1", f"--port={port}"]
+    tuned: dict[str, Any] = yaml.safe_load(COMPOSE["configs"]["temporal"]["content"])
+    for name, ((only),) in tuned.items():
+        command.append(f"--dynamic-config-value={name}={json.dumps(only['value'])}")
+    return command
+
+
+@pytest.fixture(scope="module")
+async def composed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Composed]:
+    """All services, in the order in which they wait for each other."""
+    folder = tmp_path_factory.mktemp("composed")
+    names = ("temporal", "artifacts", "api", "viewer", "metrics of the api", "metrics of the worker", "health")
+    free = ports.choose_ports(dict.fromkeys(names, 0))
+    places = {name: folder / name for name in ("data", "worker", "cache", "deploy", "projects")}
+    for place in places.values():
+        place.mkdir()
+    moved = {
+        "temporal:7233": f"127.0.0.1:{free['temporal']}",
+        ":8333": f"127.0.0.1:{free['artifacts']}",
+    }
+
+    def service(name: str, **volumes: Path) -> Service:
+        paths = {"data": "/data", "home": "/var/lib/callboard", "cache": "/tmp/rclone", "projects": "/projects"}
+        held = {paths[label]: place for label, place in volumes.items()}
+        return Service(name, secrets=SECRETS, moved=moved, volumes=held, folder=folder)
+
+    here = {
+        "HOME": str(folder),
+        "CALLBOARD_HOST": "127.0.0.1",
+        "CALLBOARD_PORT": str(free["api"]),
+        "CALLBOARD_VIEWER_PORT": str(free["viewer"]),
+        "CALLBOARD_EGRESS_ALLOW": "127.0.0.0/8",  # where receivers of tests are
+    }
+    for name in ("CALLBOARD_CHROMIUM", "PLAYWRIGHT_BROWSERS_PATH"):  # of this host; the image has a browser of its own
+        if name in os.environ:
+            here[name] = os.environ[name]
+    browsers = Path("~/.cache/ms-playwright").expanduser()
+    here.setdefault("PLAYWRIGHT_BROWSERS_PATH", str(browsers))
+
+    policies = {f"callboard-{who}": documented(who, "callboard") for who in ("api", "worker", "deploy")}
+    async with AsyncExitStack() as running:
+        proxied = policy_proxy(f"http://127.0.0.1:{free['artifacts']}", policies)
+        store, port = await running.enter_async_context(proxied)
+        moved = {"artifacts:8333": f"127.0.0.1:{port}", **moved}
+        namespace = service("namespace")
+        temporal = service("temporal")
+        await running.enter_async_context(temporal.running(temporal_command(free["temporal"]), HOME=str(folder)))
+        bucket = service("bucket", data=places["data"], cache=places["cache"])
+        artifacts = service("artifacts", data=places["data"], cache=places["cache"])
+        artifacts_command = artifacts.command("rclone")
+        await bucket.complete(bucket.command("rclone"))
+        await running.enter_async_context(artifacts.running(artifacts_command, HOME=str(folder)))
+
+        async def is_set_up() -> bool:
+            try:
+                await namespace.complete(namespace.command("callboard"), HOME=str(folder))
+            except AssertionError:  # as `restart: on-failure` does
+                return False
+            return True
+
+        await until(is_set_up, every=0.5)
+        await until(lambda: _listens(free["artifacts"]))
+        worker = service("worker", home=places["worker"])
+        api = service("api")
+        await running.enter_async_context(
+            api.running(
+                api.command("callboard"),
+                **here,
+                CALLBOARD_METRICS_ADDRESS=f"127.0.0.1:{free['metrics of the api']}",
+            )
+        )
+        # The project is the first thing to be deployed, as in docs/operations.md.
+        project = places["projects"] / "hello"
+        (project / "api").mkdir(parents=True)
+        (project / "Intuned.json").write_text('{"projectName": "hello", "replication": {"maxConcurrentRequests": 1}}')
+        (project / "api" / "title.py").write_text(API)
+        deploy = service("deploy", home=places["deploy"], projects=places["projects"])
+        assert deploy.definition["entrypoint"] == ["tini", "--", "callboard", "deploy"]
+        shutil.copytree(REPOSITORY / "tests" / "system" / "projects" / "guarded", places["projects"] / "guarded")
+        for name in ("hello", "guarded"):
+            said = await deploy.complete(
+                deploy.command("callboard", "deploy", f"/projects/{name}"),
+                HOME=str(folder),
+                CALLBOARD_DATA_DIR=str(places["deploy"]),
+                CALLBOARD_MAX_MACHINES="100",  # so that it notes what it asks for, and deletes that
+            )
+            assert "s3://callboard" in said
+        await running.enter_async_context(
+            worker.running(
+                worker.command("callboard"),
+                **here,
+                CALLBOARD_DATA_DIR=str(places["worker"]),
+                CALLBOARD_METRICS_ADDRESS=f"127.0.0.1:{free['metrics of the worker']}",
+                CALLBOARD_HEALTH_ADDRESS=f"127.0.0.1:{free['health']}",
+            )
+        )
+        client = httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{free['api']}",
+            headers={"x-api-key": SECRETS["CALLBOARD_API_KEYS"]},
+            timeout=90,
+            trust_env=False,
+        )
+        await running.enter_async_context(client)
+
+        async def is_ready() -> bool:
+            try:
+                return (await client.get("/readyz")).status_code == 200
+            except httpx.TransportError:
+                return False
+
+        await until(is_ready, every=0.1)
+        logs = {each.log.stem: each.log for each in (api, worker, artifacts)}
+        yield Composed(client, f"http://127.0.0.1:{free['viewer']}", folder, logs, store, port)
+
+
+async def _listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except ConnectionError:
+        return False
+    writer.close()
+    await writer.wait_closed()
+    return True
+
+
+async def test_a_run_is_executed(composed: Composed) -> None:
+    if shutil.which("bwrap") is None:
+        pytest.skip("bubblewrap is not installed.")
+    url = "data:text/html,<title>Composed</title>"
+    answer = await composed.api.post(f"{RUNS}/start", json={"api": "title", "parameters": {"url": url}})
+    assert answer.status_code == 201, answer.text
+    run_id = answer.json()["runId"]
+    async with asyncio.timeout(120):
+        while True:
+            result = (await composed.api.get(f"{RUNS}/{run_id}/result", params={"wait": 60})).json()
+            if result["status"] not in {"pending", "started"}:
+                break
+    assert (result["status"], result.get("result")) == ("completed", "Composed"), composed.logs["worker"].read_text()
+    record = await composed.api.get(f"{RUNS.removesuffix('/run')}/runs/{run_id}/attempts/1/trace")
+    assert record.content.startswith(b"PK"), "the store has it"
+
+
+async def test_the_policies_of_the_page_are_enough(composed: Composed) -> None:
+    """For a Run with all that it may leave, a login, a Job, a rerun, what `readyz` asks, and deploys."""
+    http, projects = composed.api, RUNS.removesuffix("/hello/run")
+
+    async def post(place: str, body: Any = None) -> Any:
+        answer = await http.post(f"{projects}/{place}", json=body)
+        assert answer.status_code < 300, answer.text
+        return answer.json()
+
+    async def ended(place: str, *, while_: set[str]) -> dict[str, Any]:
+        async with asyncio.timeout(120):
+            while True:
+                answer = (await http.get(f"{projects}/{place}")).json()
+                if answer.get("jobRun", answer)["status"] not in while_:
+                    return answer
+                await asyncio.sleep(0.2)
+
+    url = "data:text/html,<title>Composed</title>" + "x" * 40_000  # parameters that are an artifact
+    async with receiver() as inbox:
+        sink = {"type": "webhook", "url": inbox.url}
+        run = await post("hello/run/start", {"api": "title", "parameters": {"url": url}, "sink": sink})
+        answer = await ended(f"hello/run/{run['runId']}/result", while_={"pending", "started"})
+        assert answer["status"] == "completed", answer
+        await inbox.until(1)
+    await post(f"hello/runs/{run['runId']}/rerun", {})
+
+    made = await post("guarded/auth-sessions/create", {"id": "anna", "parameters": {"password": "a-cookie"}})
+    place = f"guarded/auth-sessions/create/{made['operationId']}/result"
+    assert (await ended(place, while_={"pending", "in_progress"}))["status"] == "done"
+    started = await post("guarded/run/start", {"api": "list-orders", "parameters": {}, "authSession": {"id": "anna"}})
+    assert (await ended(f"guarded/run/{started['runId']}/result", while_={"pending", "started"}))[
+        "status"
+    ] == "completed"
+    assert (await http.delete(f"{projects}/guarded/auth-sessions/anna")).status_code == 204
+
+    item = {"apiName": "title", "parameters": {"url": "data:text/html,<title>Job</title>"}}
+    await post("hello/jobs", {"id": "job", "payload": [item], "configuration": {}})
+    triggered = await post("hello/jobs/job/trigger")
+    job_run = f"hello/jobs/job/runs/{triggered['jobRunId']}"
+    assert (await ended(job_run, while_={"PENDING"}))["jobRun"]["status"] == "SUCCESS"
+    assert '"Job"' in (await http.get(f"{projects}/{job_run}/results")).text
+    changed = await http.put(f"{projects}/hello/jobs/job", json={"payload": [item, item], "configuration": {}})
+    assert changed.status_code == 200, changed.text
+    assert (await http.get("/readyz")).status_code == 200
+
+    assert composed.store.denied == [], "nothing was refused"
+    used = composed.store.allowed
+    for who, prefix in (("api", "check"), ("worker", "values"), ("deploy", "projects"), ("api", "jobs")):
+        assert (f"callboard-{who}", "s3:PutObject", prefix) in used
+    assert ("callboard-deploy", "s3:DeleteObject", "projects") in used, "of what it has asked for"
+
+
+async def test_a_worker_cannot_write_what_workers_execute(composed: Composed) -> None:
+    place = f"http://127.0.0.1:{composed.store_port}/callboard/projects/hello/current.json"
+    async with httpx.AsyncClient(trust_env=False) as http:
+        for who in ("api", "worker"):
+            signed = {
+                "authorization": f"AWS4-HMAC-SHA256 Credential=callboard-{who}/20260101/us-east-1/s3/aws4_request"
+            }
+            assert (await http.put(place, content=b"{}", headers=signed)).status_code == 403
+    assert composed.store.denied.pop()[:2] == ("callboard-worker", "s3:PutObject")
+    composed.store.denied.clear()
+
+
+async def test_the_viewer_has_an_origin_of_its_own(composed: Composed) -> None:
+    async with httpx.AsyncClient(trust_env=False) as http:
+        answer = await http.get(f"{composed.viewer}/index.html")
+    assert answer.status_code == 200, answer.text
+    assert "Playwright" in answer.text

@@ -1,0 +1,174 @@
+"""Caddy, with the very file that docker-compose.tls.yml gives it, in front of a running api.
+
+Names below `.localhost` get certificates of an authority that Caddy makes for itself, so no other is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+import re
+import ssl
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from devstack import ports
+from tests.support.compose_file import PROGRAMS, load
+from tests.support.polling import until
+from tests.support.repository import REPOSITORY
+from tests.support.stack import Stack
+
+TLS = load("docker-compose.tls.yml")
+PROXY: dict[str, Any] = TLS["services"]["proxy"]
+CADDYFILE = REPOSITORY / TLS["configs"]["caddy"]["file"]
+NAME, VIEWER = "callboard.localhost", "viewer.localhost"
+
+
+class ToLoopback(httpx.AsyncHTTPTransport):
+    """Reaches every name at 127.0.0.1, whether or not this host can look it up."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        at_loopback = httpx.Request(
+            request.method,
+            request.url.copy_with(host="127.0.0.1"),
+            headers=request.headers,  # Host keeps the name
+            stream=request.stream,
+            extensions={**request.extensions, "sni_hostname": request.url.host},
+        )
+        return await super().handle_async_request(at_loopback)
+
+
+@dataclass
+class Proxied:
+    """A stack behind Caddy."""
+
+    stack: Stack
+    http: httpx.AsyncClient
+    url: str
+    viewer_url: str
+
+
+@pytest.fixture
+async def proxied(tmp_path: Path, site: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Proxied]:
+    free = ports.choose_ports({"http": 0, "https": 0, "viewer": 0})
+    viewer_url = f"https://{VIEWER}:{free['https']}"
+    monkeypatch.setenv("CALLBOARD_TRUSTED_PROXIES", "127.0.0.1")
+    monkeypatch.setenv("CALLBOARD_VIEWER_URL", viewer_url)
+    monkeypatch.setenv("CALLBOARD_VIEWER_PORT", str(free["viewer"]))
+    project = tmp_path / "projects" / "lab"
+    (project / "api").mkdir(parents=True)
+    (project / "Intuned.json").write_text('{"projectName": "lab", "replication": {"maxConcurrentRequests": 1}}')
+    for name in ("echo", "until-told"):
+        source = REPOSITORY / "tests" / "system" / "projects" / "lab" / "api" / f"{name}.py"
+        (project / "api" / source.name).write_text(source.read_text())
+    async with Stack.up(tmp_path, tmp_path / "projects", site) as stack:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(tmp_path),
+            "XDG_DATA_HOME": str(tmp_path / "caddy"),
+            "XDG_CONFIG_HOME": str(tmp_path / "caddy"),
+            **{name: value for name, value in PROXY["environment"].items() if "$" not in value},
+            "API_HOSTNAME": NAME,
+            "VIEWER_HOSTNAME": VIEWER,
+            "API_UPSTREAM": stack.url.removeprefix("http://"),
+            "VIEWER_UPSTREAM": f"127.0.0.1:{free['viewer']}",
+            "HTTP_PORT": str(free["http"]),
+            "HTTPS_PORT": str(free["https"]),
+        }
+        program, *words = [word.replace("/etc/caddy/Caddyfile", str(CADDYFILE)) for word in PROXY["command"]]
+        log = tmp_path / "caddy.log"
+        with log.open("wb") as out:
+            caddy = await asyncio.create_subprocess_exec(
+                PROGRAMS / program, *words, "--adapter", "caddyfile", env=environment, stdout=out, stderr=out
+            )
+        try:
+            authority = tmp_path / "caddy" / "caddy" / "pki" / "authorities" / "local" / "root.crt"
+            await until(authority.exists)
+            await until(lambda: authority.read_text().endswith("-----END CERTIFICATE-----\n"))
+            trusting = ssl.create_default_context(cafile=str(authority))
+            url = f"https://{NAME}:{free['https']}"
+            async with httpx.AsyncClient(transport=ToLoopback(verify=trusting), base_url=url, timeout=90) as http:
+
+                async def answers() -> bool:
+                    try:
+                        return (await http.get("/healthz")).status_code == 200
+                    except httpx.TransportError:
+                        return False
+
+                await until(answers, every=0.1)
+                yield Proxied(stack, http, url, viewer_url)
+        finally:
+            assert caddy.returncode is None, log.read_text()
+            caddy.terminate()
+            await caddy.wait()
+
+
+async def test_the_api_knows_of_tls_and_of_clients_behind_the_proxy_and_calls_wait(
+    proxied: Proxied, tmp_path: Path
+) -> None:
+    http, stack = proxied.http, proxied.stack
+    key = {"x-api-key": stack.api_key}
+    # A call that waits gets its answer when the Run has ended, and not before.
+    held = {"began": str(tmp_path / "began"), "go": str(tmp_path / "go"), "value": 7}
+    started = await http.post(stack.path("lab", "start"), json={"api": "until-told", "parameters": held}, headers=key)
+    assert started.status_code == 201, started.text
+    run_id = started.json()["runId"]
+    place = stack.path("lab", f"{run_id}/result")
+    waiting = asyncio.create_task(http.get(place, params={"wait": 60}, headers=key))
+    log = f"/api/v1/workspace/{stack.workspace}/projects/lab/runs/{run_id}/attempts/1/log"
+    await until((tmp_path / "began").exists)
+    async with http.stream("GET", log, params={"follow": "true"}, headers=key) as followed:
+        seen = ""
+        async for text in followed.aiter_text():
+            seen += text
+            if "data:" in seen and not (tmp_path / "go").exists():
+                assert not waiting.done()
+                (tmp_path / "go").touch()  # lines come while they are written, not at the end
+    result = (await waiting).json()
+    assert (result["status"], result["result"]) == ("completed", 7)
+
+    # Cookies are for https only, since the api believes what the proxy says of the connection.
+    signed_in = await http.post("/sign-in", data={"key": stack.api_key}, headers={"origin": proxied.url})
+    cookies = signed_in.headers.get_list("set-cookie")
+    assert signed_in.status_code == 303, signed_in.text
+    assert cookies
+    assert all("secure" in cookie.lower() for cookie in cookies)
+    assert signed_in.headers["strict-transport-security"]
+
+    # The trace is shown by the other name.
+    shown = await http.get(f"/projects/lab/runs/{run_id}/attempts/1/trace/view", follow_redirects=False)
+    assert shown.status_code == 303, shown.text
+    assert shown.headers["location"].startswith(f"{proxied.viewer_url}/")
+    viewer = await http.get(shown.headers["location"])
+    assert viewer.status_code == 200
+    assert "<title>" in viewer.text
+
+
+async def test_a_client_s_own_headers_about_itself_are_not_believed(proxied: Proxied) -> None:
+    """Ten wrong keys from one address shut it out; another address that a client merely claims to have is no other."""
+    wrong = {"x-api-key": "a-key-that-nobody-has-been-given"}
+    place = proxied.stack.path("lab", "none/result")
+    codes: list[int] = []
+    for number in range(11):
+        claimed = {"x-forwarded-for": f"203.0.113.{number}", "x-forwarded-proto": "http"}
+        codes.append((await proxied.http.get(place, headers=wrong | claimed)).status_code)
+    assert codes == [401] * 10 + [429], "all of them came from the one address of the client"
+
+
+def test_only_the_proxy_is_believed() -> None:
+    address = PROXY["networks"]["default"]["ipv4_address"]
+    assert TLS["services"]["api"]["environment"]["CALLBOARD_TRUSTED_PROXIES"] == address
+    (config,) = load()["networks"]["default"]["ipam"]["config"]
+    assert ipaddress.ip_address(address) in ipaddress.ip_network(config["subnet"])
+    assert ipaddress.ip_address(address) not in ipaddress.ip_network(config["ip_range"]), "nobody else gets it"
+
+
+def test_all_that_the_file_asks_for_is_given() -> None:
+    asked = set(re.findall(r"\{\$(\w+)\}", CADDYFILE.read_text()))
+    assert asked <= PROXY["environment"].keys()

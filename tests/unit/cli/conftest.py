@@ -1,0 +1,21 @@
+"""A port that nobody listens on, and an api that answers as it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import pytest
+
+from devstack import ports
+from tests.support.fake_api import FakeApi
+
+
+@pytest.fixture
+def free_port() -> int:
+    return ports.choose_ports({"--port": 0})["--port"]
+
+
+@pytest.fixture
+def api() -> Generator[FakeApi]:
+    with FakeApi.served() as served:
+        yield served
