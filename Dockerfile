@@ -22,7 +22,8 @@ FROM debian:13-slim${DEBIAN_DIGEST}
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends \
-        bubblewrap ca-certificates chromium-headless-shell fonts-liberation iproute2 passt python3 tini \
+        bubblewrap ca-certificates chromium-headless-shell iproute2 passt python3 tini \
+        fonts-liberation fonts-noto-cjk fonts-noto-color-emoji \
     && rm -rf /var/lib/apt/lists/* \
     # Whoever may execute a program but not read it cannot look into it when it runs: tini has the whole environment.
     && chmod 0711 /usr/bin/tini \

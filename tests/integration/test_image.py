@@ -54,6 +54,10 @@ def test_the_image_is_built_from_what_the_package_is_made_of_and_nothing_else() 
         assert copied == "." or copied in let_in
 
 
+def test_browsers_have_glyphs_for_chinese_japanese_korean_and_emoji() -> None:
+    assert {"fonts-noto-cjk", "fonts-noto-color-emoji"} <= set(DOCKERFILE.split())
+
+
 @pytest.fixture
 def api() -> Iterator[int]:
     """The port of something that is alive."""
