@@ -126,7 +126,8 @@ async def count_runs(client: Client, project: str, run_filter: RunFilter) -> int
 async def read_list_item(execution: WorkflowExecution) -> RunListItem:
     """Return a Run as lists show it, from the search attributes and the memo of its workflow."""
     attributes = execution.typed_search_attributes
-    status = RunStatus(attributes[visibility.STATUS])
+    completed = execution.status is WorkflowExecutionStatus.COMPLETED
+    status = RunStatus.COMPLETED if completed else RunStatus(attributes[visibility.STATUS])
     abnormal_outcome = _abnormal_outcome(execution, status)
     summary = RunSummary.model_validate(await execution.memo_value(names.MEMO_SUMMARY))
     return RunListItem(
@@ -178,6 +179,8 @@ def _abnormal_outcome(execution: WorkflowExecution, recorded_status: RunStatus) 
 
 
 def _status_condition(status: RunStatus, abnormal: Collection[RunStatus]) -> str:
+    if status is RunStatus.COMPLETED:  # its search attribute is that of a Run that has not ended
+        return "(ExecutionStatus = 'Completed')"
     has_status = f"{names.SEARCH_STATUS} = '{status.value}'"
     if status in _UNFINISHED:
         return f"({has_status} AND ExecutionStatus = 'Running')"

@@ -77,7 +77,11 @@ class BrowserWorkflow:
         outcome = running.result().model_copy(update={"started_at": self._started_at, "ended_at": workflow.now()})
         cause = cause_of(outcome)
         why = f": {cause.code}{code_block(cause.message)}" if cause else ""
-        self._set_status(outcome.status, f"{outcome.status.capitalize()} after {outcome.attempts} Attempt(s){why}")
+        details = f"{outcome.status.capitalize()} after {outcome.attempts} Attempt(s){why}"
+        if outcome.status is RunStatus.COMPLETED and self._summary().completes_by_close:
+            workflow.set_current_details(details)
+        else:
+            self._set_status(outcome.status, details)
         self._update_summary(attempts=outcome.attempts, cause=cause)
         return close(outcome, cancel_requested=self._cancel_requested)
 
@@ -218,10 +222,13 @@ class BrowserWorkflow:
 
     def _update_summary(self, **fields: Any) -> None:
         """Update the summary in the memo, which lists of Runs show."""
-        shown = workflow.memo_value(names.MEMO_SUMMARY, type_hint=RunSummary)
+        shown = self._summary()
         changed = shown.model_copy(update={"started_at": self._started_at, **fields})
         if changed != shown:
             workflow.upsert_memo({names.MEMO_SUMMARY: changed.model_dump(mode="json")})
+
+    def _summary(self) -> RunSummary:
+        return workflow.memo_value(names.MEMO_SUMMARY, type_hint=RunSummary)
 
     def _set_status(self, status: RunStatus, details: str) -> None:
         """Publish the status to lists and filters, and the details to the reader of the Temporal Web UI."""

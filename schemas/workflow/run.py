@@ -157,3 +157,6 @@ class RunSummary(FlowModel):
     attempts: int = 0
     """How many Attempt numbers were taken."""
     cause: RunCause | None = None
+    completes_by_close: bool = False
+    """Whether only the close of the workflow tells that the Run has completed, and not its search attribute, too: one
+    action less. Runs that began on an earlier version change it."""

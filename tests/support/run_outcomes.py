@@ -7,8 +7,8 @@ from typing import Any
 from temporalio.api.history.v1 import ActivityTaskScheduledEventAttributes
 
 from schemas.workflow.run import ErrorCode, ReasonType, RunOutcome, RunStatus
+from temporal.listing import read_list_item
 from tests.support.run_stage import Stage, scheduled
-from workflows import visibility
 
 FALSY = {"code": "auth-check-failed", "category": "auth", "message": "what it returned is not true"}
 """The error of a check that has found the login bad."""
@@ -34,5 +34,5 @@ async def scheduled_of(stage: Stage, activity: str) -> list[ActivityTaskSchedule
     return [attributes for attributes in scheduled(await stage.events()) if attributes.activity_type.name == activity]
 
 
-async def status_in_lists(stage: Stage) -> str | None:
-    return (await stage.handle.describe()).typed_search_attributes.get(visibility.STATUS)
+async def status_in_lists(stage: Stage) -> str:
+    return (await read_list_item(await stage.handle.describe())).status

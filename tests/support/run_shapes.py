@@ -64,6 +64,13 @@ async def success(stage: Stage) -> None:
 
 
 @_shape
+async def completed_by_its_close(stage: Stage) -> None:
+    """Nothing but the close of the workflow, and the memo, tells that the Run has ended."""
+    await stage.serve(ends(completed()))
+    await stage.start()
+
+
+@_shape
 async def success_announced(stage: Stage) -> None:
     held = HeldAttempt(stage, announced=True)
     await stage.serve(held)

@@ -14,6 +14,7 @@ from schemas.workflow.auth import AuthSessionStatus, LoginState
 from schemas.workflow.base import JsonRef
 from schemas.workflow.run import ErrorCode, RunOutcome, RunStatus, RunType
 from schemas.workflow.trace import TraceMode
+from temporal.listing import read_list_item
 from tests.support.auth_stage import FIRST, LoginStage, bad, good, made_by
 from tests.support.run_outcomes import FALSY, assert_canceled, assert_failed
 from tests.support.run_stage import WORKSPACE, HeldAttempt, ends, scheduled
@@ -166,7 +167,7 @@ async def test_it_is_made_by_a_run_of_its_own_as_the_validate_was_told_to(play_l
     description = await stage.client.get_workflow_handle(input.run_id).describe()
     assert description.typed_search_attributes[visibility.RUN_TYPE] == RunType.AUTH_SESSION_CREATE
     assert description.typed_search_attributes[visibility.AUTH_SESSION] == stage.ref.id
-    assert description.typed_search_attributes[visibility.STATUS] == "completed"
+    assert (await read_list_item(description)).status is RunStatus.COMPLETED
     memo = await description.memo()
     assert (memo["workspace"], memo["parentRunId"]) == (WORKSPACE, stage.validate_id)
     (create,) = scheduled(await stage.events(input.run_id))
