@@ -120,7 +120,7 @@ async def test_the_warnings_are_those_that_a_deploy_gives(tmp_path: Path) -> Non
 
 
 def test_what_the_docs_say_to_be_left_out_is_left_out(prices: Path) -> None:
-    paragraph = PROJECTS[PROJECTS.index("Everything in the folder is part") : PROJECTS.index("A symbolic link counts")]
+    paragraph = PROJECTS[PROJECTS.index("Everything in the folder is part") : PROJECTS.index("What the `.gitignore`")]
     bundled = [file.path for file in list_project_files(prices)]
     names = [name.replace("*", "x") for name in re.findall(r"`([^`]+)`", paragraph) if name != "pyvenv.cfg"]
     assert len(names) > 15
