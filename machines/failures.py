@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import re
 import signal
+from pathlib import Path
 from typing import Any
 
 from machines.attempt_masker import masker_for
-from machines.attempt_spec import AttemptSpec
+from machines.attempt_spec import AttemptSpec, Version
 from machines.keeping import ChildEnd
 from machines.limits import MOST_FILES, MOST_PROCESSES
 from schemas.errors import Category
+from schemas.machine_sizes import GIB, MEMORY_OF_SIZE
 from schemas.workflow.base import MESSAGE_LIMIT, STACK_LIMIT, clip
 from schemas.workflow.run import ErrorCode, RunError
 from security.masking import Masker
@@ -25,17 +29,24 @@ _KINDS: dict[str, tuple[ErrorCode, Category, bool]] = {
 }
 
 _OVER_LIMIT = {
-    "memory": "Execution ran out of memory.",
     "disk": "Execution ran out of disk: the files of its Machine passed the limit of CALLBOARD_MACHINE_DISK.",
     "files": f"Execution was ended: its Machine had more than {MOST_FILES} files and folders.",
     "processes": f"Execution was ended: its Machine had more than {MOST_PROCESSES} processes.",
     "lease": "Execution was ended: its worker's lease of Machines was over.",
 }
-"""Messages of Attempts whose Machine has passed a limit, by the limit's name."""
+"""Messages of Attempts whose Machine has passed a limit other than that of memory, by the limit's name."""
+
+_FRAME = re.compile(r'  File "([^"\n]+)", line (\d+), in [^\n]*\n((?:    [^\n]*\n)*)')
+"""One frame of a stack, with the lines of its source."""
+_SOURCE_LIMIT = 200
+"""Most characters of a line of source in a message."""
 
 
-def of_user_code(told: dict[str, Any], masker: Masker) -> tuple[RunError, bool]:
-    """Return the error that the child told, masked by `masker`, and whether it is final."""
+def of_user_code(told: dict[str, Any], version: Version, masker: Masker) -> tuple[RunError, bool]:
+    """Return the error that the child told, masked by `masker`, and whether it is final.
+
+    Its message ends its first line with the place in the project's code where an exception was raised.
+    """
 
     def masked(text: str, limit: int) -> str:
         # Mask before clipping: a clipped secret would not be recognized. The child has clipped already.
@@ -44,20 +55,22 @@ def of_user_code(told: dict[str, Any], masker: Masker) -> tuple[RunError, bool]:
 
     if told["kind"] == "ended":
         stack = masked(told["stack"], STACK_LIMIT)
-        return ended(told["exitCode"], stack), False
+        return ended(told["exitCode"], version, stack), False
     if told["kind"] == "over-limit":
-        return _crashed(_OVER_LIMIT[told["limit"]], masked(told["stack"], STACK_LIMIT)), False
+        stack = masked(told["stack"], STACK_LIMIT)
+        return _crashed(_over_limit(told["limit"], told["used"], version, stack), stack), False
     code, category, final = _KINDS[told["kind"]]
-    message = told["message"]
-    if told["kind"] == "browser-gone":
-        message = f"The browser ended unexpectedly. The automation saw: {message}"
+    message = masked(told["message"], MESSAGE_LIMIT)
     details = {"name": masked(told["name"], MESSAGE_LIMIT), **masker.mask_json(told.get("details", {}))}
     if told["stack"]:
         details["stack"] = masked(told["stack"], STACK_LIMIT)
+        message = _with_place(message, details["stack"], version)
+    if told["kind"] == "browser-gone":
+        message = f"The browser ended unexpectedly. The automation saw: {message}"
     error = RunError(
         code=code,
         category=category,
-        message=masked(message, MESSAGE_LIMIT),
+        message=clip(message, MESSAGE_LIMIT),
         retirable=not final,
         details=details,
     )
@@ -72,35 +85,77 @@ def _text(told: str, limit: int) -> str:
     return clip(told.encode(errors="backslashreplace").decode(), limit)
 
 
-def timed_out(spec: AttemptSpec, waiting_at: str) -> RunError:
+def _with_place(message: str, stack: str, version: Version) -> str:
+    """Return the message with the innermost place of the stack in the project behind its first line, if there is any.
+
+    The place stays where the message is clipped, and stands where lists show the first line only.
+    """
+    place, _ = _innermost(stack, version)
+    if not place:
+        return message
+    first, newline, rest = message.partition("\n")
+    suffix = f" ({place})"
+    return f"{first[: MESSAGE_LIMIT - len(suffix)]}{suffix}{newline}{rest}"
+
+
+def _standing(message: str, stack: str, version: Version) -> str:
+    """Return a sentence with the place of the stack in the project, and its source, if there is any."""
+    place, source = _innermost(stack, version)
+    if not place:
+        return message
+    return f"{message.removesuffix('.')}; it stood at {place}{f' (`{source}`)' if source else ''}."
+
+
+def _innermost(stack: str, version: Version) -> tuple[str, str]:
+    """Return the innermost place of a stack that lies in the project, as `api/shop/list.py:12`, and its line of source.
+
+    Both are empty if there is none. The stack may be anything: user code can write what it likes.
+    """
+    found = ("", "")
+    frame = _FRAME.search(stack)  # a long stack has lost its beginning
+    while frame is not None:
+        path = Path(frame[1])
+        # This asks of any text, which `Path.is_file` does not bear.
+        if not path.is_absolute() and ".." not in path.parts and os.path.isfile(version.folder / path):  # noqa: PTH113
+            source = frame[3].strip().partition("\n")[0]
+            found = f"{path}:{frame[2]}", clip(source, _SOURCE_LIMIT)
+        frame = _FRAME.match(stack, frame.end())
+    return found
+
+
+def timed_out(spec: AttemptSpec, version: Version, waiting_at: str) -> RunError:
     """Return the error of an Attempt that timed out.
 
     Args:
         spec: The Attempt.
+        version: The version of the project that it executes.
         waiting_at: The stack of its code at that time; empty if it is not known.
     """
     stack = _text(masker_for(spec).mask_text(waiting_at), STACK_LIMIT)
     return RunError(
         code=ErrorCode.SCRIPT_TIMEOUT,
         category="execution",
-        message=f"The Attempt did not end within {spec.timeout.total_seconds():g} seconds.",
+        message=_standing(f"The Attempt did not end within {spec.timeout.total_seconds():g} seconds.", stack, version),
         retirable=True,
         details={"stack": stack} if stack else None,
     )
 
 
-def crashed(end: ChildEnd) -> RunError:
+def crashed(end: ChildEnd, version: Version) -> RunError:
     """Return the error of an Attempt whose Machine's own process ended while it ran."""
     if end.limit is not None:
-        return _crashed(_OVER_LIMIT[end.limit])
-    return _crashed("The Machine's process was lost.") if end.exit_code is None else ended(end.exit_code)
+        return _crashed(_over_limit(end.limit, end.used, version))
+    if end.exit_code is None:
+        return _crashed("The Machine's process was lost.")
+    return ended(end.exit_code, version)
 
 
-def ended(exit_code: int | None, stack: str = "") -> RunError:
+def ended(exit_code: int | None, version: Version, stack: str = "") -> RunError:
     """Return the error of an Attempt whose process ended by itself while it ran.
 
     Args:
         exit_code: Its exit code, negative for a signal. None: it did not end, but what it said was not understood.
+        version: The version of the project that it executed.
         stack: Where it stood; empty if that is not known.
     """
     if exit_code is None:
@@ -109,7 +164,7 @@ def ended(exit_code: int | None, stack: str = "") -> RunError:
         message = f"Process was ended by signal {_signal(-exit_code)}."
     else:
         message = f"Process exited unexpectedly with code {exit_code}."
-    return _crashed(message, stack)
+    return _crashed(_standing(message, stack, version), stack)
 
 
 def _crashed(message: str, stack: str = "") -> RunError:
@@ -127,3 +182,18 @@ def _signal(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:  # real-time signals have no names of their own
         return str(number)
+
+
+def _over_limit(limit: str, used: int, version: Version, stack: str = "") -> str:
+    """Return the sentences for an Attempt whose Machine has passed a limit; for that of memory with the cure."""
+    if limit != "memory":
+        return _standing(_OVER_LIMIT[limit], stack, version)
+    larger = (f"`{size}` ({_gib(memory)})" for size, memory in MEMORY_OF_SIZE.items() if memory > version.memory_limit)
+    cure = " or ".join(larger)
+    also = f" Set `replication.size` of the project's settings to {cure}, or hold less at once." if cure else ""
+    told = f"Execution ran out of memory: its Machine used {_gib(used)} of {_gib(version.memory_limit)}."
+    return _standing(told, stack, version) + also
+
+
+def _gib(size: int) -> str:
+    return f"{size / GIB:.3g} GiB"

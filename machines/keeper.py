@@ -21,7 +21,7 @@ The deadline is the end of the worker's lease, by CLOCK_BOOTTIME (`inf` for none
 since a worker that is stopped cannot, and another worker may be given its Attempts.
 
 The child's standard input is a socket to the keeper. Over it come the messages that `intake` describes, and the keeper
-sends one JSON object {"limit"}, with the name of a limit that was passed.
+sends one JSON object {"limit", "used"}, with the name of a limit that was passed, and how much it was.
 """
 
 from __future__ import annotations
@@ -190,23 +190,23 @@ class Keeper:
         if passed is None:
             return True
         self._say_passed(passed)
-        return self._busy and self._let_it_save(now, passed.limit)
+        return self._busy and self._let_it_save(now, passed)
 
     def _say_passed(self, passed: Passed) -> None:
         _say({"limit": passed.limit, "used": passed.used})
         if self._transcript is not None:
             self._transcript.say("error", "callboard", passed.message)
 
-    def _let_it_save(self, now: float, limit: str) -> bool:
+    def _let_it_save(self, now: float, passed: Passed) -> bool:
         """Tell the child which limit was passed; return False if it cannot hear that."""
         self._over_since = now
         try:
-            self._supervisor.send(json.dumps({"limit": limit}).encode())
+            self._supervisor.send(json.dumps({"limit": passed.limit, "used": passed.used}).encode())
         except OSError:
             return False
         # The child can end user code, but no page. Without that process, the browser can still give the trace.
         largest = self._meter.largest()
-        if limit == "memory" and _RENDERER in read(f"/proc/{largest}/cmdline"):
+        if passed.limit == "memory" and _RENDERER in read(f"/proc/{largest}/cmdline"):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(largest, signal.SIGKILL)
         return True

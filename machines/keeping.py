@@ -32,6 +32,8 @@ class ChildEnd:
     limit: str | None = None
     """What the keeper has ended everything for: `memory`, `disk`, `files` or `processes` for such a limit that was
     passed, and `lease` for the end of the worker's lease."""
+    used: int = 0
+    """How much of `memory`, `disk`, `files` or `processes` was used then."""
     output: str = ""
     """The end of what the child printed; it may hold anything that user code prints."""
 
@@ -160,10 +162,10 @@ class Keeping:
         async for line in words:
             message: dict[str, Any] = json.loads(line)
             if "exited" in message:
-                limit = self.child_end.limit  # it may end by itself once it has saved what is left
-                self.child_end = ChildEnd(message["exited"], limit, message["tail"])
+                limit, used = self.child_end.limit, self.child_end.used  # it may end by itself once it has saved
+                self.child_end = ChildEnd(message["exited"], limit, used, message["tail"])
             elif "limit" in message:
-                self.child_end = ChildEnd(limit=message["limit"])
+                self.child_end = ChildEnd(limit=message["limit"], used=message["used"])
             elif "memory" in message:
                 self.memory = message["memory"]
             elif "ended" in message:

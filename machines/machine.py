@@ -282,7 +282,7 @@ class Machine:
                 if not current.heard:
                     spec.note(f"The time of {spec.timeout.total_seconds():g} seconds is over", "warning")
                     await uncancellable(self._stop(current))
-                    return current.report(self.name, error=failures.timed_out(spec, current.waiting_at))
+                    return current.report(self.name, error=failures.timed_out(spec, self.version, current.waiting_at))
                 done = current.done.result()  # the outcome came just as the time ran out: it counts
             except asyncio.CancelledError:
                 current.clock = None
@@ -301,10 +301,10 @@ class Machine:
                     error = NotBegunError(f"Machine {self.name} was lost: {self.unfit or PROCESS_ENDED}")
                     spec.note(error.message, "warning")
                     raise error
-                return current.report(self.name, error=failures.crashed(self._keeping.child_end))
+                return current.report(self.name, error=failures.crashed(self._keeping.child_end, self.version))
             if "error" not in done:
                 return current.completed(self.name, done)
-            error, final = failures.of_user_code(done["error"], masker_for(spec))
+            error, final = failures.of_user_code(done["error"], self.version, masker_for(spec))
             if error.code is ErrorCode.SCRIPT_PROCESS_CRASHED:
                 await uncancellable(self.close())
             return current.report(self.name, error=error, final=final, attributes=done["attributes"])

@@ -27,6 +27,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
+from schemas.machine_sizes import MEMORY_OF_SIZE
 from schemas.rest.proxy import ProxyUrl
 from schemas.rest.sink import ProjectS3Sink, ProjectSink, WebhookSink
 
@@ -47,7 +48,6 @@ NAME_RULE = (
 )
 
 _NAME = re.compile(r"[a-z0-9]+(?:[-_][a-z0-9]+)*")
-_GIB = 1024**3
 
 
 def is_project_name(name: str) -> bool:
@@ -230,4 +230,4 @@ class ProjectSettings(Section):
     @property
     def memory_limit(self) -> int:
         """Bytes of memory that one Machine may use."""
-        return {"standard": 2, "large": 4, "x-large": 8}[self.replication.size] * _GIB
+        return MEMORY_OF_SIZE[self.replication.size]

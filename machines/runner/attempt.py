@@ -151,7 +151,8 @@ class Attempt:
         if self.stopping:
             return {}
         if self._limits.passed is not None and (done is None or "error" in done):
-            error = {"kind": "over-limit", "limit": self._limits.passed, "stack": self._stack}
+            passed = {"limit": self._limits.passed, "used": self._limits.used}
+            error = {"kind": "over-limit", **passed, "stack": self._stack}
             return {"error": error, "attributes": {}}
         if done is None:
             return {"error": self._crash(status if by_itself else None), "attributes": {}}

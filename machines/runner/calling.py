@@ -87,7 +87,9 @@ async def call(call: Call, session: BrowserSession, root: Path) -> dict[str, Any
         payloads = IntunedContext.current().extended_payloads if call.kind == "api" else None
         return {
             **fields,
-            "extendedPayloads": to_json(payloads, what="What extend_payload was given") if payloads else None,
+            "extendedPayloads": to_json(payloads, what="What extend_payload was given", path="extendedPayloads")
+            if payloads
+            else None,
         }
     except UserCodeError:
         raise

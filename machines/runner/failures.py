@@ -45,9 +45,25 @@ class ResultTooBigError(StructuralError):
 
 
 def raised(error: BaseException, root: Path, message: str | None = None) -> UserCodeError:
-    """Return the error for what user code raised, with its stack: frames of the project, by relative paths."""
-    text = message or _said(error) or type(error).__name__
-    return UserCodeError(text[:MESSAGE_LIMIT], name=type(error).__name__, stack=stack_of(error, root))
+    """Return the error for what user code raised, with its stack: frames of the project, by relative paths.
+
+    It says the exception's class and message, or `message`. An import that fails would fail in each Attempt.
+    """
+    name, said = type(error).__name__, _said(error)
+    text = message or (f"{name}: {said}" if said else name)
+    if isinstance(error, ModuleNotFoundError):
+        text += _undeclared(error, root)
+    kind = StructuralError if isinstance(error, ImportError) else UserCodeError
+    return kind(text[:MESSAGE_LIMIT], name=name, stack=stack_of(error, root))
+
+
+def _undeclared(error: ModuleNotFoundError, root: Path) -> str:
+    """Return what to do about a module that is missing; nothing if the project has others of its package itself."""
+    package = (error.name or "").partition(".")[0]
+    if not package or (root / package).exists() or (root / f"{package}.py").exists():
+        return ""
+    file = "pyproject.toml" if (root / "pyproject.toml").exists() else "requirements.txt"
+    return f"\nIt is neither a file of the project nor in a package that it declares. Declare its package in {file}."
 
 
 def _said(error: BaseException) -> str:

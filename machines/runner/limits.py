@@ -23,6 +23,8 @@ class Limits:
         self._noticed = asyncio.Event()
         self.passed: str | None = None
         """Name of the limit that was passed; None if none was."""
+        self.used = 0
+        """How much of it was used."""
         asyncio.get_running_loop().add_reader(keeper, self._read)
 
     async def noticed(self) -> None:
@@ -43,5 +45,6 @@ class Limits:
         if not data:  # the keeper is gone, and nothing is left for long
             self.close()
             return
-        self.passed = str(json.loads(data)["limit"])
+        said = json.loads(data)
+        self.passed, self.used = str(said["limit"]), int(said["used"])
         self._noticed.set()

@@ -23,8 +23,9 @@ def load(function_path: str, root: Path) -> UserFunction:
     Such paths are `api/shop/list` and `auth-sessions/check`.
 
     Raises:
-        StructuralError: There is no such file or function, the file does not parse, or it is no coroutine function.
-        UserCodeError: The module raised an exception while it was imported.
+        StructuralError: There is no such file or function, the file does not parse, an import in it fails, or it is no
+            coroutine function.
+        UserCodeError: The module raised another exception while it was imported.
     """
     module = load_module(function_path, root)
     for candidate in FUNCTIONS:
@@ -53,8 +54,8 @@ def load_module(function_path: str, root: Path) -> ModuleType:
     """Import and return the module of `function_path`.
 
     Raises:
-        StructuralError: There is no such file, or it does not parse.
-        UserCodeError: The module raised an exception while it was imported.
+        StructuralError: There is no such file, it or a module that it imports does not parse, or an import fails.
+        UserCodeError: The module raised another exception while it was imported.
     """
     name = function_path.replace("/", ".")
     try:
@@ -64,14 +65,11 @@ def load_module(function_path: str, root: Path) -> ModuleType:
             raise StructuralError(f"{function_path}.py is not in the project.", name="APINotFoundError") from error
         raise raised(error, root) from error
     except SyntaxError as error:
+        broken = raised(error, root)
+        text = str(broken)
         if error.filename == str(root / f"{function_path}.py"):
-            broken = raised(error, root)
-            raise StructuralError(
-                f"{function_path}.py does not parse: {error.msg} (line {error.lineno})",
-                name=broken.name,
-                stack=broken.stack,
-            ) from error
-        raise raised(error, root) from error
+            text = f"{function_path}.py does not parse: {error.msg} (line {error.lineno})"
+        raise StructuralError(text, name=broken.name, stack=broken.stack) from error
     except (Exception, SystemExit) as error:
         raise raised(error, root, exit_message(error)) from error
 

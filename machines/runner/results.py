@@ -3,26 +3,60 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
+import math
+from collections.abc import Generator
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from pathlib import PurePath
 from typing import Any, cast
+from uuid import UUID
 
-from .failures import ResultTooBigError, UserCodeError
+from .failures import ResultTooBigError, StructuralError
 
 LIMIT = 2 * 1024 * 1024
 """Most bytes of ASCII-escaped JSON."""
 
+_LONGEST_KEY = 100
+"""Most characters of a key in the path to what has no JSON form."""
 
-def to_json(value: Any, *, what: str = "Result") -> str:
+_CURES: tuple[tuple[type[Any] | tuple[type[Any], ...], str], ...] = (
+    ((datetime, date, time), "return .isoformat()"),
+    (timedelta, "return .total_seconds()"),
+    ((set, frozenset, Generator), "return list(…)"),
+    ((bytes, bytearray), "return .decode() or base64 text"),
+    (Enum, "return .value"),
+    ((Decimal, UUID, PurePath), "return str(…)"),
+)
+"""What to return instead, by type."""
+
+
+class NotJsonError(StructuralError):
+    """What is returned has no JSON form, which it would not have in another Attempt either."""
+
+
+def to_json(value: Any, *, what: str = "Result", path: str = "result") -> str:
     """Return ASCII-escaped JSON of `value`; pydantic models are dumped by alias.
 
+    Args:
+        value: What user code returned.
+        what: The value's name at the beginning of a sentence.
+        path: The value's name at the beginning of a path.
+
     Raises:
-        UserCodeError: The value is not JSON (an unknown type, NaN, Infinity, a cycle).
+        NotJsonError: The value is not JSON (an unknown type, NaN, Infinity, a cycle); its message has the path.
         ResultTooBigError: The JSON is larger than `LIMIT`.
     """
     try:
         text = json.dumps(value, default=_dump, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError) as error:
-        raise UserCodeError(f"{what} is not JSON serializable: {error}", name=type(error).__name__) from error
+        try:
+            told = _fault(value, path, ()) or f"{path} has no JSON form: {error}"
+        except RecursionError:
+            told = f"{path} is nested too deeply"
+        raise NotJsonError(told, name=type(error).__name__) from error
     if len(text) > LIMIT:
         raise ResultTooBigError(what, len(text), LIMIT)
     return text
@@ -42,3 +76,53 @@ def _is_pydantic_url(value: Any) -> bool:
     """Tell by its name whether the type is a URL of pydantic, which only the project's environment may have."""
     kind = cast("type[Any]", type(value))
     return kind.__module__.partition(".")[0] in {"pydantic", "pydantic_core"} and kind.__name__.endswith(("Url", "Dsn"))
+
+
+def _fault(value: Any, path: str, around: tuple[int, ...]) -> str | None:
+    """Return what of a value has no JSON form, by its path, and what to return instead; None if all of it has one.
+
+    Args:
+        value: The value.
+        path: Where it lies, as `result.items[3]`.
+        around: The identities of what it lies in.
+
+    Raises:
+        RecursionError: It is nested too deeply.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{path}: JSON has no {value}; return None"
+    if value is None or isinstance(value, str | int | float):
+        return None
+    if id(value) in around:
+        return f"{path}: it contains itself"
+    around = (*around, id(value))
+    if isinstance(value, dict):
+        for key, item in cast("dict[Any, Any]", value).items():
+            if not (key is None or isinstance(key, str | int | float)):
+                return f"{path}: a key of it is {_a(key)}; keys are text"
+            if (fault := _fault(item, f"{path}{_step(key)}", around)) is not None:
+                return fault
+        return None
+    if isinstance(value, list | tuple):
+        items = enumerate(cast("list[Any]", value))
+        return next((fault for at, item in items if (fault := _fault(item, f"{path}[{at}]", around))), None)
+    try:
+        dumped = _dump(value)
+    except (TypeError, ValueError) as error:
+        if inspect.isawaitable(value) or inspect.isasyncgen(value):
+            return f"{path}: {_a(value)} has no JSON form; is an `await` missing?"
+        cure = next((f"; {cure}" for kind, cure in _CURES if isinstance(value, kind)), "")
+        own = "" if isinstance(error, TypeError) else f": {error}"
+        return f"{path}: {_a(value)} has no JSON form{own}{cure}"
+    return _fault(dumped, path, around)
+
+
+def _step(key: Any) -> str:
+    text = str(key)[:_LONGEST_KEY]
+    return f".{text}" if text.isidentifier() else f"[{json.dumps(text, ensure_ascii=False)}]"
+
+
+def _a(value: Any) -> str:
+    """Return the value's type with its article."""
+    name = type(value).__name__
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"

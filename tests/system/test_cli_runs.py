@@ -37,9 +37,10 @@ async def test_a_run_that_fails_ends_the_command_with_one_and_is_found(callboard
     body = '{"api": "fail", "parameters": {}, "retry": {"maximumAttempts": 2}}'
     run_id = (await callboard("runs", "start", "-", text=body)).out.strip()
     done = await callboard("runs", "result", run_id, "--wait", code=1)
+    told = "api-attempts-failed: ValueError: the price is missing (api/fail.py:2)"
     assert done.out == ""
     assert done.err == (
-        "The Run failed. api-attempts-failed: the price is missing\n"
+        f"The Run failed. {told}\n"
         f"See: callboard attempts get {run_id} -p {callboard.project}\n"
     )
     listed, shown, attempt = await asyncio.gather(
@@ -51,11 +52,11 @@ async def test_a_run_that_fails_ends_the_command_with_one_and_is_found(callboard
     assert header.split() == ["RUN", "STATUS", "API", "ATTEMPTS", "CREATED", "DURATION", "REASON"]
     (row,) = [row for row in rows if row.startswith(run_id)]
     assert row.split()[1:4] == ["failed", "fail", "2"]
-    assert row.endswith("the price is missing")
-    for words in ("Status", "api-attempts-failed: the price is missing", '"maximumAttempts": 2', "Attempts"):
+    assert row.endswith("ValueError: the price is missing (api/fail.py:2)")
+    for words in ("Status", told, '"maximumAttempts": 2', "Attempts"):
         assert words in shown.out
     assert re.search(r"^Attempt +2$", attempt.out, flags=re.MULTILINE)
-    assert "script-execution-exception: the price is missing" in attempt.out
+    assert "script-execution-exception: ValueError: the price is missing (api/fail.py:2)" in attempt.out
     assert 'File "api/fail.py"' in attempt.out
 
 

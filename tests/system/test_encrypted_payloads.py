@@ -18,7 +18,7 @@ from tests.support.stack import Stack
 from tests.support.webhook_receiver import receiver
 
 PLANTED = "pl4nted"
-MESSAGE = "the price is missing"
+MESSAGE = "ValueError: the price is missing (api/fail.py:2)"
 """What `fail` of the project `lab` raises."""
 
 

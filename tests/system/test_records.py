@@ -70,7 +70,7 @@ async def test_a_run_that_failed_tells_its_attempts_and_the_list_says_why(stack:
     assert answer["attemptCount"] == 2
     assert answer["error"]["code"] == "api-attempts-failed"
     first = answer["attempts"][0]
-    assert first["error"]["message"] == "the price is missing"
+    assert first["error"]["message"] == "ValueError: the price is missing (api/fail.py:2)"
     assert at(answer["createdAt"]) < at(answer["startedAt"]) == at(first["startedAt"]) < at(answer["endedAt"])
     assert (answer["input"]["parameters"], answer["input"]["retry"]) == ({"n": 1}, {"maximumAttempts": 2})
     assert answer["temporal"]["url"].startswith(stack.dev.temporal.ui_url)
@@ -80,7 +80,10 @@ async def test_a_run_that_failed_tells_its_attempts_and_the_list_says_why(stack:
 
     found = await runs.until(listed, f"?status=failed&api=fail&startedAfter={answer['createdAt']}")
     (line,) = [run for run in found["runs"] if run["runId"] == run_id]
-    assert line["error"] == {"code": "api-attempts-failed", "message": "the price is missing"}
+    assert line["error"] == {
+        "code": "api-attempts-failed",
+        "message": "ValueError: the price is missing (api/fail.py:2)",
+    }
     names = (
         "runId",
         "type",

@@ -21,6 +21,7 @@ from settings import Settings
 from tests.support.attempt_evidence import PROJECT, TITLE, Leaving, Left
 from tests.support.machines import PATIENCE, Lab, attempt_spec, failure, open_lab, settled, value
 
+FAULT = "os.kill(os.getpid(), signal.SIGSEGV)"
 PUTS = 'hoard.append(bytearray(b"x" * 2**20))'
 
 
@@ -107,7 +108,7 @@ async def test_one_that_hears_nothing_leaves_them_too_and_tells_where_it_stood(
     ("api", "message"),
     [
         ("is_killed", "Process was ended by signal SIGKILL."),
-        ("faults", "Process was ended by signal SIGSEGV."),
+        ("faults", f"Process was ended by signal SIGSEGV; it stood at api/faults.py:6 (`{FAULT}`)."),
         ("exits", "Process exited unexpectedly with code 3."),
     ],
 )
@@ -116,7 +117,7 @@ async def test_one_whose_process_ends_leaves_them_too(leaving: Leaving, api: str
     assert left.report is not None
     failed = failure(left.report)
     assert failed.message == message
-    where = '  File "api/faults.py", line 6, in automation\n    os.kill(os.getpid(), signal.SIGSEGV)\n'
+    where = f'  File "api/faults.py", line 6, in automation\n    {FAULT}\n'
     assert failed.stack == (where if api == "faults" else "")
     assert left.names == ["screenshot.png", "trace-1.zip"]
     assert left.calls() == ["goto"]
@@ -151,7 +152,8 @@ async def test_one_that_takes_too_much_memory_leaves_them_too(
         said = [json.loads(line) for line in log.file.read_bytes().splitlines()]
     assert left.report is not None
     failed = failure(left.report)
-    assert failed.message == "Execution ran out of memory."
+    assert failed.message.startswith("Execution ran out of memory: its Machine used ")
+    assert f"; it stood at api/{api}.py:" in failed.message
     assert failed.stack.startswith(stack)
     assert left.names == ["screenshot.png", "trace-1.zip"] if picture else ["trace-1.zip"]
     assert left.calls()[0] == "goto"

@@ -162,7 +162,7 @@ async def test_a_cleanup_that_is_not_async_is_refused_for_good(run: Run) -> None
 async def test_a_hook_that_calls_sys_exit_fails_its_attempt_and_ends_no_machine(run: Run) -> None:
     failed = failure(await run("look", {"hook": "exits"}))
     assert (failed.code, failed.final) == (ErrorCode.SCRIPT_EXECUTION_EXCEPTION, False)
-    assert failed.message == "setup_context called sys.exit(3)."
+    assert failed.message.startswith("setup_context called sys.exit(3). (hooks/setup_context.py:")
     assert "hooks/setup_context.py" in failed.stack
 
 

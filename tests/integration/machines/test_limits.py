@@ -71,7 +71,11 @@ tell(0, kind="mark", mark="ff" * 16)
 tell(1, kind="begin", file="", limit=0, hooked=False)
 os.write(1, b"\\xff" * 16 + b"O" + (1).to_bytes(4) + (0).to_bytes(2))
 """
-HOG = "x = bytearray(b'x') * 250_000_000\nassert json.loads(keeper.recv(100)) == {'limit': 'memory'}\n"
+HOG = """
+x = bytearray(b"x") * 250_000_000
+said = json.loads(keeper.recv(100))
+assert (said["limit"], said["used"] > 200_000_000) == ("memory", True)
+"""
 
 
 def test_an_attempt_over_its_memory_limit_may_save_what_it_leaves(keep: Keep) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 import math
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from machines.runner.failures import ResultTooBigError, UserCodeError, as_message
-from machines.runner.results import LIMIT, to_json
+from machines.runner.failures import ResultTooBigError, as_message
+from machines.runner.results import LIMIT, NotJsonError, to_json
 
 TEXT = st.text(st.characters())
 JSON = st.recursive(
@@ -31,10 +35,65 @@ def test_json_comes_back_as_it_was(value: Any) -> None:
 
 @given(inner=NOT_JSON, around=st.lists(st.sampled_from(["list", "dict"]), max_size=5))
 def test_what_is_not_json_is_refused_wherever_it_lies(inner: Any, around: list[str]) -> None:
+    path = ""
     for kind in around:
         inner = [inner] if kind == "list" else {"x": inner}
-    with pytest.raises(UserCodeError, match="Thing is not JSON serializable: "):
-        to_json(inner, what="Thing")
+        path = ("[0]" if kind == "list" else ".x") + path
+    with pytest.raises(NotJsonError) as refused:
+        to_json(inner, path="thing")
+    assert str(refused.value).startswith(f"thing{path}: ")
+
+
+async def _title() -> str:
+    return ""
+
+
+@dataclasses.dataclass
+class Item:
+    when: object
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (
+            {"items": [1, 2, 3, Item(datetime(2026, 1, 1, tzinfo=UTC))]},
+            "result.items[3].when: a datetime has no JSON form; return .isoformat()",
+        ),
+        ([timedelta(1)], "result[0]: a timedelta has no JSON form; return .total_seconds()"),
+        ({"a b": {1}}, 'result["a b"]: a set has no JSON form; return list(…)'),
+        ({7: b""}, 'result["7"]: a bytes has no JSON form; return .decode() or base64 text'),
+        (Decimal(1), "result: a Decimal has no JSON form; return str(…)"),
+        (object(), "result: an object has no JSON form"),
+        ({"price": math.nan}, "result.price: JSON has no nan; return None"),
+        ({"x": {(1, 2): 3}}, "result.x: a key of it is a tuple; keys are text"),
+        (10**5000, "result has no JSON form: Exceeds the limit (4300 digits) for integer string conversion"),
+    ],
+    ids=range(9),
+)
+def test_what_is_not_json_is_told_by_its_path_with_what_to_return_instead(value: Any, told: str) -> None:
+    with pytest.raises(NotJsonError) as refused:
+        to_json(value)
+    assert str(refused.value).startswith(told)
+    assert as_message(refused.value)["kind"] == "structural"
+
+
+def test_a_coroutine_asks_about_a_forgotten_await() -> None:
+    with contextlib.closing(_title()) as title, pytest.raises(NotJsonError) as refused:
+        to_json({"title": title})
+    assert str(refused.value) == "result.title: a coroutine has no JSON form; is an `await` missing?"
+
+
+def test_cycles_and_depths_are_told() -> None:
+    cycle: list[Any] = []
+    cycle.append({"again": cycle})
+    with pytest.raises(NotJsonError, match=r"^result\[0\]\.again: it contains itself$"):
+        to_json(cycle)
+    deep: list[Any] = []
+    for _ in range(200_000):
+        deep = [deep]
+    with pytest.raises(NotJsonError, match=r"^result is nested too deeply$"):
+        to_json(deep)
 
 
 @pytest.mark.parametrize(("letter", "size"), [("x", 1), ("ä", 6), ("𝄞", 12), ("\ud800", 6), ("\0", 6), ('"', 2)])
