@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from datetime import timedelta
 
 from temporalio.client import (
@@ -30,10 +31,16 @@ from workflows.visibility import (
     auth_session_search_attributes,
 )
 
+log = logging.getLogger(__name__)
+
 _NOT_FOUND = "There is no such AuthSession."
 _CHANGE_TIMEOUT = timedelta(seconds=15)
 """How long a caller waits until a worker has made a change to an AuthSession."""
+_BEGIN_TIMEOUT = timedelta(seconds=5)
+"""How long a caller waits until an AuthSession has started the Run of a Create or Update. It does so at once, unless no
+worker is there."""
 _POLL_SECONDS = 0.1
+_BEGIN_POLL_SECONDS = 0.02
 _MAX_CONCURRENT_DESCRIBES = 20
 """Most workflows that are described at the same time."""
 
@@ -46,6 +53,8 @@ class AuthSessions:
 
     async def create(self, auth_session: AuthSessionInput) -> None:
         """Create an AuthSession: its login is made by `auth_session.create`, or exists already.
+
+        When this returns, the Run that makes it can be read; if no worker takes that up soon, it can be later.
 
         Raises:
             Conflict: There is an AuthSession with this id.
@@ -74,6 +83,8 @@ class AuthSessions:
                     f"There is an AuthSession {auth_session.ref.id!r} in project {auth_session.project} already."
                     " Update it, delete it first, or choose another id."
                 ) from error
+        if auth_session.create is not None:
+            await self._until_begun(auth_session.create.run_id)
 
     async def get(self, workspace: str, project: str, auth_session_id: str) -> AuthSessionView:
         """Return the current state of an AuthSession; no worker is needed for that.
@@ -115,10 +126,15 @@ class AuthSessions:
         return sorted((view for view in views if view is not None), key=lambda view: view.id)
 
     async def update(self, workspace: str, project: str, auth_session_id: str, login: LoginSpec) -> None:
-        """Signal the AuthSession to log in with other parameters. Raises as `get` does."""
+        """Have the AuthSession log in with other parameters. Raises as `get` does.
+
+        When this returns, the Run that does it can be read; if the AuthSession logs in already, it can be after that.
+        """
         with translate_rpc_errors(_NOT_FOUND):
-            await self._view(workspace, project, auth_session_id)
+            view = await self._view(workspace, project, auth_session_id)
             await self._handle(project, auth_session_id).signal(names.UPDATE_LOGIN, login, rpc_timeout=RPC_TIMEOUT)
+        if view.pending_run_id is None:
+            await self._until_begun(login.run_id)
 
     async def replace_state(
         self, workspace: str, project: str, auth_session_id: str, state_key: str
@@ -182,6 +198,23 @@ class AuthSessions:
                 raise _no_worker("deleted") from error
             except WorkflowFailureError:
                 return  # somebody ended the workflow in Temporal itself: the AuthSession is gone
+
+    async def _until_begun(self, run_id: str) -> None:
+        """Wait until a Run exists that an AuthSession starts, but not for long: it was accepted in any case."""
+        handle = self._client.get_workflow_handle(run_id)
+        try:
+            async with asyncio.timeout(_BEGIN_TIMEOUT.total_seconds()):
+                while True:
+                    try:
+                        await handle.describe(rpc_timeout=RPC_TIMEOUT)
+                    except RPCError as error:
+                        if error.status is not RPCStatusCode.NOT_FOUND:
+                            raise
+                        await asyncio.sleep(_BEGIN_POLL_SECONDS)
+                    else:
+                        return
+        except (TimeoutError, RPCError) as error:
+            log.info("Run %s is accepted, and was not seen to begin yet: %s", run_id, error)
 
     def _handle(self, project: str, owner: str) -> WorkflowHandle[object, object]:
         return self._client.get_workflow_handle(names.auth_session_workflow_id(project, owner))

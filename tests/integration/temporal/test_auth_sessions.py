@@ -71,19 +71,34 @@ async def test_an_auth_session_is_made_by_a_run(sessions: AuthSessions, login_st
     view = await sessions.get(WORKSPACE, login_stage.project, ID)
     assert (view.id, view.type, view.status) == (ID, AuthSessionType.CREDENTIALS, AuthSessionStatus.PENDING)
     await login_stage.serve_attempts()
-    ended = await until_made(runs, login_stage, spec)
+    ended = await runs.get_state(WORKSPACE, login_stage.project, spec.run_id, wait=LONG)
     assert (ended.status, ended.type, ended.auth_session_id) == (RunStatus.COMPLETED, RunType.AUTH_SESSION_CREATE, ID)
     await login_stage.until_status(AuthSessionStatus.READY)
 
 
-async def until_made(runs: Runs, stage: LoginStage, spec: LoginSpec) -> RunState:
-    """The Run's state once it has ended; it begins when its AuthSession comes to it."""
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                return await runs.get_state(WORKSPACE, stage.project, spec.run_id, wait=LONG)
-            except NotFound:
-                await asyncio.sleep(0.02)
+async def test_the_run_of_a_create_and_of_an_update_can_be_read_at_once(
+    sessions: AuthSessions, login_stage: LoginStage, runs: Runs
+) -> None:
+    async def read(spec: LoginSpec) -> RunState:
+        return await runs.get_state(WORKSPACE, login_stage.project, spec.run_id)
+
+    await login_stage.serve_attempts()
+    for number in range(3):
+        spec = login_stage.login_spec(f"create-{number}")
+        await sessions.create(being(login_stage, f"{ID}-{number}", create=spec))
+        assert (await read(spec)).type is RunType.AUTH_SESSION_CREATE
+    await login_stage.bring_up()
+    update = login_stage.login_spec("update", RunType.AUTH_SESSION_UPDATE)
+    await sessions.update(WORKSPACE, login_stage.project, ID, update)
+    assert (await read(update)).type is RunType.AUTH_SESSION_UPDATE
+
+
+async def test_a_create_that_no_worker_takes_up_is_accepted(
+    sessions: AuthSessions, idle_stage: LoginStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auth_sessions, "_BEGIN_TIMEOUT", timedelta(milliseconds=100))
+    await sessions.create(being(idle_stage, create=idle_stage.login_spec("create")))
+    assert (await sessions.get(WORKSPACE, idle_stage.project, ID)).status is AuthSessionStatus.PENDING
 
 
 async def test_there_is_one_auth_session_with_an_id(sessions: AuthSessions, login_stage: LoginStage) -> None:
@@ -205,7 +220,7 @@ async def test_an_update_is_a_run_that_begins_when_its_auth_session_comes_to_it(
     await login_stage.bring_up()
     spec = login_stage.login_spec("update", RunType.AUTH_SESSION_UPDATE)
     await sessions.update(WORKSPACE, login_stage.project, ID, spec)
-    ended = await until_made(runs, login_stage, spec)
+    ended = await runs.get_state(WORKSPACE, login_stage.project, spec.run_id, wait=LONG)
     assert (ended.status, ended.type, ended.auth_session_id) == (RunStatus.COMPLETED, RunType.AUTH_SESSION_UPDATE, ID)
     assert (await login_stage.until_view(lambda view: view.login_version == 2)).parameters_key == spec.parameters_key
 
