@@ -38,8 +38,9 @@ from storage.store import Store
 from temporal.auth_sessions import AuthSessions
 from temporal.run_waits import RunWaits
 
-_HEARTBEAT_INTERVAL = 2.0
-"""Seconds between two heartbeats of a piece: so soon it hears that its JobRun is paused or terminated."""
+PIECE_HEARTBEAT_INTERVAL = 3.5
+"""Seconds between two heartbeats of a piece, which may be silent for eight: so soon it hears that its JobRun is paused
+or terminated."""
 
 
 class JobRunActivities:
@@ -161,7 +162,7 @@ async def _execute(piece: Piece) -> PieceResult:
 
     async def execute() -> PieceResult:
         async with (
-            heartbeats(on_cancellation, on_silence=on_silence, interval=_HEARTBEAT_INTERVAL),
+            heartbeats(on_cancellation, on_silence=on_silence, interval=PIECE_HEARTBEAT_INTERVAL),
             background_task(stop_at_shutdown(), "stop a piece of a JobRun at the worker's shutdown"),
         ):
             await asyncio.wait({executing})

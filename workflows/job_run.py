@@ -48,7 +48,8 @@ LONG_HISTORY = 1_500
 """How many events a history has at most before the workflow continues as new: a short one is read quickly when a worker
 takes over, and in the Temporal Web UI."""
 
-_HEARTBEAT_TIMEOUT = timedelta(seconds=30)
+_HEARTBEAT_TIMEOUT = timedelta(seconds=8)
+"""How long a piece may send no heartbeat. Its worker may be lost, and until another one takes over, no Run starts."""
 _STEP_TIMEOUT = timedelta(minutes=2)
 _PIECE_TIMEOUT = timedelta(minutes=40)
 """Longest time of a piece: it waits ten minutes for the end of a Run, and as long for a store that fails."""

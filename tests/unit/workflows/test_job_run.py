@@ -9,6 +9,7 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
+from activities.job_run import PIECE_HEARTBEAT_INTERVAL
 from schemas.workflow import names
 from schemas.workflow.delivery import DeliverInput
 from schemas.workflow.job_activities import JobItemsMode, JobLockInput, JobLockResult
@@ -308,3 +309,17 @@ async def test_nobody_is_told_who_does_not_want_to_hear(job_run: JobRunStage) ->
     delivery = names.delivery_workflow_id(job_run.job_run_id, names.job_run_notification_id(1))
     with pytest.raises(RPCError, match="not found"):
         await job_run.client.get_workflow_handle(delivery).describe()
+
+
+async def test_a_lost_piece_holds_up_its_job_run_for_ten_seconds_at_most(job_run: JobRunStage) -> None:
+    await job_run.start()
+    await job_run.ended()
+    events = (await job_run.handle.fetch_history()).events
+    scheduled = [event.activity_task_scheduled_event_attributes for event in events]
+    pieces = [piece for piece in scheduled if piece.activity_type.name == names.EXECUTE_JOB_ITEMS]
+    assert pieces
+    for piece in pieces:
+        silence = piece.heartbeat_timeout.ToTimedelta().total_seconds()
+        until_next_try = piece.retry_policy.initial_interval.ToTimedelta().total_seconds()
+        assert silence + until_next_try < 10
+        assert silence > 2 * PIECE_HEARTBEAT_INTERVAL, "one heartbeat may be lost"
