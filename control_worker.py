@@ -46,7 +46,7 @@ from temporal.running_activities import RunningActivities
 from temporal.worker_shutdown import running_worker
 from temporal.workflow_metrics import WorkflowMetrics
 from workflows.apply_resources import ApplyResourcesWorkflow
-from workflows.auth_session import AuthSessionWorkflow, UpgradingAuthSessionWorkflow
+from workflows.auth_session import AuthSessionWorkflow
 from workflows.create import CreateWorkflow
 from workflows.deliver import DeliverWorkflow
 from workflows.job_lock import JobLockWorkflow
@@ -55,6 +55,7 @@ from workflows.run import RunWorkflow
 from workflows.sink_test import SinkTestWorkflow
 from workflows.sweep import SweepWorkflow
 from workflows.trigger_job import TriggerJobWorkflow
+from workflows.upgrading import UpgradingAuthSessionWorkflow, UpgradingJobLockWorkflow, UpgradingJobRunWorkflow
 from workflows.validate import ValidateWorkflow
 
 GRACEFUL_SHUTDOWN_TIMEOUT = timedelta(seconds=5)
@@ -100,12 +101,14 @@ async def workflow_worker(
             RunWorkflow,
             ValidateWorkflow,
             CreateWorkflow,
-            AuthSessionWorkflow if settings.build_id is None else UpgradingAuthSessionWorkflow,
             SweepWorkflow,
             TriggerJobWorkflow,
-            JobRunWorkflow,
-            JobLockWorkflow,
             ApplyResourcesWorkflow,
+            *(
+                (AuthSessionWorkflow, JobRunWorkflow, JobLockWorkflow)
+                if settings.build_id is None
+                else (UpgradingAuthSessionWorkflow, UpgradingJobRunWorkflow, UpgradingJobLockWorkflow)
+            ),
         ],
         activities=[
             artifacts.record_interrupted,

@@ -1,4 +1,4 @@
-"""Find out which builds of workers Temporal knows, which of them is current, and which still have Runs to finish."""
+"""Find out which builds of workers Temporal knows, which is current, and which have workflows to finish."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Build:
     """One build of workers: a version of the Worker Deployment `callboard`."""
 
     build_id: str
-    open_runs: int
-    """How many Runs, Validates and Creates began on it and have not ended: no other build continues them."""
+    open_workflows: int
+    """How many workflows are pinned to it and have not ended: no other build continues them."""
     has_workers: bool
     """Whether workers of it have polled in the last minutes."""
 
@@ -31,7 +31,7 @@ class WorkerDeployment:
     current: str | None = None
     """Id of the build on which new Runs begin; None if they begin on workers without a build id."""
     builds: list[Build] = field(default_factory=list[Build])
-    """Those that have workers, or Runs that have not ended."""
+    """Those that have workers, or workflows that have not ended."""
     has_unversioned_workers: bool = False
     """Whether workers without a build id are there."""
 
@@ -55,16 +55,18 @@ async def describe_worker_deployment(client: Client) -> WorkerDeployment:
             return WorkerDeployment(has_unversioned_workers="" in polling)
         info = answer.worker_deployment_info
         known = [summary.deployment_version.build_id for summary in info.version_summaries]
-        builds = [Build(build_id, await _count_open_runs(client, build_id), build_id in polling) for build_id in known]
+        builds = [Build(build_id, await _count_pinned(client, build_id), build_id in polling) for build_id in known]
     return WorkerDeployment(
         info.routing_config.current_deployment_version.build_id or None,
-        [build for build in builds if build.open_runs or build.has_workers],
+        [build for build in builds if build.open_workflows or build.has_workers],
         "" in polling,
     )
 
 
-async def _count_open_runs(client: Client, build_id: str) -> int:
-    pinned = f"TemporalWorkerDeploymentVersion = '{names.DEPLOYMENT}:{build_id}'"
-    types = ", ".join(f"'{name}'" for name in (names.RUN, names.VALIDATE, names.CREATE))
-    query = f"{pinned} AND WorkflowType IN ({types}) AND ExecutionStatus = 'Running'"
+async def _count_pinned(client: Client, build_id: str) -> int:
+    """Count the workflows that only this build continues; those that move to the current build are left out."""
+    query = (
+        f"TemporalWorkerDeploymentVersion = '{names.DEPLOYMENT}:{build_id}'"
+        " AND TemporalWorkflowVersioningBehavior = 'Pinned' AND ExecutionStatus = 'Running'"
+    )
     return (await client.count_workflows(query, rpc_timeout=RPC_TIMEOUT)).count

@@ -10,7 +10,7 @@ import asyncio
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy, VersioningBehavior
+from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ChildWorkflowError, FailureError
 from temporalio.workflow import ChildWorkflowCancellationType, ParentClosePolicy
 
@@ -286,20 +286,3 @@ class AuthSessionWorkflow:
     def delete(self) -> None:
         """Note that the AuthSession is to be deleted."""
         self._deleted = True
-
-
-@workflow.defn(name=names.AUTH_SESSION, versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
-class UpgradingAuthSessionWorkflow(AuthSessionWorkflow):
-    """The same, for workers that have a build id: an AuthSession may last for years, and moves to the current build.
-
-    Temporal takes a versioning behavior from such workers only, so `AuthSessionWorkflow` itself cannot have it.
-    """
-
-    @workflow.init
-    def __init__(self, input: AuthSessionInput) -> None:
-        super().__init__(input)
-
-    @workflow.run
-    async def run(self, input: AuthSessionInput) -> None:
-        """Run until the AuthSession is deleted, or could not even be created; then leave nothing behind."""
-        await super().run(input)

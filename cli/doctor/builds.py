@@ -1,4 +1,4 @@
-"""The check of workers that have a build id: which build is current, and which must stay until its Runs have ended."""
+"""The check of workers that have a build id: which build is current, and which must stay for its workflows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CHECK = "Builds of workers"
 
 
 async def check_builds(client: Client) -> Finding:
-    """Check that every Run has a worker of the build that it is to end on."""
+    """Check that every workflow has a worker of the build that it is to end on."""
     try:
         deployment = await describe_worker_deployment(client)
     except (Unavailable, ConfigurationError) as error:
@@ -21,12 +21,12 @@ async def check_builds(client: Client) -> Finding:
     if not deployment.builds and deployment.current is None:
         return ok(_CHECK, "No worker has a build id, so Runs that have begun continue with newer code")
     builds = {build.build_id: build for build in deployment.builds}
-    waiting = [build for build in deployment.builds if build.open_runs and not build.has_workers]
+    waiting = [build for build in deployment.builds if build.open_workflows and not build.has_workers]
     if waiting:
-        listed = ", ".join(f"{_runs(build)} on {build.build_id}" for build in waiting)
+        listed = ", ".join(f"{_workflows(build)} on {build.build_id}" for build in waiting)
         fix = "Start a worker of that build, with CALLBOARD_BUILD_ID as it was, until they have ended."
         return failed(
-            _CHECK, f"Runs wait for a worker of the build that they began on, and there is none: {listed}.", fix
+            _CHECK, f"Workflows wait for a worker of the build that they began on, and there is none: {listed}.", fix
         )
     if deployment.current is None and not deployment.has_unversioned_workers:
         listed = " or ".join(builds)
@@ -38,18 +38,18 @@ async def check_builds(client: Client) -> Finding:
     old = [build for build in deployment.builds if build.build_id != deployment.current]
     kept = "".join(
         f"; workers of the build {build.build_id} "
-        + (f"must stay until {_last(build)} ended" if build.open_runs else "are not needed any more")
+        + (f"must stay until {_last(build)} ended" if build.open_workflows else "are not needed any more")
         for build in old
     )
     return ok(_CHECK, f"New Runs begin on {current}{kept}")
 
 
-def _runs(build: Build) -> str:
-    return "1 Run" if build.open_runs == 1 else f"{build.open_runs} Runs"
+def _workflows(build: Build) -> str:
+    return "1 workflow" if build.open_workflows == 1 else f"{build.open_workflows} workflows"
 
 
 def _last(build: Build) -> str:
-    return "its last Run has" if build.open_runs == 1 else f"its last {build.open_runs} Runs have"
+    return "its last workflow has" if build.open_workflows == 1 else f"its last {build.open_workflows} workflows have"
 
 
 def _make_current(build_id: str) -> str:

@@ -14,9 +14,11 @@ from typing import Any, Self
 
 from temporalio import activity, workflow
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.common import VersioningBehavior
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
+from control_worker import deployment
 from schemas.workflow import names
 from schemas.workflow.auth import AuthSessionRef, AuthSessionType, LoginState, RunAuth
 from schemas.workflow.auth_session import ValidateInput
@@ -46,6 +48,7 @@ from workflows import outcomes
 from workflows.job_lock import JobLockWorkflow
 from workflows.job_run import JobRunWorkflow
 from workflows.trigger_job import TriggerJobWorkflow
+from workflows.upgrading import UpgradingJobLockWorkflow, UpgradingJobRunWorkflow
 from workflows.visibility import job_run_memo, job_run_search_attributes
 
 GOOD, BAD = "good-login", "bad-login"
@@ -68,6 +71,7 @@ class ScriptedValidate:
 
 
 JOB_RUN_WORKFLOWS = (JobRunWorkflow, TriggerJobWorkflow, JobLockWorkflow)
+UPGRADING_WORKFLOWS = (UpgradingJobRunWorkflow, TriggerJobWorkflow, UpgradingJobLockWorkflow)
 
 
 def auth(auth_session: str) -> RunAuth:
@@ -152,9 +156,10 @@ async def one_by_one(input: JobItemsInput) -> JobItemsResult:
 class JobRunStage:
     """One JobRun, its worker, and what it asked of that."""
 
-    def __init__(self, client: Client, name: str) -> None:
+    def __init__(self, client: Client, name: str, *, build_id: str | None = None) -> None:
         self.client = client
         self.project = name
+        self.build_id = build_id
         self.job_run_id = names.job_run_id(hashlib.sha256(name.encode()).hexdigest()[: names.JOB_RUN_TOKEN_LENGTH])
         self.queue = f"{names.CALLBOARD_QUEUE}-{name}"
         self.locks: list[JobLockInput] = []
@@ -209,7 +214,8 @@ class JobRunStage:
         worker = Worker(
             self.client,
             task_queue=self.queue,
-            workflows=[*JOB_RUN_WORKFLOWS, ScriptedValidate],
+            workflows=[*(UPGRADING_WORKFLOWS if self.build_id else JOB_RUN_WORKFLOWS), ScriptedValidate],
+            deployment_config=deployment(self.build_id, VersioningBehavior.PINNED),
             activities=[acquire, release, prepare, execute, wait],
             identity=IDENTITY,
             max_cached_workflows=0,  # Each workflow task replays all that was before.

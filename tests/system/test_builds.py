@@ -23,7 +23,7 @@ from temporal.worker_deployment import describe_worker_deployment
 from tests.support.installation import Installation, installed
 from tests.support.polling import until
 
-OLD_MUST_STAY = "New Runs begin on the build 2.0; workers of the build 1.0 must stay until its last Run has ended"
+OLD_MUST_STAY = "New Runs begin on the build 2.0; workers of the build 1.0 must stay until its last workflow has ended"
 TEMPORAL = Path(sys.executable).with_name("temporal")
 
 
@@ -105,7 +105,7 @@ async def test_a_run_ends_on_the_build_that_it_began_on(
             later.setattr("temporal.pollers._MAX_POLL_AGE", timedelta())
             found = await check_builds(client)
         assert found.status is Status.FAILED
-        assert "there is none: 1 Run on 1.0" in found.message
+        assert "there is none: 1 workflow on 1.0" in found.message
         await control(installation, resources, "1.0")
         await ended(installation, "run-old")
         assert [await build_of(installation, run) for run in ("run-old", "run-new")] == ["1.0", "2.0"]

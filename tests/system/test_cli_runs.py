@@ -39,10 +39,7 @@ async def test_a_run_that_fails_ends_the_command_with_one_and_is_found(callboard
     done = await callboard("runs", "result", run_id, "--wait", code=1)
     told = "api-attempts-failed: ValueError: the price is missing (api/fail.py:2)"
     assert done.out == ""
-    assert done.err == (
-        f"The Run failed. {told}\n"
-        f"See: callboard attempts get {run_id} -p {callboard.project}\n"
-    )
+    assert done.err == (f"The Run failed. {told}\nSee: callboard attempts get {run_id} -p {callboard.project}\n")
     listed, shown, attempt = await asyncio.gather(
         callboard("runs", "list", "-f", "status=FAILED", "-f", "api=fail", "-l", "5"),
         callboard("runs", "get", run_id),

@@ -1,9 +1,10 @@
-"""An AuthSession moves to the current build, where workers have a build id; elsewhere none is asked for."""
+"""What outlasts builds moves to the current one, and the doctor counts all that does not."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from temporalio import workflow
 from temporalio.api.workflowservice.v1 import SetWorkerDeploymentCurrentVersionRequest
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior
@@ -13,10 +14,14 @@ from temporalio.worker import Worker
 from control_worker import deployment
 from schemas.workflow import names
 from schemas.workflow.auth import AuthSessionStatus, CheckReport
+from schemas.workflow.job_activities import JobLockInput
+from schemas.workflow.job_run import JobRunStatus
+from temporal.worker_deployment import Build, describe_worker_deployment
 from tests.support.auth_stage import LoginStage
+from tests.support.job_run_stage import HeldPiece, JobRunStage, one_by_one, progress
 from tests.support.polling import until
 from tests.support.temporal_servers import dev_client, dev_server
-from workflows.auth_session import UpgradingAuthSessionWorkflow
+from workflows.upgrading import UpgradingAuthSessionWorkflow, UpgradingJobLockWorkflow
 
 
 def of_build(stage: LoginStage, build_id: str) -> Worker:
@@ -57,3 +62,59 @@ async def test_an_auth_session_moves_to_the_current_build(tmp_path: Path, name: 
                 await make_current(client, "2.0")
                 await stage.session.signal(names.CHECKED, CheckReport(login_version=1, good=True))
                 await stage.until_status(AuthSessionStatus.READY)
+
+
+async def test_a_paused_job_run_and_its_lock_go_on_on_the_current_build(tmp_path: Path, name: str) -> None:
+    async with dev_server(tmp_path) as server:
+        client = await dev_client(server)
+        async with JobRunStage(client, name, build_id="1.0") as old:
+            await make_current(client, "1.0")
+            piece = HeldPiece(progress(total=3))
+            await old.start(piece)
+            lock = await client.start_workflow(names.JOB_LOCK, lock_of(old), id=f"{name}-lock", task_queue=old.queue)
+            await piece.began.wait()
+            await old.signal(names.PAUSE_JOB_RUN)
+            await old.until_status(JobRunStatus.PAUSED)
+        async with JobRunStage(client, name, build_id="2.0") as new:
+            await make_current(client, "2.0")
+            new.script = [one_by_one]
+            await new.signal(names.RESUME_JOB_RUN)
+            assert (await new.ended()).status is JobRunStatus.SUCCESS
+            await lock.signal(names.RELEASE)
+            await lock.result()
+
+
+def lock_of(stage: JobRunStage) -> JobLockInput:
+    return JobLockInput(project=stage.project, job_id="nightly", holder=stage.job_run_id, definition="d1")
+
+
+@workflow.defn(sandboxed=False)
+class AnyPinned:
+    """A workflow of a kind that is no Run."""
+
+    @workflow.run
+    async def run(self) -> None:
+        await workflow.wait_condition(lambda: False)
+
+
+async def test_every_workflow_that_stays_on_a_build_counts_and_none_that_moves(tmp_path: Path, name: str) -> None:
+    async with dev_server(tmp_path) as server:
+        client = await dev_client(server)
+        worker = Worker(
+            client,
+            task_queue=name,
+            workflows=[AnyPinned, UpgradingJobLockWorkflow],
+            deployment_config=deployment("1.0", VersioningBehavior.PINNED),
+        )
+        async with worker:
+            await make_current(client, "1.0")
+            lock = JobLockInput(project=name, job_id="nightly", holder="jr_1", definition="d1")
+            await client.start_workflow(names.JOB_LOCK, lock, id=f"{name}-lock", task_queue=name)
+            await client.start_workflow(AnyPinned.run, id=name, task_queue=name)
+            on_build = f"TemporalWorkerDeploymentVersion = '{names.DEPLOYMENT}:1.0'"
+
+            async def both_are_seen() -> bool:
+                return (await client.count_workflows(on_build)).count == 2
+
+            await until(both_are_seen, every=0.2)
+            assert (await describe_worker_deployment(client)).builds == [Build("1.0", 1, has_workers=False)]
