@@ -174,6 +174,7 @@ async def start_attempt_workers(
             worker_dir=worker_dir,
             redactor=redactor,
             trace_limit=settings.trace_limit,
+            store_limit=settings.store_limit,
             log_policy=_log_policy(settings),
         ),
         running_attempts=running_attempts,
@@ -210,6 +211,7 @@ def attempt_activities(
     worker_dir: WorkerDir,
     redactor: TraceRedactor,
     trace_limit: int,
+    store_limit: int,
     log_policy: LogPolicy,
 ) -> AttemptActivities:
     """Compose the activities of Attempts from the services of a worker."""
@@ -222,6 +224,7 @@ def attempt_activities(
         environments=environments,
         logins=logins,
         keyring=keyring,
+        store_limit=store_limit,
     )
     executor = AttemptExecutor(
         worker=worker,

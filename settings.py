@@ -228,6 +228,9 @@ class Settings(BaseSettings):
     log_limit: ByteSize = Field(default=ByteSize(10 * 1024 * 1024), ge=1024)
     """Largest size of an Attempt's log in bytes, or as `10MiB`: the log of a program that prints without end is cut
     there."""
+    store_limit: ByteSize = Field(default=ByteSize(256 * 1024 * 1024), ge=1024 * 1024)
+    """Most bytes that a project's values in `persistent_store` may take, or as `256MiB`. A value counts as 1 KiB at
+    least."""
     poll_versions: Seconds = timedelta(seconds=2)
     """How often workers and the API look for a newly deployed version."""
 

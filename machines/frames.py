@@ -44,7 +44,7 @@ class Frames:
             if length > LARGEST:
                 return None
             return json.loads(await self._reader.readexactly(length))
-        except (asyncio.IncompleteReadError, ConnectionError, ValueError):
+        except (asyncio.IncompleteReadError, ConnectionError, ValueError, RecursionError):
             return None
 
     def close(self) -> None:

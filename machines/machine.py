@@ -357,7 +357,7 @@ class Machine:
         """Handle the messages of the child until it ends."""
         try:
             while (message := await self._frames.receive()) is not None:
-                self._hear(message)
+                await self._hear(message)
             self._hung_up = True
         except Exception:  # this is a defect of ours, but whoever waits must still hear of an end
             log.exception("Machine %s was not understood", self.name)
@@ -368,7 +368,7 @@ class Machine:
             self._current.leave(None)
             self._current.stopped.set()
 
-    def _hear(self, message: dict[str, Any]) -> None:
+    async def _hear(self, message: dict[str, Any]) -> None:
         current = self._current
         match message["type"]:
             case "idle":
@@ -381,7 +381,7 @@ class Machine:
             case "extend" if current is not None:
                 current.extend()
             case "request" if current is not None and current.answering is not None:
-                current.answering.request(message)
+                await current.answering.request(message)
             case "capturing" if current is not None:
                 current.prolong(message["within"])
             case "done" if current is not None:

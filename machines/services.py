@@ -7,6 +7,7 @@ import logging
 from typing import Any, Protocol
 
 from machines.frames import Frames
+from machines.runner.requests import MOST_OPEN
 from schemas.errors import CallboardError
 
 log = logging.getLogger(__name__)
@@ -39,15 +40,21 @@ class Answering:
         self._services = services
         self._frames = frames
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ended = False
 
-    def request(self, message: dict[str, Any]) -> None:
-        """Start to answer the request in a task of its own."""
+    async def request(self, message: dict[str, Any]) -> None:
+        """Start to answer the request in a task of its own, as soon as fewer than `MOST_OPEN` are open."""
+        while len(self._tasks) >= MOST_OPEN:
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        if self._ended:
+            return
         task = asyncio.create_task(self._answer(message), name=f"request {message['operation']}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def end(self) -> None:
-        """Cancel the requests that are not answered yet."""
+        """Cancel the requests that are not answered yet, and take no more."""
+        self._ended = True
         for task in list(self._tasks):
             task.cancel()
         if self._tasks:

@@ -80,7 +80,7 @@ class FolderStore:
                 yield key
 
     async def entries(self, prefix: str, *, after: str = "") -> AsyncIterator[Entry]:
-        """Yield these keys with the time and tag of their last write, from the first key after `after` on."""
+        """Yield these keys with size, time and tag of their last write, from the first key after `after` on."""
         check_prefix(prefix)
         found = self._with_times(_walk(self._root, "", prefix, after))
         while batch := await asyncio.to_thread(self._next_batch, prefix, found):
@@ -173,7 +173,7 @@ class FolderStore:
             with suppress(FileNotFoundError):  # the object has just been removed
                 status = (self._root / key).stat()
                 tag = f"{status.st_mtime_ns}-{status.st_size}-{status.st_ino}"
-                yield Entry(key, datetime.fromtimestamp(status.st_mtime, UTC), tag)
+                yield Entry(key, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC), tag)
 
     def _next_batch[T](self, prefix: str, found: Generator[T]) -> Sequence[T]:
         try:

@@ -158,9 +158,14 @@ def delivery_try(project: str, run_id: str, delivery: str, time: str) -> str:
     return f"{delivery_tries(project, run_id, delivery)}{time}.json"
 
 
+def persistent_values(project: str) -> str:
+    """Return the prefix of all values of a project's `persistent_store`."""
+    return f"values/{project}/"
+
+
 def persistent_value(project: str, key: str) -> str:
     """Return the key of a value of a project's `persistent_store`; hashed, since user code may name it anything."""
-    return f"values/{project}/{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}.json"
+    return f"{persistent_values(project)}{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}.json"
 
 
 def accepted(project: str, run_id: str) -> str:

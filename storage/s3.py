@@ -116,7 +116,7 @@ class S3Store:
             yield entry.key
 
     async def entries(self, prefix: str, *, after: str = "") -> AsyncIterator[Entry]:
-        """Yield these keys with the time and tag of their last write, from the first key after `after` on."""
+        """Yield these keys with size, time and tag of their last write, from the first key after `after` on."""
         check_prefix(prefix)
         paginate = self._client.get_paginator("list_objects_v2").paginate
         begin = self._prefix + prefix
@@ -134,7 +134,8 @@ class S3Store:
                 if not place.endswith("/") and place != last:
                     # Every server gives the time; if one does not, its objects never count as old.
                     modified = item.get("LastModified", datetime.now(UTC))
-                    yield Entry(place.removeprefix(self._prefix), modified.astimezone(UTC), item.get("ETag"))
+                    key, size = place.removeprefix(self._prefix), item.get("Size", 0)
+                    yield Entry(key, size, modified.astimezone(UTC), item.get("ETag"))
                 last = place
 
     async def tidy(self, prefix: str, before: datetime) -> None:  # noqa: ARG002 - the folder's

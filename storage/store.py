@@ -17,6 +17,8 @@ class Entry:
     """An object as a list shows it."""
 
     key: str
+    size: int
+    """Number of its bytes."""
     modified: datetime
     """When the object was written, in UTC, by the clock of whoever stores the objects; it may be truncated to the
     second."""
@@ -61,7 +63,7 @@ class Store(Protocol):
         ...
 
     def entries(self, prefix: str, *, after: str = "") -> AsyncIterator[Entry]:
-        """Yield what `list` yields, with the time and tag of each last write, from the first key after `after` on.
+        """Yield what `list` yields, with size, time and tag of each last write, from the first key after `after` on.
 
         `after` need not be a key.
         """

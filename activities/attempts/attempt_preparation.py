@@ -9,6 +9,7 @@ from activities.attempts.attempt_progress import AttemptProgress
 from activities.attempts.logins import Logins, OpenedLogin
 from activities.attempts.runtime_environment import ProjectEnvironments
 from activities.attempts.runtime_services import RuntimeServices
+from activities.attempts.store_quota import StoreQuota
 from activities.store_retry import ATTEMPT_STORE_TIMEOUT, retry_store
 from machines.attempt_spec import AttemptSpec, Proxy, Version
 from projects.catalog import Catalog
@@ -43,8 +44,10 @@ class AttemptPreparation:
         environments: ProjectEnvironments,
         logins: Logins,
         keyring: KeyRing,
+        store_limit: int,
     ) -> None:
         self._store = store
+        self._quota = StoreQuota(store, store_limit)
         self._catalog = catalog
         self._versions = versions
         self._environments = environments
@@ -102,7 +105,7 @@ class AttemptPreparation:
         run_info: dict[str, Any] = {"run_id": attempt.run_id, "proxy": proxy.server if proxy else None}
         if (traceparent := current_traceparent()) is not None:
             run_info |= {"trace_id": current_trace_id(), "traceparent": traceparent}
-        services = RuntimeServices(self._store, attempt.project)
+        services = RuntimeServices(self._store, attempt.project, self._quota)
         if attempt.parent_run_id is not None:
             run_info["parent_run_id"] = attempt.parent_run_id
         if attempt.job is not None:
@@ -110,7 +113,11 @@ class AttemptPreparation:
         if attempt.auth is not None and opened_login is not None:
             run_info["auth_session_id"] = attempt.auth.ref.id
             services = RuntimeServices(
-                self._store, attempt.project, auth_session=attempt.auth.ref, parameters=opened_login.parameters
+                self._store,
+                attempt.project,
+                self._quota,
+                auth_session=attempt.auth.ref,
+                parameters=opened_login.parameters,
             )
         return AttemptSpec(
             run_id=attempt.run_id,

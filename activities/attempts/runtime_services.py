@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from typing import Any
 
+from activities.attempts.store_quota import StoreQuota
 from activities.store_retry import retry_store
 from schemas.errors import BadRequest, StoreError
 from schemas.workflow.auth import AuthSessionRef, AuthSessionType
@@ -17,12 +17,16 @@ _STORE_TIMEOUT = timedelta(seconds=30)
 
 
 class RuntimeServices:
-    """Services for one Attempt. A write is atomic; of two concurrent ones, the later one stays."""
+    """Services for one Attempt. A write is atomic; of two concurrent ones, the later one stays.
+
+    A value is text here: whether it is JSON is checked where it is made and used, which is in user code's own process.
+    """
 
     def __init__(
         self,
         store: Store,
         project: str,
+        quota: StoreQuota,
         *,
         auth_session: AuthSessionRef | None = None,
         parameters: str | None = None,
@@ -32,11 +36,13 @@ class RuntimeServices:
         Args:
             store: The artifact store, where the values are.
             project: The project whose values the Attempt shares.
+            quota: How much may be stored.
             auth_session: The AuthSession of the Attempt, if it has one.
             parameters: JSON text of what that AuthSession was made from, if that is known.
         """
         self._store = store
         self._project = project
+        self._quota = quota
         self._auth_session = auth_session
         self._parameters = parameters
 
@@ -49,19 +55,25 @@ class RuntimeServices:
         stored = await retry_store(_STORE_TIMEOUT, lambda: self._store.get(place))
         if stored is None:
             return None
-        try:
-            entry: dict[str, Any] = json.loads(stored)
-            return json.dumps(entry["value"])
-        except (ValueError, KeyError, TypeError) as error:
+        begin = _begin(key)
+        if not (stored.startswith(begin) and stored.endswith(_END) and stored.isascii()):
             raise StoreError(
                 f"persistent_store: the value of {key!r:.100} is damaged in the artifact store ({place}). Set it anew."
-            ) from error
+            )
+        return stored[len(begin) : -len(_END)].decode("ascii")
 
     async def persistent_set(self, key: str, value: str) -> None:
-        """Store JSON text as the value. Raises StoreError."""
-        body = json.dumps({"key": key, "value": json.loads(value)}).encode()
+        """Store JSON text as the value; `null` removes what is stored.
+
+        Raises:
+            BadRequest: The project's store is full.
+            StoreError: The store failed.
+        """
         place = keys.persistent_value(self._project, key)
-        await retry_store(_STORE_TIMEOUT, lambda: self._store.put(place, body))
+        body = b"" if value == "null" else _begin(key) + value.encode("ascii") + _END
+        old = await retry_store(_STORE_TIMEOUT, lambda: self._store.get(place)) or b""
+        await retry_store(_STORE_TIMEOUT, lambda: self._quota.replace(self._project, len(old), len(body)))
+        await retry_store(_STORE_TIMEOUT, lambda: self._store.put(place, body) if body else self._store.delete(place))
 
     async def auth_session_parameters(self) -> str:
         """Return the JSON text of what the AuthSession was made from (docs/contract.md, section 3.2).
@@ -75,3 +87,11 @@ class RuntimeServices:
             made = "was recorded" if self._auth_session.type is AuthSessionType.RECORDER else "lives for this Run alone"
             raise BadRequest(f"get_auth_session_parameters: AuthSession {self._auth_session.id!r} {made}: it has none.")
         return self._parameters
+
+
+_END = b"}"
+
+
+def _begin(key: str) -> bytes:
+    """Return what stands before the value in an object: it has the key for people who look at the store."""
+    return b'{"key": %s, "value": ' % json.dumps(key).encode("ascii")

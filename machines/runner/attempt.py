@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import copy
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,15 @@ from .browser_desk import BrowserDesk
 from .capturing import CAPTURE_WITHIN
 from .channel import Channel
 from .evidence import Evidence
-from .failures import StructuralError, UserCodeError, as_message, with_addition
+from .failures import STACK_LIMIT, StructuralError, UserCodeError, as_message, with_addition
 from .hook_pages import HookPages
 from .limits import Limits
 from .lines import Lines
 from .playwright_wire import guid_of
-from .requests import ForwardedRequests
+from .requests import MOST_OPEN, Requests
 from .stacks import stack_told
 from .state import StateError
-from .user_messages import checked_done, checked_left
+from .user_messages import checked_done, checked_left, checked_number, checked_request, checked_text
 from .user_process import LAST_WORDS
 from .user_processes import UserProcess, Zygote, ZygoteError
 from .watching import Watch
@@ -39,6 +39,8 @@ _EXITS_WITHIN = 0.5
 """Seconds in which a process that has closed its socket, or was not understood, may turn out to have ended."""
 _LAST_EVIDENCE_WITHIN = 1.1
 """Seconds more that it gets to save what is left of a context that the project's hook has brought."""
+_EXTENDED_WITHIN = 0.05
+"""Seconds in which the worker hears of an extension: further ones in this time need no message of their own."""
 _OPENED_WITHIN = 6.0
 """Seconds in which the browser must be done with what an Attempt had begun when it ended."""
 
@@ -67,7 +69,7 @@ class Attempt:
         evidence: Evidence,
         *,
         worker: Channel,
-        requests: ForwardedRequests,
+        requests: Requests,
         browser: WarmBrowser,
         zygote: Zygote,
         lines: Lines,
@@ -96,7 +98,13 @@ class Attempt:
         """Why user code must not be called, if so."""
         self._login = AttemptLogin(order, prepared.tab.context, self._say_capturing)
         self._opening: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._preparing: set[asyncio.Task[None]] = set()
+        """What answers requests that the supervisor fulfils, with the browser."""
+        self._forwarded: set[asyncio.Task[None]] = set()
+        """What answers requests that the worker fulfils."""
+        self._extension: asyncio.TimerHandle | None = None
+        self._captures = False
+        """Whether the worker has heard that the state is being captured."""
         self._reading: asyncio.Task[dict[str, Any] | None] | None = None
         self._ending: asyncio.Task[int | None] | None = None
         self._heard = asyncio.Event()
@@ -271,7 +279,8 @@ class Attempt:
             while (message := await self._user.channel.receive()) is not None:
                 match message["type"]:
                     case "called":
-                        self._say_begun()
+                        if not self.begun:
+                            self._say_begun()
                     case "done":
                         self._left = checked_left(message.get("left")) or self._left
                         return checked_done(message)
@@ -279,23 +288,23 @@ class Attempt:
                         self._left = checked_left(message["left"])
                         return None
                     case "stopping":
-                        self._stack = str(message["stack"])
+                        self._stack = checked_text(message["stack"], STACK_LIMIT)
                         self._heard.set()
                     case "extend":
-                        self._worker.post("extend")
+                        self._extend()
                     case "capturing":
                         self._say_capturing()
                     case "request":
-                        self._requests.forward(self._user.channel, message)
+                        await self._start(self._answer_request(checked_request(message)), self._forwarded)
                     case "brought":
                         self._brought = True
                     case "open":
-                        self._start(self._answer_open(message))
+                        await self._start(self._answer_open(checked_number(message)), self._preparing)
                     case "finishing":
-                        self._start(self._answer_finishing(message))
+                        await self._start(self._answer_finishing(checked_number(message)), self._preparing)
                     case _:
                         return None
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
             return None  # the message is not of the shape that we send, so user code wrote it
         return None
 
@@ -304,12 +313,28 @@ class Attempt:
         self._worker.post("begun", root=str(self._workspace.root))
 
     def _say_capturing(self) -> None:
-        self._worker.post("capturing", within=CAPTURE_WITHIN)
+        if not self._captures:  # each message of these puts the end of the Attempt off
+            self._captures = True
+            self._worker.post("capturing", within=CAPTURE_WITHIN)
 
-    def _start(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _extend(self) -> None:
+        if self._extension is None and self._ending is None:
+            self._extension = asyncio.get_running_loop().call_later(_EXTENDED_WITHIN, self._say_extended)
+
+    def _say_extended(self) -> None:
+        self._extension = None
+        self._worker.post("extend")
+
+    async def _start(self, answering: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> None:
+        """Begin to answer a request as soon as fewer than `MOST_OPEN` are open: until then, nothing more is read."""
+        while len(is_open := self._preparing | self._forwarded) >= MOST_OPEN:
+            await asyncio.wait(is_open, return_when=asyncio.FIRST_COMPLETED)
+        if self._ending is not None:
+            answering.close()
+            return
+        task = asyncio.create_task(answering)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
     async def _end(self) -> int | None:
         """End user code and all that it has started, once. Return the wait status of its process, if it is known."""
@@ -323,16 +348,27 @@ class Attempt:
             status = await self._zygote.end(has_ended=self._user.has_ended)
         except ZygoteError as error:
             self.unfit = str(error)
+        for task in self._forwarded:
+            task.cancel()
+        if self._extension is not None:
+            self._extension.cancel()
         if self._reading is not None:  # whoever could write to the socket has ended, so it ends, too
             await asyncio.wait({self._reading}, timeout=_EXITS_WITHIN)
         # What user code had asked of the browser is not cancelled: that would abort it there in the midst of it.
-        if self._tasks and (await asyncio.wait(set(self._tasks), timeout=_OPENED_WITHIN))[1]:
+        if self._preparing and (await asyncio.wait(set(self._preparing), timeout=_OPENED_WITHIN))[1]:
             self.unfit = "something that the browser has not done"
         if self._hook_pages is not None:
             self._hook_pages.end()
-        self._requests.end()
         self._user.close()
         return status
+
+    async def _answer_request(self, request: dict[str, Any]) -> None:
+        """Have the worker answer, and say what it has answered. The request is open until that is on its way."""
+        told = await self._requests.send("request", operation=request["operation"], arguments=request["arguments"])
+        answer = {name: value for name, value in told.items() if name in ("value", "error")}
+        self._user.channel.post("answer", number=request["number"], **answer)
+        with contextlib.suppress(ConnectionError):
+            await self._user.channel.flush()
 
     async def _answer_open(self, message: dict[str, Any]) -> None:
         """Restore the state and begin the trace, once; then say so."""

@@ -8,18 +8,23 @@ from typing import Any
 
 from .channel import Channel
 
+MOST_OPEN = 16
+"""Most requests of an Attempt that wait for their answers at the same time; whoever asks more waits to ask."""
+
 
 class Requests:
-    """The requests that the process of user code has under way, to the worker and to the supervisor."""
+    """The requests that one side of a channel has under way to the other one."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._numbers = itertools.count(1)
         self._open: dict[int, asyncio.Future[Any]] = {}
+        self._asking = asyncio.Semaphore(MOST_OPEN)
 
     async def ask(self, operation: str, **arguments: Any) -> Any:
         """Send a request and return the worker's answer. Raises RuntimeError with the reason if it failed."""
-        told = await self.send("request", operation=operation, arguments=arguments)
+        async with self._asking:
+            told = await self.send("request", operation=operation, arguments=arguments)
         if (error := told.get("error")) is not None:
             raise RuntimeError(error)
         return told["value"]
@@ -39,32 +44,3 @@ class Requests:
         answer = self._open.get(message["number"])
         if answer is not None and not answer.done():
             answer.set_result(message)
-
-
-class ForwardedRequests:
-    """The supervisor's side: requests of all its Attempts, on their way to the worker under numbers of its own.
-
-    Each Attempt counts from one, so an answer that comes late would else be taken for that to another one's request.
-    """
-
-    def __init__(self, worker: Channel) -> None:
-        self._worker = worker
-        self._numbers = itertools.count(1)
-        self._open: dict[int, tuple[Channel, int]] = {}
-
-    def forward(self, asking: Channel, message: dict[str, Any]) -> None:
-        """Send a request on to the worker. `asking` is who gets the answer."""
-        number = next(self._numbers)
-        self._open[number] = asking, message["number"]
-        self._worker.post("request", number=number, operation=message["operation"], arguments=message["arguments"])
-
-    def answered(self, message: dict[str, Any]) -> None:
-        """Send the worker's answer on to whoever has asked."""
-        asking, number = self._open.pop(message["number"], (None, 0))
-        if asking is not None:
-            told = {name: value for name, value in message.items() if name in ("value", "error")}
-            asking.post("answer", number=number, **told)
-
-    def end(self) -> None:
-        """Forget the requests of an Attempt that has ended."""
-        self._open.clear()

@@ -44,7 +44,7 @@ from .limits import Limits
 from .lines import SupervisorLines
 from .live import Live
 from .reach import Reach
-from .requests import ForwardedRequests
+from .requests import Requests
 from .user_processes import UserProcess, Zygote, ZygoteError
 from .watching import Watch
 from .workspace import Workspace, empty
@@ -89,7 +89,7 @@ class Supervisor:
         self._tab_closed: asyncio.Task[bool] | None = None
         self._evidence: Evidence | None = None
         self._live: Live | None = None
-        self._requests = ForwardedRequests(channel)
+        self._requests = Requests(channel)
         self._lines = lines
         self._watch = watch
         self._limits = limits

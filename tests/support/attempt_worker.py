@@ -184,6 +184,7 @@ async def open_bench(folder: Path, client: Client, worker: str, pools: Any = Non
         keyring=keyring,
         running_attempts=running_attempts,
         trace_limit=Settings().trace_limit,
+        store_limit=Settings().store_limit,
         redactor=redactor,
         worker_dir=worker_dir,
         log_policy=LogPolicy(),

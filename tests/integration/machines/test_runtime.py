@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -144,7 +145,7 @@ PROJECT = {
     "api/keeps.py": """
         from intuned_runtime import persistent_store
 
-        VALUES = [float("nan"), object(), {1, 2}]
+        VALUES = [float("nan"), object(), {1, 2}, "x" * 1024 * 1024]
 
         async def refused(key, value):
             try:
@@ -156,6 +157,17 @@ PROJECT = {
             told = [await refused(key, 1) for key in [*params["bad"], b"bytes"]]
             told += [await refused("k", value) for value in VALUES]
             return told
+    """,
+    "api/asks_without_end.py": """
+        import gc
+        from intuned_runtime import persistent_store
+
+        async def automation(page):
+            channel = next(found for found in gc.get_objects() if type(found).__name__ == "Channel")
+            asked = {"operation": "persistent_get", "arguments": {"key": "k"}}
+            for number in range(200):
+                channel.post("request", number=1_000_000 + number, **asked)
+            return await persistent_store.get("k")
     """,
     "api/takes_its_time.py": """
         import asyncio
@@ -292,12 +304,43 @@ async def test_attributes_are_bounded_in_all(quiet: Run, one: Any, fit: int, mes
 async def test_what_cannot_be_a_key_or_a_value_of_the_persistent_store_is_refused_before_it_is_sent(quiet: Run) -> None:
     # Nobody answers here: what was sent would be an error of another kind.
     told = value(await quiet("keeps", {"bad": ["", "a:b", "#", None, 5]}))
-    keys, values = told[:6], told[6:]
+    keys, values, large = told[:6], told[6:-1], told[-1]
     assert all(message.startswith("persistent_store: a key is text of at least one character") for message in keys)
     assert all(message.startswith("persistent_store: the value for 'k' is not JSON: ") for message in values)
+    assert large.startswith(
+        "persistent_store: the value for 'k' is 1048579 bytes of JSON with its key; at most 1048576"
+    )
 
 
 async def test_extend_timeout_keeps_an_attempt_alive_beyond_its_timeout(quiet: Run) -> None:
     report = await quiet("takes_its_time", {"rounds": 8, "each": 0.5}, timeout=2)
     assert value(report) == "done"
     assert (report.ended_at - report.started_at).total_seconds() > 2
+
+
+class Slow:
+    """Services that count how many requests are open at the same time."""
+
+    def __init__(self) -> None:
+        self.asked = self.open = self.most = 0
+
+    async def persistent_get(self, key: str) -> str | None:
+        self.asked += 1
+        self.open += 1
+        self.most = max(self.most, self.open)
+        await asyncio.sleep(0.02)  # further requests, if any are let through, arrive meanwhile
+        self.open -= 1
+        return json.dumps(key)
+
+    async def persistent_set(self, key: str, value: str) -> None:
+        raise AssertionError(key, value)
+
+    async def auth_session_parameters(self) -> str:
+        raise AssertionError
+
+
+async def test_sixteen_requests_of_an_attempt_are_open_at_a_time_and_all_are_answered(quiet: Run) -> None:
+    """Also if user code writes them past the runtime: its socket is read no further."""
+    services = Slow()
+    assert value(await quiet("asks_without_end", services=services)) == "k"
+    assert (services.asked, services.most) == (201, 16)

@@ -88,6 +88,7 @@ async def test_the_end_of_one_side_is_no_message_at_the_other() -> None:
         b"\x00\x00\x00\x00",
         struct.pack(">I", frames.LARGEST + 1),
         b"\xff" * 100,
+        struct.pack(">I", 100_000) + b"[" * 100_000,
     ],
 )
 async def test_a_broken_frame_is_the_end(nonsense: bytes) -> None:

@@ -27,19 +27,29 @@ def set_attribute(key: str, value: AttributeValue) -> None:
     Raises:
         ValueError: The key, the value or all attributes together are not within the limits.
     """
-    if not _is_key(key):
-        raise ValueError(f"attribute {key!r}: a key is a letter and up to 63 letters, digits or underscores")
-    attributes = {**IntunedContext.current().attributes, key: _checked(key, value)}
-    if len(attributes) > _MOST_KEYS:
-        raise ValueError(f"attribute {key!r}: a Run has at most {_MOST_KEYS} attributes")
-    if (size := _size(attributes)) > _MOST_BYTES:
-        raise ValueError(f"attribute {key!r}: all attributes together would be {size} bytes; at most {_MOST_BYTES}")
-    IntunedContext.current().attributes[key] = attributes[key]
+    checked = _checked(key, value)
+    _check_together({**IntunedContext.current().attributes, key: checked}, key)
+    IntunedContext.current().attributes[key] = checked
 
 
 def delete_attribute(key: str) -> None:
     """Take an attribute back; one that is not set is no error."""
     IntunedContext.current().attributes.pop(key, None)
+
+
+def check_attributes(attributes: Mapping[str, object]) -> None:
+    """Raise ValueError unless all of these can be the attributes of a Run; AttributeError if they are no mapping."""
+    key = ""
+    for key, value in attributes.items():
+        _checked(key, value)
+    _check_together(attributes, key)
+
+
+def _check_together(attributes: Mapping[str, object], last: str) -> None:
+    if len(attributes) > _MOST_KEYS:
+        raise ValueError(f"attribute {last!r}: a Run has at most {_MOST_KEYS} attributes")
+    if (size := _size(attributes)) > _MOST_BYTES:
+        raise ValueError(f"attribute {last!r}: all attributes together would be {size} bytes; at most {_MOST_BYTES}")
 
 
 def _is_key(key: object) -> bool:
@@ -52,6 +62,8 @@ def _fits(text: str) -> bool:
 
 
 def _checked(key: str, value: object) -> str | int | float | bool | list[str]:
+    if not _is_key(key):
+        raise ValueError(f"attribute {key!r}: a key is a letter and up to 63 letters, digits or underscores")
     match value:
         case bool() | int():
             return value

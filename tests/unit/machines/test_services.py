@@ -1,0 +1,52 @@
+"""The worker's side of the runtime services, without a Machine."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+from machines.frames import Frames
+from machines.services import Answering
+from tests.support.polling import until
+
+
+class Waiting:
+    """Services that answer only once they are told to, over a connection that notes the answers."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.answers = asyncio.Semaphore(0)
+        self.sent: list[dict[str, Any]] = []
+
+    async def persistent_get(self, key: str) -> str | None:
+        self.asked += 1
+        await self.answers.acquire()
+        return key
+
+    async def persistent_set(self, key: str, value: str) -> None:
+        raise AssertionError(key, value)
+
+    async def auth_session_parameters(self) -> str:
+        raise AssertionError
+
+    async def send(self, message: dict[str, Any]) -> None:
+        self.sent.append(message)
+
+
+async def test_the_worker_answers_sixteen_requests_at_a_time_and_none_after_the_attempt() -> None:
+    services = Waiting()
+    answering = Answering(services, cast("Frames", services))
+
+    async def ask(count: int) -> None:
+        for number in range(count):
+            await answering.request({"number": number, "operation": "persistent_get", "arguments": {"key": "k"}})
+
+    asking = asyncio.create_task(ask(40))
+    await until(lambda: services.asked == 16)
+    assert not asking.done()
+    services.answers.release()
+    await until(lambda: services.asked == 17)
+    assert len(services.sent) == 1
+    await answering.end()
+    await asking
+    assert services.asked == 17

@@ -1,0 +1,108 @@
+"""What a process of user code may say, and what is taken for no message."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from machines.runner.user_messages import checked_done, checked_left, checked_request
+
+REFUSED = (TypeError, ValueError, KeyError, AttributeError, RecursionError)
+DONE: dict[str, Any] = {
+    "result": "1",
+    "extendedPayloads": None,
+    "attributes": {"a": 1},
+    "imported": [],
+    "lasting": False,
+}
+ERROR: dict[str, Any] = {"kind": "user", "name": "ValueError", "message": "m", "stack": "s"}
+MANY_OBJECTS = json.dumps([{}] * 600_000)
+
+
+def deep(depth: int = 9_990) -> Any:
+    value: Any = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"attributes": {"a": deep()}},
+        {"attributes": {"a": {"b": 1}}},
+        {"attributes": {f"a{number}": "x" * 255 for number in range(64)} | {"b": ["x" * 255] * 20}},
+        {"attributes": {f"a{number}": 1 for number in range(65)}},
+        {"attributes": [1]},
+        {"result": MANY_OBJECTS},
+        {"result": "[" * 200_000 + "]" * 200_000},
+        {"result": '1, "error": null'},
+        {"result": '"ä"'},
+        {"result": 1},
+        {"extendedPayloads": MANY_OBJECTS},
+        {"extendedPayloads": "[{}]"},
+        {"extendedPayloads": '[{"api": "x", "parameters": []}]'},
+        {"error": {**ERROR, "kind": "over-limit", "limit": "memory"}},
+        {"error": {**ERROR, "message": ["x"]}},
+        {"error": {**ERROR, "kind": "too-big", "details": {"sizeInBytes": [], "maxSizeInBytes": 1}}},
+        {"imported": ["x" * 201]},
+        {"lasting": 1},
+    ],
+)
+def test_an_end_of_any_other_shape_is_refused(changed: dict[str, Any]) -> None:
+    with pytest.raises(REFUSED):
+        checked_done(DONE | changed)
+
+
+def test_an_end_says_what_the_worker_is_told_and_no_more() -> None:
+    assert checked_done(DONE) == DONE
+    error = {**ERROR, "kind": "too-big", "details": {"sizeInBytes": 3, "maxSizeInBytes": 2}}
+    assert checked_done(DONE | {"error": error})["error"] == error
+    told = checked_done(DONE | {"error": {**ERROR, "message": "m" * 10**6, "stack": "s" * 10**6, "also": deep()}})
+    assert {name: len(text) for name, text in told["error"].items()} == {
+        "kind": 4,
+        "name": 10,
+        "message": 4_000,
+        "stack": 16_000,
+    }
+    left = {"pageUrl": "data:" + "x" * 10**6, "missing": {"trace": "t" * 10**6, "x" * 10**6: "y"}, "also": deep()}
+    checked = checked_left(left)
+    assert checked is not None
+    assert len(checked["pageUrl"]) + len(checked["missing"].pop("trace")) == 20_000
+    assert checked["missing"] == {}
+
+
+def asked(operation: Any, number: Any = 1, **arguments: Any) -> dict[str, Any]:
+    return {"number": number, "operation": operation, "arguments": arguments}
+
+
+@pytest.mark.parametrize(
+    "asked_for",
+    [
+        asked("persistent_set", key="k", value="x" * 1024 * 1024),
+        asked("persistent_set", key="k", value=[{}]),
+        asked("persistent_set", key="k", value='"ä"'),
+        asked("persistent_get", key="\U0001f600" * 300_000),
+        asked("persistent_get", key=deep()),
+        asked("persistent_get", key="k", also="x"),
+        asked("auth_session_parameters", key="k"),
+        asked("persistent_get"),
+        asked("x", key="k"),
+        asked(["x"], key="k"),
+        asked("persistent_get", deep(), key="k"),
+    ],
+)
+def test_a_request_that_is_large_or_unknown_is_refused(asked_for: dict[str, Any]) -> None:
+    with pytest.raises(REFUSED):
+        checked_request(asked_for)
+
+
+def test_requests_of_the_runtime_are_taken() -> None:
+    for request in (
+        asked("persistent_get", key="\ud800"),
+        asked("persistent_set", key="k", value="x" * (1024 * 1024 - 1)),
+        asked("auth_session_parameters"),
+    ):
+        assert checked_request(request) is request
