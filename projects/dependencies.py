@@ -26,6 +26,8 @@ class ResolvedDependencies:
     requirements: str
     """The list of packages, which is to be stored under the environment's declaration."""
     warnings: tuple[DeployWarning, ...]
+    site_packages: Path
+    """Where its packages are installed on this host."""
 
 
 async def resolve_and_build(
@@ -58,11 +60,11 @@ async def resolve_and_build(
     else:
         requirements = stored.decode()
     try:
-        await environments.ensure(requirements, python=python, folder=files)
+        built = await environments.ensure(requirements, python=python, folder=files)
     except MachineError as error:
         raise ProjectError(f"{declaration.source}: {error.message}") from error
     warnings = () if satisfies(python.version, wanted) else (_unmet_python_warning(declaration, python.version),)
-    return ResolvedDependencies(own, requirements, warnings)
+    return ResolvedDependencies(own, requirements, warnings, built.site_packages)
 
 
 def _unmet_python_warning(declaration: Declaration, version: str) -> DeployWarning:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sysconfig
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from pydantic import ValidationError
 
 from projects.apis import check_ignored, check_languages, check_names, check_syntax, find_apis
 from projects.bundle import extract, pack
+from projects.code_checks import check_code
 from projects.declaration import FrozenVenv, check_declaration
 from projects.dependencies import resolve_and_build
 from projects.environments import Environments
@@ -76,6 +78,9 @@ async def deploy(
             manifest = manifest.model_copy(
                 update={"environment": own, "warnings": (*manifest.warnings, *dependencies.warnings)}
             )
+        packages = dependencies.site_packages if dependencies is not None else Path(sysconfig.get_path("platlib"))
+        unfit = await run_in_thread(check_code, scratch / "files", manifest.apis, packages)
+        manifest = manifest.model_copy(update={"warnings": (*manifest.warnings, *unfit)})
         async with claimed:
             if dependencies is not None:
                 own = dependencies.environment

@@ -113,9 +113,12 @@ def _validate(name: str, data: dict[str, Any]) -> ProjectSettings:
         # Only aliases count: `project_name` in a file is an unknown key like any other.
         return ProjectSettings.model_validate(data, by_alias=True, by_name=False)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        explained: dict[str, str] = {}
+        for key, what in map(_explain, error.errors(include_url=False)):
+            explained.setdefault(key, what)
+        first, *others = explained.items()
         # A chained error would repeat the value that was found.
-        raise SettingsError(name, *_explain(first)) from None
+        raise SettingsError(name, *first, *others) from None
 
 
 def _explain(error: ErrorDetails) -> tuple[str, str]:

@@ -1,8 +1,8 @@
 """Finding settings without effect: keys of the contract that are out of scope, and misspelled keys.
 
 A project written for another host runs here all the same, but its author should be told once what is different
-(docs/contract.md, section 2.1). Keys that change nothing about a Run (`metadata`, `version`, `workspaceId`) are ignored
-silently.
+(docs/contract.md, section 2.1). Keys that change nothing about a Run (`metadata`, `version`, `workspaceId`, `$schema`)
+are ignored silently.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from projects.settings import PLATFORM_PROXY, ProjectSettings
 
-_SILENTLY_IGNORED = ("metadata", "version", "workspaceId")
+_SILENTLY_IGNORED = ("metadata", "version", "workspaceId", "$schema")
 _RECORDER = "there is no recorder: a login that a person made is imported"
 _PLATFORM = f"{PLATFORM_PROXY} stands for a proxy of Intuned's platform, which Callboard has not"
 
@@ -86,10 +87,24 @@ def _typos(data: Any, model: type[BaseModel], prefix: str) -> Iterator[str]:
     known = [*fields, *others, *(() if prefix else _SILENTLY_IGNORED)]
     for name, value in cast("dict[str, Any]", data).items():
         if name not in known:
-            for alike in difflib.get_close_matches(name, known, 1, _TYPO_SIMILARITY):
-                written = name.encode(errors="backslashreplace").decode()
-                yield f"{prefix}{written}: ignored, as there is no such key; is {alike} meant?"
-        elif name in fields:
-            section = fields[name].annotation
-            if isinstance(section, type) and issubclass(section, BaseModel):
-                yield from _typos(value, section, f"{prefix}{name}.")
+            meant = difflib.get_close_matches(name, known, 1, _TYPO_SIMILARITY) or _keys_named(name, ProjectSettings)
+            written = name.encode(errors="backslashreplace").decode()
+            hint = f"; is {meant[0]} meant?" if len(meant) == 1 else ""
+            yield f"{prefix}{written}: ignored, as there is no such key{hint}"
+        elif (section := _section(fields.get(name))) is not None:
+            yield from _typos(value, section, f"{prefix}{name}.")
+
+
+def _keys_named(name: str, model: type[BaseModel], prefix: str = "") -> list[str]:
+    """Return the keys of the settings, on whatever level, that have this name."""
+    found: list[str] = []
+    for key, field in ((field.alias or key, field) for key, field in model.model_fields.items()):
+        found += [f"{prefix}{key}"] if key == name else []
+        if (section := _section(field)) is not None:
+            found += _keys_named(name, section, f"{prefix}{key}.")
+    return found
+
+
+def _section(field: FieldInfo | None) -> type[BaseModel] | None:
+    annotation = field and field.annotation
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None

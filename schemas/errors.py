@@ -166,11 +166,12 @@ class ProjectError(CallboardError):
 
 
 class SettingsError(ProjectError):
-    """One key of a project's settings file is wrong.
+    """Keys of a project's settings file are wrong.
 
-    The message reads `FILE: KEY: what was found, what was expected`.
+    The message reads `FILE: KEY: what was expected, what was found; KEY: …`; the details are those of the first key.
     """
 
-    def __init__(self, file: str, key: str, expected: str) -> None:
+    def __init__(self, file: str, key: str, expected: str, *others: tuple[str, str]) -> None:
         where = f"{file}: {key}" if key else file
-        super().__init__(f"{where}: {expected}", details={"file": file, "path": key, "expected": expected})
+        also = "".join(f"; {other}: {text}" for other, text in others)
+        super().__init__(f"{where}: {expected}{also}", details={"file": file, "path": key, "expected": expected})

@@ -113,7 +113,7 @@ async def test_the_warnings_are_those_that_a_deploy_gives(tmp_path: Path) -> Non
     (settings,) = files(FROM_INTUNED).values()
     (shown,) = re.findall(r"```text\n(.*?)```", FROM_INTUNED, flags=re.DOTALL)
     (tmp_path / "project" / "api").mkdir(parents=True)
-    (tmp_path / "project" / "api" / "list.py").touch()
+    (tmp_path / "project" / "api" / "list.py").write_text("async def automation(page): ...")
     (tmp_path / "project" / "Intuned.jsonc").write_text(settings)
     manifest = await deploy(tmp_path / "project", FolderStore(tmp_path / "store"))
     assert [str(warning) for warning in manifest.warnings] == shown.splitlines()

@@ -16,6 +16,7 @@ from projects.manifest import Manifest
 from schemas.errors import ProjectError, StoreError
 from storage import keys
 from storage.folder import FolderStore
+from tests.support.project_folders import AUTOMATION
 
 Make = Callable[..., Path]
 
@@ -33,7 +34,7 @@ def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 async def test_bundle_manifest_and_pointer_are_written(make_project: Make, store: FolderStore) -> None:
     before = datetime.now(UTC)
-    folder = make_project({"Intuned.jsonc": '{"replication": {"maxCount": 2}, /* */}', "api/ai/x.py": ""})
+    folder = make_project({"Intuned.jsonc": '{"replication": {"maxCount": 2}, /* */}', "api/ai/x.py": AUTOMATION})
     manifest = await deploy(folder, store)
     assert manifest.project == "shop"
     assert manifest.apis == ("ai/x", "list")
@@ -109,7 +110,7 @@ async def test_a_damaged_manifest_is_repaired_by_a_deploy(make_project: Make, st
 
 
 async def test_a_file_with_a_syntax_error_is_a_warning(make_project: Make, store: FolderStore) -> None:
-    folder = make_project({"api/broken.py": "\ndef (:\n", "api/list/sub.py": ""})
+    folder = make_project({"api/broken.py": "\ndef (:\n", "api/list/sub.py": AUTOMATION})
     manifest = await deploy(folder, store)
     assert [str(warning) for warning in manifest.warnings] == [
         "api/list/sub.py: it cannot be imported beside api/list.py, a module of its folder's name; rename one of them",

@@ -96,7 +96,7 @@ def test_what_is_asked_for_and_not_to_be_had_is_said_once(read: Any, settings: A
         {"authSessions": {"saveBack": False, "secretParameters": ["answer"]}},
         {"proxy": {"dev": PROXY, "deployed": PROXY}, "defaults": {"proxy": PROXY, "sink": None}},
         {"defaults": {"sink": {"dev": WEBHOOK, "deployed": S3}}},
-        {"anything": {"else": 1}},
+        {"$schema": "https://x.example/settings.json"},
     ],
 )
 def test_what_changes_nothing_is_not_spoken_of(read: Any, settings: Any) -> None:
@@ -233,3 +233,29 @@ def test_no_secret_is_printed_with_the_settings_and_sinks_are_kept_with_theirs(r
     assert json.loads(stored)["proxy"]["deployed"] == PROXY
     assert ProjectSettings.model_validate_json(stored) == file.settings
     assert file.settings.sink_in("deployed").secret_access_key == SECRET
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"foo": 1}, "foo: ignored, as there is no such key"),
+        ({"requestTimeout": 60}, "requestTimeout: ignored, as there is no such key; is defaults.requestTimeout meant?"),
+        (
+            {"defaults": {"maxQueued": 9}},
+            "defaults.maxQueued: ignored, as there is no such key; is replication.maxQueued meant?",
+        ),
+        ({"enabled": True}, "enabled: ignored, as there is no such key"),
+    ],
+)
+def test_a_key_that_there_is_not_is_said_with_where_it_may_belong(read: Any, settings: Any, said: str) -> None:
+    assert read(**settings).ignored == (said,)
+
+
+def test_all_that_is_wrong_is_told_at_once(read: Any) -> None:
+    with pytest.raises(SettingsError) as refused:
+        read(headful="yes", replication={"maxCount": 0}, defaults={"sink": {"deployed": {"type": "webhook", "url": 1}}})
+    assert refused.value.message == (
+        "Intuned.json: replication.maxCount: expected a whole number from 1 to 1000, found 0; "
+        'headful: expected true or false, found "yes"; '
+        "defaults.sink.deployed.url: expected an http or https URL with a host, at most 2048 characters, found a number"
+    )

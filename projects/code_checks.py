@@ -1,0 +1,111 @@
+"""Looking at the syntax tree of each API for what cannot work, without executing anything.
+
+Whatever can be otherwise than it looks is left alone: a warning that is wrong is worse than none.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+import warnings
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from projects.manifest import DeployWarning
+
+_FUNCTIONS = ("automation", "create", "check")
+"""Names of the function that is called, in the order in which they are looked up (docs/contract.md, section 3)."""
+_RUNTIME = frozenset({"intuned_runtime", "playwright"})
+_STANDARD_LIBRARY = sys.stdlib_module_names | {"cgi", "cgitb", "crypt", "imghdr", "pipes", "sndhdr", "telnetlib", "uu"}
+"""Modules of Python's own, with those that only an earlier Python has which a project may run on."""
+
+
+def check_code(folder: Path, apis: Collection[str], site_packages: Path) -> list[DeployWarning]:
+    """Return one warning for each API that cannot work: its function is missing or not `async`, or an import fails.
+
+    Args:
+        folder: The files of the version.
+        apis: The names of its APIs. One that does not parse is passed over.
+        site_packages: Where the packages that it runs with are installed.
+    """
+    modules = _modules_in(folder) | _modules_in(site_packages)
+    found: list[DeployWarning] = []
+    for api in apis:
+        file = f"api/{api}.py"
+        tree = _parse(folder / file)
+        if tree is not None:
+            found += _check_function(file, tree)
+            found += _check_imports(file, tree, modules)
+    return found
+
+
+def _parse(file: Path) -> ast.Module | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _check_function(file: str, tree: ast.Module) -> Iterator[DeployWarning]:
+    bound = dict(_names_bound(tree))
+    if "*" in bound:
+        return
+    for name in _FUNCTIONS:
+        if name in bound:
+            function = bound[name]
+            if isinstance(function, ast.FunctionDef) and not function.decorator_list:
+                message = f"{name} is not a coroutine function; write `async def {name}`"
+                yield DeployWarning(file=file, line=function.lineno, message=message)
+            return
+    yield DeployWarning(
+        file=file, message="there is no function automation; write `async def automation(page, params)`"
+    )
+
+
+def _names_bound(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
+    """Yield each name that the code binds at the level of its module, with what binds it."""
+    for child in ast.iter_child_nodes(node):
+        match child:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                yield child.name, child
+            case ast.Import() | ast.ImportFrom():
+                yield from ((alias.asname or alias.name, child) for alias in child.names)
+            case ast.Name(ctx=ast.Store()):
+                yield child.id, child
+            case _:
+                yield from _names_bound(child)
+
+
+def _check_imports(file: str, tree: ast.Module, modules: Collection[str]) -> Iterator[DeployWarning]:
+    for name, line in dict(_imports(tree)).items():
+        if name not in modules and name not in _STANDARD_LIBRARY and name not in _RUNTIME:
+            message = (
+                f"the module {name} is neither in the project nor in a package that it declares "
+                "(in pyproject.toml or requirements.txt)"
+            )
+            yield DeployWarning(file=file, line=line, message=message)
+
+
+def _imports(node: ast.AST) -> Iterator[tuple[str, int]]:
+    """Yield the top-level modules that the code imports whatever happens, with their lines."""
+    for child in ast.iter_child_nodes(node):
+        match child:
+            case ast.Import():
+                yield from ((alias.name.partition(".")[0], child.lineno) for alias in child.names)
+            case ast.ImportFrom(level=0, module=str(module)):
+                yield module.partition(".")[0], child.lineno
+            case ast.Try() | ast.TryStar() | ast.If() | ast.With() | ast.AsyncWith():
+                pass  # the import may be meant to fail, or not be made
+            case _:
+                yield from _imports(child)
+
+
+def _modules_in(folder: Path) -> set[str]:
+    """Return the names of the top-level modules and packages that can be imported from a folder of the import path."""
+    lines = [line for file in folder.glob("*.pth") for line in file.read_text(errors="replace").splitlines()]
+    # A line of such a file is a further folder, or code of a package that prepares something else.
+    further = [folder / line for line in lines if line.strip() and not line.startswith(("#", "import "))]
+    folders = [folder, *(each for each in further if each.is_dir())]
+    return {entry.name.partition(".")[0] for each in folders for entry in each.iterdir()}
