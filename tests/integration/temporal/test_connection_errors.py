@@ -57,6 +57,16 @@ def use(monkeypatch: pytest.MonkeyPatch, signed: Signed) -> None:
     monkeypatch.setenv("TEMPORAL_TLS_CLIENT_KEY_PATH", str(signed.key))
 
 
+async def test_a_call_is_repeated_for_as_long_as_it_may_take() -> None:
+    """Not only ten times, which takes some nine seconds: a result would be lost that exists."""
+    client = await connect(Settings(), lazy=True, retry_timeout=timedelta(seconds=30))
+    retry = client.service_client.config.retry_config
+    assert retry
+    waits = (retry.initial_interval_millis * retry.multiplier**count for count in range(retry.max_retries))
+    waited = sum(min(wait, retry.max_interval_millis) for wait in waits)
+    assert waited > (retry.max_elapsed_time_millis or 0) == 30_000
+
+
 async def failure(address: str, kind: type[ConfigurationError | Unavailable]) -> str:
     """What everybody is told who connects: at once, at the first call, and in a first check."""
     settings = Settings(temporal_address=address)
