@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import inspect
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -16,13 +19,25 @@ from temporalio.client import (
     WorkflowUpdateFailedError,
 )
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.converter import DefaultFailureConverter
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 from temporalio.worker import PollerBehaviorSimpleMaximum, UnsandboxedWorkflowRunner, Worker
 
+import workflows.allocation
+import workflows.fleet
 from schemas.errors import Unavailable
 from schemas.workflow import names
-from schemas.workflow.fleet import FleetInput, FleetState, LeaveRequest, RenewAnswer, RenewRequest
+from schemas.workflow.fleet import (
+    FleetInput,
+    FleetState,
+    KeepAnswer,
+    KeepRequest,
+    LeaveRequest,
+    RenewAnswer,
+    RenewRequest,
+)
+from temporal.payload_encryption import PayloadEncryption
 from temporal.poll_watch import Watch, unwatched
 from temporal.rpc_errors import RPC_TIMEOUT, is_missing_entity
 from temporal.worker_shutdown import running_worker
@@ -31,7 +46,8 @@ from workflows.fleet import FleetWorkflow
 _ANSWER_TIMEOUT = timedelta(seconds=8)
 """How long a worker waits for an answer; then it asks anew."""
 _TASK_TIMEOUT = timedelta(seconds=5)
-"""How long a worker may take over a task of the workflow. The next one has to wait for a worker that was stopped."""
+"""How long a worker may take over a task of the workflow, with the replay of at most `LONG_HISTORY` events. The next
+one has to wait for a worker that was stopped."""
 _STICKY_TIMEOUT = timedelta(seconds=1)
 _GRACE = timedelta()
 
@@ -42,20 +58,34 @@ class FleetClient:
     """The workflow `Fleet`, as workers and commands ask it."""
 
     def __init__(self, client: Client) -> None:
-        self._client = client
+        self._client = _without_encryption(client)
+        self._handle = self._client.get_workflow_handle_for(FleetWorkflow.run, names.FLEET_ID)
 
     async def renew(self, request: RenewRequest) -> RenewAnswer:
         """Return the worker's lease. Raises Unavailable if there is no answer, or a later request was answered."""
-        return await self._ask(
+        return await self._ask_or_start(
             lambda start: self._client.execute_update_with_start_workflow(  # pyright: ignore[reportUnknownMemberType]  # the SDK's own type
                 FleetWorkflow.renew, request, start_workflow_operation=start, rpc_timeout=_ANSWER_TIMEOUT
             )
         )
 
+    async def keep(self, request: KeepRequest) -> KeepAnswer | None:
+        """Extend a lease for which nothing has changed; None if it has to be renewed. Raises Unavailable."""
+        try:
+            return await _answered(
+                self._handle.execute_update(FleetWorkflow.keep, request, rpc_timeout=_ANSWER_TIMEOUT)  # pyright: ignore[reportUnknownMemberType]  # the SDK's own type
+            )
+        except WorkflowUpdateFailedError:
+            return None
+        except RPCError as error:
+            if is_missing_entity(error):
+                return None
+            raise _unavailable(error) from error
+
     async def leave(self, workers: Sequence[str]) -> None:
         """Give back what these workers hold: they have no Machine any more. Raises Unavailable."""
         request = LeaveRequest(workers=tuple(workers))
-        await self._ask(
+        await self._ask_or_start(
             lambda start: self._client.execute_update_with_start_workflow(  # pyright: ignore[reportUnknownMemberType]  # the SDK's own type
                 FleetWorkflow.leave, request, start_workflow_operation=start, rpc_timeout=_ANSWER_TIMEOUT
             )
@@ -63,9 +93,8 @@ class FleetClient:
 
     async def read_state(self, timeout: timedelta = RPC_TIMEOUT) -> FleetState:
         """Return who holds what: nobody anything, if no worker has ever asked. Raises Unavailable if none answers."""
-        handle = self._client.get_workflow_handle_for(FleetWorkflow.run, names.FLEET_ID)
         try:
-            return await handle.query(FleetWorkflow.state, rpc_timeout=timeout)
+            return await self._handle.query(FleetWorkflow.state, rpc_timeout=timeout)
         except RPCError as error:
             if is_missing_entity(error):
                 return FleetState()
@@ -73,38 +102,73 @@ class FleetClient:
         except (WorkflowQueryFailedError, RuntimeError) as error:
             raise Unavailable(f"No worker has said who holds which Machines: {error}") from error
 
-    async def _ask[T](self, update: Callable[[Start], Coroutine[Any, Any, T]]) -> T:
-        # The SDK makes an error of its own of a cancel. So it has a task of its own, and a cancel of ours stays one.
-        asking = asyncio.create_task(self._ask_or_start_successor(update), name="ask the fleet")
+    async def _ask_or_start[T](self, update: Callable[[Start], Coroutine[Any, Any, T]]) -> T:
         try:
-            await asyncio.wait({asking}, timeout=_ANSWER_TIMEOUT.total_seconds())
-            if not asking.done():
-                raise Unavailable("No worker has answered in time.")
-            return asking.result()
-        except RPCError as error:
-            raise Unavailable(f"Temporal has not answered: {error.message or error.status.name.lower()}") from error
+            return await _answered(_ask_or_start_successor(update))
         except WorkflowUpdateFailedError as error:
             raise Unavailable(f"The request was refused: {error.cause}") from error
-        except (RPCTimeoutOrCancelledError, RuntimeError) as error:
-            raise Unavailable(f"Temporal cannot be reached: {error}") from error
-        finally:
-            if asking.cancel():
-                await asyncio.wait({asking})
-                if not asking.cancelled():
-                    asking.exception()  # mark it as retrieved: nobody waits for it any more
+        except RPCError as error:
+            raise _unavailable(error) from error
 
-    async def _ask_or_start_successor[T](self, update: Callable[[Start], Coroutine[Any, Any, T]]) -> T:
-        try:
-            return await _update(update, _start(successor=False))
-        except WorkflowAlreadyStartedError:
-            # Somebody has ended the workflow: workers may have leases of which the next one knows nothing.
-            return await _update(update, _start(successor=True))
+
+async def _answered[T](asked: Coroutine[Any, Any, T]) -> T:
+    """Return the answer to an update. Raises Unavailable if there is none, and what the SDK raises of an answer."""
+    # The SDK makes an error of its own of a cancel. So it has a task of its own, and a cancel of ours stays one.
+    asking = asyncio.create_task(asked, name="ask the fleet")
+    try:
+        await asyncio.wait({asking}, timeout=_ANSWER_TIMEOUT.total_seconds())
+        if not asking.done():
+            raise Unavailable("No worker has answered in time.")
+        return asking.result()
+    except (RPCTimeoutOrCancelledError, RuntimeError) as error:
+        raise Unavailable(f"Temporal cannot be reached: {error}") from error
+    finally:
+        if asking.cancel():
+            await asyncio.wait({asking})
+            if not asking.cancelled():
+                asking.exception()  # mark it as retrieved: nobody waits for it any more
+
+
+def _unavailable(error: RPCError) -> Unavailable:
+    return Unavailable(f"Temporal has not answered: {error.message or error.status.name.lower()}")
+
+
+async def _ask_or_start_successor[T](update: Callable[[Start], Coroutine[Any, Any, T]]) -> T:
+    try:
+        return await _update(update, _start(successor=False))
+    except WorkflowAlreadyStartedError:
+        # Somebody has ended the workflow: workers may have leases of which the next one knows nothing.
+        return await _update(update, _start(successor=True))
+
+
+def _build_id() -> str:
+    """Return an id of the code that decides; see "granted_by" in `workflows/fleet.py`."""
+    code = inspect.getsource(workflows.fleet) + inspect.getsource(workflows.allocation)
+    return f"fleet-{hashlib.sha256(code.encode()).hexdigest()[:16]}"
+
+
+def _without_encryption(client: Client) -> Client:
+    """Return a client that encrypts nothing, and decrypts what is encrypted.
+
+    Workers and workflow tell each other names of projects, hosts and workers, and numbers: Temporal can read them
+    anyway. So leases depend on no sealing key.
+    """
+    config = client.config()
+    codec = client.data_converter.payload_codec
+    if isinstance(codec, PayloadEncryption):
+        config["data_converter"] = replace(
+            client.data_converter,
+            payload_codec=codec.switched_off(),
+            failure_converter_class=DefaultFailureConverter,
+        )
+    return Client(**config)
 
 
 def fleet_worker(client: Client, identity: str, watch: Watch = unwatched) -> AbstractAsyncContextManager[None]:
     """Return the running Temporal worker for the workflow `Fleet`."""
     worker = Worker(
-        client,
+        _without_encryption(client),
+        build_id=_build_id(),
         task_queue=names.FLEET_QUEUE,
         workflows=[FleetWorkflow],
         identity=identity,

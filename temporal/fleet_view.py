@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -106,21 +106,27 @@ def describe_fleet(state: FleetState, now: datetime, deployed: Mapping[str, int]
     wanted = known if deployed is None else deployed
     allowed = limited_sizes(state.projects, live)
     planned = len(live) == len(state.members)  # else the workflow plans anew when the next worker asks
+    workers = tuple(
+        WorkerMachines(
+            worker=name,
+            host=member.host,
+            capacity=member.capacity,
+            projects={project: count for project, count in member.counted().items() if count > 0},
+            leaving=member.leaving,
+            limit=member.max_machines,
+        )
+        for name, member in live.items()
+    )
+    served = {projects: frozenset(projects) for projects in {member.projects for member in live.values()}}
+    staying = [(member, served[member.projects]) for member in live.values() if not member.leaving]
     return FleetView(
-        workers=tuple(
-            WorkerMachines(
-                worker=name,
-                host=member.host,
-                capacity=member.capacity,
-                projects=_counted(member),
-                leaving=member.leaving,
-                limit=member.max_machines,
-            )
-            for name, member in live.items()
-        ),
+        workers=workers,
         projects={
             project: _project_machines(
-                project, count, live, limited=allowed.get(project, 0), settled=planned and known.get(project) == count
+                ProjectMachines(project, count, _held(project, workers)),
+                staying,
+                limited=allowed.get(project, 0),
+                settled=planned and known.get(project) == count,
             )
             for project, count in sorted(wanted.items())
         },
@@ -128,38 +134,37 @@ def describe_fleet(state: FleetState, now: datetime, deployed: Mapping[str, int]
     )
 
 
-def _counted(member: MemberState) -> dict[str, int]:
-    """Return how many Machines of each project the worker may be using."""
-    counted = {project: member.counted(project) for project in sorted({*member.shares, *member.held})}
-    return {project: count for project, count in counted.items() if count > 0}
+def _held(project: str, workers: Sequence[WorkerMachines]) -> dict[str, int]:
+    """Return how many Machines of the project each worker may be using."""
+    return {worker.worker: worker.projects[project] for worker in workers if project in worker.projects}
 
 
 def _project_machines(
-    project: str, wanted: int, members: Mapping[str, MemberState], *, limited: int, settled: bool
+    machines: ProjectMachines,
+    staying: Sequence[tuple[MemberState, frozenset[str]]],
+    *,
+    limited: int,
+    settled: bool,
 ) -> ProjectMachines:
-    """Return the Machines of a project.
+    """Return the Machines of a project, with the reason why some are missing.
 
     Args:
-        project: Its name.
-        wanted: How many it may have by itself.
-        members: All workers whose leases go on.
+        machines: The same without the reason.
+        staying: The workers whose leases go on and that are not leaving, each with the projects that it serves.
         limited: How many it may have beside the other projects.
-        settled: Whether the workflow has planned with the number `wanted` and with these workers.
+        settled: Whether the workflow has planned with this number and with these workers.
     """
-    held = {name: count for name, member in members.items() if (count := member.counted(project)) > 0}
-    missing = wanted - sum(held.values())
-    if missing <= 0:
-        return ProjectMachines(project, wanted, held)
-    staying = [member for member in members.values() if not member.leaving]
-    serving = [member for member in staying if project in member.projects]
+    if machines.missing == 0:
+        return machines
+    serving = [member for member, projects in staying if machines.project in projects]
     if not staying:
         reason = MissingReason.NO_WORKER
     elif not serving:
         reason = MissingReason.NOT_SERVED
-    elif not settled or sum(held.values()) < sum(member.plan.get(project, 0) for member in serving):
+    elif not settled or machines.held < sum(member.plan.get(machines.project, 0) for member in serving):
         reason = MissingReason.ON_THE_WAY
-    elif limited < wanted:
+    elif limited < machines.wanted:
         reason = MissingReason.LIMIT
     else:
         reason = MissingReason.NO_ROOM
-    return ProjectMachines(project, wanted, held, reason)
+    return replace(machines, reason=reason)

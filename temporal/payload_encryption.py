@@ -30,6 +30,7 @@ class PayloadEncryption(PayloadCodec):
 
     def __init__(self, ring: KeyRing, *, namespace: str, switched_on: bool) -> None:
         self._ring = ring
+        self._namespace = namespace
         self._bound_to = f"payloads of Temporal namespace {namespace}"
         self._switched_on = switched_on
 
@@ -47,6 +48,10 @@ class PayloadEncryption(PayloadCodec):
             SealError: A payload was changed, or comes from another namespace.
         """
         return [self._decrypt(payload) if is_encrypted(payload) else payload for payload in payloads]
+
+    def switched_off(self) -> PayloadEncryption:
+        """Return the same, but for that it encrypts nothing."""
+        return PayloadEncryption(self._ring, namespace=self._namespace, switched_on=False)
 
     def _encrypt(self, payload: Payload) -> Payload:
         if is_encrypted(payload):

@@ -1,8 +1,12 @@
 """Decide which worker may have how many Machines of which project: a pure function, without clock and without chance.
 
-Projects are placed on as few workers as their Machines need, on those that have most room, and stay where they are. A
-worker may be given more than it can have up at once if there is no room anywhere, since most projects are idle: then
-projects without Attempts move from workers with a larger load to those with a smaller one.
+A project with one or two Machines is placed on one worker if it fits, on the one that has most room, and stays there.
+One with more is spread over all workers that have room, also over those that join later. A worker may be given more
+than it can have up at once if there is no room anywhere, since most projects are idle: then projects without Attempts
+move from workers with a larger load to those with a smaller one.
+
+The time that it takes grows with the Machines that are to be placed or moved; for what stays as it is, only with the
+number of projects, and not with that of workers.
 """
 
 from __future__ import annotations
@@ -10,7 +14,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
+
+_PACKED = 2
+"""Projects with so many Machines at most stay together: each further worker polls, and keeps a Machine warm."""
 
 Shares = dict[str, dict[str, int]]
 """Number of Machines, by worker and project."""
@@ -72,32 +78,39 @@ class _Allocation:
     def __init__(self, sizes: Mapping[str, int], members: Mapping[str, Member]) -> None:
         self._sizes = sizes
         self._members = {name: members[name] for name in sorted(members)}
-        self._shares: Shares = {}
-        self._holders: dict[str, list[str]] = {project: [] for project in sorted(sizes)}
-        """Workers that serve each project."""
+        self._shares: dict[str, dict[str, int]] = {project: {} for project in sorted(sizes)}
+        """Workers that have Machines, by project."""
+        self._load = dict.fromkeys(self._members, 0)
+        self._users: dict[str, list[str]] = {}
+        """Workers that have accepted Attempts, by project."""
         for name, member in self._members.items():
-            self._shares[name] = {}
-            for project in sorted(member.projects & sizes.keys()):
-                self._holders[project].append(name)
-                share = min(member.shares.get(project, 0), self._limit(name, project))
-                if share > 0:
-                    self._shares[name][project] = share
-        self._load = {name: sum(shares.values()) for name, shares in self._shares.items()}
+            for project in (member.shares.keys() | member.used.keys()) & member.projects & sizes.keys():
+                self._change(name, project, min(member.shares.get(project, 0), self._limit(name, project)))
+                if self._used(name, project) > 0:
+                    self._users.setdefault(project, []).append(name)
 
     def run(self) -> Shares:
-        for project in self._holders:
+        for project in self._shares:
             self._trim(project)
             self._serve_accepted(project)
-        for project in sorted(self._holders, key=lambda project: (-self._missing(project), project)):
+        missing = {project: count for project in self._shares if (count := self._missing(project)) > 0}
+        for project in sorted(missing, key=lambda project: (-missing[project], project)):
             self._place(project)
         self._relieve()
-        return self._shares
+        if any(self._room(name) > 0 for name in self._members):
+            for project in self._shares:
+                self._spread(project)
+        by_worker: Shares = {name: {} for name in self._members}
+        for project, shares in self._shares.items():
+            for name, share in shares.items():
+                by_worker[name][project] = share
+        return by_worker
 
     def _trim(self, project: str) -> None:
         """Take away what is more than the project may have: first what is not used, and from the larger load."""
         while (surplus := -self._missing(project)) > 0:
             name = max(
-                (name for name in self._holders[project] if self._share(name, project)),
+                self._shares[project],
                 key=lambda name: (self._unused(name, project) > 0, self._ratio(name), name),
             )
             unused = self._unused(name, project)
@@ -105,29 +118,32 @@ class _Allocation:
 
     def _serve_accepted(self, project: str) -> None:
         """Give Machines to Attempts that wait for one on their worker, from what others do not use."""
-        for name in self._holders[project]:
+        for name in self._users.get(project, ()):
             wanted = min(self._used(name, project), self._limit(name, project)) - self._share(name, project)
-            for other in self._holders[project]:
+            if wanted <= 0:
+                continue
+            for other in sorted(self._shares[project]):
                 short = wanted - self._missing(project)
                 if short > 0 and other != name:
                     self._change(other, project, -min(short, max(0, self._unused(other, project))))
-            given = min(wanted, self._missing(project))
-            if given > 0:
-                self._change(name, project, given)
+            self._change(name, project, min(wanted, self._missing(project)))
 
     def _place(self, project: str) -> None:
         """Give what is left of the project to those that have room for it, and else to those with the least load."""
+        together = self._sizes[project] <= _PACKED
         while (missing := self._missing(project)) > 0:
-            able = [name for name in self._holders[project] if self._able(name, project) > 0]
+            able = self._find_able(project)
             if not able:
                 return
             with_room = [name for name in able if self._room(name) > 0]
-            if with_room:
+            if not with_room:
+                name = min(able, key=lambda name: (self._ratio(name), name))
+                self._change(name, project, min(missing, self._able(name, project)))
+            elif together:
                 name = max(with_room, key=lambda name: self._preference(name, project, missing))
                 self._change(name, project, min(missing, self._able(name, project), self._room(name)))
             else:
-                name = min(able, key=lambda name: (self._ratio(name), name))
-                self._change(name, project, min(missing, self._able(name, project)))
+                self._change(self._emptiest(with_room, project), project, 1)
 
     def _preference(self, name: str, project: str, missing: int) -> tuple[bool, bool, int, str]:
         room = self._room(name)
@@ -136,22 +152,54 @@ class _Allocation:
     def _relieve(self) -> None:
         """Move idle projects from workers with more than they can have up to workers with a smaller load."""
         for name in sorted(self._members, key=lambda name: (-self._ratio(name), name)):
-            for project in list(self._shares[name]):
-                if self._room(name) >= 0:
+            if not self._can_be_relieved(name):
+                continue
+            for project in [project for project, shares in self._shares.items() if name in shares]:
+                if not self._can_be_relieved(name):
                     break
                 if self._used(name, project) > 0:
                     continue
                 share = self._share(name, project)
                 able = [
                     other
-                    for other in self._holders[project]
-                    if other != name
-                    and self._able(other, project) >= share
-                    and Fraction(self._load[other] + share, self._members[other].capacity) < self._ratio(name)
+                    for other in self._find_able(project, share)
+                    if other != name and self._ratio(other, share) < self._ratio(name)
                 ]
                 if able:
                     self._change(name, project, -share)
                     self._change(min(able, key=lambda other: (self._ratio(other), other)), project, share)
+
+    def _can_be_relieved(self, name: str) -> bool:
+        ratio = self._ratio(name)
+        return self._room(name) < 0 and any(self._ratio(other, 1) < ratio for other in self._members)
+
+    def _spread(self, project: str) -> None:
+        """Move Machines that are not used to workers with room that have at least two fewer of the project."""
+        if self._sizes[project] <= _PACKED:
+            return
+        while any(share > 1 for share in self._shares[project].values()):
+            giving = [name for name in self._shares[project] if self._unused(name, project) > 0]
+            taking = [name for name in self._find_able(project) if self._room(name) > 0]
+            if not giving or not taking:
+                return
+            fullest = max(giving, key=lambda name: (self._share(name, project), -self._room(name), name))
+            emptiest = self._emptiest(taking, project)
+            if self._share(fullest, project) - self._share(emptiest, project) < 2:
+                return
+            self._change(fullest, project, -1)
+            self._change(emptiest, project, 1)
+
+    def _emptiest(self, names: list[str], project: str) -> str:
+        """Return the worker with the fewest Machines of the project; of several, the one that has most room."""
+        return min(names, key=lambda name: (self._share(name, project), -self._room(name), name))
+
+    def _find_able(self, project: str, count: int = 1) -> list[str]:
+        """Return the workers that may be given so many more Machines of the project, whether or not they have room."""
+        return [
+            name
+            for name, member in self._members.items()
+            if project in member.projects and self._able(name, project) >= count
+        ]
 
     def _limit(self, name: str, project: str) -> int:
         member = self._members[name]
@@ -159,7 +207,7 @@ class _Allocation:
         return limit if member.most_per_project is None else min(limit, member.most_per_project)
 
     def _share(self, name: str, project: str) -> int:
-        return self._shares[name].get(project, 0)
+        return self._shares[project].get(name, 0)
 
     def _used(self, name: str, project: str) -> int:
         return self._members[name].used.get(project, 0)
@@ -174,18 +222,20 @@ class _Allocation:
     def _room(self, name: str) -> int:
         return self._members[name].capacity - self._load[name]
 
-    def _ratio(self, name: str) -> Fraction:
+    def _ratio(self, name: str, more: int = 0) -> float:
+        """Return the load of the worker with so many more Machines, as a part of its capacity."""
         capacity = self._members[name].capacity
-        return Fraction(self._load[name], capacity) if capacity else Fraction(self._load[name] + 1, 1)
+        load = self._load[name] + more
+        return load / capacity if capacity else load + 1
 
     def _missing(self, project: str) -> int:
-        return self._sizes[project] - sum(self._share(name, project) for name in self._holders[project])
+        return self._sizes[project] - sum(self._shares[project].values())
 
     def _change(self, name: str, project: str, by: int) -> None:
         if by:
+            self._load[name] += by
             share = self._share(name, project) + by
             if share:
-                self._shares[name][project] = share
+                self._shares[project][name] = share
             else:
-                del self._shares[name][project]
-            self._load[name] += by
+                del self._shares[project][name]

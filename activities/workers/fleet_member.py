@@ -15,7 +15,7 @@ from activities.workers.problem_log import ProblemLog
 from activities.workers.project_workers import ProjectWorkerManager
 from machines.lease import Lease, boottime
 from schemas.errors import Unavailable
-from schemas.workflow.fleet import ProjectSize, RenewRequest
+from schemas.workflow.fleet import KeepRequest, ProjectSize, RenewRequest
 from temporal.fleet import FleetClient
 
 log = logging.getLogger(__name__)
@@ -77,11 +77,11 @@ class FleetMember:
         self._on_asked = on_asked
         self._on_served = on_served
         self._number = 0
-        self._told: Mapping[str, ProjectSize] | None = None
-        """The projects of the last answered request."""
+        self._told: RenewRequest | None = None
+        """What the workflow has been told last, if it has answered the last request."""
+        self._told_sizes: Mapping[str, ProjectSize] | None = None
+        """The projects that it has been told, if it knows them."""
         self._problems = ProblemLog(log, "it could not be renewed")
-        self._held: dict[str, int] = {}
-        """What the last answered request said to be held."""
         self._renew_now = asyncio.Event()
         self._serve_now = asyncio.Event()
         self._renewed = asyncio.Event()
@@ -120,7 +120,6 @@ class FleetMember:
             try:
                 interval = await self._renew(deployed, project_workers)
             except Unavailable as error:
-                self._told = None  # the request may have arrived or not
                 self._problems.note(_LEASE, error.message)
                 interval = _RETRY_INTERVAL
             else:
@@ -134,9 +133,9 @@ class FleetMember:
         if self._dead:
             await self._fleet.leave(self._dead)
             self._dead = ()
+        told, self._told = self._told, None
         self._number += 1
         sizes = deployed.sizes
-        held = self._shares.declare(project_workers.in_use())
         request = RenewRequest(
             worker=self._worker,
             host=socket.gethostname(),
@@ -144,36 +143,52 @@ class FleetMember:
             capacity=self._capacity,
             most_per_project=self._most_per_project,
             max_machines=self._max_machines,
-            projects=None if sizes is self._told else dict(sizes),
-            held=held,
+            projects=None if sizes is self._told_sizes else dict(sizes),
+            held=self._shares.declare(project_workers.in_use()),
             used=project_workers.accepted(),
             leaving=project_workers.stopping,
         )
         sent = boottime()
+        if request.projects is None and told is not None and _differs_in_use_alone(request, told):
+            keep = KeepRequest(worker=request.worker, number=request.number, used=request.used)
+            kept = await self._fleet.keep(keep)
+            if kept is not None:
+                self._told = request
+                self._extend(sent + kept.term.total_seconds())
+                return kept.next_within
+            self._number += 1
+            request = request.model_copy(update={"number": self._number})
+            sent = boottime()
         answer = await self._fleet.renew(request)
-        self._told = sizes if answer.known else None
-        self._held = held
+        self._told, self._told_sizes = request, sizes if answer.known else None
         self._shares.grant(answer.shares)
-        self._lease.extend(sent + answer.term.total_seconds())
-        self._renewed.set()
+        self._extend(sent + answer.term.total_seconds())
         self._serve_now.set()
         return answer.next_within
+
+    def _extend(self, deadline: float) -> None:
+        self._lease.extend(deadline)
+        self._renewed.set()
 
     async def _follow_shares(self, project_workers: ProjectWorkerManager) -> None:
         while True:
             self._serve_now.clear()
             await project_workers.serve()
             self._on_served()
-            if self._has_freed(project_workers.in_use()):
+            if self._has_news(project_workers):
                 self._renew_now.set()
             with suppress(TimeoutError):
                 async with asyncio.timeout(_SERVE_INTERVAL.total_seconds()):
                     await self._serve_now.wait()
 
-    def _has_freed(self, in_use: Mapping[str, int]) -> bool:
-        """Tell whether something that others may wait for is free, and the workflow does not know it yet."""
-        return any(
-            max(self._shares.share(project), in_use.get(project, 0)) < count for project, count in self._held.items()
+    def _has_news(self, project_workers: ProjectWorkerManager) -> bool:
+        """Tell whether the workflow does not know yet that something is free, or that the worker leaves."""
+        told = self._told
+        if told is None:
+            return False
+        in_use = project_workers.in_use()
+        return project_workers.stopping != told.leaving or any(
+            max(self._shares.share(project), in_use.get(project, 0)) < count for project, count in told.held.items()
         )
 
     async def _watch_deadline(self, project_workers: ProjectWorkerManager) -> None:
@@ -187,3 +202,9 @@ class FleetMember:
             log.error("%s Its Attempts are stopped; they are made again.", _ENDED)
             self._shares.revoke()
             await project_workers.interrupt_all(_ENDED)
+
+
+def _differs_in_use_alone(request: RenewRequest, told: RenewRequest) -> bool:
+    """Tell whether a request says nothing new, but for what Attempts use."""
+    same = {"number": told.number, "projects": told.projects, "used": told.used}
+    return request.model_copy(update=same) == told

@@ -65,6 +65,29 @@ class RenewAnswer(FlowModel):
     """When the worker should ask again."""
 
 
+class KeepRequest(FlowModel):
+    """Update of the workflow `Fleet`, by which a worker asks for a longer lease.
+
+    All is as its last `RenewRequest` said, which was answered, but for `used`. Earlier versions of the workflow do not
+    know this update, and refuse it.
+    """
+
+    worker: str
+    number: int
+    """Number of the request, which follows that of the worker's last one."""
+    used: dict[str, int]
+    """As in `RenewRequest`."""
+
+
+class KeepAnswer(FlowModel):
+    """Result of the update: the lease lasts for another term, and the shares stay as they are."""
+
+    term: timedelta
+    """As in `RenewAnswer`."""
+    next_within: timedelta
+    """As in `RenewAnswer`."""
+
+
 class LeaveRequest(FlowModel):
     """Update of the workflow `Fleet`: these workers have no Machine any more."""
 
@@ -80,23 +103,27 @@ class MemberState(FlowModel):
     most_per_project: int | None = None
     max_machines: int | None = None
     projects: tuple[str, ...]
+    """The projects that it serves; empty in a `FleetState` with `served`."""
+    serves: int | None = None
+    """Where these projects are in `FleetState.served`."""
     plan: dict[str, int] = Field(default_factory=dict[str, int])
     """Its shares once everybody has followed the plan."""
     shares: dict[str, int] = Field(default_factory=dict[str, int])
     """Its shares by the last answer."""
+    granted_by: str = ""
+    """Build id of the code that computed that answer."""
     held: dict[str, int] = Field(default_factory=dict[str, int])
     used: dict[str, int] = Field(default_factory=dict[str, int])
     leaving: bool = False
     expires_at: AwareDatetime
     """When its Machines are given to others, unless it asks again."""
 
-    def counted(self, project: str) -> int:
-        """Return how many Machines of the project the worker may be using."""
-        return max(self.shares.get(project, 0), self.held.get(project, 0))
-
-    def counted_in_all(self) -> int:
-        """Return how many Machines the worker may be using, over all projects."""
-        return sum(self.counted(project) for project in {*self.shares, *self.held})
+    def counted(self) -> dict[str, int]:
+        """Return how many Machines of each project the worker may be using, in the order of the projects' names."""
+        return {
+            project: max(self.shares.get(project, 0), self.held.get(project, 0))
+            for project in sorted(self.shares.keys() | self.held.keys())
+        }
 
 
 def smallest_limit(members: Iterable[MemberState]) -> int | None:
@@ -114,12 +141,37 @@ class FleetState(FlowModel):
     settled_at: datetime | None = None
     """Time before which nobody gets more than it holds already, as an earlier `Fleet` was ended by somebody: workers
     may have leases of it."""
+    served: tuple[tuple[str, ...], ...] | None = None
+    """Lists of projects, each once, however many workers serve it; None if they stand with the workers."""
+
+    def packed(self) -> FleetState:
+        """Return the same with each list of projects once, for Temporal: most workers serve the same projects."""
+        served = tuple({member.projects: None for member in self.members.values()})
+        places = {projects: place for place, projects in enumerate(served)}
+        members = {
+            name: member.model_copy(update={"projects": (), "serves": places[member.projects]})
+            for name, member in self.members.items()
+        }
+        return self.model_copy(update={"members": members, "served": served})
+
+    def unpacked(self) -> FleetState:
+        """Return the same with the projects of each worker at the worker."""
+        if self.served is None:
+            return self
+        members = {
+            name: member.model_copy(update={"projects": self.served[member.serves or 0], "serves": None})
+            for name, member in self.members.items()
+        }
+        return self.model_copy(update={"members": members, "served": None})
 
 
 class FleetInput(FlowModel):
     """Input of the workflow `Fleet`."""
 
     state: FleetState = FleetState()
+    """What an execution of an earlier version has handed over. One of this version hands over `packed`, and says here
+    only what keeps earlier versions safe: that they know of no worker, and that there may be leases."""
+    packed: FleetState | None = None
     """What the execution before has handed over."""
     successor: bool = False
     """Whether an earlier `Fleet` was ended by somebody, so that unknown workers may have leases."""

@@ -83,6 +83,7 @@ FLEET_QUEUE = "callboard-fleet"
 
 # Updates and query of the workflow `Fleet`.
 RENEW_LEASE = "renew"
+KEEP_LEASE = "keep"
 LEAVE_FLEET = "leave"
 FLEET_STATE = "state"
 

@@ -14,6 +14,8 @@ from temporalio.worker import Worker
 from schemas.workflow.fleet import (
     FleetInput,
     FleetState,
+    KeepAnswer,
+    KeepRequest,
     LeaveRequest,
     MemberState,
     ProjectSize,
@@ -67,13 +69,27 @@ class Fleet:
 
     @classmethod
     @asynccontextmanager
-    async def up(cls, client: Client, *, successor: bool = False) -> AsyncGenerator[Fleet]:
+    async def up(
+        cls, client: Client, *, successor: bool = False, build_id: str = "recorder", keep: bool = False
+    ) -> AsyncGenerator[Fleet]:
+        """Start the workflow, and serve it by a build until the block ends; with `keep`, another one can go on then."""
         name = f"fleet-{uuid.uuid4()}"
-        async with Worker(client, task_queue=name, workflows=[FleetWorkflow], identity=IDENTITY):
-            start = FleetInput(successor=successor)
-            handle = await client.start_workflow(FleetWorkflow.run, start, id=name, task_queue=name)
-            yield cls(handle)
-            await handle.terminate()
+        start = FleetInput(successor=successor)
+        fleet = cls(await client.start_workflow(FleetWorkflow.run, start, id=name, task_queue=name))
+        async with fleet.served(client, build_id=build_id):
+            yield fleet
+            if not keep:
+                await fleet.handle.terminate()
+
+    def served(self, client: Client, *, build_id: str) -> Worker:
+        """Return a worker that serves the workflow; what it loads after another one, it replays."""
+        return Worker(
+            client,
+            task_queue=self.handle.id,
+            workflows=[FleetWorkflow],
+            identity=IDENTITY,
+            build_id=build_id,
+        )
 
     async def state(self) -> FleetState:
         return await self.handle.query(FleetWorkflow.state)
@@ -118,6 +134,12 @@ class Asking:
         self.shares = answer.shares
         return answer
 
+    async def keep(self) -> KeepAnswer:
+        """Ask for a longer lease, as nothing has changed but what runs."""
+        self.number += 1
+        request = KeepRequest(worker=self.name, number=self.number, used=self.running)
+        return await self.fleet.handle.execute_update(FleetWorkflow.keep, request)
+
 
 async def share_a_project(client: Client) -> WorkflowHistory:
     """Two workers share a project, one leaves, a deploy makes it smaller: the history of all that."""
@@ -150,4 +172,26 @@ async def keep_to_a_limit(client: Client) -> WorkflowHistory:
         return await fleet.history()
 
 
-FLEETS = {"fleet-that-shares-a-project": share_a_project, "fleet-that-keeps-to-a-limit": keep_to_a_limit}
+async def keep_leases(client: Client) -> WorkflowHistory:
+    """Two workers keep their leases while Attempts come and go, and share a project when one of them ends: all that."""
+    async with Fleet.up(client) as fleet:
+        first, second = Asking(fleet, "first", 4), Asking(fleet, "second", 4)
+        await first.ask({"shop": size(3), "mail": size(1)})
+        await second.ask({"shop": size(3), "mail": size(1)})
+        first.running = {"shop": 2}
+        await first.keep()
+        await second.keep()
+        first.running = {}
+        await first.keep()
+        await first.ask()
+        await first.ask()
+        await second.ask()
+        await second.keep()
+        return await fleet.history()
+
+
+FLEETS = {
+    "fleet-that-shares-a-project": share_a_project,
+    "fleet-that-keeps-to-a-limit": keep_to_a_limit,
+    "fleet-that-keeps-leases": keep_leases,
+}

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
+from temporalio.client import Client
 
 from schemas.errors import Unavailable
 from schemas.workflow import names
-from schemas.workflow.fleet import FleetState, ProjectSize, RenewRequest
+from schemas.workflow.fleet import FleetState, KeepRequest, ProjectSize, RenewRequest
+from settings import Settings
 from temporal import fleet
+from temporal.data_converter import data_converter
 from temporal.fleet import FleetClient, fleet_worker
 from tests.support.temporal_servers import dev_client, dev_server
 
@@ -29,6 +34,7 @@ async def test_it_is_started_by_the_first_and_a_successor_of_one_that_was_ended_
         client = await dev_client(server)
         asked = FleetClient(client)
         assert await asked.read_state() == FleetState()
+        assert await asked.keep(KeepRequest(worker="a", number=2, used={})) is None
         with monkeypatch.context() as hurry:
             hurry.setattr(fleet, "_ANSWER_TIMEOUT", fleet._ANSWER_TIMEOUT / 8)
             with pytest.raises(Unavailable):
@@ -41,8 +47,13 @@ async def test_it_is_started_by_the_first_and_a_successor_of_one_that_was_ended_
         async with fleet_worker(client, "tester"):
             assert (await asked.renew(request("a", 2))).shares == {"shop": 2}
             assert (await asked.renew(request("b", 1))).shares == {}
+            history = client.get_workflow_handle(names.FLEET_ID)
+            events = len((await history.fetch_history()).events)
             with pytest.raises(Unavailable, match="came late"):
                 await asked.renew(request("a", 2))
+            assert await asked.keep(KeepRequest(worker="a", number=9, used={})) is None
+            assert len((await history.fetch_history()).events) == events, "what is refused leaves no event"
+            assert await asked.keep(KeepRequest(worker="a", number=3, used={})) is not None
             state = await asked.read_state()
             assert {name: member.shares for name, member in state.members.items()} == {"a": {"shop": 2}, "b": {}}
             await asked.leave(["a"])
@@ -50,3 +61,23 @@ async def test_it_is_started_by_the_first_and_a_successor_of_one_that_was_ended_
             await client.get_workflow_handle(names.FLEET_ID).terminate()
             assert (await asked.renew(request("c", 1))).shares == {}
             assert (await asked.renew(request("b", 3, held=1))).shares == {"shop": 1}
+
+
+async def test_it_encrypts_nothing_so_that_workers_without_the_key_of_before_go_on(tmp_path: Path) -> None:
+    def connected(*keys: str) -> Client:
+        settings = Settings(secret_key=[SecretStr(key) for key in keys], encrypt_payloads=True)
+        config = plain.config()
+        config["data_converter"] = data_converter(settings, plain.namespace)
+        return Client(**config)
+
+    async with dev_server(tmp_path) as server:
+        plain = await dev_client(server)
+        with_old_key, with_new_key = connected("the-sealing-key-of-before"), connected("the-sealing-key-of-now")
+        async with fleet_worker(with_old_key, "old"):
+            assert (await FleetClient(with_old_key).renew(request("a", 1))).shares == {"shop": 2}
+        async with fleet_worker(with_new_key, "new"):
+            assert await FleetClient(with_new_key).keep(KeepRequest(worker="a", number=2, used={})) is not None
+            assert list((await FleetClient(plain).read_state()).members) == ["a"]
+        history = await plain.get_workflow_handle(names.FLEET_ID).fetch_history()
+        assert "binary/encrypted" not in history.to_json()
+        assert base64.b64encode(b"binary/encrypted").decode() not in history.to_json()

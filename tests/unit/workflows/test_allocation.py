@@ -99,8 +99,8 @@ def test_an_accepted_attempt_gets_its_machine_before_one_that_may_come(
         assert not (short and spare), (short, spare)
 
 
-@given(sizes_of_projects, fleets, st.integers(1, 12))
-def test_a_worker_that_joins_takes_nothing_from_workers_that_have_room(
+@given(st.dictionaries(project_names, st.integers(1, 2)), fleets, st.integers(1, 12))
+def test_a_worker_that_joins_takes_nothing_of_small_projects_from_workers_that_have_room(
     sizes: dict[str, int], members: dict[str, Member], capacity: int
 ) -> None:
     before = allocate(sizes, members)
@@ -113,14 +113,25 @@ def test_a_worker_that_joins_takes_nothing_from_workers_that_have_room(
             assert all(after[name].get(project, 0) >= count for project, count in share.items())
 
 
-def test_a_project_is_placed_on_one_worker_if_it_fits_and_on_the_one_with_most_room() -> None:
-    members = {"a": Member(4, frozenset({"shop", "mail"})), "b": Member(8, frozenset({"shop", "mail"}))}
-    assert allocate({"shop": 5, "mail": 3}, members) == {"a": {"mail": 3}, "b": {"shop": 5}}
+def test_a_project_of_two_machines_is_placed_on_one_worker_if_it_fits_and_on_the_one_with_most_room() -> None:
+    members = {"a": Member(4, frozenset({"shop", "mail"})), "b": Member(5, frozenset({"shop", "mail"}))}
+    assert allocate({"shop": 2, "mail": 2}, members) == {"a": {"shop": 2}, "b": {"mail": 2}}
 
 
-def test_a_project_that_fits_nowhere_is_shared() -> None:
-    members = {"a": Member(4, frozenset({"shop"})), "b": Member(8, frozenset({"shop"}))}
+def test_a_larger_project_is_spread_over_the_workers_that_have_room() -> None:
+    shop = frozenset({"shop"})
+    members = {"a": Member(4, shop), "b": Member(4, shop), "c": Member(4, shop)}
+    assert allocate({"shop": 6}, members) == {"a": {"shop": 2}, "b": {"shop": 2}, "c": {"shop": 2}}
+    members = {"a": Member(2, shop), "b": Member(8, shop)}
     assert allocate({"shop": 10}, members) == {"a": {"shop": 2}, "b": {"shop": 8}}
+
+
+def test_a_worker_that_joins_takes_a_part_of_a_larger_project_but_nothing_that_is_used() -> None:
+    shop = frozenset({"shop"})
+    members = {"a": Member(8, shop, shares={"shop": 6}), "b": Member(8, shop)}
+    assert allocate({"shop": 6}, members) == {"a": {"shop": 3}, "b": {"shop": 3}}
+    members["a"] = dataclasses.replace(members["a"], used={"shop": 5})
+    assert allocate({"shop": 6}, members) == {"a": {"shop": 5}, "b": {"shop": 1}}
 
 
 def test_fewer_machines_are_taken_from_where_they_are_not_used() -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 
-from schemas.workflow.fleet import LEASE_MARGIN, LEASE_TERM
+import workflows.allocation
+from schemas.workflow.fleet import LEASE_MARGIN, LEASE_TERM, FleetInput
 from tests.support.fleet_stage import Asking, Fleet, size
-from tests.support.temporal_servers import skipping_environment
-from workflows.fleet import RENEW_INTERVAL, STALE, WAITING_INTERVAL
+from tests.support.temporal_servers import dev_client, dev_server, skipping_environment
+from workflows.allocation import Member, Shares
+from workflows.fleet import CHANGED, KEEP_INTERVAL, LONG_HISTORY, RENEW_INTERVAL, STALE, WAITING_INTERVAL
 
 GONE = LEASE_TERM + LEASE_MARGIN
 
@@ -82,10 +85,7 @@ async def test_a_worker_that_leaves_gives_all_back_at_once_and_is_not_heard_any_
     await first.ask({"shop": size(2)})
     await fleet.leave("a")
     assert (await second.ask({"shop": size(2)})).shares == {"shop": 2}
-    with pytest.raises(WorkflowUpdateFailedError) as refused:
-        await first.ask({"shop": size(2)})
-    assert isinstance(refused.value.cause, ApplicationError)
-    assert refused.value.cause.type == STALE
+    assert await refused(first.ask({"shop": size(2)})) == STALE
 
 
 async def test_a_request_that_comes_late_is_refused(fleet: Fleet) -> None:
@@ -93,8 +93,7 @@ async def test_a_request_that_comes_late_is_refused(fleet: Fleet) -> None:
     await first.ask({"shop": size(2)})
     await first.ask()
     first.number = 1
-    with pytest.raises(WorkflowUpdateFailedError):
-        await first.ask({"shop": size(9)})
+    assert await refused(first.ask({"shop": size(9)})) == STALE
     assert (await fleet.state()).projects["shop"].machines == 2
 
 
@@ -129,10 +128,11 @@ async def test_all_projects_together_never_have_more_than_the_smallest_limit_tha
     first.running = {"mail": 2}
     assert (await second.ask(max_machines=2)).shares == {}
     answer = await first.ask(projects | {"blog": size(1, deploy=2)})
-    assert answer.shares == {"mail": 1, "shop": 1}
+    assert answer.shares == {"mail": 1}, "the second one is to have what is left of the other project"
     first.running = {}
     await first.ask(leaving=True)
-    assert (await second.ask(projects, max_machines=2)).shares == {}, "the last answer of the other one still counts"
+    answer = await second.ask(projects, max_machines=2)
+    assert answer.shares == {"shop": 1}, "the last answer of the other one still counts"
     await first.ask(leaving=True)
     assert (await second.ask(max_machines=2)).shares == {"mail": 1, "shop": 1}
 
@@ -174,17 +174,113 @@ async def test_projects_that_nobody_serves_are_forgotten(fleet: Fleet) -> None:
     assert list((await fleet.state()).projects) == ["shop"]
 
 
+async def test_a_lease_for_which_nothing_has_changed_is_kept_by_a_request_that_says_nothing(
+    fleet: Fleet, environment: WorkflowEnvironment
+) -> None:
+    first, second = Asking(fleet, "a", 4), Asking(fleet, "b", 4)
+    await first.ask({"shop": size(2)})
+    before = await fleet.state()
+    await environment.sleep(GONE - timedelta(seconds=1))
+    answer = await first.keep()
+    assert (answer.term, answer.next_within) == (LEASE_TERM, KEEP_INTERVAL)
+    await environment.sleep(GONE - timedelta(seconds=1))
+    first.running = {"shop": 1}
+    await first.keep()
+    member = (await fleet.state()).members["a"]
+    assert (member.shares, member.used) == ({"shop": 2}, {"shop": 1})
+    assert member.expires_at > before.members["a"].expires_at + GONE
+    await second.ask({"mail": size(1)})
+    await first.keep()
+
+
+async def test_a_lease_is_not_kept_if_its_worker_is_unknown_or_is_to_have_other_shares(
+    fleet: Fleet, environment: WorkflowEnvironment
+) -> None:
+    first, second = Asking(fleet, "a", 2), Asking(fleet, "b", 2)
+    assert await refused(first.keep()) == CHANGED
+    projects = {"mail": size(2), "shop": size(2)}
+    await first.ask(projects)
+    await second.ask(projects)
+    assert await refused(first.keep()) == CHANGED, "it has to give up a project"
+    answer = await second.keep()
+    assert answer.next_within == WAITING_INTERVAL, "the project is not free yet"
+    await first.ask()
+    await first.ask()
+    assert await refused(second.keep()) == CHANGED, "the project is free"
+    assert len((await second.ask()).shares) == 1
+    await second.keep()
+    second.number -= 1
+    assert await refused(second.keep()) == STALE
+    await environment.sleep(GONE)
+    assert await refused(first.keep()) == CHANGED, "its lease has ended"
+
+
+async def test_what_a_silent_worker_held_is_free_also_if_others_only_keep_their_leases(
+    fleet: Fleet, environment: WorkflowEnvironment
+) -> None:
+    first, second = Asking(fleet, "a"), Asking(fleet, "b")
+    await first.ask({"shop": size(2)})
+    await environment.sleep(GONE - timedelta(seconds=1))
+    await second.ask({"shop": size(2)})
+    await environment.sleep(2)
+    assert (await second.keep()).next_within == WAITING_INTERVAL
+    assert await refused(second.keep()) == CHANGED
+    assert (await second.ask()).shares == {"shop": 2}
+
+
 async def test_it_goes_on_with_a_fresh_history_and_forgets_nothing(environment: WorkflowEnvironment) -> None:
     async with Fleet.up(environment.client) as fleet:
-        first = Asking(fleet, "a")
-        await first.ask({f"p{number}": size(1) for number in range(3)})
+        first, second = Asking(fleet, "a"), Asking(fleet, "b")
+        projects = {f"p{number}": size(1) for number in range(3)}
+        await first.ask(projects)
+        await second.ask(projects)
         before = await fleet.state()
         run_id = (await fleet.handle.describe()).run_id
-        for _ in range(2000):
+        for _ in range(LONG_HISTORY // 4):
             await first.ask()
             if (await fleet.handle.describe()).run_id != run_id:
                 break
         else:
             pytest.fail("the history has become long")
-        assert (await fleet.state()).projects == before.projects
+        started = (await fleet.history()).events[0].workflow_execution_started_event_attributes
+        (handed_over,) = await environment.client.data_converter.decode(started.input.payloads, [FleetInput])
+        assert handed_over.state.members == {}, "an earlier version has to ask workers for their projects"
+        assert handed_over.state.settled_at is not None, "and gives nobody more until it has heard of all of them"
+        assert handed_over.packed.served == (tuple(projects),), "both serve the same projects"
+        after = await fleet.state()
+        assert after.projects == before.projects
+        assert after.members["b"] == before.members["b"]
         assert (await first.ask()).shares == {"p0": 1, "p1": 1, "p2": 1}
+
+
+async def test_nobody_gets_more_than_it_holds_until_others_have_an_answer_of_the_same_build(tmp_path: Path) -> None:
+    """The build before has given a worker more than this one would: a replay of it does not show that."""
+
+    def all_to_the_first(sizes: Mapping[str, int], members: Mapping[str, Member]) -> Shares:
+        return {name: dict(sizes) if name == "a" else {} for name in members}
+
+    async with dev_server(tmp_path) as server:
+        client = await dev_client(server)
+        with pytest.MonkeyPatch.context() as other_build:
+            other_build.setattr(workflows.allocation, "allocate", all_to_the_first)
+            async with Fleet.up(client, build_id="other", keep=True) as fleet:
+                first, second = Asking(fleet, "a", 2), Asking(fleet, "b", 2)
+                await second.ask({"shop": size(4)})
+                assert (await first.ask({"shop": size(4)})).shares == {"shop": 4}
+        async with fleet.served(client, build_id="this"):
+            assert await refused(second.keep()) == CHANGED
+            answer = await second.ask()
+            assert (answer.shares, answer.next_within) == ({}, WAITING_INTERVAL), "the first one may use all of them"
+            assert (await first.ask()).shares == {"shop": 2}
+            first.running = {}
+            await first.ask()
+            assert (await second.ask()).shares == {"shop": 2}
+            await fleet.handle.terminate()
+
+
+async def refused(asking: Awaitable[object]) -> str | None:
+    """The type of the error with which a request is refused."""
+    with pytest.raises(WorkflowUpdateFailedError) as refusal:
+        await asking
+    assert isinstance(refusal.value.cause, ApplicationError)
+    return refusal.value.cause.type

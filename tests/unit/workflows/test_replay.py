@@ -7,8 +7,9 @@ import json
 import re
 import socket
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, override
 
 import pytest
 from pydantic import SecretStr
@@ -16,7 +17,15 @@ from temporalio import workflow
 from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import DataConverter
-from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import (
+    HandleUpdateInput,
+    Interceptor,
+    Replayer,
+    UnsandboxedWorkflowRunner,
+    WorkflowInboundInterceptor,
+    WorkflowInterceptorClassInput,
+)
 
 from schemas.workflow import names
 from schemas.workflow.run import RunInput, RunOutcome, RunStatus
@@ -49,17 +58,54 @@ def history(path: Path) -> WorkflowHistory:
     return WorkflowHistory(workflow_id or f"run-{path.stem}", said.events)
 
 
-@pytest.fixture(scope="module")
-async def failures() -> dict[str, Exception | None]:
-    """What each replay failed with."""
-    return await replay_all(pydantic_data_converter)
+class Answers(Interceptor):
+    """Notes how a replay answers updates: by run, in the order of their acceptance."""
+
+    def __init__(self) -> None:
+        self.given: dict[str, list[Any]] = {}
+
+    @override
+    def workflow_interceptor_class(self, input: WorkflowInterceptorClassInput) -> type[WorkflowInboundInterceptor]:
+        given = self.given
+
+        class Noting(WorkflowInboundInterceptor):
+            @override
+            async def handle_update_handler(self, input: HandleUpdateInput) -> Any:
+                answers = given.setdefault(workflow.info().run_id, [])
+                place = len(answers)
+                answers.append(None)
+                try:
+                    answer = await super().handle_update_handler(input)
+                except ApplicationError as error:
+                    answers[place] = error.type
+                    raise
+                answers[place] = json.loads(workflow.payload_converter().to_payload(answer).data or "null")
+                return answer
+
+        return Noting
 
 
-async def replay_all(converter: DataConverter) -> dict[str, Exception | None]:
+def recorded_answers(recorded: WorkflowHistory) -> list[Any]:
+    """How the updates of a history were answered, in the order of their acceptance."""
+    events = [event.workflow_execution_update_completed_event_attributes for event in recorded.events]
+    outcomes = {completed.meta.update_id: completed.outcome for completed in events}
+    accepted = [event.workflow_execution_update_accepted_event_attributes for event in recorded.events]
+    answers: list[Any] = []
+    for update in (each.protocol_instance_id for each in accepted if each.protocol_instance_id):
+        outcome = outcomes[update]
+        if outcome.HasField("failure"):
+            answers.append(outcome.failure.application_failure_info.type)
+        else:
+            answers.append(json.loads(outcome.success.payloads[0].data or "null"))
+    return answers
+
+
+async def replay_all(converter: DataConverter, answers: Answers | None = None) -> dict[str, Exception | None]:
     """By one worker for all of them: to make one costs more than to replay a history."""
     others = [DeliverWorkflow, SinkTestWorkflow, SweepWorkflow, FleetWorkflow, ApplyResourcesWorkflow]
     workflows = [*WORKFLOWS, *JOB_RUN_WORKFLOWS, *others]
-    replayer = Replayer(workflows=workflows, data_converter=converter)
+    interceptors = [] if answers is None else [answers]
+    replayer = Replayer(workflows=workflows, data_converter=converter, interceptors=interceptors)
     replayed: dict[str, Exception | None] = {}
 
     async def histories() -> AsyncIterator[WorkflowHistory]:
@@ -73,11 +119,31 @@ async def replay_all(converter: DataConverter) -> dict[str, Exception | None]:
     return replayed
 
 
+@dataclass(frozen=True)
+class Replayed:
+    failures: dict[str, Exception | None]
+    """What each replay failed with."""
+    answers: Answers
+
+
+@pytest.fixture(scope="module")
+async def replayed() -> Replayed:
+    answers = Answers()
+    return Replayed(await replay_all(pydantic_data_converter, answers), answers)
+
+
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
-async def test_the_history_replays(path: Path, failures: dict[str, Exception | None]) -> None:
-    failure = failures[history(path).run_id]
+async def test_the_history_replays(path: Path, replayed: Replayed) -> None:
+    failure = replayed.failures[history(path).run_id]
     if failure is not None:
         raise failure
+
+
+@pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
+async def test_a_replay_answers_updates_as_they_were_answered(path: Path, replayed: Replayed) -> None:
+    """A replay alone does not compare answers."""
+    recorded = history(path)
+    assert replayed.answers.given.get(recorded.run_id, []) == recorded_answers(recorded)
 
 
 async def test_all_of_them_replay_on_a_worker_that_encrypts() -> None:

@@ -17,7 +17,7 @@ from activities.workers.machine_shares import MachineShares
 from activities.workers.project_workers import ProjectWorkerManager
 from machines.lease import Lease
 from schemas.errors import Unavailable
-from schemas.workflow.fleet import ProjectSize, RenewAnswer, RenewRequest
+from schemas.workflow.fleet import KeepAnswer, KeepRequest, ProjectSize, RenewAnswer, RenewRequest
 from temporal.fleet import FleetClient
 from tests.support.polling import until
 
@@ -29,16 +29,25 @@ class ScriptedFleet:
 
     def __init__(self) -> None:
         self.requests: list[RenewRequest] = []
+        self.kept: list[KeepRequest] = []
+        self.keeps = True
         self.left: list[str] = []
         self.shares = {"shop": 2}
         self.term = timedelta(seconds=30)
+        self.next_within = timedelta(seconds=0.05)
         self.away = False
 
     async def renew(self, request: RenewRequest) -> RenewAnswer:
         self.requests.append(request)
         if self.away:
             raise Unavailable("It is away.")
-        return RenewAnswer(shares=self.shares, term=self.term, next_within=timedelta(seconds=0.05))
+        return RenewAnswer(shares=self.shares, term=self.term, next_within=self.next_within)
+
+    async def keep(self, request: KeepRequest) -> KeepAnswer | None:
+        if self.away:
+            raise Unavailable("It is away.")
+        self.kept.append(request)
+        return KeepAnswer(term=self.term, next_within=self.next_within) if self.keeps else None
 
     async def leave(self, workers: Sequence[str]) -> None:
         if self.away:
@@ -107,21 +116,43 @@ class House:
             await self.member.leave()
 
 
-async def test_it_says_what_it_serves_once_and_what_it_holds_each_time() -> None:
+async def test_it_says_what_it_serves_and_holds_once_and_from_then_on_only_what_is_new() -> None:
     house = House(dead=["predecessor"])
     async with house.up():
-        await until(lambda: len(house.fleet.requests) >= 3)
+        await until(lambda: len(house.fleet.kept) >= 3)
         assert house.fleet.left == ["predecessor"]
         assert {request.max_machines for request in house.fleet.requests} == {7}
-        assert [request.projects for request in house.fleet.requests[:3]] == [SHOP, None, None]
-        assert [request.held for request in house.fleet.requests[:2]] == [{}, {"shop": 2}]
-        assert [request.number for request in house.fleet.requests[:3]] == [1, 2, 3]
+        assert [request.projects for request in house.fleet.requests] == [SHOP, None]
+        assert [request.held for request in house.fleet.requests] == [{}, {"shop": 2}]
+        assert [request.number for request in [*house.fleet.requests, *house.fleet.kept]][:5] == [1, 2, 3, 4, 5]
         assert 25 < house.lease.remaining <= 30
         assert house.shares.share("shop") == 2
+        house.workers.runs = 1
+        await until(lambda: house.fleet.kept[-1].used == {"shop": 1})
+        assert len(house.fleet.requests) == 2
         house.deployed.sizes = {}
         house.deployed.changed.set()
-        await until(lambda: house.fleet.requests[-1].projects == {} or house.fleet.requests[-2].projects == {})
+        await until(lambda: house.fleet.requests[-1].projects == {})
     assert house.fleet.left == ["predecessor", "me"]
+
+
+async def test_it_renews_a_lease_at_once_that_the_workflow_does_not_keep() -> None:
+    house = House()
+    house.fleet.keeps = False
+    async with house.up():
+        await until(lambda: len(house.fleet.requests) >= 4)
+        assert [request.number for request in house.fleet.kept[:2]] == [3, 5]
+        assert [request.number for request in house.fleet.requests[:4]] == [1, 2, 4, 6]
+
+
+async def test_it_says_at_once_that_it_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet_member, "_SERVE_INTERVAL", timedelta(seconds=0.01))
+    house = House()
+    house.fleet.next_within = timedelta(hours=1)
+    async with house.up():
+        await until(lambda: house.shares.share("shop") == 2)
+        house.workers.stopping = True
+        await until(lambda: house.fleet.requests[-1].leaving)
 
 
 async def test_its_rounds_are_told_also_while_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,8 +173,7 @@ async def test_what_runs_is_held_after_the_share_has_become_smaller(monkeypatch:
         house.fleet.shares = {"shop": 1}
         await until(lambda: house.shares.share("shop") == 1)
         assert house.shares.most("shop") == 2
-        seen = len(house.fleet.requests)
-        await until(lambda: len(house.fleet.requests) > seen + 1)
+        await until(lambda: len(house.fleet.kept) > 1)
         assert house.fleet.requests[-1].held == {"shop": 2}
         house.workers.runs = 1
         await until(lambda: house.fleet.requests[-1].held == {"shop": 1})
@@ -164,7 +194,6 @@ async def test_a_lease_that_cannot_be_renewed_ends_and_comes_back(
         assert not house.lease.ended, "there is time left to save what Attempts leave"
         assert (house.shares.share("shop"), house.shares.most("shop")) == (0, 0)
         await until(lambda: house.fleet.requests[-1].held == {})
-        assert house.fleet.requests[-1].projects == SHOP, "nobody may know it any more"
         house.fleet.away = False
         await until(lambda: house.shares.share("shop") == 2)
     assert len([record for record in caplog.records if "could not be renewed: It is away." in record.message]) == 1
