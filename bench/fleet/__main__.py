@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable
 
 from rich.table import Table
 
-from bench.fleet import idle, neighbors, pending, shapes, throughput
+from bench.fleet import idle, leases, neighbors, pending, shapes, throughput
 from bench.fleet.installation import console
 
 
@@ -31,6 +31,10 @@ async def _neighbors(given: argparse.Namespace) -> AsyncGenerator[Table]:
     yield await neighbors.measure(given.workers, given.projects, given.repetitions)
 
 
+async def _leases(given: argparse.Namespace) -> AsyncGenerator[Table]:
+    yield await leases.measure(given.members, given.projects, given.seconds)
+
+
 async def _shapes(given: argparse.Namespace) -> AsyncGenerator[Table]:
     for table in await shapes.measure(given.shaped):
         yield table
@@ -41,6 +45,7 @@ _PARTS: dict[str, Callable[[argparse.Namespace], AsyncGenerator[Table]]] = {
     "pending": _pending,
     "idle": _idle,
     "neighbors": _neighbors,
+    "leases": _leases,
     "shapes": _shapes,
 }
 
@@ -57,9 +62,10 @@ if __name__ == "__main__":
     parser.add_argument("parts", nargs="*", choices=[*_PARTS, []], help="what to measure; by default, all of it")
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--machines", type=int, default=4, help="of each worker, in `throughput`")
-    parser.add_argument("--seconds", type=float, default=30, help="that `throughput` and `idle` measure for")
+    parser.add_argument("--seconds", type=float, default=30, help="that `throughput`, `idle` and `leases` measure for")
     parser.add_argument("--runs", type=int, default=10_000, help="that are pending")
-    parser.add_argument("--projects", type=int, default=1000, help="at most, in `idle` and `neighbors`")
+    parser.add_argument("--projects", type=int, default=1000, help="at most, in `idle`, `neighbors` and `leases`")
     parser.add_argument("--repetitions", type=int, default=100, help="of each request, and of Runs in `neighbors`")
+    parser.add_argument("--members", type=int, default=50, help="workers, in `leases`")
     parser.add_argument("--shaped", type=int, default=8, help="Runs of each shape in `shapes`")
     asyncio.run(main(parser.parse_args()))

@@ -173,20 +173,22 @@ async def keep_to_a_limit(client: Client) -> WorkflowHistory:
 
 
 async def keep_leases(client: Client) -> WorkflowHistory:
-    """Two workers keep their leases while Attempts come and go, and share a project when one of them ends: all that."""
+    """Two workers keep their leases while Attempts come and go, and one leaves: the history of all that."""
     async with Fleet.up(client) as fleet:
         first, second = Asking(fleet, "first", 4), Asking(fleet, "second", 4)
         await first.ask({"shop": size(3), "mail": size(1)})
         await second.ask({"shop": size(3), "mail": size(1)})
+        await first.ask()
+        await first.ask()
+        await second.ask()
         first.running = {"shop": 2}
         await first.keep()
         await second.keep()
         first.running = {}
         await first.keep()
+        await fleet.leave("second")
         await first.ask()
-        await first.ask()
-        await second.ask()
-        await second.keep()
+        await first.keep()
         return await fleet.history()
 
 
