@@ -97,9 +97,10 @@ class _Allocation:
         for project in sorted(missing, key=lambda project: (-missing[project], project)):
             self._place(project)
         self._relieve()
-        if any(self._room(name) > 0 for name in self._members):
-            for project in self._shares:
-                self._spread(project)
+        while any(self._room(name) > 0 for name in self._members):
+            moved = [project for project in self._shares if self._spread(project)]  # which makes room for others
+            if not moved:
+                break
         by_worker: Shares = {name: {} for name in self._members}
         for project, shares in self._shares.items():
             for name, share in shares.items():
@@ -152,54 +153,50 @@ class _Allocation:
     def _relieve(self) -> None:
         """Move idle projects from workers with more than they can have up to workers with a smaller load."""
         for name in sorted(self._members, key=lambda name: (-self._ratio(name), name)):
-            if not self._can_be_relieved(name):
+            if self._room(name) >= 0:
                 continue
+            too_many: int | None = None  # for any other worker, from now on
             for project in [project for project, shares in self._shares.items() if name in shares]:
-                if not self._can_be_relieved(name):
+                share, ratio = self._share(name, project), self._ratio(name)
+                if self._room(name) >= 0:
                     break
-                if self._used(name, project) > 0:
+                if self._used(name, project) > 0 or (too_many is not None and share >= too_many):
                     continue
-                share = self._share(name, project)
-                able = [
-                    other
-                    for other in self._find_able(project, share)
-                    if other != name and self._ratio(other, share) < self._ratio(name)
-                ]
+                less_loaded = [other for other in self._members if self._ratio(other, share) < ratio]
+                if not less_loaded:
+                    too_many = share
+                able = [other for other in less_loaded if other != name and self._is_able(other, project, share)]
                 if able:
                     self._change(name, project, -share)
                     self._change(min(able, key=lambda other: (self._ratio(other), other)), project, share)
 
-    def _can_be_relieved(self, name: str) -> bool:
-        ratio = self._ratio(name)
-        return self._room(name) < 0 and any(self._ratio(other, 1) < ratio for other in self._members)
-
-    def _spread(self, project: str) -> None:
-        """Move Machines that are not used to workers with room that have at least two fewer of the project."""
-        if self._sizes[project] <= _PACKED:
-            return
-        while any(share > 1 for share in self._shares[project].values()):
+    def _spread(self, project: str) -> bool:
+        """Move Machines that are not used to workers with room that have at least two fewer; tell whether any moved."""
+        moved = False
+        while self._sizes[project] > _PACKED and any(share > 1 for share in self._shares[project].values()):
             giving = [name for name in self._shares[project] if self._unused(name, project) > 0]
             taking = [name for name in self._find_able(project) if self._room(name) > 0]
             if not giving or not taking:
-                return
+                break
             fullest = max(giving, key=lambda name: (self._share(name, project), -self._room(name), name))
             emptiest = self._emptiest(taking, project)
             if self._share(fullest, project) - self._share(emptiest, project) < 2:
-                return
+                break
             self._change(fullest, project, -1)
             self._change(emptiest, project, 1)
+            moved = True
+        return moved
 
     def _emptiest(self, names: list[str], project: str) -> str:
         """Return the worker with the fewest Machines of the project; of several, the one that has most room."""
         return min(names, key=lambda name: (self._share(name, project), -self._room(name), name))
 
-    def _find_able(self, project: str, count: int = 1) -> list[str]:
-        """Return the workers that may be given so many more Machines of the project, whether or not they have room."""
-        return [
-            name
-            for name, member in self._members.items()
-            if project in member.projects and self._able(name, project) >= count
-        ]
+    def _find_able(self, project: str) -> list[str]:
+        """Return the workers that may be given one more Machine of the project, whether or not they have room."""
+        return [name for name in self._members if self._is_able(name, project, 1)]
+
+    def _is_able(self, name: str, project: str, count: int) -> bool:
+        return project in self._members[name].projects and self._able(name, project) >= count
 
     def _limit(self, name: str, project: str) -> int:
         member = self._members[name]

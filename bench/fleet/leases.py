@@ -75,6 +75,7 @@ class _Asking:
         self.answered: list[float] = []
         lease.follow(lambda _deadline: self.answered.append(time.perf_counter()))
         self.deployed = _Deployed(sizes)
+        self._shares = shares
         self.member = FleetMember(
             fleet,
             f"worker-{number:02}",
@@ -86,6 +87,10 @@ class _Asking:
         )
         self.member.start(cast("DeployedProjects", self.deployed), cast("ProjectWorkerManager", _Served(shares)))
 
+    @property
+    def leased(self) -> int:
+        return sum(map(self._shares.share, self._shares.projects))
+
 
 async def measure(workers: int, projects: int, seconds: float) -> Table:
     """Return the table, for so many workers that ask, and projects with three Machines each."""
@@ -93,7 +98,7 @@ async def measure(workers: int, projects: int, seconds: float) -> Table:
         quiet = await _processor_during(holders, asyncio.sleep(seconds)) / seconds
         async with _asking(installation, workers, projects) as asking:
             began = time.perf_counter()
-            await installation.until_held(projects)
+            await wait_until(lambda: sum(each.leased for each in asking) == _MACHINES * projects)
             settled = time.perf_counter() - began
             progress(f"all is leased after {settled:.1f} s")
 
