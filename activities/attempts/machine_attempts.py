@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 from activities.attempts.attempt_outcomes import AttemptOutcomes, access_disabled, not_started, store_failed
@@ -49,12 +50,13 @@ class MachineAttempts:
             if not await self._is_access_enabled(attempt):
                 return access_disabled(attempt.project)
             prepared = await self._preparation.prepare(attempt, progress)
-            self._set_masker(attempt, progress, masker_for(prepared.spec))
+            # In a thread: a state may be large, and hold secrets by the thousand.
+            self._set_masker(attempt, progress, await asyncio.to_thread(masker_for, prepared.spec))
             report = await self._pools[attempt.project].run(prepared.version, prepared.spec, progress.mark_started)
             progress.attributes = report.attributes or None
             if report.storage_state is not None:  # what the site has set in the meantime is secret, too
-                new_secrets = find_secrets_in_state(json.loads(report.storage_state))
-                self._set_masker(attempt, progress, progress.masker.with_secrets(new_secrets))
+                masker = await asyncio.to_thread(_with_secrets_of, report.storage_state, progress.masker)
+                self._set_masker(attempt, progress, masker)
             return await self._outcomes.from_report(attempt, report, prepared.opened_login)
         except (MachineError, ConfigurationError, SealError, Unavailable) as error:
             return not_started(error.message)
@@ -77,3 +79,7 @@ class MachineAttempts:
         """Mask with `masker` from here on, and persist its secrets for a worker that has to recover the log."""
         progress.set_masker(masker)
         persist_masking_secrets(progress.evidence.folder, attempt, masker, self._keyring)
+
+
+def _with_secrets_of(storage_state: str, masker: Masker) -> Masker:
+    return masker.with_secrets(find_secrets_in_state(json.loads(storage_state)))

@@ -5,6 +5,7 @@ What user code returned is inserted as text, without being parsed.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from datetime import UTC, datetime
@@ -65,7 +66,11 @@ async def added_items(outcome: RunOutcome, run_id: str, store: Store) -> list[Jo
     payloads = await _value(outcome.extended_payloads, run_id, store)
     if payloads is None:
         return []
-    return [JobItem(api_name=payload["api"], parameters=payload["parameters"]) for payload in json.loads(payloads.text)]
+    return await asyncio.to_thread(_items, payloads.text)
+
+
+def _items(payloads: bytes) -> list[JobItem]:
+    return [JobItem(api_name=payload["api"], parameters=payload["parameters"]) for payload in json.loads(payloads)]
 
 
 def _evidence(plan: JobRunPlan, run_id: str, outcome: RunOutcome) -> dict[str, str | None]:

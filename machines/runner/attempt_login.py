@@ -9,6 +9,7 @@ from typing import Any
 from playwright.async_api import BrowserContext, Page
 
 from .capturing import captured, is_wanted, uncaptured
+from .failures import MESSAGE_LIMIT
 from .restoring import restore
 from .state import NOTHING, State, StateError, as_text, differ, parsed
 
@@ -64,7 +65,7 @@ class AttemptLogin:
         """
         kind = self._order["kind"]
         if "uncaptured" in done:
-            return {"session": None, "uncaptured": str(done["uncaptured"])}
+            return {"session": None, "uncaptured": done["uncaptured"][:MESSAGE_LIMIT]}
         if "state" in done:
             state = parsed(as_text(done["state"]))
         else:

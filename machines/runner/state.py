@@ -75,9 +75,12 @@ def as_text(state: State) -> str:
     """Return ASCII-escaped JSON of the state.
 
     Raises:
-        StateError: The JSON is larger than `LIMIT`. The message is written to follow a colon.
+        StateError: The JSON is larger than `LIMIT`, or nested too deep. The message is written to follow a colon.
     """
-    text = json.dumps(state, separators=(",", ":"))
+    try:
+        text = json.dumps(state, separators=(",", ":"))
+    except RecursionError:
+        raise StateError("it is nested too deep") from None
     if len(text) > LIMIT:
         raise StateError(f"it is {len(text)} bytes of JSON, and at most {LIMIT} are kept")
     return text

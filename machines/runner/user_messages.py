@@ -79,6 +79,7 @@ def checked_done(done: dict[str, Any]) -> dict[str, Any]:
         raise TypeError("imported")
     if "error" in done:
         return {**done, "error": _checked_error(done["error"])}
+    checked_text(done.get("uncaptured", ""))
     _check_json(done["result"])
     if done["extendedPayloads"] is not None:
         for payload in _check_json(done["extendedPayloads"]):

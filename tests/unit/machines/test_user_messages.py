@@ -49,6 +49,7 @@ def deep(depth: int = 9_990) -> Any:
         {"error": {**ERROR, "kind": "too-big", "details": {"sizeInBytes": [], "maxSizeInBytes": 1}}},
         {"imported": ["x" * 201]},
         {"lasting": 1},
+        {"uncaptured": deep()},
     ],
 )
 def test_an_end_of_any_other_shape_is_refused(changed: dict[str, Any]) -> None:
