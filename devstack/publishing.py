@@ -305,7 +305,7 @@ def _refuse_new_syntax_errors(folder: Path, published: Manifest) -> None:
 
     A deploy only warns of a file that does not parse. But here, such a file may just be being written.
     """
-    known = {warning.file for warning in published.warnings}
+    known = {warning.file for warning in published.warnings if warning.unparsed}
     new = [str(warning) for warning in check_syntax(folder) if warning.file not in known]
     if new:
         raise ProjectError(f"{'; '.join(new)}.")

@@ -100,8 +100,8 @@ def check_syntax(folder: Path) -> list[DeployWarning]:
                 try:
                     compile(file.source.read_bytes(), file.path, "exec", dont_inherit=True)
                 except SyntaxError as error:
-                    found.append(DeployWarning(file=file.path, line=error.lineno, message=error.msg))
+                    found.append(DeployWarning(file=file.path, line=error.lineno, message=error.msg, unparsed=True))
                 except (ValueError, RecursionError, MemoryError) as error:
                     message = str(error) or "the code is nested too deeply"
-                    found.append(DeployWarning(file=file.path, line=None, message=message))
+                    found.append(DeployWarning(file=file.path, line=None, message=message, unparsed=True))
     return found

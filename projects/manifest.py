@@ -33,6 +33,8 @@ class DeployWarning(Stored):
     file: str
     line: int | None = None
     message: str
+    unparsed: bool = False
+    """Whether it is that the file does not parse."""
 
     def __str__(self) -> str:
         where = self.file if self.line is None else f"{self.file}, line {self.line}"

@@ -193,6 +193,7 @@ async def test_a_change_that_breaks_a_project_keeps_the_last_version_and_is_told
 
 async def test_a_file_that_does_not_parse_any_more_breaks_the_project(world: World) -> None:
     world.project("shop")
+    world.write("shop", "api/hello.py", "import undeclared_module\n")  # of which a deploy warns, too
     async with world.published():
         before = await world.version("shop")
         world.write("shop", "api/hello.py", "async def automation(page:\n")
