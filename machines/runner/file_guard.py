@@ -16,7 +16,7 @@ _REFUSED = (
 )
 
 
-_NAMING = frozenset({"saveAs", "harOpen", "harStart", "setInputFiles", "newContext"})
+_NAMING = frozenset({"saveAs", "harOpen", "harStart", "setInputFiles", "drop", "newContext"})
 """Methods of Playwright's protocol that name files of the driver's host."""
 
 
@@ -45,6 +45,7 @@ def _named(method: str, params: dict[str, Any]) -> Iterator[str]:
         "harOpen": [params.get("file")],
         "harStart": [options.get("harPath"), options.get("resourcesDir")],
         "setInputFiles": [params.get("localDirectory"), *local],
+        "drop": local,
         "newContext": [video.get("dir")],
     }
     yield from (path for path in found[method] if isinstance(path, str))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import os
 import sys
@@ -21,6 +22,14 @@ def open_output() -> None:
     os.close(end)
     sys.stdout = sys.__stdout__ = _stream(1)
     sys.stderr = sys.__stderr__ = _stream(2)
+
+
+def state_of_pipe() -> tuple[int, int]:
+    """Return size and permissions of the pipe to the keeper.
+
+    All Attempts of a Machine share the pipe, and user code can change these.
+    """
+    return fcntl.fcntl(1, fcntl.F_GETPIPE_SZ), os.fstat(1).st_mode
 
 
 def flush_output() -> None:

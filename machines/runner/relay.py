@@ -268,7 +268,9 @@ class Relay:
 
 def _commands_browser(command: str) -> bool:
     """Tell whether a command of a session, also of one of a page, may leave something in the browser itself."""
-    # Our own code in the process of user code asks this to recognize a context. It changes nothing.
+    if command == "Page.setDownloadBehavior":  # it names any folder of the browser's box
+        return True
+    # Our own code in the process of user code asks for this to recognize a context. It changes nothing.
     return command != "Target.getTargetInfo" and command.partition(".")[0] not in _OF_PAGES
 
 

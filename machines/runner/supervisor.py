@@ -35,6 +35,7 @@ from .browser import NODE_OF_DRIVER, PLACES_OF_DRIVER, BrowserSetup, WarmBrowser
 from .browser_desk import BrowserDesk
 from .browser_filter import BrowserFilter
 from .channel import Channel
+from .driver_folders import DriverFolders
 from .evidence import Evidence
 from .failures import MESSAGE_LIMIT
 from .folders import ATTEMPT, DOWNLOADS, TRACES
@@ -43,6 +44,7 @@ from .hook_pages import HookPages
 from .limits import Limits
 from .lines import SupervisorLines
 from .live import Live
+from .output import state_of_pipe
 from .reach import Reach
 from .requests import Requests
 from .user_processes import UserProcess, Zygote, ZygoteError
@@ -83,6 +85,8 @@ class Supervisor:
         self._guarded = guarded
         self._scratch = scratch
         self._traces = scratch / TRACES
+        self._driver_folders: DriverFolders | None = None
+        self._pipe = state_of_pipe()
         self._files = ThreadPoolExecutor(1)
         self._prepared: Prepared | None = None
         self._attempt: Attempt | None = None
@@ -97,6 +101,7 @@ class Supervisor:
     async def serve(self) -> None:
         """Handle the worker's messages until it closes the connection."""
         self._prepared = await self._prepare()
+        self._driver_folders = await self._in_thread(DriverFolders, self._scratch)
         self._channel.post("ready", browserVersion=self._browser.version)
         async with asyncio.TaskGroup() as attempts:  # a defect of ours in one ends the supervisor, as a crash
             while (message := await self._channel.receive()) is not None:
@@ -193,6 +198,13 @@ class Supervisor:
         self._attempt = self._evidence = self._live = None
         if not closed:
             unfit = "a context that does not close"
+        if state_of_pipe() != self._pipe:
+            unfit = "a changed pipe for its output"
+        try:
+            if self._driver_folders is not None:
+                await self._in_thread(self._driver_folders.wipe)
+        except OSError as error:
+            unfit = f"a file of the driver that cannot be deleted: {error}"
         if unfit is None:
             try:
                 self._prepared = await self._prepare(prepared.workspace, attempt.imported)

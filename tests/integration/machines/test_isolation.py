@@ -146,6 +146,15 @@ PROJECT = {
             targets = (await session.send("Target.getTargets"))["targetInfos"]
             return [len(cookies), sorted({target["url"] for target in targets})]
     """,
+    "api/changes_its_output.py": """
+        import fcntl, os
+
+        async def automation(page, params):
+            if params["what"] == "size":
+                fcntl.fcntl(1, fcntl.F_SETPIPE_SZ, 4096)
+            else:
+                os.fchmod(1, 0o640)
+    """,
     "api/traces_the_browser.py": """
         async def automation(page):
             await page.context.browser.start_tracing()
@@ -270,6 +279,7 @@ COOKIE = {"name": "seen", "value": "1", "domain": "shop.test", "path": "/"}
         pytest.param([("Storage.setCookies", {"cookies": [COOKIE]})], id="a cookie"),
         pytest.param([("Target.createTarget", {"url": "data:text/html,left"})], id="a page"),
         pytest.param([("Tracing.start", {})], id="a trace"),
+        pytest.param([("Browser.setDownloadBehavior", {"behavior": "deny"})], id="downloads"),
     ],
 )
 async def test_a_browser_that_was_commanded_by_its_own_protocol_is_not_used_again(
@@ -291,6 +301,33 @@ async def test_a_browser_in_which_only_a_page_was_commanded_is_used_again(lab: L
     assert len(value(await pool.run(version, asked, unnoticed))) == 3
     await settled(pool)
     assert pool.slots[0].machine is not None
+
+
+async def test_what_the_driver_notes_for_itself_is_gone_after_an_attempt(lab: Lab) -> None:
+    pool, version = lab.pool(), lab.version(PROJECT)
+    assert (await pool.run(version, attempt_spec("names"), unnoticed)).error is None
+    await settled(pool)
+    (machine,) = [slot.machine for slot in pool.slots]
+    assert machine is not None
+    left = [lab.scratch / machine.name / path for path in ("home/.cache/x/recorder.json", "downloads/x", "tmp/x")]
+    kept = next((lab.scratch / machine.name / "tmp").glob("playwright_chromiumdev_profile-*"))
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("left")
+    assert (await pool.run(version, attempt_spec("names"), unnoticed)).error is None
+    await settled(pool)
+    assert [path for path in (*left, left[0].parent) if path.exists()] == []
+    assert kept.exists()
+    assert pool.slots[0].machine is machine
+
+
+@pytest.mark.parametrize("what", ["size", "mode"])
+async def test_a_machine_whose_output_was_changed_is_not_used_again(lab: Lab, what: str) -> None:
+    pool, version = lab.pool(), lab.version(PROJECT)
+    asked = attempt_spec("changes_its_output", {"what": what})
+    assert (await pool.run(version, asked, unnoticed)).error is None
+    await settled(pool)
+    assert pool.slots[0].machine is None
 
 
 async def test_an_attempt_cannot_trace_the_browser(quiet: Run) -> None:

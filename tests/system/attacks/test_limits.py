@@ -54,8 +54,9 @@ async def test_disk_is_limited(installation: Installation, what: str) -> None:
 @pytest.mark.kinds("plain-partial", "plain-landlock", "root-full")
 @pytest.mark.parametrize("what", ["empty files", "empty files in /tmp"])
 async def test_files_are_limited_also_where_they_take_no_space(installation: Installation, what: str) -> None:
-    ended = await installation.run("fills", {"what": what, "most": 200_000, "stay": 12})
-    assert stopped(ended, 200_000), ended
+    # To count so many takes long on a busy host, and is done the less often for it.
+    ended = await installation.run("fills", {"what": what, "most": 120_000, "stay": 60 if what == "empty files" else 0})
+    assert stopped(ended, 120_000), ended
     await installation.still_works()
     await installation.still_works("victim")
 
