@@ -1,4 +1,4 @@
-.PHONY: setup demo dev test test-integration test-system attacks chaos coverage test-setup check bench bench-lists bench-waits bench-jobs bench-fleet bench-sizing soak scale histories screenshots lock
+.PHONY: setup demo dev test test-integration test-system attacks audit chaos coverage test-setup check bench bench-lists bench-waits bench-jobs bench-fleet bench-sizing soak scale histories screenshots lock
 
 PYTHON := .venv/bin/python
 # Keeps what pytest has compiled of the tests, also where Python is told not to write compiled files: each of pytest's
@@ -35,6 +35,10 @@ test-system: test-setup
 # What of the third layer attacks: user code and pages try to get out of their Machines, as root and as a plain user.
 attacks: test-setup
 	@$(TEST) -m $(PYTEST) tests/system/attacks $(ARGS)
+
+# Looks for known holes of the locked packages, where an advisory service can be reached; says so where none can.
+audit: setup
+	@bash scripts/audit.sh
 
 # All layers, and which lines and branches they have gone through. Fails if these are too few.
 coverage: test-setup
