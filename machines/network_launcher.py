@@ -127,7 +127,9 @@ class Plan:
             yield f"rule add pref {place} to {network} {'lookup main' if allowed else 'prohibit'}"
 
     def _is_open(self, network: Network) -> bool:
-        return self.reach.refusal(network.network_address, 0) is None
+        """Tell whether any of its addresses is open: all that no other rule closes, or those that a rule opens."""
+        opened = (rule for rule, allowed in self.reach.networks if allowed and rule.version == network.version)
+        return self.reach.refusal(network.network_address, 0) is None or any(map(network.overlaps, opened))
 
 
 def enter_network(plan: Plan) -> int:

@@ -230,6 +230,12 @@ def test_rules_are_asked_in_the_order_in_which_they_decide() -> None:
     assert any("to 64:ff9b::a01:0/112 prohibit" in line for line in six), "the form of NAT64"
 
 
+def test_ports_of_our_own_are_closed_where_one_address_of_loopback_is_open() -> None:
+    reach = Reach.of(allow=[ip_network("127.0.0.1/32")], closed_ports=[7233])
+    rules = list(replace(PLAN, reach=reach).ip_commands(4))
+    assert "rule add pref 10 to 127.0.0.0/8 ipproto tcp dport 7233 prohibit" in rules
+
+
 @pytest.mark.parametrize(
     ("printed", "nameserver"),
     [
