@@ -49,6 +49,7 @@ from machines.isolation import Isolation, Level
 from machines.lease import Lease
 from machines.machine import LaunchOptions
 from machines.network import Network
+from machines.package_box import PackageBox
 from machines.reachability import find_reach
 from machines.runner.reach import Reach
 from machines.slot import RecycleLimits
@@ -167,7 +168,7 @@ async def start_attempt_workers(
             store=store,
             catalog=catalog,
             versions=VersionFolders(store, _folder(settings, "versions")),
-            environments=_environments(settings, store),
+            environments=_environments(process),
             pools=pools,
             keyring=keyring,
             running_attempts=running_attempts,
@@ -299,9 +300,12 @@ def _log_policy(settings: Settings) -> LogPolicy:
     return LogPolicy(settings.log_limit, _BUCKET_LOG_INTERVAL, _BUCKET_LOG_INTERVAL)
 
 
-def _environments(settings: Settings, store: Store) -> ProjectEnvironments:
+def _environments(process: WorkerProcess) -> ProjectEnvironments:
+    settings = process.settings
     dev = DevFolders(settings.dev_projects) if settings.dev_projects is not None else None
-    return ProjectEnvironments(store, Environments(_folder(settings, "environments")), dev)
+    box = PackageBox(settings, temporal_address=process.connection.address, other_parts=trace_endpoints(os.environ))
+    environments = Environments(_folder(settings, "environments"), box, build_packages=settings.build_packages)
+    return ProjectEnvironments(process.store, environments, dev)
 
 
 def _keyring(settings: Settings) -> KeyRing:

@@ -22,9 +22,11 @@ from devstack.folders import find_project_folders
 from devstack.publishing import Publisher
 from devstack.readiness import wait_until_ok
 from devstack.temporal import NAMESPACE, TemporalServer
+from machines.package_box import PackageBox
 from projects.environments import Environments
 from settings import Settings
 from storage.factory import open_store
+from telemetry.tracing_settings import trace_endpoints
 from temporal.namespace import Retention
 
 WEBHOOK_SECRET_FILE = "webhook-secret"  # noqa: S105 - a name of a file
@@ -171,18 +173,6 @@ class DevStack:
         )
         self._settings = self._complete_settings(data, free["--port"], free["CALLBOARD_VIEWER_PORT"])
         self.url = f"http://127.0.0.1:{free['--port']}"
-        store = open_store(self._settings.artifact_location, endpoint=self._settings.artifacts_endpoint)
-        environments = Environments(data / "environments")
-        self.projects = Publisher(
-            self._projects_dir,
-            store,
-            environments,
-            self._report,
-            seen_within=self.settings.poll_versions,
-            max_machines=self.settings.max_machines,
-        )
-        await resources.enter_async_context(self.projects)
-
         self._children += self.temporal.processes
         resources.push_async_callback(self.temporal.stop)
         await self.temporal.start()
@@ -191,6 +181,21 @@ class DevStack:
         self._settings = self._settings.model_copy(
             update={"own_ports": [*self._settings.own_ports, *listened_at, *of_metrics]}
         )
+        # Not earlier: what packages of projects bring with them must not reach the ports of the stack.
+        store = open_store(self._settings.artifact_location, endpoint=self._settings.artifacts_endpoint)
+        box = PackageBox(
+            self._settings, temporal_address=self.temporal.address, other_parts=trace_endpoints(os.environ)
+        )
+        environments = Environments(data / "environments", box, build_packages=self._settings.build_packages)
+        self.projects = Publisher(
+            self._projects_dir,
+            store,
+            environments,
+            self._report,
+            seen_within=self._settings.poll_versions,
+            max_machines=self._settings.max_machines,
+        )
+        await resources.enter_async_context(self.projects)
         # The api starts first and the worker second, so that they stop in reverse order.
         api = self._create_service("api", _API_GRACE)
         worker = self._create_service("worker", self._settings.drain + _WORKER_STOP_TIMEOUT)

@@ -13,6 +13,7 @@ from projects.interpreters import OLDEST_PYTHON, choose_interpreter, satisfies
 from projects.lock_resolution import pinned_playwright, resolve_lock
 from projects.manifest import DeployWarning, OwnEnvironment
 from projects.threads import run_in_thread
+from projects.uv import CONFIGURATION_END
 from schemas.errors import MachineError, ProjectError
 from storage import keys
 from storage.store import Store
@@ -31,7 +32,7 @@ class ResolvedDependencies:
 
 
 async def resolve_and_build(
-    project: str, files: Path, frozen: FrozenVenv | None, store: Store, environments: Environments, scratch: Path
+    project: str, files: Path, frozen: FrozenVenv | None, store: Store, environments: Environments | None, scratch: Path
 ) -> ResolvedDependencies | None:
     """Resolve the dependencies of the project in `files` and build them here; return None if it declares none.
 
@@ -39,16 +40,17 @@ async def resolve_and_build(
 
     Raises:
         ProjectError: They cannot be resolved or built; the message names the package and the reason.
+        ConfigurationError: The settings want walls around that which cannot stand here, or are wrong.
         StoreError: The store refused.
     """
     declaration = await run_in_thread(read_declaration, files, frozen)
     if declaration is None:
         return None
-    # uv looks for settings in the folders above, too. This file is ours and ends that search, as the next file may be
-    # anybody's.
-    await run_in_thread((scratch / "uv.toml").touch)
+    if environments is None:
+        raise ValueError(f"project {project} declares dependencies, so its deploy needs the environments of a host")
+    await run_in_thread((scratch / CONFIGURATION_END).touch)
     wanted = SpecifierSet(declaration.requires_python or "")
-    python = await choose_interpreter(wanted, files)
+    python = await choose_interpreter(wanted)
     own = OwnEnvironment(
         source=declaration.source,
         requires_python=declaration.requires_python,
@@ -56,11 +58,11 @@ async def resolve_and_build(
     )
     stored = await store.get(keys.environment(project, own.declaration))
     if stored is None:
-        requirements = await resolve_lock(declaration, files, frozen, python, scratch)
+        requirements = await resolve_lock(declaration, files, frozen, python, scratch, environments.uv(project))
     else:
         requirements = stored.decode()
     try:
-        built = await environments.ensure(requirements, python=python, folder=files)
+        built = await environments.ensure(requirements, project=project, python=python, folder=files)
     except MachineError as error:
         raise ProjectError(f"{declaration.source}: {error.message}") from error
     warnings = () if satisfies(python.version, wanted) else (_unmet_python_warning(declaration, python.version),)

@@ -55,12 +55,13 @@ async def deploy(
         folder: The project folder.
         store: The artifact store.
         environments: The environments of this host. The environment of a project that declares dependencies is built
-            there, where workers of this host find it. Without this argument, it is built to be thrown away.
+            there, where workers of this host find it. None: for projects that declare none.
         max_machines: How many Machines all projects may have together; None for any number.
 
     Raises:
         ProjectError: The folder is not a valid project, its dependencies cannot be installed, or all projects together
             would have too many Machines; nothing has been written.
+        ConfigurationError: The settings want walls around uv that cannot stand here, or are wrong.
         StoreError: The store refused; the version that was deployed before still is.
     """
     # The folder is named before it is created, so that it is removed whatever happens from then on.
@@ -71,8 +72,7 @@ async def deploy(
         project, version = manifest.project, manifest.version
         claimed = ClaimedMachines(store, project, manifest.settings.machines, max_machines)
         await claimed.check()  # before an environment is built, which takes a while
-        tried_in = environments or Environments(scratch / "environments")
-        dependencies = await resolve_and_build(project, scratch / "files", frozen, store, tried_in, scratch)
+        dependencies = await resolve_and_build(project, scratch / "files", frozen, store, environments, scratch)
         if dependencies is not None:
             own = dependencies.environment
             manifest = manifest.model_copy(

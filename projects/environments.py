@@ -1,14 +1,17 @@
 """The environments of projects on this host: `{root}/{key}`, built once and shared by all workers and Machines.
 
-The key is a hash over the list of packages, the interpreter and Callboard's Playwright. An environment appears whole,
-by one rename, and Callboard never changes it after that. It is built in a folder beside its final place, which its
-builder locks. The lock is released when the builder's process ends, and the next builder starts from scratch.
+The key is a hash over the project, the list of packages, the interpreter and Callboard's Playwright. Projects share no
+environment, and no cache of uv (`{root}/.uv-{project}`): a project's own settings and builds say what gets into them.
+An environment appears whole, by one rename, and Callboard never changes it after that. It is built in a folder beside
+its final place, which its builder locks. The lock is released when the builder's process ends, and the next builder
+starts from scratch.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import os
 import shutil
@@ -20,21 +23,23 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from machines.package_box import PackageBox
 from projects.declaration import read_index_options
 from projects.interpreters import Interpreter
 from projects.lock_resolution import pinned_playwright
 from projects.single_flight import SingleFlight
 from projects.threads import run_in_thread
-from projects.uv import UvError, run_uv
+from projects.uv import ProjectUv, UvError
 from schemas.errors import MachineError
 from storage.file_lock import create_and_try_lock, remove_if_abandoned
 
 BUILD_TIMEOUT = timedelta(minutes=10)
 MAX_UNUSED_AGE = timedelta(days=30)
-"""How long an unused environment is kept. Each takes some 150 MB, most of it Playwright."""
+"""How long an unused environment, or cache, is kept. Each takes some 150 MB, most of it Playwright."""
 
 _VENV_TIMEOUT = timedelta(minutes=1)
 _PARTIAL = ".partial-"
+_UV = ".uv-"
 _LOOK_EVERY = 0.1
 """Seconds between two checks whether another process has finished. Polling is needed because waiting in the kernel for
 a lock cannot be cancelled."""
@@ -59,26 +64,43 @@ class Environment:
 class Environments:
     """The environments below `root`. An instance belongs to one event loop."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, box: PackageBox, *, build_packages: bool = False) -> None:
+        """Set up without building anything.
+
+        Args:
+            root: The folder of the environments, and of uv's caches.
+            box: What uv runs in.
+            build_packages: Whether packages may be built from their sources, which executes code of theirs.
+        """
         self._root = root
+        self._box = box
+        self._build_packages = build_packages
         self._builds: SingleFlight[str, None] = SingleFlight()
 
-    async def ensure(self, requirements: str, *, python: Interpreter, folder: Path) -> Environment:
+    def uv(self, project: str) -> ProjectUv:
+        """Return uv as it works for one project."""
+        return ProjectUv(self._box, self._root / f"{_UV}{project}", self._build_packages)
+
+    async def ensure(self, requirements: str, *, project: str, python: Interpreter, folder: Path) -> Environment:
         """Return the environment with these packages, and build it if it does not exist.
 
         Args:
             requirements: The list of packages, as `resolve_lock` returns it.
+            project: The project's name.
             python: The interpreter to run them with.
             folder: The project folder, whose settings for uv (indexes, for example) are followed.
 
         Raises:
             MachineError: It cannot be built; the message names the package and the reason. A later try may succeed.
+            ConfigurationError: The settings want walls that cannot stand here, or are wrong.
         """
-        key = _key(requirements, python)
+        key = _key(project, requirements, python)
         environment = _environment(self._root / key, python)
         if not await asyncio.to_thread(environment.mark_used):
             try:
-                await self._builds.run(key, lambda: self._build(environment, requirements, python, folder))
+                await self._builds.run(
+                    key, lambda: self._build(environment, requirements, self.uv(project), python, folder)
+                )
             except UvError as error:
                 raise MachineError(f"the project's environment cannot be built: {error}.") from error
             except OSError as error:
@@ -87,7 +109,9 @@ class Environments:
                 ) from error
         return environment
 
-    async def _build(self, environment: Environment, requirements: str, python: Interpreter, folder: Path) -> None:
+    async def _build(
+        self, environment: Environment, requirements: str, uv: ProjectUv, python: Interpreter, folder: Path
+    ) -> None:
         target = environment.site_packages.parents[2]
         partial = self._root / f"{_PARTIAL}{target.name}"
         async with _locked(partial):
@@ -97,18 +121,19 @@ class Environments:
             work = partial / uuid.uuid4().hex
             exact = await run_in_thread(_write_inputs, partial, work, requirements, folder)
             made = work / target.name
+            run = functools.partial(uv.run, cwd=folder, python=python.executable, write=[work])
             venv = ("venv", "--quiet", "--no-project", "--relocatable", "--python", python.executable, made)
-            await run_uv(*venv, cwd=folder, timeout=_VENV_TIMEOUT)
-            install = ("pip", "install", "--quiet", "--python", made, "--compile-bytecode")
+            await run(*venv, timeout=_VENV_TIMEOUT)
+            install = ("pip", "install", "--quiet", "--python", made, "--compile-bytecode", *uv.build_options)
             lists = ("-r", work / "requirements.txt", "-r", work / "index.txt")
             how = ("--no-deps",) if exact else ("--override", work / "held.txt")
-            await run_uv(*install, *lists, *how, cwd=folder, timeout=BUILD_TIMEOUT)
+            await run(*install, *lists, *how, timeout=BUILD_TIMEOUT)
             await run_in_thread(_publish, made, target)
         await run_in_thread(_remove_unused, self._root)
 
 
-def _key(requirements: str, python: Interpreter) -> str:
-    return hashlib.sha256(f"{requirements}\0{pinned_playwright()}\0{python.build}".encode()).hexdigest()[:32]
+def _key(project: str, requirements: str, python: Interpreter) -> str:
+    return hashlib.sha256(f"{project}\0{requirements}\0{pinned_playwright()}\0{python.build}".encode()).hexdigest()[:32]
 
 
 def _environment(folder: Path, python: Interpreter) -> Environment:

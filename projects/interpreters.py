@@ -13,14 +13,17 @@ from pathlib import Path
 
 from packaging.specifiers import SpecifierSet
 
+from machines.package_box import kept
 from projects.processes import run_process
-from projects.uv import UvError, run_uv, uv_environment
+from projects.uv import UvError, host_environment, run_uv
 
 OLDEST_PYTHON = "3.12"
 """The oldest minor version of Python that a Machine's own code can run on."""
 
 _LOOKUP_TIMEOUT = timedelta(seconds=60)
 _NEWEST_MINOR = 99
+_NO_PROJECT = Path("/")
+"""Working folder of programs of this host: in a project's folder, its settings for uv would count."""
 
 _DESCRIBE = (
     "import json, platform, sys, sysconfig;"
@@ -66,7 +69,7 @@ def lowest_minor(requires: SpecifierSet | None) -> str:
     return OLDEST_PYTHON
 
 
-async def choose_interpreter(requires: SpecifierSet | None, cwd: Path) -> Interpreter:
+async def choose_interpreter(requires: SpecifierSet | None) -> Interpreter:
     """Return our interpreter if it meets `requires`, else another of this host that does, else ours all the same.
 
     Nothing is downloaded: the operator decides whether and from where Python is installed on a host.
@@ -77,16 +80,16 @@ async def choose_interpreter(requires: SpecifierSet | None, cwd: Path) -> Interp
     wanted = str(requires & SpecifierSet(f">={OLDEST_PYTHON}"))
     with contextlib.suppress(UvError, OSError):  # There is none, or uv came across one that does not even start.
         look = ("python", "find", "--system", "--no-project", "--no-python-downloads", f"cpython{wanted}")
-        found = await run_uv(*look, cwd=cwd, timeout=_LOOKUP_TIMEOUT)
-        other = await _inspect(Path(found.strip()), cwd)
+        found = await run_uv(*look, cwd=_NO_PROJECT, timeout=_LOOKUP_TIMEOUT)
+        other = await _inspect(Path(found.strip()))
         if other is not None and satisfies(other.version, requires):
             return other
     return own
 
 
-async def _inspect(executable: Path, cwd: Path) -> Interpreter | None:
-    command = [executable, "-I", "-S", "-c", _DESCRIBE]
-    ended = await run_process(command, cwd=cwd, environment=uv_environment(), timeout=_LOOKUP_TIMEOUT)
+async def _inspect(executable: Path) -> Interpreter | None:
+    command = kept([str(executable), "-I", "-S", "-c", _DESCRIBE])
+    ended = await run_process(command, cwd=_NO_PROJECT, environment=host_environment(), timeout=_LOOKUP_TIMEOUT)
     if ended.code:
         return None
     version, suffix, build = json.loads(ended.stdout)

@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 from projects.declaration import LOCK, PYPROJECT, REQUIREMENTS, Declaration, FrozenVenv
 from projects.interpreters import Interpreter, lowest_minor, satisfies
 from projects.runtime_dependencies import drop_runtime
-from projects.uv import UvError, run_uv
+from projects.uv import ProjectUv, UvError
 from schemas.errors import ProjectError
 
 PLAYWRIGHT = "playwright"
@@ -32,7 +32,7 @@ def pinned_playwright() -> str:
 
 
 async def resolve_lock(
-    declaration: Declaration, files: Path, frozen: FrozenVenv | None, python: Interpreter, scratch: Path
+    declaration: Declaration, files: Path, frozen: FrozenVenv | None, python: Interpreter, scratch: Path, uv: ProjectUv
 ) -> str:
     """Return the list of packages: a requirements file with exact versions and hashes, without an index's address.
 
@@ -47,7 +47,7 @@ async def resolve_lock(
     if declaration.source == PYPROJECT:
         inputs.insert(0, files / PYPROJECT)
         if (files / LOCK).is_file():
-            options += ["--constraint", _write_file(scratch / "pins.txt", await _read_lock_pins(files))]
+            options += ["--constraint", _write_file(scratch / "pins.txt", await _read_lock_pins(files, python, uv))]
     elif declaration.source == REQUIREMENTS:
         inputs.insert(0, files / REQUIREMENTS)
     elif frozen is not None:
@@ -55,12 +55,14 @@ async def resolve_lock(
     wanted = SpecifierSet(declaration.requires_python or "")
     lowest = lowest_minor(wanted) if satisfies(python.version, wanted) else min(lowest_minor(wanted), python.minor)
     try:
-        listed = await run_uv(
+        listed = await uv.run(
             *("pip", "compile", *inputs, *options, "--quiet", "--universal", "--python-version", lowest),
-            *("--python", python.executable, "--generate-hashes"),
+            *("--python", python.executable, "--generate-hashes", *uv.build_options),
             *("--no-header", "--annotation-style", "split", "--no-emit-index-url", "--no-emit-find-links"),
             cwd=files,
             timeout=_TIMEOUT,
+            python=python.executable,
+            read=[scratch],
         )
     except UvError as error:
         reason = str(error).replace(f"{files}/", "")
@@ -72,14 +74,15 @@ async def resolve_lock(
     return listed
 
 
-async def _read_lock_pins(files: Path) -> str:
+async def _read_lock_pins(files: Path, python: Interpreter, uv: ProjectUv) -> str:
     """Return the pins of the project's `uv.lock` as constraints; packages that it does not list are resolved freely."""
     try:
-        listed = await run_uv(
+        listed = await uv.run(
             *("export", "--quiet", "--frozen", "--no-default-groups", "--no-emit-project"),
             *("--no-hashes", "--no-header", "--no-annotate", "--no-python-downloads"),
             cwd=files,
             timeout=_TIMEOUT,
+            python=python.executable,
         )
     except UvError as error:
         raise ProjectError(f"{LOCK}: cannot be used: {error}. Make it anew with `uv lock`, or remove it.") from error

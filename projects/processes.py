@@ -1,4 +1,4 @@
-"""Running a program to its end, and killing it if it takes too long or nobody waits for it any more."""
+"""Running a program to its end, and ending it if it takes too long or nobody waits for it any more."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+
+from machines.cancellation import uncancellable
+
+_GONE_WITHIN = 12.0
+"""Seconds in which a program that is told to end has ended, with all that it has started; it gives up after ten."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,13 @@ class ProcessResult:
 async def run_process(
     command: Sequence[str | Path], *, cwd: Path, environment: Mapping[str, str], timeout: timedelta
 ) -> ProcessResult:
-    """Run `command`, and kill it with all that it started when the caller is cancelled or the time is over.
+    """Run `command`, and end it with all that it started when the caller is cancelled or the time is over.
+
+    Args:
+        command: A command of `machines.package_box`, which ends when its standard input does.
+        cwd: Its working folder.
+        environment: All of its environment.
+        timeout: How long it may take.
 
     Raises:
         TimeoutError: It did not end in time.
@@ -34,17 +45,31 @@ async def run_process(
         *(str(part) for part in command),
         cwd=cwd,
         env=dict(environment),
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,  # This gives the command a process group of its own.
     )
+    streams = [stream for stream in (process.stdout, process.stderr) if stream is not None]
+    reading = asyncio.gather(*(stream.read() for stream in streams))
     try:
         async with asyncio.timeout(timeout.total_seconds()):
-            out, err = await process.communicate()
+            out, err = await asyncio.shield(reading)
+            code = await process.wait()
     finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+        await uncancellable(_end(process))
+        reading.cancel()
+    return ProcessResult(code, out.decode(errors="replace"), err.decode(errors="replace"))
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Tell the process to end, if it has not, and wait until it has."""
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        async with asyncio.timeout(_GONE_WITHIN):
             await process.wait()
-    return ProcessResult(await process.wait(), out.decode(errors="replace"), err.decode(errors="replace"))
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()

@@ -5,20 +5,31 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from uv import find_uv_bin
 
+from machines.package_box import PackageBox, kept
+from projects.operator_index import read_operator_index
 from projects.processes import run_process
+from projects.threads import run_in_thread
 
 _log = logging.getLogger(__name__)
+
+CONFIGURATION_END = "uv.toml"
+"""Name of an empty file beside a project folder: uv looks for settings in the folders above, and this ends that search,
+as the next file may be anybody's."""
 
 _MAX_REASON_LENGTH = 600
 """Most characters of a reason. The whole error output of uv may have hundreds of lines."""
 
 _SECRET_PREFIXES = ("CALLBOARD_", "AWS_", "TEMPORAL_", "OTEL_")
-"""Prefixes of variables that are hidden from builds, because building a package may run the code of strangers."""
+"""Prefixes of variables that programs of this host do not need, and that hold secrets."""
 
 _REMOVED_VARIABLES = frozenset(
     {
@@ -28,43 +39,148 @@ _REMOVED_VARIABLES = frozenset(
 )  # fmt: skip
 """Variables that refer to another environment than the one that uv is to work on."""
 
+_BUILDS = "builds-v0"
+"""Name of the folder in uv's cache in which each build has to make a folder."""
+_UNBUILT = re.compile(
+    r"Wheels are required for `([^`]+)` because building from source is disabled"
+    r"|Building source distributions(?: for `([^`]+)`)? is disabled(?:, but attempted to build `([^`]+)`)?"
+    rf"|Failed to (?:download and )?build `([^` =]+)[^`]*`\n(?:.*\n)*?.*/{_BUILDS}`"
+)
+
 
 class UvError(Exception):
     """A failure of uv. The message is the end of a sentence that says why, with no password and no dot at its end."""
 
 
-async def run_uv(*arguments: str | Path, cwd: Path, timeout: timedelta) -> str:
-    """Run uv and return what it prints.
+@dataclass(frozen=True)
+class ProjectUv:
+    """uv as it works for one project of this host: in a box, and with a cache that is this project's alone."""
 
-    It follows the operator's own configuration (`UV_*`, `uv.toml`), and the project's if `cwd` is its folder.
+    box: PackageBox
+    folder: Path
+    """Where the cache is, and what each run needs for itself. It is created when it is needed."""
+    build_packages: bool
+    """Whether packages may be built from their sources, which executes code of theirs."""
+
+    async def run(
+        self,
+        *arguments: str | Path,
+        cwd: Path,
+        timeout: timedelta,
+        python: Path,
+        read: Sequence[Path] = (),
+        write: Sequence[Path] = (),
+    ) -> str:
+        """Run uv and return what it prints. Nothing that it has started is left when this returns.
+
+        It follows the operator's configuration (`UV_*`, `uv.toml`, netrc), and the project's in `cwd`.
+
+        Args:
+            arguments: What uv is to do.
+            cwd: The project folder.
+            timeout: How long it may take.
+            python: The interpreter that it works with.
+            read: Further folders and files that it reads.
+            write: Folders that it writes, besides its cache.
+
+        Raises:
+            UvError: It failed, or did not end in time.
+            ConfigurationError: The settings want walls that cannot stand here, or are wrong.
+        """
+        scratch = self.folder / f"run-{uuid.uuid4().hex}"
+        try:
+            index = await run_in_thread(read_operator_index)
+            await run_in_thread(self._prepare, scratch, index.credentials)
+            uv = find_uv_bin()
+            command = await self.box.command(
+                [uv, *map(str, arguments)],
+                read=(Path(uv), cwd, cwd.parent / CONFIGURATION_END, *index.files, *read),
+                write=(self.cache, scratch, *write),
+                interpreters=(python,),
+                index_hosts=index.hosts,
+                scratch=scratch,
+            )
+            return await _run(command, arguments, cwd, self._environment(index.variables, scratch), timeout)
+        except (OSError, ValueError) as error:  # OSError includes the FileNotFoundError of find_uv_bin.
+            raise UvError(f"uv cannot be started ({error})") from error
+        finally:
+            await run_in_thread(shutil.rmtree, scratch, ignore_errors=True)
+
+    @property
+    def cache(self) -> Path:
+        """The folder of the cache. What was built is in another one than what is used where nothing may be built."""
+        return self.folder / ("cache-with-builds" if self.build_packages else "cache")
+
+    @property
+    def build_options(self) -> tuple[str, ...]:
+        """Options for the commands of uv that may build packages."""
+        return () if self.build_packages else ("--no-build",)
+
+    def _prepare(self, scratch: Path, credentials: str) -> None:
+        self.cache.mkdir(parents=True, exist_ok=True)
+        os.utime(self.folder)  # so that it is not removed as unused
+        if not self.build_packages:
+            # A project can take a package out of `--no-build`: by `no-binary` in its settings or requirements. This is
+            # a file where each build has to make a folder, so that all of them fail before they execute anything.
+            (self.cache / _BUILDS).touch()
+        for name in ("home", "tmp"):
+            (scratch / name).mkdir(parents=True)
+        (scratch / "home" / ".netrc").write_text(credentials)
+
+    def _environment(self, variables: Mapping[str, str], scratch: Path) -> dict[str, str]:
+        return {
+            "LANG": "C.UTF-8",
+            # Files are copied (without taking space, where the file system can) and not linked: the cache may change.
+            "UV_LINK_MODE": "copy",
+            **variables,
+            "UV_CACHE_DIR": str(self.cache),
+            "UV_NO_CACHE": "false",  # whatever the project's settings say: see `_prepare`
+            "HOME": str(scratch / "home"),
+            "NETRC": str(scratch / "home" / ".netrc"),
+            "TMPDIR": str(scratch / "tmp"),
+            "NO_COLOR": "1",
+            "UV_NO_PROGRESS": "1",
+        }
+
+
+async def run_uv(*arguments: str | Path, cwd: Path, timeout: timedelta) -> str:
+    """Run uv on this host, with what its user has, and return what it prints. No project may have a say in it.
 
     Raises:
         UvError: It failed, or did not end in time.
     """
     try:
-        command = [find_uv_bin(), *arguments]
-        ended = await run_process(command, cwd=cwd, environment=uv_environment(), timeout=timeout)
-    except TimeoutError:
-        raise UvError(f"it took longer than {timeout.total_seconds() / 60:g} minutes") from None
+        return await _run(kept([find_uv_bin(), *map(str, arguments)]), arguments, cwd, host_environment(), timeout)
     except OSError as error:  # This includes the FileNotFoundError of find_uv_bin.
         raise UvError(f"uv cannot be started ({error})") from error
+
+
+async def _run(
+    command: Sequence[str],
+    arguments: Sequence[str | Path],
+    cwd: Path,
+    environment: Mapping[str, str],
+    timeout: timedelta,
+) -> str:
+    try:
+        ended = await run_process(command, cwd=cwd, environment=environment, timeout=timeout)
+    except TimeoutError:
+        raise UvError(f"it took longer than {timeout.total_seconds() / 60:g} minutes") from None
     if ended.code:
-        stderr = mask_url_credentials(ended.stderr)
+        stderr = mask_url_credentials(ended.stderr or ended.stdout)
         _log.info("uv %s: %s", " ".join(map(str, arguments[:2])), stderr)
         raise UvError(explain_error(stderr))
     return ended.stdout
 
 
-def uv_environment() -> dict[str, str]:
-    """Return the environment variables of uv, and of the programs that it runs to build packages."""
-    kept = {
+def host_environment() -> dict[str, str]:
+    """Return the environment of programs that run on this host itself: ours, without Callboard's secrets."""
+    kept_variables = {
         name: value
         for name, value in os.environ.items()
         if name not in _REMOVED_VARIABLES and not name.startswith(_SECRET_PREFIXES)
     }
-    # Files are copied (without taking space, where the file system can) and not linked: what one project's code does to
-    # an installed file must reach neither another environment nor uv's cache.
-    return {"UV_LINK_MODE": "copy"} | kept | {"NO_COLOR": "1", "UV_NO_PROGRESS": "1"}
+    return kept_variables | {"NO_COLOR": "1", "UV_NO_PROGRESS": "1"}
 
 
 def mask_url_credentials(text: str) -> str:
@@ -76,6 +192,13 @@ def explain_error(stderr: str) -> str:
     """Return the reason in uv's error output: the part that a person can act on."""
     headline, causes = _split_error(stderr)
     whole = " ".join([headline, *causes])
+    if unbuilt := _UNBUILT.search(stderr):
+        name = next(filter(None, unbuilt.groups()), None) or "the project itself, or a package without a name,"
+        return (
+            f"{name} has no wheel for this host here, and packages are not built from their sources. Require a version "
+            "that has wheels, or provide a wheel in your own index; or let the operator allow builds, which execute "
+            "the package's code, by CALLBOARD_BUILD_PACKAGES=true at deploys and workers"
+        )
     if missing := re.search(r"Because (\S+) was not found in the package registry", whole):
         return f"there is no package {missing[1]} in the package index"
     if (none := re.search(r"Because there is no version of (\S+)", whole)) and whole.count("ecause ") == 1:

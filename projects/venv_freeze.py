@@ -1,17 +1,22 @@
-"""Listing the packages in a project's own `.venv`. The folder is never bundled; only its list of packages counts."""
+"""Listing the packages in a project's own `.venv`. The folder is never bundled; only its list of packages counts.
+
+Nothing of it is executed: its interpreter may be anything.
+"""
 
 from __future__ import annotations
 
+import json
 import re
-from datetime import timedelta
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
+from typing import Any
+
+from packaging.utils import canonicalize_name
 
 from projects.declaration import VENV, FrozenVenv, find_package_source
 from projects.threads import run_in_thread
-from projects.uv import UvError, run_uv
 from schemas.errors import ProjectError
 
-_TIMEOUT = timedelta(seconds=60)
 _VERSION = re.compile(r"^version(?:_info)?\s*=\s*(\d+\.\d+)", re.MULTILINE)
 
 
@@ -25,15 +30,8 @@ async def freeze_venv(folder: Path) -> FrozenVenv | None:
     """
     if await run_in_thread(_has_no_venv_dependencies, folder):
         return None
-    try:
-        # The `.venv` is named relative to cwd, because the path of `folder` may itself be a relative one.
-        listed = await run_uv("pip", "freeze", "--python", VENV, cwd=folder, timeout=_TIMEOUT)
-    except UvError as error:
-        raise ProjectError(
-            f"{VENV}: what is installed in it cannot be read: {error}. Make it anew, remove it, or list the "
-            "project's dependencies in requirements.txt."
-        ) from error
-    requirements = [line for line in listed.splitlines() if not _is_itself(line, folder) and not _is_tool(line)]
+    listed = await run_in_thread(_list_installed, folder / VENV)
+    requirements = [line for line in listed if not _is_itself(line, folder) and not _is_tool(line)]
     if not requirements:
         return None
     version = _VERSION.search(await run_in_thread((folder / VENV / "pyvenv.cfg").read_text))
@@ -44,6 +42,32 @@ async def freeze_venv(folder: Path) -> FrozenVenv | None:
 
 def _has_no_venv_dependencies(folder: Path) -> bool:
     return not (folder / VENV / "pyvenv.cfg").is_file() or find_package_source(folder) is not None
+
+
+def _list_installed(venv: Path) -> list[str]:
+    """Return exact requirements of all that is installed, sorted by name."""
+    places = [str(place) for place in venv.glob("lib/python3.*/site-packages")]
+    if not places:
+        raise ProjectError(
+            f"{VENV}: what is installed in it cannot be read: there is no lib/python3.*/site-packages in it. Make it "
+            "anew, remove it, or list the project's dependencies in requirements.txt."
+        )
+    found = {canonicalize_name(each.name): each for each in distributions(path=places) if each.metadata["Name"]}
+    return [_requirement(name, found[name]) for name in sorted(found)]
+
+
+def _requirement(name: str, installed: Distribution) -> str:
+    """Return the requirement of what is installed, as pip and uv freeze it (PEP 610 says where it came from)."""
+    origin: dict[str, Any] = json.loads(installed.read_text("direct_url.json") or "{}")
+    url = origin.get("url")
+    if url is None:
+        return f"{name}=={installed.version}"
+    if origin.get("dir_info", {}).get("editable"):
+        return f"-e {url}"
+    if (vcs := origin.get("vcs_info")) is not None:
+        url = f"{vcs['vcs']}+{url}@{vcs['commit_id']}"
+    below = f"#subdirectory={origin['subdirectory']}" if "subdirectory" in origin else ""
+    return f"{name} @ {url}{below}"
 
 
 def _is_itself(line: str, folder: Path) -> bool:

@@ -68,7 +68,9 @@ class ProjectEnvironments:
             requirements = await retry_store(within, lambda: self._store.get(key))
             if requirements is None:
                 raise StoreError(f"{key} is not there any more. Deploy project {manifest.project} again.")
-            python = await choose_interpreter(SpecifierSet(own.requires_python or ""), folder)
-            known = await self._environments.ensure(requirements.decode(), python=python, folder=folder)
+            python = await choose_interpreter(SpecifierSet(own.requires_python or ""))
+            known = await self._environments.ensure(
+                requirements.decode(), project=manifest.project, python=python, folder=folder
+            )
             self._known[name] = known
         return PythonEnvironment(known.python, known.site_packages)

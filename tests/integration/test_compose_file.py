@@ -86,8 +86,9 @@ def test_a_linter_of_security_finds_only_what_is_meant() -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     found = {(each["service"], each["rule_id"], each["severity"]) for each in json.loads(done.stdout)["findings"]}
     serious = {(service, rule) for service, rule, severity in found if severity in {"high", "critical"}}
-    # The worker's Machines mount, which Docker's AppArmor profile forbids. The other is a name, as of a user.
-    assert serious == {("worker", "CL-0009"), *((service, "CL-0020") for service in ("api", "worker", "deploy"))}
+    # Boxes mount, which Docker's AppArmor profile forbids. The other is a name, as of a user.
+    boxing, ours = ("worker", "deploy"), ("api", "worker", "deploy")
+    assert serious == {*((service, "CL-0009") for service in boxing), *((service, "CL-0020") for service in ours)}
 
 
 @pytest.mark.parametrize("name", ["docker-compose.yml", "docker-compose.tls.yml"])
@@ -128,8 +129,8 @@ def test_the_workers_profile_is_dockers_with_a_few_rules_and_no_other_service_ha
         ["chroot", "mount", "pivot_root", "umount2"],
     ]
     assert all(rule["action"] == "SCMP_ACT_ALLOW" for rule in added)
-    for service in SERVICES.values():
-        if service is not SERVICES["worker"]:
+    for name, service in SERVICES.items():
+        if name not in {"worker", "deploy"}:
             options = service.get("security_opt", [])
             assert not [each for each in options if each.startswith(("seccomp", "apparmor", "systempaths"))]
             assert "devices" not in service
@@ -156,10 +157,10 @@ def test_the_workers_profile_lets_a_user_without_privileges_make_what_machines_s
     assert run(sys.executable, "-I", "-S", network_launcher.__file__, plan.to_json()) == (0, "")
 
 
-def test_the_worker_has_what_full_isolation_needs() -> None:
-    worker = SERVICES["worker"]
-    assert {"apparmor=unconfined", "systempaths=unconfined"} <= set(worker["security_opt"])
-    assert worker["devices"] == ["/dev/net/tun"]
+def test_workers_and_deploys_have_what_full_isolation_needs() -> None:
+    for service in (SERVICES["worker"], SERVICES["deploy"]):
+        assert {"apparmor=unconfined", "systempaths=unconfined"} <= set(service["security_opt"])
+        assert service["devices"] == ["/dev/net/tun"]
     (installed,) = re.findall(r"chromium-headless-shell.*", DOCKERFILE)
     (line,) = [line for line in DOCKERFILE.splitlines() if installed in line]
     assert {"bubblewrap", "iproute2", "passt"} <= set(line.split())
@@ -168,7 +169,8 @@ def test_the_worker_has_what_full_isolation_needs() -> None:
 def test_machines_reach_no_service_of_this_installation() -> None:
     """All of them are in one network, which is closed as a whole: their addresses change, and some have no password."""
     (config,) = COMPOSE["networks"]["default"]["ipam"]["config"]
-    assert SERVICES["worker"]["environment"]["CALLBOARD_BROWSER_DENY"] == config["subnet"]
+    for service in ("worker", "deploy"):
+        assert SERVICES[service]["environment"]["CALLBOARD_BROWSER_DENY"] == config["subnet"]
     assert not [name for name, service in SERVICES.items() if "networks" in service or "network_mode" in service]
 
 

@@ -38,6 +38,7 @@ from security.keyring import KeyRing
 from settings import Settings
 from storage import keys
 from storage.folder import FolderStore
+from tests.support.package_box import package_box
 
 SECRET = "the secret key of this bench"
 PATIENCE = 60.0
@@ -179,7 +180,7 @@ async def open_bench(folder: Path, client: Client, worker: str, pools: Any = Non
         store=store,
         catalog=catalog,
         versions=VersionFolders(store, folder / "versions"),
-        environments=ProjectEnvironments(store, Environments(folder / "environments"), None),
+        environments=ProjectEnvironments(store, Environments(folder / "environments", package_box()), None),
         pools=pools or machines,
         keyring=keyring,
         running_attempts=running_attempts,

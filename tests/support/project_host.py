@@ -72,7 +72,8 @@ class Host:
         return value(await pool.run(await self.version(manifest), attempt_spec("here", list(names)), unnoticed))
 
     def built(self) -> list[str]:
-        return sorted(path.name for path in self.root.iterdir())
+        """The names of the environments, without uv's caches."""
+        return sorted(path.name for path in self.root.iterdir() if not path.name.startswith(".uv-"))
 
     async def listed(self, manifest: Manifest) -> str:
         """The stored list of what the project's environment consists of."""
@@ -82,6 +83,6 @@ class Host:
         return stored.decode()
 
 
-def listing(wheels: Path, *requirements: str) -> dict[str, str]:
-    """A `requirements.txt` that finds these packages in `wheels`, and all others in the index."""
-    return {"requirements.txt": "\n".join([f"--find-links {wheels}", *requirements, ""])}
+def listing(*requirements: str) -> dict[str, str]:
+    """A `requirements.txt` of these packages."""
+    return {"requirements.txt": "\n".join([*requirements, ""])}

@@ -11,6 +11,7 @@ from projects.environments import Environments
 from projects.versions import VersionFolders
 from storage.folder import FolderStore
 from tests.support.machines import open_lab
+from tests.support.package_box import package_box
 from tests.support.project_folders import make_project as make_project
 from tests.support.project_folders import store as store
 from tests.support.project_host import Host
@@ -25,16 +26,17 @@ async def host(
     async with open_lab(tmp_path / "lab") as lab:
         root = tmp_path / "environments"
         versions = VersionFolders(store, tmp_path / "versions")
-        yield Host(lab, store, Environments(root), root, versions, make_project)
+        yield Host(lab, store, Environments(root, package_box()), root, versions, make_project)
 
 
 @pytest.fixture
-def wheels(tmp_path: Path) -> Path:
-    """A folder of packages that an index does not have.
+def wheels(tmp_path: Path, packages: None, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of packages that the index does not have, which the operator has named to uv.
 
     `alpha` needs `beta<2`, `gamma` adds a module path of its own, and `greenlet` is older than Playwright needs it.
     """
     folder = tmp_path / "wheels"
+    monkeypatch.setenv("UV_FIND_LINKS", str(folder))
     make_wheel(folder, "alpha", requires=("beta<2",))
     make_wheel(folder, "beta", "1.0")
     make_wheel(folder, "beta", "2.0")

@@ -23,12 +23,14 @@ from tests.support.repository import REPOSITORY
 PLAYWRIGHT = version_of("playwright")
 
 
-async def test_projects_with_the_same_packages_share_one_environment(host: Host):
+async def test_projects_with_the_same_packages_share_neither_environment_nor_cache(host: Host):
+    """What gets into these is said by the project's own settings for uv, and by what it builds."""
     one = await host.deploy({"requirements.txt": "text-unidecode\n"}, name="one")
-    pyproject = '[project]\nname = "two"\nversion = "1"\ndependencies = ["text-unidecode"]\n'
-    two = await host.deploy({"pyproject.toml": pyproject}, name="two")
-    assert len(host.built()) == 1
-    assert (await host.version(one)).python == (await host.version(two)).python
+    two = await host.deploy({"requirements.txt": "text-unidecode\n"}, name="two")
+    assert await host.listed(one) == await host.listed(two)
+    assert len(host.built()) == 2
+    assert (await host.version(one)).python != (await host.version(two)).python
+    assert {path.name for path in host.root.glob(".uv-*")} == {".uv-one", ".uv-two"}
 
 
 async def test_a_worker_builds_what_another_host_deployed(host: Host):
@@ -51,7 +53,7 @@ async def test_a_list_of_an_older_callboard_gets_our_playwright(host: Host, monk
 
 
 async def test_a_build_that_fails_on_a_worker_is_an_error_of_the_machine(host: Host, wheels: Path):
-    manifest = await host.deploy(listing(wheels, "beta"))
+    manifest = await host.deploy(listing("beta"))
     shutil.rmtree(host.root)
     for wheel in wheels.glob("beta-*"):
         wheel.unlink()
@@ -63,21 +65,25 @@ async def test_a_build_that_fails_on_a_worker_is_an_error_of_the_machine(host: H
 BUILDER = """
 import asyncio, sys
 from pathlib import Path
-from projects import environments
+from projects.environments import Environments
 from projects.interpreters import own_interpreter
+from projects.uv import ProjectUv
+from tests.support.package_box import package_box
 
-run_uv, calls = environments.run_uv, []
+run, calls = ProjectUv.run, []
 
-async def noticed(*arguments, **options):
+async def noticed(self, *arguments, **options):
     calls.append(arguments[:2])
     if "stall" in sys.argv and arguments[:2] == ("pip", "install"):
         print("stalled", flush=True)
         await asyncio.sleep(3600)
-    return await run_uv(*arguments, **options)
+    return await run(self, *arguments, **options)
 
-environments.run_uv = noticed
+ProjectUv.run = noticed
 root, requirements = Path(sys.argv[1]), Path(sys.argv[2])
-build = environments.Environments(root).ensure(requirements.read_text(), python=own_interpreter(), folder=root.parent)
+build = Environments(root, package_box()).ensure(
+    requirements.read_text(), project="shop", python=own_interpreter(), folder=requirements.parent
+)
 print(asyncio.run(build).python, len(calls), flush=True)
 """
 
@@ -96,7 +102,8 @@ async def requirements(host: Host, tmp_path: Path) -> Path:
     """A list to build, which nobody has built yet."""
     manifest = await host.deploy({"requirements.txt": "text-unidecode\n"})
     shutil.rmtree(host.root)
-    path = tmp_path / "list.txt"
+    path = tmp_path / "lists" / "list.txt"
+    path.parent.mkdir()
     path.write_text(await host.listed(manifest))
     return path
 
@@ -118,12 +125,16 @@ async def test_a_build_that_was_killed_is_begun_anew(host: Host, requirements: P
     await process.wait()
     out, _ = await waiting.communicate()
     assert out.split()[1] == b"2"
-    (environment,) = host.root.iterdir()
-    assert (environment / "lib" / f"python{own_interpreter().minor}" / "site-packages" / "text_unidecode").is_dir()
+    (environment,) = host.built()
+    assert (
+        host.root / environment / "lib" / f"python{own_interpreter().minor}" / "site-packages" / "text_unidecode"
+    ).is_dir()
 
 
 async def test_a_cancelled_build_leaves_nothing(host: Host, requirements: Path):
-    build = host.environments.ensure(requirements.read_text(), python=own_interpreter(), folder=requirements.parent)
+    build = host.environments.ensure(
+        requirements.read_text(), project="shop", python=own_interpreter(), folder=requirements.parent
+    )
     task = asyncio.create_task(build)
     async with asyncio.timeout(30):
         while not host.root.is_dir() or not host.built():
@@ -137,9 +148,9 @@ async def test_a_cancelled_build_leaves_nothing(host: Host, requirements: Path):
 async def test_what_nothing_has_asked_for_in_a_month_goes_when_another_is_built(
     host: Host, wheels: Path, monkeypatch: Any
 ):
-    await host.deploy(listing(wheels, "beta==1.0"))
+    await host.deploy(listing("beta==1.0"))
     (old,) = host.built()
     monkeypatch.setattr(module, "MAX_UNUSED_AGE", timedelta())
     (host.root / ".partial-left-by-a-dead-worker").mkdir()
-    await host.deploy(listing(wheels, "beta==2.0"))
+    await host.deploy(listing("beta==2.0"))
     assert old not in host.built()

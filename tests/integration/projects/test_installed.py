@@ -28,7 +28,7 @@ async def test_a_package_and_what_it_needs_can_be_imported_and_nothing_of_ours(h
     assert manifest.environment.source == "requirements.txt"
     ours_only = ["temporalio", "pydantic", "fastapi", "schemas", "machines", "projects", "worker", "pip", "uv"]
     here = await host.here(manifest, "slugify", "text_unidecode", "playwright", "intuned_runtime", *ours_only)
-    (environment,) = host.root.iterdir()
+    environment = host.root / host.built()[0]
     inside = f"{environment}/lib/python{own_interpreter().minor}/site-packages/"
     for name in ("slugify", "text_unidecode", "playwright"):
         assert here["found"][name].startswith(inside), name
@@ -60,7 +60,7 @@ async def test_playwright_and_the_runtime_are_ours_whatever_the_project_lists(ho
 
 
 async def test_paths_that_an_installed_package_adds_are_followed_and_ours_hide_nothing(host: Host, wheels: Path):
-    here = await host.here(await host.deploy(listing(wheels, "gamma")), "hidden", "temporalio")
+    here = await host.here(await host.deploy(listing("gamma")), "hidden", "temporalio")
     assert here["found"]["hidden"]
     assert "environments" in here["found"]["temporalio"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -11,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from projects.deploy import deploy
+from projects.environments import Environments
 from projects.interpreters import own_interpreter
 from projects.manifest import Manifest
 from projects.uv import run_uv
 from schemas.errors import ProjectError
+from tests.support.package_box import package_box
 from tests.support.project_host import WHAT_IS_HERE, Host, listing
 from tests.support.wheels import make_wheel
 
@@ -47,15 +50,13 @@ async def test_the_stored_list_has_hashes_and_no_address_of_the_index(host: Host
 
 
 async def test_a_change_of_code_is_no_change_of_packages_though_there_are_others_now(host: Host, wheels: Path):
-    first = await host.deploy(listing(wheels, "beta"))
+    first = await host.deploy(listing("beta"))
     make_wheel(wheels, "beta", "3.0")
-    second = await host.deploy(
-        {**listing(wheels, "beta"), "api/list.py": "async def automation(page):\n    return 2\n"}
-    )
+    second = await host.deploy({**listing("beta"), "api/list.py": "async def automation(page):\n    return 2\n"})
     assert second.version != first.version
     assert second.environment == first.environment
     assert "beta==2.0" in await host.listed(second)
-    third = await host.deploy(listing(wheels, "# look again", "beta"))
+    third = await host.deploy(listing("# look again", "beta"))
     assert "beta==3.0" in await host.listed(third)
 
 
@@ -78,29 +79,54 @@ async def test_what_cannot_be_resolved_fails_the_deploy_in_a_sentence(
 ):
     local = {"local/pyproject.toml": '[project]\nname = "local"\nversion = "1"\n'}
     with pytest.raises(ProjectError, match=rf"^requirements\.txt: .*{expected}") as failed:
-        await host.deploy({**local, **listing(wheels, *requirements)})
+        await host.deploy({**local, **listing(*requirements)})
     assert len(failed.value.message) < 700
     assert "callboard-deploy" not in failed.value.message
     assert [key async for key in host.store.list("")] == []
 
 
-async def test_a_package_that_cannot_be_built_fails_the_deploy_with_its_reason(
-    host: Host, wheels: Path, tmp_path: Path
-):
-    source = tmp_path / "broken-1.0"
-    source.mkdir()
-    (source / "pyproject.toml").write_text(
+@pytest.fixture
+def source(wheels: Path, tmp_path: Path) -> None:
+    """A package `broken` that there is as a source distribution only."""
+    folder = tmp_path / "broken-1.0"
+    folder.mkdir()
+    (folder / "pyproject.toml").write_text(
         '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
         '[project]\nname = "broken"\nversion = "1.0"\n'
     )
-    (source / "backend.py").write_text("raise RuntimeError('needs libfoo 3')\n")
+    (folder / "backend.py").write_text("raise RuntimeError('needs libfoo 3')\n")
     archive = shutil.make_archive(str(wheels / "broken-1.0"), "gztar", tmp_path, "broken-1.0")
     assert archive.endswith("broken-1.0.tar.gz")
+
+
+async def test_a_package_that_cannot_be_built_fails_the_deploy_with_its_reason(host: Host, source: None):
+    allowed = replace(host, environments=Environments(host.root, package_box(), build_packages=True))
     with pytest.raises(
         ProjectError, match=r"^requirements\.txt: .*broken==1\.0 cannot be built here: .*needs libfoo 3"
     ):
-        await host.deploy(listing(wheels, "broken"))
+        await allowed.deploy(listing("broken"))
     assert host.built() == []
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {},
+        {"pyproject.toml": '[tool.uv]\nno-build = false\nno-binary-package = ["broken"]\nno-cache = true\n'},
+        {"uv.toml": 'no-build-isolation = true\n[pip]\nno-binary = ["broken"]\n'},
+        listing("--no-binary broken", "broken"),
+    ],
+)
+async def test_sources_are_built_only_where_the_operator_allows_it(host: Host, source: None, wish: dict[str, str]):
+    expected = r"^requirements\.txt: .*broken has no wheel .*Require a version .*CALLBOARD_BUILD_PACKAGES=true"
+    with pytest.raises(ProjectError, match=expected):
+        await host.deploy({**listing("broken"), **wish})
+    assert host.built() == []
+
+
+async def test_an_older_version_with_a_wheel_is_taken(host: Host, source: None, wheels: Path):
+    make_wheel(wheels, "broken", "0.9")
+    assert "broken==0.9" in await host.listed(await host.deploy(listing("broken")))
 
 
 async def test_what_a_venv_of_the_project_s_own_holds_is_installed_and_makes_the_version(

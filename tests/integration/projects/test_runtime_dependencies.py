@@ -67,7 +67,7 @@ def runtime(wheels: Path) -> Path:
 
 
 async def test_a_project_imports_what_the_runtime_requires_and_our_runtime(host: Host, runtime: Path):
-    manifest = await host.deploy(listing(runtime, "intuned-runtime==1.3.41"))
+    manifest = await host.deploy(listing("intuned-runtime==1.3.41"))
     listed = await host.listed(manifest)
     assert "gamma==2.0" in listed
     assert "intuned" not in listed
@@ -78,4 +78,4 @@ async def test_a_project_imports_what_the_runtime_requires_and_our_runtime(host:
 
 async def test_what_contradicts_the_requirements_of_the_runtime_is_told(host: Host, runtime: Path):
     with pytest.raises(ProjectError, match=r"intuned-runtime depend on gamma<3 and .* cannot all be met"):
-        await host.deploy(listing(runtime, "intuned-runtime==1.3.41", "gamma==3.0"))
+        await host.deploy(listing("intuned-runtime==1.3.41", "gamma==3.0"))

@@ -11,7 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from projects.uv import UvError, explain_error, mask_url_credentials, run_uv
+from machines.package_box import kept
+from projects.processes import run_process
+from projects.uv import ProjectUv, UvError, explain_error, mask_url_credentials, run_uv
+from tests.support.package_box import package_box
 
 LONG = timedelta(seconds=60)
 
@@ -60,15 +63,35 @@ async def test_a_uv_that_takes_too_long_is_killed(silent_index: None, tmp_path: 
     assert uvs(tmp_path) == []
 
 
-async def test_what_builds_packages_sees_none_of_callboard_s_secrets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    hidden = ("CALLBOARD_SECRET_KEY", "AWS_SECRET_ACCESS_KEY", "OTEL_EXPORTER_OTLP_HEADERS", "PYTHONPATH")
-    for name in (*hidden, "SOMETHING_ELSE"):
+async def test_what_uv_starts_for_a_project_sees_no_secrets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    hidden = ("CALLBOARD_SECRET_KEY", "AWS_SECRET_ACCESS_KEY", "PYTHONPATH", "TOKEN_OF_SOMETHING", "UV_PUBLISH_TOKEN")
+    for name in (*hidden, "UV_INDEX_OURS_PASSWORD"):
         monkeypatch.setenv(name, "x")
     script = "import os; print(*os.environ)"
-    args = ("run", "--no-project", "--offline", "--python", sys.executable, "python", "-c", script)
-    names = (await run_uv(*args, cwd=tmp_path, timeout=LONG)).split()
-    assert "SOMETHING_ELSE" in names
-    assert not {*hidden} & set(names)
+    python = Path(sys.executable)
+    args = ("run", "--no-project", "--offline", "--python", python, "python", "-c", script)
+    names = await ProjectUv(package_box(), tmp_path / "uv", build_packages=False).run(
+        *args, cwd=tmp_path, timeout=LONG, python=python
+    )
+    assert "UV_INDEX_OURS_PASSWORD" in names.split()
+    assert not {*hidden} & set(names.split())
+
+
+DETACHES = """
+import os, sys
+for _ in range(2):
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+os.execv(sys.executable, [sys.executable, "-c", "import time; time.sleep(3600)"])
+"""
+
+
+async def test_what_detaches_itself_ends_with_the_program(tmp_path: Path):
+    """It holds the output open, so whoever reads that would wait for it as well."""
+    ended = await run_process(kept([sys.executable, "-c", DETACHES]), cwd=tmp_path, environment={}, timeout=LONG)
+    assert ended.code == 0
+    assert [each.pid for each in psutil.process_iter(["cwd"]) if each.info["cwd"] == str(tmp_path)] == []
 
 
 def test_passwords_are_taken_out_of_addresses():
@@ -110,6 +133,10 @@ BUILD = """
 
     hint: Build failures usually indicate a problem with the package or the build environment
 """
+UNBUILT = """
+    error: Failed to download and build `bad @ git+https://example.org/bad`
+      cause: Building source distributions for `bad` is disabled
+"""
 UNREACHABLE = """
     error: Request failed after 3 retries in 5.7s
       cause: Failed to fetch: http://127.0.0.1:9/simple/humanize/
@@ -138,6 +165,14 @@ SYNTAX = """
             ),
         ),
         (BUILD, "bad cannot be built here: RuntimeError: needs libfoo"),
+        (
+            UNBUILT,
+            (
+                "bad has no wheel for this host here, and packages are not built from their sources. Require a version "
+                "that has wheels, or provide a wheel in your own index; or let the operator allow builds, which "
+                "execute the package's code, by CALLBOARD_BUILD_PACKAGES=true at deploys and workers"
+            ),
+        ),
         (UNREACHABLE, "http://127.0.0.1:9/simple/humanize/ cannot be fetched (Connection refused (os error 111))"),
         (
             SYNTAX,

@@ -107,13 +107,13 @@ class Installation:
         """Start a part. It is stopped with the installation, or by `stop`."""
         with (self.folder / f"{name}.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
-                *_command(self.kind, (sys.executable, "-P", "-m", command)),
+                *command_of(self.kind, (sys.executable, "-P", "-m", command)),
                 cwd=self.folder,
                 env=self.environment | settings,
                 stdin=DEVNULL,
                 stdout=log,
                 stderr=log,
-                **_identity(self.kind),
+                **identity_of(self.kind),
             )
         self.processes[name] = process
         return process
@@ -158,7 +158,7 @@ class Installation:
             if not source.is_dir():
                 (folder / "Intuned.json").write_text(f'{{"projectName": "{project}"}}')
             await deploy(folder, self.store)
-        _give(self.kind, self.data / "artifacts")
+        give(self.kind, self.data / "artifacts")
 
     def path(self, project: str) -> str:
         """The path below which the api has what belongs to a project."""
@@ -228,20 +228,22 @@ class Installation:
         return found
 
 
-def _command(kind: Kind, command: tuple[str, ...]) -> tuple[str, ...]:
+def command_of(kind: Kind, command: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the command that starts a program as an installation of this kind does."""
     around = ["with_planted_key.py", *(() if kind.namespaces else ("without_user_namespaces.py",))]
     return (*(part for name in around for part in (sys.executable, str(Path(__file__).with_name(name)))), *command)
 
 
-def _identity(kind: Kind) -> dict[str, Any]:
+def identity_of(kind: Kind) -> dict[str, Any]:
+    """Return the arguments by which a process is the installation's user's."""
     if kind.root or os.geteuid() != 0:
         return {}
     return {"user": _SOMEBODY, "group": _SOMEBODY, "extra_groups": []}
 
 
-def _give(kind: Kind, folder: Path) -> None:
+def give(kind: Kind, folder: Path) -> None:
     """Make a folder and all that is in it the installation's user's."""
-    if _identity(kind):
+    if identity_of(kind):
         for path in (folder, *folder.rglob("*")):
             os.chown(path, _SOMEBODY, _SOMEBODY, follow_symlinks=False)
 
@@ -253,12 +255,12 @@ def refusal(kind: Kind) -> str | None:
         return "Only root can have an installation of root's."
     try:
         subprocess.run(
-            _command(kind, (sys.executable, "-c", "import worker")),
+            command_of(kind, (sys.executable, "-c", "import worker")),
             env={"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"},
             cwd="/",
             check=True,
             capture_output=True,
-            **_identity(kind),
+            **identity_of(kind),
         )
     except (PermissionError, subprocess.CalledProcessError) as error:
         told = error.stderr.decode() if isinstance(error, subprocess.CalledProcessError) else str(error)
@@ -301,7 +303,7 @@ async def installed(kind: Kind) -> AsyncGenerator[Installation]:
             }
             if chromium := os.environ.get("CALLBOARD_CHROMIUM"):
                 environment["CALLBOARD_CHROMIUM"] = chromium
-            _give(kind, folder)
+            give(kind, folder)
             here = Installation(kind, folder, environment, temporal, FolderStore(folder / "data" / "artifacts"))
             resources.push_async_callback(_stop_all, here)
             for project in ("attacker", "victim"):

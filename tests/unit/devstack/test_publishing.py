@@ -20,6 +20,7 @@ from projects.version_reader import read_current
 from schemas.errors import StoreError
 from storage.factory import open_store
 from storage.store import Store
+from tests.support.package_box import package_box
 from tests.support.polling import until
 
 API = "async def automation(page, params=None, **_):\n    return 1\n"
@@ -35,7 +36,7 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.parent = folder / "projects"
         self.store: Store = open_store(str(folder / "store"))
-        self.environments = Environments(folder / "environments")
+        self.environments = Environments(folder / "environments", package_box())
         self.lines: list[str] = []
 
     def write(self, project: str, path: str = "api/hello.py", text: str = API) -> Path:

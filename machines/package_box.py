@@ -1,0 +1,97 @@
+"""The box in which packages of projects are resolved, fetched, built and installed, wherever that is done.
+
+Whoever can name a package has its build system executed, and `git` with it. So what does this stands behind the walls
+that user code stands behind, with the network of user code, in which the hosts of the operator's index are open, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from machines import program_keeper
+from machines.box import Box, box_refusal, our_folders, python_folders
+from machines.isolation import Isolation, Level, find_isolation
+from machines.network import Network
+from machines.reachability import find_reach
+from settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class PackageBox:
+    """Starts programs that handle packages of projects, with the walls that stand on this host."""
+
+    def __init__(self, settings: Settings, *, temporal_address: str, other_parts: Sequence[str] = ()) -> None:
+        """Set up without trying anything yet.
+
+        Args:
+            settings: They say how far Machines are isolated, and what they may connect to.
+            temporal_address: Host and port of the installation's Temporal.
+            other_parts: Addresses (URLs) of parts of the installation that no setting names.
+        """
+        self._settings = settings
+        self._temporal_address = temporal_address
+        self._other_parts = other_parts
+        self._isolation: Isolation | None = None
+
+    async def command(
+        self,
+        command: Sequence[str],
+        *,
+        read: Iterable[Path],
+        write: Iterable[Path],
+        interpreters: Iterable[Path],
+        index_hosts: Iterable[str],
+        scratch: Path,
+    ) -> list[str]:
+        """Return the command that executes `command` in its box. It ends, with all below it, when its stdin does.
+
+        Args:
+            command: The program, by its full path, and its arguments.
+            read: Folders and files that it reads. Those that do not exist are left out.
+            write: Folders that it writes, which must exist.
+            interpreters: Pythons that it may start.
+            index_hosts: Hosts of the operator's index, which are open to it although they may be closed to user code.
+            scratch: A folder for files of the box itself, which must live as long as the command.
+
+        Raises:
+            ConfigurationError: The settings want walls that cannot stand here, or are wrong.
+        """
+        network = None
+        if (await self._find_isolation()).level is Level.FULL:
+            reach = await find_reach(
+                self._settings,
+                temporal_address=self._temporal_address,
+                other_parts=self._other_parts,
+                index_hosts=index_hosts,
+            )
+            network = await asyncio.to_thread(Network.of, reach, scratch)
+        box = Box(
+            read=(*our_folders(), *python_folders(*interpreters), *(path for path in read if path.exists())),
+            write=tuple(write),
+            resolv_conf=None if network is None else network.resolv_conf,
+        )
+        how = "filtered" if box_refusal() else "plain"
+        if network is None:
+            return kept([*box.command(final=True), *command], how)
+        return network.command(kept([*box.command(final=True), *command], f"{how}-networked"))
+
+    async def _find_isolation(self) -> Isolation:
+        if self._isolation is None:
+            self._isolation = await asyncio.to_thread(find_isolation, self._settings.isolation)
+            if self._isolation.missing:
+                log.warning(
+                    "Packages of projects are resolved and installed behind fewer walls than docs/operations.md, "
+                    '"Isolation", describes, and with the network of this host. %s.',
+                    ". ".join(self._isolation.missing),
+                )
+        return self._isolation
+
+
+def kept(command: Sequence[str], how: str = "plain") -> list[str]:
+    """Return the command that executes `command` and ends, with all that this has started, when its stdin does."""
+    return [sys.executable, "-I", "-S", program_keeper.__file__, how, *command]
