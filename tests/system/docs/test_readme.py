@@ -34,9 +34,9 @@ def block(language: str, beginning: str) -> str:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """`callboard dev projects` over the README's project: the card that it leaves for clients, and the folder."""
+    """`callboard dev my-projects` over the README's project: the card that it leaves for clients, and the folder."""
     folder = tmp_path_factory.mktemp("readme")
-    for name, text in re.findall(r"`(projects/hello/[^`]+)`\n\n```\w+\n(.*?)```", README, flags=re.DOTALL):
+    for name, text in re.findall(r"`(my-projects/hello/[^`]+)`\n\n```\w+\n(.*?)```", README, flags=re.DOTALL):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     command = DEV.text.split()

@@ -35,7 +35,7 @@ NOT_TYPED = {
     ): "They run until they are stopped: tests/system/test_separate_processes.py.",
     (
         "README.md",
-        r"callboard deploy projects/hello",
+        r"callboard deploy my-projects/hello",
     ): "tests/system/test_separate_processes.py gives this command.",
     ("docs/operations.md", r"docker compose .*"): NO_ENGINE,
     ("docs/operations.md", r"docker run .*"): NO_ENGINE,

@@ -25,7 +25,7 @@ ROOMS = [path.parent.name for path in REPOSITORY.glob("*/__init__.py")] + ["docs
 A_PATH = re.compile(rf"(?<![\w./~-])(?:(?:{'|'.join(ROOMS)})/[\w./*-]*|[\w-]+\.(?:py|toml|yml|md|lock)\b)")
 A_NAME = re.compile(r"\b(?:[A-Z]+[a-z]+){2,}\b|\b[A-Z]{2,}_[A-Z_]+\b")
 """Of a class or of a constant."""
-ELSEWHERE = {"projects/", "projects/hello/Intuned.jsonc", "projects/hello/api/title.py"}
+ELSEWHERE = {"projects/", "my-projects/hello/Intuned.jsonc", "my-projects/hello/api/title.py"}
 """Paths in the artifact store, and in a folder of the reader's own."""
 MODULES = {path.name for room in ROOMS for path in (REPOSITORY / room).rglob("*.*")}
 
