@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import signal
 import sys
-from datetime import timedelta
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
@@ -145,12 +145,14 @@ async def test_a_cancelled_build_leaves_nothing(host: Host, requirements: Path):
     assert host.built() == []
 
 
-async def test_what_nothing_has_asked_for_in_a_month_goes_when_another_is_built(
-    host: Host, wheels: Path, monkeypatch: Any
-):
+async def test_what_nothing_has_asked_for_in_a_month_goes_when_another_is_built(host: Host, wheels: Path):
     await host.deploy(listing("beta==1.0"))
     (old,) = host.built()
-    monkeypatch.setattr(module, "MAX_UNUSED_AGE", timedelta())
     (host.root / ".partial-left-by-a-dead-worker").mkdir()
+    (host.root / ".uv-removed").mkdir()
+    for name in (old, ".uv-removed"):
+        os.utime(host.root / name, (0, 0))
     await host.deploy(listing("beta==2.0"))
-    assert old not in host.built()
+    (new,) = host.built()
+    assert new != old
+    assert {path.name for path in host.root.iterdir()} == {new, ".uv-shop"}
