@@ -96,11 +96,8 @@ class _Allocation:
         missing = {project: count for project in self._shares if (count := self._missing(project)) > 0}
         for project in sorted(missing, key=lambda project: (-missing[project], project)):
             self._place(project)
-        self._relieve()
-        while any(self._room(name) > 0 for name in self._members):
-            moved = [project for project in self._shares if self._spread(project)]  # which makes room for others
-            if not moved:
-                break
+        while self._relieve() or self._spread_all():
+            pass  # until nothing moves any more: each move can make room for another one
         by_worker: Shares = {name: {} for name in self._members}
         for project, shares in self._shares.items():
             for name, share in shares.items():
@@ -150,8 +147,13 @@ class _Allocation:
         room = self._room(name)
         return min(room, self._able(name, project)) >= missing, self._share(name, project) > 0, room, name
 
-    def _relieve(self) -> None:
-        """Move idle projects from workers with more than they can have up to workers with a smaller load."""
+    def _relieve(self) -> bool:
+        """Move idle projects from workers with more than they can have up to workers with a smaller load.
+
+        Returns:
+            Whether any moved. Each move makes the larger of two loads smaller, so that repeated calls come to an end.
+        """
+        moved = False
         for name in sorted(self._members, key=lambda name: (-self._ratio(name), name)):
             if self._room(name) >= 0:
                 continue
@@ -169,6 +171,14 @@ class _Allocation:
                 if able:
                     self._change(name, project, -share)
                     self._change(min(able, key=lambda other: (self._ratio(other), other)), project, share)
+                    moved = True
+        return moved
+
+    def _spread_all(self) -> bool:
+        """Spread every project, as long as any worker has room; tell whether anything moved."""
+        if not any(self._room(name) > 0 for name in self._members):
+            return False
+        return bool([project for project in self._shares if self._spread(project)])  # all: each makes room for others
 
     def _spread(self, project: str) -> bool:
         """Move Machines that are not used to workers with room that have at least two fewer; tell whether any moved."""

@@ -135,7 +135,9 @@ def test_the_limits_are_those_of_the_code() -> None:
 
 
 def headings_of(page: Path) -> set[str]:
-    return {title.lower().replace(" ", "-") for title in re.findall(r"^## (.+)$", page.read_text(), flags=re.MULTILINE)}
+    return {
+        title.lower().replace(" ", "-") for title in re.findall(r"^##+ (.+)$", page.read_text(), flags=re.MULTILINE)
+    }
 
 
 def test_links_lead_somewhere() -> None:

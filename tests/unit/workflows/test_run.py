@@ -427,7 +427,7 @@ async def test_an_attempt_is_one_try_of_a_known_name_on_the_projects_queue(play:
 
 
 async def test_a_history_holds_no_more_than_it_must(play: PlayRun) -> None:
-    stage = await play("success")
+    stage = await play("completed-by-its-close")
     assert len(await stage.events()) <= 13
 
 
