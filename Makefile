@@ -1,4 +1,4 @@
-.PHONY: setup demo dev test test-integration test-system attacks audit chaos coverage test-setup check bench bench-lists bench-waits bench-jobs bench-fleet bench-sizing soak scale histories screenshots lock
+.PHONY: setup demo dev test test-integration test-system attacks audit chaos coverage test-setup check bench bench-fleet soak scale histories screenshots lock
 
 PYTHON := .venv/bin/python
 # Keeps what pytest has compiled of the tests, also where Python is told not to write compiled files: each of pytest's
@@ -54,33 +54,14 @@ check: setup
 	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 .venv/bin/pyright
 	@.venv/bin/lint-imports
 
-# Compares with the plain Playwright loop and with bare Temporal, and JobRuns with Runs that clients start. Takes some
-# minutes; leave the machine alone.
+# Compares with the plain Playwright loop and with bare Temporal. Takes some minutes; leave the machine alone.
 bench: setup
 	@$(PYTHON) -m bench
-	@$(PYTHON) -m bench.jobs throughput
-
-# How quick lists of Runs are among 10,000 of them. Takes some minutes; leave the machine alone.
-bench-lists: setup
-	@$(PYTHON) -m bench.lists
-
-# How soon thousands of clients are told that their Runs have ended. Takes some minutes; leave the machine alone.
-bench-waits: setup
-	@$(PYTHON) -m bench.waits
-
-# How quick the Runs of JobRuns are beside others, and what long JobRuns and long payloads cost. Takes half an hour and
-# more; leave the machine alone.
-bench-jobs: setup
-	@$(PYTHON) -m bench.jobs
 
 # What workers do together, and what they cost when idle. `make bench-fleet ARGS="neighbors --projects 50"` measures one
 # part, and a smaller one. All of it takes some fifteen minutes; leave the machine alone.
 bench-fleet: setup
 	@$(PYTHON) -m bench.fleet $(ARGS)
-
-# Memory and processor time of the services, of each Machine and of each Run. Takes some minutes.
-bench-sizing: setup
-	@$(PYTHON) -m bench.sizing $(ARGS)
 
 # Kills, stops and cuts off parts of a whole installation at random, and checks from outside that every promise was kept:
 # `make chaos MINUTES=180`. Another run with its SEED has the same faults and deploys.

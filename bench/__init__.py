@@ -1,6 +1,5 @@
-"""Benchmarks, each with a target of `make`.
+"""Measurements, one target of `make` each.
 
-`bench` compares Callboard with the plain loop and with bare Temporal, in one run on one machine; `bench-lists` asks for
-lists of many Runs, and `bench-waits` waits for many; `bench-fleet` measures several workers and many projects; `soak`
-looks for leaks.
+`bench` compares Callboard with the plain loop and with bare Temporal, in one run on one machine; `bench-fleet` measures
+several workers and many projects; `soak` looks for leaks.
 """
