@@ -132,11 +132,13 @@ class Current:
             **fields,
         )
 
+    def warn_uncaptured(self, reason: str) -> None:
+        """Log why the state of the Attempt's AuthSession could not be captured, masked."""
+        told = masker_for(self._spec).mask_text(reason)
+        log.warning("Run %s: the state of its AuthSession could not be captured: %s", self._spec.run_id, told)
+
     def completed(self, machine: str, done: dict[str, Any]) -> AttemptReport:
         """Return the report of an Attempt that completed, from the child's `done` message."""
-        if reason := done.get("uncaptured"):
-            told = masker_for(self._spec).mask_text(reason)
-            log.warning("Run %s: the state of its AuthSession could not be captured: %s", self._spec.run_id, told)
         return self.report(
             machine,
             result=done["result"],

@@ -282,7 +282,8 @@ class Machine:
                 if not current.heard:
                     spec.note(f"The time of {spec.timeout.total_seconds():g} seconds is over", "warning")
                     await uncancellable(self._stop(current))
-                    return current.report(self.name, error=failures.timed_out(spec, self.version, current.waiting_at))
+                    error = await self._in_thread(failures.timed_out, spec, self.version, current.waiting_at)
+                    return current.report(self.name, error=error)
                 done = current.done.result()  # the outcome came just as the time ran out: it counts
             except asyncio.CancelledError:
                 current.clock = None
@@ -303,8 +304,11 @@ class Machine:
                     raise error
                 return current.report(self.name, error=failures.crashed(self._keeping.child_end, self.version))
             if "error" not in done:
+                if reason := done.get("uncaptured"):
+                    await self._in_thread(current.warn_uncaptured, reason)
                 return current.completed(self.name, done)
-            error, final = failures.of_user_code(done["error"], self.version, masker_for(spec))
+            masker = await self._in_thread(masker_for, spec)
+            error, final = await self._in_thread(failures.of_user_code, done["error"], self.version, masker)
             if error.code is ErrorCode.SCRIPT_PROCESS_CRASHED:
                 await uncancellable(self.close())
             return current.report(self.name, error=error, final=final, attributes=done["attributes"])
@@ -312,6 +316,14 @@ class Machine:
             self._current = None
             if answering is not None:
                 await answering.end()
+
+    async def _in_thread[**P, T](self, masking: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call in a thread what masks: the secrets may be very many. A cancel closes the Machine."""
+        try:
+            return await asyncio.to_thread(masking, *args, **kwargs)
+        except asyncio.CancelledError:
+            await uncancellable(self.close())
+            raise
 
     async def _until_left(self, current: Current) -> None:
         """Wait until the Attempt has saved what it leaves. Its outcome is known, but a cancel still stops it."""

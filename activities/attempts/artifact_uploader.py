@@ -56,7 +56,8 @@ class ArtifactUploader:
         self, attempt: AttemptInput, evidence: Evidence, status: AttemptStatus, masker: Masker, *, within: timedelta
     ) -> UploadedArtifacts:
         """Store what an Attempt left that began on a Machine and ended with `status`, within the given time."""
-        missing = {name: masker.mask_text(reason) for name, reason in evidence.missing.items()}
+        # In a thread: the secrets may be very many.
+        page_url, missing = await asyncio.to_thread(_masked_report, evidence, masker)
         loop = asyncio.get_running_loop()
         end = loop.time() + within.total_seconds()
 
@@ -76,15 +77,13 @@ class ArtifactUploader:
 
         url = screenshot = trace = None
         if status is not AttemptStatus.COMPLETED:
-            url = evidence.page_url
+            url = page_url
             screenshot = await upload(
                 "screenshot", lambda left: self._upload_screenshot(attempt, evidence.folder, left)
             )
         if evidence.trace.keeps(completed=status is AttemptStatus.COMPLETED):
             trace = await upload("trace", lambda left: self._upload_trace(attempt, evidence, masker, left))
-        return UploadedArtifacts(
-            None if url is None else redact_url(url, masker), screenshot is not None, trace, missing
-        )
+        return UploadedArtifacts(url, screenshot is not None, trace, missing)
 
     async def _upload_screenshot(self, attempt: AttemptInput, folder: Path, within: timedelta) -> int | None:
         screenshot = await asyncio.to_thread(read_untrusted, folder / SCREENSHOT, _LARGEST_SCREENSHOT)
@@ -129,6 +128,12 @@ def read_untrusted(path: Path, largest: int) -> bytes | None:
         if found.st_size > largest:
             raise ArtifactLostError(f"It has {found.st_size} bytes; at most {largest} are kept.")
         return file.read(largest)
+
+
+def _masked_report(evidence: Evidence, masker: Masker) -> tuple[str | None, dict[str, str]]:
+    """Return the address of the page, and what is missing and why, as they may be shown."""
+    page_url = None if evidence.page_url is None else redact_url(evidence.page_url, masker)
+    return page_url, {name: masker.mask_text(reason) for name, reason in evidence.missing.items()}
 
 
 def _reason(error: Exception) -> str:

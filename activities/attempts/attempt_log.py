@@ -37,7 +37,7 @@ LOG_FILE = "log.jsonl"
 """Name of the log file in the Attempt's folder; it holds the log as it was written, not masked."""
 
 _INLINE = 64 * 1024
-"""Largest number of bytes that are masked in the event loop; more are masked in a thread."""
+"""Largest number of bytes that are masked in the event loop, if the secrets are few; all else is masked in a thread."""
 _PIECE = 1024 * 1024
 """Largest size of a piece, in bytes."""
 _COMPLETE_WITHIN = 2.0
@@ -145,10 +145,16 @@ class AttemptLog:
 
     async def _mask_new_lines(self) -> None:
         """Mask the lines that have arrived since, and append them to the masked log. Raises OSError."""
-        if self.file.unread > _INLINE:
-            await uncancellable(asyncio.to_thread(self._mask))
-        elif self.file.unread:
+        if not self.file.unread:
+            return
+        if self._is_soon_masked:
             self._mask()
+        else:
+            await uncancellable(asyncio.to_thread(self._mask))
+
+    @property
+    def _is_soon_masked(self) -> bool:
+        return self.file.unread <= _INLINE and self.file.masker.has_few
 
     def _mask(self) -> None:
         if self._masked is None:
@@ -169,7 +175,7 @@ class AttemptLog:
 
     async def _store_whole(self, within: timedelta) -> None:
         """Store the whole log and remove its pieces. Raises StoreError, OSError."""
-        if self._masked is None and self.file.unread <= _INLINE:
+        if self._masked is None and self._is_soon_masked:
             data = self.file.read_masked()
             self._size = len(data)
         else:

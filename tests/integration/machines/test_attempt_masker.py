@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 from machines.attempt_masker import masker_for
@@ -10,7 +11,9 @@ from machines.attempt_spec import Proxy
 from schemas.errors import BadRequest
 from schemas.workflow.attempt import AttemptKind
 from schemas.workflow.base import MESSAGE_LIMIT
+from schemas.workflow.run import ErrorCode
 from tests.support.machines import Run, attempt_spec, failure, value
+from tests.support.masking_threads import masking_threads
 from tests.support.recording_site import cookie, state
 
 PROJECT = {
@@ -19,6 +22,11 @@ PROJECT = {
 
         async def automation(page, params):
             raise TellsError(params["message"])
+    """,
+    "api/waits.py": """
+        import asyncio
+
+        async def automation(page): await asyncio.sleep(600)
     """,
     "auth-sessions/create.py": """
         async def create(page, params):
@@ -71,6 +79,17 @@ async def test_a_secret_that_is_cut_in_two_where_a_message_ends_is_not_told_in_p
     for before in range(MESSAGE_LIMIT - 40, MESSAGE_LIMIT, 5):
         failed = await raised(quiet, "." * before + secret, secrets=(secret,))
         assert "012345" not in failed.error.model_dump_json()
+
+
+async def test_errors_are_masked_in_threads_as_the_secrets_may_be_many(quiet: Run) -> None:
+    secrets = tuple(f"password-{number}" for number in range(200))
+    with masking_threads() as threads:
+        failed = await raised(quiet, "it is password-99", secrets=secrets)
+        late = failure(await quiet("waits", secrets=secrets, timeout=1))
+    assert "it is *** (" in failed.message
+    assert late.code is ErrorCode.SCRIPT_TIMEOUT
+    assert threads
+    assert threading.main_thread() not in threads
 
 
 async def test_a_report_and_an_order_show_no_state_when_they_are_printed(quiet: Run) -> None:

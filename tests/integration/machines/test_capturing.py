@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 from collections.abc import AsyncIterator
 from operator import itemgetter
@@ -15,6 +16,7 @@ from machines.attempt_spec import AttemptReport
 from schemas.workflow.attempt import AttemptKind, AttemptStatus
 from schemas.workflow.run import ErrorCode
 from tests.support.machines import Lab, Run, attempt_spec, failure, unnoticed, value
+from tests.support.masking_threads import masking_threads
 from tests.support.recording_site import Site, cookie, running_site, state
 
 # What any of the functions does is told by what it is given: a site's address, and scripts for its page.
@@ -253,8 +255,10 @@ async def test_an_attempt_stays_good_when_its_state_cannot_be_captured(
     quiet: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
     given = state(cookie("sid", "s1-is-secret"))
-    with caplog.at_level(logging.WARNING, "machines.current"):
+    with caplog.at_level(logging.WARNING, "machines.current"), masking_threads() as threads:
         report = await used(quiet, given, {"closes": True, "returns": "fine"})
+    assert threads
+    assert threading.main_thread() not in threads
     assert (value(report), report.storage_state) == ("fine", None)
     (warned,) = caplog.messages
     assert "the state of its AuthSession could not be captured: " in warned

@@ -3,6 +3,8 @@
 import contextlib
 import html
 import json
+import random
+import time
 from base64 import b64encode, urlsafe_b64encode
 from urllib.parse import quote, quote_plus
 
@@ -95,6 +97,36 @@ def test_what_is_shorter_than_six_characters_is_left_alone(text: str, secret: st
     assert masker.mask_text(text) == masker.mask_clipped_text(text) == text
 
 
+@given(secrets=st.sets(st.text("ab", min_size=6, max_size=12), max_size=9), text=st.text("ab\n", max_size=60))
+def test_among_very_many_secrets_the_same_is_masked_as_among_few(secrets: set[str], text: str):
+    few = Masker(secrets)
+    many = few.with_secrets(f"another-{number}" for number in range(200))
+    assert few.has_few
+    assert not many.has_few
+    for mask in ("mask_text", "mask_clipped_text"):
+        assert getattr(many, mask)(text) == getattr(few, mask)(text)
+    for mask in ("mask_bytes", "mask_bytes_in_place"):
+        assert getattr(many, mask)(text.encode()) == getattr(few, mask)(text.encode())
+
+
+def test_very_many_secrets_are_masked_in_a_time_that_hardly_depends_on_their_number():
+    rng = random.Random(1)
+    tokens = [f"token-{rng.randbytes(12).hex()}" for _ in range(20_000)]
+    told = "\n".join(f"{tokens[line]} is line {line} of {tokens[-line][:20]}" for line in range(1000))
+    masked = "\n".join(f"*** is line {line} of ***" for line in range(1000))
+
+    def masked_with(secrets: list[str]) -> tuple[str, float]:
+        masker = Masker(secrets)
+        masker.mask_clipped_text(told)  # what is prepared once does not count
+        began = time.thread_time()
+        return masker.mask_clipped_text(told), time.thread_time() - began
+
+    by_all, time_with_all = masked_with(tokens)
+    _, time_with_few = masked_with(tokens[:400])
+    assert by_all == masked
+    assert time_with_all < 10 * time_with_few
+
+
 def test_the_longest_is_masked_first():
     assert Masker(["secret", "secret-word", "word-of"]).mask_text("my secret-word of secret") == "my *** of ***"
 
@@ -114,6 +146,13 @@ def test_a_piece_of_a_secret_at_the_end_of_a_line_is_masked_in_a_clipped_text(se
     masker = Masker([secret])
     assert masker.mask_clipped_text(f"line\n### {secret[:cut]}") == "line\n### ***"
     assert masker.mask_clipped_text(f"{secret[-cut:]} ###\nline") == "*** ###\nline"
+
+
+def test_of_several_pieces_at_an_end_of_a_line_the_longest_is_masked():
+    masker = Masker(["abcdef-and-more-than-that", "ghi-abcdef-now", "is-abcdef-too"])
+    assert masker.mask_clipped_text("its ghi-abcdef") == "its ***"
+    assert masker.mask_clipped_text("abcdef-too is") == "*** is"
+    assert masker.mask_clipped_text("-abcdef-n") == "-abcdef-n"
 
 
 def test_a_masker_is_not_printed_with_what_it_masks():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from security.masking import Masker
 from storage import keys
 from storage.folder import FolderStore
 from tests.support.attempt_worker import FaultyStore, failing
+from tests.support.masking_threads import masking_threads
 
 OFTEN = LogPolicy(first_piece=timedelta(milliseconds=1), piece_interval=timedelta(milliseconds=1))
 NEVER = LogPolicy(first_piece=timedelta(hours=1))
@@ -170,6 +172,17 @@ async def test_what_is_masked_in_the_whole_is_masked_in_pieces(tmp_path: Path) -
         expected = ["begins", 'it is ***, "***"', "***", "both: ***", "over"]
         assert messages(await desk.stored()) == expected
         assert all(b"password" not in data and b"key " not in data for _, data in desk.store.writes)
+
+
+async def test_a_line_is_masked_in_a_thread_if_the_secrets_are_many(tmp_path: Path) -> None:
+    async with open_desk(tmp_path, NEVER) as desk:
+        desk.log.file.masker = Masker(f"password-{number}" for number in range(200))
+        desk.keeper.text(b"it is password-99\n")
+        with masking_threads() as threads:
+            await desk.end()
+        assert messages(await desk.stored()) == ["it is ***", "over"]
+        assert threads
+        assert threading.main_thread() not in threads
 
 
 async def test_much_goes_through_in_pieces_of_a_size(tmp_path: Path) -> None:
