@@ -12,7 +12,7 @@ from schemas.errors import BadRequest
 from schemas.workflow.attempt import AttemptKind
 from schemas.workflow.base import MESSAGE_LIMIT
 from schemas.workflow.run import ErrorCode
-from tests.support.machines import Run, attempt_spec, failure, value
+from tests.support.machines import Lab, Run, attempt_spec, failure, unnoticed, value
 from tests.support.masking_threads import masking_threads
 from tests.support.recording_site import cookie, state
 
@@ -81,11 +81,13 @@ async def test_a_secret_that_is_cut_in_two_where_a_message_ends_is_not_told_in_p
         assert "012345" not in failed.error.model_dump_json()
 
 
-async def test_errors_are_masked_in_threads_as_the_secrets_may_be_many(quiet: Run) -> None:
+async def test_errors_are_masked_in_threads_as_the_secrets_may_be_many(lab: Lab) -> None:
     secrets = tuple(f"password-{number}" for number in range(200))
+    version, pool = lab.version(PROJECT), lab.pool()
+    told = attempt_spec("raises", {"message": "it is password-99"}, secrets=secrets)
     with masking_threads() as threads:
-        failed = await raised(quiet, "it is password-99", secrets=secrets)
-        late = failure(await quiet("waits", secrets=secrets, timeout=1))
+        failed = failure(await pool.run(version, told, unnoticed))
+        late = failure(await pool.run(version, attempt_spec("waits", secrets=secrets, timeout=1), unnoticed))
     assert "it is *** (" in failed.message
     assert late.code is ErrorCode.SCRIPT_TIMEOUT
     assert threads
