@@ -61,14 +61,15 @@ async def test_secrets_of_the_order_the_state_and_the_proxy_are_masked_in_messag
         storage_state=json.dumps(given),
         proxy=Proxy("http://127.0.0.1:9", "ada", "proxy-word"),
     )
-    assert failed.message == "*** *** dark-mode *** all-items *** ***"
+    assert failed.message == "TellsError: *** *** dark-mode *** all-items *** *** (api/raises.py:5)"
     assert failed.stack.endswith("TellsError: *** *** dark-mode *** all-items *** ***\n")
 
 
 async def test_a_create_that_fails_does_not_tell_its_password_in_any_spelling(quiet: Run) -> None:
     parameters = {"user": "bob", "password": PASSWORD}
     failed = failure(await quiet("", parameters, kind=AttemptKind.CREATE, secrets=(PASSWORD,)))
-    assert failed.message == "cannot log in as bob with ***: {'user': 'bob', 'password': '***'}"
+    told = "cannot log in as bob with ***: {'user': 'bob', 'password': '***'}"
+    assert failed.message == f"PermissionError: {told} (auth-sessions/create.py:3)"
     told = failed.error.model_dump_json()
     assert "wörd" not in json.loads(told)["message"]
     assert "w\\u00f6rd" not in told
@@ -135,7 +136,8 @@ async def test_user_code_gets_the_parameters_that_its_auth_session_was_made_from
 async def test_where_there_are_none_it_is_told_why(quiet: Run) -> None:
     services = Parameters(BadRequest("AuthSession 'bob' was recorded: it has none."))
     failed = failure(await quiet("asks", run_info=BOB, services=services))
-    assert (failed.name, failed.message) == ("RuntimeError", "AuthSession 'bob' was recorded: it has none.")
+    message = "RuntimeError: AuthSession 'bob' was recorded: it has none. (api/asks.py:5)"
+    assert (failed.name, failed.message) == ("RuntimeError", message)
     failed = failure(await quiet("asks", services=services))
     assert (failed.name, failed.message) == (
         "RuntimeError",

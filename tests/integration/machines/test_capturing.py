@@ -308,7 +308,11 @@ async def test_a_check_is_what_its_answer_is_worth(check: Any) -> None:
         report = await check({"returns": returned})
         assert (report.status, report.result) == (AttemptStatus.COMPLETED, worth)
     failed = failure(await check({"returns": "odd"}))
-    assert (failed.name, failed.message, failed.final) == ("ArithmeticError", "neither", False)
+    assert (failed.name, failed.message, failed.final) == (
+        "ArithmeticError",
+        "ArithmeticError: neither (auth-sessions/check.py:8)",
+        False,
+    )
 
 
 async def test_a_check_sees_the_state_and_reports_what_has_changed_if_it_is_good(
