@@ -139,7 +139,5 @@ async def test_where_there_are_none_it_is_told_why(quiet: Run) -> None:
     message = "RuntimeError: AuthSession 'bob' was recorded: it has none. (api/asks.py:5)"
     assert (failed.name, failed.message) == ("RuntimeError", message)
     failed = failure(await quiet("asks", services=services))
-    assert (failed.name, failed.message) == (
-        "RuntimeError",
-        "get_auth_session_parameters: this Run has no AuthSession.",
-    )
+    message = "RuntimeError: get_auth_session_parameters: this Run has no AuthSession. (api/asks.py:5)"
+    assert (failed.name, failed.message) == ("RuntimeError", message)
