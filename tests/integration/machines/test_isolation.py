@@ -331,4 +331,6 @@ async def test_a_machine_whose_output_was_changed_is_not_used_again(lab: Lab, wh
 
 
 async def test_an_attempt_cannot_trace_the_browser(quiet: Run) -> None:
-    assert failure(await quiet("traces_the_browser")).message.startswith("Browser.start_tracing: An automation cannot")
+    assert failure(await quiet("traces_the_browser")).message.startswith(
+        "Error: Browser.start_tracing: An automation cannot"
+    )

@@ -96,7 +96,8 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Ru
     """One for the tests that leave it as it was. It leaves nothing, whatever was done to it."""
     folder, told = tmp_path_factory.mktemp("running"), list[str]()
     projects, data = make_projects(folder), folder / "data"
-    data.mkdir(0o755)
+    data.mkdir()
+    data.chmod(0o755)
     async with make_stack(projects, data, told.append) as stack:
         yield Running(stack, told, projects, data)
     assert processes_on(data) == []

@@ -40,18 +40,6 @@ def many_files(most):
     return taken, None
 
 
-def empty_files(most):
-    """Make files that take no space, from many processes."""
-    for part in range(4):
-        if os.fork() == 0:
-            for number in range(most // 4):
-                os.close(os.open(f"empty-{part}-{number}", os.O_CREAT))
-            os._exit(0)
-    for _ in range(4):
-        os.wait()
-    return most, None
-
-
 def empty_files_in_memory(most):
     taken = 0
     try:
@@ -127,7 +115,6 @@ WAYS = {
     "threads": threads,
     "one file": lambda most: file_in(os.getcwd())(most),
     "many files": many_files,
-    "empty files": empty_files,
     "empty files in /tmp": empty_files_in_memory,
 }
 
