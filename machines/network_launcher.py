@@ -168,7 +168,11 @@ def _keep_loopback_rules(plan: Plan, loopback: LoopbackRules) -> None:
 
     def update() -> None:
         for version in versions:
-            if lines := list(loopback.ip_commands(_UNSERVED_AT, version)):
+            try:
+                lines = list(loopback.ip_commands(_UNSERVED_AT, version))
+            except OSError as error:
+                raise LaunchError(f"the kernel does not tell what listens at loopback ({error.strerror})") from error
+            if lines:
                 _configure(plan, version, lines)
 
     update()
