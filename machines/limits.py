@@ -27,6 +27,8 @@ _DISK_EVERY = 5.0
 """Seconds between two looks at the disk."""
 _DISK_SHARE = 20
 """Part of the keeper's time that looking at the disk may take, as there may be very many files."""
+_DISK_SHARE_IN_DOUBT = 2
+"""The same where so much has been used on the file system since the last look that a limit may be passed."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,9 @@ class Limits:
         self._scratch = scratch
         self._memory = memory
         self._disk = disk
-        self._disk_next = time.monotonic() + _DISK_EVERY
+        self._disk_next = self._disk_in_doubt_next = time.monotonic() + _DISK_EVERY
+        self._least = (0, 0)
+        """Free bytes and free files of the file system; with less, the Machine may have passed a limit."""
 
     def impose(self) -> None:
         """Have the kernel hold this process, and all that it starts, to what it can. Raises OSError."""
@@ -74,11 +78,23 @@ class Limits:
             return Passed("processes", number, f"The Machine has {number} processes; its limit is {MOST_PROCESSES}.")
         if (number := meter.threads) > MOST_THREADS:
             return Passed("processes", number, f"The Machine has {number} threads; its limit is {MOST_THREADS}.")
-        if (began := time.monotonic()) < self._disk_next:
+        return self._passed_on_disk()
+
+    def _passed_on_disk(self) -> Passed | None:
+        """Look at the disk, but seldom, and return the limit that is passed there; None if none is.
+
+        A look at many files on a busy disk takes seconds, and until the next one a process makes very many more. What
+        is free on the whole file system tells at once whether they can be too many; it is others' doing, too.
+        """
+        now, free = time.monotonic(), _free(self._scratch)
+        in_doubt = any(left < least for left, least in zip(free, self._least, strict=True))
+        if now < (self._disk_in_doubt_next if in_doubt else self._disk_next):
             return None
         used, files = used_below(self._scratch, MOST_FILES)
         ended = time.monotonic()
-        self._disk_next = ended + max(_DISK_EVERY, (ended - began) * _DISK_SHARE)
+        self._disk_next = ended + max(_DISK_EVERY, (ended - now) * _DISK_SHARE)
+        self._disk_in_doubt_next = ended + (ended - now) * _DISK_SHARE_IN_DOUBT
+        self._least = (free[0] - self._disk + used, free[1] - MOST_FILES + files)
         if files > MOST_FILES:
             return Passed("files", files, f"The Machine has more than {MOST_FILES} files and folders, its limit.")
         message = f"The files of the Machine take {used} bytes of disk; their limit is {self._disk} bytes."
@@ -96,6 +112,12 @@ class Limits:
         if self._group is not None:
             with suppress(OSError):  # what does not die is told by whoever looks at processes
                 cgroups.end(self._group)
+
+
+def _free(folder: str) -> tuple[int, int]:
+    """Return the free bytes and the free files of a file system. One that does not count files says 0 of these."""
+    told = os.statvfs(folder)
+    return told.f_bfree * told.f_frsize, told.f_ffree
 
 
 def used_below(folder: str, most: int) -> tuple[int, int]:

@@ -1,0 +1,92 @@
+"""When a Machine's files are looked at, which takes long where there are many and the disk is busy."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from machines import limits
+from machines.limits import Limits
+from machines.meter import Meter
+from machines.runner.inner_box import MOST_FILES
+
+DISK = 2**30
+LOOK_TAKES = 4.0
+
+
+class Disk:
+    """A file system with one folder, in which a look takes seconds."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        self.used = 0
+        self.files = 0
+        self.files_of_others = 0
+        self.looks = 0
+        monkeypatch.setattr(limits.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(limits, "used_below", self._look)
+        monkeypatch.setattr(os, "statvfs", self._free)
+
+    def _look(self, _folder: str, _most: int) -> tuple[int, int]:
+        self.now += LOOK_TAKES
+        self.looks += 1
+        return self.used, self.files
+
+    def _free(self, _folder: str) -> Any:
+        free = 2**24 - self.files - self.files_of_others
+        return SimpleNamespace(f_frsize=1, f_bfree=2**40 - self.used, f_ffree=free)
+
+
+def _nothing(_limit: int) -> int:
+    return 0
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    return Disk(monkeypatch)
+
+
+@pytest.fixture
+def ask(disk: Disk, tmp_path: Path) -> Callable[[float], str | None]:
+    """Make the limits of a Machine, and return what asks for the one that is passed some seconds later."""
+    made = Limits(str(tmp_path), 2**30, DISK, None)
+    meter = cast("Meter", SimpleNamespace(look=_nothing, processes=1, threads=1))
+
+    def ask(seconds: float) -> str | None:
+        disk.now += seconds
+        passed = made.passed(meter)
+        return passed and passed.limit
+
+    return ask
+
+
+def test_files_that_take_long_to_look_at_are_looked_at_seldom(disk: Disk, ask: Callable[[float], str | None]) -> None:
+    disk.files = MOST_FILES // 2
+    assert [ask(6), disk.looks] == [None, 1]
+    disk.files += MOST_FILES // 4
+    assert [ask(10), disk.looks] == [None, 1]
+    assert [ask(LOOK_TAKES * 20), disk.looks] == [None, 2]
+
+
+@pytest.mark.parametrize(("more", "limit"), [({"files": MOST_FILES}, "files"), ({"used": DISK}, "disk")])
+def test_what_a_file_system_has_given_away_brings_the_next_look_forward(
+    disk: Disk, ask: Callable[[float], str | None], more: dict[str, int], limit: str
+) -> None:
+    disk.files, disk.used = MOST_FILES // 2, DISK // 2
+    assert ask(6) is None
+    for name, value in more.items():
+        setattr(disk, name, getattr(disk, name) + value)
+    assert ask(LOOK_TAKES * 2) == limit
+
+
+def test_what_others_use_makes_for_one_look_only(disk: Disk, ask: Callable[[float], str | None]) -> None:
+    disk.files = MOST_FILES // 2
+    assert ask(6) is None
+    disk.files_of_others = 2 * MOST_FILES
+    assert [ask(LOOK_TAKES * 2), disk.looks] == [None, 2]
+    assert [ask(LOOK_TAKES * 2), disk.looks] == [None, 2]
