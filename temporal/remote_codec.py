@@ -59,6 +59,8 @@ def _parse(body: bytes) -> Payloads:
     if body.count(b"{") > _MOST_OBJECTS:
         raise field_error("", "fewer payloads", "The body holds too many payloads. Send them in several requests.")
     try:
+        if not body.lstrip().startswith(b"{"):  # the parser takes an empty list or a text for an object without fields
+            raise ParseError
         return Parse(body, Payloads(), ignore_unknown_fields=True)
     except (ParseError, UnicodeDecodeError) as error:
         # The parser's message may quote the body.
