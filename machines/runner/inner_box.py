@@ -45,6 +45,8 @@ for everybody by empty ones that take no space at all.
 """
 _TOLD_WITHIN = 1.0
 """Seconds in which the first process of a box tells the end of user code."""
+_KEYS = ("/proc/keys", "/proc/key-users")
+"""Files that name keys of the kernel, also those of other Machines and of the session that has started the worker."""
 _STAGE = "/dev/shm"  # noqa: S108
 
 
@@ -209,7 +211,7 @@ def _unshare(more: int) -> None:
 
 
 def _furnish(box: InnerBox) -> None:
-    """Make the folders new that are to be so, and have a /proc of this PID namespace."""
+    """Make the folders new that are to be so, and have a /proc of this PID namespace that names no keys."""
     _mount(None, "/", None, _MS_REC | _MS_PRIVATE)
     new = [*(place for place in (*TEMPORARY, *box.hidden) if place != _STAGE), _STAGE]
     kept = [path for path in sorted(box.kept) if any(Path(path).is_relative_to(place) for place in new)]
@@ -231,6 +233,8 @@ def _furnish(box: InnerBox) -> None:
     if box.processes:
         _mount("proc", "/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
         Path("/proc/sys/user/max_user_namespaces").write_text("0")
+    for place in filter(os.path.exists, _KEYS):
+        _mount("/dev/null", place, None, _MS_BIND)
 
 
 def _make_place(place: Path, *, folder: bool) -> None:

@@ -4,6 +4,7 @@ import ctypes
 import os
 import socket
 import struct
+from pathlib import Path
 
 from ways import Through, in_child, libc, syscall
 
@@ -25,6 +26,10 @@ def keyring():
     text = ctypes.create_string_buffer(256)
     syscall(KEYCTL, KEYCTL_DESCRIBE, SESSION, text, 256)
     return text.value.decode()
+
+
+def named_keys():
+    return Path("/proc/keys").read_text() or None
 
 
 def add_key():
@@ -68,6 +73,8 @@ async def automation(page, params):
     through = Through()
     through.attempt("key of the host", host_key)
     through.attempt("keyring", keyring)
+    if params["namespaces"]:  # without any, the host's own /proc is there
+        through.attempt("names of keys", named_keys)
     through.attempt("added key", add_key)
     through.attempt("io_uring", ring)
     through.attempt("userfaultfd", lambda: syscall(USERFAULTFD, 1))
