@@ -38,6 +38,8 @@ from tests.support.repository import REPOSITORY
 PATIENCE = 90.0
 """Seconds until a test gives up waiting. Generous: these machines are shared."""
 PROJECTS = Path(__file__).parent / "projects"
+SERVED = ("attacker", "victim", "another", "hooked", "members")
+"""The projects of every installation. A test that needs a worker of its own deploys another one."""
 API_KEY = "the-key-of-the-attacked-api"
 SEALING_KEY = "the-sealing-key-that-nobody-may-find"
 DISK = 512 * 1024**2
@@ -251,11 +253,11 @@ def give(kind: Kind, folder: Path) -> None:
 @functools.lru_cache
 def refusal(kind: Kind) -> str | None:
     """Say why there can be no such installation here; None if it can be tried."""
-    if kind.root and os.geteuid() != 0:
-        return "Only root can have an installation of root's."
+    if kind.root:
+        return None if os.geteuid() == 0 else "Only root can have an installation of root's."
     try:
         subprocess.run(
-            command_of(kind, (sys.executable, "-c", "import worker")),
+            command_of(kind, (sys.executable, "-c", "import psutil, machines.keeper")),
             env={"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"},
             cwd="/",
             check=True,
@@ -270,7 +272,7 @@ def refusal(kind: Kind) -> str | None:
 
 @contextlib.asynccontextmanager
 async def installed(kind: Kind) -> AsyncGenerator[Installation]:
-    """An installation in which the projects `attacker` and `victim` are served by one worker."""
+    """An installation in which one worker serves all of `SERVED`."""
     if (reason := refusal(kind)) is not None:
         pytest.skip(reason)
     with tempfile.TemporaryDirectory(prefix="callboard-attacked-") as made:
@@ -306,9 +308,9 @@ async def installed(kind: Kind) -> AsyncGenerator[Installation]:
             give(kind, folder)
             here = Installation(kind, folder, environment, temporal, FolderStore(folder / "data" / "artifacts"))
             resources.push_async_callback(_stop_all, here)
-            for project in ("attacker", "victim"):
+            for project in SERVED:
                 await here.deploy(project)
-            await asyncio.gather(here.start("api", "api"), here.serve("worker", "attacker", "victim"))
+            await asyncio.gather(here.start("api", "api"), here.serve("worker", *SERVED))
             url = f"http://127.0.0.1:{free['--port']}"
             client = httpx.AsyncClient(base_url=url, headers={"x-api-key": API_KEY}, timeout=90, trust_env=False)
             here.api = await resources.enter_async_context(client)

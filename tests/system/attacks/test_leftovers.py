@@ -78,13 +78,8 @@ async def test_the_attack_fills_what_it_looks_at(installation: Installation) -> 
 
 
 async def test_another_project_finds_nothing(installation: Installation) -> None:
-    await installation.deploy("another")
-    await installation.serve("another-worker", "another")
-    try:
-        await installation.attack("leaves")
-        assert await installation.attack("finds", project="another") == []
-    finally:
-        await installation.stop("another-worker")
+    await installation.attack("leaves")
+    assert await installation.attack("finds", project="another") == []
 
 
 @pytest.mark.kinds("plain-full", "plain-landlock", "root-full")
@@ -93,28 +88,28 @@ async def test_a_daemon_does_not_outlive_what_is_killed(installation: Installati
     """Neither the keeper nor another of the Machine's processes has to live for its processes to end."""
     await installation.still_works()
     run_id = await installation.begin("leaves-and-waits")
-    await until(lambda: daemons(installation))
+    await until(lambda: daemons(installation), every=0.1)
     its = installation.processes_of("attacker")
     victims = [pid for pid, command in its.items() if killed in command and "bwrap" not in command.split(" ")[0]]
     # Forks of the zygote have its command line: the first one in the tree is the zygote, and it alone is killed.
     assert victims != []
     os.kill(victims[0], 9)
     await installation.cancel(run_id)  # a zygote may end unnoticed until its Attempt ends
-    await until(lambda: not daemons(installation))
+    await until(lambda: not daemons(installation), every=0.1)
     await until(lambda: not [pid for pid in its if _lives(pid)])
     await installation.still_works()
 
 
 @pytest.mark.kinds("plain-full", "plain-landlock", "root-full")
 async def test_a_daemon_does_not_outlive_a_killed_worker(installation: Installation) -> None:
-    await installation.deploy("another")
-    await installation.serve("another-worker", "another")
-    await installation.begin("leaves-and-waits", project="another")
-    await until(lambda: daemons(installation))
-    installation.processes["another-worker"].kill()
-    await until(lambda: not daemons(installation))
-    await until(lambda: not installation.processes_of("another"))
-    await installation.stop("another-worker")
+    await installation.deploy("lost")
+    await installation.serve("lost-worker", "lost")
+    await installation.begin("leaves-and-waits", project="lost")
+    await until(lambda: daemons(installation), every=0.1)
+    installation.processes["lost-worker"].kill()
+    await until(lambda: not daemons(installation), every=0.1)
+    await until(lambda: not installation.processes_of("lost"), every=0.1)
+    await installation.stop("lost-worker")
 
 
 def _lives(pid: int) -> bool:

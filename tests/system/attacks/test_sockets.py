@@ -94,17 +94,12 @@ async def test_no_datagram_reaches_the_host(installation: Installation) -> None:
 @pytest.mark.kinds("plain-full", "root-full")
 async def test_another_machines_debugging_port_cannot_be_connected_to(installation: Installation) -> None:
     """Whoever connects to it controls that browser, and every login in it."""
-    await installation.deploy("hooked")
-    await installation.serve("hooked-worker", "hooked")
-    try:
-        run_id = await installation.begin("holds", {"login": "secret"}, project="hooked")
-        files = await debugging_ports(installation)
-        ports = [int(file.read_text().split()[0]) for file in files]
-        where = [(address, port) for address in OWN_ADDRESSES for port in ports]
-        assert await installation.attack("sockets", {"ports": where}) == {}
-        await installation.cancel(run_id, project="hooked")
-    finally:
-        await installation.stop("hooked-worker")
+    run_id = await installation.begin("holds", {"login": "secret"}, project="hooked")
+    files = await debugging_ports(installation)
+    ports = [int(file.read_text().split()[0]) for file in files]
+    where = [(address, port) for address in OWN_ADDRESSES for port in ports]
+    assert await installation.attack("sockets", {"ports": where}) == {}
+    await installation.cancel(run_id, project="hooked")
 
 
 async def debugging_ports(installation: Installation) -> list[Path]:
@@ -121,12 +116,7 @@ async def debugging_ports(installation: Installation) -> list[Path]:
 @pytest.mark.kinds("plain-partial", "plain-landlock", "root-partial")
 async def test_no_browser_has_a_debugging_port_where_others_could_connect_to_it(installation: Installation) -> None:
     """At the level `partial`, hooks are off, which need that port."""
-    await installation.deploy("hooked")
-    await installation.serve("hooked-worker", "hooked")
-    try:
-        ended = await installation.run("fine", project="hooked")
-        assert ended["status"] == "failed"
-        assert "hook" in ended["error"]["message"]
-        assert not list(installation.data.glob("workers/*/scratch/hooked-*/**/DevToolsActivePort"))
-    finally:
-        await installation.stop("hooked-worker")
+    ended = await installation.run("fine", project="hooked")
+    assert ended["status"] == "failed"
+    assert "hook" in ended["error"]["message"]
+    assert not list(installation.data.glob("workers/*/scratch/hooked-*/**/DevToolsActivePort"))
