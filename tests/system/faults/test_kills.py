@@ -19,10 +19,10 @@ import httpx
 import psutil
 import pytest
 
-from bench.soak import Holding, Soak, until
 from tests.support.machine_processes import BROWSER, KEEPER, NODE, SUPERVISOR, USER, ZYGOTE, find_process
 from tests.support.machines import of_folder
 from tests.support.repository import REPOSITORY
+from tests.support.soak import Holding, Soak, until
 from tests.support.stack import PATIENCE, Stack
 
 WORKER = "the worker"
@@ -36,7 +36,7 @@ class Course:
     """How much is executed and killed."""
 
     rounds: int
-    """Rounds in which each process is killed, the worker's too."""
+    """Rounds in which each process is killed, the worker first."""
     more: int
     """Rounds after these without the worker: what it holds is compared before and after them."""
     between: int
@@ -133,8 +133,8 @@ async def test_nothing_is_left_of_attempts_whose_processes_were_killed(
 ) -> None:
     killing = Killing(stack, tmp_path)
     for _ in range(course.rounds):
-        await killing.round((*OF_A_MACHINE, WORKER), course.between)
-    await killing.round(OF_A_MACHINE, course.between)  # the last worker has loaded its code and filled its caches
+        await killing.round((WORKER, *OF_A_MACHINE), course.between)
+    # The worker has loaded its code and filled its caches since it was the one that was killed.
     before = await killing.settle()
     for _ in range(course.more):
         await killing.round(OF_A_MACHINE, course.between)

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from bench.soak import MACHINES, MIX, Kind, Soak, project, until
 from machines.scratch_cleanup import processes_of
 from machines.trace_redactor import KEPT_IDLE
 from projects.deploy import deploy
 from schemas.workflow.run import RunOutcome, RunStatus
 from storage.folder import FolderStore
+from tests.support.soak import MACHINES, MIX, Kind, Soak, project, until
 from tests.support.stack import Stack
 from tests.support.temporal_servers import dev_client, dev_server
 from tests.support.worker_in_process import Inside
@@ -115,7 +115,7 @@ async def test_machines_busy_are_attempts_running_are_activities_in_flight(insid
     while not running.done():
         busiest = max(busiest, await inside.check())
         # A look asks Temporal of every Run: without a pause they would be most of the load.
-        await asyncio.wait({running}, timeout=0.02)
+        await asyncio.wait({running}, timeout=0.05)
         for run_id in {run_id for run_id, _ in inside.held()} & set(canceled):
             await inside.client.get_workflow_handle(run_id).cancel()
     outcomes: dict[str, RunOutcome] = dict(zip(inside.run_ids, await running, strict=True))
