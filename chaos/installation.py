@@ -10,7 +10,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -106,16 +106,21 @@ class Installation:
 
 
 @asynccontextmanager
-async def installed(folder: Path, exchange: Path, report: Callable[[str], None]) -> AsyncGenerator[Installation]:
+async def installed(
+    folder: Path,
+    exchange: Path,
+    report: Callable[[str], None],
+    names: Sequence[str] = (*APIS, CONTROL, *WORKERS),
+) -> AsyncGenerator[Installation]:
     """Run the installation until the block ends.
 
     Args:
         folder: An empty folder for everything that it keeps.
         exchange: The folder in which user code records what it does.
         report: Function that takes a line whenever a part is started again.
+        names: The parts of Callboard that there are.
     """
     async with AsyncExitStack() as resources:
-        names = [*APIS, CONTROL, *WORKERS]
         wanted = [f"{name} {what}" for name in names for what in ("port", "viewer", "temporal", "store")]
         free = ports.choose_ports(dict.fromkeys([*wanted, "temporal", "ui", "store"], 0))
         (folder / "temporal").mkdir(parents=True)
@@ -152,12 +157,11 @@ async def installed(folder: Path, exchange: Path, report: Callable[[str], None])
             resources.push_async_callback(process.stop)
             parts[name] = Part(name, process, lines)
             await process.start()
-        apis = [f"http://127.0.0.1:{free[f'{name} port']}" for name in APIS]
+        apis = {name: f"http://127.0.0.1:{free[f'{name} port']}" for name in names if name in APIS}
         for name in names:
             process = parts[name].process
-            address = apis[APIS.index(name)] if name in APIS else None
-            await process.wait_until_ready(_wait_until_ready(process.log, address))
-        yield Installation(folder, environment, temporal, store, parts, apis)
+            await process.wait_until_ready(_wait_until_ready(process.log, apis.get(name)))
+        yield Installation(folder, environment, temporal, store, parts, list(apis.values()))
 
 
 def _command(name: str) -> list[str]:

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from chaos.installation import KEY, installed
+from chaos.schedule import APIS, CONTROL, WORKERS
 from settings import NO_WORKSPACE
 from tests.support.polling import until
 from tests.support.processes import command_line, find_child
@@ -23,7 +24,8 @@ from tests.support.stack import Stack
 
 pytestmark = pytest.mark.timeout(600)
 
-ITEMS = 500
+ITEMS = 260
+"""More than there are in a chunk of the payload (250), and more than a piece of the JobRun has ends (200)."""
 OUTAGE = 30
 """Seconds for which the store cannot be reached, in each of the two ways."""
 PATIENCE = 300
@@ -71,7 +73,7 @@ class Job:
             shown.update((await self.call("GET", f"/quick/runs/{job_run}")).json())
             return condition(shown["jobRun"])
 
-        await until(is_so, within=PATIENCE, every=0.1)
+        await until(is_so, within=PATIENCE, every=0.5)
         return shown
 
     async def start_job_run(self, items: int) -> str:
@@ -112,9 +114,10 @@ async def test_worker_api_and_temporal_are_killed_in_the_middle_of_a_job_run(fau
 
 
 async def test_a_store_that_is_away_for_a_minute_delays_a_job_run_and_loses_nothing(tmp_path: Path) -> None:
-    items = ITEMS // 5
+    items = 60
     (tmp_path / "exchange").mkdir()
-    async with installed(tmp_path / "installation", tmp_path / "exchange", print) as installation:
+    parts = (APIS[0], CONTROL, WORKERS[0])
+    async with installed(tmp_path / "installation", tmp_path / "exchange", print, parts) as installation:
         assert await installation.command("deploy", REPOSITORY / "tests" / "system" / "projects" / "lab")
         headers = {"x-api-key": KEY}
         async with httpx.AsyncClient(base_url=installation.apis[0], headers=headers, trust_env=False) as http:
