@@ -51,7 +51,7 @@ class Stack:
                 base_url=dev.url, headers={"x-api-key": dev.api_key}, timeout=90, trust_env=False
             ) as http,
         ):
-            await dev.projects.wait_for_first_deploys(timedelta(minutes=5))  # also the environments of examples
+            await dev.projects.wait_for_first_deploys(timedelta(minutes=5))
             yield cls(dev.url, dev.api_key, dev.settings.workspace, site, data, projects, http, dev)
         assert processes_of(data) == []
         assert list((data / "workers").iterdir()) == []
@@ -94,10 +94,14 @@ class Stack:
 
 @pytest.fixture(scope="session")
 async def stack(tmp_path_factory: pytest.TempPathFactory, site: str, packages: None) -> AsyncIterator[Stack]:
-    """The embedded stack over the example projects and those of tests/system/projects. One for the whole session."""
+    """The embedded stack over the example projects and those of tests/system/projects. One for the whole session.
+
+    The example `dependencies` is left to the test of it, as its environment costs more than all the others together.
+    """
     folder = tmp_path_factory.mktemp("stack")
     projects = folder / "projects"
     shutil.copytree(REPOSITORY / "tests" / "system" / "projects", projects)
-    shutil.copytree(REPOSITORY / "examples" / "projects", projects, dirs_exist_ok=True)
+    ignore = shutil.ignore_patterns("dependencies")
+    shutil.copytree(REPOSITORY / "examples" / "projects", projects, dirs_exist_ok=True, ignore=ignore)
     async with Stack.up(folder, projects, site) as running:
         yield running

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.repository import REPOSITORY
+from tests.support.stack import PATIENCE
+
 
 async def until_served(stack: Any, project: str) -> None:
-    """The stack does not wait for an environment that takes long to build."""
-    async with asyncio.timeout(90):
+    """Wait until its environment has been built."""
+    async with asyncio.timeout(PATIENCE):
         while True:
             answer = await stack.http.post(stack.path(project, "start"), json={"api": "-", "parameters": {}})
             if "has no API" in answer.text:
@@ -21,6 +25,7 @@ async def until_served(stack: Any, project: str) -> None:
 
 @pytest.fixture
 async def served(stack: Any) -> Any:
+    shutil.copytree(REPOSITORY / "examples" / "projects" / "dependencies", stack.projects / "dependencies")
     await until_served(stack, "dependencies")
     return stack
 
