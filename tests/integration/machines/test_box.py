@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -13,13 +14,18 @@ import pytest
 from machines import box, boxes, keeper, sandbox
 from machines.box import box_refusal, landlock_refusal, python_folders
 from machines.runner import landlock, tree
+from machines.runner.folders import TEMPORARY
 from machines.runner.removal import take_over
+from tests.support.machine_processes import BROWSER, NODE, ZYGOTE, find_process
 from tests.support.machines import Lab, Run, attempt_spec, failure, open_lab, unnoticed, value
 
 PROJECT = {
     "api/tries.py": """
+        import ctypes
         import os
         import socket
+
+        KEYCTL = {"x86_64": 250, "aarch64": 219}
 
         def tried(work):
             try:
@@ -47,8 +53,23 @@ PROJECT = {
             os.kill(int(pid), 0)
             return "signaled"
 
+        def open_socket(family):
+            socket.socket(int(family)).close()
+            return "opened"
+
+        def find_keyring(keyring):
+            libc = ctypes.CDLL(None, use_errno=True)
+            if libc.syscall(KEYCTL[os.uname().machine], 0, int(keyring), 0) == -1:
+                raise OSError(ctypes.get_errno(), "keyctl")
+            return "found"
+
+        DOES = {
+            **{"read": read, "write": write, "connect": connect, "kill": kill},
+            **{"open a socket": open_socket, "find a keyring": find_keyring},
+        }
+
         async def automation(page, params):
-            does = {"read": read, "write": write, "connect": connect, "kill": kill}[params["what"]]
+            does = DOES[params["what"]]
             return {str(one): tried(lambda: does(one)) for one in params["on"]}
     """,
     "api/looks.py": """
@@ -194,6 +215,30 @@ async def test_sockets_without_a_path_are_out_of_reach(quiet: Run) -> None:
         assert await tries(quiet, "connect", name) == ["PermissionError"]
 
 
+async def test_no_socket_is_made_of_a_family_that_no_namespace_holds_back(quiet: Run) -> None:
+    closed = [socket.AF_BLUETOOTH, socket.AF_ALG, socket.AF_VSOCK]
+    assert await tries(quiet, "open a socket", *map(int, closed)) == ["PermissionError"] * len(closed)
+    assert await tries(quiet, "open a socket", int(socket.AF_INET)) == ["opened"]
+
+
+async def test_no_key_of_the_kernel_is_reached(quiet: Run) -> None:
+    of_thread, of_session = -1, -3
+    assert await tries(quiet, "find a keyring", of_thread, of_session) == ["PermissionError"] * 2
+
+
+async def test_a_filter_of_system_calls_stands_around_all_that_is_in_a_box(lab: Lab) -> None:
+    machine = await lab.machine(lab.version(PROJECT))
+    outside = filters(machine.keeper_pid)
+    boxed = {command: filters(find_process(machine.keeper_pid, command)) for command in (NODE, BROWSER, ZYGOTE)}
+    assert [command for command, count in boxed.items() if count <= outside] == []
+
+
+def filters(pid: int) -> int:
+    """How many filters of system calls a process has."""
+    (count,) = re.findall(rb"^Seccomp_filters:\s*(\d+)$", tree.read(f"/proc/{pid}/status"), re.MULTILINE)
+    return int(count)
+
+
 async def test_files_go_to_and_from_its_own_temporary_folder(quiet: Run) -> None:
     told = value(await quiet("transfers", {"page": PAGE}))
     assert told == ["what was downloaded", "from a folder of my own", "what was downloaded"]
@@ -216,6 +261,18 @@ async def test_the_projects_variables_are_user_codes_alone(lab: Lab, monkeypatch
     ]
     assert knowing, "the zygote has them"
     assert [command for command in knowing if b"\0zygote\0" not in command] == []
+
+
+async def test_a_machine_works_where_the_path_of_its_folder_is_too_long_for_sockets(tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 40)
+    folder.mkdir()
+    async with open_lab(folder) as lab:
+        machine = await lab.machine(lab.version(PROJECT))
+        assert value(await machine.run(attempt_spec("looks"), unnoticed))
+        # A headless browser makes no socket there; a full one does, and would not start.
+        browser = find_process(machine.keeper_pid, BROWSER)
+        assert b"TMPDIR=/tmp" in tree.read(f"/proc/{browser}/environ").split(b"\0")
+        assert Path(f"/proc/{browser}/root/tmp").samefile(lab.scratch / machine.name / TEMPORARY)
 
 
 @pytest.fixture

@@ -5,15 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from machines.runner.playwright_wire import END
 from machines.runner.relay import Relay
 
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
 
 class Desk:
-    """Allows everything."""
+    """Allows everything, and notes whether the browser itself was commanded."""
+
+    shared = False
 
     def refusal(self, url: str) -> str | None:  # noqa: ARG002
         return None
@@ -34,25 +42,36 @@ class Desk:
         pass
 
     def shares_browser(self) -> None:
-        pass
+        self.shared = True
 
     def stack(self, call: dict[str, Any]) -> None:
         pass
 
 
-async def test_an_answer_of_ours_does_not_come_within_a_message_of_the_drivers(tmp_path: Path) -> None:
-    connected: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Future()
+@asynccontextmanager
+async def relayed(tmp_path: Path, desk: Desk) -> AsyncGenerator[tuple[Connection, Connection]]:
+    """The ends of user code and of the driver, with a relay between them."""
+    connected: asyncio.Future[Connection] = asyncio.Future()
 
     def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connected.set_result((reader, writer))
 
     server = await asyncio.start_unix_server(connect, tmp_path / "driver")
     ours, theirs = socket.socketpair()
-    relay = Relay(Desk())
+    relay = Relay(desk)
     async with server:
         await relay.start(str(tmp_path / "driver"), theirs)
-        reader, writer = await asyncio.open_unix_connection(sock=ours)
-        asked, driver = await connected
+        user, driver = await asyncio.open_unix_connection(sock=ours), await connected
+        try:
+            yield user, driver
+        finally:
+            relay.close()
+            for _, writer in (user, driver):
+                writer.close()
+
+
+async def test_an_answer_of_ours_does_not_come_within_a_message_of_the_drivers(tmp_path: Path) -> None:
+    async with relayed(tmp_path, Desk()) as ((reader, writer), (asked, driver)):
         driver.write(b'{"id": 1, "result": {}}')  # whole, but for its end
         assert await reader.readexactly(23) == b'{"id": 1, "result": {}}'
         writer.write(json.dumps({"id": 2, "guid": "x", "method": "zip", "params": {}}).encode() + END)
@@ -63,6 +82,28 @@ async def test_an_answer_of_ours_does_not_come_within_a_message_of_the_drivers(t
         assert await reader.readexactly(1) == END
         answer = json.loads((await reader.readuntil(END))[:-1])
         assert (answer["id"], "error" in answer) == (2, True)
-        relay.close()
-        for end in (writer, driver):
-            end.close()
+
+
+def command(name: str) -> dict[str, Any]:
+    """A call of Playwright's that gives a command in a CDP session."""
+    return {"method": "send", "params": {"method": name, "params": {}}}
+
+
+@pytest.mark.parametrize(
+    ("call", "shared"),
+    [
+        (command("Page.setDownloadBehavior"), True),
+        (command("Browser.setDownloadBehavior"), True),
+        (command("Target.createTarget"), True),
+        (command("Target.getTargetInfo"), False),
+        (command("Page.captureScreenshot"), False),
+        ({"method": "newBrowserCDPSession", "params": {}}, True),
+        ({"method": "newCDPSession", "params": {}}, False),
+    ],
+)
+async def test_what_reaches_the_browser_itself_is_noted(tmp_path: Path, call: dict[str, Any], *, shared: bool) -> None:
+    desk = Desk()
+    async with relayed(tmp_path, desk) as ((_, writer), (asked, _)):
+        writer.write(json.dumps({"id": 1, "guid": "x", **call}).encode() + END)
+        assert json.loads((await asked.readuntil(END))[:-1])["method"] == call["method"]
+        assert desk.shared is shared
