@@ -84,3 +84,12 @@ def test_a_file_is_only_touched_by_what_is_there(api: FakeApi, tmp_path: Path, c
     assert file.read_text().startswith("PK")
     code, sentence = api.error("attempts", command, "r1", "1", "-o", tmp_path / "no" / "file", "-p", "shop")
     assert (code, sentence) == (2, f"{tmp_path / 'no' / 'file'} cannot be written: No such file or directory.")
+
+
+def test_a_trace_is_saved_where_no_version_of_a_project_holds_it(
+    api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    api.answers = [(200, b"PK")]
+    assert api.callboard("attempts", "trace", "r1", "1", "-p", "shop").stdout == "output/trace_r1_1.zip\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["output"]

@@ -132,6 +132,13 @@ def test_a_run_that_failed_before_any_attempt_is_shown_as_a_whole(api: FakeApi) 
     assert done.stderr == ("The Run failed. unexpected: It found no Machine.\nSee: callboard runs get r1 -p shop\n")
 
 
+def test_a_run_that_was_canceled_is_not_said_to_have_failed(api: FakeApi) -> None:
+    reason = {"type": "cancelled-user-action", "message": "Somebody did it."}
+    api.answers = [(200, {"runId": "r1", "status": "canceled", "reason": reason})]
+    done = api.callboard("runs", "result", "r1", "-p", "shop")
+    assert done.stderr == "The Run was canceled. cancelled-user-action: Somebody did it.\n"
+
+
 def test_what_pages_and_user_code_have_said_does_nothing_to_a_terminal(api: FakeApi) -> None:
     message = "\x1b]0;owned\x07\x1b[2mTime\u202e\u061c\u200f\u2069out\x1b[22m 30 s\r\nCall log: …"
     error = {"code": "api-attempts-failed", "message": message}

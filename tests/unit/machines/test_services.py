@@ -48,5 +48,5 @@ async def test_the_worker_answers_sixteen_requests_at_a_time_and_none_after_the_
     await until(lambda: services.asked == 17)
     assert len(services.sent) == 1
     await answering.end()
-    await asking
+    await until(asking.done)
     assert services.asked == 17

@@ -9,7 +9,7 @@ from base64 import b64encode, urlsafe_b64encode
 from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from schemas.mask import MASK
@@ -98,6 +98,8 @@ def test_what_is_shorter_than_six_characters_is_left_alone(text: str, secret: st
 
 
 @given(secrets=st.sets(st.text("ab", min_size=6, max_size=12), max_size=9), text=st.text("ab\n", max_size=60))
+@example(secrets={"aabbab", "aabbabbb"}, text="aabbabbb")
+@example(secrets={"aaabbb", "aaabbbab", "abbbbbbbb"}, text="aaabbbabbbbbbbb")
 def test_among_very_many_secrets_the_same_is_masked_as_among_few(secrets: set[str], text: str):
     few = Masker(secrets)
     many = few.with_secrets(f"another-{number}" for number in range(200))

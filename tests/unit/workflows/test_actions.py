@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import timedelta
 
 import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 
+from activities.heartbeat import HEARTBEAT_INTERVAL
 from tests.support.auth_stage import LoginStage
 from tests.support.repository import REPOSITORY
 from tests.support.run_stage import PlayRun, completed, ends
+from workflows.fleet import KEEP_INTERVAL
 
 _BILLED = {
     EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED,
@@ -37,10 +40,12 @@ def actions(events: Sequence[HistoryEvent]) -> int:
     return sum(event.event_type in _BILLED for event in events) + further_tries
 
 
+PAGE = (REPOSITORY / "docs" / "temporal-cloud.md").read_text()
+
+
 def listed(run: str) -> int:
     """Return how many actions the page says that such a Run takes."""
-    page = (REPOSITORY / "docs" / "temporal-cloud.md").read_text()
-    (count,) = re.findall(rf"^\| {re.escape(run)} \| (\d+)\b", page, flags=re.MULTILINE)
+    (count,) = re.findall(rf"^\| {re.escape(run)} \| (\d+)\b", PAGE, flags=re.MULTILINE)
     return int(count)
 
 
@@ -65,3 +70,11 @@ async def test_a_run_with_a_login_takes_as_many_actions_as_the_page_says(login_s
     await login_stage.ended()
     validate = await login_stage.events(f"{login_stage.run_id}-v1")
     assert actions(await login_stage.events()) + actions(validate) == listed("with a login, check and Attempt quick")
+
+
+def test_what_no_history_shows_comes_as_often_as_the_page_says() -> None:
+    said = " ".join(PAGE.split())
+    assert "an Attempt adds six a minute" in said
+    assert HEARTBEAT_INTERVAL == 10
+    assert "each worker renews its lease every ten seconds" in said
+    assert timedelta(seconds=10) == KEEP_INTERVAL

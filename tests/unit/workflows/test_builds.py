@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from temporalio import workflow
@@ -20,6 +21,7 @@ from temporal.worker_deployment import Build, describe_worker_deployment
 from tests.support.auth_stage import LoginStage
 from tests.support.job_run_stage import HeldPiece, JobRunStage, one_by_one, progress
 from tests.support.polling import until
+from tests.support.run_stage import DEADLINE
 from tests.support.temporal_servers import dev_client, dev_server
 from workflows.upgrading import UpgradingAuthSessionWorkflow, UpgradingJobLockWorkflow
 
@@ -81,7 +83,8 @@ async def test_a_paused_job_run_and_its_lock_go_on_on_the_current_build(tmp_path
             await new.signal(names.RESUME_JOB_RUN)
             assert (await new.ended()).status is JobRunStatus.SUCCESS
             await lock.signal(names.RELEASE)
-            await lock.result()
+            async with asyncio.timeout(DEADLINE):
+                await lock.result()
 
 
 def lock_of(stage: JobRunStage) -> JobLockInput:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
@@ -88,13 +89,21 @@ async def test_a_worker_that_leaves_gives_all_back_at_once_and_is_not_heard_any_
     assert await refused(first.ask({"shop": size(2)})) == STALE
 
 
-async def test_a_request_that_comes_late_is_refused(fleet: Fleet) -> None:
+async def test_a_request_that_comes_late_is_refused_without_an_event(fleet: Fleet) -> None:
     first = Asking(fleet, "a")
     await first.ask({"shop": size(2)})
     await first.ask()
+    accepted = await _accepted(fleet)
     first.number = 1
     assert await refused(first.ask({"shop": size(9)})) == STALE
     assert (await fleet.state()).projects["shop"].machines == 2
+    assert await _accepted(fleet) == accepted == 2
+
+
+async def _accepted(fleet: Fleet) -> int:
+    """How many requests the history of the workflow holds."""
+    events = (await fleet.history()).events
+    return [event.event_type for event in events].count(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED)
 
 
 async def test_an_old_number_does_not_come_back_with_a_worker_that_has_not_heard_of_the_deploy(fleet: Fleet) -> None:

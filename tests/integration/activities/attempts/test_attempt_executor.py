@@ -20,7 +20,7 @@ from activities import heartbeat
 from activities.attempts import start_signals
 from machines.attempt_spec import AttemptReport, AttemptSpec, Proxy, Version
 from machines.machine import AttemptStart
-from schemas.workflow.attempt import INTERRUPTED, AttemptInput, AttemptOutcome, AttemptStatus
+from schemas.workflow.attempt import INTERRUPTED, AttemptInput, AttemptOutcome, AttemptStatus, InterruptedInput
 from schemas.workflow.base import JsonRef
 from schemas.workflow.proxy import SealedProxy
 from tests.support.attempt_worker import AT, AttemptWorker, deploy_project, open_bench
@@ -140,6 +140,15 @@ async def test_a_quick_attempt_writes_one_record(scene: Scene, never_announced: 
     record = await scene.bench.record(PROJECT, "run-1")
     assert record
     assert (record.started_at, record.attributes) == (outcome.started_at, {"seen": 3})
+
+
+async def test_its_outcome_is_found_in_the_store_where_temporal_has_not_heard_of_it(
+    scene: Scene, never_announced: None
+) -> None:
+    outcome = await scene.begin()
+    execution_id = scene.temporal.info.workflow_run_id
+    lost = InterruptedInput.of(scene.input, 1, cause="The worker was lost.", execution_id=execution_id)
+    assert await scene.bench.artifacts.record_interrupted(lost) == outcome
 
 
 async def test_its_times_are_those_of_temporal_whatever_the_clock_of_its_host_says(

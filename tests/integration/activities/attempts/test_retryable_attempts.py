@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import threading
 from collections.abc import AsyncGenerator, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +16,8 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.attempts import attempt_records
+from activities.attempts import attempt_records, machine_attempts
+from machines import attempt_masker
 from machines.attempt_masker import masker_for
 from machines.attempt_spec import AttemptReport, AttemptSpec, Version
 from machines.machine import AttemptStart
@@ -36,6 +38,7 @@ from schemas.workflow.auth import AttemptAuth, AuthSessionType, LoginState
 from schemas.workflow.base import JsonRef
 from schemas.workflow.run import ErrorCode, RunError
 from security import seal_context
+from security.secret_detection import find_secrets_in_state
 from storage import keys
 from storage.folder import FolderStore
 from tests.support.attempt_worker import AT, AttemptWorker, open_bench
@@ -198,6 +201,23 @@ async def test_a_store_that_cannot_tell_which_numbers_are_taken_holds_up_no_try(
     later = scene.temporal.info.scheduled_time + timedelta(seconds=1)
     scene.temporal.info = dataclasses.replace(scene.temporal.info, current_attempt_scheduled_time=later)
     assert (await scene.attempt(AttemptKind.CHECK)).number == 1
+
+
+async def test_secrets_of_states_are_looked_for_in_threads_as_they_may_be_very_many(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[threading.Thread] = []
+
+    def noted(state: dict[str, Any]) -> set[str]:
+        threads.append(threading.current_thread())
+        return find_secrets_in_state(state)
+
+    for module in (attempt_masker, machine_attempts):
+        monkeypatch.setattr(module, "find_secrets_in_state", noted)
+    scene.pool.report = {"result": "true", "storage_state": browser_state("what-the-site-has-set")}
+    await scene.attempt(AttemptKind.CHECK)
+    assert len(threads) == 2, "for the state that it was given, and for the one that it has left"
+    assert threading.main_thread() not in threads
 
 
 # A check.

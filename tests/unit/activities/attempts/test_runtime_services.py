@@ -82,6 +82,8 @@ async def test_the_values_of_other_workers_count_and_so_does_their_number(store:
     with pytest.raises(BadRequest, match="is full"):
         await services(store, quota=StoreQuota(store, 9 * 1024)).persistent_set("k9", "1")
     late = services(store, quota=StoreQuota(store, 1024))  # the limit was lowered: what is there may shrink and change
+    with pytest.raises(BadRequest, match="is full"):
+        await late.persistent_set("k9", "1")
     await late.persistent_set("k0", "2")
     assert await late.persistent_get("k0") == "2"
 
