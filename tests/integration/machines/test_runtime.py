@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from schemas.workflow.attempt import AttemptStatus
 from tests.support.machines import Run, failure, value
+from tests.support.polling import until
 
 PROJECT = {
     "api/tells.py": """
@@ -168,6 +170,21 @@ PROJECT = {
             for number in range(200):
                 channel.post("request", number=1_000_000 + number, **asked)
             return await persistent_store.get("k")
+    """,
+    "api/floods.py": """
+        import asyncio
+        import gc
+        from pathlib import Path
+
+        async def automation(page, params):
+            channel = next(found for found in gc.get_objects() if type(found).__name__ == "Channel")
+            asked = {"operation": "persistent_get", "arguments": {"key": "k" * 100_000}}
+            for number in range(64):
+                channel.post("request", number=1_000_000 + number, **asked)
+            await asyncio.sleep(0.5)  # all of it is read meanwhile, if anybody reads it
+            unread = channel._writer.transport.get_write_buffer_size()
+            Path(params["told"]).touch()
+            return unread
     """,
     "api/takes_its_time.py": """
         import asyncio
@@ -344,3 +361,23 @@ async def test_sixteen_requests_of_an_attempt_are_open_at_a_time_and_all_are_ans
     services = Slow()
     assert value(await quiet("asks_without_end", services=services)) == "k"
     assert (services.asked, services.most) == (201, 16)
+
+
+class Held(Slow):
+    """Services that answer nothing until there is a file."""
+
+    def __init__(self, told: Path) -> None:
+        super().__init__()
+        self.told = told
+
+    async def persistent_get(self, key: str) -> str | None:  # noqa: ARG002
+        await until(self.told.exists)
+        return None
+
+
+async def test_while_sixteen_requests_are_open_the_socket_of_the_attempt_is_read_no_further(
+    quiet: Run, tmp_path: Path
+) -> None:
+    told = tmp_path / "told"
+    unread = value(await quiet("floods", {"told": str(told)}, services=Held(told)))
+    assert unread > 40 * 100_000
