@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import threading
 import zipfile
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
@@ -92,6 +93,25 @@ async def test_what_a_failed_attempt_left_is_stored_masked(room: Room) -> None:
         assert json.loads(file.read("trace.trace"))["text"] == "it is ***"
     assert kept.page_url == "https://***@shop.test/orders/7?page=2&session=***#top"
     assert kept.missing == {"trace": "One more, of ***."}
+
+
+async def test_what_is_told_is_masked_in_a_thread_as_the_secrets_may_be_many(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[threading.Thread] = []
+    mask_text = Masker.mask_text
+
+    def noted(masker: Masker, text: str) -> str:
+        threads.append(threading.current_thread())
+        return mask_text(masker, text)
+
+    monkeypatch.setattr(Masker, "mask_text", noted)
+    room.evidence.page_url = f"https://shop.test/{SECRET}"
+    room.evidence.missing["trace"] = f"One, of {SECRET}."
+    kept = await room.upload()
+    assert kept.missing["trace"] == "One, of ***."
+    assert threads
+    assert threading.main_thread() not in threads
 
 
 async def test_of_one_that_completed_there_is_a_trace_only(room: Room) -> None:
