@@ -313,4 +313,7 @@ def _keyring(settings: Settings) -> KeyRing:
 
 
 def _folder(settings: Settings, name: str) -> Path:
-    return settings.data_dir.expanduser().resolve() / name
+    """Return a folder in the data folder, made for nobody else: it gets logs, traces, and settings with passwords."""
+    folder = settings.data_dir.expanduser().resolve() / name
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder

@@ -75,6 +75,8 @@ async def test_it_serves_what_is_deployed_until_it_is_told_to_leave_and_leaves_n
             assert process.returncode is None
             await asyncio.sleep(0.05)
     assert len(list(workers.iterdir())) == 1
+    folders = [tmp_path / "data" / name for name in ("workers", "versions", "environments")]
+    assert [folder.stat().st_mode & 0o077 for folder in folders] == [0, 0, 0], "these are for nobody else"
     process.send_signal(signal.SIGTERM)
     output, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
     assert process.returncode == 0, output.decode()
