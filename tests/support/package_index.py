@@ -20,6 +20,8 @@ from packaging.utils import parse_wheel_filename
 from tests.support.repository import REPOSITORY
 
 FETCHED = REPOSITORY / ".venv" / "packages"
+_DRIVER = "playwright/driver/"
+"""Where Playwright's wheel has its driver."""
 
 
 class _Index(http.server.SimpleHTTPRequestHandler):
@@ -84,16 +86,42 @@ def package_index(folder: Path) -> Generator[str]:
             thread.join()
 
 
+def _write_light_packages(folder: Path) -> None:
+    """Fill a folder with the fetched wheels, and with Playwright's without its driver.
+
+    The driver is nearly all of Playwright, and each environment would have a copy of it. But what Machines start is the
+    driver of Callboard's own Playwright; that of an environment is for user code that starts one itself.
+    """
+    for wheel in FETCHED.glob("*.whl"):
+        if parse_wheel_filename(wheel.name)[0] == "playwright":
+            _copy_without(_DRIVER, wheel, folder / wheel.name)
+        else:
+            (folder / wheel.name).symlink_to(wheel)
+
+
+def _copy_without(left_out: str, wheel: Path, copy: Path) -> None:
+    with zipfile.ZipFile(wheel) as whole, zipfile.ZipFile(copy, "w", zipfile.ZIP_DEFLATED) as light:
+        for file in whole.infolist():
+            if not file.filename.startswith(left_out):
+                content = whole.read(file)
+                if file.filename.endswith(".dist-info/RECORD"):
+                    listed = content.decode().splitlines(keepends=True)
+                    content = "".join(line for line in listed if not line.startswith(left_out)).encode()
+                light.writestr(file, content)
+
+
 @pytest.fixture(scope="session")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """From here on, uv installs from an index of this host, here and in processes that are started here.
 
     Whatever else the environment tells uv does not count, nor what it has in its cache: it is the same everywhere.
+    Playwright has no driver there.
     """
     if not FETCHED.is_dir():
         pytest.fail("This needs packages to install. `bash scripts/packages.sh` fetches them.")
-    cache = tmp_path_factory.mktemp("uv-cache")
-    with package_index(FETCHED) as index, pytest.MonkeyPatch.context() as environment:
+    light, cache = tmp_path_factory.mktemp("packages"), tmp_path_factory.mktemp("uv-cache")
+    _write_light_packages(light)
+    with package_index(light) as index, pytest.MonkeyPatch.context() as environment:
         for name in [name for name in os.environ if name.startswith("UV_")]:
             environment.delenv(name)
         environment.setenv("UV_DEFAULT_INDEX", index)
@@ -102,3 +130,11 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             environment.setenv(name, "127.0.0.1", prepend=",")
         yield
     shutil.rmtree(cache)
+
+
+@pytest.fixture
+def whole_playwright(packages: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The same with Playwright as it was fetched: with its driver."""
+    with package_index(FETCHED) as index:
+        monkeypatch.setenv("UV_DEFAULT_INDEX", index)
+        yield

@@ -19,14 +19,20 @@ from tests.support.wheels import make_wheel
 
 
 @pytest.fixture
+def environments_root(tmp_path: Path) -> Path:
+    """Where a host has its environments, and the caches of uv."""
+    return tmp_path / "environments"
+
+
+@pytest.fixture
 async def host(
-    tmp_path: Path, store: FolderStore, make_project: Callable[..., Path], packages: None
+    tmp_path: Path, environments_root: Path, store: FolderStore, make_project: Callable[..., Path], packages: None
 ) -> AsyncIterator[Host]:
     (tmp_path / "lab").mkdir()
     async with open_lab(tmp_path / "lab") as lab:
-        root = tmp_path / "environments"
         versions = VersionFolders(store, tmp_path / "versions")
-        yield Host(lab, store, Environments(root, package_box()), root, versions, make_project)
+        environments = Environments(environments_root, package_box())
+        yield Host(lab, store, environments, environments_root, versions, make_project)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from tests.support.repository import REPOSITORY
 PLAYWRIGHT = version_of("playwright")
 
 
-async def test_a_package_and_what_it_needs_can_be_imported_and_nothing_of_ours(host: Host):
+async def test_a_package_and_what_it_needs_can_be_imported_and_nothing_of_ours(host: Host, whole_playwright: None):
     manifest = await host.deploy({"requirements.txt": "python-slugify\n"})
     assert manifest.warnings == ()
     assert manifest.environment is not None
@@ -37,6 +37,7 @@ async def test_a_package_and_what_it_needs_can_be_imported_and_nothing_of_ours(h
     assert here["playwright"] == PLAYWRIGHT
     assert here["page"] == "here"
     assert (here["prefix"], here["executable"]) == (str(environment), f"{environment}/bin/python")
+    assert Path(inside, "playwright", "driver", "node").is_file(), "user code may start a driver, too"
 
 
 async def test_playwright_and_the_runtime_are_ours_whatever_the_project_lists(host: Host):

@@ -6,6 +6,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from machines import runner
 from tests.support.machines import attempt_spec, unnoticed, value
 from tests.support.project_host import Host
@@ -52,6 +54,12 @@ async def automation(page, params):
     return [module.__name__ for module in (httpx, requests, tenacity)] + [intuned_runtime.__file__]
 """
 VENDORS = {"requirements.txt": "intuned-browser==0.1.18\nintuned-runtime==1.3.41\nplaywright==1.61.0\n"}
+
+
+@pytest.fixture(scope="module")
+def environments_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for the tests of this module: two have the same packages, and all of them fetch many."""
+    return tmp_path_factory.mktemp("environments")
 
 
 async def test_the_vendor_s_browser_helpers_work_with_our_runtime(host: Host, site: str):
