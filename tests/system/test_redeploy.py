@@ -132,7 +132,7 @@ class Project:
         async def said() -> bool:
             return await self.says() == word
 
-        await until(said)
+        await until(said, every=0.25)  # Each look is a whole Run.
 
     def attempts(self, run_id: str) -> list[dict[str, Any]]:
         records = (self._stack.data / "artifacts/runs" / self.name / run_id / "attempts").glob("*/attempt.json")
