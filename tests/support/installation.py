@@ -50,7 +50,7 @@ async def automation(page, params, **_):
     alive = Path(params["folder"], f"alive-{params['n']}-{os.urandom(4).hex()}")
     while not Path(params["folder"], "go").exists():
         alive.touch()
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.05)
     return params["n"]
 """
 _ALIVE_WITHIN = 0.3

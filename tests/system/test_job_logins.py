@@ -9,7 +9,7 @@ from tests.support.example_auth_sessions import AuthStates
 from tests.support.polling import until
 from tests.support.stack import Stack
 
-ITEMS = 40
+ITEMS = 24
 PATIENCE = 120
 """Seconds. The host may be busy."""
 
@@ -23,7 +23,7 @@ async def until_shown(stack: Stack, path: str, condition: Callable[[dict[str, An
         shown.update(answer.json()["jobRun"])
         return condition(shown)
 
-    await until(is_so, within=PATIENCE, every=0.1)
+    await until(is_so, within=PATIENCE, every=0.2)
     return shown
 
 
