@@ -7,13 +7,12 @@ again, as a service manager does it.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -24,6 +23,9 @@ from devstack import ports
 from devstack.child import SupervisedProcess
 from devstack.temporal import TemporalServer
 from settings import Settings
+from temporal.client import connect
+from temporal.fleet import FleetClient
+from temporal.fleet_view import describe_fleet
 from tests.support.polling import until
 from tests.support.s3_server import BUCKET, S3Server, s3_server
 
@@ -94,11 +96,10 @@ class Installation:
         return printed.decode() if process.returncode == 0 else None
 
     async def leases(self) -> list[str]:
-        """Return the workers that have a lease; raises RuntimeError if nobody says."""
-        shown = await self.command("fleet", "--json")
-        if shown is None:
-            raise RuntimeError("nobody says who has which Machines")
-        return [worker["worker"] for worker in json.loads(shown)["workers"]]
+        """Return the workers that have a lease; raises Unavailable if nobody says."""
+        client = await connect(Settings(temporal_address=self.temporal.address))
+        state = await FleetClient(client).read_state()
+        return [worker.worker for worker in describe_fleet(state, datetime.now(UTC)).workers]
 
     async def stop(self, *names: str) -> None:
         """Stop these parts as a service manager does it."""
