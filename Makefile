@@ -66,7 +66,7 @@ bench-fleet: setup
 # Kills, stops and cuts off parts of a whole installation at random, and checks from outside that every promise was kept:
 # `make chaos MINUTES=180`. Another run with its SEED has the same faults and deploys.
 chaos: setup
-	@$(PYTHON) -m chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+	@$(PYTHON) -m tests.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 # Looks for leaks, by thousands of Attempts of all kinds. Takes some ten minutes.
 soak: setup

@@ -16,7 +16,7 @@ from activities.jobs.job_locks import JobLocks
 from activities.jobs.job_run_plans import read_plan
 from activities.jobs.job_run_preparation import JobRunPreparation
 from activities.jobs.piece import Piece, PieceResult
-from jobs.definition import find_definition
+from projects.job_definition import find_definition
 from schemas.errors import ConfigurationError, NotFound, SealError
 from schemas.workflow import names
 from schemas.workflow.auth import AuthSessionStatus

@@ -27,8 +27,8 @@ from api.jobs import run_routes as job_run_routes
 from api.projects import routes as project_routes
 from api.runs import routes as run_routes
 from api.runs.waiting_metrics import published_waiting
-from jobs.definition import JobDefiner
 from projects.catalog import Catalog
+from projects.job_definition import JobDefiner
 from security.apikeys import ApiKeys
 from security.egress import EgressPolicy
 from security.keyring import KeyRing

@@ -16,8 +16,8 @@ from fastapi import Depends, Request
 
 from api.http.key_check import KeyCheck
 from api.runs.queue_counts import QueueCounts
-from jobs.definition import JobDefiner
 from projects.catalog import Catalog
+from projects.job_definition import JobDefiner
 from schemas.rest.job_runs import SortKey
 from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
 from schemas.workflow.delivery import SinkTestInput, SinkTestOutcome

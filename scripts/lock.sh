@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Writes the lock files again from pyproject.toml, for every platform and for Python 3.12 and later, each package with
 # its hashes and without an address. requirements.lock has all packages: those of the two services, of `callboard dev`
-# and of the development tools. requirements.services.lock has those of them that an image of the two services needs.
+# and of the development tools. hosting/requirements.lock has those of them that an image of the two services needs.
 # tests/packages has those that tests install.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -26,7 +26,7 @@ compile() {
 }
 
 compile requirements.lock pyproject.toml --extra dev-server --group dev
-compile requirements.services.lock pyproject.toml --group build --constraints requirements.lock
+compile hosting/requirements.lock pyproject.toml --group build --constraints requirements.lock
 for wanted in tests/packages/*.in; do
     # numpy, which is large, is only in lock files of its own: an old one for Python 3.12, and a new one.
     case $wanted in

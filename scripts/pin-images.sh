@@ -13,7 +13,7 @@ command -v docker >/dev/null || fail "the program docker is not installed. It is
 
 # NAME:TAG${X_DIGEST:-} in compose files, NAME:TAG${X_DIGEST} in the Dockerfile.
 images=$(grep --no-filename --only-matching --extended-regexp '[a-z][a-z0-9./-]*:[A-Za-z0-9._-]+\$\{[A-Z_]+_DIGEST(:-)?\}' \
-    docker-compose*.yml Dockerfile | sed --regexp-extended 's/\$\{([A-Z_]+)(:-)?\}/ \1/' | sort --unique)
+    docker-compose.yml hosting/docker-compose.tls.yml hosting/Dockerfile | sed --regexp-extended 's/\$\{([A-Z_]+)(:-)?\}/ \1/' | sort --unique)
 [ -n "$images" ] || fail "no compose file in $PWD has an image with a variable for its digest."
 
 new=$(mktemp .env.XXXXXX)

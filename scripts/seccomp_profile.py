@@ -1,4 +1,4 @@
-"""Makes `chromium-seccomp.json` from Docker's default seccomp profile: `seccomp_profile.py DEFAULT_JSON`.
+"""Makes `hosting/chromium-seccomp.json` from Docker's default seccomp profile: `seccomp_profile.py DEFAULT_JSON`.
 
 DEFAULT_JSON is `seccomp/default.json` of https://github.com/moby/profiles, at the version that `SOURCE` names. The
 added rules allow what the walls around a Machine, and Chromium's own sandbox, do without any capability of the
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 SOURCE = "seccomp/v0.2.3"
-PROFILE = Path(__file__).parents[1] / "chromium-seccomp.json"
+PROFILE = Path(__file__).parents[1] / "hosting" / "chromium-seccomp.json"
 
 _NEW_CGROUP, _NEW_TIME = 0x02000000, 0x00000080
 """Flags of namespaces that nobody here needs. All others may be made: what is in them is then decided in them."""

@@ -12,14 +12,14 @@ from temporalio.client import Client
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.jobs.run_inputs import make_run_input
 from activities.store_retry import retry_store
-from jobs.payloads import JobItem
-from jobs.run_inputs import make_run_input
 from schemas.errors import ConfigurationError, SealError, Unavailable
 from schemas.workflow import names
 from schemas.workflow.job_run import JobRunPlan
 from schemas.workflow.run import RunOutcome
 from security.keyring import KeyRing
+from storage.job_payloads import JobItem
 from storage.store import Store
 from temporal.closing import TERMINATED
 from temporal.rpc_errors import RPC_TIMEOUT, is_transient

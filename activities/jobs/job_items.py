@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from jobs.payloads import ChunkKey, JobItem, read_lines
 from schemas.workflow.job import PAYLOAD_CHUNK
 from schemas.workflow.job_run import JobRunPlan
 from storage import keys
+from storage.job_payloads import ChunkKey, JobItem, read_lines
 from storage.store import Store
 
 _CHUNKS = 8

@@ -11,13 +11,13 @@ import logging
 from datetime import UTC, datetime
 from typing import Any
 
-from jobs.payloads import JobItem
 from schemas.rest.outcome_json import error_json, reason_json
 from schemas.rest.paths import attempt_path
 from schemas.timestamps import utc_text
 from schemas.workflow.base import JsonRef
 from schemas.workflow.job_run import JobRunPlan
 from schemas.workflow.run import RunOutcome, RunStatus
+from storage.job_payloads import JobItem
 from storage.raw_json import RawJson, dump_object, read_json
 from storage.store import Store
 

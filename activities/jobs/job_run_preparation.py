@@ -5,10 +5,10 @@ from __future__ import annotations
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 
+from activities.jobs.job_planner import JobPlanner
 from activities.jobs.job_run_plans import read_plan, write_plan
-from jobs.definition import find_definition
-from jobs.plan import JobPlanner
 from projects.catalog import Catalog
+from projects.job_definition import find_definition
 from projects.manifest import Manifest
 from schemas.errors import ConfigurationError, NotFound, SealError
 from schemas.workflow.auth_session import AuthSessionView

@@ -17,12 +17,12 @@ from activities.jobs.item_runs import STORE_TIMEOUT, ItemRuns
 from activities.jobs.job_items import JobItems
 from activities.jobs.job_results import added_items, result_line
 from activities.store_retry import retry_store
-from jobs.payloads import JobItem
 from machines.cancellation import uncancellable
 from schemas.workflow.job_activities import JobItemsInput, JobItemsMode
 from schemas.workflow.job_run import JobRunPlan, JobRunProgress
 from schemas.workflow.run import ReasonType, RunOutcome, RunStatus
 from storage import keys
+from storage.job_payloads import JobItem
 from storage.store import Store
 
 _LONGEST = 600.0

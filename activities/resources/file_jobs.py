@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import override
 
 from activities.resources.file_resources import FileResources
-from jobs.definition import JobDefiner, checked_items, discard_definition
+from projects.job_definition import JobDefiner, checked_items, discard_definition
 from projects.manifest import Manifest
 from projects.resources import JobFile
 from schemas.errors import CallboardError, ConfigurationError, Conflict, NotFound, Unavailable

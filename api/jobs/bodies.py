@@ -6,12 +6,12 @@ import asyncio
 from typing import Any, Literal
 
 from api.dependencies import Services
-from jobs.definition import read_definition, shown_items
-from jobs.payloads import definition_chunks, read_items
+from projects.job_definition import read_definition, shown_items
 from schemas.mask import MASK
 from schemas.rest.jobs import LISTED_ITEMS, SHOWN_ITEMS, JobBody, JobListItem, JobReason, ProxyBody
 from schemas.workflow.job import JobAuth, JobDefinition
 from schemas.workflow.proxy import SealedProxy
+from storage.job_payloads import definition_chunks, read_items
 from temporal.jobs import JobState
 
 _READ_AT_ONCE = 4

@@ -12,7 +12,7 @@ from api.dependencies import Services
 from api.http.json_body import read_json_object, validate_body
 from api.jobs.lines import is_ndjson, read_job_lines
 from api.request_secrets import definitely_not_started
-from jobs.definition import check_auth_session, checked_items, discard_definition
+from projects.job_definition import check_auth_session, checked_items, discard_definition
 from projects.manifest import Manifest
 from schemas.errors import CallboardError, Conflict, NotFound
 from schemas.rest.field_errors import field_error

@@ -12,7 +12,7 @@ from typing import Any, cast
 from starlette.requests import Request
 
 from api.http.json_body import BODY_LIMIT, parse_json, refuse_announced, too_large, validate_body
-from jobs.definition import check_item
+from projects.job_definition import check_item
 from projects.manifest import Manifest
 from schemas.errors import BadRequest
 from schemas.rest.field_errors import field_error

@@ -1,7 +1,11 @@
-"""The results of JobRuns: links to them, and the call that the links lead to, which needs no key."""
+"""The results of JobRuns: links to them, and the call that the links lead to, which needs no key.
+
+They are artifacts with a line of JSON for each Run, which are called shards.
+"""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Annotated, cast
 from urllib.parse import quote
 
@@ -11,10 +15,10 @@ from starlette.responses import Response, StreamingResponse
 from api.dependencies import Services, ServicesDep
 from api.http.errors import error_responses
 from api.jobs.lines import NDJSON
-from jobs.results import find_shards, stream_shards
 from schemas.errors import NotFound
 from schemas.rest.job_runs import JobRunResults
 from security.signed_results_urls import ResultsRef, SignedResultsUrls
+from storage import keys
 from storage.store import Store
 from temporal.job_run_listing import JobRunState
 
@@ -55,10 +59,45 @@ def results_link(request: Request, services: Services, state: JobRunState) -> Jo
 
 async def results_response(store: Store, project: str, job_run_id: str, shards: int) -> Response:
     """Return the response that streams the results of a JobRun. Raises NotFound or StoreError."""
-    found = await find_shards(store, project, job_run_id, shards)
+    found = await _find_shards(store, project, job_run_id, shards)
     headers = {"cache-control": "no-store"}
-    return StreamingResponse(stream_shards(store, found), media_type=NDJSON, headers=headers)
+    return StreamingResponse(_stream_shards(store, found), media_type=NDJSON, headers=headers)
 
 
 def _signed_urls(request: Request) -> SignedResultsUrls:
     return cast("SignedResultsUrls", request.app.state.job_run_results)
+
+
+async def _find_shards(store: Store, project: str, job_run_id: str, count: int) -> list[str]:
+    """Return the keys of the first `count` shards. Of a shard that was written several times, the last try counts.
+
+    Raises:
+        NotFound: One of them is not in the store any more.
+        StoreError: The store failed.
+    """
+    last_tries: dict[int, str] = {}
+    async for key in store.list(keys.job_run_results(project, job_run_id)):
+        shard = _shard_number(key)
+        if shard < count:
+            last_tries[shard] = key  # Keys come in ascending order.
+    if len(last_tries) < count:
+        raise NotFound(f"The results of JobRun {job_run_id} are not kept any more.")
+    return [last_tries[shard] for shard in range(count)]
+
+
+def _shard_number(key: str) -> int:
+    return int(key.rpartition("/")[2].partition("-")[0])
+
+
+async def _stream_shards(store: Store, shards: list[str]) -> AsyncIterator[bytes]:
+    """Yield the shards with these keys.
+
+    Raises:
+        NotFound: One of them is not in the store any more.
+        StoreError: The store failed.
+    """
+    for key in shards:
+        data = await store.get(key)
+        if data is None:
+            raise NotFound(f"A part of the results is missing in the artifact store: {key}.")
+        yield data

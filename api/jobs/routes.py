@@ -14,7 +14,6 @@ from api.jobs.changes import create_job, get_job, update_job
 from api.jobs.lines import NDJSON
 from api.projects.lookup import require_project
 from api.runs.ids import new_run_id
-from jobs.payloads import stream_payload
 from schemas.errors import BadRequest, Conflict, PayloadTooLarge
 from schemas.rest.jobs import (
     CreateJob,
@@ -29,6 +28,7 @@ from schemas.rest.jobs import (
 )
 from schemas.workflow import names
 from schemas.workflow.job_run import JobRunInput, JobRunType
+from storage.job_payloads import stream_payload
 
 _PAUSED = "The Job was paused by a request."
 _RESUMED = "The Job was resumed by a request."

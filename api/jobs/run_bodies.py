@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from api.dependencies import Services
 from api.jobs.bodies import configured, masked_proxy
-from jobs.definition import read_definition
+from projects.job_definition import read_definition
 from schemas.rest.job_runs import (
     JobRunBody,
     JobRunErrorBody,

@@ -18,7 +18,7 @@ import yaml
 from tests.support.compose_file import filled, load
 from tests.support.repository import REPOSITORY
 
-FILES = ("docker-compose.yml", "docker-compose.tls.yml")
+FILES = ("docker-compose.yml", "hosting/docker-compose.tls.yml")
 PLUGINS = ("/usr/libexec/docker/cli-plugins", "/usr/lib/docker/cli-plugins", "/usr/local/lib/docker/cli-plugins")
 DIGEST = "@sha256:" + "0123456789abcdef" * 4
 
@@ -53,7 +53,7 @@ def test_compose_gives_containers_what_the_tests_give_to_processes(tmp_path: Pat
     done = compose(env_file(tmp_path, values), *arguments)
     assert done.returncode == 0, done.stderr
     services: dict[str, dict[str, Any]] = json.loads(done.stdout)["services"]
-    main, tls = load()["services"], load("docker-compose.tls.yml")["services"]
+    main, tls = load()["services"], load("hosting/docker-compose.tls.yml")["services"]
     assert services.keys() == main.keys() | tls.keys()
     for name, service in services.items():
         written: dict[str, str] = {

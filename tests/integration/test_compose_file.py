@@ -48,7 +48,7 @@ from tests.support.repository import REPOSITORY
 
 BESIDE = Path(sys.executable).parent
 """The folder of the programs of the development tools."""
-DOCKERFILE = (REPOSITORY / "Dockerfile").read_text()
+DOCKERFILE = (REPOSITORY / "hosting" / "Dockerfile").read_text()
 COMPOSE_TEXT = (REPOSITORY / "docker-compose.yml").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load(COMPOSE_TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
@@ -91,7 +91,7 @@ def test_a_linter_of_security_finds_only_what_is_meant() -> None:
     assert serious == {*((service, "CL-0009") for service in boxing), *((service, "CL-0020") for service in ours)}
 
 
-@pytest.mark.parametrize("name", ["docker-compose.yml", "docker-compose.tls.yml"])
+@pytest.mark.parametrize("name", ["docker-compose.yml", "hosting/docker-compose.tls.yml"])
 def test_the_compose_file_is_one(name: str) -> None:
     command = [BESIDE / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", REPOSITORY / name]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)

@@ -18,7 +18,7 @@ import yaml
 from devstack import ports
 from tests.support.repository import REPOSITORY
 
-DOCKERFILE = (REPOSITORY / "Dockerfile").read_text()
+DOCKERFILE = (REPOSITORY / "hosting" / "Dockerfile").read_text()
 
 
 def pins(lock: str) -> dict[str, str]:
@@ -34,7 +34,7 @@ def test_hadolint_finds_nothing() -> None:
 
 
 def test_the_lock_of_the_image_is_a_part_of_the_whole_one_and_has_all_that_is_needed() -> None:
-    services, everything = pins("requirements.services.lock"), pins("requirements.lock")
+    services, everything = pins("hosting/requirements.lock"), pins("requirements.lock")
     assert services.items() <= everything.items()
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
     needed = project["project"]["dependencies"] + project["dependency-groups"]["build"]
@@ -49,7 +49,7 @@ def test_the_image_is_built_from_what_the_package_is_made_of_and_nothing_else() 
     lines = [line for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
     assert lines[0] == "*"
     let_in = {line.removeprefix("!") for line in lines if line.startswith("!")}
-    assert let_in == packaged | {"pyproject.toml", "requirements.services.lock", "README.md", "LICENSE"}
+    assert let_in == packaged | {"pyproject.toml", "hosting/requirements.lock", "README.md", "LICENSE"}
     for copied in re.findall(r"^COPY ([^-]\S*) \./$", DOCKERFILE, flags=re.MULTILINE):
         assert copied == "." or copied in let_in
 

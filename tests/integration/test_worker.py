@@ -14,19 +14,19 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
-import worker
-from chaos.lines import Line
 from devstack import ports
 from machines.isolation import find_isolation
 from schemas.errors import ConfigurationError
 from schemas.workflow import names
 from settings import Settings
 from storage.folder import FolderStore
+from tests.chaos.lines import Line
 from tests.support.attempt_worker import PATIENCE, deploy_project
 from tests.support.pollers import is_polled
 from tests.support.polling import until
 from tests.support.repository import REPOSITORY
 from tests.support.temporal_servers import dev_client, dev_server
+from worker import __main__ as worker_process
 
 Start = Callable[..., Awaitable[asyncio.subprocess.Process]]
 
@@ -161,6 +161,7 @@ async def said(process: asyncio.subprocess.Process, words: str) -> bool:
 async def test_told_to_isolate_fully_it_does_not_start_where_that_is_not_to_be_had(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "find_isolation", partial(find_isolation, walls={"no network": lambda: "no tun"}))
+    refusing = partial(find_isolation, walls={"no network": lambda: "no tun"})
+    monkeypatch.setattr(worker_process, "find_isolation", refusing)
     with pytest.raises(ConfigurationError, match="no network: no tun"):
-        await worker.serve(Settings(isolation="full", data_dir=tmp_path), asyncio.Event())
+        await worker_process.serve(Settings(isolation="full", data_dir=tmp_path), asyncio.Event())

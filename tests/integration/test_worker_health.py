@@ -14,7 +14,6 @@ import httpx
 import pytest
 from temporalio.client import Client
 
-import worker
 from devstack import ports
 from schemas.errors import StoreError
 from schemas.workflow import names
@@ -24,6 +23,7 @@ from temporal.poll_watch import PollWatch
 from tests.support.attempt_worker import PATIENCE
 from tests.support.polling import until
 from tests.support.temporal_servers import dev_client, dev_server
+from worker import __main__ as worker_process
 
 
 @pytest.fixture(scope="module")
@@ -90,11 +90,11 @@ async def observed(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def opened(*_arguments: Any, **_options: Any) -> AwkwardStore:
         return store
 
-    monkeypatch.setattr(worker, "PollWatch", watch)
-    monkeypatch.setattr(worker, "open_store", opened)
-    monkeypatch.setattr(worker, "STORE_TIMEOUT", timedelta(seconds=1))
+    monkeypatch.setattr(worker_process, "PollWatch", watch)
+    monkeypatch.setattr(worker_process, "open_store", opened)
+    monkeypatch.setattr(worker_process, "STORE_TIMEOUT", timedelta(seconds=1))
     stop = asyncio.Event()
-    serving = asyncio.create_task(worker.serve(settings, stop))
+    serving = asyncio.create_task(worker_process.serve(settings, stop))
     async with httpx.AsyncClient(base_url=f"http://{address}", trust_env=False) as http:
         await until(lambda: store.asked >= 2 or serving.done(), PATIENCE)  # then it is all up
         assert not serving.done(), serving

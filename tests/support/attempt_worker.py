@@ -22,7 +22,6 @@ from activities.attempts.runtime_environment import ProjectEnvironments
 from activities.stop_attempt import StopActivities
 from activities.workers.machine_pools import MachinePools
 from activities.workers.worker_dir import WorkerDir
-from browser_worker import attempt_activities
 from machines.browser import browser_args, find_browser
 from machines.machine import LaunchOptions
 from machines.scratch_cleanup import processes_of
@@ -39,6 +38,7 @@ from settings import Settings
 from storage import keys
 from storage.folder import FolderStore
 from tests.support.package_box import package_box
+from worker.browser_worker import attempt_activities
 
 SECRET = "the secret key of this bench"
 PATIENCE = 60.0

@@ -17,9 +17,8 @@ from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
 from activities.job_run import JobRunActivities
+from activities.jobs.job_planner import JobPlanner
 from activities.jobs.job_run_preparation import JobRunPreparation
-from jobs.payloads import JobItem, PayloadWriter, definition_chunks
-from jobs.plan import JobPlanner
 from projects.catalog import Catalog
 from schemas.workflow import names
 from schemas.workflow.attempt import AttemptInput, AttemptOutcome, InterruptedInput
@@ -27,6 +26,7 @@ from schemas.workflow.base import JsonRef
 from schemas.workflow.job import JobDefinition
 from schemas.workflow.job_run import JobRunInput, JobRunStatus, JobRunType, JobRunView
 from storage import keys
+from storage.job_payloads import JobItem, PayloadWriter, definition_chunks
 from temporal.closing import wait_for_result
 from temporal.run_waits import RunWaits
 from temporal.worker_shutdown import running_worker

@@ -18,7 +18,6 @@ from temporalio.common import VersioningBehavior
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
-from control_worker import deployment
 from schemas.workflow import names
 from schemas.workflow.auth import AuthSessionRef, AuthSessionType, LoginState, RunAuth
 from schemas.workflow.auth_session import ValidateInput
@@ -44,6 +43,7 @@ from schemas.workflow.sink import DeliverySchedule, SealedSink, SealedWebhook
 from temporal.closing import wait_for_result
 from tests.support.polling import until
 from tests.support.run_stage import DEADLINE, IDENTITY, WORKSPACE
+from worker.control_worker import deployment
 from workflows import outcomes
 from workflows.job_lock import JobLockWorkflow
 from workflows.job_run import JobRunWorkflow

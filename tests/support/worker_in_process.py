@@ -15,8 +15,6 @@ import pytest
 from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.client import Client
 
-import browser_worker
-import worker
 from activities.attempts.running_attempts import RunningAttempts
 from activities.workers.machine_pools import MachinePools
 from schemas.workflow import names
@@ -27,6 +25,8 @@ from storage.store import Store
 from temporal.closing import wait_for_outcome
 from tests.support.pollers import is_polled
 from tests.support.run_stage import run_input
+from worker import __main__ as worker_process
+from worker import browser_worker
 from workflows import visibility
 from workflows.run import RunWorkflow
 
@@ -74,7 +74,7 @@ class Inside:
 
         patch.setattr(browser_worker, "RunningAttempts", lambda: inside.running_attempts)
         patch.setattr(browser_worker, "MachinePools", pools)
-        patch.setattr(worker, "open_store", opened)
+        patch.setattr(worker_process, "open_store", opened)
         config = client.service_client.config
         settings = Settings(
             data_dir=data,
@@ -84,7 +84,7 @@ class Inside:
             browser_allow=["127.0.0.0/8", "::1"],
         )
         stop = asyncio.Event()
-        project_workers = asyncio.create_task(worker.serve(settings, stop))
+        project_workers = asyncio.create_task(worker_process.serve(settings, stop))
         try:
             async with asyncio.timeout(_WITHIN):
                 while not await is_polled(client, names.project_queue(project)):

@@ -1,4 +1,4 @@
-"""Caddy, with the very file that docker-compose.tls.yml gives it, in front of a running api.
+"""Caddy, with the very file that hosting/docker-compose.tls.yml gives it, in front of a running api.
 
 Names below `.localhost` get certificates of an authority that Caddy makes for itself, so no other is asked.
 """
@@ -24,7 +24,7 @@ from tests.support.polling import until
 from tests.support.repository import REPOSITORY
 from tests.support.stack import Stack
 
-TLS = load("docker-compose.tls.yml")
+TLS = load("hosting/docker-compose.tls.yml")
 PROXY: dict[str, Any] = TLS["services"]["proxy"]
 CADDYFILE = REPOSITORY / TLS["configs"]["caddy"]["file"]
 NAME, VIEWER = "callboard.localhost", "viewer.localhost"

@@ -21,8 +21,8 @@ from activities.resource import ResourceActivities
 from activities.resources.file_auth_sessions import FileAuthSessions
 from activities.resources.file_jobs import FileJobs
 from activities.resources.resource_applier import ResourceApplier
-from jobs.definition import JobDefiner, read_definition
 from projects.deploy import deploy
+from projects.job_definition import JobDefiner, read_definition
 from projects.version_reader import read_current
 from schemas.errors import ConfigurationError, NotFound
 from schemas.workflow import names

@@ -1,4 +1,4 @@
-"""Which metrics there are, with their labels: those of docs/metrics.md, and those of others that `observe/` uses."""
+"""Which metrics there are, with their labels: those of docs/metrics.md, and others that `hosting/observe/` uses."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from tests.integration.observe.metrics import known
 from tests.support.compose_file import load
 from tests.support.repository import REPOSITORY
 
-OBSERVE = REPOSITORY / "observe"
+OBSERVE = REPOSITORY / "hosting" / "observe"
 RULES: list[dict[str, Any]] = [
     rule for group in yaml.safe_load((OBSERVE / "alerts.yml").read_text())["groups"] for rule in group["rules"]
 ]

@@ -14,13 +14,13 @@ from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from chaos.lines import Line
 from devstack import ports
 from settings import Settings
 from temporal import poll_watch
 from temporal.client import connect
 from temporal.poll_watch import PollWatch, unwatched
 from temporal.running_activities import RunningActivities
+from tests.chaos.lines import Line
 from tests.support.polling import until
 
 IDENTITY = "watched"

@@ -79,8 +79,8 @@ STUCK = """
 import asyncio
 from functools import partial
 from temporalio.worker import Worker
-import control_worker
-import worker
+from worker import control_worker
+from worker.__main__ import main
 
 async def stubborn():
     while True:
@@ -97,7 +97,7 @@ stuck = []
 Worker.__aexit__ = never
 no_time = control_worker.timedelta(seconds=0.1)
 control_worker.running_worker = partial(control_worker.running_worker, margin=no_time)
-worker.main()
+main()
 """
 
 

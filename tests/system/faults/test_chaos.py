@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from chaos.checker import check
-from chaos.course import Course, execute
-from chaos.report import write_report
+from tests.chaos.checker import check
+from tests.chaos.course import Course, execute
+from tests.chaos.report import write_report
 
 SHORT = Course(seed=9, seconds=25, fault_every=3, deploy_every=8, clients=8)
 

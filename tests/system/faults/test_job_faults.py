@@ -14,9 +14,9 @@ import httpx
 import psutil
 import pytest
 
-from chaos.installation import KEY, installed
-from chaos.schedule import APIS, CONTROL, WORKERS
 from settings import NO_WORKSPACE
+from tests.chaos.installation import KEY, installed
+from tests.chaos.schedule import APIS, CONTROL, WORKERS
 from tests.support.polling import until
 from tests.support.processes import command_line, find_child
 from tests.support.repository import REPOSITORY

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from chaos.checker import INVARIANTS, SETTLES_WITHIN, check
-from chaos.record import Answer, Attempt, Delivered, Deploy, Execution, Growth, JobRun, Left, Record, Run
-from chaos.report import write_report
+from tests.chaos.checker import INVARIANTS, SETTLES_WITHIN, check
+from tests.chaos.record import Answer, Attempt, Delivered, Deploy, Execution, Growth, JobRun, Left, Record, Run
+from tests.chaos.report import write_report
 
 BROKEN: list[tuple[str, Callable[[Record], None]]] = []
 SETTLED = 100 + SETTLES_WITHIN.total_seconds()

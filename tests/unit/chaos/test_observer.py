@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from chaos.observer import Observer
-from chaos.record import Execution
+from tests.chaos.observer import Observer
+from tests.chaos.record import Execution
 from tests.support.polling import until
 from tests.support.repository import REPOSITORY
 
-RECORDING = REPOSITORY / "chaos" / "projects" / "recording.py"
+RECORDING = REPOSITORY / "tests" / "chaos" / "projects" / "recording.py"
 USER_CODE = """
 import sys
 from recording import executed

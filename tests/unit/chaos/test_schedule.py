@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chaos.schedule import APIS, CONTROL, SERVERS, WORKERS, Act, plan_faults
+from tests.chaos.schedule import APIS, CONTROL, SERVERS, WORKERS, Act, plan_faults
 
 HOUR = 3600.0
 

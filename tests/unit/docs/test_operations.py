@@ -65,7 +65,7 @@ def test_the_secrets_of_the_env_file_are_those_that_compose_asks_for() -> None:
     asked = set(re.findall(r"\$\{(\w+):\?", (REPOSITORY / "docker-compose.yml").read_text()))
     assert set(re.findall(r"^(\w+)=", block("POSTGRES_PASSWORD="), flags=re.MULTILINE)) == asked
     assert f"with {('six', 'seven', 'eight')[len(asked) - 6]} secrets" in PAGE
-    tls = set(re.findall(r"\$\{(\w+):\?", (REPOSITORY / "docker-compose.tls.yml").read_text()))
+    tls = set(re.findall(r"\$\{(\w+):\?", (REPOSITORY / "hosting/docker-compose.tls.yml").read_text()))
     names = set(re.findall(r"^(\w+)=", block("COMPOSE_FILE="), flags=re.MULTILINE))
     assert names == tls | {"COMPOSE_FILE"}
     files = re.findall(r"^COMPOSE_FILE=(.*)$", block("COMPOSE_FILE="), flags=re.MULTILINE)

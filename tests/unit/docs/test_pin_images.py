@@ -29,7 +29,8 @@ ENV = "CALLBOARD_API_KEYS=a-key\nTEMPORAL_DIGEST=@sha256:old\n# a remark\nPOSTGR
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder as the repository is, with a stand-in for docker."""
-    for name in ("docker-compose.yml", "docker-compose.tls.yml", "Dockerfile"):
+    (tmp_path / "hosting").mkdir()
+    for name in ("docker-compose.yml", "hosting/docker-compose.tls.yml", "hosting/Dockerfile"):
         shutil.copy(REPOSITORY / name, tmp_path / name)
     (tmp_path / ".env").write_text(ENV)
     (tmp_path / ".env").chmod(0o600)
@@ -53,7 +54,7 @@ def test_every_image_of_the_compose_files_gets_its_digest(folder: Path) -> None:
         assert f"temporalio/server:1.32.0 is {DIGEST}" in done.stdout
         written = (folder / ".env").read_text()
         assert written.startswith("CALLBOARD_API_KEYS=a-key\n# a remark\nPOSTGRES_PASSWORD=x\n")
-        text = "".join((folder / name).read_text() for name in ("docker-compose.yml", "docker-compose.tls.yml"))
+        text = "".join((folder / name).read_text() for name in ("docker-compose.yml", "hosting/docker-compose.tls.yml"))
         used = set(re.findall(r"\$\{(\w+_DIGEST):-\}", text))
         assert used == set(re.findall(rf"^(\w+_DIGEST)=@{DIGEST}$", written, flags=re.MULTILINE))
         assert written.count("_DIGEST=") == len(used) == 9

@@ -12,7 +12,6 @@ from temporalio.common import VersioningBehavior
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
-from control_worker import deployment
 from schemas.workflow import names
 from schemas.workflow.auth import AuthSessionStatus, CheckReport
 from schemas.workflow.job_activities import JobLockInput
@@ -23,6 +22,7 @@ from tests.support.job_run_stage import HeldPiece, JobRunStage, one_by_one, prog
 from tests.support.polling import until
 from tests.support.run_stage import DEADLINE
 from tests.support.temporal_servers import dev_client, dev_server
+from worker.control_worker import deployment
 from workflows.upgrading import UpgradingAuthSessionWorkflow, UpgradingJobLockWorkflow
 
 

@@ -9,7 +9,6 @@ import pytest
 from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError
 
-from jobs.payloads import JobItem
 from schemas.workflow import names
 from schemas.workflow.attempt import AttemptInput, AttemptOutcome
 from schemas.workflow.base import INLINE_LIMIT
@@ -17,6 +16,7 @@ from schemas.workflow.job import PAYLOAD_CHUNK, JobOverlap
 from schemas.workflow.job_run import JobRunProgress, JobRunReasonType, JobRunStatus, JobRunView
 from schemas.workflow.run import RunInput, RunJob
 from storage import keys
+from storage.job_payloads import JobItem
 from tests.support.job_lab import JobLab, echo, extending, items, until_canceled
 from tests.support.polling import until
 from tests.support.run_stage import completed, failed

@@ -10,8 +10,8 @@ from contextlib import suppress
 
 import psutil
 
-from chaos.installation import Installation, Part
-from chaos.schedule import MACHINE_PROCESSES, Act, Fault
+from tests.chaos.installation import Installation, Part
+from tests.chaos.schedule import MACHINE_PROCESSES, Act, Fault
 from tests.support.machine_processes import BROWSER, KEEPER, NODE, SUPERVISOR, USER, ZYGOTE, find_process
 
 _PROCESSES: dict[str, str] = dict(

@@ -17,8 +17,6 @@ from pathlib import Path
 
 import httpx
 
-from chaos.lines import Line
-from chaos.schedule import APIS, CONTROL, WORKERS
 from devstack import ports
 from devstack.child import SupervisedProcess
 from devstack.temporal import TemporalServer
@@ -26,6 +24,8 @@ from settings import Settings
 from temporal.client import connect
 from temporal.fleet import FleetClient
 from temporal.fleet_view import describe_fleet
+from tests.chaos.lines import Line
+from tests.chaos.schedule import APIS, CONTROL, WORKERS
 from tests.support.polling import until
 from tests.support.s3_server import BUCKET, S3Server, s3_server
 

@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from jobs.payloads import JobItem, JobItemRetry, PayloadWriter
 from projects.manifest import Manifest
 from schemas.errors import BadRequest, StoreError
 from schemas.mask import MASK
@@ -32,6 +31,7 @@ from security.keyring import KeyRing
 from security.sealed_proxies import seal_proxy
 from security.sealed_sinks import seal_sink, seal_webhook
 from storage import keys
+from storage.job_payloads import JobItem, JobItemRetry, PayloadWriter
 from storage.store import Store
 
 _REF_BYTES = 12

@@ -20,15 +20,6 @@ import uvloop
 from temporalio.client import Client
 
 from activities.workers.deployed_resources import DeployedResources
-from browser_worker import (
-    ROUND_TIMEOUT,
-    STORE_TIMEOUT,
-    TEMPORAL_TIMEOUT,
-    BackgroundWork,
-    WorkerProcess,
-    start_attempt_workers,
-)
-from control_worker import delivery_worker, workflow_worker
 from machines.browser import find_browser
 from machines.isolation import Level, find_isolation
 from machines.sandbox import sandbox_refusal
@@ -48,6 +39,15 @@ from temporal.hard_exit import hard_exit
 from temporal.health import TemporalHealth
 from temporal.poll_watch import PollWatch
 from temporal.resources import ResourceApplications
+from worker.browser_worker import (
+    ROUND_TIMEOUT,
+    STORE_TIMEOUT,
+    TEMPORAL_TIMEOUT,
+    BackgroundWork,
+    WorkerProcess,
+    start_attempt_workers,
+)
+from worker.control_worker import delivery_worker, workflow_worker
 
 log = logging.getLogger("worker")
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.concurrency import for_each
-from chaos.checker import ENDED
-from chaos.clients import LONGEST_WAIT, Clients, Refused
-from chaos.record import Answer, Attempt, Run, Sink
+from tests.chaos.checker import ENDED
+from tests.chaos.clients import LONGEST_WAIT, Clients, Refused
+from tests.chaos.record import Answer, Attempt, Run, Sink
 
 _READERS = 8
 """How many Runs are read at the same time when all is over."""

@@ -42,7 +42,6 @@ from activities.workers.machine_pools import MachinePools
 from activities.workers.machine_shares import MachineShares
 from activities.workers.project_workers import ProjectWorkerManager
 from activities.workers.worker_dir import WorkerDir
-from control_worker import GRACEFUL_SHUTDOWN_TIMEOUT
 from machines.browser import browser_args, find_browser
 from machines.capacity import Capacity, host_capacity
 from machines.isolation import Isolation, Level
@@ -70,6 +69,7 @@ from temporal.connection_config import Connection
 from temporal.fleet import FleetClient
 from temporal.poll_watch import Watch
 from temporal.worker_shutdown import running_worker
+from worker.control_worker import GRACEFUL_SHUTDOWN_TIMEOUT
 
 log = logging.getLogger("worker")
 

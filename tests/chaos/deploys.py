@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from chaos.installation import Installation
-from chaos.record import Deploy
+from tests.chaos.installation import Installation
+from tests.chaos.record import Deploy
 
 _PROJECTS = Path(__file__).parent / "projects"
 MACHINES = {"market": (2, 3, 4, 5), "members": (1, 2, 3), "batch": (1, 2, 3)}

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 
-from chaos.record import Answer, Delivered, Deploy, Execution, JobRun, Record, Run
+from tests.chaos.record import Answer, Delivered, Deploy, Execution, JobRun, Record, Run
 
 SETTLES_WITHIN = timedelta(seconds=60)
 """How long after a deploy with fewer Machines another Attempt may begin by the larger number: a worker that is cut off

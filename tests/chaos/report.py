@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from chaos.record import Record, Run
+from tests.chaos.record import Record, Run
 
 _SHOWN = 10
 """How many violations of one invariant are shown."""

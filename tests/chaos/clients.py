@@ -9,8 +9,8 @@ from typing import Any, Self
 
 import httpx
 
-from chaos.installation import KEY
 from settings import Settings
+from tests.chaos.installation import KEY
 
 LONGEST_WAIT = 20
 """Seconds for which a client waits for the end of a Run in one request."""

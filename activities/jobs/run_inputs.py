@@ -6,7 +6,6 @@ import hashlib
 import json
 from datetime import timedelta
 
-from jobs.payloads import JobItem
 from schemas.workflow.base import HISTORY_BUDGET, INLINE_LIMIT, JsonRef
 from schemas.workflow.job_run import JobRunPlan
 from schemas.workflow.run import RunInput, RunJob
@@ -14,6 +13,7 @@ from security import seal_context
 from security.keyring import KeyRing
 from security.sealed_sinks import reseal_sink
 from storage import keys
+from storage.job_payloads import JobItem
 from storage.store import Store
 
 

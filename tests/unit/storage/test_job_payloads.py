@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from jobs.payloads import JobItem, JobItemRetry, PayloadWriter, read_items, read_lines, stream_payload
 from schemas.errors import StoreError
 from schemas.workflow.job import PAYLOAD_CHUNK, JobDefinition
 from storage import keys
 from storage.folder import FolderStore
+from storage.job_payloads import JobItem, JobItemRetry, PayloadWriter, read_items, read_lines, stream_payload
 
 COUNT = 2 * PAYLOAD_CHUNK + 7
 

@@ -21,14 +21,14 @@ from activities.attempts.attempt_records import AttemptRecords
 from activities.deliveries.delivery_sender import DeliverySender
 from activities.delivery import DeliveryActivities
 from activities.job_run import JobRunActivities
+from activities.jobs.job_planner import JobPlanner
 from activities.jobs.job_run_preparation import JobRunPreparation
 from activities.resource import ResourceActivities
 from activities.resources.file_auth_sessions import FileAuthSessions
 from activities.resources.file_jobs import FileJobs
 from activities.resources.resource_applier import ResourceApplier
-from jobs.definition import JobDefiner
-from jobs.plan import JobPlanner
 from projects.catalog import Catalog
+from projects.job_definition import JobDefiner
 from schemas.workflow import names
 from security.egress import EgressPolicy
 from security.keyring import KeyRing

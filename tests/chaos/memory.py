@@ -10,8 +10,8 @@ from contextlib import suppress
 
 import psutil
 
-from chaos.installation import Installation
-from chaos.record import Growth
+from tests.chaos.installation import Installation
+from tests.chaos.record import Growth
 
 _EVERY = 5
 """Seconds between two measurements."""

@@ -1,4 +1,4 @@
-"""Observe the executions of user code by the files that they lock (chaos/projects/recording.py)."""
+"""Observe the executions of user code by the files that they lock (tests/chaos/projects/recording.py)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
-from chaos.record import Execution
+from tests.chaos.record import Execution
 
 _INTERVAL = 0.02
 """Seconds between two looks. The end of an execution that was killed is known to within this time."""

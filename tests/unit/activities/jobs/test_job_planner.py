@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from jobs.payloads import JobItem
-from jobs.plan import JobPlanner
-from jobs.run_inputs import make_run_input
+from activities.jobs.job_planner import JobPlanner
+from activities.jobs.run_inputs import make_run_input
 from projects.manifest import Manifest
 from projects.settings import ProjectSettings
 from schemas.errors import SealError
@@ -24,6 +23,7 @@ from security import seal_context
 from security.sealed_proxies import open_proxy, seal_proxy
 from security.sealed_sinks import open_sink, seal_sink, seal_webhook
 from storage.folder import FolderStore
+from storage.job_payloads import JobItem
 from tests.support.delivery_inputs import QUICK, RING
 from tests.support.run_stage import WORKSPACE
 

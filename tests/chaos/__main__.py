@@ -13,10 +13,10 @@ from pathlib import Path
 
 import uvloop
 
-from chaos.checker import check
-from chaos.course import Course, execute
-from chaos.record import Record
-from chaos.report import write_report
+from tests.chaos.checker import check
+from tests.chaos.course import Course, execute
+from tests.chaos.record import Record
+from tests.chaos.report import write_report
 
 
 def main() -> None:

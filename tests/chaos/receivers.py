@@ -10,8 +10,8 @@ from pathlib import Path
 
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from chaos.installation import WEBHOOK_SECRET
-from chaos.record import Delivered
+from tests.chaos.installation import WEBHOOK_SECRET
+from tests.chaos.record import Delivered
 from tests.support.webhook_receiver import Receiver, answers, hangs, receiver, resets
 
 _REPLIES = (answers(), answers("500 Internal Server Error"), resets, hangs)

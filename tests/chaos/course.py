@@ -12,20 +12,20 @@ from typing import Any
 
 import psutil
 
-from chaos.clients import Clients
-from chaos.deploys import Deploys
-from chaos.faults import inflict
-from chaos.installation import RESULTS, Installation, installed
-from chaos.jobs import JobLoad
-from chaos.load import MEMBERS, MIX, Load
-from chaos.memory import Memory
-from chaos.observer import Observer
-from chaos.receivers import MoodyWebhook, read_bucket
-from chaos.record import Left, Record, Sink
-from chaos.schedule import CONTROL, WORKERS, plan_faults
 from machines.runner import tree
 from machines.scratch_cleanup import processes_of
 from schemas.workflow.fleet import LEASE_MARGIN, LEASE_TERM
+from tests.chaos.clients import Clients
+from tests.chaos.deploys import Deploys
+from tests.chaos.faults import inflict
+from tests.chaos.installation import RESULTS, Installation, installed
+from tests.chaos.jobs import JobLoad
+from tests.chaos.load import MEMBERS, MIX, Load
+from tests.chaos.memory import Memory
+from tests.chaos.observer import Observer
+from tests.chaos.receivers import MoodyWebhook, read_bucket
+from tests.chaos.record import Left, Record, Sink
+from tests.chaos.schedule import CONTROL, WORKERS, plan_faults
 from tests.support.polling import until
 
 _ENDS_WITHIN = 300

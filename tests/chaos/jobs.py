@@ -7,9 +7,9 @@ import json
 import time
 from typing import Any
 
-from chaos.clients import Clients, Refused
-from chaos.load import answer_of, part_of
-from chaos.record import JobRun, Run
+from tests.chaos.clients import Clients, Refused
+from tests.chaos.load import answer_of, part_of
+from tests.chaos.record import JobRun, Run
 
 PROJECT = "batch"
 _JOB = "all"
