@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import json
 import math
+import re
 from collections.abc import Generator
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -19,8 +20,13 @@ from .failures import ResultTooBigError, StructuralError
 LIMIT = 2 * 1024 * 1024
 """Most bytes of ASCII-escaped JSON."""
 
+DEPTH = 200
+"""Most levels of lists and objects within each other: as many as a request may have, so that whoever reads it can."""
+
 _LONGEST_KEY = 100
 """Most characters of a key in the path to what has no JSON form."""
+
+_TEXT_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 
 _CURES: tuple[tuple[type[Any] | tuple[type[Any], ...], str], ...] = (
     ((datetime, date, time), "return .isoformat()"),
@@ -46,7 +52,8 @@ def to_json(value: Any, *, what: str = "Result", path: str = "result") -> str:
         path: The value's name at the beginning of a path.
 
     Raises:
-        NotJsonError: The value is not JSON (an unknown type, NaN, Infinity, a cycle); its message has the path.
+        NotJsonError: The value is not JSON (an unknown type, NaN, Infinity, a cycle), or has more than `DEPTH` levels;
+            its message has the path.
         ResultTooBigError: The JSON is larger than `LIMIT`.
     """
     try:
@@ -55,11 +62,30 @@ def to_json(value: Any, *, what: str = "Result", path: str = "result") -> str:
         try:
             told = _fault(value, path, ()) or f"{path} has no JSON form: {error}"
         except RecursionError:
-            told = f"{path} is nested too deeply"
+            told = _too_deep(path)
         raise NotJsonError(told, name=type(error).__name__) from error
     if len(text) > LIMIT:
         raise ResultTooBigError(what, len(text), LIMIT)
+    if is_too_deep(text):
+        raise NotJsonError(_too_deep(path), name=RecursionError.__name__)
     return text
+
+
+def is_too_deep(text: str) -> bool:
+    """Tell whether JSON has more than `DEPTH` levels of lists and objects."""
+    if text.count("[") + text.count("{") <= DEPTH:
+        return False
+    level = 0
+    for found in _TEXT_OR_BRACKET.finditer(text):
+        bracket = found[0]
+        level += (bracket in "[{") - (bracket in "]}")
+        if level > DEPTH:
+            return True
+    return False
+
+
+def _too_deep(path: str) -> str:
+    return f"{path} is nested too deeply: it may have {DEPTH} levels of lists and dictionaries"
 
 
 def _dump(value: Any) -> Any:

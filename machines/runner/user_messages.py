@@ -14,7 +14,7 @@ from intuned_runtime.persistent import LIMIT as VALUE_LIMIT
 from intuned_runtime.persistent import size_of
 
 from .failures import MESSAGE_LIMIT, STACK_LIMIT
-from .results import LIMIT
+from .results import LIMIT, is_too_deep
 
 _LONGEST_NAME = 200
 """Most characters of a module's name."""
@@ -102,6 +102,6 @@ def _checked_error(error: Any) -> dict[str, Any]:
 
 def _check_json(text: Any) -> Any:
     """Return what a text is the ASCII JSON of, which nobody after us parses before it gives it away."""
-    if len(checked_text(text)) > LIMIT or not text.isascii():
-        raise ValueError("no ASCII JSON within the limit")
+    if len(checked_text(text)) > LIMIT or not text.isascii() or is_too_deep(text):
+        raise ValueError("no ASCII JSON within the limits")
     return json.loads(text)

@@ -84,16 +84,27 @@ def test_a_coroutine_asks_about_a_forgotten_await() -> None:
     assert str(refused.value) == "result.title: a coroutine has no JSON form; is an `await` missing?"
 
 
-def test_cycles_and_depths_are_told() -> None:
+def test_cycles_are_told() -> None:
     cycle: list[Any] = []
     cycle.append({"again": cycle})
     with pytest.raises(NotJsonError, match=r"^result\[0\]\.again: it contains itself$"):
         to_json(cycle)
-    deep: list[Any] = []
-    for _ in range(200_000):
-        deep = [deep]
-    with pytest.raises(NotJsonError, match=r"^result is nested too deeply$"):
+
+
+@pytest.mark.parametrize("levels", [201, 9_990, 200_000])
+def test_what_is_nested_too_deeply_for_readers_is_refused(levels: int) -> None:
+    deep: Any = "[" * 300
+    for level in range(levels):
+        deep = {"a": deep} if level % 2 else [deep]
+    with pytest.raises(NotJsonError, match=r"^result is nested too deeply: it may have 200 levels of"):
         to_json(deep)
+
+
+def test_a_result_may_have_200_levels_and_any_number_of_lists() -> None:
+    deep: Any = '"' + "[" * 300
+    for _ in range(199):
+        deep = [deep, [], {}]
+    assert json.loads(to_json(deep)) == deep
 
 
 @pytest.mark.parametrize(("letter", "size"), [("x", 1), ("ä", 6), ("𝄞", 12), ("\ud800", 6), ("\0", 6), ('"', 2)])

@@ -38,6 +38,7 @@ def deep(depth: int = 9_990) -> Any:
         {"attributes": [1]},
         {"result": MANY_OBJECTS},
         {"result": "[" * 200_000 + "]" * 200_000},
+        {"result": "[" * 201 + "]" * 201},
         {"result": '1, "error": null'},
         {"result": '"ä"'},
         {"result": 1},
