@@ -12,13 +12,12 @@ from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.background import forward_cancellation
 from activities.deliveries.delivery_records import DeliveryRecords
 from activities.deliveries.delivery_sender import DeliverySender, SendResult
 from activities.deliveries.notification import notification_payload
 from activities.deliveries.payload import GoneError, delivery_payload
 from activities.deliveries.receiver_limit import ReceiverBusyError, ReceiverLimit
-from activities.heartbeat import heartbeats, record_heartbeat
+from activities.heartbeat import forward_cancellation, heartbeats, record_heartbeat
 from schemas.workflow import names
 from schemas.workflow.base import MESSAGE_LIMIT, JsonRef, clip
 from schemas.workflow.delivery import (

@@ -1,4 +1,4 @@
-"""Send heartbeats in one way for all activities, and hear what the SDK does not pass on.
+"""Keep an activity in touch with Temporal: heartbeats in one way for all, and an end in order when it is cancelled.
 
 The SDK sends heartbeats in the background: it tells an activity neither that one was refused, nor a second time that
 the activity is to end. A request of our own for a heartbeat tells both.
@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 from temporalio import activity
 from temporalio.activity import ActivityCancellationDetails
 from temporalio.client import AsyncActivityCancelledError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.background import OnCancellation, background_task
+from machines.cancellation import uncancellable
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,8 @@ SILENCE_LIMIT = 26.0
 that it has recorded, and the teardown of a Machine takes up to 1.5 seconds."""
 _RPC_TIMEOUT = 5.0
 
+OnCancellation = Callable[[ActivityCancellationDetails | None], None]
+"""Callback that is told why an activity is to end; None if no reason was given."""
 OnSilence = Callable[[str], None]
 """Callback that is told that Temporal is about to give the activity to another worker; its argument says why."""
 
@@ -103,3 +106,36 @@ async def record_heartbeat(*details: object, within: float = _RPC_TIMEOUT) -> Ac
             raise
         return ActivityCancellationDetails(not_found=True)
     return None
+
+
+@asynccontextmanager
+async def background_task(work: Coroutine[Any, Any, None], name: str) -> AsyncGenerator[None]:
+    """Run `work` concurrently with the block; it is stopped and awaited when the block ends."""
+    task = asyncio.create_task(work, name=name)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await uncancellable(_wait_for(task))
+
+
+async def forward_cancellation[T](work: Awaitable[T], on_cancellation: OnCancellation) -> T:
+    """Await `work` to its end, whatever the SDK cancels meanwhile; `on_cancellation` is told why, and decides.
+
+    So an outcome that exists when the cancel arrives stands, and what has to follow the end, such as writing the
+    record, is done.
+    """
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if not task.done():
+                on_cancellation(activity.cancellation_details())
+        except Exception:  # noqa: BLE001  # raised below, by result()
+            break
+    return task.result()
+
+
+async def _wait_for(task: asyncio.Task[None]) -> None:
+    await asyncio.wait({task})

@@ -9,8 +9,7 @@ from temporalio.activity import ActivityCancellationDetails
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from activities.background import background_task, forward_cancellation
-from activities.heartbeat import heartbeats
+from activities.heartbeat import background_task, forward_cancellation, heartbeats
 from activities.jobs.item_runs import ItemRuns
 from activities.jobs.job_locks import JobLocks
 from activities.jobs.job_run_plans import read_plan

@@ -19,20 +19,15 @@ from temporalio.worker import (
     Worker,
 )
 
-from activities.attempt import AttemptActivities
-from activities.attempts.artifact_uploader import ArtifactUploader
-from activities.attempts.attempt_executor import AttemptExecutor
+from activities.attempt_activities import AttemptActivities
+from activities.attempts.attempt_context import AttemptResources
 from activities.attempts.attempt_log import LogPolicy
-from activities.attempts.attempt_outcomes import AttemptOutcomes
-from activities.attempts.attempt_preparation import AttemptPreparation
 from activities.attempts.attempt_records import AttemptRecords
 from activities.attempts.log_recovery import LogRecovery
 from activities.attempts.logins import Logins
-from activities.attempts.machine_attempts import MachineAttempts
-from activities.attempts.retryable_attempts import RetryableAttempts
+from activities.attempts.project_environments import ProjectEnvironments
 from activities.attempts.running_attempts import RunningAttempts
-from activities.attempts.runtime_environment import ProjectEnvironments
-from activities.attempts.start_signals import StartSignals
+from activities.attempts.store_quota import StoreQuota
 from activities.stop_attempt import StopActivities
 from activities.workers import crash_recovery, machine_heartbeat, machine_metrics
 from activities.workers.delegated_group import delegated_group
@@ -153,6 +148,25 @@ async def start_attempt_workers(
     resources.push_async_callback(redactor.close)
     running_attempts = RunningAttempts()
     await resources.enter_async_context(_stop_worker(process, running_attempts))
+    attempt_resources = AttemptResources(
+        worker=identity,
+        client=client,
+        store=store,
+        records=AttemptRecords(store, client.data_converter),
+        logins=Logins(client, store, keyring),
+        catalog=catalog,
+        versions=VersionFolders(store, _folder(settings, "versions")),
+        environments=_environments(process),
+        dev=DevFolders(settings.dev_projects) if settings.dev_projects is not None else None,
+        pools=pools,
+        keyring=keyring,
+        redactor=redactor,
+        running_attempts=running_attempts,
+        worker_dir=worker_dir,
+        store_quota=StoreQuota(store, settings.store_limit),
+        trace_limit=settings.trace_limit,
+        log_policy=_log_policy(settings),
+    )
     deployed = DeployedProjects(catalog, only=settings.projects)
     project_workers = ProjectWorkerManager(
         client=client,
@@ -162,22 +176,7 @@ async def start_attempt_workers(
         identity=identity,
         shares=shares,
         pools=pools,
-        activities=attempt_activities(
-            worker=identity,
-            client=client,
-            store=store,
-            catalog=catalog,
-            versions=VersionFolders(store, _folder(settings, "versions")),
-            environments=_environments(process),
-            pools=pools,
-            keyring=keyring,
-            running_attempts=running_attempts,
-            worker_dir=worker_dir,
-            redactor=redactor,
-            trace_limit=settings.trace_limit,
-            store_limit=settings.store_limit,
-            log_policy=_log_policy(settings),
-        ),
+        activities=AttemptActivities(attempt_resources),
         running_attempts=running_attempts,
         drain_timeout=settings.drain,
         watch=process.watch,
@@ -196,56 +195,6 @@ async def start_attempt_workers(
         ),
         *([machine_metrics.publish_machines(pools, shares)] if metrics.current().is_on else []),
     ]
-
-
-def attempt_activities(
-    *,
-    worker: str,
-    client: Client,
-    store: Store,
-    catalog: Catalog,
-    versions: VersionFolders,
-    environments: ProjectEnvironments,
-    pools: MachinePools,
-    keyring: KeyRing,
-    running_attempts: RunningAttempts,
-    worker_dir: WorkerDir,
-    redactor: TraceRedactor,
-    trace_limit: int,
-    store_limit: int,
-    log_policy: LogPolicy,
-) -> AttemptActivities:
-    """Compose the activities of Attempts from the services of a worker."""
-    records = AttemptRecords(store, client.data_converter)
-    logins = Logins(client, store, keyring)
-    preparation = AttemptPreparation(
-        store=store,
-        catalog=catalog,
-        versions=versions,
-        environments=environments,
-        logins=logins,
-        keyring=keyring,
-        store_limit=store_limit,
-    )
-    executor = AttemptExecutor(
-        worker=worker,
-        store=store,
-        records=records,
-        machine_attempts=MachineAttempts(
-            catalog=catalog,
-            preparation=preparation,
-            pools=pools,
-            outcomes=AttemptOutcomes(store, logins),
-            keyring=keyring,
-        ),
-        start_signals=StartSignals(client, records),
-        uploader=ArtifactUploader(store, redactor),
-        running_attempts=running_attempts,
-        worker_dir=worker_dir,
-        trace_limit=trace_limit,
-        log_policy=log_policy,
-    )
-    return AttemptActivities(executor, RetryableAttempts(executor, records))
 
 
 def _stop_worker(process: WorkerProcess, running_attempts: RunningAttempts) -> AbstractAsyncContextManager[None]:
@@ -302,10 +251,9 @@ def _log_policy(settings: Settings) -> LogPolicy:
 
 def _environments(process: WorkerProcess) -> ProjectEnvironments:
     settings = process.settings
-    dev = DevFolders(settings.dev_projects) if settings.dev_projects is not None else None
     box = PackageBox(settings, temporal_address=process.connection.address, other_parts=trace_endpoints(os.environ))
     environments = Environments(_folder(settings, "environments"), box, build_packages=settings.build_packages)
-    return ProjectEnvironments(process.store, environments, dev)
+    return ProjectEnvironments(process.store, environments)
 
 
 def _keyring(settings: Settings) -> KeyRing:

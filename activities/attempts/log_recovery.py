@@ -1,8 +1,7 @@
 """Store the log of an Attempt whose worker was killed: the next worker of the host reads it from the disk.
 
-An Attempt's evidence folder holds the log as its keeper wrote it (to the last line, and not masked), and next to it:
-
-    secrets.json    whose log it is, and, sealed, what is to be masked in it
+An Attempt's evidence folder holds the log as its keeper wrote it (to the last line, and not masked), and next to it
+`secrets.json`, which says what is to be masked in it.
 
 The trace and the picture of a page are not on disk before the Attempt's end; they are lost.
 """
@@ -13,29 +12,26 @@ import asyncio
 import json
 import logging
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from activities.attempts.artifact_uploader import ArtifactLostError, read_untrusted
-from activities.attempts.attempt_log import LOG_FILE
+from activities.attempts.attempt_artifacts import ArtifactLostError, read_untrusted
+from activities.attempts.attempt_log import LOG_FILE, SECRETS_FILE, SecretsNote
 from activities.attempts.attempt_records import read_record
 from activities.store_retry import retry_store
 from machines.attempt_log_file import mask_lines
 from machines.transcript import line_of
 from schemas.errors import CallboardError
-from schemas.workflow.attempt import AttemptInput, AttemptStatus
+from schemas.workflow.attempt import AttemptStatus
 from security import seal_context
 from security.keyring import KeyRing
 from security.masking import Masker
 from storage import keys
-from storage.files import replace_file
 from storage.store import Store
 
 log = logging.getLogger(__name__)
 
-_NOTE = "secrets.json"
 _LARGEST_NOTE = 16 * 1024 * 1024
 """Largest size of `secrets.json` in bytes. The cookies of an AuthSession are part of it."""
 _OWN_LINES_LIMIT = 1024 * 1024
@@ -43,32 +39,6 @@ _OWN_LINES_LIMIT = 1024 * 1024
 _AT_ONCE = 2
 """How many logs are in memory at the same time."""
 _LAST_LINE = "The worker that ran the Attempt was lost."
-
-
-@dataclass(frozen=True)
-class _Note:
-    workspace: str
-    project: str
-    run_id: str
-    number: int
-    secrets: str
-    """The secrets, as a sealed JSON array."""
-
-
-def persist_masking_secrets(folder: Path, attempt: AttemptInput, masker: Masker, keyring: KeyRing) -> None:
-    """Leave in the Attempt's folder what the next worker needs to mask the log if this worker is killed.
-
-    Without a key nothing can be sealed, and a log without this note is not stored later.
-    """
-    if not keyring:
-        return
-    bound_to = seal_context.run(attempt.workspace, attempt.project, attempt.run_id)
-    sealed = keyring.seal(json.dumps(sorted(masker.secrets)), bound_to=bound_to)
-    note = json.dumps(asdict(_Note(attempt.workspace, attempt.project, attempt.run_id, attempt.number, sealed)))
-    try:
-        replace_file(folder / _NOTE, lambda path: _write(path, note))
-    except OSError as error:
-        log.warning("Run %s, Attempt %d: its secrets cannot be noted: %s", attempt.run_id, attempt.number, error)
 
 
 class LogRecovery:
@@ -121,21 +91,16 @@ class LogRecovery:
         async for piece in self._store.list(keys.log_pieces(*of)):
             await self._store.delete(piece)
 
-    def _read_log(self, folder: Path) -> tuple[_Note, bytes] | None:
+    def _read_log(self, folder: Path) -> tuple[SecretsNote, bytes] | None:
         """Return whose log it is, and the masked log; None if the log had not begun."""
-        noted = read_untrusted(folder / _NOTE, _LARGEST_NOTE)
+        noted = read_untrusted(folder / SECRETS_FILE, _LARGEST_NOTE)
         raw = read_untrusted(folder / LOG_FILE, self._limit + _OWN_LINES_LIMIT)
         if noted is None or raw is None:
             return None
         fields: dict[str, Any] = json.loads(noted)
-        note = _Note(**fields)
+        note = SecretsNote(**fields)
         # The seal opens for this Run alone, so that no Run's log is stored as another's.
         bound_to = seal_context.run(note.workspace, note.project, note.run_id)
         secrets: list[str] = json.loads(self._keyring.open(note.secrets, bound_to=bound_to))
         whole = raw[: raw.rfind(b"\n") + 1]
         return note, mask_lines(whole, Masker(secrets)) + line_of("error", "callboard", _LAST_LINE)
-
-
-def _write(path: Path, text: str) -> None:
-    path.touch(0o600)
-    path.write_text(text)

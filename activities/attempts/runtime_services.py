@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from activities.attempts.store_quota import StoreQuota
@@ -16,43 +17,31 @@ _STORE_TIMEOUT = timedelta(seconds=30)
 """How long the store is retried: user code waits for the answer, on its Attempt's clock."""
 
 
+@dataclass(frozen=True)
 class RuntimeServices:
     """Services for one Attempt. A write is atomic; of two concurrent ones, the later one stays.
 
     A value is text here: whether it is JSON is checked where it is made and used, which is in user code's own process.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        project: str,
-        quota: StoreQuota,
-        *,
-        auth_session: AuthSessionRef | None = None,
-        parameters: str | None = None,
-    ) -> None:
-        """Set up without reading anything yet.
-
-        Args:
-            store: The artifact store, where the values are.
-            project: The project whose values the Attempt shares.
-            quota: How much may be stored.
-            auth_session: The AuthSession of the Attempt, if it has one.
-            parameters: JSON text of what that AuthSession was made from, if that is known.
-        """
-        self._store = store
-        self._project = project
-        self._quota = quota
-        self._auth_session = auth_session
-        self._parameters = parameters
+    store: Store
+    """The artifact store, where the values are."""
+    project: str
+    """The project whose values the Attempt shares."""
+    quota: StoreQuota
+    """How much may be stored."""
+    auth_session: AuthSessionRef | None = None
+    """The AuthSession of the Attempt, if it has one."""
+    parameters: str | None = field(default=None, repr=False)
+    """JSON text of what that AuthSession was made from, if that is known."""
 
     async def persistent_get(self, key: str) -> str | None:
         """Return the JSON text of the value, or None.
 
         Raises StoreError, also if what is stored was not written by Callboard.
         """
-        place = keys.persistent_value(self._project, key)
-        stored = await retry_store(_STORE_TIMEOUT, lambda: self._store.get(place))
+        place = keys.persistent_value(self.project, key)
+        stored = await retry_store(_STORE_TIMEOUT, lambda: self.store.get(place))
         if stored is None:
             return None
         begin = _begin(key)
@@ -69,11 +58,11 @@ class RuntimeServices:
             BadRequest: The project's store is full.
             StoreError: The store failed.
         """
-        place = keys.persistent_value(self._project, key)
+        place = keys.persistent_value(self.project, key)
         body = b"" if value == "null" else _begin(key) + value.encode("ascii") + _END
-        old = await retry_store(_STORE_TIMEOUT, lambda: self._store.get(place)) or b""
-        await retry_store(_STORE_TIMEOUT, lambda: self._quota.replace(self._project, len(old), len(body)))
-        await retry_store(_STORE_TIMEOUT, lambda: self._store.put(place, body) if body else self._store.delete(place))
+        old = await retry_store(_STORE_TIMEOUT, lambda: self.store.get(place)) or b""
+        await retry_store(_STORE_TIMEOUT, lambda: self.quota.replace(self.project, len(old), len(body)))
+        await retry_store(_STORE_TIMEOUT, lambda: self.store.put(place, body) if body else self.store.delete(place))
 
     async def auth_session_parameters(self) -> str:
         """Return the JSON text of what the AuthSession was made from (docs/contract.md, section 3.2).
@@ -81,12 +70,12 @@ class RuntimeServices:
         Raises:
             BadRequest: There is no AuthSession, or it was not made from stored credentials.
         """
-        if self._auth_session is None:
+        if self.auth_session is None:
             raise BadRequest("get_auth_session_parameters: this Run has no AuthSession.")
-        if self._auth_session.type is not AuthSessionType.CREDENTIALS or self._parameters is None:
-            made = "was recorded" if self._auth_session.type is AuthSessionType.RECORDER else "lives for this Run alone"
-            raise BadRequest(f"get_auth_session_parameters: AuthSession {self._auth_session.id!r} {made}: it has none.")
-        return self._parameters
+        if self.auth_session.type is not AuthSessionType.CREDENTIALS or self.parameters is None:
+            made = "was recorded" if self.auth_session.type is AuthSessionType.RECORDER else "lives for this Run alone"
+            raise BadRequest(f"get_auth_session_parameters: AuthSession {self.auth_session.id!r} {made}: it has none.")
+        return self.parameters
 
 
 _END = b"}"

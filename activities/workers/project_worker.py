@@ -22,7 +22,7 @@ from temporalio.worker import (
     Worker,
 )
 
-from activities.attempt import AttemptActivities
+from activities.attempt_activities import AttemptActivities
 from schemas.workflow import names
 from temporal.poll_watch import Watch, unwatched
 from temporal.polls import MAX_PROJECT_POLLS

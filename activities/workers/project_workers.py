@@ -11,7 +11,7 @@ from typing import Any
 
 from temporalio.client import Client
 
-from activities.attempt import AttemptActivities
+from activities.attempt_activities import AttemptActivities
 from activities.attempts.running_attempts import RunningAttempts
 from activities.workers.machine_pools import MachinePools
 from activities.workers.machine_shares import MachineShares

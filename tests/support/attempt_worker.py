@@ -14,11 +14,14 @@ from temporalio.client import Client
 
 from activities.artifact_sweeper import ArtifactSweeper
 from activities.artifacts import ArtifactActivities
-from activities.attempt import AttemptActivities
+from activities.attempt_activities import AttemptActivities
+from activities.attempts.attempt_context import AttemptResources
 from activities.attempts.attempt_log import LogPolicy
 from activities.attempts.attempt_records import AttemptRecords
+from activities.attempts.logins import Logins
+from activities.attempts.project_environments import ProjectEnvironments
 from activities.attempts.running_attempts import RunningAttempts
-from activities.attempts.runtime_environment import ProjectEnvironments
+from activities.attempts.store_quota import StoreQuota
 from activities.stop_attempt import StopActivities
 from activities.workers.machine_pools import MachinePools
 from activities.workers.worker_dir import WorkerDir
@@ -29,6 +32,7 @@ from machines.slot import RecycleLimits
 from machines.trace_redactor import TraceRedactor
 from projects.catalog import Catalog
 from projects.deploy import deploy
+from projects.dotenv import DevFolders
 from projects.environments import Environments
 from projects.versions import VersionFolders
 from schemas.errors import StoreError
@@ -38,7 +42,6 @@ from settings import Settings
 from storage import keys
 from storage.folder import FolderStore
 from tests.support.package_box import package_box
-from worker.browser_worker import attempt_activities
 
 SECRET = "the secret key of this bench"
 PATIENCE = 60.0
@@ -163,7 +166,9 @@ class AttemptWorker:
 
 
 @asynccontextmanager
-async def open_bench(folder: Path, client: Client, worker: str, pools: Any = None) -> AsyncGenerator[AttemptWorker]:
+async def open_bench(
+    folder: Path, client: Client, worker: str, pools: Any = None, dev: DevFolders | None = None
+) -> AsyncGenerator[AttemptWorker]:
     """A bench below `folder`. With `pools`, these instead of real ones."""
     store = FaultyStore(folder / "artifacts")
     worker_dir = WorkerDir(folder / "workers" / worker)
@@ -174,22 +179,26 @@ async def open_bench(folder: Path, client: Client, worker: str, pools: Any = Non
     redactor = TraceRedactor()
     catalog = Catalog(store, max_age=timedelta())
     keyring = KeyRing([SECRET])
-    attempt = attempt_activities(
+    resources = AttemptResources(
         worker=worker,
         client=client,
         store=store,
+        records=AttemptRecords(store, client.data_converter),
+        logins=Logins(client, store, keyring),
         catalog=catalog,
         versions=VersionFolders(store, folder / "versions"),
-        environments=ProjectEnvironments(store, Environments(folder / "environments", package_box()), None),
+        environments=ProjectEnvironments(store, Environments(folder / "environments", package_box())),
+        dev=dev,
         pools=pools or machines,
         keyring=keyring,
         running_attempts=running_attempts,
         trace_limit=Settings().trace_limit,
-        store_limit=Settings().store_limit,
+        store_quota=StoreQuota(store, Settings().store_limit),
         redactor=redactor,
         worker_dir=worker_dir,
         log_policy=LogPolicy(),
     )
+    attempt = AttemptActivities(resources)
     control = StopActivities(running_attempts)
     artifacts = ArtifactActivities(store, AttemptRecords(store, client.data_converter), ArtifactSweeper(client, store))
     try:

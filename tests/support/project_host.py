@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from activities.attempts.runtime_environment import ProjectEnvironments
+from activities.attempts.project_environments import ProjectEnvironments
 from machines.attempt_spec import Version
 from projects.deploy import deploy
 from projects.environments import Environments
@@ -61,10 +61,12 @@ class Host:
     async def version(self, manifest: Manifest) -> Version:
         """As a worker makes it, that has not seen the project before."""
         folder = await self.versions.ensure(manifest.project, manifest.version)
-        worker = ProjectEnvironments(self.store, self.environments, None)
-        around = await worker.prepare(manifest, folder, within=SOON)
+        worker = ProjectEnvironments(self.store, self.environments)
+        own, python = manifest.environment, None
+        if own is not None:
+            python = await worker.ensure_python(manifest.project, own, folder, within=SOON)
         plain = Version(manifest.project, manifest.version, folder, 4 * 1024**3, 1024, 800)
-        return replace(plain, python=around.python)
+        return replace(plain, python=python)
 
     async def here(self, manifest: Manifest, *names: str) -> Any:
         """What an Attempt finds of the modules `names`."""

@@ -18,10 +18,9 @@ from activities import heartbeat
 from activities.artifact_sweeper import ArtifactSweeper
 from activities.artifacts import ArtifactActivities
 from activities.attempts.attempt_records import AttemptRecords
-from activities.background import forward_cancellation
 from activities.deliveries.delivery_sender import SendResult
 from activities.delivery import DeliveryActivities
-from activities.heartbeat import heartbeats
+from activities.heartbeat import forward_cancellation, heartbeats
 from schemas.workflow.delivery import SendInput, TryRecord
 from schemas.workflow.sweep import SweepPart
 from tests.support.attempt_worker import FaultyStore

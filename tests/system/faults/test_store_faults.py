@@ -17,7 +17,7 @@ from typing import Any, Protocol, Self
 import pytest
 from temporalio.client import Client
 
-from activities.attempts import attempt_executor, attempt_outcomes
+from activities.attempts import attempt_execution, attempt_steps
 from projects.deploy import deploy
 from schemas.errors import StoreError
 from schemas.workflow.base import INLINE_LIMIT
@@ -311,7 +311,7 @@ async def test_a_slow_store_costs_time_and_nothing_else(inside: Inside, faulty_s
 async def test_a_result_that_cannot_be_stored_in_the_end_fails_its_run(
     inside: Inside, faulty_store: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempt_outcomes, "ATTEMPT_STORE_TIMEOUT", timedelta(seconds=2))
+    monkeypatch.setattr(attempt_steps, "ATTEMPT_STORE_TIMEOUT", timedelta(seconds=2))
     faulty_store.refuses = "result.json"
     outcome = await inside.end(await start(inside, tmp_path, BIG))
     assert outcome.status is RunStatus.FAILED
@@ -325,7 +325,7 @@ async def test_a_result_that_cannot_be_stored_in_the_end_fails_its_run(
 async def test_a_record_that_cannot_be_stored_in_the_end_fails_nothing(
     inside: Inside, faulty_store: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempt_executor, "RECORD_TIMEOUT", timedelta(seconds=2))
+    monkeypatch.setattr(attempt_execution, "RECORD_TIMEOUT", timedelta(seconds=2))
     faulty_store.refuses = "attempt.json"
     outcome = await inside.end(await start(inside, tmp_path, 2))
     assert outcome.status is RunStatus.COMPLETED
@@ -337,7 +337,7 @@ async def test_a_record_that_cannot_be_stored_in_the_end_fails_nothing(
 async def test_a_stop_while_only_the_record_is_outstanding_leaves_the_outcome_as_it_is(
     inside: Inside, faulty_store: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempt_executor, "RECORD_TIMEOUT", timedelta(seconds=3))
+    monkeypatch.setattr(attempt_execution, "RECORD_TIMEOUT", timedelta(seconds=3))
     faulty_store.refuses = "attempt.json"
     run_id = await start(inside, tmp_path, 2)
     await until_there(tmp_path, "run-ends-*")

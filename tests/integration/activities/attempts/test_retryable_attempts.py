@@ -16,7 +16,7 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.attempts import attempt_records, machine_attempts
+from activities.attempts import attempt_records, attempt_steps
 from machines import attempt_masker
 from machines.attempt_masker import masker_for
 from machines.attempt_spec import AttemptReport, AttemptSpec, Version
@@ -212,7 +212,7 @@ async def test_secrets_of_states_are_looked_for_in_threads_as_they_may_be_very_m
         threads.append(threading.current_thread())
         return find_secrets_in_state(state)
 
-    for module in (attempt_masker, machine_attempts):
+    for module in (attempt_masker, attempt_steps):
         monkeypatch.setattr(module, "find_secrets_in_state", noted)
     scene.pool.report = {"result": "true", "storage_state": browser_state("what-the-site-has-set")}
     await scene.attempt(AttemptKind.CHECK)

@@ -12,9 +12,9 @@ from temporalio.client import Client
 
 from activities.artifact_sweeper import ArtifactSweeper
 from activities.artifacts import ArtifactActivities
-from activities.attempts.attempt_log import LOG_FILE
+from activities.attempts.attempt_log import LOG_FILE, persist_masking_secrets
 from activities.attempts.attempt_records import AttemptRecords
-from activities.attempts.log_recovery import LogRecovery, persist_masking_secrets
+from activities.attempts.log_recovery import LogRecovery
 from activities.workers.crash_recovery import recover_dead_workers
 from activities.workers.worker_dir import JournalEntry
 from machines.transcript import line_of

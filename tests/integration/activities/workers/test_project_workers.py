@@ -7,18 +7,15 @@ import dataclasses
 from collections.abc import AsyncGenerator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import cast
 
 import pytest
+from temporalio import activity
 from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
 from temporalio.converter import PayloadCodec
 from temporalio.service import ServiceClient
 
-from activities.attempt import AttemptActivities
-from activities.attempts.attempt_executor import AttemptExecutor
-from activities.attempts.attempt_records import AttemptRecords
-from activities.attempts.retryable_attempts import RetryableAttempts
+from activities.attempt_activities import AttemptActivities
 from activities.attempts.running_attempts import RunningAttempts
 from activities.workers.deployed_projects import DeployedProjects
 from activities.workers.machine_pools import MachinePools
@@ -29,6 +26,7 @@ from machines.machine import LaunchOptions
 from machines.slot import RecycleLimits
 from projects.catalog import Catalog
 from schemas.errors import StoreError
+from schemas.workflow import names
 from schemas.workflow.attempt import AttemptInput, AttemptOutcome
 from storage import keys
 from tests.support.attempt_worker import FaultyStore, deploy_project
@@ -36,7 +34,7 @@ from tests.support.polling import until
 from tests.support.run_stage import CANCELED, IDENTITY, Stage, completed
 
 
-class Running:
+class Running(AttemptActivities):
     """The Attempts that run, each until it is let go."""
 
     def __init__(self, running_attempts: RunningAttempts) -> None:
@@ -44,17 +42,18 @@ class Running:
         self.held: dict[str, asyncio.Future[AttemptOutcome]] = {}
         self.most = 0
 
-    async def execute(self, attempt: AttemptInput) -> AttemptOutcome:
+    @activity.defn(name=names.ATTEMPT)
+    async def attempt(self, input: AttemptInput) -> AttemptOutcome:
         end: asyncio.Future[AttemptOutcome] = asyncio.get_running_loop().create_future()
-        self.held[attempt.run_id] = end
+        self.held[input.run_id] = end
         self.most = max(self.most, len(self.held))
         work = asyncio.ensure_future(_until(end))
         try:
-            with self._running_attempts.register(attempt.run_id, attempt.number, work):
+            with self._running_attempts.register(input.run_id, input.number, work):
                 await asyncio.wait({work})
             return CANCELED if work.cancelled() else work.result()
         finally:
-            del self.held[attempt.run_id]
+            del self.held[input.run_id]
 
     def end(self, count: int) -> None:
         for end in list(self.held.values())[:count]:
@@ -75,9 +74,6 @@ class House:
         self.store = FaultyStore(folder / "artifacts")
         self.running_attempts = RunningAttempts()
         self.running = Running(self.running_attempts)
-        records = AttemptRecords(self.store, client.data_converter)
-        retryable = RetryableAttempts(cast("AttemptExecutor", self.running), records)
-        self.activities = AttemptActivities(cast("AttemptExecutor", self.running), retryable)
         self.connections = 0
         self.runs: list[Stage] = []
         options = LaunchOptions(folder / "scratch", Path("/nonexistent"))
@@ -91,7 +87,7 @@ class House:
             identity=IDENTITY,
             shares=self.shares,
             pools=self.pools,
-            activities=self.activities,
+            activities=self.running,
             running_attempts=self.running_attempts,
             drain_timeout=timedelta(seconds=0.1),
         )
@@ -327,7 +323,7 @@ async def test_a_worker_whose_sdk_does_not_stop_is_left_behind_once_it_holds_not
         2,
         client=client,
         identity=IDENTITY,
-        activities=house.activities,
+        activities=house.running,
         shutdown_margin=timedelta(seconds=0.2),
     )
     running = asyncio.create_task(worker.run())

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from temporalio.contrib.pydantic import pydantic_data_converter
 
-from activities.attempts.attempt_log import LOG_FILE
+from activities.attempts.attempt_log import LOG_FILE, persist_masking_secrets
 from activities.attempts.attempt_records import AttemptRecords
-from activities.attempts.log_recovery import LogRecovery, persist_masking_secrets
+from activities.attempts.log_recovery import LogRecovery
 from machines.transcript import Transcript
 from schemas.workflow.attempt import AttemptInput, AttemptRecord, AttemptStatus
 from schemas.workflow.base import JsonRef

@@ -45,68 +45,64 @@ class ArtifactLostError(Exception):
     """A file must not be kept, or could not be; the message is a sentence."""
 
 
-class ArtifactUploader:
-    """Stores the trace and the screenshot that Attempts leave."""
+async def upload_artifacts(
+    store: Store,
+    redactor: TraceRedactor,
+    attempt: AttemptInput,
+    evidence: Evidence,
+    status: AttemptStatus,
+    masker: Masker,
+    *,
+    within: timedelta,
+) -> UploadedArtifacts:
+    """Store what an Attempt left that began on a Machine and ended with `status`, within the given time."""
+    # In a thread: the secrets may be very many.
+    page_url, missing = await asyncio.to_thread(_masked_report, evidence, masker)
+    loop = asyncio.get_running_loop()
+    end = loop.time() + within.total_seconds()
 
-    def __init__(self, store: Store, redactor: TraceRedactor) -> None:
-        self._store = store
-        self._redactor = redactor
+    async def upload(name: str, work: Callable[[timedelta], Awaitable[int | None]]) -> int | None:
+        try:
+            # A store that refuses is retried for only half of the time, so that its own message is known before the
+            # timeout.
+            async with asyncio.timeout_at(end):
+                size = await work(timedelta(seconds=max(0, end - loop.time())))
+        except (TraceError, ArtifactLostError, OSError, StoreError) as error:  # a TimeoutError is an OSError
+            log.warning("Run %s, Attempt %d: its %s is lost", attempt.run_id, attempt.number, name, exc_info=error)
+            missing[name] = _reason(error)
+            return None
+        if size is None and not evidence.reported:
+            missing.setdefault(name, _MACHINE_ENDED)
+        return size
 
-    async def upload(
-        self, attempt: AttemptInput, evidence: Evidence, status: AttemptStatus, masker: Masker, *, within: timedelta
-    ) -> UploadedArtifacts:
-        """Store what an Attempt left that began on a Machine and ended with `status`, within the given time."""
-        # In a thread: the secrets may be very many.
-        page_url, missing = await asyncio.to_thread(_masked_report, evidence, masker)
-        loop = asyncio.get_running_loop()
-        end = loop.time() + within.total_seconds()
-
-        async def upload(name: str, work: Callable[[timedelta], Awaitable[int | None]]) -> int | None:
-            try:
-                # A store that refuses is retried for only half of the time, so that its own message is known before the
-                # timeout.
-                async with asyncio.timeout_at(end):
-                    size = await work(timedelta(seconds=max(0, end - loop.time())))
-            except (TraceError, ArtifactLostError, OSError, StoreError) as error:  # a TimeoutError is an OSError
-                log.warning("Run %s, Attempt %d: its %s is lost", attempt.run_id, attempt.number, name, exc_info=error)
-                missing[name] = _reason(error)
-                return None
-            if size is None and not evidence.reported:
-                missing.setdefault(name, _MACHINE_ENDED)
-            return size
-
-        url = screenshot = trace = None
-        if status is not AttemptStatus.COMPLETED:
-            url = page_url
-            screenshot = await upload(
-                "screenshot", lambda left: self._upload_screenshot(attempt, evidence.folder, left)
-            )
-        if evidence.trace.keeps(completed=status is AttemptStatus.COMPLETED):
-            trace = await upload("trace", lambda left: self._upload_trace(attempt, evidence, masker, left))
-        return UploadedArtifacts(url, screenshot is not None, trace, missing)
-
-    async def _upload_screenshot(self, attempt: AttemptInput, folder: Path, within: timedelta) -> int | None:
-        screenshot = await asyncio.to_thread(read_untrusted, folder / SCREENSHOT, _LARGEST_SCREENSHOT)
+    async def upload_screenshot(left: timedelta) -> int | None:
+        screenshot = await asyncio.to_thread(read_untrusted, evidence.folder / SCREENSHOT, _LARGEST_SCREENSHOT)
         if screenshot is None:
             return None
         if not screenshot.startswith(_PNG):
             raise ArtifactLostError("What the Machine left is no screenshot.")
         key = keys.screenshot(attempt.project, attempt.run_id, attempt.number)
-        await retry_store(within / 2, lambda: self._store.put(key, screenshot))
+        await retry_store(left / 2, lambda: store.put(key, screenshot))
         return len(screenshot)
 
-    async def _upload_trace(
-        self, attempt: AttemptInput, evidence: Evidence, masker: Masker, within: timedelta
-    ) -> int | None:
+    async def upload_trace(left: timedelta) -> int | None:
         redacted = evidence.folder / TRACE
         options = RedactionOptions(
             masker, evidence.trace_limit, evidence.project_root, cookies=attempt.auth is not None
         )
-        if not await self._redactor.redact(evidence.folder, redacted, options, within=within):
+        if not await redactor.redact(evidence.folder, redacted, options, within=left):
             return None
         key = keys.trace(attempt.project, attempt.run_id, attempt.number)
-        await retry_store(within / 2, lambda: self._store.put_file(key, redacted))
+        await retry_store(left / 2, lambda: store.put_file(key, redacted))
         return redacted.stat().st_size
+
+    url = screenshot = trace = None
+    if status is not AttemptStatus.COMPLETED:
+        url = page_url
+        screenshot = await upload("screenshot", upload_screenshot)
+    if evidence.trace.keeps(completed=status is AttemptStatus.COMPLETED):
+        trace = await upload("trace", upload_trace)
+    return UploadedArtifacts(url, screenshot is not None, trace, missing)
 
 
 def read_untrusted(path: Path, largest: int) -> bytes | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from activities.attempts.artifact_uploader import ArtifactUploader, UploadedArtifacts
+from activities.attempts.attempt_artifacts import UploadedArtifacts, upload_artifacts
 from machines.evidence import Evidence
 from machines.trace_redaction import RedactionOptions
 from machines.trace_redactor import TraceRedactor
@@ -55,8 +55,9 @@ class Room:
             parameters=JsonRef(text="{}", size=2),
             request_timeout=timedelta(minutes=1),
         )
-        room = ArtifactUploader(self.store, self.redactor)
-        return await room.upload(input, self.evidence, status, Masker(self.secrets), within=self.within)
+        return await upload_artifacts(
+            self.store, self.redactor, input, self.evidence, status, Masker(self.secrets), within=self.within
+        )
 
     async def stored(self, name: str) -> bytes | None:
         return await self.store.get(keys.attempt("shop", "run-1", 2, name))

@@ -1,17 +1,30 @@
-"""Hold what is known of an Attempt so far, for its record and for its Run."""
+"""What the steps of an Attempt work with: what this worker has for all Attempts, and what is known of the one."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from temporalio import activity
+from temporalio.client import Client
 
-from activities.attempts.artifact_uploader import UploadedArtifacts
-from activities.attempts.attempt_log import AttemptLog, StoredLog
+from activities.attempts.attempt_artifacts import UploadedArtifacts
+from activities.attempts.attempt_log import AttemptLog, LogPolicy, StoredLog
+from activities.attempts.attempt_records import AttemptRecords
+from activities.attempts.logins import Logins
+from activities.attempts.project_environments import ProjectEnvironments
+from activities.attempts.running_attempts import RunningAttempts
+from activities.attempts.store_quota import StoreQuota
+from activities.workers.machine_pools import MachinePools
+from activities.workers.worker_dir import WorkerDir
 from machines.evidence import Evidence
 from machines.machine import AttemptStart
 from machines.room_wait import RoomWait
+from machines.trace_redactor import TraceRedactor
+from projects.catalog import Catalog
+from projects.dotenv import DevFolders
+from projects.versions import VersionFolders
 from schemas.workflow.attempt import (
     WAITS_FOR_ROOM,
     AttemptInput,
@@ -21,16 +34,48 @@ from schemas.workflow.attempt import (
     AttemptUsage,
 )
 from schemas.workflow.run import RunError
+from security.keyring import KeyRing
 from security.masking import Masker
+from storage.store import Store
 from telemetry.tracing import current_trace_id
 
 
-class AttemptProgress:
-    """What is known of an Attempt so far; created when its activity begins."""
+@dataclass(frozen=True, kw_only=True)
+class AttemptResources:
+    """What this worker has for all its Attempts."""
+
+    worker: str
+    """Name of the worker process in Temporal."""
+    client: Client
+    store: Store
+    """The artifact store."""
+    records: AttemptRecords
+    logins: Logins
+    catalog: Catalog
+    versions: VersionFolders
+    environments: ProjectEnvironments
+    dev: DevFolders | None = None
+    """The project folders, in `callboard dev` only."""
+    pools: MachinePools
+    keyring: KeyRing
+    redactor: TraceRedactor
+    running_attempts: RunningAttempts
+    """The registry that stops Attempts."""
+    worker_dir: WorkerDir
+    """The worker's folder, with its journal and the folders of running Attempts."""
+    store_quota: StoreQuota
+    """How much each project may keep in its `persistent_store`."""
+    trace_limit: int
+    """Largest size of a stored trace, in bytes."""
+    log_policy: LogPolicy
+
+
+class AttemptInFlight:
+    """What is known of an Attempt so far, for its record and for its Run; created when its activity begins."""
 
     def __init__(self, attempt: AttemptInput, worker: str, evidence: Evidence, log: AttemptLog) -> None:
         info = activity.info()
-        self._attempt = attempt
+        self.input = attempt
         self._worker = worker
         self.evidence = evidence
         """What the Attempt leaves; empty if it never came to a Machine."""
@@ -64,11 +109,6 @@ class AttemptProgress:
         """Note that the Attempt is over; only storing what it leaves is still to be done."""
         self._ended_at = self._now()
 
-    def set_masker(self, masker: Masker) -> None:
-        """Mask the log, and what is stored of the Attempt at its end, with `masker` from here on."""
-        self.masker = masker
-        self.log.file.masker = masker
-
     @property
     def duration(self) -> timedelta:
         """Time from the Attempt's start to its end, or until now."""
@@ -87,7 +127,7 @@ class AttemptProgress:
         """Return the payload of the start signal: where the Attempt runs or waits, and since when."""
         machine = self._start.machine if self._start else "that is starting"
         return AttemptStarted(
-            number=self._attempt.number,
+            number=self.input.number,
             machine=machine,
             worker=self._worker,
             started_at=self.started_at,
@@ -103,12 +143,12 @@ class AttemptProgress:
         """Return the record of the Attempt as it is now."""
         start = self._start
         return AttemptRecord(
-            run_id=self._attempt.run_id,
-            number=self._attempt.number,
-            kind=self._attempt.kind,
+            run_id=self.input.run_id,
+            number=self.input.number,
+            kind=self.input.kind,
             status=status,
-            api=self._attempt.api,
-            version=self._attempt.version,
+            api=self.input.api,
+            version=self.input.version,
             queued_at=self._queued_at,
             started_at=self.started_at,
             ended_at=self._ended_at,

@@ -17,9 +17,10 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities import heartbeat
-from activities.attempts import start_signals
+from activities.attempts import attempt_execution
 from machines.attempt_spec import AttemptReport, AttemptSpec, Proxy, Version
 from machines.machine import AttemptStart
+from projects.dotenv import DevFolders
 from schemas.workflow.attempt import INTERRUPTED, AttemptInput, AttemptOutcome, AttemptStatus, InterruptedInput
 from schemas.workflow.base import JsonRef
 from schemas.workflow.proxy import SealedProxy
@@ -124,13 +125,13 @@ async def scene(client: Client, tmp_path: Path) -> AsyncGenerator[Scene]:
 
 @pytest.fixture
 def announced_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(start_signals, "SIGNAL_AFTER", 0)
+    monkeypatch.setattr(attempt_execution, "SIGNAL_AFTER", 0)
 
 
 @pytest.fixture
 def never_announced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make every Attempt a quick one, however busy this host is."""
-    monkeypatch.setattr(start_signals, "SIGNAL_AFTER", 3600)
+    monkeypatch.setattr(attempt_execution, "SIGNAL_AFTER", 3600)
 
 
 async def test_a_quick_attempt_writes_one_record(scene: Scene, never_announced: None) -> None:
@@ -161,6 +162,32 @@ async def test_its_times_are_those_of_temporal_whatever_the_clock_of_its_host_sa
     assert record.ended_at
     accepted = scene.temporal.info.started_time
     assert accepted <= outcome.started_at <= record.ended_at < accepted + timedelta(days=1)
+
+
+async def test_a_version_without_an_environment_runs_on_ours_and_without_variables(
+    scene: Scene, never_announced: None
+) -> None:
+    await scene.begin()
+    [(version, _)] = scene.pool.executed
+    assert (version.python, version.variables) == (None, ())
+
+
+async def test_the_env_file_s_variables_are_the_same_for_the_same_file_whatever_its_order(
+    client: Client, tmp_path: Path, never_announced: None
+) -> None:
+    folder = tmp_path / "projects" / PROJECT
+    folder.mkdir(parents=True)
+    (folder / "Intuned.jsonc").write_text("{}")
+    pool = ScriptedPool()
+    async with open_bench(tmp_path, client, "scripted", pool, DevFolders(folder.parent)) as bench:
+        scene = Scene(bench, pool, await deploy_project(bench.store, tmp_path / "project", PROJECT))
+        for text in ("B=2\nA=1\n", "A=1\nB=2\n"):
+            (folder / ".env").write_text(text)
+            await scene.begin()
+    [(first, _), (second, _)] = pool.executed
+    assert first == second
+    assert first.variables == (("A", "1"), ("B", "2"))
+    assert "('A', '1')" not in repr(first)
 
 
 async def test_a_longer_one_is_recorded_as_started_before(scene: Scene, announced_at_once: None) -> None:

@@ -12,7 +12,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
 from activities import heartbeat
-from activities.attempts import attempt_executor, attempt_outcomes
+from activities.attempts import attempt_execution, attempt_steps
 from activities.workers.machine_shares import MachineShares
 from activities.workers.project_workers import ProjectWorkerManager
 from schemas.workflow.attempt import AttemptStatus
@@ -102,7 +102,7 @@ async def test_a_result_that_the_store_refuses_for_a_while_is_not_computed_again
 async def test_a_result_that_cannot_be_stored_fails_its_run_for_good(
     lab: AttemptLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempt_outcomes, "ATTEMPT_STORE_TIMEOUT", timedelta(seconds=0.5))
+    monkeypatch.setattr(attempt_steps, "ATTEMPT_STORE_TIMEOUT", timedelta(seconds=0.5))
     lab.bench.store.refuse = lambda key: key.endswith("result.json")
     outcome = await lab.run("counted", {"count": str(lab.folder / "count"), "size": INLINE_LIMIT}, maximum_attempts=3)
     assert outcome.error
@@ -115,7 +115,7 @@ async def test_a_result_that_cannot_be_stored_fails_its_run_for_good(
 
 
 async def test_a_record_that_cannot_be_stored_fails_nothing(lab: AttemptLab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempt_executor, "RECORD_TIMEOUT", timedelta(seconds=0.3))
+    monkeypatch.setattr(attempt_execution, "RECORD_TIMEOUT", timedelta(seconds=0.3))
     lab.bench.store.refuse = lambda key: key.endswith("attempt.json")
     assert (await lab.run("echo")).status is RunStatus.COMPLETED
     assert lab.left() == ["attempts/1/log.jsonl", "attempts/1/trace.zip"]

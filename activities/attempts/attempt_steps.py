@@ -1,0 +1,272 @@
+"""Take one Attempt to a Machine and back: prepare what it needs, have the project's pool run it, build its outcome.
+
+What the outcome refers to is stored before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from activities.attempts.attempt_context import AttemptInFlight, AttemptResources
+from activities.attempts.attempt_log import persist_masking_secrets
+from activities.attempts.logins import OpenedLogin
+from activities.attempts.runtime_services import RuntimeServices
+from activities.store_retry import ATTEMPT_STORE_TIMEOUT, retry_store
+from machines.attempt_masker import masker_for
+from machines.attempt_spec import AttemptReport, AttemptSpec, Proxy, Version
+from machines.room_wait import RoomTimeoutError
+from projects.manifest import Manifest
+from schemas.errors import ConfigurationError, MachineError, SealError, StoreError, Unavailable
+from schemas.workflow.attempt import AttemptInput, AttemptKind, AttemptOutcome, AttemptStatus
+from schemas.workflow.base import INLINE_LIMIT, MESSAGE_LIMIT, JsonRef, clip
+from schemas.workflow.run import QUEUE_TIMED_OUT, ErrorCode, ReasonType, RunError, RunReason
+from security import seal_context
+from security.keyring import KeyRing
+from security.masking import Masker
+from security.secret_detection import find_secrets_in_state
+from storage import keys
+from storage.store import Store
+from telemetry.tracing import current_trace_id, current_traceparent
+
+_CHECK_FAILED = RunError(
+    code=ErrorCode.AUTH_CHECK_FAILED,
+    category="auth",
+    message="auth-sessions/check.py does not find the login good: what it returned is not true.",
+    retirable=True,
+)
+
+_STATE_NOT_CAPTURED = RunError(
+    code=ErrorCode.INTERNAL_SERVER_ERROR,
+    category="infrastructure",
+    message="auth-sessions/create.py has ended, but the browser's state could not be captured.",
+    retirable=True,
+)
+
+
+async def run_on_machine(resources: AttemptResources, in_flight: AttemptInFlight) -> AttemptOutcome:
+    """Run the Attempt, and note in `in_flight` what becomes known of it. A cancel stops it on its Machine.
+
+    Raises:
+        ApplicationError: Of type `NoLogin` or `AuthSessionGone`: the Attempt has no login to begin with.
+        LeaseEndedError: The worker's lease ended before the Attempt did.
+    """
+    attempt = in_flight.input
+    try:
+        if not await _is_access_enabled(resources, attempt):
+            return _access_disabled(attempt.project)
+        manifest = await _fetch_manifest(resources, attempt)
+        version = await _prepare_version(resources, attempt, manifest)
+        login = await _load_login(resources, attempt, manifest)
+        spec = await _build_spec(resources, in_flight, login)
+        # In a thread: a state may be large, and hold secrets by the thousand.
+        _set_masker(resources, in_flight, await asyncio.to_thread(masker_for, spec))
+        report = await resources.pools[attempt.project].run(version, spec, in_flight.mark_started)
+        in_flight.attributes = report.attributes or None
+        if report.storage_state is not None:  # what the site has set in the meantime is secret, too
+            masker = await asyncio.to_thread(_with_secrets_of, report.storage_state, in_flight.masker)
+            _set_masker(resources, in_flight, masker)
+        return await _build_outcome(resources, attempt, report, login)
+    except (MachineError, ConfigurationError, SealError, Unavailable) as error:
+        return _failed(f"The Attempt could not begin: {error.message}")
+    except RoomTimeoutError:
+        return AttemptOutcome(status=AttemptStatus.FAILED, error=QUEUE_TIMED_OUT, final=True)
+    except StoreError as error:  # the store has failed for so long that no further Attempt can help
+        return _failed(f"The artifact store failed: {error.message}", final=True)
+
+
+async def _is_access_enabled(resources: AttemptResources, attempt: AttemptInput) -> bool:
+    """Tell whether the project's API access is on, by the version that is deployed now, not by the Run's.
+
+    Only Runs of APIs need it that do not belong to a JobRun.
+    """
+    if attempt.kind is not AttemptKind.API or attempt.job is not None:
+        return True
+    current = await retry_store(ATTEMPT_STORE_TIMEOUT, lambda: resources.catalog.get_current(attempt.project))
+    return current is None or current.settings.api_access.enabled
+
+
+async def _fetch_manifest(resources: AttemptResources, attempt: AttemptInput) -> Manifest:
+    manifest = await retry_store(
+        ATTEMPT_STORE_TIMEOUT, lambda: resources.catalog.get_manifest(attempt.project, attempt.version)
+    )
+    if manifest is None:
+        raise StoreError(f"version {attempt.version} of project {attempt.project} is not there any more.")
+    return manifest
+
+
+async def _prepare_version(resources: AttemptResources, attempt: AttemptInput, manifest: Manifest) -> Version:
+    """Return the version, which is on this host by then, as its environment is.
+
+    Raises:
+        MachineError: The project's environment cannot be built.
+        ConfigurationError: The project's `.env` cannot be read.
+        StoreError: The store has failed for long.
+    """
+    folder = await retry_store(
+        ATTEMPT_STORE_TIMEOUT, lambda: resources.versions.ensure(attempt.project, attempt.version)
+    )
+    python, variables = None, dict[str, str]()
+    if (own := manifest.environment) is not None:
+        python = await resources.environments.ensure_python(attempt.project, own, folder, within=ATTEMPT_STORE_TIMEOUT)
+    if resources.dev is not None:
+        variables = await asyncio.to_thread(resources.dev.read_variables, attempt.project)
+    size = manifest.settings.browser_size
+    return Version(
+        project=attempt.project,
+        version=attempt.version,
+        folder=folder,
+        memory_limit=manifest.settings.memory_limit,
+        width=size.width,
+        height=size.height,
+        headful=manifest.settings.headful,
+        allow_file_urls=manifest.settings.allow_file_urls,
+        python=python,
+        variables=tuple(sorted(variables.items())),
+    )
+
+
+async def _load_login(resources: AttemptResources, attempt: AttemptInput, manifest: Manifest) -> OpenedLogin | None:
+    if attempt.auth is None:
+        return None
+    return await resources.logins.load(attempt, attempt.auth, manifest.settings.auth_sessions.secret_parameters)
+
+
+async def _build_spec(
+    resources: AttemptResources, in_flight: AttemptInFlight, login: OpenedLogin | None
+) -> AttemptSpec:
+    """Return what the Machine is to execute. It writes evidence and log to where `in_flight` holds them.
+
+    Raises:
+        ConfigurationError, SealError: What is sealed cannot be opened.
+        StoreError: The store has failed for long, or the parameters are not there any more.
+    """
+    attempt = in_flight.input
+    proxy = _open_proxy(attempt, resources.keyring)
+    run_info: dict[str, Any] = {"run_id": attempt.run_id, "proxy": proxy.server if proxy else None}
+    if (traceparent := current_traceparent()) is not None:
+        run_info |= {"trace_id": current_trace_id(), "traceparent": traceparent}
+    if attempt.parent_run_id is not None:
+        run_info["parent_run_id"] = attempt.parent_run_id
+    if attempt.job is not None:
+        run_info |= {"job_id": attempt.job.job_id, "job_run_id": attempt.job.job_run_id}
+    if attempt.auth is not None:
+        run_info["auth_session_id"] = attempt.auth.ref.id
+    return AttemptSpec(
+        run_id=attempt.run_id,
+        number=attempt.number,
+        api=attempt.api,
+        parameters=await _fetch_parameters(resources.store, attempt, login),
+        timeout=attempt.request_timeout,
+        proxy=proxy,
+        services=RuntimeServices(
+            resources.store,
+            attempt.project,
+            resources.store_quota,
+            auth_session=attempt.auth and attempt.auth.ref,
+            parameters=login.parameters if login else None,
+        ),
+        run_info=run_info,
+        kind=attempt.kind,
+        storage_state=login.storage_state if login else None,
+        capture=attempt.auth is not None and attempt.auth.save_back,
+        secrets=login.secrets if login else (),
+        evidence=in_flight.evidence,
+        log=in_flight.log.file,
+        room_wait=in_flight.room_wait,
+    )
+
+
+async def _fetch_parameters(store: Store, attempt: AttemptInput, login: OpenedLogin | None) -> str:
+    if attempt.kind is AttemptKind.CREATE:
+        if login is None or login.parameters is None:
+            raise StoreError("the parameters of the AuthSession are not there any more.")
+        return login.parameters
+    parameters, key = attempt.parameters.text, attempt.parameters.key
+    if parameters is None and key is not None:
+        stored = await retry_store(ATTEMPT_STORE_TIMEOUT, lambda: store.get(key))
+        parameters = None if stored is None else stored.decode()
+    if parameters is None:
+        raise StoreError(f"{key} is not there any more.")
+    return parameters
+
+
+def _open_proxy(attempt: AttemptInput, keyring: KeyRing) -> Proxy | None:
+    proxy = attempt.proxy
+    if proxy is None:
+        return None
+    bound_to = seal_context.run(attempt.workspace, attempt.project, proxy.owner or attempt.run_id)
+
+    def open_sealed(token: str | None) -> str | None:
+        return None if token is None else keyring.open(token, bound_to=bound_to)
+
+    return Proxy(server=proxy.server, username=open_sealed(proxy.username), password=open_sealed(proxy.password))
+
+
+def _set_masker(resources: AttemptResources, in_flight: AttemptInFlight, masker: Masker) -> None:
+    """Mask with `masker` from here on, and persist its secrets for a worker that has to recover the log."""
+    in_flight.masker = in_flight.log.file.masker = masker
+    persist_masking_secrets(in_flight.evidence.folder, in_flight.input, masker, resources.keyring)
+
+
+def _with_secrets_of(storage_state: str, masker: Masker) -> Masker:
+    return masker.with_secrets(find_secrets_in_state(json.loads(storage_state)))
+
+
+async def _build_outcome(
+    resources: AttemptResources, attempt: AttemptInput, report: AttemptReport, opened: OpenedLogin | None
+) -> AttemptOutcome:
+    """Return the outcome; the result and the changed login are durable by then.
+
+    Raises:
+        StoreError: The store has not taken the result, or the state that a create made, for minutes.
+    """
+    login = opened.login if opened else None
+    if report.status is not AttemptStatus.COMPLETED or report.result is None:
+        return AttemptOutcome(status=AttemptStatus.FAILED, error=report.error, final=report.final, login=login)
+    # The result of a check is `true` or `false`, as JSON text.
+    if attempt.kind is AttemptKind.CHECK and report.result == "false":
+        return AttemptOutcome(status=AttemptStatus.FAILED, error=_CHECK_FAILED, login=login)
+    if attempt.auth is not None and attempt.kind is AttemptKind.CREATE:
+        if report.storage_state is None:
+            return AttemptOutcome(status=AttemptStatus.FAILED, error=_STATE_NOT_CAPTURED)
+        login = await resources.logins.save_created(attempt, attempt.auth, report.storage_state)
+    elif attempt.auth is not None and opened is not None:
+        login = await resources.logins.save_refreshed(attempt, attempt.auth, opened, report.storage_state)
+    if attempt.kind is not AttemptKind.API:
+        return AttemptOutcome(status=AttemptStatus.COMPLETED, login=login)
+    of = (attempt.project, attempt.run_id, attempt.number)
+    payloads = report.extended_payloads
+    return AttemptOutcome(
+        status=AttemptStatus.COMPLETED,
+        result=await _inline_or_store(resources.store, keys.result(*of), report.result),
+        extended_payloads=await _inline_or_store(resources.store, keys.extended_payloads(*of), payloads)
+        if payloads
+        else None,
+    )
+
+
+async def _inline_or_store(store: Store, key: str, text: str) -> JsonRef:
+    """Inline a small text into the outcome; store a large one before the outcome is returned."""
+    if len(text) <= INLINE_LIMIT:
+        return JsonRef(text=text, size=len(text))
+    await retry_store(ATTEMPT_STORE_TIMEOUT, lambda: store.put(key, text.encode()))
+    return JsonRef(key=key, size=len(text))
+
+
+def _access_disabled(project: str) -> AttemptOutcome:
+    """Return the outcome of an Attempt of a project whose API access was turned off meanwhile."""
+    message = f"API access of project {project} was turned off (apiAccess.enabled is false) while the Run waited."
+    reason = RunReason(type=ReasonType.API_ACCESS_DISABLED, message=message)
+    return AttemptOutcome(status=AttemptStatus.CANCELED, reason=reason)
+
+
+def _failed(message: str, *, final: bool = False) -> AttemptOutcome:
+    error = RunError(
+        code=ErrorCode.INTERNAL_SERVER_ERROR,
+        category="infrastructure",
+        message=clip(message, MESSAGE_LIMIT),
+        retirable=True,
+    )
+    return AttemptOutcome(status=AttemptStatus.FAILED, error=error, final=final)

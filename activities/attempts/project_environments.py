@@ -1,0 +1,62 @@
+"""Provide the Python environments that projects have of their own, built when an Attempt needs them."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+from packaging.specifiers import SpecifierSet
+
+from activities.store_retry import retry_store
+from machines.attempt_spec import PythonEnvironment
+from projects.environments import Environment, Environments
+from projects.interpreters import choose_interpreter
+from projects.manifest import OwnEnvironment
+from schemas.errors import StoreError
+from storage import keys
+from storage.store import Store
+
+
+class ProjectEnvironments:
+    """The environments of all projects on this host, and which of them this worker has used already."""
+
+    def __init__(self, store: Store, environments: Environments) -> None:
+        """Set up without building anything yet.
+
+        Args:
+            store: The artifact store, where the lists of packages are.
+            environments: The environments of this host.
+        """
+        self._store = store
+        self._environments = environments
+        self._known: dict[tuple[str, str], Environment] = {}
+
+    async def ensure_python(
+        self, project: str, own: OwnEnvironment, folder: Path, *, within: timedelta
+    ) -> PythonEnvironment:
+        """Return the environment that a version declares; it is built when this returns.
+
+        Args:
+            project: The project's name.
+            own: The environment as the version's manifest declares it.
+            folder: The version's folder, whose settings for uv are followed.
+            within: How long the store is retried.
+
+        Raises:
+            MachineError: The environment cannot be built.
+            StoreError: The store failed, for longer than `within`.
+        """
+        name = (project, own.declaration)
+        known = self._known.get(name)
+        if known is None or not await asyncio.to_thread(known.mark_used):
+            key = keys.environment(*name)
+            requirements = await retry_store(within, lambda: self._store.get(key))
+            if requirements is None:
+                raise StoreError(f"{key} is not there any more. Deploy project {project} again.")
+            python = await choose_interpreter(SpecifierSet(own.requires_python or ""))
+            known = await self._environments.ensure(
+                requirements.decode(), project=project, python=python, folder=folder
+            )
+            self._known[name] = known
+        return PythonEnvironment(known.python, known.site_packages)
