@@ -24,7 +24,7 @@ from projects.declaration import FrozenVenv, check_declaration
 from projects.dependencies import resolve_and_build
 from projects.environments import Environments
 from projects.files import is_ignored_below
-from projects.machine_limit import ClaimedMachines
+from projects.machine_limit import check_machine_limit
 from projects.manifest import Current, DeployWarning, LastDeploy, Manifest
 from projects.resource_files import (
     check_ignored_resources,
@@ -70,8 +70,8 @@ async def deploy(
         frozen = await freeze_venv(folder)
         manifest, resources = await run_in_thread(_prepare, folder, scratch, frozen)
         project, version = manifest.project, manifest.version
-        claimed = ClaimedMachines(store, project, manifest.settings.machines, max_machines)
-        await claimed.check()  # before an environment is built, which takes a while
+        if max_machines is not None:
+            await check_machine_limit(store, manifest, max_machines)
         dependencies = await resolve_and_build(project, scratch / "files", frozen, store, environments, scratch)
         if dependencies is not None:
             own = dependencies.environment
@@ -81,22 +81,20 @@ async def deploy(
         packages = dependencies.site_packages if dependencies is not None else Path(sysconfig.get_path("platlib"))
         unfit = await run_in_thread(check_code, scratch / "files", manifest.apis, packages)
         manifest = manifest.model_copy(update={"warnings": (*manifest.warnings, *unfit)})
-        async with claimed:
-            if dependencies is not None:
-                own = dependencies.environment
-                await store.put(keys.environment(project, own.declaration), dependencies.requirements.encode())
-            if not await store.exists(keys.bundle(project, version)):
-                await store.put_file(keys.bundle(project, version), scratch / _BUNDLE)
-            earlier = _matching_manifest(await store.get(keys.manifest(project, version)), manifest)
-            if earlier is None:
-                await store.put(keys.manifest(project, version), manifest.to_bytes())
-            if resources or await store.exists(keys.resources(project, version)):
-                await store.put(keys.resources(project, version), resources.to_bytes())
-            has_resources = bool(resources) or await _had_resources(store, project)
-            claimed.confirm()
-            now = datetime.now(UTC)
-            current = Current(version=version, deployed_at=now, has_resources=has_resources)
-            await store.put(keys.current_version(project), current.to_bytes())
+        if dependencies is not None:
+            own = dependencies.environment
+            await store.put(keys.environment(project, own.declaration), dependencies.requirements.encode())
+        if not await store.exists(keys.bundle(project, version)):
+            await store.put_file(keys.bundle(project, version), scratch / _BUNDLE)
+        earlier = _matching_manifest(await store.get(keys.manifest(project, version)), manifest)
+        if earlier is None:
+            await store.put(keys.manifest(project, version), manifest.to_bytes())
+        if resources or await store.exists(keys.resources(project, version)):
+            await store.put(keys.resources(project, version), resources.to_bytes())
+        has_resources = bool(resources) or await _had_resources(store, project)
+        now = datetime.now(UTC)
+        current = Current(version=version, deployed_at=now, has_resources=has_resources)
+        await store.put(keys.current_version(project), current.to_bytes())
     finally:
         await run_in_thread(shutil.rmtree, scratch, ignore_errors=True)
     # The note comes after the pointer: whoever has read the note before looks at the pointer again.

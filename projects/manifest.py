@@ -74,13 +74,6 @@ class Current(Stored):
     them."""
 
 
-class MachineClaim(Stored):
-    """What a deploy that takes place now asks for, stored as `projects/~machine-claims/{id}.json`."""
-
-    project: str
-    machines: int
-
-
 class LastDeploy(Stored):
     """The note of the latest deploy, stored as `projects/last-deploy.json`: it tells readers that something changed."""
 

@@ -37,15 +37,9 @@ import hashlib
 
 PROJECTS = "projects/"
 LAST_DEPLOY = "projects/last-deploy.json"
-MACHINE_CLAIMS = "projects/~machine-claims/"
 RUNS = "runs/"
 JOBS = "jobs/"
 JOB_RUNS = "job-runs/"
-
-
-def machine_claim(deploy: str) -> str:
-    """Return the key of the claim of a deploy, whose id is random. No project has a name like that of the folder."""
-    return f"{MACHINE_CLAIMS}{deploy}.json"
 
 
 def current_version(project: str) -> str:

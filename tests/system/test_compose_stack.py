@@ -151,7 +151,7 @@ async def composed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Co
                 deploy.command("callboard", "deploy", f"/projects/{name}"),
                 HOME=str(folder),
                 CALLBOARD_DATA_DIR=str(places["deploy"]),
-                CALLBOARD_MAX_MACHINES="100",  # so that it notes what it asks for, and deletes that
+                CALLBOARD_MAX_MACHINES="100",  # so that it reads what other projects have
             )
             assert "s3://callboard" in said
         await running.enter_async_context(

@@ -136,7 +136,4 @@ def test_credentials_are_told_for_every_prefix_that_is_used(who: str, column: in
             actions.setdefault(resource.partition("BUCKET/")[2].removesuffix("*"), set()).update(allowed)
     verbs = {"read": "s3:GetObject", "write": "s3:PutObject", "delete": "s3:DeleteObject"}
     told = {prefix: {verbs[verb] for verb in cell.split(";")[0].split(", ")} for prefix, cell in table.items() if cell}
-    if who == "deploy":
-        assert f"delete below `{keys.MACHINE_CLAIMS}`" in PAGE
-        told[keys.MACHINE_CLAIMS] = {"s3:DeleteObject"}
     assert actions == {"": {"s3:ListBucket"}, **told}
