@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -34,7 +35,7 @@ RARELY = {"calendars": [{"year": 2099}]}
 NAMESPACE = "jobs"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def client(temporal: TemporalServer) -> AsyncGenerator[Client]:
     """A client of a namespace of these tests' own, whose worker has the stub in the place of JobRuns."""
     _, client = await set_up_namespace(temporal, NAMESPACE)
@@ -63,14 +64,18 @@ Create = Callable[..., Awaitable[None]]
 
 @pytest.fixture
 async def create(name: str, jobs: Jobs) -> AsyncGenerator[Create]:
-    """Creates a Job of the project `name`, and deletes it in the end."""
+    """Creates a Job of the project `name`, and deletes it in the end: one that is left would go on to start JobRuns."""
+    created: list[JobRef] = []
 
     async def make(schedule: dict[str, Any] | None = None, job_id: str = JOB, **fields: Any) -> None:
-        await jobs.create(reference(name, job_id, **fields), schedule)
+        ref = reference(name, job_id, **fields)
+        await jobs.create(ref, schedule)
+        created.append(ref)
 
     yield make
-    for state in await jobs.list_all(WORKSPACE, name):
-        await jobs.delete(WORKSPACE, name, state.ref.job_id, source=state.ref.source)
+    for ref in created:
+        with suppress(NotFound):
+            await jobs.delete(WORKSPACE, name, ref.job_id, source=ref.source)
 
 
 async def all_runs(job_runs: JobRuns, project: str) -> tuple[JobRunState, ...]:
@@ -211,7 +216,7 @@ async def test_a_paused_job_starts_none_and_a_resumed_one_does(
     assert (state.paused, state.note, state.next_run_times) == (True, "Enough.", ())
     taken = (await schedule.describe()).info.num_actions
     # Temporal has gone by two more times of the interval when another one of its Schedules has started two workflows.
-    await jobs.create(reference(name, "clock"), SECONDLY)
+    await create(SECONDLY, "clock")
     clock = client.get_schedule_handle(names.job_schedule_id(name, "clock"))
 
     async def two() -> bool:
