@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -52,15 +52,6 @@ class Liveness:
         self._loop: Pulse | None = None
         self._checks: list[Callable[[], str | None]] = []
         self._is_leaving = False
-
-    @contextmanager
-    def watching(self, check: Callable[[], str | None]) -> Generator[None]:
-        """Ask this check, too, for as long as the block lasts; it returns what is wrong, in a sentence, or None."""
-        self._checks.append(check)
-        try:
-            yield
-        finally:
-            self._checks.remove(check)
 
     def pulse(self, what: str, within: timedelta) -> Pulse:
         """Return a pulse that is watched from now on."""

@@ -38,7 +38,6 @@ from schemas.workflow.fleet import (
     RenewRequest,
 )
 from temporal.payload_encryption import PayloadEncryption
-from temporal.poll_watch import Watch, unwatched
 from temporal.rpc_errors import RPC_TIMEOUT, is_missing_entity
 from temporal.worker_shutdown import running_worker
 from workflows.fleet import FleetWorkflow
@@ -164,7 +163,7 @@ def _without_encryption(client: Client) -> Client:
     return Client(**config)
 
 
-def fleet_worker(client: Client, identity: str, watch: Watch = unwatched) -> AbstractAsyncContextManager[None]:
+def fleet_worker(client: Client, identity: str) -> AbstractAsyncContextManager[None]:
     """Return the running Temporal worker for the workflow `Fleet`."""
     worker = Worker(
         _without_encryption(client),
@@ -177,7 +176,7 @@ def fleet_worker(client: Client, identity: str, watch: Watch = unwatched) -> Abs
         sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
         graceful_shutdown_timeout=_GRACE,
     )
-    return running_worker(worker, grace=_GRACE, watch=watch)
+    return running_worker(worker, grace=_GRACE)
 
 
 async def _update[T](update: Callable[[Start], Coroutine[Any, Any, T]], start: Start) -> T:

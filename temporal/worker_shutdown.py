@@ -10,8 +10,6 @@ from datetime import timedelta
 
 from temporalio.worker import Worker
 
-from temporal.poll_watch import Watch, unwatched
-
 log = logging.getLogger(__name__)
 
 SHUTDOWN_MARGIN = timedelta(seconds=10)
@@ -21,7 +19,7 @@ record how they ended. `graceful_shutdown_timeout` bounds that grace period alon
 
 @asynccontextmanager
 async def running_worker(
-    worker: Worker, *, grace: timedelta, margin: timedelta = SHUTDOWN_MARGIN, watch: Watch = unwatched
+    worker: Worker, *, grace: timedelta, margin: timedelta = SHUTDOWN_MARGIN
 ) -> AsyncGenerator[None]:
     """Run a worker for as long as the block lasts, and stop it in bounded time.
 
@@ -32,7 +30,6 @@ async def running_worker(
         worker: A worker that is not running yet.
         grace: The worker's `graceful_shutdown_timeout`.
         margin: How long the worker may take beyond that.
-        watch: Watches the worker for as long as the block lasts.
 
     Raises:
         Exception: The error that made the worker fail for good. The block is cancelled then.
@@ -40,8 +37,7 @@ async def running_worker(
     await worker.__aenter__()
     raised: BaseException | None = None
     try:
-        with watch(worker):
-            yield
+        yield
     except BaseException as error:
         raised = error
         raise

@@ -37,10 +37,8 @@ from temporal.connection_config import Connection, find_connection
 from temporal.fleet import fleet_worker
 from temporal.hard_exit import hard_exit
 from temporal.health import TemporalHealth
-from temporal.poll_watch import PollWatch
 from temporal.resources import ResourceApplications
 from worker.browser_worker import (
-    ROUND_TIMEOUT,
     STORE_TIMEOUT,
     TEMPORAL_TIMEOUT,
     BackgroundWork,
@@ -78,16 +76,12 @@ async def _serve(settings: Settings, stop: asyncio.Event, liveness: Liveness) ->
     client = await _connect_to_temporal(settings, connection, identity, stop)
     async with AsyncExitStack() as resources:
         # Resources are released in reverse order: Attempts drain while Runs can still go on and be stopped.
-        polls = PollWatch(client, identity)
-        resources.enter_context(liveness.watching(polls.problem))
-        await resources.enter_async_context(fleet_worker(client, identity, polls.watching))
+        await resources.enter_async_context(fleet_worker(client, identity))
         catalog = Catalog(store, max_age=settings.poll_versions)
         background: list[BackgroundWork] = []
-        if settings.health_address is not None:
-            background.append(polls.follow(liveness.pulse("The watch over polls", ROUND_TIMEOUT).beat))
         if settings.role != "browser":
-            await resources.enter_async_context(workflow_worker(settings, client, identity, store, polls.watching))
-            await resources.enter_async_context(delivery_worker(settings, client, identity, store, polls.watching))
+            await resources.enter_async_context(workflow_worker(settings, client, identity, store))
+            await resources.enter_async_context(delivery_worker(settings, client, identity, store))
             deployed = DeployedResources(settings.workspace, catalog, ResourceApplications(client))
             pulse = liveness.pulse(
                 "The search for deployed Jobs and AuthSessions", STORE_TIMEOUT + settings.poll_versions
@@ -95,7 +89,7 @@ async def _serve(settings: Settings, stop: asyncio.Event, liveness: Liveness) ->
             background.append(deployed.follow(settings.poll_versions, pulse.beat))
         if browser is not None and isolation is not None:
             log.log(logging.INFO if isolation.level is Level.FULL else logging.WARNING, "isolation is %s.", isolation)
-            process = WorkerProcess(settings, connection, client, identity, store, catalog, liveness, polls.watching)
+            process = WorkerProcess(settings, connection, client, identity, store, catalog, liveness)
             background += await start_attempt_workers(process, resources, browser, isolation)
         log.info("worker %s is ready (role: %s)", identity, settings.role)
         try:

@@ -62,7 +62,6 @@ from telemetry.tracing_settings import trace_endpoints
 from temporal.client import connect
 from temporal.connection_config import Connection
 from temporal.fleet import FleetClient
-from temporal.poll_watch import Watch
 from temporal.worker_shutdown import running_worker
 from worker.control_worker import GRACEFUL_SHUTDOWN_TIMEOUT
 
@@ -96,8 +95,6 @@ class WorkerProcess:
     catalog: Catalog
     liveness: Liveness
     """What `healthz` tells."""
-    watch: Watch
-    """Watches that Temporal workers poll."""
 
 
 async def start_attempt_workers(
@@ -179,7 +176,6 @@ async def start_attempt_workers(
         activities=AttemptActivities(attempt_resources),
         running_attempts=running_attempts,
         drain_timeout=settings.drain,
-        watch=process.watch,
     )
     member.start(deployed, project_workers)
     resources.push_async_callback(project_workers.stop)
@@ -207,7 +203,7 @@ def _stop_worker(process: WorkerProcess, running_attempts: RunningAttempts) -> A
         activity_task_poller_behavior=PollerBehaviorSimpleMaximum(1),
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN_TIMEOUT,
     )
-    return running_worker(worker, grace=GRACEFUL_SHUTDOWN_TIMEOUT, watch=process.watch)
+    return running_worker(worker, grace=GRACEFUL_SHUTDOWN_TIMEOUT)
 
 
 def _launch_options(

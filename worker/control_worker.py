@@ -39,10 +39,8 @@ from settings import Settings, installed_version
 from storage.store import Store
 from temporal.auth_sessions import AuthSessions
 from temporal.jobs import Jobs
-from temporal.poll_watch import Watch
 from temporal.polls import QUEUE_POLLS
 from temporal.run_waits import RunWaits
-from temporal.running_activities import RunningActivities
 from temporal.worker_shutdown import running_worker
 from temporal.workflow_metrics import WorkflowMetrics
 from workflows.apply_resources import ApplyResourcesWorkflow
@@ -76,9 +74,7 @@ for half a minute, and the memory of what it sends."""
 
 
 @asynccontextmanager
-async def workflow_worker(
-    settings: Settings, client: Client, identity: str, store: Store, watch: Watch
-) -> AsyncGenerator[None]:
+async def workflow_worker(settings: Settings, client: Client, identity: str, store: Store) -> AsyncGenerator[None]:
     """Run the Temporal worker for workflows, for the activities on artifacts and for those of Jobs."""
     artifacts = ArtifactActivities(store, AttemptRecords(store, client.data_converter), ArtifactSweeper(client, store))
     waits = RunWaits(client)
@@ -93,7 +89,6 @@ async def workflow_worker(
         preparation=JobRunPreparation(client=client, store=store, catalog=catalog, planner=planner),
     )
     resources = ResourceActivities(_resource_applier(settings, client, store, ring))
-    running = RunningActivities(_MAX_CONCURRENT_ACTIVITIES)
     worker = Worker(
         client,
         task_queue=names.CALLBOARD_QUEUE,
@@ -122,7 +117,7 @@ async def workflow_worker(
             resources.update_resources,
         ],
         identity=identity,
-        interceptors=[WorkflowMetrics(), running],
+        interceptors=[WorkflowMetrics()],
         max_concurrent_activities=_MAX_CONCURRENT_ACTIVITIES,
         activity_task_poller_behavior=PollerBehaviorSimpleMaximum(QUEUE_POLLS),
         deployment_config=deployment(settings.build_id, VersioningBehavior.PINNED),
@@ -131,7 +126,7 @@ async def workflow_worker(
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN_TIMEOUT,
     )
     try:
-        async with running_worker(worker, grace=GRACEFUL_SHUTDOWN_TIMEOUT, watch=running.watched_by(watch)):
+        async with running_worker(worker, grace=GRACEFUL_SHUTDOWN_TIMEOUT):
             yield
     finally:
         await waits.close()
@@ -172,9 +167,7 @@ def deployment(build_id: str | None, behavior: VersioningBehavior) -> WorkerDepl
 
 
 @asynccontextmanager
-async def delivery_worker(
-    settings: Settings, client: Client, identity: str, store: Store, watch: Watch
-) -> AsyncGenerator[None]:
+async def delivery_worker(settings: Settings, client: Client, identity: str, store: Store) -> AsyncGenerator[None]:
     """Run the Temporal worker that delivers results.
 
     It has a task queue and slots of its own, so that dead receivers delay nothing else.
@@ -190,14 +183,13 @@ async def delivery_worker(
         activities = DeliveryActivities(
             client=client, store=store, delivery_sender=delivery_sender, places=_MAX_CONCURRENT_DELIVERIES
         )
-        running = RunningActivities(_MAX_CONCURRENT_DELIVERIES)
         worker = Worker(
             client,
             task_queue=names.DELIVERIES_QUEUE,
             workflows=[DeliverWorkflow, SinkTestWorkflow],
             activities=[activities.prepare_delivery, activities.send_delivery, activities.send_test],
             identity=identity,
-            interceptors=[WorkflowMetrics(), running],
+            interceptors=[WorkflowMetrics()],
             max_concurrent_activities=_MAX_CONCURRENT_DELIVERIES,
             activity_task_poller_behavior=PollerBehaviorSimpleMaximum(QUEUE_POLLS),
             # A Delivery may be tried for days.
@@ -206,5 +198,5 @@ async def delivery_worker(
             sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
             graceful_shutdown_timeout=GRACEFUL_SHUTDOWN_TIMEOUT,
         )
-        async with running_worker(worker, grace=GRACEFUL_SHUTDOWN_TIMEOUT, watch=running.watched_by(watch)):
+        async with running_worker(worker, grace=GRACEFUL_SHUTDOWN_TIMEOUT):
             yield

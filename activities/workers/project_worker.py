@@ -24,7 +24,6 @@ from temporalio.worker import (
 
 from activities.attempt_activities import AttemptActivities
 from schemas.workflow import names
-from temporal.poll_watch import Watch, unwatched
 from temporal.polls import MAX_PROJECT_POLLS
 from temporal.worker_shutdown import SHUTDOWN_MARGIN, log_left_behind
 
@@ -55,7 +54,6 @@ class ProjectWorker:
         activities: AttemptActivities,
         on_released: Callable[[], None] = lambda: None,
         shutdown_margin: timedelta = SHUTDOWN_MARGIN,
-        watch: Watch = unwatched,
     ) -> None:
         """Create the worker without taking an Attempt yet.
 
@@ -68,12 +66,10 @@ class ProjectWorker:
             activities: The activities that the worker executes.
             on_released: Is called whenever `reserved_slots` has become smaller.
             shutdown_margin: How long the SDK may take to stop when the last Attempt has ended.
-            watch: Watches the Temporal worker while it runs.
         """
         self.slots = slots
         self.client = client
         self._on_released = on_released
-        self._watch = watch
         self._used_slots = 0
         """Number of slots in which an Attempt runs."""
         self._slot_taken = asyncio.Event()
@@ -123,8 +119,7 @@ class ProjectWorker:
         stop_polling = asyncio.create_task(self._stop_polling_when_draining(), name="stop polling when draining")
         try:
             async with self._deadline:
-                with self._watch(self._worker, may_pause=self._may_pause):
-                    await self._worker.run()
+                await self._worker.run()
         except TimeoutError:
             if not self._deadline.expired():
                 raise
@@ -162,10 +157,6 @@ class ProjectWorker:
         self._set_deadline()
         self._on_released()
         await shutdown
-
-    def _may_pause(self) -> bool:
-        """Tell whether the worker has a reason not to poll: all its slots are taken, or it drains."""
-        return self._used_slots >= self.slots or self._draining.is_set()
 
     def _set_deadline(self) -> None:
         """Start the time limit for the SDK to stop as soon as no Attempt runs any more; lift it otherwise."""

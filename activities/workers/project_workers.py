@@ -18,7 +18,6 @@ from activities.workers.machine_shares import MachineShares
 from activities.workers.problem_log import ProblemLog
 from activities.workers.project_worker import ProjectWorker
 from schemas.errors import CallboardError
-from temporal.poll_watch import Watch, unwatched
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +59,6 @@ class ProjectWorkerManager:
         activities: AttemptActivities,
         running_attempts: RunningAttempts,
         drain_timeout: timedelta,
-        watch: Watch = unwatched,
     ) -> None:
         """Set up without serving anything yet.
 
@@ -73,7 +71,6 @@ class ProjectWorkerManager:
             activities: The activities of Attempts.
             running_attempts: The running Attempts, in order to interrupt them.
             drain_timeout: How long `stop` lets running Attempts go on.
-            watch: Watches each Temporal worker while it runs.
         """
         self._clients = [client]
         self._connect = connect
@@ -83,7 +80,6 @@ class ProjectWorkerManager:
         self._activities = activities
         self._running_attempts = running_attempts
         self._drain_timeout = drain_timeout
-        self._watch = watch
         self._served: dict[str, _ServedProject] = {}
         self._problems = ProblemLog(log, "nothing new can be served")
         self._tasks: set[asyncio.Task[None]] = set()
@@ -184,7 +180,6 @@ class ProjectWorkerManager:
             identity=self._identity,
             activities=self._activities,
             on_released=self.changed.set,
-            watch=self._watch,
         )
         served.workers.append(worker)
 

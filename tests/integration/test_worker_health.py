@@ -16,10 +16,8 @@ from temporalio.client import Client
 
 from devstack import ports
 from schemas.errors import StoreError
-from schemas.workflow import names
 from settings import Settings
 from storage.folder import FolderStore
-from temporal.poll_watch import PollWatch
 from tests.support.attempt_worker import PATIENCE
 from tests.support.polling import until
 from tests.support.temporal_servers import dev_client, dev_server
@@ -55,7 +53,6 @@ class Observed:
 
     client: httpx.AsyncClient
     store: AwkwardStore
-    polls: PollWatch
     stop: asyncio.Event
 
     async def answer(self) -> tuple[int, dict[str, str]]:
@@ -81,16 +78,11 @@ async def observed(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         health_address=address,
         poll_versions=timedelta(seconds=0.02),
     )
-    store, watches = AwkwardStore(tmp_path / "artifacts"), list[PollWatch]()
-
-    def watch(*arguments: Any) -> PollWatch:
-        watches.append(PollWatch(*arguments))
-        return watches[-1]
+    store = AwkwardStore(tmp_path / "artifacts")
 
     def opened(*_arguments: Any, **_options: Any) -> AwkwardStore:
         return store
 
-    monkeypatch.setattr(worker_process, "PollWatch", watch)
     monkeypatch.setattr(worker_process, "open_store", opened)
     monkeypatch.setattr(worker_process, "STORE_TIMEOUT", timedelta(seconds=1))
     stop = asyncio.Event()
@@ -99,7 +91,7 @@ async def observed(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         await until(lambda: store.asked >= 2 or serving.done(), PATIENCE)  # then it is all up
         assert not serving.done(), serving
         try:
-            yield Observed(http, store, watches[0], stop)
+            yield Observed(http, store, stop)
         finally:
             stop.set()
             await asyncio.wait_for(serving, PATIENCE)
@@ -107,13 +99,6 @@ async def observed(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 async def test_a_worker_that_works_is_alive(observed: Observed) -> None:
     assert await observed.answer() == (200, {"status": "alive"})
-
-
-async def test_a_poller_that_is_gone_is_told(observed: Observed) -> None:
-    watched = {each.task_queue: each for each in observed.polls.workers}
-    assert set(watched) == {names.FLEET_QUEUE, names.CALLBOARD_QUEUE, names.DELIVERIES_QUEUE}
-    await watched[names.DELIVERIES_QUEUE].shutdown()  # somebody's mistake: it fails nothing, and the process goes on
-    assert await observed.until_it_fails() == f"The Temporal worker of task queue {names.DELIVERIES_QUEUE} has ended."
 
 
 async def test_what_hangs_in_the_background_is_told(observed: Observed) -> None:

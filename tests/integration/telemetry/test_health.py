@@ -53,13 +53,6 @@ async def test_what_has_ended_is_told_until_the_process_leaves() -> None:
     assert liveness.problem() is None
 
 
-def test_a_check_counts_for_as_long_as_it_is_watched() -> None:
-    liveness = Liveness()
-    with liveness.watching(lambda: "It is broken."):
-        assert liveness.problem() == "It is broken."
-    assert liveness.problem() is None
-
-
 @pytest.fixture
 def address() -> str:
     return f"127.0.0.1:{ports.choose_ports({'--port': 0})['--port']}"
@@ -79,10 +72,11 @@ async def test_it_answers_at_its_address_while_the_block_lasts(address: str, cli
         assert (await client.head("/healthz")).status_code == 200
         assert (await client.get("/metrics")).status_code == 404
         assert (await client.post("/healthz")).status_code == 501
-        with liveness.watching(lambda: "It is broken."):
-            answer = await client.get("/healthz")
+        liveness.task("The count", asyncio.create_task(asyncio.sleep(0)))
+        await asyncio.sleep(0)
+        answer = await client.get("/healthz")
         assert answer.status_code == 503
-        assert answer.json() == {"status": "not-alive", "message": "It is broken."}
+        assert answer.json() == {"status": "not-alive", "message": "The count has ended."}
     with pytest.raises(httpx.ConnectError):
         await client.get("/healthz")
     assert not [thread for thread in threading.enumerate() if thread.name == "healthz"]
