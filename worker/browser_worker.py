@@ -23,7 +23,6 @@ from activities.attempt_activities import AttemptActivities
 from activities.attempts.attempt_context import AttemptResources
 from activities.attempts.attempt_log import LogPolicy
 from activities.attempts.attempt_records import AttemptRecords
-from activities.attempts.log_recovery import LogRecovery
 from activities.attempts.logins import Logins
 from activities.attempts.project_environments import ProjectEnvironments
 from activities.attempts.running_attempts import RunningAttempts
@@ -112,9 +111,8 @@ async def start_attempt_workers(
     catalog, liveness = process.catalog, process.liveness
     workers = _folder(settings, "workers")
     keyring = _keyring(settings)
-    log_recovery = LogRecovery(store, keyring, limit=settings.log_limit)
     groups = await asyncio.to_thread(delegated_group)
-    dead = await crash_recovery.recover_dead_workers(client, workers, log_recovery, groups)
+    dead = await crash_recovery.recover_dead_workers(client, workers, groups)
     worker_dir = WorkerDir(workers / identity)
     resources.callback(worker_dir.close)
     reach = await find_reach(

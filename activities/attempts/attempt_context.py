@@ -101,6 +101,10 @@ class AttemptInFlight:
         self._execution_id = info.workflow_run_id
         self.attributes: dict[str, Any] | None = None
 
+    def mask_with(self, masker: Masker) -> None:
+        """Mask with this from here on, in the log as well."""
+        self.masker = self.log.file.masker = masker
+
     def mark_started(self, start: AttemptStart) -> None:
         """Note that the Attempt is on a Machine, and that user code is about to be called."""
         self._start = start

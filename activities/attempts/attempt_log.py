@@ -5,20 +5,19 @@ reader of the whole log, which replaces them. `storage.keys` builds their keys, 
 short Attempt costs one write.
 
 A store that fails costs the log, and a little time; what is stored already stays. When a worker is killed, the pieces
-stay, and the next worker of its host stores the whole log: see `activities.attempts.log_recovery`.
+are what there is of the log.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
@@ -29,19 +28,13 @@ from machines.cancellation import uncancellable
 from schemas.errors import StoreError
 from schemas.workflow.attempt import AttemptInput, AttemptStatus, AttemptUsage
 from schemas.workflow.run import RunError
-from security import seal_context
-from security.keyring import KeyRing
-from security.masking import Masker
 from storage import keys
-from storage.files import replace_file
 from storage.store import Store
 
 log = logging.getLogger(__name__)
 
 LOG_FILE = "log.jsonl"
 """Name of the log file in the Attempt's folder; it holds the log as it was written, not masked."""
-SECRETS_FILE = "secrets.json"
-"""Name of the file next to it that says whose log it is and, sealed, what is to be masked in it."""
 
 _INLINE = 64 * 1024
 """Largest number of bytes that are masked in the event loop, if the secrets are few; all else is masked in a thread."""
@@ -212,39 +205,6 @@ async def open_log(store: Store, attempt: AttemptInput, folder: Path, policy: Lo
         yield opened
     finally:
         await uncancellable(opened.close())
-
-
-@dataclass(frozen=True)
-class SecretsNote:
-    """What the next worker needs to mask the log of an Attempt whose worker was killed."""
-
-    workspace: str
-    project: str
-    run_id: str
-    number: int
-    secrets: str
-    """The secrets, as a sealed JSON array."""
-
-
-def persist_masking_secrets(folder: Path, attempt: AttemptInput, masker: Masker, keyring: KeyRing) -> None:
-    """Leave in the Attempt's folder what the next worker needs to mask the log if this worker is killed.
-
-    Without a key nothing can be sealed, and a log without this note is not stored later.
-    """
-    if not keyring:
-        return
-    bound_to = seal_context.run(attempt.workspace, attempt.project, attempt.run_id)
-    sealed = keyring.seal(json.dumps(sorted(masker.secrets)), bound_to=bound_to)
-    note = json.dumps(asdict(SecretsNote(attempt.workspace, attempt.project, attempt.run_id, attempt.number, sealed)))
-    try:
-        replace_file(folder / SECRETS_FILE, lambda path: _write(path, note))
-    except OSError as error:
-        log.warning("Run %s, Attempt %d: its secrets cannot be noted: %s", attempt.run_id, attempt.number, error)
-
-
-def _write(path: Path, text: str) -> None:
-    path.touch(0o600)
-    path.write_text(text)
 
 
 def last_line(status: AttemptStatus, error: RunError | None, duration: timedelta) -> tuple[str, str]:

@@ -10,7 +10,6 @@ import json
 from typing import Any
 
 from activities.attempts.attempt_context import AttemptInFlight, AttemptResources
-from activities.attempts.attempt_log import persist_masking_secrets
 from activities.attempts.logins import OpenedLogin
 from activities.attempts.runtime_services import RuntimeServices
 from activities.store_retry import ATTEMPT_STORE_TIMEOUT, retry_store
@@ -61,12 +60,12 @@ async def run_on_machine(resources: AttemptResources, in_flight: AttemptInFlight
         login = await _load_login(resources, attempt, manifest)
         spec = await _build_spec(resources, in_flight, login)
         # In a thread: a state may be large, and hold secrets by the thousand.
-        _set_masker(resources, in_flight, await asyncio.to_thread(masker_for, spec))
+        in_flight.mask_with(await asyncio.to_thread(masker_for, spec))
         report = await resources.pools[attempt.project].run(version, spec, in_flight.mark_started)
         in_flight.attributes = report.attributes or None
         if report.storage_state is not None:  # what the site has set in the meantime is secret, too
             masker = await asyncio.to_thread(_with_secrets_of, report.storage_state, in_flight.masker)
-            _set_masker(resources, in_flight, masker)
+            in_flight.mask_with(masker)
         return await _build_outcome(resources, attempt, report, login)
     except (MachineError, ConfigurationError, SealError, Unavailable) as error:
         return _failed(f"The Attempt could not begin: {error.message}")
@@ -202,12 +201,6 @@ def _open_proxy(attempt: AttemptInput, keyring: KeyRing) -> Proxy | None:
         return None if token is None else keyring.open(token, bound_to=bound_to)
 
     return Proxy(server=proxy.server, username=open_sealed(proxy.username), password=open_sealed(proxy.password))
-
-
-def _set_masker(resources: AttemptResources, in_flight: AttemptInFlight, masker: Masker) -> None:
-    """Mask with `masker` from here on, and persist its secrets for a worker that has to recover the log."""
-    in_flight.masker = in_flight.log.file.masker = masker
-    persist_masking_secrets(in_flight.evidence.folder, in_flight.input, masker, resources.keyring)
 
 
 def _with_secrets_of(storage_state: str, masker: Masker) -> Masker:

@@ -4,38 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import timedelta
 from pathlib import Path
 
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
-from activities.attempts.log_recovery import LogRecovery
 from activities.workers.worker_dir import JournalEntry, dead_workers
 from schemas.workflow.attempt import INTERRUPTED, AttemptKind
 
 log = logging.getLogger(__name__)
 
 
-_LOGS_TIMEOUT = timedelta(seconds=5)
-"""Time limit for storing the logs of a dead worker, for which Runs wait."""
-
-
-async def recover_dead_workers(
-    client: Client, workers: Path, log_recovery: LogRecovery, groups: Path | None = None
-) -> list[str]:
+async def recover_dead_workers(client: Client, workers: Path, groups: Path | None = None) -> list[str]:
     """Clean up after the dead workers below `workers`, report their Attempts as lost, and return their names.
 
-    The processes are ended first: a Run must not try again while the lost Attempt's browser still acts. Then the logs
-    are stored, which are complete by then: what is stored when an Attempt is reported is not missing in its record.
-    `groups` is the folder of the control group that is delegated to this worker, if one is.
+    The processes are ended first: a Run must not try again while the lost Attempt's browser still acts. `groups`
+    is the folder of the control group that is delegated to this worker, if one is.
     """
     names: list[str] = []
     for dead in await asyncio.to_thread(dead_workers, workers):
         log.warning("worker %s ended without leaving; %d Attempt(s) lost", dead.folder.name, len(dead.attempts))
         await asyncio.to_thread(dead.end_machines, groups)
-        await log_recovery.store_logs(dead.evidence, within=_LOGS_TIMEOUT)
         await asyncio.to_thread(dead.remove)
         for entry in dead.attempts:
             await _report_interrupted(client, entry)

@@ -107,11 +107,6 @@ class DeadWorker:
     attempts: list[JournalEntry]
     _lock: FileLock
 
-    @property
-    def evidence(self) -> list[Path]:
-        """The evidence folders of its Attempts."""
-        return list((self.folder / "evidence").glob("*"))
-
     def end_machines(self, groups: Path | None) -> None:
         """End the processes that still run of its Machines, given where control groups are. This blocks."""
         for scratch in (self.folder / "scratch").glob("*"):

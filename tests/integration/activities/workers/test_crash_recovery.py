@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,28 +11,16 @@ from temporalio.client import Client
 
 from activities.artifact_sweeper import ArtifactSweeper
 from activities.artifacts import ArtifactActivities
-from activities.attempts.attempt_log import LOG_FILE, persist_masking_secrets
 from activities.attempts.attempt_records import AttemptRecords
-from activities.attempts.log_recovery import LogRecovery
 from activities.workers.crash_recovery import recover_dead_workers
 from activities.workers.worker_dir import JournalEntry
-from machines.transcript import line_of
-from schemas.workflow.attempt import AttemptInput, AttemptRecord, AttemptStatus
+from schemas.workflow.attempt import AttemptRecord, AttemptStatus
 from schemas.workflow.base import JsonRef
 from schemas.workflow.run import RunStatus
-from security.keyring import KeyRing
-from security.masking import Masker
-from storage import keys
 from storage.folder import FolderStore
 from tests.support.activity_operations import PendingActivity
 from tests.support.dying_worker import DyingWorker
 from tests.support.run_stage import Gone, HeldAttempt, Stage, completed, ends
-
-KEYS = KeyRing(["the key of this test, long enough"])
-
-
-def log_recovery(folder: Path) -> LogRecovery:
-    return LogRecovery(FolderStore(folder / "artifacts"), KEYS, limit=10_000)
 
 
 async def test_a_run_goes_on_as_soon_as_its_worker_is_known_to_be_dead(
@@ -46,7 +33,7 @@ async def test_a_run_goes_on_as_soon_as_its_worker_is_known_to_be_dead(
     worker = await DyingWorker.start(tmp_path / "workers" / "one", JournalEntry(stage.run_id, 1, gone.token))
     try:
         worker.die()
-        await recover_dead_workers(client, tmp_path / "workers", log_recovery(tmp_path))
+        await recover_dead_workers(client, tmp_path / "workers")
         outcome = await stage.ended()  # within seconds: the heartbeat would have told it after 30
         assert (outcome.status, outcome.attempts) == (RunStatus.COMPLETED, 2)
         assert [lost.cause for lost in stage.lost] == ["The worker that ran the Attempt was lost."]
@@ -56,49 +43,6 @@ async def test_a_run_goes_on_as_soon_as_its_worker_is_known_to_be_dead(
         assert list((tmp_path / "workers").iterdir()) == []
     finally:
         worker.end()
-
-
-async def test_what_it_had_logged_is_stored_before_it_is_recorded_what_is_missing(
-    client: Client, stage: Stage, tmp_path: Path
-) -> None:
-    gone = Gone(stage, announced=True)
-    await stage.serve(gone, ends(completed()))
-    store = FolderStore(tmp_path / "artifacts")
-    records = AttemptRecords(store, client.data_converter)
-    stage.on_lost = ArtifactActivities(store, records, ArtifactSweeper(client, store)).record_interrupted
-    await stage.start()
-    await gone.began.wait()
-    worker = await DyingWorker.start(tmp_path / "workers" / "one", JournalEntry(stage.run_id, 1, gone.token))
-    try:
-        worker.die()
-        evidence = tmp_path / "workers" / "one" / "evidence" / f"{stage.run_id}-1-x"
-        evidence.mkdir()
-        input = AttemptInput(
-            workspace="w",
-            run_id=stage.run_id,
-            number=1,
-            project=stage.project,
-            version="1",
-            api="list",
-            parameters=JsonRef(text="{}", size=2),
-            request_timeout=timedelta(minutes=1),
-        )
-        persist_masking_secrets(evidence, input, Masker(()), KEYS)
-        (evidence / LOG_FILE).write_bytes(line_of("info", "user", "the last words"))
-        await recover_dead_workers(client, tmp_path / "workers", log_recovery(tmp_path))
-        await stage.ended()
-    finally:
-        worker.end()
-    text = await store.get(keys.log(stage.project, stage.run_id, 1))
-    assert text is not None
-    assert json.loads(text.splitlines()[0])["message"] == "the last words"
-    record = await records.read(stage.project, stage.run_id, 1)
-    assert record is not None
-    assert (record.status, record.log, sorted(record.missing)) == (
-        AttemptStatus.INTERRUPTED,
-        True,
-        ["screenshot", "trace"],
-    )
 
 
 async def test_what_it_had_stored_of_an_outcome_before_it_was_killed_stands(
@@ -121,7 +65,7 @@ async def test_what_it_had_stored_of_an_outcome_before_it_was_killed_stands(
         )
         await records.write(stage.project, record, completed('"stored"'), within=timedelta(seconds=5))
         worker.die()
-        await recover_dead_workers(client, tmp_path / "workers", log_recovery(tmp_path))
+        await recover_dead_workers(client, tmp_path / "workers")
         outcome = await stage.ended()
     finally:
         worker.end()
@@ -141,7 +85,7 @@ async def test_a_run_whose_attempt_was_paused_goes_on_as_well(client: Client, st
     worker = await DyingWorker.start(tmp_path / "workers" / "one", JournalEntry(stage.run_id, 1, gone.token))
     try:
         worker.die()
-        await recover_dead_workers(client, tmp_path / "workers", log_recovery(tmp_path))
+        await recover_dead_workers(client, tmp_path / "workers")
         outcome = await stage.ended()
         assert (outcome.status, outcome.attempts) == (RunStatus.COMPLETED, 2)
     finally:
@@ -158,7 +102,7 @@ async def test_a_run_that_is_being_canceled_ends(client: Client, stage: Stage, t
         worker.die()
         await stage.cancel()
         await stage.until("ACTIVITY_TASK_CANCEL_REQUESTED")
-        await recover_dead_workers(client, tmp_path / "workers", log_recovery(tmp_path))
+        await recover_dead_workers(client, tmp_path / "workers")
         assert (await stage.ended()).status is RunStatus.CANCELED
     finally:
         worker.end()
@@ -185,7 +129,7 @@ async def test_an_attempt_of_which_temporal_knows_nothing_any_more_holds_up_noth
         worker = await DyingWorker.start(tmp_path / "workers" / "one", *attempts)
         try:
             worker.die()
-            await recover_dead_workers(client, tmp_path / "workers", log_recovery(tmp_path))
+            await recover_dead_workers(client, tmp_path / "workers")
             assert (await second.ended()).attempts == 2
         finally:
             worker.end()
@@ -196,4 +140,4 @@ async def test_without_dead_workers_there_is_nothing_to_do(client: Client, tmp_p
     folder = tmp_path / "workers"
     if there:
         folder.mkdir()
-    await recover_dead_workers(client, folder, log_recovery(tmp_path))
+    await recover_dead_workers(client, folder)
