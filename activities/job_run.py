@@ -21,7 +21,6 @@ from schemas.workflow import names
 from schemas.workflow.auth import AuthSessionStatus
 from schemas.workflow.job import JobOverlap
 from schemas.workflow.job_activities import (
-    JOB_BUSY,
     NOT_PREPARED,
     NOT_READY,
     AwaitAuthSessionInput,
@@ -70,23 +69,17 @@ class JobRunActivities:
         """Acquire the lock of a Job for a JobRun, unless the Job allows several JobRuns at the same time.
 
         Raises:
-            ApplicationError: Of type `JobBusy`: another JobRun is active, and this one waits for it.
             StoreError, RPCError: Repeating helps.
         """
         definition = await find_definition(self._store, input.project, input.job_id, input.definition)
         overlap = JobOverlap.SKIP if definition is None else definition.overlap
         if overlap is JobOverlap.ALLOW:
             return JobLockResult()
-        active = await self._locks.acquire(input)
-        if active is not None and overlap is JobOverlap.QUEUE:
-            raise ApplicationError(
-                f"JobRun {active} of this Job is active.", type=JOB_BUSY, category=ApplicationErrorCategory.BENIGN
-            )
-        return JobLockResult(active=active)
+        return await self._locks.acquire(input, waits=overlap is JobOverlap.QUEUE)
 
     @activity.defn(name=names.RELEASE_JOB_LOCK)
     async def release_job_lock(self, input: JobLockInput) -> None:
-        """Release the lock of a Job, if the JobRun holds it. Raises RPCError."""
+        """Release the lock of a Job, if the JobRun holds it or waits for it. Raises RPCError."""
         await self._locks.release(input)
 
     @activity.defn(name=names.PREPARE_JOB_RUN)

@@ -9,6 +9,7 @@ it returns is all that counts: Runs are workflows of their own, which know nothi
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -55,6 +56,9 @@ _PIECE_TIMEOUT = timedelta(minutes=40)
 """Longest time of a piece: it waits ten minutes for the end of a Run, and as long for a store that fails."""
 _RELEASE_TIMEOUT = timedelta(minutes=1)
 _RETRIES = RetryPolicy(maximum_interval=timedelta(seconds=30))
+_ASK_AGAIN = timedelta(minutes=30)
+"""How long a JobRun waits for its turn before it looks whether the one before it, or the lock, was ended in Temporal
+itself, of which nobody tells it. Each look is some ten events, and a JobRun may wait for weeks."""
 _POLLS = RetryPolicy(
     initial_interval=timedelta(seconds=1), backoff_coefficient=1.5, maximum_interval=timedelta(seconds=15)
 )
@@ -74,7 +78,8 @@ class JobRunWorkflow:
         self._plan = state and state.plan
         self._piece = 0 if state is None else state.piece
         self._is_locked = state is not None and state.is_locked
-        """Whether this JobRun holds the lock of its Job, or may hold it."""
+        """Whether this JobRun holds the lock of its Job, waits for it, or may do so."""
+        self._has_turn = False
         self._pause = state and state.pause
         self._bad_login = state and state.bad_login
         self._is_piece_lost = False
@@ -123,10 +128,10 @@ class JobRunWorkflow:
         self._display.show_begin(workflow.info().workflow_start_time)
         workflow.set_current_details("The JobRun waits until no other one of its Job is active")
         self._is_locked = True
-        lock = await self._step(names.ACQUIRE_JOB_LOCK, self._lock_input(), JobLockResult, "Lock the Job", _POLLS)
-        if lock.active is not None:
+        active = await self._acquire_lock()
+        if active is not None:
             self._is_locked = False
-            return job_run_ends.another_is_active(lock.active)
+            return job_run_ends.another_is_active(active)
         workflow.set_current_details("The JobRun is being prepared")
         prepare = PrepareJobRunInput(
             workspace=self._input.workspace,
@@ -140,9 +145,24 @@ class JobRunWorkflow:
         self._display.show_plan(plan.version, plan.payload_count)
         return await self._validate(plan) or await self._execute_items(plan)
 
-    async def _step[T](
-        self, activity: str, input: Any, result_type: type[T], summary: str, retry_policy: RetryPolicy = _RETRIES
-    ) -> T:
+    async def _acquire_lock(self) -> str | None:
+        """Acquire the lock of the Job, waiting for its turn if the Job says so; return who is active instead, if any.
+
+        Raises:
+            ActivityError: It has failed for good, or the JobRun is to be terminated.
+        """
+        while True:
+            lock = await self._step(names.ACQUIRE_JOB_LOCK, self._lock_input(), JobLockResult, "Lock the Job")
+            if not lock.waits:
+                return lock.active
+            with suppress(TimeoutError):
+                await workflow.wait_condition(
+                    lambda: self._has_turn or self._is_termination_requested, timeout=_ASK_AGAIN
+                )
+            if self._has_turn:
+                return None
+
+    async def _step[T](self, activity: str, input: Any, result_type: type[T], summary: str) -> T:
         """Execute a short activity; give it up when the JobRun is to be terminated.
 
         Raises:
@@ -153,7 +173,7 @@ class JobRunWorkflow:
             input,
             result_type=result_type,
             start_to_close_timeout=_STEP_TIMEOUT,
-            retry_policy=retry_policy,
+            retry_policy=_RETRIES,
             cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             summary=summary,
         )
@@ -330,6 +350,11 @@ class JobRunWorkflow:
             holder=self._id,
             definition=self._input.definition,
         )
+
+    @workflow.signal(name=names.LOCKED)
+    def take_turn(self) -> None:
+        """Go on, as the JobRun holds the lock for which it has waited."""
+        self._has_turn = True
 
     @workflow.signal(name=names.PAUSE_JOB_RUN)
     def pause(self) -> None:

@@ -1,24 +1,19 @@
 """The locks of Jobs: a JobRun holds one while it is active. Each is a workflow, of which there is one at a time.
 
 A JobRun that somebody has ended in Temporal itself leaves its lock behind. Whoever wants the lock next finds that its
-holder has ended, and ends the lock.
+holder has ended, and has the lock released.
 """
 
 from __future__ import annotations
 
-import logging
-
-from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus, WorkflowHandle
+from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
 from temporalio.common import Priority, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
 from schemas.workflow import names
-from schemas.workflow.job_activities import JobLockInput
-from temporal.closing import wait_for_result
-from temporal.rpc_errors import RPC_TIMEOUT
-
-log = logging.getLogger(__name__)
+from schemas.workflow.job_activities import JobLockInput, JobLockResult
+from temporal.rpc_errors import RPC_TIMEOUT, is_missing_entity
 
 
 class JobLocks:
@@ -27,36 +22,30 @@ class JobLocks:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    async def acquire(self, lock: JobLockInput) -> str | None:
-        """Acquire the lock of a Job, unless another JobRun is active; then return the id of that one. Raises RPCError.
+    async def acquire(self, lock: JobLockInput, *, waits: bool) -> JobLockResult:
+        """Acquire the lock of a Job, or stand in line for it if the JobRun waits for others. Raises RPCError.
 
-        It can be repeated: a JobRun that holds the lock acquires it once more.
+        It can be repeated: a JobRun that holds the lock acquires it once more, and one that waits keeps its place.
         """
         while not await self._start(lock):
-            found = await self._describe(names.job_lock_workflow_id(lock.project, lock.job_id))
-            if found is None or found.status is not WorkflowExecutionStatus.RUNNING:
+            found = await self._describe_open(_lock_id(lock))
+            if found is None:
                 continue
-            holder = await found.memo_value(names.MEMO_HOLDER, default="")
+            holder = await found.memo_value(names.MEMO_HOLDER)
             if holder == lock.holder:
-                return None
-            active = await self._describe(holder)
-            if active is not None and active.status is WorkflowExecutionStatus.RUNNING:
-                return holder
-            await self._end(found, holder)
-        return None
+                return JobLockResult()
+            is_active = await self._describe_open(holder) is not None
+            if is_active and not waits:
+                return JobLockResult(active=holder)
+            if not is_active:
+                await self._signal(lock, names.RELEASE, holder)
+            if await self._signal(lock, names.WAIT_FOR_LOCK, lock.holder):
+                return JobLockResult(active=holder, waits=True)
+        return JobLockResult()
 
     async def release(self, lock: JobLockInput) -> None:
-        """Release the lock if the JobRun holds it; when this returns, another one can acquire it. Raises RPCError."""
-        found = await self._describe(names.job_lock_workflow_id(lock.project, lock.job_id))
-        if found is None or await found.memo_value(names.MEMO_HOLDER, default="") != lock.holder:
-            return
-        handle = self._handle_of(found)
-        try:
-            await handle.signal(names.RELEASE, rpc_timeout=RPC_TIMEOUT)
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:  # It is released already.
-                raise
-        await wait_for_result(handle)
+        """Let a JobRun hold the lock no more, nor wait for it. Raises RPCError."""
+        await self._signal(lock, names.RELEASE, lock.holder)
 
     async def _start(self, lock: JobLockInput) -> bool:
         """Start the workflow that is the lock; return False if there is one."""
@@ -64,7 +53,7 @@ class JobLocks:
             await self._client.start_workflow(
                 names.JOB_LOCK,
                 lock,
-                id=names.job_lock_workflow_id(lock.project, lock.job_id),
+                id=_lock_id(lock),
                 task_queue=names.CALLBOARD_QUEUE,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
@@ -77,22 +66,26 @@ class JobLocks:
             return False
         return True
 
-    async def _describe(self, workflow_id: str) -> WorkflowExecutionDescription | None:
+    async def _describe_open(self, workflow_id: str) -> WorkflowExecutionDescription | None:
+        """Describe a workflow; None if there is none that runs."""
         try:
-            return await self._client.get_workflow_handle(workflow_id).describe(rpc_timeout=RPC_TIMEOUT)
+            found = await self._client.get_workflow_handle(workflow_id).describe(rpc_timeout=RPC_TIMEOUT)
         except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
+            if is_missing_entity(error):
                 return None
             raise
+        return found if found.status is WorkflowExecutionStatus.RUNNING else None
 
-    async def _end(self, lock: WorkflowExecutionDescription, holder: str) -> None:
-        """End a lock whose holder has ended: this very execution, and not one that another JobRun has started since."""
-        log.info("The lock %s is ended, as JobRun %s has ended without releasing it", lock.id, holder)
+    async def _signal(self, lock: JobLockInput, signal: str, job_run_id: str) -> bool:
+        """Signal the workflow that is the lock; return False if it has ended."""
         try:
-            await self._handle_of(lock).terminate(reason=f"JobRun {holder} has ended", rpc_timeout=RPC_TIMEOUT)
+            await self._client.get_workflow_handle(_lock_id(lock)).signal(signal, job_run_id, rpc_timeout=RPC_TIMEOUT)
         except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
-                raise
+            if is_missing_entity(error):
+                return False
+            raise
+        return True
 
-    def _handle_of(self, lock: WorkflowExecutionDescription) -> WorkflowHandle[object, object]:
-        return self._client.get_workflow_handle(lock.id, run_id=lock.run_id)
+
+def _lock_id(lock: JobLockInput) -> str:
+    return names.job_lock_workflow_id(lock.project, lock.job_id)

@@ -6,10 +6,6 @@ from schemas.workflow.auth import RunAuth
 from schemas.workflow.base import FlowModel, OpenStrEnum
 from schemas.workflow.job_run import JobRunProgress
 
-JOB_BUSY = "JobBusy"
-"""Type of the application failure of `acquire_job_lock` while a JobRun waits for another one of its Job: it is tried
-again."""
-
 AUTH_SESSION_NOT_FOUND = "AuthSessionNotFound"
 """Type of the application failure of `prepare_job_run` if the AuthSession of the Job does not exist."""
 
@@ -29,6 +25,8 @@ class JobLockInput(FlowModel):
     """Id of the JobRun that holds the lock, or wants to."""
     definition: str = ""
     """`JobDefinition.ref`; says what to do if another JobRun is active."""
+    line: tuple[str, ...] = ()
+    """The holder and the JobRuns that wait behind it, if this execution of the workflow continues another one."""
 
 
 class JobLockResult(FlowModel):
@@ -36,6 +34,8 @@ class JobLockResult(FlowModel):
 
     active: str | None = None
     """Id of the other JobRun that is active, and keeps this one from starting; None if there is none."""
+    waits: bool = False
+    """Whether this one waits until the lock signals that it is its turn."""
 
 
 class PrepareJobRunInput(FlowModel):

@@ -133,8 +133,12 @@ PAUSE_JOB_RUN = "pause"
 RESUME_JOB_RUN = "resume"
 TERMINATE_JOB_RUN = "terminate"
 
+# Signals to the workflow `JobLock`, with the id of a JobRun.
+WAIT_FOR_LOCK = "wait"
 RELEASE = "release"
-"""Signal to the workflow `JobLock` to end."""
+
+LOCKED = "locked"
+"""Signal from the workflow `JobLock` to a JobRun that has waited: it holds the lock now."""
 
 JOB_RUN_TERMINATED = "job_run_terminated"
 """Signal to a Run that its JobRun is terminated, and so it is canceled."""

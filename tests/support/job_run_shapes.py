@@ -21,12 +21,14 @@ from tests.support.job_run_stage import (
     receiver,
     returns,
 )
+from tests.support.polling import until
 from tests.support.run_stage import WORKSPACE
 from workflows.job_lock import JobLockWorkflow
 from workflows.trigger_job import TriggerJobWorkflow
 
 Shape = Callable[[JobRunStage], Awaitable[WorkflowHistory]]
 
+_OTHER, _GONE = (names.job_run_id(letter * names.JOB_RUN_TOKEN_LENGTH) for letter in "og")
 _BROKEN = progress(total=3, next=2, in_flight=(1,), failed=1, shards=1)
 
 
@@ -71,7 +73,7 @@ async def _terminated(stage: JobRunStage) -> WorkflowHistory:
 
 async def _another_is_active(stage: JobRunStage) -> WorkflowHistory:
     async def is_taken(_input: JobLockInput) -> JobLockResult:
-        return JobLockResult(active=names.job_run_id("o" * names.JOB_RUN_TOKEN_LENGTH))
+        return JobLockResult(active=_OTHER)
 
     stage.on_lock = is_taken
     return await _piece_by_piece(stage)
@@ -99,13 +101,46 @@ async def _triggered(stage: JobRunStage) -> WorkflowHistory:
     return await handle.fetch_history()
 
 
+async def _waits_for_its_turn(stage: JobRunStage) -> WorkflowHistory:
+    async def waits(_input: JobLockInput) -> JobLockResult:
+        return JobLockResult(active=_OTHER, waits=True)
+
+    stage.on_lock = waits
+    await stage.start()
+    await until(lambda: stage.locks)
+    await stage.signal(names.LOCKED)
+    await stage.ended()
+    return await stage.handle.fetch_history()
+
+
 async def _locked(stage: JobRunStage) -> WorkflowHistory:
-    lock = JobLockInput(project=stage.project, job_id="nightly", holder=stage.job_run_id)
+    lock = JobLockInput(project=stage.project, job_id="nightly", holder=_OTHER)
     handle = await stage.client.start_workflow(
         JobLockWorkflow.run, lock, id=names.job_lock_workflow_id(stage.project, "nightly"), task_queue=stage.queue
     )
     await handle.signal(names.RELEASE)
     await handle.result()
+    return await handle.fetch_history()
+
+
+async def _lock_handed_over(stage: JobRunStage) -> WorkflowHistory:
+    lock = JobLockInput(project=stage.project, job_id="nightly", holder=_OTHER)
+    handle = await stage.client.start_workflow(
+        JobLockWorkflow.run, lock, id=names.job_lock_workflow_id(stage.project, "nightly"), task_queue=stage.queue
+    )
+    await stage.start(HeldPiece(progress(total=3)))
+    await until(lambda: stage.pieces)
+    await handle.signal(names.WAIT_FOR_LOCK, _GONE)
+    await handle.signal(names.WAIT_FOR_LOCK, stage.job_run_id)
+    await handle.signal(names.RELEASE, _OTHER)
+
+    async def is_handed_over() -> bool:
+        return await (await handle.describe()).memo_value(names.MEMO_HOLDER, default="") == stage.job_run_id
+
+    await until(is_handed_over)
+    await handle.signal(names.RELEASE, stage.job_run_id)
+    await handle.result()
+    await stage.handle.terminate()
     return await handle.fetch_history()
 
 
@@ -118,7 +153,9 @@ JOB_RUNS: dict[str, Shape] = {
     "job-run-another-is-active": _another_is_active,
     "job-run-goes-on": _goes_on,
     "job-triggered": _triggered,
+    "job-run-waits-for-its-turn": _waits_for_its_turn,
     "job-locked": _locked,
+    "job-lock-handed-over": _lock_handed_over,
 }
 
 

@@ -28,6 +28,8 @@ from tests.support.run_stage import DEADLINE
 
 RUN, DRAIN, TERMINATE = JobItemsMode.RUN, JobItemsMode.DRAIN, JobItemsMode.TERMINATE
 
+OTHER = names.job_run_id("o" * names.JOB_RUN_TOKEN_LENGTH)
+
 
 @pytest.fixture
 async def job_run(name: str, temporal: Client) -> AsyncIterator[JobRunStage]:
@@ -186,11 +188,14 @@ async def test_when_all_runs_have_ended_a_late_request_changes_nothing(job_run: 
     assert (view.status, view.reason) == (JobRunStatus.SUCCESS, None)
 
 
-async def test_while_another_job_run_is_active_none_begins(job_run: JobRunStage) -> None:
-    other = names.job_run_id("o" * names.JOB_RUN_TOKEN_LENGTH)
+async def stands_in_line(_input: JobLockInput) -> JobLockResult:
+    """What the lock says to a JobRun that is to wait."""
+    return JobLockResult(active=OTHER, waits=True)
 
+
+async def test_while_another_job_run_is_active_none_begins(job_run: JobRunStage) -> None:
     async def is_taken(_input: JobLockInput) -> JobLockResult:
-        return JobLockResult(active=other)
+        return JobLockResult(active=OTHER)
 
     job_run.on_lock = is_taken
     await job_run.start()
@@ -198,21 +203,28 @@ async def test_while_another_job_run_is_active_none_begins(job_run: JobRunStage)
     assert view.status is JobRunStatus.CANCELED
     assert view.reason is not None
     assert view.reason.type is JobRunReasonType.ANOTHER_JOB_RUN_ACTIVE
-    assert view.reason.details == {"jobRunId": other}
+    assert view.reason.details == {"jobRunId": OTHER}
     assert (job_run.pieces, job_run.releases) == ([], [])
 
 
 async def test_a_job_run_that_waits_for_another_one_can_be_terminated(job_run: JobRunStage) -> None:
-    async def is_busy(_input: JobLockInput) -> JobLockResult:
-        raise ApplicationError("Another one is active.", type="JobBusy")
-
-    job_run.on_lock = is_busy
+    job_run.on_lock = stands_in_line
     await job_run.start()
     await until(lambda: job_run.locks)
     await job_run.signal(names.TERMINATE_JOB_RUN)
     assert (await job_run.ended()).status is JobRunStatus.TERMINATED
     assert job_run.pieces == []
-    assert len(job_run.releases) == 1, "the last try may have acquired it"
+    assert len(job_run.releases) == 1, "it stands in line no more"
+
+
+async def test_a_job_run_that_waits_for_another_one_begins_when_its_turn_comes(job_run: JobRunStage) -> None:
+    job_run.on_lock = stands_in_line
+    await job_run.start()
+    await until(lambda: job_run.locks)
+    assert job_run.pieces == []
+    await job_run.signal(names.LOCKED)
+    assert (await job_run.ended()).status is JobRunStatus.SUCCESS
+    assert len(job_run.locks) == len(job_run.releases) == 1
 
 
 async def test_a_piece_that_was_lost_as_the_job_run_was_paused_is_told_to_the_next(job_run: JobRunStage) -> None:

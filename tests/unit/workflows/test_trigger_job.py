@@ -79,6 +79,6 @@ async def test_a_lock_lasts_until_it_is_released(stage: JobRunStage) -> None:
         JobLockWorkflow.run, lock, id=names.job_lock_workflow_id(stage.project, "nightly"), task_queue=stage.queue
     )
     assert (await handle.describe()).status is WorkflowExecutionStatus.RUNNING
-    await handle.signal(names.RELEASE)
+    await handle.signal(names.RELEASE, stage.job_run_id)
     async with asyncio.timeout(DEADLINE):
         await handle.result()

@@ -6,8 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from temporalio.client import Client, WorkflowHandle
-from temporalio.service import RPCError
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 
 from schemas.workflow import names
 from schemas.workflow.attempt import AttemptInput, AttemptOutcome
@@ -273,6 +272,22 @@ async def test_the_version_that_is_deployed_when_a_job_run_begins_is_executed(jo
     assert view.version == job_lab.attempts[0].version == current.version
 
 
+def lock_of(job_lab: JobLab) -> WorkflowHandle[Any, Any]:
+    return job_lab.client.get_workflow_handle(names.job_lock_workflow_id(job_lab.project, "nightly"))
+
+
+async def until_in_line(job_lab: JobLab, handle: WorkflowHandle[Any, JobRunView]) -> None:
+    """Wait until the JobRun waits for others of its Job."""
+
+    async def waits() -> bool:
+        events = [event async for event in lock_of(job_lab).fetch_history_events()]
+        signals = [event.workflow_execution_signaled_event_attributes for event in events]
+        waiting = [each for each in signals if each.signal_name == names.WAIT_FOR_LOCK]
+        return any(handle.id.encode() in payload.data for each in waiting for payload in each.input.payloads)
+
+    await until(waits)
+
+
 @pytest.mark.parametrize("overlap", [JobOverlap.SKIP, JobOverlap.QUEUE, JobOverlap.ALLOW])
 async def test_what_becomes_of_a_job_run_while_another_is_active(job_lab: JobLab, overlap: JobOverlap) -> None:
     job_lab.on_attempt = until_canceled
@@ -288,12 +303,7 @@ async def test_what_becomes_of_a_job_run_while_another_is_active(job_lab: JobLab
             assert view.reason.type is JobRunReasonType.ANOTHER_JOB_RUN_ACTIVE
             assert view.reason.details == {"jobRunId": first.id}
         case JobOverlap.QUEUE:
-
-            async def was_refused() -> bool:
-                pending = (await second.describe()).raw_description.pending_activities
-                return any(activity.last_failure.message.startswith(f"JobRun {first.id}") for activity in pending)
-
-            await until(was_refused)
+            await until_in_line(job_lab, second)
             assert job_lab.running == 1
         case _:
             await until(lambda: job_lab.running == 2)
@@ -322,13 +332,53 @@ async def test_a_lock_whose_job_run_was_ended_in_temporal_is_no_obstacle(job_lab
     await client.get_workflow_handle(names.job_item_run_id(first.id, 0)).cancel()
 
 
-async def test_the_lock_is_gone_when_the_job_run_has_ended(job_lab: JobLab, client: Client) -> None:
+async def test_the_lock_is_gone_when_the_job_run_has_ended(job_lab: JobLab) -> None:
     definition = await job_lab.define(items(1))
     for _ in range(2):
         assert (await job_lab.ended(await job_lab.start(definition))).status is JobRunStatus.SUCCESS
-    lock = client.get_workflow_handle(names.job_lock_workflow_id(job_lab.project, "nightly"))
-    with pytest.raises(RPCError):
-        await lock.signal(names.RELEASE)
+
+    async def is_gone() -> bool:
+        return (await lock_of(job_lab).describe()).status is WorkflowExecutionStatus.COMPLETED
+
+    await until(is_gone)
+
+
+async def test_job_runs_that_wait_begin_in_turn_and_pass_over_those_that_have_ended(job_lab: JobLab) -> None:
+    job_lab.on_attempt = until_canceled
+    definition = await job_lab.define(items(1), overlap=JobOverlap.QUEUE)
+    first = await job_lab.start(definition)
+    await until(lambda: job_lab.running == 1)
+    waiting: list[WorkflowHandle[Any, JobRunView]] = []
+    for _ in range(4):
+        waiting.append(await job_lab.start(definition))
+        await until_in_line(job_lab, waiting[-1])
+    second, third, fourth, fifth = waiting
+    await third.terminate()
+    await fourth.signal(names.TERMINATE_JOB_RUN)
+    assert (await job_lab.ended(fourth)).status is JobRunStatus.TERMINATED
+    assert job_lab.running == 1
+    job_lab.on_attempt = echo
+    await first.signal(names.TERMINATE_JOB_RUN)
+    ends = [await job_lab.ended(handle) for handle in (first, second, fifth)]
+    assert [end.status for end in ends] == [JobRunStatus.TERMINATED, JobRunStatus.SUCCESS, JobRunStatus.SUCCESS]
+    assert job_lab.most_running == 1
+    began = [attempt.job.job_run_id for attempt in job_lab.attempts if attempt.job is not None]
+    assert began == [first.id, second.id, fifth.id]
+
+
+async def test_those_that_wait_go_on_when_another_one_finds_that_the_active_one_was_ended(job_lab: JobLab) -> None:
+    job_lab.on_attempt = until_canceled
+    definition = await job_lab.define(items(1), overlap=JobOverlap.QUEUE)
+    first = await job_lab.start(definition)
+    await until(lambda: job_lab.running == 1)
+    second = await job_lab.start(definition)
+    await until_in_line(job_lab, second)
+    await first.terminate()
+    job_lab.on_attempt = echo
+    third = await job_lab.start(definition)
+    for handle in (second, third):
+        assert (await job_lab.ended(handle)).status is JobRunStatus.SUCCESS
+    await job_lab.client.get_workflow_handle(names.job_item_run_id(first.id, 0)).cancel()
 
 
 async def test_a_job_run_of_a_project_that_is_not_deployed_says_so(job_lab: JobLab) -> None:
