@@ -190,9 +190,6 @@ class Settings(BaseSettings):
     capacity: int | None = Field(default=None, ge=1)
     """Most Machines that this worker has at once, over all projects. Unset: as many as the memory and the cores of its
     host allow, or of its container."""
-    partial_hooks: bool = False
-    """Whether projects may have hooks where Machines have no network of their own (the embedded stack sets it). A hook
-    needs the browser's debugging port, and there every process of the host can reach that port."""
     chromium: Path | None = None
     """A browser executable. Unset: Playwright's own headless shell, else the system's."""
     shared_folders: Annotated[list[Path], NoDecode, BeforeValidator(_comma_separated)] = Field(
@@ -209,14 +206,16 @@ class Settings(BaseSettings):
     """Number of Attempts after which a Machine is recycled: browsers grow with use."""
     machine_max_age: Seconds = timedelta(hours=2)
     """Age at which a Machine is recycled, for the same reason."""
-    isolation: Literal["full", "partial"] | None = None
-    """How far Machines are isolated: `full` refuses to start a worker where a wall is missing. Unset: `full` where the
-    host allows it, else `partial`."""
+    isolation: Literal["full", "open", "none"] | None = None
+    """How far Machines are isolated: in boxes with networks of their own, in boxes with the host's network, or not at
+    all. A worker does not start where a wall of that level is missing. Unset: `full` where the host allows it, else
+    `open`."""
     browser_allow: Annotated[list[str], NoDecode, BeforeValidator(_comma_separated)] = Field(default_factory=list[str])
-    """Networks and hosts, comma-separated, that Machines may connect to although they are closed by default."""
+    """Networks and hosts, comma-separated, that Machines may connect to although they are closed by default at the
+    level `full` of isolation."""
     browser_deny: Annotated[list[str], NoDecode, BeforeValidator(_comma_separated)] = Field(default_factory=list[str])
-    """Networks and hosts, comma-separated, that Machines may not connect to: `10.1.0.0/16`. Of this list and
-    `CALLBOARD_BROWSER_ALLOW`, the longer network decides."""
+    """Networks and hosts, comma-separated, that Machines may not connect to, at the level `full` of isolation:
+    `10.1.0.0/16`. Of this list and `CALLBOARD_BROWSER_ALLOW`, the longer network decides."""
     build_packages: bool = False
     """Whether packages of projects may be built from their sources, at deploys and by workers, which executes code of
     theirs, though in a box. If not, only wheels are installed."""

@@ -123,15 +123,15 @@ def _problem(services: Services, message: str) -> ComponentStatus:
 
 
 async def _isolation_state(services: Services) -> ComponentStatus | None:
-    """Return whether all Machines are isolated fully; None if that is not known."""
+    """Return how far the Machines are isolated, well if all are fully; None if that is not known."""
     try:
         async with asyncio.timeout(_CHECK_TIMEOUT):
             levels = await services.temporal_health.read_isolation()
     except (CallboardError, TimeoutError):
         return None  # Temporal is not reachable, and its own state says so
-    if partial := sorted(project for project, level in levels.items() if level != "full"):
+    if lower := sorted(f"{project} ({level})" for project, level in levels.items() if level != "full"):
         message = (
-            f"Machines are isolated only partially, for the projects {', '.join(partial)}. "
+            f"Machines of these projects are not isolated fully: {', '.join(lower)}. "
             "`callboard doctor` on the worker's host says what is missing."
         )
         return ComponentStatus(status="warning", message=message)

@@ -22,6 +22,7 @@ from devstack.folders import find_project_folders
 from devstack.publishing import Publisher
 from devstack.readiness import wait_until_ok
 from devstack.temporal import NAMESPACE, TemporalServer
+from machines.isolation import find_isolation
 from machines.package_box import PackageBox
 from projects.environments import Environments
 from settings import Settings
@@ -122,6 +123,7 @@ class DevStack:
             StackError: A folder, port or program is not available, or a process does not become ready; nothing is left
                 running.
             StoreError: The artifact store cannot be written.
+            ConfigurationError: The walls that the settings want around Machines cannot stand here.
         """
         async with AsyncExitStack() as resources:
             await self._start(resources)
@@ -152,6 +154,8 @@ class DevStack:
 
     async def _start(self, resources: AsyncExitStack) -> None:
         find_project_folders(self._projects_dir)  # This raises if there is no project to serve.
+        # This raises for the user what the worker would only write into its log.
+        await asyncio.to_thread(find_isolation, self._settings.isolation)
         data = self._settings.data_dir.expanduser().resolve()
         resources.enter_context(data_folder.lock_data_folder(data))
         data_folder.ensure_format(data)
@@ -235,7 +239,6 @@ class DevStack:
                 "webhook_secrets": signing,
                 "egress_allow": [*self._settings.egress_allow, *_LOOPBACK],
                 "browser_allow": [*self._settings.browser_allow, *_LOOPBACK],
-                "partial_hooks": True,
                 "data_dir": data,
                 "environment": "dev",
                 "dev_projects": self._projects_dir.resolve(),

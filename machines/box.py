@@ -2,7 +2,7 @@
 
 Bubblewrap makes the box where this user may make namespaces: user, mount, PID and IPC namespaces of its own, in which
 the files that it needs have the paths that they have outside, and nothing else is there. Landlock stands on top of that
-where the kernel has it, and alone where namespaces are not to be had.
+where the kernel has it.
 """
 
 from __future__ import annotations
@@ -30,8 +30,6 @@ _USER_IN_BOX = 1000
 _OF_ROOT = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi", "mtrr")
 """Parts of /proc that govern the host. Root can write them, also in a box, as the files there are root's."""
 _RESOLV_CONF = "/etc/resolv.conf"
-_DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts")
-"""Devices that programs expect; bubblewrap makes the same ones."""
 _TEMPORARY = 512 * 1024 * 1024
 """Most bytes of the box's own temporary folders, which lie in memory."""
 
@@ -67,25 +65,14 @@ class Box:
             final: Whether the process stands within Landlock and the filter of system calls, too. One that makes
                 further boxes cannot, as Landlock forbids to mount anything; it sets up the filter itself.
         """
-        namespaces = not box_refusal()
-        bubblewrap = self.bubblewrap() if namespaces else []
-        walls = self.walls(namespaces=namespaces)
-        return [*bubblewrap, *_confined(walls)] if final or not namespaces else bubblewrap
+        return [*self.bubblewrap(), *(_confined(self.walls()) if final else ())]
 
-    def walls(self, *, namespaces: bool) -> landlock.Walls:
-        """Return what Landlock leaves open: in a box of namespaces, all that can be read there.
-
-        Where it stands alone, `/dev` and `/proc` are the host's: of these, devices that everybody may use can be
-        written, and what a process says of itself.
-        """
-        own = list(map(str, self.write))
-        if namespaces:
-            return {"read": ["/"], "write": ["/dev", "/proc", *inner_box.TEMPORARY, *own]}
-        read = [*_SYSTEM, *(f"/etc/{name}" for name in _ETC), "/sys", "/proc", *map(str, self.read)]
-        return {"read": read, "write": [*(f"/dev/{name}" for name in _DEVICES), "/proc/self", *own]}
+    def walls(self) -> landlock.Walls:
+        """Return what Landlock leaves open: all that is in the box, to read."""
+        return {"read": ["/"], "write": ["/dev", "/proc", *inner_box.TEMPORARY, *map(str, self.write)]}
 
     def bubblewrap(self) -> list[str]:
-        """Return the beginning of a command that makes the box of namespaces, whatever `box_refusal` says."""
+        """Return the beginning of a command that makes the box of namespaces."""
         user = _USER_IN_BOX if os.geteuid() == 0 else None
         arguments = [
             *("--unshare-user", "--unshare-pid", "--unshare-ipc", "--die-with-parent"),
@@ -179,17 +166,12 @@ def box_refusal() -> str | None:
 
 
 def has_inner_processes() -> bool:
-    """Tell whether inner boxes have PID namespaces of their own, provided that there are boxes at all.
+    """Tell whether inner boxes have PID namespaces of their own.
 
     Root's have none: its /proc is covered in part, and the kernel then allows no new one in it. If it did, any code in
     the box could make one without covers.
     """
     return os.geteuid() != 0
-
-
-def landlock_refusal() -> str | None:
-    """Say why Landlock does not stand here, as the end of a sentence without its period; None if it does."""
-    return None if landlock.abi() else "the kernel has no Landlock, or it is switched off"
 
 
 def _confined(walls: landlock.Walls) -> list[str]:

@@ -1,4 +1,4 @@
-"""The two boxes of a Machine: one for driver and browser, one for the zygote and the user code that it is forked for.
+"""The boxes of a Machine: one for driver and browser, one for the zygote and the user code that it is forked for.
 
 `machines.runner.folders` says which folders of the Machine there are.
 """
@@ -12,7 +12,6 @@ from typing import Any
 from machines.attempt_spec import Version
 from machines.box import (
     Box,
-    box_refusal,
     browser_folders,
     driver_program,
     has_inner_processes,
@@ -33,8 +32,8 @@ class Boxes:
 
     driver: Box
     user: Box
-    inner: InnerBox | None
-    """What each process of user code has in addition; None where there are no namespaces."""
+    inner: InnerBox
+    """What each process of user code has in addition."""
 
     @classmethod
     def of(
@@ -75,17 +74,19 @@ class Boxes:
         inner = InnerBox(
             kept, [str(scratch / WORK)], version.memory_limit // _IN_MEMORY, processes=has_inner_processes()
         )
-        return cls(driver, user, None if box_refusal() else inner)
+        return cls(driver, user, inner)
 
-    def for_driver(self) -> list[str]:
-        """Return the command that starts Playwright's driver in its box, but for the driver's own arguments."""
-        return [*self.driver.command(final=True), str(driver_program())]
 
-    def for_zygote(self, command: list[str], environment: dict[str, str]) -> dict[str, Any]:
-        """Return what the supervisor needs to know to start the zygote in its box."""
-        return {
-            "command": [*self.user.command(final=False), *command],
-            "environment": environment,
-            "innerBox": self.inner and asdict(self.inner),
-            "walls": self.user.walls(namespaces=self.inner is not None),
-        }
+def driver_command(boxes: Boxes | None) -> list[str]:
+    """Return the command that starts Playwright's driver, but for the driver's own arguments: in its box, if any."""
+    return [*(boxes.driver.command(final=True) if boxes else ()), str(driver_program())]
+
+
+def zygote_setup(boxes: Boxes | None, command: list[str], environment: dict[str, str]) -> dict[str, Any]:
+    """Return what the supervisor needs to know to start the zygote, in its box if there are boxes."""
+    return {
+        "command": [*(boxes.user.command(final=False) if boxes else ()), *command],
+        "environment": environment,
+        "innerBox": boxes and asdict(boxes.inner),
+        "walls": boxes and boxes.user.walls(),
+    }

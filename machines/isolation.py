@@ -1,8 +1,8 @@
-"""The two levels of isolation: `full`, with all walls around a Machine, and `partial`, with those that stand here."""
+"""The levels of isolation: how many walls stand around the Machines of a worker, and around packages of projects."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -16,15 +16,17 @@ class Level(StrEnum):
 
     FULL = "full"
     """Each Machine is boxed and has a network of its own, where rules decide what user code and pages may reach."""
-    PARTIAL = "partial"
-    """The browser goes through a filter. Connections of user code itself are not filtered."""
+    OPEN = "open"
+    """Each Machine is boxed, and has the host's network: user code and pages reach whatever the host reaches."""
+    NONE = "none"
+    """No wall stands: user code may do whatever the worker's user may."""
 
 
-WALLS: Mapping[str, Callable[[], str | None]] = {
-    "Machines have no boxes": box_refusal,
-    "Machines have no network of their own": network_refusal,
+_MEANING = {
+    Level.FULL: "each Machine is boxed and has a network of its own",
+    Level.OPEN: "each Machine is boxed, but user code and pages reach whatever this host reaches",
+    Level.NONE: "no wall stands, and user code may do whatever the worker's user may",
 }
-"""What is missing without a wall, and the function that says why that wall cannot stand here. It blocks."""
 
 
 @dataclass(frozen=True)
@@ -32,30 +34,42 @@ class Isolation:
     """The level at which a worker isolates its Machines."""
 
     level: Level
-    missing: tuple[str, ...] = ()
-    """What is missing here for the level `full`, in sentences without their period."""
+    missing: str | None = None
+    """Why this host does not allow the level `full`, as the end of a sentence; None if it does, or nobody has asked."""
 
     def __str__(self) -> str:
-        if self.level is Level.FULL:
-            return "full: each Machine is boxed and has a network of its own"
-        why = "; ".join(self.missing) or "CALLBOARD_ISOLATION says so"
-        return f"partial, and connections of user code itself are not filtered: {why}"
+        why = f" ({self.missing or 'CALLBOARD_ISOLATION says so'})" if self.level is not Level.FULL else ""
+        return f"{self.level}: {_MEANING[self.level]}{why}"
 
 
-def find_isolation(wanted: str | None, walls: Mapping[str, Callable[[], str | None]] = WALLS) -> Isolation:
-    """Return the level that is wanted or, if none is, the highest that is to be had here. This call blocks.
+def find_isolation(
+    wanted: str | None,
+    *,
+    box_refusal: Callable[[], str | None] = box_refusal,
+    network_refusal: Callable[[], str | None] = network_refusal,
+) -> Isolation:
+    """Return the level that is wanted or, if none is, the best that is to be had here. This call blocks.
+
+    The two functions say why a box, and why a network of its own, cannot be made.
 
     Raises:
-        ConfigurationError: The level `full` is wanted, and something is missing for it.
+        ConfigurationError: A wall of the wanted level cannot stand here; or none is wanted, and no box can be made.
     """
-    if wanted == Level.PARTIAL:
-        return Isolation(Level.PARTIAL)
-    missing = tuple(f"{what}: {why}" for what, refusal in walls.items() if (why := refusal()) is not None)
-    if not missing:
+    if wanted == Level.NONE:
+        return Isolation(Level.NONE)
+    if (why := box_refusal()) is not None:
+        raise ConfigurationError(
+            f'This host allows no box for Machines: {why}. Give the worker what is missing, as "Isolation" in '
+            "docs/operations.md says. To do without any wall, set CALLBOARD_ISOLATION to none: then the code of each "
+            "project may do whatever the worker's user may."
+        )
+    if wanted == Level.OPEN:
+        return Isolation(Level.OPEN)
+    if (why := network_refusal()) is None:
         return Isolation(Level.FULL)
     if wanted == Level.FULL:
         raise ConfigurationError(
-            f"CALLBOARD_ISOLATION is full, and this host does not allow it. {'. '.join(missing)}. Give the worker what "
-            'is missing, as "Isolation" in docs/operations.md says, or set CALLBOARD_ISOLATION to partial.'
+            f"CALLBOARD_ISOLATION is full, and Machines can have no network of their own here: {why}. Give the worker "
+            'what is missing, as "Isolation" in docs/operations.md says, or set CALLBOARD_ISOLATION to open.'
         )
-    return Isolation(Level.PARTIAL, missing)
+    return Isolation(Level.OPEN, f"Machines can have no network of their own here: {why}")

@@ -23,7 +23,7 @@ from typing import Any
 from machines import failures
 from machines.attempt_masker import masker_for
 from machines.attempt_spec import AttemptReport, AttemptSpec, Version
-from machines.boxes import Boxes
+from machines.boxes import Boxes, driver_command, zygote_setup
 from machines.browser import find_browser
 from machines.cancellation import uncancellable
 from machines.capacity import Capacity
@@ -31,12 +31,12 @@ from machines.cgroups import group_of
 from machines.current import AttemptStart, Current
 from machines.environment import display_environment, machine_environment, user_environment
 from machines.frames import Frames
+from machines.isolation import Level
 from machines.keeping import Keeping
 from machines.lease import Lease
 from machines.network import Network
 from machines.observer import MachineObserver, NoObserver
 from machines.runner import main as runner_main
-from machines.runner.reach import Reach
 from machines.sandbox import sandbox_refusal
 from machines.services import Answering
 from schemas.errors import MachineError
@@ -76,12 +76,10 @@ class LaunchOptions:
     """Folder of the control group that is delegated to this worker. None: the kernel holds Machines to no limits."""
     find_full_browser: Callable[[], Path] = field(default=partial(find_browser, None, headful=True))
     """Finds the browser of a project that wants windows. It blocks, and raises MachineError."""
+    isolation: Level = Level.OPEN
+    """How far Machines are isolated."""
     network: Network | None = None
-    """The network that each Machine gets. None: they share that of this host."""
-    filter: Reach | None = None
-    """Where the browser may go, if it goes through a filter. None: Machines have networks of their own."""
-    hooks: bool = True
-    """Whether projects may have hooks, for which the browser opens a debugging port on loopback."""
+    """The network that each Machine gets at the level `full`. None: they share that of this host."""
     lease: Lease = field(default_factory=Lease)
     """Until when the worker may have Machines."""
     capacity: Capacity = field(default_factory=Capacity)
@@ -176,19 +174,14 @@ class Machine:
     async def _configure(self, launch: LaunchOptions, scratch: Path) -> None:
         headful = self.version.headful
         browser = await asyncio.to_thread(launch.find_full_browser) if headful else launch.browser
-        refusal = await asyncio.to_thread(sandbox_refusal, browser)
+        boxed = launch.isolation is not Level.NONE
+        refusal = await asyncio.to_thread(sandbox_refusal, browser, boxed=boxed)
         if headful and refusal:  # for the headless browser, the worker has logged this when it started
             log.warning("Machine %s: Chromium's own sandbox is off for %s: %s.", self.name, browser, refusal)
         display = display_environment() if headful else {}
-        boxes = await asyncio.to_thread(
-            Boxes.of,
-            self.version,
-            scratch,
-            browser,
-            display,
-            shared=launch.shared,
-            resolv_conf=launch.network and launch.network.resolv_conf,
-        )
+        resolv_conf = launch.network and launch.network.resolv_conf
+        making = partial(Boxes.of, self.version, scratch, browser, display, shared=launch.shared)
+        boxes = await asyncio.to_thread(making, resolv_conf=resolv_conf) if boxed else None
         await self._frames.send(
             {
                 "type": "configure",
@@ -197,12 +190,12 @@ class Machine:
                 "sandbox": refusal is None,
                 "browserEnvironment": display,
                 "arguments": list(launch.arguments),
-                "filter": launch.filter and launch.filter.to_json(),
-                "hooks": launch.hooks,
                 "allowFileUrls": self.version.allow_file_urls,
-                "driver": boxes.for_driver(),
-                "zygote": boxes.for_zygote(
-                    _zygote_command(self.version, scratch), user_environment(scratch, self.version.variables)
+                "driver": driver_command(boxes),
+                "zygote": zygote_setup(
+                    boxes,
+                    _zygote_command(self.version, scratch, boxed=boxed),
+                    user_environment(scratch, self.version.variables),
                 ),
                 "project": str(self.version.folder),
                 "scratch": str(scratch),
@@ -420,9 +413,9 @@ def _command(child_fd: int, scratch: Path) -> list[str]:
     return [sys.executable, *_RUNNER, "supervisor", *_our_packages(), str(scratch), str(child_fd)]
 
 
-def _zygote_command(version: Version, scratch: Path) -> list[str]:
+def _zygote_command(version: Version, scratch: Path, *, boxed: bool) -> list[str]:
     """Return the command that starts a zygote, but for its descriptor: on the project's own interpreter, if any."""
     own = version.python
     places = _our_packages() if own is None else ["own", str(own.site_packages)]
     python = sys.executable if own is None else str(own.executable)
-    return [python, *_RUNNER, "zygote", *places, str(scratch)]
+    return [python, *_RUNNER, "zygote" if boxed else "unboxed-zygote", *places, str(scratch)]

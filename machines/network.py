@@ -17,7 +17,7 @@ from pathlib import Path
 
 from machines import network_launcher
 from machines.network_launcher import GATEWAY, Plan
-from machines.runner.reach import Reach
+from machines.reach import Reach
 from machines.trial import trial_refusal
 
 _RESOLV_CONF = Path("/etc/resolv.conf")

@@ -4,9 +4,9 @@ The namespace has one device, at whose other end is `pasta`, a user-mode network
 namespace from outside, as this user. Which of them it is asked for is decided inside, by routing rules that nobody in
 the Machine may change: the supervisor is executed without the capabilities that this process has in the namespace.
 
-PLAN is JSON: `pasta` and `ip` (the two programs), `reach` (see `runner.reach`) and `nameserver` (the one of this host,
-or null). COMMAND gets one more argument: a descriptor that becomes readable when pasta ends. Without COMMAND, this only
-tries whether all of it works here. What does not is printed in a line, and the exit code is 1.
+PLAN is JSON: `pasta` and `ip` (the two programs), `reach` (see `machines.reach`) and `nameserver` (the one of this
+host, or null). COMMAND gets one more argument: a descriptor that becomes readable when pasta ends. Without COMMAND,
+this only tries whether all of it works here. What does not is printed in a line, and the exit code is 1.
 
 This runs on the standard library alone, below the keeper, which ends pasta with all else that is left of the Machine.
 """
@@ -34,7 +34,7 @@ if __name__ == "__main__":
     sys.path.append(str(Path(__file__).parents[1]))
 
 from machines.loopback_rules import LoopbackRules
-from machines.runner.reach import Network, Reach
+from machines.reach import Network, Reach
 from machines.runner.tree import descendants
 
 _DEVICE = "net0"
@@ -90,7 +90,7 @@ class Plan:
     @property
     def opens_loopback(self) -> bool:
         """Whether loopback of this host is reached."""
-        return any(self.reach.refusal(address, 0) is None for address in _LOOPBACK)
+        return any(map(self.reach.is_open, _LOOPBACK))
 
     def pasta_command(self, pid: int) -> list[str]:
         """Return the command that gives a network to the namespaces of a process, and returns when it is there."""
@@ -129,7 +129,7 @@ class Plan:
     def _is_open(self, network: Network) -> bool:
         """Tell whether any of its addresses is open: all that no other rule closes, or those that a rule opens."""
         opened = (rule for rule, allowed in self.reach.networks if allowed and rule.version == network.version)
-        return self.reach.refusal(network.network_address, 0) is None or any(map(network.overlaps, opened))
+        return self.reach.is_open(network.network_address) or any(map(network.overlaps, opened))
 
 
 def enter_network(plan: Plan) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from machines import program_keeper
-from machines.box import Box, box_refusal, our_folders, python_folders
+from machines.box import Box, our_folders, python_folders
 from machines.isolation import Isolation, Level, find_isolation
 from machines.network import Network
 from machines.reachability import find_reach
@@ -61,8 +61,11 @@ class PackageBox:
         Raises:
             ConfigurationError: The settings want walls that cannot stand here, or are wrong.
         """
+        level = (await self._find_isolation()).level
+        if level is Level.NONE:
+            return kept(command)
         network = None
-        if (await self._find_isolation()).level is Level.FULL:
+        if level is Level.FULL:
             reach = await find_reach(
                 self._settings,
                 temporal_address=self._temporal_address,
@@ -75,23 +78,19 @@ class PackageBox:
             write=tuple(write),
             resolv_conf=None if network is None else network.resolv_conf,
         )
-        how = "filtered" if box_refusal() else "plain"
-        if network is None:
-            return kept([*box.command(final=True), *command], how)
-        return network.command(kept([*box.command(final=True), *command], f"{how}-networked"))
+        boxed = [*box.command(final=True), *command]
+        return kept(boxed) if network is None else network.command(kept(boxed, "networked"))
 
     async def _find_isolation(self) -> Isolation:
         if self._isolation is None:
             self._isolation = await asyncio.to_thread(find_isolation, self._settings.isolation)
-            if self._isolation.missing:
+            if self._isolation.level is not Level.FULL:
                 log.warning(
-                    "Packages of projects are resolved and installed behind fewer walls than docs/operations.md, "
-                    '"Isolation", describes, and with the network of this host. %s.',
-                    ". ".join(self._isolation.missing),
+                    "Packages of projects are resolved and installed at the isolation level %s.", self._isolation
                 )
         return self._isolation
 
 
-def kept(command: Sequence[str], how: str = "plain") -> list[str]:
+def kept(command: Sequence[str], kind: str = "plain") -> list[str]:
     """Return the command that executes `command` and ends, with all that this has started, when its stdin does."""
-    return [sys.executable, "-I", "-S", program_keeper.__file__, how, *command]
+    return [sys.executable, "-I", "-S", program_keeper.__file__, kind, *command]

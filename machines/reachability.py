@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from machines.runner.reach import Reach
+from machines.reach import Reach
 from schemas.errors import ConfigurationError
 from security.dns import Resolve, resolve
 from security.egress import parse_networks_and_hosts

@@ -2,7 +2,7 @@
 
 The sandbox needs a user other than root, which a Machine's box gives it, and the right to make user namespaces.
 Distributions, containers and security modules all have their own ways of taking that right away, so the sandbox is
-tried, once per browser and process, in such a box.
+tried, once per browser and process, in such a box if Machines have boxes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import tempfile
 from functools import lru_cache
 from pathlib import Path
 
-from machines.box import Box, box_refusal, browser_folders, our_folders
+from machines.box import Box, browser_folders, our_folders
 from machines.environment import machine_environment
 
 _TRIED_WITHIN = 30.0
@@ -26,12 +26,11 @@ _NO_SANDBOX = "No usable sandbox"
 
 
 @lru_cache
-def sandbox_refusal(executable: Path) -> str | None:
-    """Say why this browser cannot use Chromium's own sandbox here; None if it can.
+def sandbox_refusal(executable: Path, *, boxed: bool) -> str | None:
+    """Say why this browser cannot use Chromium's own sandbox here, in a box or without one; None if it can.
 
     The reason is the end of a sentence without its period. This call blocks.
     """
-    boxed = box_refusal() is None
     if os.geteuid() == 0 and not boxed:
         return "Chromium refuses to use it as root"
     with tempfile.TemporaryDirectory(prefix="callboard-sandbox-") as folder:
@@ -39,7 +38,7 @@ def sandbox_refusal(executable: Path) -> str | None:
             (Path(folder) / name).mkdir()
         box = Box((*our_folders(), *browser_folders(executable, {})), (Path(folder),))
         arguments = ["--headless", f"--user-data-dir={folder}", "--dump-dom", "about:blank"]
-        command = [*box.command(final=True), str(executable), *arguments]
+        command = [*(box.command(final=True) if boxed else ()), str(executable), *arguments]
         try:
             browser = subprocess.Popen(
                 command,

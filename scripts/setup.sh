@@ -141,7 +141,8 @@ install_browser() {
     exit 1 # The sentence above says what to run.
 }
 
-# Installs what the boxes and networks of Machines are made of. Without it, Machines work, with fewer walls around them.
+# Installs what the boxes and networks of Machines are made of. Workers need the first, and fall back to the host's
+# network without the others.
 install_isolation() {
     local program package missing=()
     for package in bubblewrap:bwrap passt:pasta iproute2:ip; do
@@ -151,7 +152,7 @@ install_isolation() {
     [ "${#missing[@]}" = 0 ] && return
     say "installing ${missing[*]}, which isolate Machines"
     apt_install "${missing[@]}" \
-        || say "${missing[*]} could not be installed: Machines are isolated in part only. Install them (Debian, Ubuntu: apt-get install ${missing[*]}), then start Callboard anew."
+        || say "${missing[*]} could not be installed: without bubblewrap, workers do not start unless CALLBOARD_ISOLATION is none; without the others, Machines have the network of this host. Install them (Debian, Ubuntu: apt-get install ${missing[*]}), then start Callboard anew."
 }
 
 install_packages

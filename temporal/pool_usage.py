@@ -41,14 +41,20 @@ class PoolUsage:
     warm: int = 0
     """Number of Machines that are up without an Attempt."""
     isolation: str = ""
-    """How far they are isolated: `full`, or `partial` if those of one worker are; empty if nobody tells."""
+    """How far those are isolated that are least so: `full`, `open` or `none`; empty if nobody tells."""
 
     def __add__(self, other: PoolUsage) -> PoolUsage:
         return PoolUsage(
             self.busy + other.busy,
             self.warm + other.warm,
-            max(self.isolation, other.isolation),  # as it happens, the words are in this order
+            max(self.isolation, other.isolation, key=_openness),
         )
+
+
+def _openness(isolation: str) -> int:
+    """Return a larger number for a level with fewer walls. A word of another version counts as none."""
+    levels = ("", "full", "open")
+    return levels.index(isolation) if isolation in levels else len(levels)
 
 
 async def publish_usage(

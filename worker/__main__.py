@@ -69,10 +69,13 @@ async def _serve(settings: Settings, stop: asyncio.Event, liveness: Liveness) ->
     identity = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     connection = find_connection(settings)
     store = open_store(settings.artifact_location, endpoint=settings.artifacts_endpoint)
-    browser = None if settings.role == "control" else await asyncio.to_thread(find_browser, settings.chromium)
-    if browser is not None and (refusal := await asyncio.to_thread(sandbox_refusal, browser)):
-        log.warning("Chromium's own sandbox is off: %s. The worker's browsers run without it.", refusal)
-    isolation = None if browser is None else await asyncio.to_thread(find_isolation, settings.isolation)
+    browser = isolation = None
+    if settings.role != "control":
+        browser = await asyncio.to_thread(find_browser, settings.chromium)
+        isolation = await asyncio.to_thread(find_isolation, settings.isolation)
+        boxed = isolation.level is not Level.NONE
+        if refusal := await asyncio.to_thread(sandbox_refusal, browser, boxed=boxed):
+            log.warning("Chromium's own sandbox is off: %s. The worker's browsers run without it.", refusal)
     client = await _connect_to_temporal(settings, connection, identity, stop)
     async with AsyncExitStack() as resources:
         # Resources are released in reverse order: Attempts drain while Runs can still go on and be stopped.
@@ -88,7 +91,8 @@ async def _serve(settings: Settings, stop: asyncio.Event, liveness: Liveness) ->
             )
             background.append(deployed.follow(settings.poll_versions, pulse.beat))
         if browser is not None and isolation is not None:
-            log.log(logging.INFO if isolation.level is Level.FULL else logging.WARNING, "isolation is %s.", isolation)
+            level = logging.INFO if isolation.level is Level.FULL else logging.WARNING
+            log.log(level, "The level of isolation is %s.", isolation)
             process = WorkerProcess(settings, connection, client, identity, store, catalog, liveness)
             background += await start_attempt_workers(process, resources, browser, isolation)
         log.info("worker %s is ready (role: %s)", identity, settings.role)

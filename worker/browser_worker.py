@@ -44,7 +44,6 @@ from machines.machine import LaunchOptions
 from machines.network import Network
 from machines.package_box import PackageBox
 from machines.reachability import find_reach
-from machines.runner.reach import Reach
 from machines.slot import RecycleLimits
 from machines.trace_redactor import TraceRedactor
 from projects.catalog import Catalog
@@ -115,9 +114,14 @@ async def start_attempt_workers(
     dead = await crash_recovery.recover_dead_workers(client, workers, groups)
     worker_dir = WorkerDir(workers / identity)
     resources.callback(worker_dir.close)
-    reach = await find_reach(
-        settings, temporal_address=process.connection.address, other_parts=trace_endpoints(os.environ)
-    )
+    network = None
+    if isolation.level is Level.FULL:
+        reach = await find_reach(
+            settings, temporal_address=process.connection.address, other_parts=trace_endpoints(os.environ)
+        )
+        network = Network.of(reach, worker_dir.folder)
+    elif settings.browser_deny:
+        log.warning("CALLBOARD_BROWSER_DENY closes nothing at the isolation level %s.", isolation.level)
     places = settings.capacity or host_capacity()
     log.info("there is room for %d Machine(s) at once", places)
     lease, shares = Lease(deadline=0), MachineShares()
@@ -135,7 +139,7 @@ async def start_attempt_workers(
     )
     resources.push_async_callback(member.leave)
     launch_options = await asyncio.to_thread(
-        _launch_options, settings, worker_dir, browser, isolation, reach, groups, lease, Capacity(places)
+        _launch_options, settings, worker_dir, browser, isolation.level, network, groups, lease, Capacity(places)
     )
     pools = MachinePools(launch_options, _recycle_limits(settings))
     resources.push_async_callback(pools.close)
@@ -208,8 +212,8 @@ def _launch_options(
     settings: Settings,
     worker_dir: WorkerDir,
     browser: Path,
-    isolation: Isolation,
-    reach: Reach,
+    isolation: Level,
+    network: Network | None,
     groups: Path | None,
     lease: Lease,
     capacity: Capacity,
@@ -222,9 +226,8 @@ def _launch_options(
         disk_limit=settings.machine_disk,
         groups=groups,
         find_full_browser=partial(find_browser, settings.chromium, headful=True),
-        network=Network.of(reach, worker_dir.folder) if isolation.level is Level.FULL else None,
-        filter=reach if isolation.level is Level.PARTIAL else None,
-        hooks=isolation.level is Level.FULL or settings.partial_hooks,
+        isolation=isolation,
+        network=network,
         lease=lease,
         capacity=capacity,
         observer=machine_metrics.CountedMachines(),

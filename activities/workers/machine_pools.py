@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from machines.isolation import Level
 from machines.machine import LaunchOptions
 from machines.pool import Pool
 from machines.slot import RecycleLimits
@@ -24,7 +23,7 @@ class MachinePools:
 
     def usage(self) -> dict[str, PoolUsage]:
         """Return the number of busy and warm Machines, by project."""
-        level = Level.PARTIAL if self._launch_options.network is None else Level.FULL
+        level = self._launch_options.isolation
         return {project: PoolUsage(pool.busy, pool.warm, level) for project, pool in self._pools.items()}
 
     def memory(self) -> dict[str, int]:

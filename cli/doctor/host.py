@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cli.doctor.findings import Finding, failed, ok, skipped, warning
 from machines.browser import browser_args, find_browser
-from machines.isolation import find_isolation
+from machines.isolation import Level, find_isolation
 from machines.sandbox import sandbox_refusal
 from projects.uv import UvError, run_uv
 from schemas.errors import ConfigurationError, MachineError
@@ -43,7 +43,7 @@ async def check_browser(settings: Settings) -> Finding:
         found, *fix = re.split(r"(?<=\.) (?=Install|Name)", error.message, maxsplit=1)
         return failed("Browser", found, *(fix or ["Set CALLBOARD_CHROMIUM to the path of a Chromium executable."]))
     try:
-        refusal = await asyncio.to_thread(sandbox_refusal, path)
+        refusal = await _sandbox_refusal(settings, path)
         # This browser has no box, in which Chromium's own sandbox works for root, too.
         version = await _open_page(path, sandbox=refusal is None and os.geteuid() != 0)
     except MachineError as error:
@@ -64,7 +64,7 @@ async def check_sandbox(settings: Settings) -> Finding:
         path = await asyncio.to_thread(find_browser, settings.chromium)
     except MachineError:
         return skipped(check, "No browser was found.")
-    refusal = await asyncio.to_thread(sandbox_refusal, path)
+    refusal = await _sandbox_refusal(settings, path)
     if refusal is None:
         return ok(check, "Chromium's own sandbox is on.")
     fix = (
@@ -73,6 +73,16 @@ async def check_sandbox(settings: Settings) -> Finding:
         else f'Allow user {os.geteuid()} to create user namespaces; see "Chromium\'s sandbox" in docs/operations.md.'
     )
     return warning(check, f"Chromium's own sandbox is off: {refusal}.", fix)
+
+
+async def _sandbox_refusal(settings: Settings, browser: Path) -> str | None:
+    """Say why browsers of this host's Machines, which are in boxes if boxes can be made, have no sandbox."""
+    wanted = Level.NONE if settings.isolation == Level.NONE else Level.OPEN
+    try:
+        boxed = (await asyncio.to_thread(find_isolation, wanted)).level is Level.OPEN
+    except ConfigurationError:
+        boxed = False
+    return await asyncio.to_thread(sandbox_refusal, browser, boxed=boxed)
 
 
 async def check_isolation(settings: Settings) -> Finding:
@@ -85,7 +95,7 @@ async def check_isolation(settings: Settings) -> Finding:
         found = await asyncio.to_thread(find_isolation, settings.isolation)
     except ConfigurationError as error:
         return failed(check, error.message, fix)
-    return warning(check, f"{found}.", fix) if found.missing else ok(check, f"{found}.")
+    return ok(check, f"{found}.") if found.level is Level.FULL else warning(check, f"{found}.", fix)
 
 
 async def _open_page(path: Path, *, sandbox: bool) -> str:

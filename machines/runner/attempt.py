@@ -19,7 +19,7 @@ from .browser_desk import BrowserDesk
 from .capturing import CAPTURE_WITHIN
 from .channel import Channel
 from .evidence import Evidence
-from .failures import STACK_LIMIT, StructuralError, UserCodeError, as_message, with_addition
+from .failures import STACK_LIMIT, UserCodeError, as_message, with_addition
 from .hook_pages import HookPages
 from .limits import Limits
 from .lines import Lines
@@ -77,7 +77,6 @@ class Attempt:
         limits: Limits,
         project: Path,
         hook_pages: HookPages | None,
-        refusal: str | None,
     ) -> None:
         self._order = order
         self._tab = prepared.tab
@@ -94,8 +93,6 @@ class Attempt:
         self._limits = limits
         self._project = project
         self._hook_pages = hook_pages
-        self._refusal = refusal
-        """Why user code must not be called, if so."""
         self._login = AttemptLogin(order, prepared.tab.context, self._say_capturing)
         self._opening: asyncio.Task[None] | None = None
         self._preparing: set[asyncio.Task[None]] = set()
@@ -128,10 +125,8 @@ class Attempt:
     async def run(self) -> dict[str, Any]:
         """Have user code called, and return the fields of `done`: what the automation returned, or how it failed."""
         try:
-            if self._refusal is not None:
-                raise StructuralError(self._refusal, name="HookOffError")
             self._login.read()
-        except (StructuralError, StateError) as error:
+        except StateError as error:
             self._say_begun()
             await self._end()
             return {"error": as_message(error), "attributes": {}}

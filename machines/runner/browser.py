@@ -92,8 +92,6 @@ class BrowserSetup:
     """Variables that the browser needs in addition to the child's own environment (a display)."""
     traces: Path
     """Folder in which unsaved traces grow; it may be emptied once they are saved."""
-    proxy: ProxySettings | None
-    """Proxy of everything that the browser does, unless a context has another. None: it connects by itself."""
     downloads: Path
     """Folder for what is downloaded; Playwright empties it as contexts close."""
     on_refused_file: Callable[[str], None] | None
@@ -139,7 +137,6 @@ class WarmBrowser:
             headless=setup.headless,
             chromium_sandbox=setup.sandbox,
             traces_dir=setup.traces,
-            proxy=setup.proxy,
             downloads_path=setup.downloads,
             env={**_environment(), **places, **setup.environment},
             handle_sigint=False,  # the keeper ends everything; the browser must not end by itself

@@ -13,23 +13,16 @@ from playwright.async_api import ProxySettings
 from . import file_guard
 from .address_guard import refusal
 from .browser import WarmBrowser
-from .browser_filter import BrowserFilter
 from .evidence import Evidence
 from .watching import Watch
-
-_OWN_WAY = (
-    "Where Machines have no network of their own, a context with a proxy can be opened by Playwright only:"
-    " `browser.new_context(proxy=…)`."
-)
 
 
 class BrowserDesk:
     """What the relay of one process of user code asks (see `relay.Desk`), for the Attempt that the process gets."""
 
-    def __init__(self, browser: WarmBrowser, watch: Watch, filtered: BrowserFilter | None, *, guarded: bool) -> None:
+    def __init__(self, browser: WarmBrowser, watch: Watch, *, guarded: bool) -> None:
         self._browser = browser
         self._watch = watch
-        self._filter = filtered
         self._guarded = guarded
         self.evidence = Evidence()
         self.proxy: ProxySettings | None = None
@@ -46,24 +39,9 @@ class BrowserDesk:
         """Say why a call must not be made because of a file that it names; None if it may be made."""
         return None if self.root is None else file_guard.refusal(method, params, str(self.root.parent))
 
-    def command_refusal(self, command: str, params: dict[str, Any]) -> str | None:
-        """Say why a command of the browser's own protocol must not be given; None if it may be."""
-        if self._filter is None or command != "Target.createBrowserContext":
-            return None
-        return _OWN_WAY if params.keys() & {"proxyServer", "proxyBypassList"} else None
-
-    async def options_of_context(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Return the options with the Attempt's proxy, unless user code has named another.
-
-        Raises:
-            UnsupportedProxyError: The filter cannot lead to a proxy that user code has named.
-        """
-        proxy: ProxySettings | None = options.get("proxy")
-        if not proxy:
-            proxy = self.proxy
-        elif self._filter is not None:
-            proxy = await self._filter.forward(proxy)
-        return options if proxy is None else {**options, "proxy": proxy}
+    def options_of_context(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the options with the Attempt's proxy, unless user code has named another."""
+        return options if self.proxy is None or options.get("proxy") else {**options, "proxy": self.proxy}
 
     async def context_opened(self, guid: str) -> None:
         """Watch and trace a context that user code has opened, before user code has it."""

@@ -15,12 +15,6 @@ from .loading import load_module
 
 FILE = "hooks/setup_context"
 FUNCTION = "setup_context"
-HOOK_OFF = (
-    f"The project's hook, {FILE}.py, is off: it needs the browser's debugging port, which every process of this host"
-    " could use where Machines have no network of their own (isolation level `partial`). Whoever runs the worker"
-    " can allow hooks nevertheless by CALLBOARD_PARTIAL_HOOKS=true."
-)
-"""The reason why an Attempt of a project that has a hook fails."""
 
 Cleanup = Callable[[], Awaitable[Any]]
 

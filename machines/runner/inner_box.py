@@ -88,7 +88,7 @@ def fork(box: InnerBox | None, restrict: Callable[[], None], tell: Callable[[int
     This process must have one thread, and adopt orphans.
 
     Args:
-        box: What the box is made of; None where no namespaces are to be had.
+        box: What the box is made of; None for a plain fork.
         restrict: Is called before there is a process of user code, to restrict it further.
         tell: Is called with a pidfd of that process, by us or by the first process in the box.
 

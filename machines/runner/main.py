@@ -1,6 +1,7 @@
 """Start a process of a Machine: `python -I -S main.py ROLE KIND SITE_PACKAGES SCRATCH FD [NETWORK]`.
 
-ROLE is `supervisor`, or `zygote` for the process that is forked for user code: here is decided what that can import.
+ROLE is `supervisor`, or `zygote` for the process that is forked for user code: here is decided what that can import. A
+zygote that has no box is an `unboxed-zygote`.
 
 `-I -S` leaves only the standard library on `sys.path`. This module adds our `intuned_runtime`, and packages by KIND:
 
@@ -92,7 +93,7 @@ def main() -> None:
         sys.meta_path.append(WorkerPackages(site_packages))
     sys.path.insert(0, str(here / "site"))
     sys.argv = [""]
-    if role == "zygote":
+    if role != "supervisor":
         importlib.import_module(f"{OURS}.zygote").main(fd, Path(site_packages) if kind == "own" else None)
         return
     importlib.import_module(f"{OURS}.supervisor").main(fd, _take_standard_input(), network)

@@ -13,7 +13,6 @@ import socket
 from collections.abc import AsyncGenerator, Awaitable, Coroutine
 from typing import Any, Protocol
 
-from .browser_filter import UnsupportedProxyError
 from .playwright_wire import END, OPENING_COMMANDS
 
 _READ = 256 * 1024
@@ -70,16 +69,8 @@ class Desk(Protocol):
         """Say why a call must not be made because of a file that it names; None if it may be made."""
         ...
 
-    def command_refusal(self, command: str, params: dict[str, Any]) -> str | None:
-        """Say why a command of the browser's own protocol must not be given; None if it may be."""
-        ...
-
-    async def options_of_context(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Return the options with which a context is opened, given those that user code has named.
-
-        Raises:
-            UnsupportedProxyError: The context cannot have the proxy that user code has named.
-        """
+    def options_of_context(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the options with which a context is opened, given those that user code has named."""
         ...
 
     async def context_opened(self, guid: str) -> None:
@@ -161,12 +152,7 @@ class Relay:
             elif message["method"] == "close" and str(message["guid"]).startswith("browser-context@"):
                 self._begin(self._closed(message, frame))
             else:
-                try:
-                    told = await self._told(message, frame)
-                except UnsupportedProxyError as error:
-                    self._answer(message, _error(str(error)))
-                    continue
-                driver.write(told + END)
+                driver.write(self._told(message, frame) + END)
                 await driver.drain()
 
     def _reason(self, message: dict[str, Any]) -> str | None:
@@ -182,8 +168,6 @@ class Relay:
             case "send":
                 command = str(params.get("method"))
                 given: dict[str, Any] = params.get("params") or {}
-                if (reason := self._desk.command_refusal(command, given)) is not None:
-                    return reason
                 url = given.get("url") if command in OPENING_COMMANDS else None
             case "newContext":
                 url = params.get("baseURL")
@@ -193,15 +177,11 @@ class Relay:
             return refused
         return self._desk.refusal_of_files(method, params)
 
-    async def _told(self, message: dict[str, Any], frame: bytes) -> bytes:
-        """Return what the driver is told instead of a message; mostly the message as it came.
-
-        Raises:
-            UnsupportedProxyError: The message asks for a context with a proxy that it cannot have.
-        """
+    def _told(self, message: dict[str, Any], frame: bytes) -> bytes:
+        """Return what the driver is told instead of a message; mostly the message as it came."""
         match message["method"]:
             case "newContext":
-                params = await self._desk.options_of_context(message["params"])
+                params = self._desk.options_of_context(message["params"])
                 self._opening.add(message["id"])
                 return json.dumps({**message, "params": params}).encode()
             case "newBrowserCDPSession":

@@ -16,13 +16,11 @@ The end of the worker's socket ends the supervisor; the keeper ends everything e
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import shlex
 import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -33,19 +31,17 @@ from playwright.async_api import ProxySettings, async_playwright
 from .attempt import Attempt, Prepared
 from .browser import NODE_OF_DRIVER, PLACES_OF_DRIVER, BrowserSetup, WarmBrowser
 from .browser_desk import BrowserDesk
-from .browser_filter import BrowserFilter
 from .channel import Channel
 from .driver_folders import DriverFolders
 from .evidence import Evidence
 from .failures import MESSAGE_LIMIT
 from .folders import ATTEMPT, DOWNLOADS, TRACES
-from .hook import HOOK_OFF, has_hook
+from .hook import has_hook
 from .hook_pages import HookPages
 from .limits import Limits
 from .lines import SupervisorLines
 from .live import Live
 from .output import state_of_pipe
-from .reach import Reach
 from .requests import Requests
 from .user_processes import UserProcess, Zygote, ZygoteError
 from .watching import Watch
@@ -69,10 +65,8 @@ class Supervisor:
         watch: Watch,
         limits: Limits,
         hook_pages: HookPages | None,
-        browser_filter: BrowserFilter | None,
         *,
         guarded: bool,
-        hooks: bool,
     ) -> None:
         self._channel = channel
         self._browser = browser
@@ -80,8 +74,6 @@ class Supervisor:
         self._project = project
         self._hook_pages = hook_pages
         """The pages that the project's hook may open, if it has one."""
-        self._refusal = HOOK_OFF if has_hook(project) and not hooks else None
-        self._filter = browser_filter
         self._guarded = guarded
         self._scratch = scratch
         self._traces = scratch / TRACES
@@ -114,7 +106,7 @@ class Supervisor:
 
     async def _prepare(self, used: Workspace | None = None, imported: Sequence[str] = ()) -> Prepared:
         """Prepare the next Attempt, after one that has used a workspace and imported these modules."""
-        desk = BrowserDesk(self._browser, self._watch, self._filter, guarded=self._guarded)
+        desk = BrowserDesk(self._browser, self._watch, guarded=self._guarded)
         tab, (workspace, user) = await asyncio.gather(
             self._browser.open_tab(), self._prepare_process(desk, used, imported)
         )
@@ -176,7 +168,6 @@ class Supervisor:
             limits=self._limits,
             project=self._project,
             hook_pages=self._hook_pages,
-            refusal=self._refusal,
         )
         done = await attempt.run()
         if attempt.stopping:
@@ -190,8 +181,6 @@ class Supervisor:
         await live.end()
         await self._leave(attempt, evidence, completed=_is_good(order, done))
         closed = await prepared.tab.close() and await self._browser.close_contexts()
-        if self._filter is not None:
-            self._filter.end_attempt()
         unfit = attempt.unfit
         if self._limits.passed is not None:
             unfit = f"more {self._limits.passed} in use than the limit allows"
@@ -222,8 +211,6 @@ class Supervisor:
         await self._browser.check()
         if self._zygote.has_ended or prepared.user.has_ended:
             raise ZygoteError("the process for user code has ended")
-        if proxy is not None and self._filter is not None:
-            proxy = await self._filter.forward(proxy)
         if proxy is not None or prepared.tab.page.is_closed():
             await prepared.tab.close()
             prepared.tab = await self._browser.open_tab(proxy)
@@ -253,11 +240,6 @@ def _is_good(order: dict[str, Any], done: dict[str, Any]) -> bool:
     return "error" not in done and not (order["kind"] == "check" and done["result"] == "false")
 
 
-def _filtering(reach: dict[str, Any] | None, watch: Watch) -> AbstractAsyncContextManager[BrowserFilter | None]:
-    """Return the browser's filter, to be entered; one of None where the Machine has a network of its own."""
-    return contextlib.nullcontext() if reach is None else BrowserFilter.serving(Reach.from_json(reach), watch.unreached)
-
-
 async def _serve(fd: int, keeper: int, network: int | None) -> None:
     if network is not None:
         asyncio.get_running_loop().add_reader(network, _end_without_network)
@@ -272,23 +254,22 @@ async def _serve(fd: int, keeper: int, network: int | None) -> None:
     scratch = Path(setup["scratch"])
     zygote = Zygote.start(setup["zygote"], lines.mark, scratch / ATTEMPT, guarded=guarded)
     os.environ.update({**PLACES_OF_DRIVER, NODE_OF_DRIVER: _script(scratch, setup["driver"])})
-    async with async_playwright() as playwright, _filtering(setup["filter"], watch) as browser_filter:
+    async with async_playwright() as playwright:
         project = Path(setup["project"])
         try:
             browser = await WarmBrowser.launch(
                 playwright,
                 BrowserSetup(
                     executable=setup["browser"],
-                    arguments=[*setup["arguments"], *(browser_filter.browser_args if browser_filter else ())],
+                    arguments=setup["arguments"],
                     headless=setup["headless"],
                     sandbox=setup["sandbox"],
                     boxed=setup["zygote"]["innerBox"] is not None,
-                    debugging=setup["hooks"] and has_hook(project),
+                    debugging=has_hook(project),
                     viewport=(setup["width"], setup["height"]),
                     environment=setup["browserEnvironment"],
                     traces=scratch / TRACES,
                     downloads=scratch / DOWNLOADS,
-                    proxy=browser_filter and browser_filter.proxy,
                     on_refused_file=watch.refused_file if guarded else None,
                 ),
                 watch.context,
@@ -298,9 +279,6 @@ async def _serve(fd: int, keeper: int, network: int | None) -> None:
             channel.post("unable", reason=str(error)[:MESSAGE_LIMIT])
             await channel.flush()
             return
-        if browser_filter is not None and hook_pages is not None and browser.cdp_url is not None:
-            for url in (browser.cdp_url, hook_pages.cdp_url):
-                browser_filter.close_port_of(url)
         supervisor = Supervisor(
             channel,
             browser,
@@ -311,9 +289,7 @@ async def _serve(fd: int, keeper: int, network: int | None) -> None:
             watch,
             limits,
             hook_pages,
-            browser_filter,
             guarded=guarded,
-            hooks=setup["hooks"],
         )
         try:
             await supervisor.serve()

@@ -1,13 +1,9 @@
 """System calls that are forbidden in the boxes of a Machine, by a filter (seccomp).
 
 Nobody in a box needs keys of the kernel, which would pass from one Attempt to the next and to other projects, nor
-io_uring, userfaultfd and families of sockets that no network namespace holds back. These are forbidden everywhere, to
-driver, browser and zygote, too. User code, in addition, can make no user namespace: in one, it would have all
-capabilities, and with them much more of the kernel to attack.
-
-Landlock knows neither sockets with a path, nor what the kernel keeps for a whole host (System V objects, POSIX queues),
-nor how processes share a processor. Where user code has no namespaces of its own, the filter closes these as well. What
-a process does to itself, and pairs of sockets, stay open.
+io_uring, userfaultfd and families of sockets that no network namespace holds back. These are forbidden to driver,
+browser and zygote, too. User code, in addition, can make no user namespace: in one, it would have all capabilities, and
+with them much more of the kernel to attack.
 
 A filter needs no privilege once new ones are forbidden. This module uses the standard library alone.
 """
@@ -69,22 +65,6 @@ _TO_USER_CODE = _Rules(
     {},
     {("clone", 0): _CLONE_NEWUSER, ("unshare", 0): _CLONE_NEWUSER},
 )
-_SCHEDULING = ("sched_setaffinity", "sched_setattr", "sched_setparam", "sched_setscheduler")
-_WITHOUT_NAMESPACES = _Rules(
-    _refused(
-        *("shmget", "shmat", "shmctl", "semget", "semop", "semctl", "semtimedop"),
-        *("msgget", "msgsnd", "msgrcv", "msgctl", "mq_open", "mq_unlink"),
-    ),
-    {
-        ("socket", 0): (socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK),
-        # By these values, a process means itself.
-        **{(name, 0): (0,) for name in (*_SCHEDULING, "prlimit64", "migrate_pages")},
-        ("setpriority", 0): (os.PRIO_PROCESS,),
-        ("setpriority", 1): (0,),
-        ("ioprio_set", 0): (1,),
-        ("ioprio_set", 1): (0,),
-    },
-)
 
 
 @dataclass(frozen=True)
@@ -102,21 +82,15 @@ _PROCESSORS = {
     "x86_64": _Processor(
         0xC000003E,
         _numbers("""
-            socket=41 socketpair=53 shmget=29 shmat=30 shmctl=31 semget=64 semop=65 semctl=66 semtimedop=220 msgget=68
-            msgsnd=69 msgrcv=70 msgctl=71 mq_open=240 mq_unlink=241 add_key=248 request_key=249 keyctl=250
-            io_uring_setup=425 io_uring_enter=426 io_uring_register=427 userfaultfd=323 clone=56 clone3=435 unshare=272
-            setpriority=141 ioprio_set=251 sched_setaffinity=203 sched_setattr=314 sched_setparam=142
-            sched_setscheduler=144 prlimit64=302 migrate_pages=256
+            socket=41 socketpair=53 add_key=248 request_key=249 keyctl=250 userfaultfd=323
+            io_uring_setup=425 io_uring_enter=426 io_uring_register=427 clone=56 clone3=435 unshare=272
         """),
     ),
     "aarch64": _Processor(
         0xC00000B7,
         _numbers("""
-            socket=198 socketpair=199 shmget=194 shmat=196 shmctl=195 semget=190 semop=193 semctl=191 semtimedop=192
-            msgget=186 msgsnd=189 msgrcv=188 msgctl=187 mq_open=180 mq_unlink=181 add_key=217 request_key=218 keyctl=219
-            io_uring_setup=425 io_uring_enter=426 io_uring_register=427 userfaultfd=282 clone=220 clone3=435 unshare=97
-            setpriority=140 ioprio_set=30 sched_setaffinity=122 sched_setattr=274 sched_setparam=118
-            sched_setscheduler=119 prlimit64=261 migrate_pages=238
+            socket=198 socketpair=199 add_key=217 request_key=218 keyctl=219 userfaultfd=282
+            io_uring_setup=425 io_uring_enter=426 io_uring_register=427 clone=220 clone3=435 unshare=97
         """),
     ),
 }
@@ -142,18 +116,13 @@ def forbid_in_box() -> None:
     _forbid(_IN_BOXES)
 
 
-def forbid_to_user_code(*, namespaces: bool) -> None:
+def forbid_to_user_code() -> None:
     """Forbid this process, and all that it starts, what user code may not do in addition.
-
-    Args:
-        namespaces: Whether user code has namespaces of its own.
 
     Raises:
         OSError: The kernel has no such filters.
     """
     _forbid(_TO_USER_CODE)
-    if not namespaces:
-        _forbid(_WITHOUT_NAMESPACES)
 
 
 def join_new_session_keyring() -> None:

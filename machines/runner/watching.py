@@ -7,7 +7,6 @@ import re
 from playwright.async_api import BrowserContext, ConsoleMessage, Frame, Page, Request, WebError
 
 from .address_guard import sentence
-from .dialing import OPENED_BY, DialError, RefusedError, Target
 from .lines import Lines
 from .urls import shown
 
@@ -17,15 +16,13 @@ MOST = 5_000
 After that, the events are no longer listened to, as each of them costs the automation time.
 """
 
-MOST_UNREACHED = 100
-"""Most targets of which it is logged, and told in errors, why an Attempt is not connected to them."""
-
 _LEVELS = {"debug": "debug", "trace": "debug", "warning": "warning", "error": "error", "assert": "error"}
-_UNREACHED = re.compile("net::ERR_SOCKS_CONNECTION_FAILED|Socks5 proxy rejected connection")
-"""What Chromium and Playwright say of all that a filter has not connected them to."""
 _CLOSED = re.compile("net::ERR_NETWORK_ACCESS_DENIED|connect EACCES")
 """What Chromium and Playwright say of an address that is closed by the rules of the Machine's own network."""
-_CLOSED_MEANS = f"The address is closed to Machines.{OPENED_BY}"
+_CLOSED_MEANS = (
+    "The address is closed to Machines. In the worker's settings, CALLBOARD_BROWSER_ALLOW opens addresses, but not the"
+    " ports of Callboard's own parts."
+)
 _ABORTED = "net::ERR_ABORTED"
 """Failure that mostly means that a page was left before it was loaded completely."""
 
@@ -40,39 +37,21 @@ class Watch:
         self._left = {"console": MOST, "requestfailed": MOST}
         self.refused = ""
         """Sentence about the last file that was refused to another client of the browser in this Attempt, if any."""
-        self._unreached: dict[Target, DialError] = {}
-        """Whereto the filter has not connected the browser in this Attempt, the latest last."""
 
     def renew(self) -> None:
         """Reset the limits and what was refused, as another Attempt begins."""
         self._left = dict.fromkeys(self._left, MOST)
         self.refused = ""
-        self._unreached.clear()
 
     def refused_file(self, url: str) -> None:
         """Note that another client of the browser has asked for a file, and was refused."""
         self.refused = sentence(url)
         self._lines.say("warning", self._own, self.refused)
 
-    def unreached(self, error: DialError) -> None:
-        """Note that the filter has not connected the browser to where it wanted to go."""
-        known = self._unreached.pop(error.target, None)
-        if known is None and len(self._unreached) >= MOST_UNREACHED:
-            return
-        self._unreached[error.target] = error
-        if type(known) is not type(error):
-            self._lines.say("warning", "callboard" if isinstance(error, RefusedError) else "network", str(error))
-
     def reasons(self, message: str) -> list[str]:
         """Return what is known about the reason for an error with this message, in sentences."""
-        errors = list(self._unreached.values())
-        reasons = [str(error) for error in errors if error.proxy]
-        if _UNREACHED.search(message):
-            named = [error for error in errors if _names(message, error.target)]
-            reasons += [str(error) for error in named or errors[-1:] if not error.proxy]
-        if _CLOSED.search(message):
-            reasons.append(_CLOSED_MEANS)
-        return [self.refused, *reasons] if self.refused else reasons
+        reasons = [self.refused] if self.refused else []
+        return [*reasons, _CLOSED_MEANS] if _CLOSED.search(message) else reasons
 
     def context(self, context: BrowserContext) -> None:
         """Watch a context and its pages for as long as they exist."""
@@ -131,9 +110,3 @@ class Watch:
 
     def _crashed(self, page: Page) -> None:
         self._lines.say("error", "page", f"The page at {shown(page.url)} has crashed.")
-
-
-def _names(message: str, target: Target) -> bool:
-    """Tell whether a message has an address of `target` in it, which stands there without the usual port."""
-    address = str(target)
-    return any(f"//{form}/" in message for form in (address, address.removesuffix(":80"), address.removesuffix(":443")))

@@ -57,9 +57,9 @@ def main(fd: int, packages: Path | None) -> None:
 
 
 class Forks:
-    """The processes of user code, one at a time, each in an inner box where there are namespaces."""
+    """The processes of user code, one at a time, each in an inner box if there is to be one."""
 
-    def __init__(self, orders: socket.socket, box: InnerBox | None, walls: Walls) -> None:
+    def __init__(self, orders: socket.socket, box: InnerBox | None, walls: Walls | None) -> None:
         self._orders = orders
         self._box = box
         self._walls = walls
@@ -75,8 +75,9 @@ class Forks:
         return self._inside is None
 
     def _restrict(self) -> None:
-        landlock.restrict(self._walls)
-        system_calls.forbid_to_user_code(namespaces=self._box is not None)
+        if self._walls is not None:
+            landlock.restrict(self._walls)
+            system_calls.forbid_to_user_code()
 
     def end(self, *, has_ended: bool) -> int:
         """Kill the process of user code, which may be known to have ended by itself, and return its wait status."""

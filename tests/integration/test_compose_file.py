@@ -34,7 +34,7 @@ from machines.capacity import host_capacity
 from machines.limits import MOST_THREADS
 from machines.network import network_refusal
 from machines.network_launcher import Plan
-from machines.runner.reach import Reach
+from machines.reach import Reach
 from schemas.errors import StoreError
 from settings import Settings
 from storage.factory import open_store

@@ -69,7 +69,7 @@ async def test_it_serves_what_is_deployed_until_it_is_told_to_leave_and_leaves_n
 ) -> None:
     await deploy_project(FolderStore(tmp_path / "data" / "artifacts"), tmp_path / "project", "shop")
     workers = tmp_path / "data" / "workers"
-    process = await start(CALLBOARD_ISOLATION="partial")
+    process = await start(CALLBOARD_ISOLATION="open", CALLBOARD_BROWSER_DENY="10.0.0.0/8")
     async with asyncio.timeout(PATIENCE):
         while not await is_polled(client, names.project_queue("shop")):
             assert process.returncode is None
@@ -80,9 +80,8 @@ async def test_it_serves_what_is_deployed_until_it_is_told_to_leave_and_leaves_n
     process.send_signal(signal.SIGTERM)
     output, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
     assert process.returncode == 0, output.decode()
-    assert (
-        "WARNING worker: isolation is partial, and connections of user code itself are not filtered" in output.decode()
-    )
+    assert "WARNING worker: The level of isolation is open: each Machine is boxed, but" in output.decode()
+    assert "WARNING worker: CALLBOARD_BROWSER_DENY closes nothing" in output.decode()
     assert list(workers.iterdir()) == []
 
 
@@ -128,7 +127,7 @@ async def test_it_waits_for_a_temporal_that_is_not_there_yet(start: Start, clien
     server = int(client.service_client.config.target_host.rpartition(":")[2])
     async with Line.to(server, ports.choose_ports({"--port": 0})["--port"]) as line:
         line.cut("refused")
-        process = await start(CALLBOARD_TEMPORAL_ADDRESS=f"127.0.0.1:{line.port}", CALLBOARD_ISOLATION="partial")
+        process = await start(CALLBOARD_TEMPORAL_ADDRESS=f"127.0.0.1:{line.port}", CALLBOARD_ISOLATION="open")
         assert await said(process, "cannot be reached at 127.0.0.1:.* The worker tries again")
         line.mend()
         assert await said(process, "is ready")
@@ -161,7 +160,7 @@ async def said(process: asyncio.subprocess.Process, words: str) -> bool:
 async def test_told_to_isolate_fully_it_does_not_start_where_that_is_not_to_be_had(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refusing = partial(find_isolation, walls={"no network": lambda: "no tun"})
-    monkeypatch.setattr(worker_process, "find_isolation", refusing)
-    with pytest.raises(ConfigurationError, match="no network: no tun"):
+    found = partial(find_isolation, box_refusal=lambda: None, network_refusal=lambda: "no tun")
+    monkeypatch.setattr(worker_process, "find_isolation", found)
+    with pytest.raises(ConfigurationError, match="no network of their own here: no tun"):
         await worker_process.serve(Settings(isolation="full", data_dir=tmp_path), asyncio.Event())

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from machines import keeper
-from machines.box import box_refusal
 from machines.machine import AttemptStart, Machine
 from machines.sandbox import sandbox_refusal
 from tests.support.machines import Lab, attempt_spec, open_lab, unnoticed, user_process_of, value, zygote_of
@@ -67,11 +66,9 @@ async def look(lab: Lab) -> dict[str, Any]:
         for pid in (machine.keeper_pid, *keeper.descendants(machine.keeper_pid))
     }
     child = next(pid for pid, command in commands.items() if b"\0supervisor\0" in command and pid != machine.keeper_pid)
-    box = box_refusal()
     renderer = next(pid for pid, command in commands.items() if b"--type=renderer" in command)
     return {
-        "box": box,
-        "refusal": sandbox_refusal(lab.launch.browser),
+        "refusal": sandbox_refusal(lab.launch.browser, boxed=True),
         "noSandbox": any(b"--no-sandbox" in command for command in commands.values()),
         "title": title,
         "usage": kept.model_dump(mode="json"),
@@ -85,8 +82,8 @@ async def look(lab: Lab) -> dict[str, Any]:
             "keeper": closed(machine.keeper_pid),
             "supervisor": closed(child),
             # The user who has made a box may look into it; other boxes cannot.
-            "zygote": box is None or closed(zygote_of(machine)),
-            "user": box is None or closed(user_process_of(machine)),
+            "zygote": closed(zygote_of(machine)),
+            "user": closed(user_process_of(machine)),
         },
         "oomScore": Path(f"/proc/{child}/oom_score_adj").read_text().strip(),
         "leftByAKilledKeeper": await kill_keeper(machine, child),

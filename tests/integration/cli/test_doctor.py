@@ -145,7 +145,7 @@ async def test_whether_chromiums_sandbox_is_on_is_told_and_how_to_have_it(
 ) -> None:
     monkeypatch.setattr("os.geteuid", lambda: user)
 
-    def answer(_browser: Path) -> str | None:
+    def answer(_browser: Path, *, boxed: bool) -> str | None:  # the name is the real one's
         return refusal
 
     monkeypatch.setattr(host, "sandbox_refusal", answer)  # the real one has tests of its own
@@ -159,16 +159,18 @@ async def test_whether_chromiums_sandbox_is_on_is_told_and_how_to_have_it(
     ("settings", "refusal", "status", "said"),
     [
         (Settings(), None, Status.OK, "full: "),
-        (Settings(), "no tun", Status.WARNING, "no network: no tun."),
-        (Settings(isolation="partial"), None, Status.OK, "CALLBOARD_ISOLATION says so"),
-        (Settings(isolation="full"), "no tun", Status.FAILED, "CALLBOARD_ISOLATION is full, and this host does not"),
+        (Settings(), "no tun", Status.WARNING, "open: "),
+        (Settings(), "no tun", Status.WARNING, "no network of their own here: no tun"),
+        (Settings(isolation="none"), None, Status.WARNING, "CALLBOARD_ISOLATION says so"),
+        (Settings(isolation="full"), "no tun", Status.FAILED, "CALLBOARD_ISOLATION is full, and Machines can have no"),
         (Settings(role="control"), "no tun", Status.SKIPPED, "CALLBOARD_ROLE is control"),
     ],
 )
 async def test_the_level_of_isolation_is_told_with_what_is_missing(
     monkeypatch: pytest.MonkeyPatch, settings: Settings, refusal: str | None, status: Status, said: str
 ) -> None:
-    monkeypatch.setattr(host, "find_isolation", partial(find_isolation, walls={"no network": lambda: refusal}))
+    found_here = partial(find_isolation, box_refusal=lambda: None, network_refusal=lambda: refusal)
+    monkeypatch.setattr(host, "find_isolation", found_here)
     found = await host.check_isolation(settings)
     assert found.status is status
     assert said in found.message

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from machines import box, boxes, keeper, sandbox
-from machines.box import box_refusal, landlock_refusal, python_folders
+from machines import keeper
+from machines.attempt_spec import AttemptReport
+from machines.box import box_refusal, python_folders
+from machines.isolation import Level
 from machines.runner import landlock, tree
 from machines.runner.folders import TEMPORARY
 from machines.runner.removal import take_over
@@ -275,32 +278,16 @@ async def test_a_machine_works_where_the_path_of_its_folder_is_too_long_for_sock
         assert Path(f"/proc/{browser}/root/tmp").samefile(lab.scratch / machine.name / TEMPORARY)
 
 
-@pytest.fixture
-def without_namespaces(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    if landlock_refusal() is not None:
-        pytest.skip(f"There is no Landlock here: {landlock_refusal()}.")
-    sandbox.sandbox_refusal.cache_clear()
-    for module in (box, boxes, sandbox):
-        monkeypatch.setattr(module, "box_refusal", lambda: "this is a test")
-    yield
-    sandbox.sandbox_refusal.cache_clear()
+async def test_at_the_level_none_no_wall_stands(lab: Lab, tmp_path: Path) -> None:
+    beside = tmp_path / "beside"
+    pool = lab.pool(launch=replace(lab.launch, isolation=Level.NONE))
 
+    async def run(api: str, parameters: Any = None, **_fields: Any) -> AttemptReport:
+        return await pool.run(lab.version(PROJECT), attempt_spec(api, parameters), unnoticed)
 
-@pytest.mark.usefixtures("without_namespaces")
-async def test_landlock_stands_alone_where_there_are_no_namespaces(tmp_path: Path) -> None:
-    beside = tmp_path / "settings-with-a-secret"
-    beside.write_text("secret")
-    async with open_lab(tmp_path, shared=()) as lab:
-        machine = await lab.machine(lab.version(PROJECT))
-        own = lab.scratch / machine.name / "work/attempt/tmp"
-
-        async def run(api: str, parameters: Any = None, **_fields: Any) -> Any:
-            report = await machine.run(attempt_spec(api, parameters), unnoticed)
-            await machine.settled()
-            return report
-
-        assert await tries(run, "read", beside, "/root", "/usr/bin") == ["PermissionError", "PermissionError", "read"]
-        assert await tries(run, "write", beside, "/tmp/x", own / "x") == [*["PermissionError"] * 2, "written"]
+    assert await tries(run, "write", beside) == ["written"]
+    assert beside.exists()
+    assert any("keeper.py" in command for command in value(await run("looks"))["commands"])
 
 
 def test_it_is_said_why_there_can_be_no_box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

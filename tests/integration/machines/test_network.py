@@ -21,8 +21,8 @@ import pytest
 from machines import keeper
 from machines.machine import Machine
 from machines.network import Network, network_refusal
+from machines.reach import Reach
 from machines.runner import tree
-from machines.runner.reach import Reach
 from tests.support.machines import Lab, attempt_spec, failure, open_lab, unnoticed, value
 from tests.support.recording_site import running_site
 

@@ -21,7 +21,7 @@ import pytest
 from machines import network_launcher
 from machines.network import Network, find_nameserver, network_refusal, rewrite_resolv_conf
 from machines.network_launcher import Plan
-from machines.runner.reach import Reach
+from machines.reach import Reach
 from tests.support import unprivileged_user
 
 needs_networks = pytest.mark.skipif(network_refusal() is not None, reason=f"Networks: {network_refusal()}")

@@ -16,7 +16,6 @@ from playwright.async_api import Browser, async_playwright
 from playwright.async_api import Error as PlaywrightError
 
 from machines.browser import browser_args, find_browser
-from machines.runner.browser_filter import UnsupportedProxyError
 from machines.runner.playwright_wire import END, Attached, guid_of
 from machines.runner.relay import REFUSED, Relay
 from settings import Settings
@@ -37,12 +36,7 @@ class Desk:
     def refusal_of_files(self, method: str, params: dict[str, Any]) -> str | None:
         return f"{params['path']} was refused" if method == "saveAs" else None
 
-    def command_refusal(self, command: str, params: dict[str, Any]) -> str | None:
-        return f"{command} was refused" if "proxyServer" in params else None
-
-    async def options_of_context(self, options: dict[str, Any]) -> dict[str, Any]:
-        if options.get("proxy"):
-            raise UnsupportedProxyError("no such proxy")
+    def options_of_context(self, options: dict[str, Any]) -> dict[str, Any]:
         return {**options, "locale": "fr-FR"}
 
     async def context_opened(self, guid: str) -> None:
@@ -201,19 +195,6 @@ async def test_an_address_is_refused_also_where_the_client_does_not_check_it(pai
         await session.send("Page.navigate", {"url": "file:///etc/passwd"})
     with pytest.raises(PlaywrightError, match="was refused"):
         await pair.other.browser.new_context(base_url="file:///etc/")
-
-
-async def test_a_context_with_a_proxy_that_it_cannot_have_is_refused_and_the_next_one_is_opened(pair: Pair) -> None:
-    with pytest.raises(PlaywrightError, match="no such proxy"):
-        await pair.other.browser.new_context(proxy={"server": "http://shop.test"})
-    assert (await pair.other.browser.new_context()).pages == []
-
-
-async def test_a_command_of_the_browsers_own_protocol_may_be_refused(pair: Pair) -> None:
-    session = await pair.other.browser.new_browser_cdp_session()
-    with pytest.raises(PlaywrightError, match=r"Target\.createBrowserContext was refused"):
-        await session.send("Target.createBrowserContext", {"proxyServer": "direct://"})
-    assert "browserContextId" in await session.send("Target.createBrowserContext")
 
 
 @pytest.mark.parametrize("said", [b"{", b"[]", b"{}", b'{"method": 1, "guid": 2}', b"\xff\xfe", b"[" * 100_000])

@@ -34,8 +34,9 @@ async def test_machines_are_isolated_as_far_as_those_of_the_weakest_worker(clien
     await publish_usage(client, f"{name}-2", {name: PoolUsage(warm=1, isolation="full")})
     assert await known(client, name) == PoolUsage(warm=2, isolation="full")
     assert (await TemporalHealth(client).read_isolation())[name] == "full"
-    await publish_usage(client, f"{name}-3", {name: PoolUsage(warm=1, isolation="partial")})
-    assert await known(client, name) == PoolUsage(warm=3, isolation="partial")
+    await publish_usage(client, f"{name}-3", {name: PoolUsage(warm=1, isolation="none")})
+    await publish_usage(client, f"{name}-4", {name: PoolUsage(warm=1, isolation="open")})
+    assert await known(client, name) == PoolUsage(warm=4, isolation="none"), "the level with the fewest walls counts"
 
 
 async def test_those_of_a_worker_that_leaves_are_gone_at_once(client: Client, name: str) -> None:

@@ -56,18 +56,15 @@ class Kind:
     isolation: str
     """The setting CALLBOARD_ISOLATION."""
     root: bool = False
-    namespaces: bool = True
-    """Whether the host lets processes make user namespaces. Where it does not, there is Landlock alone."""
 
 
 KINDS = {
     kind.name: kind
     for kind in (
         Kind("plain-full", "full"),
-        Kind("plain-partial", "partial"),
-        Kind("plain-landlock", "partial", namespaces=False),
+        Kind("plain-open", "open"),
         Kind("root-full", "full", root=True),
-        Kind("root-partial", "partial", root=True),
+        Kind("root-open", "open", root=True),
     )
 }
 
@@ -109,7 +106,7 @@ class Installation:
         """Start a part. It is stopped with the installation, or by `stop`."""
         with (self.folder / f"{name}.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
-                *command_of(self.kind, (sys.executable, "-P", "-m", command)),
+                *command_of((sys.executable, "-P", "-m", command)),
                 cwd=self.folder,
                 env=self.environment | settings,
                 stdin=DEVNULL,
@@ -230,10 +227,9 @@ class Installation:
         return found
 
 
-def command_of(kind: Kind, command: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the command that starts a program as an installation of this kind does."""
-    around = ["with_planted_key.py", *(() if kind.namespaces else ("without_user_namespaces.py",))]
-    return (*(part for name in around for part in (sys.executable, str(Path(__file__).with_name(name)))), *command)
+def command_of(command: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the command that starts a program as an installation does, in a session with a key."""
+    return (sys.executable, str(Path(__file__).with_name("with_planted_key.py")), *command)
 
 
 def identity_of(kind: Kind) -> dict[str, Any]:
@@ -257,7 +253,7 @@ def refusal(kind: Kind) -> str | None:
         return None if os.geteuid() == 0 else "Only root can have an installation of root's."
     try:
         subprocess.run(
-            command_of(kind, (sys.executable, "-c", "import psutil, machines.keeper")),
+            command_of((sys.executable, "-c", "import psutil, machines.keeper")),
             env={"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"},
             cwd="/",
             check=True,

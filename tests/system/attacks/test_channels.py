@@ -71,7 +71,7 @@ async def test_the_keeper_writes_no_file_for_user_code(installation: Installatio
     assert not forged.exists()
 
 
-@pytest.mark.kinds("plain-partial")  # The walls of the others do not matter here.
+@pytest.mark.kinds("plain-open")  # The walls of the others do not matter here.
 @pytest.mark.parametrize("message", LIES)
 async def test_a_forged_message_ends_nothing_but_its_own_attempt(installation: Installation, message: str) -> None:
     ended = await installation.run("lies", {"message": message}, requestTimeout=20)

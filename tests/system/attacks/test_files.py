@@ -35,8 +35,6 @@ async def through(
                 (place / MADE).unlink(missing_ok=True)
     own = [*installation.machines("attacker"), *installation.data.glob("versions/attacker/*")]
     on_the_way = {part for place in own for part in place.parts} | {MADE}
-    if not installation.kind.namespaces:
-        told = {what: got for what, got in told.items() if not what.startswith("change ")}
     shown = {
         what: [name for name in got if name not in on_the_way] if isinstance(got, list) else got
         for what, got in told.items()

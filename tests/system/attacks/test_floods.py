@@ -21,7 +21,7 @@ def most_memory(pid: int) -> int:
     return int(found[1]) * 1024
 
 
-@pytest.mark.kinds("plain-full", "root-partial")
+@pytest.mark.kinds("plain-full", "root-open")
 @pytest.mark.parametrize("what", ["values read", "large values", "beginnings", "unknown requests"])
 async def test_a_flood_of_messages_holds_up_nobody(installation: Installation, what: str) -> None:
     """The victim's Runs complete meanwhile, the worker keeps its lease, and neither its log nor its memory grows."""

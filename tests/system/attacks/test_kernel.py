@@ -7,7 +7,7 @@ from tests.system.attacks.installation import Installation
 
 async def test_keys_io_uring_other_sockets_and_user_namespaces_are_closed(installation: Installation) -> None:
     """The worker has a session keyring with a key (`with_planted_key.py`), as a service has one."""
-    assert await installation.attack("kernel", {"namespaces": installation.kind.namespaces}) == {}
+    assert await installation.attack("kernel") == {}
 
 
 async def test_programs_of_user_code_still_start(installation: Installation) -> None:

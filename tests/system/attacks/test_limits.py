@@ -21,7 +21,7 @@ def stopped(ended: dict[str, Any], most: int) -> bool:
     return ended["result"]["taken"] < most
 
 
-@pytest.mark.kinds("plain-full", "root-partial")
+@pytest.mark.kinds("plain-full", "root-open")
 @pytest.mark.parametrize("what", ["memory file", "/dev/shm", "/tmp", "private memory", "memory of children"])
 async def test_memory_is_limited_however_it_is_taken(installation: Installation, what: str) -> None:
     """Shared memory, memory files and temporary file systems are memory, too, though no process seems to have it."""
@@ -32,7 +32,7 @@ async def test_memory_is_limited_however_it_is_taken(installation: Installation,
     await installation.still_works("victim")
 
 
-@pytest.mark.kinds("plain-full", "root-partial")
+@pytest.mark.kinds("plain-full", "root-open")
 @pytest.mark.parametrize("what", ["processes", "threads"])
 async def test_a_fork_bomb_is_limited(installation: Installation, what: str) -> None:
     ended = await installation.run("fills", {"what": what, "most": FORKS, "stay": 3})
@@ -41,7 +41,7 @@ async def test_a_fork_bomb_is_limited(installation: Installation, what: str) -> 
     await installation.still_works("victim")
 
 
-@pytest.mark.kinds("plain-full", "plain-landlock")
+@pytest.mark.kinds("plain-full", "plain-open")
 @pytest.mark.parametrize("what", ["one file", "many files"])
 async def test_disk_is_limited(installation: Installation, what: str) -> None:
     most = DISK + 256 * 1024**2
@@ -51,7 +51,7 @@ async def test_disk_is_limited(installation: Installation, what: str) -> None:
     await installation.still_works("victim")
 
 
-@pytest.mark.kinds("plain-partial", "plain-landlock", "root-full")
+@pytest.mark.kinds("plain-open", "root-full")
 async def test_files_in_memory_are_limited_also_where_they_take_no_space(installation: Installation) -> None:
     ended = await installation.run("fills", {"what": "empty files in /tmp", "most": 120_000})
     assert stopped(ended, 120_000), ended
@@ -68,7 +68,7 @@ async def test_a_page_without_end_ends_with_its_attempt(installation: Installati
     await installation.still_works("victim")
 
 
-@pytest.mark.kinds("plain-full", "plain-landlock", "root-full")
+@pytest.mark.kinds("plain-full", "plain-open", "root-full")
 async def test_a_crash_leaves_no_image_of_memory(installation: Installation) -> None:
     """Where a program of the host's takes such images, only the limit of one byte keeps it from them."""
     assert await installation.attack("crashes") == {"signal": 11, "dumped": False, "files": [], "limit": [1, 1]}

@@ -26,7 +26,7 @@ async def log_in(installation: Installation, user: str) -> None:
     await until(is_done, every=0.1)
 
 
-@pytest.mark.kinds("plain-full", "plain-landlock", "root-full")
+@pytest.mark.kinds("plain-full", "plain-open", "root-full")
 async def test_an_attempt_finds_no_login_but_its_own(installation: Installation) -> None:
     """On one Machine, wherever the Attempts before it have kept theirs: in memory, files, libraries, the browser."""
     for user in ("anna", "bob"):

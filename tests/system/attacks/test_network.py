@@ -1,4 +1,4 @@
-"""A page, and the browser at the command of user code, go nowhere where a Machine may not go."""
+"""A page, and the browser at the command of user code, go nowhere where a Machine may not go at the level `full`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ import pytest
 from tests.system.attacks.installation import Installation
 from tests.system.attacks.test_sockets import addresses_of_this_host, ports_of
 
-REFUSED = ("ERR_", "NS_ERROR", "ECONNREFUSED", "EACCES", "EHOSTUNREACH", "ENETUNREACH", "Socks5", "socks")
+pytestmark = pytest.mark.kinds("plain-full", "root-full")
+
+REFUSED = ("ERR_", "NS_ERROR", "ECONNREFUSED", "EACCES", "EHOSTUNREACH", "ENETUNREACH")
 REACHED = ("ERR_INVALID_HTTP_RESPONSE", "ERR_EMPTY_RESPONSE", "ERR_CONNECTION_RESET", "ERR_CONNECTION_CLOSED")
 """Errors of the browser that tell that it has reached something."""
 LINK_LOCAL = "169.254.77.77"

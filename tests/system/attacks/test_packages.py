@@ -43,7 +43,6 @@ class Packer:
         here = {"UV_DEFAULT_INDEX": self.index, "CALLBOARD_ISOLATION": self.installation.kind.isolation}
         process = await asyncio.create_subprocess_exec(
             *command_of(
-                self.installation.kind,
                 (sys.executable, "-P", "-c", "from cli.main import main; main()", "deploy", str(self.folder)),
             ),
             cwd=self.installation.folder,

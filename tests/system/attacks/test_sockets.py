@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from machines.runner import landlock
 from tests.support.polling import until
 from tests.system.attacks.installation import Installation
 
@@ -53,6 +54,8 @@ async def test_no_socket_with_a_name_can_be_connected_to(installation: Installat
     found = unix_sockets(installation)
     paths = [name for name in found if name.startswith("/")] + bystanders[:1]
     abstract = [name.removeprefix("@") for name in found if name.startswith("@")] + [bystanders[1][1:]]
+    if installation.kind.isolation == "open" and landlock.abi() < landlock.SCOPES_SINCE:
+        abstract = []  # they belong to the network, which is the host's; an older Landlock does not know them
     assert await installation.attack("sockets", {"paths": paths, "abstract": abstract}) == {}
 
 
@@ -69,7 +72,7 @@ def ports_of(installation: Installation) -> dict[int, str]:
 
 @pytest.mark.kinds("plain-full", "root-full")
 async def test_no_port_of_callboard_or_of_the_host_can_be_connected_to(installation: Installation) -> None:
-    """At the level `partial`, sockets of user code itself are not walled, as SECURITY.md says."""
+    """At the level `open`, user code reaches whatever the host reaches, as SECURITY.md says."""
     await installation.still_works("victim")
     ports = ports_of(installation)
     assert {"api", "temporal"} <= set(ports.values())
@@ -111,12 +114,3 @@ async def debugging_ports(installation: Installation) -> list[Path]:
 
     await until(found)
     return found()
-
-
-@pytest.mark.kinds("plain-partial", "plain-landlock", "root-partial")
-async def test_no_browser_has_a_debugging_port_where_others_could_connect_to_it(installation: Installation) -> None:
-    """At the level `partial`, hooks are off, which need that port."""
-    ended = await installation.run("fine", project="hooked")
-    assert ended["status"] == "failed"
-    assert "hook" in ended["error"]["message"]
-    assert not list(installation.data.glob("workers/*/scratch/hooked-*/**/DevToolsActivePort"))

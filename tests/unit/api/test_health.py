@@ -67,14 +67,14 @@ async def test_any_of_the_keys_will_do_for_all_of_it(api: Api, key: str):
     assert set(answer.json()["projects"]) == set(PROJECTS)
 
 
-async def test_a_project_whose_machines_are_isolated_only_partially_is_a_warning(api: Api):
+async def test_a_project_whose_machines_are_not_isolated_fully_is_a_warning(api: Api):
     api.runs.isolation = {"shop": "full", "members": "full"}
     assert (await api.client.get("/readyz")).json()["isolation"] == {"status": "ok"}
-    api.runs.isolation = {"shop": "full", "members": "partial"}
+    api.runs.isolation = {"shop": "full", "members": "open"}
     answer = await api.client.get("/readyz")
     assert (answer.status_code, answer.json()["status"]) == (200, "ready")
     assert answer.json()["isolation"]["status"] == "warning"
-    assert "for the projects members." in answer.json()["isolation"]["message"]
+    assert "not isolated fully: members (open)." in answer.json()["isolation"]["message"]
 
 
 async def test_missing_machines_are_a_warning_unless_a_worker_is_about_to_get_them(api: Api):

@@ -2,35 +2,48 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from machines.isolation import Isolation, Level, find_isolation
 from schemas.errors import ConfigurationError
 
-STANDING = {"no box": lambda: None, "no network": lambda: None}
-MISSING = {"no box": lambda: None, "no network": lambda: "there is no /dev/net/tun"}
+STANDING = partial(find_isolation, box_refusal=lambda: None, network_refusal=lambda: None)
+NO_NETWORK = partial(find_isolation, box_refusal=lambda: None, network_refusal=lambda: "there is no /dev/net/tun")
+NO_BOX = partial(find_isolation, box_refusal=lambda: "no bubblewrap", network_refusal=lambda: None)
 
 
 def test_it_is_full_where_all_walls_stand() -> None:
     for wanted in (None, "full"):
-        assert find_isolation(wanted, STANDING) == Isolation(Level.FULL)
+        assert STANDING(wanted) == Isolation(Level.FULL)
 
 
-def test_it_is_partial_where_a_wall_is_missing_and_says_which() -> None:
-    found = find_isolation(None, MISSING)
-    assert found == Isolation(Level.PARTIAL, ("no network: there is no /dev/net/tun",))
-    assert str(found).endswith("are not filtered: no network: there is no /dev/net/tun")
+def test_it_is_open_without_a_network_and_says_what_is_missing() -> None:
+    found = NO_NETWORK(None)
+    assert found.level is Level.OPEN
+    assert str(found).startswith(
+        "open: each Machine is boxed, but user code and pages reach whatever this host reaches"
+    )
+    assert "there is no /dev/net/tun" in str(found)
 
 
-def test_full_is_refused_where_a_wall_is_missing() -> None:
-    with pytest.raises(ConfigurationError, match=r"no network: there is no /dev/net/tun\. Give the worker"):
-        find_isolation("full", MISSING)
+def test_a_level_that_is_set_is_refused_where_a_wall_of_it_is_missing() -> None:
+    with pytest.raises(ConfigurationError, match=r"there is no /dev/net/tun\. Give the worker .* to open"):
+        NO_NETWORK("full")
+    for wanted in ("full", "open"):
+        with pytest.raises(ConfigurationError, match="no bubblewrap"):
+            NO_BOX(wanted)
 
 
-def test_partial_is_partial_where_all_walls_stand_and_tries_none() -> None:
-    def tried() -> str | None:
-        raise AssertionError("a wall was tried")
+def test_without_a_box_only_the_setting_goes_on_without_walls() -> None:
+    with pytest.raises(ConfigurationError, match=r"no bubblewrap\. .* set CALLBOARD_ISOLATION to none"):
+        NO_BOX(None)
+    assert NO_BOX("none").level is Level.NONE
 
-    found = find_isolation("partial", {"no box": tried})
-    assert found == Isolation(Level.PARTIAL)
-    assert "CALLBOARD_ISOLATION says so" in str(found)
+
+@pytest.mark.parametrize("level", ["open", "none"])
+def test_a_lower_level_that_is_set_holds_where_all_walls_stand(level: str) -> None:
+    found = STANDING(level)
+    assert found == Isolation(Level(level))
+    assert "(CALLBOARD_ISOLATION says so)" in str(found)

@@ -10,8 +10,8 @@ from typing import Any
 import psutil
 import pytest
 
+from machines.reach import Reach
 from machines.reachability import addresses_of_this_host, find_reach
-from machines.runner.reach import Reach
 from schemas.errors import ConfigurationError
 from settings import Settings
 
@@ -37,8 +37,10 @@ async def reach_of(
     )
 
 
-def refusal(reach: Reach, address: str, port: int = 443) -> str | None:
-    return reach.refusal(ip_address(address), port)
+def is_open(reach: Reach, address: str, port: int = 443) -> bool:
+    place = ip_address(address)
+    is_own = port in reach.closed_ports and any(place in network for network in reach.own_networks)
+    return reach.is_open(place) and not is_own
 
 
 async def test_callboards_own_parts_are_closed_where_their_addresses_are_private() -> None:
@@ -48,11 +50,11 @@ async def test_callboards_own_parts_are_closed_where_their_addresses_are_private
         artifacts_endpoint="https://store.example:9000",
         other_parts=["http://10.7.0.9:4318"],
     )
-    assert refusal(reach, "10.7.0.2") is not None
-    assert refusal(reach, "10.7.0.9", 4318) is not None
-    assert refusal(reach, "10.7.0.3") is not None
-    assert refusal(reach, "10.7.0.4") is None
-    assert refusal(reach, "93.184.216.34") is None
+    assert not is_open(reach, "10.7.0.2")
+    assert not is_open(reach, "10.7.0.9", 4318)
+    assert not is_open(reach, "10.7.0.3")
+    assert is_open(reach, "10.7.0.4")
+    assert is_open(reach, "93.184.216.34")
     assert {7233, 8080, 9000, 8400, 8410} <= reach.closed_ports
 
 
@@ -66,19 +68,19 @@ async def test_an_open_loopback_is_closed_at_the_ports_of_all_parts() -> None:
         health_address="127.0.0.1:9470",
     )
     for port in (7233, 8233, 9400, 9410, 4567, 9464, 9470):
-        assert refusal(reach, "127.0.0.1", port) is not None
-        assert refusal(reach, "::1", port) is not None
-    assert refusal(reach, "127.0.0.1", 3000) is None
-    assert refusal(reach, "127.0.0.1", 80) is None
+        assert not is_open(reach, "127.0.0.1", port)
+        assert not is_open(reach, "::1", port)
+    assert is_open(reach, "127.0.0.1", 3000)
+    assert is_open(reach, "127.0.0.1", 80)
 
 
 async def test_names_are_opened_and_closed_by_all_their_addresses() -> None:
     reach = await reach_of(browser_deny=["intranet", "10.9.0.0/16"], browser_allow=["Temporal.", "10.9.1.0/24"])
-    assert refusal(reach, "10.8.0.1") is not None
-    assert refusal(reach, "fd00:8::1") is not None
-    assert refusal(reach, "10.9.0.1") is not None
-    assert refusal(reach, "10.9.1.1") is None
-    assert refusal(reach, "10.7.0.2") is None, "the operator has opened it by its name"
+    assert not is_open(reach, "10.8.0.1")
+    assert not is_open(reach, "fd00:8::1")
+    assert not is_open(reach, "10.9.0.1")
+    assert is_open(reach, "10.9.1.1")
+    assert is_open(reach, "10.7.0.2"), "the operator has opened it by its name"
 
 
 async def test_a_name_that_is_not_found_closes_nothing_and_so_is_refused() -> None:
@@ -105,5 +107,5 @@ async def test_all_addresses_of_this_host_are_closed() -> None:
     }
     assert texts
     for text in texts:
-        assert refusal(reach, text.partition("%")[0]) is not None
+        assert not is_open(reach, text.partition("%")[0])
     assert not [address for address in addresses_of_this_host() if address.is_loopback or address.is_link_local]

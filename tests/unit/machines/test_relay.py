@@ -29,10 +29,7 @@ class Desk:
     def refusal_of_files(self, method: str, params: dict[str, Any]) -> str | None:  # noqa: ARG002
         return None
 
-    def command_refusal(self, command: str, params: dict[str, Any]) -> str | None:  # noqa: ARG002
-        return None
-
-    async def options_of_context(self, options: dict[str, Any]) -> dict[str, Any]:
+    def options_of_context(self, options: dict[str, Any]) -> dict[str, Any]:
         return options
 
     async def context_opened(self, guid: str) -> None:

@@ -79,10 +79,10 @@ async def test_a_project_tells_how_it_does(api: Api) -> None:
     client = await signed_in_client(api)
     assert (await client.get("/projects/shop.json")).json()["isolation"] is None
     assert "Isolation" not in (await client.get("/projects/shop")).text
-    api.run_queries.usage = {"shop": PoolUsage(busy=2, warm=1, isolation="partial")}
-    assert "<dt>Isolation</dt><dd>partial</dd>" in (await client.get("/projects/shop")).text
+    api.run_queries.usage = {"shop": PoolUsage(busy=2, warm=1, isolation="open")}
+    assert "<dt>Isolation</dt><dd>open</dd>" in (await client.get("/projects/shop")).text
     told = (await client.get("/projects/shop.json")).json()
-    assert told["isolation"] == "partial"
+    assert told["isolation"] == "open"
     assert (told["machinesBusy"], told["machinesWarm"], told["machinesHeld"], told["waiting"]) == (2, 1, 1, 7)
     assert (round(told["successRate"], 3), told["medianDuration"]) == (0.667, 4)
     assert [run["runId"] for run in told["lastRuns"]] == ["run-0", "run-1", "run-2", "run-3"]

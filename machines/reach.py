@@ -1,7 +1,7 @@
 """Decide where a Machine may connect: which addresses are closed to it, and which ports of addresses that are open.
 
-The worker makes the rules from its settings and hands them on as JSON. At level `full` they become the routes of the
-Machine's network namespace, at level `partial` the filter that the browser goes through obeys them; both decide alike.
+The worker makes the rules from its settings and hands them on as JSON. They become the routing rules of the network
+namespace that a Machine has at the level `full`.
 """
 
 from __future__ import annotations
@@ -15,37 +15,26 @@ from typing import Any, Self
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-_LOOPBACK = "a loopback address"
-_THIS_HOST = "an address of this host"
-_METADATA = "an address where a cloud keeps its metadata"
-_LINK_LOCAL = "a link-local address, where clouds keep their metadata"
-_TRANSLATED = "an IPv6 address that stands for an IPv4 address"
-_MULTICAST = "a multicast address"
-_RESERVED = "an address that is reserved"
-
-CLOSED: dict[Network, str] = {
-    ip_network(network): what
-    for network, what in (
-        ("0.0.0.0/8", _THIS_HOST),
-        ("100.100.100.200/32", _METADATA),  # Alibaba Cloud
-        ("127.0.0.0/8", _LOOPBACK),
-        ("168.63.129.16/32", _METADATA),  # Azure
-        ("169.254.0.0/16", _LINK_LOCAL),
-        ("192.0.0.192/32", _METADATA),  # Oracle Cloud
-        ("224.0.0.0/4", _MULTICAST),
-        ("240.0.0.0/4", _RESERVED),  # 255.255.255.255 is the broadcast address
-        ("::/96", _TRANSLATED),  # v4-compatible
-        ("::/128", _THIS_HOST),
-        ("::1/128", _LOOPBACK),
-        ("64:ff9b:1::/48", _TRANSLATED),  # NAT64 of a network's own: where in it the IPv4 address stands is not known
-        ("2001::/32", _TRANSLATED),  # Teredo
-        ("fd00:ec2::254/128", _METADATA),  # AWS
-        ("fd20:ce::254/128", _METADATA),  # Google Cloud
-        ("fe80::/10", _LINK_LOCAL),
-        ("fec0::/10", _RESERVED),  # once site-local
-        ("ff00::/8", _MULTICAST),
-    )
-}
+CLOSED = (
+    "0.0.0.0/8",  # this host
+    "100.100.100.200/32",  # metadata of Alibaba Cloud
+    "127.0.0.0/8",  # loopback
+    "168.63.129.16/32",  # metadata of Azure
+    "169.254.0.0/16",  # link-local, where clouds keep their metadata
+    "192.0.0.192/32",  # metadata of Oracle Cloud
+    "224.0.0.0/4",  # multicast
+    "240.0.0.0/4",  # reserved; 255.255.255.255 is the broadcast address
+    "::/96",  # an IPv4 address, v4-compatible
+    "::/128",  # this host
+    "::1/128",  # loopback
+    "64:ff9b:1::/48",  # an IPv4 address by a network's own NAT64: where in it that address stands is not known
+    "2001::/32",  # an IPv4 address, Teredo
+    "fd00:ec2::254/128",  # metadata of AWS
+    "fd20:ce::254/128",  # metadata of Google Cloud
+    "fe80::/10",  # link-local
+    "fec0::/10",  # reserved, once site-local
+    "ff00::/8",  # multicast
+)
 """What is closed unless it is opened by name. Private networks are not in it: people automate their intranet."""
 
 _LOCALHOST = tuple(ip_network(network) for network in ("0.0.0.0/8", "127.0.0.0/8", "::/128", "::1/128"))
@@ -78,7 +67,7 @@ class Reach:
     ) -> Self:
         """Return the rules of an installation: what is closed everywhere, what is its own, what its operator says."""
         named = tuple(dict.fromkeys(str(ip_network(address)) for address in own))
-        closed = [*map(str, CLOSED), *named, *map(str, deny)]
+        closed = [*CLOSED, *named, *map(str, deny)]
         rules = dict.fromkeys([*((network, False) for network in closed), *((str(network), True) for network in allow)])
         return cls(tuple(rules), frozenset(closed_ports), named)
 
@@ -92,17 +81,9 @@ class Reach:
         """Return a JSON value that `from_json` reads."""
         return {"rules": list(self.rules), "closedPorts": sorted(self.closed_ports), "own": list(self.own)}
 
-    def refusal(self, address: Address, port: int) -> str | None:
-        """Say what kind of address or port it is that is closed, such as `a loopback address`; None if it is open."""
-        address = _unmapped(address)
-        for network, allowed in self.networks:
-            if address in network:
-                if not allowed:
-                    return self._what(network)
-                break
-        if port in self.closed_ports and any(address in network for network in self.own_networks):
-            return f"port {port}, where a part of Callboard itself listens"
-        return None
+    def is_open(self, address: Address) -> bool:
+        """Tell whether an address is open, but for `closed_ports`."""
+        return next((allowed for network, allowed in self.networks if address in network), True)
 
     @cached_property
     def networks(self) -> tuple[tuple[Network, bool], ...]:
@@ -118,21 +99,6 @@ class Reach:
         named = (*_LOCALHOST, *map(ip_network, self.own))
         return tuple(form for network in named for form in _forms(network))
 
-    def _what(self, network: Network) -> str:
-        if network in CLOSED:
-            return CLOSED[network]
-        if any(network.prefixlen > outer.prefixlen and _is_within(network, outer) for outer in _TRANSLATING):
-            return _TRANSLATED
-        if network in self.own_networks:
-            return "an address of this host or of a part of Callboard itself"
-        return f"an address of {network}, which is closed by CALLBOARD_BROWSER_DENY"
-
-
-def _unmapped(address: Address) -> Address:
-    """Return the address itself, or the IPv4 address that an IPv4-mapped one connects to."""
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address
-
 
 def _forms(network: Network) -> Iterator[Network]:
     """Yield the network itself and, of an IPv4 one, the IPv6 networks whose addresses lead to it."""
@@ -142,7 +108,3 @@ def _forms(network: Network) -> Iterator[Network]:
             length = outer.prefixlen + network.prefixlen
             inside = int(network.network_address) << (128 - outer.prefixlen - 32)
             yield IPv6Network((int(outer.network_address) + inside, length))
-
-
-def _is_within(network: Network, outer: Network) -> bool:
-    return network.version == outer.version and network.network_address in outer
