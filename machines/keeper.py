@@ -20,8 +20,10 @@ to end user code and to save what the Attempt leaves.
 The deadline is the end of the worker's lease, by CLOCK_BOOTTIME (`inf` for none). The keeper ends everything then,
 since a worker that is stopped cannot, and another worker may be given its Attempts.
 
-The child's standard input is a socket to the keeper. Over it come the messages that `intake` describes, and the keeper
-sends one JSON object {"limit", "used"}, with the name of a limit that was passed, and how much it was.
+The child's standard input is a socket to the keeper, which user code does not have. Over it come JSON objects, one a
+line: {"kind": "begin", "file", "limit"} when an Attempt begins, with the file of its log and most of its bytes, and
+{"kind": "end"} when it has ended. The keeper sends one JSON object {"limit", "used"}, with the name of a limit that was
+passed, and how much it was.
 """
 
 from __future__ import annotations
@@ -43,9 +45,9 @@ if __name__ == "__main__":
     # A script can import our packages from this folder, after the standard library, and nothing else of ours.
     sys.path.append(str(Path(__file__).parents[1]))
 
-from machines.intake import Intake
 from machines.limits import Limits, Passed
 from machines.meter import Meter
+from machines.output_demux import OutputDemux, Said
 from machines.runner.removal import remove
 from machines.runner.system_calls import join_new_session_keyring
 from machines.runner.tree import descendants, kill_all, read
@@ -73,9 +75,6 @@ _LOOK_OFTEN = 0.05
 """Seconds between two measurements in that time."""
 _RENDERER = b"--type=renderer"
 """Argument by which a Chromium process that has pages is recognized."""
-_OF_USER_CODE = frozenset({"logging"})
-_OF_PAGES = frozenset({"console", "page", "network"})
-"""Sources of lines that user code may log, always and if it has a hook; it cannot speak for Callboard."""
 _OOM_SCORE = "300"
 """OOM score of a Machine's processes: when memory runs out, the kernel should kill a Machine before a worker."""
 
@@ -92,13 +91,14 @@ class Keeper:
         self._tail = b""
         self._supervisor, theirs = socket.socketpair()
         self._supervisor.setblocking(False)  # noqa: FBT003
-        self._intake = Intake(self._supervisor, self._printed, self._logged, self._told)
+        self._told = b""
+        """What has come from the supervisor since the last end of a line."""
+        self._demux = OutputDemux(self._printed, self._said)
         self._meter = Meter(os.getpid())
         self._busy = False
         """Whether an Attempt has begun and not ended yet."""
         self._transcript: Transcript | None = None
         """The log of that Attempt, if it has one."""
-        self._sources = _OF_USER_CODE
         self._tell_at = 0.0
         """When the worker is told of the memory next."""
         self._over_since: float | None = None
@@ -128,8 +128,8 @@ class Keeper:
             usage = self._meter.usage() if self._busy else None
             left = kill_all()
             self._limits.end()
+            self._hear()
             self._drain_rest()
-            self._intake.end()
             if self._busy:
                 self._end(usage or self._meter.usage())
             remove(self._scratch)
@@ -153,10 +153,9 @@ class Keeper:
                         os.read(wake_r, 512)
                     elif key.fd == 0:
                         go_on = go_on and self._follow(os.read(0, 4096))
-                    elif key.fileobj is self._supervisor:
-                        if not self._intake.receive():
-                            selector.unregister(self._supervisor)
-                    elif self._drain() == b"":
+                    elif not self._hear() and key.fileobj is self._supervisor:
+                        selector.unregister(self._supervisor)
+                    elif key.fileobj == self._output and self._drain() == b"":
                         selector.unregister(self._output)
                 if not go_on or self._ended():
                     return
@@ -225,44 +224,51 @@ class Keeper:
             chunk = os.read(self._output, _CHUNK)
         except BlockingIOError:
             return None
-        self._intake.feed(chunk)
+        self._demux.feed(chunk)
         return chunk
 
     def _drain_rest(self) -> None:
         """Read all that was printed and not read yet, up to a limit."""
         for _ in range(_LAST_CHUNKS):
             if not self._drain():
-                return
+                break
+        self._demux.end()
 
     def _printed(self, data: bytes) -> None:
         self._tail = (self._tail + data)[-_TAIL:]
         if self._transcript is not None:  # else the Attempt has ended already, and its result is on its way
             self._transcript.text(data)
 
-    def _logged(self, said: dict[str, Any]) -> None:
-        """Write a line that user code has logged, from a source that is its own."""
-        level, message, cut = said["level"], said["message"], said.get("cut")
-        if not isinstance(level, str) or not isinstance(message, str) or not isinstance(cut, int | None):
-            raise TypeError("a line of a log")
+    def _said(self, said: Said) -> None:
         if self._transcript is not None:
-            source = said["source"] if said["source"] in self._sources else "user"
-            self._transcript.say(level, source, message, cut)
+            self._transcript.say(*said)
 
-    def _told(self, said: dict[str, Any]) -> None:
-        """Handle a message of the child; see `intake` for its kinds."""
-        match said["kind"]:
-            case "begin":
-                self._busy = True
-                self._sources = _OF_USER_CODE | _OF_PAGES if said["hooked"] else _OF_USER_CODE
-                self._meter.begin()
-                with contextlib.suppress(OSError):  # without a file there is no log, and the worker says so
-                    self._transcript = Transcript(said["file"], said["limit"]) if said["file"] else None
-            case "end" if self._busy:
+    def _hear(self) -> bool:
+        """Handle what the supervisor has sent; return False if it will send nothing more.
+
+        This is done before output is read: all that was printed after a message was sent is read after it.
+        """
+        try:
+            data = self._supervisor.recv(_CHUNK)
+        except BlockingIOError:
+            return True
+        except ConnectionError:
+            return False
+        *lines, self._told = (self._told + data).split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            if message["kind"] == "begin":
+                self._begin(message["file"], message["limit"])
+            elif self._busy:
+                self._drain_rest()  # what the Attempt has printed is in the pipe
                 self._end(self._meter.usage())
-            case "line" if self._transcript is not None:
-                self._transcript.say(said["level"], said["source"], said["message"], said.get("cut"))
-            case _:
-                pass
+        return data != b""
+
+    def _begin(self, file: str | None, limit: int) -> None:
+        self._busy = True
+        self._meter.begin()
+        with contextlib.suppress(OSError):  # without a file there is no log, and the worker says so
+            self._transcript = Transcript(file, limit) if file else None
 
     def _end(self, usage: dict[str, Any]) -> None:
         """Close the log of the Attempt that has ended, and tell the worker that the log is whole."""

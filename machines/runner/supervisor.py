@@ -149,7 +149,7 @@ class Supervisor:
             self._channel.post("idle", unfit=f"no fresh context: {error}")
             return
         self._watch.renew()
-        self._lines.begin(order["log"], order["logLimit"], hooked=self._hook_pages is not None)
+        self._lines.begin(order["log"], order["logLimit"])
         prepared.workspace.begin()
         evidence = self._evidence = Evidence(order["evidence"], order["function"], self._traces, self._browser.call)
         prepared.desk.evidence, prepared.desk.root = evidence, prepared.workspace.root
@@ -252,7 +252,7 @@ async def _serve(fd: int, keeper: int, network: int | None) -> None:
     watch = Watch(lines)
     guarded = not setup["allowFileUrls"]
     scratch = Path(setup["scratch"])
-    zygote = Zygote.start(setup["zygote"], lines.mark, scratch / ATTEMPT, guarded=guarded)
+    zygote = Zygote.start(setup["zygote"], scratch / ATTEMPT, guarded=guarded)
     os.environ.update({**PLACES_OF_DRIVER, NODE_OF_DRIVER: _script(scratch, setup["driver"])})
     async with async_playwright() as playwright:
         project = Path(setup["project"])

@@ -30,7 +30,7 @@ from .calling import Call, call
 from .channel import Channel
 from .failures import UserCodeError, as_message
 from .importing import Imports
-from .lines import Lines, UserLines
+from .lines import Lines
 from .output import flush_output, open_output
 from .playwright_wire import Attached
 from .requests import Requests
@@ -46,14 +46,13 @@ LAST_WORDS = 0.1
 """Seconds that a canceled automation gets before it is killed (docs/contract.md, section 10, rule 8)."""
 
 
-def run(control: int, browser: int, stacks: int, *, mark: bytes, guarded: bool, imports: Imports) -> NoReturn:
+def run(control: int, browser: int, stacks: int, *, guarded: bool, imports: Imports) -> NoReturn:
     """Be the process of user code, just after the fork.
 
     Args:
         control: Descriptor of a socket to the supervisor.
         browser: Descriptor of a socket to the relay.
         stacks: Descriptor of a pipe for where this process stands, if it is asked by signal or crashes.
-        mark: Marks what user code logs among what it prints (see `lines`).
         guarded: Whether to refuse addresses that lead into the machine itself.
         imports: What the zygote has imported ahead.
     """
@@ -66,7 +65,7 @@ def run(control: int, browser: int, stacks: int, *, mark: bytes, guarded: bool, 
             guard_playwright()
         with asyncio.Runner() as runner:
             try:
-                runner.run(_serve(control, browser, mark, imports))
+                runner.run(_serve(control, browser, imports))
             except SystemExit as error:
                 # User code has raised it in a task of its own. Exit at once: a clean-up would cancel the Attempt.
                 flush_output()
@@ -76,7 +75,7 @@ def run(control: int, browser: int, stacks: int, *, mark: bytes, guarded: bool, 
     os._exit(1)
 
 
-async def _serve(control: int, browser: int, mark: bytes, imports: Imports) -> None:
+async def _serve(control: int, browser: int, imports: Imports) -> None:
     channel = await Channel.over(socket.socket(fileno=control))
     try:
         attached = await Attached.over(socket.socket(fileno=browser))
@@ -87,16 +86,14 @@ async def _serve(control: int, browser: int, mark: bytes, imports: Imports) -> N
     if order is None or order["type"] != "call":
         return
     channel.post("called")
-    await Automation(channel, attached, UserLines(mark), imports, order).run()
+    await Automation(channel, attached, imports, order).run()
     await asyncio.get_running_loop().create_future()  # until the supervisor kills this process
 
 
 class Automation:
     """One call of user code, from its order to its end."""
 
-    def __init__(
-        self, channel: Channel, attached: Attached, lines: Lines, imports: Imports, order: dict[str, Any]
-    ) -> None:
+    def __init__(self, channel: Channel, attached: Attached, imports: Imports, order: dict[str, Any]) -> None:
         self._imports = imports
         self._channel = channel
         self._attached = attached
@@ -104,6 +101,7 @@ class Automation:
         self._requests = Requests(channel)
         attached.keep_files_in(order["folder"])
         self._root = enter(Path(order["folder"]))
+        lines = Lines()
         logs.capture(lines)
         hooked = order["hooked"]
         self._session = BrowserSession(
@@ -112,7 +110,7 @@ class Automation:
             (order["context"], order["page"]),
             self._root,
             order["function"],
-            Watch(lines, "page"),  # user code cannot speak for Callboard
+            Watch(lines),
             hooked and Hooked(hooked["cdpUrl"], json.loads(order["parameters"]), hooked["state"], hooked["evidence"]),
         )
         self._call: asyncio.Task[dict[str, Any]] | None = None

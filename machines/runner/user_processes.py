@@ -15,8 +15,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .browser_desk import BrowserDesk
 from .channel import Channel
-from .relay import Desk, Relay
+from .relay import Relay
 from .tree import descendants, fields_of, read
 from .user_process import STACK_SIGNAL
 from .zygote import PACKET
@@ -122,13 +123,12 @@ class Zygote:
         """Names of the modules that it has been told to import."""
 
     @classmethod
-    def start(cls, setup: Mapping[str, Any], mark: bytes, folder: Path, *, guarded: bool) -> Zygote:
+    def start(cls, setup: Mapping[str, Any], folder: Path, *, guarded: bool) -> Zygote:
         """Start the zygote, which begins to import what it needs. Raises OSError.
 
         Args:
             setup: The command that starts it, without its last argument, which is the descriptor of its orders; its
                 environment; and what its processes of user code are boxed in (see `machines.boxes`).
-            mark: Marks what user code logs among what it prints (see `lines`).
             folder: The folder that every Attempt works in.
             guarded: Whether user code is refused addresses that lead into the machine itself.
         """
@@ -137,7 +137,7 @@ class Zygote:
         with theirs:
             command = [*setup["command"], str(theirs.fileno())]
             process = subprocess.Popen(command, pass_fds=(theirs.fileno(),), env=setup["environment"])
-        told = {"mark": mark.hex(), "folder": str(folder), "guarded": guarded}
+        told = {"folder": str(folder), "guarded": guarded}
         ours.send(json.dumps({**told, "innerBox": setup["innerBox"], "walls": setup["walls"]}).encode())
         return cls(process, ours)
 
@@ -170,7 +170,7 @@ class Zygote:
         for start in range(0, len(new), _NAMES_AT_ONCE):
             await self._order({"import": new[start : start + _NAMES_AT_ONCE]}, [])
 
-    async def fork(self, driver: str, desk: Desk) -> UserProcess:
+    async def fork(self, driver: str, desk: BrowserDesk) -> UserProcess:
         """Have a process of user code forked, and return it once it is connected to the browser.
 
         Args:

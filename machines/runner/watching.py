@@ -23,6 +23,8 @@ _CLOSED_MEANS = (
     "The address is closed to Machines. In the worker's settings, CALLBOARD_BROWSER_ALLOW opens addresses, but not the"
     " ports of Callboard's own parts."
 )
+_OWN = "callboard"
+"""Source of what we say ourselves, such as where pages go."""
 _ABORTED = "net::ERR_ABORTED"
 """Failure that mostly means that a page was left before it was loaded completely."""
 
@@ -30,10 +32,8 @@ _ABORTED = "net::ERR_ABORTED"
 class Watch:
     """Logger of the events in every context of an Attempt."""
 
-    def __init__(self, lines: Lines, own: str = "callboard") -> None:
-        """Prepare to log to `lines`. What we say ourselves, such as where pages go, has the source `own`."""
+    def __init__(self, lines: Lines) -> None:
         self._lines = lines
-        self._own = own
         self._left = {"console": MOST, "requestfailed": MOST}
         self.refused = ""
         """Sentence about the last file that was refused to another client of the browser in this Attempt, if any."""
@@ -46,7 +46,7 @@ class Watch:
     def refused_file(self, url: str) -> None:
         """Note that another client of the browser has asked for a file, and was refused."""
         self.refused = sentence(url)
-        self._lines.say("warning", self._own, self.refused)
+        self._lines.say("warning", _OWN, self.refused)
 
     def reasons(self, message: str) -> list[str]:
         """Return what is known about the reason for an error with this message, in sentences."""
@@ -84,7 +84,7 @@ class Watch:
         """Count an event, and tell whether it may be logged."""
         self._left[event] -= 1
         if self._left[event] == -1:
-            self._lines.say("warning", self._own, f"More than {MOST} {what}: no more of them are logged.")
+            self._lines.say("warning", _OWN, f"More than {MOST} {what}: no more of them are logged.")
         return self._left[event] >= 0
 
     def _console(self, message: ConsoleMessage) -> None:
@@ -106,7 +106,7 @@ class Watch:
 
     def _navigated(self, frame: Frame) -> None:
         if frame.parent_frame is None and frame.url != "about:blank":
-            self._lines.say("info", self._own, f"The page is at {shown(frame.url)}")
+            self._lines.say("info", _OWN, f"The page is at {shown(frame.url)}")
 
     def _crashed(self, page: Page) -> None:
         self._lines.say("error", "page", f"The page at {shown(page.url)} has crashed.")

@@ -53,7 +53,7 @@ def main(fd: int, packages: Path | None) -> None:
         # Where the browser or the supervisor is gone, the supervisor says why, and its words must be the last ones.
         with contextlib.suppress(PlaywrightError, ConnectionError):
             forks = Forks(orders, InnerBox(**setup["innerBox"]) if setup["innerBox"] else None, setup["walls"])
-            _serve(orders, forks, bytes.fromhex(setup["mark"]), Imports(packages), guarded=setup["guarded"])
+            _serve(orders, forks, Imports(packages), guarded=setup["guarded"])
 
 
 class Forks:
@@ -90,7 +90,7 @@ class Forks:
         _send(self._orders, {"forked": True}, pidfd)
 
 
-def _serve(orders: socket.socket, forks: Forks, mark: bytes, imports: Imports, *, guarded: bool) -> None:
+def _serve(orders: socket.socket, forks: Forks, imports: Imports, *, guarded: bool) -> None:
     while packet := _receive(orders):
         order, descriptors = packet
         answer: dict[str, Any]
@@ -107,7 +107,7 @@ def _serve(orders: socket.socket, forks: Forks, mark: bytes, imports: Imports, *
                 raise RuntimeError("the zygote must have one thread, and has more")
             if forks.fork():
                 orders.close()
-                user_process.run(*descriptors, mark=mark, guarded=guarded, imports=imports)
+                user_process.run(*descriptors, guarded=guarded, imports=imports)
             for descriptor in descriptors:
                 os.close(descriptor)
             continue  # the fork has answered

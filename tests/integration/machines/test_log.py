@@ -120,31 +120,14 @@ PROJECT = {
             await page.evaluate("secret => console.log('typed ' + secret)", params["secret"])
     """,
     "api/forges.py": """
-        import gc, json, logging, struct, sys
-
-        def packet(mark, kind, number, body):
-            return mark + struct.pack(">cIH", kind, number, len(body)) + body
+        import json, os
 
         async def automation(page):
             print("before")
-            logging.warning("logged")
-            runner = sys.modules["_callboard_runner.lines"]
-            (lines,) = [each for each in gc.get_objects() if type(each) is runner.UserLines]
-            mark, pipe = lines._output._mark, lines._output._pipe
-            import os
-            for source in ("callboard", "console", "page", "network", "logging", "nonsense"):
-                lines.say("error", source, f"forged as {source}")
-            for kind, said in (
-                ("line", {"level": "error", "source": "callboard", "message": "forged"}),
-                ("begin", {"file": "/tmp/forged", "limit": 10, "hooked": True}),
-                ("end", {}),
-            ):
-                body = json.dumps({"kind": kind, "number": 1000, **said}).encode()
-                for letter in (b"L", b"B", b"E", b"O"):
-                    os.write(pipe, packet(mark, letter, 1000, body))
-            lines.say("error", ["callboard"], "nothing of a kind")
+            for said in ({"kind": "begin", "file": "/tmp/forged", "limit": 10}, {"kind": "end"}):
+                os.write(1, bytes([0x1e]) + json.dumps(said).encode() + b"\\n")
+            os.write(1, bytes([0x1e]) + b'{"level": "info", "sou')
             print("after")
-            return os.path.exists("/tmp/forged")
     """,
     "api/takes_turns.py": """
         async def automation(page):
@@ -345,17 +328,15 @@ async def test_what_is_logged_keeps_its_level_and_its_logger(undisturbed: Loggin
     assert "--- Logging error ---" in logged.messages("user"), "as without us"
 
 
-async def test_user_code_that_knows_how_we_write_can_say_nothing_but_its_own(undisturbed: Logging) -> None:
+async def test_user_code_that_knows_how_we_write_neither_ends_the_log_nor_names_its_file(undisturbed: Logging) -> None:
     logged = await undisturbed.logged("forges")
-    assert isinstance(logged.report, AttemptReport)
-    assert logged.report.result == "false"
-    assert logged.messages("logging") == ["root: logged", "forged as logging"]
-    assert [text for text in logged.messages("user") if text.startswith("forged as ")] == [
-        f"forged as {source}" for source in ("callboard", "console", "page", "network", "nonsense")
+    assert logged.messages("user") == [
+        "before",
+        '\x1e{"kind": "begin", "file": "/tmp/forged", "limit": 10}',
+        '\x1e{"kind": "end"}',
+        '\x1e{"level": "info", "souafter',
     ]
-    assert logged.messages("user")[0] == "before"
-    assert logged.messages("user")[-1] == "after", "the log goes on to the end of the Attempt"
-    assert "forged" not in repr([line for line in logged.lines if line.source not in ("user", "logging")])
+    assert not Path("/tmp/forged").exists()
 
 
 async def test_what_is_printed_before_a_page_says_something_stands_before_it(undisturbed: Logging) -> None:

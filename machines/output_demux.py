@@ -1,0 +1,75 @@
+"""Take apart what a Machine prints: text, and between it lines of its log whose level and source are known.
+
+Descriptors 1 and 2 of the whole process tree are one pipe, and whoever is in it may write anything there. So the log is
+in the order in which it came about, and an automation may put into it what it likes. The lines are JSON text sequences
+(RFC 7464), written by `machines.runner.lines`, which may import nothing of ours:
+
+    0x1E {"level", "source", "message"} newline         with "cut" if the message was too long: the bytes that it had
+
+What looks like that and is none is text. This module uses the standard library alone, as the keeper needs it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+_BEGIN, _END = b"\x1e", b"\n"
+_LONGEST = 1024 * 1024
+"""Most bytes of a line. Machines write no longer ones."""
+
+Said = tuple[str, str, str, int | None]
+"""Level, source and message of a line, and how many bytes the message had before it was cut."""
+
+
+class OutputDemux:
+    """Demultiplexer of a Machine's output.
+
+    Args:
+        text: Is called with text that was printed, as it comes.
+        said: Is called with each line of the log.
+    """
+
+    def __init__(self, text: Callable[[bytes], None], said: Callable[[Said], None]) -> None:
+        self._text = text
+        self._said = said
+        self._begun = b""
+        """The beginning of a line whose end has not come yet."""
+
+    def feed(self, data: bytes) -> None:
+        """Take in the next piece of what was printed."""
+        data, self._begun = self._begun + data, b""
+        while (begin := data.find(_BEGIN)) >= 0:
+            if begin:
+                self._text(data[:begin])
+                data = data[begin:]
+            end, next_begin = data.find(_END), data.find(_BEGIN, 1)
+            if 0 < next_begin < (end if end >= 0 else len(data)):  # the line was torn, and must not swallow the next
+                self._text(data[:next_begin])
+                data = data[next_begin:]
+            elif end < 0 and len(data) <= _LONGEST:
+                self._begun = data
+                return
+            else:
+                line, data = (data[: end + 1], data[end + 1 :]) if end >= 0 else (data, b"")
+                self._take(line)
+        if data:
+            self._text(data)
+
+    def end(self) -> None:
+        """Take note that nothing more will come, and hand out what was held back."""
+        begun, self._begun = self._begun, b""
+        if begun:
+            self._text(begun)
+
+    def _take(self, line: bytes) -> None:
+        try:
+            said = json.loads(line[1:])
+            level, source, message, cut = said["level"], said["source"], said["message"], said.get("cut")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            self._text(line)
+            return
+        if all(isinstance(each, str) for each in (level, source, message)) and isinstance(cut, int | None):
+            self._said((level, source, message, cut))
+        else:
+            self._text(line)

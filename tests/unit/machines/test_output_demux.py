@@ -1,0 +1,129 @@
+"""What a Machine prints is taken apart the same in whatever pieces it comes, and makes lines whatever its bytes are."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from machines.output_demux import OutputDemux, Said
+from machines.runner.lines import Lines
+from machines.transcript import LONGEST, Transcript
+
+
+def written(write: Callable[[Lines], None]) -> bytes:
+    """What a process writes into a pipe that nobody reads meanwhile."""
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 1024 * 1024)
+    kept = os.dup(1)
+    try:
+        os.dup2(writing, 1)  # it opens again what descriptor 1 is
+        lines = Lines()
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(writing)
+    write(lines)
+    os.close(lines._pipe)
+    with os.fdopen(reading, "rb") as pipe:
+        return pipe.read()
+
+
+def line(message: str) -> bytes:
+    return written(lambda lines: lines.say("info", "console", message))
+
+
+class Taken:
+    """What the keeper gets to know, in order."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self.all: list[bytes | Said] = []
+        demux = OutputDemux(self._text, self.all.append)
+        for piece in pieces:
+            demux.feed(piece)
+        demux.end()
+
+    def _text(self, data: bytes) -> None:
+        assert data
+        before = self.all.pop() if self.all and isinstance(self.all[-1], bytes) else b""
+        assert isinstance(before, bytes)
+        self.all.append(before + data)
+
+
+LONG = "é" * 6000
+
+
+@given(st.lists(st.integers(0, 14_000), max_size=20))
+def test_everything_comes_in_its_order_in_whatever_pieces_it_is_read(cuts: list[int]) -> None:
+    data = b"before " + line("hello") + line(LONG) + b"between\x1e" + line("two\nlines \x1e \ud800") + b'\x1e{"le'
+
+    def pieces() -> Iterable[bytes]:
+        return (data[begin:end] for begin, end in pairwise(sorted({0, len(data), *(n for n in cuts if n < len(data))})))
+
+    assert Taken(*pieces()).all == [
+        b"before ",
+        ("info", "console", "hello", None),
+        ("info", "console", LONG, None),
+        b"between\x1e",
+        ("info", "console", "two\nlines \x1e \\ud800", None),
+        b'\x1e{"le',
+    ]
+
+
+def test_a_message_is_cut_before_it_is_written() -> None:
+    assert Taken(line("x" * (LONGEST + 5))).all == [("info", "console", "x" * LONGEST, LONGEST + 5)]
+
+
+@given(st.binary(max_size=200))
+def test_what_is_no_line_is_text(body: bytes) -> None:
+    """It may be said to be one, and begin like one."""
+    if not body.startswith(b"{"):
+        data = b"\x1e" + body + b"\n"
+        assert b"".join(each for each in Taken(data).all if isinstance(each, bytes)) == data
+
+
+def test_a_line_with_values_of_other_types_is_text() -> None:
+    for said in (
+        {"level": 1, "source": "user", "message": "x"},
+        {"level": "info", "source": ["user"], "message": "x"},
+        {"level": "info", "source": "user", "message": "x", "cut": "much"},
+        {"kind": "begin", "file": "/tmp/forged", "limit": 10},
+        [],
+        "[" * 100_000,
+    ):
+        data = b"\x1e" + (said if isinstance(said, str) else json.dumps(said)).encode() + b"\n"
+        assert Taken(data).all == [data]
+
+
+def test_a_line_without_an_end_takes_little_memory_and_swallows_nothing() -> None:
+    demux_text: list[bytes] = []
+    demux = OutputDemux(demux_text.append, lambda _: None)
+    for _ in range(200):
+        demux.feed(b"\x1e" + b"x" * 100_000)
+        assert len(demux._begun) <= 1024 * 1024
+    demux.end()
+    assert sum(map(len, demux_text)) == 200 * 100_001
+
+
+@given(st.lists(st.sampled_from([b"a", b"bc", b"\n", b"\r", b"\r\n", b"\xff", "é".encode(), b"\0"]), max_size=12))
+def test_lines_are_the_same_in_whatever_pieces_they_come(tmp_path_factory: Any, pieces: list[bytes]) -> None:
+    folder: Path = tmp_path_factory.mktemp("lines")
+    at_once, by_pieces = Transcript(str(folder / "a"), 10_000), Transcript(str(folder / "b"), 10_000)
+    at_once.text(b"".join(pieces))
+    for piece in pieces:
+        by_pieces.text(piece)
+    said: list[list[str]] = []
+    for transcript, name in ((at_once, "a"), (by_pieces, "b")):
+        transcript.close()
+        said.append([json.loads(line)["message"] for line in (folder / name).read_bytes().splitlines()])
+    assert said[0] == said[1]
+    ends = b"".join(pieces).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+    expected = [end.decode(errors="backslashreplace") for end in ends]
+    assert said[0] == expected[:-1] + ([expected[-1]] if expected[-1] else [])
