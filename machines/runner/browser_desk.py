@@ -10,15 +10,22 @@ from typing import Any
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import ProxySettings
 
-from . import file_guard
 from .address_guard import refusal
 from .browser import WarmBrowser
 from .evidence import Evidence
+from .playwright_wire import is_inside
 from .watching import Watch
+
+_OUTSIDE = (
+    "Playwright's driver can write files in the automation's own folder only, and {path} is not there. Name an absolute"
+    " path below the working folder, or below tempfile.gettempdir()."
+)
+"""Why the driver does not write elsewhere. It would be lost to the automation, as the driver has a box of its own; and
+in the profile of the browser there, it would stay for later Attempts."""
 
 
 class BrowserDesk:
-    """What the relay of one process of user code asks (see `relay.Desk`), for the Attempt that the process gets."""
+    """What the relay of one process of user code asks, for the Attempt that the process gets."""
 
     def __init__(self, browser: WarmBrowser, watch: Watch, *, guarded: bool) -> None:
         self._browser = browser
@@ -36,8 +43,10 @@ class BrowserDesk:
         return refusal(url) if self._guarded else None
 
     def refusal_of_files(self, method: str, params: dict[str, Any]) -> str | None:
-        """Say why a call must not be made because of a file that it names; None if it may be made."""
-        return None if self.root is None else file_guard.refusal(method, params, str(self.root.parent))
+        """Say why a call must not be made because of a file that the driver would write; None if it may be made."""
+        root = self.root
+        outside = [path for path in _written(method, params) if root and not is_inside(path, str(root.parent))]
+        return _OUTSIDE.format(path=outside[0]) if outside else None
 
     def options_of_context(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return the options with the Attempt's proxy, unless user code has named another."""
@@ -66,3 +75,17 @@ class BrowserDesk:
         frames = [frame for frame in call["stack"] if os.path.normpath(frame["file"]).startswith(inside)]
         if frames:
             self._browser.add_stack({"id": call["id"], "stack": frames})
+
+
+def _written(method: str, params: dict[str, Any]) -> list[str]:
+    """Return the paths in a call to the driver at which that would write."""
+    named: list[Any] = []
+    if method == "saveAs":
+        named = [params.get("path")]
+    elif method == "harStart":
+        options: dict[str, Any] = params.get("options") or {}
+        named = [options.get("harPath"), options.get("resourcesDir")]
+    elif method == "newContext":
+        video: dict[str, Any] = params.get("recordVideo") or {}
+        named = [video.get("dir")]
+    return [path for path in named if isinstance(path, str)]

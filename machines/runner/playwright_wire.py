@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -27,8 +28,6 @@ from playwright._impl.transport import Transport
 from playwright._impl.utils.tasks import wait_for_next_task
 from playwright.async_api import Browser, BrowserContext, Page
 from playwright.async_api import Error as PlaywrightError
-
-from .file_guard import is_inside
 
 END = b"\0"
 """End of each message on the socket. A message is one JSON object."""
@@ -203,6 +202,11 @@ class Attached:
         """End the connection."""
         self._transport.request_stop()
         await self._transport.wait_until_stopped()
+
+
+def is_inside(path: str, folder: str) -> bool:
+    """Tell whether a path leads into a folder, also where it is a link."""
+    return os.path.realpath(path).startswith(f"{os.path.realpath(folder)}/")
 
 
 def guid_of(owner: Browser | BrowserContext | Page) -> str:

@@ -11,8 +11,9 @@ import contextlib
 import json
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Coroutine
-from typing import Any, Protocol
+from typing import Any
 
+from .browser_desk import BrowserDesk
 from .playwright_wire import END, OPENING_COMMANDS
 
 _READ = 256 * 1024
@@ -58,42 +59,10 @@ something in the browser itself, such as a page, a cookie or a permission of its
 of a page."""
 
 
-class Desk(Protocol):
-    """Whoever decides about the calls of a user process."""
-
-    def refusal(self, url: str) -> str | None:
-        """Say why an address must not be opened; None if it may be opened."""
-        ...
-
-    def refusal_of_files(self, method: str, params: dict[str, Any]) -> str | None:
-        """Say why a call must not be made because of a file that it names; None if it may be made."""
-        ...
-
-    def options_of_context(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Return the options with which a context is opened, given those that user code has named."""
-        ...
-
-    async def context_opened(self, guid: str) -> None:
-        """Prepare a context that user code has opened, before user code has it."""
-        ...
-
-    async def context_closing(self, guid: str) -> None:
-        """Save what must be saved of a context that user code closes, before it is closed."""
-        ...
-
-    def shares_browser(self) -> None:
-        """Take note that user code commands the browser itself by its own protocol, and may open contexts by that."""
-        ...
-
-    def stack(self, call: dict[str, Any]) -> None:
-        """Take the stack of a call, for the trace."""
-        ...
-
-
 class Relay:
     """The relay of one user process. It ends with either side, and closes both."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: BrowserDesk) -> None:
         self._desk = desk
         self._to_driver: asyncio.StreamWriter | None = None
         self._to_user: asyncio.StreamWriter | None = None

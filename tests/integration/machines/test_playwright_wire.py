@@ -16,6 +16,7 @@ from playwright.async_api import Browser, async_playwright
 from playwright.async_api import Error as PlaywrightError
 
 from machines.browser import browser_args, find_browser
+from machines.runner.browser_desk import BrowserDesk
 from machines.runner.playwright_wire import END, Attached, guid_of
 from machines.runner.relay import REFUSED, Relay
 from settings import Settings
@@ -23,7 +24,7 @@ from tests.support.polling import until
 
 
 @dataclass
-class Desk:
+class Desk(BrowserDesk):
     """Notes what it is asked, and answers as it is told to."""
 
     seen: list[tuple[str, Any]] = field(default_factory=list[tuple[str, Any]])

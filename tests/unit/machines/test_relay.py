@@ -8,20 +8,22 @@ import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from machines.runner.browser_desk import BrowserDesk
 from machines.runner.playwright_wire import END
 from machines.runner.relay import Relay
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-class Desk:
+class Desk(BrowserDesk):
     """Allows everything, and notes whether the browser itself was commanded."""
 
-    shared = False
+    def __init__(self) -> None:
+        self.shared = False
 
     def refusal(self, url: str) -> str | None:  # noqa: ARG002
         return None
@@ -104,3 +106,27 @@ async def test_what_reaches_the_browser_itself_is_noted(tmp_path: Path, call: di
         writer.write(json.dumps({"id": 1, "guid": "x", **call}).encode() + END)
         assert json.loads((await asked.readuntil(END))[:-1])["method"] == call["method"]
         assert desk.shared is shared
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("saveAs", {"path": "{}"}),
+        ("harStart", {"options": {"harPath": "{}"}}),
+        ("harStart", {"options": {"resourcesDir": "{}"}}),
+        ("newContext", {"recordVideo": {"dir": "{}"}}),
+    ],
+)
+def test_the_driver_writes_in_the_attempts_folder_only(tmp_path: Path, method: str, params: dict[str, Any]) -> None:
+    """The profile of its browser, in which something would stay for later Attempts, lies elsewhere in its box."""
+    desk = BrowserDesk(cast("Any", None), cast("Any", None), guarded=True)
+    desk.root = tmp_path / "attempt" / "project"
+    desk.root.mkdir(parents=True)
+    (desk.root / "link").symlink_to("/tmp")
+
+    def refusal(path: Path) -> str | None:
+        return desk.refusal_of_files(method, json.loads(json.dumps(params).replace("{}", str(path))))
+
+    assert refusal(desk.root / "own") is None
+    for path in (Path("/tmp/other"), desk.root / "../../other", desk.root / "link" / "other"):
+        assert str(path) in (refusal(path) or "")
