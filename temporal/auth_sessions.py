@@ -166,7 +166,7 @@ class AuthSessions:
                 names.VALIDATE,
                 validate_input,
                 id=run_id,
-                task_queue=names.CALLBOARD_QUEUE,
+                task_queue=names.RUNS_QUEUE,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 static_summary=f"Validate {validate_input.ref.id} of {validate_input.project}",

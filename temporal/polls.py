@@ -11,8 +11,9 @@ MAX_PROJECT_POLLS = 5
 ones."""
 QUEUE_POLLS = 5
 """How many polls a worker has of each kind on a queue that all projects share, as the SDK's default."""
-_SHARED_QUEUES = 2
-"""Task queues of a worker that sequences Runs on which there are activities: `callboard` and `callboard-deliveries`."""
+_SHARED_QUEUES = 3
+"""Task queues of a worker that sequences Runs on which there are activities: `callboard`, `callboard-runs` and
+`callboard-deliveries`."""
 DEFAULT_FRONTEND_POLLS = 1200
 """How many polls of each kind a namespace may have on each frontend host, unless `frontend.namespaceCount` is set."""
 CLOUD_POLLS = 20_000

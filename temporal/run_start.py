@@ -34,7 +34,7 @@ async def start_run_workflow(
         names.RUN,
         run_input,
         id=run_id,
-        task_queue=names.CALLBOARD_QUEUE,
+        task_queue=names.RUNS_QUEUE,
         id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
         id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
         static_summary=f"{run_input.project}/{run_input.api}",

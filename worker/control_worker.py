@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
@@ -53,7 +54,6 @@ from workflows.run import RunWorkflow
 from workflows.sink_test import SinkTestWorkflow
 from workflows.sweep import SweepWorkflow
 from workflows.trigger_job import TriggerJobWorkflow
-from workflows.upgrading import UpgradingAuthSessionWorkflow, UpgradingJobLockWorkflow, UpgradingJobRunWorkflow
 from workflows.validate import ValidateWorkflow
 
 GRACEFUL_SHUTDOWN_TIMEOUT = timedelta(seconds=5)
@@ -68,6 +68,8 @@ _WORKFLOW_RUNNER = UnsandboxedWorkflowRunner()
 in the sandbox. Here the sandbox would take a third of what a worker computes for a Run."""
 _MAX_CONCURRENT_ACTIVITIES = 1_000
 """How many light activities run at the same time. Each JobRun that is active occupies one, which mostly waits."""
+_OF_RUNS = (RunWorkflow, ValidateWorkflow, CreateWorkflow, AuthSessionWorkflow)
+"""The workflows that a Run consists of; the last one for an AuthSession that lives for it alone."""
 _MAX_CONCURRENT_DELIVERIES = 500
 """How many tries of Deliveries run at the same time: one that waits for an unreachable receiver takes one of these
 for half a minute, and the memory of what it sends."""
@@ -75,7 +77,11 @@ for half a minute, and the memory of what it sends."""
 
 @asynccontextmanager
 async def workflow_worker(settings: Settings, client: Client, identity: str, store: Store) -> AsyncGenerator[None]:
-    """Run the Temporal worker for workflows, for the activities on artifacts and for those of Jobs."""
+    """Run the Temporal workers for workflows, for the activities on artifacts and for those of Jobs.
+
+    With a build id, Runs end on the build that they began on; AuthSessions and JobRuns, which may last for years, move
+    to the current one. So each have a task queue: Temporal takes what is so by default from the worker.
+    """
     artifacts = ArtifactActivities(store, AttemptRecords(store, client.data_converter), ArtifactSweeper(client, store))
     waits = RunWaits(client)
     ring = KeyRing([key.get_secret_value() for key in settings.secret_key])
@@ -89,25 +95,35 @@ async def workflow_worker(settings: Settings, client: Client, identity: str, sto
         preparation=JobRunPreparation(client=client, store=store, catalog=catalog, planner=planner),
     )
     resources = ResourceActivities(_resource_applier(settings, client, store, ring))
-    worker = Worker(
-        client,
-        task_queue=names.CALLBOARD_QUEUE,
-        workflows=[
-            RunWorkflow,
-            ValidateWorkflow,
-            CreateWorkflow,
-            SweepWorkflow,
-            TriggerJobWorkflow,
-            ApplyResourcesWorkflow,
-            *(
-                (AuthSessionWorkflow, JobRunWorkflow, JobLockWorkflow)
-                if settings.build_id is None
-                else (UpgradingAuthSessionWorkflow, UpgradingJobRunWorkflow, UpgradingJobLockWorkflow)
-            ),
-        ],
-        activities=[
-            artifacts.record_interrupted,
-            artifacts.delete_states,
+    of_runs = [artifacts.record_interrupted, artifacts.delete_states]
+
+    def serving(
+        queue: str, behavior: VersioningBehavior, workflows: Sequence[type], activities: Sequence[Callable[..., Any]]
+    ) -> AbstractAsyncContextManager[None]:
+        worker = Worker(
+            client,
+            task_queue=queue,
+            workflows=workflows,
+            activities=activities,
+            identity=identity,
+            interceptors=[WorkflowMetrics()],
+            max_concurrent_activities=_MAX_CONCURRENT_ACTIVITIES,
+            activity_task_poller_behavior=PollerBehaviorSimpleMaximum(QUEUE_POLLS),
+            deployment_config=deployment(settings.build_id, behavior),
+            workflow_runner=_WORKFLOW_RUNNER,
+            sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
+            graceful_shutdown_timeout=GRACEFUL_SHUTDOWN_TIMEOUT,
+        )
+        return running_worker(worker, grace=GRACEFUL_SHUTDOWN_TIMEOUT)
+
+    runs = serving(names.RUNS_QUEUE, VersioningBehavior.PINNED, _OF_RUNS, of_runs)
+    others = serving(
+        names.CALLBOARD_QUEUE,
+        VersioningBehavior.AUTO_UPGRADE,
+        # AuthSessions have Creates, JobRuns have Validates, and Runs of earlier versions are here.
+        [*_OF_RUNS, SweepWorkflow, TriggerJobWorkflow, ApplyResourcesWorkflow, JobRunWorkflow, JobLockWorkflow],
+        [
+            *of_runs,
             artifacts.sweep_artifacts,
             job_runs.acquire_job_lock,
             job_runs.release_job_lock,
@@ -116,17 +132,9 @@ async def workflow_worker(settings: Settings, client: Client, identity: str, sto
             job_runs.await_auth_session,
             resources.update_resources,
         ],
-        identity=identity,
-        interceptors=[WorkflowMetrics()],
-        max_concurrent_activities=_MAX_CONCURRENT_ACTIVITIES,
-        activity_task_poller_behavior=PollerBehaviorSimpleMaximum(QUEUE_POLLS),
-        deployment_config=deployment(settings.build_id, VersioningBehavior.PINNED),
-        workflow_runner=_WORKFLOW_RUNNER,
-        sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
-        graceful_shutdown_timeout=GRACEFUL_SHUTDOWN_TIMEOUT,
     )
     try:
-        async with running_worker(worker, grace=GRACEFUL_SHUTDOWN_TIMEOUT):
+        async with runs, others:
             yield
     finally:
         await waits.close()

@@ -17,7 +17,8 @@ from temporal.fleet_view import MissingReason, ProjectMachines, describe_fleet
 from temporal.pollers import list_pollers
 
 _CONSEQUENCES = {
-    names.CALLBOARD_QUEUE: "no Run starts",
+    names.RUNS_QUEUE: "no Run starts",
+    names.CALLBOARD_QUEUE: "no AuthSession or Job goes on",
     names.DELIVERIES_QUEUE: "no result is delivered",
     names.FLEET_QUEUE: "no worker gets Machines",
 }

@@ -9,7 +9,11 @@ import re
 from datetime import UTC, datetime
 
 CALLBOARD_QUEUE = "callboard"
-"""Task queue of workflows and light activities."""
+"""Task queue of the workflows that may outlast a version of the workers, and of light activities."""
+
+RUNS_QUEUE = "callboard-runs"
+"""Task queue of the workflows `Run`, with their Validates, and of their light activities: with build ids, they end on
+the build that they began on."""
 
 DELIVERIES_QUEUE = "callboard-deliveries"
 """Task queue of the workflows `Deliver` and `SinkTest` and their activities, so that unreachable receivers delay

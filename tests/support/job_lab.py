@@ -179,24 +179,30 @@ class JobLab:
 
         activities = self.job_run_activities()
         throttle = timedelta(milliseconds=20)
+        runs = Worker(
+            self.client,
+            task_queue=names.RUNS_QUEUE,
+            workflows=[RunWorkflow, ScriptedValidate],
+            activities=[record_lost],
+            identity=IDENTITY,
+        )
         worker = Worker(
             self.client,
             task_queue=names.CALLBOARD_QUEUE,
-            workflows=[*JOB_RUN_WORKFLOWS, RunWorkflow, ScriptedValidate, AuthSessionWorkflow],
+            workflows=[*JOB_RUN_WORKFLOWS, ScriptedValidate, AuthSessionWorkflow],
             activities=[
                 activities.acquire_job_lock,
                 activities.release_job_lock,
                 activities.prepare_job_run,
                 activities.execute_job_items,
                 activities.await_auth_session,
-                record_lost,
             ],
             identity=IDENTITY,
             graceful_shutdown_timeout=GRACE,
             max_heartbeat_throttle_interval=throttle,
             default_heartbeat_throttle_interval=throttle,
         )
-        async with running_worker(worker, grace=GRACE):
+        async with runs, running_worker(worker, grace=GRACE):
             yield
 
     @asynccontextmanager

@@ -48,7 +48,6 @@ from workflows import outcomes
 from workflows.job_lock import JobLockWorkflow
 from workflows.job_run import JobRunWorkflow
 from workflows.trigger_job import TriggerJobWorkflow
-from workflows.upgrading import UpgradingJobLockWorkflow, UpgradingJobRunWorkflow
 from workflows.visibility import job_run_memo, job_run_search_attributes
 
 GOOD, BAD = "good-login", "bad-login"
@@ -71,7 +70,6 @@ class ScriptedValidate:
 
 
 JOB_RUN_WORKFLOWS = (JobRunWorkflow, TriggerJobWorkflow, JobLockWorkflow)
-UPGRADING_WORKFLOWS = (UpgradingJobRunWorkflow, TriggerJobWorkflow, UpgradingJobLockWorkflow)
 
 
 def auth(auth_session: str) -> RunAuth:
@@ -214,8 +212,8 @@ class JobRunStage:
         worker = Worker(
             self.client,
             task_queue=self.queue,
-            workflows=[*(UPGRADING_WORKFLOWS if self.build_id else JOB_RUN_WORKFLOWS), ScriptedValidate],
-            deployment_config=deployment(self.build_id, VersioningBehavior.PINNED),
+            workflows=[*JOB_RUN_WORKFLOWS, ScriptedValidate],
+            deployment_config=deployment(self.build_id, VersioningBehavior.AUTO_UPGRADE),
             activities=[acquire, release, prepare, execute, wait],
             identity=IDENTITY,
             max_cached_workflows=0,  # Each workflow task replays all that was before.

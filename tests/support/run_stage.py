@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Any, Protocol, Self
 
@@ -185,6 +185,16 @@ class Gone:
             await self._stage.announce(input.number, input)
         self.began.set()
         activity.raise_complete_async()
+
+
+@asynccontextmanager
+async def both_queues(client: Client, **options: Any) -> AsyncGenerator[None]:
+    """Serve the queue of Runs, and that of AuthSessions and JobRuns, by workers with these options."""
+    async with (
+        Worker(client, task_queue=names.RUNS_QUEUE, **options),
+        Worker(client, task_queue=names.CALLBOARD_QUEUE, **options),
+    ):
+        yield
 
 
 class Stage:

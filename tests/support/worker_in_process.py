@@ -106,7 +106,7 @@ class Inside:
             RunWorkflow.run,
             run,
             id=run_id,
-            task_queue=names.CALLBOARD_QUEUE,
+            task_queue=names.RUNS_QUEUE,
             search_attributes=visibility.run_search_attributes(run),
             memo=visibility.run_memo(run, fingerprint=""),
         )

@@ -36,9 +36,9 @@ async def test_nobody_serves_anything(server: TemporalServer, tmp_path: Path) ->
     found = await check_workers(client)
     assert found.status is Status.FAILED
     assert found.message == (
-        "No worker polls the task queue callboard, so no Run starts; no worker polls the task queue"
-        " callboard-deliveries, so no result is delivered; no worker polls the task queue callboard-fleet, so no worker"
-        " gets Machines."
+        "No worker polls the task queue callboard-runs, so no Run starts; no worker polls the task queue callboard, so"
+        " no AuthSession or Job goes on; no worker polls the task queue callboard-deliveries, so no result is"
+        " delivered; no worker polls the task queue callboard-fleet, so no worker gets Machines."
     )
     assert (await check_projects(client, store)).message == "No project is deployed."
     assert (await check_projects(client, None)).status is Status.SKIPPED
@@ -52,13 +52,17 @@ async def test_nobody_serves_anything(server: TemporalServer, tmp_path: Path) ->
 async def test_a_worker_is_seen_on_its_queues(server: TemporalServer) -> None:
     _, client = await set_up_namespace(server, "somebody")
     async with (
+        Worker(client, task_queue=names.RUNS_QUEUE, workflows=[SweepWorkflow], identity="one"),
         Worker(client, task_queue=names.CALLBOARD_QUEUE, workflows=[SweepWorkflow], identity="one"),
         Worker(client, task_queue=names.DELIVERIES_QUEUE, workflows=[SweepWorkflow], identity="one"),
         fleet_worker(client, "one"),
     ):
         await until(lambda: _is_well(client), every=0.05)  # they have asked for the first time
         found = await check_workers(client)
-    assert found.message == "1 worker on the task queues callboard, callboard-deliveries and callboard-fleet"
+    assert (
+        found.message
+        == "1 worker on the task queues callboard-runs, callboard, callboard-deliveries and callboard-fleet"
+    )
 
 
 async def _is_well(client: Client) -> bool:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from temporalio import activity
 from temporalio.client import Client
-from temporalio.worker import Worker
 
 from devstack.temporal import TemporalServer
 from schemas.workflow import names
@@ -16,7 +15,7 @@ from schemas.workflow.attempt import InterruptedInput
 from schemas.workflow.auth import DeleteStatesInput
 from temporal.runs import Runs
 from tests.support.auth_stage import LoginStage
-from tests.support.run_stage import IDENTITY, WORKFLOWS, Stage, name_of
+from tests.support.run_stage import IDENTITY, WORKFLOWS, Stage, both_queues, name_of
 from tests.support.temporal_servers import dev_client, dev_server
 
 
@@ -40,9 +39,7 @@ async def temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[T
 async def client(temporal: TemporalServer) -> AsyncGenerator[Client]:
     client = await dev_client(temporal)
     activities = [record_lost, forget_states]
-    async with Worker(
-        client, task_queue=names.CALLBOARD_QUEUE, workflows=WORKFLOWS, activities=activities, identity=IDENTITY
-    ):
+    async with both_queues(client, workflows=WORKFLOWS, activities=activities, identity=IDENTITY):
         yield client
 
 

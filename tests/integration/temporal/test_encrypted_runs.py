@@ -31,7 +31,7 @@ from tests.integration.temporal import test_auth_sessions, test_run_status, test
 from tests.integration.temporal.conftest import forget_states, record_lost
 from tests.support.auth_stage import LoginStage
 from tests.support.polling import until
-from tests.support.run_stage import WORKFLOWS, WORKSPACE, HeldAttempt, Stage, completed, ends, failed
+from tests.support.run_stage import WORKFLOWS, WORKSPACE, HeldAttempt, Stage, both_queues, completed, ends, failed
 from tests.support.temporal_servers import set_up_namespace
 
 KEY = "a-key-of-the-test-of-encrypted-runs"
@@ -74,7 +74,7 @@ async def client(encrypted: tuple[Settings, Client]) -> AsyncGenerator[Client]:
     """In place of the client of other tests: one that encrypts, with its worker."""
     _, client = encrypted
     activities = [record_lost, forget_states]
-    async with Worker(client, task_queue=names.CALLBOARD_QUEUE, workflows=WORKFLOWS, activities=activities):
+    async with both_queues(client, workflows=WORKFLOWS, activities=activities):
         yield client
 
 

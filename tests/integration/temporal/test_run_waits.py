@@ -131,7 +131,7 @@ async def test_a_run_that_was_reset_is_waited_for_until_it_ends_again(
 ) -> None:
     monkeypatch.setattr(run_waits, "_DIRECT_WAITS", 0)
     monkeypatch.setattr(run_waits, "_READ_TIMEOUT", 0.1)
-    started: dict[str, Any] = {"id": stage.run_id, "task_queue": names.CALLBOARD_QUEUE}
+    started: dict[str, Any] = {"id": stage.run_id, "task_queue": names.RUNS_QUEUE}
     for _ in range(2):  # As after a reset, visibility has an execution that has ended, and another one runs.
         await client.start_workflow(names.RUN, run_input(stage.project), **started)
         await client.get_workflow_handle(stage.run_id).terminate()

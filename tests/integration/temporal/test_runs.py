@@ -54,7 +54,7 @@ async def cancel(runs: Runs, stage: Stage, wait: timedelta = AT_ONCE) -> RunStat
 async def test_a_run_is_started_with_what_lists_and_the_web_ui_show(runs: Runs, stage: Stage) -> None:
     assert await start(runs, stage, api="products/details")
     description = await stage.handle.describe()
-    assert description.task_queue == "callboard"
+    assert description.task_queue == "callboard-runs"
     assert description.workflow_type == "Run"
     found = {pair.key.name: pair.value for pair in description.typed_search_attributes}
     assert found | {"BuildIds": None} == {
@@ -278,7 +278,7 @@ async def test_a_run_that_timed_out_in_temporal_reads_failed(runs: Runs, client:
         RunWorkflow.run,
         run,
         id=stage.run_id,
-        task_queue=names.CALLBOARD_QUEUE,
+        task_queue=names.RUNS_QUEUE,
         execution_timeout=timedelta(seconds=1),
         search_attributes=visibility.run_search_attributes(run),
         memo=visibility.run_memo(run, fingerprint=""),

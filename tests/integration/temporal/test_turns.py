@@ -42,7 +42,7 @@ async def test_a_run_does_not_wait_for_the_burst_of_another_project(unserved: Cl
     await runs.start("quiet", run_input("quiet"), fingerprint="")
     async with Worker(
         unserved,
-        task_queue=names.CALLBOARD_QUEUE,
+        task_queue=names.RUNS_QUEUE,
         workflows=[EndsAtOnce],
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_cached_workflows=0,

@@ -128,4 +128,4 @@ async def test_a_worker_process_whose_workers_do_not_stop_ends(client: Client, t
             process.kill()
             await process.wait()
     assert process.returncode == 0
-    assert output.decode().count("It is left behind") == 3, "those of Runs, of Deliveries and of the fleet"
+    assert output.decode().count("It is left behind") == 4, "those of Runs, of Jobs, of Deliveries and of the fleet"

@@ -23,15 +23,16 @@ from tests.support.polling import until
 from tests.support.run_stage import DEADLINE
 from tests.support.temporal_servers import dev_client, dev_server
 from worker.control_worker import deployment
-from workflows.upgrading import UpgradingAuthSessionWorkflow, UpgradingJobLockWorkflow
+from workflows.auth_session import AuthSessionWorkflow
+from workflows.job_lock import JobLockWorkflow
 
 
 def of_build(stage: LoginStage, build_id: str) -> Worker:
     return Worker(
         stage.client,
         task_queue=stage.queue,
-        workflows=[UpgradingAuthSessionWorkflow],
-        deployment_config=deployment(build_id, VersioningBehavior.PINNED),
+        workflows=[AuthSessionWorkflow],
+        deployment_config=deployment(build_id, VersioningBehavior.AUTO_UPGRADE),
     )
 
 
@@ -103,16 +104,22 @@ class AnyPinned:
 async def test_every_workflow_that_stays_on_a_build_counts_and_none_that_moves(tmp_path: Path, name: str) -> None:
     async with dev_server(tmp_path) as server:
         client = await dev_client(server)
-        worker = Worker(
+        stays = Worker(
             client,
             task_queue=name,
-            workflows=[AnyPinned, UpgradingJobLockWorkflow],
+            workflows=[AnyPinned],
             deployment_config=deployment("1.0", VersioningBehavior.PINNED),
         )
-        async with worker:
+        moves = Worker(
+            client,
+            task_queue=f"{name}-moves",
+            workflows=[JobLockWorkflow],
+            deployment_config=deployment("1.0", VersioningBehavior.AUTO_UPGRADE),
+        )
+        async with stays, moves:
             await make_current(client, "1.0")
             lock = JobLockInput(project=name, job_id="nightly", holder="jr_1", definition="d1")
-            await client.start_workflow(names.JOB_LOCK, lock, id=f"{name}-lock", task_queue=name)
+            await client.start_workflow(names.JOB_LOCK, lock, id=f"{name}-lock", task_queue=f"{name}-moves")
             await client.start_workflow(AnyPinned.run, id=name, task_queue=name)
             on_build = f"TemporalWorkerDeploymentVersion = '{names.DEPLOYMENT}:1.0'"
 
