@@ -131,6 +131,12 @@ def test_a_pasta_that_fails_is_quoted(plan: Plan, tmp_path: Path) -> None:
 
 
 @needs_networks
+def test_a_pasta_that_has_a_child_for_a_moment_has_started(plan: Plan, tmp_path: Path) -> None:
+    plan = replace(plan, pasta=program(tmp_path / "pasta", "(sleep 1 & exec sleep 60) >/dev/null 2>&1 & exit 0"))
+    assert launch(plan) == (0, "")
+
+
+@needs_networks
 def test_a_pasta_that_does_not_stay_is_told(plan: Plan, tmp_path: Path) -> None:
     plan = replace(plan, pasta=program(tmp_path / "pasta", "exit 0"))
     assert launch(plan) == (1, f"{plan.pasta} has ended as soon as it had started: it printed nothing")
