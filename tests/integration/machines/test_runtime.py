@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from machines.current import Current
 from schemas.workflow.attempt import AttemptStatus
-from tests.support.machines import Run, failure, value
+from schemas.workflow.run import ErrorCode
+from tests.support.machines import Lab, Run, attempt_spec, failure, unnoticed, value
 from tests.support.polling import until
 
 PROJECT = {
@@ -186,6 +188,18 @@ PROJECT = {
             Path(params["told"]).touch()
             return unread
     """,
+    "api/says.py": """
+        import asyncio
+        import gc
+
+        async def automation(page, params):
+            channel = next(found for found in gc.get_objects() if type(found).__name__ == "Channel")
+            for _ in range(params["times"]):
+                channel.post(params["kind"], **params["fields"])
+            await channel.flush()
+            if params["then"] == "wait":
+                await asyncio.Event().wait()
+    """,
     "api/takes_its_time.py": """
         import asyncio
         from intuned_runtime import extend_timeout
@@ -333,6 +347,42 @@ async def test_extend_timeout_keeps_an_attempt_alive_beyond_its_timeout(quiet: R
     report = await quiet("takes_its_time", {"rounds": 8, "each": 0.5}, timeout=2)
     assert value(report) == "done"
     assert (report.ended_at - report.started_at).total_seconds() > 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "method", "most"),
+    [
+        pytest.param("called", "begin", 1, id="it begins once"),
+        pytest.param("extend", "extend", 200, id="many extensions are few messages"),
+    ],
+)
+async def test_what_an_attempt_says_again_and_again_does_not_reach_the_worker_each_time(
+    quiet: Run, monkeypatch: pytest.MonkeyPatch, kind: str, method: str, most: int
+) -> None:
+    heard: list[str] = []
+    handle = getattr(Current, method)
+
+    def count(*arguments: Any, **named: Any) -> None:
+        heard.append(kind)
+        handle(*arguments, **named)
+
+    monkeypatch.setattr(Current, method, count)
+    said = {"kind": kind, "fields": {}, "times": 5_000, "then": "end"}
+    assert value(await quiet("says", said)) is None
+    assert len(heard) <= most
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("request", {"number": 1_000_000, "operation": "unknown", "arguments": {}}),
+        ("done", {"result": 1, "extendedPayloads": None, "attributes": {}, "imported": [], "lasting": False}),
+    ],
+)
+async def test_a_message_that_is_none_of_ours_ends_the_attempt(lab: Lab, kind: str, fields: dict[str, Any]) -> None:
+    said = {"kind": kind, "fields": fields, "times": 1, "then": "wait"}
+    report = await lab.pool().run(lab.version(PROJECT), attempt_spec("says", said), unnoticed)
+    assert failure(report).code == ErrorCode.SCRIPT_PROCESS_CRASHED
 
 
 class Slow:

@@ -58,7 +58,7 @@ async def test_a_key_may_be_a_bearer_token(api: Api, scheme: str):
     del api.client.headers["x-api-key"]
     right, wrong = ({"authorization": scheme + key} for key in ("test-key-number-one-of-two", "wrong"))
     assert (await api.client.post(start_path(), json=BODY, headers=right)).status_code == 201
-    assert "temporal" in (await api.client.get("/readyz", headers=right)).json()
+    assert "projects" in (await api.client.get("/readyz", headers=right)).json(), "all is told"
     error(await api.client.post(start_path(), json=BODY, headers=wrong), 401, "unauthorized")
 
 

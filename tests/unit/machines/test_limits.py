@@ -84,6 +84,13 @@ def test_what_a_file_system_has_given_away_brings_the_next_look_forward(
     assert ask(LOOK_TAKES * 2) == limit
 
 
+def test_what_is_below_a_folder_is_counted_until_it_is_too_much(tmp_path: Path) -> None:
+    for name in ("a/b/x", "a/b/y", "z"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert [limits.used_below(str(tmp_path), most)[1] for most in (5, 2)] == [5, 3]
+
+
 def test_what_others_use_makes_for_one_look_only(disk: Disk, ask: Callable[[float], str | None]) -> None:
     disk.files = MOST_FILES // 2
     assert ask(6) is None

@@ -31,7 +31,16 @@ def test_a_path_of_the_project_is_one_also_if_it_is_not_there_any_more(folder: P
 
 
 @pytest.mark.parametrize(
-    "path", [".git/index", "api/__pycache__/x.pyc", "node_modules/a/b.js", "build/x.py", "env/lib/x.py", ".env.local"]
+    "path",
+    [
+        ".git/index",
+        "api/__pycache__/x.pyc",
+        "node_modules/a/b.js",
+        "build/x.py",
+        "env/lib/x.py",
+        ".env.local",
+        "output/x.zip",
+    ],
 )
 def test_a_path_below_what_is_left_out_is_left_out(folder: Path, path: str) -> None:
     (folder / "env").mkdir()

@@ -8,6 +8,7 @@ import pytest
 
 from projects.apis import find_apis
 from projects.deploy import deploy
+from projects.files import is_ignored_below
 from projects.settings_file import read_settings
 from projects.skeleton import API_NAME, write_skeleton
 from schemas.errors import ProjectError
@@ -19,6 +20,11 @@ async def test_it_is_deployed_without_a_warning(tmp_path: Path) -> None:
     assert all(file.is_file() for file in files)
     manifest = await deploy(tmp_path / "greeter", FolderStore(tmp_path / "store"))
     assert (manifest.project, manifest.apis, manifest.warnings) == ("greeter", (API_NAME,), ())
+
+
+def test_git_does_not_see_what_commands_save_in_it(tmp_path: Path) -> None:
+    write_skeleton(tmp_path, "greeter")
+    assert is_ignored_below(tmp_path / "greeter", tmp_path / "greeter" / "output" / "trace.zip")
 
 
 def test_it_keeps_its_name_in_a_folder_of_another(tmp_path: Path) -> None:

@@ -126,6 +126,14 @@ def test_a_larger_project_is_spread_over_the_workers_that_have_room() -> None:
     assert allocate({"shop": 10}, members) == {"a": {"shop": 2}, "b": {"shop": 8}}
 
 
+def test_a_larger_project_goes_to_the_workers_with_most_room_and_to_none_without() -> None:
+    both = frozenset({"shop", "mail"})
+    members = {"a": Member(4, both, shares={"mail": 4}, used={"mail": 4}), "b": Member(4, both)}
+    members |= {name: Member(8, both) for name in ("c", "d", "e")}
+    shares = allocate({"mail": 4, "shop": 3}, members)
+    assert shares == {"a": {"mail": 4}, "b": {}, "c": {"shop": 1}, "d": {"shop": 1}, "e": {"shop": 1}}
+
+
 def test_a_worker_that_joins_takes_a_part_of_a_larger_project_but_nothing_that_is_used() -> None:
     shop = frozenset({"shop"})
     members = {"a": Member(8, shop, shares={"shop": 6}), "b": Member(8, shop)}

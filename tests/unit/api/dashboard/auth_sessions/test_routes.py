@@ -49,6 +49,7 @@ async def test_they_are_listed_with_how_they_stand(api: Api, anna: None) -> None
     text = (await client.get(PATH)).text
     assert "anna@shop" in text
     assert "EXPIRED" in text
+    assert "Delete “anna@shop” permanently" in text
     (told,) = (await client.get(f"{PATH}.json")).json()["authSessions"]
     assert (told["id"], told["type"], told["status"], told["lastValidate"]) == (
         "anna@shop",

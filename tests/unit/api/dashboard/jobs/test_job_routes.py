@@ -103,11 +103,13 @@ async def test_a_job_is_shown_with_its_schedule_and_the_next_ten_times(api: Api)
         "by 5 minutes at most",
         "1,200 items, of which the first 10 are shown",
         "at most 1,000",
+        "Delete “nightly” permanently",
     ):
         assert shown in text
     assert re.findall(r"<dt>Attempts of a Run</dt><dd>(.*?)</dd>", text) == ["2"]
     assert re.findall(r"<dt>Time limit of an Attempt</dt><dd>(.*?)</dd>", text) == ["90 seconds"]
     (section,) = re.findall(r'id="next".*?</section>', text, re.DOTALL)
+    assert "data-zone>UTC<" in section
     assert re.findall(r'datetime="2026-11-24T(\d\d):00:00.000Z"', section) == [f"{10 + n}" for n in range(10)]
     told = (await client.get(f"{PATH}/nightly.json")).json()
     assert (told["job"]["id"], len(told["job"]["next_run_times"]), told["totalCount"]) == ("nightly", 10, 0)

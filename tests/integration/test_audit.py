@@ -1,0 +1,19 @@
+"""`make audit`, where there is no advisory service."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+
+from tests.support.repository import REPOSITORY
+
+
+def test_an_audit_that_reaches_no_service_says_that_nothing_was_checked_and_fails() -> None:
+    with socket.socket() as closed:  # it is bound, so that nobody else listens there
+        closed.bind(("127.0.0.1", 0))
+        environment = {**os.environ, "UV_AUDIT_SERVICE": f"http://127.0.0.1:{closed.getsockname()[1]}"}
+        script = ["bash", str(REPOSITORY / "scripts" / "audit.sh")]
+        audit = subprocess.run(script, env=environment, capture_output=True, text=True, check=False)
+    assert audit.returncode == 2
+    assert "the locked packages were NOT checked: no advisory service was reached" in audit.stderr
