@@ -20,21 +20,23 @@ from tests.support.repository import REPOSITORY
 
 @dataclass
 class ApiProcess:
-    """`python -m api`, started on a free port."""
+    """`python -m api`, started on free ports."""
 
     environment: dict[str, str]
     log: Path
 
     async def __aenter__(self) -> Self:
-        port = ports.choose_ports({"--port": 0})["--port"]
-        self.url = f"http://127.0.0.1:{port}"
+        free = ports.choose_ports({"CALLBOARD_PORT": 0, "CALLBOARD_VIEWER_PORT": 0})
+        environment = {name: str(port) for name, port in free.items()} | self.environment
+        self.url = f"http://127.0.0.1:{environment['CALLBOARD_PORT']}"
+        self.viewer_url = f"http://127.0.0.1:{environment['CALLBOARD_VIEWER_PORT']}"
         self.base = f"{self.url}/api/v1/workspace/{WORKSPACE}/projects"
         plain = {name: value for name, value in os.environ.items() if not name.startswith("CALLBOARD_")}
         with self.log.open("wb") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "api"),
                 cwd=REPOSITORY,
-                env={**plain, **self.environment, "CALLBOARD_PORT": str(port)},
+                env=plain | environment,
                 stdout=log,
                 stderr=log,
             )

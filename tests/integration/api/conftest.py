@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,18 +24,26 @@ async def temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[T
         yield server
 
 
-@pytest.fixture
-def api_process(deployed: FolderStore, artifacts: Path, tmp_path: Path) -> Callable[..., ApiProcess]:
-    """Makes the api as a process of its own, over the deployed projects."""
+MakeApi = Callable[..., ApiProcess]
+"""Makes the api as a process of its own, over the deployed projects, from a name and variables of its environment."""
 
-    def make(**environment: str) -> ApiProcess:
+
+@pytest.fixture(scope="session")
+def make_api(deployed: FolderStore, artifacts: Path, tmp_path_factory: pytest.TempPathFactory) -> MakeApi:
+    def make(name: str, **environment: str) -> ApiProcess:
         defaults = {
             "CALLBOARD_API_KEYS": KEY,
             "CALLBOARD_SECRET_KEY": SECRET,
             "CALLBOARD_WORKSPACE_ID": WORKSPACE,
             "CALLBOARD_ARTIFACTS": str(artifacts),
-            "CALLBOARD_VIEWER_PORT": "0",
+            "FORWARDED_ALLOW_IPS": "*",  # of uvicorn, and nothing to the api
         }
-        return ApiProcess({**defaults, **environment}, tmp_path / "api.log")
+        return ApiProcess({**defaults, **environment}, tmp_path_factory.mktemp(name) / "api.log")
 
     return make
+
+
+@pytest.fixture
+def api_process(make_api: MakeApi) -> Callable[..., ApiProcess]:
+    """Makes one that a test has for itself."""
+    return partial(make_api, "api")

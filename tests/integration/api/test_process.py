@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+from collections.abc import AsyncGenerator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,7 +11,10 @@ import httpx
 import pytest
 
 from devstack import ports
+from devstack.temporal import TemporalServer
+from tests.integration.api.conftest import MakeApi
 from tests.support.api_in_process import KEY
+from tests.support.api_process import ApiProcess
 
 START = {"api": "list", "parameters": {"x": "é😀"}}
 
@@ -19,55 +23,74 @@ def no_temporal() -> str:
     return f"127.0.0.1:{ports.choose_ports({'--temporal-port': 0})['--temporal-port']}"
 
 
-async def test_without_a_worker_a_run_is_pending_and_everything_else_works(api_process: Any, temporal: Any):
-    async with api_process(CALLBOARD_TEMPORAL_ADDRESS=temporal.address) as api:
+@pytest.fixture(scope="module")
+async def serving(make_api: MakeApi, temporal: TemporalServer) -> AsyncGenerator[ApiProcess]:
+    """An api with Temporal. It believes no proxy."""
+    async with make_api("serving", CALLBOARD_TEMPORAL_ADDRESS=temporal.address, CALLBOARD_TRUSTED_PROXIES="") as api:
         await api.alive()
-        assert (await api.client.get(f"{api.url}/readyz")).json()["status"] == "ready"
-        run = f"{api.base}/shop/run"
-        first = await api.client.post(f"{run}/start", json=START, headers={"idempotency-key": "one"})
-        assert first.status_code == 201
-        run_id = first.json()["runId"]
-        assert "server" not in first.headers
-        pending = {"runId": run_id, "status": "pending"}
-        for answer in (
-            await api.client.post(f"{run}/start", json=START, headers={"idempotency-key": "one"}),
-            await api.client.get(f"{run}/{run_id}/result"),
-            await api.client.get(f"{run}/{run_id}/result", params={"wait": 0.1}),
-            await api.client.post(f"{run}/{run_id}/cancel", params={"wait": 0}),
-            await api.client.post(f"{run}/{run_id}/cancel", params={"wait": 0.1}),
-        ):
-            assert answer.is_success
-            assert answer.json() == pending
-        other = {**START, "requestTimeout": 5}
-        conflict = await api.client.post(f"{run}/start", json=other, headers={"idempotency-key": "one"})
-        assert (conflict.status_code, conflict.json()["code"]) == (409, "conflict")
-        for stranger in (f"{run}/nope", f"{api.base}/members/run/{run_id}"):
-            assert (await api.client.get(f"{stranger}/result")).status_code == 404
-            assert (await api.client.post(f"{stranger}/cancel")).status_code == 404
+        yield api
 
 
-async def test_readiness_can_ask_for_workers(api_process: Any, temporal: Any):
-    environment = {"CALLBOARD_TEMPORAL_ADDRESS": temporal.address, "CALLBOARD_READY_NEEDS_WORKERS": "true"}
-    async with api_process(**environment) as api:
+@pytest.fixture(scope="module")
+async def asking(make_api: MakeApi, temporal: TemporalServer) -> AsyncGenerator[ApiProcess]:
+    """An api with Temporal whose readiness asks for workers. It believes proxies of another network."""
+    environment = {"CALLBOARD_READY_NEEDS_WORKERS": "true", "CALLBOARD_TRUSTED_PROXIES": "203.0.113.0/24"}
+    async with make_api("asking", CALLBOARD_TEMPORAL_ADDRESS=temporal.address, **environment) as api:
         await api.alive()
-        answer = await api.client.get(f"{api.url}/readyz")
+        yield api
+
+
+@pytest.fixture(scope="module")
+async def alone(make_api: MakeApi) -> AsyncGenerator[ApiProcess]:
+    """An api whose Temporal is away. It believes proxies of this host."""
+    trusted = "203.0.113.9, 127.0.0.0/8"
+    async with make_api("alone", CALLBOARD_TEMPORAL_ADDRESS=no_temporal(), CALLBOARD_TRUSTED_PROXIES=trusted) as api:
+        await api.alive()
+        yield api
+
+
+async def test_without_a_worker_a_run_is_pending_and_everything_else_works(serving: ApiProcess):
+    assert (await serving.client.get(f"{serving.url}/readyz")).json()["status"] == "ready"
+    run = f"{serving.base}/shop/run"
+    first = await serving.client.post(f"{run}/start", json=START, headers={"idempotency-key": "one"})
+    assert first.status_code == 201
+    run_id = first.json()["runId"]
+    assert "server" not in first.headers
+    pending = {"runId": run_id, "status": "pending"}
+    for answer in (
+        await serving.client.post(f"{run}/start", json=START, headers={"idempotency-key": "one"}),
+        await serving.client.get(f"{run}/{run_id}/result"),
+        await serving.client.get(f"{run}/{run_id}/result", params={"wait": 0.1}),
+        await serving.client.post(f"{run}/{run_id}/cancel", params={"wait": 0}),
+        await serving.client.post(f"{run}/{run_id}/cancel", params={"wait": 0.1}),
+    ):
+        assert answer.is_success
+        assert answer.json() == pending
+    other = {**START, "requestTimeout": 5}
+    conflict = await serving.client.post(f"{run}/start", json=other, headers={"idempotency-key": "one"})
+    assert (conflict.status_code, conflict.json()["code"]) == (409, "conflict")
+    for stranger in (f"{run}/nope", f"{serving.base}/members/run/{run_id}"):
+        assert (await serving.client.get(f"{stranger}/result")).status_code == 404
+        assert (await serving.client.post(f"{stranger}/cancel")).status_code == 404
+
+
+async def test_readiness_can_ask_for_workers(asking: ApiProcess):
+    answer = await asking.client.get(f"{asking.url}/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["projects"]["shop"]["status"] == "failed"
+    assert answer.json()["temporal"]["status"] == "ok"
+
+
+async def test_with_temporal_away_it_is_alive_not_ready_and_says_try_again(alone: ApiProcess):
+    ready = await alone.client.get(f"{alone.url}/readyz")
+    assert ready.status_code == 503
+    assert ready.json()["temporal"]["status"] == "failed"
+    for answer in (
+        await alone.client.post(f"{alone.base}/shop/run/start", json=START),
+        await alone.client.get(f"{alone.base}/shop/run/x/result"),
+    ):
         assert answer.status_code == 503
-        assert answer.json()["projects"]["shop"]["status"] == "failed"
-        assert answer.json()["temporal"]["status"] == "ok"
-
-
-async def test_with_temporal_away_it_is_alive_not_ready_and_says_try_again(api_process: Any):
-    async with api_process(CALLBOARD_TEMPORAL_ADDRESS=no_temporal()) as api:
-        await api.alive()
-        ready = await api.client.get(f"{api.url}/readyz")
-        assert ready.status_code == 503
-        assert ready.json()["temporal"]["status"] == "failed"
-        for answer in (
-            await api.client.post(f"{api.base}/shop/run/start", json=START),
-            await api.client.get(f"{api.base}/shop/run/x/result"),
-        ):
-            assert answer.status_code == 503
-            assert answer.json()["retirable"] is True
+        assert answer.json()["retirable"] is True
 
 
 async def test_an_address_for_metrics_that_is_taken_is_refused_in_a_sentence(api_process: Any):
@@ -81,9 +104,12 @@ async def test_an_address_for_metrics_that_is_taken_is_refused_in_a_sentence(api
     assert "Choose another host and port with CALLBOARD_METRICS_ADDRESS, or unset it." in last
 
 
-async def test_told_to_stop_it_answers_whoever_waits_and_ends(api_process: Any, temporal: Any):
+async def test_told_to_stop_it_answers_whoever_waits_and_ends_and_so_does_its_trace_viewer(
+    api_process: Any, temporal: TemporalServer
+):
     async with api_process(CALLBOARD_TEMPORAL_ADDRESS=temporal.address) as api:
         await api.alive()
+        assert (await api.client.get(f"{api.viewer_url}/index.html")).status_code == 200
         run_id = (await api.client.post(f"{api.base}/shop/run/start", json=START)).json()["runId"]
         address = urlsplit(f"{api.base}/shop/run/{run_id}/result?wait=60")
         reader, writer = await asyncio.open_connection(address.hostname, address.port)
@@ -102,73 +128,61 @@ async def test_told_to_stop_it_answers_whoever_waits_and_ends(api_process: Any, 
         assert answer.endswith(b'{"runId":"%s","status":"pending"}' % run_id.encode())
         async with asyncio.timeout(15):
             await api.process.wait()
+        with pytest.raises(httpx.ConnectError):
+            await api.client.get(f"{api.viewer_url}/index.html")
         assert "Traceback" not in api.log.read_text()
 
 
-async def test_the_trace_viewer_is_served_on_a_port_of_its_own_and_ends_with_the_api(api_process: Any):
-    port = ports.choose_ports({"": 0})[""]
-    viewer = f"http://127.0.0.1:{port}"
-    async with api_process(CALLBOARD_TEMPORAL_ADDRESS=no_temporal(), CALLBOARD_VIEWER_PORT=str(port)) as api:
-        await api.alive()
-        assert "Playwright Trace Viewer" in (await api.client.get(f"{viewer}/index.html")).text
-        assert (await api.client.get(f"{viewer}/healthz")).status_code == 404
-        async with api_process(CALLBOARD_TEMPORAL_ADDRESS=no_temporal(), CALLBOARD_VIEWER_PORT=str(port)) as second:
-            async with asyncio.timeout(30):
-                assert await second.process.wait() == 2
-            assert "CALLBOARD_VIEWER_PORT" in second.log.read_text()
-        api.process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(15):
-            await api.process.wait()
-        with pytest.raises(httpx.ConnectError):
-            await api.client.get(f"{viewer}/index.html")
+async def test_the_trace_viewer_is_served_on_a_port_of_its_own(api_process: Any, alone: ApiProcess):
+    assert "Playwright Trace Viewer" in (await alone.client.get(f"{alone.viewer_url}/index.html")).text
+    assert (await alone.client.get(f"{alone.viewer_url}/healthz")).status_code == 404
+    port = str(urlsplit(alone.viewer_url).port)
+    async with api_process(CALLBOARD_TEMPORAL_ADDRESS=no_temporal(), CALLBOARD_VIEWER_PORT=port) as second:
+        async with asyncio.timeout(30):
+            assert await second.process.wait() == 2
+        assert "CALLBOARD_VIEWER_PORT" in second.log.read_text()
 
 
-async def test_its_log_has_no_key_in_it(api_process: Any, temporal: Any):
-    async with api_process(CALLBOARD_TEMPORAL_ADDRESS=temporal.address) as api:
-        await api.alive()
-        await api.client.post(f"{api.base}/shop/run/start", json=START)
-        await api.client.get(f"{api.base}/shop/run/x/result", headers={"x-api-key": "a-wrong-one"})
-        async with asyncio.timeout(10):  # a line is written once its answer is out
-            while not all(line in (log := api.log.read_text()) for line in ("/start -> 201", "/x/result -> 401")):
-                await asyncio.sleep(0.02)
-        for key in ("test-key-number-one-of-two", "a-wrong-one", "the older secret"):
-            assert key not in log
+async def test_its_log_has_no_key_in_it(serving: ApiProcess):
+    await serving.client.post(f"{serving.base}/shop/run/start", json=START)
+    await serving.client.get(f"{serving.base}/shop/run/x/result", headers={"x-api-key": "a-wrong-one"})
+    async with asyncio.timeout(10):  # a line is written once its answer is out
+        while not all(line in (log := serving.log.read_text()) for line in ("/start -> 201", "/x/result -> 401")):
+            await asyncio.sleep(0.02)
+    for key in ("test-key-number-one-of-two", "a-wrong-one", "the older secret"):
+        assert key not in log
 
 
-async def test_both_ports_bound_what_a_client_without_a_key_may_send(api_process: Any):
-    port = ports.choose_ports({"": 0})[""]
-    async with api_process(CALLBOARD_TEMPORAL_ADDRESS=no_temporal(), CALLBOARD_VIEWER_PORT=str(port)) as api:
-        await api.alive()
-        for url in (api.url, f"http://127.0.0.1:{port}"):
-            assert (await talk(url, b"GET / HTTP/1.1\r\nx-a: ", *[b"a" * 65536] * 40)).startswith(b"HTTP/1.1 431 ")
+async def test_both_ports_bound_what_a_client_without_a_key_may_send(alone: ApiProcess):
+    for url in (alone.url, alone.viewer_url):
+        assert (await talk(url, b"GET / HTTP/1.1\r\nx-a: ", *[b"a" * 65536] * 40)).startswith(b"HTTP/1.1 431 ")
 
 
-SPOOFED = {"x-forwarded-for": "198.51.100.7", "x-forwarded-proto": "https"}
+SPOOFED = {"x-forwarded-for": "198.51.100.9", "x-forwarded-proto": "https"}
 
 
-async def test_what_a_proxy_says_counts_only_from_where_it_may_come(api_process: Any):
-    form = {"key": KEY}
-    environment = {"CALLBOARD_TEMPORAL_ADDRESS": no_temporal(), "FORWARDED_ALLOW_IPS": "*"}
-    for trusted, believed in (("", False), ("203.0.113.0/24", False), ("203.0.113.9, 127.0.0.0/8", True)):
-        async with api_process(**environment, CALLBOARD_TRUSTED_PROXIES=trusted) as api:
-            await api.alive()
-            cookie = (await api.client.post(f"{api.url}/sign-in", data=form, headers=SPOOFED)).headers["set-cookie"]
-            assert ("Secure" in cookie) is believed
+async def test_what_a_proxy_says_counts_only_from_where_it_may_come(
+    serving: ApiProcess, asking: ApiProcess, alone: ApiProcess
+):
+    for api, trusted, believed in (
+        (serving, "", False),
+        (asking, "203.0.113.0/24", False),
+        (alone, "203.0.113.9, 127.0.0.0/8", True),
+    ):
+        assert api.environment["CALLBOARD_TRUSTED_PROXIES"] == trusted
+        cookie = (await api.client.post(f"{api.url}/sign-in", data={"key": KEY}, headers=SPOOFED)).headers["set-cookie"]
+        assert ("Secure" in cookie) is believed
 
 
-async def test_behind_a_proxy_a_stranger_s_wrong_keys_lock_out_the_stranger_alone(api_process: Any):
-    environment = {"CALLBOARD_TEMPORAL_ADDRESS": no_temporal(), "CALLBOARD_TRUSTED_PROXIES": "127.0.0.1"}
-    async with api_process(**environment) as api:
-        await api.alive()
+async def test_behind_a_proxy_a_stranger_s_wrong_keys_lock_out_the_stranger_alone(alone: ApiProcess):
+    async def sign_in(address: str, key: str) -> int:
+        # What a client claims about itself stands before what the proxy has seen.
+        headers = {"x-forwarded-for": f"10.9.8.7, {address}"}
+        return (await alone.client.post(f"{alone.url}/sign-in", data={"key": key}, headers=headers)).status_code
 
-        async def sign_in(address: str, key: str) -> int:
-            # What a client claims about itself stands before what the proxy has seen.
-            headers = {"x-forwarded-for": f"10.9.8.7, {address}"}
-            return (await api.client.post(f"{api.url}/sign-in", data={"key": key}, headers=headers)).status_code
-
-        assert [await sign_in("198.51.100.7", "wrong") for _ in range(11)] == [401] * 10 + [429]
-        assert await sign_in("198.51.100.7", KEY) == 429
-        assert await sign_in("198.51.100.8", KEY) == 303
+    assert [await sign_in("198.51.100.7", "wrong") for _ in range(11)] == [401] * 10 + [429]
+    assert await sign_in("198.51.100.7", KEY) == 429
+    assert await sign_in("198.51.100.8", KEY) == 303
 
 
 async def talk(url: str, *parts: bytes) -> bytes:
@@ -185,31 +199,30 @@ async def talk(url: str, *parts: bytes) -> bytes:
         writer.close()
 
 
-async def test_odd_requests_get_an_answer_and_never_500(api_process: Any):
-    async with api_process(CALLBOARD_TEMPORAL_ADDRESS=no_temporal()) as api:
-        await api.alive()
-        path = urlsplit(f"{api.base}/shop/run/start").path.encode()
-        head = b"POST %s HTTP/1.1\r\nhost: x\r\nx-api-key: test-key-number-one-of-two\r\nconnection: close\r\n" % path
-        chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
-        chunked = (head + b"transfer-encoding: chunked\r\n\r\n", *[chunk] * 17, b"0\r\n\r\n")
-        assert b" 413 " in await talk(api.url, *chunked)
-        assert b" 400 " in await talk(api.url, head + b"content-length: 2\r\n\r\n[]")
-        for target in (b"/api/v1/workspace/%00/x", b"/api/%ff%fe", b"/" + b"x" * 20_000, b"/api/../..", b"*"):
-            answer = await talk(
-                api.url,
-                b"GET %s HTTP/1.1\r\nhost: x\r\nx-api-key: test-key-number-one-of-two\r\nconnection: close\r\n\r\n"
-                % target,
-            )
-            assert answer.startswith((b"HTTP/1.1 404 ", b"HTTP/1.1 400 ")), (target, answer)
-        # A client that leaves in the middle of its body.
-        address = urlsplit(api.url)
-        _, writer = await asyncio.open_connection(address.hostname, address.port)
-        writer.write(head + b"content-length: 1000\r\n\r\n{")
-        await writer.drain()
-        writer.close()
-        await writer.wait_closed()
-        await api.client.get(f"{api.url}/healthz")
-        assert "Traceback" not in api.log.read_text()
+async def test_odd_requests_get_an_answer_and_never_500(alone: ApiProcess):
+    before = len(alone.log.read_text())
+    path = urlsplit(f"{alone.base}/shop/run/start").path.encode()
+    head = b"POST %s HTTP/1.1\r\nhost: x\r\nx-api-key: test-key-number-one-of-two\r\nconnection: close\r\n" % path
+    chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
+    chunked = (head + b"transfer-encoding: chunked\r\n\r\n", *[chunk] * 17, b"0\r\n\r\n")
+    assert b" 413 " in await talk(alone.url, *chunked)
+    assert b" 400 " in await talk(alone.url, head + b"content-length: 2\r\n\r\n[]")
+    for target in (b"/api/v1/workspace/%00/x", b"/api/%ff%fe", b"/" + b"x" * 20_000, b"/api/../..", b"*"):
+        answer = await talk(
+            alone.url,
+            b"GET %s HTTP/1.1\r\nhost: x\r\nx-api-key: test-key-number-one-of-two\r\nconnection: close\r\n\r\n"
+            % target,
+        )
+        assert answer.startswith((b"HTTP/1.1 404 ", b"HTTP/1.1 400 ")), (target, answer)
+    # A client that leaves in the middle of its body.
+    address = urlsplit(alone.url)
+    _, writer = await asyncio.open_connection(address.hostname, address.port)
+    writer.write(head + b"content-length: 1000\r\n\r\n{")
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+    await alone.client.get(f"{alone.url}/healthz")
+    assert "Traceback" not in alone.log.read_text()[before:]
 
 
 @pytest.mark.parametrize(
