@@ -93,12 +93,13 @@ class Running:
 
 @pytest.fixture(scope="module")
 async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Running]:
-    """One for the tests that leave it as it was. It leaves nothing, whatever was done to it."""
+    """One for the tests that leave it as it was, with keys of its own. It leaves nothing, whatever was done to it."""
     folder, told = tmp_path_factory.mktemp("running"), list[str]()
+    keys = [SecretStr("first-key-of-two-of-this-test"), SecretStr("second-key-of-two-of-this-test")]
     projects, data = make_projects(folder), folder / "data"
     data.mkdir()
     data.chmod(0o755)
-    async with make_stack(projects, data, told.append) as stack:
+    async with make_stack(projects, data, told.append, api_keys=keys) as stack:
         yield Running(stack, told, projects, data)
     assert processes_on(data) == []
     assert not (data / "dev.json").exists()
@@ -136,12 +137,25 @@ async def test_clients_find_it_by_its_address_card_while_it_runs(running: Runnin
     }
 
 
-async def test_it_keeps_the_key_that_it_made_and_shows_it_once_and_the_secret_that_signs_webhooks_never(
-    projects: Path, data: Path
+async def fail_to_start(projects: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start a stack that is not ready in time, and see that nothing of it is left running."""
+    with monkeypatch.context() as patched:
+        patched.setattr("devstack.dev._READY_TIMEOUT", timedelta(seconds=0.01))
+        with pytest.raises(StackError, match=r"was not ready within 0\.01 seconds"):
+            async with make_stack(projects, data):
+                pass
+    assert processes_on(data) == []
+    assert not (data / "dev.json").exists()
+
+
+async def test_a_start_that_fails_leaves_nothing_and_uses_up_no_key_and_of_secrets_only_a_new_key_is_shown(
+    projects: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key_file, secret_file = data / "api-key", data / "webhook-secret"
+    await fail_to_start(projects, data, monkeypatch)  # which uses up no key
     async with make_stack(projects, data) as stack:
         key = stack.api_key
+        assert key_file.read_text().strip() == key
         (secret,) = stack.settings.webhook_secrets
         assert secret_file.read_text() == secret.get_secret_value() + "\n"
         assert stat.S_IMODE(secret_file.stat().st_mode) == 0o600
@@ -177,23 +191,10 @@ async def test_it_keeps_the_key_that_it_made_and_shows_it_once_and_the_secret_th
             assert word not in log.read_text(errors="replace"), log
 
 
-async def test_a_start_that_fails_uses_up_no_key(projects: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patched:
-        patched.setattr("devstack.dev._READY_TIMEOUT", timedelta(seconds=0.01))
-        with pytest.raises(StackError, match="was not ready"):
-            async with make_stack(projects, data):
-                pass
-    async with make_stack(projects, data) as stack:
-        assert stack.api_key in banner(stack)
-        assert (data / "api-key").read_text().strip() == stack.api_key
-
-
-async def test_keys_of_the_settings_are_used_and_shown_nowhere(projects: Path, data: Path) -> None:
-    keys = [SecretStr("first-key-of-two-of-this-test"), SecretStr("second-key-of-two-of-this-test")]
-    async with make_stack(projects, data, api_keys=keys) as stack:
-        assert stack.api_key == "first-key-of-two-of-this-test"
-        assert "first-key" not in banner(stack)
-        assert not (data / "api-key").exists()
+async def test_keys_of_the_settings_are_used_and_shown_nowhere(running: Running) -> None:
+    assert running.stack.api_key == "first-key-of-two-of-this-test"
+    assert "first-key" not in banner(running.stack)
+    assert not (running.data / "api-key").exists()
 
 
 async def test_a_second_stack_on_the_same_data_is_refused_and_disturbs_nothing(running: Running) -> None:
@@ -230,14 +231,3 @@ async def test_a_killed_process_is_started_again_and_runs_go_on(running: Running
         await until(is_back, every=0.05)
     assert any(f"{name} ended unexpectedly (by SIGKILL)" in line for line in running.told)
     assert (await run_one(stack, "Grace"))["result"] == {"hello": "Grace"}
-
-
-async def test_a_start_that_fails_leaves_nothing_running(
-    projects: Path, data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("devstack.dev._READY_TIMEOUT", timedelta(seconds=0.01))
-    with pytest.raises(StackError, match=r"was not ready within 0\.01 seconds"):
-        async with make_stack(projects, data):
-            pass
-    assert processes_on(data) == []
-    assert not (data / "dev.json").exists()
