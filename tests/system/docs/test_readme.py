@@ -1,27 +1,22 @@
-"""The README's project, commands and client code, as they are printed there, only on other ports."""
+"""The README's project, commands and client code, as they are printed there, only on other ports.
+
+Its `callboard dev my-projects` is typed by tests/support/dev_terminal.py.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
-import pytest
-
-from devstack import ports
 from tests.support import doc_commands
+from tests.support.dev_terminal import CALLBOARD, Running
 from tests.support.repository import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text()
-CALLBOARD = Path(sys.executable).with_name("callboard")
-DEV, BY_HAND = doc_commands.typed("README.md", "Write a project")
+_, BY_HAND = doc_commands.typed("README.md", "Write a project")
 (CLIENTS,) = doc_commands.typed("README.md", "The command line")
 
 
@@ -32,38 +27,9 @@ def block(language: str, beginning: str) -> str:
     return found
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """`callboard dev my-projects` over the README's project: the card that it leaves for clients, and the folder."""
-    folder = tmp_path_factory.mktemp("readme")
-    for name, text in re.findall(r"`(my-projects/hello/[^`]+)`\n\n```\w+\n(.*?)```", README, flags=re.DOTALL):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-    command = DEV.text.split()
-    free = ports.choose_ports({"--port": 0, "--temporal-port": 0, "--ui-port": 0})
-    options = [f"{name}={port}" for name, port in free.items()]
-    with (folder / "dev.log").open("w") as log:
-        dev = subprocess.Popen(
-            [CALLBOARD, *command[1:], *options, f"--data={folder / 'data'}"],
-            cwd=folder,
-            env=os.environ | {"CALLBOARD_VIEWER_PORT": "0"},
-            stdout=log,
-            stderr=log,
-        )
-    card = folder / "data" / "dev.json"
-    deadline = time.monotonic() + 60
-    while not card.exists():
-        assert dev.poll() is None, (folder / "dev.log").read_text()
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    yield {**json.loads(card.read_text()), "folder": folder}
-    dev.send_signal(signal.SIGINT)
-    assert dev.wait(60) == 0, (folder / "dev.log").read_text()
-
-
-def test_the_calls_by_hand_work(served: dict[str, Any]) -> None:
-    data = str(served["folder"] / "data")
-    lines = BY_HAND.text.replace("http://127.0.0.1:8400", served["url"]).replace("~/.local/share/callboard", data)
+def test_the_calls_by_hand_work(running_dev: Running) -> None:
+    data, url = str(running_dev.data), running_dev.card["url"]
+    lines = BY_HAND.text.replace("http://127.0.0.1:8400", url).replace("~/.local/share/callboard", data)
     cancel = lines.rindex("curl")
     script = f"{lines[:cancel]}\necho\n{lines[cancel:]}"
     done = subprocess.run(
@@ -77,21 +43,24 @@ def test_the_calls_by_hand_work(served: dict[str, Any]) -> None:
     assert [answer["result"] for answer in answers] == [{"title": "Hello"}] * 2
 
 
-def test_the_client_code_works(served: dict[str, Any]) -> None:
-    code = block("python", "import time\n").replace("http://127.0.0.1:8400", served["url"])
+def test_the_client_code_works(running_dev: Running) -> None:
+    code = block("python", "import time\n").replace("http://127.0.0.1:8400", running_dev.card["url"])
     done = subprocess.run(
-        [sys.executable, "-c", f"KEY = {served['apiKey']!r}\n{code}"], capture_output=True, text=True, timeout=90
+        [sys.executable, "-c", f"KEY = {running_dev.card['apiKey']!r}\n{code}"],
+        capture_output=True,
+        text=True,
+        timeout=90,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "{'title': 'Hello'}"
 
 
-def test_the_commands_of_clients_work(served: dict[str, Any]) -> None:
+def test_the_commands_of_clients_work(running_dev: Running) -> None:
     path = f"{CALLBOARD.parent}:{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-euc", CLIENTS.text],
-        cwd=served["folder"],
-        env=os.environ | {"CALLBOARD_DATA_DIR": str(served["folder"] / "data"), "PATH": path},
+        cwd=running_dev.projects.parent,
+        env=os.environ | {"CALLBOARD_DATA_DIR": str(running_dev.data), "PATH": path},
         capture_output=True,
         text=True,
         timeout=90,
