@@ -28,12 +28,11 @@ from activities.attempts.project_environments import ProjectEnvironments
 from activities.attempts.running_attempts import RunningAttempts
 from activities.attempts.store_quota import StoreQuota
 from activities.stop_attempt import StopActivities
-from activities.workers import crash_recovery, machine_heartbeat, machine_metrics
+from activities.workers import crash_recovery, machine_reports
 from activities.workers.delegated_group import delegated_group
 from activities.workers.deployed_projects import DeployedProjects
 from activities.workers.fleet_member import FleetMember
 from activities.workers.machine_pools import MachinePools
-from activities.workers.machine_shares import MachineShares
 from activities.workers.project_workers import ProjectWorkerManager
 from activities.workers.worker_dir import WorkerDir
 from machines.browser import browser_args, find_browser
@@ -54,7 +53,6 @@ from schemas.workflow import names
 from security.keyring import KeyRing
 from settings import Settings
 from storage.store import Store
-from telemetry import metrics
 from telemetry.health import Liveness
 from telemetry.tracing_settings import trace_endpoints
 from temporal.client import connect
@@ -124,7 +122,7 @@ async def start_attempt_workers(
         log.warning("CALLBOARD_BROWSER_DENY closes nothing at the isolation level %s.", isolation.level)
     places = settings.capacity or host_capacity()
     log.info("there is room for %d Machine(s) at once", places)
-    lease, shares = Lease(deadline=0), MachineShares()
+    lease = Lease(deadline=0)
     member = FleetMember(
         FleetClient(client),
         identity,
@@ -132,7 +130,6 @@ async def start_attempt_workers(
         most_per_project=settings.machines,
         max_machines=settings.max_machines,
         lease=lease,
-        shares=shares,
         dead=dead,
         on_asked=liveness.pulse("The renewal of the lease of Machines", ROUND_TIMEOUT).beat,
         on_served=liveness.pulse("What follows the shares of Machines", ROUND_TIMEOUT).beat,
@@ -173,7 +170,7 @@ async def start_attempt_workers(
             connect, settings, connection=process.connection, identity=identity, retry_timeout=TEMPORAL_TIMEOUT
         ),
         identity=identity,
-        shares=shares,
+        lease=lease,
         pools=pools,
         activities=AttemptActivities(attempt_resources),
         running_attempts=running_attempts,
@@ -188,10 +185,9 @@ async def start_attempt_workers(
         ),
         member.watch(),
         project_workers.watch(),
-        machine_heartbeat.report(
-            client, identity, pools.usage, liveness.pulse("The report of Machines", ROUND_TIMEOUT).beat
+        machine_reports.report(
+            client, identity, pools, lease, liveness.pulse("The report of Machines", ROUND_TIMEOUT).beat
         ),
-        *([machine_metrics.publish_machines(pools, shares)] if metrics.current().is_on else []),
     ]
 
 
@@ -230,7 +226,7 @@ def _launch_options(
         network=network,
         lease=lease,
         capacity=capacity,
-        observer=machine_metrics.CountedMachines(),
+        observer=machine_reports.CountedMachines(),
     )
 
 

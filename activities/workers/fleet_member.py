@@ -10,7 +10,6 @@ from contextlib import suppress
 from datetime import timedelta
 
 from activities.workers.deployed_projects import DeployedProjects
-from activities.workers.machine_shares import MachineShares
 from activities.workers.problem_log import ProblemLog
 from activities.workers.project_workers import ProjectWorkerManager
 from machines.lease import Lease, boottime
@@ -47,7 +46,6 @@ class FleetMember:
         most_per_project: int | None,
         max_machines: int | None,
         lease: Lease,
-        shares: MachineShares,
         dead: Sequence[str] = (),
         on_asked: Callable[[], None] = lambda: None,
         on_served: Callable[[], None] = lambda: None,
@@ -60,8 +58,7 @@ class FleetMember:
             capacity: How many Machines it can have at once.
             most_per_project: How many Machines of one project it may have; None for any number.
             max_machines: How many Machines all projects may have together, over all workers; None for any number.
-            lease: Is extended with every answer.
-            shares: Are kept up to date.
+            lease: Is kept up to date with every answer.
             dead: Workers of this host that have died, and whose Machines are gone.
             on_asked: Is called whenever the lease was asked for, with or without an answer.
             on_served: Is called whenever the shares were followed.
@@ -72,7 +69,6 @@ class FleetMember:
         self._most_per_project = most_per_project
         self._max_machines = max_machines
         self._lease = lease
-        self._shares = shares
         self._dead = tuple(dead)
         self._on_asked = on_asked
         self._on_served = on_served
@@ -144,7 +140,7 @@ class FleetMember:
             most_per_project=self._most_per_project,
             max_machines=self._max_machines,
             projects=None if sizes is self._told_sizes else dict(sizes),
-            held=self._shares.declare(project_workers.in_use()),
+            held=self._lease.declare(project_workers.in_use()),
             used=project_workers.accepted(),
             leaving=project_workers.stopping,
         )
@@ -161,7 +157,7 @@ class FleetMember:
             sent = boottime()
         answer = await self._fleet.renew(request)
         self._told, self._told_sizes = request, sizes if answer.known else None
-        self._shares.grant(answer.shares)
+        self._lease.grant(answer.shares)
         self._extend(sent + answer.term.total_seconds())
         self._serve_now.set()
         return answer.next_within
@@ -188,7 +184,7 @@ class FleetMember:
             return False
         in_use = project_workers.in_use()
         return project_workers.stopping != told.leaving or any(
-            max(self._shares.share(project), in_use.get(project, 0)) < count for project, count in told.held.items()
+            max(self._lease.share(project), in_use.get(project, 0)) < count for project, count in told.held.items()
         )
 
     async def _watch_deadline(self, project_workers: ProjectWorkerManager) -> None:
@@ -200,7 +196,7 @@ class FleetMember:
                 continue
             self._renewed.clear()
             log.error("%s Its Attempts are stopped; they are made again.", _ENDED)
-            self._shares.revoke()
+            self._lease.revoke()
             await project_workers.interrupt_all(_ENDED)
 
 

@@ -14,9 +14,9 @@ from temporalio.client import Client
 from activities.attempt_activities import AttemptActivities
 from activities.attempts.running_attempts import RunningAttempts
 from activities.workers.machine_pools import MachinePools
-from activities.workers.machine_shares import MachineShares
 from activities.workers.problem_log import ProblemLog
 from activities.workers.project_worker import ProjectWorker
+from machines.lease import Lease
 from schemas.errors import CallboardError
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class ProjectWorkerManager:
         client: Client,
         connect: Callable[[], Awaitable[Client]],
         identity: str,
-        shares: MachineShares,
+        lease: Lease,
         pools: MachinePools,
         activities: AttemptActivities,
         running_attempts: RunningAttempts,
@@ -66,7 +66,7 @@ class ProjectWorkerManager:
             client: The worker's connection to Temporal.
             connect: Opens another connection like it, for a project that has several workers.
             identity: Name of the worker process in Temporal.
-            shares: This worker's shares of the projects' Machines.
+            lease: Says what this worker's shares of the projects' Machines are.
             pools: The pools of Machines.
             activities: The activities of Attempts.
             running_attempts: The running Attempts, in order to interrupt them.
@@ -75,7 +75,7 @@ class ProjectWorkerManager:
         self._clients = [client]
         self._connect = connect
         self._identity = identity
-        self._shares = shares
+        self._lease = lease
         self._pools = pools
         self._activities = activities
         self._running_attempts = running_attempts
@@ -107,7 +107,7 @@ class ProjectWorkerManager:
 
     async def serve(self) -> None:
         """Follow the shares once. What follows them already costs next to nothing: most projects are idle."""
-        projects = sorted({*self._served, *self._shares.projects})
+        projects = sorted({*self._served, *self._lease.projects})
         await asyncio.gather(*(self._serve(project) for project in projects if not self._follows_share(project)))
 
     async def interrupt_all(self, message: str) -> None:
@@ -135,7 +135,7 @@ class ProjectWorkerManager:
         return (
             served is not None
             and served.machines == share == served.reserved == sum(worker.slots for worker in served.accepting)
-            and self._pools.size(project) == min(self._shares.most(project), share)
+            and self._pools.size(project) == min(self._lease.most(project), share)
         )
 
     async def _serve(self, project: str) -> None:
@@ -153,7 +153,7 @@ class ProjectWorkerManager:
             served.machines = share
         while sum(worker.slots for worker in served.accepting) > share:
             served.accepting[-1].drain()
-        await self._pools.resize(project, min(self._shares.most(project), max(share, served.reserved)))
+        await self._pools.resize(project, min(self._lease.most(project), max(share, served.reserved)))
         if served.reserved < self._share(project):
             client = await self._unused_client(served)
             # The share may have become smaller meanwhile.
@@ -162,7 +162,7 @@ class ProjectWorkerManager:
                 self._add_worker(project, served, free, client)
 
     def _share(self, project: str) -> int:
-        return 0 if self.stopping else self._shares.share(project)
+        return 0 if self.stopping else self._lease.share(project)
 
     async def _unused_client(self, served: _ServedProject) -> Client:
         used = [worker.client for worker in served.workers]

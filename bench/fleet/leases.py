@@ -20,7 +20,6 @@ from temporalio.client import WorkflowHandle
 
 from activities.workers.deployed_projects import DeployedProjects
 from activities.workers.fleet_member import FleetMember
-from activities.workers.machine_shares import MachineShares
 from activities.workers.project_workers import ProjectWorkerManager
 from bench.fleet.figures import processor_seconds
 from bench.fleet.installation import Installation, progress, wait_until
@@ -49,13 +48,13 @@ class _Deployed:
 class _Served:
     """Project workers without Temporal workers: all that they have been given is in use."""
 
-    def __init__(self, shares: MachineShares) -> None:
-        self._shares = shares
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
         self.changed = asyncio.Event()
         self.stopping = False
 
     def in_use(self) -> dict[str, int]:
-        return {project: share for project in self._shares.projects if (share := self._shares.share(project))}
+        return {project: share for project in self._lease.projects if (share := self._lease.share(project))}
 
     def accepted(self) -> dict[str, int]:
         return {}
@@ -71,11 +70,11 @@ class _Asking:
     """One worker that asks, and when it was answered."""
 
     def __init__(self, fleet: FleetClient, number: int, sizes: Mapping[str, ProjectSize]) -> None:
-        lease, shares = Lease(deadline=0), MachineShares()
+        lease = Lease(deadline=0)
         self.answered: list[float] = []
         lease.follow(lambda _deadline: self.answered.append(time.perf_counter()))
         self.deployed = _Deployed(sizes)
-        self._shares = shares
+        self._lease = lease
         self.member = FleetMember(
             fleet,
             f"worker-{number:02}",
@@ -83,13 +82,12 @@ class _Asking:
             most_per_project=None,
             max_machines=None,
             lease=lease,
-            shares=shares,
         )
-        self.member.start(cast("DeployedProjects", self.deployed), cast("ProjectWorkerManager", _Served(shares)))
+        self.member.start(cast("DeployedProjects", self.deployed), cast("ProjectWorkerManager", _Served(lease)))
 
     @property
     def leased(self) -> int:
-        return sum(map(self._shares.share, self._shares.projects))
+        return sum(map(self._lease.share, self._lease.projects))
 
 
 async def measure(workers: int, projects: int, seconds: float) -> Table:

@@ -18,16 +18,15 @@ from rich.text import Text
 from cli.doctor import host, keys
 from cli.doctor.builds import check_builds
 from cli.doctor.findings import Finding, Status, skipped
-from cli.doctor.limit import check_limit
+from cli.doctor.fleet import FLEET_CHECKS, check_fleet
 from cli.doctor.order import check_order
-from cli.doctor.polls import check_polls
 from cli.doctor.store import check_artifact_store
 from cli.doctor.target import Installation, find_installation
 from cli.doctor.temporal import check_temporal
-from cli.doctor.workers import check_projects, check_workers
+from cli.doctor.workers import check_workers
 from settings import Settings
 
-_SERVING = ("Workers", "Builds of workers", "Projects", "Limit of Machines", "Polls", "Order of Runs")
+_SERVING = ("Workers", "Builds of workers", *FLEET_CHECKS, "Order of Runs")
 """Checks that need Temporal."""
 _MARKS = {
     Status.OK: Text("✓", style="green"),
@@ -83,16 +82,13 @@ async def _run_checks(place: Installation, part: Part | None) -> list[Finding]:
     if found.client is None:
         serving = [skipped(check, "Temporal is not available.") for check in _SERVING]
     else:
-        serving = list(
-            await asyncio.gather(
-                check_workers(found.client),
-                check_builds(found.client),
-                check_projects(found.client, opened),
-                check_limit(found.client, opened, place),
-                check_polls(found.client, opened),
-                check_order(found.client, opened),
-            )
+        workers, builds, fleet, order = await asyncio.gather(
+            check_workers(found.client),
+            check_builds(found.client),
+            check_fleet(found.client, opened, place),
+            check_order(found.client, opened),
         )
+        serving = [workers, builds, *fleet, order]
     return [*on_host, *found.findings, store, *keyed, *serving]
 
 

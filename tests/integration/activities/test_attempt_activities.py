@@ -13,8 +13,8 @@ from temporalio.client import Client
 
 from activities import heartbeat
 from activities.attempts import attempt_execution, attempt_steps
-from activities.workers.machine_shares import MachineShares
 from activities.workers.project_workers import ProjectWorkerManager
+from machines.lease import Lease
 from schemas.workflow.attempt import AttemptStatus
 from schemas.workflow.base import INLINE_LIMIT, JsonRef
 from schemas.workflow.proxy import SealedProxy
@@ -210,18 +210,18 @@ async def test_a_worker_that_stops_lets_its_attempts_end_within_the_drain_time(
     async def connect() -> Client:
         raise AssertionError("one connection is enough")
 
-    shares = MachineShares()
+    lease = Lease()
     project_workers = ProjectWorkerManager(
         client=client,
         connect=connect,
         identity=IDENTITY,
-        shares=shares,
+        lease=lease,
         pools=lab.bench.pools,
         activities=lab.bench.attempt,
         running_attempts=lab.bench.running_attempts,
         drain_timeout=drain,
     )
-    shares.grant({project: 1})
+    lease.grant({project: 1})
     await project_workers.serve()
     await lab.hold()
     stopping = asyncio.create_task(project_workers.stop())

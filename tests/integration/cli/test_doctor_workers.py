@@ -10,11 +10,10 @@ import pytest
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from cli.doctor.findings import Status
-from cli.doctor.limit import check_limit
-from cli.doctor.polls import check_polls
+from cli.doctor.findings import Finding, Status
+from cli.doctor.fleet import check_fleet
 from cli.doctor.target import Installation
-from cli.doctor.workers import check_projects, check_workers
+from cli.doctor.workers import check_workers
 from devstack.temporal import TemporalServer
 from projects.deploy import deploy
 from projects.skeleton import write_skeleton
@@ -28,6 +27,10 @@ from tests.support.fleet_stage import fleet_state
 from tests.support.polling import until
 from tests.support.temporal_servers import set_up_namespace
 from workflows.sweep import SweepWorkflow
+
+
+async def check_projects(client: Client, store: FolderStore | None) -> Finding:
+    return (await check_fleet(client, store, Installation(Settings(), dev=False)))[0]
 
 
 async def test_nobody_serves_anything(server: TemporalServer, tmp_path: Path) -> None:
@@ -139,7 +142,7 @@ async def test_what_is_not_within_the_limit_of_all_projects_is_told(
     limits = {worker: {"max_machines": limit} for worker, limit in workers.items()}
     with_state(monkeypatch, fleet_state({worker: {} for worker in workers}, {}, **limits))
     place = Installation(Settings(max_machines=here), dev=dev)
-    found = await check_limit(client, store, place)
+    _, found, _ = await check_fleet(client, store, place)
     assert found.status is status
     assert said in found.message
     assert (found.fix is not None) is (status is Status.WARNING)
@@ -151,12 +154,13 @@ async def test_the_polls_that_workers_need_are_compared_with_what_a_frontend_all
     _, client = await set_up_namespace(server, "polls")
     store = await store_with(tmp_path, shop=8, mail=2, blog=1)
     with_state(monkeypatch, fleet_state({"a": {"shop": 7, "mail": 2}, "b": {"shop": 1}}, {"blog": 1}))
-    found = await check_polls(client, store)
+    place = Installation(Settings(), dev=False)
+    _, _, found = await check_fleet(client, store, place)
     assert found.status is Status.OK
     # Each of the workers is polled for by its own name; then shop twice, mail and blog once each.
     assert "6 times at once while all projects are idle, and up to 11 times" in found.message
-    monkeypatch.setattr("cli.doctor.polls.DEFAULT_FRONTEND_POLLS", 10)
-    found = await check_polls(client, store)
+    monkeypatch.setattr("cli.doctor.fleet.DEFAULT_FRONTEND_POLLS", 10)
+    _, _, found = await check_fleet(client, store, place)
     assert (found.status, (found.fix or "").partition(",")[2][:38]) == (
         Status.WARNING,
         " set frontend.namespaceCount to 100 in",

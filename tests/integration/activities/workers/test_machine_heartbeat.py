@@ -5,17 +5,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from typing import cast
 
 from temporalio.client import Client
 
-from activities.workers import machine_heartbeat
+from activities.workers import machine_reports
+from activities.workers.machine_pools import MachinePools
+from machines.lease import Lease
 from temporal.pool_usage import PoolUsage, read_usage
 from tests.support.polling import until
 
 
+class Pools:
+    """The pools of a worker, as far as they tell which Machines are up."""
+
+    def __init__(self, up: Callable[[], dict[str, PoolUsage]]) -> None:
+        self.usage = up
+
+
 @asynccontextmanager
 async def reporting(client: Client, identity: str, up: Callable[[], dict[str, PoolUsage]]) -> AsyncGenerator[None]:
-    task = asyncio.create_task(machine_heartbeat.report(client, identity, up))
+    task = asyncio.create_task(machine_reports.report(client, identity, cast("MachinePools", Pools(up)), Lease()))
     try:
         yield
     finally:

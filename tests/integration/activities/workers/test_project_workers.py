@@ -19,9 +19,9 @@ from activities.attempt_activities import AttemptActivities
 from activities.attempts.running_attempts import RunningAttempts
 from activities.workers.deployed_projects import DeployedProjects
 from activities.workers.machine_pools import MachinePools
-from activities.workers.machine_shares import MachineShares
 from activities.workers.project_worker import ProjectWorker
 from activities.workers.project_workers import ProjectWorkerManager
+from machines.lease import Lease
 from machines.machine import LaunchOptions
 from machines.slot import RecycleLimits
 from projects.catalog import Catalog
@@ -80,12 +80,12 @@ class House:
         limits = RecycleLimits(idle=timedelta(minutes=1), attempts=1, age=timedelta(minutes=1))
         self.pools = MachinePools(options, limits)
         self.deployed = DeployedProjects(Catalog(self.store, max_age=timedelta()))
-        self.shares = MachineShares()
+        self.lease = Lease()
         self.project_workers = ProjectWorkerManager(
             client=client,
             connect=self._connect,
             identity=IDENTITY,
-            shares=self.shares,
+            lease=self.lease,
             pools=self.pools,
             activities=self.running,
             running_attempts=self.running_attempts,
@@ -95,8 +95,8 @@ class House:
     async def refresh(self) -> None:
         """Have the worker serve all that is deployed, as if it were the only one."""
         await self.deployed.refresh()
-        self.shares.declare(self.project_workers.in_use())
-        self.shares.grant({project: size.machines for project, size in self.deployed.sizes.items()})
+        self.lease.declare(self.project_workers.in_use())
+        self.lease.grant({project: size.machines for project, size in self.deployed.sizes.items()})
         await self.project_workers.serve()
 
     async def _connect(self) -> Client:

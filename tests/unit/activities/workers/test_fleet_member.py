@@ -13,7 +13,6 @@ import pytest
 from activities.workers import fleet_member
 from activities.workers.deployed_projects import DeployedProjects
 from activities.workers.fleet_member import FleetMember
-from activities.workers.machine_shares import MachineShares
 from activities.workers.project_workers import ProjectWorkerManager
 from machines.lease import Lease
 from schemas.errors import Unavailable
@@ -58,8 +57,8 @@ class ScriptedFleet:
 class ScriptedWorkers:
     """Project workers that only count."""
 
-    def __init__(self, shares: MachineShares) -> None:
-        self.shares = shares
+    def __init__(self, lease: Lease) -> None:
+        self.lease = lease
         self.changed = asyncio.Event()
         self.stopping = False
         self.runs = 0
@@ -67,7 +66,7 @@ class ScriptedWorkers:
         self.interrupted: list[str] = []
 
     def in_use(self) -> dict[str, int]:
-        return {"shop": max(self.runs, self.shares.share("shop"))}
+        return {"shop": max(self.runs, self.lease.share("shop"))}
 
     def accepted(self) -> dict[str, int]:
         return {"shop": self.runs} if self.runs else {}
@@ -89,9 +88,8 @@ class Deployed:
 class House:
     def __init__(self, dead: Sequence[str] = ()) -> None:
         self.fleet = ScriptedFleet()
-        self.shares = MachineShares()
         self.lease = Lease(deadline=0)
-        self.workers = ScriptedWorkers(self.shares)
+        self.workers = ScriptedWorkers(self.lease)
         self.deployed = Deployed()
         self.rounds: list[str] = []
         self.member = FleetMember(
@@ -101,7 +99,6 @@ class House:
             most_per_project=None,
             max_machines=7,
             lease=self.lease,
-            shares=self.shares,
             dead=dead,
             on_asked=lambda: self.rounds.append("asked"),
             on_served=lambda: self.rounds.append("served"),
@@ -126,7 +123,7 @@ async def test_it_says_what_it_serves_and_holds_once_and_from_then_on_only_what_
         assert [request.held for request in house.fleet.requests] == [{}, {"shop": 2}]
         assert [request.number for request in [*house.fleet.requests, *house.fleet.kept]][:5] == [1, 2, 3, 4, 5]
         assert 25 < house.lease.remaining <= 30
-        assert house.shares.share("shop") == 2
+        assert house.lease.share("shop") == 2
         house.workers.runs = 1
         await until(lambda: house.fleet.kept[-1].used == {"shop": 1})
         assert len(house.fleet.requests) == 2
@@ -150,7 +147,7 @@ async def test_it_says_at_once_that_it_leaves(monkeypatch: pytest.MonkeyPatch) -
     house = House()
     house.fleet.next_within = timedelta(hours=1)
     async with house.up():
-        await until(lambda: house.shares.share("shop") == 2)
+        await until(lambda: house.lease.share("shop") == 2)
         house.workers.stopping = True
         await until(lambda: house.fleet.requests[-1].leaving)
 
@@ -168,16 +165,16 @@ async def test_what_runs_is_held_after_the_share_has_become_smaller(monkeypatch:
     monkeypatch.setattr(fleet_member, "_SERVE_INTERVAL", timedelta(seconds=0.01))
     house = House()
     async with house.up():
-        await until(lambda: house.shares.share("shop") == 2)
+        await until(lambda: house.lease.share("shop") == 2)
         house.workers.runs = 2
         house.fleet.shares = {"shop": 1}
-        await until(lambda: house.shares.share("shop") == 1)
-        assert house.shares.most("shop") == 2
+        await until(lambda: house.lease.share("shop") == 1)
+        assert house.lease.most("shop") == 2
         await until(lambda: len(house.fleet.kept) > 1)
         assert house.fleet.requests[-1].held == {"shop": 2}
         house.workers.runs = 1
         await until(lambda: house.fleet.requests[-1].held == {"shop": 1})
-        await until(lambda: house.shares.most("shop") == 1)
+        await until(lambda: house.lease.most("shop") == 1)
 
 
 async def test_a_lease_that_cannot_be_renewed_ends_and_comes_back(
@@ -187,13 +184,13 @@ async def test_a_lease_that_cannot_be_renewed_ends_and_comes_back(
     house = House()
     house.fleet.term = timedelta(seconds=3.5)
     async with house.up():
-        await until(lambda: house.shares.share("shop") == 2)
+        await until(lambda: house.lease.share("shop") == 2)
         house.workers.runs = 2
         house.fleet.away = True
         await until(lambda: house.workers.interrupted != [])
         assert not house.lease.ended, "there is time left to save what Attempts leave"
-        assert (house.shares.share("shop"), house.shares.most("shop")) == (0, 0)
+        assert (house.lease.share("shop"), house.lease.most("shop")) == (0, 0)
         await until(lambda: house.fleet.requests[-1].held == {})
         house.fleet.away = False
-        await until(lambda: house.shares.share("shop") == 2)
+        await until(lambda: house.lease.share("shop") == 2)
     assert len([record for record in caplog.records if "could not be renewed: It is away." in record.message]) == 1

@@ -1,0 +1,38 @@
+"""Which Machines a worker may have and has is told by metrics, when it has changed."""
+
+from __future__ import annotations
+
+from activities.workers.machine_reports import CountedMachines, count_machines
+from machines.lease import Lease
+from machines.observer import RecycleCause
+from temporal.pool_usage import PoolUsage
+from tests.support.counted import Counted, counting
+
+
+def told(counted: Counted) -> dict[tuple[str, str], float]:
+    return {(labels["project"], labels.get("state", "memory")): value for _, value, labels in counted()}
+
+
+def test_only_what_has_changed_is_told() -> None:
+    usage, memory, lease = {"shop": PoolUsage(busy=1, warm=2)}, {"shop": 1000}, Lease()
+    lease.grant({"shop": 3, "other": 1})
+    with counting() as counted:
+        before = count_machines(usage, memory, lease, {})
+        shop = {("shop", "leased"): 3, ("shop", "busy"): 1, ("shop", "warm"): 2, ("shop", "memory"): 1000}
+        other = {("other", "leased"): 1, ("other", "busy"): 0, ("other", "warm"): 0, ("other", "memory"): 0}
+        assert told(counted) == {**shop, **other}
+        assert count_machines(usage, memory, lease, before) == before
+        assert told(counted) == {}
+        lease.revoke()
+        assert count_machines({}, {}, lease, before) == {}
+        assert told(counted) == dict.fromkeys([*shop, *other], 0)
+
+
+def test_machines_that_come_and_go_are_counted() -> None:
+    with counting() as counted:
+        CountedMachines().started("shop")
+        CountedMachines().recycled("shop", RecycleCause.IDLE)
+        assert counted() == [
+            ("callboard_machines_started", 1, {"project": "shop"}),
+            ("callboard_machines_recycled", 1, {"project": "shop", "cause": "idle"}),
+        ]
