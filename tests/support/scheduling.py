@@ -35,6 +35,18 @@ LONG_ONES = (
     ("tests/system/faults/test_store_faults.py",),
     ("tests/system/faults/test_leaks.py",),
     ("tests/system/faults/test_kills.py",),
+    # What has installations of its own would only keep the units at the beginning busy for longer.
+    ("tests/system/faults/test_job_faults.py",),
+    ("tests/system/faults/test_chaos.py",),
+    ("tests/system/test_fleet.py",),
+    ("tests/system/test_any_temporal.py",),
+    ("tests/system/test_metrics.py",),
+    ("tests/system/test_backup.py",),
+    ("tests/system/test_compose_stack.py",),
+    ("tests/system/test_builds.py",),
+    ("tests/system/test_refused_by_temporal.py",),
+    ("tests/system/test_demo.py",),
+    ("tests/system/devstack/test_inspection.py",),
     ("tests/integration/activities/",),
     ("tests/unit/workflows/",),
     ("tests/system/test_separate_processes.py",),
@@ -49,7 +61,11 @@ LONG_ONES = (
     ("tests/system/devstack/test_dev.py",),
     ("tests/system/cli/test_dev.py", "tests/system/docs/test_readme.py"),  # one `callboard dev`
     ("tests/integration/temporal/",),
-    ("tests/system/test_https_proxy.py",),
+    # The stack of tests/support/configured_stack.py.
+    (
+        *("tests/system/test_encrypted_payloads.py", "tests/system/test_https_proxy.py"),
+        *("tests/system/test_opentelemetry.py", "tests/system/test_tls_proxy.py"),
+    ),
 )
 """Units that are to begin first, in this order, each by how the paths of its files begin; the longest match counts."""
 KIND = re.compile(r"\[((?:plain|root)-[a-z]+)")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,6 +16,7 @@ import pytest
 
 from devstack.dev import DevStack
 from machines.scratch_cleanup import processes_of
+from projects.manifest import Manifest
 from settings import Settings
 from tests.support.repository import REPOSITORY
 
@@ -55,6 +56,27 @@ class Stack:
             yield cls(dev.url, dev.api_key, dev.settings.workspace, site, data, projects, http, dev)
         assert processes_of(data) == []
         assert list((data / "workers").iterdir()) == []
+
+    @asynccontextmanager
+    async def published(self, name: str, files: Mapping[str, str]) -> AsyncGenerator[Manifest]:
+        """A project folder with these files, once it is deployed, for as long as the block lasts."""
+        made = self.projects.parent / f"{name}-to-publish"
+        for path, text in files.items():
+            (made / path).parent.mkdir(parents=True, exist_ok=True)
+            (made / path).write_text(text)
+        made.rename(self.projects / name)  # all at once: a part of it would be published, or refused
+        try:
+            yield await self.until_deployed(name)
+        finally:
+            shutil.rmtree(self.projects / name)
+
+    async def until_deployed(self, project: str) -> Manifest:
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                for manifest in self.dev.projects.deployed:
+                    if manifest.project == project:
+                        return manifest
+                await asyncio.sleep(0.05)
 
     def path(self, project: str, rest: str) -> str:
         return f"/api/v1/workspace/{self.workspace}/projects/{project}/run/{rest}"

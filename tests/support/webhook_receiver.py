@@ -71,6 +71,8 @@ class Receiver:
     script: list[Reply]
     received: list[Received] = field(default_factory=list[Received])
     connections: int = 0
+    close: Callable[[], Awaitable[None]] = field(init=False)
+    """Listen no longer, and leave whoever is connected."""
     _came: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -119,13 +121,18 @@ async def receiver(*script: Reply, port: int = 0, tls: ssl.SSLContext | None = N
     server = await asyncio.start_server(connected, "127.0.0.1", port, ssl=tls)
     scheme = "http" if tls is None else "https"
     inbox.url = f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    try:
-        yield inbox
-    finally:
+
+    async def close() -> None:
         server.close()
         for task in serving:
             task.cancel()
         await asyncio.gather(*serving, return_exceptions=True)
+
+    inbox.close = close
+    try:
+        yield inbox
+    finally:
+        await close()
 
 
 async def _read(reader: asyncio.StreamReader) -> Received:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,9 +10,9 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 
 from examples.site.accounts import ACCOUNTS
 from machines.browser import browser_args, find_browser
+from tests.support.configured_stack import Configured
 from tests.support.example_auth_sessions import AuthStates
 from tests.support.polling import until
-from tests.support.repository import REPOSITORY
 from tests.support.stack import Stack
 from tests.support.webhook_receiver import receiver
 
@@ -22,16 +21,9 @@ MESSAGE = "ValueError: the price is missing (api/fail.py:2)"
 """What `fail` of the project `lab` raises."""
 
 
-@pytest.fixture(scope="module")
-async def own(tmp_path_factory: pytest.TempPathFactory, site: str) -> AsyncIterator[Stack]:
-    """It is set in the environment, as by who runs `callboard dev`; the stack makes the key itself."""
-    folder = tmp_path_factory.mktemp("encrypted")
-    shutil.copytree(REPOSITORY / "tests" / "system" / "projects" / "lab", folder / "projects" / "lab")
-    shutil.copytree(REPOSITORY / "examples" / "projects" / "orders", folder / "projects" / "orders")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CALLBOARD_ENCRYPT_PAYLOADS", "true")
-        async with Stack.up(folder, folder / "projects", site) as running:
-            yield running
+@pytest.fixture
+def own(configured: Configured) -> Stack:
+    return configured.stack
 
 
 @pytest.fixture

@@ -18,9 +18,7 @@ async def test_a_new_project_is_published_and_its_api_returns_a_greeting(stack: 
     assert await asyncio.wait_for(command.wait(), 60) == 0
     try:
         parameters = json.loads((stack.projects / name / ".parameters/api/hello/default.json").read_text())
-        async with asyncio.timeout(60):
-            while name not in [manifest.project for manifest in stack.dev.projects.deployed]:
-                await asyncio.sleep(0.05)
+        await stack.until_deployed(name)
         for given, greeted in ((parameters, "Ada"), ({}, "world"), ({"name": "<b>&"}, "<b>&")):
             run = await stack.run("hello", given, project=name)
             assert run["result"] == {"greeting": f"Hello, {greeted}!"}, run

@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from settings import Settings
+from tests.support.configured_stack import Configured
 from tests.support.otlp_collector import CollectedSpan, Collector, otlp_collector
 from tests.support.polling import until
 from tests.support.webhook_receiver import Receiver, receiver
@@ -283,28 +284,29 @@ async def test_logs_are_json_and_tell_what_they_belong_to(dev: Dev) -> None:
     assert any(record["message"].startswith("Uvicorn running") for record in dev.records("api"))
 
 
-async def test_a_collector_that_is_gone_holds_up_nothing(tmp_path: Path) -> None:
-    async with receiver() as closed:
-        pass
-    async with dev_process(tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=closed.url, OTEL_BSP_SCHEDULE_DELAY="50") as dev:
-        run = await dev.ended(await dev.start("tells"))
-        assert run["status"] == "completed"
-        await until(lambda: any("while exporting" in record["message"] for record in dev.records("worker")))
-        run = await dev.ended(await dev.start("tells"))
-        assert run["result"]["traceId"] == run["openTelemetry"]["traceId"]
+async def test_a_collector_that_is_gone_holds_up_nothing(dev: Dev, collector: Collector) -> None:
+    """No test that comes after this one has a collector."""
+    await collector.inbox.close()
+    run = await dev.ended(await dev.start("tells"))
+    assert run["status"] == "completed"
+    await until(lambda: any("while exporting" in record["message"] for record in dev.records("worker")))
+    run = await dev.ended(await dev.start("tells"))
+    assert run["result"]["traceId"] == run["openTelemetry"]["traceId"]
 
 
-async def test_nothing_is_traced_unless_an_endpoint_is_set(tmp_path: Path, inbox: Receiver) -> None:
-    async with (
-        otlp_collector() as unused,
-        dev_process(tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=unused.url, OTEL_SDK_DISABLED="true") as dev,
-    ):
-        sink = {"type": "webhook", "url": inbox.url}
-        run_id = await dev.start("tells", traceparent=f"00-{TRACE_ID}-{CALLER}-01", sink=sink)
-        run = await dev.ended(run_id)
-        assert run["openTelemetry"] is None
-        assert run["attempts"][0]["openTelemetry"] is None
-        assert run["result"] == {"traceId": None, "traceparent": None, "variables": {}}
-        (request,) = await inbox.until(1)
-        assert "traceparent" not in request.headers
-    assert unused.inbox.connections == 0
+async def test_nothing_is_traced_when_the_sdk_is_disabled(configured: Configured, inbox: Receiver) -> None:
+    stack = configured.stack
+    files = {"Intuned.json": "{}", "api/tells.py": TELLS}
+    async with stack.published("traced", files):
+        place = f"/api/v1/workspace/{stack.workspace}/projects/traced/run"
+        body = {"api": "tells", "parameters": {}, "sink": {"type": "webhook", "url": inbox.url}}
+        headers = {"traceparent": f"00-{TRACE_ID}-{CALLER}-01"}
+        run_id = (await stack.http.post(f"{place}/start", json=body, headers=headers)).json()["runId"]
+        assert (await stack.result(run_id, project="traced"))["status"] == "completed"
+        run = (await stack.http.get(f"{place}s/{run_id}")).json()
+    assert run["openTelemetry"] is None
+    assert run["attempts"][0]["openTelemetry"] is None
+    assert run["result"] == {"traceId": None, "traceparent": None, "variables": {}}
+    (request,) = await inbox.until(1)
+    assert "traceparent" not in request.headers
+    assert configured.unused.inbox.connections == 0

@@ -20,6 +20,7 @@ import pytest
 
 from devstack import ports
 from tests.support.compose_file import PROGRAMS, load
+from tests.support.configured_stack import VIEWER, Configured
 from tests.support.polling import until
 from tests.support.repository import REPOSITORY
 from tests.support.stack import Stack
@@ -27,7 +28,7 @@ from tests.support.stack import Stack
 TLS = load("hosting/docker-compose.tls.yml")
 PROXY: dict[str, Any] = TLS["services"]["proxy"]
 CADDYFILE = REPOSITORY / TLS["configs"]["caddy"]["file"]
-NAME, VIEWER = "callboard.localhost", "viewer.localhost"
+NAME = "callboard.localhost"
 
 
 class ToLoopback(httpx.AsyncHTTPTransport):
@@ -50,63 +51,59 @@ class Proxied:
 
     stack: Stack
     http: httpx.AsyncClient
+    stranger: httpx.AsyncClient
+    """One that has another address of this host."""
     url: str
     viewer_url: str
 
 
-@pytest.fixture
-async def proxied(tmp_path: Path, site: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Proxied]:
-    free = ports.choose_ports({"http": 0, "https": 0, "viewer": 0})
-    viewer_url = f"https://{VIEWER}:{free['https']}"
-    monkeypatch.setenv("CALLBOARD_TRUSTED_PROXIES", "127.0.0.1")
-    monkeypatch.setenv("CALLBOARD_VIEWER_URL", viewer_url)
-    monkeypatch.setenv("CALLBOARD_VIEWER_PORT", str(free["viewer"]))
-    project = tmp_path / "projects" / "lab"
-    (project / "api").mkdir(parents=True)
-    (project / "Intuned.json").write_text('{"projectName": "lab", "replication": {"maxConcurrentRequests": 1}}')
-    for name in ("echo", "until-told"):
-        source = REPOSITORY / "tests" / "system" / "projects" / "lab" / "api" / f"{name}.py"
-        (project / "api" / source.name).write_text(source.read_text())
-    async with Stack.up(tmp_path, tmp_path / "projects", site) as stack:
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(tmp_path),
-            "XDG_DATA_HOME": str(tmp_path / "caddy"),
-            "XDG_CONFIG_HOME": str(tmp_path / "caddy"),
-            **{name: value for name, value in PROXY["environment"].items() if "$" not in value},
-            "API_HOSTNAME": NAME,
-            "VIEWER_HOSTNAME": VIEWER,
-            "API_UPSTREAM": stack.url.removeprefix("http://"),
-            "VIEWER_UPSTREAM": f"127.0.0.1:{free['viewer']}",
-            "HTTP_PORT": str(free["http"]),
-            "HTTPS_PORT": str(free["https"]),
-        }
-        program, *words = [word.replace("/etc/caddy/Caddyfile", str(CADDYFILE)) for word in PROXY["command"]]
-        log = tmp_path / "caddy.log"
-        with log.open("wb") as out:
-            caddy = await asyncio.create_subprocess_exec(
-                PROGRAMS / program, *words, "--adapter", "caddyfile", env=environment, stdout=out, stderr=out
-            )
-        try:
-            authority = tmp_path / "caddy" / "caddy" / "pki" / "authorities" / "local" / "root.crt"
-            await until(authority.exists)
-            await until(lambda: authority.read_text().endswith("-----END CERTIFICATE-----\n"))
-            trusting = ssl.create_default_context(cafile=str(authority))
-            url = f"https://{NAME}:{free['https']}"
-            async with httpx.AsyncClient(transport=ToLoopback(verify=trusting), base_url=url, timeout=90) as http:
+@pytest.fixture(scope="module")
+async def proxied(tmp_path_factory: pytest.TempPathFactory, configured: Configured) -> AsyncIterator[Proxied]:
+    stack, folder = configured.stack, tmp_path_factory.mktemp("caddy")
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "XDG_DATA_HOME": str(folder / "caddy"),
+        "XDG_CONFIG_HOME": str(folder / "caddy"),
+        **{name: value for name, value in PROXY["environment"].items() if "$" not in value},
+        "API_HOSTNAME": NAME,
+        "VIEWER_HOSTNAME": VIEWER,
+        "API_UPSTREAM": stack.url.removeprefix("http://"),
+        "VIEWER_UPSTREAM": f"127.0.0.1:{configured.viewer_port}",
+        "HTTP_PORT": str(ports.choose_ports({"http": 0})["http"]),
+        "HTTPS_PORT": str(configured.https),
+    }
+    program, *words = [word.replace("/etc/caddy/Caddyfile", str(CADDYFILE)) for word in PROXY["command"]]
+    log = folder / "caddy.log"
+    with log.open("wb") as out:
+        caddy = await asyncio.create_subprocess_exec(
+            PROGRAMS / program, *words, "--adapter", "caddyfile", env=environment, stdout=out, stderr=out
+        )
+    try:
+        authority = folder / "caddy" / "caddy" / "pki" / "authorities" / "local" / "root.crt"
+        await until(authority.exists)
+        await until(lambda: authority.read_text().endswith("-----END CERTIFICATE-----\n"))
+        trusting = ssl.create_default_context(cafile=str(authority))
+        url = f"https://{NAME}:{configured.https}"
+        async with (
+            httpx.AsyncClient(transport=ToLoopback(verify=trusting), base_url=url, timeout=90) as http,
+            httpx.AsyncClient(
+                transport=ToLoopback(verify=trusting, local_address="127.0.0.2"), base_url=url, timeout=90
+            ) as stranger,
+        ):
 
-                async def answers() -> bool:
-                    try:
-                        return (await http.get("/healthz")).status_code == 200
-                    except httpx.TransportError:
-                        return False
+            async def answers() -> bool:
+                try:
+                    return (await http.get("/healthz")).status_code == 200
+                except httpx.TransportError:
+                    return False
 
-                await until(answers, every=0.1)
-                yield Proxied(stack, http, url, viewer_url)
-        finally:
-            assert caddy.returncode is None, log.read_text()
-            caddy.terminate()
-            await caddy.wait()
+            await until(answers, every=0.1)
+            yield Proxied(stack, http, stranger, url, f"https://{VIEWER}:{configured.https}")
+    finally:
+        assert caddy.returncode is None, log.read_text()
+        caddy.terminate()
+        await caddy.wait()
 
 
 async def test_the_api_knows_of_tls_and_of_clients_behind_the_proxy_and_calls_wait(
@@ -157,8 +154,11 @@ async def test_a_client_s_own_headers_about_itself_are_not_believed(proxied: Pro
     codes: list[int] = []
     for number in range(11):
         claimed = {"x-forwarded-for": f"203.0.113.{number}", "x-forwarded-proto": "http"}
-        codes.append((await proxied.http.get(place, headers=wrong | claimed)).status_code)
+        codes.append((await proxied.stranger.get(place, headers=wrong | claimed)).status_code)
     assert codes == [401] * 10 + [429], "all of them came from the one address of the client"
+    shut_out = {"x-api-key": proxied.stack.api_key}
+    assert (await proxied.stranger.get(place, headers=shut_out)).status_code == 429
+    assert (await proxied.http.get(place, headers=shut_out)).status_code == 404
 
 
 def test_only_the_proxy_is_believed() -> None:

@@ -9,11 +9,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from pydantic import BaseModel
 
-from devstack.dev import DevStack
 from projects.bundle import MAX_SIZE
 from projects.deploy import deploy
 from projects.files import list_project_files
@@ -21,9 +19,9 @@ from projects.settings import ProjectSettings
 from projects.settings_file import read_settings
 from projects.settings_ignored import REPORTED_KEYS
 from projects.settings_syntax import SETTINGS_PARSERS
-from settings import Settings
 from storage.folder import FolderStore
 from tests.support.repository import REPOSITORY
+from tests.support.stack import Stack
 
 PROJECTS = (REPOSITORY / "docs" / "projects.md").read_text()
 FROM_INTUNED = (REPOSITORY / "docs" / "from-intuned.md").read_text()
@@ -53,19 +51,16 @@ def prices(tmp_path: Path) -> Path:
     return tmp_path / "projects" / "prices"
 
 
-async def test_the_project_is_served_and_its_api_returns_what_it_should(prices: Path, tmp_path: Path) -> None:
-    settings = Settings(data_dir=tmp_path / "data", port=0)
-    async with (
-        DevStack(prices.parent, settings, temporal_port=0, ui_port=0, report=print) as stack,
-        httpx.AsyncClient(headers={"x-api-key": stack.api_key}, timeout=90, trust_env=False) as client,
-    ):
-        (manifest,) = stack.projects.deployed
-        assert stack.settings.environment == "dev"
+async def test_the_project_is_served_and_its_api_returns_what_it_should(stack: Stack) -> None:
+    beginning = "projects/prices/"
+    prices = {
+        name.removeprefix(beginning): text for name, text in files(PROJECTS).items() if name.startswith(beginning)
+    }
+    async with stack.published("prices", prices) as manifest:
+        assert stack.dev.settings.environment == "dev"
         assert (manifest.project, manifest.apis, manifest.warnings) == ("prices", ("list",), ())
-        base = f"{stack.url}/api/v1/workspace/{stack.settings.workspace}/projects/prices/run"
-        body = {"api": "list", "parameters": {"url": "data:text/html,<li>Chair 49</li><li>Desk 120.5</li>"}}
-        run_id = (await client.post(f"{base}/start", json=body)).json()["runId"]
-        answer = (await client.get(f"{base}/{run_id}/result?wait=60")).json()
+        parameters = {"url": "data:text/html,<li>Chair 49</li><li>Desk 120.5</li>"}
+        answer = await stack.run("list", parameters, project="prices")
         assert answer.get("result") == {"prices": [49, 120.5]}, answer
 
 
