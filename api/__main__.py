@@ -17,18 +17,17 @@ if __name__ == "__main__":
     forbid_inspection()  # This precedes the imports: they take a second, and the environment holds secrets.
 
 import uvicorn
-from fastapi import FastAPI
+import uvloop
 from pydantic import ValidationError
 from starlette.types import ASGIApp
 
 from api.app import create_app
 from api.dashboard.viewer.app import create_viewer
+from api.dependencies import Services, open_services
 from api.http.connections import Limits, ServerConfig, raise_open_files_limit
 from schemas.errors import CallboardError, ConfigurationError
-from security.keyring import KeyRing
 from security.masking import mask_url
 from settings import Settings
-from storage.factory import open_store
 from telemetry.logs import configure_logging
 from telemetry.runtime import install_runtime
 from telemetry.tracing import start_tracing, stop_tracing
@@ -62,10 +61,11 @@ class _ViewerServer(uvicorn.Server):
 class _ApiServer(uvicorn.Server):
     """The server of the api. It tells the application that it is closing before it waits for answers under way."""
 
-    def __init__(self, app: FastAPI, settings: Settings, viewer: _ViewerServer) -> None:
+    def __init__(self, services: Services, viewer: _ViewerServer) -> None:
+        settings = services.settings
         super().__init__(
             _server_config(
-                app,
+                create_app(services),
                 settings,
                 lifespan="on",
                 timeout_graceful_shutdown=_SHUTDOWN_TIMEOUT,
@@ -73,14 +73,14 @@ class _ApiServer(uvicorn.Server):
                 port=settings.port,
             )
         )
-        self._app = app
+        self._services = services
         self._viewer = viewer
         self._viewer_task: asyncio.Task[None] | None = None
 
     @override
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         self._viewer_task = asyncio.create_task(self._viewer.serve_until_exit(), name="trace viewer")
-        self._app.state.liveness.task("The trace viewer", self._viewer_task)
+        self._services.liveness.task("The trace viewer", self._viewer_task)
         try:
             await super().serve(sockets)
         finally:
@@ -88,8 +88,8 @@ class _ApiServer(uvicorn.Server):
 
     @override
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._app.state.services.shutting_down.set()
-        self._app.state.liveness.leave()
+        self._services.shutting_down.set()
+        self._services.liveness.leave()
         await super().shutdown(sockets)
         # The process ends by the signal that it was sent, as soon as uvicorn is through with this.
         if self._viewer_task is not None:
@@ -111,7 +111,6 @@ def _server_config(app: ASGIApp, settings: Settings, **options: Any) -> ServerCo
     return ServerConfig(
         app,
         Limits(connections=settings.max_connections),
-        loop="uvloop",
         log_config=None,
         access_log=False,
         server_header=False,
@@ -135,6 +134,27 @@ def _bind_viewer_port(settings: Settings) -> socket.socket:
         ) from error
 
 
+async def _serve(settings: Settings, listener: socket.socket) -> bool:
+    """Serve until told to stop, and return whether the api has come up.
+
+    Raises:
+        ConfigurationError: What is wrong with the settings, or why Temporal refuses this client.
+    """
+    connection = find_connection(settings)
+    services = await open_services(settings, connection)
+    viewer = create_viewer(workspace=settings.workspace, ring=services.ring, store=services.store)
+    server = _ApiServer(services, _ViewerServer(viewer, settings, listener))
+    problem = await check_access(settings, connection)
+    log.info("Temporal at %s, artifacts in %s", connection, mask_url(settings.artifact_location))
+    if problem is not None:
+        log.warning("%s The api starts nevertheless, and tries again at each request.", problem)
+    try:
+        await server.serve()
+    finally:
+        stop_tracing()
+    return server.started
+
+
 def main() -> None:
     """Serve until told to stop."""
     configure_logging()
@@ -145,14 +165,7 @@ def main() -> None:
         start_tracing("callboard-api")
         listener = _bind_viewer_port(settings)
         settings = settings.model_copy(update={"viewer_port": listener.getsockname()[1]})
-        connection = find_connection(settings)
-        app = create_app(settings)
-        problem = asyncio.run(check_access(settings, connection))
-        viewer = create_viewer(
-            workspace=settings.workspace,
-            ring=KeyRing([key.get_secret_value() for key in settings.secret_key]),
-            store=open_store(settings.artifact_location, endpoint=settings.artifacts_endpoint),
-        )
+        started = asyncio.run(_serve(settings, listener), loop_factory=uvloop.new_event_loop)
     except ValidationError as error:
         for line in error.errors(include_url=False, include_input=False):
             log.error("CALLBOARD_%s: %s", "_".join(map(str, line["loc"])).upper(), line["msg"])  # noqa: TRY400
@@ -160,15 +173,7 @@ def main() -> None:
     except CallboardError as error:
         log.error("%s", error.message)  # noqa: TRY400 - the message says what is wrong, a traceback would not
         hard_exit(2)  # it may have talked to Temporal
-    log.info("Temporal at %s, artifacts in %s", connection, mask_url(settings.artifact_location))
-    if problem is not None:
-        log.warning("%s The api starts nevertheless, and tries again at each request.", problem)
-    server = _ApiServer(app, settings, _ViewerServer(viewer, settings, listener))
-    try:
-        server.run()
-    finally:
-        stop_tracing()
-    if not server.started:
+    if not started:
         sys.exit(3)
 
 

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from schemas.errors import ConfigurationError, SealError
+from settings import Settings
 
 MIN_KEY_LENGTH = 16
 """Fewest characters of a configured key."""
@@ -53,6 +54,11 @@ class KeyRing:
                     f"expected at least {MIN_KEY_LENGTH} random ones."
                 )
         self._keys = [_Key(key) for key in keys]
+
+    @classmethod
+    def of(cls, settings: Settings) -> KeyRing:
+        """Return the ring of the settings. Raises ConfigurationError if a key is too short."""
+        return cls([key.get_secret_value() for key in settings.secret_key])
 
     def __bool__(self) -> bool:
         """Tell whether there is a key at all."""

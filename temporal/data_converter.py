@@ -41,5 +41,5 @@ def payload_encryption(settings: Settings, namespace: str) -> PayloadEncryption:
             "CALLBOARD_ENCRYPT_PAYLOADS is on, and CALLBOARD_SECRET_KEY, whose first key encrypts payloads, is not set."
             " Set it to the same keys for all that use this namespace, or switch encryption off."
         )
-    ring = KeyRing([key.get_secret_value() for key in settings.secret_key])
+    ring = KeyRing.of(settings)
     return PayloadEncryption(ring, namespace=namespace, switched_on=settings.encrypt_payloads)

@@ -107,7 +107,7 @@ async def start_attempt_workers(
     settings, client, identity, store = process.settings, process.client, process.identity, process.store
     catalog, liveness = process.catalog, process.liveness
     workers = _folder(settings, "workers")
-    keyring = _keyring(settings)
+    keyring = KeyRing.of(settings)
     groups = await asyncio.to_thread(delegated_group)
     dead = await crash_recovery.recover_dead_workers(client, workers, groups)
     worker_dir = WorkerDir(workers / identity)
@@ -247,10 +247,6 @@ def _environments(process: WorkerProcess) -> ProjectEnvironments:
     box = PackageBox(settings, temporal_address=process.connection.address, other_parts=trace_endpoints(os.environ))
     environments = Environments(_folder(settings, "environments"), box, build_packages=settings.build_packages)
     return ProjectEnvironments(process.store, environments)
-
-
-def _keyring(settings: Settings) -> KeyRing:
-    return KeyRing([key.get_secret_value() for key in settings.secret_key])
 
 
 def _folder(settings: Settings, name: str) -> Path:

@@ -84,7 +84,7 @@ async def workflow_worker(settings: Settings, client: Client, identity: str, sto
     """
     artifacts = ArtifactActivities(store, AttemptRecords(store, client.data_converter), ArtifactSweeper(client, store))
     waits = RunWaits(client)
-    ring = KeyRing([key.get_secret_value() for key in settings.secret_key])
+    ring = KeyRing.of(settings)
     planner = JobPlanner(ring=ring, environment=settings.environment, schedule=delivery_schedule(settings))
     catalog = Catalog(store, max_age=settings.poll_versions)
     job_runs = JobRunActivities(
@@ -184,7 +184,7 @@ async def delivery_worker(settings: Settings, client: Client, identity: str, sto
         delivery_sender = DeliverySender(
             store=store,
             transport=transport,
-            keyring=KeyRing([key.get_secret_value() for key in settings.secret_key]),
+            keyring=KeyRing.of(settings),
             signer=WebhookSigner([secret.get_secret_value() for secret in settings.webhook_secrets]),
             user_agent=f"callboard/{installed_version()}",
         )

@@ -20,10 +20,10 @@ from starlette.routing import Route
 
 from api.dashboard.auth import DashboardAuth, check_same_origin, require_session
 from api.dashboard.rendering import with_security_headers
+from api.dependencies import Services
 from api.http.errors import correlation_id, logged_error_response
 from api.http.json_body import read_body
 from schemas.errors import BadRequest, CallboardError
-from settings import Settings
 from temporal.remote_codec import RemoteCodec
 
 CODEC_PATH = "/codec"
@@ -33,14 +33,15 @@ _BODY_LIMIT = 4 * 1024 * 1024
 """Largest body in bytes. The Web UI sends the payloads of one event at a time, and Temporal has none above 2 MB."""
 
 
-def install_codec(app: FastAPI, settings: Settings, *, namespace: str) -> None:
-    """Make the application decrypt and encrypt payloads of a namespace for signed-in users of the Temporal Web UI.
+def install_codec(app: FastAPI, services: Services) -> None:
+    """Make the application decrypt and encrypt payloads of its namespace for signed-in users of the Temporal Web UI.
 
     Raises:
         ConfigurationError: Payloads are to be encrypted, and there is no key, or a key is too short.
     """
-    codec = RemoteCodec(settings, namespace)
-    ui_origin = _origin(settings.temporal_ui_url)
+    namespace = services.temporal_namespace
+    codec = RemoteCodec(services.settings, namespace)
+    ui_origin = _origin(services.settings.temporal_ui_url)
     cors = Middleware(
         CORSMiddleware,
         allow_origins=[] if ui_origin is None else [ui_origin],

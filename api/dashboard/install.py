@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from fastapi import FastAPI
 
 from api.dashboard import assets, sign_in
@@ -13,20 +11,20 @@ from api.dashboard.jobs import job_routes, job_run_routes
 from api.dashboard.playground import routes as playground_routes
 from api.dashboard.projects import routes as project_routes
 from api.dashboard.runs import list_routes, run_routes
-from api.http.key_check import KeyCheck
+from api.dependencies import Services
 from api.http.rate_limiter import RateLimiter
 from projects.samples import Samples
-from security.keyring import KeyRing
 from security.sign_in_sessions import SignInSessions
 from security.signed_trace_urls import SignedTraceUrls
 
 
-def install_dashboard(app: FastAPI, *, api_keys: Sequence[str], keys: KeyCheck, ring: KeyRing) -> None:
+def install_dashboard(app: FastAPI, services: Services) -> None:
     """Make the application serve the pages to everybody who signs in with one of the keys."""
-    app.state.dashboard_auth = DashboardAuth(keys, SignInSessions(api_keys, ring))
+    api_keys = [key.get_secret_value() for key in services.settings.api_keys]
+    app.state.dashboard_auth = DashboardAuth(services.keys, SignInSessions(api_keys, services.ring))
     app.state.samples = Samples()
     app.state.sink_test_limiter = RateLimiter(playground_routes.SINK_TEST_LIMIT, playground_routes.SINK_TEST_WINDOW)
-    app.state.traces = SignedTraceUrls(ring)
+    app.state.traces = SignedTraceUrls(services.ring)
     for router in (
         assets.router,
         sign_in.router,

@@ -8,10 +8,11 @@ import random
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from api.dependencies import RunQueries, Services
+from api.dependencies import Services
 from projects.catalog import Catalog
 from schemas.errors import CallboardError
 from telemetry import metrics
+from temporal.run_queries import RunQueries
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,24 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
-from api.dependencies import Services
+from api.app import create_app
+from api.dependencies import Services, open_services
+from projects.catalog import Catalog
 from projects.deploy import deploy
+from projects.job_definition import JobDefiner
 from schemas.workflow.run import RunInput
+from security.sealed_sinks import delivery_schedule
 from settings import Settings
 from storage.folder import FolderStore
+from temporal.connection_config import find_connection
 from tests.support.constants import WORKSPACE
+from tests.support.fleet_stage import fleet_state
 from tests.support.in_memory_jobs import MemoryJobRuns, MemoryJobs
 from tests.support.in_memory_temporal import (
     MemoryAuthSessions,
     MemoryDeliveries,
     MemoryFleet,
+    MemoryHealth,
     MemoryRunQueries,
     MemoryRuns,
 )
@@ -42,20 +49,46 @@ class Api:
 
     app: FastAPI
     client: httpx.AsyncClient
+    services: Services
+    """What the handlers are given: among others, what follows."""
+    store: FolderStore
     runs: MemoryRuns
     run_queries: MemoryRunQueries
     auth_sessions: MemoryAuthSessions
     deliveries: MemoryDeliveries
-    fleet: MemoryFleet
-    store: FolderStore
     jobs: MemoryJobs
     job_runs: MemoryJobRuns
+    temporal_health: MemoryHealth
+    fleet: MemoryFleet
     base: str = f"/api/v1/workspace/{WORKSPACE}/projects/shop/run"
 
-    @property
-    def services(self) -> Services:
-        """The dependencies of the handlers."""
-        return self.app.state.services
+    @classmethod
+    async def open(cls, settings: Settings, store: Any, runs: MemoryRuns) -> Api:
+        """Make the application over this store, with an engine in memory in place of Temporal."""
+        opened = await open_services(settings, find_connection(settings))
+        schedule = delivery_schedule(settings)
+        in_memory: dict[str, Any] = {
+            "store": store,
+            "runs": runs,
+            "run_queries": MemoryRunQueries(runs),
+            "auth_sessions": MemoryAuthSessions(),
+            "deliveries": MemoryDeliveries(),
+            "jobs": MemoryJobs(),
+            "job_runs": MemoryJobRuns(),
+            "temporal_health": MemoryHealth(runs),
+            "fleet": MemoryFleet(fleet_state({"worker-1": dict.fromkeys(PROJECTS, 1)})),
+        }
+        services = replace(
+            opened,
+            **in_memory,
+            catalog=Catalog(store, max_age=settings.poll_versions),
+            job_definer=JobDefiner(settings.workspace, store, opened.ring, opened.egress, schedule),
+        )
+        app = create_app(services)
+        client = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://api.test", headers={"x-api-key": KEY}
+        )
+        return cls(app, client, services, **in_memory)
 
     async def start(self, body: Any = None, **headers: str) -> httpx.Response:
         return await self.client.post(

@@ -13,12 +13,13 @@ from schemas.workflow import names
 from schemas.workflow.job import JobRef, JobSource
 from schemas.workflow.job_run import JobRunInput, JobRunProgress, JobRunStatus
 from temporal.job_run_listing import JobRunPage, JobRunState
-from temporal.jobs import JobState, require_source
+from temporal.job_runs import JobRuns
+from temporal.jobs import Jobs, JobState, require_source
 
 BEGAN = datetime(2026, 11, 24, 10, tzinfo=UTC)
 
 
-class MemoryJobs:
+class MemoryJobs(Jobs):
     """The Jobs of all projects. `failure` is raised by every call that would change something."""
 
     def __init__(self) -> None:
@@ -51,17 +52,25 @@ class MemoryJobs:
         return [state for state in found if state.ref.workspace == workspace]
 
     async def update(
-        self, workspace: str, project: str, job_id: str, definition: str, schedule: dict[str, Any] | None
+        self,
+        workspace: str,
+        project: str,
+        job_id: str,
+        definition: str,
+        schedule: dict[str, Any] | None,
+        *,
+        source: JobSource = JobSource.API,
+        digest: str = "",
     ) -> None:
         self._fail()
         ref = (await self.get(workspace, project, job_id)).ref
-        require_source(ref, JobSource.API)
+        require_source(ref, source)
         self.schedules[project, job_id] = schedule
-        self.change(project, job_id, ref=ref.model_copy(update={"definition": definition}))
+        self.change(project, job_id, ref=ref.model_copy(update={"definition": definition, "digest": digest}))
 
-    async def delete(self, workspace: str, project: str, job_id: str) -> None:
+    async def delete(self, workspace: str, project: str, job_id: str, *, source: JobSource = JobSource.API) -> None:
         self._fail()
-        require_source((await self.get(workspace, project, job_id)).ref, JobSource.API)
+        require_source((await self.get(workspace, project, job_id)).ref, source)
         del self.known[project, job_id]
 
     async def pause(self, workspace: str, project: str, job_id: str, note: str) -> None:
@@ -81,7 +90,7 @@ class MemoryJobs:
             raise self.failure
 
 
-class MemoryJobRuns:
+class MemoryJobRuns(JobRuns):
     """The JobRuns of all Jobs, in the order of their start; `steered` has what was asked of which."""
 
     def __init__(self) -> None:
@@ -149,7 +158,7 @@ class MemoryJobRuns:
         """Let a JobRun be another one in these fields."""
         self.known[job_run_id] = replace(self.known[job_run_id], **fields)
 
-    async def _steer(self, workspace: str, project: str, job_id: str, job_run_id: str, what: str) -> None:
+    async def _steer(self, workspace: str, project: str, job_id: str, job_run_id: str, signal: str) -> None:
         if (await self.get(workspace, project, job_id, job_run_id)).ended_at is not None:
             raise Conflict(f"JobRun {job_run_id} has ended.")
-        self.steered.append((job_run_id, what))
+        self.steered.append((job_run_id, signal))

@@ -13,11 +13,14 @@ from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, Log
 from schemas.workflow.delivery import SinkTestInput, SinkTestOutcome
 from schemas.workflow.fleet import FleetState
 from schemas.workflow.run import ReasonType, RunInput, RunOutcome, RunReason, RunStatus, RunType
-from temporal.deliveries import DeliveryState
+from temporal.auth_sessions import AuthSessions
+from temporal.deliveries import Deliveries, DeliveryState
+from temporal.fleet_reader import FleetReader
+from temporal.health import TemporalHealth
 from temporal.listing import RunFilter, RunListItem, RunPage
 from temporal.pool_usage import PoolUsage
-from temporal.run_queries import AnyInput, RunDetails, ValidateListItem
-from temporal.runs import RunState
+from temporal.run_queries import AnyInput, RunDetails, RunQueries, ValidateListItem
+from temporal.runs import Runs, RunState
 from tests.support.constants import WORKSPACE
 
 
@@ -30,7 +33,7 @@ class Entry:
     outcome: RunOutcome | None = None
 
 
-class MemoryRuns:
+class MemoryRuns(Runs):
     """What the engine does, without Temporal. `failure` is raised by every call."""
 
     def __init__(self) -> None:
@@ -40,12 +43,11 @@ class MemoryRuns:
         """Runs of AuthSessions, by project and id."""
         self.paused: set[str] = set()
         """Runs that are paused in Temporal."""
-        self.isolation: dict[str, str] = {}
         self.failure: BaseException | None = None
         self.closed = False
 
     async def start(self, run_id: str, run_input: RunInput, *, fingerprint: str, rerun_of: str | None = None) -> bool:
-        self._fail()
+        self.fail()
         known = self.entries.get(run_id)
         if known is None:
             self.entries[run_id] = Entry(run_input, fingerprint, rerun_of)
@@ -55,7 +57,7 @@ class MemoryRuns:
         return False
 
     async def get_state(self, workspace: str, project: str, run_id: str, *, wait: timedelta = timedelta()) -> RunState:
-        self._fail()
+        self.fail()
         if workspace == WORKSPACE and (project, run_id) in self.logins:
             return self.logins[project, run_id]
         entry = self.entries.get(run_id)
@@ -83,23 +85,31 @@ class MemoryRuns:
     async def close(self) -> None:
         self.closed = True
 
-    async def check(self) -> None:
-        self._fail()
-
-    async def read_isolation(self) -> dict[str, str]:
-        self._fail()
-        return self.isolation
-
     def end(self, run_id: str, outcome: RunOutcome) -> None:
         self.entries[run_id].outcome = outcome
         self.entries[run_id].ended.set()
 
-    def _fail(self) -> None:
+    def fail(self) -> None:
         if self.failure is not None:
             raise self.failure
 
 
-class MemoryRunQueries:
+class MemoryHealth(TemporalHealth):
+    """The health of what `MemoryRuns` does; each Machine of a project is as isolated as a test puts here."""
+
+    def __init__(self, runs: MemoryRuns) -> None:
+        self._runs = runs
+        self.isolation: dict[str, str] = {}
+
+    async def check(self) -> None:
+        self._runs.fail()
+
+    async def read_isolation(self) -> dict[str, str]:
+        self._runs.fail()
+        return self.isolation
+
+
+class MemoryRunQueries(RunQueries):
     """What is known of the Runs in `MemoryRuns`, and whatever a test puts here."""
 
     def __init__(self, runs: MemoryRuns) -> None:
@@ -169,7 +179,7 @@ class MemoryRunQueries:
         return self.usage
 
 
-class MemoryFleet:
+class MemoryFleet(FleetReader):
     """Who holds which Machines: `state`, which a test puts here; None: no worker answers."""
 
     def __init__(self, state: FleetState) -> None:
@@ -181,7 +191,7 @@ class MemoryFleet:
         return self.state
 
 
-class MemoryDeliveries:
+class MemoryDeliveries(Deliveries):
     """Deliveries of the Runs, as a test puts them here."""
 
     def __init__(self) -> None:
@@ -230,7 +240,7 @@ def line(run_id: str, project: str = "shop", **fields: Any) -> RunListItem:
     return RunListItem(run_id=run_id, project=project, **{**known, **fields})
 
 
-class MemoryAuthSessions:
+class MemoryAuthSessions(AuthSessions):
     """AuthSessions without Temporal. `failure` is raised by every call that would change something."""
 
     def __init__(self) -> None:
@@ -241,7 +251,7 @@ class MemoryAuthSessions:
         self.failure: BaseException | None = None
 
     async def create(self, auth_session: AuthSessionInput) -> None:
-        self._fail()
+        self.fail()
         if (auth_session.project, auth_session.ref.owner) in self.known:
             raise Conflict("There is one already.")
         self.known[auth_session.project, auth_session.ref.owner] = auth_session.view
@@ -256,14 +266,14 @@ class MemoryAuthSessions:
         return [view for (its, _), view in sorted(self.known.items()) if its == project and workspace == WORKSPACE]
 
     async def update(self, workspace: str, project: str, auth_session_id: str, login: LoginSpec) -> None:
-        self._fail()
+        self.fail()
         await self.get(workspace, project, auth_session_id)
         self.updates.append(login)
 
     async def replace_state(
         self, workspace: str, project: str, auth_session_id: str, state_key: str
     ) -> AuthSessionView:
-        self._fail()
+        self.fail()
         view = await self.get(workspace, project, auth_session_id)
         self.known[project, auth_session_id] = view.model_copy(
             update={"state_key": state_key, "status": AuthSessionStatus.READY}
@@ -271,14 +281,14 @@ class MemoryAuthSessions:
         return self.known[project, auth_session_id]
 
     async def validate(self, run_id: str, validate_input: ValidateInput) -> None:
-        self._fail()
+        self.fail()
         self.validates[run_id] = validate_input
 
     async def delete(self, workspace: str, project: str, auth_session_id: str) -> None:
-        self._fail()
+        self.fail()
         await self.get(workspace, project, auth_session_id)
         del self.known[project, auth_session_id]
 
-    def _fail(self) -> None:
+    def fail(self) -> None:
         if self.failure is not None:
             raise self.failure

@@ -6,24 +6,14 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
 
-import httpx
 import pytest
 import uvicorn
 
-from api.app import create_app
 from storage.folder import FolderStore
-from tests.support.api_in_process import KEY, PROJECTS, Api, MakeApi, QuietServer, api_settings
+from tests.support.api_in_process import Api, MakeApi, QuietServer, api_settings
 from tests.support.deployed_projects import artifacts as artifacts
 from tests.support.deployed_projects import deployed as deployed
-from tests.support.fleet_stage import fleet_state
-from tests.support.in_memory_jobs import MemoryJobRuns, MemoryJobs
-from tests.support.in_memory_temporal import (
-    MemoryAuthSessions,
-    MemoryDeliveries,
-    MemoryFleet,
-    MemoryRunQueries,
-    MemoryRuns,
-)
+from tests.support.in_memory_temporal import MemoryRuns
 
 
 @pytest.fixture
@@ -31,29 +21,12 @@ async def make_api(deployed: FolderStore) -> AsyncGenerator[MakeApi]:
     """Makes an application with other settings; with `runs`, one that shares an engine."""
     opened: list[Any] = []
 
-    async def make(runs: MemoryRuns | None = None, store: Any = None, **fields: Any) -> Api:
-        engine, auth_sessions = runs or MemoryRuns(), MemoryAuthSessions()
-        records, deliveries = MemoryRunQueries(engine), MemoryDeliveries()
-        jobs, job_runs = MemoryJobs(), MemoryJobRuns()
-        fleet = MemoryFleet(fleet_state({"worker-1": dict.fromkeys(PROJECTS, 1)}))
-        app = create_app(
-            api_settings(**fields),
-            runs=engine,
-            run_queries=records,
-            auth_sessions=auth_sessions,
-            deliveries=deliveries,
-            jobs=jobs,
-            job_runs=job_runs,
-            temporal_health=engine,
-            fleet=fleet,
-            store=store or deployed,
-        )
-        lifespan = app.router.lifespan_context(app)
+    async def make(runs: MemoryRuns | None = None, store: Any = deployed, **fields: Any) -> Api:
+        api = await Api.open(api_settings(**fields), store, runs or MemoryRuns())
+        lifespan = api.app.router.lifespan_context(api.app)
         await lifespan.__aenter__()
-        transport = httpx.ASGITransport(app)
-        client = httpx.AsyncClient(transport=transport, base_url="http://api.test", headers={"x-api-key": KEY})
-        opened.append((client, lifespan))
-        return Api(app, client, engine, records, auth_sessions, deliveries, fleet, store or deployed, jobs, job_runs)
+        opened.append((api.client, lifespan))
+        return api
 
     yield make
     for client, lifespan in opened:

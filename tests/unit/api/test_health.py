@@ -68,9 +68,9 @@ async def test_any_of_the_keys_will_do_for_all_of_it(api: Api, key: str):
 
 
 async def test_a_project_whose_machines_are_not_isolated_fully_is_a_warning(api: Api):
-    api.runs.isolation = {"shop": "full", "members": "full"}
+    api.temporal_health.isolation = {"shop": "full", "members": "full"}
     assert (await api.client.get("/readyz")).json()["isolation"] == {"status": "ok"}
-    api.runs.isolation = {"shop": "full", "members": "open"}
+    api.temporal_health.isolation = {"shop": "full", "members": "open"}
     answer = await api.client.get("/readyz")
     assert (answer.status_code, answer.json()["status"]) == (200, "ready")
     assert answer.json()["isolation"]["status"] == "warning"
