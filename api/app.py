@@ -20,7 +20,6 @@ from api.http import errors, openapi
 from api.http.middleware import RequestMiddleware
 from api.jobs import results as job_run_results
 from api.jobs import routes as job_routes
-from api.jobs import run_lookup as job_run_lookup
 from api.jobs import run_routes as job_run_routes
 from api.projects import routes as project_routes
 from api.runs import routes as run_routes
@@ -65,8 +64,7 @@ def create_app(services: Services) -> FastAPI:
         auth_session_routes.router,
         delivery_routes.router,
         job_routes.router,
-        job_run_routes.router,
-        job_run_lookup.router,
+        *job_run_routes.routers,
         job_run_results.router,
         project_routes.router,
         health.router,

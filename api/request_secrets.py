@@ -7,9 +7,13 @@ import logging
 from api.dependencies import Services
 from projects.manifest import Manifest
 from schemas.errors import BadRequest, CallboardError, ConfigurationError, Conflict, NotFound, StoreError
+from schemas.rest.sink import S3Sink, WebhookSink
 from schemas.workflow.proxy import SealedProxy
+from schemas.workflow.sink import SealedSink
 from security import seal_context
+from security.egress_checks import check_sink
 from security.sealed_proxies import seal_proxy
+from security.sealed_sinks import delivery_schedule, seal_sink
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +32,24 @@ def resolve_proxy(
         return None
     workspace = services.settings.workspace
     return seal_proxy(url, services.ring, workspace=workspace, project=manifest.project, owner=run_id)
+
+
+async def resolve_run_sink(
+    services: Services, manifest: Manifest, requested: WebhookSink | S3Sink | None, run_id: str
+) -> SealedSink | None:
+    """Return the sink that a start names, else the project's, sealed for the Run; None if there is neither.
+
+    Raises:
+        BadRequest: The sink leads where nothing may be sent.
+        ConfigurationError: There is no key to seal it with.
+    """
+    settings = services.settings
+    sink = requested or manifest.settings.sink_in(settings.environment)
+    if sink is None:
+        return None
+    await check_sink(services.egress, sink, "sink" if requested is not None else "The project's defaults.sink")
+    bound_to = seal_context.run(settings.workspace, manifest.project, run_id)
+    return seal_sink(sink, delivery_schedule(settings), services.ring, bound_to)
 
 
 async def store_sealed(services: Services, project: str, owner: str, key: str, text: str) -> None:

@@ -13,7 +13,7 @@ from api.contract_values import contract_auth_session
 from api.dependencies import Services
 from api.http.json_body import validate_body
 from api.request_secrets import definitely_not_started, delete_artifacts, resolve_proxy, store_sealed
-from api.runs.ids import new_run_id
+from api.runs.idempotency import new_run_id
 from projects.manifest import Manifest
 from schemas.errors import BadRequest, CallboardError, Conflict, NotFound
 from schemas.rest.auth_sessions import (

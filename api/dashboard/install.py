@@ -10,7 +10,7 @@ from api.dashboard.auth_sessions import routes as auth_session_routes
 from api.dashboard.jobs import job_routes, job_run_routes
 from api.dashboard.playground import routes as playground_routes
 from api.dashboard.projects import routes as project_routes
-from api.dashboard.runs import list_routes, run_routes
+from api.dashboard.runs import run_routes
 from api.dependencies import Services
 from api.http.rate_limiter import RateLimiter
 from projects.samples import Samples
@@ -29,7 +29,6 @@ def install_dashboard(app: FastAPI, services: Services) -> None:
         assets.router,
         sign_in.router,
         project_routes.router,
-        list_routes.router,
         *run_routes.routers,
         *job_routes.routers,
         *job_run_routes.routers,

@@ -13,7 +13,7 @@ from api.jobs import bodies
 from api.jobs.changes import create_job, get_job, update_job
 from api.jobs.lines import NDJSON
 from api.projects.lookup import require_project
-from api.runs.ids import new_run_id
+from api.runs.idempotency import new_run_id
 from schemas.errors import BadRequest, Conflict, PayloadTooLarge
 from schemas.rest.jobs import (
     CreateJob,

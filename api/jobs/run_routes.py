@@ -20,10 +20,13 @@ from schemas.rest.job_runs import JobRunDetails, JobRunList, JobRunsQuery, JobRu
 from schemas.rest.jobs import JobPaused, JobResumed
 from temporal.job_run_listing import JobRunState
 
-router = workspace_router("/{projectName}/jobs/{jobId}/runs", tag="JobRuns")
+_JOB = workspace_router("/{projectName}/jobs/{jobId}/runs", tag="JobRuns")
+"""Router of the JobRuns of one Job."""
+_ANY_JOB = workspace_router("/{projectName}/job-runs", tag="JobRuns")
+"""Router that finds a JobRun by its id alone (docs/contract.md, section 17.1)."""
 
 
-@router.get("", summary="List a Job's JobRuns", responses=error_responses(BadRequest))
+@_JOB.get("", summary="List a Job's JobRuns", responses=error_responses(BadRequest))
 async def list_page(
     services: ServicesDep,
     projectName: str,  # noqa: N803 - the contract's names
@@ -38,7 +41,7 @@ async def list_page(
     return page
 
 
-@router.get("/{jobRunId}", summary="Get a JobRun")
+@_JOB.get("/{jobRunId}", summary="Get a JobRun")
 async def get(
     request: Request,
     services: ServicesDep,
@@ -52,7 +55,7 @@ async def get(
     return JobRunDetails(job_run=body, results=results_link(request, services, state))
 
 
-@router.get(
+@_JOB.get(
     "/{jobRunId}/results",
     summary="Get a JobRun's results",
     response_class=StreamingResponse,
@@ -69,7 +72,7 @@ async def results(
     return await results_response(services.store, state.project, state.id, state.progress.shards)
 
 
-@router.post("/{jobRunId}/pause", summary="Pause a JobRun", responses=error_responses(Conflict))
+@_JOB.post("/{jobRunId}/pause", summary="Pause a JobRun", responses=error_responses(Conflict))
 async def pause(services: ServicesDep, projectName: str, jobId: str, jobRunId: str) -> JobPaused:  # noqa: N803
     """Start no further Runs of the JobRun. Those that it has started go on."""
     manifest = await require_project(services, projectName)
@@ -77,7 +80,7 @@ async def pause(services: ServicesDep, projectName: str, jobId: str, jobRunId: s
     return JobPaused()
 
 
-@router.post("/{jobRunId}/resume", summary="Resume a JobRun", responses=error_responses(Conflict))
+@_JOB.post("/{jobRunId}/resume", summary="Resume a JobRun", responses=error_responses(Conflict))
 async def resume(services: ServicesDep, projectName: str, jobId: str, jobRunId: str) -> JobResumed:  # noqa: N803
     """Start Runs of the JobRun again."""
     manifest = await require_project(services, projectName)
@@ -85,7 +88,7 @@ async def resume(services: ServicesDep, projectName: str, jobId: str, jobRunId: 
     return JobResumed()
 
 
-@router.post("/{jobRunId}/terminate", summary="Terminate a JobRun")
+@_JOB.post("/{jobRunId}/terminate", summary="Terminate a JobRun")
 async def terminate(
     services: ServicesDep,
     projectName: str,  # noqa: N803
@@ -101,3 +104,20 @@ async def terminate(
 async def _job_run(services: Services, project: str, job_id: str, job_run_id: str) -> JobRunState:
     manifest = await require_project(services, project)
     return await services.job_runs.get(services.settings.workspace, manifest.project, job_id, job_run_id)
+
+
+@_ANY_JOB.get("/{jobRunId}", summary="Find a JobRun")
+async def find(
+    request: Request,
+    services: ServicesDep,
+    projectName: str,  # noqa: N803 - the contract's names
+    jobRunId: str,  # noqa: N803
+) -> JobRunDetails:
+    """Get the JobRun, which names its Job, and a link to its results once it has ended."""
+    manifest = await require_project(services, projectName)
+    state = await services.job_runs.find(services.settings.workspace, manifest.project, jobRunId)
+    (body,) = await job_run_bodies(services, [state])
+    return JobRunDetails(job_run=body, results=results_link(request, services, state))
+
+
+routers = (_JOB, _ANY_JOB)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from api.dependencies import ServicesDep
 from api.http.workspace_router import workspace_router
-from api.projects import deployed
+from api.projects.lookup import require_project
+from api.projects.machines import Machines, read_machines
+from projects.manifest import Manifest
 from schemas.rest.projects import ProjectBody, ProjectList
 
 router = workspace_router("", tag="Projects")
@@ -13,10 +17,29 @@ router = workspace_router("", tag="Projects")
 @router.get("", summary="List projects")
 async def list_all(services: ServicesDep) -> ProjectList:
     """List all deployed projects, sorted by name."""
-    return await deployed.list_projects(services)
+    names = await services.catalog.list_projects()
+    manifests = await asyncio.gather(*(services.catalog.get_current(name) for name in names))
+    projects = [manifest for manifest in manifests if manifest is not None]
+    machines = await read_machines(services, projects)
+    return ProjectList(projects=[_project_body(project, machines) for project in projects])
 
 
 @router.get("/{projectName}", summary="Get a project")
 async def get(services: ServicesDep, projectName: str) -> ProjectBody:  # noqa: N803 - the contract's name
     """Get the project's deployed version, its APIs, and how many Machines there are for it."""
-    return await deployed.get_project(services, projectName)
+    manifest = await require_project(services, projectName)
+    return _project_body(manifest, await read_machines(services, [manifest]))
+
+
+def _project_body(manifest: Manifest, machines: Machines) -> ProjectBody:
+    settings = manifest.settings
+    return ProjectBody(
+        name=manifest.project,
+        version=manifest.version,
+        created_at=manifest.created_at,
+        apis=list(manifest.apis),
+        api_access=settings.api_access.enabled,
+        auth_sessions=settings.auth_sessions.type if settings.auth_sessions.enabled else None,
+        machines=machines.of(manifest),
+        warnings=[str(warning) for warning in manifest.warnings],
+    )

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Any
 from urllib.parse import quote
 
 from api.attempts.bodies import list_attempts, trace_link
 from api.deliveries.bodies import list_deliveries
 from api.dependencies import Services
-from api.http.cursor import decode_cursor, encode_cursor
 from api.projects.machines import read_machines
 from api.runs.input_view import masked_input
-from api.runs.result import returned_values
-from api.runs.stored_json import load_json
+from api.runs.result import load_json, returned_values
+from schemas.errors import BadRequest
 from schemas.rest.base import ResponseModel
+from schemas.rest.field_errors import field_error
 from schemas.rest.outcome_json import error_json, reason_json
 from schemas.rest.runs import (
     ErrorSummary,
@@ -181,3 +183,36 @@ def _list_id(query: RunsQuery) -> str:
     values = {name: sorted(set(getattr(query, name))) for name in fields}
     times = [when and when.timestamp() for when in (query.started_after, query.started_before)]
     return json.dumps([values, times])
+
+
+_DIGEST_BYTES = 8
+"""Bytes of the digest that tells a cursor of this list from those of other lists and from truncated ones."""
+
+
+def encode_cursor(position: bytes, list_id: str) -> str:
+    """Return the cursor of a place in the list `list_id`."""
+    return urlsafe_b64encode(_digest(position, list_id) + position).rstrip(b"=").decode("ascii")
+
+
+def decode_cursor(cursor: str, list_id: str) -> bytes:
+    """Return the position that a cursor of the list `list_id` stands for.
+
+    Raises:
+        BadRequest: It is not a cursor, or it belongs to another list.
+    """
+    try:
+        raw = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
+    except ValueError as error:
+        raise _invalid_cursor() from error
+    digest, position = raw[:_DIGEST_BYTES], raw[_DIGEST_BYTES:]
+    if digest != _digest(position, list_id):
+        raise _invalid_cursor()
+    return position
+
+
+def _digest(position: bytes, list_id: str) -> bytes:
+    return hashlib.sha256(list_id.encode() + b"\0" + position).digest()[:_DIGEST_BYTES]
+
+
+def _invalid_cursor() -> BadRequest:
+    return field_error("cursor", "the nextCursor of a page of this list, with the same filters")

@@ -1,25 +1,28 @@
-"""The header Idempotency-Key: the same key with the same request gives the same Run.
+"""Ids of Runs: random, or those that the header Idempotency-Key stands for.
 
-The id of the Run is derived from the key by the secret key ring, so nothing has to be stored, and every api process
-derives the same id.
+The same key with the same request gives the same Run. Its id is derived from the key by the secret key ring, so nothing
+has to be stored, and every api process derives the same id.
 """
 
 from __future__ import annotations
 
 import re
+import secrets
+from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request
 
 from api.dependencies import Services
-from api.runs.ids import new_run_id, run_id_from
 from schemas.errors import ConfigurationError, NotFound
 from schemas.rest.field_errors import field_error
 from security.keyring import KeyRing
 
 _HEADER = "Idempotency-Key"
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_LENGTH = 21
+"""Number of characters of a Run id, each of A-Z, a-z, 0-9, _ and - (docs/contract.md, section 6.1)."""
 
 IDEMPOTENCY_DOCS: dict[str, Any] = {
     "parameters": [
@@ -75,12 +78,20 @@ async def resolve_identity(
     workspace = services.settings.workspace
     newest, *older = derive_identities(services.ring, workspace, project, idempotency_key, request)
     for identity in older:
-        try:
-            await services.runs.get_state(workspace, project, identity.run_id)
-        except NotFound:
-            continue
-        return identity
+        if await was_started(services, project, identity):
+            return identity
     return newest
+
+
+async def was_started(services: Services, project: str, identity: RunIdentity) -> bool:
+    """Tell whether a request with this Idempotency-Key has started its Run before. Raises Unavailable."""
+    if not identity.fingerprint:
+        return False  # Without an Idempotency-Key, each request is a Run of its own.
+    try:
+        await services.runs.get_state(services.settings.workspace, project, identity.run_id)
+    except NotFound:
+        return False
+    return True
 
 
 def derive_identities(ring: KeyRing, workspace: str, project: str, key: str, request: bytes) -> list[RunIdentity]:
@@ -98,3 +109,16 @@ def derive_identities(ring: KeyRing, workspace: str, project: str, key: str, req
     ids = ring.fingerprints(key.encode("ascii"), bound_to=f"run id {owner}")
     requests = ring.fingerprints(request, bound_to=f"start body {owner}")
     return [RunIdentity(run_id_from(run_id), fingerprint) for run_id, fingerprint in zip(ids, requests, strict=True)]
+
+
+def new_run_id() -> str:
+    """Return a new random id."""
+    return run_id_from(urlsafe_b64encode(secrets.token_bytes(16)).decode("ascii"))
+
+
+def run_id_from(token: str) -> str:
+    """Return the id made from a token: random text, or a keyed hash, of the same characters.
+
+    It never begins with a hyphen, which commands would take for an option.
+    """
+    return ("_" + token[1:] if token.startswith("-") else token)[:_LENGTH]

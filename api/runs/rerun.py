@@ -15,8 +15,8 @@ from api.http.json_body import validate_body
 from api.request_secrets import definitely_not_started, delete_artifacts
 from api.runs.idempotency import resolve_identity
 from api.runs.input_view import as_seconds
+from api.runs.result import load_json
 from api.runs.start import check_api_and_auth, create_run
-from api.runs.stored_json import load_json
 from projects.manifest import Manifest
 from schemas.errors import BadRequest, CallboardError, Conflict
 from schemas.rest.runs import RerunResponse

@@ -17,9 +17,8 @@ from api.http.workspace_router import workspace_router
 from api.projects.lookup import require_open_project, require_project
 from api.runs import bodies
 from api.runs.idempotency import IDEMPOTENCY_DOCS, read_idempotency_key
-from api.runs.long_poll import poll_run_state
 from api.runs.rerun import start_rerun
-from api.runs.result import result_json
+from api.runs.result import poll_run_state, result_json
 from api.runs.start import start_run
 from schemas.errors import BadRequest, Conflict, Forbidden, PayloadTooLarge
 from schemas.rest.base import expects

@@ -9,9 +9,8 @@ from datetime import timedelta
 from api.auth_sessions.lookup import require_auth_session
 from api.dependencies import Services
 from api.request_secrets import resolve_proxy, store_sealed
-from api.runs.idempotency import RunIdentity
+from api.runs.idempotency import RunIdentity, was_started
 from projects.manifest import Manifest
-from schemas.errors import NotFound
 from schemas.rest.field_errors import field_error
 from schemas.rest.run_auth_session import RuntimeAuthSession, StoredAuthSession
 from schemas.workflow import names
@@ -69,18 +68,10 @@ async def store_runtime_input(
         ConfigurationError: There is no key to seal with.
         StoreError, Unavailable: The artifact store, or Temporal, does not answer.
     """
-    if auth.parameters_key is None or (identity.fingerprint and await _run_exists(services, project, identity.run_id)):
+    if auth.parameters_key is None or await was_started(services, project, identity):
         return False
     text = json.dumps(requested.runtime_input, separators=(",", ":"))
     await store_sealed(services, project, auth.ref.owner, auth.parameters_key, text)
-    return True
-
-
-async def _run_exists(services: Services, project: str, run_id: str) -> bool:
-    try:
-        await services.runs.get_state(services.settings.workspace, project, run_id)
-    except NotFound:
-        return False
     return True
 
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from datetime import timedelta
 from typing import Any
 
-from api.deliveries.run_sink import resolve_run_sink
 from api.dependencies import Services
 from api.http.json_body import validate_body
-from api.request_secrets import definitely_not_started, delete_artifacts, resolve_proxy
-from api.runs.idempotency import RunIdentity, resolve_identity
-from api.runs.queue_limit import check_queue
+from api.request_secrets import definitely_not_started, delete_artifacts, resolve_proxy, resolve_run_sink
+from api.runs.idempotency import RunIdentity, resolve_identity, was_started
 from api.runs.run_auth import build_run_auth, store_runtime_input
 from projects.manifest import Manifest
 from projects.settings import ProjectSettings
-from schemas.errors import CallboardError, Conflict, NotFound
+from schemas.errors import CallboardError, Conflict, NotFound, TooMany, Unavailable
 from schemas.rest.field_errors import field_error
 from schemas.rest.run_auth_session import RuntimeAuthSession
 from schemas.rest.start import StartRequest, StartResponse
@@ -27,6 +26,11 @@ from schemas.workflow.trace import TraceMode
 from security.egress_checks import check_proxy
 from storage import keys
 from telemetry.log_context import add_log_fields
+
+log = logging.getLogger(__name__)
+
+_RETRY_AFTER = 5
+"""Seconds after which a client that was refused may come again, if as many Runs wait as may wait."""
 
 # The text up to the colon is the one that clients of the contract look for, so it stays word for word.
 _AUTH_REQUIRED = (
@@ -94,7 +98,7 @@ async def create_run(
     """
     workspace, project = services.settings.workspace, manifest.project
     add_log_fields(runId=identity.run_id, project=project)
-    await check_queue(services, manifest, identity)
+    await _check_queue(services, manifest, identity)
     effective = _with_defaults(request, manifest.settings)
     auth = (
         None
@@ -141,6 +145,38 @@ async def _store_and_start(
         state = await services.runs.get_state(run_input.workspace, run_input.project, identity.run_id)
         if state.outcome is not None:
             await delete_artifacts(services, run_input.auth.parameters_key)
+
+
+async def _check_queue(services: Services, manifest: Manifest, identity: RunIdentity) -> None:
+    """Check by the setting `replication.maxQueued` that another Run of the project may wait, and count it.
+
+    Runs are counted about once a second, so somewhat more of them may wait than the project allows if they are started
+    within moments. A request that has started its Run before is never refused.
+
+    Raises:
+        TooMany: As many Runs wait as the project allows.
+        Unavailable: Temporal does not answer.
+    """
+    limit, project = manifest.settings.replication.max_queued, manifest.project
+    if limit is None:
+        return
+    waiting = await services.queues.count(project, lambda: _read_count(services, project))
+    if waiting >= limit and not await was_started(services, project, identity):
+        raise TooMany(
+            f"{waiting} Runs of project {project} wait for a Machine, and its setting replication.maxQueued allows "
+            f"{limit}. Try again in {_RETRY_AFTER} seconds.",
+            retry_after=_RETRY_AFTER,
+        )
+    services.queues.add(project)
+
+
+async def _read_count(services: Services, project: str) -> int:
+    """Return how many Runs wait; 0 if Temporal cannot say, as a start must not depend on its lists."""
+    try:
+        return await services.run_queries.count_waiting(project)
+    except Unavailable as error:
+        log.warning("Runs of project %s that wait for a Machine could not be counted: %s", project, error.message)
+        return 0
 
 
 def _require_auth_session(manifest: Manifest, auth_session: object) -> None:

@@ -1,9 +1,10 @@
-"""The page of one Run, the files that the Run has left, and the actions on it."""
+"""The page that lists a project's Runs, the page of one Run, the files that the Run has left, and the actions on it."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, cast
+from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.sse import EventSourceResponse
@@ -14,26 +15,78 @@ from api.attempts.log import follow_log, read_log
 from api.attempts.screencast import MEDIA_TYPE, is_watchable, watch_attempt
 from api.dashboard.auth import FormDep, SessionDep
 from api.dashboard.page_route import PageRoute
-from api.dashboard.rendering import render_page, wants_json
-from api.dashboard.runs.data import is_delivering, run_data, validate_spans
+from api.dashboard.rendering import query_string, render_page, wants_json
+from api.dashboard.runs.data import (
+    AGES,
+    cancel_pending,
+    created_since,
+    is_delivering,
+    parse_runs_query,
+    read_filters,
+    run_data,
+    validate_spans,
+)
 from api.dashboard.runs.json_tree import build_tree
 from api.dashboard.runs.timeline import layout_bars, run_spans
-from api.dashboard.viewer.urls import has_trace_viewer, trace_viewer_url
 from api.dependencies import Services, ServicesDep
-from api.projects.lookup import require_open_project
-from api.runs.bodies import run_json
+from api.projects.lookup import require_open_project, require_project
+from api.runs.bodies import list_runs, run_json
 from api.runs.rerun import start_rerun
-from api.runs.stored_json import load_json
-from schemas.errors import NotFound
+from api.runs.result import load_json
+from schemas.errors import BadRequest, NotFound
+from schemas.rest.runs import LIMIT
+from schemas.workflow.run import RunStatus, RunType
+from security.signed_trace_urls import SignedTraceUrls, TraceRef
+from settings import Settings
 from storage import keys
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False, prefix="/projects/{project}/runs/{run_id}")
-_JSON_ROUTES = APIRouter(route_class=PageRoute, include_in_schema=False, prefix="/projects/{project}/runs")
+_RUNS = APIRouter(route_class=PageRoute, include_in_schema=False, prefix="/projects/{project}/runs")
 
 _Number = Annotated[int, Path(ge=1, le=100_000)]
 
 
-@_JSON_ROUTES.get("/{run_id}.json")
+@_RUNS.get("")
+@_RUNS.get(".json")
+async def list_page(request: Request, services: ServicesDep, _: SessionDep, project: str) -> Response:
+    """Show a page of Runs; the filters are in the query."""
+    params = request.query_params
+    filters = read_filters(params)
+    if age := params.get("within"):
+        return RedirectResponse(request.url.path + query_string({**filters, "startedAfter": created_since(age)}), 303)
+    manifest = await require_project(services, project)
+    runs = await list_runs(services, manifest.project, parse_runs_query(params))
+    data = runs.model_dump(mode="json", by_alias=True)
+    return render_page(
+        request,
+        "runs.html",
+        data,
+        project=manifest.project,
+        logs_in=manifest.settings.auth_sessions.enabled,
+        apis=manifest.apis,
+        filters=filters,
+        is_filtered=any(filters.values()),
+        statuses=[each.value for each in RunStatus],
+        types=[each.value for each in RunType],
+        within=list(AGES),
+        cursor=params.get("cursor"),
+        canceled=params.get("canceled", ""),
+        pending_here=any(run["status"] == "pending" for run in data["runs"]),
+    )
+
+
+@_RUNS.post("/cancel")
+async def cancel_selected(services: ServicesDep, form: FormDep, project: str) -> Response:
+    """Cancel the selected Runs that are still pending."""
+    manifest = await require_project(services, project)
+    run_ids = form.getlist("run")
+    if not run_ids or len(run_ids) > LIMIT:
+        raise BadRequest(f"Choose the Runs to cancel: 1 to {LIMIT} of them.")
+    canceled = await cancel_pending(services, manifest.project, run_ids)
+    return RedirectResponse(f"/projects/{manifest.project}/runs?canceled={canceled}", 303)
+
+
+@_RUNS.get("/{run_id}.json")
 async def run_as_json(services: ServicesDep, _: SessionDep, project: str, run_id: str) -> Response:
     """Serve all that is known of the Run as JSON."""
     return Response((await run_json(services, project, run_id)).text, media_type="application/json")
@@ -163,4 +216,33 @@ def _redirect_to_run(project: str, run_id: str) -> Response:
     return RedirectResponse(f"/projects/{project}/runs/{run_id}", 303)
 
 
-routers = (_JSON_ROUTES, router)
+routers = (_RUNS, router)
+
+
+_OTHER_LOOPBACK_NAME = {"127.0.0.1": "localhost", "localhost": "127.0.0.1"}
+"""Other name of each name of loopback. Cookies ignore ports, so the viewer is addressed by another name than the
+pages: then the browser does not send the pages' cookie to it."""
+
+
+def has_trace_viewer(settings: Settings) -> bool:
+    """Tell whether traces can be shown: the viewer must be served, and there must be a key to seal its addresses."""
+    return bool(settings.secret_key) and bool(settings.viewer_url or settings.viewer_port)
+
+
+def trace_viewer_url(request: Request, services: Services, project: str, run_id: str, number: int) -> str:
+    """Return the address at which the viewer shows the trace of an Attempt; it is valid for an hour.
+
+    Raises:
+        ConfigurationError: There is no key to seal the address with.
+    """
+    traces = cast("SignedTraceUrls", request.app.state.traces)
+    address = traces.sign(TraceRef(services.settings.workspace, project, run_id, number))
+    return f"{_origin(request, services.settings)}/index.html?trace={quote(f'traces/{address}.zip', safe='')}"
+
+
+def _origin(request: Request, settings: Settings) -> str:
+    if settings.viewer_url is not None:
+        return settings.viewer_url.rstrip("/")
+    host = request.url.hostname or settings.host
+    host = _OTHER_LOOPBACK_NAME.get(host, host)
+    return f"{request.url.scheme}://{f'[{host}]' if ':' in host else host}:{settings.viewer_port}"

@@ -13,14 +13,15 @@ from base64 import b64encode
 from pathlib import Path
 
 from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.attempts.files import find_trace
-from api.dashboard.viewer.headers import SecurityHeadersMiddleware
 from schemas.errors import ConfigurationError, StoreError
 from security.keyring import KeyRing
 from security.signed_trace_urls import SignedTraceUrls
@@ -92,3 +93,32 @@ def _policy(folder: Path) -> str:
         "base-uri 'none'; "
         "frame-ancestors 'self'"
     )
+
+
+_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    # Another Playwright version has other files of the same names, so browsers must ask whether a file has changed.
+    "cache-control": "no-cache",
+}
+
+
+class SecurityHeadersMiddleware:
+    """An ASGI middleware that sets the security headers and the Content-Security-Policy of every answer."""
+
+    def __init__(self, app: ASGIApp, policy: str) -> None:
+        self._app = app
+        self._headers = {**_HEADERS, "content-security-policy": policy}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(self._headers)
+            await send(message)
+
+        await self._app(scope, receive, with_headers)

@@ -5,8 +5,7 @@ from collections import Counter
 
 import pytest
 
-from api.runs.idempotency import derive_identities
-from api.runs.ids import LENGTH, new_run_id
+from api.runs.idempotency import derive_identities, new_run_id
 from schemas.workflow import names
 from security.keyring import KeyRing
 
@@ -17,7 +16,7 @@ def test_no_id_begins_like_an_option_of_a_command(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(secrets, "token_bytes", hyphens)
     made = new_run_id()
-    assert (made[:4], len(made), names.is_run_id(made)) == ("__v7", LENGTH, True)
+    assert (made[:4], len(made), names.is_run_id(made)) == ("__v7", 21, True)
 
 
 def test_nor_does_one_that_an_idempotency_key_stands_for() -> None:
