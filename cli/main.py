@@ -3,18 +3,63 @@
 from __future__ import annotations
 
 import logging
+from importlib import import_module
 from importlib.metadata import version as version_of
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from cli.exit_codes import exit_code_for_error
-from cli.lazy_group import LazyGroup
 from cli.output import print_message
 from schemas.errors import CallboardError
 from security.inspection import forbid_inspection
 from telemetry.logs import configure_logging, log_fatal, wants_json_logs
 from temporal.hard_exit import hard_exit
+
+_MODULES = {
+    "new": "cli.new",
+    "dev": "cli.dev",
+    "api": "cli.services",
+    "worker": "cli.services",
+    "deploy": "cli.deploy",
+    "setup-namespace": "cli.setup_namespace",
+    "doctor": "cli.doctor.command",
+    "fleet": "cli.fleet",
+    "config": "cli.config",
+    "runs": "cli.runs",
+    "attempts": "cli.attempts",
+    "jobs": "cli.jobs",
+    "jobruns": "cli.jobruns",
+    "authsessions": "cli.authsessions",
+    "deliveries": "cli.deliveries",
+    "projects": "cli.projects",
+}
+"""Modules of the commands. Each has a group of commands, `app`, or a function of the command's name."""
+
+
+class LazyGroup(TyperGroup):
+    """The group of all commands."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.commands: Any = dict.fromkeys(_MODULES)  # Lists and suggestions use only the names.
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - the library's signature
+        """Return the command of that name, or None if there is none."""
+        if cmd_name not in _MODULES:
+            return None
+        module = import_module(_MODULES[cmd_name])
+        if hasattr(module, "app"):
+            app: typer.Typer = module.app
+        else:
+            app = typer.Typer(add_completion=False)
+            app.command()(getattr(module, cmd_name.replace("-", "_")))
+        command = get_command(app)
+        command.name = cmd_name
+        return command
+
 
 app = typer.Typer(
     name="callboard",

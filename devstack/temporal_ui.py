@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from devstack.child import SupervisedProcess
-from devstack.programs import find_program
-from devstack.readiness import wait_until_ok
+from devstack.child import SupervisedProcess, find_program, wait_until_ok
 from schemas.errors import StackError
 
 CODEC_PATH = "/codec"

@@ -19,12 +19,12 @@ from typing import Any
 
 import httpx
 
+from cli.dev import run_until_signalled
 from devstack import ports
 from devstack.banner import banner, example_curl
 from devstack.child import SupervisedProcess
 from devstack.dev import WEBHOOK_SECRET_FILE, DevStack
 from devstack.environment import build_environment
-from devstack.signals import run_until_signalled
 from examples.caller import Caller
 from examples.site.accounts import ACCOUNTS
 from examples.site.proxy import PASSWORD, USER

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from projects.manifest import Manifest, is_version
+from projects.manifest import Manifest, is_version, read_current, read_manifest
 from projects.settings import is_project_name
 from projects.single_flight import SingleFlight
-from projects.version_reader import read_current, read_manifest
 from schemas.errors import StoreError
 from storage import keys
 from storage.store import Store

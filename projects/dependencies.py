@@ -12,7 +12,7 @@ from projects.environments import Environments
 from projects.interpreters import OLDEST_PYTHON, choose_interpreter, satisfies
 from projects.lock_resolution import pinned_playwright, resolve_lock
 from projects.manifest import DeployWarning, OwnEnvironment
-from projects.threads import run_in_thread
+from projects.processes import run_in_thread
 from projects.uv import CONFIGURATION_END
 from schemas.errors import MachineError, ProjectError
 from storage import keys

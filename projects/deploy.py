@@ -26,6 +26,7 @@ from projects.environments import Environments
 from projects.files import is_ignored_below
 from projects.machine_limit import check_machine_limit
 from projects.manifest import Current, DeployWarning, LastDeploy, Manifest
+from projects.processes import run_in_thread
 from projects.resource_files import (
     check_ignored_resources,
     find_auth_session_files,
@@ -35,7 +36,6 @@ from projects.resource_files import (
 from projects.resources import Resources
 from projects.settings_file import SettingsFile, read_settings_file, resolve_project_name
 from projects.settings_syntax import SETTINGS_PARSERS
-from projects.threads import run_in_thread
 from projects.venv_freeze import freeze_venv
 from schemas.errors import ProjectError
 from storage import keys

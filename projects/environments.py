@@ -27,8 +27,8 @@ from machines.package_box import PackageBox
 from projects.declaration import read_index_options
 from projects.interpreters import Interpreter
 from projects.lock_resolution import pinned_playwright
+from projects.processes import run_in_thread
 from projects.single_flight import SingleFlight
-from projects.threads import run_in_thread
 from projects.uv import ProjectUv, UvError
 from schemas.errors import MachineError
 from storage.file_lock import create_and_try_lock, remove_if_abandoned

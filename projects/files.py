@@ -6,12 +6,16 @@ files name are left out (docs/contract.md, section 2).
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from projects.gitignore import is_ignored
+from pathspec import GitIgnoreSpec
+
 from schemas.errors import ProjectError
 
 _EXCLUDED = frozenset(
@@ -144,3 +148,48 @@ def _resolve_link(root: Path, link: Path, path: str) -> Path:
     if hidden := [str(part) for part in (target, *target.parents) if part.name and _is_left_out(root, str(part))]:
         raise ProjectError(f"{path}: the symbolic link leads to {hidden[-1]}, which is never bundled. Remove it.")
     return real
+
+
+GITIGNORE = ".gitignore"
+
+_EVERYTHING_BELOW = re.compile(r"/\*\*\s*$")
+
+
+def is_ignored(root: Path, path: str, *, folder: bool) -> bool:
+    """Tell whether a `.gitignore` in the project folder `root` leaves out a file or folder of it.
+
+    It says nothing about the folders that the path lies in: whatever is below one that is left out is left out, too.
+
+    Raises:
+        OSError: A `.gitignore` cannot be read.
+    """
+    for above in PurePosixPath(path).parents:  # the nearest file decides
+        spec = _read(root / above / GITIGNORE)
+        inside = PurePosixPath(path).relative_to(above).as_posix()
+        if spec is not None and (ignored := spec.check_file(f"{inside}/" if folder else inside).include) is not None:
+            return ignored
+    return False
+
+
+def _read(file: Path) -> GitIgnoreSpec | None:
+    try:
+        status = file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return _parse(file, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=256)
+def _parse(file: Path, _changed_at: int, _size: int) -> GitIgnoreSpec:
+    lines = os.fsdecode(file.read_bytes()).splitlines()
+    # To git, `logs/**` is all that is in logs, as `logs/*` is; to the library, it is the folder itself, too.
+    return GitIgnoreSpec.from_lines(_EVERYTHING_BELOW.sub("/*", line) for line in lines if _is_pattern(line))
+
+
+def _is_pattern(line: str) -> bool:
+    """Tell whether the line means anything: git passes over lines that do not, such as `!` alone."""
+    try:
+        GitIgnoreSpec.from_lines([line])
+    except ValueError:
+        return False
+    return True

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
 from projects.settings import ProjectSettings
+from schemas.errors import StoreError
+from storage import keys
+from storage.store import Store
 
 _VERSION = re.compile(r"[0-9a-f]{16}")
 
@@ -82,3 +85,27 @@ class LastDeploy(Stored):
     deployed_at: AwareDatetime
     id: str
     """A value that no other deploy has, also if two end at the same moment."""
+
+
+async def read_current(store: Store, project: str) -> Current | None:
+    """Return the pointer to the deployed version, or None if the project was never deployed."""
+    return _parse(Current, project, await store.get(keys.current_version(project)))
+
+
+async def read_manifest(store: Store, project: str, version: str) -> Manifest | None:
+    """Return the manifest of a version, or None if there is no such version."""
+    return _parse(Manifest, project, await store.get(keys.manifest(project, version)))
+
+
+def _parse[M: Current | Manifest](model: type[M], project: str, data: bytes | None) -> M | None:
+    if data is None:
+        return None
+    try:
+        return model.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole"
+        raise StoreError(
+            f"The {model.__name__.lower()}.json of project {project!r} in the artifact store is damaged "
+            f"({where}: {first['msg']}). Deploy the project again."
+        ) from error

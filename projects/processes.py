@@ -6,12 +6,22 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from machines.cancellation import uncancellable
+
+
+async def run_in_thread[**P, R](work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run `work` like `asyncio.to_thread`, but let a cancelled caller continue only when the thread has ended.
+
+    A thread cannot be stopped, and whoever removes the folder that it works in must wait for it. So `work` has to take
+    bounded time by itself.
+    """
+    return await uncancellable(asyncio.to_thread(work, *args, **kwargs))
+
 
 _GONE_WITHIN = 12.0
 """Seconds in which a program that is told to end has ended, with all that it has started; it gives up after ten."""

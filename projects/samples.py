@@ -10,8 +10,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
+from projects.processes import run_in_thread
 from projects.single_flight import SingleFlight
-from projects.threads import run_in_thread
 from schemas.errors import ProjectError, StoreError
 from storage import keys
 from storage.store import Store

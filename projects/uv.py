@@ -16,8 +16,7 @@ from uv import find_uv_bin
 
 from machines.package_box import PackageBox, kept
 from projects.operator_index import read_operator_index
-from projects.processes import run_process
-from projects.threads import run_in_thread
+from projects.processes import run_in_thread, run_process
 
 _log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from projects.declaration import VENV, FrozenVenv, find_package_source
-from projects.threads import run_in_thread
+from projects.processes import run_in_thread
 from schemas.errors import ProjectError
 
 _VERSION = re.compile(r"^version(?:_info)?\s*=\s*(\d+\.\d+)", re.MULTILINE)

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from projects.bundle import extract_and_compile
 from projects.manifest import is_version
+from projects.processes import run_in_thread
 from projects.settings import is_project_name
 from projects.single_flight import SingleFlight
-from projects.threads import run_in_thread
 from schemas.errors import StoreError
 from storage import keys
 from storage.file_lock import FileLock, create_and_try_lock, remove_if_abandoned

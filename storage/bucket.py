@@ -13,7 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
 from schemas.errors import ConfigurationError
-from storage.key_validation import check_key
+from storage.keys import check_key
 from storage.s3 import MAX_CONNECTIONS, S3Store
 
 if TYPE_CHECKING:

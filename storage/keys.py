@@ -35,6 +35,8 @@ from __future__ import annotations
 
 import hashlib
 
+from storage.files import TEMPORARY_PREFIX
+
 PROJECTS = "projects/"
 LAST_DEPLOY = "projects/last-deploy.json"
 RUNS = "runs/"
@@ -43,32 +45,26 @@ JOB_RUNS = "job-runs/"
 
 
 def current_version(project: str) -> str:
-    """Return the key of the pointer to the deployed version."""
     return f"projects/{project}/current.json"
 
 
 def manifest(project: str, version: str) -> str:
-    """Return the key of a version's manifest."""
     return f"projects/{project}/versions/{version}/manifest.json"
 
 
 def bundle(project: str, version: str) -> str:
-    """Return the key of a version's files."""
     return f"projects/{project}/versions/{version}/bundle.tar.gz"
 
 
 def resources(project: str, version: str) -> str:
-    """Return the key of a version's files of Jobs and AuthSessions."""
     return f"projects/{project}/versions/{version}/resources.json"
 
 
 def environment(project: str, declaration: str) -> str:
-    """Return the key of the list of packages that a declaration was resolved to."""
     return f"projects/{project}/environments/{declaration}.txt"
 
 
 def run(project: str, run_id: str) -> str:
-    """Return the prefix of all artifacts of a Run."""
     return f"runs/{project}/{run_id}/"
 
 
@@ -78,72 +74,58 @@ def parameters(project: str, run_id: str, digest: str) -> str:
 
 
 def attempts(project: str, run_id: str) -> str:
-    """Return the prefix of all artifacts of the Attempts of a Run."""
     return f"runs/{project}/{run_id}/attempts/"
 
 
 def attempt(project: str, run_id: str, number: int, name: str) -> str:
-    """Return the key of an artifact of an Attempt; with an empty `name`, the prefix of all its artifacts."""
     return f"runs/{project}/{run_id}/attempts/{number}/{name}"
 
 
 def record(project: str, run_id: str, number: int) -> str:
-    """Return the key of the record of an Attempt."""
     return attempt(project, run_id, number, "attempt.json")
 
 
 def trace(project: str, run_id: str, number: int) -> str:
-    """Return the key of the trace of an Attempt."""
     return attempt(project, run_id, number, "trace.zip")
 
 
 def screenshot(project: str, run_id: str, number: int) -> str:
-    """Return the key of the screenshot of an Attempt."""
     return attempt(project, run_id, number, "screenshot.png")
 
 
 def result(project: str, run_id: str, number: int) -> str:
-    """Return the key of a large result of an Attempt."""
     return attempt(project, run_id, number, "result.json")
 
 
 def extended_payloads(project: str, run_id: str, number: int) -> str:
-    """Return the key of large extended payloads of an Attempt."""
     return attempt(project, run_id, number, "extended-payloads.json")
 
 
 def log(project: str, run_id: str, number: int) -> str:
-    """Return the key of the log of an Attempt that has ended."""
     return attempt(project, run_id, number, "log.jsonl")
 
 
 def log_piece(project: str, run_id: str, number: int, begin: int) -> str:
-    """Return the key of a piece of the log of a running Attempt; the keys sort in the order of the log."""
     return f"{log_pieces(project, run_id, number)}{begin:012}.jsonl"
 
 
 def log_pieces(project: str, run_id: str, number: int) -> str:
-    """Return the prefix of the pieces of the log of a running Attempt."""
     return attempt(project, run_id, number, "log/")
 
 
 def reruns(project: str, run_id: str) -> str:
-    """Return the prefix of the notes that other Runs were started with the inputs of this one."""
     return f"runs/{project}/{run_id}/reruns/"
 
 
 def rerun(project: str, run_id: str, new: str) -> str:
-    """Return the key of the note that the Run `new` was started with the inputs of this one."""
     return f"{reruns(project, run_id)}{new}.json"
 
 
 def delivery_body(project: str, run_id: str, delivery: str) -> str:
-    """Return the key of the body that a Delivery sends."""
     return f"runs/{project}/{run_id}/deliveries/{delivery}/body.json"
 
 
 def delivery_tries(project: str, run_id: str, delivery: str) -> str:
-    """Return the prefix of the records of a Delivery's tries."""
     return f"runs/{project}/{run_id}/deliveries/{delivery}/tries/"
 
 
@@ -153,7 +135,6 @@ def delivery_try(project: str, run_id: str, delivery: str, time: str) -> str:
 
 
 def persistent_values(project: str) -> str:
-    """Return the prefix of all values of a project's `persistent_store`."""
     return f"values/{project}/"
 
 
@@ -163,7 +144,6 @@ def persistent_value(project: str, key: str) -> str:
 
 
 def accepted(project: str, run_id: str) -> str:
-    """Return the key of the note that a Create or Update was accepted, until its AuthSession has begun it."""
     return f"runs/{project}/{run_id}/accepted.json"
 
 
@@ -181,45 +161,57 @@ def auth_session_state(project: str, owner: str, token: str) -> str:
 
 
 def auth_session_parameters(project: str, owner: str, run_id: str) -> str:
-    """Return the key of the parameters that came with a Create, an Update, or a Run with `runtimeInput`."""
     return f"{auth_session(project, owner)}parameters-{run_id}.sealed"
 
 
 def job_definition(project: str, job_id: str, definition: str) -> str:
-    """Return the key of a definition of a Job."""
     return f"{job_definition_prefix(project, job_id, definition)}definition.json"
 
 
 def job_definition_prefix(project: str, job_id: str, definition: str) -> str:
-    """Return the prefix of all artifacts of a definition of a Job."""
     return f"{JOBS}{project}/{job_id}/{definition}/"
 
 
 def job_payload(project: str, job_id: str, definition: str, first: int) -> str:
-    """Return the key of items of a Job's payload; `first` is the number of the first one."""
     return f"{job_definition_prefix(project, job_id, definition)}payload/{first:08}.jsonl"
 
 
 def job_run(project: str, job_run_id: str) -> str:
-    """Return the prefix of all artifacts of a JobRun."""
     return f"{JOB_RUNS}{project}/{job_run_id}/"
 
 
 def job_run_plan(project: str, job_run_id: str) -> str:
-    """Return the key of what all Runs of a JobRun have in common."""
     return f"{job_run(project, job_run_id)}plan.json"
 
 
 def job_run_payload(project: str, job_run_id: str, first: int) -> str:
-    """Return the key of items that Runs of a JobRun have added; `first` is the number of the first one."""
     return f"{job_run(project, job_run_id)}payload/{first:08}.jsonl"
 
 
 def job_run_results(project: str, job_run_id: str) -> str:
-    """Return the prefix of all shards of the results of a JobRun."""
     return f"{job_run(project, job_run_id)}results/"
 
 
 def job_run_shard(project: str, job_run_id: str, shard: int, try_number: int) -> str:
     """Return the key of a shard of results, as this try of its activity has written it: the last try counts."""
     return f"{job_run_results(project, job_run_id)}{shard:08}-{try_number:016}.jsonl"
+
+
+def check_key(key: str) -> None:
+    """Raise ValueError if `key` cannot be the key of an object."""
+    for part in key.split("/"):
+        _check_part(key, part)
+
+
+def check_prefix(prefix: str) -> None:
+    """Raise ValueError if no key can begin with `prefix`."""
+    *folders, begin = prefix.split("/")
+    for part in folders:
+        _check_part(prefix, part)
+    if "\0" in begin:
+        raise ValueError(f"{prefix!r} is not the beginning of a key of the artifact store.")
+
+
+def _check_part(key: str, part: str) -> None:
+    if part in {"", ".", ".."} or part.startswith(TEMPORARY_PREFIX) or "\0" in part:
+        raise ValueError(f"{key!r} is not a key of the artifact store: {part!r} cannot be a part of one.")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Literal
 
-from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
+from temporalio.runtime import LogForwardingConfig, LoggingConfig, PrometheusConfig, Runtime, TelemetryConfig
 
 from schemas.errors import ConfigurationError
 from settings import Settings, installed_version
 from telemetry import metrics
 from telemetry.addresses import listen
-from telemetry.core_logs import core_logging
+from telemetry.logs import wants_json_logs
 
 _VARIABLE = "CALLBOARD_METRICS_ADDRESS"
 
@@ -73,3 +74,13 @@ def _exporter(address: str) -> PrometheusConfig:
 
 def _buckets() -> Mapping[str, tuple[float, ...]]:
     return {instrument.name: instrument.buckets for instrument in metrics.INSTRUMENTS if instrument.buckets}
+
+
+def core_logging() -> LoggingConfig:
+    """Return how the core logs: on the console by itself, or through Python's log where that is JSON."""
+    if not wants_json_logs():
+        return LoggingConfig.default
+    forwarding = LogForwardingConfig(
+        logging.getLogger("temporalio.core"), append_target_to_name=False, prepend_target_on_message=True
+    )
+    return LoggingConfig(filter=LoggingConfig.default.filter, forwarding=forwarding)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio.client import (
@@ -12,10 +13,14 @@ from temporalio.client import (
     Schedule,
     ScheduleActionStartWorkflow,
     ScheduleAlreadyRunningError,
+    ScheduleCalendarSpec,
     ScheduleDescription,
     ScheduleHandle,
+    ScheduleIntervalSpec,
     ScheduleOverlapPolicy,
     SchedulePolicy,
+    ScheduleRange,
+    ScheduleSpec,
     ScheduleState,
     ScheduleUpdate,
     ScheduleUpdateInput,
@@ -24,11 +29,24 @@ from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.service import RPCError, RPCStatusCode
 
 from schemas.errors import BadRequest, Conflict, NotFound
+from schemas.rest.durations import parse_duration
 from schemas.rest.field_errors import field_error
+from schemas.rest.job_schedule import (
+    CATCHUP_WINDOW,
+    DAY_OF_MONTH,
+    DAY_OF_WEEK,
+    HOUR,
+    MINUTE,
+    MONTH,
+    SECOND,
+    YEAR,
+    Calendar,
+    CalendarUnit,
+    JobSchedule,
+)
 from schemas.workflow import names
 from schemas.workflow.job import JobRef, JobSource
 from temporal.job_run_listing import read_last_run_time
-from temporal.job_schedule import catchup_window, schedule_spec
 from temporal.rpc_errors import RPC_TIMEOUT, is_missing_entity, translate_rpc_errors
 from temporal.visibility_queries import equals
 from workflows import visibility
@@ -242,3 +260,39 @@ def _refused_schedule(error: RPCError) -> BadRequest | None:
         return None
     expected = "a schedule that Temporal accepts"
     return field_error("schedule", expected, f"schedule: Temporal refuses it: {error.message.rstrip('.')}.")
+
+
+def schedule_spec(schedule: dict[str, Any] | None) -> ScheduleSpec:
+    """Return the times of a schedule, as a `JobDefinition` has it; those of None never come."""
+    if schedule is None:
+        return ScheduleSpec()
+    written = JobSchedule.model_validate(schedule)
+    return ScheduleSpec(
+        calendars=[_calendar(calendar) for calendar in written.calendars],
+        intervals=[ScheduleIntervalSpec(every=parse_duration(interval.every)) for interval in written.intervals],
+        jitter=None if written.jitter is None else parse_duration(written.jitter),
+        time_zone_name=written.timezone,
+    )
+
+
+def catchup_window(schedule: dict[str, Any] | None) -> timedelta:
+    """Return how late a JobRun may begin that could not begin in time."""
+    written = None if schedule is None else JobSchedule.model_validate(schedule).catchup_window
+    return CATCHUP_WINDOW if written is None else parse_duration(written)
+
+
+def _calendar(calendar: Calendar) -> ScheduleCalendarSpec:
+    return ScheduleCalendarSpec(
+        second=_ranges(SECOND, calendar.second),
+        minute=_ranges(MINUTE, calendar.minute),
+        hour=_ranges(HOUR, calendar.hour),
+        day_of_month=_ranges(DAY_OF_MONTH, calendar.day_of_month),
+        month=_ranges(MONTH, calendar.month),
+        year=() if calendar.year == "*" else _ranges(YEAR, calendar.year),
+        day_of_week=_ranges(DAY_OF_WEEK, calendar.day_of_week),
+        comment=calendar.comment,
+    )
+
+
+def _ranges(unit: CalendarUnit, value: Any) -> Sequence[ScheduleRange]:
+    return [ScheduleRange(start=each.start, end=each.end, step=each.step) for each in unit.ranges(value)]

@@ -6,8 +6,8 @@ import logging
 
 from activities.resources.file_auth_sessions import FileAuthSessions
 from activities.resources.file_jobs import FileJobs
+from projects.manifest import read_current, read_manifest
 from projects.resources import read_resources
-from projects.version_reader import read_current, read_manifest
 from schemas.errors import StoreError
 from schemas.workflow.resources import AppliedResources
 from storage.store import Store

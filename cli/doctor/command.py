@@ -16,14 +16,13 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.doctor import host, keys
-from cli.doctor.builds import check_builds
 from cli.doctor.findings import Finding, Status, skipped
 from cli.doctor.fleet import FLEET_CHECKS, check_fleet
 from cli.doctor.order import check_order
 from cli.doctor.store import check_artifact_store
 from cli.doctor.target import Installation, find_installation
 from cli.doctor.temporal import check_temporal
-from cli.doctor.workers import check_workers
+from cli.doctor.workers import check_builds, check_workers
 from settings import Settings
 
 _SERVING = ("Workers", "Builds of workers", *FLEET_CHECKS, "Order of Runs")

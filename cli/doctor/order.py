@@ -10,7 +10,7 @@ from schemas.errors import ConfigurationError, StoreError, Unavailable
 from schemas.workflow import names
 from storage.store import Store
 from temporal.namespace_steps import is_cloud
-from temporal.partitions import PARTITION_KEYS, count_partitions
+from temporal.pollers import PARTITION_KEYS, count_partitions
 
 _CHECK = "Order of Runs"
 _MOST_NAMES = 3

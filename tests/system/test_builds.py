@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from temporalio.api.enums.v1 import TaskQueueType
 
-from cli.doctor.builds import check_builds
 from cli.doctor.findings import Status
+from cli.doctor.workers import check_builds
 from devstack.temporal import NAMESPACE
 from schemas.workflow import names
 from schemas.workflow.run import RunStatus

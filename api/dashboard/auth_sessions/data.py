@@ -9,8 +9,8 @@ from api.dashboard.forms import FormReader
 from api.dependencies import Services
 from projects.dotenv import DevFolders
 from projects.manifest import Manifest
+from projects.processes import run_in_thread
 from projects.samples import Sample, read_auth_session_samples
-from projects.threads import run_in_thread
 from schemas.workflow.auth_session import AuthSessionView
 from schemas.workflow.run import RunType
 from temporal.listing import RunFilter, RunListItem

@@ -23,7 +23,7 @@ from activities.resources.file_jobs import FileJobs
 from activities.resources.resource_applier import ResourceApplier
 from projects.deploy import deploy
 from projects.job_definition import JobDefiner, read_definition
-from projects.version_reader import read_current
+from projects.manifest import read_current
 from schemas.errors import ConfigurationError, NotFound
 from schemas.workflow import names
 from schemas.workflow.auth import AuthSessionRef, AuthSessionStatus, AuthSessionType

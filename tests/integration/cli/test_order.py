@@ -19,7 +19,7 @@ from devstack.temporal import DYNAMIC_CONFIG, NAMESPACE, TemporalServer
 from projects.deploy import deploy
 from projects.skeleton import write_skeleton
 from storage.folder import FolderStore
-from temporal.partitions import PARTITION_KEYS
+from temporal.pollers import PARTITION_KEYS
 from tests.support.temporal_servers import dev_client
 
 

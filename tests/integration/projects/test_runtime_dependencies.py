@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from projects.runtime_dependencies import drop_runtime
+from projects.lock_resolution import drop_runtime
 from schemas.errors import ProjectError
 from tests.support.project_host import Host, listing
 from tests.support.wheels import make_wheel

@@ -16,7 +16,7 @@ from devstack.publishing import Publisher
 from projects.catalog import Catalog
 from projects.deploy import deploy
 from projects.environments import Environments
-from projects.version_reader import read_current
+from projects.manifest import read_current
 from schemas.errors import StoreError
 from storage.factory import open_store
 from storage.store import Store

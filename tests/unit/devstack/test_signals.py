@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from devstack.signals import run_until_signalled
+from cli.dev import run_until_signalled
 
 
 async def test_the_result_of_the_work_is_returned() -> None:

@@ -13,7 +13,7 @@ import pytest
 from activities.workers.deployed_resources import DeployedResources
 from projects.catalog import Catalog
 from projects.deploy import deploy
-from projects.version_reader import read_current
+from projects.manifest import read_current
 from schemas.errors import CallboardError, Unavailable
 from temporal.resources import ResourceApplications
 from tests.support.attempt_worker import FaultyStore
