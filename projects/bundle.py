@@ -13,8 +13,9 @@ import subprocess
 import sys
 import tarfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 from projects.files import ProjectFile, list_project_files
 from schemas.errors import ProjectError, StoreError
@@ -55,7 +56,7 @@ def pack(folder: Path, target: Path, *, extra: str = "") -> str:
             tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as archive,
         ):
             for item in files:
-                _add(archive, item, digest)
+                _add(archive, item, digest.update)
     except BaseException:
         target.unlink(missing_ok=True)
         raise
@@ -107,11 +108,7 @@ def _check_size(files: list[ProjectFile]) -> None:
         )
 
 
-class _Digest(Protocol):
-    def update(self, data: bytes, /) -> None: ...
-
-
-def _add(archive: tarfile.TarFile, item: ProjectFile, digest: _Digest) -> None:
+def _add(archive: tarfile.TarFile, item: ProjectFile, update_digest: Callable[[bytes], None]) -> None:
     try:
         with item.source.open("rb") as content:
             status = os.fstat(content.fileno())
@@ -120,8 +117,8 @@ def _add(archive: tarfile.TarFile, item: ProjectFile, digest: _Digest) -> None:
             entry.mode = 0o755 if status.st_mode & 0o100 else 0o644
             entry.mtime = _MTIME
             # The length comes before the content, so no two different sets of files give the same stream of bytes.
-            digest.update(f"{item.path}\0{entry.mode:o}\0{entry.size}\0".encode())
-            archive.addfile(entry, _HashingReader(content, digest))
+            update_digest(f"{item.path}\0{entry.mode:o}\0{entry.size}\0".encode())
+            archive.addfile(entry, _HashingReader(content, update_digest))
     except OSError as error:
         raise ProjectError(f"{item.path}: cannot be read: {error.strerror or error}.") from error
 
@@ -129,11 +126,11 @@ def _add(archive: tarfile.TarFile, item: ProjectFile, digest: _Digest) -> None:
 class _HashingReader:
     """A readable file that hashes what is read from it, so that the packed and the hashed bytes are the same."""
 
-    def __init__(self, content: IO[bytes], digest: _Digest) -> None:
+    def __init__(self, content: IO[bytes], update_digest: Callable[[bytes], None]) -> None:
         self._content = content
-        self._digest = digest
+        self._update_digest = update_digest
 
     def read(self, size: int = -1, /) -> bytes:
         data = self._content.read(size)
-        self._digest.update(data)
+        self._update_digest(data)
         return data

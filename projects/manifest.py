@@ -89,15 +89,16 @@ class LastDeploy(Stored):
 
 async def read_current(store: Store, project: str) -> Current | None:
     """Return the pointer to the deployed version, or None if the project was never deployed."""
-    return _parse(Current, project, await store.get(keys.current_version(project)))
+    return parse_stored(Current, project, await store.get(keys.current_version(project)))
 
 
 async def read_manifest(store: Store, project: str, version: str) -> Manifest | None:
     """Return the manifest of a version, or None if there is no such version."""
-    return _parse(Manifest, project, await store.get(keys.manifest(project, version)))
+    return parse_stored(Manifest, project, await store.get(keys.manifest(project, version)))
 
 
-def _parse[M: Current | Manifest](model: type[M], project: str, data: bytes | None) -> M | None:
+def parse_stored[M: Stored](model: type[M], project: str, data: bytes | None) -> M | None:
+    """Return what a deploy has stored; None if there is no such object. Raises StoreError if it is damaged."""
     if data is None:
         return None
     try:

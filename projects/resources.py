@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from projects.manifest import Stored
-from schemas.errors import StoreError
+from projects.manifest import Stored, parse_stored
 from storage import keys
 from storage.store import Store
 
@@ -57,12 +56,4 @@ async def read_resources(store: Store, project: str, version: str) -> Resources:
     Raises:
         StoreError: The store failed, or the artifact is damaged.
     """
-    data = await store.get(keys.resources(project, version))
-    if data is None:
-        return Resources()
-    try:
-        return Resources.model_validate_json(data)
-    except ValidationError as error:
-        raise StoreError(
-            f"The resources.json of project {project!r} in the artifact store is damaged. Deploy the project again."
-        ) from error
+    return parse_stored(Resources, project, await store.get(keys.resources(project, version))) or Resources()

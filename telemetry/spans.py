@@ -88,7 +88,7 @@ class Spans:
         return carrier.get("traceparent")
 
     @contextmanager
-    def request(self, headers: Mapping[str, str]) -> Generator[_RequestSpan]:
+    def request(self, headers: Mapping[str, str]) -> Generator[RequestSpan]:
         """Trace a request to the api, within the trace that its headers name."""
         carrier = {name: value for name in _propagator.fields if (value := headers.get(name)) is not None}
         with self._tracer.start_as_current_span(
@@ -98,10 +98,12 @@ class Spans:
             record_exception=False,
             set_status_on_exception=False,
         ) as span:
-            yield _RequestSpan(span)
+            yield RequestSpan(span)
 
 
-class _RequestSpan:
+class RequestSpan:
+    """The span of a request to the api, which learns at its end what it was."""
+
     def __init__(self, span: Span) -> None:
         self._span = span
 

@@ -9,22 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from telemetry.tracing_settings import is_tracing_wanted
 
 if TYPE_CHECKING:
     from temporalio.client import Interceptor
 
-    from telemetry.spans import Spans
-
-
-class RequestSpan(Protocol):
-    """The span of a request to the api, which learns at its end what it was."""
-
-    def set_end(self, *, method: str, route: str | None, status: int | None, run_id: str | None) -> None:
-        """Say which route has answered, and how."""
-        ...
+    from telemetry.spans import RequestSpan, Spans
 
 
 class _Process:

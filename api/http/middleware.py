@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -25,7 +26,10 @@ from schemas.errors import CallboardError, Unauthorized
 from schemas.workflow.base import clip
 from telemetry import metrics
 from telemetry.log_context import add_log_fields, current_log_fields, log_fields
-from telemetry.tracing import RequestSpan, current_trace_id, request_span
+from telemetry.tracing import current_trace_id, request_span
+
+if TYPE_CHECKING:
+    from telemetry.spans import RequestSpan  # whoever does not trace does not pay for the import
 
 CORRELATION_HEADER = "x-correlation-id"
 
