@@ -13,8 +13,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
 from schemas.errors import ConfigurationError
-from storage.keys import check_key
 from storage.s3 import MAX_CONNECTIONS, S3Store
+from storage.store import check_key
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

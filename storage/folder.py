@@ -22,8 +22,7 @@ from pathlib import Path
 
 from schemas.errors import StoreError
 from storage.files import TEMPORARY_PREFIX, replace_file
-from storage.keys import check_key, check_prefix
-from storage.store import Entry, check_round_trip
+from storage.store import Entry, check_key, check_prefix, check_round_trip
 
 _LIST_BATCH_SIZE = 1000
 """How many keys `list` fetches in one call of its thread."""
@@ -36,7 +35,7 @@ class FolderStore:
     """A `storage.store.Store` in the folder `root`, which is created at the first write.
 
     Objects get the permissions that the process's umask leaves; a root created here is its owner's alone. A key that is
-    not a plain relative path is a ValueError (`storage.keys`).
+    not a plain relative path is a ValueError (`storage.store`).
     """
 
     def __init__(self, root: Path) -> None:

@@ -35,8 +35,6 @@ from __future__ import annotations
 
 import hashlib
 
-from storage.files import TEMPORARY_PREFIX
-
 PROJECTS = "projects/"
 LAST_DEPLOY = "projects/last-deploy.json"
 RUNS = "runs/"
@@ -195,23 +193,3 @@ def job_run_results(project: str, job_run_id: str) -> str:
 def job_run_shard(project: str, job_run_id: str, shard: int, try_number: int) -> str:
     """Return the key of a shard of results, as this try of its activity has written it: the last try counts."""
     return f"{job_run_results(project, job_run_id)}{shard:08}-{try_number:016}.jsonl"
-
-
-def check_key(key: str) -> None:
-    """Raise ValueError if `key` cannot be the key of an object."""
-    for part in key.split("/"):
-        _check_part(key, part)
-
-
-def check_prefix(prefix: str) -> None:
-    """Raise ValueError if no key can begin with `prefix`."""
-    *folders, begin = prefix.split("/")
-    for part in folders:
-        _check_part(prefix, part)
-    if "\0" in begin:
-        raise ValueError(f"{prefix!r} is not the beginning of a key of the artifact store.")
-
-
-def _check_part(key: str, part: str) -> None:
-    if part in {"", ".", ".."} or part.startswith(TEMPORARY_PREFIX) or "\0" in part:
-        raise ValueError(f"{key!r} is not a key of the artifact store: {part!r} cannot be a part of one.")

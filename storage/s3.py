@@ -34,8 +34,7 @@ from botocore.exceptions import (
 
 from schemas.errors import StoreError
 from storage.files import replace_file
-from storage.keys import check_key, check_prefix
-from storage.store import Entry, check_round_trip
+from storage.store import Entry, check_key, check_prefix, check_round_trip
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody

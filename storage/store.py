@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from schemas.errors import StoreError
+from storage.files import TEMPORARY_PREFIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +94,23 @@ async def check_round_trip(store: Store, name: str) -> None:
     await store.delete(key)
     if found != key.encode():
         raise StoreError(f"The artifact store {name} did not give back what was just written to it.")
+
+
+def check_key(key: str) -> None:
+    """Raise ValueError if `key` cannot be the key of an object."""
+    for part in key.split("/"):
+        _check_part(key, part)
+
+
+def check_prefix(prefix: str) -> None:
+    """Raise ValueError if no key can begin with `prefix`."""
+    *folders, begin = prefix.split("/")
+    for part in folders:
+        _check_part(prefix, part)
+    if "\0" in begin:
+        raise ValueError(f"{prefix!r} is not the beginning of a key of the artifact store.")
+
+
+def _check_part(key: str, part: str) -> None:
+    if part in {"", ".", ".."} or part.startswith(TEMPORARY_PREFIX) or "\0" in part:
+        raise ValueError(f"{key!r} is not a key of the artifact store: {part!r} cannot be a part of one.")

@@ -1,4 +1,4 @@
-"""Find out which workers poll a task queue."""
+"""Find out which workers poll a task queue, and into how many partitions Temporal divides it."""
 
 from __future__ import annotations
 

@@ -201,8 +201,8 @@ def row_of(number: str, index: int, name: str) -> list[str]:
 
 def test_every_route_stands_on_the_page() -> None:
     """By its last parts, since the page writes `…` for what all paths begin with."""
-    modules = (attempts, auth_sessions, deliveries, jobs, job_runs, job_run_results, projects, health)
-    routers = (*runs.routers, *(module.router for module in modules))
+    modules = (attempts, auth_sessions, deliveries, jobs, job_run_results, projects, health)
+    routers = (*runs.routers, *job_runs.routers, *(module.router for module in modules))
     paths = {route.path for router in routers for route in router.routes if isinstance(route, APIRoute)}
     assert len(paths) > 20
     own_names = {"{authSessionId}": "{id}", "{deliveryId}": "{id}"}
