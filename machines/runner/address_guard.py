@@ -14,17 +14,20 @@ import contextlib
 import re
 from collections.abc import Callable
 from typing import Any, cast
+from urllib.parse import urlsplit, urlunsplit
 
 from playwright.async_api import CDPSession
 from playwright.async_api import Error as PlaywrightError
 
 from . import playwright_wire
-from .urls import shown
 
 _ALLOWED = frozenset({"about", "blob", "data", "http", "https"})
 _COMPLETED = "localhost"
 """Start of an address that is no scheme, although a colon may follow: Playwright puts `http://` before it."""
 
+_MASK = "***"
+_LONGEST = 500
+"""Most characters of an address that are shown."""
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 _SKIPPED_BEFORE = "".join(map(chr, range(0x21)))
 _SKIPPED_ANYWHERE = str.maketrans("", "", "\t\n\r")
@@ -46,6 +49,19 @@ def sentence(url: str) -> str:
         " To allow all addresses, including those of files on the worker, set allowFileUrls to true in the project's"
         " settings file."
     )
+
+
+def shown(url: str) -> str:
+    """Return `url` with user part and query masked, without its fragment; of a `data:` address only the type."""
+    if url.startswith("data:"):
+        return f"{url[:100].partition(',')[0]},…"
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return _MASK
+    _, at, host = parts.netloc.rpartition("@")
+    masked = urlunsplit((parts.scheme, f"{_MASK}@{host}" if at else host, parts.path, _MASK if parts.query else "", ""))
+    return masked if len(masked) <= _LONGEST else f"{masked[:_LONGEST]}…"
 
 
 def guard_playwright() -> None:

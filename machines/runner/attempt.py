@@ -15,15 +15,15 @@ from playwright.async_api import Error as PlaywrightError
 
 from .attempt_login import AttemptLogin
 from .browser import Tab, WarmBrowser
-from .browser_desk import BrowserDesk
 from .capturing import CAPTURE_WITHIN
 from .channel import Channel
 from .evidence import Evidence
 from .failures import STACK_LIMIT, UserCodeError, as_message, with_addition
 from .hook_pages import HookPages
 from .limits import Limits
-from .lines import Lines
+from .output import Lines
 from .playwright_wire import guid_of
+from .relay import BrowserDesk
 from .requests import MOST_OPEN, Requests
 from .stacks import stack_told
 from .state import StateError

@@ -11,7 +11,7 @@ import logging
 import sys
 from typing import Any
 
-from .lines import Lines
+from .output import Lines
 
 _SOURCE = "logging"
 _PLAIN = logging.Formatter("%(name)s: %(message)s")

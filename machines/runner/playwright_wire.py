@@ -245,7 +245,7 @@ def guard(check: Callable[[Any, str | None], None]) -> None:
         return goto(self, url, *args, **options)
 
     def guarded_send(self: Any, method: str, params: Any, *args: Any, **options: Any) -> Any:
-        if method in OPENING_COMMANDS and params:
+        if method in _OPENING_COMMANDS and params:
             check(params.get("url"), None)
         return send(self, method, params, *args, **options)
 
@@ -253,7 +253,7 @@ def guard(check: Callable[[Any, str | None], None]) -> None:
     setattr(CDPSessionImpl, "send", guarded_send)  # noqa: B010
 
 
-OPENING_COMMANDS = frozenset({"Page.navigate", "Target.createTarget"})
+_OPENING_COMMANDS = frozenset({"Page.navigate", "Target.createTarget"})
 """Commands of the browser's own protocol that open the address in their parameter `url`."""
 
 

@@ -9,12 +9,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Coroutine
+from pathlib import Path
 from typing import Any
 
-from .browser_desk import BrowserDesk
-from .playwright_wire import END, OPENING_COMMANDS
+from playwright.async_api import Error as PlaywrightError
+from playwright.async_api import ProxySettings
+
+from .browser import WarmBrowser
+from .evidence import Evidence
+from .playwright_wire import END, is_inside
+from .watching import Watch
 
 _READ = 256 * 1024
 _LARGEST = 512 * 1024 * 1024
@@ -57,6 +64,62 @@ _OF_PAGES = frozenset(
 """Domains of the browser's own protocol that end with the page and its context. A command of any other may leave
 something in the browser itself, such as a page, a cookie or a permission of its own context, also if the session is one
 of a page."""
+
+
+_OUTSIDE = (
+    "Playwright's driver can write files in the automation's own folder only, and {path} is not there. Name an absolute"
+    " path below the working folder, or below tempfile.gettempdir()."
+)
+"""Why the driver does not write elsewhere. It would be lost to the automation, as the driver has a box of its own; and
+in the profile of the browser there, it would stay for later Attempts."""
+
+
+class BrowserDesk:
+    """What the relay of one process of user code asks, for the Attempt that the process gets."""
+
+    def __init__(self, browser: WarmBrowser, watch: Watch) -> None:
+        self._browser = browser
+        self._watch = watch
+        self.evidence = Evidence()
+        self.proxy: ProxySettings | None = None
+        """The Attempt's proxy, which every context goes through, also one that user code opens itself."""
+        self.root: Path | None = None
+        self.shared = False
+        """Whether user code commands the browser by its own protocol."""
+
+    def refusal_of_files(self, method: str, params: dict[str, Any]) -> str | None:
+        """Say why a call must not be made because of a file that the driver would write; None if it may be made."""
+        root = self.root
+        outside = [path for path in _written(method, params) if root and not is_inside(path, str(root.parent))]
+        return _OUTSIDE.format(path=outside[0]) if outside else None
+
+    def options_of_context(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the options with the Attempt's proxy, unless user code has named another."""
+        return options if self.proxy is None or options.get("proxy") else {**options, "proxy": self.proxy}
+
+    async def context_opened(self, guid: str) -> None:
+        """Watch and trace a context that user code has opened, before user code has it."""
+        with contextlib.suppress(PlaywrightError, TimeoutError):  # the browser is gone, which user code will notice
+            if (context := await self._browser.context(guid)) is not None:
+                self._watch.context(context)
+                await self.evidence.also(context)
+
+    async def context_closing(self, guid: str) -> None:
+        """Save the trace of a context that user code closes."""
+        await self.evidence.closing(guid)
+
+    def shares_browser(self) -> None:
+        """Take note that user code may open contexts by the browser's own protocol."""
+        self._browser.shared = self.shared = True
+
+    def stack(self, call: dict[str, Any]) -> None:
+        """Add the stack of a call to the traces, with the frames of the project: their sources will be read."""
+        if self.root is None or not self.evidence.traces:
+            return
+        inside = f"{self.root}/"
+        frames = [frame for frame in call["stack"] if os.path.normpath(frame["file"]).startswith(inside)]
+        if frames:
+            self._browser.add_stack({"id": call["id"], "stack": frames})
 
 
 class Relay:
@@ -127,24 +190,7 @@ class Relay:
     def _reason(self, message: dict[str, Any]) -> str | None:
         """Say why a call is refused; None if it is not."""
         method: str = message["method"]
-        params: dict[str, Any] = message.get("params") or {}
-        url: Any = None
-        if method in REFUSED:
-            return REFUSED[method]
-        match method:
-            case "goto":
-                url = params.get("url")
-            case "send":
-                command = str(params.get("method"))
-                given: dict[str, Any] = params.get("params") or {}
-                url = given.get("url") if command in OPENING_COMMANDS else None
-            case "newContext":
-                url = params.get("baseURL")
-            case _:
-                pass
-        if isinstance(url, str) and (refused := self._desk.refusal(url)) is not None:
-            return refused
-        return self._desk.refusal_of_files(method, params)
+        return REFUSED.get(method) or self._desk.refusal_of_files(method, message.get("params") or {})
 
     def _told(self, message: dict[str, Any], frame: bytes) -> bytes:
         """Return what the driver is told instead of a message; mostly the message as it came."""
@@ -240,3 +286,17 @@ async def _frames(reader: asyncio.StreamReader) -> AsyncGenerator[bytes]:
         del pending[:start]
         if len(pending) > _LARGEST:
             raise ValueError("a message is too large")
+
+
+def _written(method: str, params: dict[str, Any]) -> list[str]:
+    """Return the paths in a call to the driver at which that would write."""
+    named: list[Any] = []
+    if method == "saveAs":
+        named = [params.get("path")]
+    elif method == "harStart":
+        options: dict[str, Any] = params.get("options") or {}
+        named = [options.get("harPath"), options.get("resourcesDir")]
+    elif method == "newContext":
+        video: dict[str, Any] = params.get("recordVideo") or {}
+        named = [video.get("dir")]
+    return [path for path in named if isinstance(path, str)]

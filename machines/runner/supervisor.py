@@ -30,7 +30,6 @@ from playwright.async_api import ProxySettings, async_playwright
 
 from .attempt import Attempt, Prepared
 from .browser import NODE_OF_DRIVER, PLACES_OF_DRIVER, BrowserSetup, WarmBrowser
-from .browser_desk import BrowserDesk
 from .channel import Channel
 from .driver_folders import DriverFolders
 from .evidence import Evidence
@@ -39,9 +38,9 @@ from .folders import ATTEMPT, DOWNLOADS, TRACES
 from .hook import has_hook
 from .hook_pages import HookPages
 from .limits import Limits
-from .lines import SupervisorLines
 from .live import Live
-from .output import state_of_pipe
+from .output import SupervisorLines, state_of_pipe
+from .relay import BrowserDesk
 from .requests import Requests
 from .user_processes import UserProcess, Zygote, ZygoteError
 from .watching import Watch
@@ -65,8 +64,6 @@ class Supervisor:
         watch: Watch,
         limits: Limits,
         hook_pages: HookPages | None,
-        *,
-        guarded: bool,
     ) -> None:
         self._channel = channel
         self._browser = browser
@@ -74,7 +71,6 @@ class Supervisor:
         self._project = project
         self._hook_pages = hook_pages
         """The pages that the project's hook may open, if it has one."""
-        self._guarded = guarded
         self._scratch = scratch
         self._traces = scratch / TRACES
         self._driver_folders: DriverFolders | None = None
@@ -106,7 +102,7 @@ class Supervisor:
 
     async def _prepare(self, used: Workspace | None = None, imported: Sequence[str] = ()) -> Prepared:
         """Prepare the next Attempt, after one that has used a workspace and imported these modules."""
-        desk = BrowserDesk(self._browser, self._watch, guarded=self._guarded)
+        desk = BrowserDesk(self._browser, self._watch)
         tab, (workspace, user) = await asyncio.gather(
             self._browser.open_tab(), self._prepare_process(desk, used, imported)
         )
@@ -289,7 +285,6 @@ async def _serve(fd: int, keeper: int, network: int | None) -> None:
             watch,
             limits,
             hook_pages,
-            guarded=guarded,
         )
         try:
             await supervisor.serve()

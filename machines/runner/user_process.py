@@ -30,8 +30,7 @@ from .calling import Call, call
 from .channel import Channel
 from .failures import UserCodeError, as_message
 from .importing import Imports
-from .lines import Lines
-from .output import flush_output, open_output
+from .output import Lines, flush_output, open_output
 from .playwright_wire import Attached
 from .requests import Requests
 from .session import BrowserSession, Hooked

@@ -15,9 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .browser_desk import BrowserDesk
 from .channel import Channel
-from .relay import Relay
+from .relay import BrowserDesk, Relay
 from .tree import descendants, fields_of, read
 from .user_process import STACK_SIGNAL
 from .zygote import PACKET

@@ -6,9 +6,8 @@ import re
 
 from playwright.async_api import BrowserContext, ConsoleMessage, Frame, Page, Request, WebError
 
-from .address_guard import sentence
-from .lines import Lines
-from .urls import shown
+from .address_guard import sentence, shown
+from .output import Lines
 
 MOST = 5_000
 """Most console messages, and most failed requests, that are logged of an Attempt.

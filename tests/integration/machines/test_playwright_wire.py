@@ -16,9 +16,8 @@ from playwright.async_api import Browser, async_playwright
 from playwright.async_api import Error as PlaywrightError
 
 from machines.browser import browser_args, find_browser
-from machines.runner.browser_desk import BrowserDesk
 from machines.runner.playwright_wire import END, Attached, guid_of
-from machines.runner.relay import REFUSED, Relay
+from machines.runner.relay import REFUSED, BrowserDesk, Relay
 from settings import Settings
 from tests.support.polling import until
 
@@ -30,9 +29,6 @@ class Desk(BrowserDesk):
     seen: list[tuple[str, Any]] = field(default_factory=list[tuple[str, Any]])
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     proceed: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def refusal(self, url: str) -> str | None:
-        return f"{url} was refused" if url.startswith("file:") else None
 
     def refusal_of_files(self, method: str, params: dict[str, Any]) -> str | None:
         return f"{params['path']} was refused" if method == "saveAs" else None
@@ -185,17 +181,6 @@ async def test_tracing_is_refused_with_a_sentence(pair: Pair) -> None:
     context = await pair.other.browser.new_context()
     with pytest.raises(PlaywrightError, match="Callboard traces the Attempt itself"):
         await context.tracing.start()
-
-
-async def test_an_address_is_refused_also_where_the_client_does_not_check_it(pair: Pair) -> None:
-    page = await pair.other.browser.new_page()
-    with pytest.raises(PlaywrightError, match="file:///etc/passwd was refused"):
-        await page.goto("file:///etc/passwd")
-    session = await page.context.new_cdp_session(page)
-    with pytest.raises(PlaywrightError, match="was refused"):
-        await session.send("Page.navigate", {"url": "file:///etc/passwd"})
-    with pytest.raises(PlaywrightError, match="was refused"):
-        await pair.other.browser.new_context(base_url="file:///etc/")
 
 
 @pytest.mark.parametrize("said", [b"{", b"[]", b"{}", b'{"method": 1, "guid": 2}', b"\xff\xfe", b"[" * 100_000])

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from machines.output_demux import OutputDemux, Said
-from machines.runner.lines import Lines
+from machines.runner.output import Lines
 from machines.transcript import LONGEST, Transcript
 
 

@@ -12,9 +12,8 @@ from typing import Any, cast
 
 import pytest
 
-from machines.runner.browser_desk import BrowserDesk
 from machines.runner.playwright_wire import END
-from machines.runner.relay import Relay
+from machines.runner.relay import BrowserDesk, Relay
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -24,9 +23,6 @@ class Desk(BrowserDesk):
 
     def __init__(self) -> None:
         self.shared = False
-
-    def refusal(self, url: str) -> str | None:  # noqa: ARG002
-        return None
 
     def refusal_of_files(self, method: str, params: dict[str, Any]) -> str | None:  # noqa: ARG002
         return None
@@ -119,7 +115,7 @@ async def test_what_reaches_the_browser_itself_is_noted(tmp_path: Path, call: di
 )
 def test_the_driver_writes_in_the_attempts_folder_only(tmp_path: Path, method: str, params: dict[str, Any]) -> None:
     """The profile of its browser, in which something would stay for later Attempts, lies elsewhere in its box."""
-    desk = BrowserDesk(cast("Any", None), cast("Any", None), guarded=True)
+    desk = BrowserDesk(cast("Any", None), cast("Any", None))
     desk.root = tmp_path / "attempt" / "project"
     desk.root.mkdir(parents=True)
     (desk.root / "link").symlink_to("/tmp")
