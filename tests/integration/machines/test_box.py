@@ -287,7 +287,9 @@ async def test_at_the_level_none_no_wall_stands(lab: Lab, tmp_path: Path) -> Non
 
     assert await tries(run, "write", beside) == ["written"]
     assert beside.exists()
-    assert any("keeper.py" in command for command in value(await run("looks"))["commands"])
+    machine = pool.slots[0].machine
+    assert machine is not None
+    assert await tries(run, "kill", machine.keeper_pid) == ["signaled"]
 
 
 def test_it_is_said_why_there_can_be_no_box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
