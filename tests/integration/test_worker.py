@@ -64,37 +64,44 @@ async def start(client: Client, tmp_path: Path) -> AsyncGenerator[Start]:
             await process.communicate()
 
 
-async def test_it_serves_what_is_deployed_until_it_is_told_to_leave_and_leaves_nothing(
+async def test_it_tidies_up_after_a_killed_one_waits_for_temporal_serves_what_is_deployed_and_leaves_nothing(
     start: Start, client: Client, tmp_path: Path
 ) -> None:
-    await deploy_project(FolderStore(tmp_path / "data" / "artifacts"), tmp_path / "project", "shop")
     workers = tmp_path / "data" / "workers"
-    process = await start(CALLBOARD_ISOLATION="open", CALLBOARD_BROWSER_DENY="10.0.0.0/8")
-    async with asyncio.timeout(PATIENCE):
-        while not await is_polled(client, names.project_queue("shop")):
-            assert process.returncode is None
-            await asyncio.sleep(0.05)
-    assert len(list(workers.iterdir())) == 1
-    folders = [tmp_path / "data" / name for name in ("workers", "versions", "environments")]
-    assert [folder.stat().st_mode & 0o077 for folder in folders] == [0, 0, 0], "these are for nobody else"
-    process.send_signal(signal.SIGTERM)
-    output, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
-    assert process.returncode == 0, output.decode()
-    assert "WARNING worker: The level of isolation is open: each Machine is boxed, but" in output.decode()
-    assert "WARNING worker: CALLBOARD_BROWSER_DENY closes nothing" in output.decode()
-    assert list(workers.iterdir()) == []
-
-
-async def test_killed_while_it_was_idle_it_is_tidied_up_after_by_the_next(start: Start, tmp_path: Path) -> None:
-    workers = tmp_path / "data" / "workers"
-    process = await start()
+    killed = await start()
     await until(lambda: workers.is_dir() and list(workers.iterdir()))
     (dead,) = workers.iterdir()
-    process.kill()
-    await process.communicate()
+    killed.kill()
+    await killed.communicate()
     assert dead.exists()
-    await start()
-    await until(lambda: not dead.exists() and list(workers.iterdir()))
+
+    await deploy_project(FolderStore(tmp_path / "data" / "artifacts"), tmp_path / "project", "shop")
+    server = int(client.service_client.config.target_host.rpartition(":")[2])
+    async with Line.to(server, ports.choose_ports({"--port": 0})["--port"]) as line:
+        line.cut("refused")
+        process = await start(
+            CALLBOARD_TEMPORAL_ADDRESS=f"127.0.0.1:{line.port}",
+            CALLBOARD_ISOLATION="open",
+            CALLBOARD_BROWSER_DENY="10.0.0.0/8",
+        )
+        output = await said(process, "cannot be reached at 127.0.0.1:.* The worker tries again")
+        line.mend()
+        output += await said(process, "is ready")
+        async with asyncio.timeout(PATIENCE):
+            while not await is_polled(client, names.project_queue("shop")):
+                assert process.returncode is None
+                await asyncio.sleep(0.05)
+        await until(lambda: not dead.exists())
+        assert len(list(workers.iterdir())) == 1
+        folders = [tmp_path / "data" / name for name in ("workers", "versions", "environments")]
+        assert [folder.stat().st_mode & 0o077 for folder in folders] == [0, 0, 0], "these are for nobody else"
+        process.send_signal(signal.SIGTERM)
+        rest, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
+    output += rest.decode()
+    assert process.returncode == 0, output
+    assert "WARNING worker: The level of isolation is open: each Machine is boxed, but" in output
+    assert "WARNING worker: CALLBOARD_BROWSER_DENY closes nothing" in output
+    assert list(workers.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -123,23 +130,10 @@ async def test_what_keeps_it_from_starting_is_told_in_a_sentence(
     assert not workers.exists() or list(workers.iterdir()) == []
 
 
-async def test_it_waits_for_a_temporal_that_is_not_there_yet(start: Start, client: Client) -> None:
-    server = int(client.service_client.config.target_host.rpartition(":")[2])
-    async with Line.to(server, ports.choose_ports({"--port": 0})["--port"]) as line:
-        line.cut("refused")
-        process = await start(CALLBOARD_TEMPORAL_ADDRESS=f"127.0.0.1:{line.port}", CALLBOARD_ISOLATION="open")
-        assert await said(process, "cannot be reached at 127.0.0.1:.* The worker tries again")
-        line.mend()
-        assert await said(process, "is ready")
-        process.send_signal(signal.SIGTERM)
-        await asyncio.wait_for(process.communicate(), PATIENCE)
-        assert process.returncode == 0
-
-
 async def test_told_to_stop_it_does_not_wait_for_temporal_any_longer(start: Start) -> None:
     free = ports.choose_ports({"--port": 0})["--port"]
     process = await start(CALLBOARD_TEMPORAL_ADDRESS=f"127.0.0.1:{free}")
-    assert await said(process, "The worker tries again")
+    await said(process, "The worker tries again")
     process.send_signal(signal.SIGTERM)
     output, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
     assert process.returncode == 1
@@ -147,14 +141,16 @@ async def test_told_to_stop_it_does_not_wait_for_temporal_any_longer(start: Star
     assert last.startswith(f"callboard worker: Temporal cannot be reached at 127.0.0.1:{free}. Start it, or set")
 
 
-async def said(process: asyncio.subprocess.Process, words: str) -> bool:
-    """Read the output until a line says so; False if it ends first."""
+async def said(process: asyncio.subprocess.Process, words: str) -> str:
+    """Read the output until a line says so; what was read."""
     assert process.stdout is not None
+    output = ""
     async with asyncio.timeout(PATIENCE):
         async for line in process.stdout:
+            output += line.decode()
             if re.search(words, line.decode()):
-                return True
-    return False
+                return output
+    raise AssertionError(output)
 
 
 async def test_told_to_isolate_fully_it_does_not_start_where_that_is_not_to_be_had(
