@@ -11,7 +11,8 @@ from temporalio.service import ConnectConfig, RetryConfig
 
 from schemas.errors import ConfigurationError, Unavailable
 from settings import Settings
-from telemetry.interceptors import client_interceptors
+from telemetry.log_interceptor import LogContextInterceptor
+from telemetry.tracing import tracing_interceptors
 from temporal.connection_config import Connection, find_connection
 from temporal.connection_errors import explain_connect_failure
 from temporal.data_converter import data_converter
@@ -57,7 +58,7 @@ async def connect(
             rpc_metadata=connection.metadata,
             data_converter=converter,
             header_codec_behavior=HeaderCodecBehavior.CODEC,  # headers are encrypted as all else is
-            interceptors=client_interceptors(),
+            interceptors=(LogContextInterceptor(), *tracing_interceptors()),
             lazy=lazy,
             identity=identity,
             runtime=runtime,

@@ -34,6 +34,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.workflow.proxy import SealedProxy, owned_by_auth_session
     from schemas.workflow.run import RunOutcome, RunType
     from workflows import auth_outcomes, outcomes
+    from workflows.cancellation import finish
     from workflows.visibility import auth_run_memo, auth_run_search_attributes, auth_session_memo
 
 _MAX_STALE = 16
@@ -61,14 +62,11 @@ class AuthSessionWorkflow:
     @workflow.run
     async def run(self, input: AuthSessionInput) -> None:
         """Run until the AuthSession is deleted, or could not even be created; then leave nothing behind."""
-        running = asyncio.ensure_future(self._run_until_deleted(input.create))
-        try:
-            await asyncio.shield(running)
-        except asyncio.CancelledError:
-            # The AuthSession's Run is over, or an operator ended it: it goes as if it were deleted. A cancel can come
-            # at any point; an activity or a signal that is awaited would swallow it.
-            self._deleted = True
-            await running
+        # On a cancel, the AuthSession's Run is over, or an operator ended it: it goes as if it were deleted.
+        await finish(self._run_until_deleted(input.create), self._note_delete)
+
+    def _note_delete(self) -> None:
+        self._deleted = True
 
     async def _run_until_deleted(self, create: LoginSpec | None) -> None:
         error = auth_outcomes.auth_session_deleted(self._input.ref.id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Coroutine
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,6 +22,7 @@ with workflow.unsafe.imports_passed_through():
         StopInput,
     )
     from schemas.workflow.run import RunError, RunOutcome, RunStatus, RunSummary
+    from workflows.cancellation import finish
     from workflows.outcomes import cause_of, close
     from workflows.priorities import pending_priority
     from workflows.visibility import STATUS, code_block
@@ -68,13 +68,8 @@ class BrowserWorkflow:
         Raises:
             ApplicationError, CancelledError: What `workflows.outcomes.close` raises.
         """
-        running = asyncio.ensure_future(steps)
-        while not running.done():
-            try:
-                await asyncio.shield(running)
-            except asyncio.CancelledError:
-                self._cancel_requested = True
-        outcome = running.result().model_copy(update={"started_at": self._started_at, "ended_at": workflow.now()})
+        ended = await finish(steps, self._note_cancel)
+        outcome = ended.model_copy(update={"started_at": self._started_at, "ended_at": workflow.now()})
         cause = cause_of(outcome)
         why = f": {cause.code}{code_block(cause.message)}" if cause else ""
         details = f"{outcome.status.capitalize()} after {outcome.attempts} Attempt(s){why}"
@@ -84,6 +79,9 @@ class BrowserWorkflow:
             self._set_status(outcome.status, details)
         self._update_summary(attempts=outcome.attempts, cause=cause)
         return close(outcome, cancel_requested=self._cancel_requested)
+
+    def _note_cancel(self) -> None:
+        self._cancel_requested = True
 
     async def _execute_browser_activity(
         self,

@@ -8,7 +8,6 @@ it returns is all that counts: Runs are workflows of their own, which know nothi
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -40,6 +39,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from schemas.workflow.run import RunOutcome, RunStatus
     from workflows import job_run_ends, outcomes
+    from workflows.cancellation import finish
     from workflows.children import start_job_run_validate, start_notifications
     from workflows.job_run_display import JobRunDisplay, piece_summary
     from workflows.job_run_ends import JobRunEnd
@@ -94,13 +94,7 @@ class JobRunWorkflow:
 
         A cancel request in Temporal terminates the JobRun as the signal does, and interrupts no step.
         """
-        running = asyncio.ensure_future(self._run_to_close(input.state))
-        while not running.done():
-            try:
-                await asyncio.shield(running)
-            except asyncio.CancelledError:
-                self.terminate()
-        return running.result()
+        return await finish(self._run_to_close(input.state), self.terminate)
 
     async def _run_to_close(self, state: JobRunState | None) -> JobRunView:
         try:
