@@ -7,7 +7,7 @@ from pathlib import Path
 
 from playwright.async_api import Browser, Playwright
 
-from machines.browser import browser_args, find_browser
+from machines.browser_program import browser_args, find_browser
 from settings import Settings
 
 SLOTS = 4

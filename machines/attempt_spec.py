@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from machines.attempt_log_file import AttemptLogFile
-from machines.evidence import Evidence
-from machines.room_wait import RoomWait
-from machines.services import RuntimeServices
+from machines.capacity import RoomWait
 from schemas.workflow.attempt import AttemptKind, AttemptStatus
 from schemas.workflow.run import RunError
+from schemas.workflow.trace import TraceMode
+from security.masking import Masker
+from security.secret_detection import find_secrets_in_state
+
+SCREENSHOT = "screenshot.png"
+TRACE = "trace.zip"
+"""Names of the screenshot and the trace in the folder."""
+
+AnswerRequest = Callable[[str, dict[str, Any]], Awaitable[str | None]]
+"""Answers a request that user code makes of its worker, by its operation and arguments; texts are JSON.
+
+Raises CallboardError if it cannot be met; the message is a sentence.
+"""
 
 
 @dataclass(frozen=True)
@@ -57,6 +70,38 @@ class Proxy:
     password: str | None = field(default=None, repr=False)
 
 
+@dataclass(eq=False)
+class Evidence:
+    """The trace and screenshot of one Attempt.
+
+    Its Machine fills this in, whatever becomes of the Attempt and of the Machine.
+    """
+
+    folder: Path
+    """Folder on this host for the files. It is not in the Machine's scratch folder, which is gone with the Machine."""
+    trace: TraceMode = TraceMode.NEVER
+    trace_limit: int = 64 * 1024 * 1024
+    """Most bytes that a trace which is kept may have."""
+    project_root: str | None = None
+    """The copy of the project that the Attempt runs in; None before the Attempt has begun."""
+    reported: bool = False
+    """Whether the Machine has said what it left. If not, the Machine was ended before it could."""
+    page_url: str | None = field(default=None, repr=False)
+    """Address of the page that the automation was at when it ended, as the browser has it."""
+    missing: dict[str, str] = field(default_factory=dict[str, str], repr=False)
+    """What the Machine was to leave and could not: by name, a sentence that says why. Not masked."""
+
+    def to_message(self) -> dict[str, Any]:
+        """Return the part of the Attempt's message that tells the Machine what to leave."""
+        return {"folder": str(self.folder), "trace": self.trace, "limit": self.trace_limit}
+
+    def record_report(self, message: dict[str, Any]) -> None:
+        """Take note of the Machine's message about what it has left."""
+        self.reported = True
+        self.page_url = message["pageUrl"]
+        self.missing.update(message["missing"])
+
+
 @dataclass(frozen=True)
 class AttemptSpec:
     """The specification of one Attempt: what a Machine is to execute, and how."""
@@ -71,8 +116,8 @@ class AttemptSpec:
     proxy: Proxy | None = None
     run_info: dict[str, Any] = field(default_factory=dict[str, Any])
     """What `run_info()` tells user code (docs/contract.md, section 3.2)."""
-    services: RuntimeServices | None = field(default=None, repr=False, compare=False)
-    """The services that answer the requests of user code."""
+    answer_request: AnswerRequest | None = field(default=None, repr=False, compare=False)
+    """Answers the requests of user code. None: it makes none."""
     kind: AttemptKind = AttemptKind.API
     """What is called: the API `api`, or the project's `check` or `create`. A check gets no `parameters`."""
     storage_state: str | None = field(default=None, repr=False)
@@ -125,3 +170,24 @@ class AttemptReport:
     """Whether the failure is final: no further Attempt can help."""
     attributes: dict[str, Any] = field(default_factory=dict[str, Any])
     """The attributes that user code set by `set_attribute`, whatever the outcome."""
+
+
+def masker_for(spec: AttemptSpec) -> Masker:
+    """Return a masker for the secrets that the Attempt was given.
+
+    These are the listed ones, those in its AuthSession's state, and the credentials of its proxy.
+    """
+    secrets = set(spec.secrets)
+    if spec.storage_state is not None:
+        secrets.update(_of_state(spec.storage_state))
+    if spec.proxy is not None:
+        secrets.update(each for each in (spec.proxy.username, spec.proxy.password) if each is not None)
+    return Masker(secrets)
+
+
+def _of_state(text: str) -> set[str]:
+    try:
+        state: Any = json.loads(text)
+    except ValueError:  # the state is no JSON, which the Machine says in its report
+        return set()
+    return find_secrets_in_state(cast("dict[str, Any]", state)) if isinstance(state, dict) else set()

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import playwright
 
-from machines.browser import browsers_folder
+from machines.browser_program import browsers_folder
 from machines.environment import X11_SOCKETS, machine_environment
 from machines.runner import confined, inner_box, landlock
 from machines.runner.folders import TEMPORARY_IN_BOX

@@ -45,9 +45,9 @@ if __name__ == "__main__":
     # A script can import our packages from this folder, after the standard library, and nothing else of ours.
     sys.path.append(str(Path(__file__).parents[1]))
 
-from machines.limits import Limits, Passed
-from machines.meter import Meter
+from machines.machine_limits import Limits, Passed
 from machines.output_demux import OutputDemux, Said
+from machines.resource_usage import Meter
 from machines.runner.removal import remove
 from machines.runner.system_calls import join_new_session_keyring
 from machines.runner.tree import descendants, kill_all, read

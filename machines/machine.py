@@ -1,7 +1,7 @@
 """One Machine, as the worker sees it: a keeper, and a supervisor with one warm browser that runs one Attempt at a time.
 
-A Machine is started, executes Attempts, and is closed, always by its `Slot`. When an Attempt times out, is canceled
-or crashes, the Machine and all its processes are gone before that is reported.
+`start_machine` starts a Machine, which then runs Attempts and is closed, always by its `Slot`. When an Attempt times
+out, is canceled or crashes, the Machine and all its processes are gone before that is reported.
 """
 
 from __future__ import annotations
@@ -9,214 +9,81 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import socket
-import sys
-import sysconfig
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
-from pathlib import Path
 from typing import Any
 
-from machines import failures
-from machines.attempt_masker import masker_for
-from machines.attempt_spec import AttemptReport, AttemptSpec, Version
-from machines.boxes import Boxes, driver_command, zygote_setup
-from machines.browser import find_browser
+from machines import attempt_errors
+from machines.attempt_spec import AttemptReport, AttemptSpec, Version, masker_for
 from machines.cancellation import uncancellable
-from machines.capacity import Capacity
-from machines.cgroups import group_of
-from machines.current import AttemptStart, Current
-from machines.environment import display_environment, machine_environment, user_environment
-from machines.frames import Frames
-from machines.isolation import Level
-from machines.keeping import Keeping
-from machines.lease import Lease
-from machines.network import Network
-from machines.observer import MachineObserver, NoObserver
-from machines.runner import main as runner_main
-from machines.sandbox import sandbox_refusal
-from machines.services import Answering
+from machines.keeper_process import KeeperProcess
+from machines.message_channel import MessageChannel
+from machines.runtime_rpc import RuntimeRpcServer
 from schemas.errors import MachineError
+from schemas.workflow.attempt import AttemptKind, AttemptStatus
 from schemas.workflow.run import ErrorCode
 from security.masking import mask_url
 
 log = logging.getLogger(__name__)
 
+HARD_LIMIT = timedelta(hours=12)
+"""Longest time after the Attempt's start to which `extend_timeout` can move its end."""
 IDLE = "idle"
 CLOSED = "closed"
 PROCESS_ENDED = "its process ended"
-"""Why a Machine is unfit; other reasons are sentences about its clean-up."""
+"""Reasons why a Machine takes no further Attempt; others are sentences about its clean-up."""
 
-_START_WITHIN = 60.0
+_NOTE_EXTENSIONS_EVERY = 1.0
+"""Least seconds between two log lines about extensions, as user code may extend with every step that it takes."""
 _STOP_WITHIN = 1.5
 """Seconds that a canceled or timed-out Attempt gets to save what it can, before everything is killed."""
 _LEAVE_WITHIN = 10.0
 """Seconds that an Attempt which has come to its end by itself gets to save its trace."""
 _LAST_REPORT_WITHIN = 1.0
-_SETTLE_WITHIN = 12.0
+_CLEAN_WITHIN = 12.0
 """Seconds for closing an Attempt's context and opening the next; the child bounds each of the two by five."""
-
-
-@dataclass(frozen=True)
-class LaunchOptions:
-    """What all Machines of a worker are started with: folder, browser and arguments."""
-
-    scratch: Path
-    """Folder in which each Machine gets a scratch folder of its own."""
-    browser: Path
-    arguments: tuple[str, ...] = ()
-    shared: tuple[Path, ...] = ()
-    """Folders of this host that user code and browsers of every project may read and write."""
-    disk_limit: int = 10 * 1024**3
-    """Most bytes of the files in a Machine's scratch folder."""
-    groups: Path | None = None
-    """Folder of the control group that is delegated to this worker. None: the kernel holds Machines to no limits."""
-    find_full_browser: Callable[[], Path] = field(default=partial(find_browser, None, headful=True))
-    """Finds the browser of a project that wants windows. It blocks, and raises MachineError."""
-    isolation: Level = Level.OPEN
-    """How far Machines are isolated."""
-    network: Network | None = None
-    """The network that each Machine gets at the level `full`. None: they share that of this host."""
-    lease: Lease = field(default_factory=Lease)
-    """Until when the worker may have Machines."""
-    capacity: Capacity = field(default_factory=Capacity)
-    """How many Machines the worker can have at once."""
-    observer: MachineObserver = field(default_factory=NoObserver)
-    """Hears of the Machines that are started and recycled."""
 
 
 class NotBegunError(MachineError):
     """The Machine was lost before user code was called, so another one may take the same Attempt."""
 
 
-class Machine:
-    """One Machine, as the worker sees it; see the module's docstring. `Machine.start` makes one."""
+@dataclass(frozen=True)
+class AttemptStart:
+    """The beginning of an Attempt: its user code is about to be called."""
 
-    def __init__(self, name: str, version: Version, keeping: Keeping, frames: Frames) -> None:
+    machine: str
+    browser_version: str
+    at: datetime
+
+
+class Machine:
+    """One Machine, as the worker sees it; see the module's docstring."""
+
+    def __init__(
+        self, name: str, version: Version, keeper: KeeperProcess, channel: MessageChannel, browser_version: str
+    ) -> None:
         self.name = name
         self.version = version
         self.attempts = 0
-        self.unfit: str | None = None
+        self.retire_reason: str | None = None
         """Why this Machine should take no further Attempt; None while it may."""
-        self._keeping = keeping
-        self._frames = frames
+        self._keeper = keeper
+        self._channel = channel
+        self._browser_version = browser_version
         self._born = time.monotonic()
-        self._browser_version = ""
         self._hung_up = False
-        self._idle = asyncio.Event()
-        self._current: Current | None = None
-        self._reading: asyncio.Task[None] | None = None
-
-    @classmethod
-    async def start(cls, name: str, version: Version, launch: LaunchOptions) -> Machine:
-        """Start keeper, child and browser, and return when the Machine can take an Attempt.
-
-        Raises:
-            MachineError: The Machine did not start; nothing of it is left.
-        """
-        scratch = launch.scratch / name
-        # A cancel must not leave a process without an owner: it waits for the Machine, which is then closed again.
-        spawning = asyncio.ensure_future(cls._spawn(name, version, scratch, launch))
-        try:
-            machine = await uncancellable(spawning)
-        except asyncio.CancelledError:
-            if not spawning.cancelled() and spawning.exception() is None:
-                await uncancellable(spawning.result().close())
-            raise
-        except OSError as error:
-            raise MachineError(f"Machine {name} did not start: {error}") from error
-        await machine.begin(launch, scratch)
-        return machine
-
-    @classmethod
-    async def _spawn(cls, name: str, version: Version, scratch: Path, launch: LaunchOptions) -> Machine:
-        """Start keeper and child in a new scratch folder. Raises OSError if that fails; nothing is left then."""
-        ours, theirs = socket.socketpair()
-        frames = await Frames.over(ours)
-        command = _command(theirs.fileno(), scratch)
-        try:
-            with theirs:
-                keeping = await Keeping.start(
-                    command if launch.network is None else launch.network.command(command),
-                    scratch=scratch,
-                    child_fd=theirs.fileno(),
-                    memory_limit=version.memory_limit,
-                    disk_limit=launch.disk_limit,
-                    group=launch.groups and group_of(launch.groups, scratch),
-                    lease=launch.lease,
-                    environment=machine_environment(scratch),
-                )
-        except BaseException:
-            frames.close()
-            raise
-        return cls(name, version, keeping, frames)
-
-    async def begin(self, launch: LaunchOptions, scratch: Path) -> None:
-        """Have the browser launched, as the second half of `start`. If that fails, the Machine is gone."""
-        try:
-            async with asyncio.timeout(_START_WITHIN):
-                await self._configure(launch, scratch)
-        except TimeoutError as error:
-            await uncancellable(self.close())
-            raise MachineError(f"Machine {self.name} did not start within {_START_WITHIN:g} seconds.") from error
-        except ConnectionError as error:
-            await uncancellable(self.close())
-            output = self._keeping.child_end.output.strip().splitlines()
-            last = f": {output[-1]}" if output else "."
-            raise MachineError(f"Machine {self.name} did not start{last}") from error
-        except BaseException:
-            await uncancellable(self.close())
-            raise
-
-    async def _configure(self, launch: LaunchOptions, scratch: Path) -> None:
-        headful = self.version.headful
-        browser = await asyncio.to_thread(launch.find_full_browser) if headful else launch.browser
-        boxed = launch.isolation is not Level.NONE
-        refusal = await asyncio.to_thread(sandbox_refusal, browser, boxed=boxed)
-        if headful and refusal:  # for the headless browser, the worker has logged this when it started
-            log.warning("Machine %s: Chromium's own sandbox is off for %s: %s.", self.name, browser, refusal)
-        display = display_environment() if headful else {}
-        resolv_conf = launch.network and launch.network.resolv_conf
-        making = partial(Boxes.of, self.version, scratch, browser, display, shared=launch.shared)
-        boxes = await asyncio.to_thread(making, resolv_conf=resolv_conf) if boxed else None
-        await self._frames.send(
-            {
-                "type": "configure",
-                "browser": str(browser),
-                "headless": not display,
-                "sandbox": refusal is None,
-                "browserEnvironment": display,
-                "arguments": list(launch.arguments),
-                "allowFileUrls": self.version.allow_file_urls,
-                "driver": driver_command(boxes),
-                "zygote": zygote_setup(
-                    boxes,
-                    _zygote_command(self.version, scratch, boxed=boxed),
-                    user_environment(scratch, self.version.variables),
-                ),
-                "project": str(self.version.folder),
-                "scratch": str(scratch),
-                "width": self.version.width,
-                "height": self.version.height,
-            }
-        )
-        ready = await self._frames.receive()
-        if ready is None:
-            self._hung_up = True
-            raise ConnectionError("the child ended")
-        if ready["type"] == "unable":
-            raise MachineError(f"Machine {self.name} did not start: {ready['reason']}")
-        self._browser_version = str(ready["browserVersion"])
-        self._idle.set()
-        self._reading = asyncio.create_task(self._read(), name=f"machine {self.name}")
+        self._clean = asyncio.Event()
+        self._clean.set()
+        self._attempt: MachineAttempt | None = None
+        self._reading = asyncio.create_task(self._read(), name=f"machine {name}")
 
     @property
     def keeper_pid(self) -> int:
         """Process id of the keeper; all processes of the Machine are below it."""
-        return self._keeping.pid
+        return self._keeper.pid
 
     @property
     def age(self) -> timedelta:
@@ -226,31 +93,31 @@ class Machine:
     @property
     def memory(self) -> int:
         """Bytes that all its processes had allocated a moment ago."""
-        return self._keeping.memory
+        return self._keeper.memory
 
     @property
-    def is_settled(self) -> bool:
+    def is_clean(self) -> bool:
         """Whether everything of the last Attempt is cleaned up."""
-        return self._idle.is_set()
+        return self._clean.is_set()
 
-    async def settled(self) -> None:
-        """Wait until the last Attempt is cleaned up; a Machine that takes too long becomes unfit."""
+    async def wait_clean(self) -> None:
+        """Wait until the last Attempt is cleaned up; a Machine that takes too long is to be retired."""
         try:
-            async with asyncio.timeout(_SETTLE_WITHIN):
-                await self._idle.wait()
+            async with asyncio.timeout(_CLEAN_WITHIN):
+                await self._clean.wait()
         except TimeoutError:
-            self.unfit = "the last Attempt could not be cleaned up"
+            self.retire_reason = "the last Attempt could not be cleaned up"
 
-    async def leave_idle(self, within: timedelta) -> None:
-        """Wait while the Machine is idle and alive, at most `within`; it becomes unfit after that."""
+    async def wait_idle(self, within: timedelta) -> None:
+        """Wait while the Machine is idle and alive, at most `within`; it is to be retired after that."""
         try:
             async with asyncio.timeout(within.total_seconds()):
-                await self._keeping.ended()
+                await self._keeper.ended()
         except TimeoutError:
-            self.unfit = IDLE
+            self.retire_reason = IDLE
 
-    async def run(self, spec: AttemptSpec, on_start: Callable[[AttemptStart], None]) -> AttemptReport:
-        """Execute one Attempt. The Machine must be settled and fit.
+    async def run_attempt(self, spec: AttemptSpec, on_start: Callable[[AttemptStart], None]) -> AttemptReport:
+        """Run one Attempt. The Machine must be clean and fit.
 
         A cancel stops the Attempt, and the Machine is gone when CancelledError is raised.
 
@@ -258,57 +125,105 @@ class Machine:
             NotBegunError: The Machine was lost before user code was called, and is gone.
         """
         self.attempts += 1
-        self._idle.clear()
-        answering = Answering(spec.services, self._frames) if spec.services is not None else None
-        current = self._current = Current(spec, on_start, answering)
+        self._clean.clear()
+        attempt = self._attempt = MachineAttempt(spec, on_start)
         if spec.log is not None:
-            spec.log.on_machine(self._keeping.attempt_end())
-        spec.note(self._beginning(spec))
+            spec.log.on_machine(self._keeper.attempt_end())
+        spec.note(self._first_line(spec))
         try:
             try:
-                async with asyncio.timeout(spec.timeout.total_seconds()) as clock:
-                    current.clock = clock
-                    await self._frames.send(current.message())
-                    done = await current.done
+                done = await self._wait_done(attempt)
             except TimeoutError:
-                current.clock = None
-                if not current.heard:
-                    spec.note(f"The time of {spec.timeout.total_seconds():g} seconds is over", "warning")
-                    await uncancellable(self._stop(current))
-                    error = await self._in_thread(failures.timed_out, spec, self.version, current.waiting_at)
-                    return current.report(self.name, error=error)
-                done = current.done.result()  # the outcome came just as the time ran out: it counts
-            except asyncio.CancelledError:
-                current.clock = None
-                spec.note("The Attempt is being stopped", "warning")
-                await uncancellable(self._stop(current))
-                if current.waiting_at:
-                    spec.note(f"The automation stood here:\n{current.waiting_at.rstrip()}")
-                raise
-            except ConnectionError:
-                done = None
+                return await self._report_timeout(attempt)
             if done is not None and spec.evidence is not None:
-                await self._until_left(current)
-            if done is None:
-                await uncancellable(self.close())
-                if current.begun is None:
-                    error = NotBegunError(f"Machine {self.name} was lost: {self.unfit or PROCESS_ENDED}")
-                    spec.note(error.message, "warning")
-                    raise error
-                return current.report(self.name, error=failures.crashed(self._keeping.child_end, self.version))
-            if "error" not in done:
-                if reason := done.get("uncaptured"):
-                    await self._in_thread(current.warn_uncaptured, reason)
-                return current.completed(self.name, done)
-            masker = await self._in_thread(masker_for, spec)
-            error, final = await self._in_thread(failures.of_user_code, done["error"], self.version, masker)
-            if error.code is ErrorCode.SCRIPT_PROCESS_CRASHED:
-                await uncancellable(self.close())
-            return current.report(self.name, error=error, final=final, attributes=done["attributes"])
+                await self._wait_left(attempt)
+            return await (self._report_loss(attempt) if done is None else self._report_end(attempt, done))
         finally:
-            self._current = None
-            if answering is not None:
-                await answering.end()
+            self._attempt = None
+            if attempt.rpc_server is not None:
+                await attempt.rpc_server.close()
+
+    async def close(self) -> None:
+        """End the child and everything below it, in bounded time. A closed Machine stays closed."""
+        self.retire_reason = self.retire_reason or CLOSED
+        await end_processes(self._keeper, self._channel, hung_up=self._hung_up)
+        await self._reading
+
+    def _first_line(self, spec: AttemptSpec) -> str:
+        by_proxy = f", by proxy {mask_url(spec.proxy.server)}" if spec.proxy is not None else ""
+        what = f"Attempt {spec.number} of Run {spec.run_id}: {spec.function}, version {self.version.version}"
+        return f"{what}, on Machine {self.name} with browser {self._browser_version}{by_proxy}"
+
+    async def _wait_done(self, attempt: MachineAttempt) -> dict[str, Any] | None:
+        """Return the child's message about the Attempt's end; None if the Machine is lost.
+
+        Raises:
+            TimeoutError: The Attempt's time is over. It still runs.
+            asyncio.CancelledError: The Attempt is to be stopped, and the Machine is gone.
+        """
+        spec = attempt.spec
+        try:
+            try:
+                async with asyncio.timeout(spec.timeout.total_seconds()) as attempt.clock:
+                    await self._channel.send(attempt.to_message())
+                    return await attempt.done
+            finally:
+                attempt.clock = None
+        except TimeoutError:
+            if attempt.has_ended:  # the outcome came just as the time ran out: it counts
+                return attempt.done.result()
+            raise
+        except asyncio.CancelledError:
+            spec.note("The Attempt is being stopped", "warning")
+            await uncancellable(self._stop(attempt))
+            if attempt.waiting_at:
+                spec.note(f"The automation stood here:\n{attempt.waiting_at.rstrip()}")
+            raise
+        except ConnectionError:
+            return None
+
+    async def _wait_left(self, attempt: MachineAttempt) -> None:
+        """Wait until the Attempt has saved what it leaves. Its outcome is known, but a cancel still stops it."""
+        try:
+            async with asyncio.timeout(_LEAVE_WITHIN):
+                await attempt.left.wait()
+        except TimeoutError:
+            log.warning("Machine %s has not saved its Attempt's trace within %g seconds", self.name, _LEAVE_WITHIN)
+        except asyncio.CancelledError:
+            await uncancellable(self._stop(attempt))
+            raise
+
+    async def _report_timeout(self, attempt: MachineAttempt) -> AttemptReport:
+        spec = attempt.spec
+        spec.note(f"The time of {spec.timeout.total_seconds():g} seconds is over", "warning")
+        await uncancellable(self._stop(attempt))
+        error = await self._in_thread(attempt_errors.timed_out, spec, self.version, attempt.waiting_at)
+        return attempt.report(self.name, error=error)
+
+    async def _report_loss(self, attempt: MachineAttempt) -> AttemptReport:
+        await uncancellable(self.close())
+        if attempt.begun is None:
+            error = NotBegunError(f"Machine {self.name} was lost: {self.retire_reason or PROCESS_ENDED}")
+            attempt.spec.note(error.message, "warning")
+            raise error
+        return attempt.report(self.name, error=attempt_errors.crashed(self._keeper.child_end, self.version))
+
+    async def _report_end(self, attempt: MachineAttempt, done: dict[str, Any]) -> AttemptReport:
+        if "error" not in done:
+            if reason := done.get("uncaptured"):
+                await self._in_thread(attempt.warn_uncaptured, reason)
+            return attempt.report(
+                self.name,
+                result=done["result"],
+                extended_payloads=done["extendedPayloads"],
+                storage_state=done["session"],
+                attributes=done["attributes"],
+            )
+        masker = await self._in_thread(masker_for, attempt.spec)
+        error, final = await self._in_thread(attempt_errors.of_user_code, done["error"], self.version, masker)
+        if error.code is ErrorCode.SCRIPT_PROCESS_CRASHED:
+            await uncancellable(self.close())
+        return attempt.report(self.name, error=error, final=final, attributes=done["attributes"])
 
     async def _in_thread[**P, T](self, masking: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call in a thread what masks: the secrets may be very many. A cancel closes the Machine."""
@@ -318,104 +233,174 @@ class Machine:
             await uncancellable(self.close())
             raise
 
-    async def _until_left(self, current: Current) -> None:
-        """Wait until the Attempt has saved what it leaves. Its outcome is known, but a cancel still stops it."""
-        current.clock = None
-        try:
-            async with asyncio.timeout(_LEAVE_WITHIN):
-                await current.left.wait()
-        except TimeoutError:
-            log.warning("Machine %s has not saved its Attempt's trace within %g seconds", self.name, _LEAVE_WITHIN)
-        except asyncio.CancelledError:
-            await uncancellable(self._stop(current))
-            raise
-
-    def _beginning(self, spec: AttemptSpec) -> str:
-        by_proxy = f", by proxy {mask_url(spec.proxy.server)}" if spec.proxy is not None else ""
-        what = f"Attempt {spec.number} of Run {spec.run_id}: {spec.function}, version {self.version.version}"
-        return f"{what}, on Machine {self.name} with browser {self._browser_version}{by_proxy}"
-
-    async def _stop(self, current: Current) -> None:
+    async def _stop(self, attempt: MachineAttempt) -> None:
         """Ask the child to stop, wait a little, and kill the Machine."""
         try:
             async with asyncio.timeout(_STOP_WITHIN):
-                await self._frames.send({"type": "stop"})
-                await current.stopped.wait()
+                await self._channel.send({"type": "stop"})
+                await attempt.stopped.wait()
         except (TimeoutError, ConnectionError):
             pass  # the child did not answer; it was only asked so that it can save something
         await self.close()
 
-    async def close(self) -> None:
-        """End the child and everything below it, in bounded time. A closed Machine stays closed."""
-        if self._hung_up:
-            # The child has closed its end by itself: it is about to end, and its keeper is about to tell how.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LAST_REPORT_WITHIN):
-                    await self._keeping.ended()
-        self.unfit = self.unfit or CLOSED
-        self._frames.close()
-        await self._keeping.kill()
-        if self._reading is not None:
-            await self._reading
-
     async def _read(self) -> None:
         """Handle the messages of the child until it ends."""
         try:
-            while (message := await self._frames.receive()) is not None:
-                await self._hear(message)
+            while (message := await self._channel.receive()) is not None:
+                await self._handle(message)
             self._hung_up = True
         except Exception:  # this is a defect of ours, but whoever waits must still hear of an end
             log.exception("Machine %s was not understood", self.name)
-        self.unfit = self.unfit or PROCESS_ENDED
-        self._idle.set()
-        if self._current is not None:
-            self._current.resolve(None)
-            self._current.leave(None)
-            self._current.stopped.set()
+        self.retire_reason = self.retire_reason or PROCESS_ENDED
+        self._clean.set()
+        if self._attempt is not None:
+            self._attempt.resolve(None)
+            self._attempt.leave(None)
+            self._attempt.stopped.set()
 
-    async def _hear(self, message: dict[str, Any]) -> None:
-        current = self._current
+    async def _handle(self, message: dict[str, Any]) -> None:
+        attempt = self._attempt
         match message["type"]:
             case "idle":
-                self.unfit = self.unfit or message["unfit"]
-                self._idle.set()
-                if current is not None and self.unfit:  # the Attempt could not even begin
-                    current.resolve(None)
-            case "begun" if current is not None:
-                current.begin(AttemptStart(self.name, self._browser_version, datetime.now(UTC)), root=message["root"])
-            case "extend" if current is not None:
-                current.extend()
-            case "request" if current is not None and current.answering is not None:
-                await current.answering.request(message)
-            case "capturing" if current is not None:
-                current.prolong(message["within"])
-            case "done" if current is not None:
-                current.resolve(message)
-            case "left" if current is not None:
-                current.leave(message)
-            case "stopping" if current is not None:
-                current.waiting_at = message["stack"]
-            case "stopped" if current is not None:
-                current.stopped.set()
+                self.retire_reason = self.retire_reason or message["unfit"]
+                self._clean.set()
+                if attempt is not None and self.retire_reason:  # the Attempt could not even begin
+                    attempt.resolve(None)
+            case "begun" if attempt is not None:
+                attempt.begin(AttemptStart(self.name, self._browser_version, datetime.now(UTC)), root=message["root"])
+            case "extend" if attempt is not None:
+                attempt.extend()
+            case "request" if attempt is not None and (answer_request := attempt.spec.answer_request) is not None:
+                if attempt.rpc_server is None:
+                    attempt.rpc_server = RuntimeRpcServer(answer_request, self._channel)
+                await attempt.rpc_server.serve(message)
+            case "capturing" if attempt is not None:
+                attempt.prolong(message["within"])
+            case "done" if attempt is not None:
+                attempt.resolve(message)
+            case "left" if attempt is not None:
+                attempt.leave(message)
+            case "stopping" if attempt is not None:
+                attempt.waiting_at = message["stack"]
+            case "stopped" if attempt is not None:
+                attempt.stopped.set()
             case _:
                 pass  # the message is of an Attempt that is over
 
 
-_RUNNER = ("-I", "-S", "-X", "utf8", runner_main.__file__)
+async def end_processes(keeper: KeeperProcess, channel: MessageChannel, *, hung_up: bool = False) -> None:
+    """End a Machine's child and everything below it, in bounded time.
+
+    With `hung_up`, the child has closed its end by itself: it is about to end, and its keeper is about to tell how.
+    """
+    if hung_up:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_REPORT_WITHIN):
+                await keeper.ended()
+    channel.close()
+    await keeper.kill()
 
 
-def _our_packages() -> list[str]:
-    return ["ours", sysconfig.get_path("platlib")]
+class MachineAttempt:
+    """The running Attempt of a Machine, as the worker sees it: its clock, its beginning, its end."""
 
+    def __init__(self, spec: AttemptSpec, on_start: Callable[[AttemptStart], None]) -> None:
+        self.spec = spec
+        self._on_start = on_start
+        self._loop = asyncio.get_running_loop()
+        self._started_at = datetime.now(UTC)
+        self._hard_end = self._loop.time() + HARD_LIMIT.total_seconds()
+        self._noted_extension = -_NOTE_EXTENSIONS_EVERY
+        self.rpc_server: RuntimeRpcServer | None = None
+        """Answers the requests of user code, from the first one on."""
+        self._ended_at: datetime | None = None
+        self.begun: AttemptStart | None = None
+        self.clock: asyncio.Timeout | None = None
+        """The running clock of the Attempt; None once it no longer matters."""
+        self.done: asyncio.Future[dict[str, Any] | None] = self._loop.create_future()
+        self.waiting_at = ""
+        """The automation's stack when it was told to stop; empty if it is not known."""
+        self.stopped = asyncio.Event()
+        self.left = asyncio.Event()
+        """Event that is set once the child has said what the Attempt leaves, or the child is gone."""
 
-def _command(child_fd: int, scratch: Path) -> list[str]:
-    """Return the command that starts a Machine's supervisor, on our own interpreter and packages."""
-    return [sys.executable, *_RUNNER, "supervisor", *_our_packages(), str(scratch), str(child_fd)]
+    def to_message(self) -> dict[str, Any]:
+        """Return the message that orders the Attempt from the child."""
+        spec, proxy = self.spec, self.spec.proxy
+        return {
+            "type": "attempt",
+            "number": spec.number,
+            "kind": spec.kind,
+            "function": spec.function,
+            "parameters": "null" if spec.kind is AttemptKind.CHECK else spec.parameters,
+            "session": spec.storage_state,
+            "capture": spec.capture,
+            "proxy": proxy
+            and {
+                "server": proxy.server,
+                **({"username": proxy.username} if proxy.username is not None else {}),
+                **({"password": proxy.password} if proxy.password is not None else {}),
+            },
+            "runInfo": spec.run_info,
+            "evidence": spec.evidence and spec.evidence.to_message(),
+            "log": spec.log and str(spec.log.file),
+            "logLimit": spec.log.limit if spec.log else 0,
+        }
 
+    def begin(self, begun: AttemptStart, *, root: str) -> None:
+        """Take note that user code is about to be called, in the copy of the project at `root`."""
+        self.begun = begun
+        if self.spec.evidence is not None:
+            self.spec.evidence.project_root = root
+        self._on_start(begun)
 
-def _zygote_command(version: Version, scratch: Path, *, boxed: bool) -> list[str]:
-    """Return the command that starts a zygote, but for its descriptor: on the project's own interpreter, if any."""
-    own = version.python
-    places = _our_packages() if own is None else ["own", str(own.site_packages)]
-    python = sys.executable if own is None else str(own.executable)
-    return [python, *_RUNNER, "zygote" if boxed else "unboxed-zygote", *places, str(scratch)]
+    def extend(self) -> None:
+        """Restart the clock at its full length."""
+        if self.clock is not None and not self.clock.expired():
+            now = self._loop.time()
+            self.clock.reschedule(min(now + self.spec.timeout.total_seconds(), self._hard_end))
+            if now - self._noted_extension > _NOTE_EXTENSIONS_EVERY:
+                self._noted_extension = now
+                seconds = f"{self.spec.timeout.total_seconds():g}"
+                self.spec.note(f"extend_timeout: the clock of {seconds} seconds begins anew")
+
+    def prolong(self, by: float) -> None:
+        """Put the end off by `by` seconds, for time that the Machine needs and not the automation."""
+        if self.clock is not None and not self.clock.expired() and (end := self.clock.when()) is not None:
+            self.clock.reschedule(end + by)
+
+    def leave(self, message: dict[str, Any] | None) -> None:
+        """Take note of what the Attempt has left, or (None) that its Machine has come to its end."""
+        if message is not None and self.spec.evidence is not None:
+            self.spec.evidence.record_report(message)
+        self.left.set()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the end of the Attempt was heard.
+
+        A cancel of the task that waits for `done` cancels `done`, and does not count as an end.
+        """
+        return self.done.done() and not self.done.cancelled()
+
+    def resolve(self, message: dict[str, Any] | None) -> None:
+        """Take note that the Attempt is done, or (None) lost. Only the first call counts."""
+        if not self.done.done():
+            self._ended_at = datetime.now(UTC)
+            self.done.set_result(message)
+
+    def report(self, machine: str, **fields: Any) -> AttemptReport:
+        """Return the report of the Attempt; `fields` are further fields of `AttemptReport`."""
+        return AttemptReport(
+            status=AttemptStatus.COMPLETED if "result" in fields else AttemptStatus.FAILED,
+            machine=machine,
+            browser_version=self.begun.browser_version if self.begun else None,
+            started_at=self.begun.at if self.begun else self._started_at,
+            ended_at=self._ended_at or datetime.now(UTC),
+            **fields,
+        )
+
+    def warn_uncaptured(self, reason: str) -> None:
+        """Log why the state of the Attempt's AuthSession could not be captured, masked."""
+        told = masker_for(self.spec).mask_text(reason)
+        log.warning("Run %s: the state of its AuthSession could not be captured: %s", self.spec.run_id, told)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Protocol
 
 
 class RecycleCause(StrEnum):
@@ -29,21 +28,11 @@ class RecycleCause(StrEnum):
     """The worker may have fewer Machines, or leaves."""
 
 
-class MachineObserver(Protocol):
-    """Whoever hears of Machines. What it does must be quick, and must not raise."""
+class MachineObserver:
+    """Whoever hears of Machines; this one does not care. What it does must be quick, and must not raise."""
 
     def started(self, project: str, /) -> None:
         """Hear that a Machine is up."""
 
     def recycled(self, project: str, cause: RecycleCause, /) -> None:
         """Hear that a Machine is about to be gone."""
-
-
-class NoObserver:
-    """Somebody who does not care."""
-
-    def started(self, _project: str, /) -> None:
-        """Do nothing."""
-
-    def recycled(self, _project: str, _cause: RecycleCause, /) -> None:
-        """Do nothing."""

@@ -15,9 +15,10 @@ from functools import partial
 
 from machines.attempt_spec import AttemptReport, AttemptSpec, Version
 from machines.cancellation import uncancellable
+from machines.capacity import RoomTimeoutError, RoomWait
 from machines.lease import LeaseEndedError
-from machines.machine import AttemptStart, LaunchOptions
-from machines.room_wait import RoomTimeoutError, RoomWait
+from machines.machine import AttemptStart
+from machines.machine_start import LaunchOptions
 from machines.slot import RecycleLimits, Slot
 from schemas.errors import MachineError
 
@@ -35,7 +36,7 @@ class Pool:
         self._free: list[Slot] = []
         """Free slots, the least recently used first."""
         self._busy: set[Slot] = set()
-        self._warming: dict[Slot, asyncio.Task[None]] = {}
+        self._prewarming: dict[Slot, asyncio.Task[None]] = {}
         """Slots whose Machine is being started ahead, with the task that does it. No Attempt holds them."""
         self._closing: set[Slot] = set()
         """Slots that are being closed. They cannot be taken any more, but their Machines still count."""
@@ -66,15 +67,17 @@ class Pool:
     @property
     def bound(self) -> int:
         """Most Machines that the pool has until its size is changed: more than that if some are still busy."""
-        return max(self._size, len(self._busy) + len(self._warming) + len(self._closing))
+        return max(self._size, len(self._busy) + len(self._prewarming) + len(self._closing))
 
     @property
     def slots(self) -> list[Slot]:
         """All slots that can be used; some may have no Machine."""
-        return [*self._free, *self._busy, *self._warming]
+        return [*self._free, *self._busy, *self._prewarming]
 
-    async def run(self, version: Version, spec: AttemptSpec, on_start: Callable[[AttemptStart], None]) -> AttemptReport:
-        """Execute one Attempt as soon as a slot is free.
+    async def run_attempt(
+        self, version: Version, spec: AttemptSpec, on_start: Callable[[AttemptStart], None]
+    ) -> AttemptReport:
+        """Run one Attempt as soon as a slot is free.
 
         Raises:
             MachineError: No Machine could be started.
@@ -83,7 +86,7 @@ class Pool:
         """
         slot = await self._take(version, spec.room_wait)
         try:
-            return await slot.run(version, spec, on_start)
+            return await slot.run_attempt(version, spec, on_start)
         finally:
             await self._give_back(slot)
 
@@ -91,10 +94,10 @@ class Pool:
         """Change how many Machines there may be. Busy ones finish; surplus idle ones are stopped."""
         self._size = size
         if len(self.slots) > size:
-            await self._stop_warming()
+            await self._stop_prewarming()
         self._free.sort(key=lambda slot: slot.machine is not None)  # those without a Machine go first
         surplus = [self._free.pop(0) for _ in range(min(len(self._free), len(self.slots) - size))]
-        self._hand_out()
+        self._dispatch_waiters()
         await self._close(surplus)
 
     async def close(self) -> None:
@@ -104,7 +107,7 @@ class Pool:
     async def _take(self, version: Version, wait: RoomWait) -> Slot:
         turn: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
         self._waiting.append((version, turn))
-        self._hand_out()
+        self._dispatch_waiters()
         if turn.done():
             return turn.result()
         try:
@@ -115,7 +118,7 @@ class Pool:
                 await self._give_back(turn.result())
             raise
 
-    def _hand_out(self) -> None:
+    def _dispatch_waiters(self) -> None:
         """Give free slots to waiting Attempts, in order of arrival.
 
         A slot is marked as taken here, before anybody else can ask for it.
@@ -132,38 +135,38 @@ class Pool:
             self._busy.add(slot)
             turn.set_result(slot)
             if slot.warm_for(version) and not slot.ready_for(version):
-                self._warm_another(version)
+                self._prewarm_one(version)
 
-    def _warm_another(self, version: Version) -> None:
+    def _prewarm_one(self, version: Version) -> None:
         """Start a Machine ahead if there may be one more, one at a time and only if no Attempt waits."""
-        if self._warming or self._waiting or not self._launch.capacity.has_room:
+        if self._prewarming or self._waiting or not self._launch.capacity.has_room:
             return
         slot = self._empty()
         if slot is not None:
-            warming = asyncio.create_task(self._warm(slot, version), name=f"warm {self._project}")
-            self._warming[slot] = warming
-            warming.add_done_callback(partial(self._never_began, slot))
+            warming = asyncio.create_task(self._prewarm(slot, version), name=f"warm {self._project}")
+            self._prewarming[slot] = warming
+            warming.add_done_callback(partial(self._on_prewarm_cancelled, slot))
 
-    def _never_began(self, slot: Slot, warming: asyncio.Task[None]) -> None:
+    def _on_prewarm_cancelled(self, slot: Slot, warming: asyncio.Task[None]) -> None:
         """Put back the slot of a task that was canceled before its first step; the slot has no Machine then."""
-        if self._warming.get(slot) is warming:
-            del self._warming[slot]
+        if self._prewarming.get(slot) is warming:
+            del self._prewarming[slot]
             self._put_back(slot)
 
-    async def _stop_warming(self) -> None:
-        warming = set(self._warming.values())
+    async def _stop_prewarming(self) -> None:
+        warming = set(self._prewarming.values())
         for task in warming:
             task.cancel()
         if warming:
             await uncancellable(asyncio.wait(warming))
 
-    async def _warm(self, slot: Slot, version: Version) -> None:
+    async def _prewarm(self, slot: Slot, version: Version) -> None:
         try:
             await slot.warm(version)
         except (MachineError, LeaseEndedError) as error:  # an Attempt that needs a Machine tries again, and hears why
             log.warning("Machines of %s: none could be started ahead: %s", self._project, error)
         finally:
-            del self._warming[slot]
+            del self._prewarming[slot]
             await self._give_back(slot)
 
     def _empty(self) -> Slot | None:
@@ -201,7 +204,7 @@ class Pool:
         if len(self.slots) >= self._size:
             return False
         self._free.append(slot)
-        self._hand_out()
+        self._dispatch_waiters()
         return True
 
     async def _close(self, slots: Sequence[Slot]) -> None:
@@ -217,4 +220,4 @@ class Pool:
                     log.error("Machines of %s: one could not be stopped", self._project, exc_info=failed)
         finally:
             self._closing.difference_update(slots)
-            self._hand_out()
+            self._dispatch_waiters()

@@ -11,19 +11,20 @@ from datetime import timedelta
 from machines.attempt_spec import AttemptReport, AttemptSpec, Version
 from machines.cancellation import uncancellable
 from machines.lease import LeaseEndedError
-from machines.machine import CLOSED, IDLE, PROCESS_ENDED, AttemptStart, LaunchOptions, Machine, NotBegunError
+from machines.machine import CLOSED, IDLE, PROCESS_ENDED, AttemptStart, Machine, NotBegunError
+from machines.machine_start import LaunchOptions, start_machine
 from machines.observer import RecycleCause
 from schemas.errors import MachineError
 from schemas.workflow.run import ErrorCode
 
 log = logging.getLogger(__name__)
 
-_UNFIT = {
+_CAUSES = {
     IDLE: RecycleCause.IDLE,
     CLOSED: RecycleCause.STOPPED,
     PROCESS_ENDED: RecycleCause.LOST,
 }
-"""Why a Machine is gone that is unfit for this reason; any other is about its clean-up."""
+"""Why a Machine is recycled that is to be retired for this reason; any other is about its clean-up."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,12 @@ class Slot:
 
     def ready_for(self, version: Version) -> bool:
         """Tell whether the slot has a Machine of this version that has cleaned up after its last Attempt."""
-        return self._machine is not None and self._machine.version == version and self._machine.is_settled
+        return self._machine is not None and self._machine.version == version and self._machine.is_clean
 
-    async def run(self, version: Version, spec: AttemptSpec, on_start: Callable[[AttemptStart], None]) -> AttemptReport:
-        """Execute one Attempt, on the warm Machine or a new one.
+    async def run_attempt(
+        self, version: Version, spec: AttemptSpec, on_start: Callable[[AttemptStart], None]
+    ) -> AttemptReport:
+        """Run one Attempt, on the warm Machine or a new one.
 
         Raises:
             NotBegunError: A second Machine, too, was lost before user code was called.
@@ -70,26 +73,26 @@ class Slot:
             RoomTimeoutError: There was no room for another Machine for as long as the Attempt may wait.
         """
         try:
-            report = await self._run(version, spec, on_start)
+            report = await self._run_attempt(version, spec, on_start)
         except MachineError as error:
             self._check_lease(error)
             raise
         finally:
             if self._machine is not None:
                 self._after = asyncio.create_task(self._keep(self._machine), name=f"slot {self._name}")
-        if self._launch.lease.ended and report.error and report.error.code is ErrorCode.SCRIPT_PROCESS_CRASHED:
+        if report.error is not None and report.error.code is ErrorCode.SCRIPT_PROCESS_CRASHED:
             self._check_lease()
         return report
 
-    async def _run(
+    async def _run_attempt(
         self, version: Version, spec: AttemptSpec, on_start: Callable[[AttemptStart], None]
     ) -> AttemptReport:
         try:
-            return await (await self._ready(version, spec)).run(spec, on_start)
+            return await (await self._ready(version, spec)).run_attempt(spec, on_start)
         except NotBegunError as error:
             # A browser that died while idle is noticed only now. User code has not been called: take a new Machine.
             log.warning("%s; starting another", error)
-            return await (await self._ready(version, spec)).run(spec, on_start)
+            return await (await self._ready(version, spec)).run_attempt(spec, on_start)
 
     def _check_lease(self, cause: Exception | None = None) -> None:
         if self._launch.lease.ended:
@@ -114,8 +117,8 @@ class Slot:
     async def _ready(self, version: Version, spec: AttemptSpec) -> Machine:
         await self._leave_after()
         if self._machine is not None:
-            await self._machine.settled()
-            if self._worn(self._machine) or not self.warm_for(version):
+            await self._machine.wait_clean()
+            if self._recycle_reason(self._machine) or not self.warm_for(version):
                 await uncancellable(self._drop(RecycleCause.VERSION))
         if self._machine is None:
             waits = "" if self._launch.capacity.has_room else " as soon as its worker has room for one"
@@ -141,7 +144,7 @@ class Slot:
             self._check_lease()
             name = self._next_name
             self._started += 1
-            machine = await Machine.start(name, version, self._launch)
+            machine = await start_machine(name, version, self._launch)
         except BaseException:
             self._launch.capacity.give_back()
             raise
@@ -149,12 +152,12 @@ class Slot:
         return machine
 
     async def _keep(self, machine: Machine) -> None:
-        await machine.settled()
-        if self._worn(machine) is not None:
+        await machine.wait_clean()
+        if self._recycle_reason(machine) is not None:
             await self._drop(RecycleCause.UNFIT)
             return
         with self._launch.capacity.offered() as wanted:
-            idle = asyncio.create_task(machine.leave_idle(self._limits.idle), name=f"idle {machine.name}")
+            idle = asyncio.create_task(machine.wait_idle(self._limits.idle), name=f"idle {machine.name}")
             try:
                 await asyncio.wait({idle, wanted}, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -163,9 +166,9 @@ class Slot:
             # Its process may have ended a moment before it is noticed.
             await self._drop(RecycleCause.ROOM if wanted.done() else RecycleCause.LOST)
 
-    def _worn(self, machine: Machine) -> RecycleCause | None:
+    def _recycle_reason(self, machine: Machine) -> RecycleCause | None:
         """Return why the Machine should take no further Attempt; None if it may."""
-        match machine.unfit:
+        match machine.retire_reason:
             case None if machine.attempts >= self._limits.attempts:
                 return RecycleCause.ATTEMPTS
             case None if machine.age >= self._limits.age:
@@ -173,7 +176,7 @@ class Slot:
             case None:
                 return None
             case reason:
-                return _UNFIT.get(reason, RecycleCause.UNFIT)
+                return _CAUSES.get(reason, RecycleCause.UNFIT)
 
     async def _leave_after(self) -> None:
         """End the task that runs `_keep`. If it is already closing the Machine, wait until that is done."""
@@ -188,8 +191,8 @@ class Slot:
         """Close the Machine, if there is one. `otherwise` is why, unless it should take no further Attempt anyway."""
         machine, self._machine = self._machine, None
         if machine is not None:
-            cause = self._worn(machine) or otherwise
-            log.debug("closing Machine %s: %s", machine.name, machine.unfit or cause)
+            cause = self._recycle_reason(machine) or otherwise
+            log.debug("closing Machine %s: %s", machine.name, machine.retire_reason or cause)
             self._launch.observer.recycled(machine.version.project, cause)
             try:
                 await uncancellable(machine.close())

@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from machines import trace_process
+from machines import trace_redaction
 from machines.trace_redaction import RedactionOptions, TraceError
 
 KEPT_IDLE = 4
@@ -96,7 +96,7 @@ class TraceRedactor:
 async def _start() -> Process:
     try:
         return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", trace_process.__file__),
+            *(sys.executable, "-I", "-S", trace_redaction.__file__),
             stdin=PIPE,
             stdout=PIPE,
             env={},

@@ -23,7 +23,7 @@ sys.path.insert(0, str(REPOSITORY))
 # These modules are found because of the line above.
 from devstack.dev import DevStack  # noqa: E402
 from examples.demo import site_beside  # noqa: E402
-from machines.browser import browser_args, find_browser  # noqa: E402
+from machines.browser_program import browser_args, find_browser  # noqa: E402
 from settings import Settings  # noqa: E402
 
 IMAGES = REPOSITORY / "docs" / "images"

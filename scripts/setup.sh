@@ -118,7 +118,7 @@ compile_rooms() {
         examples machines projects schemas security storage telemetry temporal worker workflows >/dev/null || say "some files do not compile; they say so when they are run"
 }
 
-browser() { .venv/bin/python -m machines.browser; }
+browser() { .venv/bin/python -m machines.browser_program; }
 
 install_browser() {
     local log=$scratch/browser.log

@@ -20,7 +20,7 @@ import uvloop
 from temporalio.client import Client
 
 from activities.workers.deployed_resources import DeployedResources
-from machines.browser import find_browser
+from machines.browser_program import find_browser
 from machines.isolation import Level, find_isolation
 from machines.sandbox import sandbox_refusal
 from projects.catalog import Catalog

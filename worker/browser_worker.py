@@ -35,11 +35,11 @@ from activities.workers.fleet_member import FleetMember
 from activities.workers.machine_pools import MachinePools
 from activities.workers.project_workers import ProjectWorkerManager
 from activities.workers.worker_dir import WorkerDir
-from machines.browser import browser_args, find_browser
+from machines.browser_program import browser_args, find_browser
 from machines.capacity import Capacity, host_capacity
 from machines.isolation import Isolation, Level
 from machines.lease import Lease
-from machines.machine import LaunchOptions
+from machines.machine_start import LaunchOptions
 from machines.network import Network
 from machines.package_box import PackageBox
 from machines.reachability import find_reach

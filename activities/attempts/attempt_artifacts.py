@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from activities.store_retry import retry_store
-from machines.evidence import SCREENSHOT, TRACE, Evidence
+from machines.attempt_spec import SCREENSHOT, TRACE, Evidence
 from machines.trace_redaction import RedactionOptions, TraceError
 from machines.trace_redactor import TraceRedactor
 from schemas.errors import StoreError

@@ -18,9 +18,9 @@ from activities.attempts.running_attempts import RunningAttempts
 from activities.attempts.store_quota import StoreQuota
 from activities.workers.machine_pools import MachinePools
 from activities.workers.worker_dir import WorkerDir
-from machines.evidence import Evidence
+from machines.attempt_spec import Evidence
+from machines.capacity import RoomWait
 from machines.machine import AttemptStart
-from machines.room_wait import RoomWait
 from machines.trace_redactor import TraceRedactor
 from projects.catalog import Catalog
 from projects.dotenv import DevFolders

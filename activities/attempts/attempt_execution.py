@@ -19,7 +19,7 @@ from activities.attempts.attempt_steps import run_on_machine
 from activities.attempts.running_attempts import Cause, RunningAttempt
 from activities.heartbeat import background_task, forward_cancellation, heartbeats, record_heartbeat
 from activities.workers.worker_dir import JournalEntry
-from machines.evidence import Evidence
+from machines.attempt_spec import Evidence
 from machines.lease import LeaseEndedError
 from schemas.workflow import names
 from schemas.workflow.attempt import (

@@ -13,9 +13,8 @@ from activities.attempts.attempt_context import AttemptInFlight, AttemptResource
 from activities.attempts.logins import OpenedLogin
 from activities.attempts.runtime_services import RuntimeServices
 from activities.store_retry import ATTEMPT_STORE_TIMEOUT, retry_store
-from machines.attempt_masker import masker_for
-from machines.attempt_spec import AttemptReport, AttemptSpec, Proxy, Version
-from machines.room_wait import RoomTimeoutError
+from machines.attempt_spec import AttemptReport, AttemptSpec, Proxy, Version, masker_for
+from machines.capacity import RoomTimeoutError
 from projects.manifest import Manifest
 from schemas.errors import ConfigurationError, MachineError, SealError, StoreError, Unavailable
 from schemas.workflow.attempt import AttemptInput, AttemptKind, AttemptOutcome, AttemptStatus
@@ -61,7 +60,7 @@ async def run_on_machine(resources: AttemptResources, in_flight: AttemptInFlight
         spec = await _build_spec(resources, in_flight, login)
         # In a thread: a state may be large, and hold secrets by the thousand.
         in_flight.mask_with(await asyncio.to_thread(masker_for, spec))
-        report = await resources.pools[attempt.project].run(version, spec, in_flight.mark_started)
+        report = await resources.pools[attempt.project].run_attempt(version, spec, in_flight.mark_started)
         in_flight.attributes = report.attributes or None
         if report.storage_state is not None:  # what the site has set in the meantime is secret, too
             masker = await asyncio.to_thread(_with_secrets_of, report.storage_state, in_flight.masker)
@@ -152,6 +151,13 @@ async def _build_spec(
         run_info |= {"job_id": attempt.job.job_id, "job_run_id": attempt.job.job_run_id}
     if attempt.auth is not None:
         run_info["auth_session_id"] = attempt.auth.ref.id
+    services = RuntimeServices(
+        resources.store,
+        attempt.project,
+        resources.store_quota,
+        auth_session=attempt.auth and attempt.auth.ref,
+        parameters=login.parameters if login else None,
+    )
     return AttemptSpec(
         run_id=attempt.run_id,
         number=attempt.number,
@@ -159,13 +165,7 @@ async def _build_spec(
         parameters=await _fetch_parameters(resources.store, attempt, login),
         timeout=attempt.request_timeout,
         proxy=proxy,
-        services=RuntimeServices(
-            resources.store,
-            attempt.project,
-            resources.store_quota,
-            auth_session=attempt.auth and attempt.auth.ref,
-            parameters=login.parameters if login else None,
-        ),
+        answer_request=services.answer_request,
         run_info=run_info,
         kind=attempt.kind,
         storage_state=login.storage_state if login else None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from activities.attempts.store_quota import StoreQuota
 from activities.store_retry import retry_store
@@ -34,6 +35,18 @@ class RuntimeServices:
     """The AuthSession of the Attempt, if it has one."""
     parameters: str | None = field(default=None, repr=False)
     """JSON text of what that AuthSession was made from, if that is known."""
+
+    async def answer_request(self, operation: str, arguments: dict[str, Any]) -> str | None:
+        """Answer a request of user code. Raises CallboardError, with a sentence as its message."""
+        match operation:
+            case "persistent_get":
+                return await self.persistent_get(arguments["key"])
+            case "persistent_set":
+                return await self.persistent_set(arguments["key"], arguments["value"])
+            case "auth_session_parameters":
+                return await self.auth_session_parameters()
+            case _:
+                raise ValueError(f"no such operation: {operation}")
 
     async def persistent_get(self, key: str) -> str | None:
         """Return the JSON text of the value, or None.

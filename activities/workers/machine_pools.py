@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from machines.machine import LaunchOptions
+from machines.machine_start import LaunchOptions
 from machines.pool import Pool
 from machines.slot import RecycleLimits
 from temporal.pool_usage import PoolUsage

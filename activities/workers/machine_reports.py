@@ -13,7 +13,7 @@ from temporalio.service import RPCError
 
 from activities.workers.machine_pools import MachinePools
 from machines.lease import Lease
-from machines.observer import RecycleCause
+from machines.observer import MachineObserver, RecycleCause
 from telemetry import metrics
 from temporal.pool_usage import POOL_HEARTBEAT_INTERVAL, PoolUsage, publish_usage
 
@@ -26,8 +26,8 @@ Attempts come and go meanwhile."""
 _Numbers = Mapping[str, int]
 
 
-class CountedMachines:
-    """Counts the Machines that are started and recycled: the `MachineObserver` of a worker."""
+class CountedMachines(MachineObserver):
+    """Counts the Machines that are started and recycled."""
 
     def started(self, project: str, /) -> None:
         """Count a Machine that is up."""

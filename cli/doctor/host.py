@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from cli.doctor.findings import Finding, failed, ok, skipped, warning
-from machines.browser import browser_args, find_browser
+from machines.browser_program import browser_args, find_browser
 from machines.isolation import Level, find_isolation
 from machines.sandbox import sandbox_refusal
 from projects.uv import UvError, run_uv

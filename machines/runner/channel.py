@@ -1,6 +1,6 @@
 """Messages over a socket: four bytes of length, big-endian, then one JSON object.
 
-The supervisor speaks so with the worker, whose side is `machines.frames`, and with the process of user code.
+The supervisor speaks so with the worker, whose side is `machines.message_channel`, and with the process of user code.
 """
 
 from __future__ import annotations

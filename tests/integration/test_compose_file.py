@@ -31,7 +31,7 @@ from devstack.child import SupervisedProcess
 from devstack.temporal_ui import CADDYFILE, CODEC_PATH
 from machines import network_launcher
 from machines.capacity import host_capacity
-from machines.limits import MOST_THREADS
+from machines.machine_limits import MOST_THREADS
 from machines.network import network_refusal
 from machines.network_launcher import Plan
 from machines.reach import Reach

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from machines.attempt_spec import AttemptReport
-from machines.evidence import Evidence
+from machines.attempt_spec import AttemptReport, Evidence
 from machines.trace_redaction import parts_in
 from schemas.workflow.run import TraceMode
 from tests.support.machines import Lab, attempt_spec, unnoticed
@@ -175,4 +174,4 @@ class Leaving:
     async def run(self, api: str, parameters: Any = None, trace: TraceMode = TraceMode.ALWAYS, **fields: Any) -> Left:
         evidence = self.evidence(trace)
         asked = attempt_spec(api, parameters, evidence=evidence, **fields)
-        return Left(evidence, await self.pool.run(self.version, asked, unnoticed))
+        return Left(evidence, await self.pool.run_attempt(self.version, asked, unnoticed))

@@ -25,8 +25,8 @@ from activities.attempts.store_quota import StoreQuota
 from activities.stop_attempt import StopActivities
 from activities.workers.machine_pools import MachinePools
 from activities.workers.worker_dir import WorkerDir
-from machines.browser import browser_args, find_browser
-from machines.machine import LaunchOptions
+from machines.browser_program import browser_args, find_browser
+from machines.machine_start import LaunchOptions
 from machines.scratch_cleanup import processes_of
 from machines.slot import RecycleLimits
 from machines.trace_redactor import TraceRedactor

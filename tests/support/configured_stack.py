@@ -12,7 +12,7 @@ import pytest
 
 from devstack import ports
 from examples.site import proxy
-from machines.browser import find_browser
+from machines.browser_program import find_browser
 from settings import Settings
 from tests.support.otlp_collector import Collector, otlp_collector
 from tests.support.repository import REPOSITORY

@@ -18,8 +18,9 @@ import psutil
 
 from machines import keeper
 from machines.attempt_spec import AttemptReport, AttemptSpec, Proxy, Version
-from machines.browser import browser_args, find_browser
-from machines.machine import AttemptStart, LaunchOptions, Machine
+from machines.browser_program import browser_args, find_browser
+from machines.machine import AttemptStart, Machine
+from machines.machine_start import LaunchOptions, start_machine
 from machines.pool import Pool
 from machines.runner import tree
 from machines.scratch_cleanup import processes_of
@@ -160,9 +161,9 @@ class Lab:
 
     async def machine(self, version: Version, name: str = "lab-1") -> Machine:
         """A Machine without a pool, ready for its first Attempt."""
-        machine = await Machine.start(name, version, self.launch)
+        machine = await start_machine(name, version, self.launch)
         self.machines.append(machine)
-        await machine.settled()
+        await machine.wait_clean()
         return machine
 
     async def close(self) -> None:
@@ -218,6 +219,6 @@ async def settled(pool: Pool) -> None:
     (slot,) = pool.slots
     machine, after = slot.machine, slot._after
     if machine is not None:
-        await machine.settled()
-    if after is not None and (machine is None or machine.unfit is not None):
+        await machine.wait_clean()
+    if after is not None and (machine is None or machine.retire_reason is not None):
         await asyncio.wait({after})

@@ -71,7 +71,7 @@ class Host:
     async def here(self, manifest: Manifest, *names: str) -> Any:
         """What an Attempt finds of the modules `names`."""
         pool = self.lab.pool(project=manifest.project)
-        return value(await pool.run(await self.version(manifest), attempt_spec("here", list(names)), unnoticed))
+        return value(await pool.run_attempt(await self.version(manifest), attempt_spec("here", list(names)), unnoticed))
 
     def built(self) -> list[str]:
         """The names of the environments, without uv's caches."""

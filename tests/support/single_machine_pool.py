@@ -63,7 +63,7 @@ class One:
         if self.pool.slots:
             await settled(self.pool)
         self.lab.assert_clean(self.warm)
-        assert self.warm is None or self.warm.unfit is None
+        assert self.warm is None or self.warm.retire_reason is None
 
     @property
     def _started(self) -> int:
@@ -98,7 +98,9 @@ class One:
         def begin(_begun: AttemptStart) -> None:
             self._begun.set()
 
-        attempt = asyncio.create_task(self.pool.run(self.version, attempt_spec(api, parameters, **fields), begin))
+        attempt = asyncio.create_task(
+            self.pool.run_attempt(self.version, attempt_spec(api, parameters, **fields), begin)
+        )
         self._attempts.append(attempt)
         return attempt
 

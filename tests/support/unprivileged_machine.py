@@ -56,9 +56,9 @@ def status(pid: int) -> dict[str, str]:
 async def look(lab: Lab) -> dict[str, Any]:
     machine = await lab.machine(lab.version(PROJECT))
     async with running_site() as site:
-        usage = machine._keeping.attempt_end()
-        title = value(await machine.run(attempt_spec("title", {"url": f"{site.origin}/there"}), unnoticed))
-        await machine.settled()
+        usage = machine._keeper.attempt_end()
+        title = value(await machine.run_attempt(attempt_spec("title", {"url": f"{site.origin}/there"}), unnoticed))
+        await machine.wait_clean()
     kept = await usage
     assert kept is not None
     commands = {
@@ -97,7 +97,7 @@ async def kill_keeper(machine: Machine, child: int) -> list[int]:
     def begin(_begun: AttemptStart) -> None:
         begun.set()
 
-    attempt = asyncio.create_task(machine.run(attempt_spec("blocks"), begin))
+    attempt = asyncio.create_task(machine.run_attempt(attempt_spec("blocks"), begin))
     await begun.wait()
     ours = [child, *keeper.descendants(child)]
     os.kill(machine.keeper_pid, signal.SIGKILL)

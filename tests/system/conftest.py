@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, async_playwright
 
-from machines.browser import browser_args, find_browser
+from machines.browser_program import browser_args, find_browser
 from tests.support.stack import Stack
 
 

@@ -16,7 +16,7 @@ from temporalio.client import Client
 from devstack import ports, temporal_ui
 from devstack.temporal import NAMESPACE, TemporalServer
 from devstack.temporal_ui import Upstream
-from machines.browser import browser_args, find_browser
+from machines.browser_program import browser_args, find_browser
 from schemas.errors import StackError
 from settings import Settings
 from tests.support.polling import until

@@ -56,11 +56,11 @@ async def quiet(quiet_lab: Lab, quiet_version: Version) -> AsyncIterator[Run]:
     pool = quiet_lab.pool()
 
     async def run(api: str, parameters: Any = None, **fields: Any) -> AttemptReport:
-        return await pool.run(quiet_version, attempt_spec(api, parameters, **fields), unnoticed)
+        return await pool.run_attempt(quiet_version, attempt_spec(api, parameters, **fields), unnoticed)
 
     yield run
     machine = pool.slots[0].machine
     assert machine is not None
-    await machine.settled()
-    assert machine.unfit is None
+    await machine.wait_clean()
+    assert machine.retire_reason is None
     assert machine.name == "lab-1-1", "the Machine was recycled under a test that should have left it alone"

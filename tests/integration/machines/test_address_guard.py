@@ -88,7 +88,7 @@ async def run(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run]:
         version, pool = lab.version(PROJECT), lab.pool()
 
         async def run(api: str, parameters: Any = None, **fields: Any) -> Any:
-            return await pool.run(version, attempt_spec(api, parameters, **fields), unnoticed)
+            return await pool.run_attempt(version, attempt_spec(api, parameters, **fields), unnoticed)
 
         yield run
 
@@ -216,7 +216,7 @@ async def test_pages_data_and_blobs_are_opened_as_ever(run: Run) -> None:
 async def test_the_settings_can_allow_it(lab: Lab, secret: str) -> None:
     version = replace(lab.version(PROJECT), allow_file_urls=True)
     pool = lab.pool()
-    assert SECRET in value(await pool.run(version, attempt_spec("open", {"url": secret}), unnoticed))
+    assert SECRET in value(await pool.run_attempt(version, attempt_spec("open", {"url": secret}), unnoticed))
 
 
 # A hook may have other programs control the browser; here, that is a Python of its own with a Playwright of its own.
@@ -295,7 +295,7 @@ async def run_hooked(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
         version, pool = lab.version(HOOKED), lab.pool()
 
         async def run(api: str, parameters: Any = None, **fields: Any) -> Any:
-            return await pool.run(version, attempt_spec(api, parameters, **fields), unnoticed)
+            return await pool.run_attempt(version, attempt_spec(api, parameters, **fields), unnoticed)
 
         yield run
 
@@ -322,5 +322,7 @@ async def test_a_client_of_the_hook_in_the_same_process_is_refused(run_hooked: R
 
 async def test_other_programs_may_have_files_where_the_settings_allow_it(lab: Lab, secret: str) -> None:
     version = replace(lab.version(HOOKED), allow_file_urls=True)
-    report = await lab.pool().run(version, attempt_spec("agent", {"try": "new context", "url": secret}), unnoticed)
+    report = await lab.pool().run_attempt(
+        version, attempt_spec("agent", {"try": "new context", "url": secret}), unnoticed
+    )
     assert SECRET in value(report)

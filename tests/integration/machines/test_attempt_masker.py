@@ -6,8 +6,7 @@ import json
 import threading
 from typing import Any
 
-from machines.attempt_masker import masker_for
-from machines.attempt_spec import Proxy
+from machines.attempt_spec import AnswerRequest, Proxy, masker_for
 from schemas.errors import BadRequest
 from schemas.workflow.attempt import AttemptKind
 from schemas.workflow.base import MESSAGE_LIMIT
@@ -87,8 +86,8 @@ async def test_errors_are_masked_in_threads_as_the_secrets_may_be_many(lab: Lab)
     version, pool = lab.version(PROJECT), lab.pool()
     told = attempt_spec("raises", {"message": "it is password-99"}, secrets=secrets)
     with masking_threads() as threads:
-        failed = failure(await pool.run(version, told, unnoticed))
-        late = failure(await pool.run(version, attempt_spec("waits", secrets=secrets, timeout=1), unnoticed))
+        failed = failure(await pool.run_attempt(version, told, unnoticed))
+        late = failure(await pool.run_attempt(version, attempt_spec("waits", secrets=secrets, timeout=1), unnoticed))
     assert "it is *** (" in failed.message
     assert late.code is ErrorCode.SCRIPT_TIMEOUT
     assert threads
@@ -107,37 +106,31 @@ def test_what_is_no_state_has_no_secrets() -> None:
         assert not masker_for(attempt_spec("any", storage_state=text))
 
 
-class Parameters:
-    """Services of an AuthSession that has them, or has not."""
+def answering(answer: str | BadRequest) -> AnswerRequest:
+    """Answer for an AuthSession that has parameters, or has not."""
 
-    def __init__(self, answer: str | BadRequest) -> None:
-        self._answer = answer
+    async def answer_request(operation: str, arguments: dict[str, Any]) -> str:
+        assert (operation, arguments) == ("auth_session_parameters", {})
+        if isinstance(answer, BadRequest):
+            raise answer
+        return answer
 
-    async def persistent_get(self, key: str) -> str | None:
-        raise AssertionError(key)
-
-    async def persistent_set(self, key: str, value: str) -> None:
-        raise AssertionError(key, value)
-
-    async def auth_session_parameters(self) -> str:
-        if isinstance(self._answer, BadRequest):
-            raise self._answer
-        return self._answer
+    return answer_request
 
 
 BOB = {"auth_session_id": "bob"}
 
 
 async def test_user_code_gets_the_parameters_that_its_auth_session_was_made_from(quiet: Run) -> None:
-    services = Parameters(json.dumps({"user": "bob", "code": ["\ud800", 2**70]}))
-    assert value(await quiet("asks", run_info=BOB, services=services)) == {"user": "bob", "code": ["\ud800", 2**70]}
+    answer = answering(json.dumps({"user": "bob", "code": ["\ud800", 2**70]}))
+    assert value(await quiet("asks", run_info=BOB, answer_request=answer)) == {"user": "bob", "code": ["\ud800", 2**70]}
 
 
 async def test_where_there_are_none_it_is_told_why(quiet: Run) -> None:
-    services = Parameters(BadRequest("AuthSession 'bob' was recorded: it has none."))
-    failed = failure(await quiet("asks", run_info=BOB, services=services))
+    answer = answering(BadRequest("AuthSession 'bob' was recorded: it has none."))
+    failed = failure(await quiet("asks", run_info=BOB, answer_request=answer))
     message = "RuntimeError: AuthSession 'bob' was recorded: it has none. (api/asks.py:5)"
     assert (failed.name, failed.message) == ("RuntimeError", message)
-    failed = failure(await quiet("asks", services=services))
+    failed = failure(await quiet("asks", answer_request=answer))
     message = "RuntimeError: get_auth_session_parameters: this Run has no AuthSession. (api/asks.py:5)"
     assert (failed.name, failed.message) == ("RuntimeError", message)

@@ -256,7 +256,7 @@ async def test_the_driver_uses_no_file_outside_of_the_attempts_folder(quiet: Run
 async def test_the_projects_variables_are_user_codes_alone(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CALLBOARD_USER_OF_USER_CODE", "a-word-for-user-code")
     machine = await lab.machine(lab.version(PROJECT))
-    assert value(await machine.run(attempt_spec("looks"), unnoticed))["environment"]["OF_USER_CODE"]
+    assert value(await machine.run_attempt(attempt_spec("looks"), unnoticed))["environment"]["OF_USER_CODE"]
     knowing = [
         tree.read(f"/proc/{pid}/cmdline")
         for pid in (machine.keeper_pid, *keeper.descendants(machine.keeper_pid))
@@ -271,7 +271,7 @@ async def test_a_machine_works_where_the_path_of_its_folder_is_too_long_for_sock
     folder.mkdir()
     async with open_lab(folder) as lab:
         machine = await lab.machine(lab.version(PROJECT))
-        assert value(await machine.run(attempt_spec("looks"), unnoticed))
+        assert value(await machine.run_attempt(attempt_spec("looks"), unnoticed))
         # A headless browser makes no socket there; a full one does, and would not start.
         browser = find_process(machine.keeper_pid, BROWSER)
         assert b"TMPDIR=/tmp" in tree.read(f"/proc/{browser}/environ").split(b"\0")
@@ -283,7 +283,7 @@ async def test_at_the_level_none_no_wall_stands(lab: Lab, tmp_path: Path) -> Non
     pool = lab.pool(launch=replace(lab.launch, isolation=Level.NONE))
 
     async def run(api: str, parameters: Any = None, **_fields: Any) -> AttemptReport:
-        return await pool.run(lab.version(PROJECT), attempt_spec(api, parameters), unnoticed)
+        return await pool.run_attempt(lab.version(PROJECT), attempt_spec(api, parameters), unnoticed)
 
     assert await tries(run, "write", beside) == ["written"]
     assert beside.exists()

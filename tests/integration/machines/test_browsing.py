@@ -113,7 +113,7 @@ async def test_an_attempt_starts_with_one_blank_page_of_the_projects_size(quiet:
     assert (seen["pages"], seen["url"]) == (1, "about:blank")
     assert (seen["viewport"], seen["inner"]) == ({"width": 1024, "height": 800}, [1024, 800])
     other = lab.version(PROJECT, width=333, height=444)
-    seen = value(await lab.pool().run(other, attempt_spec("looks_around"), unnoticed))
+    seen = value(await lab.pool().run_attempt(other, attempt_spec("looks_around"), unnoticed))
     assert (seen["viewport"], seen["inner"]) == ({"width": 333, "height": 444}, [333, 444])
 
 

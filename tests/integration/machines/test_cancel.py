@@ -208,7 +208,9 @@ async def test_a_cancel_that_comes_with_the_time_out_is_heard(
 async def test_large_parameters_of_a_child_that_does_not_read_them_hold_up_no_cancel(lab: Lab) -> None:
     machine = await lab.machine(lab.version(PROJECT))
     (child, *_) = keeper.descendants(machine.keeper_pid)
-    attempt = asyncio.create_task(machine.run(attempt_spec("spins", json.dumps({"x": "y" * 30_000_000})), unnoticed))
+    attempt = asyncio.create_task(
+        machine.run_attempt(attempt_spec("spins", json.dumps({"x": "y" * 30_000_000})), unnoticed)
+    )
     await asyncio.sleep(0)
     assert child
     attempt.cancel()

@@ -255,7 +255,7 @@ async def test_an_attempt_stays_good_when_its_state_cannot_be_captured(
     quiet: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
     given = state(cookie("sid", "s1-is-secret"))
-    with caplog.at_level(logging.WARNING, "machines.current"), masking_threads() as threads:
+    with caplog.at_level(logging.WARNING, "machines.machine"), masking_threads() as threads:
         report = await used(quiet, given, {"closes": True, "returns": "fine"})
     assert threads
     assert threading.main_thread() not in threads
@@ -288,7 +288,9 @@ async def check(shared_lab: Lab) -> Any:
 
     async def check(does: dict[str, Any], **fields: Any) -> AttemptReport:
         told.write_text(json.dumps(does))
-        return await pool.run(version, attempt_spec("", {"not": "given"}, kind=AttemptKind.CHECK, **fields), unnoticed)
+        return await pool.run_attempt(
+            version, attempt_spec("", {"not": "given"}, kind=AttemptKind.CHECK, **fields), unnoticed
+        )
 
     return check
 
@@ -330,9 +332,9 @@ async def test_a_check_sees_the_state_and_reports_what_has_changed_if_it_is_good
 async def test_a_project_without_such_a_file_or_function_is_told_so_for_good(lab: Lab) -> None:
     pool = lab.pool()
     version = lab.version({"auth-sessions/create.py": "x = 1", "api/uses.py": "async def automation(page): ..."})
-    failed = failure(await pool.run(version, attempt_spec("", None, kind=AttemptKind.CHECK), unnoticed))
+    failed = failure(await pool.run_attempt(version, attempt_spec("", None, kind=AttemptKind.CHECK), unnoticed))
     assert (failed.message, failed.final) == ("auth-sessions/check.py is not in the project.", True)
-    failed = failure(await pool.run(version, attempt_spec("", {}, kind=AttemptKind.CREATE), unnoticed))
+    failed = failure(await pool.run_attempt(version, attempt_spec("", {}, kind=AttemptKind.CREATE), unnoticed))
     assert "write `async def create(page, params)`" in failed.message
     assert failed.final
 
@@ -365,7 +367,9 @@ HOOK = """
 
 async def test_a_deferred_create_has_its_browser_and_so_a_state(lab: Lab) -> None:
     version = lab.version({"auth-sessions/create.py": DEFERRED})
-    assert left(await lab.pool().run(version, attempt_spec("", {}, kind=AttemptKind.CREATE), unnoticed)) == state()
+    assert (
+        left(await lab.pool().run_attempt(version, attempt_spec("", {}, kind=AttemptKind.CREATE), unnoticed)) == state()
+    )
 
 
 async def test_the_state_is_that_of_the_page_which_the_hook_has_brought(lab: Lab, sites: tuple[Site, Site]) -> None:
@@ -377,7 +381,7 @@ async def test_the_state_is_that_of_the_page_which_the_hook_has_brought(lab: Lab
             "script": "localStorage.token = sessionStorage.tab = 'x'",
             "own": own,
         }
-        report = await pool.run(version, attempt_spec("", parameters, kind=AttemptKind.CREATE), unnoticed)
+        report = await pool.run_attempt(version, attempt_spec("", parameters, kind=AttemptKind.CREATE), unnoticed)
         assert left(report) == state(
             cookie("sid", "s1"), local={origin: {"token": "x"}}, session={origin: {"tab": "x"}}
         )

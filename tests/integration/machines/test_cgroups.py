@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from machines import cgroups, keeper, scratch_cleanup
-from machines.limits import MOST_THREADS
+from machines.machine_limits import MOST_THREADS
 from tests.support.keepers import KeeperHandle
 from tests.support.polling import block_until
 

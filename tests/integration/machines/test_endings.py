@@ -335,7 +335,7 @@ async def test_user_code_may_close_the_browser_which_ends_for_it_alone(one: Endi
 @pytest.mark.parametrize("victim", [BROWSER, NODE, SUPERVISOR, ZYGOTE, USER, KEEPER])
 async def test_what_is_killed_while_idle_fails_no_attempt(one: Ending, victim: str) -> None:
     await one.works_again(1)
-    await one.machine.settled()
+    await one.machine.wait_clean()
     await kill(one.process(victim))
     if victim in {SUPERVISOR, KEEPER}:
         async with asyncio.timeout(PATIENCE):
@@ -349,6 +349,6 @@ async def test_a_machine_whose_browser_is_gone_says_so_before_user_code_is_calle
     os.kill(find_process(machine.keeper_pid, BROWSER), signal.SIGKILL)
     begun: list[AttemptStart] = []
     with pytest.raises(NotBegunError, match="lab-1 was lost: no fresh context"):
-        await machine.run(attempt_spec("fine"), begun.append)
+        await machine.run_attempt(attempt_spec("fine"), begun.append)
     assert begun == []
     lab.assert_clean()

@@ -12,8 +12,8 @@ import pytest
 from playwright.async_api import async_playwright
 
 from machines.attempt_log_file import AttemptLogFile
-from machines.browser import browser_args, find_browser
-from machines.evidence import Evidence
+from machines.attempt_spec import Evidence
+from machines.browser_program import browser_args, find_browser
 from machines.runner import evidence as runner_evidence
 from schemas.workflow.attempt import AttemptKind
 from schemas.workflow.run import ErrorCode, TraceMode
@@ -73,7 +73,7 @@ async def test_one_that_is_canceled_leaves_them(leaving: Leaving, tmp_path: Path
     there = tmp_path / "there"
     evidence = leaving.evidence()
     asked = attempt_spec("tells_and_waits", {"there": str(there)}, evidence=evidence)
-    attempt = asyncio.create_task(leaving.pool.run(leaving.version, asked, lambda _: None))
+    attempt = asyncio.create_task(leaving.pool.run_attempt(leaving.version, asked, lambda _: None))
     async with asyncio.timeout(PATIENCE):
         while not there.exists():
             await asyncio.sleep(0.01)

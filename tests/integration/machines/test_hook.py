@@ -109,7 +109,7 @@ async def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
         version, pool = lab.version(PROJECT), lab.pool()
 
         async def run(api: str, parameters: Any) -> Any:
-            return await pool.run(version, attempt_spec(api, parameters), unnoticed)
+            return await pool.run_attempt(version, attempt_spec(api, parameters), unnoticed)
 
         yield run
 
@@ -168,7 +168,7 @@ async def test_a_hook_that_calls_sys_exit_fails_its_attempt_and_ends_no_machine(
 
 async def test_a_hook_file_without_its_function_is_refused_for_good(lab: Lab) -> None:
     version = lab.version({**PROJECT, "hooks/setup_context.py": "def setup_context(): ..."})
-    failed = failure(await lab.pool().run(version, attempt_spec("look", {}), unnoticed))
+    failed = failure(await lab.pool().run_attempt(version, attempt_spec("look", {}), unnoticed))
     assert (failed.name, failed.final) == ("InvalidAPIError", True)
 
 
@@ -179,7 +179,7 @@ async def test_a_deferred_automation_gets_hook_and_page_when_it_asks(run: Run) -
 
 async def test_the_debugging_port_is_closed_where_there_is_no_hook(lab: Lab) -> None:
     pool = lab.pool()
-    report = await pool.run(lab.version({"api/ports.py": PORTS}), attempt_spec("ports", None), unnoticed)
+    report = await pool.run_attempt(lab.version({"api/ports.py": PORTS}), attempt_spec("ports", None), unnoticed)
     assert value(report) == 0
 
 
@@ -208,13 +208,13 @@ async def test_a_headful_project_runs_in_the_full_browser_or_says_that_there_is_
         async with open_lab(folder) as lab:
             version = replace(lab.version({"api/agent.py": AGENT}), headful=True)
             if shutil.which("chromium") or shutil.which("google-chrome"):
-                report = await lab.pool().run(version, attempt_spec("agent", None), unnoticed)
+                report = await lab.pool().run_attempt(version, attempt_spec("agent", None), unnoticed)
                 agent, height = value(report)
                 assert "Headless" not in agent
                 assert (height > 800) is windows, "a window has a frame and bars"
             else:
                 with pytest.raises(MachineError, match="chromium"):
-                    await lab.pool().run(version, attempt_spec("agent", None), unnoticed)
+                    await lab.pool().run_attempt(version, attempt_spec("agent", None), unnoticed)
 
 
 @contextmanager
@@ -244,6 +244,6 @@ async def test_what_a_hook_does_in_the_browsers_own_context_does_not_reach_the_n
     version = lab.version(
         {"hooks/setup_context.py": DEFAULT_CONTEXT_HOOK, "api/fine.py": "async def automation(page, params): pass"}
     )
-    assert (await pool.run(version, attempt_spec("fine", {"what": what}), unnoticed)).error is None
+    assert (await pool.run_attempt(version, attempt_spec("fine", {"what": what}), unnoticed)).error is None
     await settled(pool)
     assert (pool.slots[0].machine is None) == (what != "nothing")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from machines.evidence import Evidence
+from machines.attempt_spec import Evidence
 from schemas.workflow.run import TraceMode
 from tests.support.attempt_evidence import PROJECT, TITLE, Leaving, Left
 from tests.support.machines import PATIENCE, Lab, attempt_spec, failure, settled, unnoticed
@@ -33,7 +33,7 @@ async def test_a_context_that_the_hook_brings_is_traced_until_the_hook_cleans_up
     for api, names in (("reads", ["trace-1.zip"]), ("fails", ["screenshot.png", "trace-1.zip"])):
         evidence = Evidence(tmp_path / api, TraceMode.ALWAYS)
         evidence.folder.mkdir()
-        await pool.run(version, attempt_spec(api, evidence=evidence), unnoticed)
+        await pool.run_attempt(version, attempt_spec(api, evidence=evidence), unnoticed)
         left = Left(evidence, None)
         assert left.names == names
         assert left.calls()[:1] == ["goto"]

@@ -36,7 +36,7 @@ class World:
     other: Pool
 
     async def go(self, pool: Pool, url: str) -> AttemptReport:
-        return await pool.run(self.version, attempt_spec("goes", {"url": url}, proxy=self.proxy), unnoticed)
+        return await pool.run_attempt(self.version, attempt_spec("goes", {"url": url}, proxy=self.proxy), unnoticed)
 
 
 @pytest.fixture(scope="module")

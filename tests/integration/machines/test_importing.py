@@ -180,7 +180,7 @@ async def test_the_next_attempt_finds_imported_what_the_last_one_has_imported(
     version = replace(lab.version({"api/imports.py": source, "own.py": ""}), python=python)
     pool = lab.pool()
     for expected in ([], ["idna"], ["idna"]):
-        assert value(await pool.run(version, attempt_spec("imports", ["idna", "own"]), unnoticed)) == expected
+        assert value(await pool.run_attempt(version, attempt_spec("imports", ["idna", "own"]), unnoticed)) == expected
         await settled(pool)
 
 
@@ -201,6 +201,8 @@ async def test_an_attempt_cannot_poison_what_the_next_one_finds_imported(lab: La
     version = replace(lab.version({"api/poisons.py": source, "own.py": "", "made.py": ""}), python=python)
     pool = lab.pool()
     for expected in ([], ["idna"], ["idna"]):
-        report = await pool.run(version, attempt_spec("poisons", {"packages": str(python.site_packages)}), unnoticed)
+        report = await pool.run_attempt(
+            version, attempt_spec("poisons", {"packages": str(python.site_packages)}), unnoticed
+        )
         assert value(report) == expected
         await settled(pool)

@@ -237,7 +237,7 @@ async def test_the_operator_gives_variables_to_user_code_by_a_prefix(lab: Lab, m
     monkeypatch.setenv("LANG", "C")
     monkeypatch.setenv("LC_ALL", "C")
     monkeypatch.setenv("TZ", "Asia/Tokyo")
-    report = await lab.pool().run(lab.version(PROJECT), attempt_spec("environment"), unnoticed)
+    report = await lab.pool().run_attempt(lab.version(PROJECT), attempt_spec("environment"), unnoticed)
     environment = value(report)
     assert set(environment) == {"PATH", "HOME", "LANG", "TZ", "TMPDIR", "SHOP_KEY"}
     assert environment["SHOP_KEY"] == "12345"
@@ -252,7 +252,7 @@ async def test_modules_of_the_same_name_in_two_projects_do_not_meet(lab: Lab) ->
     two = lab.version({**source, "names.py": "NAME = 'two'"}, project="two")
     pools = {version: lab.pool(project=version.project) for version in (one, two)}
     for version in (one, two, one):
-        assert value(await pools[version].run(version, attempt_spec("who"), unnoticed)) == version.project
+        assert value(await pools[version].run_attempt(version, attempt_spec("who"), unnoticed)) == version.project
 
 
 async def test_a_project_folder_is_never_written_to(quiet: Run, quiet_version: Version) -> None:
@@ -287,10 +287,13 @@ async def test_a_browser_that_was_commanded_by_its_own_protocol_is_not_used_agai
 ) -> None:
     pool, version = lab.pool(), lab.version(PROJECT)
     asked = attempt_spec("commands", {"by": by, "commands": commands})
-    assert len(value(await pool.run(version, asked, unnoticed))) == 1
+    assert len(value(await pool.run_attempt(version, asked, unnoticed))) == 1
     await settled(pool)
     assert pool.slots[0].machine is None
-    assert value(await pool.run(version, attempt_spec("finds_in_the_browser"), unnoticed)) == [0, ["about:blank"]]
+    assert value(await pool.run_attempt(version, attempt_spec("finds_in_the_browser"), unnoticed)) == [
+        0,
+        ["about:blank"],
+    ]
     await settled(pool)
 
 
@@ -298,14 +301,14 @@ async def test_a_browser_in_which_only_a_page_was_commanded_is_used_again(lab: L
     pool, version = lab.pool(), lab.version(PROJECT)
     commands = [("Network.enable", {}), ("Page.captureScreenshot", {}), ("Runtime.evaluate", {"expression": "1"})]
     asked = attempt_spec("commands", {"by": "page", "commands": commands})
-    assert len(value(await pool.run(version, asked, unnoticed))) == 3
+    assert len(value(await pool.run_attempt(version, asked, unnoticed))) == 3
     await settled(pool)
     assert pool.slots[0].machine is not None
 
 
 async def test_what_the_driver_notes_for_itself_is_gone_after_an_attempt(lab: Lab) -> None:
     pool, version = lab.pool(), lab.version(PROJECT)
-    assert (await pool.run(version, attempt_spec("names"), unnoticed)).error is None
+    assert (await pool.run_attempt(version, attempt_spec("names"), unnoticed)).error is None
     await settled(pool)
     (machine,) = [slot.machine for slot in pool.slots]
     assert machine is not None
@@ -314,7 +317,7 @@ async def test_what_the_driver_notes_for_itself_is_gone_after_an_attempt(lab: La
     for path in left:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("left")
-    assert (await pool.run(version, attempt_spec("names"), unnoticed)).error is None
+    assert (await pool.run_attempt(version, attempt_spec("names"), unnoticed)).error is None
     await settled(pool)
     assert [path for path in (*left, left[0].parent) if path.exists()] == []
     assert kept.exists()
@@ -325,7 +328,7 @@ async def test_what_the_driver_notes_for_itself_is_gone_after_an_attempt(lab: La
 async def test_a_machine_whose_output_was_changed_is_not_used_again(lab: Lab, what: str) -> None:
     pool, version = lab.pool(), lab.version(PROJECT)
     asked = attempt_spec("changes_its_output", {"what": what})
-    assert (await pool.run(version, asked, unnoticed)).error is None
+    assert (await pool.run_attempt(version, asked, unnoticed)).error is None
     await settled(pool)
     assert pool.slots[0].machine is None
 

@@ -69,9 +69,9 @@ async def test_an_attempt_whose_lease_ends_is_given_up_and_has_not_failed(lab: L
             tell(lease.deadline)
 
     with pytest.raises(LeaseEndedError):
-        await pool.run(version, attempt_spec("wait"), on_start)
+        await pool.run_attempt(version, attempt_spec("wait"), on_start)
     assert begun
     with pytest.raises(LeaseEndedError):
-        await pool.run(version, attempt_spec("wait"), on_start)
+        await pool.run_attempt(version, attempt_spec("wait"), on_start)
     lab.assert_clean()
     assert len(begun) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from machines import keeper
-from machines.meter import Meter
+from machines.resource_usage import Meter
 from tests.support.keepers import GIB, SLEEPS, Keep
 from tests.support.polling import block_until
 

@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 from playwright.async_api import CDPSession
 
-from machines.evidence import Evidence
+from machines.attempt_spec import Evidence
 from machines.runner.live import SOCKET, Live
 from schemas.workflow.trace import TraceMode
 from tests.support.machines import PATIENCE, Run, value

@@ -17,8 +17,7 @@ import pytest
 
 from machines import keeper
 from machines.attempt_log_file import AttemptLogFile
-from machines.attempt_masker import masker_for
-from machines.attempt_spec import AttemptReport, Proxy
+from machines.attempt_spec import AttemptReport, Proxy, masker_for
 from schemas.workflow.attempt import AttemptUsage
 from tests.support.machines import PATIENCE, Lab, attempt_spec, open_lab, settled
 from tests.support.single_machine_pool import One

@@ -147,8 +147,8 @@ async def networked(folder: Path, reach: Reach) -> AsyncGenerator[tuple[Lab, Mac
 
 
 async def run(machine: Machine, api: str, parameters: Any = None) -> Any:
-    result = value(await machine.run(attempt_spec(api, parameters), unnoticed))
-    await machine.settled()
+    result = value(await machine.run_attempt(attempt_spec(api, parameters), unnoticed))
+    await machine.wait_clean()
     return result
 
 
@@ -193,7 +193,7 @@ async def test_nothing_of_this_host_and_no_metadata_is_reached(tmp_path: Path) -
 @pytest.mark.parametrize("by", ["page", "request"])
 async def test_an_attempt_that_fails_at_a_closed_address_says_what_opens_it(tmp_path: Path, by: str) -> None:
     async with networked(tmp_path, Reach.of()) as (_, machine):
-        failed = failure(await machine.run(attempt_spec("ask", {"by": by}), unnoticed))
+        failed = failure(await machine.run_attempt(attempt_spec("ask", {"by": by}), unnoticed))
     assert "The address is closed to Machines. In the worker's settings, CALLBOARD_BROWSER_ALLOW" in failed.message
 
 
@@ -341,7 +341,7 @@ def pasta_of(machine: Machine) -> int:
 async def test_a_machine_whose_network_has_ended_ends_and_says_so(tmp_path: Path) -> None:
     async with networked(tmp_path, Reach.of()) as (lab, machine):
         begun = asyncio.Event()
-        running = asyncio.create_task(machine.run(attempt_spec("blocks"), lambda _: begun.set()))
+        running = asyncio.create_task(machine.run_attempt(attempt_spec("blocks"), lambda _: begun.set()))
         await begun.wait()
         os.kill(pasta_of(machine), signal.SIGKILL)
         assert "exited" in failure(await running).message

@@ -15,7 +15,7 @@ import pytest
 from playwright.async_api import Browser, async_playwright
 from playwright.async_api import Error as PlaywrightError
 
-from machines.browser import browser_args, find_browser
+from machines.browser_program import browser_args, find_browser
 from machines.runner.playwright_wire import END, Attached, guid_of
 from machines.runner.relay import REFUSED, BrowserDesk, Relay
 from settings import Settings

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar, cast
 
 import pytest
@@ -17,10 +18,11 @@ from hypothesis import strategies as st
 
 from machines import keeper
 from machines.attempt_spec import AttemptReport, AttemptSpec, Version
-from machines.machine import AttemptStart, LaunchOptions
-from machines.observer import RecycleCause
+from machines.capacity import RoomTimeoutError, RoomWait
+from machines.machine import AttemptStart
+from machines.machine_start import LaunchOptions
+from machines.observer import MachineObserver, RecycleCause
 from machines.pool import Pool
-from machines.room_wait import RoomTimeoutError, RoomWait
 from machines.slot import RecycleLimits
 from tests.support.machines import PATIENCE, Lab, attempt_spec, unnoticed, value
 from tests.support.polling import until
@@ -84,7 +86,9 @@ async def test_there_are_never_more_machines_than_the_size_and_so_many_when_ther
         counts.add(keepers(lab))
 
     attempts = [
-        asyncio.create_task(pool.run(version, attempt_spec("waits_for", {"file": str(tmp_path / f"go-{n}")}), begin))
+        asyncio.create_task(
+            pool.run_attempt(version, attempt_spec("waits_for", {"file": str(tmp_path / f"go-{n}")}), begin)
+        )
         for n in range(5)
     ]
     for n, attempt in enumerate(attempts):
@@ -100,12 +104,12 @@ async def test_there_are_never_more_machines_than_the_size_and_so_many_when_ther
 async def test_an_attempt_that_may_not_wait_longer_gives_its_turn_to_the_next(lab: Lab, tmp_path: Path) -> None:
     pool, version = lab.pool(1), lab.version(PROJECT)
     asked = attempt_spec("waits_for", {"file": str(tmp_path / "go")})
-    first = asyncio.create_task(pool.run(version, asked, unnoticed))
+    first = asyncio.create_task(pool.run_attempt(version, asked, unnoticed))
     await until(lambda: pool.busy == 1)
     impatient = replace(attempt_spec("fine"), room_wait=RoomWait(datetime.now(UTC) + timedelta(seconds=0.1)))
-    second = asyncio.create_task(pool.run(version, impatient, unnoticed))
+    second = asyncio.create_task(pool.run_attempt(version, impatient, unnoticed))
     patient = attempt_spec("fine")
-    third = asyncio.create_task(pool.run(version, patient, unnoticed))
+    third = asyncio.create_task(pool.run_attempt(version, patient, unnoticed))
     with pytest.raises(RoomTimeoutError):
         await second
     assert patient.room_wait.waits
@@ -116,24 +120,24 @@ async def test_an_attempt_that_may_not_wait_longer_gives_its_turn_to_the_next(la
 
 async def test_an_idle_machine_is_stopped_after_its_time_and_a_new_one_started_for_new_work(lab: Lab) -> None:
     pool, version = lab.pool(idle=0.2), lab.version(PROJECT)
-    assert value(await pool.run(version, attempt_spec("fine"), unnoticed)) == "fine"
+    assert value(await pool.run_attempt(version, attempt_spec("fine"), unnoticed)) == "fine"
     await until(lambda: pool.slots[0].machine is None)
     await until(lambda: keepers(lab) == 0)
     lab.assert_clean()
-    report = await pool.run(version, attempt_spec("fine"), unnoticed)
+    report = await pool.run_attempt(version, attempt_spec("fine"), unnoticed)
     assert (value(report), report.machine) == ("fine", "lab-1-2")
 
 
 async def test_a_machine_is_recycled_after_its_number_of_attempts(lab: Lab) -> None:
     pool, version = lab.pool(attempts=2), lab.version(PROJECT)
-    machines = [(await pool.run(version, attempt_spec("fine"), unnoticed)).machine for _ in range(4)]
+    machines = [(await pool.run_attempt(version, attempt_spec("fine"), unnoticed)).machine for _ in range(4)]
     assert machines == ["lab-1-1", "lab-1-1", "lab-1-2", "lab-1-2"]
     await until(lambda: keepers(lab) == 0)
 
 
 async def test_a_machine_is_recycled_at_its_age(lab: Lab) -> None:
     pool, version = lab.pool(age=0.1), lab.version(PROJECT)
-    machines = [(await pool.run(version, attempt_spec("fine"), unnoticed)).machine for _ in range(2)]
+    machines = [(await pool.run_attempt(version, attempt_spec("fine"), unnoticed)).machine for _ in range(2)]
     assert machines == ["lab-1-1", "lab-1-2"]
 
 
@@ -141,7 +145,7 @@ async def test_another_version_replaces_the_warm_machine(lab: Lab) -> None:
     pool = lab.pool()
     old = lab.version({**PROJECT, "version.txt": "old"}, version="1")
     new = lab.version({**PROJECT, "version.txt": "new"}, version="2")
-    reports = [await pool.run(version, attempt_spec("version"), unnoticed) for version in (old, new, new, old)]
+    reports = [await pool.run_attempt(version, attempt_spec("version"), unnoticed) for version in (old, new, new, old)]
     assert [value(report) for report in reports] == ["old", "new", "new", "old"]
     assert [report.machine for report in reports] == ["lab-1-1", "lab-1-2", "lab-1-2", "lab-1-3"]
     assert keepers(lab) == 1
@@ -154,7 +158,7 @@ async def test_the_size_may_change_while_machines_are_busy(lab: Lab, tmp_path: P
     def attempt(n: int) -> asyncio.Task[AttemptReport]:
         given = {"file": str(tmp_path / f"go-{n}")}
         return asyncio.create_task(
-            pool.run(version, attempt_spec("waits_for", given), lambda at: begun.append(at.machine))
+            pool.run_attempt(version, attempt_spec("waits_for", given), lambda at: begun.append(at.machine))
         )
 
     attempts = [attempt(n) for n in range(5)]
@@ -182,11 +186,11 @@ async def test_the_size_may_change_while_machines_are_busy(lab: Lab, tmp_path: P
 async def test_where_an_attempt_waits_for_the_clean_up_after_another_one_more_machine_is_started(lab: Lab) -> None:
     pool, version = lab.pool(2), lab.version(PROJECT)
     apis = ("takes_long_to_clean_up", "fine")
-    machines = [(await pool.run(version, attempt_spec(api), unnoticed)).machine for api in apis]
+    machines = [(await pool.run_attempt(version, attempt_spec(api), unnoticed)).machine for api in apis]
     assert machines == ["lab-1-1", "lab-1-1"]
     await until(lambda: all(slot.ready_for(version) for slot in pool.slots) and len(pool.slots) == 2)
     assert (pool.busy, keepers(lab)) == (0, 2)
-    reports = await asyncio.gather(*(pool.run(version, attempt_spec("fine"), unnoticed) for _ in range(2)))
+    reports = await asyncio.gather(*(pool.run_attempt(version, attempt_spec("fine"), unnoticed) for _ in range(2)))
     assert {report.machine for report in reports} == {"lab-1-1", "lab-2-1"}
     assert keepers(lab) == 2
 
@@ -194,7 +198,7 @@ async def test_where_an_attempt_waits_for_the_clean_up_after_another_one_more_ma
 async def test_one_that_is_being_started_ahead_ends_with_the_pool(lab: Lab) -> None:
     pool, version = lab.pool(2), lab.version(PROJECT)
     for api in ("takes_long_to_clean_up", "fine"):
-        await pool.run(version, attempt_spec(api), unnoticed)
+        await pool.run_attempt(version, attempt_spec(api), unnoticed)
     assert len(pool.slots) == 2
     await until(lambda: keepers(lab) == 2)
     await pool.close()
@@ -204,13 +208,13 @@ async def test_one_that_is_being_started_ahead_ends_with_the_pool(lab: Lab) -> N
 async def test_one_that_cannot_be_started_ahead_fails_nothing(lab: Lab, tmp_path: Path) -> None:
     pool, version = lab.pool(2), lab.version(PROJECT)
     with pytest.MonkeyPatch.context() as patch:
-        await pool.run(version, attempt_spec("takes_long_to_clean_up"), unnoticed)
+        await pool.run_attempt(version, attempt_spec("takes_long_to_clean_up"), unnoticed)
         patch.setattr(pool, "_launch", LaunchOptions(tmp_path / "scratch", tmp_path / "no-browser"))
-        report = await pool.run(version, attempt_spec("fine"), unnoticed)
+        report = await pool.run_attempt(version, attempt_spec("fine"), unnoticed)
         assert (value(report), report.machine) == ("fine", "lab-1-1")
-        await until(lambda: not pool._warming)
+        await until(lambda: not pool._prewarming)
     assert [slot.machine is None for slot in pool.slots].count(True) == 1
-    assert value(await pool.run(version, attempt_spec("fine"), unnoticed)) == "fine"
+    assert value(await pool.run_attempt(version, attempt_spec("fine"), unnoticed)) == "fine"
 
 
 @dataclass
@@ -223,9 +227,9 @@ class Imagined:
     most: ClassVar[int] = 0
     chance: ClassVar[random.Random]
     attempts: int = 0
-    unfit: str | None = None
+    retire_reason: str | None = None
     age: timedelta = timedelta(0)
-    is_settled: bool = True
+    is_clean: bool = True
 
     @classmethod
     async def start(cls, name: str, version: Version, _launch: LaunchOptions) -> Imagined:
@@ -249,14 +253,14 @@ class Imagined:
 
     memory: int = 1_000_000
 
-    async def settled(self, **_wanted: bool) -> None:
+    async def wait_clean(self, **_wanted: bool) -> None:
         await self.pause()
-        self.is_settled = True
+        self.is_clean = True
 
-    async def leave_idle(self, _within: timedelta) -> None:
+    async def wait_idle(self, _within: timedelta) -> None:
         await asyncio.Event().wait()
 
-    async def run(self, spec: AttemptSpec, on_begun: Callable[[AttemptStart], None]) -> Any:
+    async def run_attempt(self, spec: AttemptSpec, on_begun: Callable[[AttemptStart], None]) -> Any:
         assert self.name in self.alive
         self.attempts += 1
         on_begun(cast("AttemptStart", spec))
@@ -267,16 +271,16 @@ class Imagined:
             raise
         if self.chance.random() < 0.2:
             await self.close()
-        self.is_settled = False
-        return spec
+        self.is_clean = False
+        return SimpleNamespace(error=None, spec=spec)
 
     async def close(self) -> None:
-        self.unfit = "closed"
+        self.retire_reason = "closed"
         await self.pause()
         self.alive.discard(self.name)
 
 
-class Seen:
+class Seen(MachineObserver):
     """Hears of the Machines of a pool."""
 
     def __init__(self) -> None:
@@ -303,10 +307,10 @@ async def test_why_a_machine_is_gone_is_told() -> None:
         """Make an Attempt on the Machine after it was changed so, and another one if it was closed by that."""
         for name, changed in changes.items():
             setattr(pool.slots[0].machine, name, changed)
-        await pool.run(version, attempt_spec("imagined"), lambda _: None)
+        await pool.run_attempt(version, attempt_spec("imagined"), lambda _: None)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("machines.slot.Machine", Imagined)
+        patch.setattr("machines.slot.start_machine", Imagined.start)
         patch.setattr(Imagined.chance, "random", lambda: 1.0)  # none crashes
         await attempt(one)
         await attempt(other)
@@ -317,8 +321,8 @@ async def test_why_a_machine_is_gone_is_told() -> None:
         for number, (changes, cause) in enumerate(
             [
                 ({"age": timedelta(1)}, RecycleCause.AGE),
-                ({"unfit": "its process ended"}, RecycleCause.LOST),
-                ({"unfit": "the page could not be closed"}, RecycleCause.UNFIT),
+                ({"retire_reason": "its process ended"}, RecycleCause.LOST),
+                ({"retire_reason": "the page could not be closed"}, RecycleCause.UNFIT),
             ]
         ):
             await attempt(one, **changes)
@@ -351,12 +355,14 @@ async def test_no_schedule_exceeds_the_size_or_loses_a_slot(seed: int) -> None:
     attempts: list[tuple[AttemptSpec, asyncio.Task[Any]]] = []
     changes: list[asyncio.Task[None]] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("machines.slot.Machine", Imagined)
+        patch.setattr("machines.slot.start_machine", Imagined.start)
         for _ in range(chance.randint(1, 30)):
             match chance.choice(["come", "come", "come", "cancel", "resize", "wait"]):
                 case "come":
                     made = attempt_spec("imagined")
-                    attempts.append((made, asyncio.create_task(pool.run(chance.choice(versions), made, begun.append))))
+                    attempts.append(
+                        (made, asyncio.create_task(pool.run_attempt(chance.choice(versions), made, begun.append)))
+                    )
                 case "cancel" if attempts:
                     chance.choice(attempts)[1].cancel()
                 case "resize":
@@ -372,10 +378,11 @@ async def test_no_schedule_exceeds_the_size_or_loses_a_slot(seed: int) -> None:
         assert not pool._waiting
         assert len(pool.slots) <= size
         for made, task in attempts:
-            assert task.cancelled() or (task.result() is made and made in begun)
+            assert task.cancelled() or (task.result().spec is made and made in begun)
         before = len(begun)
         last = [
-            asyncio.create_task(pool.run(versions[0], attempt_spec("imagined"), begun.append)) for _ in range(2 * size)
+            asyncio.create_task(pool.run_attempt(versions[0], attempt_spec("imagined"), begun.append))
+            for _ in range(2 * size)
         ]
         _, lost = await asyncio.wait(last, timeout=PATIENCE)
         assert lost == set()
@@ -398,12 +405,12 @@ async def test_slots_are_given_in_the_order_of_arrival_whoever_comes_in_between(
     begun: list[str] = []
 
     async def attempt(name: str) -> None:
-        await pool.run(version, attempt_spec(name), lambda at: begun.append(cast("AttemptSpec", at).api))
+        await pool.run_attempt(version, attempt_spec(name), lambda at: begun.append(cast("AttemptSpec", at).api))
         if name.startswith("old"):
             tasks.append(asyncio.create_task(attempt(f"new-{name}")))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("machines.slot.Machine", Imagined)
+        patch.setattr("machines.slot.start_machine", Imagined.start)
         tasks = [asyncio.create_task(attempt(f"old-{n}")) for n in range(4)]
         while not all(task.done() for task in tasks):
             await asyncio.wait(list(tasks))
@@ -417,11 +424,11 @@ async def test_a_machine_that_still_cleans_up_is_not_taken_while_another_is_read
     version = Version("imagined", "1", nowhere, 0, 0, 0)
     pool = Pool("imagined", 2, LaunchOptions(nowhere, nowhere), RecycleLimits(timedelta(1), 100, timedelta(1)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("machines.slot.Machine", Imagined)
-        await asyncio.gather(*(pool.run(version, attempt_spec(f"{n}"), lambda _: None) for n in range(2)))
+        patch.setattr("machines.slot.start_machine", Imagined.start)
+        await asyncio.gather(*(pool.run_attempt(version, attempt_spec(f"{n}"), lambda _: None) for n in range(2)))
         ready, last = (cast("Imagined", slot.machine) for slot in pool.slots)
         before = ready.attempts, last.attempts
-        ready.is_settled, last.is_settled = True, False
-        await pool.run(version, attempt_spec("next"), lambda _: None)
+        ready.is_clean, last.is_clean = True, False
+        await pool.run_attempt(version, attempt_spec("next"), lambda _: None)
         assert (ready.attempts, last.attempts) == (before[0] + 1, before[1])
         await pool.close()

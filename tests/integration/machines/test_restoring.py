@@ -269,7 +269,7 @@ async def hooked(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run]
         version, pool = lab.version(HOOKED), lab.pool()
 
         async def run(api: str, parameters: Any = None, **fields: Any) -> AttemptReport:
-            return await pool.run(version, attempt_spec(api, parameters, **fields), unnoticed)
+            return await pool.run_attempt(version, attempt_spec(api, parameters, **fields), unnoticed)
 
         yield run
 

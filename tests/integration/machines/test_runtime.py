@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from machines.current import Current
+from machines.machine import MachineAttempt
 from schemas.workflow.attempt import AttemptStatus
 from schemas.workflow.run import ErrorCode
 from tests.support.machines import Lab, Run, attempt_spec, failure, unnoticed, value
@@ -360,13 +360,13 @@ async def test_what_an_attempt_says_again_and_again_does_not_reach_the_worker_ea
     quiet: Run, monkeypatch: pytest.MonkeyPatch, kind: str, method: str, most: int
 ) -> None:
     heard: list[str] = []
-    handle = getattr(Current, method)
+    handle = getattr(MachineAttempt, method)
 
     def count(*arguments: Any, **named: Any) -> None:
         heard.append(kind)
         handle(*arguments, **named)
 
-    monkeypatch.setattr(Current, method, count)
+    monkeypatch.setattr(MachineAttempt, method, count)
     said = {"kind": kind, "fields": {}, "times": 5_000, "then": "end"}
     assert value(await quiet("says", said)) is None
     assert len(heard) <= most
@@ -381,7 +381,7 @@ async def test_what_an_attempt_says_again_and_again_does_not_reach_the_worker_ea
 )
 async def test_a_message_that_is_none_of_ours_ends_the_attempt(lab: Lab, kind: str, fields: dict[str, Any]) -> None:
     said = {"kind": kind, "fields": fields, "times": 1, "then": "wait"}
-    report = await lab.pool().run(lab.version(PROJECT), attempt_spec("says", said), unnoticed)
+    report = await lab.pool().run_attempt(lab.version(PROJECT), attempt_spec("says", said), unnoticed)
     assert failure(report).code == ErrorCode.SCRIPT_PROCESS_CRASHED
 
 
@@ -391,25 +391,20 @@ class Slow:
     def __init__(self) -> None:
         self.asked = self.open = self.most = 0
 
-    async def persistent_get(self, key: str) -> str | None:
+    async def answer_request(self, operation: str, arguments: dict[str, Any]) -> str | None:
+        assert operation == "persistent_get"
         self.asked += 1
         self.open += 1
         self.most = max(self.most, self.open)
         await asyncio.sleep(0.02)  # further requests, if any are let through, arrive meanwhile
         self.open -= 1
-        return json.dumps(key)
-
-    async def persistent_set(self, key: str, value: str) -> None:
-        raise AssertionError(key, value)
-
-    async def auth_session_parameters(self) -> str:
-        raise AssertionError
+        return json.dumps(arguments["key"])
 
 
 async def test_sixteen_requests_of_an_attempt_are_open_at_a_time_and_all_are_answered(quiet: Run) -> None:
     """Also if user code writes them past the runtime: its socket is read no further."""
     services = Slow()
-    assert value(await quiet("asks_without_end", services=services)) == "k"
+    assert value(await quiet("asks_without_end", answer_request=services.answer_request)) == "k"
     assert (services.asked, services.most) == (201, 16)
 
 
@@ -420,7 +415,8 @@ class Held(Slow):
         super().__init__()
         self.told = told
 
-    async def persistent_get(self, key: str) -> str | None:  # noqa: ARG002
+    async def answer_request(self, operation: str, arguments: dict[str, Any]) -> str | None:  # noqa: ARG002
+        assert operation == "persistent_get"
         await until(self.told.exists)
         return None
 
@@ -429,5 +425,5 @@ async def test_while_sixteen_requests_are_open_the_socket_of_the_attempt_is_read
     quiet: Run, tmp_path: Path
 ) -> None:
     told = tmp_path / "told"
-    unread = value(await quiet("floods", {"told": str(told)}, services=Held(told)))
+    unread = value(await quiet("floods", {"told": str(told)}, answer_request=Held(told).answer_request))
     assert unread > 40 * 100_000

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from machines import sandbox
-from tests.integration.machines.test_browser import make_program
+from tests.integration.machines.test_browser_program import make_program
 from tests.support import unprivileged_user
 from tests.support.machines import of_folder
 

@@ -25,10 +25,8 @@ from hypothesis import strategies as st
 from playwright.async_api import async_playwright, expect
 
 from api.dashboard.viewer.app import viewer_folder
-from machines.attempt_masker import masker_for
-from machines.attempt_spec import Proxy
-from machines.browser import browser_args, find_browser
-from machines.evidence import Evidence
+from machines.attempt_spec import Evidence, Proxy, masker_for
+from machines.browser_program import browser_args, find_browser
 from machines.trace_redaction import RedactionOptions, TraceError, parts_in, redact
 from schemas.workflow.trace import TraceMode
 from security.masking import Masker

@@ -48,7 +48,7 @@ class Bench:
 
 def processes() -> list[psutil.Process]:
     """Those that mask traces for us."""
-    return [child for child in psutil.Process().children() if "trace_process.py" in " ".join(command_line(child))]
+    return [child for child in psutil.Process().children() if "trace_redaction.py" in " ".join(command_line(child))]
 
 
 @pytest.fixture

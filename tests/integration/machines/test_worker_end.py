@@ -27,10 +27,10 @@ PROJECT = {
 async def main():
     async with open_lab(Path(sys.argv[1])) as lab:
         pool, version = lab.pool(2), lab.version(PROJECT)
-        await pool.run(version, attempt_spec("fine"), lambda _: None)
+        await pool.run_attempt(version, attempt_spec("fine"), lambda _: None)
         begun = asyncio.Semaphore(0)
         attempts = [
-            asyncio.create_task(pool.run(version, attempt_spec(api), lambda _: begun.release()))
+            asyncio.create_task(pool.run_attempt(version, attempt_spec(api), lambda _: begun.release()))
             for api in ("awaits", "spins")
         ]
         for _ in attempts:
@@ -66,7 +66,7 @@ async def test_machines_end_with_the_worker(tmp_path: Path, end: str) -> None:
 
 async def test_a_machine_whose_owner_hangs_up_without_a_word_ends(lab: Lab) -> None:
     machine = await lab.machine(lab.version({"api/fine.py": "async def automation(page): pass"}))
-    machine._frames.close()
+    machine._channel.close()
     async with asyncio.timeout(PATIENCE):
-        await machine._keeping.ended()
+        await machine._keeper.ended()
     lab.assert_clean()

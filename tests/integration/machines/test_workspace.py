@@ -139,7 +139,7 @@ async def test_a_machine_gives_it_to_the_next_attempt(lab: Lab) -> None:
     pool = lab.pool()
 
     async def run(api: str) -> object:
-        return value(await pool.run(version, attempt_spec(api), unnoticed))
+        return value(await pool.run_attempt(version, attempt_spec(api), unnoticed))
 
     first, second = await run("where"), await run("where")
     assert first == second

@@ -100,5 +100,5 @@ async def test_the_project_of_the_docs_runs_with_its_package(host: Host):
     manifest = await host.deploy(dict(shown), name="sizes")
     assert manifest.warnings == ()
     pool = host.lab.pool(project="sizes")
-    report = await pool.run(await host.version(manifest), attempt_spec("tell", {"bytes": 2_000_000}), unnoticed)
+    report = await pool.run_attempt(await host.version(manifest), attempt_spec("tell", {"bytes": 2_000_000}), unnoticed)
     assert value(report) == "2.0 MB"

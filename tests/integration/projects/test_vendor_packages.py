@@ -66,7 +66,7 @@ async def test_the_vendor_s_browser_helpers_work_with_our_runtime(host: Host, si
     manifest = await host.deploy({**VENDORS, "api/helpers.py": BROWSER_HELPERS})
     pool = host.lab.pool(project=manifest.project)
     attempt = attempt_spec("helpers", {"site": site}, run_info={"run_id": "the run"})
-    markdown, url, run_id = value(await pool.run(await host.version(manifest), attempt, unnoticed))
+    markdown, url, run_id = value(await pool.run_attempt(await host.version(manifest), attempt, unnoticed))
     assert "# " in markdown
     assert (url, run_id) == (f"{site}/products", "the run")
 
@@ -74,7 +74,7 @@ async def test_the_vendor_s_browser_helpers_work_with_our_runtime(host: Host, si
 async def test_what_the_vendor_s_runtime_requires_is_there_with_our_runtime(host: Host):
     manifest = await host.deploy({"requirements.txt": "intuned-runtime==1.3.41\n", "api/models.py": MODELS})
     pool = host.lab.pool(project=manifest.project)
-    report = await pool.run(await host.version(manifest), attempt_spec("models", {}), unnoticed)
+    report = await pool.run_attempt(await host.version(manifest), attempt_spec("models", {}), unnoticed)
     *imported, runtime = value(report)
     assert imported == ["httpx", "requests", "tenacity"]
     assert Path(runtime).parent.parent == Path(runner.__file__).parent / "site"
@@ -99,7 +99,9 @@ async def test_the_vendor_s_upload_helpers_write_to_the_bucket_of_the_project_s_
             "AWS_SECRET_ACCESS_KEY": server.secret_key,
         }
         version = replace(version, variables=tuple(variables.items()))
-        report = await host.lab.pool(project=version.project).run(version, attempt_spec("uploads", {}), unnoticed)
+        report = await host.lab.pool(project=version.project).run_attempt(
+            version, attempt_spec("uploads", {}), unnoticed
+        )
     assert [upload["bucket"] for upload in value(report)] == [BUCKET, BUCKET]
     uploaded = {path.name: path.read_text() for path in (tmp_path / "s3" / "buckets").rglob("*.txt")}
     assert uploaded == {"bytes.txt": "bytes", "link.txt": "linked"}

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from machines.browser import find_browser
+from machines.browser_program import find_browser
 from machines.sandbox import sandbox_refusal
 from tests.support.dev_terminal import API, CALLBOARD, Running, dev, make_projects, processes_on
 from tests.support.polling import block_until

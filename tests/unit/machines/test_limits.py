@@ -10,9 +10,9 @@ from typing import Any, cast
 
 import pytest
 
-from machines import limits
-from machines.limits import Limits
-from machines.meter import Meter
+from machines import machine_limits
+from machines.machine_limits import Limits
+from machines.resource_usage import Meter
 from machines.runner.inner_box import MOST_FILES
 
 DISK = 2**30
@@ -28,8 +28,8 @@ class Disk:
         self.files = 0
         self.files_of_others = 0
         self.looks = 0
-        monkeypatch.setattr(limits.time, "monotonic", lambda: self.now)
-        monkeypatch.setattr(limits, "used_below", self._look)
+        monkeypatch.setattr(machine_limits.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(machine_limits, "used_below", self._look)
         monkeypatch.setattr(os, "statvfs", self._free)
 
     def _look(self, _folder: str, _most: int) -> tuple[int, int]:
@@ -88,7 +88,7 @@ def test_what_is_below_a_folder_is_counted_until_it_is_too_much(tmp_path: Path) 
     for name in ("a/b/x", "a/b/y", "z"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    assert [limits.used_below(str(tmp_path), most)[1] for most in (5, 2)] == [5, 3]
+    assert [machine_limits.used_below(str(tmp_path), most)[1] for most in (5, 2)] == [5, 3]
 
 
 def test_what_others_use_makes_for_one_look_only(disk: Disk, ask: Callable[[float], str | None]) -> None:

@@ -7,8 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from machines.capacity import Capacity
-from machines.room_wait import RoomTimeoutError, RoomWait
+from machines.capacity import Capacity, RoomTimeoutError, RoomWait
 
 
 async def test_it_waits_within_the_block_and_only_there() -> None:

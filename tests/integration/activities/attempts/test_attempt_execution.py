@@ -41,7 +41,9 @@ class ScriptedPool:
     def __getitem__(self, _project: str) -> ScriptedPool:
         return self
 
-    async def run(self, version: Version, spec: AttemptSpec, on_start: Callable[[AttemptStart], None]) -> AttemptReport:
+    async def run_attempt(
+        self, version: Version, spec: AttemptSpec, on_start: Callable[[AttemptStart], None]
+    ) -> AttemptReport:
         self.executed.append((version, spec))
         on_start(AttemptStart("scripted-1-1", "156", datetime.now(UTC)))
         await asyncio.shield(self.end)

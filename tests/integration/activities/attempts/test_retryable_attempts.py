@@ -17,9 +17,8 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.attempts import attempt_records, attempt_steps
-from machines import attempt_masker
-from machines.attempt_masker import masker_for
-from machines.attempt_spec import AttemptReport, AttemptSpec, Version
+from machines import attempt_spec
+from machines.attempt_spec import AttemptReport, AttemptSpec, Version, masker_for
 from machines.machine import AttemptStart
 from projects.deploy import deploy
 from schemas.errors import BadRequest, StoreError
@@ -66,7 +65,7 @@ class LoginPool:
     def __getitem__(self, _project: str) -> LoginPool:
         return self
 
-    async def run(
+    async def run_attempt(
         self, _version: Version, spec: AttemptSpec, on_start: Callable[[AttemptStart], None]
     ) -> AttemptReport:
         self.executed.append(spec)
@@ -212,7 +211,7 @@ async def test_secrets_of_states_are_looked_for_in_threads_as_they_may_be_very_m
         threads.append(threading.current_thread())
         return find_secrets_in_state(state)
 
-    for module in (attempt_masker, attempt_steps):
+    for module in (attempt_spec, attempt_steps):
         monkeypatch.setattr(module, "find_secrets_in_state", noted)
     scene.pool.report = {"result": "true", "storage_state": browser_state("what-the-site-has-set")}
     await scene.attempt(AttemptKind.CHECK)
@@ -312,7 +311,7 @@ async def test_a_defect_of_ours_leaves_a_record(scene: Scene, monkeypatch: pytes
     async def defect(*_args: object) -> None:
         raise ValueError("a defect")
 
-    monkeypatch.setattr(scene.pool, "run", defect)
+    monkeypatch.setattr(scene.pool, "run_attempt", defect)
     with pytest.raises(ValueError, match="a defect"):
         await scene.attempt(AttemptKind.CHECK)
     record = await scene.record()
@@ -402,13 +401,13 @@ async def test_user_code_is_given_the_parameters_of_stored_credentials_only(
     scene: Scene, kind: AuthSessionType
 ) -> None:
     await scene.attempt(AttemptKind.API, ref=scene.stage.ref.model_copy(update={"type": kind}))
-    services = scene.pool.executed[0].services
-    assert services
+    answer_request = scene.pool.executed[0].answer_request
+    assert answer_request
     if kind is AuthSessionType.CREDENTIALS:
-        assert await services.auth_session_parameters() == PARAMETERS
+        assert await answer_request("auth_session_parameters", {}) == PARAMETERS
     else:
         with pytest.raises(BadRequest, match="get_auth_session_parameters"):
-            await services.auth_session_parameters()
+            await answer_request("auth_session_parameters", {})
     assert PASSWORD in scene.pool.executed[0].secrets
 
 

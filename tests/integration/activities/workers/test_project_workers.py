@@ -22,7 +22,7 @@ from activities.workers.machine_pools import MachinePools
 from activities.workers.project_worker import ProjectWorker
 from activities.workers.project_workers import ProjectWorkerManager
 from machines.lease import Lease
-from machines.machine import LaunchOptions
+from machines.machine_start import LaunchOptions
 from machines.slot import RecycleLimits
 from projects.catalog import Catalog
 from schemas.errors import StoreError

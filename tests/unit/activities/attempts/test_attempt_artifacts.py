@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from activities.attempts.attempt_artifacts import UploadedArtifacts, upload_artifacts
-from machines.evidence import Evidence
+from machines.attempt_spec import Evidence
 from machines.trace_redaction import RedactionOptions
 from machines.trace_redactor import TraceRedactor
 from schemas.errors import StoreError

@@ -1,4 +1,4 @@
-"""Find the browser that Machines run, and say how it is launched. `python -m machines.browser` prints its path.
+"""Find the browser that Machines run, and say how it is launched. `python -m machines.browser_program` prints its path.
 
 A Machine runs Chromium's headless shell: it does the same work as the full browser with a fraction of its
 processes. The full browser is taken for a project that wants windows, or when there is nothing else.

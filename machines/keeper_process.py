@@ -38,7 +38,7 @@ class ChildEnd:
     """The end of what the child printed; it may hold anything that user code prints."""
 
 
-class Keeping:
+class KeeperProcess:
     """Handle of one keeper process. `ended` returns once the whole tree is gone and the scratch folder removed.
 
     This does not use asyncio's own subprocesses: these kill their process when they are dropped, which happens when a
@@ -78,7 +78,7 @@ class Keeping:
         group: Path | None,
         lease: Lease,
         environment: Mapping[str, str],
-    ) -> Keeping:
+    ) -> KeeperProcess:
         """Make the scratch folder, and start a keeper with `command` below it.
 
         The limits are in bytes. `group` is the folder of the control group that the keeper makes, if there is one.

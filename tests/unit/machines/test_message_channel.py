@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from machines import frames
-from machines.frames import Frames
+from machines import message_channel
+from machines.message_channel import MessageChannel
 from machines.runner.channel import Channel
 
 TEXT = st.text(st.characters(), max_size=50)  # lone surrogates and NUL among them
@@ -27,10 +27,10 @@ MESSAGES = st.lists(st.dictionaries(TEXT.filter(lambda name: name not in {"self"
 
 
 @asynccontextmanager
-async def wire() -> AsyncGenerator[tuple[Frames, socket.socket]]:
+async def wire() -> AsyncGenerator[tuple[MessageChannel, socket.socket]]:
     """The worker's end, and the other one as it is."""
     ours, theirs = socket.socketpair()
-    end = await Frames.over(ours)
+    end = await MessageChannel.over(ours)
     try:
         with theirs:
             yield end, theirs
@@ -39,7 +39,7 @@ async def wire() -> AsyncGenerator[tuple[Frames, socket.socket]]:
 
 
 @asynccontextmanager
-async def both() -> AsyncGenerator[tuple[Frames, Channel]]:
+async def both() -> AsyncGenerator[tuple[MessageChannel, Channel]]:
     async with wire() as (worker, theirs):
         child = await Channel.over(theirs)
         try:
@@ -86,7 +86,7 @@ async def test_the_end_of_one_side_is_no_message_at_the_other() -> None:
         b"\x00\x00\x00\x02[[",
         b"\x00\x00\x00\x02\xff\xfe",
         b"\x00\x00\x00\x00",
-        struct.pack(">I", frames.LARGEST + 1),
+        struct.pack(">I", message_channel.LARGEST + 1),
         b"\xff" * 100,
         struct.pack(">I", 100_000) + b"[" * 100_000,
     ],

@@ -8,10 +8,9 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from machines.attempt_masker import masker_for
-from machines.attempt_spec import AttemptSpec, Version
-from machines.keeping import ChildEnd
-from machines.limits import MOST_FILES, MOST_PROCESSES
+from machines.attempt_spec import AttemptSpec, Version, masker_for
+from machines.keeper_process import ChildEnd
+from machines.machine_limits import MOST_FILES, MOST_PROCESSES
 from schemas.errors import Category
 from schemas.machine_sizes import GIB, MEMORY_OF_SIZE
 from schemas.workflow.base import MESSAGE_LIMIT, STACK_LIMIT, clip

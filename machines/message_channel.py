@@ -15,7 +15,7 @@ LARGEST = 64 * 1024 * 1024
 """Most bytes of a message. The child refuses results above 2 MiB, so a message larger than this is not ours."""
 
 
-class Frames:
+class MessageChannel:
     """The worker's end of one child's socket."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -23,7 +23,7 @@ class Frames:
         self._writer = writer
 
     @classmethod
-    async def over(cls, end: socket.socket) -> Frames:
+    async def over(cls, end: socket.socket) -> MessageChannel:
         """Return the connection over the worker's end of a socket pair, which it takes over."""
         reader, writer = await asyncio.open_unix_connection(sock=end)
         return cls(reader, writer)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from machines import cgroups
-from machines.meter import Meter
+from machines.resource_usage import Meter
 from machines.runner.inner_box import MOST_FILES
 
 MOST_PROCESSES = 1000

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
-from machines.frames import Frames
-from machines.services import Answering
+from machines.message_channel import MessageChannel
+from machines.runtime_rpc import RuntimeRpcServer
 from tests.support.polling import until
 
 
@@ -18,16 +18,11 @@ class Waiting:
         self.answers = asyncio.Semaphore(0)
         self.sent: list[dict[str, Any]] = []
 
-    async def persistent_get(self, key: str) -> str | None:
+    async def answer_request(self, operation: str, arguments: dict[str, Any]) -> str:
+        assert operation == "persistent_get"
         self.asked += 1
         await self.answers.acquire()
-        return key
-
-    async def persistent_set(self, key: str, value: str) -> None:
-        raise AssertionError(key, value)
-
-    async def auth_session_parameters(self) -> str:
-        raise AssertionError
+        return arguments["key"]
 
     async def send(self, message: dict[str, Any]) -> None:
         self.sent.append(message)
@@ -35,11 +30,11 @@ class Waiting:
 
 async def test_the_worker_answers_sixteen_requests_at_a_time_and_none_after_the_attempt() -> None:
     services = Waiting()
-    answering = Answering(services, cast("Frames", services))
+    server = RuntimeRpcServer(services.answer_request, cast("MessageChannel", services))
 
     async def ask(count: int) -> None:
         for number in range(count):
-            await answering.request({"number": number, "operation": "persistent_get", "arguments": {"key": "k"}})
+            await server.serve({"number": number, "operation": "persistent_get", "arguments": {"key": "k"}})
 
     asking = asyncio.create_task(ask(40))
     await until(lambda: services.asked == 16)
@@ -47,6 +42,6 @@ async def test_the_worker_answers_sixteen_requests_at_a_time_and_none_after_the_
     services.answers.release()
     await until(lambda: services.asked == 17)
     assert len(services.sent) == 1
-    await answering.end()
+    await server.close()
     await until(asking.done)
     assert services.asked == 17

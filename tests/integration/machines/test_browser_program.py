@@ -11,7 +11,7 @@ import psutil
 import pytest
 from playwright.async_api import async_playwright
 
-from machines.browser import browser_args, find_browser
+from machines.browser_program import browser_args, find_browser
 from schemas.errors import MachineError
 from settings import Settings
 from tests.support.processes import command_line
@@ -40,7 +40,7 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     programs.mkdir()
     monkeypatch.setenv("PATH", str(programs))
     monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", str(tmp_path / "browsers"))
-    monkeypatch.setattr("machines.browser._ALSO_LOOKED_IN", "")
+    monkeypatch.setattr("machines.browser_program._ALSO_LOOKED_IN", "")
     return programs
 
 
@@ -103,7 +103,7 @@ def test_when_there_is_none_the_commands_that_install_one_are_told(bare: Path) -
 def test_as_a_program_it_prints_the_path(tmp_path: Path) -> None:
     mine = make_program(tmp_path / "mine")
     done = subprocess.run(
-        [sys.executable, "-m", "machines.browser"],
+        [sys.executable, "-m", "machines.browser_program"],
         cwd=REPOSITORY,
         env=os.environ | {"CALLBOARD_CHROMIUM": str(mine)},
         capture_output=True,
@@ -114,7 +114,7 @@ def test_as_a_program_it_prints_the_path(tmp_path: Path) -> None:
 
 def test_as_a_program_it_prints_one_sentence_if_there_is_none(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "machines.browser"],
+        [sys.executable, "-m", "machines.browser_program"],
         cwd=REPOSITORY,
         env=os.environ | {"CALLBOARD_CHROMIUM": str(tmp_path / "nowhere")},
         capture_output=True,

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from machines import failures
+from machines import attempt_errors
 from machines.attempt_spec import Version
-from machines.keeping import ChildEnd
+from machines.keeper_process import ChildEnd
 from schemas.workflow.base import MESSAGE_LIMIT, STACK_LIMIT
 from schemas.workflow.run import ErrorCode, RunError
 from security.masking import Masker
@@ -29,7 +29,7 @@ KINDS = st.sampled_from(["user", "structural", "non-retryable", "too-big", "brow
 @given(kind=KINDS, name=TEXT, message=TEXT, stack=TEXT)
 def test_whatever_user_code_raised_fits_into_a_history(kind: str, name: str, message: str, stack: str) -> None:
     told = {"kind": kind, "name": name, "message": message, "stack": stack}
-    error, final = failures.of_user_code(told, ELSEWHERE, Masker(()))
+    error, final = attempt_errors.of_user_code(told, ELSEWHERE, Masker(()))
     assert RunError.model_validate_json(error.model_dump_json()) == error
     assert len(error.message) <= MESSAGE_LIMIT
     assert error.details is not None
@@ -42,7 +42,7 @@ def test_whatever_user_code_raised_fits_into_a_history(kind: str, name: str, mes
 
 @given(code=st.integers(-64, 255))
 def test_every_end_of_a_process_has_a_sentence(code: int) -> None:
-    error = failures.crashed(ChildEnd(exit_code=code), ELSEWHERE)
+    error = attempt_errors.crashed(ChildEnd(exit_code=code), ELSEWHERE)
     assert (error.code, error.category, error.retirable) == (
         ErrorCode.SCRIPT_PROCESS_CRASHED,
         "infrastructure",
@@ -68,13 +68,13 @@ def test_every_end_of_a_process_has_a_sentence(code: int) -> None:
     ],
 )
 def test_the_sentence_says_what_is_known(end: ChildEnd, message: str) -> None:
-    assert failures.crashed(end, ELSEWHERE).message == message
+    assert attempt_errors.crashed(end, ELSEWHERE).message == message
 
 
 @pytest.mark.parametrize(("seconds", "told"), [(600, "600"), (0.5, "0.5"), (43_200, "43200")])
 def test_a_time_out_names_the_attempts_clock(seconds: float, told: str) -> None:
     spec = attempt_spec("any", timeout=timedelta(seconds=seconds).total_seconds())
-    error = failures.timed_out(spec, ELSEWHERE, "")
+    error = attempt_errors.timed_out(spec, ELSEWHERE, "")
     assert error.code == ErrorCode.SCRIPT_TIMEOUT
     assert error.message == f"The Attempt did not end within {told} seconds."
 
@@ -89,7 +89,7 @@ def shop(tmp_path: Path) -> Version:
 
 def _raised(version: Version, message: str, stack: str, **more: Any) -> str:
     told = {"kind": "user", "name": "KeyError", "message": message, "stack": stack, **more}
-    return failures.of_user_code(told, version, Masker(["s3cret-pass"]))[0].message
+    return attempt_errors.of_user_code(told, version, Masker(["s3cret-pass"]))[0].message
 
 
 def test_an_exception_says_where_in_the_project_it_was_raised(shop: Version) -> None:
@@ -117,26 +117,26 @@ def test_the_place_stays_where_a_message_or_a_stack_is_cut(shop: Version) -> Non
 def test_secrets_are_masked_in_messages_and_in_the_source_of_a_place(shop: Version) -> None:
     assert _raised(shop, "ValueError: s3cret-pass", GOTO) == "ValueError: *** (api/list.py:3)"
     spec = attempt_spec("list", secrets=("s3cret-pass",))
-    message = failures.timed_out(spec, shop, GOTO.replace("url", "'s3cret-pass'")).message
+    message = attempt_errors.timed_out(spec, shop, GOTO.replace("url", "'s3cret-pass'")).message
     assert "s3cret-pass" not in message
     assert "page.goto('***')" in message
 
 
 def test_a_time_out_says_where_the_automation_stood(shop: Version) -> None:
-    message = failures.timed_out(attempt_spec("list", timeout=5), shop, GOTO).message
+    message = attempt_errors.timed_out(attempt_spec("list", timeout=5), shop, GOTO).message
     assert message == "The Attempt did not end within 5 seconds; it stood at api/list.py:3 (`await page.goto(url)`)."
 
 
 def test_memory_names_what_was_used_the_limit_and_the_cure(shop: Version) -> None:
     end = ChildEnd(limit="memory", exit_code=-9, used=2 * 1024**3 + 30_000_000)
-    assert failures.crashed(end, shop).message == (
+    assert attempt_errors.crashed(end, shop).message == (
         "Execution ran out of memory: its Machine used 2.03 GiB of 2 GiB. Set `replication.size` of the project's "
         "settings to `large` (4 GiB) or `x-large` (8 GiB), or hold less at once."
     )
     told = {"kind": "over-limit", "limit": "memory", "used": 2 * 1024**3, "stack": GOTO}
     assert "of 2 GiB; it stood at api/list.py:3 (`await page.goto(url)`). Set " in (
-        failures.of_user_code(told, shop, Masker(()))[0].message
+        attempt_errors.of_user_code(told, shop, Masker(()))[0].message
     )
     largest = Version("shop", "1", shop.folder, 8 * 1024**3, 1024, 800)
-    message = failures.crashed(ChildEnd(limit="memory", used=8 * 1024**3), largest).message
+    message = attempt_errors.crashed(ChildEnd(limit="memory", used=8 * 1024**3), largest).message
     assert message == "Execution ran out of memory: its Machine used 8 GiB of 8 GiB."

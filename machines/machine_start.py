@@ -1,0 +1,192 @@
+"""Start a Machine: its keeper, its child and the browser; nothing of it is left if that fails."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import sys
+import sysconfig
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from machines.attempt_spec import Version
+from machines.boxes import Boxes, driver_command, zygote_setup
+from machines.browser_program import find_browser
+from machines.cancellation import uncancellable
+from machines.capacity import Capacity
+from machines.cgroups import group_of
+from machines.environment import display_environment, machine_environment, user_environment
+from machines.isolation import Level
+from machines.keeper_process import KeeperProcess
+from machines.lease import Lease
+from machines.machine import Machine, end_processes
+from machines.message_channel import MessageChannel
+from machines.network import Network
+from machines.observer import MachineObserver
+from machines.runner import main as runner_main
+from machines.sandbox import sandbox_refusal
+from schemas.errors import MachineError
+
+log = logging.getLogger(__name__)
+
+_START_WITHIN = 60.0
+
+
+@dataclass(frozen=True)
+class LaunchOptions:
+    """What all Machines of a worker are started with: folder, browser and arguments."""
+
+    scratch: Path
+    """Folder in which each Machine gets a scratch folder of its own."""
+    browser: Path
+    arguments: tuple[str, ...] = ()
+    shared: tuple[Path, ...] = ()
+    """Folders of this host that user code and browsers of every project may read and write."""
+    disk_limit: int = 10 * 1024**3
+    """Most bytes of the files in a Machine's scratch folder."""
+    groups: Path | None = None
+    """Folder of the control group that is delegated to this worker. None: the kernel holds Machines to no limits."""
+    find_full_browser: Callable[[], Path] = field(default=partial(find_browser, None, headful=True))
+    """Finds the browser of a project that wants windows. It blocks, and raises MachineError."""
+    isolation: Level = Level.OPEN
+    """How far Machines are isolated."""
+    network: Network | None = None
+    """The network that each Machine gets at the level `full`. None: they share that of this host."""
+    lease: Lease = field(default_factory=Lease)
+    """Until when the worker may have Machines."""
+    capacity: Capacity = field(default_factory=Capacity)
+    """How many Machines the worker can have at once."""
+    observer: MachineObserver = field(default_factory=MachineObserver)
+    """Hears of the Machines that are started and recycled."""
+
+
+class _ChildEndedError(Exception):
+    """The child has ended before the Machine could take an Attempt."""
+
+
+async def start_machine(name: str, version: Version, launch: LaunchOptions) -> Machine:
+    """Start keeper, child and browser, and return when the Machine can take an Attempt.
+
+    Raises:
+        MachineError: The Machine did not start; nothing of it is left.
+    """
+    scratch = launch.scratch / name
+    # A cancel must not leave a process without an owner: it waits for the processes, which are then ended again.
+    spawning = asyncio.ensure_future(_spawn(version, scratch, launch))
+    try:
+        keeper, channel = await uncancellable(spawning)
+    except asyncio.CancelledError:
+        if not spawning.cancelled() and spawning.exception() is None:
+            await uncancellable(end_processes(*spawning.result()))
+        raise
+    except OSError as error:
+        raise MachineError(f"Machine {name} did not start: {error}") from error
+    try:
+        async with asyncio.timeout(_START_WITHIN):
+            browser_version = await _launch_browser(channel, name, version, launch, scratch)
+    except TimeoutError as error:
+        await uncancellable(end_processes(keeper, channel))
+        raise MachineError(f"Machine {name} did not start within {_START_WITHIN:g} seconds.") from error
+    except (ConnectionError, _ChildEndedError) as error:
+        await uncancellable(end_processes(keeper, channel, hung_up=isinstance(error, _ChildEndedError)))
+        output = keeper.child_end.output.strip().splitlines()
+        last = f": {output[-1]}" if output else "."
+        raise MachineError(f"Machine {name} did not start{last}") from error
+    except BaseException:
+        await uncancellable(end_processes(keeper, channel))
+        raise
+    return Machine(name, version, keeper, channel, browser_version)
+
+
+async def _spawn(version: Version, scratch: Path, launch: LaunchOptions) -> tuple[KeeperProcess, MessageChannel]:
+    """Start keeper and child in a new scratch folder. Raises OSError if that fails; nothing is left then."""
+    ours, theirs = socket.socketpair()
+    channel = await MessageChannel.over(ours)
+    command = _command(theirs.fileno(), scratch)
+    try:
+        with theirs:
+            keeper = await KeeperProcess.start(
+                command if launch.network is None else launch.network.command(command),
+                scratch=scratch,
+                child_fd=theirs.fileno(),
+                memory_limit=version.memory_limit,
+                disk_limit=launch.disk_limit,
+                group=launch.groups and group_of(launch.groups, scratch),
+                lease=launch.lease,
+                environment=machine_environment(scratch),
+            )
+    except BaseException:
+        channel.close()
+        raise
+    return keeper, channel
+
+
+async def _launch_browser(
+    channel: MessageChannel, name: str, version: Version, launch: LaunchOptions, scratch: Path
+) -> str:
+    """Have the child launch the browser, and return its version.
+
+    Raises:
+        MachineError: The child says why it cannot.
+        ConnectionError, _ChildEndedError: The child is gone.
+    """
+    headful = version.headful
+    browser = await asyncio.to_thread(launch.find_full_browser) if headful else launch.browser
+    boxed = launch.isolation is not Level.NONE
+    refusal = await asyncio.to_thread(sandbox_refusal, browser, boxed=boxed)
+    if headful and refusal:  # for the headless browser, the worker has logged this when it started
+        log.warning("Machine %s: Chromium's own sandbox is off for %s: %s.", name, browser, refusal)
+    display = display_environment() if headful else {}
+    resolv_conf = launch.network and launch.network.resolv_conf
+    making = partial(Boxes.of, version, scratch, browser, display, shared=launch.shared)
+    boxes = await asyncio.to_thread(making, resolv_conf=resolv_conf) if boxed else None
+    await channel.send(
+        {
+            "type": "configure",
+            "browser": str(browser),
+            "headless": not display,
+            "sandbox": refusal is None,
+            "browserEnvironment": display,
+            "arguments": list(launch.arguments),
+            "allowFileUrls": version.allow_file_urls,
+            "driver": driver_command(boxes),
+            "zygote": zygote_setup(
+                boxes,
+                _zygote_command(version, scratch, boxed=boxed),
+                user_environment(scratch, version.variables),
+            ),
+            "project": str(version.folder),
+            "scratch": str(scratch),
+            "width": version.width,
+            "height": version.height,
+        }
+    )
+    ready = await channel.receive()
+    if ready is None:
+        raise _ChildEndedError
+    if ready["type"] == "unable":
+        raise MachineError(f"Machine {name} did not start: {ready['reason']}")
+    return str(ready["browserVersion"])
+
+
+_RUNNER = ("-I", "-S", "-X", "utf8", runner_main.__file__)
+
+
+def _our_packages() -> list[str]:
+    return ["ours", sysconfig.get_path("platlib")]
+
+
+def _command(child_fd: int, scratch: Path) -> list[str]:
+    """Return the command that starts a Machine's supervisor, on our own interpreter and packages."""
+    return [sys.executable, *_RUNNER, "supervisor", *_our_packages(), str(scratch), str(child_fd)]
+
+
+def _zygote_command(version: Version, scratch: Path, *, boxed: bool) -> list[str]:
+    """Return the command that starts a zygote, but for its descriptor: on the project's own interpreter, if any."""
+    own = version.python
+    places = _our_packages() if own is None else ["own", str(own.site_packages)]
+    python = sys.executable if own is None else str(own.executable)
+    return [python, *_RUNNER, "zygote" if boxed else "unboxed-zygote", *places, str(scratch)]

@@ -1,0 +1,56 @@
+"""Serve the requests that user code makes of the worker while its Attempt runs, over the Machine's channel."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from machines.attempt_spec import AnswerRequest
+from machines.message_channel import MessageChannel
+from machines.runner.requests import MOST_OPEN
+from schemas.errors import CallboardError
+
+log = logging.getLogger(__name__)
+
+
+class RuntimeRpcServer:
+    """Server that answers the requests of one Attempt concurrently, and ends with the Attempt."""
+
+    def __init__(self, answer_request: AnswerRequest, channel: MessageChannel) -> None:
+        self._answer_request = answer_request
+        self._channel = channel
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ended = False
+
+    async def serve(self, message: dict[str, Any]) -> None:
+        """Start to answer the request in a task of its own, as soon as fewer than `MOST_OPEN` are open."""
+        while len(self._tasks) >= MOST_OPEN:
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        if self._ended:
+            return
+        task = asyncio.create_task(self._answer(message), name=f"request {message['operation']}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Cancel the requests that are not answered yet, and take no more."""
+        self._ended = True
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _answer(self, message: dict[str, Any]) -> None:
+        answer: dict[str, Any] = {"type": "answer", "number": message["number"]}
+        try:
+            answer["value"] = await self._answer_request(message["operation"], message["arguments"])
+        except CallboardError as error:
+            answer["error"] = error.message
+        except Exception:  # the Attempt must get an answer, and we must know of the defect
+            log.exception("request %s of an Attempt failed", message["operation"])
+            answer["error"] = "Callboard could not do it, by a defect of its own."
+        try:
+            await self._channel.send(answer)
+        except ConnectionError:
+            log.debug("the Attempt that asked is gone")
