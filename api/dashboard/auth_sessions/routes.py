@@ -12,17 +12,25 @@ from starlette.responses import RedirectResponse, Response
 from api.auth_sessions import operations
 from api.auth_sessions.lookup import require_changeable_auth_session
 from api.dashboard.auth import FormDep, SessionDep
-from api.dashboard.auth_sessions.data import auth_sessions_data, credentials_body, import_body, login_sample_parameters
-from api.dashboard.forms import errors_by_path
+from api.dashboard.forms import FormReader, errors_by_path
 from api.dashboard.page_route import PageRoute
 from api.dashboard.rendering import render_page
 from api.dependencies import Services, ServicesDep
 from api.projects.lookup import require_auth_project, require_open_project
+from projects.dotenv import DevFolders
 from projects.manifest import Manifest
+from projects.processes import run_in_thread
+from projects.samples import Sample, read_auth_session_samples
 from schemas.errors import BadRequest, CallboardError, Conflict
+from schemas.workflow.auth_session import AuthSessionView
+from schemas.workflow.run import RunType
+from temporal.listing import RunFilter, RunListItem
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False, prefix="/projects/{project}/auth-sessions")
 _LIST = APIRouter(route_class=PageRoute, include_in_schema=False, prefix="/projects/{project}")
+
+_SEARCHED_VALIDATES = 100
+"""Number of a project's latest Validates among which the newest one of each AuthSession is looked for."""
 
 
 @_LIST.get("/auth-sessions")
@@ -40,7 +48,7 @@ async def create(request: Request, services: ServicesDep, form: FormDep, project
     """Create an AuthSession from parameters."""
     manifest = await require_auth_project(services, project)
     try:
-        await operations.create(services, manifest, credentials_body(form, with_id=True))
+        await operations.create(services, manifest, _credentials_body(form, with_id=True))
     except (BadRequest, Conflict) as error:
         return await _render(request, services, manifest, form="create", values=form, error=error)
     return _redirect_to_list(project, done="create", id=form.get("id", ""))
@@ -51,7 +59,7 @@ async def import_state(request: Request, services: ServicesDep, form: FormDep, p
     """Import the state of a browser in which a person has logged in."""
     manifest = await require_auth_project(services, project)
     try:
-        imported = await operations.import_state(services, manifest, import_body(form))
+        imported = await operations.import_state(services, manifest, _import_body(form))
     except (BadRequest, Conflict) as error:
         return await _render(request, services, manifest, form="import", values=form, error=error)
     return _redirect_to_list(project, done="import", id=imported.id)
@@ -62,7 +70,7 @@ async def update(request: Request, services: ServicesDep, form: FormDep, project
     """Update an AuthSession with other parameters."""
     manifest = await require_auth_project(services, project)
     try:
-        await operations.update(services, manifest, id, credentials_body(form, with_id=False))
+        await operations.update(services, manifest, id, _credentials_body(form, with_id=False))
     except (BadRequest, Conflict) as error:
         return await _render(request, services, manifest, form=f"update {id}", values=form, error=error)
     return _redirect_to_list(project, done="update", id=id)
@@ -93,8 +101,8 @@ async def _render(
     values: Mapping[str, str] | None = None,
     error: CallboardError | None = None,
 ) -> Response:
-    data: dict[str, Any] = {"authSessions": await auth_sessions_data(services, manifest.project)}
-    samples = await login_sample_parameters(services, manifest)
+    data: dict[str, Any] = {"authSessions": await _auth_sessions_data(services, manifest.project)}
+    samples = await _login_sample_parameters(services, manifest)
     repeatable = ("id", "createAttempts", "checkAttempts", "requestTimeout")  # the other fields hold secrets
     return render_page(
         request,
@@ -116,6 +124,84 @@ async def _render(
 
 def _redirect_to_list(project: str, **query: str) -> Response:
     return RedirectResponse(f"/projects/{project}/auth-sessions?{urlencode(query)}", 303)
+
+
+async def _auth_sessions_data(services: Services, project: str) -> list[dict[str, Any]]:
+    """Return all AuthSessions of a project, each with its last Validate, if that is among the last hundred.
+
+    Raises Unavailable.
+    """
+    workspace = services.settings.workspace
+    views = await services.auth_sessions.list_all(workspace, project)
+    if not views:
+        return []
+    run_filter = RunFilter(types=frozenset({RunType.AUTH_SESSION_VALIDATE}))
+    page = await services.run_queries.list_runs(workspace, project, run_filter, limit=_SEARCHED_VALIDATES)
+    last_validate: dict[str | None, RunListItem] = {}
+    for run in sorted(page.runs, key=lambda run: run.created_at):
+        last_validate[run.auth_session_id] = run
+    return [_session_data(view, last_validate.get(view.id)) for view in views]
+
+
+def _session_data(view: AuthSessionView, last_validate: RunListItem | None) -> dict[str, Any]:
+    validate = None
+    if last_validate is not None:
+        validate = {
+            "runId": last_validate.run_id,
+            "status": last_validate.status.value,
+            "createdAt": last_validate.created_at.isoformat(),
+        }
+    return {
+        "id": view.id,
+        "type": view.type.value,
+        "status": view.status.value,
+        "fromFile": view.from_file,
+        "createdAt": view.created_at.isoformat(),
+        "updatedAt": view.updated_at.isoformat(),
+        "lastValidate": validate,
+    }
+
+
+def _credentials_body(form: Mapping[str, str], *, with_id: bool) -> dict[str, Any]:
+    """Return the body of the create or update that a form describes.
+
+    Args:
+        form: The fields of the form.
+        with_id: Whether the body may have an id, as that of a create; it has one if the form gives one.
+
+    Raises:
+        BadRequest: The text of a field is invalid.
+    """
+    reader = FormReader(form)
+    body: dict[str, Any] = {"parameters": reader.json("parameters", "parameters")}
+    if with_id:
+        reader.set_if_given(body, "id", reader.text("id"))
+    reader.set_if_given(body, "proxy", reader.text("proxy"))
+    for name in ("createAttempts", "checkAttempts", "requestTimeout"):
+        reader.set_if_given(body, name, reader.number(name, name))
+    reader.raise_if_invalid()
+    return body
+
+
+def _import_body(form: Mapping[str, str]) -> dict[str, Any]:
+    """Return the body of the import that a form describes. Raises BadRequest."""
+    reader = FormReader(form)
+    body: dict[str, Any] = {"state": reader.json("state", "state")}
+    reader.set_if_given(body, "id", reader.text("id"))
+    reader.raise_if_invalid()
+    return body
+
+
+async def _login_sample_parameters(services: Services, manifest: Manifest) -> tuple[Sample, ...]:
+    """Return the sample parameters for logins in the project's folder; there is a folder only in `dev`.
+
+    Raises ProjectError.
+    """
+    parent = services.settings.dev_projects
+    if parent is None:
+        return ()
+    folder = await run_in_thread(lambda: DevFolders(parent).folder(manifest.project))
+    return () if folder is None else await run_in_thread(read_auth_session_samples, folder)
 
 
 routers = (_LIST, router)
