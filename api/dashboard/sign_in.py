@@ -26,7 +26,6 @@ from schemas.errors import TooMany, Unauthorized
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 _HOME_PATH = "/projects"
-_NextUrl = Annotated[str, Query(alias="next", max_length=2000)]
 _FORM_LIMIT = 16 * 1024
 """Largest form in bytes: anybody can send one, so it must not take much memory."""
 
