@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
@@ -25,6 +26,7 @@ from tests.support.job_run_stage import (
 )
 from tests.support.polling import until
 from tests.support.run_stage import DEADLINE
+from tests.support.temporal_servers import skipping_environment
 
 RUN, DRAIN, TERMINATE = JobItemsMode.RUN, JobItemsMode.DRAIN, JobItemsMode.TERMINATE
 
@@ -225,6 +227,20 @@ async def test_a_job_run_that_waits_for_another_one_begins_when_its_turn_comes(j
     await job_run.signal(names.LOCKED)
     assert (await job_run.ended()).status is JobRunStatus.SUCCESS
     assert len(job_run.locks) == len(job_run.releases) == 1
+
+
+async def test_a_job_run_that_nobody_tells_of_its_turn_looks_again(name: str) -> None:
+    """As when the lock was ended in Temporal itself."""
+    async with skipping_environment() as environment, JobRunStage(environment.client, name) as stage:
+        stage.on_lock = stands_in_line
+        await stage.start()
+        await until(lambda: stage.locks)
+        for looks in (2, 3):
+            await environment.sleep(timedelta(minutes=31))
+            await until(lambda looks=looks: len(stage.locks) == looks)
+        assert stage.pieces == []
+        await stage.signal(names.LOCKED)
+        await until(lambda: stage.pieces)
 
 
 async def test_a_piece_that_was_lost_as_the_job_run_was_paused_is_told_to_the_next(job_run: JobRunStage) -> None:
