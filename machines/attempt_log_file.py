@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from machines.transcript import encoded, line_of
+from machines.log_writer import encoded, line_of
 from schemas.workflow.attempt import AttemptUsage
 from security.masking import Masker
 

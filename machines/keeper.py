@@ -45,6 +45,7 @@ if __name__ == "__main__":
     # A script can import our packages from this folder, after the standard library, and nothing else of ours.
     sys.path.append(str(Path(__file__).parents[1]))
 
+from machines.log_writer import LogWriter
 from machines.machine_limits import Limits, Passed
 from machines.output_demux import OutputDemux, Said
 from machines.resource_usage import Meter
@@ -52,7 +53,6 @@ from machines.runner.removal import remove
 from machines.runner.system_calls import join_new_session_keyring
 from machines.runner.tree import descendants, kill_all, read
 from machines.scheduling import give_way
-from machines.transcript import Transcript
 from security.inspection import forbid_inspection
 
 __all__ = ["descendants", "kill_all", "remove"]
@@ -97,7 +97,7 @@ class Keeper:
         self._meter = Meter(os.getpid())
         self._busy = False
         """Whether an Attempt has begun and not ended yet."""
-        self._transcript: Transcript | None = None
+        self._log_writer: LogWriter | None = None
         """The log of that Attempt, if it has one."""
         self._tell_at = 0.0
         """When the worker is told of the memory next."""
@@ -193,8 +193,8 @@ class Keeper:
 
     def _say_passed(self, passed: Passed) -> None:
         _say({"limit": passed.limit, "used": passed.used})
-        if self._transcript is not None:
-            self._transcript.say("error", "callboard", passed.message)
+        if self._log_writer is not None:
+            self._log_writer.say("error", "callboard", passed.message)
 
     def _let_it_save(self, now: float, passed: Passed) -> bool:
         """Tell the child which limit was passed; return False if it cannot hear that."""
@@ -236,12 +236,12 @@ class Keeper:
 
     def _printed(self, data: bytes) -> None:
         self._tail = (self._tail + data)[-_TAIL:]
-        if self._transcript is not None:  # else the Attempt has ended already, and its result is on its way
-            self._transcript.text(data)
+        if self._log_writer is not None:  # else the Attempt has ended already, and its result is on its way
+            self._log_writer.text(data)
 
     def _said(self, said: Said) -> None:
-        if self._transcript is not None:
-            self._transcript.say(*said)
+        if self._log_writer is not None:
+            self._log_writer.say(*said)
 
     def _hear(self) -> bool:
         """Handle what the supervisor has sent; return False if it will send nothing more.
@@ -268,14 +268,14 @@ class Keeper:
         self._busy = True
         self._meter.begin()
         with contextlib.suppress(OSError):  # without a file there is no log, and the worker says so
-            self._transcript = Transcript(file, limit) if file else None
+            self._log_writer = LogWriter(file, limit) if file else None
 
     def _end(self, usage: dict[str, Any]) -> None:
         """Close the log of the Attempt that has ended, and tell the worker that the log is whole."""
         self._busy = False
-        if self._transcript is not None:
-            self._transcript.close()
-            self._transcript = None
+        if self._log_writer is not None:
+            self._log_writer.close()
+            self._log_writer = None
         _say({"ended": usage})
 
     def _ended(self) -> bool:

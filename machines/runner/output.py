@@ -57,7 +57,7 @@ class Lines:
         self._pipe = os.open("/proc/self/fd/1", os.O_WRONLY | os.O_CLOEXEC)
 
     def say(self, level: str, source: str, message: str) -> None:
-        """Write one line. The levels are debug, info, warning and error; for the sources see `machines.transcript`."""
+        """Write one line. The levels are debug, info, warning and error; for the sources see `machines.log_writer`."""
         # A lone surrogate has no UTF-8 form, so it is spelled out.
         text = message[:_LONGEST].encode(errors="backslashreplace").decode()
         cut = {"cut": len(message.encode(errors="backslashreplace"))} if len(message) > _LONGEST else {}

@@ -13,9 +13,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from machines.log_writer import LONGEST, LogWriter
 from machines.output_demux import OutputDemux, Said
 from machines.runner.output import Lines
-from machines.transcript import LONGEST, Transcript
 
 
 def written(write: Callable[[Lines], None]) -> bytes:
@@ -115,13 +115,13 @@ def test_a_line_without_an_end_takes_little_memory_and_swallows_nothing() -> Non
 @given(st.lists(st.sampled_from([b"a", b"bc", b"\n", b"\r", b"\r\n", b"\xff", "é".encode(), b"\0"]), max_size=12))
 def test_lines_are_the_same_in_whatever_pieces_they_come(tmp_path_factory: Any, pieces: list[bytes]) -> None:
     folder: Path = tmp_path_factory.mktemp("lines")
-    at_once, by_pieces = Transcript(str(folder / "a"), 10_000), Transcript(str(folder / "b"), 10_000)
+    at_once, by_pieces = LogWriter(str(folder / "a"), 10_000), LogWriter(str(folder / "b"), 10_000)
     at_once.text(b"".join(pieces))
     for piece in pieces:
         by_pieces.text(piece)
     said: list[list[str]] = []
-    for transcript, name in ((at_once, "a"), (by_pieces, "b")):
-        transcript.close()
+    for log_writer, name in ((at_once, "a"), (by_pieces, "b")):
+        log_writer.close()
         said.append([json.loads(line)["message"] for line in (folder / name).read_bytes().splitlines()])
     assert said[0] == said[1]
     ends = b"".join(pieces).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")

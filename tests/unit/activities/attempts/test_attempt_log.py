@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from activities.attempts.attempt_log import AttemptLog, LogPolicy, last_line, open_log
-from machines.transcript import Transcript
+from machines.log_writer import LogWriter
 from schemas.workflow.attempt import AttemptInput, AttemptStatus, AttemptUsage
 from schemas.workflow.base import JsonRef
 from schemas.workflow.run import ErrorCode, RunError
@@ -47,7 +47,7 @@ class Desk:
 
     store: FaultyStore
     log: AttemptLog
-    keeper: Transcript
+    keeper: LogWriter
 
     async def stored(self, name: str = "log.jsonl") -> bytes | None:
         return await FolderStore.get(self.store, keys.attempt("shop", "run", 1, name))
@@ -75,7 +75,7 @@ async def open_desk(folder: Path, rules: LogPolicy) -> AsyncGenerator[Desk]:
     (folder / "evidence").mkdir()
     store = FaultyStore(folder / "artifacts")
     async with open_log(store, ORDER, folder / "evidence", rules) as opened:
-        yield Desk(store, opened, Transcript(str(opened.file.file), rules.limit))
+        yield Desk(store, opened, LogWriter(str(opened.file.file), rules.limit))
     tasks = {task.get_name() for task in asyncio.all_tasks()}
     assert not any(name.startswith("log of") for name in tasks)
 
@@ -216,7 +216,7 @@ async def test_what_an_attempt_took_comes_from_its_machine(tmp_path: Path) -> No
         desk.log.file.on_machine(end)
         ending = asyncio.create_task(desk.end())
         await asyncio.sleep(0)
-        desk.keeper = Transcript(str(desk.log.file.file), 1000)
+        desk.keeper = LogWriter(str(desk.log.file.file), 1000)
         desk.keeper.text(b"the last words\n")
         desk.keeper.close()
         end.set_result(AttemptUsage(peak_memory=1, cpu_seconds=2.5))

@@ -42,7 +42,7 @@ def encoded(said: dict[str, object]) -> bytes:
     return text.encode(errors="backslashreplace") + b"\n"
 
 
-class Transcript:
+class LogWriter:
     """The keeper's writer of an Attempt's log file."""
 
     def __init__(self, file: str, limit: int) -> None:
