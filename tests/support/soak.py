@@ -162,7 +162,9 @@ class Soak:
     def trace_processes(self) -> list[psutil.Process]:
         """Return the processes that mask traces; they belong to the worker, and outlive Machines."""
         return [
-            child for child in self._service("worker").children() if "trace_process.py" in " ".join(command_line(child))
+            child
+            for child in self._service("worker").children()
+            if "trace_redaction.py" in " ".join(command_line(child))
         ]
 
     def holding(self) -> Holding:

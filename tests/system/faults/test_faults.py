@@ -193,16 +193,19 @@ async def test_what_an_attempt_had_printed_when_its_worker_was_killed_is_there_a
     parameters = {"lines": ["one", "two"], "printed": str(printed), "go": str(go), "then": ["three"]}
     run_id = await faulty.start("prints", parameters)
     await until(printed.exists)
+    place = f"/api/v1/workspace/{faulty.workspace}/projects/lab/runs/{run_id}/attempts/1"
+    async with asyncio.timeout(PATIENCE):
+        while "two" not in (await faulty.http.get(f"{place}/log")).text:
+            await asyncio.sleep(0.05)
     service(faulty, "worker").kill()
     go.touch()
     assert (await faulty.result(run_id))["status"] == "completed"
-    place = f"/api/v1/workspace/{faulty.workspace}/projects/lab/runs/{run_id}/attempts/1"
     attempt = (await faulty.http.get(place)).json()
     assert attempt["status"] == "interrupted"
-    assert sorted(attempt["missing"]) == ["screenshot", "trace"]
+    assert sorted(attempt["missing"]) == ["log", "screenshot", "trace"]
+    assert attempt["missing"]["log"] == "The worker was lost before it had saved the last lines."
     lines = [json.loads(line) for line in (await faulty.http.get(f"{place}/log")).text.splitlines()]
-    assert [line["message"] for line in lines if line["source"] == "user"][:2] == ["one", "two"]
-    assert lines[-1]["message"] == "The worker that ran the Attempt was lost."
+    assert [line["message"] for line in lines if line["source"] == "user"] == ["one", "two"]
     assert "was lost" in (await faulty.http.get(f"{place}/trace")).json()["message"]
 
 
