@@ -9,7 +9,7 @@ import os
 import shutil
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import pytest
 
 from machines.scratch_cleanup import processes_of
 from tests.support.machine_processes import USER, find_process
+from tests.support.polling import until
 from tests.support.processes import command_line, find_child, program
 from tests.support.repository import REPOSITORY
 from tests.support.stack import Stack
@@ -54,7 +55,7 @@ class Runs:
 
     async def began(self, count: int) -> None:
         """Wait until user code was started so often, in all."""
-        await until(lambda: self.starts.total() >= count)
+        await until(lambda: self.starts.total() >= count, PATIENCE)
 
     @property
     def starts(self) -> Counter[int]:
@@ -99,12 +100,6 @@ def runs(faulty: Stack, tmp_path: Path) -> Iterator[Runs]:
     runs.go()
 
 
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not condition():
-            await asyncio.sleep(0.02)
-
-
 def service(stack: Stack, module: str) -> psutil.Process:
     """The api or worker process of this stack."""
     return find_child(module, stack.data)
@@ -147,7 +142,7 @@ async def test_the_child_hangs_and_the_clock_goes_on(runs: Runs) -> None:
     children = runs.children  # of which one has the Attempt, and another may be waiting for one
     for child in children:
         os.kill(child, signal.SIGSTOP)
-    await until(lambda: runs.records(runs.ids[0]))
+    await until(lambda: runs.records(runs.ids[0]), PATIENCE)
     for child in children:
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, signal.SIGCONT)
@@ -175,7 +170,7 @@ async def test_the_worker_is_killed(faulty: Stack, runs: Runs) -> None:
     scratch = [Path(keeper.cmdline()[4]) for keeper in keepers(faulty)]
     killed = service(faulty, "worker")
     killed.kill()
-    await until(lambda: not any(folder.exists() or processes_of(folder) for folder in scratch))
+    await until(lambda: not any(folder.exists() or processes_of(folder) for folder in scratch), PATIENCE)
     await runs.began(4)
     runs.go()
     check_all_completed(await runs.end())
@@ -183,7 +178,7 @@ async def test_the_worker_is_killed(faulty: Stack, runs: Runs) -> None:
     assert sorted(runs.starts.values()) == [1, 1, 1, 1, 2, 2]
     interrupted = [run_id for run_id in runs.ids if runs.records(run_id) == ["interrupted", "completed"]]
     assert len(interrupted) == 2
-    await until(lambda: len(list((faulty.data / "workers").iterdir())) == 1)
+    await until(lambda: len(list((faulty.data / "workers").iterdir())) == 1, PATIENCE)
 
 
 async def test_what_an_attempt_had_printed_when_its_worker_was_killed_is_there_and_what_is_missing_is_told(
@@ -192,11 +187,13 @@ async def test_what_an_attempt_had_printed_when_its_worker_was_killed_is_there_a
     go, printed = tmp_path / "go", tmp_path / "printed"
     parameters = {"lines": ["one", "two"], "printed": str(printed), "go": str(go), "then": ["three"]}
     run_id = await faulty.start("prints", parameters)
-    await until(printed.exists)
+    await until(printed.exists, PATIENCE)
     place = f"/api/v1/workspace/{faulty.workspace}/projects/lab/runs/{run_id}/attempts/1"
-    async with asyncio.timeout(PATIENCE):
-        while "two" not in (await faulty.http.get(f"{place}/log")).text:
-            await asyncio.sleep(0.05)
+
+    async def is_stored() -> bool:
+        return "two" in (await faulty.http.get(f"{place}/log")).text
+
+    await until(is_stored, PATIENCE)
     service(faulty, "worker").kill()
     go.touch()
     assert (await faulty.result(run_id))["status"] == "completed"
@@ -226,7 +223,9 @@ async def test_the_worker_is_asked_to_leave(faulty: Stack, runs: Runs) -> None:
     leaving = service(faulty, "worker")
     leaving.terminate()
     log = faulty.data / "logs" / "worker.log"
-    await until(lambda: f"worker {socket_name(leaving.pid)}" in log.read_text().rpartition("is leaving")[0][-80:])
+    await until(
+        lambda: f"worker {socket_name(leaving.pid)}" in log.read_text().rpartition("is leaving")[0][-80:], PATIENCE
+    )
     runs.go()
     check_all_completed(await runs.end())
     assert set(runs.starts.values()) == {1}
@@ -251,7 +250,7 @@ async def test_the_worker_hangs(faulty: Stack, runs: Runs) -> None:
     runs.go()
     check_all_completed(await runs.end())
     # Temporal gave the Attempt up; the worker that has woken stops it and writes its record of that.
-    await until(lambda: runs.records(runs.ids[0]) == ["interrupted", "completed"])
+    await until(lambda: runs.records(runs.ids[0]) == ["interrupted", "completed"], PATIENCE)
 
 
 async def given_up(stack: Stack, run_id: str) -> None:
@@ -289,7 +288,7 @@ async def test_temporal_cannot_be_reached_for_a_while(faulty: Stack, runs: Runs)
     server = temporal(faulty)
     server.suspend()
     try:
-        await until(lambda: server.status() == psutil.STATUS_STOPPED)
+        await until(lambda: server.status() == psutil.STATUS_STOPPED, PATIENCE)
         # As long as a start takes to be refused. Attempts would be stopped only after twice that time.
         refused = await faulty.http.post(
             faulty.path("lab", "start"), json={"api": "echo", "parameters": {}}, headers={"Idempotency-Key": "away"}
