@@ -104,6 +104,19 @@ class ApiClient:
         except ValueError:
             raise self._not_callboard(answer) from None
 
+    def find_redirect(self, page: str) -> str:
+        """Return the address to which a page of the dashboard redirects; raise the same errors as `request`."""
+
+        def ask() -> httpx.Response:
+            with self._client({"accept": "application/json"}) as client:
+                return client.get(f"{self.url}/{page}")
+
+        answer = _run_in_thread(ask)
+        if not answer.is_redirect:
+            self._raise_for_status(answer)
+            raise self._not_callboard(answer)
+        return answer.headers["location"]
+
     def download(self, path: str, out: BinaryIO) -> None:
         """Write an answer that is a file to `out`; raise the same errors as `request`."""
 
@@ -135,8 +148,8 @@ class ApiClient:
         return f"{self.url}/api/v1/workspace/{self.workspace}/{path}"
 
     @contextmanager
-    def _client(self, headers: Mapping[str, str] | None = None, *, anonymous: bool = False) -> Generator[httpx.Client]:
-        common = {} if anonymous else {"x-api-key": self.key, "content-type": "application/json"}
+    def _client(self, headers: Mapping[str, str] | None = None) -> Generator[httpx.Client]:
+        common = {"x-api-key": self.key, "content-type": "application/json"}
         try:
             with httpx.Client(
                 timeout=_TIMEOUT,

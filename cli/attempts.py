@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +15,6 @@ import typer
 from cli.logs import print_log, stream_followed, stream_stored
 from cli.output import open_output, output_folder, print_json
 from cli.render import print_attempt
-from cli.viewer import show_trace
 from cli.with_api import AsJson, ProjectApi, quote_segment, with_project
 from schemas.errors import NotFound
 
@@ -77,21 +78,29 @@ def trace(
         ),
     ] = None,
     open_it: Annotated[
-        bool, typer.Option("--open", help="Open the trace in Playwright's viewer; save it only with -o.")
+        bool, typer.Option("--open", help="Open the trace in the viewer of the API; save it only with -o.")
     ] = False,
 ) -> None:
-    """Download the Playwright trace of an Attempt, or open it in a browser."""
+    """Download the Playwright trace of an Attempt, or open it in a browser.
+
+    With --open, the address of the viewer is printed, too. It is valid for an hour, and needs no key.
+    """
     number = number or _latest_number(target, run_id)
+    if open_it:
+        page = f"projects/{quote_segment(target.project)}/runs/{quote_segment(run_id)}/attempts/{number}/trace/view"
+        address = target.api.find_redirect(page)
+        typer.echo(address)
+        if sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+            typer.launch(address)  # Without a desktop, this could open a browser in this terminal.
+        if output_file is None:
+            return
     with tempfile.TemporaryFile() as copy:
         target.api.download(target.path(f"{_attempt_path(run_id, number)}/trace"), copy)
-        if output_file is not None or not open_it:
-            copy.seek(0)
-            file = output_file or output_folder() / f"trace_{run_id}_{number}.zip"
-            with open_output(file) as out:
-                shutil.copyfileobj(copy, out)
-            typer.echo(str(file))
-        if open_it:
-            show_trace(copy)
+        copy.seek(0)
+        file = output_file or output_folder() / f"trace_{run_id}_{number}.zip"
+        with open_output(file) as out:
+            shutil.copyfileobj(copy, out)
+        typer.echo(str(file))
 
 
 def _latest_number(target: ProjectApi, run_id: str, *, default: int | None = None) -> int:
