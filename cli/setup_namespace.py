@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated
 
 import typer
-from temporalio.client import Client
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from cli.doctor.order import order_fix
 from cli.exit_codes import ExitCode
 from cli.options import load_settings
 from schemas.errors import Unavailable
-from schemas.workflow import names
 from settings import Settings
 from temporal.client import connect
 from temporal.connection_config import Connection, find_connection
 from temporal.durations import format_duration
 from temporal.namespace import NamespaceSetup, Retention, set_up_namespace
-from temporal.namespace_steps import Step, format_steps, is_cloud
-from temporal.pollers import count_partitions
+from temporal.namespace_steps import Step, format_steps
 
 _RETRY_TIMEOUT = timedelta(seconds=60)
 """How long to wait for a Temporal that is just starting."""
@@ -51,28 +46,14 @@ def setup_namespace(
     settings = load_settings(run_retention=retention, artifact_retention=artifact_retention)
     connection = find_connection(settings)
     done = asyncio.run(_set_up(settings, connection))
-    for line in done.setup.changes:
+    for line in done.changes:
         typer.echo(line)
-    if done.setup.steps:
-        for line in _describe_steps(connection, done.setup.steps):
+    if done.steps:
+        for line in _describe_steps(connection, done.steps):
             typer.echo(line)
         raise typer.Exit(ExitCode.FAILED)
-    if not done.setup.changes:
+    if not done.changes:
         typer.echo(_up_to_date(settings, connection))
-    for line in done.advice:
-        typer.echo(line)
-
-
-@dataclass(frozen=True)
-class _Done:
-    setup: NamespaceSetup
-    advice: list[str]
-    """What Temporal's operator has to set, as no client can."""
-
-
-async def _set_up(settings: Settings, connection: Connection) -> _Done:
-    client = await connect(settings, connection=connection, lazy=True, identity="callboard-setup-namespace")
-    return _Done(await _set_up_namespace(client, settings), await _advise(client))
 
 
 def _describe_steps(connection: Connection, steps: Sequence[Step]) -> list[str]:
@@ -87,18 +68,8 @@ def _describe_steps(connection: Connection, steps: Sequence[Step]) -> list[str]:
     ]
 
 
-async def _advise(client: Client) -> list[str]:
-    queue = names.project_queue("PROJECT")
-    if is_cloud(client) or (partitions := await count_partitions(client, queue)) in {None, 1}:
-        return []
-    divided = (
-        f"Temporal divides task queues into {partitions} partitions: of Runs of a project that wait at the same time,"
-        " later ones may begin first."
-    )
-    return [f"{divided} {order_fix(queue)}"]
-
-
-async def _set_up_namespace(client: Client, settings: Settings) -> NamespaceSetup:
+async def _set_up(settings: Settings, connection: Connection) -> NamespaceSetup:
+    client = await connect(settings, connection=connection, lazy=True, identity="callboard-setup-namespace")
     told = False
 
     def tell(state: RetryCallState) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import (
-    PollerBehaviorSimpleMaximum,
     UnsandboxedWorkflowRunner,
     Worker,
     WorkerDeploymentConfig,
@@ -40,7 +39,6 @@ from settings import Settings, installed_version
 from storage.store import Store
 from temporal.auth_sessions import AuthSessions
 from temporal.jobs import Jobs
-from temporal.polls import QUEUE_POLLS
 from temporal.run_waits import RunWaits
 from temporal.worker_shutdown import running_worker
 from temporal.workflow_metrics import WorkflowMetrics
@@ -108,7 +106,6 @@ async def workflow_worker(settings: Settings, client: Client, identity: str, sto
             identity=identity,
             interceptors=[WorkflowMetrics()],
             max_concurrent_activities=_MAX_CONCURRENT_ACTIVITIES,
-            activity_task_poller_behavior=PollerBehaviorSimpleMaximum(QUEUE_POLLS),
             deployment_config=deployment(settings.build_id, behavior),
             workflow_runner=_WORKFLOW_RUNNER,
             sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
@@ -199,7 +196,6 @@ async def delivery_worker(settings: Settings, client: Client, identity: str, sto
             identity=identity,
             interceptors=[WorkflowMetrics()],
             max_concurrent_activities=_MAX_CONCURRENT_DELIVERIES,
-            activity_task_poller_behavior=PollerBehaviorSimpleMaximum(QUEUE_POLLS),
             # A Delivery may be tried for days.
             deployment_config=deployment(settings.build_id, VersioningBehavior.AUTO_UPGRADE),
             workflow_runner=_WORKFLOW_RUNNER,

@@ -24,9 +24,11 @@ from temporalio.worker import (
 
 from activities.attempt_activities import AttemptActivities
 from schemas.workflow import names
-from temporal.polls import MAX_PROJECT_POLLS
 from temporal.worker_shutdown import SHUTDOWN_MARGIN, log_left_behind
 
+_MAX_POLLS = 5
+"""How many polls of one project a worker has at most. While the project is idle it has one, as there may be a thousand
+idle ones."""
 _HEARTBEAT_THROTTLE = timedelta(seconds=20)
 """Time between two heartbeats of the SDK, which only keep its own timer going: Attempts send theirs themselves, to hear
 the answer (`activities/heartbeat.py`)."""
@@ -86,7 +88,7 @@ class ProjectWorker:
             identity=identity,
             max_concurrent_activities=slots,
             activity_task_poller_behavior=PollerBehaviorAutoscaling(
-                minimum=1, maximum=min(slots, MAX_PROJECT_POLLS), initial=1
+                minimum=1, maximum=min(slots, _MAX_POLLS), initial=1
             ),
             max_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
             default_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,

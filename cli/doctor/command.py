@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-from collections.abc import Awaitable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -16,22 +15,17 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.doctor import host, keys
-from cli.doctor.findings import Finding, Status, skipped
-from cli.doctor.fleet import FLEET_CHECKS, check_fleet
-from cli.doctor.order import check_order
+from cli.doctor.findings import Finding, Status
+from cli.doctor.fleet import check_fleet, check_workers
 from cli.doctor.store import check_artifact_store
 from cli.doctor.target import Installation, find_installation
 from cli.doctor.temporal import check_temporal
-from cli.doctor.workers import check_builds, check_workers
 from settings import Settings
 
-_SERVING = ("Workers", "Builds of workers", *FLEET_CHECKS, "Order of Runs")
-"""Checks that need Temporal."""
 _MARKS = {
     Status.OK: Text("✓", style="green"),
     Status.WARNING: Text("!", style="bold yellow"),
     Status.FAILED: Text("✗", style="bold red"),
-    Status.SKIPPED: Text("-", style="dim"),
 }
 
 
@@ -52,7 +46,8 @@ def doctor(
     """Check the installation and suggest fixes.
 
     The checks use the settings of the environment, as `callboard api` and `callboard worker` would, or those of the
-    `callboard dev` that runs on the data folder. The exit code is 1 if a check failed.
+    `callboard dev` that runs on the data folder. A check that needs what another one has not found is left out. The
+    exit code is 1 if a check failed.
     """
     place = find_installation(data)
     findings = asyncio.run(_run_checks(place, part))
@@ -68,42 +63,29 @@ def doctor(
 
 async def _run_checks(place: Installation, part: Part | None) -> list[Finding]:
     settings = place.settings
-    on_host, found, (store, opened) = await asyncio.gather(
-        asyncio.gather(host.check_python(), *_checks_of_workers(settings, part)),
-        check_temporal(settings),
-        check_artifact_store(settings),
+    on_host, (of_temporal, client), (of_store, store) = await asyncio.gather(
+        _check_host(settings, part), check_temporal(settings), check_artifact_store(settings)
     )
-    keyed = [
-        skipped("API keys", "Workers do not need them.") if part is Part.WORKER else keys.check_api_keys(settings),
-        keys.check_secret_key(settings),
-        await _not_needed("Webhook secrets") if part is Part.API else keys.check_webhook_secrets(settings),
-    ]
-    if found.client is None:
-        serving = [skipped(check, "Temporal is not available.") for check in _SERVING]
-    else:
-        workers, builds, fleet, order = await asyncio.gather(
-            check_workers(found.client),
-            check_builds(found.client),
-            check_fleet(found.client, opened, place),
-            check_order(found.client, opened),
-        )
-        serving = [workers, builds, *fleet, order]
-    return [*on_host, *found.findings, store, *keyed, *serving]
+    findings = [*on_host, *of_temporal, of_store]
+    if part is not Part.WORKER:
+        findings.append(keys.check_api_keys(settings))
+    findings.append(keys.check_secret_key(settings))
+    if part is not Part.API:
+        findings.append(keys.check_webhook_secrets(settings))
+    if client is not None:
+        findings.append(await check_workers(client))
+        if store is not None:
+            findings += await check_fleet(client, store, place)
+    return findings
 
 
-def _checks_of_workers(settings: Settings, part: Part | None) -> Iterator[Awaitable[Finding]]:
-    checks = {
-        "Browser": host.check_browser,
-        "Browser sandbox": host.check_sandbox,
-        "Isolation": host.check_isolation,
-    }
-    for name, check in checks.items():
-        yield _not_needed(name) if part is Part.API else check(settings)
-    yield _not_needed("uv") if part is Part.API else host.check_uv()
-
-
-async def _not_needed(check: str) -> Finding:
-    return skipped(check, "Only workers need this.")
+async def _check_host(settings: Settings, part: Part | None) -> list[Finding]:
+    if part is Part.API:
+        return []
+    if settings.role == "control":
+        return [await host.check_uv()]
+    checks = (host.check_browser(settings), host.check_sandbox(settings), host.check_isolation(settings))
+    return list(await asyncio.gather(*checks, host.check_uv()))
 
 
 def _print_findings(findings: list[Finding], place: Installation) -> None:
@@ -117,10 +99,10 @@ def _print_findings(findings: list[Finding], place: Installation) -> None:
         return
     table = Table(box=None, show_header=False, pad_edge=False)
     for finding in findings:
-        said = Text(finding.message)
+        message = Text(finding.message)
         if finding.fix is not None:
-            said.append(f"\n→ {finding.fix}", style="bold")
-        table.add_row(_MARKS[finding.status], Text(finding.check), said)
+            message.append(f"\n→ {finding.fix}", style="bold")
+        table.add_row(_MARKS[finding.status], Text(finding.check), message)
     console.print(table)
     console.print(Text(_summarize(findings, place), style="bold"))
 

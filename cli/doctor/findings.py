@@ -13,8 +13,6 @@ class Status(StrEnum):
     WARNING = "warning"
     """Callboard works, but perhaps not all of it as intended."""
     FAILED = "failed"
-    SKIPPED = "skipped"
-    """The check was skipped, because something else failed or because it is not needed here."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +39,3 @@ def warning(check: str, message: str, fix: str) -> Finding:
 def failed(check: str, message: str, fix: str) -> Finding:
     """Return a finding that something must be fixed."""
     return Finding(check, Status.FAILED, message, fix)
-
-
-def skipped(check: str, why: str) -> Finding:
-    """Return a finding that the check was skipped."""
-    return Finding(check, Status.SKIPPED, why)

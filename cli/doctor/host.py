@@ -1,4 +1,4 @@
-"""Checks of this host: Python, the browser, its sandbox, the isolation of Machines, and uv."""
+"""Checks of this host: the browser, its sandbox, the isolation of Machines, and uv."""
 
 from __future__ import annotations
 
@@ -9,33 +9,21 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
-from cli.doctor.findings import Finding, failed, ok, skipped, warning
+from cli.doctor.findings import Finding, failed, ok, warning
 from machines.browser_program import browser_args, find_browser
 from machines.isolation import Level, find_isolation
 from machines.sandbox import sandbox_refusal
 from projects.uv import UvError, run_uv
 from schemas.errors import ConfigurationError, MachineError
-from settings import Settings, installed_version
+from settings import Settings
 
-_OLDEST_PYTHON = (3, 12)
 _BROWSER_TIMEOUT = timedelta(seconds=45)
 """Limit for showing a page. It is longer than Playwright's own limit for the start, as that error says more."""
 _UV_TIMEOUT = timedelta(seconds=20)
 
 
-async def check_python() -> Finding:
-    """Check the Python that runs this command."""
-    found = f"{'.'.join(map(str, sys.version_info[:3]))} ({sys.executable}), Callboard {installed_version()}"
-    if sys.version_info[:2] < _OLDEST_PYTHON:
-        wanted = ".".join(map(str, _OLDEST_PYTHON))
-        return failed("Python", found, f"Install Callboard with Python {wanted} or later.")
-    return ok("Python", found)
-
-
 async def check_browser(settings: Settings) -> Finding:
     """Check that a browser is found and that it shows a page."""
-    if settings.role == "control":
-        return skipped("Browser", "Not needed: CALLBOARD_ROLE is control.")
     try:
         path = await asyncio.to_thread(find_browser, settings.chromium)
     except MachineError as error:
@@ -58,12 +46,10 @@ async def check_browser(settings: Settings) -> Finding:
 async def check_sandbox(settings: Settings) -> Finding:
     """Check whether Chromium's own sandbox separates pages from the worker's user."""
     check = "Browser sandbox"
-    if settings.role == "control":
-        return skipped(check, "Not needed: CALLBOARD_ROLE is control.")
     try:
         path = await asyncio.to_thread(find_browser, settings.chromium)
     except MachineError:
-        return skipped(check, "No browser was found.")
+        return warning(check, "It is not known, as no browser was found.", "Install a browser first.")
     refusal = await _sandbox_refusal(settings, path)
     if refusal is None:
         return ok(check, "Chromium's own sandbox is on.")
@@ -88,8 +74,6 @@ async def _sandbox_refusal(settings: Settings, browser: Path) -> str | None:
 async def check_isolation(settings: Settings) -> Finding:
     """Check how far a worker isolates its Machines here."""
     check = "Isolation"
-    if settings.role == "control":
-        return skipped(check, "Not needed: CALLBOARD_ROLE is control.")
     fix = 'Give the worker what is missing, as "Isolation" in docs/operations.md says.'
     try:
         found = await asyncio.to_thread(find_isolation, settings.isolation)

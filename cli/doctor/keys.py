@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pydantic import SecretStr
 
@@ -22,48 +22,33 @@ _MAKE_SIGNING_KEY = (
 
 def check_api_keys(settings: Settings) -> Finding:
     """Check the keys to the API."""
-    keys = _reveal(settings.api_keys)
-    if not keys:
-        fix = f"Set CALLBOARD_API_KEYS for every API service; {_MAKE_KEY}. (`callboard dev` creates its own.)"
+    fix = f"Set CALLBOARD_API_KEYS for every API service and its clients; {_MAKE_KEY}. (`callboard dev` has its own.)"
+    if not settings.api_keys:
         return failed("API keys", "No API key is set, so the API does not start.", fix)
-    try:
-        ApiKeys(keys)
-    except ConfigurationError as error:
-        return failed("API keys", error.message, f"Set longer keys for every API service and its clients; {_MAKE_KEY}.")
-    return ok("API keys", _format_count(len(keys)))
+    return _check("API keys", settings.api_keys, ApiKeys, fix)
 
 
 def check_secret_key(settings: Settings) -> Finding:
     """Check the keys that seal secrets."""
-    keys = _reveal(settings.secret_key)
     fix = f"Set CALLBOARD_SECRET_KEY to the same value for every API service and worker; {_MAKE_KEY}."
-    if not keys:
-        return failed(
-            "Secret key", "No secret key is set: AuthSessions, sinks, proxies and Idempotency-Keys need one.", fix
-        )
-    try:
-        KeyRing(keys)
-    except ConfigurationError as error:
-        return failed("Secret key", error.message, fix)
-    return ok("Secret key", _format_count(len(keys)))
+    if not settings.secret_key:
+        missing = "No secret key is set: AuthSessions, sinks, proxies and Idempotency-Keys need one."
+        return failed("Secret key", missing, fix)
+    return _check("Secret key", settings.secret_key, KeyRing, fix)
 
 
 def check_webhook_secrets(settings: Settings) -> Finding:
     """Check the secrets that sign webhooks."""
-    secrets = _reveal(settings.webhook_secrets)
     fix = f"Set CALLBOARD_WEBHOOK_SECRETS for every worker; {_MAKE_SIGNING_KEY}."
-    if not secrets:
+    if not settings.webhook_secrets:
         return warning("Webhook secrets", "No secret is set, so no webhook is sent.", fix)
+    return _check("Webhook secrets", settings.webhook_secrets, WebhookSigner, fix)
+
+
+def _check(check: str, keys: Sequence[SecretStr], use: Callable[[list[str]], object], fix: str) -> Finding:
     try:
-        WebhookSigner(secrets)
+        use([key.get_secret_value() for key in keys])
     except ConfigurationError as error:
-        return failed("Webhook secrets", error.message, fix)
-    return ok("Webhook secrets", _format_count(len(secrets)))
-
-
-def _reveal(secrets: Sequence[SecretStr]) -> list[str]:
-    return [secret.get_secret_value() for secret in secrets]
-
-
-def _format_count(number: int) -> str:
-    return "1 key is set." if number == 1 else f"{number} keys are set; the first is the newest."
+        return failed(check, error.message, fix)
+    number = len(keys)
+    return ok(check, "1 key is set." if number == 1 else f"{number} keys are set; the first is the newest.")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 from temporalio.client import Client
 
-from cli.doctor.findings import Finding, failed, ok, skipped, warning
+from cli.doctor.findings import Finding, failed, ok, warning
 from schemas.errors import ConfigurationError, Unavailable
 from schemas.workflow import names
 from settings import Settings
@@ -25,45 +24,30 @@ _START_TEMPORAL = (
 )
 _CERTIFICATE_WARNING = timedelta(days=30)
 """Time before the end of the client certificate at which the doctor begins to warn."""
-_DEPENDENT_CHECKS = ("Namespace", "Search attributes", "Sweeps")
-
-
-_UNREACHABLE = "Temporal cannot be used."
 _FIXES = {
     Unavailable: _START_TEMPORAL,
     ConfigurationError: "Correct the address of Temporal, or its TLS and keys (docs/temporal-cloud.md).",
 }
 
 
-@dataclass(frozen=True)
-class TemporalFindings:
-    """The findings about Temporal, and a client if there is a namespace for further checks."""
-
-    findings: list[Finding]
-    client: Client | None = None
-
-
-async def check_temporal(settings: Settings) -> TemporalFindings:
-    """Check Temporal as far as it can be reached."""
+async def check_temporal(settings: Settings) -> tuple[list[Finding], Client | None]:
+    """Check Temporal as far as it can be reached; return a client, too, if there is a namespace for further checks."""
     try:
         connection = find_connection(settings)
     except ConfigurationError as error:
         fix = "Correct the variables TEMPORAL_*, or the file of profiles (docs/temporal-cloud.md)."
-        first = failed("Temporal", error.message, fix)
-        return TemporalFindings([first, *(skipped(check, _UNREACHABLE) for check in _DEPENDENT_CHECKS)])
+        return [failed("Temporal", error.message, fix)], None
     try:
         client = await connect(
             settings, connection=connection, lazy=True, identity="callboard-doctor", retry_timeout=timedelta(seconds=3)
         )
     except ConfigurationError as error:  # of encrypted payloads
-        first = failed("Temporal", error.message, "Correct these settings for all that use this namespace.")
-        return TemporalFindings([first, *(skipped(check, _UNREACHABLE) for check in _DEPENDENT_CHECKS)])
+        return [failed("Temporal", error.message, "Correct these settings for all that use this namespace.")], None
     try:
         with translate_operator_errors(client, "describe itself"):
             system = await client.workflow_service.get_system_info(GetSystemInfoRequest(), timeout=RPC_TIMEOUT)
     except (Unavailable, ConfigurationError) as error:
-        first = failed("Temporal", error.message, _FIXES[type(error)])
-        return TemporalFindings([first, *(skipped(check, _UNREACHABLE) for check in _DEPENDENT_CHECKS)])
+        return [failed("Temporal", error.message, _FIXES[type(error)])], None
     reached = _check_connection(connection, system.server_version)
     try:
         found = await inspect_namespace(client)
@@ -72,18 +56,13 @@ async def check_temporal(settings: Settings) -> TemporalFindings:
             "Check the permissions of this client in Temporal, and the namespace (CALLBOARD_TEMPORAL_NAMESPACE, or"
             " TEMPORAL_NAMESPACE). In Temporal Cloud it is NAME.ACCOUNT."
         )
-        return TemporalFindings([reached, failed("Namespace", error.message, fix)])
+        return [reached, failed("Namespace", error.message, fix)], None
     if found is None:
         missing = f"There is no namespace {connection.namespace!r}."
         fix = f"{_RUN_SETUP} Or set CALLBOARD_TEMPORAL_NAMESPACE to an existing namespace."
-        first = failed("Namespace", missing, fix)
-        return TemporalFindings(
-            [reached, first, *(skipped(check, "There is no namespace.") for check in _DEPENDENT_CHECKS[1:])]
-        )
-    return TemporalFindings(
-        [reached, _check_namespace(settings, connection, found), _check_search_attributes(found), _check_sweeps(found)],
-        client,
-    )
+        return [reached, failed("Namespace", missing, fix)], None
+    set_up = [_check_namespace(settings, connection, found), _check_search_attributes(found), _check_sweeps(found)]
+    return [reached, *set_up], client
 
 
 def _check_connection(connection: Connection, version: str) -> Finding:

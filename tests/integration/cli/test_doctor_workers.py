@@ -11,9 +11,8 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from cli.doctor.findings import Finding, Status
-from cli.doctor.fleet import check_fleet
+from cli.doctor.fleet import check_fleet, check_workers
 from cli.doctor.target import Installation
-from cli.doctor.workers import check_workers
 from devstack.temporal import TemporalServer
 from projects.deploy import deploy
 from projects.skeleton import write_skeleton
@@ -29,7 +28,7 @@ from tests.support.temporal_servers import set_up_namespace
 from workflows.sweep import SweepWorkflow
 
 
-async def check_projects(client: Client, store: FolderStore | None) -> Finding:
+async def check_projects(client: Client, store: FolderStore) -> Finding:
     return (await check_fleet(client, store, Installation(Settings(), dev=False)))[0]
 
 
@@ -44,7 +43,6 @@ async def test_nobody_serves_anything(server: TemporalServer, tmp_path: Path) ->
         " delivered; no worker polls the task queue callboard-fleet, so no worker gets Machines."
     )
     assert (await check_projects(client, store)).message == "No project is deployed."
-    assert (await check_projects(client, None)).status is Status.SKIPPED
     write_skeleton(tmp_path, "shop")
     await deploy(tmp_path / "shop", store)
     waiting = await check_projects(client, store)
@@ -142,29 +140,10 @@ async def test_what_is_not_within_the_limit_of_all_projects_is_told(
     limits = {worker: {"max_machines": limit} for worker, limit in workers.items()}
     with_state(monkeypatch, fleet_state({worker: {} for worker in workers}, {}, **limits))
     place = Installation(Settings(max_machines=here), dev=dev)
-    _, found, _ = await check_fleet(client, store, place)
+    _, found = await check_fleet(client, store, place)
     assert found.status is status
     assert said in found.message
     assert (found.fix is not None) is (status is Status.WARNING)
-
-
-async def test_the_polls_that_workers_need_are_compared_with_what_a_frontend_allows(
-    server: TemporalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _, client = await set_up_namespace(server, "polls")
-    store = await store_with(tmp_path, shop=8, mail=2, blog=1)
-    with_state(monkeypatch, fleet_state({"a": {"shop": 7, "mail": 2}, "b": {"shop": 1}}, {"blog": 1}))
-    place = Installation(Settings(), dev=False)
-    _, _, found = await check_fleet(client, store, place)
-    assert found.status is Status.OK
-    # Each of the workers is polled for by its own name; then shop twice, mail and blog once each.
-    assert "6 times at once while all projects are idle, and up to 11 times" in found.message
-    monkeypatch.setattr("cli.doctor.fleet.DEFAULT_FRONTEND_POLLS", 10)
-    _, _, found = await check_fleet(client, store, place)
-    assert (found.status, (found.fix or "").partition(",")[2][:38]) == (
-        Status.WARNING,
-        " set frontend.namespaceCount to 100 in",
-    )
 
 
 async def test_that_no_worker_answers_is_told(
