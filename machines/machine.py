@@ -19,7 +19,7 @@ from machines import attempt_errors
 from machines.attempt_spec import AttemptReport, AttemptSpec, Version, masker_for
 from machines.cancellation import uncancellable
 from machines.keeper_process import KeeperProcess
-from machines.message_channel import MessageChannel
+from machines.runner.channel import Channel
 from machines.runtime_rpc import RuntimeRpcServer
 from schemas.errors import MachineError
 from schemas.workflow.attempt import AttemptKind, AttemptStatus
@@ -63,7 +63,7 @@ class Machine:
     """One Machine, as the worker sees it; see the module's docstring."""
 
     def __init__(
-        self, name: str, version: Version, keeper: KeeperProcess, channel: MessageChannel, browser_version: str
+        self, name: str, version: Version, keeper: KeeperProcess, channel: Channel, browser_version: str
     ) -> None:
         self.name = name
         self.version = version
@@ -165,7 +165,7 @@ class Machine:
         try:
             try:
                 async with asyncio.timeout(spec.timeout.total_seconds()) as attempt.clock:
-                    await self._channel.send(attempt.to_message())
+                    await self._channel.send("attempt", **attempt.to_message())
                     return await attempt.done
             finally:
                 attempt.clock = None
@@ -237,7 +237,7 @@ class Machine:
         """Ask the child to stop, wait a little, and kill the Machine."""
         try:
             async with asyncio.timeout(_STOP_WITHIN):
-                await self._channel.send({"type": "stop"})
+                await self._channel.send("stop")
                 await attempt.stopped.wait()
         except (TimeoutError, ConnectionError):
             pass  # the child did not answer; it was only asked so that it can save something
@@ -246,8 +246,8 @@ class Machine:
     async def _read(self) -> None:
         """Handle the messages of the child until it ends."""
         try:
-            while (message := await self._channel.receive()) is not None:
-                await self._handle(message)
+            async for message in self._channel.messages:
+                self._handle(message)
             self._hung_up = True
         except Exception:  # this is a defect of ours, but whoever waits must still hear of an end
             log.exception("Machine %s was not understood", self.name)
@@ -258,7 +258,7 @@ class Machine:
             self._attempt.leave(None)
             self._attempt.stopped.set()
 
-    async def _handle(self, message: dict[str, Any]) -> None:
+    def _handle(self, message: dict[str, Any]) -> None:
         attempt = self._attempt
         match message["type"]:
             case "idle":
@@ -273,7 +273,7 @@ class Machine:
             case "request" if attempt is not None and (answer_request := attempt.spec.answer_request) is not None:
                 if attempt.rpc_server is None:
                     attempt.rpc_server = RuntimeRpcServer(answer_request, self._channel)
-                await attempt.rpc_server.serve(message)
+                attempt.rpc_server.serve(message)
             case "capturing" if attempt is not None:
                 attempt.prolong(message["within"])
             case "done" if attempt is not None:
@@ -288,7 +288,7 @@ class Machine:
                 pass  # the message is of an Attempt that is over
 
 
-async def end_processes(keeper: KeeperProcess, channel: MessageChannel, *, hung_up: bool = False) -> None:
+async def end_processes(keeper: KeeperProcess, channel: Channel, *, hung_up: bool = False) -> None:
     """End a Machine's child and everything below it, in bounded time.
 
     With `hung_up`, the child has closed its end by itself: it is about to end, and its keeper is about to tell how.
@@ -325,10 +325,9 @@ class MachineAttempt:
         """Event that is set once the child has said what the Attempt leaves, or the child is gone."""
 
     def to_message(self) -> dict[str, Any]:
-        """Return the message that orders the Attempt from the child."""
+        """Return the fields of the message that orders the Attempt from the child."""
         spec, proxy = self.spec, self.spec.proxy
         return {
-            "type": "attempt",
             "number": spec.number,
             "kind": spec.kind,
             "function": spec.function,

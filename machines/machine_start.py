@@ -23,10 +23,10 @@ from machines.isolation import Level
 from machines.keeper_process import KeeperProcess
 from machines.lease import Lease
 from machines.machine import Machine, end_processes
-from machines.message_channel import MessageChannel
 from machines.network import Network
 from machines.observer import MachineObserver
 from machines.runner import main as runner_main
+from machines.runner.channel import Channel
 from machines.sandbox import sandbox_refusal
 from schemas.errors import MachineError
 
@@ -101,10 +101,10 @@ async def start_machine(name: str, version: Version, launch: LaunchOptions) -> M
     return Machine(name, version, keeper, channel, browser_version)
 
 
-async def _spawn(version: Version, scratch: Path, launch: LaunchOptions) -> tuple[KeeperProcess, MessageChannel]:
+async def _spawn(version: Version, scratch: Path, launch: LaunchOptions) -> tuple[KeeperProcess, Channel]:
     """Start keeper and child in a new scratch folder. Raises OSError if that fails; nothing is left then."""
     ours, theirs = socket.socketpair()
-    channel = await MessageChannel.over(ours)
+    channel = await Channel.over(ours)
     command = _command(theirs.fileno(), scratch)
     try:
         with theirs:
@@ -124,9 +124,7 @@ async def _spawn(version: Version, scratch: Path, launch: LaunchOptions) -> tupl
     return keeper, channel
 
 
-async def _launch_browser(
-    channel: MessageChannel, name: str, version: Version, launch: LaunchOptions, scratch: Path
-) -> str:
+async def _launch_browser(channel: Channel, name: str, version: Version, launch: LaunchOptions, scratch: Path) -> str:
     """Have the child launch the browser, and return its version.
 
     Raises:
@@ -144,27 +142,23 @@ async def _launch_browser(
     making = partial(Boxes.of, version, scratch, browser, display, shared=launch.shared)
     boxes = await asyncio.to_thread(making, resolv_conf=resolv_conf) if boxed else None
     await channel.send(
-        {
-            "type": "configure",
-            "browser": str(browser),
-            "headless": not display,
-            "sandbox": refusal is None,
-            "browserEnvironment": display,
-            "arguments": list(launch.arguments),
-            "allowFileUrls": version.allow_file_urls,
-            "driver": driver_command(boxes),
-            "zygote": zygote_setup(
-                boxes,
-                _zygote_command(version, scratch, boxed=boxed),
-                user_environment(scratch, version.variables),
-            ),
-            "project": str(version.folder),
-            "scratch": str(scratch),
-            "width": version.width,
-            "height": version.height,
-        }
+        "configure",
+        browser=str(browser),
+        headless=not display,
+        sandbox=refusal is None,
+        browserEnvironment=display,
+        arguments=list(launch.arguments),
+        allowFileUrls=version.allow_file_urls,
+        driver=driver_command(boxes),
+        zygote=zygote_setup(
+            boxes, _zygote_command(version, scratch, boxed=boxed), user_environment(scratch, version.variables)
+        ),
+        project=str(version.folder),
+        scratch=str(scratch),
+        width=version.width,
+        height=version.height,
     )
-    ready = await channel.receive()
+    ready = await anext(channel.messages, None)
     if ready is None:
         raise _ChildEndedError
     if ready["type"] == "unable":

@@ -16,7 +16,7 @@ from playwright.async_api import Error as PlaywrightError
 from .attempt_login import AttemptLogin
 from .browser import Tab, WarmBrowser
 from .capturing import CAPTURE_WITHIN
-from .channel import Channel
+from .channel import MOST_OPEN, Channel
 from .evidence import Evidence
 from .failures import STACK_LIMIT, UserCodeError, as_message, with_addition
 from .hook_pages import HookPages
@@ -24,7 +24,6 @@ from .limits import Limits
 from .output import Lines
 from .playwright_wire import guid_of
 from .relay import BrowserDesk
-from .requests import MOST_OPEN, Requests
 from .stacks import stack_told
 from .state import StateError
 from .user_messages import checked_done, checked_left, checked_number, checked_request, checked_text
@@ -69,7 +68,6 @@ class Attempt:
         evidence: Evidence,
         *,
         worker: Channel,
-        requests: Requests,
         browser: WarmBrowser,
         zygote: Zygote,
         lines: Lines,
@@ -85,7 +83,6 @@ class Attempt:
         self._workspace = prepared.workspace
         self._evidence = evidence
         self._worker = worker
-        self._requests = requests
         self._browser = browser
         self._zygote = zygote
         self._lines = lines
@@ -271,7 +268,7 @@ class Attempt:
         User code may write anything on this socket; what is not understood ends the Attempt, like a crash.
         """
         try:
-            while (message := await self._user.channel.receive()) is not None:
+            async for message in self._user.channel.messages:
                 match message["type"]:
                     case "called":
                         if not self.begun:
@@ -359,11 +356,10 @@ class Attempt:
 
     async def _answer_request(self, request: dict[str, Any]) -> None:
         """Have the worker answer, and say what it has answered. The request is open until that is on its way."""
-        told = await self._requests.send("request", operation=request["operation"], arguments=request["arguments"])
+        told = await self._worker.ask("request", operation=request["operation"], arguments=request["arguments"])
         answer = {name: value for name, value in told.items() if name in ("value", "error")}
-        self._user.channel.post("answer", number=request["number"], **answer)
         with contextlib.suppress(ConnectionError):
-            await self._user.channel.flush()
+            await self._user.channel.send("answer", number=request["number"], **answer)
 
     async def _answer_open(self, message: dict[str, Any]) -> None:
         """Restore the state and begin the trace, once; then say so."""

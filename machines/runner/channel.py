@@ -1,18 +1,23 @@
 """Messages over a socket: four bytes of length, big-endian, then one JSON object.
 
-The supervisor speaks so with the worker, whose side is `machines.message_channel`, and with the process of user code.
+The supervisor speaks so with the worker and with the process of user code. A request has a number, and so has the
+message of the type `answer` that answers it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import socket
 import struct
+from collections.abc import AsyncGenerator
 from typing import Any
 
 LARGEST = 128 * 1024 * 1024
 """Most bytes of a message that is taken. Parameters and results are far smaller."""
+MOST_OPEN = 16
+"""Most requests of an Attempt that wait for their answers at the same time (docs/contract.md, section 3.2)."""
 
 
 class Channel:
@@ -21,6 +26,10 @@ class Channel:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
+        self._numbers = itertools.count(1)
+        self._open: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self.messages = self._receive()
+        """The messages that come. They end when the other side has ended, or has written what is no message."""
 
     @classmethod
     async def over(cls, end: socket.socket) -> Channel:
@@ -33,20 +42,38 @@ class Channel:
         body = json.dumps({"type": kind, **fields}).encode()
         self._writer.write(struct.pack(">I", len(body)) + body)
 
-    async def flush(self) -> None:
-        """Wait until what was queued is on its way."""
+    async def send(self, kind: str, /, **fields: Any) -> None:
+        """Send a message, and wait until it is on its way. Raises ConnectionError if the other side is gone."""
+        self.post(kind, **fields)
         await self._writer.drain()
 
-    async def receive(self) -> dict[str, Any] | None:
-        """Return the next message; None if the other side has ended, or has written what is no message."""
+    async def ask(self, kind: str, /, **fields: Any) -> dict[str, Any]:
+        """Send a request, and return the message that answers it, which the reader must hand to `take_answer`."""
+        number = next(self._numbers)
+        answer = self._open[number] = asyncio.get_running_loop().create_future()
         try:
-            (length,) = struct.unpack(">I", await self._reader.readexactly(4))
-            if length > LARGEST:
-                return None
-            return json.loads(await self._reader.readexactly(length))
-        except (asyncio.IncompleteReadError, ConnectionError, ValueError, RecursionError):
-            return None
+            self.post(kind, number=number, **fields)
+            return await answer
+        finally:
+            del self._open[number]
+
+    def take_answer(self, message: dict[str, Any]) -> None:
+        """Hand an answer to the caller that waits for it. If nobody waits any more, drop it."""
+        answer = self._open.get(message["number"])
+        if answer is not None and not answer.done():
+            answer.set_result(message)
 
     def close(self) -> None:
         """Close this end."""
         self._writer.close()
+
+    async def _receive(self) -> AsyncGenerator[dict[str, Any]]:
+        while True:
+            try:
+                (length,) = struct.unpack(">I", await self._reader.readexactly(4))
+                if length > LARGEST:
+                    return
+                message = json.loads(await self._reader.readexactly(length))
+            except (asyncio.IncompleteReadError, ConnectionError, ValueError, RecursionError):
+                return
+            yield message

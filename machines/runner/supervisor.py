@@ -41,7 +41,6 @@ from .limits import Limits
 from .live import Live
 from .output import SupervisorLines, state_of_pipe
 from .relay import BrowserDesk
-from .requests import Requests
 from .user_processes import UserProcess, Zygote, ZygoteError
 from .watching import Watch
 from .workspace import Workspace, empty
@@ -81,7 +80,6 @@ class Supervisor:
         self._tab_closed: asyncio.Task[bool] | None = None
         self._evidence: Evidence | None = None
         self._live: Live | None = None
-        self._requests = Requests(channel)
         self._lines = lines
         self._watch = watch
         self._limits = limits
@@ -92,11 +90,11 @@ class Supervisor:
         self._driver_folders = await self._in_thread(DriverFolders, self._scratch)
         self._channel.post("ready", browserVersion=self._browser.version)
         async with asyncio.TaskGroup() as attempts:  # a defect of ours in one ends the supervisor, as a crash
-            while (message := await self._channel.receive()) is not None:
+            async for message in self._channel.messages:
                 if message["type"] == "attempt":
                     attempts.create_task(self._execute(message))
                 elif message["type"] == "answer":
-                    self._requests.answered(message)
+                    self._channel.take_answer(message)
                 elif message["type"] == "stop":
                     await self._stop()
 
@@ -156,7 +154,6 @@ class Supervisor:
             prepared,
             evidence,
             worker=self._channel,
-            requests=self._requests,
             browser=self._browser,
             zygote=self._zygote,
             lines=self._lines,
@@ -172,8 +169,7 @@ class Supervisor:
             self._channel.post("idle", unfit="its process for user code has ended")
             return
         self._lines.end()
-        self._channel.post("done", **done)
-        await self._channel.flush()
+        await self._channel.send("done", **done)
         await live.end()
         await self._leave(attempt, evidence, completed=_is_good(order, done))
         closed = await prepared.tab.close() and await self._browser.close_contexts()
@@ -213,8 +209,7 @@ class Supervisor:
         prepared.desk.proxy = proxy
 
     async def _leave(self, attempt: Attempt, evidence: Evidence, *, completed: bool) -> None:
-        self._channel.post("left", **attempt.left(await evidence.leave(completed=completed)))
-        await self._channel.flush()
+        await self._channel.send("left", **attempt.left(await evidence.leave(completed=completed)))
 
     async def _stop(self) -> None:
         """Stop user code, save what the Attempt leaves, and close its contexts.
@@ -240,7 +235,7 @@ async def _serve(fd: int, keeper: int, network: int | None) -> None:
     if network is not None:
         asyncio.get_running_loop().add_reader(network, _end_without_network)
     channel = await Channel.over(socket.socket(fileno=fd))
-    setup = await channel.receive()
+    setup = await anext(channel.messages, None)
     if setup is None:
         return
     keeper_socket = socket.socket(fileno=keeper)
@@ -272,8 +267,7 @@ async def _serve(fd: int, keeper: int, network: int | None) -> None:
             )
             hook_pages = None if browser.cdp_url is None else await HookPages.watch(browser, browser.cdp_url)
         except (PlaywrightError, OSError) as error:
-            channel.post("unable", reason=str(error)[:MESSAGE_LIMIT])
-            await channel.flush()
+            await channel.send("unable", reason=str(error)[:MESSAGE_LIMIT])
             return
         supervisor = Supervisor(
             channel,

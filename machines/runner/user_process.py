@@ -27,12 +27,11 @@ from playwright.async_api import Error as PlaywrightError
 from . import logs
 from .address_guard import guard_playwright
 from .calling import Call, call
-from .channel import Channel
+from .channel import MOST_OPEN, Channel
 from .failures import UserCodeError, as_message
 from .importing import Imports
 from .output import Lines, flush_output, open_output
 from .playwright_wire import Attached
-from .requests import Requests
 from .session import BrowserSession, Hooked
 from .state import StateError
 from .waiting import waiting_at
@@ -81,7 +80,7 @@ async def _serve(control: int, browser: int, imports: Imports) -> None:
     except (PlaywrightError, ConnectionError):
         return  # the browser is gone, or the supervisor is, and says why: its words must be the last ones
     channel.post("ready")
-    order = await channel.receive()
+    order = await anext(channel.messages, None)
     if order is None or order["type"] != "call":
         return
     channel.post("called")
@@ -97,7 +96,7 @@ class Automation:
         self._channel = channel
         self._attached = attached
         self._order = order
-        self._requests = Requests(channel)
+        self._asking = asyncio.Semaphore(MOST_OPEN)
         attached.keep_files_in(order["folder"])
         self._root = enter(Path(order["folder"]))
         lines = Lines()
@@ -123,7 +122,7 @@ class Automation:
         runtime = IntunedContext(
             run_context=RunContext(**order["runInfo"]),
             extend_timeout=lambda: loop.call_soon_threadsafe(self._channel.post, "extend") and None,
-            ask=self._requests.ask,
+            ask=self._ask,
         )
         context = contextvars.copy_context()
         context.run(runtime.__enter__)
@@ -141,9 +140,16 @@ class Automation:
             good = "error" not in done and not (order["kind"] == "check" and done["result"] == "false")
             done["left"] = await self._session.evidence.leave(completed=good)
         flush_output()
-        self._channel.post("done", imported=self._imports.since(), **done)
-        await self._channel.flush()
+        await self._channel.send("done", imported=self._imports.since(), **done)
         await reading
+
+    async def _ask(self, operation: str, **arguments: Any) -> Any:
+        """Return the worker's answer to a request of user code. Raises RuntimeError with the reason if it failed."""
+        async with self._asking:
+            told = await self._channel.ask("request", operation=operation, arguments=arguments)
+        if (error := told.get("error")) is not None:
+            raise RuntimeError(error)
+        return told["value"]
 
     async def open(self, *, trace: bool, unused: bool) -> None:
         """Have the Machine's own context prepared, as a `session.Supervisor`.
@@ -152,7 +158,7 @@ class Automation:
             StateError: The state cannot be restored.
             PlaywrightError: The browser is gone.
         """
-        told = await self._requests.send("open", trace=trace, unused=unused)
+        told = await self._channel.ask("open", trace=trace, unused=unused)
         if (error := told.get("error")) is not None:
             raise (
                 StateError(error["message"]) if error["kind"] == StateError.kind else PlaywrightError(error["message"])
@@ -166,12 +172,12 @@ class Automation:
 
     async def finishing(self) -> None:
         """Have the state captured, as a `session.Supervisor`."""
-        await self._requests.send("finishing")
+        await self._channel.ask("finishing")
 
     async def _read(self) -> None:
-        while (message := await self._channel.receive()) is not None:
+        async for message in self._channel.messages:
             if message["type"] == "answer":
-                self._requests.answered(message)
+                self._channel.take_answer(message)
             elif message["type"] == "stop":
                 await self._stop()
 

@@ -194,7 +194,7 @@ class Zygote:
         await relay.start(driver, browser)
         try:
             async with asyncio.timeout(_READY_WITHIN):
-                message = await user.channel.receive()
+                message = await anext(user.channel.messages, None)
         except TimeoutError:
             message = None
         if message is None or message["type"] != "ready":

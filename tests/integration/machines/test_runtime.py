@@ -195,8 +195,7 @@ PROJECT = {
         async def automation(page, params):
             channel = next(found for found in gc.get_objects() if type(found).__name__ == "Channel")
             for _ in range(params["times"]):
-                channel.post(params["kind"], **params["fields"])
-            await channel.flush()
+                await channel.send(params["kind"], **params["fields"])
             if params["then"] == "wait":
                 await asyncio.Event().wait()
     """,

@@ -1,4 +1,4 @@
-"""Both ends of the socket between worker and child."""
+"""Messages, requests and answers over a socket, as worker, supervisor and user code exchange them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from machines import message_channel
-from machines.message_channel import MessageChannel
-from machines.runner.channel import Channel
+from machines.runner.channel import LARGEST, Channel
 
 TEXT = st.text(st.characters(), max_size=50)  # lone surrogates and NUL among them
 JSON = st.recursive(
@@ -23,14 +21,14 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(TEXT, inner, max_size=5),
     max_leaves=20,
 )
-MESSAGES = st.lists(st.dictionaries(TEXT.filter(lambda name: name not in {"self", "kind", "type"}), JSON), max_size=5)
+MESSAGES = st.lists(st.dictionaries(TEXT.filter(lambda name: name != "type"), JSON), max_size=5)
 
 
 @asynccontextmanager
-async def wire() -> AsyncGenerator[tuple[MessageChannel, socket.socket]]:
-    """The worker's end, and the other one as it is."""
+async def wire() -> AsyncGenerator[tuple[Channel, socket.socket]]:
+    """One end as a channel, and the other one as it is."""
     ours, theirs = socket.socketpair()
-    end = await MessageChannel.over(ours)
+    end = await Channel.over(ours)
     try:
         with theirs:
             yield end, theirs
@@ -39,7 +37,7 @@ async def wire() -> AsyncGenerator[tuple[MessageChannel, socket.socket]]:
 
 
 @asynccontextmanager
-async def both() -> AsyncGenerator[tuple[MessageChannel, Channel]]:
+async def both() -> AsyncGenerator[tuple[Channel, Channel]]:
     async with wire() as (worker, theirs):
         child = await Channel.over(theirs)
         try:
@@ -54,28 +52,27 @@ async def test_every_message_arrives_as_it_was_sent_in_both_directions(messages:
     async with both() as (worker, child):
         for message in messages:
             child.post("note", **message)
-            await worker.send(message)
-        await child.flush()
+            await worker.send("order", **message)
         for message in messages:
-            assert await worker.receive() == {"type": "note", **message}
-            assert await child.receive() == message
+            assert await anext(worker.messages) == {"type": "note", **message}
+            assert await anext(child.messages) == {"type": "order", **message}
 
 
 async def test_a_message_may_be_larger_than_the_sockets_buffer_and_come_in_pieces() -> None:
-    message = {"text": "ä" * 3_000_000}
+    text = "ä" * 3_000_000
     async with both() as (worker, child):
-        sending = asyncio.create_task(worker.send(message))
-        assert await child.receive() == message
+        sending = asyncio.create_task(worker.send("note", text=text))
+        assert await anext(child.messages) == {"type": "note", "text": text}
         await sending
 
 
 async def test_the_end_of_one_side_is_no_message_at_the_other() -> None:
     async with both() as (worker, child):
         worker.close()
-        assert await child.receive() is None
+        assert await anext(child.messages, None) is None
     async with wire() as (worker, theirs):
         theirs.close()
-        assert await worker.receive() is None
+        assert await anext(worker.messages, None) is None
 
 
 @pytest.mark.parametrize(
@@ -86,7 +83,7 @@ async def test_the_end_of_one_side_is_no_message_at_the_other() -> None:
         b"\x00\x00\x00\x02[[",
         b"\x00\x00\x00\x02\xff\xfe",
         b"\x00\x00\x00\x00",
-        struct.pack(">I", message_channel.LARGEST + 1),
+        struct.pack(">I", LARGEST + 1),
         b"\xff" * 100,
         struct.pack(">I", 100_000) + b"[" * 100_000,
     ],
@@ -95,11 +92,21 @@ async def test_a_broken_frame_is_the_end(nonsense: bytes) -> None:
     async with wire() as (worker, theirs):
         theirs.sendall(nonsense)
         theirs.shutdown(socket.SHUT_WR)
-        assert await worker.receive() is None
+        assert await anext(worker.messages, None) is None
 
 
 async def test_to_send_to_nobody_is_an_error() -> None:
     async with wire() as (worker, theirs):
         theirs.close()
         with pytest.raises(ConnectionError):
-            await worker.send({"text": "x" * 1_000_000})
+            await worker.send("note", text="x" * 1_000_000)
+
+
+async def test_each_request_gets_its_own_answer_and_one_that_nobody_waits_for_is_dropped() -> None:
+    async with both() as (worker, child):
+        asking = [asyncio.create_task(child.ask("request", key=key)) for key in "ab"]
+        first, second = [await anext(worker.messages) for _ in asking]
+        for request in (second, first, first):
+            await worker.send("answer", number=request["number"], value=request["key"])
+            child.take_answer(await anext(child.messages))
+        assert [(await each)["value"] for each in asking] == ["a", "b"]
