@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import Any
 
 from temporalio.exceptions import ApplicationError
 
@@ -20,9 +20,9 @@ from schemas.workflow.attempt import (
     StopInput,
 )
 from schemas.workflow.auth import AuthSessionStatus, CheckReport, Imported, SavedBack
-from schemas.workflow.run import ErrorCode
-from tests.support.auth_stage import LoginStage, bad, good, made_by, not_made, stops
-from tests.support.run_stage import Gone, HeldAttempt, completed, ends, failed, interrupted, raises
+from schemas.workflow.run import ErrorCode, RunOutcome
+from tests.support.auth_stage import LoginStage, bad, good, made_by, not_made
+from tests.support.run_stage import Gone, HeldAttempt, Part, completed, ends, failed, interrupted, raises
 from tests.support.temporal_servers import LONG_HISTORY
 
 Play = Callable[[LoginStage], Awaitable[None]]
@@ -54,26 +54,14 @@ class Shape:
 LOGIN_SHAPES: dict[str, Shape] = {}
 
 
-class Keep(Protocol):
-    """Make a decorator that turns a function into a shape."""
+def _shape(*recorded: Kind, passes_time: bool = False) -> Callable[[Play], Play]:
+    """Keep a shape by the name of its function."""
 
-    def __call__(self, *recorded: Kind, passes_time: bool = False) -> Callable[[Play], Play]: ...
+    def keep(play: Play) -> Play:
+        LOGIN_SHAPES[play.__name__.replace("_", "-")] = Shape(play, recorded, passes_time)
+        return play
 
-
-def kept_in(shapes: dict[str, Shape]) -> Keep:
-    """Keeps shapes here, by their names."""
-
-    def shape(*recorded: Kind, passes_time: bool = False) -> Callable[[Play], Play]:
-        def keep(play: Play) -> Play:
-            shapes[play.__name__.replace("_", "-")] = Shape(play, recorded, passes_time)
-            return play
-
-        return keep
-
-    return shape
-
-
-_shape = kept_in(LOGIN_SHAPES)
+    return keep
 
 
 async def made_but_bad(input: AttemptInput) -> AttemptOutcome:
@@ -81,72 +69,148 @@ async def made_but_bad(input: AttemptInput) -> AttemptOutcome:
     return good(made_by(input))
 
 
-def throws(message: str = "no such element") -> AttemptOutcome:
-    """What a check comes to that raises."""
-    return bad(message=message, code=ErrorCode.SCRIPT_EXECUTION_EXCEPTION)
+THROWS = bad(message="no such element", code=ErrorCode.SCRIPT_EXECUTION_EXCEPTION)
+"""What a check comes to that raises."""
 
 
-# Validate.
+# Validates, Creates and Runs whose tries follow a script, to their end.
 
 
-@_shape(Kind.VALIDATE)
-async def login_good(stage: LoginStage) -> None:
-    stage.valid = {1}
-    await stage.serve()
-    await stage.bring_up()
-    await stage.validate()
-    stage.outcome = await stage.validated()
+def _scripted(
+    start: Callable[[LoginStage], Awaitable[RunOutcome]],
+    name: str,
+    *recorded: Kind,
+    valid: Iterable[int] = (),
+    checks: Iterable[Part] = (),
+    creates: Iterable[Part] = (),
+    attempts: Iterable[Part] = (),
+    session: bool = True,
+    then: AuthSessionStatus | None = None,
+) -> None:
+    """Keep a shape that is told by what its checks, creates and Attempts do.
+
+    Args:
+        start: Starts the workflow and returns its outcome.
+        name: Of the shape.
+        recorded: The workflows whose histories are new in it.
+        valid: The logins that the site knows at first.
+        checks: What the first checks do.
+        creates: What the first creates do.
+        attempts: What the Attempts do.
+        session: There is an AuthSession, with a login, before the start.
+        then: The status that the AuthSession has in the end.
+    """
+
+    async def play(stage: LoginStage) -> None:
+        stage.valid = {*valid}
+        stage.checks.extend(checks)
+        stage.creates.extend(creates)
+        await stage.serve(*attempts)
+        if session:
+            await stage.bring_up()
+        stage.outcome = await start(stage)
+        if then is not None:
+            await stage.until_status(then)
+
+    LOGIN_SHAPES[name] = Shape(play, recorded)
 
 
-@_shape(Kind.VALIDATE)
-async def login_good_at_last(stage: LoginStage) -> None:
-    """An exception, a time-out, a lost worker, a falsy return: each uses up one check."""
-    timeout = bad(message="10 minutes", code=ErrorCode.SCRIPT_TIMEOUT)
-    stage.checks.extend([ends(throws()), ends(timeout), raises(LOST), ends(bad()), ends(good())])
-    await stage.serve()
-    await stage.bring_up()
-    await stage.validate(check_attempts=5)
-    stage.outcome = await stage.validated()
+def _validate(name: str, *recorded: Kind, of: dict[str, Any] | None = None, **script: Any) -> None:
+    """Keep a shape of a Validate with these fields."""
+
+    async def start(stage: LoginStage) -> RunOutcome:
+        await stage.validate(**(of or {}))
+        return await stage.validated()
+
+    _scripted(start, name, *recorded, **script)
 
 
-@_shape(Kind.VALIDATE, Kind.SESSION)
-async def login_bad_and_left_so(stage: LoginStage) -> None:
-    stage.checks.extend([ends(bad()), ends(throws())])
-    await stage.serve()
-    await stage.bring_up()
-    await stage.validate(auto_recreate=False)
-    stage.outcome = await stage.validated()
-    await stage.until_status(AuthSessionStatus.EXPIRED)
+def _create(name: str, *recorded: Kind, **script: Any) -> None:
+    """Keep a shape of a Create that fails, and so leaves no AuthSession."""
+
+    async def start(stage: LoginStage) -> RunOutcome:
+        await stage.bring_up(input := stage.login_spec("create"))
+        outcome = await stage.outcome_of(input.run_id)
+        await stage.closed()
+        return outcome
+
+    _scripted(start, name, *recorded, session=False, **script)
 
 
-@_shape(Kind.VALIDATE)
-async def check_cannot_be_called(stage: LoginStage) -> None:
-    broken = bad(message="check.py has no function `check`", code=ErrorCode.SCRIPT_EXECUTION_EXCEPTION, final=True)
-    stage.checks.append(ends(broken))
-    await stage.serve()
-    await stage.bring_up()
-    await stage.validate()
-    stage.outcome = await stage.validated()
+def _update(name: str, *recorded: Kind, **script: Any) -> None:
+    async def start(stage: LoginStage) -> RunOutcome:
+        return await stage.outcome_of((await stage.update("update")).run_id)
+
+    _scripted(start, name, *recorded, then=AuthSessionStatus.READY, **script)
 
 
-@_shape(Kind.VALIDATE)
-async def checks_with_a_queue_timeout(stage: LoginStage) -> None:
-    """The first one fails, and the second one is interrupted."""
-    stage.checks.extend([ends(bad()), raises(LOST), ends(bad()), ends(good())])
-    await stage.serve()
-    await stage.bring_up()
-    await stage.validate(queue_timeout=timedelta(minutes=5), check_attempts=4)
-    stage.outcome = await stage.validated()
+def _run(name: str, *recorded: Kind, **script: Any) -> None:
+    """Keep a shape of a Run whose first login is good."""
+
+    async def start(stage: LoginStage) -> RunOutcome:
+        await stage.start(auth=stage.auth())
+        return await stage.ended()
+
+    _scripted(start, name, *recorded, valid=[1], **script)
 
 
-@_shape(Kind.VALIDATE)
-async def checks_lost(stage: LoginStage) -> None:
-    """All with their workers, again and again."""
-    stage.checks.extend([raises(LOST)] * 8)
-    await stage.serve()
-    await stage.bring_up()
-    await stage.validate()
-    stage.outcome = await stage.validated()
+READY, EXPIRED = AuthSessionStatus.READY, AuthSessionStatus.EXPIRED
+_TIMEOUT = bad(message="10 minutes", code=ErrorCode.SCRIPT_TIMEOUT)
+_NO_CHECK = bad(message="check.py has no function `check`", code=ErrorCode.SCRIPT_EXECUTION_EXCEPTION, final=True)
+_NO_CREATE = not_made("create.py has no function `create`", final=True)
+_GONE = ApplicationError("It was deleted.", type=AUTH_SESSION_GONE, non_retryable=True)
+
+_validate("login-good", Kind.VALIDATE, valid=[1])
+# An exception, a time-out, a lost worker, a falsy return: each uses up one check.
+_validate(
+    "login-good-at-last",
+    Kind.VALIDATE,
+    checks=[ends(THROWS), ends(_TIMEOUT), raises(LOST), ends(bad()), ends(good())],
+    of={"check_attempts": 5},
+)
+_validate(
+    "login-bad-and-left-so",
+    *(Kind.VALIDATE, Kind.SESSION),
+    checks=[ends(bad()), ends(THROWS)],
+    of={"auto_recreate": False},
+    then=EXPIRED,
+)
+_validate("check-cannot-be-called", Kind.VALIDATE, checks=[ends(_NO_CHECK)])
+# The first one fails, and the second one is interrupted.
+_validate(
+    "checks-with-a-queue-timeout",
+    Kind.VALIDATE,
+    checks=[ends(bad()), raises(LOST), ends(bad()), ends(good())],
+    of={"queue_timeout": timedelta(minutes=5), "check_attempts": 4},
+)
+_validate("checks-lost", Kind.VALIDATE, checks=[raises(LOST)] * 8)  # all with their workers, again and again
+_validate("login-made-anew", Kind.VALIDATE, Kind.CREATE, Kind.SESSION)
+_validate(
+    "login-not-made-anew",
+    *(Kind.VALIDATE, Kind.CREATE, Kind.SESSION),
+    creates=[ends(not_made("no such element")), ends(not_made())],
+)
+_validate("login-made-anew-but-bad", Kind.VALIDATE, Kind.SESSION, creates=[made_but_bad], then=EXPIRED)
+_validate("session-gone-before-the-check", Kind.VALIDATE, session=False)
+_validate("session-gone-after-the-check", Kind.VALIDATE, session=False, checks=[ends(bad())] * 2)
+_create(
+    "session-not-made",
+    *(Kind.CREATE, Kind.SESSION),
+    creates=[ends(not_made("no such element")), ends(not_made())],
+)
+_create(
+    "create-cannot-be-called", Kind.CREATE, creates=[ends(not_made("create.py has no function `create`", final=True))]
+)
+_create("session-made-but-bad", Kind.CREATE, Kind.SESSION, creates=[made_but_bad])
+_create("creates-lost", Kind.CREATE, creates=[raises(LOST)] * 2)  # both with their workers
+_update("session-updated", Kind.CREATE, Kind.SESSION)
+_update("session-not-updated", Kind.SESSION, creates=[made_but_bad])
+_run("run-with-a-login", Kind.RUN, attempts=[ends(failed()), ends(completed())])
+_run("run-interrupted-after-its-validate", Kind.RUN, attempts=[interrupted(), ends(completed())])
+_run("run-whose-session-is-deleted-before-its-attempt", Kind.RUN, attempts=[raises(_GONE), ends(completed())])
+
+
+# Validate, when more happens.
 
 
 @_shape(Kind.VALIDATE)
@@ -156,8 +220,7 @@ async def check_lost_after_it_was_good(stage: LoginStage) -> None:
 
     stage.on_lost = find
     stage.checks.append(raises(LOST))
-    await stage.serve()
-    await stage.bring_up()
+    await stage.open()
     await stage.validate(check_attempts=1)
     stage.outcome = await stage.validated()
 
@@ -168,63 +231,18 @@ async def check_worker_lost(stage: LoginStage) -> None:
     gone = Gone(stage, announced=True)
     stage.checks.append(gone)
     stage.valid = {1}
-    await stage.serve()
-    await stage.bring_up()
+    await stage.open()
     await stage.validate(check_attempts=1)
     await gone.began.wait()
     await stage.pass_time(seconds=31, held=True)
     stage.outcome = await stage.validated()
 
 
-@_shape(Kind.VALIDATE, Kind.CREATE, Kind.SESSION)
-async def login_made_anew(stage: LoginStage) -> None:
-    await stage.serve()
-    await stage.bring_up()
-    await stage.validate()
-    stage.outcome = await stage.validated()
-
-
-@_shape(Kind.VALIDATE, Kind.CREATE, Kind.SESSION)
-async def login_not_made_anew(stage: LoginStage) -> None:
-    stage.creates.extend([ends(not_made("no such element")), ends(not_made())])
-    await stage.serve()
-    await stage.bring_up()
-    await stage.validate()
-    stage.outcome = await stage.validated()
-
-
-@_shape(Kind.VALIDATE, Kind.SESSION)
-async def login_made_anew_but_bad(stage: LoginStage) -> None:
-    stage.creates.append(made_but_bad)
-    await stage.serve()
-    await stage.bring_up()
-    await stage.validate()
-    stage.outcome = await stage.validated()
-    await stage.until_status(AuthSessionStatus.EXPIRED)
-
-
-@_shape(Kind.VALIDATE)
-async def session_gone_before_the_check(stage: LoginStage) -> None:
-    await stage.serve()
-    await stage.validate()
-    stage.outcome = await stage.validated()
-
-
-@_shape(Kind.VALIDATE)
-async def session_gone_after_the_check(stage: LoginStage) -> None:
-    stage.checks.extend([ends(bad()), ends(bad())])
-    await stage.serve()
-    await stage.validate()
-    stage.outcome = await stage.validated()
-
-
 @_shape(Kind.SESSION)
 async def two_validates_that_share_one_create(stage: LoginStage) -> None:
     """Both ask while the login is made anew, and are answered at once."""
-    held = HeldAttempt(stage)
-    stage.creates.append(held)
-    await stage.serve()
-    await stage.bring_up()
+    held = stage.hold(stage.creates)
+    await stage.open()
     other = f"{stage.validate_id}-other"
     await stage.validate()
     await stage.validate(other)
@@ -237,14 +255,12 @@ async def two_validates_that_share_one_create(stage: LoginStage) -> None:
 
 @_shape(Kind.VALIDATE)
 async def cancel_of_a_check(stage: LoginStage) -> None:
-    held = HeldAttempt(stage, announced=True)
-    stops(stage, held)
-    stage.checks.extend([ends(bad()), held])
-    await stage.serve()
-    await stage.bring_up()
+    stage.checks.append(ends(bad()))
+    held = stage.hold(stage.checks, stops=True)
+    await stage.open()
     await stage.validate()
     await held.began.wait()
-    await stage.client.get_workflow_handle(stage.validate_id).cancel()
+    await stage.cancel(stage.validate_id)
     stage.outcome = await stage.validated()
 
 
@@ -262,13 +278,12 @@ async def cancel_of_a_check_that_is_elsewhere_by_now(stage: LoginStage) -> None:
 
     stage.on_stop = stop
     stage.checks.extend([first, second])
-    await stage.serve()
-    await stage.bring_up()
+    await stage.open()
     await stage.validate()
     await first.began.wait()
     first.end(bad())
     await second.began.wait()
-    await stage.client.get_workflow_handle(stage.validate_id).cancel()
+    await stage.cancel(stage.validate_id)
     stage.outcome = await stage.validated()
 
 
@@ -278,32 +293,28 @@ async def cancel_of_a_validate_that_is_queued(stage: LoginStage) -> None:
     await stage.bring_up()
     await stage.validate()
     await stage.until("ACTIVITY_TASK_SCHEDULED", of=stage.validate_id)
-    await stage.client.get_workflow_handle(stage.validate_id).cancel()
+    await stage.cancel(stage.validate_id)
     stage.outcome = await stage.validated()
 
 
 @_shape(Kind.VALIDATE, Kind.SESSION)
 async def cancel_while_a_create_is_waited_for(stage: LoginStage) -> None:
-    held = HeldAttempt(stage)
-    stage.creates.append(held)
-    await stage.serve()
-    await stage.bring_up()
+    held = stage.hold(stage.creates)
+    await stage.open()
     await stage.validate()
     await held.began.wait()
-    await stage.client.get_workflow_handle(stage.validate_id).cancel()
+    await stage.cancel(stage.validate_id)
     stage.outcome = await stage.validated()
     held.end(good(made_by(stage.created[0])))
-    await stage.until_status(AuthSessionStatus.READY)
+    await stage.until_status(READY)
 
 
 @_shape(Kind.VALIDATE)
 async def cancel_as_a_create_is_asked_for(stage: LoginStage) -> None:
     """The question is on its way as the Validate hears of the cancel."""
-    held = HeldAttempt(stage)
-    stage.creates.append(held)
-    stage.as_it_sends('"asker"', lambda: stage.client.get_workflow_handle(stage.validate_id).cancel())
-    await stage.serve()
-    await stage.bring_up()
+    held = stage.hold(stage.creates)
+    stage.as_it_sends('"asker"', lambda: stage.cancel(stage.validate_id))
+    await stage.open()
     await stage.validate()
     stage.outcome = await stage.validated()
     held.end(not_made())
@@ -311,14 +322,13 @@ async def cancel_as_a_create_is_asked_for(stage: LoginStage) -> None:
 
 @_shape(Kind.VALIDATE)
 async def cancel_as_the_session_is_told(stage: LoginStage) -> None:
-    stage.as_it_sends('"good"', lambda: stage.client.get_workflow_handle(stage.validate_id).cancel())
-    await stage.serve()
-    await stage.bring_up()
+    stage.as_it_sends('"good"', lambda: stage.cancel(stage.validate_id))
+    await stage.open()
     await stage.validate(auto_recreate=False)
     stage.outcome = await stage.validated()
 
 
-# Create and Update.
+# Create, when more happens.
 
 
 @_shape(Kind.CREATE, Kind.SESSION)
@@ -326,48 +336,10 @@ async def session_made(stage: LoginStage) -> None:
     """At the second try, and checked at the second try; then deleted."""
     stage.creates.append(ends(not_made()))
     stage.checks.append(ends(bad()))
-    await stage.serve()
-    await stage.bring_up(input := stage.login_spec("create"))
+    await stage.open(input := stage.login_spec("create"))
     stage.outcome = await stage.outcome_of(input.run_id)
-    await stage.until_status(AuthSessionStatus.READY)
+    await stage.until_status(READY)
     await stage.delete()
-    await stage.closed()
-
-
-@_shape(Kind.CREATE, Kind.SESSION)
-async def session_not_made(stage: LoginStage) -> None:
-    stage.creates.extend([ends(not_made("no such element")), ends(not_made())])
-    await stage.serve()
-    await stage.bring_up(input := stage.login_spec("create"))
-    stage.outcome = await stage.outcome_of(input.run_id)
-    await stage.closed()
-
-
-@_shape(Kind.CREATE)
-async def create_cannot_be_called(stage: LoginStage) -> None:
-    stage.creates.append(ends(not_made("create.py has no function `create`", final=True)))
-    await stage.serve()
-    await stage.bring_up(input := stage.login_spec("create"))
-    stage.outcome = await stage.outcome_of(input.run_id)
-    await stage.closed()
-
-
-@_shape(Kind.CREATE, Kind.SESSION)
-async def session_made_but_bad(stage: LoginStage) -> None:
-    stage.creates.append(made_but_bad)
-    await stage.serve()
-    await stage.bring_up(input := stage.login_spec("create"))
-    stage.outcome = await stage.outcome_of(input.run_id)
-    await stage.closed()
-
-
-@_shape(Kind.CREATE)
-async def creates_lost(stage: LoginStage) -> None:
-    """All with their workers."""
-    stage.creates.extend([raises(LOST)] * 2)
-    await stage.serve()
-    await stage.bring_up(input := stage.login_spec("create"))
-    stage.outcome = await stage.outcome_of(input.run_id)
     await stage.closed()
 
 
@@ -378,81 +350,49 @@ async def create_lost_after_it_was_made(stage: LoginStage) -> None:
 
     stage.on_lost = find
     stage.creates.extend([raises(LOST)] * 2)
-    await stage.serve()
-    await stage.bring_up(input := stage.login_spec("create"))
+    await stage.open(input := stage.login_spec("create"))
     stage.outcome = await stage.outcome_of(input.run_id)
-    await stage.until_status(AuthSessionStatus.READY)
+    await stage.until_status(READY)
 
 
 @_shape(Kind.CREATE, passes_time=True)
 async def create_worker_lost(stage: LoginStage) -> None:
     gone = Gone(stage, announced=True)
     stage.creates.append(gone)
-    await stage.serve()
-    await stage.bring_up(input := stage.login_spec("create"))
+    await stage.open(input := stage.login_spec("create"))
     await gone.began.wait()
     await stage.pass_time(seconds=31, held=True)
     stage.outcome = await stage.outcome_of(input.run_id)
-    await stage.until_status(AuthSessionStatus.READY)
+    await stage.until_status(READY)
+
+
+async def _cancel_a_create(stage: LoginStage, held: HeldAttempt) -> None:
+    """By whoever has started it."""
+    await stage.open(input := stage.login_spec("create"))
+    await held.began.wait()
+    await stage.cancel(input.run_id)
+    stage.outcome = await stage.outcome_of(input.run_id)
+    await stage.closed()
 
 
 @_shape(Kind.CREATE, Kind.SESSION)
 async def create_canceled(stage: LoginStage) -> None:
-    """By whoever has started it."""
-    held = HeldAttempt(stage, announced=True)
-    stops(stage, held)
-    stage.creates.append(held)
-    await stage.serve()
-    await stage.bring_up(input := stage.login_spec("create"))
-    await held.began.wait()
-    await stage.client.get_workflow_handle(input.run_id).cancel()
-    stage.outcome = await stage.outcome_of(input.run_id)
-    await stage.closed()
-
-
-@_shape(Kind.SESSION)
-async def create_canceled_that_others_wait_for(stage: LoginStage) -> None:
-    held = HeldAttempt(stage, announced=True)
-    stops(stage, held)
-    stage.creates.append(held)
-    await stage.serve()
-    await stage.bring_up()
-    await stage.validate()
-    await held.began.wait()
-    await stage.client.get_workflow_handle(stage.created[0].run_id).cancel()
-    stage.outcome = await stage.validated()
+    await _cancel_a_create(stage, stage.hold(stage.creates, stops=True))
 
 
 @_shape(Kind.CREATE)
 async def create_canceled_in_its_check(stage: LoginStage) -> None:
-    held = HeldAttempt(stage, announced=True)
-    stops(stage, held)
-    stage.checks.append(held)
-    await stage.serve()
-    await stage.bring_up(input := stage.login_spec("create"))
-    await held.began.wait()
-    await stage.client.get_workflow_handle(input.run_id).cancel()
-    stage.outcome = await stage.outcome_of(input.run_id)
-    await stage.closed()
-
-
-@_shape(Kind.CREATE, Kind.SESSION)
-async def session_updated(stage: LoginStage) -> None:
-    await stage.serve()
-    await stage.bring_up()
-    input = await stage.update("update")
-    stage.outcome = await stage.outcome_of(input.run_id)
-    await stage.until_status(AuthSessionStatus.READY)
+    await _cancel_a_create(stage, stage.hold(stage.checks, stops=True))
 
 
 @_shape(Kind.SESSION)
-async def session_not_updated(stage: LoginStage) -> None:
-    stage.creates.append(made_but_bad)
-    await stage.serve()
-    await stage.bring_up()
-    input = await stage.update("update")
-    stage.outcome = await stage.outcome_of(input.run_id)
-    await stage.until_status(AuthSessionStatus.READY)
+async def create_canceled_that_others_wait_for(stage: LoginStage) -> None:
+    held = stage.hold(stage.creates, stops=True)
+    await stage.open()
+    await stage.validate()
+    await held.began.wait()
+    await stage.cancel(stage.created[0].run_id)
+    stage.outcome = await stage.validated()
 
 
 # Delete.
@@ -460,11 +400,8 @@ async def session_not_updated(stage: LoginStage) -> None:
 
 @_shape(Kind.VALIDATE, Kind.CREATE, Kind.SESSION)
 async def session_deleted_while_a_create_is_waited_for(stage: LoginStage) -> None:
-    held = HeldAttempt(stage, announced=True)
-    stops(stage, held)
-    stage.creates.append(held)
-    await stage.serve()
-    await stage.bring_up()
+    held = stage.hold(stage.creates, stops=True)
+    await stage.open()
     await stage.validate()
     await held.began.wait()
     await stage.delete()
@@ -483,8 +420,7 @@ async def session_deleted_as_a_create_is_about_to_end(stage: LoginStage) -> None
 
     stage.on_stop = too_late
     stage.creates.append(held)
-    await stage.serve()
-    await stage.bring_up(input := stage.login_spec("create", check_attempts=0))
+    await stage.open(input := stage.login_spec("create", check_attempts=0))
     await held.began.wait()
     await stage.delete()
     stage.outcome = await stage.outcome_of(input.run_id)
@@ -494,11 +430,8 @@ async def session_deleted_as_a_create_is_about_to_end(stage: LoginStage) -> None
 @_shape(Kind.SESSION)
 async def session_deleted_before_an_update(stage: LoginStage) -> None:
     """A Validate waits for another one to end."""
-    held = HeldAttempt(stage, announced=True)
-    stops(stage, held)
-    stage.creates.append(held)
-    await stage.serve()
-    await stage.bring_up()
+    held = stage.hold(stage.creates, stops=True)
+    await stage.open()
     input = await stage.update("first")
     await held.began.wait()
     await stage.update("second")
@@ -513,8 +446,7 @@ async def session_deleted_before_an_update(stage: LoginStage) -> None:
 @_shape(Kind.SESSION)
 async def states_saved_back(stage: LoginStage) -> None:
     """More often than are kept; and one that comes too late."""
-    await stage.serve()
-    await stage.bring_up()
+    await stage.open()
     for number in range(16):
         before = "state-1" if number == 0 else f"state-1-{number}"
         await stage.session.signal(names.SAVED_BACK, SavedBack(before=before, after=f"state-1-{number + 1}"))
@@ -525,8 +457,7 @@ async def states_saved_back(stage: LoginStage) -> None:
 @_shape(Kind.SESSION)
 async def recorded_anew(stage: LoginStage) -> None:
     stage.recorder()
-    await stage.serve()
-    await stage.bring_up()
+    await stage.open()
     await stage.session.signal(names.IMPORTED, Imported(key="state-2"))
     await stage.until_view(lambda view: view.login_version == 2)
 
@@ -539,23 +470,13 @@ async def session_continued(stage: LoginStage) -> None:
     for _ in range(LONG_HISTORY):
         await stage.session.signal(names.CHECKED, CheckReport(login_version=1, good=False))
     await stage.serve()
-    await stage.until_status(AuthSessionStatus.EXPIRED)
+    await stage.until_status(EXPIRED)
     await stage.until_continued()
     await stage.delete()
     await stage.closed()
 
 
-# A Run.
-
-
-@_shape(Kind.RUN)
-async def run_with_a_login(stage: LoginStage) -> None:
-    """And two Attempts."""
-    stage.valid = {1}
-    await stage.serve(ends(failed()), ends(completed()))
-    await stage.bring_up()
-    await stage.start(auth=stage.auth())
-    stage.outcome = await stage.ended()
+# A Run, when more happens.
 
 
 @_shape(Kind.RUN, Kind.VALIDATE)
@@ -582,60 +503,35 @@ async def run_without_a_good_login(stage: LoginStage) -> None:
     stage.outcome = await stage.ended()
 
 
-@_shape(Kind.RUN)
-async def run_interrupted_after_its_validate(stage: LoginStage) -> None:
-    stage.valid = {1}
-    await stage.serve(interrupted(), ends(completed()))
+async def _cancel_once_it_is_held(stage: LoginStage, held: HeldAttempt, attempt: Part) -> None:
+    await stage.serve(attempt)
     await stage.bring_up()
     await stage.start(auth=stage.auth())
+    await held.began.wait()
+    await stage.cancel()
     stage.outcome = await stage.ended()
 
 
 @_shape(Kind.RUN)
 async def run_canceled_in_the_attempt_after_its_validate(stage: LoginStage) -> None:
     stage.valid = {1}
-    held = HeldAttempt(stage, announced=True)
-    stops(stage, held)
-    await stage.serve(held)
-    await stage.bring_up()
-    await stage.start(auth=stage.auth())
-    await held.began.wait()
-    await stage.cancel()
-    stage.outcome = await stage.ended()
+    held = stage.stopping(HeldAttempt(stage, announced=True))
+    await _cancel_once_it_is_held(stage, held, held)
 
 
-@_shape(Kind.RUN)
-async def run_whose_session_is_deleted_before_its_attempt(stage: LoginStage) -> None:
-    stage.valid = {1}
-    gone = ApplicationError("It was deleted.", type=AUTH_SESSION_GONE, non_retryable=True)
-    await stage.serve(raises(gone), ends(completed()))
-    await stage.bring_up()
-    await stage.start(auth=stage.auth())
-    stage.outcome = await stage.ended()
+@_shape(Kind.RUN, Kind.VALIDATE)
+async def run_canceled_in_its_validate(stage: LoginStage) -> None:
+    await _cancel_once_it_is_held(stage, stage.hold(stage.checks, stops=True), ends(completed()))
 
 
 @_shape(Kind.RUN)
 async def run_whose_validate_is_terminated(stage: LoginStage) -> None:
-    held = HeldAttempt(stage)
-    stage.checks.append(held)
+    held = stage.hold(stage.checks)
     await stage.serve(ends(completed()))
     await stage.bring_up()
     await stage.start(auth=stage.auth())
     await held.began.wait()
     await stage.client.get_workflow_handle(names.validate_run_id(stage.run_id, 1)).terminate()
-    stage.outcome = await stage.ended()
-
-
-@_shape(Kind.RUN, Kind.VALIDATE)
-async def run_canceled_in_its_validate(stage: LoginStage) -> None:
-    held = HeldAttempt(stage, announced=True)
-    stops(stage, held)
-    stage.checks.append(held)
-    await stage.serve(ends(completed()))
-    await stage.bring_up()
-    await stage.start(auth=stage.auth())
-    await held.began.wait()
-    await stage.cancel()
     stage.outcome = await stage.ended()
 
 

@@ -27,7 +27,6 @@ from schemas.workflow.attempt import (
     AttemptOutcome,
     AttemptStatus,
     FailedAttemptDetails,
-    StopInput,
 )
 from schemas.workflow.auth import (
     AuthSessionRef,
@@ -173,6 +172,17 @@ class LoginStage(Stage):
             search_attributes=visibility.auth_session_search_attributes(self.project, self.ref.id),
         )
 
+    async def open(self, create: LoginSpec | None = None, **view: Any) -> None:
+        """Serve workflows, checks and creates, and start the AuthSession."""
+        await self.serve()
+        await self.bring_up(create, **view)
+
+    def hold(self, script: deque[Part], *, stops: bool = False) -> HeldAttempt:
+        """The next check or create of this script lasts until it is told how to end; with `stops`, also to stop."""
+        held = HeldAttempt(self, announced=stops)
+        script.append(self.stopping(held) if stops else held)
+        return held
+
     def login_spec(self, run_id: str, kind: RunType = RunType.AUTH_SESSION_CREATE, **fields: Any) -> LoginSpec:
         """What a Create or Update logs in with."""
         defaults: dict[str, Any] = {
@@ -314,16 +324,6 @@ class _Tripwire(PayloadCodec):
 
 async def _noted(_input: DeleteStatesInput) -> None:
     pass
-
-
-def stops(stage: Stage, held: HeldAttempt) -> None:
-    """Whoever is told to stop something stops this, which then ends as canceled."""
-
-    async def stop(_input: StopInput) -> bool:
-        held.end()
-        return True
-
-    stage.on_stop = stop
 
 
 def made_by(input: AttemptInput) -> LoginState:

@@ -12,7 +12,7 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
-from schemas.workflow.attempt import INTERRUPTED, AttemptOutcome, AttemptStatus, InterruptedInput, StopInput
+from schemas.workflow.attempt import INTERRUPTED, AttemptOutcome, AttemptStatus, InterruptedInput
 from schemas.workflow.run import ErrorCode, ReasonType, RunReason
 from schemas.workflow.sink import SealedSink
 from tests.support.delivery_inputs import sealed, webhook
@@ -54,20 +54,48 @@ async def played(shape: str, client: Client, name: str) -> AsyncGenerator[Stage]
         yield stage
 
 
-# Attempts that end.
+# Attempts that end as a script says.
 
 
-@_shape
-async def success(stage: Stage) -> None:
-    await stage.serve(ends(completed('{"n": 1}')))
-    await stage.start()
+def _scripted(name: str, *parts: Part, sink: dict[str, Any] | None = None, **fields: Any) -> None:
+    """Keep a shape in which Attempt n plays the nth part; `fields` are the Run's, and `sink` those of its sink."""
+
+    async def play(stage: Stage) -> None:
+        await stage.serve(*parts)
+        await stage.start(**fields, sink=None if sink is None else _sink(stage, **sink))
+
+    SHAPES[name] = Shape(play)
 
 
-@_shape
-async def completed_by_its_close(stage: Stage) -> None:
-    """Nothing but the close of the workflow, and the memo, tells that the Run has ended."""
-    await stage.serve(ends(completed()))
-    await stage.start()
+def _sink(stage: Stage, **fields: Any) -> SealedSink:
+    return sealed(webhook("https://hook.example", **fields), stage.project, stage.run_id)
+
+
+_scripted("success", ends(completed('{"n": 1}')))
+_scripted("completed-by-its-close", ends(completed()))  # nothing but the close, and the memo, tells that it has ended
+_scripted("retry", ends(failed("first")), ends(failed("second")), ends(completed()))
+_scripted("all-failed", ends(failed("first")), ends(failed("second")), maximum_attempts=2)
+_scripted("final", ends(failed("3 MiB", ErrorCode.RESULT_TOO_BIG, final=True)))
+_scripted("unexpected-error", raises(ValueError("a defect")), ends(completed()))
+_scripted("failed-activities", ends(failed("first")), ends(failed("second", final=True)))
+_scripted(
+    "access-turned-off-while-it-waits",
+    ends(
+        AttemptOutcome(
+            status=AttemptStatus.CANCELED,
+            reason=RunReason(type=ReasonType.API_ACCESS_DISABLED, message="The API access was turned off."),
+        )
+    ),
+)
+_scripted("handed-over", ends(completed()), sink={})
+_scripted("handed-over-failed", ends(failed()), sink={}, maximum_attempts=1)
+_scripted("not-handed-over-failed", ends(failed()), sink={"skipOnFail": True}, maximum_attempts=1)
+_scripted("interrupted-once", interrupted(), ends(failed()), ends(completed()), maximum_attempts=2)
+_scripted("interrupted-again-and-again", *[interrupted()] * 4, maximum_attempts=2)
+_scripted("interrupted-at-most-once", interrupted(), maximum_attempts=1)
+
+
+# Attempts of which more is to be told.
 
 
 @_shape
@@ -80,73 +108,12 @@ async def success_announced(stage: Stage) -> None:
 
 
 @_shape
-async def retry(stage: Stage) -> None:
-    await stage.serve(ends(failed("first")), ends(failed("second")), ends(completed()))
-    await stage.start()
-
-
-@_shape
-async def access_turned_off_while_it_waits(stage: Stage) -> None:
-    reason = RunReason(type=ReasonType.API_ACCESS_DISABLED, message="The API access was turned off.")
-    await stage.serve(ends(AttemptOutcome(status=AttemptStatus.CANCELED, reason=reason)))
-    await stage.start()
-    stage.outcome = await stage.ended()
-
-
-@_shape
-async def all_failed(stage: Stage) -> None:
-    await stage.serve(ends(failed("first")), ends(failed("second")))
-    await stage.start(maximum_attempts=2)
-
-
-@_shape
-async def final(stage: Stage) -> None:
-    await stage.serve(ends(failed("3 MiB", ErrorCode.RESULT_TOO_BIG, final=True)))
-    await stage.start()
-
-
-@_shape
 async def queued_too_long(stage: Stage) -> None:
     await stage.serve_runs()
     await stage.start(queue_timeout=timedelta(seconds=0.2), sink=_sink(stage))
 
 
-@_shape
-async def unexpected_error(stage: Stage) -> None:
-    await stage.serve(raises(ValueError("a defect")), ends(completed()))
-    await stage.start()
-
-
-@_shape
-async def failed_activities(stage: Stage) -> None:
-    """The activity of an Attempt that fails has failed, too."""
-    await stage.serve(ends(failed("first")), ends(failed("second", final=True)))
-    await stage.start()
-
-
 # Results that are delivered.
-
-
-def _sink(stage: Stage, **fields: Any) -> SealedSink:
-    return sealed(webhook("https://hook.example", **fields), stage.project, stage.run_id)
-
-
-@_shape
-async def handed_over(stage: Stage) -> None:
-    await stage.serve(ends(completed()))
-    await stage.start(sink=_sink(stage))
-
-
-@_shape
-async def handed_over_failed(stage: Stage) -> None:
-    await stage.serve(ends(failed()))
-    await stage.start(sink=_sink(stage), maximum_attempts=1)
-
-
-@_shape
-async def not_handed_over_failed(stage: Stage) -> None:
-    await stage.serve(ends(failed()))
-    await stage.start(sink=_sink(stage, skipOnFail=True), maximum_attempts=1)
 
 
 @_shape
@@ -163,24 +130,6 @@ async def handed_over_as_it_is_canceled(stage: Stage) -> None:
 
 
 # Attempts that are lost.
-
-
-@_shape
-async def interrupted_once(stage: Stage) -> None:
-    await stage.serve(interrupted(), ends(failed()), ends(completed()))
-    await stage.start(maximum_attempts=2)
-
-
-@_shape
-async def interrupted_again_and_again(stage: Stage) -> None:
-    await stage.serve(*[interrupted()] * 4)
-    await stage.start(maximum_attempts=2)
-
-
-@_shape
-async def interrupted_at_most_once(stage: Stage) -> None:
-    await stage.serve(interrupted())
-    await stage.start(maximum_attempts=1)
 
 
 @_long_shape
@@ -249,13 +198,7 @@ async def cancel_queued(stage: Stage) -> None:
 
 @_shape
 async def cancel_running(stage: Stage) -> None:
-    held = HeldAttempt(stage, announced=True)
-
-    async def stop(_input: StopInput) -> bool:
-        held.end()
-        return True
-
-    stage.on_stop = stop
+    held = stage.stopping(HeldAttempt(stage, announced=True))
     await stage.serve(held)
     await stage.start()
     await held.began.wait()
@@ -264,13 +207,7 @@ async def cancel_running(stage: Stage) -> None:
 
 @_shape
 async def cancel_before_the_announcement(stage: Stage) -> None:
-    held = HeldAttempt(stage)
-
-    async def stop(_input: StopInput) -> bool:
-        held.end()
-        return True
-
-    stage.on_stop = stop
+    held = stage.stopping(HeldAttempt(stage))
     await stage.serve(held)
     await stage.start()
     await held.began.wait()
@@ -320,13 +257,7 @@ async def cancel_worker_gone(stage: Stage) -> None:
 @_shape
 async def cancel_of_no_avail(stage: Stage) -> None:
     """The Attempt completes although it was told to stop."""
-    held = HeldAttempt(stage, announced=True)
-
-    async def stop(_input: StopInput) -> bool:
-        held.end(completed())
-        return True
-
-    stage.on_stop = stop
+    held = stage.stopping(HeldAttempt(stage, announced=True), completed())
     await stage.serve(held)
     await stage.start()
     await held.began.wait()

@@ -347,8 +347,19 @@ class Stage:
             waiting = self.client.get_workflow_handle(input.parent_run_id)
             await waiting.signal(names.VALIDATE_STARTED, number)
 
-    async def cancel(self) -> None:
-        await self.handle.cancel()
+    async def cancel(self, run_id: str | None = None) -> None:
+        """Of the stage's Run, or of this workflow."""
+        await self.client.get_workflow_handle(run_id or self.run_id).cancel()
+
+    def stopping(self, held: HeldAttempt, outcome: AttemptOutcome = CANCELED) -> HeldAttempt:
+        """The same Attempt, which ends so as soon as a worker is told to stop one."""
+
+        async def stop(_input: StopInput) -> bool:
+            held.end(outcome)
+            return True
+
+        self.on_stop = stop
+        return held
 
     async def pass_time(self, *, held: bool = False, **duration: float) -> None:
         """Let the server's clock go forward, and wait for activities that run meanwhile.
