@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from temporalio.api.enums.v1 import EventType, ParentClosePolicy
@@ -33,11 +34,22 @@ PROCESS_CRASHED = {
 # Attempts that end.
 
 
-async def test_the_result_of_an_attempt_that_succeeds_is_the_runs(play: PlayRun) -> None:
-    stage = await play("success")
-    assert stage.outcome.status is RunStatus.COMPLETED
-    assert stage.outcome.result == JsonRef(text='{"n": 1}', size=8)
-    assert stage.outcome.attempts == 1
+@pytest.mark.parametrize(
+    ("shape", "attempts", "result"),
+    [
+        ("success", 1, '{"n": 1}'),
+        ("success-announced", 1, "1"),
+        ("retry", 3, "1"),
+        ("unexpected-error", 2, "1"),  # an error of the activity itself counts as a failed Attempt
+    ],
+)
+async def test_attempts_follow_each_other_until_one_succeeds(
+    play: PlayRun, shape: str, attempts: int, result: str
+) -> None:
+    stage = await play(shape)
+    assert (stage.outcome.status, stage.outcome.attempts, stage.outcome.error) == (RunStatus.COMPLETED, attempts, None)
+    assert stage.outcome.result == JsonRef(text=result, size=len(result))
+    assert (len(stage.inputs), stage.lost) == (attempts, [])
 
 
 async def test_an_attempt_is_ordered_with_all_that_its_run_was_started_with(stage: Stage) -> None:
@@ -55,32 +67,35 @@ async def test_an_attempt_is_ordered_with_all_that_its_run_was_started_with(stag
         assert (input.trace, input.proxy) == (TraceMode.NEVER, proxy)
 
 
-async def test_attempts_follow_each_other_until_one_succeeds(play: PlayRun) -> None:
-    stage = await play("retry")
-    assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 3)
-    assert stage.outcome.error is None
-    assert stage.lost == []
+SECOND = {"code": "script-execution-exception", "category": "user", "message": "second"}
 
 
-async def test_when_all_attempts_failed_the_last_error_is_wrapped(play: PlayRun) -> None:
-    stage = await play("all-failed")
-    assert stage.outcome.status is RunStatus.FAILED
+@pytest.mark.parametrize(
+    ("shape", "code", "attempts", "details"),
+    [
+        ("all-failed", ErrorCode.API_ATTEMPTS_FAILED, 2, {"attempts_count": 2, "last_error": SECOND}),
+        ("final", ErrorCode.RESULT_TOO_BIG, 1, None),
+        ("failed-activities", ErrorCode.SCRIPT_EXECUTION_EXCEPTION, 2, None),
+        (
+            "interrupted-again-and-again",
+            *(ErrorCode.API_ATTEMPTS_FAILED, 4, {"attempts_count": 4, "last_error": PROCESS_CRASHED}),
+        ),
+        (
+            "interrupted-at-most-once",
+            *(ErrorCode.API_ATTEMPTS_FAILED, 1, {"attempts_count": 1, "last_error": PROCESS_CRASHED}),
+        ),
+    ],
+)
+async def test_a_run_fails_with_the_last_error_wrapped_unless_it_is_final(
+    play: PlayRun, shape: str, code: ErrorCode, attempts: int, details: dict[str, Any] | None
+) -> None:
+    stage = await play(shape)
     assert stage.outcome.error
-    assert stage.outcome.error.code is ErrorCode.API_ATTEMPTS_FAILED
-    assert (stage.outcome.error.category, stage.outcome.error.message) == ("user", "second")
-    assert stage.outcome.error.details == {
-        "attempts_count": 2,
-        "last_error": {"code": "script-execution-exception", "category": "user", "message": "second"},
-    }
-    assert (stage.outcome.attempts, len(stage.inputs)) == (2, 2)
-
-
-async def test_a_final_failure_ends_the_run_at_once_with_its_own_code(play: PlayRun) -> None:
-    stage = await play("final")
-    assert stage.outcome.status is RunStatus.FAILED
-    assert stage.outcome.error
-    assert (stage.outcome.error.code, stage.outcome.error.message) == (ErrorCode.RESULT_TOO_BIG, "3 MiB")
-    assert len(stage.inputs) == 1
+    assert (stage.outcome.status, stage.outcome.error.code) == (RunStatus.FAILED, code)
+    assert (stage.outcome.attempts, stage.outcome.error.details) == (attempts, details)
+    assert len(stage.inputs) == attempts
+    assert [lost.number for lost in stage.lost] == (list(range(1, attempts + 1)) if "interrupted" in shape else [])
+    assert all(input.raises_failure for input in stage.inputs), "Temporal shows it as an activity that failed"
 
 
 async def test_a_run_that_finds_no_machine_within_its_queue_timeout_fails(play: PlayRun) -> None:
@@ -90,8 +105,6 @@ async def test_a_run_that_finds_no_machine_within_its_queue_timeout_fails(play: 
     assert (stage.outcome.error.code, stage.outcome.error.retirable) == (ErrorCode.QUEUE_TIMEOUT, True)
     assert (stage.outcome.attempts, stage.outcome.started_at) == (0, None)
     assert stage.lost == [], "no worker was lost"
-    event_types = [event.event_type for event in await stage.events()]
-    assert EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED in event_types, "it is delivered"
 
 
 async def test_an_attempt_that_its_worker_had_no_room_for_in_time_took_a_number(stage: Stage) -> None:
@@ -113,12 +126,7 @@ async def test_only_the_wait_for_the_first_attempt_is_limited(stage: Stage) -> N
     assert not second.schedule_to_start_timeout.ToTimedelta()
 
 
-async def test_an_error_of_the_activity_itself_counts_as_a_failed_attempt(play: PlayRun) -> None:
-    stage = await play("unexpected-error")
-    assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 2)
-
-
-async def test_a_run_whose_project_was_closed_while_it_waited_is_canceled_and_says_so(play: PlayRun) -> None:
+async def test_a_run_whose_project_was_closed_meanwhile_is_canceled(play: PlayRun) -> None:
     stage = await play("access-turned-off-while-it-waits")
     assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.CANCELED, 1)
     assert stage.outcome.reason
@@ -148,11 +156,6 @@ async def test_an_attempt_at_the_outer_wall_is_over(play: PlayRun) -> None:
     assert stage.lost == []
 
 
-async def test_a_run_that_said_it_had_begun_ends_like_any_other(play: PlayRun) -> None:
-    stage = await play("success-announced")
-    assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 1)
-
-
 # Attempts that are lost.
 
 
@@ -162,22 +165,6 @@ async def test_an_interrupted_attempt_takes_a_number_and_does_not_count(play: Pl
     assert [lost.number for lost in stage.lost] == [1]
     assert stage.lost[0].cause == "The worker was stopped before the Attempt ended."
     assert (stage.lost[0].run_id, stage.lost[0].project) == (stage.run_id, stage.project)
-
-
-async def test_interrupted_attempts_are_tried_again_three_times_and_no_more(play: PlayRun) -> None:
-    stage = await play("interrupted-again-and-again")
-    assert stage.outcome.error
-    assert stage.outcome.error.code is ErrorCode.API_ATTEMPTS_FAILED
-    assert stage.outcome.error.details == {"attempts_count": 4, "last_error": PROCESS_CRASHED}
-    assert [lost.number for lost in stage.lost] == [1, 2, 3, 4]
-
-
-async def test_a_run_that_may_be_attempted_once_only_fails_when_that_is_interrupted(play: PlayRun) -> None:
-    stage = await play("interrupted-at-most-once")
-    assert stage.outcome.error
-    assert stage.outcome.error.code is ErrorCode.API_ATTEMPTS_FAILED
-    assert stage.outcome.error.details == {"attempts_count": 1, "last_error": PROCESS_CRASHED}
-    assert len(stage.inputs) == 1
 
 
 async def test_an_attempt_that_is_heard_of_no_more_was_interrupted(play: PlayRun) -> None:
@@ -206,14 +193,6 @@ async def test_a_failure_that_was_stored_before_the_worker_was_lost_counts(play:
     assert stage.outcome.error
     assert (stage.outcome.error.code, stage.outcome.error.message) == (ErrorCode.API_ATTEMPTS_FAILED, "second")
     assert [input.number for input in stage.inputs] == [1, 2]
-
-
-async def test_temporal_shows_an_attempt_that_failed_as_an_activity_that_failed(play: PlayRun) -> None:
-    stage = await play("failed-activities")
-    assert stage.outcome.error
-    assert (stage.outcome.error.message, stage.outcome.attempts) == ("second", 2), "final: there is no third"
-    assert [input.raises_failure for input in stage.inputs] == [True, True]
-    assert stage.lost == []
 
 
 # Results that are delivered.
@@ -250,63 +229,46 @@ async def test_the_result_is_handed_over_to_a_delivery_that_outlives_the_run(pla
     }
 
 
-async def test_so_is_a_failure_unless_the_sink_does_not_want_it(play: PlayRun) -> None:
-    stage = await play("handed-over-failed")
-    assert stage.outcome.status is RunStatus.FAILED
-    assert len(await deliveries(stage)) == 1
-
-
-@pytest.mark.parametrize("shape", ["not-handed-over-failed", "not-handed-over-canceled"])
-async def test_what_is_not_to_be_delivered_is_not_handed_over(play: PlayRun, shape: str) -> None:
-    assert await deliveries(await play(shape)) == []
-
-
-async def test_a_cancel_that_comes_too_late_takes_nothing_from_the_delivery(play: PlayRun) -> None:
-    stage = await play("handed-over-as-it-is-canceled")
-    assert stage.outcome.status is RunStatus.COMPLETED
-    assert len(await deliveries(stage)) == 1
+@pytest.mark.parametrize(
+    ("shape", "count"),
+    [
+        ("queued-too-long", 1),
+        ("handed-over-failed", 1),
+        ("handed-over-as-it-is-canceled", 1),  # too late
+        ("not-handed-over-failed", 0),  # as the sink does not want it
+        ("not-handed-over-canceled", 0),
+    ],
+)
+async def test_a_failure_is_handed_over_if_it_is_wanted_and_a_cancel_never(
+    play: PlayRun, shape: str, count: int
+) -> None:
+    assert len(await deliveries(await play(shape))) == count
 
 
 # Cancel.
 
 
-async def test_a_run_that_is_canceled_as_it_starts_executes_nothing(play: PlayRun) -> None:
-    stage = await play("cancel-with-the-start")
+@pytest.mark.parametrize(
+    ("shape", "attempts", "executed", "stopped"),
+    [
+        ("cancel-with-the-start", 0, 0, []),
+        ("cancel-queued", 0, 0, []),
+        ("cancel-running", 1, 1, [1]),
+        ("cancel-before-the-announcement", 1, 1, [1]),  # as soon as the Attempt says where it is
+        ("cancel-heard-by-heartbeat", 0, 1, []),
+        ("cancel-never-announced", 0, 1, []),
+        ("cancel-while-the-loss-is-recorded", 1, 1, []),
+        ("cancel-between-attempts", 1, 1, []),
+        ("cancel-just-before-it-fails", 1, 1, []),
+    ],
+)
+async def test_a_cancel_stops_the_attempt_where_it_is_and_no_other_follows(
+    play: PlayRun, shape: str, attempts: int, executed: int, stopped: list[int]
+) -> None:
+    stage = await play(shape)
     assert_canceled(stage.outcome)
-    assert stage.inputs == []
-
-
-async def test_a_run_that_is_canceled_while_it_is_queued_executes_nothing(play: PlayRun) -> None:
-    stage = await play("cancel-queued")
-    assert_canceled(stage.outcome)
-    assert stage.outcome.attempts == 0
-    await stage.serve_attempts(ends(completed()))
-    assert stage.inputs == []
-
-
-async def test_the_worker_that_holds_the_attempt_is_told_to_stop_it(play: PlayRun) -> None:
-    stage = await play("cancel-running")
-    assert_canceled(stage.outcome)
-    assert stage.outcome.attempts == 1
-    assert stage.stops == [StopInput(run_id=stage.run_id, number=1)]
-
-
-async def test_an_attempt_that_has_just_begun_is_stopped_as_soon_as_it_says_where_it_is(play: PlayRun) -> None:
-    stage = await play("cancel-before-the-announcement")
-    assert_canceled(stage.outcome)
-    assert stage.stops == [StopInput(run_id=stage.run_id, number=1)]
-
-
-async def test_an_attempt_that_ends_by_its_heartbeat_needs_no_order(play: PlayRun) -> None:
-    stage = await play("cancel-heard-by-heartbeat")
-    assert_canceled(stage.outcome)
-    assert stage.stops == []
-
-
-async def test_a_cancel_does_not_wait_forever_for_where_the_attempt_is(play: PlayRun) -> None:
-    stage = await play("cancel-never-announced")
-    assert_canceled(stage.outcome)
-    assert stage.stops == []
+    assert (stage.outcome.attempts, len(stage.inputs)) == (attempts, executed)
+    assert stage.stops == [StopInput(run_id=stage.run_id, number=number) for number in stopped]
 
 
 async def test_a_cancel_ends_also_when_the_worker_is_gone(play: PlayRun) -> None:
@@ -318,36 +280,17 @@ async def test_a_cancel_ends_also_when_the_worker_is_gone(play: PlayRun) -> None
     assert stop.retry_policy.maximum_attempts == 1
 
 
-async def test_an_attempt_that_completes_while_it_is_told_to_stop_completes_its_run(play: PlayRun) -> None:
-    stage = await play("cancel-of-no-avail")
-    assert stage.outcome.status is RunStatus.COMPLETED
-    assert stage.outcome.result == JsonRef(text="1", size=1)
-
-
-async def test_a_cancel_while_a_loss_is_recorded_ends_the_run(play: PlayRun) -> None:
-    stage = await play("cancel-while-the-loss-is-recorded")
-    assert_canceled(stage.outcome)
-    assert len(stage.inputs) == 1
-
-
-@pytest.mark.parametrize("shape", ["cancel-as-it-completes", "cancel-just-before-it-completes"])
-async def test_an_outcome_that_is_there_when_the_cancel_arrives_stands(play: PlayRun, shape: str) -> None:
+@pytest.mark.parametrize("shape", ["cancel-of-no-avail", "cancel-as-it-completes", "cancel-just-before-it-completes"])
+async def test_an_attempt_that_completes_in_spite_of_a_cancel_stands(play: PlayRun, shape: str) -> None:
     stage = await play(shape)
     assert stage.outcome.status is RunStatus.COMPLETED
     assert stage.outcome.result == JsonRef(text="1", size=1)
 
 
-async def test_a_final_failure_that_is_there_when_the_cancel_arrives_stands(play: PlayRun) -> None:
+async def test_a_final_failure_in_spite_of_a_cancel_stands(play: PlayRun) -> None:
     stage = await play("cancel-as-it-fails-for-good")
     assert stage.outcome.error
     assert stage.outcome.error.code is ErrorCode.RESULT_TOO_BIG
-
-
-@pytest.mark.parametrize("shape", ["cancel-between-attempts", "cancel-just-before-it-fails"])
-async def test_a_cancel_between_two_attempts_is_not_forgotten(play: PlayRun, shape: str) -> None:
-    stage = await play(shape)
-    assert_canceled(stage.outcome)
-    assert len(stage.inputs) == 1
 
 
 # What others see.
