@@ -22,8 +22,8 @@ from temporal import auth_sessions
 from temporal.auth_sessions import AuthSessions
 from temporal.client import connect
 from temporal.runs import Runs, RunState
-from tests.support.auth_stage import AT, FIRST, ID, LoginStage, bad, good
-from tests.support.run_stage import WORKSPACE, HeldAttempt, completed, ends
+from tests.support.auth_stage import AT, FIRST, ID, LoginStage, good
+from tests.support.run_stage import WORKSPACE, completed, ends
 
 ELSEWHERE = "11111111-1111-1111-1111-111111111111"
 LONG = timedelta(seconds=20)
@@ -245,8 +245,7 @@ async def test_also_if_a_run_has_saved_another_back_by_then(sessions: AuthSessio
 
 
 async def test_a_validate_is_a_run_of_its_own(sessions: AuthSessions, login_stage: LoginStage, runs: Runs) -> None:
-    check = HeldAttempt(login_stage)
-    login_stage.checks.append(check)
+    check = login_stage.hold(login_stage.checks)
     await login_stage.bring_up()
     run_id = login_stage.validate_id[:60]
     await sessions.validate(run_id, validation(login_stage))
@@ -266,28 +265,6 @@ async def test_a_validate_is_a_run_of_its_own(sessions: AuthSessions, login_stag
     assert ended.outcome.login == FIRST
 
 
-async def test_a_validate_is_canceled_like_any_run(sessions: AuthSessions, login_stage: LoginStage, runs: Runs) -> None:
-    await sessions.validate(run_id := login_stage.validate_id[:60], validation(login_stage))
-    await runs.cancel(WORKSPACE, login_stage.project, run_id)
-    ended = await runs.get_state(WORKSPACE, login_stage.project, run_id, wait=LONG)
-    assert ended.status is RunStatus.CANCELED
-
-
-async def test_a_validate_fails_with_the_codes_of_the_contract(
-    sessions: AuthSessions, login_stage: LoginStage, runs: Runs
-) -> None:
-    login_stage.checks.append(ends(bad()))
-    await login_stage.serve_attempts()
-    await login_stage.bring_up()
-    run_id = login_stage.validate_id[:60]
-    await sessions.validate(run_id, validation(login_stage, auto_recreate=False))
-    ended = await runs.get_state(WORKSPACE, login_stage.project, run_id, wait=LONG)
-    assert ended.outcome
-    assert ended.outcome.error
-    assert ended.outcome.error.code.value == "check-attempts-failed"
-    await login_stage.until_status(AuthSessionStatus.EXPIRED)
-
-
 async def test_a_run_of_a_project_that_logs_in_says_which_auth_session_it_uses(
     login_stage: LoginStage, runs: Runs
 ) -> None:
@@ -300,14 +277,10 @@ async def test_a_run_of_a_project_that_logs_in_says_which_auth_session_it_uses(
     assert (await runs.get_state(WORKSPACE, login_stage.project, f"{login_stage.run_id}-v1")).auth_session_id == ID
 
 
-async def test_an_auth_session_is_no_run(idle_stage: LoginStage, runs: Runs) -> None:
+async def test_an_auth_session_is_no_run_whatever_its_id(idle_stage: LoginStage, runs: Runs) -> None:
     await idle_stage.bring_up()
     with pytest.raises(NotFound):
         await runs.get_state(WORKSPACE, idle_stage.project, idle_stage.session.id)
-
-
-async def test_nor_is_one_whose_workflow_has_an_id_that_a_run_could_have(idle_stage: LoginStage, runs: Runs) -> None:
-    await idle_stage.bring_up()
     description = await idle_stage.session.describe()
     await idle_stage.client.start_workflow(
         names.AUTH_SESSION,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -27,7 +27,7 @@ def request(worker: str, number: int, held: int = 0) -> RenewRequest:
     return RenewRequest(worker=worker, number=number, capacity=4, projects=SHOP, held={"shop": held}, used={})
 
 
-async def test_it_is_started_by_the_first_and_a_successor_of_one_that_was_ended_gives_nobody_more(
+async def test_the_first_starts_it_and_a_successor_gives_nobody_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with dev_server(tmp_path) as server:
@@ -36,7 +36,7 @@ async def test_it_is_started_by_the_first_and_a_successor_of_one_that_was_ended_
         assert await asked.read_state() == FleetState()
         assert await asked.keep(KeepRequest(worker="a", number=2, used={})) is None
         with monkeypatch.context() as hurry:
-            hurry.setattr(fleet, "_ANSWER_TIMEOUT", fleet._ANSWER_TIMEOUT / 8)
+            hurry.setattr(fleet, "_ANSWER_TIMEOUT", timedelta(seconds=1))
             with pytest.raises(Unavailable):
                 await asked.renew(request("a", 1))
         canceled = asyncio.create_task(asked.renew(request("a", 1)))
@@ -63,7 +63,7 @@ async def test_it_is_started_by_the_first_and_a_successor_of_one_that_was_ended_
             assert (await asked.renew(request("b", 3, held=1))).shares == {"shop": 1}
 
 
-async def test_it_encrypts_nothing_so_that_workers_without_the_key_of_before_go_on(tmp_path: Path) -> None:
+async def test_it_encrypts_nothing_so_that_a_change_of_keys_stops_nobody(tmp_path: Path) -> None:
     def connected(*keys: str) -> Client:
         settings = Settings(secret_key=[SecretStr(key) for key in keys], encrypt_payloads=True)
         config = plain.config()

@@ -188,11 +188,6 @@ async def test_times_follow_the_clocks_of_their_time_zone(name: str, jobs: Jobs,
     assert [at.day for at in found if at.hour == 2] == [26, 27, 29, 30]
 
 
-async def test_times_without_a_time_zone_are_those_of_utc(name: str, jobs: Jobs, create: Create):
-    await create({"calendars": [{"year": 2027, "month": "JULY", "dayOfMonth": 1, "hour": 6}]})
-    assert (await jobs.get(WORKSPACE, name, JOB)).next_run_times == (datetime(2027, 7, 1, 6, tzinfo=UTC),)
-
-
 async def test_an_interval_of_a_second_starts_job_runs(name: str, jobs: Jobs, job_runs: JobRuns, create: Create):
     await create(SECONDLY)
 

@@ -111,7 +111,7 @@ async def test_the_schedule_starts_a_sweep_every_hour_and_never_two(bare: Client
     assert [interval.every for interval in schedule.spec.intervals] == [SWEEP_INTERVAL]
 
 
-async def test_another_age_is_taken_over_and_when_sweeps_start_stays_as_an_operator_has_set_it(bare: Client) -> None:
+async def test_another_age_is_taken_over_and_the_operator_s_times_stay(bare: Client) -> None:
     await ensure_namespace(bare, A_WEEK)
     nightly = ScheduleSpec(cron_expressions=["0 3 * * *"])
 

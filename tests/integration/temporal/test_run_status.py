@@ -31,13 +31,6 @@ async def test_a_run_that_no_worker_has_taken_up_is_pending(idle_stage: LoginSta
     assert await status(idle_stage) is RunStatus.PENDING
 
 
-async def test_a_run_whose_attempt_is_queued_is_pending(idle_stage: LoginStage) -> None:
-    await idle_stage.serve_runs()
-    await idle_stage.start()
-    await idle_stage.until("ACTIVITY_TASK_SCHEDULED")
-    assert await status(idle_stage) is RunStatus.PENDING
-
-
 async def test_a_run_whose_queued_attempt_is_paused_is_pending_and_says_so(idle_stage: LoginStage) -> None:
     await idle_stage.serve_runs()
     await idle_stage.start()
@@ -63,7 +56,7 @@ async def test_a_run_whose_running_attempt_is_to_be_paused_is_started(idle_stage
     assert (await idle_stage.ended()).status is RunStatus.COMPLETED
 
 
-async def test_a_run_whose_attempt_waits_on_its_worker_is_pending_until_there_is_room(idle_stage: LoginStage) -> None:
+async def test_a_run_whose_attempt_waits_for_room_is_pending(idle_stage: LoginStage) -> None:
     held = HeldAttempt(idle_stage, waits=True)
     await idle_stage.serve(held)
     await idle_stage.start()
@@ -90,7 +83,7 @@ async def test_a_run_whose_queued_check_is_paused_is_pending_and_says_so(idle_st
     assert await standing(idle_stage) == (RunStatus.PENDING, True)
 
 
-async def test_a_run_whose_quick_attempt_has_ended_is_started_until_its_workflow_knows(idle_stage: LoginStage) -> None:
+async def test_a_run_whose_quick_attempt_has_just_ended_is_started(idle_stage: LoginStage) -> None:
     held = HeldAttempt(idle_stage)
     await idle_stage.serve(held)
     await idle_stage.start()
@@ -117,8 +110,7 @@ async def test_a_run_whose_loss_is_being_recorded_is_started(idle_stage: LoginSt
 
 
 async def test_a_run_is_started_as_soon_as_a_check_is_on_a_machine(idle_stage: LoginStage) -> None:
-    check = HeldAttempt(idle_stage)
-    idle_stage.checks.append(check)
+    check = idle_stage.hold(idle_stage.checks)
     await idle_stage.serve_runs()
     await idle_stage.bring_up()
     await idle_stage.start(auth=idle_stage.auth())
@@ -135,11 +127,9 @@ async def test_a_run_is_started_as_soon_as_a_check_is_on_a_machine(idle_stage: L
     assert (await status(idle_stage), await status(idle_stage, validate)) == (RunStatus.STARTED, RunStatus.STARTED)
 
 
-async def test_a_run_whose_validate_has_ended_is_started_until_its_workflow_knows(idle_stage: LoginStage) -> None:
-    check = HeldAttempt(idle_stage)
-    idle_stage.checks.append(check)
-    await idle_stage.serve()
-    await idle_stage.bring_up()
+async def test_a_run_whose_validate_has_just_ended_is_started(idle_stage: LoginStage) -> None:
+    check = idle_stage.hold(idle_stage.checks)
+    await idle_stage.open()
     await idle_stage.start(auth=idle_stage.auth())
     await check.began.wait()
     await idle_stage.stop_serving_runs()
@@ -154,8 +144,7 @@ async def test_a_run_that_waits_for_a_create_is_started(idle_stage: LoginStage) 
     create = HeldAttempt(idle_stage)
     idle_stage.checks.append(ends(bad(FIRST)))
     idle_stage.creates.append(create)
-    await idle_stage.serve()
-    await idle_stage.bring_up()
+    await idle_stage.open()
     await idle_stage.start(auth=idle_stage.auth(check_attempts=1))
     await create.began.wait()
     assert await status(idle_stage) is RunStatus.STARTED

@@ -214,7 +214,7 @@ async def test_close_releases_all_who_wait_and_leaves_no_task(monkeypatch: pytes
 # What a client is told that has waited as long as it wanted.
 
 
-async def test_whether_a_run_without_a_place_has_started_is_told_without_a_request_of_its_own(
+async def test_a_wait_without_a_place_tells_the_status_without_a_request(
     client: Client, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_waits, "_DIRECT_WAITS", 0)

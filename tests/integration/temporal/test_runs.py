@@ -26,7 +26,7 @@ from settings import Settings
 from temporal.client import connect
 from temporal.health import TemporalHealth
 from temporal.runs import Runs, RunState
-from tests.support.run_stage import WORKSPACE, HeldAttempt, Stage, completed, ends, failed, run_input
+from tests.support.run_stage import WORKSPACE, HeldAttempt, Stage, completed, ends, failed, outcome_of, run_input
 from workflows import visibility
 from workflows.outcomes import close
 from workflows.run import RunWorkflow
@@ -111,7 +111,7 @@ async def test_a_run_is_pending_then_started_then_what_it_came_to(runs: Runs, st
     assert await state(runs, stage) == ended
 
 
-async def test_whoever_started_a_run_waits_for_its_end_without_asking_whose_it_is(
+async def test_whoever_started_a_run_waits_without_asking_whose_it_is(
     runs: Runs, client: Client, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await start(runs, stage)
@@ -127,15 +127,25 @@ async def test_whoever_started_a_run_waits_for_its_end_without_asking_whose_it_i
 
 
 async def test_it_remembers_so_many_runs_that_it_has_started(
-    runs: Runs, stage: Stage, monkeypatch: pytest.MonkeyPatch
+    runs: Runs, client: Client, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("temporal.runs._MAX_REMEMBERED", 2)
-    for number in range(3):
-        await runs.start(f"{stage.run_id}-{number}", run_input(stage.project), fingerprint="")
-    assert list(runs._known_runs) == [f"{stage.run_id}-1", f"{stage.run_id}-2"]
-    for number in range(3):
-        await runs.cancel(WORKSPACE, stage.project, f"{stage.run_id}-{number}")
-        await runs.get_state(WORKSPACE, stage.project, f"{stage.run_id}-{number}", wait=LONG)
+    run_ids = [f"{stage.run_id}-{number}" for number in range(3)]
+    for run_id in run_ids:
+        await runs.start(run_id, run_input(stage.project), fingerprint="")
+        await stage.cancel(run_id)
+        await outcome_of(client.get_workflow_handle_for(RunWorkflow.run, run_id))
+    asked: list[str] = []
+    describe = runs.describe
+
+    async def noting(workspace: str, project: str, run_id: str) -> Any:
+        asked.append(run_id)
+        return await describe(workspace, project, run_id)
+
+    monkeypatch.setattr(runs, "describe", noting)
+    for run_id in reversed(run_ids):
+        await runs.get_state(WORKSPACE, stage.project, run_id, wait=LONG)
+    assert set(asked) == {run_ids[0]}, "of the others it knows whose they are"
 
 
 async def test_a_run_that_waits_for_its_next_attempt_stays_started(runs: Runs, stage: Stage) -> None:
@@ -147,20 +157,6 @@ async def test_a_run_that_waits_for_its_next_attempt_stays_started(runs: Runs, s
     held.end(failed())
     await stage.until("ACTIVITY_TASK_SCHEDULED", 2)
     assert (await state(runs, stage)).status is RunStatus.STARTED
-
-
-async def test_waiting_ends_with_the_run(runs: Runs, stage: Stage) -> None:
-    held = HeldAttempt(stage)
-    await stage.serve_attempts(held)
-    await start(runs, stage)
-    await held.began.wait()
-    waiting = asyncio.create_task(state(runs, stage, timedelta(minutes=1)))
-    await asyncio.sleep(0)
-    held.end(failed(final=True))
-    ended = await asyncio.wait_for(waiting, 20)
-    assert ended.status is RunStatus.FAILED
-    assert ended.outcome
-    assert ended.outcome.error
 
 
 async def test_waiting_for_a_run_that_does_not_end_tells_how_it_is_then(runs: Runs, stage: Stage) -> None:
@@ -226,15 +222,6 @@ async def test_a_workflow_of_somebody_else_is_no_run(runs: Runs, client: Client,
 
 
 # Cancel.
-
-
-async def test_a_queued_run_is_canceled(runs: Runs, stage: Stage) -> None:
-    await start(runs, stage)
-    ended = await cancel(runs, stage, LONG)
-    assert ended.status is RunStatus.CANCELED
-    assert ended.outcome
-    assert ended.outcome.reason
-    assert ended.outcome.reason.type is ReasonType.CANCELLED_USER_ACTION
 
 
 async def test_a_running_run_reads_canceled_only_when_its_attempt_has_ended(runs: Runs, stage: Stage) -> None:
@@ -317,9 +304,7 @@ async def fails(runs: Runs, stage: Stage, parameters: JsonRef) -> RunState:
         return await state(runs, stage, LONG)
 
 
-async def test_a_workflow_that_failed_without_an_outcome_is_a_failed_run_that_does_not_tell_our_inside(
-    runs: Runs, stage: Stage
-) -> None:
+async def test_a_workflow_that_failed_without_an_outcome_tells_nothing_of_ours(runs: Runs, stage: Stage) -> None:
     ended = await fails(runs, stage, JsonRef(key="nowhere", size=0))
     assert ended.status is RunStatus.FAILED
     assert ended.outcome
@@ -367,11 +352,6 @@ async def test_a_temporal_that_is_away_is_told_as_that() -> None:
     assert [type(error) for error in errors] == [Unavailable] * len(CALLS)
 
 
-async def test_runs_are_there_as_soon_as_temporal_is(temporal: TemporalServer) -> None:
-    client = await connect(Settings(temporal_address=temporal.address), lazy=True)
-    await TemporalHealth(client).check()
-
-
 @pytest.mark.parametrize("call", CALLS)
 async def test_a_namespace_that_is_not_there_is_the_operators_to_mend(temporal: TemporalServer, call: str) -> None:
     client = await connect(Settings(temporal_address=temporal.address, temporal_namespace="nowhere"), lazy=True)
@@ -379,7 +359,7 @@ async def test_a_namespace_that_is_not_there_is_the_operators_to_mend(temporal: 
         await CALLS[call](client)
 
 
-async def test_a_namespace_without_our_search_attributes_is_the_operators_to_mend(client: Client) -> None:
+async def test_a_namespace_without_our_search_attributes_is_told(client: Client) -> None:
     bare = "bare"
     retention = Duration(seconds=24 * 60 * 60)
     await client.workflow_service.register_namespace(

@@ -103,7 +103,7 @@ async def test_what_is_there_is_deployed_and_one_that_is_broken_stops_no_other(w
         assert world.lines == []
 
 
-async def test_a_project_for_which_no_machines_are_left_is_deployed_once_another_one_has_fewer(world: World) -> None:
+async def test_a_project_without_machines_is_deployed_once_another_has_fewer(world: World) -> None:
     world.project("a", replication={"maxConcurrentRequests": MAX_MACHINES})
     async with world.published() as publisher:
         world.project("b", replication={"maxConcurrentRequests": 2})
@@ -115,7 +115,7 @@ async def test_a_project_for_which_no_machines_are_left_is_deployed_once_another
         assert publisher.broken == []
 
 
-async def test_the_second_project_of_a_name_does_not_replace_the_first_until_that_has_left(world: World) -> None:
+async def test_a_second_project_of_a_name_waits_until_the_first_has_left(world: World) -> None:
     world.project("one", projectName="shop")
     world.project("two", projectName="shop", replication={"maxConcurrentRequests": 2})
     async with world.published() as publisher:
@@ -148,7 +148,7 @@ async def test_who_reads_that_a_version_is_published_starts_runs_of_it(world: Wo
             assert current.version in said
 
 
-async def test_a_change_is_published_and_told_in_one_line_with_its_apis_and_warnings(world: World) -> None:
+async def test_a_change_is_published_and_told_in_one_line(world: World) -> None:
     world.project("shop")
     async with world.published() as publisher:
         before = await world.version("shop")
@@ -171,7 +171,7 @@ async def test_a_change_that_changes_nothing_says_nothing(world: World) -> None:
         assert world.lines == []
 
 
-async def test_a_change_that_breaks_a_project_keeps_the_last_version_and_is_told_and_so_is_its_mending(
+async def test_a_change_that_breaks_a_project_keeps_the_last_version(
     world: World,
 ) -> None:
     world.project("shop")
@@ -207,7 +207,7 @@ async def test_a_file_that_does_not_parse_any_more_breaks_the_project(world: Wor
         assert "NOT DEPLOYED" not in (await world.line("shop"))
 
 
-async def test_a_file_that_has_never_parsed_is_warned_of_and_does_not_hold_up_changes_of_others(world: World) -> None:
+async def test_a_file_that_has_never_parsed_holds_up_no_change_of_others(world: World) -> None:
     world.project("shop")
     world.write("shop", "api/draft.py", "async def automation(page:\n")
     async with world.published() as publisher:
@@ -250,7 +250,7 @@ async def test_a_project_that_disappears_is_served_on_and_may_come_back(world: W
         await world.line("Project shop", "valid again", f"version {version}")
 
 
-async def test_a_folder_whose_project_gets_another_name_publishes_that_one_and_says_what_stays(world: World) -> None:
+async def test_a_project_that_gets_another_name_is_served_under_both(world: World) -> None:
     world.project("shop")
     async with world.published():
         version = await world.version("shop")
@@ -285,9 +285,7 @@ async def test_what_changes_during_a_deploy_is_deployed_afterwards(
         await world.line("APIs: first, hello, second")
 
 
-async def test_a_deploy_that_takes_long_is_told_and_holds_up_neither_the_start_nor_other_projects(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_long_deploy_is_told_and_holds_up_nothing_else(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.project("library")
     world.project("shop")
     go_on = asyncio.Event()
@@ -336,7 +334,7 @@ async def test_a_broken_project_says_which_version_of_an_earlier_start_is_served
         assert broken.served_version == manifest.version
 
 
-async def test_a_store_that_refuses_ends_a_start_and_later_is_told_and_tried_again(
+async def test_a_store_that_refuses_ends_a_start_and_is_tried_again_later(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.project("shop")

@@ -49,7 +49,7 @@ def test_a_project_without_an_api_is_told_what_to_do(tmp_path: Path) -> None:
         find_apis(tmp_path)
 
 
-def test_a_project_in_typescript_alone_is_told_that_its_language_is_the_reason(tmp_path: Path) -> None:
+def test_a_project_in_typescript_is_told_that_its_language_is_the_reason(tmp_path: Path) -> None:
     (tmp_path / "api").mkdir()
     (tmp_path / "api" / "list.ts").touch()
     told = (

@@ -96,12 +96,6 @@ def test_dates_and_owners_do_not_matter(make_project: Make, tmp_path: Path) -> N
         assert {(item.uid, item.gid, item.uname, item.mode) for item in archive} == {(0, 0, "", 0o644)}
 
 
-def test_a_version_is_16_hexadecimal_digits(make_project: Make, tmp_path: Path) -> None:
-    version = pack(make_project(), tmp_path / "1")
-    assert len(version) == 16
-    int(version, 16)
-
-
 LEFT_OUT = """
 .git/config .hg/x .svn/x sub/.git/config .venv/lib/x.py venv/lib/x.py sub/.venv/x __pycache__/x.py sub/__pycache__/x.txt
 .mypy_cache/x .pytest_cache/x .ruff_cache/x node_modules/a/b.js sub/node_modules/b.js build/x dist/x x.egg-info/PKG-INFO

@@ -89,9 +89,7 @@ async def test_a_young_answer_comes_from_memory_also_that_there_is_none(make_pro
     assert counting.reads == {"last-deploy.json": 1, "current.json": 2, "manifest.json": 1}
 
 
-async def test_while_nothing_is_deployed_only_the_note_of_the_latest_deploy_is_read(
-    make_project: Make, counting: Counting
-) -> None:
+async def test_without_a_deploy_only_the_note_of_the_latest_one_is_read(make_project: Make, counting: Counting) -> None:
     catalog = Catalog(counting, timedelta(0))
     await deploy(make_project(name="a"), counting)
     manifest = await deploy(make_project(name="b"), counting)
@@ -130,27 +128,7 @@ async def test_what_was_read_before_any_list_is_read_again(make_project: Make, c
     assert counting.reads["current.json"] == 1, "nobody knows whether it was replaced between the read and the list"
 
 
-async def test_a_deploy_during_a_read_is_seen_also_where_a_list_is_newer(
-    make_project: Make, counting: Counting, tmp_path: Path
-) -> None:
-    catalog = Catalog(counting, timedelta(0))
-    folder = make_project()
-    first = await deploy(folder, counting)
-    await catalog.list_projects()
-    counting.hold("current.json")
-    slow = asyncio.create_task(catalog.get_current("shop"))
-    await until(lambda: counting.reads["current.json"] == 1)
-    (folder / "api" / "more.py").write_text("")
-    second = await deploy(folder, FolderStore(tmp_path / "artifacts"))  # whose reads are not held up
-    await catalog.list_projects()
-    counting.open.set()
-    assert await slow in (first, second)
-    assert await catalog.get_current("shop") == second
-
-
-async def test_the_same_version_deployed_again_is_looked_at_again_but_not_its_manifest(
-    make_project: Make, counting: Counting
-) -> None:
+async def test_a_version_deployed_again_needs_no_look_at_its_manifest(make_project: Make, counting: Counting) -> None:
     catalog = Catalog(counting, timedelta(0))
     folder = make_project()
     for _ in range(3):
@@ -161,17 +139,22 @@ async def test_the_same_version_deployed_again_is_looked_at_again_but_not_its_ma
     assert counting.reads["manifest.json"] == 0
 
 
+@pytest.mark.parametrize("listed", [False, True])
 async def test_a_deploy_during_a_read_is_seen_by_the_next_reader(
-    make_project: Make, counting: Counting, tmp_path: Path
+    make_project: Make, counting: Counting, tmp_path: Path, listed: bool
 ) -> None:
     catalog = Catalog(counting, timedelta(0))
     folder = make_project()
     first = await deploy(folder, counting)
+    if listed:
+        await catalog.list_projects()
     counting.hold("current.json")
     slow = asyncio.create_task(catalog.get_current("shop"))
     await until(lambda: counting.reads["current.json"] == 1)
     (folder / "api" / "more.py").write_text("")
     second = await deploy(folder, FolderStore(tmp_path / "artifacts"))  # whose reads are not held up
+    if listed:
+        await catalog.list_projects()
     counting.open.set()
     assert await slow in (first, second)
     assert await catalog.get_current("shop") == second
@@ -207,9 +190,7 @@ async def test_callers_at_the_same_time_share_one_read(make_project: Make, count
     assert counting.reads == {"last-deploy.json": 1, "current.json": 1, "manifest.json": 1}
 
 
-async def test_callers_at_the_same_time_share_an_error_and_the_next_one_asks_anew(
-    make_project: Make, counting: Counting
-) -> None:
+async def test_callers_share_an_error_and_the_next_one_asks_anew(make_project: Make, counting: Counting) -> None:
     catalog = Catalog(counting, timedelta(hours=1))
     manifest = await deploy(make_project(), counting)
     counting.reads.clear()
@@ -272,11 +253,15 @@ async def test_what_is_damaged_or_lost_in_the_store_says_so(make_project: Make, 
         await catalog.get_current("shop")
 
 
-async def test_memory_does_not_grow_with_the_names_that_are_asked_for(
+async def test_of_the_names_that_are_asked_for_the_oldest_are_forgotten(
     counting: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("projects.catalog._CACHE_SIZE", 10)
     catalog = Catalog(counting)
     for number in range(50):
         await catalog.get_current(f"p{number}")
-    assert len(catalog._answers) == 10
+    counting.reads.clear()
+    await catalog.get_current("p49")
+    assert counting.reads == {}
+    await catalog.get_current("p0")
+    assert counting.reads["current.json"] == 1, "it was forgotten"

@@ -154,9 +154,7 @@ async def test_a_gitignore_may_leave_out_an_api_but_not_the_settings(make_projec
         await deploy(folder, store)
 
 
-async def test_no_key_of_a_sink_and_no_password_of_a_proxy_is_in_what_a_deploy_answers(
-    make_project: Make, store: FolderStore
-) -> None:
+async def test_no_secret_of_the_settings_is_in_what_a_deploy_answers(make_project: Make, store: FolderStore) -> None:
     secret = "t0p-s3cret"
     sink = {"type": "webhook", "url": "https://hook.example", "headers": {"authorization": secret}}
     settings = {"proxy": {"deployed": f"http://me:{secret}@proxy:8080"}, "defaults": {"sink": {"dev": sink}}}

@@ -41,7 +41,7 @@ def test_a_change_is_seen_at_once(make_project: Make):
     assert folders.read_variables("another") == {"A": "3"}
 
 
-def test_a_folder_is_found_by_its_project_s_name_also_while_its_settings_are_broken(make_project: Make):
+def test_a_folder_is_found_by_its_name_also_with_broken_settings(make_project: Make):
     folder = make_project({".env": "A=1", "Intuned.jsonc": '{"projectName": "mine"}'})
     folders = DevFolders(folder.parent)
     assert folders.read_variables("mine") == {"A": "1"}

@@ -29,9 +29,7 @@ async def sizes(store: FolderStore) -> dict[str, int]:
     return await Catalog(store).sizes()
 
 
-async def test_a_deploy_beyond_the_limit_is_refused_with_the_numbers_and_stores_nothing(
-    make_project: Make, store: FolderStore
-) -> None:
+async def test_a_deploy_beyond_the_limit_is_refused_and_stores_nothing(make_project: Make, store: FolderStore) -> None:
     await deploy(make_project(settings(5), "mail"), store, max_machines=8)
     await deploy(make_project(settings(1), "blog"), store, max_machines=8)
     before = await stored(store)

@@ -93,9 +93,7 @@ async def test_that_there_were_files_is_known_once_they_are_removed(make_project
     assert not await read_resources(store, "shop", manifest.version)
 
 
-async def test_a_file_of_an_auth_session_that_is_removed_is_removed_from_its_version(
-    make_project: Make, store: FolderStore
-) -> None:
+async def test_a_removed_file_of_an_auth_session_leaves_its_version(make_project: Make, store: FolderStore) -> None:
     folder = make_project({**AUTH_PROJECT, f"{AUTH_SESSIONS}/anna.auth-session.json": ANNA})
     version = (await deploy(folder, store)).version
     (folder / AUTH_SESSIONS / "anna.auth-session.json").unlink()

@@ -105,7 +105,7 @@ def test_a_missing_settings_file_says_what_to_create(tmp_path: Path) -> None:
         ('{"maxConcurrentRequests": 1000}', 1000),
     ],
 )
-def test_machines_come_from_max_concurrent_requests_else_max_count_else_one(replication: str, machines: int) -> None:
+def test_machines_are_max_concurrent_requests_else_max_count_else_one(replication: str, machines: int) -> None:
     assert read(f'{{"replication": {replication}}}').machines == machines
 
 
@@ -284,7 +284,7 @@ def test_the_project_is_named_by_its_settings_else_by_its_folder(
     assert resolve_project_name(tmp_path / "link", read("{}")) == "link"
 
 
-def test_a_folder_whose_name_cannot_be_a_projects_is_refused_with_what_to_do(tmp_path: Path) -> None:
+def test_a_folder_with_a_bad_name_is_refused_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ProjectError) as error:
         resolve_project_name(tmp_path / "My Shop", read("{}"))
     assert error.value.message == (

@@ -213,7 +213,7 @@ def test_what_may_hold_a_secret_is_refused_without_being_repeated(read: Any, set
         ({"dev": WEBHOOK, "deployed": S3}, "webhook", "s3"),
     ],
 )
-def test_the_sink_is_that_of_the_environment_and_in_dev_else_the_deployed_one(
+def test_the_sink_is_that_of_its_environment_and_in_dev_else_the_other(
     read: Any, sinks: Any, dev: str | None, deployed: str | None
 ) -> None:
     settings = read(defaults={"sink": sinks}).settings
@@ -221,7 +221,7 @@ def test_the_sink_is_that_of_the_environment_and_in_dev_else_the_deployed_one(
     assert [sink and sink.type for sink in found] == [dev, deployed]
 
 
-def test_no_secret_is_printed_with_the_settings_and_sinks_are_kept_with_theirs(read: Any) -> None:
+def test_no_secret_is_printed_and_sinks_are_kept_with_theirs(read: Any) -> None:
     file = read(
         proxy={"dev": PROXY, "deployed": PROXY},
         defaults={"proxy": PROXY, "sink": {"dev": WEBHOOK, "deployed": S3}},

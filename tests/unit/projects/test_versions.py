@@ -83,18 +83,6 @@ async def test_callers_at_the_same_time_share_one_fetch(gated: Gated, root: Path
     assert names(root / "shop") == [manifest.version]
 
 
-async def test_owners_of_one_root_do_not_disturb_each_other(gated: Gated, root: Path, manifest: Manifest) -> None:
-    # Each owner has its own bookkeeping, as another process would.
-    owners = [VersionFolders(gated, root) for _ in range(5)]
-    gated.open.clear()
-    fetches = [asyncio.create_task(owner.ensure("shop", manifest.version)) for owner in owners]
-    await until(lambda: gated.downloads == 5)
-    gated.open.set()
-    assert set(await asyncio.gather(*fetches)) == {root / "shop" / manifest.version}
-    assert names(root / "shop") == [manifest.version]
-    assert (root / "shop" / manifest.version / "api" / "list.py").exists()
-
-
 FETCH = (
     "import asyncio, sys; from pathlib import Path\n"
     "from projects.versions import VersionFolders; from storage.folder import FolderStore\n"
@@ -162,7 +150,7 @@ async def test_a_cancelled_fetch_leaves_nothing(gated: Gated, root: Path, manife
     assert (await folders.ensure("shop", manifest.version)).name == manifest.version
 
 
-async def test_a_fetch_that_is_cancelled_while_it_unpacks_leaves_nothing_half_done(
+async def test_a_fetch_cancelled_while_it_unpacks_leaves_nothing_half_done(
     gated: Gated, root: Path, manifest: Manifest
 ) -> None:
     folders = VersionFolders(gated, root)

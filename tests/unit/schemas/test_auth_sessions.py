@@ -48,7 +48,7 @@ def path_of(model: type[BaseModel], value: Any) -> str:
     return details["path"]
 
 
-def test_create_and_update_have_the_contract_s_defaults_but_leave_no_trace_unless_asked():
+def test_create_and_update_have_defaults_and_leave_no_trace_unless_asked():
     for request in (CreateAuthSession.model_validate({"parameters": {}}), UpdateAuthSession(parameters={})):
         assert (request.create_attempts, request.check_attempts, request.save_trace) == (3, 3, False)
         assert (request.proxy, request.request_timeout) == (None, 600)
@@ -134,7 +134,7 @@ def test_a_state_is_kept_as_the_contract_has_it():
     assert state().to_json().isascii()
 
 
-def test_a_storage_state_of_playwright_is_one_and_what_more_a_browser_says_of_a_cookie_is_dropped():
+def test_playwright_s_storage_state_is_one_without_what_browsers_add():
     given = deepcopy(STATE)
     del given["sessionStorage"]
     given["cookies"][0] |= {"partitionKey": "https://top.example", "size": 7, "expires": -1}

@@ -117,7 +117,7 @@ FIELDS = [
 
 
 @given(st.dictionaries(st.sampled_from(FIELDS), json_values))
-def test_whatever_is_sent_is_read_or_refused_with_a_path_and_an_expectation(value: dict[str, Any]):
+def test_what_is_sent_is_read_or_refused_with_path_and_expectation(value: dict[str, Any]):
     try:
         StartRequest.model_validate(value)
     except ValidationError as error:
@@ -312,7 +312,7 @@ def test_requests_that_mean_the_same_have_one_canonical_form():
     assert read(sink=S3).canonical() != read(sink={**S3, "secretAccessKey": "another"}).canonical()
 
 
-def test_what_a_project_may_have_another_default_for_is_another_request_when_it_is_said():
+def test_a_default_that_a_project_may_change_is_another_request_when_said():
     plain = read().canonical()
     assert read(retry={"maximumAttempts": 3}).canonical() != plain
     assert read(requestTimeout=600).canonical() != plain

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
+from ipaddress import IPv4Address, ip_address
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schemas.errors import ConfigurationError, EgressRefused
 from security.dns import resolve
@@ -29,7 +32,7 @@ def egress(*allow: str, **table: list[str]) -> EgressPolicy:
     return EgressPolicy(allow, resolve=names({name.replace("_", "."): found for name, found in table.items()}))
 
 
-async def test_a_name_with_public_addresses_is_allowed_and_they_are_told_in_their_order() -> None:
+async def test_a_name_with_public_addresses_is_allowed_with_all_of_them() -> None:
     guard = egress(receiver_example=["2606:4700:4700::1111", "8.8.8.8"])
     await guard.check_url("https://receiver.example/hook?x=1")
     assert [str(each) for each in await guard.resolve_allowed("receiver.example", 443)] == [
@@ -54,91 +57,57 @@ async def test_the_reason_says_what_to_do_and_tells_no_address_of_the_network() 
     assert error.value.status == 400
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://127.0.0.1/",
-        "http://127.1/",
-        "http://2130706433/",
-        "http://0x7f.1/",
-        "http://0x7f000001/",
-        "http://0177.0.0.1/",
-        "http://0/",
-        "http://localhost/",
-        "http://LOCALHOST/",
-        "http://[::1]/",
-        "http://[::ffff:127.0.0.1]/",
-        "http://[::ffff:7f00:1]:80/",
-        "http://[0:0:0:0:0:ffff:127.0.0.1]/",
-        "http://[64:ff9b::7f00:1]/",
-        "http://[fe80::1]/",
-        "http://169.254.169.254/latest/meta-data/",
-        "http://[fd00:ec2::254]/latest/meta-data/",
-        "http://2852039166/",
-        "https://10.0.0.1:8443/x",
-        "http://①②⑦.⓪.⓪.①/",
-        "http://127。0。0。1/",
-        "http://[fe80::1%25lo]/",
-        "http://[fe80::1%lo]/",
-        "http://[::1%251]/",
-        "http://127%2e0%2e0%2e1/",
-        "http://localhost%00.receiver.example/",
-        "http:///",
-        "http://a b/",
-        "http://[::1/",
-    ],
+INSIDE = ["127.0.0.1", "0.0.0.0", "10.0.0.1", "169.254.169.254", "192.0.2.2", "::1", "fe80::1", "fd00:ec2::254"]
+"""An address of each kind that is not public (tests/unit/security/test_ip_policy.py has all of them)."""
+
+
+def numbers(address: IPv4Address) -> st.SearchStrategy[str]:
+    """Spellings of an address that browsers and `inet_aton` read: in fewer parts, and to other bases."""
+    octets = address.packed
+    parts = [[*octets[: count - 1], int.from_bytes(octets[count - 1 :])] for count in range(1, 5)]
+    bases = st.lists(st.sampled_from(["{:d}", "0x{:x}", "0X{:X}", "0{:o}"]), min_size=4, max_size=4)
+
+    def spelled(values: list[int], forms: list[str]) -> str:
+        return ".".join(form.format(value) for form, value in zip(forms, values, strict=False))
+
+    return st.builds(spelled, st.sampled_from(parts), bases)
+
+
+def disguised(text: str) -> st.SearchStrategy[str]:
+    """The same text, with a dot behind it, percent-encoded, or in digits and dots of other scripts."""
+    percent = "".join(f"%{ord(letter):02x}" for letter in text)
+    wide = "".join(chr(0xFF10 + int(letter)) if letter.isdigit() else letter for letter in text)
+    return st.sampled_from([text, f"{text}.", f"{text}..", percent, wide, text.replace(".", "\u3002")])
+
+
+@st.composite
+def hosts_inside(draw: st.DrawFn) -> str:
+    """A host to which some reader would connect within, or which nobody reads."""
+    address = ip_address(draw(st.sampled_from(INSIDE)))
+    if isinstance(address, IPv4Address):
+        mapped = [f"[::ffff:{address}]", f"[::ffff:{address}%25eth0]", f"[64:ff9b::{address}]"]
+        return draw(numbers(address).flatmap(disguised) | st.sampled_from(mapped))
+    return draw(st.sampled_from([f"[{address}]", f"[{address.exploded}]", f"[{address}%25lo]", f"[{address}%1]"]))
+
+
+@given(
+    hosts_inside() | st.sampled_from(["localhost", "LocalHost.", "a.localhost", "a.b.localhost.", "", "a b", "[::1"])
 )
-async def test_no_spelling_of_an_address_within_slips_through_the_system_s_own_look_up(url: str) -> None:
-    with pytest.raises(EgressRefused):
-        await EgressPolicy().check_url(url)
-
-
-SPELLINGS = [
-    "192.0.2.2.",
-    "169.254.169.254.",
-    "127.0.0.1.",
-    "0xc0000202",
-    "0xc0000202.",
-    "3221225986",
-    "3221225986.",
-    "030000001002.",
-    "0300.0.2.2.",
-    "192.0.514.",
-    "127.1.",
-    "0x7f.1.",
-    "192.0.2.2..",
-    "192%2e0%2e2%2e2",
-    "%3192.0.2.2.",
-    "192\u30020\u30022\u30022",
-    "192.0.2.2\u3002",
-    "\uff11\uff19\uff12.0.2.2.",
-    "[::ffff:192.0.2.2]",
-    "[::ffff:c000:202]",
-    "[::ffff:192.0.2.2%25eth0]",
-    "[fe80::1%25eth0]",
-    "localhost.",
-    "LocalHost.",
-    "a.localhost",
-    "a.b.localhost.",
-]
-"""Hosts to which a browser would connect within, or which it does not read."""
-
-
-@pytest.mark.parametrize("host", SPELLINGS)
-async def test_none_of_them_is_taken_for_a_name_that_is_not_known_here(host: str) -> None:
+async def test_no_spelling_of_an_address_within_slips_through(host: str) -> None:
+    for guard in (EgressPolicy(), egress()):  # by this host's own look-up, and where no name is known
+        with pytest.raises(EgressRefused):
+            await guard.check_url(f"http://{host}/hook")
     with pytest.raises(EgressRefused):
         await egress().check_url(f"http://{host}:3128", allow_unknown_host=True)
-    with pytest.raises(EgressRefused):
-        await egress().check_url(f"http://{host}/hook")
 
 
 @pytest.mark.parametrize("host", ["0x7f.1", "127.1.", "2130706433", "0177.0.0.1", "[::1%251]", "127.0.0.1.."])
-async def test_another_spelling_is_refused_even_where_its_address_is_open_and_the_reason_says_so(host: str) -> None:
+async def test_another_spelling_is_refused_even_where_its_address_is_open(host: str) -> None:
     with pytest.raises(EgressRefused, match=r"an IP address in its usual spelling, such as 192\.0\.2\.2"):
         await EgressPolicy(LOOPBACK).check_url(f"http://{host}/", allow_unknown_host=True)
 
 
-async def test_a_dot_behind_an_address_is_removed_and_one_behind_a_name_is_looked_up_with_it() -> None:
+async def test_a_dot_behind_an_address_goes_and_one_behind_a_name_stays() -> None:
     asked: list[str] = []
 
     async def look_up(host: str, port: int) -> list[str]:
@@ -159,9 +128,10 @@ async def test_a_name_of_this_host_is_loopback_whatever_a_name_server_says() -> 
         await EgressPolicy(allow, resolve=names(table)).check_url("http://a.localhost/")
 
 
-async def test_a_name_that_nobody_has_is_refused() -> None:
+async def test_a_name_that_nobody_has_is_refused_unless_others_may_know_it() -> None:
     with pytest.raises(EgressRefused, match=r"^There is no host nowhere.example\.$"):
         await egress().check_url("https://nowhere.example/hook")
+    await egress().check_url("https://nowhere.example/hook", allow_unknown_host=True)
 
 
 async def test_a_name_that_cannot_be_looked_up_just_now_is_not_refused() -> None:

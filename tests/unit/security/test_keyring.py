@@ -98,7 +98,7 @@ def test_an_empty_ring_exists_but_whatever_needs_a_key_says_so():
         ring.seal("x", bound_to="w")
 
 
-def test_fingerprints_are_equal_for_equal_data_and_differ_by_data_owner_and_key():
+def test_fingerprints_differ_by_data_owner_and_key_and_by_nothing_else():
     ring = KeyRing([NEW, OLD])
     prints = ring.fingerprints(b"data", bound_to="w")
     by_the_newer, by_the_older = (KeyRing([key]).fingerprints(b"data", bound_to="w") for key in (NEW, OLD))

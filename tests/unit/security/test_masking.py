@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from schemas.mask import MASK
 from security.masking import Masker, mask_url
 
-SECRETS = st.text(st.characters(), min_size=6, max_size=40)
+SECRETS = st.text(st.characters() | st.sampled_from("<>&\"'"), min_size=6, max_size=40)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_among_very_many_secrets_the_same_is_masked_as_among_few(secrets: set[st
         assert getattr(many, mask)(text.encode()) == getattr(few, mask)(text.encode())
 
 
-def test_very_many_secrets_are_masked_in_a_time_that_hardly_depends_on_their_number():
+def test_the_time_to_mask_hardly_depends_on_the_number_of_secrets():
     rng = random.Random(1)
     tokens = [f"token-{rng.randbytes(12).hex()}" for _ in range(20_000)]
     told = "\n".join(f"{tokens[line]} is line {line} of {tokens[-line][:20]}" for line in range(1000))
@@ -143,7 +143,7 @@ def test_json_is_masked_in_keys_values_and_numbers():
 
 
 @given(secret=st.text(st.characters(exclude_characters="\n"), min_size=7, max_size=40), cut=st.integers(6, 39))
-def test_a_piece_of_a_secret_at_the_end_of_a_line_is_masked_in_a_clipped_text(secret: str, cut: int):
+def test_a_piece_of_a_secret_at_an_end_of_a_clipped_line_is_masked(secret: str, cut: int):
     cut = min(cut, len(secret) - 1)
     masker = Masker([secret])
     assert masker.mask_clipped_text(f"line\n### {secret[:cut]}") == "line\n### ***"

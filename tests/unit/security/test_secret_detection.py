@@ -80,7 +80,7 @@ def storage(**items: str) -> list[dict[str, str]]:
     return [{"name": name, "value": value} for name, value in items.items()]
 
 
-def test_secrets_of_a_state_are_its_httponly_cookies_and_what_is_named_or_looks_like_a_token():
+def test_secrets_of_a_state_are_httponly_cookies_and_what_looks_secret():
     stored = {
         "user": {"name": "bob-the-user", "stsTokenManager": {"accessToken": "access-1", "lives": 3600000}},
         "id": JWT,

@@ -62,9 +62,7 @@ async def test_list_goes_beyond_one_batch(store: FolderStore, tmp_path: Path) ->
     assert await keys(store, "many/") == [f"many/{number:04}" for number in range(2500)]
 
 
-def test_a_killed_writer_leaves_the_old_object_and_nothing_that_a_reader_sees(
-    store: FolderStore, tmp_path: Path
-) -> None:
+def test_a_killed_writer_leaves_the_old_object_and_nothing_visible(store: FolderStore, tmp_path: Path) -> None:
     asyncio.run(store.put("x/y", b"old"))
     os.mkfifo(tmp_path / "endless")
     script = (

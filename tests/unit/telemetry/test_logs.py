@@ -98,7 +98,7 @@ def test_a_warning_of_python_is_a_record() -> None:
     assert "This is old" in record["message"]
 
 
-def test_a_record_of_a_workflow_names_its_run_and_nothing_that_others_add_is_told() -> None:
+def test_a_record_of_a_workflow_names_its_run_and_tells_no_extras() -> None:
     code = """
 for kind in ("Run", "Deliver"):
     extra = {"temporal_workflow": {"workflow_id": "id-1", "workflow_type": kind}, "password": "hidden"}

@@ -115,18 +115,6 @@ def test_without_a_meter_nothing_happens() -> None:
     assert not metrics.current().is_on, "no test of this process may turn them on for others"
 
 
-def test_the_page_lists_them() -> None:
-    rows = [
-        [cell.strip() for cell in row.strip("|").split("|")]
-        for row in re.findall(r"^\| `callboard_.*$", PAGE, flags=re.MULTILINE)
-    ]
-    listed = {
-        name.strip("`"): (kind, tuple(re.findall(r"`(\w+)`", labels)), meaning)
-        for name, kind, labels, meaning, _ in rows
-    }
-    assert listed == {each.exported_name: (each.kind, each.labels, each.meaning) for each in INSTRUMENTS}
-
-
 def test_the_expressions_of_the_page_use_metrics_that_there_are() -> None:
     exported = {each.exported_name for each in INSTRUMENTS}
     exported |= {f"{each.name}_{part}" for each in INSTRUMENTS if each.buckets for part in ("bucket", "sum", "count")}

@@ -39,9 +39,7 @@ def limit(size: int, member: Member) -> int:
 
 
 @given(sizes_of_projects, st.none() | st.integers(0, 40))
-def test_all_projects_together_may_have_no_more_than_the_limit_and_the_largest_give(
-    sizes: dict[str, int], limit: int | None
-) -> None:
+def test_the_largest_projects_give_until_all_are_within_the_limit(sizes: dict[str, int], limit: int | None) -> None:
     limited = limit_sizes(sizes, limit)
     wanted = sum(sizes.values())
     assert list(limited) == list(sizes)
@@ -100,7 +98,7 @@ def test_an_accepted_attempt_gets_its_machine_before_one_that_may_come(
 
 
 @given(st.dictionaries(project_names, st.integers(1, 2)), fleets, st.integers(1, 12))
-def test_a_worker_that_joins_takes_nothing_of_small_projects_from_workers_that_have_room(
+def test_a_worker_that_joins_takes_no_small_project_where_there_is_room(
     sizes: dict[str, int], members: dict[str, Member], capacity: int
 ) -> None:
     before = allocate(sizes, members)
@@ -113,7 +111,7 @@ def test_a_worker_that_joins_takes_nothing_of_small_projects_from_workers_that_h
             assert all(after[name].get(project, 0) >= count for project, count in share.items())
 
 
-def test_a_project_of_two_machines_is_placed_on_one_worker_if_it_fits_and_on_the_one_with_most_room() -> None:
+def test_a_small_project_is_placed_on_the_one_worker_with_most_room() -> None:
     members = {"a": Member(4, frozenset({"shop", "mail"})), "b": Member(5, frozenset({"shop", "mail"}))}
     assert allocate({"shop": 2, "mail": 2}, members) == {"a": {"shop": 2}, "b": {"mail": 2}}
 
@@ -126,7 +124,7 @@ def test_a_larger_project_is_spread_over_the_workers_that_have_room() -> None:
     assert allocate({"shop": 10}, members) == {"a": {"shop": 2}, "b": {"shop": 8}}
 
 
-def test_a_larger_project_goes_to_the_workers_with_most_room_and_to_none_without() -> None:
+def test_a_larger_project_goes_to_the_workers_with_most_room() -> None:
     both = frozenset({"shop", "mail"})
     members = {"a": Member(4, both, shares={"mail": 4}, used={"mail": 4}), "b": Member(4, both)}
     members |= {name: Member(8, both) for name in ("c", "d", "e")}
@@ -134,7 +132,7 @@ def test_a_larger_project_goes_to_the_workers_with_most_room_and_to_none_without
     assert shares == {"a": {"mail": 4}, "b": {}, "c": {"shop": 1}, "d": {"shop": 1}, "e": {"shop": 1}}
 
 
-def test_a_worker_that_joins_takes_a_part_of_a_larger_project_but_nothing_that_is_used() -> None:
+def test_a_worker_that_joins_takes_what_is_unused_of_a_larger_project() -> None:
     shop = frozenset({"shop"})
     members = {"a": Member(8, shop, shares={"shop": 6}), "b": Member(8, shop)}
     assert allocate({"shop": 6}, members) == {"a": {"shop": 3}, "b": {"shop": 3}}

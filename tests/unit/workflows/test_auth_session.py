@@ -14,7 +14,7 @@ from schemas.workflow.auth import AuthSessionStatus, CheckReport, DeleteStatesIn
 from schemas.workflow.run import RunStatus
 from tests.support.auth_shapes import LOGIN_SHAPES
 from tests.support.auth_stage import FIRST, ID, LoginStage, good, made_by, not_made
-from tests.support.run_stage import WORKSPACE, HeldAttempt, completed, ends
+from tests.support.run_stage import WORKSPACE, completed, ends
 from tests.support.temporal_servers import LONG_HISTORY
 from workflows import visibility
 
@@ -26,8 +26,7 @@ EVERYTHING = ()
 
 
 async def test_it_is_pending_until_it_is_made_then_ready(login_stage: LoginStage) -> None:
-    held = HeldAttempt(login_stage)
-    login_stage.creates.append(held)
+    held = login_stage.hold(login_stage.creates)
     await login_stage.bring_up(input := login_stage.login_spec("create", check_attempts=0))
     assert await login_stage.status() is AuthSessionStatus.PENDING, "before any worker has come"
     await login_stage.serve()
@@ -43,10 +42,8 @@ async def test_it_is_pending_until_it_is_made_then_ready(login_stage: LoginStage
 
 
 async def test_it_is_pending_while_it_is_made_anew_and_expired_if_that_fails(login_stage: LoginStage) -> None:
-    held = HeldAttempt(login_stage)
-    login_stage.creates.append(held)
-    await login_stage.serve()
-    await login_stage.bring_up()
+    held = login_stage.hold(login_stage.creates)
+    await login_stage.open()
     await login_stage.validate()
     await held.began.wait()
     view = await login_stage.view()
@@ -60,10 +57,8 @@ async def test_it_is_pending_while_it_is_made_anew_and_expired_if_that_fails(log
 
 
 async def test_it_is_pending_while_it_is_updated(login_stage: LoginStage) -> None:
-    held = HeldAttempt(login_stage)
-    login_stage.creates.append(held)
-    await login_stage.serve()
-    await login_stage.bring_up()
+    held = login_stage.hold(login_stage.creates)
+    await login_stage.open()
     input = await login_stage.update("update")
     await held.began.wait()
     view = await login_stage.view()
@@ -73,8 +68,7 @@ async def test_it_is_pending_while_it_is_updated(login_stage: LoginStage) -> Non
 
 
 async def test_what_a_check_says_counts_if_it_was_of_the_current_login(login_stage: LoginStage) -> None:
-    await login_stage.serve()
-    await login_stage.bring_up(login=2, state_key="state-2")
+    await login_stage.open(login=2, state_key="state-2")
 
     state = "state-2"
 
@@ -115,8 +109,7 @@ async def test_twenty_runs_that_find_the_login_expired_have_it_made_anew_once(lo
 
 
 async def test_a_run_that_is_canceled_does_not_take_the_login_from_another(login_stage: LoginStage) -> None:
-    held = HeldAttempt(login_stage)
-    login_stage.creates.append(held)
+    held = login_stage.hold(login_stage.creates)
     await login_stage.serve(ends(completed()))
     await login_stage.bring_up()
     await login_stage.start(auth=login_stage.auth())
@@ -131,13 +124,11 @@ async def test_a_run_that_is_canceled_does_not_take_the_login_from_another(login
     assert len(login_stage.created) == 1
 
 
-async def test_a_create_that_failed_is_the_answer_for_all_and_the_next_who_asks_has_another(
+async def test_a_failed_create_answers_all_and_the_next_who_asks_has_another(
     login_stage: LoginStage,
 ) -> None:
-    held = HeldAttempt(login_stage)
-    login_stage.creates.append(held)
-    await login_stage.serve()
-    await login_stage.bring_up()
+    held = login_stage.hold(login_stage.creates)
+    await login_stage.open()
     ids = [f"{login_stage.validate_id}-{number}" for number in range(2)]
     for run_id in ids:
         await login_stage.validate(run_id)
@@ -155,15 +146,14 @@ async def test_a_create_that_failed_is_the_answer_for_all_and_the_next_who_asks_
 
 
 async def test_a_state_that_was_saved_back_is_the_current_one_unless_another_is(login_stage: LoginStage) -> None:
-    await login_stage.serve()
-    await login_stage.bring_up()
+    await login_stage.open()
     for before, after in (("state-1", "newer"), ("state-1", "too-late"), ("newer", "newest")):
         await login_stage.session.signal(names.SAVED_BACK, SavedBack(before=before, after=after))
     view = await login_stage.until_view(lambda view: view.state_key == "newest")
     assert (view.login_version, view.status, view.parameters_key) == (1, AuthSessionStatus.READY, "parameters-1")
 
 
-async def test_states_that_are_not_current_any_more_are_removed_but_the_last_ones(play_login: Any) -> None:
+async def test_of_outdated_states_only_the_last_ones_are_kept(play_login: Any) -> None:
     stage = await play_login("states-saved-back")
     (forgotten,) = stage.forgotten
     assert forgotten.keys == ("state-1", *[f"state-1-{number}" for number in range(1, 13)])
@@ -182,8 +172,7 @@ async def test_a_state_that_a_create_came_to_in_its_check_is_kept(login_stage: L
         return good(saved)
 
     login_stage.checks.append(saves_back)
-    await login_stage.serve()
-    await login_stage.bring_up()
+    await login_stage.open()
     await login_stage.update("update")
     await login_stage.until_view(lambda view: view.state_key == saved.key)
     for number in range(20):
@@ -202,8 +191,7 @@ async def test_one_of_the_recorder_takes_what_was_recorded_anew(play_login: Any)
 
 
 async def test_one_that_has_parameters_takes_no_recording(login_stage: LoginStage) -> None:
-    await login_stage.serve()
-    await login_stage.bring_up()
+    await login_stage.open()
     await login_stage.session.signal(names.IMPORTED, Imported(key="recorded"))
     await login_stage.session.signal(names.SAVED_BACK, SavedBack(before="state-1", after="newer"))
     assert (await login_stage.until_view(lambda view: view.state_key != "state-1")).state_key == "newer"
@@ -231,8 +219,7 @@ async def test_it_continues_as_it_was_and_can_be_found_as_before(play_login: Any
 async def test_nothing_that_it_was_told_meanwhile_is_lost(login_stage: LoginStage) -> None:
     """Told while it continues, again and again: every note is taken up, and every question answered."""
     rounds = 3 * LONG_HISTORY
-    await login_stage.serve()
-    await login_stage.bring_up()
+    await login_stage.open()
     await login_stage.validate()
     for number in range(rounds):
         before = "state-2" if number == 0 else f"newer-{number}"

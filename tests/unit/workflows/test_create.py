@@ -15,7 +15,7 @@ from schemas.workflow.run import ErrorCode, RunStatus, RunType
 from schemas.workflow.trace import TraceMode
 from tests.support.auth_stage import FIRST, ID, LoginStage, bad, not_made
 from tests.support.run_outcomes import FALSY, assert_canceled, assert_failed
-from tests.support.run_stage import WORKSPACE, HeldAttempt, ends, scheduled
+from tests.support.run_stage import WORKSPACE, ends, scheduled
 from workflows import visibility
 
 MADE = LoginState(login_version=1, key="state-1", parameters_key="parameters-create")
@@ -30,8 +30,7 @@ async def test_a_create_is_made_and_checked_until_both_are_good(play_login: Any)
 
 
 async def test_a_create_is_ordered_with_all_that_it_was_asked_for_with(login_stage: LoginStage) -> None:
-    await login_stage.serve()
-    await login_stage.bring_up(input := login_stage.login_spec("create", trace=TraceMode.ALWAYS, proxy=OWN))
+    await login_stage.open(input := login_stage.login_spec("create", trace=TraceMode.ALWAYS, proxy=OWN))
     await login_stage.outcome_of(input.run_id)
     ((create,), (check,)) = login_stage.created, login_stage.checked
     for attempt in (create, check):
@@ -141,15 +140,13 @@ async def updated(stage: LoginStage, name: str, **fields: Any) -> LoginSpec:
 
 async def test_an_update_that_fails_leaves_an_expired_login_expired(login_stage: LoginStage) -> None:
     login_stage.creates.append(ends(not_made(final=True)))
-    await login_stage.serve()
-    await login_stage.bring_up(status=AuthSessionStatus.EXPIRED)
+    await login_stage.open(status=AuthSessionStatus.EXPIRED)
     await updated(login_stage, "update")
     assert await login_stage.status() is AuthSessionStatus.EXPIRED
 
 
-async def test_the_next_create_uses_the_parameters_of_the_last_update_that_succeeded(login_stage: LoginStage) -> None:
-    await login_stage.serve()
-    await login_stage.bring_up()
+async def test_a_create_uses_the_parameters_of_the_last_good_update(login_stage: LoginStage) -> None:
+    await login_stage.open()
     await updated(login_stage, "good")
     login_stage.creates.append(ends(not_made(final=True)))
     await updated(login_stage, "bad")
@@ -161,9 +158,8 @@ async def test_the_next_create_uses_the_parameters_of_the_last_update_that_succe
     assert (await login_stage.view()).parameters_key == "parameters-good"
 
 
-async def test_an_auth_session_keeps_the_proxy_that_was_given_for_it_and_no_other(login_stage: LoginStage) -> None:
-    await login_stage.serve()
-    await login_stage.bring_up()
+async def test_an_auth_session_keeps_no_proxy_but_its_own(login_stage: LoginStage) -> None:
+    await login_stage.open()
     await updated(login_stage, "own", proxy=OWN)
     assert (await login_stage.view()).proxy == OWN
     await updated(login_stage, "of-the-settings", proxy=SealedProxy(server="http://proxy.test:2"))
@@ -171,10 +167,8 @@ async def test_an_auth_session_keeps_the_proxy_that_was_given_for_it_and_no_othe
 
 
 async def test_updates_come_one_after_the_other(login_stage: LoginStage) -> None:
-    held = HeldAttempt(login_stage)
-    login_stage.creates.append(held)
-    await login_stage.serve()
-    await login_stage.bring_up()
+    held = login_stage.hold(login_stage.creates)
+    await login_stage.open()
     first, second = await login_stage.update("first"), await login_stage.update("second")
     await held.began.wait()
     assert (await login_stage.view()).pending_run_id == first.run_id
@@ -199,13 +193,13 @@ async def test_a_delete_stops_the_create_that_runs(play_login: Any) -> None:
     assert stage.forgotten == [DeleteStatesInput(project=stage.project, owner=ID)]
 
 
-async def test_a_login_that_is_made_although_its_auth_session_is_deleted_is_not_kept(play_login: Any) -> None:
+async def test_a_login_made_for_a_deleted_auth_session_is_not_kept(play_login: Any) -> None:
     stage = await play_login("session-deleted-as-a-create-is-about-to-end")
     assert stage.outcome.status is RunStatus.COMPLETED
     assert stage.forgotten == [DeleteStatesInput(project=stage.project, owner=ID)]
 
 
-async def test_an_update_that_waits_is_not_begun_when_the_auth_session_is_deleted(play_login: Any) -> None:
+async def test_an_update_that_waits_does_not_begin_after_a_delete(play_login: Any) -> None:
     stage = await play_login("session-deleted-before-an-update")
     assert_canceled(stage.outcome)
     assert await stage.creates_begun() == [stage.created[0].run_id]

@@ -47,7 +47,7 @@ def about(expected: Sequence[float]) -> Any:
     return pytest.approx([each + 1 for each in expected], abs=1.1)
 
 
-async def test_a_receiver_that_never_answers_well_is_tried_for_a_day_ever_less_often() -> None:
+async def test_a_receiver_that_never_answers_well_is_tried_for_a_day() -> None:
     async with skipping(fails) as play:
         outcome = await wait_for_delivery(await play.start())
     assert outcome.status is DeliveryStatus.FAILED
@@ -60,7 +60,7 @@ async def test_a_receiver_that_never_answers_well_is_tried_for_a_day_ever_less_o
     assert play.prepares == 1
 
 
-async def test_what_a_receiver_asks_for_is_waited_for_and_then_the_schedule_goes_on() -> None:
+async def test_a_receiver_may_ask_for_a_wait_and_the_schedule_goes_on() -> None:
     async with skipping(fails, asks_to_wait, fails, arrives) as play:
         outcome = await (await play.start()).result()
     assert outcome == DELIVERED

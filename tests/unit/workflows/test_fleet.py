@@ -47,7 +47,7 @@ async def test_two_workers_never_have_more_than_the_project_may(fleet: Fleet) ->
     assert (await first.ask()).shares == {"shop": 2}
 
 
-async def test_what_an_attempt_uses_is_given_to_another_only_when_it_is_said_to_be_free(fleet: Fleet) -> None:
+async def test_a_machine_in_use_goes_to_nobody_until_it_is_said_to_be_free(fleet: Fleet) -> None:
     first, second = Asking(fleet, "a", 4), Asking(fleet, "b", 4)
     await first.ask({"shop": size(4)})
     first.running = {"shop": 3}
@@ -81,7 +81,7 @@ async def test_what_a_silent_worker_holds_is_given_to_others_after_its_lease(
     assert (await first.ask({"shop": size(2)})).shares == {}
 
 
-async def test_a_worker_that_leaves_gives_all_back_at_once_and_is_not_heard_any_more(fleet: Fleet) -> None:
+async def test_a_worker_that_leaves_gives_all_back_and_is_heard_no_more(fleet: Fleet) -> None:
     first, second = Asking(fleet, "a"), Asking(fleet, "b")
     await first.ask({"shop": size(2)})
     await fleet.leave("a")
@@ -106,7 +106,7 @@ async def _accepted(fleet: Fleet) -> int:
     return [event.event_type for event in events].count(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED)
 
 
-async def test_an_old_number_does_not_come_back_with_a_worker_that_has_not_heard_of_the_deploy(fleet: Fleet) -> None:
+async def test_a_worker_that_missed_a_deploy_does_not_bring_back_its_number(fleet: Fleet) -> None:
     first, second = Asking(fleet, "a"), Asking(fleet, "b")
     await first.ask({"shop": size(2, deploy=1)})
     await second.ask({"shop": size(5, deploy=0)})
@@ -127,7 +127,7 @@ async def test_a_worker_that_joins_takes_what_another_one_has_too_much_of(fleet:
     assert sorted([*first.shares, *second.shares]) == ["mail", "shop"]
 
 
-async def test_all_projects_together_never_have_more_than_the_smallest_limit_that_a_worker_was_told(
+async def test_all_projects_together_keep_to_the_smallest_limit_of_a_worker(
     fleet: Fleet,
 ) -> None:
     first, second = Asking(fleet, "a", max_machines=5), Asking(fleet, "b")
@@ -146,7 +146,7 @@ async def test_all_projects_together_never_have_more_than_the_smallest_limit_tha
     assert (await second.ask(max_machines=2)).shares == {"mail": 1, "shop": 1}
 
 
-async def test_a_project_grows_within_the_limit_only_when_another_one_has_given_up(fleet: Fleet) -> None:
+async def test_a_project_grows_within_the_limit_when_another_has_given_up(fleet: Fleet) -> None:
     first, second = Asking(fleet, "a", 4, max_machines=4), Asking(fleet, "b", 4)
     assert (await first.ask({"shop": size(4)})).shares == {"shop": 4}
     first.running = {"shop": 4}
@@ -163,7 +163,7 @@ async def test_a_project_grows_within_the_limit_only_when_another_one_has_given_
     assert (await second.ask()).shares == {"mail": 2}
 
 
-async def test_after_a_fleet_that_was_ended_nobody_gets_more_than_it_holds_until_old_leases_are_over(
+async def test_a_successor_gives_nobody_more_until_old_leases_are_over(
     environment: WorkflowEnvironment,
 ) -> None:
     async with Fleet.up(environment.client, successor=True) as fleet:
@@ -183,9 +183,7 @@ async def test_projects_that_nobody_serves_are_forgotten(fleet: Fleet) -> None:
     assert list((await fleet.state()).projects) == ["shop"]
 
 
-async def test_a_lease_for_which_nothing_has_changed_is_kept_by_a_request_that_says_nothing(
-    fleet: Fleet, environment: WorkflowEnvironment
-) -> None:
+async def test_a_lease_for_which_nothing_changed_is_kept(fleet: Fleet, environment: WorkflowEnvironment) -> None:
     first, second = Asking(fleet, "a", 4), Asking(fleet, "b", 4)
     await first.ask({"shop": size(2)})
     before = await fleet.state()
@@ -202,7 +200,7 @@ async def test_a_lease_for_which_nothing_has_changed_is_kept_by_a_request_that_s
     await first.keep()
 
 
-async def test_a_lease_is_not_kept_if_its_worker_is_unknown_or_is_to_have_other_shares(
+async def test_a_lease_is_not_kept_for_who_is_unknown_or_has_other_shares(
     fleet: Fleet, environment: WorkflowEnvironment
 ) -> None:
     first, second = Asking(fleet, "a", 2), Asking(fleet, "b", 2)
@@ -224,7 +222,7 @@ async def test_a_lease_is_not_kept_if_its_worker_is_unknown_or_is_to_have_other_
     assert await refused(first.keep()) == CHANGED, "its lease has ended"
 
 
-async def test_what_a_silent_worker_held_is_free_also_if_others_only_keep_their_leases(
+async def test_others_that_only_keep_their_leases_free_what_the_silent_held(
     fleet: Fleet, environment: WorkflowEnvironment
 ) -> None:
     first, second = Asking(fleet, "a"), Asking(fleet, "b")
@@ -262,7 +260,7 @@ async def test_it_goes_on_with_a_fresh_history_and_forgets_nothing(environment: 
         assert (await first.ask()).shares == {"p0": 1, "p1": 1, "p2": 1}
 
 
-async def test_nobody_gets_more_than_it_holds_until_others_have_an_answer_of_the_same_build(tmp_path: Path) -> None:
+async def test_a_new_build_gives_nobody_more_until_it_has_answered_all_others(tmp_path: Path) -> None:
     """The build before has given a worker more than this one would: a replay of it does not show that."""
 
     def all_to_the_first(sizes: Mapping[str, int], members: Mapping[str, Member]) -> Shares:

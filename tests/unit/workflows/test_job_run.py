@@ -128,7 +128,7 @@ async def test_it_reads_pending_again_once_runs_have_started(job_run: JobRunStag
     await job_run.ended()
 
 
-async def test_a_job_run_that_is_resumed_while_runs_still_end_starts_further_ones_at_once(job_run: JobRunStage) -> None:
+async def test_a_job_run_resumed_while_runs_end_starts_others_at_once(job_run: JobRunStage) -> None:
     running = HeldPiece(progress(total=3, next=2, in_flight=(0, 1)))
     draining = HeldPiece(progress(total=3, next=2, in_flight=(1,), succeeded=1, shards=1))
     await job_run.start(running, draining, returns(progress(total=3, next=3, succeeded=3, shards=2)))
@@ -243,7 +243,7 @@ async def test_a_job_run_that_nobody_tells_of_its_turn_looks_again(name: str) ->
         await until(lambda: stage.pieces)
 
 
-async def test_a_piece_that_was_lost_as_the_job_run_was_paused_is_told_to_the_next(job_run: JobRunStage) -> None:
+async def test_a_piece_lost_at_a_pause_is_told_to_the_next(job_run: JobRunStage) -> None:
     lost = raises(RuntimeError("The worker is lost."))
     drained = returns(progress(total=3, next=2, succeeded=2, shards=1))
     await job_run.start(lost, drained, one_by_one)
@@ -296,7 +296,7 @@ async def test_a_long_job_run_goes_on_with_a_fresh_history_and_keeps_everything(
     )
 
 
-async def test_a_job_run_that_continues_as_new_while_runs_end_is_still_to_be_paused(job_run: JobRunStage) -> None:
+async def test_a_pause_outlives_continuing_as_new_while_runs_end(job_run: JobRunStage) -> None:
     running = HeldPiece(progress(total=3, next=2, in_flight=(0, 1)))
     still = progress(total=3, next=2, in_flight=(1,), succeeded=1, shards=1)
     await job_run.start(

@@ -63,7 +63,7 @@ async def test_a_job_run_whose_auth_session_does_not_exist_is_canceled(job_run: 
     assert len(job_run.releases) == 1
 
 
-async def test_a_login_that_breaks_midway_pauses_the_job_run_until_there_is_another(job_run: JobRunStage) -> None:
+async def test_a_login_that_breaks_pauses_the_job_run_until_there_is_another(job_run: JobRunStage) -> None:
     is_mended = False
 
     async def mended_later(_input: AwaitAuthSessionInput) -> None:

@@ -65,17 +65,6 @@ def test_completed() -> None:
     )
 
 
-def test_canceled() -> None:
-    reason = RunReason(type=ReasonType.CANCELLED_USER_ACTION, message="The Run was canceled by request.")
-    assert outcomes.canceled(3) == RunOutcome(status=RunStatus.CANCELED, reason=reason, attempts=3)
-
-
-def test_a_failure_for_good_is_the_attempts_own() -> None:
-    assert outcomes.failed_for_good(failed(final=True), 1) == RunOutcome(
-        status=RunStatus.FAILED, error=ERROR, attempts=1
-    )
-
-
 def test_failed_attempts_are_wrapped_with_the_last_error_inside() -> None:
     outcome = outcomes.attempts_failed(failed(), 4)
     assert (outcome.status, outcome.attempts) == (RunStatus.FAILED, 4)
@@ -102,7 +91,7 @@ def test_an_activity_that_was_cancelled_is_a_canceled_attempt() -> None:
     )
 
 
-def test_an_activity_that_no_worker_has_taken_in_time_fails_by_its_runs_queue_timeout() -> None:
+def test_an_activity_not_taken_in_time_fails_by_the_queue_timeout() -> None:
     outcome = outcomes.from_activity_error(activity_error(timeout(TimeoutType.SCHEDULE_TO_START)))
     assert outcome.status is AttemptStatus.FAILED
     assert outcome.error
@@ -217,7 +206,7 @@ def test_a_failed_run_fails_its_workflow_with_its_error_code_and_message() -> No
 
 
 @pytest.mark.parametrize("cancel_requested", [False, True])
-def test_a_run_that_nobody_canceled_fails_its_workflow_with_the_type_of_its_reason(*, cancel_requested: bool) -> None:
+def test_a_run_canceled_by_nobody_fails_with_the_type_of_its_reason(*, cancel_requested: bool) -> None:
     outcome = RunOutcome(status=RunStatus.CANCELED, reason=NOT_VALIDATED)
     assert closed_as(outcome, cancel_requested=cancel_requested).type == "auth-session-validate-dependency-failed"
 

@@ -28,7 +28,7 @@ def assert_not_validated(stage: LoginStage, message: str) -> dict[str, Any]:
     return stage.outcome.reason.details or {}
 
 
-async def test_a_run_whose_first_check_finds_no_machine_in_time_fails_and_leaves_the_login_as_it_is(
+async def test_a_run_whose_first_check_is_queued_too_long_leaves_the_login(
     play_login: Any,
 ) -> None:
     stage = await play_login("run-queued-too-long")
@@ -84,8 +84,7 @@ async def test_once_its_first_check_has_begun_a_run_goes_before_others(play_logi
 async def test_a_run_is_started_from_its_first_check_on(login_stage: LoginStage) -> None:
     check = HeldAttempt(login_stage, announced=True)
     login_stage.checks.append(check)
-    await login_stage.serve()
-    await login_stage.bring_up()
+    await login_stage.open()
     await login_stage.start(auth=login_stage.auth())
     await check.began.wait()
     await login_stage.until("UPSERT_WORKFLOW_SEARCH_ATTRIBUTES")
@@ -116,21 +115,21 @@ async def test_a_run_whose_login_is_not_good_makes_no_further_attempt(play_login
     await stage.until_status(AuthSessionStatus.EXPIRED)
 
 
-async def test_an_attempt_that_was_lost_is_made_again_after_a_validate_of_its_own(play_login: Any) -> None:
+async def test_a_lost_attempt_is_made_again_after_another_validate(play_login: Any) -> None:
     stage = await play_login("run-interrupted-after-its-validate")
     assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 2)
     assert [lost.number for lost in stage.lost] == [1]
     assert [input.run_id for input in stage.checked] == [f"{stage.run_id}-v1", f"{stage.run_id}-v2"]
 
 
-async def test_a_cancel_during_the_attempt_stops_it_and_leaves_its_validate_as_it_was(play_login: Any) -> None:
+async def test_a_cancel_during_the_attempt_leaves_its_validate_as_it_was(play_login: Any) -> None:
     stage = await play_login("run-canceled-in-the-attempt-after-its-validate")
     assert_canceled(stage.outcome)
     assert (stage.outcome.attempts, [stop.number for stop in stage.stops]) == (1, [1])
     assert (await stage.outcome_of(f"{stage.run_id}-v1")).status is RunStatus.COMPLETED
 
 
-async def test_a_run_whose_auth_session_was_deleted_since_its_validate_ends_as_if_that_had_failed(
+async def test_a_session_deleted_after_the_validate_counts_as_not_validated(
     play_login: Any,
 ) -> None:
     stage = await play_login("run-whose-session-is-deleted-before-its-attempt")
@@ -139,17 +138,10 @@ async def test_a_run_whose_auth_session_was_deleted_since_its_validate_ends_as_i
     assert (stage.outcome.attempts, len(stage.inputs)) == (1, 1)
 
 
-async def test_a_run_whose_auth_session_is_deleted_while_it_waits_ends_as_its_validate_does(
+async def test_a_session_deleted_while_its_run_waits_ends_the_run(
     login_stage: LoginStage,
 ) -> None:
-    create = HeldAttempt(login_stage, announced=True)
-
-    async def stop(_input: StopInput) -> bool:
-        create.end()
-        return True
-
-    login_stage.on_stop = stop
-    login_stage.creates.append(create)
+    create = login_stage.hold(login_stage.creates, stops=True)
     await login_stage.serve(ends(completed()))
     await login_stage.bring_up()
     await login_stage.start(auth=login_stage.auth())
@@ -180,8 +172,7 @@ async def test_a_cancel_during_a_check_stops_it_at_once(play_login: Any) -> None
 async def test_a_run_reads_canceled_only_when_its_check_has_ended(login_stage: LoginStage) -> None:
     check = HeldAttempt(login_stage, announced=True)
     login_stage.checks.append(check)
-    await login_stage.serve()
-    await login_stage.bring_up()
+    await login_stage.open()
     await login_stage.start(auth=login_stage.auth())
     await check.began.wait()
     await login_stage.cancel()
@@ -194,7 +185,7 @@ async def test_a_run_reads_canceled_only_when_its_check_has_ended(login_stage: L
     assert_canceled(await login_stage.ended())
 
 
-async def test_a_run_that_is_canceled_as_its_validate_is_started_makes_no_attempt(play_login: Any) -> None:
+async def test_a_run_canceled_as_its_validate_starts_makes_no_attempt(play_login: Any) -> None:
     stage = await play_login("run-canceled-as-its-validate-is-started")
     assert_canceled(stage.outcome)
     assert (stage.outcome.attempts, stage.inputs) == (0, [])
@@ -203,7 +194,7 @@ async def test_a_run_that_is_canceled_as_its_validate_is_started_makes_no_attemp
 # An AuthSession for this Run alone.
 
 
-async def test_an_auth_session_that_lives_for_one_run_is_made_from_its_input_and_gone_afterwards(
+async def test_a_session_for_one_run_is_made_from_its_input_and_then_gone(
     play_login: Any,
 ) -> None:
     stage = await play_login("run-with-a-runtime-session")
@@ -279,8 +270,7 @@ async def test_it_is_gone_also_if_its_run_ends_while_it_is_removing_states(login
 async def test_a_validate_whose_run_was_terminated_ends_too(login_stage: LoginStage) -> None:
     check = HeldAttempt(login_stage, beats=True)
     login_stage.checks.append(check)
-    await login_stage.serve()
-    await login_stage.bring_up()
+    await login_stage.open()
     await login_stage.start(auth=login_stage.auth())
     await check.began.wait()
     await login_stage.handle.terminate()

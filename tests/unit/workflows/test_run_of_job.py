@@ -36,7 +36,7 @@ async def test_a_cancel_by_somebody_stays_one_when_its_job_run_is_terminated_too
     assert outcome.reason.type is ReasonType.CANCELLED_USER_ACTION
 
 
-async def test_its_attempts_know_the_job_run_and_only_the_first_one_gives_way_to_other_runs(stage: Stage) -> None:
+async def test_its_attempts_know_the_job_run_and_the_first_gives_way_to_others(stage: Stage) -> None:
     await stage.serve(ends(failed()), ends(completed()))
     await stage.start(job=JOB)
     assert (await stage.ended()).status is RunStatus.COMPLETED

@@ -26,7 +26,7 @@ async def test_it_ends_with_the_part_behind_which_there_is_nothing(skipping: Cli
     assert [input.after for input in sweeping.inputs] == [""]
 
 
-async def test_every_part_begins_where_the_one_before_has_come_to_and_removes_what_was_old_at_the_start(
+async def test_each_part_begins_where_the_one_before_ended_with_the_same_age(
     skipping: Client,
 ) -> None:
     sweeping = await swept("sweep-in-parts", skipping)

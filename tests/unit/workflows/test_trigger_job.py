@@ -11,11 +11,9 @@ from temporalio.client import Client, WorkflowExecutionStatus
 
 from schemas.workflow import names
 from schemas.workflow.job import JobRef
-from schemas.workflow.job_activities import JobLockInput
 from schemas.workflow.job_run import JobRunInput, JobRunType, JobRunView
 from tests.support.job_run_stage import HeldPiece, JobRunStage, progress
 from tests.support.run_stage import DEADLINE, WORKSPACE
-from workflows.job_lock import JobLockWorkflow
 from workflows.job_run import JobRunWorkflow
 from workflows.trigger_job import TriggerJobWorkflow
 
@@ -53,32 +51,5 @@ async def test_a_schedule_starts_a_job_run_that_outlives_what_has_started_it(sta
         assert started.type is JobRunType.SCHEDULED
         break
     piece.end()
-    async with asyncio.timeout(DEADLINE):
-        await handle.result()
-
-
-async def test_two_actions_of_a_schedule_start_two_job_runs(stage: JobRunStage) -> None:
-    stage.plan_with(payload_count=0)
-    ref = JobRef(
-        workspace=WORKSPACE, project=stage.project, job_id="nightly", definition="d1", created_at=datetime.now(UTC)
-    )
-    ids = [
-        await stage.client.execute_workflow(
-            TriggerJobWorkflow.run, ref, id=f"trigger-{stage.project}-{number}", task_queue=stage.queue
-        )
-        for number in (1, 2)
-    ]
-    assert len(set(ids)) == 2
-    for job_run_id in ids:
-        await stage.client.get_workflow_handle(job_run_id).result()
-
-
-async def test_a_lock_lasts_until_it_is_released(stage: JobRunStage) -> None:
-    lock = JobLockInput(project=stage.project, job_id="nightly", holder=stage.job_run_id)
-    handle = await stage.client.start_workflow(
-        JobLockWorkflow.run, lock, id=names.job_lock_workflow_id(stage.project, "nightly"), task_queue=stage.queue
-    )
-    assert (await handle.describe()).status is WorkflowExecutionStatus.RUNNING
-    await handle.signal(names.RELEASE, stage.job_run_id)
     async with asyncio.timeout(DEADLINE):
         await handle.result()

@@ -66,19 +66,18 @@ async def test_only_the_wait_for_the_first_check_is_limited(play_login: Any) -> 
     assert [check.retry_policy.maximum_attempts for check in checks] == [1, 3]
 
 
-async def test_a_first_check_that_fails_within_its_queue_timeout_is_the_last_if_there_is_but_one(
+async def test_a_queue_timeout_allows_no_second_check_where_there_is_one(
     login_stage: LoginStage,
 ) -> None:
     login_stage.checks.append(ends(bad()))
-    await login_stage.serve()
-    await login_stage.bring_up()
+    await login_stage.open()
     await login_stage.validate(queue_timeout=timedelta(minutes=5), check_attempts=1, auto_recreate=False)
     outcome = await login_stage.validated()
     assert_failed(outcome, ErrorCode.CHECK_ATTEMPTS_FAILED, "what it returned is not true")
     assert numbers(login_stage) == [1]
 
 
-async def test_the_first_check_that_is_good_passes_whatever_those_before_it_came_to(play_login: Any) -> None:
+async def test_the_first_good_check_passes_whatever_came_before_it(play_login: Any) -> None:
     stage = await play_login("login-good-at-last")
     assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 5)
     assert numbers(stage) == [1, 2, 3, 4, 5]
@@ -96,8 +95,7 @@ async def test_without_auto_recreate_the_login_stays_bad_when_all_checks_are(pla
 
 async def test_a_login_that_was_recorded_is_not_made_anew(login_stage: LoginStage) -> None:
     login_stage.recorder()
-    await login_stage.serve()
-    await login_stage.bring_up()
+    await login_stage.open()
     await login_stage.validate()
     details = assert_failed(await login_stage.validated(), ErrorCode.CHECK_ATTEMPTS_FAILED, "not true")
     assert details == {"attempts_count": 2, "last_error": FALSY}
@@ -122,14 +120,14 @@ async def test_nor_do_checks_that_were_lost_with_their_workers(play_login: Any) 
     assert await stage.status() is AuthSessionStatus.READY
 
 
-async def test_a_check_that_was_lost_after_it_had_stored_that_the_login_is_good_stands(play_login: Any) -> None:
+async def test_a_check_lost_after_it_had_stored_that_it_is_good_stands(play_login: Any) -> None:
     stage = await play_login("check-lost-after-it-was-good")
     assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 1)
     assert stage.outcome.login == FIRST
     assert numbers(stage) == [1]
 
 
-async def test_a_check_that_is_heard_of_no_more_is_made_again_even_if_it_was_the_last(play_login: Any) -> None:
+async def test_a_check_heard_of_no_more_is_made_again_even_if_it_was_the_last(play_login: Any) -> None:
     stage = await play_login("check-worker-lost")
     assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 2)
     assert [lost.number for lost in stage.lost] == [1]
@@ -174,7 +172,7 @@ async def test_it_is_made_by_a_run_of_its_own_as_the_validate_was_told_to(play_l
     assert (create.retry_policy.maximum_attempts, create.priority.priority_key) == (2, names.PRIORITY_STARTED)
 
 
-async def test_when_no_create_succeeds_the_validate_fails_and_the_login_is_expired(play_login: Any) -> None:
+async def test_when_no_create_succeeds_the_login_is_expired(play_login: Any) -> None:
     stage = await play_login("login-not-made-anew")
     details = assert_failed(stage.outcome, ErrorCode.CREATE_ATTEMPTS_FAILED, "the password is wrong")
     assert details["attempts_count"] == 2
@@ -195,8 +193,7 @@ async def test_when_the_new_login_is_bad_the_validate_fails_and_it_is_expired(pl
 async def test_a_login_that_is_another_by_now_is_not_made_anew(login_stage: LoginStage) -> None:
     login_stage.checks.extend([ends(bad(FIRST)), ends(bad(FIRST))])
     login_stage.valid = {2}
-    await login_stage.serve()
-    await login_stage.bring_up(login=2, state_key="state-2")
+    await login_stage.open(login=2, state_key="state-2")
     await login_stage.validate()
     outcome = await login_stage.validated()
     assert outcome.login == LoginState(login_version=2, key="state-2", parameters_key="parameters-1")
@@ -231,10 +228,8 @@ async def test_who_waits_for_an_auth_session_that_was_ended_by_hand_asks_again(
 ) -> None:
     monkeypatch.setattr(validate, "_ASK_AGAIN_AFTER", timedelta(milliseconds=200))
     login_stage.workflow_options["workflow_runner"] = UnsandboxedWorkflowRunner()
-    held = HeldAttempt(login_stage)
-    login_stage.creates.append(held)
-    await login_stage.serve()
-    await login_stage.bring_up()
+    held = login_stage.hold(login_stage.creates)
+    await login_stage.open()
     await login_stage.validate()
     await held.began.wait()
     await login_stage.until("SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED", 3, of=login_stage.validate_id)
@@ -256,7 +251,7 @@ async def test_a_cancel_stops_the_check_at_once_also_if_it_is_not_the_first(play
     assert await stage.status() is AuthSessionStatus.READY
 
 
-async def test_a_cancel_finds_the_check_also_on_a_worker_that_has_not_spoken_of_it_yet(play_login: Any) -> None:
+async def test_a_cancel_finds_a_check_on_a_worker_that_has_not_spoken_yet(play_login: Any) -> None:
     stage = await play_login("cancel-of-a-check-that-is-elsewhere-by-now")
     assert_canceled(stage.outcome)
     assert [stop.number for stop in stage.stops] == [1, 2]
@@ -294,8 +289,7 @@ async def test_a_check_that_is_good_although_it_was_told_to_stop_is_good(login_s
 
     login_stage.on_stop = too_late
     login_stage.checks.append(held)
-    await login_stage.serve()
-    await login_stage.bring_up()
+    await login_stage.open()
     await login_stage.validate()
     await held.began.wait()
     await login_stage.client.get_workflow_handle(login_stage.validate_id).cancel()
