@@ -25,9 +25,14 @@ async def list_pollers(client: Client, task_queue: str) -> set[str]:
         Unavailable: Temporal cannot be reached.
     """
     with translate_operator_errors(client, f"describe the queue {task_queue}"):
-        pollers = await fetch_pollers(client, task_queue, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW)
+        return {poller.identity for poller in await fetch_recent_pollers(client, task_queue)}
+
+
+async def fetch_recent_pollers(client: Client, task_queue: str) -> list[PollerInfo]:
+    """Return the workers that have polled `task_queue` for workflow tasks in the last minutes. Raises RPCError."""
+    pollers = await fetch_pollers(client, task_queue, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW)
     oldest = datetime.now(UTC) - _MAX_POLL_AGE
-    return {poller.identity for poller in pollers if poller.last_access_time.ToDatetime(tzinfo=UTC) > oldest}
+    return [poller for poller in pollers if poller.last_access_time.ToDatetime(tzinfo=UTC) > oldest]
 
 
 async def fetch_pollers(client: Client, task_queue: str, queue_type: TaskQueueType.ValueType) -> Sequence[PollerInfo]:

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.doctor import host, keys
+from cli.doctor.builds import check_builds
 from cli.doctor.findings import Finding, Status
 from cli.doctor.fleet import check_fleet, check_workers
 from cli.doctor.store import check_artifact_store
@@ -73,7 +74,7 @@ async def _run_checks(place: Installation, part: Part | None) -> list[Finding]:
     if part is not Part.API:
         findings.append(keys.check_webhook_secrets(settings))
     if client is not None:
-        findings.append(await check_workers(client))
+        findings += [await check_workers(client), await check_builds(client)]
         if store is not None:
             findings += await check_fleet(client, store, place)
     return findings

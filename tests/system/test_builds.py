@@ -1,4 +1,4 @@
-"""Workers with a build id: a Run ends on the build that it began on, and Temporal says how long that must stay."""
+"""Workers with a build id: a Run ends on the build that it began on, and the doctor says how long that must stay."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from pathlib import Path
 import pytest
 from temporalio.api.enums.v1 import TaskQueueType
 
+from cli.doctor.builds import check_builds
+from cli.doctor.findings import Status
 from devstack.temporal import NAMESPACE
 from schemas.workflow import names
 from schemas.workflow.run import RunStatus
 from temporal.pollers import fetch_pollers
+from temporal.worker_deployment import describe_worker_deployment
 from tests.support.installation import Installation, installed
 from tests.support.polling import until
-from tests.support.repository import REPOSITORY
 
+OLD_MUST_STAY = "New Runs begin on the build 2.0; workers of the build 1.0 must stay until its last workflow has ended"
 TEMPORAL = Path(sys.executable).with_name("temporal")
-OPERATIONS = (REPOSITORY / "docs" / "operations.md").read_text()
 
 
 @pytest.fixture
@@ -57,7 +59,7 @@ async def control(installation: Installation, resources: AsyncExitStack, build_i
 
 
 async def make_current(installation: Installation, build_id: str) -> None:
-    """Make a build the current one by Temporal's own command, as docs/operations.md says."""
+    """Do what `callboard doctor` says: Temporal's own command makes a build the current one."""
     command = [TEMPORAL, "worker", "deployment", "set-current-version", "--deployment-name", names.DEPLOYMENT]
     options = ["--build-id", build_id, "--yes", "--address", installation.temporal.address, "--namespace", NAMESPACE]
 
@@ -73,22 +75,16 @@ async def ended(installation: Installation, run_id: str) -> None:
     assert state.status is RunStatus.COMPLETED, state
 
 
-async def count_pinned(installation: Installation, build_id: str) -> int:
-    """Count the workflows that stay on a build and have not ended, as docs/operations.md shows it."""
-    query = (
-        f"TemporalWorkerDeploymentVersion = '{names.DEPLOYMENT}:{build_id}'"
-        " AND TemporalWorkflowVersioningBehavior = 'Pinned' AND ExecutionStatus = 'Running'"
-    )
-    assert query in OPERATIONS.replace("1.4.0", build_id)
-    return (await installation.client.count_workflows(query)).count
-
-
-async def test_a_run_ends_on_the_build_that_it_began_on(installation: Installation) -> None:
+async def test_a_run_ends_on_the_build_that_it_began_on(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = installation.client
     async with AsyncExitStack() as resources:
         await installation.worker(resources, "browser", "--role=browser", "--machines=2")
         async with AsyncExitStack() as old:
             await control(installation, old, "1.0")
             await make_current(installation, "1.0")
+            assert (await check_builds(client)).message == "New Runs begin on the build 1.0"
             await installation.start("run-old", 1)
             await until(lambda: installation.begun == 1)
 
@@ -97,14 +93,33 @@ async def test_a_run_ends_on_the_build_that_it_began_on(installation: Installati
             await installation.start("run-new", 2)
             await until(lambda: installation.begun == 2)
 
-            async def stays() -> bool:
-                return await count_pinned(installation, "1.0") == 1
+            async def told() -> bool:
+                found = await check_builds(client)
+                return (found.status, found.message) == (Status.OK, OLD_MUST_STAY)
 
-            await until(stays, every=0.2)  # counts come from visibility, which may lag behind
-        # The old workers have left too early: the Run waits, and is not lost.
+            await until(told, every=0.2)  # counts come from visibility, which may lag behind
+        # The old workers have left too early: the Run waits, it is not lost, and the doctor says for whom.
         (installation.folder / "go").touch()
         await ended(installation, "run-new")
-        assert await count_pinned(installation, "1.0") == 1
+        with monkeypatch.context() as later:  # Temporal remembers for some minutes who has polled
+            later.setattr("temporal.pollers._MAX_POLL_AGE", timedelta())
+            found = await check_builds(client)
+        assert found.status is Status.FAILED
+        assert "there is none: 1 workflow on 1.0" in found.message
         await control(installation, resources, "1.0")
         await ended(installation, "run-old")
         assert [await build_of(installation, run) for run in ("run-old", "run-new")] == ["1.0", "2.0"]
+
+
+async def test_workers_without_a_build_id_have_no_deployment(installation: Installation) -> None:
+    async with AsyncExitStack() as resources:
+        await installation.worker(resources, "all", "--role=all")
+
+        async def is_heard_of() -> bool:
+            return (await describe_worker_deployment(installation.client)).has_unversioned_workers
+
+        await until(is_heard_of, every=0.1)
+        deployment = await describe_worker_deployment(installation.client)
+        assert (deployment.current, deployment.builds) == (None, [])
+        found = await check_builds(installation.client)
+        assert (found.status, found.fix) == (Status.OK, None)

@@ -45,7 +45,7 @@ NOT_TYPED = {
     ): "They run until they are stopped: tests/system/test_roles.py.",
     (
         "docs/operations.md",
-        r"(CALLBOARD_BUILD_ID=\S+ callboard worker|temporal worker deployment .*|temporal workflow count .*)",
+        r"(CALLBOARD_BUILD_ID=\S+ callboard worker|temporal worker deployment .*)",
     ): "They need workers of two builds: tests/system/test_builds.py.",
     ("docs/backup.md", r"(aws s3 sync|rclone copy store:bucket/).*"): "They need a bucket of AWS.",
 }

@@ -1,10 +1,11 @@
-"""What outlasts builds moves to the current one."""
+"""What outlasts builds moves to the current one, and the doctor counts all that does not."""
 
 from __future__ import annotations
 
 import asyncio
 from pathlib import Path
 
+from temporalio import workflow
 from temporalio.api.workflowservice.v1 import SetWorkerDeploymentCurrentVersionRequest
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior
@@ -15,6 +16,7 @@ from schemas.workflow import names
 from schemas.workflow.auth import AuthSessionStatus, CheckReport
 from schemas.workflow.job_activities import JobLockInput
 from schemas.workflow.job_run import JobRunStatus
+from temporal.worker_deployment import Build, describe_worker_deployment
 from tests.support.auth_stage import LoginStage
 from tests.support.job_run_stage import HeldPiece, JobRunStage, one_by_one, progress
 from tests.support.polling import until
@@ -22,6 +24,7 @@ from tests.support.run_stage import DEADLINE
 from tests.support.temporal_servers import dev_client, dev_server
 from worker.control_worker import deployment
 from workflows.auth_session import AuthSessionWorkflow
+from workflows.job_lock import JobLockWorkflow
 
 
 def of_build(stage: LoginStage, build_id: str) -> Worker:
@@ -87,3 +90,41 @@ async def test_a_paused_job_run_and_its_lock_go_on_on_the_current_build(tmp_path
 
 def lock_of(stage: JobRunStage) -> JobLockInput:
     return JobLockInput(project=stage.project, job_id="nightly", holder=stage.job_run_id, definition="d1")
+
+
+@workflow.defn(sandboxed=False)
+class AnyPinned:
+    """A workflow of a kind that is no Run."""
+
+    @workflow.run
+    async def run(self) -> None:
+        await workflow.wait_condition(lambda: False)
+
+
+async def test_every_workflow_that_stays_on_a_build_counts_and_none_that_moves(tmp_path: Path, name: str) -> None:
+    async with dev_server(tmp_path) as server:
+        client = await dev_client(server)
+        stays = Worker(
+            client,
+            task_queue=name,
+            workflows=[AnyPinned],
+            deployment_config=deployment("1.0", VersioningBehavior.PINNED),
+        )
+        moves = Worker(
+            client,
+            task_queue=f"{name}-moves",
+            workflows=[JobLockWorkflow],
+            deployment_config=deployment("1.0", VersioningBehavior.AUTO_UPGRADE),
+        )
+        async with stays, moves:
+            await make_current(client, "1.0")
+            lock = JobLockInput(project=name, job_id="nightly", holder="jr_1", definition="d1")
+            await client.start_workflow(names.JOB_LOCK, lock, id=f"{name}-lock", task_queue=f"{name}-moves")
+            await client.start_workflow(AnyPinned.run, id=name, task_queue=name)
+            on_build = f"TemporalWorkerDeploymentVersion = '{names.DEPLOYMENT}:1.0'"
+
+            async def both_are_seen() -> bool:
+                return (await client.count_workflows(on_build)).count == 2
+
+            await until(both_are_seen, every=0.2)
+            assert (await describe_worker_deployment(client)).builds == [Build("1.0", 1, has_workers=False)]

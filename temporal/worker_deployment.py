@@ -1,0 +1,72 @@
+"""Find out which builds of workers Temporal knows, which is current, and which have workflows to finish."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from temporalio.api.workflowservice.v1 import DescribeWorkerDeploymentRequest
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from schemas.workflow import names
+from temporal.pollers import fetch_recent_pollers
+from temporal.rpc_errors import RPC_TIMEOUT, translate_operator_errors
+
+
+@dataclass(frozen=True)
+class Build:
+    """One build of workers: a version of the Worker Deployment `callboard`."""
+
+    build_id: str
+    open_workflows: int
+    """How many workflows are pinned to it and have not ended: no other build continues them."""
+    has_workers: bool
+    """Whether workers of it have polled in the last minutes."""
+
+
+@dataclass(frozen=True)
+class WorkerDeployment:
+    """The builds that Temporal knows."""
+
+    current: str | None = None
+    """Id of the build on which new Runs begin; None if they begin on workers without a build id."""
+    builds: list[Build] = field(default_factory=list[Build])
+    """Those that have workers, or workflows that have not ended."""
+    has_unversioned_workers: bool = False
+    """Whether workers without a build id are there."""
+
+
+async def describe_worker_deployment(client: Client) -> WorkerDeployment:
+    """Describe the Worker Deployment of the client's namespace.
+
+    Raises:
+        ConfigurationError: Temporal refuses to say.
+        Unavailable: Temporal cannot be reached.
+    """
+    with translate_operator_errors(client, f"describe the Worker Deployment {names.DEPLOYMENT}"):
+        pollers = await fetch_recent_pollers(client, names.CALLBOARD_QUEUE)
+        polling = {poller.deployment_options.build_id for poller in pollers}
+        request = DescribeWorkerDeploymentRequest(namespace=client.namespace, deployment_name=names.DEPLOYMENT)
+        try:
+            answer = await client.workflow_service.describe_worker_deployment(request, timeout=RPC_TIMEOUT)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            return WorkerDeployment(has_unversioned_workers="" in polling)
+        info = answer.worker_deployment_info
+        known = [summary.deployment_version.build_id for summary in info.version_summaries]
+        builds = [Build(build_id, await _count_pinned(client, build_id), build_id in polling) for build_id in known]
+    return WorkerDeployment(
+        info.routing_config.current_deployment_version.build_id or None,
+        [build for build in builds if build.open_workflows or build.has_workers],
+        "" in polling,
+    )
+
+
+async def _count_pinned(client: Client, build_id: str) -> int:
+    """Count the workflows that only this build continues; those that move to the current build are left out."""
+    query = (
+        f"TemporalWorkerDeploymentVersion = '{names.DEPLOYMENT}:{build_id}'"
+        " AND TemporalWorkflowVersioningBehavior = 'Pinned' AND ExecutionStatus = 'Running'"
+    )
+    return (await client.count_workflows(query, rpc_timeout=RPC_TIMEOUT)).count
