@@ -134,11 +134,6 @@ def failed(code: ErrorCode, result: AuthAttemptResult) -> RunOutcome:
     return RunOutcome(status=RunStatus.FAILED, error=error, attempts=result.number)
 
 
-def failed_by_dependency(error: RunError, attempts: int) -> RunOutcome:
-    """Return the outcome of a Validate that depends on another Run, which has failed."""
-    return RunOutcome(status=RunStatus.FAILED, error=error, attempts=attempts)
-
-
 def auth_session_deleted(auth_session: str) -> RunError:
     """Return the error of a Run whose AuthSession was deleted in the meantime."""
     return _auth_error(f"AuthSession {auth_session!r} is not there any more: it was deleted.")

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, ChildWorkflowError, FailureError
+from temporalio.exceptions import ActivityError, FailureError
 from temporalio.workflow import ChildWorkflowCancellationType, ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
@@ -33,8 +33,8 @@ with workflow.unsafe.imports_passed_through():
     )
     from schemas.workflow.proxy import SealedProxy, owned_by_auth_session
     from schemas.workflow.run import RunOutcome, RunType
-    from workflows import auth_outcomes, outcomes
-    from workflows.cancellation import finish
+    from workflows import auth_outcomes
+    from workflows.cancellation import finish, outcome_of_child
     from workflows.visibility import auth_run_memo, auth_run_search_attributes, auth_session_memo
 
 _MAX_STALE = 16
@@ -174,13 +174,7 @@ class AuthSessionWorkflow:
             search_attributes=auth_run_search_attributes(self._input.project, ref.id, spec.type),
             static_summary=f"{_VERBS[spec.type]} {ref.id} of {self._input.project}",
         )
-        await workflow.wait_condition(lambda: handle.done() or self._deleted)
-        if not handle.done():
-            handle.cancel()
-        try:
-            return await handle
-        except ChildWorkflowError as error:
-            return outcomes.from_child_error(error)
+        return await outcome_of_child(handle, lambda: self._deleted)
 
     def _set_login(self, state_key: str, spec: LoginSpec | None) -> None:
         """Make a new login the current one; with `spec`, make its parameters and proxy the current ones, too."""

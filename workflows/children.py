@@ -15,13 +15,22 @@ with workflow.unsafe.imports_passed_through():
     from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, ValidateInput
     from schemas.workflow.delivery import DeliverInput
     from schemas.workflow.job_run import JobRunPlan
-    from schemas.workflow.run import RunInput, RunJob, RunOutcome, RunStatus, RunType
+    from schemas.workflow.run import RunInput, RunOutcome, RunStatus, RunType
     from workflows.visibility import auth_run_memo, auth_run_search_attributes, auth_session_memo
 
 
-async def start_validate(run: RunInput, auth: RunAuth, number: int) -> ChildWorkflowHandle[Any, RunOutcome]:
-    """Start the Validate before Attempt `number`: a Run of its own, which is canceled with this one."""
-    run_id = workflow.info().workflow_id
+async def start_validate(
+    run: RunInput | JobRunPlan, auth: RunAuth, number: int = 1
+) -> ChildWorkflowHandle[Any, RunOutcome]:
+    """Start the Validate before Attempt `number` of this Run, or before the first Run of this JobRun.
+
+    It is a Run of its own, which is canceled with this workflow.
+    """
+    own_id = workflow.info().workflow_id
+    parent_run_id, queue_timeout, before = None, None, f"the first Run of JobRun `{own_id}`"
+    if isinstance(run, RunInput):
+        parent_run_id, before = own_id, f"Attempt {number} of Run `{own_id}`"
+        queue_timeout = run.queue_timeout if number == 1 else None
     return await workflow.start_child_workflow(
         names.VALIDATE,
         ValidateInput(
@@ -33,51 +42,22 @@ async def start_validate(run: RunInput, auth: RunAuth, number: int) -> ChildWork
             check_attempts=auth.check_attempts,
             create_attempts=auth.create_attempts,
             request_timeout=auth.request_timeout,
-            queue_timeout=run.queue_timeout if number == 1 else None,
+            queue_timeout=queue_timeout,
             trace=auth.trace,
             save_back=auth.save_back,
             proxy=auth.proxy,
-            parent_run_id=run_id,
+            parent_run_id=parent_run_id,
             is_run_started=number > 1,
             job=run.job,
         ),
-        id=names.validate_run_id(run_id, number),
+        id=names.validate_run_id(own_id, number),
         result_type=RunOutcome,
         cancellation_type=ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
         parent_close_policy=ParentClosePolicy.REQUEST_CANCEL,
-        memo=auth_run_memo(run.workspace, run.version, run_id),
+        memo=auth_run_memo(run.workspace, run.version, parent_run_id),
         search_attributes=auth_run_search_attributes(run.project, auth.ref.id, RunType.AUTH_SESSION_VALIDATE),
         static_summary=f"Validate {auth.ref.id} of {run.project}",
-        static_details=f"Before Attempt {number} of Run `{run_id}`",
-    )
-
-
-async def start_job_run_validate(plan: JobRunPlan, auth: RunAuth) -> ChildWorkflowHandle[Any, RunOutcome]:
-    """Start the Validate before the first Run of a JobRun: a Run of its own, which is canceled with the JobRun."""
-    return await workflow.start_child_workflow(
-        names.VALIDATE,
-        ValidateInput(
-            workspace=plan.workspace,
-            project=plan.project,
-            version=plan.version,
-            ref=auth.ref,
-            auto_recreate=auth.auto_recreate,
-            check_attempts=auth.check_attempts,
-            create_attempts=auth.create_attempts,
-            request_timeout=auth.request_timeout,
-            trace=auth.trace,
-            save_back=auth.save_back,
-            proxy=auth.proxy,
-            job=RunJob(job_id=plan.job_id, job_run_id=plan.job_run_id),
-        ),
-        id=names.validate_run_id(plan.job_run_id, 1),
-        result_type=RunOutcome,
-        cancellation_type=ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
-        parent_close_policy=ParentClosePolicy.REQUEST_CANCEL,
-        memo=auth_run_memo(plan.workspace, plan.version, None),
-        search_attributes=auth_run_search_attributes(plan.project, auth.ref.id, RunType.AUTH_SESSION_VALIDATE),
-        static_summary=f"Validate {auth.ref.id} of {plan.project}",
-        static_details=f"Before the first Run of JobRun `{plan.job_run_id}`",
+        static_details=f"Before {before}",
     )
 
 
@@ -147,7 +127,7 @@ async def start_notifications(plan: JobRunPlan) -> None:
             run_id=plan.job_run_id,
             delivery_id=names.job_run_notification_id(number),
             sink=sink,
-            job=RunJob(job_id=plan.job_id, job_run_id=plan.job_run_id),
+            job=plan.job,
         )
         summary = f"Tell of the end of a JobRun of {plan.project}/{plan.job_id}"
         await _start_delivery(notification, summary, f"JobRun `{plan.job_run_id}`")

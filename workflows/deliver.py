@@ -27,6 +27,7 @@ with workflow.unsafe.imports_passed_through():
         TryProblem,
     )
     from schemas.workflow.sink import DeliverySchedule
+    from workflows.cancellation import end_of
     from workflows.visibility import code_block
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=30)
@@ -94,11 +95,8 @@ class DeliverWorkflow:
             priority=_priority(send_input.delivery),
             summary=f"Send to {send_input.delivery.sink.target}",
         )
-        await workflow.wait_condition(lambda: handle.done() or self._redeliver_requested)
-        if not handle.done():
-            handle.cancel()
         try:
-            await handle
+            await end_of(handle, lambda: self._redeliver_requested)
         except ActivityError as error:
             return _failed(error)
         return DeliveryOutcome(status=DeliveryStatus.DELIVERED)

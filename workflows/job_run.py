@@ -14,7 +14,7 @@ from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, ChildWorkflowError
+from temporalio.exceptions import ActivityError
 from temporalio.workflow import ActivityCancellationType, ActivityHandle
 
 with workflow.unsafe.imports_passed_through():
@@ -31,16 +31,17 @@ with workflow.unsafe.imports_passed_through():
     from schemas.workflow.job_run import (
         JobRunInput,
         JobRunPlan,
+        JobRunProgress,
         JobRunReason,
         JobRunReasonType,
         JobRunState,
         JobRunStatus,
         JobRunView,
     )
-    from schemas.workflow.run import RunOutcome, RunStatus
-    from workflows import job_run_ends, outcomes
-    from workflows.cancellation import finish
-    from workflows.children import start_job_run_validate, start_notifications
+    from schemas.workflow.run import RunStatus
+    from workflows import job_run_ends
+    from workflows.cancellation import end_of, finish, outcome_of_child
+    from workflows.children import start_notifications, start_validate
     from workflows.job_run_display import JobRunDisplay, piece_summary
     from workflows.job_run_ends import JobRunEnd
     from workflows.visibility import job_run_memo, job_run_search_attributes, job_run_view
@@ -119,7 +120,7 @@ class JobRunWorkflow:
         Raises:
             ActivityError: The JobRun cannot begin or go on, or its termination was requested.
         """
-        self._display.show_begin(workflow.info().workflow_start_time)
+        self._display.show(started_at=workflow.info().workflow_start_time)
         workflow.set_current_details("The JobRun waits until no other one of its Job is active")
         self._is_locked = True
         active = await self._acquire_lock()
@@ -136,7 +137,7 @@ class JobRunWorkflow:
         )
         plan = await self._step(names.PREPARE_JOB_RUN, prepare, JobRunPlan, "Pin the version, apply defaults")
         self._plan = plan
-        self._display.show_plan(plan.version, plan.payload_count)
+        self._display.show(version=plan.version, progress=JobRunProgress(total=plan.payload_count))
         return await self._validate(plan) or await self._execute_items(plan)
 
     async def _acquire_lock(self) -> str | None:
@@ -171,24 +172,15 @@ class JobRunWorkflow:
             cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             summary=summary,
         )
-        await workflow.wait_condition(lambda: handle.done() or self._is_termination_requested)
-        if not handle.done():
-            handle.cancel()
-        return await handle
+        return await end_of(handle, lambda: self._is_termination_requested)
 
     async def _validate(self, plan: JobRunPlan) -> JobRunEnd | None:
         """Have the AuthSession of the Job validated, if it has one; return how the JobRun ends if that is not good."""
         if plan.auth is None or self._is_termination_requested:
             return None
         workflow.set_current_details(f"AuthSession `{plan.auth.ref.id}` is validated before the first Run")
-        validate = await start_job_run_validate(plan, plan.auth)
-        await workflow.wait_condition(lambda: validate.done() or self._is_termination_requested)
-        if not validate.done():
-            validate.cancel()
-        try:
-            outcome: RunOutcome = await validate
-        except ChildWorkflowError as error:
-            outcome = outcomes.from_child_error(error)
+        validate = await start_validate(plan, plan.auth)
+        outcome = await outcome_of_child(validate, lambda: self._is_termination_requested)
         if outcome.status is RunStatus.COMPLETED or self._is_termination_requested:
             return None
         return job_run_ends.not_validated(outcome, validate.id)
@@ -250,11 +242,8 @@ class JobRunWorkflow:
             cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             summary=piece_summary(mode, self._view.progress),
         )
-        await workflow.wait_condition(lambda: handle.done() or self._mode is not mode)
-        if not handle.done():
-            handle.cancel()
         try:
-            result = await handle
+            result = await end_of(handle, lambda: self._mode is not mode)
         except ActivityError:
             if self._mode is mode:
                 raise
@@ -262,7 +251,7 @@ class JobRunWorkflow:
             return
         self._is_piece_lost = False
         self._are_runs_canceled = mode is JobItemsMode.TERMINATE
-        self._display.show_progress(result.progress)
+        self._display.show(progress=result.progress)
         if result.is_login_bad and self._mode is JobItemsMode.RUN and plan.auth is not None:
             self._pause = job_run_ends.paused_by_bad_login(plan.auth.ref.id)
             self._bad_login = result.bad_login
@@ -291,11 +280,8 @@ class JobRunWorkflow:
                 cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
                 summary=f"Wait for another login of AuthSession {plan.auth.ref.id}",
             )
-            await workflow.wait_condition(lambda: login.done() or self._is_over(pause))
-            if not login.done():
-                login.cancel()
             try:
-                await login
+                await end_of(login, lambda: self._is_over(pause))
             except ActivityError as error:
                 workflow.logger.info("JobRun %s does not wait for a login any more: %s", self._id, error.cause)
             else:

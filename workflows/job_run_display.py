@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from temporalio import workflow
@@ -21,21 +20,9 @@ class JobRunDisplay:
     def __init__(self, view: JobRunView) -> None:
         self.view = view
 
-    def show_begin(self, started_at: datetime) -> None:
-        """Show when the JobRun began."""
-        self._update(started_at=started_at)
-
-    def show_plan(self, version: str, items: int) -> None:
-        """Show that the JobRun executes this version, for so many items."""
-        self._update(version=version, progress=JobRunProgress(total=items))
-
-    def show_progress(self, progress: JobRunProgress) -> None:
-        """Show how far the JobRun has come."""
-        self._update(progress=progress)
-
     def show_end(self, end: JobRunEnd) -> None:
         """Show how the JobRun has ended."""
-        self._update(ended_at=workflow.now(), error=end.error)
+        self.show(ended_at=workflow.now(), error=end.error)
         self.show_status(end.status, end.reason)
 
     def show_status(self, status: JobRunStatus, reason: JobRunReason | None) -> None:
@@ -44,9 +31,10 @@ class JobRunDisplay:
             workflow.upsert_search_attributes(  # pyright: ignore[reportUnknownMemberType]  # the SDK's own type
                 [STATUS.value_set(status.value)]
             )
-        self._update(status=status, reason=reason)
+        self.show(status=status, reason=reason)
 
-    def _update(self, **fields: Any) -> None:
+    def show(self, **fields: Any) -> None:
+        """Show these fields of `JobRunView` as they are now."""
         changed = self.view.model_copy(update=fields)
         if changed != self.view:
             self.view = changed.model_copy(update={"updated_at": workflow.now()})

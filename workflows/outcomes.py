@@ -108,13 +108,8 @@ def attempts_failed(attempt: AttemptOutcome, number: int) -> RunOutcome:
     return RunOutcome(status=RunStatus.FAILED, error=error, attempts=number)
 
 
-def not_begun(error: RunError, attempts: int = 0) -> RunOutcome:
-    """Return the outcome of a Run that has failed before its first Attempt began.
-
-    Args:
-        error: Why it failed.
-        attempts: How many Attempts took a number: 1 if a worker had taken the Attempt, but had no room for it.
-    """
+def failed_with(error: RunError, attempts: int) -> RunOutcome:
+    """Return the outcome of a Run that has failed by this error when so many Attempts had taken a number."""
     return RunOutcome(status=RunStatus.FAILED, error=error, attempts=attempts)
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ChildWorkflowError
+from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from schemas.workflow import names
@@ -14,6 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.workflow.run import ErrorCode, ReasonType, RunInput, RunOutcome, RunReason, RunStatus
     from workflows import outcomes
     from workflows.browser_workflow import MAXIMUM_INTERRUPTIONS, ONCE, BrowserWorkflow
+    from workflows.cancellation import outcome_of_child
     from workflows.children import start_delivery, start_runtime_auth_session, start_validate
     from workflows.visibility import code_block
 
@@ -43,91 +42,87 @@ class RunWorkflow(BrowserWorkflow):
         number = failures = interruptions = 0
         while not self._cancel_requested:
             number += 1
-            login = None
-            if run.auth is not None:
-                validate = await self._validate(run, run.auth, number)
-                self._record_start(validate.started_at, first=number == 1)
-                login = validate.login
-                if self._cancel_requested:
-                    return self._canceled(number - 1)
-                if validate.error is not None and validate.error.code is ErrorCode.QUEUE_TIMEOUT:
-                    return outcomes.not_begun(validate.error)
-                if login is None:
-                    validate_run_id = names.validate_run_id(workflow.info().workflow_id, number)
-                    return outcomes.not_validated(validate.error or validate.reason, validate_run_id, number - 1)
-                self._set_status(RunStatus.STARTED, f"The AuthSession is good; Attempt {number} is next")
-            attempt_input = _attempt_input(run, login, number)
-            is_run_started = number > 1 or run.auth is not None
-            attempt_outcome = await self._execute_attempt(
-                attempt_input,
-                is_run_started=is_run_started,
-                queue_timeout=None if is_run_started else run.queue_timeout,
-            )
-            if attempt_outcome.error is not None and attempt_outcome.error.code is ErrorCode.QUEUE_TIMEOUT:
-                taken = attempt_outcome.started_at is not None
-                return outcomes.not_begun(attempt_outcome.error, number if taken else number - 1)
-            self._record_start(attempt_outcome.started_at, first=number == 1 and run.auth is None)
-            match attempt_outcome.status:
-                case AttemptStatus.COMPLETED:
-                    return outcomes.completed(attempt_outcome, number)
-                case AttemptStatus.CANCELED if attempt_outcome.reason is not None:
-                    return outcomes.canceled(number, attempt_outcome.reason)
-                case AttemptStatus.CANCELED:
-                    reached_worker = attempt_outcome.started_at is not None or self._location_of(number) is not None
-                    return self._canceled(number if reached_worker else number - 1)
-                case AttemptStatus.INTERRUPTED:
-                    if self._cancel_requested:
-                        return self._canceled(number)
-                    interruptions += 1
-                    is_last = run.maximum_attempts == 1 or interruptions > MAXIMUM_INTERRUPTIONS
-                case _:
-                    failures += 1
-                    is_last = failures == run.maximum_attempts
+            login = None if run.auth is None else await self._validate(run, run.auth, number)
+            if isinstance(login, RunOutcome):
+                return login
+            attempt = await self._execute_attempt(run, login, number)
+            if (end := self._end_by(run, attempt, number)) is not None:
+                return end
+            if attempt.status is AttemptStatus.INTERRUPTED:
+                interruptions += 1
+                is_last = run.maximum_attempts == 1 or interruptions > MAXIMUM_INTERRUPTIONS
+            else:
+                failures += 1
+                is_last = failures == run.maximum_attempts
             # The Attempt's end stands even if a cancel came as it ended; there is only no other Attempt.
-            if run.auth is not None and outcomes.is_login_missing(attempt_outcome):
-                return outcomes.not_validated(attempt_outcome.error, None, number)
-            if attempt_outcome.final:
-                return outcomes.failed_for_good(attempt_outcome, number)
             if is_last:
-                return outcomes.attempts_failed(attempt_outcome, number)
-            message = attempt_outcome.error.message if attempt_outcome.error else "it gave no reason."
-            self._last_failure = f"\n\nAttempt {number} {attempt_outcome.status}:{code_block(message)}"
+                return outcomes.attempts_failed(attempt, number)
+            message = attempt.error.message if attempt.error else "it gave no reason."
+            self._last_failure = f"\n\nAttempt {number} {attempt.status}:{code_block(message)}"
             self._set_status(RunStatus.STARTED, f"Attempt {number + 1} is next{self._last_failure}")
         return self._canceled(number)
+
+    def _end_by(self, run: RunInput, attempt: AttemptOutcome, number: int) -> RunOutcome | None:
+        """Return how the Run ends by this Attempt; None if another one may follow it."""
+        taken = attempt.started_at is not None
+        if attempt.error is not None and attempt.error.code is ErrorCode.QUEUE_TIMEOUT:
+            return outcomes.failed_with(attempt.error, number if taken else number - 1)
+        self._record_start(attempt.started_at, first=number == 1 and run.auth is None)
+        match attempt.status:
+            case AttemptStatus.COMPLETED:
+                return outcomes.completed(attempt, number)
+            case AttemptStatus.CANCELED if attempt.reason is not None:
+                return outcomes.canceled(number, attempt.reason)
+            case AttemptStatus.CANCELED:
+                return self._canceled(number if taken or self._location_of(number) is not None else number - 1)
+            case AttemptStatus.INTERRUPTED if self._cancel_requested:
+                return self._canceled(number)
+            case _ if run.auth is not None and outcomes.is_login_missing(attempt):
+                return outcomes.not_validated(attempt.error, None, number)
+            case _ if attempt.final:
+                return outcomes.failed_for_good(attempt, number)
+            case _:
+                return None
 
     def _canceled(self, attempts: int) -> RunOutcome:
         return outcomes.canceled(attempts, self._cancel_reason)
 
-    async def _validate(self, run: RunInput, auth: RunAuth, number: int) -> RunOutcome:
-        """Have the AuthSession validated before Attempt `number`, and return how that Run ended."""
-        workflow.set_current_details(f"The AuthSession is validated before Attempt {number}{self._last_failure}")
-        validate = await start_validate(run, auth, number)
-        await workflow.wait_condition(lambda: validate.done() or self._cancel_requested)
-        if not validate.done():
-            validate.cancel()
-        try:
-            return await validate
-        except ChildWorkflowError as error:
-            return outcomes.from_child_error(error)
+    async def _validate(self, run: RunInput, auth: RunAuth, number: int) -> LoginState | RunOutcome:
+        """Have the AuthSession validated before Attempt `number`.
 
-    async def _execute_attempt(
-        self, attempt: AttemptInput, *, is_run_started: bool, queue_timeout: timedelta | None
-    ) -> AttemptOutcome:
+        Return the login that was found good; without one, return how the Run ends.
+        """
+        workflow.set_current_details(f"The AuthSession is validated before Attempt {number}{self._last_failure}")
+        handle = await start_validate(run, auth, number)
+        validate = await outcome_of_child(handle, lambda: self._cancel_requested)
+        self._record_start(validate.started_at, first=number == 1)
+        if self._cancel_requested:
+            return self._canceled(number - 1)
+        if validate.error is not None and validate.error.code is ErrorCode.QUEUE_TIMEOUT:
+            return outcomes.failed_with(validate.error, 0)
+        if validate.login is None:
+            return outcomes.not_validated(validate.error or validate.reason, handle.id, number - 1)
+        self._set_status(RunStatus.STARTED, f"The AuthSession is good; Attempt {number} is next")
+        return validate.login
+
+    async def _execute_attempt(self, run: RunInput, login: LoginState | None, number: int) -> AttemptOutcome:
+        attempt = _attempt_input(run, login, number)
+        is_run_started = number > 1 or run.auth is not None
         try:
             return await self._execute_browser_activity(
                 names.ATTEMPT,
                 attempt,
-                activity_id=names.attempt_activity_id(attempt.number),
+                activity_id=names.attempt_activity_id(number),
                 retry_policy=ONCE,
                 is_run_started=is_run_started,
-                summary=f"Attempt {attempt.number}",
-                queue_timeout=queue_timeout,
+                summary=f"Attempt {number}",
+                queue_timeout=None if is_run_started else run.queue_timeout,
             )
         except ActivityError as error:
             outcome = outcomes.from_activity_error(error)
             if outcome.status is not AttemptStatus.INTERRUPTED:
                 return outcome
-            return await self._find_outcome(attempt, attempt.number, outcome.error) or outcome
+            return await self._find_outcome(attempt, number, outcome.error) or outcome
 
     @workflow.signal(name=names.VALIDATE_STARTED)
     def validate_started(self, number: int) -> None:

@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.workflow.auth_session import LoginSpec, RecreateRequest, RecreateResult, ValidateInput
     from schemas.workflow.base import JsonRef
     from schemas.workflow.run import ErrorCode, RunOutcome, RunType
-    from workflows import auth_outcomes
+    from workflows import auth_outcomes, outcomes
     from workflows.auth_workflow import AuthWorkflow
 
 _ASK_AGAIN_AFTER = timedelta(minutes=1)
@@ -56,7 +56,7 @@ class ValidateWorkflow(AuthWorkflow):
         recreated = await self._recreate(validate, result.bad_login_version)
         if recreated is None or recreated.login is None:
             error = (recreated and recreated.error) or auth_outcomes.auth_session_deleted(validate.ref.id)
-            return auth_outcomes.failed_by_dependency(error, self._attempts)
+            return outcomes.failed_with(error, self._attempts)
 
         result = await self._check(
             _check_input(validate, recreated.login), validate.check_attempts, is_run_started=True

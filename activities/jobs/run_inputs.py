@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from schemas.workflow.base import HISTORY_BUDGET, INLINE_LIMIT, JsonRef
 from schemas.workflow.job_run import JobRunPlan
-from schemas.workflow.run import RunInput, RunJob
+from schemas.workflow.run import RunInput
 from security import seal_context
 from security.keyring import KeyRing
 from security.sealed_sinks import reseal_sink
@@ -47,7 +47,7 @@ async def make_run_input(plan: JobRunPlan, item: JobItem, run_id: str, *, store:
         proxy=plan.proxy,
         auth=plan.auth,
         sink=sink,
-        job=RunJob(job_id=plan.job_id, job_run_id=plan.job_run_id),
+        job=plan.job,
     )
 
 

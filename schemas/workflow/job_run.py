@@ -8,6 +8,7 @@ from typing import Any
 from schemas.workflow.auth import RunAuth
 from schemas.workflow.base import FlowModel, OpenStrEnum
 from schemas.workflow.proxy import SealedProxy
+from schemas.workflow.run import RunJob
 from schemas.workflow.sink import SealedSink
 from schemas.workflow.trace import TraceMode
 
@@ -87,6 +88,11 @@ class JobRunPlan(FlowModel):
     sink: SealedSink | None = None
     notifications: tuple[SealedSink, ...] = ()
     """Who is told of the JobRun's end: webhooks, with the schedule by which they are tried."""
+
+    @property
+    def job(self) -> RunJob:
+        """What each Run of the JobRun says of where it belongs."""
+        return RunJob(job_id=self.job_id, job_run_id=self.job_run_id)
 
 
 class JobRunProgress(FlowModel):

@@ -51,8 +51,8 @@ class StubJobRun:
     async def run(self, input: JobRunInput) -> dict[str, Any]:
         """Run until a signal says how it ends."""
         if input.state is None:
-            self._display.show_begin(workflow.info().workflow_start_time)
-            self._display.show_plan("0123456789abcdef", 2)
+            self._display.show(started_at=workflow.info().workflow_start_time)
+            self._display.show(version="0123456789abcdef", progress=JobRunProgress(total=2))
         await workflow.wait_condition(lambda: self._continues or self._end is not None)
         if self._end is None:
             state = JobRunState(view=self._display.view, plan=_PLAN, piece=0, is_locked=False)
@@ -60,7 +60,7 @@ class StubJobRun:
             workflow.continue_as_new(
                 going_on, memo=job_run_memo(going_on), search_attributes=job_run_search_attributes(going_on)
             )
-        self._display.show_progress(JobRunProgress(total=2, next=2, succeeded=1, failed=1))
+        self._display.show(progress=JobRunProgress(total=2, next=2, succeeded=1, failed=1))
         self._display.show_end(JobRunEnd(self._end))
         view = self._display.view.model_dump(mode="json")
         if self._end is not JobRunStatus.SUCCESS:
