@@ -221,3 +221,28 @@ class Pool:
         finally:
             self._closing.difference_update(slots)
             self._dispatch_waiters()
+
+
+class MachinePools(dict[str, Pool]):
+    """The pools of a worker, by project: one for each that it serves."""
+
+    def __init__(self, launch: LaunchOptions, limits: RecycleLimits) -> None:
+        super().__init__()
+        self._launch = launch
+        self._limits = limits
+
+    @property
+    def isolation(self) -> str:
+        """How far the Machines are isolated."""
+        return self._launch.isolation
+
+    async def resize(self, project: str, machines: int) -> None:
+        """Change how many Machines the project may have; its pool is created the first time."""
+        if project in self:
+            await self[project].resize(machines)
+        elif machines:
+            self[project] = Pool(project, machines, self._launch, self._limits)
+
+    async def close(self) -> None:
+        """Stop all idle Machines; the caller has seen to it that none is busy."""
+        await asyncio.gather(*(pool.resize(0) for pool in self.values()))

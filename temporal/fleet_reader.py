@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
 from datetime import timedelta
 
 from schemas.errors import Unavailable
@@ -19,38 +18,26 @@ _ANSWER_TIMEOUT = timedelta(seconds=3)
 """How long a page waits for a worker. Those that can answer do so within milliseconds."""
 
 
-@dataclass(frozen=True)
-class _Reading:
-    answer: FleetState | Unavailable
-    read_at: float
-    """By the monotonic clock."""
-
-    @property
-    def is_fresh(self) -> bool:
-        max_age = _MAX_FAILURE_AGE if isinstance(self.answer, Unavailable) else _MAX_AGE
-        return time.monotonic() - self.read_at < max_age
-
-
 class FleetReader:
     """The state of the workflow `Fleet`, as of a second ago at most."""
 
     def __init__(self, fleet: FleetClient) -> None:
         self._fleet = fleet
-        self._reading: _Reading | None = None
+        self._answer: FleetState | Unavailable | None = None
+        self._fresh_until = 0.0
+        """By the monotonic clock."""
         self._lock = asyncio.Lock()
 
     async def read(self) -> FleetState:
         """Return who holds what. Raises Unavailable if no worker has answered."""
         async with self._lock:
-            if self._reading is None or not self._reading.is_fresh:
-                self._reading = _Reading(await self._ask(), time.monotonic())
-            answer = self._reading.answer
+            if self._answer is None or time.monotonic() >= self._fresh_until:
+                try:
+                    self._answer, age = await self._fleet.read_state(_ANSWER_TIMEOUT), _MAX_AGE
+                except Unavailable as error:
+                    self._answer, age = error, _MAX_FAILURE_AGE
+                self._fresh_until = time.monotonic() + age
+            answer = self._answer
         if isinstance(answer, Unavailable):
             raise Unavailable(answer.message)
         return answer
-
-    async def _ask(self) -> FleetState | Unavailable:
-        try:
-            return await self._fleet.read_state(_ANSWER_TIMEOUT)
-        except Unavailable as error:
-            return error

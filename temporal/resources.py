@@ -13,41 +13,29 @@ from schemas.workflow.resources import ApplyResourcesInput
 from temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors
 
 
-class ResourceApplications:
-    """The workflows `ApplyResources` of one Temporal namespace."""
+async def start_apply_resources(client: Client, workspace: str, project: str, deployed_at: datetime) -> bool:
+    """Start the workflow that applies a project's files of Jobs and AuthSessions, once for each deploy.
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    Return False if it was started for the deploy of this time before.
 
-    async def start(self, workspace: str, project: str, deployed_at: datetime) -> bool:
-        """Start the workflow that applies the files of a project, once for each deploy.
-
-        Args:
-            workspace: The workspace that Jobs and AuthSessions belong to.
-            project: The project that was deployed.
-            deployed_at: The time of the deploy, which tells it from others of the project.
-
-        Returns:
-            Whether it was started; False if it was started for this deploy before.
-
-        Raises:
-            ConfigurationError: Temporal refuses.
-            Unavailable: Temporal cannot be reached.
-        """
-        with translate_rpc_errors():
-            try:
-                await self._client.start_workflow(
-                    names.APPLY_RESOURCES,
-                    ApplyResourcesInput(workspace=workspace, project=project),
-                    id=names.apply_resources_workflow_id(project, deployed_at),
-                    task_queue=names.CALLBOARD_QUEUE,
-                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                    id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-                    static_summary=f"Apply the files of Jobs and AuthSessions of {project}",
-                    priority=Priority(priority_key=names.PRIORITY_PENDING, fairness_key=names.fairness_key(project)),
-                    memo={names.MEMO_WORKSPACE: workspace},
-                    rpc_timeout=RPC_TIMEOUT,
-                )
-            except WorkflowAlreadyStartedError:
-                return False
-        return True
+    Raises:
+        ConfigurationError: Temporal refuses.
+        Unavailable: Temporal cannot be reached.
+    """
+    with translate_rpc_errors():
+        try:
+            await client.start_workflow(
+                names.APPLY_RESOURCES,
+                ApplyResourcesInput(workspace=workspace, project=project),
+                id=names.apply_resources_workflow_id(project, deployed_at),
+                task_queue=names.CALLBOARD_QUEUE,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                static_summary=f"Apply the files of Jobs and AuthSessions of {project}",
+                priority=Priority(priority_key=names.PRIORITY_PENDING, fairness_key=names.fairness_key(project)),
+                memo={names.MEMO_WORKSPACE: workspace},
+                rpc_timeout=RPC_TIMEOUT,
+            )
+        except WorkflowAlreadyStartedError:
+            return False
+    return True

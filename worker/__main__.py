@@ -19,7 +19,7 @@ if __name__ == "__main__":
 import uvloop
 from temporalio.client import Client
 
-from activities.workers.deployed_resources import DeployedResources
+from activities.workers.deployed_projects import DeployedResources
 from machines.browser_program import find_browser
 from machines.isolation import Level, find_isolation
 from machines.sandbox import sandbox_refusal
@@ -37,7 +37,6 @@ from temporal.connection_config import Connection, find_connection
 from temporal.fleet import fleet_worker
 from temporal.hard_exit import hard_exit
 from temporal.health import TemporalHealth
-from temporal.resources import ResourceApplications
 from worker.browser_worker import (
     STORE_TIMEOUT,
     TEMPORAL_TIMEOUT,
@@ -85,7 +84,7 @@ async def _serve(settings: Settings, stop: asyncio.Event, liveness: Liveness) ->
         if settings.role != "browser":
             await resources.enter_async_context(workflow_worker(settings, client, identity, store))
             await resources.enter_async_context(delivery_worker(settings, client, identity, store))
-            deployed = DeployedResources(settings.workspace, catalog, ResourceApplications(client))
+            deployed = DeployedResources(client, settings.workspace, catalog)
             pulse = liveness.pulse(
                 "The search for deployed Jobs and AuthSessions", STORE_TIMEOUT + settings.poll_versions
             )

@@ -27,14 +27,12 @@ from activities.attempts.logins import Logins
 from activities.attempts.project_environments import ProjectEnvironments
 from activities.attempts.running_attempts import RunningAttempts
 from activities.attempts.store_quota import StoreQuota
-from activities.stop_attempt import StopActivities
 from activities.workers import crash_recovery, machine_reports
-from activities.workers.delegated_group import delegated_group
 from activities.workers.deployed_projects import DeployedProjects
 from activities.workers.fleet_member import FleetMember
-from activities.workers.machine_pools import MachinePools
 from activities.workers.project_workers import ProjectWorkerManager
 from activities.workers.worker_dir import WorkerDir
+from machines import cgroups
 from machines.browser_program import browser_args, find_browser
 from machines.capacity import Capacity, host_capacity
 from machines.isolation import Isolation, Level
@@ -42,6 +40,7 @@ from machines.lease import Lease
 from machines.machine_start import LaunchOptions
 from machines.network import Network
 from machines.package_box import PackageBox
+from machines.pool import MachinePools
 from machines.reachability import find_reach
 from machines.slot import RecycleLimits
 from machines.trace_redactor import TraceRedactor
@@ -49,6 +48,7 @@ from projects.catalog import Catalog
 from projects.dotenv import DevFolders
 from projects.environments import Environments
 from projects.versions import VersionFolders
+from schemas.errors import Unavailable
 from schemas.workflow import names
 from security.keyring import KeyRing
 from settings import Settings
@@ -196,12 +196,33 @@ def _stop_worker(process: WorkerProcess, running_attempts: RunningAttempts) -> A
     worker = Worker(
         process.client,
         task_queue=names.worker_queue(process.identity),
-        activities=[StopActivities(running_attempts).stop_attempt],
+        activities=[running_attempts.stop_attempt],
         identity=process.identity,
         activity_task_poller_behavior=PollerBehaviorSimpleMaximum(1),
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN_TIMEOUT,
     )
     return running_worker(worker, grace=GRACEFUL_SHUTDOWN_TIMEOUT)
+
+
+def delegated_group() -> Path | None:
+    """Return the control group for those of Machines, if one is delegated to this worker. This blocks.
+
+    Raises:
+        Unavailable: The kernel refuses to divide the group.
+    """
+    folder = cgroups.find_delegated()
+    if folder is None:
+        log.info("no control group is delegated to this worker: it measures what its Machines use")
+        return None
+    try:
+        cgroups.prepare(folder)
+    except OSError as error:
+        raise Unavailable(
+            f"The control group {folder} is delegated to this worker, but cannot be divided ({error.strerror}). "
+            "Delegate the controllers memory and pids, and have no other processes in it; or delegate no group."
+        ) from error
+    log.info("control group %s holds Machines to their limits", folder)
+    return folder
 
 
 def _launch_options(

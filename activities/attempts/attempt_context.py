@@ -16,11 +16,11 @@ from activities.attempts.logins import Logins
 from activities.attempts.project_environments import ProjectEnvironments
 from activities.attempts.running_attempts import RunningAttempts
 from activities.attempts.store_quota import StoreQuota
-from activities.workers.machine_pools import MachinePools
 from activities.workers.worker_dir import WorkerDir
 from machines.attempt_spec import Evidence
 from machines.capacity import RoomWait
 from machines.machine import AttemptStart
+from machines.pool import MachinePools
 from machines.trace_redactor import TraceRedactor
 from projects.catalog import Catalog
 from projects.dotenv import DevFolders

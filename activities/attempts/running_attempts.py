@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
+from temporalio import activity
 from temporalio.activity import ActivityCancellationDetails
 
 from activities.heartbeat import SILENCE_LIMIT
+from schemas.workflow import names
+from schemas.workflow.attempt import StopInput
 
 _GIVEN_UP_BY_TEMPORAL = (
     "Temporal has given the Attempt up: its worker was not heard of in time, it was reset there, or its Run was ended."
@@ -80,6 +83,14 @@ class RunningAttempts:
             yield running_attempt
         finally:
             del self._running[run_id, number]
+
+    @activity.defn(name=names.STOP_ATTEMPT)
+    async def stop_attempt(self, input: StopInput) -> bool:
+        """Stop an Attempt, without waiting for its end; return False if it is not here (any more).
+
+        This is the activity with which a workflow reaches one worker process.
+        """
+        return self.stop(input.run_id, input.number)
 
     def stop(self, run_id: str, number: int) -> bool:
         """Cancel the Attempt, or another one of its Run that is here by now; return False if there is none."""

@@ -11,9 +11,9 @@ from datetime import timedelta
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from activities.workers.machine_pools import MachinePools
 from machines.lease import Lease
 from machines.observer import MachineObserver, RecycleCause
+from machines.pool import MachinePools
 from telemetry import metrics
 from temporal.pool_usage import POOL_HEARTBEAT_INTERVAL, PoolUsage, publish_usage
 
@@ -51,7 +51,7 @@ async def report(
     loop = asyncio.get_running_loop()
     try:
         while True:
-            now = dict(pools.usage())
+            now = {project: PoolUsage(pool.busy, pool.warm, pools.isolation) for project, pool in pools.items()}
             if now != published or loop.time() - at >= POOL_HEARTBEAT_INTERVAL.total_seconds():
                 published, at = now, loop.time()
                 try:
@@ -59,7 +59,7 @@ async def report(
                 except RPCError as error:
                     log.debug("its Machines could not be published: %s", error.message)
             if metrics.current().is_on:
-                counted = count_machines(now, pools.memory(), lease, counted)
+                counted = count_machines(now, {project: pool.memory for project, pool in pools.items()}, lease, counted)
             on_round()
             await asyncio.sleep(_INTERVAL.total_seconds())
     finally:

@@ -13,10 +13,10 @@ from temporalio.client import Client
 
 from activities.attempt_activities import AttemptActivities
 from activities.attempts.running_attempts import RunningAttempts
-from activities.workers.machine_pools import MachinePools
 from activities.workers.problem_log import ProblemLog
 from activities.workers.project_worker import ProjectWorker
 from machines.lease import Lease
+from machines.pool import MachinePools
 from schemas.errors import CallboardError
 
 log = logging.getLogger(__name__)
@@ -96,8 +96,8 @@ class ProjectWorkerManager:
     def in_use(self) -> dict[str, int]:
         """Return how many Machines of each project may be used now, by Attempts that run or are on their way."""
         in_use = {project: served.reserved for project, served in self._served.items()}
-        for project, bound in self._pools.bounds().items():
-            in_use[project] = max(bound, in_use.get(project, 0))
+        for project, pool in self._pools.items():
+            in_use[project] = max(pool.bound, in_use.get(project, 0))
         return in_use
 
     def accepted(self) -> dict[str, int]:
@@ -135,7 +135,7 @@ class ProjectWorkerManager:
         return (
             served is not None
             and served.machines == share == served.reserved == sum(worker.slots for worker in served.accepting)
-            and self._pools.size(project) == min(self._lease.most(project), share)
+            and (pool.size if (pool := self._pools.get(project)) else 0) == min(self._lease.most(project), share)
         )
 
     async def _serve(self, project: str) -> None:

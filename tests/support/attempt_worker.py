@@ -22,11 +22,10 @@ from activities.attempts.logins import Logins
 from activities.attempts.project_environments import ProjectEnvironments
 from activities.attempts.running_attempts import RunningAttempts
 from activities.attempts.store_quota import StoreQuota
-from activities.stop_attempt import StopActivities
-from activities.workers.machine_pools import MachinePools
 from activities.workers.worker_dir import WorkerDir
 from machines.browser_program import browser_args, find_browser
 from machines.machine_start import LaunchOptions
+from machines.pool import MachinePools
 from machines.scratch_cleanup import processes_of
 from machines.slot import RecycleLimits
 from machines.trace_redactor import TraceRedactor
@@ -149,7 +148,6 @@ class AttemptWorker:
     pools: MachinePools
     worker_dir: WorkerDir
     attempt: AttemptActivities
-    control: StopActivities
     artifacts: ArtifactActivities
     keyring: KeyRing
     folder: Path
@@ -199,12 +197,9 @@ async def open_bench(
         log_policy=LogPolicy(),
     )
     attempt = AttemptActivities(resources)
-    control = StopActivities(running_attempts)
     artifacts = ArtifactActivities(store, AttemptRecords(store, client.data_converter), ArtifactSweeper(client, store))
     try:
-        yield AttemptWorker(
-            store, catalog, running_attempts, machines, worker_dir, attempt, control, artifacts, keyring, folder
-        )
+        yield AttemptWorker(store, catalog, running_attempts, machines, worker_dir, attempt, artifacts, keyring, folder)
     finally:
         await machines.close()
         await redactor.close()

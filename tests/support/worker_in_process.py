@@ -16,7 +16,7 @@ from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.client import Client
 
 from activities.attempts.running_attempts import RunningAttempts
-from activities.workers.machine_pools import MachinePools
+from machines.pool import MachinePools
 from schemas.workflow import names
 from schemas.workflow.base import JsonRef
 from schemas.workflow.run import RunOutcome

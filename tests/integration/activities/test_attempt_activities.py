@@ -149,7 +149,7 @@ async def test_a_proxy_that_cannot_be_opened_is_told_without_its_secret(lab: Att
 
 
 async def test_a_canceled_attempt_is_stopped_by_order_and_recorded(lab: AttemptLab) -> None:
-    lab.stage.on_stop = lab.bench.control.stop_attempt
+    lab.stage.on_stop = lab.bench.running_attempts.stop_attempt
     await lab.stage.serve_stops()
     await lab.hold(maximum_attempts=3)
     await lab.until_recorded(AttemptStatus.STARTED)

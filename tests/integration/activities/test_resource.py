@@ -36,7 +36,7 @@ from security.keyring import KeyRing
 from storage import keys
 from temporal.auth_sessions import AuthSessions
 from temporal.jobs import Jobs, JobState
-from temporal.resources import ResourceApplications
+from temporal.resources import start_apply_resources
 from tests.support.attempt_worker import FaultyStore
 from tests.support.auth_stage import LoginStage, not_made
 from tests.support.constants import WORKSPACE
@@ -93,7 +93,7 @@ class Project:
         """Apply what is deployed, as a worker does that has seen it."""
         current = await read_current(self.store, self.name)
         assert current is not None
-        assert await ResourceApplications(self.client).start(WORKSPACE, self.name, current.deployed_at)
+        assert await start_apply_resources(self.client, WORKSPACE, self.name, current.deployed_at)
         return await self.applied(current.deployed_at)
 
     async def applied(self, deployed_at: datetime) -> AppliedResources:
@@ -230,7 +230,7 @@ async def test_one_deploy_is_applied_once(project: Project) -> None:
     await project.apply()
     current = await read_current(project.store, project.name)
     assert current is not None
-    assert not await ResourceApplications(project.client).start(WORKSPACE, project.name, current.deployed_at)
+    assert not await start_apply_resources(project.client, WORKSPACE, project.name, current.deployed_at)
 
 
 async def test_what_is_deployed_meanwhile_is_what_is_applied_in_the_end(project: Project) -> None:
@@ -246,7 +246,7 @@ async def test_what_is_deployed_meanwhile_is_what_is_applied_in_the_end(project:
         return go_on
 
     project.store.hold = hold
-    await ResourceApplications(project.client).start(WORKSPACE, project.name, first.deployed_at)
+    await start_apply_resources(project.client, WORKSPACE, project.name, first.deployed_at)
     async with asyncio.timeout(DEADLINE):
         await writing.wait()
     await project.deploy({"jobs/later.job.json": JOB})

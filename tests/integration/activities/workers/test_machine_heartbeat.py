@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import cast
 
 from temporalio.client import Client
 
 from activities.workers import machine_reports
-from activities.workers.machine_pools import MachinePools
 from machines.lease import Lease
+from machines.pool import MachinePools
 from temporal.pool_usage import PoolUsage, read_usage
 from tests.support.polling import until
 
@@ -19,8 +20,13 @@ from tests.support.polling import until
 class Pools:
     """The pools of a worker, as far as they tell which Machines are up."""
 
+    isolation = ""
+
     def __init__(self, up: Callable[[], dict[str, PoolUsage]]) -> None:
-        self.usage = up
+        self.up = up
+
+    def items(self) -> list[tuple[str, SimpleNamespace]]:
+        return [(name, SimpleNamespace(busy=used.busy, warm=used.warm)) for name, used in self.up().items()]
 
 
 @asynccontextmanager

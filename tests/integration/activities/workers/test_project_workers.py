@@ -18,11 +18,11 @@ from temporalio.service import ServiceClient
 from activities.attempt_activities import AttemptActivities
 from activities.attempts.running_attempts import RunningAttempts
 from activities.workers.deployed_projects import DeployedProjects
-from activities.workers.machine_pools import MachinePools
 from activities.workers.project_worker import ProjectWorker
 from activities.workers.project_workers import ProjectWorkerManager
 from machines.lease import Lease
 from machines.machine_start import LaunchOptions
+from machines.pool import MachinePools
 from machines.slot import RecycleLimits
 from projects.catalog import Catalog
 from schemas.errors import StoreError
@@ -186,7 +186,7 @@ async def test_a_project_whose_share_is_the_same_is_not_looked_at_again(
     await house.deploy(2, "-changed")
     await house.refresh()
     assert set(resized) == {changed}
-    assert {house.pools.size(idle), house.pools.size(changed)} == {1, 2}
+    assert {house.pools[idle].size, house.pools[changed].size} == {1, 2}
 
 
 async def test_more_machines_take_more_attempts_beside_those_that_run(house: House) -> None:

@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from temporalio.client import Client
 
-from activities.workers.deployed_resources import DeployedResources
+from activities.workers import deployed_projects
+from activities.workers.deployed_projects import DeployedResources
 from projects.catalog import Catalog
 from projects.deploy import deploy
 from projects.manifest import read_current
 from schemas.errors import CallboardError, Unavailable
-from temporal.resources import ResourceApplications
 from tests.support.attempt_worker import FaultyStore
 from tests.support.constants import WORKSPACE
 
+CLIENT = cast("Client", object())
 JOB = json.dumps({"payload": [], "configuration": {}})
 
 
@@ -29,8 +31,8 @@ class Applications:
     started: list[tuple[str, datetime]] = field(default_factory=list[tuple[str, datetime]])
     failure: CallboardError | None = None
 
-    async def start(self, workspace: str, project: str, deployed_at: datetime) -> bool:
-        assert workspace == WORKSPACE
+    async def start(self, client: Client, workspace: str, project: str, deployed_at: datetime) -> bool:
+        assert (client, workspace) == (CLIENT, WORKSPACE)
         if self.failure is not None:
             raise self.failure
         self.started.append((project, deployed_at))
@@ -64,15 +66,15 @@ class House:
         return current.deployed_at
 
 
-def follower(store: FaultyStore, applications: Applications) -> DeployedResources:
-    catalog = Catalog(store, max_age=timedelta(0))
-    return DeployedResources(WORKSPACE, catalog, cast("ResourceApplications", applications))
+def follower(store: FaultyStore) -> DeployedResources:
+    return DeployedResources(CLIENT, WORKSPACE, Catalog(store, max_age=timedelta(0)))
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
     store, applications = FaultyStore(tmp_path / "artifacts"), Applications()
-    return House(tmp_path, store, applications, follower(store, applications))
+    monkeypatch.setattr(deployed_projects, "start_apply_resources", applications.start)
+    return House(tmp_path, store, applications, follower(store))
 
 
 async def test_each_deploy_of_a_project_with_files_is_applied_once(house: House) -> None:
@@ -98,8 +100,8 @@ async def test_a_deploy_that_has_no_file_any_more_is_applied_too(house: House) -
 
 async def test_a_worker_that_starts_looks_at_what_was_deployed_before(house: House) -> None:
     deployed = await house.deploy("shop", "nightly")
-    await follower(house.store, house.applications).refresh()
-    await follower(house.store, house.applications).refresh()
+    await follower(house.store).refresh()
+    await follower(house.store).refresh()
     assert house.applications.started == [("shop", deployed)] * 2, "Temporal refuses the second one"
 
 
