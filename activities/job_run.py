@@ -12,15 +12,18 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from activities.heartbeat import background_task, forward_cancellation, heartbeats
 from activities.jobs.item_runs import ItemRuns
 from activities.jobs.job_locks import JobLocks
-from activities.jobs.job_run_plans import read_plan
-from activities.jobs.job_run_preparation import JobRunPreparation
+from activities.jobs.job_planner import JobPlanner
 from activities.jobs.piece import Piece, PieceResult
+from projects.catalog import Catalog
 from projects.job_definition import find_definition
+from projects.manifest import Manifest
 from schemas.errors import ConfigurationError, NotFound, SealError
 from schemas.workflow import names
 from schemas.workflow.auth import AuthSessionStatus
-from schemas.workflow.job import JobOverlap
+from schemas.workflow.auth_session import AuthSessionView
+from schemas.workflow.job import JobDefinition, JobOverlap
 from schemas.workflow.job_activities import (
+    AUTH_SESSION_NOT_FOUND,
     NOT_PREPARED,
     NOT_READY,
     AwaitAuthSessionInput,
@@ -31,7 +34,7 @@ from schemas.workflow.job_activities import (
     PrepareJobRunInput,
 )
 from schemas.workflow.job_run import JobRunPlan
-from security.keyring import KeyRing
+from storage import keys
 from storage.store import Store
 from temporal.auth_sessions import AuthSessions
 from temporal.run_waits import RunWaits
@@ -44,23 +47,21 @@ or terminated."""
 class JobRunActivities:
     """The activities of JobRuns."""
 
-    def __init__(
-        self, *, client: Client, store: Store, ring: KeyRing, waits: RunWaits, preparation: JobRunPreparation
-    ) -> None:
+    def __init__(self, *, client: Client, store: Store, catalog: Catalog, planner: JobPlanner, waits: RunWaits) -> None:
         """Set up without doing anything yet.
 
         Args:
             client: The Temporal client.
             store: The artifact store, which holds definitions, items, plans and results.
-            ring: The keys to open what is sealed for JobRuns, and to seal it for their Runs.
+            catalog: The catalog of what is deployed.
+            planner: Makes the plans of JobRuns.
             waits: Tell when Runs end. Whoever created them closes them.
-            preparation: Makes the plans of JobRuns.
         """
         self._client = client
         self._store = store
-        self._ring = ring
+        self._catalog = catalog
+        self._planner = planner
         self._waits = waits
-        self._preparation = preparation
         self._locks = JobLocks(client)
         self._auth_sessions = AuthSessions(client)
 
@@ -84,8 +85,30 @@ class JobRunActivities:
 
     @activity.defn(name=names.PREPARE_JOB_RUN)
     async def prepare_job_run(self, input: PrepareJobRunInput) -> JobRunPlan:
-        """Make and store the plan of a JobRun. Raises what `JobRunPreparation.prepare` raises."""
-        return await self._preparation.prepare(input)
+        """Return the plan of a JobRun, which is made and stored once.
+
+        It pins the version of the project, and applies its defaults.
+
+        Raises:
+            ApplicationError: Of type `AuthSessionNotFound` or `NotPrepared`: something that it needs is missing.
+            StoreError, Unavailable: Repeating helps.
+        """
+        plan = await self._read_plan(input.project, input.job_run_id)
+        if plan is not None:
+            return plan
+        definition = await find_definition(self._store, input.project, input.job_id, input.definition)
+        if definition is None:
+            raise _not_prepared(f"This definition of Job {input.job_id} is not in the artifact store any more.")
+        manifest = await self._catalog.get_current(input.project)
+        if manifest is None:
+            raise _not_prepared(f"Project {input.project} is not deployed.")
+        auth_session = await self._auth_session(definition, manifest)
+        try:
+            plan = self._planner.make_plan(definition, manifest, input.job_run_id, auth_session)
+        except (SealError, ConfigurationError) as error:
+            raise _not_prepared(error.message) from error
+        await self._store.put(keys.job_run_plan(plan.project, plan.job_run_id), plan.model_dump_json().encode())
+        return plan
 
     @activity.defn(name=names.EXECUTE_JOB_ITEMS)
     async def execute_job_items(self, input: JobItemsInput) -> JobItemsResult:
@@ -95,10 +118,10 @@ class JobRunActivities:
             ApplicationError: Of type `NotPrepared`: something that the JobRun needs is missing.
             StoreError, RPCError: Repeating helps.
         """
-        plan = await read_plan(self._store, input.project, input.job_run_id)
+        plan = await self._read_plan(input.project, input.job_run_id)
         if plan is None:
             raise _not_prepared(f"The plan of JobRun {input.job_run_id} is not in the artifact store any more.")
-        runs = ItemRuns(plan, client=self._client, store=self._store, ring=self._ring, waits=self._waits)
+        runs = ItemRuns(plan, client=self._client, store=self._store, ring=self._planner.ring, waits=self._waits)
         piece = Piece(input, plan, runs, self._store, try_number=activity.info().attempt)
         try:
             result = await _execute(piece)
@@ -124,6 +147,29 @@ class JobRunActivities:
             raise _not_ready(f"AuthSession {auth_session!r} is {view.status}.")
         if view.login_version == input.bad_login:
             raise _not_ready(f"AuthSession {auth_session!r} has no other login yet.")
+
+    async def _read_plan(self, project: str, job_run_id: str) -> JobRunPlan | None:
+        """Return the plan of a JobRun; None if it has none. Raises StoreError."""
+        data = await self._store.get(keys.job_run_plan(project, job_run_id))
+        return None if data is None else JobRunPlan.model_validate_json(data)
+
+    async def _auth_session(self, definition: JobDefinition, manifest: Manifest) -> AuthSessionView | None:
+        """Return the AuthSession of the Job's Runs; None if the project, as it is deployed now, uses none."""
+        if not manifest.settings.auth_sessions.enabled:
+            return None
+        if definition.auth is None:
+            raise _not_prepared(
+                f"Project {definition.project} logs in, and Job {definition.job_id} names no AuthSession. Update the"
+                " Job with auth_session."
+            )
+        try:
+            return await self._auth_sessions.get(definition.workspace, definition.project, definition.auth.id)
+        except NotFound as error:
+            raise ApplicationError(
+                f"Project {definition.project} has no AuthSession {definition.auth.id!r}.",
+                type=AUTH_SESSION_NOT_FOUND,
+                non_retryable=True,
+            ) from error
 
     async def _login_version(self, plan: JobRunPlan) -> int | None:
         """Return the version of the login that is not good; None if there is none."""

@@ -2,22 +2,64 @@
 
 from __future__ import annotations
 
+import logging
+
 from temporalio import activity
 
 from activities.heartbeat import heartbeats
-from activities.resources.resource_applier import ResourceApplier
+from activities.resources.file_auth_sessions import FileAuthSessions
+from activities.resources.file_jobs import FileJobs
+from projects.manifest import read_current, read_manifest
+from projects.resources import read_resources
+from schemas.errors import StoreError
 from schemas.workflow import names
 from schemas.workflow.resources import AppliedResources, ApplyResourcesInput
+from storage.store import Store
+
+log = logging.getLogger(__name__)
 
 
 class ResourceActivities:
     """The activity `update_resources`, on the common task queue."""
 
-    def __init__(self, applier: ResourceApplier) -> None:
-        self._applier = applier
+    def __init__(self, store: Store, jobs: FileJobs, auth_sessions: FileAuthSessions) -> None:
+        self._store = store
+        self._jobs = jobs
+        self._auth_sessions = auth_sessions
 
     @activity.defn(name=names.UPDATE_RESOURCES)
     async def update_resources(self, input: ApplyResourcesInput) -> AppliedResources:
-        """Make Jobs and AuthSessions agree with the files of the version that is deployed. Raises CallboardError."""
+        """Make Jobs and AuthSessions agree with the files of what is deployed.
+
+        If something else is deployed by then, its files are applied, too. So whichever of two workers is the last to
+        write something, it does not leave an older version's files applied.
+
+        Raises:
+            CallboardError: Something does not answer; repeating helps when that is mended.
+        """
+        project = input.project
         async with heartbeats():
-            return await self._applier.apply(input.project)
+            current = await read_current(self._store, project)
+            while current is not None:
+                applied = await self._apply(project, current.version)
+                before, current = current, await read_current(self._store, project)
+                if current == before:
+                    return applied
+        return AppliedResources()
+
+    async def _apply(self, project: str, version: str) -> AppliedResources:
+        manifest = await read_manifest(self._store, project, version)
+        if manifest is None:
+            raise StoreError(
+                f"Version {version} of project {project!r} is deployed, but its manifest is not in the artifact store. "
+                "Deploy the project again."
+            )
+        resources = await read_resources(self._store, project, version)
+        applied = AppliedResources(
+            version=version,
+            auth_sessions=await self._auth_sessions.apply(manifest, resources.auth_sessions),
+            jobs=await self._jobs.apply(manifest, resources.jobs),
+        )
+        for sentence in (*applied.auth_sessions.refused, *applied.jobs.refused):
+            log.warning("Project %s: %s", project, sentence)
+        return applied

@@ -22,11 +22,9 @@ from activities.deliveries.delivery_sender import DeliverySender
 from activities.delivery import DeliveryActivities
 from activities.job_run import JobRunActivities
 from activities.jobs.job_planner import JobPlanner
-from activities.jobs.job_run_preparation import JobRunPreparation
 from activities.resource import ResourceActivities
 from activities.resources.file_auth_sessions import FileAuthSessions
 from activities.resources.file_jobs import FileJobs
-from activities.resources.resource_applier import ResourceApplier
 from projects.catalog import Catalog
 from projects.job_definition import JobDefiner
 from schemas.workflow import names
@@ -85,14 +83,8 @@ async def workflow_worker(settings: Settings, client: Client, identity: str, sto
     ring = KeyRing.of(settings)
     planner = JobPlanner(ring=ring, environment=settings.environment, schedule=delivery_schedule(settings))
     catalog = Catalog(store, max_age=settings.poll_versions)
-    job_runs = JobRunActivities(
-        client=client,
-        store=store,
-        ring=ring,
-        waits=waits,
-        preparation=JobRunPreparation(client=client, store=store, catalog=catalog, planner=planner),
-    )
-    resources = ResourceActivities(_resource_applier(settings, client, store, ring))
+    job_runs = JobRunActivities(client=client, store=store, catalog=catalog, planner=planner, waits=waits)
+    resources = _resource_activities(settings, client, store, ring)
     of_runs = [artifacts.record_interrupted, artifacts.delete_states]
 
     def serving(
@@ -137,7 +129,7 @@ async def workflow_worker(settings: Settings, client: Client, identity: str, sto
         await waits.close()
 
 
-def _resource_applier(settings: Settings, client: Client, store: Store, ring: KeyRing) -> ResourceApplier:
+def _resource_activities(settings: Settings, client: Client, store: Store, ring: KeyRing) -> ResourceActivities:
     egress = EgressPolicy(settings.egress_allow)
     jobs = FileJobs(
         workspace=settings.workspace,
@@ -153,7 +145,7 @@ def _resource_applier(settings: Settings, client: Client, store: Store, ring: Ke
         ring=ring,
         auth_sessions=AuthSessions(client),
     )
-    return ResourceApplier(store, jobs, auth_sessions)
+    return ResourceActivities(store, jobs, auth_sessions)
 
 
 def deployment(build_id: str | None, behavior: VersioningBehavior) -> WorkerDeploymentConfig | None:

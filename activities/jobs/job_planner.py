@@ -6,6 +6,7 @@ start (docs/contract.md, section 6.1).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 
 from projects.manifest import Manifest
@@ -33,20 +34,16 @@ _TIMEOUT: int = StartRequest.model_fields["request_timeout"].default
 _AUTH_TIMEOUT: int = StoredAuthSession.model_fields["request_timeout"].default
 
 
+@dataclass(frozen=True)
 class JobPlanner:
     """Makes the plans of JobRuns."""
 
-    def __init__(self, *, ring: KeyRing, environment: Environment, schedule: DeliverySchedule) -> None:
-        """Set up the planner.
-
-        Args:
-            ring: The keys, which open what is sealed for a Job, and seal it for a JobRun.
-            environment: Where projects run; it chooses among their proxies and sinks.
-            schedule: How notifications, and Deliveries to a project's own sink, are tried again.
-        """
-        self._ring = ring
-        self._environment: Environment = environment
-        self._schedule = schedule
+    ring: KeyRing
+    """The keys, which open what is sealed for a Job, and seal it for a JobRun."""
+    environment: Environment
+    """Where projects run; it chooses among their proxies and sinks."""
+    schedule: DeliverySchedule
+    """How notifications, and Deliveries to a project's own sink, are tried again."""
 
     def make_plan(
         self, definition: JobDefinition, manifest: Manifest, job_run_id: str, auth_session: AuthSessionView | None
@@ -89,25 +86,25 @@ class JobPlanner:
         )
 
     def _project_proxy(self, definition: JobDefinition, manifest: Manifest, job_run_id: str) -> SealedProxy | None:
-        url = manifest.settings.proxy_in(self._environment)
+        url = manifest.settings.proxy_in(self.environment)
         if url is None:
             return None
-        return seal_proxy(url, self._ring, workspace=definition.workspace, project=definition.project, owner=job_run_id)
+        return seal_proxy(url, self.ring, workspace=definition.workspace, project=definition.project, owner=job_run_id)
 
     def _sink(self, definition: JobDefinition, manifest: Manifest, job_run_id: str) -> SealedSink | None:
         for_owner = seal_context.run(definition.workspace, definition.project, job_run_id)
         if definition.sink is not None:
-            return reseal_sink(definition.sink, self._ring, bound_to=_job(definition), for_owner=for_owner)
-        sink = manifest.settings.sink_in(self._environment)
-        return None if sink is None else seal_sink(sink, self._schedule, self._ring, for_owner)
+            return reseal_sink(definition.sink, self.ring, bound_to=_job(definition), for_owner=for_owner)
+        sink = manifest.settings.sink_in(self.environment)
+        return None if sink is None else seal_sink(sink, self.schedule, self.ring, for_owner)
 
     def _notifications(self, definition: JobDefinition, job_run_id: str) -> tuple[SealedSink, ...]:
         for_owner = seal_context.run(definition.workspace, definition.project, job_run_id)
         webhooks = (
-            reseal_webhook(webhook, self._ring, bound_to=_job(definition), for_owner=for_owner)
+            reseal_webhook(webhook, self.ring, bound_to=_job(definition), for_owner=for_owner)
             for webhook in definition.notifications
         )
-        return tuple(SealedSink(webhook=webhook, schedule=self._schedule) for webhook in webhooks)
+        return tuple(SealedSink(webhook=webhook, schedule=self.schedule) for webhook in webhooks)
 
 
 def _job(definition: JobDefinition) -> str:

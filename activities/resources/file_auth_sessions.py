@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, override
 from uuid import uuid4
@@ -121,12 +120,9 @@ class FileAuthSessions(FileResources[AuthSessionFile, AuthSessionView]):
             return None
 
     @override
-    async def _list(self, project: str) -> Sequence[AuthSessionView]:
-        return await self._auth_sessions.list_all(self._workspace, project)
-
-    @override
-    def _id_of(self, found: AuthSessionView) -> str:
-        return found.id
+    async def _list_from_files(self, project: str) -> list[str]:
+        views = await self._auth_sessions.list_all(self._workspace, project)
+        return [view.id for view in views if view.from_file]
 
     @override
     def _is_from_file(self, found: AuthSessionView) -> bool:

@@ -100,12 +100,9 @@ class FileJobs(FileResources[JobFile, JobRef]):
             return None
 
     @override
-    async def _list(self, project: str) -> list[JobRef]:
-        return [state.ref for state in await self._jobs.list_all(self._workspace, project)]
-
-    @override
-    def _id_of(self, found: JobRef) -> str:
-        return found.job_id
+    async def _list_from_files(self, project: str) -> list[str]:
+        jobs = [state.ref for state in await self._jobs.list_all(self._workspace, project)]
+        return [job.job_id for job in jobs if self._is_from_file(job)]
 
     @override
     def _is_from_file(self, found: JobRef) -> bool:

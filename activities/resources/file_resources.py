@@ -4,28 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol
 
 from projects.manifest import Manifest
+from projects.resources import AuthSessionFile, JobFile
 from schemas.errors import BadRequest, Conflict, NotFound
 from schemas.workflow.resources import ResourceChanges
 
 
-class ResourceFile(Protocol):
-    """A file of the project that describes one resource."""
-
-    @property
-    def id(self) -> str:
-        """The id of the resource."""
-        ...
-
-    @property
-    def file(self) -> str:
-        """The path of the file, below the project's folder."""
-        ...
-
-
-class FileResources[File: ResourceFile, Found](ABC):
+class FileResources[File: (JobFile, AuthSessionFile), Found](ABC):
     """The resources of one kind, whose present state is a `Found`. Those that came by a request stay as they are."""
 
     kind: str
@@ -61,15 +47,14 @@ class FileResources[File: ResourceFile, Found](ABC):
 
     async def _remove_others(self, project: str, kept: set[str]) -> list[str]:
         removed: list[str] = []
-        for found in await self._list(project):
-            found_id = self._id_of(found)
-            if not self._is_from_file(found) or found_id in kept:
+        for resource_id in await self._list_from_files(project):
+            if resource_id in kept:
                 continue
             try:
-                await self._delete(project, found_id)
+                await self._delete(project, resource_id)
             except NotFound:
                 continue  # Another worker has removed it, or it could not be created.
-            removed.append(found_id)
+            removed.append(resource_id)
         return removed
 
     def _taken(self, file: File) -> Conflict:
@@ -83,12 +68,8 @@ class FileResources[File: ResourceFile, Found](ABC):
         """Return a resource as it is now; None if there is none."""
 
     @abstractmethod
-    async def _list(self, project: str) -> Sequence[Found]:
-        """Return all of the project's resources of this kind."""
-
-    @abstractmethod
-    def _id_of(self, found: Found) -> str:
-        """Return the id of a resource."""
+    async def _list_from_files(self, project: str) -> Sequence[str]:
+        """Return the ids of all of the project's resources of this kind that were created by files."""
 
     @abstractmethod
     def _is_from_file(self, found: Found) -> bool:

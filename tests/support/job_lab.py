@@ -18,7 +18,6 @@ from temporalio.worker import Worker
 
 from activities.job_run import JobRunActivities
 from activities.jobs.job_planner import JobPlanner
-from activities.jobs.job_run_preparation import JobRunPreparation
 from projects.catalog import Catalog
 from schemas.workflow import names
 from schemas.workflow.attempt import AttemptInput, AttemptOutcome, InterruptedInput
@@ -164,9 +163,8 @@ class JobLab:
     def job_run_activities(self) -> JobRunActivities:
         """The activities of JobRuns, as a worker has them."""
         planner = JobPlanner(ring=RING, environment="deployed", schedule=receiver().schedule)
-        preparation = JobRunPreparation(client=self.client, store=self.store, catalog=self.catalog, planner=planner)
         return JobRunActivities(
-            client=self.client, store=self.store, ring=RING, waits=self.waits, preparation=preparation
+            client=self.client, store=self.store, catalog=self.catalog, planner=planner, waits=self.waits
         )
 
     @asynccontextmanager

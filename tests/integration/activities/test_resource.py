@@ -20,7 +20,6 @@ from activities.attempts.attempt_records import AttemptRecords
 from activities.resource import ResourceActivities
 from activities.resources.file_auth_sessions import FileAuthSessions
 from activities.resources.file_jobs import FileJobs
-from activities.resources.resource_applier import ResourceApplier
 from projects.deploy import deploy
 from projects.job_definition import JobDefiner, read_definition
 from projects.manifest import read_current
@@ -29,7 +28,7 @@ from schemas.workflow import names
 from schemas.workflow.auth import AuthSessionRef, AuthSessionStatus, AuthSessionType
 from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView
 from schemas.workflow.job import JobRef, JobSource
-from schemas.workflow.resources import AppliedResources, ResourceChanges
+from schemas.workflow.resources import AppliedResources, ApplyResourcesInput, ResourceChanges
 from schemas.workflow.sink import DeliverySchedule
 from security.egress import EgressPolicy
 from security.keyring import KeyRing
@@ -127,7 +126,7 @@ class Project:
 async def project(client: Client, name: str, tmp_path: Path) -> AsyncGenerator[Project]:
     store = FaultyStore(tmp_path / "artifacts")
     jobs, auth_sessions = Jobs(client), AuthSessions(client)
-    activities = ResourceActivities(applier(store, jobs, auth_sessions, RING))
+    activities = resource_activities(store, jobs, auth_sessions, RING)
     artifacts = ArtifactActivities(store, AttemptRecords(store, client.data_converter), ArtifactSweeper(client, store))
     async with (
         LoginStage(client, name, queue=names.CALLBOARD_QUEUE) as stage,
@@ -143,13 +142,15 @@ async def project(client: Client, name: str, tmp_path: Path) -> AsyncGenerator[P
         yield Project(client, name, tmp_path / "project", store, stage, jobs, auth_sessions)
 
 
-def applier(store: FaultyStore, jobs: Jobs, auth_sessions: AuthSessions, ring: KeyRing) -> ResourceApplier:
+def resource_activities(
+    store: FaultyStore, jobs: Jobs, auth_sessions: AuthSessions, ring: KeyRing
+) -> ResourceActivities:
     definer = JobDefiner(WORKSPACE, store, ring, EgressPolicy(()), SCHEDULE)
     file_jobs = FileJobs(workspace=WORKSPACE, store=store, ring=ring, definer=definer, jobs=jobs)
     file_auth_sessions = FileAuthSessions(
         workspace=WORKSPACE, environment="deployed", store=store, ring=ring, auth_sessions=auth_sessions
     )
-    return ResourceApplier(store, file_jobs, file_auth_sessions)
+    return ResourceActivities(store, file_jobs, file_auth_sessions)
 
 
 async def test_jobs_of_files_are_created_updated_and_removed_with_them(project: Project) -> None:
@@ -327,5 +328,6 @@ async def test_a_login_that_could_not_be_made_is_tried_again_by_the_next_deploy(
 
 async def test_without_a_key_nothing_is_applied_and_the_error_says_so(project: Project) -> None:
     await project.deploy({"jobs/nightly.job.json": JOB})
+    activities = resource_activities(project.store, project.jobs, project.auth_sessions, KeyRing([]))
     with pytest.raises(ConfigurationError, match="CALLBOARD_SECRET_KEY"):
-        await applier(project.store, project.jobs, project.auth_sessions, KeyRing([])).apply(project.name)
+        await activities.update_resources(ApplyResourcesInput(workspace=WORKSPACE, project=project.name))

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from activities.jobs.item_runs import make_run_input
 from activities.jobs.job_planner import JobPlanner
-from activities.jobs.run_inputs import make_run_input
 from projects.manifest import Manifest
 from projects.settings import ProjectSettings
 from schemas.errors import SealError
