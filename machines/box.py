@@ -21,7 +21,7 @@ import playwright
 
 from machines.browser_program import browsers_folder
 from machines.environment import X11_SOCKETS, machine_environment
-from machines.runner import confined, inner_box, landlock
+from machines.runner import confinement, inner_box
 from machines.runner.folders import TEMPORARY_IN_BOX
 from machines.trial import trial_refusal
 
@@ -67,7 +67,7 @@ class Box:
         """
         return [*self.bubblewrap(), *(_confined(self.walls()) if final else ())]
 
-    def walls(self) -> landlock.Walls:
+    def walls(self) -> confinement.Walls:
         """Return what Landlock leaves open: all that is in the box, to read."""
         return {"read": ["/"], "write": ["/dev", "/proc", *inner_box.TEMPORARY, *map(str, self.write)]}
 
@@ -117,7 +117,7 @@ def python_folders(*executables: Path) -> tuple[Path, ...]:
 
 def our_folders() -> tuple[Path, ...]:
     """Return the folders of what each process of a Machine runs: our interpreter and packages, and the runner."""
-    places = (Path(sys.base_prefix), Path(sysconfig.get_path("platlib")), Path(landlock.__file__).parent)
+    places = (Path(sys.base_prefix), Path(sysconfig.get_path("platlib")), Path(confinement.__file__).parent)
     return (*python_folders(Path(sys.executable)), *(place for place in places if not place.is_relative_to("/usr")))
 
 
@@ -174,9 +174,9 @@ def has_inner_processes() -> bool:
     return os.geteuid() != 0
 
 
-def _confined(walls: landlock.Walls) -> list[str]:
+def _confined(walls: confinement.Walls) -> list[str]:
     """Return the beginning of a command that starts a process within Landlock and the filter of system calls."""
-    return [sys.executable, "-I", "-S", confined.__file__, json.dumps(walls)]
+    return [sys.executable, "-I", "-S", confinement.__file__, json.dumps(walls)]
 
 
 def _program() -> Path | None:

@@ -49,9 +49,9 @@ from machines.log_writer import LogWriter
 from machines.machine_limits import Limits, Passed
 from machines.output_demux import OutputDemux, Said
 from machines.resource_usage import Meter
-from machines.runner.removal import remove
-from machines.runner.system_calls import join_new_session_keyring
-from machines.runner.tree import descendants, kill_all, read
+from machines.runner.confinement import join_new_session_keyring
+from machines.runner.folders import remove
+from machines.runner.process_tree import descendants, kill_all, read
 from machines.scheduling import give_way
 from security.inspection import forbid_inspection
 

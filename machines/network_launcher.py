@@ -35,7 +35,7 @@ if __name__ == "__main__":
 
 from machines.loopback_rules import LoopbackRules
 from machines.reach import Network, Reach
-from machines.runner.tree import descendants, parent_of, pids, read
+from machines.runner.process_tree import descendants, parent_of, pids, read
 
 _DEVICE = "net0"
 _MAC = "9a:55:9a:55:9a:55"

@@ -2,7 +2,7 @@
 
 Descriptors 1 and 2 of the whole process tree are one pipe, and whoever is in it may write anything there. So the log is
 in the order in which it came about, and an automation may put into it what it likes. The lines are JSON text sequences
-(RFC 7464), written by `machines.runner.output`, which may import nothing of ours:
+(RFC 7464), written by `machines.runner.stdio`, which may import nothing of ours:
 
     0x1E {"level", "source", "message"} newline         with "cut" if the message was too long: the bytes that it had
 

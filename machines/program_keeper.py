@@ -23,7 +23,7 @@ if __name__ == "__main__":
     # A script can import our packages from this folder, after the standard library, and nothing else of ours.
     sys.path.append(str(Path(__file__).parents[1]))
 
-from machines.runner import inner_box, system_calls, tree
+from machines.runner import confinement, inner_box, process_tree
 
 
 def _run(command: list[str], *, network: int | None) -> int:
@@ -43,14 +43,14 @@ def main() -> NoReturn:
     kind, *command = sys.argv[1:]
     network = int(command.pop()) if kind == "networked" else None
     inner_box.adopt_orphans()
-    system_calls.join_new_session_keyring()
+    confinement.join_new_session_keyring()
     code = 1
     try:
         code = _run(command, network=network)
     except OSError as error:
         print(f"{command[0]} does not start: {error.strerror}", file=sys.stderr)  # noqa: T201
     finally:
-        tree.kill_all()
+        process_tree.kill_all()
     os._exit(code)
 
 

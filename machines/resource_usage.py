@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from machines.runner.tree import below, fields_of, parent_of, pids, read
+from machines.runner.process_tree import below, fields_of, parent_of, pids, read
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 from machines import cgroups
-from machines.runner.removal import remove
-from machines.runner.tree import descendants
+from machines.runner.folders import remove
+from machines.runner.process_tree import descendants
 
 _WITHIN = 10.0
 """Seconds that the processes of a Machine get to end."""

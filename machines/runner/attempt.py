@@ -13,24 +13,22 @@ from typing import Any
 
 from playwright.async_api import Error as PlaywrightError
 
-from .attempt_login import AttemptLogin
 from .browser import Tab, WarmBrowser
-from .capturing import CAPTURE_WITHIN
 from .channel import MOST_OPEN, Channel
 from .evidence import Evidence
 from .failures import STACK_LIMIT, UserCodeError, as_message, with_addition
+from .folders import EVIDENCE, Workspace
 from .hook_pages import HookPages
-from .limits import Limits
-from .output import Lines
+from .page_events import PageEvents
 from .playwright_wire import guid_of
 from .relay import BrowserDesk
-from .stacks import stack_told
+from .stacks import dumped_stack
 from .state import StateError
+from .stdio import KeeperSocket, LogLines
+from .storage_state import CAPTURE_WITHIN, AttemptLogin
 from .user_messages import checked_done, checked_left, checked_number, checked_request, checked_text
 from .user_process import LAST_WORDS
 from .user_processes import UserProcess, Zygote, ZygoteError
-from .watching import Watch
-from .workspace import EVIDENCE, Workspace
 
 _HEARD_WITHIN = 0.15
 """Seconds in which a process of user code hears that it is to stop, unless it blocks."""
@@ -70,9 +68,9 @@ class Attempt:
         worker: Channel,
         browser: WarmBrowser,
         zygote: Zygote,
-        lines: Lines,
-        watch: Watch,
-        limits: Limits,
+        lines: LogLines,
+        watch: PageEvents,
+        keeper: KeeperSocket,
         project: Path,
         hook_pages: HookPages | None,
     ) -> None:
@@ -87,7 +85,7 @@ class Attempt:
         self._zygote = zygote
         self._lines = lines
         self._watch = watch
-        self._limits = limits
+        self._keeper = keeper
         self._project = project
         self._hook_pages = hook_pages
         self._login = AttemptLogin(order, prepared.tab.context, self._say_capturing)
@@ -132,10 +130,10 @@ class Attempt:
         self._user.channel.post("call", **self._call())
         self._reading = asyncio.create_task(self._read(), name="user code")
         exited = asyncio.create_task(self._user.exited.wait())
-        over = asyncio.create_task(self._limits.noticed())
+        over = asyncio.create_task(self._keeper.wait_passed())
         await asyncio.wait({self._reading, exited, over}, return_when=asyncio.FIRST_COMPLETED)
         over.cancel()
-        if self._limits.passed is not None:
+        if self._keeper.passed is not None:
             await self._give_up()
         elif self._reading.done() and self._reading.result() is None:  # a process that ends closes its sockets first
             await asyncio.wait({exited}, timeout=_EXITS_WITHIN)
@@ -150,8 +148,8 @@ class Attempt:
         done = await self._reading
         if self.stopping:
             return {}
-        if self._limits.passed is not None and (done is None or "error" in done):
-            passed = {"limit": self._limits.passed, "used": self._limits.used}
+        if self._keeper.passed is not None and (done is None or "error" in done):
+            passed = {"limit": self._keeper.passed, "used": self._keeper.used}
             error = {"kind": "over-limit", **passed, "stack": self._stack}
             return {"error": error, "attributes": {}}
         if done is None:
@@ -194,7 +192,7 @@ class Attempt:
                 await asyncio.wait_for(self._heard.wait(), _HEARD_WITHIN)
             if not self._heard.is_set():
                 dump = await self._user.where_it_stands()
-                self._stack = self._stack or stack_told(dump, self._workspace.root, self._project)
+                self._stack = self._stack or dumped_stack(dump, self._workspace.root, self._project)
             self._worker.post("stopping", stack=self._stack)
             if self._heard.is_set():
                 within = LAST_WORDS + (_LAST_EVIDENCE_WITHIN if self._brought else LAST_WORDS)
@@ -211,7 +209,7 @@ class Attempt:
         heard = asyncio.create_task(self._heard.wait())
         await asyncio.wait({dumped, heard}, return_when=asyncio.FIRST_COMPLETED)
         if dumped.done():
-            self._stack = self._stack or stack_told(dumped.result(), self._workspace.root, self._project)
+            self._stack = self._stack or dumped_stack(dumped.result(), self._workspace.root, self._project)
         if not self._stack:  # it waits, and its event loop tells for what
             await asyncio.wait({heard}, timeout=_HEARD_WITHIN)
         for task in (dumped, heard):
@@ -391,7 +389,7 @@ class Attempt:
         return {
             "kind": "ended",
             "exitCode": None if status is None else os.waitstatus_to_exitcode(status),
-            "stack": stack_told(self._user.stacks(), self._workspace.root, self._project),
+            "stack": dumped_stack(self._user.stacks(), self._workspace.root, self._project),
         }
 
     async def _failure(self, told: dict[str, Any]) -> dict[str, Any]:

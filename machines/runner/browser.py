@@ -18,7 +18,7 @@ from playwright.async_api import Error as PlaywrightError
 from .address_guard import guard_browser
 from .folders import TEMPORARY_IN_BOX
 from .playwright_wire import add_stack, guid_of, hear_all
-from .vital import Vital
+from .process_tree import BrowserProcesses
 
 PLACES_OF_DRIVER = {"PWTEST_SOCKETS_DIR": "driver", "PWTEST_SERVER_REGISTRY": "driver"}
 """Variables that tell Playwright's driver where to listen, and where to note that it does.
@@ -105,7 +105,7 @@ class WarmBrowser:
         self,
         browser: Browser,
         session: CDPSession,
-        vital: Vital,
+        processes: BrowserProcesses,
         user_agent: str,
         viewport: tuple[int, int],
         cdp_url: str | None,
@@ -117,7 +117,7 @@ class WarmBrowser:
         self._user_agent = user_agent
         self._viewport = viewport
         self._session = session
-        self._vital = vital
+        self._processes = processes
         self._answered = time.monotonic()
         self._watch = watch
         self.shared = cdp_url is not None
@@ -149,11 +149,11 @@ class WarmBrowser:
         version = await ask(session, "Browser.getVersion")
         processes = (await ask(session, "SystemInfo.getProcessInfo"))["processInfo"]
         pid = next(process["id"] for process in processes if process["type"] == "browser")
-        vital = Vital(pid, boxed=setup.boxed)
+        processes = BrowserProcesses(pid, boxed=setup.boxed)
         # Sites refuse a browser that calls itself headless, though it is the same one (docs/contract.md, section 4.4).
         user_agent = str(version["userAgent"]).replace("HeadlessChrome", "Chrome")
         cdp_url = await asyncio.to_thread(_debugging_address) if setup.debugging else None
-        return cls(browser, session, vital, user_agent, setup.viewport, cdp_url, watch)
+        return cls(browser, session, processes, user_agent, setup.viewport, cdp_url, watch)
 
     async def new_session(self) -> CDPSession:
         """Return a further session by the browser's own protocol. Raises playwright's Error."""
@@ -185,7 +185,7 @@ class WarmBrowser:
             TimeoutError: The browser did not answer in time.
         """
         lately = time.monotonic() - self._answered < _LATELY
-        if not (lately and self._browser.is_connected() and self._vital.run):
+        if not (lately and self._browser.is_connected() and self._processes.all_run):
             await self.call()
 
     async def open_tab(self, proxy: ProxySettings | None = None) -> Tab:
@@ -222,7 +222,7 @@ class WarmBrowser:
     @property
     def driver(self) -> int:
         """Process id of Playwright's driver; 0 if it is not known."""
-        return self._vital.driver
+        return self._processes.driver
 
     @contextlib.asynccontextmanager
     async def listening(self) -> AsyncGenerator[str]:

@@ -14,12 +14,12 @@ from typing import Any
 from intuned_runtime import IntunedContext, NonRetryableError
 from intuned_runtime.deferred import MARK
 
-from .capturing import CAPTURE_WITHIN, is_wanted, uncaptured
 from .failures import StructuralError, UserCodeError, raised
 from .loading import UserFunction, exit_message, load
 from .results import to_json
 from .session import BrowserSession
 from .state import StateError
+from .storage_state import CAPTURE_WITHIN, is_wanted, uncaptured
 
 
 class NoRetryError(StructuralError):

@@ -21,8 +21,8 @@ from playwright.async_api import BrowserContext, Page
 from playwright.async_api import Error as PlaywrightError
 
 from .browser import nothing
+from .folders import take_over
 from .playwright_wire import guid_of
-from .removal import take_over
 
 SCREENSHOT = "screenshot.png"
 PART = ".part"

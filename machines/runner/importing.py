@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .tree import kill_all
+from .process_tree import kill_all
 
 _WITHIN = 4.0
 """Seconds for all packages together. The next Attempt may be waiting, so what takes longer is left to it."""

@@ -86,7 +86,7 @@ def main() -> None:
         raise ImportError(f"cannot load {here}")
     sys.modules[OURS] = importlib.util.module_from_spec(spec)
     if role == "zygote":  # before any code of the project's packages is executed
-        importlib.import_module(f"{OURS}.system_calls").forbid_in_box()
+        importlib.import_module(f"{OURS}.confinement").forbid_in_box()
     if kind == "own":
         _add_own_environment(site_packages)
     else:

@@ -20,8 +20,8 @@ from playwright.async_api import ProxySettings
 
 from .browser import WarmBrowser
 from .evidence import Evidence
+from .page_events import PageEvents
 from .playwright_wire import END, is_inside
-from .watching import Watch
 
 _READ = 256 * 1024
 _LARGEST = 512 * 1024 * 1024
@@ -77,7 +77,7 @@ in the profile of the browser there, it would stay for later Attempts."""
 class BrowserDesk:
     """What the relay of one process of user code asks, for the Attempt that the process gets."""
 
-    def __init__(self, browser: WarmBrowser, watch: Watch) -> None:
+    def __init__(self, browser: WarmBrowser, watch: PageEvents) -> None:
         self._browser = browser
         self._watch = watch
         self.evidence = Evidence()

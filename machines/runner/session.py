@@ -15,13 +15,12 @@ from playwright.async_api import BrowserContext, Page
 from playwright.async_api import Error as PlaywrightError
 
 from .browser import ask
-from .capturing import captured
 from .evidence import Evidence
 from .hook import Cleanup, clean_up, setup_context
+from .page_events import PageEvents
 from .playwright_wire import Attached
-from .restoring import restore
 from .state import State
-from .watching import Watch
+from .storage_state import captured, restore
 
 
 class Supervisor(Protocol):
@@ -69,7 +68,7 @@ class BrowserSession:
         guids: tuple[str, str],
         root: Path,
         function_path: str,
-        watch: Watch,
+        watch: PageEvents,
         hooked: Hooked | None = None,
     ) -> None:
         self._supervisor = supervisor

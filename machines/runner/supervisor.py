@@ -31,19 +31,16 @@ from playwright.async_api import ProxySettings, async_playwright
 from .attempt import Attempt, Prepared
 from .browser import NODE_OF_DRIVER, PLACES_OF_DRIVER, BrowserSetup, WarmBrowser
 from .channel import Channel
-from .driver_folders import DriverFolders
 from .evidence import Evidence
 from .failures import MESSAGE_LIMIT
-from .folders import ATTEMPT, DOWNLOADS, TRACES
+from .folders import ATTEMPT, DOWNLOADS, TRACES, DriverFolders, Workspace, empty
 from .hook import has_hook
 from .hook_pages import HookPages
-from .limits import Limits
-from .live import Live
-from .output import SupervisorLines, state_of_pipe
+from .page_events import PageEvents
 from .relay import BrowserDesk
+from .screencast import Screencast
+from .stdio import KeeperSocket, LogLines, state_of_pipe
 from .user_processes import UserProcess, Zygote, ZygoteError
-from .watching import Watch
-from .workspace import Workspace, empty
 
 _DRIVER = "driver-in-box"
 """The script by which Playwright starts its driver in its box, below the Machine's scratch folder."""
@@ -59,9 +56,9 @@ class Supervisor:
         zygote: Zygote,
         project: Path,
         scratch: Path,
-        lines: SupervisorLines,
-        watch: Watch,
-        limits: Limits,
+        lines: LogLines,
+        watch: PageEvents,
+        keeper: KeeperSocket,
         hook_pages: HookPages | None,
     ) -> None:
         self._channel = channel
@@ -79,10 +76,10 @@ class Supervisor:
         self._attempt: Attempt | None = None
         self._tab_closed: asyncio.Task[bool] | None = None
         self._evidence: Evidence | None = None
-        self._live: Live | None = None
+        self._live: Screencast | None = None
         self._lines = lines
         self._watch = watch
-        self._limits = limits
+        self._keeper = keeper
 
     async def serve(self) -> None:
         """Handle the worker's messages until it closes the connection."""
@@ -143,11 +140,11 @@ class Supervisor:
             self._channel.post("idle", unfit=f"no fresh context: {error}")
             return
         self._watch.renew()
-        self._lines.begin(order["log"], order["logLimit"])
+        self._keeper.begin(order["log"], order["logLimit"])
         prepared.workspace.begin()
         evidence = self._evidence = Evidence(order["evidence"], order["function"], self._traces, self._browser.call)
         prepared.desk.evidence, prepared.desk.root = evidence, prepared.workspace.root
-        live = self._live = Live(evidence.folder, evidence.last_page)
+        live = self._live = Screencast(evidence.folder, evidence.last_page)
         await live.begin()
         attempt = self._attempt = Attempt(
             order,
@@ -158,7 +155,7 @@ class Supervisor:
             zygote=self._zygote,
             lines=self._lines,
             watch=self._watch,
-            limits=self._limits,
+            keeper=self._keeper,
             project=self._project,
             hook_pages=self._hook_pages,
         )
@@ -168,14 +165,14 @@ class Supervisor:
         if not attempt.begun and "result" not in done:
             self._channel.post("idle", unfit="its process for user code has ended")
             return
-        self._lines.end()
+        self._keeper.end()
         await self._channel.send("done", **done)
         await live.end()
         await self._leave(attempt, evidence, completed=_is_good(order, done))
         closed = await prepared.tab.close() and await self._browser.close_contexts()
         unfit = attempt.unfit
-        if self._limits.passed is not None:
-            unfit = f"more {self._limits.passed} in use than the limit allows"
+        if self._keeper.passed is not None:
+            unfit = f"more {self._keeper.passed} in use than the limit allows"
         self._attempt = self._evidence = self._live = None
         if not closed:
             unfit = "a context that does not close"
@@ -238,9 +235,8 @@ async def _serve(fd: int, keeper: int, network: int | None) -> None:
     setup = await anext(channel.messages, None)
     if setup is None:
         return
-    keeper_socket = socket.socket(fileno=keeper)
-    lines, limits = SupervisorLines(keeper_socket), Limits(keeper_socket)
-    watch = Watch(lines)
+    lines = LogLines()
+    watch = PageEvents(lines)
     guarded = not setup["allowFileUrls"]
     scratch = Path(setup["scratch"])
     zygote = Zygote.start(setup["zygote"], scratch / ATTEMPT, guarded=guarded)
@@ -277,7 +273,7 @@ async def _serve(fd: int, keeper: int, network: int | None) -> None:
             scratch,
             lines,
             watch,
-            limits,
+            KeeperSocket(socket.socket(fileno=keeper)),
             hook_pages,
         )
         try:

@@ -17,6 +17,7 @@ import json
 import os
 import signal
 import socket
+import tempfile
 import traceback
 from pathlib import Path
 from typing import Any, NoReturn
@@ -24,19 +25,18 @@ from typing import Any, NoReturn
 from intuned_runtime import IntunedContext, RunContext
 from playwright.async_api import Error as PlaywrightError
 
-from . import logs
 from .address_guard import guard_playwright
 from .calling import Call, call
 from .channel import MOST_OPEN, Channel
 from .failures import UserCodeError, as_message
+from .folders import enter
 from .importing import Imports
-from .output import Lines, flush_output, open_output
+from .page_events import PageEvents
 from .playwright_wire import Attached
 from .session import BrowserSession, Hooked
+from .stacks import waiting_at
 from .state import StateError
-from .waiting import waiting_at
-from .watching import Watch
-from .workspace import enter
+from .stdio import LogLines, capture_logging, flush_output, open_output
 
 STACK_SIGNAL = signal.SIGRTMAX - 1
 """Signal on which this process tells where it stands, also if it blocks: a real-time signal that few programs use."""
@@ -99,8 +99,9 @@ class Automation:
         self._asking = asyncio.Semaphore(MOST_OPEN)
         attached.keep_files_in(order["folder"])
         self._root = enter(Path(order["folder"]))
-        lines = Lines()
-        logs.capture(lines)
+        tempfile.tempdir = None  # the zygote may have asked for it before
+        lines = LogLines()
+        capture_logging(lines)
         hooked = order["hooked"]
         self._session = BrowserSession(
             self,
@@ -108,7 +109,7 @@ class Automation:
             (order["context"], order["page"]),
             self._root,
             order["function"],
-            Watch(lines),
+            PageEvents(lines),
             hooked and Hooked(hooked["cdpUrl"], json.loads(order["parameters"]), hooked["state"], hooked["evidence"]),
         )
         self._call: asyncio.Task[dict[str, Any]] | None = None

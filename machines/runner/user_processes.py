@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from .channel import Channel
+from .process_tree import descendants, fields_of, read
 from .relay import BrowserDesk, Relay
-from .tree import descendants, fields_of, read
 from .user_process import STACK_SIGNAL
 from .zygote import PACKET
 

@@ -24,13 +24,13 @@ from typing import Any
 
 from playwright.async_api import Error as PlaywrightError
 
-from . import inner_box, landlock, system_calls, user_process
+from . import confinement, inner_box, user_process
+from .confinement import Walls
+from .folders import set_places
 from .importing import Imports
 from .inner_box import InnerBox, Inside
-from .landlock import Walls
 from .playwright_wire import Attached
-from .tree import kill_all
-from .workspace import set_places
+from .process_tree import kill_all
 
 PACKET = 64 * 1024
 
@@ -76,8 +76,8 @@ class Forks:
 
     def _restrict(self) -> None:
         if self._walls is not None:
-            landlock.restrict(self._walls)
-            system_calls.forbid_to_user_code()
+            confinement.restrict(self._walls)
+            confinement.forbid_to_user_code()
 
     def end(self, *, has_ended: bool) -> int:
         """Kill the process of user code, which may be known to have ended by itself, and return its wait status."""

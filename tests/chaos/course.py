@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from machines.runner import tree
+from machines.runner import process_tree
 from machines.scratch_cleanup import processes_of
 from schemas.workflow.fleet import LEASE_MARGIN, LEASE_TERM
 from tests.chaos.clients import Clients
@@ -194,7 +194,7 @@ async def _processes_left(folder: Path) -> list[str]:
     try:
         await until(has_none, within=_GONE_WITHIN, every=0.5)
     except TimeoutError:
-        lines = {pid: tree.read(f"/proc/{pid}/cmdline") for pid in left if psutil.pid_exists(pid)}
+        lines = {pid: process_tree.read(f"/proc/{pid}/cmdline") for pid in left if psutil.pid_exists(pid)}
         return [f"{pid} {line.replace(b'\0', b' ').decode(errors='replace')[:200]}" for pid, line in lines.items()]
     return []
 

@@ -7,7 +7,7 @@ import select
 import signal
 
 from machines import keeper
-from machines.runner import tree
+from machines.runner import process_tree
 from tests.support.polling import until
 
 BROWSER = "--user-data-dir="
@@ -28,7 +28,7 @@ def find_process(keeper_pid: int, command: str) -> int:
     if command == USER:  # the last one below the zygote, whose command line it has
         return keeper.descendants(find_process(keeper_pid, ZYGOTE))[-1]
     for pid in keeper.descendants(keeper_pid):
-        line = tree.read(f"/proc/{pid}/cmdline").decode(errors="replace")
+        line = process_tree.read(f"/proc/{pid}/cmdline").decode(errors="replace")
         if command in line and not line.startswith(("/bin/sh", "/usr/bin/bwrap")):
             return pid
     raise LookupError(command)

@@ -22,7 +22,7 @@ from machines.browser_program import browser_args, find_browser
 from machines.machine import AttemptStart, Machine
 from machines.machine_start import LaunchOptions, start_machine
 from machines.pool import Pool
-from machines.runner import tree
+from machines.runner import process_tree
 from machines.scratch_cleanup import processes_of
 from machines.slot import RecycleLimits
 from schemas.workflow.attempt import AttemptStatus
@@ -108,7 +108,7 @@ def of_folder(folder: Path) -> list[int]:
 def zygote_of(machine: Machine) -> int:
     """The zygote of a Machine, and not what makes its box, which has its command line at its end."""
     below = keeper.descendants(machine.keeper_pid)
-    commands = {pid: tree.read(f"/proc/{pid}/cmdline") for pid in below}  # a parent before its children
+    commands = {pid: process_tree.read(f"/proc/{pid}/cmdline") for pid in below}  # a parent before its children
     return next(pid for pid, told in commands.items() if b"\0zygote\0" in told and b"bwrap" not in told)
 
 
@@ -177,7 +177,7 @@ class Lab:
 
     def assert_clean(self, but: Machine | None = None) -> None:
         """No process, no folder, but those of this Machine, if it is to stay."""
-        below_us = {pid: tree.read(f"/proc/{pid}/cmdline") for pid in keeper.descendants(os.getpid())}
+        below_us = {pid: process_tree.read(f"/proc/{pid}/cmdline") for pid in keeper.descendants(os.getpid())}
         found = {
             *of_folder(self.scratch),
             *(pid for pid, command in below_us.items() if str(self.scratch).encode() in command),

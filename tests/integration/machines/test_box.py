@@ -16,9 +16,8 @@ from machines import keeper
 from machines.attempt_spec import AttemptReport
 from machines.box import box_refusal, python_folders
 from machines.isolation import Level
-from machines.runner import landlock, tree
-from machines.runner.folders import TEMPORARY
-from machines.runner.removal import take_over
+from machines.runner import confinement, process_tree
+from machines.runner.folders import TEMPORARY, take_over
 from tests.support.machine_processes import BROWSER, NODE, ZYGOTE, find_process
 from tests.support.machines import Lab, Run, attempt_spec, failure, open_lab, unnoticed, value
 
@@ -163,7 +162,7 @@ async def test_what_is_there_of_the_system_can_be_read(quiet: Run) -> None:
 
 async def test_only_its_own_folders_can_be_written(quiet: Run, quiet_lab: Lab) -> None:
     mine = await its_scratch(quiet, quiet_lab)
-    runner = Path(landlock.__file__).parent
+    runner = Path(confinement.__file__).parent
     closed = ["/x", "/usr/x", "/etc/x", "/dev/x", "/proc/sys/kernel/core_pattern", runner / "x", mine / "downloads/x"]
     told = await tries(quiet, "write", *closed, mine / "work/x")
     assert not {"written"} & set(told), told
@@ -192,7 +191,7 @@ async def test_no_process_of_anybody_else_is_there(quiet: Run) -> None:
 
 
 async def test_no_signal_reaches_the_process_that_it_was_forked_from(quiet: Run) -> None:
-    if landlock.abi() < landlock.SCOPES_SINCE and os.geteuid() == 0:
+    if confinement.abi() < confinement.SCOPES_SINCE and os.geteuid() == 0:
         pytest.skip("The kernel's Landlock knows nothing of signals, and boxes of root have no PID namespace inside.")
     told = await tries(quiet, "kill", 1, 2)
     assert "ProcessLookupError" not in told or os.geteuid() != 0
@@ -209,7 +208,7 @@ async def test_it_has_no_privileges_and_gets_none(quiet: Run) -> None:
 
 
 async def test_sockets_without_a_path_are_out_of_reach(quiet: Run) -> None:
-    if landlock.abi() < landlock.SCOPES_SINCE:
+    if confinement.abi() < confinement.SCOPES_SINCE:
         pytest.skip("The kernel's Landlock knows nothing of sockets in the abstract namespace.")
     name = f"callboard-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX) as server:
@@ -238,7 +237,7 @@ async def test_a_filter_of_system_calls_stands_around_all_that_is_in_a_box(lab: 
 
 def filters(pid: int) -> int:
     """How many filters of system calls a process has."""
-    (count,) = re.findall(rb"^Seccomp_filters:\s*(\d+)$", tree.read(f"/proc/{pid}/status"), re.MULTILINE)
+    (count,) = re.findall(rb"^Seccomp_filters:\s*(\d+)$", process_tree.read(f"/proc/{pid}/status"), re.MULTILINE)
     return int(count)
 
 
@@ -258,9 +257,9 @@ async def test_the_projects_variables_are_user_codes_alone(lab: Lab, monkeypatch
     machine = await lab.machine(lab.version(PROJECT))
     assert value(await machine.run_attempt(attempt_spec("looks"), unnoticed))["environment"]["OF_USER_CODE"]
     knowing = [
-        tree.read(f"/proc/{pid}/cmdline")
+        process_tree.read(f"/proc/{pid}/cmdline")
         for pid in (machine.keeper_pid, *keeper.descendants(machine.keeper_pid))
-        if b"a-word-for-user-code" in tree.read(f"/proc/{pid}/environ")
+        if b"a-word-for-user-code" in process_tree.read(f"/proc/{pid}/environ")
     ]
     assert knowing, "the zygote has them"
     assert [command for command in knowing if b"\0zygote\0" not in command] == []
@@ -274,7 +273,7 @@ async def test_a_machine_works_where_the_path_of_its_folder_is_too_long_for_sock
         assert value(await machine.run_attempt(attempt_spec("looks"), unnoticed))
         # A headless browser makes no socket there; a full one does, and would not start.
         browser = find_process(machine.keeper_pid, BROWSER)
-        assert b"TMPDIR=/tmp" in tree.read(f"/proc/{browser}/environ").split(b"\0")
+        assert b"TMPDIR=/tmp" in process_tree.read(f"/proc/{browser}/environ").split(b"\0")
         assert Path(f"/proc/{browser}/root/tmp").samefile(lab.scratch / machine.name / TEMPORARY)
 
 

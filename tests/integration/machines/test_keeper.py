@@ -167,7 +167,7 @@ def test_a_folder_whose_permissions_were_taken_away_is_removed() -> None:
         folder.chmod(0o777)
         code = f"""
 import os
-from machines.runner.removal import remove
+from machines.runner.folders import remove
 if os.geteuid() == 0:
     os.setgid(65534)
     os.setuid(65534)

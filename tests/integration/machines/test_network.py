@@ -22,7 +22,7 @@ from machines import keeper
 from machines.machine import Machine
 from machines.network import Network, network_refusal
 from machines.reach import Reach
-from machines.runner import tree
+from machines.runner import process_tree
 from tests.support.machines import Lab, attempt_spec, failure, open_lab, unnoticed, value
 from tests.support.recording_site import running_site
 
@@ -295,7 +295,7 @@ async def test_one_machine_does_not_reach_a_port_that_another_listens_at(tmp_pat
 def debugging_port(machine: Machine) -> int:
     """The port that the Machine's browser listens at, in its network."""
     for pid in keeper.descendants(machine.keeper_pid):
-        for argument in tree.read(f"/proc/{pid}/cmdline").decode().split("\0"):
+        for argument in process_tree.read(f"/proc/{pid}/cmdline").decode().split("\0"):
             if argument.startswith("--user-data-dir="):
                 profile = Path(f"/proc/{pid}/root") / argument.partition("=/")[2]
                 return int((profile / "DevToolsActivePort").read_text().split()[0])
@@ -354,7 +354,7 @@ async def test_the_network_ends_with_its_machine(tmp_path: Path, killed: str) ->
         pasta = psutil.Process(pasta_of(machine))
         keeper_pid = machine.keeper_pid
         below = keeper.descendants(keeper_pid)
-        (supervisor,) = [pid for pid in below if b"\0supervisor\0" in tree.read(f"/proc/{pid}/cmdline")]
+        (supervisor,) = [pid for pid in below if b"\0supervisor\0" in process_tree.read(f"/proc/{pid}/cmdline")]
         os.kill(keeper_pid if killed == "keeper" else supervisor, signal.SIGKILL)
         await machine.close()
         gone, alive = await asyncio.to_thread(psutil.wait_procs, [pasta], 30)

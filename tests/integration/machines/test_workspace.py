@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from machines.runner.workspace import CLOCK_OF_FILES, Workspace
+from machines.runner.folders import CLOCK_OF_FILES, Workspace
 from tests.support.machines import Lab, attempt_spec, unnoticed, value
 from tests.support.polling import until
 

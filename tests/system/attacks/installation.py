@@ -27,7 +27,7 @@ import pytest
 from devstack import ports
 from devstack.temporal import TemporalServer
 from machines import keeper
-from machines.runner import tree
+from machines.runner import process_tree
 from projects.deploy import deploy
 from settings import Settings
 from storage.folder import FolderStore
@@ -219,11 +219,11 @@ class Installation:
     def processes_of(self, project: str) -> dict[int, str]:
         """The processes of the Machines of a project, keepers included, by their ids on the host."""
         found: dict[int, str] = {}
-        for pid in tree.pids():
-            command = tree.read(f"/proc/{pid}/cmdline").decode(errors="replace")
+        for pid in process_tree.pids():
+            command = process_tree.read(f"/proc/{pid}/cmdline").decode(errors="replace")
             if "keeper.py" in command and any(str(folder) in command for folder in self.machines(project)):
                 for each in (pid, *keeper.descendants(pid)):
-                    found[each] = tree.read(f"/proc/{each}/cmdline").decode(errors="replace").replace("\0", " ")
+                    found[each] = process_tree.read(f"/proc/{each}/cmdline").decode(errors="replace").replace("\0", " ")
         return found
 
 

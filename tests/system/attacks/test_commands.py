@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from machines.runner import tree
+from machines.runner import process_tree
 from tests.system.attacks.installation import Installation
 
 SECRET = "a secret of the host"
@@ -35,7 +35,7 @@ async def test_the_driver_writes_reads_and_starts_nothing_outside(installation: 
     assert (outside / "secret.txt").read_text() == SECRET
     assert SECRET not in str(told)
     # Whatever the driver starts would be outside of the Attempt's process, and outlive it.
-    started = [pid for pid in tree.pids() if b"program.sh" in tree.read(f"/proc/{pid}/cmdline")]
+    started = [pid for pid in process_tree.pids() if b"program.sh" in process_tree.read(f"/proc/{pid}/cmdline")]
     with contextlib.suppress(ProcessLookupError):
         for pid in started:
             os.kill(pid, 9)

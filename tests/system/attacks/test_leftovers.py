@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from machines.runner import tree
+from machines.runner import process_tree
 from tests.support.polling import until
 from tests.system.attacks.installation import PROJECTS, Installation
 
@@ -54,7 +54,7 @@ def remove_from_host(installation: Installation) -> None:
 def daemons(installation: Installation) -> list[int]:
     """Processes that an Attempt of the installation has left, by the name that they have given themselves."""
     name = f"{LEFT}-in{str(installation.folder).replace('/', '-')}".encode()
-    return [pid for pid in tree.pids() if tree.read(f"/proc/{pid}/cmdline").startswith(name)]
+    return [pid for pid in process_tree.pids() if process_tree.read(f"/proc/{pid}/cmdline").startswith(name)]
 
 
 async def test_the_next_attempt_finds_nothing(installation: Installation) -> None:
@@ -109,4 +109,5 @@ async def test_a_daemon_does_not_outlive_a_killed_worker(installation: Installat
 
 
 def _lives(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists() and tree.fields_of(tree.read(f"/proc/{pid}/stat"))[:1] not in ([], [b"Z"])
+    state = process_tree.fields_of(process_tree.read(f"/proc/{pid}/stat"))[:1]
+    return Path(f"/proc/{pid}").exists() and state not in ([], [b"Z"])

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from machines.runner import tree
+from machines.runner import process_tree
 from tests.support.package_index import FETCHED, package_index
 from tests.support.polling import until
 from tests.system.attacks.installation import (
@@ -55,7 +55,11 @@ class Packer:
         return process.returncode or 0, printed.decode()
 
     def daemons(self) -> list[int]:
-        return [pid for pid in tree.pids() if tree.read(f"/proc/{pid}/cmdline").startswith(self.daemon.encode())]
+        return [
+            pid
+            for pid in process_tree.pids()
+            if process_tree.read(f"/proc/{pid}/cmdline").startswith(self.daemon.encode())
+        ]
 
 
 @pytest.fixture

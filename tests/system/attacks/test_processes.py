@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from machines.runner import tree
+from machines.runner import process_tree
 from tests.system.attacks.installation import SEALING_KEY, Installation
 
 OTHERS = ("keeper.py ", "main.py supervisor ", "run-driver", "--headless")
@@ -32,7 +32,7 @@ def of_others(others: dict[int, str], told: dict[str, Any]) -> dict[str, Any]:
     got: dict[str, Any] = {}
     for what, result in told["through"].items():
         pid, _, way = what.partition(": ")
-        if tree.read(f"/proc/{pid}/stat"):
+        if process_tree.read(f"/proc/{pid}/stat"):
             got[f"{way} of {others[int(pid)][-80:]}"] = result
     return got
 

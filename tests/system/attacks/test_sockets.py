@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from machines.runner import landlock
+from machines.runner import confinement
 from tests.support.polling import until
 from tests.system.attacks.installation import Installation
 
@@ -54,7 +54,7 @@ async def test_no_socket_with_a_name_can_be_connected_to(installation: Installat
     found = unix_sockets(installation)
     paths = [name for name in found if name.startswith("/")] + bystanders[:1]
     abstract = [name.removeprefix("@") for name in found if name.startswith("@")] + [bystanders[1][1:]]
-    if installation.kind.isolation == "open" and landlock.abi() < landlock.SCOPES_SINCE:
+    if installation.kind.isolation == "open" and confinement.abi() < confinement.SCOPES_SINCE:
         abstract = []  # they belong to the network, which is the host's; an older Landlock does not know them
     assert await installation.attack("sockets", {"paths": paths, "abstract": abstract}) == {}
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from machines.runner.driver_folders import DriverFolders
-from machines.runner.folders import DOWNLOADS, DRIVER, HOME, TEMPORARY
+from machines.runner.folders import DOWNLOADS, DRIVER, HOME, TEMPORARY, DriverFolders
 
 
 @pytest.fixture

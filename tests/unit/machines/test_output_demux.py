@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 
 from machines.log_writer import LONGEST, LogWriter
 from machines.output_demux import OutputDemux, Said
-from machines.runner.output import Lines
+from machines.runner.stdio import LogLines
 
 
-def written(write: Callable[[Lines], None]) -> bytes:
+def written(write: Callable[[LogLines], None]) -> bytes:
     """What a process writes into a pipe that nobody reads meanwhile."""
     reading, writing = os.pipe()
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 1024 * 1024)
     kept = os.dup(1)
     try:
         os.dup2(writing, 1)  # it opens again what descriptor 1 is
-        lines = Lines()
+        lines = LogLines()
     finally:
         os.dup2(kept, 1)
         os.close(kept)

@@ -36,7 +36,7 @@ _END_WITHIN = 0.2
 """Seconds that ending may take. A stopped Attempt has no more than one and a half, for everything."""
 
 
-class Live:
+class Screencast:
     """Live pictures of one Attempt. Call `begin` before user code, and `end` after it."""
 
     def __init__(self, folder: Path | None, page: Callable[[], Page | None]) -> None:

@@ -7,7 +7,7 @@ import re
 from playwright.async_api import BrowserContext, ConsoleMessage, Frame, Page, Request, WebError
 
 from .address_guard import sentence, shown
-from .output import Lines
+from .stdio import LogLines
 
 MOST = 5_000
 """Most console messages, and most failed requests, that are logged of an Attempt.
@@ -28,10 +28,10 @@ _ABORTED = "net::ERR_ABORTED"
 """Failure that mostly means that a page was left before it was loaded completely."""
 
 
-class Watch:
+class PageEvents:
     """Logger of the events in every context of an Attempt."""
 
-    def __init__(self, lines: Lines) -> None:
+    def __init__(self, lines: LogLines) -> None:
         self._lines = lines
         self._left = {"console": MOST, "requestfailed": MOST}
         self.refused = ""

@@ -1,11 +1,16 @@
-"""System calls that are forbidden in the boxes of a Machine, by a filter (seccomp).
+"""What a process gives up for good, with all that it starts: files by Landlock, and system calls by a filter (seccomp).
 
-Nobody in a box needs keys of the kernel, which would pass from one Attempt to the next and to other projects, nor
-io_uring, userfaultfd and families of sockets that no network namespace holds back. These are forbidden to driver,
-browser and zygote, too. User code, in addition, can make no user namespace: in one, it would have all capabilities, and
-with them much more of the kernel to attack.
+    confinement.py WALLS COMMAND…      start a program that can do no more than it needs; WALLS is JSON of `Walls`
 
-A filter needs no privilege once new ones are forbidden. This module uses the standard library alone.
+Landlock needs no privilege. Within it, nothing can be mounted, and processes outside cannot be inspected; with a kernel
+of 6.12 or later, they cannot be signaled either, nor reached by sockets in the abstract namespace.
+
+The filter needs no privilege once new ones are forbidden. Nobody in a box needs keys of the kernel, which would pass
+from one Attempt to the next and to other projects, nor io_uring, userfaultfd and families of sockets that no network
+namespace holds back. These are forbidden to driver, browser and zygote, too. User code, in addition, can make no user
+namespace: in one, it would have all capabilities, and with them much more of the kernel to attack.
+
+This module uses the standard library alone.
 """
 
 from __future__ import annotations
@@ -13,11 +18,32 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import json
 import os
 import platform
 import socket
-from collections.abc import Iterable, Mapping
+import stat
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypedDict
+
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
+"""Numbers of the system calls, which are the same on every processor."""
+_ASK_VERSION, _PATH_BENEATH = 1, 1
+_PR_SET_NO_NEW_PRIVS = 38
+
+_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _TRUNCATE, _IOCTL_DEV = 1, 1 << 1, 1 << 2, 1 << 3, 1 << 14, 1 << 15
+_READ = _EXECUTE | _READ_FILE | _READ_DIR
+_OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
+"""Rights that a rule about a file, instead of a folder, may give."""
+_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
+"""Number of rights about files that each version knows; later ones know no more of them."""
+_SIZES = {1: 8, 2: 8, 3: 8, 4: 16, 5: 16}
+"""Size of the attributes that each version knows; those of later ones begin like those of the sixth."""
+SCOPES_SINCE = 6
+_SCOPES = 1 << 0 | 1 << 1
+"""Sockets in the abstract namespace, and signals."""
 
 _PR_SET_SECCOMP, _MODE_FILTER = 22, 2
 _ALLOW, _FAIL = 0x7FFF0000, 0x00050000
@@ -31,6 +57,71 @@ _OTHER_NUMBERS = 0x40000000
 """Smallest number of a second set that x86-64 has for the same system calls."""
 _CLONE_NEWUSER = 0x10000000
 _JOIN_SESSION_KEYRING = 1
+
+
+class Walls(TypedDict):
+    """What stays open. Paths that do not exist are left out."""
+
+    read: list[str]
+    """Folders and files that can be read and executed."""
+    write: list[str]
+    """Folders and files that can be written, too."""
+
+
+class _Attributes(ctypes.Structure):
+    _fields_ = (("files", ctypes.c_uint64), ("network", ctypes.c_uint64), ("scopes", ctypes.c_uint64))
+
+
+class _PathBeneath(ctypes.Structure):
+    _layout_ = "ms"
+    _pack_ = 1
+    _fields_ = (("rights", ctypes.c_uint64), ("folder", ctypes.c_int32))
+
+
+def abi() -> int:
+    """Return the version of Landlock that the kernel has; 0 if it has none, or it is switched off."""
+    try:
+        return _landlock(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_ASK_VERSION))
+    except OSError:
+        return 0
+
+
+def restrict(walls: Walls) -> None:
+    """Restrict this process, which must have one thread, to these walls. Without Landlock, forbid new privileges only.
+
+    Raises:
+        OSError: The kernel refuses it.
+    """
+    _call("prctl", ctypes.c_int(_PR_SET_NO_NEW_PRIVS), *map(ctypes.c_ulong, (1, 0, 0, 0)))
+    version = abi()
+    if not version:
+        return
+    known = (1 << _RIGHTS.get(version, 16)) - 1
+    attributes = _Attributes(known, 0, _SCOPES if version >= SCOPES_SINCE else 0)
+    size = _SIZES.get(version, ctypes.sizeof(_Attributes))
+    ruleset = _landlock(_CREATE_RULESET, ctypes.byref(attributes), ctypes.c_size_t(size), ctypes.c_uint32(0))
+    try:
+        for paths, rights in ((walls["read"], _READ & known), (walls["write"], known)):
+            _open(ruleset, paths, rights)
+        _landlock(_RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint32(0))
+    finally:
+        os.close(ruleset)
+
+
+def _open(ruleset: int, paths: Sequence[str], rights: int) -> None:
+    for path in paths:
+        try:
+            place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        except (FileNotFoundError, PermissionError):  # what cannot be found needs no rule
+            continue
+        try:
+            is_folder = stat.S_ISDIR(os.fstat(place).st_mode)
+            rule = _PathBeneath(rights if is_folder else rights & _OF_FILES, place)
+            _landlock(
+                _ADD_RULE, ctypes.c_int(ruleset), ctypes.c_int(_PATH_BENEATH), ctypes.byref(rule), ctypes.c_uint32(0)
+            )
+        finally:
+            os.close(place)
 
 
 @dataclass(frozen=True)
@@ -146,13 +237,6 @@ def _forbid(rules: _Rules) -> None:
     _call("prctl", ctypes.c_int(_PR_SET_SECCOMP), *arguments)
 
 
-def _call(name: str, *arguments: object) -> None:
-    """Call a function of libc. Raises OSError."""
-    if getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments) == -1:
-        error = ctypes.get_errno()
-        raise OSError(error, f"{name}: {os.strerror(error)}")
-
-
 def _filter(processor: _Processor, rules: _Rules) -> Iterable[tuple[int, int, int, int]]:
     """Yield the instructions, each with how many to skip if it applies, and if not."""
     yield _LOAD, 0, 0, _PROCESSOR_AT
@@ -178,3 +262,28 @@ def _filter(processor: _Processor, rules: _Rules) -> Iterable[tuple[int, int, in
         yield _HAS_BITS, 0, 1, bits
         yield _RETURN, 0, 0, _REFUSE
     yield _RETURN, 0, 0, _ALLOW
+
+
+def _landlock(number: int, *arguments: object) -> int:
+    return _call("syscall", ctypes.c_long(number), *arguments, name="Landlock")
+
+
+def _call(function: str, *arguments: object, name: str | None = None) -> int:
+    """Call a function of libc. Raises OSError, with `name` in its message instead of the function's own."""
+    returned: int = getattr(ctypes.CDLL(None, use_errno=True), function)(*arguments)
+    if returned == -1:
+        error = ctypes.get_errno()
+        raise OSError(error, f"{name or function}: {os.strerror(error)}")
+    return returned
+
+
+def main() -> None:
+    """Start the program; see the module's docstring."""
+    walls, *command = sys.argv[1:]
+    restrict(json.loads(walls))
+    forbid_in_box()
+    os.execv(command[0], command)  # noqa: S606  # there is no shell, on purpose
+
+
+if __name__ == "__main__":
+    main()

@@ -15,7 +15,7 @@ import pytest
 from playwright.async_api import CDPSession
 
 from machines.attempt_spec import Evidence
-from machines.runner.live import SOCKET, Live
+from machines.runner.screencast import SOCKET, Screencast
 from schemas.workflow.trace import TraceMode
 from tests.support.machines import PATIENCE, Run, value
 
@@ -89,7 +89,7 @@ async def test_pictures_come_one_after_another_until_the_attempt_ends(quiet: Run
 async def test_a_page_that_moves_all_the_time_costs_no_more_than_ten_pictures_a_second(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    live, sent = Live(None, lambda: None), list[bytes]()
+    live, sent = Screencast(None, lambda: None), list[bytes]()
     monkeypatch.setattr(live, "_send_picture", sent.append)
     frame = {"data": base64.b64encode(b"picture").decode(), "sessionId": 1}
     for _ in range(5):

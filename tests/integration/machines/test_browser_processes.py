@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from machines.runner.vital import Vital
+from machines.runner.process_tree import BrowserProcesses
 from tests.support.polling import until
 
 TWO = "import subprocess; below = subprocess.Popen(['sleep', '600']); print(below.pid, flush=True); below.wait()"
@@ -29,21 +29,21 @@ def pids() -> Iterator[tuple[int, int]]:
 async def test_one_that_is_killed_does_not_run_though_nobody_has_waited_for_it(
     pids: tuple[int, int], victim: int
 ) -> None:
-    vital = Vital(pids[1])
-    assert vital.run
+    processes = BrowserProcesses(pids[1])
+    assert processes.all_run
     os.kill(pids[victim], signal.SIGKILL)
-    await until(lambda: not vital.run)
+    await until(lambda: not processes.all_run)
 
 
 @pytest.mark.parametrize("victim", [0, 1])
 async def test_one_that_is_stopped_does_not_run_until_it_goes_on(pids: tuple[int, int], victim: int) -> None:
-    vital = Vital(pids[1])
+    processes = BrowserProcesses(pids[1])
     os.kill(pids[victim], signal.SIGSTOP)
-    await until(lambda: not vital.run)
+    await until(lambda: not processes.all_run)
     os.kill(pids[victim], signal.SIGCONT)
-    await until(lambda: vital.run)
+    await until(lambda: processes.all_run)
 
 
 def test_of_what_is_not_below_us_nothing_can_be_told() -> None:
-    assert not Vital(os.getppid()).run
-    assert not Vital(2**22 - 1).run
+    assert not BrowserProcesses(os.getppid()).all_run
+    assert not BrowserProcesses(2**22 - 1).all_run
