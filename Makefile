@@ -81,7 +81,7 @@ scale: test-setup
 histories: setup
 	@$(PYTHON) scripts/record_histories.py
 
-# Makes the README's pictures of the pages.
+# Makes the pictures of the pages that README.md and docs/pages.md show.
 screenshots: setup
 	@$(PYTHON) scripts/screenshots.py
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 _MEMORY_OF_MACHINE = 500_000_000
-"""Bytes of memory that a busy Machine takes, as docs/operations.md tells operators to plan."""
+"""Bytes of memory that a busy Machine takes, as docs/sizing.md tells operators to plan."""
 _MEMORY_OF_HOST = 1_000_000_000
 """Bytes of memory that are left to the worker and the rest of its host."""
 _MACHINES_PER_CORE = 8

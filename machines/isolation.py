@@ -59,8 +59,8 @@ def find_isolation(
         return Isolation(Level.NONE)
     if (why := box_refusal()) is not None:
         raise ConfigurationError(
-            f'This host allows no box for Machines: {why}. Give the worker what is missing, as "Isolation" in '
-            "docs/operations.md says. To do without any wall, set CALLBOARD_ISOLATION to none: then the code of each "
+            f"This host allows no box for Machines: {why}. Give the worker what is missing, as "
+            "docs/isolation.md says. To do without any wall, set CALLBOARD_ISOLATION to none: then the code of each "
             "project may do whatever the worker's user may."
         )
     if wanted == Level.OPEN:
@@ -70,6 +70,6 @@ def find_isolation(
     if wanted == Level.FULL:
         raise ConfigurationError(
             f"CALLBOARD_ISOLATION is full, and Machines can have no network of their own here: {why}. Give the worker "
-            'what is missing, as "Isolation" in docs/operations.md says, or set CALLBOARD_ISOLATION to open.'
+            "what is missing, as docs/isolation.md says, or set CALLBOARD_ISOLATION to open."
         )
     return Isolation(Level.OPEN, f"Machines can have no network of their own here: {why}")

@@ -9,7 +9,7 @@ cd "${1:-$(dirname "${BASH_SOURCE[0]}")/..}"
 
 fail() { echo "pin-images: $*" >&2; exit 1; }
 command -v docker >/dev/null || fail "the program docker is not installed. It is needed to ask the registries."
-[ -f .env ] || fail "there is no file .env in $PWD. docs/operations.md says what has to be in it."
+[ -f .env ] || fail "there is no file .env in $PWD. docs/install.md says what has to be in it."
 
 # NAME:TAG${X_DIGEST:-} in compose files, NAME:TAG${X_DIGEST} in the Dockerfile.
 images=$(grep --no-filename --only-matching --extended-regexp '[a-z][a-z0-9./-]*:[A-Za-z0-9._-]+\$\{[A-Z_]+_DIGEST(:-)?\}' \

@@ -56,7 +56,7 @@ async def check_sandbox(settings: Settings) -> Finding:
     fix = (
         "Install bubblewrap, or run workers as a user other than root."
         if os.geteuid() == 0
-        else f'Allow user {os.geteuid()} to create user namespaces; see "Chromium\'s sandbox" in docs/operations.md.'
+        else f'Allow user {os.geteuid()} to create user namespaces; see "Chromium\'s sandbox" in docs/isolation.md.'
     )
     return warning(check, f"Chromium's own sandbox is off: {refusal}.", fix)
 
@@ -74,7 +74,7 @@ async def _sandbox_refusal(settings: Settings, browser: Path) -> str | None:
 async def check_isolation(settings: Settings) -> Finding:
     """Check how far a worker isolates its Machines here."""
     check = "Isolation"
-    fix = 'Give the worker what is missing, as "Isolation" in docs/operations.md says.'
+    fix = "Give the worker what is missing, as docs/isolation.md says."
     try:
         found = await asyncio.to_thread(find_isolation, settings.isolation)
     except ConfigurationError as error:

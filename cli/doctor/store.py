@@ -27,7 +27,7 @@ async def check_artifact_store(settings: Settings) -> tuple[Finding, Store | Non
         await store.check()
     except ConfigurationError as error:
         return failed(
-            "Artifact store", error.message, "Set CALLBOARD_ARTIFACTS as described in docs/operations.md."
+            "Artifact store", error.message, "Set CALLBOARD_ARTIFACTS as described in docs/configure.md."
         ), None
     except StoreError as error:
         if location.lower().startswith("s3://"):

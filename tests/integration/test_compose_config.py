@@ -79,7 +79,7 @@ def test_a_plain_start_has_neither_deploys_nor_the_dashboard(tmp_path: Path, val
 def test_settings_of_an_override_file_as_the_docs_show_it_reach_the_services(
     tmp_path: Path, values: dict[str, str]
 ) -> None:
-    page = (REPOSITORY / "docs" / "operations.md").read_text()
+    page = (REPOSITORY / "docs" / "configure.md").read_text()
     blocks = re.findall(r"`docker-compose\.override\.yml`\n\n```yaml\n(.*?)```", page, flags=re.DOTALL)
     (text,) = [block for block in blocks if "OTEL_" in block]
     override = tmp_path / "docker-compose.override.yml"

@@ -20,7 +20,7 @@ from tests.support.stack import Stack
 from tests.support.tls import Certificate, make_certificate
 
 VIEWER = "viewer.localhost"
-PAGE = (REPOSITORY / "docs" / "operations.md").read_text()
+PAGE = (REPOSITORY / "docs" / "configure.md").read_text()
 LOOK = """
 from intuned_runtime import run_info
 
@@ -57,7 +57,7 @@ class Configured:
 async def configured(tmp_path_factory: pytest.TempPathFactory, site: str) -> AsyncIterator[Configured]:
     """Settings are set in the environment, as by who runs `callboard dev`.
 
-    It encrypts payloads, with a key that it makes itself. Its browser trusts a proxy, as docs/operations.md shows. The
+    It encrypts payloads, with a key that it makes itself. Its browser trusts a proxy, as docs/configure.md shows. The
     api and the trace viewer have names behind a reverse proxy. OpenTelemetry's own variables turn traces off.
     """
     folder = tmp_path_factory.mktemp("configured")

@@ -22,7 +22,7 @@ from tests.support.repository import REPOSITORY
 
 API = "async def automation(page, params=None, **_):\n    return 'hello'\n"
 CALLBOARD = Path(sys.executable).with_name("callboard")
-(DEV, *_) = doc_commands.typed("README.md", "Write a project")
+(DEV,) = doc_commands.typed("README.md", "Write a project")
 
 
 class Terminal:

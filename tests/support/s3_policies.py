@@ -1,4 +1,4 @@
-"""The policies of docs/operations.md, as S3 would enforce them: a proxy before a store that has none."""
+"""The policies of docs/store.md, as S3 would enforce them: a proxy before a store that has none."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _DENIED = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>Access
 
 
 def documented(who: str, bucket: str) -> list[dict[str, Any]]:
-    """Return the statements of one of the policies in docs/operations.md, for this bucket."""
-    page = (REPOSITORY / "docs" / "operations.md").read_text("utf-8")
+    """Return the statements of one of the policies in docs/store.md, for this bucket."""
+    page = (REPOSITORY / "docs" / "store.md").read_text("utf-8")
     (found,) = re.findall(rf"^`{who}-policy\.json`\n\n```json\n(.*?)```", page, flags=re.DOTALL | re.MULTILINE)
     return json.loads(found.replace("BUCKET", bucket))["Statement"]
 

@@ -1,7 +1,7 @@
 """What docker-compose.yml starts is started as plain processes, with its commands and environments, and executes a Run.
 
 Where the file says that a service sees its files read-only, so does its process here, by bubblewrap. Before the store
-is a proxy that enforces the policies of docs/operations.md, as a bucket of AWS would. The dev server
+is a proxy that enforces the policies of docs/store.md, as a bucket of AWS would. The dev server
 stands in for Temporal on PostgreSQL, with the file's dynamic configuration: that one comes as an image only.
 """
 
@@ -138,7 +138,7 @@ async def composed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Co
                 CALLBOARD_METRICS_ADDRESS=f"127.0.0.1:{free['metrics of the api']}",
             )
         )
-        # The project is the first thing to be deployed, as in docs/operations.md.
+        # The project is the first thing to be deployed, as in docs/install.md.
         project = places["projects"] / "hello"
         (project / "api").mkdir(parents=True)
         (project / "Intuned.json").write_text('{"projectName": "hello", "replication": {"maxConcurrentRequests": 1}}')

@@ -1,4 +1,4 @@
-"""Runs through a proxy over TLS with credentials, on a browser that trusts it as docs/operations.md shows."""
+"""Runs through a proxy over TLS with credentials, on a browser that trusts it as docs/configure.md shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What docs/operations.md and docs/troubleshooting.md show is typed on the real stack, where it can be."""
+"""What the pages for operators show is typed on the real stack, where it can be."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tests.support.stack import Stack
 pytestmark = pytest.mark.timeout(500)
 
 TROUBLE = doc_commands.typed("docs/troubleshooting.md")
-(SET_UP,) = doc_commands.typed("docs/operations.md", "The Temporal namespace and retention")
-(DOCTOR,) = doc_commands.typed("docs/operations.md", "Check the installation")
-(PIN,) = doc_commands.typed("docs/operations.md", "Proxies with a certificate of your own")
+(SET_UP,) = doc_commands.typed("docs/configure.md", "The Temporal namespace and retention")
+(DOCTOR,) = doc_commands.typed("docs/install.md", "Check the installation")
+(PIN,) = doc_commands.typed("docs/configure.md", "Proxies with a certificate of your own")
 
 
 async def test_the_commands_of_troubleshooting_say_something(stack: Stack, tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_the_pin_of_a_key_is_printed(tmp_path: Path) -> None:
 
 async def test_the_workers_of_the_page_have_options_that_there_are(stack: Stack) -> None:
     """They run until they are stopped; tests/system/test_roles.py starts such ones."""
-    (more,) = (block for block in doc_commands.blocks("docs/operations.md") if block.heading == "More Machines")
+    (more,) = (block for block in doc_commands.blocks("docs/several-hosts.md") if block.heading == "Roles")
     told = await Command(stack)("worker", "--help")
     options = {word for line in more.commands for word in line.partition("#")[0].split() if word.startswith("--")}
     assert options == {"--role", "--machines", "--project"}

@@ -108,9 +108,3 @@ def test_the_services_and_databases_are_those_of_the_compose_file() -> None:
     schema = "".join(SERVICES["schema"]["command"])
     assert "temporal:temporal temporal_visibility:visibility" in schema
     assert SERVICES["postgres"]["environment"]["POSTGRES_USER"] == "temporal"
-
-
-def test_all_that_holds_data_is_named() -> None:
-    page = (REPOSITORY / "docs" / "backup.md").read_text()
-    volumes: dict[str, Any] = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())["volumes"]
-    assert volumes.keys() - {"postgres"} <= {name for name in volumes if f"`{name}`" in page}

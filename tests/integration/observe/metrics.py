@@ -1,13 +1,8 @@
-"""Which metrics there are, with their labels: those of docs/metrics.md, and others that `hosting/observe/` uses."""
+"""Which metrics there are, with their labels: Callboard's own, and others that `hosting/observe/` uses."""
 
 from __future__ import annotations
 
-import re
-
-from tests.support.repository import REPOSITORY
-
-_PAGE = REPOSITORY / "docs" / "metrics.md"
-_ROW = re.compile(r"^\| `(callboard_\w+)` \| (counter|gauge|histogram) \| ((?:`\w+`(?:, )?)+) \|", re.MULTILINE)
+from telemetry.instruments import INSTRUMENTS
 
 _OTHERS = {
     "temporal_request_failure_total": ("counter", "operation status_code"),
@@ -23,8 +18,7 @@ _OF_PROMETHEUS = {"job", "instance"}
 
 def known() -> dict[str, set[str]]:
     """Return every series that can be asked for, with its labels; a histogram is three of them."""
-    rows = _ROW.findall(_PAGE.read_text("utf-8"))
-    table = {name: (kind, " ".join(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
+    table = {each.exported_name: (each.kind, " ".join(each.labels)) for each in INSTRUMENTS}
     found: dict[str, set[str]] = {}
     for name, (kind, labels) in {**table, **_OTHERS}.items():
         has = set(labels.split()) | _OF_PROMETHEUS

@@ -68,7 +68,7 @@ async def test_a_schedule_and_what_it_starts_hold_nothing_in_clear(
 async def test_an_updated_job_needs_its_old_key_no_more(
     name: str, encrypted: tuple[Settings, Client], create: test_jobs.Create
 ) -> None:
-    """As docs/operations.md says of Jobs, in "When a sealing key is not needed any more"."""
+    """As docs/keys.md says of Jobs, in "When a sealing key is not needed any more"."""
 
     async def jobs_with(*keys: str) -> Jobs:
         ring = {"secret_key": [SecretStr(key) for key in keys]}

@@ -1,6 +1,6 @@
 """A whole installation on a host, of a user with or without privileges, in which projects attack whatever is there.
 
-Its parts are plain processes, as docs/operations.md says: Temporal, the api, and a worker. All of it lies in one folder
+Its parts are plain processes, as docs/install.md says: Temporal, the api, and a worker. All of it lies in one folder
 of that user's, so that the host's own permissions protect nothing from user code.
 """
 

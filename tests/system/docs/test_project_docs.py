@@ -1,4 +1,4 @@
-"""What docs/projects.md and docs/from-intuned.md show is tried, and no key of the settings is missing there."""
+"""What docs/projects.md and docs/from-intuned.md show is tried."""
 
 from __future__ import annotations
 
@@ -6,19 +6,12 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel
 
-from projects.bundle import MAX_SIZE
 from projects.deploy import deploy
-from projects.files import list_project_files
-from projects.settings import ProjectSettings
 from projects.settings_file import read_settings
-from projects.settings_ignored import REPORTED_KEYS
-from projects.settings_syntax import SETTINGS_PARSERS
 from storage.folder import FolderStore
 from tests.support.repository import REPOSITORY
 from tests.support.stack import Stack
@@ -30,15 +23,6 @@ FROM_INTUNED = (REPOSITORY / "docs" / "from-intuned.md").read_text()
 def files(page: str) -> dict[str, str]:
     """The code blocks that have a file name above them."""
     return dict(re.findall(r"^`([^`\n]+)`\n\n```\w+\n(.*?)```", page, flags=re.DOTALL | re.MULTILINE))
-
-
-def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    for name, field in model.model_fields.items():
-        key, section = f"{prefix}{field.alias or name}", field.annotation
-        if isinstance(section, type) and issubclass(section, BaseModel):
-            yield from keys_of(section, f"{key}.")
-        else:
-            yield key
 
 
 @pytest.fixture
@@ -94,16 +78,6 @@ def test_the_other_spellings_say_the_same(prices: Path, tmp_path: Path) -> None:
         assert read_settings(folder) == read_settings(prices)
 
 
-def test_every_spelling_and_every_key_of_the_settings_is_in_the_docs() -> None:
-    assert ", ".join(f"`{name}`" for name in list(SETTINGS_PARSERS)[:-1]) in PROJECTS.replace("` or `", "`, `")
-    table = PROJECTS[PROJECTS.index("| key |") : PROJECTS.index("What is ignored and would")]
-    named = set(re.findall(r"`([\w.]+)(?:: \w+)?`", table))
-    keys = {
-        "defaults.sink.dev" if key == "defaults.sink" else key for key in (*keys_of(ProjectSettings), *REPORTED_KEYS)
-    }
-    assert keys <= named | {"proxy"}
-
-
 async def test_the_warnings_are_those_that_a_deploy_gives(tmp_path: Path) -> None:
     (settings,) = files(FROM_INTUNED).values()
     (shown,) = re.findall(r"```text\n(.*?)```", FROM_INTUNED, flags=re.DOTALL)
@@ -112,32 +86,3 @@ async def test_the_warnings_are_those_that_a_deploy_gives(tmp_path: Path) -> Non
     (tmp_path / "project" / "Intuned.jsonc").write_text(settings)
     manifest = await deploy(tmp_path / "project", FolderStore(tmp_path / "store"))
     assert [str(warning) for warning in manifest.warnings] == shown.splitlines()
-
-
-def test_what_the_docs_say_to_be_left_out_is_left_out(prices: Path) -> None:
-    paragraph = PROJECTS[PROJECTS.index("Everything in the folder is part") : PROJECTS.index("What the `.gitignore`")]
-    bundled = [file.path for file in list_project_files(prices)]
-    names = [name.replace("*", "x") for name in re.findall(r"`([^`]+)`", paragraph) if name != "pyvenv.cfg"]
-    assert len(names) > 15
-    for name in names:
-        (prices / name).parent.mkdir(parents=True, exist_ok=True)
-        (prices / name).touch()
-    assert [file.path for file in list_project_files(prices)] == bundled
-
-
-def test_the_limits_are_those_of_the_code() -> None:
-    assert f"{MAX_SIZE // 1024**2} MiB" in PROJECTS
-
-
-def headings_of(page: Path) -> set[str]:
-    return {
-        title.lower().replace(" ", "-") for title in re.findall(r"^##+ (.+)$", page.read_text(), flags=re.MULTILINE)
-    }
-
-
-def test_links_lead_somewhere() -> None:
-    for path, _, anchor in re.findall(r"\]\(([^)#]+)(#([^)]+))?\)", PROJECTS + FROM_INTUNED):
-        assert (REPOSITORY / "docs" / path).is_file()
-        assert not anchor or anchor in headings_of(REPOSITORY / "docs" / path)
-    for anchor in re.findall(r"\]\(#([^)]+)\)", PROJECTS):
-        assert anchor in headings_of(REPOSITORY / "docs" / "projects.md")

@@ -1,4 +1,4 @@
-"""The README's project, commands and client code, as they are printed there, only on other ports.
+"""The README's project and commands, and the client code for it, as they are printed there, only on other ports.
 
 Its `callboard dev my-projects` is typed by tests/support/dev_terminal.py.
 """
@@ -15,16 +15,7 @@ from tests.support import doc_commands
 from tests.support.dev_terminal import CALLBOARD, Running
 from tests.support.repository import REPOSITORY
 
-README = (REPOSITORY / "README.md").read_text()
-_, BY_HAND = doc_commands.typed("README.md", "Write a project")
-(CLIENTS,) = doc_commands.typed("README.md", "The command line")
-
-
-def block(language: str, beginning: str) -> str:
-    """The one code block of a language that begins so."""
-    blocks = re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
-    (found,) = [text for text in blocks if text.startswith(beginning)]
-    return found
+BY_HAND, CLIENTS = doc_commands.typed("README.md", "Call it")
 
 
 def test_the_calls_by_hand_work(running_dev: Running) -> None:
@@ -44,7 +35,9 @@ def test_the_calls_by_hand_work(running_dev: Running) -> None:
 
 
 def test_the_client_code_works(running_dev: Running) -> None:
-    code = block("python", "import time\n").replace("http://127.0.0.1:8400", running_dev.card["url"])
+    page = (REPOSITORY / "docs" / "from-intuned.md").read_text()
+    (code,) = re.findall(r"```python\n(import time\n.*?)```", page, flags=re.DOTALL)
+    code = code.replace("http://127.0.0.1:8400", running_dev.card["url"])
     done = subprocess.run(
         [sys.executable, "-c", f"KEY = {running_dev.card['apiKey']!r}\n{code}"],
         capture_output=True,
@@ -56,11 +49,13 @@ def test_the_client_code_works(running_dev: Running) -> None:
 
 
 def test_the_commands_of_clients_work(running_dev: Running) -> None:
-    path = f"{CALLBOARD.parent}:{os.environ['PATH']}"
+    venv = running_dev.projects.parent / ".venv" / "bin"
+    venv.mkdir(parents=True)
+    (venv / "activate").write_text(f'PATH="{CALLBOARD.parent}:$PATH"\n')
     done = subprocess.run(
         ["bash", "-euc", CLIENTS.text],
         cwd=running_dev.projects.parent,
-        env=os.environ | {"CALLBOARD_DATA_DIR": str(running_dev.data), "PATH": path},
+        env=os.environ | {"CALLBOARD_DATA_DIR": str(running_dev.data)},
         capture_output=True,
         text=True,
         timeout=90,
@@ -69,17 +64,3 @@ def test_the_commands_of_clients_work(running_dev: Running) -> None:
     result, _, listed = done.stdout.partition("}\n")
     assert json.loads(f"{result}}}") == {"title": "Hello"}
     assert listed.split() == ["RUN", "STATUS", "API", "ATTEMPTS", "CREATED", "DURATION", "REASON"]
-
-
-def test_the_production_commands_are_commands() -> None:
-    for line in block("sh", "export CALLBOARD_TEMPORAL_ADDRESS").splitlines():
-        if line.startswith("callboard"):
-            command = line.split()[1]
-            done = subprocess.run([CALLBOARD, command, "--help"], capture_output=True, text=True, timeout=60)
-            assert done.returncode == 0, done.stderr
-
-
-def test_every_make_target_that_is_named_is_there() -> None:
-    makefile = (REPOSITORY / "Makefile").read_text()
-    for target in set(re.findall(r"`?make (\w+)", README)):
-        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target

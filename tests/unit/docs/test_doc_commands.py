@@ -17,34 +17,35 @@ PAGES = (
     "README.md",
     "docs/backup.md",
     "docs/cli.md",
+    "docs/configure.md",
+    "docs/install.md",
+    "docs/isolation.md",
     "docs/jobs.md",
-    "docs/operations.md",
+    "docs/monitor.md",
+    "docs/several-hosts.md",
     "docs/troubleshooting.md",
+    "docs/upgrade.md",
 )
 NO_ENGINE = "There is no container engine; tests/system/test_compose_stack.py runs what these services are without one."
+UNTIL_STOPPED = "They run until they are stopped: tests/system/test_separate_processes.py."
 NOT_TYPED = {
+    ("README.md", r"make demo"): "tests/system/test_demo.py runs the demo.",
+    ("README.md", r"\.venv/bin/callboard dev my-projects"): "tests/support/dev_terminal.py gives this command.",
+    ("docs/install.md", r"docker compose .*"): NO_ENGINE,
+    ("docs/install.md", r"make setup .*|export .*"): "They set the host up, with an address that is nobody's.",
+    ("docs/install.md", r"callboard (api|worker)"): UNTIL_STOPPED,
     (
-        "README.md",
-        r"make (demo|setup|check|test|test-integration|test-system|chaos)",
-    ): "These are what runs the tests, or run for minutes: tests/system/test_demo.py runs the demo.",
-    ("README.md", r"export .*"): "They have placeholders of secrets, and an address that is nobody's.",
-    ("README.md", r"callboard setup-namespace --retention 7d"): "docs/operations.md has it with more options.",
-    (
-        "README.md",
-        r"callboard (api|worker)",
-    ): "They run until they are stopped: tests/system/test_separate_processes.py.",
-    (
-        "README.md",
+        "docs/install.md",
         r"callboard deploy my-projects/hello",
     ): "tests/system/test_separate_processes.py gives this command.",
-    ("docs/operations.md", r"docker compose .*"): NO_ENGINE,
-    ("docs/operations.md", r"docker run .*"): NO_ENGINE,
+    ("docs/monitor.md", r"docker compose .*"): NO_ENGINE,
+    ("docs/isolation.md", r"docker run .*"): NO_ENGINE,
     (
-        "docs/operations.md",
+        "docs/several-hosts.md",
         r"callboard worker --role .*",
     ): "They run until they are stopped: tests/system/test_roles.py.",
     (
-        "docs/operations.md",
+        "docs/upgrade.md",
         r"(CALLBOARD_BUILD_ID=\S+ callboard worker|temporal worker deployment .*)",
     ): "They need workers of two builds: tests/system/test_builds.py.",
     ("docs/backup.md", r"(aws s3 sync|rclone copy store:bucket/).*"): "They need a bucket of AWS.",

@@ -1,4 +1,4 @@
-"""What the pages for maintainers name is there, and the rooms import what their table says."""
+"""What the pages for maintainers name is there."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -148,16 +146,3 @@ def test_the_tests_that_show_a_promise_are_there(row: str) -> None:
         file, *tests = re.findall(r"`([^`]+)`", shown)
         text = (REPOSITORY / file).read_text()
         assert [test for test in tests if not re.search(rf"^(?:async )?def {test}\(", text, re.MULTILINE)] == []
-
-
-def test_the_rooms_import_what_the_table_says() -> None:
-    configuration: dict[str, Any] = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"]
-    rooms = {*configuration["root_packages"], "settings"}
-    allowed: dict[str, set[str]] = {}
-    for contract in configuration["contracts"]:
-        (source,) = contract["source_modules"]
-        if source in rooms:
-            allowed[source] = rooms - {source, *contract["forbidden_modules"]}
-    table = re.findall(r"^\| `(\w+)/` \|.*\| ([^|]+) \|$", PAGES["docs/architecture.md"], re.MULTILINE)
-    told = {room: set(names.split(", ")) - {"nothing"} for room, names in table if room in rooms}
-    assert told == allowed

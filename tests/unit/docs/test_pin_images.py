@@ -13,7 +13,7 @@ import pytest
 from tests.support import doc_commands
 from tests.support.repository import REPOSITORY
 
-(COMMAND,) = doc_commands.typed("docs/operations.md", "Images by their digests")
+(COMMAND,) = doc_commands.typed("docs/install.md", "Images by their digests")
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 DOCKER = f"""#!/bin/bash
 [ "$1 $2 $3" = "buildx imagetools inspect" ] && [ "$5" = --format ] && [ "$6" = '{{{{.Manifest.Digest}}}}' ] || exit 64
