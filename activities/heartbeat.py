@@ -31,7 +31,7 @@ RETRY_INTERVAL = 1.0
 """Seconds until the next one if a heartbeat was not recorded."""
 SILENCE_LIMIT = 26.0
 """Most seconds without a recorded heartbeat. Temporal gives an Attempt to another worker 30 seconds after the last one
-that it has recorded, and the teardown of a Machine takes up to 1.5 seconds."""
+that it has recorded, and to stop what runs on a Machine takes up to 3 seconds."""
 _RPC_TIMEOUT = 5.0
 
 OnCancellation = Callable[[ActivityCancellationDetails | None], None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -40,7 +40,7 @@ class PythonEnvironment:
 class Version:
     """One version of a project, unpacked on this host, and what its Machines need to know about it.
 
-    A Machine serves one Version only: if any of these fields differs, another Machine is needed.
+    A Machine serves one Version at a time.
     """
 
     project: str
@@ -59,6 +59,16 @@ class Version:
     """Environment that the Machines run on, with Playwright in our version. None: they run on our own interpreter."""
     variables: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """Environment variables of user code, in addition to those that the worker has for it."""
+
+    def shares_machines_with(self, other: Version) -> bool:
+        """Tell whether a Machine of one can serve the other: they differ in what concerns user code alone."""
+        of_user_code = {
+            "version": other.version,
+            "folder": other.folder,
+            "python": other.python,
+            "variables": other.variables,
+        }
+        return replace(self, **of_user_code) == other
 
 
 @dataclass(frozen=True)
@@ -149,7 +159,7 @@ class AttemptSpec:
 class AttemptReport:
     """How an Attempt ended on its Machine.
 
-    Unless the Attempt completed or simply failed, the Machine is gone when this is reported.
+    When this is reported, none of its processes is left; when a time-out is, nothing at all of the Attempt is.
     """
 
     status: AttemptStatus

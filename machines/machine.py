@@ -1,7 +1,7 @@
 """One Machine, as the worker sees it: a keeper, and a supervisor with one warm browser that runs one Attempt at a time.
 
-`start_machine` starts a Machine, which then runs Attempts and is closed, always by its `Slot`. When an Attempt times
-out, is canceled or crashes, the Machine and all its processes are gone before that is reported.
+`start_machine` starts a Machine, which then runs Attempts and is closed, always by its `Slot`. User code has a process
+of its own, so a Machine survives its Attempt, however that ends. If it is unfit for another, `retire_reason` says why.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from machines.runner.channel import Channel
 from machines.runtime_rpc import RuntimeRpcServer
 from schemas.errors import MachineError
 from schemas.workflow.attempt import AttemptKind, AttemptStatus
-from schemas.workflow.run import ErrorCode
 from security.masking import mask_url
 
 log = logging.getLogger(__name__)
@@ -38,12 +37,14 @@ PROCESS_ENDED = "its process ended"
 _NOTE_EXTENSIONS_EVERY = 1.0
 """Least seconds between two log lines about extensions, as user code may extend with every step that it takes."""
 _STOP_WITHIN = 1.5
-"""Seconds that a canceled or timed-out Attempt gets to save what it can, before everything is killed."""
+"""Seconds that a canceled or timed-out Attempt gets to save what it can."""
+_CLEAR_WITHIN = 1.5
+"""Seconds after that in which nothing of it may be left; else the Machine is killed."""
 _LEAVE_WITHIN = 10.0
 """Seconds that an Attempt which has come to its end by itself gets to save its trace."""
 _LAST_REPORT_WITHIN = 1.0
 _CLEAN_WITHIN = 12.0
-"""Seconds for closing an Attempt's context and opening the next; the child bounds each of the two by five."""
+"""Seconds in which a Machine is ready for the next Attempt; the child bounds its steps by less."""
 
 
 class NotBegunError(MachineError):
@@ -119,7 +120,7 @@ class Machine:
     async def run_attempt(self, spec: AttemptSpec, on_start: Callable[[AttemptStart], None]) -> AttemptReport:
         """Run one Attempt. The Machine must be clean and fit.
 
-        A cancel stops the Attempt, and the Machine is gone when CancelledError is raised.
+        A cancel stops the Attempt, and nothing of it is left when CancelledError is raised.
 
         Raises:
             NotBegunError: The Machine was lost before user code was called, and is gone.
@@ -131,17 +132,26 @@ class Machine:
             spec.log.on_machine(self._keeper.attempt_end())
         spec.note(self._first_line(spec))
         try:
-            try:
-                done = await self._wait_done(attempt)
-            except TimeoutError:
-                return await self._report_timeout(attempt)
-            if done is not None and spec.evidence is not None:
-                await self._wait_left(attempt)
-            return await (self._report_loss(attempt) if done is None else self._report_end(attempt, done))
+            return await self._run(attempt)
+        except asyncio.CancelledError:
+            if not attempt.has_ended:
+                spec.note("The Attempt is being stopped", "warning")
+            await uncancellable(self._stop(attempt))
+            if attempt.waiting_at:
+                spec.note(f"The automation stood here:\n{attempt.waiting_at.rstrip()}")
+            raise
         finally:
             self._attempt = None
             if attempt.rpc_server is not None:
                 await attempt.rpc_server.close()
+
+    async def change_version(self, version: Version, setup: dict[str, Any]) -> None:
+        """Serve another version of the project, as `setup` says. The Machine must be clean, and is so again."""
+        self.version = version
+        self._clean.clear()
+        with contextlib.suppress(ConnectionError):  # its end is noticed all the same
+            await self._channel.send("version", **setup)
+        await self.wait_clean()
 
     async def close(self) -> None:
         """End the child and everything below it, in bounded time. A closed Machine stays closed."""
@@ -154,12 +164,22 @@ class Machine:
         what = f"Attempt {spec.number} of Run {spec.run_id}: {spec.function}, version {self.version.version}"
         return f"{what}, on Machine {self.name} with browser {self._browser_version}{by_proxy}"
 
+    async def _run(self, attempt: MachineAttempt) -> AttemptReport:
+        try:
+            done = await self._wait_done(attempt)
+        except TimeoutError:
+            return await self._report_timeout(attempt)
+        if done is None:
+            return await self._report_loss(attempt)
+        if attempt.spec.evidence is not None:
+            await self._wait_left(attempt)
+        return await self._report_end(attempt, done)
+
     async def _wait_done(self, attempt: MachineAttempt) -> dict[str, Any] | None:
         """Return the child's message about the Attempt's end; None if the Machine is lost.
 
         Raises:
             TimeoutError: The Attempt's time is over. It still runs.
-            asyncio.CancelledError: The Attempt is to be stopped, and the Machine is gone.
         """
         spec = attempt.spec
         try:
@@ -173,31 +193,23 @@ class Machine:
             if attempt.has_ended:  # the outcome came just as the time ran out: it counts
                 return attempt.done.result()
             raise
-        except asyncio.CancelledError:
-            spec.note("The Attempt is being stopped", "warning")
-            await uncancellable(self._stop(attempt))
-            if attempt.waiting_at:
-                spec.note(f"The automation stood here:\n{attempt.waiting_at.rstrip()}")
-            raise
         except ConnectionError:
             return None
 
     async def _wait_left(self, attempt: MachineAttempt) -> None:
-        """Wait until the Attempt has saved what it leaves. Its outcome is known, but a cancel still stops it."""
+        """Wait until the Attempt has saved what it leaves."""
         try:
             async with asyncio.timeout(_LEAVE_WITHIN):
                 await attempt.left.wait()
         except TimeoutError:
             log.warning("Machine %s has not saved its Attempt's trace within %g seconds", self.name, _LEAVE_WITHIN)
-        except asyncio.CancelledError:
-            await uncancellable(self._stop(attempt))
-            raise
 
     async def _report_timeout(self, attempt: MachineAttempt) -> AttemptReport:
         spec = attempt.spec
         spec.note(f"The time of {spec.timeout.total_seconds():g} seconds is over", "warning")
         await uncancellable(self._stop(attempt))
-        error = await self._in_thread(attempt_errors.timed_out, spec, self.version, attempt.waiting_at)
+        # In a thread, as all that masks: the secrets may be very many.
+        error = await asyncio.to_thread(attempt_errors.timed_out, spec, self.version, attempt.waiting_at)
         return attempt.report(self.name, error=error)
 
     async def _report_loss(self, attempt: MachineAttempt) -> AttemptReport:
@@ -211,7 +223,7 @@ class Machine:
     async def _report_end(self, attempt: MachineAttempt, done: dict[str, Any]) -> AttemptReport:
         if "error" not in done:
             if reason := done.get("uncaptured"):
-                await self._in_thread(attempt.warn_uncaptured, reason)
+                await asyncio.to_thread(attempt.warn_uncaptured, reason)
             return attempt.report(
                 self.name,
                 result=done["result"],
@@ -219,28 +231,20 @@ class Machine:
                 storage_state=done["session"],
                 attributes=done["attributes"],
             )
-        masker = await self._in_thread(masker_for, attempt.spec)
-        error, final = await self._in_thread(attempt_errors.of_user_code, done["error"], self.version, masker)
-        if error.code is ErrorCode.SCRIPT_PROCESS_CRASHED:
-            await uncancellable(self.close())
+        masker = await asyncio.to_thread(masker_for, attempt.spec)
+        error, final = await asyncio.to_thread(attempt_errors.of_user_code, done["error"], self.version, masker)
         return attempt.report(self.name, error=error, final=final, attributes=done["attributes"])
 
-    async def _in_thread[**P, T](self, masking: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call in a thread what masks: the secrets may be very many. A cancel closes the Machine."""
-        try:
-            return await asyncio.to_thread(masking, *args, **kwargs)
-        except asyncio.CancelledError:
-            await uncancellable(self.close())
-            raise
-
     async def _stop(self, attempt: MachineAttempt) -> None:
-        """Ask the child to stop, wait a little, and kill the Machine."""
-        try:
+        """Stop the Attempt, also one that has ended. Then nothing of it is left, and perhaps nothing of the Machine."""
+        with contextlib.suppress(TimeoutError, ConnectionError):
             async with asyncio.timeout(_STOP_WITHIN):
                 await self._channel.send("stop")
-                await attempt.stopped.wait()
-        except (TimeoutError, ConnectionError):
-            pass  # the child did not answer; it was only asked so that it can save something
+                await attempt.left.wait()
+            async with asyncio.timeout(_CLEAR_WITHIN):
+                await self._clean.wait()
+            if self.retire_reason is None:
+                return
         await self.close()
 
     async def _read(self) -> None:
@@ -256,7 +260,6 @@ class Machine:
         if self._attempt is not None:
             self._attempt.resolve(None)
             self._attempt.leave(None)
-            self._attempt.stopped.set()
 
     def _handle(self, message: dict[str, Any]) -> None:
         attempt = self._attempt
@@ -282,8 +285,6 @@ class Machine:
                 attempt.leave(message)
             case "stopping" if attempt is not None:
                 attempt.waiting_at = message["stack"]
-            case "stopped" if attempt is not None:
-                attempt.stopped.set()
             case _:
                 pass  # the message is of an Attempt that is over
 
@@ -320,7 +321,6 @@ class MachineAttempt:
         self.done: asyncio.Future[dict[str, Any] | None] = self._loop.create_future()
         self.waiting_at = ""
         """The automation's stack when it was told to stop; empty if it is not known."""
-        self.stopped = asyncio.Event()
         self.left = asyncio.Event()
         """Event that is set once the child has said what the Attempt leaves, or the child is gone."""
 

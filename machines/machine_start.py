@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from machines.attempt_spec import Version
 from machines.boxes import Boxes, driver_command, zygote_setup
@@ -86,7 +87,7 @@ async def start_machine(name: str, version: Version, launch: LaunchOptions) -> M
         raise MachineError(f"Machine {name} did not start: {error}") from error
     try:
         async with asyncio.timeout(_START_WITHIN):
-            browser_version = await _launch_browser(channel, name, version, launch, scratch)
+            browser_version = await _launch_browser(channel, name, version, launch)
     except TimeoutError as error:
         await uncancellable(end_processes(keeper, channel))
         raise MachineError(f"Machine {name} did not start within {_START_WITHIN:g} seconds.") from error
@@ -124,23 +125,26 @@ async def _spawn(version: Version, scratch: Path, launch: LaunchOptions) -> tupl
     return keeper, channel
 
 
-async def _launch_browser(channel: Channel, name: str, version: Version, launch: LaunchOptions, scratch: Path) -> str:
+async def change_version(machine: Machine, version: Version, launch: LaunchOptions) -> None:
+    """Have a clean Machine serve another version of its project, which it can (`Version.shares_machines_with`).
+
+    It keeps driver and browser, and gets a new zygote. It is to be retired if that fails.
+    """
+    _, _, boxes = await _find_browser(machine.name, version, launch)
+    await machine.change_version(version, _version_setup(machine.name, version, launch, boxes))
+
+
+async def _launch_browser(channel: Channel, name: str, version: Version, launch: LaunchOptions) -> str:
     """Have the child launch the browser, and return its version.
 
     Raises:
         MachineError: The child says why it cannot.
         ConnectionError, _ChildEndedError: The child is gone.
     """
-    headful = version.headful
-    browser = await asyncio.to_thread(launch.find_full_browser) if headful else launch.browser
-    boxed = launch.isolation is not Level.NONE
-    refusal = await asyncio.to_thread(sandbox_refusal, browser, boxed=boxed)
-    if headful and refusal:  # for the headless browser, the worker has logged this when it started
+    browser, display, boxes = await _find_browser(name, version, launch)
+    refusal = await asyncio.to_thread(sandbox_refusal, browser, boxed=boxes is not None)
+    if version.headful and refusal:  # for the headless browser, the worker has logged this when it started
         log.warning("Machine %s: Chromium's own sandbox is off for %s: %s.", name, browser, refusal)
-    display = display_environment() if headful else {}
-    resolv_conf = launch.network and launch.network.resolv_conf
-    making = partial(Boxes.of, version, scratch, browser, display, shared=launch.shared)
-    boxes = await asyncio.to_thread(making, resolv_conf=resolv_conf) if boxed else None
     await channel.send(
         "configure",
         browser=str(browser),
@@ -148,15 +152,10 @@ async def _launch_browser(channel: Channel, name: str, version: Version, launch:
         sandbox=refusal is None,
         browserEnvironment=display,
         arguments=list(launch.arguments),
-        allowFileUrls=version.allow_file_urls,
         driver=driver_command(boxes),
-        zygote=zygote_setup(
-            boxes, _zygote_command(version, scratch, boxed=boxed), user_environment(scratch, version.variables)
-        ),
-        project=str(version.folder),
-        scratch=str(scratch),
         width=version.width,
         height=version.height,
+        **_version_setup(name, version, launch, boxes),
     )
     ready = await anext(channel.messages, None)
     if ready is None:
@@ -164,6 +163,36 @@ async def _launch_browser(channel: Channel, name: str, version: Version, launch:
     if ready["type"] == "unable":
         raise MachineError(f"Machine {name} did not start: {ready['reason']}")
     return str(ready["browserVersion"])
+
+
+async def _find_browser(
+    name: str, version: Version, launch: LaunchOptions
+) -> tuple[Path, dict[str, str], Boxes | None]:
+    """Return the browser, the variables that lead it to a display if there is one, and the boxes if there are any.
+
+    Raises:
+        MachineError: The project wants a browser that is not installed.
+    """
+    browser = await asyncio.to_thread(launch.find_full_browser) if version.headful else launch.browser
+    display = display_environment() if version.headful else {}
+    if launch.isolation is Level.NONE:
+        return browser, display, None
+    resolv_conf = launch.network and launch.network.resolv_conf
+    making = partial(Boxes.of, version, launch.scratch / name, browser, display, shared=launch.shared)
+    return browser, display, await asyncio.to_thread(making, resolv_conf=resolv_conf)
+
+
+def _version_setup(name: str, version: Version, launch: LaunchOptions, boxes: Boxes | None) -> dict[str, Any]:
+    """Return the part of the child's setup that is about user code."""
+    scratch = launch.scratch / name
+    command = _zygote_command(version, scratch, boxed=boxes is not None)
+    environment = user_environment(scratch, version.variables)
+    return {
+        "project": str(version.folder),
+        "scratch": str(scratch),
+        "allowFileUrls": version.allow_file_urls,
+        "zygote": zygote_setup(boxes, command, environment),
+    }
 
 
 _RUNNER = ("-I", "-S", "-X", "utf8", runner_main.__file__)

@@ -185,7 +185,8 @@ class Pool:
         # ready to one that still cleans up: else the Attempt after a check would wait for the check's clean-up.
         slot = next((slot for slot in reversed(self._free) if slot.ready_for(version)), None)
         slot = slot or next((slot for slot in reversed(self._free) if slot.warm_for(version)), None)
-        # Prefer an empty or a new slot to one whose warm Machine another version could use.
+        # To change a Machine's version is quicker than to start one. One that cannot change may still serve its own.
+        slot = slot or next((slot for slot in reversed(self._free) if slot.can_serve(version)), None)
         if slot is None and (empty := self._empty()) is not None:
             return empty
         if slot is None and self._free:

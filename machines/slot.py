@@ -12,7 +12,7 @@ from machines.attempt_spec import AttemptReport, AttemptSpec, Version
 from machines.cancellation import uncancellable
 from machines.lease import LeaseEndedError
 from machines.machine import CLOSED, IDLE, PROCESS_ENDED, AttemptStart, Machine, NotBegunError
-from machines.machine_start import LaunchOptions, start_machine
+from machines.machine_start import LaunchOptions, change_version, start_machine
 from machines.observer import RecycleCause
 from schemas.errors import MachineError
 from schemas.workflow.run import ErrorCode
@@ -56,6 +56,10 @@ class Slot:
     def warm_for(self, version: Version) -> bool:
         """Tell whether the slot has a Machine of this version."""
         return self._machine is not None and self._machine.version == version
+
+    def can_serve(self, version: Version) -> bool:
+        """Tell whether the slot has a Machine that can change to this version."""
+        return self._machine is not None and self._machine.version.shares_machines_with(version)
 
     def ready_for(self, version: Version) -> bool:
         """Tell whether the slot has a Machine of this version that has cleaned up after its last Attempt."""
@@ -118,6 +122,8 @@ class Slot:
         await self._leave_after()
         if self._machine is not None:
             await self._machine.wait_clean()
+            if self.can_serve(version) and not (self.warm_for(version) or self._recycle_reason(self._machine)):
+                await change_version(self._machine, version, self._launch)
             if self._recycle_reason(self._machine) or not self.warm_for(version):
                 await uncancellable(self._drop(RecycleCause.VERSION))
         if self._machine is None:

@@ -87,7 +87,7 @@ async def cancel(
     runId: str,  # noqa: N803
     query: Annotated[_CancelQuery, Query()],
 ) -> Response:
-    """Cancel the Run. It becomes `canceled` once its browser is gone. A Run that has ended keeps its status."""
+    """Cancel the Run. It becomes `canceled` once nothing of it runs. A Run that has ended keeps its status."""
     # Cancellation is requested first, by itself, so that a client that leaves while it waits still cancels the Run.
     state = await services.runs.cancel(services.settings.workspace, projectName, runId)
     if state.outcome is None and query.wait > 0:

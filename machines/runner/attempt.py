@@ -104,6 +104,8 @@ class Attempt:
         """Where the automation waited when it heard that it is to stop."""
         self._brought = False
         """Whether the project's hook has brought a context, which the supervisor does not know."""
+        self._lasting = False
+        """Whether the browser keeps that context for as long as it runs."""
         self._left: dict[str, Any] | None = None
         """What the process of user code has left of such a context."""
         self._found: asyncio.Task[dict[str, Any]] | None = None
@@ -155,8 +157,6 @@ class Attempt:
         if done is None:
             return {"error": self._crash(status if by_itself else None), "attributes": {}}
         self.imported = done["imported"]
-        if done["lasting"] or await self._used_default_context():
-            self.unfit = self.unfit or "what it did in the browser's own context"
         attributes = {"attributes": done["attributes"]}
         if (error := done.get("error")) is not None:
             return {"error": await self._failure(error), **attributes}
@@ -288,6 +288,7 @@ class Attempt:
                         await self._start(self._answer_request(checked_request(message)), self._forwarded)
                     case "brought":
                         self._brought = True
+                        self._lasting = bool(message["lasting"])
                     case "open":
                         await self._start(self._answer_open(checked_number(message)), self._preparing)
                     case "finishing":
@@ -399,14 +400,15 @@ class Attempt:
         fields = with_addition(told, "\n".join(also)) if also else told
         return {**fields, "kind": "browser-gone"} if await self._is_gone(self._browser.call) else fields
 
-    async def _used_default_context(self) -> bool:
-        """Tell whether user code may have left something in the context that the browser keeps while it runs."""
-        if self._desk.shared or self._hook_pages is None:
-            return self._desk.shared
-        try:
-            return await self._hook_pages.used_default_context()
-        except PlaywrightError:  # the browser is gone, which is looked for where it matters
-            return False
+    async def used_default_context(self) -> bool:
+        """Tell whether user code may have left something in the context that the browser keeps while it runs.
+
+        Raises:
+            PlaywrightError: The browser is gone.
+        """
+        if self._desk.shared or self._lasting or self._hook_pages is None:
+            return self._desk.shared or self._lasting
+        return await self._hook_pages.used_default_context()
 
     async def _is_gone(self, asked: Callable[[], Awaitable[None]]) -> bool:
         try:

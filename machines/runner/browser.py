@@ -29,6 +29,8 @@ NODE_OF_DRIVER = "PLAYWRIGHT_NODEJS_PATH"
 """Variable that tells Playwright what to start as its driver's Node.js."""
 CLOSE_WITHIN = 5.0
 """Seconds that closing a context or the browser may take; whatever takes longer is killed with the Machine."""
+OPEN_WITHIN = 5.0
+"""Seconds that opening a context with its page may take; a Machine in which that fails is not used again."""
 _PROXY_AUTHENTICATION_REQUIRED = 407
 _ANSWER_WITHIN = 2.0
 """Seconds that the browser gets to answer. One that is alive answers at once, however busy its pages are."""
@@ -189,18 +191,14 @@ class WarmBrowser:
             await self.call()
 
     async def open_tab(self, proxy: ProxySettings | None = None) -> Tab:
-        """Open a fresh context with one page. Raises playwright's Error."""
+        """Open a fresh context with one page. Raises playwright's Error, and TimeoutError: the browser is stuck."""
         width, height = self._viewport
-        context = await self._browser.new_context(
-            viewport={"width": width, "height": height}, user_agent=self._user_agent, proxy=proxy
-        )
-        self._watch(context)
-        try:
+        async with asyncio.timeout(OPEN_WITHIN):
+            context = await self._browser.new_context(
+                viewport={"width": width, "height": height}, user_agent=self._user_agent, proxy=proxy
+            )
+            self._watch(context)
             tab = Tab(context, await context.new_page())
-        except BaseException:
-            with contextlib.suppress(PlaywrightError):
-                await context.close()
-            raise
         self._answered = time.monotonic()
         if proxy is not None:
             tab.watch_proxy()

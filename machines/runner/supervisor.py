@@ -1,15 +1,15 @@
 """The supervisor of a Machine: it has one warm browser, and executes one Attempt at a time.
 
-    from the worker   configure (once), attempt, answer, stop
-    to the worker     ready, begun, extend, request, capturing, done, left (what the Attempt leaves in its folder),
-                      stopping (with where the automation was), stopped, idle (with `unfit`: a reason to recycle
-                      the Machine)
+    from the worker   configure (once), attempt, answer, stop, version (another one of the project, between Attempts)
+    to the worker     ready, begun, extend, request, capturing, stopping (with where the automation was), done, left
+                      (what the Attempt leaves in its folder), idle (with `unfit`: a reason to recycle the Machine)
 
 User code runs in a process of its own (see `user_process`), which is killed with all that it has started before
-anything else is done. So nothing of an Attempt can hold up its evidence, or reach the next Attempt.
+anything else is done. So nothing of an Attempt can hold up its evidence, or reach the next Attempt. However an Attempt
+ends, driver and browser stay for the next one, if all of it there can be closed and a fresh context opens.
 
 `done` is sent before anything is saved or cleaned up: the result is on its way while the trace is written, and the
-Attempt's record is on its way while the context closes and the next one opens.
+Attempt's record is on its way while the context closes and the next one opens. An Attempt that is stopped has none.
 The end of the worker's socket ends the supervisor; the keeper ends everything else.
 """
 
@@ -74,9 +74,8 @@ class Supervisor:
         self._files = ThreadPoolExecutor(1)
         self._prepared: Prepared | None = None
         self._attempt: Attempt | None = None
-        self._tab_closed: asyncio.Task[bool] | None = None
-        self._evidence: Evidence | None = None
-        self._live: Screencast | None = None
+        self._stopping = False
+        """Whether the worker has asked to stop the Attempt."""
         self._lines = lines
         self._watch = watch
         self._keeper = keeper
@@ -89,11 +88,16 @@ class Supervisor:
         async with asyncio.TaskGroup() as attempts:  # a defect of ours in one ends the supervisor, as a crash
             async for message in self._channel.messages:
                 if message["type"] == "attempt":
+                    self._stopping = False
                     attempts.create_task(self._execute(message))
                 elif message["type"] == "answer":
                     self._channel.take_answer(message)
                 elif message["type"] == "stop":
-                    await self._stop()
+                    self._stopping = True
+                    if self._attempt is not None:
+                        await self._attempt.stop()
+                elif message["type"] == "version":
+                    await self._change_version(message)
 
     async def _prepare(self, used: Workspace | None = None, imported: Sequence[str] = ()) -> Prepared:
         """Prepare the next Attempt, after one that has used a workspace and imported these modules."""
@@ -142,9 +146,9 @@ class Supervisor:
         self._watch.renew()
         self._keeper.begin(order["log"], order["logLimit"])
         prepared.workspace.begin()
-        evidence = self._evidence = Evidence(order["evidence"], order["function"], self._traces, self._browser.call)
+        evidence = Evidence(order["evidence"], order["function"], self._traces, self._browser.call)
         prepared.desk.evidence, prepared.desk.root = evidence, prepared.workspace.root
-        live = self._live = Screencast(evidence.folder, evidence.last_page)
+        live = Screencast(evidence.folder, evidence.last_page)
         await live.begin()
         attempt = self._attempt = Attempt(
             order,
@@ -159,38 +163,72 @@ class Supervisor:
             project=self._project,
             hook_pages=self._hook_pages,
         )
-        done = await attempt.run()
-        if attempt.stopping:
-            return  # whoever stops it saves what it leaves, and ends the Machine
-        if not attempt.begun and "result" not in done:
+        done = {}
+        if self._stopping:
+            await attempt.stop()
+        else:
+            done = await attempt.run()
+        if done and not attempt.begun and "result" not in done:
             self._channel.post("idle", unfit="its process for user code has ended")
             return
         self._keeper.end()
-        await self._channel.send("done", **done)
+        if done:
+            await self._channel.send("done", **done)
         await live.end()
-        await self._leave(attempt, evidence, completed=_is_good(order, done))
-        closed = await prepared.tab.close() and await self._browser.close_contexts()
-        unfit = attempt.unfit
-        if self._keeper.passed is not None:
-            unfit = f"more {self._keeper.passed} in use than the limit allows"
-        self._attempt = self._evidence = self._live = None
-        if not closed:
-            unfit = "a context that does not close"
-        if state_of_pipe() != self._pipe:
-            unfit = "a changed pipe for its output"
+        left = await evidence.leave(completed=bool(done) and _is_good(order, done))
+        await self._channel.send("left", **attempt.left(left))
+        self._attempt = None
+        unfit = await self._clean_up(prepared, attempt)
+        if unfit is None:
+            await self._make_ready(prepared.workspace, attempt.imported)
+        else:
+            await self._in_thread(prepared.workspace.remove)
+            self._channel.post("idle", unfit=f"the last Attempt left {unfit}")
+
+    async def _clean_up(self, used: Prepared, attempt: Attempt) -> str | None:
+        """Close and delete all that an Attempt has left to driver and browser. Return what stays; None if nothing."""
+        if not (await used.tab.close() and await self._browser.close_contexts()):
+            return "a context that does not close"
         try:
             if self._driver_folders is not None:
                 await self._in_thread(self._driver_folders.wipe)
-        except OSError as error:
-            unfit = f"a file of the driver that cannot be deleted: {error}"
-        if unfit is None:
-            try:
-                self._prepared = await self._prepare(prepared.workspace, attempt.imported)
-            except (PlaywrightError, ZygoteError) as error:
-                unfit = f"no fresh context: {error}"
+            if await attempt.used_default_context():
+                return "what it did in the browser's own context"
+        except (OSError, PlaywrightError) as error:
+            return f"what cannot be cleaned up: {error}"
+        if state_of_pipe() != self._pipe:
+            return "a changed pipe for its output"
+        if self._keeper.passed is not None:
+            return f"more {self._keeper.passed} in use than the limit allows"
+        return attempt.unfit
+
+    async def _make_ready(self, used: Workspace | None = None, imported: Sequence[str] = ()) -> None:
+        """Prepare the next Attempt, and tell the worker whether there can be one."""
+        unfit = None
+        try:
+            self._prepared = await self._prepare(used, imported)
+        except (PlaywrightError, TimeoutError, OSError, ZygoteError) as error:
+            unfit = f"no fresh context: {error}"
+        self._channel.post("idle", unfit=unfit)
+
+    async def _change_version(self, setup: dict[str, Any]) -> None:
+        """Serve another version of the project: its user code comes from a zygote of its own, in the same browser."""
+        before, self._prepared = self._prepared, None
+        project = Path(setup["project"])
+        if before is None or has_hook(project) != (self._hook_pages is not None):
+            self._channel.post("idle", unfit="the debugging port of its browser is for the version before")
+            return
+        zygote, self._zygote = self._zygote, _start_zygote(setup)
+        self._project = project
+        try:
+            await zygote.close()
+            before.user.close()
+            await before.tab.close()
+            await self._in_thread(before.workspace.remove)
+        except (OSError, ZygoteError) as error:
+            self._channel.post("idle", unfit=f"the version before does not end: {error}")
         else:
-            await self._in_thread(prepared.workspace.remove)
-        self._channel.post("idle", unfit=unfit and f"the last Attempt left {unfit}")
+            await self._make_ready()
 
     async def _use(self, prepared: Prepared, proxy: ProxySettings | None) -> None:
         """Check that the browser and the process for user code are alive, and make the prepared tab the Attempt's.
@@ -204,23 +242,6 @@ class Supervisor:
             await prepared.tab.close()
             prepared.tab = await self._browser.open_tab(proxy)
         prepared.desk.proxy = proxy
-
-    async def _leave(self, attempt: Attempt, evidence: Evidence, *, completed: bool) -> None:
-        await self._channel.send("left", **attempt.left(await evidence.leave(completed=completed)))
-
-    async def _stop(self) -> None:
-        """Stop user code, save what the Attempt leaves, and close its contexts.
-
-        The worker allows a second and a half for this. It kills the Machine after that time, or when this is done.
-        """
-        attempt, evidence = self._attempt, self._evidence
-        if attempt is not None and evidence is not None:
-            await attempt.stop()
-            if self._live is not None:
-                await self._live.end()
-            await self._leave(attempt, evidence, completed=False)
-            await self._browser.close_contexts()
-        self._channel.post("stopped")
 
 
 def _is_good(order: dict[str, Any], done: dict[str, Any]) -> bool:
@@ -237,9 +258,8 @@ async def _serve(fd: int, keeper: int, network: int | None) -> None:
         return
     lines = LogLines()
     watch = PageEvents(lines)
-    guarded = not setup["allowFileUrls"]
     scratch = Path(setup["scratch"])
-    zygote = Zygote.start(setup["zygote"], scratch / ATTEMPT, guarded=guarded)
+    zygote = _start_zygote(setup)
     os.environ.update({**PLACES_OF_DRIVER, NODE_OF_DRIVER: _script(scratch, setup["driver"])})
     async with async_playwright() as playwright:
         project = Path(setup["project"])
@@ -257,7 +277,7 @@ async def _serve(fd: int, keeper: int, network: int | None) -> None:
                     environment=setup["browserEnvironment"],
                     traces=scratch / TRACES,
                     downloads=scratch / DOWNLOADS,
-                    on_refused_file=watch.refused_file if guarded else None,
+                    on_refused_file=None if setup["allowFileUrls"] else watch.refused_file,
                 ),
                 watch.context,
             )
@@ -282,6 +302,11 @@ async def _serve(fd: int, keeper: int, network: int | None) -> None:
             if hook_pages is not None:
                 await hook_pages.close()
             await browser.close()
+
+
+def _start_zygote(setup: dict[str, Any]) -> Zygote:
+    """Start the zygote of the version that the worker's message is about. Raises OSError."""
+    return Zygote.start(setup["zygote"], Path(setup["scratch"], ATTEMPT), guarded=not setup["allowFileUrls"])
 
 
 def _end_without_network() -> NoReturn:

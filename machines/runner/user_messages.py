@@ -70,8 +70,6 @@ def checked_done(done: dict[str, Any]) -> dict[str, Any]:
     Raises TypeError, ValueError, KeyError, AttributeError or RecursionError for any other.
     """
     check_attributes(done["attributes"])
-    if not isinstance(done["lasting"], bool):
-        raise TypeError("lasting")
     imported = done["imported"]
     if not isinstance(imported, list) or not all(
         len(checked_text(name)) <= _LONGEST_NAME for name in cast("list[Any]", imported)

@@ -136,7 +136,7 @@ class Automation:
         )
         reading = asyncio.create_task(self._read(), name="supervisor")
         self._call = asyncio.create_task(call(called, self._session, self._root), context=context)
-        done = {**await self._ended(self._call), "attributes": runtime.attributes, "lasting": self._session.lasting}
+        done = {**await self._ended(self._call), "attributes": runtime.attributes}
         if self._session.evidence is not None:
             good = "error" not in done and not (order["kind"] == "check" and done["result"] == "false")
             done["left"] = await self._session.evidence.leave(completed=good)
@@ -169,7 +169,7 @@ class Automation:
 
     def brings(self) -> None:
         """Say that the hook has brought a context, as a `session.Supervisor`."""
-        self._channel.post("brought")
+        self._channel.post("brought", lasting=self._session.lasting)
 
     async def finishing(self) -> None:
         """Have the state captured, as a `session.Supervisor`."""

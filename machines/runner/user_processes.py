@@ -219,6 +219,15 @@ class Zygote:
             raise ZygoteError(f"processes {told['left']} do not die")
         return int(told["status"])
 
+    async def close(self) -> None:
+        """End the zygote, and the process of user code that waits. Raises ZygoteError if one of them stays."""
+        await self.end(has_ended=False)
+        self._orders.close()
+        try:
+            await asyncio.to_thread(self._process.wait, _ENDS_WITHIN)
+        except subprocess.TimeoutExpired as error:
+            raise ZygoteError("the zygote of the version before does not end") from error
+
     def _end_without_it(self) -> None:
         """Kill all that is below the keeper, but for this process, the driver and all below that. This blocks.
 

@@ -26,6 +26,7 @@ from activities.workers.worker_dir import WorkerDir
 from machines.browser_program import browser_args, find_browser
 from machines.machine_start import LaunchOptions
 from machines.pool import MachinePools
+from machines.runner import process_tree
 from machines.scratch_cleanup import processes_of
 from machines.slot import RecycleLimits
 from machines.trace_redactor import TraceRedactor
@@ -40,6 +41,7 @@ from security.keyring import KeyRing
 from settings import Settings
 from storage import keys
 from storage.folder import FolderStore
+from tests.support.machine_processes import KEEPER, USER, find_process
 from tests.support.package_box import package_box
 
 SECRET = "the secret key of this bench"
@@ -156,8 +158,12 @@ class AttemptWorker:
         body = await FolderStore.get(self.store, keys.attempt(project, run_id, number, "attempt.json"))
         return None if body is None else AttemptRecord.model_validate_json(body)
 
-    def processes(self) -> list[int]:
-        return processes_of(self.worker_dir.scratch)
+    def user_process(self) -> int:
+        """The process of user code of the one Machine that there is."""
+        its = processes_of(self.worker_dir.scratch)
+        return find_process(
+            next(pid for pid in its if KEEPER.encode() in process_tree.read(f"/proc/{pid}/cmdline")), USER
+        )
 
     def notes(self) -> list[Path]:
         return list(self.worker_dir.scratch.parent.glob("attempts/*.json"))

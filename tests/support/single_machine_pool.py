@@ -7,9 +7,11 @@ import contextlib
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Self
 
+from machines import keeper
 from machines.attempt_spec import AttemptReport
+from machines.box import has_inner_processes
 from machines.machine import AttemptStart, Machine
-from tests.support.machines import PATIENCE, Lab, attempt_spec, settled, value
+from tests.support.machines import PATIENCE, Lab, attempt_spec, settled, value, zygote_of
 
 ENDLESS = {
     "api/awaits.py": """
@@ -107,6 +109,17 @@ class One:
     async def begun(self) -> None:
         """Wait until the Attempt that was started last is on the Machine."""
         await asyncio.wait_for(self._begun.wait(), PATIENCE)
+
+    async def assert_nothing_left(self) -> None:
+        """Of the last Attempt. Of user code, there is the process that waits for the next Attempt, if any."""
+        await settled(self.pool)
+        self.lab.assert_clean(self.warm)
+        assert self.warm is None or self.processes_of_user_code == 1
+
+    @property
+    def processes_of_user_code(self) -> int:
+        """Number of processes below the zygote, but for the one that only reaps what ends in its box."""
+        return len(keeper.descendants(zygote_of(self.machine))) - has_inner_processes()
 
     async def run(self, api: str, parameters: Any = None, **fields: Any) -> AttemptReport:
         """One Attempt, to its end."""

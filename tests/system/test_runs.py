@@ -7,9 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from machines.scratch_cleanup import processes_of
+from tests.support.machine_processes import USER, find_process
+from tests.support.soak import Soak
 
 
 def last_error(answer: dict[str, Any]) -> dict[str, Any]:
@@ -132,15 +134,18 @@ async def test_a_running_run_is_canceled_and_only_then_says_so(stack: Any, api: 
         while not began.exists():
             await asyncio.sleep(0.02)
     assert (await stack.result(run_id, wait=0))["status"] == "started"
+    running = {
+        Path(keeper.cmdline()[4]): find_process(keeper.pid, USER) for keeper in Soak(stack.dev, tmp_path).keepers()
+    }
     answer = await stack.cancel(run_id)
     assert (answer["status"], answer["reason"]["type"]) == ("canceled", "cancelled-user-action")
     record = json.loads((stack.data / "artifacts/runs/lab" / run_id / "attempts/1/attempt.json").read_text())
     assert record["status"] == "canceled"
     assert await attempts_of(stack, run_id) == (1, 1)
-    # The Machine is gone with everything it had.
+    # Its process is gone, and the Machine is there for the next one.
     scratch = stack.data / "workers" / record["worker"] / "scratch" / record["machine"]
-    assert not scratch.exists()
-    assert processes_of(scratch) == []
+    assert not psutil.pid_exists(running[scratch])
+    assert scratch in {Path(keeper.cmdline()[4]) for keeper in Soak(stack.dev, tmp_path).keepers()}
     assert await stack.cancel(run_id) == answer
 
 

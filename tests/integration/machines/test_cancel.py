@@ -11,7 +11,7 @@ import pytest
 
 from machines import keeper
 from machines.attempt_spec import AttemptReport
-from machines.machine import Machine
+from machines.machine import Machine, MachineAttempt
 from tests.support.machines import Lab, attempt_spec, of_folder, unnoticed, value
 from tests.support.polling import until
 from tests.support.single_machine_pool import ENDLESS, One
@@ -32,6 +32,12 @@ PROJECT = {
                     if os.fork() == 0:
                         time.sleep(600)
                     os._exit(0)
+            await page.wait_for_event("close", timeout=0)
+    """,
+    "api/polls.py": """
+        async def automation(page, params):
+            await page.goto(params["url"])
+            await page.evaluate("setInterval(() => fetch('/'), 10)")
             await page.wait_for_event("close", timeout=0)
     """,
     "api/says_goodbye.py": """
@@ -77,8 +83,9 @@ class Running(One):
             await asyncio.wait({attempt}, timeout=0.05)
         with pytest.raises(asyncio.CancelledError):
             await attempt
-        self.lab.assert_clean()
+        assert self.warm is None or self.warm.is_clean
         assert self.pool.busy == 0
+        await self.assert_nothing_left()
 
 
 @pytest.fixture(scope="module")
@@ -95,10 +102,11 @@ async def running(shared: Running, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
 
 @pytest.mark.parametrize("api", ["awaits", "spins", "blocks", "detaches"])
 async def test_everything_is_gone_when_a_cancel_is_heard(running: Running, api: str) -> None:
+    await running.works_again(1)
     attempt = running.start(api)
     await running.begun()
     await running.cancel(attempt)
-    await running.works_again()
+    await running.works_again(1)
 
 
 @pytest.mark.parametrize("api", ["awaits", "spins"])
@@ -107,6 +115,24 @@ async def test_a_cancel_that_is_canceled_again_and_again_ends_no_sooner(running:
     await running.begun()
     await running.cancel(attempt, times=5)
     await running.works_again()
+
+
+async def test_its_pages_are_gone_too(running: Running) -> None:
+    asked: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        attempt = running.start("polls", {"url": f"http://127.0.0.1:{port}/"})
+        await running.until(lambda: len(asked) > 10)
+        await running.cancel(attempt)
+        before = len(asked)
+        await running.works_again()
+        assert len(asked) == before
 
 
 async def test_an_automation_hears_of_its_cancel(running: Running, tmp_path: Path) -> None:
@@ -190,16 +216,16 @@ async def test_an_attempt_that_waits_for_the_clean_up_before_it_leaves_the_machi
 async def test_a_cancel_that_comes_with_the_time_out_is_heard(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    closing, proceed, close = asyncio.Event(), asyncio.Event(), Machine.close
+    stopping, proceed, stop = asyncio.Event(), asyncio.Event(), Machine._stop
 
-    async def held_up(machine: Machine) -> None:
-        closing.set()
+    async def held_up(machine: Machine, attempt: MachineAttempt) -> None:
+        stopping.set()
         await proceed.wait()
-        await close(machine)
+        await stop(machine, attempt)
 
-    monkeypatch.setattr(Machine, "close", held_up)
+    monkeypatch.setattr(Machine, "_stop", held_up)
     attempt = running.start("spins", timeout=0.5)
-    await closing.wait()  # it has timed out, and is being stopped
+    await stopping.wait()  # it has timed out
     attempt.cancel()
     proceed.set()
     await running.cancel(attempt)
@@ -216,4 +242,4 @@ async def test_large_parameters_of_a_child_that_does_not_read_them_hold_up_no_ca
     attempt.cancel()
     with pytest.raises(asyncio.CancelledError):
         await attempt
-    lab.assert_clean()
+    assert machine.is_clean

@@ -162,6 +162,7 @@ async def test_one_that_takes_too_much_memory_leaves_them_too(
     assert list(left.evidence.missing) == ([] if picture else ["screenshot"])
     assert any(one["message"].endswith("its limit is 734003200 bytes.") for one in said)
     assert [one["message"] for one in said if one["source"] == "user"] == (["without an end"] if api == "hogs" else [])
+    await settled(leaving.pool)
     lab.assert_clean()
 
 

@@ -23,8 +23,9 @@ from machines.machine import AttemptStart
 from machines.machine_start import LaunchOptions
 from machines.observer import MachineObserver, RecycleCause
 from machines.pool import Pool
+from machines.runner import process_tree
 from machines.slot import RecycleLimits
-from tests.support.machines import PATIENCE, Lab, attempt_spec, unnoticed, value
+from tests.support.machines import PATIENCE, Lab, attempt_spec, unnoticed, value, zygote_of
 from tests.support.polling import until
 
 PROJECT = {
@@ -141,14 +142,33 @@ async def test_a_machine_is_recycled_at_its_age(lab: Lab) -> None:
     assert machines == ["lab-1-1", "lab-1-2"]
 
 
-async def test_another_version_replaces_the_warm_machine(lab: Lab) -> None:
+async def test_a_machine_changes_to_another_version_that_wants_the_same_browser(lab: Lab) -> None:
     pool = lab.pool()
     old = lab.version({**PROJECT, "version.txt": "old"}, version="1")
     new = lab.version({**PROJECT, "version.txt": "new"}, version="2")
-    reports = [await pool.run_attempt(version, attempt_spec("version"), unnoticed) for version in (old, new, new, old)]
-    assert [value(report) for report in reports] == ["old", "new", "new", "old"]
-    assert [report.machine for report in reports] == ["lab-1-1", "lab-1-2", "lab-1-2", "lab-1-3"]
+    hook = "async def setup_context(*, api_name, api_parameters, cdp_url): pass"
+    hooked = lab.version({**PROJECT, "version.txt": "hook", "hooks/setup_context.py": hook}, version="3")
+    small = lab.version({**PROJECT, "version.txt": "small"}, version="4", width=300)
+    versions = (old, new, new, old, hooked, hooked, small)
+    reports = [await pool.run_attempt(version, attempt_spec("version"), unnoticed) for version in versions]
+    assert [value(report) for report in reports] == ["old", "new", "new", "old", "hook", "hook", "small"]
+    assert [report.machine for report in reports] == [*["lab-1-1"] * 4, "lab-1-2", "lab-1-2", "lab-1-3"]
     assert keepers(lab) == 1
+
+
+async def test_of_the_version_before_nothing_is_left_but_driver_and_browser(lab: Lab) -> None:
+    pool, counts, zygotes = lab.pool(), list[int](), set[int]()
+    for number in range(3):
+        version = lab.version({**PROJECT, "version.txt": str(number)}, version=str(number))
+        assert value(await pool.run_attempt(version, attempt_spec("version"), unnoticed)) == str(number)
+        machine = pool.slots[0].machine
+        assert machine is not None
+        await machine.wait_clean()
+        commands = [process_tree.read(f"/proc/{pid}/cmdline") for pid in keeper.descendants(machine.keeper_pid)]
+        counts.append(sum(b"\0zygote\0" in command for command in commands))
+        zygotes.add(zygote_of(machine))
+    assert counts == [counts[0]] * 3, "the zygote with its box, and the process that waits for its Attempt"
+    assert len(zygotes) == 3
 
 
 async def test_the_size_may_change_while_machines_are_busy(lab: Lab, tmp_path: Path) -> None:
@@ -257,6 +277,10 @@ class Imagined:
         await self.pause()
         self.is_clean = True
 
+    async def change_version(self, version: Version, _setup: Any) -> None:
+        self.version = version
+        await self.pause()
+
     async def wait_idle(self, _within: timedelta) -> None:
         await asyncio.Event().wait()
 
@@ -299,7 +323,7 @@ class Seen(MachineObserver):
 async def test_why_a_machine_is_gone_is_told() -> None:
     Imagined.chance = random.Random(1)
     nowhere, seen = Path("/nowhere"), Seen()
-    one, other = (Version("imagined", str(n), nowhere, 0, 0, 0) for n in range(2))
+    one, other = (Version("imagined", "1", nowhere, 0, width, 0) for width in range(2))
     launch = LaunchOptions(nowhere, nowhere, observer=seen)
     pool = Pool("imagined", 1, launch, RecycleLimits(timedelta(1), 2, timedelta(1)))
 

@@ -375,7 +375,7 @@ async def test_what_an_attempt_says_again_and_again_does_not_reach_the_worker_ea
     ("kind", "fields"),
     [
         ("request", {"number": 1_000_000, "operation": "unknown", "arguments": {}}),
-        ("done", {"result": 1, "extendedPayloads": None, "attributes": {}, "imported": [], "lasting": False}),
+        ("done", {"result": 1, "extendedPayloads": None, "attributes": {}, "imported": []}),
     ],
 )
 async def test_a_message_that_is_none_of_ours_ends_the_attempt(lab: Lab, kind: str, fields: dict[str, Any]) -> None:

@@ -91,6 +91,7 @@ async def test_machines_leave_no_descriptor_in_the_worker(lab: Lab) -> None:
         await machine.close()
         machine = await lab.machine(version, f"{name}-2")
         assert (await machine.run_attempt(attempt_spec("exits"), unnoticed)).error is not None
+        await machine.close()
         with pytest.raises(MachineError):
             await lab.pool(launch=broken, project=name).run_attempt(version, attempt_spec("fine"), unnoticed)
 

@@ -7,10 +7,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from machines import keeper
-from machines.box import has_inner_processes
 from machines.scratch_cleanup import processes_of
-from tests.support.machines import Lab, settled, value, zygote_of
+from tests.support.machines import Lab, settled, value
 from tests.support.single_machine_pool import One
 
 PROJECT = {
@@ -195,10 +193,6 @@ PROJECT = {
 class Leaving(One):
     """One Attempt that leaves something, and one after it."""
 
-    def processes_of_user_code(self) -> int:
-        """Number of processes below the zygote, but for the one that only reaps what ends in its box."""
-        return len(keeper.descendants(zygote_of(self.machine))) - has_inner_processes()
-
     @asynccontextmanager
     async def then_fine_on(self, nth: int) -> AsyncGenerator[None]:
         """After the block, the next Attempt succeeds, on the nth Machine of this turn."""
@@ -240,8 +234,7 @@ async def leaving(shared: Leaving) -> AsyncIterator[Leaving]:
 async def test_nothing_that_is_left_reaches_the_next_attempt_on_the_same_machine(leaving: Leaving, api: str) -> None:
     async with leaving.then_fine_on(1):
         assert value(await leaving.run(api, {"then": "return"} if "grandchildren" in api else None)) == "left"
-        await settled(leaving.pool)
-        assert leaving.processes_of_user_code() == 1, "the next one, which is waiting for its Attempt"
+        await leaving.assert_nothing_left()
 
 
 @pytest.mark.parametrize("then", ["return", "raise", "await", "browse"])
@@ -255,17 +248,15 @@ async def test_a_browser_of_user_code_ends_with_its_attempt(leaving: Leaving) ->
     given = {"browser": str(launch.browser), "arguments": list(launch.arguments)}
     async with leaving.then_fine_on(1):
         assert value(await leaving.run("leaves_a_browser", given)) == "left"
-        await settled(leaving.pool)
-        assert leaving.processes_of_user_code() == 1
+        await leaving.assert_nothing_left()
 
 
 @pytest.mark.parametrize("then", ["hang", "exit"])
 async def test_detached_grandchildren_end_also_where_the_attempt_does_not_end_well(leaving: Leaving, then: str) -> None:
-    async with leaving.then_fine_on(2):
+    async with leaving.then_fine_on(1):
         report = await leaving.run("leaves_detached_grandchildren", {"then": then}, timeout=3)
         assert report.error is not None
-        await settled(leaving.pool)
-        leaving.lab.assert_clean()
+        await leaving.assert_nothing_left()
 
 
 async def test_the_scratch_folder_holds_one_attempt_at_a_time(leaving: Leaving) -> None:

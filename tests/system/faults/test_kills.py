@@ -82,9 +82,10 @@ class Killing:
         run_id = await self.stack.start("until-told", {"began": str(began), "go": str(go)})
         await until(began.exists, lambda: f"the Attempt has not begun before {victim} is killed")
         (keeper,) = self.soak.keepers()
-        doomed = [keeper, *keeper.children(recursive=True)]
-        worker = keeper.ppid()
-        os.kill(worker if victim == WORKER else find_process(keeper.pid, victim), signal.SIGKILL)
+        killed = keeper.ppid() if victim == WORKER else find_process(keeper.pid, victim)
+        # A Machine survives its process of user code, and no other.
+        doomed = [psutil.Process(killed)] if victim == USER else [keeper, *keeper.children(recursive=True)]
+        os.kill(killed, signal.SIGKILL)
         go.touch()  # also for an Attempt that goes on, or is made again
         ended = await self._end(run_id)
         assert (ended["status"], ended.get("error")) == ("completed", None), victim

@@ -15,7 +15,6 @@ DONE: dict[str, Any] = {
     "extendedPayloads": None,
     "attributes": {"a": 1},
     "imported": [],
-    "lasting": False,
 }
 ERROR: dict[str, Any] = {"kind": "user", "name": "ValueError", "message": "m", "stack": "s"}
 MANY_OBJECTS = json.dumps([{}] * 600_000)
@@ -49,7 +48,6 @@ def deep(depth: int = 9_990) -> Any:
         {"error": {**ERROR, "message": ["x"]}},
         {"error": {**ERROR, "kind": "too-big", "details": {"sizeInBytes": [], "maxSizeInBytes": 1}}},
         {"imported": ["x" * 201]},
-        {"lasting": 1},
         {"uncaptured": deep()},
     ],
 )
