@@ -3,7 +3,7 @@
 An API often opens an address that its caller has sent. Chromium refuses such addresses to pages: links, scripts, frames
 and redirects cannot lead to them. It opens them for whoever controls the browser, so that is where the guard stands:
 
-- It guards this process's Playwright, every client of which goes through `Frame.goto`. This costs nothing.
+- It guards this process's Playwright: all of its clients go through `Frame.goto`. This costs nothing.
 - It guards the files themselves, if other programs may control the browser by its debugging port. There every request
   passes through Chromium's interception, which costs time, so this is only for browsers that have such a port.
 """

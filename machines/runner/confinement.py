@@ -161,7 +161,7 @@ _TO_USER_CODE = _Rules(
 @dataclass(frozen=True)
 class _Processor:
     audited_as: int
-    """What a filter is told of the processor."""
+    """The number by which a filter knows the processor."""
     numbers: Mapping[str, int]
 
 

@@ -1,4 +1,4 @@
-"""The debugging port of the browser, as the project's hook is given it: by a relay of bytes.
+"""The debugging port of the browser for the project's hook: a relay of bytes.
 
 A browser disposes of the contexts that a client has opened as soon as the client's connection ends. So where the
 process of user code has ended by itself, the browser's end of the connection is kept until what is left there is saved.
@@ -38,7 +38,7 @@ class DebuggingPort:
         return opened
 
     def begin(self, is_over: Callable[[], bool]) -> None:
-        """Take note that an Attempt begins. `is_over` tells whether its process of user code has ended."""
+        """Begin an Attempt. `is_over` says whether its process of user code has ended."""
         self._is_over = is_over
         self._released.clear()
 

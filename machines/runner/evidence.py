@@ -1,4 +1,4 @@
-"""Save what an Attempt leaves in addition to its outcome: its trace, and if it fails, a last screenshot of its page.
+"""The evidence of an Attempt: its trace and, if it fails, a last screenshot of its page.
 
 Playwright traces contexts. The context that the automation is given, and each that it opens itself in the Machine's
 browser, has a trace file of its own, `trace-1.zip` and so on. A trace can only be saved while its context is open, so
@@ -32,7 +32,7 @@ _PICTURE_WITHIN = 1.0
 """Seconds for a screenshot. A page that is busy for ever gives none, and a stopped Attempt has no more time."""
 _LOOK_EVERY = 5.0
 _RAW = 4
-"""Most times the kept size to which the traces may grow before they are packed."""
+"""Factor of the kept size that gives the most bytes of traces before they are packed."""
 _BLANK = "about:blank"
 _NOT_STARTED = "Must start tracing before stopping"
 _IN_SHORT = 300
@@ -81,8 +81,8 @@ class Evidence:
         self._page = page
         await self._trace(context)
 
-    async def also(self, context: BrowserContext) -> None:
-        """Trace also a context that the automation has opened itself."""
+    async def add_context(self, context: BrowserContext) -> None:
+        """Trace a context that the automation has opened itself."""
         self._others.append(context)
         await self._trace(context)
 
@@ -102,7 +102,7 @@ class Evidence:
             self._watch = asyncio.ensure_future(self._watch_size(self._raw))
         setattr(context, "close", self._saving_first(traced, context.close))  # noqa: B010  # on this very object
 
-    async def closing(self, guid: str) -> None:
+    async def save_context(self, guid: str) -> None:
         """Save the trace of a context that is about to be closed by another client."""
         await asyncio.gather(*(self._save(traced) for traced in self._traced if guid_of(traced.context) == guid))
 

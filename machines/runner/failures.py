@@ -1,4 +1,4 @@
-"""The ways in which an Attempt can fail inside the child, and how they are told to the worker."""
+"""The ways in which user code can fail, and the message about each of them."""
 
 from __future__ import annotations
 

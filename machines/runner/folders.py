@@ -119,7 +119,7 @@ class Workspace:
         return workspace
 
     def begin(self) -> None:
-        """Take note that user code is about to enter it."""
+        """Remember whether changes will show, as user code is about to enter it."""
         # A file that is changed before this clock has moved on keeps its time, so the change would not show.
         now = time.clock_gettime_ns(CLOCK_OF_FILES)
         self._changes_show = all(state.changed_at < now for state in self._made.values())
@@ -194,7 +194,7 @@ class DriverFolders:
     """These folders of one Machine. This blocks, as all its methods do."""
 
     def __init__(self, scratch: Path) -> None:
-        """Take note of what is there now. Raises OSError."""
+        """Remember what is there now. Raises OSError."""
         self._kept = {str(scratch / name): _Names() for name in (TEMPORARY, HOME, DRIVER, DOWNLOADS)}
         for folder in self._kept:
             with _opened(folder) as handle:

@@ -66,7 +66,7 @@ class HookPages:
         return self._port.url
 
     def begin(self, is_over: Callable[[], bool]) -> None:
-        """Take note that another Attempt begins. `is_over` tells whether its process of user code has ended."""
+        """Begin another Attempt. `is_over` says whether its process of user code has ended."""
         self._urls.clear()
         self._last = ""
         self._port.begin(is_over)
@@ -80,7 +80,7 @@ class HookPages:
         return self._default_used or bool((await ask(self._session, "Storage.getCookies"))["cookies"])
 
     def end(self) -> None:
-        """Let go of pages whose client has ended, as everything of the Attempt is saved."""
+        """Release pages whose client has ended, as everything of the Attempt is saved."""
         self._port.release()
 
     async def close(self) -> None:

@@ -1,7 +1,8 @@
 """Import ahead, in the zygote, what Attempts have imported from their project's own packages.
 
-An Attempt would else import it anew, which takes tenths of a second for some packages. A fork shares what its parent
-has imported, but neither threads nor, safely, descriptors and shared memory. So each package is tried in a fork first.
+Otherwise, each Attempt would import it anew, which takes tenths of a second for some packages. A fork shares what its
+parent has imported. It does not share threads, and it cannot safely share descriptors and memory. So each package is
+tried in a fork first.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Imports:
         self._before = set(sys.modules)
 
     def settle(self) -> None:
-        """Take note of what there is now, and keep the garbage collector from it.
+        """Remember what there is now, and keep the garbage collector from it.
 
         A collection in a fork would else copy every page of memory that it looks at.
         """
@@ -145,7 +146,7 @@ def _shared_memory() -> list[str]:
 
 
 def _generators() -> list[Any]:
-    """Return the generators of random numbers that there are in this process, but for those that need no seed.
+    """Return the generators of random numbers in this process that need a seed.
 
     What takes numbers from the system needs none (`secrets`, `uuid`), and OpenSSL notices a fork by itself.
     """

@@ -57,7 +57,7 @@ class InnerBox:
     kept: list[str]
     """Folders and files that stay as they are, even if they lie in a folder that is made new."""
     hidden: list[str]
-    """Further folders that are made new and empty, but for those that are kept."""
+    """Further folders that are made new. They hold only what is kept."""
     size: int
     """Most bytes of all that is put into folders that were made new."""
     processes: bool
@@ -79,7 +79,7 @@ class Inside:
 
 def adopt_orphans() -> None:
     """Make this process the parent of whatever below it loses its own, so that it can be found. Raises OSError."""
-    _do("prctl", ctypes.c_int(_PR_SET_CHILD_SUBREAPER), *map(ctypes.c_ulong, (1, 0, 0, 0)))
+    _call_libc("prctl", ctypes.c_int(_PR_SET_CHILD_SUBREAPER), *map(ctypes.c_ulong, (1, 0, 0, 0)))
 
 
 def fork(box: InnerBox | None, restrict: Callable[[], None], tell: Callable[[int], None]) -> Inside | None:
@@ -99,7 +99,7 @@ def fork(box: InnerBox | None, restrict: Callable[[], None], tell: Callable[[int
         return _fork_processes(box, restrict, tell)
     user = os.fork()
     if user == 0:
-        _or_end(lambda: _enter(box, restrict))
+        _run_or_exit(lambda: _enter(box, restrict))
         return None
     tell(os.pidfd_open(user))
     return Inside(user, None)
@@ -114,7 +114,7 @@ def _fork_processes(box: InnerBox, restrict: Callable[[], None], tell: Callable[
     if maker == 0:
         os.close(made_read)
         os.close(status_read)
-        _or_end(lambda: _make(box, restrict, tell, made_write, status_write))
+        _run_or_exit(lambda: _make(box, restrict, tell, made_write, status_write))
         os.close(status_write)
         return None
     os.close(made_write)
@@ -150,8 +150,8 @@ def end(inside: Inside, *, has_ended: bool) -> int:
     return int.from_bytes(told) if told else signal.SIGKILL
 
 
-def _or_end(work: Callable[[], None]) -> None:
-    """Do something in a fork, which ends if that fails: nothing may return to the zygote's own code."""
+def _run_or_exit(work: Callable[[], None]) -> None:
+    """Do something in a fork, and end the fork if that fails: nothing may return to the zygote's own code."""
     try:
         work()
     except BaseException:  # noqa: BLE001
@@ -180,7 +180,7 @@ def _enter(box: InnerBox | None, restrict: Callable[[], None]) -> None:
     if box is not None:
         if not box.processes:
             _unshare(0)
-        _furnish(box)
+        _mount_folders(box)
         resource.setrlimit(resource.RLIMIT_NPROC, (_MOST_THREADS, _MOST_THREADS))
         _give_up_capabilities()
     restrict()
@@ -204,14 +204,14 @@ def _reap(user: int, status: int) -> NoReturn:
 def _unshare(more: int) -> None:
     """Move this process into new namespaces, with the same user and group."""
     user, group = os.getuid(), os.getgid()
-    _do("unshare", ctypes.c_int(_CLONE_NEWUSER | _CLONE_NEWNS | _CLONE_NEWIPC | more))
+    _call_libc("unshare", ctypes.c_int(_CLONE_NEWUSER | _CLONE_NEWNS | _CLONE_NEWIPC | more))
     _forbid_inspection(forbidden=False)  # else its files in /proc are not its own
     for file, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
         Path("/proc/self", file).write_text(text)
 
 
-def _furnish(box: InnerBox) -> None:
-    """Make the folders new that are to be so, and have a /proc of this PID namespace that names no keys."""
+def _mount_folders(box: InnerBox) -> None:
+    """Mount the new folders, and a /proc of this PID namespace that names no keys."""
     _mount(None, "/", None, _MS_REC | _MS_PRIVATE)
     new = [*(place for place in (*TEMPORARY, *box.hidden) if place != _STAGE), _STAGE]
     kept = [path for path in sorted(box.kept) if any(Path(path).is_relative_to(place) for place in new)]
@@ -257,19 +257,19 @@ def _give_up_capabilities() -> None:
 
     nothing = (ctypes.c_uint32 * 6)()
     header = Header(_CAPABILITY_VERSION, 0)
-    _do("capset", ctypes.byref(header), ctypes.byref(nothing))
+    _call_libc("capset", ctypes.byref(header), ctypes.byref(nothing))
 
 
 def _forbid_inspection(*, forbidden: bool) -> None:
-    _do("prctl", ctypes.c_int(_PR_SET_DUMPABLE), *map(ctypes.c_ulong, (not forbidden, 0, 0, 0)))
+    _call_libc("prctl", ctypes.c_int(_PR_SET_DUMPABLE), *map(ctypes.c_ulong, (not forbidden, 0, 0, 0)))
 
 
 def _mount(source: str | None, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
     texts = [None if text is None else text.encode() for text in (source, target, kind, options)]
-    _do("mount", *texts[:3], ctypes.c_ulong(flags), texts[3], where=target)
+    _call_libc("mount", *texts[:3], ctypes.c_ulong(flags), texts[3], where=target)
 
 
-def _do(name: str, *arguments: object, where: str = "") -> None:
+def _call_libc(name: str, *arguments: object, where: str = "") -> None:
     """Call a function of libc. Raises OSError."""
     libc = ctypes.CDLL(None, use_errno=True)
     if getattr(libc, name)(*arguments) != 0:

@@ -35,10 +35,10 @@ class PageEvents:
         self._lines = lines
         self._left = {"console": MOST, "requestfailed": MOST}
         self.refused = ""
-        """Sentence about the last file that was refused to another client of the browser in this Attempt, if any."""
+        """Sentence about the last file that another client of the browser was refused in this Attempt, if any."""
 
     def renew(self) -> None:
-        """Reset the limits and what was refused, as another Attempt begins."""
+        """Begin another Attempt, with all of its limits."""
         self._left = dict.fromkeys(self._left, MOST)
         self.refused = ""
 
@@ -48,11 +48,11 @@ class PageEvents:
         self._lines.say("warning", _OWN, self.refused)
 
     def reasons(self, message: str) -> list[str]:
-        """Return what is known about the reason for an error with this message, in sentences."""
+        """Return sentences about the likely reasons for an error with this message."""
         reasons = [self.refused] if self.refused else []
         return [*reasons, _CLOSED_MEANS] if _CLOSED.search(message) else reasons
 
-    def context(self, context: BrowserContext) -> None:
+    def watch(self, context: BrowserContext) -> None:
         """Watch a context and its pages for as long as they exist."""
 
         def console(message: ConsoleMessage) -> None:
@@ -70,12 +70,12 @@ class PageEvents:
         context.on("console", console)
         context.on("requestfailed", failed)
         context.on("weberror", self._error)
-        context.on("page", self.page)
+        context.on("page", self._watch_page)
         for page in context.pages:
-            self.page(page)
+            self._watch_page(page)
 
-    def page(self, page: Page) -> None:
-        """Watch a page. New pages of a watched context are watched by themselves."""
+    def _watch_page(self, page: Page) -> None:
+        """Watch a page."""
         page.on("framenavigated", self._navigated)
         page.on("crash", self._crashed)
 

@@ -226,8 +226,8 @@ async def hear_all(browser: Browser) -> None:
 def add_stack(browser: Browser, call: dict[str, Any]) -> None:
     """Add the stack of a call that another client has made to the traces of this client. There is no answer."""
     connection: Any = cast("Any", browser)._impl_obj._connection
-    future = asyncio.ensure_future(connection.local_utils().add_stack_to_tracing_no_reply({"callData": call}))
-    future.add_done_callback(_heard)
+    # Nobody awaits it. `gather` takes the exception, so that it is not logged if the browser is gone.
+    asyncio.gather(connection.local_utils().add_stack_to_tracing_no_reply({"callData": call}), return_exceptions=True)
 
 
 def guard(check: Callable[[Any, str | None], None]) -> None:
@@ -255,9 +255,3 @@ def guard(check: Callable[[Any, str | None], None]) -> None:
 
 _OPENING_COMMANDS = frozenset({"Page.navigate", "Target.createTarget"})
 """Commands of the browser's own protocol that open the address in their parameter `url`."""
-
-
-def _heard(done: asyncio.Future[Any]) -> None:
-    """Retrieve the exception of a call that nobody awaits, so that it is not logged if the browser is gone."""
-    if not done.cancelled():
-        done.exception()

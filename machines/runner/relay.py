@@ -1,7 +1,7 @@
-"""The way of user code to the browser: what it asks of the driver is looked at, and what it may not ask is refused.
+"""The way of user code to the browser: a relay that reads what user code asks, and refuses what it may not ask.
 
 The driver acts for whoever speaks to it: it writes files, ends traces and serves further clients. So user code does not
-reach its socket. What the driver sends is passed on as it is, except for the answers that somebody waits for here.
+reach its socket. The relay passes on what the driver sends, and reads only the answers that it waits for itself.
 """
 
 from __future__ import annotations
@@ -61,9 +61,11 @@ _OF_PAGES = frozenset(
         *("Performance", "PerformanceTimeline", "Profiler", "Runtime", "ServiceWorker", "WebAudio", "WebAuthn"),
     }
 )
-"""Domains of the browser's own protocol that end with the page and its context. A command of any other may leave
-something in the browser itself, such as a page, a cookie or a permission of its own context, also if the session is one
-of a page."""
+"""Domains of the browser's own protocol whose effects end with the page and its context.
+
+A command of any other domain may leave something in the browser itself, such as a page, a cookie or a permission of its
+own context. That is so in a session of a page, too.
+"""
 
 
 _OUTSIDE = (
@@ -74,15 +76,15 @@ _OUTSIDE = (
 in the profile of the browser there, it would stay for later Attempts."""
 
 
-class BrowserDesk:
-    """What the relay of one process of user code asks, for the Attempt that the process gets."""
+class RelayPolicy:
+    """Decides what the process of user code may ask of the browser, for the Attempt that it gets."""
 
-    def __init__(self, browser: WarmBrowser, watch: PageEvents) -> None:
+    def __init__(self, browser: WarmBrowser, page_events: PageEvents) -> None:
         self._browser = browser
-        self._watch = watch
+        self._page_events = page_events
         self.evidence = Evidence()
         self.proxy: ProxySettings | None = None
-        """The Attempt's proxy, which every context goes through, also one that user code opens itself."""
+        """The Attempt's proxy. Contexts that user code opens itself go through it, too."""
         self.root: Path | None = None
         self.shared = False
         """Whether user code commands the browser by its own protocol."""
@@ -101,15 +103,15 @@ class BrowserDesk:
         """Watch and trace a context that user code has opened, before user code has it."""
         with contextlib.suppress(PlaywrightError, TimeoutError):  # the browser is gone, which user code will notice
             if (context := await self._browser.context(guid)) is not None:
-                self._watch.context(context)
-                await self.evidence.also(context)
+                self._page_events.watch(context)
+                await self.evidence.add_context(context)
 
     async def context_closing(self, guid: str) -> None:
         """Save the trace of a context that user code closes."""
-        await self.evidence.closing(guid)
+        await self.evidence.save_context(guid)
 
     def shares_browser(self) -> None:
-        """Take note that user code may open contexts by the browser's own protocol."""
+        """Remember that user code may open contexts by the browser's own protocol."""
         self._browser.shared = self.shared = True
 
     def stack(self, call: dict[str, Any]) -> None:
@@ -125,8 +127,8 @@ class BrowserDesk:
 class Relay:
     """The relay of one user process. It ends with either side, and closes both."""
 
-    def __init__(self, desk: BrowserDesk) -> None:
-        self._desk = desk
+    def __init__(self, policy: RelayPolicy) -> None:
+        self._policy = policy
         self._to_driver: asyncio.StreamWriter | None = None
         self._to_user: asyncio.StreamWriter | None = None
         self._opening: set[str] = set()
@@ -179,37 +181,37 @@ class Relay:
             if (reason := self._reason(message)) is not None:
                 self._answer(message, _error(reason))
             elif message["method"] == "addStackToTracingNoReply":
-                self._desk.stack(message["params"]["callData"])
+                self._policy.stack(message["params"]["callData"])
                 self._answer(message, {"result": {}})
             elif message["method"] == "close" and str(message["guid"]).startswith("browser-context@"):
                 self._begin(self._closed(message, frame))
             else:
-                driver.write(self._told(message, frame) + END)
+                driver.write(self._for_driver(message, frame) + END)
                 await driver.drain()
 
     def _reason(self, message: dict[str, Any]) -> str | None:
         """Say why a call is refused; None if it is not."""
         method: str = message["method"]
-        return REFUSED.get(method) or self._desk.refusal_of_files(method, message.get("params") or {})
+        return REFUSED.get(method) or self._policy.refusal_of_files(method, message.get("params") or {})
 
-    def _told(self, message: dict[str, Any], frame: bytes) -> bytes:
-        """Return what the driver is told instead of a message; mostly the message as it came."""
+    def _for_driver(self, message: dict[str, Any], frame: bytes) -> bytes:
+        """Return what is sent to the driver for a message; mostly the message as it came."""
         match message["method"]:
             case "newContext":
-                params = self._desk.options_of_context(message["params"])
+                params = self._policy.options_of_context(message["params"])
                 self._opening.add(message["id"])
                 return json.dumps({**message, "params": params}).encode()
             case "newBrowserCDPSession":
-                self._desk.shares_browser()
+                self._policy.shares_browser()
             case "send" if _commands_browser(str(message["params"]["method"])):
-                self._desk.shares_browser()
+                self._policy.shares_browser()
             case _:
                 pass
         return frame
 
     async def _closed(self, message: dict[str, Any], frame: bytes) -> None:
         """Have a context closed once what must be saved of it is saved. Other calls are not held up meanwhile."""
-        await self._desk.context_closing(message["guid"])
+        await self._policy.context_closing(message["guid"])
         if self._to_driver is not None:
             self._to_driver.write(frame + END)
 
@@ -258,7 +260,7 @@ class Relay:
             return
         self._opening.discard(number)
         if (result := message.get("result")) is not None:
-            await self._desk.context_opened(result["context"]["guid"])
+            await self._policy.context_opened(result["context"]["guid"])
 
 
 def _commands_browser(command: str) -> bool:

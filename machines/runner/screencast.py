@@ -146,8 +146,8 @@ class Screencast:
 
     def _acknowledge(self, session: CDPSession, number: int) -> None:
         if self._casting is not None:
-            acknowledging = asyncio.ensure_future(_send(session, "Page.screencastFrameAck", {"sessionId": number}))
-            acknowledging.add_done_callback(_heard)
+            # `gather` takes the exception, so that it is not logged if the page is gone meanwhile.
+            asyncio.gather(_send(session, "Page.screencastFrameAck", {"sessionId": number}), return_exceptions=True)
 
 
 def _write(writer: asyncio.StreamWriter, picture: bytes) -> None:
@@ -158,12 +158,6 @@ def _write(writer: asyncio.StreamWriter, picture: bytes) -> None:
 
 async def _send(session: CDPSession, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
     return cast("dict[str, Any]", await session.send(method, parameters))  # pyright: ignore[reportUnknownMemberType]
-
-
-def _heard(done: asyncio.Future[Any]) -> None:
-    """Retrieve the exception of an acknowledgement, so that it is not logged if the page is gone meanwhile."""
-    if not done.cancelled():
-        done.exception()
 
 
 def _listener(folder: Path) -> socket.socket:

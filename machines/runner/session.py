@@ -7,52 +7,21 @@ does not know. So it is restored, traced and captured here, with the same code, 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import json
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from playwright.async_api import BrowserContext, Page
 from playwright.async_api import Error as PlaywrightError
 
 from .browser import ask
+from .channel import Channel
 from .evidence import Evidence
-from .hook import Cleanup, clean_up, setup_context
 from .page_events import PageEvents
 from .playwright_wire import Attached
-from .state import State
+from .project_code import Cleanup, clean_up, setup_context
+from .state import State, StateError
 from .storage_state import captured, restore
-
-
-class Supervisor(Protocol):
-    """What a session asks of the supervisor."""
-
-    async def open(self, *, trace: bool, unused: bool) -> None:
-        """Have the state restored in the Machine's own context, and its trace begun.
-
-        Raises:
-            StateError: The state cannot be restored.
-            PlaywrightError: The browser is gone.
-        """
-        ...
-
-    def brings(self) -> None:
-        """Take note that the automation works in a context that the hook has brought."""
-        ...
-
-    async def finishing(self) -> None:
-        """Have the state captured before the hook's cleanup ends what it is captured from."""
-        ...
-
-
-@dataclass(frozen=True)
-class Hooked:
-    """What a session needs where the project has a hook."""
-
-    cdp_url: str
-    parameters: Any
-    state: State | None
-    evidence: dict[str, Any] | None
-    """The evidence that is wanted of a context that the hook brings."""
 
 
 class BrowserSession:
@@ -62,22 +31,24 @@ class BrowserSession:
     """
 
     def __init__(
-        self,
-        supervisor: Supervisor,
-        attached: Attached,
-        guids: tuple[str, str],
-        root: Path,
-        function_path: str,
-        watch: PageEvents,
-        hooked: Hooked | None = None,
+        self, channel: Channel, attached: Attached, order: dict[str, Any], root: Path, page_events: PageEvents
     ) -> None:
-        self._supervisor = supervisor
+        """Prepare, without opening anything.
+
+        Args:
+            channel: The socket to the supervisor.
+            attached: The connection to the Machine's browser.
+            order: The order to call user code.
+            root: The copy of the project.
+            page_events: Logs what happens in a context that the hook brings.
+        """
+        self._channel = channel
         self._attached = attached
-        self._guids = guids
+        self._order = order
         self._root = root
-        self._function_path = function_path
-        self._watch = watch
-        self._hooked = hooked
+        self._page_events = page_events
+        self._hooked: dict[str, Any] | None = order["hooked"]
+        """What the hook is given, and the state and evidence of a context that it brings; None without a hook."""
         self._opening: asyncio.Task[tuple[BrowserContext, Page]] | None = None
         self._cleanup: Cleanup | None = None
         self.evidence: Evidence | None = None
@@ -91,11 +62,11 @@ class BrowserSession:
         """Run the hook and have the state restored, once, and return the context and page to work with.
 
         Raises:
-            UserCodeError: As for `hook.setup_context`; other exceptions are the hook's own.
+            UserCodeError: As for `setup_context`; other exceptions are the hook's own.
             StateError: The state cannot be restored.
         """
         if self._opening is None:
-            self._opening = asyncio.ensure_future(self._open(self._hooked))
+            self._opening = asyncio.ensure_future(self._open())
         return await self._opening
 
     @property
@@ -113,7 +84,7 @@ class BrowserSession:
         """Return the state of the context that the hook brought. Raises StateError if it cannot be captured."""
         if self._home is None or self._hooked is None:
             raise RuntimeError("the login is in no context of the hook")
-        return await captured(self._home, self._hooked.state)
+        return await captured(self._home, self._hooked["state"])
 
     async def finish(self, *, failed: bool = False) -> None:
         """Call the hook's cleanup, which may end the context. Its exceptions are those of user code."""
@@ -123,40 +94,58 @@ class BrowserSession:
         if self.evidence is not None:
             await (self.evidence.fail() if failed else self.evidence.save_traces())
         if not failed and not self.brings_login:
-            await self._supervisor.finishing()
+            await self._channel.ask("finishing")  # the cleanup may end what the state is captured from
         await clean_up(cleanup)
 
-    async def _open(self, hooked: Hooked | None) -> tuple[BrowserContext, Page]:
+    async def _open(self) -> tuple[BrowserContext, Page]:
+        order, hooked = self._order, self._hooked
+        guids = order["context"], order["page"]
         if hooked is None:
-            _, own = await asyncio.gather(
-                self._supervisor.open(trace=True, unused=True), self._attached.page(*self._guids)
-            )
+            _, own = await asyncio.gather(self._prepare(trace=True, unused=True), self._attached.page(*guids))
             return own
         brought = await setup_context(
-            self._root, api_name=self._function_path, api_parameters=hooked.parameters, cdp_url=hooked.cdp_url
+            self._root,
+            api_name=order["function"],
+            api_parameters=json.loads(order["parameters"]),
+            cdp_url=hooked["cdpUrl"],
         )
         self._cleanup = brought.cleanup
-        own = await self._attached.page(*self._guids)
+        own = await self._attached.page(*guids)
         if brought.context is None:
-            await self._supervisor.open(trace=True, unused=True)
+            await self._prepare(trace=True, unused=True)
             return own
         context = brought.context
         page = brought.page or next(iter(context.pages), None) or await context.new_page()
         if await _lives_in(own, context, page):
-            await self._supervisor.open(trace=False, unused=False)
+            await self._prepare(trace=False, unused=False)
         else:
             self._home = context
-            self._watch.context(context)
+            self._page_events.watch(context)
             browser = context.browser
             # Of the contexts that a client finds in a running browser, the first is the browser's own.
             self.lasting = browser is not None and context in browser.contexts[:1]
-            if hooked.state is not None:
-                await restore(context, hooked.state)
-        self._supervisor.brings()
+            if hooked["state"] is not None:
+                await restore(context, hooked["state"])
+        self._channel.post("brought", lasting=self.lasting)
         # Begin the trace only now: to restore a state is no action of the automation.
-        self.evidence = Evidence(hooked.evidence, self._function_path)
+        self.evidence = Evidence(hooked["evidence"], order["function"])
         await self.evidence.begin(context, page)
         return context, page
+
+    async def _prepare(self, *, trace: bool, unused: bool) -> None:
+        """Have the supervisor restore the state in the Machine's own context, and begin its trace.
+
+        Raises:
+            StateError: The state cannot be restored.
+            PlaywrightError: The browser is gone.
+        """
+        told = await self._channel.ask("open", trace=trace, unused=unused)
+        if (error := told.get("error")) is not None:
+            raise (
+                StateError(error["message"]) if error["kind"] == StateError.kind else PlaywrightError(error["message"])
+            )
+        if told["traced"]:
+            self._attached.send_stacks()
 
 
 async def _lives_in(own: tuple[BrowserContext, Page], context: BrowserContext, page: Page) -> bool:

@@ -1,8 +1,8 @@
 """Tell where an automation stands, by frames of the project.
 
 If its event loop runs, its task says so itself: the stack of the task, and of each task that it waits for in turn.
-Python has a public way to ask that only from 3.14 on (`asyncio.capture_call_graph`), and only from the other end: by
-whom a task is awaited. So this reads what asyncio's tasks and futures hold, which is the same in all these versions.
+Python's public way to ask that (`asyncio.capture_call_graph`) came with 3.14, and only says who awaits a task. So this
+reads what asyncio's tasks and futures hold, which is the same in all these versions.
 
 If the process blocks or has crashed, `faulthandler` has written the stack. The process of user code has written that,
 so it may be anything.

@@ -63,12 +63,12 @@ class AttemptLogin:
     """The state of a browser that an Attempt begins with, and the one that it ends with."""
 
     def __init__(self, order: dict[str, Any], context: BrowserContext, capturing: Callable[[], None]) -> None:
-        """Take what the order says of the login, without touching the context yet.
+        """Prepare, without touching the context yet.
 
         Args:
             order: The order of the Attempt.
             context: The Machine's own context.
-            capturing: Is called before the state is captured, which takes time that is not the automation's.
+            capturing: Called before the state is captured, as that time is not the automation's.
         """
         self._order = order
         self._context = context
@@ -102,7 +102,7 @@ class AttemptLogin:
         """Return the changed state after a good end as field `session`, with `uncaptured` if it is not known.
 
         Args:
-            done: What the process of user code has told; it has the state itself if the hook brought the context.
+            done: The message of the process of user code. It has the state if the hook brought the context.
             restored: Whether the state was restored completely before.
 
         Raises:
@@ -187,7 +187,7 @@ async def _make_blank(context: BrowserContext, page: Page) -> None:
     """Make the page as it was: blank, with an empty history."""
     await page.unroute("**/*", _answer)
     await page.goto(_BLANK)
-    # Open the session only now: one that is older than the page's process is told, at times, that there is no page.
+    # Open the session only now. One that is older than the page's process is sometimes answered that there is no page.
     session = await context.new_cdp_session(page)
     await ask(session, "Page.resetNavigationHistory")
     await session.detach()

@@ -34,10 +34,10 @@ from .channel import Channel
 from .evidence import Evidence
 from .failures import MESSAGE_LIMIT
 from .folders import ATTEMPT, DOWNLOADS, TRACES, DriverFolders, Workspace, empty
-from .hook import has_hook
 from .hook_pages import HookPages
 from .page_events import PageEvents
-from .relay import BrowserDesk
+from .project_code import has_hook
+from .relay import RelayPolicy
 from .screencast import Screencast
 from .stdio import KeeperSocket, LogLines, state_of_pipe
 from .user_processes import UserProcess, Zygote, ZygoteError
@@ -57,7 +57,7 @@ class Supervisor:
         project: Path,
         scratch: Path,
         lines: LogLines,
-        watch: PageEvents,
+        page_events: PageEvents,
         keeper: KeeperSocket,
         hook_pages: HookPages | None,
     ) -> None:
@@ -77,7 +77,7 @@ class Supervisor:
         self._stopping = False
         """Whether the worker has asked to stop the Attempt."""
         self._lines = lines
-        self._watch = watch
+        self._page_events = page_events
         self._keeper = keeper
 
     async def serve(self) -> None:
@@ -101,19 +101,19 @@ class Supervisor:
 
     async def _prepare(self, used: Workspace | None = None, imported: Sequence[str] = ()) -> Prepared:
         """Prepare the next Attempt, after one that has used a workspace and imported these modules."""
-        desk = BrowserDesk(self._browser, self._watch)
+        policy = RelayPolicy(self._browser, self._page_events)
         tab, (workspace, user) = await asyncio.gather(
-            self._browser.open_tab(), self._prepare_process(desk, used, imported)
+            self._browser.open_tab(), self._prepare_process(policy, used, imported)
         )
-        return Prepared(tab, workspace, user, desk)
+        return Prepared(tab, workspace, user, policy)
 
     async def _prepare_process(
-        self, desk: BrowserDesk, used: Workspace | None, imported: Sequence[str]
+        self, policy: RelayPolicy, used: Workspace | None, imported: Sequence[str]
     ) -> tuple[Workspace, UserProcess]:
         workspace, _ = await asyncio.gather(self._in_thread(self._renewed, used), self._prepare_zygote(imported))
         # Only now: the process's box keeps the very folder that is there when it is made.
         async with self._browser.listening() as path:
-            return workspace, await self._zygote.fork(path, desk)
+            return workspace, await self._zygote.fork(path, policy)
 
     async def _prepare_zygote(self, imported: Sequence[str]) -> None:
         if not self._zygote.is_warm:
@@ -143,11 +143,11 @@ class Supervisor:
         except (PlaywrightError, TimeoutError, ZygoteError) as error:  # user code was not called: it has not begun
             self._channel.post("idle", unfit=f"no fresh context: {error}")
             return
-        self._watch.renew()
+        self._page_events.renew()
         self._keeper.begin(order["log"], order["logLimit"])
         prepared.workspace.begin()
         evidence = Evidence(order["evidence"], order["function"], self._traces, self._browser.call)
-        prepared.desk.evidence, prepared.desk.root = evidence, prepared.workspace.root
+        prepared.policy.evidence, prepared.policy.root = evidence, prepared.workspace.root
         live = Screencast(evidence.folder, evidence.last_page)
         await live.begin()
         attempt = self._attempt = Attempt(
@@ -158,7 +158,7 @@ class Supervisor:
             browser=self._browser,
             zygote=self._zygote,
             lines=self._lines,
-            watch=self._watch,
+            page_events=self._page_events,
             keeper=self._keeper,
             project=self._project,
             hook_pages=self._hook_pages,
@@ -241,7 +241,7 @@ class Supervisor:
         if proxy is not None or prepared.tab.page.is_closed():
             await prepared.tab.close()
             prepared.tab = await self._browser.open_tab(proxy)
-        prepared.desk.proxy = proxy
+        prepared.policy.proxy = proxy
 
 
 def _is_good(order: dict[str, Any], done: dict[str, Any]) -> bool:
@@ -257,7 +257,7 @@ async def _serve(fd: int, keeper: int, network: int | None) -> None:
     if setup is None:
         return
     lines = LogLines()
-    watch = PageEvents(lines)
+    page_events = PageEvents(lines)
     scratch = Path(setup["scratch"])
     zygote = _start_zygote(setup)
     os.environ.update({**PLACES_OF_DRIVER, NODE_OF_DRIVER: _script(scratch, setup["driver"])})
@@ -277,9 +277,9 @@ async def _serve(fd: int, keeper: int, network: int | None) -> None:
                     environment=setup["browserEnvironment"],
                     traces=scratch / TRACES,
                     downloads=scratch / DOWNLOADS,
-                    on_refused_file=None if setup["allowFileUrls"] else watch.refused_file,
+                    on_refused_file=None if setup["allowFileUrls"] else page_events.refused_file,
                 ),
-                watch.context,
+                page_events.watch,
             )
             hook_pages = None if browser.cdp_url is None else await HookPages.watch(browser, browser.cdp_url)
         except (PlaywrightError, OSError) as error:
@@ -292,7 +292,7 @@ async def _serve(fd: int, keeper: int, network: int | None) -> None:
             project,
             scratch,
             lines,
-            watch,
+            page_events,
             KeeperSocket(socket.socket(fileno=keeper)),
             hook_pages,
         )

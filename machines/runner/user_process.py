@@ -11,6 +11,7 @@ code, tells how that ended, and waits to be killed: whatever user code has left 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import faulthandler
 import json
@@ -22,21 +23,24 @@ import traceback
 from pathlib import Path
 from typing import Any, NoReturn
 
-from intuned_runtime import IntunedContext, RunContext
+from intuned_runtime import IntunedContext, NonRetryableError, RunContext
+from intuned_runtime.deferred import MARK
 from playwright.async_api import Error as PlaywrightError
 
 from .address_guard import guard_playwright
-from .calling import Call, call
 from .channel import MOST_OPEN, Channel
-from .failures import UserCodeError, as_message
+from .failures import StructuralError, UserCodeError, as_message, raised
 from .folders import enter
 from .importing import Imports
 from .page_events import PageEvents
 from .playwright_wire import Attached
-from .session import BrowserSession, Hooked
+from .project_code import UserFunction, exit_message, load
+from .results import to_json
+from .session import BrowserSession
 from .stacks import waiting_at
 from .state import StateError
 from .stdio import LogLines, capture_logging, flush_output, open_output
+from .storage_state import is_wanted, uncaptured
 
 STACK_SIGNAL = signal.SIGRTMAX - 1
 """Signal on which this process tells where it stands, also if it blocks: a real-time signal that few programs use."""
@@ -88,6 +92,12 @@ async def _serve(control: int, browser: int, imports: Imports) -> None:
     await asyncio.get_running_loop().create_future()  # until the supervisor kills this process
 
 
+class NoRetryError(StructuralError):
+    """The user raised NonRetryableError."""
+
+    kind = "non-retryable"
+
+
 class Automation:
     """One call of user code, from its order to its end."""
 
@@ -102,16 +112,7 @@ class Automation:
         tempfile.tempdir = None  # the zygote may have asked for it before
         lines = LogLines()
         capture_logging(lines)
-        hooked = order["hooked"]
-        self._session = BrowserSession(
-            self,
-            attached,
-            (order["context"], order["page"]),
-            self._root,
-            order["function"],
-            PageEvents(lines),
-            hooked and Hooked(hooked["cdpUrl"], json.loads(order["parameters"]), hooked["state"], hooked["evidence"]),
-        )
+        self._session = BrowserSession(channel, attached, order, self._root, PageEvents(lines))
         self._call: asyncio.Task[dict[str, Any]] | None = None
 
     async def run(self) -> None:
@@ -127,15 +128,8 @@ class Automation:
         )
         context = contextvars.copy_context()
         context.run(runtime.__enter__)
-        called = Call(
-            kind=order["kind"],
-            path=order["function"],
-            parameters=json.loads(order["parameters"]),
-            capture=order["capture"],
-            capturing=lambda within: self._channel.post("capturing", within=within),
-        )
         reading = asyncio.create_task(self._read(), name="supervisor")
-        self._call = asyncio.create_task(call(called, self._session, self._root), context=context)
+        self._call = asyncio.create_task(self._invoke(), context=context)
         done = {**await self._ended(self._call), "attributes": runtime.attributes}
         if self._session.evidence is not None:
             good = "error" not in done and not (order["kind"] == "check" and done["result"] == "false")
@@ -151,29 +145,6 @@ class Automation:
         if (error := told.get("error")) is not None:
             raise RuntimeError(error)
         return told["value"]
-
-    async def open(self, *, trace: bool, unused: bool) -> None:
-        """Have the Machine's own context prepared, as a `session.Supervisor`.
-
-        Raises:
-            StateError: The state cannot be restored.
-            PlaywrightError: The browser is gone.
-        """
-        told = await self._channel.ask("open", trace=trace, unused=unused)
-        if (error := told.get("error")) is not None:
-            raise (
-                StateError(error["message"]) if error["kind"] == StateError.kind else PlaywrightError(error["message"])
-            )
-        if told["traced"]:
-            self._attached.send_stacks()
-
-    def brings(self) -> None:
-        """Say that the hook has brought a context, as a `session.Supervisor`."""
-        self._channel.post("brought", lasting=self._session.lasting)
-
-    async def finishing(self) -> None:
-        """Have the state captured, as a `session.Supervisor`."""
-        await self._channel.ask("finishing")
 
     async def _read(self) -> None:
         async for message in self._channel.messages:
@@ -203,3 +174,80 @@ class Automation:
             if not called.cancelled():
                 raise
             return {"error": as_message(UserCodeError("The automation was canceled by its own code."))}
+
+    async def _invoke(self) -> dict[str, Any]:
+        """Import and await the user's function, and return what it returned, as fields of a `done` message.
+
+        Raises:
+            UserCodeError: The call failed. CancelledError passes through.
+        """
+        process = os.getpid()
+        try:
+            return await self._called(load(self._order["function"], self._root))
+        except (UserCodeError, asyncio.CancelledError):
+            raise
+        except NonRetryableError as error:
+            told = raised(error, self._root)
+            raise NoRetryError(str(told), name=told.name, stack=told.stack) from error
+        except BaseException as error:  # also SystemExit and the like, which would end the Machine
+            raise raised(error, self._root, exit_message(error)) from error
+        finally:
+            if os.getpid() != process:  # user code has forked this process, and the fork must not go on with our code
+                os._exit(1)
+
+    async def _called(self, function: UserFunction) -> dict[str, Any]:
+        session = self._session
+        try:
+            value = await self._awaited(function)
+            # The hook's cleanup comes last: it usually closes the context that the hook brought.
+            fields = {"result": self._result(value), **await self._state(value)}
+        except BaseException:
+            with contextlib.suppress(Exception):  # of the cleanup; the automation's error matters more
+                await session.finish(failed=True)
+            raise
+        await session.finish()
+        payloads = IntunedContext.current().extended_payloads if self._order["kind"] == "api" else None
+        extended = payloads and to_json(payloads, what="What extend_payload was given", path="extendedPayloads")
+        return {**fields, "extendedPayloads": extended or None}
+
+    async def _awaited(self, function: UserFunction) -> Any:
+        """Call the function, and return what it returns.
+
+        The call is positional, with the parameters as a plain dict, or without them when they are null. A deferred
+        function is called before there is a page.
+        """
+        parameters = json.loads(self._order["parameters"])
+        if getattr(function, MARK, False):
+            if self._order["kind"] == "create":
+                await self._session.open()  # a create without a browser has no login
+            return await function(parameters, ensure_browser=self._session.open)
+        _, page = await self._session.open()
+        return await (function(page) if parameters is None else function(page, parameters))
+
+    def _result(self, value: Any) -> str:
+        """Return JSON text of what the function returned: for a check only whether it is true, for a create `null`."""
+        match self._order["kind"]:
+            case "check":
+                return "true" if value else "false"
+            case "create":
+                return "null"
+            case _:
+                return to_json(value)
+
+    async def _state(self, value: Any) -> dict[str, Any]:
+        """Return the state of the login after a good end as field `state`, or why it is not known as `uncaptured`.
+
+        This is done only if the login lives in a context that the hook brought. The supervisor captures any other.
+
+        Raises:
+            StateError: The state of a create could not be captured, so that the create has failed.
+        """
+        kind, session = self._order["kind"], self._session
+        wanted = is_wanted(kind, capture=self._order["capture"], restored=session.restored, good=bool(value))
+        if not session.brings_login or not wanted:
+            return {}
+        self._channel.post("capturing")
+        try:
+            return {"state": await session.capture()}
+        except StateError as error:
+            return {"uncaptured": uncaptured(kind, error)}

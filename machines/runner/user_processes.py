@@ -17,7 +17,7 @@ from typing import Any
 
 from .channel import Channel
 from .process_tree import descendants, fields_of, read
-from .relay import BrowserDesk, Relay
+from .relay import Relay, RelayPolicy
 from .user_process import STACK_SIGNAL
 from .zygote import PACKET
 
@@ -127,7 +127,7 @@ class Zygote:
 
         Args:
             setup: The command that starts it, without its last argument, which is the descriptor of its orders; its
-                environment; and what its processes of user code are boxed in (see `machines.boxes`).
+                environment; and what its processes of user code are boxed in (see `machines.box`).
             folder: The folder that every Attempt works in.
             guarded: Whether user code is refused addresses that lead into the machine itself.
         """
@@ -169,12 +169,12 @@ class Zygote:
         for start in range(0, len(new), _NAMES_AT_ONCE):
             await self._order({"import": new[start : start + _NAMES_AT_ONCE]}, [])
 
-    async def fork(self, driver: str, desk: BrowserDesk) -> UserProcess:
+    async def fork(self, driver: str, policy: RelayPolicy) -> UserProcess:
         """Have a process of user code forked, and return it once it is connected to the browser.
 
         Args:
             driver: Path of the driver's socket.
-            desk: Decides about what the process asks of the browser.
+            policy: Decides about what the process asks of the browser.
 
         Raises:
             ZygoteError: The zygote, or the process, did not get ready.
@@ -189,9 +189,9 @@ class Zygote:
                 _, handles = await self._ask({"fork": True}, [its_control.fileno(), its_browser.fileno(), its_stacks])
         finally:
             os.close(its_stacks)
-        relay = Relay(desk)
-        user = UserProcess(handles[0], await Channel.over(control), relay, stacks)
+        relay = Relay(policy)
         await relay.start(driver, browser)
+        user = UserProcess(handles[0], await Channel.over(control), relay, stacks)
         try:
             async with asyncio.timeout(_READY_WITHIN):
                 message = await anext(user.channel.messages, None)

@@ -17,13 +17,13 @@ from playwright.async_api import Error as PlaywrightError
 
 from machines.browser_program import browser_args, find_browser
 from machines.runner.playwright_wire import END, Attached, guid_of
-from machines.runner.relay import REFUSED, BrowserDesk, Relay
+from machines.runner.relay import REFUSED, Relay, RelayPolicy
 from settings import Settings
 from tests.support.polling import until
 
 
 @dataclass
-class Desk(BrowserDesk):
+class Desk(RelayPolicy):
     """Notes what it is asked, and answers as it is told to."""
 
     seen: list[tuple[str, Any]] = field(default_factory=list[tuple[str, Any]])
@@ -57,15 +57,15 @@ class Pair:
 
     browser: Browser
     other: Attached
-    desk: Desk
+    policy: Desk
 
 
 @asynccontextmanager
-async def _relayed(browser: Browser, desk: Desk) -> AsyncGenerator[socket.socket]:
+async def _relayed(browser: Browser, policy: Desk) -> AsyncGenerator[socket.socket]:
     await browser.unbind()
     endpoint = (await browser.bind("test"))["endpoint"]
     ours, theirs = socket.socketpair()
-    relay = Relay(desk)
+    relay = Relay(policy)
     await relay.start(endpoint, ours)
     try:
         yield theirs
@@ -95,10 +95,10 @@ async def _launched() -> AsyncGenerator[Browser]:
 
 @pytest.fixture
 async def pair(browser: Browser) -> AsyncGenerator[Pair]:
-    desk = Desk()
-    async with _relayed(browser, desk) as end:
+    policy = Desk()
+    async with _relayed(browser, policy) as end:
         other = await Attached.over(end)
-        yield Pair(browser, other, desk)
+        yield Pair(browser, other, policy)
         await other.close()
 
 
@@ -116,9 +116,9 @@ async def test_a_context_and_a_page_are_found_by_their_ids_whenever_they_were_op
 
 async def test_what_the_second_client_opens_is_known_to_the_first_before_it_is_used(pair: Pair) -> None:
     context = await pair.other.browser.new_context()
-    assert pair.desk.seen == [("opened", guid_of(context))]
+    assert pair.policy.seen == [("opened", guid_of(context))]
     page = await context.new_page()
-    assert await page.evaluate("navigator.language") == "fr-FR", "as the desk has it"
+    assert await page.evaluate("navigator.language") == "fr-FR", "as the policy has it"
     await pair.browser.new_browser_cdp_session()  # an answer of the driver: what it has told before is here
     assert guid_of(context) in [guid_of(one) for one in pair.browser.contexts]
 
@@ -127,15 +127,15 @@ async def test_a_context_is_closed_once_what_it_leaves_is_saved_and_other_calls_
     context = await pair.other.browser.new_context()
     page = await (await pair.other.browser.new_context()).new_page()
     closing = asyncio.ensure_future(context.close())
-    await pair.desk.closing.wait()
+    await pair.policy.closing.wait()
     assert await page.evaluate("1 + 1") == 2
     assert not closing.done()
-    pair.desk.proceed.set()
+    pair.policy.proceed.set()
     await closing
 
 
 async def test_close_of_the_second_client_closes_contexts_and_leaves_the_browser(pair: Pair) -> None:
-    pair.desk.proceed.set()
+    pair.policy.proceed.set()
     await pair.other.browser.new_context()
     await pair.other.browser.close()
     assert not pair.other.browser.is_connected()
@@ -156,7 +156,7 @@ async def test_stacks_of_calls_go_to_the_desk_once_they_are_wanted(pair: Pair) -
     page = await pair.other.browser.new_page()
     pair.other.send_stacks()
     await page.title()
-    ((_, call),) = [seen for seen in pair.desk.seen if seen[0] == "stack"]
+    ((_, call),) = [seen for seen in pair.policy.seen if seen[0] == "stack"]
     assert call["stack"][0]["file"] == __file__
 
 
@@ -171,7 +171,7 @@ async def test_what_only_callboard_may_do_is_refused_whatever_it_is_called_on(pa
 
 @asynccontextmanager
 async def _raw(pair: Pair) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    async with _relayed(pair.browser, pair.desk) as end:
+    async with _relayed(pair.browser, pair.policy) as end:
         reader, writer = await asyncio.open_unix_connection(sock=end)
         yield reader, writer
         writer.close()

@@ -13,12 +13,12 @@ from typing import Any, cast
 import pytest
 
 from machines.runner.playwright_wire import END
-from machines.runner.relay import BrowserDesk, Relay
+from machines.runner.relay import Relay, RelayPolicy
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-class Desk(BrowserDesk):
+class Desk(RelayPolicy):
     """Allows everything, and notes whether the browser itself was commanded."""
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Desk(BrowserDesk):
 
 
 @asynccontextmanager
-async def relayed(tmp_path: Path, desk: Desk) -> AsyncGenerator[tuple[Connection, Connection]]:
+async def relayed(tmp_path: Path, policy: Desk) -> AsyncGenerator[tuple[Connection, Connection]]:
     """The ends of user code and of the driver, with a relay between them."""
     connected: asyncio.Future[Connection] = asyncio.Future()
 
@@ -53,7 +53,7 @@ async def relayed(tmp_path: Path, desk: Desk) -> AsyncGenerator[tuple[Connection
 
     server = await asyncio.start_unix_server(connect, tmp_path / "driver")
     ours, theirs = socket.socketpair()
-    relay = Relay(desk)
+    relay = Relay(policy)
     async with server:
         await relay.start(str(tmp_path / "driver"), theirs)
         user, driver = await asyncio.open_unix_connection(sock=ours), await connected
@@ -97,11 +97,11 @@ def command(name: str) -> dict[str, Any]:
     ],
 )
 async def test_what_reaches_the_browser_itself_is_noted(tmp_path: Path, call: dict[str, Any], *, shared: bool) -> None:
-    desk = Desk()
-    async with relayed(tmp_path, desk) as ((_, writer), (asked, _)):
+    policy = Desk()
+    async with relayed(tmp_path, policy) as ((_, writer), (asked, _)):
         writer.write(json.dumps({"id": 1, "guid": "x", **call}).encode() + END)
         assert json.loads((await asked.readuntil(END))[:-1])["method"] == call["method"]
-        assert desk.shared is shared
+        assert policy.shared is shared
 
 
 @pytest.mark.parametrize(
@@ -115,14 +115,14 @@ async def test_what_reaches_the_browser_itself_is_noted(tmp_path: Path, call: di
 )
 def test_the_driver_writes_in_the_attempts_folder_only(tmp_path: Path, method: str, params: dict[str, Any]) -> None:
     """The profile of its browser, in which something would stay for later Attempts, lies elsewhere in its box."""
-    desk = BrowserDesk(cast("Any", None), cast("Any", None))
-    desk.root = tmp_path / "attempt" / "project"
-    desk.root.mkdir(parents=True)
-    (desk.root / "link").symlink_to("/tmp")
+    policy = RelayPolicy(cast("Any", None), cast("Any", None))
+    policy.root = tmp_path / "attempt" / "project"
+    policy.root.mkdir(parents=True)
+    (policy.root / "link").symlink_to("/tmp")
 
     def refusal(path: Path) -> str | None:
-        return desk.refusal_of_files(method, json.loads(json.dumps(params).replace("{}", str(path))))
+        return policy.refusal_of_files(method, json.loads(json.dumps(params).replace("{}", str(path))))
 
-    assert refusal(desk.root / "own") is None
-    for path in (Path("/tmp/other"), desk.root / "../../other", desk.root / "link" / "other"):
+    assert refusal(policy.root / "own") is None
+    for path in (Path("/tmp/other"), policy.root / "../../other", policy.root / "link" / "other"):
         assert str(path) in (refusal(path) or "")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from machines.runner.user_messages import checked_done, checked_left, checked_request
+from machines.runner.conversation import checked_done, checked_left, checked_request
 
 REFUSED = (TypeError, ValueError, KeyError, AttributeError, RecursionError)
 DONE: dict[str, Any] = {

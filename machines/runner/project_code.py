@@ -1,0 +1,149 @@
+"""The project's own code: its functions (docs/contract.md, section 3) and its hook (section 3.1), freshly imported."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+from playwright.async_api import BrowserContext, Page
+
+from .failures import StructuralError, raised
+
+_FUNCTIONS = ("automation", "create", "check")
+"""Names of the function that is called, looked up in this order."""
+_HOOK_FILE = "hooks/setup_context"
+_HOOK_FUNCTION = "setup_context"
+
+UserFunction = Callable[..., Coroutine[Any, Any, Any]]
+Cleanup = Callable[[], Awaitable[Any]]
+
+
+def load(function_path: str, root: Path) -> UserFunction:
+    """Return the coroutine function of `function_path` in the project at `root`.
+
+    Such paths are `api/shop/list` and `auth-sessions/check`.
+
+    Raises:
+        StructuralError: There is no such file or function, the file does not parse, an import in it fails, or it is no
+            coroutine function.
+        UserCodeError: The module raised another exception while it was imported.
+    """
+    module = _load_module(function_path, root)
+    for candidate in _FUNCTIONS:
+        function = getattr(module, candidate, None)
+        if function is None:
+            continue
+        if not inspect.iscoroutinefunction(function):
+            raise StructuralError(
+                f"{candidate} in {function_path}.py is not a coroutine function; write `async def {candidate}`.",
+                name="InvalidAPIError",
+            )
+        return function
+    raise StructuralError(
+        f"{function_path}.py has no function `{_expected(function_path)}`; "
+        f"write `async def {_expected(function_path)}(page, params)`.",
+        name="APINotFoundError",
+    )
+
+
+def _expected(function_path: str) -> str:
+    folder, _, name = function_path.rpartition("/")
+    return name if folder == "auth-sessions" else "automation"
+
+
+def _load_module(function_path: str, root: Path) -> ModuleType:
+    """Import and return the module of `function_path`.
+
+    Raises:
+        StructuralError: There is no such file, it or a module that it imports does not parse, or an import fails.
+        UserCodeError: The module raised another exception while it was imported.
+    """
+    name = function_path.replace("/", ".")
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name in (name, name.partition(".")[0]):
+            raise StructuralError(f"{function_path}.py is not in the project.", name="APINotFoundError") from error
+        raise raised(error, root) from error
+    except SyntaxError as error:
+        broken = raised(error, root)
+        text = str(broken)
+        if error.filename == str(root / f"{function_path}.py"):
+            text = f"{function_path}.py does not parse: {error.msg} (line {error.lineno})"
+        raise StructuralError(text, name=broken.name, stack=broken.stack) from error
+    except (Exception, SystemExit) as error:
+        raise raised(error, root, exit_message(error)) from error
+
+
+def exit_message(error: BaseException, what: str = "The automation") -> str | None:
+    """Return the message for user code that tried to end the process; None for any other exception."""
+    return f"{what} called sys.exit({error.code!r})." if isinstance(error, SystemExit) else None
+
+
+@dataclass(frozen=True)
+class Brought:
+    """What the project's hook returned."""
+
+    context: BrowserContext | None = None
+    """The context that the hook brought. None: the Machine's own context and page are used."""
+    page: Page | None = None
+    cleanup: Cleanup | None = None
+
+
+def has_hook(root: Path) -> bool:
+    """Tell whether the project has a hook."""
+    return (root / f"{_HOOK_FILE}.py").is_file()
+
+
+async def setup_context(root: Path, *, api_name: str, api_parameters: Any, cdp_url: str) -> Brought:
+    """Load and call the hook. Its exceptions are those of user code; its return value must have one of four forms.
+
+    Raises:
+        StructuralError: The hook has no such coroutine function, or returned something else.
+        UserCodeError: Its module raised while it was imported, or it tried to end the process.
+    """
+    function = getattr(_load_module(_HOOK_FILE, root), _HOOK_FUNCTION, None)
+    if not inspect.iscoroutinefunction(function):
+        raise StructuralError(
+            f"{_HOOK_FILE}.py has no coroutine function; "
+            f"write `async def {_HOOK_FUNCTION}(*, api_name, api_parameters, cdp_url)`.",
+            name="InvalidAPIError",
+        )
+    try:
+        returned = await function(api_name=api_name, api_parameters=api_parameters, cdp_url=cdp_url)
+    except (SystemExit, KeyboardInterrupt) as error:  # raised from a task, they would end the Machine
+        raise raised(error, root, exit_message(error, _HOOK_FUNCTION)) from error
+    match returned:
+        case None:
+            return Brought()
+        case BrowserContext() as context:
+            return Brought(context)
+        case (BrowserContext() as context, (Page() | None) as page):
+            return Brought(context, page)
+        case (BrowserContext() as context, (Page() | None) as page, cleanup) if callable(cleanup):
+            return Brought(context, page, cast("Cleanup", cleanup))
+        case other:
+            raise StructuralError(
+                f"{_HOOK_FUNCTION} returned {type(other).__name__}; it may return nothing, a context, (context, "
+                "page or None), or (context, page or None, async cleanup).",
+                name="InvalidAPIError",
+            )
+
+
+async def clean_up(cleanup: Cleanup) -> None:
+    """Call the cleanup that the hook returned. Its exceptions are those of user code.
+
+    Raises:
+        StructuralError: The cleanup is not async.
+    """
+    ending = cleanup()
+    if not inspect.isawaitable(ending):
+        raise StructuralError(
+            f"The cleanup that {_HOOK_FUNCTION} returned is not async; write `async def`.", name="InvalidAPIError"
+        )
+    await ending
