@@ -1,6 +1,6 @@
 """The log file of one Attempt at the worker: its Machine's keeper and the worker write to it, and it is read masked.
 
-The file itself is not masked, and lies in the worker's own folder; only what has been masked leaves it.
+The file itself is not masked. It lies in the worker's own folder, and what leaves that is masked.
 """
 
 from __future__ import annotations
@@ -54,17 +54,17 @@ class AttemptLogFile:
         self.has_lines.set()
 
     def on_machine(self, log_complete: asyncio.Future[AttemptUsage | None]) -> None:
-        """Take note that the Attempt is given to a Machine.
+        """Remember that the Attempt is given to a Machine.
 
         Args:
-            log_complete: Is resolved by the Machine's keeper when all that was printed is written.
+            log_complete: The Machine's keeper resolves it when all that was printed is written.
         """
         self._end = log_complete
 
     async def wait_complete(self, within: float) -> AttemptUsage | None:
         """Wait until the keeper has written the whole log, and return what the Attempt used.
 
-        Return None if the Attempt was on no Machine, or if its keeper has not told in time.
+        Return None if the Attempt was on no Machine, or if its keeper has not said so in time.
         """
         if self._end is None:
             return None

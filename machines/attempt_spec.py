@@ -1,4 +1,4 @@
-"""What a Machine is told about an Attempt and what it reports: plain values between the activity and the Machine."""
+"""The specification of an Attempt and its report: plain values between the activity and the Machine."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Proxy:
 class Evidence:
     """The trace and screenshot of one Attempt.
 
-    Its Machine fills this in, whatever becomes of the Attempt and of the Machine.
+    Its Machine fills this in, however the two end.
     """
 
     folder: Path
@@ -99,14 +99,14 @@ class Evidence:
     page_url: str | None = field(default=None, repr=False)
     """Address of the page that the automation was at when it ended, as the browser has it."""
     missing: dict[str, str] = field(default_factory=dict[str, str], repr=False)
-    """What the Machine was to leave and could not: by name, a sentence that says why. Not masked."""
+    """What is missing: by name, a sentence that says why. Not masked."""
 
     def to_message(self) -> dict[str, Any]:
         """Return the part of the Attempt's message that tells the Machine what to leave."""
         return {"folder": str(self.folder), "trace": self.trace, "limit": self.trace_limit}
 
     def record_report(self, message: dict[str, Any]) -> None:
-        """Take note of the Machine's message about what it has left."""
+        """Fill in what the Machine says that it has left."""
         self.reported = True
         self.page_url = message["pageUrl"]
         self.missing.update(message["missing"])
@@ -146,7 +146,7 @@ class AttemptSpec:
 
     @property
     def function(self) -> str:
-        """The path of the called function, as hooks are told it (docs/contract.md, section 3.1)."""
+        """The path of the called function, which hooks get as `api_name` (docs/contract.md, section 3.1)."""
         return f"api/{self.api}" if self.kind is AttemptKind.API else f"auth-sessions/{self.kind}"
 
     def note(self, message: str, level: str = "info") -> None:

@@ -1,4 +1,7 @@
-"""The box that a process of a Machine runs in: what it sees of this host's files, and how it is started there.
+"""The boxes of a Machine: one for driver and browser, one for the zygote and the user code that it is forked for.
+
+A box says what a process sees of this host's files, and how it is started there. `machines.runner.folders` says which
+folders of the Machine there are.
 
 Bubblewrap makes the box where this user may make namespaces: user, mount, PID and IPC namespaces of its own, in which
 the files that it needs have the paths that they have outside, and nothing else is there. Landlock stands on top of that
@@ -13,16 +16,19 @@ import shutil
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import playwright
 
+from machines.attempt_spec import Version
 from machines.browser_program import browsers_folder
-from machines.environment import X11_SOCKETS, machine_environment
+from machines.environment import X11_SOCKETS, certificates, machine_environment
 from machines.runner import confinement, inner_box
-from machines.runner.folders import TEMPORARY_IN_BOX
+from machines.runner.folders import ATTEMPT, DOWNLOADS, OF_DRIVER, TEMPORARY, TEMPORARY_IN_BOX, WORK
+from machines.runner.inner_box import InnerBox
 from machines.trial import trial_refusal
 
 _USER_IN_BOX = 1000
@@ -32,6 +38,8 @@ _OF_ROOT = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi", "mtrr")
 _RESOLV_CONF = "/etc/resolv.conf"
 _TEMPORARY = 512 * 1024 * 1024
 """Most bytes of the box's own temporary folders, which lie in memory."""
+_IN_MEMORY = 4
+"""Part of the Machine's memory that files in temporary folders of user code may take in addition."""
 
 _SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/usr", "/var/cache/fontconfig")
 _ETC = (
@@ -54,9 +62,9 @@ class Box:
     write: tuple[Path, ...]
     """Folders that can be written, too. All of these must exist."""
     resolv_conf: Path | None = None
-    """What is `/etc/resolv.conf` there, where that is not the host's."""
+    """The file that is `/etc/resolv.conf` there. None: the host's."""
     temporary: Path | None = None
-    """What is `TEMPORARY_IN_BOX` there; None for a folder in memory."""
+    """The folder that is `TEMPORARY_IN_BOX` there. None: one in memory."""
 
     def command(self, *, final: bool) -> list[str]:
         """Return the beginning of a command that starts a process in the box; what to start follows it.
@@ -96,9 +104,75 @@ class Box:
             arguments += ["--ro-bind", str(path), str(path)]
         for path in _parents_first(self.write):
             arguments += ["--bind", str(path), str(path)]
-        # Else files could be left in the folders that lead to all these.
+        # Otherwise, files could be left in the folders that lead to all these.
         arguments += ["--remount-ro", "/dev", "--remount-ro", "/"]
         return [str(_program()), *arguments, "--"]
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """What stands around the processes of one Machine."""
+
+    driver: Box
+    user: Box
+    inner: InnerBox
+    """What each process of user code has in addition."""
+
+    @classmethod
+    def of(
+        cls,
+        version: Version,
+        scratch: Path,
+        browser: Path,
+        display: dict[str, str],
+        *,
+        shared: tuple[Path, ...],
+        resolv_conf: Path | None,
+    ) -> Boxes:
+        """Return the boxes of a Machine. This blocks.
+
+        Args:
+            version: What the Machine serves.
+            scratch: Its scratch folder.
+            browser: The browser's executable.
+            display: The variables that lead the browser to a display, if it is to open windows.
+            shared: Folders of the host that every project may use.
+            resolv_conf: The file that is `/etc/resolv.conf` in the boxes. None: the host's.
+        """
+        common = (*our_folders(), *certificates())
+        driver = Box(
+            read=(*common, driver_program().parent, *browser_folders(browser, display)),
+            write=(*(scratch / name for name in OF_DRIVER), *shared),
+            resolv_conf=resolv_conf,
+            temporary=scratch / TEMPORARY,
+        )
+        python = version.python
+        environment = () if python is None else python_folders(python.executable)
+        user = Box(
+            read=(*common, *environment, *browser_folders(browser, {}), scratch / DOWNLOADS),
+            write=(scratch / WORK, *shared),
+            resolv_conf=resolv_conf,
+        )
+        kept = [str(path) for path in (*user.read, *shared, scratch / ATTEMPT)]
+        inner = InnerBox(
+            kept, [str(scratch / WORK)], version.memory_limit // _IN_MEMORY, processes=has_inner_processes()
+        )
+        return cls(driver, user, inner)
+
+
+def driver_command(boxes: Boxes | None) -> list[str]:
+    """Return the command that starts Playwright's driver, in its box if any, without the driver's own arguments."""
+    return [*(boxes.driver.command(final=True) if boxes else ()), str(driver_program())]
+
+
+def zygote_setup(boxes: Boxes | None, command: list[str], environment: dict[str, str]) -> dict[str, Any]:
+    """Return what the supervisor needs to know to start the zygote, in its box if there are boxes."""
+    return {
+        "command": [*(boxes.user.command(final=False) if boxes else ()), *command],
+        "environment": environment,
+        "innerBox": boxes and asdict(boxes.inner),
+        "walls": boxes and boxes.user.walls(),
+    }
 
 
 def python_folders(*executables: Path) -> tuple[Path, ...]:

@@ -4,15 +4,15 @@ The keeper runs on the standard library alone, as a script of its own. It is a c
 child's descendants do (detach, start a session, lose their parent), they stay below the keeper. When told to, when
 the worker's pipe closes (the worker has died), or when the child has ended, it kills all descendants until none is
 left, removes the Machine's scratch folder and exits. It also watches what the whole process tree takes, and writes
-what the tree prints to a file for each Attempt, so that a slow worker holds up nothing, and so that the last words of
-a child which was killed are kept, too. If the tree takes too much memory while an Attempt runs, the child gets a moment
-to end user code and to save what the Attempt leaves.
+what the tree prints to a file for each Attempt. So a slow worker holds up nothing, and the last words of a killed child
+are kept. If the tree takes too much memory while an Attempt runs, the child gets a moment to end user code and to save
+what the Attempt leaves.
 
     argv    SCRATCH MEMORY_LIMIT DISK_LIMIT GROUP DEADLINE CHILD_FD COMMAND…
             (GROUP is the folder of a control group, or "")
     stdin   a number on a line is a new deadline; anything else, or its end, means: stop everything
-    stdout  one JSON object a line: {"pid"} at the start, {"ended": {…}} (its usage, see `meter`) when an Attempt has
-            ended and its log is whole, {"memory"} (bytes) every few seconds, then at most one {"exited", "tail"}
+    stdout  one JSON object a line: {"pid"} at the start, {"ended": {…}} (its usage, see `Meter.usage`) when an Attempt
+            has ended and its log is whole, {"memory"} (bytes) every few seconds, then at most one {"exited", "tail"}
             (negative: a signal) or {"limit", "used"} (`memory`, `disk`, `files` or `processes`, and how much it
             was; `lease`),
             last {"gone": true} or {"left": [pid]}
@@ -60,8 +60,8 @@ __all__ = ["descendants", "kill_all", "remove"]
 _PR_SET_CHILD_SUBREAPER = 36
 _LOOK_INTERVAL = 0.5
 """Seconds between two measurements of what the process tree uses."""
-_TELL_INTERVAL = 5.0
-"""Seconds between two times that the worker is told how much memory the tree has allocated."""
+_REPORT_INTERVAL = 5.0
+"""Seconds between two reports to the worker of how much memory the tree has allocated."""
 _TAIL = 4096
 """Bytes of the child's last output that are kept, to explain why a child did not start."""
 _CHUNK = 65536
@@ -99,8 +99,8 @@ class Keeper:
         """Whether an Attempt has begun and not ended yet."""
         self._log_writer: LogWriter | None = None
         """The log of that Attempt, if it has one."""
-        self._tell_at = 0.0
-        """When the worker is told of the memory next."""
+        self._report_at = 0.0
+        """When to report the memory next."""
         self._over_since: float | None = None
         """When a limit was passed while an Attempt ran."""
         self._child = subprocess.Popen(
@@ -180,8 +180,8 @@ class Keeper:
     def _may_go_on(self, now: float) -> bool:
         """Measure the tree, and tell whether it may go on; it may also for a moment after it has passed a limit."""
         passed = self._limits.passed(self._meter)
-        if now >= self._tell_at:
-            self._tell_at = now + _TELL_INTERVAL
+        if now >= self._report_at:
+            self._report_at = now + _REPORT_INTERVAL
             _say({"memory": self._meter.memory})
         if self._over_since is not None:
             over = now - self._over_since

@@ -37,7 +37,7 @@ class Lease:
 
     @property
     def projects(self) -> Collection[str]:
-        """The projects of which the worker has a share, or may still hold Machines."""
+        """The projects that the worker has a share of, or may still hold Machines of."""
         return {*self._shares, *self._most}
 
     def share(self, project: str) -> int:

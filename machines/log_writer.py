@@ -46,7 +46,7 @@ class LogWriter:
     """The keeper's writer of an Attempt's log file."""
 
     def __init__(self, file: str, limit: int) -> None:
-        """Open the file, of which `limit` bytes are written at most. Raises OSError."""
+        """Open the file, and write at most `limit` bytes. Raises OSError."""
         self._file = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._limit = limit
         self._left = limit

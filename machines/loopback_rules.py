@@ -22,8 +22,8 @@ _SERVED_BY = {4: ("0.0.0.0", "127.0.0.1", "::", "::ffff:127.0.0.1"), 6: ("::", "
 """Addresses that a program may listen at to be reached at the loopback address of that version of IP. Whether `::` is
 reached by IPv4, too, the kernel does not tell; by default it is."""
 
-# Of Linux's sock_diag(7), by which the kernel tells of sockets. In `/proc/net/tcp` it would print those that listen as
-# well, but only after a walk through the table of all connections, which takes milliseconds on a host with much memory.
+# Linux's sock_diag(7), which lists sockets. `/proc/net/tcp` lists those that listen as well, but walks through the
+# table of all connections first. That takes milliseconds on a host with much memory.
 _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY = 20
 _REQUEST, _DUMP = 0x1, 0x300

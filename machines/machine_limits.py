@@ -110,7 +110,7 @@ class Limits:
     def end(self) -> None:
         """End the control group, and every process that is still in it. This blocks."""
         if self._group is not None:
-            with suppress(OSError):  # what does not die is told by whoever looks at processes
+            with suppress(OSError):  # the keeper reports what does not die
                 cgroups.end(self._group)
 
 

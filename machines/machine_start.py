@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from machines.attempt_spec import Version
-from machines.boxes import Boxes, driver_command, zygote_setup
+from machines.box import Boxes, driver_command, zygote_setup
 from machines.browser_program import find_browser
 from machines.cancellation import uncancellable
 from machines.capacity import Capacity

@@ -1,8 +1,8 @@
 """Take apart what a Machine prints: text, and between it lines of its log whose level and source are known.
 
-Descriptors 1 and 2 of the whole process tree are one pipe, and whoever is in it may write anything there. So the log is
-in the order in which it came about, and an automation may put into it what it likes. The lines are JSON text sequences
-(RFC 7464), written by `machines.runner.stdio`, which may import nothing of ours:
+Descriptors 1 and 2 of the whole process tree are one pipe, and each of its processes may write anything there. So the
+log keeps the order in which things happened, and an automation may put into it what it likes. The lines are JSON text
+sequences (RFC 7464), written by `machines.runner.stdio`, which may import nothing of ours:
 
     0x1E {"level", "source", "message"} newline         with "cut" if the message was too long: the bytes that it had
 
@@ -57,7 +57,7 @@ class OutputDemux:
             self._text(data)
 
     def end(self) -> None:
-        """Take note that nothing more will come, and hand out what was held back."""
+        """Hand out what was held back, as nothing more will come."""
         begun, self._begun = self._begun, b""
         if begun:
             self._text(begun)

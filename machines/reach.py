@@ -82,7 +82,7 @@ class Reach:
         return {"rules": list(self.rules), "closedPorts": sorted(self.closed_ports), "own": list(self.own)}
 
     def is_open(self, address: Address) -> bool:
-        """Tell whether an address is open, but for `closed_ports`."""
+        """Tell whether an address is open. Its `closed_ports` may be closed all the same."""
         return next((allowed for network, allowed in self.networks if address in network), True)
 
     @cached_property
