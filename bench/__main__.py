@@ -18,7 +18,7 @@ from rich.table import Table
 from temporalio.client import Client
 
 from bench.bare import COLD, TRACED, WARM, ReadWorkflow
-from bench.callboard import Callboard
+from bench.callboard import ENDINGS, Callboard
 from bench.reading import launch, read
 from bench.rows import Row
 from bench.servers import process, temporal_as_it_comes, temporal_tuned
@@ -107,8 +107,14 @@ async def _print_rest(callboard: Callboard, starts: int, cancels: int) -> None:
     table.add_row(f"accept a start, of {starts} in a row, ms", *_percentiles(accepted))
     handovers = callboard.handovers(run_ids)
     table.add_row("a Machine is free until it is taken, while Runs wait, ms", *_percentiles(handovers))
-    stopped = await callboard.cancel(cancels)
-    table.add_row(f"cancel to last process gone, of {cancels}, ms", *_percentiles(stopped))
+    stopped = [await callboard.cancel() for _ in range(cancels)]
+    table.add_row(f"cancel to nothing left, of {cancels}, ms", *_percentiles(stopped))
+    following: dict[str, list[float]] = {ending: [] for ending in ENDINGS}
+    for _ in range(cancels):
+        for ending, took in following.items():
+            took.append(await callboard.after(ending))
+    for ending, took in following.items():
+        table.add_row(f"a Run right after {ending}, on the same place, of {cancels}, ms", *_percentiles(took))
     table.add_row("memory of a warm Machine, MB (proportional)", f"{await callboard.memory_per_machine():.0f}", "")
     table.add_row("memory of the worker, MB (proportional)", f"{callboard.memory_of_worker():.0f}", "")
     console.print(table)

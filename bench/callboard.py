@@ -22,6 +22,8 @@ from schemas.workflow.attempt import AttemptRecord
 from settings import Settings
 
 _PROJECTS = Path(__file__).parent / "projects"
+ENDINGS = ("a plain Run", "an edit", "a time-out", "a cancel", "a crash")
+"""What `Callboard.after` knows."""
 _LOGIN = "bench"
 """Id of the AuthSession that the benchmark uses."""
 
@@ -29,12 +31,14 @@ _LOGIN = "bench"
 class Callboard:
     """A running stack that serves the projects of the benchmark."""
 
-    def __init__(self, dev: DevStack, http: httpx.AsyncClient, url: str) -> None:
+    def __init__(self, dev: DevStack, http: httpx.AsyncClient, url: str, folder: Path) -> None:
         self._dev = dev
         self._http = http
         self._url = url
+        self._folder = folder
         self._projects = f"/api/v1/workspace/{dev.settings.workspace}/projects"
         self._runs = f"{self._projects}/bench/run"
+        self._one = f"{self._projects}/bench-one/run"
 
     @classmethod
     @asynccontextmanager
@@ -49,7 +53,7 @@ class Callboard:
                 base_url=dev.url, headers={"x-api-key": dev.api_key}, timeout=120, trust_env=False
             ) as http,
         ):
-            yield cls(dev, http, url)
+            yield cls(dev, http, url, folder)
 
     async def once(self, api: str = "read", parameters: dict[str, Any] | None = None) -> dict[str, Any]:
         """Execute one Run, from its POST to its result."""
@@ -117,24 +121,53 @@ class Callboard:
             await self._result(run_id)
         return took, run_ids
 
-    async def cancel(self, times: int) -> list[float]:
-        """Cancel Runs one after the other.
+    async def cancel(self) -> float:
+        """Cancel a Run. Return the seconds from the request to its answer: nothing of the Run is left by then."""
+        run_id = await self._start("forever", {"url": self._url}, runs=self._one)
+        while (await self._status(run_id)) == "pending":
+            await asyncio.sleep(0.01)
+        began = time.perf_counter()
+        answer = await self._http.post(f"{self._one}/{run_id}/cancel", params={"wait": 60})
+        if answer.json()["status"] != "canceled":
+            raise RuntimeError(f"Run {run_id} was not canceled: {answer.text}")
+        return time.perf_counter() - began
 
-        Returns:
-            For each, the seconds from the cancel request until the last process of its Machine was gone.
-        """
-        took: list[float] = []
-        for _ in range(times):
-            run_id = await self._start("forever", {})
-            machine = await self._machine_of(run_id)
-            began = time.perf_counter()
-            answer = asyncio.create_task(self._http.post(f"{self._runs}/{run_id}/cancel", params={"wait": 60}))
-            while any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in machine):
-                await asyncio.sleep(0.005)
-            took.append(time.perf_counter() - began)
-            if (await answer).json()["status"] != "canceled":
-                raise RuntimeError(f"Run {run_id} was not canceled: {(await answer).text}")
-        return took
+    async def after(self, ending: str) -> float:
+        """Return the seconds of a Run that follows such an ending of the one before it on the only Machine."""
+        match ending:
+            case "a cancel":
+                await self.cancel()
+            case "a time-out":
+                await self._fail("forever", timeout=1)
+            case "a crash":
+                await self._fail("crash", timeout=60)
+            case "an edit":
+                await self._edit()
+            case _:
+                await self._read_on_one()
+        began = time.perf_counter()
+        await self._read_on_one()
+        return time.perf_counter() - began
+
+    async def _read_on_one(self) -> None:
+        await self._result(await self._start("read", {"url": self._url}, runs=self._one), self._one)
+
+    async def _fail(self, api: str, *, timeout: int) -> None:
+        limits: dict[str, Any] = {"requestTimeout": timeout, "retry": {"maximumAttempts": 1}}
+        run_id = await self._start(api, {"url": self._url}, runs=self._one, **limits)
+        while (status := await self._status(run_id, wait=60)) in ("pending", "started"):
+            pass
+        if status != "failed":
+            raise RuntimeError(f"Run {run_id} should have failed, and is {status}")
+
+    async def _edit(self) -> None:
+        """Change the project, and wait until that is deployed."""
+        project = f"{self._projects}/bench-one"
+        before = (await self._http.get(project)).json()["version"]
+        with (self._folder / "projects/bench-one/api/read.py").open("a") as file:
+            file.write("# edited\n")
+        while (await self._http.get(project)).json()["version"] == before:
+            await asyncio.sleep(0.01)
 
     async def memory_per_machine(self) -> float:
         """Return the mean proportional set size of the warm Machines, in megabytes."""
@@ -146,12 +179,16 @@ class Callboard:
         """Return the proportional set size of the worker process alone, in megabytes."""
         return _pss_of(self._worker())
 
-    async def _start(self, api: str, parameters: dict[str, Any], *, trace: bool = False) -> str:
-        answer = await self._http.post(
-            f"{self._runs}/start", json={"api": api, "parameters": parameters, "saveTrace": trace}
-        )
+    async def _start(
+        self, api: str, parameters: dict[str, Any], *, trace: bool = False, runs: str = "", **more: Any
+    ) -> str:
+        body = {"api": api, "parameters": parameters, "saveTrace": trace, **more}
+        answer = await self._http.post(f"{runs or self._runs}/start", json=body)
         answer.raise_for_status()
         return answer.json()["runId"]
+
+    async def _status(self, run_id: str, wait: int = 0) -> str:
+        return (await self._http.get(f"{self._one}/{run_id}/result", params={"wait": wait})).json()["status"]
 
     async def _result(self, run_id: str, runs: str = "") -> dict[str, Any]:
         while True:
@@ -160,14 +197,6 @@ class Callboard:
                 return answer
             if answer["status"] not in ("pending", "started"):
                 raise RuntimeError(f"a Run of the bench did not complete: {answer}")
-
-    async def _machine_of(self, run_id: str) -> list[psutil.Process]:
-        """Wait until the Run's code runs, and return all processes of its Machine."""
-        while True:
-            for note in Path(self._dev.settings.data_dir).glob(f"workers/*/scratch/*/attempt-*/tmp/{run_id}"):
-                keeper = next(k for k in self._keepers() if str(note.parents[2]) in k.cmdline())
-                return [keeper, *keeper.children(recursive=True)]
-            await asyncio.sleep(0.01)
 
     def _worker(self) -> psutil.Process:
         return next(child for child in psutil.Process().children() if "worker" in child.cmdline())
