@@ -118,6 +118,8 @@ class RoomWait:
         self._until = until
         self._room = asyncio.Event()
         self._room.set()
+        self.preparing_since: datetime | None = None
+        """Since when a Machine is started for the Attempt, or changed to its version; None if one was ready."""
 
     @property
     def waits(self) -> bool:

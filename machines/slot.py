@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from machines.attempt_spec import AttemptReport, AttemptSpec, Version
 from machines.cancellation import uncancellable
@@ -123,6 +123,7 @@ class Slot:
         if self._machine is not None:
             await self._machine.wait_clean()
             if self.can_serve(version) and not (self.warm_for(version) or self._recycle_reason(self._machine)):
+                spec.room_wait.preparing_since = datetime.now(UTC)
                 await change_version(self._machine, version, self._launch)
             if self._recycle_reason(self._machine) or not self.warm_for(version):
                 await uncancellable(self._drop(RecycleCause.VERSION))
@@ -130,6 +131,7 @@ class Slot:
             waits = "" if self._launch.capacity.has_room else " as soon as its worker has room for one"
             spec.note(f"Machine {self._next_name} is being started{waits}")
             await self._take_room(spec)
+            spec.room_wait.preparing_since = datetime.now(UTC)
             self._machine = await self._start(version)
         return self._machine
 

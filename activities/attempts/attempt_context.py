@@ -145,7 +145,7 @@ class AttemptInFlight:
 
     def record(self, status: AttemptStatus, error: RunError | None = None) -> AttemptRecord:
         """Return the record of the Attempt as it is now."""
-        start = self._start
+        start, preparing_since = self._start, self.room_wait.preparing_since
         return AttemptRecord(
             run_id=self.input.run_id,
             number=self.input.number,
@@ -154,6 +154,7 @@ class AttemptInFlight:
             api=self.input.api,
             version=self.input.version,
             queued_at=self._queued_at,
+            preparing_at=preparing_since and preparing_since - self._clock_error,
             started_at=self.started_at,
             ended_at=self._ended_at,
             machine=start.machine if start else None,

@@ -105,6 +105,7 @@ async def _attempt_body(
         kind=record.kind,
         status=record.status,
         queued_at=record.queued_at,
+        preparing_at=record.preparing_at,
         started_at=record.started_at,
         ended_at=record.ended_at,
         machine=record.machine,

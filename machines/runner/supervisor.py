@@ -218,9 +218,9 @@ class Supervisor:
         if before is None or has_hook(project) != (self._hook_pages is not None):
             self._channel.post("idle", unfit="the debugging port of its browser is for the version before")
             return
-        zygote, self._zygote = self._zygote, _start_zygote(setup)
         self._project = project
         try:
+            zygote, self._zygote = self._zygote, _start_zygote(setup)
             await zygote.close()
             before.user.close()
             await before.tab.close()

@@ -223,6 +223,8 @@ class Zygote:
         """End the zygote, and the process of user code that waits. Raises ZygoteError if one of them stays."""
         await self.end(has_ended=False)
         self._orders.close()
+        if self._pidfd is not None:
+            os.close(self._pidfd)
         try:
             await asyncio.to_thread(self._process.wait, _ENDS_WITHIN)
         except subprocess.TimeoutExpired as error:

@@ -17,6 +17,7 @@ _EXAMPLE: dict[str, JsonValue] = {
     "kind": "api",
     "status": "failed",
     "queuedAt": "2026-11-24T10:00:00.010000Z",
+    "preparingAt": None,
     "startedAt": "2026-11-24T10:00:00.120000Z",
     "endedAt": "2026-11-24T10:00:31.400000Z",
     "machine": "shop-1",
@@ -86,6 +87,9 @@ class AttemptBody(ResponseModel):
     kind: AttemptKind
     status: AttemptStatus
     queued_at: datetime | None
+    preparing_at: datetime | None
+    """The time at which a Machine began to be started for it, or to be changed to its version; null if one was
+    ready."""
     started_at: datetime | None
     ended_at: datetime | None
     machine: str | None

@@ -193,6 +193,8 @@ class AttemptRecord(FlowModel):
     api: str | None = None
     version: str | None = None
     queued_at: datetime | None = None
+    preparing_at: datetime | None = None
+    """Time at which a Machine began to be started for it, or to be changed to its version; None if one was ready."""
     started_at: datetime | None = None
     ended_at: datetime | None = None
     machine: str | None = None

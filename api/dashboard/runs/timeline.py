@@ -1,4 +1,4 @@
-"""The timeline of a Run, drawn to scale: its time in the queue, its Validates, its Attempts and its Deliveries."""
+"""The timeline of a Run, drawn to scale: its time in the queue, starts of Machines, Validates, Attempts, Deliveries."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Span:
 
     label: str
     kind: str
-    """Status that gives the span its colour, or `queued`."""
+    """Status that gives the span its colour, or `queued` or `preparing`."""
     begin: datetime
     end: datetime | None
     """Time of the end; None if it still goes on."""
@@ -59,13 +59,16 @@ def run_spans(run: dict[str, Any], validates: Iterable[Span]) -> list[Span]:
     """Return the spans of a Run, from its JSON; Validates are Runs of their own, so their spans are passed in."""
     spans: list[Span] = []
     started_at, ended = _parse_time(run["startedAt"]), _parse_time(run["endedAt"])
+    attempts: list[Span] = []
+    for each in run["attempts"]:
+        preparing, begin = _parse_time(each["preparingAt"]), _parse_time(each["startedAt"] or each["queuedAt"])
+        if preparing and begin and preparing < begin:  # else it has not begun yet
+            attempts.append(Span(f"Machine for Attempt {each['number']}", "preparing", preparing, begin))
+        if begin:
+            attempts.append(Span(f"Attempt {each['number']}", each["status"], begin, _parse_time(each["endedAt"])))
     if created := _parse_time(run["createdAt"]):
-        spans.append(Span("Queued", "queued", created, started_at or ended))
-    attempts = [
-        Span(f"Attempt {each['number']}", each["status"], started_at, _parse_time(each["endedAt"]))
-        for each in run["attempts"]
-        if (started_at := _parse_time(each["startedAt"] or each["queuedAt"]))
-    ]
+        ends = [started_at, *(span.begin for span in attempts[:1])]
+        spans.append(Span("Queued", "queued", created, min(filter(None, ends), default=ended)))
     spans += sorted([*validates, *attempts], key=lambda span: span.begin)
     for delivery in run["deliveries"]:
         for number, each in enumerate(delivery["tries"], 1):

@@ -66,6 +66,7 @@ async def test_an_attempt_tells_all_that_its_record_has_and_where_its_files_are(
         "number": 1,
         "kind": "api",
         "status": "failed",
+        "preparingAt": None,
         "queuedAt": "2026-11-24T10:00:00Z",
         "startedAt": "2026-11-24T10:00:01Z",
         "endedAt": "2026-11-24T10:00:02.500000Z",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from api.dashboard.rendering import format_bytes
 from api.dashboard.runs.json_tree import TreeNode, build_tree
-from api.dashboard.runs.timeline import CHART_WIDTH, Span, layout_bars
+from api.dashboard.runs.timeline import CHART_WIDTH, Span, layout_bars, run_spans
 
 NOW = datetime(2026, 11, 24, 10, tzinfo=UTC)
 
@@ -22,6 +22,23 @@ def test_spans_are_drawn_to_scale() -> None:
     bars = layout_bars([Span("Queued", "queued", at(0), at(2)), Span("Attempt 1", "failed", at(2), at(10))], at(99))
     assert [(bar.x, bar.width) for bar in bars] == [(0, 200), (200, 800)]
     assert [bar.duration for bar in bars] == [timedelta(seconds=2), timedelta(seconds=8)]
+
+
+def test_waiting_for_a_machine_is_told_from_starting_one() -> None:
+    def time(seconds: float) -> str:
+        return at(seconds).isoformat()
+
+    times = {"queuedAt": time(0), "preparingAt": time(2), "startedAt": time(5), "endedAt": time(9)}
+    warm = {"queuedAt": time(9), "preparingAt": None, "startedAt": time(10), "endedAt": time(12)}
+    run = {"createdAt": time(0), "startedAt": time(5), "endedAt": time(12), "deliveries": []}
+    attempts = [{"number": 1, "status": "failed", **times}, {"number": 2, "status": "completed", **warm}]
+    spans = run_spans({**run, "attempts": attempts}, [])
+    assert [(span.label, span.begin, span.end) for span in spans] == [
+        ("Queued", at(0), at(2)),
+        ("Machine for Attempt 1", at(2), at(5)),
+        ("Attempt 1", at(5), at(9)),
+        ("Attempt 2", at(10), at(12)),
+    ]
 
 
 def test_what_goes_on_ends_now() -> None:
