@@ -19,7 +19,8 @@ async def test_what_is_shown_is_done(stack: Stack, tmp_path: Path) -> None:
     script = "".join(BLOCKS)
     at = f'"baseUrl": {json.dumps(stack.site)}'
     script = script.replace('"pages": 1', f'"pages": 1, {at}').replace('{"user"', f'{{{at}, "user"')
-    said = await Command(stack, "shop").script(script, folder, within=110)
+    said = await Command(stack, "shop").script(script, folder, within=200)
     assert said.count('"Oak Lamp"') == 4, "the results of start, result, get and rerun"
     assert said.count("AuthSession alice is READY.\n") == 2
-    assert (folder / "trace.zip").read_bytes().startswith(b"PK")
+    (trace,) = (folder / "output").glob("trace_*.zip")
+    assert trace.read_bytes().startswith(b"PK")

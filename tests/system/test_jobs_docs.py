@@ -31,7 +31,6 @@ async def test_what_is_shown_is_done(stack: Stack, tmp_path: Path) -> None:
     assert "1 of 1 Runs have ended: 1 completed, 0 failed" in said
     assert '"message":"updated job successfully"' in said
     assert "Job long is paused.\nJob long is resumed.\n" in said
-    assert (folder / "results.jsonl").is_file()
     assert {job["id"] for job in await jobs(stack, "shop")}.isdisjoint({"every-morning", "by-hand", "long"})
 
 

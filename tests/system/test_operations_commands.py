@@ -49,7 +49,8 @@ async def test_the_commands_of_troubleshooting_say_something(stack: Stack, tmp_p
     assert "CALLBOARD_MAX_CONNECTIONS" in said, "the settings"
     assert str(stack.data / "artifacts") in said, "what takes up the disk"
     assert stack.api_key not in said
-    assert (folder / "trace.zip").read_bytes().startswith(b"PK")
+    (trace,) = (folder / "output").glob("trace_*.zip")
+    assert trace.read_bytes().startswith(b"PK")
 
 
 async def test_a_namespace_is_set_up_and_the_doctor_looks(stack: Stack, tmp_path: Path) -> None:
