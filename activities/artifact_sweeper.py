@@ -15,18 +15,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from temporalio.client import Client
 
-from activities.artifact_groups import SWEPT, ArtifactGroup, stored_groups
 from schemas.errors import NotFound, StoreError
+from schemas.workflow import names
 from schemas.workflow.sweep import SweepPart, SweepPartResult, SweepTotals
+from storage import keys
 from storage.store import Store
-from temporal.job_definitions import is_definition_needed
+from temporal.jobs import is_definition_needed
 from temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,28 @@ _CONCURRENT_RUNS = 4
 _MAX_RUNS = 2_000
 """How many Runs one part examines at most."""
 _MAX_DURATION = timedelta(minutes=5)
-"""Time after which a part ends, wherever it has come to."""
+"""Time after which a part ends, however far it is."""
+
+_SWEPT = (keys.JOB_RUNS, keys.JOBS, keys.RUNS)
+"""The prefixes of all that is swept, in ascending order, so that one key says how far a sweep has come."""
+
+
+@dataclass
+class ArtifactGroup:
+    """What the store holds of one Run, one JobRun or one definition of a Job; these are removed together."""
+
+    project: str
+    id: str
+    """The id of the Run, the JobRun, or the Job."""
+    prefix: str
+    newest: datetime
+    definition: str | None = None
+    """`JobDefinition.ref`; None for a Run or a JobRun."""
+
+    @property
+    def key_after(self) -> str:
+        """A key that sorts after all keys of this group, and before those of the next one."""
+        return self.prefix.removesuffix("/") + "0"  # the character after the slash
 
 
 @dataclass
@@ -89,7 +111,7 @@ class ArtifactSweeper:
         """
         if not await self._sweep_runs(part, progress):
             return progress.result()
-        for prefix in SWEPT:
+        for prefix in _SWEPT:
             await self._store.tidy(prefix, part.before)
         return SweepPartResult(totals=progress.totals)
 
@@ -99,7 +121,7 @@ class ArtifactSweeper:
         deadline = loop.time() + self._max_duration.total_seconds()
         due: list[ArtifactGroup] = []
         examined = 0
-        async with aclosing(stored_groups(self._store, progress.after)) as runs:
+        async with aclosing(_stored_groups(self._store, progress.after)) as runs:
             async for run in runs:
                 if run.newest < part.before:
                     due.append(run)
@@ -151,3 +173,34 @@ class ArtifactSweeper:
         except NotFound:
             return True
         return run.close_time is not None and run.close_time < before
+
+
+async def _stored_groups(store: Store, after: str) -> AsyncGenerator[ArtifactGroup]:
+    """Yield the groups that have artifacts behind the key `after`, in the order of their keys. Raises StoreError."""
+    for prefix in _SWEPT:
+        group: ArtifactGroup | None = None
+        async for entry in store.entries(prefix, after=after):
+            found = _group_of(entry.key, entry.modified)
+            if found is None:
+                continue  # Callboard did not write it
+            if group is not None and group.prefix == found.prefix:
+                group.newest = max(group.newest, found.newest)
+                continue
+            if group is not None:
+                yield group
+            group = found
+        if group is not None:
+            yield group
+
+
+def _group_of(key: str, modified: datetime) -> ArtifactGroup | None:
+    kind, _, rest = key.partition("/")
+    match f"{kind}/", rest.split("/"):
+        case keys.RUNS, [project, run_id, _, *_] if names.is_run_id(run_id):
+            return ArtifactGroup(project, run_id, keys.run(project, run_id), modified)
+        case keys.JOB_RUNS, [project, job_run_id, _, *_] if names.is_job_run_id(job_run_id):
+            return ArtifactGroup(project, job_run_id, keys.job_run(project, job_run_id), modified)
+        case keys.JOBS, [project, job_id, ref, _, *_] if names.is_job_id(job_id):
+            return ArtifactGroup(project, job_id, keys.job_definition_prefix(project, job_id, ref), modified, ref)
+        case _:
+            return None

@@ -10,14 +10,15 @@ from temporalio import activity
 from temporalio.activity import ActivityCancellationDetails
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
-from activities.deliveries.delivery_records import DeliveryRecords
 from activities.deliveries.delivery_sender import DeliverySender, SendResult
-from activities.deliveries.notification import notification_payload
-from activities.deliveries.payload import GoneError, delivery_payload
+from activities.deliveries.payload import GoneError, delivery_payload, notification_payload
 from activities.deliveries.receiver_limit import ReceiverBusyError, ReceiverLimit
 from activities.heartbeat import forward_cancellation, heartbeats, record_heartbeat
+from activities.store_retry import retry_store
+from machines.cancellation import uncancellable
+from schemas.errors import StoreError
 from schemas.workflow import names
 from schemas.workflow.base import MESSAGE_LIMIT, JsonRef, clip
 from schemas.workflow.delivery import (
@@ -29,6 +30,8 @@ from schemas.workflow.delivery import (
     SendInput,
     SinkTestInput,
     SinkTestOutcome,
+    TryProblem,
+    TryRecord,
 )
 from schemas.workflow.job_run import JobRunView
 from schemas.workflow.run import RunOutcome, RunStatus
@@ -37,10 +40,12 @@ from storage import keys
 from storage.store import Store
 from telemetry import metrics
 from temporal.closing import wait_for_outcome, wait_for_result
-from temporal.rpc_errors import RPC_TIMEOUT
+from temporal.rpc_errors import RPC_TIMEOUT, unless_missing
 
 log = logging.getLogger(__name__)
 
+_RECORD_TIMEOUT = timedelta(seconds=45)
+"""How long the store is retried for the record of a try."""
 _TEST_RESULT = '{"test": "This is a test of the sink, sent by hand from the Playground. No Run has this id."}'
 _TEST_OUTCOME = RunOutcome(status=RunStatus.COMPLETED, result=JsonRef(text=_TEST_RESULT, size=len(_TEST_RESULT)))
 """Outcome of the Run that a test of a sink seems to deliver."""
@@ -60,7 +65,6 @@ class DeliveryActivities:
         """
         self._client = client
         self._store = store
-        self._records = DeliveryRecords(store)
         self._delivery_sender = delivery_sender
         self._limit = ReceiverLimit(places)
 
@@ -102,7 +106,7 @@ class DeliveryActivities:
             ApplicationError: Of type `TryFailed`; `GivenUp`, if no other try can do better; or `ReceiverBusy`.
         """
         for started_at in activity.info().heartbeat_details[:1]:
-            await self._records.write_lost(input.delivery, started_at)
+            await self._record_lost(input.delivery, started_at)
         sink = input.delivery.sink
         try:
             with self._limit.hold_place(sink.receiver, longest_delay=sink.schedule.timeout):
@@ -126,7 +130,7 @@ class DeliveryActivities:
         async def send_and_record() -> SendResult:
             async with heartbeats(on_cancellation, details=lambda: [at.isoformat()]):
                 result = await sending
-                await self._records.write(input.delivery, result.record)
+                await self._record(input.delivery, result.record)
                 return result
 
         result = await forward_cancellation(send_and_record(), on_cancellation)
@@ -163,7 +167,7 @@ class DeliveryActivities:
 
     async def _try_failure(self, result: SendResult, failure: str, delivery: DeliverInput) -> ApplicationError:
         attempt = activity.info().attempt
-        tries = await self._records.count(delivery) if attempt > 1 and not result.final else None
+        tries = await self._count_tries(delivery) if attempt > 1 and not result.final else None
         tries = min(tries or attempt, attempt)  # After a reset in Temporal, attempts are counted anew.
         return ApplicationError(
             clip(failure, MESSAGE_LIMIT),
@@ -173,14 +177,39 @@ class DeliveryActivities:
             next_retry_delay=next_delay(result.retry_after, delivery.sink.schedule, tries, attempt),
         )
 
+    async def _record(self, delivery: DeliverInput, record: TryRecord) -> None:
+        """Write a record. A store that fails for long costs the record, not the Delivery."""
+        key = _try_key(delivery, record.at)
+        body = record.model_dump_json(exclude_none=True).encode()
+        try:
+            await retry_store(_RECORD_TIMEOUT, lambda: uncancellable(self._store.put(key, body)))
+        except StoreError:
+            log.exception("Run %s, Delivery %s: no record of a try", delivery.run_id, delivery.delivery_id)
+
+    async def _count_tries(self, delivery: DeliverInput) -> int | None:
+        """Return how many tries have been recorded; None if the store cannot say."""
+        prefix = keys.delivery_tries(delivery.project, delivery.run_id, delivery.delivery_id)
+        try:
+            return len([key async for key in self._store.list(prefix)])
+        except StoreError:
+            log.exception("Run %s, Delivery %s: tries not counted", delivery.run_id, delivery.delivery_id)
+            return None
+
+    async def _record_lost(self, delivery: DeliverInput, began: str) -> None:
+        """Record a try that began at this time, unless the worker that made it has recorded it."""
+        at = datetime.fromisoformat(began)
+        try:
+            if await self._store.exists(_try_key(delivery, at)):
+                return
+        except StoreError:
+            log.exception("Run %s, Delivery %s: no record of a lost try", delivery.run_id, delivery.delivery_id)
+            return
+        problem = TryProblem(type="WorkerLost", message="The worker was lost before it could say what came of it.")
+        await self._record(delivery, TryRecord(at=at, error=problem))
+
     async def _outcome(self, run_id: str) -> RunOutcome | None:
         """Return how the Run ended, once it is closed; None if Temporal does not know it any more."""
-        try:
-            return await wait_for_outcome(self._client.get_workflow_handle(run_id, result_type=RunOutcome))
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                return None
-            raise
+        return await unless_missing(wait_for_outcome(self._client.get_workflow_handle(run_id, result_type=RunOutcome)))
 
     async def _notification(self, delivery: DeliverInput) -> bytes:
         """Return what is sent of a JobRun, once it is closed. Raises RPCError."""
@@ -191,6 +220,11 @@ class DeliveryActivities:
             description = await handle.describe(rpc_timeout=RPC_TIMEOUT)
             view = await description.memo_value(names.MEMO_JOB_RUN, type_hint=JobRunView)
         return notification_payload(delivery.run_id, view)
+
+
+def _try_key(delivery: DeliverInput, at: datetime) -> str:
+    time = at.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    return keys.delivery_try(delivery.project, delivery.run_id, delivery.delivery_id, time)
 
 
 def _outcome_of(result: SendResult) -> str:

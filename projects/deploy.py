@@ -11,7 +11,8 @@ import shutil
 import sysconfig
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,12 +20,12 @@ from pydantic import ValidationError
 
 from projects.apis import check_ignored, check_languages, check_names, check_syntax, find_apis
 from projects.bundle import extract, pack
+from projects.catalog import Catalog
 from projects.code_checks import check_code
-from projects.declaration import FrozenVenv, check_declaration
+from projects.declaration import FrozenVenv, check_declaration, freeze_venv
 from projects.dependencies import resolve_and_build
 from projects.environments import Environments
 from projects.files import is_ignored_below
-from projects.machine_limit import check_machine_limit
 from projects.manifest import Current, DeployWarning, LastDeploy, Manifest
 from projects.processes import run_in_thread
 from projects.resource_files import (
@@ -36,12 +37,13 @@ from projects.resource_files import (
 from projects.resources import Resources
 from projects.settings_file import SettingsFile, read_settings_file, resolve_project_name
 from projects.settings_syntax import SETTINGS_PARSERS
-from projects.venv_freeze import freeze_venv
-from schemas.errors import ProjectError
+from schemas.errors import ProjectError, StoreError
 from storage import keys
 from storage.store import Store
 
 _BUNDLE = "bundle.tar.gz"
+_MOST_NAMES = 5
+"""How many other projects an error about too many Machines names."""
 
 
 async def deploy(
@@ -71,19 +73,17 @@ async def deploy(
         manifest, resources = await run_in_thread(_prepare, folder, scratch, frozen)
         project, version = manifest.project, manifest.version
         if max_machines is not None:
-            await check_machine_limit(store, manifest, max_machines)
+            await _check_machine_limit(store, manifest, max_machines)
         dependencies = await resolve_and_build(project, scratch / "files", frozen, store, environments, scratch)
+        packages, unmet = Path(sysconfig.get_path("platlib")), tuple[DeployWarning, ...]()
         if dependencies is not None:
-            own = dependencies.environment
-            manifest = manifest.model_copy(
-                update={"environment": own, "warnings": (*manifest.warnings, *dependencies.warnings)}
-            )
-        packages = dependencies.site_packages if dependencies is not None else Path(sysconfig.get_path("platlib"))
+            packages, unmet, own = dependencies.site_packages, dependencies.warnings, dependencies.environment
+            manifest = manifest.model_copy(update={"environment": own})
         unfit = await run_in_thread(check_code, scratch / "files", manifest.apis, packages)
-        manifest = manifest.model_copy(update={"warnings": (*manifest.warnings, *unfit)})
+        manifest = manifest.model_copy(update={"warnings": (*manifest.warnings, *unmet, *unfit)})
         if dependencies is not None:
-            own = dependencies.environment
-            await store.put(keys.environment(project, own.declaration), dependencies.requirements.encode())
+            key = keys.environment(project, dependencies.environment.declaration)
+            await store.put(key, dependencies.requirements.encode())
         if not await store.exists(keys.bundle(project, version)):
             await store.put_file(keys.bundle(project, version), scratch / _BUNDLE)
         earlier = _matching_manifest(await store.get(keys.manifest(project, version)), manifest)
@@ -185,3 +185,41 @@ def _check_project(folder: Path) -> tuple[SettingsFile, list[str]]:
                 "Create what is missing, or set authSessions.enabled to false."
             )
     return file, find_apis(folder)
+
+
+async def _check_machine_limit(store: Store, manifest: Manifest, limit: int) -> None:
+    """Refuse a deploy if what is deployed of other projects leaves too few Machines for it.
+
+    A project that gets no more than it has is let through: it may be mended after the limit was lowered. Deploys at the
+    same time do not see each other: workers keep to the limit whatever is deployed (`limit_sizes` in
+    `workflows/allocation.py`).
+
+    Raises:
+        ProjectError: All projects together would have more than the limit.
+        StoreError: The store failed, or the version of another project is damaged.
+    """
+    catalog = Catalog(store)
+    projects = [name for name in await catalog.list_projects() if name != manifest.project]
+    deployed = await asyncio.gather(*(catalog.get_current(project) for project in projects))
+    others = {other.project: other.settings.machines for other in deployed if other is not None}
+    before = None
+    with suppress(StoreError):  # its files may be damaged: this deploy replaces them
+        before = await catalog.get_current(manifest.project)
+    asked, taken = manifest.settings.machines, sum(others.values())
+    if taken + asked <= limit or (before is not None and asked <= before.settings.machines):
+        return
+    having = f"The other projects have {taken} ({_name_some(others)}), so" if others else "So"
+    raise ProjectError(
+        f"{manifest.project} asks for {asked} Machines (replication.maxConcurrentRequests), and all projects together"
+        f" may have {limit} (CALLBOARD_MAX_MACHINES). {having} {max(0, limit - taken)} can be had. Lower the number of"
+        f" {manifest.project} or of another project, or raise the limit."
+    )
+
+
+def _name_some(machines: Mapping[str, int]) -> str:
+    """Return the projects with their Machines, the largest first."""
+    largest = sorted(machines.items(), key=lambda item: (-item[1], item[0]))
+    named = [f"{project}: {count}" for project, count in largest[:_MOST_NAMES]]
+    if rest := largest[_MOST_NAMES:]:
+        named.append(f"{len(rest)} more: {sum(count for _, count in rest)}")
+    return ", ".join(named)

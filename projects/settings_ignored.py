@@ -18,7 +18,7 @@ from projects.settings import PLATFORM_PROXY, ProjectSettings
 
 _SILENTLY_IGNORED = ("metadata", "version", "workspaceId", "$schema")
 _RECORDER = "there is no recorder: a login that a person made is imported"
-_PLATFORM = f"{PLATFORM_PROXY} stands for a proxy of Intuned's platform, which Callboard has not"
+_PLATFORM = f"{PLATFORM_PROXY} stands for a proxy of Intuned's platform, and Callboard has none"
 
 
 def _enabled(value: object) -> bool:
@@ -58,9 +58,6 @@ _IGNORED: tuple[tuple[str, Callable[[object], bool], str], ...] = (
 )
 """Keys, functions that tell whether a value asks for something, and reasons why it is not available. No reason repeats
 a value, as some are secrets."""
-
-REPORTED_KEYS = tuple(key for key, _, _ in _IGNORED)
-"""The keys that `find_ignored` reports."""
 
 _TYPO_SIMILARITY = 0.8
 """How similar an unknown key must be to a known one to be taken for a misspelling, from 0 to 1."""

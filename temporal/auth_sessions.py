@@ -8,14 +8,13 @@ from datetime import timedelta
 
 from temporalio.client import (
     Client,
-    WorkflowExecutionDescription,
     WorkflowExecutionStatus,
     WorkflowFailureError,
     WorkflowHandle,
 )
 from temporalio.common import Priority, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
 from schemas.errors import Conflict, NotFound, Unavailable
 from schemas.workflow import names
@@ -23,7 +22,7 @@ from schemas.workflow.auth import Imported
 from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
 from schemas.workflow.run import RunType
 from temporal.closing import wait_for_result
-from temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors
+from temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors, unless_missing
 from workflows.visibility import (
     auth_run_memo,
     auth_run_search_attributes,
@@ -106,13 +105,9 @@ class AuthSessions:
         async def get_or_none(owner: str) -> AuthSessionView | None:
             async with semaphore:
                 try:
-                    return await self._view(workspace, project, owner)
+                    return await self.get(workspace, project, owner)
                 except NotFound:
                     return None
-                except RPCError as error:
-                    if error.status is RPCStatusCode.NOT_FOUND:
-                        return None
-                    raise
 
         query = (
             f"WorkflowType = '{names.AUTH_SESSION}' AND {names.SEARCH_PROJECT} = '{project}'"
@@ -204,15 +199,8 @@ class AuthSessions:
         handle = self._client.get_workflow_handle(run_id)
         try:
             async with asyncio.timeout(_BEGIN_TIMEOUT.total_seconds()):
-                while True:
-                    try:
-                        await handle.describe(rpc_timeout=RPC_TIMEOUT)
-                    except RPCError as error:
-                        if error.status is not RPCStatusCode.NOT_FOUND:
-                            raise
-                        await asyncio.sleep(_BEGIN_POLL_SECONDS)
-                    else:
-                        return
+                while await unless_missing(handle.describe(rpc_timeout=RPC_TIMEOUT)) is None:  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(_BEGIN_POLL_SECONDS)
         except (TimeoutError, RPCError) as error:
             log.info("Run %s is accepted, and was not seen to begin yet: %s", run_id, error)
 
@@ -220,21 +208,12 @@ class AuthSessions:
         return self._client.get_workflow_handle(names.auth_session_workflow_id(project, owner))
 
     async def _view(self, workspace: str, project: str, owner: str) -> AuthSessionView:
+        """Return the state of an AuthSession from the memo of its workflow. Raises NotFound, or RPCError."""
         description = await self._handle(project, owner).describe(rpc_timeout=RPC_TIMEOUT)
-        if await description.memo_value(names.MEMO_WORKSPACE, default=None) != workspace:
+        is_running = description.status is WorkflowExecutionStatus.RUNNING
+        if not is_running or await description.memo_value(names.MEMO_WORKSPACE, default=None) != workspace:
             raise NotFound(_NOT_FOUND)
-        return await read_view(description)
-
-
-async def read_view(description: WorkflowExecutionDescription) -> AuthSessionView:
-    """Return the state of an AuthSession from the memo of its workflow.
-
-    Raises:
-        NotFound: The AuthSession does not exist any more.
-    """
-    if description.status is not WorkflowExecutionStatus.RUNNING:
-        raise NotFound(_NOT_FOUND)
-    return AuthSessionView.model_validate(await description.memo_value(names.MEMO_VIEW))
+        return await description.memo_value(names.MEMO_VIEW, type_hint=AuthSessionView)
 
 
 def _no_worker(change: str) -> Unavailable:

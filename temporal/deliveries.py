@@ -14,7 +14,6 @@ from temporalio.client import (
     WorkflowHandle,
 )
 from temporalio.common import Priority, WorkflowIDReusePolicy
-from temporalio.service import RPCError
 
 from schemas.errors import NotFound, Unavailable
 from schemas.workflow import names
@@ -27,7 +26,7 @@ from schemas.workflow.delivery import (
     TryProblem,
 )
 from temporal.closing import wait_for_delivery, wait_for_result
-from temporal.rpc_errors import RPC_TIMEOUT, is_missing_entity, translate_rpc_errors
+from temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors
 
 _TEST_TIMEOUT = timedelta(seconds=15)
 """How long a test of a sink may take in addition to the time of one try."""
@@ -59,15 +58,11 @@ class Deliveries:
         Raises:
             Unavailable: Temporal cannot be reached.
         """
-        with translate_rpc_errors(_NOT_FOUND):
-            try:
+        try:
+            with translate_rpc_errors(_NOT_FOUND):
                 return [await self._get_state(workspace, project, run_id, names.SINK_DELIVERY)]
-            except NotFound:
-                return []
-            except RPCError as error:
-                if is_missing_entity(error):
-                    return []
-                raise
+        except NotFound:
+            return []
 
     async def redeliver(self, workspace: str, project: str, run_id: str, delivery_id: str) -> DeliveryState:
         """Have a Delivery sent now: once more, or instead of waiting for the next try.

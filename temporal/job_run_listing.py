@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 
-from schemas.rest.job_runs import SortField, SortKey
+from schemas.rest.job_runs import SortField
 from schemas.workflow import names
 from schemas.workflow.job_run import (
     JobRunProgress,
@@ -22,13 +22,8 @@ from schemas.workflow.job_run import (
 from temporal.rpc_errors import RPC_TIMEOUT
 from temporal.visibility_queries import equals, quote
 
-_FETCHED_AT_ONCE = 1_000
-
 _IS_LAST = "ExecutionStatus != 'ContinuedAsNew'"
 """Condition of the last execution of a JobRun, which may have several."""
-
-_MAX_SORTED = 10_000
-"""How many JobRuns of a Job are sorted at most: the unfinished ones, and those that have ended last."""
 
 _TERMINATED = JobRunReason(type=JobRunReasonType.TERMINATED, message="The JobRun was ended in Temporal itself.")
 _INTERNAL_ERROR = "The JobRun ended by an error of Callboard; its workflow in Temporal shows which."
@@ -63,41 +58,6 @@ class JobRunPage:
     total: int
 
 
-async def fetch_job_runs(
-    client: Client, workspace: str, project: str, job_id: str, *, sort: Sequence[SortKey], first: int, count: int
-) -> JobRunPage:
-    """Return `count` JobRuns of a Job in this order, from the one with the number `first` on. Raises RPCError.
-
-    Temporal itself has one order only, so all of them are read, and sorted here.
-    """
-    query = job_runs_query(project, job_id)
-    total = (await client.count_workflows(query, rpc_timeout=RPC_TIMEOUT)).count
-    found: list[JobRunState] = []
-    executions = client.list_workflows(query, page_size=_FETCHED_AT_ONCE, limit=_MAX_SORTED, rpc_timeout=RPC_TIMEOUT)
-    async for execution in executions:
-        state = await read_job_run(execution)
-        if state.workspace == workspace:
-            found.append(state)
-    for key in reversed(sort):  # Sorting keeps the order of what is equal, so the most important field comes last.
-        found.sort(key=lambda state, key=key: _SORTED_BY[key.field](state), reverse=key.descending)
-    return JobRunPage(tuple(found[first : first + count]), max(total, len(found)))
-
-
-async def fetch_latest_job_runs(client: Client, workspace: str, project: str, count: int) -> list[JobRunState]:
-    """Return JobRuns of all Jobs of a project: unfinished ones, then those that have ended last. Raises RPCError."""
-    query = f"{equals('WorkflowType', names.JOB_RUN)} AND {equals(names.SEARCH_PROJECT, project)} AND {_IS_LAST}"
-    executions = client.list_workflows(query, page_size=count, limit=count, rpc_timeout=RPC_TIMEOUT)
-    found = [await read_job_run(execution) async for execution in executions]
-    return [state for state in found if state.workspace == workspace]
-
-
-async def fetch_active_job_runs(client: Client, project: str, job_id: str) -> list[str]:
-    """Return the ids of the JobRuns of a Job that have not ended, as far as visibility knows them. Raises RPCError."""
-    query = f"{job_runs_query(project, job_id)} AND ExecutionStatus = 'Running'"
-    executions = client.list_workflows(query, page_size=_FETCHED_AT_ONCE, rpc_timeout=RPC_TIMEOUT)
-    return [execution.id async for execution in executions]
-
-
 async def read_last_run_time(client: Client, project: str, job_id: str) -> datetime | None:
     """Return when the last JobRun of a Job began that has ended; None if none has. Raises RPCError.
 
@@ -111,12 +71,15 @@ async def read_last_run_time(client: Client, project: str, job_id: str) -> datet
     return None
 
 
-def job_runs_query(project: str, job_id: str) -> str:
-    """Return the query for the JobRuns of a Job. A JobRun may have several executions, of which the last one counts."""
+def job_runs_query(project: str, job_id: str | None = None) -> str:
+    """Return the query for the JobRuns of a Job, or of all Jobs of a project.
+
+    A JobRun may have several executions, of which the last one counts.
+    """
     conditions = [
         equals("WorkflowType", names.JOB_RUN),
         equals(names.SEARCH_PROJECT, project),
-        equals(names.SEARCH_JOB, job_id),
+        *([] if job_id is None else [equals(names.SEARCH_JOB, job_id)]),
         _IS_LAST,
     ]
     return " AND ".join(conditions)
@@ -152,7 +115,7 @@ async def read_job_run(execution: WorkflowExecution) -> JobRunState:
 
 _LATEST = datetime.max.replace(tzinfo=UTC)
 
-_SORTED_BY: dict[SortField, Callable[[JobRunState], Any]] = {
+SORTED_BY: dict[SortField, Callable[[JobRunState], Any]] = {
     "start_time": lambda state: state.started_at,
     "end_time": lambda state: state.ended_at or _LATEST,
     "created_at": lambda state: state.started_at,

@@ -7,24 +7,25 @@ from collections.abc import Sequence
 
 from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
 from temporalio.common import WorkflowIDReusePolicy
-from temporalio.service import RPCError
 
 from schemas.errors import Conflict, NotFound
 from schemas.rest.job_runs import SortKey
 from schemas.workflow import names
 from schemas.workflow.job_run import JobRunInput
 from temporal.job_run_listing import (
+    SORTED_BY,
     JobRunPage,
     JobRunState,
-    fetch_active_job_runs,
-    fetch_job_runs,
-    fetch_latest_job_runs,
+    job_runs_query,
     read_job_run,
 )
-from temporal.rpc_errors import RPC_TIMEOUT, is_missing_entity, translate_rpc_errors
+from temporal.rpc_errors import RPC_TIMEOUT, signal_if_running, translate_rpc_errors, unless_missing
 from workflows import visibility
 
 _NOT_FOUND = "There is no such JobRun."
+_PAGE_SIZE = 1_000
+_MAX_SORTED = 10_000
+"""How many JobRuns of a Job are sorted at most: the unfinished ones, and those that have ended last."""
 
 
 class JobRuns:
@@ -54,20 +55,15 @@ class JobRuns:
                 rpc_timeout=RPC_TIMEOUT,
             )
 
-    async def get(self, workspace: str, project: str, job_id: str, job_run_id: str) -> JobRunState:
-        """Return a JobRun.
+    async def get(self, workspace: str, project: str, job_id: str | None, job_run_id: str) -> JobRunState:
+        """Return a JobRun of a Job, or of any Job of the project if none is named.
 
         Raises:
-            NotFound: The Job has no such JobRun.
+            NotFound: There is no such JobRun.
             Unavailable: Temporal cannot be reached.
         """
         with translate_rpc_errors(_NOT_FOUND):
             return await read_job_run(await self._describe(workspace, project, job_id, job_run_id))
-
-    async def find(self, workspace: str, project: str, job_run_id: str) -> JobRunState:
-        """Return a JobRun of a project, whichever Job it belongs to. Raises as `get` does."""
-        with translate_rpc_errors(_NOT_FOUND):
-            return await read_job_run(await self._describe(workspace, project, None, job_run_id))
 
     async def list_latest(self, workspace: str, project: str, count: int) -> list[JobRunState]:
         """Return JobRuns of all Jobs of a project: the unfinished ones, then those that have ended last.
@@ -76,14 +72,29 @@ class JobRuns:
             Unavailable: Temporal cannot be reached.
         """
         with translate_rpc_errors(_NOT_FOUND):
-            return await fetch_latest_job_runs(self._client, workspace, project, count)
+            query = job_runs_query(project)
+            executions = self._client.list_workflows(query, page_size=count, limit=count, rpc_timeout=RPC_TIMEOUT)
+            found = [await read_job_run(execution) async for execution in executions]
+        return [state for state in found if state.workspace == workspace]
 
     async def list_page(
         self, workspace: str, project: str, job_id: str, *, sort: Sequence[SortKey], first: int, count: int
     ) -> JobRunPage:
-        """Return `count` JobRuns in this order, from the one with the number `first` on. Raises Unavailable."""
+        """Return `count` JobRuns in this order, from the one with the number `first` on. Raises Unavailable.
+
+        Temporal itself has one order only, so all of them are read, and sorted here.
+        """
+        query = job_runs_query(project, job_id)
         with translate_rpc_errors(_NOT_FOUND):
-            return await fetch_job_runs(self._client, workspace, project, job_id, sort=sort, first=first, count=count)
+            total = (await self._client.count_workflows(query, rpc_timeout=RPC_TIMEOUT)).count
+            executions = self._client.list_workflows(
+                query, page_size=_PAGE_SIZE, limit=_MAX_SORTED, rpc_timeout=RPC_TIMEOUT
+            )
+            found = [await read_job_run(execution) async for execution in executions]
+        found = [state for state in found if state.workspace == workspace]
+        for key in reversed(sort):  # Sorting keeps the order of what is equal, so the most important field comes last.
+            found.sort(key=SORTED_BY[key.field], reverse=key.descending)
+        return JobRunPage(tuple(found[first : first + count]), max(total, len(found)))
 
     async def pause(self, workspace: str, project: str, job_id: str, job_run_id: str) -> None:
         """Let a JobRun start no further Runs; those that it has started go on.
@@ -104,7 +115,7 @@ class JobRuns:
         with translate_rpc_errors(_NOT_FOUND):
             description = await self._describe(workspace, project, job_id, job_run_id)
             if description.status is WorkflowExecutionStatus.RUNNING:
-                await self._signal(job_run_id, names.TERMINATE_JOB_RUN)
+                await signal_if_running(self._client, job_run_id, names.TERMINATE_JOB_RUN)
 
     async def pause_active(self, project: str, job_id: str) -> None:
         """Pause all JobRuns of a Job that have not ended. Raises Unavailable."""
@@ -118,38 +129,25 @@ class JobRuns:
         with translate_rpc_errors(_NOT_FOUND):
             description = await self._describe(workspace, project, job_id, job_run_id)
             running = description.status is WorkflowExecutionStatus.RUNNING
-            if not running or not await self._signal(job_run_id, signal):
+            if not running or not await signal_if_running(self._client, job_run_id, signal):
                 raise Conflict(f"JobRun {job_run_id} has ended. Trigger its Job to start another one.")
 
     async def _steer_active(self, project: str, job_id: str, signal: str) -> None:
         with translate_rpc_errors(_NOT_FOUND):
             # Visibility may not know yet of a JobRun that has just begun; the lock of its Job names it.
-            active = {*await fetch_active_job_runs(self._client, project, job_id)}
+            query = f"{job_runs_query(project, job_id)} AND ExecutionStatus = 'Running'"
+            executions = self._client.list_workflows(query, page_size=_PAGE_SIZE, rpc_timeout=RPC_TIMEOUT)
+            active = {execution.id async for execution in executions}
             holder = await self._read_lock_holder(project, job_id)
             if holder is not None:
                 active.add(holder)
-            await asyncio.gather(*(self._signal(job_run_id, signal) for job_run_id in active))
-
-    async def _signal(self, job_run_id: str, signal: str) -> bool:
-        """Signal a JobRun; return False if it has ended. Raises RPCError."""
-        try:
-            await self._client.get_workflow_handle(job_run_id).signal(signal, rpc_timeout=RPC_TIMEOUT)
-        except RPCError as error:
-            if is_missing_entity(error):
-                return False
-            raise
-        return True
+            await asyncio.gather(*(signal_if_running(self._client, job_run_id, signal) for job_run_id in active))
 
     async def _read_lock_holder(self, project: str, job_id: str) -> str | None:
         """Return the JobRun that holds the lock of a Job; None if there is none. Raises RPCError."""
         handle = self._client.get_workflow_handle(names.job_lock_workflow_id(project, job_id))
-        try:
-            description = await handle.describe(rpc_timeout=RPC_TIMEOUT)
-        except RPCError as error:
-            if is_missing_entity(error):
-                return None
-            raise
-        return await description.memo_value(names.MEMO_HOLDER, default=None)
+        description = await unless_missing(handle.describe(rpc_timeout=RPC_TIMEOUT))
+        return description and await description.memo_value(names.MEMO_HOLDER, default=None)
 
     async def _describe(
         self, workspace: str, project: str, job_id: str | None, job_run_id: str

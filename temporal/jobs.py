@@ -46,8 +46,9 @@ from schemas.rest.job_schedule import (
 )
 from schemas.workflow import names
 from schemas.workflow.job import JobRef, JobSource
-from temporal.job_run_listing import read_last_run_time
-from temporal.rpc_errors import RPC_TIMEOUT, is_missing_entity, translate_rpc_errors
+from schemas.workflow.job_run import JobRunView
+from temporal.job_run_listing import job_runs_query, read_last_run_time
+from temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors, unless_missing
 from temporal.visibility_queries import equals
 from workflows import visibility
 
@@ -127,13 +128,9 @@ class Jobs:
             async def read(job_id: str) -> JobState | None:
                 async with places:
                     try:
-                        return await self._read(workspace, project, job_id)
+                        return await self.get(workspace, project, job_id)
                     except NotFound:
-                        return None
-                    except RPCError as error:
-                        if is_missing_entity(error):
-                            return None  # It has been deleted meanwhile.
-                        raise
+                        return None  # It has been deleted meanwhile, or is in another workspace.
 
             found = await asyncio.gather(*(read(job_id) for job_id in sorted(job_ids)))
             return [state for state in found if state is not None]
@@ -296,3 +293,33 @@ def _calendar(calendar: Calendar) -> ScheduleCalendarSpec:
 
 def _ranges(unit: CalendarUnit, value: Any) -> Sequence[ScheduleRange]:
     return [ScheduleRange(start=each.start, end=each.end, step=each.step) for each in unit.ranges(value)]
+
+
+async def is_definition_needed(client: Client, project: str, job_id: str, ref: str, *, after: datetime) -> bool:
+    """Tell whether a definition is that of its Job, may have been so after that time, or belongs to a known JobRun.
+
+    Raises:
+        RPCError: Temporal does not answer.
+    """
+    return await _is_current(client, project, job_id, ref, after) or await _has_job_run(client, project, job_id, ref)
+
+
+async def _is_current(client: Client, project: str, job_id: str, ref: str, after: datetime) -> bool:
+    handle = client.get_schedule_handle(names.job_schedule_id(project, job_id))
+    description = await unless_missing(handle.describe(rpc_timeout=RPC_TIMEOUT))
+    if description is None:
+        return False
+    if description.info.last_updated_at is not None and description.info.last_updated_at >= after:
+        return True  # A JobRun that has just been started with the definition before may not be visible yet.
+    payloads = description.raw_description.schedule.action.start_workflow.input.payloads
+    current: JobRef
+    (current,) = await client.data_converter.decode(list(payloads), [JobRef])
+    return current.definition == ref
+
+
+async def _has_job_run(client: Client, project: str, job_id: str, ref: str) -> bool:
+    async for execution in client.list_workflows(job_runs_query(project, job_id), rpc_timeout=RPC_TIMEOUT):
+        view = await execution.memo_value(names.MEMO_JOB_RUN, default=None, type_hint=JobRunView)
+        if view is None or view.definition == ref:
+            return True
+    return False

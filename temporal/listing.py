@@ -75,24 +75,6 @@ class RunPage:
     """Token of the next page; None if there is no other page."""
 
 
-async def fetch_page(
-    client: Client, workspace: str, project: str, run_filter: RunFilter, *, limit: int, page_token: bytes | None = None
-) -> RunPage:
-    """Return one page, which may be shorter than `limit`, or even empty, although another page follows.
-
-    Raises RPCError.
-    """
-    query = build_query(project, run_filter, await _abnormal_statuses(client, project, run_filter))
-    executions = client.list_workflows(query, page_size=limit, next_page_token=page_token, rpc_timeout=RPC_TIMEOUT)
-    await executions.fetch_next_page()
-    items = [
-        await read_list_item(execution)
-        for execution in executions.current_page or ()
-        if await _belongs_to(execution, workspace)
-    ]
-    return RunPage(tuple(items), executions.next_page_token or None)
-
-
 def build_query(project: str, run_filter: RunFilter, abnormal: Collection[RunStatus] = ()) -> str:
     """Return the visibility query for the Runs.
 
@@ -115,12 +97,6 @@ def build_query(project: str, run_filter: RunFilter, abnormal: Collection[RunSta
         "" if run_filter.ended_after is None else f"CloseTime >= '{_format_time(run_filter.ended_after)}'",
     ]
     return " AND ".join(f"({part})" for part in conditions if part)
-
-
-async def count_runs(client: Client, project: str, run_filter: RunFilter) -> int:
-    """Count the Runs of a project. Raises RPCError."""
-    query = build_query(project, run_filter, await _abnormal_statuses(client, project, run_filter))
-    return (await client.count_workflows(query, rpc_timeout=RPC_TIMEOUT)).count
 
 
 async def read_list_item(execution: WorkflowExecution) -> RunListItem:
@@ -196,7 +172,7 @@ def _abnormal_condition(status: RunStatus) -> str:
     return f"{is_one_of(names.SEARCH_STATUS, _UNFINISHED)} AND {is_one_of('ExecutionStatus', close_statuses)}"
 
 
-async def _abnormal_statuses(client: Client, project: str, run_filter: RunFilter) -> frozenset[RunStatus]:
+async def abnormal_statuses(client: Client, project: str, run_filter: RunFilter) -> frozenset[RunStatus]:
     """Return the wanted statuses of Runs of the project whose workflows closed abnormally; mostly there are none.
 
     They are counted beforehand and one by one, which an index answers. No index answers a query for a status or its
@@ -211,10 +187,6 @@ async def _abnormal_statuses(client: Client, project: str, run_filter: RunFilter
         )
     )
     return frozenset(status for status, counted in zip(statuses, counts, strict=True) if counted.count > 0)
-
-
-async def _belongs_to(execution: WorkflowExecution, workspace: str) -> bool:
-    return await execution.memo_value(names.MEMO_WORKSPACE, None) == workspace
 
 
 def _format_time(at: datetime) -> str:

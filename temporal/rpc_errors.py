@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Awaitable, Generator
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -37,6 +37,27 @@ _OVERLOAD_STATUSES = {
 def is_missing_entity(error: RPCError) -> bool:
     """Tell whether there is no such workflow or Schedule; a missing namespace is reported by the same status."""
     return error.status is RPCStatusCode.NOT_FOUND and not error.message.startswith("Namespace")
+
+
+async def unless_missing[T](call: Awaitable[T]) -> T | None:
+    """Return what a call returns; None if there is no such workflow or Schedule. Raises RPCError."""
+    try:
+        return await call
+    except RPCError as error:
+        if is_missing_entity(error):
+            return None
+        raise
+
+
+async def signal_if_running(client: Client, workflow_id: str, signal: str, *arguments: object) -> bool:
+    """Signal a workflow; return False if none of this id runs. Raises RPCError."""
+    try:
+        await client.get_workflow_handle(workflow_id).signal(signal, args=arguments, rpc_timeout=RPC_TIMEOUT)
+    except RPCError as error:
+        if is_missing_entity(error):
+            return False
+        raise
+    return True
 
 
 def is_refused(error: BaseException | None) -> bool:

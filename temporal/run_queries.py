@@ -11,9 +11,8 @@ from schemas.errors import NotFound
 from schemas.workflow import names
 from schemas.workflow.auth_session import CreateInput, ValidateInput
 from schemas.workflow.run import RunInput, RunStatus, RunType
-from temporal import listing, pool_usage
-from temporal.listing import RunFilter, RunListItem, RunPage, build_query, fetch_page, read_list_item
-from temporal.pool_usage import PoolUsage
+from temporal.listing import RunFilter, RunListItem, RunPage, abnormal_statuses, build_query, read_list_item
+from temporal.pool_usage import PoolUsage, read_usage
 from temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors
 from temporal.runs import Runs, RunState
 
@@ -64,12 +63,24 @@ class RunQueries:
     ) -> RunPage:
         """Return a page of a project's Runs; `page_token` is that of the page before, which had the same filter.
 
+        It may be shorter than `limit`, or even empty, although another page follows.
+
         Raises:
             ConfigurationError: Temporal refuses: the namespace or its search attributes are missing.
             Unavailable: Temporal cannot be reached.
         """
         with translate_rpc_errors():
-            return await fetch_page(self._client, workspace, project, run_filter, limit=limit, page_token=page_token)
+            query = build_query(project, run_filter, await abnormal_statuses(self._client, project, run_filter))
+            executions = self._client.list_workflows(
+                query, page_size=limit, next_page_token=page_token, rpc_timeout=RPC_TIMEOUT
+            )
+            await executions.fetch_next_page()
+            items = [
+                await read_list_item(execution)
+                for execution in executions.current_page or ()
+                if await execution.memo_value(names.MEMO_WORKSPACE, None) == workspace
+            ]
+            return RunPage(tuple(items), executions.next_page_token or None)
 
     async def get_details(self, workspace: str, project: str, run_id: str) -> RunDetails:
         """Return all that Temporal knows of a Run.
@@ -99,43 +110,33 @@ class RunQueries:
             Unavailable: Temporal cannot be reached.
         """
         run_filter = RunFilter(types=frozenset({RunType.AUTH_SESSION_VALIDATE}), parent_run_id=run.run_id)
-        with translate_rpc_errors():
-            page = await fetch_page(self._client, workspace, run.project, run_filter, limit=_MAX_VALIDATES)
-            # The ids of these Validates begin with that of their Run. Some databases do not tell upper case from lower
-            # case, so the parent is compared here once more.
-            validates = sorted(
-                (validate for validate in page.runs if validate.parent_run_id == run.run_id),
-                key=lambda validate: validate.created_at,
-            )
-            if not validates:
-                return []
-            creates = await fetch_page(
-                self._client, workspace, run.project, _creates_filter(validates[0], run), limit=_MAX_VALIDATES
-            )
+        page = await self.list_runs(workspace, run.project, run_filter, limit=_MAX_VALIDATES)
+        # The ids of these Validates begin with that of their Run. Some databases do not tell upper case from lower
+        # case, so the parent is compared here once more.
+        validates = sorted(
+            (validate for validate in page.runs if validate.parent_run_id == run.run_id),
+            key=lambda validate: validate.created_at,
+        )
+        if not validates:
+            return []
+        creates = await self.list_runs(workspace, run.project, _creates_filter(validates[0], run), limit=_MAX_VALIDATES)
         create_run_ids = {create.parent_run_id: create.run_id for create in creates.runs}
         return [ValidateListItem(validate, create_run_ids.get(validate.run_id)) for validate in validates]
 
     async def count_runs(self, project: str, run_filter: RunFilter) -> int:
         """Count the Runs of a project, as visibility knows them. Raises Unavailable."""
         with translate_rpc_errors():
-            return await listing.count_runs(self._client, project, run_filter)
+            query = build_query(project, run_filter, await abnormal_statuses(self._client, project, run_filter))
+            return (await self._client.count_workflows(query, rpc_timeout=RPC_TIMEOUT)).count
 
-    async def count_ahead(self, run: RunListItem) -> int:
-        """Count the Runs of the project that were created before this one and wait, too. Raises Unavailable."""
-        return await self._count_waiting(run.project, run.created_at)
-
-    async def count_waiting(self, project: str) -> int:
-        """Count the Runs of the project that wait for a Machine. Raises Unavailable."""
-        return await self._count_waiting(project, None)
-
-    async def _count_waiting(self, project: str, created_before: datetime | None) -> int:
+    async def count_waiting(self, project: str, *, created_before: datetime | None = None) -> int:
+        """Count the Runs of the project that wait for a Machine, and were created before then. Raises Unavailable."""
         # The Validates that Runs wait for are not counted: their Runs are.
         run_filter = RunFilter(statuses=frozenset({RunStatus.PENDING}), created_before=created_before)
         is_top_level = f"({names.SEARCH_RUN_TYPE} = '{RunType.API.value}' OR ParentWorkflowId IS NULL)"
         with translate_rpc_errors():
             query = f"{build_query(project, run_filter)} AND {is_top_level}"
-            counts = await self._client.count_workflows(query, rpc_timeout=RPC_TIMEOUT)
-            return counts.count
+            return (await self._client.count_workflows(query, rpc_timeout=RPC_TIMEOUT)).count
 
     async def read_machine_usage(self) -> dict[str, PoolUsage] | None:
         """Return which Machines are up, by project, as of some seconds ago; None if the server keeps no heartbeats.
@@ -144,7 +145,7 @@ class RunQueries:
             Unavailable: Temporal cannot be reached.
         """
         with translate_rpc_errors():
-            return await pool_usage.read_usage(self._client)
+            return await read_usage(self._client)
 
     async def _read_input(self, description: WorkflowExecutionDescription) -> AnyInput:
         """Return what the Run was started with, from the beginning of its history."""

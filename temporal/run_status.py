@@ -8,12 +8,11 @@ from enum import Enum, auto
 from temporalio.api.enums.v1 import EventType, PendingActivityState
 from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
-from temporalio.service import RPCError, RPCStatusCode
 
 from schemas.workflow import names
 from schemas.workflow.attempt import WAITS_FOR_ROOM
 from schemas.workflow.run import RunStatus
-from temporal.rpc_errors import RPC_TIMEOUT
+from temporal.rpc_errors import RPC_TIMEOUT, unless_missing
 from workflows import visibility
 
 _BROWSER_ACTIVITIES = {names.ATTEMPT, names.CHECK, names.CREATE_LOGIN}
@@ -92,11 +91,8 @@ async def _was_started(client: Client, description: WorkflowExecutionDescription
 
 
 async def _read_validate_progress(client: Client, run_id: str) -> Progress:
-    try:
-        description = await client.get_workflow_handle(run_id).describe(rpc_timeout=RPC_TIMEOUT)
-    except RPCError as error:
-        if error.status is not RPCStatusCode.NOT_FOUND:
-            raise
+    description = await unless_missing(client.get_workflow_handle(run_id).describe(rpc_timeout=RPC_TIMEOUT))
+    if description is None:
         return Progress.QUEUED  # The Validate is about to be started.
     if description.status is not WorkflowExecutionStatus.RUNNING:
         return Progress.STARTED

@@ -13,14 +13,14 @@ from temporalio.client import (
     WorkflowHandle,
 )
 from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
 from schemas.errors import Conflict, NotFound
 from schemas.workflow import names
 from schemas.workflow.run import RunInput, RunOutcome, RunStatus, RunType
 from temporal.closing import wait_for_outcome
 from temporal.coalescing import Coalescer
-from temporal.rpc_errors import RPC_TIMEOUT, is_overload, translate_rpc_errors
+from temporal.rpc_errors import RPC_TIMEOUT, is_overload, translate_rpc_errors, unless_missing
 from temporal.run_start import start_run_workflow
 from temporal.run_status import Progress, read_progress
 from temporal.run_waits import RunWaits
@@ -225,11 +225,8 @@ class Runs:
         with translate_rpc_errors():
             description = await self.describe(workspace, project, run_id)
             if description.status is WorkflowExecutionStatus.RUNNING:
-                try:
-                    await self._handle(run_id).cancel(rpc_timeout=RPC_TIMEOUT)
-                except RPCError as error:
-                    if error.status is not RPCStatusCode.NOT_FOUND:  # the Run has ended meanwhile
-                        raise
+                # It may have ended meanwhile.
+                await unless_missing(self._handle(run_id).cancel(rpc_timeout=RPC_TIMEOUT))
             return await self.resolve_state(description)
 
     def _handle(self, run_id: str) -> WorkflowHandle[object, RunOutcome]:

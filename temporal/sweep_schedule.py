@@ -20,12 +20,11 @@ from temporalio.client import (
 )
 from temporalio.common import Priority
 from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.service import RPCError
 
 from schemas.workflow import names
 from schemas.workflow.sweep import SweepInput
 from temporal.durations import format_duration
-from temporal.rpc_errors import RPC_TIMEOUT, is_missing_entity, translate_operator_errors
+from temporal.rpc_errors import RPC_TIMEOUT, translate_operator_errors, unless_missing
 
 SWEEP_INTERVAL = timedelta(hours=1)
 
@@ -95,13 +94,10 @@ async def find_sweep_schedule(client: Client) -> SweepSchedule | None:
         Unavailable: Temporal cannot be reached.
     """
     with translate_operator_errors(client, "describe a Schedule"):
-        try:
-            handle = client.get_schedule_handle(names.SWEEP_SCHEDULE)
-            description = await handle.describe(rpc_timeout=RPC_TIMEOUT)
-        except RPCError as error:
-            if is_missing_entity(error):
-                return None
-            raise
+        handle = client.get_schedule_handle(names.SWEEP_SCHEDULE)
+        description = await unless_missing(handle.describe(rpc_timeout=RPC_TIMEOUT))
+    if description is None:
+        return None
     return SweepSchedule(await _read_artifact_retention(client, description), paused=description.schedule.state.paused)
 
 

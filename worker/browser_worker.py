@@ -26,7 +26,7 @@ from activities.attempts.attempt_records import AttemptRecords
 from activities.attempts.logins import Logins
 from activities.attempts.project_environments import ProjectEnvironments
 from activities.attempts.running_attempts import RunningAttempts
-from activities.attempts.store_quota import StoreQuota
+from activities.attempts.runtime_services import StoreQuota
 from activities.workers import crash_recovery, machine_reports
 from activities.workers.deployed_projects import DeployedProjects
 from activities.workers.fleet_member import FleetMember

@@ -15,7 +15,7 @@ from activities.attempts.attempt_records import AttemptRecords
 from activities.attempts.logins import Logins
 from activities.attempts.project_environments import ProjectEnvironments
 from activities.attempts.running_attempts import RunningAttempts
-from activities.attempts.store_quota import StoreQuota
+from activities.attempts.runtime_services import StoreQuota
 from activities.workers.worker_dir import WorkerDir
 from machines.attempt_spec import Evidence
 from machines.capacity import RoomWait

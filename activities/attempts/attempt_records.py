@@ -152,13 +152,8 @@ class AttemptRecords:
 
     async def read(self, project: str, run_id: str, number: int) -> AttemptRecord | None:
         """Return the record of an Attempt, or None if there is none. Raises StoreError."""
-        return await read_record(self._store, project, run_id, number)
-
-
-async def read_record(store: Store, project: str, run_id: str, number: int) -> AttemptRecord | None:
-    """Return the record of an Attempt, or None if there is none. Raises StoreError."""
-    body = await store.get(keys.record(project, run_id, number))
-    return None if body is None else AttemptRecord.model_validate_json(body)
+        body = await self._store.get(keys.record(project, run_id, number))
+        return None if body is None else AttemptRecord.model_validate_json(body)
 
 
 def failure(error: Exception) -> RunError:

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
 from activities.store_retry import ATTEMPT_STORE_TIMEOUT, retry_store
 from schemas.errors import NotFound, StoreError
@@ -25,6 +25,7 @@ from security.secret_detection import find_secrets_in_parameters
 from storage import keys
 from storage.store import Store
 from temporal.auth_sessions import AuthSessions
+from temporal.rpc_errors import signal_if_running
 
 log = logging.getLogger(__name__)
 
@@ -157,12 +158,11 @@ class Logins:
     async def _signal(
         self, attempt: AttemptInput, auth: AttemptAuth, signal: str, payload: SavedBack | CheckReport
     ) -> None:
-        handle = self._client.get_workflow_handle(names.auth_session_workflow_id(attempt.project, auth.ref.owner))
+        workflow_id = names.auth_session_workflow_id(attempt.project, auth.ref.owner)
         try:
-            await handle.signal(signal, payload)
+            await signal_if_running(self._client, workflow_id, signal, payload)  # it may have been deleted
         except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:  # the AuthSession may have been deleted
-                log.warning("AuthSession %s could not be signaled (%s): %s", auth.ref.id, signal, error.message)
+            log.warning("AuthSession %s could not be signaled (%s): %s", auth.ref.id, signal, error.message)
 
 
 def _no_login(attempt: AttemptInput, auth_session: str, missing_version: int) -> ApplicationError:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
+from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from activities.attempts.store_quota import StoreQuota
 from activities.store_retry import retry_store
 from schemas.errors import BadRequest, StoreError
 from schemas.workflow.auth import AuthSessionRef, AuthSessionType
@@ -16,6 +18,11 @@ from storage.store import Store
 
 _STORE_TIMEOUT = timedelta(seconds=30)
 """How long the store is retried: user code waits for the answer, on its Attempt's clock."""
+
+_KNOWN_FOR = 10.0
+"""Seconds for which what was listed counts."""
+_SMALLEST = 1024
+"""Bytes as which a smaller value counts: objects cost a store something however small they are."""
 
 
 @dataclass(frozen=True)
@@ -97,3 +104,46 @@ _END = b"}"
 def _begin(key: str) -> bytes:
     """Return what stands before the value in an object: it has the key for people who look at the store."""
     return b'{"key": %s, "value": ' % json.dumps(key).encode("ascii")
+
+
+class StoreQuota:
+    """Holds the values of each project of this worker within a limit (docs/contract.md, section 3.2).
+
+    An artifact store counts nothing, and has no counter that several workers could share. So each worker lists what
+    there is, at most every ten seconds, and adds what it has written itself since. Workers that write at the same time
+    may pass the limit together once, by what they write within these seconds.
+    """
+
+    def __init__(self, store: Store, limit: int) -> None:
+        """Set up without listing anything yet. A project's values may take `limit` bytes."""
+        self._store = store
+        self._limit = limit
+        self._used = defaultdict[str, int](int)
+        self._known_until = defaultdict[str, float](float)
+        self._turns = defaultdict[str, asyncio.Lock](asyncio.Lock)
+
+    async def replace(self, project: str, old: int, new: int) -> None:
+        """Count a value of `new` bytes in place of one of `old` bytes; 0 stands for none.
+
+        What does not grow is always taken, also where a project has more than it may.
+
+        Raises:
+            BadRequest: The project's values would pass the limit; the message is a sentence.
+            StoreError: They could not be listed.
+        """
+        growth = _counted(new) - _counted(old)
+        async with self._turns[project]:
+            if growth > 0 and time.monotonic() > self._known_until[project]:
+                sizes = [_counted(entry.size) async for entry in self._store.entries(keys.persistent_values(project))]
+                self._used[project], self._known_until[project] = sum(sizes), time.monotonic() + _KNOWN_FOR
+            used = self._used[project] + growth
+            if growth > 0 and used > self._limit:
+                raise BadRequest(
+                    f"persistent_store: the store of project {project} is full: with this value, its values would take "
+                    f"{used} bytes of at most {self._limit} (CALLBOARD_STORE_LIMIT). Set to None what is not needed."
+                )
+            self._used[project] = used
+
+
+def _counted(size: int) -> int:
+    return max(size, _SMALLEST) if size else 0

@@ -66,7 +66,9 @@ class DeliverySender:
     async def send_stored(self, send_input: SendInput, at: datetime) -> SendResult:
         """Send the stored body once. A cancel ends the try, and is returned as its result."""
         try:
-            body = await self._body(send_input.body_key)
+            body = await retry_store(_STORE_TIMEOUT, lambda: self._store.get(send_input.body_key))
+            if body is None:
+                raise StoreError(f"{send_input.body_key} is not in the artifact store any more.")
         except CallboardError as error:
             return _not_sent(at, error)
         return await self.send(send_input.delivery, body, at)
@@ -96,12 +98,6 @@ class DeliverySender:
         )
         message = None if verdict.message is None else masker.mask_text(verdict.message)
         return SendResult(record, message, verdict.final, response.retry_after)
-
-    async def _body(self, key: str) -> bytes:
-        body = await retry_store(_STORE_TIMEOUT, lambda: self._store.get(key))
-        if body is None:
-            raise StoreError(f"{key} is not in the artifact store any more.")
-        return body
 
     def _build_request(self, delivery: DeliverInput, body: bytes, at: datetime) -> PreparedRequest:
         sink = delivery.sink

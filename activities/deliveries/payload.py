@@ -1,11 +1,17 @@
-"""Build what a sink is sent: the body of docs/contract.md, section 11.1, as JSON text."""
+"""Build what receivers are sent, as JSON text.
+
+A result: docs/contract.md, section 11.1. The end of a JobRun: docs/contract.md, section 17.
+"""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+from schemas.timestamps import utc_text
 from schemas.workflow.base import JsonRef
 from schemas.workflow.delivery import DeliverInput
+from schemas.workflow.job_run import JobRunReason, JobRunView
 from schemas.workflow.run import ErrorCode, RunError, RunOutcome, RunStatus
 from storage.raw_json import RawJson, dump_object, read_json
 from storage.store import Store
@@ -69,3 +75,31 @@ async def _read(value: JsonRef, store: Store) -> RawJson:
     if found is None:
         raise GoneError(f"{value.key} is not in the artifact store any more.")
     return found
+
+
+def notification_payload(job_run_id: str, view: JobRunView) -> bytes:
+    """Return the body, in ASCII, that tells of the end of a JobRun."""
+    progress = view.progress
+    job_run = {
+        "id": job_run_id,
+        "type": view.type.value,
+        "status": view.status.value,
+        "reason": None if view.reason is None else _reason(view.reason),
+        "startTime": None if view.started_at is None else utc_text(view.started_at),
+        "endTime": None if view.ended_at is None else utc_text(view.ended_at),
+        "payloads": progress.total,
+        "successfulRuns": progress.succeeded,
+        "failedRuns": progress.failed,
+    }
+    body = {
+        "event": "job-run-ended",
+        "workspaceId": view.workspace,
+        "project": {"id": view.project, "name": view.project},
+        "projectJob": {"id": view.job_id},
+        "projectJobRun": job_run,
+    }
+    return json.dumps(body, separators=(",", ":")).encode("ascii")
+
+
+def _reason(reason: JobRunReason) -> dict[str, Any]:
+    return {"type": reason.type.value, "message": reason.message, "details": reason.details}

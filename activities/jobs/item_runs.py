@@ -27,7 +27,7 @@ from storage import keys
 from storage.job_payloads import JobItem
 from storage.store import Store
 from temporal.closing import TERMINATED
-from temporal.rpc_errors import RPC_TIMEOUT, is_transient
+from temporal.rpc_errors import RPC_TIMEOUT, is_transient, signal_if_running, unless_missing
 from temporal.run_start import start_run_workflow
 from temporal.run_waits import RunWaits
 
@@ -79,22 +79,12 @@ class ItemRuns:
 
     async def exists(self, number: int) -> bool:
         """Tell whether the Run of an item was started. Raises RPCError."""
-        try:
-            await self._client.get_workflow_handle(self.id_of(number)).describe(rpc_timeout=RPC_TIMEOUT)
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                return False
-            raise
-        return True
+        handle = self._client.get_workflow_handle(self.id_of(number))
+        return await unless_missing(handle.describe(rpc_timeout=RPC_TIMEOUT)) is not None
 
     async def terminate(self, number: int) -> None:
         """Tell a Run that its JobRun is terminated, if it has not ended yet. Raises RPCError."""
-        try:
-            handle = self._client.get_workflow_handle(self.id_of(number))
-            await handle.signal(names.JOB_RUN_TERMINATED, rpc_timeout=RPC_TIMEOUT)
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
-                raise
+        await signal_if_running(self._client, self.id_of(number), names.JOB_RUN_TERMINATED)
 
     async def wait(self, number: int) -> RunOutcome:
         """Return how the Run of an item ended, as soon as it has.

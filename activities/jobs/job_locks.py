@@ -9,11 +9,10 @@ from __future__ import annotations
 from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
 from temporalio.common import Priority, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError
 
 from schemas.workflow import names
 from schemas.workflow.job_activities import JobLockInput, JobLockResult
-from temporal.rpc_errors import RPC_TIMEOUT, is_missing_entity
+from temporal.rpc_errors import RPC_TIMEOUT, signal_if_running, unless_missing
 
 
 class JobLocks:
@@ -68,23 +67,12 @@ class JobLocks:
 
     async def _describe_open(self, workflow_id: str) -> WorkflowExecutionDescription | None:
         """Describe a workflow; None if there is none that runs."""
-        try:
-            found = await self._client.get_workflow_handle(workflow_id).describe(rpc_timeout=RPC_TIMEOUT)
-        except RPCError as error:
-            if is_missing_entity(error):
-                return None
-            raise
-        return found if found.status is WorkflowExecutionStatus.RUNNING else None
+        found = await unless_missing(self._client.get_workflow_handle(workflow_id).describe(rpc_timeout=RPC_TIMEOUT))
+        return found if found is not None and found.status is WorkflowExecutionStatus.RUNNING else None
 
     async def _signal(self, lock: JobLockInput, signal: str, job_run_id: str) -> bool:
         """Signal the workflow that is the lock; return False if it has ended."""
-        try:
-            await self._client.get_workflow_handle(_lock_id(lock)).signal(signal, job_run_id, rpc_timeout=RPC_TIMEOUT)
-        except RPCError as error:
-            if is_missing_entity(error):
-                return False
-            raise
-        return True
+        return await signal_if_running(self._client, _lock_id(lock), signal, job_run_id)
 
 
 def _lock_id(lock: JobLockInput) -> str:

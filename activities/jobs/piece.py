@@ -44,7 +44,7 @@ _TRIES = 1_000_000
 
 @dataclass(frozen=True)
 class PieceResult:
-    """What a piece has come to."""
+    """The result of a piece."""
 
     progress: JobRunProgress
     is_login_bad: bool
@@ -89,7 +89,7 @@ class Piece:
         """Is set when a Run has ended, or the piece was stopped."""
 
     def stop(self) -> None:
-        """Have the piece return what it has come to."""
+        """Have the piece return what it has done so far."""
         self._is_stopped = True
         self._news.set()
 
@@ -249,7 +249,7 @@ class Piece:
 
 
 async def _for_each(numbers: Iterable[int], work: Callable[[int], Awaitable[None]]) -> None:
-    """Do the work for each number, for a few of them at the same time. If one fails, all have come to their end."""
+    """Do the work for each number, for a few of them at the same time. If one fails, the others are awaited."""
     for batch in batched(numbers, _CONCURRENT_CALLS):
         results = await asyncio.gather(*(work(number) for number in batch), return_exceptions=True)
         for result in results:

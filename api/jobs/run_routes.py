@@ -115,7 +115,7 @@ async def find(
 ) -> JobRunDetails:
     """Get the JobRun, which names its Job, and a link to its results once it has ended."""
     manifest = await require_project(services, projectName)
-    state = await services.job_runs.find(services.settings.workspace, manifest.project, jobRunId)
+    state = await services.job_runs.get(services.settings.workspace, manifest.project, None, jobRunId)
     (body,) = await job_run_bodies(services, [state])
     return JobRunDetails(job_run=body, results=results_link(request, services, state))
 

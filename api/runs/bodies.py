@@ -156,7 +156,9 @@ async def _waiting(services: Services, details: RunDetails) -> QueueState:
     project = await services.catalog.get_current(details.list_item.project)
     machines = None if project is None else (await read_machines(services, [project])).of(project)
     return QueueState(
-        ahead=await services.run_queries.count_ahead(details.list_item),
+        ahead=await services.run_queries.count_waiting(
+            details.list_item.project, created_before=details.list_item.created_at
+        ),
         machines_busy=machines and machines.busy,
         machines=machines and machines.held,
         paused=details.state.paused,

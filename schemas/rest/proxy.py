@@ -37,7 +37,7 @@ def split_proxy(url: str) -> ProxyParts:
     """
     if url.startswith("intuned:"):
         raise expected_error(
-            f"{_EXPECTED}; intuned://auto stands for a proxy of Intuned's platform, which Callboard has not"
+            f"{_EXPECTED}; intuned://auto stands for a proxy of Intuned's platform, and Callboard has none"
         )
     try:
         return _split(url)

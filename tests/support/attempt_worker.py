@@ -21,7 +21,7 @@ from activities.attempts.attempt_records import AttemptRecords
 from activities.attempts.logins import Logins
 from activities.attempts.project_environments import ProjectEnvironments
 from activities.attempts.running_attempts import RunningAttempts
-from activities.attempts.store_quota import StoreQuota
+from activities.attempts.runtime_services import StoreQuota
 from activities.workers.worker_dir import WorkerDir
 from machines.browser_program import browser_args, find_browser
 from machines.machine_start import LaunchOptions

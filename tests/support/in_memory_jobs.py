@@ -116,15 +116,13 @@ class MemoryJobRuns(JobRuns):
             error=None,
         )
 
-    async def get(self, workspace: str, project: str, job_id: str, job_run_id: str) -> JobRunState:
+    async def get(self, workspace: str, project: str, job_id: str | None, job_run_id: str) -> JobRunState:
         state = self.known.get(job_run_id)
-        if state is None or (state.workspace, state.project, state.job_id) != (workspace, project, job_id):
+        if state is None or (state.workspace, state.project) != (workspace, project):
+            raise NotFound("There is no such JobRun.")
+        if job_id not in (None, state.job_id):
             raise NotFound("There is no such JobRun.")
         return state
-
-    async def find(self, workspace: str, project: str, job_run_id: str) -> JobRunState:
-        job_id = self.known[job_run_id].job_id if job_run_id in self.known else ""
-        return await self.get(workspace, project, job_id, job_run_id)
 
     async def list_latest(self, workspace: str, project: str, count: int) -> list[JobRunState]:
         found = [state for state in self.known.values() if (state.workspace, state.project) == (workspace, project)]

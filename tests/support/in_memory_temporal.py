@@ -169,10 +169,9 @@ class MemoryRunQueries(RunQueries):
             return self.recently_ended
         return sum(self.counts.get(status, 0) for status in run_filter.statuses)
 
-    async def count_ahead(self, run: RunListItem) -> int:  # noqa: ARG002
-        return 4
-
-    async def count_waiting(self, project: str) -> int:
+    async def count_waiting(self, project: str, *, created_before: datetime | None = None) -> int:
+        if created_before is not None:
+            return 4
         return 7 if project == "shop" else 0
 
     async def read_machine_usage(self) -> dict[str, PoolUsage] | None:

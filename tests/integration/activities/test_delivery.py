@@ -410,7 +410,7 @@ async def test_one_that_was_ended_in_temporal_itself_has_failed(deliver: Deliver
 async def test_a_record_that_cannot_be_written_costs_the_record_only(
     deliver: Delivering, inbox: Receiver, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("activities.deliveries.delivery_records._STORE_TIMEOUT", timedelta(seconds=0.1))
+    monkeypatch.setattr("activities.delivery._RECORD_TIMEOUT", timedelta(seconds=0.1))
     await deliver.start(delivery(webhook(inbox.url), run_id=name, project=name))
     deliver.store.refuse = lambda key: "/tries/" in key
     assert (await deliver.ended(name, name)).status is DeliveryStatus.DELIVERED

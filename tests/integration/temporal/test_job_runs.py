@@ -125,10 +125,10 @@ async def test_a_job_run_is_found_below_its_job_only(job_runs: JobRunsOfTest):
 
 async def test_a_job_run_is_found_by_its_id_alone_in_its_project_only(job_runs: JobRunsOfTest):
     job_run_id = await job_runs.start()
-    assert (await job_runs.all.find(WORKSPACE, job_runs.project, job_run_id)).job_id == JOB
-    for place in ((ELSEWHERE, job_runs.project, job_run_id), (WORKSPACE, "elsewhere", job_run_id)):
+    assert (await job_runs.all.get(WORKSPACE, job_runs.project, None, job_run_id)).job_id == JOB
+    for workspace, project in ((ELSEWHERE, job_runs.project), (WORKSPACE, "elsewhere")):
         with pytest.raises(NotFound):
-            await job_runs.all.find(*place)
+            await job_runs.all.get(workspace, project, None, job_run_id)
 
 
 async def test_a_workflow_that_is_no_job_run_is_not_found(job_runs: JobRunsOfTest, client: Client):
@@ -221,10 +221,10 @@ async def test_all_that_are_active_are_paused_and_resumed_with_their_job(job_run
 async def test_one_that_holds_the_lock_is_paused_before_any_list_knows_it(
     job_runs: JobRunsOfTest, client: Client, monkeypatch: pytest.MonkeyPatch
 ):
-    async def knows_none(_client: Client, _project: str, _job_id: str) -> list[str]:
-        return []
+    def finds_none(_project: str, _job_id: str) -> str:
+        return "WorkflowId = 'none'"
 
-    monkeypatch.setattr("temporal.job_runs.fetch_active_job_runs", knows_none)
+    monkeypatch.setattr("temporal.job_runs.job_runs_query", finds_none)
     job_run_id = await job_runs.start()
     await client.start_workflow(
         names.JOB_LOCK,

@@ -28,7 +28,7 @@ def read(tmp_path: Path) -> Any:
 
 
 RECORDER = "ignored, as there is no recorder: a login that a person made is imported"
-PLATFORM = "ignored, as intuned://auto stands for a proxy of Intuned's platform, which Callboard has not"
+PLATFORM = "ignored, as intuned://auto stands for a proxy of Intuned's platform, and Callboard has none"
 NO_PROXY = "ignored, as proxy.enabled is true, but neither proxy.dev nor proxy.deployed names a proxy"
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from activities.attempts.runtime_services import RuntimeServices
-from activities.attempts.store_quota import StoreQuota
+from activities.attempts.runtime_services import RuntimeServices, StoreQuota
 from schemas.errors import BadRequest, StoreError
 from storage import keys
 from storage.folder import FolderStore

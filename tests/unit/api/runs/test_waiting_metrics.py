@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from datetime import datetime
 from types import SimpleNamespace
 from typing import cast
 
@@ -35,7 +36,7 @@ class Installation:
             raise StoreError("It is away.")
         return sorted(self.waiting)
 
-    async def count_waiting(self, project: str) -> int:
+    async def count_waiting(self, project: str, *, created_before: datetime | None = None) -> int:  # noqa: ARG002
         if self.is_temporal_away:
             raise Unavailable("It is away.")
         if self.has_defect:
