@@ -69,7 +69,8 @@ def create_app(services: Services) -> FastAPI:
         project_routes.router,
         health.router,
     ):
-        app.include_router(router)
+        # To include a router, FastAPI would build all its routes once more, in the first request to any of them.
+        app.router.routes.extend(router.routes)
     app.state.services = services
     app.state.job_run_results = SignedResultsUrls(services.ring)
     install_dashboard(app, services)
