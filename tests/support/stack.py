@@ -40,11 +40,14 @@ class Stack:
 
     @classmethod
     @asynccontextmanager
-    async def up(cls, folder: Path, projects: Path, site: str) -> AsyncGenerator[Self]:
-        """A stack over a folder of projects, for as long as the block lasts; it leaves nothing behind."""
+    async def up(cls, folder: Path, projects: Path, site: str, **changed: Any) -> AsyncGenerator[Self]:
+        """A stack over a folder of projects, for as long as the block lasts; it leaves nothing behind.
+
+        `changed` are settings that are not to be the default.
+        """
         data = folder / "data"
         # Tests and user code tell each other things in the shared folder.
-        settings = Settings(data_dir=data, port=0, shared_folders=[folder.parent])
+        settings = Settings(data_dir=data, port=0, shared_folders=[folder.parent], **changed)
         dev = DevStack(projects, settings, temporal_port=0, ui_port=0, report=print)
         async with (
             dev,
@@ -119,11 +122,13 @@ async def stack(tmp_path_factory: pytest.TempPathFactory, site: str, packages: N
     """The embedded stack over the example projects and those of tests/system/projects. One for the whole session.
 
     The example `dependencies` is left to the test of it, as its environment costs more than all the others together.
+    Machines wait for work for a short time: most tests have a project of their own, and to keep a Machine for the
+    default two minutes takes as much of a processor as to start one.
     """
     folder = tmp_path_factory.mktemp("stack")
     projects = folder / "projects"
     shutil.copytree(REPOSITORY / "tests" / "system" / "projects", projects)
     ignore = shutil.ignore_patterns("dependencies")
     shutil.copytree(REPOSITORY / "examples" / "projects", projects, dirs_exist_ok=True, ignore=ignore)
-    async with Stack.up(folder, projects, site) as running:
+    async with Stack.up(folder, projects, site, machine_idle=timedelta(seconds=30)) as running:
         yield running
