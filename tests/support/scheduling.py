@@ -31,12 +31,15 @@ LONG_ONES = (
         *("tests/integration/projects/test_installed.py", "tests/integration/projects/test_lock_resolution.py"),
         "tests/integration/projects/test_vendor_packages.py",
     ),
-    ("tests/system/faults/test_faults.py",),
+    # What is done to the stack of tests/system/faults/conftest.py.
+    (
+        *("tests/system/faults/test_auth_session_faults.py", "tests/system/faults/test_faults.py"),
+        "tests/system/faults/test_job_faults.py",
+    ),
     ("tests/system/faults/test_store_faults.py",),
     ("tests/system/faults/test_leaks.py",),
     ("tests/system/faults/test_kills.py",),
     # What has installations of its own would only keep the units at the beginning busy for longer.
-    ("tests/system/faults/test_job_faults.py",),
     ("tests/system/faults/test_chaos.py",),
     ("tests/system/test_fleet.py",),
     ("tests/system/test_any_temporal.py",),
@@ -53,7 +56,6 @@ LONG_ONES = (
     ("tests/integration/machines/test_cancel.py",),
     ("tests/unit/api/",),
     ("tests/integration/machines/test_endings.py",),
-    ("tests/system/faults/test_auth_session_faults.py",),
     ("tests/system/test_roles.py",),
     ("tests/integration/machines/test_pool.py",),
     ("tests/integration/machines/test_capturing.py",),

@@ -1,12 +1,11 @@
-"""A stack of its own: a worker that dies while somebody logs in, and a search for secrets in all that is left."""
+"""A worker that dies while somebody logs in, and a search for secrets in all that is left."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import zipfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -14,77 +13,67 @@ import pytest
 
 from tests.support.example_auth_sessions import AuthStates
 from tests.support.processes import find_child
-from tests.support.repository import REPOSITORY
 from tests.support.stack import Stack
 
 pytestmark = pytest.mark.timeout(240)
 
 
-@pytest.fixture(scope="module")
-async def own(tmp_path_factory: pytest.TempPathFactory, site: str) -> AsyncIterator[Stack]:
-    folder = tmp_path_factory.mktemp("own")
-    shutil.copytree(REPOSITORY / "tests" / "system" / "projects" / "guarded", folder / "projects" / "guarded")
-    shutil.copytree(REPOSITORY / "examples" / "projects" / "orders", folder / "projects" / "orders")
-    async with Stack.up(folder, folder / "projects", site) as running:
-        yield running
-
-
-async def test_a_worker_that_dies_during_a_login_locks_nothing(own: Stack, tmp_path: Path) -> None:
-    logins = AuthStates(own, "guarded")
+async def test_a_worker_that_dies_during_a_login_locks_nothing(faulty: Stack, tmp_path: Path) -> None:
+    logins = AuthStates(faulty, "guarded")
     body = {"id": "slow", "parameters": {"password": "a-slow-password", "folder": str(tmp_path)}}
     making = asyncio.create_task(logins.operation("create", "create", body))
     await until(lambda: len(list(tmp_path.glob("create-*"))) == 1)
     assert await logins.status("slow") == "PENDING"
-    worker_of(own).kill()
+    worker_of(faulty).kill()
     await until(lambda: len(list(tmp_path.glob("create-*"))) == 2)
     (tmp_path / "go").touch()
     made = await making
     assert made["status"] == "done"
     assert await logins.status("slow") == "READY"
-    assert attempts(own, "guarded", made["operationId"]) == [
+    assert attempts(faulty, "guarded", made["operationId"]) == [
         ("create", "interrupted"),
         ("create", "completed"),
         ("check", "completed"),
     ]
-    run_id = await own.start("list-orders", {}, project="guarded", authSession={"id": "slow"})
-    assert (await own.result(run_id, project="guarded"))["status"] == "completed"
+    run_id = await faulty.start("list-orders", {}, project="guarded", authSession={"id": "slow"})
+    assert (await faulty.result(run_id, project="guarded"))["status"] == "completed"
 
 
-async def test_no_credential_and_no_cookie_is_anywhere(own: Stack) -> None:
-    logins = AuthStates(own)
+async def test_no_credential_and_no_cookie_is_anywhere(faulty: Stack) -> None:
+    logins = AuthStates(faulty)
     for name, user in (("searched", "alice"), ("turning", "rotating")):
         assert (await logins.create(name, user, saveTrace=True))["status"] == "done"
         assert (await logins.run(name, authSession={"saveTrace": True}))["status"] == "completed"
     await logins.expire("alice")
     assert (await logins.run("searched", authSession={"saveTrace": True}))["status"] == "completed"
-    guarded = AuthStates(own, "guarded")
+    guarded = AuthStates(faulty, "guarded")
     proxy = "http://somebody:the-password-of-a-proxy@127.0.0.1:9"
     refused = {"id": "refused", "parameters": {"password": "an-unusual-password", "fail": True}, "createAttempts": 1}
     answer = await guarded.operation("create", "create", {**refused, "proxy": proxy})
     assert answer["status"] == "failed"
     assert "***" in answer["error"]["message"]  # where user code said the password
-    run_id = await own.start(
+    run_id = await faulty.start(
         "list-orders", {}, project="guarded", authSession={"runtimeInput": {"password": "of-a-single-run"}, "id": "one"}
     )
-    await own.result(run_id, project="guarded")
+    await faulty.result(run_id, project="guarded")
     secrets = ["alice-keeps-bees", "rotating-doors-only", "an-unusual-password", "the-password-of-a-proxy"]
     secrets += [*await logins.cookies("alice"), *await logins.cookies("rotating")]
     assert len(secrets) > 8
     # What a Machine has of an Attempt that has just ended is gone in a moment.
-    await until(lambda: not list(own.data.glob("workers/*/scratch/*/traces/*")))
+    await until(lambda: not list(faulty.data.glob("workers/*/scratch/*/traces/*")))
     found = {
-        (str(path.relative_to(own.data)), secret)
-        for path in own.data.rglob("*")
+        (str(path.relative_to(faulty.data)), secret)
+        for path in faulty.data.rglob("*")
         if path.is_file()
         for data in contents(path)
         for secret in secrets
         if secret.encode() in data or secret in path.name
     }
     assert not found
-    traced = {kind for run in own.data.glob("artifacts/runs/orders/*") for kind in kinds_with_a_trace(run)}
+    traced = {kind for run in faulty.data.glob("artifacts/runs/orders/*") for kind in kinds_with_a_trace(run)}
     assert traced == {"api", "check", "create"}
     # The search looks where histories are: what is no secret is found there.
-    assert [path for path in own.data.rglob("*") if path.is_file() and b"auth-session-create" in path.read_bytes()]
+    assert [path for path in faulty.data.rglob("*") if path.is_file() and b"auth-session-create" in path.read_bytes()]
 
 
 def worker_of(stack: Stack) -> psutil.Process:

@@ -6,10 +6,9 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from machines.scratch_cleanup import processes_of
 from tests.support.machine_processes import USER, find_process
 from tests.support.polling import until
 from tests.support.processes import command_line, find_child, program
-from tests.support.repository import REPOSITORY
 from tests.support.stack import Stack
 from tests.support.temporal_servers import dev_client
 
@@ -29,15 +27,6 @@ pytestmark = pytest.mark.timeout(240)
 
 PATIENCE = 90
 """Seconds. Temporal gives a lost worker up after 30."""
-
-
-@pytest.fixture(scope="module")
-async def faulty(tmp_path_factory: pytest.TempPathFactory, site: str) -> AsyncIterator[Stack]:
-    """A stack of its own, to be ill-treated. Its processes are restarted by their supervisor."""
-    folder = tmp_path_factory.mktemp("faulty")
-    shutil.copytree(REPOSITORY / "tests" / "system" / "projects" / "lab", folder / "projects" / "lab")
-    async with Stack.up(folder, folder / "projects", site) as running:
-        yield running
 
 
 class Runs:
@@ -113,7 +102,9 @@ def temporal(stack: Stack) -> psutil.Process:
 
 
 def keepers(stack: Stack) -> list[psutil.Process]:
-    return [child for child in service(stack, "worker").children() if "keeper.py" in " ".join(command_line(child))]
+    """The keepers of the project's Machines."""
+    children = {child: " ".join(command_line(child)) for child in service(stack, "worker").children()}
+    return [child for child, command in children.items() if "keeper.py" in command and "/scratch/lab-" in command]
 
 
 def browsers(keeper: psutil.Process) -> list[psutil.Process]:

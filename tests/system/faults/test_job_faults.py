@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -30,15 +29,6 @@ OUTAGE = 30
 """Seconds for which the store cannot be reached, in each of the two ways."""
 PATIENCE = 300
 """Seconds. Temporal gives a lost worker up after 30, and the host may be busy."""
-
-
-@pytest.fixture(scope="module")
-async def faulty(tmp_path_factory: pytest.TempPathFactory, site: str) -> AsyncIterator[Stack]:
-    """A stack of its own, to be ill-treated. Its processes are restarted by their supervisor."""
-    folder = tmp_path_factory.mktemp("faulty-jobs")
-    shutil.copytree(REPOSITORY / "tests" / "system" / "projects" / "lab", folder / "projects" / "lab")
-    async with Stack.up(folder, folder / "projects", site) as running:
-        yield running
 
 
 def temporal(stack: Stack) -> psutil.Process:
