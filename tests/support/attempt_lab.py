@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -85,9 +84,7 @@ class AttemptLab:
         return await self.bench.record(self.stage.project, self.stage.run_id)
 
     async def until_recorded(self, status: AttemptStatus) -> None:
-        async with asyncio.timeout(30):
-            while (record := await self.record()) is None or record.status is not status:
-                await asyncio.sleep(0.02)
+        await until(self.record, true=lambda record: record is not None and record.status is status)
 
     @property
     def started(self) -> int:

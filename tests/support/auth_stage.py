@@ -39,6 +39,7 @@ from schemas.workflow.auth import (
 from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
 from schemas.workflow.run import ErrorCode, RunError, RunOutcome, RunType
 from temporal.auth_sessions import AuthSessions
+from tests.support.polling import until
 from tests.support.run_stage import DEADLINE, WORKSPACE, HeldAttempt, Part, Stage, outcome_of
 from workflows import visibility
 from workflows.validate import ValidateWorkflow
@@ -215,23 +216,16 @@ class LoginStage(Stage):
         await self.until_view(lambda view: view.status is status)
 
     async def until_view(self, true: Callable[[AuthSessionView], bool]) -> AuthSessionView:
-        async with asyncio.timeout(DEADLINE):
-            while not true(view := await self.view()):
-                await asyncio.sleep(0.01)
-        return view
+        return await until(self.view, DEADLINE, true=true)
 
     async def until_continued(self) -> None:
         """Wait until it has begun a fresh history."""
         first = (await self.events(self.session.id))[0].workflow_execution_started_event_attributes
-        async with asyncio.timeout(DEADLINE):
-            while (await self.session.describe()).run_id == first.first_execution_run_id:
-                await asyncio.sleep(0.01)
+        await until(self.session.describe, DEADLINE, true=lambda now: now.run_id != first.first_execution_run_id)
 
     async def until_forgotten(self) -> None:
         """Wait until the removal of some artifacts was requested."""
-        async with asyncio.timeout(DEADLINE):
-            while not self.forgotten:
-                await asyncio.sleep(0.01)
+        await until(lambda: self.forgotten, DEADLINE)
 
     async def closed(self) -> None:
         """Wait for the end of the AuthSession, which must be its own."""
@@ -286,9 +280,7 @@ class LoginStage(Stage):
     async def outcome_of(self, run_id: str) -> RunOutcome:
         """Wait for the outcome of any Run."""
         handle = self.client.get_workflow_handle(run_id, result_type=RunOutcome)
-        async with asyncio.timeout(DEADLINE):
-            while not await self.events(run_id):  # a child that is about to be started
-                await asyncio.sleep(0.01)
+        await until(lambda: self.events(run_id), DEADLINE)  # a child may be about to be started
         return await outcome_of(handle)
 
     async def validated(self) -> RunOutcome:

@@ -25,6 +25,7 @@ from security.sealed_sinks import delivery_schedule
 from settings import Settings
 from temporal.closing import wait_for_delivery
 from tests.support.delivery_inputs import QUICK, delivery, webhook
+from tests.support.polling import until
 from tests.support.run_stage import DEADLINE, IDENTITY
 from workflows.deliver import DeliverWorkflow
 
@@ -104,9 +105,7 @@ class Play:
         )
 
     async def until(self, tries: int) -> None:
-        async with asyncio.timeout(DEADLINE):
-            while len(self.at) < tries:
-                await asyncio.sleep(0.01)
+        await until(lambda: len(self.at) >= tries, DEADLINE)
 
     @asynccontextmanager
     async def served(self) -> AsyncGenerator[None]:
@@ -148,9 +147,9 @@ def hourly() -> DeliverySchedule:
 async def until_canceled(handle: WorkflowHandle[Any, Any]) -> None:
     """Until the workflow has asked for the end of what is under way."""
     wanted = EventType.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED
-    async with asyncio.timeout(DEADLINE):
-        while wanted not in [event.event_type async for event in handle.fetch_history_events()]:
-            await asyncio.sleep(0.01)
+    await until(
+        handle.fetch_history, DEADLINE, true=lambda history: wanted in {each.event_type for each in history.events}
+    )
 
 
 # Shapes.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from temporal.worker_shutdown import running_worker
 from tests.support.attempt_worker import FaultyStore
 from tests.support.constants import LOOPBACK
 from tests.support.delivery_inputs import RING, sealed
+from tests.support.polling import until
 from tests.support.run_stage import IDENTITY, WORKSPACE, Stage, completed, ends
 from workflows.deliver import DeliverWorkflow
 from workflows.sink_test import SinkTestWorkflow
@@ -65,10 +65,9 @@ class Delivering:
         return state
 
     async def ended(self, project: str, run_id: str) -> DeliveryState:
-        async with asyncio.timeout(DEADLINE):
-            while (state := await self.state(project, run_id)).status is DeliveryStatus.PENDING:
-                await asyncio.sleep(0.02)
-        return state
+        return await until(
+            lambda: self.state(project, run_id), true=lambda state: state.status is not DeliveryStatus.PENDING
+        )
 
     async def tries(self, project: str, run_id: str) -> list[TryRecord]:
         """Their records, in order."""
@@ -77,10 +76,7 @@ class Delivering:
         return [TryRecord.model_validate_json(record) for record in found if record is not None]
 
     async def until_tried(self, project: str, run_id: str, count: int) -> list[TryRecord]:
-        async with asyncio.timeout(DEADLINE):
-            while len(records := await self.tries(project, run_id)) < count:
-                await asyncio.sleep(0.02)
-        return records
+        return await until(lambda: self.tries(project, run_id), true=lambda records: len(records) >= count)
 
     async def end(self, run_id: str) -> None:
         """Leave nothing that is tried for another day."""

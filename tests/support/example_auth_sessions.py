@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -10,6 +9,7 @@ from urllib.parse import quote
 import httpx
 
 from examples.site.accounts import ACCOUNTS
+from tests.support.polling import until
 from tests.support.stack import PATIENCE, Stack
 
 PROJECT = "orders"
@@ -46,13 +46,15 @@ class AuthStates:
         answer = await self.stack.http.post(self.path(start), json=body)
         assert answer.status_code == 201, answer.text
         operation = answer.json()["operationId"]
-        async with asyncio.timeout(PATIENCE):
-            while True:
-                answer = await self.stack.http.get(self.path(f"{result}/{operation}/result"))
-                assert answer.status_code == 200, answer.text
-                if answer.json()["status"] not in {"pending", "in_progress"}:
-                    return {"operationId": operation, **answer.json()}
-                await asyncio.sleep(0.1)
+
+        async def read() -> dict[str, Any]:
+            answer = await self.stack.http.get(self.path(f"{result}/{operation}/result"))
+            assert answer.status_code == 200, answer.text
+            return {"operationId": operation, **answer.json()}
+
+        return await until(
+            read, PATIENCE, true=lambda answer: answer["status"] not in {"pending", "in_progress"}, every=0.1
+        )
 
     async def status(self, name: str) -> str | None:
         """None: there is no such AuthSession."""
@@ -60,9 +62,7 @@ class AuthStates:
         return None if answer.status_code == 404 else answer.json()["status"]
 
     async def until(self, name: str, status: str | None) -> None:
-        async with asyncio.timeout(PATIENCE):
-            while await self.status(name) != status:
-                await asyncio.sleep(0.05)
+        await until(lambda: self.status(name), PATIENCE, true=lambda now: now == status, every=0.05)
 
     async def delete(self, name: str) -> int:
         return (await self.stack.http.delete(self.path(quote(name, safe="")))).status_code

@@ -124,12 +124,7 @@ class JobLab:
 
     async def until_status(self, handle: WorkflowHandle[Any, JobRunView], status: JobRunStatus) -> JobRunView:
         """Wait until a JobRun shows this status."""
-
-        async def reached() -> bool:
-            return (await self.view(handle)).status is status
-
-        await until(reached, DEADLINE)
-        return await self.view(handle)
+        return await until(lambda: self.view(handle), DEADLINE, true=lambda view: view.status is status)
 
     async def ended(self, handle: WorkflowHandle[Any, JobRunView]) -> JobRunView:
         """Wait for the end of a JobRun."""

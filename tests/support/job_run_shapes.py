@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from typing import Any
 
-from temporalio.client import Client, WorkflowHistory
+from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 
 from schemas.workflow import names
 from schemas.workflow.job import JobRef
@@ -123,6 +124,11 @@ async def _locked(stage: JobRunStage) -> WorkflowHistory:
     return await handle.fetch_history()
 
 
+async def holder(lock: WorkflowHandle[Any, Any]) -> str:
+    """Which JobRun has the lock."""
+    return await (await lock.describe()).memo_value(names.MEMO_HOLDER, default="")
+
+
 async def _lock_handed_over(stage: JobRunStage) -> WorkflowHistory:
     lock = JobLockInput(project=stage.project, job_id="nightly", holder=_OTHER)
     handle = await stage.client.start_workflow(
@@ -133,11 +139,7 @@ async def _lock_handed_over(stage: JobRunStage) -> WorkflowHistory:
     await handle.signal(names.WAIT_FOR_LOCK, _GONE)
     await handle.signal(names.WAIT_FOR_LOCK, stage.job_run_id)
     await handle.signal(names.RELEASE, _OTHER)
-
-    async def is_handed_over() -> bool:
-        return await (await handle.describe()).memo_value(names.MEMO_HOLDER, default="") == stage.job_run_id
-
-    await until(is_handed_over)
+    await until(lambda: holder(handle), true=lambda holder: holder == stage.job_run_id)
     await handle.signal(names.RELEASE, stage.job_run_id)
     await handle.result()
     await stage.handle.terminate()

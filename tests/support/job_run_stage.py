@@ -257,12 +257,7 @@ class JobRunStage:
 
     async def until_status(self, status: JobRunStatus) -> JobRunView:
         """Wait until it shows this status."""
-
-        async def reached() -> bool:
-            return (await self.view()).status is status
-
-        await until(reached, DEADLINE)
-        return await self.view()
+        return await until(self.view, DEADLINE, true=lambda view: view.status is status)
 
     async def ended(self) -> JobRunView:
         """Wait for its end. Its workflow must have closed by itself, and its memo must say the same."""

@@ -5,15 +5,27 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Any, overload
 
 
-async def until(condition: Callable[[], object], within: float = 60.0, *, every: float = 0.01) -> None:
-    """Look again and again until it is true; or, of one that is to be awaited, its answer.
+@overload
+async def until[T](
+    look: Callable[[], Awaitable[T]], within: float = ..., *, true: Callable[[T], object] = ..., every: float = ...
+) -> T: ...
+@overload
+async def until[T](
+    look: Callable[[], T], within: float = ..., *, true: Callable[[T], object] = ..., every: float = ...
+) -> T: ...
+async def until(
+    look: Callable[[], Any], within: float = 60.0, *, true: Callable[[Any], object] = bool, every: float = 0.01
+) -> Any:
+    """Look again and again until what is seen is true; return it.
 
     Args:
-        condition: What is looked at.
+        look: Returns what is seen, or an awaitable of it.
         within: Seconds.
+        true: Whether that is what is waited for; if absent, whether it is true by itself.
         every: Seconds from one look to the next.
 
     Raises:
@@ -21,11 +33,11 @@ async def until(condition: Callable[[], object], within: float = 60.0, *, every:
     """
     async with asyncio.timeout(within):
         while True:
-            answer = condition()
-            if inspect.isawaitable(answer):
-                answer = await answer
-            if answer:
-                return
+            seen = look()
+            if inspect.isawaitable(seen):
+                seen = await seen
+            if true(seen):
+                return seen
             await asyncio.sleep(every)
 
 

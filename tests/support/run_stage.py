@@ -39,6 +39,7 @@ from schemas.workflow.base import JsonRef
 from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunInput, RunOutcome, RunStatus
 from temporal import closing
 from temporal.closing import wait_for_outcome
+from tests.support.polling import until
 from workflows import visibility
 from workflows.auth_session import AuthSessionWorkflow
 from workflows.create import CreateWorkflow
@@ -386,9 +387,11 @@ class Stage:
     async def until(self, name: str, count: int = 1, *, of: str | None = None) -> None:
         """Wait until the history has `count` events of this type (`ACTIVITY_TASK_STARTED`)."""
         wanted = EventType.Value(f"EVENT_TYPE_{name}")
-        async with asyncio.timeout(DEADLINE):
-            while sum(event.event_type == wanted for event in await self.events(of)) < count:
-                await asyncio.sleep(0.01)
+        await until(
+            lambda: self.events(of),
+            DEADLINE,
+            true=lambda events: sum(event.event_type == wanted for event in events) >= count,
+        )
 
     async def ended(self) -> RunOutcome:
         """Wait for the Run's outcome. Its workflow must have closed by itself, as the outcome says."""

@@ -18,6 +18,7 @@ from devstack.dev import DevStack
 from machines.scratch_cleanup import processes_of
 from projects.manifest import Manifest
 from settings import Settings
+from tests.support.polling import until
 from tests.support.repository import REPOSITORY
 
 PATIENCE = 180
@@ -74,12 +75,9 @@ class Stack:
             shutil.rmtree(self.projects / name)
 
     async def until_deployed(self, project: str) -> Manifest:
-        async with asyncio.timeout(PATIENCE):
-            while True:
-                for manifest in self.dev.projects.deployed:
-                    if manifest.project == project:
-                        return manifest
-                await asyncio.sleep(0.05)
+        deployed = self.dev.projects
+        found = await until(lambda: [each for each in deployed.deployed if each.project == project], PATIENCE)
+        return found[0]
 
     def path(self, project: str, rest: str) -> str:
         return f"/api/v1/workspace/{self.workspace}/projects/{project}/run/{rest}"
@@ -112,9 +110,12 @@ class Stack:
         return await self.result(await self.start(api, parameters, project=project, **fields), project=project)
 
     async def until_status(self, run_id: str, status: str, *, project: str = "lab") -> None:
-        async with asyncio.timeout(PATIENCE):
-            while (await self.result(run_id, project=project, wait=0))["status"] != status:
-                await asyncio.sleep(0.05)
+        await until(
+            lambda: self.result(run_id, project=project, wait=0),
+            PATIENCE,
+            true=lambda answer: answer["status"] == status,
+            every=0.05,
+        )
 
 
 @pytest.fixture(scope="session")

@@ -147,12 +147,11 @@ async def test_a_failure_tells_over_the_api_what_it_tells_without_encryption(run
     assert ended.outcome.error
     assert ended.outcome.error.message == f"{PLANTED}-message"
 
-    async def is_listed() -> bool:
-        listed = await RunQueries(stage.client).list_runs(WORKSPACE, stage.project, RunFilter(), limit=5)
-        causes = [(run.status, run.cause and run.cause.message) for run in listed.runs]
-        return causes == [(RunStatus.FAILED, f"{PLANTED}-message")]
-
-    await until(is_listed)  # lists know of an end a moment later
+    page = await until(  # lists know of an end a moment later
+        lambda: RunQueries(stage.client).list_runs(WORKSPACE, stage.project, RunFilter(), limit=5),
+        true=lambda page: [run.status for run in page.runs] == [RunStatus.FAILED],
+    )
+    assert [run.cause and run.cause.message for run in page.runs] == [f"{PLANTED}-message"]
     (closed,) = [
         event.workflow_execution_failed_event_attributes.failure
         async for event in stage.handle.fetch_history_events()
@@ -284,11 +283,7 @@ class DefectWorkflow:
 async def test_the_defect_of_a_workflow_is_not_told_in_clear(client: Client) -> None:
     async with Worker(client, task_queue="defects", workflows=[DefectWorkflow]):
         handle = await client.start_workflow(DefectWorkflow.run, id="defect", task_queue="defects")
-
-        async def has_failed() -> bool:
-            kinds = {event.event_type async for event in handle.fetch_history_events()}
-            return EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED in kinds
-
-        await until(has_failed)
+        failed_task = EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED
+        await until(handle.fetch_history, true=lambda told: failed_task in {event.event_type for event in told.events})
         await handle.terminate()
     assert not [text for text in await history(handle) if PLANTED in text]

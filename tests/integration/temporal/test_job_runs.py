@@ -59,11 +59,7 @@ class JobRunsOfTest:
         await self.client.get_workflow_handle(job_run_id).signal(signal, args=arguments)
 
     async def becomes(self, job_run_id: str, status: JobRunStatus) -> JobRunState:
-        async def is_so() -> bool:
-            return (await self.get(job_run_id)).status is status
-
-        await until(is_so)
-        return await self.get(job_run_id)
+        return await until(lambda: self.get(job_run_id), true=lambda state: state.status is status)
 
     async def listed(self, sort: str = "start_time,desc", first: int = 0, count: int = 100) -> list[str]:
         page = await self.all.list_page(WORKSPACE, self.project, JOB, sort=parse_sort(sort), first=first, count=count)
@@ -90,21 +86,12 @@ async def test_a_job_run_is_known_from_its_start_to_its_end(job_runs: JobRunsOfT
 
 async def test_it_began_when_the_first_execution_of_its_workflow_began(job_runs: JobRunsOfTest, client: Client):
     job_run_id = await job_runs.start()
-    (first := await client.get_workflow_handle(job_run_id).describe())
+    handle = client.get_workflow_handle(job_run_id)
+    first = await handle.describe()
     await job_runs.tell(job_run_id, CONTINUE)
-
-    async def continued() -> bool:
-        return (await client.get_workflow_handle(job_run_id).describe()).run_id != first.run_id
-
-    await until(continued)
-    assert (await job_runs.get(job_run_id)).started_at < (
-        await client.get_workflow_handle(job_run_id).describe()
-    ).start_time
-
-    async def listed_once() -> bool:
-        return await job_runs.listed() == [job_run_id]
-
-    await until(listed_once)
+    second = await until(handle.describe, true=lambda second: second.run_id != first.run_id)
+    assert (await job_runs.get(job_run_id)).started_at < second.start_time
+    await until(job_runs.listed, true=lambda listed: listed == [job_run_id])
     await job_runs.tell(job_run_id, FINISH, JobRunStatus.SUCCESS)
 
 
@@ -153,11 +140,8 @@ async def test_it_is_paused_and_resumed_and_terminated(job_runs: JobRunsOfTest):
 async def test_one_that_has_ended_is_not_steered_any_more(job_runs: JobRunsOfTest, client: Client):
     job_run_id = await job_runs.start()
     await job_runs.tell(job_run_id, FINISH, JobRunStatus.SUCCESS)
-
-    async def closed() -> bool:
-        return (await client.get_workflow_handle(job_run_id).describe()).status is WorkflowExecutionStatus.COMPLETED
-
-    await until(closed)
+    handle = client.get_workflow_handle(job_run_id)
+    await until(handle.describe, true=lambda closed: closed.status is WorkflowExecutionStatus.COMPLETED)
     where = (WORKSPACE, job_runs.project, JOB, job_run_id)
     with pytest.raises(Conflict, match="has ended"):
         await job_runs.all.pause(*where)
@@ -186,11 +170,8 @@ async def test_they_are_listed_in_any_order_and_by_pages(job_runs: JobRunsOfTest
     first, second, third = [await job_runs.start() for _ in range(3)]
     await job_runs.tell(second, FINISH, JobRunStatus.SUCCESS)
     await job_runs.becomes(second, JobRunStatus.SUCCESS)
-
-    async def known() -> bool:
-        return await job_runs.listed("status,desc/start_time,asc") == [second, first, third]
-
-    await until(known)
+    by_status = [second, first, third]
+    await until(lambda: job_runs.listed("status,desc/start_time,asc"), true=lambda listed: listed == by_status)
     assert await job_runs.listed() == [third, second, first]
     assert await job_runs.listed("start_time,asc") == [first, second, third]
     assert await job_runs.listed("end_time,asc/start_time,desc") == [second, third, first]
@@ -205,11 +186,7 @@ async def test_they_are_listed_in_any_order_and_by_pages(job_runs: JobRunsOfTest
 
 async def test_all_that_are_active_are_paused_and_resumed_with_their_job(job_runs: JobRunsOfTest):
     ids = [await job_runs.start() for _ in range(2)]
-
-    async def known() -> bool:
-        return len(await job_runs.listed()) == 2
-
-    await until(known)
+    await until(job_runs.listed, true=lambda listed: len(listed) == 2)
     await job_runs.all.pause_active(job_runs.project, JOB)
     for job_run_id in ids:
         await job_runs.becomes(job_run_id, JobRunStatus.PAUSED)

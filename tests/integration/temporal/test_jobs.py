@@ -128,10 +128,7 @@ async def test_jobs_are_listed_by_their_ids(name: str, jobs: Jobs, create: Creat
     async def ids() -> list[str]:
         return [state.ref.job_id for state in await jobs.list_all(WORKSPACE, name)]
 
-    async def listed() -> bool:
-        return await ids() == ["a", "b", "c"]
-
-    await until(listed)
+    await until(ids, true=lambda ids: ids == ["a", "b", "c"])
     await jobs.delete(WORKSPACE, name, "b")
     assert await ids() == ["a", "c"]
 
@@ -191,13 +188,8 @@ async def test_times_follow_the_clocks_of_their_time_zone(name: str, jobs: Jobs,
 async def test_an_interval_of_a_second_starts_job_runs(name: str, jobs: Jobs, job_runs: JobRuns, create: Create):
     await create(SECONDLY)
 
-    async def three() -> bool:
-        return len(await all_runs(job_runs, name)) >= 3
-
-    await until(three, every=0.2)
-    assert {(state.type, state.definition) for state in await all_runs(job_runs, name)} == {
-        (JobRunType.SCHEDULED, "first")
-    }
+    begun = await until(lambda: all_runs(job_runs, name), true=lambda begun: len(begun) >= 3, every=0.2)
+    assert {(state.type, state.definition) for state in begun} == {(JobRunType.SCHEDULED, "first")}
 
 
 async def test_a_paused_job_starts_none_and_a_resumed_one_does(
@@ -213,18 +205,10 @@ async def test_a_paused_job_starts_none_and_a_resumed_one_does(
     # Temporal has gone by two more times of the interval when another one of its Schedules has started two workflows.
     await create(SECONDLY, "clock")
     clock = client.get_schedule_handle(names.job_schedule_id(name, "clock"))
-
-    async def two() -> bool:
-        return (await clock.describe()).info.num_actions >= 2
-
-    await until(two, every=0.2)
+    await until(clock.describe, true=lambda clock: clock.info.num_actions >= 2, every=0.2)
     assert (await schedule.describe()).info.num_actions == taken
     await jobs.resume(WORKSPACE, name, JOB, "Go on.")
-
-    async def more() -> bool:
-        return (await schedule.describe()).info.num_actions > taken
-
-    await until(more, every=0.2)
+    await until(schedule.describe, true=lambda schedule: schedule.info.num_actions > taken, every=0.2)
 
 
 async def test_job_runs_that_begin_after_an_update_execute_the_new_definition(
@@ -235,8 +219,7 @@ async def test_job_runs_that_begin_after_an_update_execute_the_new_definition(
     async def of(definition: str) -> list[str]:
         return [state.id for state in await all_runs(job_runs, name) if state.definition == definition]
 
-    await until(lambda: of("first"), every=0.2)
-    (first, *_) = await of("first")
+    (first, *_) = await until(lambda: of("first"), every=0.2)
     await jobs.update(WORKSPACE, name, JOB, "second", SECONDLY)
     await until(lambda: of("second"), every=0.2)
     assert (await job_runs.get(WORKSPACE, name, JOB, first)).definition == "first"
@@ -246,17 +229,14 @@ async def test_a_deleted_job_starts_none_and_its_job_runs_go_on(
     name: str, jobs: Jobs, job_runs: JobRuns, create: Create, client: Client
 ):
     await create(SECONDLY)
-    await until(lambda: all_runs(job_runs, name), every=0.2)
-    (active, *_) = await all_runs(job_runs, name)
+    (active, *_) = await until(lambda: all_runs(job_runs, name), every=0.2)
     await jobs.delete(WORKSPACE, name, JOB)
     with pytest.raises(NotFound):
         await jobs.get(WORKSPACE, name, JOB)
     await client.get_workflow_handle(active.id).signal(FINISH, JobRunStatus.SUCCESS)
-
-    async def ended() -> bool:
-        return (await job_runs.get(WORKSPACE, name, JOB, active.id)).status is JobRunStatus.SUCCESS
-
-    await until(ended)
+    await until(
+        lambda: job_runs.get(WORKSPACE, name, JOB, active.id), true=lambda state: state.status is JobRunStatus.SUCCESS
+    )
 
 
 async def test_times_that_have_passed_can_be_made_up_for(
@@ -267,11 +247,7 @@ async def test_times_that_have_passed_can_be_made_up_for(
     schedule = client.get_schedule_handle(names.job_schedule_id(name, JOB))
     backfill = ScheduleBackfill(end - timedelta(hours=4, minutes=30), end, overlap=ScheduleOverlapPolicy.ALLOW_ALL)
     await schedule.backfill(backfill)
-
-    async def five() -> bool:
-        return len(await all_runs(job_runs, name)) == 5
-
-    await until(five)
+    await until(lambda: all_runs(job_runs, name), true=lambda begun: len(begun) == 5)
 
 
 async def test_the_last_run_time_is_that_of_the_last_job_run_that_has_ended(
@@ -283,18 +259,16 @@ async def test_the_last_run_time_is_that_of_the_last_job_run_that_has_ended(
     (active, *_) = await all_runs(job_runs, name)
     assert (await jobs.get(WORKSPACE, name, JOB)).last_run_time is None
     await client.get_workflow_handle(active.id).signal(FINISH, JobRunStatus.SUCCESS)
-
-    async def known() -> bool:
-        return (await jobs.get(WORKSPACE, name, JOB)).last_run_time == active.started_at
-
-    await until(known, every=0.2)
+    await until(
+        lambda: jobs.get(WORKSPACE, name, JOB), true=lambda job: job.last_run_time == active.started_at, every=0.2
+    )
     canceled = names.job_run_id(secrets.token_urlsafe(16)[:21])
     job_run = JobRunInput(workspace=WORKSPACE, project=name, job_id=JOB, definition="first", type=JobRunType.MANUAL)
     await job_runs.start(canceled, job_run)
     await client.get_workflow_handle(canceled).signal(FINISH, JobRunStatus.CANCELED)
-
-    async def recorded() -> bool:
-        return JobRunStatus.CANCELED in {state.status for state in await all_runs(job_runs, name)}
-
-    await until(recorded, every=0.2)
+    await until(
+        lambda: all_runs(job_runs, name),
+        true=lambda ended: JobRunStatus.CANCELED in {state.status for state in ended},
+        every=0.2,
+    )
     assert (await jobs.get(WORKSPACE, name, JOB)).last_run_time == active.started_at

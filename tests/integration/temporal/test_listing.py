@@ -57,12 +57,10 @@ async def until_listed(
     records: RunQueries, stage: Stage, ids: Sequence[str], wanted: RunFilter = NOBODY
 ) -> list[RunListItem]:
     """Visibility comes a moment after."""
-    async with asyncio.timeout(30):
-        while True:
-            lines = await listed(records, stage, wanted)
-            if sorted(line.run_id for line in lines) == sorted(ids):
-                return lines
-            await asyncio.sleep(0.02)
+    return await until(
+        lambda: listed(records, stage, wanted),
+        true=lambda lines: sorted(line.run_id for line in lines) == sorted(ids),
+    )
 
 
 async def end(runs: Runs, stage: Stage, *ids: str) -> None:
@@ -87,9 +85,7 @@ async def test_the_unfinished_come_first_and_then_by_their_end_newest_first(
     for number in (2, 0):
         await cancel(runs, stage, ids[number])
     wanted = [ids[3], ids[1], ids[0], ids[2]]
-    async with asyncio.timeout(30):
-        while [line.run_id for line in await listed(records, stage)] != wanted:
-            await asyncio.sleep(0.02)
+    await until(lambda: listed(records, stage), true=lambda lines: [line.run_id for line in lines] == wanted)
     for limit in (1, 2, 3):
         assert [line.run_id for line in await listed(records, stage, limit=limit)] == wanted
 
@@ -212,11 +208,7 @@ async def test_the_runs_of_a_job_are_found_and_those_of_one_job_run(
 async def test_a_list_is_of_one_project_and_one_workspace(records: RunQueries, runs: Runs, stage: Stage) -> None:
     ours = await start(runs, stage)
     await start(runs, stage, workspace=ELSEWHERE)
-
-    async def theirs_is_listed() -> bool:
-        return await listed(records, stage, workspace=ELSEWHERE, limit=1) != []
-
-    await until(theirs_is_listed)
+    await until(lambda: listed(records, stage, workspace=ELSEWHERE, limit=1))
     await until_listed(records, stage, [ours])
     for text in ("' OR '' = '", "\\' OR 1 = 1 -- ", "\\", '" OR "" = "', "\n"):
         page = await records.list_runs(WORKSPACE, stage.project, RunFilter(apis=frozenset({text})), limit=10)

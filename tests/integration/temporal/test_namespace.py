@@ -121,11 +121,7 @@ async def test_another_age_is_taken_over_and_the_operator_s_times_stay(bare: Cli
     handle = bare.get_schedule_handle("callboard-sweep")
     await handle.update(change)
     await handle.pause()
-
-    async def is_paused() -> bool:
-        return (await handle.describe()).schedule.state.paused
-
-    await until(is_paused)  # the server takes its time to tell
+    await until(handle.describe, true=lambda told: told.schedule.state.paused)  # the server takes its time to tell
     changed = Retention(timedelta(days=30), timedelta(days=90))
     assert await ensure_namespace(bare, changed) == [
         f"Namespace {bare.namespace!r} keeps Runs for 30 days now; it was 7 days.",

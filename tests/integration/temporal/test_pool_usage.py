@@ -52,8 +52,4 @@ async def test_those_of_a_worker_that_is_heard_of_no_more_are_forgotten(
     await publish_usage(client, name, {name: PoolUsage(warm=1)})
     assert await known(client, name) == PoolUsage(warm=1)
     monkeypatch.setattr(pool_usage, "POOL_HEARTBEAT_INTERVAL", timedelta(milliseconds=10))
-
-    async def forgotten() -> bool:
-        return await known(client, name) is None
-
-    await until(forgotten)
+    await until(lambda: known(client, name), true=lambda known: known is None)

@@ -232,11 +232,7 @@ async def test_a_wait_without_a_place_tells_the_status_without_a_request(
     assert await told() == RunState(stage.run_id, RunStatus.PENDING)
     await stage.serve_attempts(held)
     await held.began.wait()
-
-    async def is_started() -> bool:
-        return await told() == RunState(stage.run_id, RunStatus.STARTED)
-
-    await until(is_started)
+    await until(told, true=lambda state: state == RunState(stage.run_id, RunStatus.STARTED))
     held.end(completed())
     ended = await runs.get_state(WORKSPACE, stage.project, stage.run_id, wait=LONG)
     assert ended.status is RunStatus.COMPLETED

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -54,12 +54,9 @@ class World:
         current = await read_current(self.store, project)
         return current.version if current is not None else None
 
-    async def until(self, condition: Callable[[], Any]) -> None:
-        await until(condition)
-
     async def line(self, *words: str) -> str:
         """The next line, which has these words in it."""
-        await self.until(lambda: self.lines)
+        await until(lambda: self.lines)
         said = self.lines.pop(0)
         assert all(word in said for word in words), said
         assert "\n" not in said
@@ -298,10 +295,10 @@ async def test_a_long_deploy_is_told_and_holds_up_nothing_else(world: World, mon
     monkeypatch.setattr(publishing, "deploy", slow)
     monkeypatch.setattr(publishing, "_SLOW_DEPLOY_SECONDS", 0.01)
     async with world.publisher() as publisher:
-        await world.until(lambda: publisher.deployed)
+        await until(lambda: publisher.deployed)
         await publisher.wait_for_first_deploys(timedelta())
         assert [folder.name for folder in publisher.pending] == ["shop"]
-        await world.until(lambda: any("shop" in line and "is being deployed" in line for line in world.lines))
+        await until(lambda: any("shop" in line and "is being deployed" in line for line in world.lines))
         publisher.start_reporting()
         monkeypatch.setattr(publishing, "_SLOW_DEPLOY_SECONDS", 60)
         world.lines.clear()

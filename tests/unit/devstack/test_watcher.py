@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,6 @@ class Watch:
     @property
     def names(self) -> set[str]:
         return {name for names in self.told if names for name in names}
-
-    async def until(self, condition: Callable[[], Any]) -> None:
-        await until(condition)
 
 
 @asynccontextmanager
@@ -59,7 +56,7 @@ def parent(tmp_path: Path) -> Path:
 async def test_a_change_is_told_by_the_name_of_its_project_folder(parent: Path) -> None:
     async with watched(parent) as watch:
         (parent / "shop" / "api" / "list.py").write_text("2")
-        await watch.until(lambda: watch.told)
+        await until(lambda: watch.told)
         assert watch.told == [frozenset({"shop"})]
 
 
@@ -78,7 +75,7 @@ async def test_what_a_deploy_leaves_out_is_not_told(parent: Path, path: str) -> 
         (parent / "shop" / path).parent.mkdir(parents=True, exist_ok=True)
         (parent / "shop" / path).write_text("changed")
         (parent / "library" / "api" / "list.py").write_text("2")  # after it, so the other would have been told by now
-        await watch.until(lambda: watch.told)
+        await until(lambda: watch.told)
         assert watch.names == {"library"}
 
 
@@ -87,7 +84,7 @@ async def test_a_package_installed_in_a_projects_own_environment_is_told(parent:
     packages.mkdir(parents=True)
     async with watched(parent) as watch:
         (packages / "attrs-25.3.0.dist-info").mkdir()
-        await watch.until(lambda: watch.told)
+        await until(lambda: watch.told)
         assert watch.names == {"shop"}
 
 
@@ -96,9 +93,9 @@ async def test_a_burst_of_changes_is_told_once(parent: Path) -> None:
         for n in range(200):
             (parent / "shop" / "api" / f"{n}.py").write_text("1")
             (parent / "library" / "api" / f"{n}.py").write_text("1")
-        await watch.until(lambda: watch.told)
+        await until(lambda: watch.told)
         (parent / "shop" / "last.py").write_text("1")
-        await watch.until(lambda: watch.told[-1] == frozenset({"shop"}))
+        await until(lambda: watch.told[-1] == frozenset({"shop"}))
         assert watch.names == {"shop", "library"}
         assert len(watch.told) < 20
 
@@ -106,16 +103,16 @@ async def test_a_burst_of_changes_is_told_once(parent: Path) -> None:
 async def test_folders_that_appear_disappear_or_get_another_name_are_told(parent: Path) -> None:
     async with watched(parent) as watch:
         (parent / "new" / "api").mkdir(parents=True)
-        await watch.until(lambda: "new" in watch.names)
+        await until(lambda: "new" in watch.names)
         (parent / "new" / "api" / "list.py").write_text("1")
         (parent / "shop").rename(parent / "market")
-        await watch.until(lambda: watch.names >= {"shop", "market"})
+        await until(lambda: watch.names >= {"shop", "market"})
         watch.told.clear()
         shutil.rmtree(parent / "new")
-        await watch.until(lambda: "new" in watch.names)
+        await until(lambda: "new" in watch.names)
         watch.told.clear()
         (parent / "market" / "api" / "list.py").write_text("2")
-        await watch.until(lambda: "market" in watch.names)
+        await until(lambda: "market" in watch.names)
 
 
 async def test_a_project_folder_that_is_a_symbolic_link_is_watched(parent: Path, tmp_path: Path) -> None:
@@ -123,20 +120,20 @@ async def test_a_project_folder_that_is_a_symbolic_link_is_watched(parent: Path,
     (parent / "shop").symlink_to(tmp_path / "elsewhere")
     async with watched(parent) as watch:
         (tmp_path / "elsewhere" / "api" / "list.py").write_text("2")
-        await watch.until(lambda: watch.told)
+        await until(lambda: watch.told)
         assert watch.told == [frozenset({"shop"})]
 
 
 async def test_when_the_whole_folder_comes_back_all_may_have_changed(parent: Path) -> None:
     async with watched(parent) as watch:
         shutil.rmtree(parent)
-        await watch.until(lambda: None in watch.told)
+        await until(lambda: None in watch.told)
         watch.told.clear()
         (parent / "shop" / "api").mkdir(parents=True)
-        await watch.until(lambda: None in watch.told)
+        await until(lambda: None in watch.told)
         watch.told.clear()
         (parent / "shop" / "api" / "list.py").write_text("2")
-        await watch.until(lambda: "shop" in watch.names)
+        await until(lambda: "shop" in watch.names)
 
 
 async def test_without_notifications_it_looks_again_and_again_and_says_so(
@@ -151,8 +148,8 @@ async def test_without_notifications_it_looks_again_and_again_and_says_so(
 
     monkeypatch.setattr(changes_module, "awatch", limited)
     async with watched(parent) as watch:
-        await watch.until(lambda: len(watch.told) == 2)  # None: something may have been missed
+        await until(lambda: len(watch.told) == 2)  # None: something may have been missed
         (parent / "shop" / "api" / "new.py").write_text("1")
-        await watch.until(lambda: "shop" in watch.names)
+        await until(lambda: "shop" in watch.names)
     (line,) = watch.reported
     assert "OS file watch limit reached" in line

@@ -57,10 +57,6 @@ NO_PROXY = "ignored, as proxy.enabled is true, but neither proxy.dev nor proxy.d
             [f"authSessions.{key}: {RECORDER}" for key in ("startUrl", "finishUrl", "browserMode")],
         ),
         (
-            {"authSessions": {"secretParameter": ["answer"]}},
-            ["authSessions.secretParameter: ignored, as there is no such key; is secretParameters meant?"],
-        ),
-        (
             {"authSessions": {"saveTraces": True}},
             ["authSessions.saveTraces: ignored, as whether to save a trace is said by each start, in saveTrace"],
         ),
@@ -68,20 +64,31 @@ NO_PROXY = "ignored, as proxy.enabled is true, but neither proxy.dev nor proxy.d
         ({"proxy": {"deployed": "intuned://auto"}}, [f"proxy.deployed: {PLATFORM}"]),
         ({"proxy": {"dev": "intuned://auto"}}, [f"proxy.dev: {PLATFORM}"]),
         ({"defaults": {"proxy": "intuned://auto"}}, [f"defaults.proxy: {PLATFORM}"]),
-        ({"apiAcess": {"enabled": False}}, ["apiAcess: ignored, as there is no such key; is apiAccess meant?"]),
-        (
-            {"replication": {"maxConcurrentRequest": 3}},
-            [("replication.maxConcurrentRequest: ignored, as there is no such key; is maxConcurrentRequests meant?")],
-        ),
-        (
-            {"defaults": {"retry": {"maxAttempts": 3}}},
-            ["defaults.retry.maxAttempts: ignored, as there is no such key; is maximumAttempts meant?"],
-        ),
-        ({"authSession": {"enabled": True}}, ["authSession: ignored, as there is no such key; is authSessions meant?"]),
     ],
 )
 def test_what_is_asked_for_and_not_to_be_had_is_said_once(read: Any, settings: Any, said: list[str]) -> None:
     assert list(read(**settings).ignored) == said
+
+
+@pytest.mark.parametrize(
+    ("settings", "key", "meant"),
+    [
+        ({"foo": 1}, "foo", None),
+        ({"enabled": True}, "enabled", None),
+        ({"apiAcess": {"enabled": False}}, "apiAcess", "apiAccess"),
+        ({"authSession": {"enabled": True}}, "authSession", "authSessions"),
+        ({"authSessions": {"secretParameter": ["answer"]}}, "authSessions.secretParameter", "secretParameters"),
+        ({"replication": {"maxConcurrentRequest": 3}}, "replication.maxConcurrentRequest", "maxConcurrentRequests"),
+        ({"defaults": {"retry": {"maxAttempts": 3}}}, "defaults.retry.maxAttempts", "maximumAttempts"),
+        ({"requestTimeout": 60}, "requestTimeout", "defaults.requestTimeout"),
+        ({"defaults": {"maxQueued": 9}}, "defaults.maxQueued", "replication.maxQueued"),
+    ],
+)
+def test_a_key_that_there_is_not_is_said_with_where_it_may_belong(
+    read: Any, settings: Any, key: str, meant: str | None
+) -> None:
+    hint = f"; is {meant} meant?" if meant else ""
+    assert read(**settings).ignored == (f"{key}: ignored, as there is no such key{hint}",)
 
 
 @pytest.mark.parametrize(
@@ -129,78 +136,76 @@ def test_the_proxy_of_the_defaults_goes_before_that_of_the_environment(
     assert (read_settings.proxy_in("dev"), read_settings.proxy_in("deployed")) == (dev, deployed)
 
 
-NAMES = "authSessions.secretParameters: expected a list of names of parameters"
-PROXY_URL = "a proxy URL such as http://user:password@host:port, with scheme http, https or socks5"
+NAMES = "expected a list of names of parameters"
+PROXY_URL = "expected a proxy URL such as http://user:password@host:port, with scheme http, https or socks5"
+OBJECT, TEXT = "expected an object", "another text"
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("path", "value", "expected", "found"),
     [
-        ({"proxy": PROXY}, "proxy: expected an object, found another text"),
-        ({"proxy": {"dev": f"ftp://u:{SECRET}@h"}}, f"proxy.dev: expected {PROXY_URL}, found another text"),
-        ({"proxy": {"deployed": {"server": PROXY}}}, f"proxy.deployed: expected {PROXY_URL}, found an object"),
-        ({"proxy": {"deployed": 8080}}, f"proxy.deployed: expected {PROXY_URL}, found a number"),
-        ({"proxy": {"enabled": PROXY}}, "proxy.enabled: expected true or false, found another text"),
-        ({"authSessions": {"secretParameters": SECRET}}, f"{NAMES}, found another text"),
-        ({"authSessions": {"secretParameters": {"answer": SECRET}}}, f"{NAMES}, found an object"),
-        ({"authSessions": {"secretParameters": ["answer", 3]}}, f"{NAMES}, found a list"),
-        ({"authSessions": {"secretParameters": [""]}}, f"{NAMES}, found a list"),
-        ({"defaults": PROXY}, "defaults: expected an object, found another text"),
-        ({"defaults": {"proxy": SECRET}}, f"defaults.proxy: expected {PROXY_URL}, found another text"),
+        ("proxy", PROXY, OBJECT, TEXT),
+        ("proxy.dev", f"ftp://u:{SECRET}@h", PROXY_URL, TEXT),
+        ("proxy.deployed", {"server": PROXY}, PROXY_URL, "an object"),
+        ("proxy.deployed", 8080, PROXY_URL, "a number"),
+        ("proxy.enabled", PROXY, "expected true or false", TEXT),
+        ("authSessions.secretParameters", SECRET, NAMES, TEXT),
+        ("authSessions.secretParameters", {"answer": SECRET}, NAMES, "an object"),
+        ("authSessions.secretParameters", ["answer", 3], NAMES, "a list"),
+        ("authSessions.secretParameters", [""], NAMES, "a list"),
+        ("defaults", PROXY, OBJECT, TEXT),
+        ("defaults.proxy", SECRET, PROXY_URL, TEXT),
+        ("defaults.retry.maximumAttempts", 101, "expected a whole number from 1 to 100", "101"),
+        ("defaults.retry", 3, OBJECT, "3"),
+        ("defaults.requestTimeout", "60", "expected a whole number from 1 to 43200", '"60"'),
+        ("defaults.sink", SECRET, OBJECT, TEXT),
+        ("defaults.sink.dev", SECRET, OBJECT, TEXT),
+        ("defaults.sink.dev.type", SECRET, 'expected "webhook" or "s3"', TEXT),
+    ],
+)
+def test_what_may_hold_a_secret_is_refused_without_being_repeated(
+    read: Any, path: str, value: Any, expected: str, found: str
+) -> None:
+    for part in reversed(path.split(".")):
+        value = {part: value}
+    assert refusal(read, value) == f"{path}: {expected}, found {found}"
+
+
+@pytest.mark.parametrize(
+    ("sink", "message"),
+    [
+        ({"url": SECRET}, '.type: expected "webhook" or "s3", found nothing'),
+        ({"type": "webhook"}, ".url: expected a value, as this key is required, found nothing"),
         (
-            {"defaults": {"retry": {"maximumAttempts": 101}}},
-            "defaults.retry.maximumAttempts: expected a whole number from 1 to 100, found 101",
+            {**WEBHOOK, "url": SECRET},
+            ".url: expected an http or https URL with a host, at most 2048 characters, found another text",
         ),
-        ({"defaults": {"retry": 3}}, "defaults.retry: expected an object, found 3"),
         (
-            {"defaults": {"requestTimeout": "60"}},
-            'defaults.requestTimeout: expected a whole number from 1 to 43200, found "60"',
-        ),
-        ({"defaults": {"sink": SECRET}}, "defaults.sink: expected an object, found another text"),
-        ({"defaults": {"sink": {"dev": SECRET}}}, "defaults.sink.dev: expected an object, found another text"),
-        (
-            {"defaults": {"sink": {"dev": {"url": SECRET}}}},
-            'defaults.sink.dev.type: expected "webhook" or "s3", found nothing',
-        ),
-        (
-            {"defaults": {"sink": {"dev": {"type": SECRET}}}},
-            'defaults.sink.dev.type: expected "webhook" or "s3", found another text',
-        ),
-        (
-            {"defaults": {"sink": {"deployed": {"type": "webhook"}}}},
-            "defaults.sink.deployed.url: expected a value, as this key is required, found nothing",
-        ),
-        (
-            {"defaults": {"sink": {"deployed": {**WEBHOOK, "url": SECRET}}}},
+            {**S3, "secretAccessKey": 12345678},
             (
-                "defaults.sink.deployed.url: expected an http or https URL with a host, at most 2048 characters, "
-                "found another text"
+                ".secretAccessKey: expected a text of 1 to 2048 characters, without blanks and all of ASCII, "
+                "found a number"
             ),
         ),
+        ({**S3, "token": SECRET}, ".token: there is no such key in a sink"),
         (
-            {"defaults": {"sink": {"deployed": {**S3, "secretAccessKey": 12345678}}}},
-            (
-                "defaults.sink.deployed.secretAccessKey: expected a text of 1 to 2048 characters, without blanks and "
-                "all of ASCII, found a number"
-            ),
-        ),
-        (
-            {"defaults": {"sink": {"deployed": {**S3, "token": SECRET}}}},
-            "defaults.sink.deployed.token: there is no such key in a sink",
-        ),
-        (
-            {"defaults": {"sink": {"deployed": {**S3, "apisToSend": [3]}}}},
-            "defaults.sink.deployed.apisToSend.0: expected the name of an API, its path below api/, found a number",
+            {**S3, "apisToSend": [3]},
+            ".apisToSend.0: expected the name of an API, its path below api/, found a number",
         ),
     ],
 )
-def test_what_may_hold_a_secret_is_refused_without_being_repeated(read: Any, settings: Any, message: str) -> None:
+def test_a_sink_that_is_none_is_refused_without_being_repeated(read: Any, sink: Any, message: str) -> None:
+    assert refusal(read, {"defaults": {"sink": {"deployed": sink}}}) == f"defaults.sink.deployed{message}"
+
+
+def refusal(read: Any, settings: Any) -> str:
+    """The sentence with which these settings are refused, which repeats no secret."""
     with pytest.raises(SettingsError) as error:
         read(**settings)
-    assert error.value.message == f"Intuned.json: {message}"
     chain = [error.value, error.value.__cause__]
     assert SECRET not in repr([str(link) for link in chain])
     assert SECRET not in repr(error.value.details)
+    return error.value.message.removeprefix("Intuned.json: ")
 
 
 @pytest.mark.parametrize(
@@ -233,22 +238,6 @@ def test_no_secret_is_printed_and_sinks_are_kept_with_theirs(read: Any) -> None:
     assert json.loads(stored)["proxy"]["deployed"] == PROXY
     assert ProjectSettings.model_validate_json(stored) == file.settings
     assert file.settings.sink_in("deployed").secret_access_key == SECRET
-
-
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [
-        ({"foo": 1}, "foo: ignored, as there is no such key"),
-        ({"requestTimeout": 60}, "requestTimeout: ignored, as there is no such key; is defaults.requestTimeout meant?"),
-        (
-            {"defaults": {"maxQueued": 9}},
-            "defaults.maxQueued: ignored, as there is no such key; is replication.maxQueued meant?",
-        ),
-        ({"enabled": True}, "enabled: ignored, as there is no such key"),
-    ],
-)
-def test_a_key_that_there_is_not_is_said_with_where_it_may_belong(read: Any, settings: Any, said: str) -> None:
-    assert read(**settings).ignored == (said,)
 
 
 def test_all_that_is_wrong_is_told_at_once(read: Any) -> None:

@@ -247,7 +247,11 @@ async def test_a_piece_lost_at_a_pause_is_told_to_the_next(job_run: JobRunStage)
     lost = raises(RuntimeError("The worker is lost."))
     drained = returns(progress(total=3, next=2, succeeded=2, shards=1))
     await job_run.start(lost, drained, one_by_one)
-    await job_run_until_tried(job_run)
+    await until(  # the piece has failed, and waits for its next try
+        job_run.handle.describe,
+        DEADLINE,
+        true=lambda tried: any(each.HasField("last_failure") for each in tried.raw_description.pending_activities),
+    )
     await job_run.signal(names.PAUSE_JOB_RUN)
     view = await job_run.until_status(JobRunStatus.PAUSED)
     assert view.progress.succeeded == 2
@@ -258,16 +262,6 @@ async def test_a_piece_lost_at_a_pause_is_told_to_the_next(job_run: JobRunStage)
     await job_run.signal(names.RESUME_JOB_RUN)
     await job_run.ended()
     assert not job_run.pieces[-1].follows_lost_piece
-
-
-async def job_run_until_tried(job_run: JobRunStage) -> None:
-    """Wait until the piece has failed, and waits for its next try."""
-
-    async def has_failed() -> bool:
-        pending = (await job_run.handle.describe()).raw_description.pending_activities
-        return any(activity.HasField("last_failure") for activity in pending)
-
-    await until(has_failed, DEADLINE)
 
 
 async def test_a_piece_that_fails_for_good_fails_the_job_run(job_run: JobRunStage) -> None:

@@ -99,17 +99,8 @@ async def test_one_that_somebody_has_paused_too_does_not_go_on_by_itself(job_run
     await job_run.start(returns(BROKEN, is_login_bad=True), returns(DRAINED), one_by_one)
     await job_run.until_status(JobRunStatus.PAUSED)
     await job_run.signal(names.PAUSE_JOB_RUN)
-
-    async def is_paused_by_request() -> bool:
-        reason = (await job_run.view()).reason
-        return reason is not None and reason.type is JobRunReasonType.USER_REQUEST
-
-    await until(is_paused_by_request)
-
-    async def waits_for_no_login() -> bool:
-        return not (await job_run.handle.describe()).raw_description.pending_activities
-
-    await until(waits_for_no_login)
+    await until(job_run.view, true=lambda view: view.reason and view.reason.type is JobRunReasonType.USER_REQUEST)
+    await until(job_run.handle.describe, true=lambda waits: not waits.raw_description.pending_activities)
     assert (await job_run.view()).status is JobRunStatus.PAUSED
     await job_run.signal(names.TERMINATE_JOB_RUN)
     assert (await job_run.ended()).status is JobRunStatus.TERMINATED

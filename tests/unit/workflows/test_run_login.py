@@ -13,6 +13,7 @@ from schemas.workflow.attempt import StopInput
 from schemas.workflow.auth import AuthSessionStatus, DeleteStatesInput
 from schemas.workflow.run import ErrorCode, ReasonType, RunStatus, RunType
 from tests.support.auth_stage import FIRST, LoginStage, good
+from tests.support.polling import until
 from tests.support.run_outcomes import assert_canceled, scheduled_of, status_in_lists
 from tests.support.run_stage import WORKSPACE, HeldAttempt, completed, ends, failed
 from workflows import visibility
@@ -177,9 +178,7 @@ async def test_a_run_reads_canceled_only_when_its_check_has_ended(login_stage: L
     await check.began.wait()
     await login_stage.cancel()
     await login_stage.until("ACTIVITY_TASK_CANCEL_REQUESTED", of=f"{login_stage.run_id}-v1")
-    async with asyncio.timeout(20):
-        while not login_stage.stops:
-            await asyncio.sleep(0.01)
+    await until(lambda: login_stage.stops)
     assert await status_in_lists(login_stage) == "started"
     check.end()
     assert_canceled(await login_stage.ended())
