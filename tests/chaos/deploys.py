@@ -15,6 +15,8 @@ from tests.chaos.installation import Installation
 from tests.chaos.record import Deploy
 
 _PROJECTS = Path(__file__).parent / "projects"
+_CODE = {"market": "market", "members": "members", "batch": "market"}
+"""The folder in which the code of each project is."""
 MACHINES = {"market": (2, 3, 4, 5), "members": (1, 2, 3), "batch": (1, 2, 3)}
 """The numbers of Machines that each project may be given."""
 _LOGINS = {"enabled": True, "type": "API"}
@@ -56,7 +58,7 @@ class Deploys:
 
     def _write(self, project: str, machines: int, number: int) -> Path:
         folder = self._folder / project
-        shutil.copytree(_PROJECTS / project, folder, dirs_exist_ok=True)
+        shutil.copytree(_PROJECTS / _CODE[project], folder, dirs_exist_ok=True)
         shutil.copy(_PROJECTS / "recording.py", folder)
         (folder / "deployed.py").write_text(f"PROJECT = {project!r}\nNUMBER = {number}\n")
         settings = {"projectName": project, "replication": {"maxConcurrentRequests": machines}}

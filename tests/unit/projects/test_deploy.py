@@ -165,61 +165,50 @@ async def test_no_secret_of_the_settings_is_in_what_a_deploy_answers(make_projec
     assert Manifest.model_validate_json(manifest.to_bytes()) == manifest
 
 
-@pytest.mark.parametrize(
-    ("files", "message"),
-    [
-        ({"Intuned.jsonc": '{"headful": 1}'}, "Intuned.jsonc: headful: expected true or false, found 1"),
-        (
-            {"Intuned.jsonc": '{"authSessions": {"enabled": true, "type": "API"}}'},
-            (
-                "{folder}: authSessions.enabled is true, but the project has no auth-sessions/create.py and no "
-                "auth-sessions/check.py. Create what is missing, or set authSessions.enabled to false."
-            ),
-        ),
-        (
-            {"Intuned.jsonc": '{"authSessions": {"enabled": true, "type": "API"}}', "auth-sessions/check.py": ""},
-            (
-                "{folder}: authSessions.enabled is true, but the project has no auth-sessions/create.py. "
-                "Create what is missing, or set authSessions.enabled to false."
-            ),
-        ),
-        (
-            {"Intuned.jsonc": '{"authSessions": {"enabled": true, "type": "MANUAL"}}'},
-            (
-                "{folder}: authSessions.enabled is true, but the project has no auth-sessions/check.py. "
-                "Create what is missing, or set authSessions.enabled to false."
-            ),
-        ),
-    ],
-)
-async def test_a_broken_project_is_refused_and_nothing_is_written(
-    make_project: Make, store: FolderStore, files: dict[str, str], message: str
-) -> None:
-    folder = make_project(files)
-    with pytest.raises(ProjectError) as error:
-        await deploy(folder, store)
-    assert error.value.message == message.replace("{folder}", str(folder))
+def logins(kind: str, *code: str) -> dict[str, str]:
+    """Files of a project with logins of a kind, of which it has this code."""
+    settings = json.dumps({"authSessions": {"enabled": True, "type": kind}})
+    return {"Intuned.jsonc": settings, **{f"auth-sessions/{name}.py": "" for name in code}}
+
+
+async def test_wrong_settings_are_refused_and_nothing_is_written(make_project: Make, store: FolderStore) -> None:
+    with pytest.raises(ProjectError, match=r"^Intuned\.jsonc: headful: expected true or false, found 1$"):
+        await deploy(make_project({"Intuned.jsonc": '{"headful": 1}'}), store)
     assert await stored(store) == []
 
 
-async def test_a_project_with_logins_is_deployed(make_project: Make, store: FolderStore) -> None:
-    files = {"auth-sessions/create.py": "", "auth-sessions/check.py": ""}
-    folder = make_project({"Intuned.jsonc": '{"authSessions": {"enabled": true, "type": "API"}}', **files})
-    assert (await deploy(folder, store)).settings.auth_sessions.type == "API"
-
-
-async def test_logins_that_a_person_recorded_need_no_code_that_makes_them(
-    make_project: Make, store: FolderStore
+@pytest.mark.parametrize(
+    ("kind", "code", "missing"),
+    [
+        ("API", [], "create.py and no auth-sessions/check.py"),
+        ("API", ["check"], "create.py"),
+        ("MANUAL", [], "check.py"),
+    ],
+)
+async def test_a_project_without_the_code_of_its_logins_is_refused(
+    make_project: Make, store: FolderStore, kind: str, code: list[str], missing: str
 ) -> None:
-    settings = '{"authSessions": {"enabled": true, "type": "MANUAL"}}'
-    manifest = await deploy(make_project({"Intuned.jsonc": settings, "auth-sessions/check.py": ""}), store)
-    assert manifest.settings.auth_sessions.type == "MANUAL"
-    assert manifest.warnings == ()
+    folder = make_project(logins(kind, *code))
+    with pytest.raises(ProjectError) as error:
+        await deploy(folder, store)
+    assert error.value.message == (
+        f"{folder}: authSessions.enabled is true, but the project has no auth-sessions/{missing}. "
+        "Create what is missing, or set authSessions.enabled to false."
+    )
+    assert await stored(store) == []
+
+
+@pytest.mark.parametrize(("kind", "code"), [("API", ["create", "check"]), ("MANUAL", ["check"])])
+async def test_a_project_with_logins_is_deployed(
+    make_project: Make, store: FolderStore, kind: str, code: list[str]
+) -> None:
+    """A login that a person has recorded needs no code that makes it."""
+    manifest = await deploy(make_project(logins(kind, *code)), store)
+    assert (manifest.settings.auth_sessions.type, manifest.warnings) == (kind, ())
 
 
 async def test_a_login_that_does_not_parse_is_warned_of(make_project: Make, store: FolderStore) -> None:
-    files = {"auth-sessions/create.py": "async def create(page", "auth-sessions/check.py": ""}
-    folder = make_project({"Intuned.jsonc": '{"authSessions": {"enabled": true, "type": "API"}}', **files})
+    folder = make_project({**logins("API", "check"), "auth-sessions/create.py": "async def create(page"})
     (warning,) = (await deploy(folder, store)).warnings
     assert str(warning) == "auth-sessions/create.py, line 1: '(' was never closed"
 

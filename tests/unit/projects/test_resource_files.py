@@ -101,42 +101,47 @@ async def test_a_removed_file_of_an_auth_session_leaves_its_version(make_project
     assert not await read_resources(store, "shop", version)
 
 
+REFUSED_JOBS: list[tuple[str, str]] = [
+    ("{", "expected JSON, found an unexpected end of input in line 1, column 2."),
+    ('{"a": 1, "a": 2}', 'expected JSON, found the key "a" twice'),
+    ("[]", "expected an object."),
+    ('{"payload": NaN}', "expected numbers and texts that JSON can hold."),
+    (json.dumps({**JOB, "id": "a"}), "id: expected one of"),
+    (
+        json.dumps({**JOB, "payload": [{"apiName": "list"}]}),
+        "payload[0].parameters: expected a value: this field is required.",
+    ),
+    (
+        json.dumps({**JOB, "payload": [{"apiName": "lits", "parameters": {}}]}),
+        "payload[0].apiName: expected an API of the project, which has no such one; is list meant?",
+    ),
+    (
+        json.dumps({**JOB, "schedule": {"calendars": [{"hour": 99}]}}),
+        "schedule.calendars[0].hour: expected a whole number from 0 to 23",
+    ),
+    (json.dumps(AUTH_JOB), "auth_session: expected no such key, as the project uses no AuthSessions"),
+]
+REFUSED_AUTH_SESSIONS = [
+    ("anna", '{"parameters": 1}', "parameters: expected an object."),
+    ("anna", '{"parameter": {}}', "parameters: expected a value: this field is required."),
+    ("a", ANNA, "expected an id of 3 to 200 characters"),
+]
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        (
-            {f"{JOBS}/a.job.json": "{"},
-            f"{JOBS}/a.job.json: expected JSON, found an unexpected end of input in line 1, column 2.",
-        ),
-        ({f"{JOBS}/a.job.json": '{"a": 1, "a": 2}'}, f'{JOBS}/a.job.json: expected JSON, found the key "a" twice'),
-        ({f"{JOBS}/a.job.json": "[]"}, f"{JOBS}/a.job.json: expected an object."),
-        (
-            {f"{JOBS}/a.job.json": '{"payload": NaN}'},
-            f"{JOBS}/a.job.json: expected numbers and texts that JSON can hold.",
-        ),
-        (
-            {f"{JOBS}/a.job.json": json.dumps({**JOB, "payload": [{"apiName": "list"}]})},
-            f"{JOBS}/a.job.json: payload[0].parameters: expected a value: this field is required.",
-        ),
-        ({f"{JOBS}/a.job.json": json.dumps({**JOB, "id": "a"})}, f"{JOBS}/a.job.json: id: expected one of"),
-        (
-            {f"{JOBS}/a.job.json": json.dumps({**JOB, "payload": [{"apiName": "lits", "parameters": {}}]})},
+        *(({f"{JOBS}/a.job.json": text}, f"{JOBS}/a.job.json: {message}") for text, message in REFUSED_JOBS),
+        *(
             (
-                f"{JOBS}/a.job.json: payload[0].apiName: expected an API of the project, which has no such one; "
-                "is list meant?"
-            ),
-        ),
-        (
-            {f"{JOBS}/a.job.json": json.dumps({**JOB, "schedule": {"calendars": [{"hour": 99}]}})},
-            f"{JOBS}/a.job.json: schedule.calendars[0].hour: expected a whole number from 0 to 23",
+                {**AUTH_PROJECT, f"{AUTH_SESSIONS}/{id_}.auth-session.json": text},
+                f"{AUTH_SESSIONS}/{id_}.auth-session.json: {message}",
+            )
+            for id_, text, message in REFUSED_AUTH_SESSIONS
         ),
         (
             {**AUTH_PROJECT, f"{JOBS}/a.job.json": json.dumps(JOB)},
             f"{JOBS}/a.job.json: auth_session: expected an object with the id of an AuthSession, as the project uses",
-        ),
-        (
-            {f"{JOBS}/a.job.json": json.dumps(AUTH_JOB)},
-            f"{JOBS}/a.job.json: auth_session: expected no such key, as the project uses no AuthSessions",
         ),
         (
             {f"{JOBS}/a.job.json": json.dumps(JOB), f"{JOBS}/b/a.job.jsonc": json.dumps(JOB)},
@@ -144,22 +149,7 @@ async def test_a_removed_file_of_an_auth_session_leaves_its_version(make_project
         ),
         (
             {f"{JOBS}/a b.job.json": json.dumps(JOB)},
-            (
-                f"{JOBS}/a b.job.json: expected an id of 1 to 128 characters, letters, digits, _ and - only, with a "
-                "letter or digit first, before .job.json in the file's name."
-            ),
-        ),
-        (
-            {**AUTH_PROJECT, f"{AUTH_SESSIONS}/anna.auth-session.json": '{"parameters": 1}'},
-            f"{AUTH_SESSIONS}/anna.auth-session.json: parameters: expected an object.",
-        ),
-        (
-            {**AUTH_PROJECT, f"{AUTH_SESSIONS}/anna.auth-session.json": '{"parameter": {}}'},
-            f"{AUTH_SESSIONS}/anna.auth-session.json: parameters: expected a value: this field is required.",
-        ),
-        (
-            {**AUTH_PROJECT, f"{AUTH_SESSIONS}/a.auth-session.json": ANNA},
-            f"{AUTH_SESSIONS}/a.auth-session.json: expected an id of 3 to 200 characters",
+            f"{JOBS}/a b.job.json: expected an id of 1 to 128 characters, letters, digits, _ and - only, with a letter",
         ),
     ],
 )
