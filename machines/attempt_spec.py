@@ -62,13 +62,8 @@ class Version:
 
     def shares_machines_with(self, other: Version) -> bool:
         """Tell whether a Machine of one can serve the other: they differ in what concerns user code alone."""
-        of_user_code = {
-            "version": other.version,
-            "folder": other.folder,
-            "python": other.python,
-            "variables": other.variables,
-        }
-        return replace(self, **of_user_code) == other
+        of_user_code = ("version", "folder", "python", "variables")
+        return replace(self, **{name: getattr(other, name) for name in of_user_code}) == other
 
 
 @dataclass(frozen=True)

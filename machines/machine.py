@@ -146,7 +146,10 @@ class Machine:
                 await attempt.rpc_server.close()
 
     async def change_version(self, version: Version, setup: dict[str, Any]) -> None:
-        """Serve another version of the project, as `setup` says. The Machine must be clean, and is so again."""
+        """Serve another version of the project in the same browser. The Machine must be clean, and is so again.
+
+        `setup` is what `machine_setup` says of the version, with which it must share Machines.
+        """
         self.version = version
         self._clean.clear()
         with contextlib.suppress(ConnectionError):  # its end is noticed all the same

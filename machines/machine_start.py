@@ -125,13 +125,38 @@ async def _spawn(version: Version, scratch: Path, launch: LaunchOptions) -> tupl
     return keeper, channel
 
 
-async def change_version(machine: Machine, version: Version, launch: LaunchOptions) -> None:
-    """Have a clean Machine serve another version of its project, which it can (`Version.shares_machines_with`).
+async def machine_setup(name: str, version: Version, launch: LaunchOptions) -> dict[str, Any]:
+    """Return what the supervisor of a Machine is told about itself, and about the version that it serves.
 
-    It keeps driver and browser, and gets a new zygote. It is to be retired if that fails.
+    Raises:
+        MachineError: The project wants a browser that is not installed.
     """
-    _, _, boxes = await _find_browser(machine.name, version, launch)
-    await machine.change_version(version, _version_setup(machine.name, version, launch, boxes))
+    scratch, headful = launch.scratch / name, version.headful
+    browser = await asyncio.to_thread(launch.find_full_browser) if headful else launch.browser
+    boxed = launch.isolation is not Level.NONE
+    refusal = await asyncio.to_thread(sandbox_refusal, browser, boxed=boxed)
+    if headful and refusal:  # for the headless browser, the worker has logged this when it started
+        log.warning("Machine %s: Chromium's own sandbox is off for %s: %s.", name, browser, refusal)
+    display = display_environment() if headful else {}
+    resolv_conf = launch.network and launch.network.resolv_conf
+    making = partial(Boxes.of, version, scratch, browser, display, shared=launch.shared)
+    boxes = await asyncio.to_thread(making, resolv_conf=resolv_conf) if boxed else None
+    return {
+        "browser": str(browser),
+        "headless": not display,
+        "sandbox": refusal is None,
+        "browserEnvironment": display,
+        "arguments": list(launch.arguments),
+        "allowFileUrls": version.allow_file_urls,
+        "driver": driver_command(boxes),
+        "zygote": zygote_setup(
+            boxes, _zygote_command(version, scratch, boxed=boxed), user_environment(scratch, version.variables)
+        ),
+        "project": str(version.folder),
+        "scratch": str(scratch),
+        "width": version.width,
+        "height": version.height,
+    }
 
 
 async def _launch_browser(channel: Channel, name: str, version: Version, launch: LaunchOptions) -> str:
@@ -141,58 +166,13 @@ async def _launch_browser(channel: Channel, name: str, version: Version, launch:
         MachineError: The child says why it cannot.
         ConnectionError, _ChildEndedError: The child is gone.
     """
-    browser, display, boxes = await _find_browser(name, version, launch)
-    refusal = await asyncio.to_thread(sandbox_refusal, browser, boxed=boxes is not None)
-    if version.headful and refusal:  # for the headless browser, the worker has logged this when it started
-        log.warning("Machine %s: Chromium's own sandbox is off for %s: %s.", name, browser, refusal)
-    await channel.send(
-        "configure",
-        browser=str(browser),
-        headless=not display,
-        sandbox=refusal is None,
-        browserEnvironment=display,
-        arguments=list(launch.arguments),
-        driver=driver_command(boxes),
-        width=version.width,
-        height=version.height,
-        **_version_setup(name, version, launch, boxes),
-    )
+    await channel.send("configure", **await machine_setup(name, version, launch))
     ready = await anext(channel.messages, None)
     if ready is None:
         raise _ChildEndedError
     if ready["type"] == "unable":
         raise MachineError(f"Machine {name} did not start: {ready['reason']}")
     return str(ready["browserVersion"])
-
-
-async def _find_browser(
-    name: str, version: Version, launch: LaunchOptions
-) -> tuple[Path, dict[str, str], Boxes | None]:
-    """Return the browser, the variables that lead it to a display if there is one, and the boxes if there are any.
-
-    Raises:
-        MachineError: The project wants a browser that is not installed.
-    """
-    browser = await asyncio.to_thread(launch.find_full_browser) if version.headful else launch.browser
-    display = display_environment() if version.headful else {}
-    if launch.isolation is Level.NONE:
-        return browser, display, None
-    resolv_conf = launch.network and launch.network.resolv_conf
-    making = partial(Boxes.of, version, launch.scratch / name, browser, display, shared=launch.shared)
-    return browser, display, await asyncio.to_thread(making, resolv_conf=resolv_conf)
-
-
-def _version_setup(name: str, version: Version, launch: LaunchOptions, boxes: Boxes | None) -> dict[str, Any]:
-    """Return the part of the child's setup that is about user code."""
-    scratch = launch.scratch / name
-    command = _zygote_command(version, scratch, boxed=boxes is not None)
-    environment = user_environment(scratch, version.variables)
-    return {
-        "project": str(version.folder),
-        "scratch": str(scratch),
-        "allowFileUrls": version.allow_file_urls,
-        "zygote": zygote_setup(boxes, command, environment),
-    }
 
 
 _RUNNER = ("-I", "-S", "-X", "utf8", runner_main.__file__)

@@ -12,7 +12,7 @@ from machines.attempt_spec import AttemptReport, AttemptSpec, Version
 from machines.cancellation import uncancellable
 from machines.lease import LeaseEndedError
 from machines.machine import CLOSED, IDLE, PROCESS_ENDED, AttemptStart, Machine, NotBegunError
-from machines.machine_start import LaunchOptions, change_version, start_machine
+from machines.machine_start import LaunchOptions, machine_setup, start_machine
 from machines.observer import RecycleCause
 from schemas.errors import MachineError
 from schemas.workflow.run import ErrorCode
@@ -124,7 +124,8 @@ class Slot:
             await self._machine.wait_clean()
             if self.can_serve(version) and not (self.warm_for(version) or self._recycle_reason(self._machine)):
                 spec.room_wait.preparing_since = datetime.now(UTC)
-                await change_version(self._machine, version, self._launch)
+                setup = await machine_setup(self._machine.name, version, self._launch)
+                await self._machine.change_version(version, setup)
             if self._recycle_reason(self._machine) or not self.warm_for(version):
                 await uncancellable(self._drop(RecycleCause.VERSION))
         if self._machine is None:
