@@ -74,7 +74,8 @@ class Machine:
         self._keeper = keeper
         self._channel = channel
         self._browser_version = browser_version
-        self._born = time.monotonic()
+        self.born = time.monotonic()
+        """When the Machine was started, by `time.monotonic`."""
         self._hung_up = False
         self._clean = asyncio.Event()
         self._clean.set()
@@ -85,11 +86,6 @@ class Machine:
     def keeper_pid(self) -> int:
         """Process id of the keeper; all processes of the Machine are below it."""
         return self._keeper.pid
-
-    @property
-    def age(self) -> timedelta:
-        """Time since the Machine was started."""
-        return timedelta(seconds=time.monotonic() - self._born)
 
     @property
     def memory(self) -> int:
@@ -350,7 +346,7 @@ class MachineAttempt:
         }
 
     def begin(self, begun: AttemptStart, *, root: str) -> None:
-        """Take note that user code is about to be called, in the copy of the project at `root`."""
+        """Begin the Attempt: user code is about to be called, in the copy of the project at `root`."""
         self.begun = begun
         if self.spec.evidence is not None:
             self.spec.evidence.project_root = root
@@ -372,7 +368,7 @@ class MachineAttempt:
             self.clock.reschedule(end + by)
 
     def leave(self, message: dict[str, Any] | None) -> None:
-        """Take note of what the Attempt has left, or (None) that its Machine has come to its end."""
+        """Record what the Attempt has left, or (None) that its Machine has ended."""
         if message is not None and self.spec.evidence is not None:
             self.spec.evidence.record_report(message)
         self.left.set()
@@ -386,7 +382,7 @@ class MachineAttempt:
         return self.done.done() and not self.done.cancelled()
 
     def resolve(self, message: dict[str, Any] | None) -> None:
-        """Take note that the Attempt is done, or (None) lost. Only the first call counts."""
+        """Record that the Attempt is done, or (None) lost. Only the first call counts."""
         if not self.done.done():
             self._ended_at = datetime.now(UTC)
             self.done.set_result(message)

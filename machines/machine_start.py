@@ -188,7 +188,7 @@ def _command(child_fd: int, scratch: Path) -> list[str]:
 
 
 def _zygote_command(version: Version, scratch: Path, *, boxed: bool) -> list[str]:
-    """Return the command that starts a zygote, but for its descriptor: on the project's own interpreter, if any."""
+    """Return the command that starts a zygote, without its descriptor: on the project's own interpreter, if any."""
     own = version.python
     places = _our_packages() if own is None else ["own", str(own.site_packages)]
     python = sys.executable if own is None else str(own.executable)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -180,7 +181,7 @@ class Slot:
         match machine.retire_reason:
             case None if machine.attempts >= self._limits.attempts:
                 return RecycleCause.ATTEMPTS
-            case None if machine.age >= self._limits.age:
+            case None if time.monotonic() - machine.born >= self._limits.age.total_seconds():
                 return RecycleCause.AGE
             case None:
                 return None

@@ -279,7 +279,7 @@ async def nothing() -> None:
     """Do nothing."""
 
 
-async def ask(session: CDPSession, method: str, **parameters: str) -> dict[str, Any]:
+async def ask(session: CDPSession, method: str, **parameters: Any) -> dict[str, Any]:
     """Send a command to the browser by its own protocol, and return the result."""
     return cast("dict[str, Any]", await session.send(method, parameters))  # pyright: ignore[reportUnknownMemberType]
 

@@ -29,7 +29,8 @@ class Channel:
         self._numbers = itertools.count(1)
         self._open: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self.messages = self._receive()
-        """The messages that come. They end when the other side has ended, or has written what is no message."""
+        """The messages that come, without answers to requests. They end when the other side has ended, or has written
+        what is no message."""
 
     @classmethod
     async def over(cls, end: socket.socket) -> Channel:
@@ -48,7 +49,7 @@ class Channel:
         await self._writer.drain()
 
     async def ask(self, kind: str, /, **fields: Any) -> dict[str, Any]:
-        """Send a request, and return the message that answers it, which the reader must hand to `take_answer`."""
+        """Send a request, and return the message that answers it. Somebody must read `messages` meanwhile."""
         number = next(self._numbers)
         answer = self._open[number] = asyncio.get_running_loop().create_future()
         try:
@@ -56,12 +57,6 @@ class Channel:
             return await answer
         finally:
             del self._open[number]
-
-    def take_answer(self, message: dict[str, Any]) -> None:
-        """Hand an answer to the caller that waits for it. If nobody waits any more, drop it."""
-        answer = self._open.get(message["number"])
-        if answer is not None and not answer.done():
-            answer.set_result(message)
 
     def close(self) -> None:
         """Close this end."""
@@ -76,4 +71,8 @@ class Channel:
                 message = json.loads(await self._reader.readexactly(length))
             except (asyncio.IncompleteReadError, ConnectionError, ValueError, RecursionError):
                 return
-            yield message
+            answered = self._open.get(message["number"]) if message["type"] == "answer" else None
+            if answered is None:
+                yield message
+            elif not answered.done():
+                answered.set_result(message)

@@ -90,8 +90,6 @@ class Supervisor:
                 if message["type"] == "attempt":
                     self._stopping = False
                     attempts.create_task(self._execute(message))
-                elif message["type"] == "answer":
-                    self._channel.take_answer(message)
                 elif message["type"] == "stop":
                     self._stopping = True
                     if self._attempt is not None:

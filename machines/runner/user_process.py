@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
 import faulthandler
 import json
 import os
@@ -78,11 +77,11 @@ def run(control: int, browser: int, stacks: int, *, guarded: bool, imports: Impo
 
 
 async def _serve(control: int, browser: int, imports: Imports) -> None:
-    channel = await Channel.over(socket.socket(fileno=control))
     try:
         attached = await Attached.over(socket.socket(fileno=browser))
     except (PlaywrightError, ConnectionError):
         return  # the browser is gone, or the supervisor is, and says why: its words must be the last ones
+    channel = await Channel.over(socket.socket(fileno=control))
     channel.post("ready")
     order = await anext(channel.messages, None)
     if order is None or order["type"] != "call":
@@ -126,10 +125,9 @@ class Automation:
             extend_timeout=lambda: loop.call_soon_threadsafe(self._channel.post, "extend") and None,
             ask=self._ask,
         )
-        context = contextvars.copy_context()
-        context.run(runtime.__enter__)
+        runtime.enter()
         reading = asyncio.create_task(self._read(), name="supervisor")
-        self._call = asyncio.create_task(self._invoke(), context=context)
+        self._call = asyncio.create_task(self._invoke())
         done = {**await self._ended(self._call), "attributes": runtime.attributes}
         if self._session.evidence is not None:
             good = "error" not in done and not (order["kind"] == "check" and done["result"] == "false")
@@ -148,9 +146,7 @@ class Automation:
 
     async def _read(self) -> None:
         async for message in self._channel.messages:
-            if message["type"] == "answer":
-                self._channel.take_answer(message)
-            elif message["type"] == "stop":
+            if message["type"] == "stop":
                 await self._stop()
 
     async def _stop(self) -> None:

@@ -189,9 +189,10 @@ class Zygote:
                 _, handles = await self._ask({"fork": True}, [its_control.fileno(), its_browser.fileno(), its_stacks])
         finally:
             os.close(its_stacks)
+        channel = await Channel.over(control)
         relay = Relay(policy)
         await relay.start(driver, browser)
-        user = UserProcess(handles[0], await Channel.over(control), relay, stacks)
+        user = UserProcess(handles[0], channel, relay, stacks)
         try:
             async with asyncio.timeout(_READY_WITHIN):
                 message = await anext(user.channel.messages, None)
@@ -231,7 +232,7 @@ class Zygote:
             raise ZygoteError("the zygote of the version before does not end") from error
 
     def _end_without_it(self) -> None:
-        """Kill all that is below the keeper, but for this process, the driver and all below that. This blocks.
+        """Kill all that is below the keeper, except this process, the driver and all below that. This blocks.
 
         What was below a zygote that has ended is below the keeper, which is our parent and a child subreaper.
         """

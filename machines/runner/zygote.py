@@ -40,7 +40,7 @@ def main(fd: int, packages: Path | None) -> None:
 
     `packages` is the folder of the project's own packages, if it has any.
 
-    The first packet is no order: it says what every process of user code is told. This returns in the zygote only,
+    The first packet is no order: it says how each process of user code is made. This returns in the zygote only,
     never in a fork of it.
     """
     orders = socket.socket(fileno=fd)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from machines.runner.debugging_port import DebuggingPort
+from machines.runner.hook_pages import DebuggingPort
 from tests.support.machines import PATIENCE
 
 

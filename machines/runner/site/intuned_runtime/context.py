@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ async def _nobody(operation: str, **_arguments: Any) -> Any:
 
 @dataclass
 class IntunedContext:
-    """One Attempt's context. Entered by the runtime; user code reads it by `IntunedContext.current()`."""
+    """One Attempt's context. The runtime enters it; user code reads it by `IntunedContext.current()`."""
 
     run_context: RunContext | None = None
     extend_timeout: Callable[[], None] = _no_clock
@@ -48,36 +46,19 @@ class IntunedContext:
     attributes: dict[str, Any] = field(default_factory=dict[str, Any])
     ask: Callable[..., Awaitable[Any]] = _nobody
     """A request to the worker: operation and arguments."""
-    _tokens: list[Token[IntunedContext | None]] = field(
-        default_factory=list["Token[IntunedContext | None]"], repr=False
-    )
-
-    _outer: list[IntunedContext | None] = field(default_factory=list["IntunedContext | None"], repr=False)
-
-    _current: ClassVar[ContextVar[IntunedContext | None]] = ContextVar("intuned_context", default=None)
-    _entered: ClassVar[IntunedContext | None] = None
-    """The Attempt of this process, for code that does not run in its context: handlers of Playwright's events and
-    routes, exposed functions, plain threads."""
+    _current: ClassVar[IntunedContext | None] = None
+    """The context of this process, which has one Attempt."""
 
     @classmethod
     def current(cls) -> IntunedContext:
         """Return the context of the Attempt that runs. Raises RuntimeError outside of one."""
-        context = cls._current.get() or cls._entered
-        if context is None:
+        if cls._current is None:
             raise RuntimeError("There is no Attempt here: intuned_runtime works only inside a running automation.")
-        return context
+        return cls._current
 
-    def __enter__(self) -> Self:
-        self._tokens.append(self._current.set(self))
-        self._outer.append(IntunedContext._entered)
-        IntunedContext._entered = self
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self._current.reset(self._tokens.pop())
-        IntunedContext._entered = self._outer.pop()
+    def enter(self) -> None:
+        """Make this the context of the process, which ends with its Attempt."""
+        IntunedContext._current = self
 
 
 def run_info() -> RunContext:
