@@ -71,7 +71,7 @@ class SweepProgress:
 
     @classmethod
     def resume(cls, part: SweepPart, heartbeat_details: Sequence[object]) -> SweepProgress:
-        """Return the progress of the try before this one, or that of a part which has not begun."""
+        """Return the progress of the try before this one, or the beginning of the part if there was none."""
         if not heartbeat_details:
             return cls(part.after, SweepTotals())
         last = SweepPartResult.model_validate(heartbeat_details[0])

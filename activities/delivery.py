@@ -96,9 +96,9 @@ class DeliveryActivities:
 
     @activity.defn(name=names.SEND_DELIVERY)
     async def send_delivery(self, input: SendInput) -> None:
-        """Make one try of the Delivery, and record it before this ends, whatever comes of it.
+        """Make one try of the Delivery, and record how it ended.
 
-        A pause or reset in Temporal, or a request for another Delivery, lets the try come to its end. Only the worker's
+        A pause or reset in Temporal, or a request for another Delivery, does not stop the try. Only the worker's
         shutdown, or Temporal giving the try up, stops it. If the receiver has as many tries under way as it may have,
         no try is made.
 

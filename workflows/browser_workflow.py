@@ -60,7 +60,7 @@ class BrowserWorkflow:
         self._started_at: datetime | None = None
         """When the first Attempt began on a Machine, as far as that is known."""
         self._last_failure = ""
-        """Why the last Attempt that did not complete has not completed, for the reader of the Temporal Web UI."""
+        """Why the last Attempt failed or was lost, for the reader of the Temporal Web UI; empty if none has."""
 
     async def _run_to_close(self, steps: Coroutine[Any, Any, RunOutcome]) -> RunOutcome:
         """Await all steps of this workflow, and close it as their outcome says.

@@ -91,8 +91,8 @@ class AttemptInFlight:
         self._queued_at = info.current_attempt_scheduled_time
         self._accepted_at = info.started_time
         self._clock_error = datetime.now(UTC) - info.started_time
-        """How far this host's clock is ahead of Temporal's. What is told of the Attempt are times of Temporal, so that
-        they fit to those of its Run."""
+        """How far this host's clock is ahead of Temporal's. All times of the Attempt are given by Temporal's clock, so
+        that they fit those of its Run."""
         timeout = attempt.queue_timeout
         self.room_wait = RoomWait(None if timeout is None else self._queued_at + timeout + self._clock_error)
         """Says while the Attempt waits until this worker has room for it."""

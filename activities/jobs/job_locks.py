@@ -1,7 +1,7 @@
 """The locks of Jobs: a JobRun holds one while it is active. Each is a workflow, of which there is one at a time.
 
-A JobRun that somebody has ended in Temporal itself leaves its lock behind. Whoever wants the lock next finds that its
-holder has ended, and has the lock released.
+A JobRun that somebody has ended in Temporal itself leaves its lock behind. The next JobRun that wants the lock finds
+that its holder has ended, and releases it.
 """
 
 from __future__ import annotations

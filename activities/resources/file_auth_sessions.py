@@ -26,7 +26,7 @@ from temporal.auth_sessions import AuthSessions
 
 
 class FileAuthSessions(FileResources[AuthSessionFile, AuthSessionView]):
-    """The AuthSessions of files. What comes of their logins is seen later."""
+    """The AuthSessions of files. Nobody waits here until their logins are made."""
 
     kind = "an AuthSession"
 
