@@ -42,6 +42,23 @@ _LOST_WITH_CLIENT = "It was recorded by a client that the hook had opened, which
 
 
 @dataclass
+class Parts:
+    """What the supervisor has for one Attempt after the other."""
+
+    worker: Channel
+    browser: WarmBrowser
+    zygote: Zygote
+    """The zygote of the version that is served now."""
+    project: Path
+    """The folder of that version."""
+    lines: LogLines
+    page_events: PageEvents
+    keeper: KeeperSocket
+    hook_pages: HookPages | None
+    """The pages that the project's hook may open, if it has one."""
+
+
+@dataclass
 class Prepared:
     """What an Attempt starts with: a tab, a workspace, and a process for its user code."""
 
@@ -59,15 +76,7 @@ class Attempt:
         order: dict[str, Any],
         prepared: Prepared,
         evidence: Evidence,
-        *,
-        worker: Channel,
-        browser: WarmBrowser,
-        zygote: Zygote,
-        lines: LogLines,
-        page_events: PageEvents,
-        keeper: KeeperSocket,
-        project: Path,
-        hook_pages: HookPages | None,
+        parts: Parts,
     ) -> None:
         self._order = order
         self._tab = prepared.tab
@@ -75,16 +84,9 @@ class Attempt:
         self._user = prepared.user
         self._workspace = prepared.workspace
         self._evidence = evidence
-        self._worker = worker
-        self._browser = browser
-        self._zygote = zygote
-        self._lines = lines
-        self._page_events = page_events
-        self._keeper = keeper
-        self._project = project
-        self._hook_pages = hook_pages
+        self._parts = parts
         self._conversation = Conversation(
-            prepared.user.channel, worker, order, prepared.tab.page, str(prepared.workspace.root), evidence
+            prepared.user.channel, parts.worker, order, prepared.tab.page, str(prepared.workspace.root), evidence
         )
         self._ending: asyncio.Task[int | None] | None = None
         self._dump = ""
@@ -111,19 +113,19 @@ class Attempt:
             self._conversation.say_begun()
             await self._end()
             return {"error": as_message(error), "attributes": {}}
-        if self._hook_pages is not None:
-            self._hook_pages.begin(lambda: self._user.has_ended)
+        if self._parts.hook_pages is not None:
+            self._parts.hook_pages.begin(lambda: self._user.has_ended)
         reading = self._conversation.begin(self._call())
         ended_by_itself = await self._wait_over(reading)
         # What pages have said until now belongs into the log.
-        status, _ = await asyncio.gather(self._end(), self._browser.hear_all(), return_exceptions=True)
+        status, _ = await asyncio.gather(self._end(), self._parts.browser.hear_all(), return_exceptions=True)
         if isinstance(status, BaseException):
             raise status
         done = await reading
         if self.stopping:
             return {}
-        if self._keeper.passed is not None and (done is None or "error" in done):
-            passed = {"limit": self._keeper.passed, "used": self._keeper.used}
+        if self._parts.keeper.passed is not None and (done is None or "error" in done):
+            passed = {"limit": self._parts.keeper.passed, "used": self._parts.keeper.used}
             stack = self._conversation.stack or self._dump
             return {"error": {"kind": "over-limit", **passed, "stack": stack}, "attributes": {}}
         if done is None:
@@ -134,10 +136,10 @@ class Attempt:
     async def _wait_over(self, reading: asyncio.Task[dict[str, Any] | None]) -> bool:
         """Wait until user code is done, has ended or must end. Return whether its process has ended by itself."""
         exited = asyncio.create_task(self._user.exited.wait())
-        over_limit = asyncio.create_task(self._keeper.wait_passed())
+        over_limit = asyncio.create_task(self._parts.keeper.wait_passed())
         await asyncio.wait({reading, exited, over_limit}, return_when=asyncio.FIRST_COMPLETED)
         over_limit.cancel()
-        if self._keeper.passed is not None:
+        if self._parts.keeper.passed is not None:
             await self._give_up()
         elif reading.done() and reading.result() is None:  # a process that ends closes its sockets first
             await asyncio.wait({exited}, timeout=_EXITS_WITHIN)
@@ -153,14 +155,16 @@ class Attempt:
         if (error := done.get("error")) is not None:
             return {"error": await self._failure(error), **attributes}
         # If the browser dies, an automation may get empty answers instead of an error.
-        if self._conversation.opened and await self._is_gone(self._browser.check):
+        if self._conversation.opened and await self._is_gone(self._parts.browser.check):
             return {"error": {**as_message(UserCodeError("nothing of it, and returned.")), "kind": "browser-gone"}}
         try:
             state = await self._conversation.login.changed(done, restored=self._conversation.is_restored)
         except StateError as error:
             return {"error": as_message(error), **attributes}
         if reason := state.get("uncaptured"):
-            self._lines.say("warning", "callboard", f"What the site has changed in its login is not kept: {reason}")
+            self._parts.lines.say(
+                "warning", "callboard", f"What the site has changed in its login is not kept: {reason}"
+            )
         return {"result": done["result"], "extendedPayloads": done["extendedPayloads"], **state, **attributes}
 
     async def stop(self) -> None:
@@ -173,7 +177,7 @@ class Attempt:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(conversation.heard_stop.wait(), _HEARD_WITHIN)
             dumped = "" if conversation.heard_stop.is_set() else self._dumped(await self._user.where_it_stands())
-            self._worker.post("stopping", stack=conversation.stack or dumped)
+            self._parts.worker.post("stopping", stack=conversation.stack or dumped)
             if conversation.heard_stop.is_set():
                 within = LAST_WORDS + (_LAST_EVIDENCE_WITHIN if conversation.brought else LAST_WORDS)
                 await asyncio.wait({conversation.done}, timeout=within)
@@ -213,8 +217,13 @@ class Attempt:
     def _begin_to_save_for_hook(self) -> None:
         """Begin to save what can be had of a context that the hook has brought, while its client is still there."""
         folder = self._evidence.folder
-        if self._conversation.brought and self._found is None and self._hook_pages is not None and folder is not None:
-            self._found = asyncio.create_task(self._hook_pages.leave(folder))
+        if (
+            self._conversation.brought
+            and self._found is None
+            and self._parts.hook_pages is not None
+            and folder is not None
+        ):
+            self._found = asyncio.create_task(self._parts.hook_pages.leave(folder))
 
     async def _save_for_hook(self) -> None:
         self._begin_to_save_for_hook()
@@ -223,7 +232,7 @@ class Attempt:
 
     def _call(self) -> dict[str, Any]:
         order = self._order
-        pages = self._hook_pages
+        pages = self._parts.hook_pages
         state = self._conversation.login.state
         wanted = order["evidence"] and {**order["evidence"], "folder": str(self._workspace.folder / EVIDENCE)}
         return {
@@ -249,18 +258,18 @@ class Attempt:
     async def _end_now(self) -> int | None:
         status = None
         try:
-            status = await self._zygote.end(has_ended=self._user.has_ended)
+            status = await self._parts.zygote.end(has_ended=self._user.has_ended)
         except ZygoteError as error:
             self.unfit = str(error)
         if not await self._conversation.end():
             self.unfit = "something that the browser has not done"
-        if self._hook_pages is not None:
-            self._hook_pages.end()
+        if self._parts.hook_pages is not None:
+            self._parts.hook_pages.end()
         self._user.close()
         return status
 
     def _dumped(self, dump: bytes) -> str:
-        return dumped_stack(dump, self._workspace.root, self._project)
+        return dumped_stack(dump, self._workspace.root, self._parts.project)
 
     def _crash(self, status: int | None) -> dict[str, Any]:
         """Return the fields of the error of a process that has ended by itself, or (None) was not understood."""
@@ -273,9 +282,9 @@ class Attempt:
     async def _failure(self, told: dict[str, Any]) -> dict[str, Any]:
         """Return the fields of an error that user code has told, with what the supervisor knows about it."""
         also = [_PROXY_REFUSED] if self._conversation.opened and self._tab.proxy_refused else []
-        also += self._page_events.reasons(str(told["message"]))
+        also += self._parts.page_events.reasons(str(told["message"]))
         fields = with_addition(told, "\n".join(also)) if also else told
-        return {**fields, "kind": "browser-gone"} if await self._is_gone(self._browser.call) else fields
+        return {**fields, "kind": "browser-gone"} if await self._is_gone(self._parts.browser.call) else fields
 
     async def used_default_context(self) -> bool:
         """Tell whether user code may have left something in the context that the browser keeps while it runs.
@@ -285,7 +294,7 @@ class Attempt:
         """
         if self._policy.shared or self._conversation.lasting:
             return True
-        return self._hook_pages is not None and await self._hook_pages.used_default_context()
+        return self._parts.hook_pages is not None and await self._parts.hook_pages.used_default_context()
 
     async def _is_gone(self, asked: Callable[[], Awaitable[None]]) -> bool:
         try:

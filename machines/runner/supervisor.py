@@ -28,7 +28,7 @@ from typing import Any, NoReturn
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import ProxySettings, async_playwright
 
-from .attempt import Attempt, Prepared
+from .attempt import Attempt, Parts, Prepared
 from .browser import NODE_OF_DRIVER, PLACES_OF_DRIVER, BrowserSetup, WarmBrowser
 from .channel import Channel
 from .evidence import Evidence
@@ -49,24 +49,8 @@ _DRIVER = "driver-in-box"
 class Supervisor:
     """The supervisor of one Machine, which serves the worker; see the module's docstring."""
 
-    def __init__(
-        self,
-        channel: Channel,
-        browser: WarmBrowser,
-        zygote: Zygote,
-        project: Path,
-        scratch: Path,
-        lines: LogLines,
-        page_events: PageEvents,
-        keeper: KeeperSocket,
-        hook_pages: HookPages | None,
-    ) -> None:
-        self._channel = channel
-        self._browser = browser
-        self._zygote = zygote
-        self._project = project
-        self._hook_pages = hook_pages
-        """The pages that the project's hook may open, if it has one."""
+    def __init__(self, parts: Parts, scratch: Path) -> None:
+        self._parts = parts
         self._scratch = scratch
         self._traces = scratch / TRACES
         self._driver_folders: DriverFolders | None = None
@@ -76,17 +60,14 @@ class Supervisor:
         self._attempt: Attempt | None = None
         self._stopping = False
         """Whether the worker has asked to stop the Attempt."""
-        self._lines = lines
-        self._page_events = page_events
-        self._keeper = keeper
 
     async def serve(self) -> None:
         """Handle the worker's messages until it closes the connection."""
         self._prepared = await self._prepare()
         self._driver_folders = await self._in_thread(DriverFolders, self._scratch)
-        self._channel.post("ready", browserVersion=self._browser.version)
+        self._parts.worker.post("ready", browserVersion=self._parts.browser.version)
         async with asyncio.TaskGroup() as attempts:  # a defect of ours in one ends the supervisor, as a crash
-            async for message in self._channel.messages:
+            async for message in self._parts.worker.messages:
                 if message["type"] == "attempt":
                     self._stopping = False
                     attempts.create_task(self._execute(message))
@@ -99,9 +80,9 @@ class Supervisor:
 
     async def _prepare(self, used: Workspace | None = None, imported: Sequence[str] = ()) -> Prepared:
         """Prepare the next Attempt, after one that has used a workspace and imported these modules."""
-        policy = RelayPolicy(self._browser, self._page_events)
+        policy = RelayPolicy(self._parts.browser, self._parts.page_events)
         tab, (workspace, user) = await asyncio.gather(
-            self._browser.open_tab(), self._prepare_process(policy, used, imported)
+            self._parts.browser.open_tab(), self._prepare_process(policy, used, imported)
         )
         return Prepared(tab, workspace, user, policy)
 
@@ -110,14 +91,14 @@ class Supervisor:
     ) -> tuple[Workspace, UserProcess]:
         workspace, _ = await asyncio.gather(self._in_thread(self._renewed, used), self._prepare_zygote(imported))
         # Only now: the process's box keeps the very folder that is there when it is made.
-        async with self._browser.listening() as path:
-            return workspace, await self._zygote.fork(path, policy)
+        async with self._parts.browser.listening() as path:
+            return workspace, await self._parts.zygote.fork(path, policy)
 
     async def _prepare_zygote(self, imported: Sequence[str]) -> None:
-        if not self._zygote.is_warm:
-            async with self._browser.listening() as path:
-                await self._zygote.warm(path, self._browser.driver)
-        await self._zygote.import_ahead(imported)
+        if not self._parts.zygote.is_warm:
+            async with self._parts.browser.listening() as path:
+                await self._parts.zygote.warm(path, self._parts.browser.driver)
+        await self._parts.zygote.import_ahead(imported)
 
     def _renewed(self, used: Workspace | None) -> Workspace:
         """Return a workspace for the next Attempt: the one of the last Attempt, if nothing in it has changed."""
@@ -126,7 +107,7 @@ class Supervisor:
             if used.is_as_made():
                 return used
             used.remove()
-        return Workspace.prepare(self._project, self._scratch / ATTEMPT)
+        return Workspace.prepare(self._parts.project, self._scratch / ATTEMPT)
 
     async def _in_thread[**P, T](self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._files, partial(work, *args, **kwargs))
@@ -139,12 +120,12 @@ class Supervisor:
         try:
             await self._use(prepared, order["proxy"])
         except (PlaywrightError, TimeoutError, ZygoteError) as error:  # user code was not called: it has not begun
-            self._channel.post("idle", unfit=f"no fresh context: {error}")
+            self._parts.worker.post("idle", unfit=f"no fresh context: {error}")
             return
-        self._page_events.renew()
-        self._keeper.begin(order["log"], order["logLimit"])
+        self._parts.page_events.renew()
+        self._parts.keeper.begin(order["log"], order["logLimit"])
         prepared.workspace.begin()
-        evidence = Evidence(order["evidence"], order["function"], self._traces, self._browser.call)
+        evidence = Evidence(order["evidence"], order["function"], self._traces, self._parts.browser.call)
         prepared.policy.evidence, prepared.policy.root = evidence, prepared.workspace.root
         live = Screencast(evidence.folder, evidence.last_page)
         await live.begin()
@@ -152,14 +133,7 @@ class Supervisor:
             order,
             prepared,
             evidence,
-            worker=self._channel,
-            browser=self._browser,
-            zygote=self._zygote,
-            lines=self._lines,
-            page_events=self._page_events,
-            keeper=self._keeper,
-            project=self._project,
-            hook_pages=self._hook_pages,
+            self._parts,
         )
         done = {}
         if self._stopping:
@@ -167,25 +141,25 @@ class Supervisor:
         else:
             done = await attempt.run()
         if done and not attempt.begun and "result" not in done:
-            self._channel.post("idle", unfit="its process for user code has ended")
+            self._parts.worker.post("idle", unfit="its process for user code has ended")
             return
-        self._keeper.end()
+        self._parts.keeper.end()
         if done:
-            await self._channel.send("done", **done)
+            await self._parts.worker.send("done", **done)
         await live.end()
         left = await evidence.leave(completed=bool(done) and _is_good(order, done))
-        await self._channel.send("left", **attempt.left(left))
+        await self._parts.worker.send("left", **attempt.left(left))
         self._attempt = None
         unfit = await self._clean_up(prepared, attempt)
         if unfit is None:
             await self._make_ready(prepared.workspace, attempt.imported)
         else:
             await self._in_thread(prepared.workspace.remove)
-            self._channel.post("idle", unfit=f"the last Attempt left {unfit}")
+            self._parts.worker.post("idle", unfit=f"the last Attempt left {unfit}")
 
     async def _clean_up(self, used: Prepared, attempt: Attempt) -> str | None:
         """Close and delete all that an Attempt has left to driver and browser. Return what stays; None if nothing."""
-        if not (await used.tab.close() and await self._browser.close_contexts()):
+        if not (await used.tab.close() and await self._parts.browser.close_contexts()):
             return "a context that does not close"
         try:
             if self._driver_folders is not None:
@@ -196,8 +170,8 @@ class Supervisor:
             return f"what cannot be cleaned up: {error}"
         if state_of_pipe() != self._pipe:
             return "a changed pipe for its output"
-        if self._keeper.passed is not None:
-            return f"more {self._keeper.passed} in use than the limit allows"
+        if self._parts.keeper.passed is not None:
+            return f"more {self._parts.keeper.passed} in use than the limit allows"
         return attempt.unfit
 
     async def _make_ready(self, used: Workspace | None = None, imported: Sequence[str] = ()) -> None:
@@ -207,24 +181,24 @@ class Supervisor:
             self._prepared = await self._prepare(used, imported)
         except (PlaywrightError, TimeoutError, OSError, ZygoteError) as error:
             unfit = f"no fresh context: {error}"
-        self._channel.post("idle", unfit=unfit)
+        self._parts.worker.post("idle", unfit=unfit)
 
     async def _change_version(self, setup: dict[str, Any]) -> None:
         """Serve another version of the project: its user code comes from a zygote of its own, in the same browser."""
         before, self._prepared = self._prepared, None
         project = Path(setup["project"])
-        if before is None or has_hook(project) != (self._hook_pages is not None):
-            self._channel.post("idle", unfit="the debugging port of its browser is for the version before")
+        if before is None or has_hook(project) != (self._parts.hook_pages is not None):
+            self._parts.worker.post("idle", unfit="the debugging port of its browser is for the version before")
             return
-        self._project = project
+        self._parts.project = project
         try:
-            zygote, self._zygote = self._zygote, _start_zygote(setup)
+            zygote, self._parts.zygote = self._parts.zygote, _start_zygote(setup)
             await zygote.close()
             before.user.close()
             await before.tab.close()
             await self._in_thread(before.workspace.remove)
         except (OSError, ZygoteError) as error:
-            self._channel.post("idle", unfit=f"the version before does not end: {error}")
+            self._parts.worker.post("idle", unfit=f"the version before does not end: {error}")
         else:
             await self._make_ready()
 
@@ -233,12 +207,12 @@ class Supervisor:
 
         An Attempt with a proxy gets a new context instead.
         """
-        await self._browser.check()
-        if self._zygote.has_ended or prepared.user.has_ended:
+        await self._parts.browser.check()
+        if self._parts.zygote.has_ended or prepared.user.has_ended:
             raise ZygoteError("the process for user code has ended")
         if proxy is not None or prepared.tab.page.is_closed():
             await prepared.tab.close()
-            prepared.tab = await self._browser.open_tab(proxy)
+            prepared.tab = await self._parts.browser.open_tab(proxy)
         prepared.policy.proxy = proxy
 
 
@@ -283,19 +257,10 @@ async def _serve(fd: int, keeper: int, network: int | None) -> None:
         except (PlaywrightError, OSError) as error:
             await channel.send("unable", reason=str(error)[:MESSAGE_LIMIT])
             return
-        supervisor = Supervisor(
-            channel,
-            browser,
-            zygote,
-            project,
-            scratch,
-            lines,
-            page_events,
-            KeeperSocket(socket.socket(fileno=keeper)),
-            hook_pages,
-        )
+        keeper_socket = KeeperSocket(socket.socket(fileno=keeper))
+        parts = Parts(channel, browser, zygote, project, lines, page_events, keeper_socket, hook_pages)
         try:
-            await supervisor.serve()
+            await Supervisor(parts, scratch).serve()
         finally:
             if hook_pages is not None:
                 await hook_pages.close()
