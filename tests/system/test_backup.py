@@ -23,7 +23,7 @@ SIZE = 100_000
 """Letters of a result that is an artifact."""
 DEFAULT_DATA = "~/.local/share/callboard"
 SAVE, RESTORE = doc_commands.typed("docs/backup.md", "`callboard dev`")
-START = "callboard dev projects --data ~/.local/share/callboard-restored\n"
+START = "callboard dev my-projects --data ~/.local/share/callboard-restored\n"
 """The last of these, which runs until it is stopped; `Stack.up` does the same."""
 
 

@@ -166,7 +166,7 @@ async def test_a_login_without_parameters_says_what_is_needed(page: Page) -> Non
 async def test_the_login_in_the_docs_is_good_at_the_example_site(site: str, page: Page, browser: Browser) -> None:
     code: dict[str, Any] = {}
     for name in ("auth-sessions/create", "auth-sessions/check", "api/orders"):
-        (text,) = re.findall(rf"^`projects/members/{name}\.py`\n\n```python\n(.*?)```", DOCS, RE_BLOCK)
+        (text,) = re.findall(rf"^`my-projects/members/{name}\.py`\n\n```python\n(.*?)```", DOCS, RE_BLOCK)
         exec(text, code)
     code["get_auth_session_parameters"] = AsyncMock(return_value=login(site, "bob"))
     assert not await code["check"](page)

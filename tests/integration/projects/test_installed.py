@@ -96,7 +96,7 @@ async def test_another_python_of_this_host_is_taken_if_the_project_wants_it(host
 
 async def test_the_project_of_the_docs_runs_with_its_package(host: Host):
     page = (REPOSITORY / "docs" / "projects.md").read_text()
-    shown = re.findall(r"^`projects/sizes/([^`]+)`\n\n```\w+\n(.*?)```", page, flags=re.DOTALL | re.MULTILINE)
+    shown = re.findall(r"^`my-projects/sizes/([^`]+)`\n\n```\w+\n(.*?)```", page, flags=re.DOTALL | re.MULTILINE)
     manifest = await host.deploy(dict(shown), name="sizes")
     assert manifest.warnings == ()
     pool = host.lab.pool(project="sizes")

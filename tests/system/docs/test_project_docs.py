@@ -29,14 +29,14 @@ def files(page: str) -> dict[str, str]:
 def prices(tmp_path: Path) -> Path:
     """The project of docs/projects.md."""
     for name, text in files(PROJECTS).items():
-        if name.startswith("projects/prices/"):
+        if name.startswith("my-projects/prices/"):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(text)
-    return tmp_path / "projects" / "prices"
+    return tmp_path / "my-projects" / "prices"
 
 
 async def test_the_project_is_served_and_its_api_returns_what_it_should(stack: Stack) -> None:
-    beginning = "projects/prices/"
+    beginning = "my-projects/prices/"
     prices = {
         name.removeprefix(beginning): text for name, text in files(PROJECTS).items() if name.startswith(beginning)
     }
@@ -62,10 +62,10 @@ def test_the_deploy_command_deploys_it(prices: Path, tmp_path: Path) -> None:
 
 async def test_the_project_with_logins_is_a_good_project(tmp_path: Path) -> None:
     for name, text in files(PROJECTS).items():
-        if name.startswith("projects/members/"):
+        if name.startswith("my-projects/members/"):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(text)
-    folder = tmp_path / "projects" / "members"
+    folder = tmp_path / "my-projects" / "members"
     manifest = await deploy(folder, FolderStore(tmp_path / "store"))
     assert (manifest.settings.auth_sessions.type, manifest.apis, manifest.warnings) == ("API", ("orders",), ())
 
