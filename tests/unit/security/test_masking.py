@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from schemas.mask import MASK
 from security.masking import Masker, mask_url
 
-SECRETS = st.text(st.characters() | st.sampled_from("<>&\"'"), min_size=6, max_size=40)
+SECRETS = st.text(st.characters(), min_size=6, max_size=40)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,7 @@ def test_a_secret_is_masked_in_every_spelling(secret: str, before: str, after: s
 
 
 @given(secret=SECRETS, before=st.text(), after=st.text())
+@example(secret="a\"b<c&d'e", before="", after="")
 def test_a_secret_is_masked_in_html_and_in_json_that_is_a_text_in_json(secret: str, before: str, after: str):
     masker = Masker([secret])
     for told in (html.escape(secret), html.escape(secret, quote=False), json.dumps(json.dumps(secret)[1:-1])[1:-1]):
