@@ -20,7 +20,7 @@ from devstack import ports
 from devstack.temporal import TemporalServer
 from projects.deploy import deploy
 from storage.folder import FolderStore
-from telemetry.instruments import INSTRUMENTS
+from telemetry.metrics import INSTRUMENTS
 from tests.support.api_in_process import KEY
 from tests.support.api_process import ApiProcess
 from tests.support.constants import WORKSPACE

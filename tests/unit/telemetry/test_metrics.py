@@ -15,8 +15,7 @@ from temporalio.common import MetricMeter
 
 from devstack import ports
 from telemetry import metrics
-from telemetry.instruments import INSTRUMENTS
-from telemetry.metrics import Metrics
+from telemetry.metrics import INSTRUMENTS, Metrics
 from telemetry.runtime import make_runtime
 from tests.support.repository import REPOSITORY
 
