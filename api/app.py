@@ -24,7 +24,6 @@ from api.jobs import run_routes as job_run_routes
 from api.projects import routes as project_routes
 from api.runs import routes as run_routes
 from api.runs.waiting_metrics import published_waiting
-from security.signed_results_urls import SignedResultsUrls
 from settings import installed_version
 
 _DESCRIPTION = "Browser automations as durable API calls: start a Run, get its result, cancel it; keep its logins good."
@@ -72,7 +71,6 @@ def create_app(services: Services) -> FastAPI:
         # To include a router, FastAPI would build all its routes once more, in the first request to any of them.
         app.router.routes.extend(router.routes)
     app.state.services = services
-    app.state.job_run_results = SignedResultsUrls(services.ring)
     install_dashboard(app, services)
     install_codec(app, services)
     app.add_middleware(RequestMiddleware, keys=services.keys)

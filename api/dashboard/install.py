@@ -15,7 +15,6 @@ from api.dependencies import Services
 from api.http.rate_limiter import RateLimiter
 from projects.samples import Samples
 from security.sign_in_sessions import SignInSessions
-from security.signed_trace_urls import SignedTraceUrls
 
 
 def install_dashboard(app: FastAPI, services: Services) -> None:
@@ -24,7 +23,6 @@ def install_dashboard(app: FastAPI, services: Services) -> None:
     app.state.dashboard_auth = DashboardAuth(services.keys, SignInSessions(api_keys, services.ring))
     app.state.samples = Samples()
     app.state.sink_test_limiter = RateLimiter(playground_routes.SINK_TEST_LIMIT, playground_routes.SINK_TEST_WINDOW)
-    app.state.traces = SignedTraceUrls(services.ring)
     for router in (
         assets.router,
         sign_in.router,

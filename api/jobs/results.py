@@ -6,7 +6,7 @@ They are artifacts with a line of JSON for each Run, which are called shards.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Annotated, cast
+from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request
@@ -17,7 +17,7 @@ from api.http.errors import error_responses
 from api.jobs.lines import NDJSON
 from schemas.errors import NotFound
 from schemas.rest.job_runs import JobRunResults
-from security.signed_results_urls import ResultsRef, SignedResultsUrls
+from security.signed_links import ResultsRef, read_link, sign_link
 from storage import keys
 from storage.store import Store
 from temporal.job_run_listing import JobRunState
@@ -36,11 +36,9 @@ router = APIRouter(tags=["JobRuns"])
         **error_responses(NotFound),
     },
 )
-async def linked_results(
-    request: Request, services: ServicesDep, link: Annotated[str, Query(max_length=4000)]
-) -> Response:
+async def linked_results(services: ServicesDep, link: Annotated[str, Query(max_length=4000)]) -> Response:
     """Get the results of a JobRun by the link that `results.signed_url` holds. No API key is needed."""
-    results = _signed_urls(request).verify(link)
+    results = read_link(link, ResultsRef, services.ring)
     if results is None or results.workspace != services.settings.workspace:
         raise NotFound("This link has expired. Get the JobRun again for another one.")
     return await results_response(services.store, results.project, results.job_run_id, results.shards)
@@ -51,7 +49,7 @@ def results_link(request: Request, services: Services, state: JobRunState) -> Jo
     if state.ended_at is None or not services.settings.secret_key:
         return None
     results = ResultsRef(state.workspace, state.project, state.id, state.progress.shards)
-    link, expires = _signed_urls(request).sign(results)
+    link, expires = sign_link(results, services.ring)
     # The link is in the query, which the log of requests does not show.
     url = f"{str(request.base_url).rstrip('/')}{PATH}?link={quote(link, safe='')}"
     return JobRunResults(signed_url=url, signed_url_expiration=expires)
@@ -62,10 +60,6 @@ async def results_response(store: Store, project: str, job_run_id: str, shards: 
     found = await _find_shards(store, project, job_run_id, shards)
     headers = {"cache-control": "no-store"}
     return StreamingResponse(_stream_shards(store, found), media_type=NDJSON, headers=headers)
-
-
-def _signed_urls(request: Request) -> SignedResultsUrls:
-    return cast("SignedResultsUrls", request.app.state.job_run_results)
 
 
 async def _find_shards(store: Store, project: str, job_run_id: str, count: int) -> list[str]:

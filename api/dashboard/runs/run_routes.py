@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, cast
+from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Query, Request
@@ -26,7 +26,6 @@ from api.dashboard.runs.data import (
     run_data,
     validate_spans,
 )
-from api.dashboard.runs.json_tree import build_tree
 from api.dashboard.runs.timeline import layout_bars, run_spans
 from api.dependencies import Services, ServicesDep
 from api.projects.lookup import require_open_project, require_project
@@ -36,7 +35,7 @@ from api.runs.result import load_json
 from schemas.errors import BadRequest, NotFound
 from schemas.rest.runs import LIMIT
 from schemas.workflow.run import RunStatus, RunType
-from security.signed_trace_urls import SignedTraceUrls, TraceRef
+from security.signed_links import TraceRef, sign_link
 from settings import Settings
 from storage import keys
 
@@ -107,9 +106,6 @@ async def run_page(request: Request, services: ServicesDep, _: SessionDep, proje
         logs_in=manifest is not None and manifest.settings.auth_sessions.enabled,
         base=f"/projects/{project}/runs/{run['runId']}",
         bars=layout_bars(run_spans(run, await validate_spans(services, run)), datetime.now(UTC)),
-        input_tree=build_tree(run["input"]),
-        result_tree=build_tree(run["result"]) if "result" in run else None,
-        payloads_tree=build_tree(run["extendedPayloads"]) if run.get("extendedPayloads") else None,
         watchable={
             each["number"]
             for each in run["attempts"]
@@ -235,8 +231,7 @@ def trace_viewer_url(request: Request, services: Services, project: str, run_id:
     Raises:
         ConfigurationError: There is no key to seal the address with.
     """
-    traces = cast("SignedTraceUrls", request.app.state.traces)
-    address = traces.sign(TraceRef(services.settings.workspace, project, run_id, number))
+    address, _ = sign_link(TraceRef(services.settings.workspace, project, run_id, number), services.ring)
     return f"{_origin(request, services.settings)}/index.html?trace={quote(f'traces/{address}.zip', safe='')}"
 
 

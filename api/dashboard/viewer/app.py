@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.attempts.files import find_trace
 from schemas.errors import ConfigurationError, StoreError
 from security.keyring import KeyRing
-from security.signed_trace_urls import SignedTraceUrls
+from security.signed_links import TraceRef, read_link
 from storage.store import Store
 
 _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
@@ -42,10 +42,9 @@ def create_viewer(*, workspace: str, ring: KeyRing, store: Store) -> Starlette:
         ConfigurationError: The installed Playwright has no viewer.
     """
     folder = viewer_folder()
-    addresses = SignedTraceUrls(ring)
 
     async def trace(request: Request) -> Response:
-        attempt = addresses.verify(request.path_params["address"])
+        attempt = read_link(request.path_params["address"], TraceRef, ring)
         if attempt is None or attempt.workspace != workspace:
             return PlainTextResponse("This address has expired. Open the trace again from the page of its Run.", 404)
         found = await find_trace(store, attempt.project, attempt.run_id, attempt.number)

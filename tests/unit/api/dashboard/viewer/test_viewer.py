@@ -12,7 +12,7 @@ import pytest
 from api.dashboard.viewer.app import create_viewer
 from schemas.errors import StoreError
 from security.keyring import KeyRing
-from security.signed_trace_urls import SignedTraceUrls, TraceRef
+from security.signed_links import TraceRef, sign_link
 from storage import keys
 from storage.folder import FolderStore
 from tests.support.api_in_process import SECRET
@@ -37,7 +37,7 @@ async def viewer(store: FolderStore) -> AsyncGenerator[httpx.AsyncClient]:
 
 
 def address(number: int = 1, *, run_id: str = "run-1", workspace: str = WORKSPACE) -> str:
-    return f"/traces/{SignedTraceUrls(RING).sign(TraceRef(workspace, 'shop', run_id, number))}.zip"
+    return f"/traces/{sign_link(TraceRef(workspace, 'shop', run_id, number), RING)[0]}.zip"
 
 
 async def test_a_trace_is_given_to_whoever_has_its_address(viewer: httpx.AsyncClient) -> None:
