@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
 
 from cli.exit_codes import exit_code_for_status
-from cli.filters import Filters, parse_field_filters
-from cli.json_argument import JSON_HELP, read_object
+from cli.filters import Filters, parse_filters
+from cli.json_argument import JSON_HELP, read_json, read_object
 from cli.options import parse_duration
 from cli.output import print_fields, print_json, print_message, print_table
 from cli.polling import UNFINISHED_OPERATION, wait_for_operation
 from cli.render import format_cause
 from cli.with_api import AsJson, ProjectApi, quote_segment, with_project
-from schemas.errors import BadRequest
 from temporal.durations import format_duration
 
 app = typer.Typer(
@@ -35,18 +33,16 @@ _Timeout = Annotated[
     ),
 ]
 
-_FIELDS = {"status": "status", "state": "status", "type": "type", "id": "id"}
-
 
 @app.command("list")
 @with_project
 def list_sessions(target: ProjectApi, filters: Filters = None, as_json: AsJson = False) -> None:
-    """List AuthSessions. Filters: status= (or state=), type=, id=."""
-    wanted = parse_field_filters(filters, _FIELDS)
+    """List AuthSessions. Filters: id=, status=, type=."""
+    wanted = parse_filters(filters, ("id", "status", "type"))
     found = [
         each
         for each in target.request("GET", "auth-sessions")
-        if all(each[name].lower() in values for name, values in wanted.items())
+        if all({each[name], each[name].lower()}.intersection(values) for name, values in wanted.items())
     ]
     if as_json:
         print_json(found)
@@ -140,10 +136,7 @@ def delete(target: ProjectApi, auth_session_id: Id) -> None:
 @with_project
 def import_state(
     target: ProjectApi,
-    state_file: Annotated[
-        typer.FileBinaryRead,
-        typer.Argument(metavar="STATE_FILE", help="Playwright storage state, or - for stdin."),
-    ],
+    state_file: Annotated[str, typer.Argument(metavar="STATE_FILE", help="Playwright storage state, or - for stdin.")],
     auth_session_id: Annotated[
         str | None,
         typer.Option("--id", help="Id of the AuthSession; an existing import is replaced. Default: a generated one."),
@@ -155,7 +148,7 @@ def import_state(
     This needs a project whose authSessions.type is MANUAL. Playwright saves the state: run `playwright open
     --save-storage STATE_FILE ADDRESS`, log in, and close the browser.
     """
-    body: dict[str, Any] = {"state": _read_json_file(state_file)}
+    body: dict[str, Any] = {"state": read_json("-" if state_file == "-" else f"@{state_file}", "STATE_FILE")}
     if auth_session_id is not None:
         body["id"] = auth_session_id
     made = target.request("POST", "auth-sessions/import", body)
@@ -187,10 +180,3 @@ def _report_operation(
     else:
         print_message(f"The operation is {now['status']}. {format_cause(now)}", "red")
     raise typer.Exit(exit_code_for_status(now["status"]))
-
-
-def _read_json_file(file: typer.FileBinaryRead) -> Any:
-    try:
-        return json.loads(file.read())
-    except ValueError as error:  # The error names a place in the text, and quotes nothing.
-        raise BadRequest(f"{file.name} is not JSON: {error}.") from error

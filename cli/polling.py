@@ -15,7 +15,7 @@ from typer import Exit as Leave
 
 from cli.exit_codes import ExitCode
 from cli.output import print_message
-from cli.render import format_run_counts
+from cli.render import format_run_counts, format_waiting
 from cli.with_api import ProjectApi, quote_segment
 from schemas.errors import Unavailable
 
@@ -123,15 +123,8 @@ def _status_line(what: str, afterwards: str = "") -> Generator[Status | None]:
 
 def _describe_progress(run: dict[str, Any]) -> str:
     waiting = run["waiting"]
-    if waiting is not None and waiting["paused"]:
-        return "is pending (paused in Temporal)"
     if waiting is not None:
-        busy = (
-            ""
-            if None in (waiting["machines"], waiting["machinesBusy"])
-            else f", {waiting['machinesBusy']} of {waiting['machines']} Machines busy"
-        )
-        return f"is pending: {waiting['ahead']} Runs ahead{busy}"
+        return f"is pending, and waits for {format_waiting(waiting)}"
     running = [attempt for attempt in run["attempts"] if attempt["status"] == "started"]
     if running:
         return f"is {run['status']}: Attempt {running[-1]['number']} on Machine {running[-1]['machine']}"

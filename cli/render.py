@@ -35,7 +35,7 @@ def print_run(run: dict[str, Any]) -> None:
             "Run": run["runId"],
             "Status": run["status"],
             "Reason": format_cause(run),
-            "Waiting for": _format_waiting(run["waiting"]),
+            "Waiting for": run["waiting"] and format_waiting(run["waiting"]),
             "Type": run["type"],
             "Project": f"{run['project']}, version {run['version']}",
             "API": run["api"],
@@ -167,11 +167,10 @@ def _attempt_row(attempt: dict[str, Any]) -> tuple[Any, ...]:
     )
 
 
-def _format_waiting(waiting: dict[str, Any] | None) -> str | None:
-    if waiting is None:
-        return None
+def format_waiting(waiting: dict[str, Any]) -> str:
+    """Return what a pending Run waits for."""
     if waiting["paused"]:
-        return "unpause in Temporal"
+        return "somebody to unpause it in Temporal"
     machines = (
         ""
         if None in (waiting["machines"], waiting["machinesBusy"])

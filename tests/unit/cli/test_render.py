@@ -7,20 +7,22 @@ from typing import Any
 import pytest
 
 from cli.polling import _describe_progress
-from cli.render import _format_waiting
+from cli.render import format_waiting
 
 BUSY = {"ahead": 4, "machinesBusy": 2, "machines": 3, "paused": False}
 
 
 @pytest.mark.parametrize(
-    ("waiting", "shown", "progress"),
+    ("waiting", "shown"),
     [
-        (BUSY, "a Machine; 4 Runs ahead; 2 of 3 Machines are busy", "is pending: 4 Runs ahead, 2 of 3 Machines busy"),
-        ({**BUSY, "paused": True}, "unpause in Temporal", "is pending (paused in Temporal)"),
-        (None, None, "is started"),
+        (BUSY, "a Machine; 4 Runs ahead; 2 of 3 Machines are busy"),
+        ({**BUSY, "machinesBusy": None}, "a Machine; 4 Runs ahead"),
+        ({**BUSY, "paused": True}, "somebody to unpause it in Temporal"),
     ],
-    ids=["busy", "paused", "nothing"],
+    ids=["busy", "unknown", "paused"],
 )
-def test_what_a_run_waits_for(waiting: dict[str, Any] | None, shown: str | None, progress: str) -> None:
-    assert _format_waiting(waiting) == shown
-    assert _describe_progress({"status": "started", "waiting": waiting, "attempts": []}) == progress
+def test_what_a_run_waits_for(waiting: dict[str, Any], shown: str) -> None:
+    assert format_waiting(waiting) == shown
+    told = _describe_progress({"status": "pending", "waiting": waiting, "attempts": []})
+    assert told == f"is pending, and waits for {shown}"
+    assert _describe_progress({"status": "started", "waiting": None, "attempts": []}) == "is started"
