@@ -43,6 +43,10 @@ _HEADERS = {
 }
 
 
+_LONGEST_TEXT = 100_000
+"""Largest number of characters that a page shows of one JSON value; the file has all of it."""
+
+
 def with_security_headers(response: Response) -> Response:
     """Return the same answer with the security headers that every page has."""
     for name, value in _HEADERS.items():
@@ -161,6 +165,12 @@ def _pretty(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
+def _clipped(text: str) -> str:
+    """Return a text that a page can show, however long it was."""
+    left = len(text) - _LONGEST_TEXT
+    return text if left <= 0 else f"{text[:_LONGEST_TEXT]}\n… ({left:,} more characters)"
+
+
 def _without(value: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {key: item for key, item in value.items() if key != name}
 
@@ -181,6 +191,7 @@ def _environment() -> Environment:
         "duration": format_duration,
         "segment": _segment,
         "pretty": _pretty,
+        "clipped": _clipped,
     }
     filters |= {"bytes": format_bytes, "without": _without, "thousands": _thousands, "rate": _rate}
     variables: dict[str, Any] = environment.globals

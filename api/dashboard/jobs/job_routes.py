@@ -15,7 +15,6 @@ from api.dashboard.jobs.data import jobs_data, temporal_url
 from api.dashboard.jobs.schedule_text import describe_schedule
 from api.dashboard.page_route import PageRoute
 from api.dashboard.rendering import query_string, render_page
-from api.dashboard.runs.json_tree import build_tree
 from api.dependencies import ServicesDep
 from api.jobs import routes as rest
 from api.jobs.bodies import job_list
@@ -74,7 +73,6 @@ async def job_page(
         },
         **listed.model_dump(mode="json", by_alias=True),
     }
-    items = job.payload[:_SHOWN_ITEMS]
     return render_page(
         request,
         "job.html",
@@ -85,10 +83,7 @@ async def job_page(
         limits=_limits(job.configuration),
         proxy=None if job.proxy is None else job.proxy.url,
         schedule=describe_schedule(job.schedule),
-        items=items,
-        items_tree=build_tree(items),
-        sink_tree=None if job.sink is None else build_tree(job.sink),
-        notifications_tree=build_tree(job.notifications) if job.notifications else None,
+        items=job.payload[:_SHOWN_ITEMS],
         page=page,
         has_older=(page + 1) * _JOB_RUNS < listed.total_count,
         temporal_url=temporal_url(services, "schedules", job.schedule_id),

@@ -10,10 +10,8 @@ from starlette.responses import RedirectResponse, Response
 
 from api.dashboard.auth import FormDep, SessionDep
 from api.dashboard.jobs.data import job_run_figures, temporal_url
-from api.dashboard.jobs.job_run_progress import bar_segments, format_time_left
 from api.dashboard.page_route import PageRoute
 from api.dashboard.rendering import render_page
-from api.dashboard.runs.json_tree import build_tree
 from api.dependencies import ServicesDep
 from api.jobs import run_routes as rest
 from api.jobs.run_bodies import job_run_bodies
@@ -39,12 +37,11 @@ async def job_run_page(
     (job_run,) = await job_run_bodies(services, [state])
     figures = await job_run_figures(services, job_run, datetime.now(UTC))
     has_ended = job_run.end_time is not None
-    body = job_run.model_dump(mode="json", by_alias=True)
     data = {
-        "jobRun": body,
+        "jobRun": job_run.model_dump(mode="json", by_alias=True),
         "runsByStatus": {status.value: count for status, count in figures.by_status.items()},
         "runsPerMinute": figures.per_minute,
-        "secondsLeft": figures.time_left and figures.time_left.total_seconds(),
+        "secondsLeft": None if has_ended else figures.seconds_left,
     }
     return render_page(
         request,
@@ -52,12 +49,9 @@ async def job_run_page(
         data,
         project=manifest.project,
         logs_in=manifest.settings.auth_sessions.enabled,
-        counts=figures.counts,
-        segments=bar_segments(figures.counts),
-        time_left=figures.time_left and format_time_left(figures.time_left),
+        figures=figures,
         ended=has_ended,
         terminating=not has_ended and job_run.reason is not None and job_run.reason.type is JobRunReasonType.TERMINATED,
-        snapshot_tree=build_tree(body["job_configuration_snapshot"]),
         temporal_url=temporal_url(services, "workflows", job_run.id),
     )
 

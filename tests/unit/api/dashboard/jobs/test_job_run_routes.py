@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -67,13 +67,14 @@ async def test_a_job_run_shows_how_far_it_has_come(api: Api) -> None:
     api.run_queries.counts = {RunStatus.PENDING: 1, RunStatus.STARTED: 3, RunStatus.FAILED: 15, RunStatus.CANCELED: 5}
     text = await page_text(api)
     shown = [fact(text, name) for name in ("Succeeded", "Failed", "In flight", "Left", "Throughput", "Time left")]
-    assert shown == ["480", "20", "4", "496", "50 Runs per minute", "about 10 minutes"]
+    assert shown == ["480", "20", "4", "496", "50 Runs per minute", "about 10 min 0 s"]
     assert "500 of 1,000 Runs ended" in text
-    assert re.findall(r'<rect class="b-(\w+)" x="([\d.]+)" y="0" width="([\d.]+)"', text) == [
-        ("completed", "0.0", "480.0"),
-        ("failed", "480.0", "20.0"),
-        ("started", "500.0", "4.0"),
+    assert re.findall(r'<rect class="b-(\w+)"(?: x="(\d+)")? width="(\d+)"', text) == [
+        ("completed", "", "480"),
+        ("failed", "480", "20"),
+        ("started", "500", "4"),
     ]
+    assert 'viewBox="0 0 1000 14"' in text
     assert 'data-follow="2000"' in text
     assert fact(text, "Version") == "0f1e2d3c4b5a6978"
 
@@ -221,3 +222,26 @@ async def test_a_run_shows_and_links_its_job_and_its_job_run(api: Api) -> None:
     text = (await client.get(f"/projects/shop/runs/{run_id}")).text
     assert '<dt>Job</dt><dd><a href="/projects/shop/jobs/nightly">nightly</a></dd>' in text
     assert f'href="{PATH}">{JOB_RUN_ID}</a>' in text
+
+
+@pytest.mark.parametrize(
+    ("began", "ended", "told"),
+    [
+        (timedelta(seconds=2), None, (None, None)),  # too young for a throughput
+        (timedelta(minutes=4), None, (100, 360)),
+        (timedelta(minutes=100), None, (10, 3600)),  # by the last five minutes
+        (timedelta(minutes=100), timedelta(), (4, None)),
+    ],
+)
+async def test_the_throughput_is_that_of_the_last_minutes_or_of_the_whole_time(
+    api: Api, began: timedelta, ended: timedelta | None, told: tuple[float | None, float | None]
+) -> None:
+    now = datetime.now(UTC)
+    progress = JobRunProgress(total=1000, succeeded=380, failed=20)
+    api.job_runs.change(
+        JOB_RUN_ID, progress=progress, started_at=now - began, ended_at=None if ended is None else now - ended
+    )
+    api.run_queries.recently_ended = 50
+    answer = (await (await signed_in_client(api)).get(f"{PATH}.json")).json()
+    for value, expected in zip((answer["runsPerMinute"], answer["secondsLeft"]), told, strict=True):
+        assert value is None if expected is None else value == pytest.approx(expected, rel=0.05)
