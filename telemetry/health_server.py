@@ -21,15 +21,6 @@ log = logging.getLogger(__name__)
 
 _CLIENT_TIMEOUT = 5
 """Seconds that a client may take for its request; it occupies a thread meanwhile."""
-
-
-def health_answer(problem: str | None, *, tell: bool = True) -> tuple[int, dict[str, str]]:
-    """Return status and body of the answer of `/healthz`; what is wrong is told only to those who may know."""
-    if problem is None:
-        return HTTPStatus.OK, {"status": "alive"}
-    return HTTPStatus.SERVICE_UNAVAILABLE, {"status": "not-alive", **({"message": problem} if tell else {})}
-
-
 _CLIENTS = 16
 """How many clients are served at the same time, each by a thread. Others are turned away."""
 
@@ -102,9 +93,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.NOT_FOUND, {"message": "There is only /healthz here."})
             return
         problem = self._liveness.problem()
-        if problem is not None:
-            log.error("healthz fails: %s", problem)
-        self._answer(*health_answer(problem))
+        if problem is None:
+            self._answer(HTTPStatus.OK, {"status": "alive"})
+            return
+        log.error("healthz fails: %s", problem)
+        self._answer(HTTPStatus.SERVICE_UNAVAILABLE, {"status": "not-alive", "message": problem})
 
     do_HEAD = do_GET  # noqa: N815  # the name that the server looks for
 

@@ -8,25 +8,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from schemas.errors import ConfigurationError
 
-_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-_PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-_HEADERS = ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
-_TIMEOUTS = ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT")
-_COMPRESSIONS = ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION")
+_PREFIXES = ("OTEL_EXPORTER_OTLP_TRACES_", "OTEL_EXPORTER_OTLP_")
+_ENDPOINTS = tuple(f"{prefix}ENDPOINT" for prefix in _PREFIXES)
+_EXPORTER = "OTEL_TRACES_EXPORTER"
 _SAMPLER = "OTEL_TRACES_SAMPLER"
 _SAMPLER_ARGUMENT = "OTEL_TRACES_SAMPLER_ARG"
-_EXPORTER = "OTEL_TRACES_EXPORTER"
 
-_PROTOCOL = "http/protobuf"
+_HEADER = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]*=[^,]*"
+_RULES = {
+    "ENDPOINT": (
+        r"https?://([^/?#@:\s\[\]]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/\S*)?",
+        "an address like http://collector:4318, without credentials: these belong in the headers",
+    ),
+    "PROTOCOL": ("http/protobuf", "http/protobuf, the only protocol that Callboard speaks"),
+    "HEADERS": (
+        rf"({_HEADER})?(\s*,\s*({_HEADER})?)*",
+        "a list like name=value,name=value, with values in URL encoding",
+    ),
+    "TIMEOUT": (r"(?=.*[1-9])[0-9]+(\.[0-9]+)?", "a number of seconds above 0"),
+    "COMPRESSION": ("none|gzip|deflate", "none, gzip or deflate"),
+}
+"""Forms of the exporter's variables, by the ends of their names, and how errors describe them."""
 _SAMPLERS = (
-    *("always_on", "always_off", "traceidratio"),
-    *("parentbased_always_on", "parentbased_always_off", "parentbased_traceidratio"),
+    "always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off, parentbased_traceidratio"
 )
-_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]*=[^,]*")
 
 
 def is_tracing_wanted(variables: Mapping[str, str]) -> bool:
@@ -35,16 +43,17 @@ def is_tracing_wanted(variables: Mapping[str, str]) -> bool:
     Raises:
         ConfigurationError: A variable has a value that cannot be used.
     """
-    if variables.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+    if variables.get("OTEL_SDK_DISABLED", "").strip().lower() == "true" or not trace_endpoints(variables):
         return False
-    if not any(variables.get(name, "").strip() for name in _ENDPOINTS):
+    _check(variables, _EXPORTER, "otlp|none", "otlp or none")
+    if variables.get(_EXPORTER, "").strip() == "none":
         return False
-    exporter = variables.get(_EXPORTER, "").strip() or "otlp"
-    if exporter not in ("otlp", "none"):
-        raise _wrong(_EXPORTER, "otlp or none")
-    if exporter == "none":
-        return False
-    _check(variables)
+    for end, (form, expected) in _RULES.items():
+        for prefix in _PREFIXES:
+            _check(variables, f"{prefix}{end}", form, expected)
+    _check(variables, _SAMPLER, _SAMPLERS.replace(", ", "|"), f"one of {_SAMPLERS}")
+    if variables.get(_SAMPLER, "").strip().endswith("traceidratio"):
+        _check(variables, _SAMPLER_ARGUMENT, r"0?\.[0-9]+|0|1|1\.0*", "a number from 0 to 1")
     return True
 
 
@@ -53,49 +62,8 @@ def trace_endpoints(variables: Mapping[str, str]) -> list[str]:
     return [value for name in _ENDPOINTS if (value := variables.get(name, "").strip())]
 
 
-def _check(variables: Mapping[str, str]) -> None:
-    for name in _ENDPOINTS:
-        value = variables.get(name, "").strip()
-        if value and not _is_http_address(value):
-            raise _wrong(
-                name, "an address like http://collector:4318, without credentials: these belong in the headers"
-            )
-    for name in _PROTOCOLS:
-        if variables.get(name, "").strip() not in ("", _PROTOCOL):
-            raise _wrong(name, f"{_PROTOCOL}, the only protocol that Callboard speaks")
-    for name in _HEADERS:
-        # The value may be a secret, so it is not told.
-        if not all(_HEADER.fullmatch(part.strip()) for part in variables.get(name, "").split(",") if part.strip()):
-            raise _wrong(name, "a list like name=value,name=value, with values in URL encoding")
-    for name in _TIMEOUTS:
-        if variables.get(name, "").strip() and not _is_number(variables[name], least=0.001):
-            raise _wrong(name, "a number of seconds above 0")
-    for name in _COMPRESSIONS:
-        if variables.get(name, "").strip() not in ("", "none", "gzip", "deflate"):
-            raise _wrong(name, "none, gzip or deflate")
-    sampler = variables.get(_SAMPLER, "").strip()
-    if sampler and sampler not in _SAMPLERS:
-        raise _wrong(_SAMPLER, f"one of {', '.join(_SAMPLERS)}")
-    argument = variables.get(_SAMPLER_ARGUMENT, "").strip()
-    if argument and sampler.endswith("traceidratio") and not _is_number(argument, least=0, most=1):
-        raise _wrong(_SAMPLER_ARGUMENT, "a number from 0 to 1")
-
-
-def _is_http_address(text: str) -> bool:
-    try:
-        address = urlsplit(text)
-        _ = address.port  # A port that is no number raises here.
-    except ValueError:
-        return False
-    return address.scheme in ("http", "https") and bool(address.hostname) and address.username is None
-
-
-def _is_number(text: str, *, least: float, most: float = float("inf")) -> bool:
-    try:
-        return least <= float(text) <= most
-    except ValueError:
-        return False
-
-
-def _wrong(name: str, expected: str) -> ConfigurationError:
-    return ConfigurationError(f"{name} must be {expected}.")
+def _check(variables: Mapping[str, str], name: str, form: str, expected: str) -> None:
+    """Raise ConfigurationError if a variable is set to anything but this form. The value may be a secret."""
+    value = variables.get(name, "").strip()
+    if value and not re.fullmatch(form, value):
+        raise ConfigurationError(f"{name} must be {expected}.")
