@@ -163,7 +163,7 @@ class Settings(BaseSettings):
     from these are the headers about the client's address (`X-Forwarded-For`) and about https (`X-Forwarded-Proto`)
     believed. Unset: none, since anybody can send these headers."""
     max_connections: int = Field(default=2000, ge=10)
-    """How many connections each of these two ports has at the same time. A client that waits for a Run occupies one,
+    """How many connections these two ports have together at the same time. A client that waits for a Run occupies one,
     and about 40 kB of memory. When there are more, those without a request in progress are closed."""
     job_limit: ByteSize = Field(default=ByteSize(256 * 1024 * 1024), ge=1024 * 1024)
     """Largest Job in bytes, or as `256MiB`, that is sent as lines. It goes to the artifact store as it arrives."""

@@ -46,7 +46,7 @@ _WARN_EVERY = 60
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits of what one port accepts."""
+    """The limits of what a server accepts, on all its ports together."""
 
     connections: int
     """Connections at once. When there are more, the one that has waited longest for its client is closed."""

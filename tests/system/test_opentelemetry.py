@@ -281,7 +281,7 @@ async def test_logs_are_json_and_tell_what_they_belong_to(dev: Dev) -> None:
     for record in (*dev.records("api"), *dev.records("worker")):
         assert {"time", "level", "logger", "message"} <= record.keys()
         assert HIDDEN not in str(record)
-    assert any(record["message"].startswith("Uvicorn running") for record in dev.records("api"))
+    assert any(record["message"].startswith("Application startup complete") for record in dev.records("api"))
 
 
 async def test_a_collector_that_is_gone_holds_up_nothing(dev: Dev, collector: Collector) -> None:
