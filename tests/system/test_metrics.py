@@ -45,7 +45,10 @@ PLAIN = {
     "api/waits.py": "import asyncio\nasync def automation(page, params=None, **_):\n    await asyncio.sleep(600)\n",
 }
 MEMBERS = {
-    "Intuned.jsonc": '{"projectName": "members", "authSessions": {"enabled": true, "type": "API"}}',
+    "Intuned.jsonc": (
+        '{"projectName": "members", "replication": {"maxConcurrentRequests": 1},'
+        ' "authSessions": {"enabled": true, "type": "API"}}'
+    ),
     "api/echo.py": PLAIN["api/echo.py"],
     "auth-sessions/create.py": "async def create(page, params=None, **_):\n    assert params['user']\n",
     "auth-sessions/check.py": "async def check(page, **_):\n    return True\n",
@@ -154,6 +157,7 @@ async def measured(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[M
             "CALLBOARD_EGRESS_ALLOW": "127.0.0.0/8",
             "CALLBOARD_VIEWER_PORT": "0",
             "CALLBOARD_DRAIN": "1",
+            "CALLBOARD_MACHINE_MAX_ATTEMPTS": "4",  # as many as `members` has
         }
         plain = {name: value for name, value in os.environ.items() if not name.startswith("CALLBOARD_")}
         if chromium := os.environ.get("CALLBOARD_CHROMIUM"):
@@ -256,7 +260,7 @@ async def test_each_event_is_counted_once(scrapes: dict[str, Scrape]) -> None:
     assert worker.value("callboard_auth_session_checks_total", project="members", outcome="good") == 2
     assert worker.value("callboard_delivery_tries_total", sink="webhook", outcome="failed") == 1
     assert worker.value("callboard_delivery_tries_total", sink="webhook", outcome="delivered") == 1
-    assert worker.value("callboard_machines_recycled_total", project="plain", cause="stopped") == 1
+    assert worker.value("callboard_machines_recycled_total", project="members", cause="attempts") == 1
     assert worker.value("callboard_machines", project="plain", state="leased") == 2
     # Those of the JobRun were started by the worker.
     assert api.value("callboard_runs_accepted_total", project="plain") == 3
