@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.dashboard.assets import ASSETS
+from api.dashboard.json_tree import build_tree
 from api.dashboard.projects.data import PROJECT_TABS
 from settings import installed_version
 
@@ -41,10 +42,6 @@ _HEADERS = {
     "cache-control": "no-store",
     "vary": "accept, cookie",
 }
-
-
-_LONGEST_TEXT = 100_000
-"""Largest number of characters that a page shows of one JSON value; the file has all of it."""
 
 
 def with_security_headers(response: Response) -> Response:
@@ -165,12 +162,6 @@ def _pretty(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
-def _clipped(text: str) -> str:
-    """Return a text that a page can show, however long it was."""
-    left = len(text) - _LONGEST_TEXT
-    return text if left <= 0 else f"{text[:_LONGEST_TEXT]}\n… ({left:,} more characters)"
-
-
 def _without(value: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {key: item for key, item in value.items() if key != name}
 
@@ -191,7 +182,7 @@ def _environment() -> Environment:
         "duration": format_duration,
         "segment": _segment,
         "pretty": _pretty,
-        "clipped": _clipped,
+        "tree": build_tree,
     }
     filters |= {"bytes": format_bytes, "without": _without, "thousands": _thousands, "rate": _rate}
     variables: dict[str, Any] = environment.globals

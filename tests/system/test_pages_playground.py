@@ -31,6 +31,12 @@ async def test_the_playground_leads_to_a_finished_run(page: Page, stack: Stack) 
 
 async def test_the_playground_says_what_is_wrong_beside_the_field(page: Page) -> None:
     await page.goto("/projects/lab/playground?api=echo")
+    await page.get_by_role("tab", name="Sink").click()
+    await page.get_by_label("Sink type").select_option("webhook")
+    await page.get_by_label("URL").fill("http://10.0.0.1/hook")
+    await page.get_by_role("button", name="Show code").click()
+    await expect(page.locator("#calls")).to_contain_text("run/start")
+    page.once("console", lambda _: None)
     answer = await page.request.post(
         page.url,
         form={"token": await page.locator("[name=token]").first.input_value(), "api": "echo", "maximumAttempts": "0"},
@@ -64,6 +70,10 @@ async def test_the_parts_of_the_playground_are_tabs_that_keys_move_between(page:
         await expect(page.get_by_role("tab", name=name)).to_be_focused()
     await page.keyboard.press("Tab")
     await expect(page.get_by_label("Sink type")).to_be_focused()
+    # The same one is open after the page has come anew.
+    await page.get_by_role("button", name="Show code").click()
+    await expect(page.locator("#calls")).to_contain_text("run/start")
+    await shown("Sink")
 
 
 async def test_what_is_wrong_in_a_tab_that_is_not_open_opens_it(browser: Browser, stack: Stack, cookies: Any) -> None:

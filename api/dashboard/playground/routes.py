@@ -13,6 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from api.dashboard.auth import FormDep, SessionDep
 from api.dashboard.forms import errors_by_path
 from api.dashboard.page_route import PageRoute
+from api.dashboard.playground.code_samples import code_samples
 from api.dashboard.playground.form import SECRET_FIELDS, start_request_body
 from api.dashboard.rendering import render_page
 from api.deliveries.bodies import try_body
@@ -87,7 +88,7 @@ async def show_form(request: Request, services: ServicesDep, _: SessionDep, proj
 
 @router.post("")
 async def start(request: Request, services: ServicesDep, session: SessionDep, form: FormDep, project: str) -> Response:
-    """Start the Run and redirect to it, or send a test to the sink.
+    """Start the Run and redirect to it, show the call as code, or send a test to the sink.
 
     If the input is wrong, show the form again, with an error beside each field.
     """
@@ -97,6 +98,10 @@ async def start(request: Request, services: ServicesDep, session: SessionDep, fo
         body = start_request_body(values)
         if values.get("do") == "test":
             return await _send_test(request, services, manifest, session, values, body)
+        if values.get("do") == "show":
+            origin = f"{request.url.scheme}://{request.url.netloc}"
+            calls = code_samples(services, origin, manifest.project, body)
+            return await _render(request, services, manifest, values, calls=calls, is_filled_in=True)
         started = await start_run(services, manifest, body, None)
     except (BadRequest, NotFound, TooMany, Unavailable) as error:
         return await _render(request, services, manifest, values, error=error, is_filled_in=True)
@@ -127,6 +132,7 @@ async def _render(
     values: Mapping[str, str],
     *,
     error: CallboardError | None = None,
+    calls: dict[str, str] | None = None,
     sample: Sample | None = None,
     test: SinkTest | None = None,
     is_filled_in: bool = False,
@@ -156,6 +162,7 @@ async def _render(
         recorded=manifest.settings.auth_sessions.type == "MANUAL",
         auth_sessions=[(view.id, view.status.value) for view in views],
         is_open=manifest.settings.api_access.enabled,
+        calls=calls,
     )
 
 

@@ -257,6 +257,16 @@ function enhance(root) {
     around?.addEventListener("toggle", open);
     open();
   }
+  for (const button of root.querySelectorAll("[data-copy-from]")) {
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      try {
+        await navigator.clipboard.writeText(document.getElementById(button.dataset.copyFrom).textContent);
+        button.textContent = "Copied";
+        announce("Copied");
+      } catch { button.textContent = "Cannot copy here"; }
+    });
+  }
   for (const area of root.querySelectorAll("[data-json]")) checkJson(area);
   for (const choice of root.querySelectorAll("[data-shows]")) {
     const show = () => {

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.dashboard.json_tree import TreeNode, build_tree
 from api.dashboard.rendering import format_bytes
 from api.dashboard.runs.timeline import CHART_WIDTH, Span, layout_bars, run_spans
 
@@ -51,6 +53,22 @@ def test_every_span_is_seen_and_none_leaves_the_picture(spans: list[tuple[float,
         assert bar.width >= 4
         assert bar.x >= 0
         assert bar.x + bar.width <= CHART_WIDTH + 0.2
+
+
+def nodes(node: TreeNode) -> int:
+    return 1 + sum(nodes(child) for child in node.children)
+
+
+def test_a_value_is_a_tree_however_big_and_deep_it_is() -> None:
+    deep: Any = "bottom"
+    for _ in range(190):
+        deep = {"down": deep}
+    tree = build_tree({"deep": deep, "long": list(range(100_000)), "text": "x" * 1_000_000, "none": None})
+    assert nodes(tree) < 2000
+    assert tree.children[1].left_out > 90_000
+    assert tree.left_out == 2
+    small = build_tree({"a": [1, True, None, "é\n"]})
+    assert [child.text for child in small.children[0].children] == ["1", "true", "null", '"é\\n"']
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import ast
 import json
 import re
+import shlex
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -77,6 +79,27 @@ async def test_what_was_written_stays_and_secrets_do_not(api: Api) -> None:
     )
     assert "&lt;/textarea&gt;&lt;b&gt;" in answer.text
     assert "never-shown" not in answer.text
+
+
+async def test_the_call_is_shown_as_code_and_nothing_is_started(api: Api) -> None:
+    parameters = {"quote": "it's $HOME", "none": None, "true": True, "text": "a\nb " * 40}
+    fields = {"parameters": json.dumps(parameters), "sink": "webhook", "url": "https://r.example/", "do": "show"}
+    answer = await send(api, **fields, headers='{"authorization": "never-shown"}')
+    assert not api.runs.entries
+    assert "never-shown" not in answer.text.partition('id="calls"')[2]
+    page = re.findall(r'<pre id="call-\d" tabindex="0">(.*?)</pre>', answer.text, re.DOTALL)
+    unescape = {"&#34;": '"', "&#39;": "'", "&lt;": "<", "&gt;": ">", "&amp;": "&"}
+    curl, python, cli = (re.sub("|".join(unescape), lambda each: unescape[each[0]], code) for code in page)
+    words = shlex.split(curl.replace("\\\n", " "))
+    assert words[3].endswith("/projects/shop/run/start")
+    assert json.loads(words[-1])["parameters"] == parameters
+    (body,) = (
+        each.value for each in ast.walk(ast.parse(python)) if isinstance(each, ast.keyword) and each.arg == "body"
+    )
+    assert ast.literal_eval(body) == json.loads(words[-1])
+    words = shlex.split(cli.replace("\\\n", " "))
+    assert words[:3] == ["callboard", "runs", "start"]
+    assert json.loads(words[-1])["parameters"] == parameters
 
 
 async def test_a_login_is_asked_for_where_one_is_needed(api: Api) -> None:
