@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.exit_codes import exit_code_for_status
-from cli.filters import Filters, parse_filters
+from cli.filters import Filters, parse_field_filters
 from cli.json_argument import JSON_HELP, read_json, read_object
 from cli.options import parse_duration
 from cli.output import print_fields, print_json, print_message, print_table
@@ -33,16 +33,18 @@ _Timeout = Annotated[
     ),
 ]
 
+_FIELDS = {"status": "status", "state": "status", "type": "type", "id": "id"}
+
 
 @app.command("list")
 @with_project
 def list_sessions(target: ProjectApi, filters: Filters = None, as_json: AsJson = False) -> None:
-    """List AuthSessions. Filters: id=, status=, type=."""
-    wanted = parse_filters(filters, ("id", "status", "type"))
+    """List AuthSessions. Filters: status= (or state=), type=, id=."""
+    wanted = parse_field_filters(filters, _FIELDS)
     found = [
         each
         for each in target.request("GET", "auth-sessions")
-        if all({each[name], each[name].lower()}.intersection(values) for name, values in wanted.items())
+        if all(each[name].lower() in values for name, values in wanted.items())
     ]
     if as_json:
         print_json(found)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -14,21 +15,72 @@ Filters = Annotated[
     typer.Option("--filter", "-f", metavar="NAME=VALUE", help="Filter the list; repeatable."),
 ]
 
-RUN_FILTERS = ("status", "type", "api", "authSession", "jobId", "jobRunId", "startedAfter", "startedBefore")
-_WORDS = ("status", "type")
-"""Filters whose values are words of Callboard, which people may write in any case."""
+_FORM = re.compile(r"([A-Za-z_]+)\s*(=|>=|<|>|<=)\s*(.+)", re.DOTALL)
+
+_RUNS = {
+    ("status", "="): "status",
+    ("type", "="): "type",
+    ("runtype", "="): "type",
+    ("api", "="): "api",
+    ("apiname", "="): "api",
+    ("authsession", "="): "authSession",
+    ("jobid", "="): "jobId",
+    ("jobrunid", "="): "jobRunId",
+    ("startedafter", "="): "startedAfter",
+    ("startedbefore", "="): "startedBefore",
+    ("startedat", ">="): "startedAfter",
+    ("startedat", "<"): "startedBefore",
+}
+_CASE_INSENSITIVE = ("status", "type")
+"""Filters whose values are not case-sensitive."""
 
 
-def parse_filters(given: Sequence[str] | None, names: Collection[str]) -> dict[str, list[str]]:
-    """Return the values of each filter, by its name.
+def parse_run_filters(given: Sequence[str] | None) -> dict[str, list[str]]:
+    """Return the query parameters of a list of Runs.
 
     Raises:
-        BadRequest: A filter has another form, or a name that is none of `names`.
+        BadRequest: A filter is not one that Runs have.
     """
-    wanted: dict[str, list[str]] = {}
+    query: dict[str, list[str]] = {}
     for text in given or ():
-        name, equals, value = (part.strip() for part in text.partition("="))
-        if name not in names or not equals or not value:
-            raise BadRequest(f"-f {text}: expected one of {', '.join(f'{name}=VALUE' for name in names)}.")
-        wanted.setdefault(name, []).append(value.lower() if name in _WORDS else value)
+        name, operator, value = _split(text)
+        field = _RUNS.get((_normalize(name), operator))
+        if field is None:
+            raise BadRequest(
+                f"-f {text}: unknown filter. Use status=, type=, api=, authSession=, jobId=, jobRunId=, startedAfter="
+                " or startedBefore= (or started_at>= and started_at<)."
+            )
+        query.setdefault(field, []).append(value.lower() if field in _CASE_INSENSITIVE else value)
+    return query
+
+
+def parse_field_filters(given: Sequence[str] | None, fields: Mapping[str, str]) -> dict[str, set[str]]:
+    """Return the values, in lower case, that each field may have, for lists that the API does not filter.
+
+    Args:
+        given: The filters as typed.
+        fields: The fields of an answer, by the names that people may use, in lower case.
+
+    Raises:
+        BadRequest: A filter has no such form, or there is no such field.
+    """
+    wanted: dict[str, set[str]] = {}
+    for text in given or ():
+        name, operator, value = _split(text)
+        if operator != "=" or _normalize(name) not in fields:
+            raise BadRequest(f"-f {text}: expected one of {', '.join(f'{name}=' for name in fields)}.")
+        wanted.setdefault(fields[_normalize(name)], set()).add(value.lower())
     return wanted
+
+
+def _split(text: str) -> tuple[str, str, str]:
+    match = _FORM.fullmatch(text)
+    if match is None:
+        raise BadRequest(f"-f {text}: expected NAME=VALUE, such as status=failed.")
+    name, operator, value = match.groups()
+    return name, operator, value
+
+
+def _normalize(name: str) -> str:
+    """Return the name without underscores and in lower case: `auth_session` and `authSession` are the same."""
+    return name.replace("_", "").lower()

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.exit_codes import ExitCode, exit_code_for_status
-from cli.filters import RUN_FILTERS, Filters, parse_filters
+from cli.filters import Filters, parse_run_filters
 from cli.json_argument import JSON_HELP, read_object
 from cli.output import format_elapsed, format_short_time, print_json, print_message, print_table
 from cli.polling import UNFINISHED, wait_for_run
@@ -79,7 +79,7 @@ def list_runs(
     Filters: status=, type=, api=, authSession=, jobId=, jobRunId=, startedAfter=, startedBefore=. A Run must match one
     value of each filter that is given.
     """
-    query = parse_filters(filters, RUN_FILTERS)
+    query = parse_run_filters(filters)
     runs: list[dict[str, Any]] = []
     while len(runs) < limit:
         place = {} if cursor is None else {"cursor": cursor}

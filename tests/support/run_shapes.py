@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -16,7 +17,18 @@ from schemas.workflow.attempt import INTERRUPTED, AttemptOutcome, AttemptStatus,
 from schemas.workflow.run import ErrorCode, ReasonType, RunReason
 from schemas.workflow.sink import SealedSink
 from tests.support.delivery_inputs import sealed, webhook
-from tests.support.run_stage import Gone, HeldAttempt, Part, Stage, completed, ends, failed, interrupted, raises
+from tests.support.run_stage import (
+    DEADLINE,
+    Gone,
+    HeldAttempt,
+    Part,
+    Stage,
+    completed,
+    ends,
+    failed,
+    interrupted,
+    raises,
+)
 from tests.support.temporal_servers import skipping_stage
 
 Play = Callable[[Stage], Awaitable[None]]
@@ -149,8 +161,9 @@ async def record_not_written(stage: Stage) -> None:
     stage.on_lost = fails
     await stage.serve(interrupted(), ends(completed()))
     await stage.start()
-    while len(stage.inputs) < 2:
-        await stage.pass_time(seconds=1)
+    async with asyncio.timeout(DEADLINE):
+        while len(stage.inputs) < 2:
+            await stage.pass_time(seconds=1)
 
 
 def _has_stored(stage: Stage, outcome: AttemptOutcome) -> None:

@@ -29,7 +29,7 @@ async def test_a_login_goes_through_its_life(callboard: Command, logins: AuthSta
     made = await callboard("authsessions", "create", "typed", "--input", f"@{good}", "--wait")
     assert made.out == "AuthSession typed is READY.\n"
     listed, shown = await asyncio.gather(
-        callboard("authsessions", "list", "-f", "id=typed", "-f", "status=ready"),
+        callboard("authsessions", "list", "-f", "id=typed", "-f", "state=ready"),
         callboard("authsessions", "get", "typed", "--json"),
     )
     assert [line.split() for line in listed.out.splitlines()] == [

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -137,7 +138,7 @@ async def test_a_machine_is_recycled_after_its_number_of_attempts(lab: Lab) -> N
 
 
 async def test_a_machine_is_recycled_at_its_age(lab: Lab) -> None:
-    pool, version = lab.pool(age=0.1), lab.version(PROJECT)
+    pool, version = lab.pool(age=0.001), lab.version(PROJECT)
     machines = [(await pool.run_attempt(version, attempt_spec("fine"), unnoticed)).machine for _ in range(2)]
     assert machines == ["lab-1-1", "lab-1-2"]
 
@@ -248,7 +249,7 @@ class Imagined:
     chance: ClassVar[random.Random]
     attempts: int = 0
     retire_reason: str | None = None
-    age: timedelta = timedelta(0)
+    born: float = field(default_factory=time.monotonic)
     is_clean: bool = True
 
     @classmethod
@@ -344,7 +345,7 @@ async def test_why_a_machine_is_gone_is_told() -> None:
         await attempt(one)
         for number, (changes, cause) in enumerate(
             [
-                ({"age": timedelta(1)}, RecycleCause.AGE),
+                ({"born": time.monotonic() - 86_400}, RecycleCause.AGE),
                 ({"retire_reason": "its process ended"}, RecycleCause.LOST),
                 ({"retire_reason": "the page could not be closed"}, RecycleCause.UNFIT),
             ]

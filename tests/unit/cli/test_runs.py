@@ -74,10 +74,10 @@ def test_a_result_is_printed_as_json_whatever_it_is(api: FakeApi, result: Any) -
     assert not set("\x1b\x9b\u202e\u2066") & set(done.stdout)
 
 
-def test_filters_are_those_of_the_api(api: FakeApi) -> None:
+def test_filters_are_those_of_the_api_in_whatever_spelling(api: FakeApi) -> None:
     api.answers = [(200, {"runs": [], "nextCursor": None})]
-    filters = ["status=FAILED", "status = canceled", "api=a/b", "type=API", "authSession=Anna"]
-    times = ["startedAfter=2026-11-24T10:00:00+01:00", "startedBefore=2026-11-25T10:00:00Z"]
+    filters = ["status=FAILED", "status = canceled", "api_name=a/b", "run_type=API", "authSession=Anna"]
+    times = ["started_at>=2026-11-24T10:00:00+01:00", "startedBefore=2026-11-25T10:00:00Z"]
     done = api.callboard("runs", "list", *(word for each in (*filters, *times) for word in ("-f", each)), "-p", "shop")
     assert done.exit_code == 0, done.output
     assert query_of(api.asked[0].path) == {
