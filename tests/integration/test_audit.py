@@ -11,7 +11,7 @@ import pytest
 from tests.support.repository import REPOSITORY
 
 
-def test_an_audit_that_reaches_no_service_says_that_nothing_was_checked_and_fails() -> None:
+def test_an_audit_without_a_service_fails_and_says_nothing_was_checked() -> None:
     with socket.socket() as closed:  # it is bound, so that nobody else listens there
         closed.bind(("127.0.0.1", 0))
         environment = {**os.environ, "UV_AUDIT_SERVICE": f"http://127.0.0.1:{closed.getsockname()[1]}"}

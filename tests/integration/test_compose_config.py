@@ -76,9 +76,7 @@ def test_a_plain_start_has_neither_deploys_nor_the_dashboard(tmp_path: Path, val
     assert set(done.stdout.split()) == {name for name, service in services.items() if "profiles" not in service}
 
 
-def test_settings_of_an_override_file_as_the_docs_show_it_reach_the_services(
-    tmp_path: Path, values: dict[str, str]
-) -> None:
+def test_settings_of_the_documented_override_file_reach_the_services(tmp_path: Path, values: dict[str, str]) -> None:
     page = (REPOSITORY / "docs" / "configure.md").read_text()
     blocks = re.findall(r"`docker-compose\.override\.yml`\n\n```yaml\n(.*?)```", page, flags=re.DOTALL)
     (text,) = [block for block in blocks if "OTEL_" in block]

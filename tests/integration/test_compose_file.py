@@ -118,7 +118,7 @@ def test_every_image_that_is_not_ours_has_a_version() -> None:
         assert all(re.fullmatch(versioned, image or copied) for image, copied in images), name
 
 
-def test_the_workers_profile_is_dockers_with_a_few_rules_and_no_other_service_has_it() -> None:
+def test_only_worker_and_deploy_have_docker_s_profile_with_more_rules() -> None:
     profile: dict[str, Any] = json.loads(PROFILE.read_text())
     assert profile["defaultAction"] == "SCMP_ACT_ERRNO"
     added = [rule for rule in profile["syscalls"] if rule.get("comment", "").startswith("Added for ")]
@@ -137,7 +137,7 @@ def test_the_workers_profile_is_dockers_with_a_few_rules_and_no_other_service_ha
 
 
 @pytest.mark.skipif(seccomp.library() is None, reason="libseccomp is not installed.")
-def test_the_workers_profile_lets_a_user_without_privileges_make_what_machines_stand_in() -> None:
+def test_the_worker_s_profile_lets_an_unprivileged_user_make_a_box() -> None:
     """On the kernel itself, as in the container: the user is not root, and gains no privileges."""
 
     def run(*command: str) -> tuple[int, str]:
@@ -183,7 +183,7 @@ def test_our_services_gain_no_privileges() -> None:
     assert all("no-new-privileges:true" in service["security_opt"] for service in SERVICES.values())
 
 
-def test_every_service_has_limits_and_the_workers_leave_room_for_its_machines(tmp_path: Path) -> None:
+def test_every_service_has_limits_and_the_worker_has_room_for_machines(tmp_path: Path) -> None:
     for name, service in SERVICES.items():
         assert re.fullmatch(r"\d+[mg]", service["mem_limit"]), name
         assert service["pids_limit"] > 0, name
@@ -261,7 +261,7 @@ def test_temporal_has_no_http_api() -> None:
     assert SERVICES["temporal"]["environment"]["FRONTEND_HTTP_PORT"] == "0"
 
 
-def test_the_web_ui_listens_for_its_proxy_only_which_has_the_port_that_is_published() -> None:
+def test_the_web_ui_is_reached_only_through_the_published_proxy() -> None:
     service = SERVICES["temporal-ui"]
     config = yaml.safe_load(COMPOSE["configs"]["temporal-ui"]["content"])
     given = service["environment"]

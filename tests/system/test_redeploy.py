@@ -148,9 +148,7 @@ async def project(stack: Any, name: str) -> Project:
     return project
 
 
-async def test_a_change_is_served_and_a_run_in_flight_ends_on_the_version_it_began_with(
-    project: Project, tmp_path: Path
-) -> None:
+async def test_serves_a_change_while_a_run_in_flight_keeps_its_version(project: Project, tmp_path: Path) -> None:
     old = await project.start("held", began=tmp_path / "old", go=tmp_path / "go")
     await until_there(tmp_path / "old")
     write(project.folder, "two")
@@ -164,9 +162,7 @@ async def test_a_change_is_served_and_a_run_in_flight_ends_on_the_version_it_beg
     assert project.attempts(old)[0]["version"] != project.attempts(new)[0]["version"]
 
 
-async def test_an_attempt_that_is_made_after_a_redeploy_is_of_the_version_that_its_run_began_with(
-    project: Project, tmp_path: Path
-) -> None:
+async def test_an_attempt_after_a_redeploy_keeps_the_version_of_its_run(project: Project, tmp_path: Path) -> None:
     run_id = await project.start("second-time", began=tmp_path / "began", go=tmp_path / "go")
     await until_there(tmp_path / "began")
     write(project.folder, "two")
@@ -259,7 +255,7 @@ async def test_fewer_machines_take_effect_as_attempts_end_and_are_never_exceeded
     assert all(len(project.attempts(run_id)) == 1 for run_id in held + waiting)
 
 
-async def test_a_run_that_waits_while_api_access_is_turned_off_is_canceled_and_one_that_runs_goes_on(
+async def test_turning_off_api_access_cancels_waiting_runs_only(
     stack: Any, project: Project, name: str, tmp_path: Path
 ) -> None:
     async def worker_knows() -> bool:

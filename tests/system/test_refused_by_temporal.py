@@ -89,7 +89,7 @@ class Administrator:
         return True
 
 
-async def test_what_setup_namespace_may_not_do_is_told_step_by_step_until_all_is_done(
+async def test_setup_namespace_lists_the_steps_that_somebody_else_has_to_do(
     cloud: CloudInstallation, temporal: TemporalServer
 ) -> None:
     name = cloud.environment["TEMPORAL_NAMESPACE"]
@@ -184,7 +184,7 @@ async def test_a_wrong_api_key_ends_each_process_at_its_start_with_a_sentence(cl
 
 
 @pytest.mark.parametrize("lists", [True], indirect=True)
-async def test_a_file_that_cannot_be_read_ends_each_process_before_anything_starts(cloud: CloudInstallation) -> None:
+async def test_an_unreadable_file_ends_each_process_before_it_starts_anything(cloud: CloudInstallation) -> None:
     missing = {"TEMPORAL_TLS_CLIENT_CERT_PATH": "/no/where.pem", "TEMPORAL_TLS_CLIENT_KEY_PATH": "/no/where.key"}
     words = "The client certificate for Temporal cannot be read from /no/where.pem (No such file or directory)."
     for command in ("api", "worker", "setup-namespace", "fleet", "config"):

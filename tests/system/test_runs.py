@@ -39,7 +39,7 @@ async def test_parameters_and_result_keep_any_unicode(stack: Any) -> None:
     assert answer["result"] == given
 
 
-async def test_parameters_and_results_beyond_what_a_history_may_hold_travel_as_artifacts(stack: Any) -> None:
+async def test_large_parameters_and_results_travel_as_artifacts(stack: Any) -> None:
     given = {"text": "é" * 100_000}
     run_id = await stack.start("echo", given)
     assert (await stack.result(run_id))["result"] == given
@@ -84,7 +84,7 @@ async def test_a_failure_that_no_attempt_can_mend_ends_the_run_at_once(
     assert len(list((stack.data / "artifacts/runs/lab" / run_id).glob("attempts/*"))) == 1
 
 
-async def test_a_result_over_two_mebibytes_is_refused_and_one_of_that_size_is_not(stack: Any) -> None:
+async def test_refuses_a_result_only_over_two_mebibytes(stack: Any) -> None:
     quotes = 2
     fits = await stack.run("big", {"size": 2 * 1024 * 1024 - quotes})
     assert fits["status"] == "completed"
@@ -93,7 +93,7 @@ async def test_a_result_over_two_mebibytes_is_refused_and_one_of_that_size_is_no
     assert answer["error"]["details"]["sizeInBytes"] == 2 * 1024 * 1024 + 1
 
 
-async def test_a_result_that_is_not_json_is_the_scripts_error_and_not_tried_again(stack: Any) -> None:
+async def test_a_result_that_is_not_json_fails_with_the_script_s_error(stack: Any) -> None:
     answer = await stack.run("not-json")
     assert answer["error"]["code"] == "script-execution-exception"
     assert answer["message"] == "result.page: a Page has no JSON form"
@@ -155,9 +155,7 @@ async def test_a_finished_run_is_left_as_it_is_by_a_cancel(stack: Any) -> None:
     assert await stack.cancel(run_id) == answer
 
 
-async def test_as_many_runs_as_there_are_machines_run_at_once_and_the_rest_waits_its_turn(
-    stack: Any, tmp_path: Path
-) -> None:
+async def test_as_many_runs_run_at_once_as_there_are_machines_and_the_rest_wait(stack: Any, tmp_path: Path) -> None:
     go = tmp_path / "go"
 
     def parameters(n: int) -> dict[str, Any]:

@@ -339,7 +339,7 @@ async def test_a_deploy_reaches_all_of_them_and_what_has_begun_keeps_its_version
         assert len(list((part.data / "versions" / "apart").iterdir())) == 2
 
 
-async def test_when_a_worker_leaves_its_runs_end_and_the_queue_goes_on_at_the_other(apart: Apart, gate: Gate) -> None:
+async def test_a_leaving_worker_ends_its_runs_and_another_takes_the_queue(apart: Apart, gate: Gate) -> None:
     await gate.start(4 * MACHINES)
     await until(lambda: len(gate.begun) == 2 * MACHINES)
     first = set(gate.begun)

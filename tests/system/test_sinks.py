@@ -143,9 +143,7 @@ async def test_a_canceled_run_is_not_delivered(stack: Stack, inbox: Receiver) ->
     assert inbox.received == []
 
 
-async def test_a_run_that_is_under_way_has_no_delivery_yet_and_one_that_is_not_there_is_404(
-    stack: Stack, inbox: Receiver
-) -> None:
+async def test_a_run_under_way_has_no_delivery_and_an_unknown_run_is_404(stack: Stack, inbox: Receiver) -> None:
     run_id = await stack.start("wait", {"seconds": 600}, sink={"type": "webhook", "url": inbox.url})
     assert await deliveries(stack, run_id) == []
     assert (await stack.http.post(path(stack, run_id, "/sink/redeliver"))).status_code == 404

@@ -19,7 +19,7 @@ def grow_old(file: Path) -> None:
     os.utime(file, (then, then))
 
 
-async def test_what_is_old_goes_and_a_run_that_ended_just_now_keeps_all_that_it_left(stack: Stack) -> None:
+async def test_removes_old_artifacts_and_keeps_those_of_a_run_just_ended(stack: Stack) -> None:
     run_id = await stack.start("echo", {"size": "x" * 40_000})
     assert (await stack.result(run_id))["status"] == "completed"
     runs = stack.data / "artifacts" / "runs" / "lab"

@@ -106,9 +106,7 @@ async def proxied(tmp_path_factory: pytest.TempPathFactory, configured: Configur
         await caddy.wait()
 
 
-async def test_the_api_knows_of_tls_and_of_clients_behind_the_proxy_and_calls_wait(
-    proxied: Proxied, tmp_path: Path
-) -> None:
+async def test_the_api_knows_tls_and_clients_behind_the_proxy_and_calls_wait(proxied: Proxied, tmp_path: Path) -> None:
     http, stack = proxied.http, proxied.stack
     key = {"x-api-key": stack.api_key}
     # A call that waits gets its answer when the Run has ended, and not before.

@@ -112,7 +112,7 @@ async def test_what_a_run_left_that_temporal_does_not_know_goes_once_it_is_old(c
     assert await sweep(client, store, soon()) == SweepPartResult()
 
 
-async def test_a_run_in_flight_keeps_all_that_it_has_and_its_age_counts_from_its_end(
+async def test_a_run_in_flight_keeps_its_artifacts_and_ages_from_its_end(
     client: Client, store: Store, stage: Stage
 ) -> None:
     files = await leave(store, stage.run_id, project=stage.project)

@@ -46,7 +46,7 @@ async def test_an_attempt_leaves_its_outcome_and_its_record(lab: AttemptLab) -> 
     assert lab.left() == ["attempts/1/attempt.json", "attempts/1/log.jsonl", "attempts/1/trace.zip"]
 
 
-async def test_a_failed_attempt_fails_its_activity_with_its_error_in_the_record_and_quietly(
+async def test_a_failed_attempt_fails_its_activity_and_records_its_error_quietly(
     lab: AttemptLab, caplog: pytest.LogCaptureFixture
 ) -> None:
     outcome = await lab.run("fail")

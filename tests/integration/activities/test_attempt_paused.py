@@ -121,7 +121,7 @@ async def test_one_that_is_reset_is_interrupted_and_another_follows(
     assert second.status is AttemptStatus.COMPLETED
 
 
-async def test_one_that_is_reset_is_not_made_again_where_one_at_most_was_asked_for(
+async def test_a_reset_attempt_is_not_repeated_when_one_is_the_maximum(
     lab: AttemptLab, activity: PendingActivity, heard: Heard
 ) -> None:
     await lab.hold()
@@ -134,7 +134,7 @@ async def test_one_that_is_reset_is_not_made_again_where_one_at_most_was_asked_f
     assert outcome.error.details["last_error"]["code"] == ErrorCode.SCRIPT_PROCESS_CRASHED
 
 
-async def test_one_that_is_interrupted_while_it_is_paused_does_not_wait_to_be_unpaused(
+async def test_an_attempt_interrupted_while_paused_does_not_wait_for_unpause(
     lab: AttemptLab, activity: PendingActivity, heard: Heard
 ) -> None:
     await paused(lab, activity, heard, maximum_attempts=2)
@@ -144,7 +144,7 @@ async def test_one_that_is_interrupted_while_it_is_paused_does_not_wait_to_be_un
     assert (outcome.status, outcome.attempts) == (RunStatus.COMPLETED, 2)
 
 
-async def test_one_that_failed_while_it_was_paused_is_not_made_again_behind_its_runs_back(
+async def test_an_attempt_that_failed_while_paused_counts_as_lost_for_its_run(
     lab: AttemptLab, activity: PendingActivity, heard: Heard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server tries again what fails while it is paused, though one try was asked for: found with server 1.32."""

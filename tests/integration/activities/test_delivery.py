@@ -122,7 +122,7 @@ async def test_a_canceled_run_is_not_delivered(deliver: Delivering, stage: Stage
     assert await Deliveries(deliver.client).list_for_run(WORKSPACE, stage.project, stage.run_id) == []
 
 
-async def test_a_cancel_that_comes_as_the_run_completes_takes_nothing_from_its_delivery(
+async def test_a_cancel_as_the_run_completes_does_not_stop_its_delivery(
     deliver: Delivering, stage: Stage, inbox: Receiver
 ) -> None:
     held = HeldAttempt(stage)
@@ -231,7 +231,7 @@ async def test_one_that_asks_to_wait_is_asked_no_sooner(deliver: Delivering, nam
         (400, 5000, 300),
     ],
 )
-def test_what_is_asked_for_counts_between_the_schedule_and_its_longest_delay(
+def test_a_requested_delay_stays_between_the_schedule_and_its_maximum(
     asked: int | None, attempt: int, delay: int | None
 ) -> None:
     schedule = QUICK.model_copy(

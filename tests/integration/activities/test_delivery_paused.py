@@ -69,7 +69,7 @@ async def test_one_that_is_paused_comes_to_its_end(
     assert [record.status_code for record in await deliver.tries(name, name)] == [200]
 
 
-async def test_one_that_fails_while_it_is_paused_is_followed_by_another_when_it_is_unpaused(
+async def test_a_try_that_failed_while_paused_is_repeated_after_unpause(
     deliver: Delivering, sending: PendingActivity, told: list[ActivityCancellationDetails], name: str
 ) -> None:
     slow = SlowReceiver("500 No")

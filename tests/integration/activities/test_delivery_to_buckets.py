@@ -59,7 +59,7 @@ async def test_the_result_becomes_one_object_with_the_same_body_as_a_webhook(
         ({"accessKeyId": HIDDEN}, "InvalidAccessKeyId"),
     ],
 )
-async def test_a_bucket_that_will_never_take_it_ends_the_delivery_with_a_clear_word(
+async def test_a_lasting_refusal_by_a_bucket_fails_the_delivery_with_its_code(
     deliver: Delivering, name: str, s3: tuple[S3Server, Path], fields: dict[str, str], code: str
 ) -> None:
     await deliver.start(delivery(bucket(s3[0], **fields), run_id=name, project=name))

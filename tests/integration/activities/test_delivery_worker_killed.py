@@ -51,7 +51,7 @@ async def start(client: Client, tmp_path: Path) -> AsyncGenerator[Start]:
         await process.wait()
 
 
-async def test_a_worker_killed_between_sending_and_hearing_costs_a_duplicate_with_the_same_id(
+async def test_a_worker_killed_while_sending_repeats_the_delivery_with_its_id(
     client: Client, name: str, tmp_path: Path, start: Start
 ) -> None:
     deliver = Delivering(client, FaultyStore(tmp_path / "artifacts"))

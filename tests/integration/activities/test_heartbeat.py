@@ -145,7 +145,7 @@ async def test_none_comes_after_the_end(beats: Beats, monkeypatch: pytest.Monkey
     assert [task for task in asyncio.all_tasks() if task.get_name() == "heartbeats"] == []
 
 
-async def test_work_comes_to_its_end_whatever_is_cancelled_and_who_decides_is_told_why(beats: Beats) -> None:
+async def test_work_ends_despite_a_cancellation_and_its_details_are_passed_on(beats: Beats) -> None:
     told: list[ActivityCancellationDetails | None] = []
     began, go = asyncio.Event(), asyncio.Event()
 

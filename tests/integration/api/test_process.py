@@ -104,9 +104,7 @@ async def test_an_address_for_metrics_that_is_taken_is_refused_in_a_sentence(api
     assert "Choose another host and port with CALLBOARD_METRICS_ADDRESS, or unset it." in last
 
 
-async def test_told_to_stop_it_answers_whoever_waits_and_ends_and_so_does_its_trace_viewer(
-    api_process: Any, temporal: TemporalServer
-):
+async def test_on_sigterm_it_answers_waiting_calls_and_ends_with_its_viewer(api_process: Any, temporal: TemporalServer):
     async with api_process(CALLBOARD_TEMPORAL_ADDRESS=temporal.address) as api:
         await api.alive()
         assert (await api.client.get(f"{api.viewer_url}/index.html")).status_code == 200
@@ -174,7 +172,7 @@ async def test_what_a_proxy_says_counts_only_from_where_it_may_come(
         assert ("Secure" in cookie) is believed
 
 
-async def test_behind_a_proxy_a_stranger_s_wrong_keys_lock_out_the_stranger_alone(alone: ApiProcess):
+async def test_wrong_keys_lock_out_only_their_sender_behind_a_proxy(alone: ApiProcess):
     async def sign_in(address: str, key: str) -> int:
         # What a client claims about itself stands before what the proxy has seen.
         headers = {"x-forwarded-for": f"10.9.8.7, {address}"}

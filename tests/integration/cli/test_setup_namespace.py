@@ -23,7 +23,7 @@ async def start(*options: str, **environment: str) -> asyncio.subprocess.Process
     )
 
 
-async def test_it_waits_for_a_temporal_that_is_only_starting_and_says_what_it_did(tmp_path: Path) -> None:
+async def test_it_waits_for_temporal_to_start_and_says_what_it_did(tmp_path: Path) -> None:
     free = ports.choose_ports({"--temporal-port": 0, "--ui-port": 0})
     server = TemporalServer(tmp_path, port=free["--temporal-port"], ui_port=free["--ui-port"], report=print)
     here = {"CALLBOARD_TEMPORAL_ADDRESS": server.address, "CALLBOARD_TEMPORAL_NAMESPACE": "mine"}

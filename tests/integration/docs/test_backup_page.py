@@ -69,7 +69,7 @@ def script(text: str, server: PostgresServer, folder: Path) -> list[str]:
     return notes.read_text().splitlines()
 
 
-def test_databases_and_store_are_what_they_were_also_beside_what_came_later(tmp_path: Path) -> None:
+def test_restores_databases_and_store_over_later_changes(tmp_path: Path) -> None:
     docker(tmp_path)
     artifacts = tmp_path / "data" / "callboard"
     (artifacts / "runs").mkdir(parents=True)

@@ -146,7 +146,7 @@ def test_any_other_address_is_left_to_the_browser(url: str) -> None:
     assert refusal(url, "https://example.com/") is None
 
 
-async def test_what_a_caller_names_is_refused_with_a_sentence_that_names_the_setting(run: Run, secret: str) -> None:
+async def test_the_refusal_of_an_address_names_the_setting_and_the_caller(run: Run, secret: str) -> None:
     failed = failure(await run("open", {"url": f"view-source:{secret}?a=b"}))
     assert failed.name == "Error"
     assert failed.message.startswith(f"Error: view-source:{secret}?***{REFUSED}")

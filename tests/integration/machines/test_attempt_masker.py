@@ -45,7 +45,7 @@ async def raised(run: Run, message: str, **fields: Any) -> Any:
     return failure(await run("raises", {"message": message}, **fields))
 
 
-async def test_secrets_of_the_order_the_state_and_the_proxy_are_masked_in_message_and_stack(quiet: Run) -> None:
+async def test_masks_secrets_of_order_state_and_proxy_in_message_and_stack(quiet: Run) -> None:
     given = state(
         cookie("sid", "cookie-value"),
         cookie("theme", "dark-mode", httpOnly=False),
@@ -74,7 +74,7 @@ async def test_a_create_that_fails_does_not_tell_its_password_in_any_spelling(qu
     assert "w\\u00f6rd" not in told
 
 
-async def test_a_secret_that_is_cut_in_two_where_a_message_ends_is_not_told_in_part(quiet: Run) -> None:
+async def test_a_secret_cut_by_the_message_limit_does_not_leak_in_part(quiet: Run) -> None:
     secret = "0123456789-abcdef"
     for before in range(MESSAGE_LIMIT - 40, MESSAGE_LIMIT, 5):
         failed = await raised(quiet, "." * before + secret, secrets=(secret,))

@@ -265,7 +265,7 @@ async def test_the_projects_variables_are_user_codes_alone(lab: Lab, monkeypatch
     assert [command for command in knowing if b"\0zygote\0" not in command] == []
 
 
-async def test_a_machine_works_where_the_path_of_its_folder_is_too_long_for_sockets(tmp_path: Path) -> None:
+async def test_a_machine_works_in_a_folder_whose_path_is_too_long_for_sockets(tmp_path: Path) -> None:
     folder = tmp_path / ("long" * 40)
     folder.mkdir()
     async with open_lab(folder) as lab:

@@ -49,7 +49,7 @@ def test_the_configured_browser_goes_before_all_others(tmp_path: Path) -> None:
     assert find_browser(mine) == mine
 
 
-def test_a_configured_browser_that_is_not_there_is_an_error_and_no_other_is_taken(tmp_path: Path) -> None:
+def test_a_missing_configured_browser_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match=r"CALLBOARD_CHROMIUM names .*nowhere.*No such file"):
         find_browser(tmp_path / "nowhere")
 
@@ -125,7 +125,7 @@ def test_as_a_program_it_prints_one_sentence_if_there_is_none(tmp_path: Path) ->
     assert "Traceback" not in done.stderr
 
 
-async def test_the_browser_of_this_machine_runs_and_talks_to_nobody_of_its_own_accord() -> None:
+async def test_the_installed_browser_runs_without_background_traffic() -> None:
     path = find_browser(Settings().chromium)
     async with async_playwright() as driver:
         browser = await driver.chromium.launch(executable_path=path, args=browser_args())

@@ -236,7 +236,7 @@ async def test_extended_payloads_have_the_same_limit(quiet: Run) -> None:
     assert report.final
 
 
-async def test_an_exception_is_told_with_its_name_its_message_and_the_projects_part_of_the_stack(quiet: Run) -> None:
+async def test_an_exception_has_its_name_its_message_and_the_project_s_stack(quiet: Run) -> None:
     report = failure(await quiet("raises", {}))
     assert not report.final
     assert report.error.category == "execution"

@@ -176,7 +176,7 @@ async def test_a_machine_that_is_just_being_started_is_gone_too(running: Running
     await running.works_again()
 
 
-async def test_an_attempt_may_be_canceled_at_any_turn_of_the_loop_of_its_machines_start(running: Running) -> None:
+async def test_an_attempt_can_be_canceled_at_any_moment_of_a_machine_start(running: Running) -> None:
     await running.cool()
     for turns in range(0, 40, 4):
         attempt = running.start("awaits")  # one that would end could be over before the cancel
@@ -201,7 +201,7 @@ async def test_an_attempt_that_waits_for_a_machine_leaves_the_queue(running: Run
         await first
 
 
-async def test_an_attempt_that_waits_for_the_clean_up_before_it_leaves_the_machine_to_the_next(
+async def test_a_cancel_during_the_clean_up_leaves_the_machine_usable(
     running: Running,
 ) -> None:
     await running.start("leaves_a_stubborn_task")
@@ -231,7 +231,7 @@ async def test_a_cancel_that_comes_with_the_time_out_is_heard(
     await running.cancel(attempt)
 
 
-async def test_large_parameters_of_a_child_that_does_not_read_them_hold_up_no_cancel(lab: Lab) -> None:
+async def test_large_unread_parameters_do_not_hold_up_a_cancel(lab: Lab) -> None:
     machine = await lab.machine(lab.version(PROJECT))
     (child, *_) = keeper.descendants(machine.keeper_pid)
     attempt = asyncio.create_task(

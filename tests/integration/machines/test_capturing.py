@@ -246,7 +246,7 @@ async def test_nothing_is_reported_unless_it_is_asked_for_and_the_end_is_good(
     assert (value(report), report.storage_state) == ("no browser", None)
 
 
-async def test_a_state_that_could_not_be_restored_is_not_replaced_by_what_there_is_without_it(quiet: Run) -> None:
+async def test_captures_no_state_after_a_failed_restore(quiet: Run) -> None:
     report = await used(quiet, state(cookie("sid", "not;valid")), {}, api="does_not_mind")
     assert (value(report), report.storage_state) == ("StateError", None)
 

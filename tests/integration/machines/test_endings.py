@@ -316,7 +316,7 @@ async def test_a_zygote_killed_under_an_attempt_ends_its_box_which_is_a_crash(on
     await one.works_again(2)
 
 
-async def test_a_keeper_killed_under_an_attempt_is_a_crash_and_everything_is_ended_without_it(one: Ending) -> None:
+async def test_a_killed_keeper_is_a_crash_and_leaves_no_process(one: Ending) -> None:
     failed = await one.loses("spins", KEEPER)
     assert failed.code == ErrorCode.SCRIPT_PROCESS_CRASHED
     assert failed.message == "The Machine's process was lost."
@@ -342,7 +342,7 @@ async def test_what_is_killed_while_idle_fails_no_attempt(one: Ending, victim: s
     await one.works_again(2)
 
 
-async def test_a_machine_whose_browser_is_gone_says_so_before_user_code_is_called(lab: Lab) -> None:
+async def test_a_lost_browser_is_reported_before_user_code_is_called(lab: Lab) -> None:
     machine = await lab.machine(lab.version(PROJECT))
     os.kill(find_process(machine.keeper_pid, BROWSER), signal.SIGKILL)
     begun: list[AttemptStart] = []

@@ -203,7 +203,7 @@ async def test_what_the_automation_closes_is_traced_to_its_end(leaving: Leaving,
     assert left.evidence.missing == ({"screenshot": "Its page was closed."} if fails else {})
 
 
-async def test_a_trace_that_was_kept_as_its_context_closed_is_not_left_of_one_that_completes(leaving: Leaving) -> None:
+async def test_a_completed_attempt_leaves_no_trace_of_a_closed_context(leaving: Leaving) -> None:
     left = await leaving.run("closes", {"what": "context", "fails": False}, trace=TraceMode.ON_FAILURE)
     assert (left.names, left.evidence.missing) == ([], {})
 

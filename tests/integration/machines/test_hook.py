@@ -114,7 +114,7 @@ async def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
         yield run
 
 
-async def test_a_hook_that_returns_nothing_keeps_the_hosts_page_and_sees_what_it_should(run: Run) -> None:
+async def test_a_hook_that_returns_nothing_keeps_the_host_s_page(run: Run) -> None:
     parameters = {"hook": "nothing"}
     seen = value(await run("look", parameters))
     assert seen == {"language": "en-US", "title": "", "seen": ["api/look", parameters, True]}
@@ -195,7 +195,7 @@ PORTS = """
 
 
 @pytest.mark.parametrize("windows", [False, True])
-async def test_a_headful_project_runs_in_the_full_browser_or_says_that_there_is_none(
+async def test_a_headful_project_runs_in_the_full_browser_or_says_it_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, windows: bool
 ) -> None:
     """Also where the folder of the Machine has a path that is too long for a socket."""
@@ -237,9 +237,7 @@ AGENT = """
 
 
 @pytest.mark.parametrize("what", ["cookies", "page", "nothing"])
-async def test_what_a_hook_does_in_the_browsers_own_context_does_not_reach_the_next_attempt(
-    lab: Lab, what: str
-) -> None:
+async def test_a_browser_whose_default_context_a_hook_used_is_not_kept(lab: Lab, what: str) -> None:
     pool = lab.pool()
     version = lab.version(
         {"hooks/setup_context.py": DEFAULT_CONTEXT_HOOK, "api/fine.py": "async def automation(page, params): pass"}

@@ -53,7 +53,7 @@ async def test_a_context_that_the_hook_brings_is_traced_until_the_hook_cleans_up
         ("hogs", "Execution ran out of memory: its Machine used "),
     ],
 )
-async def test_a_context_that_the_hook_brings_leaves_a_picture_also_if_its_process_cannot(
+async def test_a_context_of_the_hook_leaves_a_screenshot_without_its_process(
     lab: Lab, tmp_path: Path, api: str, message: str
 ) -> None:
     blocks = f"""

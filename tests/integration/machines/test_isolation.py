@@ -167,7 +167,7 @@ async def test_modules_of_a_project_may_be_called_like_ours(quiet: Run) -> None:
     assert value(await quiet("names")) == [f"the {name} of the project" for name in names]
 
 
-async def test_only_the_standard_library_playwright_and_the_runtime_can_be_imported(quiet: Run) -> None:
+async def test_only_the_standard_library_playwright_and_runtime_are_importable(quiet: Run) -> None:
     rooms = {path.stem if path.is_file() else path.name for path in REPOSITORY.iterdir() if path.name[0].isalpha()}
     ours = rooms - set(PROJECT) - {"storage", "schemas", "worker", "cli", "machines", "api"}
     assert {"workflows", "temporal", "settings", "security"} <= ours
@@ -282,7 +282,7 @@ COOKIE = {"name": "seen", "value": "1", "domain": "shop.test", "path": "/"}
         pytest.param([("Browser.setDownloadBehavior", {"behavior": "deny"})], id="downloads"),
     ],
 )
-async def test_a_browser_that_was_commanded_by_its_own_protocol_is_not_used_again(
+async def test_a_browser_that_took_raw_protocol_commands_is_not_used_again(
     lab: Lab, by: str, commands: list[tuple[str, object]]
 ) -> None:
     pool, version = lab.pool(), lab.version(PROJECT)

@@ -71,7 +71,7 @@ def test_an_order_on_its_input_means_the_same(keep: Keep) -> None:
     kept.ends()
 
 
-def test_the_end_of_the_child_is_the_end_of_what_it_detached_and_its_last_words_are_told(keep: Keep) -> None:
+def test_the_child_s_end_ends_detached_processes_and_reports_its_output(keep: Keep) -> None:
     kept = keep(DETACHES + "print('x' * 100_000 + 'last'); raise SystemExit(7)")
     kept.hear()
     end = kept.hear()

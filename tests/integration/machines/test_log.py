@@ -327,7 +327,7 @@ async def test_what_is_logged_keeps_its_level_and_its_logger(undisturbed: Loggin
     assert "--- Logging error ---" in logged.messages("user"), "as without us"
 
 
-async def test_user_code_that_knows_how_we_write_neither_ends_the_log_nor_names_its_file(undisturbed: Logging) -> None:
+async def test_user_code_can_neither_end_the_log_nor_name_its_file(undisturbed: Logging) -> None:
     logged = await undisturbed.logged("forges")
     assert logged.messages("user") == [
         "before",
@@ -443,7 +443,7 @@ async def _serve_much(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     writer.close()
 
 
-async def test_an_attempt_that_prints_without_end_is_stopped_in_time_and_takes_no_memory(one: Logging) -> None:
+async def test_endless_output_is_stopped_in_time_and_takes_no_memory(one: Logging) -> None:
     attempt = one.begin("prints_without_end", timeout=3, limit=1_000_000)
     await one.begun()
     await attempt.until(b"The log was cut")

@@ -197,7 +197,7 @@ async def test_an_attempt_that_fails_at_a_closed_address_says_what_opens_it(tmp_
     assert "The address is closed to Machines. In the worker's settings, CALLBOARD_BROWSER_ALLOW" in failed.message
 
 
-async def test_an_address_that_is_opened_inside_a_closed_network_is_reached_and_no_other_of_it(tmp_path: Path) -> None:
+async def test_only_the_allowed_address_of_a_denied_network_is_reached(tmp_path: Path) -> None:
     own = own_address()
     network = ip_network(f"{own}/24", strict=False)
     other = next(str(address) for address in network.hosts() if str(address) != own)
@@ -223,7 +223,7 @@ async def test_an_open_loopback_is_open_but_for_ports_of_our_own(tmp_path: Path)
     assert titles == ["/there", "net::ERR_NETWORK_ACCESS_DENIED"]
 
 
-async def test_localhost_leads_to_a_server_whichever_loopback_address_it_listens_at(tmp_path: Path) -> None:
+async def test_localhost_reaches_a_server_at_any_loopback_address(tmp_path: Path) -> None:
     bound: dict[str, tuple[str, dict[str, Any]]] = {
         "127.0.0.1": ("127.0.0.1", {}),
         "0.0.0.0": ("0.0.0.0", {}),

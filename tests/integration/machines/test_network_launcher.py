@@ -197,7 +197,7 @@ def test_a_host_without_any_network_has_machines_with_networks(plan: Plan, optio
 
 @needs_networks
 @needs_root
-def test_names_are_asked_of_this_hosts_nameserver_also_on_loopback_and_where_all_is_closed(plan: Plan) -> None:
+def test_dns_reaches_the_host_s_loopback_nameserver_in_a_closed_network(plan: Plan) -> None:
     ask = (
         "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(30);"
         f"s.sendto(b'which?', ({network_launcher.GATEWAY[4]!r}, 53)); print(s.recv(100).decode())"

@@ -102,7 +102,7 @@ async def pair(browser: Browser) -> AsyncGenerator[Pair]:
         await other.close()
 
 
-async def test_a_context_and_a_page_are_found_by_their_ids_whenever_they_were_opened(pair: Pair) -> None:
+async def test_finds_a_context_and_a_page_by_their_ids(pair: Pair) -> None:
     context = await pair.browser.new_context()
     page = await context.new_page()
     await page.set_content("<title>shared</title>")
@@ -114,7 +114,7 @@ async def test_a_context_and_a_page_are_found_by_their_ids_whenever_they_were_op
         await pair.other.page(guid_of(context), guid_of(page))
 
 
-async def test_what_the_second_client_opens_is_known_to_the_first_before_it_is_used(pair: Pair) -> None:
+async def test_the_first_client_knows_contexts_of_the_second_before_their_use(pair: Pair) -> None:
     context = await pair.other.browser.new_context()
     assert pair.policy.seen == [("opened", guid_of(context))]
     page = await context.new_page()
@@ -123,7 +123,7 @@ async def test_what_the_second_client_opens_is_known_to_the_first_before_it_is_u
     assert guid_of(context) in [guid_of(one) for one in pair.browser.contexts]
 
 
-async def test_a_context_is_closed_once_what_it_leaves_is_saved_and_other_calls_go_on_meanwhile(pair: Pair) -> None:
+async def test_a_context_closes_after_its_evidence_while_other_calls_go_on(pair: Pair) -> None:
     context = await pair.other.browser.new_context()
     page = await (await pair.other.browser.new_context()).new_page()
     closing = asyncio.ensure_future(context.close())
@@ -192,7 +192,7 @@ async def test_what_is_no_message_ends_the_connection_and_nothing_else(pair: Pai
     await pair.browser.new_context()
 
 
-async def test_a_large_answer_comes_through_whole_also_while_a_context_is_being_opened(pair: Pair) -> None:
+async def test_a_large_answer_arrives_whole_while_a_context_opens(pair: Pair) -> None:
     page = await pair.other.browser.new_page()
     much = "x" * 3_000_000
     for _ in range(3):

@@ -75,9 +75,7 @@ def keepers(lab: Lab) -> int:
     return count
 
 
-async def test_there_are_never_more_machines_than_the_size_and_so_many_when_there_is_work(
-    lab: Lab, tmp_path: Path
-) -> None:
+async def test_grows_with_work_and_never_beyond_the_pool_s_size(lab: Lab, tmp_path: Path) -> None:
     pool, version = lab.pool(2), lab.version(PROJECT)
     assert keepers(lab) == 0
     begun: list[str] = []
@@ -120,7 +118,7 @@ async def test_an_attempt_that_may_not_wait_longer_gives_its_turn_to_the_next(la
     assert value(await third) == "fine"
 
 
-async def test_an_idle_machine_is_stopped_after_its_time_and_a_new_one_started_for_new_work(lab: Lab) -> None:
+async def test_an_idle_machine_stops_and_new_work_starts_another(lab: Lab) -> None:
     pool, version = lab.pool(idle=0.2), lab.version(PROJECT)
     assert value(await pool.run_attempt(version, attempt_spec("fine"), unnoticed)) == "fine"
     await until(lambda: pool.slots[0].machine is None)
@@ -204,7 +202,7 @@ async def test_the_size_may_change_while_machines_are_busy(lab: Lab, tmp_path: P
     assert len(pool.slots) == 1
 
 
-async def test_where_an_attempt_waits_for_the_clean_up_after_another_one_more_machine_is_started(lab: Lab) -> None:
+async def test_a_wait_for_the_clean_up_starts_one_more_machine(lab: Lab) -> None:
     pool, version = lab.pool(2), lab.version(PROJECT)
     apis = ("takes_long_to_clean_up", "fine")
     machines = [(await pool.run_attempt(version, attempt_spec(api), unnoticed)).machine for api in apis]
@@ -443,7 +441,7 @@ async def test_slots_are_given_in_the_order_of_arrival_whoever_comes_in_between(
     assert begun == [*[f"old-{n}" for n in range(4)], *[f"new-old-{n}" for n in range(4)]]
 
 
-async def test_a_machine_that_still_cleans_up_is_not_taken_while_another_is_ready() -> None:
+async def test_prefers_a_ready_machine_to_one_that_still_cleans_up() -> None:
     Imagined.chance = random.Random(1)
     nowhere = Path("/nowhere")
     version = Version("imagined", "1", nowhere, 0, 0, 0)

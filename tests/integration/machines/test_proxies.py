@@ -99,7 +99,7 @@ async def test_a_proxy_that_is_not_there_fails_the_attempt_and_not_the_machine(q
     assert value(await quiet("goes", {"url": "data:text/html,direct"})) == "direct"
 
 
-async def test_contexts_that_user_code_opens_go_through_it_unless_they_have_another(quiet: Run) -> None:
+async def test_contexts_of_user_code_use_the_proxy_unless_they_have_another(quiet: Run) -> None:
     seen: list[tuple[str, str | None]] = []
     page = {"url": "http://shop.test/"}
     others: list[tuple[str, str | None]] = []

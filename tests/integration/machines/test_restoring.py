@@ -93,7 +93,7 @@ async def begun(run: Run, api: str, parameters: Any, session: Any, **fields: Any
     return await run(api, parameters, storage_state=text, **fields)
 
 
-async def test_cookies_and_both_storages_are_there_on_the_first_page_of_each_origin(
+async def test_restores_cookies_and_storages_on_the_first_page_of_each_origin(
     quiet: Run, sites: tuple[Site, Site]
 ) -> None:
     one, other = sites
@@ -133,9 +133,7 @@ async def test_the_page_is_as_fresh_as_without_a_state(quiet: Run, sites: tuple[
     assert nothing == {"cookies": [], "origins": []}, "the Attempt before has left something"
 
 
-async def test_session_storage_is_filled_where_it_is_missing_and_local_storage_once(
-    quiet: Run, sites: tuple[Site, Site]
-) -> None:
+async def test_fills_missing_session_storage_and_fills_local_storage_once(quiet: Run, sites: tuple[Site, Site]) -> None:
     origin = sites[0].origin
     given = state(local={origin: {"gone": "g", "stays": "s"}}, session={origin: {"token": "t", "other": "o"}})
     (tab, local), new_tab = value(await begun(quiet, "loses_and_looks_again", {"url": origin}, given))
@@ -196,9 +194,7 @@ async def test_a_state_may_have_more_and_less_than_it_should(quiet: Run, sites: 
         (state(local={"http://": {"a": "b"}}), "could not be restored"),
     ],
 )
-async def test_a_state_that_cannot_be_restored_fails_the_attempt_which_may_be_tried_again(
-    quiet: Run, given: Any, says: str
-) -> None:
+async def test_a_failed_restore_is_an_auth_error_that_may_be_retried(quiet: Run, given: Any, says: str) -> None:
     failed = failure(await begun(quiet, "begins", None, given))
     assert (failed.code, failed.error.category) == (ErrorCode.SCRIPT_EXECUTION_EXCEPTION, "auth")
     assert not failed.final
@@ -207,7 +203,7 @@ async def test_a_state_that_cannot_be_restored_fails_the_attempt_which_may_be_tr
     assert value(await quiet("begins"))[1] == 1
 
 
-async def test_run_info_has_the_state_and_what_user_code_does_to_it_changes_nothing(quiet: Run) -> None:
+async def test_user_code_gets_the_state_in_run_info_and_cannot_change_it(quiet: Run) -> None:
     given = state(cookie("sid", "s1"))
     report = await begun(quiet, "tells", None, given, run_info={"auth_session_id": "bob"}, capture=True)
     told = value(report)
@@ -215,7 +211,7 @@ async def test_run_info_has_the_state_and_what_user_code_does_to_it_changes_noth
     assert report.storage_state is None
 
 
-async def test_a_deferred_automation_finds_the_state_when_it_asks_for_the_browser(quiet: Run) -> None:
+async def test_a_deferred_automation_finds_the_state_in_its_browser(quiet: Run) -> None:
     given = state(cookie("sid", "s1"))
     assert value(await begun(quiet, "later", {"browser": True}, given)) == ["s1"]
     report = await begun(quiet, "later", {"browser": False}, given, capture=True)
@@ -282,7 +278,7 @@ async def hooked(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run]
         ("a page in the browser's own context", "sid=s1", False),
     ],
 )
-async def test_a_page_that_the_hook_brings_has_the_state_and_what_the_hook_did_stays(
+async def test_a_page_of_the_hook_has_the_state_and_keeps_the_hook_s_changes(
     hooked: Run, sites: tuple[Site, Site], brings: str, cookies: str, stays: bool
 ) -> None:
     origin = sites[0].origin

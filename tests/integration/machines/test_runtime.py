@@ -308,7 +308,7 @@ BAD: list[list[Any]] = [
 
 
 @pytest.mark.parametrize("then", ["return", "fail"])
-async def test_attributes_are_reported_whatever_the_outcome_and_others_are_refused(quiet: Run, then: str) -> None:
+async def test_reports_attributes_after_any_outcome_and_refuses_bad_ones(quiet: Run, then: str) -> None:
     report = await quiet("attributes", {"good": list(GOOD.items()), "bad": BAD, "then": then})
     told = (
         value(report)
@@ -331,7 +331,7 @@ async def test_attributes_are_bounded_in_all(quiet: Run, one: Any, fit: int, mes
     assert value(await quiet("attributes_until_refused", {"value": one})) == [fit, message]
 
 
-async def test_what_cannot_be_a_key_or_a_value_of_the_persistent_store_is_refused_before_it_is_sent(quiet: Run) -> None:
+async def test_refuses_bad_keys_and_values_of_the_persistent_store_unsent(quiet: Run) -> None:
     # Nobody answers here: what was sent would be an error of another kind.
     told = value(await quiet("keeps", {"bad": ["", "a:b", "#", None, 5]}))
     keys, values, large = told[:6], told[6:-1], told[-1]
@@ -355,7 +355,7 @@ async def test_extend_timeout_keeps_an_attempt_alive_beyond_its_timeout(quiet: R
         pytest.param("extend", "extend", 200, id="many extensions are few messages"),
     ],
 )
-async def test_what_an_attempt_says_again_and_again_does_not_reach_the_worker_each_time(
+async def test_few_of_many_repeated_messages_reach_the_worker(
     quiet: Run, monkeypatch: pytest.MonkeyPatch, kind: str, method: str, most: int
 ) -> None:
     heard: list[str] = []
@@ -400,7 +400,7 @@ class Slow:
         return json.dumps(arguments["key"])
 
 
-async def test_sixteen_requests_of_an_attempt_are_open_at_a_time_and_all_are_answered(quiet: Run) -> None:
+async def test_answers_all_requests_of_an_attempt_sixteen_at_a_time(quiet: Run) -> None:
     """Also if user code writes them past the runtime: its socket is read no further."""
     services = Slow()
     assert value(await quiet("asks_without_end", answer_request=services.answer_request)) == "k"
@@ -420,9 +420,7 @@ class Held(Slow):
         return None
 
 
-async def test_while_sixteen_requests_are_open_the_socket_of_the_attempt_is_read_no_further(
-    quiet: Run, tmp_path: Path
-) -> None:
+async def test_stops_reading_from_an_attempt_with_sixteen_open_requests(quiet: Run, tmp_path: Path) -> None:
     told = tmp_path / "told"
     unread = value(await quiet("floods", {"told": str(told)}, answer_request=Held(told).answer_request))
     assert unread > 40 * 100_000

@@ -86,7 +86,7 @@ async def test_pictures_come_one_after_another_until_the_attempt_ends(quiet: Run
     writer.close()
 
 
-async def test_a_page_that_moves_all_the_time_costs_no_more_than_ten_pictures_a_second(
+async def test_sends_at_most_ten_pictures_a_second_of_a_moving_page(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     live, sent = Screencast(None, lambda: None), list[bytes]()

@@ -229,7 +229,7 @@ def shown(folder: Path, *parts: bytes, secrets: tuple[str, ...] = ()) -> dict[st
         target.unlink(missing_ok=True)
 
 
-def test_a_password_that_is_a_word_of_the_viewers_own_or_a_number_breaks_no_trace(tmp_path: Path) -> None:
+def test_secrets_that_equal_trace_keywords_or_numbers_break_no_trace(tmp_path: Path) -> None:
     event = {"type": "before", "callId": "call@1", "startTime": 123456.5, "method": "goto", "params": {"url": "x"}}
     told = {**event, "params": {"before": "before", "pin": 123456, "url": "http://shop.test/call@1"}}
     after = shown(tmp_path, trace_of(event, told), secrets=("before", "123456", "call@1"))
@@ -258,7 +258,7 @@ def test_contexts_become_one_trace_and_share_what_they_have_in_common(tmp_path: 
 
 
 @given(before=st.integers(0, 64), secrets=st.lists(st.sampled_from([b"abcdef", b"abcdefghij", b"fghijk"]), max_size=6))
-def test_a_secret_is_found_wherever_it_lies_in_a_resource_that_is_too_big_to_be_held(
+def test_finds_a_secret_anywhere_in_a_resource_too_big_for_memory(
     tmp_path_factory: pytest.TempPathFactory, before: int, secrets: list[bytes]
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:

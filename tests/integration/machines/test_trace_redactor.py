@@ -87,7 +87,7 @@ async def test_traces_of_attempts_that_end_at_once_do_not_wait_for_each_other(be
     assert await waiting is None
 
 
-async def test_an_event_that_takes_too_much_memory_costs_its_trace_and_nothing_else(bench: Bench) -> None:
+async def test_an_event_that_needs_too_much_memory_costs_only_its_trace(bench: Bench) -> None:
     await bench.redact()
     (used,) = processes()
     bench.leave('{"type":"event","params":[' + "[]," * 20_000_000 + f'"{SECRET}"]}}')

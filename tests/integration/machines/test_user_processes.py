@@ -252,7 +252,7 @@ async def test_a_browser_of_user_code_ends_with_its_attempt(leaving: Leaving) ->
 
 
 @pytest.mark.parametrize("then", ["hang", "exit"])
-async def test_detached_grandchildren_end_also_where_the_attempt_does_not_end_well(leaving: Leaving, then: str) -> None:
+async def test_detached_grandchildren_end_after_a_failed_attempt(leaving: Leaving, then: str) -> None:
     async with leaving.then_fine_on(1):
         report = await leaving.run("leaves_detached_grandchildren", {"then": then}, timeout=3)
         assert report.error is not None

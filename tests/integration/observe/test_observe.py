@@ -131,7 +131,7 @@ def test_prometheus_looks_for_the_services_where_they_are() -> None:
     assert named <= jobs.keys()
 
 
-def test_the_profile_shows_what_lies_here_and_lets_nobody_in_without_a_password() -> None:
+def test_the_profile_mounts_these_files_and_asks_for_a_password() -> None:
     files = {name: config["file"] for name, config in COMPOSE["configs"].items() if "file" in config}
     for name in ("prometheus", "grafana"):
         service = SERVICES[name]

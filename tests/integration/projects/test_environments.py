@@ -23,7 +23,7 @@ from tests.support.repository import REPOSITORY
 PLAYWRIGHT = version_of("playwright")
 
 
-async def test_projects_with_the_same_packages_share_neither_environment_nor_cache(host: Host):
+async def test_projects_with_equal_packages_share_no_environment_and_no_cache(host: Host):
     """What gets into these is said by the project's own settings for uv, and by what it builds."""
     one = await host.deploy({"requirements.txt": "text-unidecode\n"}, name="one")
     two = await host.deploy({"requirements.txt": "text-unidecode\n"}, name="two")

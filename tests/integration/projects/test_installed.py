@@ -60,7 +60,7 @@ async def test_playwright_and_the_runtime_are_ours_whatever_the_project_lists(ho
     assert here["found"]["slugify"]
 
 
-async def test_paths_that_an_installed_package_adds_are_followed_and_ours_hide_nothing(host: Host, wheels: Path):
+async def test_follows_paths_of_installed_packages_and_ours_hide_none(host: Host, wheels: Path):
     here = await host.here(await host.deploy(listing("gamma")), "hidden", "temporalio")
     assert here["found"]["hidden"]
     assert "environments" in here["found"]["temporalio"]

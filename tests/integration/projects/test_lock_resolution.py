@@ -49,7 +49,7 @@ async def test_the_stored_list_has_hashes_and_no_address_of_the_index(host: Host
     )
 
 
-async def test_a_change_of_code_is_no_change_of_packages_though_there_are_others_now(host: Host, wheels: Path):
+async def test_a_change_of_code_keeps_the_versions_of_packages(host: Host, wheels: Path):
     first = await host.deploy(listing("beta"))
     make_wheel(wheels, "beta", "3.0")
     second = await host.deploy({**listing("beta"), "api/list.py": "async def automation(page):\n    return 2\n"})
@@ -129,7 +129,7 @@ async def test_an_older_version_with_a_wheel_is_taken(host: Host, source: None, 
     assert "broken==0.9" in await host.listed(await host.deploy(listing("broken")))
 
 
-async def test_what_a_venv_of_the_project_s_own_holds_is_installed_and_makes_the_version(
+async def test_packages_of_the_project_s_venv_are_installed_and_make_its_version(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ):
     folder = host.make({"api/here.py": WHAT_IS_HERE})

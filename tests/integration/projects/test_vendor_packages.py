@@ -87,7 +87,7 @@ async def test_what_the_vendor_s_runtime_requires_is_there_with_our_runtime(host
     ]
 
 
-async def test_the_vendor_s_upload_helpers_write_to_the_bucket_of_the_project_s_variables(host: Host, tmp_path: Path):
+async def test_upload_helpers_write_to_the_bucket_of_the_project_s_variables(host: Host, tmp_path: Path):
     version = await host.version(await host.deploy({**VENDORS, "api/uploads.py": UPLOADS}))
     (tmp_path / "s3").mkdir()
     async with s3_server(tmp_path / "s3") as server:

@@ -185,7 +185,7 @@ LISTED = b"""<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><
 <Contents><Key>projects/b/c+d%2B</Key></Contents></ListBucketResult>"""
 
 
-async def test_folders_that_a_console_makes_and_keys_that_come_twice_are_not_listed(with_keys: S3Server) -> None:
+async def test_lists_neither_folder_markers_nor_a_key_twice(with_keys: S3Server) -> None:
     async def is_listed(writer: asyncio.StreamWriter) -> None:
         writer.write(HEAD % len(LISTED) + LISTED)
         await writer.drain()
@@ -204,7 +204,7 @@ async def test_an_object_whose_stream_breaks_off_or_stalls_is_read_again(
         assert len(requests) == 6
 
 
-async def test_a_stream_that_always_breaks_off_is_an_error_and_leaves_no_half_file(
+async def test_a_download_that_keeps_breaking_off_fails_and_leaves_no_file(
     with_keys: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     async with unreliable([breaks_off] * 6) as (store, _):

@@ -116,7 +116,7 @@ async def test_every_good_project_is_served_and_the_broken_one_is_named(running:
     assert "apiAccess" in text
 
 
-async def test_nobody_else_can_read_its_data_also_in_a_folder_that_everybody_can_read(running: Running) -> None:
+async def test_its_data_is_private_even_in_a_world_readable_folder(running: Running) -> None:
     await run_one(running.stack, "Ada")
     files = [path for path in running.data.rglob("*") if not path.is_symlink()]
     assert {"temporal.db", "worker.log"} <= {path.name for path in files}
@@ -148,7 +148,7 @@ async def fail_to_start(projects: Path, data: Path, monkeypatch: pytest.MonkeyPa
     assert not (data / "dev.json").exists()
 
 
-async def test_a_start_that_fails_leaves_nothing_and_uses_up_no_key_and_of_secrets_only_a_new_key_is_shown(
+async def test_a_failed_start_leaves_nothing_and_only_a_new_key_is_shown(
     projects: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key_file, secret_file = data / "api-key", data / "webhook-secret"

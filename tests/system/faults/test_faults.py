@@ -172,9 +172,7 @@ async def test_the_worker_is_killed(faulty: Stack, runs: Runs) -> None:
     await until(lambda: len(list((faulty.data / "workers").iterdir())) == 1, PATIENCE)
 
 
-async def test_what_an_attempt_had_printed_when_its_worker_was_killed_is_there_and_what_is_missing_is_told(
-    faulty: Stack, tmp_path: Path
-) -> None:
+async def test_a_killed_worker_leaves_printed_lines_and_missing_ones_are_named(faulty: Stack, tmp_path: Path) -> None:
     go, printed = tmp_path / "go", tmp_path / "printed"
     parameters = {"lines": ["one", "two"], "printed": str(printed), "go": str(go), "then": ["three"]}
     run_id = await faulty.start("prints", parameters)
@@ -294,7 +292,7 @@ async def test_temporal_cannot_be_reached_for_a_while(faulty: Stack, runs: Runs)
     assert set(runs.starts.values()) == {1}
 
 
-async def test_user_code_that_forks_and_ignores_everything_is_gone_with_its_time_out(faulty: Stack) -> None:
+async def test_user_code_that_forks_and_ignores_signals_ends_at_its_time_out(faulty: Stack) -> None:
     answer = await faulty.run("forks", requestTimeout=1, retry={"maximumAttempts": 1})
     assert answer["error"]["details"]["last_error"]["code"] == "script-timeout"
     assert not [p for p in psutil.process_iter(["cmdline"]) if "forks-of-the-lab" in " ".join(p.info["cmdline"] or [])]

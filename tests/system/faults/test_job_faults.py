@@ -103,7 +103,7 @@ async def test_worker_api_and_temporal_are_killed_in_the_middle_of_a_job_run(fau
     await check_results(job, job_run, ITEMS)
 
 
-async def test_a_store_that_is_away_for_a_minute_delays_a_job_run_and_loses_nothing(tmp_path: Path) -> None:
+async def test_a_store_outage_of_a_minute_delays_a_job_run_and_loses_nothing(tmp_path: Path) -> None:
     items = 60
     (tmp_path / "exchange").mkdir()
     parts = (APIS[0], CONTROL, WORKERS[0])

@@ -334,7 +334,7 @@ async def test_a_record_that_cannot_be_stored_in_the_end_fails_nothing(
     assert len(list(tmp_path.glob("run-began-*"))) == 1
 
 
-async def test_a_stop_while_only_the_record_is_outstanding_leaves_the_outcome_as_it_is(
+async def test_a_stop_before_the_record_is_stored_keeps_the_outcome(
     inside: Inside, faulty_store: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attempt_execution, "RECORD_TIMEOUT", timedelta(seconds=3))

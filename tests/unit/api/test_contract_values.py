@@ -128,7 +128,7 @@ async def test_an_error_is_told_in_words_of_the_contract(api: Api) -> None:
         ({}, "failed", "unexpected"),
     ],
 )
-async def test_the_published_client_reads_whatever_a_later_version_has_ended_with(
+async def test_the_published_client_reads_ends_of_later_versions(
     api: Api, served: str, fields: dict[str, Any], status: str, word: str | None
 ) -> None:
     run_id = await api.run()
@@ -165,7 +165,7 @@ def view(**fields: Any) -> AuthSessionView:
     return AuthSessionView.model_validate({**known, **fields})
 
 
-async def test_an_auth_session_is_told_in_words_of_the_contract_and_shown_as_it_is(api: Api) -> None:
+async def test_the_api_maps_unknown_words_of_an_auth_session_and_pages_show_them(api: Api) -> None:
     api.auth_sessions.known["members", "anna"] = view(type="BORROWED", status="RESTING")
     body = await get(api, "/auth-sessions/anna", f"/api/v1/workspace/{WORKSPACE}/projects/members")
     assert body == {"id": "anna", "type": AuthSessionType.RECORDER, "status": AuthSessionStatus.EXPIRED}

@@ -89,7 +89,7 @@ async def test_so_is_that_of_a_login(api: Api):
         assert_refused(answer, "proxy")
 
 
-async def test_one_that_the_operator_has_opened_is_taken_and_one_that_is_not_known_here(make_api: MakeApi):
+async def test_accepts_a_proxy_that_the_operator_opened_or_that_does_not_resolve(make_api: MakeApi):
     api = await make_api(egress_allow=["127.0.0.0/8"])
     for proxy in ("http://127.0.0.1:3128", "http://no-such-host.invalid:3128"):
         assert present(api.input_of(await api.run(proxy=proxy)).proxy).server == proxy

@@ -77,7 +77,7 @@ async def test_a_project_whose_machines_are_not_isolated_fully_is_a_warning(api:
     assert "not isolated fully: members (open)." in answer.json()["isolation"]["message"]
 
 
-async def test_missing_machines_are_a_warning_unless_a_worker_is_about_to_get_them(api: Api):
+async def test_missing_machines_are_a_warning_unless_a_worker_gets_them_soon(api: Api):
     plan = {"shop": 1, "members": 1, "closed": 0}
     held = {"shop": 1, "members": 0, "closed": 0}
     api.fleet.state = fleet_state({"one": held}, dict.fromkeys(held, 1), one={"plan": plan})

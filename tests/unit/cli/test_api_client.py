@@ -59,9 +59,7 @@ def test_without_an_address_it_is_the_embedded_stack_on_the_data_folder(api: Fak
     assert [asked.key for asked in api.asked] == ["key-of-dev", KEY]
 
 
-def test_a_data_folder_that_is_named_beats_the_address_and_the_key_of_the_environment(
-    api: FakeApi, tmp_path: Path
-) -> None:
+def test_a_named_data_folder_beats_address_and_key_of_the_environment(api: FakeApi, tmp_path: Path) -> None:
     api.answers = [(200, PROJECTS)]
     other = {"CALLBOARD_URL": "http://127.0.0.1:9", "CALLBOARD_API_KEY": "of-that"}
     with dev_stack(tmp_path, api.url):

@@ -63,7 +63,7 @@ def test_deploy_of_a_wrong_project_is_one_line_that_names_file_and_key(project: 
     assert not (tmp_path / "store").exists()
 
 
-def test_deploy_beyond_the_limit_of_all_projects_is_refused_with_the_numbers(project: Path, tmp_path: Path) -> None:
+def test_refuses_a_deploy_beyond_the_limit_of_all_projects_with_numbers(project: Path, tmp_path: Path) -> None:
     (project / "Intuned.json").write_text('{"replication": {"maxConcurrentRequests": 3}}')
     options = ("deploy", project, "--artifacts", tmp_path / "store")
     done = callboard(*options, cwd=tmp_path, CALLBOARD_MAX_MACHINES="2")

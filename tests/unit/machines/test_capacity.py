@@ -53,7 +53,7 @@ async def test_a_cancel_that_comes_with_the_place_gives_it_back() -> None:
     assert capacity.has_room
 
 
-async def test_the_machine_that_was_idle_for_longest_is_called_in_and_no_more_than_are_needed() -> None:
+async def test_calls_in_only_the_machine_that_was_idle_longest() -> None:
     capacity = Capacity(2)
     await capacity.take()
     await capacity.take()

@@ -58,7 +58,7 @@ async def test_every_message_arrives_as_it_was_sent_in_both_directions(messages:
             assert await anext(child.messages) == {"type": "order", **message}
 
 
-async def test_a_message_may_be_larger_than_the_sockets_buffer_and_come_in_pieces() -> None:
+async def test_a_message_may_be_larger_than_the_socket_s_buffer() -> None:
     text = "ä" * 3_000_000
     async with both() as (worker, child):
         sending = asyncio.create_task(worker.send("note", text=text))
@@ -102,7 +102,7 @@ async def test_to_send_to_nobody_is_an_error() -> None:
             await worker.send("note", text="x" * 1_000_000)
 
 
-async def test_each_request_gets_its_own_answer_and_any_other_answer_is_a_message() -> None:
+async def test_each_request_gets_its_answer_and_other_answers_are_messages() -> None:
     async with both() as (worker, child):
         asking = [asyncio.create_task(child.ask("request", key=key)) for key in "ab"]
         first, second = [await anext(worker.messages) for _ in asking]

@@ -12,7 +12,7 @@ from schemas.workflow.attempt import AttemptStatus
 from tests.support.machines import attempt_spec, unnoticed
 
 
-async def test_the_clock_may_be_extended_again_and_again_but_not_beyond_the_hard_limit(
+async def test_the_clock_can_be_extended_often_but_not_past_the_hard_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("machines.machine.HARD_LIMIT", timedelta(seconds=0.5))

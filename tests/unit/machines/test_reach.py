@@ -57,7 +57,7 @@ def test_the_longest_rule_decides_and_of_equals_the_one_that_opens() -> None:
     assert is_open(reach, "64:ff9b::10.1.2.4"), "NAT64 of an open address"
 
 
-def test_addresses_of_this_host_stay_closed_in_an_open_network_unless_they_are_named() -> None:
+def test_an_open_network_reaches_the_host_s_own_addresses_only_if_named() -> None:
     own = [ip_address("10.1.2.3"), ip_address("fd00::2")]
     assert not is_open(Reach.of(own=own), "10.1.2.3")
     assert not is_open(Reach.of(own=own, allow=[ip_network("10.0.0.0/8")]), "10.1.2.3")

@@ -145,18 +145,14 @@ async def test_a_quick_attempt_writes_one_record(scene: Scene, never_announced: 
     assert (record.started_at, record.attributes) == (outcome.started_at, {"seen": 3})
 
 
-async def test_its_outcome_is_found_in_the_store_where_temporal_has_not_heard_of_it(
-    scene: Scene, never_announced: None
-) -> None:
+async def test_finds_a_stored_outcome_that_temporal_never_heard_of(scene: Scene, never_announced: None) -> None:
     outcome = await scene.begin()
     execution_id = scene.temporal.info.workflow_run_id
     lost = InterruptedInput.of(scene.input, 1, cause="The worker was lost.", execution_id=execution_id)
     assert await scene.bench.artifacts.record_interrupted(lost) == outcome
 
 
-async def test_its_times_are_those_of_temporal_whatever_the_clock_of_its_host_says(
-    scene: Scene, never_announced: None
-) -> None:
+async def test_takes_its_times_from_temporal_not_from_the_host_clock(scene: Scene, never_announced: None) -> None:
     outcome = await scene.begin()
     record = await scene.bench.record(PROJECT, "run-1")
     assert record
@@ -166,7 +162,7 @@ async def test_its_times_are_those_of_temporal_whatever_the_clock_of_its_host_sa
     assert accepted <= outcome.started_at <= record.ended_at < accepted + timedelta(days=1)
 
 
-async def test_a_version_without_an_environment_runs_on_ours_and_without_variables(
+async def test_a_version_without_an_environment_uses_ours_without_variables(
     scene: Scene, never_announced: None
 ) -> None:
     await scene.begin()
@@ -174,7 +170,7 @@ async def test_a_version_without_an_environment_runs_on_ours_and_without_variabl
     assert (version.python, version.variables) == (None, ())
 
 
-async def test_the_env_file_s_variables_are_the_same_for_the_same_file_whatever_its_order(
+async def test_the_order_of_lines_in_an_env_file_does_not_matter(
     client: Client, tmp_path: Path, never_announced: None
 ) -> None:
     folder = tmp_path / "projects" / PROJECT

@@ -308,7 +308,7 @@ async def test_an_auth_session_that_is_gone_by_then_is_told_nothing(scene: Scene
         (AttemptKind.API, True, []),
     ],
 )
-async def test_an_auth_session_is_told_of_a_check_that_finds_an_expired_login_good(
+async def test_only_a_good_check_of_an_expired_login_is_reported(
     scene: Scene, kind: AttemptKind, expired: bool, told: list[CheckReport]
 ) -> None:
     await scene.bring_up(state := await scene.there())

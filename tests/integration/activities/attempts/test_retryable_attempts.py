@@ -202,7 +202,7 @@ async def test_a_store_that_cannot_tell_which_numbers_are_taken_holds_up_no_try(
     assert (await scene.attempt(AttemptKind.CHECK)).number == 1
 
 
-async def test_secrets_of_states_are_looked_for_in_threads_as_they_may_be_very_many(
+async def test_searches_states_for_secrets_outside_the_main_thread(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads: list[threading.Thread] = []
@@ -282,7 +282,7 @@ async def test_each_try_has_a_number_and_a_record_of_its_own(scene: Scene) -> No
     )
 
 
-async def test_a_try_of_which_temporal_has_not_heard_that_it_completed_is_not_made_again(scene: Scene) -> None:
+async def test_does_not_repeat_a_completed_try_that_temporal_never_heard_of(scene: Scene) -> None:
     found = await scene.attempt(AttemptKind.CHECK)
     assert await scene.attempt(AttemptKind.CHECK, attempt=2) == found
     assert (found.number, len(scene.pool.executed)) == (1, 1)
@@ -373,9 +373,7 @@ async def test_a_create_whose_parameters_are_lost_cannot_be_made(scene: Scene) -
 
 
 @pytest.mark.parametrize("save_back", [True, False])
-async def test_an_attempt_has_its_login_restored_and_saved_back_if_that_is_wanted(
-    scene: Scene, save_back: bool
-) -> None:
+async def test_restores_the_login_and_saves_it_back_if_asked_to(scene: Scene, save_back: bool) -> None:
     scene.pool.report = {"result": "[1]", "storage_state": browser_state("rotated")}
     outcome = await scene.attempt(AttemptKind.API, save_back=save_back)
     assert (outcome.status, outcome.result) == (AttemptStatus.COMPLETED, JsonRef(text="[1]", size=3))

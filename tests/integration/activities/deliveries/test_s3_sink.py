@@ -143,7 +143,7 @@ async def test_a_real_server_takes_it(transport: PinnedTransport, server: tuple[
         ({"accessKeyId": "another-key"}, "InvalidAccessKeyId"),
     ],
 )
-async def test_what_another_try_would_not_change_is_final_and_told_in_the_server_s_words(
+async def test_a_lasting_refusal_is_final_and_keeps_the_server_s_words(
     transport: PinnedTransport, server: tuple[S3Server, Path], fields: dict[str, str], code: str
 ) -> None:
     verdict = await put(transport, server[0], **fields)

@@ -343,7 +343,7 @@ async def test_the_lock_is_gone_when_the_job_run_has_ended(job_lab: JobLab) -> N
     await until(is_gone)
 
 
-async def test_job_runs_that_wait_begin_in_turn_and_pass_over_those_that_have_ended(job_lab: JobLab) -> None:
+async def test_waiting_job_runs_begin_in_turn_and_skip_ended_ones(job_lab: JobLab) -> None:
     job_lab.on_attempt = until_canceled
     definition = await job_lab.define(items(1), overlap=JobOverlap.QUEUE)
     first = await job_lab.start(definition)
@@ -366,7 +366,7 @@ async def test_job_runs_that_wait_begin_in_turn_and_pass_over_those_that_have_en
     assert began == [first.id, second.id, fifth.id]
 
 
-async def test_those_that_wait_go_on_when_another_one_finds_that_the_active_one_was_ended(job_lab: JobLab) -> None:
+async def test_a_new_job_run_frees_the_line_behind_a_terminated_one(job_lab: JobLab) -> None:
     job_lab.on_attempt = until_canceled
     definition = await job_lab.define(items(1), overlap=JobOverlap.QUEUE)
     first = await job_lab.start(definition)

@@ -108,9 +108,7 @@ async def test_a_run_that_is_being_canceled_ends(client: Client, stage: Stage, t
         worker.end()
 
 
-async def test_an_attempt_of_which_temporal_knows_nothing_any_more_holds_up_nothing(
-    client: Client, stage: Stage, tmp_path: Path
-) -> None:
+async def test_recovery_passes_over_attempts_unknown_to_temporal(client: Client, stage: Stage, tmp_path: Path) -> None:
     """Its Run is over, or has gone on to another Attempt, or never was; the one that comes after is told."""
     over, gone = HeldAttempt(stage), Gone(stage)
     over.end(completed())

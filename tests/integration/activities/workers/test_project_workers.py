@@ -131,7 +131,7 @@ async def house(client: Client, name: str, tmp_path: Path) -> AsyncGenerator[Hou
         await stage.__aexit__(None, None, None)
 
 
-async def test_a_project_that_appears_is_served_with_as_many_slots_as_it_has_machines(house: House) -> None:
+async def test_a_new_project_gets_as_many_slots_as_machines(house: House) -> None:
     await house.refresh()
     await house.deploy(2)
     await house.start_runs(3)
@@ -310,7 +310,7 @@ class HeldCodec(PayloadCodec):
         return list(payloads)
 
 
-async def test_a_worker_whose_sdk_does_not_stop_is_left_behind_once_it_holds_nothing(
+async def test_a_worker_that_hangs_in_its_sdk_is_abandoned_once_it_is_idle(
     house: House, caplog: pytest.LogCaptureFixture
 ) -> None:
     await house.deploy(1)

@@ -75,7 +75,7 @@ async def test_the_record_of_a_lost_attempt_says_what_is_missing(
     assert known.log == ("log" not in missing)
 
 
-async def test_an_outcome_that_its_worker_has_stored_is_found_and_its_record_stays(tmp_path: Path) -> None:
+async def test_finds_a_stored_outcome_and_keeps_its_record(tmp_path: Path) -> None:
     settings = Settings(secret_key=[SecretStr("a key of this test")], encrypt_payloads=True)
     store = FolderStore(tmp_path)
     records = AttemptRecords(store, data_converter(settings, "default"))
@@ -111,9 +111,7 @@ async def test_the_end_that_a_worker_has_written_itself_stands(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("end", [AttemptStatus.COMPLETED, AttemptStatus.FAILED])
-async def test_an_end_of_which_the_run_has_not_heard_is_interrupted_as_it_does_not_count(
-    tmp_path: Path, end: AttemptStatus
-) -> None:
+async def test_an_end_unheard_by_the_run_becomes_interrupted(tmp_path: Path, end: AttemptStatus) -> None:
     records = AttemptRecords(FolderStore(tmp_path), pydantic_data_converter)
     written = record(end).model_copy(update={"log": True, "screenshot": True})
     await records.write("shop", written, within=PATIENCE)

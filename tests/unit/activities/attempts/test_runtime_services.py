@@ -58,7 +58,7 @@ def value(size: int) -> str:
     return json.dumps("x" * (size - len('{"key": "a", "value": ""}')))
 
 
-async def test_a_project_has_a_quota_of_its_own_and_none_frees_what_a_value_takes(store: FolderStore) -> None:
+async def test_each_project_has_its_own_quota_and_null_frees_space(store: FolderStore) -> None:
     quota = StoreQuota(store, 10_000)
     shop, other = services(store, quota=quota), services(store, "other", quota)
     await shop.persistent_set("a", value(6_000))

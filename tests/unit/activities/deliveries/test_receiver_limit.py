@@ -45,7 +45,7 @@ def test_a_try_that_fails_gives_its_place_back() -> None:
             raise ValueError("no")
 
 
-def test_the_longer_a_receiver_has_not_answered_the_later_another_try_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_delay_grows_with_the_receiver_s_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr(receiver_limit.time, "monotonic", lambda: now)
     limit = ReceiverLimit(2)

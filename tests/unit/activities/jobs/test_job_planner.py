@@ -123,7 +123,7 @@ def opened(made: JobRunPlan) -> str | None:
     return open_proxy(made.proxy, RING, workspace=WORKSPACE, project="shop", carrier="another Run")
 
 
-def test_the_proxy_is_that_of_the_job_else_of_the_auth_session_else_of_the_project() -> None:
+def test_the_proxy_is_the_job_s_or_the_auth_session_s_or_the_project_s() -> None:
     def sealed(name: str, owner: str) -> Any:
         return seal_proxy(f"http://user:pw@{name}:1", RING, workspace=WORKSPACE, project="shop", owner=owner)
 
@@ -143,7 +143,7 @@ def webhook(url: str) -> WebhookSink:
     return WebhookSink(type="webhook", url=url, headers={"x-token": "secret"})
 
 
-async def test_sinks_and_receivers_are_sealed_for_the_job_run_and_then_for_each_run(tmp_path: Any) -> None:
+async def test_seals_sinks_and_receivers_for_the_job_run_and_then_for_each_run(tmp_path: Any) -> None:
     job = definition(
         sink=seal_sink(webhook("https://of-job.example.com/in?key=1"), QUICK, RING, OF_JOB),
         notifications=(seal_webhook("https://told.example.com/in", {"x-token": "secret"}, RING, OF_JOB),),

@@ -113,7 +113,7 @@ class House:
             await self.member.leave()
 
 
-async def test_it_says_what_it_serves_and_holds_once_and_from_then_on_only_what_is_new() -> None:
+async def test_it_reports_its_projects_and_machines_once_and_then_only_changes() -> None:
     house = House(dead=["predecessor"])
     async with house.up():
         await until(lambda: len(house.fleet.kept) >= 3)

@@ -138,7 +138,7 @@ async def test_a_piece_that_is_missing_ends_what_can_be_told(live: Live) -> None
     assert await stored(live) == text("one")
 
 
-async def test_lines_come_as_they_are_stored_and_the_stream_ends_with_the_attempt(live: Live, served: str) -> None:
+async def test_streams_lines_as_they_are_stored_until_the_attempt_ends(live: Live, served: str) -> None:
     await live.begin()
     await live.add(text("one", "two"))
     async with following(served, live) as events:

@@ -109,9 +109,7 @@ async def test_an_operation_is_pending_from_the_answer_to_its_start_on(api: Api,
 @pytest.mark.parametrize(
     "ended", [RunOutcome(status=RunStatus.COMPLETED), RunOutcome(status=RunStatus.FAILED, error=ERROR)]
 )
-async def test_one_that_has_ended_is_in_progress_until_its_auth_session_has_taken_it_up(
-    api: Api, call: Any, ended: RunOutcome
-):
+async def test_an_ended_operation_is_in_progress_until_taken_up(api: Api, call: Any, ended: RunOutcome):
     """So what is read of the AuthSession after `done` or `failed` is true."""
     await call("POST", "/create", {"id": "anna", "parameters": {}})
     a_run(api, RunType.AUTH_SESSION_CREATE, ended.status, ended)

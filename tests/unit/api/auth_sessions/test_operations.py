@@ -108,9 +108,7 @@ async def test_create_is_201_with_status_started_and_an_operation_id(api: Api, c
     assert re.fullmatch(r"auth-session-[A-Za-z0-9_-]{21}", workflow_input.ref.id)
 
 
-async def test_a_create_is_ordered_with_the_contract_s_defaults_and_its_parameters_are_kept_sealed(
-    api: Api, call: Call
-):
+async def test_a_create_has_the_contract_s_defaults_and_seals_its_parameters(api: Api, call: Call):
     operation = (await call("POST", "/create", {"id": "anna@home", "parameters": PARAMETERS})).json()["operationId"]
     (workflow_input,) = api.auth_sessions.created
     manifest = present(await api.services.catalog.get_current("members"))
@@ -199,9 +197,7 @@ async def test_an_id_that_exists_is_409_and_nothing_is_left_of_the_second_create
     assert len(api.auth_sessions.created) == 1
 
 
-async def test_a_create_that_loses_against_another_of_the_same_moment_leaves_nothing(
-    api: Api, call: Call, monkeypatch: pytest.MonkeyPatch
-):
+async def test_a_create_that_loses_a_race_leaves_nothing(api: Api, call: Call, monkeypatch: pytest.MonkeyPatch):
     there_is(api, a_view("racer"))
 
     async def not_yet(*_: str) -> AuthSessionView:
@@ -214,9 +210,7 @@ async def test_a_create_that_loses_against_another_of_the_same_moment_leaves_not
 
 
 @pytest.mark.parametrize("failure", [ConfigurationError("Temporal refuses."), Unavailable("No answer.")])
-async def test_what_was_kept_for_a_create_goes_only_if_it_is_known_not_to_have_begun(
-    api: Api, call: Call, failure: Exception
-):
+async def test_removes_a_create_s_artifacts_only_if_it_surely_did_not_begin(api: Api, call: Call, failure: Exception):
     before = await kept(api.store)
     api.auth_sessions.failure = failure
     answer = await call("POST", "/create", {"parameters": PARAMETERS})
@@ -243,7 +237,7 @@ async def test_a_store_that_fails_on_the_note_leaves_no_parameters(make_api: Mak
     assert await kept(deployed) == before
 
 
-async def test_without_a_key_to_seal_with_nothing_is_kept_and_the_operator_is_told(make_api: MakeApi):
+async def test_a_create_without_a_secret_key_stores_nothing_and_says_why(make_api: MakeApi):
     api = await make_api(secret_key=[])
     before = await kept(api.store)
     answer = await caller(api)("POST", "/create", {"parameters": PARAMETERS})
@@ -344,9 +338,7 @@ async def test_the_proxy_of_a_validate_is_its_own_else_the_stored_one(api: Api, 
     assert inputs[second].auto_recreate is False
 
 
-async def test_the_project_s_proxy_is_for_the_auth_session_that_has_none_and_does_not_become_its_own(
-    tmp_path: Any, make_api: MakeApi
-):
+async def test_an_auth_session_without_a_proxy_borrows_the_project_s(tmp_path: Any, make_api: MakeApi):
     folder, store = tmp_path / "members", FolderStore(tmp_path / "artifacts")
     for path, text in {
         "Intuned.json": '{"authSessions": {"enabled": true, "type": "API"}, "proxy": {"deployed": "http://a:b@all:1"}}',
@@ -398,7 +390,7 @@ async def test_one_of_the_recorder_is_validated_and_never_made_anew(api: Api, ca
     assert (workflow_input.ref.type, workflow_input.auto_recreate) == (AuthSessionType.RECORDER, False)
 
 
-async def test_logins_of_a_project_that_records_them_are_neither_created_nor_updated(api: Api, call: Call):
+async def test_refuses_to_create_or_update_recorded_logins(api: Api, call: Call):
     there_is(api, a_view(kind=AuthSessionType.RECORDER), "recorded")
     for path in ("/create", "/anna/update"):
         message = refused(await call("POST", path, {"parameters": {}}, "recorded"), 400, "bad-request")
@@ -408,7 +400,7 @@ async def test_logins_of_a_project_that_records_them_are_neither_created_nor_upd
     assert api.auth_sessions.created == api.auth_sessions.updates == []
 
 
-async def test_an_import_is_201_with_the_auth_session_and_its_state_is_kept_sealed(api: Api, call: Call):
+async def test_an_import_answers_201_with_the_auth_session_and_seals_its_state(api: Api, call: Call):
     answer = await call("POST", "/import", {"id": "anna-import", "state": STATE}, "recorded")
     assert answer.status_code == 201
     assert answer.json() == {"id": "anna-import", "type": "RECORDER", "status": "READY"}
@@ -449,7 +441,7 @@ async def test_an_import_to_one_that_was_not_recorded_is_409_and_nothing_is_kept
 
 
 @pytest.mark.parametrize(("failure", "left"), [(NotFound("Gone."), 0), (Unavailable("No worker took it up."), 1)])
-async def test_a_state_that_cannot_be_handed_over_goes_unless_it_may_still_be_taken_up(
+async def test_removes_an_imported_state_unless_it_may_still_be_taken_up(
     api: Api, call: Call, failure: Exception, left: int
 ):
     there_is(api, a_view(kind=AuthSessionType.RECORDER), "recorded")
@@ -571,7 +563,7 @@ async def test_the_key_the_workspace_and_the_project_are_looked_at_first(
 
 
 @pytest.mark.parametrize(("method", "path", "body"), [each for each in ALL if "anna" in each[1]])
-async def test_an_unknown_auth_session_or_operation_is_404_whatever_it_looks_like(
+async def test_an_unknown_auth_session_or_operation_of_any_form_is_404(
     api: Api, call: Call, method: str, path: str, body: Any
 ):
     there_is(api, a_view("~V1StGXR8_Z5jdHi6B-myT"))
@@ -592,7 +584,7 @@ async def test_a_project_that_does_not_log_in_is_400(api: Api, call: Call, metho
     assert "authSessions.enabled" in refused(await call(method, path, body, "shop"), 400, "bad-request")
 
 
-async def test_what_is_left_of_a_project_that_logs_in_no_more_can_be_seen_and_deleted(api: Api, call: Call):
+async def test_auth_sessions_of_a_project_without_logins_are_seen_and_deleted(api: Api, call: Call):
     for project in ("shop", "closed-members"):
         there_is(api, a_view(), project)
         assert len((await call("GET", project=project)).json()) == 1

@@ -191,7 +191,7 @@ async def test_a_body_that_was_answered_without_being_read_is_not_kept():
         writer.close()
 
 
-async def test_a_stray_line_end_after_an_answer_does_not_keep_the_connection_open():
+async def test_a_stray_line_end_after_an_answer_keeps_no_connection_open():
     async with serving(head_timeout=0.3) as site:
         reader, writer = await site.connect(HEAD + b"content-length: 0\r\n\r\n")
         await reader.readuntil(b"got 0")
@@ -259,7 +259,7 @@ async def test_who_waits_longest_gives_way_when_there_are_too_many():
             writer.close()
 
 
-async def test_when_all_connections_are_being_answered_a_new_one_is_told_to_come_again():
+async def test_answers_503_while_all_connections_are_busy():
     async with serving(connections=10) as site:
         hold = b"POST /hold HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n"
         busy = [await site.connect(hold) for _ in range(10)]

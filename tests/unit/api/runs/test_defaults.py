@@ -68,7 +68,7 @@ async def test_null_is_left_out(ordered: StartRun):
     assert (await ordered(DEFAULTS, retry={"maximumAttempts": None})).maximum_attempts == 5
 
 
-async def test_a_start_s_own_fields_win_also_where_they_equal_the_contract_s_defaults(ordered: StartRun):
+async def test_a_start_s_own_fields_win_even_if_they_equal_contract_defaults(ordered: StartRun):
     run_input = await ordered(DEFAULTS, retry={"maximumAttempts": 3}, requestTimeout=600, proxy="http://own:80")
     assert (run_input.maximum_attempts, run_input.request_timeout) == (3, timedelta(seconds=600))
     assert run_input.proxy is not None
@@ -89,9 +89,7 @@ async def test_the_project_s_proxy_is_that_of_the_environment(ordered: StartRun,
     assert run_input.proxy is None
 
 
-async def test_a_repeat_with_its_idempotency_key_is_the_same_run_also_after_the_defaults_have_changed(
-    tmp_path: Path, make_api: MakeApi
-):
+async def test_an_idempotent_repeat_is_the_same_run_after_defaults_changed(tmp_path: Path, make_api: MakeApi):
     store, body = FolderStore(tmp_path / "artifacts"), {"api": "list", "parameters": {}}
     await publish(tmp_path / "shop", store, "{}")
     before = await make_api(store=store)

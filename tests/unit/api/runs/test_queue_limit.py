@@ -93,7 +93,7 @@ async def test_by_default_a_run_waits_without_limit(api: Api) -> None:
     assert api.input_of(await api.run()).queue_timeout is None
 
 
-async def test_clients_of_the_contract_read_a_queue_timeout_in_a_word_that_they_know(api: Api) -> None:
+async def test_contract_clients_read_a_queue_timeout_as_a_code_they_know(api: Api) -> None:
     run_id = await api.run(queueTimeout=5)
     error = RunError(code=ErrorCode.QUEUE_TIMEOUT, category="infrastructure", message="No Machine.", retirable=True)
     api.runs.end(run_id, RunOutcome(status=RunStatus.FAILED, error=error))

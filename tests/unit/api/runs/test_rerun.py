@@ -181,7 +181,7 @@ async def test_only_runs_of_apis_are_started_again(api: Api) -> None:
     assert "AuthSession" in answer.json()["message"]
 
 
-async def test_a_run_that_is_not_there_or_of_a_project_that_is_closed_is_not_started_again(api: Api) -> None:
+async def test_reruns_neither_an_unknown_run_nor_one_of_a_closed_project(api: Api) -> None:
     assert (await again(api, "nobody")).status_code == 404
     closed = f"/api/v1/workspace/{WORKSPACE}/projects/closed/runs/nobody/rerun"
     assert (await api.client.post(closed)).status_code == 403

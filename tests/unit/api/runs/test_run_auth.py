@@ -76,7 +76,7 @@ def refused(answer: httpx.Response, status: int, code: str, path: str) -> str:
     return answer.json()["message"]
 
 
-async def test_a_run_is_ordered_with_its_auth_session_and_the_contract_s_defaults(api: Api, start: Start):
+async def test_starts_a_run_with_its_auth_session_and_the_contract_s_defaults(api: Api, start: Start):
     there_is(api)
     _, auth = inputs_of(api, await start({"id": "anna"}))
     assert auth.ref.model_dump() == {"id": "anna", "type": "CREDENTIALS", "owner": "anna"}
@@ -123,7 +123,7 @@ async def test_the_stored_proxy_is_that_of_attempts_and_checks(api: Api, start: 
     assert auth.proxy == PROXY
 
 
-async def test_the_proxy_of_the_auth_session_in_the_start_goes_before_the_stored_one(api: Api, start: Start):
+async def test_the_start_s_proxy_for_the_auth_session_beats_the_stored_one(api: Api, start: Start):
     there_is(api, proxy=PROXY)
     answer = await start({"id": "anna", "proxy": f"http://u:{SECRET}@own:1"})
     run_input, auth = inputs_of(api, answer)
@@ -142,9 +142,7 @@ async def test_the_run_s_own_proxy_is_for_its_attempts_only(api: Api, start: Sta
     assert auth.proxy == PROXY
 
 
-async def test_the_project_s_proxy_comes_last_and_its_setting_says_whether_logins_are_saved_back(
-    tmp_path: Path, make_api: MakeApi
-):
+async def test_the_project_s_settings_give_the_last_proxy_and_save_back(tmp_path: Path, make_api: MakeApi):
     settings = {
         "authSessions": {"enabled": True, "type": "API", "saveBack": False},
         "proxy": {"deployed": "http://all:1"},
@@ -168,7 +166,7 @@ async def test_the_project_s_proxy_comes_last_and_its_setting_says_whether_login
         assert proxy.server == "http://all:1"
 
 
-async def test_a_runtime_input_is_kept_sealed_for_the_run_and_stands_nowhere_else(api: Api, start: Start):
+async def test_a_runtime_input_is_only_kept_sealed_for_the_run(api: Api, start: Start):
     answer = await start({"runtimeInput": INPUT})
     (run_input, auth), run_id = inputs_of(api, answer), answer.json()["runId"]
     assert auth.ref.model_dump() == {"id": f"runtime-{run_id}", "type": "RUNTIME", "owner": f"~{run_id}"}
@@ -213,7 +211,7 @@ async def test_a_runtime_input_where_people_log_in_is_400(api: Api, start: Start
     assert "recorded by people" in message
 
 
-async def test_a_repeat_with_its_idempotency_key_is_the_same_run_and_its_input_stays(api: Api, start: Start):
+async def test_an_idempotent_repeat_is_the_same_run_and_keeps_its_input(api: Api, start: Start):
     first = await start({"runtimeInput": INPUT}, "order-7")
     key = present(inputs_of(api, first)[1].parameters_key)
     token = await api.store.get(key)
@@ -222,9 +220,7 @@ async def test_a_repeat_with_its_idempotency_key_is_the_same_run_and_its_input_s
     assert await api.store.get(key) == token
 
 
-async def test_the_same_idempotency_key_with_another_input_is_409_and_the_first_one_s_stays_alone(
-    api: Api, start: Start
-):
+async def test_an_idempotency_key_with_another_input_is_409_and_stores_nothing(api: Api, start: Start):
     first = await start({"runtimeInput": INPUT}, "order-8")
     key = present(inputs_of(api, first)[1].parameters_key)
     before, token = await kept(api.store), await api.store.get(key)
@@ -270,7 +266,7 @@ async def test_a_store_that_cannot_keep_the_input_leaves_no_parameters(make_api:
     assert api.runs.entries == {}
 
 
-async def test_without_a_key_to_seal_with_a_runtime_input_is_refused_and_the_operator_told(make_api: MakeApi):
+async def test_a_runtime_input_without_a_secret_key_is_refused_and_says_why(make_api: MakeApi):
     api = await make_api(secret_key=[])
     answer = await starter(api)({"runtimeInput": INPUT})
     assert answer.status_code == 500

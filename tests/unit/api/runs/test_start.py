@@ -48,7 +48,7 @@ async def test_a_start_is_201_with_a_run_id_of_21_characters_and_status_pending(
     assert answer.json()["status"] == "pending"
 
 
-async def test_a_run_is_ordered_with_the_contract_s_defaults_and_the_deployed_version(api: Api):
+async def test_starts_a_run_with_contract_defaults_and_the_deployed_version(api: Api):
     run_input = api.input_of(await api.run(parameters={"a": 1}))
     manifest = present(await api.services.catalog.get_current("shop"))
     assert (run_input.workspace, run_input.project, run_input.version) == (WORKSPACE, "shop", manifest.version)
@@ -172,7 +172,7 @@ async def test_a_body_of_1_mib_is_taken_and_one_byte_more_is_413(api: Api):
     bad(await api.raw(filled(1024 * 1024 + 1)), "", 413)
 
 
-async def test_a_body_is_counted_while_it_comes_in_whatever_its_length_is_said_to_be(api: Api):
+async def test_counts_a_body_as_it_arrives_whatever_its_content_length_says(api: Api):
     sent = 0
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -224,7 +224,7 @@ async def test_a_proxy_s_credentials_are_sealed_for_the_run(api: Api):
     assert ring.open(present(proxy.password), bound_to=owner) == f"{SECRET}@"
 
 
-async def test_a_proxy_without_credentials_needs_no_key_and_one_with_them_says_what_is_missing(make_api: MakeApi):
+async def test_only_a_proxy_with_credentials_needs_a_secret_key(make_api: MakeApi):
     api = await make_api(secret_key=[])
     proxy = present(api.input_of(await api.run(proxy="socks5://proxy.example:1080")).proxy)
     assert (proxy.server, proxy.username, proxy.password) == (
@@ -269,9 +269,7 @@ async def test_an_unreachable_temporal_is_503_and_may_be_tried_again(api: Api):
         assert answer.json()["category"] == "infrastructure"
 
 
-async def test_an_unforeseen_exception_is_500_without_its_text_and_is_logged_beside_the_correlation_id(
-    api: Api, caplog: pytest.LogCaptureFixture
-):
+async def test_an_unforeseen_exception_is_500_and_its_text_is_only_logged(api: Api, caplog: pytest.LogCaptureFixture):
     api.runs.failure = RuntimeError("internals")
     answer = await api.start()
     assert answer.status_code == 500
@@ -329,7 +327,7 @@ async def test_the_same_idempotency_key_with_another_body_is_409(api: Api):
     assert len(api.runs.entries) == 1
 
 
-async def test_a_conflict_leaves_its_parameters_nowhere_and_the_first_run_s_untouched(api: Api):
+async def test_a_conflict_stores_no_parameters_and_keeps_the_first_run_s(api: Api):
     big = {"x": "a" * 40_000}
     answer = await api.start(start(parameters=big), idempotency_key="big")
     run_id = answer.json()["runId"]

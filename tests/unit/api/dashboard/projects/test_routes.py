@@ -57,7 +57,7 @@ async def test_what_is_asked_for_again_and_has_not_changed_is_not_sent_again(api
     assert (again.status_code, again.content) == (304, b"")
 
 
-async def test_style_and_script_are_served_for_good_at_addresses_of_their_content(api: Api) -> None:
+async def test_serves_assets_as_immutable_at_addresses_of_their_content(api: Api) -> None:
     client = browser_client(api)
     text = (await client.get("/sign-in")).text
     address = text.split('rel="stylesheet" href="')[1].split('"')[0]
