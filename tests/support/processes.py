@@ -33,3 +33,15 @@ def find_child(module: str, data: Path) -> psutil.Process:
         if command_line(child)[-2:] == ["-m", module] and child.environ().get("CALLBOARD_DATA_DIR") == str(data):
             return child
     raise LookupError(module)
+
+
+def find_temporal(data: Path) -> psutil.Process:
+    """Return our child that is the Temporal server of this data folder.
+
+    Raises:
+        LookupError: There is none.
+    """
+    for child in psutil.Process().children():
+        if str(data / "temporal.db") in command_line(child):
+            return child
+    raise LookupError("temporal")

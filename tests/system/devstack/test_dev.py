@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import stat
 from collections.abc import AsyncGenerator, Callable
@@ -23,6 +22,7 @@ from devstack.dev import DevStack
 from schemas.errors import StackError
 from settings import Settings
 from tests.support.polling import until
+from tests.support.processes import find_child, find_temporal
 
 API = """
 async def automation(page, params=None, **_):
@@ -63,6 +63,11 @@ def processes_on(data: Path) -> list[str]:
             if process.pid != os.getpid() and any(str(data) in text for text in [*line, *process.environ().values()]):
                 found.append(" ".join(line))
     return found
+
+
+def find_process(data: Path, name: str) -> psutil.Process:
+    """The process of this name of the stack with a data folder."""
+    return find_temporal(data) if name == "temporal" else find_child(name, data)
 
 
 @asynccontextmanager
@@ -217,15 +222,14 @@ async def test_a_port_in_use_is_told_before_anything_starts(projects: Path, data
 @pytest.mark.parametrize("name", ["temporal", "api", "worker"])
 async def test_a_killed_process_is_started_again_and_runs_go_on(running: Running, name: str) -> None:
     stack = running.stack
-    child = next(child for child in stack._children if child.name == name)
-    killed = child.pid
-    assert killed is not None
-    os.kill(killed, signal.SIGKILL)
+    killed = find_process(running.data, name)
+    killed.kill()
     async with httpx.AsyncClient(trust_env=False, timeout=10) as http:
 
         async def is_back() -> bool:
-            with suppress(httpx.TransportError):
-                return child.pid not in {None, killed} and (await http.get(f"{stack.url}/readyz")).status_code == 200
+            with suppress(httpx.TransportError, LookupError, psutil.Error):
+                found = find_process(running.data, name)
+                return found != killed and (await http.get(f"{stack.url}/readyz")).status_code == 200
             return False
 
         await until(is_back, every=0.05)

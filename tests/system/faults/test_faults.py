@@ -19,7 +19,7 @@ import pytest
 from machines.scratch_cleanup import processes_of
 from tests.support.machine_processes import USER, find_process
 from tests.support.polling import until
-from tests.support.processes import command_line, find_child, program
+from tests.support.processes import command_line, find_child, find_temporal, program
 from tests.support.stack import Stack
 from tests.support.temporal_servers import dev_client
 
@@ -92,13 +92,6 @@ def runs(faulty: Stack, tmp_path: Path) -> Iterator[Runs]:
 def service(stack: Stack, module: str) -> psutil.Process:
     """The api or worker process of this stack."""
     return find_child(module, stack.data)
-
-
-def temporal(stack: Stack) -> psutil.Process:
-    for child in psutil.Process().children():
-        if str(stack.data / "temporal.db") in command_line(child):
-            return child
-    raise AssertionError("no Temporal server")
 
 
 def keepers(stack: Stack) -> list[psutil.Process]:
@@ -265,7 +258,7 @@ async def test_the_api_is_killed(faulty: Stack, runs: Runs) -> None:
 async def test_temporal_is_killed(faulty: Stack, runs: Runs) -> None:
     await runs.start(6)
     await runs.began(2)
-    temporal(faulty).kill()
+    find_temporal(faulty.data).kill()
     runs.go()
     check_all_completed(await runs.end())
     assert set(runs.starts.values()) == {1}
@@ -274,7 +267,7 @@ async def test_temporal_is_killed(faulty: Stack, runs: Runs) -> None:
 async def test_temporal_cannot_be_reached_for_a_while(faulty: Stack, runs: Runs) -> None:
     await runs.start(4)
     await runs.began(2)
-    server = temporal(faulty)
+    server = find_temporal(faulty.data)
     server.suspend()
     try:
         await until(lambda: server.status() == psutil.STATUS_STOPPED, PATIENCE)

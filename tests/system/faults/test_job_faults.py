@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 
 from settings import NO_WORKSPACE
 from tests.chaos.installation import KEY, installed
 from tests.chaos.schedule import APIS, CONTROL, WORKERS
 from tests.support.polling import until
-from tests.support.processes import command_line, find_child
+from tests.support.processes import find_child, find_temporal
 from tests.support.repository import REPOSITORY
 from tests.support.stack import Stack
 
@@ -29,13 +28,6 @@ OUTAGE = 30
 """Seconds for which the store cannot be reached, in each of the two ways."""
 PATIENCE = 300
 """Seconds. Temporal gives a lost worker up after 30, and the host may be busy."""
-
-
-def temporal(stack: Stack) -> psutil.Process:
-    for child in psutil.Process().children():
-        if str(stack.data / "temporal.db") in command_line(child):
-            return child
-    raise AssertionError("no Temporal server")
 
 
 class Job:
@@ -95,7 +87,7 @@ async def test_worker_api_and_temporal_are_killed_in_the_middle_of_a_job_run(fau
     kills: list[Callable[[], Awaitable[None] | None]] = [
         lambda: find_child("worker", faulty.data).kill(),
         lambda: find_child("api", faulty.data).kill(),
-        lambda: temporal(faulty).kill(),
+        lambda: find_temporal(faulty.data).kill(),
     ]
     for number, kill in enumerate(kills, start=1):
         await job.until_ended(job_run, number * ITEMS // 5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import ssl
 from collections.abc import AsyncIterator
 
@@ -70,7 +71,8 @@ async def test_open_tunnels_do_not_hold_up_its_end(certificate: Certificate) -> 
         port, target = httpx.URL(address).port, httpx.URL(other).port
         assert port is not None
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(f"CONNECT 127.0.0.1:{target} HTTP/1.1\r\nProxy-Authorization: {proxy._BASIC}\r\n\r\n".encode())
+        token = base64.b64encode(f"{proxy.USER}:{proxy.PASSWORD}".encode()).decode()
+        writer.write(f"CONNECT 127.0.0.1:{target} HTTP/1.1\r\nProxy-Authorization: Basic {token}\r\n\r\n".encode())
         assert await reader.readline() == b"HTTP/1.1 200 Connected\r\n"
     assert (await reader.read()).strip() == b""
     writer.close()

@@ -83,7 +83,7 @@ class House:
         self.lease = Lease()
         self.project_workers = ProjectWorkerManager(
             client=client,
-            connect=self._connect,
+            connect=self.connect,
             identity=IDENTITY,
             lease=self.lease,
             pools=self.pools,
@@ -99,7 +99,7 @@ class House:
         self.lease.grant({project: size.machines for project, size in self.deployed.sizes.items()})
         await self.project_workers.serve()
 
-    async def _connect(self) -> Client:
+    async def connect(self) -> Client:
         self.connections += 1
         service = await ServiceClient.connect(self.client.service_client.config)
         return Client(service, namespace=self.client.namespace, data_converter=self.client.data_converter)
@@ -234,8 +234,8 @@ async def test_the_number_may_go_up_and_down_and_up(house: House) -> None:
         async with asyncio.timeout(30):
             while True:
                 await house.refresh()
-                workers = house.project_workers._served[house.name].workers
-                if len(house.running.held) == machines and sum(worker.reserved_slots for worker in workers) == machines:
+                in_use = house.project_workers.in_use()[house.name]
+                if len(house.running.held) == machines and in_use == machines:
                     break
                 if len(house.running.held) > machines:
                     house.running.end(1)
@@ -315,7 +315,7 @@ async def test_a_worker_that_hangs_in_its_sdk_is_abandoned_once_it_is_idle(
 ) -> None:
     await house.deploy(1)
     codec = HeldCodec()
-    own = await house._connect()
+    own = await house.connect()
     converter = dataclasses.replace(own.data_converter, payload_codec=codec)
     client = Client(own.service_client, namespace=own.namespace, data_converter=converter)
     worker = ProjectWorker(
