@@ -57,19 +57,11 @@ def test_a_proxy_comes_apart_into_server_user_and_password(url: str, parts: Prox
         "http://h:-1",
         "http://[::1",
         "http://[::g]",
-        "http://a b",
         " http://h",
         "http://h\n",
         "http://h\x00",
         "http://h\\@x",
-        "http://hé",
-        "http://h..",
-        "http://h,i",
         "http://0x7f.1:1",
-        "http://127.1.",
-        "socks5://2130706433",
-        "http://[fe80::1%25eth0]",
-        "http://[fe80::1%eth0]",
         "http://user%00:x@h",
         "http://user%FF:x@h",
         "http://:pass@h",
@@ -77,6 +69,7 @@ def test_a_proxy_comes_apart_into_server_user_and_password(url: str, parts: Prox
     ],
 )
 def test_anything_else_is_refused(url: str):
+    """Which hosts are is shown by `test_host.py`."""
     with pytest.raises(PydanticCustomError, match="expected a proxy URL"):
         split_proxy(url)
 

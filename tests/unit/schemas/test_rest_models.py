@@ -11,16 +11,15 @@ from schemas.rest import auth_sessions, result
 from schemas.rest.attempt import AttemptBody
 from schemas.rest.auth_sessions import OperationFailed
 from schemas.rest.error_body import ErrorBody
+from schemas.rest.projects import ProjectBody, ProjectList
 from schemas.rest.result import ResultResponse
-from schemas.rest.runs import RunBody, RunSummaryBody
+from schemas.rest.runs import RerunResponse, RunBody, RunList, RunSummaryBody
 from schemas.rest.start import StartRequest, StartResponse
 from schemas.workflow.run import ErrorCode, ReasonType, RunStatus
 
+RECORDS = [RunSummaryBody, RunList, RunBody, RerunResponse, AttemptBody, ProjectBody, ProjectList]
 MODELS = [
-    StartRequest,
-    StartResponse,
-    ResultResponse,
-    ErrorBody,
+    *(StartRequest, StartResponse, ResultResponse, ErrorBody),
     auth_sessions.CreateAuthSession,
     auth_sessions.UpdateAuthSession,
     auth_sessions.ValidateAuthSession,
@@ -43,6 +42,16 @@ def test_every_example_is_valid(model: type[BaseModel]):
     for example in examples:
         parsed = model.model_validate(example)
         assert parsed.model_dump(by_alias=True, exclude_unset=True) == example
+
+
+@pytest.mark.parametrize("model", RECORDS)
+def test_every_example_of_a_record_has_the_fields_that_are_answered(model: type[BaseModel]):
+    examples = model.model_json_schema()["examples"]
+    assert examples
+    for example in examples:
+        answered = model.model_validate(example).model_dump(mode="json", by_alias=True)
+        assert example.keys() <= answered.keys()
+        assert answered.keys() - example.keys() <= {"result", "extendedPayloads"}, "these are a completed Run's"
 
 
 def test_the_flow_s_words_are_words_of_the_contract():

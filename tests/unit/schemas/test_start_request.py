@@ -12,9 +12,11 @@ from schemas.rest.field_errors import validation_error
 from schemas.rest.run_auth_session import RuntimeAuthSession, StoredAuthSession
 from schemas.rest.sink import S3Sink, WebhookSink
 from schemas.rest.start import StartRequest
+from tests.support.present import assert_has
 
-WEBHOOK = {"type": "webhook", "url": "https://hook.example/x?token=t0p-s3cret"}
-S3 = {"type": "s3", "bucket": "b-1", "accessKeyId": "AK", "secretAccessKey": "t0p-s3cret", "region": "eu"}
+SECRET = "t0p-s3cret"
+WEBHOOK = {"type": "webhook", "url": f"https://hook.example/x?token={SECRET}"}
+S3 = {"type": "s3", "bucket": "b-1", "accessKeyId": "AK", "secretAccessKey": SECRET, "region": "eu"}
 
 
 def body(**fields: Any) -> dict[str, Any]:
@@ -26,9 +28,12 @@ def read(**fields: Any) -> StartRequest:
 
 
 def refusal(value: Any) -> BadRequest:
+    """The error that such a body is refused with. No secret that was sent is repeated in it."""
     with pytest.raises(ValidationError) as caught:
         StartRequest.model_validate(value)
-    return validation_error(caught.value, StartRequest)
+    problem = validation_error(caught.value, StartRequest)
+    assert SECRET not in problem.message + str(problem.details) + str(caught.value)
+    return problem
 
 
 def path_of(value: Any) -> str:
@@ -40,16 +45,7 @@ def path_of(value: Any) -> str:
 def test_a_minimal_request_has_the_contract_s_defaults():
     request = read()
     assert request.retry.maximum_attempts == 3
-    assert request.request_timeout == 600
-    assert request.save_trace is True
-    assert request.proxy is None
-    assert request.auth_session is None
-    assert request.sink is None
-
-
-@pytest.mark.parametrize("said", [True, False, "on-failure"])
-def test_a_trace_is_kept_always_never_or_of_failures(said: Any):
-    assert read(saveTrace=said).save_trace == said
+    assert_has(request, request_timeout=600, save_trace=True, proxy=None, auth_session=None, sink=None)
 
 
 def test_null_counts_as_absent_for_every_optional_field():
@@ -60,60 +56,38 @@ def test_null_counts_as_absent_for_every_optional_field():
     assert sink == read(sink=S3).sink
 
 
-def test_null_does_not_count_as_absent_for_a_required_field():
-    assert path_of({"api": None, "parameters": {}}) == "api"
-    assert path_of({"api": "a", "parameters": None}) == "parameters"
-
-
-@given(st.integers())
-def test_maximum_attempts_goes_from_1_to_100(number: int):
-    if 1 <= number <= 100:
-        assert read(retry={"maximumAttempts": number}).retry.maximum_attempts == number
-    else:
-        assert path_of(body(retry={"maximumAttempts": number})) == "retry.maximumAttempts"
-
-
-@given(st.integers() | st.integers(-2, 43_202))
-def test_request_timeout_goes_from_1_to_43200_seconds(number: int):
-    if 1 <= number <= 43_200:
-        assert read(requestTimeout=number).request_timeout == number
-    else:
-        assert path_of(body(requestTimeout=number)) == "requestTimeout"
-
-
-@given(st.integers() | st.integers(-2, 604_802))
-def test_queue_timeout_goes_from_1_to_604800_seconds(number: int):
-    if 1 <= number <= 604_800:
-        assert read(queueTimeout=number).queue_timeout == number
-    else:
-        assert path_of(body(queueTimeout=number)) == "queueTimeout"
-
-
-@given(st.integers(-5, 20), st.sampled_from(["checkAttempts", "createAttempts"]))
-def test_attempts_of_an_auth_session_go_from_1_to_10(number: int, field: str):
-    if 1 <= number <= 10:
-        assert read(authSession={"id": "me", field: number}).auth_session is not None
-    else:
-        assert path_of(body(authSession={"id": "me", field: number})) == f"authSession.{field}"
-
-
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
 FIELDS = [
-    "api",
-    "parameters",
-    "retry",
-    "requestTimeout",
-    "queueTimeout",
-    "proxy",
-    "saveTrace",
-    "authSession",
-    "sink",
-    "other",
+    *("api", "parameters", "retry", "requestTimeout", "queueTimeout"),
+    *("proxy", "saveTrace", "authSession", "sink", "other"),
 ]
+
+
+LIMITS = {
+    "retry.maximumAttempts": 100,
+    "requestTimeout": 43_200,
+    "queueTimeout": 604_800,
+    "authSession.checkAttempts": 10,
+    "authSession.createAttempts": 10,
+    "authSession.requestTimeout": 43_200,
+}
+
+
+@pytest.mark.parametrize("path", LIMITS)
+@given(json_values)
+def test_a_number_is_an_integer_from_1_to_its_limit(path: str, drawn: Any):
+    limit, (outer, _, name) = LIMITS[path], path.rpartition(".")
+    for value in (0, 1, limit, limit + 1, True, "3", 3.0, drawn):
+        inner = {"id": "me", name: value} if outer == "authSession" else {name: value}
+        sent = body(**{outer: inner} if outer else inner)
+        if type(value) is int and 1 <= value <= limit:
+            assert StartRequest.model_validate(sent).model_dump(exclude_unset=True) == sent
+        elif value is not None:
+            assert path_of(sent) == path
 
 
 @given(st.dictionaries(st.sampled_from(FIELDS), json_values))
@@ -128,79 +102,63 @@ def test_what_is_sent_is_read_or_refused_with_path_and_expectation(value: dict[s
         assert problem.details["errors"]
 
 
-@given(json_values)
-def test_only_an_integer_is_an_integer(value: Any):
-    if type(value) is int and 1 <= value <= 43_200:
-        return
-    if value is not None:
-        assert path_of(body(requestTimeout=value)) == "requestTimeout"
+NO_WEBHOOKS = [
+    *(f"ftp://{SECRET}@h", "https://", "https://hook.example/a b", "https://hook.example:0/"),
+    *("https://hook.example:66000/", "https://ada:lovelace@hook.example/", "https://ada@hook.example/"),
+    *("https://@hook.example/", "https://hook.example\\@other.example/"),
+]
+NO_HEADERS: list[dict[str, Any]] = [
+    *({"a": "b\r\nc: d"}, {"a b": "c"}, {"A": "b", "a": "b"}, {"a": 1}, {"a": "b" * 16_000}),
+    {"authorization": f"{SECRET}\n"},
+]
+NO_BUCKET: dict[str, list[Any]] = {
+    "bucket": ["a/b", ".."],
+    "endpoint": [
+        *("s3.example", "https://s3.example/?x=1", "https://s3.example/#x", "https://ada:lovelace@s3.example"),
+    ],
+    "region": ["eu.evil.example/", ""],
+    "prefix": ["a/../../b", "./a", "a\n", "é" * 401],
+    "accessKeyId": ["a b"],
+    "secretAccessKey": ["a\r\nb", [SECRET]],
+}
 
 
 @pytest.mark.parametrize(
     ("value", "path"),
     [
-        (body(retry={"maximumAttempts": "3"}), "retry.maximumAttempts"),
-        (body(retry={"maximumAttempts": True}), "retry.maximumAttempts"),
-        (body(retry={"maximumAttempts": 3.0}), "retry.maximumAttempts"),
-        (body(retry=3), "retry"),
-        (body(retry=[]), "retry"),
-        (body(saveTrace="true"), "saveTrace"),
-        (body(saveTrace=1), "saveTrace"),
-        (body(saveTrace="on-success"), "saveTrace"),
-        (body(api=""), "api"),
-        (body(api=7), "api"),
-        (body(parameters=[]), "parameters"),
-        (body(parameters="{}"), "parameters"),
         ({"parameters": {}}, "api"),
         ({"api": "a"}, "parameters"),
+        ({"api": None, "parameters": {}}, "api"),
+        ({"api": "a", "parameters": None}, "parameters"),
+        ({"api": [SECRET], "parameters": SECRET}, "api"),
+        *((body(api=api), "api") for api in ("", 7)),
+        *((body(parameters=parameters), "parameters") for parameters in ([], "{}")),
+        *((body(retry=retry), "retry") for retry in (3, [])),
+        (body(retry={"maximumAttempts": 3, "delay": 1}), "retry.delay"),
+        *((body(saveTrace=said), "saveTrace") for said in ("true", 1, "on-success")),
+        *((body(proxy=proxy), "proxy") for proxy in (f"ftp://user:{SECRET}@host", [SECRET])),
         (body(maximumAttempts=3), "maximumAttempts"),
         (body(request_timeout=3), "request_timeout"),
         (body(unknown=None), "unknown"),
-        (body(retry={"maximumAttempts": 3, "delay": 1}), "retry.delay"),
-        (body(authSession={}), "authSession.id"),
         (body(authSession="me"), "authSession"),
-        (body(authSession={"id": ""}), "authSession.id"),
-        (body(authSession={"id": "me", "requestTimeout": 0}), "authSession.requestTimeout"),
+        *((body(authSession=each), "authSession.id") for each in ({}, {"id": ""}, {"runtimeInput": {}, "id": "~x"})),
         (body(authSession={"id": "me", "proxy": "me"}), "authSession.proxy"),
         (body(authSession={"id": "me", "x": 1}), "authSession.x"),
         (body(authSession={"runtimeInput": {}, "autoRecreate": False}), "authSession.autoRecreate"),
-        (body(authSession={"runtimeInput": 3}), "authSession.runtimeInput"),
-        (body(authSession={"runtimeInput": {}, "id": "~x"}), "authSession.id"),
+        *((body(authSession={"runtimeInput": said}), "authSession.runtimeInput") for said in (3, SECRET)),
         (body(sink="https://hook.example"), "sink"),
-        (body(sink={}), "sink.type"),
-        (body(sink={"type": "email"}), "sink.type"),
+        *((body(sink=sink), "sink.type") for sink in ({}, {"type": "email"}, {"type": SECRET})),
         (body(sink={"type": "webhook"}), "sink.url"),
-        (body(sink={**WEBHOOK, "url": "ftp://hook.example"}), "sink.url"),
-        (body(sink={**WEBHOOK, "url": "https://"}), "sink.url"),
-        (body(sink={**WEBHOOK, "url": "https://hook.example/a b"}), "sink.url"),
-        (body(sink={**WEBHOOK, "url": "https://hook.example:0/"}), "sink.url"),
-        (body(sink={**WEBHOOK, "url": "https://hook.example:66000/"}), "sink.url"),
-        (body(sink={**WEBHOOK, "headers": {"a": "b\r\nc: d"}}), "sink.headers"),
-        (body(sink={**WEBHOOK, "headers": {"a b": "c"}}), "sink.headers"),
-        (body(sink={**WEBHOOK, "url": "https://ada:lovelace@hook.example/"}), "sink.url"),
-        (body(sink={**WEBHOOK, "url": "https://ada@hook.example/"}), "sink.url"),
-        (body(sink={**WEBHOOK, "url": "https://@hook.example/"}), "sink.url"),
-        (body(sink={**WEBHOOK, "url": "https://hook.example\\@other.example/"}), "sink.url"),
-        (body(sink={**WEBHOOK, "headers": {"A": "b", "a": "b"}}), "sink.headers"),
-        (body(sink={**WEBHOOK, "headers": {"a": 1}}), "sink.headers"),
-        (body(sink={**WEBHOOK, "headers": {"a": "b" * 16_000}}), "sink.headers"),
+        (body(sink={**WEBHOOK, "bucket": "b"}), "sink.bucket"),
         (body(sink={**WEBHOOK, "apisToSend": ["a", 3]}), "sink.apisToSend[1]"),
         (body(sink={**WEBHOOK, "apisToSend": ["a"] * 501}), "sink.apisToSend"),
-        (body(sink={**WEBHOOK, "bucket": "b"}), "sink.bucket"),
-        (body(sink={**S3, "bucket": "a/b"}), "sink.bucket"),
-        (body(sink={**S3, "bucket": ".."}), "sink.bucket"),
-        (body(sink={**S3, "endpoint": "s3.example"}), "sink.endpoint"),
-        (body(sink={**S3, "endpoint": "https://s3.example/?x=1"}), "sink.endpoint"),
-        (body(sink={**S3, "endpoint": "https://s3.example/#x"}), "sink.endpoint"),
-        (body(sink={**S3, "endpoint": "https://ada:lovelace@s3.example"}), "sink.endpoint"),
-        (body(sink={**S3, "region": "eu.evil.example/"}), "sink.region"),
-        (body(sink={**S3, "region": ""}), "sink.region"),
-        (body(sink={**S3, "prefix": "a/../../b"}), "sink.prefix"),
-        (body(sink={**S3, "prefix": "./a"}), "sink.prefix"),
-        (body(sink={**S3, "prefix": "a\n"}), "sink.prefix"),
-        (body(sink={**S3, "prefix": "é" * 401}), "sink.prefix"),
-        (body(sink={**S3, "accessKeyId": "a b"}), "sink.accessKeyId"),
-        (body(sink={**S3, "secretAccessKey": "a\r\nb"}), "sink.secretAccessKey"),
+        *((body(sink={**WEBHOOK, "url": url}), "sink.url") for url in NO_WEBHOOKS),
+        *((body(sink={**WEBHOOK, "headers": headers}), "sink.headers") for headers in NO_HEADERS),
+        *(
+            (body(sink={**S3, field: value}), f"sink.{field}")
+            for field, values in NO_BUCKET.items()
+            for value in values
+        ),
         (body(sink={key: value for key, value in S3.items() if key != "region"}), "sink.region"),
     ],
 )
@@ -262,31 +220,8 @@ def test_credentials_in_an_address_are_refused_with_what_to_do_instead():
 def test_both_kinds_of_sink_are_read():
     webhook = read(sink={**WEBHOOK, "headers": {"authorization": "Bearer x", "x-empty": ""}, "apisToSend": ["a"]}).sink
     assert isinstance(webhook, WebhookSink)
+    assert [read(saveTrace=said).save_trace for said in (True, False, "on-failure")] == [True, False, "on-failure"]
     assert isinstance(read(sink={**S3, "prefix": "runs/", "endpoint": "http://127.0.0.1:9000"}).sink, S3Sink)
-
-
-SECRET = "t0p-s3cret"
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        body(proxy=f"ftp://user:{SECRET}@host"),
-        body(proxy=[SECRET]),
-        body(sink={**S3, "secretAccessKey": [SECRET]}),
-        body(sink={**WEBHOOK, "url": f"ftp://{SECRET}@h"}),
-        body(sink={**WEBHOOK, "headers": {"authorization": f"{SECRET}\n"}}),
-        body(sink={"type": SECRET}),
-        {"api": [SECRET], "parameters": SECRET},
-        body(authSession={"runtimeInput": SECRET}),
-    ],
-)
-def test_what_was_sent_is_never_repeated(value: dict[str, Any]):
-    problem = refusal(value)
-    assert SECRET not in problem.message + str(problem.details)
-    with pytest.raises(ValidationError) as caught:
-        StartRequest.model_validate(value)
-    assert SECRET not in str(caught.value)
 
 
 def test_a_request_does_not_print_its_secrets():
