@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, override
 
 import httpx
 import uvicorn
@@ -18,6 +19,9 @@ from api.dependencies import Services, open_services
 from projects.catalog import Catalog
 from projects.deploy import deploy
 from projects.job_definition import JobDefiner
+from schemas.errors import StoreError
+from schemas.workflow.auth_session import AuthSessionView
+from schemas.workflow.job_run import JobRunInput, JobRunType
 from schemas.workflow.run import RunInput
 from security.sealed_sinks import delivery_schedule
 from settings import Settings
@@ -27,6 +31,7 @@ from tests.support.constants import WORKSPACE
 from tests.support.fleet_stage import fleet_state
 from tests.support.in_memory_jobs import MemoryJobRuns, MemoryJobs
 from tests.support.in_memory_temporal import (
+    BEGAN,
     MemoryAuthSessions,
     MemoryDeliveries,
     MemoryFleet,
@@ -108,6 +113,36 @@ class Api:
     def input_of(self, run_id: str) -> RunInput:
         return self.runs.entries[run_id].input
 
+    def add_auth_session(self, name: str = "anna", project: str = "members", **fields: Any) -> AuthSessionView:
+        """Make an AuthSession known: of credentials and READY, except for these fields."""
+        known = {"id": name, "type": "CREDENTIALS", "status": "READY", "created_at": BEGAN, "updated_at": BEGAN}
+        view = AuthSessionView.model_validate({**known, **fields})
+        self.auth_sessions.known[project, name] = view
+        return view
+
+    async def create_job(self, job_id: str = "nightly", project: str = "shop", **fields: Any) -> None:
+        """Create a Job of one item, except for these fields."""
+        item = {"apiName": "list", "parameters": {}}
+        body = {"id": job_id, "payload": [item], "configuration": {}, **fields}
+        answer = await self.client.post(f"/api/v1/workspace/{WORKSPACE}/projects/{project}/jobs", json=body)
+        assert answer.status_code == 201, answer.text
+
+    async def start_job_run(self, job_run_id: str, job_id: str = "nightly", **fields: Any) -> None:
+        """Start a JobRun as a schedule does, which has then these fields."""
+        job_run = JobRunInput(
+            workspace=WORKSPACE,
+            project="shop",
+            job_id=job_id,
+            definition=self.jobs.known["shop", job_id].ref.definition,
+            type=JobRunType.SCHEDULED,
+        )
+        await self.job_runs.start(job_run_id, job_run)
+        self.job_runs.change(job_run_id, **fields)
+
+    async def stored(self, *prefixes: str) -> list[str]:
+        """List the keys in the artifact store that begin with one of these."""
+        return [key for prefix in prefixes async for key in self.store.list(prefix)]
+
 
 MakeApi = Callable[..., Awaitable[Api]]
 """Makes an application with other settings; the fixture `make_api` says with which arguments."""
@@ -133,9 +168,42 @@ async def deploy_project(folder: Path, store: FolderStore, **options: Any) -> No
     await deploy(folder, store)
 
 
+class FailingStore(FolderStore):
+    """The artifact store in a folder, which takes no key that ends with `refused`."""
+
+    def __init__(self, root: Path, refused: str) -> None:
+        super().__init__(root)
+        self._refused = refused
+
+    @override
+    async def put(self, key: str, data: bytes) -> None:
+        if key.endswith(self._refused):
+            raise StoreError(f"{key} cannot be written: the disk is full.")
+        await super().put(key, data)
+
+
 class QuietServer(uvicorn.Server):
     """Leaves the signals to pytest."""
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
         yield
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls, config: uvicorn.Config) -> AsyncGenerator[QuietServer]:
+        """A server that has started; it stops with the block."""
+        server = cls(config)
+        serving = asyncio.create_task(server.serve())
+        async with asyncio.timeout(30):
+            while not server.started:
+                await asyncio.sleep(0.01)
+        try:
+            yield server
+        finally:
+            server.should_exit = True
+            await serving
+
+    @property
+    def port(self) -> int:
+        return self.servers[0].sockets[0].getsockname()[1]

@@ -36,7 +36,8 @@ from projects.dotenv import DevFolders
 from projects.environments import Environments
 from projects.versions import VersionFolders
 from schemas.errors import StoreError
-from schemas.workflow.attempt import AttemptRecord
+from schemas.workflow.attempt import AttemptInput, AttemptRecord
+from schemas.workflow.base import JsonRef
 from security.keyring import KeyRing
 from settings import Settings
 from storage import keys
@@ -76,6 +77,19 @@ async def automation(page, params=None, **_kwargs):
     raise ValueError("the price is missing")
 """
 APIS = {"echo": ECHO, "counted": COUNTED, "held": HELD, "fail": FAIL}
+
+
+def attempt_input(run_id: str, number: int = 1) -> AttemptInput:
+    return AttemptInput(
+        workspace="w",
+        run_id=run_id,
+        number=number,
+        project="shop",
+        version="1",
+        api="list",
+        parameters=JsonRef(text="{}", size=2),
+        request_timeout=timedelta(minutes=1),
+    )
 
 
 class FaultyStore(FolderStore):

@@ -157,7 +157,6 @@ def _run(name: str, *recorded: Kind, **script: Any) -> None:
 READY, EXPIRED = AuthSessionStatus.READY, AuthSessionStatus.EXPIRED
 _TIMEOUT = bad(message="10 minutes", code=ErrorCode.SCRIPT_TIMEOUT)
 _NO_CHECK = bad(message="check.py has no function `check`", code=ErrorCode.SCRIPT_EXECUTION_EXCEPTION, final=True)
-_NO_CREATE = not_made("create.py has no function `create`", final=True)
 _GONE = ApplicationError("It was deleted.", type=AUTH_SESSION_GONE, non_retryable=True)
 
 _validate("login-good", Kind.VALIDATE, valid=[1])

@@ -8,25 +8,36 @@ import httpx
 
 from tests.support.api_in_process import KEY, Api
 
+EVIL = "</script><img src=x onerror=alert(1)>\"'"
+"""A text that would be script on a page that does not escape it."""
+ESCAPED = "&lt;/script&gt;&lt;img src=x onerror=alert(1)&gt;&#34;&#39;"
 
-def browser_client(api: Api, **headers: str) -> httpx.AsyncClient:
-    """A client without a key, which keeps cookies and asks for pages as a browser does."""
-    return httpx.AsyncClient(
+
+class Pages(httpx.AsyncClient):
+    """A client without a key, which keeps cookies, asks for pages, and sends their forms."""
+
+    async def sign_in(self, key: str = KEY, **fields: str) -> httpx.Response:
+        return await self.post("/sign-in", data={"key": key, **fields})
+
+    async def token(self) -> str:
+        """What the forms of this session carry."""
+        found = re.search(r'name="token" value="([0-9a-f]+)"', (await self.get("/projects")).text)
+        assert found
+        return found[1]
+
+    async def send_form(self, path: str, /, **fields: str) -> httpx.Response:
+        """Send a form of this session."""
+        return await self.post(path, data={"token": await self.token(), **fields})
+
+
+def browser_client(api: Api, **headers: str) -> Pages:
+    """A client that has not signed in."""
+    return Pages(
         transport=httpx.ASGITransport(api.app), base_url="http://api.test", headers={"accept": "text/html", **headers}
     )
 
 
-async def sign_in(client: httpx.AsyncClient, key: str = KEY, **fields: str) -> httpx.Response:
-    return await client.post("/sign-in", data={"key": key, **fields})
-
-
-async def signed_in_client(api: Api) -> httpx.AsyncClient:
-    client = browser_client(api)
-    assert (await sign_in(client)).status_code == 303
-    return client
-
-
-async def form_token(client: httpx.AsyncClient) -> str:
-    found = re.search(r'name="token" value="([0-9a-f]+)"', (await client.get("/projects")).text)
-    assert found
-    return found[1]
+async def signed_in_client(api: Api) -> Pages:
+    pages = browser_client(api)
+    assert (await pages.sign_in()).status_code == 303
+    return pages

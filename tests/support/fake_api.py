@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -104,6 +107,19 @@ class FakeApi:
     def error(self, *arguments: object, **environment: str) -> tuple[int, str]:
         """The exit code of a command that fails, and its sentence."""
         return error_of(self.callboard(*arguments, **environment))
+
+
+def callboard_process(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own, as somebody types it in this folder."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("CALLBOARD_")}
+    return subprocess.run(
+        [Path(sys.executable).with_name("callboard"), *arguments],
+        cwd=cwd,
+        env=clean | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
 
 
 def callboard(*arguments: object, text: str | None = None, **environment: str) -> Result:

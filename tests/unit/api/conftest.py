@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
+from intuned_client import AsyncIntunedClient
 
 from storage.folder import FolderStore
-from tests.support.api_in_process import Api, MakeApi, QuietServer, api_settings
+from tests.support.api_in_process import KEY, Api, MakeApi, QuietServer, api_settings, deploy_project
+from tests.support.constants import WORKSPACE
 from tests.support.deployed_projects import artifacts as artifacts
 from tests.support.deployed_projects import deployed as deployed
 from tests.support.in_memory_temporal import MemoryRuns
@@ -35,6 +37,18 @@ async def make_api(deployed: FolderStore) -> AsyncGenerator[MakeApi]:
 
 
 @pytest.fixture
+def make_project_api(tmp_path: Path, make_api: MakeApi) -> MakeApi:
+    """Deploys a project with these settings to a store of its own, and makes an application over it."""
+
+    async def make(settings: Mapping[str, Any], project: str = "shop", **fields: Any) -> Api:
+        store = FolderStore(tmp_path / "artifacts")
+        await deploy_project(tmp_path / project, store, **settings)
+        return await make_api(store=store, **fields)
+
+    return make
+
+
+@pytest.fixture
 async def api(make_api: MakeApi) -> Api:
     return await make_api()
 
@@ -43,14 +57,18 @@ async def api(make_api: MakeApi) -> Api:
 async def served(api: Api) -> AsyncGenerator[str]:
     """The application on a real port; its address. What `api` starts is seen there."""
     config = uvicorn.Config(api.app, host="127.0.0.1", port=0, lifespan="off", log_config=None, access_log=False)
-    server = QuietServer(config)
-    serving = asyncio.create_task(server.serve())
-    async with asyncio.timeout(30):
-        while not server.started:
-            await asyncio.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        await serving
+    async with QuietServer.running(config) as server:
+        yield f"http://127.0.0.1:{server.port}"
+
+
+@pytest.fixture
+def library_options(served: str) -> dict[str, Any]:
+    """What the published client library is made with."""
+    return {"api_key": KEY, "workspace_id": WORKSPACE, "base_url": f"{served}/api/v1/workspace", "timeout": 30}
+
+
+@pytest.fixture
+async def client(library_options: dict[str, Any]) -> AsyncGenerator[AsyncIntunedClient]:
+    """The published client library, unmodified, over HTTP."""
+    async with AsyncIntunedClient(**library_options) as client:
+        yield client

@@ -11,21 +11,15 @@ from temporal.connection_config import find_connection
 from tests.support.api_in_process import KEY
 
 
-async def open_with(fields: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"api_keys": []}, "CALLBOARD_API_KEYS"),
+        ({"api_keys": [KEY, "short"]}, "CALLBOARD_API_KEYS: key number 2 has 5 characters"),
+        ({"api_keys": [KEY], "secret_key": ["short"]}, "CALLBOARD_SECRET_KEY"),
+    ],
+)
+async def test_without_keys_that_are_long_enough_nothing_is_opened(fields: dict[str, Any], told: str):
     settings = Settings.model_validate(fields)
-    await open_services(settings, find_connection(settings))
-
-
-async def test_without_a_key_there_is_no_application():
-    with pytest.raises(ConfigurationError, match="CALLBOARD_API_KEYS"):
-        await open_with({"api_keys": []})
-
-
-async def test_a_short_api_key_is_refused_at_the_start():
-    with pytest.raises(ConfigurationError, match="CALLBOARD_API_KEYS: key number 2 has 5 characters"):
-        await open_with({"api_keys": [KEY, "short"]})
-
-
-async def test_a_short_secret_key_is_refused_at_the_start():
-    with pytest.raises(ConfigurationError, match="CALLBOARD_SECRET_KEY"):
-        await open_with({"api_keys": [KEY], "secret_key": ["short"]})
+    with pytest.raises(ConfigurationError, match=told):
+        await open_services(settings, find_connection(settings))

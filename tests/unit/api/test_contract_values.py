@@ -11,7 +11,6 @@ from schemas.rest.result import ResultResponse
 from schemas.rest.runs import RunBody, RunList
 from schemas.workflow.attempt import AttemptRecord
 from schemas.workflow.auth import AuthSessionStatus, AuthSessionType
-from schemas.workflow.auth_session import AuthSessionView
 from schemas.workflow.delivery import DeliveryOutcome
 from schemas.workflow.run import RunCause, RunOutcome, RunStatus, RunType
 from storage import keys
@@ -22,7 +21,7 @@ from temporal.runs import RunState
 from tests.support.api_in_process import Api
 from tests.support.constants import WORKSPACE
 from tests.support.dashboard_client import signed_in_client
-from tests.support.in_memory_temporal import BEGAN, line
+from tests.support.in_memory_temporal import line
 
 PROJECT = f"/api/v1/workspace/{WORKSPACE}/projects/shop"
 ERROR = {"code": "out-of-fuel", "category": "weather", "message": "No fuel.", "retirable": True, "details": {"l": 0}}
@@ -58,12 +57,9 @@ async def test_a_run_is_shown_with_the_words_that_were_recorded(api: Api) -> Non
     client = await signed_in_client(api)
     page = (await client.get(f"/projects/shop/runs/{run_id}")).text
     assert all(word in page for word in ("parked", "out-of-fuel", "postponed", "on-its-way"))
-
-
-async def test_a_reason_is_shown_with_the_word_that_was_recorded(api: Api) -> None:
-    run_id = await api.run()
-    api.runs.end(run_id, ended(reason=REASON))
-    body = await get(api, f"/runs/{run_id}")
+    canceled = await api.run()
+    api.runs.end(canceled, ended(reason=REASON))
+    body = await get(api, f"/runs/{canceled}")
     RunBody.model_validate(body)
     assert (body["status"], body["reason"]) == ("parked", REASON)
 
@@ -129,15 +125,11 @@ async def test_an_error_is_told_in_words_of_the_contract(api: Api) -> None:
     ],
 )
 async def test_the_published_client_reads_ends_of_later_versions(
-    api: Api, served: str, fields: dict[str, Any], status: str, word: str | None
+    api: Api, client: AsyncIntunedClient, fields: dict[str, Any], status: str, word: str | None
 ) -> None:
     run_id = await api.run()
     api.runs.end(run_id, ended(**fields))
-    base = f"{served}/api/v1/workspace"
-    async with AsyncIntunedClient(
-        api_key="test-key-number-one-of-two", workspace_id=WORKSPACE, base_url=base
-    ) as client:
-        answer = await client.projects.runs.result(project_name="shop", run_id=run_id)
+    answer = await client.projects.runs.result(project_name="shop", run_id=run_id)
     told = answer.model_dump(mode="json")
     assert told["status"] == status
     cause = told.get("error") or told.get("reason")
@@ -153,20 +145,15 @@ async def test_the_published_client_reads_ends_of_later_versions(
 async def test_an_operation_is_told_in_words_of_the_contract(api: Api, fields: dict[str, Any], status: str) -> None:
     outcome, operation = ended(**fields), "V1StGXR8_Z5jdHi6B-myT"
     state = RunState(operation, outcome.status, outcome, RunType.AUTH_SESSION_VALIDATE, "anna")
-    api.auth_sessions.known["members", "anna"] = view()
+    api.add_auth_session()
     api.runs.logins["members", operation] = state
     place = f"/auth-sessions/anna/validate/{operation}/result"
     body = await get(api, place, f"/api/v1/workspace/{WORKSPACE}/projects/members")
     assert body["status"] == status
 
 
-def view(**fields: Any) -> AuthSessionView:
-    known = {"id": "anna", "type": "CREDENTIALS", "status": "READY", "created_at": BEGAN, "updated_at": BEGAN}
-    return AuthSessionView.model_validate({**known, **fields})
-
-
 async def test_the_api_maps_unknown_words_of_an_auth_session_and_pages_show_them(api: Api) -> None:
-    api.auth_sessions.known["members", "anna"] = view(type="BORROWED", status="RESTING")
+    api.add_auth_session(type="BORROWED", status="RESTING")
     body = await get(api, "/auth-sessions/anna", f"/api/v1/workspace/{WORKSPACE}/projects/members")
     assert body == {"id": "anna", "type": AuthSessionType.RECORDER, "status": AuthSessionStatus.EXPIRED}
     client = await signed_in_client(api)

@@ -1,4 +1,7 @@
-"""A proxy that a request names is held to the rule of sinks, as far as that can be known when it is accepted."""
+"""A proxy that a request names is held to the rule of sinks, as far as that can be known when it is accepted.
+
+Which addresses and spellings are refused is shown by `tests/unit/security/test_egress.py`.
+"""
 
 from typing import Any
 
@@ -26,13 +29,7 @@ def assert_refused(answer: Any, path: str) -> None:
         f"http://u:{SECRET}@127.0.0.1:3128",
         "https://localhost",
         "socks5://10.0.0.1:1080",
-        "http://169.254.169.254",
-        "http://[::1]:3128",
-        "http://[::ffff:10.0.0.1]:3128",
-        "http://192.0.2.2.:3128",
         f"http://u:{SECRET}@169.254.169.254.",
-        "http://localhost.:3128",
-        "socks5://a.localhost:1080",
     ],
 )
 async def test_a_proxy_within_is_refused(api: Api, proxy: str):
@@ -40,23 +37,7 @@ async def test_a_proxy_within_is_refused(api: Api, proxy: str):
     assert api.runs.entries == {}
 
 
-@pytest.mark.parametrize(
-    "host",
-    [
-        "0xc0000202.",
-        "3221225986.",
-        "030000001002.",
-        "0300.0.2.2",
-        "127.1",
-        "127.1.",
-        "192.0.2.2..",
-        "[fe80::1%25eth0]",
-        "[::ffff:192.0.2.2%1]",
-        "192%2e0%2e2%2e2",
-        "192\u30020\u30022\u30022",
-        "\uff11\uff19\uff12.0.2.2",
-    ],
-)
+@pytest.mark.parametrize("host", ["0xc0000202.", "127.1", "[fe80::1%25eth0]", "192%2e0%2e2%2e2"])
 async def test_a_proxy_whose_host_is_another_spelling_of_an_address_is_refused(make_api: MakeApi, host: str):
     api = await make_api(egress_allow=["0.0.0.0/0", "::/0"])
     answer = await api.start({"api": "list", "parameters": {}, "proxy": f"http://u:{SECRET}@{host}:3128"})

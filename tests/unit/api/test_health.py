@@ -60,13 +60,6 @@ async def test_without_a_valid_key_only_states_are_told(make_api: MakeApi, key: 
     assert answer.json() == {"status": "not-ready", "temporal": {"status": "failed"}, "store": ok}
 
 
-@pytest.mark.parametrize("key", ["test-key-number-one-of-two", "schlüssel-nummer-zwei-von-zwei"])
-async def test_any_of_the_keys_will_do_for_all_of_it(api: Api, key: str):
-    del api.client.headers["x-api-key"]
-    answer = await api.client.get("/readyz", headers=[(b"x-api-key", key.encode())])
-    assert set(answer.json()["projects"]) == set(PROJECTS)
-
-
 async def test_a_project_whose_machines_are_not_isolated_fully_is_a_warning(api: Api):
     api.temporal_health.isolation = {"shop": "full", "members": "full"}
     assert (await api.client.get("/readyz")).json()["isolation"] == {"status": "ok"}

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunOutcome, RunReason, RunStatus, RunType
+from schemas.workflow.run import RunOutcome, RunStatus, RunType
 from temporal.runs import RunState
 from tests.support.api_in_process import Api
 from tests.support.constants import WORKSPACE
@@ -16,8 +16,17 @@ PATHS = {
     RunType.AUTH_SESSION_UPDATE: "/anna/update/{}/result",
     RunType.AUTH_SESSION_VALIDATE: "/anna/validate/{}/result",
 }
-ERROR = RunError(code=ErrorCode.CREATE_ATTEMPTS_FAILED, category="auth", message="No.", details={"x": None})
-REASON = RunReason(type=ReasonType.CANCELLED_USER_ACTION, message="Ended.")
+ERROR = {
+    "code": "create-attempts-failed",
+    "category": "auth",
+    "message": "No.",
+    "retirable": False,
+    "details": {"x": None},
+}
+REASON = {"type": "cancelled-user-action", "message": "Ended."}
+COMPLETED = RunOutcome(status=RunStatus.COMPLETED)
+FAILED = RunOutcome.model_validate({"status": RunStatus.FAILED, "error": ERROR})
+CANCELED = RunOutcome.model_validate({"status": RunStatus.CANCELED, "reason": REASON})
 
 Result = Callable[[str], Awaitable[httpx.Response]]
 
@@ -41,31 +50,9 @@ def a_run(api: Api, kind: RunType, status: RunStatus, outcome: RunOutcome | None
     [
         (RunStatus.PENDING, None, {"status": "pending"}),
         (RunStatus.STARTED, None, {"status": "in_progress", "runId": "op-1"}),
-        (RunStatus.COMPLETED, RunOutcome(status=RunStatus.COMPLETED), {"status": "done", "authSessionId": "anna"}),
-        (
-            RunStatus.FAILED,
-            RunOutcome(status=RunStatus.FAILED, error=ERROR),
-            {
-                "status": "failed",
-                "message": "No.",
-                "error": {
-                    "code": "create-attempts-failed",
-                    "category": "auth",
-                    "message": "No.",
-                    "retirable": False,
-                    "details": {"x": None},
-                },
-            },
-        ),
-        (
-            RunStatus.CANCELED,
-            RunOutcome(status=RunStatus.CANCELED, reason=REASON),
-            {
-                "status": "canceled",
-                "message": "Ended.",
-                "reason": {"type": "cancelled-user-action", "message": "Ended."},
-            },
-        ),
+        (RunStatus.COMPLETED, COMPLETED, {"status": "done", "authSessionId": "anna"}),
+        (RunStatus.FAILED, FAILED, {"status": "failed", "message": "No.", "error": ERROR}),
+        (RunStatus.CANCELED, CANCELED, {"status": "canceled", "message": "Ended.", "reason": REASON}),
     ],
 )
 async def test_each_status_of_its_run_is_one_of_the_union(
@@ -97,26 +84,17 @@ async def test_an_operation_is_pending_from_the_answer_to_its_start_on(api: Api,
     update = (await call("POST", "/anna/update", {"parameters": {}})).json()["operationId"]
     assert (await call("GET", f"/create/{create}/result")).json() == {"status": "pending"}
     assert (await call("GET", f"/anna/update/{update}/result")).json() == {"status": "pending"}
-    for path in (
-        f"/create/{update}/result",
-        f"/anna/update/{create}/result",
-        f"/otto/update/{update}/result",
-        f"/anna/validate/{update}/result",
-    ):
-        assert (await call("GET", path)).status_code == 404
+    for path in (f"/create/{update}", f"/anna/update/{create}", f"/otto/update/{update}", f"/anna/validate/{update}"):
+        assert (await call("GET", f"{path}/result")).status_code == 404
 
 
-@pytest.mark.parametrize(
-    "ended", [RunOutcome(status=RunStatus.COMPLETED), RunOutcome(status=RunStatus.FAILED, error=ERROR)]
-)
+@pytest.mark.parametrize("ended", [COMPLETED, FAILED])
 async def test_an_ended_operation_is_in_progress_until_taken_up(api: Api, call: Any, ended: RunOutcome):
     """So what is read of the AuthSession after `done` or `failed` is true."""
-    await call("POST", "/create", {"id": "anna", "parameters": {}})
     a_run(api, RunType.AUTH_SESSION_CREATE, ended.status, ended)
-    known = api.auth_sessions.known
-    known["members", "anna"] = known["members", "anna"].model_copy(update={"pending_run_id": "op-1"})
+    api.add_auth_session(pending_run_id="op-1")
     assert (await call("GET", "/create/op-1/result")).json() == {"status": "in_progress", "runId": "op-1"}
-    known["members", "anna"] = known["members", "anna"].model_copy(update={"pending_run_id": None})
+    api.add_auth_session(pending_run_id=None)
     assert (await call("GET", "/create/op-1/result")).json()["status"] in {"done", "failed"}
 
 

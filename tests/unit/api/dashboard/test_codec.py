@@ -14,7 +14,7 @@ from temporalio.api.common.v1 import Payload
 from schemas.errors import ConfigurationError
 from temporal.data_converter import data_converter
 from tests.support.api_in_process import KEY, SECRET, Api, MakeApi, api_settings
-from tests.support.dashboard_client import browser_client, sign_in, signed_in_client
+from tests.support.dashboard_client import Pages, browser_client, signed_in_client
 
 UI = "http://127.0.0.1:8233"
 SAME_SITE = {"origin": UI, "sec-fetch-site": "same-site", "x-namespace": "default"}
@@ -48,10 +48,9 @@ def values_of(answer: httpx.Response) -> list[Any]:
     return [json.loads(b64decode(payload["data"])) for payload in answer.json()["payloads"]]
 
 
-async def test_whoever_is_signed_in_sees_payloads_in_the_web_ui(api: Api) -> None:
-    client = await signed_in_client(api)
+async def test_whoever_is_signed_in_sees_payloads_in_the_web_ui(pages: Pages) -> None:
     payloads = await encrypted({"n": 1}, "two")
-    answer = await client.post(
+    answer = await pages.post(
         "/codec/decode?preserveStorageRefs=true", json=body(*payloads), headers={**SAME_SITE, "accept": "*/*"}
     )
     assert values_of(answer) == [{"n": 1}, "two"]
@@ -61,26 +60,23 @@ async def test_whoever_is_signed_in_sees_payloads_in_the_web_ui(api: Api) -> Non
     assert answer.headers["cache-control"] == "no-store"
 
 
-async def test_the_ui_may_ask_below_its_own_address(api: Api) -> None:
+async def test_the_ui_may_ask_below_its_own_address(pages: Pages) -> None:
     """A proxy hands the request on: to the browser it is one to the UI's origin, which the header Host names."""
-    client = await signed_in_client(api)
     headers = {"origin": UI, "host": "127.0.0.1:8233", "sec-fetch-site": "same-origin"}
-    assert values_of(await client.post("/codec/decode", json=body(*await encrypted(1)), headers=headers)) == [1]
+    assert values_of(await pages.post("/codec/decode", json=body(*await encrypted(1)), headers=headers)) == [1]
 
 
-async def test_what_is_not_encrypted_comes_back_as_it_is(api: Api) -> None:
-    client = await signed_in_client(api)
+async def test_what_is_not_encrypted_comes_back_as_it_is(pages: Pages) -> None:
     plain = {"payloads": [{"metadata": {"encoding": "anNvbi9wbGFpbg=="}, "data": "MQ=="}]}
-    assert (await client.post("/codec/decode", json=plain, headers=SAME_SITE)).json() == plain
+    assert (await pages.post("/codec/decode", json=plain, headers=SAME_SITE)).json() == plain
 
 
-async def test_what_the_ui_sends_into_a_workflow_is_encrypted(api: Api) -> None:
-    client = await signed_in_client(api)
+async def test_what_the_ui_sends_into_a_workflow_is_encrypted(pages: Pages) -> None:
     plain = body(Payload(metadata={"encoding": b"json/plain"}, data=b'"sent by hand"'))
-    encoded = (await client.post("/codec/encode", json=plain, headers=SAME_SITE)).json()
+    encoded = (await pages.post("/codec/encode", json=plain, headers=SAME_SITE)).json()
     assert b64decode(encoded["payloads"][0]["metadata"]["encoding"]) == b"binary/encrypted"
     assert b"sent by hand" not in b64decode(encoded["payloads"][0]["data"])
-    assert values_of(await client.post("/codec/decode", json=encoded, headers=SAME_SITE)) == ["sent by hand"]
+    assert values_of(await pages.post("/codec/decode", json=encoded, headers=SAME_SITE)) == ["sent by hand"]
 
 
 @pytest.mark.parametrize("path", ["/codec/decode", "/codec/encode"])
@@ -93,10 +89,9 @@ async def test_nobody_else_is_answered(api: Api, path: str) -> None:
         assert answer.headers["access-control-allow-origin"] == UI, "so that the UI can read why"
 
 
-async def test_who_has_signed_out_sees_nothing_any_more(api: Api) -> None:
-    client = await signed_in_client(api)
-    client.cookies.clear()
-    assert (await client.post("/codec/decode", json=body(), headers=SAME_SITE)).status_code == 401
+async def test_who_has_signed_out_sees_nothing_any_more(pages: Pages) -> None:
+    pages.cookies.clear()
+    assert (await pages.post("/codec/decode", json=body(), headers=SAME_SITE)).status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -110,9 +105,8 @@ async def test_who_has_signed_out_sees_nothing_any_more(api: Api) -> None:
         {"sec-fetch-site": "same-site"},
     ],
 )
-async def test_a_page_of_another_origin_is_refused_also_with_the_cookie(api: Api, headers: dict[str, str]) -> None:
-    client = await signed_in_client(api)
-    answer = await client.post("/codec/decode", json=body(*await encrypted("hidden")), headers=headers)
+async def test_a_page_of_another_origin_is_refused_also_with_the_cookie(pages: Pages, headers: dict[str, str]) -> None:
+    answer = await pages.post("/codec/decode", json=body(*await encrypted("hidden")), headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
     assert "access-control-allow-origin" not in answer.headers
 
@@ -141,41 +135,38 @@ async def test_the_origin_of_the_ui_is_compared_as_browsers_write_it(make_api: M
 
 
 async def test_a_command_needs_an_api_key_and_wrong_ones_are_counted(api: Api) -> None:
-    client = httpx.AsyncClient(transport=httpx.ASGITransport(api.app), base_url="http://api.test")
+    client = browser_client(api)
     payloads = body(*await encrypted("shown"))
     assert values_of(await client.post("/codec/decode", json=payloads, headers={"x-api-key": KEY})) == ["shown"]
     wrong = [await client.post("/codec/decode", json=payloads, headers={"x-api-key": f"guess-{n}"}) for n in range(11)]
     assert [answer.status_code for answer in wrong] == [401] * 10 + [429]
-    assert (await sign_in(client, "guess")).status_code == 429, "with those of the sign-in form"
+    assert (await client.sign_in("guess")).status_code == 429, "with those of the sign-in form"
 
 
 @pytest.mark.parametrize(
     "text",
     [b"", b"{", b"[1]", b"[]", b'"text"', b'{"payloads": 1}', b'{"payloads": [{"data": "\xff"}]}', b"\xff\xfe"],
 )
-async def test_what_are_no_payloads_is_refused(api: Api, text: bytes) -> None:
-    client = await signed_in_client(api)
-    answer = await client.post("/codec/decode", content=text, headers=SAME_SITE)
+async def test_what_are_no_payloads_is_refused(pages: Pages, text: bytes) -> None:
+    answer = await pages.post("/codec/decode", content=text, headers=SAME_SITE)
     assert (answer.status_code, answer.json()["message"][:38]) == (400, "The body holds no payloads of Temporal")
 
 
-async def test_a_body_has_its_limit(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_body_has_its_limit(api: Api, pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.dashboard.codec_routes._BODY_LIMIT", 1000)
-    client = await signed_in_client(api)
-    answer = await client.post("/codec/decode", content=b" " * 1001, headers=SAME_SITE)
+    answer = await pages.post("/codec/decode", content=b" " * 1001, headers=SAME_SITE)
     assert answer.status_code == 413
     assert (await browser_client(api).post("/codec/decode", content=b" " * 1001)).status_code == 401
 
 
-async def test_payloads_of_another_namespace_or_key_are_told_apart(api: Api) -> None:
-    client = await signed_in_client(api)
+async def test_payloads_of_another_namespace_or_key_are_told_apart(pages: Pages) -> None:
     elsewhere = body(*await encrypted(1, namespace="elsewhere"))
-    answer = await client.post("/codec/decode", json=elsewhere, headers=SAME_SITE | {"x-namespace": "elsewhere"})
+    answer = await pages.post("/codec/decode", json=elsewhere, headers=SAME_SITE | {"x-namespace": "elsewhere"})
     assert (answer.status_code, "keys of namespace 'default'" in answer.text) == (400, True)
-    answer = await client.post("/codec/decode", json=elsewhere, headers=SAME_SITE)
+    answer = await pages.post("/codec/decode", json=elsewhere, headers=SAME_SITE)
     assert (answer.status_code, answer.json()["details"]["path"]) == (400, "payloads")
     other_key = body(*await encrypted(1, secret_key=[SecretStr("another key of the ring")]))
-    answer = await client.post("/codec/decode", json=other_key, headers=SAME_SITE)
+    answer = await pages.post("/codec/decode", json=other_key, headers=SAME_SITE)
     assert (answer.status_code, "which is not in CALLBOARD_SECRET_KEY" in answer.text) == (400, True)
     assert SECRET not in answer.text
 
@@ -191,10 +182,7 @@ async def test_an_api_without_a_key_does_not_start_with_encryption(make_api: Mak
         await make_api(secret_key=[], encrypt_payloads=True)
 
 
-async def test_more_payloads_than_the_web_ui_ever_sends_are_refused_unread(api: Api) -> None:
-    client = await signed_in_client(api)
-    answer = await client.post(
-        "/codec/decode", content=b'{"payloads": [' + b"{}," * 10_000 + b"{}]}", headers=SAME_SITE
-    )
+async def test_more_payloads_than_the_web_ui_ever_sends_are_refused_unread(pages: Pages) -> None:
+    answer = await pages.post("/codec/decode", content=b'{"payloads": [' + b"{}," * 10_000 + b"{}]}", headers=SAME_SITE)
     assert answer.status_code == 400
     assert "too many payloads" in answer.json()["message"]

@@ -3,22 +3,18 @@
 import socket
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from projects.deploy import deploy
 from schemas.workflow.run import RunInput
 from security.keyring import KeyRing
-from storage.folder import FolderStore
 from tests.support.api_in_process import Api, MakeApi
 from tests.support.constants import WORKSPACE
-from tests.support.present import present
+from tests.support.present import assert_has, present
 
 RING = KeyRing(["the older secret key of the ring"])
 SECRET = "t0p-s3cret"
-AUTOMATION = "async def automation(page, params=None, **_kwargs):\n    return 1\n"
 ALLOW = ["127.0.0.0/8"]
 
 HOOK = "http://127.0.0.1:9/in"
@@ -57,11 +53,7 @@ async def test_what_is_secret_in_a_bucket_is_sealed_for_its_run(make_api: MakeAp
     bucket = present(present(run_input.sink).bucket)
     assert opened(bucket.access_key_id, run_id) == "AKIDEXAMPLE"
     assert opened(bucket.secret_access_key, run_id) == SECRET
-    assert (bucket.endpoint, bucket.prefix, bucket.force_path_style) == (
-        "http://127.0.0.1:9",
-        "runs/",
-        True,
-    )
+    assert_has(bucket, endpoint="http://127.0.0.1:9", prefix="runs/", force_path_style=True)
     masked = {"accessKeyId": "***", "secretAccessKey": "***", "skipOnFail": False, "apisToSend": None}
     assert present(run_input.sink).masked() == {**S3, **endpoint, **masked}
 
@@ -73,17 +65,14 @@ async def test_a_bucket_of_aws_needs_no_look_up(api: Api):
 @pytest.mark.parametrize(
     ("sink", "path", "words"),
     [
-        ({"type": "webhook", "url": "http://127.0.0.1:8401/in"}, "sink.url", "127.0.0.1 leads to a loopback address"),
         ({"type": "webhook", "url": "https://localhost/"}, "sink.url", "localhost leads to a loopback address"),
-        ({"type": "webhook", "url": "http://127.0.0.1./"}, "sink.url", "leads to a loopback address"),
-        ({"type": "webhook", "url": "http://[::ffff:10.0.0.1]/"}, "sink.url", "leads to an address of a private"),
         ({"type": "webhook", "url": "http://169.254.169.254/"}, "sink.url", "where clouds keep their metadata"),
         ({**S3, "endpoint": "http://127.0.0.1:9000"}, "sink.endpoint", "leads to a loopback address"),
-        ({**S3, "endpoint": "http://localhost", "forcePathStyle": True}, "sink.endpoint", "to a loopback address"),
         ({**S3, "endpoint": "http://[fd00:ec2::254]"}, "sink.endpoint", "leads to an address of a private network"),
     ],
 )
 async def test_a_sink_that_leads_within_is_refused_with_field_and_reason(api: Api, sink: Any, path: str, words: str):
+    """Which addresses these are is shown by `tests/unit/security/test_egress.py`."""
     answer = await api.start({"api": "list", "parameters": {}, "sink": sink})
     assert answer.status_code == 400
     body = answer.json()
@@ -98,9 +87,7 @@ async def test_a_sink_that_leads_within_is_refused_with_field_and_reason(api: Ap
 @pytest.mark.parametrize(
     ("sink", "path"),
     [
-        ({"type": "webhook", "url": "http://2130706433/"}, "sink.url"),
         ({"type": "webhook", "url": "http://0x7f.1./"}, "sink.url"),
-        ({"type": "webhook", "url": "http://0177.0.0.1/"}, "sink.url"),
         ({**S3, "endpoint": "http://127.1:9000", "forcePathStyle": True}, "sink.endpoint"),
     ],
 )
@@ -134,9 +121,8 @@ async def test_a_bucket_is_looked_up_by_the_name_that_will_be_connected_to(
 async def test_the_schedule_is_that_of_the_settings(make_api: MakeApi):
     api = await make_api(egress_allow=ALLOW, delivery_first_delay="2", delivery_max_delay="60", delivery_timeout="5")
     schedule = present(api.input_of(await api.run(sink=WEBHOOK)).sink).schedule
-    assert (schedule.first_delay, schedule.factor) == (timedelta(seconds=2), 2)
-    assert (schedule.max_delay, schedule.timeout) == (timedelta(minutes=1), timedelta(seconds=5))
-    assert schedule.give_up_after == timedelta(hours=24)
+    assert_has(schedule, first_delay=timedelta(seconds=2), factor=2, max_delay=timedelta(minutes=1))
+    assert_has(schedule, timeout=timedelta(seconds=5), give_up_after=timedelta(hours=24))
 
 
 async def test_without_a_key_to_seal_with_nothing_is_started(make_api: MakeApi):
@@ -160,60 +146,47 @@ async def test_the_same_key_with_another_sink_is_another_body(make_api: MakeApi)
 
 
 @pytest.fixture
-async def ordered(tmp_path: Path, make_api: MakeApi) -> StartRun:
-    """Starts a Run of a project with these settings; what it is ordered with."""
+async def ordered(make_project_api: MakeApi) -> StartRun:
+    """Starts a Run of a project with this default sink; what it is ordered with."""
 
-    async def start(settings: str, environment: str = "deployed", **fields: Any) -> RunInput:
-        folder, store = tmp_path / "shop", FolderStore(tmp_path / "artifacts")
-        (folder / "api").mkdir(parents=True, exist_ok=True)
-        (folder / "api" / "list.py").write_text(AUTOMATION)
-        (folder / "Intuned.yaml").write_text(settings)
-        await deploy(folder, store)
-        api = await make_api(store=store, environment=environment, egress_allow=ALLOW)
+    async def start(default: dict[str, Any], environment: str = "deployed", **fields: Any) -> RunInput:
+        settings = {"defaults": {"sink": default}}
+        api = await make_project_api(settings, environment=environment, egress_allow=ALLOW)
         return api.input_of(await api.run(**fields))
 
     return start
 
 
-DEPLOYED = f"deployed: {{type: s3, bucket: b-2, accessKeyId: A, secretAccessKey: {SECRET}}}"
-DEV = f"dev: {{type: webhook, url: '{HOOK}?token={SECRET}'}}"
+DEPLOYED = {"deployed": {"type": "s3", "bucket": "b-2", "accessKeyId": "A", "secretAccessKey": SECRET}}
+DEV = {"dev": {"type": "webhook", "url": f"{HOOK}?token={SECRET}"}}
 
 
 @pytest.mark.parametrize(
     ("sinks", "environment", "kind"),
     [
-        (f"{DEV}, {DEPLOYED}", "dev", "webhook"),
-        (f"{DEV}, {DEPLOYED}", "deployed", "s3"),
+        (DEV | DEPLOYED, "dev", "webhook"),
+        (DEV | DEPLOYED, "deployed", "s3"),
         (DEPLOYED, "dev", "s3"),
         (DEPLOYED, "deployed", "s3"),
         (DEV, "deployed", None),
     ],
 )
 async def test_a_start_that_names_no_sink_has_its_project_s(
-    ordered: StartRun, sinks: str, environment: str, kind: str | None
+    ordered: StartRun, sinks: dict[str, Any], environment: str, kind: str | None
 ):
-    run_input = await ordered(f"defaults: {{sink: {{{sinks}}}}}", environment)
+    run_input = await ordered(sinks, environment)
     assert (run_input.sink and run_input.sink.masked()["type"]) == kind
     assert SECRET not in run_input.model_dump_json()
 
 
 async def test_a_start_s_own_sink_wins_and_null_is_none_of_its_own(ordered: StartRun):
-    run_input = await ordered(f"defaults: {{sink: {{{DEPLOYED}}}}}", sink=WEBHOOK)
-    assert run_input.sink is not None
-    assert run_input.sink.webhook is not None
-    run_input = await ordered(f"defaults: {{sink: {{{DEPLOYED}}}}}", sink=None)
-    assert run_input.sink is not None
-    assert run_input.sink.bucket is not None
-    assert run_input.sink.bucket.region == "us-east-1", "the region may be left out there"
+    assert present((await ordered(DEPLOYED, sink=WEBHOOK)).sink).webhook is not None
+    bucket = present(present((await ordered(DEPLOYED, sink=None)).sink).bucket)
+    assert bucket.region == "us-east-1", "the region may be left out there"
 
 
-async def test_a_project_s_sink_that_leads_within_is_refused_as_the_project_s(tmp_path: Path, make_api: MakeApi):
-    folder, store = tmp_path / "shop", FolderStore(tmp_path / "artifacts")
-    (folder / "api").mkdir(parents=True)
-    (folder / "api" / "list.py").write_text(AUTOMATION)
-    (folder / "Intuned.yaml").write_text("defaults: {sink: {deployed: {type: webhook, url: 'http://10.0.0.1/'}}}")
-    await deploy(folder, store)
-    api = await make_api(store=store)
-    answer = await api.start({"api": "list", "parameters": {}})
+async def test_a_project_s_sink_that_leads_within_is_refused_as_the_project_s(make_project_api: MakeApi):
+    sink = {"deployed": {"type": "webhook", "url": "http://10.0.0.1/"}}
+    answer = await (await make_project_api({"defaults": {"sink": sink}})).start()
     assert answer.status_code == 400
     assert answer.json()["message"].startswith("The project's defaults.sink.url: 10.0.0.1 leads to")

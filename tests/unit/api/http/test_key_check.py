@@ -36,16 +36,8 @@ def test_an_address_has_to_wait_after_ten_wrong_keys_even_with_a_right_one(check
         assert refused.value.retry_after is not None
         assert 0 < refused.value.retry_after <= 300
         assert str(refused.value.retry_after) in refused.value.message
-
-
-def test_nine_wrong_keys_hurt_nobody(check: KeyCheck):
-    guess(check, "198.51.100.7", WRONG_KEYS - 1)
-    check.check(KEY.encode(), coming_from("198.51.100.7"))
-
-
-def test_clients_at_other_addresses_do_not_notice(check: KeyCheck):
-    guess(check, "198.51.100.7")
-    check.check(KEY.encode(), coming_from("198.51.100.8"))
+    guess(check, "198.51.100.8", WRONG_KEYS - 1)
+    check.check(KEY.encode(), coming_from("198.51.100.8"))  # fewer hurt nobody, and other clients do not notice
 
 
 def test_a_locked_out_address_may_use_only_the_key_it_already_used(check: KeyCheck):

@@ -1,7 +1,7 @@
 """The published client library, unmodified, over HTTP: it makes every call about Jobs, and reads every answer."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,13 +9,8 @@ import pytest
 from intuned_client import AsyncIntunedClient, IntunedClient, models
 from intuned_client.exceptions import NotFoundError, ValidationError
 
-from schemas.workflow.job_run import (
-    JobRunProgress,
-    JobRunReason,
-    JobRunReasonType,
-    JobRunStatus,
-)
-from tests.support.api_in_process import KEY, Api
+from schemas.workflow.job_run import JobRunProgress, JobRunReason, JobRunReasonType, JobRunStatus
+from tests.support.api_in_process import Api
 from tests.support.constants import WORKSPACE
 from tests.support.present import present
 
@@ -36,18 +31,6 @@ SCHEDULE = {
     "intervals": [{"every": "1h"}, {"every": 60_000}],
     "jitter": "6h",
 }
-
-
-@pytest.fixture
-def address(served: str) -> str:
-    return f"{served}/api/v1/workspace"
-
-
-@pytest.fixture
-async def client(address: str) -> AsyncGenerator[AsyncIntunedClient]:
-    client = AsyncIntunedClient(api_key=KEY, workspace_id=WORKSPACE, base_url=address, timeout=30)
-    yield client
-    await client.aclose()
 
 
 def body(**fields: Any) -> models.JobsCreateRequestBody:
@@ -77,15 +60,6 @@ FULL: dict[str, Any] = {
 @pytest.fixture
 async def api(make_api: Callable[..., Any]) -> Api:
     return await make_api(egress_allow=["127.0.0.0/8"])
-
-
-async def test_it_creates_a_job_and_reads_it(api: Api, client: AsyncIntunedClient):
-    created = await client.projects.jobs.create(project_name="shop", body=body())
-    assert (created.id, created.message) == (JOB, "created")
-    job = await client.projects.jobs.get(project_name="shop", job_id=JOB)
-    assert (job.id, job.state, job.project_id) == (JOB, "ACTIVE", "shop")
-    assert [(item.api_name, item.parameters) for item in present(job.payload)] == [("list", {"page": 1})]
-    assert (job.schedule, job.proxy, job.next_run_time, job.last_run_time) == (None, None, None, None)
 
 
 async def test_it_reads_all_that_a_job_may_have(api: Api, client: AsyncIntunedClient):
@@ -124,17 +98,6 @@ async def test_it_updates_a_job(api: Api, client: AsyncIntunedClient):
     assert (updated.id, updated.message) == (JOB, "updated job successfully")
     job = await client.projects.jobs.get(project_name="shop", job_id=JOB)
     assert (job.payload, job.configuration.max_runs, job.schedule, job.sink, job.proxy) == ([], 3, None, None, None)
-
-
-async def test_it_pauses_resumes_and_deletes_a_job(api: Api, client: AsyncIntunedClient):
-    await client.projects.jobs.create(project_name="shop", body=body())
-    assert (await client.projects.jobs.pause(project_name="shop", job_id=JOB)).message == "Paused"
-    assert (await client.projects.jobs.get(project_name="shop", job_id=JOB)).state == "PAUSED"
-    assert (await client.projects.jobs.resume(project_name="shop", job_id=JOB)).message == "Resumed"
-    assert (await client.projects.jobs.get(project_name="shop", job_id=JOB)).state == "ACTIVE"
-    await client.projects.jobs.delete(project_name="shop", job_id=JOB)
-    with pytest.raises(NotFoundError):
-        await client.projects.jobs.get(project_name="shop", job_id=JOB)
 
 
 async def test_it_triggers_a_job_and_reads_the_job_run(api: Api, client: AsyncIntunedClient):
@@ -203,9 +166,9 @@ async def test_it_reads_refusals(client: AsyncIntunedClient):
         await client.projects.jobs.runs.get(project_name="shop", job_id=JOB, job_run_id="jr_" + "x" * 21)
 
 
-async def test_the_synchronous_client_makes_the_same_calls(address: str):
+async def test_the_synchronous_client_makes_the_same_calls(library_options: dict[str, Any]):
     def use() -> None:
-        with IntunedClient(api_key=KEY, workspace_id=WORKSPACE, base_url=address, timeout=30) as client:
+        with IntunedClient(**library_options) as client:
             jobs = client.projects.jobs
             assert jobs.create(project_name="shop", body=body(**FULL)).message == "created"
             assert jobs.get(project_name="shop", job_id=JOB).id == JOB
@@ -213,11 +176,14 @@ async def test_the_synchronous_client_makes_the_same_calls(address: str):
             change = models.JobsUpdateRequestBody.model_validate({"payload": [], "configuration": {}})
             assert jobs.update(project_name="shop", job_id=JOB, body=change).id == JOB
             assert jobs.pause(project_name="shop", job_id=JOB).message == "Paused"
+            assert jobs.get(project_name="shop", job_id=JOB).state == "PAUSED"
             assert jobs.resume(project_name="shop", job_id=JOB).message == "Resumed"
+            assert jobs.get(project_name="shop", job_id=JOB).state == "ACTIVE"
             job_run_id = jobs.trigger(project_name="shop", job_id=JOB).job_run_id
             assert jobs.runs.get(project_name="shop", job_id=JOB, job_run_id=job_run_id).job_run.id == job_run_id
             assert len(jobs.runs.list(project_name="shop", job_id=JOB)) == 1
             assert jobs.runs.terminate(project_name="shop", job_id=JOB, job_run_id=job_run_id).message
             jobs.delete(project_name="shop", job_id=JOB)
+            assert jobs.list(project_name="shop") == []
 
     await asyncio.to_thread(use)

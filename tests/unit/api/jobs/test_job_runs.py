@@ -25,8 +25,7 @@ ENDED = {"status": JobRunStatus.SUCCESS, "ended_at": datetime(2026, 11, 24, 11, 
 async def trigger(api: Api, **fields: Any) -> str:
     """Create the Job `nightly`, and trigger it."""
     if ("shop", "nightly") not in api.jobs.known:
-        job = {"id": "nightly", "payload": [{"apiName": "list", "parameters": {}}], "configuration": {}, **fields}
-        assert (await api.client.post(BASE, json=job)).status_code == 201
+        await api.create_job(**fields)
     return (await api.client.post(f"{BASE}/nightly/trigger")).json()["jobRunId"]
 
 
@@ -54,16 +53,20 @@ async def test_a_trigger_starts_a_job_run_of_the_definition_of_the_moment(api: A
     assert [snapshot["configuration"] for snapshot in snapshots] == [{}, {"maxRuns": 7}]
 
 
-async def test_a_paused_job_is_triggered_nevertheless(api: Api):
-    await trigger(api)
-    await api.client.post(f"{BASE}/nightly/pause")
-    assert names.is_job_run_id(await trigger(api))
+async def test_a_job_run_is_found_by_its_id_alone_in_its_project_only(api: Api):
+    job_run_id = await trigger(api)
+    found = await api.client.get(f"{PROJECTS}/shop/job-runs/{job_run_id}")
+    assert (found.status_code, found.json()["jobRun"]["job_id"]) == (200, "nightly")
+    assert found.json() == (await api.client.get(f"{RUNS}/{job_run_id}")).json()
+    for elsewhere in (f"members/job-runs/{job_run_id}", "shop/job-runs/nobody"):
+        assert (await api.client.get(f"{PROJECTS}/{elsewhere}")).status_code == 404
 
 
 async def test_pausing_and_resuming_a_job_does_so_to_its_active_job_runs(api: Api):
     await trigger(api)
     await api.client.post(f"{BASE}/nightly/pause")
     assert api.jobs.known["shop", "nightly"].paused
+    assert names.is_job_run_id(await trigger(api)), "it can be triggered nevertheless"
     await api.client.post(f"{BASE}/nightly/resume")
     assert not api.jobs.known["shop", "nightly"].paused
     assert api.job_runs.steered == [("shop/nightly", "pause"), ("shop/nightly", "resume")]

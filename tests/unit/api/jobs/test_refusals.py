@@ -1,24 +1,26 @@
-"""Jobs that are refused: the answer says where and what was expected, and nothing is stored."""
+"""Jobs that are refused: the answer says where and what was expected, and nothing is stored.
+
+What a schedule may hold is shown by `tests/unit/schemas/test_job_schedule.py`.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from schemas.errors import Unavailable
-from schemas.workflow.auth import AuthSessionStatus, AuthSessionType
-from schemas.workflow.auth_session import AuthSessionView
 from schemas.workflow.job import JobSource
 from tests.support.api_in_process import Api, MakeApi
 from tests.support.constants import WORKSPACE
-from tests.support.in_memory_jobs import BEGAN
 
 SECRET = "t0p-s3cret"
 HOOK = {"type": "webhook", "url": "http://127.0.0.1:9/in"}
 BUCKET = {"type": "s3", "bucket": "b-1", "accessKeyId": "AKID", "secretAccessKey": SECRET, "region": "eu-central-1"}
+
+
+JOB_RUN = "/runs/jr_aaaaaaaaaaaaaaaaaaaaa"
 
 
 def base(project: str = "shop") -> str:
@@ -31,16 +33,12 @@ def job(**fields: Any) -> dict[str, Any]:
     return {**given, **fields}
 
 
-def calendar(**fields: Any) -> dict[str, Any]:
-    return job(schedule={"calendars": [fields]})
-
-
 def item(**fields: Any) -> dict[str, Any]:
     return job(payload=[{"apiName": "list", "parameters": {}}, {"apiName": "list", "parameters": {}, **fields}])
 
 
-async def stored(api: Api, project: str = "shop") -> list[str]:
-    return [key async for key in api.store.list(f"jobs/{project}/")]
+async def stored(api: Api) -> list[str]:
+    return await api.stored("jobs/")
 
 
 @pytest.fixture
@@ -49,28 +47,20 @@ async def api(make_api: MakeApi) -> Api:
 
 
 WRONG: list[tuple[dict[str, Any], str, str]] = [
-    (job(id="a/b"), "id", "an id of 1 to 128 characters"),
-    (job(id=""), "id", "an id of 1 to 128 characters"),
-    (job(id="-a"), "id", "an id of 1 to 128 characters"),
-    (job(id="a" * 129), "id", "an id of 1 to 128 characters"),
-    (job(id=7), "id", "an id of 1 to 128 characters"),
-    (job(payload=None), "payload", "required|array"),
-    (job(payload={}), "payload", "an array"),
-    (job(configuration=None), "configuration", "required|object"),
-    (job(configuration=[]), "configuration", "an object"),
+    *((job(id=each), "id", "an id of 1 to 128 characters") for each in ("a/b", "", "-a", "a" * 129, 7)),
+    *((job(payload=each), "payload", "required|array") for each in (None, {})),
+    *((job(configuration=each), "configuration", "required|object") for each in (None, [])),
     (job(authSession={"id": "anna"}), "authSession", "one of the fields"),
     (job(shedule={}), "shedule", "one of the fields"),
-    (item(apiName="lists"), "payload[1].apiName", "the name of an API of the project"),
-    (item(apiName=""), "payload[1].apiName", "the name of an API"),
+    *((item(apiName=each), "payload[1].apiName", "the name of an API") for each in ("lists", "")),
     (item(api="list"), "payload[1].api", "one of the fields apiName"),
-    (item(parameters=None), "payload[1].parameters", "required|object"),
-    (item(parameters=[]), "payload[1].parameters", "an object"),
-    (item(requestTimeout=0), "payload[1].requestTimeout", "a whole number of seconds"),
-    (item(requestTimeout="600"), "payload[1].requestTimeout", "a whole number of seconds"),
+    *((item(parameters=each), "payload[1].parameters", "required|object") for each in (None, [])),
+    *((item(requestTimeout=each), "payload[1].requestTimeout", "a whole number of seconds") for each in (0, "600")),
     (item(retry={"maximumAttempts": 101}), "payload[1].retry.maximumAttempts", "from 1 to 100"),
-    (job(configuration={"maxConcurrentRequests": 0}), "configuration.maxConcurrentRequests", "from 1 to 1000"),
-    (job(configuration={"maxConcurrentRequests": 2.5}), "configuration.maxConcurrentRequests", "from 1 to 1000"),
-    (job(configuration={"maxConcurrentRequests": True}), "configuration.maxConcurrentRequests", "from 1 to 1000"),
+    *(
+        (job(configuration={"maxConcurrentRequests": each}), "configuration.maxConcurrentRequests", "from 1 to 1000")
+        for each in (0, 2.5, True)
+    ),
     (job(configuration={"maxRuns": 0}), "configuration.maxRuns", "a whole number"),
     (job(configuration={"saveTrace": "never"}), "configuration.saveTrace", "on-failure"),
     (job(configuration={"proxy": "ftp://x"}), "configuration.proxy", "a proxy URL"),
@@ -82,47 +72,15 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     (job(sink={**HOOK, "url": "http://10.0.0.1/"}), "sink.url", "an address that is public"),
     (job(sink={**HOOK, "url": "http://127.0.0.1:9/in?***"}), "sink.url", "the secret itself"),
     (job(sink={**HOOK, "headers": {"x-key": "***"}}), "sink.headers", "the secret itself"),
-    (job(sink={**BUCKET, "accessKeyId": "***"}), "sink.accessKeyId", "the secret itself"),
-    (job(sink={**BUCKET, "secretAccessKey": "***"}), "sink.secretAccessKey", "the secret itself"),
+    *(
+        (job(sink={**BUCKET, each: "***"}), f"sink.{each}", "the secret itself")
+        for each in ("accessKeyId", "secretAccessKey")
+    ),
     (job(notifications=[HOOK, {**HOOK, "type": "email"}]), "notifications[1].type", '"webhook"'),
     (job(notifications=[{**HOOK, "url": "http://10.0.0.1/"}]), "notifications[0].url", "an address that is public"),
     (job(notifications=[{**HOOK, "headers": {"a": "***"}}]), "notifications[0].headers", "the secret itself"),
     (job(auth_session={"id": "anna"}), "auth_session", "no auth_session for this project"),
-    (job(schedule="daily"), "schedule", "an object"),
-    (job(schedule={}), "schedule", "an object with intervals, calendars or overlap"),
-    (job(schedule={"cron": "* * * * *"}), "schedule.cron", "one of the fields intervals"),
-    (job(schedule={"intervals": [], "jitter": "1m"}), "schedule", "intervals or calendars beside jitter"),
-    (job(schedule={"timezone": "UTC"}), "schedule", "intervals or calendars beside timezone"),
     (job(schedule={"intervals": [{"every": 0}]}), "schedule.intervals[0].every", "from 1 second"),
-    (job(schedule={"intervals": [{"every": "1500ms"}]}), "schedule.intervals[0].every", "whole seconds"),
-    (job(schedule={"intervals": [{"every": "soon"}]}), "schedule.intervals[0].every", "a text such as"),
-    (job(schedule={"intervals": [{"every": 1000.5}]}), "schedule.intervals[0].every", "in milliseconds"),
-    (job(schedule={"intervals": [{}]}), "schedule.intervals[0].every", "required"),
-    (job(schedule={"intervals": [{"every": "1h", "offset": 1}]}), "schedule.intervals[0].offset", "one of the fields"),
-    (job(schedule={"intervals": [{"every": "1h"}] * 101}), "schedule.intervals", "at most 100"),
-    (job(schedule={"intervals": [{"every": "1h"}], "jitter": -1}), "schedule.jitter", "a duration"),
-    (job(schedule={"calendars": [{}], "timezone": "Europe/Berlni"}), "schedule.timezone", "Did you mean Europe/Berlin"),
-    (job(schedule={"calendars": [{}], "overlap": "cancel"}), "schedule.overlap", '"skip", "allow" or "queue"'),
-    (job(schedule={"calendars": [{}], "catchupWindow": "9s"}), "schedule.catchupWindow", "from 10 seconds"),
-    (calendar(hour=99), "schedule.calendars[0].hour", "from 0 to 23"),
-    (calendar(hour="9"), "schedule.calendars[0].hour", "from 0 to 23"),
-    (calendar(minute=60), "schedule.calendars[0].minute", "from 0 to 59"),
-    (calendar(second=-1), "schedule.calendars[0].second", "from 0 to 59"),
-    (calendar(dayOfMonth=0), "schedule.calendars[0].dayOfMonth", "from 1 to 31"),
-    (calendar(year=1999), "schedule.calendars[0].year", "from 2000 to 2100"),
-    (calendar(month=1), "schedule.calendars[0].month", "one of JANUARY"),
-    (calendar(month="MAI"), "schedule.calendars[0].month", "one of JANUARY"),
-    (calendar(dayOfWeek="MON"), "schedule.calendars[0].dayOfWeek", "one of SUNDAY"),
-    (calendar(dayOfWeek={"start": "FRIDAY", "end": "MONDAY"}), "schedule.calendars[0].dayOfWeek", "end not before"),
-    (calendar(hour={"start": 1, "step": 2}), "schedule.calendars[0].hour", "only with end"),
-    (calendar(hour={"start": 1, "end": 9, "step": 0}), "schedule.calendars[0].hour", "step at least 1"),
-    (calendar(hour={"start": 9, "end": 1}), "schedule.calendars[0].hour", "end not before start"),
-    (calendar(hour={"end": 1}), "schedule.calendars[0].hour", '{"start", "end", "step"}'),
-    (calendar(hour=[]), "schedule.calendars[0].hour", "an array of these"),
-    (calendar(hour=[1, "*"]), "schedule.calendars[0].hour", "an array of these"),
-    (calendar(hour=[[1]]), "schedule.calendars[0].hour", "an array of these"),
-    (calendar(weekday="MONDAY"), "schedule.calendars[0].weekday", "one of the fields"),
-    (calendar(comment="ü" * 101), "schedule.calendars[0].comment", "at most 200 bytes"),
 ]
 
 
@@ -160,26 +118,21 @@ async def test_an_update_is_held_to_the_same_and_leaves_the_job_as_it_was(api: A
         answer = await api.client.put(f"{base()}/nightly", json=body)
         assert (answer.status_code, answer.json()["details"]["path"]) == (400, left_out)
     assert await stored(api) == before
-    await api.client.delete(f"{base()}/nightly")
 
 
-async def test_an_id_that_is_taken_is_a_conflict(api: Api):
-    await api.client.post(base(), json=job())
-    before = await stored(api)
-    answer = await api.client.post(base(), json=job(payload=[]))
-    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
-    assert await stored(api) == before
-
-
-async def test_two_creates_at_once_leave_one_definition(api: Api, monkeypatch: pytest.MonkeyPatch):
-    await api.client.post(base(), json=job())
-    before = await stored(api)
-
+@pytest.mark.parametrize("at_the_same_moment", [False, True])
+async def test_an_id_that_is_taken_is_a_conflict_and_leaves_one_definition(
+    api: Api, monkeypatch: pytest.MonkeyPatch, *, at_the_same_moment: bool
+):
     async def knows_nothing(*_: Any) -> None:
         pass
 
-    monkeypatch.setattr("api.jobs.changes._refuse_known", knows_nothing)
-    assert (await api.client.post(base(), json=job())).status_code == 409
+    await api.client.post(base(), json=job())
+    before = await stored(api)
+    if at_the_same_moment:
+        monkeypatch.setattr("api.jobs.changes._refuse_known", knows_nothing)
+    answer = await api.client.post(base(), json=job(payload=[]))
+    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
     assert await stored(api) == before
 
 
@@ -196,37 +149,11 @@ async def test_a_project_that_logs_in_needs_an_auth_session_that_exists(api: Api
     assert "so its Jobs need auth_session" in without.json()["message"]
     unknown = await api.client.post(members, json=job(auth_session={"id": "nobody"}))
     assert (unknown.status_code, unknown.json()["details"]["path"]) == (400, "auth_session.id")
-    assert await stored(api, "members") == []
-    api.auth_sessions.known["members", "anna"] = AuthSessionView(
-        id="anna",
-        type=AuthSessionType.CREDENTIALS,
-        status=AuthSessionStatus.READY,
-        login_version=1,
-        created_at=BEGAN,
-        updated_at=BEGAN,
-    )
+    assert await api.stored("jobs/members/") == []
+    api.add_auth_session()
     assert (await api.client.post(members, json=job(auth_session={"id": "anna"}))).status_code == 201
     read = (await api.client.get(f"{members}/nightly")).json()
     assert read["auth_session"] == {"id": "anna", "checkAttempts": 3, "createAttempts": 3, "saveTrace": False}
-
-
-async def test_a_job_of_a_file_is_not_changed_by_a_request(api: Api):
-    await api.client.post(base(), json=job())
-    ref = api.jobs.known["shop", "nightly"].ref.model_copy(update={"source": JobSource.CODE})
-    api.jobs.change("shop", "nightly", ref=ref)
-    before = await stored(api)
-    body = {"payload": [], "configuration": {}}
-    changes: list[Callable[[], Any]] = [
-        lambda: api.client.put(f"{base()}/nightly", json=body),
-        lambda: api.client.delete(f"{base()}/nightly"),
-    ]
-    for change in changes:
-        answer = await change()
-        assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
-        assert "Edit the file, or remove it, and deploy" in answer.json()["message"]
-    assert await stored(api) == before
-    assert (await api.client.post(f"{base()}/nightly/trigger")).status_code == 200
-    assert (await api.client.post(f"{base()}/nightly/pause")).status_code == 200
 
 
 async def test_jobs_work_where_the_api_is_closed(api: Api):
@@ -237,22 +164,30 @@ async def test_jobs_work_where_the_api_is_closed(api: Api):
     assert (await api.client.delete(f"{closed}/nightly")).status_code == 204
 
 
+async def test_a_job_of_a_file_is_not_changed_by_a_request(api: Api):
+    await api.client.post(base(), json=job())
+    ref = api.jobs.known["shop", "nightly"].ref.model_copy(update={"source": JobSource.CODE})
+    api.jobs.change("shop", "nightly", ref=ref)
+    before = await stored(api)
+    body = {"payload": [], "configuration": {}}
+    for answer in (
+        await api.client.put(f"{base()}/nightly", json=body),
+        await api.client.delete(f"{base()}/nightly"),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+        assert "Edit the file, or remove it, and deploy" in answer.json()["message"]
+    assert await stored(api) == before
+    assert (await api.client.post(f"{base()}/nightly/trigger")).status_code == 200
+    assert (await api.client.post(f"{base()}/nightly/pause")).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "/nobody"),
-        ("PUT", "/nobody"),
-        ("DELETE", "/nobody"),
-        ("GET", "/nobody/payload"),
-        ("POST", "/nobody/pause"),
-        ("POST", "/nobody/resume"),
-        ("POST", "/nobody/trigger"),
-        ("GET", "/nobody/runs"),
-        ("GET", "/nobody/runs/jr_aaaaaaaaaaaaaaaaaaaaa"),
-        ("GET", "/nobody/runs/jr_aaaaaaaaaaaaaaaaaaaaa/results"),
-        ("POST", "/nobody/runs/jr_aaaaaaaaaaaaaaaaaaaaa/pause"),
-        ("POST", "/nobody/runs/jr_aaaaaaaaaaaaaaaaaaaaa/resume"),
-        ("POST", "/nobody/runs/jr_aaaaaaaaaaaaaaaaaaaaa/terminate"),
+        *((method, "/nobody") for method in ("GET", "PUT", "DELETE")),
+        *(("GET", f"/nobody{rest}") for rest in ("/payload", "/runs", JOB_RUN, f"{JOB_RUN}/results")),
+        *(("POST", f"/nobody/{action}") for action in ("pause", "resume", "trigger")),
+        *(("POST", f"/nobody{JOB_RUN}/{action}") for action in ("pause", "resume", "terminate")),
     ],
 )
 async def test_a_job_that_does_not_exist_is_not_found(api: Api, method: str, path: str):
@@ -280,7 +215,6 @@ async def test_a_page_that_is_wrong_is_refused(api: Api, query: str, path: str, 
     answer = await api.client.get(f"{base()}/nightly/runs?{query}")
     assert (answer.status_code, answer.json()["details"]["path"]) == (400, path)
     assert any(part in answer.json()["details"]["expected"] for part in expected.split("|"))
-    await api.client.delete(f"{base()}/nightly")
 
 
 async def test_secrets_are_sealed_in_what_is_stored(api: Api):

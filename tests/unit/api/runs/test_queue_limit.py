@@ -2,22 +2,20 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from api.runs import queue_counts
 from schemas.errors import Unavailable
 from schemas.workflow.run import ErrorCode, RunError, RunOutcome, RunStatus
-from storage.folder import FolderStore
-from tests.support.api_in_process import Api, MakeApi, deploy_project
+from tests.support.api_in_process import Api, MakeApi
 from tests.support.in_memory_temporal import MemoryRunQueries
 
 MakeLimited = Callable[..., Awaitable[Api]]
 
 
 @pytest.fixture
-async def limited(tmp_path: Path, make_api: MakeApi, monkeypatch: pytest.MonkeyPatch) -> MakeLimited:
+async def limited(make_project_api: MakeApi, monkeypatch: pytest.MonkeyPatch) -> MakeLimited:
     """The api of a project with these settings, where `waiting` Runs wait as far as lists say."""
 
     async def make(waiting: int | Exception, **settings: object) -> Api:
@@ -27,9 +25,7 @@ async def limited(tmp_path: Path, make_api: MakeApi, monkeypatch: pytest.MonkeyP
             return waiting
 
         monkeypatch.setattr(MemoryRunQueries, "count_waiting", count)
-        store = FolderStore(tmp_path / "limited")
-        await deploy_project(tmp_path / "shop", store, **settings)
-        return await make_api(store=store)
+        return await make_project_api(settings)
 
     return make
 
@@ -83,14 +79,11 @@ async def test_without_the_setting_nothing_is_counted(limited: MakeLimited) -> N
     await api.run()
 
 
-async def test_a_queue_timeout_is_that_of_the_start_else_that_of_the_project(limited: MakeLimited) -> None:
+async def test_a_queue_timeout_is_that_of_the_start_else_of_the_project(api: Api, limited: MakeLimited) -> None:
+    assert api.input_of(await api.run()).queue_timeout is None
     api = await limited(0, defaults={"queueTimeout": 60})
     assert api.input_of(await api.run()).queue_timeout == timedelta(seconds=60)
     assert api.input_of(await api.run(queueTimeout=5)).queue_timeout == timedelta(seconds=5)
-
-
-async def test_by_default_a_run_waits_without_limit(api: Api) -> None:
-    assert api.input_of(await api.run()).queue_timeout is None
 
 
 async def test_contract_clients_read_a_queue_timeout_as_a_code_they_know(api: Api) -> None:

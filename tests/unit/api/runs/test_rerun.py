@@ -15,10 +15,10 @@ from schemas.workflow.run import RunInput, RunStatus, RunType, TraceMode
 from security import seal_context
 from security.keyring import KeyRing
 from storage import keys
-from storage.folder import FolderStore
 from temporal.runs import RunState
-from tests.support.api_in_process import SECRET, Api, MakeApi, deploy_project
+from tests.support.api_in_process import SECRET, Api, MakeApi
 from tests.support.constants import WORKSPACE
+from tests.support.present import present
 
 RUNS = f"/api/v1/workspace/{WORKSPACE}/projects/shop/runs"
 SINK: dict[str, Any] = {
@@ -88,6 +88,9 @@ async def test_a_run_again_is_ordered_the_same_and_both_say_so(api: Api) -> None
     for run_id in (second, third):
         assert plain(api.input_of(run_id), run_id) == plain(api.input_of(first), first)
         assert api.input_of(run_id).proxy != api.input_of(first).proxy, "it is sealed for its own Run"
+    bucket = await api.run(sink=BUCKET)
+    again_to_bucket = await rerun(api, bucket)
+    assert plain(api.input_of(again_to_bucket), again_to_bucket) == plain(api.input_of(bucket), bucket)
     assert api.input_of(second).trace is TraceMode.ON_FAILURE
     assert api.input_of(second).queue_timeout == timedelta(seconds=88)
     assert (await told(api, second))["input"]["queueTimeout"] == 88
@@ -95,19 +98,11 @@ async def test_a_run_again_is_ordered_the_same_and_both_say_so(api: Api) -> None
     assert [(await told(api, run_id))["reruns"] for run_id in (first, second, third)] == [[second], [third], []]
 
 
-async def test_a_bucket_is_ordered_the_same(api: Api) -> None:
-    first = await api.run(sink=BUCKET)
-    second = await rerun(api, first)
-    assert plain(api.input_of(second), second) == plain(api.input_of(first), first)
-
-
 async def test_big_parameters_are_copied_so_that_each_run_has_its_own(api: Api) -> None:
     given = {"text": "é" * 100_000}
     first = await api.run(parameters=given)
     second = await rerun(api, first)
-    key, copy = api.input_of(first).parameters.key, api.input_of(second).parameters.key
-    assert key is not None
-    assert copy is not None
+    key, copy = (present(api.input_of(run_id).parameters.key) for run_id in (first, second))
     assert copy.startswith(keys.run("shop", second))
     await api.store.delete(key)
     assert (await told(api, second))["input"]["parameters"] == given
@@ -202,16 +197,6 @@ async def test_the_note_stays_where_the_new_run_may_have_been_started(api: Api, 
     assert (await told(api, run_id))["reruns"] == [new]
 
 
-async def test_a_proxy_of_the_projects_settings_needs_no_leave_to_be_used_again(
-    make_api: MakeApi, tmp_path: Any
-) -> None:
-    api: Api = await make_api(store=FolderStore(tmp_path / "artifacts"))
-    await deploy_project(tmp_path / "behind", api.store, proxy={"deployed": "http://127.0.0.1:3128"})
-    base = f"/api/v1/workspace/{WORKSPACE}/projects/behind"
-    started = await api.client.post(f"{base}/run/start", json={"api": "list", "parameters": {}})
-    assert started.status_code == 201, started.text
-    answer = await api.client.post(f"{base}/runs/{started.json()['runId']}/rerun")
-    assert answer.status_code == 201, answer.text
-    proxy = api.input_of(answer.json()["runId"]).proxy
-    assert proxy is not None
-    assert proxy.server == "http://127.0.0.1:3128"
+async def test_a_proxy_of_the_projects_settings_needs_no_leave_to_be_used_again(make_project_api: MakeApi) -> None:
+    api = await make_project_api({"proxy": {"deployed": "http://127.0.0.1:3128"}})
+    assert present(api.input_of(await rerun(api, await api.run())).proxy).server == "http://127.0.0.1:3128"

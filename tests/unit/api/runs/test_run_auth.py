@@ -9,18 +9,15 @@ from typing import Any
 import httpx
 import pytest
 
-from projects.deploy import deploy
-from schemas.errors import ConfigurationError, StoreError, Unavailable
-from schemas.workflow.auth import AuthSessionStatus, AuthSessionType, RunAuth
-from schemas.workflow.auth_session import AuthSessionView
+from schemas.errors import ConfigurationError, Unavailable
+from schemas.workflow.auth import AuthSessionType, RunAuth
 from schemas.workflow.proxy import SealedProxy
 from schemas.workflow.run import RunInput, RunOutcome, RunStatus
 from schemas.workflow.trace import TraceMode
 from security.keyring import KeyRing
-from storage.folder import FolderStore
-from tests.support.api_in_process import Api, MakeApi
+from tests.support.api_in_process import Api, FailingStore, MakeApi
 from tests.support.constants import WORKSPACE
-from tests.support.present import present
+from tests.support.present import assert_has, present
 
 RING = KeyRing(["the older secret key of the ring"])
 SECRET = "t0p-s3cret"
@@ -48,17 +45,6 @@ def start(api: Api) -> Start:
     return starter(api)
 
 
-def there_is(
-    api: Api,
-    kind: AuthSessionType = AuthSessionType.CREDENTIALS,
-    proxy: SealedProxy | None = None,
-    project: str = "members",
-) -> None:
-    view = {"id": "anna", "type": kind, "status": AuthSessionStatus.READY, "proxy": proxy}
-    times = {"created_at": "2026-11-25T00:00:00Z", "updated_at": "2026-11-25T00:00:00Z"}
-    api.auth_sessions.known[project, "anna"] = AuthSessionView.model_validate({**view, **times})
-
-
 def inputs_of(api: Api, answer: httpx.Response) -> tuple[RunInput, RunAuth]:
     assert answer.status_code == 201, answer.text
     run_input = api.input_of(answer.json()["runId"])
@@ -66,8 +52,8 @@ def inputs_of(api: Api, answer: httpx.Response) -> tuple[RunInput, RunAuth]:
     return run_input, run_input.auth
 
 
-async def kept(store: FolderStore) -> list[str]:
-    return [key async for key in store.list("auth-sessions/members/")]
+async def kept(api: Api) -> list[str]:
+    return await api.stored("auth-sessions/members/", "runs/members/")
 
 
 def refused(answer: httpx.Response, status: int, code: str, path: str) -> str:
@@ -77,24 +63,23 @@ def refused(answer: httpx.Response, status: int, code: str, path: str) -> str:
 
 
 async def test_starts_a_run_with_its_auth_session_and_the_contract_s_defaults(api: Api, start: Start):
-    there_is(api)
+    api.add_auth_session()
     _, auth = inputs_of(api, await start({"id": "anna"}))
     assert auth.ref.model_dump() == {"id": "anna", "type": "CREDENTIALS", "owner": "anna"}
-    assert (auth.auto_recreate, auth.check_attempts, auth.create_attempts) == (True, 3, 3)
-    assert (auth.request_timeout, auth.trace, auth.save_back) == (timedelta(seconds=600), TraceMode.NEVER, True)
-    assert (auth.proxy, auth.parameters_key) == (None, None)
+    assert_has(auth, auto_recreate=True, check_attempts=3, create_attempts=3, request_timeout=timedelta(minutes=10))
+    assert_has(auth, trace=TraceMode.NEVER, save_back=True, parameters_key=None)
 
 
 async def test_what_a_start_says_of_its_auth_session_is_what_is_ordered(api: Api, start: Start):
-    there_is(api)
+    api.add_auth_session()
     said = {"autoRecreate": False, "checkAttempts": 1, "createAttempts": 10, "requestTimeout": 5, "saveTrace": True}
     _, auth = inputs_of(api, await start({"id": "anna", **said}))
-    assert (auth.auto_recreate, auth.check_attempts, auth.create_attempts) == (False, 1, 10)
-    assert (auth.request_timeout, auth.trace) == (timedelta(seconds=5), TraceMode.ALWAYS)
+    assert_has(auth, auto_recreate=False, check_attempts=1, create_attempts=10)
+    assert_has(auth, request_timeout=timedelta(seconds=5), trace=TraceMode.ALWAYS)
 
 
 async def test_one_of_the_recorder_is_never_made_anew(api: Api, start: Start):
-    there_is(api, AuthSessionType.RECORDER, project="recorded")
+    api.add_auth_session(project="recorded", type=AuthSessionType.RECORDER)
     _, auth = inputs_of(api, await start({"id": "anna"}, project="recorded"))
     assert (auth.ref.type, auth.auto_recreate) == (AuthSessionType.RECORDER, False)
 
@@ -110,60 +95,34 @@ async def test_a_project_that_does_not_log_in_takes_no_auth_session(api: Api, st
         refused(await start(said, project="shop"), 400, "bad-request", "authSession")
 
 
-async def test_without_a_proxy_anywhere_there_is_none(api: Api, start: Start):
-    there_is(api)
+@pytest.mark.parametrize("stored", [None, PROXY])
+async def test_a_stored_proxy_is_for_attempts_and_checks_and_a_run_s_own_is_not(
+    api: Api, start: Start, stored: SealedProxy | None
+):
+    api.add_auth_session(proxy=stored)
     run_input, auth = inputs_of(api, await start({"id": "anna"}))
-    assert (run_input.proxy, auth.proxy) == (None, None)
-
-
-async def test_the_stored_proxy_is_that_of_attempts_and_checks(api: Api, start: Start):
-    there_is(api, proxy=PROXY)
-    run_input, auth = inputs_of(api, await start({"id": "anna"}))
-    assert run_input.proxy == PROXY
-    assert auth.proxy == PROXY
+    assert (run_input.proxy, auth.proxy) == (stored, stored)
+    run_input, auth = inputs_of(api, await start({"id": "anna"}, proxy="http://run:1"))
+    assert (present(run_input.proxy).server, auth.proxy) == ("http://run:1", stored)
 
 
 async def test_the_start_s_proxy_for_the_auth_session_beats_the_stored_one(api: Api, start: Start):
-    there_is(api, proxy=PROXY)
+    api.add_auth_session(proxy=PROXY)
     answer = await start({"id": "anna", "proxy": f"http://u:{SECRET}@own:1"})
     run_input, auth = inputs_of(api, answer)
-    assert auth.proxy is not None
-    assert run_input.proxy == auth.proxy
-    assert (auth.proxy.server, auth.proxy.owner) == ("http://own:1", answer.json()["runId"])
-    bound_to = f"{WORKSPACE}/members/{answer.json()['runId']}"
-    assert RING.open(auth.proxy.password or "", bound_to=bound_to) == SECRET
+    proxy, run_id = present(auth.proxy), answer.json()["runId"]
+    assert run_input.proxy == proxy
+    assert (proxy.server, proxy.owner) == ("http://own:1", run_id)
+    assert RING.open(present(proxy.password), bound_to=f"{WORKSPACE}/members/{run_id}") == SECRET
 
 
-async def test_the_run_s_own_proxy_is_for_its_attempts_only(api: Api, start: Start):
-    there_is(api, proxy=PROXY)
-    run_input, auth = inputs_of(api, await start({"id": "anna"}, proxy="http://run:1"))
-    assert run_input.proxy is not None
-    assert run_input.proxy.server == "http://run:1"
-    assert auth.proxy == PROXY
-
-
-async def test_the_project_s_settings_give_the_last_proxy_and_save_back(tmp_path: Path, make_api: MakeApi):
-    settings = {
-        "authSessions": {"enabled": True, "type": "API", "saveBack": False},
-        "proxy": {"deployed": "http://all:1"},
-    }
-    folder, store = tmp_path / "members", FolderStore(tmp_path / "artifacts")
-    for path, text in {
-        "Intuned.json": json.dumps(settings),
-        "api/list.py": "async def automation(page, params=None, **_): ...\n",
-        "auth-sessions/create.py": "async def create(page, params=None, **_): ...\n",
-        "auth-sessions/check.py": "async def check(page, **_): ...\n",
-    }.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(text)
-    await deploy(folder, store)
-    api = await make_api(store=store)
-    there_is(api)
+async def test_the_project_says_the_last_proxy_and_whether_logins_are_saved_back(make_project_api: MakeApi):
+    logins = {"enabled": True, "type": "API", "saveBack": False}
+    api = await make_project_api({"authSessions": logins, "proxy": {"deployed": "http://all:1"}}, "members")
+    api.add_auth_session()
     run_input, auth = inputs_of(api, await starter(api)({"id": "anna"}))
     assert auth.save_back is False
-    for proxy in (run_input.proxy, auth.proxy):
-        assert proxy is not None
-        assert proxy.server == "http://all:1"
+    assert [present(proxy).server for proxy in (run_input.proxy, auth.proxy)] == ["http://all:1"] * 2
 
 
 async def test_a_runtime_input_is_only_kept_sealed_for_the_run(api: Api, start: Start):
@@ -171,6 +130,9 @@ async def test_a_runtime_input_is_only_kept_sealed_for_the_run(api: Api, start: 
     (run_input, auth), run_id = inputs_of(api, answer), answer.json()["runId"]
     assert auth.ref.model_dump() == {"id": f"runtime-{run_id}", "type": "RUNTIME", "owner": f"~{run_id}"}
     assert auth.auto_recreate is True
+    named = await start({"runtimeInput": {}, "id": "anna"})
+    its_owner = f"~{named.json()['runId']}"
+    assert inputs_of(api, named)[1].ref.model_dump() == {"id": "anna", "type": "RUNTIME", "owner": its_owner}
     key = present(auth.parameters_key)
     assert key == f"auth-sessions/members/~{run_id}/parameters-{run_id}.sealed"
     token = (present(await api.store.get(key))).decode("ascii")
@@ -178,37 +140,21 @@ async def test_a_runtime_input_is_only_kept_sealed_for_the_run(api: Api, start: 
     assert SECRET not in run_input.model_dump_json() + token
 
 
-async def test_a_runtime_auth_session_has_the_name_that_it_was_given(api: Api, start: Start):
-    there_is(api)
-    answer = await start({"runtimeInput": {}, "id": "anna"})
-    _, auth = inputs_of(api, answer)
-    assert (auth.ref.id, auth.ref.type, auth.ref.owner) == (
-        "anna",
-        AuthSessionType.RUNTIME,
-        f"~{answer.json()['runId']}",
-    )
-
-
 @pytest.mark.parametrize(
     ("said", "path"),
     [
         ({"runtimeInput": [SECRET]}, "authSession.runtimeInput"),
-        ({"runtimeInput": INPUT, "autoRecreate": False}, "authSession.autoRecreate"),
-        ({"runtimeInput": INPUT, "id": "~x"}, "authSession.id"),
         ({"runtimeInput": INPUT, "retries": 1}, "authSession.retries"),
         ({"id": "anna", "proxy": f"ftp://{SECRET}"}, "authSession.proxy"),
     ],
 )
 async def test_a_wrong_field_is_400_with_its_path(api: Api, start: Start, said: Any, path: str):
-    before = await kept(api.store)
+    before = await kept(api)
     refused(await start(said), 400, "bad-request", path)
-    assert await kept(api.store) == before
-
-
-async def test_a_runtime_input_where_people_log_in_is_400(api: Api, start: Start):
-    path = "authSession.runtimeInput"
-    message = refused(await start({"runtimeInput": INPUT}, project="recorded"), 400, "bad-request", path)
+    recorded = await start({"runtimeInput": INPUT}, project="recorded")
+    message = refused(recorded, 400, "bad-request", "authSession.runtimeInput")
     assert "recorded by people" in message
+    assert await kept(api) == before
 
 
 async def test_an_idempotent_repeat_is_the_same_run_and_keeps_its_input(api: Api, start: Start):
@@ -218,51 +164,37 @@ async def test_an_idempotent_repeat_is_the_same_run_and_keeps_its_input(api: Api
     second = await start({"runtimeInput": dict(reversed(INPUT.items()))}, "order-7")
     assert second.json() == first.json()
     assert await api.store.get(key) == token
+    api.runs.end(first.json()["runId"], RunOutcome(status=RunStatus.COMPLETED))
+    await api.store.delete(key)
+    assert (await start({"runtimeInput": INPUT}, "order-7")).json() == first.json()
+    assert not await api.store.exists(key), "after the Run's end it is not kept again"
 
 
 async def test_an_idempotency_key_with_another_input_is_409_and_stores_nothing(api: Api, start: Start):
     first = await start({"runtimeInput": INPUT}, "order-8")
     key = present(inputs_of(api, first)[1].parameters_key)
-    before, token = await kept(api.store), await api.store.get(key)
+    before, token = await kept(api), await api.store.get(key)
     assert (await start({"runtimeInput": {"other": 1}}, "order-8")).status_code == 409
-    assert await kept(api.store) == before
+    assert await kept(api) == before
     assert await api.store.get(key) == token
-
-
-async def test_a_repeat_after_the_run_s_end_keeps_no_input_again(api: Api, start: Start):
-    first = await start({"runtimeInput": INPUT}, "order-9")
-    key = present(inputs_of(api, first)[1].parameters_key)
-    api.runs.end(first.json()["runId"], RunOutcome(status=RunStatus.COMPLETED))
-    await api.store.delete(key)
-    assert (await start({"runtimeInput": INPUT}, "order-9")).json() == first.json()
-    assert not await api.store.exists(key)
 
 
 @pytest.mark.parametrize(("failure", "left"), [(ConfigurationError("Temporal refuses."), 0), (Unavailable("No."), 1)])
 async def test_an_input_goes_only_if_the_run_is_known_not_to_have_started(
     api: Api, start: Start, failure: Exception, left: int
 ):
-    before = await kept(api.store)
+    before = await kept(api)
     api.runs.failure = failure
     assert (await start({"runtimeInput": INPUT})).status_code in (500, 503)
-    assert len(await kept(api.store)) - len(before) == left
+    assert len(await kept(api)) - len(before) == left
 
 
-async def test_a_store_that_cannot_keep_the_input_leaves_no_parameters(make_api: MakeApi, deployed: FolderStore):
-    class Broken:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(deployed, name)
-
-        async def put(self, key: str, data: bytes) -> None:
-            if key.endswith(".sealed"):
-                raise StoreError(f"{key} cannot be written: the disk is full.")
-            await deployed.put(key, data)
-
-    api = await make_api(store=Broken())
-    before = [key async for key in deployed.list("runs/members/")]
+async def test_a_store_that_cannot_keep_the_input_leaves_no_parameters(make_api: MakeApi, artifacts: Path):
+    api = await make_api(store=FailingStore(artifacts, ".sealed"))
+    before = await kept(api)
     answer = await starter(api)({"runtimeInput": INPUT}, parameters={"x": "a" * 40_000})
     assert answer.status_code == 500
-    assert [key async for key in deployed.list("runs/members/")] == before
+    assert await kept(api) == before
     assert api.runs.entries == {}
 
 

@@ -7,58 +7,27 @@ from typing import Any
 import pytest
 
 from schemas.workflow.job import JobSource
-from schemas.workflow.job_run import (
-    JobRunInput,
-    JobRunProgress,
-    JobRunReason,
-    JobRunReasonType,
-    JobRunStatus,
-    JobRunType,
-)
+from schemas.workflow.job_run import JobRunProgress, JobRunReason, JobRunReasonType, JobRunStatus, JobRunType
 from tests.support.api_in_process import Api, MakeApi
-from tests.support.constants import WORKSPACE
-from tests.support.dashboard_client import form_token, signed_in_client
+from tests.support.dashboard_client import ESCAPED, EVIL, Pages, signed_in_client
 from tests.support.in_memory_jobs import BEGAN
 
 PATH = "/projects/shop/jobs"
 JOB_RUN_ID = "jr_V1StGXR8_Z5jdHi6B-myT"
-EVIL = "</script><img src=x onerror=alert(1)>\"'"
-ESCAPED = "&lt;/script&gt;&lt;img src=x onerror=alert(1)&gt;&#34;&#39;"
 
 
-async def create_job(api: Api, job_id: str = "nightly", project: str = "shop", **fields: Any) -> None:
-    body = {"id": job_id, "payload": [{"apiName": "list", "parameters": {}}], "configuration": {}, **fields}
-    answer = await api.client.post(f"/api/v1/workspace/{WORKSPACE}/projects/{project}/jobs", json=body)
-    assert answer.status_code == 201, answer.text
-
-
-async def start_job_run(api: Api, job_run_id: str = JOB_RUN_ID, job_id: str = "nightly", **fields: Any) -> None:
-    job = api.jobs.known["shop", job_id].ref
-    job_run = JobRunInput(
-        workspace=WORKSPACE, project="shop", job_id=job_id, definition=job.definition, type=JobRunType.SCHEDULED
-    )
-    await api.job_runs.start(job_run_id, job_run)
-    api.job_runs.change(job_run_id, **fields)
-
-
-async def send(api: Api, path: str) -> Any:
-    client = await signed_in_client(api)
-    return await client.post(path, data={"token": await form_token(client)})
-
-
-async def test_the_jobs_of_a_project_are_listed_with_when_and_how(api: Api) -> None:
-    await create_job(api, schedule={"calendars": [{"hour": 6}], "timezone": "Europe/Berlin"})
-    await create_job(api, "by-hand")
+async def test_the_jobs_of_a_project_are_listed_with_when_and_how(api: Api, pages: Pages) -> None:
+    await api.create_job(schedule={"calendars": [{"hour": 6}], "timezone": "Europe/Berlin"})
+    await api.create_job("by-hand")
     api.jobs.change("shop", "nightly", next_run_times=(BEGAN + timedelta(days=1),))
     api.jobs.change("shop", "by-hand", paused=True)
-    await start_job_run(api, status=JobRunStatus.SUCCESS)
-    client = await signed_in_client(api)
-    text = (await client.get(PATH)).text
+    await api.start_job_run(JOB_RUN_ID, status=JobRunStatus.SUCCESS)
+    text = (await pages.get(PATH)).text
     assert f'href="{PATH}/nightly"' in text
     assert "at 06:00, every day (Europe/Berlin)" in text
     assert 'datetime="2026-11-25T10:00:00.000Z"' in text
     assert f'href="{PATH}/nightly/runs/{JOB_RUN_ID}"' in text
-    by_hand, nightly = (await client.get(f"{PATH}.json")).json()["jobs"]
+    by_hand, nightly = (await pages.get(f"{PATH}.json")).json()["jobs"]
     assert (by_hand["id"], by_hand["state"], by_hand["scheduleInWords"], by_hand["lastJobRun"]) == (
         *("by-hand", "PAUSED", "", None),
     )
@@ -66,25 +35,22 @@ async def test_the_jobs_of_a_project_are_listed_with_when_and_how(api: Api) -> N
     assert nightly["lastJobRun"] == {"id": JOB_RUN_ID, "status": "SUCCESS", "startTime": BEGAN.isoformat()}
 
 
-async def test_of_several_job_runs_the_last_one_is_listed(api: Api) -> None:
-    await create_job(api)
-    await start_job_run(api, f"{JOB_RUN_ID[:-1]}A", started_at=BEGAN)
-    await start_job_run(api, f"{JOB_RUN_ID[:-1]}B", started_at=BEGAN + timedelta(hours=2))
-    await start_job_run(api, f"{JOB_RUN_ID[:-1]}C", started_at=BEGAN + timedelta(hours=1))
-    client = await signed_in_client(api)
-    (told,) = (await client.get(f"{PATH}.json")).json()["jobs"]
+async def test_of_several_job_runs_the_last_one_is_listed(api: Api, pages: Pages) -> None:
+    await api.create_job()
+    await api.start_job_run(f"{JOB_RUN_ID[:-1]}A", started_at=BEGAN)
+    await api.start_job_run(f"{JOB_RUN_ID[:-1]}B", started_at=BEGAN + timedelta(hours=2))
+    await api.start_job_run(f"{JOB_RUN_ID[:-1]}C", started_at=BEGAN + timedelta(hours=1))
+    (told,) = (await pages.get(f"{PATH}.json")).json()["jobs"]
     assert told["lastJobRun"]["id"] == f"{JOB_RUN_ID[:-1]}B"
 
 
-async def test_a_project_without_jobs_says_how_to_create_one(api: Api) -> None:
-    client = await signed_in_client(api)
-    assert "callboard jobs create" in (await client.get(PATH)).text
-    assert f'href="{PATH}"' in (await client.get("/projects/shop")).text
+async def test_a_project_without_jobs_says_how_to_create_one(pages: Pages) -> None:
+    assert "callboard jobs create" in (await pages.get(PATH)).text
+    assert f'href="{PATH}"' in (await pages.get("/projects/shop")).text
 
 
-async def test_a_job_is_shown_with_its_schedule_and_the_next_ten_times(api: Api) -> None:
-    await create_job(
-        api,
+async def test_a_job_is_shown_with_its_schedule_and_the_next_ten_times(api: Api, pages: Pages) -> None:
+    await api.create_job(
         payload=[{"apiName": "list", "parameters": {"n": n}} for n in range(1200)],
         configuration={
             "maxConcurrentRequests": 3,
@@ -96,8 +62,7 @@ async def test_a_job_is_shown_with_its_schedule_and_the_next_ten_times(api: Api)
     )
     times = tuple(BEGAN + timedelta(hours=n) for n in range(10))
     api.jobs.change("shop", "nightly", next_run_times=times)
-    client = await signed_in_client(api)
-    text = (await client.get(f"{PATH}/nightly")).text
+    text = (await pages.get(f"{PATH}/nightly")).text
     for shown in (
         "every hour",
         "by 5 minutes at most",
@@ -111,27 +76,26 @@ async def test_a_job_is_shown_with_its_schedule_and_the_next_ten_times(api: Api)
     (section,) = re.findall(r'id="next".*?</section>', text, re.DOTALL)
     assert "data-zone>UTC<" in section
     assert re.findall(r'datetime="2026-11-24T(\d\d):00:00.000Z"', section) == [f"{10 + n}" for n in range(10)]
-    told = (await client.get(f"{PATH}/nightly.json")).json()
+    told = (await pages.get(f"{PATH}/nightly.json")).json()
     assert (told["job"]["id"], len(told["job"]["next_run_times"]), told["totalCount"]) == ("nightly", 10, 0)
 
 
-async def test_a_job_without_a_schedule_says_so(api: Api) -> None:
-    await create_job(api)
-    client = await signed_in_client(api)
-    assert "A JobRun begins only when somebody triggers the Job." in (await client.get(f"{PATH}/nightly")).text
-
-
-async def test_a_paused_job_says_why_there_are_no_next_times(api: Api) -> None:
-    await create_job(api, schedule={"intervals": [{"every": "1h"}]})
-    api.jobs.change("shop", "nightly", paused=True)
-    client = await signed_in_client(api)
-    assert "None while the Job is paused." in (await client.get(f"{PATH}/nightly")).text
+@pytest.mark.parametrize(
+    ("schedule", "words"),
+    [
+        (None, "A JobRun begins only when somebody triggers the Job."),
+        ({"intervals": [{"every": "1h"}]}, "None while the Job is paused."),
+    ],
+)
+async def test_a_job_says_why_there_are_no_next_times(api: Api, pages: Pages, schedule: Any, words: str) -> None:
+    await api.create_job(schedule=schedule)
+    api.jobs.change("shop", "nightly", paused=schedule is not None)
+    assert words in (await pages.get(f"{PATH}/nightly")).text
 
 
 async def test_no_secret_of_a_job_is_shown(make_api: MakeApi) -> None:
     api = await make_api(egress_allow=["127.0.0.0/8"])
-    await create_job(
-        api,
+    await api.create_job(
         sink={"type": "webhook", "url": "http://127.0.0.1:9/in?k=secret-1", "headers": {"x-key": "secret-2"}},
         proxy="http://user:secret-3@127.0.0.1:3128",
         notifications=[
@@ -148,105 +112,95 @@ async def test_no_secret_of_a_job_is_shown(make_api: MakeApi) -> None:
         assert shown in text
 
 
-async def test_what_users_have_written_is_escaped(api: Api) -> None:
-    await create_job(
-        api,
+async def test_what_users_have_written_is_escaped(api: Api, pages: Pages) -> None:
+    await api.create_job(
         payload=[{"apiName": "list", "parameters": {EVIL: EVIL}}],
         schedule={"calendars": [{"comment": EVIL}]},
     )
-    await start_job_run(
-        api, reason=JobRunReason(type=JobRunReasonType.AUTH_SESSION_NOT_FOUND, message=EVIL), error=EVIL
-    )
-    client = await signed_in_client(api)
+    reason = JobRunReason(type=JobRunReasonType.AUTH_SESSION_NOT_FOUND, message=EVIL)
+    await api.start_job_run(JOB_RUN_ID, reason=reason, error=EVIL)
     for path in (PATH, f"{PATH}/nightly"):
-        text = (await client.get(path)).text
+        text = (await pages.get(path)).text
         assert ESCAPED in text
         assert "<img src=x" not in text
-    deleted = (await client.get(PATH, params={"deleted": EVIL})).text
+    deleted = (await pages.get(PATH, params={"deleted": EVIL})).text
     assert f"Job {ESCAPED} was deleted" in deleted
     assert "<img src=x" not in deleted
 
 
-async def test_the_last_job_runs_are_listed_page_by_page(api: Api) -> None:
-    await create_job(api)
+async def test_the_last_job_runs_are_listed_page_by_page(api: Api, pages: Pages) -> None:
+    await api.create_job()
     for number in range(21):
-        await start_job_run(
-            api,
+        await api.start_job_run(
             f"jr_{number:021}",
             progress=JobRunProgress(total=1500, succeeded=1200, failed=34),
             status=JobRunStatus.CANCELED,
             ended_at=BEGAN + timedelta(seconds=90),
             reason=JobRunReason(type=JobRunReasonType.ANOTHER_JOB_RUN_ACTIVE, message="Another one is active."),
         )
-    client = await signed_in_client(api)
-    first = (await client.get(f"{PATH}/nightly")).text
+    first = (await pages.get(f"{PATH}/nightly")).text
     assert len(set(re.findall(r"/runs/(jr_\d{21})", first))) == 20
     for shown in ("1,200", "34", "1,500", "1 min 30 s", "another-job-run-active", 'href="?page=1"'):
         assert shown in first.replace(f'href="{PATH}/nightly?', 'href="?')
     (sort, *_), *_ = api.job_runs.asked
     assert [(key.field, key.descending) for key in sort] == [("start_time", True)]
-    second = (await client.get(f"{PATH}/nightly?page=1")).text
+    second = (await pages.get(f"{PATH}/nightly?page=1")).text
     assert set(re.findall(r"/runs/(jr_\d{21})", second)) == {f"jr_{20:021}"}
     assert f'href="{PATH}/nightly"' in second
 
 
 @pytest.mark.parametrize("page", ["-1", "x", "1000000000"])
-async def test_a_page_that_cannot_be_is_refused(api: Api, page: str) -> None:
-    await create_job(api)
-    client = await signed_in_client(api)
-    assert (await client.get(f"{PATH}/nightly?page={page}")).status_code == 400
+async def test_a_page_that_cannot_be_is_refused(api: Api, pages: Pages, page: str) -> None:
+    await api.create_job()
+    assert (await pages.get(f"{PATH}/nightly?page={page}")).status_code == 400
 
 
-async def test_a_job_is_triggered_and_its_job_run_is_shown(api: Api) -> None:
-    await create_job(api)
-    answer = await send(api, f"{PATH}/nightly/trigger")
+async def test_a_job_is_triggered_and_its_job_run_is_shown(api: Api, pages: Pages) -> None:
+    await api.create_job()
+    answer = await pages.send_form(f"{PATH}/nightly/trigger")
     (job_run_id,) = api.job_runs.known
     assert (answer.status_code, answer.headers["location"]) == (303, f"{PATH}/nightly/runs/{job_run_id}")
     assert api.job_runs.known[job_run_id].type is JobRunType.MANUAL
 
 
-async def test_a_job_is_paused_and_resumed(api: Api) -> None:
-    await create_job(api)
-    client = await signed_in_client(api)
-    answer = await send(api, f"{PATH}/nightly/pause")
+async def test_a_job_is_paused_and_resumed(api: Api, pages: Pages) -> None:
+    await api.create_job()
+    answer = await pages.send_form(f"{PATH}/nightly/pause")
     assert (answer.status_code, answer.headers["location"]) == (303, f"{PATH}/nightly")
     assert api.jobs.known["shop", "nightly"].paused
-    text = (await client.get(f"{PATH}/nightly")).text
+    text = (await pages.get(f"{PATH}/nightly")).text
     assert f'action="{PATH}/nightly/resume"' in text
     assert f'action="{PATH}/nightly/pause"' not in text
-    await send(api, f"{PATH}/nightly/resume")
+    await pages.send_form(f"{PATH}/nightly/resume")
     assert not api.jobs.known["shop", "nightly"].paused
-    assert f'action="{PATH}/nightly/pause"' in (await client.get(f"{PATH}/nightly")).text
+    assert f'action="{PATH}/nightly/pause"' in (await pages.get(f"{PATH}/nightly")).text
 
 
-async def test_a_job_is_deleted(api: Api) -> None:
-    await create_job(api)
-    answer = await send(api, f"{PATH}/nightly/delete")
+async def test_a_job_is_deleted(api: Api, pages: Pages) -> None:
+    await api.create_job()
+    answer = await pages.send_form(f"{PATH}/nightly/delete")
     assert (answer.status_code, answer.headers["location"]) == (303, f"{PATH}?deleted=nightly")
-    client = await signed_in_client(api)
-    assert "Job nightly was deleted" in (await client.get(answer.headers["location"])).text
-    assert (await client.get(f"{PATH}/nightly")).status_code == 404
+    assert "Job nightly was deleted" in (await pages.get(answer.headers["location"])).text
+    assert (await pages.get(f"{PATH}/nightly")).status_code == 404
 
 
-async def test_a_job_that_is_a_file_says_why_it_cannot_be_deleted_here(api: Api) -> None:
-    await create_job(api)
-    client = await signed_in_client(api)
-    assert f'action="{PATH}/nightly/delete"' in (await client.get(f"{PATH}/nightly")).text
+async def test_a_job_that_is_a_file_says_why_it_cannot_be_deleted_here(api: Api, pages: Pages) -> None:
+    await api.create_job()
+    assert f'action="{PATH}/nightly/delete"' in (await pages.get(f"{PATH}/nightly")).text
     ref = api.jobs.known["shop", "nightly"].ref
     api.jobs.change("shop", "nightly", ref=ref.model_copy(update={"source": JobSource.CODE}))
-    text = (await client.get(f"{PATH}/nightly")).text
+    text = (await pages.get(f"{PATH}/nightly")).text
     assert f'action="{PATH}/nightly/delete"' not in text
     assert "This Job is a file of the project, so it cannot be changed or deleted here." in text
     assert f'action="{PATH}/nightly/trigger"' in text
-    refused = await send(api, f"{PATH}/nightly/delete")
+    refused = await pages.send_form(f"{PATH}/nightly/delete")
     assert refused.status_code == 409
     assert ("shop", "nightly") in api.jobs.known
 
 
-async def test_a_job_of_another_project_or_of_none_is_not_found(api: Api) -> None:
-    await create_job(api)
-    client = await signed_in_client(api)
+async def test_a_job_of_another_project_or_of_none_is_not_found(api: Api, pages: Pages) -> None:
+    await api.create_job()
     for path in ("/projects/closed/jobs/nightly", f"{PATH}/none", f"{PATH}/none.json", "/projects/none/jobs"):
-        assert (await client.get(path)).status_code == 404
+        assert (await pages.get(path)).status_code == 404
     for action in ("trigger", "pause", "resume", "delete"):
-        assert (await send(api, f"/projects/closed/jobs/nightly/{action}")).status_code == 404
+        assert (await pages.send_form(f"/projects/closed/jobs/nightly/{action}")).status_code == 404

@@ -10,25 +10,22 @@ from typing import Any
 import pytest
 
 from api.dashboard.playground.routes import SINK_TEST_LIMIT
-from schemas.workflow.auth import AuthSessionStatus, AuthSessionType
-from schemas.workflow.auth_session import AuthSessionView
 from schemas.workflow.delivery import SinkTestOutcome, TryProblem, TryRecord
 from security import seal_context
 from security.keyring import KeyRing
 from tests.support.api_in_process import SECRET, Api
 from tests.support.constants import WORKSPACE
-from tests.support.dashboard_client import form_token, signed_in_client
+from tests.support.dashboard_client import Pages
 
 
-async def send(api: Api, project: str = "shop", /, **fields: str) -> Any:
-    client = await signed_in_client(api)
-    data = {"token": await form_token(client), "api": "list", "parameters": "{}", "do": "start", **fields}
-    return await client.post(f"/projects/{project}/playground", data=data)
+async def send(pages: Pages, project: str = "shop", /, **fields: str) -> Any:
+    data = {"api": "list", "parameters": "{}", "do": "start", **fields}
+    return await pages.send_form(f"/projects/{project}/playground", **data)
 
 
-async def test_a_run_is_started_with_what_the_form_says(api: Api) -> None:
+async def test_a_run_is_started_with_what_the_form_says(api: Api, pages: Pages) -> None:
     answer = await send(
-        api,
+        pages,
         parameters='{"a": ["é"]}',
         maximumAttempts="2",
         requestTimeout="30",
@@ -63,8 +60,10 @@ async def test_a_run_is_started_with_what_the_form_says(api: Api) -> None:
         ({"api": "lost"}, "api", "no API"),
     ],
 )
-async def test_what_is_wrong_is_said_beside_its_field(api: Api, fields: dict[str, str], where: str, words: str) -> None:
-    answer = await send(api, **fields)
+async def test_what_is_wrong_is_said_beside_its_field(
+    api: Api, pages: Pages, fields: dict[str, str], where: str, words: str
+) -> None:
+    answer = await send(pages, **fields)
     assert answer.status_code in (400, 404)
     beside = re.search(rf'id="e-{where}">(.*?)</p>', answer.text)
     assert beside, answer.text
@@ -73,18 +72,18 @@ async def test_what_is_wrong_is_said_beside_its_field(api: Api, fields: dict[str
     assert not api.runs.entries
 
 
-async def test_what_was_written_stays_and_secrets_do_not(api: Api) -> None:
+async def test_what_was_written_stays_and_secrets_do_not(pages: Pages) -> None:
     answer = await send(
-        api, parameters='{"kept": "</textarea><b>"}', sink="s3", bucket="b", secretAccessKey="never-shown", do="start"
+        pages, parameters='{"kept": "</textarea><b>"}', sink="s3", bucket="b", secretAccessKey="never-shown", do="start"
     )
     assert "&lt;/textarea&gt;&lt;b&gt;" in answer.text
     assert "never-shown" not in answer.text
 
 
-async def test_the_call_is_shown_as_code_and_nothing_is_started(api: Api) -> None:
+async def test_the_call_is_shown_as_code_and_nothing_is_started(api: Api, pages: Pages) -> None:
     parameters = {"quote": "it's $HOME", "none": None, "true": True, "text": "a\nb " * 40}
     fields = {"parameters": json.dumps(parameters), "sink": "webhook", "url": "https://r.example/", "do": "show"}
-    answer = await send(api, **fields, headers='{"authorization": "never-shown"}')
+    answer = await send(pages, **fields, headers='{"authorization": "never-shown"}')
     assert not api.runs.entries
     assert "never-shown" not in answer.text.partition('id="calls"')[2]
     page = re.findall(r'<pre id="call-\d" tabindex="0">(.*?)</pre>', answer.text, re.DOTALL)
@@ -102,33 +101,27 @@ async def test_the_call_is_shown_as_code_and_nothing_is_started(api: Api) -> Non
     assert json.loads(words[-1])["parameters"] == parameters
 
 
-async def test_a_login_is_asked_for_where_one_is_needed(api: Api) -> None:
-    refused = await send(api, "members")
+async def test_a_login_is_asked_for_where_one_is_needed(api: Api, pages: Pages) -> None:
+    refused = await send(pages, "members")
     assert "Auth session is required" in refused.text
-    now = datetime.now(UTC)
-    api.auth_sessions.known["members", "anna"] = AuthSessionView(
-        id="anna", type=AuthSessionType.CREDENTIALS, status=AuthSessionStatus.READY, created_at=now, updated_at=now
-    )
-    client = await signed_in_client(api)
-    assert "anna (READY)" in (await client.get("/projects/members/playground")).text
-    answer = await send(api, "members", auth="stored", authSessionId="anna", autoRecreate="false", checkAttempts="1")
+    api.add_auth_session()
+    assert "anna (READY)" in (await pages.get("/projects/members/playground")).text
+    answer = await send(pages, "members", auth="stored", authSessionId="anna", autoRecreate="false", checkAttempts="1")
     auth = api.input_of(answer.headers["location"].rpartition("/")[2]).auth
     assert auth
     assert (auth.ref.id, auth.auto_recreate, auth.check_attempts) == ("anna", False, 1)
-    own = await send(api, "members", auth="runtime", runtimeInput='{"user": "bob"}')
+    own = await send(pages, "members", auth="runtime", runtimeInput='{"user": "bob"}')
     assert own.status_code == 303
 
 
-async def test_nothing_is_started_in_a_closed_project_or_without_the_form(api: Api) -> None:
-    assert (await send(api, "closed")).status_code == 403
-    client = await signed_in_client(api)
-    assert (await client.post("/projects/shop/playground", data={"api": "list"})).status_code == 403
+async def test_nothing_is_started_in_a_closed_project_or_without_the_form(api: Api, pages: Pages) -> None:
+    assert (await send(pages, "closed")).status_code == 403
+    assert (await pages.post("/projects/shop/playground", data={"api": "list"})).status_code == 403
     assert not api.runs.entries
 
 
-async def test_the_same_is_told_as_json(api: Api) -> None:
-    client = await signed_in_client(api)
-    told = (await client.get("/projects/shop/playground.json")).json()
+async def test_the_same_is_told_as_json(api: Api, pages: Pages) -> None:
+    told = (await pages.get("/projects/shop/playground.json")).json()
     assert (told["project"], told["api"], told["sinkTest"]) == ("shop", "list", None)
     assert "list" in told["apis"]
 
@@ -136,10 +129,10 @@ async def test_the_same_is_told_as_json(api: Api) -> None:
 WEBHOOK = {"sink": "webhook", "url": "https://93.184.215.14/hook?token=t0p-s3cret", "do": "test"}
 
 
-async def test_a_test_goes_to_the_sink_that_the_form_names_and_no_run_is_started(api: Api) -> None:
+async def test_a_test_goes_to_the_sink_that_the_form_names_and_no_run_is_started(api: Api, pages: Pages) -> None:
     came = TryRecord(at=datetime.now(UTC), status_code=200, latency=timedelta(milliseconds=21), answer="<b>thanks</b>")
     api.deliveries.came = SinkTestOutcome(record=came)
-    answer = await send(api, **WEBHOOK, headers='{"x-mine": "never-shown"}')
+    answer = await send(pages, **WEBHOOK, headers='{"x-mine": "never-shown"}')
     assert answer.status_code == 200
     assert "Delivered." in answer.text
     assert "&lt;b&gt;thanks&lt;/b&gt;" in answer.text
@@ -152,11 +145,11 @@ async def test_a_test_goes_to_the_sink_that_the_form_names_and_no_run_is_started
     assert "t0p-s3cret" not in run_input.model_dump_json()
 
 
-async def test_a_test_that_does_not_arrive_says_why(api: Api) -> None:
+async def test_a_test_that_does_not_arrive_says_why(api: Api, pages: Pages) -> None:
     problem = TryProblem(type="ConnectError", message="r.example: Connection refused.")
     record = TryRecord(at=datetime.now(UTC), error=problem, latency=timedelta(milliseconds=2))
     api.deliveries.came = SinkTestOutcome(record=record, failure=problem.message)
-    answer = await send(api, **WEBHOOK)
+    answer = await send(pages, **WEBHOOK)
     assert "Not delivered." in answer.text
     assert "Connection refused" in answer.text
 
@@ -169,24 +162,25 @@ async def test_a_test_that_does_not_arrive_says_why(api: Api) -> None:
         ({**WEBHOOK, "headers": "{oh"}, "this is not JSON"),
     ],
 )
-async def test_a_sink_that_nothing_may_be_sent_to_is_not_tested(api: Api, fields: dict[str, str], words: str) -> None:
-    answer = await send(api, **fields)
+async def test_a_sink_that_nothing_may_be_sent_to_is_not_tested(
+    api: Api, pages: Pages, fields: dict[str, str], words: str
+) -> None:
+    answer = await send(pages, **fields)
     assert answer.status_code == 400
     assert words in answer.text.partition('id="sink-test"')[2]
     assert not api.deliveries.tests
 
 
-async def test_without_a_worker_a_test_says_so_and_the_form_stays(api: Api) -> None:
-    answer = await send(api, **WEBHOOK, parameters='{"kept": 1}')
+async def test_without_a_worker_a_test_says_so_and_the_form_stays(pages: Pages) -> None:
+    answer = await send(pages, **WEBHOOK, parameters='{"kept": 1}')
     assert answer.status_code == 503
     assert "No worker" in answer.text.partition('id="sink-test"')[2]
     assert "&#34;kept&#34;" in answer.text
 
 
-async def test_tests_are_bounded(api: Api) -> None:
+async def test_tests_are_bounded(api: Api, pages: Pages) -> None:
     api.deliveries.came = SinkTestOutcome(record=TryRecord(at=datetime.now(UTC), status_code=200))
-    client = await signed_in_client(api)
-    data = {"token": await form_token(client), "api": "list", **WEBHOOK}
-    answers = [await client.post("/projects/shop/playground", data=data) for _ in range(SINK_TEST_LIMIT + 1)]
+    data = {"token": await pages.token(), "api": "list", **WEBHOOK}
+    answers = [await pages.post("/projects/shop/playground", data=data) for _ in range(SINK_TEST_LIMIT + 1)]
     assert [answer.status_code for answer in answers] == [200] * SINK_TEST_LIMIT + [429]
     assert "within a minute" in answers[-1].text.partition('id="sink-test"')[2]

@@ -5,44 +5,39 @@ from datetime import timedelta
 from schemas.workflow.run import RunStatus
 from temporal.listing import RunPage
 from temporal.pool_usage import PoolUsage
-from tests.support.api_in_process import Api
-from tests.support.dashboard_client import browser_client, signed_in_client
+from tests.support.api_in_process import KEY, Api
+from tests.support.dashboard_client import Pages, browser_client
 from tests.support.fleet_stage import fleet_state
 from tests.support.in_memory_temporal import BEGAN, line
 
 
-async def test_every_project_is_listed_with_its_apis(api: Api) -> None:
-    client = await signed_in_client(api)
-    text = (await client.get("/projects")).text
+async def test_every_project_is_listed_with_its_apis(pages: Pages) -> None:
+    text = (await pages.get("/projects")).text
     assert 'href="/projects/shop"' in text
     assert "products/details" in text
     assert "closed" in text
 
 
-async def test_the_same_is_told_as_json(api: Api) -> None:
-    client = await signed_in_client(api)
+async def test_the_same_is_told_as_json(api: Api, pages: Pages) -> None:
     answers = [
-        await client.get("/projects.json"),
-        await client.get("/projects", headers={"accept": "application/json"}),
-        await browser_client(api, **{"x-api-key": "test-key-number-one-of-two", "accept": "application/json"}).get(
-            "/projects"
-        ),
+        await pages.get("/projects.json"),
+        await pages.get("/projects", headers={"accept": "application/json"}),
+        await browser_client(api, **{"x-api-key": KEY, "accept": "application/json"}).get("/projects"),
     ]
     for answer in answers:
         assert answer.headers["content-type"] == "application/json"
         projects = {each["project"]: each for each in answer.json()["projects"]}
         assert projects["shop"]["apis"] == ["list", "products/details"]
         assert projects["members"]["authSessions"] == "API"
-        assert (await client.get("/projects/shop.json")).json() == projects["shop"]
+        assert (await pages.get("/projects/shop.json")).json() == projects["shop"]
 
 
-async def test_errors_are_told_as_a_page_or_as_json(api: Api) -> None:
-    client = await signed_in_client(api)
-    missing = await client.get("/projects/none")
+async def test_errors_are_told_as_a_page_or_as_json(api: Api, pages: Pages) -> None:
+    missing = await pages.get("/projects/none")
     assert missing.status_code == 404
     assert missing.headers["content-type"] == "text/html; charset=utf-8"
     assert "There is no project" in missing.text
-    told = await client.get("/projects/none.json")
+    told = await pages.get("/projects/none.json")
     assert (told.status_code, told.json()["code"]) == (404, "not-found")
     nobody = await browser_client(api).get("/projects.json")
     assert (nobody.status_code, nobody.json()["code"]) == (401, "unauthorized")
@@ -50,10 +45,9 @@ async def test_errors_are_told_as_a_page_or_as_json(api: Api) -> None:
     assert wrong.status_code == 401
 
 
-async def test_what_is_asked_for_again_and_has_not_changed_is_not_sent_again(api: Api) -> None:
-    client = await signed_in_client(api)
-    first = await client.get("/projects/shop")
-    again = await client.get("/projects/shop", headers={"if-none-match": first.headers["etag"]})
+async def test_what_is_asked_for_again_and_has_not_changed_is_not_sent_again(pages: Pages) -> None:
+    first = await pages.get("/projects/shop")
+    again = await pages.get("/projects/shop", headers={"if-none-match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
 
 
@@ -67,7 +61,7 @@ async def test_serves_assets_as_immutable_at_addresses_of_their_content(api: Api
     assert (await client.get("/assets/0000000000000000/pages.css")).status_code == 404
 
 
-async def test_a_project_tells_how_it_does(api: Api) -> None:
+async def test_a_project_tells_how_it_does(api: Api, pages: Pages) -> None:
     took = [(RunStatus.COMPLETED, 2), (RunStatus.FAILED, 4), (RunStatus.COMPLETED, 30), (RunStatus.CANCELED, 900)]
     api.run_queries.answer = RunPage(
         tuple(
@@ -76,25 +70,23 @@ async def test_a_project_tells_how_it_does(api: Api) -> None:
         ),
         None,
     )
-    client = await signed_in_client(api)
-    assert (await client.get("/projects/shop.json")).json()["isolation"] is None
-    assert "Isolation" not in (await client.get("/projects/shop")).text
+    assert (await pages.get("/projects/shop.json")).json()["isolation"] is None
+    assert "Isolation" not in (await pages.get("/projects/shop")).text
     api.run_queries.usage = {"shop": PoolUsage(busy=2, warm=1, isolation="open")}
-    assert "<dt>Isolation</dt><dd>open</dd>" in (await client.get("/projects/shop")).text
-    told = (await client.get("/projects/shop.json")).json()
+    assert "<dt>Isolation</dt><dd>open</dd>" in (await pages.get("/projects/shop")).text
+    told = (await pages.get("/projects/shop.json")).json()
     assert told["isolation"] == "open"
     assert (told["machinesBusy"], told["machinesWarm"], told["machinesHeld"], told["waiting"]) == (2, 1, 1, 7)
     assert (round(told["successRate"], 3), told["medianDuration"]) == (0.667, 4)
     assert [run["runId"] for run in told["lastRuns"]] == ["run-0", "run-1", "run-2", "run-3"]
-    text = (await client.get("/projects")).text
+    text = (await pages.get("/projects")).text
     assert "67 %" in text
     assert "2 busy, 1 warm of 1" in text
     assert 'href="/projects/shop/runs/run-0"' in text
 
 
-async def test_a_project_shows_who_holds_its_machines_and_what_is_missing(api: Api) -> None:
-    client = await signed_in_client(api)
-    text = (await client.get("/projects/shop")).text
+async def test_a_project_shows_who_holds_its_machines_and_what_is_missing(api: Api, pages: Pages) -> None:
+    text = (await pages.get("/projects/shop")).text
     assert "<dt>Machines held</dt>" in text
     assert '1 of 1</span>, by <span class="mono">worker-1</span> (1)' in text
     assert "Machines missing" not in text
@@ -102,10 +94,10 @@ async def test_a_project_shows_who_holds_its_machines_and_what_is_missing(api: A
     for path in ("/projects/shop", "/projects"):
         assert (
             "<dt>Machines missing</dt><dd>1 of 1: its workers have no room for more</dd>"
-            in (await client.get(path)).text
+            in (await pages.get(path)).text
         )
-    told = (await client.get("/projects/shop.json")).json()
+    told = (await pages.get("/projects/shop.json")).json()
     assert (told["machinesHeld"], told["machinesWorkers"], told["machinesMissing"]["reason"]) == (0, [], "no-room")
     api.fleet.state = None
     for path in ("/projects/shop", "/projects"):
-        assert "<dt>Machines held</dt><dd>unknown, as no worker answers</dd>" in (await client.get(path)).text
+        assert "<dt>Machines held</dt><dd>unknown, as no worker answers</dd>" in (await pages.get(path)).text

@@ -11,12 +11,9 @@ from schemas.workflow.base import JsonRef
 from schemas.workflow.run import ErrorCode, RunCause, RunError, RunOutcome, RunStatus
 from temporal.listing import RunPage
 from tests.support.api_in_process import Api, MakeApi
-from tests.support.dashboard_client import form_token, signed_in_client
+from tests.support.dashboard_client import ESCAPED, EVIL, Pages, signed_in_client
 from tests.support.fleet_stage import fleet_state
 from tests.support.in_memory_temporal import BEGAN, line
-
-EVIL = "</script><img src=x onerror=alert(1)>\"'"
-ESCAPED = "&lt;/script&gt;&lt;img src=x onerror=alert(1)&gt;&#34;&#39;"
 
 
 def json_text(value: Any) -> JsonRef:
@@ -24,7 +21,7 @@ def json_text(value: Any) -> JsonRef:
     return JsonRef(text=text, size=len(text))
 
 
-async def test_a_page_lists_runs_with_why_and_how_long(api: Api) -> None:
+async def test_a_page_lists_runs_with_why_and_how_long(api: Api, pages: Pages) -> None:
     failed = line(
         "failed-run",
         status=RunStatus.FAILED,
@@ -35,8 +32,9 @@ async def test_a_page_lists_runs_with_why_and_how_long(api: Api) -> None:
         api=EVIL,
     )
     api.run_queries.answer = RunPage((line("waiting-run"), failed), b"more")
-    client = await signed_in_client(api)
-    text = (await client.get("/projects/shop/runs?status=failed&api=list")).text
+    told = (await pages.get("/projects/shop/runs.json?status=failed&api=list")).json()["runs"]
+    assert [run["runId"] for run in told] == ["waiting-run", "failed-run"]
+    text = (await pages.get("/projects/shop/runs?status=failed&api=list")).text
     assert 'href="/projects/shop/runs/failed-run"' in text
     assert "31.0 s" in text
     assert ESCAPED in text
@@ -45,26 +43,18 @@ async def test_a_page_lists_runs_with_why_and_how_long(api: Api) -> None:
     following = re.search(r'id="next" href="([^"]+)"', text)
     assert following
     assert following[1].startswith("?status=failed&amp;api=list&amp;cursor=")
-    answer = await client.get("/projects/shop/runs" + following[1].replace("&amp;", "&"))
+    answer = await pages.get("/projects/shop/runs" + following[1].replace("&amp;", "&"))
     assert answer.status_code == 200
     assert api.run_queries.asked[-1][2] == b"more"
     (wanted, limit, _) = api.run_queries.asked[0]
     assert (wanted.statuses, wanted.apis, limit) == ({RunStatus.FAILED}, {"list"}, 50)
 
 
-async def test_the_list_is_told_as_json_too(api: Api) -> None:
-    api.run_queries.answer = RunPage((line("waiting-run"),), None)
-    client = await signed_in_client(api)
-    answer = await client.get("/projects/shop/runs.json")
-    assert [run["runId"] for run in answer.json()["runs"]] == ["waiting-run"]
-
-
-async def test_how_long_ago_becomes_a_moment_in_the_address(api: Api) -> None:
-    client = await signed_in_client(api)
-    answer = await client.get("/projects/shop/runs?within=24h&status=failed")
+async def test_how_long_ago_becomes_a_moment_in_the_address(pages: Pages) -> None:
+    answer = await pages.get("/projects/shop/runs?within=24h&status=failed")
     assert answer.status_code == 303
     assert re.search(r"\?status=failed&startedAfter=\d{4}-\d\d-\d\dT\d\d%3A", answer.headers["location"])
-    assert (await client.get(answer.headers["location"])).status_code == 200
+    assert (await pages.get(answer.headers["location"])).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -74,130 +64,114 @@ async def test_how_long_ago_becomes_a_moment_in_the_address(api: Api) -> None:
         "startedAfter=0001-01-01T00:00:00%2B14:00",
     ],
 )
-async def test_a_wrong_filter_is_named(api: Api, query: str) -> None:
-    client = await signed_in_client(api)
-    answer = await client.get(f"/projects/shop/runs?{query}")
+async def test_a_wrong_filter_is_named(api: Api, pages: Pages, query: str) -> None:
+    answer = await pages.get(f"/projects/shop/runs?{query}")
     assert answer.status_code == 400
     assert query.partition("=")[0] in answer.text
     assert api.run_queries.asked == []
 
 
-async def test_fifty_runs_with_their_style_and_script_are_a_small_page(api: Api) -> None:
+async def test_fifty_runs_with_their_style_and_script_are_a_small_page(api: Api, pages: Pages) -> None:
     cause = RunCause(code=ErrorCode.API_ATTEMPTS_FAILED.value, message="m" * 200)
     runs = [line(f"V1StGXR8_Z5jdHi6B-m{n:02}", status=RunStatus.FAILED, cause=cause) for n in range(50)]
     api.run_queries.answer = RunPage(tuple(runs), None)
-    client = await signed_in_client(api)
-    text = (await client.get("/projects/shop/runs")).text
+    text = (await pages.get("/projects/shop/runs")).text
     weight = len(text.encode())
     for address in set(re.findall(r"/assets/[^\"]+", text)):
-        weight += len((await client.get(address)).content)
+        weight += len((await pages.get(address)).content)
     assert weight < 150_000
 
 
-async def test_pending_runs_are_canceled_together_and_others_are_left(api: Api) -> None:
+async def test_pending_runs_are_canceled_together_and_others_are_left(api: Api, pages: Pages) -> None:
     runs = [await api.run() for _ in range(3)]
     api.runs.end(runs[1], RunOutcome(status=RunStatus.COMPLETED, result=json_text(1)))
-    client = await signed_in_client(api)
-    data = {"token": await form_token(client), "run": runs[:2]}
-    answer = await client.post("/projects/shop/runs/cancel", data=data)
+    data = {"token": await pages.token(), "run": runs[:2]}
+    answer = await pages.post("/projects/shop/runs/cancel", data=data)
     assert (answer.status_code, answer.headers["location"]) == (303, "/projects/shop/runs?canceled=1")
     statuses = [api.runs.entries[run_id].outcome for run_id in runs]
     assert [each and each.status for each in statuses] == ["canceled", "completed", None]
 
 
-async def test_a_run_is_told_with_its_inputs_and_its_result(api: Api) -> None:
+async def test_a_run_is_told_with_its_inputs_and_its_result(api: Api, pages: Pages) -> None:
     run_id = await api.run(parameters={"evil": EVIL})
     api.runs.end(run_id, RunOutcome(status=RunStatus.COMPLETED, result=json_text({"also": [EVIL, None, 1.5]})))
-    client = await signed_in_client(api)
-    answer = await client.get(f"/projects/shop/runs/{run_id}")
+    answer = await pages.get(f"/projects/shop/runs/{run_id}")
     assert answer.status_code == 200
     assert "onerror=alert(1)&gt;" in answer.text
     assert "<img src=x" not in answer.text
     assert f'href="/projects/shop/runs/{run_id}/result"' in answer.text
-    result = await client.get(f"/projects/shop/runs/{run_id}/result")
+    result = await pages.get(f"/projects/shop/runs/{run_id}/result")
     assert (result.json()["also"][0], "attachment" in result.headers["content-disposition"]) == (EVIL, True)
-    told = (await client.get(f"/projects/shop/runs/{run_id}.json")).json()
+    told = (await pages.get(f"/projects/shop/runs/{run_id}.json")).json()
     assert (told["runId"], told["status"]) == (run_id, "completed")
 
 
-async def test_a_failed_run_tells_why_and_may_be_started_again(api: Api) -> None:
+async def test_a_failed_run_tells_why_and_may_be_started_again(api: Api, pages: Pages) -> None:
     run_id = await api.run()
     error = RunError(code=ErrorCode.API_ATTEMPTS_FAILED, category="execution", message=EVIL, details={"n": EVIL})
     api.runs.end(run_id, RunOutcome(status=RunStatus.FAILED, error=error))
-    client = await signed_in_client(api)
-    text = (await client.get(f"/projects/shop/runs/{run_id}")).text
+    text = (await pages.get(f"/projects/shop/runs/{run_id}")).text
     assert "Error</h2>" in text
     assert ESCAPED in text
     assert EVIL not in text
-    again = await client.post(f"/projects/shop/runs/{run_id}/rerun", data={"token": await form_token(client)})
+    again = await pages.send_form(f"/projects/shop/runs/{run_id}/rerun")
     assert again.status_code == 303
     new = again.headers["location"].rpartition("/")[2]
     assert api.runs.entries[new].rerun_of == run_id
 
 
-async def test_a_run_that_waits_says_for_what_and_can_be_canceled(api: Api) -> None:
+async def test_a_run_that_waits_says_for_what_and_can_be_canceled(api: Api, pages: Pages) -> None:
     run_id = await api.run()
     api.fleet.state = fleet_state({"worker-1": {"shop": 3}})
-    client = await signed_in_client(api)
-    text = (await client.get(f"/projects/shop/runs/{run_id}")).text
+    place = f"/projects/shop/runs/{run_id}"
+    text = (await pages.get(place)).text
     assert "4 Runs are ahead of it, 2 of 3 Machines are busy" in text
-    answer = await client.post(f"/projects/shop/runs/{run_id}/cancel", data={"token": await form_token(client)})
-    assert answer.headers["location"] == f"/projects/shop/runs/{run_id}"
-    assert (
-        '<p class="mono word wished">cancelled-user-action</p>' in (await client.get(answer.headers["location"])).text
-    )
+    assert "Waiting for a Machine." in text
+    api.runs.paused.add(run_id)
+    text = (await pages.get(place)).text
+    assert "Paused in Temporal." in text
+    assert "Waiting for a Machine." not in text
+    answer = await pages.send_form(f"{place}/cancel")
+    assert answer.headers["location"] == place
+    assert '<p class="mono word wished">cancelled-user-action</p>' in (await pages.get(place)).text
 
 
 @pytest.mark.parametrize("field", ["result", "extended_payloads"])
-async def test_half_a_surrogate_pair_in_what_a_run_returned_is_shown_escaped(api: Api, field: str) -> None:
+async def test_half_a_surrogate_pair_in_what_a_run_returned_is_shown_escaped(
+    api: Api, pages: Pages, field: str
+) -> None:
     value = [{"key \udc00": "half \ud800 <b>", "back": "\\ud800", "whole": "\U0001f600"}]
     run_id = await api.run()
     api.runs.end(run_id, RunOutcome.model_validate({"status": RunStatus.COMPLETED, field: json_text(value)}))
-    client = await signed_in_client(api)
-    answer = await client.get(f"/projects/shop/runs/{run_id}")
+    answer = await pages.get(f"/projects/shop/runs/{run_id}")
     assert answer.status_code == 200
     for shown in ("key \\udc00", "half \\ud800 &lt;b&gt;", "&#34;\\\\ud800&#34;", "\U0001f600"):
         assert shown in answer.text
     for address, headers in ((f"{run_id}.json", {}), (run_id, {"accept": "application/json"})):
-        told = (await client.get(f"/projects/shop/runs/{address}", headers=headers)).json()
+        told = (await pages.get(f"/projects/shop/runs/{address}", headers=headers)).json()
         assert told["result" if field == "result" else "extendedPayloads"] == value
 
 
-async def test_half_a_surrogate_pair_in_a_list_is_shown_escaped(api: Api) -> None:
+async def test_half_a_surrogate_pair_in_a_list_is_shown_escaped(api: Api, pages: Pages) -> None:
     cause = RunCause(code="api-attempts-failed", message="half \ud800")
     api.run_queries.answer = RunPage((line("failed-run", status=RunStatus.FAILED, cause=cause),), None)
-    client = await signed_in_client(api)
-    assert "half \\ud800" in (await client.get("/projects/shop/runs")).text
-    (told,) = (await client.get("/projects/shop/runs.json")).json()["runs"]
+    assert "half \\ud800" in (await pages.get("/projects/shop/runs")).text
+    (told,) = (await pages.get("/projects/shop/runs.json")).json()["runs"]
     assert told["error"]["message"] == "half \ud800"
 
 
 @pytest.mark.parametrize("rest", ["", "/result", "/attempts/1/log", "/attempts/1/trace", "/attempts/1/screenshot"])
-async def test_a_run_of_another_project_is_not_found(api: Api, rest: str) -> None:
+async def test_a_run_of_another_project_is_not_found(api: Api, pages: Pages, rest: str) -> None:
     run_id = await api.run()
-    client = await signed_in_client(api)
-    assert (await client.get(f"/projects/closed/runs/{run_id}{rest}")).status_code == 404
+    assert (await pages.get(f"/projects/closed/runs/{run_id}{rest}")).status_code == 404
 
 
-async def test_logs_and_pictures_are_for_those_who_are_signed_in(make_api: MakeApi) -> None:
-    api = await make_api()
-    run_id = await api.run()
-    client = await signed_in_client(api)
-    base = f"/projects/shop/runs/{run_id}"
-    assert (await client.get(f"{base}/attempts/1/log")).status_code == 404
-    client.cookies.clear()
+async def test_logs_and_pictures_are_for_those_who_are_signed_in(api: Api, pages: Pages) -> None:
+    base = f"/projects/shop/runs/{await api.run()}"
+    assert (await pages.get(f"{base}/attempts/1/log")).status_code == 404
+    pages.cookies.clear()
     for rest in ("", "/result", "/attempts/1/log?follow=true", "/attempts/1/trace", "/attempts/1/screenshot"):
-        assert (await client.get(base + rest)).status_code == 303
-
-
-async def test_a_run_that_waits_says_for_what(api: Api) -> None:
-    run_id = await api.run()
-    client = await signed_in_client(api)
-    assert "Waiting for a Machine." in (await client.get(f"/projects/shop/runs/{run_id}")).text
-    api.runs.paused.add(run_id)
-    text = (await client.get(f"/projects/shop/runs/{run_id}")).text
-    assert "Paused in Temporal." in text
-    assert "Waiting for a Machine." not in text
+        assert (await pages.get(base + rest)).status_code == 303
 
 
 @pytest.mark.parametrize(("template", "link"), [(None, None), ("https://t.example/{trace_id}?x=1&y", "t.example")])
