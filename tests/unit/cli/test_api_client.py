@@ -6,8 +6,6 @@ import io
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -19,7 +17,7 @@ from httpcore._synchronization import ThreadLock  # there is no other place wher
 from cli.api_client import ApiClient
 from devstack.data_folder import connection_file, lock_data_folder
 from tests.support.constants import WORKSPACE
-from tests.support.fake_api import KEY, FakeApi, callboard, error_of
+from tests.support.fake_api import KEY, FakeApi, callboard, callboard_process, error_of
 
 PROJECTS = {"projects": []}
 
@@ -32,21 +30,15 @@ def dev_stack(folder: Path, url: str) -> Generator[None]:
         yield
 
 
-def test_it_is_that_of_the_environment(api: FakeApi) -> None:
-    command = [Path(sys.executable).with_name("callboard"), "projects", "list", "--json"]
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("CALLBOARD_")}
-    done = subprocess.run(command, env=clean | api.environment, capture_output=True, text=True, timeout=60)
+def test_it_is_that_of_the_environment(api: FakeApi, tmp_path: Path) -> None:
+    done = callboard_process("projects", "list", "--json", cwd=tmp_path, **api.environment)
     assert (done.returncode, done.stdout, done.stderr) == (0, "{}\n", "")
     (asked,) = api.asked
     assert (asked.method, asked.path, asked.key) == ("GET", "projects", KEY)
-
-
-def test_an_option_beats_the_environment(api: FakeApi) -> None:
     api.answers = [(200, PROJECTS)]
     options = ["--url", api.url, "--key", "another"]
-    done = api.callboard("projects", "list", *options, CALLBOARD_URL="http://127.0.0.1:9")
-    assert done.exit_code == 0, done.output
-    assert api.asked[0].key == "another"
+    beaten = api.callboard("projects", "list", *options, CALLBOARD_URL="http://127.0.0.1:9")
+    assert (beaten.exit_code, api.asked[-1].key) == (0, "another"), "an option beats the environment"
 
 
 def test_without_an_address_it_is_the_embedded_stack_on_the_data_folder(api: FakeApi, tmp_path: Path) -> None:

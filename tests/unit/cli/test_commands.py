@@ -9,17 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-
-def callboard(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("CALLBOARD_")}
-    return subprocess.run(
-        [Path(sys.executable).with_name("callboard"), *arguments],
-        cwd=cwd,
-        env=clean | environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+from tests.support.fake_api import callboard_process as callboard
 
 
 @pytest.fixture
@@ -37,12 +27,12 @@ def test_version_is_that_of_the_installed_package(tmp_path: Path) -> None:
 
 
 def test_deploy_prints_what_it_published_and_where(project: Path, tmp_path: Path) -> None:
-    store = tmp_path / "store"
-    done = callboard("deploy", project, "--artifacts", store, cwd=tmp_path)
+    store, other = tmp_path / "store", tmp_path / "other"
+    done = callboard("deploy", project, "--artifacts", store, cwd=tmp_path, CALLBOARD_ARTIFACTS=str(other))
     assert (done.returncode, done.stderr) == (0, "")
-    assert (
-        f"Deployed greeter, version {next((store / 'projects' / 'greeter' / 'versions').iterdir()).name}" in done.stdout
-    )
+    (version,) = (store / "projects/greeter/versions").iterdir()
+    assert f"Deployed greeter, version {version.name}" in done.stdout
+    assert not other.exists(), "an option beats the environment"
     assert str(store) in done.stdout
     assert "APIs: deep/2-level, hello" in done.stdout
 
@@ -101,20 +91,6 @@ def test_a_wrong_setting_is_one_line_that_names_its_variable(command: str, tmp_p
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.count("\n") == 1
     assert "CALLBOARD_DRAIN" in done.stderr
-
-
-def test_an_option_beats_the_environment(tmp_path: Path, project: Path) -> None:
-    chosen, other = tmp_path / "chosen", tmp_path / "other"
-    done = callboard("deploy", project, "--artifacts", chosen, cwd=tmp_path, CALLBOARD_ARTIFACTS=str(other))
-    assert done.returncode == 0
-    assert chosen.is_dir()
-    assert not other.exists()
-
-
-def test_an_unknown_command_is_told(tmp_path: Path) -> None:
-    done = callboard("run", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "No such command 'run'" in done.stderr
 
 
 def test_api_serves_on_the_given_port_until_it_is_told_to_stop(tmp_path: Path, free_port: int) -> None:

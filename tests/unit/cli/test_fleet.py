@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+from typer.testing import Result
 
 from cli import fleet
 from projects.deploy import deploy
@@ -39,8 +40,12 @@ def store(tmp_path: Path) -> Path:
     return tmp_path / "artifacts"
 
 
+def shown_fleet(*options: str, store: Path) -> Result:
+    return callboard("fleet", *options, CALLBOARD_ARTIFACTS=str(store), CALLBOARD_TEMPORAL_ADDRESS="127.0.0.1:1")
+
+
 def test_it_shows_workers_and_projects(store: Path) -> None:
-    shown = callboard("fleet", CALLBOARD_ARTIFACTS=str(store), CALLBOARD_TEMPORAL_ADDRESS="127.0.0.1:1")
+    shown = shown_fleet(store=store)
     assert shown.exit_code == 0, shown.output
     rows = [re.split(r" {2,}", line) for line in shown.stdout.splitlines()]
     for row in (
@@ -54,7 +59,7 @@ def test_it_shows_workers_and_projects(store: Path) -> None:
 
 
 def test_as_json(store: Path) -> None:
-    shown = callboard("fleet", "--json", CALLBOARD_ARTIFACTS=str(store), CALLBOARD_TEMPORAL_ADDRESS="127.0.0.1:1")
+    shown = shown_fleet("--json", store=store)
     answer = json.loads(shown.stdout)
     assert answer["limit"] == 9
     assert answer["workers"][0] == {
@@ -78,8 +83,6 @@ def test_as_json(store: Path) -> None:
 
 def test_without_a_store_it_says_that_projects_may_be_left_out(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    shown = callboard(
-        "fleet", "--json", CALLBOARD_ARTIFACTS=str(tmp_path / "file"), CALLBOARD_TEMPORAL_ADDRESS="127.0.0.1:1"
-    )
+    shown = shown_fleet("--json", store=tmp_path / "file")
     assert [each["project"] for each in json.loads(shown.stdout)["projects"]] == ["mail"]
     assert "Projects that no worker serves are not shown." in shown.stderr

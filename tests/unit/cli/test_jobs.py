@@ -14,6 +14,7 @@ from tests.support.fake_api import FakeApi
 JOB = {"id": "nightly", "payload": [{"apiName": "list", "parameters": {}}], "configuration": {}}
 CREATED = (201, {"id": "nightly", "message": "created"})
 JOB_RUN_ID = "jr_123456789012345678901"
+TRIGGERED = (200, {"jobRunId": JOB_RUN_ID, "message": "Triggered"})
 ITEMS = b'{"apiName": "list", "parameters": {"page": 1}}\n{"apiName": "list", "parameters": {"page": 2}}\n'
 
 
@@ -34,16 +35,26 @@ def job_run(status: str, **fields: Any) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("form", ["json", "@file", "stdin"])
-def test_a_job_is_created_from_json_and_its_id_printed(api: FakeApi, tmp_path: Path, form: str) -> None:
-    text = json.dumps(JOB)
-    (tmp_path / "nightly.json").write_text(text)
-    api.answers = [CREATED]
-    given = {"json": text, "@file": f"@{tmp_path}/nightly.json", "stdin": "-"}[form]
-    done = api.callboard("jobs", "create", given, "-p", "shop", text=text)
-    assert (done.exit_code, done.stdout) == (0, "nightly\n")
-    (asked,) = api.asked
-    assert (asked.method, asked.path, asked.body) == ("POST", "projects/shop/jobs", JOB)
+PLACE = "projects/shop/jobs"
+
+
+@pytest.mark.parametrize(
+    ("command", "answer", "said", "asked"),
+    [
+        (["create", json.dumps(JOB)], CREATED, "nightly", ("POST", PLACE, JOB)),
+        (["pause", "nightly"], (200, {}), "Job nightly is paused.", ("POST", f"{PLACE}/nightly/pause", None)),
+        (["resume", "nightly"], (200, {}), "Job nightly is resumed.", ("POST", f"{PLACE}/nightly/resume", None)),
+        (["trigger", "nightly"], TRIGGERED, JOB_RUN_ID, ("POST", f"{PLACE}/nightly/trigger", None)),
+        (["delete", "nightly", "-y"], (204, b""), "Deleted Job nightly.", ("DELETE", f"{PLACE}/nightly", None)),
+    ],
+)
+def test_a_command_makes_its_call_and_says_what_came_of_it(
+    api: FakeApi, command: list[str], answer: tuple[int, Any], said: str, asked: tuple[str, str, Any]
+) -> None:
+    api.answers = [answer]
+    done = api.callboard("jobs", *command, "-p", "shop")
+    assert (done.exit_code, done.stdout) == (0, f"{said}\n")
+    assert [(each.method, each.path, each.body) for each in api.asked] == [asked]
 
 
 def test_a_long_payload_is_sent_as_ndjson_behind_its_job(api: FakeApi, tmp_path: Path) -> None:
@@ -124,27 +135,8 @@ def test_a_job_is_deleted_when_that_is_confirmed(api: FakeApi) -> None:
     api.answers = [(204, b"")]
     refused = api.callboard("jobs", "delete", "nightly", "-p", "shop", text="n\n")
     assert (refused.exit_code, api.asked) == (1, [])
-    confirmed = api.callboard("jobs", "delete", "nightly", "-p", "shop", text="y\n")
-    unasked = api.callboard("jobs", "delete", "nightly", "-y", "-p", "shop")
-    assert confirmed.exit_code == unasked.exit_code == 0
-    assert unasked.stdout == "Deleted Job nightly.\n"
-    assert [(asked.method, asked.path) for asked in api.asked] == [("DELETE", "projects/shop/jobs/nightly")] * 2
-
-
-@pytest.mark.parametrize(
-    ("action", "said"), [("pause", "Job nightly is paused."), ("resume", "Job nightly is resumed.")]
-)
-def test_a_job_is_paused_and_resumed(api: FakeApi, action: str, said: str) -> None:
-    api.answers = [(200, {"message": "Paused"})]
-    assert api.callboard("jobs", action, "nightly", "-p", "shop").stdout == f"{said}\n"
-    assert (api.asked[0].method, api.asked[0].path) == ("POST", f"projects/shop/jobs/nightly/{action}")
-
-
-def test_a_trigger_prints_the_id_of_the_job_run(api: FakeApi) -> None:
-    api.answers = [(200, {"jobRunId": JOB_RUN_ID, "message": "Triggered"})]
-    done = api.callboard("jobs", "trigger", "nightly", "-p", "shop")
-    assert (done.exit_code, done.stdout) == (0, f"{JOB_RUN_ID}\n")
-    assert (api.asked[0].method, api.asked[0].path) == ("POST", "projects/shop/jobs/nightly/trigger")
+    assert api.callboard("jobs", "delete", "nightly", "-p", "shop", text="y\n").exit_code == 0
+    assert len(api.asked) == 1
 
 
 @pytest.mark.parametrize(
@@ -165,9 +157,8 @@ def test_trigger_waits_and_ends_as_the_job_run_does(
 ) -> None:
     monkeypatch.setattr(polling, "_POLL_SECONDS", 0.01)
     away = (503, {"code": "internal-server-error", "message": "Temporal cannot be reached."})
-    trigger = (200, {"jobRunId": JOB_RUN_ID, "message": "Triggered"})
     paused = (200, {"jobRun": job_run("PAUSED")})
-    api.answers = [trigger, (200, {"jobRun": job_run("PENDING")}), away, paused, (200, {"jobRun": end})]
+    api.answers = [TRIGGERED, (200, {"jobRun": job_run("PENDING")}), away, paused, (200, {"jobRun": end})]
     done = api.callboard("jobs", "trigger", "nightly", "--wait", "-p", "shop")
     assert (done.exit_code, said in done.output) == (code, True), done.output
     assert api.asked[-1].path == f"projects/shop/jobs/nightly/runs/{JOB_RUN_ID}"
@@ -183,17 +174,8 @@ def test_job_runs_are_listed_in_pages(api: FakeApi) -> None:
         f"projects/shop/jobs/nightly/runs?pageSize=100&pageNumber={page}&sortBy=start_time%2Cdesc" for page in (0, 1)
     ]
     header, *rows = done.stdout.splitlines()
-    assert header.split() == [
-        "JOBRUN",
-        "STATUS",
-        "TYPE",
-        "STARTED",
-        "DURATION",
-        "RUNS",
-        "COMPLETED",
-        "FAILED",
-        "REASON",
-    ]
+    columns = ("JOBRUN", "STATUS", "TYPE", "STARTED", "DURATION", "RUNS", "COMPLETED", "FAILED", "REASON")
+    assert tuple(header.split()) == columns
     assert len(rows) == 130
     assert rows[0].split() == [JOB_RUN_ID, "SUCCESS", "MANUAL", "2026-11-24T10:00:00.000000Z", "100", "95", "3"]
 
@@ -241,12 +223,7 @@ def test_results_are_printed_unless_a_file_is_named(api: FakeApi, tmp_path: Path
     api.answers = [(200, {"jobRun": job_run("SUCCESS", end_time="2026-11-24T10:01:00.000000Z")}), (200, ITEMS)]
     done = api.callboard("jobruns", "results", JOB_RUN_ID, "-p", "shop")
     assert (done.exit_code, done.stdout) == (0, ITEMS.decode())
+    api.answers = [(404, {"code": "not-found", "message": "There is no such JobRun."})]
+    code, sentence = api.error("jobruns", "results", JOB_RUN_ID, "-o", tmp_path / "results", "-p", "shop")
+    assert (code, sentence) == (4, "There is no such JobRun.")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_results_that_cannot_be_had_leave_no_file(api: FakeApi, tmp_path: Path) -> None:
-    missing = (404, {"code": "not-found", "message": "There is no such JobRun."})
-    api.answers = [missing]
-    file = tmp_path / "results.jsonl"
-    assert api.error("jobruns", "results", JOB_RUN_ID, "-o", file, "-p", "shop") == (4, "There is no such JobRun.")
-    assert not file.exists()

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-
-def new(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [Path(sys.executable).with_name("callboard"), "new", *arguments],
-        cwd=cwd,
-        env=os.environ | {"COLUMNS": "500"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+from tests.support.fake_api import callboard_process
 
 
 def test_it_says_what_it_made_and_how_to_run_it(tmp_path: Path) -> None:
-    done = new("greeter", cwd=tmp_path)
+    done = callboard_process("new", "greeter", cwd=tmp_path, COLUMNS="500")
     assert (done.returncode, done.stderr) == (0, "")
     made = [line.strip() for line in done.stdout.splitlines() if line.startswith("  greeter/")]
     assert sorted(made) == sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
@@ -32,17 +20,17 @@ def test_it_says_what_it_made_and_how_to_run_it(tmp_path: Path) -> None:
 
 def test_it_makes_it_in_another_folder(tmp_path: Path) -> None:
     (tmp_path / "my projects").mkdir()
-    done = new("greeter", "--in", "my projects", cwd=tmp_path)
+    done = callboard_process("new", "greeter", "--in", "my projects", cwd=tmp_path, COLUMNS="500")
     assert done.returncode == 0
     assert (tmp_path / "my projects" / "greeter" / "Intuned.jsonc").is_file()
     assert "callboard deploy 'my projects/greeter' " in done.stdout
 
 
 def test_it_overwrites_nothing(tmp_path: Path) -> None:
-    assert new("greeter", cwd=tmp_path).returncode == 0
+    assert callboard_process("new", "greeter", cwd=tmp_path, COLUMNS="500").returncode == 0
     changed = tmp_path / "greeter" / "Intuned.jsonc"
     changed.write_text("{}")
-    done = new("greeter", cwd=tmp_path)
+    done = callboard_process("new", "greeter", cwd=tmp_path, COLUMNS="500")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "greeter already exists and was left unchanged. Choose another name, or remove it.\n"
     assert changed.read_text() == "{}"
@@ -50,7 +38,7 @@ def test_it_overwrites_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["Greeter", "a b", "../up", "a/b", ".", "123e4567-e89b-12d3-a456-426614174000"])
 def test_a_name_that_no_project_can_have_is_a_usage_error_with_the_rule(tmp_path: Path, name: str) -> None:
-    done = new(name, cwd=tmp_path)
+    done = callboard_process("new", name, cwd=tmp_path, COLUMNS="500")
     assert (done.returncode, done.stdout) == (2, "")
     assert "is not a valid project name. Use lower-case letters and digits" in done.stderr
     assert list(tmp_path.iterdir()) == []

@@ -125,18 +125,22 @@ def test_a_narrow_terminal_shows_reasons_below_their_rows(api: FakeApi) -> None:
     assert re.search(f"x{{21}} .* {re.escape(error['message'])}", wide.stdout)
 
 
-def test_a_run_that_failed_before_any_attempt_is_shown_as_a_whole(api: FakeApi) -> None:
-    error = {"code": "unexpected", "message": "It found no Machine."}
-    api.answers = [(200, {"runId": "r1", "status": "failed", "error": error})]
-    done = api.callboard("runs", "result", "r1", "-p", "shop")
-    assert done.stderr == ("The Run failed. unexpected: It found no Machine.\nSee: callboard runs get r1 -p shop\n")
-
-
-def test_a_run_that_was_canceled_is_not_said_to_have_failed(api: FakeApi) -> None:
-    reason = {"type": "cancelled-user-action", "message": "Somebody did it."}
-    api.answers = [(200, {"runId": "r1", "status": "canceled", "reason": reason})]
-    done = api.callboard("runs", "result", "r1", "-p", "shop")
-    assert done.stderr == "The Run was canceled. cancelled-user-action: Somebody did it.\n"
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        (
+            {"status": "failed", "error": {"code": "unexpected", "message": "It found no Machine."}},
+            "The Run failed. unexpected: It found no Machine.\nSee: callboard runs get r1 -p shop\n",
+        ),
+        (
+            {"status": "canceled", "reason": {"type": "cancelled-user-action", "message": "Somebody did it."}},
+            "The Run was canceled. cancelled-user-action: Somebody did it.\n",
+        ),
+    ],
+)
+def test_why_there_is_no_result_is_said(api: FakeApi, end: dict[str, Any], said: str) -> None:
+    api.answers = [(200, {"runId": "r1", **end})]
+    assert api.callboard("runs", "result", "r1", "-p", "shop").stderr == said
 
 
 def test_what_pages_and_user_code_have_said_does_nothing_to_a_terminal(api: FakeApi) -> None:
@@ -160,12 +164,9 @@ def test_waiting_goes_on_when_the_api_is_away_for_a_while(api: FakeApi, monkeypa
     assert (done.exit_code, done.stdout) == (0, "null\n")
     assert done.stderr.count("Temporal cannot be reached. Retrying") == 2
     assert len(api.asked) == 6
-
-
-def test_nobody_waits_for_an_api_that_was_never_there(api: FakeApi) -> None:
-    api.answers = [(503, {"code": "internal-server-error", "message": "Temporal cannot be reached."})]
+    api.answers = [away]
     assert api.error("runs", "result", "r1", "--wait", "-p", "shop") == (5, "Temporal cannot be reached.")
-    assert len(api.asked) == 1
+    assert len(api.asked) == 7, "nobody waits for one that was never there"
 
 
 @pytest.mark.parametrize(

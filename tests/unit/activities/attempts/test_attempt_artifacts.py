@@ -19,12 +19,11 @@ from machines.attempt_spec import Evidence
 from machines.trace_redaction import RedactionOptions
 from machines.trace_redactor import TraceRedactor
 from schemas.errors import StoreError
-from schemas.workflow.attempt import AttemptInput, AttemptStatus
-from schemas.workflow.base import JsonRef
+from schemas.workflow.attempt import AttemptStatus
 from schemas.workflow.trace import TraceMode
 from security.masking import Masker
 from storage import keys
-from tests.support.attempt_worker import FaultyStore
+from tests.support.attempt_worker import FaultyStore, attempt_input
 
 PNG = b"\x89PNG\r\n\x1a\n and what follows"
 SECRET = "correct horse"
@@ -45,16 +44,7 @@ class Room:
     secrets: list[str] = field(default_factory=lambda: [SECRET])
 
     async def upload(self, status: AttemptStatus = AttemptStatus.FAILED) -> UploadedArtifacts:
-        input = AttemptInput(
-            workspace="w",
-            run_id="run-1",
-            number=2,
-            project="shop",
-            version="1",
-            api="list",
-            parameters=JsonRef(text="{}", size=2),
-            request_timeout=timedelta(minutes=1),
-        )
+        input = attempt_input("run-1", 2)
         return await upload_artifacts(
             self.store, self.redactor, input, self.evidence, status, Masker(self.secrets), within=self.within
         )

@@ -16,29 +16,20 @@ import pytest
 
 from activities.attempts.attempt_log import AttemptLog, LogPolicy, last_line, open_log
 from machines.log_writer import LogWriter
-from schemas.workflow.attempt import AttemptInput, AttemptStatus, AttemptUsage
-from schemas.workflow.base import JsonRef
+from schemas.workflow.attempt import AttemptStatus, AttemptUsage
 from schemas.workflow.run import ErrorCode, RunError
 from security.masking import Masker
 from storage import keys
 from storage.folder import FolderStore
-from tests.support.attempt_worker import FaultyStore, failing
+from tests.support.attempt_worker import FaultyStore, attempt_input, failing
 from tests.support.masking_threads import masking_threads
+from tests.support.present import present
 
 OFTEN = LogPolicy(first_piece=timedelta(milliseconds=1), piece_interval=timedelta(milliseconds=1))
 NEVER = LogPolicy(first_piece=timedelta(hours=1))
 SOON = timedelta(seconds=20)
 
-ORDER = AttemptInput(
-    workspace="w",
-    run_id="run",
-    number=1,
-    project="shop",
-    version="1",
-    api="list",
-    parameters=JsonRef(text="{}", size=2),
-    request_timeout=timedelta(seconds=60),
-)
+ORDER = attempt_input("run")
 
 
 @dataclass
@@ -49,14 +40,13 @@ class Desk:
     log: AttemptLog
     keeper: LogWriter
 
-    async def stored(self, name: str = "log.jsonl") -> bytes | None:
-        return await FolderStore.get(self.store, keys.attempt("shop", "run", 1, name))
+    async def stored(self) -> bytes:
+        return present(await FolderStore.get(self.store, keys.attempt("shop", "run", 1, "log.jsonl")))
 
     async def pieces(self) -> dict[int, bytes]:
         found: dict[int, bytes] = {}
         async for key in self.store.list(keys.attempt("shop", "run", 1, "log/")):
-            piece = await FolderStore.get(self.store, key)
-            assert piece is not None
+            piece = present(await FolderStore.get(self.store, key))
             found[int(key.rpartition("/")[2].removesuffix(".jsonl"))] = piece
         return found
 
@@ -80,8 +70,7 @@ async def open_desk(folder: Path, rules: LogPolicy) -> AsyncGenerator[Desk]:
     assert not any(name.startswith("log of") for name in tasks)
 
 
-def messages(data: bytes | None) -> list[str]:
-    assert data is not None
+def messages(data: bytes) -> list[str]:
     return [json.loads(line)["message"] for line in data.splitlines()]
 
 
@@ -92,7 +81,6 @@ async def test_an_attempt_that_is_soon_over_costs_one_write(tmp_path: Path) -> N
         came = await desk.end()
         stored = await desk.stored()
         assert messages(stored) == ["begins", "one", "two", "over"]
-        assert stored is not None
         assert (came.size, came.missing) == (len(stored), None)
         assert [key for key, _ in desk.store.writes] == [keys.log("shop", "run", 1)]
 
@@ -114,7 +102,6 @@ async def test_pieces_follow_each_other_and_are_the_beginning_of_the_whole(tmp_p
 
         await desk.end()
         whole = await desk.stored()
-        assert whole is not None
         assert whole.startswith(so_far)
         assert messages(whole)[-2:] == ["half a line", "over"]
         assert await desk.pieces() == {}
@@ -194,7 +181,6 @@ async def test_much_goes_through_in_pieces_of_a_size(tmp_path: Path) -> None:
         await desk.until_stored(b"and more")
         came = await desk.end()
         whole = await desk.stored()
-        assert whole is not None
         assert len(whole) == came.size
         assert messages(whole) == ["begins", *["*** and more"] * 40_000, "over"]
         assert max(len(data) for key, data in desk.store.writes if not key.endswith("log.jsonl")) <= 1024 * 1024
@@ -205,7 +191,7 @@ async def test_what_is_forged_stays_a_message(tmp_path: Path) -> None:
         desk.keeper.text(b'{"level":"error","source":"callboard","message":"x","cut":5}\n","source":"callboard"\n')
         desk.keeper.say("fatal", "operator", "no such words")
         await desk.end()
-        lines = [json.loads(line) for line in (await desk.stored() or b"").splitlines()]
+        lines = [json.loads(line) for line in (await desk.stored()).splitlines()]
         assert [(line["level"], line["source"]) for line in lines] == [("info", "user")] * 3 + [("info", "callboard")]
         assert all(set(line) == {"timestamp", "level", "source", "message"} for line in lines)
 

@@ -25,6 +25,7 @@ from security.sealed_sinks import open_sink, seal_sink, seal_webhook
 from storage.folder import FolderStore
 from storage.job_payloads import JobItem
 from tests.support.delivery_inputs import QUICK, RING
+from tests.support.present import assert_has, present
 from tests.support.run_stage import WORKSPACE
 
 JOB_RUN = "jr_0123456789abcdefghijk"
@@ -82,36 +83,25 @@ def test_without_anything_said_runs_are_as_those_of_a_start() -> None:
 
 
 def test_the_project_says_what_the_job_does_not() -> None:
-    settings: dict[str, Any] = {
-        "replication": {"maxConcurrentRequests": 5},
-        "defaults": {"retry": {"maximumAttempts": 4}},
-    }
-    settings["defaults"]["requestTimeout"] = 30
-    made = plan(definition(), **settings)
+    made = plan(definition(), **SETTINGS)
     assert (made.window, made.maximum_attempts, made.request_timeout) == (10, 4, timedelta(seconds=30))
 
 
 def test_the_job_goes_before_the_project() -> None:
-    job = definition(max_concurrent_requests=3, maximum_attempts=1, request_timeout=timedelta(seconds=5), max_runs=2)
-    settings: dict[str, Any] = {
-        "replication": {"maxConcurrentRequests": 5},
-        "defaults": {"retry": {"maximumAttempts": 4}},
+    said = {
+        "maximum_attempts": 1,
+        "request_timeout": timedelta(seconds=5),
+        "max_runs": 2,
+        "trace": TraceMode.ON_FAILURE,
     }
-    made = plan(job, **settings)
-    assert (made.window, made.maximum_attempts, made.request_timeout) == (3, 1, timedelta(seconds=5))
-    assert made.max_runs == 2
-
-
-def test_the_job_says_which_attempts_leave_a_trace() -> None:
-    assert plan(definition()).trace is TraceMode.ALWAYS
-    assert plan(definition(trace=TraceMode.ON_FAILURE)).trace is TraceMode.ON_FAILURE
+    made = plan(definition(max_concurrent_requests=3, **said), **SETTINGS)
+    assert_has(made, window=3, **said)
 
 
 @pytest.mark.parametrize("kind", [AuthSessionType.CREDENTIALS, AuthSessionType.RECORDER])
 def test_a_login_is_recreated_where_that_is_possible(kind: AuthSessionType) -> None:
     job = definition(auth=JobAuth(id="anna@shop", check_attempts=2, create_attempts=1, save_trace="on-failure"))
-    made = plan(job, auth_session(type=kind)).auth
-    assert made is not None
+    made = present(plan(job, auth_session(type=kind)).auth)
     assert made.auto_recreate is (kind is AuthSessionType.CREDENTIALS)
     assert (made.ref.id, made.ref.owner, made.ref.type) == ("anna@shop", "anna@shop", kind)
     assert (made.check_attempts, made.create_attempts, made.trace) == (2, 1, TraceMode.ON_FAILURE)
@@ -149,23 +139,21 @@ async def test_seals_sinks_and_receivers_for_the_job_run_and_then_for_each_run(t
         notifications=(seal_webhook("https://told.example.com/in", {"x-token": "secret"}, RING, OF_JOB),),
     )
     made = plan(job, defaults={"sink": {"deployed": PROJECT_SINK}})
-    assert made.sink is not None
-    assert open_sink(made.sink, RING, OF_JOB_RUN)["url"] == "https://of-job.example.com/in?key=1"
+    sink = present(made.sink)
+    assert open_sink(sink, RING, OF_JOB_RUN)["url"] == "https://of-job.example.com/in?key=1"
     (told,) = made.notifications
     assert open_sink(told, RING, OF_JOB_RUN)["headers"] == {"x-token": "secret"}
     with pytest.raises(SealError):
-        open_sink(made.sink, RING, OF_JOB)
+        open_sink(sink, RING, OF_JOB)
 
     item = JobItem(api_name="item", parameters={"n": 1})
     run_input = await make_run_input(made, item, "run-1", store=FolderStore(tmp_path), ring=RING)
-    assert run_input.sink is not None
-    of_run = seal_context.run(WORKSPACE, "shop", "run-1")
-    assert open_sink(run_input.sink, RING, of_run)["headers"] == {"x-token": "secret"}
+    sink, of_run = present(run_input.sink), seal_context.run(WORKSPACE, "shop", "run-1")
+    assert open_sink(sink, RING, of_run)["headers"] == {"x-token": "secret"}
     with pytest.raises(SealError):
-        open_sink(run_input.sink, RING, OF_JOB_RUN)
+        open_sink(sink, RING, OF_JOB_RUN)
 
 
 def test_the_project_s_own_sink_is_that_of_a_job_without_one() -> None:
-    made = plan(definition(), defaults={"sink": {"deployed": PROJECT_SINK}})
-    assert made.sink is not None
-    assert open_sink(made.sink, RING, OF_JOB_RUN)["url"] == "https://of-project.example.com/"
+    sink = present(plan(definition(), defaults={"sink": {"deployed": PROJECT_SINK}}).sink)
+    assert open_sink(sink, RING, OF_JOB_RUN)["url"] == "https://of-project.example.com/"
