@@ -66,6 +66,9 @@ async def test_it_reads_all_that_a_job_may_have(api: Api, client: AsyncIntunedCl
     await client.projects.jobs.create(project_name="shop", body=body(**FULL))
     api.jobs.change("shop", JOB, next_run_times=(datetime(2030, 1, 1, 6, tzinfo=UTC),))
     job = await client.projects.jobs.get(project_name="shop", job_id=JOB)
+    assert (job.id, job.state, job.project_id) == (JOB, "ACTIVE", "shop")
+    items = [(item.api_name, item.parameters) for item in present(job.payload)]
+    assert items == [("list", {}), ("products/details", {"id": 7})]
     assert job.configuration.max_concurrent_requests == 5
     assert present(job.configuration.retry).maximum_attempts == 2
     assert present(job.payload)[0].request_timeout == 30
