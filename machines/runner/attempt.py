@@ -35,6 +35,10 @@ _EXITS_WITHIN = 0.5
 """Seconds in which a process that has closed its socket, or was not understood, may turn out to have ended."""
 _LAST_EVIDENCE_WITHIN = 1.1
 """Seconds more that it gets to save what is left of a context that the project's hook has brought."""
+_PICTURE_WITHIN = 0.8
+"""Seconds for a picture of such a context. A stopped Attempt has no more than one and a half, for everything."""
+_CRASH_PICTURE_WITHIN = 5.0
+"""Seconds for that picture where the process has ended by itself, so that nobody waits for its end."""
 
 _PROXY_REFUSED = "The proxy answered 407: it wants other credentials than this Run gives it."
 """Addition to an error. Without it, the error of an https page only says that it did not load in time."""
@@ -146,7 +150,7 @@ class Attempt:
         exited.cancel()
         ended_by_itself = self._user.exited.is_set()
         if ended_by_itself or (reading.done() and reading.result() is None):
-            await self._save_for_hook()
+            await self._save_for_hook(_CRASH_PICTURE_WITHIN)
         return ended_by_itself
 
     async def _outcome(self, done: dict[str, Any]) -> dict[str, Any]:
@@ -214,7 +218,7 @@ class Attempt:
             return own
         return {"pageUrl": left["pageUrl"] or own["pageUrl"], "missing": {**own["missing"], **left["missing"]}}
 
-    def _begin_to_save_for_hook(self) -> None:
+    def _begin_to_save_for_hook(self, within: float = _PICTURE_WITHIN) -> None:
         """Begin to save what can be had of a context that the hook has brought, while its client is still there."""
         folder = self._evidence.folder
         if (
@@ -223,10 +227,10 @@ class Attempt:
             and self._parts.hook_pages is not None
             and folder is not None
         ):
-            self._found = asyncio.create_task(self._parts.hook_pages.leave(folder))
+            self._found = asyncio.create_task(self._parts.hook_pages.leave(folder, within))
 
-    async def _save_for_hook(self) -> None:
-        self._begin_to_save_for_hook()
+    async def _save_for_hook(self, within: float = _PICTURE_WITHIN) -> None:
+        self._begin_to_save_for_hook(within)
         if self._found is not None:
             await asyncio.wait({self._found})
 

@@ -25,8 +25,6 @@ from playwright.async_api import Error as PlaywrightError
 from .browser import WarmBrowser, ask
 from .evidence import PART, SCREENSHOT
 
-_PICTURE_WITHIN = 0.8
-"""Seconds for a picture. A stopped Attempt has no more than one and a half, for everything."""
 _BLANK = "about:blank"
 _READ = 64 * 1024
 
@@ -92,8 +90,13 @@ class HookPages:
         """Close the port."""
         await self._port.close()
 
-    async def leave(self, folder: Path) -> dict[str, Any]:
-        """Save a picture of the page that user code was last at, and return the fields of a `left` message."""
+    async def leave(self, folder: Path, within: float) -> dict[str, Any]:
+        """Save a picture of the page that user code was last at, and return the fields of a `left` message.
+
+        Args:
+            folder: Where the picture is saved.
+            within: Seconds that the browser has to take it.
+        """
         page = next((page for page, url in reversed(self._urls.items()) if url != _BLANK), next(iter(self._urls), None))
         url = self._last if page is None else self._urls[page]
         missing: dict[str, str] = {}
@@ -101,13 +104,13 @@ class HookPages:
             missing["screenshot"] = "Its page was closed."
         else:
             try:
-                async with asyncio.timeout(_PICTURE_WITHIN):
+                async with asyncio.timeout(within):
                     picture = await self._picture(page)
                 part = folder / f"{SCREENSHOT}{PART}"
                 part.write_bytes(picture)
                 part.replace(folder / SCREENSHOT)
             except TimeoutError:
-                missing["screenshot"] = f"Its page gave none within {_PICTURE_WITHIN:g} s."
+                missing["screenshot"] = f"Its page gave none within {within:g} s."
             except (PlaywrightError, OSError, KeyError) as error:
                 missing["screenshot"] = f"It could not be taken: {error}"
         return {"pageUrl": url or None, "missing": missing}
