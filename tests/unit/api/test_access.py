@@ -1,14 +1,22 @@
-"""Who may call: the key before anything else, then workspace, project and API access, in this order."""
+"""Who may call: the key before anything else, then workspace, project and API access, in this order, by every route."""
 
+import json
 import logging
+from collections import defaultdict
 from typing import Any
 from urllib.parse import quote
 
+import httpx
 import pytest
+from fastapi.routing import APIRoute
 
+from schemas.workflow.run import RunStatus, RunType
+from temporal.runs import RunState
 from tests.support.api_in_process import KEY, OTHER_KEY, Api
+from tests.support.attempt_artifacts import attempt_record, store_record
 from tests.support.constants import WORKSPACE
 
+JOB_RUN_ID = "jr_V1StGXR8_Z5jdHi6B-myT"
 BODY = {"api": "list", "parameters": {}}
 
 
@@ -25,6 +33,37 @@ def start_path(workspace: str = WORKSPACE, project: str = "shop") -> str:
     return f"/api/v1/workspace/{workspace}/projects/{project}/run/start"
 
 
+def routes(api: Api) -> list[tuple[str, str]]:
+    """Method and path of every call of the REST API."""
+    found = [route for route in api.app.routes if isinstance(route, APIRoute) and route.path.startswith("/api/")]
+    return [(method, route.path) for route in found for method in route.methods]
+
+
+async def request(api: Api, method: str, path: str, content: Any = None, **names: Any) -> httpx.Response:
+    """Call a route whose path has these names, and `x` for all others; a body is JSON unless it is given."""
+    filled = path.format_map(defaultdict(lambda: "x", workspaceId=WORKSPACE, number=1) | names)
+    body = next((body for end, body in BODIES.items() if path.endswith(end)), None)
+    text = content if content is not None or method in ("GET", "DELETE") else json.dumps(body)
+    return await api.client.request(method, filled, content=text)
+
+
+BODIES: dict[str, dict[str, Any]] = {
+    "/update": {"parameters": {}},
+    "/validate/start": {},
+    "/jobs/{jobId}": {"payload": [], "configuration": {}},
+}
+STARTS = [
+    *("/run/start", "/runs/{runId}/rerun", "/auth-sessions/create", "/auth-sessions/import"),
+    *("/auth-sessions/{authSessionId}/update", "/auth-sessions/{authSessionId}/validate/start"),
+]
+"""Calls that are refused where API access is off."""
+
+
+def of(project: str, path: str) -> bool:
+    """Whether things of this route are made in this project: AuthSessions in `members`, all else in `shop`."""
+    return (project == "members") is ("/auth-sessions" in path)
+
+
 @pytest.mark.parametrize("path", [start_path(), start_path("nobody"), "/api", "/api/", "/api/v2/x", "/api/%2e%2e/docs"])
 @pytest.mark.parametrize("key", [None, "", "wrong", KEY[:-1], f"{KEY},{KEY}", "\xfftest"])
 async def test_without_a_known_key_everything_below_api_is_401(api: Api, path: str, key: str | None):
@@ -32,6 +71,8 @@ async def test_without_a_known_key_everything_below_api_is_401(api: Api, path: s
     del api.client.headers["x-api-key"]
     for method in ("GET", "POST", "DELETE"):
         error(await api.client.request(method, path, headers=headers), 401, "unauthorized")
+    for method, route in routes(api):
+        error(await request(api, method, route, b"not json"), 401, "unauthorized")
     assert api.runs.entries == {}
 
 
@@ -72,11 +113,10 @@ async def test_a_key_is_looked_at_before_the_body(api: Api):
     ["00000000-0000-0000-0000-000000000000", "shop", "0f8fad5b", "%00", "a%2Fb", "%F0%9F%98%80", "0" * 5000, "%ff"],
 )
 async def test_another_workspace_is_404_whatever_it_looks_like(api: Api, workspace: str):
-    error(await api.client.post(start_path(workspace), json={}), 404, "not-found")
-    for path in ("run/x/result", "run/x/cancel"):
-        method = "GET" if path.endswith("result") else "POST"
-        answer = await api.client.request(method, f"/api/v1/workspace/{workspace}/projects/shop/{path}")
-        error(answer, 404, "not-found")
+    for method, route in routes(api):
+        error(
+            await request(api, method, route, b"not json", workspaceId=workspace, projectName="shop"), 404, "not-found"
+        )
 
 
 async def test_a_workspace_is_compared_as_a_uuid(api: Api):
@@ -84,10 +124,12 @@ async def test_a_workspace_is_compared_as_a_uuid(api: Api):
 
 
 @pytest.mark.parametrize(
-    "project", ["nope", "%00", "..", "%2e%2e", "a%2Fb", "a%5Cb", "x" * 5000, "%F0%9F%98%80", "SHOP"]
+    "project", ["nope", "%00", "..", "%2e%2e", "a%2Fb", "a%5Cb", "x" * 5000, "%F0%9F%98%80", "SHOP", "a' OR 'b"]
 )
 async def test_an_unknown_project_is_404_before_its_body_is_read(api: Api, project: str):
-    error(await api.client.post(start_path(project=project), content=b"not json"), 404, "not-found")
+    for method, route in routes(api):
+        if "{projectName}" in route:
+            error(await request(api, method, route, b"not json", projectName=project), 404, "not-found")
 
 
 async def test_a_project_that_is_nearly_right_is_suggested(api: Api):
@@ -96,22 +138,49 @@ async def test_a_project_that_is_nearly_right_is_suggested(api: Api):
 
 
 async def test_api_access_off_is_403_before_the_body_is_read(api: Api):
-    body = error(await api.client.post(start_path(project="closed"), content=b"not json"), 403, "forbidden")
-    assert "apiAccess.enabled" in body["message"]
+    api.add_auth_session("anna", "closed-members")
+    closed = {"projectName": "closed-members", "authSessionId": "anna"}
+    starts = [route for _, route in routes(api) if route.endswith(tuple(STARTS))]
+    assert len(starts) == len(STARTS)
+    for route in starts:
+        body = error(await request(api, "POST", route, b"not json", **closed), 403, "forbidden")
+        assert "apiAccess.enabled" in body["message"]
 
 
-@pytest.mark.parametrize("run_id", ["nope", "%00", "a%2Fb", "..%2f..", "x" * 5000, "%F0%9F%98%80", "%ff"])
-async def test_an_unknown_run_is_404_whatever_it_looks_like(api: Api, run_id: str):
-    error(await api.client.get(f"{api.base}/{run_id}/result"), 404, "not-found")
-    error(await api.client.post(f"{api.base}/{run_id}/cancel"), 404, "not-found")
+@pytest.mark.parametrize(
+    "name", ["nope", "%00", "a%2Fb", "%2e%2e%2f%2e%2e", "x" * 5000, "%F0%9F%98%80", "%ff", "%7EV1StGXR8_Z5jdHi6B-myT"]
+)
+async def test_what_there_is_not_is_404_whatever_it_is_called(api: Api, name: str):
+    api.add_auth_session("~V1StGXR8_Z5jdHi6B-myT")
+    names = dict.fromkeys(("runId", "authSessionId", "operationId", "deliveryId", "jobId", "jobRunId"), name)
+    for method, route in routes(api):
+        if route.count("{") > 2:
+            project = "members" if of("members", route) else "shop"
+            error(await request(api, method, route, projectName=project, **names), 404, "not-found")
 
 
-async def test_a_run_of_another_project_is_404(api: Api):
+async def test_what_belongs_to_another_project_is_404(api: Api):
     run_id = await api.run()
-    other = api.base.replace("/shop/", "/members/")
-    error(await api.client.get(f"{other}/{run_id}/result"), 404, "not-found")
-    error(await api.client.post(f"{other}/{run_id}/cancel"), 404, "not-found")
+    await store_record(api, attempt_record(run_id))
+    await api.create_job()
+    await api.start_job_run(JOB_RUN_ID)
+    api.add_auth_session("anna")
+    for kind in (RunType.AUTH_SESSION_CREATE, RunType.AUTH_SESSION_UPDATE, RunType.AUTH_SESSION_VALIDATE):
+        api.runs.logins["members", kind] = RunState(kind, RunStatus.STARTED, type=kind, auth_session_id="anna")
+    names = {"runId": run_id, "jobId": "nightly", "jobRunId": JOB_RUN_ID, "authSessionId": "anna"}
+    left_nothing = ("/trace", "/screenshot", "/log", "/rerun")
+    for method, route in routes(api):
+        if route.count("{") > 2 and "{deliveryId}" not in route:
+            own, other = ("members", "recorded") if of("members", route) else ("shop", "members")
+            kind = f"auth-session-{route.split('/')[-3]}"
+            given = {**names, "operationId": kind}
+            if method == "GET":
+                status = 404 if route.endswith(left_nothing) else 200
+                assert (await request(api, method, route, projectName=own, **given)).status_code == status, route
+            if method == "GET" or own == "shop":
+                error(await request(api, method, route, projectName=other, **given), 404, "not-found")
     assert (await api.client.get(f"{api.base}/{run_id}/result")).json()["status"] == "pending"
+    assert (api.job_runs.steered, api.jobs.known["shop", "nightly"].paused) == ([], False)
 
 
 async def test_an_unknown_path_and_method_are_answered_in_the_contract_s_shape(api: Api):

@@ -40,6 +40,7 @@ SAME = {
 
 
 def refusal(name: str, text: str) -> str:
+    """The sentence with which a file of this name and text is refused, without its name."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / name).write_text(text)
         with pytest.raises(SettingsError) as error:
@@ -71,19 +72,11 @@ def test_the_first_spelling_that_is_there_wins(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("headful: yes", 'headful: expected true or false, found "yes"'),
-        ("headful: on", 'headful: expected true or false, found "on"'),
-        ("headful: 2026-11-24", 'headful: expected true or false, found "2026-11-24"'),
-        ("replication: {maxCount: 1_0}", 'replication.maxCount: expected a whole number from 1 to 1000, found "1_0"'),
-        ("replication: {maxCount: 1:30}", 'replication.maxCount: expected a whole number from 1 to 1000, found "1:30"'),
         ("replication: {maxCount: 010}", 'replication.maxCount: expected a whole number from 1 to 1000, found "010"'),
-        ("replication: {maxCount: .inf}", 'replication.maxCount: expected a whole number from 1 to 1000, found ".inf"'),
         ("projectName: 7", "projectName: expected text, found 7"),
-        ("projectName: True", "projectName: expected text, found true"),
         ("- 1", "expected an object, found a list"),
         ("shop", 'expected an object, found "shop"'),
-        ("", "expected a YAML mapping, found an empty file"),
-        ("# nothing", "expected a YAML mapping, found an empty file"),
-        ("null", "expected a YAML mapping, found an empty file"),
+        *((text, "expected a YAML mapping, found an empty file") for text in ("", "# nothing", "null")),
         ("a: 1\nb: 2\na: 3", "this is not YAML: the key 'a' stands twice in one mapping in line 3, column 1"),
         (
             "a:\n  {b: 1, b: 1}",
@@ -109,7 +102,6 @@ def test_the_first_spelling_that_is_there_wins(tmp_path: Path) -> None:
             ),
         ),
         ("a: !!int x", "this is not YAML: a value does not suit its tag (!!…)"),
-        ("a: !!bool maybe", "this is not YAML: a value does not suit its tag (!!…)"),
         ("[" * 5000, "expected YAML, found too many levels of mappings and lists"),
     ],
 )
@@ -119,11 +111,10 @@ def test_yaml_that_means_something_else_than_it_seems_to_is_refused(text: str, m
 
 
 def test_yaml_reads_plain_values_as_json_would() -> None:
-    text = "{a: no, b: 2026-11-24, c: ~, d: , e: -1, f: 1.5, g: 1e3, h: false, i: TRUE, j: '1', k: 0x10, l: =}"
-    assert parse_yaml(text) == {
-        "a": "no", "b": "2026-11-24", "c": None, "d": None, "e": -1, "f": 1.5, "g": 1000.0, "h": False, "i": True,
-        "j": "1", "k": "0x10", "l": "=",
-    }  # fmt: skip
+    texts = ["no", "on", "2026-11-24", "1_0", "1:30", "010", "0x10", ".inf", "="]
+    values = {"~": None, "": None, "-1": -1, "1.5": 1.5, "1e3": 1000.0, "false": False, "TRUE": True, "'1'": "1"}
+    assert parse_yaml(f"{{a: [{', '.join(texts)}]}}") == {"a": texts}
+    assert [parse_yaml(f"a: {text}") for text in values] == [{"a": value} for value in values.values()]
 
 
 def test_anchors_and_merges_work_in_yaml() -> None:
@@ -135,14 +126,13 @@ def test_anchors_and_merges_work_in_yaml() -> None:
     ("text", "message"),
     [
         ("headful = 2026-11-24", "headful: expected true or false, found a date or time"),
-        ("projectName = 2026-11-24T10:00:00Z", "projectName: expected text, found a date or time"),
         ("projectName = 10:00:00", "projectName: expected text, found a date or time"),
         (
-            "[replication]\nmaxCount = inf",
+            "replication.maxCount = inf",
             "replication.maxCount: expected a whole number from 1 to 1000, found a number that is not finite",
         ),
         (
-            f"[replication]\nmaxCount = 0x{'f' * 5000}",
+            f"replication.maxCount = 0x{'f' * 5000}",
             "replication.maxCount: expected a whole number from 1 to 1000, found a number",
         ),
         ("a = 1\na = 2", "this is not TOML: Cannot overwrite a value (at end of document)"),
@@ -151,13 +141,7 @@ def test_anchors_and_merges_work_in_yaml() -> None:
 )
 def test_toml_that_is_none_or_holds_a_wrong_value_is_refused(text: str, message: str) -> None:
     assert refusal("Intuned.toml", text) == message
-
-
-def test_an_empty_toml_file_holds_no_settings_and_is_good() -> None:
-    assert parse_toml("") == {}
-
-
-def test_toml_of_too_many_levels_is_refused() -> None:
+    assert parse_toml("") == {}, "an empty file holds no settings, and is good"
     # Newer Pythons have a limit of their own, with words of their own.
     with pytest.raises(SettingsSyntaxError, match=r"^(expected|this is not) TOML"):
         parse_toml("a=" + "[" * 5000)

@@ -102,21 +102,22 @@ def test_a_typo_is_answered_with_the_name_that_was_meant_in_that_very_body():
     }
 
 
-@pytest.mark.parametrize("text", ["", "ab", "0" * 201, "~abc", "a/b", "abc\n"])
-def test_any_other_id_is_refused(text: str):
-    assert path_of(CreateAuthSession, {"parameters": {}, "id": text}) == "id"
-    assert path_of(ImportAuthSession, {"state": STATE, "id": text}) == "id"
-
-
 LETTERS = string.ascii_letters + string.digits
 
 
-@given(st.from_regex(r"[A-Za-z0-9._@+~/-]{0,210}", fullmatch=True) | st.text())
+@given(
+    st.sampled_from(["", "ab", "0" * 201, "~abc", "abc\n"])
+    | st.from_regex(r"[A-Za-z0-9._@+~/-]{0,210}", fullmatch=True)
+    | st.text()
+)
 def test_an_id_is_3_to_200_characters_that_fit_a_path(text: str):
     fits = 3 <= len(text) <= 200 and text[0] in LETTERS and set(text) <= {*LETTERS, *"._@+-"}
     assert is_auth_session_id(text) is fits
-    if fits:
-        assert CreateAuthSession.model_validate({"parameters": {}, "id": text}).id == text
+    for model, fields in ((CreateAuthSession, {"parameters": {}}), (ImportAuthSession, {"state": STATE})):
+        if fits:
+            assert model.model_validate({**fields, "id": text}).id == text
+        else:
+            assert path_of(model, {**fields, "id": text}) == "id"
 
 
 def state(**fields: Any) -> BrowserState:

@@ -136,14 +136,6 @@ async def test_an_attempt_has_a_number(api: Api, number: str) -> None:
     assert (details["path"], details["expected"]) == ("number", "the number of an Attempt, from 1")
 
 
-async def test_attempts_of_another_project_are_not_told(api: Api) -> None:
-    run_id = await api.run()
-    await store_record(api, attempt_record(run_id))
-    for place in ("", "/log", "/log?follow=true", "/trace", "/screenshot"):
-        path = f"/api/v1/workspace/{WORKSPACE}/projects/closed/runs/{run_id}/attempts/1{place}"
-        assert (await api.client.get(path)).status_code == 404
-
-
 async def test_a_trace_comes_as_the_file_that_was_stored(api: Api) -> None:
     run_id = await api.run()
     await store_record(api, attempt_record(run_id))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ from storage import keys
 from tests.support.api_in_process import KEY, Api
 from tests.support.attempt_artifacts import attempt_record, store_artifact, store_record
 from tests.support.constants import WORKSPACE
+from tests.support.followed_log import Event, followed_log
 
 RUNS = f"/api/v1/workspace/{WORKSPACE}/projects/shop/runs"
 
@@ -61,48 +61,13 @@ async def stored(live: Live) -> bytes:
     return answer.content
 
 
-@dataclass(frozen=True)
-class Event:
-    data: str
-    id: int | None = None
-    kind: str = "message"
-
-
-class Events:
-    """A stream of server-sent events, as it comes."""
-
-    def __init__(self, answer: httpx.Response) -> None:
-        self._lines = answer.aiter_lines()
-
-    async def __anext__(self) -> Event:
-        fields: dict[str, str] = {}
-        async with asyncio.timeout(30):
-            async for line in self._lines:
-                if not line and "data" in fields:
-                    number = fields.get("id")
-                    return Event(
-                        fields["data"], None if number is None else int(number), fields.get("event", "message")
-                    )
-                name, _, value = line.partition(": ")
-                if name:
-                    fields[name] = value
-        raise StopAsyncIteration
-
-    def __aiter__(self) -> Events:
-        return self
-
-
 @asynccontextmanager
-async def following(url: str, live: Live, **headers: str) -> AsyncGenerator[Events]:
-    place = f"{url}{RUNS}/{live.run_id}/attempts/{live.number}/log?follow=true"
-    named = {"x-api-key": KEY} | {name.replace("_", "-"): value for name, value in headers.items()}
+async def following(url: str, live: Live, last: int | None = None) -> AsyncGenerator[AsyncGenerator[Event]]:
     async with (
-        httpx.AsyncClient(headers=named, timeout=60, trust_env=False) as client,
-        client.stream("GET", place) as answer,
+        httpx.AsyncClient(base_url=url, headers={"x-api-key": KEY}, timeout=30, trust_env=False) as client,
+        followed_log(client, f"{RUNS}/{live.run_id}/attempts/{live.number}", last) as events,
     ):
-        assert answer.status_code == 200, await answer.aread()
-        assert answer.headers["content-type"].startswith("text/event-stream")
-        yield Events(answer)
+        yield events
 
 
 def line(message: str, number: int) -> Event:
@@ -155,14 +120,14 @@ async def test_a_stream_goes_on_behind_the_last_event_that_was_received(live: Li
     await live.begin()
     await live.add(text("one", "two"))
     await live.add(text("three"))
-    async with following(served, live, last_event_id="2") as events:
+    async with following(served, live, last=2) as events:
         assert await anext(events) == line("three", 3)
         await live.add(text("four"))
         assert await anext(events) == line("four", 4)
     await live.end()
-    async with following(served, live, last_event_id="3") as events:
+    async with following(served, live, last=3) as events:
         assert [event async for event in events] == [line("four", 4), Event('{"status": "completed"}', 4, "end")]
-    async with following(served, live, last_event_id="4") as events:
+    async with following(served, live, last=4) as events:
         assert [event async for event in events] == [Event('{"status": "completed"}', 4, "end")]
 
 
@@ -206,14 +171,15 @@ async def test_a_stream_ends_without_its_end_when_the_process_is_told_to_stop(li
         assert [event async for event in events] == []
 
 
-@pytest.mark.parametrize("number", ["-1", "x", "1.5"])
-async def test_a_last_event_id_that_is_none_of_ours_is_refused(live: Live, number: str) -> None:
-    place = f"{RUNS}/{live.run_id}/attempts/1/log?follow=true"
-    answer = await live.api.client.get(place, headers={"last-event-id": number})
-    assert answer.status_code == 400
-    assert answer.json()["details"]["expected"] == "the id of an event of this stream"
-
-
-async def test_a_question_that_is_not_known_is_refused(live: Live) -> None:
-    for query in ("follow=perhaps", "tail=5"):
-        assert (await live.api.client.get(f"{RUNS}/{live.run_id}/attempts/1/log?{query}")).status_code == 400
+@pytest.mark.parametrize(
+    ("query", "last", "path"),
+    [
+        *(("follow=true", number, "last-event-id") for number in ("-1", "x", "1.5")),
+        ("follow=perhaps", "0", "follow"),
+        ("tail=5", "0", "tail"),
+    ],
+)
+async def test_what_is_asked_in_another_form_is_refused(live: Live, query: str, last: str, path: str) -> None:
+    place = f"{RUNS}/{live.run_id}/attempts/1/log?{query}"
+    answer = await live.api.client.get(place, headers={"last-event-id": last})
+    assert (answer.status_code, answer.json()["details"]["path"].lower()) == (400, path)

@@ -88,9 +88,3 @@ async def test_an_attempt_that_runs_elsewhere_or_has_ended_shows_nothing(
         assert (await client.get(place)).status_code == 204
         assert "Live view" not in (await client.get(place.partition("/attempts")[0])).text
         assert (await client.get(place.replace("/1/live", "/2/live"))).status_code == 404
-
-
-async def test_it_is_for_those_who_have_signed_in(make_api: MakeApi, data: Path) -> None:
-    api, place = await running(make_api, data)
-    api.client.headers.pop("x-api-key")
-    assert (await api.client.get(place)).status_code == 303

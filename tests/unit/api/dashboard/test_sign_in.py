@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 
 import httpx
 import pytest
@@ -90,16 +91,48 @@ async def test_signing_out_ends_the_session_for_copies_of_the_cookie_too(api: Ap
     assert (await copy.get("/projects")).status_code == 303
 
 
+def routes(api: Api, method: str) -> list[str]:
+    """The paths of all pages, or of all changes, but for signing in."""
+    found = [route for route in api.app.routes if isinstance(route, PageRoute) and method in (route.methods or ())]
+    return [route.path for route in found if route.path not in ("/", "/sign-in")]
+
+
+def filled(path: str, project: str, **names: str) -> str:
+    """A path with these names in it, and `x` for all others."""
+    return path.format_map(defaultdict(lambda: "x", project=project, number="1") | names)
+
+
+async def test_no_page_without_a_session(api: Api) -> None:
+    run_id = await api.run()
+    for path in routes(api, "GET"):
+        answer = await browser_client(api).get(filled(path, "shop", run_id=run_id))
+        assert answer.status_code == (401 if path.endswith(".json") else 303), path
+
+
 async def test_no_change_without_the_token_of_the_session(api: Api, pages: Pages) -> None:
-    routes = [route for route in api.app.routes if isinstance(route, PageRoute) and "POST" in (route.methods or ())]
-    changes = [re.sub(r"{\w+}", "x", route.path.replace("{project}", "members")) for route in routes]
-    changes.remove("/sign-in")
-    assert {"/sign-out", "/projects/members/playground", "/projects/members/runs/x/rerun"} <= {*changes}
+    changes = routes(api, "POST")
+    assert {"/sign-out", "/projects/{project}/playground", "/projects/{project}/runs/{run_id}/rerun"} <= {*changes}
     of_another = await (await signed_in_client(api)).token()
     for path in changes:
         for data in ({"other": "field"}, {"token": ""}, {"token": of_another}):
-            assert (await pages.post(path, data=data)).status_code == 403, path
+            assert (await pages.post(filled(path, "members"), data=data)).status_code == 403, path
     assert (await pages.get("/projects")).status_code == 200
+
+
+async def test_what_there_is_not_or_in_another_project_is_not_found(api: Api, pages: Pages) -> None:
+    names = {"run_id": await api.run(), "job_id": "nightly", "job_run_id": "jr_V1StGXR8_Z5jdHi6B-myT"}
+    await api.create_job()
+    await api.start_job_run(names["job_run_id"])
+    token = await pages.token()
+    for path in (path for path in routes(api, "GET") if "_id}" in path):
+        for address in (filled(path, "shop"), filled(path, "closed", **names), filled(path, "none")):
+            assert (await pages.get(address)).status_code == 404, address
+        if path.endswith(("_id}", ".json", "/result", "/results")):
+            status = 404 if path.endswith("/result") else 200
+            assert (await pages.get(filled(path, "shop", **names))).status_code == status, path
+    for path in (path for path in routes(api, "POST") if "_id}" in path):
+        for address in (filled(path, "shop"), filled(path, "members", **names)):
+            assert (await pages.post(address, data={"token": token})).status_code == 404, address
 
 
 @pytest.mark.parametrize(

@@ -94,28 +94,6 @@ async def test_it_lists_jobs(api: Api, client: AsyncIntunedClient):
     assert "t0p-s3cret" not in full.model_dump_json()
 
 
-async def test_it_updates_a_job(api: Api, client: AsyncIntunedClient):
-    await client.projects.jobs.create(project_name="shop", body=body(**FULL))
-    change = models.JobsUpdateRequestBody.model_validate({"payload": [], "configuration": {"maxRuns": 3}})
-    updated = await client.projects.jobs.update(project_name="shop", job_id=JOB, body=change)
-    assert (updated.id, updated.message) == (JOB, "updated job successfully")
-    job = await client.projects.jobs.get(project_name="shop", job_id=JOB)
-    assert (job.payload, job.configuration.max_runs, job.schedule, job.sink, job.proxy) == ([], 3, None, None, None)
-
-
-async def test_it_triggers_a_job_and_reads_the_job_run(api: Api, client: AsyncIntunedClient):
-    await client.projects.jobs.create(project_name="shop", body=body(**FULL))
-    triggered = await client.projects.jobs.trigger(project_name="shop", job_id=JOB)
-    answer = await client.projects.jobs.runs.get(project_name="shop", job_id=JOB, job_run_id=triggered.job_run_id)
-    job_run = answer.job_run
-    assert (job_run.id, job_run.type, job_run.status) == (triggered.job_run_id, "MANUAL", "PENDING")
-    assert (job_run.end_time, job_run.payloads, job_run.error, job_run.reason) == (None, 0, None, None)
-    snapshot = job_run.job_configuration_snapshot
-    assert present(snapshot.proxy).url == "http://***@127.0.0.1:3128"
-    assert snapshot.configuration.max_runs == 100
-    assert answer.results is None
-
-
 @pytest.mark.parametrize("status", list(JobRunStatus))
 async def test_it_reads_every_status(api: Api, client: AsyncIntunedClient, status: JobRunStatus):
     await client.projects.jobs.create(project_name="shop", body=body())
@@ -169,24 +147,32 @@ async def test_it_reads_refusals(client: AsyncIntunedClient):
         await client.projects.jobs.runs.get(project_name="shop", job_id=JOB, job_run_id="jr_" + "x" * 21)
 
 
-async def test_the_synchronous_client_makes_the_same_calls(library_options: dict[str, Any]):
+async def test_it_makes_every_call_of_a_job_s_life(library_options: dict[str, Any]):
     def use() -> None:
         with IntunedClient(**library_options) as client:
-            jobs = client.projects.jobs
+            jobs, of_job = client.projects.jobs, {"project_name": "shop", "job_id": JOB}
             assert jobs.create(project_name="shop", body=body(**FULL)).message == "created"
-            assert jobs.get(project_name="shop", job_id=JOB).id == JOB
             assert [job.id for job in jobs.list(project_name="shop")] == [JOB]
-            change = models.JobsUpdateRequestBody.model_validate({"payload": [], "configuration": {}})
-            assert jobs.update(project_name="shop", job_id=JOB, body=change).id == JOB
-            assert jobs.pause(project_name="shop", job_id=JOB).message == "Paused"
-            assert jobs.get(project_name="shop", job_id=JOB).state == "PAUSED"
-            assert jobs.resume(project_name="shop", job_id=JOB).message == "Resumed"
-            assert jobs.get(project_name="shop", job_id=JOB).state == "ACTIVE"
-            job_run_id = jobs.trigger(project_name="shop", job_id=JOB).job_run_id
-            assert jobs.runs.get(project_name="shop", job_id=JOB, job_run_id=job_run_id).job_run.id == job_run_id
-            assert len(jobs.runs.list(project_name="shop", job_id=JOB)) == 1
-            assert jobs.runs.terminate(project_name="shop", job_id=JOB, job_run_id=job_run_id).message
-            jobs.delete(project_name="shop", job_id=JOB)
+            assert jobs.pause(**of_job).message == "Paused"
+            assert jobs.get(**of_job).state == "PAUSED"
+            assert jobs.resume(**of_job).message == "Resumed"
+            assert jobs.get(**of_job).state == "ACTIVE"
+            job_run_id = jobs.trigger(**of_job).job_run_id
+            answer = jobs.runs.get(**of_job, job_run_id=job_run_id)
+            job_run, snapshot = answer.job_run, answer.job_run.job_configuration_snapshot
+            assert (job_run.id, job_run.type, job_run.status) == (job_run_id, "MANUAL", "PENDING")
+            assert (job_run.end_time, job_run.payloads, job_run.error, job_run.reason) == (None, 0, None, None)
+            assert present(snapshot.proxy).url == "http://***@127.0.0.1:3128"
+            assert snapshot.configuration.max_runs == 100
+            assert answer.results is None
+            assert len(jobs.runs.list(**of_job)) == 1
+            assert jobs.runs.terminate(**of_job, job_run_id=job_run_id).message
+            change = models.JobsUpdateRequestBody.model_validate({"payload": [], "configuration": {"maxRuns": 3}})
+            assert jobs.update(**of_job, body=change).message == "updated job successfully"
+            job = jobs.get(**of_job)
+            changed = (job.payload, job.configuration.max_runs, job.schedule, job.sink, job.proxy)
+            assert changed == ([], 3, None, None, None)
+            jobs.delete(**of_job)
             assert jobs.list(project_name="shop") == []
 
     await asyncio.to_thread(use)

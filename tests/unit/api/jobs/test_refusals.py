@@ -20,9 +20,6 @@ HOOK = {"type": "webhook", "url": "http://127.0.0.1:9/in"}
 BUCKET = {"type": "s3", "bucket": "b-1", "accessKeyId": "AKID", "secretAccessKey": SECRET, "region": "eu-central-1"}
 
 
-JOB_RUN = "/runs/jr_aaaaaaaaaaaaaaaaaaaaa"
-
-
 def base(project: str = "shop") -> str:
     return f"/api/v1/workspace/{WORKSPACE}/projects/{project}/jobs"
 
@@ -179,22 +176,6 @@ async def test_a_job_of_a_file_is_not_changed_by_a_request(api: Api):
     assert await stored(api) == before
     assert (await api.client.post(f"{base()}/nightly/trigger")).status_code == 200
     assert (await api.client.post(f"{base()}/nightly/pause")).status_code == 200
-
-
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        *((method, "/nobody") for method in ("GET", "PUT", "DELETE")),
-        *(("GET", f"/nobody{rest}") for rest in ("/payload", "/runs", JOB_RUN, f"{JOB_RUN}/results")),
-        *(("POST", f"/nobody/{action}") for action in ("pause", "resume", "trigger")),
-        *(("POST", f"/nobody{JOB_RUN}/{action}") for action in ("pause", "resume", "terminate")),
-    ],
-)
-async def test_a_job_that_does_not_exist_is_not_found(api: Api, method: str, path: str):
-    body = {"payload": [], "configuration": {}}
-    for project in ("shop", "no-such-project"):
-        answer = await api.client.request(method, f"{base(project)}{path}", json=body if method == "PUT" else None)
-        assert (answer.status_code, answer.json()["code"]) == (404, "not-found")
 
 
 @pytest.mark.parametrize(

@@ -158,12 +158,6 @@ async def test_a_cursor_leads_to_the_next_page_of_the_same_list_only(api: Api) -
     await refused(api, 400, query={**query, "cursor": cursor[:-2]})
 
 
-async def test_a_list_is_of_a_project_that_is_there(api: Api) -> None:
-    for name in ("nope", "Shop", ".."):
-        answer = await api.client.get(f"/api/v1/workspace/{WORKSPACE}/projects/{name}/runs")
-        assert answer.status_code == 404, name
-
-
 # One Run.
 
 
@@ -329,10 +323,3 @@ async def test_the_validates_of_a_run_are_told_with_their_attempts(api: Api) -> 
         {"runId": f"{run_id}-v1", "attempt": 1, "status": "completed", "createRunId": "create-1"},
         {"runId": f"{run_id}-v12", "attempt": 12, "status": "failed", "createRunId": None},
     ]
-
-
-async def test_there_is_no_record_of_a_run_of_another_project(api: Api) -> None:
-    run_id = await api.run()
-    answer = await api.client.get(f"/api/v1/workspace/{WORKSPACE}/projects/closed/runs/{run_id}")
-    assert answer.status_code == 404
-    await refused(api, 404, "/nobody")

@@ -176,12 +176,6 @@ async def test_only_runs_of_apis_are_started_again(api: Api) -> None:
     assert "AuthSession" in answer.json()["message"]
 
 
-async def test_reruns_neither_an_unknown_run_nor_one_of_a_closed_project(api: Api) -> None:
-    assert (await again(api, "nobody")).status_code == 404
-    closed = f"/api/v1/workspace/{WORKSPACE}/projects/closed/runs/nobody/rerun"
-    assert (await api.client.post(closed)).status_code == 403
-
-
 @pytest.mark.parametrize("failure", [Unavailable("Temporal did not answer."), RuntimeError("a defect")])
 async def test_the_note_stays_where_the_new_run_may_have_been_started(api: Api, failure: Exception) -> None:
     run_id = await api.run()

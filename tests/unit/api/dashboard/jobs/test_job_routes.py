@@ -196,11 +196,3 @@ async def test_a_job_that_is_a_file_says_why_it_cannot_be_deleted_here(api: Api,
     refused = await pages.send_form(f"{PATH}/nightly/delete")
     assert refused.status_code == 409
     assert ("shop", "nightly") in api.jobs.known
-
-
-async def test_a_job_of_another_project_or_of_none_is_not_found(api: Api, pages: Pages) -> None:
-    await api.create_job()
-    for path in ("/projects/closed/jobs/nightly", f"{PATH}/none", f"{PATH}/none.json", "/projects/none/jobs"):
-        assert (await pages.get(path)).status_code == 404
-    for action in ("trigger", "pause", "resume", "delete"):
-        assert (await pages.send_form(f"/projects/closed/jobs/nightly/{action}")).status_code == 404

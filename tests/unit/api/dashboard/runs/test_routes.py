@@ -160,20 +160,6 @@ async def test_half_a_surrogate_pair_in_a_list_is_shown_escaped(api: Api, pages:
     assert told["error"]["message"] == "half \ud800"
 
 
-@pytest.mark.parametrize("rest", ["", "/result", "/attempts/1/log", "/attempts/1/trace", "/attempts/1/screenshot"])
-async def test_a_run_of_another_project_is_not_found(api: Api, pages: Pages, rest: str) -> None:
-    run_id = await api.run()
-    assert (await pages.get(f"/projects/closed/runs/{run_id}{rest}")).status_code == 404
-
-
-async def test_logs_and_pictures_are_for_those_who_are_signed_in(api: Api, pages: Pages) -> None:
-    base = f"/projects/shop/runs/{await api.run()}"
-    assert (await pages.get(f"{base}/attempts/1/log")).status_code == 404
-    pages.cookies.clear()
-    for rest in ("", "/result", "/attempts/1/log?follow=true", "/attempts/1/trace", "/attempts/1/screenshot"):
-        assert (await pages.get(base + rest)).status_code == 303
-
-
 @pytest.mark.parametrize(("template", "link"), [(None, None), ("https://t.example/{trace_id}?x=1&y", "t.example")])
 async def test_the_opentelemetry_trace_of_a_run_is_named_and_linked(
     make_api: MakeApi, template: str | None, link: str | None
