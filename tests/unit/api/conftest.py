@@ -1,7 +1,5 @@
 """Fixtures of the api: its application in this process, and the same on a port."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Words of later versions: Callboard shows them as they are, and keeps to its words in answers of the contract."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -39,7 +37,7 @@ async def get(api: Api, place: str, base: str = PROJECT) -> Any:
     return answer.json()
 
 
-async def test_a_run_is_shown_with_the_words_that_were_recorded(api: Api) -> None:
+async def test_a_run_is_shown_with_the_words_that_were_recorded(api: Api):
     run_id = await api.run(sink={"type": "webhook", "url": "https://93.184.215.14/"})
     api.runs.end(run_id, ended(error=ERROR))
     record = {"run_id": run_id, "number": 1, "kind": "rehearsal", "status": "postponed", "error": ERROR}
@@ -64,7 +62,7 @@ async def test_a_run_is_shown_with_the_words_that_were_recorded(api: Api) -> Non
     assert (body["status"], body["reason"]) == ("parked", REASON)
 
 
-async def test_lists_show_the_words_that_were_recorded(api: Api) -> None:
+async def test_lists_show_the_words_that_were_recorded(api: Api):
     status, kind = RunStatus("parked"), RunType("rehearsal")
     failed = RunCause(code="out-of-fuel", message="No fuel.")
     api.run_queries.answer = RunPage(
@@ -84,7 +82,7 @@ async def test_lists_show_the_words_that_were_recorded(api: Api) -> None:
     assert all(word in page for word in ("parked", "out-of-season", "out-of-fuel"))
 
 
-async def test_a_validate_is_shown_with_the_word_that_was_recorded(api: Api) -> None:
+async def test_a_validate_is_shown_with_the_word_that_was_recorded(api: Api):
     run_id = (await api.client.post(
         f"/api/v1/workspace/{WORKSPACE}/projects/members/run/start",
         json={"api": "list", "parameters": {}, "authSession": {"runtimeInput": {}}},
@@ -95,7 +93,7 @@ async def test_a_validate_is_shown_with_the_word_that_was_recorded(api: Api) -> 
 
 
 @pytest.mark.parametrize("query", ["status=parked", "type=rehearsal"])
-async def test_a_filter_takes_known_words_only(api: Api, query: str) -> None:
+async def test_a_filter_takes_known_words_only(api: Api, query: str):
     answer = await api.client.get(f"{PROJECT}/runs?{query}")
     assert answer.status_code == 400
     assert "expected one of" in answer.json()["message"]
@@ -104,7 +102,7 @@ async def test_a_filter_takes_known_words_only(api: Api, query: str) -> None:
 # Answers of the contract.
 
 
-async def test_an_error_is_told_in_words_of_the_contract(api: Api) -> None:
+async def test_an_error_is_told_in_words_of_the_contract(api: Api):
     run_id = await api.run()
     api.runs.end(run_id, ended(status="failed", error=ERROR))
     body = await get(api, f"/run/{run_id}/result")
@@ -126,7 +124,7 @@ async def test_an_error_is_told_in_words_of_the_contract(api: Api) -> None:
 )
 async def test_the_published_client_reads_ends_of_later_versions(
     api: Api, client: AsyncIntunedClient, fields: dict[str, Any], status: str, word: str | None
-) -> None:
+):
     run_id = await api.run()
     api.runs.end(run_id, ended(**fields))
     answer = await client.projects.runs.result(project_name="shop", run_id=run_id)
@@ -142,7 +140,7 @@ async def test_the_published_client_reads_ends_of_later_versions(
 @pytest.mark.parametrize(
     ("fields", "status"), [({"error": ERROR}, "failed"), ({"reason": REASON}, "canceled"), ({}, "failed")]
 )
-async def test_an_operation_is_told_in_words_of_the_contract(api: Api, fields: dict[str, Any], status: str) -> None:
+async def test_an_operation_is_told_in_words_of_the_contract(api: Api, fields: dict[str, Any], status: str):
     outcome, operation = ended(**fields), "V1StGXR8_Z5jdHi6B-myT"
     state = RunState(operation, outcome.status, outcome, RunType.AUTH_SESSION_VALIDATE, "anna")
     api.add_auth_session()
@@ -152,7 +150,7 @@ async def test_an_operation_is_told_in_words_of_the_contract(api: Api, fields: d
     assert body["status"] == status
 
 
-async def test_the_api_maps_unknown_words_of_an_auth_session_and_pages_show_them(api: Api) -> None:
+async def test_the_api_maps_unknown_words_of_an_auth_session_and_pages_show_them(api: Api):
     api.add_auth_session(type="BORROWED", status="RESTING")
     body = await get(api, "/auth-sessions/anna", f"/api/v1/workspace/{WORKSPACE}/projects/members")
     assert body == {"id": "anna", "type": AuthSessionType.RECORDER, "status": AuthSessionStatus.EXPIRED}

@@ -1,7 +1,5 @@
 """A port that nobody listens on, and an api that answers as it is told."""
 
-from __future__ import annotations
-
 from collections.abc import Generator
 
 import pytest

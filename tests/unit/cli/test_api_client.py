@@ -1,7 +1,5 @@
 """Which API a command calls, with which key, for which project; and what it says if that does not work."""
 
-from __future__ import annotations
-
 import io
 import json
 import os
@@ -30,7 +28,7 @@ def dev_stack(folder: Path, url: str) -> Generator[None]:
         yield
 
 
-def test_it_is_that_of_the_environment(api: FakeApi, tmp_path: Path) -> None:
+def test_it_is_that_of_the_environment(api: FakeApi, tmp_path: Path):
     done = callboard_process("projects", "list", "--json", cwd=tmp_path, **api.environment)
     assert (done.returncode, done.stdout, done.stderr) == (0, "{}\n", "")
     (asked,) = api.asked
@@ -41,7 +39,7 @@ def test_it_is_that_of_the_environment(api: FakeApi, tmp_path: Path) -> None:
     assert (beaten.exit_code, api.asked[-1].key) == (0, "another"), "an option beats the environment"
 
 
-def test_without_an_address_it_is_the_embedded_stack_on_the_data_folder(api: FakeApi, tmp_path: Path) -> None:
+def test_without_an_address_it_is_the_embedded_stack_on_the_data_folder(api: FakeApi, tmp_path: Path):
     api.answers = [(200, PROJECTS)]
     # A proxy of the environment is not asked for an address on this host.
     elsewhere = {"http_proxy": "http://127.0.0.1:9", "HOME": str(tmp_path)}
@@ -51,7 +49,7 @@ def test_without_an_address_it_is_the_embedded_stack_on_the_data_folder(api: Fak
     assert [asked.key for asked in api.asked] == ["key-of-dev", KEY]
 
 
-def test_a_named_data_folder_beats_address_and_key_of_the_environment(api: FakeApi, tmp_path: Path) -> None:
+def test_a_named_data_folder_beats_address_and_key_of_the_environment(api: FakeApi, tmp_path: Path):
     api.answers = [(200, PROJECTS)]
     other = {"CALLBOARD_URL": "http://127.0.0.1:9", "CALLBOARD_API_KEY": "of-that"}
     with dev_stack(tmp_path, api.url):
@@ -60,7 +58,7 @@ def test_a_named_data_folder_beats_address_and_key_of_the_environment(api: FakeA
     assert api.asked[0].key == "key-of-dev"
 
 
-def test_an_address_without_a_key_names_the_variable(api: FakeApi) -> None:
+def test_an_address_without_a_key_names_the_variable(api: FakeApi):
     code, sentence = error_of(callboard("projects", "list", "--url", api.url))
     assert code == 1
     assert "CALLBOARD_API_KEY" in sentence
@@ -68,21 +66,21 @@ def test_an_address_without_a_key_names_the_variable(api: FakeApi) -> None:
 
 
 @pytest.mark.parametrize("key", [f"{KEY}\r", f" {KEY}", f"{KEY}é", f"{KEY}\x00"])
-def test_a_key_that_cannot_be_one_is_told_and_not_shown(api: FakeApi, key: str) -> None:
+def test_a_key_that_cannot_be_one_is_told_and_not_shown(api: FakeApi, key: str):
     code, sentence = api.error("projects", "list", "--key", key)
     assert code == 1
     assert "CALLBOARD_API_KEY" in sentence
     assert api.asked == []
 
 
-def test_without_any_api_it_says_how_to_name_one(tmp_path: Path) -> None:
+def test_without_any_api_it_says_how_to_name_one(tmp_path: Path):
     code, sentence = error_of(callboard("projects", "list", "--data", tmp_path / "nowhere"))
     assert code == 5
     assert "callboard dev" in sentence
     assert "CALLBOARD_URL" in sentence
 
 
-def test_a_stack_that_was_killed_is_not_called(api: FakeApi, tmp_path: Path) -> None:
+def test_a_stack_that_was_killed_is_not_called(api: FakeApi, tmp_path: Path):
     (tmp_path / "lock").touch()  # as the stack has left it, with its connection file
     (tmp_path / "dev.json").write_text(json.dumps({"url": api.url, "apiKey": "key-of-dev", "workspaceId": WORKSPACE}))
     code, sentence = error_of(callboard("projects", "list", "--data", tmp_path))
@@ -91,7 +89,7 @@ def test_a_stack_that_was_killed_is_not_called(api: FakeApi, tmp_path: Path) -> 
     assert api.asked == []
 
 
-def test_an_api_that_does_not_answer_is_told_with_its_address(free_port: int) -> None:
+def test_an_api_that_does_not_answer_is_told_with_its_address(free_port: int):
     url = f"http://127.0.0.1:{free_port}"
     code, sentence = error_of(callboard("projects", "list", "--url", url, CALLBOARD_API_KEY=KEY))
     assert code == 5
@@ -101,7 +99,7 @@ def test_an_api_that_does_not_answer_is_told_with_its_address(free_port: int) ->
 @pytest.mark.parametrize(
     ("status", "code"), [(400, 2), (401, 1), (403, 1), (404, 4), (409, 1), (413, 2), (500, 1), (501, 1), (503, 5)]
 )
-def test_what_the_api_refuses_is_told_in_its_own_sentence(api: FakeApi, status: int, code: int) -> None:
+def test_what_the_api_refuses_is_told_in_its_own_sentence(api: FakeApi, status: int, code: int):
     api.answers = [(status, {"code": "some", "message": "A sentence.", "more": 1})]
     assert api.error("projects", "list") == (code, "A sentence.")
 
@@ -109,7 +107,7 @@ def test_what_the_api_refuses_is_told_in_its_own_sentence(api: FakeApi, status: 
 @pytest.mark.parametrize(
     ("status", "answer"), [(502, b"<html>"), (502, b"[]"), (502, b"{}"), (404, b""), (302, b""), (200, b"<html>")]
 )
-def test_what_is_no_api_of_callboard_is_told(api: FakeApi, status: int, answer: bytes) -> None:
+def test_what_is_no_api_of_callboard_is_told(api: FakeApi, status: int, answer: bytes):
     api.answers = [(status, answer)]
     code, sentence = api.error("projects", "list")
     assert (code, f"answered {status}" in sentence) == (5, True)
@@ -117,7 +115,7 @@ def test_what_is_no_api_of_callboard_is_told(api: FakeApi, status: int, answer: 
 
 def test_the_project_is_the_one_whose_folder_one_stands_in(
     api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     api.answers = [(200, {"runs": [], "nextCursor": None})]
     (tmp_path / "folder" / "api").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "folder" / "api")
@@ -133,7 +131,7 @@ def test_the_project_is_the_one_whose_folder_one_stands_in(
 
 
 @pytest.mark.timeout(60)
-def test_ctrl_c_ends_a_request_wherever_it_comes(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_ends_a_request_wherever_it_comes(api: FakeApi, monkeypatch: pytest.MonkeyPatch):
     """Between a lock of the library below and its release: to close its client would wait for that lock for ever."""
     acquire, fired = ThreadLock.__enter__, threading.Event()
 
@@ -156,7 +154,7 @@ def test_ctrl_c_ends_a_request_wherever_it_comes(api: FakeApi, monkeypatch: pyte
         there.download("projects", io.BytesIO())
 
 
-def test_all_that_is_wrong_with_a_request_is_told(api: FakeApi) -> None:
+def test_all_that_is_wrong_with_a_request_is_told(api: FakeApi):
     errors = [{"path": "parameters", "expected": "a value"}, {"path": "x", "expected": "no such field"}]
     message = "parameters: expected a value. And 1 more, see details.errors."
     api.answers = [(400, {"message": message, "details": {**errors[0], "errors": errors}})]

@@ -1,7 +1,5 @@
 """`callboard attempts`: logs and traces, also where the connection breaks off."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -29,7 +27,7 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "_RECONNECT_DELAY", 0.01)
 
 
-def test_the_latest_attempt_is_meant_if_none_is_named(api: FakeApi) -> None:
+def test_the_latest_attempt_is_meant_if_none_is_named(api: FakeApi):
     api.answers = [RUN, (200, {"number": 3})]
     assert json.loads(api.callboard("attempts", "get", "r1", "--json", "-p", "shop").stdout) == {"number": 3}
     assert api.asked[1].path == "projects/shop/runs/r1/attempts/3"
@@ -37,7 +35,7 @@ def test_the_latest_attempt_is_meant_if_none_is_named(api: FakeApi) -> None:
     assert api.error("attempts", "get", "r1", "-p", "shop") == (4, "Run r1 has no Attempt yet.")
 
 
-def test_a_log_is_for_people_or_as_it_is_stored(api: FakeApi) -> None:
+def test_a_log_is_for_people_or_as_it_is_stored(api: FakeApi):
     whole = "\n".join([*LINES[1:], '{"timest'])  # of a worker that was killed while it wrote
     api.answers = [(200, whole.encode())]
     said = api.callboard("attempts", "log", "r1", "1", "-p", "shop").stdout.split("\n")
@@ -50,7 +48,7 @@ def test_a_log_is_for_people_or_as_it_is_stored(api: FakeApi) -> None:
     assert api.callboard("attempts", "log", "r1", "1", "--json", "-p", "shop").stdout == f"{whole}\n"
 
 
-def test_a_log_is_followed_from_where_the_stream_broke_off(api: FakeApi, tmp_path: Path) -> None:
+def test_a_log_is_followed_from_where_the_stream_broke_off(api: FakeApi, tmp_path: Path):
     away = (503, {"code": "internal-server-error", "message": "Temporal cannot be reached."})
     end = b'event: end\ndata: {"status": "completed"}\nid: 3\n\n'
     api.answers = [
@@ -67,13 +65,13 @@ def test_a_log_is_followed_from_where_the_stream_broke_off(api: FakeApi, tmp_pat
     assert {asked.path for asked in api.asked} == {"projects/shop/runs/r1/attempts/1/log?follow=true"}
 
 
-def test_nobody_follows_an_api_that_was_never_there(api: FakeApi) -> None:
+def test_nobody_follows_an_api_that_was_never_there(api: FakeApi):
     api.answers = [(503, {"code": "internal-server-error", "message": "Temporal cannot be reached."})]
     assert api.error("attempts", "log", "r1", "1", "--follow", "-p", "shop") == (5, "Temporal cannot be reached.")
 
 
 @pytest.mark.parametrize("command", ["log", "trace"])
-def test_a_file_is_only_touched_by_what_is_there(api: FakeApi, tmp_path: Path, command: str) -> None:
+def test_a_file_is_only_touched_by_what_is_there(api: FakeApi, tmp_path: Path, command: str):
     file = tmp_path / "file"
     file.write_text("of before")
     api.answers = [(404, {"code": "not-found", "message": "Attempt 1 of Run r1 has left none."})]
@@ -88,7 +86,7 @@ def test_a_file_is_only_touched_by_what_is_there(api: FakeApi, tmp_path: Path, c
 
 def test_a_trace_is_saved_where_no_version_of_a_project_holds_it(
     api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.chdir(tmp_path)
     api.answers = [(200, b"PK")]
     assert api.callboard("attempts", "trace", "r1", "1", "-p", "shop").stdout == "output/trace_r1_1.zip\n"

@@ -1,7 +1,5 @@
 """`callboard authsessions`: what it sends where, and what it says of the answer."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -21,7 +19,7 @@ def state_file(tmp_path: Path) -> Path:
     return file
 
 
-def test_import_sends_the_state_and_says_how_the_auth_session_stands(api: FakeApi, state_file: Path) -> None:
+def test_import_sends_the_state_and_says_how_the_auth_session_stands(api: FakeApi, state_file: Path):
     api.answers = [(201, MADE)]
     done = api.callboard("authsessions", "import", state_file, "--id", "anna", "-p", "orders")
     assert (done.exit_code, done.stdout, done.stderr) == (0, "AuthSession anna (RECORDER) is READY.\n", "")
@@ -30,14 +28,14 @@ def test_import_sends_the_state_and_says_how_the_auth_session_stands(api: FakeAp
     assert asked.body == {"state": STATE, "id": "anna"}
 
 
-def test_import_takes_the_state_from_stdin_and_no_id(api: FakeApi) -> None:
+def test_import_takes_the_state_from_stdin_and_no_id(api: FakeApi):
     api.answers = [(201, MADE)]
     done = api.callboard("authsessions", "import", "-", "--project", "orders", text=json.dumps(STATE))
     assert done.exit_code == 0, done.output
     assert api.asked[0].body == {"state": STATE}
 
 
-def test_a_file_that_is_no_json_is_told_without_what_it_holds(api: FakeApi, state_file: Path) -> None:
+def test_a_file_that_is_no_json_is_told_without_what_it_holds(api: FakeApi, state_file: Path):
     state_file.write_text("password=hunter2")
     code, sentence = api.error("authsessions", "import", state_file, "-p", "orders")
     assert code == 2
@@ -48,7 +46,7 @@ def test_a_file_that_is_no_json_is_told_without_what_it_holds(api: FakeApi, stat
     assert api.asked == []
 
 
-def test_create_sends_what_is_given_and_nothing_else(api: FakeApi) -> None:
+def test_create_sends_what_is_given_and_nothing_else(api: FakeApi):
     api.answers = [(201, {"status": "started", "operationId": "op"})]
     options = ["--input", '{"user": "anna"}', "--proxy", "http://proxy:8080", "--check-attempts", "2"]
     done = api.callboard("authsessions", "create", "anna", *options, "-p", "orders")
@@ -79,7 +77,7 @@ def test_create_sends_what_is_given_and_nothing_else(api: FakeApi) -> None:
         ),
     ],
 )
-def test_validate_waits_and_ends_as_it_does(api: FakeApi, end: dict[str, str], code: int, said: str) -> None:
+def test_validate_waits_and_ends_as_it_does(api: FakeApi, end: dict[str, str], code: int, said: str):
     api.answers = [(201, {"status": "pending", "operationId": "op"}), (200, {"status": "pending"}), (200, end)]
     done = api.callboard("authsessions", "validate", "an/na", "--no-auto-recreate", "--timeout", "1s", "-p", "orders")
     assert (done.exit_code, done.output) == (code, f"{said}\n")
@@ -88,13 +86,13 @@ def test_validate_waits_and_ends_as_it_does(api: FakeApi, end: dict[str, str], c
     assert api.asked[-1].path == f"{PLACE}/an%2Fna/validate/op/result"
 
 
-def test_a_time_that_is_none_is_told(api: FakeApi) -> None:
+def test_a_time_that_is_none_is_told(api: FakeApi):
     done = api.callboard("authsessions", "validate", "anna", "--timeout", "soon", "-p", "orders")
     assert done.exit_code == 2
     assert "90s" in done.stderr
 
 
-def test_a_list_has_only_what_the_filters_let_through(api: FakeApi) -> None:
+def test_a_list_has_only_what_the_filters_let_through(api: FakeApi):
     api.answers = [(200, [{"id": name, "type": "CREDENTIALS", "status": "READY"} for name in ("anna", "bert", "carl")])]
     filters = ["-f", "id=anna", "-f", "ID=carl", "-f", "state=ready"]
     listed = api.callboard("authsessions", "list", *filters, "-p", "orders", "--json")

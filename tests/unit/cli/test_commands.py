@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
@@ -22,11 +20,11 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
-def test_version_is_that_of_the_installed_package(tmp_path: Path) -> None:
+def test_version_is_that_of_the_installed_package(tmp_path: Path):
     assert callboard("--version", cwd=tmp_path).stdout == f"callboard {version('callboard')}\n"
 
 
-def test_deploy_prints_what_it_published_and_where(project: Path, tmp_path: Path) -> None:
+def test_deploy_prints_what_it_published_and_where(project: Path, tmp_path: Path):
     store, other = tmp_path / "store", tmp_path / "other"
     done = callboard("deploy", project, "--artifacts", store, cwd=tmp_path, CALLBOARD_ARTIFACTS=str(other))
     assert (done.returncode, done.stderr) == (0, "")
@@ -37,14 +35,14 @@ def test_deploy_prints_what_it_published_and_where(project: Path, tmp_path: Path
     assert "APIs: deep/2-level, hello" in done.stdout
 
 
-def test_deploy_warns_of_an_api_that_cannot_work(project: Path, tmp_path: Path) -> None:
+def test_deploy_warns_of_an_api_that_cannot_work(project: Path, tmp_path: Path):
     (project / "api" / "broken.py").write_text("async def automation(page:\n")
     done = callboard("deploy", project, "--data", tmp_path / "data", cwd=tmp_path)
     assert done.returncode == 0
     assert "warning: api/broken.py" in done.stderr
 
 
-def test_deploy_of_a_wrong_project_is_one_line_that_names_file_and_key(project: Path, tmp_path: Path) -> None:
+def test_deploy_of_a_wrong_project_is_one_line_that_names_file_and_key(project: Path, tmp_path: Path):
     (project / "Intuned.json").write_text('{"replication": {"maxConcurrentRequests": "two"}}')
     done = callboard("deploy", project, "--artifacts", tmp_path / "store", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
@@ -53,7 +51,7 @@ def test_deploy_of_a_wrong_project_is_one_line_that_names_file_and_key(project: 
     assert not (tmp_path / "store").exists()
 
 
-def test_refuses_a_deploy_beyond_the_limit_of_all_projects_with_numbers(project: Path, tmp_path: Path) -> None:
+def test_refuses_a_deploy_beyond_the_limit_of_all_projects_with_numbers(project: Path, tmp_path: Path):
     (project / "Intuned.json").write_text('{"replication": {"maxConcurrentRequests": 3}}')
     options = ("deploy", project, "--artifacts", tmp_path / "store")
     done = callboard(*options, cwd=tmp_path, CALLBOARD_MAX_MACHINES="2")
@@ -65,7 +63,7 @@ def test_refuses_a_deploy_beyond_the_limit_of_all_projects_with_numbers(project:
     assert callboard(*options, cwd=tmp_path, CALLBOARD_MAX_MACHINES="3").returncode == 0
 
 
-def test_commands_do_not_depend_on_what_lies_in_the_working_folder(project: Path, tmp_path: Path) -> None:
+def test_commands_do_not_depend_on_what_lies_in_the_working_folder(project: Path, tmp_path: Path):
     for name in ("settings.py", "worker.py", "schemas.py", "cli.py"):
         (project / name).write_text("raise SystemExit('this is user code')\n")
     (project / "api" / "__init__.py").write_text("raise SystemExit('this is user code')\n")
@@ -75,7 +73,7 @@ def test_commands_do_not_depend_on_what_lies_in_the_working_folder(project: Path
     assert "this is user code" not in served.stderr
 
 
-def test_config_shows_every_setting_and_no_secret(tmp_path: Path) -> None:
+def test_config_shows_every_setting_and_no_secret(tmp_path: Path):
     done = callboard("config", cwd=tmp_path, CALLBOARD_API_KEYS="very-secret,other-secret", CALLBOARD_PORT="8123")
     assert done.returncode == 0
     lines = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()}
@@ -86,14 +84,14 @@ def test_config_shows_every_setting_and_no_secret(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["config", "dev", "api", "worker"])
-def test_a_wrong_setting_is_one_line_that_names_its_variable(command: str, tmp_path: Path) -> None:
+def test_a_wrong_setting_is_one_line_that_names_its_variable(command: str, tmp_path: Path):
     done = callboard(command, cwd=tmp_path, CALLBOARD_DRAIN="soon")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.count("\n") == 1
     assert "CALLBOARD_DRAIN" in done.stderr
 
 
-def test_api_serves_on_the_given_port_until_it_is_told_to_stop(tmp_path: Path, free_port: int) -> None:
+def test_api_serves_on_the_given_port_until_it_is_told_to_stop(tmp_path: Path, free_port: int):
     clean = {name: value for name, value in os.environ.items() if not name.startswith("CALLBOARD_")}
     environment = clean | {
         "CALLBOARD_API_KEYS": "a-key-for-this-test-only",

@@ -1,7 +1,5 @@
 """What the doctor says of how Temporal is connected to."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -31,13 +29,13 @@ def certified(ends_in: timedelta) -> Connection:
         (certified(timedelta(days=31)), "1.32.0 at temporal:7233, TLS with a client certificate"),
     ],
 )
-def test_a_connection_that_is_safe_is_well_and_told(connection: Connection, words: str) -> None:
+def test_a_connection_that_is_safe_is_well_and_told(connection: Connection, words: str):
     found = _check_connection(connection, "1.32.0")
     assert (found.status, found.message) == (Status.OK, words)
 
 
 @pytest.mark.parametrize(("fields", "what"), [({}, "Runs are"), ({"api_key": "k"}, "Runs and the API key are")])
-def test_a_plain_one_to_another_host_is_warned_of(fields: Any, what: str) -> None:
+def test_a_plain_one_to_another_host_is_warned_of(fields: Any, what: str):
     found = _check_connection(Connection("temporal:7233", "default", **fields), "1.32.0")
     assert found.status is Status.WARNING
     assert found.message.endswith(f": {what} sent in clear to another host.")
@@ -45,7 +43,7 @@ def test_a_plain_one_to_another_host_is_warned_of(fields: Any, what: str) -> Non
     assert "TEMPORAL_TLS=true" in found.fix
 
 
-def test_a_certificate_that_ends_soon_is_warned_of() -> None:
+def test_a_certificate_that_ends_soon_is_warned_of():
     found = _check_connection(certified(timedelta(days=29)), "1.32.0")
     assert found.status is Status.WARNING
     assert "which ends on " in found.message

@@ -1,7 +1,5 @@
 """`callboard fleet` shows who holds what, and what is missing, of projects that no worker serves, too."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import re
@@ -44,7 +42,7 @@ def shown_fleet(*options: str, store: Path) -> Result:
     return callboard("fleet", *options, CALLBOARD_ARTIFACTS=str(store), CALLBOARD_TEMPORAL_ADDRESS="127.0.0.1:1")
 
 
-def test_it_shows_workers_and_projects(store: Path) -> None:
+def test_it_shows_workers_and_projects(store: Path):
     shown = shown_fleet(store=store)
     assert shown.exit_code == 0, shown.output
     rows = [re.split(r" {2,}", line) for line in shown.stdout.splitlines()]
@@ -58,7 +56,7 @@ def test_it_shows_workers_and_projects(store: Path) -> None:
     assert "Projects, of which all together may have 9" in shown.output
 
 
-def test_as_json(store: Path) -> None:
+def test_as_json(store: Path):
     shown = shown_fleet("--json", store=store)
     answer = json.loads(shown.stdout)
     assert answer["limit"] == 9
@@ -81,7 +79,7 @@ def test_as_json(store: Path) -> None:
     }
 
 
-def test_without_a_store_it_says_that_projects_may_be_left_out(tmp_path: Path) -> None:
+def test_without_a_store_it_says_that_projects_may_be_left_out(tmp_path: Path):
     (tmp_path / "file").touch()
     shown = shown_fleet("--json", store=tmp_path / "file")
     assert [each["project"] for each in json.loads(shown.stdout)["projects"]] == ["mail"]

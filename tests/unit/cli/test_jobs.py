@@ -1,7 +1,5 @@
 """`callboard jobs` and `callboard jobruns`: what they send where, and what they say of the answers."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any
@@ -50,14 +48,14 @@ PLACE = "projects/shop/jobs"
 )
 def test_a_command_makes_its_call_and_says_what_came_of_it(
     api: FakeApi, command: list[str], answer: tuple[int, Any], said: str, asked: tuple[str, str, Any]
-) -> None:
+):
     api.answers = [answer]
     done = api.callboard("jobs", *command, "-p", "shop")
     assert (done.exit_code, done.stdout) == (0, f"{said}\n")
     assert [(each.method, each.path, each.body) for each in api.asked] == [asked]
 
 
-def test_a_long_payload_is_sent_as_ndjson_behind_its_job(api: FakeApi, tmp_path: Path) -> None:
+def test_a_long_payload_is_sent_as_ndjson_behind_its_job(api: FakeApi, tmp_path: Path):
     (tmp_path / "items.ndjson").write_bytes(ITEMS)
     api.answers = [CREATED]
     body = '{"id": "nightly", "configuration": {}}'
@@ -69,7 +67,7 @@ def test_a_long_payload_is_sent_as_ndjson_behind_its_job(api: FakeApi, tmp_path:
     assert (json.loads(first), rest) == (json.loads(body), ITEMS)
 
 
-def test_the_payload_may_come_on_stdin(api: FakeApi) -> None:
+def test_the_payload_may_come_on_stdin(api: FakeApi):
     api.answers = [(200, {"id": "nightly", "message": "updated job successfully"})]
     done = api.callboard("jobs", "update", "nightly", "{}", "--payload", "-", "-p", "shop", text=ITEMS.decode())
     assert (done.exit_code, done.stdout) == (0, "Updated Job nightly.\n")
@@ -77,7 +75,7 @@ def test_the_payload_may_come_on_stdin(api: FakeApi) -> None:
     assert (asked.method, asked.path, asked.body) == ("PUT", "projects/shop/jobs/nightly", b"{}\n" + ITEMS)
 
 
-def test_a_file_of_ndjson_is_sent_as_it_is(api: FakeApi, tmp_path: Path) -> None:
+def test_a_file_of_ndjson_is_sent_as_it_is(api: FakeApi, tmp_path: Path):
     whole = b'{"id": "nightly", "configuration": {}}\n' + ITEMS
     (tmp_path / "nightly.ndjson").write_bytes(whole)
     api.answers = [CREATED]
@@ -96,13 +94,13 @@ def test_a_file_of_ndjson_is_sent_as_it_is(api: FakeApi, tmp_path: Path) -> None
         (["-", "--payload", "-"], "--payload: expected a file"),
     ],
 )
-def test_what_cannot_be_sent_is_told_and_nothing_is_sent(api: FakeApi, given: list[str], told: str) -> None:
+def test_what_cannot_be_sent_is_told_and_nothing_is_sent(api: FakeApi, given: list[str], told: str):
     done = api.callboard("jobs", "create", *given, "-p", "shop", text="{}")
     assert told in str(done.exception)
     assert api.asked == []
 
 
-def test_jobs_are_listed_with_their_times(api: FakeApi) -> None:
+def test_jobs_are_listed_with_their_times(api: FakeApi):
     listed = {"id": "nightly", "state": "ACTIVE", "source": "CODE", "payload_count": 3}
     listed["next_run_time"] = "2026-11-25T03:00:00Z"
     api.answers = [(200, [listed, {"id": "by-hand", "state": "PAUSED"}])]
@@ -115,7 +113,7 @@ def test_jobs_are_listed_with_their_times(api: FakeApi) -> None:
     assert json.loads(api.callboard("jobs", "list", "--json", "-p", "shop").stdout)[0] == listed
 
 
-def test_a_job_is_shown_with_all_that_it_has(api: FakeApi) -> None:
+def test_a_job_is_shown_with_all_that_it_has(api: FakeApi):
     shown = {
         **JOB,
         "state": "ACTIVE",
@@ -131,7 +129,7 @@ def test_a_job_is_shown_with_all_that_it_has(api: FakeApi) -> None:
     assert "Proxy" not in said
 
 
-def test_a_job_is_deleted_when_that_is_confirmed(api: FakeApi) -> None:
+def test_a_job_is_deleted_when_that_is_confirmed(api: FakeApi):
     api.answers = [(204, b"")]
     refused = api.callboard("jobs", "delete", "nightly", "-p", "shop", text="n\n")
     assert (refused.exit_code, api.asked) == (1, [])
@@ -154,7 +152,7 @@ def test_a_job_is_deleted_when_that_is_confirmed(api: FakeApi) -> None:
 )
 def test_trigger_waits_and_ends_as_the_job_run_does(
     api: FakeApi, monkeypatch: pytest.MonkeyPatch, end: dict[str, Any], code: int, said: str
-) -> None:
+):
     monkeypatch.setattr(polling, "_POLL_SECONDS", 0.01)
     away = (503, {"code": "internal-server-error", "message": "Temporal cannot be reached."})
     paused = (200, {"jobRun": job_run("PAUSED")})
@@ -164,7 +162,7 @@ def test_trigger_waits_and_ends_as_the_job_run_does(
     assert api.asked[-1].path == f"projects/shop/jobs/nightly/runs/{JOB_RUN_ID}"
 
 
-def test_job_runs_are_listed_in_pages(api: FakeApi) -> None:
+def test_job_runs_are_listed_in_pages(api: FakeApi):
     api.answers = [
         (200, {"jobRuns": [job_run("SUCCESS")] * 100, "totalCount": 130}),
         (200, {"jobRuns": [job_run("PENDING")] * 30, "totalCount": 130}),
@@ -189,7 +187,7 @@ def test_job_runs_are_listed_in_pages(api: FakeApi) -> None:
         ("terminate", "2026-11-24T10:01:00.000000Z", "has already ended: SUCCESS."),
     ],
 )
-def test_a_job_run_is_found_by_its_id_alone(api: FakeApi, action: str, end: str | None, said: str) -> None:
+def test_a_job_run_is_found_by_its_id_alone(api: FakeApi, action: str, end: str | None, said: str):
     api.answers = [(200, {"jobRun": job_run("SUCCESS" if end else "PENDING", end_time=end)}), (200, {"message": "m"})]
     done = api.callboard("jobruns", action, JOB_RUN_ID, "-p", "shop")
     assert (done.exit_code, done.stdout) == (0, f"JobRun {JOB_RUN_ID} {said}\n")
@@ -199,7 +197,7 @@ def test_a_job_run_is_found_by_its_id_alone(api: FakeApi, action: str, end: str 
     ]
 
 
-def test_a_job_run_is_shown(api: FakeApi) -> None:
+def test_a_job_run_is_shown(api: FakeApi):
     reason = {"type": "user-request", "message": "Somebody has paused it."}
     api.answers = [(200, {"jobRun": job_run("PAUSED", reason=reason)})]
     said = api.callboard("jobruns", "get", JOB_RUN_ID, "-p", "shop").stdout
@@ -208,7 +206,7 @@ def test_a_job_run_is_shown(api: FakeApi) -> None:
 
 
 @pytest.mark.parametrize(("end", "complete"), [("2026-11-24T10:01:00.000000Z", True), (None, False)])
-def test_results_are_downloaded(api: FakeApi, tmp_path: Path, end: str | None, complete: bool) -> None:
+def test_results_are_downloaded(api: FakeApi, tmp_path: Path, end: str | None, complete: bool):
     api.answers = [(200, {"jobRun": job_run("SUCCESS" if end else "PENDING", end_time=end)}), (200, ITEMS)]
     file = tmp_path / "results.jsonl"
     done = api.callboard("jobruns", "results", JOB_RUN_ID, "-o", file, "-p", "shop")
@@ -218,7 +216,7 @@ def test_results_are_downloaded(api: FakeApi, tmp_path: Path, end: str | None, c
     assert api.asked[1].path == f"projects/shop/jobs/nightly/runs/{JOB_RUN_ID}/results"
 
 
-def test_results_are_printed_unless_a_file_is_named(api: FakeApi, tmp_path: Path, monkeypatch: Any) -> None:
+def test_results_are_printed_unless_a_file_is_named(api: FakeApi, tmp_path: Path, monkeypatch: Any):
     monkeypatch.chdir(tmp_path)
     api.answers = [(200, {"jobRun": job_run("SUCCESS", end_time="2026-11-24T10:01:00.000000Z")}), (200, ITEMS)]
     done = api.callboard("jobruns", "results", JOB_RUN_ID, "-p", "shop")

@@ -1,7 +1,5 @@
 """`callboard new`, as a user types it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
@@ -9,7 +7,7 @@ import pytest
 from tests.support.fake_api import callboard_process
 
 
-def test_it_says_what_it_made_and_how_to_run_it(tmp_path: Path) -> None:
+def test_it_says_what_it_made_and_how_to_run_it(tmp_path: Path):
     done = callboard_process("new", "greeter", cwd=tmp_path, COLUMNS="500")
     assert (done.returncode, done.stderr) == (0, "")
     made = [line.strip() for line in done.stdout.splitlines() if line.startswith("  greeter/")]
@@ -18,7 +16,7 @@ def test_it_says_what_it_made_and_how_to_run_it(tmp_path: Path) -> None:
     assert "callboard deploy greeter " in done.stdout
 
 
-def test_it_makes_it_in_another_folder(tmp_path: Path) -> None:
+def test_it_makes_it_in_another_folder(tmp_path: Path):
     (tmp_path / "my projects").mkdir()
     done = callboard_process("new", "greeter", "--in", "my projects", cwd=tmp_path, COLUMNS="500")
     assert done.returncode == 0
@@ -26,7 +24,7 @@ def test_it_makes_it_in_another_folder(tmp_path: Path) -> None:
     assert "callboard deploy 'my projects/greeter' " in done.stdout
 
 
-def test_it_overwrites_nothing(tmp_path: Path) -> None:
+def test_it_overwrites_nothing(tmp_path: Path):
     assert callboard_process("new", "greeter", cwd=tmp_path, COLUMNS="500").returncode == 0
     changed = tmp_path / "greeter" / "Intuned.jsonc"
     changed.write_text("{}")
@@ -37,7 +35,7 @@ def test_it_overwrites_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["Greeter", "a b", "../up", "a/b", ".", "123e4567-e89b-12d3-a456-426614174000"])
-def test_a_name_that_no_project_can_have_is_a_usage_error_with_the_rule(tmp_path: Path, name: str) -> None:
+def test_a_name_that_no_project_can_have_is_a_usage_error_with_the_rule(tmp_path: Path, name: str):
     done = callboard_process("new", name, cwd=tmp_path, COLUMNS="500")
     assert (done.returncode, done.stdout) == (2, "")
     assert "is not a valid project name. Use lower-case letters and digits" in done.stderr

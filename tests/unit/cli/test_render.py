@@ -1,7 +1,5 @@
 """What a Run waits for, as people read it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -21,7 +19,7 @@ BUSY = {"ahead": 4, "machinesBusy": 2, "machines": 3, "paused": False}
     ],
     ids=["busy", "unknown", "paused"],
 )
-def test_what_a_run_waits_for(waiting: dict[str, Any], shown: str) -> None:
+def test_what_a_run_waits_for(waiting: dict[str, Any], shown: str):
     assert format_waiting(waiting) == shown
     told = _describe_progress({"status": "pending", "waiting": waiting, "attempts": []})
     assert told == f"is pending, and waits for {shown}"

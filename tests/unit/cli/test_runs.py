@@ -1,7 +1,5 @@
 """`callboard runs`: what it asks, and what it prints of the answers."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path
@@ -39,7 +37,7 @@ def query_of(path: str) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("form", ["json", "@file", "file", "stdin"])
-def test_a_body_is_json_a_file_or_what_comes_on_stdin(api: FakeApi, tmp_path: Path, form: str) -> None:
+def test_a_body_is_json_a_file_or_what_comes_on_stdin(api: FakeApi, tmp_path: Path, form: str):
     body = {"api": "list", "parameters": {"text": "é"}}
     text = json.dumps(body, ensure_ascii=False)
     (tmp_path / "body.json").write_text(text, encoding="utf-8")
@@ -52,7 +50,7 @@ def test_a_body_is_json_a_file_or_what_comes_on_stdin(api: FakeApi, tmp_path: Pa
 
 
 @pytest.mark.parametrize("given", ["", "{", "[1]", "nothing", "@nothing", "x" * 5000, "{} hunter2"])
-def test_what_is_no_body_is_told_and_not_shown(api: FakeApi, given: str) -> None:
+def test_what_is_no_body_is_told_and_not_shown(api: FakeApi, given: str):
     code, sentence = api.error("runs", "start", given, "-p", "shop")
     assert code == 2
     assert sentence.startswith("BODY")
@@ -60,13 +58,13 @@ def test_what_is_no_body_is_told_and_not_shown(api: FakeApi, given: str) -> None
     assert api.asked == []
 
 
-def test_an_idempotency_key_that_no_header_can_hold_is_told(api: FakeApi) -> None:
+def test_an_idempotency_key_that_no_header_can_hold_is_told(api: FakeApi):
     code, sentence = api.error("runs", "start", "{}", "--idempotency-key", "é", "-p", "shop")
     assert (code, sentence.partition(":")[0]) == (2, "--idempotency-key")
 
 
 @pytest.mark.parametrize("result", [None, 2**70, "\ud83d", "é 漢", {"a": [1.5, "\x1b[31m\x9b\u202e\u2066"]}])
-def test_a_result_is_printed_as_json_whatever_it_is(api: FakeApi, result: Any) -> None:
+def test_a_result_is_printed_as_json_whatever_it_is(api: FakeApi, result: Any):
     api.answers = [(200, {"runId": "r1", "status": "completed", "result": result})]
     done = api.callboard("runs", "result", "r1", "-p", "shop")
     assert done.exit_code == 0
@@ -74,7 +72,7 @@ def test_a_result_is_printed_as_json_whatever_it_is(api: FakeApi, result: Any) -
     assert not set("\x1b\x9b\u202e\u2066") & set(done.stdout)
 
 
-def test_filters_are_those_of_the_api_in_whatever_spelling(api: FakeApi) -> None:
+def test_filters_are_those_of_the_api_in_whatever_spelling(api: FakeApi):
     api.answers = [(200, {"runs": [], "nextCursor": None})]
     filters = ["status=FAILED", "status = canceled", "api_name=a/b", "run_type=API", "authSession=Anna"]
     times = ["started_at>=2026-11-24T10:00:00+01:00", "startedBefore=2026-11-25T10:00:00Z"]
@@ -92,14 +90,14 @@ def test_filters_are_those_of_the_api_in_whatever_spelling(api: FakeApi) -> None
 
 
 @pytest.mark.parametrize("given", ["status", "run_duration>5000", "status!=failed", "=x"])
-def test_a_filter_that_is_none_is_told(api: FakeApi, given: str) -> None:
+def test_a_filter_that_is_none_is_told(api: FakeApi, given: str):
     code, sentence = api.error("runs", "list", "-f", given, "-p", "shop")
     assert code == 2
     assert sentence.startswith(f"-f {given}: ")
     assert api.asked == []
 
 
-def test_a_long_list_comes_in_pages_and_says_where_it_goes_on(api: FakeApi) -> None:
+def test_a_long_list_comes_in_pages_and_says_where_it_goes_on(api: FakeApi):
     api.answers = [
         (200, {"runs": [summary(number) for number in range(150)], "nextCursor": "c1"}),
         (200, {"runs": [], "nextCursor": "c2"}),
@@ -113,7 +111,7 @@ def test_a_long_list_comes_in_pages_and_says_where_it_goes_on(api: FakeApi) -> N
     assert "--cursor c3" in done.stderr
 
 
-def test_a_narrow_terminal_shows_reasons_below_their_rows(api: FakeApi) -> None:
+def test_a_narrow_terminal_shows_reasons_below_their_rows(api: FakeApi):
     error = {"code": "api-attempts-failed", "message": "KeyError: 'url' (api/missing.py:2) and more"}
     runs = [summary(1, runId="x" * 21, api="list-products", status="failed", error=error), summary(2)]
     api.answers = [(200, {"runs": runs, "nextCursor": None})]
@@ -138,12 +136,12 @@ def test_a_narrow_terminal_shows_reasons_below_their_rows(api: FakeApi) -> None:
         ),
     ],
 )
-def test_why_there_is_no_result_is_said(api: FakeApi, end: dict[str, Any], said: str) -> None:
+def test_why_there_is_no_result_is_said(api: FakeApi, end: dict[str, Any], said: str):
     api.answers = [(200, {"runId": "r1", **end})]
     assert api.callboard("runs", "result", "r1", "-p", "shop").stderr == said
 
 
-def test_what_pages_and_user_code_have_said_does_nothing_to_a_terminal(api: FakeApi) -> None:
+def test_what_pages_and_user_code_have_said_does_nothing_to_a_terminal(api: FakeApi):
     message = "\x1b]0;owned\x07\x1b[2mTime\u202e\u061c\u200f\u2069out\x1b[22m 30 s\r\nCall log: …"
     error = {"code": "api-attempts-failed", "message": message}
     api.answers = [(200, {"runs": [summary(1, status="failed", error=error)], "nextCursor": None})]
@@ -155,7 +153,7 @@ def test_what_pages_and_user_code_have_said_does_nothing_to_a_terminal(api: Fake
     assert not set("\x1b\x07\r\u202e\u061c\u200f\u2069") & set(failed.stderr)
 
 
-def test_waiting_goes_on_when_the_api_is_away_for_a_while(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_goes_on_when_the_api_is_away_for_a_while(api: FakeApi, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(polling, "_POLL_SECONDS", 0.01)
     away = (503, {"code": "internal-server-error", "message": "Temporal cannot be reached."})
     pending = (200, {"runId": "r1", "status": "pending"})
@@ -177,7 +175,7 @@ def test_waiting_goes_on_when_the_api_is_away_for_a_while(api: FakeApi, monkeypa
         ("started", 1, "Run r1 is being canceled and has not ended yet.\n"),
     ],
 )
-def test_cancel_says_what_has_become_of_the_run(api: FakeApi, status: str, code: int, said: str) -> None:
+def test_cancel_says_what_has_become_of_the_run(api: FakeApi, status: str, code: int, said: str):
     api.answers = [(200, {"runId": "r1", "status": status})]
     done = api.callboard("runs", "cancel", "r1", "--wait", "5", "-p", "shop")
     assert (done.exit_code, done.output) == (code, said)

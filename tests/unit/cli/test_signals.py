@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import asyncio
 import os
 import signal
@@ -9,14 +7,14 @@ import pytest
 from cli.dev import run_until_signalled
 
 
-async def test_the_result_of_the_work_is_returned() -> None:
+async def test_the_result_of_the_work_is_returned():
     async def work() -> int:
         return 7
 
     assert await run_until_signalled(work(), on_second_signal=lambda: None) == 7
 
 
-async def test_an_error_of_the_work_is_raised() -> None:
+async def test_an_error_of_the_work_is_raised():
     async def work() -> None:
         raise ValueError("broken")
 
@@ -25,7 +23,7 @@ async def test_an_error_of_the_work_is_raised() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-async def test_a_signal_lets_the_work_clean_up_and_a_second_one_hurries_it(number: signal.Signals) -> None:
+async def test_a_signal_lets_the_work_clean_up_and_a_second_one_hurries_it(number: signal.Signals):
     hurried, cleaned = asyncio.Event(), asyncio.Event()
 
     async def work() -> None:

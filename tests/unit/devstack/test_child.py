@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import asyncio
 import os
 import signal
@@ -71,21 +69,21 @@ async def make_child(tmp_path: Path) -> AsyncIterator[MakeChild]:
         await child.stop()
 
 
-async def test_its_output_goes_to_its_log_and_it_has_only_the_given_environment(make_child: MakeChild) -> None:
+async def test_its_output_goes_to_its_log_and_it_has_only_the_given_environment(make_child: MakeChild):
     child = make_child("import os, time; print(dict(os.environ), flush=True); time.sleep(600)")
     await child.start()
     await until(lambda: "hello" in read_log_end(child.log))
     assert "PATH" not in read_log_end(child.log)
 
 
-async def test_it_is_in_a_session_of_its_own_so_that_ctrl_c_does_not_reach_it(make_child: MakeChild) -> None:
+async def test_it_is_in_a_session_of_its_own_so_that_ctrl_c_does_not_reach_it(make_child: MakeChild):
     child = make_child(PATIENT)
     await child.start()
     assert child.pid is not None
     assert os.getsid(child.pid) == child.pid != os.getsid(0)
 
 
-async def test_stop_ends_it(make_child: MakeChild) -> None:
+async def test_stop_ends_it(make_child: MakeChild):
     child = make_child(PATIENT)
     await child.start()
     await until(lambda: "ready" in read_log_end(child.log))
@@ -95,7 +93,7 @@ async def test_stop_ends_it(make_child: MakeChild) -> None:
     assert not psutil.pid_exists(pid or 0)
 
 
-async def test_stop_kills_one_that_does_not_end_within_its_grace_time(make_child: MakeChild) -> None:
+async def test_stop_kills_one_that_does_not_end_within_its_grace_time(make_child: MakeChild):
     child = make_child(STUBBORN, grace=0.2)
     await child.start()
     await until(lambda: "ready" in read_log_end(child.log))
@@ -104,7 +102,7 @@ async def test_stop_kills_one_that_does_not_end_within_its_grace_time(make_child
     assert not psutil.pid_exists(pid or 0)
 
 
-async def test_hurry_ends_a_stop_that_waits(make_child: MakeChild) -> None:
+async def test_hurry_ends_a_stop_that_waits(make_child: MakeChild):
     child = make_child(STUBBORN, grace=600)
     await child.start()
     await until(lambda: "ready" in read_log_end(child.log))
@@ -114,7 +112,7 @@ async def test_hurry_ends_a_stop_that_waits(make_child: MakeChild) -> None:
         await stopping
 
 
-async def test_one_that_dies_is_started_again_and_the_user_is_told(make_child: MakeChild) -> None:
+async def test_one_that_dies_is_started_again_and_the_user_is_told(make_child: MakeChild):
     told: list[str] = []
     child = make_child(PATIENT, report=told.append)
     await child.start()
@@ -127,7 +125,7 @@ async def test_one_that_dies_is_started_again_and_the_user_is_told(make_child: M
     assert "helper ended unexpectedly (by SIGKILL)" in line
 
 
-async def test_one_that_dies_again_and_again_is_given_up_with_the_end_of_its_log(make_child: MakeChild) -> None:
+async def test_one_that_dies_again_and_again_is_given_up_with_the_end_of_its_log(make_child: MakeChild):
     told: list[str] = []
     child = make_child("import sys; sys.exit('cannot read the moon')", report=told.append)
     await child.start()
@@ -137,7 +135,7 @@ async def test_one_that_dies_again_and_again_is_given_up_with_the_end_of_its_log
     assert len(told) == MAX_DEATHS - 1
 
 
-async def test_a_death_before_it_is_ready_is_told_at_once_and_not_repeated(make_child: MakeChild) -> None:
+async def test_a_death_before_it_is_ready_is_told_at_once_and_not_repeated(make_child: MakeChild):
     told: list[str] = []
     child = make_child("import sys; sys.exit('no moon today')", report=told.append)
     await child.start()
@@ -146,7 +144,7 @@ async def test_a_death_before_it_is_ready_is_told_at_once_and_not_repeated(make_
     assert told == []
 
 
-async def test_what_the_wait_for_readiness_raises_is_raised(make_child: MakeChild) -> None:
+async def test_what_the_wait_for_readiness_raises_is_raised(make_child: MakeChild):
     async def never() -> None:
         raise StackError("it does not answer")
 
@@ -156,7 +154,7 @@ async def test_what_the_wait_for_readiness_raises_is_raised(make_child: MakeChil
         await child.wait_until_ready(never())
 
 
-async def test_a_log_that_has_grown_large_is_put_aside(make_child: MakeChild, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_log_that_has_grown_large_is_put_aside(make_child: MakeChild, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("devstack.child._MAX_LOG_SIZE", 3)
     child = make_child(PATIENT)
     child.log.parent.mkdir()
@@ -167,7 +165,7 @@ async def test_a_log_that_has_grown_large_is_put_aside(make_child: MakeChild, mo
     assert "yesterday" not in read_log_end(child.log)
 
 
-async def test_it_dies_with_its_parent_even_if_that_is_killed(tmp_path: Path) -> None:
+async def test_it_dies_with_its_parent_even_if_that_is_killed(tmp_path: Path):
     parent = await asyncio.create_subprocess_exec(
         sys.executable, "-c", PARENT, tmp_path / "log", stdout=asyncio.subprocess.PIPE, cwd=REPOSITORY
     )

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import json
 import os
 import stat
@@ -27,7 +25,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_a_second_owner_is_refused_and_told_the_first_ones_process(tmp_path: Path) -> None:
+def test_a_second_owner_is_refused_and_told_the_first_ones_process(tmp_path: Path):
     data = tmp_path / "data"
     with (
         data_folder.lock_data_folder(data),
@@ -37,13 +35,13 @@ def test_a_second_owner_is_refused_and_told_the_first_ones_process(tmp_path: Pat
         pass
 
 
-def test_it_is_free_again_after_its_owner_left(tmp_path: Path) -> None:
+def test_it_is_free_again_after_its_owner_left(tmp_path: Path):
     for _ in range(2):
         with data_folder.lock_data_folder(tmp_path / "data"):
             pass
 
 
-def test_it_is_free_again_after_its_owner_was_killed(tmp_path: Path) -> None:
+def test_it_is_free_again_after_its_owner_was_killed(tmp_path: Path):
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER, tmp_path],
         stdin=subprocess.PIPE,
@@ -60,7 +58,7 @@ def test_it_is_free_again_after_its_owner_was_killed(tmp_path: Path) -> None:
             pass
 
 
-def test_what_lies_in_a_folder_of_the_users_is_their_own_alone(tmp_path: Path) -> None:
+def test_what_lies_in_a_folder_of_the_users_is_their_own_alone(tmp_path: Path):
     tmp_path.chmod(0o755)
     (tmp_path / "temporal.db").touch(0o644)
     (tmp_path / "logs").mkdir(0o755)
@@ -76,7 +74,7 @@ def test_what_lies_in_a_folder_of_the_users_is_their_own_alone(tmp_path: Path) -
     assert mode(tmp_path) == 0o755, "it may hold more than Callboard's data"
 
 
-def test_a_folder_that_cannot_be_made_is_told_with_its_reason(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_told_with_its_reason(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(StackError, match=r"cannot be used.*--data"),
@@ -85,7 +83,7 @@ def test_a_folder_that_cannot_be_made_is_told_with_its_reason(tmp_path: Path) ->
         pass
 
 
-def test_a_secret_is_kept_in_a_file_that_only_its_owner_can_read(tmp_path: Path) -> None:
+def test_a_secret_is_kept_in_a_file_that_only_its_owner_can_read(tmp_path: Path):
     secret = data_folder.new_secret("cb_")
     assert secret.startswith("cb_")
     assert len(secret) >= 40
@@ -95,13 +93,13 @@ def test_a_secret_is_kept_in_a_file_that_only_its_owner_can_read(tmp_path: Path)
     assert data_folder.read_secret(tmp_path / "api-key") == secret
 
 
-def test_an_empty_file_holds_no_secret(tmp_path: Path) -> None:
+def test_an_empty_file_holds_no_secret(tmp_path: Path):
     (tmp_path / "api-key").write_text("\n")
     assert data_folder.read_secret(tmp_path / "api-key") is None
     assert data_folder.read_secret(tmp_path / "nowhere") is None
 
 
-def test_the_address_card_is_private_and_gone_afterwards(tmp_path: Path) -> None:
+def test_the_address_card_is_private_and_gone_afterwards(tmp_path: Path):
     with data_folder.connection_file(tmp_path, {"url": "http://127.0.0.1:1", "pid": 7}):
         card = tmp_path / "dev.json"
         assert mode(card) == 0o600
@@ -109,7 +107,7 @@ def test_the_address_card_is_private_and_gone_afterwards(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_new_folder_is_of_this_format_from_then_on(tmp_path: Path) -> None:
+def test_a_new_folder_is_of_this_format_from_then_on(tmp_path: Path):
     data_folder.ensure_format(tmp_path)
     (tmp_path / "temporal.db").touch()
     data_folder.ensure_format(tmp_path)
@@ -117,7 +115,7 @@ def test_a_new_folder_is_of_this_format_from_then_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("written", [None, "1", "99"])
-def test_a_folder_of_another_format_is_refused_and_left_as_it_is(tmp_path: Path, written: str | None) -> None:
+def test_a_folder_of_another_format_is_refused_and_left_as_it_is(tmp_path: Path, written: str | None):
     (tmp_path / "temporal.db").write_text("Runs of before")
     if written is not None:
         (tmp_path / "format").write_text(f"{written}\n")

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
@@ -42,7 +40,7 @@ def test_a_child_reads_back_the_settings_of_its_parent(
     port: int,
     drain: timedelta,
     ready_needs_workers: bool,
-) -> None:
+):
     settings = Settings(
         api_keys=api_keys,
         secret_key=secret_key,
@@ -55,7 +53,7 @@ def test_a_child_reads_back_the_settings_of_its_parent(
     assert settings_from(build_environment(settings)) == settings
 
 
-def test_what_the_environment_says_otherwise_does_not_reach_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_environment_says_otherwise_does_not_reach_a_child(monkeypatch: pytest.MonkeyPatch):
     settings = Settings(port=1, artifacts=None)
     monkeypatch.setenv("CALLBOARD_PORT", "2")
     monkeypatch.setenv("CALLBOARD_ARTIFACTS", "/elsewhere")
@@ -66,7 +64,7 @@ def test_what_the_environment_says_otherwise_does_not_reach_a_child(monkeypatch:
     assert environment["CALLBOARD_USER_GREETING"] == "hello"
 
 
-def test_a_child_gets_nothing_of_the_configuration_of_another_temporal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_gets_nothing_of_the_configuration_of_another_temporal(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TEMPORAL_API_KEY", "a-key-of-another-temporal")
     monkeypatch.setenv("TEMPORAL_ADDRESS", "shop.abc12.tmprl.cloud:7233")
     environment = build_environment(Settings(temporal_environment_config=False))

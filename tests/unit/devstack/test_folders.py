@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,7 @@ def make_project(folder: Path, settings: str = "{}") -> Path:
     return folder
 
 
-def test_projects_are_found_and_other_folders_are_left_alone(tmp_path: Path) -> None:
+def test_projects_are_found_and_other_folders_are_left_alone(tmp_path: Path):
     second, first = make_project(tmp_path / "second"), make_project(tmp_path / "first")
     make_project(tmp_path / ".hidden")
     (tmp_path / "notes").mkdir()
@@ -25,16 +23,16 @@ def test_projects_are_found_and_other_folders_are_left_alone(tmp_path: Path) -> 
     assert find_project_folders(tmp_path) == [first, second, without_settings]
 
 
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+def test_a_missing_folder_is_named(tmp_path: Path):
     with pytest.raises(StackError, match=r"no folder .*nowhere"):
         find_project_folders(tmp_path / "nowhere")
 
 
-def test_a_folder_without_projects_is_told_what_a_project_is(tmp_path: Path) -> None:
+def test_a_folder_without_projects_is_told_what_a_project_is(tmp_path: Path):
     with pytest.raises(StackError, match="no project in"):
         find_project_folders(tmp_path)
 
 
-def test_a_project_in_place_of_the_folder_above_it_is_told_apart(tmp_path: Path) -> None:
+def test_a_project_in_place_of_the_folder_above_it_is_told_apart(tmp_path: Path):
     with pytest.raises(StackError, match="is itself a project"):
         find_project_folders(make_project(tmp_path / "shop"))

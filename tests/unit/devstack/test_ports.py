@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import socket
 
 import pytest
@@ -8,25 +6,25 @@ from devstack import ports
 from schemas.errors import StackError
 
 
-def test_zero_takes_free_ports_that_differ() -> None:
+def test_zero_takes_free_ports_that_differ():
     claimed = ports.choose_ports({"--port": 0, "--temporal-port": 0, "--ui-port": 0})
     assert len(set(claimed.values())) == 3
     assert 0 not in claimed.values()
 
 
-def test_a_free_port_is_taken_as_wanted() -> None:
+def test_a_free_port_is_taken_as_wanted():
     wanted = ports.choose_ports({"--port": 0})["--port"]
     assert ports.choose_ports({"--port": wanted}) == {"--port": wanted}
 
 
-def test_a_port_in_use_is_named_with_its_option() -> None:
+def test_a_port_in_use_is_named_with_its_option():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         with pytest.raises(StackError, match=rf"Port {port} is in use.*--ui-port"):
             ports.choose_ports({"--port": 0, "--ui-port": port})
 
 
-def test_the_same_port_twice_is_refused() -> None:
+def test_the_same_port_twice_is_refused():
     wanted = ports.choose_ports({"--port": 0})["--port"]
     with pytest.raises(StackError, match="--ui-port"):
         ports.choose_ports({"--port": wanted, "--ui-port": wanted})

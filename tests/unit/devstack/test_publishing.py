@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import asyncio
 import json
 import shutil
@@ -87,7 +85,7 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
-async def test_what_is_there_is_deployed_and_one_that_is_broken_stops_no_other(world: World) -> None:
+async def test_what_is_there_is_deployed_and_one_that_is_broken_stops_no_other(world: World):
     world.project("a-good")
     world.project("b-broken", apiAccess={"enabled": "yes"})
     world.project("c-good")
@@ -100,7 +98,7 @@ async def test_what_is_there_is_deployed_and_one_that_is_broken_stops_no_other(w
         assert world.lines == []
 
 
-async def test_a_project_without_machines_is_deployed_once_another_has_fewer(world: World) -> None:
+async def test_a_project_without_machines_is_deployed_once_another_has_fewer(world: World):
     world.project("a", replication={"maxConcurrentRequests": MAX_MACHINES})
     async with world.published() as publisher:
         world.project("b", replication={"maxConcurrentRequests": 2})
@@ -112,7 +110,7 @@ async def test_a_project_without_machines_is_deployed_once_another_has_fewer(wor
         assert publisher.broken == []
 
 
-async def test_a_second_project_of_a_name_waits_until_the_first_has_left(world: World) -> None:
+async def test_a_second_project_of_a_name_waits_until_the_first_has_left(world: World):
     world.project("one", projectName="shop")
     world.project("two", projectName="shop", replication={"maxConcurrentRequests": 2})
     async with world.published() as publisher:
@@ -127,7 +125,7 @@ async def test_a_second_project_of_a_name_waits_until_the_first_has_left(world: 
         assert publisher.broken == []
 
 
-async def test_who_reads_that_a_version_is_published_starts_runs_of_it(world: World) -> None:
+async def test_who_reads_that_a_version_is_published_starts_runs_of_it(world: World):
     world.project("shop")
     catalog = Catalog(world.store, max_age=SEEN_WITHIN)  # as the api has it
 
@@ -145,7 +143,7 @@ async def test_who_reads_that_a_version_is_published_starts_runs_of_it(world: Wo
             assert current.version in said
 
 
-async def test_a_change_is_published_and_told_in_one_line(world: World) -> None:
+async def test_a_change_is_published_and_told_in_one_line(world: World):
     world.project("shop")
     async with world.published() as publisher:
         before = await world.version("shop")
@@ -158,7 +156,7 @@ async def test_a_change_is_published_and_told_in_one_line(world: World) -> None:
         assert [manifest.version for manifest in publisher.deployed] == [after]
 
 
-async def test_a_change_that_changes_nothing_says_nothing(world: World) -> None:
+async def test_a_change_that_changes_nothing_says_nothing(world: World):
     world.project("shop")
     async with world.published():
         world.write("shop")  # the same text once more
@@ -168,9 +166,7 @@ async def test_a_change_that_changes_nothing_says_nothing(world: World) -> None:
         assert world.lines == []
 
 
-async def test_a_change_that_breaks_a_project_keeps_the_last_version(
-    world: World,
-) -> None:
+async def test_a_change_that_breaks_a_project_keeps_the_last_version(world: World):
     world.project("shop")
     async with world.published() as publisher:
         before = await world.version("shop")
@@ -189,7 +185,7 @@ async def test_a_change_that_breaks_a_project_keeps_the_last_version(
         assert await world.version("shop") != before
 
 
-async def test_a_file_that_does_not_parse_any_more_breaks_the_project(world: World) -> None:
+async def test_a_file_that_does_not_parse_any_more_breaks_the_project(world: World):
     world.project("shop")
     world.write("shop", "api/hello.py", "import undeclared_module\n")  # of which a deploy warns, too
     async with world.published():
@@ -204,7 +200,7 @@ async def test_a_file_that_does_not_parse_any_more_breaks_the_project(world: Wor
         assert "NOT DEPLOYED" not in (await world.line("shop"))
 
 
-async def test_a_file_that_has_never_parsed_holds_up_no_change_of_others(world: World) -> None:
+async def test_a_file_that_has_never_parsed_holds_up_no_change_of_others(world: World):
     world.project("shop")
     world.write("shop", "api/draft.py", "async def automation(page:\n")
     async with world.published() as publisher:
@@ -213,7 +209,7 @@ async def test_a_file_that_has_never_parsed_holds_up_no_change_of_others(world: 
         await world.line("Published shop", "warning: api/draft.py, line 1")
 
 
-async def test_the_same_mistake_is_told_once(world: World) -> None:
+async def test_the_same_mistake_is_told_once(world: World):
     world.project("shop")
     async with world.published():
         world.write("shop", "Intuned.json", '{"apiAccess": 7}')
@@ -226,7 +222,7 @@ async def test_the_same_mistake_is_told_once(world: World) -> None:
         assert world.lines == []
 
 
-async def test_a_project_that_appears_is_published(world: World) -> None:
+async def test_a_project_that_appears_is_published(world: World):
     world.project("shop")
     async with world.published() as publisher:
         world.project("library")
@@ -235,7 +231,7 @@ async def test_a_project_that_appears_is_published(world: World) -> None:
         assert [manifest.project for manifest in publisher.deployed] == ["library", "shop"]
 
 
-async def test_a_project_that_disappears_is_served_on_and_may_come_back(world: World) -> None:
+async def test_a_project_that_disappears_is_served_on_and_may_come_back(world: World):
     folder = world.project("shop")
     async with world.published() as publisher:
         version = await world.version("shop")
@@ -247,7 +243,7 @@ async def test_a_project_that_disappears_is_served_on_and_may_come_back(world: W
         await world.line("Project shop", "valid again", f"version {version}")
 
 
-async def test_a_project_that_gets_another_name_is_served_under_both(world: World) -> None:
+async def test_a_project_that_gets_another_name_is_served_under_both(world: World):
     world.project("shop")
     async with world.published():
         version = await world.version("shop")
@@ -260,9 +256,7 @@ async def test_a_project_that_gets_another_name_is_served_under_both(world: Worl
         await world.line("Published shop")
 
 
-async def test_what_changes_during_a_deploy_is_deployed_afterwards(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_changes_during_a_deploy_is_deployed_afterwards(world: World, monkeypatch: pytest.MonkeyPatch):
     world.project("shop")
     packed, go_on = asyncio.Event(), asyncio.Event()
 
@@ -282,7 +276,7 @@ async def test_what_changes_during_a_deploy_is_deployed_afterwards(
         await world.line("APIs: first, hello, second")
 
 
-async def test_a_long_deploy_is_told_and_holds_up_nothing_else(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_long_deploy_is_told_and_holds_up_nothing_else(world: World, monkeypatch: pytest.MonkeyPatch):
     world.project("library")
     world.project("shop")
     go_on = asyncio.Event()
@@ -309,7 +303,7 @@ async def test_a_long_deploy_is_told_and_holds_up_nothing_else(world: World, mon
         assert publisher.pending == []
 
 
-async def test_leaving_breaks_off_what_is_being_deployed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_leaving_breaks_off_what_is_being_deployed(world: World, monkeypatch: pytest.MonkeyPatch):
     world.project("shop")
 
     async def endless(*_: Any) -> Any:
@@ -322,7 +316,7 @@ async def test_leaving_breaks_off_what_is_being_deployed(world: World, monkeypat
     assert await world.version("shop") is None
 
 
-async def test_a_broken_project_says_which_version_of_an_earlier_start_is_served(world: World) -> None:
+async def test_a_broken_project_says_which_version_of_an_earlier_start_is_served(world: World):
     folder = world.project("shop")
     manifest = await deploy(folder, world.store)
     (folder / "api" / "hello.py").unlink()
@@ -333,7 +327,7 @@ async def test_a_broken_project_says_which_version_of_an_earlier_start_is_served
 
 async def test_a_store_that_refuses_ends_a_start_and_is_tried_again_later(
     world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     world.project("shop")
     refuses = True
 
@@ -356,7 +350,7 @@ async def test_a_store_that_refuses_ends_a_start_and_is_tried_again_later(
         await world.line("Published shop", "hello, list")
 
 
-async def test_a_defect_is_not_hidden(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_defect_is_not_hidden(world: World, monkeypatch: pytest.MonkeyPatch):
     world.project("shop")
     async with world.published() as publisher:
 

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import asyncio
 import shutil
 from collections.abc import AsyncGenerator
@@ -53,7 +51,7 @@ def parent(tmp_path: Path) -> Path:
     return tmp_path / "projects"
 
 
-async def test_a_change_is_told_by_the_name_of_its_project_folder(parent: Path) -> None:
+async def test_a_change_is_told_by_the_name_of_its_project_folder(parent: Path):
     async with watched(parent) as watch:
         (parent / "shop" / "api" / "list.py").write_text("2")
         await until(lambda: watch.told)
@@ -67,7 +65,7 @@ LEFT_OUT = [
 """Some of what tests/unit/projects/test_files.py has."""
 
 
-async def test_what_a_deploy_leaves_out_is_not_told(parent: Path) -> None:
+async def test_what_a_deploy_leaves_out_is_not_told(parent: Path):
     (parent / "shop" / "env").mkdir()
     (parent / "shop" / "env" / "pyvenv.cfg").write_text("")
     async with watched(parent) as watch:
@@ -79,7 +77,7 @@ async def test_what_a_deploy_leaves_out_is_not_told(parent: Path) -> None:
         assert watch.names == {"library"}
 
 
-async def test_a_package_installed_in_a_projects_own_environment_is_told(parent: Path) -> None:
+async def test_a_package_installed_in_a_projects_own_environment_is_told(parent: Path):
     packages = parent / "shop" / ".venv" / "lib" / "python3.13" / "site-packages"
     packages.mkdir(parents=True)
     async with watched(parent) as watch:
@@ -88,7 +86,7 @@ async def test_a_package_installed_in_a_projects_own_environment_is_told(parent:
         assert watch.names == {"shop"}
 
 
-async def test_a_burst_of_changes_is_told_once(parent: Path) -> None:
+async def test_a_burst_of_changes_is_told_once(parent: Path):
     async with watched(parent) as watch:
         for n in range(200):
             (parent / "shop" / "api" / f"{n}.py").write_text("1")
@@ -100,7 +98,7 @@ async def test_a_burst_of_changes_is_told_once(parent: Path) -> None:
         assert len(watch.told) < 20
 
 
-async def test_folders_that_appear_disappear_or_get_another_name_are_told(parent: Path) -> None:
+async def test_folders_that_appear_disappear_or_get_another_name_are_told(parent: Path):
     async with watched(parent) as watch:
         (parent / "new" / "api").mkdir(parents=True)
         await until(lambda: "new" in watch.names)
@@ -115,7 +113,7 @@ async def test_folders_that_appear_disappear_or_get_another_name_are_told(parent
         await until(lambda: "market" in watch.names)
 
 
-async def test_a_project_folder_that_is_a_symbolic_link_is_watched(parent: Path, tmp_path: Path) -> None:
+async def test_a_project_folder_that_is_a_symbolic_link_is_watched(parent: Path, tmp_path: Path):
     shutil.move(parent / "shop", tmp_path / "elsewhere")
     (parent / "shop").symlink_to(tmp_path / "elsewhere")
     async with watched(parent) as watch:
@@ -124,7 +122,7 @@ async def test_a_project_folder_that_is_a_symbolic_link_is_watched(parent: Path,
         assert watch.told == [frozenset({"shop"})]
 
 
-async def test_when_the_whole_folder_comes_back_all_may_have_changed(parent: Path) -> None:
+async def test_when_the_whole_folder_comes_back_all_may_have_changed(parent: Path):
     async with watched(parent) as watch:
         shutil.rmtree(parent)
         await until(lambda: None in watch.told)
@@ -138,7 +136,7 @@ async def test_when_the_whole_folder_comes_back_all_may_have_changed(parent: Pat
 
 async def test_without_notifications_it_looks_again_and_again_and_says_so(
     parent: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     real = changes_module.awatch
 
     def limited(*paths: Path, force_polling: bool | None = None, **options: Any) -> Any:

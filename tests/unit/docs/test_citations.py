@@ -5,8 +5,6 @@ Python files, configuration and docs cite `docs/contract.md, section 10.1`, wher
 headings besides.
 """
 
-from __future__ import annotations
-
 import re
 import subprocess
 from collections.abc import Mapping
@@ -112,13 +110,13 @@ def dead_links(path: str, text: str) -> list[str]:
     return found
 
 
-def test_every_citation_leads_to_a_heading() -> None:
+def test_every_citation_leads_to_a_heading():
     files = text_files()
     assert sum(bool(SECTION.search(text)) for text in files.values()) > 40  # else it proves nothing
     assert [line for path, text in files.items() for line in problems(path, text, files)] == []
 
 
-def test_every_link_of_a_page_leads_to_a_heading() -> None:
+def test_every_link_of_a_page_leads_to_a_heading():
     pages = {path: text for path, text in text_files().items() if path.endswith(".md")}
     assert {"README.md", "CONTRIBUTING.md", "docs/contract.md", "docs/architecture.md"} <= pages.keys()
     assert [line for path, text in pages.items() for line in dead_links(path, text)] == []
@@ -153,7 +151,7 @@ PAGES = {
         "The contract has 2 sections.",
     ],
 )
-def test_a_citation_that_leads_somewhere_is_fine(text: str) -> None:
+def test_a_citation_that_leads_somewhere_is_fine(text: str):
     assert problems("some.py", text, PAGES) == []
 
 
@@ -175,11 +173,11 @@ def test_a_citation_that_leads_somewhere_is_fine(text: str) -> None:
         "(DESIGN section 3)",
     ],
 )
-def test_a_citation_that_leads_nowhere_is_found(text: str) -> None:
+def test_a_citation_that_leads_nowhere_is_found(text: str):
     assert len(problems("some.py", text, PAGES)) == 1
 
 
-def test_a_link_that_leads_nowhere_is_found() -> None:
+def test_a_link_that_leads_nowhere_is_found():
     dead = "[a](no-such-page.md) [b](contract.md#no-such-heading) [c](#no-such-heading)"
     assert len(dead_links("docs/contract.md", dead)) == 3
     assert dead_links("docs/contract.md", "[a](contract.md#1-vocabulary) [b](https://example.com/#x)") == []

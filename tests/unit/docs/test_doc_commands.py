@@ -1,7 +1,5 @@
 """Every command that these pages show is typed by a test, or stands here with the reason why none types it."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Iterator
@@ -82,12 +80,12 @@ def reason(page: str, command: str) -> str | None:
 TYPED = {bare(command) for block in typed_blocks() for command in block.commands}
 
 
-def test_calls_are_found_in_sources() -> None:
+def test_calls_are_found_in_sources():
     source = 'X = doc_commands.typed("a.md")\nfor x in doc_commands.typed("b.md", "C"): print(x)\nother.typed("d.md")'
     assert list(calls_of_typed(source)) == [("a.md", None), ("b.md", "C")]
 
 
-def test_commands_of_several_lines_are_one() -> None:
+def test_commands_of_several_lines_are_one():
     text = (
         "# what this is\na 'b\nc' \\\n  d\nfor x in 1 2; do\n  e $x\ndone\nf |\n  g\n\nh \"# no remark\" # a remark\n"
     )
@@ -100,14 +98,14 @@ def test_commands_of_several_lines_are_one() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_command_is_typed_or_says_why_not(page: str) -> None:
+def test_every_command_is_typed_or_says_why_not(page: str):
     commands = [bare(command) for block in doc_commands.blocks(page) for command in block.commands]
     assert commands
     forgotten = [command for command in commands if command not in TYPED and reason(page, command) is None]
     assert forgotten == [], f"No test types these commands of {page}, and NOT_TYPED gives no reason."
 
 
-def test_every_reason_is_needed() -> None:
+def test_every_reason_is_needed():
     for page, form in NOT_TYPED:
         shown = {bare(command) for block in doc_commands.blocks(page) for command in block.commands}
         assert [command for command in shown - TYPED if re.fullmatch(form, command)], f"{page} shows no {form}"

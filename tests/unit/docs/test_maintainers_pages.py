@@ -1,7 +1,5 @@
 """What the pages for maintainers name is there."""
 
-from __future__ import annotations
-
 import re
 import shlex
 import subprocess
@@ -76,11 +74,11 @@ def problems_of(command: str) -> list[str]:
 
 
 @pytest.mark.parametrize("page", MAINTAINERS_PAGES)
-def test_every_command_can_be_given(page: str) -> None:
+def test_every_command_can_be_given(page: str):
     assert {command: problems for command in commands(page) if (problems := problems_of(command))} == {}
 
 
-def test_the_commands_are_found() -> None:
+def test_the_commands_are_found():
     found = commands("CONTRIBUTING.md")
     assert {"make setup", "make histories", "make check", "make test", "make lock", "bash scripts/packages.sh"} <= {
         *found
@@ -98,11 +96,11 @@ def test_the_commands_are_found() -> None:
         ".venv/bin/python -m pytest tests/system/docs/test_readme.py -k test_that_is_not_there",
     ],
 )
-def test_a_command_that_cannot_be_given_is_found(command: str) -> None:
+def test_a_command_that_cannot_be_given_is_found(command: str):
     assert len(problems_of(command)) == 1
 
 
-def test_the_embedded_stack_takes_the_options_that_are_shown() -> None:
+def test_the_embedded_stack_takes_the_options_that_are_shown():
     (command,) = [command for command in commands("CONTRIBUTING.md") if command.startswith(".venv/bin/callboard dev ")]
     done = subprocess.run([BIN / "callboard", "dev", "--help"], capture_output=True, text=True, timeout=60)
     assert all(word in done.stdout for word in shlex.split(command) if word.startswith("--"))
@@ -119,11 +117,11 @@ def is_there(path: str) -> bool:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_path_that_is_named_is_there(page: str) -> None:
+def test_every_path_that_is_named_is_there(page: str):
     assert [path for path in paths(PAGES[page]) if not is_there(path)] == []
 
 
-def test_the_paths_are_found() -> None:
+def test_the_paths_are_found():
     assert {"workflows/run.py", "temporal/run_status.py", "machines/runner/", "share.py"} <= paths(
         "`workflows/run.py` `temporal/run_status.py` `machines/runner/` `share.py` `projects/{name}/current.json`"
     )
@@ -133,7 +131,7 @@ def test_the_paths_are_found() -> None:
 
 
 @pytest.mark.parametrize("page", MAINTAINERS_PAGES)
-def test_every_name_of_the_code_that_is_named_is_there(page: str) -> None:
+def test_every_name_of_the_code_that_is_named_is_there(page: str):
     named = {name for code in code_of(PAGES[page]) for name in A_NAME.findall(code)}
     code = " ".join(path.read_text() for room in ROOMS for path in (REPOSITORY / room).rglob("*.py"))
     assert len(named) > 3
@@ -141,7 +139,7 @@ def test_every_name_of_the_code_that_is_named_is_there(page: str) -> None:
 
 
 @pytest.mark.parametrize("row", re.findall(r"^\|.*\| (`tests/.*) \|$", PAGES["docs/architecture.md"], re.MULTILINE))
-def test_the_tests_that_show_a_promise_are_there(row: str) -> None:
+def test_the_tests_that_show_a_promise_are_there(row: str):
     for shown in row.split("; "):
         file, *tests = re.findall(r"`([^`]+)`", shown)
         text = (REPOSITORY / file).read_text()

@@ -1,7 +1,5 @@
 """Files and variables that the docs show are those that the code and Compose use."""
 
-from __future__ import annotations
-
 import inspect
 import re
 from typing import Any
@@ -26,7 +24,7 @@ def shown_env(page: str) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_variable_that_is_named_is_a_setting(page: str) -> None:
+def test_every_variable_that_is_named_is_a_setting(page: str):
     named = set(re.findall(r"\bCALLBOARD_(?!USER_)[A-Z_]*[A-Z]\b", PAGES[page]))  # user code's may be called anything
     of_clients = {"CALLBOARD_URL", "CALLBOARD_API_KEY"}
     assert named - of_clients <= {f"CALLBOARD_{field.upper()}" for field in Settings.model_fields}
@@ -36,17 +34,17 @@ def test_every_variable_that_is_named_is_a_setting(page: str) -> None:
     ("page", "compose", "more"),
     [("install.md", "docker-compose.yml", set()), ("open-it.md", "hosting/docker-compose.tls.yml", {"COMPOSE_FILE"})],
 )
-def test_the_env_file_has_what_compose_asks_for(page: str, compose: str, more: set[str]) -> None:
+def test_the_env_file_has_what_compose_asks_for(page: str, compose: str, more: set[str]):
     asked = set(re.findall(r"\$\{(\w+):\?", (REPOSITORY / compose).read_text()))
     assert set(re.findall(r"^(\w+)=", shown_env(page), flags=re.MULTILINE)) == asked | more
 
 
-def test_the_compose_files_that_are_named_are_there() -> None:
+def test_the_compose_files_that_are_named_are_there():
     (named,) = re.findall(r"^COMPOSE_FILE=(.*)$", shown_env("open-it.md"), flags=re.MULTILINE)
     assert all((REPOSITORY / name).is_file() for name in named.split(":"))
 
 
-def test_compose_has_the_services_and_ports_that_are_shown() -> None:
+def test_compose_has_the_services_and_ports_that_are_shown():
     services: dict[str, Any] = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())["services"]
     published = " ".join(port for service in services.values() for port in service.get("ports", []))
     for page in ("install.md", "monitor.md"):
@@ -56,7 +54,7 @@ def test_compose_has_the_services_and_ports_that_are_shown() -> None:
         assert set(re.findall(r"docker compose (?:exec|run --rm) (\w[\w-]*)", page)) <= services.keys()
 
 
-def test_the_policies_cover_every_prefix_of_the_store() -> None:
+def test_the_policies_cover_every_prefix_of_the_store():
     built = {"check/"}
     for _, make in inspect.getmembers(keys, inspect.isfunction):
         arguments = [

@@ -1,7 +1,5 @@
 """scripts/pin-images.sh writes what registries name, and else changes nothing. No registry is asked."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
@@ -47,7 +45,7 @@ def pin(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=REPOSITORY, env=given, capture_output=True, text=True, timeout=60)
 
 
-def test_every_image_of_the_compose_files_gets_its_digest(folder: Path) -> None:
+def test_every_image_of_the_compose_files_gets_its_digest(folder: Path):
     for _ in range(2):  # again, it replaces what it has written
         done = pin(folder)
         assert done.returncode == 0, done.stderr
@@ -68,7 +66,7 @@ def test_every_image_of_the_compose_files_gets_its_digest(folder: Path) -> None:
         ({"NONSENSE": "rclone/rclone:1.75.2"}, "docker named 'Name: rclone/rclone:1.75.2' as the digest of"),
     ],
 )
-def test_nothing_changes_when_an_image_has_no_digest(folder: Path, answers: dict[str, str], reason: str) -> None:
+def test_nothing_changes_when_an_image_has_no_digest(folder: Path, answers: dict[str, str], reason: str):
     done = pin(folder, **answers)
     assert done.returncode == 1
     assert reason in done.stderr
@@ -76,7 +74,7 @@ def test_nothing_changes_when_an_image_has_no_digest(folder: Path, answers: dict
     assert not list(folder.glob(".env.*"))
 
 
-def test_it_says_what_is_missing(folder: Path) -> None:
+def test_it_says_what_is_missing(folder: Path):
     (folder / ".env").unlink()
     done = pin(folder)
     assert (done.returncode, "there is no file .env" in done.stderr) == (1, True)

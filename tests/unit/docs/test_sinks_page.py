@@ -1,7 +1,5 @@
 """What docs/sinks.md says is so: its receiver verifies, and its bodies are bodies."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess
@@ -81,7 +79,7 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
                 return
 
 
-def test_the_receiver_takes_what_is_signed_and_each_result_once(receiver: Receiver) -> None:
+def test_the_receiver_takes_what_is_signed_and_each_result_once(receiver: Receiver):
     body = json.dumps(JSON[1]).encode()
     assert [receiver.post(body, "run-1"), receiver.post(body, "run-1")] == [204, 204]
     assert receiver.post(body, "run-2") == 204
@@ -89,13 +87,13 @@ def test_the_receiver_takes_what_is_signed_and_each_result_once(receiver: Receiv
     assert receiver.printed() == [expected, expected]
 
 
-def test_the_receiver_refuses_what_another_has_signed(receiver: Receiver) -> None:
+def test_the_receiver_refuses_what_another_has_signed(receiver: Receiver):
     before = receiver.printed()
     assert receiver.post(b"{}", "run-3", new_webhook_secret()) == 401
     assert receiver.printed() == before
 
 
-def test_the_sinks_that_are_shown_are_sinks() -> None:
+def test_the_sinks_that_are_shown_are_sinks():
     hook = StartRequest.model_validate(JSON[0]).sink
     bucket = StartRequest.model_validate({**JSON[0], "sink": without_ellipses(JSON[2])}).sink
     for sink in (hook, bucket):
@@ -107,12 +105,12 @@ def without_ellipses(sink: dict[str, Any]) -> dict[str, Any]:
     return {name: "x" if value == "…" else value for name, value in sink.items()}
 
 
-def test_the_answer_that_is_shown_is_one() -> None:
+def test_the_answer_that_is_shown_is_one():
     shown = DeliveryList.model_validate_json(json.dumps(JSON[3]))
     assert [each.status for each in shown.deliveries] == ["delivered"]
 
 
-def test_a_secret_that_is_made_as_the_page_says_signs() -> None:
+def test_a_secret_that_is_made_as_the_page_says_signs():
     (command,) = re.findall(r'^echo "whsec_.*$', PAGE, flags=re.MULTILINE)
     secret = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True).stdout.strip()
     WebhookSigner([secret]).sign("run-1", datetime.now(UTC), b"{}")

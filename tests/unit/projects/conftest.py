@@ -1,6 +1,4 @@
 """A small project to deploy, and a store to deploy it to."""
 
-from __future__ import annotations
-
 from tests.support.project_folders import make_project as make_project
 from tests.support.project_folders import store as store

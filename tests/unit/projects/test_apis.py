@@ -1,7 +1,5 @@
 """API names come from paths."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +11,7 @@ from schemas.errors import ProjectError
 Make = Callable[..., Path]
 
 
-def test_each_python_file_below_api_is_an_api_named_by_its_path(make_project: Make) -> None:
+def test_each_python_file_below_api_is_an_api_named_by_its_path(make_project: Make):
     folder = make_project(
         {
             "api/01-start.py": "",
@@ -33,7 +31,7 @@ def test_each_python_file_below_api_is_an_api_named_by_its_path(make_project: Ma
     assert find_apis(folder) == ["01-start", "ai/deep/er/x", "ai/extract-data", "list"]
 
 
-def test_a_project_without_an_api_folder_is_told_what_to_do(tmp_path: Path) -> None:
+def test_a_project_without_an_api_folder_is_told_what_to_do(tmp_path: Path):
     with pytest.raises(ProjectError) as error:
         find_apis(tmp_path)
     assert error.value.message == (
@@ -42,14 +40,14 @@ def test_a_project_without_an_api_folder_is_told_what_to_do(tmp_path: Path) -> N
     )
 
 
-def test_a_project_without_an_api_is_told_what_to_do(tmp_path: Path) -> None:
+def test_a_project_without_an_api_is_told_what_to_do(tmp_path: Path):
     (tmp_path / "api").mkdir()
     (tmp_path / "api" / "__init__.py").touch()
     with pytest.raises(ProjectError, match=r"there is no API in the project's folder api\. .*create api/hello\.py"):
         find_apis(tmp_path)
 
 
-def test_a_project_in_typescript_is_told_that_its_language_is_the_reason(tmp_path: Path) -> None:
+def test_a_project_in_typescript_is_told_that_its_language_is_the_reason(tmp_path: Path):
     (tmp_path / "api").mkdir()
     (tmp_path / "api" / "list.ts").touch()
     told = (
@@ -59,7 +57,7 @@ def test_a_project_in_typescript_is_told_that_its_language_is_the_reason(tmp_pat
         find_apis(tmp_path)
 
 
-def test_files_that_python_cannot_compile_are_named_with_line_and_reason(make_project: Make) -> None:
+def test_files_that_python_cannot_compile_are_named_with_line_and_reason(make_project: Make):
     folder = make_project(
         {
             "api/broken.py": "x = 1\nasync def automation(page:\n    pass\n",
@@ -79,7 +77,7 @@ def test_files_that_python_cannot_compile_are_named_with_line_and_reason(make_pr
     assert all(warning.message for warning in warnings.values())
 
 
-def test_names_that_python_cannot_import_are_named() -> None:
+def test_names_that_python_cannot_import_are_named():
     warnings = check_names(["a", "a/b", "a/c/d", "v1.2/x", "x"])
     assert [str(warning) for warning in warnings] == [
         "api/a/b.py: it cannot be imported beside api/a.py, a module of its folder's name; rename one of them",

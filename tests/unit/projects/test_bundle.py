@@ -1,7 +1,5 @@
 """A bundle is the same wherever it is packed, and holds what belongs to the project."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
@@ -47,7 +45,7 @@ def contents(bundle: Path) -> list[str]:
 
 @given(trees)
 @settings(max_examples=40, deadline=None)
-def test_the_same_files_give_the_same_bytes_and_version_and_come_back(tree: dict[str, tuple[bytes, bool]]) -> None:
+def test_the_same_files_give_the_same_bytes_and_version_and_come_back(tree: dict[str, tuple[bytes, bool]]):
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
         write(Path(one), tree)
         write(Path(two), tree, order=-1)
@@ -69,9 +67,7 @@ def test_the_same_files_give_the_same_bytes_and_version_and_come_back(tree: dict
 
 @given(trees, trees)
 @settings(max_examples=40, deadline=None)
-def test_other_files_are_another_version(
-    first: dict[str, tuple[bytes, bool]], second: dict[str, tuple[bytes, bool]]
-) -> None:
+def test_other_files_are_another_version(first: dict[str, tuple[bytes, bool]], second: dict[str, tuple[bytes, bool]]):
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
         write(Path(one), first)
         write(Path(two), second)
@@ -79,13 +75,13 @@ def test_other_files_are_another_version(
         assert (versions[0] == versions[1]) == (first == second)
 
 
-def test_moving_bytes_from_a_name_to_its_content_is_another_version(make_project: Make, tmp_path: Path) -> None:
+def test_moving_bytes_from_a_name_to_its_content_is_another_version(make_project: Make, tmp_path: Path):
     one = make_project({"a": "bc"}, "one")
     two = make_project({"ab": "c"}, "two")
     assert pack(one, tmp_path / "1") != pack(two, tmp_path / "2")
 
 
-def test_dates_and_owners_do_not_matter(make_project: Make, tmp_path: Path) -> None:
+def test_dates_and_owners_do_not_matter(make_project: Make, tmp_path: Path):
     folder = make_project()
     version = pack(folder, tmp_path / "1")
     os.utime(folder / "api" / "list.py", (1, 1))
@@ -111,7 +107,7 @@ intuned-resources/jobs/a.job.json
 """.split()  # noqa: SIM905
 
 
-def test_what_tools_runs_and_logins_leave_behind_is_left_out(make_project: Make, tmp_path: Path) -> None:
+def test_what_tools_runs_and_logins_leave_behind_is_left_out(make_project: Make, tmp_path: Path):
     folder = make_project(dict.fromkeys([*LEFT_OUT, *KEPT], ""))
     (folder / "my-env").mkdir()
     (folder / "my-env" / "pyvenv.cfg").touch()
@@ -120,7 +116,7 @@ def test_what_tools_runs_and_logins_leave_behind_is_left_out(make_project: Make,
     assert contents(tmp_path / "bundle") == sorted(KEPT)
 
 
-def test_a_link_inside_the_project_is_bundled_as_what_it_leads_to(make_project: Make, tmp_path: Path) -> None:
+def test_a_link_inside_the_project_is_bundled_as_what_it_leads_to(make_project: Make, tmp_path: Path):
     folder = make_project({"utils/a.py": "a", "utils/sub/b.py": "b"})
     (folder / "api" / "linked.py").symlink_to("../utils/a.py")
     (folder / "api" / "sub").symlink_to(folder / "utils" / "sub")
@@ -131,7 +127,7 @@ def test_a_link_inside_the_project_is_bundled_as_what_it_leads_to(make_project: 
     assert (tmp_path / "out" / "api" / "sub" / "b.py").read_text() == "b"
 
 
-def test_a_project_folder_may_be_a_link_itself(make_project: Make, tmp_path: Path) -> None:
+def test_a_project_folder_may_be_a_link_itself(make_project: Make, tmp_path: Path):
     (tmp_path / "link").symlink_to(make_project())
     assert pack(tmp_path / "link", tmp_path / "1") == pack(tmp_path / "shop", tmp_path / "2")
 
@@ -155,7 +151,7 @@ def test_a_project_folder_may_be_a_link_itself(make_project: Make, tmp_path: Pat
         ("../.git/x", "utils/link: the symbolic link leads to .git, which is never bundled. Remove it."),
     ],
 )
-def test_a_link_that_cannot_be_bundled_is_named(make_project: Make, tmp_path: Path, target: str, message: str) -> None:
+def test_a_link_that_cannot_be_bundled_is_named(make_project: Make, tmp_path: Path, target: str, message: str):
     (tmp_path / "secret").touch()
     folder = make_project({"utils/x.py": "", ".env": "A=1", ".git/x": ""})
     (folder / "utils" / "link").symlink_to(target)
@@ -165,7 +161,7 @@ def test_a_link_that_cannot_be_bundled_is_named(make_project: Make, tmp_path: Pa
     assert not (tmp_path / "bundle").exists()
 
 
-def test_what_is_left_out_may_lead_anywhere(make_project: Make, tmp_path: Path) -> None:
+def test_what_is_left_out_may_lead_anywhere(make_project: Make, tmp_path: Path):
     folder = make_project()
     (folder / ".venv").symlink_to("/usr")
     (folder / "output").symlink_to("nowhere")
@@ -173,14 +169,14 @@ def test_what_is_left_out_may_lead_anywhere(make_project: Make, tmp_path: Path) 
     assert contents(tmp_path / "bundle") == ["Intuned.jsonc", "api/list.py"]
 
 
-def test_what_is_neither_file_nor_folder_is_named(make_project: Make, tmp_path: Path) -> None:
+def test_what_is_neither_file_nor_folder_is_named(make_project: Make, tmp_path: Path):
     folder = make_project()
     os.mkfifo(folder / "pipe")
     with pytest.raises(ProjectError, match=r"^pipe: neither a file nor a folder\. Remove it from the project\.$"):
         pack(folder, tmp_path / "bundle")
 
 
-def test_a_name_that_is_not_utf8_is_named(make_project: Make, tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf8_is_named(make_project: Make, tmp_path: Path):
     folder = make_project()
     (Path(os.fsdecode(os.fsencode(folder) + b"/\xff"))).touch()
     with pytest.raises(ProjectError, match=r"^'\\udcff': the name is not UTF-8\. Rename the file\.$"):
@@ -189,7 +185,7 @@ def test_a_name_that_is_not_utf8_is_named(make_project: Make, tmp_path: Path) ->
 
 def test_a_project_that_is_too_big_is_refused_and_its_biggest_file_named(
     make_project: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.setattr(projects.bundle, "MAX_SIZE", 5000)
     folder = make_project({"data/big.csv": "x" * 4990})
     with pytest.raises(ProjectError) as error:
@@ -201,7 +197,7 @@ def test_a_project_that_is_too_big_is_refused_and_its_biggest_file_named(
     assert not (tmp_path / "bundle").exists()
 
 
-def test_unpacked_files_are_compiled_for_every_copy_of_the_folder(make_project: Make, tmp_path: Path) -> None:
+def test_unpacked_files_are_compiled_for_every_copy_of_the_folder(make_project: Make, tmp_path: Path):
     folder = make_project({"utils/01-odd.py": "x = 1", "api/broken.py": "def (", "utils/loud.py": "'\\d'"})
     pack(folder, tmp_path / "bundle")
     extract_and_compile(tmp_path / "bundle", tmp_path / "out")
@@ -216,7 +212,7 @@ def test_unpacked_files_are_compiled_for_every_copy_of_the_folder(make_project: 
     assert (tmp_path / "out" / compiled[0]).read_bytes()[4:8] == b"\x03\x00\x00\x00"
 
 
-def test_a_project_that_is_unpacked_can_be_imported(make_project: Make, tmp_path: Path) -> None:
+def test_a_project_that_is_unpacked_can_be_imported(make_project: Make, tmp_path: Path):
     pack(make_project({"api/2-x.py": "from utils.a import value\n", "utils/a.py": "value = 7\n"}), tmp_path / "bundle")
     extract_and_compile(tmp_path / "bundle", tmp_path / "out")
     code = "import importlib; print(importlib.import_module('api.2-x').value)"
@@ -225,7 +221,7 @@ def test_a_project_that_is_unpacked_can_be_imported(make_project: Make, tmp_path
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "checksum cut", "checksum", "junk"])
-def test_a_damaged_bundle_is_refused(make_project: Make, tmp_path: Path, damage: str) -> None:
+def test_a_damaged_bundle_is_refused(make_project: Make, tmp_path: Path, damage: str):
     pack(make_project({"data": os.urandom(5000).hex()}), tmp_path / "bundle")
     good = (tmp_path / "bundle").read_bytes()
     damaged = {
@@ -240,7 +236,7 @@ def test_a_damaged_bundle_is_refused(make_project: Make, tmp_path: Path, damage:
         extract(tmp_path / "bundle", tmp_path / "out")
 
 
-def test_a_bundle_that_would_write_outside_its_folder_is_refused(tmp_path: Path) -> None:
+def test_a_bundle_that_would_write_outside_its_folder_is_refused(tmp_path: Path):
     with tarfile.open(tmp_path / "bundle", "w:gz") as archive:
         archive.addfile(tarfile.TarInfo("../outside"))
     with pytest.raises(StoreError, match="the bundle cannot be unpacked"):

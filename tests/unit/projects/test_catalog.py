@@ -1,7 +1,5 @@
 """The catalog answers from memory what cannot have changed, and asks once for many."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -57,7 +55,7 @@ def counting(tmp_path: Path) -> Counting:
     return Counting(tmp_path / "artifacts")
 
 
-async def test_projects_are_those_that_are_deployed(make_project: Make, counting: Counting) -> None:
+async def test_projects_are_those_that_are_deployed(make_project: Make, counting: Counting):
     catalog = Catalog(counting, timedelta(0))
     assert await catalog.list_projects() == []
     await deploy(make_project(name="b"), counting)
@@ -67,7 +65,7 @@ async def test_projects_are_those_that_are_deployed(make_project: Make, counting
     assert await catalog.list_projects() == ["a-2", "b"]
 
 
-async def test_current_is_the_manifest_of_the_deployed_version(make_project: Make, counting: Counting) -> None:
+async def test_current_is_the_manifest_of_the_deployed_version(make_project: Make, counting: Counting):
     catalog = Catalog(counting, timedelta(0))
     assert await catalog.get_current("shop") is None
     folder = make_project()
@@ -79,7 +77,7 @@ async def test_current_is_the_manifest_of_the_deployed_version(make_project: Mak
     assert await catalog.get_manifest("shop", first.version) == first
 
 
-async def test_a_young_answer_comes_from_memory_also_that_there_is_none(make_project: Make, counting: Counting) -> None:
+async def test_a_young_answer_comes_from_memory_also_that_there_is_none(make_project: Make, counting: Counting):
     catalog = Catalog(counting, timedelta(hours=1))
     await deploy(make_project(), counting)
     counting.reads.clear()
@@ -89,7 +87,7 @@ async def test_a_young_answer_comes_from_memory_also_that_there_is_none(make_pro
     assert counting.reads == {"last-deploy.json": 1, "current.json": 2, "manifest.json": 1}
 
 
-async def test_without_a_deploy_only_the_note_of_the_latest_one_is_read(make_project: Make, counting: Counting) -> None:
+async def test_without_a_deploy_only_the_note_of_the_latest_one_is_read(make_project: Make, counting: Counting):
     catalog = Catalog(counting, timedelta(0))
     await deploy(make_project(name="a"), counting)
     manifest = await deploy(make_project(name="b"), counting)
@@ -104,7 +102,7 @@ async def test_without_a_deploy_only_the_note_of_the_latest_one_is_read(make_pro
     assert counting.lists == 0
 
 
-async def test_after_a_deploy_only_what_has_changed_is_read_again(make_project: Make, counting: Counting) -> None:
+async def test_after_a_deploy_only_what_has_changed_is_read_again(make_project: Make, counting: Counting):
     catalog = Catalog(counting, timedelta(0))
     manifests = {name: await deploy(make_project(name=name), counting) for name in ("a", "b", "c")}
     for name in await catalog.list_projects():
@@ -117,7 +115,7 @@ async def test_after_a_deploy_only_what_has_changed_is_read_again(make_project: 
     assert (counting.reads["current.json"], counting.reads["manifest.json"], counting.lists) == (1, 1, 1)
 
 
-async def test_what_was_read_before_any_list_is_read_again(make_project: Make, counting: Counting) -> None:
+async def test_what_was_read_before_any_list_is_read_again(make_project: Make, counting: Counting):
     catalog = Catalog(counting, timedelta(0))
     await deploy(make_project(name="a"), counting)
     assert await catalog.get_current("a") is not None
@@ -128,7 +126,7 @@ async def test_what_was_read_before_any_list_is_read_again(make_project: Make, c
     assert counting.reads["current.json"] == 1, "nobody knows whether it was replaced between the read and the list"
 
 
-async def test_a_version_deployed_again_needs_no_look_at_its_manifest(make_project: Make, counting: Counting) -> None:
+async def test_a_version_deployed_again_needs_no_look_at_its_manifest(make_project: Make, counting: Counting):
     catalog = Catalog(counting, timedelta(0))
     folder = make_project()
     for _ in range(3):
@@ -142,7 +140,7 @@ async def test_a_version_deployed_again_needs_no_look_at_its_manifest(make_proje
 @pytest.mark.parametrize("listed", [False, True])
 async def test_a_deploy_during_a_read_is_seen_by_the_next_reader(
     make_project: Make, counting: Counting, tmp_path: Path, listed: bool
-) -> None:
+):
     catalog = Catalog(counting, timedelta(0))
     folder = make_project()
     first = await deploy(folder, counting)
@@ -162,7 +160,7 @@ async def test_a_deploy_during_a_read_is_seen_by_the_next_reader(
 
 async def test_what_changes_without_a_deploy_is_seen_after_a_while(
     make_project: Make, counting: Counting, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     catalog = Catalog(counting, timedelta(0))
     await deploy(make_project(), counting)
     assert await catalog.get_current("shop") is not None
@@ -173,7 +171,7 @@ async def test_what_changes_without_a_deploy_is_seen_after_a_while(
     assert await catalog.list_projects() == []
 
 
-async def test_callers_at_the_same_time_share_one_read(make_project: Make, counting: Counting) -> None:
+async def test_callers_at_the_same_time_share_one_read(make_project: Make, counting: Counting):
     catalog = Catalog(counting, timedelta(0))
     manifest = await deploy(make_project(), counting)
     counting.reads.clear()
@@ -190,7 +188,7 @@ async def test_callers_at_the_same_time_share_one_read(make_project: Make, count
     assert counting.reads == {"last-deploy.json": 1, "current.json": 1, "manifest.json": 1}
 
 
-async def test_callers_share_an_error_and_the_next_one_asks_anew(make_project: Make, counting: Counting) -> None:
+async def test_callers_share_an_error_and_the_next_one_asks_anew(make_project: Make, counting: Counting):
     catalog = Catalog(counting, timedelta(hours=1))
     manifest = await deploy(make_project(), counting)
     counting.reads.clear()
@@ -202,7 +200,7 @@ async def test_callers_share_an_error_and_the_next_one_asks_anew(make_project: M
     assert await catalog.get_current("shop") == manifest
 
 
-async def test_when_all_give_up_the_read_is_stopped(counting: Counting) -> None:
+async def test_when_all_give_up_the_read_is_stopped(counting: Counting):
     catalog = Catalog(counting)
     counting.open.clear()
     callers = [asyncio.create_task(catalog.get_current("shop")) for _ in range(3)]
@@ -217,7 +215,7 @@ async def test_when_all_give_up_the_read_is_stopped(counting: Counting) -> None:
     assert await catalog.get_current("shop") is None
 
 
-async def test_a_name_that_cannot_be_a_projects_is_no_project_and_no_read(counting: Counting) -> None:
+async def test_a_name_that_cannot_be_a_projects_is_no_project_and_no_read(counting: Counting):
     catalog = Catalog(counting)
     for name in ("../../etc", "A", "", "a/b", "\0"):
         assert await catalog.get_current(name) is None
@@ -226,7 +224,7 @@ async def test_a_name_that_cannot_be_a_projects_is_no_project_and_no_read(counti
     assert counting.reads == {}
 
 
-async def test_a_version_that_does_not_exist_may_exist_later(make_project: Make, counting: Counting) -> None:
+async def test_a_version_that_does_not_exist_may_exist_later(make_project: Make, counting: Counting):
     catalog = Catalog(counting)
     manifest = await deploy(make_project(), counting)
     key = keys.manifest("shop", manifest.version)
@@ -236,7 +234,7 @@ async def test_a_version_that_does_not_exist_may_exist_later(make_project: Make,
     assert await catalog.get_manifest("shop", manifest.version) == manifest
 
 
-async def test_what_is_damaged_or_lost_in_the_store_says_so(make_project: Make, counting: Counting) -> None:
+async def test_what_is_damaged_or_lost_in_the_store_says_so(make_project: Make, counting: Counting):
     manifest = await deploy(make_project(), counting)
     catalog = Catalog(counting)
     await counting.put(keys.manifest("shop", manifest.version), b'{"project": "shop"}')
@@ -255,7 +253,7 @@ async def test_what_is_damaged_or_lost_in_the_store_says_so(make_project: Make, 
 
 async def test_of_the_names_that_are_asked_for_the_oldest_are_forgotten(
     counting: Counting, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.setattr("projects.catalog._CACHE_SIZE", 10)
     catalog = Catalog(counting)
     for number in range(50):

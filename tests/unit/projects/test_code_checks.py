@@ -1,7 +1,5 @@
 """What a deploy sees in the code of an API: only what cannot work."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,7 +40,7 @@ def said(folder: Path, code: str, *installed: str, name: str = "list") -> list[s
         ("async def automation(page):\n    import pandas\n", f"api/list.py, line 2: {UNKNOWN}"),
     ],
 )
-def test_what_cannot_work_is_said(make_project: Make, code: str, warning: str) -> None:
+def test_what_cannot_work_is_said(make_project: Make, code: str, warning: str):
     (found,) = said(make_project(), code)
     assert found.startswith(warning)
 
@@ -64,19 +62,19 @@ def test_what_cannot_work_is_said(make_project: Make, code: str, warning: str) -
         f"from api import other\nimport telnetlib\n{WORKS}",
     ],
 )
-def test_what_may_work_is_left_alone(make_project: Make, code: str) -> None:
+def test_what_may_work_is_left_alone(make_project: Make, code: str):
     folder = make_project({"helpers.py": "async def automation(page): ..."})
     assert said(folder, code, "yaml", "numpy.cpython-313-x86_64-linux-gnu.so", "google") == []
 
 
-def test_a_package_may_lead_to_modules_elsewhere(make_project: Make, tmp_path: Path) -> None:
+def test_a_package_may_lead_to_modules_elsewhere(make_project: Make, tmp_path: Path):
     (tmp_path / "elsewhere" / "pandas").mkdir(parents=True)
     (tmp_path / "packages").mkdir()
     (tmp_path / "packages" / "x.pth").write_text(f"import _virtualenv\n{tmp_path / 'elsewhere'}\n")
     assert said(make_project(), f"import pandas\n{WORKS}") == []
 
 
-async def test_a_deploy_warns_of_it(make_project: Make, store: FolderStore) -> None:
+async def test_a_deploy_warns_of_it(make_project: Make, store: FolderStore):
     folder = make_project({"api/bad/noauto.py": "", "api/bad/importerr.py": f"import undeclared_module\n{WORKS}"})
     warnings = (await deploy(folder, store)).warnings
     assert [(warning.file, warning.line) for warning in warnings] == [

@@ -1,7 +1,5 @@
 """A deploy publishes a whole version or nothing."""
 
-from __future__ import annotations
-
 import json
 import os
 import tempfile
@@ -32,7 +30,7 @@ def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "tmp"
 
 
-async def test_bundle_manifest_and_pointer_are_written(make_project: Make, store: FolderStore) -> None:
+async def test_bundle_manifest_and_pointer_are_written(make_project: Make, store: FolderStore):
     before = datetime.now(UTC)
     folder = make_project({"Intuned.jsonc": '{"replication": {"maxCount": 2}, /* */}', "api/ai/x.py": AUTOMATION})
     manifest = await deploy(folder, store)
@@ -57,7 +55,7 @@ async def test_bundle_manifest_and_pointer_are_written(make_project: Make, store
 
 async def test_the_note_of_the_latest_deploy_comes_last_and_is_always_another(
     make_project: Make, store: FolderStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     written: list[str] = []
     put = store.put
 
@@ -75,7 +73,7 @@ async def test_the_note_of_the_latest_deploy_comes_last_and_is_always_another(
     assert len(notes) == 3
 
 
-async def test_no_scratch_folder_is_left(make_project: Make, store: FolderStore, temporary_folder: Path) -> None:
+async def test_no_scratch_folder_is_left(make_project: Make, store: FolderStore, temporary_folder: Path):
     await deploy(make_project(), store)
     with pytest.raises(ProjectError):
         await deploy(make_project({"Intuned.jsonc": "["}), store)
@@ -84,7 +82,7 @@ async def test_no_scratch_folder_is_left(make_project: Make, store: FolderStore,
 
 async def test_the_same_files_are_the_same_version_and_only_the_pointer_moves(
     make_project: Make, store: FolderStore, tmp_path: Path
-) -> None:
+):
     folder = make_project()
     first = await deploy(folder, store)
     bundle = tmp_path / "artifacts" / keys.bundle("shop", first.version)
@@ -99,7 +97,7 @@ async def test_the_same_files_are_the_same_version_and_only_the_pointer_moves(
     assert len(await stored(store)) == 6
 
 
-async def test_a_damaged_manifest_is_repaired_by_a_deploy(make_project: Make, store: FolderStore) -> None:
+async def test_a_damaged_manifest_is_repaired_by_a_deploy(make_project: Make, store: FolderStore):
     folder = make_project()
     first = await deploy(folder, store)
     for damage in (b"{", b"{}", first.to_bytes().replace(b'"list"', b'"older"')):
@@ -109,7 +107,7 @@ async def test_a_damaged_manifest_is_repaired_by_a_deploy(make_project: Make, st
         assert again.apis == ("list",)
 
 
-async def test_a_file_with_a_syntax_error_is_a_warning(make_project: Make, store: FolderStore) -> None:
+async def test_a_file_with_a_syntax_error_is_a_warning(make_project: Make, store: FolderStore):
     folder = make_project({"api/broken.py": "\ndef (:\n", "api/list/sub.py": AUTOMATION})
     manifest = await deploy(folder, store)
     assert [str(warning) for warning in manifest.warnings] == [
@@ -120,7 +118,7 @@ async def test_a_file_with_a_syntax_error_is_a_warning(make_project: Make, store
     assert Manifest.model_validate_json(manifest.to_bytes()) == manifest
 
 
-async def test_what_a_deploy_leaves_out_is_said_with_its_file(make_project: Make, store: FolderStore) -> None:
+async def test_what_a_deploy_leaves_out_is_said_with_its_file(make_project: Make, store: FolderStore):
     folder = make_project(
         {
             "Intuned.jsonc": '{"region": "de"}',
@@ -141,7 +139,7 @@ async def test_what_a_deploy_leaves_out_is_said_with_its_file(make_project: Make
     assert await deploy(folder, store) == manifest
 
 
-async def test_a_gitignore_may_leave_out_an_api_but_not_the_settings(make_project: Make, store: FolderStore) -> None:
+async def test_a_gitignore_may_leave_out_an_api_but_not_the_settings(make_project: Make, store: FolderStore):
     folder = make_project({".gitignore": "draft.py\n", "api/draft.py": "async def automation(page): ..."})
     manifest = await deploy(folder, store)
     assert manifest.apis == ("list",)
@@ -154,7 +152,7 @@ async def test_a_gitignore_may_leave_out_an_api_but_not_the_settings(make_projec
         await deploy(folder, store)
 
 
-async def test_no_secret_of_the_settings_is_in_what_a_deploy_answers(make_project: Make, store: FolderStore) -> None:
+async def test_no_secret_of_the_settings_is_in_what_a_deploy_answers(make_project: Make, store: FolderStore):
     secret = "t0p-s3cret"
     sink = {"type": "webhook", "url": "https://hook.example", "headers": {"authorization": secret}}
     settings = {"proxy": {"deployed": f"http://me:{secret}@proxy:8080"}, "defaults": {"sink": {"dev": sink}}}
@@ -171,7 +169,7 @@ def logins(kind: str, *code: str) -> dict[str, str]:
     return {"Intuned.jsonc": settings, **{f"auth-sessions/{name}.py": "" for name in code}}
 
 
-async def test_wrong_settings_are_refused_and_nothing_is_written(make_project: Make, store: FolderStore) -> None:
+async def test_wrong_settings_are_refused_and_nothing_is_written(make_project: Make, store: FolderStore):
     with pytest.raises(ProjectError, match=r"^Intuned\.jsonc: headful: expected true or false, found 1$"):
         await deploy(make_project({"Intuned.jsonc": '{"headful": 1}'}), store)
     assert await stored(store) == []
@@ -187,7 +185,7 @@ async def test_wrong_settings_are_refused_and_nothing_is_written(make_project: M
 )
 async def test_a_project_without_the_code_of_its_logins_is_refused(
     make_project: Make, store: FolderStore, kind: str, code: list[str], missing: str
-) -> None:
+):
     folder = make_project(logins(kind, *code))
     with pytest.raises(ProjectError) as error:
         await deploy(folder, store)
@@ -199,21 +197,19 @@ async def test_a_project_without_the_code_of_its_logins_is_refused(
 
 
 @pytest.mark.parametrize(("kind", "code"), [("API", ["create", "check"]), ("MANUAL", ["check"])])
-async def test_a_project_with_logins_is_deployed(
-    make_project: Make, store: FolderStore, kind: str, code: list[str]
-) -> None:
+async def test_a_project_with_logins_is_deployed(make_project: Make, store: FolderStore, kind: str, code: list[str]):
     """A login that a person has recorded needs no code that makes it."""
     manifest = await deploy(make_project(logins(kind, *code)), store)
     assert (manifest.settings.auth_sessions.type, manifest.warnings) == (kind, ())
 
 
-async def test_a_login_that_does_not_parse_is_warned_of(make_project: Make, store: FolderStore) -> None:
+async def test_a_login_that_does_not_parse_is_warned_of(make_project: Make, store: FolderStore):
     folder = make_project({**logins("API", "check"), "auth-sessions/create.py": "async def create(page"})
     (warning,) = (await deploy(folder, store)).warnings
     assert str(warning) == "auth-sessions/create.py, line 1: '(' was never closed"
 
 
-async def test_a_folder_that_is_no_project_is_refused(tmp_path: Path, store: FolderStore, make_project: Make) -> None:
+async def test_a_folder_that_is_no_project_is_refused(tmp_path: Path, store: FolderStore, make_project: Make):
     with pytest.raises(ProjectError, match="there is no such folder"):
         await deploy(tmp_path / "missing", store)
     with pytest.raises(ProjectError, match="this is not a project, as it has no settings file"):
@@ -241,7 +237,7 @@ class _Failing(FolderStore):
 @pytest.mark.parametrize("refuses", ["manifest.json", "current.json"])
 async def test_a_deploy_that_fails_leaves_the_earlier_version_deployed(
     make_project: Make, tmp_path: Path, refuses: str
-) -> None:
+):
     store = _Failing(tmp_path / "artifacts")
     store.refuses = "nothing"
     folder = make_project()

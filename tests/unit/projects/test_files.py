@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import subprocess
 from pathlib import Path
 
@@ -18,7 +16,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_editors_leave_beside_a_file_is_no_part_of_a_project(folder: Path) -> None:
+def test_what_editors_leave_beside_a_file_is_no_part_of_a_project(folder: Path):
     for path in LEFT_BY_EDITORS:
         (folder / path).write_text("half of it")
     (folder / "api" / ".#list.py").symlink_to("somebody@host.1234:5678")  # the lock of Emacs leads nowhere
@@ -26,7 +24,7 @@ def test_what_editors_leave_beside_a_file_is_no_part_of_a_project(folder: Path) 
 
 
 @pytest.mark.parametrize("path", ["api/list.py", "api", "new/deep.py", "api/build/x.py", "Intuned.json"])
-def test_a_path_of_the_project_is_one_also_if_it_is_not_there_any_more(folder: Path, path: str) -> None:
+def test_a_path_of_the_project_is_one_also_if_it_is_not_there_any_more(folder: Path, path: str):
     assert is_project_path(folder, folder / path)
 
 
@@ -42,13 +40,13 @@ def test_a_path_of_the_project_is_one_also_if_it_is_not_there_any_more(folder: P
         "output/x.zip",
     ],
 )
-def test_a_path_below_what_is_left_out_is_left_out(folder: Path, path: str) -> None:
+def test_a_path_below_what_is_left_out_is_left_out(folder: Path, path: str):
     (folder / "env").mkdir()
     (folder / "env" / "pyvenv.cfg").write_text("")
     assert not is_project_path(folder, folder / path)
 
 
-def test_both_agree(folder: Path) -> None:
+def test_both_agree(folder: Path):
     for path in (*LEFT_BY_EDITORS, "debug.log", "output/x.json", "api/build/x.py", "README.md", "docs/README.md"):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text("1")
@@ -58,7 +56,7 @@ def test_both_agree(folder: Path) -> None:
     }
 
 
-def test_what_a_gitignore_names_is_left_out_as_git_leaves_it_out(folder: Path) -> None:
+def test_what_a_gitignore_names_is_left_out_as_git_leaves_it_out(folder: Path):
     files = {
         ".gitignore": "*.csv\n/data/\nlogs/**\n!logs/keep.txt\n# a comment\n!\n",
         "api/.gitignore": "!known.csv\n/drafts\n",
@@ -78,7 +76,7 @@ def test_what_a_gitignore_names_is_left_out_as_git_leaves_it_out(folder: Path) -
     assert is_project_path(folder, folder / "api/drafts/x.py"), "a change of the file counts at once"
 
 
-def test_a_link_to_what_a_gitignore_names_is_refused(folder: Path) -> None:
+def test_a_link_to_what_a_gitignore_names_is_refused(folder: Path):
     (folder / ".gitignore").write_text("private/")
     (folder / "private").mkdir()
     (folder / "private" / "key").write_text("1")

@@ -1,7 +1,5 @@
 """A deploy after which all projects together would have more Machines than they may is refused."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +27,7 @@ async def sizes(store: FolderStore) -> dict[str, int]:
     return await Catalog(store).sizes()
 
 
-async def test_a_deploy_beyond_the_limit_is_refused_and_stores_nothing(make_project: Make, store: FolderStore) -> None:
+async def test_a_deploy_beyond_the_limit_is_refused_and_stores_nothing(make_project: Make, store: FolderStore):
     await deploy(make_project(settings(5), "mail"), store, max_machines=8)
     await deploy(make_project(settings(1), "blog"), store, max_machines=8)
     before = await stored(store)
@@ -47,7 +45,7 @@ async def test_a_deploy_beyond_the_limit_is_refused_and_stores_nothing(make_proj
     await deploy(make_project(settings(9), "shop"), store)
 
 
-async def test_of_many_other_projects_the_largest_are_named(make_project: Make, store: FolderStore) -> None:
+async def test_of_many_other_projects_the_largest_are_named(make_project: Make, store: FolderStore):
     for number in range(1, 8):
         await deploy(make_project(settings(number), f"p{number}"), store)
     with pytest.raises(
@@ -56,9 +54,7 @@ async def test_of_many_other_projects_the_largest_are_named(make_project: Make, 
         await deploy(make_project(settings(1), "shop"), store, max_machines=20)
 
 
-async def test_after_the_limit_was_lowered_a_project_may_be_mended_but_not_grow(
-    make_project: Make, store: FolderStore
-) -> None:
+async def test_after_the_limit_was_lowered_a_project_may_be_mended_but_not_grow(make_project: Make, store: FolderStore):
     await deploy(make_project(settings(5), "mail"), store)
     await deploy(make_project(settings(3), "shop"), store)
     mended = make_project({**settings(3), "api/mended.py": ""}, "shop")
@@ -68,7 +64,7 @@ async def test_after_the_limit_was_lowered_a_project_may_be_mended_but_not_grow(
         await deploy(make_project(settings(3), "shop"), store, max_machines=4)
 
 
-async def test_a_project_whose_version_is_damaged_can_be_deployed_anew(make_project: Make, store: FolderStore) -> None:
+async def test_a_project_whose_version_is_damaged_can_be_deployed_anew(make_project: Make, store: FolderStore):
     manifest = await deploy(make_project(settings(2), "shop"), store)
     await store.delete(keys.manifest("shop", manifest.version))
     await deploy(make_project(settings(2), "shop"), store, max_machines=2)

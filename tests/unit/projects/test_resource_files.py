@@ -1,7 +1,5 @@
 """Files of a project that are Jobs and AuthSessions: what a deploy reads, refuses, warns of, and stores."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -32,9 +30,7 @@ SECRET = "t0p-s3cret"
 ANNA = json.dumps({"parameters": {"user": "anna", "password": SECRET}})
 
 
-async def test_jobs_and_auth_sessions_of_files_are_stored_beside_the_version(
-    make_project: Make, store: FolderStore
-) -> None:
+async def test_jobs_and_auth_sessions_of_files_are_stored_beside_the_version(make_project: Make, store: FolderStore):
     folder = make_project(
         {
             **AUTH_PROJECT,
@@ -57,7 +53,7 @@ async def test_jobs_and_auth_sessions_of_files_are_stored_beside_the_version(
 
 async def test_parameters_of_auth_sessions_are_in_no_bundle_and_no_manifest(
     make_project: Make, store: FolderStore, tmp_path: Path
-) -> None:
+):
     folder = make_project({**AUTH_PROJECT, f"{AUTH_SESSIONS}/anna.auth-session.json": ANNA})
     version = (await deploy(folder, store)).version
     holding = [path.name for path in (tmp_path / "artifacts").rglob("*") if path.is_file() and SECRET in _text(path)]
@@ -72,7 +68,7 @@ def _text(path: Path) -> str:
     return path.read_bytes().decode("latin-1")
 
 
-async def test_a_project_without_such_files_has_none_stored(make_project: Make, store: FolderStore) -> None:
+async def test_a_project_without_such_files_has_none_stored(make_project: Make, store: FolderStore):
     version = (await deploy(make_project(), store)).version
     assert not await store.exists(keys.resources("shop", version))
     assert not await read_resources(store, "shop", version)
@@ -81,7 +77,7 @@ async def test_a_project_without_such_files_has_none_stored(make_project: Make, 
     assert not deployment.has_resources
 
 
-async def test_that_there_were_files_is_known_once_they_are_removed(make_project: Make, store: FolderStore) -> None:
+async def test_that_there_were_files_is_known_once_they_are_removed(make_project: Make, store: FolderStore):
     folder = make_project({f"{JOBS}/nightly.job.json": json.dumps(JOB)})
     await deploy(folder, store)
     (folder / JOBS / "nightly.job.json").unlink()
@@ -93,7 +89,7 @@ async def test_that_there_were_files_is_known_once_they_are_removed(make_project
     assert not await read_resources(store, "shop", manifest.version)
 
 
-async def test_a_removed_file_of_an_auth_session_leaves_its_version(make_project: Make, store: FolderStore) -> None:
+async def test_a_removed_file_of_an_auth_session_leaves_its_version(make_project: Make, store: FolderStore):
     folder = make_project({**AUTH_PROJECT, f"{AUTH_SESSIONS}/anna.auth-session.json": ANNA})
     version = (await deploy(folder, store)).version
     (folder / AUTH_SESSIONS / "anna.auth-session.json").unlink()
@@ -155,7 +151,7 @@ REFUSED_AUTH_SESSIONS = [
 )
 async def test_a_file_that_cannot_be_applied_is_refused_and_nothing_is_written(
     make_project: Make, store: FolderStore, files: dict[str, str], message: str
-) -> None:
+):
     folder = make_project(files)
     with pytest.raises(ProjectError) as error:
         await deploy(folder, store)
@@ -163,7 +159,7 @@ async def test_a_file_that_cannot_be_applied_is_refused_and_nothing_is_written(
     assert [key async for key in store.list("")] == []
 
 
-async def test_no_error_repeats_a_secret(make_project: Make, store: FolderStore) -> None:
+async def test_no_error_repeats_a_secret(make_project: Make, store: FolderStore):
     sink = {"type": "webhook", "url": f"ftp://{SECRET}", "headers": {"authorization": SECRET}}
     folder = make_project({f"{JOBS}/a.job.json": json.dumps({**JOB, "sink": sink})})
     with pytest.raises(ProjectError) as error:
@@ -172,9 +168,7 @@ async def test_no_error_repeats_a_secret(make_project: Make, store: FolderStore)
     assert SECRET not in f"{error.value!r} {error.value.details}"
 
 
-async def test_what_makes_neither_a_job_nor_an_auth_session_is_warned_of(
-    make_project: Make, store: FolderStore
-) -> None:
+async def test_what_makes_neither_a_job_nor_an_auth_session_is_warned_of(make_project: Make, store: FolderStore):
     folder = make_project(
         {
             "intuned-resources/buckets/b.json": "{}",
@@ -197,7 +191,7 @@ async def test_what_makes_neither_a_job_nor_an_auth_session_is_warned_of(
     ]
 
 
-async def test_a_login_that_people_record_is_made_by_no_file(make_project: Make, store: FolderStore) -> None:
+async def test_a_login_that_people_record_is_made_by_no_file(make_project: Make, store: FolderStore):
     settings = '{"authSessions": {"enabled": true, "type": "MANUAL"}}'
     folder = make_project({**AUTH_PROJECT, "Intuned.jsonc": settings, f"{AUTH_SESSIONS}/anna.auth-session.json": ANNA})
     manifest = await deploy(folder, store)
@@ -210,14 +204,14 @@ async def test_a_login_that_people_record_is_made_by_no_file(make_project: Make,
     assert not await read_resources(store, "shop", manifest.version)
 
 
-async def test_a_damaged_artifact_asks_for_a_deploy(make_project: Make, store: FolderStore) -> None:
+async def test_a_damaged_artifact_asks_for_a_deploy(make_project: Make, store: FolderStore):
     version = (await deploy(make_project({f"{JOBS}/a.job.json": json.dumps(JOB)}), store)).version
     await store.put(keys.resources("shop", version), b"{")
     with pytest.raises(StoreError, match="Deploy the project again"):
         await read_resources(store, "shop", version)
 
 
-def test_files_of_auth_sessions_are_told_from_others() -> None:
+def test_files_of_auth_sessions_are_told_from_others():
     assert is_auth_session_file(Path(AUTH_SESSIONS, "anna.auth-session.jsonc"))
     assert not is_auth_session_file(Path(AUTH_SESSIONS, "anna.json"))
     assert not is_auth_session_file(Path("sub", AUTH_SESSIONS, "anna.auth-session.json"))

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
@@ -22,7 +20,7 @@ FILES = {
 }
 
 
-async def test_those_of_a_version_are_found_by_api_default_first(tmp_path: Path) -> None:
+async def test_those_of_a_version_are_found_by_api_default_first(tmp_path: Path):
     for path, text in FILES.items():
         (tmp_path / "sampled" / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "sampled" / path).write_text(text)
@@ -39,13 +37,13 @@ async def test_those_of_a_version_are_found_by_api_default_first(tmp_path: Path)
     assert await samples.get(store, "sampled", "0" * 16) == ()
 
 
-def test_a_damaged_bundle_is_an_error_of_the_store(tmp_path: Path) -> None:
+def test_a_damaged_bundle_is_an_error_of_the_store(tmp_path: Path):
     (tmp_path / "bundle").write_bytes(b"no archive")
     with pytest.raises(StoreError):
         read_bundle_samples(tmp_path / "bundle")
 
 
-def test_those_for_logins_are_read_from_the_folder_only(tmp_path: Path) -> None:
+def test_those_for_logins_are_read_from_the_folder_only(tmp_path: Path):
     assert read_auth_session_samples(tmp_path) == ()
     folder = tmp_path / ".parameters/auth-sessions/create"
     folder.mkdir(parents=True)

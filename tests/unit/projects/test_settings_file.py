@@ -1,7 +1,5 @@
 """Settings files are read leniently where people write by hand, and refused plainly where a value is wrong."""
 
-from __future__ import annotations
-
 import json
 import math
 import re
@@ -43,7 +41,7 @@ def refusal(text: str | bytes) -> str:
     return error.value.message.removeprefix("Intuned.jsonc: ")
 
 
-def test_an_empty_object_gives_the_defaults_of_the_contract() -> None:
+def test_an_empty_object_gives_the_defaults_of_the_contract():
     settings = read("{}")
     assert settings.project_name is None
     assert settings.machines == 1
@@ -57,7 +55,7 @@ def test_an_empty_object_gives_the_defaults_of_the_contract() -> None:
     assert (settings.browser_size.width, settings.browser_size.height) == (1024, 800)
 
 
-def test_comments_trailing_commas_and_unknown_keys_are_fine() -> None:
+def test_comments_trailing_commas_and_unknown_keys_are_fine():
     settings = read("""
         // A template's settings
         {
@@ -80,7 +78,7 @@ def test_comments_trailing_commas_and_unknown_keys_are_fine() -> None:
     assert read(b'\xef\xbb\xbf{"projectName": "shop"}').project_name == "shop", "a byte order mark is fine"
 
 
-def test_a_missing_settings_file_says_what_to_create(tmp_path: Path) -> None:
+def test_a_missing_settings_file_says_what_to_create(tmp_path: Path):
     with pytest.raises(ProjectError) as error:
         read_settings(tmp_path)
     assert error.value.message == (
@@ -100,12 +98,12 @@ def test_a_missing_settings_file_says_what_to_create(tmp_path: Path) -> None:
         ('{"maxConcurrentRequests": 1000}', 1000),
     ],
 )
-def test_machines_are_max_concurrent_requests_else_max_count_else_one(replication: str, machines: int) -> None:
+def test_machines_are_max_concurrent_requests_else_max_count_else_one(replication: str, machines: int):
     assert read(f'{{"replication": {replication}}}').machines == machines
 
 
 @pytest.mark.parametrize(("size", "gib"), [("standard", 2), ("large", 4), ("x-large", 8), ("xlarge", 8)])
-def test_memory_follows_the_size(size: str, gib: int) -> None:
+def test_memory_follows_the_size(size: str, gib: int):
     assert read(f'{{"replication": {{"size": "{size}"}}}}').memory_limit == gib * GIB
 
 
@@ -152,7 +150,7 @@ KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
     st.sampled_from(sorted(KEYS)),
     anything | st.integers(-10, 4000) | st.integers(0, 1001).map(float) | st.sampled_from(["API", "large", "a-b", ""]),
 )
-def test_every_key_takes_what_it_should_and_nothing_else(path: str, value: Any) -> None:
+def test_every_key_takes_what_it_should_and_nothing_else(path: str, value: Any):
     is_good, expected = KEYS[path]
     text = json.dumps(nested(path, value))
     if value is None or is_good(value):
@@ -168,7 +166,7 @@ def test_every_key_takes_what_it_should_and_nothing_else(path: str, value: Any) 
         *((math.nan, "a number that is not finite"), ("x" * 100, f'"{"x" * 76}…')),
     ],
 )
-def test_a_wrong_value_is_refused_with_file_key_and_what_was_found(value: Any, found: str) -> None:
+def test_a_wrong_value_is_refused_with_file_key_and_what_was_found(value: Any, found: str):
     message = refusal(json.dumps(nested("replication.maxCount", value)))
     assert message == f"replication.maxCount: expected a whole number from 1 to 1000, found {found}"
 
@@ -198,11 +196,11 @@ def test_a_wrong_value_is_refused_with_file_key_and_what_was_found(value: Any, f
         (" " * (1024 * 1024 + 1), "expected settings of at most 1,048,576 bytes, found more"),
     ],
 )
-def test_what_is_no_settings_file_is_refused_with_what_is_wrong(text: str | bytes, message: str) -> None:
+def test_what_is_no_settings_file_is_refused_with_what_is_wrong(text: str | bytes, message: str):
     assert refusal(text) == message
 
 
-def test_the_error_carries_its_parts_for_programs() -> None:
+def test_the_error_carries_its_parts_for_programs():
     with pytest.raises(SettingsError) as error:
         read('{"headful": 1}')
     assert error.value.details == {
@@ -212,26 +210,24 @@ def test_the_error_carries_its_parts_for_programs() -> None:
     }
 
 
-def test_names_of_models_are_no_keys_of_files() -> None:
+def test_names_of_models_are_no_keys_of_files():
     assert read('{"replication": {"max_concurrent_requests": 7}, "project_name": "x"}') == ProjectSettings()
 
 
-def test_settings_are_frozen() -> None:
+def test_settings_are_frozen():
     with pytest.raises(ValidationError, match="frozen"):
         read("{}").headful = True  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @given(anything)
-def test_any_json_is_read_or_refused_in_words(value: Any) -> None:
+def test_any_json_is_read_or_refused_in_words(value: Any):
     try:
         read(json.dumps(value))
     except SettingsError as error:
         error.message.encode()
 
 
-def test_the_project_is_named_by_its_settings_else_by_its_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_project_is_named_by_its_settings_else_by_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "shop").mkdir()
     assert resolve_project_name(tmp_path / "shop", read('{"projectName": "other"}')) == "other"
     assert resolve_project_name(tmp_path / "shop", read("{}")) == "shop"
@@ -241,7 +237,7 @@ def test_the_project_is_named_by_its_settings_else_by_its_folder(
     assert resolve_project_name(tmp_path / "link", read("{}")) == "link"
 
 
-def test_a_folder_with_a_bad_name_is_refused_with_what_to_do(tmp_path: Path) -> None:
+def test_a_folder_with_a_bad_name_is_refused_with_what_to_do(tmp_path: Path):
     with pytest.raises(ProjectError) as error:
         resolve_project_name(tmp_path / "My Shop", read("{}"))
     assert error.value.message == (
@@ -259,7 +255,7 @@ def test_a_folder_with_a_bad_name_is_refused_with_what_to_do(tmp_path: Path) -> 
 @example("é")
 @example("0" * 32)  # a UUID, as which paths may name a project
 @example(f"{'0' * 8}-0000-0000-0000-{'0' * 12}")
-def test_a_project_name_is_lower_case_with_single_signs_between(name: str) -> None:
+def test_a_project_name_is_lower_case_with_single_signs_between(name: str):
     single = re.fullmatch(r"[a-z0-9]+([-_][a-z0-9]+)*", name) is not None
     is_uuid = re.fullmatch(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", name) is not None
     assert is_project_name(name) == (single and len(name) <= 200 and not is_uuid)
@@ -269,7 +265,7 @@ SINK_KEYS = ["type", "url", "headers", "bucket", "accessKeyId", "secretAccessKey
 
 
 @given(st.dictionaries(st.sampled_from(SINK_KEYS) | st.text(), anything), st.sampled_from(["webhook", "s3", "x", None]))
-def test_any_sink_is_read_or_refused_in_words(sink: dict[str, Any], kind: str | None) -> None:
+def test_any_sink_is_read_or_refused_in_words(sink: dict[str, Any], kind: str | None):
     sink = sink if kind is None else {**sink, "type": kind}
     try:
         read(json.dumps({"defaults": {"sink": {"dev": sink}}}))
@@ -277,7 +273,7 @@ def test_any_sink_is_read_or_refused_in_words(sink: dict[str, Any], kind: str | 
         error.message.encode()
 
 
-def test_a_key_that_is_no_unicode_can_be_spoken_of(tmp_path: Path) -> None:
+def test_a_key_that_is_no_unicode_can_be_spoken_of(tmp_path: Path):
     (tmp_path / "Intuned.json").write_text(r'{"apiAccess\ud800": 1}')
     (said,) = read_settings_file(tmp_path).ignored
     assert said == r"apiAccess\ud800: ignored, as there is no such key; is apiAccess meant?"
@@ -287,6 +283,6 @@ def test_a_key_that_is_no_unicode_can_be_spoken_of(tmp_path: Path) -> None:
     error.value.message.encode()
 
 
-def test_the_region_of_a_sink_may_be_left_out() -> None:
+def test_the_region_of_a_sink_may_be_left_out():
     sink = {"type": "s3", "bucket": "b", "accessKeyId": "a", "secretAccessKey": "s"}
     assert read(json.dumps({"defaults": {"sink": {"dev": sink, "deployed": {**sink, "region": "eu"}}}}))

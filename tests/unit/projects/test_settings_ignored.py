@@ -1,7 +1,5 @@
 """What a project asks for and does not get is said once, in words, without its secrets."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any
@@ -59,7 +57,7 @@ NO_PROXY = "ignored, as proxy.enabled is true, but neither proxy.dev nor proxy.d
         ({"defaults": {"proxy": AUTO}}, [f"defaults.proxy: {PLATFORM}"]),
     ],
 )
-def test_what_is_asked_for_and_not_to_be_had_is_said_once(read: Any, settings: Any, said: list[str]) -> None:
+def test_what_is_asked_for_and_not_to_be_had_is_said_once(read: Any, settings: Any, said: list[str]):
     assert list(read(**settings).ignored) == said
 
 
@@ -79,7 +77,7 @@ def test_what_is_asked_for_and_not_to_be_had_is_said_once(read: Any, settings: A
 )
 def test_a_key_that_there_is_not_is_said_with_where_it_may_belong(
     read: Any, settings: Any, key: str, meant: str | None
-) -> None:
+):
     hint = f"; is {meant} meant?" if meant else ""
     assert read(**settings).ignored == (f"{key}: ignored, as there is no such key{hint}",)
 
@@ -99,7 +97,7 @@ def test_a_key_that_there_is_not_is_said_with_where_it_may_belong(
         {"$schema": "https://x.example/settings.json"},
     ],
 )
-def test_what_changes_nothing_is_not_spoken_of(read: Any, settings: Any) -> None:
+def test_what_changes_nothing_is_not_spoken_of(read: Any, settings: Any):
     assert read(**settings).ignored == ()
 
 
@@ -119,7 +117,7 @@ def test_what_changes_nothing_is_not_spoken_of(read: Any, settings: Any) -> None
 )
 def test_the_proxy_of_the_defaults_goes_before_that_of_the_environment(
     read: Any, settings: Any, dev: str | None, deployed: str | None
-) -> None:
+):
     read_settings = read(**settings).settings
     assert (read_settings.proxy_in("dev"), read_settings.proxy_in("deployed")) == (dev, deployed)
 
@@ -149,7 +147,7 @@ OBJECT, TEXT = "expected an object", "another text"
 )
 def test_what_may_hold_a_secret_is_refused_without_being_repeated(
     read: Any, path: str, value: Any, expected: str, found: str
-) -> None:
+):
     for part in reversed(path.split(".")):
         value = {part: value}
     assert refusal(read, value) == f"{path}: {expected}, found {found}"
@@ -178,7 +176,7 @@ def test_what_may_hold_a_secret_is_refused_without_being_repeated(
         ),
     ],
 )
-def test_a_sink_that_is_none_is_refused_without_being_repeated(read: Any, sink: Any, message: str) -> None:
+def test_a_sink_that_is_none_is_refused_without_being_repeated(read: Any, sink: Any, message: str):
     assert refusal(read, {"defaults": {"sink": {"deployed": sink}}}) == f"defaults.sink.deployed{message}"
 
 
@@ -204,13 +202,13 @@ def refusal(read: Any, settings: Any) -> str:
 )
 def test_the_sink_is_that_of_its_environment_and_in_dev_else_the_other(
     read: Any, sinks: Any, dev: str | None, deployed: str | None
-) -> None:
+):
     settings = read(defaults={"sink": sinks}).settings
     found = [settings.sink_in(environment) for environment in ("dev", "deployed")]
     assert [sink and sink.type for sink in found] == [dev, deployed]
 
 
-def test_no_secret_is_printed_and_sinks_are_kept_with_theirs(read: Any) -> None:
+def test_no_secret_is_printed_and_sinks_are_kept_with_theirs(read: Any):
     file = read(
         proxy={"dev": PROXY, "deployed": PROXY},
         defaults={"proxy": PROXY, "sink": {"dev": WEBHOOK, "deployed": S3}},
@@ -224,7 +222,7 @@ def test_no_secret_is_printed_and_sinks_are_kept_with_theirs(read: Any) -> None:
     assert file.settings.sink_in("deployed").secret_access_key == SECRET
 
 
-def test_all_that_is_wrong_is_told_at_once(read: Any) -> None:
+def test_all_that_is_wrong_is_told_at_once(read: Any):
     with pytest.raises(SettingsError) as refused:
         read(headful="yes", replication={"maxCount": 0}, defaults={"sink": {"deployed": {"type": "webhook", "url": 1}}})
     assert refused.value.message == (

@@ -1,7 +1,5 @@
 """The five spellings say the same, and what none of them can say is refused in the same words."""
 
-from __future__ import annotations
-
 import json
 import tempfile
 from pathlib import Path
@@ -49,7 +47,7 @@ def refusal(name: str, text: str) -> str:
     return error.value.message.removeprefix(f"{name}: ")
 
 
-def test_every_spelling_says_the_same(tmp_path: Path) -> None:
+def test_every_spelling_says_the_same(tmp_path: Path):
     assert list(SAME) == list(SETTINGS_PARSERS)
     read: list[Any] = []
     for name, text in SAME.items():
@@ -60,7 +58,7 @@ def test_every_spelling_says_the_same(tmp_path: Path) -> None:
     assert read == [read[0]] * 5
 
 
-def test_the_first_spelling_that_is_there_wins(tmp_path: Path) -> None:
+def test_the_first_spelling_that_is_there_wins(tmp_path: Path):
     for name, text in SAME.items():
         (tmp_path / name).write_text(text)
     for name in SAME:
@@ -105,19 +103,19 @@ def test_the_first_spelling_that_is_there_wins(tmp_path: Path) -> None:
         ("[" * 5000, "expected YAML, found too many levels of mappings and lists"),
     ],
 )
-def test_yaml_that_means_something_else_than_it_seems_to_is_refused(text: str, message: str) -> None:
+def test_yaml_that_means_something_else_than_it_seems_to_is_refused(text: str, message: str):
     assert refusal("Intuned.yaml", text) == message
     assert refusal("Intuned.yml", text) == message
 
 
-def test_yaml_reads_plain_values_as_json_would() -> None:
+def test_yaml_reads_plain_values_as_json_would():
     texts = ["no", "on", "2026-11-24", "1_0", "1:30", "010", "0x10", ".inf", "="]
     values = {"~": None, "": None, "-1": -1, "1.5": 1.5, "1e3": 1000.0, "false": False, "TRUE": True, "'1'": "1"}
     assert parse_yaml(f"{{a: [{', '.join(texts)}]}}") == {"a": texts}
     assert [parse_yaml(f"a: {text}") for text in values] == [{"a": value} for value in values.values()]
 
 
-def test_anchors_and_merges_work_in_yaml() -> None:
+def test_anchors_and_merges_work_in_yaml():
     read: Any = parse_yaml("big: &big {size: large, maxCount: 2}\nreplication: {<<: *big, maxCount: 3}")
     assert read["replication"] == {"size": "large", "maxCount": 3}
 
@@ -139,7 +137,7 @@ def test_anchors_and_merges_work_in_yaml() -> None:
         ("a", "this is not TOML: Expected '=' after a key in a key/value pair (at end of document)"),
     ],
 )
-def test_toml_that_is_none_or_holds_a_wrong_value_is_refused(text: str, message: str) -> None:
+def test_toml_that_is_none_or_holds_a_wrong_value_is_refused(text: str, message: str):
     assert refusal("Intuned.toml", text) == message
     assert parse_toml("") == {}, "an empty file holds no settings, and is good"
     # Newer Pythons have a limit of their own, with words of their own.
@@ -147,7 +145,7 @@ def test_toml_that_is_none_or_holds_a_wrong_value_is_refused(text: str, message:
         parse_toml("a=" + "[" * 5000)
 
 
-def test_a_key_that_stands_twice_is_refused_in_json(tmp_path: Path) -> None:
+def test_a_key_that_stands_twice_is_refused_in_json(tmp_path: Path):
     text = '{"headful": true, "replication": {"size": "large", "size": "large"}}'
     assert refusal("Intuned.json", text) == 'expected JSON, found the key "size" twice in one object'
 
@@ -160,7 +158,7 @@ json_values = st.recursive(
 
 
 @given(st.dictionaries(st.text(), json_values, max_size=4))
-def test_yaml_gives_back_what_json_holds(value: dict[str, Any]) -> None:
+def test_yaml_gives_back_what_json_holds(value: dict[str, Any]):
     text = yaml.safe_dump(json.loads(json.dumps(value)), default_style='"', allow_unicode=False)
     assert parse_yaml(text) == value
     # JSON is YAML, but for half surrogate pairs and, in YAML 1.1, a few others.
@@ -169,7 +167,7 @@ def test_yaml_gives_back_what_json_holds(value: dict[str, Any]) -> None:
 
 
 @given(st.text(), st.sampled_from(list(SETTINGS_PARSERS)))
-def test_any_text_is_read_or_refused_in_words(text: str, name: str) -> None:
+def test_any_text_is_read_or_refused_in_words(text: str, name: str):
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / name).write_text(text, errors="ignore")
         try:

@@ -1,7 +1,5 @@
 """A version folder is whole or not there, whoever else is at work or has died."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import signal
@@ -58,7 +56,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-async def test_a_version_is_fetched_once_and_then_there(gated: Gated, root: Path, manifest: Manifest) -> None:
+async def test_a_version_is_fetched_once_and_then_there(gated: Gated, root: Path, manifest: Manifest):
     folders = VersionFolders(gated, root)
     folder = await folders.ensure("shop", manifest.version)
     assert folder == root / "shop" / manifest.version
@@ -70,7 +68,7 @@ async def test_a_version_is_fetched_once_and_then_there(gated: Gated, root: Path
     assert names(root / "shop") == [manifest.version]
 
 
-async def test_callers_at_the_same_time_share_one_fetch(gated: Gated, root: Path, manifest: Manifest) -> None:
+async def test_callers_at_the_same_time_share_one_fetch(gated: Gated, root: Path, manifest: Manifest):
     folders = VersionFolders(gated, root)
     gated.open.clear()
     callers = [asyncio.create_task(folders.ensure("shop", manifest.version)) for _ in range(10)]
@@ -94,7 +92,7 @@ def fetch(store: Path, root: Path, version: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", FETCH, store, root, version], cwd=REPOSITORY)
 
 
-def test_processes_of_one_root_do_not_disturb_each_other(root: Path, tmp_path: Path, manifest: Manifest) -> None:
+def test_processes_of_one_root_do_not_disturb_each_other(root: Path, tmp_path: Path, manifest: Manifest):
     processes = [fetch(tmp_path / "artifacts", root, manifest.version) for _ in range(3)]
     try:
         assert [process.wait(60) for process in processes] == [0, 0, 0]
@@ -107,7 +105,7 @@ def test_processes_of_one_root_do_not_disturb_each_other(root: Path, tmp_path: P
 
 async def test_what_a_killed_process_left_half_done_is_removed_and_never_used(
     gated: Gated, root: Path, tmp_path: Path, manifest: Manifest
-) -> None:
+):
     # The process blocks on a bundle that never ends, which makes the moment of its death certain.
     stuck = tmp_path / "stuck" / keys.bundle("shop", manifest.version)
     await asyncio.to_thread(stuck.parent.mkdir, parents=True)
@@ -136,7 +134,7 @@ async def test_what_a_killed_process_left_half_done_is_removed_and_never_used(
     assert names(root / "shop") == [manifest.version]
 
 
-async def test_a_cancelled_fetch_leaves_nothing(gated: Gated, root: Path, manifest: Manifest) -> None:
+async def test_a_cancelled_fetch_leaves_nothing(gated: Gated, root: Path, manifest: Manifest):
     folders = VersionFolders(gated, root)
     gated.open.clear()
     before = gated.downloads
@@ -152,7 +150,7 @@ async def test_a_cancelled_fetch_leaves_nothing(gated: Gated, root: Path, manife
 
 async def test_a_fetch_cancelled_while_it_unpacks_leaves_nothing_half_done(
     gated: Gated, root: Path, manifest: Manifest
-) -> None:
+):
     folders = VersionFolders(gated, root)
     caller = asyncio.create_task(folders.ensure("shop", manifest.version))
     await until(lambda: any(root.glob("shop/.partial-*/files")))
@@ -162,7 +160,7 @@ async def test_a_fetch_cancelled_while_it_unpacks_leaves_nothing_half_done(
     assert names(await folders.ensure("shop", manifest.version)) == ["Intuned.jsonc", "api", "utils"]
 
 
-async def test_a_missing_bundle_says_what_to_do(gated: Gated, root: Path, manifest: Manifest) -> None:
+async def test_a_missing_bundle_says_what_to_do(gated: Gated, root: Path, manifest: Manifest):
     await gated.delete(keys.bundle("shop", manifest.version))
     with pytest.raises(StoreError) as error:
         await VersionFolders(gated, root).ensure("shop", manifest.version)
@@ -173,7 +171,7 @@ async def test_a_missing_bundle_says_what_to_do(gated: Gated, root: Path, manife
     assert names(root / "shop") == []
 
 
-async def test_a_damaged_bundle_says_what_to_do(gated: Gated, root: Path, manifest: Manifest) -> None:
+async def test_a_damaged_bundle_says_what_to_do(gated: Gated, root: Path, manifest: Manifest):
     key = keys.bundle("shop", manifest.version)
     await gated.put(key, (await gated.get(key) or b"")[:-20])
     with pytest.raises(StoreError) as error:
@@ -184,15 +182,13 @@ async def test_a_damaged_bundle_says_what_to_do(gated: Gated, root: Path, manife
     assert names(root / "shop") == []
 
 
-async def test_a_root_that_cannot_be_written_says_so(gated: Gated, tmp_path: Path, manifest: Manifest) -> None:
+async def test_a_root_that_cannot_be_written_says_so(gated: Gated, tmp_path: Path, manifest: Manifest):
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match=r"The folder .*/file/shop for versions cannot be written: "):
         await VersionFolders(gated, tmp_path / "file").ensure("shop", manifest.version)
 
 
 @pytest.mark.parametrize(("project", "version"), [("../x", "0" * 16), ("shop", "../../x"), ("shop", "0" * 15)])
-async def test_names_that_could_leave_the_root_are_refused(
-    gated: Gated, root: Path, project: str, version: str
-) -> None:
+async def test_names_that_could_leave_the_root_are_refused(gated: Gated, root: Path, project: str, version: str):
     with pytest.raises(ValueError, match="There cannot be a version"):
         await VersionFolders(gated, root).ensure(project, version)

@@ -1,7 +1,5 @@
 """When JobRuns begin by themselves: every value that a schedule may have, and what is said of any other."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -40,7 +38,7 @@ def of_calendar(field: str, value: Any) -> str | None:
 
 @pytest.mark.parametrize("field", NUMBERS)
 @given(st.integers())
-def test_a_number_of_a_calendar_is_within_its_bounds_in_every_form(field: str, drawn: int) -> None:
+def test_a_number_of_a_calendar_is_within_its_bounds_in_every_form(field: str, drawn: int):
     lowest, highest = NUMBERS[field]
     for number in (lowest - 1, lowest, highest, highest + 1, drawn):
         for value in (number, [lowest, number], {"start": number}, [{"start": number, "end": highest, "step": 7}]):
@@ -52,7 +50,7 @@ def test_a_number_of_a_calendar_is_within_its_bounds_in_every_form(field: str, d
 
 
 @given(st.sampled_from(sorted(WORDS)), st.data())
-def test_months_and_days_are_words_in_their_order(field: str, data: st.DataObject) -> None:
+def test_months_and_days_are_words_in_their_order(field: str, data: st.DataObject):
     start, end = (data.draw(st.sampled_from(WORDS[field])) for _ in range(2))
     in_order = WORDS[field].index(start) <= WORDS[field].index(end)
     assert (of_calendar(field, {"start": start, "end": end}) is None) is in_order
@@ -62,7 +60,7 @@ def test_months_and_days_are_words_in_their_order(field: str, data: st.DataObjec
 
 
 @pytest.mark.parametrize("field", [*NUMBERS, *WORDS])
-def test_every_value_of_a_field_is_a_star(field: str) -> None:
+def test_every_value_of_a_field_is_a_star(field: str):
     assert of_calendar(field, "*") is None
 
 
@@ -73,7 +71,7 @@ def test_every_value_of_a_field_is_a_star(field: str) -> None:
         *({"start": 1, "end": 9, "step": 0}, {"start": 1, "end": 9, "every": 2}),
     ],
 )
-def test_a_field_of_a_calendar_has_no_other_form(value: Any) -> None:
+def test_a_field_of_a_calendar_has_no_other_form(value: Any):
     expected = of_calendar("hour", value) or ""
     for words in ('{"start", "end", "step"}', "end not before start", "step at least 1", "only with end", "an array"):
         assert words in expected
@@ -102,7 +100,7 @@ def test_a_field_of_a_calendar_has_no_other_form(value: Any) -> None:
         ({"calendars": [{"comment": "ü" * 101}]}, "schedule.calendars[0].comment", "at most 200 bytes"),
     ],
 )
-def test_what_is_no_schedule_is_refused_with_its_path(schedule: Any, path: str, expected: str) -> None:
+def test_what_is_no_schedule_is_refused_with_its_path(schedule: Any, path: str, expected: str):
     refused = refusal(schedule)
     assert refused is not None
     assert refused[0] == path

@@ -1,7 +1,5 @@
 """Words of later versions: no model that is read from Temporal or the store refuses one, and none changes it."""
 
-from __future__ import annotations
-
 import copy
 import importlib
 import json
@@ -53,14 +51,14 @@ FIELDS = [
 ]
 
 
-def test_the_models_have_the_fields_that_are_known_to_hold_words() -> None:
+def test_the_models_have_the_fields_that_are_known_to_hold_words():
     names = {str(each.id) for each in FIELDS}
     known = {"RunOutcome.status", "RunError.code", "RunError.category", "RunReason.type", "AttemptInput.trace"}
     assert known | {"AttemptRecord.status", "AuthSessionView.type", "DeliveryOutcome.status"} <= names
 
 
 @pytest.mark.parametrize("annotation", FIELDS)
-def test_a_word_of_a_later_version_is_read_and_written_as_it_is(annotation: Any) -> None:
+def test_a_word_of_a_later_version_is_read_and_written_as_it_is(annotation: Any):
     field = TypeAdapter(annotation)
     for read in (field.validate_json(json.dumps(LATER)), field.validate_python(LATER)):
         assert read == LATER
@@ -68,7 +66,7 @@ def test_a_word_of_a_later_version_is_read_and_written_as_it_is(annotation: Any)
         assert field.dump_python(read, mode="json") == LATER
 
 
-def test_a_word_of_a_later_version_is_none_that_is_known() -> None:
+def test_a_word_of_a_later_version_is_none_that_is_known():
     later = RunStatus(LATER)
     assert not later.is_known
     assert later not in list(RunStatus)
@@ -81,7 +79,7 @@ def test_a_word_of_a_later_version_is_none_that_is_known() -> None:
 
 
 @pytest.mark.parametrize("value", [7, None, ["failed"]])
-def test_what_is_no_word_is_refused(value: Any) -> None:
+def test_what_is_no_word_is_refused(value: Any):
     with pytest.raises(ValueError, match="valid RunStatus"):
         RunStatus(value)
     assert issubclass(RunStatus, OpenStrEnum)

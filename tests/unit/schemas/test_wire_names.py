@@ -1,7 +1,5 @@
 """Fields whose name in the JSON is not their name in the code: what histories and the store hold keeps its names."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -92,7 +90,7 @@ ERROR = RunError(code=ErrorCode.AUTH_CHECK_FAILED, category="auth", message="bad
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, FlowModel) else "",
 )
-def test_json_keeps_the_names_that_were_written_first(model: FlowModel, names: dict[str, Any]) -> None:
+def test_json_keeps_the_names_that_were_written_first(model: FlowModel, names: dict[str, Any]):
     written = model.model_dump(mode="json")  # as memos and records are written
     for name, value in names.items():
         assert name in written

@@ -1,7 +1,5 @@
 """The servers that Runs are staged on, and a stage of its own for each test."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack

@@ -1,7 +1,5 @@
 """How many billed actions Runs take in Temporal, counted from histories of Runs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pytest
@@ -43,12 +41,12 @@ def actions(events: Sequence[HistoryEvent]) -> int:
         ("all-failed", 6),
     ],
 )
-async def test_a_run_takes_few_actions(play: PlayRun, shape: str, expected: int) -> None:
+async def test_a_run_takes_few_actions(play: PlayRun, shape: str, expected: int):
     stage = await play(shape)
     assert actions(await stage.events()) == expected
 
 
-async def test_a_run_with_a_login_takes_eight_actions(login_stage: LoginStage) -> None:
+async def test_a_run_with_a_login_takes_eight_actions(login_stage: LoginStage):
     login_stage.valid = {1}
     await login_stage.serve(ends(completed()))
     await login_stage.bring_up()

@@ -1,7 +1,5 @@
 """Who may have how many Machines: properties of every allocation, and the choices that are made."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from hypothesis import given
@@ -39,7 +37,7 @@ def limit(size: int, member: Member) -> int:
 
 
 @given(sizes_of_projects, st.none() | st.integers(0, 40))
-def test_the_largest_projects_give_until_all_are_within_the_limit(sizes: dict[str, int], limit: int | None) -> None:
+def test_the_largest_projects_give_until_all_are_within_the_limit(sizes: dict[str, int], limit: int | None):
     limited = limit_sizes(sizes, limit)
     wanted = sum(sizes.values())
     assert list(limited) == list(sizes)
@@ -49,13 +47,13 @@ def test_the_largest_projects_give_until_all_are_within_the_limit(sizes: dict[st
     assert all(count >= most - 1 for project, count in limited.items() if count < sizes[project])
 
 
-def test_what_cannot_be_divided_is_for_the_first_projects() -> None:
+def test_what_cannot_be_divided_is_for_the_first_projects():
     assert limit_sizes({"shop": 5, "mail": 1, "blog": 5}, 6) == {"shop": 3, "mail": 1, "blog": 2}
     assert limit_sizes({"shop": 2, "mail": 2, "blog": 2}, 2) == {"shop": 1, "mail": 1, "blog": 0}
 
 
 @given(sizes_of_projects, fleets)
-def test_no_project_and_no_worker_gets_more_than_it_may(sizes: dict[str, int], members: dict[str, Member]) -> None:
+def test_no_project_and_no_worker_gets_more_than_it_may(sizes: dict[str, int], members: dict[str, Member]):
     shares = allocate(sizes, members)
     assert shares.keys() == members.keys()
     for project, size in sizes.items():
@@ -66,7 +64,7 @@ def test_no_project_and_no_worker_gets_more_than_it_may(sizes: dict[str, int], m
 
 
 @given(sizes_of_projects, fleets)
-def test_nothing_is_left_over_that_a_worker_could_have(sizes: dict[str, int], members: dict[str, Member]) -> None:
+def test_nothing_is_left_over_that_a_worker_could_have(sizes: dict[str, int], members: dict[str, Member]):
     shares = allocate(sizes, members)
     for project, size in sizes.items():
         able = sum(limit(size, member) for member in members.values() if project in member.projects)
@@ -74,7 +72,7 @@ def test_nothing_is_left_over_that_a_worker_could_have(sizes: dict[str, int], me
 
 
 @given(sizes_of_projects, fleets)
-def test_once_everybody_has_followed_nothing_moves_any_more(sizes: dict[str, int], members: dict[str, Member]) -> None:
+def test_once_everybody_has_followed_nothing_moves_any_more(sizes: dict[str, int], members: dict[str, Member]):
     shares = allocate(sizes, members)
     idle = {name: dataclasses.replace(member, used={}) for name, member in members.items()}
     shares = allocate(sizes, following(idle, shares))
@@ -84,7 +82,7 @@ def test_once_everybody_has_followed_nothing_moves_any_more(sizes: dict[str, int
 @given(sizes_of_projects, fleets)
 def test_an_accepted_attempt_gets_its_machine_before_one_that_may_come(
     sizes: dict[str, int], members: dict[str, Member]
-) -> None:
+):
     shares = allocate(sizes, members)
     for project in sizes:
         holders = {name: member for name, member in members.items() if project in member.projects}
@@ -100,7 +98,7 @@ def test_an_accepted_attempt_gets_its_machine_before_one_that_may_come(
 @given(st.dictionaries(project_names, st.integers(1, 2)), fleets, st.integers(1, 12))
 def test_a_worker_that_joins_takes_no_small_project_where_there_is_room(
     sizes: dict[str, int], members: dict[str, Member], capacity: int
-) -> None:
+):
     before = allocate(sizes, members)
     before = allocate(sizes, following(members, before))
     members = following(members, before)
@@ -111,12 +109,12 @@ def test_a_worker_that_joins_takes_no_small_project_where_there_is_room(
             assert all(after[name].get(project, 0) >= count for project, count in share.items())
 
 
-def test_a_small_project_is_placed_on_the_one_worker_with_most_room() -> None:
+def test_a_small_project_is_placed_on_the_one_worker_with_most_room():
     members = {"a": Member(4, frozenset({"shop", "mail"})), "b": Member(5, frozenset({"shop", "mail"}))}
     assert allocate({"shop": 2, "mail": 2}, members) == {"a": {"shop": 2}, "b": {"mail": 2}}
 
 
-def test_a_larger_project_is_spread_over_the_workers_that_have_room() -> None:
+def test_a_larger_project_is_spread_over_the_workers_that_have_room():
     shop = frozenset({"shop"})
     members = {"a": Member(4, shop), "b": Member(4, shop), "c": Member(4, shop)}
     assert allocate({"shop": 6}, members) == {"a": {"shop": 2}, "b": {"shop": 2}, "c": {"shop": 2}}
@@ -124,7 +122,7 @@ def test_a_larger_project_is_spread_over_the_workers_that_have_room() -> None:
     assert allocate({"shop": 10}, members) == {"a": {"shop": 2}, "b": {"shop": 8}}
 
 
-def test_a_larger_project_goes_to_the_workers_with_most_room() -> None:
+def test_a_larger_project_goes_to_the_workers_with_most_room():
     both = frozenset({"shop", "mail"})
     members = {"a": Member(4, both, shares={"mail": 4}, used={"mail": 4}), "b": Member(4, both)}
     members |= {name: Member(8, both) for name in ("c", "d", "e")}
@@ -132,7 +130,7 @@ def test_a_larger_project_goes_to_the_workers_with_most_room() -> None:
     assert shares == {"a": {"mail": 4}, "b": {}, "c": {"shop": 1}, "d": {"shop": 1}, "e": {"shop": 1}}
 
 
-def test_a_worker_that_joins_takes_what_is_unused_of_a_larger_project() -> None:
+def test_a_worker_that_joins_takes_what_is_unused_of_a_larger_project():
     shop = frozenset({"shop"})
     members = {"a": Member(8, shop, shares={"shop": 6}), "b": Member(8, shop)}
     assert allocate({"shop": 6}, members) == {"a": {"shop": 3}, "b": {"shop": 3}}
@@ -140,7 +138,7 @@ def test_a_worker_that_joins_takes_what_is_unused_of_a_larger_project() -> None:
     assert allocate({"shop": 6}, members) == {"a": {"shop": 5}, "b": {"shop": 1}}
 
 
-def test_fewer_machines_are_taken_from_where_they_are_not_used() -> None:
+def test_fewer_machines_are_taken_from_where_they_are_not_used():
     members = {
         "a": Member(8, frozenset({"shop"}), shares={"shop": 2}, used={"shop": 2}),
         "b": Member(8, frozenset({"shop"}), shares={"shop": 2}),
@@ -148,7 +146,7 @@ def test_fewer_machines_are_taken_from_where_they_are_not_used() -> None:
     assert allocate({"shop": 2}, members) == {"a": {"shop": 2}, "b": {}}
 
 
-def test_idle_projects_are_spread_over_workers_that_have_room_for_none() -> None:
+def test_idle_projects_are_spread_over_workers_that_have_room_for_none():
     names = frozenset(f"p{number:03}" for number in range(300))
     sizes = dict.fromkeys(names, 1)
     shares = allocate(sizes, {"a": Member(4, names)})

@@ -1,7 +1,5 @@
 """Files of a project are applied however often that takes, and the Web UI says what has changed."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncGenerator
 
 import pytest
@@ -30,14 +28,14 @@ async def details(client: Client, handle: Applying) -> str:
     return metadata.current_details
 
 
-async def test_what_has_changed_is_returned_and_told(skipping: Client) -> None:
+async def test_what_has_changed_is_returned_and_told(skipping: Client):
     handle = await APPLICATIONS["resources-applied"](skipping, "resources-applied")
     jobs = (await handle.result()).jobs
     assert jobs == ResourceChanges(created=("a", "b"), updated=("c",), removed=("d",))
     assert await details(skipping, handle) == "Jobs created: a, b; Jobs updated: c; Jobs removed: d"
 
 
-async def test_it_is_tried_until_it_succeeds_and_what_was_refused_is_told(skipping: Client) -> None:
+async def test_it_is_tried_until_it_succeeds_and_what_was_refused_is_told(skipping: Client):
     handle = await APPLICATIONS["resources-applied-at-last"](skipping, "resources-applied-at-last")
     assert (await handle.result()).jobs.refused == (REFUSED,)
     told = await details(skipping, handle)

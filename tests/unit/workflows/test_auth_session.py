@@ -1,7 +1,5 @@
 """Workflow `AuthSession`: its status at every moment, one Create for all who ask, and which states it keeps."""
 
-from __future__ import annotations
-
 import asyncio
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,7 @@ EVERYTHING = ()
 # Status.
 
 
-async def test_it_is_pending_until_it_is_made_then_ready(login_stage: LoginStage) -> None:
+async def test_it_is_pending_until_it_is_made_then_ready(login_stage: LoginStage):
     held = login_stage.hold(login_stage.creates)
     await login_stage.bring_up(input := login_stage.login_spec("create", check_attempts=0))
     assert await login_stage.status() is AuthSessionStatus.PENDING, "before any worker has come"
@@ -41,7 +39,7 @@ async def test_it_is_pending_until_it_is_made_then_ready(login_stage: LoginStage
     )
 
 
-async def test_it_is_pending_while_it_is_made_anew_and_expired_if_that_fails(login_stage: LoginStage) -> None:
+async def test_it_is_pending_while_it_is_made_anew_and_expired_if_that_fails(login_stage: LoginStage):
     held = login_stage.hold(login_stage.creates)
     await login_stage.open()
     await login_stage.validate()
@@ -56,7 +54,7 @@ async def test_it_is_pending_while_it_is_made_anew_and_expired_if_that_fails(log
     assert await login_stage.status() is AuthSessionStatus.EXPIRED
 
 
-async def test_it_is_pending_while_it_is_updated(login_stage: LoginStage) -> None:
+async def test_it_is_pending_while_it_is_updated(login_stage: LoginStage):
     held = login_stage.hold(login_stage.creates)
     await login_stage.open()
     input = await login_stage.update("update")
@@ -67,7 +65,7 @@ async def test_it_is_pending_while_it_is_updated(login_stage: LoginStage) -> Non
     await login_stage.until_status(AuthSessionStatus.READY)
 
 
-async def test_what_a_check_says_counts_if_it_was_of_the_current_login(login_stage: LoginStage) -> None:
+async def test_what_a_check_says_counts_if_it_was_of_the_current_login(login_stage: LoginStage):
     await login_stage.open(login=2, state_key="state-2")
 
     state = "state-2"
@@ -89,7 +87,7 @@ async def test_what_a_check_says_counts_if_it_was_of_the_current_login(login_sta
 # One Create for all.
 
 
-async def test_twenty_runs_that_find_the_login_expired_have_it_made_anew_once(login_stage: LoginStage) -> None:
+async def test_twenty_runs_that_find_the_login_expired_have_it_made_anew_once(login_stage: LoginStage):
     run_ids = [f"{login_stage.run_id}-{number}" for number in range(20)]
     login_stage.workflow_options = {}  # twenty Runs, and what they wait for, need not replay at every step
     await login_stage.bring_up()
@@ -108,7 +106,7 @@ async def test_twenty_runs_that_find_the_login_expired_have_it_made_anew_once(lo
     assert (view.status, view.login_version) == (AuthSessionStatus.READY, 2)
 
 
-async def test_a_run_that_is_canceled_does_not_take_the_login_from_another(login_stage: LoginStage) -> None:
+async def test_a_run_that_is_canceled_does_not_take_the_login_from_another(login_stage: LoginStage):
     held = login_stage.hold(login_stage.creates)
     await login_stage.serve(ends(completed()))
     await login_stage.bring_up()
@@ -124,9 +122,7 @@ async def test_a_run_that_is_canceled_does_not_take_the_login_from_another(login
     assert len(login_stage.created) == 1
 
 
-async def test_a_failed_create_answers_all_and_the_next_who_asks_has_another(
-    login_stage: LoginStage,
-) -> None:
+async def test_a_failed_create_answers_all_and_the_next_who_asks_has_another(login_stage: LoginStage):
     held = login_stage.hold(login_stage.creates)
     await login_stage.open()
     ids = [f"{login_stage.validate_id}-{number}" for number in range(2)]
@@ -145,7 +141,7 @@ async def test_a_failed_create_answers_all_and_the_next_who_asks_has_another(
 # States.
 
 
-async def test_a_state_that_was_saved_back_is_the_current_one_unless_another_is(login_stage: LoginStage) -> None:
+async def test_a_state_that_was_saved_back_is_the_current_one_unless_another_is(login_stage: LoginStage):
     await login_stage.open()
     for before, after in (("state-1", "newer"), ("state-1", "too-late"), ("newer", "newest")):
         await login_stage.session.signal(names.SAVED_BACK, SavedBack(before=before, after=after))
@@ -153,14 +149,14 @@ async def test_a_state_that_was_saved_back_is_the_current_one_unless_another_is(
     assert (view.login_version, view.status, view.parameters_key) == (1, AuthSessionStatus.READY, "parameters-1")
 
 
-async def test_of_outdated_states_only_the_last_ones_are_kept(play_login: Any) -> None:
+async def test_of_outdated_states_only_the_last_ones_are_kept(play_login: Any):
     stage = await play_login("states-saved-back")
     (forgotten,) = stage.forgotten
     assert forgotten.keys == ("state-1", *[f"state-1-{number}" for number in range(1, 13)])
     assert (await stage.view()).state_key == "state-1-16"
 
 
-async def test_a_state_that_a_create_came_to_in_its_check_is_kept(login_stage: LoginStage) -> None:
+async def test_a_state_that_a_create_came_to_in_its_check_is_kept(login_stage: LoginStage):
     """The AuthSession hears of it before it hears of the Create's end."""
     saved = LoginState(login_version=2, key="saved-back", parameters_key="parameters-1")
 
@@ -184,13 +180,13 @@ async def test_a_state_that_a_create_came_to_in_its_check_is_kept(login_stage: L
     assert removed.isdisjoint({saved.key, "parameters-update"})
 
 
-async def test_one_of_the_recorder_takes_what_was_recorded_anew(play_login: Any) -> None:
+async def test_one_of_the_recorder_takes_what_was_recorded_anew(play_login: Any):
     stage = await play_login("recorded-anew")
     view = await stage.view()
     assert (view.status, view.state_key, view.parameters_key) == (AuthSessionStatus.READY, "state-2", None)
 
 
-async def test_one_that_has_parameters_takes_no_recording(login_stage: LoginStage) -> None:
+async def test_one_that_has_parameters_takes_no_recording(login_stage: LoginStage):
     await login_stage.open()
     await login_stage.session.signal(names.IMPORTED, Imported(key="recorded"))
     await login_stage.session.signal(names.SAVED_BACK, SavedBack(before="state-1", after="newer"))
@@ -200,7 +196,7 @@ async def test_one_that_has_parameters_takes_no_recording(login_stage: LoginStag
 # A fresh history.
 
 
-async def test_it_continues_as_it_was_and_can_be_found_as_before(play_login: Any) -> None:
+async def test_it_continues_as_it_was_and_can_be_found_as_before(play_login: Any):
     stage = await play_login("session-continued")
     description = await stage.session.describe()
     begun = (await stage.events(stage.session.id))[0].workflow_execution_started_event_attributes
@@ -216,7 +212,7 @@ async def test_it_continues_as_it_was_and_can_be_found_as_before(play_login: Any
     assert stage.forgotten == [DeleteStatesInput(project=stage.project, owner=ID, keys=EVERYTHING)]
 
 
-async def test_nothing_that_it_was_told_meanwhile_is_lost(login_stage: LoginStage) -> None:
+async def test_nothing_that_it_was_told_meanwhile_is_lost(login_stage: LoginStage):
     """Told while it continues, again and again: every note is taken up, and every question answered."""
     rounds = 3 * LONG_HISTORY
     await login_stage.open()
@@ -235,7 +231,7 @@ async def test_nothing_that_it_was_told_meanwhile_is_lost(login_stage: LoginStag
     assert removed == ["state-1", "state-2", *[f"newer-{number}" for number in range(1, len(removed) - 1)]]
 
 
-async def test_all_who_ask_for_a_new_login_while_it_is_made_have_the_same_answer(play_login: Any) -> None:
+async def test_all_who_ask_for_a_new_login_while_it_is_made_have_the_same_answer(play_login: Any):
     stage = await play_login("two-validates-that-share-one-create")
     other = await stage.outcome_of(f"{stage.validate_id}-other")
     assert len(await stage.creates_begun()) == 1
@@ -243,6 +239,6 @@ async def test_all_who_ask_for_a_new_login_while_it_is_made_have_the_same_answer
     assert (stage.outcome.login.login_version, other.login) == (2, stage.outcome.login)
 
 
-def test_every_login_shape_is_known_by_a_test() -> None:
+def test_every_login_shape_is_known_by_a_test():
     text = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
     assert [shape for shape in LOGIN_SHAPES if f'"{shape}"' not in text] == []

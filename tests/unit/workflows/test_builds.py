@@ -1,7 +1,5 @@
 """What outlasts builds moves to the current one, and the doctor counts all that does not."""
 
-from __future__ import annotations
-
 import asyncio
 from pathlib import Path
 
@@ -51,7 +49,7 @@ async def make_current(client: Client, build_id: str) -> None:
     await until(succeeds, every=0.2)  # Temporal has to note the workers of that build first
 
 
-async def test_an_auth_session_moves_to_the_current_build(tmp_path: Path, name: str) -> None:
+async def test_an_auth_session_moves_to_the_current_build(tmp_path: Path, name: str):
     async with dev_server(tmp_path) as server:
         client = await dev_client(server)
         async with LoginStage(client, name) as stage:
@@ -67,7 +65,7 @@ async def test_an_auth_session_moves_to_the_current_build(tmp_path: Path, name: 
                 await stage.until_status(AuthSessionStatus.READY)
 
 
-async def test_a_paused_job_run_and_its_lock_go_on_on_the_current_build(tmp_path: Path, name: str) -> None:
+async def test_a_paused_job_run_and_its_lock_go_on_on_the_current_build(tmp_path: Path, name: str):
     async with dev_server(tmp_path) as server:
         client = await dev_client(server)
         async with JobRunStage(client, name, build_id="1.0") as old:
@@ -101,7 +99,7 @@ class AnyPinned:
         await workflow.wait_condition(lambda: False)
 
 
-async def test_every_workflow_that_stays_on_a_build_counts_and_none_that_moves(tmp_path: Path, name: str) -> None:
+async def test_every_workflow_that_stays_on_a_build_counts_and_none_that_moves(tmp_path: Path, name: str):
     async with dev_server(tmp_path) as server:
         client = await dev_client(server)
         stays = Worker(

@@ -1,7 +1,5 @@
 """Workflow `Create`, and what becomes of its AuthSession, shape by shape (docs/contract.md, section 10, rule 6)."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 
@@ -22,14 +20,14 @@ MADE = LoginState(login_version=1, key="state-1", parameters_key="parameters-cre
 OWN = SealedProxy(server="http://proxy.test:1", password="sealed", owner=owned_by_auth_session(ID))
 
 
-async def test_a_create_is_made_and_checked_until_both_are_good(play_login: Any) -> None:
+async def test_a_create_is_made_and_checked_until_both_are_good(play_login: Any):
     stage = await play_login("session-made")
     assert (stage.outcome.status, stage.outcome.login, stage.outcome.attempts) == (RunStatus.COMPLETED, MADE, 4)
     assert [input.number for input in stage.created] == [1, 2]
     assert [(input.number, input.auth.initial_login) for input in stage.checked] == [(3, MADE), (4, MADE)]
 
 
-async def test_a_create_is_ordered_with_all_that_it_was_asked_for_with(login_stage: LoginStage) -> None:
+async def test_a_create_is_ordered_with_all_that_it_was_asked_for_with(login_stage: LoginStage):
     await login_stage.open(input := login_stage.login_spec("create", trace=TraceMode.ALWAYS, proxy=OWN))
     await login_stage.outcome_of(input.run_id)
     ((create,), (check,)) = login_stage.created, login_stage.checked
@@ -62,7 +60,7 @@ async def test_a_create_is_ordered_with_all_that_it_was_asked_for_with(login_sta
 )
 async def test_an_auth_session_that_could_not_be_made_leaves_nothing(
     play_login: Any, shape: str, code: ErrorCode, message: str, tries: tuple[int, int], wrapped: bool
-) -> None:
+):
     stage = await play_login(shape)
     details = assert_failed(stage.outcome, code, message)
     assert details.get("attempts_count") == (sum(tries) if wrapped else None)
@@ -71,26 +69,26 @@ async def test_an_auth_session_that_could_not_be_made_leaves_nothing(
     assert stage.forgotten == [DeleteStatesInput(project=stage.project, owner=ID)]
 
 
-async def test_the_last_error_is_in_that_of_the_create(play_login: Any) -> None:
+async def test_the_last_error_is_in_that_of_the_create(play_login: Any):
     stage = await play_login("session-made-but-bad")
     assert stage.outcome.error.details == {"attempts_count": 3, "last_error": FALSY}
 
 
-async def test_a_create_whose_worker_is_lost_is_tried_again(play_login: Any) -> None:
+async def test_a_create_whose_worker_is_lost_is_tried_again(play_login: Any):
     stage = await play_login("create-worker-lost")
     assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 3)
     assert [input.number for input in stage.created] == [1, 2]
     assert await stage.status() is AuthSessionStatus.READY
 
 
-async def test_a_create_that_was_lost_after_it_had_stored_its_login_stands(play_login: Any) -> None:
+async def test_a_create_that_was_lost_after_it_had_stored_its_login_stands(play_login: Any):
     stage = await play_login("create-lost-after-it-was-made")
     assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 3), "two creates and a check"
     assert len(stage.created) == 2
     assert await stage.status() is AuthSessionStatus.READY
 
 
-async def test_of_creates_that_are_lost_the_last_is_recorded_by_their_run(play_login: Any) -> None:
+async def test_of_creates_that_are_lost_the_last_is_recorded_by_their_run(play_login: Any):
     stage = await play_login("creates-lost")
     assert [(lost.run_id, lost.number) for lost in stage.lost] == [(stage.created[0].run_id, 2)]
 
@@ -100,7 +98,7 @@ async def test_of_creates_that_are_lost_the_last_is_recorded_by_their_run(play_l
 )
 async def test_a_create_that_is_canceled_is_stopped_at_once_and_leaves_nothing(
     play_login: Any, shape: str, number: int, checked: int
-) -> None:
+):
     stage = await play_login(shape)
     assert_canceled(stage.outcome)
     assert stage.outcome.attempts == number
@@ -112,7 +110,7 @@ async def test_a_create_that_is_canceled_is_stopped_at_once_and_leaves_nothing(
 # Update.
 
 
-async def test_an_update_replaces_login_parameters_and_status(play_login: Any) -> None:
+async def test_an_update_replaces_login_parameters_and_status(play_login: Any):
     stage = await play_login("session-updated")
     view = await stage.view()
     second = LoginState(login_version=2, key="state-2", parameters_key="parameters-update")
@@ -122,7 +120,7 @@ async def test_an_update_replaces_login_parameters_and_status(play_login: Any) -
     assert description.typed_search_attributes[visibility.RUN_TYPE] == RunType.AUTH_SESSION_UPDATE
 
 
-async def test_an_update_that_fails_leaves_the_old_login_and_the_old_parameters(play_login: Any) -> None:
+async def test_an_update_that_fails_leaves_the_old_login_and_the_old_parameters(play_login: Any):
     stage = await play_login("session-not-updated")
     assert_failed(stage.outcome, ErrorCode.POST_CREATE_CHECK_ATTEMPTS_FAILED, "not true")
     view = await stage.view()
@@ -138,14 +136,14 @@ async def updated(stage: LoginStage, name: str, **fields: Any) -> LoginSpec:
     return input
 
 
-async def test_an_update_that_fails_leaves_an_expired_login_expired(login_stage: LoginStage) -> None:
+async def test_an_update_that_fails_leaves_an_expired_login_expired(login_stage: LoginStage):
     login_stage.creates.append(ends(not_made(final=True)))
     await login_stage.open(status=AuthSessionStatus.EXPIRED)
     await updated(login_stage, "update")
     assert await login_stage.status() is AuthSessionStatus.EXPIRED
 
 
-async def test_a_create_uses_the_parameters_of_the_last_good_update(login_stage: LoginStage) -> None:
+async def test_a_create_uses_the_parameters_of_the_last_good_update(login_stage: LoginStage):
     await login_stage.open()
     await updated(login_stage, "good")
     login_stage.creates.append(ends(not_made(final=True)))
@@ -158,7 +156,7 @@ async def test_a_create_uses_the_parameters_of_the_last_good_update(login_stage:
     assert (await login_stage.view()).parameters_key == "parameters-good"
 
 
-async def test_an_auth_session_keeps_no_proxy_but_its_own(login_stage: LoginStage) -> None:
+async def test_an_auth_session_keeps_no_proxy_but_its_own(login_stage: LoginStage):
     await login_stage.open()
     await updated(login_stage, "own", proxy=OWN)
     assert (await login_stage.view()).proxy == OWN
@@ -166,7 +164,7 @@ async def test_an_auth_session_keeps_no_proxy_but_its_own(login_stage: LoginStag
     assert (await login_stage.view()).proxy is None
 
 
-async def test_updates_come_one_after_the_other(login_stage: LoginStage) -> None:
+async def test_updates_come_one_after_the_other(login_stage: LoginStage):
     held = login_stage.hold(login_stage.creates)
     await login_stage.open()
     first, second = await login_stage.update("first"), await login_stage.update("second")
@@ -182,24 +180,24 @@ async def test_updates_come_one_after_the_other(login_stage: LoginStage) -> None
 # Delete.
 
 
-async def test_a_delete_leaves_nothing(play_login: Any) -> None:
+async def test_a_delete_leaves_nothing(play_login: Any):
     stage = await play_login("session-made")
     assert stage.forgotten == [DeleteStatesInput(project=stage.project, owner=ID)]
 
 
-async def test_a_delete_stops_the_create_that_runs(play_login: Any) -> None:
+async def test_a_delete_stops_the_create_that_runs(play_login: Any):
     stage = await play_login("session-deleted-while-a-create-is-waited-for")
     assert stage.stops == [StopInput(run_id=stage.created[0].run_id, number=1)]
     assert stage.forgotten == [DeleteStatesInput(project=stage.project, owner=ID)]
 
 
-async def test_a_login_made_for_a_deleted_auth_session_is_not_kept(play_login: Any) -> None:
+async def test_a_login_made_for_a_deleted_auth_session_is_not_kept(play_login: Any):
     stage = await play_login("session-deleted-as-a-create-is-about-to-end")
     assert stage.outcome.status is RunStatus.COMPLETED
     assert stage.forgotten == [DeleteStatesInput(project=stage.project, owner=ID)]
 
 
-async def test_an_update_that_waits_does_not_begin_after_a_delete(play_login: Any) -> None:
+async def test_an_update_that_waits_does_not_begin_after_a_delete(play_login: Any):
     stage = await play_login("session-deleted-before-an-update")
     assert_canceled(stage.outcome)
     assert await stage.creates_begun() == [stage.created[0].run_id]

@@ -1,7 +1,5 @@
 """Workflow `Deliver` with scripted tries: its schedule, and what it is asked for meanwhile."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -47,7 +45,7 @@ def about(expected: Sequence[float]) -> Any:
     return pytest.approx([each + 1 for each in expected], abs=1.1)
 
 
-async def test_a_receiver_that_never_answers_well_is_tried_for_a_day() -> None:
+async def test_a_receiver_that_never_answers_well_is_tried_for_a_day():
     async with skipping(fails) as play:
         outcome = await wait_for_delivery(await play.start())
     assert outcome.status is DeliveryStatus.FAILED
@@ -60,7 +58,7 @@ async def test_a_receiver_that_never_answers_well_is_tried_for_a_day() -> None:
     assert play.prepares == 1
 
 
-async def test_a_receiver_may_ask_for_a_wait_and_the_schedule_goes_on() -> None:
+async def test_a_receiver_may_ask_for_a_wait_and_the_schedule_goes_on():
     async with skipping(fails, asks_to_wait, fails, arrives) as play:
         outcome = await (await play.start()).result()
     assert outcome == DELIVERED
@@ -82,7 +80,7 @@ def why(play: Play) -> str:
     return play.outcome.error.message
 
 
-async def test_a_delivery_that_arrives_is_sent_until_it_has(played: Played) -> None:
+async def test_a_delivery_that_arrives_is_sent_until_it_has(played: Played):
     play = await played("delivery-arrives")
     assert (play.outcome, len(play.at)) == (DELIVERED, 2)
     input = play.inputs[0]
@@ -91,21 +89,21 @@ async def test_a_delivery_that_arrives_is_sent_until_it_has(played: Played) -> N
     assert input.delivery.model_copy(update={"sink": expected.sink}) == expected
 
 
-async def test_a_receiver_that_wants_nothing_any_more_is_left_alone(played: Played) -> None:
+async def test_a_receiver_that_wants_nothing_any_more_is_left_alone(played: Played):
     play = await played("delivery-given-up")
     assert (why(play), len(play.at)) == ("The receiver answered 410.", 1)
 
 
-async def test_when_the_time_is_over_it_is_given_up_with_what_came_last(played: Played) -> None:
+async def test_when_the_time_is_over_it_is_given_up_with_what_came_last(played: Played):
     assert why(await played("delivery-out-of-time")) == "The receiver answered 500."
 
 
-async def test_a_run_without_a_result_is_not_delivered(played: Played) -> None:
+async def test_a_run_without_a_result_is_not_delivered(played: Played):
     play = await played("delivery-of-nothing")
     assert (why(play), play.at) == (play.prepared.reason, [])
 
 
-async def test_a_delivery_that_was_given_up_fails_in_temporal(temporal: Client, name: str) -> None:
+async def test_a_delivery_that_was_given_up_fails_in_temporal(temporal: Client, name: str):
     play = await DELIVERIES["delivery-given-up"](temporal, name)
     with pytest.raises(WorkflowFailureError) as failure:
         await play.handle.result()
@@ -114,23 +112,23 @@ async def test_a_delivery_that_was_given_up_fails_in_temporal(temporal: Client, 
     assert (await play.handle.describe()).status is WorkflowExecutionStatus.FAILED
 
 
-async def test_asked_for_while_it_waits_it_is_sent_at_once(played: Played) -> None:
+async def test_asked_for_while_it_waits_it_is_sent_at_once(played: Played):
     play = await played("delivery-asked-for-as-it-waits")
     assert (play.outcome, len(play.at)) == (DELIVERED, 3)
 
 
 @pytest.mark.parametrize("shape", ["delivery-asked-for-as-it-arrives", "delivery-asked-for-as-it-fails"])
-async def test_asked_for_while_it_is_being_sent_it_is_sent_once_more(played: Played, shape: str) -> None:
+async def test_asked_for_while_it_is_being_sent_it_is_sent_once_more(played: Played, shape: str):
     play = await played(shape)
     assert (play.outcome, len(play.at)) == (DELIVERED, 2)
 
 
-async def test_asked_for_after_its_end_it_is_sent_again(played: Played) -> None:
+async def test_asked_for_after_its_end_it_is_sent_again(played: Played):
     play = await played("delivery-once-more")
     assert (play.outcome, len(play.at), play.prepares) == (DELIVERED, 2, 2)
     assert play.inputs[0] == play.inputs[1].model_copy(update={"delivery": play.inputs[0].delivery})
 
 
-def test_every_shape_is_known_by_a_test() -> None:
+def test_every_shape_is_known_by_a_test():
     text = Path(__file__).read_text()
     assert [shape for shape in DELIVERIES if f'"{shape}"' not in text] == []

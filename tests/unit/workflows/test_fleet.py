@@ -1,7 +1,5 @@
 """The workflow `Fleet` gives no Machine to a worker that another one may still be using."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncGenerator, Awaitable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -34,20 +32,20 @@ async def fleet(environment: WorkflowEnvironment) -> AsyncGenerator[Fleet]:
         yield fleet
 
 
-async def test_a_worker_gets_what_its_projects_may_have_and_it_can_hold(fleet: Fleet) -> None:
+async def test_a_worker_gets_what_its_projects_may_have_and_it_can_hold(fleet: Fleet):
     answer = await Asking(fleet, "a", 8).ask({"shop": size(3), "mail": size(20)})
     assert answer.shares == {"shop": 3, "mail": 8}
     assert (answer.term, answer.next_within, answer.known) == (LEASE_TERM, RENEW_INTERVAL, True)
 
 
-async def test_two_workers_never_have_more_than_the_project_may(fleet: Fleet) -> None:
+async def test_two_workers_never_have_more_than_the_project_may(fleet: Fleet):
     first, second = Asking(fleet, "a", 2), Asking(fleet, "b", 2)
     assert (await first.ask({"shop": size(3)})).shares == {"shop": 2}
     assert (await second.ask({"shop": size(3)})).shares == {"shop": 1}
     assert (await first.ask()).shares == {"shop": 2}
 
 
-async def test_a_machine_in_use_goes_to_nobody_until_it_is_said_to_be_free(fleet: Fleet) -> None:
+async def test_a_machine_in_use_goes_to_nobody_until_it_is_said_to_be_free(fleet: Fleet):
     first, second = Asking(fleet, "a", 4), Asking(fleet, "b", 4)
     await first.ask({"shop": size(4)})
     first.running = {"shop": 3}
@@ -69,7 +67,7 @@ async def test_a_machine_in_use_goes_to_nobody_until_it_is_said_to_be_free(fleet
 
 async def test_what_a_silent_worker_holds_is_given_to_others_after_its_lease(
     fleet: Fleet, environment: WorkflowEnvironment
-) -> None:
+):
     first, second = Asking(fleet, "a"), Asking(fleet, "b")
     await first.ask({"shop": size(2)})
     await environment.sleep(GONE - timedelta(seconds=1))
@@ -81,7 +79,7 @@ async def test_what_a_silent_worker_holds_is_given_to_others_after_its_lease(
     assert (await first.ask({"shop": size(2)})).shares == {}
 
 
-async def test_a_worker_that_leaves_gives_all_back_and_is_heard_no_more(fleet: Fleet) -> None:
+async def test_a_worker_that_leaves_gives_all_back_and_is_heard_no_more(fleet: Fleet):
     first, second = Asking(fleet, "a"), Asking(fleet, "b")
     await first.ask({"shop": size(2)})
     await fleet.leave("a")
@@ -89,7 +87,7 @@ async def test_a_worker_that_leaves_gives_all_back_and_is_heard_no_more(fleet: F
     assert await refused(first.ask({"shop": size(2)})) == STALE
 
 
-async def test_a_request_that_comes_late_is_refused_without_an_event(fleet: Fleet) -> None:
+async def test_a_request_that_comes_late_is_refused_without_an_event(fleet: Fleet):
     first = Asking(fleet, "a")
     await first.ask({"shop": size(2)})
     await first.ask()
@@ -106,7 +104,7 @@ async def _accepted(fleet: Fleet) -> int:
     return [event.event_type for event in events].count(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED)
 
 
-async def test_a_worker_that_missed_a_deploy_does_not_bring_back_its_number(fleet: Fleet) -> None:
+async def test_a_worker_that_missed_a_deploy_does_not_bring_back_its_number(fleet: Fleet):
     first, second = Asking(fleet, "a"), Asking(fleet, "b")
     await first.ask({"shop": size(2, deploy=1)})
     await second.ask({"shop": size(5, deploy=0)})
@@ -115,7 +113,7 @@ async def test_a_worker_that_missed_a_deploy_does_not_bring_back_its_number(flee
     assert (await fleet.state()).projects["shop"].machines == 3, "the clock of that deploy is behind"
 
 
-async def test_a_worker_that_joins_takes_what_another_one_has_too_much_of(fleet: Fleet) -> None:
+async def test_a_worker_that_joins_takes_what_another_one_has_too_much_of(fleet: Fleet):
     first, second = Asking(fleet, "a", 2), Asking(fleet, "b", 2)
     projects = {"mail": size(2), "shop": size(2)}
     assert (await first.ask(projects)).shares == projects.fromkeys(projects, 2)
@@ -127,9 +125,7 @@ async def test_a_worker_that_joins_takes_what_another_one_has_too_much_of(fleet:
     assert sorted([*first.shares, *second.shares]) == ["mail", "shop"]
 
 
-async def test_all_projects_together_keep_to_the_smallest_limit_of_a_worker(
-    fleet: Fleet,
-) -> None:
+async def test_all_projects_together_keep_to_the_smallest_limit_of_a_worker(fleet: Fleet):
     first, second = Asking(fleet, "a", max_machines=5), Asking(fleet, "b")
     projects = {"shop": size(3), "mail": size(3, deploy=1)}
     assert (await first.ask(projects)).shares == {"shop": 3, "mail": 2}
@@ -146,7 +142,7 @@ async def test_all_projects_together_keep_to_the_smallest_limit_of_a_worker(
     assert (await second.ask(max_machines=2)).shares == {"mail": 1, "shop": 1}
 
 
-async def test_a_project_grows_within_the_limit_when_another_has_given_up(fleet: Fleet) -> None:
+async def test_a_project_grows_within_the_limit_when_another_has_given_up(fleet: Fleet):
     first, second = Asking(fleet, "a", 4, max_machines=4), Asking(fleet, "b", 4)
     assert (await first.ask({"shop": size(4)})).shares == {"shop": 4}
     first.running = {"shop": 4}
@@ -163,9 +159,7 @@ async def test_a_project_grows_within_the_limit_when_another_has_given_up(fleet:
     assert (await second.ask()).shares == {"mail": 2}
 
 
-async def test_a_successor_gives_nobody_more_until_old_leases_are_over(
-    environment: WorkflowEnvironment,
-) -> None:
+async def test_a_successor_gives_nobody_more_until_old_leases_are_over(environment: WorkflowEnvironment):
     async with Fleet.up(environment.client, successor=True) as fleet:
         first, second = Asking(fleet, "a"), Asking(fleet, "b")
         second.shares = {"shop": 1}
@@ -175,7 +169,7 @@ async def test_a_successor_gives_nobody_more_until_old_leases_are_over(
         assert (await first.ask({"shop": size(3)})).shares == {"shop": 3}
 
 
-async def test_projects_that_nobody_serves_are_forgotten(fleet: Fleet) -> None:
+async def test_projects_that_nobody_serves_are_forgotten(fleet: Fleet):
     first = Asking(fleet, "a")
     await first.ask({"shop": size(2), "mail": size(2)})
     await first.ask({"shop": size(2)})
@@ -183,7 +177,7 @@ async def test_projects_that_nobody_serves_are_forgotten(fleet: Fleet) -> None:
     assert list((await fleet.state()).projects) == ["shop"]
 
 
-async def test_a_lease_for_which_nothing_changed_is_kept(fleet: Fleet, environment: WorkflowEnvironment) -> None:
+async def test_a_lease_for_which_nothing_changed_is_kept(fleet: Fleet, environment: WorkflowEnvironment):
     first, second = Asking(fleet, "a", 4), Asking(fleet, "b", 4)
     await first.ask({"shop": size(2)})
     before = await fleet.state()
@@ -202,7 +196,7 @@ async def test_a_lease_for_which_nothing_changed_is_kept(fleet: Fleet, environme
 
 async def test_a_lease_is_not_kept_for_who_is_unknown_or_has_other_shares(
     fleet: Fleet, environment: WorkflowEnvironment
-) -> None:
+):
     first, second = Asking(fleet, "a", 2), Asking(fleet, "b", 2)
     assert await refused(first.keep()) == CHANGED
     projects = {"mail": size(2), "shop": size(2)}
@@ -224,7 +218,7 @@ async def test_a_lease_is_not_kept_for_who_is_unknown_or_has_other_shares(
 
 async def test_others_that_only_keep_their_leases_free_what_the_silent_held(
     fleet: Fleet, environment: WorkflowEnvironment
-) -> None:
+):
     first, second = Asking(fleet, "a"), Asking(fleet, "b")
     await first.ask({"shop": size(2)})
     await environment.sleep(GONE - timedelta(seconds=1))
@@ -235,7 +229,7 @@ async def test_others_that_only_keep_their_leases_free_what_the_silent_held(
     assert (await second.ask()).shares == {"shop": 2}
 
 
-async def test_it_goes_on_with_a_fresh_history_and_forgets_nothing(environment: WorkflowEnvironment) -> None:
+async def test_it_goes_on_with_a_fresh_history_and_forgets_nothing(environment: WorkflowEnvironment):
     async with Fleet.up(environment.client) as fleet:
         first, second = Asking(fleet, "a"), Asking(fleet, "b")
         projects = {f"p{number}": size(1) for number in range(3)}
@@ -260,7 +254,7 @@ async def test_it_goes_on_with_a_fresh_history_and_forgets_nothing(environment: 
         assert (await first.ask()).shares == {"p0": 1, "p1": 1, "p2": 1}
 
 
-async def test_a_new_build_gives_nobody_more_until_it_has_answered_all_others(tmp_path: Path) -> None:
+async def test_a_new_build_gives_nobody_more_until_it_has_answered_all_others(tmp_path: Path):
     """The build before has given a worker more than this one would: a replay of it does not show that."""
 
     def all_to_the_first(sizes: Mapping[str, int], members: Mapping[str, Member]) -> Shares:

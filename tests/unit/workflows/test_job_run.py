@@ -1,7 +1,5 @@
 """A JobRun executes its items piece by piece, and can be paused, resumed and terminated at any moment."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -39,7 +37,7 @@ async def job_run(name: str, temporal: Client) -> AsyncIterator[JobRunStage]:
         yield stage
 
 
-async def test_each_piece_begins_where_the_one_before_has_come_to(job_run: JobRunStage) -> None:
+async def test_each_piece_begins_where_the_one_before_has_come_to(job_run: JobRunStage):
     await job_run.start()
     view = await job_run.ended()
     assert view.progress == progress(total=3, next=3, succeeded=3, shards=3)
@@ -52,35 +50,35 @@ async def test_each_piece_begins_where_the_one_before_has_come_to(job_run: JobRu
     assert view.started_at <= view.ended_at
 
 
-async def test_the_job_is_locked_while_the_job_run_is_active(job_run: JobRunStage) -> None:
+async def test_the_job_is_locked_while_the_job_run_is_active(job_run: JobRunStage):
     await job_run.start()
     await job_run.ended()
     lock = JobLockInput(project=job_run.project, job_id="nightly", holder=job_run.job_run_id, definition="d1")
     assert job_run.locks == job_run.releases == [lock]
 
 
-async def test_a_job_run_goes_on_until_added_items_have_ended_too(job_run: JobRunStage) -> None:
+async def test_a_job_run_goes_on_until_added_items_have_ended_too(job_run: JobRunStage):
     grown = progress(total=5, next=3, succeeded=3, shards=1)
     await job_run.start(returns(grown), one_by_one)
     view = await job_run.ended()
     assert view.progress == progress(total=5, next=5, succeeded=5, shards=3)
 
 
-async def test_no_piece_follows_when_as_many_runs_have_ended_as_there_may_be(job_run: JobRunStage) -> None:
+async def test_no_piece_follows_when_as_many_runs_have_ended_as_there_may_be(job_run: JobRunStage):
     job_run.plan_with(payload_count=10, max_runs=2)
     await job_run.start()
     view = await job_run.ended()
     assert view.progress == progress(total=10, next=2, succeeded=2, shards=2)
 
 
-async def test_a_job_run_without_items_succeeds(job_run: JobRunStage) -> None:
+async def test_a_job_run_without_items_succeeds(job_run: JobRunStage):
     job_run.plan_with(payload_count=0)
     await job_run.start()
     assert (await job_run.ended()).progress == progress()
     assert job_run.pieces == []
 
 
-async def test_a_paused_job_run_shows_each_step(job_run: JobRunStage) -> None:
+async def test_a_paused_job_run_shows_each_step(job_run: JobRunStage):
     running = HeldPiece(progress(total=3, next=2, in_flight=(0, 1)))
     draining = HeldPiece(progress(total=3, next=2, succeeded=2, shards=1))
     first = HeldPiece(progress(total=3, next=3, in_flight=(2,), succeeded=2, shards=1))
@@ -114,7 +112,7 @@ async def test_a_paused_job_run_shows_each_step(job_run: JobRunStage) -> None:
     ]
 
 
-async def test_it_reads_pending_again_once_runs_have_started(job_run: JobRunStage) -> None:
+async def test_it_reads_pending_again_once_runs_have_started(job_run: JobRunStage):
     running = HeldPiece(progress(total=3))
     after = HeldPiece(progress(total=3, next=3, succeeded=3))
     await job_run.start(running, returns(progress(total=3, next=1, in_flight=(0,))), after)
@@ -128,7 +126,7 @@ async def test_it_reads_pending_again_once_runs_have_started(job_run: JobRunStag
     await job_run.ended()
 
 
-async def test_a_job_run_resumed_while_runs_end_starts_others_at_once(job_run: JobRunStage) -> None:
+async def test_a_job_run_resumed_while_runs_end_starts_others_at_once(job_run: JobRunStage):
     running = HeldPiece(progress(total=3, next=2, in_flight=(0, 1)))
     draining = HeldPiece(progress(total=3, next=2, in_flight=(1,), succeeded=1, shards=1))
     await job_run.start(running, draining, returns(progress(total=3, next=3, succeeded=3, shards=2)))
@@ -142,7 +140,7 @@ async def test_a_job_run_resumed_while_runs_end_starts_others_at_once(job_run: J
     assert job_run.pieces[2].progress == draining.result.progress
 
 
-async def test_a_terminated_job_run_ends_when_its_runs_have(job_run: JobRunStage) -> None:
+async def test_a_terminated_job_run_ends_when_its_runs_have(job_run: JobRunStage):
     running = HeldPiece(progress(total=3, next=2, in_flight=(0, 1)))
     canceling = HeldPiece(progress(total=3, next=2, in_flight=(1,), failed=1, shards=1))
     await job_run.start(running, canceling, returns(progress(total=3, next=2, failed=2, shards=2)))
@@ -160,7 +158,7 @@ async def test_a_terminated_job_run_ends_when_its_runs_have(job_run: JobRunStage
     assert len(job_run.releases) == 1
 
 
-async def test_a_paused_job_run_is_terminated_without_a_further_piece(job_run: JobRunStage) -> None:
+async def test_a_paused_job_run_is_terminated_without_a_further_piece(job_run: JobRunStage):
     running = HeldPiece(progress(total=3, next=1, succeeded=1, shards=1))
     await job_run.start(running)
     await running.began.wait()
@@ -171,7 +169,7 @@ async def test_a_paused_job_run_is_terminated_without_a_further_piece(job_run: J
     assert len(job_run.pieces) == 1
 
 
-async def test_a_cancel_request_in_temporal_terminates_a_job_run(job_run: JobRunStage) -> None:
+async def test_a_cancel_request_in_temporal_terminates_a_job_run(job_run: JobRunStage):
     running = HeldPiece(progress(total=3, next=1, in_flight=(0,)))
     await job_run.start(running, one_by_one)
     await running.began.wait()
@@ -181,7 +179,7 @@ async def test_a_cancel_request_in_temporal_terminates_a_job_run(job_run: JobRun
     assert job_run.pieces[-1].mode is TERMINATE
 
 
-async def test_when_all_runs_have_ended_a_late_request_changes_nothing(job_run: JobRunStage) -> None:
+async def test_when_all_runs_have_ended_a_late_request_changes_nothing(job_run: JobRunStage):
     running = HeldPiece(progress(total=3, next=3, succeeded=3, shards=1))
     await job_run.start(running)
     await running.began.wait()
@@ -195,7 +193,7 @@ async def stands_in_line(_input: JobLockInput) -> JobLockResult:
     return JobLockResult(active=OTHER, waits=True)
 
 
-async def test_while_another_job_run_is_active_none_begins(job_run: JobRunStage) -> None:
+async def test_while_another_job_run_is_active_none_begins(job_run: JobRunStage):
     async def is_taken(_input: JobLockInput) -> JobLockResult:
         return JobLockResult(active=OTHER)
 
@@ -209,7 +207,7 @@ async def test_while_another_job_run_is_active_none_begins(job_run: JobRunStage)
     assert (job_run.pieces, job_run.releases) == ([], [])
 
 
-async def test_a_job_run_that_waits_for_another_one_can_be_terminated(job_run: JobRunStage) -> None:
+async def test_a_job_run_that_waits_for_another_one_can_be_terminated(job_run: JobRunStage):
     job_run.on_lock = stands_in_line
     await job_run.start()
     await until(lambda: job_run.locks)
@@ -219,7 +217,7 @@ async def test_a_job_run_that_waits_for_another_one_can_be_terminated(job_run: J
     assert len(job_run.releases) == 1, "it stands in line no more"
 
 
-async def test_a_job_run_that_waits_for_another_one_begins_when_its_turn_comes(job_run: JobRunStage) -> None:
+async def test_a_job_run_that_waits_for_another_one_begins_when_its_turn_comes(job_run: JobRunStage):
     job_run.on_lock = stands_in_line
     await job_run.start()
     await until(lambda: job_run.locks)
@@ -229,7 +227,7 @@ async def test_a_job_run_that_waits_for_another_one_begins_when_its_turn_comes(j
     assert len(job_run.locks) == len(job_run.releases) == 1
 
 
-async def test_a_job_run_that_nobody_tells_of_its_turn_looks_again(name: str) -> None:
+async def test_a_job_run_that_nobody_tells_of_its_turn_looks_again(name: str):
     """As when the lock was ended in Temporal itself."""
     async with skipping_environment() as environment, JobRunStage(environment.client, name) as stage:
         stage.on_lock = stands_in_line
@@ -243,7 +241,7 @@ async def test_a_job_run_that_nobody_tells_of_its_turn_looks_again(name: str) ->
         await until(lambda: stage.pieces)
 
 
-async def test_a_piece_lost_at_a_pause_is_told_to_the_next(job_run: JobRunStage) -> None:
+async def test_a_piece_lost_at_a_pause_is_told_to_the_next(job_run: JobRunStage):
     lost = raises(RuntimeError("The worker is lost."))
     drained = returns(progress(total=3, next=2, succeeded=2, shards=1))
     await job_run.start(lost, drained, one_by_one)
@@ -264,7 +262,7 @@ async def test_a_piece_lost_at_a_pause_is_told_to_the_next(job_run: JobRunStage)
     assert not job_run.pieces[-1].follows_lost_piece
 
 
-async def test_a_piece_that_fails_for_good_fails_the_job_run(job_run: JobRunStage) -> None:
+async def test_a_piece_that_fails_for_good_fails_the_job_run(job_run: JobRunStage):
     broken = ApplicationError("The plan is gone.", type="NotPrepared", non_retryable=True)
     await job_run.start(raises(broken))
     view = await job_run.ended()
@@ -272,7 +270,7 @@ async def test_a_piece_that_fails_for_good_fails_the_job_run(job_run: JobRunStag
     assert len(job_run.releases) == 1
 
 
-async def test_a_long_job_run_goes_on_with_a_fresh_history_and_keeps_everything(job_run: JobRunStage) -> None:
+async def test_a_long_job_run_goes_on_with_a_fresh_history_and_keeps_everything(job_run: JobRunStage):
     job_run.plan_with(payload_count=30)
     await job_run.start()
     view = await job_run.ended()
@@ -290,7 +288,7 @@ async def test_a_long_job_run_goes_on_with_a_fresh_history_and_keeps_everything(
     )
 
 
-async def test_a_pause_outlives_continuing_as_new_while_runs_end(job_run: JobRunStage) -> None:
+async def test_a_pause_outlives_continuing_as_new_while_runs_end(job_run: JobRunStage):
     running = HeldPiece(progress(total=3, next=2, in_flight=(0, 1)))
     still = progress(total=3, next=2, in_flight=(1,), succeeded=1, shards=1)
     await job_run.start(
@@ -308,7 +306,7 @@ async def test_a_pause_outlives_continuing_as_new_while_runs_end(job_run: JobRun
 
 
 @pytest.mark.parametrize("ending", [one_by_one, raises(ApplicationError("It broke.", non_retryable=True))])
-async def test_receivers_are_told_of_the_end(job_run: JobRunStage, ending: object) -> None:
+async def test_receivers_are_told_of_the_end(job_run: JobRunStage, ending: object):
     job_run.plan_with(notifications=(receiver(), receiver()))
     await job_run.start(ending)  # type: ignore[arg-type]
     await job_run.ended()
@@ -325,7 +323,7 @@ async def test_receivers_are_told_of_the_end(job_run: JobRunStage, ending: objec
         await handle.terminate()
 
 
-async def test_nobody_is_told_who_does_not_want_to_hear(job_run: JobRunStage) -> None:
+async def test_nobody_is_told_who_does_not_want_to_hear(job_run: JobRunStage):
     await job_run.start()
     await job_run.ended()
     delivery = names.delivery_workflow_id(job_run.job_run_id, names.job_run_notification_id(1))
@@ -333,7 +331,7 @@ async def test_nobody_is_told_who_does_not_want_to_hear(job_run: JobRunStage) ->
         await job_run.client.get_workflow_handle(delivery).describe()
 
 
-async def test_a_lost_piece_holds_up_its_job_run_for_ten_seconds_at_most(job_run: JobRunStage) -> None:
+async def test_a_lost_piece_holds_up_its_job_run_for_ten_seconds_at_most(job_run: JobRunStage):
     await job_run.start()
     await job_run.ended()
     events = (await job_run.handle.fetch_history()).events

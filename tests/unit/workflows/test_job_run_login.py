@@ -1,7 +1,5 @@
 """A JobRun whose project logs in: its AuthSession is validated first, and may break while Runs are executed."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 
 import pytest
@@ -29,14 +27,14 @@ async def never_mended(_input: AwaitAuthSessionInput) -> None:
     raise ApplicationError("It has no other login yet.", type=NOT_READY)
 
 
-async def test_the_auth_session_is_validated_before_the_first_run(job_run: JobRunStage) -> None:
+async def test_the_auth_session_is_validated_before_the_first_run(job_run: JobRunStage):
     await job_run.start()
     assert (await job_run.ended()).status is JobRunStatus.SUCCESS
     validate = names.validate_run_id(job_run.job_run_id, 1)
     assert (await job_run.client.get_workflow_handle(validate).result())["status"] == "completed"
 
 
-async def test_a_login_that_is_not_good_keeps_all_runs_from_starting(job_run: JobRunStage) -> None:
+async def test_a_login_that_is_not_good_keeps_all_runs_from_starting(job_run: JobRunStage):
     job_run.plan_with(auth=auth(BAD))
     await job_run.start()
     view = await job_run.ended()
@@ -50,7 +48,7 @@ async def test_a_login_that_is_not_good_keeps_all_runs_from_starting(job_run: Jo
     assert len(job_run.releases) == 1
 
 
-async def test_a_job_run_whose_auth_session_does_not_exist_is_canceled(job_run: JobRunStage) -> None:
+async def test_a_job_run_whose_auth_session_does_not_exist_is_canceled(job_run: JobRunStage):
     async def is_missing(_plan: JobRunPlan) -> JobRunPlan:
         raise ApplicationError("There is no such AuthSession.", type=AUTH_SESSION_NOT_FOUND, non_retryable=True)
 
@@ -63,7 +61,7 @@ async def test_a_job_run_whose_auth_session_does_not_exist_is_canceled(job_run: 
     assert len(job_run.releases) == 1
 
 
-async def test_a_login_that_breaks_pauses_the_job_run_until_there_is_another(job_run: JobRunStage) -> None:
+async def test_a_login_that_breaks_pauses_the_job_run_until_there_is_another(job_run: JobRunStage):
     is_mended = False
 
     async def mended_later(_input: AwaitAuthSessionInput) -> None:
@@ -86,7 +84,7 @@ async def test_a_login_that_breaks_pauses_the_job_run_until_there_is_another(job
     assert job_run.pieces[2].is_first
 
 
-async def test_somebody_can_resume_it_without_another_login(job_run: JobRunStage) -> None:
+async def test_somebody_can_resume_it_without_another_login(job_run: JobRunStage):
     job_run.on_await = never_mended
     await job_run.start(returns(BROKEN, is_login_bad=True), returns(DRAINED), one_by_one)
     await job_run.until_status(JobRunStatus.PAUSED)
@@ -94,7 +92,7 @@ async def test_somebody_can_resume_it_without_another_login(job_run: JobRunStage
     assert (await job_run.ended()).status is JobRunStatus.SUCCESS
 
 
-async def test_one_that_somebody_has_paused_too_does_not_go_on_by_itself(job_run: JobRunStage) -> None:
+async def test_one_that_somebody_has_paused_too_does_not_go_on_by_itself(job_run: JobRunStage):
     job_run.on_await = never_mended
     await job_run.start(returns(BROKEN, is_login_bad=True), returns(DRAINED), one_by_one)
     await job_run.until_status(JobRunStatus.PAUSED)
@@ -106,7 +104,7 @@ async def test_one_that_somebody_has_paused_too_does_not_go_on_by_itself(job_run
     assert (await job_run.ended()).status is JobRunStatus.TERMINATED
 
 
-async def test_one_that_waits_for_a_login_can_be_terminated(job_run: JobRunStage) -> None:
+async def test_one_that_waits_for_a_login_can_be_terminated(job_run: JobRunStage):
     job_run.on_await = never_mended
     await job_run.start(returns(BROKEN, is_login_bad=True), returns(DRAINED))
     await job_run.until_status(JobRunStatus.PAUSED)

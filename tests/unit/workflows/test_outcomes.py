@@ -1,7 +1,5 @@
 """What the end of an Attempt means for its Run, row by row."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 
@@ -54,7 +52,7 @@ def failed(error: RunError | None = ERROR, *, final: bool = False) -> AttemptOut
     return AttemptOutcome(status=AttemptStatus.FAILED, error=error, final=final)
 
 
-def test_completed() -> None:
+def test_completed():
     result, payloads = (
         JsonRef(text="[1]", size=3),
         JsonRef(key="runs/p/r/attempts/2/extended-payloads.json", size=50_000),
@@ -65,7 +63,7 @@ def test_completed() -> None:
     )
 
 
-def test_failed_attempts_are_wrapped_with_the_last_error_inside() -> None:
+def test_failed_attempts_are_wrapped_with_the_last_error_inside():
     outcome = outcomes.attempts_failed(failed(), 4)
     assert (outcome.status, outcome.attempts) == (RunStatus.FAILED, 4)
     assert outcome.error == RunError(
@@ -80,18 +78,18 @@ def test_failed_attempts_are_wrapped_with_the_last_error_inside() -> None:
     )
 
 
-def test_a_failure_without_an_error_is_a_defect_that_does_not_pass_unseen() -> None:
+def test_a_failure_without_an_error_is_a_defect_that_does_not_pass_unseen():
     with pytest.raises(ValueError, match="has no error"):
         outcomes.failed_for_good(failed(None), 1)
 
 
-def test_an_activity_that_was_cancelled_is_a_canceled_attempt() -> None:
+def test_an_activity_that_was_cancelled_is_a_canceled_attempt():
     assert outcomes.from_activity_error(activity_error(CancelledError("Cancelled"))) == AttemptOutcome(
         status=AttemptStatus.CANCELED
     )
 
 
-def test_an_activity_not_taken_in_time_fails_by_the_queue_timeout() -> None:
+def test_an_activity_not_taken_in_time_fails_by_the_queue_timeout():
     outcome = outcomes.from_activity_error(activity_error(timeout(TimeoutType.SCHEDULE_TO_START)))
     assert outcome.status is AttemptStatus.FAILED
     assert outcome.error
@@ -99,7 +97,7 @@ def test_an_activity_not_taken_in_time_fails_by_the_queue_timeout() -> None:
 
 
 @pytest.mark.parametrize("kind", [TimeoutType.HEARTBEAT, TimeoutType.SCHEDULE_TO_CLOSE])
-def test_an_activity_that_is_heard_of_no_more_is_an_interrupted_attempt(kind: TimeoutType) -> None:
+def test_an_activity_that_is_heard_of_no_more_is_an_interrupted_attempt(kind: TimeoutType):
     outcome = outcomes.from_activity_error(activity_error(timeout(kind)))
     assert outcome.status is AttemptStatus.INTERRUPTED
     assert outcome.error
@@ -109,14 +107,14 @@ def test_an_activity_that_is_heard_of_no_more_is_an_interrupted_attempt(kind: Ti
     assert not outcome.final
 
 
-def test_an_activity_that_its_worker_gave_up_is_an_interrupted_attempt() -> None:
+def test_an_activity_that_its_worker_gave_up_is_an_interrupted_attempt():
     outcome = outcomes.from_activity_error(activity_error(ApplicationError("It drained.", type=INTERRUPTED)))
     assert outcome.status is AttemptStatus.INTERRUPTED
     assert outcome.error
     assert (outcome.error.code, outcome.error.message) == (ErrorCode.SCRIPT_PROCESS_CRASHED, "It drained.")
 
 
-def test_an_activity_at_the_wall_is_a_failed_attempt_that_took_too_long() -> None:
+def test_an_activity_at_the_wall_is_a_failed_attempt_that_took_too_long():
     outcome = outcomes.from_activity_error(activity_error(timeout(TimeoutType.START_TO_CLOSE)))
     assert outcome.status is AttemptStatus.FAILED
     assert outcome.error
@@ -125,7 +123,7 @@ def test_an_activity_at_the_wall_is_a_failed_attempt_that_took_too_long() -> Non
 
 
 @pytest.mark.parametrize("cause", [ApplicationError("a defect", type="ValueError"), TerminatedError("terminated")])
-def test_any_other_end_of_the_activity_is_a_failed_attempt(cause: BaseException) -> None:
+def test_any_other_end_of_the_activity_is_a_failed_attempt(cause: BaseException):
     outcome = outcomes.from_activity_error(activity_error(cause))
     assert outcome.status is AttemptStatus.FAILED
     assert outcome.error
@@ -134,7 +132,7 @@ def test_any_other_end_of_the_activity_is_a_failed_attempt(cause: BaseException)
     assert not outcome.final
 
 
-def test_what_an_activity_died_of_is_kept_short() -> None:
+def test_what_an_activity_died_of_is_kept_short():
     outcome = outcomes.from_activity_error(activity_error(ApplicationError("x" * 50_000, type="ValueError")))
     assert outcome.error
     assert len(outcome.error.message) <= MESSAGE_LIMIT
@@ -160,7 +158,7 @@ def told(*details: object) -> ActivityError:
     ],
     ids=["early", "beyond-the-last", "by-an-older-worker", "heard-of-no-more"],
 )
-def test_the_number_of_a_lost_try_is_the_last_one_that_can_have_been_taken(error: ActivityError, number: int) -> None:
+def test_the_number_of_a_lost_try_is_the_last_one_that_can_have_been_taken(error: ActivityError, number: int):
     """A check that was reset, or paused on its last try, is tried beyond the number that was allowed."""
     result = auth_outcomes.from_activity_error(error, last_started=1, last_allowed=3)
     assert (result.status, result.number) == (AttemptStatus.INTERRUPTED, number)
@@ -193,12 +191,12 @@ def closed_as(outcome: RunOutcome, *, cancel_requested: bool = False) -> Applica
     return raised.value
 
 
-def test_a_completed_run_returns_its_outcome() -> None:
+def test_a_completed_run_returns_its_outcome():
     outcome = RunOutcome(status=RunStatus.COMPLETED, attempts=1)
     assert outcomes.close(outcome, cancel_requested=True) is outcome
 
 
-def test_a_failed_run_fails_its_workflow_with_its_error_code_and_message() -> None:
+def test_a_failed_run_fails_its_workflow_with_its_error_code_and_message():
     outcome = outcomes.attempts_failed(failed(), 4)
     error = closed_as(outcome)
     assert (error.type, error.message, error.non_retryable) == ("api-attempts-failed", ERROR.message, True)
@@ -206,22 +204,22 @@ def test_a_failed_run_fails_its_workflow_with_its_error_code_and_message() -> No
 
 
 @pytest.mark.parametrize("cancel_requested", [False, True])
-def test_a_run_canceled_by_nobody_fails_with_the_type_of_its_reason(*, cancel_requested: bool) -> None:
+def test_a_run_canceled_by_nobody_fails_with_the_type_of_its_reason(*, cancel_requested: bool):
     outcome = RunOutcome(status=RunStatus.CANCELED, reason=NOT_VALIDATED)
     assert closed_as(outcome, cancel_requested=cancel_requested).type == "auth-session-validate-dependency-failed"
 
 
-def test_a_canceled_run_whose_workflow_was_not_asked_to_cancel_fails_it() -> None:
+def test_a_canceled_run_whose_workflow_was_not_asked_to_cancel_fails_it():
     """Temporal lets no such workflow close as Canceled."""
     assert closed_as(RunOutcome(status=RunStatus.CANCELED, reason=CANCELED)).type == "cancelled-user-action"
 
 
-def test_an_outcome_that_does_not_say_why_is_a_defect() -> None:
+def test_an_outcome_that_does_not_say_why_is_a_defect():
     with pytest.raises(ValueError, match="says why"):
         outcomes.close(RunOutcome(status=RunStatus.FAILED), cancel_requested=False)
 
 
-def test_the_outcome_is_read_from_the_failure_it_travels_in() -> None:
+def test_the_outcome_is_read_from_the_failure_it_travels_in():
     outcome = outcomes.failed_for_good(failed(final=True), 2)
     error = as_received(closed_as(outcome))
     assert outcomes.outcome_of_failure(error, RunOutcome) == outcome
@@ -233,7 +231,7 @@ def test_the_outcome_is_read_from_the_failure_it_travels_in() -> None:
     [None, ApplicationError("a defect"), ApplicationError("a defect", {"status": 1}), TerminatedError("terminated")],
     ids=["none", "no-details", "other-details", "terminated"],
 )
-def test_a_failure_that_carries_no_outcome_has_none(failure: BaseException | None) -> None:
+def test_a_failure_that_carries_no_outcome_has_none(failure: BaseException | None):
     assert outcomes.outcome_of_failure(failure, RunOutcome) is None
 
 
@@ -241,21 +239,21 @@ def test_a_failure_that_carries_no_outcome_has_none(failure: BaseException | Non
     ("cause", "reason"),
     [(CancelledError("canceled"), "cancelled-user-action"), (TerminatedError("terminated"), "terminated")],
 )
-def test_a_child_that_was_ended_from_outside_is_canceled(cause: BaseException, reason: str) -> None:
+def test_a_child_that_was_ended_from_outside_is_canceled(cause: BaseException, reason: str):
     outcome = outcomes.from_child_error(child_error(cause))
     assert outcome.status is RunStatus.CANCELED
     assert outcome.reason
     assert outcome.reason.type.value == reason
 
 
-def test_a_child_that_failed_without_an_outcome_is_an_error_of_ours() -> None:
+def test_a_child_that_failed_without_an_outcome_is_an_error_of_ours():
     outcome = outcomes.from_child_error(child_error(ApplicationError("x" * 50_000)))
     assert outcome.error
     assert outcome.error.code is ErrorCode.INTERNAL_SERVER_ERROR
     assert len(outcome.error.message) <= MESSAGE_LIMIT
 
 
-def test_lists_show_in_short_why_a_run_did_not_complete() -> None:
+def test_lists_show_in_short_why_a_run_did_not_complete():
     assert outcomes.cause_of(RunOutcome(status=RunStatus.COMPLETED)) is None
     why = outcomes.cause_of(RunOutcome(status=RunStatus.CANCELED, reason=CANCELED))
     assert why == RunCause(code="cancelled-user-action", message=CANCELED.message)

@@ -4,8 +4,6 @@ The change is invented: a Run shall sleep for a moment before its Attempts. A Ru
 such timer in its history, so it must go on without one; `workflow.patched` tells the two apart.
 """
 
-from __future__ import annotations
-
 import asyncio
 from datetime import timedelta
 
@@ -56,18 +54,16 @@ async def replay(changed: type[RunWorkflow], history: WorkflowHistory) -> None:
     await replayer.replay_workflow(history)
 
 
-async def test_without_a_patch_a_run_in_flight_breaks() -> None:
+async def test_without_a_patch_a_run_in_flight_breaks():
     with pytest.raises(workflow.NondeterminismError):
         await replay(CarelessRun, WorkflowHistory.from_json("run", IN_FLIGHT.read_text()))
 
 
-async def test_with_a_patch_a_run_in_flight_goes_on() -> None:
+async def test_with_a_patch_a_run_in_flight_goes_on():
     await replay(PatchedRun, WorkflowHistory.from_json("run", IN_FLIGHT.read_text()))
 
 
-async def test_with_a_patch_a_new_run_takes_the_new_way_and_says_so(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_with_a_patch_a_new_run_takes_the_new_way_and_says_so(stage: Stage, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("tests.support.run_stage.WORKFLOWS", (PatchedRun,))
     await stage.serve(ends(completed()))
     await stage.start()

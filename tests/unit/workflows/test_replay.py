@@ -1,7 +1,5 @@
 """Runs in flight survive a change of the workflow's code: every recorded history replays."""
 
-from __future__ import annotations
-
 import base64
 import json
 import re
@@ -133,26 +131,26 @@ async def replayed() -> Replayed:
 
 
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
-async def test_the_history_replays(path: Path, replayed: Replayed) -> None:
+async def test_the_history_replays(path: Path, replayed: Replayed):
     failure = replayed.failures[history(path).run_id]
     if failure is not None:
         raise failure
 
 
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
-async def test_a_replay_answers_updates_as_they_were_answered(path: Path, replayed: Replayed) -> None:
+async def test_a_replay_answers_updates_as_they_were_answered(path: Path, replayed: Replayed):
     """A replay alone does not compare answers."""
     recorded = history(path)
     assert replayed.answers.given.get(recorded.run_id, []) == recorded_answers(recorded)
 
 
-async def test_all_of_them_replay_on_a_worker_that_encrypts() -> None:
+async def test_all_of_them_replay_on_a_worker_that_encrypts():
     settings = Settings(secret_key=[SecretStr("a-key-of-the-test")], encrypt_payloads=True)
     failed = await replay_all(data_converter(settings, "default"))
     assert {run_id: failure for run_id, failure in failed.items() if failure is not None} == {}
 
 
-def test_every_shape_has_its_history() -> None:
+def test_every_shape_has_its_history():
     wanted = [
         *SHAPES,
         *DELIVERIES,
@@ -175,7 +173,7 @@ class Hasty:
         return RunOutcome(status=RunStatus.COMPLETED)
 
 
-async def test_a_change_that_breaks_runs_in_flight_is_noticed() -> None:
+async def test_a_change_that_breaks_runs_in_flight_is_noticed():
     replayer = Replayer(
         workflows=[Hasty], data_converter=pydantic_data_converter, workflow_runner=UnsandboxedWorkflowRunner()
     )
@@ -200,7 +198,7 @@ def texts(value: Any, name: str = "") -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
-def test_the_history_says_nothing_of_the_machine_it_was_recorded_on(path: Path) -> None:
+def test_the_history_says_nothing_of_the_machine_it_was_recorded_on(path: Path):
     host = re.compile(rf"(?<![\w-]){re.escape(socket.gethostname())}(?![\w-])")
     told = list(texts(json.loads(path.read_text())))
     assert "recorder" in told

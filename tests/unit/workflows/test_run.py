@@ -1,7 +1,5 @@
 """Workflow `Run` with scripted Attempts, shape by shape."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -43,16 +41,14 @@ PROCESS_CRASHED = {
         ("unexpected-error", 2, "1"),  # an error of the activity itself counts as a failed Attempt
     ],
 )
-async def test_attempts_follow_each_other_until_one_succeeds(
-    play: PlayRun, shape: str, attempts: int, result: str
-) -> None:
+async def test_attempts_follow_each_other_until_one_succeeds(play: PlayRun, shape: str, attempts: int, result: str):
     stage = await play(shape)
     assert (stage.outcome.status, stage.outcome.attempts, stage.outcome.error) == (RunStatus.COMPLETED, attempts, None)
     assert stage.outcome.result == JsonRef(text=result, size=len(result))
     assert (len(stage.inputs), stage.lost) == (attempts, [])
 
 
-async def test_an_attempt_is_ordered_with_all_that_its_run_was_started_with(stage: Stage) -> None:
+async def test_an_attempt_is_ordered_with_all_that_its_run_was_started_with(stage: Stage):
     await stage.serve(ends(failed()), ends(completed()))
     proxy = SealedProxy(server="http://proxy.test:8080", username="sealed-1", password="sealed-2")
     await stage.start(
@@ -88,7 +84,7 @@ SECOND = {"code": "script-execution-exception", "category": "user", "message": "
 )
 async def test_a_run_fails_with_the_last_error_wrapped_unless_it_is_final(
     play: PlayRun, shape: str, code: ErrorCode, attempts: int, details: dict[str, Any] | None
-) -> None:
+):
     stage = await play(shape)
     assert stage.outcome.error
     assert (stage.outcome.status, stage.outcome.error.code) == (RunStatus.FAILED, code)
@@ -98,7 +94,7 @@ async def test_a_run_fails_with_the_last_error_wrapped_unless_it_is_final(
     assert all(input.raises_failure for input in stage.inputs), "Temporal shows it as an activity that failed"
 
 
-async def test_a_run_that_finds_no_machine_within_its_queue_timeout_fails(play: PlayRun) -> None:
+async def test_a_run_that_finds_no_machine_within_its_queue_timeout_fails(play: PlayRun):
     stage = await play("queued-too-long")
     assert stage.outcome.status is RunStatus.FAILED
     assert stage.outcome.error
@@ -107,7 +103,7 @@ async def test_a_run_that_finds_no_machine_within_its_queue_timeout_fails(play: 
     assert stage.lost == [], "no worker was lost"
 
 
-async def test_an_attempt_that_its_worker_had_no_room_for_in_time_took_a_number(stage: Stage) -> None:
+async def test_an_attempt_that_its_worker_had_no_room_for_in_time_took_a_number(stage: Stage):
     outcome = failed().model_copy(update={"error": QUEUE_TIMED_OUT, "final": True, "started_at": datetime.now(UTC)})
     await stage.serve(ends(outcome))
     await stage.start(queue_timeout=timedelta(minutes=5))
@@ -117,7 +113,7 @@ async def test_an_attempt_that_its_worker_had_no_room_for_in_time_took_a_number(
     assert stage.inputs[0].queue_timeout == timedelta(minutes=5)
 
 
-async def test_only_the_wait_for_the_first_attempt_is_limited(stage: Stage) -> None:
+async def test_only_the_wait_for_the_first_attempt_is_limited(stage: Stage):
     await stage.serve(ends(failed()), ends(completed()))
     await stage.start(queue_timeout=timedelta(minutes=5))
     assert (await stage.ended()).status is RunStatus.COMPLETED
@@ -126,7 +122,7 @@ async def test_only_the_wait_for_the_first_attempt_is_limited(stage: Stage) -> N
     assert not second.schedule_to_start_timeout.ToTimedelta()
 
 
-async def test_a_run_whose_project_was_closed_meanwhile_is_canceled(play: PlayRun) -> None:
+async def test_a_run_whose_project_was_closed_meanwhile_is_canceled(play: PlayRun):
     stage = await play("access-turned-off-while-it-waits")
     assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.CANCELED, 1)
     assert stage.outcome.reason
@@ -137,7 +133,7 @@ async def test_a_run_whose_project_was_closed_meanwhile_is_canceled(play: PlayRu
     assert failure.value.cause.type == "api-access-disabled"
 
 
-async def test_an_attempt_may_say_by_itself_that_it_was_canceled(stage: Stage) -> None:
+async def test_an_attempt_may_say_by_itself_that_it_was_canceled(stage: Stage):
     held = HeldAttempt(stage)
     await stage.serve(held)
     await stage.start()
@@ -148,7 +144,7 @@ async def test_an_attempt_may_say_by_itself_that_it_was_canceled(stage: Stage) -
     assert (await stage.handle.describe()).status is WorkflowExecutionStatus.FAILED
 
 
-async def test_an_attempt_at_the_outer_wall_is_over(play: PlayRun) -> None:
+async def test_an_attempt_at_the_outer_wall_is_over(play: PlayRun):
     stage = await play("wall")
     assert stage.outcome.error
     assert stage.outcome.error.details
@@ -159,7 +155,7 @@ async def test_an_attempt_at_the_outer_wall_is_over(play: PlayRun) -> None:
 # Attempts that are lost.
 
 
-async def test_an_interrupted_attempt_takes_a_number_and_does_not_count(play: PlayRun) -> None:
+async def test_an_interrupted_attempt_takes_a_number_and_does_not_count(play: PlayRun):
     stage = await play("interrupted-once")  # of at most two Attempts
     assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 3)
     assert [lost.number for lost in stage.lost] == [1]
@@ -167,19 +163,19 @@ async def test_an_interrupted_attempt_takes_a_number_and_does_not_count(play: Pl
     assert (stage.lost[0].run_id, stage.lost[0].project) == (stage.run_id, stage.project)
 
 
-async def test_an_attempt_that_is_heard_of_no_more_was_interrupted(play: PlayRun) -> None:
+async def test_an_attempt_that_is_heard_of_no_more_was_interrupted(play: PlayRun):
     stage = await play("worker-lost")
     assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 2)
     assert [lost.cause for lost in stage.lost] == ["The worker that ran the Attempt was lost."]
 
 
-async def test_a_record_that_cannot_be_written_holds_up_nothing(play: PlayRun) -> None:
+async def test_a_record_that_cannot_be_written_holds_up_nothing(play: PlayRun):
     stage = await play("record-not-written")
     assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 2)
     assert len(stage.lost) > 1, "it is tried more than once"
 
 
-async def test_an_outcome_that_was_stored_before_the_worker_was_lost_stands(play: PlayRun) -> None:
+async def test_an_outcome_that_was_stored_before_the_worker_was_lost_stands(play: PlayRun):
     stage = await play("lost-after-it-completed")
     assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 1)
     assert stage.outcome.result == JsonRef(text='"stored"', size=8)
@@ -188,7 +184,7 @@ async def test_an_outcome_that_was_stored_before_the_worker_was_lost_stands(play
     assert len(stage.inputs) == 1
 
 
-async def test_a_failure_that_was_stored_before_the_worker_was_lost_counts(play: PlayRun) -> None:
+async def test_a_failure_that_was_stored_before_the_worker_was_lost_counts(play: PlayRun):
     stage = await play("lost-after-it-failed")  # of at most two Attempts
     assert stage.outcome.error
     assert (stage.outcome.error.code, stage.outcome.error.message) == (ErrorCode.API_ATTEMPTS_FAILED, "second")
@@ -214,7 +210,7 @@ async def deliveries(stage: Stage) -> list[DeliverInput]:
     return [(await converter.decode(child.input.payloads, [DeliverInput]))[0] for child in initiated]
 
 
-async def test_the_result_is_handed_over_to_a_delivery_that_outlives_the_run(play: PlayRun) -> None:
+async def test_the_result_is_handed_over_to_a_delivery_that_outlives_the_run(play: PlayRun):
     stage = await play("handed-over")
     (input,) = await deliveries(stage)
     assert (input.run_id, input.project, input.api) == (stage.run_id, stage.project, "list")
@@ -239,9 +235,7 @@ async def test_the_result_is_handed_over_to_a_delivery_that_outlives_the_run(pla
         ("not-handed-over-canceled", 0),
     ],
 )
-async def test_a_failure_is_handed_over_if_it_is_wanted_and_a_cancel_never(
-    play: PlayRun, shape: str, count: int
-) -> None:
+async def test_a_failure_is_handed_over_if_it_is_wanted_and_a_cancel_never(play: PlayRun, shape: str, count: int):
     assert len(await deliveries(await play(shape))) == count
 
 
@@ -264,14 +258,14 @@ async def test_a_failure_is_handed_over_if_it_is_wanted_and_a_cancel_never(
 )
 async def test_a_cancel_stops_the_attempt_where_it_is_and_no_other_follows(
     play: PlayRun, shape: str, attempts: int, executed: int, stopped: list[int]
-) -> None:
+):
     stage = await play(shape)
     assert_canceled(stage.outcome)
     assert (stage.outcome.attempts, len(stage.inputs)) == (attempts, executed)
     assert stage.stops == [StopInput(run_id=stage.run_id, number=number) for number in stopped]
 
 
-async def test_a_cancel_ends_also_when_the_worker_is_gone(play: PlayRun) -> None:
+async def test_a_cancel_ends_also_when_the_worker_is_gone(play: PlayRun):
     stage = await play("cancel-worker-gone")
     assert_canceled(stage.outcome)
     assert [lost.number for lost in stage.lost] == [1]
@@ -281,13 +275,13 @@ async def test_a_cancel_ends_also_when_the_worker_is_gone(play: PlayRun) -> None
 
 
 @pytest.mark.parametrize("shape", ["cancel-of-no-avail", "cancel-as-it-completes", "cancel-just-before-it-completes"])
-async def test_an_attempt_that_completes_in_spite_of_a_cancel_stands(play: PlayRun, shape: str) -> None:
+async def test_an_attempt_that_completes_in_spite_of_a_cancel_stands(play: PlayRun, shape: str):
     stage = await play(shape)
     assert stage.outcome.status is RunStatus.COMPLETED
     assert stage.outcome.result == JsonRef(text="1", size=1)
 
 
-async def test_a_final_failure_in_spite_of_a_cancel_stands(play: PlayRun) -> None:
+async def test_a_final_failure_in_spite_of_a_cancel_stands(play: PlayRun):
     stage = await play("cancel-as-it-fails-for-good")
     assert stage.outcome.error
     assert stage.outcome.error.code is ErrorCode.RESULT_TOO_BIG
@@ -301,7 +295,7 @@ async def details(stage: Stage) -> str:
     return metadata.current_details
 
 
-async def test_the_status_and_what_the_web_ui_tells_follow_the_run(stage: Stage) -> None:
+async def test_the_status_and_what_the_web_ui_tells_follow_the_run(stage: Stage):
     first, second = HeldAttempt(stage, announced=True), HeldAttempt(stage, announced=True)
     await stage.serve_runs()
     await stage.start(maximum_attempts=2)
@@ -324,7 +318,7 @@ async def test_the_status_and_what_the_web_ui_tells_follow_the_run(stage: Stage)
     assert await details(stage) == "Completed after 2 Attempt(s)"
 
 
-async def test_what_a_former_attempt_says_too_late_is_not_believed(stage: Stage) -> None:
+async def test_what_a_former_attempt_says_too_late_is_not_believed(stage: Stage):
     second = HeldAttempt(stage, announced=True)
     await stage.serve(ends(failed()), second)
     await stage.start()
@@ -339,11 +333,11 @@ async def test_what_a_former_attempt_says_too_late_is_not_believed(stage: Stage)
 @pytest.mark.parametrize(
     ("shape", "word"), [("all-failed", "failed"), ("cancel-running", "canceled"), ("cancel-with-the-start", "canceled")]
 )
-async def test_the_last_status_is_that_of_the_outcome(play: PlayRun, shape: str, word: str) -> None:
+async def test_the_last_status_is_that_of_the_outcome(play: PlayRun, shape: str, word: str):
     assert await status_in_lists(await play(shape)) == word
 
 
-async def test_a_run_that_has_begun_goes_before_one_that_has_not(play: PlayRun) -> None:
+async def test_a_run_that_has_begun_goes_before_one_that_has_not(play: PlayRun):
     stage = await play("interrupted-once")
     attempts = await scheduled_of(stage, names.ATTEMPT)
     assert [attempt.priority.priority_key for attempt in attempts] == [
@@ -356,7 +350,7 @@ async def test_a_run_that_has_begun_goes_before_one_that_has_not(play: PlayRun) 
     ]
 
 
-async def test_an_attempt_is_one_try_of_a_known_name_on_the_projects_queue(play: PlayRun) -> None:
+async def test_an_attempt_is_one_try_of_a_known_name_on_the_projects_queue(play: PlayRun):
     stage = await play("retry")
     attempts = await scheduled_of(stage, names.ATTEMPT)
     assert [attempt.activity_id for attempt in attempts] == ["attempt-1", "attempt-2", "attempt-3"]
@@ -369,12 +363,12 @@ async def test_an_attempt_is_one_try_of_a_known_name_on_the_projects_queue(play:
         assert not attempt.schedule_to_start_timeout.ToTimedelta()
 
 
-async def test_a_history_holds_no_more_than_it_must(play: PlayRun) -> None:
+async def test_a_history_holds_no_more_than_it_must(play: PlayRun):
     stage = await play("completed-by-its-close")
     assert len(await stage.events()) <= 13
 
 
-def test_every_shape_is_known_by_a_test() -> None:
+def test_every_shape_is_known_by_a_test():
     """Each of them is in this file, so that none is recorded without a word on what it must come to."""
     text = Path(__file__).read_text()
     assert [shape for shape in SHAPES if f'"{shape}"' not in text] == []

@@ -1,7 +1,5 @@
 """Workflow `Run` of a project that logs in: a Validate for each Attempt (docs/contract.md, section 10, rule 2)."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 
@@ -29,9 +27,7 @@ def assert_not_validated(stage: LoginStage, message: str) -> dict[str, Any]:
     return stage.outcome.reason.details or {}
 
 
-async def test_a_run_whose_first_check_is_queued_too_long_leaves_the_login(
-    play_login: Any,
-) -> None:
+async def test_a_run_whose_first_check_is_queued_too_long_leaves_the_login(play_login: Any):
     stage = await play_login("run-queued-too-long")
     assert stage.outcome.status is RunStatus.FAILED
     assert stage.outcome.error
@@ -40,7 +36,7 @@ async def test_a_run_whose_first_check_is_queued_too_long_leaves_the_login(
     assert stage.checked == []
 
 
-async def test_each_attempt_comes_after_a_validate_and_has_its_login(play_login: Any) -> None:
+async def test_each_attempt_comes_after_a_validate_and_has_its_login(play_login: Any):
     stage = await play_login("run-with-a-login")
     assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 2)
     assert stage.outcome.login is None
@@ -53,7 +49,7 @@ async def test_each_attempt_comes_after_a_validate_and_has_its_login(play_login:
         assert (input.auth.ref, input.auth.initial_login, input.auth.save_back) == (stage.ref, FIRST, True)
 
 
-async def test_its_validate_is_a_run_of_its_own_that_names_it(play_login: Any) -> None:
+async def test_its_validate_is_a_run_of_its_own_that_names_it(play_login: Any):
     stage = await play_login("run-with-a-login")
     description = await stage.client.get_workflow_handle(f"{stage.run_id}-v1").describe()
     assert description.workflow_type == "Validate"
@@ -69,7 +65,7 @@ async def test_its_validate_is_a_run_of_its_own_that_names_it(play_login: Any) -
     }
 
 
-async def test_once_its_first_check_has_begun_a_run_goes_before_others(play_login: Any) -> None:
+async def test_once_its_first_check_has_begun_a_run_goes_before_others(play_login: Any):
     stage = await play_login("run-with-a-login")
     attempts = [attempt.priority.priority_key for attempt in await scheduled_of(stage, names.ATTEMPT)]
     assert attempts == [names.PRIORITY_STARTED] * 2
@@ -82,7 +78,7 @@ async def test_once_its_first_check_has_begun_a_run_goes_before_others(play_logi
     assert checks == [names.PRIORITY_PENDING, names.PRIORITY_STARTED]
 
 
-async def test_a_run_is_started_from_its_first_check_on(login_stage: LoginStage) -> None:
+async def test_a_run_is_started_from_its_first_check_on(login_stage: LoginStage):
     check = HeldAttempt(login_stage, announced=True)
     login_stage.checks.append(check)
     await login_stage.open()
@@ -93,7 +89,7 @@ async def test_a_run_is_started_from_its_first_check_on(login_stage: LoginStage)
     check.end(good())
 
 
-async def test_a_run_that_waits_for_a_machine_after_a_quick_check_is_started(login_stage: LoginStage) -> None:
+async def test_a_run_that_waits_for_a_machine_after_a_quick_check_is_started(login_stage: LoginStage):
     login_stage.valid = {1}
     attempt = HeldAttempt(login_stage)
     await login_stage.serve(attempt)
@@ -104,7 +100,7 @@ async def test_a_run_that_waits_for_a_machine_after_a_quick_check_is_started(log
     attempt.end(completed())
 
 
-async def test_a_run_whose_login_is_not_good_makes_no_further_attempt(play_login: Any) -> None:
+async def test_a_run_whose_login_is_not_good_makes_no_further_attempt(play_login: Any):
     stage = await play_login("run-without-a-good-login")
     details = assert_not_validated(stage, "what it returned is not true")
     assert details["validateRunId"] == f"{stage.run_id}-v2"
@@ -116,32 +112,28 @@ async def test_a_run_whose_login_is_not_good_makes_no_further_attempt(play_login
     await stage.until_status(AuthSessionStatus.EXPIRED)
 
 
-async def test_a_lost_attempt_is_made_again_after_another_validate(play_login: Any) -> None:
+async def test_a_lost_attempt_is_made_again_after_another_validate(play_login: Any):
     stage = await play_login("run-interrupted-after-its-validate")
     assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 2)
     assert [lost.number for lost in stage.lost] == [1]
     assert [input.run_id for input in stage.checked] == [f"{stage.run_id}-v1", f"{stage.run_id}-v2"]
 
 
-async def test_a_cancel_during_the_attempt_leaves_its_validate_as_it_was(play_login: Any) -> None:
+async def test_a_cancel_during_the_attempt_leaves_its_validate_as_it_was(play_login: Any):
     stage = await play_login("run-canceled-in-the-attempt-after-its-validate")
     assert_canceled(stage.outcome)
     assert (stage.outcome.attempts, [stop.number for stop in stage.stops]) == (1, [1])
     assert (await stage.outcome_of(f"{stage.run_id}-v1")).status is RunStatus.COMPLETED
 
 
-async def test_a_session_deleted_after_the_validate_counts_as_not_validated(
-    play_login: Any,
-) -> None:
+async def test_a_session_deleted_after_the_validate_counts_as_not_validated(play_login: Any):
     stage = await play_login("run-whose-session-is-deleted-before-its-attempt")
     details = assert_not_validated(stage, "deleted")
     assert details["error"]["code"] == "auth-check-failed"
     assert (stage.outcome.attempts, len(stage.inputs)) == (1, 1)
 
 
-async def test_a_session_deleted_while_its_run_waits_ends_the_run(
-    login_stage: LoginStage,
-) -> None:
+async def test_a_session_deleted_while_its_run_waits_ends_the_run(login_stage: LoginStage):
     create = login_stage.hold(login_stage.creates, stops=True)
     await login_stage.serve(ends(completed()))
     await login_stage.bring_up()
@@ -155,13 +147,13 @@ async def test_a_session_deleted_while_its_run_waits_ends_the_run(
     await login_stage.closed()
 
 
-async def test_a_run_whose_validate_was_terminated_in_temporal_makes_no_attempt(play_login: Any) -> None:
+async def test_a_run_whose_validate_was_terminated_in_temporal_makes_no_attempt(play_login: Any):
     stage = await play_login("run-whose-validate-is-terminated")
     assert assert_not_validated(stage, "terminated") == {"validateRunId": f"{stage.run_id}-v1"}
     assert stage.inputs == []
 
 
-async def test_a_cancel_during_a_check_stops_it_at_once(play_login: Any) -> None:
+async def test_a_cancel_during_a_check_stops_it_at_once(play_login: Any):
     stage = await play_login("run-canceled-in-its-validate")
     assert_canceled(stage.outcome)
     assert (stage.outcome.attempts, stage.inputs) == (0, [])
@@ -170,7 +162,7 @@ async def test_a_cancel_during_a_check_stops_it_at_once(play_login: Any) -> None
     assert await stage.status() is AuthSessionStatus.READY
 
 
-async def test_a_run_reads_canceled_only_when_its_check_has_ended(login_stage: LoginStage) -> None:
+async def test_a_run_reads_canceled_only_when_its_check_has_ended(login_stage: LoginStage):
     check = HeldAttempt(login_stage, announced=True)
     login_stage.checks.append(check)
     await login_stage.open()
@@ -184,7 +176,7 @@ async def test_a_run_reads_canceled_only_when_its_check_has_ended(login_stage: L
     assert_canceled(await login_stage.ended())
 
 
-async def test_a_run_canceled_as_its_validate_starts_makes_no_attempt(play_login: Any) -> None:
+async def test_a_run_canceled_as_its_validate_starts_makes_no_attempt(play_login: Any):
     stage = await play_login("run-canceled-as-its-validate-is-started")
     assert_canceled(stage.outcome)
     assert (stage.outcome.attempts, stage.inputs) == (0, [])
@@ -193,9 +185,7 @@ async def test_a_run_canceled_as_its_validate_starts_makes_no_attempt(play_login
 # An AuthSession for this Run alone.
 
 
-async def test_a_session_for_one_run_is_made_from_its_input_and_then_gone(
-    play_login: Any,
-) -> None:
+async def test_a_session_for_one_run_is_made_from_its_input_and_then_gone(play_login: Any):
     stage = await play_login("run-with-a-runtime-session")
     assert stage.outcome.status is RunStatus.COMPLETED
     (create,), (attempt,) = stage.created, stage.inputs
@@ -225,7 +215,7 @@ async def _fail(_stage: LoginStage, attempt: HeldAttempt) -> None:
 
 
 @pytest.mark.parametrize("end", [_fail, _cancel, _terminate], ids=["failed", "canceled", "terminated"])
-async def test_it_is_gone_however_its_run_ends(login_stage: LoginStage, end: Any) -> None:
+async def test_it_is_gone_however_its_run_ends(login_stage: LoginStage, end: Any):
     attempt = HeldAttempt(login_stage, announced=True)
     await login_stage.serve(attempt)
     await login_stage.start(auth=login_stage.runtime())
@@ -237,14 +227,14 @@ async def test_it_is_gone_however_its_run_ends(login_stage: LoginStage, end: Any
     assert login_stage.forgotten == [DeleteStatesInput(project=login_stage.project, owner=f"~{login_stage.run_id}")]
 
 
-async def test_it_is_gone_also_if_its_run_is_canceled_as_it_starts(play_login: Any) -> None:
+async def test_it_is_gone_also_if_its_run_is_canceled_as_it_starts(play_login: Any):
     stage = await play_login("run-with-a-runtime-session-canceled-with-the-start")
     assert_canceled(stage.outcome)
     assert (stage.checked, stage.created, stage.inputs) == ([], [], [])
     assert stage.forgotten == [DeleteStatesInput(project=stage.project, owner=f"~{stage.run_id}")]
 
 
-async def test_it_is_gone_also_if_its_run_ends_while_it_is_removing_states(login_stage: LoginStage) -> None:
+async def test_it_is_gone_also_if_its_run_ends_while_it_is_removing_states(login_stage: LoginStage):
     attempt, removed = HeldAttempt(login_stage), asyncio.Event()
 
     async def slowly(input: DeleteStatesInput) -> None:
@@ -266,7 +256,7 @@ async def test_it_is_gone_also_if_its_run_ends_while_it_is_removing_states(login
     assert login_stage.forgotten[-1] == DeleteStatesInput(project=login_stage.project, owner=f"~{login_stage.run_id}")
 
 
-async def test_a_validate_whose_run_was_terminated_ends_too(login_stage: LoginStage) -> None:
+async def test_a_validate_whose_run_was_terminated_ends_too(login_stage: LoginStage):
     check = HeldAttempt(login_stage, beats=True)
     login_stage.checks.append(check)
     await login_stage.open()

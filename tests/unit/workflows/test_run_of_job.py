@@ -1,7 +1,5 @@
 """A Run of a JobRun: its place in line, and its end with that of the JobRun."""
 
-from __future__ import annotations
-
 from schemas.workflow import names
 from schemas.workflow.run import ReasonType, RunJob, RunStatus
 from tests.support.run_stage import HeldAttempt, Stage, completed, ends, failed
@@ -9,7 +7,7 @@ from tests.support.run_stage import HeldAttempt, Stage, completed, ends, failed
 JOB = RunJob(job_id="nightly", job_run_id=names.job_run_id("r" * names.JOB_RUN_TOKEN_LENGTH))
 
 
-async def test_it_is_canceled_with_its_job_run_and_says_why(stage: Stage) -> None:
+async def test_it_is_canceled_with_its_job_run_and_says_why(stage: Stage):
     held = HeldAttempt(stage, beats=True)
     await stage.serve(held)
     await stage.start(job=JOB)
@@ -22,7 +20,7 @@ async def test_it_is_canceled_with_its_job_run_and_says_why(stage: Stage) -> Non
     assert outcome.ended_at is not None
 
 
-async def test_a_cancel_by_somebody_stays_one_when_its_job_run_is_terminated_too(stage: Stage) -> None:
+async def test_a_cancel_by_somebody_stays_one_when_its_job_run_is_terminated_too(stage: Stage):
     held = HeldAttempt(stage)
     await stage.serve(held)
     await stage.start(job=JOB)
@@ -36,7 +34,7 @@ async def test_a_cancel_by_somebody_stays_one_when_its_job_run_is_terminated_too
     assert outcome.reason.type is ReasonType.CANCELLED_USER_ACTION
 
 
-async def test_its_attempts_know_the_job_run_and_the_first_gives_way_to_others(stage: Stage) -> None:
+async def test_its_attempts_know_the_job_run_and_the_first_gives_way_to_others(stage: Stage):
     await stage.serve(ends(failed()), ends(completed()))
     await stage.start(job=JOB)
     assert (await stage.ended()).status is RunStatus.COMPLETED

@@ -1,7 +1,5 @@
 """A sweep goes part by part, whatever the store does meanwhile."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncGenerator
 
 import pytest
@@ -20,15 +18,13 @@ async def skipping() -> AsyncGenerator[Client]:
         yield client
 
 
-async def test_it_ends_with_the_part_behind_which_there_is_nothing(skipping: Client) -> None:
+async def test_it_ends_with_the_part_behind_which_there_is_nothing(skipping: Client):
     sweeping = await swept("sweep-in-one-part", skipping)
     assert sweeping.tally == SweepTotals(runs=3, artifacts=15)
     assert [input.after for input in sweeping.inputs] == [""]
 
 
-async def test_each_part_begins_where_the_one_before_ended_with_the_same_age(
-    skipping: Client,
-) -> None:
+async def test_each_part_begins_where_the_one_before_ended_with_the_same_age(skipping: Client):
     sweeping = await swept("sweep-in-parts", skipping)
     assert sweeping.tally == SweepTotals(runs=4, artifacts=20)
     before = sweeping.inputs[0].before
@@ -36,7 +32,7 @@ async def test_each_part_begins_where_the_one_before_ended_with_the_same_age(
     assert sweeping.inputs == [SweepPart(before=before, after=after) for after in ("", "runs/shop/a0", "runs/shop/b0")]
 
 
-async def test_a_long_one_goes_on_with_a_fresh_history(skipping: Client) -> None:
+async def test_a_long_one_goes_on_with_a_fresh_history(skipping: Client):
     sweeping = await swept("sweep-that-goes-on", skipping)
     assert sweeping.tally == SweepTotals(runs=PARTS + 1, artifacts=5 * (PARTS + 1))
     assert len(sweeping.inputs) == PARTS + 1
@@ -46,20 +42,20 @@ async def test_a_long_one_goes_on_with_a_fresh_history(skipping: Client) -> None
     assert end == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW
 
 
-async def test_a_store_that_is_away_for_a_while_costs_time(skipping: Client) -> None:
+async def test_a_store_that_is_away_for_a_while_costs_time(skipping: Client):
     sweeping = await swept("sweep-store-away-for-a-while", skipping)
     assert sweeping.tally == SweepTotals(runs=2, artifacts=10)
     assert [input.after for input in sweeping.inputs] == ["", *["runs/shop/a0"] * 3]
 
 
-async def test_a_store_that_is_away_for_long_ends_it_so_that_another_can_begin(skipping: Client) -> None:
+async def test_a_store_that_is_away_for_long_ends_it_so_that_another_can_begin(skipping: Client):
     sweeping = await swept("sweep-store-away-for-long", skipping)
     assert sweeping.tally is None
     assert len(sweeping.inputs) > 50
     assert sweeping.first.events[-1].event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED
 
 
-async def test_what_may_not_be_removed_is_told_when_all_else_is_done(skipping: Client) -> None:
+async def test_what_may_not_be_removed_is_told_when_all_else_is_done(skipping: Client):
     sweeping = await swept("sweep-that-may-not-remove", skipping)
     assert sweeping.failure is not None
     assert sweeping.failure.message == (

@@ -1,7 +1,5 @@
 """What the Schedule of a Job starts, and the lock that a JobRun holds."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -24,7 +22,7 @@ async def stage(name: str, temporal: Client) -> AsyncIterator[JobRunStage]:
         yield stage
 
 
-async def test_a_schedule_starts_a_job_run_that_outlives_what_has_started_it(stage: JobRunStage) -> None:
+async def test_a_schedule_starts_a_job_run_that_outlives_what_has_started_it(stage: JobRunStage):
     piece = HeldPiece(progress(total=3, next=3, succeeded=3, shards=1))
     stage.script = [piece]
     ref = JobRef(

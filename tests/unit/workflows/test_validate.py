@@ -1,7 +1,5 @@
 """Workflow `Validate`, shape by shape (docs/contract.md, section 10, rule 3)."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 
@@ -28,7 +26,7 @@ def numbers(stage: LoginStage) -> list[int]:
 # Checks.
 
 
-async def test_a_login_that_is_good_is_the_outcome(play_login: Any) -> None:
+async def test_a_login_that_is_good_is_the_outcome(play_login: Any):
     stage = await play_login("login-good")
     nothing = JsonRef(text="null", size=4)
     assert stage.outcome.ended_at is not None
@@ -39,7 +37,7 @@ async def test_a_login_that_is_good_is_the_outcome(play_login: Any) -> None:
     assert await stage.status() is AuthSessionStatus.READY
 
 
-async def test_a_check_is_ordered_with_all_that_the_validate_was_started_with(play_login: Any) -> None:
+async def test_a_check_is_ordered_with_all_that_the_validate_was_started_with(play_login: Any):
     stage = await play_login("login-good")
     (input,) = stage.checked
     assert (input.kind, input.api, input.parameters.text) == (AttemptKind.CHECK, "auth-sessions/check", "null")
@@ -56,7 +54,7 @@ async def test_a_check_is_ordered_with_all_that_the_validate_was_started_with(pl
     assert not check.schedule_to_start_timeout.ToTimedelta()
 
 
-async def test_only_the_wait_for_the_first_check_is_limited(play_login: Any) -> None:
+async def test_only_the_wait_for_the_first_check_is_limited(play_login: Any):
     stage = await play_login("checks-with-a-queue-timeout")
     assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 4)
     assert numbers(stage) == [1, 2, 3, 4]
@@ -66,9 +64,7 @@ async def test_only_the_wait_for_the_first_check_is_limited(play_login: Any) -> 
     assert [check.retry_policy.maximum_attempts for check in checks] == [1, 3]
 
 
-async def test_a_queue_timeout_allows_no_second_check_where_there_is_one(
-    login_stage: LoginStage,
-) -> None:
+async def test_a_queue_timeout_allows_no_second_check_where_there_is_one(login_stage: LoginStage):
     login_stage.checks.append(ends(bad()))
     await login_stage.open()
     await login_stage.validate(queue_timeout=timedelta(minutes=5), check_attempts=1, auto_recreate=False)
@@ -77,14 +73,14 @@ async def test_a_queue_timeout_allows_no_second_check_where_there_is_one(
     assert numbers(login_stage) == [1]
 
 
-async def test_the_first_good_check_passes_whatever_came_before_it(play_login: Any) -> None:
+async def test_the_first_good_check_passes_whatever_came_before_it(play_login: Any):
     stage = await play_login("login-good-at-last")
     assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 5)
     assert numbers(stage) == [1, 2, 3, 4, 5]
     assert stage.created == []
 
 
-async def test_without_auto_recreate_the_login_stays_bad_when_all_checks_are(play_login: Any) -> None:
+async def test_without_auto_recreate_the_login_stays_bad_when_all_checks_are(play_login: Any):
     stage = await play_login("login-bad-and-left-so")
     details = assert_failed(stage.outcome, ErrorCode.CHECK_ATTEMPTS_FAILED, "no such element")
     error = {"code": "script-execution-exception", "category": "auth", "message": "no such element"}
@@ -93,7 +89,7 @@ async def test_without_auto_recreate_the_login_stays_bad_when_all_checks_are(pla
     assert (await stage.view()).login == FIRST
 
 
-async def test_a_login_that_was_recorded_is_not_made_anew(login_stage: LoginStage) -> None:
+async def test_a_login_that_was_recorded_is_not_made_anew(login_stage: LoginStage):
     login_stage.recorder()
     await login_stage.open()
     await login_stage.validate()
@@ -103,14 +99,14 @@ async def test_a_login_that_was_recorded_is_not_made_anew(login_stage: LoginStag
     assert login_stage.created == []
 
 
-async def test_a_check_that_cannot_be_called_says_nothing_about_the_login(play_login: Any) -> None:
+async def test_a_check_that_cannot_be_called_says_nothing_about_the_login(play_login: Any):
     stage = await play_login("check-cannot-be-called")
     assert_failed(stage.outcome, ErrorCode.SCRIPT_EXECUTION_EXCEPTION, "has no function `check`")
     assert (numbers(stage), stage.created) == ([1], [])
     assert await stage.status() is AuthSessionStatus.READY
 
 
-async def test_nor_do_checks_that_were_lost_with_their_workers(play_login: Any) -> None:
+async def test_nor_do_checks_that_were_lost_with_their_workers(play_login: Any):
     stage = await play_login("checks-lost")
     details = assert_failed(stage.outcome, ErrorCode.CHECK_ATTEMPTS_FAILED, "was lost")
     assert (details["attempts_count"], details["last_error"]["code"]) == (8, "script-process-crashed")
@@ -120,14 +116,14 @@ async def test_nor_do_checks_that_were_lost_with_their_workers(play_login: Any) 
     assert await stage.status() is AuthSessionStatus.READY
 
 
-async def test_a_check_lost_after_it_had_stored_that_it_is_good_stands(play_login: Any) -> None:
+async def test_a_check_lost_after_it_had_stored_that_it_is_good_stands(play_login: Any):
     stage = await play_login("check-lost-after-it-was-good")
     assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 1)
     assert stage.outcome.login == FIRST
     assert numbers(stage) == [1]
 
 
-async def test_a_check_heard_of_no_more_is_made_again_even_if_it_was_the_last(play_login: Any) -> None:
+async def test_a_check_heard_of_no_more_is_made_again_even_if_it_was_the_last(play_login: Any):
     stage = await play_login("check-worker-lost")
     assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 2)
     assert [lost.number for lost in stage.lost] == [1]
@@ -136,7 +132,7 @@ async def test_a_check_heard_of_no_more_is_made_again_even_if_it_was_the_last(pl
 # A Create in between.
 
 
-async def test_a_login_that_is_bad_is_made_anew_and_checked_again(play_login: Any) -> None:
+async def test_a_login_that_is_bad_is_made_anew_and_checked_again(play_login: Any):
     stage = await play_login("login-made-anew")
     second = LoginState(login_version=2, key="state-2", parameters_key="parameters-1")
     assert (stage.outcome.status, stage.outcome.login, stage.outcome.attempts) == (RunStatus.COMPLETED, second, 3)
@@ -149,7 +145,7 @@ async def test_a_login_that_is_bad_is_made_anew_and_checked_again(play_login: An
     assert view.updated_at > view.created_at
 
 
-async def test_it_is_made_by_a_run_of_its_own_as_the_validate_was_told_to(play_login: Any) -> None:
+async def test_it_is_made_by_a_run_of_its_own_as_the_validate_was_told_to(play_login: Any):
     stage = await play_login("login-made-anew")
     (input,) = stage.created
     assert [input.run_id] == await stage.creates_begun()
@@ -172,7 +168,7 @@ async def test_it_is_made_by_a_run_of_its_own_as_the_validate_was_told_to(play_l
     assert (create.retry_policy.maximum_attempts, create.priority.priority_key) == (2, names.PRIORITY_STARTED)
 
 
-async def test_when_no_create_succeeds_the_login_is_expired(play_login: Any) -> None:
+async def test_when_no_create_succeeds_the_login_is_expired(play_login: Any):
     stage = await play_login("login-not-made-anew")
     details = assert_failed(stage.outcome, ErrorCode.CREATE_ATTEMPTS_FAILED, "the password is wrong")
     assert details["attempts_count"] == 2
@@ -182,7 +178,7 @@ async def test_when_no_create_succeeds_the_login_is_expired(play_login: Any) -> 
     assert (view.status, view.login, view.pending_run_id) == (AuthSessionStatus.EXPIRED, FIRST, None)
 
 
-async def test_when_the_new_login_is_bad_the_validate_fails_and_it_is_expired(play_login: Any) -> None:
+async def test_when_the_new_login_is_bad_the_validate_fails_and_it_is_expired(play_login: Any):
     stage = await play_login("login-made-anew-but-bad")
     details = assert_failed(stage.outcome, ErrorCode.POST_CREATE_CHECK_ATTEMPTS_FAILED, "not true")
     assert details == {"attempts_count": 4, "last_error": FALSY}
@@ -190,7 +186,7 @@ async def test_when_the_new_login_is_bad_the_validate_fails_and_it_is_expired(pl
     assert (await stage.view()).login_version == 2
 
 
-async def test_a_login_that_is_another_by_now_is_not_made_anew(login_stage: LoginStage) -> None:
+async def test_a_login_that_is_another_by_now_is_not_made_anew(login_stage: LoginStage):
     login_stage.checks.extend([ends(bad(FIRST)), ends(bad(FIRST))])
     login_stage.valid = {2}
     await login_stage.open(login=2, state_key="state-2")
@@ -204,19 +200,19 @@ async def test_a_login_that_is_another_by_now_is_not_made_anew(login_stage: Logi
 
 
 @pytest.mark.parametrize("shape", ["session-gone-before-the-check", "session-gone-after-the-check"])
-async def test_where_there_is_no_such_auth_session_the_validate_fails(play_login: Any, shape: str) -> None:
+async def test_where_there_is_no_such_auth_session_the_validate_fails(play_login: Any, shape: str):
     stage = await play_login(shape)
     assert_failed(stage.outcome, ErrorCode.CHECK_ATTEMPTS_FAILED, "deleted")
     assert stage.outcome.attempts == len(stage.checked)
 
 
-async def test_who_waits_for_a_create_hears_that_the_auth_session_was_deleted(play_login: Any) -> None:
+async def test_who_waits_for_a_create_hears_that_the_auth_session_was_deleted(play_login: Any):
     stage = await play_login("session-deleted-while-a-create-is-waited-for")
     assert_failed(stage.outcome, ErrorCode.CHECK_ATTEMPTS_FAILED, f"AuthSession '{stage.ref.id}' is not there any more")
     assert_canceled(await stage.outcome_of(stage.created[0].run_id))
 
 
-async def test_who_waits_for_a_create_that_is_canceled_hears_that(play_login: Any) -> None:
+async def test_who_waits_for_a_create_that_is_canceled_hears_that(play_login: Any):
     stage = await play_login("create-canceled-that-others-wait-for")
     assert_failed(stage.outcome, ErrorCode.CREATE_ATTEMPTS_FAILED, f"Run {stage.created[0].run_id}, which was canceled")
     assert stage.outcome.error.retirable
@@ -225,7 +221,7 @@ async def test_who_waits_for_a_create_that_is_canceled_hears_that(play_login: An
 
 async def test_who_waits_for_an_auth_session_that_was_ended_by_hand_asks_again(
     login_stage: LoginStage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+):
     monkeypatch.setattr(validate, "_ASK_AGAIN_AFTER", timedelta(milliseconds=200))
     login_stage.workflow_options["workflow_runner"] = UnsandboxedWorkflowRunner()
     held = login_stage.hold(login_stage.creates)
@@ -242,7 +238,7 @@ async def test_who_waits_for_an_auth_session_that_was_ended_by_hand_asks_again(
 # Cancel.
 
 
-async def test_a_cancel_stops_the_check_at_once_also_if_it_is_not_the_first(play_login: Any) -> None:
+async def test_a_cancel_stops_the_check_at_once_also_if_it_is_not_the_first(play_login: Any):
     stage = await play_login("cancel-of-a-check")
     assert_canceled(stage.outcome)
     assert stage.outcome.attempts == 2
@@ -251,13 +247,13 @@ async def test_a_cancel_stops_the_check_at_once_also_if_it_is_not_the_first(play
     assert await stage.status() is AuthSessionStatus.READY
 
 
-async def test_a_cancel_finds_a_check_on_a_worker_that_has_not_spoken_yet(play_login: Any) -> None:
+async def test_a_cancel_finds_a_check_on_a_worker_that_has_not_spoken_yet(play_login: Any):
     stage = await play_login("cancel-of-a-check-that-is-elsewhere-by-now")
     assert_canceled(stage.outcome)
     assert [stop.number for stop in stage.stops] == [1, 2]
 
 
-async def test_a_validate_that_is_canceled_while_it_is_queued_executes_nothing(play_login: Any) -> None:
+async def test_a_validate_that_is_canceled_while_it_is_queued_executes_nothing(play_login: Any):
     stage = await play_login("cancel-of-a-validate-that-is-queued")
     assert_canceled(stage.outcome)
     assert stage.outcome.attempts == 1
@@ -265,7 +261,7 @@ async def test_a_validate_that_is_canceled_while_it_is_queued_executes_nothing(p
     assert stage.checked == []
 
 
-async def test_a_cancel_does_not_stop_the_create_that_others_may_wait_for(play_login: Any) -> None:
+async def test_a_cancel_does_not_stop_the_create_that_others_may_wait_for(play_login: Any):
     stage = await play_login("cancel-while-a-create-is-waited-for")
     assert_canceled(stage.outcome)
     view = await stage.view()
@@ -274,13 +270,13 @@ async def test_a_cancel_does_not_stop_the_create_that_others_may_wait_for(play_l
 
 
 @pytest.mark.parametrize("shape", ["cancel-as-a-create-is-asked-for", "cancel-as-the-session-is-told"])
-async def test_a_cancel_is_heard_also_while_a_signal_is_on_its_way(play_login: Any, shape: str) -> None:
+async def test_a_cancel_is_heard_also_while_a_signal_is_on_its_way(play_login: Any, shape: str):
     stage = await play_login(shape)
     assert_canceled(stage.outcome)
     assert stage.outcome.attempts == 2
 
 
-async def test_a_check_that_is_good_although_it_was_told_to_stop_is_good(login_stage: LoginStage) -> None:
+async def test_a_check_that_is_good_although_it_was_told_to_stop_is_good(login_stage: LoginStage):
     held = HeldAttempt(login_stage, announced=True)
 
     async def too_late(_input: StopInput) -> bool:

@@ -1,7 +1,5 @@
 """Attempts and what they leave, as they are answered."""
 
-from __future__ import annotations
-
 import io
 import zipfile
 from datetime import timedelta
@@ -25,7 +23,7 @@ async def get(api: Api, place: str, status: int = 200) -> Any:
     return answer.json()
 
 
-async def test_a_run_is_told_with_its_attempts_in_their_order(api: Api) -> None:
+async def test_a_run_is_told_with_its_attempts_in_their_order(api: Api):
     run_id = await api.run()
     for number in range(1, 12):
         await store_record(api, attempt_record(run_id, number, AttemptStatus.FAILED))
@@ -34,7 +32,7 @@ async def test_a_run_is_told_with_its_attempts_in_their_order(api: Api) -> None:
     assert [attempt["number"] for attempt in attempts] == list(range(1, 12))
 
 
-async def test_an_attempt_tells_all_that_its_record_has_and_where_its_files_are(api: Api) -> None:
+async def test_an_attempt_tells_all_that_its_record_has_and_where_its_files_are(api: Api):
     run_id = await api.run()
     error: dict[str, Any] = {
         "code": "script-execution-exception",
@@ -90,7 +88,7 @@ async def test_an_attempt_tells_all_that_its_record_has_and_where_its_files_are(
     assert (await get(api, run_id))["attempts"] == [answer]
 
 
-async def test_an_attempt_that_runs_has_a_log_to_be_followed(api: Api) -> None:
+async def test_an_attempt_that_runs_has_a_log_to_be_followed(api: Api):
     run_id = await api.run()
     await store_record(api, attempt_record(run_id, 1, AttemptStatus.STARTED))
     await store_record(api, attempt_record(run_id, 2, AttemptStatus.INTERRUPTED))
@@ -100,7 +98,7 @@ async def test_an_attempt_that_runs_has_a_log_to_be_followed(api: Api) -> None:
     assert (await get(api, f"{run_id}/attempts/2"))["log"] is not None
 
 
-async def test_what_is_not_there_is_told_as_that(api: Api) -> None:
+async def test_what_is_not_there_is_told_as_that(api: Api):
     run_id = await api.run()
     for place in ("", "/log", "/trace", "/screenshot"):
         assert "has no Attempt 2" in (await get(api, f"{run_id}/attempts/2{place}", 404))["message"]
@@ -110,7 +108,7 @@ async def test_what_is_not_there_is_told_as_that(api: Api) -> None:
         assert "no such Run" in (await get(api, f"nobody/attempts/1/{what}", 404))["message"]
 
 
-async def test_why_it_is_not_there_is_told_where_it_is_known(api: Api) -> None:
+async def test_why_it_is_not_there_is_told_where_it_is_known(api: Api):
     run_id = await api.run()
     missing = {what: f"The {what} was lost." for what in ("log", "trace", "screenshot")}
     await store_record(api, attempt_record(run_id, 1, AttemptStatus.INTERRUPTED, missing=missing))
@@ -119,7 +117,7 @@ async def test_why_it_is_not_there_is_told_where_it_is_known(api: Api) -> None:
         assert (await get(api, f"{run_id}/attempts/1/{what}", 404))["message"].endswith(f"has left no {what}: {why}")
 
 
-async def test_a_log_that_is_there_after_all_is_not_missing(api: Api) -> None:
+async def test_a_log_that_is_there_after_all_is_not_missing(api: Api):
     """A worker that was lost has said so, or another for it; the one after it has found the log on its disk."""
     run_id = await api.run()
     missing = {"log": "The worker was lost before it had saved it.", "screenshot": "It, too."}
@@ -131,12 +129,12 @@ async def test_a_log_that_is_there_after_all_is_not_missing(api: Api) -> None:
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "x", "1.5", "9" * 30])
-async def test_an_attempt_has_a_number(api: Api, number: str) -> None:
+async def test_an_attempt_has_a_number(api: Api, number: str):
     details = (await get(api, f"{await api.run()}/attempts/{number}", 400))["details"]
     assert (details["path"], details["expected"]) == ("number", "the number of an Attempt, from 1")
 
 
-async def test_a_trace_comes_as_the_file_that_was_stored(api: Api) -> None:
+async def test_a_trace_comes_as_the_file_that_was_stored(api: Api):
     run_id = await api.run()
     await store_record(api, attempt_record(run_id))
     packed = io.BytesIO()
@@ -151,7 +149,7 @@ async def test_a_trace_comes_as_the_file_that_was_stored(api: Api) -> None:
     assert answer.headers["content-length"] == str(len(packed.getvalue()))
 
 
-async def test_a_screenshot_comes_as_a_png(api: Api) -> None:
+async def test_a_screenshot_comes_as_a_png(api: Api):
     run_id = await api.run()
     await store_record(api, attempt_record(run_id))
     await store_artifact(api, run_id, 1, "screenshot.png", b"picture")

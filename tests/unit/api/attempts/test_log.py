@@ -1,7 +1,5 @@
 """The log of an Attempt: in one, in pieces while it runs, and as a stream that can be resumed."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -74,12 +72,12 @@ def line(message: str, number: int) -> Event:
     return Event(json.dumps({"message": message}), number)
 
 
-async def test_a_log_is_the_file_that_was_stored(live: Live) -> None:
+async def test_a_log_is_the_file_that_was_stored(live: Live):
     await live.end(rest=text("one", "two"))
     assert await stored(live) == text("one", "two")
 
 
-async def test_the_log_of_an_attempt_that_runs_is_what_there_is_of_it(live: Live) -> None:
+async def test_the_log_of_an_attempt_that_runs_is_what_there_is_of_it(live: Live):
     await live.begin()
     assert await stored(live) == b""
     for number in range(12):
@@ -87,7 +85,7 @@ async def test_the_log_of_an_attempt_that_runs_is_what_there_is_of_it(live: Live
     assert await stored(live) == live.whole
 
 
-async def test_what_a_lost_worker_has_left_in_pieces_is_the_log(live: Live) -> None:
+async def test_what_a_lost_worker_has_left_in_pieces_is_the_log(live: Live):
     await live.begin()
     await live.add(text("one"))
     await live.add(text("two") + b'{"half')
@@ -95,7 +93,7 @@ async def test_what_a_lost_worker_has_left_in_pieces_is_the_log(live: Live) -> N
     assert await stored(live) == live.whole
 
 
-async def test_a_piece_that_is_missing_ends_what_can_be_told(live: Live) -> None:
+async def test_a_piece_that_is_missing_ends_what_can_be_told(live: Live):
     await live.begin()
     await live.add(text("one"))
     live.whole += b"x" * 10
@@ -103,7 +101,7 @@ async def test_a_piece_that_is_missing_ends_what_can_be_told(live: Live) -> None
     assert await stored(live) == text("one")
 
 
-async def test_streams_lines_as_they_are_stored_until_the_attempt_ends(live: Live, served: str) -> None:
+async def test_streams_lines_as_they_are_stored_until_the_attempt_ends(live: Live, served: str):
     await live.begin()
     await live.add(text("one", "two"))
     async with following(served, live) as events:
@@ -116,7 +114,7 @@ async def test_streams_lines_as_they_are_stored_until_the_attempt_ends(live: Liv
         assert [event async for event in events] == []
 
 
-async def test_a_stream_goes_on_behind_the_last_event_that_was_received(live: Live, served: str) -> None:
+async def test_a_stream_goes_on_behind_the_last_event_that_was_received(live: Live, served: str):
     await live.begin()
     await live.add(text("one", "two"))
     await live.add(text("three"))
@@ -131,7 +129,7 @@ async def test_a_stream_goes_on_behind_the_last_event_that_was_received(live: Li
         assert [event async for event in events] == [Event('{"status": "completed"}', 4, "end")]
 
 
-async def test_a_line_that_was_stored_in_halves_comes_in_one(live: Live, served: str) -> None:
+async def test_a_line_that_was_stored_in_halves_comes_in_one(live: Live, served: str):
     await live.begin()
     await live.add(b'{"mess')
     async with following(served, live) as events:
@@ -146,7 +144,7 @@ async def test_a_line_that_was_stored_in_halves_comes_in_one(live: Live, served:
         ]
 
 
-async def test_an_attempt_that_has_not_begun_is_waited_for(live: Live, served: str) -> None:
+async def test_an_attempt_that_has_not_begun_is_waited_for(live: Live, served: str):
     async with following(served, live) as events:
         await live.begin()
         await live.add(text("one"))
@@ -155,14 +153,14 @@ async def test_an_attempt_that_has_not_begun_is_waited_for(live: Live, served: s
         assert (await anext(events)).kind == "end"
 
 
-async def test_the_stream_of_an_attempt_that_never_begins_ends_with_the_run(live: Live, served: str) -> None:
+async def test_the_stream_of_an_attempt_that_never_begins_ends_with_the_run(live: Live, served: str):
     live.number = 2
     async with following(served, live) as events:
         live.api.runs.end(live.run_id, RunOutcome(status=RunStatus.COMPLETED, attempts=1))
         assert [event async for event in events] == [Event('{"status": null}', 0, "end")]
 
 
-async def test_a_stream_ends_without_its_end_when_the_process_is_told_to_stop(live: Live, served: str) -> None:
+async def test_a_stream_ends_without_its_end_when_the_process_is_told_to_stop(live: Live, served: str):
     await live.begin()
     await live.add(text("one"))
     async with following(served, live) as events:
@@ -179,7 +177,7 @@ async def test_a_stream_ends_without_its_end_when_the_process_is_told_to_stop(li
         ("tail=5", "0", "tail"),
     ],
 )
-async def test_what_is_asked_in_another_form_is_refused(live: Live, query: str, last: str, path: str) -> None:
+async def test_what_is_asked_in_another_form_is_refused(live: Live, query: str, last: str, path: str):
     place = f"{RUNS}/{live.run_id}/attempts/1/log?{query}"
     answer = await live.api.client.get(place, headers={"last-event-id": last})
     assert (answer.status_code, answer.json()["details"]["path"].lower()) == (400, path)

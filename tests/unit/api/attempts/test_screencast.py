@@ -1,7 +1,5 @@
 """Watching an Attempt: what comes from its Machine is user code's, and goes no further than it must."""
 
-from __future__ import annotations
-
 import asyncio
 import struct
 import tempfile
@@ -54,7 +52,7 @@ async def running(make_api: MakeApi, data: Path, **fields: Any) -> tuple[Api, st
     return api, f"/projects/shop/runs/{run_id}/attempts/1/live"
 
 
-async def test_pictures_are_parts_that_take_each_other_s_place(make_api: MakeApi, data: Path) -> None:
+async def test_pictures_are_parts_that_take_each_other_s_place(make_api: MakeApi, data: Path):
     api, place = await running(make_api, data)
     async with machine(data, place.split("/")[4], framed(JPEG) + framed(JPEG + b"2")):
         client = await signed_in_client(api)
@@ -69,7 +67,7 @@ async def test_pictures_are_parts_that_take_each_other_s_place(make_api: MakeApi
 @pytest.mark.parametrize(
     "sent", [framed(b"<script>"), struct.pack(">I", 2_000_000_000), framed(JPEG)[:-3], b"", b"\x00"]
 )
-async def test_what_is_no_picture_goes_nowhere(make_api: MakeApi, data: Path, sent: bytes) -> None:
+async def test_what_is_no_picture_goes_nowhere(make_api: MakeApi, data: Path, sent: bytes):
     api, place = await running(make_api, data)
     async with machine(data, place.split("/")[4], sent):
         answer = await (await signed_in_client(api)).get(place)
@@ -79,9 +77,7 @@ async def test_what_is_no_picture_goes_nowhere(make_api: MakeApi, data: Path, se
 @pytest.mark.parametrize(
     "fields", [{"status": AttemptStatus.COMPLETED}, {"worker": "another"}, {"worker": "../host-1"}]
 )
-async def test_an_attempt_that_runs_elsewhere_or_has_ended_shows_nothing(
-    make_api: MakeApi, data: Path, fields: Any
-) -> None:
+async def test_an_attempt_that_runs_elsewhere_or_has_ended_shows_nothing(make_api: MakeApi, data: Path, fields: Any):
     api, place = await running(make_api, data, **fields)
     async with machine(data, place.split("/")[4], framed(JPEG)):
         client = await signed_in_client(api)

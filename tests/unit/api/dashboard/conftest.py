@@ -1,7 +1,5 @@
 """The pages, as somebody sees them who has signed in."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.support.api_in_process import Api

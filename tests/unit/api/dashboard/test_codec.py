@@ -1,7 +1,5 @@
 """The codec endpoint: who may have payloads decrypted, from which pages, and what the Temporal Web UI is answered."""
 
-from __future__ import annotations
-
 import json
 from base64 import b64decode, b64encode
 from typing import Any
@@ -48,7 +46,7 @@ def values_of(answer: httpx.Response) -> list[Any]:
     return [json.loads(b64decode(payload["data"])) for payload in answer.json()["payloads"]]
 
 
-async def test_whoever_is_signed_in_sees_payloads_in_the_web_ui(pages: Pages) -> None:
+async def test_whoever_is_signed_in_sees_payloads_in_the_web_ui(pages: Pages):
     payloads = await encrypted({"n": 1}, "two")
     answer = await pages.post(
         "/codec/decode?preserveStorageRefs=true", json=body(*payloads), headers={**SAME_SITE, "accept": "*/*"}
@@ -60,18 +58,18 @@ async def test_whoever_is_signed_in_sees_payloads_in_the_web_ui(pages: Pages) ->
     assert answer.headers["cache-control"] == "no-store"
 
 
-async def test_the_ui_may_ask_below_its_own_address(pages: Pages) -> None:
+async def test_the_ui_may_ask_below_its_own_address(pages: Pages):
     """A proxy hands the request on: to the browser it is one to the UI's origin, which the header Host names."""
     headers = {"origin": UI, "host": "127.0.0.1:8233", "sec-fetch-site": "same-origin"}
     assert values_of(await pages.post("/codec/decode", json=body(*await encrypted(1)), headers=headers)) == [1]
 
 
-async def test_what_is_not_encrypted_comes_back_as_it_is(pages: Pages) -> None:
+async def test_what_is_not_encrypted_comes_back_as_it_is(pages: Pages):
     plain = {"payloads": [{"metadata": {"encoding": "anNvbi9wbGFpbg=="}, "data": "MQ=="}]}
     assert (await pages.post("/codec/decode", json=plain, headers=SAME_SITE)).json() == plain
 
 
-async def test_what_the_ui_sends_into_a_workflow_is_encrypted(pages: Pages) -> None:
+async def test_what_the_ui_sends_into_a_workflow_is_encrypted(pages: Pages):
     plain = body(Payload(metadata={"encoding": b"json/plain"}, data=b'"sent by hand"'))
     encoded = (await pages.post("/codec/encode", json=plain, headers=SAME_SITE)).json()
     assert b64decode(encoded["payloads"][0]["metadata"]["encoding"]) == b"binary/encrypted"
@@ -80,7 +78,7 @@ async def test_what_the_ui_sends_into_a_workflow_is_encrypted(pages: Pages) -> N
 
 
 @pytest.mark.parametrize("path", ["/codec/decode", "/codec/encode"])
-async def test_nobody_else_is_answered(api: Api, path: str) -> None:
+async def test_nobody_else_is_answered(api: Api, path: str):
     payloads = body(*await encrypted("hidden"))
     for cookie in ({}, {"cookie": "callboard-session=made-up"}):
         answer = await browser_client(api).post(path, json=payloads, headers=SAME_SITE | cookie)
@@ -89,7 +87,7 @@ async def test_nobody_else_is_answered(api: Api, path: str) -> None:
         assert answer.headers["access-control-allow-origin"] == UI, "so that the UI can read why"
 
 
-async def test_who_has_signed_out_sees_nothing_any_more(pages: Pages) -> None:
+async def test_who_has_signed_out_sees_nothing_any_more(pages: Pages):
     pages.cookies.clear()
     assert (await pages.post("/codec/decode", json=body(), headers=SAME_SITE)).status_code == 401
 
@@ -105,7 +103,7 @@ async def test_who_has_signed_out_sees_nothing_any_more(pages: Pages) -> None:
         {"sec-fetch-site": "same-site"},
     ],
 )
-async def test_a_page_of_another_origin_is_refused_also_with_the_cookie(pages: Pages, headers: dict[str, str]) -> None:
+async def test_a_page_of_another_origin_is_refused_also_with_the_cookie(pages: Pages, headers: dict[str, str]):
     answer = await pages.post("/codec/decode", json=body(*await encrypted("hidden")), headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
     assert "access-control-allow-origin" not in answer.headers
@@ -116,7 +114,7 @@ async def preflight(api: Api, origin: str, headers: str = "content-type,x-namesp
     return await browser_client(api).options("/codec/decode", headers=asked)
 
 
-async def test_the_preflight_of_the_ui_is_allowed_and_no_other(api: Api, make_api: MakeApi) -> None:
+async def test_the_preflight_of_the_ui_is_allowed_and_no_other(api: Api, make_api: MakeApi):
     answer = await preflight(api, UI)
     assert answer.status_code == 200
     assert answer.headers["access-control-allow-origin"] == UI
@@ -129,12 +127,12 @@ async def test_the_preflight_of_the_ui_is_allowed_and_no_other(api: Api, make_ap
 
 
 @pytest.mark.parametrize("url", ["HTTPS://UI.example:443/temporal/", "https://ui.example"])
-async def test_the_origin_of_the_ui_is_compared_as_browsers_write_it(make_api: MakeApi, url: str) -> None:
+async def test_the_origin_of_the_ui_is_compared_as_browsers_write_it(make_api: MakeApi, url: str):
     api = await make_api(temporal_ui_url=url, encrypt_payloads=True)
     assert (await preflight(api, "https://ui.example")).status_code == 200
 
 
-async def test_a_command_needs_an_api_key_and_wrong_ones_are_counted(api: Api) -> None:
+async def test_a_command_needs_an_api_key_and_wrong_ones_are_counted(api: Api):
     client = browser_client(api)
     payloads = body(*await encrypted("shown"))
     assert values_of(await client.post("/codec/decode", json=payloads, headers={"x-api-key": KEY})) == ["shown"]
@@ -147,19 +145,19 @@ async def test_a_command_needs_an_api_key_and_wrong_ones_are_counted(api: Api) -
     "text",
     [b"", b"{", b"[1]", b"[]", b'"text"', b'{"payloads": 1}', b'{"payloads": [{"data": "\xff"}]}', b"\xff\xfe"],
 )
-async def test_what_are_no_payloads_is_refused(pages: Pages, text: bytes) -> None:
+async def test_what_are_no_payloads_is_refused(pages: Pages, text: bytes):
     answer = await pages.post("/codec/decode", content=text, headers=SAME_SITE)
     assert (answer.status_code, answer.json()["message"][:38]) == (400, "The body holds no payloads of Temporal")
 
 
-async def test_a_body_has_its_limit(api: Api, pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_body_has_its_limit(api: Api, pages: Pages, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("api.dashboard.codec_routes._BODY_LIMIT", 1000)
     answer = await pages.post("/codec/decode", content=b" " * 1001, headers=SAME_SITE)
     assert answer.status_code == 413
     assert (await browser_client(api).post("/codec/decode", content=b" " * 1001)).status_code == 401
 
 
-async def test_payloads_of_another_namespace_or_key_are_told_apart(pages: Pages) -> None:
+async def test_payloads_of_another_namespace_or_key_are_told_apart(pages: Pages):
     elsewhere = body(*await encrypted(1, namespace="elsewhere"))
     answer = await pages.post("/codec/decode", json=elsewhere, headers=SAME_SITE | {"x-namespace": "elsewhere"})
     assert (answer.status_code, "keys of namespace 'default'" in answer.text) == (400, True)
@@ -171,18 +169,18 @@ async def test_payloads_of_another_namespace_or_key_are_told_apart(pages: Pages)
     assert SECRET not in answer.text
 
 
-async def test_it_decrypts_also_where_encryption_is_switched_off(make_api: MakeApi) -> None:
+async def test_it_decrypts_also_where_encryption_is_switched_off(make_api: MakeApi):
     client = await signed_in_client(await make_api(temporal_ui_url=UI))
     payloads = body(*await encrypted("of before"))
     assert values_of(await client.post("/codec/decode", json=payloads, headers=SAME_SITE)) == ["of before"]
 
 
-async def test_an_api_without_a_key_does_not_start_with_encryption(make_api: MakeApi) -> None:
+async def test_an_api_without_a_key_does_not_start_with_encryption(make_api: MakeApi):
     with pytest.raises(ConfigurationError, match="CALLBOARD_ENCRYPT_PAYLOADS is on"):
         await make_api(secret_key=[], encrypt_payloads=True)
 
 
-async def test_more_payloads_than_the_web_ui_ever_sends_are_refused_unread(pages: Pages) -> None:
+async def test_more_payloads_than_the_web_ui_ever_sends_are_refused_unread(pages: Pages):
     answer = await pages.post("/codec/decode", content=b'{"payloads": [' + b"{}," * 10_000 + b"{}]}", headers=SAME_SITE)
     assert answer.status_code == 400
     assert "too many payloads" in answer.json()["message"]

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,13 +16,13 @@ def at(seconds: float) -> datetime:
     return NOW + timedelta(seconds=seconds)
 
 
-def test_spans_are_drawn_to_scale() -> None:
+def test_spans_are_drawn_to_scale():
     bars = layout_bars([Span("Queued", "queued", at(0), at(2)), Span("Attempt 1", "failed", at(2), at(10))], at(99))
     assert [(bar.x, bar.width) for bar in bars] == [(0, 200), (200, 800)]
     assert [bar.duration for bar in bars] == [timedelta(seconds=2), timedelta(seconds=8)]
 
 
-def test_waiting_for_a_machine_is_told_from_starting_one() -> None:
+def test_waiting_for_a_machine_is_told_from_starting_one():
     def time(seconds: float) -> str:
         return at(seconds).isoformat()
 
@@ -41,13 +39,13 @@ def test_waiting_for_a_machine_is_told_from_starting_one() -> None:
     ]
 
 
-def test_what_goes_on_ends_now() -> None:
+def test_what_goes_on_ends_now():
     (bar,) = layout_bars([Span("Attempt 1", "started", at(0), None)], at(4))
     assert (bar.is_running, bar.duration, bar.width) == (True, timedelta(seconds=4), CHART_WIDTH)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1e6), st.floats(-10, 1e6)), max_size=8))
-def test_every_span_is_seen_and_none_leaves_the_picture(spans: list[tuple[float, float]]) -> None:
+def test_every_span_is_seen_and_none_leaves_the_picture(spans: list[tuple[float, float]]):
     bars = layout_bars([Span("", "failed", at(begin), at(begin + took)) for begin, took in spans], at(0))
     for bar in bars:
         assert bar.width >= 4
@@ -59,7 +57,7 @@ def nodes(node: TreeNode) -> int:
     return 1 + sum(nodes(child) for child in node.children)
 
 
-def test_a_value_is_a_tree_however_big_and_deep_it_is() -> None:
+def test_a_value_is_a_tree_however_big_and_deep_it_is():
     deep: Any = "bottom"
     for _ in range(190):
         deep = {"down": deep}
@@ -82,5 +80,5 @@ def test_a_value_is_a_tree_however_big_and_deep_it_is() -> None:
         (2_500_000_000, "2.5 GB"),
     ],
 )
-def test_sizes_are_read_at_a_glance(size: int, text: str) -> None:
+def test_sizes_are_read_at_a_glance(size: int, text: str):
     assert format_bytes(size) == text

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 
@@ -11,7 +9,7 @@ from tests.support.api_in_process import KEY, SECRET, Api, MakeApi
 from tests.support.dashboard_client import Pages, browser_client, signed_in_client
 
 
-async def test_whoever_is_not_signed_in_is_led_to_the_form_and_back(api: Api) -> None:
+async def test_whoever_is_not_signed_in_is_led_to_the_form_and_back(api: Api):
     client = browser_client(api)
     answer = await client.get("/projects/shop?a=b")
     assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in?next=%2Fprojects%2Fshop%3Fa%3Db")
@@ -24,12 +22,12 @@ async def test_whoever_is_not_signed_in_is_led_to_the_form_and_back(api: Api) ->
 
 
 @pytest.mark.parametrize("elsewhere", ["//evil.example", "https://evil.example", "/\\evil.example", "evil", "/a\nb"])
-async def test_signing_in_leads_to_no_other_site(api: Api, elsewhere: str) -> None:
+async def test_signing_in_leads_to_no_other_site(api: Api, elsewhere: str):
     answer = await browser_client(api).sign_in(next=elsewhere)
     assert (answer.status_code, answer.headers["location"]) == (303, "/projects")
 
 
-async def test_the_cookie_is_for_this_site_alone_and_holds_no_key(api: Api) -> None:
+async def test_the_cookie_is_for_this_site_alone_and_holds_no_key(api: Api):
     answer = await browser_client(api).sign_in()
     cookie = answer.headers["set-cookie"]
     assert "HttpOnly" in cookie
@@ -41,7 +39,7 @@ async def test_the_cookie_is_for_this_site_alone_and_holds_no_key(api: Api) -> N
     assert "Secure" in (await secure.sign_in()).headers["set-cookie"]
 
 
-async def test_a_wrong_key_opens_nothing_and_is_not_repeated(api: Api) -> None:
+async def test_a_wrong_key_opens_nothing_and_is_not_repeated(api: Api):
     client = browser_client(api)
     answer = await client.sign_in("a-key-of-another-house")
     assert answer.status_code == 401
@@ -50,7 +48,7 @@ async def test_a_wrong_key_opens_nothing_and_is_not_repeated(api: Api) -> None:
     assert not client.cookies
 
 
-async def test_who_guesses_keys_has_to_wait_and_a_good_one_does_not_help(api: Api) -> None:
+async def test_who_guesses_keys_has_to_wait_and_a_good_one_does_not_help(api: Api):
     client = browser_client(api)
     answers = [(await client.sign_in(f"guess-{n}")).status_code for n in range(10)]
     assert answers == [401] * 10
@@ -58,7 +56,7 @@ async def test_who_guesses_keys_has_to_wait_and_a_good_one_does_not_help(api: Ap
     assert (answer.status_code, 0 < int(answer.headers["retry-after"]) <= 300) == (429, True)
 
 
-async def test_a_cookie_that_was_changed_or_is_another_s_is_none(make_api: MakeApi) -> None:
+async def test_a_cookie_that_was_changed_or_is_another_s_is_none(make_api: MakeApi):
     api = await make_api()
     client = await signed_in_client(api)
     cookie = client.cookies["callboard-session"]
@@ -78,12 +76,12 @@ async def test_a_cookie_that_was_changed_or_is_another_s_is_none(make_api: MakeA
     assert (await browser_client(older, cookie=f"callboard-session={cookie}").get("/projects")).status_code == 200
 
 
-async def test_sessions_need_no_secret_key(make_api: MakeApi) -> None:
+async def test_sessions_need_no_secret_key(make_api: MakeApi):
     client = await signed_in_client(await make_api(secret_key=[]))
     assert (await client.get("/projects")).status_code == 200
 
 
-async def test_signing_out_ends_the_session_for_copies_of_the_cookie_too(api: Api, pages: Pages) -> None:
+async def test_signing_out_ends_the_session_for_copies_of_the_cookie_too(api: Api, pages: Pages):
     copy = browser_client(api, cookie=f"callboard-session={pages.cookies['callboard-session']}")
     answer = await pages.send_form("/sign-out")
     assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in")
@@ -102,14 +100,14 @@ def filled(path: str, project: str, **names: str) -> str:
     return path.format_map(defaultdict(lambda: "x", project=project, number="1") | names)
 
 
-async def test_no_page_without_a_session(api: Api) -> None:
+async def test_no_page_without_a_session(api: Api):
     run_id = await api.run()
     for path in routes(api, "GET"):
         answer = await browser_client(api).get(filled(path, "shop", run_id=run_id))
         assert answer.status_code == (401 if path.endswith(".json") else 303), path
 
 
-async def test_no_change_without_the_token_of_the_session(api: Api, pages: Pages) -> None:
+async def test_no_change_without_the_token_of_the_session(api: Api, pages: Pages):
     changes = routes(api, "POST")
     assert {"/sign-out", "/projects/{project}/playground", "/projects/{project}/runs/{run_id}/rerun"} <= {*changes}
     of_another = await (await signed_in_client(api)).token()
@@ -119,7 +117,7 @@ async def test_no_change_without_the_token_of_the_session(api: Api, pages: Pages
     assert (await pages.get("/projects")).status_code == 200
 
 
-async def test_what_there_is_not_or_in_another_project_is_not_found(api: Api, pages: Pages) -> None:
+async def test_what_there_is_not_or_in_another_project_is_not_found(api: Api, pages: Pages):
     names = {"run_id": await api.run(), "job_id": "nightly", "job_run_id": "jr_V1StGXR8_Z5jdHi6B-myT"}
     await api.create_job()
     await api.start_job_run(names["job_run_id"])
@@ -138,13 +136,13 @@ async def test_what_there_is_not_or_in_another_project_is_not_found(api: Api, pa
 @pytest.mark.parametrize(
     "headers", [{"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}, {"origin": "https://evil.example"}]
 )
-async def test_no_change_from_a_page_of_another_site(pages: Pages, headers: dict[str, str]) -> None:
+async def test_no_change_from_a_page_of_another_site(pages: Pages, headers: dict[str, str]):
     answer = await pages.post("/sign-out", data={"token": await pages.token()}, headers=headers)
     assert answer.status_code == 403
     assert (await pages.post("/sign-in", data={"key": KEY}, headers=headers)).status_code == 403
 
 
-async def test_every_page_has_the_headers_that_keep_strangers_out(pages: Pages) -> None:
+async def test_every_page_has_the_headers_that_keep_strangers_out(pages: Pages):
     for path in ("/projects", "/projects.json", "/projects/shop", "/projects/none", "/sign-in"):
         headers = (await pages.get(path)).headers
         assert "script-src 'self';" in headers["content-security-policy"]
@@ -154,7 +152,7 @@ async def test_every_page_has_the_headers_that_keep_strangers_out(pages: Pages) 
         assert headers["cache-control"] == "no-store"
 
 
-async def test_no_page_has_script_or_style_of_its_own(pages: Pages) -> None:
+async def test_no_page_has_script_or_style_of_its_own(pages: Pages):
     for path in ("/projects", "/projects/shop", "/projects/none"):
         text = (await pages.get(path)).text
         assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\bstyle=|\son[a-z]+=|javascript:", text)

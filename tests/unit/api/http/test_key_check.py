@@ -1,7 +1,5 @@
 """Guessing keys: who is told to wait, and who is not."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import httpx

@@ -1,7 +1,5 @@
 """Requests are counted by their route: no label has what a caller can invent."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.support.api_in_process import Api
@@ -20,7 +18,7 @@ REQUESTS = "callboard_http_requests"
         ("/projects/invented/jobs", "/projects/{project}/jobs"),
     ],
 )
-async def test_a_request_is_counted_by_its_route(api: Api, path: str, route: str) -> None:
+async def test_a_request_is_counted_by_its_route(api: Api, path: str, route: str):
     with counting() as counted:
         await api.client.get(path)
         assert [labels["route"] for name, _, labels in counted() if name == REQUESTS] == [route]

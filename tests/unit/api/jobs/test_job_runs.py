@@ -1,7 +1,5 @@
 """JobRuns over REST: what they are started with and steered by, and their results."""
 
-from __future__ import annotations
-
 import json
 import logging
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """Jobs that are sent as lines: stored as they arrive, in little memory, and refused by the number of a line."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import tracemalloc

@@ -3,8 +3,6 @@
 What a schedule may hold is shown by `tests/unit/schemas/test_job_schedule.py`.
 """
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

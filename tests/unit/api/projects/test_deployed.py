@@ -1,7 +1,5 @@
 """Projects as they are answered."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from temporal.pool_usage import PoolUsage
@@ -18,7 +16,7 @@ async def get(api: Api, place: str = "") -> Any:
     return answer.json()
 
 
-async def test_a_project_tells_its_version_its_apis_and_its_machines(api: Api) -> None:
+async def test_a_project_tells_its_version_its_apis_and_its_machines(api: Api):
     answer = await get(api, "/shop")
     assert {**answer, "version": "", "createdAt": ""} == {
         "name": "shop",
@@ -40,7 +38,7 @@ async def test_a_project_tells_its_version_its_apis_and_its_machines(api: Api) -
     assert len(answer["version"]) == 16
 
 
-async def test_all_projects_are_listed_by_name(api: Api) -> None:
+async def test_all_projects_are_listed_by_name(api: Api):
     answer = await get(api)
     shown = {project["name"]: project for project in answer["projects"]}
     assert {"closed", "closed-members", "members", "recorded", "shop"} <= shown.keys()
@@ -51,19 +49,19 @@ async def test_all_projects_are_listed_by_name(api: Api) -> None:
     assert [shown["members"]["machines"][count] for count in ("held", "busy", "warm")] == [1, 0, 0]
 
 
-async def test_where_temporal_cannot_tell_which_machines_are_up_nobody_says_so(api: Api) -> None:
+async def test_where_temporal_cannot_tell_which_machines_are_up_nobody_says_so(api: Api):
     api.run_queries.usage = None
     machines = (await get(api, "/shop"))["machines"]
     assert (machines["held"], machines["busy"], machines["warm"]) == (1, None, None)
 
 
-async def test_where_no_worker_answers_nobody_says_who_holds_which_machines(api: Api) -> None:
+async def test_where_no_worker_answers_nobody_says_who_holds_which_machines(api: Api):
     api.fleet.state = None
     machines = (await get(api, "/shop"))["machines"]
     assert machines == {"wanted": 1, "held": None, "workers": None, "missing": None, "busy": 2, "warm": 1}
 
 
-async def test_the_machines_are_those_of_the_project(api: Api) -> None:
+async def test_the_machines_are_those_of_the_project(api: Api):
     api.run_queries.usage = {"shop": PoolUsage(), "members": PoolUsage(busy=2)}
     api.fleet.state = fleet_state({"a": {"members": 1}})
     shop, members = [(await get(api, f"/{project}"))["machines"] for project in ("shop", "members")]

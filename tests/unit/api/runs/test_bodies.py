@@ -1,7 +1,5 @@
 """Lists of Runs, and all that is known of one."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -61,7 +59,7 @@ PENDING: dict[str, Any] = {
 """What is told of a Run of `list` that waits, but for its id."""
 
 
-async def test_a_list_has_a_line_for_each_run(api: Api) -> None:
+async def test_a_list_has_a_line_for_each_run(api: Api):
     failed = RunCause(code="api-attempts-failed", message="the price is missing")
     canceled = RunCause(code="cancelled-user-action", message="The Run was canceled by request.")
     api.run_queries.answer = RunPage(
@@ -91,7 +89,7 @@ async def test_a_list_has_a_line_for_each_run(api: Api) -> None:
     assert (fourth["error"], fourth["reason"]) == (None, {"type": canceled.code, "message": canceled.message})
 
 
-async def test_filters_reach_the_engine_with_all_their_values(api: Api) -> None:
+async def test_filters_reach_the_engine_with_all_their_values(api: Api):
     query = {
         "status": ["failed", "canceled", "failed"],
         "type": "api",
@@ -136,16 +134,14 @@ async def test_filters_reach_the_engine_with_all_their_values(api: Api) -> None:
         *(({"cursor": cursor}, "cursor", "the nextCursor") for cursor in ("x" * 3000, "ä", "", "abcdefghijklmnop")),
     ],
 )
-async def test_a_list_that_cannot_be_is_refused_with_the_field(
-    api: Api, query: dict[str, Any], path: str, words: str
-) -> None:
+async def test_a_list_that_cannot_be_is_refused_with_the_field(api: Api, query: dict[str, Any], path: str, words: str):
     answer = await refused(api, 400, query=query)
     assert answer["details"]["path"] == path
     assert words in answer["details"]["expected"]
     assert api.run_queries.asked == []
 
 
-async def test_a_cursor_leads_to_the_next_page_of_the_same_list_only(api: Api) -> None:
+async def test_a_cursor_leads_to_the_next_page_of_the_same_list_only(api: Api):
     api.run_queries.answer = RunPage((line("run-1"),), b'{"RunID":"1"}')
     query: dict[str, Any] = {"status": ["failed", "canceled"], "startedAfter": "2026-11-24T11:00:00+01:00"}
     cursor = (await get(api, query=query))["nextCursor"]
@@ -179,7 +175,7 @@ async def run_with(api: Api, **fields: Any) -> str:
     return run_id
 
 
-async def test_a_run_is_told_with_its_input_and_a_link_and_what_it_waits_for(make_api: MakeApi) -> None:
+async def test_a_run_is_told_with_its_input_and_a_link_and_what_it_waits_for(make_api: MakeApi):
     api: Api = await make_api(temporal_ui_url="http://127.0.0.1:8233/")
     run_id = await api.run(parameters={"n": 1.0, "big": 2**70}, retry={"maximumAttempts": 2}, requestTimeout=60)
     answer = await get(api, f"/{run_id}")
@@ -210,7 +206,7 @@ async def test_a_run_is_told_with_its_input_and_a_link_and_what_it_waits_for(mak
     assert (answer["status"], answer["waiting"]["paused"]) == ("pending", True)
 
 
-async def test_where_temporal_cannot_tell_of_machines_there_are_none_told(api: Api) -> None:
+async def test_where_temporal_cannot_tell_of_machines_there_are_none_told(api: Api):
     run_id = await api.run()
     api.run_queries.usage = {}
     assert (await get(api, f"/{run_id}"))["waiting"] == {"ahead": 4, "machinesBusy": 0, "machines": 1, "paused": False}
@@ -220,7 +216,7 @@ async def test_where_temporal_cannot_tell_of_machines_there_are_none_told(api: A
     assert answer["temporal"] == {"workflowId": run_id, "url": None}
 
 
-async def test_no_secret_of_the_input_is_told(api: Api) -> None:
+async def test_no_secret_of_the_input_is_told(api: Api):
     sink = {"type": "webhook", "url": "https://93.184.215.14/in?key=hunter2", "headers": {"authorization": "hunter2"}}
     run_id = await api.run(proxy=PROXY, sink=sink, saveTrace="on-failure")
     text = (await api.client.get(f"{RUNS}/{run_id}")).text
@@ -238,7 +234,7 @@ async def test_no_secret_of_the_input_is_told(api: Api) -> None:
     }
 
 
-async def test_the_auth_session_of_an_input_is_told_and_its_runtime_input_is_not(api: Api) -> None:
+async def test_the_auth_session_of_an_input_is_told_and_its_runtime_input_is_not(api: Api):
     answer = await get(api, f"/{await run_with(api, auth=ANNA, trace=TraceMode.NEVER)}")
     stored = {
         "id": "anna@shop",
@@ -256,7 +252,7 @@ async def test_the_auth_session_of_an_input_is_told_and_its_runtime_input_is_not
     assert answer["input"]["authSession"] == {**stored, "runtimeInput": "***"}
 
 
-async def test_the_runs_that_keep_a_login_good_tell_what_they_were_ordered_to_do(api: Api) -> None:
+async def test_the_runs_that_keep_a_login_good_tell_what_they_were_ordered_to_do(api: Api):
     ref = AuthSessionRef(id="anna", type=AuthSessionType.CREDENTIALS, owner="anna")
     proxy = SealedProxy(server="http://p.example.com:1", username="v1.sealed", password="v1.sealed")
     shared: dict[str, Any] = {
@@ -282,7 +278,7 @@ async def test_the_runs_that_keep_a_login_good_tell_what_they_were_ordered_to_do
     assert (validate["type"], validate["waiting"]) == ("auth-session-validate", None)
 
 
-async def test_a_run_that_completed_has_its_result_byte_for_byte(api: Api) -> None:
+async def test_a_run_that_completed_has_its_result_byte_for_byte(api: Api):
     run_id = await api.run()
     text = '{"n":1.0,"half":"\\ud800","big":123456789012345678901234567890}'
     result, payloads = JsonRef(text=text, size=len(text)), JsonRef(text="[]", size=2)
@@ -293,7 +289,7 @@ async def test_a_run_that_completed_has_its_result_byte_for_byte(api: Api) -> No
     assert (answer["status"], answer["extendedPayloads"], answer["waiting"]) == ("completed", [], None)
 
 
-async def test_a_run_that_failed_or_was_canceled_says_why_in_full(api: Api) -> None:
+async def test_a_run_that_failed_or_was_canceled_says_why_in_full(api: Api):
     failed, canceled = await api.run(), await api.run()
     details = {"attempts_count": 1, "last_error": {"code": "script-timeout"}}
     error = RunError(code=ErrorCode.API_ATTEMPTS_FAILED, category="execution", message="m" * 900, details=details)
@@ -306,7 +302,7 @@ async def test_a_run_that_failed_or_was_canceled_says_why_in_full(api: Api) -> N
     assert (await get(api, f"/{canceled}"))["reason"] == reason
 
 
-async def test_big_parameters_come_from_the_store(api: Api) -> None:
+async def test_big_parameters_come_from_the_store(api: Api):
     run_id = await api.run(parameters={"text": "é" * 100_000})
     assert (await get(api, f"/{run_id}"))["input"]["parameters"] == {"text": "é" * 100_000}
     (key,) = [key async for key in api.store.list(f"{keys.run('shop', run_id)}parameters-")]
@@ -314,7 +310,7 @@ async def test_big_parameters_come_from_the_store(api: Api) -> None:
     assert "not in the artifact store" in (await refused(api, 500, f"/{run_id}"))["message"]
 
 
-async def test_the_validates_of_a_run_are_told_with_their_attempts(api: Api) -> None:
+async def test_the_validates_of_a_run_are_told_with_their_attempts(api: Api):
     run_id = await run_with(api, auth=ANNA)
     first = line(f"{run_id}-v1", status=RunStatus.COMPLETED)
     second = replace(first, run_id=f"{run_id}-v12", status=RunStatus.FAILED)

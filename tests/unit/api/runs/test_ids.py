@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import secrets
 from collections import Counter
 
@@ -10,7 +8,7 @@ from schemas.workflow import names
 from security.keyring import KeyRing
 
 
-def test_no_id_begins_like_an_option_of_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_id_begins_like_an_option_of_a_command(monkeypatch: pytest.MonkeyPatch):
     def hyphens(count: int) -> bytes:
         return b"\xfb" * count  # in base64: -_v7-_v7…
 
@@ -19,7 +17,7 @@ def test_no_id_begins_like_an_option_of_a_command(monkeypatch: pytest.MonkeyPatc
     assert (made[:4], len(made), names.is_run_id(made)) == ("__v7", 21, True)
 
 
-def test_nor_does_one_that_an_idempotency_key_stands_for() -> None:
+def test_nor_does_one_that_an_idempotency_key_stands_for():
     ring = KeyRing(["a key of sixteen characters or more"])
     made = [derive_identities(ring, "w", "shop", f"key-{number}", b"{}")[0].run_id for number in range(2000)]
     begin = Counter(run_id[0] for run_id in made)

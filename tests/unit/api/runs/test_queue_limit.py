@@ -30,7 +30,7 @@ async def limited(make_project_api: MakeApi, monkeypatch: pytest.MonkeyPatch) ->
     return make
 
 
-async def test_a_start_beyond_the_limit_is_429_and_says_when_to_come_again(limited: MakeLimited) -> None:
+async def test_a_start_beyond_the_limit_is_429_and_says_when_to_come_again(limited: MakeLimited):
     api = await limited(3, replication={"maxQueued": 5})
     for _ in range(2):
         await api.run()
@@ -44,7 +44,7 @@ async def test_a_start_beyond_the_limit_is_429_and_says_when_to_come_again(limit
     assert len(api.runs.entries) == 2, "nothing was started"
 
 
-async def test_runs_are_counted_anew_after_a_moment(limited: MakeLimited, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_runs_are_counted_anew_after_a_moment(limited: MakeLimited, monkeypatch: pytest.MonkeyPatch):
     api = await limited(0, replication={"maxQueued": 1})
     await api.run()
     assert (await api.start()).status_code == 429
@@ -52,7 +52,7 @@ async def test_runs_are_counted_anew_after_a_moment(limited: MakeLimited, monkey
     assert (await api.start()).status_code == 201
 
 
-async def test_a_repetition_of_a_start_is_not_refused(limited: MakeLimited) -> None:
+async def test_a_repetition_of_a_start_is_not_refused(limited: MakeLimited):
     api = await limited(0, replication={"maxQueued": 1})
     first = await api.start(idempotency_key="one")
     again = await api.start(idempotency_key="one")
@@ -60,7 +60,7 @@ async def test_a_repetition_of_a_start_is_not_refused(limited: MakeLimited) -> N
     assert (await api.start(idempotency_key="two")).status_code == 429
 
 
-async def test_a_rerun_is_a_start_too(limited: MakeLimited) -> None:
+async def test_a_rerun_is_a_start_too(limited: MakeLimited):
     api = await limited(0, replication={"maxQueued": 1})
     run_id = await api.run()
     answer = await api.client.post(f"{api.base}s/{run_id}/rerun")
@@ -68,25 +68,25 @@ async def test_a_rerun_is_a_start_too(limited: MakeLimited) -> None:
     assert list(api.runs.entries) == [run_id]
 
 
-async def test_a_start_does_not_depend_on_lists(limited: MakeLimited, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_start_does_not_depend_on_lists(limited: MakeLimited, caplog: pytest.LogCaptureFixture):
     api = await limited(Unavailable("Temporal did not answer."), replication={"maxQueued": 1})
     await api.run()
     assert "could not be counted: Temporal did not answer." in caplog.text
 
 
-async def test_without_the_setting_nothing_is_counted(limited: MakeLimited) -> None:
+async def test_without_the_setting_nothing_is_counted(limited: MakeLimited):
     api = await limited(AssertionError("it was counted"))
     await api.run()
 
 
-async def test_a_queue_timeout_is_that_of_the_start_else_of_the_project(api: Api, limited: MakeLimited) -> None:
+async def test_a_queue_timeout_is_that_of_the_start_else_of_the_project(api: Api, limited: MakeLimited):
     assert api.input_of(await api.run()).queue_timeout is None
     api = await limited(0, defaults={"queueTimeout": 60})
     assert api.input_of(await api.run()).queue_timeout == timedelta(seconds=60)
     assert api.input_of(await api.run(queueTimeout=5)).queue_timeout == timedelta(seconds=5)
 
 
-async def test_contract_clients_read_a_queue_timeout_as_a_code_they_know(api: Api) -> None:
+async def test_contract_clients_read_a_queue_timeout_as_a_code_they_know(api: Api):
     run_id = await api.run(queueTimeout=5)
     error = RunError(code=ErrorCode.QUEUE_TIMEOUT, category="infrastructure", message="No Machine.", retirable=True)
     api.runs.end(run_id, RunOutcome(status=RunStatus.FAILED, error=error))

@@ -1,7 +1,5 @@
 """A Run again: the same inputs, secrets sealed anew, and said in both."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 
@@ -73,7 +71,7 @@ def plain(run_input: RunInput, run_id: str) -> dict[str, Any]:
     return opened(run_input.model_dump())
 
 
-async def test_a_run_again_is_ordered_the_same_and_both_say_so(api: Api) -> None:
+async def test_a_run_again_is_ordered_the_same_and_both_say_so(api: Api):
     first = await api.run(
         parameters={"n": 1.5, "big": 2**70},
         retry={"maximumAttempts": 7},
@@ -98,7 +96,7 @@ async def test_a_run_again_is_ordered_the_same_and_both_say_so(api: Api) -> None
     assert [(await told(api, run_id))["reruns"] for run_id in (first, second, third)] == [[second], [third], []]
 
 
-async def test_big_parameters_are_copied_so_that_each_run_has_its_own(api: Api) -> None:
+async def test_big_parameters_are_copied_so_that_each_run_has_its_own(api: Api):
     given = {"text": "é" * 100_000}
     first = await api.run(parameters=given)
     second = await rerun(api, first)
@@ -113,7 +111,7 @@ async def test_big_parameters_are_copied_so_that_each_run_has_its_own(api: Api) 
     assert [key async for key in api.store.list(keys.reruns("shop", first))] == [keys.rerun("shop", first, second)]
 
 
-async def test_the_same_rerun_with_an_idempotency_key_is_one_run(api: Api) -> None:
+async def test_the_same_rerun_with_an_idempotency_key_is_one_run(api: Api):
     first, other = await api.run(), await api.run()
     second = await rerun(api, first, idempotency_key="k-1")
     assert await rerun(api, first, idempotency_key="k-1") == second
@@ -134,7 +132,7 @@ def with_auth(kind: AuthSessionType, run_id: str) -> RunAuth:
     )
 
 
-async def test_a_run_whose_login_was_its_own_cannot_be_started_again(api: Api) -> None:
+async def test_a_run_whose_login_was_its_own_cannot_be_started_again(api: Api):
     run_id = await api.run()
     entry = api.runs.entries[run_id]
     entry.input = entry.input.model_copy(update={"auth": with_auth(AuthSessionType.RUNTIME, run_id)})
@@ -144,7 +142,7 @@ async def test_a_run_whose_login_was_its_own_cannot_be_started_again(api: Api) -
     assert (await told(api, run_id))["reruns"] == []
 
 
-async def test_what_the_deployed_version_does_not_offer_any_more_is_not_started(api: Api) -> None:
+async def test_what_the_deployed_version_does_not_offer_any_more_is_not_started(api: Api):
     run_id = await api.run()
     entry = api.runs.entries[run_id]
     run_input = entry.input
@@ -157,7 +155,7 @@ async def test_what_the_deployed_version_does_not_offer_any_more_is_not_started(
     assert len(api.runs.entries) == 1
 
 
-async def test_only_runs_of_apis_are_started_again(api: Api) -> None:
+async def test_only_runs_of_apis_are_started_again(api: Api):
     ref = AuthSessionRef(id="anna", type=AuthSessionType.CREDENTIALS, owner="anna")
     api.run_queries.inputs["check"] = ValidateInput(
         workspace=WORKSPACE,
@@ -177,7 +175,7 @@ async def test_only_runs_of_apis_are_started_again(api: Api) -> None:
 
 
 @pytest.mark.parametrize("failure", [Unavailable("Temporal did not answer."), RuntimeError("a defect")])
-async def test_the_note_stays_where_the_new_run_may_have_been_started(api: Api, failure: Exception) -> None:
+async def test_the_note_stays_where_the_new_run_may_have_been_started(api: Api, failure: Exception):
     run_id = await api.run()
     begin = api.runs.start
 
@@ -191,6 +189,6 @@ async def test_the_note_stays_where_the_new_run_may_have_been_started(api: Api, 
     assert (await told(api, run_id))["reruns"] == [new]
 
 
-async def test_a_proxy_of_the_projects_settings_needs_no_leave_to_be_used_again(make_project_api: MakeApi) -> None:
+async def test_a_proxy_of_the_projects_settings_needs_no_leave_to_be_used_again(make_project_api: MakeApi):
     api = await make_project_api({"proxy": {"deployed": "http://127.0.0.1:3128"}})
     assert present(api.input_of(await rerun(api, await api.run())).proxy).server == "http://127.0.0.1:3128"

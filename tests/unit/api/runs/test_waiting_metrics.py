@@ -1,7 +1,5 @@
 """How many Runs wait is told by a metric, for as long as their project is deployed."""
 
-from __future__ import annotations
-
 import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -58,7 +56,7 @@ def told(counted: Counted) -> dict[str, float]:
     return {labels["project"]: value for name, value, labels in counted() if name == WAITING}
 
 
-async def test_the_last_count_of_each_project_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_last_count_of_each_project_is_told(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(waiting_metrics, "_ROUND_INTERVAL", 0.0)
     monkeypatch.setattr(waiting_metrics, "_QUERY_INTERVAL", 0.001)
     installation = Installation()
@@ -87,7 +85,7 @@ async def test_the_last_count_of_each_project_is_told(monkeypatch: pytest.Monkey
 
 async def test_what_nobody_has_foreseen_ends_no_counting(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+):
     monkeypatch.setattr(waiting_metrics, "_ROUND_INTERVAL", 0.0)
     monkeypatch.setattr(waiting_metrics, "_QUERY_INTERVAL", 0.001)
     installation = Installation(has_defect=True)
@@ -99,7 +97,7 @@ async def test_what_nobody_has_foreseen_ends_no_counting(
             assert told(counted) == {"shop": 3, "idle": 0}
 
 
-async def test_what_nobody_can_read_is_not_counted() -> None:
+async def test_what_nobody_can_read_is_not_counted():
     installation = Installation()
     async with published_waiting(installation.services):
         await asyncio.sleep(0)

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import json
 from typing import Any
 
@@ -26,7 +24,7 @@ def anna(api: Api) -> None:
     api.add_auth_session("anna@shop", status="EXPIRED")
 
 
-async def test_they_are_listed_with_how_they_stand(pages: Pages, anna: None) -> None:
+async def test_they_are_listed_with_how_they_stand(pages: Pages, anna: None):
     text = (await pages.get(PATH)).text
     assert "anna@shop" in text
     assert "EXPIRED" in text
@@ -35,7 +33,7 @@ async def test_they_are_listed_with_how_they_stand(pages: Pages, anna: None) -> 
     assert told | {"id": "anna@shop", "type": "CREDENTIALS", "status": "EXPIRED", "lastValidate": None} == told
 
 
-async def test_one_is_created_and_its_parameters_are_not_shown_again(api: Api, pages: Pages) -> None:
+async def test_one_is_created_and_its_parameters_are_not_shown_again(api: Api, pages: Pages):
     parameters = json.dumps({"user": "bob", "password": "never-shown"})
     answer = await pages.send_form(PATH, id="bob@shop", parameters=parameters, createAttempts="1")
     assert (answer.status_code, answer.headers["location"]) == (303, f"{PATH}?done=create&id=bob%40shop")
@@ -47,7 +45,7 @@ async def test_one_is_created_and_its_parameters_are_not_shown_again(api: Api, p
     assert 'value="x"' in refused.text
 
 
-async def test_parameters_that_are_no_json_are_named_and_not_repeated(api: Api, pages: Pages) -> None:
+async def test_parameters_that_are_no_json_are_named_and_not_repeated(api: Api, pages: Pages):
     refused = await pages.send_form(PATH, id="bob@shop", parameters='{"password": "never-shown"')
     assert refused.status_code == 400
     assert 'id="e-create-parameters"' in refused.text
@@ -55,7 +53,7 @@ async def test_parameters_that_are_no_json_are_named_and_not_repeated(api: Api, 
     assert not api.auth_sessions.created
 
 
-async def test_one_is_validated_updated_and_deleted(api: Api, pages: Pages, anna: None) -> None:
+async def test_one_is_validated_updated_and_deleted(api: Api, pages: Pages, anna: None):
     validated = await pages.send_form(f"{PATH}/anna%40shop/validate")
     (run_id,) = api.auth_sessions.validates
     assert validated.headers["location"] == f"/projects/members/runs/{run_id}"
@@ -68,7 +66,7 @@ async def test_one_is_validated_updated_and_deleted(api: Api, pages: Pages, anna
     assert (await pages.send_form(f"{PATH}/anna%40shop/delete")).status_code == 404
 
 
-async def test_one_that_is_a_file_of_the_project_can_be_validated_only(api: Api, pages: Pages) -> None:
+async def test_one_that_is_a_file_of_the_project_can_be_validated_only(api: Api, pages: Pages):
     api.add_auth_session("anna@shop", from_file=True)
     text = (await pages.get(PATH)).text
     assert "a file of the project" in text
@@ -81,7 +79,7 @@ async def test_one_that_is_a_file_of_the_project_can_be_validated_only(api: Api,
     assert ("members", "anna@shop") in api.auth_sessions.known
 
 
-async def test_recorded_ones_are_imported(pages: Pages) -> None:
+async def test_recorded_ones_are_imported(pages: Pages):
     assert "Import an AuthSession" in (await pages.get("/projects/recorded/auth-sessions")).text
     state = json.dumps({"cookies": [], "origins": []})
     taken = await pages.send_form("/projects/recorded/auth-sessions-import", id="by-hand", state=state)
@@ -91,7 +89,7 @@ async def test_recorded_ones_are_imported(pages: Pages) -> None:
     assert 'id="e-import-state"' in refused.text
 
 
-async def test_a_project_without_logins_is_told_how_to_have_them(pages: Pages) -> None:
+async def test_a_project_without_logins_is_told_how_to_have_them(pages: Pages):
     page = await pages.get("/projects/shop/auth-sessions")
     assert page.status_code == 200
     assert '"authSessions": { "enabled": true, "type": "API" }' in page.text

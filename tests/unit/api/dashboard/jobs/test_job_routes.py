@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import re
 from datetime import timedelta
 from typing import Any
@@ -16,7 +14,7 @@ PATH = "/projects/shop/jobs"
 JOB_RUN_ID = "jr_V1StGXR8_Z5jdHi6B-myT"
 
 
-async def test_the_jobs_of_a_project_are_listed_with_when_and_how(api: Api, pages: Pages) -> None:
+async def test_the_jobs_of_a_project_are_listed_with_when_and_how(api: Api, pages: Pages):
     await api.create_job(schedule={"calendars": [{"hour": 6}], "timezone": "Europe/Berlin"})
     await api.create_job("by-hand")
     api.jobs.change("shop", "nightly", next_run_times=(BEGAN + timedelta(days=1),))
@@ -35,7 +33,7 @@ async def test_the_jobs_of_a_project_are_listed_with_when_and_how(api: Api, page
     assert nightly["lastJobRun"] == {"id": JOB_RUN_ID, "status": "SUCCESS", "startTime": BEGAN.isoformat()}
 
 
-async def test_of_several_job_runs_the_last_one_is_listed(api: Api, pages: Pages) -> None:
+async def test_of_several_job_runs_the_last_one_is_listed(api: Api, pages: Pages):
     await api.create_job()
     await api.start_job_run(f"{JOB_RUN_ID[:-1]}A", started_at=BEGAN)
     await api.start_job_run(f"{JOB_RUN_ID[:-1]}B", started_at=BEGAN + timedelta(hours=2))
@@ -44,12 +42,12 @@ async def test_of_several_job_runs_the_last_one_is_listed(api: Api, pages: Pages
     assert told["lastJobRun"]["id"] == f"{JOB_RUN_ID[:-1]}B"
 
 
-async def test_a_project_without_jobs_says_how_to_create_one(pages: Pages) -> None:
+async def test_a_project_without_jobs_says_how_to_create_one(pages: Pages):
     assert "callboard jobs create" in (await pages.get(PATH)).text
     assert f'href="{PATH}"' in (await pages.get("/projects/shop")).text
 
 
-async def test_a_job_is_shown_with_its_schedule_and_the_next_ten_times(api: Api, pages: Pages) -> None:
+async def test_a_job_is_shown_with_its_schedule_and_the_next_ten_times(api: Api, pages: Pages):
     await api.create_job(
         payload=[{"apiName": "list", "parameters": {"n": n}} for n in range(1200)],
         configuration={
@@ -87,13 +85,13 @@ async def test_a_job_is_shown_with_its_schedule_and_the_next_ten_times(api: Api,
         ({"intervals": [{"every": "1h"}]}, "None while the Job is paused."),
     ],
 )
-async def test_a_job_says_why_there_are_no_next_times(api: Api, pages: Pages, schedule: Any, words: str) -> None:
+async def test_a_job_says_why_there_are_no_next_times(api: Api, pages: Pages, schedule: Any, words: str):
     await api.create_job(schedule=schedule)
     api.jobs.change("shop", "nightly", paused=schedule is not None)
     assert words in (await pages.get(f"{PATH}/nightly")).text
 
 
-async def test_no_secret_of_a_job_is_shown(make_api: MakeApi) -> None:
+async def test_no_secret_of_a_job_is_shown(make_api: MakeApi):
     api = await make_api(egress_allow=["127.0.0.0/8"])
     await api.create_job(
         sink={"type": "webhook", "url": "http://127.0.0.1:9/in?k=secret-1", "headers": {"x-key": "secret-2"}},
@@ -112,7 +110,7 @@ async def test_no_secret_of_a_job_is_shown(make_api: MakeApi) -> None:
         assert shown in text
 
 
-async def test_what_users_have_written_is_escaped(api: Api, pages: Pages) -> None:
+async def test_what_users_have_written_is_escaped(api: Api, pages: Pages):
     await api.create_job(
         payload=[{"apiName": "list", "parameters": {EVIL: EVIL}}],
         schedule={"calendars": [{"comment": EVIL}]},
@@ -128,7 +126,7 @@ async def test_what_users_have_written_is_escaped(api: Api, pages: Pages) -> Non
     assert "<img src=x" not in deleted
 
 
-async def test_the_last_job_runs_are_listed_page_by_page(api: Api, pages: Pages) -> None:
+async def test_the_last_job_runs_are_listed_page_by_page(api: Api, pages: Pages):
     await api.create_job()
     for number in range(21):
         await api.start_job_run(
@@ -150,12 +148,12 @@ async def test_the_last_job_runs_are_listed_page_by_page(api: Api, pages: Pages)
 
 
 @pytest.mark.parametrize("page", ["-1", "x", "1000000000"])
-async def test_a_page_that_cannot_be_is_refused(api: Api, pages: Pages, page: str) -> None:
+async def test_a_page_that_cannot_be_is_refused(api: Api, pages: Pages, page: str):
     await api.create_job()
     assert (await pages.get(f"{PATH}/nightly?page={page}")).status_code == 400
 
 
-async def test_a_job_is_triggered_and_its_job_run_is_shown(api: Api, pages: Pages) -> None:
+async def test_a_job_is_triggered_and_its_job_run_is_shown(api: Api, pages: Pages):
     await api.create_job()
     answer = await pages.send_form(f"{PATH}/nightly/trigger")
     (job_run_id,) = api.job_runs.known
@@ -163,7 +161,7 @@ async def test_a_job_is_triggered_and_its_job_run_is_shown(api: Api, pages: Page
     assert api.job_runs.known[job_run_id].type is JobRunType.MANUAL
 
 
-async def test_a_job_is_paused_and_resumed(api: Api, pages: Pages) -> None:
+async def test_a_job_is_paused_and_resumed(api: Api, pages: Pages):
     await api.create_job()
     answer = await pages.send_form(f"{PATH}/nightly/pause")
     assert (answer.status_code, answer.headers["location"]) == (303, f"{PATH}/nightly")
@@ -176,7 +174,7 @@ async def test_a_job_is_paused_and_resumed(api: Api, pages: Pages) -> None:
     assert f'action="{PATH}/nightly/pause"' in (await pages.get(f"{PATH}/nightly")).text
 
 
-async def test_a_job_is_deleted(api: Api, pages: Pages) -> None:
+async def test_a_job_is_deleted(api: Api, pages: Pages):
     await api.create_job()
     answer = await pages.send_form(f"{PATH}/nightly/delete")
     assert (answer.status_code, answer.headers["location"]) == (303, f"{PATH}?deleted=nightly")
@@ -184,7 +182,7 @@ async def test_a_job_is_deleted(api: Api, pages: Pages) -> None:
     assert (await pages.get(f"{PATH}/nightly")).status_code == 404
 
 
-async def test_a_job_that_is_a_file_says_why_it_cannot_be_deleted_here(api: Api, pages: Pages) -> None:
+async def test_a_job_that_is_a_file_says_why_it_cannot_be_deleted_here(api: Api, pages: Pages):
     await api.create_job()
     assert f'action="{PATH}/nightly/delete"' in (await pages.get(f"{PATH}/nightly")).text
     ref = api.jobs.known["shop", "nightly"].ref

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import re
 from datetime import UTC, datetime, timedelta
 
@@ -37,7 +35,7 @@ def fact(text: str, name: str) -> str:
     return re.sub(r"<[^>]*>", "", value).strip()
 
 
-async def test_a_job_run_shows_how_far_it_has_come(api: Api, pages: Pages) -> None:
+async def test_a_job_run_shows_how_far_it_has_come(api: Api, pages: Pages):
     progress = JobRunProgress(total=2000, next=504, in_flight=(500, 501, 502, 503), succeeded=480, failed=20)
     api.job_runs.change(JOB_RUN_ID, progress=progress, version="0f1e2d3c4b5a6978")
     api.run_queries.recently_ended = 250
@@ -56,7 +54,7 @@ async def test_a_job_run_shows_how_far_it_has_come(api: Api, pages: Pages) -> No
     assert fact(text, "Version") == "0f1e2d3c4b5a6978"
 
 
-async def test_its_runs_are_linked_by_status(api: Api, pages: Pages) -> None:
+async def test_its_runs_are_linked_by_status(api: Api, pages: Pages):
     api.job_runs.change(JOB_RUN_ID, progress=JobRunProgress(total=30, succeeded=12, failed=1))
     api.run_queries.counts = {RunStatus.STARTED: 3, RunStatus.FAILED: 1}
     text = await page_text(pages)
@@ -68,7 +66,7 @@ async def test_its_runs_are_linked_by_status(api: Api, pages: Pages) -> None:
     assert {run_filter.job_runs for _, run_filter in api.run_queries.counted} == {frozenset({JOB_RUN_ID})}
 
 
-async def test_the_same_is_told_as_json(api: Api, pages: Pages) -> None:
+async def test_the_same_is_told_as_json(api: Api, pages: Pages):
     api.job_runs.change(JOB_RUN_ID, progress=JobRunProgress(total=30, succeeded=12, failed=3))
     api.run_queries.recently_ended = 15
     for answer in (
@@ -91,9 +89,7 @@ async def test_the_same_is_told_as_json(api: Api, pages: Pages) -> None:
         (JobRunStatus.TERMINATED, []),
     ],
 )
-async def test_what_can_be_done_depends_on_the_status(
-    api: Api, pages: Pages, status: JobRunStatus, actions: list[str]
-) -> None:
+async def test_what_can_be_done_depends_on_the_status(api: Api, pages: Pages, status: JobRunStatus, actions: list[str]):
     api.job_runs.change(JOB_RUN_ID, status=status, ended_at=BEGAN if status.has_ended else None)
     text = await page_text(pages)
     assert re.findall(rf'action="{PATH}/(\w+)"', text) == actions
@@ -101,13 +97,13 @@ async def test_what_can_be_done_depends_on_the_status(
 
 
 @pytest.mark.parametrize("action", ["pause", "resume", "terminate"])
-async def test_it_is_steered_from_its_page(api: Api, pages: Pages, action: str) -> None:
+async def test_it_is_steered_from_its_page(api: Api, pages: Pages, action: str):
     answer = await pages.send_form(f"{PATH}/{action}")
     assert (answer.status_code, answer.headers["location"]) == (303, PATH)
     assert api.job_runs.steered == [(JOB_RUN_ID, action)]
 
 
-async def test_one_that_is_being_terminated_says_so_and_offers_nothing_else(api: Api, pages: Pages) -> None:
+async def test_one_that_is_being_terminated_says_so_and_offers_nothing_else(api: Api, pages: Pages):
     reason = JobRunReason(type=JobRunReasonType.TERMINATED, message="The JobRun was terminated.")
     api.job_runs.change(JOB_RUN_ID, reason=reason)
     text = await page_text(pages)
@@ -115,7 +111,7 @@ async def test_one_that_is_being_terminated_says_so_and_offers_nothing_else(api:
     assert not re.findall(rf'action="{PATH}', text)
 
 
-async def test_a_job_run_that_has_ended_is_not_asked_for_again(api: Api, pages: Pages) -> None:
+async def test_a_job_run_that_has_ended_is_not_asked_for_again(api: Api, pages: Pages):
     api.job_runs.change(
         JOB_RUN_ID,
         status=JobRunStatus.SUCCESS,
@@ -129,7 +125,7 @@ async def test_a_job_run_that_has_ended_is_not_asked_for_again(api: Api, pages: 
     assert shown == ["50 Runs per minute", "10 min 0 s", "0"]
 
 
-async def test_why_a_job_run_ended_is_shown_escaped(api: Api, pages: Pages) -> None:
+async def test_why_a_job_run_ended_is_shown_escaped(api: Api, pages: Pages):
     reason = JobRunReason(type=JobRunReasonType.VALIDATE_FAILED, message=EVIL, details={EVIL: EVIL})
     api.job_runs.change(JOB_RUN_ID, status=JobRunStatus.CANCELED, ended_at=BEGAN, reason=reason)
     text = await page_text(pages)
@@ -138,7 +134,7 @@ async def test_why_a_job_run_ended_is_shown_escaped(api: Api, pages: Pages) -> N
     assert "<img src=x" not in text
 
 
-async def test_the_results_are_downloaded_as_a_file(api: Api, pages: Pages) -> None:
+async def test_the_results_are_downloaded_as_a_file(api: Api, pages: Pages):
     for shard in range(2):
         await api.store.put(keys.job_run_shard("shop", JOB_RUN_ID, shard, 1), b'{"shard": %d}\n' % shard)
     api.job_runs.change(
@@ -151,7 +147,7 @@ async def test_the_results_are_downloaded_as_a_file(api: Api, pages: Pages) -> N
     assert [(await pages.get(of_another_job + rest)).status_code for rest in ("", ".json", "/results")] == [404] * 3
 
 
-async def test_the_list_of_runs_is_filtered_by_job_and_job_run_and_links_them(api: Api, pages: Pages) -> None:
+async def test_the_list_of_runs_is_filtered_by_job_and_job_run_and_links_them(api: Api, pages: Pages):
     api.run_queries.answer = RunPage((line("a-run", job_id="nightly", job_run_id=JOB_RUN_ID),), None)
     text = (await pages.get(f"/projects/shop/runs?jobId=nightly&jobRunId={JOB_RUN_ID}&status=failed")).text
     (asked, *_) = api.run_queries.asked[-1]
@@ -165,7 +161,7 @@ async def test_the_list_of_runs_is_filtered_by_job_and_job_run_and_links_them(ap
     assert "<img src=x" not in escaped
 
 
-async def test_a_run_shows_and_links_its_job_and_its_job_run(api: Api, pages: Pages) -> None:
+async def test_a_run_shows_and_links_its_job_and_its_job_run(api: Api, pages: Pages):
     run_id = await api.run()
     assert "JobRun</dt>" not in (await pages.get(f"/projects/shop/runs/{run_id}")).text
     api.run_queries.belongs_to = ("nightly", JOB_RUN_ID)
@@ -185,7 +181,7 @@ async def test_a_run_shows_and_links_its_job_and_its_job_run(api: Api, pages: Pa
 )
 async def test_the_throughput_is_that_of_the_last_minutes_or_of_the_whole_time(
     api: Api, pages: Pages, began: timedelta, ended: timedelta | None, told: tuple[float | None, float | None]
-) -> None:
+):
     now = datetime.now(UTC)
     progress = JobRunProgress(total=1000, succeeded=380, failed=20)
     api.job_runs.change(

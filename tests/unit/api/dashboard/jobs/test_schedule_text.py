@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -32,11 +30,11 @@ from api.dashboard.jobs.schedule_text import describe_schedule
         ),
     ],
 )
-def test_a_calendar_reads_as_a_phrase(calendar: dict[str, Any], words: str) -> None:
+def test_a_calendar_reads_as_a_phrase(calendar: dict[str, Any], words: str):
     assert describe_schedule({"calendars": [calendar]}).times == (words,)
 
 
-def test_intervals_and_calendars_stand_beside_each_other_with_their_zone() -> None:
+def test_intervals_and_calendars_stand_beside_each_other_with_their_zone():
     schedule = {
         "intervals": [{"every": "1h"}, {"every": 90_000}, {"every": "2 days"}],
         "calendars": [{"hour": 6}],
@@ -46,7 +44,7 @@ def test_intervals_and_calendars_stand_beside_each_other_with_their_zone() -> No
     assert text.short == "every hour; every 90 seconds; every 2 days; at 06:00, every day (Europe/Berlin)"
 
 
-def test_what_holds_for_all_times_reads_as_sentences() -> None:
+def test_what_holds_for_all_times_reads_as_sentences():
     schedule = {"intervals": [{"every": "1h"}], "jitter": "5 minutes", "overlap": "queue", "catchupWindow": "1 minute"}
     assert describe_schedule(schedule).notes == (
         "Each JobRun is delayed at random, by 5 minutes at most.",
@@ -55,7 +53,7 @@ def test_what_holds_for_all_times_reads_as_sentences() -> None:
     )
 
 
-def test_a_job_without_times_has_no_words_for_them() -> None:
+def test_a_job_without_times_has_no_words_for_them():
     assert describe_schedule(None).times == ()
     text = describe_schedule({"overlap": "allow"})
     assert (text.short, text.notes) == ("", ("A JobRun begins also while another one is active.",))

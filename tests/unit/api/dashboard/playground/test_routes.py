@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import ast
 import json
 import re
@@ -23,7 +21,7 @@ async def send(pages: Pages, project: str = "shop", /, **fields: str) -> Any:
     return await pages.send_form(f"/projects/{project}/playground", **data)
 
 
-async def test_a_run_is_started_with_what_the_form_says(api: Api, pages: Pages) -> None:
+async def test_a_run_is_started_with_what_the_form_says(api: Api, pages: Pages):
     answer = await send(
         pages,
         parameters='{"a": ["é"]}',
@@ -62,7 +60,7 @@ async def test_a_run_is_started_with_what_the_form_says(api: Api, pages: Pages) 
 )
 async def test_what_is_wrong_is_said_beside_its_field(
     api: Api, pages: Pages, fields: dict[str, str], where: str, words: str
-) -> None:
+):
     answer = await send(pages, **fields)
     assert answer.status_code in (400, 404)
     beside = re.search(rf'id="e-{where}">(.*?)</p>', answer.text)
@@ -72,7 +70,7 @@ async def test_what_is_wrong_is_said_beside_its_field(
     assert not api.runs.entries
 
 
-async def test_what_was_written_stays_and_secrets_do_not(pages: Pages) -> None:
+async def test_what_was_written_stays_and_secrets_do_not(pages: Pages):
     answer = await send(
         pages, parameters='{"kept": "</textarea><b>"}', sink="s3", bucket="b", secretAccessKey="never-shown", do="start"
     )
@@ -80,7 +78,7 @@ async def test_what_was_written_stays_and_secrets_do_not(pages: Pages) -> None:
     assert "never-shown" not in answer.text
 
 
-async def test_the_call_is_shown_as_code_and_nothing_is_started(api: Api, pages: Pages) -> None:
+async def test_the_call_is_shown_as_code_and_nothing_is_started(api: Api, pages: Pages):
     parameters = {"quote": "it's $HOME", "none": None, "true": True, "text": "a\nb " * 40}
     fields = {"parameters": json.dumps(parameters), "sink": "webhook", "url": "https://r.example/", "do": "show"}
     answer = await send(pages, **fields, headers='{"authorization": "never-shown"}')
@@ -101,7 +99,7 @@ async def test_the_call_is_shown_as_code_and_nothing_is_started(api: Api, pages:
     assert json.loads(words[-1])["parameters"] == parameters
 
 
-async def test_a_login_is_asked_for_where_one_is_needed(api: Api, pages: Pages) -> None:
+async def test_a_login_is_asked_for_where_one_is_needed(api: Api, pages: Pages):
     refused = await send(pages, "members")
     assert "Auth session is required" in refused.text
     api.add_auth_session()
@@ -114,13 +112,13 @@ async def test_a_login_is_asked_for_where_one_is_needed(api: Api, pages: Pages) 
     assert own.status_code == 303
 
 
-async def test_nothing_is_started_in_a_closed_project_or_without_the_form(api: Api, pages: Pages) -> None:
+async def test_nothing_is_started_in_a_closed_project_or_without_the_form(api: Api, pages: Pages):
     assert (await send(pages, "closed")).status_code == 403
     assert (await pages.post("/projects/shop/playground", data={"api": "list"})).status_code == 403
     assert not api.runs.entries
 
 
-async def test_the_same_is_told_as_json(api: Api, pages: Pages) -> None:
+async def test_the_same_is_told_as_json(api: Api, pages: Pages):
     told = (await pages.get("/projects/shop/playground.json")).json()
     assert (told["project"], told["api"], told["sinkTest"]) == ("shop", "list", None)
     assert "list" in told["apis"]
@@ -129,7 +127,7 @@ async def test_the_same_is_told_as_json(api: Api, pages: Pages) -> None:
 WEBHOOK = {"sink": "webhook", "url": "https://93.184.215.14/hook?token=t0p-s3cret", "do": "test"}
 
 
-async def test_a_test_goes_to_the_sink_that_the_form_names_and_no_run_is_started(api: Api, pages: Pages) -> None:
+async def test_a_test_goes_to_the_sink_that_the_form_names_and_no_run_is_started(api: Api, pages: Pages):
     came = TryRecord(at=datetime.now(UTC), status_code=200, latency=timedelta(milliseconds=21), answer="<b>thanks</b>")
     api.deliveries.came = SinkTestOutcome(record=came)
     answer = await send(pages, **WEBHOOK, headers='{"x-mine": "never-shown"}')
@@ -145,7 +143,7 @@ async def test_a_test_goes_to_the_sink_that_the_form_names_and_no_run_is_started
     assert "t0p-s3cret" not in run_input.model_dump_json()
 
 
-async def test_a_test_that_does_not_arrive_says_why(api: Api, pages: Pages) -> None:
+async def test_a_test_that_does_not_arrive_says_why(api: Api, pages: Pages):
     problem = TryProblem(type="ConnectError", message="r.example: Connection refused.")
     record = TryRecord(at=datetime.now(UTC), error=problem, latency=timedelta(milliseconds=2))
     api.deliveries.came = SinkTestOutcome(record=record, failure=problem.message)
@@ -164,21 +162,21 @@ async def test_a_test_that_does_not_arrive_says_why(api: Api, pages: Pages) -> N
 )
 async def test_a_sink_that_nothing_may_be_sent_to_is_not_tested(
     api: Api, pages: Pages, fields: dict[str, str], words: str
-) -> None:
+):
     answer = await send(pages, **fields)
     assert answer.status_code == 400
     assert words in answer.text.partition('id="sink-test"')[2]
     assert not api.deliveries.tests
 
 
-async def test_without_a_worker_a_test_says_so_and_the_form_stays(pages: Pages) -> None:
+async def test_without_a_worker_a_test_says_so_and_the_form_stays(pages: Pages):
     answer = await send(pages, **WEBHOOK, parameters='{"kept": 1}')
     assert answer.status_code == 503
     assert "No worker" in answer.text.partition('id="sink-test"')[2]
     assert "&#34;kept&#34;" in answer.text
 
 
-async def test_tests_are_bounded(api: Api, pages: Pages) -> None:
+async def test_tests_are_bounded(api: Api, pages: Pages):
     api.deliveries.came = SinkTestOutcome(record=TryRecord(at=datetime.now(UTC), status_code=200))
     data = {"token": await pages.token(), "api": "list", **WEBHOOK}
     answers = [await pages.post("/projects/shop/playground", data=data) for _ in range(SINK_TEST_LIMIT + 1)]

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from datetime import timedelta
 
 from schemas.workflow.run import RunStatus
@@ -11,14 +9,14 @@ from tests.support.fleet_stage import fleet_state
 from tests.support.in_memory_temporal import BEGAN, line
 
 
-async def test_every_project_is_listed_with_its_apis(pages: Pages) -> None:
+async def test_every_project_is_listed_with_its_apis(pages: Pages):
     text = (await pages.get("/projects")).text
     assert 'href="/projects/shop"' in text
     assert "products/details" in text
     assert "closed" in text
 
 
-async def test_the_same_is_told_as_json(api: Api, pages: Pages) -> None:
+async def test_the_same_is_told_as_json(api: Api, pages: Pages):
     answers = [
         await pages.get("/projects.json"),
         await pages.get("/projects", headers={"accept": "application/json"}),
@@ -32,7 +30,7 @@ async def test_the_same_is_told_as_json(api: Api, pages: Pages) -> None:
         assert (await pages.get("/projects/shop.json")).json() == projects["shop"]
 
 
-async def test_errors_are_told_as_a_page_or_as_json(api: Api, pages: Pages) -> None:
+async def test_errors_are_told_as_a_page_or_as_json(api: Api, pages: Pages):
     missing = await pages.get("/projects/none")
     assert missing.status_code == 404
     assert missing.headers["content-type"] == "text/html; charset=utf-8"
@@ -45,13 +43,13 @@ async def test_errors_are_told_as_a_page_or_as_json(api: Api, pages: Pages) -> N
     assert wrong.status_code == 401
 
 
-async def test_what_is_asked_for_again_and_has_not_changed_is_not_sent_again(pages: Pages) -> None:
+async def test_what_is_asked_for_again_and_has_not_changed_is_not_sent_again(pages: Pages):
     first = await pages.get("/projects/shop")
     again = await pages.get("/projects/shop", headers={"if-none-match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
 
 
-async def test_serves_assets_as_immutable_at_addresses_of_their_content(api: Api) -> None:
+async def test_serves_assets_as_immutable_at_addresses_of_their_content(api: Api):
     client = browser_client(api)
     text = (await client.get("/sign-in")).text
     address = text.split('rel="stylesheet" href="')[1].split('"')[0]
@@ -61,7 +59,7 @@ async def test_serves_assets_as_immutable_at_addresses_of_their_content(api: Api
     assert (await client.get("/assets/0000000000000000/pages.css")).status_code == 404
 
 
-async def test_a_project_tells_how_it_does(api: Api, pages: Pages) -> None:
+async def test_a_project_tells_how_it_does(api: Api, pages: Pages):
     took = [(RunStatus.COMPLETED, 2), (RunStatus.FAILED, 4), (RunStatus.COMPLETED, 30), (RunStatus.CANCELED, 900)]
     api.run_queries.answer = RunPage(
         tuple(
@@ -85,7 +83,7 @@ async def test_a_project_tells_how_it_does(api: Api, pages: Pages) -> None:
     assert 'href="/projects/shop/runs/run-0"' in text
 
 
-async def test_a_project_shows_who_holds_its_machines_and_what_is_missing(api: Api, pages: Pages) -> None:
+async def test_a_project_shows_who_holds_its_machines_and_what_is_missing(api: Api, pages: Pages):
     text = (await pages.get("/projects/shop")).text
     assert "<dt>Machines held</dt>" in text
     assert '1 of 1</span>, by <span class="mono">worker-1</span> (1)' in text

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import json
 import re
 from datetime import timedelta
@@ -21,7 +19,7 @@ def json_text(value: Any) -> JsonRef:
     return JsonRef(text=text, size=len(text))
 
 
-async def test_a_page_lists_runs_with_why_and_how_long(api: Api, pages: Pages) -> None:
+async def test_a_page_lists_runs_with_why_and_how_long(api: Api, pages: Pages):
     failed = line(
         "failed-run",
         status=RunStatus.FAILED,
@@ -50,7 +48,7 @@ async def test_a_page_lists_runs_with_why_and_how_long(api: Api, pages: Pages) -
     assert (wanted.statuses, wanted.apis, limit) == ({RunStatus.FAILED}, {"list"}, 50)
 
 
-async def test_how_long_ago_becomes_a_moment_in_the_address(pages: Pages) -> None:
+async def test_how_long_ago_becomes_a_moment_in_the_address(pages: Pages):
     answer = await pages.get("/projects/shop/runs?within=24h&status=failed")
     assert answer.status_code == 303
     assert re.search(r"\?status=failed&startedAfter=\d{4}-\d\d-\d\dT\d\d%3A", answer.headers["location"])
@@ -64,14 +62,14 @@ async def test_how_long_ago_becomes_a_moment_in_the_address(pages: Pages) -> Non
         "startedAfter=0001-01-01T00:00:00%2B14:00",
     ],
 )
-async def test_a_wrong_filter_is_named(api: Api, pages: Pages, query: str) -> None:
+async def test_a_wrong_filter_is_named(api: Api, pages: Pages, query: str):
     answer = await pages.get(f"/projects/shop/runs?{query}")
     assert answer.status_code == 400
     assert query.partition("=")[0] in answer.text
     assert api.run_queries.asked == []
 
 
-async def test_fifty_runs_with_their_style_and_script_are_a_small_page(api: Api, pages: Pages) -> None:
+async def test_fifty_runs_with_their_style_and_script_are_a_small_page(api: Api, pages: Pages):
     cause = RunCause(code=ErrorCode.API_ATTEMPTS_FAILED.value, message="m" * 200)
     runs = [line(f"V1StGXR8_Z5jdHi6B-m{n:02}", status=RunStatus.FAILED, cause=cause) for n in range(50)]
     api.run_queries.answer = RunPage(tuple(runs), None)
@@ -82,7 +80,7 @@ async def test_fifty_runs_with_their_style_and_script_are_a_small_page(api: Api,
     assert weight < 150_000
 
 
-async def test_pending_runs_are_canceled_together_and_others_are_left(api: Api, pages: Pages) -> None:
+async def test_pending_runs_are_canceled_together_and_others_are_left(api: Api, pages: Pages):
     runs = [await api.run() for _ in range(3)]
     api.runs.end(runs[1], RunOutcome(status=RunStatus.COMPLETED, result=json_text(1)))
     data = {"token": await pages.token(), "run": runs[:2]}
@@ -92,7 +90,7 @@ async def test_pending_runs_are_canceled_together_and_others_are_left(api: Api, 
     assert [each and each.status for each in statuses] == ["canceled", "completed", None]
 
 
-async def test_a_run_is_told_with_its_inputs_and_its_result(api: Api, pages: Pages) -> None:
+async def test_a_run_is_told_with_its_inputs_and_its_result(api: Api, pages: Pages):
     run_id = await api.run(parameters={"evil": EVIL})
     api.runs.end(run_id, RunOutcome(status=RunStatus.COMPLETED, result=json_text({"also": [EVIL, None, 1.5]})))
     answer = await pages.get(f"/projects/shop/runs/{run_id}")
@@ -106,7 +104,7 @@ async def test_a_run_is_told_with_its_inputs_and_its_result(api: Api, pages: Pag
     assert (told["runId"], told["status"]) == (run_id, "completed")
 
 
-async def test_a_failed_run_tells_why_and_may_be_started_again(api: Api, pages: Pages) -> None:
+async def test_a_failed_run_tells_why_and_may_be_started_again(api: Api, pages: Pages):
     run_id = await api.run()
     error = RunError(code=ErrorCode.API_ATTEMPTS_FAILED, category="execution", message=EVIL, details={"n": EVIL})
     api.runs.end(run_id, RunOutcome(status=RunStatus.FAILED, error=error))
@@ -120,7 +118,7 @@ async def test_a_failed_run_tells_why_and_may_be_started_again(api: Api, pages: 
     assert api.runs.entries[new].rerun_of == run_id
 
 
-async def test_a_run_that_waits_says_for_what_and_can_be_canceled(api: Api, pages: Pages) -> None:
+async def test_a_run_that_waits_says_for_what_and_can_be_canceled(api: Api, pages: Pages):
     run_id = await api.run()
     api.fleet.state = fleet_state({"worker-1": {"shop": 3}})
     place = f"/projects/shop/runs/{run_id}"
@@ -137,9 +135,7 @@ async def test_a_run_that_waits_says_for_what_and_can_be_canceled(api: Api, page
 
 
 @pytest.mark.parametrize("field", ["result", "extended_payloads"])
-async def test_half_a_surrogate_pair_in_what_a_run_returned_is_shown_escaped(
-    api: Api, pages: Pages, field: str
-) -> None:
+async def test_half_a_surrogate_pair_in_what_a_run_returned_is_shown_escaped(api: Api, pages: Pages, field: str):
     value = [{"key \udc00": "half \ud800 <b>", "back": "\\ud800", "whole": "\U0001f600"}]
     run_id = await api.run()
     api.runs.end(run_id, RunOutcome.model_validate({"status": RunStatus.COMPLETED, field: json_text(value)}))
@@ -152,7 +148,7 @@ async def test_half_a_surrogate_pair_in_what_a_run_returned_is_shown_escaped(
         assert told["result" if field == "result" else "extendedPayloads"] == value
 
 
-async def test_half_a_surrogate_pair_in_a_list_is_shown_escaped(api: Api, pages: Pages) -> None:
+async def test_half_a_surrogate_pair_in_a_list_is_shown_escaped(api: Api, pages: Pages):
     cause = RunCause(code="api-attempts-failed", message="half \ud800")
     api.run_queries.answer = RunPage((line("failed-run", status=RunStatus.FAILED, cause=cause),), None)
     assert "half \\ud800" in (await pages.get("/projects/shop/runs")).text
@@ -163,7 +159,7 @@ async def test_half_a_surrogate_pair_in_a_list_is_shown_escaped(api: Api, pages:
 @pytest.mark.parametrize(("template", "link"), [(None, None), ("https://t.example/{trace_id}?x=1&y", "t.example")])
 async def test_the_opentelemetry_trace_of_a_run_is_named_and_linked(
     make_api: MakeApi, template: str | None, link: str | None
-) -> None:
+):
     api: Api = await make_api(otel_trace_url=template)
     api.run_queries.trace_id = trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
     run_id = await api.run()

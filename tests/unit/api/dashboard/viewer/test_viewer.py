@@ -1,7 +1,5 @@
 """The trace viewer's own application: the viewer of the installed Playwright, and traces by their sealed addresses."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import override
@@ -40,19 +38,19 @@ def address(number: int = 1, *, run_id: str = "run-1", workspace: str = WORKSPAC
     return f"/traces/{sign_link(TraceRef(workspace, 'shop', run_id, number), RING)[0]}.zip"
 
 
-async def test_a_trace_is_given_to_whoever_has_its_address(viewer: httpx.AsyncClient) -> None:
+async def test_a_trace_is_given_to_whoever_has_its_address(viewer: httpx.AsyncClient):
     answer = await viewer.get(address())
     assert (answer.status_code, answer.content) == (200, b"PK of run-1")
     assert answer.headers["content-type"] == "application/zip"
 
 
-async def test_no_other_file_no_other_run_and_no_other_workspace(viewer: httpx.AsyncClient) -> None:
+async def test_no_other_file_no_other_run_and_no_other_workspace(viewer: httpx.AsyncClient):
     missing = [address(2), address(run_id="run-2"), address(workspace="another"), "/traces/guessed.zip"]
     missing += ["/traces/../../../etc/passwd", "/api/v1", "/projects", "/healthz"]
     assert [(await viewer.get(path)).status_code for path in missing] == [404] * len(missing)
 
 
-async def test_the_viewer_is_the_one_of_the_installed_playwright(viewer: httpx.AsyncClient) -> None:
+async def test_the_viewer_is_the_one_of_the_installed_playwright(viewer: httpx.AsyncClient):
     page = await viewer.get("/index.html")
     assert "Playwright Trace Viewer" in page.text
     worker = await viewer.get("/sw.bundle.js")
@@ -61,7 +59,7 @@ async def test_the_viewer_is_the_one_of_the_installed_playwright(viewer: httpx.A
     assert again.status_code == 304
 
 
-async def test_the_origin_holds_nothing_and_reaches_nothing_else(viewer: httpx.AsyncClient) -> None:
+async def test_the_origin_holds_nothing_and_reaches_nothing_else(viewer: httpx.AsyncClient):
     for path in ("/index.html", "/sw.bundle.js", address(), "/traces/guessed.zip", "/nothing"):
         headers = (await viewer.get(path, headers={"cookie": "callboard-session=stolen"})).headers
         assert "set-cookie" not in headers
@@ -72,7 +70,7 @@ async def test_the_origin_holds_nothing_and_reaches_nothing_else(viewer: httpx.A
         assert headers["referrer-policy"] == "no-referrer"
 
 
-async def test_a_store_that_fails_is_no_missing_trace(store: FolderStore) -> None:
+async def test_a_store_that_fails_is_no_missing_trace(store: FolderStore):
     class Failing(FolderStore):
         @override
         async def get_file(self, key: str, path: Path) -> bool:
