@@ -29,6 +29,7 @@ from machines.environment import X11_SOCKETS, certificates, machine_environment
 from machines.runner import confinement, inner_box
 from machines.runner.folders import ATTEMPT, DOWNLOADS, OF_DRIVER, TEMPORARY, TEMPORARY_IN_BOX, WORK
 from machines.runner.inner_box import InnerBox
+from machines.runner.main import RUNTIME
 from machines.trial import trial_refusal
 
 _USER_IN_BOX = 1000
@@ -190,8 +191,8 @@ def python_folders(*executables: Path) -> tuple[Path, ...]:
 
 
 def our_folders() -> tuple[Path, ...]:
-    """Return the folders of what each process of a Machine runs: our interpreter and packages, and the runner."""
-    places = (Path(sys.base_prefix), Path(sysconfig.get_path("platlib")), Path(confinement.__file__).parent)
+    """Return the folders of what each process of a Machine runs: our interpreter and packages, runner and runtime."""
+    places = (Path(sys.base_prefix), Path(sysconfig.get_path("platlib")), Path(confinement.__file__).parent, RUNTIME)
     return (*python_folders(Path(sys.executable)), *(place for place in places if not place.is_relative_to("/usr")))
 
 

@@ -11,57 +11,14 @@ and redirects cannot lead to them. It opens them for whoever controls the browse
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Callable
 from typing import Any, cast
-from urllib.parse import urlsplit, urlunsplit
 
+from callboard_runtime.addresses import refusal
 from playwright.async_api import CDPSession
 from playwright.async_api import Error as PlaywrightError
 
 from . import playwright_wire
-
-_ALLOWED = frozenset({"about", "blob", "data", "http", "https"})
-_COMPLETED = "localhost"
-"""Start of an address that is no scheme, although a colon may follow: Playwright puts `http://` before it."""
-
-_MASK = "***"
-_LONGEST = 500
-"""Most characters of an address that are shown."""
-_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
-_SKIPPED_BEFORE = "".join(map(chr, range(0x21)))
-_SKIPPED_ANYWHERE = str.maketrans("", "", "\t\n\r")
-"""Characters that browsers ignore in addresses (WHATWG's URL standard), so they must not hide a scheme."""
-
-
-def refusal(url: str, base: str | None = None) -> str | None:
-    """Say why `url` must not be opened; None if it may be opened. A relative one is resolved against `base`."""
-    scheme = _scheme_of(url) or _scheme_of(base or "")
-    if scheme is None or scheme in _ALLOWED or scheme == _COMPLETED:
-        return None
-    return sentence(url)
-
-
-def sentence(url: str) -> str:
-    """Say that `url` was refused, and what allows it."""
-    return (
-        f"{shown(_cleaned(url))} was refused: only http:, https:, data:, blob: and about: addresses may be opened."
-        " To allow all addresses, including those of files on the worker, set allowFileUrls to true in the project's"
-        " settings file."
-    )
-
-
-def shown(url: str) -> str:
-    """Return `url` with user part and query masked, without its fragment; of a `data:` address only the type."""
-    if url.startswith("data:"):
-        return f"{url[:100].partition(',')[0]},…"
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return _MASK
-    _, at, host = parts.netloc.rpartition("@")
-    masked = urlunsplit((parts.scheme, f"{_MASK}@{host}" if at else host, parts.path, _MASK if parts.query else "", ""))
-    return masked if len(masked) <= _LONGEST else f"{masked[:_LONGEST]}…"
 
 
 def guard_playwright() -> None:
@@ -90,12 +47,3 @@ def check(url: Any, base: str | None = None) -> None:
     """Raise Playwright's error if `url` must not be opened; Playwright itself complains about what is no text."""
     if isinstance(url, str) and (reason := refusal(url, base)):
         raise PlaywrightError(reason)
-
-
-def _scheme_of(url: str) -> str | None:
-    found = _SCHEME.match(_cleaned(url))
-    return found[1].lower() if found else None
-
-
-def _cleaned(url: str) -> str:
-    return url.lstrip(_SKIPPED_BEFORE).translate(_SKIPPED_ANYWHERE)

@@ -11,20 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from callboard_runtime.failures import UserCodeError, as_message, with_addition
+from callboard_runtime.page_events import PageEvents
+from callboard_runtime.state import StateError
 from playwright.async_api import Error as PlaywrightError
 
 from .browser import Tab, WarmBrowser
 from .channel import Channel
 from .conversation import Conversation
 from .evidence import Evidence
-from .failures import UserCodeError, as_message, with_addition
 from .folders import EVIDENCE, Workspace
 from .hook_pages import HookPages
-from .page_events import PageEvents
 from .playwright_wire import guid_of
 from .relay import RelayPolicy
 from .stacks import dumped_stack
-from .state import StateError
 from .stdio import KeeperSocket, LogLines
 from .user_process import LAST_WORDS
 from .user_processes import UserProcess, Zygote, ZygoteError

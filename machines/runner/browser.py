@@ -10,8 +10,9 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
+from callboard_runtime.cdp import debugging_address, send, user_agent
 from playwright.async_api import Browser, BrowserContext, CDPSession, Page, Playwright, ProxySettings, Response
 from playwright.async_api import Error as PlaywrightError
 
@@ -148,14 +149,12 @@ class WarmBrowser:
         session = await browser.new_browser_cdp_session()
         if setup.debugging and setup.on_refused_file is not None:
             await guard_browser(session, setup.on_refused_file)
-        version = await ask(session, "Browser.getVersion")
-        processes = (await ask(session, "SystemInfo.getProcessInfo"))["processInfo"]
+        processes = (await send(session, "SystemInfo.getProcessInfo"))["processInfo"]
         pid = next(process["id"] for process in processes if process["type"] == "browser")
         processes = BrowserProcesses(pid, boxed=setup.boxed)
-        # Sites refuse a browser that calls itself headless, though it is the same one (docs/contract.md, section 4.4).
-        user_agent = str(version["userAgent"]).replace("HeadlessChrome", "Chrome")
-        cdp_url = await asyncio.to_thread(_debugging_address) if setup.debugging else None
-        return cls(browser, session, processes, user_agent, setup.viewport, cdp_url, watch)
+        temporary = Path(tempfile.gettempdir())
+        cdp_url = await asyncio.to_thread(debugging_address, temporary) if setup.debugging else None
+        return cls(browser, session, processes, await user_agent(session), setup.viewport, cdp_url, watch)
 
     async def new_session(self) -> CDPSession:
         """Return a further session by the browser's own protocol. Raises playwright's Error."""
@@ -176,7 +175,7 @@ class WarmBrowser:
             TimeoutError: The browser did not answer in time.
         """
         async with asyncio.timeout(_ANSWER_WITHIN):
-            await ask(self._session, "Browser.getVersion")
+            await send(self._session, "Browser.getVersion")
         self._answered = time.monotonic()
 
     async def check(self) -> None:
@@ -213,9 +212,9 @@ class WarmBrowser:
 
     async def _dispose_foreign_contexts(self) -> None:
         """Dispose of contexts that our Playwright does not know, as other clients of the browser made them."""
-        for context in (await ask(self._session, "Target.getBrowserContexts"))["browserContextIds"]:
+        for context in (await send(self._session, "Target.getBrowserContexts"))["browserContextIds"]:
             with contextlib.suppress(PlaywrightError):  # the context goes by itself when its client does
-                await ask(self._session, "Target.disposeBrowserContext", browserContextId=context)
+                await send(self._session, "Target.disposeBrowserContext", browserContextId=context)
 
     @property
     def driver(self) -> int:
@@ -279,24 +278,5 @@ async def nothing() -> None:
     """Do nothing."""
 
 
-async def ask(session: CDPSession, method: str, **parameters: Any) -> dict[str, Any]:
-    """Send a command to the browser by its own protocol, and return the result."""
-    return cast("dict[str, Any]", await session.send(method, parameters))  # pyright: ignore[reportUnknownMemberType]
-
-
 def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in {*PLACES_OF_DRIVER, NODE_OF_DRIVER}}
-
-
-def _debugging_address() -> str:
-    """Return the address at which the browser listens for clients.
-
-    The browser writes it into its profile, which lies in this Machine's temporary folder.
-
-    Raises:
-        FileNotFoundError: The browser has not written it, and never will, as launching has waited for the browser.
-    """
-    for file in Path(tempfile.gettempdir()).glob("*/DevToolsActivePort"):
-        port, path = file.read_text().split()
-        return f"ws://127.0.0.1:{port}{path}"
-    raise FileNotFoundError("the browser did not say where its debugging port is")

@@ -13,17 +13,18 @@ import json
 from collections.abc import Coroutine
 from typing import Any, cast
 
+from callboard_runtime.failures import MESSAGE_LIMIT, STACK_LIMIT, UserCodeError, as_message
+from callboard_runtime.results import LIMIT, is_too_deep
+from callboard_runtime.storage_state import CAPTURE_WITHIN
 from intuned_runtime.attributes import check_attributes
 from intuned_runtime.persistent import LIMIT as VALUE_LIMIT
 from intuned_runtime.persistent import size_of
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Page
 
+from .attempt_login import AttemptLogin
 from .channel import MOST_OPEN, Channel
 from .evidence import Evidence
-from .failures import MESSAGE_LIMIT, STACK_LIMIT, UserCodeError, as_message
-from .results import LIMIT, is_too_deep
-from .storage_state import CAPTURE_WITHIN, AttemptLogin
 
 _EXTENDED_WITHIN = 0.05
 """Seconds in which the worker hears of an extension. Further ones in this time need no message of their own."""

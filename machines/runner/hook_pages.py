@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from callboard_runtime.cdp import send
 from playwright.async_api import CDPSession
 from playwright.async_api import Error as PlaywrightError
 
-from .browser import WarmBrowser, ask
+from .browser import WarmBrowser
 from .evidence import PART, SCREENSHOT
 
 _BLANK = "about:blank"
@@ -55,12 +56,12 @@ class HookPages:
             OSError: There is no free port.
         """
         session = await browser.new_session()
-        default = (await ask(session, "Target.getBrowserContexts"))["defaultBrowserContextId"]
+        default = (await send(session, "Target.getBrowserContexts"))["defaultBrowserContextId"]
         pages = cls(session, await DebuggingPort.start(cdp_url), default)
         session.on("Target.targetCreated", pages._changed)
         session.on("Target.targetInfoChanged", pages._changed)
         session.on("Target.targetDestroyed", pages._closed)
-        await ask(session, "Target.setDiscoverTargets", discover=True)
+        await send(session, "Target.setDiscoverTargets", discover=True)
         return pages
 
     @property
@@ -80,7 +81,7 @@ class HookPages:
         Raises:
             PlaywrightError: The browser is gone.
         """
-        return self._default_used or bool((await ask(self._session, "Storage.getCookies"))["cookies"])
+        return self._default_used or bool((await send(self._session, "Storage.getCookies"))["cookies"])
 
     def end(self) -> None:
         """Release pages whose client has ended, as everything of the Attempt is saved."""
@@ -117,7 +118,7 @@ class HookPages:
 
     async def _picture(self, page: str) -> bytes:
         """Capture a page. Playwright gives sessions to pages of its own only, so messages are passed by hand."""
-        session = (await ask(self._session, "Target.attachToTarget", targetId=page, flatten=False))["sessionId"]
+        session = (await send(self._session, "Target.attachToTarget", targetId=page, flatten=False))["sessionId"]
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
 
         def received(event: dict[str, Any]) -> None:
@@ -127,12 +128,12 @@ class HookPages:
         self._session.on("Target.receivedMessageFromTarget", received)
         try:
             message = json.dumps({"id": 1, "method": "Page.captureScreenshot", "params": {"format": "png"}})
-            await ask(self._session, "Target.sendMessageToTarget", sessionId=session, message=message)
+            await send(self._session, "Target.sendMessageToTarget", sessionId=session, message=message)
             return base64.b64decode((await answer)["result"]["data"])
         finally:
             self._session.remove_listener("Target.receivedMessageFromTarget", received)
             with contextlib.suppress(PlaywrightError):
-                await ask(self._session, "Target.detachFromTarget", sessionId=session)
+                await send(self._session, "Target.detachFromTarget", sessionId=session)
 
     def _changed(self, event: dict[str, Any]) -> None:
         target = event["targetInfo"]

@@ -28,6 +28,8 @@ from pathlib import Path
 from types import ModuleType
 
 OURS = "_callboard_runner"
+RUNTIME = Path(__file__).parents[2] / "runtime"
+"""The folder of `intuned_runtime` and `callboard_runtime`, which user code imports from here on every Machine."""
 FROM_WORKER = frozenset({"playwright", "greenlet", "pyee", "typing_extensions"})
 """Names of the packages of Playwright and its dependencies."""
 _PR_SET_DUMPABLE = 4
@@ -91,7 +93,7 @@ def main() -> None:
         _add_own_environment(site_packages)
     else:
         sys.meta_path.append(WorkerPackages(site_packages))
-    sys.path.insert(0, str(here / "site"))
+    sys.path.insert(0, str(RUNTIME))
     sys.argv = [""]
     if role != "supervisor":
         importlib.import_module(f"{OURS}.zygote").main(fd, Path(site_packages) if kind == "own" else None)

@@ -15,12 +15,12 @@ from collections.abc import AsyncGenerator, Awaitable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from callboard_runtime.page_events import PageEvents
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import ProxySettings
 
 from .browser import WarmBrowser
 from .evidence import Evidence
-from .page_events import PageEvents
 from .playwright_wire import END, is_inside
 
 _READ = 256 * 1024

@@ -17,10 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from callboard_runtime.cdp import send
 from playwright.async_api import CDPSession, Page
 from playwright.async_api import Error as PlaywrightError
-
-from .browser import ask
 
 SOCKET = "live.sock"
 _AT_MOST = 8
@@ -117,7 +116,7 @@ class Screencast:
         try:
             session.on("Page.screencastFrame", came)
             await self._first(session)
-            await ask(session, "Page.startScreencast", **_SIZE)
+            await send(session, "Page.startScreencast", **_SIZE)
             while not page.is_closed() and self._page() is page:  # noqa: ASYNC110  # there is no event for it
                 await asyncio.sleep(_LOOK_EVERY)
         finally:
@@ -129,7 +128,7 @@ class Screencast:
         """Send a first picture: a page that does not change, or has nothing to show yet, would give none by itself."""
         with contextlib.suppress(PlaywrightError, TimeoutError):
             async with asyncio.timeout(_FIRST_WITHIN):
-                shot = await ask(session, "Page.captureScreenshot", format="jpeg", quality=_SIZE["quality"])
+                shot = await send(session, "Page.captureScreenshot", format="jpeg", quality=_SIZE["quality"])
                 self._send_picture(base64.b64decode(shot["data"]))
 
     def _came(self, session: CDPSession, frame: dict[str, Any]) -> None:
@@ -149,7 +148,7 @@ class Screencast:
     def _acknowledge(self, session: CDPSession, number: int) -> None:
         if self._casting is not None:
             # `gather` takes the exception, so that it is not logged if the page is gone meanwhile.
-            asyncio.gather(ask(session, "Page.screencastFrameAck", sessionId=number), return_exceptions=True)
+            asyncio.gather(send(session, "Page.screencastFrameAck", sessionId=number), return_exceptions=True)
 
 
 def _write(writer: asyncio.StreamWriter, picture: bytes) -> None:

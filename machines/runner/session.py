@@ -11,17 +11,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+from callboard_runtime.cdp import send
+from callboard_runtime.page_events import PageEvents
+from callboard_runtime.project_code import Cleanup, clean_up, setup_context
+from callboard_runtime.state import State, StateError
+from callboard_runtime.storage_state import captured, restore
 from playwright.async_api import BrowserContext, Page
 from playwright.async_api import Error as PlaywrightError
 
-from .browser import ask
 from .channel import Channel
 from .evidence import Evidence
-from .page_events import PageEvents
 from .playwright_wire import Attached
-from .project_code import Cleanup, clean_up, setup_context
-from .state import State, StateError
-from .storage_state import captured, restore
 
 
 class BrowserSession:
@@ -162,6 +162,6 @@ async def _lives_in(own: tuple[BrowserContext, Page], context: BrowserContext, p
 async def _context_id(context: BrowserContext, page: Page) -> str:
     """Return the browser's own id of the context that a page belongs to."""
     session = await context.new_cdp_session(page)
-    told = await ask(session, "Target.getTargetInfo")
+    told = await send(session, "Target.getTargetInfo")
     await session.detach()
     return told["targetInfo"]["browserContextId"]

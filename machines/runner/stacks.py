@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from .failures import MESSAGE_LIMIT, STACK_LIMIT, shown
+from callboard_runtime.failures import MESSAGE_LIMIT, STACK_LIMIT, shown
 
 _MOST = 10
 """Most tasks that are shown of those that the automation waits for."""

@@ -25,6 +25,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+from callboard_runtime.failures import MESSAGE_LIMIT
+from callboard_runtime.page_events import PageEvents
+from callboard_runtime.project_code import has_hook
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import ProxySettings, async_playwright
 
@@ -32,11 +35,8 @@ from .attempt import Attempt, Parts, Prepared
 from .browser import NODE_OF_DRIVER, PLACES_OF_DRIVER, BrowserSetup, WarmBrowser
 from .channel import Channel
 from .evidence import Evidence
-from .failures import MESSAGE_LIMIT
 from .folders import ATTEMPT, DOWNLOADS, TRACES, DriverFolders, Workspace, empty
 from .hook_pages import HookPages
-from .page_events import PageEvents
-from .project_code import has_hook
 from .relay import RelayPolicy
 from .screencast import Screencast
 from .stdio import KeeperSocket, LogLines, state_of_pipe
@@ -229,7 +229,7 @@ async def _serve(fd: int, keeper: int, network: int | None) -> None:
     if setup is None:
         return
     lines = LogLines()
-    page_events = PageEvents(lines)
+    page_events = PageEvents(lines.say)
     scratch = Path(setup["scratch"])
     zygote = _start_zygote(setup)
     os.environ.update({**PLACES_OF_DRIVER, NODE_OF_DRIVER: _script(scratch, setup["driver"])})

@@ -22,24 +22,24 @@ import traceback
 from pathlib import Path
 from typing import Any, NoReturn
 
-from intuned_runtime import IntunedContext, NonRetryableError, RunContext
-from intuned_runtime.deferred import MARK
+from callboard_runtime.failures import UserCodeError, as_message
+from callboard_runtime.invocation import as_user_code_errors, call, result_as_json
+from callboard_runtime.page_events import PageEvents
+from callboard_runtime.project_code import UserFunction, load
+from callboard_runtime.results import to_json
+from callboard_runtime.state import StateError
+from callboard_runtime.storage_state import is_wanted, uncaptured
+from intuned_runtime import IntunedContext, RunContext
 from playwright.async_api import Error as PlaywrightError
 
 from .address_guard import guard_playwright
 from .channel import MOST_OPEN, Channel
-from .failures import StructuralError, UserCodeError, as_message, raised
 from .folders import enter
 from .importing import Imports
-from .page_events import PageEvents
 from .playwright_wire import Attached
-from .project_code import UserFunction, exit_message, load
-from .results import to_json
 from .session import BrowserSession
 from .stacks import waiting_at
-from .state import StateError
 from .stdio import LogLines, capture_logging, flush_output, open_output
-from .storage_state import is_wanted, uncaptured
 
 STACK_SIGNAL = signal.SIGRTMAX - 1
 """Signal on which this process tells where it stands, also if it blocks: a real-time signal that few programs use."""
@@ -91,12 +91,6 @@ async def _serve(control: int, browser: int, imports: Imports) -> None:
     await asyncio.get_running_loop().create_future()  # until the supervisor kills this process
 
 
-class NoRetryError(StructuralError):
-    """The user raised NonRetryableError."""
-
-    kind = "non-retryable"
-
-
 class Automation:
     """One call of user code, from its order to its end."""
 
@@ -111,7 +105,7 @@ class Automation:
         tempfile.tempdir = None  # the zygote may have asked for it before
         lines = LogLines()
         capture_logging(lines)
-        self._session = BrowserSession(channel, attached, order, self._root, PageEvents(lines))
+        self._session = BrowserSession(channel, attached, order, self._root, PageEvents(lines.say))
         self._call: asyncio.Task[dict[str, Any]] | None = None
 
     async def run(self) -> None:
@@ -179,14 +173,8 @@ class Automation:
         """
         process = os.getpid()
         try:
-            return await self._called(load(self._order["function"], self._root))
-        except (UserCodeError, asyncio.CancelledError):
-            raise
-        except NonRetryableError as error:
-            told = raised(error, self._root)
-            raise NoRetryError(str(told), name=told.name, stack=told.stack) from error
-        except BaseException as error:  # also SystemExit and the like, which would end the Machine
-            raise raised(error, self._root, exit_message(error)) from error
+            with as_user_code_errors(self._root):
+                return await self._called(load(self._order["function"], self._root))
         finally:
             if os.getpid() != process:  # user code has forked this process, and the fork must not go on with our code
                 os._exit(1)
@@ -194,9 +182,10 @@ class Automation:
     async def _called(self, function: UserFunction) -> dict[str, Any]:
         session = self._session
         try:
-            value = await self._awaited(function)
+            parameters = json.loads(self._order["parameters"])
+            value = await call(function, self._order["kind"], parameters, session.open)
             # The hook's cleanup comes last: it usually closes the context that the hook brought.
-            fields = {"result": self._result(value), **await self._state(value)}
+            fields = {"result": result_as_json(self._order["kind"], value), **await self._state(value)}
         except BaseException:
             with contextlib.suppress(Exception):  # of the cleanup; the automation's error matters more
                 await session.finish(failed=True)
@@ -205,30 +194,6 @@ class Automation:
         payloads = IntunedContext.current().extended_payloads if self._order["kind"] == "api" else None
         extended = payloads and to_json(payloads, what="What extend_payload was given", path="extendedPayloads")
         return {**fields, "extendedPayloads": extended or None}
-
-    async def _awaited(self, function: UserFunction) -> Any:
-        """Call the function, and return what it returns.
-
-        The call is positional, with the parameters as a plain dict, or without them when they are null. A deferred
-        function is called before there is a page.
-        """
-        parameters = json.loads(self._order["parameters"])
-        if getattr(function, MARK, False):
-            if self._order["kind"] == "create":
-                await self._session.open()  # a create without a browser has no login
-            return await function(parameters, ensure_browser=self._session.open)
-        _, page = await self._session.open()
-        return await (function(page) if parameters is None else function(page, parameters))
-
-    def _result(self, value: Any) -> str:
-        """Return JSON text of what the function returned: for a check only whether it is true, for a create `null`."""
-        match self._order["kind"]:
-            case "check":
-                return "true" if value else "false"
-            case "create":
-                return "null"
-            case _:
-                return to_json(value)
 
     async def _state(self, value: Any) -> dict[str, Any]:
         """Return the state of the login after a good end as field `state`, or why it is not known as `uncaptured`.

@@ -15,7 +15,7 @@ from playwright.async_api import Browser, Page, async_playwright
 from machines.browser_program import browser_args, find_browser
 from tests.support.repository import REPOSITORY
 
-RUNTIME = REPOSITORY / "machines" / "runner" / "site"
+RUNTIME = REPOSITORY / "runtime"
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from callboard_runtime.addresses import refusal
 
-from machines.runner.address_guard import refusal
 from tests.support.machines import Lab, Run, attempt_spec, failure, open_lab, unnoticed, value
 
 # What all of these try to read is the content of one file. `try_` says how.

@@ -32,7 +32,9 @@ async def test_a_package_and_what_it_needs_can_be_imported_and_nothing_of_ours(h
     inside = f"{environment}/lib/python{own_interpreter().minor}/site-packages/"
     for name in ("slugify", "text_unidecode", "playwright"):
         assert here["found"][name].startswith(inside), name
-    assert here["found"]["intuned_runtime"] == str(Path(runner.__file__).parent / "site/intuned_runtime/__init__.py")
+    assert here["found"]["intuned_runtime"] == str(
+        Path(runner.__file__).parents[2] / "runtime/intuned_runtime/__init__.py"
+    )
     assert {name: here["found"][name] for name in ours_only} == dict.fromkeys(ours_only)
     assert here["playwright"] == PLAYWRIGHT
     assert here["page"] == "here"
@@ -55,7 +57,7 @@ async def test_playwright_and_the_runtime_are_ours_whatever_the_project_lists(ho
     assert manifest.environment.source == "pyproject.toml"
     here = await host.here(manifest, "intuned_runtime", "_intuned_runtime_internal", "slugify")
     assert here["playwright"] == PLAYWRIGHT
-    assert here["found"]["intuned_runtime"].startswith(str(Path(runner.__file__).parent))
+    assert here["found"]["intuned_runtime"].startswith(str(Path(runner.__file__).parents[2] / "runtime"))
     assert here["found"]["_intuned_runtime_internal"] is None
     assert here["found"]["slugify"]
 

@@ -73,7 +73,7 @@ async def test_a_project_imports_what_the_runtime_requires_and_our_runtime(host:
     assert "intuned" not in listed
     found = (await host.here(manifest, "gamma", "intuned_runtime"))["found"]
     assert found["gamma"]
-    assert found["intuned_runtime"].endswith("machines/runner/site/intuned_runtime/__init__.py")
+    assert found["intuned_runtime"].endswith("runtime/intuned_runtime/__init__.py")
 
 
 async def test_what_contradicts_the_requirements_of_the_runtime_is_told(host: Host, runtime: Path):

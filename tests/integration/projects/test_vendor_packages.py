@@ -77,7 +77,7 @@ async def test_what_the_vendor_s_runtime_requires_is_there_with_our_runtime(host
     report = await pool.run_attempt(await host.version(manifest), attempt_spec("models", {}), unnoticed)
     *imported, runtime = value(report)
     assert imported == ["httpx", "requests", "tenacity"]
-    assert Path(runtime).parent.parent == Path(runner.__file__).parent / "site"
+    assert Path(runtime).parent.parent == Path(runner.__file__).parents[2] / "runtime"
     chair = {"name": "Chair", "detailsUrl": "https://shop.test/chair"}
     assert report.extended_payloads is not None
     assert json.loads(report.extended_payloads) == [

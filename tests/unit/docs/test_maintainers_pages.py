@@ -17,7 +17,7 @@ MAINTAINERS_PAGES = ("CONTRIBUTING.md", "docs/architecture.md")
 BIN = Path(sys.executable).parent
 
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
-ROOMS = [path.parent.name for path in REPOSITORY.glob("*/__init__.py")] + ["docs", "tests", "scripts"]
+ROOMS = [path.parent.name for path in REPOSITORY.glob("*/__init__.py")] + ["docs", "tests", "scripts", "runtime"]
 A_PATH = re.compile(rf"(?<![\w./~-])(?:(?:{'|'.join(ROOMS)})/[\w./*-]*|[\w-]+\.(?:py|toml|yml|md|lock)\b)")
 A_NAME = re.compile(r"\b(?:[A-Z]+[a-z]+){2,}\b|\b[A-Z]{2,}_[A-Z_]+\b")
 """Of a class or of a constant."""

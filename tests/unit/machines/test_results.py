@@ -11,11 +11,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from callboard_runtime.failures import ResultTooBigError, as_message
+from callboard_runtime.results import LIMIT, NotJsonError, to_json
 from hypothesis import given
 from hypothesis import strategies as st
-
-from machines.runner.failures import ResultTooBigError, as_message
-from machines.runner.results import LIMIT, NotJsonError, to_json
 
 TEXT = st.text(st.characters())
 JSON = st.recursive(

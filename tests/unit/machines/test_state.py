@@ -10,10 +10,10 @@ import time
 from typing import Any
 
 import pytest
+from callboard_runtime.state import LIMIT, StateError, as_text, differ, of_browser, parsed
 from hypothesis import given
 from hypothesis import strategies as st
 
-from machines.runner.state import LIMIT, StateError, as_text, differ, of_browser, parsed
 from tests.support.recording_site import cookie, state
 
 TEXT = st.text(st.characters())

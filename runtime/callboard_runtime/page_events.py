@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from playwright.async_api import BrowserContext, ConsoleMessage, Frame, Page, Request, WebError
 
-from .address_guard import sentence, shown
-from .stdio import LogLines
+from .addresses import sentence, shown
 
 MOST = 5_000
 """Most console messages, and most failed requests, that are logged of an Attempt.
@@ -31,8 +31,9 @@ _ABORTED = "net::ERR_ABORTED"
 class PageEvents:
     """Logger of the events in every context of an Attempt."""
 
-    def __init__(self, lines: LogLines) -> None:
-        self._lines = lines
+    def __init__(self, say: Callable[[str, str, str], None]) -> None:
+        """Log by `say`, which is given the level, the source and the message of a line."""
+        self._say = say
         self._left = {"console": MOST, "requestfailed": MOST}
         self.refused = ""
         """Sentence about the last file that another client of the browser was refused in this Attempt, if any."""
@@ -45,7 +46,7 @@ class PageEvents:
     def refused_file(self, url: str) -> None:
         """Note that another client of the browser has asked for a file, and was refused."""
         self.refused = sentence(url)
-        self._lines.say("warning", _OWN, self.refused)
+        self._say("warning", _OWN, self.refused)
 
     def reasons(self, message: str) -> list[str]:
         """Return sentences about the likely reasons for an error with this message."""
@@ -83,7 +84,7 @@ class PageEvents:
         """Count an event, and tell whether it may be logged."""
         self._left[event] -= 1
         if self._left[event] == -1:
-            self._lines.say("warning", _OWN, f"More than {MOST} {what}: no more of them are logged.")
+            self._say("warning", _OWN, f"More than {MOST} {what}: no more of them are logged.")
         return self._left[event] >= 0
 
     def _console(self, message: ConsoleMessage) -> None:
@@ -91,21 +92,21 @@ class PageEvents:
         text = message.text
         if level in ("warning", "error") and (url := message.location.get("url")):
             text = f"{text} ({shown(url)}:{message.location.get('lineNumber', 0) + 1})"
-        self._lines.say(level, "console", text)
+        self._say(level, "console", text)
 
     def _error(self, web_error: WebError) -> None:
         error = web_error.error
-        self._lines.say("error", "page", getattr(error, "stack", None) or str(error))
+        self._say("error", "page", getattr(error, "stack", None) or str(error))
 
     def _failed(self, request: Request) -> None:
         reason = request.failure or "no reason was told"
         level = "debug" if reason == _ABORTED else "warning"
         means = f". {_CLOSED_MEANS}" if _CLOSED.search(reason) else ""
-        self._lines.say(level, "network", f"{request.method} {shown(request.url)} failed: {reason}{means}")
+        self._say(level, "network", f"{request.method} {shown(request.url)} failed: {reason}{means}")
 
     def _navigated(self, frame: Frame) -> None:
         if frame.parent_frame is None and frame.url != "about:blank":
-            self._lines.say("info", _OWN, f"The page is at {shown(frame.url)}")
+            self._say("info", _OWN, f"The page is at {shown(frame.url)}")
 
     def _crashed(self, page: Page) -> None:
-        self._lines.say("error", "page", f"The page at {shown(page.url)} has crashed.")
+        self._say("error", "page", f"The page at {shown(page.url)} has crashed.")

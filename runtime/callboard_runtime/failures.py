@@ -29,6 +29,12 @@ class StructuralError(UserCodeError):
     kind = "structural"
 
 
+class NoRetryError(StructuralError):
+    """User code says that no further Attempt can help."""
+
+    kind = "non-retryable"
+
+
 class ResultTooBigError(StructuralError):
     """What is returned is larger than the limit (docs/contract.md, section 3, rule 5)."""
 

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
 from typing import Any
 
 from playwright.async_api import BrowserContext, Page, Route
 from playwright.async_api import Error as PlaywrightError
 
-from .browser import ask
-from .failures import MESSAGE_LIMIT
-from .state import NOTHING, State, StateError, as_text, differ, of_browser, parsed, unexpired
+from .cdp import send
+from .state import State, StateError, of_browser, unexpired
 
 # It has an icon of its own, as a browser with a window would request one from the site.
 _STUB = '<!doctype html><link rel="icon" href="data:,">'
@@ -57,76 +55,6 @@ _SESSION_STORAGE = """() => {
 
 _LOOKS = 2
 """Tries to read a page. If another client has navigated it, ours may not know that yet, and ask the old document."""
-
-
-class AttemptLogin:
-    """The state of a browser that an Attempt begins with, and the one that it ends with."""
-
-    def __init__(self, order: dict[str, Any], context: BrowserContext, capturing: Callable[[], None]) -> None:
-        """Prepare, without touching the context yet.
-
-        Args:
-            order: The order of the Attempt.
-            context: The Machine's own context.
-            capturing: Called before the state is captured, as that time is not the automation's.
-        """
-        self._order = order
-        self._context = context
-        self._capturing = capturing
-        self._captured: asyncio.Task[State] | None = None
-        self.state: State | None = None
-        """What the Attempt begins with; None if it has no login."""
-
-    def read(self) -> None:
-        """Read the state that the order has. Raises StateError if that is none."""
-        text = self._order["session"]
-        self.state = None if text is None else parsed(text)
-
-    async def restore(self, unused: Page | None) -> None:
-        """Restore the state in the context, whose page `unused` shows nothing yet.
-
-        Raises:
-            StateError: The state cannot be restored.
-            PlaywrightError: The browser is gone.
-        """
-        if self.state is not None:
-            await restore(self._context, self.state, unused=unused)
-
-    async def capture_early(self) -> None:
-        """Capture the state, if it may be wanted, before the hook's cleanup ends what it is captured from."""
-        if self._captured is None and (self._order["capture"] or self._order["kind"] == "create"):
-            self._captured = self._capture()
-            await asyncio.wait({self._captured})
-
-    async def changed(self, done: dict[str, Any], *, restored: bool) -> dict[str, Any]:
-        """Return the changed state after a good end as field `session`, with `uncaptured` if it is not known.
-
-        Args:
-            done: The message of the process of user code. It has the state if the hook brought the context.
-            restored: Whether the state was restored completely before.
-
-        Raises:
-            StateError: The state of a create could not be captured, so that the create has failed.
-        """
-        kind = self._order["kind"]
-        if "uncaptured" in done:
-            return {"session": None, "uncaptured": done["uncaptured"][:MESSAGE_LIMIT]}
-        if "state" in done:
-            state = parsed(as_text(done["state"]))
-        else:
-            good = kind != "check" or done["result"] == "true"
-            if not is_wanted(kind, capture=self._order["capture"], restored=restored, good=good):
-                return {"session": None}
-            try:
-                state = await (self._captured or self._capture())
-            except StateError as error:
-                return {"session": None, "uncaptured": uncaptured(kind, error)}
-        changed = kind == "create" or differ(self.state or NOTHING, state)
-        return {"session": as_text(state) if changed else None}
-
-    def _capture(self) -> asyncio.Task[State]:
-        self._capturing()
-        return asyncio.create_task(captured(self._context, self.state))
 
 
 async def restore(context: BrowserContext, state: State, *, unused: Page | None = None) -> None:
@@ -189,7 +117,7 @@ async def _make_blank(context: BrowserContext, page: Page) -> None:
     await page.goto(_BLANK)
     # Open the session only now. One that is older than the page's process is sometimes answered that there is no page.
     session = await context.new_cdp_session(page)
-    await ask(session, "Page.resetNavigationHistory")
+    await send(session, "Page.resetNavigationHistory")
     await session.detach()
 
 

@@ -1,0 +1,1 @@
+"""What user code imports from Callboard beside `intuned_runtime`, and how a project's code is loaded and called."""
