@@ -8,10 +8,7 @@ from schemas.errors import StoreError, Unavailable
 from tests.support.api_in_process import KEY, PROJECTS, Api, MakeApi
 from tests.support.fleet_stage import fleet_state
 
-UNANSWERED = {
-    "status": "warning",
-    "message": "No worker has said who holds which Machines. Start `callboard worker`.",
-}
+UNANSWERED = {"status": "warning", "message": "No worker has said who holds which Machines. Start `callboard worker`."}
 
 
 async def test_alive_needs_no_key(api: Api):

@@ -43,10 +43,7 @@ def test_it_is_free_again_after_its_owner_left(tmp_path: Path):
 
 def test_it_is_free_again_after_its_owner_was_killed(tmp_path: Path):
     with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, tmp_path],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        cwd=REPOSITORY,
+        [sys.executable, "-c", HOLDER, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=REPOSITORY
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"

@@ -1,4 +1,4 @@
-"""What the pages for maintainers name is there."""
+"""The commands that the pages for maintainers show can be given."""
 
 import re
 import shlex
@@ -10,26 +10,10 @@ import pytest
 
 from tests.support.repository import REPOSITORY
 
-PAGES = {
-    page: (REPOSITORY / page).read_text("utf-8") for page in ("CONTRIBUTING.md", "docs/architecture.md", "README.md")
-}
-MAINTAINERS_PAGES = ("CONTRIBUTING.md", "docs/architecture.md")
+PAGES = {page: (REPOSITORY / page).read_text("utf-8") for page in ("CONTRIBUTING.md", "docs/architecture.md")}
 BIN = Path(sys.executable).parent
 
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
-ROOMS = [path.parent.name for path in REPOSITORY.glob("*/__init__.py")] + ["docs", "tests", "scripts", "runtime"]
-A_PATH = re.compile(rf"(?<![\w./~-])(?:(?:{'|'.join(ROOMS)})/[\w./*-]*|[\w-]+\.(?:py|toml|yml|md|lock)\b)")
-A_NAME = re.compile(r"\b(?:[A-Z]+[a-z]+){2,}\b|\b[A-Z]{2,}_[A-Z_]+\b")
-"""Of a class or of a constant."""
-ELSEWHERE = {"projects/", "my-projects/hello/Intuned.jsonc", "my-projects/hello/api/title.py"}
-"""Paths in the artifact store, and in a folder of the reader's own."""
-MODULES = {path.name for room in ROOMS for path in (REPOSITORY / room).rglob("*.*")}
-
-
-def code_of(text: str) -> list[str]:
-    """What stands in backticks within a line, or in a diagram."""
-    diagrams = [body for kind, body in FENCE.findall(text) if not kind]
-    return re.findall(r"`([^`\n]+)`", FENCE.sub("", text)) + diagrams
 
 
 def commands(page: str) -> list[str]:
@@ -73,7 +57,7 @@ def problems_of(command: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("page", MAINTAINERS_PAGES)
+@pytest.mark.parametrize("page", PAGES)
 def test_every_command_can_be_given(page: str):
     assert {command: problems for command in commands(page) if (problems := problems_of(command))} == {}
 
@@ -104,43 +88,3 @@ def test_the_embedded_stack_takes_the_options_that_are_shown():
     (command,) = [command for command in commands("CONTRIBUTING.md") if command.startswith(".venv/bin/callboard dev ")]
     done = subprocess.run([BIN / "callboard", "dev", "--help"], capture_output=True, text=True, timeout=60)
     assert all(word in done.stdout for word in shlex.split(command) if word.startswith("--"))
-
-
-def paths(text: str) -> set[str]:
-    """The files and folders of the repository that stand in backticks, or in a diagram."""
-    return {path for code in code_of(text) for path in A_PATH.findall(code)} - ELSEWHERE
-
-
-def is_there(path: str) -> bool:
-    """Whether there is such a path, or, of a bare name, a file of that name in some folder."""
-    return any(REPOSITORY.glob(path.rstrip("/"))) or ("/" not in path and path in MODULES)
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_every_path_that_is_named_is_there(page: str):
-    assert [path for path in paths(PAGES[page]) if not is_there(path)] == []
-
-
-def test_the_paths_are_found():
-    assert {"workflows/run.py", "temporal/run_status.py", "machines/runner/", "share.py"} <= paths(
-        "`workflows/run.py` `temporal/run_status.py` `machines/runner/` `share.py` `projects/{name}/current.json`"
-    )
-    assert len(paths(PAGES["docs/architecture.md"])) > 40
-    assert not is_there("workflows/no_such_module.py")
-    assert not is_there("no_such_module.py")
-
-
-@pytest.mark.parametrize("page", MAINTAINERS_PAGES)
-def test_every_name_of_the_code_that_is_named_is_there(page: str):
-    named = {name for code in code_of(PAGES[page]) for name in A_NAME.findall(code)}
-    code = " ".join(path.read_text() for room in ROOMS for path in (REPOSITORY / room).rglob("*.py"))
-    assert len(named) > 3
-    assert [name for name in sorted(named) if not re.search(rf"\b{name}\b", code)] == []
-
-
-@pytest.mark.parametrize("row", re.findall(r"^\|.*\| (`tests/.*) \|$", PAGES["docs/architecture.md"], re.MULTILINE))
-def test_the_tests_that_show_a_promise_are_there(row: str):
-    for shown in row.split("; "):
-        file, *tests = re.findall(r"`([^`]+)`", shown)
-        text = (REPOSITORY / file).read_text()
-        assert [test for test in tests if not re.search(rf"^(?:async )?def {test}\(", text, re.MULTILINE)] == []

@@ -169,12 +169,6 @@ def logins(kind: str, *code: str) -> dict[str, str]:
     return {"Intuned.jsonc": settings, **{f"auth-sessions/{name}.py": "" for name in code}}
 
 
-async def test_wrong_settings_are_refused_and_nothing_is_written(make_project: Make, store: FolderStore):
-    with pytest.raises(ProjectError, match=r"^Intuned\.jsonc: headful: expected true or false, found 1$"):
-        await deploy(make_project({"Intuned.jsonc": '{"headful": 1}'}), store)
-    assert await stored(store) == []
-
-
 @pytest.mark.parametrize(
     ("kind", "code", "missing"),
     [
@@ -218,6 +212,8 @@ async def test_a_folder_that_is_no_project_is_refused(tmp_path: Path, store: Fol
     (tmp_path / "bare" / "Intuned.json").write_text("{}")
     with pytest.raises(ProjectError, match="there is no folder api in the project"):
         await deploy(tmp_path / "bare", store)
+    with pytest.raises(ProjectError, match=r"^Intuned\.jsonc: headful: expected true or false, found 1$"):
+        await deploy(make_project({"Intuned.jsonc": '{"headful": 1}'}), store)
     with pytest.raises(ProjectError, match="cannot be a project's name"):
         await deploy(make_project(name="My Shop"), store)
     assert await stored(store) == []

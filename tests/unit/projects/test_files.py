@@ -6,8 +6,6 @@ import pytest
 from projects.files import is_project_path, list_project_files
 from schemas.errors import ProjectError
 
-LEFT_BY_EDITORS = ["api/.list.py.swp", "api/.list.py.swo", "api/list.py~", "api/#list.py#", "api/list.py___jb_tmp___"]
-
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -16,44 +14,32 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_editors_leave_beside_a_file_is_no_part_of_a_project(folder: Path):
-    for path in LEFT_BY_EDITORS:
-        (folder / path).write_text("half of it")
-    (folder / "api" / ".#list.py").symlink_to("somebody@host.1234:5678")  # the lock of Emacs leads nowhere
-    assert [file.path for file in list_project_files(folder)] == ["api/list.py"]
+LEFT_OUT = """
+.git/config .hg/x .svn/x sub/.git/config .venv/lib/x.py venv/lib/x.py sub/.venv/x __pycache__/x.py sub/__pycache__/x.txt
+.mypy_cache/x .pytest_cache/x .ruff_cache/x node_modules/a/b.js sub/node_modules/b.js build/x dist/x x.egg-info/PKG-INFO
+.env .env.local .envrc sub/.env sub/.env.production a.log sub/a.log x.pyc sub/x.pyc a.db sub/a.sqlite3 README.md
+output/x tmp/x traces/x.zip auth-sessions-instances/a/auth-session.json auth-session-instances/a/x .idea/x .DS_Store
+.parameters/auth-sessions/create/default.json intuned-resources/auth-sessions/a.auth-session.json
+api/.list.py.swp api/.list.py.swo api/list.py~ api/#list.py# api/list.py___jb_tmp___ my-env/pyvenv.cfg my-env/lib/x.py
+""".split()  # noqa: SIM905
+
+KEPT = """
+Intuned.jsonc api/list.py api/build/x.py api/output.py api/tmp/x.py api/venv.py docs/README.md sub/traces/x env.py
+.parameters/api/list/default.json pyproject.toml hooks/setup_context.py auth-sessions/create.py data/a.dbx sub/dist/x.py
+intuned-resources/jobs/a.job.json
+""".split()  # noqa: SIM905
 
 
-@pytest.mark.parametrize("path", ["api/list.py", "api", "new/deep.py", "api/build/x.py", "Intuned.json"])
-def test_a_path_of_the_project_is_one_also_if_it_is_not_there_any_more(folder: Path, path: str):
-    assert is_project_path(folder, folder / path)
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        ".git/index",
-        "api/__pycache__/x.pyc",
-        "node_modules/a/b.js",
-        "build/x.py",
-        "env/lib/x.py",
-        ".env.local",
-        "output/x.zip",
-    ],
-)
-def test_a_path_below_what_is_left_out_is_left_out(folder: Path, path: str):
-    (folder / "env").mkdir()
-    (folder / "env" / "pyvenv.cfg").write_text("")
-    assert not is_project_path(folder, folder / path)
-
-
-def test_both_agree(folder: Path):
-    for path in (*LEFT_BY_EDITORS, "debug.log", "output/x.json", "api/build/x.py", "README.md", "docs/README.md"):
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text("1")
-    files = {path for path in folder.rglob("*") if path.is_file()}
-    assert {file.path for file in list_project_files(folder)} == {
-        path.relative_to(folder).as_posix() for path in files if is_project_path(folder, path)
-    }
+def test_what_tools_runs_logins_and_editors_leave_behind_is_left_out(tmp_path: Path):
+    for path in (*LEFT_OUT, *KEPT):
+        assert is_project_path(tmp_path, tmp_path / path) is (path in KEPT or path.startswith("my-env/")), path
+    for path in (*LEFT_OUT, *KEPT):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("1")
+    (tmp_path / "my-env" / "python").symlink_to("/usr/bin/python3")
+    (tmp_path / "api" / ".#list.py").symlink_to("somebody@host.1234:5678")  # the lock of Emacs leads nowhere
+    assert [file.path for file in list_project_files(tmp_path)] == sorted(KEPT)
+    assert [path for path in (*LEFT_OUT, *KEPT) if is_project_path(tmp_path, tmp_path / path)] == KEPT
 
 
 def test_what_a_gitignore_names_is_left_out_as_git_leaves_it_out(folder: Path):

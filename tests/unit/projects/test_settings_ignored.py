@@ -170,10 +170,7 @@ def test_what_may_hold_a_secret_is_refused_without_being_repeated(
             ),
         ),
         ({**S3, "token": SECRET}, ".token: there is no such key in a sink"),
-        (
-            {**S3, "apisToSend": [3]},
-            ".apisToSend.0: expected the name of an API, its path below api/, found a number",
-        ),
+        ({**S3, "apisToSend": [3]}, ".apisToSend.0: expected the name of an API, its path below api/, found a number"),
     ],
 )
 def test_a_sink_that_is_none_is_refused_without_being_repeated(read: Any, sink: Any, message: str):

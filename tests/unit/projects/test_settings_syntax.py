@@ -76,10 +76,7 @@ def test_the_first_spelling_that_is_there_wins(tmp_path: Path):
         ("shop", 'expected an object, found "shop"'),
         *((text, "expected a YAML mapping, found an empty file") for text in ("", "# nothing", "null")),
         ("a: 1\nb: 2\na: 3", "this is not YAML: the key 'a' stands twice in one mapping in line 3, column 1"),
-        (
-            "a:\n  {b: 1, b: 1}",
-            "this is not YAML: the key 'b' stands twice in one mapping in line 2, column 10",
-        ),
+        ("a:\n  {b: 1, b: 1}", "this is not YAML: the key 'b' stands twice in one mapping in line 2, column 10"),
         ("1: a", "this is not YAML: expected text as a key; put it in quotes in line 1, column 1"),
         ("? [a]\n: 1", "this is not YAML: expected text as a key; put it in quotes in line 1, column 3"),
         ("a: b: c", "this is not YAML: mapping values are not allowed here in line 1, column 5"),

@@ -4,37 +4,21 @@ from pathlib import Path
 
 import pytest
 
-from projects.apis import find_apis
 from projects.deploy import deploy
 from projects.files import is_ignored_below
-from projects.settings_file import read_settings
 from projects.skeleton import API_NAME, write_skeleton
 from schemas.errors import ProjectError
 from storage.folder import FolderStore
 
 
-async def test_it_is_deployed_without_a_warning(tmp_path: Path):
+async def test_it_is_deployed_without_a_warning_and_can_be_tried(tmp_path: Path):
     files = write_skeleton(tmp_path, "greeter")
     assert all(file.is_file() for file in files)
-    manifest = await deploy(tmp_path / "greeter", FolderStore(tmp_path / "store"))
+    folder = (tmp_path / "greeter").rename(tmp_path / "elsewhere")
+    manifest = await deploy(folder, FolderStore(tmp_path / "store"))
     assert (manifest.project, manifest.apis, manifest.warnings) == ("greeter", (API_NAME,), ())
-
-
-def test_git_does_not_see_what_commands_save_in_it(tmp_path: Path):
-    write_skeleton(tmp_path, "greeter")
-    assert is_ignored_below(tmp_path / "greeter", tmp_path / "greeter" / "output" / "trace.zip")
-
-
-def test_it_keeps_its_name_in_a_folder_of_another(tmp_path: Path):
-    write_skeleton(tmp_path, "greeter")
-    moved = (tmp_path / "greeter").rename(tmp_path / "elsewhere")
-    assert read_settings(moved).project_name == "greeter"
-
-
-def test_every_api_of_it_has_parameters_to_try_it_with(tmp_path: Path):
-    write_skeleton(tmp_path, "greeter")
-    for api in find_apis(tmp_path / "greeter"):
-        assert (tmp_path / "greeter" / ".parameters" / "api" / api / "default.json").is_file()
+    assert (folder / ".parameters" / "api" / API_NAME / "default.json").is_file()
+    assert is_ignored_below(folder, folder / "output" / "trace.zip"), "git does not see what commands save"
 
 
 @pytest.mark.parametrize("kind", ["folder", "empty folder", "file", "link"])

@@ -113,7 +113,7 @@ NO_HEADERS: list[dict[str, Any]] = [
 NO_BUCKET: dict[str, list[Any]] = {
     "bucket": ["a/b", ".."],
     "endpoint": [
-        *("s3.example", "https://s3.example/?x=1", "https://s3.example/#x", "https://ada:lovelace@s3.example"),
+        *("s3.example", "https://s3.example/?x=1", "https://s3.example/#x", "https://ada:lovelace@s3.example")
     ],
     "region": ["eu.evil.example/", ""],
     "prefix": ["a/../../b", "./a", "a\n", "é" * 401],

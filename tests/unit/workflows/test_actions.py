@@ -34,12 +34,7 @@ def actions(events: Sequence[HistoryEvent]) -> int:
 
 
 @pytest.mark.parametrize(
-    ("shape", "expected"),
-    [
-        ("completed-by-its-close", 3),
-        ("success-announced", 5),
-        ("all-failed", 6),
-    ],
+    ("shape", "expected"), [("completed-by-its-close", 3), ("success-announced", 5), ("all-failed", 6)]
 )
 async def test_a_run_takes_few_actions(play: PlayRun, shape: str, expected: int):
     stage = await play(shape)

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
+from schemas.workflow import names
 from schemas.workflow.attempt import AttemptKind, StopInput
-from schemas.workflow.auth import AuthSessionStatus, DeleteStatesInput, LoginState
-from schemas.workflow.auth_session import LoginSpec
+from schemas.workflow.auth import AuthSessionStatus, CheckReport, DeleteStatesInput, LoginState
 from schemas.workflow.proxy import SealedProxy, owned_by_auth_session
 from schemas.workflow.run import ErrorCode, RunStatus, RunType
 from schemas.workflow.trace import TraceMode
 from tests.support.auth_stage import FIRST, ID, LoginStage, bad, not_made
-from tests.support.run_outcomes import FALSY, assert_canceled, assert_failed
+from tests.support.run_outcomes import assert_canceled, assert_failed
 from tests.support.run_stage import WORKSPACE, ends, scheduled
 from workflows import visibility
 
@@ -25,6 +25,7 @@ async def test_a_create_is_made_and_checked_until_both_are_good(play_login: Any)
     assert (stage.outcome.status, stage.outcome.login, stage.outcome.attempts) == (RunStatus.COMPLETED, MADE, 4)
     assert [input.number for input in stage.created] == [1, 2]
     assert [(input.number, input.auth.initial_login) for input in stage.checked] == [(3, MADE), (4, MADE)]
+    assert stage.forgotten == [DeleteStatesInput(project=stage.project, owner=ID)], "once it is deleted"
 
 
 async def test_a_create_is_ordered_with_all_that_it_was_asked_for_with(login_stage: LoginStage):
@@ -64,33 +65,19 @@ async def test_an_auth_session_that_could_not_be_made_leaves_nothing(
     stage = await play_login(shape)
     details = assert_failed(stage.outcome, code, message)
     assert details.get("attempts_count") == (sum(tries) if wrapped else None)
+    assert details.get("last_error", {}).get("message") == (stage.outcome.error.message if wrapped else None)
+    assert [lost.number for lost in stage.lost] == ([2] if shape == "creates-lost" else [])
     assert (len(stage.created), len(stage.checked)) == tries
     assert stage.outcome.attempts == sum(tries)
     assert stage.forgotten == [DeleteStatesInput(project=stage.project, owner=ID)]
 
 
-async def test_the_last_error_is_in_that_of_the_create(play_login: Any):
-    stage = await play_login("session-made-but-bad")
-    assert stage.outcome.error.details == {"attempts_count": 3, "last_error": FALSY}
-
-
-async def test_a_create_whose_worker_is_lost_is_tried_again(play_login: Any):
-    stage = await play_login("create-worker-lost")
-    assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 3)
+@pytest.mark.parametrize("shape", ["create-worker-lost", "create-lost-after-it-was-made"])
+async def test_a_create_whose_worker_is_lost_is_tried_again(play_login: Any, shape: str):
+    stage = await play_login(shape)
+    assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 3), "two creates and a check"
     assert [input.number for input in stage.created] == [1, 2]
     assert await stage.status() is AuthSessionStatus.READY
-
-
-async def test_a_create_that_was_lost_after_it_had_stored_its_login_stands(play_login: Any):
-    stage = await play_login("create-lost-after-it-was-made")
-    assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 3), "two creates and a check"
-    assert len(stage.created) == 2
-    assert await stage.status() is AuthSessionStatus.READY
-
-
-async def test_of_creates_that_are_lost_the_last_is_recorded_by_their_run(play_login: Any):
-    stage = await play_login("creates-lost")
-    assert [(lost.run_id, lost.number) for lost in stage.lost] == [(stage.created[0].run_id, 2)]
 
 
 @pytest.mark.parametrize(
@@ -128,26 +115,19 @@ async def test_an_update_that_fails_leaves_the_old_login_and_the_old_parameters(
     assert stage.forgotten == []
 
 
-async def updated(stage: LoginStage, name: str, **fields: Any) -> LoginSpec:
+async def updated(stage: LoginStage, name: str, **fields: Any) -> None:
     """An Update that has been taken up, whatever it came to."""
-    input = await stage.update(name, **fields)
-    await stage.outcome_of(input.run_id)
+    await stage.outcome_of((await stage.update(name, **fields)).run_id)
     await stage.until_view(lambda view: view.pending_run_id is None)
-    return input
-
-
-async def test_an_update_that_fails_leaves_an_expired_login_expired(login_stage: LoginStage):
-    login_stage.creates.append(ends(not_made(final=True)))
-    await login_stage.open(status=AuthSessionStatus.EXPIRED)
-    await updated(login_stage, "update")
-    assert await login_stage.status() is AuthSessionStatus.EXPIRED
 
 
 async def test_a_create_uses_the_parameters_of_the_last_good_update(login_stage: LoginStage):
     await login_stage.open()
     await updated(login_stage, "good")
     login_stage.creates.append(ends(not_made(final=True)))
+    await login_stage.session.signal(names.CHECKED, CheckReport(login_version=2, good=False))
     await updated(login_stage, "bad")
+    assert await login_stage.status() is AuthSessionStatus.EXPIRED, "as it was before the Update that has failed"
     login_stage.valid.clear()
     await login_stage.validate()
     assert (await login_stage.validated()).status is RunStatus.COMPLETED
@@ -178,11 +158,6 @@ async def test_updates_come_one_after_the_other(login_stage: LoginStage):
 
 
 # Delete.
-
-
-async def test_a_delete_leaves_nothing(play_login: Any):
-    stage = await play_login("session-made")
-    assert stage.forgotten == [DeleteStatesInput(project=stage.project, owner=ID)]
 
 
 async def test_a_delete_stops_the_create_that_runs(play_login: Any):

@@ -13,15 +13,7 @@ from schemas.workflow import names
 from schemas.workflow.delivery import DeliverInput
 from schemas.workflow.job_activities import JobItemsMode, JobLockInput, JobLockResult
 from schemas.workflow.job_run import JobRunReasonType, JobRunStatus
-from tests.support.job_run_stage import (
-    HeldPiece,
-    JobRunStage,
-    one_by_one,
-    progress,
-    raises,
-    receiver,
-    returns,
-)
+from tests.support.job_run_stage import HeldPiece, JobRunStage, one_by_one, progress, raises, receiver, returns
 from tests.support.polling import until
 from tests.support.run_stage import DEADLINE
 from tests.support.temporal_servers import skipping_environment

@@ -18,6 +18,7 @@ from temporalio.exceptions import (
 from schemas.workflow.attempt import INTERRUPTED, AttemptOutcome, AttemptStatus
 from schemas.workflow.base import MESSAGE_LIMIT, JsonRef
 from schemas.workflow.run import ErrorCode, ReasonType, RunCause, RunError, RunOutcome, RunReason, RunStatus
+from tests.support.present import present
 from workflows import auth_outcomes, outcomes
 
 ERROR = RunError(
@@ -83,59 +84,44 @@ def test_a_failure_without_an_error_is_a_defect_that_does_not_pass_unseen():
         outcomes.failed_for_good(failed(None), 1)
 
 
-def test_an_activity_that_was_cancelled_is_a_canceled_attempt():
-    assert outcomes.from_activity_error(activity_error(CancelledError("Cancelled"))) == AttemptOutcome(
-        status=AttemptStatus.CANCELED
-    )
+LOST = "The worker that ran the Attempt was lost."
+FAILED, INTERRUPTED_ATTEMPT = AttemptStatus.FAILED, AttemptStatus.INTERRUPTED
 
 
-def test_an_activity_not_taken_in_time_fails_by_the_queue_timeout():
-    outcome = outcomes.from_activity_error(activity_error(timeout(TimeoutType.SCHEDULE_TO_START)))
-    assert outcome.status is AttemptStatus.FAILED
-    assert outcome.error
-    assert outcome.error.code is ErrorCode.QUEUE_TIMEOUT
-
-
-@pytest.mark.parametrize("kind", [TimeoutType.HEARTBEAT, TimeoutType.SCHEDULE_TO_CLOSE])
-def test_an_activity_that_is_heard_of_no_more_is_an_interrupted_attempt(kind: TimeoutType):
-    outcome = outcomes.from_activity_error(activity_error(timeout(kind)))
-    assert outcome.status is AttemptStatus.INTERRUPTED
-    assert outcome.error
-    assert (outcome.error.code, outcome.error.category) == (ErrorCode.SCRIPT_PROCESS_CRASHED, "infrastructure")
-    assert outcome.error.message == "The worker that ran the Attempt was lost."
-    assert outcome.error.retirable
-    assert not outcome.final
-
-
-def test_an_activity_that_its_worker_gave_up_is_an_interrupted_attempt():
-    outcome = outcomes.from_activity_error(activity_error(ApplicationError("It drained.", type=INTERRUPTED)))
-    assert outcome.status is AttemptStatus.INTERRUPTED
-    assert outcome.error
-    assert (outcome.error.code, outcome.error.message) == (ErrorCode.SCRIPT_PROCESS_CRASHED, "It drained.")
-
-
-def test_an_activity_at_the_wall_is_a_failed_attempt_that_took_too_long():
-    outcome = outcomes.from_activity_error(activity_error(timeout(TimeoutType.START_TO_CLOSE)))
-    assert outcome.status is AttemptStatus.FAILED
-    assert outcome.error
-    assert (outcome.error.code, outcome.error.category) == (ErrorCode.SCRIPT_TIMEOUT, "execution")
-    assert "12 hours" in outcome.error.message
-
-
-@pytest.mark.parametrize("cause", [ApplicationError("a defect", type="ValueError"), TerminatedError("terminated")])
-def test_any_other_end_of_the_activity_is_a_failed_attempt(cause: BaseException):
+@pytest.mark.parametrize(
+    ("cause", "status", "code", "category", "message"),
+    [
+        (timeout(TimeoutType.SCHEDULE_TO_START), FAILED, ErrorCode.QUEUE_TIMEOUT, "infrastructure", ""),
+        (timeout(TimeoutType.START_TO_CLOSE), FAILED, ErrorCode.SCRIPT_TIMEOUT, "execution", "12 hours"),
+        *(
+            (timeout(kind), INTERRUPTED_ATTEMPT, ErrorCode.SCRIPT_PROCESS_CRASHED, "infrastructure", LOST)
+            for kind in (TimeoutType.HEARTBEAT, TimeoutType.SCHEDULE_TO_CLOSE)
+        ),
+        (
+            *(ApplicationError("It drained.", type=INTERRUPTED), INTERRUPTED_ATTEMPT),
+            *(ErrorCode.SCRIPT_PROCESS_CRASHED, "infrastructure", "It drained."),
+        ),
+        *(
+            (cause, FAILED, ErrorCode.INTERNAL_SERVER_ERROR, "infrastructure", str(cause)[:100])
+            for cause in (ApplicationError("x" * 50_000, type="ValueError"), TerminatedError("terminated"))
+        ),
+    ],
+)
+def test_what_becomes_of_an_attempt_whose_activity_failed(
+    cause: BaseException, status: AttemptStatus, code: ErrorCode, category: str, message: str
+):
     outcome = outcomes.from_activity_error(activity_error(cause))
-    assert outcome.status is AttemptStatus.FAILED
-    assert outcome.error
-    assert (outcome.error.code, outcome.error.category) == (ErrorCode.INTERNAL_SERVER_ERROR, "infrastructure")
-    assert str(cause) in outcome.error.message
-    assert not outcome.final
+    error = present(outcome.error)
+    assert (outcome.status, error.code, error.category) == (status, code, category)
+    assert message in error.message
+    assert len(error.message) <= MESSAGE_LIMIT
+    assert error.retirable or code is not ErrorCode.SCRIPT_PROCESS_CRASHED
+    assert outcome.final is (code is ErrorCode.QUEUE_TIMEOUT)
 
 
-def test_what_an_activity_died_of_is_kept_short():
-    outcome = outcomes.from_activity_error(activity_error(ApplicationError("x" * 50_000, type="ValueError")))
-    assert outcome.error
-    assert len(outcome.error.message) <= MESSAGE_LIMIT
+def test_an_activity_that_was_cancelled_is_a_canceled_attempt():
+    canceled = AttemptOutcome(status=AttemptStatus.CANCELED)
+    assert outcomes.from_activity_error(activity_error(CancelledError("Cancelled"))) == canceled
 
 
 # How a Run closes its workflow.
@@ -150,12 +136,7 @@ def told(*details: object) -> ActivityError:
 
 @pytest.mark.parametrize(
     ("error", "number"),
-    [
-        (told("run-v1", 2), 3),
-        (told("run-v1", 5), 5),
-        (told(), 3),
-        (activity_error(timeout(TimeoutType.HEARTBEAT)), 3),
-    ],
+    [(told("run-v1", 2), 3), (told("run-v1", 5), 5), (told(), 3), (activity_error(timeout(TimeoutType.HEARTBEAT)), 3)],
     ids=["early", "beyond-the-last", "by-an-older-worker", "heard-of-no-more"],
 )
 def test_the_number_of_a_lost_try_is_the_last_one_that_can_have_been_taken(error: ActivityError, number: int):

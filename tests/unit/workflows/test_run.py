@@ -218,11 +218,7 @@ async def test_the_result_is_handed_over_to_a_delivery_that_outlives_the_run(pla
     assert input.sink.webhook.url == "https://hook.example"
     child = await stage.client.get_workflow_handle(f"{stage.run_id}:sink").describe()
     assert child.status is WorkflowExecutionStatus.RUNNING
-    assert await child.memo() == {
-        "workspace": WORKSPACE,
-        "project": stage.project,
-        "sink": input.sink.masked(),
-    }
+    assert await child.memo() == {"workspace": WORKSPACE, "project": stage.project, "sink": input.sink.masked()}
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from schemas.workflow.run import ErrorCode, ReasonType, RunStatus, RunType
 from tests.support.auth_stage import FIRST, LoginStage, good
 from tests.support.polling import until
 from tests.support.run_outcomes import assert_canceled, scheduled_of, status_in_lists
-from tests.support.run_stage import WORKSPACE, HeldAttempt, completed, ends, failed
+from tests.support.run_stage import WORKSPACE, HeldAttempt, completed, ends, failed, scheduled
 from workflows import visibility
 
 
@@ -40,7 +40,7 @@ async def test_each_attempt_comes_after_a_validate_and_has_its_login(play_login:
     stage = await play_login("run-with-a-login")
     assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 2)
     assert stage.outcome.login is None
-    validates = [f"{stage.run_id}-v1", f"{stage.run_id}-v2"]
+    validates = [f"{stage.run_id}-v{number}" for number in (1, 2)]
     assert [(input.run_id, input.parent_run_id) for input in stage.checked] == [
         (id_, stage.run_id) for id_ in validates
     ]
@@ -48,34 +48,24 @@ async def test_each_attempt_comes_after_a_validate_and_has_its_login(play_login:
         assert input.auth
         assert (input.auth.ref, input.auth.initial_login, input.auth.save_back) == (stage.ref, FIRST, True)
 
+    # Once its first check has begun, the Run goes before others.
+    attempts = [attempt.priority.priority_key for attempt in await scheduled_of(stage, names.ATTEMPT)]
+    assert attempts == [names.PRIORITY_STARTED] * 2
+    checks = [check.priority.priority_key for run_id in validates for check in scheduled(await stage.events(run_id))]
+    assert checks == [names.PRIORITY_PENDING, names.PRIORITY_STARTED]
 
-async def test_its_validate_is_a_run_of_its_own_that_names_it(play_login: Any):
-    stage = await play_login("run-with-a-login")
-    description = await stage.client.get_workflow_handle(f"{stage.run_id}-v1").describe()
+    # Its Validate is a Run of its own that names it.
+    description = await stage.client.get_workflow_handle(validates[0]).describe()
     assert description.workflow_type == "Validate"
     memo = await description.memo()
     assert (memo["workspace"], memo["parentRunId"]) == (WORKSPACE, stage.run_id)
     found = {pair.key.name: pair.value for pair in description.typed_search_attributes}
-    assert found | {"BuildIds": None} == {
+    assert {name: found[name] for name in found if name != "BuildIds"} == {
         "CallboardProject": stage.project,
         "CallboardAuthSession": stage.ref.id,
         "CallboardStatus": "pending",
         "CallboardRunType": "auth-session-validate",
-        "BuildIds": None,
     }
-
-
-async def test_once_its_first_check_has_begun_a_run_goes_before_others(play_login: Any):
-    stage = await play_login("run-with-a-login")
-    attempts = [attempt.priority.priority_key for attempt in await scheduled_of(stage, names.ATTEMPT)]
-    assert attempts == [names.PRIORITY_STARTED] * 2
-    checks = [
-        event.activity_task_scheduled_event_attributes.priority.priority_key
-        for number in (1, 2)
-        for event in await stage.events(f"{stage.run_id}-v{number}")
-        if event.HasField("activity_task_scheduled_event_attributes")
-    ]
-    assert checks == [names.PRIORITY_PENDING, names.PRIORITY_STARTED]
 
 
 async def test_a_run_is_started_from_its_first_check_on(login_stage: LoginStage):
@@ -176,12 +166,6 @@ async def test_a_run_reads_canceled_only_when_its_check_has_ended(login_stage: L
     assert_canceled(await login_stage.ended())
 
 
-async def test_a_run_canceled_as_its_validate_starts_makes_no_attempt(play_login: Any):
-    stage = await play_login("run-canceled-as-its-validate-is-started")
-    assert_canceled(stage.outcome)
-    assert (stage.outcome.attempts, stage.inputs) == (0, [])
-
-
 # An AuthSession for this Run alone.
 
 
@@ -227,11 +211,16 @@ async def test_it_is_gone_however_its_run_ends(login_stage: LoginStage, end: Any
     assert login_stage.forgotten == [DeleteStatesInput(project=login_stage.project, owner=f"~{login_stage.run_id}")]
 
 
-async def test_it_is_gone_also_if_its_run_is_canceled_as_it_starts(play_login: Any):
-    stage = await play_login("run-with-a-runtime-session-canceled-with-the-start")
+@pytest.mark.parametrize(
+    "shape", ["run-canceled-as-its-validate-is-started", "run-with-a-runtime-session-canceled-with-the-start"]
+)
+async def test_a_run_canceled_as_its_validate_starts_makes_no_attempt(play_login: Any, shape: str):
+    stage = await play_login(shape)
     assert_canceled(stage.outcome)
-    assert (stage.checked, stage.created, stage.inputs) == ([], [], [])
-    assert stage.forgotten == [DeleteStatesInput(project=stage.project, owner=f"~{stage.run_id}")]
+    assert (stage.outcome.attempts, stage.created, stage.inputs) == (0, [], [])
+    if "runtime" in shape:
+        assert stage.checked == []
+        assert stage.forgotten == [DeleteStatesInput(project=stage.project, owner=f"~{stage.run_id}")]
 
 
 async def test_it_is_gone_also_if_its_run_ends_while_it_is_removing_states(login_stage: LoginStage):

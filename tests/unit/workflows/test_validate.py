@@ -73,11 +73,23 @@ async def test_a_queue_timeout_allows_no_second_check_where_there_is_one(login_s
     assert numbers(login_stage) == [1]
 
 
-async def test_the_first_good_check_passes_whatever_came_before_it(play_login: Any):
-    stage = await play_login("login-good-at-last")
-    assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 5)
-    assert numbers(stage) == [1, 2, 3, 4, 5]
+@pytest.mark.parametrize(
+    ("shape", "attempts", "lost"),
+    [
+        ("login-good-at-last", 5, []),
+        ("check-lost-after-it-was-good", 1, [1]),
+        ("check-worker-lost", 2, [1]),  # although it was the last that was allowed
+    ],
+)
+async def test_the_first_good_check_passes_whatever_came_before_it(
+    play_login: Any, shape: str, attempts: int, lost: list[int]
+):
+    stage = await play_login(shape)
+    assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, attempts)
+    assert (numbers(stage), stage.outcome.login) == (list(range(1, attempts + 1)), FIRST)
     assert stage.created == []
+    if lost:
+        assert [each.number for each in stage.lost] == lost
 
 
 async def test_without_auto_recreate_the_login_stays_bad_when_all_checks_are(play_login: Any):
@@ -114,19 +126,6 @@ async def test_nor_do_checks_that_were_lost_with_their_workers(play_login: Any):
     assert [lost.number for lost in stage.lost] == [2, 4, 6, 8], "the others are recorded by those that come after"
     assert stage.created == []
     assert await stage.status() is AuthSessionStatus.READY
-
-
-async def test_a_check_lost_after_it_had_stored_that_it_is_good_stands(play_login: Any):
-    stage = await play_login("check-lost-after-it-was-good")
-    assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 1)
-    assert stage.outcome.login == FIRST
-    assert numbers(stage) == [1]
-
-
-async def test_a_check_heard_of_no_more_is_made_again_even_if_it_was_the_last(play_login: Any):
-    stage = await play_login("check-worker-lost")
-    assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 2)
-    assert [lost.number for lost in stage.lost] == [1]
 
 
 # A Create in between.

@@ -138,10 +138,7 @@ async def test_a_line_that_was_stored_in_halves_comes_in_one(live: Live, served:
         assert (await anext(events)).data == '{"message": "é"}'
         # The worker is lost, and what it wrote last with it.
         await store_record(live.api, attempt_record(live.run_id, 1, AttemptStatus.INTERRUPTED))
-        assert [event async for event in events] == [
-            Event('{"cut', 2),
-            Event('{"status": "interrupted"}', 2, "end"),
-        ]
+        assert [event async for event in events] == [Event('{"cut', 2), Event('{"status": "interrupted"}', 2, "end")]
 
 
 async def test_an_attempt_that_has_not_begun_is_waited_for(live: Live, served: str):

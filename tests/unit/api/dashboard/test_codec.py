@@ -142,8 +142,7 @@ async def test_a_command_needs_an_api_key_and_wrong_ones_are_counted(api: Api):
 
 
 @pytest.mark.parametrize(
-    "text",
-    [b"", b"{", b"[1]", b"[]", b'"text"', b'{"payloads": 1}', b'{"payloads": [{"data": "\xff"}]}', b"\xff\xfe"],
+    "text", [b"", b"{", b"[1]", b"[]", b'"text"', b'{"payloads": 1}', b'{"payloads": [{"data": "\xff"}]}', b"\xff\xfe"]
 )
 async def test_what_are_no_payloads_is_refused(pages: Pages, text: bytes):
     answer = await pages.post("/codec/decode", content=text, headers=SAME_SITE)

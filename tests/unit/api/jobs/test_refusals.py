@@ -165,10 +165,7 @@ async def test_a_job_of_a_file_is_not_changed_by_a_request(api: Api):
     api.jobs.change("shop", "nightly", ref=ref)
     before = await stored(api)
     body = {"payload": [], "configuration": {}}
-    for answer in (
-        await api.client.put(f"{base()}/nightly", json=body),
-        await api.client.delete(f"{base()}/nightly"),
-    ):
+    for answer in (await api.client.put(f"{base()}/nightly", json=body), await api.client.delete(f"{base()}/nightly")):
         assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
         assert "Edit the file, or remove it, and deploy" in answer.json()["message"]
     assert await stored(api) == before

@@ -13,11 +13,7 @@ from tests.support.constants import WORKSPACE
 from tests.support.present import assert_has, present
 
 DEFAULTS: dict[str, Any] = {
-    "defaults": {
-        "proxy": "http://anna:p%40ss@default:3128",
-        "retry": {"maximumAttempts": 5},
-        "requestTimeout": 60,
-    }
+    "defaults": {"proxy": "http://anna:p%40ss@default:3128", "retry": {"maximumAttempts": 5}, "requestTimeout": 60}
 }
 PROXIES = {"proxy": {"dev": "http://on-my-desk:1", "deployed": "http://in-production:2"}}
 

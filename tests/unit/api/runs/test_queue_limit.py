@@ -7,7 +7,6 @@ import pytest
 
 from api.runs import queue_counts
 from schemas.errors import Unavailable
-from schemas.workflow.run import ErrorCode, RunError, RunOutcome, RunStatus
 from tests.support.api_in_process import Api, MakeApi
 from tests.support.in_memory_temporal import MemoryRunQueries
 
@@ -84,13 +83,3 @@ async def test_a_queue_timeout_is_that_of_the_start_else_of_the_project(api: Api
     api = await limited(0, defaults={"queueTimeout": 60})
     assert api.input_of(await api.run()).queue_timeout == timedelta(seconds=60)
     assert api.input_of(await api.run(queueTimeout=5)).queue_timeout == timedelta(seconds=5)
-
-
-async def test_contract_clients_read_a_queue_timeout_as_a_code_they_know(api: Api):
-    run_id = await api.run(queueTimeout=5)
-    error = RunError(code=ErrorCode.QUEUE_TIMEOUT, category="infrastructure", message="No Machine.", retirable=True)
-    api.runs.end(run_id, RunOutcome(status=RunStatus.FAILED, error=error))
-    published = (await api.client.get(f"{api.base}/{run_id}/result")).json()["error"]
-    assert (published["code"], published["details"]) == ("unexpected", {"recorded": {"code": "queue-timeout"}})
-    own = (await api.client.get(f"{api.base}s/{run_id}")).json()["error"]
-    assert own["code"] == "queue-timeout"

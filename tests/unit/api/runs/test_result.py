@@ -146,15 +146,3 @@ async def test_a_client_that_leaves_ends_its_wait_and_leaves_no_task_behind(api:
         await asyncio.wait({asking})
     await until(lambda: api.runs.waiting == 0)
     await until(lambda: asyncio.all_tasks() <= before)
-
-
-async def test_a_canceled_request_leaves_no_task_behind(api: Api):
-    run_id = await api.run()
-    before = asyncio.all_tasks()
-    waiting = asyncio.create_task(result(api, run_id, "?wait=60"))
-    await until(lambda: api.runs.waiting)
-    waiting.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await waiting
-    assert api.runs.waiting == 0
-    assert asyncio.all_tasks() - before == set()

@@ -112,8 +112,7 @@ async def test_no_secret_of_a_job_is_shown(make_api: MakeApi):
 
 async def test_what_users_have_written_is_escaped(api: Api, pages: Pages):
     await api.create_job(
-        payload=[{"apiName": "list", "parameters": {EVIL: EVIL}}],
-        schedule={"calendars": [{"comment": EVIL}]},
+        payload=[{"apiName": "list", "parameters": {EVIL: EVIL}}], schedule={"calendars": [{"comment": EVIL}]}
     )
     reason = JobRunReason(type=JobRunReasonType.AUTH_SESSION_NOT_FOUND, message=EVIL)
     await api.start_job_run(JOB_RUN_ID, reason=reason, error=EVIL)

@@ -69,10 +69,7 @@ async def test_its_runs_are_linked_by_status(api: Api, pages: Pages):
 async def test_the_same_is_told_as_json(api: Api, pages: Pages):
     api.job_runs.change(JOB_RUN_ID, progress=JobRunProgress(total=30, succeeded=12, failed=3))
     api.run_queries.recently_ended = 15
-    for answer in (
-        await pages.get(f"{PATH}.json"),
-        await pages.get(PATH, headers={"accept": "application/json"}),
-    ):
+    for answer in (await pages.get(f"{PATH}.json"), await pages.get(PATH, headers={"accept": "application/json"})):
         told = answer.json()
         assert (told["jobRun"]["id"], told["jobRun"]["status"]) == (JOB_RUN_ID, "PENDING")
         assert (told["runsByStatus"]["completed"], told["runsPerMinute"], told["secondsLeft"]) == (12, 3, 300)
