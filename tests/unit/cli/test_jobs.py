@@ -55,24 +55,18 @@ def test_a_command_makes_its_call_and_says_what_came_of_it(
     assert [(each.method, each.path, each.body) for each in api.asked] == [asked]
 
 
-def test_a_long_payload_is_sent_as_ndjson_behind_its_job(api: FakeApi, tmp_path: Path):
+@pytest.mark.parametrize("source", ["file", "stdin"])
+def test_a_long_payload_is_sent_as_ndjson_behind_its_job(api: FakeApi, tmp_path: Path, source: str):
     (tmp_path / "items.ndjson").write_bytes(ITEMS)
-    api.answers = [CREATED]
-    body = '{"id": "nightly", "configuration": {}}'
-    done = api.callboard("jobs", "create", body, "--payload", tmp_path / "items.ndjson", "-p", "shop")
-    assert done.exit_code == 0, done.output
-    (asked,) = api.asked
-    assert asked.headers["content-type"] == "application/x-ndjson"
-    first, rest = asked.body.split(b"\n", 1)
-    assert (json.loads(first), rest) == (json.loads(body), ITEMS)
-
-
-def test_the_payload_may_come_on_stdin(api: FakeApi):
-    api.answers = [(200, {"id": "nightly", "message": "updated job successfully"})]
-    done = api.callboard("jobs", "update", "nightly", "{}", "--payload", "-", "-p", "shop", text=ITEMS.decode())
+    api.answers = [(200, {"id": "nightly"})]
+    payload, head = tmp_path / "items.ndjson" if source == "file" else "-", '{"configuration": {}}'
+    done = api.callboard("jobs", "update", "nightly", head, "--payload", payload, "-p", "shop", text=ITEMS.decode())
     assert (done.exit_code, done.stdout) == (0, "Updated Job nightly.\n")
     (asked,) = api.asked
-    assert (asked.method, asked.path, asked.body) == ("PUT", "projects/shop/jobs/nightly", b"{}\n" + ITEMS)
+    assert (asked.method, asked.path) == ("PUT", f"{PLACE}/nightly")
+    assert asked.headers["content-type"] == "application/x-ndjson"
+    first, rest = asked.body.split(b"\n", 1)
+    assert (json.loads(first), rest) == (json.loads(head), ITEMS)
 
 
 def test_a_file_of_ndjson_is_sent_as_it_is(api: FakeApi, tmp_path: Path):
@@ -207,21 +201,13 @@ def test_a_job_run_is_shown(api: FakeApi):
 
 @pytest.mark.parametrize(("end", "complete"), [("2026-11-24T10:01:00.000000Z", True), (None, False)])
 def test_results_are_downloaded(api: FakeApi, tmp_path: Path, end: str | None, complete: bool):
-    api.answers = [(200, {"jobRun": job_run("SUCCESS" if end else "PENDING", end_time=end)}), (200, ITEMS)]
+    answers = [(200, {"jobRun": job_run("SUCCESS" if end else "PENDING", end_time=end)}), (200, ITEMS)]
+    api.answers = [*answers]
     file = tmp_path / "results.jsonl"
     done = api.callboard("jobruns", "results", JOB_RUN_ID, "-o", file, "-p", "shop")
     assert (done.exit_code, done.stdout) == (0, f"{file}\n")
     assert file.read_bytes() == ITEMS
     assert ("the results so far" in done.stderr) is not complete
     assert api.asked[1].path == f"projects/shop/jobs/nightly/runs/{JOB_RUN_ID}/results"
-
-
-def test_results_are_printed_unless_a_file_is_named(api: FakeApi, tmp_path: Path, monkeypatch: Any):
-    monkeypatch.chdir(tmp_path)
-    api.answers = [(200, {"jobRun": job_run("SUCCESS", end_time="2026-11-24T10:01:00.000000Z")}), (200, ITEMS)]
-    done = api.callboard("jobruns", "results", JOB_RUN_ID, "-p", "shop")
-    assert (done.exit_code, done.stdout) == (0, ITEMS.decode())
-    api.answers = [(404, {"code": "not-found", "message": "There is no such JobRun."})]
-    code, sentence = api.error("jobruns", "results", JOB_RUN_ID, "-o", tmp_path / "results", "-p", "shop")
-    assert (code, sentence) == (4, "There is no such JobRun.")
-    assert list(tmp_path.iterdir()) == []
+    api.answers = answers
+    assert api.callboard("jobruns", "results", JOB_RUN_ID, "-p", "shop").stdout == ITEMS.decode()

@@ -2,7 +2,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -44,14 +44,15 @@ async def main():
 asyncio.run(main())
 """
 
-MakeChild = Callable[..., SupervisedProcess]
+StartChild = Callable[..., Awaitable[SupervisedProcess]]
 
 
 @pytest.fixture
-async def make_child(tmp_path: Path) -> AsyncIterator[MakeChild]:
+async def start_child(tmp_path: Path) -> AsyncIterator[StartChild]:
+    """Starts a process of this code; if that says `ready`, it has."""
     made: list[SupervisedProcess] = []
 
-    def make(code: str, *, grace: float = 5, report: Callable[[str], None] = print) -> SupervisedProcess:
+    async def start(code: str, *, grace: float = 5, report: Callable[[str], None] = print) -> SupervisedProcess:
         child = SupervisedProcess(
             "helper",
             [sys.executable, "-c", code],
@@ -61,61 +62,45 @@ async def make_child(tmp_path: Path) -> AsyncIterator[MakeChild]:
             report=report,
         )
         made.append(child)
+        await child.start()
+        if "ready" in code:
+            await until(lambda: "ready" in read_log_end(child.log))
         return child
 
-    yield make
+    yield start
     for child in made:
         child.skip_grace()
         await child.stop()
 
 
-async def test_its_output_goes_to_its_log_and_it_has_only_the_given_environment(make_child: MakeChild):
-    child = make_child("import os, time; print(dict(os.environ), flush=True); time.sleep(600)")
-    await child.start()
-    await until(lambda: "hello" in read_log_end(child.log))
+async def test_its_output_goes_to_its_log_and_it_has_only_the_given_environment(start_child: StartChild):
+    child = await start_child("import os, time; print(dict(os.environ), 'ready', flush=True); time.sleep(600)")
+    assert "hello" in read_log_end(child.log)
     assert "PATH" not in read_log_end(child.log)
-
-
-async def test_it_is_in_a_session_of_its_own_so_that_ctrl_c_does_not_reach_it(make_child: MakeChild):
-    child = make_child(PATIENT)
-    await child.start()
     assert child.pid is not None
-    assert os.getsid(child.pid) == child.pid != os.getsid(0)
+    assert os.getsid(child.pid) == child.pid != os.getsid(0), "so that Ctrl-C does not reach it"
 
 
-async def test_stop_ends_it(make_child: MakeChild):
-    child = make_child(PATIENT)
-    await child.start()
-    await until(lambda: "ready" in read_log_end(child.log))
+@pytest.mark.parametrize(("code", "grace"), [(PATIENT, 5), (STUBBORN, 0.2)])
+async def test_stop_ends_it_also_if_it_does_not_want_to(start_child: StartChild, code: str, grace: float):
+    child = await start_child(code, grace=grace)
     pid = child.pid
     await child.stop()
     assert child.pid is None
     assert not psutil.pid_exists(pid or 0)
 
 
-async def test_stop_kills_one_that_does_not_end_within_its_grace_time(make_child: MakeChild):
-    child = make_child(STUBBORN, grace=0.2)
-    await child.start()
-    await until(lambda: "ready" in read_log_end(child.log))
-    pid = child.pid
-    await child.stop()
-    assert not psutil.pid_exists(pid or 0)
-
-
-async def test_hurry_ends_a_stop_that_waits(make_child: MakeChild):
-    child = make_child(STUBBORN, grace=600)
-    await child.start()
-    await until(lambda: "ready" in read_log_end(child.log))
+async def test_hurry_ends_a_stop_that_waits(start_child: StartChild):
+    child = await start_child(STUBBORN, grace=600)
     stopping = asyncio.create_task(child.stop())
     child.skip_grace()
     async with asyncio.timeout(10):
         await stopping
 
 
-async def test_one_that_dies_is_started_again_and_the_user_is_told(make_child: MakeChild):
+async def test_one_that_dies_is_started_again_and_the_user_is_told(start_child: StartChild):
     told: list[str] = []
-    child = make_child(PATIENT, report=told.append)
-    await child.start()
+    child = await start_child(PATIENT, report=told.append)
     await child.wait_until_ready(asyncio.sleep(0))
     first = child.pid
     assert first is not None
@@ -125,42 +110,37 @@ async def test_one_that_dies_is_started_again_and_the_user_is_told(make_child: M
     assert "helper ended unexpectedly (by SIGKILL)" in line
 
 
-async def test_one_that_dies_again_and_again_is_given_up_with_the_end_of_its_log(make_child: MakeChild):
+async def test_one_that_dies_again_and_again_is_given_up_with_the_end_of_its_log(start_child: StartChild):
     told: list[str] = []
-    child = make_child("import sys; sys.exit('cannot read the moon')", report=told.append)
-    await child.start()
+    child = await start_child("import sys; sys.exit('cannot read the moon')", report=told.append)
     await child.wait_until_ready(asyncio.sleep(0))
     with pytest.raises(StackError, match=rf"(?s)ended {MAX_DEATHS} times .*exit code 1.*cannot read the moon"):
         await child.wait_until_given_up()
     assert len(told) == MAX_DEATHS - 1
 
 
-async def test_a_death_before_it_is_ready_is_told_at_once_and_not_repeated(make_child: MakeChild):
+async def test_a_death_before_it_is_ready_is_told_at_once_and_not_repeated(start_child: StartChild):
     told: list[str] = []
-    child = make_child("import sys; sys.exit('no moon today')", report=told.append)
-    await child.start()
+    child = await start_child("import sys; sys.exit('no moon today')", report=told.append)
     with pytest.raises(StackError, match=r"(?s)before it was ready.*no moon today"):
         await child.wait_until_ready(asyncio.sleep(600))
     assert told == []
 
-
-async def test_what_the_wait_for_readiness_raises_is_raised(make_child: MakeChild):
     async def never() -> None:
         raise StackError("it does not answer")
 
-    child = make_child(PATIENT)
-    await child.start()
+    child = await start_child(PATIENT)
     with pytest.raises(StackError, match="it does not answer"):
         await child.wait_until_ready(never())
 
 
-async def test_a_log_that_has_grown_large_is_put_aside(make_child: MakeChild, monkeypatch: pytest.MonkeyPatch):
+async def test_a_log_that_has_grown_large_is_put_aside(
+    start_child: StartChild, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr("devstack.child._MAX_LOG_SIZE", 3)
-    child = make_child(PATIENT)
-    child.log.parent.mkdir()
-    child.log.write_text("yesterday\n")
-    await child.start()
-    await until(lambda: "ready" in read_log_end(child.log))
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "helper.log").write_text("yesterday\n")
+    child = await start_child(PATIENT)
     assert child.log.with_name("helper.log.1").read_text() == "yesterday\n"
     assert "yesterday" not in read_log_end(child.log)
 

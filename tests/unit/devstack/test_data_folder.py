@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from devstack import data_folder
+from devstack.data_folder import lock_data_folder
 from schemas.errors import StackError
 from tests.support.repository import REPOSITORY
 
@@ -26,18 +27,9 @@ def mode(path: Path) -> int:
 
 
 def test_a_second_owner_is_refused_and_told_the_first_ones_process(tmp_path: Path):
-    data = tmp_path / "data"
-    with (
-        data_folder.lock_data_folder(data),
-        pytest.raises(StackError, match=rf"in use by another `callboard dev` \(process {os.getpid()}\)"),
-        data_folder.lock_data_folder(data),
-    ):
-        pass
-
-
-def test_it_is_free_again_after_its_owner_left(tmp_path: Path):
-    for _ in range(2):
-        with data_folder.lock_data_folder(tmp_path / "data"):
+    data, told = tmp_path / "data", rf"in use by another `callboard dev` \(process {os.getpid()}\)"
+    for _ in range(2):  # it is free again after its owner has left
+        with lock_data_folder(data), pytest.raises(StackError, match=told), lock_data_folder(data):
             pass
 
 
@@ -47,11 +39,11 @@ def test_it_is_free_again_after_its_owner_was_killed(tmp_path: Path):
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(StackError, match=str(holder.pid)), data_folder.lock_data_folder(tmp_path):
+        with pytest.raises(StackError, match=str(holder.pid)), lock_data_folder(tmp_path):
             pass
         holder.kill()
         holder.wait(10)
-        with data_folder.lock_data_folder(tmp_path):
+        with lock_data_folder(tmp_path):
             pass
 
 
@@ -61,7 +53,7 @@ def test_what_lies_in_a_folder_of_the_users_is_their_own_alone(tmp_path: Path):
     (tmp_path / "logs").mkdir(0o755)
     umask = os.umask(0o022)
     try:
-        with data_folder.lock_data_folder(tmp_path):
+        with lock_data_folder(tmp_path):
             subprocess.run(["touch", tmp_path / "by-a-child"], check=True)
         (tmp_path / "later").touch()
     finally:
@@ -75,7 +67,7 @@ def test_a_folder_that_cannot_be_made_is_told_with_its_reason(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(StackError, match=r"cannot be used.*--data"),
-        data_folder.lock_data_folder(tmp_path / "file" / "data"),
+        lock_data_folder(tmp_path / "file" / "data"),
     ):
         pass
 
@@ -88,12 +80,8 @@ def test_a_secret_is_kept_in_a_file_that_only_its_owner_can_read(tmp_path: Path)
     data_folder.write_private_file(tmp_path / "api-key", secret + "\n")
     assert mode(tmp_path / "api-key") == 0o600
     assert data_folder.read_secret(tmp_path / "api-key") == secret
-
-
-def test_an_empty_file_holds_no_secret(tmp_path: Path):
     (tmp_path / "api-key").write_text("\n")
-    assert data_folder.read_secret(tmp_path / "api-key") is None
-    assert data_folder.read_secret(tmp_path / "nowhere") is None
+    assert [data_folder.read_secret(tmp_path / name) for name in ("api-key", "nowhere")] == [None, None]
 
 
 def test_the_address_card_is_private_and_gone_afterwards(tmp_path: Path):

@@ -23,16 +23,9 @@ def test_projects_are_found_and_other_folders_are_left_alone(tmp_path: Path):
     assert find_project_folders(tmp_path) == [first, second, without_settings]
 
 
-def test_a_missing_folder_is_named(tmp_path: Path):
-    with pytest.raises(StackError, match=r"no folder .*nowhere"):
-        find_project_folders(tmp_path / "nowhere")
-
-
-def test_a_folder_without_projects_is_told_what_a_project_is(tmp_path: Path):
-    with pytest.raises(StackError, match="no project in"):
-        find_project_folders(tmp_path)
-
-
-def test_a_project_in_place_of_the_folder_above_it_is_told_apart(tmp_path: Path):
-    with pytest.raises(StackError, match="is itself a project"):
-        find_project_folders(make_project(tmp_path / "shop"))
+def test_where_there_is_no_folder_of_projects_that_is_told(tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    make_project(tmp_path / "shop")
+    for name, told in (("nowhere", "no folder .*nowhere"), ("empty", "no project in"), ("shop", "is itself a project")):
+        with pytest.raises(StackError, match=told):
+            find_project_folders(tmp_path / name)

@@ -12,9 +12,11 @@ def test_zero_takes_free_ports_that_differ():
     assert 0 not in claimed.values()
 
 
-def test_a_free_port_is_taken_as_wanted():
+def test_a_free_port_is_taken_as_wanted_once():
     wanted = ports.choose_ports({"--port": 0})["--port"]
     assert ports.choose_ports({"--port": wanted}) == {"--port": wanted}
+    with pytest.raises(StackError, match="--ui-port"):
+        ports.choose_ports({"--port": wanted, "--ui-port": wanted})
 
 
 def test_a_port_in_use_is_named_with_its_option():
@@ -22,9 +24,3 @@ def test_a_port_in_use_is_named_with_its_option():
         port = listener.getsockname()[1]
         with pytest.raises(StackError, match=rf"Port {port} is in use.*--ui-port"):
             ports.choose_ports({"--port": 0, "--ui-port": port})
-
-
-def test_the_same_port_twice_is_refused():
-    wanted = ports.choose_ports({"--port": 0})["--port"]
-    with pytest.raises(StackError, match="--ui-port"):
-        ports.choose_ports({"--port": wanted, "--ui-port": wanted})
