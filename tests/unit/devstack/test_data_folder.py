@@ -10,6 +10,7 @@ import pytest
 from devstack import data_folder
 from devstack.data_folder import lock_data_folder
 from schemas.errors import StackError
+from tests.support.present import present
 from tests.support.repository import REPOSITORY
 
 HOLDER = """
@@ -37,8 +38,7 @@ def test_it_is_free_again_after_its_owner_was_killed(tmp_path: Path):
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=REPOSITORY
     ) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == b"held\n"
+        assert present(holder.stdout).readline() == b"held\n"
         with pytest.raises(StackError, match=str(holder.pid)), lock_data_folder(tmp_path):
             pass
         holder.kill()

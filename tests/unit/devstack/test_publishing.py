@@ -20,6 +20,7 @@ from storage.factory import open_store
 from storage.store import Store
 from tests.support.package_box import package_box
 from tests.support.polling import until
+from tests.support.present import present
 
 API = "async def automation(page, params=None, **_):\n    return 1\n"
 PATIENCE = timedelta(seconds=60)
@@ -139,8 +140,7 @@ async def test_who_reads_that_a_version_is_published_starts_runs_of_it(world: Wo
             await until(has_told)
             said = await world.line("Published shop")
             current = await catalog.get_current("shop")
-            assert current is not None
-            assert current.version in said
+            assert present(current).version in said
 
 
 async def test_a_change_is_published_and_told_in_one_line(world: World):

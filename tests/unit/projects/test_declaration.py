@@ -11,6 +11,7 @@ from projects.declaration import (
     read_index_options,
 )
 from schemas.errors import ProjectError
+from tests.support.present import present
 
 PYPROJECT = '[project]\nname = "shop"\nversion = "1"\ndependencies = ["humanize"]\n'
 EMPTY = '[project]\nname = "shop"\nversion = "1"\ndependencies = []\n'
@@ -38,24 +39,20 @@ def test_a_project_that_says_nothing_declares_nothing(make_project: Make):
 )
 def test_the_first_that_says_anything_is_the_declaration(make_project: Make, files: dict[str, str], source: str):
     declaration = read_declaration(make_project(files), FROZEN)
-    assert declaration is not None
-    assert declaration.source == source
+    assert present(declaration).source == source
 
 
 def test_the_python_of_a_venv_is_wanted_unless_the_project_says_which(make_project: Make):
     declaration = read_declaration(make_project(), FROZEN)
-    assert declaration is not None
-    assert declaration.requires_python == "==3.12.*"
+    assert present(declaration).requires_python == "==3.12.*"
     folder = make_project({"pyproject.toml": f'{EMPTY}requires-python = ">=3.12"\n'})
     declaration = read_declaration(folder, FROZEN)
-    assert declaration is not None
-    assert declaration.requires_python == ">=3.12"
+    assert present(declaration).requires_python == ">=3.12"
 
 
 def test_a_python_that_is_not_ours_is_a_declaration_by_itself(make_project: Make):
     declaration = read_declaration(make_project({"pyproject.toml": f'{EMPTY}requires-python = ">=3.99"\n'}))
-    assert declaration is not None
-    assert declaration.requires_python == ">=3.99"
+    assert present(declaration).requires_python == ">=3.99"
     assert read_declaration(make_project({"pyproject.toml": f'{EMPTY}requires-python = ">=3.12"\n'})) is None
 
 

@@ -13,6 +13,7 @@ from projects.resources import read_resources
 from schemas.errors import ProjectError, StoreError
 from storage import keys
 from storage.folder import FolderStore
+from tests.support.present import present
 
 Make = Callable[..., Path]
 
@@ -72,8 +73,7 @@ async def test_a_project_without_such_files_has_none_stored(make_project: Make, 
     assert not await store.exists(keys.resources("shop", version))
     assert not await read_resources(store, "shop", version)
     deployment = await Catalog(store).get_deployment("shop")
-    assert deployment is not None
-    assert not deployment.has_resources
+    assert not present(deployment).has_resources
 
 
 async def test_that_there_were_files_is_known_once_they_are_removed(make_project: Make, store: FolderStore):
@@ -83,8 +83,7 @@ async def test_that_there_were_files_is_known_once_they_are_removed(make_project
     await deploy(folder, store)
     manifest = await deploy(folder, store)
     deployment = await Catalog(store).get_deployment("shop")
-    assert deployment is not None
-    assert deployment.has_resources
+    assert present(deployment).has_resources
     assert not await read_resources(store, "shop", manifest.version)
 
 

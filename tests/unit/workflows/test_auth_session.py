@@ -12,6 +12,7 @@ from schemas.workflow.auth import AuthSessionStatus, CheckReport, DeleteStatesIn
 from schemas.workflow.run import RunStatus
 from tests.support.auth_shapes import LOGIN_SHAPES
 from tests.support.auth_stage import FIRST, ID, LoginStage, good, made_by, not_made
+from tests.support.present import present
 from tests.support.run_stage import WORKSPACE, completed, ends
 from tests.support.temporal_servers import LONG_HISTORY
 from workflows import visibility
@@ -235,8 +236,7 @@ async def test_all_who_ask_for_a_new_login_while_it_is_made_have_the_same_answer
     stage = await play_login("two-validates-that-share-one-create")
     other = await stage.outcome_of(f"{stage.validate_id}-other")
     assert len(await stage.creates_begun()) == 1
-    assert stage.outcome.login
-    assert (stage.outcome.login.login_version, other.login) == (2, stage.outcome.login)
+    assert (present(stage.outcome.login).login_version, other.login) == (2, stage.outcome.login)
 
 
 def test_every_login_shape_is_known_by_a_test():

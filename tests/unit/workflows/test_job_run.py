@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
@@ -12,10 +13,11 @@ from activities.job_run import PIECE_HEARTBEAT_INTERVAL
 from schemas.workflow import names
 from schemas.workflow.delivery import DeliverInput
 from schemas.workflow.job_activities import JobItemsMode, JobLockInput, JobLockResult
-from schemas.workflow.job_run import JobRunReasonType, JobRunStatus
+from schemas.workflow.job_run import JobRunProgress, JobRunReasonType, JobRunStatus
 from tests.support.job_run_stage import HeldPiece, JobRunStage, one_by_one, progress, raises, receiver, returns
 from tests.support.polling import until
-from tests.support.run_stage import DEADLINE
+from tests.support.present import present
+from tests.support.run_stage import DEADLINE, scheduled
 from tests.support.temporal_servers import skipping_environment
 
 RUN, DRAIN, TERMINATE = JobItemsMode.RUN, JobItemsMode.DRAIN, JobItemsMode.TERMINATE
@@ -33,41 +35,46 @@ async def test_each_piece_begins_where_the_one_before_has_come_to(job_run: JobRu
     await job_run.start()
     view = await job_run.ended()
     assert view.progress == progress(total=3, next=3, succeeded=3, shards=3)
-    assert [piece.progress.next for piece in job_run.pieces] == [0, 1, 2]
-    assert [piece.piece for piece in job_run.pieces] == [1, 2, 3]
-    assert {piece.mode for piece in job_run.pieces} == {RUN}
+    assert [(piece.progress.next, piece.piece, piece.mode) for piece in job_run.pieces] == [
+        (number, number + 1, RUN) for number in range(3)
+    ]
     assert view.version == job_run.plan.version
-    assert view.started_at is not None
-    assert view.ended_at is not None
-    assert view.started_at <= view.ended_at
-
-
-async def test_the_job_is_locked_while_the_job_run_is_active(job_run: JobRunStage):
-    await job_run.start()
-    await job_run.ended()
+    assert present(view.started_at) <= present(view.ended_at)
     lock = JobLockInput(project=job_run.project, job_id="nightly", holder=job_run.job_run_id, definition="d1")
     assert job_run.locks == job_run.releases == [lock]
+    delivery = names.delivery_workflow_id(job_run.job_run_id, names.job_run_notification_id(1))
+    with pytest.raises(RPCError, match="not found"):  # nobody is told who does not want to hear
+        await job_run.client.get_workflow_handle(delivery).describe()
+
+    # A lost piece holds up its JobRun for ten seconds at most.
+    activities = scheduled((await job_run.handle.fetch_history()).events)
+    pieces = [activity for activity in activities if activity.activity_type.name == names.EXECUTE_JOB_ITEMS]
+    assert len(pieces) == 3
+    for piece in pieces:
+        silence = piece.heartbeat_timeout.ToTimedelta().total_seconds()
+        assert silence + piece.retry_policy.initial_interval.ToTimedelta().total_seconds() < 10
+        assert silence > 2 * PIECE_HEARTBEAT_INTERVAL, "one heartbeat may be lost"
 
 
-async def test_a_job_run_goes_on_until_added_items_have_ended_too(job_run: JobRunStage):
-    grown = progress(total=5, next=3, succeeded=3, shards=1)
-    await job_run.start(returns(grown), one_by_one)
-    view = await job_run.ended()
-    assert view.progress == progress(total=5, next=5, succeeded=5, shards=3)
-
-
-async def test_no_piece_follows_when_as_many_runs_have_ended_as_there_may_be(job_run: JobRunStage):
-    job_run.plan_with(payload_count=10, max_runs=2)
-    await job_run.start()
-    view = await job_run.ended()
-    assert view.progress == progress(total=10, next=2, succeeded=2, shards=2)
-
-
-async def test_a_job_run_without_items_succeeds(job_run: JobRunStage):
-    job_run.plan_with(payload_count=0)
-    await job_run.start()
-    assert (await job_run.ended()).progress == progress()
-    assert job_run.pieces == []
+@pytest.mark.parametrize(
+    ("plan", "script", "ended"),
+    [
+        (
+            *({}, [returns(progress(total=5, next=3, succeeded=3, shards=1)), one_by_one]),  # items were added
+            progress(total=5, next=5, succeeded=5, shards=3),
+        ),
+        ({"payload_count": 10, "max_runs": 2}, [], progress(total=10, next=2, succeeded=2, shards=2)),
+        ({"payload_count": 0}, [], progress()),
+    ],
+    ids=["more-items", "fewer-runs", "no-items"],
+)
+async def test_pieces_follow_until_all_items_have_ended_or_as_many_as_may(
+    job_run: JobRunStage, plan: Any, script: Any, ended: JobRunProgress
+):
+    job_run.plan_with(**plan)
+    await job_run.start(*script)
+    assert (await job_run.ended()).progress == ended
+    assert job_run.pieces or not ended.total
 
 
 async def test_a_paused_job_run_shows_each_step(job_run: JobRunStage):
@@ -144,8 +151,7 @@ async def test_a_terminated_job_run_ends_when_its_runs_have(job_run: JobRunStage
     view = await job_run.ended()
     assert view.status is JobRunStatus.TERMINATED
     assert view.progress == progress(total=3, next=2, failed=2, shards=2)
-    assert view.reason is not None
-    assert view.reason.type is JobRunReasonType.TERMINATED
+    assert present(view.reason).type is JobRunReasonType.TERMINATED
     assert [(piece.mode, piece.is_first) for piece in job_run.pieces[1:]] == [(TERMINATE, True), (TERMINATE, False)]
     assert len(job_run.releases) == 1
 
@@ -313,25 +319,3 @@ async def test_receivers_are_told_of_the_end(job_run: JobRunStage, ending: objec
             assert (delivery.run_id, delivery.delivery_id) == (job_run.job_run_id, delivery_id)
             break
         await handle.terminate()
-
-
-async def test_nobody_is_told_who_does_not_want_to_hear(job_run: JobRunStage):
-    await job_run.start()
-    await job_run.ended()
-    delivery = names.delivery_workflow_id(job_run.job_run_id, names.job_run_notification_id(1))
-    with pytest.raises(RPCError, match="not found"):
-        await job_run.client.get_workflow_handle(delivery).describe()
-
-
-async def test_a_lost_piece_holds_up_its_job_run_for_ten_seconds_at_most(job_run: JobRunStage):
-    await job_run.start()
-    await job_run.ended()
-    events = (await job_run.handle.fetch_history()).events
-    scheduled = [event.activity_task_scheduled_event_attributes for event in events]
-    pieces = [piece for piece in scheduled if piece.activity_type.name == names.EXECUTE_JOB_ITEMS]
-    assert pieces
-    for piece in pieces:
-        silence = piece.heartbeat_timeout.ToTimedelta().total_seconds()
-        until_next_try = piece.retry_policy.initial_interval.ToTimedelta().total_seconds()
-        assert silence + until_next_try < 10
-        assert silence > 2 * PIECE_HEARTBEAT_INTERVAL, "one heartbeat may be lost"

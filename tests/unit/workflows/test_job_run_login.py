@@ -11,6 +11,7 @@ from schemas.workflow.job_activities import AUTH_SESSION_NOT_FOUND, NOT_READY, A
 from schemas.workflow.job_run import JobRunPlan, JobRunReasonType, JobRunStatus
 from tests.support.job_run_stage import BAD, GOOD, JobRunStage, auth, one_by_one, progress, returns
 from tests.support.polling import until
+from tests.support.present import present
 
 BROKEN = progress(total=3, next=2, in_flight=(1,), failed=1, shards=1)
 DRAINED = progress(total=3, next=2, failed=2, shards=2)
@@ -56,8 +57,7 @@ async def test_a_job_run_whose_auth_session_does_not_exist_is_canceled(job_run: 
     await job_run.start()
     view = await job_run.ended()
     assert (view.status, view.version) == (JobRunStatus.CANCELED, None)
-    assert view.reason is not None
-    assert view.reason.type is JobRunReasonType.AUTH_SESSION_NOT_FOUND
+    assert present(view.reason).type is JobRunReasonType.AUTH_SESSION_NOT_FOUND
     assert len(job_run.releases) == 1
 
 
@@ -72,8 +72,7 @@ async def test_a_login_that_breaks_pauses_the_job_run_until_there_is_another(job
     await job_run.start(returns(BROKEN, is_login_bad=True, bad_login=7), returns(DRAINED), one_by_one)
     view = await job_run.until_status(JobRunStatus.PAUSED)
     assert view.progress == DRAINED
-    assert view.reason is not None
-    assert view.reason.type is JobRunReasonType.AUTH_SESSION_INVALID
+    assert present(view.reason).type is JobRunReasonType.AUTH_SESSION_INVALID
     assert job_run.pieces[1].mode is JobItemsMode.DRAIN
     await until(lambda: len(job_run.awaits) > 1)
     assert {input.bad_login for input in job_run.awaits} == {7}

@@ -223,8 +223,7 @@ def test_a_failure_that_carries_no_outcome_has_none(failure: BaseException | Non
 def test_a_child_that_was_ended_from_outside_is_canceled(cause: BaseException, reason: str):
     outcome = outcomes.from_child_error(child_error(cause))
     assert outcome.status is RunStatus.CANCELED
-    assert outcome.reason
-    assert outcome.reason.type.value == reason
+    assert present(outcome.reason).type.value == reason
 
 
 def test_a_child_that_failed_without_an_outcome_is_an_error_of_ours():

@@ -18,6 +18,7 @@ from schemas.workflow.proxy import SealedProxy
 from schemas.workflow.run import QUEUE_TIMED_OUT, ErrorCode, ReasonType, RunStatus
 from schemas.workflow.trace import TraceMode
 from temporal.closing import wait_for_outcome
+from tests.support.present import present
 from tests.support.run_outcomes import assert_canceled, scheduled_of, status_in_lists
 from tests.support.run_shapes import SHAPES
 from tests.support.run_stage import WORKSPACE, HeldAttempt, PlayRun, Stage, completed, ends, failed, scheduled
@@ -51,18 +52,29 @@ async def test_attempts_follow_each_other_until_one_succeeds(play: PlayRun, shap
 async def test_an_attempt_is_ordered_with_all_that_its_run_was_started_with(stage: Stage):
     await stage.serve(ends(failed()), ends(completed()))
     proxy = SealedProxy(server="http://proxy.test:8080", username="sealed-1", password="sealed-2")
-    await stage.start(
-        parameters=JsonRef(key="runs/p/r/parameters-1.json", size=90_000), trace=TraceMode.NEVER, proxy=proxy
-    )
-    await stage.ended()
+    parameters = JsonRef(key="runs/p/r/parameters-1.json", size=90_000)
+    queue_timeout = timedelta(minutes=5)
+    await stage.start(parameters=parameters, trace=TraceMode.NEVER, proxy=proxy, queue_timeout=queue_timeout)
+    assert (await stage.ended()).status is RunStatus.COMPLETED
     assert [input.number for input in stage.inputs] == [1, 2]
     for input in stage.inputs:
         assert (input.workspace, input.run_id, input.project) == (WORKSPACE, stage.run_id, stage.project)
         assert (input.version, input.api, input.request_timeout.total_seconds()) == ("0123456789abcdef", "list", 600)
-        assert input.parameters == JsonRef(key="runs/p/r/parameters-1.json", size=90_000)
-        assert (input.trace, input.proxy) == (TraceMode.NEVER, proxy)
+        assert (input.parameters, input.trace, input.proxy) == (parameters, TraceMode.NEVER, proxy)
+
+    attempts = scheduled(await stage.events())
+    assert [attempt.activity_id for attempt in attempts] == ["attempt-1", "attempt-2"]
+    for attempt in attempts:
+        assert attempt.task_queue.name == f"callboard-project-{stage.project}"
+        assert attempt.retry_policy.maximum_attempts == 1
+        assert attempt.heartbeat_timeout.ToTimedelta().total_seconds() == 30
+        assert attempt.start_to_close_timeout.ToTimedelta().total_seconds() > 12 * 60 * 60
+    # Only the wait for the first one is limited; the second one may wait for as long as it takes.
+    assert [attempt.schedule_to_start_timeout.ToTimedelta() for attempt in attempts] == [queue_timeout, timedelta()]
 
 
+LIMIT = "The Attempt was still running at the limit of 12 hours."
+TOO_LONG = {"code": "script-timeout", "category": "execution", "message": LIMIT}
 SECOND = {"code": "script-execution-exception", "category": "user", "message": "second"}
 
 
@@ -71,6 +83,8 @@ SECOND = {"code": "script-execution-exception", "category": "user", "message": "
     [
         ("all-failed", ErrorCode.API_ATTEMPTS_FAILED, 2, {"attempts_count": 2, "last_error": SECOND}),
         ("final", ErrorCode.RESULT_TOO_BIG, 1, None),
+        ("cancel-as-it-fails-for-good", ErrorCode.RESULT_TOO_BIG, 1, None),  # it stands in spite of the cancel
+        ("wall", ErrorCode.API_ATTEMPTS_FAILED, 1, {"attempts_count": 1, "last_error": TOO_LONG}),
         ("failed-activities", ErrorCode.SCRIPT_EXECUTION_EXCEPTION, 2, None),
         (
             "interrupted-again-and-again",
@@ -91,6 +105,7 @@ async def test_a_run_fails_with_the_last_error_wrapped_unless_it_is_final(
     assert (stage.outcome.attempts, stage.outcome.error.details) == (attempts, details)
     assert len(stage.inputs) == attempts
     assert [lost.number for lost in stage.lost] == (list(range(1, attempts + 1)) if "interrupted" in shape else [])
+    assert await status_in_lists(stage) == "failed"
     assert all(input.raises_failure for input in stage.inputs), "Temporal shows it as an activity that failed"
 
 
@@ -113,20 +128,10 @@ async def test_an_attempt_that_its_worker_had_no_room_for_in_time_took_a_number(
     assert stage.inputs[0].queue_timeout == timedelta(minutes=5)
 
 
-async def test_only_the_wait_for_the_first_attempt_is_limited(stage: Stage):
-    await stage.serve(ends(failed()), ends(completed()))
-    await stage.start(queue_timeout=timedelta(minutes=5))
-    assert (await stage.ended()).status is RunStatus.COMPLETED
-    first, second = scheduled(await stage.events())
-    assert first.schedule_to_start_timeout.ToTimedelta() == timedelta(minutes=5)
-    assert not second.schedule_to_start_timeout.ToTimedelta()
-
-
 async def test_a_run_whose_project_was_closed_meanwhile_is_canceled(play: PlayRun):
     stage = await play("access-turned-off-while-it-waits")
     assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.CANCELED, 1)
-    assert stage.outcome.reason
-    assert stage.outcome.reason.type is ReasonType.API_ACCESS_DISABLED
+    assert present(stage.outcome.reason).type is ReasonType.API_ACCESS_DISABLED
     with pytest.raises(WorkflowFailureError) as failure:
         await stage.handle.result()
     assert isinstance(failure.value.cause, ApplicationError)
@@ -144,35 +149,30 @@ async def test_an_attempt_may_say_by_itself_that_it_was_canceled(stage: Stage):
     assert (await stage.handle.describe()).status is WorkflowExecutionStatus.FAILED
 
 
-async def test_an_attempt_at_the_outer_wall_is_over(play: PlayRun):
-    stage = await play("wall")
-    assert stage.outcome.error
-    assert stage.outcome.error.details
-    assert stage.outcome.error.details["last_error"]["code"] == "script-timeout"
-    assert stage.lost == []
-
-
 # Attempts that are lost.
 
 
-async def test_an_interrupted_attempt_takes_a_number_and_does_not_count(play: PlayRun):
-    stage = await play("interrupted-once")  # of at most two Attempts
-    assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 3)
-    assert [lost.number for lost in stage.lost] == [1]
-    assert stage.lost[0].cause == "The worker was stopped before the Attempt ended."
-    assert (stage.lost[0].run_id, stage.lost[0].project) == (stage.run_id, stage.project)
-
-
-async def test_an_attempt_that_is_heard_of_no_more_was_interrupted(play: PlayRun):
-    stage = await play("worker-lost")
-    assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 2)
-    assert [lost.cause for lost in stage.lost] == ["The worker that ran the Attempt was lost."]
-
-
-async def test_a_record_that_cannot_be_written_holds_up_nothing(play: PlayRun):
-    stage = await play("record-not-written")
-    assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, 2)
-    assert len(stage.lost) > 1, "it is tried more than once"
+@pytest.mark.parametrize(
+    ("shape", "attempts", "cause"),
+    [
+        ("interrupted-once", 3, "The worker was stopped before the Attempt ended."),  # of at most two Attempts
+        ("worker-lost", 2, "The worker that ran the Attempt was lost."),
+        ("record-not-written", 2, "The worker was stopped before the Attempt ended."),
+    ],
+)
+async def test_an_interrupted_attempt_takes_a_number_and_does_not_count(
+    play: PlayRun, shape: str, attempts: int, cause: str
+):
+    stage = await play(shape)
+    assert (stage.outcome.status, stage.outcome.attempts) == (RunStatus.COMPLETED, attempts)
+    assert {(lost.run_id, lost.project, lost.number) for lost in stage.lost} == {(stage.run_id, stage.project, 1)}
+    assert {lost.cause for lost in stage.lost} == {cause}
+    assert (len(stage.lost) > 1) is (shape == "record-not-written"), "it is tried more than once"
+    # A Run that has begun goes before one that has not.
+    priorities = [attempt.priority.priority_key for attempt in await scheduled_of(stage, names.ATTEMPT)]
+    assert priorities == [names.PRIORITY_PENDING, *[names.PRIORITY_STARTED] * (attempts - 1)]
+    (record,) = await scheduled_of(stage, names.RECORD_INTERRUPTED)
+    assert record.priority.priority_key == names.PRIORITY_STARTED
 
 
 async def test_an_outcome_that_was_stored_before_the_worker_was_lost_stands(play: PlayRun):
@@ -214,8 +214,7 @@ async def test_the_result_is_handed_over_to_a_delivery_that_outlives_the_run(pla
     stage = await play("handed-over")
     (input,) = await deliveries(stage)
     assert (input.run_id, input.project, input.api) == (stage.run_id, stage.project, "list")
-    assert input.sink.webhook is not None
-    assert input.sink.webhook.url == "https://hook.example"
+    assert present(input.sink.webhook).url == "https://hook.example"
     child = await stage.client.get_workflow_handle(f"{stage.run_id}:sink").describe()
     assert child.status is WorkflowExecutionStatus.RUNNING
     assert await child.memo() == {"workspace": WORKSPACE, "project": stage.project, "sink": input.sink.masked()}
@@ -258,6 +257,7 @@ async def test_a_cancel_stops_the_attempt_where_it_is_and_no_other_follows(
     stage = await play(shape)
     assert_canceled(stage.outcome)
     assert (stage.outcome.attempts, len(stage.inputs)) == (attempts, executed)
+    assert await status_in_lists(stage) == "canceled"
     assert stage.stops == [StopInput(run_id=stage.run_id, number=number) for number in stopped]
 
 
@@ -275,12 +275,6 @@ async def test_an_attempt_that_completes_in_spite_of_a_cancel_stands(play: PlayR
     stage = await play(shape)
     assert stage.outcome.status is RunStatus.COMPLETED
     assert stage.outcome.result == JsonRef(text="1", size=1)
-
-
-async def test_a_final_failure_in_spite_of_a_cancel_stands(play: PlayRun):
-    stage = await play("cancel-as-it-fails-for-good")
-    assert stage.outcome.error
-    assert stage.outcome.error.code is ErrorCode.RESULT_TOO_BIG
 
 
 # What others see.
@@ -324,39 +318,6 @@ async def test_what_a_former_attempt_says_too_late_is_not_believed(stage: Stage)
     assert (await details(stage)).startswith("Attempt 2 runs on Machine")
     second.end(completed())
     await stage.ended()
-
-
-@pytest.mark.parametrize(
-    ("shape", "word"), [("all-failed", "failed"), ("cancel-running", "canceled"), ("cancel-with-the-start", "canceled")]
-)
-async def test_the_last_status_is_that_of_the_outcome(play: PlayRun, shape: str, word: str):
-    assert await status_in_lists(await play(shape)) == word
-
-
-async def test_a_run_that_has_begun_goes_before_one_that_has_not(play: PlayRun):
-    stage = await play("interrupted-once")
-    attempts = await scheduled_of(stage, names.ATTEMPT)
-    assert [attempt.priority.priority_key for attempt in attempts] == [
-        names.PRIORITY_PENDING,
-        names.PRIORITY_STARTED,
-        names.PRIORITY_STARTED,
-    ]
-    assert [lost.priority.priority_key for lost in await scheduled_of(stage, names.RECORD_INTERRUPTED)] == [
-        names.PRIORITY_STARTED
-    ]
-
-
-async def test_an_attempt_is_one_try_of_a_known_name_on_the_projects_queue(play: PlayRun):
-    stage = await play("retry")
-    attempts = await scheduled_of(stage, names.ATTEMPT)
-    assert [attempt.activity_id for attempt in attempts] == ["attempt-1", "attempt-2", "attempt-3"]
-    for attempt in attempts:
-        assert attempt.task_queue.name == f"callboard-project-{stage.project}"
-        assert attempt.retry_policy.maximum_attempts == 1
-        assert attempt.heartbeat_timeout.ToTimedelta().total_seconds() == 30
-        assert attempt.start_to_close_timeout.ToTimedelta().total_seconds() > 12 * 60 * 60
-        # In the queue it may wait for as long as it takes.
-        assert not attempt.schedule_to_start_timeout.ToTimedelta()
 
 
 async def test_a_history_holds_no_more_than_it_must(play: PlayRun):

@@ -12,6 +12,7 @@ from schemas.workflow.auth import AuthSessionStatus, DeleteStatesInput
 from schemas.workflow.run import ErrorCode, ReasonType, RunStatus, RunType
 from tests.support.auth_stage import FIRST, LoginStage, good
 from tests.support.polling import until
+from tests.support.present import present
 from tests.support.run_outcomes import assert_canceled, scheduled_of, status_in_lists
 from tests.support.run_stage import WORKSPACE, HeldAttempt, completed, ends, failed, scheduled
 from workflows import visibility
@@ -30,8 +31,7 @@ def assert_not_validated(stage: LoginStage, message: str) -> dict[str, Any]:
 async def test_a_run_whose_first_check_is_queued_too_long_leaves_the_login(play_login: Any):
     stage = await play_login("run-queued-too-long")
     assert stage.outcome.status is RunStatus.FAILED
-    assert stage.outcome.error
-    assert (stage.outcome.error.code, stage.outcome.attempts) == (ErrorCode.QUEUE_TIMEOUT, 0)
+    assert (present(stage.outcome.error).code, stage.outcome.attempts) == (ErrorCode.QUEUE_TIMEOUT, 0)
     assert await stage.status() is AuthSessionStatus.READY
     assert stage.checked == []
 

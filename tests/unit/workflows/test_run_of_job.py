@@ -2,6 +2,7 @@
 
 from schemas.workflow import names
 from schemas.workflow.run import ReasonType, RunJob, RunStatus
+from tests.support.present import present
 from tests.support.run_stage import HeldAttempt, Stage, completed, ends, failed
 
 JOB = RunJob(job_id="nightly", job_run_id=names.job_run_id("r" * names.JOB_RUN_TOKEN_LENGTH))
@@ -15,8 +16,7 @@ async def test_it_is_canceled_with_its_job_run_and_says_why(stage: Stage):
     await stage.handle.signal(names.JOB_RUN_TERMINATED)
     outcome = await stage.ended()
     assert outcome.status is RunStatus.CANCELED
-    assert outcome.reason is not None
-    assert outcome.reason.type is ReasonType.JOB_RUN_TERMINATED
+    assert present(outcome.reason).type is ReasonType.JOB_RUN_TERMINATED
     assert outcome.ended_at is not None
 
 
@@ -30,8 +30,7 @@ async def test_a_cancel_by_somebody_stays_one_when_its_job_run_is_terminated_too
     await stage.handle.signal(names.JOB_RUN_TERMINATED)
     held.end()
     outcome = await stage.ended()
-    assert outcome.reason is not None
-    assert outcome.reason.type is ReasonType.CANCELLED_USER_ACTION
+    assert present(outcome.reason).type is ReasonType.CANCELLED_USER_ACTION
 
 
 async def test_its_attempts_know_the_job_run_and_the_first_gives_way_to_others(stage: Stage):
