@@ -70,14 +70,14 @@ def _describe_steps(connection: Connection, steps: Sequence[Step]) -> list[str]:
 
 async def _set_up(settings: Settings, connection: Connection) -> NamespaceSetup:
     client = await connect(settings, connection=connection, lazy=True, identity="callboard-setup-namespace")
-    told = False
+    has_echoed = False
 
     def tell(state: RetryCallState) -> None:
-        nonlocal told
+        nonlocal has_echoed
         error = state.outcome.exception() if state.outcome is not None else None
-        if isinstance(error, Unavailable) and not told:
+        if isinstance(error, Unavailable) and not has_echoed:
             typer.echo(f"{error.message} Retrying for {format_duration(_RETRY_TIMEOUT)} …", err=True)
-            told = True
+            has_echoed = True
 
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(Unavailable),

@@ -41,8 +41,8 @@ _SOURCE_LIMIT = 200
 """Most characters of a line of source in a message."""
 
 
-def of_user_code(told: dict[str, Any], version: Version, masker: Masker) -> tuple[RunError, bool]:
-    """Return the error that the child told, masked by `masker`, and whether it is final.
+def of_user_code(failure: dict[str, Any], version: Version, masker: Masker) -> tuple[RunError, bool]:
+    """Return the error that the child reported, masked by `masker`, and whether it is final.
 
     Its message ends its first line with the place in the project's code where an exception was raised.
     """
@@ -52,19 +52,19 @@ def of_user_code(told: dict[str, Any], version: Version, masker: Masker) -> tupl
         text = masker.mask_clipped_text(text) if len(text) >= MESSAGE_LIMIT else masker.mask_text(text)
         return _text(text, limit)
 
-    if told["kind"] == "ended":
-        stack = masked(told["stack"], STACK_LIMIT)
-        return ended(told["exitCode"], version, stack), False
-    if told["kind"] == "over-limit":
-        stack = masked(told["stack"], STACK_LIMIT)
-        return _crashed(_over_limit(told["limit"], told["used"], version, stack), stack), False
-    code, category, final = _KINDS[told["kind"]]
-    message = masked(told["message"], MESSAGE_LIMIT)
-    details = {"name": masked(told["name"], MESSAGE_LIMIT), **masker.mask_json(told.get("details", {}))}
-    if told["stack"]:
-        details["stack"] = masked(told["stack"], STACK_LIMIT)
+    if failure["kind"] == "ended":
+        stack = masked(failure["stack"], STACK_LIMIT)
+        return ended(failure["exitCode"], version, stack), False
+    if failure["kind"] == "over-limit":
+        stack = masked(failure["stack"], STACK_LIMIT)
+        return _crashed(_over_limit(failure["limit"], failure["used"], version, stack), stack), False
+    code, category, final = _KINDS[failure["kind"]]
+    message = masked(failure["message"], MESSAGE_LIMIT)
+    details = {"name": masked(failure["name"], MESSAGE_LIMIT), **masker.mask_json(failure.get("details", {}))}
+    if failure["stack"]:
+        details["stack"] = masked(failure["stack"], STACK_LIMIT)
         message = _with_place(message, details["stack"], version)
-    if told["kind"] == "browser-gone":
+    if failure["kind"] == "browser-gone":
         message = f"The browser ended unexpectedly. The automation saw: {message}"
     error = RunError(
         code=code,
@@ -76,12 +76,12 @@ def of_user_code(told: dict[str, Any], version: Version, masker: Masker) -> tupl
     return error, final
 
 
-def _text(told: str, limit: int) -> str:
+def _text(text: str, limit: int) -> str:
     """Return the text, clipped to `limit`.
 
     A lone surrogate is spelled out, as it has no UTF-8 form and so cannot be stored in a history.
     """
-    return clip(told.encode(errors="backslashreplace").decode(), limit)
+    return clip(text.encode(errors="backslashreplace").decode(), limit)
 
 
 def _with_place(message: str, stack: str, version: Version) -> str:
@@ -190,8 +190,8 @@ def _over_limit(limit: str, used: int, version: Version, stack: str = "") -> str
     larger = (f"`{size}` ({_gib(memory)})" for size, memory in MEMORY_OF_SIZE.items() if memory > version.memory_limit)
     cure = " or ".join(larger)
     also = f" Set `replication.size` of the project's settings to {cure}, or hold less at once." if cure else ""
-    told = f"Execution ran out of memory: its Machine used {_gib(used)} of {_gib(version.memory_limit)}."
-    return _standing(told, stack, version) + also
+    sentence = f"Execution ran out of memory: its Machine used {_gib(used)} of {_gib(version.memory_limit)}."
+    return _standing(sentence, stack, version) + also
 
 
 def _gib(size: int) -> str:

@@ -86,12 +86,12 @@ class Keeper:
         self._scratch = scratch
         self._limits = limits
         self._deadline = deadline
-        self._order = b""
+        self._from_worker = b""
         """What has come from the worker since the last end of a line."""
         self._tail = b""
         self._supervisor, theirs = socket.socketpair()
         self._supervisor.setblocking(False)  # noqa: FBT003
-        self._told = b""
+        self._from_supervisor = b""
         """What has come from the supervisor since the last end of a line."""
         self._demux = OutputDemux(self._printed, self._said)
         self._meter = Meter(os.getpid())
@@ -168,11 +168,11 @@ class Keeper:
                         return
 
     def _follow(self, said: bytes) -> bool:
-        """Take over a new deadline, and return whether to go on: not after an order to stop, or the worker's end."""
-        *lines, self._order = (self._order + said).split(b"\n")
+        """Take over a new deadline, and return whether to go on: False once the worker says stop, or has ended."""
+        *lines, self._from_worker = (self._from_worker + said).split(b"\n")
         try:
             self._deadline = [self._deadline, *map(float, lines)][-1]
-            float(self._order or 0)
+            float(self._from_worker or 0)
         except ValueError:
             return False
         return said != b""
@@ -254,7 +254,7 @@ class Keeper:
             return True
         except ConnectionError:
             return False
-        *lines, self._told = (self._told + data).split(b"\n")
+        *lines, self._from_supervisor = (self._from_supervisor + data).split(b"\n")
         for line in lines:
             message = json.loads(line)
             if message["kind"] == "begin":

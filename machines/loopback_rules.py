@@ -83,15 +83,15 @@ class LoopbackRules:
         self._kernel.send(header + question)
         length = 4 if family == socket.AF_INET else 16
         while True:
-            told, at = self._kernel.recv(_BUFFER), 0
-            while at < len(told):
-                size, kind, *_ = _HEADER.unpack_from(told, at)
+            reply, at = self._kernel.recv(_BUFFER), 0
+            while at < len(reply):
+                size, kind, *_ = _HEADER.unpack_from(reply, at)
                 if kind == _DONE:
                     return
                 if kind == _ERROR:
-                    code = -struct.unpack_from("=i", told, at + _HEADER.size)[0]
+                    code = -struct.unpack_from("=i", reply, at + _HEADER.size)[0]
                     raise OSError(code, os.strerror(code))
-                port, address = _SOCKET.unpack_from(told, at + _HEADER.size)
+                port, address = _SOCKET.unpack_from(reply, at + _HEADER.size)
                 yield address[:length], socket.ntohs(port)
                 at += size + -size % 4
 

@@ -1,7 +1,7 @@
 """One Machine, as the worker sees it: a keeper, and a supervisor with one warm browser that runs one Attempt at a time.
 
 `start_machine` starts a Machine, which then runs Attempts and is closed, always by its `Slot`. User code has a process
-of its own, so a Machine survives its Attempt, however that ends. If it is unfit for another, `retire_reason` says why.
+of its own, so a Machine survives its Attempt, however that ends. If it can take no other, `retire_reason` says why.
 """
 
 from __future__ import annotations
@@ -264,7 +264,7 @@ class Machine:
         attempt = self._attempt
         match message["type"]:
             case "idle":
-                self.retire_reason = self.retire_reason or message["unfit"]
+                self.retire_reason = self.retire_reason or message["retireReason"]
                 self._clean.set()
                 if attempt is not None and self.retire_reason:  # the Attempt could not even begin
                     attempt.resolve(None)
@@ -324,7 +324,7 @@ class MachineAttempt:
         """Event that is set once the child has said what the Attempt leaves, or the child is gone."""
 
     def to_message(self) -> dict[str, Any]:
-        """Return the fields of the message that orders the Attempt from the child."""
+        """Return the fields of the message `attempt` to the child."""
         spec, proxy = self.spec, self.spec.proxy
         return {
             "number": spec.number,
@@ -400,5 +400,5 @@ class MachineAttempt:
 
     def warn_uncaptured(self, reason: str) -> None:
         """Log why the state of the Attempt's AuthSession could not be captured, masked."""
-        told = masker_for(self.spec).mask_text(reason)
-        log.warning("Run %s: the state of its AuthSession could not be captured: %s", self.spec.run_id, told)
+        masked = masker_for(self.spec).mask_text(reason)
+        log.warning("Run %s: the state of its AuthSession could not be captured: %s", self.spec.run_id, masked)

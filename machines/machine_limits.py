@@ -116,8 +116,8 @@ class Limits:
 
 def _free(folder: str) -> tuple[int, int]:
     """Return the free bytes and the free files of a file system. One that does not count files says 0 of these."""
-    told = os.statvfs(folder)
-    return told.f_bfree * told.f_frsize, told.f_ffree
+    space = os.statvfs(folder)
+    return space.f_bfree * space.f_frsize, space.f_ffree
 
 
 def used_below(folder: str, most: int) -> tuple[int, int]:

@@ -38,7 +38,7 @@ class Meter:
         self._whole_at = 0.0
         self._ours: dict[int, bytes] = {}
         """The `stat` of each process that is ours."""
-        self._settled: set[int] = set()
+        self._looked_at: set[int] = set()
         """Processes of ours that are known not to be network services, and need not be looked at again."""
         self._networks: set[int] = set()
         self._read_before: dict[int, int] = {}
@@ -123,8 +123,8 @@ class Meter:
         self._others |= {pid for pid in parents.keys() - self._ours.keys() if parents[pid] in there}
         self._networks &= self._ours.keys()
         # A new process has its parent's command line for a moment, so new ones are looked at twice.
-        young = self._ours.keys() - self._networks - self._settled
-        self._settled = self._settled & self._ours.keys() | young & known
+        young = self._ours.keys() - self._networks - self._looked_at
+        self._looked_at = self._looked_at & self._ours.keys() | young & known
         self._networks |= {pid for pid in young if _NETWORK_SERVICE in read(f"/proc/{pid}/cmdline")}
 
     def _cpu(self) -> float:
@@ -176,8 +176,8 @@ def _shared_memory(pid: int) -> int:
 
 def _part_of_shared_memory(pid: int) -> int:
     """Return the bytes of a process's part of the shared memory in it, which is divided among those that have it."""
-    told = read(f"/proc/{pid}/smaps_rollup")
-    return _kilobytes(told, b"Pss_Shmem:") if told else _shared_memory(pid)
+    rollup = read(f"/proc/{pid}/smaps_rollup")
+    return _kilobytes(rollup, b"Pss_Shmem:") if rollup else _shared_memory(pid)
 
 
 def _memory_files(pid: int) -> dict[tuple[int, int], int]:
@@ -192,9 +192,9 @@ def _memory_files(pid: int) -> dict[tuple[int, int], int]:
     return sizes
 
 
-def _kilobytes(told: bytes, name: bytes) -> int:
+def _kilobytes(text: bytes, name: bytes) -> int:
     """Return the number of bytes behind a name in a file of /proc, which tells them in kilobytes."""
-    count = told.partition(name)[2].split(maxsplit=1)
+    count = text.partition(name)[2].split(maxsplit=1)
     return int(count[0]) * 1024 if count else 0
 
 

@@ -210,13 +210,13 @@ class _Writer:
         """
         self._check_length(entry.file_size)
         try:
-            told: dict[str, Any] = json.loads(part.read(entry))
-            shown = {number: path for number, path in enumerate(told["files"]) if self._in_project(path)}
+            content: dict[str, Any] = json.loads(part.read(entry))
+            shown = {number: path for number, path in enumerate(content["files"]) if self._in_project(path)}
             relative = {number: self._relative(path) for number, path in shown.items()}
             places = {number: place for place, number in enumerate(relative)}
             stacks = [
                 [call, shown_frames]
-                for call, frames in told["stacks"]
+                for call, frames in content["stacks"]
                 if (shown_frames := [[places[number], *frame] for number, *frame in frames if number in places])
             ]
         except (ValueError, KeyError, TypeError) as error:

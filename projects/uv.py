@@ -215,25 +215,25 @@ def explain_error(stderr: str) -> str:
     return _clip(re.sub(r"\s*\^+$", "", ": ".join([headline, *causes[:2]])) or "it does not say")
 
 
-def _split_error(told: str) -> tuple[str, list[str]]:
+def _split_error(output: str) -> tuple[str, list[str]]:
     """Return the headline and the causes of uv's error output, each on one line."""
     headline, causes = "", list[str]()
-    for paragraph in re.split(r"^(?=error: |warning: |hint: |  cause: )", told, flags=re.MULTILINE):
+    for paragraph in re.split(r"^(?=error: |warning: |hint: |  cause: )", output, flags=re.MULTILINE):
         text = " ".join(paragraph.split())
         if text.startswith("error: "):
             headline = text.removeprefix("error: ")
             causes.clear()
         elif text.startswith("cause: ") and headline:
             causes.append(text.removeprefix("cause: "))
-    return headline or " ".join(told.split()), causes
+    return headline or " ".join(output.split()), causes
 
 
-def _last_line(told: str) -> str:
+def _last_line(output: str) -> str:
     """Return the last line that the build of a package printed: with Python, that is the exception."""
-    output = re.split(r"\[stderr\]|--- stderr|\[stdout\]", told)
-    if len(output) == 1:
+    parts = re.split(r"\[stderr\]|--- stderr|\[stdout\]", output)
+    if len(parts) == 1:
         return ""
-    lines = [line.strip() for line in re.split(r"^hint: ", output[-1], flags=re.MULTILINE)[0].splitlines()]
+    lines = [line.strip() for line in re.split(r"^hint: ", parts[-1], flags=re.MULTILINE)[0].splitlines()]
     return next((line for line in reversed(lines) if line), "")
 
 

@@ -23,7 +23,7 @@ async def resolve(host: str, port: int) -> list[str]:
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[list[str]] = loop.create_future()
 
-    def settle(found: list[str], error: Exception | None) -> None:
+    def resolve_future(found: list[str], error: Exception | None) -> None:
         if not answer.done():  # nobody may be waiting any more
             if error is None:
                 answer.set_result(found)
@@ -38,7 +38,7 @@ async def resolve(host: str, port: int) -> list[str]:
         except (OSError, UnicodeError) as error:
             failed = error
         with suppress(RuntimeError):  # the event loop has ended meanwhile
-            loop.call_soon_threadsafe(settle, found, failed)
+            loop.call_soon_threadsafe(resolve_future, found, failed)
 
     threading.Thread(target=ask, name=f"resolve {host}", daemon=True).start()
     return await answer

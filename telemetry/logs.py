@@ -60,8 +60,8 @@ class _TextFormatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:
         fields = _fields_of(record)
         named = [f"{name} {fields[key]}" for name, key in (("Run", "runId"), ("Attempt", "attempt")) if key in fields]
-        is_told = str(fields.get("runId", "")) in record.message
-        record.work = "" if is_told or not named else f"[{', '.join(named)}] "
+        names_run = str(fields.get("runId", "")) in record.message
+        record.work = "" if names_run or not named else f"[{', '.join(named)}] "
         return super().formatMessage(record)
 
 
@@ -89,9 +89,9 @@ class _JsonFormatter(JsonFormatter):
 def _fields_of(record: logging.LogRecord) -> dict[str, Any]:
     """Return what a record belongs to: as this task knows, as Temporal's SDK says of workflows, and as it says."""
     fields: dict[str, Any] = dict(current_log_fields())
-    told = getattr(record, "temporal_workflow", None)
-    if isinstance(told, Mapping):
-        of_workflow = cast("Mapping[str, Any]", told)
+    details = getattr(record, "temporal_workflow", None)
+    if isinstance(details, Mapping):
+        of_workflow = cast("Mapping[str, Any]", details)
         kind = "runId" if of_workflow.get("workflow_type") in _RUN_TYPES else "workflowId"
         fields[kind] = of_workflow.get("workflow_id")
     request = getattr(record, "request", None)

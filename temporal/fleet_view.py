@@ -126,7 +126,7 @@ def describe_fleet(state: FleetState, now: datetime, deployed: Mapping[str, int]
                 ProjectMachines(project, count, _held(project, workers)),
                 staying,
                 limited=allowed.get(project, 0),
-                settled=planned and known.get(project) == count,
+                is_planned=planned and known.get(project) == count,
             )
             for project, count in sorted(wanted.items())
         },
@@ -144,7 +144,7 @@ def _project_machines(
     staying: Sequence[tuple[MemberState, frozenset[str]]],
     *,
     limited: int,
-    settled: bool,
+    is_planned: bool,
 ) -> ProjectMachines:
     """Return the Machines of a project, with the reason why some are missing.
 
@@ -152,7 +152,7 @@ def _project_machines(
         machines: The same without the reason.
         staying: The workers whose leases go on and that are not leaving, each with the projects that it serves.
         limited: How many it may have beside the other projects.
-        settled: Whether the workflow has planned with this number and with these workers.
+        is_planned: Whether the workflow has planned with this number and with these workers.
     """
     if machines.missing == 0:
         return machines
@@ -161,7 +161,7 @@ def _project_machines(
         reason = MissingReason.NO_WORKER
     elif not serving:
         reason = MissingReason.NOT_SERVED
-    elif not settled or machines.held < sum(member.plan.get(machines.project, 0) for member in serving):
+    elif not is_planned or machines.held < sum(member.plan.get(machines.project, 0) for member in serving):
         reason = MissingReason.ON_THE_WAY
     elif limited < machines.wanted:
         reason = MissingReason.LIMIT

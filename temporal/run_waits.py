@@ -56,7 +56,7 @@ class _Wait:
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
         self.waiters = 0
-        self.settled = asyncio.Event()
+        self.is_over = asyncio.Event()
         self.outcome: RunOutcome | None = None
         self.error: Exception | None = None
         self.status: RunStatus | None = None
@@ -92,7 +92,7 @@ class RunWaits:
         wait.waiters += 1
         try:
             async with asyncio.timeout(timeout.total_seconds()):
-                await wait.settled.wait()
+                await wait.is_over.wait()
         except TimeoutError:
             return wait.status
         finally:
@@ -106,7 +106,7 @@ class RunWaits:
     async def close(self) -> None:
         """Release all waiters, and end all that this object has begun."""
         for wait in list(self._waits.values()):
-            self._settle(wait)
+            self._end(wait)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -126,17 +126,17 @@ class RunWaits:
 
     def _give_up(self, wait: _Wait) -> None:
         """End a wait that nobody needs any more."""
-        self._settle(wait)
+        self._end(wait)
         if wait.task is not None:
             wait.task.cancel()
 
-    def _settle(self, wait: _Wait, outcome: RunOutcome | None = None, error: Exception | None = None) -> None:
+    def _end(self, wait: _Wait, outcome: RunOutcome | None = None, error: Exception | None = None) -> None:
         """Tell all waiters, unless they have been told already."""
         if self._is_open(wait):
             del self._waits[wait.run_id]
             self._looked_up.pop(wait.run_id, None)
             wait.outcome, wait.error = outcome, error
-            wait.settled.set()
+            wait.is_over.set()
 
     def _is_open(self, wait: _Wait) -> bool:
         """Tell whether somebody waits for it; there may be another wait for the same Run since."""
@@ -152,12 +152,12 @@ class RunWaits:
         """Wait until the Run has ended. If Temporal has no place for that, look it up in visibility from now on."""
         handle = self._client.get_workflow_handle(wait.run_id, result_type=RunOutcome)
         try:
-            self._settle(wait, await wait_for_outcome(handle))
+            self._end(wait, await wait_for_outcome(handle))
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
             if is_overload(error):
                 self._look_up(wait)
             else:
-                self._settle(wait, error=error)
+                self._end(wait, error=error)
 
     async def _read(self, wait: _Wait) -> None:
         """Read the end of a Run that visibility says has ended."""
@@ -189,7 +189,7 @@ class RunWaits:
                     await asyncio.sleep(next_query - loop.time())
             except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
                 if not is_overload(error):
-                    self._settle_looked_up(error)
+                    self._end_looked_up(error)
                     return
                 interval = min(2 * interval, _LONGEST_INTERVAL)
                 log.warning("Temporal cannot tell so often which Runs have ended: asking in %g seconds", interval)
@@ -200,8 +200,8 @@ class RunWaits:
     async def _look_up_batch(self, run_ids: Sequence[str]) -> None:
         """Note which of the Runs have started, and begin to read those that have ended. Raises RPCError."""
         quoted = ", ".join(f"'{run_id}'" for run_id in run_ids)  # A Run's id needs no escaping.
-        is_told = f"(ExecutionStatus != 'Running' OR {names.SEARCH_STATUS} = '{RunStatus.STARTED}')"
-        query = f"WorkflowId IN ({quoted}) AND {is_told}"
+        has_moved = f"(ExecutionStatus != 'Running' OR {names.SEARCH_STATUS} = '{RunStatus.STARTED}')"
+        query = f"WorkflowId IN ({quoted}) AND {has_moved}"
         executions = self._client.list_workflows(query, page_size=_PAGE_SIZE, rpc_timeout=RPC_TIMEOUT)
         statuses = dict.fromkeys(run_ids, RunStatus.PENDING)
         ended: list[str] = []
@@ -218,6 +218,6 @@ class RunWaits:
             if wait is not None:
                 wait.task = self._create_task(self._read(wait))
 
-    def _settle_looked_up(self, error: Exception) -> None:
+    def _end_looked_up(self, error: Exception) -> None:
         for wait in list(self._looked_up.values()):
-            self._settle(wait, error=error)
+            self._end(wait, error=error)

@@ -157,14 +157,14 @@ class Runs:
                 if state.outcome is not None:
                     return state
                 known = _KnownRun(workspace, project, state)
-        told = await self._waits.wait(run_id, timedelta(seconds=max(0.0, deadline - loop.time())))
-        if isinstance(told, RunOutcome):
-            return _ended(known.state, told)
-        if told is None:
+        answer = await self._waits.wait(run_id, timedelta(seconds=max(0.0, deadline - loop.time())))
+        if isinstance(answer, RunOutcome):
+            return _ended(known.state, answer)
+        if answer is None:
             return await self._read_or_recall(workspace, project, known)
         state = self._recall(known)
-        if told is RunStatus.STARTED and state.status is RunStatus.PENDING:
-            state = replace(state, status=told, paused=False)
+        if answer is RunStatus.STARTED and state.status is RunStatus.PENDING:
+            state = replace(state, status=answer, paused=False)
             self._remember(_KnownRun(workspace, project, state))
         return state
 
@@ -180,16 +180,16 @@ class Runs:
             await asyncio.wait({reading, ending}, return_when=asyncio.FIRST_COMPLETED)
             if reading.done():
                 return reading.result()
-            told = ending.result()
+            answer = ending.result()
         except RPCError as error:
             if not is_overload(error):
                 raise
-            told = None
+            answer = None
         finally:
             reading.cancel()
             ending.cancel()
             await asyncio.gather(reading, ending, return_exceptions=True)
-        return _ended(known.state, told) if isinstance(told, RunOutcome) else self._recall(known)
+        return _ended(known.state, answer) if isinstance(answer, RunOutcome) else self._recall(known)
 
     def _recall(self, known: _KnownRun) -> RunState:
         """Return the last state of the Run that this process has heard of."""

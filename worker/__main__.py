@@ -111,7 +111,7 @@ async def _connect_to_temporal(
         Unavailable: It could not be reached for `TEMPORAL_TIMEOUT`, or until the worker was told to stop.
         ConfigurationError: It refuses, such as an API key, or for a namespace that does not exist.
     """
-    loop, told = asyncio.get_running_loop(), ""
+    loop, logged = asyncio.get_running_loop(), ""
     deadline = loop.time() + TEMPORAL_TIMEOUT.total_seconds()
     while True:
         try:
@@ -119,9 +119,9 @@ async def _connect_to_temporal(
         except Unavailable as error:
             if stop.is_set() or loop.time() > deadline:
                 raise
-            if error.message != told:
-                told = error.message
-                log.warning("%s The worker tries again for %g seconds.", told, TEMPORAL_TIMEOUT.total_seconds())
+            if error.message != logged:
+                logged = error.message
+                log.warning("%s The worker tries again for %g seconds.", logged, TEMPORAL_TIMEOUT.total_seconds())
         else:
             await TemporalHealth(client).check()
             log.info("Temporal at %s", connection)

@@ -71,9 +71,9 @@ class FleetWorkflow:
         self._members = dict(state.members)
         self._projects = dict(state.projects)
         self._left = dict(state.left)
-        self._settled_at = state.settled_at
+        self._may_grow_from = state.settled_at
         if input.successor:
-            self._settled_at = self._all_leases_end()
+            self._may_grow_from = self._all_leases_end()
         self._plan()
 
     @workflow.run
@@ -92,7 +92,9 @@ class FleetWorkflow:
     @workflow.query(name=names.FLEET_STATE)
     def state(self) -> FleetState:
         """Return who holds what."""
-        return FleetState(members=self._members, projects=self._projects, left=self._left, settled_at=self._settled_at)
+        return FleetState(
+            members=self._members, projects=self._projects, left=self._left, settled_at=self._may_grow_from
+        )
 
     @workflow.update(name=names.RENEW_LEASE)
     def renew(self, request: RenewRequest) -> RenewAnswer:
@@ -152,8 +154,8 @@ class FleetWorkflow:
         before = self._members.get(request.worker)
         if before is None:
             raise ApplicationError(f"{request.worker} has no lease any more.", type=CHANGED)
-        told = {"number": request.number, "used": request.used, "expires_at": self._all_leases_end()}
-        self._members[request.worker] = member = before.model_copy(update=told)
+        changes = {"number": request.number, "used": request.used, "expires_at": self._all_leases_end()}
+        self._members[request.worker] = member = before.model_copy(update=changes)
         if member.used != before.used:
             self._plan()
             member = self._members[request.worker]
@@ -256,8 +258,8 @@ class FleetWorkflow:
         member = self._members[worker]
         others = [other for name, other in self._members.items() if name != worker]
         build = workflow.info().get_current_build_id()
-        settled = self._settled_at is None or self._settled_at <= workflow.now()
-        settled = settled and all(other.granted_by == build for other in others)
+        may_grow = self._may_grow_from is None or self._may_grow_from <= workflow.now()
+        may_grow = may_grow and all(other.granted_by == build for other in others)
         counted = Counter[str]()
         for other in others:
             counted.update(other.counted())
@@ -267,7 +269,7 @@ class FleetWorkflow:
         for project, planned in member.plan.items():
             held = member.held.get(project, 0)
             free = self._sizes[project] - counted[project]
-            if not settled:
+            if not may_grow:
                 free = min(free, held)
             share = min(planned, free)
             if room is not None:

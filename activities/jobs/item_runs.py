@@ -97,15 +97,15 @@ class ItemRuns:
         while True:
             try:
                 with _translated_decryption(run_id):
-                    told = await self._waits.wait(run_id, _WAIT)
+                    answer = await self._waits.wait(run_id, _WAIT)
             except (RPCError, RuntimeError) as error:
                 if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
                     log.warning("Run %s is not in Temporal any more; it counts as terminated", run_id)
                     return TERMINATED
                 await _pause(error, f"wait for the end of Run {run_id}")
             else:
-                if isinstance(told, RunOutcome):
-                    return told
+                if isinstance(answer, RunOutcome):
+                    return answer
 
 
 @contextmanager

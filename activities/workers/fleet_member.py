@@ -73,10 +73,10 @@ class FleetMember:
         self._on_asked = on_asked
         self._on_served = on_served
         self._number = 0
-        self._told: RenewRequest | None = None
-        """What the workflow has been told last, if it has answered the last request."""
-        self._told_sizes: Mapping[str, ProjectSize] | None = None
-        """The projects that it has been told, if it knows them."""
+        self._last_request: RenewRequest | None = None
+        """The last request, if the workflow has answered it."""
+        self._known_sizes: Mapping[str, ProjectSize] | None = None
+        """The projects that the workflow knows from this worker, if it knows them."""
         self._problems = ProblemLog(log, "it could not be renewed")
         self._renew_now = asyncio.Event()
         self._serve_now = asyncio.Event()
@@ -129,7 +129,7 @@ class FleetMember:
         if self._dead:
             await self._fleet.leave(self._dead)
             self._dead = ()
-        told, self._told = self._told, None
+        last, self._last_request = self._last_request, None
         self._number += 1
         sizes = deployed.sizes
         request = RenewRequest(
@@ -139,24 +139,24 @@ class FleetMember:
             capacity=self._capacity,
             most_per_project=self._most_per_project,
             max_machines=self._max_machines,
-            projects=None if sizes is self._told_sizes else dict(sizes),
+            projects=None if sizes is self._known_sizes else dict(sizes),
             held=self._lease.declare(project_workers.in_use()),
             used=project_workers.accepted(),
             leaving=project_workers.stopping,
         )
         sent = boottime()
-        if request.projects is None and told is not None and _differs_in_use_alone(request, told):
+        if request.projects is None and last is not None and _differs_in_use_alone(request, last):
             keep = KeepRequest(worker=request.worker, number=request.number, used=request.used)
             kept = await self._fleet.keep(keep)
             if kept is not None:
-                self._told = request
+                self._last_request = request
                 self._extend(sent + kept.term.total_seconds())
                 return kept.next_within
             self._number += 1
             request = request.model_copy(update={"number": self._number})
             sent = boottime()
         answer = await self._fleet.renew(request)
-        self._told, self._told_sizes = request, sizes if answer.known else None
+        self._last_request, self._known_sizes = request, sizes if answer.known else None
         self._lease.grant(answer.shares)
         self._extend(sent + answer.term.total_seconds())
         self._serve_now.set()
@@ -179,12 +179,12 @@ class FleetMember:
 
     def _has_news(self, project_workers: ProjectWorkerManager) -> bool:
         """Tell whether the workflow does not know yet that something is free, or that the worker leaves."""
-        told = self._told
-        if told is None:
+        last = self._last_request
+        if last is None:
             return False
         in_use = project_workers.in_use()
-        return project_workers.stopping != told.leaving or any(
-            max(self._lease.share(project), in_use.get(project, 0)) < count for project, count in told.held.items()
+        return project_workers.stopping != last.leaving or any(
+            max(self._lease.share(project), in_use.get(project, 0)) < count for project, count in last.held.items()
         )
 
     async def _watch_deadline(self, project_workers: ProjectWorkerManager) -> None:
@@ -200,7 +200,7 @@ class FleetMember:
             await project_workers.interrupt_all(_ENDED)
 
 
-def _differs_in_use_alone(request: RenewRequest, told: RenewRequest) -> bool:
+def _differs_in_use_alone(request: RenewRequest, last: RenewRequest) -> bool:
     """Tell whether a request says nothing new, but for what Attempts use."""
-    same = {"number": told.number, "projects": told.projects, "used": told.used}
-    return request.model_copy(update=same) == told
+    same = {"number": last.number, "projects": last.projects, "used": last.used}
+    return request.model_copy(update=same) == last

@@ -1,4 +1,4 @@
-"""One Attempt, as the supervisor sees it: from its order until nothing of its user code runs, and its outcome."""
+"""One Attempt, as the supervisor sees it: from its start until nothing of its user code runs, and its outcome."""
 
 from __future__ import annotations
 
@@ -73,16 +73,16 @@ class Prepared:
 
 
 class Attempt:
-    """One Attempt, from its order until nothing of its user code runs any more."""
+    """One Attempt, from its start until nothing of its user code runs any more."""
 
     def __init__(
         self,
-        order: dict[str, Any],
+        spec: dict[str, Any],
         prepared: Prepared,
         evidence: Evidence,
         parts: Parts,
     ) -> None:
-        self._order = order
+        self._spec = spec
         self._tab = prepared.tab
         self._policy = prepared.policy
         self._user = prepared.user
@@ -90,7 +90,7 @@ class Attempt:
         self._evidence = evidence
         self._parts = parts
         self._conversation = Conversation(
-            prepared.user.channel, parts.worker, order, prepared.tab.page, str(prepared.workspace.root), evidence
+            prepared.user.channel, parts.worker, spec, prepared.tab.page, str(prepared.workspace.root), evidence
         )
         self._ending: asyncio.Task[int | None] | None = None
         self._dump = ""
@@ -101,7 +101,7 @@ class Attempt:
         """Whether the Attempt is to stop, so that its outcome does not matter any more."""
         self.imported: list[str] = []
         """Names of the modules that user code has imported from the project's own packages."""
-        self.unfit: str | None = None
+        self.retire_reason: str | None = None
         """Why the Machine must take no further Attempt; None if it may."""
 
     @property
@@ -109,7 +109,7 @@ class Attempt:
         """Whether user code was about to be called; else another Machine may take the Attempt."""
         return self._conversation.begun
 
-    async def run(self) -> dict[str, Any]:
+    async def call_user_code(self) -> dict[str, Any]:
         """Have user code called, and return the fields of `done`: what the automation returned, or how it failed."""
         try:
             self._conversation.login.read()
@@ -212,7 +212,7 @@ class Attempt:
         left = self._conversation.left
         if left is None and self._found is not None and self._found.done():
             found = self._found.result()
-            traced = self._order["evidence"] is not None and self._order["evidence"]["trace"] != "never"
+            traced = self._spec["evidence"] is not None and self._spec["evidence"]["trace"] != "never"
             left = {**found, "missing": {**({"trace": _LOST_WITH_CLIENT} if traced else {}), **found["missing"]}}
         if left is None:
             return own
@@ -235,17 +235,17 @@ class Attempt:
             await asyncio.wait({self._found})
 
     def _call(self) -> dict[str, Any]:
-        order = self._order
+        spec = self._spec
         pages = self._parts.hook_pages
         state = self._conversation.login.state
-        wanted = order["evidence"] and {**order["evidence"], "folder": str(self._workspace.folder / EVIDENCE)}
+        wanted = spec["evidence"] and {**spec["evidence"], "folder": str(self._workspace.folder / EVIDENCE)}
         return {
-            "kind": order["kind"],
-            "function": order["function"],
-            "parameters": order["parameters"],
-            "capture": order["capture"],
+            "kind": spec["kind"],
+            "function": spec["function"],
+            "parameters": spec["parameters"],
+            "capture": spec["capture"],
             # User code gets a copy that it may change; changes of the state are found by comparing with ours.
-            "runInfo": {**order["runInfo"], "auth_session": copy.deepcopy(state)},
+            "runInfo": {**spec["runInfo"], "auth_session": copy.deepcopy(state)},
             "folder": str(self._workspace.folder),
             "context": guid_of(self._tab.context),
             "page": guid_of(self._tab.page),
@@ -264,9 +264,9 @@ class Attempt:
         try:
             status = await self._parts.zygote.end(has_ended=self._user.has_ended)
         except ZygoteError as error:
-            self.unfit = str(error)
+            self.retire_reason = str(error)
         if not await self._conversation.end():
-            self.unfit = "something that the browser has not done"
+            self.retire_reason = "something that the browser has not done"
         if self._parts.hook_pages is not None:
             self._parts.hook_pages.end()
         self._user.close()
@@ -283,11 +283,11 @@ class Attempt:
             "stack": self._dumped(self._user.stacks()),
         }
 
-    async def _failure(self, told: dict[str, Any]) -> dict[str, Any]:
+    async def _failure(self, error: dict[str, Any]) -> dict[str, Any]:
         """Return the fields of an error that user code has told, with what the supervisor knows about it."""
         also = [_PROXY_REFUSED] if self._conversation.opened and self._tab.proxy_refused else []
-        also += self._parts.page_events.reasons(str(told["message"]))
-        fields = with_addition(told, "\n".join(also)) if also else told
+        also += self._parts.page_events.reasons(str(error["message"]))
+        fields = with_addition(error, "\n".join(also)) if also else error
         return {**fields, "kind": "browser-gone"} if await self._is_gone(self._parts.browser.call) else fields
 
     async def used_default_context(self) -> bool:

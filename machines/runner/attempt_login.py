@@ -15,24 +15,24 @@ from playwright.async_api import BrowserContext, Page
 class AttemptLogin:
     """The state of a browser that an Attempt begins with, and the one that it ends with."""
 
-    def __init__(self, order: dict[str, Any], context: BrowserContext, capturing: Callable[[], None]) -> None:
+    def __init__(self, spec: dict[str, Any], context: BrowserContext, before_capture: Callable[[], None]) -> None:
         """Prepare, without touching the context yet.
 
         Args:
-            order: The order of the Attempt.
+            spec: The message `attempt` of the worker.
             context: The Machine's own context.
-            capturing: Called before the state is captured, as that time is not the automation's.
+            before_capture: Called before the state is captured, as that time is not the automation's.
         """
-        self._order = order
+        self._spec = spec
         self._context = context
-        self._capturing = capturing
+        self._before_capture = before_capture
         self._captured: asyncio.Task[State] | None = None
         self.state: State | None = None
         """What the Attempt begins with; None if it has no login."""
 
     def read(self) -> None:
-        """Read the state that the order has. Raises StateError if that is none."""
-        text = self._order["session"]
+        """Read the state that the Attempt begins with. Raises StateError if that is none."""
+        text = self._spec["session"]
         self.state = None if text is None else parsed(text)
 
     async def restore(self, unused: Page | None) -> None:
@@ -47,7 +47,7 @@ class AttemptLogin:
 
     async def capture_early(self) -> None:
         """Capture the state, if it may be wanted, before the hook's cleanup ends what it is captured from."""
-        if self._captured is None and (self._order["capture"] or self._order["kind"] == "create"):
+        if self._captured is None and (self._spec["capture"] or self._spec["kind"] == "create"):
             self._captured = self._capture()
             await asyncio.wait({self._captured})
 
@@ -61,14 +61,14 @@ class AttemptLogin:
         Raises:
             StateError: The state of a create could not be captured, so that the create has failed.
         """
-        kind = self._order["kind"]
+        kind = self._spec["kind"]
         if "uncaptured" in done:
             return {"session": None, "uncaptured": done["uncaptured"][:MESSAGE_LIMIT]}
         if "state" in done:
             state = parsed(as_text(done["state"]))
         else:
             good = kind != "check" or done["result"] == "true"
-            if not is_wanted(kind, capture=self._order["capture"], restored=restored, good=good):
+            if not is_wanted(kind, capture=self._spec["capture"], restored=restored, good=good):
                 return {"session": None}
             try:
                 state = await (self._captured or self._capture())
@@ -78,5 +78,5 @@ class AttemptLogin:
         return {"session": as_text(state) if changed else None}
 
     def _capture(self) -> asyncio.Task[State]:
-        self._capturing()
+        self._before_capture()
         return asyncio.create_task(captured(self._context, self.state))

@@ -46,14 +46,14 @@ class Conversation:
     """What the process of user code says in one Attempt. The worker hears what concerns it."""
 
     def __init__(
-        self, user: Channel, worker: Channel, order: dict[str, Any], page: Page, root: str, evidence: Evidence
+        self, user: Channel, worker: Channel, spec: dict[str, Any], page: Page, root: str, evidence: Evidence
     ) -> None:
         """Prepare, without reading yet.
 
         Args:
             user: The socket to the process of user code.
             worker: The socket to the worker.
-            order: The order of the Attempt.
+            spec: The message `attempt` of the worker.
             page: The page of the Machine's own context, which shows nothing yet.
             root: The copy of the project that user code runs in.
             evidence: The Attempt's trace, which begins when user code asks for its page.
@@ -63,7 +63,7 @@ class Conversation:
         self._page = page
         self._root = root
         self._evidence = evidence
-        self.login = AttemptLogin(order, page.context, self._say_capturing)
+        self.login = AttemptLogin(spec, page.context, self._say_capturing)
         self._opening: asyncio.Task[None] | None = None
         self._preparing: set[asyncio.Task[None]] = set()
         """Tasks that answer requests with the browser."""
@@ -149,8 +149,8 @@ class Conversation:
                         self.lasting = bool(message["lasting"])
                     case "open":
                         await self._start(self._answer_open(checked_number(message)), self._preparing)
-                    case "finishing":
-                        await self._start(self._answer_finishing(checked_number(message)), self._preparing)
+                    case "before-cleanup":
+                        await self._start(self._answer_before_cleanup(checked_number(message)), self._preparing)
                     case _:
                         return None
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
@@ -170,21 +170,21 @@ class Conversation:
         self._extension = None
         self._worker.post("extend")
 
-    async def _start(self, answering: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> None:
+    async def _start(self, answer: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> None:
         """Begin to answer a request as soon as fewer than `MOST_OPEN` are open: until then, nothing more is read."""
         while len(is_open := self._preparing | self._forwarded) >= MOST_OPEN:
             await asyncio.wait(is_open, return_when=asyncio.FIRST_COMPLETED)
         if self.is_over:
-            answering.close()
+            answer.close()
             return
-        task = asyncio.create_task(answering)
+        task = asyncio.create_task(answer)
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
     async def _answer_request(self, request: dict[str, Any]) -> None:
         """Have the worker answer, and pass its answer on. The request is open until that is on its way."""
-        told = await self._worker.ask("request", operation=request["operation"], arguments=request["arguments"])
-        answer = {name: value for name, value in told.items() if name in ("value", "error")}
+        reply = await self._worker.ask("request", operation=request["operation"], arguments=request["arguments"])
+        answer = {name: value for name, value in reply.items() if name in ("value", "error")}
         with contextlib.suppress(ConnectionError):
             await self._user.send("answer", number=request["number"], **answer)
 
@@ -208,7 +208,7 @@ class Conversation:
         if trace:  # only now: to restore a state is no action of the automation
             await self._evidence.begin(self._page.context, self._page)
 
-    async def _answer_finishing(self, message: dict[str, Any]) -> None:
+    async def _answer_before_cleanup(self, message: dict[str, Any]) -> None:
         """Capture the state before the hook's cleanup, which may end what it is captured from; then say so."""
         await self.login.capture_early()
         self._user.post("answer", number=message["number"])

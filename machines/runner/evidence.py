@@ -156,8 +156,8 @@ class Evidence:
             take_over(part, traced.file)
         except (PlaywrightError, OSError) as error:
             stopped = _NOT_STARTED in str(error)
-            told = "The automation has stopped it itself." if stopped else f"It could not be saved: {_reason(error)}"
-            self._miss("trace", told)
+            why = "The automation has stopped it itself." if stopped else f"It could not be saved: {_reason(error)}"
+            self._miss("trace", why)
 
     async def _watch_size(self, raw: Path) -> None:
         """Watch the size of the traces, and give them up before they fill the disk, as an Attempt may take hours."""

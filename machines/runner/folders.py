@@ -186,8 +186,8 @@ def _states(folder: Path) -> dict[str, _State]:
     return found
 
 
-def _state(told: os.stat_result) -> _State:
-    return _State(told.st_dev, told.st_ino, told.st_size, told.st_ctime_ns)
+def _state(stat: os.stat_result) -> _State:
+    return _State(stat.st_dev, stat.st_ino, stat.st_size, stat.st_ctime_ns)
 
 
 class DriverFolders:

@@ -43,7 +43,7 @@ class Imports:
         """Generators of random numbers that packages have made."""
         self._before = set(sys.modules)
 
-    def settle(self) -> None:
+    def freeze(self) -> None:
         """Remember what there is now, and keep the garbage collector from it.
 
         A collection in a fork would else copy every page of memory that it looks at.
@@ -64,7 +64,7 @@ class Imports:
                 generator.state = type(generator)().state
 
     def since(self) -> list[str]:
-        """Return the names of the modules of the project's own packages that have been imported since `settle`."""
+        """Return the names of the modules of the project's own packages that have been imported since `freeze`."""
         if self._packages is None:
             return []
         new = [(name, module) for name, module in list(sys.modules.items()) if name not in self._before]
@@ -83,7 +83,7 @@ class Imports:
                 if self._succeeds(wanted, deadline):
                     with contextlib.suppress(Exception):  # it has succeeded a moment ago; else the Attempt will hear
                         self._import(package, wanted)
-        self.settle()
+        self.freeze()
 
     def _is_ours(self, module: ModuleType) -> bool:
         try:

@@ -43,7 +43,7 @@ MOST_FILES = 100_000
 A Machine has some hundreds besides those of its project. A file system has a fixed number of files, which is used up
 for everybody by empty ones that take no space at all.
 """
-_TOLD_WITHIN = 1.0
+_STATUS_WITHIN = 1.0
 """Seconds in which the first process of a box tells the end of user code."""
 _KEYS = ("/proc/keys", "/proc/key-users")
 """Files that name keys of the kernel, also those of other Machines and of the session that has started the worker."""
@@ -138,16 +138,16 @@ def end(inside: Inside, *, has_ended: bool) -> int:
         has_ended: Whether it is known to have ended by itself. Then the first process in its box is about to tell how.
     """
     if has_ended and inside.status is not None:
-        select.select([inside.status], [], [], _TOLD_WITHIN)
+        select.select([inside.status], [], [], _STATUS_WITHIN)
     os.kill(inside.first, signal.SIGKILL)  # it is not reaped yet, so the id is still its own
     _, status = os.waitpid(inside.first, 0)  # for a PID namespace, this returns when all the others there have gone
     if inside.status is None:
         return status
     try:
-        told = os.read(inside.status, 4)
+        status_bytes = os.read(inside.status, 4)
     finally:
         os.close(inside.status)
-    return int.from_bytes(told) if told else signal.SIGKILL
+    return int.from_bytes(status_bytes) if status_bytes else signal.SIGKILL
 
 
 def _run_or_exit(work: Callable[[], None]) -> None:

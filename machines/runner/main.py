@@ -10,7 +10,7 @@ zygote that has no box is an `unboxed-zygote`.
     own     all of the project's own environment, which has a Playwright in it, and nothing of ours.
 
 SCRATCH is not read here: it lets `machines.scratch_cleanup` recognize this process as one of the Machine. FD is a
-socket to whoever gives orders: the worker, or the supervisor. The supervisor's standard input is a socket to the
+socket to the process that is served: the worker, or the supervisor. The supervisor's standard input is a socket to the
 keeper. NETWORK is given to the supervisor of a Machine with a network of its own: a descriptor that becomes readable
 when that has ended.
 """

@@ -215,12 +215,12 @@ class Relay:
         if self._to_driver is not None:
             self._to_driver.write(frame + END)
 
-    def _answer(self, message: dict[str, Any], told: dict[str, Any]) -> None:
+    def _answer(self, message: dict[str, Any], answer: dict[str, Any]) -> None:
         if self._to_user is not None and "id" in message:
-            self._held += json.dumps({"id": message["id"], **told}).encode() + END
-            self._hand_out(self._to_user)
+            self._held += json.dumps({"id": message["id"], **answer}).encode() + END
+            self._send_held(self._to_user)
 
-    def _hand_out(self, user: asyncio.StreamWriter) -> None:
+    def _send_held(self, user: asyncio.StreamWriter) -> None:
         """Send the answers of ours that wait, unless the driver is in the midst of a message."""
         if self._held and not self._inside:
             user.write(bytes(self._held))
@@ -247,7 +247,7 @@ class Relay:
             else:
                 user.write(data)
                 self._inside = not data.endswith(END)
-            self._hand_out(user)
+            self._send_held(user)
             await user.drain()
 
     async def _look(self, frame: bytes) -> None:

@@ -31,23 +31,23 @@ class BrowserSession:
     """
 
     def __init__(
-        self, channel: Channel, attached: Attached, order: dict[str, Any], root: Path, page_events: PageEvents
+        self, channel: Channel, attached: Attached, call: dict[str, Any], root: Path, page_events: PageEvents
     ) -> None:
         """Prepare, without opening anything.
 
         Args:
             channel: The socket to the supervisor.
             attached: The connection to the Machine's browser.
-            order: The order to call user code.
+            call: The message `call` of the supervisor.
             root: The copy of the project.
             page_events: Logs what happens in a context that the hook brings.
         """
         self._channel = channel
         self._attached = attached
-        self._order = order
+        self._call = call
         self._root = root
         self._page_events = page_events
-        self._hooked: dict[str, Any] | None = order["hooked"]
+        self._hooked: dict[str, Any] | None = call["hooked"]
         """What the hook is given, and the state and evidence of a context that it brings; None without a hook."""
         self._opening: asyncio.Task[tuple[BrowserContext, Page]] | None = None
         self._cleanup: Cleanup | None = None
@@ -76,7 +76,7 @@ class BrowserSession:
         return opening is not None and opening.done() and not opening.cancelled() and opening.exception() is None
 
     @property
-    def brings_login(self) -> bool:
+    def has_login(self) -> bool:
         """Whether the login lives in a context that the hook brought, so that it is captured here."""
         return self._home is not None
 
@@ -93,20 +93,20 @@ class BrowserSession:
             return
         if self.evidence is not None:
             await (self.evidence.fail() if failed else self.evidence.save_traces())
-        if not failed and not self.brings_login:
-            await self._channel.ask("finishing")  # the cleanup may end what the state is captured from
+        if not failed and not self.has_login:
+            await self._channel.ask("before-cleanup")  # the cleanup may end what the state is captured from
         await clean_up(cleanup)
 
     async def _open(self) -> tuple[BrowserContext, Page]:
-        order, hooked = self._order, self._hooked
-        guids = order["context"], order["page"]
+        call, hooked = self._call, self._hooked
+        guids = call["context"], call["page"]
         if hooked is None:
             _, own = await asyncio.gather(self._prepare(trace=True, unused=True), self._attached.page(*guids))
             return own
         brought = await setup_context(
             self._root,
-            api_name=order["function"],
-            api_parameters=json.loads(order["parameters"]),
+            api_name=call["function"],
+            api_parameters=json.loads(call["parameters"]),
             cdp_url=hooked["cdpUrl"],
         )
         self._cleanup = brought.cleanup
@@ -128,7 +128,7 @@ class BrowserSession:
                 await restore(context, hooked["state"])
         self._channel.post("brought", lasting=self.lasting)
         # Begin the trace only now: to restore a state is no action of the automation.
-        self.evidence = Evidence(hooked["evidence"], order["function"])
+        self.evidence = Evidence(hooked["evidence"], call["function"])
         await self.evidence.begin(context, page)
         return context, page
 
@@ -139,12 +139,12 @@ class BrowserSession:
             StateError: The state cannot be restored.
             PlaywrightError: The browser is gone.
         """
-        told = await self._channel.ask("open", trace=trace, unused=unused)
-        if (error := told.get("error")) is not None:
+        answer = await self._channel.ask("open", trace=trace, unused=unused)
+        if (error := answer.get("error")) is not None:
             raise (
                 StateError(error["message"]) if error["kind"] == StateError.kind else PlaywrightError(error["message"])
             )
-        if told["traced"]:
+        if answer["traced"]:
             self._attached.send_stacks()
 
 
@@ -162,6 +162,6 @@ async def _lives_in(own: tuple[BrowserContext, Page], context: BrowserContext, p
 async def _context_id(context: BrowserContext, page: Page) -> str:
     """Return the browser's own id of the context that a page belongs to."""
     session = await context.new_cdp_session(page)
-    told = await send(session, "Target.getTargetInfo")
+    answer = await send(session, "Target.getTargetInfo")
     await session.detach()
-    return told["targetInfo"]["browserContextId"]
+    return answer["targetInfo"]["browserContextId"]

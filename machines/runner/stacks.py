@@ -37,14 +37,14 @@ def waiting_at(task: asyncio.Task[Any], root: Path) -> str:
 
     It is in the form of `failures.stack_of`, and empty if no frame is in the project's code.
     """
-    told = shown(traceback.StackSummary.extract(_lines(_frames(task))), root)
+    text = shown(traceback.StackSummary.extract(_lines(_frames(task))), root)
     for number, (awaited, stack) in enumerate(_awaited_in_project(task, root)):
         name = getattr(awaited.get_coro(), "__qualname__", "?")
         part = f"It awaits task {awaited.get_name()!r}, {name}:\n{stack}"
-        if number == _MOST or len(told) + len(part) + len(_MORE) > _ROOM:
-            return told + _MORE
-        told += part
-    return told
+        if number == _MOST or len(text) + len(part) + len(_MORE) > _ROOM:
+            return text + _MORE
+        text += part
+    return text
 
 
 def _awaited_in_project(task: asyncio.Task[Any], root: Path) -> Iterator[tuple[asyncio.Task[Any], str]]:

@@ -2,7 +2,7 @@
 
     from the worker   configure (once), attempt, answer, stop, version (another one of the project, between Attempts)
     to the worker     ready, begun, extend, request, capturing, stopping (with where the automation was), done, left
-                      (what the Attempt leaves in its folder), idle (with `unfit`: a reason to recycle the Machine)
+                      (what the Attempt leaves in its folder), idle (with `retireReason`, or None: why to recycle it)
 
 User code runs in a process of its own (see `user_process`), which is killed with all that it has started before
 anything else is done. So nothing of an Attempt can hold up its evidence, or reach the next Attempt. However an Attempt
@@ -112,25 +112,25 @@ class Supervisor:
     async def _in_thread[**P, T](self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._files, partial(work, *args, **kwargs))
 
-    async def _execute(self, order: dict[str, Any]) -> None:
+    async def _execute(self, spec: dict[str, Any]) -> None:
         """Execute one Attempt, from its message until the Machine is ready for the next one."""
         prepared, self._prepared = self._prepared, None
         if prepared is None:
             raise RuntimeError("an Attempt was ordered while another was still being cleaned up")
         try:
-            await self._use(prepared, order["proxy"])
+            await self._use(prepared, spec["proxy"])
         except (PlaywrightError, TimeoutError, ZygoteError) as error:  # user code was not called: it has not begun
-            self._parts.worker.post("idle", unfit=f"no fresh context: {error}")
+            self._parts.worker.post("idle", retireReason=f"no fresh context: {error}")
             return
         self._parts.page_events.renew()
-        self._parts.keeper.begin(order["log"], order["logLimit"])
+        self._parts.keeper.begin(spec["log"], spec["logLimit"])
         prepared.workspace.begin()
-        evidence = Evidence(order["evidence"], order["function"], self._traces, self._parts.browser.call)
+        evidence = Evidence(spec["evidence"], spec["function"], self._traces, self._parts.browser.call)
         prepared.policy.evidence, prepared.policy.root = evidence, prepared.workspace.root
         live = Screencast(evidence.folder, evidence.last_page)
         await live.begin()
         attempt = self._attempt = Attempt(
-            order,
+            spec,
             prepared,
             evidence,
             self._parts,
@@ -139,23 +139,23 @@ class Supervisor:
         if self._stopping:
             await attempt.stop()
         else:
-            done = await attempt.run()
+            done = await attempt.call_user_code()
         if done and not attempt.begun and "result" not in done:
-            self._parts.worker.post("idle", unfit="its process for user code has ended")
+            self._parts.worker.post("idle", retireReason="its process for user code has ended")
             return
         self._parts.keeper.end()
         if done:
             await self._parts.worker.send("done", **done)
         await live.end()
-        left = await evidence.leave(completed=bool(done) and _is_good(order, done))
+        left = await evidence.leave(completed=bool(done) and _is_good(spec, done))
         await self._parts.worker.send("left", **attempt.left(left))
         self._attempt = None
-        unfit = await self._clean_up(prepared, attempt)
-        if unfit is None:
+        retire_reason = await self._clean_up(prepared, attempt)
+        if retire_reason is None:
             await self._make_ready(prepared.workspace, attempt.imported)
         else:
             await self._in_thread(prepared.workspace.remove)
-            self._parts.worker.post("idle", unfit=f"the last Attempt left {unfit}")
+            self._parts.worker.post("idle", retireReason=f"the last Attempt left {retire_reason}")
 
     async def _clean_up(self, used: Prepared, attempt: Attempt) -> str | None:
         """Close and delete all that an Attempt has left to driver and browser. Return what stays; None if nothing."""
@@ -172,23 +172,23 @@ class Supervisor:
             return "a changed pipe for its output"
         if self._parts.keeper.passed is not None:
             return f"more {self._parts.keeper.passed} in use than the limit allows"
-        return attempt.unfit
+        return attempt.retire_reason
 
     async def _make_ready(self, used: Workspace | None = None, imported: Sequence[str] = ()) -> None:
         """Prepare the next Attempt, and tell the worker whether there can be one."""
-        unfit = None
+        retire_reason = None
         try:
             self._prepared = await self._prepare(used, imported)
         except (PlaywrightError, TimeoutError, OSError, ZygoteError) as error:
-            unfit = f"no fresh context: {error}"
-        self._parts.worker.post("idle", unfit=unfit)
+            retire_reason = f"no fresh context: {error}"
+        self._parts.worker.post("idle", retireReason=retire_reason)
 
     async def _change_version(self, setup: dict[str, Any]) -> None:
         """Serve another version of the project: its user code comes from a zygote of its own, in the same browser."""
         before, self._prepared = self._prepared, None
         project = Path(setup["project"])
         if before is None or has_hook(project) != (self._parts.hook_pages is not None):
-            self._parts.worker.post("idle", unfit="the debugging port of its browser is for the version before")
+            self._parts.worker.post("idle", retireReason="the debugging port of its browser is for the version before")
             return
         self._parts.project = project
         try:
@@ -198,7 +198,7 @@ class Supervisor:
             await before.tab.close()
             await self._in_thread(before.workspace.remove)
         except (OSError, ZygoteError) as error:
-            self._parts.worker.post("idle", unfit=f"the version before does not end: {error}")
+            self._parts.worker.post("idle", retireReason=f"the version before does not end: {error}")
         else:
             await self._make_ready()
 
@@ -216,9 +216,9 @@ class Supervisor:
         prepared.policy.proxy = proxy
 
 
-def _is_good(order: dict[str, Any], done: dict[str, Any]) -> bool:
+def _is_good(spec: dict[str, Any], done: dict[str, Any]) -> bool:
     """Tell whether the Attempt counts as completed: a check that finds the login bad does not."""
-    return "error" not in done and not (order["kind"] == "check" and done["result"] == "false")
+    return "error" not in done and not (spec["kind"] == "check" and done["result"] == "false")
 
 
 async def _serve(fd: int, keeper: int, network: int | None) -> None:

@@ -4,8 +4,8 @@ It is connected ahead to the supervisor and, by its relay, to the browser. Then 
 code, tells how that ended, and waits to be killed: whatever user code has left here ends with it.
 
     from the supervisor   call (once), answer, stop
-    to the supervisor     ready, called, open, finishing, request (each of these three is answered), brought, extend,
-                          capturing, stopping (with where the automation was), stopped, done
+    to the supervisor     ready, called, open, before-cleanup, request (each of these three is answered), brought,
+                          extend, capturing, stopping (with where the automation was), stopped, done
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ LAST_WORDS = 0.1
 """Seconds that a canceled automation gets before it is killed (docs/contract.md, section 10, rule 8)."""
 
 
-def run(control: int, browser: int, stacks: int, *, guarded: bool, imports: Imports) -> NoReturn:
+def main(control: int, browser: int, stacks: int, *, guarded: bool, imports: Imports) -> NoReturn:
     """Be the process of user code, just after the fork.
 
     Args:
@@ -83,48 +83,48 @@ async def _serve(control: int, browser: int, imports: Imports) -> None:
         return  # the browser is gone, or the supervisor is, and says why: its words must be the last ones
     channel = await Channel.over(socket.socket(fileno=control))
     channel.post("ready")
-    order = await anext(channel.messages, None)
-    if order is None or order["type"] != "call":
+    message = await anext(channel.messages, None)
+    if message is None or message["type"] != "call":
         return
     channel.post("called")
-    await Automation(channel, attached, imports, order).run()
+    await Automation(channel, attached, imports, message).call_function()
     await asyncio.get_running_loop().create_future()  # until the supervisor kills this process
 
 
 class Automation:
-    """One call of user code, from its order to its end."""
+    """One call of user code, from the message `call` to its end."""
 
-    def __init__(self, channel: Channel, attached: Attached, imports: Imports, order: dict[str, Any]) -> None:
+    def __init__(self, channel: Channel, attached: Attached, imports: Imports, message: dict[str, Any]) -> None:
         self._imports = imports
         self._channel = channel
         self._attached = attached
-        self._order = order
+        self._call = message
         self._asking = asyncio.Semaphore(MOST_OPEN)
-        attached.keep_files_in(order["folder"])
-        self._root = enter(Path(order["folder"]))
+        attached.keep_files_in(message["folder"])
+        self._root = enter(Path(message["folder"]))
         tempfile.tempdir = None  # the zygote may have asked for it before
         lines = LogLines()
         capture_logging(lines)
-        self._session = BrowserSession(channel, attached, order, self._root, PageEvents(lines.say))
-        self._call: asyncio.Task[dict[str, Any]] | None = None
+        self._session = BrowserSession(channel, attached, message, self._root, PageEvents(lines.say))
+        self._task: asyncio.Task[dict[str, Any]] | None = None
 
-    async def run(self) -> None:
+    async def call_function(self) -> None:
         """Call user code and tell how that ended."""
-        order = self._order
-        if (traceparent := order["runInfo"].get("traceparent")) is not None:
+        message = self._call
+        if (traceparent := message["runInfo"].get("traceparent")) is not None:
             os.environ["TRACEPARENT"] = traceparent  # where SDKs of OpenTelemetry look, also in further processes
         loop = asyncio.get_running_loop()
         runtime = IntunedContext(
-            run_context=RunContext(**order["runInfo"]),
+            run_context=RunContext(**message["runInfo"]),
             extend_timeout=lambda: loop.call_soon_threadsafe(self._channel.post, "extend") and None,
             ask=self._ask,
         )
         runtime.enter()
         reading = asyncio.create_task(self._read(), name="supervisor")
-        self._call = asyncio.create_task(self._invoke())
-        done = {**await self._ended(self._call), "attributes": runtime.attributes}
+        self._task = asyncio.create_task(self._invoke())
+        done = {**await self._ended(self._task), "attributes": runtime.attributes}
         if self._session.evidence is not None:
-            good = "error" not in done and not (order["kind"] == "check" and done["result"] == "false")
+            good = "error" not in done and not (message["kind"] == "check" and done["result"] == "false")
             done["left"] = await self._session.evidence.leave(completed=good)
         flush_output()
         await self._channel.send("done", imported=self._imports.since(), **done)
@@ -133,10 +133,10 @@ class Automation:
     async def _ask(self, operation: str, **arguments: Any) -> Any:
         """Return the worker's answer to a request of user code. Raises RuntimeError with the reason if it failed."""
         async with self._asking:
-            told = await self._channel.ask("request", operation=operation, arguments=arguments)
-        if (error := told.get("error")) is not None:
+            answer = await self._channel.ask("request", operation=operation, arguments=arguments)
+        if (error := answer.get("error")) is not None:
             raise RuntimeError(error)
-        return told["value"]
+        return answer["value"]
 
     async def _read(self) -> None:
         async for message in self._channel.messages:
@@ -145,11 +145,11 @@ class Automation:
 
     async def _stop(self) -> None:
         """Tell where the automation waits, and cancel it."""
-        if self._call is None:
+        if self._task is None:
             return
-        self._channel.post("stopping", stack=waiting_at(self._call, self._root))
-        self._call.cancel()
-        await asyncio.wait({self._call}, timeout=LAST_WORDS)
+        self._channel.post("stopping", stack=waiting_at(self._task, self._root))
+        self._task.cancel()
+        await asyncio.wait({self._task}, timeout=LAST_WORDS)
         flush_output()
         evidence = self._session.evidence
         left = None if evidence is None else await evidence.leave(completed=False)
@@ -174,7 +174,7 @@ class Automation:
         process = os.getpid()
         try:
             with as_user_code_errors(self._root):
-                return await self._called(load(self._order["function"], self._root))
+                return await self._called(load(self._call["function"], self._root))
         finally:
             if os.getpid() != process:  # user code has forked this process, and the fork must not go on with our code
                 os._exit(1)
@@ -182,16 +182,16 @@ class Automation:
     async def _called(self, function: UserFunction) -> dict[str, Any]:
         session = self._session
         try:
-            parameters = json.loads(self._order["parameters"])
-            value = await call(function, self._order["kind"], parameters, session.open)
+            parameters = json.loads(self._call["parameters"])
+            value = await call(function, self._call["kind"], parameters, session.open)
             # The hook's cleanup comes last: it usually closes the context that the hook brought.
-            fields = {"result": result_as_json(self._order["kind"], value), **await self._state(value)}
+            fields = {"result": result_as_json(self._call["kind"], value), **await self._state(value)}
         except BaseException:
             with contextlib.suppress(Exception):  # of the cleanup; the automation's error matters more
                 await session.finish(failed=True)
             raise
         await session.finish()
-        payloads = IntunedContext.current().extended_payloads if self._order["kind"] == "api" else None
+        payloads = IntunedContext.current().extended_payloads if self._call["kind"] == "api" else None
         extended = payloads and to_json(payloads, what="What extend_payload was given", path="extendedPayloads")
         return {**fields, "extendedPayloads": extended or None}
 
@@ -203,9 +203,9 @@ class Automation:
         Raises:
             StateError: The state of a create could not be captured, so that the create has failed.
         """
-        kind, session = self._order["kind"], self._session
-        wanted = is_wanted(kind, capture=self._order["capture"], restored=session.restored, good=bool(value))
-        if not session.brings_login or not wanted:
+        kind, session = self._call["kind"], self._session
+        wanted = is_wanted(kind, capture=self._call["capture"], restored=session.restored, good=bool(value))
+        if not session.has_login or not wanted:
             return {}
         self._channel.post("capturing")
         try:

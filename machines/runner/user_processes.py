@@ -32,11 +32,11 @@ _LONGEST_DUMP = 256 * 1024
 
 
 _NAMES_AT_ONCE = 200
-"""Most names of modules in one order, which must fit into a packet."""
+"""Most names of modules in one command, which must fit into a packet."""
 
 
 class ZygoteError(Exception):
-    """The zygote has ended, or does not carry out its orders."""
+    """The zygote has ended, or does not do what it is asked."""
 
 
 class UserProcess:
@@ -110,9 +110,9 @@ class UserProcess:
 class Zygote:
     """The zygote of this Machine. `start` makes one; it ends with this process."""
 
-    def __init__(self, process: subprocess.Popen[bytes], orders: socket.socket) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], commands: socket.socket) -> None:
         self._process = process
-        self._orders = orders
+        self._commands = commands
         self._turn = asyncio.Lock()
         self._driver = 0
         self._pidfd: int | None = None
@@ -126,18 +126,18 @@ class Zygote:
         """Start the zygote, which begins to import what it needs. Raises OSError.
 
         Args:
-            setup: The command that starts it, without its last argument, which is the descriptor of its orders; its
-                environment; and what its processes of user code are boxed in (see `machines.box`).
+            setup: The command that starts it, without its last argument, which is the descriptor of its commands;
+                its environment; and what its processes of user code are boxed in (see `machines.box`).
             folder: The folder that every Attempt works in.
             guarded: Whether user code is refused addresses that lead into the machine itself.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)  # noqa: FBT003
         with theirs:
-            command = [*setup["command"], str(theirs.fileno())]
-            process = subprocess.Popen(command, pass_fds=(theirs.fileno(),), env=setup["environment"])
-        told = {"folder": str(folder), "guarded": guarded}
-        ours.send(json.dumps({**told, "innerBox": setup["innerBox"], "walls": setup["walls"]}).encode())
+            argv = [*setup["command"], str(theirs.fileno())]
+            process = subprocess.Popen(argv, pass_fds=(theirs.fileno(),), env=setup["environment"])
+        places = {"folder": str(folder), "guarded": guarded}
+        ours.send(json.dumps({**places, "innerBox": setup["innerBox"], "walls": setup["walls"]}).encode())
         return cls(process, ours)
 
     async def warm(self, driver: str, pid: int) -> None:
@@ -167,7 +167,7 @@ class Zygote:
         new = [name for name in modules if name not in self._imported]
         self._imported.update(new)
         for start in range(0, len(new), _NAMES_AT_ONCE):
-            await self._order({"import": new[start : start + _NAMES_AT_ONCE]}, [])
+            await self._command({"import": new[start : start + _NAMES_AT_ONCE]}, [])
 
     async def fork(self, driver: str, policy: RelayPolicy) -> UserProcess:
         """Have a process of user code forked, and return it once it is connected to the browser.
@@ -212,18 +212,18 @@ class Zygote:
             ZygoteError: Something does not die, or the zygote is gone. Then everything is killed all the same.
         """
         try:
-            told = await self._order({"end": True, "hasEnded": has_ended}, [])
+            answer = await self._command({"end": True, "hasEnded": has_ended}, [])
         except ZygoteError:
             await asyncio.to_thread(self._end_without_it)
             raise
-        if told["left"]:
-            raise ZygoteError(f"processes {told['left']} do not die")
-        return int(told["status"])
+        if answer["left"]:
+            raise ZygoteError(f"processes {answer['left']} do not die")
+        return int(answer["status"])
 
     async def close(self) -> None:
         """End the zygote, and the process of user code that waits. Raises ZygoteError if one of them stays."""
         await self.end(has_ended=False)
-        self._orders.close()
+        self._commands.close()
         if self._pidfd is not None:
             os.close(self._pidfd)
         try:
@@ -247,16 +247,16 @@ class Zygote:
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.005)  # there is no event for the end of processes that are not our children
 
-    async def _order(self, order: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
-        return (await self._ask(order, descriptors))[0]
+    async def _command(self, command: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
+        return (await self._ask(command, descriptors))[0]
 
-    async def _ask(self, order: dict[str, Any], descriptors: list[int]) -> tuple[dict[str, Any], list[int]]:
-        """Send an order with descriptors, and return the answer with those that came with it."""
+    async def _ask(self, command: dict[str, Any], descriptors: list[int]) -> tuple[dict[str, Any], list[int]]:
+        """Send a command with descriptors, and return the answer with those that came with it."""
         try:
             async with self._turn, asyncio.timeout(_ENDS_WITHIN):
-                socket.send_fds(self._orders, [json.dumps(order).encode()], descriptors)
+                socket.send_fds(self._commands, [json.dumps(command).encode()], descriptors)
                 await self._readable()
-                answer, handles, _, _ = socket.recv_fds(self._orders, PACKET, 1, socket.MSG_CMSG_CLOEXEC)
+                answer, handles, _, _ = socket.recv_fds(self._commands, PACKET, 1, socket.MSG_CMSG_CLOEXEC)
         except (OSError, TimeoutError) as error:
             raise ZygoteError(f"the zygote does not answer: {error}") from error
         if not answer:
@@ -267,11 +267,11 @@ class Zygote:
         """Wait until the zygote has answered, or has ended."""
         loop = asyncio.get_running_loop()
         there = loop.create_future()
-        loop.add_reader(self._orders, lambda: there.done() or there.set_result(None))
+        loop.add_reader(self._commands, lambda: there.done() or there.set_result(None))
         try:
             await there
         finally:
-            loop.remove_reader(self._orders)
+            loop.remove_reader(self._commands)
 
 
 def _has_exited(pidfd: int) -> bool:

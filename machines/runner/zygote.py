@@ -1,6 +1,6 @@
 """The zygote of a Machine: a process that has imported what user code needs, and is forked for each Attempt.
 
-It has one thread, so that a fork of it is whole, and does nothing but what the supervisor orders. It is a child
+It has one thread, so that a fork of it is whole, and does nothing but what the supervisor asks for. It is a child
 subreaper: whatever an Attempt's process leaves behind becomes a child of the zygote, and is found without a search.
 
     {"warm": true}, with a socket to the browser   use Playwright once, so that its code is warm   {"warm"}, a pidfd
@@ -8,7 +8,7 @@ subreaper: whatever an Attempt's process leaves behind becomes a child of the zy
     {"fork": true}, with three descriptors         fork a process for user code                    {"forked"}, a pidfd
     {"end": true, "hasEnded": whether by itself}   kill that process and all below it              {"status", "left"}
 
-Each order is one packet, and so is its answer.
+Each command is one packet, and so is its answer.
 """
 
 from __future__ import annotations
@@ -36,31 +36,31 @@ PACKET = 64 * 1024
 
 
 def main(fd: int, packages: Path | None) -> None:
-    """Carry out the orders that come over the socket `fd`, until the supervisor ends.
+    """Carry out the commands that come over the socket `fd`, until the supervisor ends.
 
     `packages` is the folder of the project's own packages, if it has any.
 
-    The first packet is no order: it says how each process of user code is made. This returns in the zygote only,
+    The first packet is no command: it says how each process of user code is made. This returns in the zygote only,
     never in a fork of it.
     """
-    orders = socket.socket(fileno=fd)
+    commands = socket.socket(fileno=fd)
     inner_box.adopt_orphans()
-    setup = json.loads(orders.recv(PACKET) or "{}")
+    setup = json.loads(commands.recv(PACKET) or "{}")
     os.environ.pop("PWD", None)  # bubblewrap sets it, to where no Attempt works
     if setup:
         # What is imported ahead and looks for these finds the places that every Attempt has.
         set_places(Path(setup["folder"]))
         # Where the browser or the supervisor is gone, the supervisor says why, and its words must be the last ones.
         with contextlib.suppress(PlaywrightError, ConnectionError):
-            forks = Forks(orders, InnerBox(**setup["innerBox"]) if setup["innerBox"] else None, setup["walls"])
-            _serve(orders, forks, Imports(packages), guarded=setup["guarded"])
+            forks = Forks(commands, InnerBox(**setup["innerBox"]) if setup["innerBox"] else None, setup["walls"])
+            _serve(commands, forks, Imports(packages), guarded=setup["guarded"])
 
 
 class Forks:
     """The processes of user code, one at a time, each in an inner box if there is to be one."""
 
-    def __init__(self, orders: socket.socket, box: InnerBox | None, walls: Walls | None) -> None:
-        self._orders = orders
+    def __init__(self, commands: socket.socket, box: InnerBox | None, walls: Walls | None) -> None:
+        self._commands = commands
         self._box = box
         self._walls = walls
         self._inside: Inside | None = None
@@ -87,43 +87,43 @@ class Forks:
         return inner_box.end(inside, has_ended=has_ended)
 
     def _tell(self, pidfd: int) -> None:
-        _send(self._orders, {"forked": True}, pidfd)
+        _send(self._commands, {"forked": True}, pidfd)
 
 
-def _serve(orders: socket.socket, forks: Forks, imports: Imports, *, guarded: bool) -> None:
-    while packet := _receive(orders):
-        order, descriptors = packet
+def _serve(commands: socket.socket, forks: Forks, imports: Imports, *, guarded: bool) -> None:
+    while packet := _receive(commands):
+        command, descriptors = packet
         answer: dict[str, Any]
-        if "warm" in order:
+        if "warm" in command:
             asyncio.run(_warm(socket.socket(fileno=descriptors[0])))
-            imports.settle()
-            _send(orders, {"warm": True}, os.pidfd_open(os.getpid()))
+            imports.freeze()
+            _send(commands, {"warm": True}, os.pidfd_open(os.getpid()))
             continue
-        if "import" in order:
-            imports.ahead(order["import"])
+        if "import" in command:
+            imports.ahead(command["import"])
             answer = {"imported": True}
-        elif "fork" in order:
+        elif "fork" in command:
             if threading.active_count() > 1:
                 raise RuntimeError("the zygote must have one thread, and has more")
             if forks.fork():
-                orders.close()
-                user_process.run(*descriptors, guarded=guarded, imports=imports)
+                commands.close()
+                user_process.main(*descriptors, guarded=guarded, imports=imports)
             for descriptor in descriptors:
                 os.close(descriptor)
             continue  # the fork has answered
         else:
-            answer = {"status": forks.end(has_ended=order["hasEnded"]), "left": kill_all()}
-        orders.send(json.dumps(answer).encode())
+            answer = {"status": forks.end(has_ended=command["hasEnded"]), "left": kill_all()}
+        commands.send(json.dumps(answer).encode())
 
 
-def _send(orders: socket.socket, answer: dict[str, Any], pidfd: int) -> None:
+def _send(commands: socket.socket, answer: dict[str, Any], pidfd: int) -> None:
     """Answer with a handle on a process: its number means nothing outside its box."""
-    socket.send_fds(orders, [json.dumps(answer).encode()], [pidfd])
+    socket.send_fds(commands, [json.dumps(answer).encode()], [pidfd])
     os.close(pidfd)
 
 
-def _receive(orders: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
-    data, descriptors, _, _ = socket.recv_fds(orders, PACKET, 3, socket.MSG_CMSG_CLOEXEC)
+def _receive(commands: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+    data, descriptors, _, _ = socket.recv_fds(commands, PACKET, 3, socket.MSG_CMSG_CLOEXEC)
     return (json.loads(data), descriptors) if data else None
 
 

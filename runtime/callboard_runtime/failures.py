@@ -94,8 +94,8 @@ def shown(frames: traceback.StackSummary, root: Path) -> str:
         # Frames of Playwright are left out, with all that it calls up to the next frame of the project.
         inside = frame.filename.startswith(f"{root}/") or (inside and not path.startswith("playwright/"))
         if inside:
-            (told,) = traceback.format_list([frame])
-            lines += told.replace(f'"{frame.filename}"', f'"{path}"', 1)
+            (line,) = traceback.format_list([frame])
+            lines += line.replace(f'"{frame.filename}"', f'"{path}"', 1)
     return lines[-(STACK_LIMIT - MESSAGE_LIMIT) :]
 
 

@@ -63,7 +63,7 @@ def as_user_code_errors(root: Path) -> Iterator[None]:
     except (UserCodeError, asyncio.CancelledError):
         raise
     except NonRetryableError as error:
-        told = raised(error, root)
-        raise NoRetryError(str(told), name=told.name, stack=told.stack) from error
+        failure = raised(error, root)
+        raise NoRetryError(str(failure), name=failure.name, stack=failure.stack) from error
     except BaseException as error:
         raise raised(error, root, exit_message(error)) from error

@@ -99,7 +99,7 @@ class PageEvents:
         self._say("error", "page", getattr(error, "stack", None) or str(error))
 
     def _failed(self, request: Request) -> None:
-        reason = request.failure or "no reason was told"
+        reason = request.failure or "no reason was given"
         level = "debug" if reason == _ABORTED else "warning"
         means = f". {_CLOSED_MEANS}" if _CLOSED.search(reason) else ""
         self._say(level, "network", f"{request.method} {shown(request.url)} failed: {reason}{means}")

@@ -60,10 +60,10 @@ def to_json(value: Any, *, what: str = "Result", path: str = "result") -> str:
         text = json.dumps(value, default=_dump, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError) as error:
         try:
-            told = _fault(value, path, ()) or f"{path} has no JSON form: {error}"
+            message = _fault(value, path, ()) or f"{path} has no JSON form: {error}"
         except RecursionError:
-            told = _too_deep(path)
-        raise NotJsonError(told, name=type(error).__name__) from error
+            message = _too_deep(path)
+        raise NotJsonError(message, name=type(error).__name__) from error
     if len(text) > LIMIT:
         raise ResultTooBigError(what, len(text), LIMIT)
     if is_too_deep(text):

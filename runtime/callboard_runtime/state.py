@@ -41,11 +41,11 @@ def parsed(text: str) -> State:
         StateError: The text is no state.
     """
     try:
-        told: Any = json.loads(text)
+        given: Any = json.loads(text)
         return {
-            "cookies": [_cookie(cookie) for cookie in told.get("cookies") or ()],
-            "origins": _of_origins(told.get("origins"), "localStorage"),
-            "sessionStorage": _of_origins(told.get("sessionStorage"), "sessionStorage"),
+            "cookies": [_cookie(cookie) for cookie in given.get("cookies") or ()],
+            "origins": _of_origins(given.get("origins"), "localStorage"),
+            "sessionStorage": _of_origins(given.get("sessionStorage"), "sessionStorage"),
         }
     except (ValueError, TypeError, AttributeError, LookupError) as error:
         # The message of the original error could quote a part of the state.
@@ -103,24 +103,24 @@ def differ(one: State, other: State) -> bool:
     return ours.keys() != theirs.keys() or any(_cookies_differ(cookie, theirs[key]) for key, cookie in ours.items())
 
 
-def _cookie(told: Any) -> dict[str, Any]:
-    expires, same_site = told.get("expires"), told.get("sameSite")
+def _cookie(cookie: Any) -> dict[str, Any]:
+    expires, same_site = cookie.get("expires"), cookie.get("sameSite")
     return {
-        "name": _text(told["name"]),
-        "value": _text(told["value"]),
-        "domain": _text(told["domain"]),
-        "path": _text(told.get("path") or "/"),
+        "name": _text(cookie["name"]),
+        "value": _text(cookie["value"]),
+        "domain": _text(cookie["domain"]),
+        "path": _text(cookie.get("path") or "/"),
         "expires": expires if isinstance(expires, int | float) and 0 <= expires < math.inf else _SESSION,
-        "httpOnly": bool(told.get("httpOnly")),
-        "secure": bool(told.get("secure")),
+        "httpOnly": bool(cookie.get("httpOnly")),
+        "secure": bool(cookie.get("secure")),
         "sameSite": same_site if same_site in _SAME_SITE else "Lax",
     }
 
 
-def _of_origins(told: Iterable[Any] | None, storage: str) -> list[dict[str, Any]]:
+def _of_origins(entries: Iterable[Any] | None, storage: str) -> list[dict[str, Any]]:
     """Return one entry for each origin that has items. Of two items with the same name, the first one counts."""
     stored: dict[str, dict[str, str]] = {}
-    for entry in told or ():
+    for entry in entries or ():
         items = stored.setdefault(_origin(entry["origin"]), {})
         for item in entry.get(storage) or ():
             items.setdefault(_text(item["name"]), _text(item["value"]))
@@ -131,16 +131,16 @@ def _of_origins(told: Iterable[Any] | None, storage: str) -> list[dict[str, Any]
     ]
 
 
-def _origin(told: str) -> str:
+def _origin(origin: str) -> str:
     """Return the origin as the browser spells it."""
-    parts = urlsplit(_text(told).lower())
+    parts = urlsplit(_text(origin).lower())
     return f"{parts.scheme}://{parts.netloc.removesuffix(_PORTS.get(parts.scheme, ''))}"
 
 
-def _text(told: Any) -> str:
-    if not isinstance(told, str):
-        raise TypeError(type(told).__name__)
-    return told
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(type(value).__name__)
+    return value
 
 
 def _key(cookie: dict[str, Any]) -> tuple[str, str, str]:

@@ -21,8 +21,8 @@ _STUB = '<!doctype html><link rel="icon" href="data:,">'
 _BLANK = "about:blank"
 
 # The items are passed as JSON text: only so can invalid Unicode be passed, which some libraries keep in storage.
-_FILL_LOCAL_STORAGE = """told => {
-    const [origin, items] = JSON.parse(told);
+_FILL_LOCAL_STORAGE = """text => {
+    const [origin, items] = JSON.parse(text);
     if (new URL(origin).origin !== self.origin) throw new Error(`${origin} is no origin`);
     for (const {name, value} of items) localStorage.setItem(name, value);
 }"""
@@ -167,8 +167,8 @@ async def capture(context: BrowserContext, before: State | None) -> State:
     Raises:
         PlaywrightError: The context is closed, or its browser is gone.
     """
-    told: list[Any] = await asyncio.gather(context.storage_state(), *map(_session_storage, context.pages))
-    stored, *pages = told
+    states: list[Any] = await asyncio.gather(context.storage_state(), *map(_session_storage, context.pages))
+    stored, *pages = states
     return of_browser(stored["cookies"], stored["origins"], [one for one in pages if one is not None], before)
 
 
@@ -176,8 +176,8 @@ async def _session_storage(page: Page) -> Any:
     """Return origin and session storage of the page's top frame; None if it has none, or denies access."""
     for _ in range(_LOOKS):
         try:
-            told = await page.evaluate(_SESSION_STORAGE)
+            stored = await page.evaluate(_SESSION_STORAGE)
         except PlaywrightError:
             continue
-        return told if told["origin"].startswith(("http://", "https://")) else None
+        return stored if stored["origin"].startswith(("http://", "https://")) else None
     return None

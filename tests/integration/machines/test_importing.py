@@ -89,7 +89,7 @@ packages, names = Path(sys.argv[1]), json.loads(sys.argv[2])
 importing._WITHIN = float(sys.argv[3])
 sys.path.insert(0, str(packages))
 imports = importing.Imports(packages)
-imports.settle()
+imports.freeze()
 imports.ahead(names)
 there = [name for name in names if name in sys.modules]
 drawn = set()

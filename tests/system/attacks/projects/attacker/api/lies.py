@@ -9,7 +9,7 @@ import struct
 
 MESSAGES = {
     "ready": {"type": "ready"},
-    "idle": {"type": "idle", "unfit": None},
+    "idle": {"type": "idle", "retireReason": None},
     "begun": {"type": "begun", "root": "/"},
     "done without fields": {"type": "done"},
     "done with wrong types": {"type": "done", "result": 5, "imported": {"a": 1}, "attributes": [], "lasting": "no"},
