@@ -17,7 +17,7 @@ from activities.deliveries.payload import GoneError, delivery_payload, notificat
 from activities.deliveries.receiver_limit import ReceiverBusyError, ReceiverLimit
 from activities.heartbeat import forward_cancellation, heartbeats, record_heartbeat
 from activities.store_retry import retry_store
-from machines.cancellation import uncancellable
+from machines.uncancellable import uncancellable
 from schemas.errors import StoreError
 from schemas.workflow import names
 from schemas.workflow.base import MESSAGE_LIMIT, JsonRef, clip

@@ -13,7 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.workflow import names
     from schemas.workflow.base import JsonRef
     from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunInput, RunOutcome, RunReason, RunStatus
-    from workflows.run import RunWorkflow
+    from workflows.run_workflow import RunWorkflow
 
 _MESSAGE = (
     "Locator.click: Timeout 30000ms exceeded.\nCall log:\n  - waiting for locator('#buy')\n" + "  - retrying\n" * 20

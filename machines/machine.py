@@ -17,10 +17,10 @@ from typing import Any
 
 from machines import attempt_errors
 from machines.attempt_spec import AttemptReport, AttemptSpec, Version, masker_for
-from machines.cancellation import uncancellable
 from machines.keeper_process import KeeperProcess
 from machines.runner.channel import Channel
 from machines.runtime_rpc import RuntimeRpcServer
+from machines.uncancellable import uncancellable
 from schemas.errors import MachineError
 from schemas.workflow.attempt import AttemptKind, AttemptStatus
 from security.masking import mask_url

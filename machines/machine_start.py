@@ -16,7 +16,6 @@ from typing import Any
 from machines.attempt_spec import Version
 from machines.box import Boxes, driver_command, zygote_setup
 from machines.browser_program import find_browser
-from machines.cancellation import uncancellable
 from machines.capacity import Capacity
 from machines.cgroups import group_of
 from machines.environment import display_environment, machine_environment, user_environment
@@ -29,6 +28,7 @@ from machines.observer import MachineObserver
 from machines.runner import main as runner_main
 from machines.runner.channel import Channel
 from machines.sandbox import sandbox_refusal
+from machines.uncancellable import uncancellable
 from schemas.errors import MachineError
 
 log = logging.getLogger(__name__)

@@ -14,12 +14,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from machines.attempt_spec import AttemptReport, AttemptSpec, Version
-from machines.cancellation import uncancellable
 from machines.capacity import RoomTimeoutError, RoomWait
 from machines.lease import LeaseEndedError
 from machines.machine import AttemptStart
 from machines.machine_start import LaunchOptions
 from machines.slot import RecycleLimits, Slot
+from machines.uncancellable import uncancellable
 from schemas.errors import MachineError
 
 log = logging.getLogger(__name__)

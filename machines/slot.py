@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from machines.attempt_spec import AttemptReport, AttemptSpec, Version
-from machines.cancellation import uncancellable
 from machines.lease import LeaseEndedError
 from machines.machine import CLOSED, IDLE, PROCESS_ENDED, AttemptStart, Machine, NotBegunError
 from machines.machine_start import LaunchOptions, machine_setup, start_machine
 from machines.observer import RecycleCause
+from machines.uncancellable import uncancellable
 from schemas.errors import MachineError
 from schemas.workflow.run import ErrorCode
 

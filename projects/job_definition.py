@@ -17,7 +17,7 @@ from schemas.rest.field_errors import field_error
 from schemas.rest.jobs import DEFAULT_REQUEST_TIMEOUT, JobAuthSession, JobConfiguration, JobHead, PayloadItem
 from schemas.rest.proxy import split_proxy
 from schemas.rest.sink import S3Sink, WebhookSink
-from schemas.rest.start import Retry
+from schemas.rest.start_request import Retry
 from schemas.suggestion import did_you_mean
 from schemas.workflow.base import clip
 from schemas.workflow.job import JobAuth, JobDefinition, JobOverlap

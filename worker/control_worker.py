@@ -46,7 +46,7 @@ from workflows.create import CreateWorkflow
 from workflows.deliver import DeliverWorkflow
 from workflows.job_lock import JobLockWorkflow
 from workflows.job_run import JobRunWorkflow
-from workflows.run import RunWorkflow
+from workflows.run_workflow import RunWorkflow
 from workflows.sink_test import SinkTestWorkflow
 from workflows.sweep import SweepWorkflow
 from workflows.trigger_job import TriggerJobWorkflow

@@ -24,7 +24,7 @@ from typing import BinaryIO
 
 from activities.store_retry import retry_store
 from machines.attempt_log_file import AttemptLogFile
-from machines.cancellation import uncancellable
+from machines.uncancellable import uncancellable
 from schemas.errors import StoreError
 from schemas.workflow.attempt import AttemptInput, AttemptStatus, AttemptUsage
 from schemas.workflow.run import RunError

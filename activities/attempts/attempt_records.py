@@ -11,7 +11,7 @@ from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError
 
 from activities.store_retry import retry_store
-from machines.cancellation import uncancellable
+from machines.uncancellable import uncancellable
 from schemas.errors import StoreError
 from schemas.workflow.attempt import (
     AUTH_SESSION_GONE,

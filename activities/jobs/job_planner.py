@@ -12,7 +12,7 @@ from datetime import timedelta
 from projects.manifest import Manifest
 from projects.settings import Environment
 from schemas.rest.run_auth_session import StoredAuthSession
-from schemas.rest.start import Retry, StartRequest
+from schemas.rest.start_request import Retry, StartRequest
 from schemas.workflow.auth import AuthSessionRef, AuthSessionType, RunAuth
 from schemas.workflow.auth_session import AuthSessionView
 from schemas.workflow.job import JobAuth, JobDefinition

@@ -17,7 +17,7 @@ from activities.jobs.item_runs import STORE_TIMEOUT, ItemRuns
 from activities.jobs.job_items import JobItems
 from activities.jobs.job_results import added_items, result_line
 from activities.store_retry import retry_store
-from machines.cancellation import uncancellable
+from machines.uncancellable import uncancellable
 from schemas.workflow.job_activities import JobItemsInput, JobItemsMode
 from schemas.workflow.job_run import JobRunPlan, JobRunProgress
 from schemas.workflow.run import ReasonType, RunOutcome, RunStatus

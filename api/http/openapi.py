@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from schemas.rest.auth_sessions import CreateAuthSession, ImportAuthSession, UpdateAuthSession, ValidateAuthSession
 from schemas.rest.jobs import CreateJob, UpdateJob
-from schemas.rest.start import StartRequest
+from schemas.rest.start_request import StartRequest
 
 _REF = "#/components/schemas/{model}"
 _BODIES: tuple[type[BaseModel], ...] = (

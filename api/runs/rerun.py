@@ -20,7 +20,7 @@ from api.runs.start import check_api_and_auth, create_run
 from projects.manifest import Manifest
 from schemas.errors import BadRequest, CallboardError, Conflict
 from schemas.rest.runs import RerunResponse
-from schemas.rest.start import StartRequest
+from schemas.rest.start_request import StartRequest
 from schemas.workflow.auth import AuthSessionType, RunAuth
 from schemas.workflow.proxy import SealedProxy
 from schemas.workflow.run import RunInput

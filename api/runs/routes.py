@@ -24,7 +24,7 @@ from schemas.errors import BadRequest, Conflict, Forbidden, PayloadTooLarge
 from schemas.rest.base import expects
 from schemas.rest.result import ResultResponse
 from schemas.rest.runs import RerunResponse, RunBody, RunList, RunsQuery
-from schemas.rest.start import StartRequest, StartResponse
+from schemas.rest.start_request import StartRequest, StartResponse
 
 _Wait = Annotated[float, Field(ge=0, le=60, allow_inf_nan=False), expects("a number of seconds from 0 to 60")]
 

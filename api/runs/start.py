@@ -18,7 +18,7 @@ from projects.settings import ProjectSettings
 from schemas.errors import CallboardError, Conflict, NotFound, TooMany, Unavailable
 from schemas.rest.field_errors import field_error
 from schemas.rest.run_auth_session import RuntimeAuthSession
-from schemas.rest.start import StartRequest, StartResponse
+from schemas.rest.start_request import StartRequest, StartResponse
 from schemas.suggestion import did_you_mean
 from schemas.workflow.base import HISTORY_BUDGET, INLINE_LIMIT, JsonRef, clip
 from schemas.workflow.run import RunInput

@@ -26,7 +26,7 @@ from schemas.rest.job_schedule import JobSchedule
 from schemas.rest.proxy import ProxyUrl
 from schemas.rest.run_auth_session import AuthAttempts
 from schemas.rest.sink import Headers, HttpUrl, Sink
-from schemas.rest.start import Retry, SaveTrace
+from schemas.rest.start_request import Retry, SaveTrace
 from schemas.workflow import names
 from schemas.workflow.job import JobSource
 

@@ -35,7 +35,7 @@ from tests.support.job_run_stage import JOB_RUN_WORKFLOWS, ScriptedValidate, rec
 from tests.support.polling import until
 from tests.support.run_stage import CANCELED, DEADLINE, IDENTITY, WORKSPACE, completed
 from workflows.auth_session import AuthSessionWorkflow
-from workflows.run import RunWorkflow
+from workflows.run_workflow import RunWorkflow
 from workflows.visibility import job_run_memo, job_run_search_attributes
 
 JOB = "nightly"

@@ -43,7 +43,7 @@ from tests.support.polling import until
 from workflows import visibility
 from workflows.auth_session import AuthSessionWorkflow
 from workflows.create import CreateWorkflow
-from workflows.run import RunWorkflow
+from workflows.run_workflow import RunWorkflow
 from workflows.validate import ValidateWorkflow
 
 WORKFLOWS = (RunWorkflow, ValidateWorkflow, CreateWorkflow, AuthSessionWorkflow)

@@ -28,7 +28,7 @@ from tests.support.run_stage import run_input
 from worker import __main__ as worker_process
 from worker import browser_worker
 from workflows import visibility
-from workflows.run import RunWorkflow
+from workflows.run_workflow import RunWorkflow
 
 _WITHIN = 60
 

@@ -11,8 +11,8 @@ from fastapi.sse import EventSourceResponse
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from api.attempts.files import screenshot_response, trace_response
+from api.attempts.live_view import MEDIA_TYPE, is_watchable, watch_attempt
 from api.attempts.log import follow_log, read_log
-from api.attempts.screencast import MEDIA_TYPE, is_watchable, watch_attempt
 from api.dashboard.auth import FormDep, SessionDep
 from api.dashboard.page_route import PageRoute
 from api.dashboard.rendering import query_string, render_page, wants_json

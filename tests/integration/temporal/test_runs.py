@@ -29,7 +29,7 @@ from temporal.runs import Runs, RunState
 from tests.support.run_stage import WORKSPACE, HeldAttempt, Stage, completed, ends, failed, outcome_of, run_input
 from workflows import visibility
 from workflows.outcomes import close
-from workflows.run import RunWorkflow
+from workflows.run_workflow import RunWorkflow
 
 AT_ONCE = timedelta()
 LONG = timedelta(seconds=20)

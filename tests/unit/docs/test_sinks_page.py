@@ -17,7 +17,7 @@ import pytest
 from devstack import ports
 from devstack.data_folder import new_webhook_secret
 from schemas.rest.delivery import DeliveryList
-from schemas.rest.start import StartRequest
+from schemas.rest.start_request import StartRequest
 from security.sealed_sinks import seal_sink
 from security.signing import WebhookSigner
 from tests.support.delivery_inputs import QUICK, RING

@@ -14,7 +14,7 @@ from schemas.rest.error_body import ErrorBody
 from schemas.rest.projects import ProjectBody, ProjectList
 from schemas.rest.result import ResultResponse
 from schemas.rest.runs import RerunResponse, RunBody, RunList, RunSummaryBody
-from schemas.rest.start import StartRequest, StartResponse
+from schemas.rest.start_request import StartRequest, StartResponse
 from schemas.workflow.run import ErrorCode, ReasonType, RunStatus
 
 RECORDS = [RunSummaryBody, RunList, RunBody, RerunResponse, AttemptBody, ProjectBody, ProjectList]

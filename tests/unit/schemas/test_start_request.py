@@ -11,7 +11,7 @@ from schemas.errors import BadRequest
 from schemas.rest.field_errors import validation_error
 from schemas.rest.run_auth_session import RuntimeAuthSession, StoredAuthSession
 from schemas.rest.sink import S3Sink, WebhookSink
-from schemas.rest.start import StartRequest
+from schemas.rest.start_request import StartRequest
 from tests.support.present import assert_has
 
 SECRET = "t0p-s3cret"

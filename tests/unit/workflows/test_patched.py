@@ -18,7 +18,7 @@ from schemas.workflow import names
 from schemas.workflow.run import RunInput, RunOutcome, RunStatus
 from tests.support.repository import REPOSITORY
 from tests.support.run_stage import Stage, completed, ends
-from workflows.run import RunWorkflow
+from workflows.run_workflow import RunWorkflow
 
 IN_FLIGHT = REPOSITORY / "tests" / "histories" / "success.json"
 """What a Run may look like that began before the change."""
