@@ -77,14 +77,14 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="CALLBOARD_", frozen=True, extra="ignore")
 
-    # These settings say where a process tells how it does.
+    # These settings say where a process reports its health and its metrics.
     metrics_address: ListeningAddress | None = None
     """Host and port, such as `127.0.0.1:9464`, at which the process answers `/metrics` for Prometheus, without a key.
     Unset: nothing is counted."""
     health_address: ListeningAddress | None = None
     """Host and port at which a worker answers `/healthz`, without a key. Unset: it listens nowhere."""
 
-    # These settings say who may call, and for whom.
+    # These settings say who may call, and which workspace is served.
     api_keys: Secrets = Field(default_factory=list[SecretStr])
     """Keys that open the API, comma-separated: several at once, so that they can be rotated. 20 characters or more."""
     workspace_id: UUID = NO_WORKSPACE

@@ -55,7 +55,7 @@ async def heartbeats(
             ends when the SDK cancels it.
         details: Gives the details to send; the next try of the activity gets the last ones.
         on_silence: Is told if no heartbeat was recorded for `SILENCE_LIMIT`, whether Temporal did not answer or refused
-            it. Give it to an activity of which there must never be two copies.
+            it. Give it to an activity that must never run twice at the same time.
         interval: Seconds between two heartbeats, if not the usual ones: an activity hears at the next one that it is
             cancelled.
     """

@@ -118,7 +118,7 @@ def _project_state(services: Services, machines: ProjectMachines) -> ComponentSt
 
 
 def _problem(services: Services, message: str) -> ComponentStatus:
-    """Return the state of a project of which no Run is executed."""
+    """Return the state of a project without a running Run."""
     return ComponentStatus(status="failed" if services.settings.ready_needs_workers else "warning", message=message)
 
 

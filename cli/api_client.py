@@ -183,7 +183,7 @@ class ApiClient:
 
 
 def _join_errors(message: str, details: Any) -> str:
-    """Return all errors of a request, of which the message tells only the first and the number of others."""
+    """Return all errors of a request. The message has only the first one and the number of others."""
     try:
         errors = [f"{each['path']}: expected {each['expected']}." for each in details["errors"]]
     except (LookupError, TypeError):

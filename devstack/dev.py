@@ -289,9 +289,9 @@ class DevStack:
 
 
 def _listened_at(children: Iterable[SupervisedProcess]) -> list[int]:
-    """Return the ports at which these children listen, most of which no setting names.
+    """Return the ports at which these children listen. No setting names most of them.
 
-    One that is started again may listen at others.
+    A child that is started again may listen at others.
     """
     found: set[int] = set()
     for child in children:

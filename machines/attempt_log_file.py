@@ -89,7 +89,7 @@ class AttemptLogFile:
 
 
 def mask_lines(lines: bytes, masker: Masker) -> bytes:
-    """Return whole lines of the file as they may be read, that is, masked."""
+    """Return whole lines of the file, masked."""
     if not masker and b'"cut":' not in lines:  # no message can contain `"cut":`, as quotes are escaped in it
         return lines
     return b"".join(_masked(line, masker) for line in lines.splitlines())

@@ -86,7 +86,7 @@ class Evidence:
     """Folder on this host for the files. It is not in the Machine's scratch folder, which is gone with the Machine."""
     trace: TraceMode = TraceMode.NEVER
     trace_limit: int = 64 * 1024 * 1024
-    """Most bytes that a trace which is kept may have."""
+    """Most bytes of a trace. A larger one is not kept."""
     project_root: str | None = None
     """The copy of the project that the Attempt runs in; None before the Attempt has begun."""
     reported: bool = False

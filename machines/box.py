@@ -38,7 +38,7 @@ _OF_ROOT = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi", "mtrr")
 """Parts of /proc that govern the host. Root can write them, also in a box, as the files there are root's."""
 _RESOLV_CONF = "/etc/resolv.conf"
 _TEMPORARY = 512 * 1024 * 1024
-"""Most bytes of the box's own temporary folders, which lie in memory."""
+"""Most bytes of the box's own temporary folders. They lie in memory."""
 _IN_MEMORY = 4
 """Part of the Machine's memory that files in temporary folders of user code may take in addition."""
 

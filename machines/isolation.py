@@ -48,7 +48,7 @@ def find_isolation(
     box_refusal: Callable[[], str | None] = box_refusal,
     network_refusal: Callable[[], str | None] = network_refusal,
 ) -> Isolation:
-    """Return the level that is wanted or, if none is, the best that is to be had here. This call blocks.
+    """Return the wanted level or, if none is wanted, the best one that this host allows. This call blocks.
 
     The two functions say why a box, and why a network of its own, cannot be made.
 

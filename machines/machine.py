@@ -41,7 +41,7 @@ _STOP_WITHIN = 1.5
 _CLEAR_WITHIN = 1.5
 """Seconds after that in which nothing of it may be left; else the Machine is killed."""
 _LEAVE_WITHIN = 10.0
-"""Seconds that an Attempt which has come to its end by itself gets to save its trace."""
+"""Seconds that an Attempt gets to save its trace after it has ended by itself."""
 _LAST_REPORT_WITHIN = 1.0
 _CLEAN_WITHIN = 12.0
 """Seconds in which a Machine is ready for the next Attempt; the child bounds its steps by less."""
@@ -98,7 +98,7 @@ class Machine:
         return self._clean.is_set()
 
     async def wait_clean(self) -> None:
-        """Wait until the last Attempt is cleaned up; a Machine that takes too long is to be retired."""
+        """Wait until the last Attempt is cleaned up. If that takes too long, set `retire_reason`."""
         try:
             async with asyncio.timeout(_CLEAN_WITHIN):
                 await self._clean.wait()
@@ -106,7 +106,7 @@ class Machine:
             self.retire_reason = "the last Attempt could not be cleaned up"
 
     async def wait_idle(self, within: timedelta) -> None:
-        """Wait while the Machine is idle and alive, at most `within`; it is to be retired after that."""
+        """Wait while the Machine is idle and alive, at most `within`. After that, set `retire_reason`."""
         try:
             async with asyncio.timeout(within.total_seconds()):
                 await self._keeper.ended()

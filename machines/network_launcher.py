@@ -1,12 +1,12 @@
 """Execute a Machine's supervisor in a network namespace of its own: `python -I -S network_launcher.py PLAN [COMMAND…]`.
 
-The namespace has one device, at whose other end is `pasta`, a user-mode network: it makes the connections of the
-namespace from outside, as this user. Which of them it is asked for is decided inside, by routing rules that nobody in
-the Machine may change: the supervisor is executed without the capabilities that this process has in the namespace.
+The namespace has one device. At its other end is `pasta`, a user-mode network: it makes the connections of the
+namespace from outside, as this user. Routing rules inside decide which connections reach it. Nobody in the Machine may
+change them: the supervisor is executed without the capabilities that this process has in the namespace.
 
 PLAN is JSON: `pasta` and `ip` (the two programs), `reach` (see `machines.reach`) and `nameserver` (the one of this
 host, or null). COMMAND gets one more argument: a descriptor that becomes readable when pasta ends. Without COMMAND,
-this only tries whether all of it works here. What does not is printed in a line, and the exit code is 1.
+this only tries whether all of it works here. If not, it prints a line with the reason, and the exit code is 1.
 
 This runs on the standard library alone, below the keeper, which ends pasta with all else that is left of the Machine.
 """

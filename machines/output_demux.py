@@ -1,4 +1,4 @@
-"""Take apart what a Machine prints: text, and between it lines of its log whose level and source are known.
+"""Take apart what a Machine prints: text, and between it lines of its log, which have a level and a source.
 
 Descriptors 1 and 2 of the whole process tree are one pipe, and each of its processes may write anything there. So the
 log keeps the order in which things happened, and an automation may put into it what it likes. The lines are JSON text
@@ -6,7 +6,7 @@ sequences (RFC 7464), written by `machines.runner.stdio`, which may import nothi
 
     0x1E {"level", "source", "message"} newline         with "cut" if the message was too long: the bytes that it had
 
-What looks like that and is none is text. This module uses the standard library alone, as the keeper needs it.
+Anything else is text. This module uses the standard library alone, as the keeper needs it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 _BEGIN, _END = b"\x1e", b"\n"
 _LONGEST = 1024 * 1024
-"""Most bytes of a line. Machines write no longer ones."""
+"""Most bytes of a line. Machines write shorter ones."""
 
 Said = tuple[str, str, str, int | None]
 """Level, source and message of a line, and how many bytes the message had before it was cut."""

@@ -25,7 +25,7 @@ _CAUSES = {
     CLOSED: RecycleCause.STOPPED,
     PROCESS_ENDED: RecycleCause.LOST,
 }
-"""Why a Machine is recycled that is to be retired for this reason; any other is about its clean-up."""
+"""The cause that is counted for each reason to retire a Machine. Any other reason is about its clean-up."""
 
 
 @dataclass(frozen=True)

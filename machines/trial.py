@@ -12,7 +12,7 @@ _CLIP = 300
 
 
 def trial_refusal(command: Sequence[str], environment: Mapping[str, str]) -> str | None:
-    """Run the program to its end. Say why it has failed, as the end of a sentence; None if it has not. This blocks.
+    """Run the program to its end. Return why it has failed, as the end of a sentence, or None. This blocks.
 
     Args:
         command: The program and its arguments. It prints in its last line what does not work.

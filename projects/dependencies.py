@@ -25,7 +25,7 @@ class ResolvedDependencies:
 
     environment: OwnEnvironment
     requirements: str
-    """The list of packages, which is to be stored under the environment's declaration."""
+    """The list of packages, to store under the environment's declaration."""
     warnings: tuple[DeployWarning, ...]
     site_packages: Path
     """Where its packages are installed on this host."""

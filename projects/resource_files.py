@@ -164,7 +164,7 @@ def _read(path: Path, file: str) -> dict[str, Any]:
         raise _error(file, "", f"at most {_MAX_FILE_SIZE:,} bytes")
     try:
         value = _parse(data.decode("utf-8-sig"))
-        # JSON with comments may have numbers and halves of characters that JSON has not.
+        # JSON with comments allows numbers and halves of characters that JSON forbids.
         from_json(json.dumps(value, allow_nan=False).encode(), allow_inf_nan=False)
     except UnicodeDecodeError:
         raise _error(file, "", "text in UTF-8") from None

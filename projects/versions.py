@@ -80,7 +80,7 @@ class _Partial:
 
     @property
     def bundle(self) -> Path:
-        """Path to which the bundle is to be written."""
+        """Path at which to write the bundle."""
         return self._folder / "bundle.tar.gz"
 
     def begin(self) -> None:

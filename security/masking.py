@@ -139,7 +139,7 @@ class _FormIndex[Text: (str, bytes)]:
     """The forms of all secrets, found in a text in a time that hardly depends on how many they are."""
 
     def __init__(self, forms: list[Text]) -> None:
-        """Take the forms in the order in which they are to be replaced. None is shorter than `MIN_MASKED_LENGTH`."""
+        """Take the forms in the order of their replacement. None is shorter than `MIN_MASKED_LENGTH`."""
         self.forms = list(dict.fromkeys(forms))
         self.has_few = len(self.forms) <= _FEW_FORMS
         self.longest = max(map(len, forms), default=0)

@@ -36,7 +36,7 @@ class Pulse:
         self._at = clock()
 
     def beat(self) -> None:
-        """Note that a round, or a step of one, has come to its end."""
+        """Note that a round, or a step of one, has ended."""
         self._at = self._clock()
 
     def problem(self) -> str | None:

@@ -28,7 +28,7 @@ class _LogContextActivities(ActivityInboundInterceptor):
 
 
 def work_of(arguments: Any) -> dict[str, str | int | None]:
-    """Return what the input of a workflow or activity says about whom it works for; nothing of it is secret.
+    """Return the ids in the input of a workflow or activity that say what it works for. None of them is secret.
 
     All inputs of `schemas/workflow/` name these fields alike; that of a Delivery's try holds that of the Delivery.
     """

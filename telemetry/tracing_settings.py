@@ -38,7 +38,7 @@ _SAMPLERS = (
 
 
 def is_tracing_wanted(variables: Mapping[str, str]) -> bool:
-    """Tell whether traces are to be exported: an endpoint is set, and nothing turns them off.
+    """Tell whether traces are exported: an endpoint is set, and nothing turns them off.
 
     Raises:
         ConfigurationError: A variable has a value that cannot be used.

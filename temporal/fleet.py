@@ -136,7 +136,7 @@ async def _ask_or_start_successor[T](update: Callable[[Start], Coroutine[Any, An
     try:
         return await _update(update, _start(successor=False))
     except WorkflowAlreadyStartedError:
-        # Somebody has ended the workflow: workers may have leases of which the next one knows nothing.
+        # Somebody has ended the workflow: workers may have leases that the next one does not know.
         return await _update(update, _start(successor=True))
 
 

@@ -97,8 +97,8 @@ def describe_fleet(state: FleetState, now: datetime, deployed: Mapping[str, int]
     Args:
         state: What the workflow knows.
         now: Workers whose leases have run out by then do not count.
-        deployed: How many Machines each deployed project may have, if that is known; else the workflow's own numbers
-            count, which has no project that no worker serves.
+        deployed: How many Machines each deployed project may have, if that is known. Else the workflow's own numbers
+            count; it does not know a project that no worker serves.
     """
     live = {name: member for name, member in sorted(state.members.items()) if member.expires_at > now}
     known = {project: size.machines for project, size in state.projects.items()}

@@ -1,4 +1,4 @@
-"""Create, read, change and delete Jobs, each of which is a Temporal Schedule."""
+"""Create, read, change and delete Jobs. Each is a Temporal Schedule."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from workflows.visibility import run_memo, run_search_attributes
 async def start_run_workflow(
     client: Client, run_id: str, run_input: RunInput, *, memo: dict[str, Any] | None = None
 ) -> None:
-    """Start workflow `Run` with id `run_id`, of which there was none before.
+    """Start workflow `Run` with the new id `run_id`.
 
     Args:
         client: The Temporal client.

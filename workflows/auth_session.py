@@ -276,5 +276,5 @@ class AuthSessionWorkflow:
 
     @workflow.signal(name=names.DELETE)
     def delete(self) -> None:
-        """Note that the AuthSession is to be deleted."""
+        """Note that the AuthSession will be deleted."""
         self._deleted = True

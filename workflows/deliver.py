@@ -140,7 +140,7 @@ def _failed(error: ActivityError) -> DeliveryOutcome:
         case ApplicationError(message=message) | TemporalTimeoutError(cause=ApplicationError(message=message)):
             pass  # of the last try
         case TemporalTimeoutError():
-            message = "The time for it is over, and no try has come to its end."
+            message = "The time for it is over, and no try has ended."
         case cause:
             message = clip(f"It was ended: {cause}", MESSAGE_LIMIT)
     return DeliveryOutcome(status=DeliveryStatus.FAILED, error=TryProblem(type=GIVEN_UP, message=message))

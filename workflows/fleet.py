@@ -52,7 +52,7 @@ them, while leases go on."""
 STALE = "StaleRenewal"
 """Type of the error of a request that came late: the worker has sent another one, or has left."""
 CHANGED = "LeaseChanged"
-"""Type of the error of a request to keep a lease that is to be renewed, as its shares may be others."""
+"""Type of the error of a request to keep a lease. It must be renewed instead, as its shares may be others."""
 
 
 def limited_sizes(projects: Mapping[str, ProjectSize], members: Mapping[str, MemberState]) -> dict[str, int]:

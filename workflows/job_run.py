@@ -59,7 +59,7 @@ _RELEASE_TIMEOUT = timedelta(minutes=1)
 _RETRIES = RetryPolicy(maximum_interval=timedelta(seconds=30))
 _ASK_AGAIN = timedelta(minutes=30)
 """How long a JobRun waits for its turn before it looks whether the one before it, or the lock, was ended in Temporal
-itself, of which nobody tells it. Each look is some ten events, and a JobRun may wait for weeks."""
+itself. Nobody tells it of that. Each look is some ten events, and a JobRun may wait for weeks."""
 _POLLS = RetryPolicy(
     initial_interval=timedelta(seconds=1), backoff_coefficient=1.5, maximum_interval=timedelta(seconds=15)
 )
@@ -210,13 +210,13 @@ class JobRunWorkflow:
 
     @property
     def _mode(self) -> JobItemsMode:
-        """What is to be done with items now."""
+        """What to do with items now."""
         if self._is_termination_requested:
             return JobItemsMode.TERMINATE
         return JobItemsMode.RUN if self._pause is None else JobItemsMode.DRAIN
 
     async def _execute_piece(self, plan: JobRunPlan, mode: JobItemsMode) -> None:
-        """Execute one piece; it is cut short when something else is to be done.
+        """Execute one piece; cut it short when there is something else to do.
 
         Raises:
             ActivityError: It has failed for good.
@@ -267,7 +267,7 @@ class JobRunWorkflow:
         return mode is JobItemsMode.RUN and begins
 
     async def _wait_while_paused(self, plan: JobRunPlan, pause: JobRunReason) -> None:
-        """Wait until somebody resumes or terminates the JobRun, or mends the login for the want of which it paused."""
+        """Wait until somebody resumes or terminates the JobRun, or mends the login that it lacked."""
         self._display.show_status(JobRunStatus.PAUSED, pause)
         if pause.type is JobRunReasonType.AUTH_SESSION_INVALID and plan.auth is not None:
             login = workflow.start_activity(

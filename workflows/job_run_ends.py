@@ -1,7 +1,7 @@
 """How a JobRun can end, and how its workflow closes then.
 
-Temporal's close status is true of the JobRun, as it is of a Run: one that has come to its end closes as Completed, any
-other as Failed, with the type of its reason as the type of the failure. What is shown of it travels with the close.
+Temporal's close status is true of the JobRun, as it is of a Run: a successful one closes as Completed, any other as
+Failed, with the type of its reason as the type of the failure. What is shown of it travels with the close.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def close(view: JobRunView) -> JobRunView:
     """Close this workflow as the JobRun has ended, as the last thing that it does.
 
     Returns:
-        What is shown of a JobRun that has come to its end.
+        What is shown of a successful JobRun.
 
     Raises:
         ApplicationError: Any other end; its detail is what is shown of the JobRun.

@@ -137,7 +137,7 @@ class AttemptRecords:
         return None
 
     async def _missing(self, interrupted: InterruptedInput) -> dict[str, str]:
-        """Return what a lost Attempt should have stored and has not; trace and screenshot are made at its end.
+        """Return the artifacts that are missing of a lost Attempt; trace and screenshot are made at its end.
 
         Raises StoreError.
         """

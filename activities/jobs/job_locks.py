@@ -1,4 +1,4 @@
-"""The locks of Jobs: a JobRun holds one while it is active. Each is a workflow, of which there is one at a time.
+"""The locks of Jobs: a JobRun holds one while it is active. Each is a workflow with a fixed id.
 
 A JobRun that somebody has ended in Temporal itself leaves its lock behind. The next JobRun that wants the lock finds
 that its holder has ended, and releases it.

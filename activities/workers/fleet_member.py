@@ -94,7 +94,7 @@ class FleetMember:
         ]
 
     async def watch(self) -> None:
-        """Wait until cancelled. Raises the error by which a part of this work has failed."""
+        """Wait until cancelled. Raises the error of a part of this work that has failed."""
         done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()

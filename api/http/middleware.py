@@ -163,7 +163,7 @@ class _Exchange:
         )
 
     def _subject(self) -> dict[str, str]:
-        """Return the Run and the project that the request is about, as its path says, or what it has come to."""
+        """Return the ids of the Run and the project that the request is about, by its path and log fields."""
         path: dict[str, str] = self.scope.get("path_params", {})
         found = {name: str(value) for name, value in current_log_fields().items()}
         return {field: path[name] for name, field in _PATH_FIELDS.items() if name in path} | found

@@ -49,7 +49,7 @@ class Tab:
     """Whether its proxy has asked for credentials that the Attempt lacks, or did not accept those that it has."""
 
     def watch_proxy(self) -> None:
-        """Watch for responses by which the proxy refuses it: Playwright lets the page hang, and tells no reason."""
+        """Watch for refusals by the proxy. Playwright lets the page hang then, and gives no reason."""
         self.context.on("response", self._look)
 
     def _look(self, response: Response) -> None:
@@ -225,8 +225,8 @@ class WarmBrowser:
     async def listening(self) -> AsyncGenerator[str]:
         """Have the driver listen for a further client; yield the path of its socket, which is gone afterwards.
 
-        Clients that have connected stay until the next time. So there is at most one process of user code that can
-        reach the browser, and no path by which another one could.
+        Clients that have connected stay until the next time. So at most one process of user code can reach the
+        browser.
 
         Raises:
             PlaywrightError: The browser or the driver is gone.

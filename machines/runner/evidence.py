@@ -123,7 +123,7 @@ class Evidence:
         await asyncio.shield(self._failing)
 
     async def leave(self, *, completed: bool) -> dict[str, Any]:
-        """Save all that is to be left, and return the fields of a `left` message.
+        """Save the Attempt's evidence, and return the fields of a `left` message.
 
         This is done once; a second call waits for the first. Its time is bounded except for the traces, whose saving
         takes as long as their size demands.

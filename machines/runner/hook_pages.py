@@ -31,7 +31,7 @@ _READ = 64 * 1024
 
 
 class HookPages:
-    """The pages of the browser in the present Attempt, and the port by which a hook opens its own.
+    """The pages of the browser in the present Attempt, and the port at which a hook opens its own.
 
     `watch` makes one.
     """

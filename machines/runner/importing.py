@@ -46,7 +46,7 @@ class Imports:
     def freeze(self) -> None:
         """Remember what there is now, and keep the garbage collector from it.
 
-        A collection in a fork would else copy every page of memory that it looks at.
+        Otherwise a collection in a fork would copy every page of memory that it looks at.
         """
         gc.collect()
         self._generators += _generators()

@@ -83,7 +83,7 @@ def adopt_orphans() -> None:
 
 
 def fork(box: InnerBox | None, restrict: Callable[[], None], tell: Callable[[int], None]) -> Inside | None:
-    """Fork this process into a new inner box, if there is to be one. Return None in the fork.
+    """Fork this process, into a new inner box if one is wanted. Return None in the fork.
 
     This process must have one thread, and adopt orphans.
 

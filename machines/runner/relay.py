@@ -25,7 +25,7 @@ from .playwright_wire import END, is_inside
 
 _READ = 256 * 1024
 _LARGEST = 512 * 1024 * 1024
-"""Most bytes of a message, which may carry the files of an upload."""
+"""Most bytes of a message. It may carry the files of an upload."""
 
 _TRACING = "Callboard traces the Attempt itself, and saves its trace where its other evidence is. Remove this call."
 _BROWSER_TRACING = (
@@ -132,7 +132,7 @@ class Relay:
         self._to_driver: asyncio.StreamWriter | None = None
         self._to_user: asyncio.StreamWriter | None = None
         self._opening: set[str] = set()
-        """Ids of the calls by which user code opens contexts, and which are not answered yet."""
+        """Ids of user code's unanswered calls that open contexts."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._inside = False
         """Whether the last message of the driver has been passed on in part."""

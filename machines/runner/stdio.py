@@ -1,7 +1,7 @@
 """The standard streams of a Machine's processes, which lead to its keeper.
 
-Descriptors 1 and 2 are a pipe to the keeper. It holds what is printed, and between it the lines of the Attempt's log
-whose level and source are known. What is written stays, even if this process is killed in the next moment. The keeper's
+Descriptors 1 and 2 are a pipe to the keeper. It holds what is printed, and between it the lines of the Attempt's log,
+which have a level and a source. What is written stays, even if this process is killed in the next moment. The keeper's
 side is `machines.output_demux`, which also describes the form of the lines; nothing of it may be imported here.
 
 What user code logs by the standard library's `logging` becomes such a line, with its level. Unless user code configures

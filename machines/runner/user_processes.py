@@ -32,7 +32,7 @@ _LONGEST_DUMP = 256 * 1024
 
 
 _NAMES_AT_ONCE = 200
-"""Most names of modules in one command, which must fit into a packet."""
+"""Most names of modules in one command. A command must fit into a packet."""
 
 
 class ZygoteError(Exception):
@@ -61,7 +61,7 @@ class UserProcess:
         return _has_exited(self._pidfd)
 
     async def where_it_stands(self) -> bytes:
-        """Return the stack that the process tells on a signal, also if it blocks; empty if it tells none in time."""
+        """Signal the process and return the stack that it writes, also if it blocks. Empty if none comes in time."""
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, STACK_SIGNAL)
             signal.pidfd_send_signal(self._pidfd, signal.SIGCONT)  # one that is stopped would not hear it

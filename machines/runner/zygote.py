@@ -57,7 +57,7 @@ def main(fd: int, packages: Path | None) -> None:
 
 
 class Forks:
-    """The processes of user code, one at a time, each in an inner box if there is to be one."""
+    """The processes of user code, one at a time, each in an inner box if one is wanted."""
 
     def __init__(self, commands: socket.socket, box: InnerBox | None, walls: Walls | None) -> None:
         self._commands = commands

@@ -204,7 +204,7 @@ class JobSchedule(RequestModel):
     intervals: Annotated[list[Interval], _at_most(_LIMIT, "intervals")] = Field(default_factory=list[Interval])
     calendars: Annotated[list[Calendar], _at_most(_LIMIT, "calendars")] = Field(default_factory=list[Calendar])
     jitter: _Jitter | None = None
-    """The longest time by which each JobRun is delayed at random."""
+    """The longest random delay of each JobRun."""
     timezone: _TimeZone | None = None
     """The time zone of the calendars; by default UTC. An addition to the contract."""
     overlap: _Overlap = "skip"

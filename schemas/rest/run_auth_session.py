@@ -31,7 +31,7 @@ AuthSessionId = Annotated[
     expects(ID_RULE),
     Field(json_schema_extra={"minLength": 3, "maxLength": 200, "pattern": "^[A-Za-z0-9][A-Za-z0-9._@+-]*$"}),
 ]
-"""The id of an AuthSession that is to be created."""
+"""The id of the AuthSession to create."""
 
 AuthAttempts = Annotated[int, Field(ge=1, le=10), expects("a whole number from 1 to 10")]
 """The number of times that a check, or a create, is tried at most."""

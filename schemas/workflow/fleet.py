@@ -27,7 +27,7 @@ class ProjectSize(FlowModel):
 
 
 class RenewRequest(FlowModel):
-    """Update of the workflow `Fleet`, by which a worker asks for its lease, or for a longer one."""
+    """Update of the workflow `Fleet`: a worker asks for its lease, or for a longer one."""
 
     worker: str
     host: str = ""
@@ -66,9 +66,9 @@ class RenewAnswer(FlowModel):
 
 
 class KeepRequest(FlowModel):
-    """Update of the workflow `Fleet`, by which a worker asks for a longer lease.
+    """Update of the workflow `Fleet`: a worker asks for a longer lease.
 
-    All is as its last `RenewRequest` said, which was answered, but for `used`. Earlier versions of the workflow do not
+    All but `used` is as in its last `RenewRequest`, which was answered. Earlier versions of the workflow do not
     know this update, and refuse it.
     """
 

@@ -143,7 +143,7 @@ class JobRunState(FlowModel):
     is_locked: bool
     """Whether the JobRun holds the lock of its Job."""
     pause: JobRunReason | None = None
-    """Why the JobRun is paused, or is to be paused."""
+    """Why the JobRun is paused, or will be."""
     bad_login: int | None = None
     """`JobItemsResult.bad_login` of the piece after which the JobRun paused itself."""
 
@@ -158,4 +158,4 @@ class JobRunInput(FlowModel):
     """`JobDefinition.ref`."""
     type: JobRunType
     state: JobRunState | None = None
-    """What the JobRun has come to, if this execution of its workflow continues another one."""
+    """The state of the JobRun, if this execution of its workflow continues another one."""

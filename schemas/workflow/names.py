@@ -291,7 +291,7 @@ def worker_queue(worker: str) -> str:
 
 
 def attempt_activity_id(number: int) -> str:
-    """Return the activity id of an Attempt, by which operators find it in Temporal."""
+    """Return the activity id of an Attempt. Operators find it in Temporal by this id."""
     return f"attempt-{number}"
 
 

@@ -1,4 +1,4 @@
-"""The choice of Attempts of which a trace is kept (docs/contract.md, section 12)."""
+"""The choice of Attempts whose trace is kept (docs/contract.md, section 12)."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ class TraceMode(OpenStrEnum):
         return "on-failure" if self is TraceMode.ON_FAILURE else self is TraceMode.ALWAYS
 
     def keeps(self, *, completed: bool) -> bool:
-        """Tell whether a trace is kept of an Attempt that has completed, or has not."""
+        """Tell whether the trace of an Attempt is kept, by whether it has completed."""
         return self is TraceMode.ALWAYS or (self is TraceMode.ON_FAILURE and not completed)

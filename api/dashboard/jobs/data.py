@@ -22,7 +22,7 @@ _LATEST_JOB_RUNS = 100
 _READ_AT_ONCE = 4
 """How many definitions of Jobs are read from the artifact store at once."""
 _MEASURED = timedelta(minutes=5)
-"""The last minutes of a JobRun, by which its throughput is measured."""
+"""The last minutes of a JobRun. Its throughput is measured over them."""
 _SHORTEST = timedelta(seconds=10)
 """A JobRun that is younger than this has no throughput yet."""
 _COUNTED: tuple[RunStatus, ...] = (RunStatus.PENDING, RunStatus.STARTED, RunStatus.FAILED, RunStatus.CANCELED)
