@@ -159,7 +159,7 @@ class DeliveryActivities:
         try:
             cancellation = await record_heartbeat(at.isoformat())
         except RPCError as error:  # at worst, a try that a lost worker has made goes without a record
-            log.info("It could not be noted that a try of a Delivery began: %s", error.message)
+            log.info("The start of a try of a Delivery could not be recorded: %s", error.message)
         else:
             if cancellation is not None and cancellation.not_found:
                 raise ApplicationError("Temporal has given this try up; nothing was sent.", type=TRY_FAILED)

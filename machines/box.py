@@ -3,9 +3,8 @@
 A box says what a process sees of this host's files, and how it is started there. `machines.runner.folders` says which
 folders of the Machine there are.
 
-Bubblewrap makes the box where this user may make namespaces: user, mount, PID and IPC namespaces of its own, in which
-the files that it needs have the paths that they have outside, and nothing else is there. Landlock stands on top of that
-where the kernel has it.
+Bubblewrap makes the box if this user may make namespaces: user, mount, PID and IPC namespaces of its own. Only the
+files that the box needs are there, at their paths outside. Landlock comes on top of that if the kernel has it.
 """
 
 from __future__ import annotations

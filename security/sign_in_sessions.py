@@ -1,8 +1,8 @@
 """Manage sessions of people who have signed in with an API key: the value of their cookie, and their forms' token.
 
 A session is `{its end}.{a nonce}.{a keyed hash of both}`. The key of the hash is derived from the API key that was used
-to sign in, so a session ends with the key that opened it, every API process knows it, and nothing is stored for it. If
-there is a key ring, the whole is sealed, so that nobody can try out keys against a cookie.
+to sign in. So a session ends with its API key, every API process knows it, and nothing is stored for it. If there is a
+key ring, the whole is sealed, so that nobody can try out keys against a cookie.
 """
 
 from __future__ import annotations

@@ -38,18 +38,18 @@ def open_bucket(bucket: str, prefix: str, endpoint: str | None) -> S3Store:
     """
     if not _BUCKET_NAME.fullmatch(bucket):
         raise ConfigurationError(
-            f"CALLBOARD_ARTIFACTS: {bucket!r} is no name of a bucket. Set it to s3://bucket/prefix."
+            f"CALLBOARD_ARTIFACTS: {bucket!r} is not the name of a bucket. Set it to s3://bucket/prefix."
         )
     if prefix:
         try:
             check_key(prefix)
         except ValueError:
             raise ConfigurationError(
-                f"CALLBOARD_ARTIFACTS: {prefix!r} is no prefix of keys. Set it to plain words with slashes between."
+                f"CALLBOARD_ARTIFACTS: {prefix!r} is not a prefix of keys. Set it to plain words with slashes between."
             ) from None
     if endpoint is not None and not re.match(r"https?://[^/]", endpoint):
         raise ConfigurationError(
-            f"CALLBOARD_ARTIFACTS_ENDPOINT: {endpoint!r} is no address. Set it to one like https://s3.example.com:9000."
+            f"CALLBOARD_ARTIFACTS_ENDPOINT: {endpoint!r} is not an address. Set it to one like https://s3.example.com:9000."
         )
     try:
         client: S3Client = boto3.Session().client(  # pyright: ignore[reportUnknownMemberType] - its other services are unknown

@@ -1,9 +1,9 @@
 """Keep the artifact store in a folder: one file for each key, below one root.
 
 A write goes to a temporary file beside its target and is moved over it, so that a reader sees the old object or the new
-one. There is no fsync: what was written survives the death of every process, because the kernel holds it, and that is
-the promise of `storage.store`; surviving a power cut would cost a disk flush for each object of each Attempt, on the
-path of every Run. Whoever needs that keeps artifacts in a bucket.
+one. There is no fsync. The kernel holds what was written, so it survives the death of every process, as `storage.store`
+promises. To survive a power cut would cost a disk flush for each object of each Attempt, on the path of every Run.
+Whoever needs that keeps artifacts in a bucket.
 
 A writer that is killed leaves its temporary file behind. No reader ever sees it, and `tidy` removes it.
 """

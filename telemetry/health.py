@@ -1,8 +1,8 @@
 """Whether this process still works: its event loop turns over, and what should go on in it goes on.
 
 A health check of this kind has one use: whoever asks ends the process and starts another one if it fails. So it fails
-only for what a new process would mend. That Temporal or the artifact store is away, or that there is no work, is not of
-that kind: each part has to say that it goes on while it waits and tries again.
+only if a new process would help. A new process does not help if Temporal or the artifact store is away, or if there is
+no work. So each part reports that it goes on while it waits and tries again.
 """
 
 from __future__ import annotations

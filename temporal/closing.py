@@ -16,9 +16,9 @@ from workflows.outcomes import ended_in_temporal, internal_error, outcome_of_fai
 
 _FIRST_WAIT_SECONDS = 0.5
 _MAX_WAIT_SECONDS = 5.0
-"""Seconds of the first and of the longest wait; each wait is twice as long as the last. A busy server can lose the
-news of a workflow that closes just then on its way to a waiting client, and then answers that client only after
-twenty seconds, as if nothing had happened. A client that asks anew is told at once."""
+"""Seconds of the first and of the longest wait; each wait is twice as long as the last. A busy server can lose the news
+that a workflow closes, and then answers a waiting client only after twenty seconds, as if nothing had happened. A
+client that asks again gets the answer at once."""
 
 TERMINATED = ended_in_temporal(ReasonType.TERMINATED, "The Run was terminated.")
 """Outcome of a Run whose workflow somebody terminated in Temporal itself, so that it could not report its own

@@ -1,7 +1,7 @@
 """List Runs from Temporal's visibility, in its own order: unfinished first, then by end, newest first.
 
-A page begins after the last Run of the page before it: its end (unfinished Runs have the latest time that there is),
-its start and its execution's id, which Temporal's page token holds. A Run changes its place once in its life, when it
+A page begins after the last Run of the page before it. Temporal's page token holds the end of that Run (the latest time
+that there is, if it is unfinished), its start and its execution's id. A Run changes its place once in its life, when it
 ends, and then moves down: so whatever starts and ends between two pages, no Run that was there at the first page is
 left out. A Run that ends meanwhile may be listed twice.
 """

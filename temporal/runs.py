@@ -69,8 +69,8 @@ class Runs:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._known_runs: dict[str, _KnownRun] = {}
-        """The last Runs that this process has heard of: a wait for the end of one of them needs no request to learn
-        whom it belongs to."""
+        """The last Runs that this process has heard of. A wait for the end of one of them needs no request to learn its
+        project."""
         self._waits = RunWaits(client)
         self._readings: Coalescer[tuple[str, str, str], RunState] = Coalescer()
         """Questions how a Run is, of clients that wait for it: they come at the same time when many wait for one."""

@@ -5,8 +5,8 @@ One with more is spread over all workers that have room, also over those that jo
 than it can have up at once if there is no room anywhere, since most projects are idle: then projects without Attempts
 move from workers with a larger load to those with a smaller one.
 
-The time that it takes grows with the Machines that are to be placed or moved; for what stays as it is, only with the
-number of projects, and not with that of workers.
+Its time grows with the Machines that it places or moves. For all others it grows with the number of projects only, not
+with that of workers.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
 """Store the log of an Attempt: in pieces while it runs, as a whole at its end.
 
-A piece is named by the offset in the log at which it begins, so that a reader of the pieces gets the same bytes as a
-reader of the whole log, which replaces them. `storage.keys` builds their keys, and `api.attempts.log` reads them. A
-short Attempt costs one write.
+The name of a piece is its offset in the log. The whole log replaces the pieces, and a reader of either gets the same
+bytes. `storage.keys` builds their keys, and `api.attempts.log` reads them. A short Attempt costs one write.
 
-A store that fails costs the log, and a little time; what is stored already stays. When a worker is killed, the pieces
-are what there is of the log.
+A store that fails costs the log, and a little time; what is stored already stays. When a worker is killed, only the
+pieces are left of the log.
 """
 
 from __future__ import annotations

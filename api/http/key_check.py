@@ -1,12 +1,12 @@
 """Checking API keys, and slowing down whoever guesses them.
 
 Wrong keys are counted by the address that they come from, whether they came with a request or through the sign-in form.
-After ten within five minutes, that address has to wait for the rest of these five minutes. Meanwhile a key is refused
-there without regard to whether it is right, or a guess that hits would still be told from one that misses.
+After ten within five minutes, that address has to wait for the rest of these five minutes. Meanwhile a right key is
+refused there like a wrong one. Otherwise a guess that hits would show.
 
-Many clients may share one address, behind one NAT. So a key that was accepted from an address before goes on being
-accepted from there: a neighbour who guesses, or who has forgotten to change an old key, does not lock out clients that
-are at work. Only a key that is used from that address for the first time has to wait.
+Many clients may share one address, behind one NAT. So a key that was accepted from an address before is still accepted
+from there: a neighbour who guesses, or who uses an old key, does not lock out clients that are at work. Only a key that
+is used from that address for the first time has to wait.
 """
 
 from __future__ import annotations

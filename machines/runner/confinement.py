@@ -5,10 +5,11 @@
 Landlock needs no privilege. Within it, nothing can be mounted, and processes outside cannot be inspected; with a kernel
 of 6.12 or later, they cannot be signaled either, nor reached by sockets in the abstract namespace.
 
-The filter needs no privilege once new ones are forbidden. Nobody in a box needs keys of the kernel, which would pass
-from one Attempt to the next and to other projects, nor io_uring, userfaultfd and families of sockets that no network
-namespace holds back. These are forbidden to driver, browser and zygote, too. User code, in addition, can make no user
-namespace: in one, it would have all capabilities, and with them much more of the kernel to attack.
+The filter needs no privilege once new ones are forbidden. It forbids keys of the kernel, which would pass from one
+Attempt to the next and to other projects, and also io_uring, userfaultfd and families of sockets that no network
+namespace holds back. Nobody in a box needs these, so they are forbidden to driver, browser and zygote, too. User code,
+in addition, can make no user namespace: in one, it would have all capabilities, and with them much more of the kernel
+to attack.
 
 This module uses the standard library alone.
 """

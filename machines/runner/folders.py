@@ -1,15 +1,15 @@
 """The folders in a Machine's scratch folder, which of its boxes they are in, and how each Attempt finds them fresh.
 
 An Attempt works in a folder of its own (`Workspace`): a copy of the project to read and write in, temporary files, a
-home, and evidence, which is what a process of user code saves of a context that the project's hook has brought. It is
-removed after the Attempt; or, if nothing in it was touched, as is usual, the next Attempt uses it. To make and remove a
+home, and evidence. A process of user code saves evidence of a context that the project's hook has brought. The folder
+is removed after the Attempt. Usually nothing in it was touched: then the next Attempt uses it. To make and remove a
 dozen files for each Attempt costs milliseconds, and more and more of them on ext4: to make a file, ext4 passes over all
 that were removed in the last minutes.
 
-In the folders of driver and browser (`DriverFolders`), nothing may stay that an Attempt has had them write. The driver
-notes things for itself, and the browser keeps downloads. What was there when the Machine got ready stays; all else is
-deleted after each Attempt. Only the browser's profile is left to the browser: a browser into which user code may have
-written something itself is not used again (see `relay`).
+Nothing that an Attempt has written may stay in the folders of driver and browser (`DriverFolders`). The driver notes
+things for itself, and the browser keeps downloads. What was there when the Machine got ready stays; all else is deleted
+after each Attempt. Only the browser's profile is left to the browser: a browser into which user code may have written
+something itself is not used again (see `relay`).
 
 `machines.box` makes the boxes. This module uses the standard library alone, as keeper and worker need it.
 """

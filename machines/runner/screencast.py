@@ -1,8 +1,8 @@
 """Send live pictures of an Attempt's page to those who watch, over a socket in the Attempt's folder.
 
 Each picture is four bytes of length, big-endian, then a JPEG; nothing is read from those who watch. As long as nobody
-watches, this costs only a listening socket. The browser sends the next picture once the last was acknowledged, which is
-done with a delay, so that a page that moves all the time costs no more than one that moves ten times a second.
+watches, this costs only a listening socket. The browser sends the next picture once the last was acknowledged. We
+acknowledge with a delay: so the cost is that of ten pictures a second at most.
 """
 
 from __future__ import annotations

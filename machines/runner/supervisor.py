@@ -6,7 +6,8 @@
 
 User code runs in a process of its own (see `user_process`), which is killed with all that it has started before
 anything else is done. So nothing of an Attempt can hold up its evidence, or reach the next Attempt. However an Attempt
-ends, driver and browser stay for the next one, if all of it there can be closed and a fresh context opens.
+ends, driver and browser stay for the next one if everything of the Attempt can be closed there and a fresh context
+opens.
 
 `done` is sent before anything is saved or cleaned up: the result is on its way while the trace is written, and the
 Attempt's record is on its way while the context closes and the next one opens. An Attempt that is stopped has none.
@@ -116,7 +117,7 @@ class Supervisor:
         """Execute one Attempt, from its message until the Machine is ready for the next one."""
         prepared, self._prepared = self._prepared, None
         if prepared is None:
-            raise RuntimeError("an Attempt was ordered while another was still being cleaned up")
+            raise RuntimeError("an Attempt came while another was still being cleaned up")
         try:
             await self._use(prepared, spec["proxy"])
         except (PlaywrightError, TimeoutError, ZygoteError) as error:  # user code was not called: it has not begun

@@ -14,8 +14,8 @@ from schemas.workflow.run import RunError, RunJob, RunReason
 from schemas.workflow.trace import TraceMode
 
 INTERRUPTED = "AttemptInterrupted"
-"""Type of the application failure with which an Attempt ends whose worker was lost or shut down, or that was reset
-in Temporal. Its details are the id of its Run and the number of the Attempt."""
+"""Type of the application failure of an Attempt whose worker was lost or shut down, or that was reset in Temporal. Its
+details are the id of its Run and the number of the Attempt."""
 
 
 class AttemptStatus(OpenStrEnum):

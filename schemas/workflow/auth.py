@@ -1,7 +1,7 @@
 """What Runs and Attempts know of an AuthSession.
 
-A stored login has two names: its version, which Create and Update count up, and the artifact that holds its
-sealed browser state (`key`), which also changes when a successful Attempt saves back what the site has changed.
+A stored login has two names: its version and `key`, the artifact with its sealed browser state. Create and Update count
+the version up. The key also changes when a successful Attempt saves back what the site has changed.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from schemas.workflow.base import FlowModel
 LEASE_TERM = timedelta(seconds=30)
 """How long a lease lasts. A worker counts from the moment at which it sent the request."""
 LEASE_MARGIN = timedelta(seconds=5)
-"""Time beyond the term after which the workflow gives the Machines of a silent worker to others: it covers what a
-keeper needs to end a Machine, and clocks that do not run at the same speed."""
+"""Time beyond the term before the workflow gives the Machines of a silent worker to others. Within it, keepers end
+their Machines; it also covers clocks of different speeds."""
 
 
 class ProjectSize(FlowModel):

@@ -256,7 +256,7 @@ async def test_a_store_that_does_not_work_is_told_with_its_reason(
     places: list[tuple[dict[str, Any], str]] = [
         ({"artifacts": str(tmp_path / "file")}, "Not a directory"),
         ({"artifacts": "s3://bucket", "artifacts_endpoint": nobody}, f"{nobody} cannot be reached"),
-        ({"artifacts": "s3://"}, "is no name of a bucket"),
+        ({"artifacts": "s3://"}, "is not the name of a bucket"),
         ({"artifacts": "gs://bucket"}, "cannot be kept at gs://"),
     ]
     for fields, reason in places:
