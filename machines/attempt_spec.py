@@ -76,7 +76,7 @@ class Proxy:
 
 
 @dataclass(eq=False)
-class Evidence:
+class AttemptEvidence:
     """The trace and screenshot of one Attempt.
 
     Its Machine fills this in, however the two end.
@@ -132,7 +132,7 @@ class AttemptSpec:
     reports its state."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """Secrets that errors must not tell, in addition to those of `storage_state` and of the proxy."""
-    evidence: Evidence | None = field(default=None, repr=False, compare=False)
+    evidence: AttemptEvidence | None = field(default=None, repr=False, compare=False)
     """The trace and screenshot that the Attempt is to leave, and where. None: it leaves nothing."""
     log: AttemptLogFile | None = field(default=None, repr=False, compare=False)
     """The file that the Attempt's log is written to. None: it has no log."""

@@ -46,7 +46,7 @@ if __name__ == "__main__":
     sys.path.append(str(Path(__file__).parents[1]))
 
 from machines.log_writer import LogWriter
-from machines.machine_limits import Limits, Passed
+from machines.machine_limits import MachineLimits, Passed
 from machines.output_demux import OutputDemux, Said
 from machines.resource_usage import Meter
 from machines.runner.confinement import join_new_session_keyring
@@ -82,7 +82,7 @@ _OOM_SCORE = "300"
 class Keeper:
     """The keeper of one child, its process tree and its scratch folder."""
 
-    def __init__(self, scratch: str, limits: Limits, deadline: float, child_fd: int, command: list[str]) -> None:
+    def __init__(self, scratch: str, limits: MachineLimits, deadline: float, child_fd: int, command: list[str]) -> None:
         self._scratch = scratch
         self._limits = limits
         self._deadline = deadline
@@ -324,7 +324,7 @@ def main() -> None:
         signal.signal(number, _noop)
     give_way()
     join_new_session_keyring()
-    limits = Limits(scratch, int(memory), int(disk), Path(group) if group else None)
+    limits = MachineLimits(scratch, int(memory), int(disk), Path(group) if group else None)
     try:
         keeper = Keeper(scratch, limits, float(deadline), int(child_fd), command)
     except BaseException:

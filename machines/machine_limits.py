@@ -42,7 +42,7 @@ class Passed:
     """What is said of it in the Attempt's log."""
 
 
-class Limits:
+class MachineLimits:
     """The limits of one Machine, and what is looked at rarely to hold it to them."""
 
     def __init__(self, scratch: str, memory: int, disk: int, group: Path | None) -> None:

@@ -98,7 +98,7 @@ class EgressPolicy:
         for address in addresses:
             if (why := self._refusal_reason(address)) is not None:
                 raise EgressRefused(
-                    f"{host} leads to {why}, where no request on a caller's behalf may go. Use an address that is "
+                    f"{host} leads to {why}. Callboard sends no caller's request there. Use an address that is "
                     "public, or have the operator open this one with CALLBOARD_EGRESS_ALLOW."
                 )
 

@@ -62,7 +62,7 @@ def _webhook(secret: str, position: int) -> Webhook:
             raise ValueError("another length")
     except (binascii.Error, ValueError):
         raise ConfigurationError(
-            f"CALLBOARD_WEBHOOK_SECRETS: secret number {position} is not a secret. Set it to {WHSEC_PREFIX} and the base64 of "
-            f"{_SHORTEST} to {_LONGEST} random bytes."
+            f"CALLBOARD_WEBHOOK_SECRETS: secret number {position} is not a secret. Set it to {WHSEC_PREFIX} and the "
+            f"base64 of {_SHORTEST} to {_LONGEST} random bytes."
         ) from None
     return Webhook(key)

@@ -168,8 +168,7 @@ def _read_client_certificate(tls: ClientConfigTLS) -> tuple[bytes | None, bytes 
         if certificate is None:
             given, missing = missing, given
         raise ConfigurationError(
-            f"A client certificate for Temporal needs its key, and there is one of both only: {given} is set, and"
-            f" {missing} is not (nor what stands for it in a profile)."
+            f"A client certificate for Temporal needs its key. {given} is set, here or in a profile. Set {missing}."
         )
     parsed = _parse_certificates("client certificate", certificate, tls.client_cert, _CERTIFICATE_VARIABLES)[0]
     try:

@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from activities.store_retry import retry_store
-from machines.attempt_spec import SCREENSHOT, TRACE, Evidence
+from machines.attempt_spec import SCREENSHOT, TRACE, AttemptEvidence
 from machines.trace_redaction import RedactionOptions, TraceError
 from machines.trace_redactor import TraceRedactor
 from schemas.errors import StoreError
@@ -49,7 +49,7 @@ async def upload_artifacts(
     store: Store,
     redactor: TraceRedactor,
     attempt: AttemptInput,
-    evidence: Evidence,
+    evidence: AttemptEvidence,
     status: AttemptStatus,
     masker: Masker,
     *,
@@ -126,7 +126,7 @@ def read_untrusted(path: Path, largest: int) -> bytes | None:
         return file.read(largest)
 
 
-def _masked_report(evidence: Evidence, masker: Masker) -> tuple[str | None, dict[str, str]]:
+def _masked_report(evidence: AttemptEvidence, masker: Masker) -> tuple[str | None, dict[str, str]]:
     """Return the address of the page, and what is missing and why, as they may be shown."""
     page_url = None if evidence.page_url is None else redact_url(evidence.page_url, masker)
     return page_url, {name: masker.mask_text(reason) for name, reason in evidence.missing.items()}

@@ -17,7 +17,7 @@ from activities.attempts.project_environments import ProjectEnvironments
 from activities.attempts.running_attempts import RunningAttempts
 from activities.attempts.runtime_services import StoreQuota
 from activities.workers.worker_dir import WorkerDir
-from machines.attempt_spec import Evidence
+from machines.attempt_spec import AttemptEvidence
 from machines.capacity import RoomWait
 from machines.machine import AttemptStart
 from machines.pool import MachinePools
@@ -73,7 +73,7 @@ class AttemptResources:
 class AttemptInFlight:
     """What is known of an Attempt so far, for its record and for its Run; created when its activity begins."""
 
-    def __init__(self, attempt: AttemptInput, worker: str, evidence: Evidence, log: AttemptLog) -> None:
+    def __init__(self, attempt: AttemptInput, worker: str, evidence: AttemptEvidence, log: AttemptLog) -> None:
         info = activity.info()
         self.input = attempt
         self._worker = worker

@@ -19,7 +19,7 @@ from activities.attempts.attempt_steps import run_on_machine
 from activities.attempts.running_attempts import Cause, RunningAttempt
 from activities.heartbeat import background_task, forward_cancellation, heartbeats, record_heartbeat
 from activities.workers.worker_dir import JournalEntry
-from machines.attempt_spec import Evidence
+from machines.attempt_spec import AttemptEvidence
 from machines.lease import LeaseEndedError
 from schemas.workflow import names
 from schemas.workflow.attempt import (
@@ -56,7 +56,7 @@ async def execute_attempt(resources: AttemptResources, attempt: AttemptInput) ->
     """
     with resources.worker_dir.evidence(attempt.run_id, attempt.number) as folder:
         async with open_log(resources.store, attempt, folder, resources.log_policy) as attempt_log:
-            evidence = Evidence(folder, attempt.trace, resources.trace_limit)
+            evidence = AttemptEvidence(folder, attempt.trace, resources.trace_limit)
             in_flight = AttemptInFlight(attempt, resources.worker, evidence, attempt_log)
             task = asyncio.create_task(
                 run_on_machine(resources, in_flight), name=f"attempt {attempt.run_id} {attempt.number}"

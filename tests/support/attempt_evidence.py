@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from machines.attempt_spec import AttemptReport, Evidence
+from machines.attempt_spec import AttemptEvidence, AttemptReport
 from machines.trace_redaction import parts_in
 from schemas.workflow.run import TraceMode
 from tests.support.machines import Lab, attempt_spec, unnoticed
@@ -141,7 +141,7 @@ PROJECT = {
 class Left:
     """What there is of an Attempt."""
 
-    evidence: Evidence
+    evidence: AttemptEvidence
     report: AttemptReport | None
 
     @property
@@ -166,10 +166,10 @@ class Leaving:
         self.version = lab.version(PROJECT)
         self.pool = lab.pool()
 
-    def evidence(self, trace: TraceMode = TraceMode.ALWAYS) -> Evidence:
+    def evidence(self, trace: TraceMode = TraceMode.ALWAYS) -> AttemptEvidence:
         folder = self._folder / str(len(list(self._folder.iterdir())))
         folder.mkdir()
-        return Evidence(folder, trace)
+        return AttemptEvidence(folder, trace)
 
     async def run(self, api: str, parameters: Any = None, trace: TraceMode = TraceMode.ALWAYS, **fields: Any) -> Left:
         evidence = self.evidence(trace)

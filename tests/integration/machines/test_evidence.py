@@ -12,7 +12,7 @@ import pytest
 from playwright.async_api import async_playwright
 
 from machines.attempt_log_file import AttemptLogFile
-from machines.attempt_spec import Evidence
+from machines.attempt_spec import AttemptEvidence
 from machines.browser_program import browser_args, find_browser
 from machines.runner import evidence as runner_evidence
 from schemas.workflow.attempt import AttemptKind
@@ -227,7 +227,7 @@ async def test_a_trace_that_grows_without_end_is_given_up(monkeypatch: pytest.Mo
     monkeypatch.setattr("machines.runner.evidence._LOOK_EVERY", 0.01)
     raw = tmp_path / "traces"
     (raw / "screencast").mkdir(parents=True)
-    asked = Evidence(tmp_path / "evidence", TraceMode.ALWAYS, trace_limit=100)
+    asked = AttemptEvidence(tmp_path / "evidence", TraceMode.ALWAYS, trace_limit=100)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=find_browser(Settings().chromium), args=browser_args(), traces_dir=raw

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from machines.attempt_spec import Evidence
+from machines.attempt_spec import AttemptEvidence
 from schemas.workflow.run import TraceMode
 from tests.support.attempt_evidence import PROJECT, TITLE, Leaving, Left
 from tests.support.machines import PATIENCE, Lab, attempt_spec, failure, settled, unnoticed
@@ -31,7 +31,7 @@ HOOK = """
 async def test_a_context_that_the_hook_brings_is_traced_until_the_hook_cleans_up(lab: Lab, tmp_path: Path) -> None:
     pool, version = lab.pool(), lab.version({**PROJECT, "hooks/setup_context.py": HOOK})
     for api, names in (("reads", ["trace-1.zip"]), ("fails", ["screenshot.png", "trace-1.zip"])):
-        evidence = Evidence(tmp_path / api, TraceMode.ALWAYS)
+        evidence = AttemptEvidence(tmp_path / api, TraceMode.ALWAYS)
         evidence.folder.mkdir()
         await pool.run_attempt(version, attempt_spec(api, evidence=evidence), unnoticed)
         left = Left(evidence, None)

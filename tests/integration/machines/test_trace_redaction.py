@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from playwright.async_api import async_playwright, expect
 
 from api.dashboard.viewer.app import viewer_folder
-from machines.attempt_spec import Evidence, Proxy, masker_for
+from machines.attempt_spec import AttemptEvidence, Proxy, masker_for
 from machines.browser_program import browser_args, find_browser
 from machines.trace_redaction import RedactionOptions, TraceError, parts_in, redact
 from schemas.workflow.trace import TraceMode
@@ -137,7 +137,7 @@ class Told:
 @pytest.fixture(scope="module")
 async def told(quiet: Run, tmp_path_factory: pytest.TempPathFactory) -> Told:
     folder = tmp_path_factory.mktemp("told")
-    evidence = Evidence(folder, TraceMode.ALWAYS)
+    evidence = AttemptEvidence(folder, TraceMode.ALWAYS)
     known: dict[str, Any] = {"storage_state": json.dumps(state(cookie("login", KEPT))), "secrets": (PASSWORD, IN_CODE)}
     async with telling_site() as origin:
         parameters = {"password": PASSWORD, "quoted": quote(PASSWORD, safe=""), "origin": origin}

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from machines import machine_limits
-from machines.machine_limits import Limits
+from machines.machine_limits import MachineLimits
 from machines.resource_usage import Meter
 from machines.runner.inner_box import MOST_FILES
 
@@ -54,7 +54,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
 @pytest.fixture
 def ask(disk: Disk, tmp_path: Path) -> Callable[[float], str | None]:
     """Make the limits of a Machine, and return what asks for the one that is passed some seconds later."""
-    made = Limits(str(tmp_path), 2**30, DISK, None)
+    made = MachineLimits(str(tmp_path), 2**30, DISK, None)
     meter = cast("Meter", SimpleNamespace(look=_nothing, processes=1, threads=1))
 
     def ask(seconds: float) -> str | None:

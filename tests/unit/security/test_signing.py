@@ -67,7 +67,7 @@ def test_the_time_is_that_of_the_try_in_whatever_zone_it_is_told() -> None:
     ],
 )
 def test_what_is_no_secret_is_told_at_the_start_without_being_repeated(secret: str) -> None:
-    with pytest.raises(ConfigurationError, match="secret number 2 is none") as error:
+    with pytest.raises(ConfigurationError, match="secret number 2 is not a secret") as error:
         WebhookSigner([new_webhook_secret(), secret])
     assert secret in ("", "whsec_") or secret not in error.value.message
     assert error.value.__cause__ is None

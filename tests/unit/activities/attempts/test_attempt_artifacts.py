@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from activities.attempts.attempt_artifacts import UploadedArtifacts, upload_artifacts
-from machines.attempt_spec import Evidence
+from machines.attempt_spec import AttemptEvidence
 from machines.trace_redaction import RedactionOptions
 from machines.trace_redactor import TraceRedactor
 from schemas.errors import StoreError
@@ -38,7 +38,7 @@ def trace(path: Path, *, text: str = "", name: str = "trace.trace") -> None:
 @dataclass
 class Room:
     store: FaultyStore
-    evidence: Evidence
+    evidence: AttemptEvidence
     redactor: TraceRedactor
     within: timedelta = timedelta(seconds=20)
     secrets: list[str] = field(default_factory=lambda: [SECRET])
@@ -59,7 +59,7 @@ class Room:
 @pytest.fixture
 async def room(tmp_path: Path) -> AsyncGenerator[Room]:
     (tmp_path / "evidence").mkdir()
-    evidence = Evidence(tmp_path / "evidence", TraceMode.ALWAYS, LIMIT, reported=True)
+    evidence = AttemptEvidence(tmp_path / "evidence", TraceMode.ALWAYS, LIMIT, reported=True)
     redactor = TraceRedactor()
     # A test that limits the time is not about that which the first process takes to start.
     await redactor.redact(
