@@ -168,7 +168,7 @@ def _read_client_certificate(tls: ClientConfigTLS) -> tuple[bytes | None, bytes 
         if certificate is None:
             given, missing = missing, given
         raise ConfigurationError(
-            f"A client certificate for Temporal needs its key. {given} is set, here or in a profile. Set {missing}."
+            f"A client certificate for Temporal needs its key. {given} is set, and {missing} is not, nor in a profile."
         )
     parsed = _parse_certificates("client certificate", certificate, tls.client_cert, _CERTIFICATE_VARIABLES)[0]
     try:
