@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -52,7 +52,7 @@ def result_as_json(kind: Kind, value: Any) -> str:
 
 
 @contextmanager
-def as_user_code_errors(root: Path) -> Iterator[None]:
+def as_user_code_errors(root: Path) -> Generator[None]:
     """Raise UserCodeError for all that user code raises, SystemExit included. CancelledError passes through.
 
     Args:
