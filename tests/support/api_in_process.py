@@ -107,6 +107,15 @@ class Api:
         assert answer.status_code == 201, answer.text
         return answer.json()["runId"]
 
+    async def ask(
+        self, place: str, project: str = "shop", *, method: str = "GET", status: int = 200, **options: Any
+    ) -> Any:
+        """Call what is below a project, and return the JSON of the answer, which has this status."""
+        url = f"/api/v1/workspace/{WORKSPACE}/projects/{project}/{place}".rstrip("/")
+        answer = await self.client.request(method, url, **options)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
     async def raw(self, text: str | bytes) -> httpx.Response:
         return await self.client.post(f"{self.base}/start", content=text)
 

@@ -17,11 +17,9 @@ from temporal.listing import RunPage
 from temporal.run_queries import ValidateListItem
 from temporal.runs import RunState
 from tests.support.api_in_process import Api
-from tests.support.constants import WORKSPACE
 from tests.support.dashboard_client import signed_in_client
 from tests.support.in_memory_temporal import line
 
-PROJECT = f"/api/v1/workspace/{WORKSPACE}/projects/shop"
 ERROR = {"code": "out-of-fuel", "category": "weather", "message": "No fuel.", "retirable": True, "details": {"l": 0}}
 REASON = {"type": "out-of-season", "message": "It is winter."}
 
@@ -29,12 +27,6 @@ REASON = {"type": "out-of-season", "message": "It is winter."}
 def ended(**fields: Any) -> RunOutcome:
     """An outcome as a later version wrote it."""
     return RunOutcome.model_validate({"status": "parked", **fields})
-
-
-async def get(api: Api, place: str, base: str = PROJECT) -> Any:
-    answer = await api.client.get(f"{base}{place}")
-    assert answer.status_code == 200, answer.text
-    return answer.json()
 
 
 async def test_a_run_is_shown_with_the_words_that_were_recorded(api: Api):
@@ -45,7 +37,7 @@ async def test_a_run_is_shown_with_the_words_that_were_recorded(api: Api):
     await api.store.put(keys.attempt("shop", run_id, 1, "attempt.json"), attempt.model_dump_json().encode())
     status = DeliveryOutcome.model_validate({"status": "on-its-way"}).status
     api.deliveries.known[run_id] = [DeliveryState("sink", {"type": "webhook"}, status)]
-    body = await get(api, f"/runs/{run_id}")
+    body = await api.ask(f"runs/{run_id}")
     RunBody.model_validate(body)
     assert (body["status"], body["error"]) == ("parked", ERROR)
     (told,) = body["attempts"]
@@ -57,7 +49,7 @@ async def test_a_run_is_shown_with_the_words_that_were_recorded(api: Api):
     assert all(word in page for word in ("parked", "out-of-fuel", "postponed", "on-its-way"))
     canceled = await api.run()
     api.runs.end(canceled, ended(reason=REASON))
-    body = await get(api, f"/runs/{canceled}")
+    body = await api.ask(f"runs/{canceled}")
     RunBody.model_validate(body)
     assert (body["status"], body["reason"]) == ("parked", REASON)
 
@@ -72,7 +64,7 @@ async def test_lists_show_the_words_that_were_recorded(api: Api):
         ),
         None,
     )
-    body = await get(api, "/runs")
+    body = await api.ask("runs")
     RunList.model_validate(body)
     assert [(run["status"], run["type"]) for run in body["runs"]] == [("parked", "rehearsal"), ("failed", "api")]
     assert body["runs"][0]["reason"]["type"] == "out-of-season"
@@ -83,20 +75,16 @@ async def test_lists_show_the_words_that_were_recorded(api: Api):
 
 
 async def test_a_validate_is_shown_with_the_word_that_was_recorded(api: Api):
-    run_id = (await api.client.post(
-        f"/api/v1/workspace/{WORKSPACE}/projects/members/run/start",
-        json={"api": "list", "parameters": {}, "authSession": {"runtimeInput": {}}},
-    )).json()["runId"]  # fmt: skip
+    start = {"api": "list", "parameters": {}, "authSession": {"runtimeInput": {}}}
+    run_id = (await api.ask("run/start", "members", method="POST", status=201, json=start))["runId"]
     api.run_queries.validated = [ValidateListItem(line(f"{run_id}-v1", "members", status=RunStatus("parked")), None)]
-    body = await get(api, f"/runs/{run_id}", f"/api/v1/workspace/{WORKSPACE}/projects/members")
+    body = await api.ask(f"runs/{run_id}", "members")
     assert [each["status"] for each in body["validates"]] == ["parked"]
 
 
 @pytest.mark.parametrize("query", ["status=parked", "type=rehearsal"])
 async def test_a_filter_takes_known_words_only(api: Api, query: str):
-    answer = await api.client.get(f"{PROJECT}/runs?{query}")
-    assert answer.status_code == 400
-    assert "expected one of" in answer.json()["message"]
+    assert "expected one of" in (await api.ask(f"runs?{query}", status=400))["message"]
 
 
 # Answers of the contract.
@@ -105,7 +93,7 @@ async def test_a_filter_takes_known_words_only(api: Api, query: str):
 async def test_an_error_is_told_in_words_of_the_contract(api: Api):
     run_id = await api.run()
     api.runs.end(run_id, ended(status="failed", error=ERROR))
-    body = await get(api, f"/run/{run_id}/result")
+    body = await api.ask(f"run/{run_id}/result")
     ResultResponse.model_validate(body)
     assert body["status"] == "failed"
     recorded = {"code": "out-of-fuel", "category": "weather"}
@@ -145,14 +133,13 @@ async def test_an_operation_is_told_in_words_of_the_contract(api: Api, fields: d
     state = RunState(operation, outcome.status, outcome, RunType.AUTH_SESSION_VALIDATE, "anna")
     api.add_auth_session()
     api.runs.logins["members", operation] = state
-    place = f"/auth-sessions/anna/validate/{operation}/result"
-    body = await get(api, place, f"/api/v1/workspace/{WORKSPACE}/projects/members")
-    assert body["status"] == status
+    told = await api.ask(f"auth-sessions/anna/validate/{operation}/result", "members")
+    assert told["status"] == status
 
 
 async def test_the_api_maps_unknown_words_of_an_auth_session_and_pages_show_them(api: Api):
     api.add_auth_session(type="BORROWED", status="RESTING")
-    body = await get(api, "/auth-sessions/anna", f"/api/v1/workspace/{WORKSPACE}/projects/members")
+    body = await api.ask("auth-sessions/anna", "members")
     assert body == {"id": "anna", "type": AuthSessionType.RECORDER, "status": AuthSessionStatus.EXPIRED}
     client = await signed_in_client(api)
     page = (await client.get("/projects/members/auth-sessions")).text

@@ -11,26 +11,20 @@ from tests.support.fleet_stage import fleet_state
 UNANSWERED = {"status": "warning", "message": "No worker has said who holds which Machines. Start `callboard worker`."}
 
 
-async def test_alive_needs_no_key(api: Api):
-    del api.client.headers["x-api-key"]
-    answer = await api.client.get("/healthz")
-    assert (answer.status_code, answer.json()) == (200, {"status": "alive"})
+async def test_alive_needs_no_key_and_what_has_ended_is_told_to_those_with_one(api: Api):
+    async def health(key: str | None) -> tuple[int, dict[str, str]]:
+        api.client.headers.pop("x-api-key", None)
+        answer = await api.client.get("/healthz", headers={} if key is None else {"x-api-key": key})
+        return answer.status_code, answer.json()
 
-
-async def test_what_has_ended_is_told_to_those_with_a_key(api: Api):
+    assert await health(None) == (200, {"status": "alive"})
     ended = asyncio.create_task(asyncio.sleep(0))
     api.services.liveness.task("The count", ended)
     await ended
-    answer = await api.client.get("/healthz")
-    assert (answer.status_code, answer.json()) == (503, {"status": "not-alive", "message": "The count has ended."})
-    for key in (None, "test-key-on"):
-        headers = {} if key is None else {"x-api-key": key}
-        del api.client.headers["x-api-key"]
-        answer = await api.client.get("/healthz", headers=headers)
-        assert (answer.status_code, answer.json()) == (503, {"status": "not-alive"})
-        api.client.headers["x-api-key"] = KEY
+    assert await health(KEY) == (503, {"status": "not-alive", "message": "The count has ended."})
+    assert await health(None) == await health("test-key-on") == (503, {"status": "not-alive"})
     api.services.liveness.leave()
-    assert (await api.client.get("/healthz")).status_code == 200, "it is about to end"
+    assert (await health(None))[0] == 200, "it is about to end"
 
 
 async def test_ready_names_temporal_the_store_and_the_projects(api: Api):

@@ -138,14 +138,6 @@ def test_a_worker_that_joins_takes_what_is_unused_of_a_larger_project():
     assert allocate({"shop": 6}, members) == {"a": {"shop": 5}, "b": {"shop": 1}}
 
 
-def test_fewer_machines_are_taken_from_where_they_are_not_used():
-    members = {
-        "a": Member(8, frozenset({"shop"}), shares={"shop": 2}, used={"shop": 2}),
-        "b": Member(8, frozenset({"shop"}), shares={"shop": 2}),
-    }
-    assert allocate({"shop": 2}, members) == {"a": {"shop": 2}, "b": {}}
-
-
 def test_idle_projects_are_spread_over_workers_that_have_room_for_none():
     names = frozenset(f"p{number:03}" for number in range(300))
     sizes = dict.fromkeys(names, 1)

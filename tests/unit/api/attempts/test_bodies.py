@@ -17,18 +17,12 @@ from tests.support.in_memory_temporal import BEGAN
 RUNS = f"/api/v1/workspace/{WORKSPACE}/projects/shop/runs"
 
 
-async def get(api: Api, place: str, status: int = 200) -> Any:
-    answer = await api.client.get(f"{RUNS}/{place}")
-    assert answer.status_code == status, answer.text
-    return answer.json()
-
-
 async def test_a_run_is_told_with_its_attempts_in_their_order(api: Api):
     run_id = await api.run()
     for number in range(1, 12):
         await store_record(api, attempt_record(run_id, number, AttemptStatus.FAILED))
     await store_artifact(api, run_id, 12, "result.json", b"1")  # whose record was lost
-    attempts = (await get(api, run_id))["attempts"]
+    attempts = (await api.ask(f"runs/{run_id}"))["attempts"]
     assert [attempt["number"] for attempt in attempts] == list(range(1, 12))
 
 
@@ -62,7 +56,7 @@ async def test_an_attempt_tells_all_that_its_record_has_and_where_its_files_are(
     )
     await store_artifact(api, run_id, 1, "log.jsonl", b"{}\n")
     await store_artifact(api, run_id, 1, "trace.zip", b"zip")
-    answer = await get(api, f"{run_id}/attempts/1")
+    answer = await api.ask(f"runs/{run_id}/attempts/1")
     place = f"{RUNS}/{run_id}/attempts/1"
     assert answer == {
         "number": 1,
@@ -85,36 +79,38 @@ async def test_an_attempt_tells_all_that_its_record_has_and_where_its_files_are(
         "trace": f"{place}/trace",
         "screenshot": None,
     }
-    assert (await get(api, run_id))["attempts"] == [answer]
+    assert (await api.ask(f"runs/{run_id}"))["attempts"] == [answer]
 
 
 async def test_an_attempt_that_runs_has_a_log_to_be_followed(api: Api):
     run_id = await api.run()
     await store_record(api, attempt_record(run_id, 1, AttemptStatus.STARTED))
     await store_record(api, attempt_record(run_id, 2, AttemptStatus.INTERRUPTED))
-    answer = await get(api, run_id)
+    answer = await api.ask(f"runs/{run_id}")
     assert [attempt["log"] for attempt in answer["attempts"]] == [f"{RUNS}/{run_id}/attempts/1/log", None]
     await store_artifact(api, run_id, 2, "log/000000000000.jsonl", b"{}\n")
-    assert (await get(api, f"{run_id}/attempts/2"))["log"] is not None
+    assert (await api.ask(f"runs/{run_id}/attempts/2"))["log"] is not None
 
 
 async def test_what_is_not_there_is_told_as_that(api: Api):
     run_id = await api.run()
     for place in ("", "/log", "/trace", "/screenshot"):
-        assert "has no Attempt 2" in (await get(api, f"{run_id}/attempts/2{place}", 404))["message"]
+        assert "has no Attempt 2" in (await api.ask(f"runs/{run_id}/attempts/2{place}", status=404))["message"]
     await store_record(api, attempt_record(run_id))
     for what in ("log", "trace", "screenshot"):
-        assert f"has left no {what}" in (await get(api, f"{run_id}/attempts/1/{what}", 404))["message"]
-        assert "no such Run" in (await get(api, f"nobody/attempts/1/{what}", 404))["message"]
+        assert f"has left no {what}" in (await api.ask(f"runs/{run_id}/attempts/1/{what}", status=404))["message"]
+        assert "no such Run" in (await api.ask(f"runs/nobody/attempts/1/{what}", status=404))["message"]
 
 
 async def test_why_it_is_not_there_is_told_where_it_is_known(api: Api):
     run_id = await api.run()
     missing = {what: f"The {what} was lost." for what in ("log", "trace", "screenshot")}
     await store_record(api, attempt_record(run_id, 1, AttemptStatus.INTERRUPTED, missing=missing))
-    assert (await get(api, f"{run_id}/attempts/1"))["missing"] == missing
+    assert (await api.ask(f"runs/{run_id}/attempts/1"))["missing"] == missing
     for what, why in missing.items():
-        assert (await get(api, f"{run_id}/attempts/1/{what}", 404))["message"].endswith(f"has left no {what}: {why}")
+        assert (await api.ask(f"runs/{run_id}/attempts/1/{what}", status=404))["message"].endswith(
+            f"has left no {what}: {why}"
+        )
 
 
 async def test_a_log_that_is_there_after_all_is_not_missing(api: Api):
@@ -123,14 +119,14 @@ async def test_a_log_that_is_there_after_all_is_not_missing(api: Api):
     missing = {"log": "The worker was lost before it had saved it.", "screenshot": "It, too."}
     await store_record(api, attempt_record(run_id, 1, AttemptStatus.INTERRUPTED, missing=missing))
     await store_artifact(api, run_id, 1, "log/000000000000.jsonl", b"{}\n")
-    assert (await get(api, f"{run_id}/attempts/1"))["missing"] == missing
+    assert (await api.ask(f"runs/{run_id}/attempts/1"))["missing"] == missing
     await store_artifact(api, run_id, 1, "log.jsonl", b"{}\n")
-    assert (await get(api, f"{run_id}/attempts/1"))["missing"] == {"screenshot": "It, too."}
+    assert (await api.ask(f"runs/{run_id}/attempts/1"))["missing"] == {"screenshot": "It, too."}
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "x", "1.5", "9" * 30])
 async def test_an_attempt_has_a_number(api: Api, number: str):
-    details = (await get(api, f"{await api.run()}/attempts/{number}", 400))["details"]
+    details = (await api.ask(f"runs/{await api.run()}/attempts/{number}", status=400))["details"]
     assert (details["path"], details["expected"]) == ("number", "the number of an Attempt, from 1")
 
 
@@ -155,4 +151,4 @@ async def test_a_screenshot_comes_as_a_png(api: Api):
     await store_artifact(api, run_id, 1, "screenshot.png", b"picture")
     answer = await api.client.get(f"{RUNS}/{run_id}/attempts/1/screenshot")
     assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, b"picture", "image/png")
-    assert (await get(api, f"{run_id}/attempts/1"))["screenshot"] is not None
+    assert (await api.ask(f"runs/{run_id}/attempts/1"))["screenshot"] is not None

@@ -154,17 +154,14 @@ async def test_a_wrong_field_is_400_with_its_path(api: Api, call: Call, path: st
     assert await kept(api) == before
 
 
-@pytest.mark.parametrize("path", ["/create", "/anna/update"])
-async def test_parameters_of_more_than_1_mib_are_413(api: Api, call: Call, path: str):
-    api.add_auth_session()
-    refused(await call("POST", path, {"parameters": {"x": "a" * 1024 * 1024}}), 413, "bad-request", "")
-
-
-async def test_a_state_may_have_8_mib(call: Call):
+async def test_parameters_may_have_1_mib_and_a_state_8(api: Api, call: Call):
     def state(size: int) -> dict[str, Any]:
         items = [{"name": "x", "value": "a" * size}]
         return {"state": {"cookies": [], "origins": [{"origin": "https://shop.example", "localStorage": items}]}}
 
+    api.add_auth_session()
+    for path in ("/create", "/anna/update"):
+        refused(await call("POST", path, {"parameters": {"x": "a" * 1024 * 1024}}), 413, "bad-request", "")
     assert (await call("POST", "/import", state(8 * 1024 * 1024 - 300), "recorded")).status_code == 201
     refused(await call("POST", "/import", state(8 * 1024 * 1024), "recorded"), 413, "bad-request")
 

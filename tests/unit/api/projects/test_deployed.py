@@ -1,23 +1,12 @@
 """Projects as they are answered."""
 
-from typing import Any
-
 from temporal.pool_usage import PoolUsage
 from tests.support.api_in_process import Api
-from tests.support.constants import WORKSPACE
 from tests.support.fleet_stage import fleet_state
-
-PROJECTS = f"/api/v1/workspace/{WORKSPACE}/projects"
-
-
-async def get(api: Api, place: str = "") -> Any:
-    answer = await api.client.get(f"{PROJECTS}{place}")
-    assert answer.status_code == 200, answer.text
-    return answer.json()
 
 
 async def test_a_project_tells_its_version_its_apis_and_its_machines(api: Api):
-    answer = await get(api, "/shop")
+    answer = await api.ask("")
     assert {**answer, "version": "", "createdAt": ""} == {
         "name": "shop",
         "version": "",
@@ -39,11 +28,11 @@ async def test_a_project_tells_its_version_its_apis_and_its_machines(api: Api):
 
 
 async def test_all_projects_are_listed_by_name(api: Api):
-    answer = await get(api)
+    answer = await api.ask("", project="")
     shown = {project["name"]: project for project in answer["projects"]}
     assert {"closed", "closed-members", "members", "recorded", "shop"} <= shown.keys()
     assert list(shown) == sorted(shown)
-    assert shown["shop"] == await get(api, "/shop")
+    assert shown["shop"] == await api.ask("")
     assert [shown[name]["authSessions"] for name in ("members", "recorded")] == ["API", "MANUAL"]
     assert shown["closed"]["apiAccess"] is False
     assert [shown["members"]["machines"][count] for count in ("held", "busy", "warm")] == [1, 0, 0]
@@ -51,20 +40,20 @@ async def test_all_projects_are_listed_by_name(api: Api):
 
 async def test_where_temporal_cannot_tell_which_machines_are_up_nobody_says_so(api: Api):
     api.run_queries.usage = None
-    machines = (await get(api, "/shop"))["machines"]
+    machines = (await api.ask(""))["machines"]
     assert (machines["held"], machines["busy"], machines["warm"]) == (1, None, None)
 
 
 async def test_where_no_worker_answers_nobody_says_who_holds_which_machines(api: Api):
     api.fleet.state = None
-    machines = (await get(api, "/shop"))["machines"]
+    machines = (await api.ask(""))["machines"]
     assert machines == {"wanted": 1, "held": None, "workers": None, "missing": None, "busy": 2, "warm": 1}
 
 
 async def test_the_machines_are_those_of_the_project(api: Api):
     api.run_queries.usage = {"shop": PoolUsage(), "members": PoolUsage(busy=2)}
     api.fleet.state = fleet_state({"a": {"members": 1}})
-    shop, members = [(await get(api, f"/{project}"))["machines"] for project in ("shop", "members")]
+    shop, members = [(await api.ask("", project))["machines"] for project in ("shop", "members")]
     assert (shop["held"], shop["workers"], shop["busy"]) == (0, [], 0)
     assert shop["missing"] == {"machines": 1, "reason": "not-served", "message": "1 of 1: no worker serves it"}
     assert (members["held"], members["missing"], members["busy"]) == (1, None, 2)

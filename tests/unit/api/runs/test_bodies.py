@@ -24,18 +24,6 @@ RUNS = f"/api/v1/workspace/{WORKSPACE}/projects/shop/runs"
 PROXY = "http://anna:hunter2@proxy.example.com:3128"
 
 
-async def get(api: Api, place: str = "", query: dict[str, Any] | None = None) -> Any:
-    answer = await api.client.get(f"{RUNS}{place}", params=query)
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
-async def refused(api: Api, status: int, place: str = "", query: dict[str, Any] | None = None) -> dict[str, Any]:
-    answer = await api.client.get(f"{RUNS}{place}", params=query)
-    assert answer.status_code == status, answer.text
-    return answer.json()
-
-
 # Lists.
 
 
@@ -71,7 +59,7 @@ async def test_a_list_has_a_line_for_each_run(api: Api):
         ),
         None,
     )
-    answer = await get(api)
+    answer = await api.ask("runs")
     assert api.run_queries.asked == [(RunFilter(), 50, None)], "without filters all are meant, and fifty of them"
     assert answer["nextCursor"] is None
     assert answer["runs"][0] == {
@@ -101,7 +89,7 @@ async def test_filters_reach_the_engine_with_all_their_values(api: Api):
         "startedBefore": "2026-11-24T12:00:00.5Z",
         "limit": 200,
     }
-    await get(api, query=query)
+    await api.ask("runs", params=query)
     wanted = RunFilter(
         statuses=frozenset({RunStatus.FAILED, RunStatus.CANCELED}),
         types=frozenset({RunType.API}),
@@ -135,7 +123,7 @@ async def test_filters_reach_the_engine_with_all_their_values(api: Api):
     ],
 )
 async def test_a_list_that_cannot_be_is_refused_with_the_field(api: Api, query: dict[str, Any], path: str, words: str):
-    answer = await refused(api, 400, query=query)
+    answer = await api.ask("runs", status=400, params=query)
     assert answer["details"]["path"] == path
     assert words in answer["details"]["expected"]
     assert api.run_queries.asked == []
@@ -144,14 +132,14 @@ async def test_a_list_that_cannot_be_is_refused_with_the_field(api: Api, query: 
 async def test_a_cursor_leads_to_the_next_page_of_the_same_list_only(api: Api):
     api.run_queries.answer = RunPage((line("run-1"),), b'{"RunID":"1"}')
     query: dict[str, Any] = {"status": ["failed", "canceled"], "startedAfter": "2026-11-24T11:00:00+01:00"}
-    cursor = (await get(api, query=query))["nextCursor"]
+    cursor = (await api.ask("runs", params=query))["nextCursor"]
     same: dict[str, Any] = {"status": ["canceled", "failed"], "startedAfter": "2026-11-24T10:00:00Z", "limit": "7"}
-    await get(api, query={**same, "cursor": cursor})
+    await api.ask("runs", params={**same, "cursor": cursor})
     assert api.run_queries.asked[-1][1:] == (7, b'{"RunID":"1"}')
     others: tuple[dict[str, Any], ...] = ({}, {**query, "status": "failed"}, {**query, "api": "list"})
     for other in others:
-        assert (await refused(api, 400, query={**other, "cursor": cursor}))["details"]["path"] == "cursor"
-    await refused(api, 400, query={**query, "cursor": cursor[:-2]})
+        assert (await api.ask("runs", status=400, params={**other, "cursor": cursor}))["details"]["path"] == "cursor"
+    await api.ask("runs", status=400, params={**query, "cursor": cursor[:-2]})
 
 
 # One Run.
@@ -178,7 +166,7 @@ async def run_with(api: Api, **fields: Any) -> str:
 async def test_a_run_is_told_with_its_input_and_a_link_and_what_it_waits_for(make_api: MakeApi):
     api: Api = await make_api(temporal_ui_url="http://127.0.0.1:8233/")
     run_id = await api.run(parameters={"n": 1.0, "big": 2**70}, retry={"maximumAttempts": 2}, requestTimeout=60)
-    answer = await get(api, f"/{run_id}")
+    answer = await api.ask(f"runs/{run_id}")
     assert answer == {
         **PENDING,
         "runId": run_id,
@@ -202,16 +190,21 @@ async def test_a_run_is_told_with_its_input_and_a_link_and_what_it_waits_for(mak
         "openTelemetry": None,
     }
     api.runs.paused.add(run_id)
-    answer = await get(api, f"/{run_id}")
+    answer = await api.ask(f"runs/{run_id}")
     assert (answer["status"], answer["waiting"]["paused"]) == ("pending", True)
 
 
 async def test_where_temporal_cannot_tell_of_machines_there_are_none_told(api: Api):
     run_id = await api.run()
     api.run_queries.usage = {}
-    assert (await get(api, f"/{run_id}"))["waiting"] == {"ahead": 4, "machinesBusy": 0, "machines": 1, "paused": False}
+    assert (await api.ask(f"runs/{run_id}"))["waiting"] == {
+        "ahead": 4,
+        "machinesBusy": 0,
+        "machines": 1,
+        "paused": False,
+    }
     api.run_queries.usage = api.fleet.state = None
-    answer = await get(api, f"/{run_id}")
+    answer = await api.ask(f"runs/{run_id}")
     assert answer["waiting"] == {"ahead": 4, "machinesBusy": None, "machines": None, "paused": False}
     assert answer["temporal"] == {"workflowId": run_id, "url": None}
 
@@ -235,7 +228,7 @@ async def test_no_secret_of_the_input_is_told(api: Api):
 
 
 async def test_the_auth_session_of_an_input_is_told_and_its_runtime_input_is_not(api: Api):
-    answer = await get(api, f"/{await run_with(api, auth=ANNA, trace=TraceMode.NEVER)}")
+    answer = await api.ask(f"runs/{await run_with(api, auth=ANNA, trace=TraceMode.NEVER)}")
     stored = {
         "id": "anna@shop",
         "autoRecreate": True,
@@ -248,7 +241,7 @@ async def test_the_auth_session_of_an_input_is_told_and_its_runtime_input_is_not
     assert answer["input"]["authSession"] == stored
     assert answer["input"]["saveTrace"] is False
     runtime = ANNA.model_copy(update={"ref": ANNA.ref.model_copy(update={"type": AuthSessionType.RUNTIME})})
-    answer = await get(api, f"/{await run_with(api, auth=runtime)}")
+    answer = await api.ask(f"runs/{await run_with(api, auth=runtime)}")
     assert answer["input"]["authSession"] == {**stored, "runtimeInput": "***"}
 
 
@@ -272,7 +265,7 @@ async def test_the_runs_that_keep_a_login_good_tell_what_they_were_ordered_to_do
     for run_id, kind in (("validate", RunType.AUTH_SESSION_VALIDATE), ("create", RunType.AUTH_SESSION_CREATE)):
         api.runs.logins["shop", run_id] = RunState(run_id, RunStatus.STARTED, type=kind, auth_session_id="anna")
     timing = {"createAttempts": 1, "checkAttempts": 2, "requestTimeout": 30.5, "saveTrace": False}
-    validate, create = await get(api, "/validate"), await get(api, "/create")
+    validate, create = await api.ask("runs/validate"), await api.ask("runs/create")
     assert validate["input"] == {"autoRecreate": False, **timing, "proxy": "http://***@p.example.com:1"}
     assert create["input"] == {"id": "anna", "parameters": "***", **timing, "proxy": "http://***@p.example.com:1"}
     assert (validate["type"], validate["waiting"]) == ("auth-session-validate", None)
@@ -296,18 +289,18 @@ async def test_a_run_that_failed_or_was_canceled_says_why_in_full(api: Api):
     api.runs.end(failed, RunOutcome(status=RunStatus.FAILED, error=error, attempts=1))
     reason = {"type": "auth-session-validate-dependency-failed", "message": "no", "details": {"validateRunId": "x"}}
     api.runs.end(canceled, RunOutcome(status=RunStatus.CANCELED, reason=RunReason.model_validate(reason)))
-    answer = await get(api, f"/{failed}")
+    answer = await api.ask(f"runs/{failed}")
     assert (answer["error"]["message"], answer["error"]["details"]) == ("m" * 900, details)
     assert "result" not in answer
-    assert (await get(api, f"/{canceled}"))["reason"] == reason
+    assert (await api.ask(f"runs/{canceled}"))["reason"] == reason
 
 
 async def test_big_parameters_come_from_the_store(api: Api):
     run_id = await api.run(parameters={"text": "é" * 100_000})
-    assert (await get(api, f"/{run_id}"))["input"]["parameters"] == {"text": "é" * 100_000}
+    assert (await api.ask(f"runs/{run_id}"))["input"]["parameters"] == {"text": "é" * 100_000}
     (key,) = [key async for key in api.store.list(f"{keys.run('shop', run_id)}parameters-")]
     await api.store.delete(key)
-    assert "not in the artifact store" in (await refused(api, 500, f"/{run_id}"))["message"]
+    assert "not in the artifact store" in (await api.ask(f"runs/{run_id}", status=500))["message"]
 
 
 async def test_the_validates_of_a_run_are_told_with_their_attempts(api: Api):
@@ -315,7 +308,7 @@ async def test_the_validates_of_a_run_are_told_with_their_attempts(api: Api):
     first = line(f"{run_id}-v1", status=RunStatus.COMPLETED)
     second = replace(first, run_id=f"{run_id}-v12", status=RunStatus.FAILED)
     api.run_queries.validated = [ValidateListItem(first, "create-1"), ValidateListItem(second, None)]
-    assert (await get(api, f"/{run_id}"))["validates"] == [
+    assert (await api.ask(f"runs/{run_id}"))["validates"] == [
         {"runId": f"{run_id}-v1", "attempt": 1, "status": "completed", "createRunId": "create-1"},
         {"runId": f"{run_id}-v12", "attempt": 12, "status": "failed", "createRunId": None},
     ]

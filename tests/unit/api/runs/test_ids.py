@@ -24,3 +24,4 @@ def test_nor_does_one_that_an_idempotency_key_stands_for():
     assert "-" not in begin
     assert len(begin) == 63
     assert len(set(made)) == len(made)
+    assert derive_identities(ring, "w", "mail", "key-0", b"{}")[0].run_id not in made, "it is the project's own"

@@ -50,12 +50,6 @@ async def rerun(api: Api, run_id: str, **headers: str) -> str:
     return answer.json()["runId"]
 
 
-async def told(api: Api, run_id: str) -> dict[str, Any]:
-    answer = await api.client.get(f"{RUNS}/{run_id}")
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
 def plain(run_input: RunInput, run_id: str) -> dict[str, Any]:
     """An order with what was sealed for its Run opened."""
     bound_to, ring = seal_context.run(WORKSPACE, "shop", run_id), KeyRing([SECRET])
@@ -91,9 +85,9 @@ async def test_a_run_again_is_ordered_the_same_and_both_say_so(api: Api):
     assert plain(api.input_of(again_to_bucket), again_to_bucket) == plain(api.input_of(bucket), bucket)
     assert api.input_of(second).trace is TraceMode.ON_FAILURE
     assert api.input_of(second).queue_timeout == timedelta(seconds=88)
-    assert (await told(api, second))["input"]["queueTimeout"] == 88
-    assert [(await told(api, run_id))["rerunOf"] for run_id in (first, second, third)] == [None, first, second]
-    assert [(await told(api, run_id))["reruns"] for run_id in (first, second, third)] == [[second], [third], []]
+    assert (await api.ask(f"runs/{second}"))["input"]["queueTimeout"] == 88
+    assert [(await api.ask(f"runs/{run_id}"))["rerunOf"] for run_id in (first, second, third)] == [None, first, second]
+    assert [(await api.ask(f"runs/{run_id}"))["reruns"] for run_id in (first, second, third)] == [[second], [third], []]
 
 
 async def test_big_parameters_are_copied_so_that_each_run_has_its_own(api: Api):
@@ -103,7 +97,7 @@ async def test_big_parameters_are_copied_so_that_each_run_has_its_own(api: Api):
     key, copy = (present(api.input_of(run_id).parameters.key) for run_id in (first, second))
     assert copy.startswith(keys.run("shop", second))
     await api.store.delete(key)
-    assert (await told(api, second))["input"]["parameters"] == given
+    assert (await api.ask(f"runs/{second}"))["input"]["parameters"] == given
     answer = await again(api, first)
     assert answer.status_code == 500
     assert "parameters" in answer.json()["message"]
@@ -115,7 +109,7 @@ async def test_the_same_rerun_with_an_idempotency_key_is_one_run(api: Api):
     first, other = await api.run(), await api.run()
     second = await rerun(api, first, idempotency_key="k-1")
     assert await rerun(api, first, idempotency_key="k-1") == second
-    assert (await told(api, first))["reruns"] == [second]
+    assert (await api.ask(f"runs/{first}"))["reruns"] == [second]
     assert (await again(api, other, idempotency_key="k-1")).status_code == 409
     assert await rerun(api, first, idempotency_key="k-2") != second
     assert (await again(api, first, idempotency_key="a b")).status_code == 400
@@ -139,7 +133,7 @@ async def test_a_run_whose_login_was_its_own_cannot_be_started_again(api: Api):
     answer = await again(api, run_id)
     assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
     assert "runtimeInput" in answer.json()["message"]
-    assert (await told(api, run_id))["reruns"] == []
+    assert (await api.ask(f"runs/{run_id}"))["reruns"] == []
 
 
 async def test_what_the_deployed_version_does_not_offer_any_more_is_not_started(api: Api):
@@ -151,24 +145,23 @@ async def test_what_the_deployed_version_does_not_offer_any_more_is_not_started(
     entry.input = run_input.model_copy(update={"auth": with_auth(AuthSessionType.CREDENTIALS, run_id)})
     answer = await again(api, run_id)
     assert answer.json()["details"]["path"] == "authSession", "the project does not log in"
-    assert (await told(api, run_id))["reruns"] == []
+    assert (await api.ask(f"runs/{run_id}"))["reruns"] == []
     assert len(api.runs.entries) == 1
 
 
 async def test_only_runs_of_apis_are_started_again(api: Api):
-    ref = AuthSessionRef(id="anna", type=AuthSessionType.CREDENTIALS, owner="anna")
+    state = RunState("check", RunStatus.STARTED, type=RunType.AUTH_SESSION_VALIDATE, auth_session_id="anna")
+    api.runs.logins["shop", "check"] = state
     api.run_queries.inputs["check"] = ValidateInput(
         workspace=WORKSPACE,
         project="shop",
         version="0123456789abcdef",
-        ref=ref,
+        ref=AuthSessionRef(id="anna", type=AuthSessionType.CREDENTIALS, owner="anna"),
         auto_recreate=True,
         check_attempts=1,
         create_attempts=1,
         request_timeout=timedelta(minutes=1),
     )
-    kind = RunType.AUTH_SESSION_VALIDATE
-    api.runs.logins["shop", "check"] = RunState("check", RunStatus.STARTED, type=kind, auth_session_id="anna")
     answer = await again(api, "check")
     assert (answer.status_code, answer.json()["code"]) == (400, "bad-request")
     assert "AuthSession" in answer.json()["message"]
@@ -186,7 +179,7 @@ async def test_the_note_stays_where_the_new_run_may_have_been_started(api: Api, 
     api.runs.start = start  # type: ignore[method-assign]
     assert (await again(api, run_id)).status_code in {500, 503}
     (new,) = set(api.runs.entries) - {run_id}
-    assert (await told(api, run_id))["reruns"] == [new]
+    assert (await api.ask(f"runs/{run_id}"))["reruns"] == [new]
 
 
 async def test_a_proxy_of_the_projects_settings_needs_no_leave_to_be_used_again(make_project_api: MakeApi):
