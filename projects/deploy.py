@@ -79,8 +79,8 @@ async def deploy(
         if dependencies is not None:
             packages, unmet, own = dependencies.site_packages, dependencies.warnings, dependencies.environment
             manifest = manifest.model_copy(update={"environment": own})
-        unfit = await run_in_thread(check_code, scratch / "files", manifest.apis, packages)
-        manifest = manifest.model_copy(update={"warnings": (*manifest.warnings, *unmet, *unfit)})
+        of_code = await run_in_thread(check_code, scratch / "files", manifest.apis, packages)
+        manifest = manifest.model_copy(update={"warnings": (*manifest.warnings, *unmet, *of_code)})
         if dependencies is not None:
             key = keys.environment(project, dependencies.environment.declaration)
             await store.put(key, dependencies.requirements.encode())
