@@ -46,38 +46,26 @@ def test_without_an_address_it_is_the_embedded_stack_on_the_data_folder(api: Fak
     with dev_stack(tmp_path, api.url):
         assert callboard("projects", "list", CALLBOARD_DATA_DIR=str(tmp_path), **elsewhere).exit_code == 0
         assert callboard("projects", "list", CALLBOARD_DATA_DIR=str(tmp_path), CALLBOARD_API_KEY=KEY).exit_code == 0
-    assert [asked.key for asked in api.asked] == ["key-of-dev", KEY]
+        # A data folder that is named beats address and key of the environment.
+        other = {"CALLBOARD_URL": "http://127.0.0.1:9", "CALLBOARD_API_KEY": "of-that"}
+        assert callboard("projects", "list", "--data", tmp_path, **other).exit_code == 0
+    assert [asked.key for asked in api.asked] == ["key-of-dev", KEY, "key-of-dev"]
 
 
-def test_a_named_data_folder_beats_address_and_key_of_the_environment(api: FakeApi, tmp_path: Path):
-    api.answers = [(200, PROJECTS)]
-    other = {"CALLBOARD_URL": "http://127.0.0.1:9", "CALLBOARD_API_KEY": "of-that"}
-    with dev_stack(tmp_path, api.url):
-        done = callboard("projects", "list", "--data", tmp_path, **other)
-    assert done.exit_code == 0, done.output
-    assert api.asked[0].key == "key-of-dev"
-
-
-def test_an_address_without_a_key_names_the_variable(api: FakeApi):
-    code, sentence = error_of(callboard("projects", "list", "--url", api.url))
-    assert code == 1
-    assert "CALLBOARD_API_KEY" in sentence
+@pytest.mark.parametrize("key", [None, f"{KEY}\r", f" {KEY}", f"{KEY}é", f"{KEY}\x00"])
+def test_a_key_that_cannot_be_one_is_told_and_not_shown(api: FakeApi, key: str | None):
+    options = [] if key is None else ["--key", key]
+    code, sentence = error_of(callboard("projects", "list", "--url", api.url, *options))
+    assert (code, "CALLBOARD_API_KEY" in sentence, KEY in sentence) == (1, True, False)
     assert api.asked == []
 
 
-@pytest.mark.parametrize("key", [f"{KEY}\r", f" {KEY}", f"{KEY}é", f"{KEY}\x00"])
-def test_a_key_that_cannot_be_one_is_told_and_not_shown(api: FakeApi, key: str):
-    code, sentence = api.error("projects", "list", "--key", key)
-    assert code == 1
-    assert "CALLBOARD_API_KEY" in sentence
-    assert api.asked == []
-
-
-def test_without_any_api_it_says_how_to_name_one(tmp_path: Path):
+def test_where_there_is_no_api_it_says_so_with_how_to_name_one(tmp_path: Path, free_port: int):
     code, sentence = error_of(callboard("projects", "list", "--data", tmp_path / "nowhere"))
-    assert code == 5
-    assert "callboard dev" in sentence
-    assert "CALLBOARD_URL" in sentence
+    assert (code, "callboard dev" in sentence, "CALLBOARD_URL" in sentence) == (5, True, True)
+    url = f"http://127.0.0.1:{free_port}"
+    code, sentence = error_of(callboard("projects", "list", "--url", url, CALLBOARD_API_KEY=KEY))
+    assert (code, f"The API at {url} cannot be reached" in sentence) == (5, True)
 
 
 def test_a_stack_that_was_killed_is_not_called(api: FakeApi, tmp_path: Path):
@@ -87,13 +75,6 @@ def test_a_stack_that_was_killed_is_not_called(api: FakeApi, tmp_path: Path):
     assert code == 5
     assert f"No `callboard dev` is running on {tmp_path}." in sentence
     assert api.asked == []
-
-
-def test_an_api_that_does_not_answer_is_told_with_its_address(free_port: int):
-    url = f"http://127.0.0.1:{free_port}"
-    code, sentence = error_of(callboard("projects", "list", "--url", url, CALLBOARD_API_KEY=KEY))
-    assert code == 5
-    assert f"The API at {url} cannot be reached" in sentence
 
 
 @pytest.mark.parametrize(

@@ -7,21 +7,18 @@ import pytest
 from tests.support.fake_api import callboard_process
 
 
-def test_it_says_what_it_made_and_how_to_run_it(tmp_path: Path):
-    done = callboard_process("new", "greeter", cwd=tmp_path, COLUMNS="500")
-    assert (done.returncode, done.stderr) == (0, "")
-    made = [line.strip() for line in done.stdout.splitlines() if line.startswith("  greeter/")]
-    assert sorted(made) == sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
-    assert "callboard dev . " in done.stdout
-    assert "callboard deploy greeter " in done.stdout
-
-
-def test_it_makes_it_in_another_folder(tmp_path: Path):
+@pytest.mark.parametrize(
+    ("options", "folder", "shown"),
+    [([], "greeter", "greeter"), (["--in", "my projects"], "my projects/greeter", "'my projects/greeter'")],
+)
+def test_it_says_what_it_made_and_how_to_run_it(tmp_path: Path, options: list[str], folder: str, shown: str):
     (tmp_path / "my projects").mkdir()
-    done = callboard_process("new", "greeter", "--in", "my projects", cwd=tmp_path, COLUMNS="500")
-    assert done.returncode == 0
-    assert (tmp_path / "my projects" / "greeter" / "Intuned.jsonc").is_file()
-    assert "callboard deploy 'my projects/greeter' " in done.stdout
+    done = callboard_process("new", "greeter", *options, cwd=tmp_path, COLUMNS="500")
+    assert (done.returncode, done.stderr) == (0, "")
+    made = [line.strip() for line in done.stdout.splitlines() if line.startswith(f"  {folder}/")]
+    assert sorted(made) == sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
+    assert "callboard dev " in done.stdout
+    assert f"callboard deploy {shown} " in done.stdout
 
 
 def test_it_overwrites_nothing(tmp_path: Path):

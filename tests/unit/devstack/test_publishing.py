@@ -72,8 +72,10 @@ class World:
         )
 
     @asynccontextmanager
-    async def published(self) -> AsyncGenerator[Publisher]:
-        """Everything is deployed, and from now on everything is told."""
+    async def published(self, *projects: str) -> AsyncGenerator[Publisher]:
+        """Everything is deployed, also these projects, and from now on everything is told."""
+        for project in projects:
+            self.project(project)
         async with self.publisher() as publisher:
             await publisher.wait_for_first_deploys(PATIENCE)
             assert publisher.pending == []
@@ -144,8 +146,7 @@ async def test_who_reads_that_a_version_is_published_starts_runs_of_it(world: Wo
 
 
 async def test_a_change_is_published_and_told_in_one_line(world: World):
-    world.project("shop")
-    async with world.published() as publisher:
+    async with world.published("shop") as publisher:
         before = await world.version("shop")
         world.write("shop", "api/list.py")
         world.write("shop", "Intuned.toml", "")
@@ -157,8 +158,7 @@ async def test_a_change_is_published_and_told_in_one_line(world: World):
 
 
 async def test_a_change_that_changes_nothing_says_nothing(world: World):
-    world.project("shop")
-    async with world.published():
+    async with world.published("shop"):
         world.write("shop")  # the same text once more
         world.write("shop", "output/result.json", "{}")
         world.write("shop", "api/list.py")
@@ -167,8 +167,7 @@ async def test_a_change_that_changes_nothing_says_nothing(world: World):
 
 
 async def test_a_change_that_breaks_a_project_keeps_the_last_version(world: World):
-    world.project("shop")
-    async with world.published() as publisher:
+    async with world.published("shop") as publisher:
         before = await world.version("shop")
         assert before is not None
         world.write("shop", "Intuned.json", '{"apiAccess": ')
@@ -210,8 +209,7 @@ async def test_a_file_that_has_never_parsed_holds_up_no_change_of_others(world: 
 
 
 async def test_the_same_mistake_is_told_once(world: World):
-    world.project("shop")
-    async with world.published() as publisher:
+    async with world.published("shop") as publisher:
         world.write("shop", "Intuned.json", '{"apiAccess": 7}')
         await world.line("NOT DEPLOYED shop", "apiAccess")
         world.write("shop", "api/list.py")
@@ -236,8 +234,7 @@ async def test_a_project_that_disappears_is_served_on_and_may_come_back(world: W
 
 
 async def test_a_project_that_gets_another_name_is_served_under_both(world: World):
-    world.project("shop")
-    async with world.published():
+    async with world.published("shop"):
         version = await world.version("shop")
         world.project("shop", projectName="market")
         await world.line("Project shop", "is now project market", f"version {version} of shop is still served")
@@ -342,8 +339,7 @@ async def test_a_store_that_refuses_ends_a_start_and_is_tried_again_later(
 
 
 async def test_a_defect_is_not_hidden(world: World, monkeypatch: pytest.MonkeyPatch):
-    world.project("shop")
-    async with world.published() as publisher:
+    async with world.published("shop") as publisher:
 
         async def defect(*_: Any, **_options: Any) -> Any:
             raise ZeroDivisionError

@@ -55,8 +55,13 @@ def counting(tmp_path: Path) -> Counting:
     return Counting(tmp_path / "artifacts")
 
 
-async def test_projects_are_those_that_are_deployed(make_project: Make, counting: Counting):
-    catalog = Catalog(counting, timedelta(0))
+@pytest.fixture
+def catalog(counting: Counting) -> Catalog:
+    """For which no answer is young."""
+    return Catalog(counting, timedelta(0))
+
+
+async def test_projects_are_those_that_are_deployed(make_project: Make, counting: Counting, catalog: Catalog):
     assert await catalog.list_projects() == []
     await deploy(make_project(name="b"), counting)
     await deploy(make_project(name="a-2"), counting)
@@ -65,8 +70,9 @@ async def test_projects_are_those_that_are_deployed(make_project: Make, counting
     assert await catalog.list_projects() == ["a-2", "b"]
 
 
-async def test_current_is_the_manifest_of_the_deployed_version(make_project: Make, counting: Counting):
-    catalog = Catalog(counting, timedelta(0))
+async def test_current_is_the_manifest_of_the_deployed_version(
+    make_project: Make, counting: Counting, catalog: Catalog
+):
     assert await catalog.get_current("shop") is None
     folder = make_project()
     first = await deploy(folder, counting)
@@ -87,8 +93,9 @@ async def test_a_young_answer_comes_from_memory_also_that_there_is_none(make_pro
     assert counting.reads == {"last-deploy.json": 1, "current.json": 2, "manifest.json": 1}
 
 
-async def test_without_a_deploy_only_the_note_of_the_latest_one_is_read(make_project: Make, counting: Counting):
-    catalog = Catalog(counting, timedelta(0))
+async def test_without_a_deploy_only_the_note_of_the_latest_one_is_read(
+    make_project: Make, counting: Counting, catalog: Catalog
+):
     await deploy(make_project(name="a"), counting)
     manifest = await deploy(make_project(name="b"), counting)
     assert await catalog.list_projects() == ["a", "b"]
@@ -102,8 +109,9 @@ async def test_without_a_deploy_only_the_note_of_the_latest_one_is_read(make_pro
     assert counting.lists == 0
 
 
-async def test_after_a_deploy_only_what_has_changed_is_read_again(make_project: Make, counting: Counting):
-    catalog = Catalog(counting, timedelta(0))
+async def test_after_a_deploy_only_what_has_changed_is_read_again(
+    make_project: Make, counting: Counting, catalog: Catalog
+):
     manifests = {name: await deploy(make_project(name=name), counting) for name in ("a", "b", "c")}
     for name in await catalog.list_projects():
         assert await catalog.get_current(name) == manifests[name]
@@ -115,8 +123,7 @@ async def test_after_a_deploy_only_what_has_changed_is_read_again(make_project: 
     assert (counting.reads["current.json"], counting.reads["manifest.json"], counting.lists) == (1, 1, 1)
 
 
-async def test_what_was_read_before_any_list_is_read_again(make_project: Make, counting: Counting):
-    catalog = Catalog(counting, timedelta(0))
+async def test_what_was_read_before_any_list_is_read_again(make_project: Make, counting: Counting, catalog: Catalog):
     await deploy(make_project(name="a"), counting)
     assert await catalog.get_current("a") is not None
     await deploy(make_project(name="b"), counting)
@@ -126,8 +133,9 @@ async def test_what_was_read_before_any_list_is_read_again(make_project: Make, c
     assert counting.reads["current.json"] == 1, "nobody knows whether it was replaced between the read and the list"
 
 
-async def test_a_version_deployed_again_needs_no_look_at_its_manifest(make_project: Make, counting: Counting):
-    catalog = Catalog(counting, timedelta(0))
+async def test_a_version_deployed_again_needs_no_look_at_its_manifest(
+    make_project: Make, counting: Counting, catalog: Catalog
+):
     folder = make_project()
     for _ in range(3):
         await deploy(folder, counting)
@@ -139,9 +147,8 @@ async def test_a_version_deployed_again_needs_no_look_at_its_manifest(make_proje
 
 @pytest.mark.parametrize("listed", [False, True])
 async def test_a_deploy_during_a_read_is_seen_by_the_next_reader(
-    make_project: Make, counting: Counting, tmp_path: Path, listed: bool
+    make_project: Make, counting: Counting, tmp_path: Path, listed: bool, catalog: Catalog
 ):
-    catalog = Catalog(counting, timedelta(0))
     folder = make_project()
     first = await deploy(folder, counting)
     if listed:
@@ -159,9 +166,8 @@ async def test_a_deploy_during_a_read_is_seen_by_the_next_reader(
 
 
 async def test_what_changes_without_a_deploy_is_seen_after_a_while(
-    make_project: Make, counting: Counting, monkeypatch: pytest.MonkeyPatch
+    make_project: Make, counting: Counting, monkeypatch: pytest.MonkeyPatch, catalog: Catalog
 ):
-    catalog = Catalog(counting, timedelta(0))
     await deploy(make_project(), counting)
     assert await catalog.get_current("shop") is not None
     await counting.delete(keys.current_version("shop"))
@@ -171,8 +177,7 @@ async def test_what_changes_without_a_deploy_is_seen_after_a_while(
     assert await catalog.list_projects() == []
 
 
-async def test_callers_at_the_same_time_share_one_read(make_project: Make, counting: Counting):
-    catalog = Catalog(counting, timedelta(0))
+async def test_callers_at_the_same_time_share_one_read(make_project: Make, counting: Counting, catalog: Catalog):
     manifest = await deploy(make_project(), counting)
     counting.reads.clear()
     counting.open.clear()
