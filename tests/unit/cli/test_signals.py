@@ -7,19 +7,15 @@ import pytest
 from cli.dev import run_until_signalled
 
 
-async def test_the_result_of_the_work_is_returned():
-    async def work() -> int:
+async def test_the_work_ends_as_it_does():
+    async def work(*, succeeds: bool) -> int:
+        if not succeeds:
+            raise ValueError("broken")
         return 7
 
-    assert await run_until_signalled(work(), on_second_signal=lambda: None) == 7
-
-
-async def test_an_error_of_the_work_is_raised():
-    async def work() -> None:
-        raise ValueError("broken")
-
+    assert await run_until_signalled(work(succeeds=True), on_second_signal=lambda: None) == 7
     with pytest.raises(ValueError, match="broken"):
-        await run_until_signalled(work(), on_second_signal=lambda: None)
+        await run_until_signalled(work(succeeds=False), on_second_signal=lambda: None)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

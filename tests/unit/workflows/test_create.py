@@ -160,20 +160,20 @@ async def test_updates_come_one_after_the_other(login_stage: LoginStage):
 # Delete.
 
 
-async def test_a_delete_stops_the_create_that_runs(play_login: Any):
-    stage = await play_login("session-deleted-while-a-create-is-waited-for")
-    assert stage.stops == [StopInput(run_id=stage.created[0].run_id, number=1)]
-    assert stage.forgotten == [DeleteStatesInput(project=stage.project, owner=ID)]
-
-
-async def test_a_login_made_for_a_deleted_auth_session_is_not_kept(play_login: Any):
-    stage = await play_login("session-deleted-as-a-create-is-about-to-end")
-    assert stage.outcome.status is RunStatus.COMPLETED
-    assert stage.forgotten == [DeleteStatesInput(project=stage.project, owner=ID)]
-
-
-async def test_an_update_that_waits_does_not_begin_after_a_delete(play_login: Any):
-    stage = await play_login("session-deleted-before-an-update")
-    assert_canceled(stage.outcome)
+@pytest.mark.parametrize(
+    ("shape", "stopped", "is_canceled"),
+    [
+        ("session-deleted-while-a-create-is-waited-for", [1], False),
+        ("session-deleted-as-a-create-is-about-to-end", None, False),
+        ("session-deleted-before-an-update", None, True),  # which does not begin
+    ],
+)
+async def test_after_a_delete_no_login_is_kept_or_made(
+    play_login: Any, shape: str, stopped: list[int] | None, is_canceled: bool
+):
+    stage = await play_login(shape)
     assert await stage.creates_begun() == [stage.created[0].run_id]
+    assert (stage.outcome.status is RunStatus.CANCELED) is is_canceled
+    if stopped is not None:
+        assert stage.stops == [StopInput(run_id=stage.created[0].run_id, number=number) for number in stopped]
     assert stage.forgotten == [DeleteStatesInput(project=stage.project, owner=ID)]

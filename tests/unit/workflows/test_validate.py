@@ -18,6 +18,8 @@ from tests.support.run_outcomes import FALSY, assert_canceled, assert_failed
 from tests.support.run_stage import WORKSPACE, HeldAttempt, ends, scheduled
 from workflows import validate, visibility
 
+EXPIRED, READY = AuthSessionStatus.EXPIRED, AuthSessionStatus.READY
+
 
 def numbers(stage: LoginStage) -> list[int]:
     return [input.number for input in stage.checked]
@@ -92,13 +94,38 @@ async def test_the_first_good_check_passes_whatever_came_before_it(
         assert [each.number for each in stage.lost] == lost
 
 
-async def test_without_auto_recreate_the_login_stays_bad_when_all_checks_are(play_login: Any):
-    stage = await play_login("login-bad-and-left-so")
-    details = assert_failed(stage.outcome, ErrorCode.CHECK_ATTEMPTS_FAILED, "no such element")
-    error = {"code": "script-execution-exception", "category": "auth", "message": "no such element"}
-    assert details == {"attempts_count": 2, "last_error": error}
-    assert (numbers(stage), stage.created) == ([1, 2], [])
-    assert (await stage.view()).login == FIRST
+@pytest.mark.parametrize(
+    ("shape", "code", "message", "count", "checks", "creates", "status"),
+    [
+        ("login-bad-and-left-so", ErrorCode.CHECK_ATTEMPTS_FAILED, "no such element", 2, 2, 0, EXPIRED),
+        # What is no check, or lost with its worker, says nothing about the login.
+        ("check-cannot-be-called", ErrorCode.SCRIPT_EXECUTION_EXCEPTION, "has no function `check`", None, 1, 0, READY),
+        ("checks-lost", ErrorCode.CHECK_ATTEMPTS_FAILED, "was lost", 8, 8, 0, READY),  # twice, and again three times
+        ("login-not-made-anew", ErrorCode.CREATE_ATTEMPTS_FAILED, "the password is wrong", 2, 2, 2, EXPIRED),
+        ("login-made-anew-but-bad", ErrorCode.POST_CREATE_CHECK_ATTEMPTS_FAILED, "not true", 4, 4, 1, EXPIRED),
+    ],
+)
+async def test_without_a_good_check_the_validate_fails_with_the_last_error(
+    play_login: Any,
+    shape: str,
+    code: ErrorCode,
+    message: str,
+    count: int | None,
+    checks: int,
+    creates: int,
+    status: AuthSessionStatus,
+):
+    stage = await play_login(shape)
+    details = assert_failed(stage.outcome, code, message)
+    assert details.get("attempts_count") == count
+    assert details.get("last_error", {}).get("message") == (None if count is None else stage.outcome.error.message)
+    assert (numbers(stage), stage.outcome.attempts) == (list(range(1, checks + 1)), checks)
+    assert [input.number for input in stage.created] == list(range(1, creates + 1))
+    # The losses of others are recorded by the checks that come after them.
+    assert [lost.number for lost in stage.lost] == ([2, 4, 6, 8] if shape == "checks-lost" else [])
+    await stage.until_status(status)
+    view = await stage.view()
+    assert (view.login_version, view.pending_run_id) == (2 if shape == "login-made-anew-but-bad" else 1, None)
 
 
 async def test_a_login_that_was_recorded_is_not_made_anew(login_stage: LoginStage):
@@ -109,23 +136,6 @@ async def test_a_login_that_was_recorded_is_not_made_anew(login_stage: LoginStag
     assert details == {"attempts_count": 2, "last_error": FALSY}
     await login_stage.until_status(AuthSessionStatus.EXPIRED)
     assert login_stage.created == []
-
-
-async def test_a_check_that_cannot_be_called_says_nothing_about_the_login(play_login: Any):
-    stage = await play_login("check-cannot-be-called")
-    assert_failed(stage.outcome, ErrorCode.SCRIPT_EXECUTION_EXCEPTION, "has no function `check`")
-    assert (numbers(stage), stage.created) == ([1], [])
-    assert await stage.status() is AuthSessionStatus.READY
-
-
-async def test_nor_do_checks_that_were_lost_with_their_workers(play_login: Any):
-    stage = await play_login("checks-lost")
-    details = assert_failed(stage.outcome, ErrorCode.CHECK_ATTEMPTS_FAILED, "was lost")
-    assert (details["attempts_count"], details["last_error"]["code"]) == (8, "script-process-crashed")
-    assert numbers(stage) == [1, 2, 3, 4, 5, 6, 7, 8], "two checks, and three times two again"
-    assert [lost.number for lost in stage.lost] == [2, 4, 6, 8], "the others are recorded by those that come after"
-    assert stage.created == []
-    assert await stage.status() is AuthSessionStatus.READY
 
 
 # A Create in between.
@@ -165,24 +175,6 @@ async def test_it_is_made_by_a_run_of_its_own_as_the_validate_was_told_to(play_l
     assert (memo["workspace"], memo["parentRunId"]) == (WORKSPACE, stage.validate_id)
     (create,) = scheduled(await stage.events(input.run_id))
     assert (create.retry_policy.maximum_attempts, create.priority.priority_key) == (2, names.PRIORITY_STARTED)
-
-
-async def test_when_no_create_succeeds_the_login_is_expired(play_login: Any):
-    stage = await play_login("login-not-made-anew")
-    details = assert_failed(stage.outcome, ErrorCode.CREATE_ATTEMPTS_FAILED, "the password is wrong")
-    assert details["attempts_count"] == 2
-    assert [input.number for input in stage.created] == [1, 2]
-    assert stage.outcome.attempts == 2, "its own"
-    view = await stage.view()
-    assert (view.status, view.login, view.pending_run_id) == (AuthSessionStatus.EXPIRED, FIRST, None)
-
-
-async def test_when_the_new_login_is_bad_the_validate_fails_and_it_is_expired(play_login: Any):
-    stage = await play_login("login-made-anew-but-bad")
-    details = assert_failed(stage.outcome, ErrorCode.POST_CREATE_CHECK_ATTEMPTS_FAILED, "not true")
-    assert details == {"attempts_count": 4, "last_error": FALSY}
-    assert (numbers(stage), len(stage.created)) == ([1, 2, 3, 4], 1)
-    assert (await stage.view()).login_version == 2
 
 
 async def test_a_login_that_is_another_by_now_is_not_made_anew(login_stage: LoginStage):
@@ -237,27 +229,29 @@ async def test_who_waits_for_an_auth_session_that_was_ended_by_hand_asks_again(
 # Cancel.
 
 
-async def test_a_cancel_stops_the_check_at_once_also_if_it_is_not_the_first(play_login: Any):
-    stage = await play_login("cancel-of-a-check")
+@pytest.mark.parametrize(
+    ("shape", "attempts", "stopped"),
+    [
+        ("cancel-of-a-check", 2, [2]),
+        ("cancel-of-a-check-that-is-elsewhere-by-now", 2, [1, 2]),  # on a worker that has not spoken yet
+        ("cancel-of-a-validate-that-is-queued", 1, []),
+        ("cancel-as-a-create-is-asked-for", 2, []),
+        ("cancel-as-the-session-is-told", 2, []),
+    ],
+)
+async def test_a_cancel_stops_the_check_where_it_is_and_nothing_follows(
+    play_login: Any, shape: str, attempts: int, stopped: list[int]
+):
+    stage = await play_login(shape)
     assert_canceled(stage.outcome)
-    assert stage.outcome.attempts == 2
-    assert stage.stops == [StopInput(run_id=stage.validate_id, number=2)]
-    assert stage.created == []
-    assert await stage.status() is AuthSessionStatus.READY
-
-
-async def test_a_cancel_finds_a_check_on_a_worker_that_has_not_spoken_yet(play_login: Any):
-    stage = await play_login("cancel-of-a-check-that-is-elsewhere-by-now")
-    assert_canceled(stage.outcome)
-    assert [stop.number for stop in stage.stops] == [1, 2]
-
-
-async def test_a_validate_that_is_canceled_while_it_is_queued_executes_nothing(play_login: Any):
-    stage = await play_login("cancel-of-a-validate-that-is-queued")
-    assert_canceled(stage.outcome)
-    assert stage.outcome.attempts == 1
-    await stage.serve_attempts()
-    assert stage.checked == []
+    assert stage.outcome.attempts == attempts
+    assert stage.stops == [StopInput(run_id=stage.validate_id, number=number) for number in stopped]
+    if shape == "cancel-of-a-validate-that-is-queued":
+        await stage.serve_attempts()
+        assert stage.checked == []
+    if shape == "cancel-of-a-check":
+        assert stage.created == []
+        assert await stage.status() is AuthSessionStatus.READY
 
 
 async def test_a_cancel_does_not_stop_the_create_that_others_may_wait_for(play_login: Any):
@@ -266,13 +260,6 @@ async def test_a_cancel_does_not_stop_the_create_that_others_may_wait_for(play_l
     view = await stage.view()
     assert view.login == made_by(stage.created[0])
     assert len(stage.created) == 1
-
-
-@pytest.mark.parametrize("shape", ["cancel-as-a-create-is-asked-for", "cancel-as-the-session-is-told"])
-async def test_a_cancel_is_heard_also_while_a_signal_is_on_its_way(play_login: Any, shape: str):
-    stage = await play_login(shape)
-    assert_canceled(stage.outcome)
-    assert stage.outcome.attempts == 2
 
 
 async def test_a_check_that_is_good_although_it_was_told_to_stop_is_good(login_stage: LoginStage):

@@ -12,6 +12,7 @@ import pytest
 from api.http.connections import Limits, ServerConfig, raise_open_files_limit
 from schemas.errors import ConfigurationError
 from tests.support.api_in_process import QuietServer
+from tests.support.polling import until
 
 HEAD = b"POST /x HTTP/1.1\r\nhost: x\r\n"
 EMPTY = b"content-length: 0\r\n\r\n"
@@ -64,9 +65,7 @@ class Site:
         return answer
 
     async def until_open(self, connections: int) -> None:
-        async with asyncio.timeout(20):
-            while len(self.server.server_state.connections) != connections:
-                await asyncio.sleep(0.01)
+        await until(lambda: len(self.server.server_state.connections) == connections)
 
 
 async def rest(reader: asyncio.StreamReader) -> bytes:
@@ -257,9 +256,7 @@ async def test_who_waits_longest_gives_way_when_there_are_too_many():
 async def test_answers_503_while_all_connections_are_busy():
     async with serving(connections=10) as site:
         busy = [await site.connect(HOLD) for _ in range(10)]
-        async with asyncio.timeout(20):
-            while len(site.server.server_state.tasks) < 10:
-                await asyncio.sleep(0.01)
+        await until(lambda: len(site.server.server_state.tasks) == 10)
         assert (await site.talk()).startswith(b"HTTP/1.1 503 ")
         site.go_on.set()
         for reader, writer in busy:
