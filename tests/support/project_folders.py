@@ -1,14 +1,20 @@
-"""Fixtures of the tests of projects: a small project to deploy, and a store to deploy it to."""
+"""Fixtures of the tests of projects: a small project to deploy, a store to deploy it to, and what does both."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
+from projects.deploy import deploy
+from projects.manifest import Manifest
 from storage.folder import FolderStore
 
+Make = Callable[..., Path]
+"""Makes the folder of a project, with these files."""
+Deployed = Callable[..., Awaitable[Manifest]]
+"""Deploys a project with these files."""
 AUTOMATION = "async def automation(page, params=None, **_kwargs):\n    return 1\n"
 
 
@@ -18,7 +24,7 @@ def store(tmp_path: Path) -> FolderStore:
 
 
 @pytest.fixture
-def make_project(tmp_path: Path) -> Callable[..., Path]:
+def make_project(tmp_path: Path) -> Make:
     def make(files: dict[str, str] | None = None, name: str = "shop") -> Path:
         folder = tmp_path / name
         for path, text in {"Intuned.jsonc": "{}", "api/list.py": AUTOMATION, **(files or {})}.items():
@@ -27,3 +33,13 @@ def make_project(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return make
+
+
+@pytest.fixture
+def deployed(make_project: Make, store: FolderStore) -> Deployed:
+    async def deployed(
+        files: dict[str, str] | None = None, name: str = "shop", *, max_machines: int | None = None
+    ) -> Manifest:
+        return await deploy(make_project(files, name), store, max_machines=max_machines)
+
+    return deployed

@@ -1,14 +1,12 @@
 """API names come from paths."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from projects.apis import check_names, check_syntax, find_apis
 from schemas.errors import ProjectError
-
-Make = Callable[..., Path]
+from tests.support.project_folders import Make
 
 
 def test_each_python_file_below_api_is_an_api_named_by_its_path(make_project: Make):

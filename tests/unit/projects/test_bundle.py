@@ -5,7 +5,6 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,8 +14,7 @@ from hypothesis import strategies as st
 import projects.bundle
 from projects.bundle import extract, extract_and_compile, pack
 from schemas.errors import ProjectError, StoreError
-
-Make = Callable[..., Path]
+from tests.support.project_folders import Make
 
 names = st.from_regex(r"[a-z0-9é _-]{1,12}(\.py|\.txt)?", fullmatch=True).filter(
     lambda name: name not in {"tmp", "venv"}

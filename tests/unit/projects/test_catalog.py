@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,8 +15,7 @@ from storage import keys
 from storage.folder import FolderStore
 from storage.store import Entry
 from tests.support.polling import until
-
-Make = Callable[..., Path]
+from tests.support.project_folders import Deployed, Make
 
 
 class Counting(FolderStore):
@@ -51,8 +50,13 @@ class Counting(FolderStore):
 
 
 @pytest.fixture
-def counting(tmp_path: Path) -> Counting:
+def store(tmp_path: Path) -> Counting:
     return Counting(tmp_path / "artifacts")
+
+
+@pytest.fixture
+def counting(store: Counting) -> Counting:
+    return store
 
 
 @pytest.fixture
@@ -61,10 +65,10 @@ def catalog(counting: Counting) -> Catalog:
     return Catalog(counting, timedelta(0))
 
 
-async def test_projects_are_those_that_are_deployed(make_project: Make, counting: Counting, catalog: Catalog):
+async def test_projects_are_those_that_are_deployed(counting: Counting, catalog: Catalog, deployed: Deployed):
     assert await catalog.list_projects() == []
-    await deploy(make_project(name="b"), counting)
-    await deploy(make_project(name="a-2"), counting)
+    await deployed(name="b")
+    await deployed(name="a-2")
     await counting.put("projects/half/versions/0/bundle.tar.gz", b"")
     await counting.put("projects/Not A Name/current.json", b"")
     assert await catalog.list_projects() == ["a-2", "b"]
@@ -83,9 +87,9 @@ async def test_current_is_the_manifest_of_the_deployed_version(
     assert await catalog.get_manifest("shop", first.version) == first
 
 
-async def test_a_young_answer_comes_from_memory_also_that_there_is_none(make_project: Make, counting: Counting):
+async def test_a_young_answer_comes_from_memory_also_that_there_is_none(counting: Counting, deployed: Deployed):
     catalog = Catalog(counting, timedelta(hours=1))
-    await deploy(make_project(), counting)
+    await deployed()
     counting.reads.clear()
     for _ in range(3):
         assert await catalog.get_current("shop") is not None
@@ -94,10 +98,10 @@ async def test_a_young_answer_comes_from_memory_also_that_there_is_none(make_pro
 
 
 async def test_without_a_deploy_only_the_note_of_the_latest_one_is_read(
-    make_project: Make, counting: Counting, catalog: Catalog
+    counting: Counting, catalog: Catalog, deployed: Deployed
 ):
-    await deploy(make_project(name="a"), counting)
-    manifest = await deploy(make_project(name="b"), counting)
+    await deployed(name="a")
+    manifest = await deployed(name="b")
     assert await catalog.list_projects() == ["a", "b"]
     assert await catalog.get_current("b") == manifest
     counting.reads.clear()
@@ -110,12 +114,12 @@ async def test_without_a_deploy_only_the_note_of_the_latest_one_is_read(
 
 
 async def test_after_a_deploy_only_what_has_changed_is_read_again(
-    make_project: Make, counting: Counting, catalog: Catalog
+    counting: Counting, catalog: Catalog, deployed: Deployed
 ):
-    manifests = {name: await deploy(make_project(name=name), counting) for name in ("a", "b", "c")}
+    manifests = {name: await deployed(name=name) for name in ("a", "b", "c")}
     for name in await catalog.list_projects():
         assert await catalog.get_current(name) == manifests[name]
-    manifests["b"] = await deploy(make_project({"api/more.py": ""}, name="b"), counting)
+    manifests["b"] = await deployed({"api/more.py": ""}, name="b")
     counting.reads.clear()
     counting.lists = 0
     for name in await catalog.list_projects():
@@ -123,10 +127,10 @@ async def test_after_a_deploy_only_what_has_changed_is_read_again(
     assert (counting.reads["current.json"], counting.reads["manifest.json"], counting.lists) == (1, 1, 1)
 
 
-async def test_what_was_read_before_any_list_is_read_again(make_project: Make, counting: Counting, catalog: Catalog):
-    await deploy(make_project(name="a"), counting)
+async def test_what_was_read_before_any_list_is_read_again(counting: Counting, catalog: Catalog, deployed: Deployed):
+    await deployed(name="a")
     assert await catalog.get_current("a") is not None
-    await deploy(make_project(name="b"), counting)
+    await deployed(name="b")
     counting.reads.clear()
     assert await catalog.list_projects() == ["a", "b"]
     assert await catalog.get_current("a") is not None
@@ -166,9 +170,9 @@ async def test_a_deploy_during_a_read_is_seen_by_the_next_reader(
 
 
 async def test_what_changes_without_a_deploy_is_seen_after_a_while(
-    make_project: Make, counting: Counting, monkeypatch: pytest.MonkeyPatch, catalog: Catalog
+    counting: Counting, monkeypatch: pytest.MonkeyPatch, catalog: Catalog, deployed: Deployed
 ):
-    await deploy(make_project(), counting)
+    await deployed()
     assert await catalog.get_current("shop") is not None
     await counting.delete(keys.current_version("shop"))
     assert await catalog.get_current("shop") is not None
@@ -177,8 +181,8 @@ async def test_what_changes_without_a_deploy_is_seen_after_a_while(
     assert await catalog.list_projects() == []
 
 
-async def test_callers_at_the_same_time_share_one_read(make_project: Make, counting: Counting, catalog: Catalog):
-    manifest = await deploy(make_project(), counting)
+async def test_callers_at_the_same_time_share_one_read(counting: Counting, catalog: Catalog, deployed: Deployed):
+    manifest = await deployed()
     counting.reads.clear()
     counting.open.clear()
     callers = [asyncio.create_task(catalog.get_current("shop")) for _ in range(20)]
@@ -193,9 +197,9 @@ async def test_callers_at_the_same_time_share_one_read(make_project: Make, count
     assert counting.reads == {"last-deploy.json": 1, "current.json": 1, "manifest.json": 1}
 
 
-async def test_callers_share_an_error_and_the_next_one_asks_anew(make_project: Make, counting: Counting):
+async def test_callers_share_an_error_and_the_next_one_asks_anew(counting: Counting, deployed: Deployed):
     catalog = Catalog(counting, timedelta(hours=1))
-    manifest = await deploy(make_project(), counting)
+    manifest = await deployed()
     counting.reads.clear()
     counting.error = StoreError("away")
     answers = await asyncio.gather(*[catalog.get_current("shop") for _ in range(5)], return_exceptions=True)
@@ -229,9 +233,9 @@ async def test_a_name_that_cannot_be_a_projects_is_no_project_and_no_read(counti
     assert counting.reads == {}
 
 
-async def test_a_version_that_does_not_exist_may_exist_later(make_project: Make, counting: Counting):
+async def test_a_version_that_does_not_exist_may_exist_later(counting: Counting, deployed: Deployed):
     catalog = Catalog(counting)
-    manifest = await deploy(make_project(), counting)
+    manifest = await deployed()
     key = keys.manifest("shop", manifest.version)
     await counting.delete(key)
     assert await catalog.get_manifest("shop", manifest.version) is None
@@ -239,8 +243,8 @@ async def test_a_version_that_does_not_exist_may_exist_later(make_project: Make,
     assert await catalog.get_manifest("shop", manifest.version) == manifest
 
 
-async def test_what_is_damaged_or_lost_in_the_store_says_so(make_project: Make, counting: Counting):
-    manifest = await deploy(make_project(), counting)
+async def test_what_is_damaged_or_lost_in_the_store_says_so(counting: Counting, deployed: Deployed):
+    manifest = await deployed()
     catalog = Catalog(counting)
     await counting.put(keys.manifest("shop", manifest.version), b'{"project": "shop"}')
     with pytest.raises(

@@ -1,6 +1,3 @@
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 
 from projects.declaration import (
@@ -12,12 +9,11 @@ from projects.declaration import (
 )
 from schemas.errors import ProjectError
 from tests.support.present import present
+from tests.support.project_folders import Make
 
 PYPROJECT = '[project]\nname = "shop"\nversion = "1"\ndependencies = ["humanize"]\n'
 EMPTY = '[project]\nname = "shop"\nversion = "1"\ndependencies = []\n'
 FROZEN = FrozenVenv("3.12", "humanize==4.9.0\n")
-
-Make = Callable[..., Path]
 
 
 def test_a_project_that_says_nothing_declares_nothing(make_project: Make):

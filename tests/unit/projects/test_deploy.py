@@ -3,7 +3,6 @@
 import json
 import os
 import tempfile
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,9 +13,7 @@ from projects.manifest import Manifest
 from schemas.errors import ProjectError, StoreError
 from storage import keys
 from storage.folder import FolderStore
-from tests.support.project_folders import AUTOMATION
-
-Make = Callable[..., Path]
+from tests.support.project_folders import AUTOMATION, Deployed, Make
 
 
 async def stored(store: FolderStore) -> list[str]:
@@ -73,10 +70,10 @@ async def test_the_note_of_the_latest_deploy_comes_last_and_is_always_another(
     assert len(notes) == 3
 
 
-async def test_no_scratch_folder_is_left(make_project: Make, store: FolderStore, temporary_folder: Path):
-    await deploy(make_project(), store)
+async def test_no_scratch_folder_is_left(temporary_folder: Path, deployed: Deployed):
+    await deployed()
     with pytest.raises(ProjectError):
-        await deploy(make_project({"Intuned.jsonc": "["}), store)
+        await deployed({"Intuned.jsonc": "["})
     assert not os.listdir(temporary_folder)  # noqa: PTH208
 
 
@@ -152,11 +149,11 @@ async def test_a_gitignore_may_leave_out_an_api_but_not_the_settings(make_projec
         await deploy(folder, store)
 
 
-async def test_no_secret_of_the_settings_is_in_what_a_deploy_answers(make_project: Make, store: FolderStore):
+async def test_no_secret_of_the_settings_is_in_what_a_deploy_answers(deployed: Deployed):
     secret = "t0p-s3cret"
     sink = {"type": "webhook", "url": "https://hook.example", "headers": {"authorization": secret}}
     settings = {"proxy": {"deployed": f"http://me:{secret}@proxy:8080"}, "defaults": {"sink": {"dev": sink}}}
-    manifest = await deploy(make_project({"Intuned.jsonc": json.dumps(settings)}), store)
+    manifest = await deployed({"Intuned.jsonc": json.dumps(settings)})
     assert secret not in repr(manifest)
     assert manifest.settings.proxy_in("deployed") == f"http://me:{secret}@proxy:8080"
     assert manifest.settings.defaults.sink
@@ -191,9 +188,9 @@ async def test_a_project_without_the_code_of_its_logins_is_refused(
 
 
 @pytest.mark.parametrize(("kind", "code"), [("API", ["create", "check"]), ("MANUAL", ["check"])])
-async def test_a_project_with_logins_is_deployed(make_project: Make, store: FolderStore, kind: str, code: list[str]):
+async def test_a_project_with_logins_is_deployed(kind: str, code: list[str], deployed: Deployed):
     """A login that a person has recorded needs no code that makes it."""
-    manifest = await deploy(make_project(logins(kind, *code)), store)
+    manifest = await deployed(logins(kind, *code))
     assert (manifest.settings.auth_sessions.type, manifest.warnings) == (kind, ())
 
 
@@ -203,7 +200,7 @@ async def test_a_login_that_does_not_parse_is_warned_of(make_project: Make, stor
     assert str(warning) == "auth-sessions/create.py, line 1: '(' was never closed"
 
 
-async def test_a_folder_that_is_no_project_is_refused(tmp_path: Path, store: FolderStore, make_project: Make):
+async def test_a_folder_that_is_no_project_is_refused(tmp_path: Path, store: FolderStore, deployed: Deployed):
     with pytest.raises(ProjectError, match="there is no such folder"):
         await deploy(tmp_path / "missing", store)
     with pytest.raises(ProjectError, match="this is not a project, as it has no settings file"):
@@ -213,9 +210,9 @@ async def test_a_folder_that_is_no_project_is_refused(tmp_path: Path, store: Fol
     with pytest.raises(ProjectError, match="there is no folder api in the project"):
         await deploy(tmp_path / "bare", store)
     with pytest.raises(ProjectError, match=r"^Intuned\.jsonc: headful: expected true or false, found 1$"):
-        await deploy(make_project({"Intuned.jsonc": '{"headful": 1}'}), store)
+        await deployed({"Intuned.jsonc": '{"headful": 1}'})
     with pytest.raises(ProjectError, match="cannot be a project's name"):
-        await deploy(make_project(name="My Shop"), store)
+        await deployed(name="My Shop")
     assert await stored(store) == []
 
 

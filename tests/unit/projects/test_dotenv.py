@@ -1,12 +1,10 @@
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from projects.dotenv import DevFolders
 from schemas.errors import ConfigurationError
-
-Make = Callable[..., Path]
+from tests.support.project_folders import Make
 
 
 def test_the_variables_are_read_as_they_stand(make_project: Make, monkeypatch: pytest.MonkeyPatch):

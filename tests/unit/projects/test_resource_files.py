@@ -1,7 +1,6 @@
 """Files of a project that are Jobs and AuthSessions: what a deploy reads, refuses, warns of, and stores."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,7 @@ from schemas.errors import ProjectError, StoreError
 from storage import keys
 from storage.folder import FolderStore
 from tests.support.present import present
-
-Make = Callable[..., Path]
+from tests.support.project_folders import Deployed, Make
 
 JOBS = "intuned-resources/jobs"
 AUTH_SESSIONS = "intuned-resources/auth-sessions"
@@ -68,8 +66,8 @@ def _text(path: Path) -> str:
     return path.read_bytes().decode("latin-1")
 
 
-async def test_a_project_without_such_files_has_none_stored(make_project: Make, store: FolderStore):
-    version = (await deploy(make_project(), store)).version
+async def test_a_project_without_such_files_has_none_stored(store: FolderStore, deployed: Deployed):
+    version = (await deployed()).version
     assert not await store.exists(keys.resources("shop", version))
     assert not await read_resources(store, "shop", version)
     deployment = await Catalog(store).get_deployment("shop")
@@ -196,8 +194,8 @@ async def test_a_login_that_people_record_is_made_by_no_file(make_project: Make,
     assert not await read_resources(store, "shop", manifest.version)
 
 
-async def test_a_damaged_artifact_asks_for_a_deploy(make_project: Make, store: FolderStore):
-    version = (await deploy(make_project({f"{JOBS}/a.job.json": json.dumps(JOB)}), store)).version
+async def test_a_damaged_artifact_asks_for_a_deploy(store: FolderStore, deployed: Deployed):
+    version = (await deployed({f"{JOBS}/a.job.json": json.dumps(JOB)})).version
     await store.put(keys.resources("shop", version), b"{")
     with pytest.raises(StoreError, match="Deploy the project again"):
         await read_resources(store, "shop", version)

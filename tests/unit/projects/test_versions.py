@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,9 +16,8 @@ from schemas.errors import StoreError
 from storage import keys
 from storage.folder import FolderStore
 from tests.support.polling import until
+from tests.support.project_folders import Make
 from tests.support.repository import REPOSITORY
-
-Make = Callable[..., Path]
 
 
 class Gated(FolderStore):
