@@ -18,6 +18,7 @@ from activities.delivery import DeliveryActivities
 from devstack.data_folder import new_webhook_secret
 from schemas.workflow import names
 from schemas.workflow.delivery import DeliverInput, DeliveryStatus, TryRecord
+from schemas.workflow.sink import DeliverySchedule
 from security.egress import EgressPolicy
 from security.pinned_transport import PinnedTransport
 from security.signing import WebhookSigner
@@ -26,7 +27,7 @@ from temporal.deliveries import Deliveries, DeliveryState
 from temporal.worker_shutdown import running_worker
 from tests.support.attempt_worker import FaultyStore
 from tests.support.constants import LOOPBACK
-from tests.support.delivery_inputs import RING, sealed
+from tests.support.delivery_inputs import QUICK, RING, sealed
 from tests.support.polling import until
 from tests.support.run_stage import IDENTITY, WORKSPACE, Stage, completed, ends
 from workflows.deliver import DeliverWorkflow
@@ -119,8 +120,10 @@ async def delivering(
             yield Delivering(client, store)
 
 
-async def run_to_end(stage: Stage, sink: dict[str, Any], *parts: Any, **fields: Any) -> None:
+async def run_to_end(
+    stage: Stage, sink: dict[str, Any], *parts: Any, schedule: DeliverySchedule = QUICK, **fields: Any
+) -> None:
     """A Run with this sink, to its end."""
     await stage.serve(*(parts or (ends(completed('{"n":1}')),)))
-    await stage.start(sink=sealed(sink, stage.project, stage.run_id), **fields)
+    await stage.start(sink=sealed(sink, stage.project, stage.run_id, schedule), **fields)
     stage.outcome = await stage.ended()

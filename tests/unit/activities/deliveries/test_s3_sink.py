@@ -1,23 +1,22 @@
-"""Objects in buckets: where they lie, how they are signed, and what a real server says of it."""
+"""Objects in buckets: where they lie, how they are signed, and what their servers' answers mean."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from activities.deliveries import s3_sink
-from activities.deliveries.http_sender import ResponseVerdict, SinkResponse, exchange
+from activities.deliveries.http_sender import PreparedRequest, SinkResponse, exchange
+from schemas.workflow.delivery import DeliverInput
 from schemas.workflow.sink import SealedBucket
 from security.egress import EgressPolicy
 from security.pinned_transport import PinnedTransport
 from tests.support.constants import LOOPBACK
 from tests.support.delivery_inputs import RING, delivery
-from tests.support.s3_server import BUCKET, S3Server, s3_server
+from tests.support.present import present
 from tests.support.webhook_receiver import receiver
 
 BODY = b'{"n":1}'
@@ -35,9 +34,13 @@ def sink(**fields: Any) -> dict[str, Any]:
 
 
 def sealed_bucket(**fields: Any) -> SealedBucket:
-    found = delivery(sink(**fields)).sink.bucket
-    assert found is not None
-    return found
+    return present(delivery(sink(**fields)).sink.bucket)
+
+
+def build(input: DeliverInput | None = None) -> PreparedRequest:
+    input = input or delivery(sink())
+    bucket = present(input.sink.bucket)
+    return s3_sink.build_request(input, bucket, BODY, keyring=RING, user_agent="callboard/1")
 
 
 @pytest.mark.parametrize(
@@ -80,8 +83,7 @@ def test_one_slash_stands_between_prefix_and_run(prefix: str, key: str) -> None:
 
 
 def test_nothing_of_this_host_s_own_settings_for_aws_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    input = delivery(sink())
-    plain = s3_sink.build_request(input, sealed_bucket(), BODY, keyring=RING, user_agent="callboard/1").request
+    plain = build().request
     for name, value in {
         "AWS_ACCESS_KEY_ID": "AMBIENT",
         "AWS_SECRET_ACCESS_KEY": "ambient",
@@ -93,7 +95,7 @@ def test_nothing_of_this_host_s_own_settings_for_aws_is_used(monkeypatch: pytest
         "AWS_USE_FIPS_ENDPOINT": "true",
     }.items():
         monkeypatch.setenv(name, value)
-    again = s3_sink.build_request(input, sealed_bucket(), BODY, keyring=RING, user_agent="callboard/1").request
+    again = build().request
     assert again.url == plain.url
     assert again.headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
     assert "/eu-central-1/s3/aws4_request" in again.headers["authorization"]
@@ -101,57 +103,9 @@ def test_nothing_of_this_host_s_own_settings_for_aws_is_used(monkeypatch: pytest
 
 
 def test_the_request_prints_no_secret() -> None:
-    out = s3_sink.build_request(delivery(sink()), sealed_bucket(), BODY, keyring=RING, user_agent="callboard/1")
+    out = build()
     assert "a-secret-of-no-worth" not in repr(out)
     assert out.secrets == {"AKIDEXAMPLE", "a-secret-of-no-worth"}
-
-
-@pytest.fixture(scope="module")
-async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[tuple[S3Server, Path]]:
-    folder = tmp_path_factory.mktemp("s3")
-    async with s3_server(folder) as server:
-        yield server, folder / "buckets" / BUCKET
-
-
-@pytest.fixture
-async def transport() -> AsyncGenerator[PinnedTransport]:
-    async with PinnedTransport(EgressPolicy(LOOPBACK)) as transport:
-        yield transport
-
-
-async def put(transport: PinnedTransport, server: S3Server, run_id: str = "r", **fields: Any) -> ResponseVerdict:
-    keys = {"accessKeyId": server.access_key, "secretAccessKey": server.secret_key}
-    place = {"bucket": BUCKET, "endpoint": server.endpoint, "forcePathStyle": True}
-    input = delivery(sink(**{**keys, **place, **fields}), run_id=run_id)
-    assert input.sink.bucket is not None
-    out = s3_sink.build_request(input, input.sink.bucket, BODY, keyring=RING, user_agent="callboard/1")
-    return out.classify_response(await exchange(transport, out.request, timedelta(seconds=20)))
-
-
-@pytest.mark.parametrize("prefix", ["", "runs/", "a b/é", "it's (fine)!*~+,;=@&$"])
-async def test_a_real_server_takes_it(transport: PinnedTransport, server: tuple[S3Server, Path], prefix: str) -> None:
-    s3, folder = server
-    assert await put(transport, s3, "run-7", prefix=prefix) == ResponseVerdict()
-    assert (folder / prefix.strip("/") / "run-7.json").read_bytes() == BODY
-
-
-@pytest.mark.parametrize(
-    ("fields", "code"),
-    [
-        ({"bucket": "nowhere"}, "NoSuchBucket"),
-        ({"secretAccessKey": "another-secret"}, "SignatureDoesNotMatch"),
-        ({"accessKeyId": "another-key"}, "InvalidAccessKeyId"),
-    ],
-)
-async def test_a_lasting_refusal_is_final_and_keeps_the_server_s_words(
-    transport: PinnedTransport, server: tuple[S3Server, Path], fields: dict[str, str], code: str
-) -> None:
-    verdict = await put(transport, server[0], **fields)
-    assert verdict.final
-    assert verdict.problem is not None
-    assert verdict.problem.type == code
-    assert verdict.message is not None
-    assert f"{code}: The " in verdict.message
 
 
 async def test_the_object_is_json_and_the_name_of_the_bucket_stands_in_the_host() -> None:
@@ -160,9 +114,7 @@ async def test_the_object_is_json_and_the_name_of_the_bucket_stands_in_the_host(
         return ["127.0.0.1"]
 
     async with receiver() as inbox, PinnedTransport(EgressPolicy(LOOPBACK, resolve=look_up)) as transport:
-        input = delivery(sink(endpoint=f"http://s3.example:{inbox.port}"), run_id="run-8")
-        assert input.sink.bucket is not None
-        out = s3_sink.build_request(input, input.sink.bucket, BODY, keyring=RING, user_agent="callboard/1")
+        out = build(delivery(sink(endpoint=f"http://s3.example:{inbox.port}"), run_id="run-8"))
         await exchange(transport, out.request, timedelta(seconds=20))
     (request,) = inbox.received
     assert (request.method, request.target, request.body) == ("PUT", "/run-8.json", BODY)
