@@ -23,7 +23,9 @@ from activities.attempts.project_environments import ProjectEnvironments
 from activities.attempts.running_attempts import RunningAttempts
 from activities.attempts.runtime_services import StoreQuota
 from activities.workers.worker_dir import WorkerDir
+from machines.attempt_spec import AttemptReport, AttemptSpec, Version
 from machines.browser_program import browser_args, find_browser
+from machines.machine import AttemptStart
 from machines.machine_start import LaunchOptions
 from machines.pool import MachinePools
 from machines.runner import process_tree
@@ -36,7 +38,7 @@ from projects.dotenv import DevFolders
 from projects.environments import Environments
 from projects.versions import VersionFolders
 from schemas.errors import StoreError
-from schemas.workflow.attempt import AttemptInput, AttemptRecord
+from schemas.workflow.attempt import AttemptInput, AttemptRecord, AttemptStatus
 from schemas.workflow.base import JsonRef
 from security.keyring import KeyRing
 from settings import Settings
@@ -79,8 +81,8 @@ async def automation(page, params=None, **_kwargs):
 APIS = {"echo": ECHO, "counted": COUNTED, "held": HELD, "fail": FAIL}
 
 
-def attempt_input(run_id: str, number: int = 1) -> AttemptInput:
-    return AttemptInput(
+def attempt_input(run_id: str, number: int = 1, **fields: Any) -> AttemptInput:
+    attempt = AttemptInput(
         workspace="w",
         run_id=run_id,
         number=number,
@@ -90,6 +92,7 @@ def attempt_input(run_id: str, number: int = 1) -> AttemptInput:
         parameters=JsonRef(text="{}", size=2),
         request_timeout=timedelta(minutes=1),
     )
+    return attempt.model_copy(update=fields)
 
 
 class FaultyStore(FolderStore):
@@ -127,6 +130,34 @@ class FaultyStore(FolderStore):
         self.tries.append(key)
         if self.refuse(key):
             raise StoreError(f"The store is away: {key}")
+
+
+class ScriptedPool:
+    """Machines that begin at once, and report what they are told to; a cancel stops them."""
+
+    def __init__(self) -> None:
+        self.executed: list[tuple[Version, AttemptSpec]] = []
+        self.report: dict[str, Any] = {"result": "true"}
+        self.go_on = asyncio.Event()
+        self.go_on.set()
+
+    @property
+    def specs(self) -> list[AttemptSpec]:
+        return [spec for _, spec in self.executed]
+
+    def __getitem__(self, _project: str) -> ScriptedPool:
+        return self
+
+    async def run_attempt(
+        self, version: Version, spec: AttemptSpec, on_start: Callable[[AttemptStart], None]
+    ) -> AttemptReport:
+        self.executed.append((version, spec))
+        on_start(AttemptStart("scripted-1-1", "156", datetime.now(UTC)))
+        await self.go_on.wait()
+        status = AttemptStatus.FAILED if "error" in self.report else AttemptStatus.COMPLETED
+        return AttemptReport(
+            status=status, machine="scripted-1-1", browser_version="156", started_at=AT, ended_at=AT, **self.report
+        )
 
 
 def failing(times: int, name: str) -> Callable[[str], bool]:

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import os
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from activities import heartbeat
 from activities.artifact_sweeper import ArtifactSweeper
 from activities.artifacts import ArtifactActivities
 from activities.attempts.attempt_records import AttemptRecords
-from devstack import ports
 from schemas.errors import ConfigurationError, StoreError, Unavailable
 from schemas.workflow.sweep import SweepPart, SweepPartResult, SweepTotals
 from settings import Settings
@@ -91,10 +90,12 @@ async def sweep(
     *,
     after: str = "",
     known: SweepPartResult | None = None,
+    on_heartbeat: Callable[..., None] = print,
     **options: Any,
 ) -> SweepPartResult:
     """One part of a sweep; with `known`, as one that goes on where another was lost."""
     environment = ActivityEnvironment()
+    environment.on_heartbeat = on_heartbeat
     details = [known.model_dump(mode="json")] if known else []
     environment.info = dataclasses.replace(environment.info, heartbeat_details=details)
     part = ArtifactActivities(
@@ -200,9 +201,7 @@ async def test_it_tells_how_far_it_has_come_while_it_works(
     monkeypatch.setattr(heartbeat, "HEARTBEAT_INTERVAL", 0.0)
     store = FolderStore(tmp_path)
     await leave(store, *(f"run-{number}" for number in range(9)))
-    environment = ActivityEnvironment()
     beats: list[SweepPartResult] = []
-    environment.on_heartbeat = beats.append
     tidy = store.tidy
 
     async def tidies(*arguments: Any) -> None:
@@ -211,12 +210,7 @@ async def test_it_tells_how_far_it_has_come_while_it_works(
         await tidy(*arguments)
 
     monkeypatch.setattr(store, "tidy", tidies)
-    await environment.run(
-        ArtifactActivities(
-            store, AttemptRecords(store, client.data_converter), ArtifactSweeper(client, store)
-        ).sweep_artifacts,
-        SweepPart(before=soon()),
-    )
+    await sweep(client, store, soon(), on_heartbeat=beats.append)
     assert [beat.totals.runs for beat in beats] == sorted(beat.totals.runs for beat in beats)
     assert beats[-1].totals == SweepTotals(runs=9, artifacts=45)
 
@@ -244,8 +238,7 @@ async def test_a_run_that_cannot_be_removed_holds_up_no_other_and_is_told(client
     files = await leave(store, "a", "stubborn", "z")
     tally = (await sweep(client, store, soon())).totals
     assert (tally.runs, tally.artifacts, tally.failed) == (2, len(files) - 5, 1)
-    assert tally.failure is not None
-    assert "Access Denied" in tally.failure
+    assert "Access Denied" in str(tally.failure)
     assert {key.split("/")[2] for key in await left(store)} == {"stubborn"}
 
 
@@ -267,22 +260,20 @@ async def test_a_run_that_is_begun_anew_meanwhile_keeps_what_it_has(client: Clie
     assert len(await left(store)) == len(files)
 
 
-async def test_nothing_goes_while_temporal_cannot_say_who_is_in_flight(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("away", "namespace", "error"),
+    [(True, "default", Unavailable), (False, "not-there", ConfigurationError)],
+    ids=["away", "namespace-gone"],
+)
+async def test_nothing_goes_while_temporal_cannot_say_who_is_in_flight(
+    client: Client, tmp_path: Path, away: bool, namespace: str, error: type[Exception]
+) -> None:
     store = FolderStore(tmp_path)
     files = await leave(store, "one")
-    nowhere = Settings(temporal_address=f"127.0.0.1:{ports.choose_ports({'': 0})['']}")
-    away = await connect(nowhere, lazy=True, retry_timeout=timedelta(seconds=1))
-    with pytest.raises(Unavailable):
-        await sweep(away, store, soon())
-    assert len(await left(store)) == len(files)
-
-
-async def test_nothing_goes_when_the_namespace_is_gone(client: Client, tmp_path: Path) -> None:
-    store = FolderStore(tmp_path)
-    files = await leave(store, "one")
-    address = client.service_client.config.target_host
-    elsewhere = await connect(Settings(temporal_address=address, temporal_namespace="not-there"))
-    with pytest.raises(ConfigurationError):
+    address = "127.0.0.1:9" if away else client.service_client.config.target_host
+    settings = Settings(temporal_address=address, temporal_namespace=namespace)
+    elsewhere = await connect(settings, lazy=True, retry_timeout=timedelta(seconds=1))
+    with pytest.raises(error):
         await sweep(elsewhere, store, soon())
     assert len(await left(store)) == len(files)
 

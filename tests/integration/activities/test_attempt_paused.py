@@ -15,10 +15,11 @@ from activities import heartbeat
 from activities.attempts.attempt_records import AttemptRecords
 from activities.attempts.running_attempts import RunningAttempt
 from schemas.workflow.attempt import AttemptStatus
-from schemas.workflow.run import ErrorCode, RunStatus
+from schemas.workflow.run import RunStatus
 from tests.support.activity_operations import PendingActivity
 from tests.support.attempt_lab import PROJECT, AttemptLab
 from tests.support.polling import until
+from tests.support.present import present
 
 Heard = list[ActivityCancellationDetails | None]
 
@@ -79,69 +80,43 @@ async def test_one_that_is_unpaused_goes_on(lab: AttemptLab, activity: PendingAc
     assert (outcome.status, outcome.attempts) == (RunStatus.COMPLETED, 1)
 
 
-async def test_one_that_was_paused_still_hears_that_it_is_canceled(
-    lab: AttemptLab, activity: PendingActivity, heard: Heard
+@pytest.mark.parametrize("end", [AttemptStatus.CANCELED, AttemptStatus.INTERRUPTED])
+async def test_one_that_was_paused_still_hears_that_its_run_is_canceled_or_gone(
+    lab: AttemptLab, activity: PendingActivity, heard: Heard, end: AttemptStatus
 ) -> None:
     await paused(lab, activity, heard)
     running = lab.bench.user_process()
-    await lab.stage.cancel()  # nobody takes orders: only the heartbeat tells it
-    assert (await lab.stage.ended()).status is RunStatus.CANCELED
-    await lab.until_recorded(AttemptStatus.CANCELED)
-    assert not psutil.pid_exists(running)
-
-
-async def test_one_that_was_paused_still_hears_that_its_run_is_gone(
-    lab: AttemptLab, activity: PendingActivity, heard: Heard
-) -> None:
-    await paused(lab, activity, heard)
-    running = lab.bench.user_process()
-    await lab.stage.handle.terminate()
-    await lab.until_recorded(AttemptStatus.INTERRUPTED)
+    if end is AttemptStatus.CANCELED:
+        await lab.stage.cancel()  # nobody takes orders: only the heartbeat tells it
+        assert (await lab.stage.ended()).status is RunStatus.CANCELED
+    else:
+        await lab.stage.handle.terminate()
+    await lab.until_recorded(end)
     await until(lambda: list(lab.bench.running_attempts) == [])
     assert not psutil.pid_exists(running)
 
 
 @pytest.mark.parametrize("pauses", [False, True], ids=["as-it-runs", "as-it-is-paused"])
-async def test_one_that_is_reset_is_interrupted_and_another_follows(
-    lab: AttemptLab, activity: PendingActivity, heard: Heard, *, pauses: bool
+@pytest.mark.parametrize(
+    "message",
+    ["The Attempt was reset in Temporal before it ended.", "The worker could not reach Temporal for 21 seconds."],
+    ids=["reset", "let-go"],
+)
+async def test_one_that_is_reset_or_let_go_is_interrupted_and_another_follows(
+    lab: AttemptLab, activity: PendingActivity, heard: Heard, message: str, pauses: bool
 ) -> None:
-    if pauses:
-        await paused(lab, activity, heard, maximum_attempts=2)
+    await (paused(lab, activity, heard, maximum_attempts=2) if pauses else lab.hold(maximum_attempts=2))
+    if "reset" in message:
+        await activity.reset()
     else:
-        await lab.hold(maximum_attempts=2)
-    await activity.reset()
+        lab.bench.running_attempts.interrupt_all(message)
     await lab.until_recorded(AttemptStatus.INTERRUPTED)
     lab.go()
     outcome = await lab.stage.ended()
     assert (outcome.status, outcome.attempts) == (RunStatus.COMPLETED, 2)
-    record = await lab.record()
-    assert record.error.message == "The Attempt was reset in Temporal before it ended."
-    second = await lab.bench.record(PROJECT, lab.stage.run_id, 2)
-    assert second is not None
+    assert (await lab.record()).error.message == message
+    second = present(await lab.bench.record(PROJECT, lab.stage.run_id, 2))
     assert second.status is AttemptStatus.COMPLETED
-
-
-async def test_a_reset_attempt_is_not_repeated_when_one_is_the_maximum(
-    lab: AttemptLab, activity: PendingActivity, heard: Heard
-) -> None:
-    await lab.hold()
-    await activity.reset()
-    outcome = await lab.stage.ended()
-    assert heard
-    assert (outcome.status, outcome.attempts) == (RunStatus.FAILED, 1)
-    assert outcome.error is not None
-    assert outcome.error.details is not None
-    assert outcome.error.details["last_error"]["code"] == ErrorCode.SCRIPT_PROCESS_CRASHED
-
-
-async def test_an_attempt_interrupted_while_paused_does_not_wait_for_unpause(
-    lab: AttemptLab, activity: PendingActivity, heard: Heard
-) -> None:
-    await paused(lab, activity, heard, maximum_attempts=2)
-    lab.bench.running_attempts.interrupt_all("The worker was stopped before the Attempt ended.")
-    lab.go()
-    outcome = await lab.stage.ended()
-    assert (outcome.status, outcome.attempts) == (RunStatus.COMPLETED, 2)
 
 
 async def test_an_attempt_that_failed_while_paused_counts_as_lost_for_its_run(

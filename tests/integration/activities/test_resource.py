@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,6 @@ from schemas.workflow.auth import AuthSessionRef, AuthSessionStatus, AuthSession
 from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView
 from schemas.workflow.job import JobRef, JobSource
 from schemas.workflow.resources import AppliedResources, ApplyResourcesInput, ResourceChanges
-from schemas.workflow.sink import DeliverySchedule
 from security.egress import EgressPolicy
 from security.keyring import KeyRing
 from storage import keys
@@ -39,7 +38,9 @@ from temporal.resources import start_apply_resources
 from tests.support.attempt_worker import FaultyStore
 from tests.support.auth_stage import LoginStage, not_made
 from tests.support.constants import WORKSPACE
+from tests.support.delivery_inputs import QUICK
 from tests.support.polling import until
+from tests.support.present import present
 from tests.support.run_stage import DEADLINE, IDENTITY, WORKFLOWS, ends
 from workflows.apply_resources import ApplyResourcesWorkflow
 
@@ -48,13 +49,6 @@ RING = KeyRing(["the secret key of this test"])
 JOB: dict[str, Any] = {"payload": [{"apiName": "list", "parameters": {}}], "configuration": {}}
 AUTH_JOB = {**JOB, "auth_session": {"id": "anna"}}
 AT = datetime(2026, 11, 26, tzinfo=UTC)
-SCHEDULE = DeliverySchedule(
-    first_delay=timedelta(seconds=1),
-    factor=2,
-    max_delay=timedelta(minutes=1),
-    give_up_after=timedelta(hours=1),
-    timeout=timedelta(seconds=30),
-)
 
 
 @dataclass
@@ -88,12 +82,15 @@ class Project:
             (self.folder / path).write_text(text)
         await deploy(self.folder, self.store)
 
+    async def start_apply(self) -> tuple[bool, datetime]:
+        """Have what is deployed applied, as a worker does that has seen it: whether it was not before, and its time."""
+        deployed_at = present(await read_current(self.store, self.name)).deployed_at
+        return await start_apply_resources(self.client, WORKSPACE, self.name, deployed_at), deployed_at
+
     async def apply(self) -> AppliedResources:
-        """Apply what is deployed, as a worker does that has seen it."""
-        current = await read_current(self.store, self.name)
-        assert current is not None
-        assert await start_apply_resources(self.client, WORKSPACE, self.name, current.deployed_at)
-        return await self.applied(current.deployed_at)
+        started, deployed_at = await self.start_apply()
+        assert started
+        return await self.applied(deployed_at)
 
     async def applied(self, deployed_at: datetime) -> AppliedResources:
         workflow_id = names.apply_resources_workflow_id(self.name, deployed_at)
@@ -145,7 +142,7 @@ async def project(client: Client, name: str, tmp_path: Path) -> AsyncGenerator[P
 def resource_activities(
     store: FaultyStore, jobs: Jobs, auth_sessions: AuthSessions, ring: KeyRing
 ) -> ResourceActivities:
-    definer = JobDefiner(WORKSPACE, store, ring, EgressPolicy(()), SCHEDULE)
+    definer = JobDefiner(WORKSPACE, store, ring, EgressPolicy(()), QUICK)
     file_jobs = FileJobs(workspace=WORKSPACE, store=store, ring=ring, definer=definer, jobs=jobs)
     file_auth_sessions = FileAuthSessions(
         workspace=WORKSPACE, environment="deployed", store=store, ring=ring, auth_sessions=auth_sessions
@@ -229,15 +226,11 @@ async def test_a_store_that_fails_for_a_while_delays_and_loses_nothing(project: 
 async def test_one_deploy_is_applied_once(project: Project) -> None:
     await project.deploy({"jobs/nightly.job.json": JOB})
     await project.apply()
-    current = await read_current(project.store, project.name)
-    assert current is not None
-    assert not await start_apply_resources(project.client, WORKSPACE, project.name, current.deployed_at)
+    assert (await project.start_apply())[0] is False
 
 
 async def test_what_is_deployed_meanwhile_is_what_is_applied_in_the_end(project: Project) -> None:
     await project.deploy({"jobs/earlier.job.json": JOB})
-    first = await read_current(project.store, project.name)
-    assert first is not None
     writing, go_on = asyncio.Event(), asyncio.Event()
 
     def hold(key: str, _data: bytes) -> asyncio.Event | None:
@@ -247,12 +240,11 @@ async def test_what_is_deployed_meanwhile_is_what_is_applied_in_the_end(project:
         return go_on
 
     project.store.hold = hold
-    await start_apply_resources(project.client, WORKSPACE, project.name, first.deployed_at)
-    async with asyncio.timeout(DEADLINE):
-        await writing.wait()
+    _, first = await project.start_apply()
+    await asyncio.wait_for(writing.wait(), DEADLINE)
     await project.deploy({"jobs/later.job.json": JOB})
     go_on.set()
-    applied = await project.applied(first.deployed_at)
+    applied = await project.applied(first)
     assert applied.jobs == ResourceChanges(created=("later",), removed=("earlier",))
 
 
@@ -263,10 +255,7 @@ async def test_auth_sessions_of_files_are_made_changed_and_removed_with_them(pro
     assert (applied.auth_sessions.created, applied.jobs.created) == (("anna",), ("a",))
     first = await project.until_ready("anna")
     assert first.from_file
-    assert first.parameters_key is not None
-    stored = await project.store.get(first.parameters_key)
-    assert stored is not None
-    assert SECRET.encode() not in stored
+    assert SECRET.encode() not in present(await project.store.get(present(first.parameters_key)))
 
     # Another deploy with the same parameters logs in no more.
     await project.deploy({"auth-sessions/anna.auth-session.json": anna}, logs_in=True)

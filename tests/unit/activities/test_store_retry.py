@@ -23,12 +23,9 @@ class Store:
         return self.asked
 
 
-async def test_what_succeeds_is_asked_once() -> None:
-    assert await retry_store(timedelta(minutes=1), Store(0).get) == 1
-
-
-async def test_a_store_that_fails_twice_costs_two_more_questions() -> None:
-    assert await retry_store(timedelta(minutes=1), Store(2).get) == 3
+@pytest.mark.parametrize("failures", [0, 2])
+async def test_a_store_is_asked_until_it_answers(failures: int) -> None:
+    assert await retry_store(timedelta(minutes=1), Store(failures).get) == failures + 1
 
 
 async def test_patience_ends_with_what_the_store_said_last() -> None:

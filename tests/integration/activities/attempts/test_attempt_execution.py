@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,46 +16,17 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities import heartbeat
 from activities.attempts import attempt_execution
-from machines.attempt_spec import AttemptReport, AttemptSpec, Proxy, Version
-from machines.machine import AttemptStart
+from machines.attempt_spec import Proxy
 from projects.dotenv import DevFolders
-from schemas.workflow.attempt import INTERRUPTED, AttemptInput, AttemptOutcome, AttemptStatus, InterruptedInput
+from schemas.workflow.attempt import INTERRUPTED, AttemptOutcome, AttemptStatus, InterruptedInput
 from schemas.workflow.base import JsonRef
 from schemas.workflow.proxy import SealedProxy
-from tests.support.attempt_worker import AT, AttemptWorker, deploy_project, open_bench
+from tests.support.attempt_worker import AT, AttemptWorker, ScriptedPool, attempt_input, deploy_project, open_bench
 from tests.support.polling import until
+from tests.support.present import present
 
 PROJECT = "scripted"
-
-
-class ScriptedPool:
-    """Begins at once, and ends when it is told to; a cancel stops it."""
-
-    def __init__(self) -> None:
-        self.executed: list[tuple[Version, AttemptSpec]] = []
-        self.end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.end.set_result(None)
-
-    def __getitem__(self, _project: str) -> ScriptedPool:
-        return self
-
-    async def run_attempt(
-        self, version: Version, spec: AttemptSpec, on_start: Callable[[AttemptStart], None]
-    ) -> AttemptReport:
-        self.executed.append((version, spec))
-        on_start(AttemptStart("scripted-1-1", "156", datetime.now(UTC)))
-        await asyncio.shield(self.end)
-        return AttemptReport(
-            status=AttemptStatus.COMPLETED,
-            machine="scripted-1-1",
-            browser_version="156",
-            started_at=AT,
-            ended_at=AT,
-            result="1",
-            attributes={"seen": 3},
-        )
 
 
 class Scene:
@@ -66,16 +37,7 @@ class Scene:
         self.pool = pool
         self.temporal = ActivityEnvironment()
         self.temporal.info = replace(self.temporal.info, started_time=AT)
-        self.input = AttemptInput(
-            workspace="w",
-            run_id="run-1",
-            number=1,
-            project=PROJECT,
-            version=version,
-            api="list",
-            parameters=JsonRef(text="{}", size=2),
-            request_timeout=timedelta(minutes=1),
-        )
+        self.input = attempt_input("run-1", project=PROJECT, version=version)
         self.held = asyncio.Event()
 
     def begin(self) -> asyncio.Task[AttemptOutcome]:
@@ -83,9 +45,6 @@ class Scene:
             return await self.temporal.run(self.bench.attempt.attempt, self.input)
 
         return asyncio.create_task(run())
-
-    def lasts(self) -> None:
-        self.pool.end = asyncio.get_running_loop().create_future()
 
     def hold_record(self, status: str) -> None:
         """A record of this status takes until `held`, once the store has it."""
@@ -116,6 +75,7 @@ def _status(data: bytes) -> str:
 @pytest.fixture
 async def scene(client: Client, tmp_path: Path) -> AsyncGenerator[Scene]:
     pool = ScriptedPool()
+    pool.report = {"result": "1", "attributes": {"seen": 3}}
     async with open_bench(tmp_path, client, "scripted", pool) as bench:
         version = await deploy_project(bench.store, tmp_path / "project", PROJECT)
         bench.store.writes.clear()
@@ -140,8 +100,7 @@ async def test_a_quick_attempt_writes_one_record(scene: Scene, never_announced: 
     outcome = await scene.begin()
     assert (outcome.status, outcome.result) == (AttemptStatus.COMPLETED, JsonRef(text="1", size=1))
     assert [key.rpartition("/")[2] for key, _ in scene.bench.store.writes] == ["log.jsonl", "attempt.json"]
-    record = await scene.bench.record(PROJECT, "run-1")
-    assert record
+    record = present(await scene.bench.record(PROJECT, "run-1"))
     assert (record.started_at, record.attributes) == (outcome.started_at, {"seen": 3})
 
 
@@ -154,20 +113,9 @@ async def test_finds_a_stored_outcome_that_temporal_never_heard_of(scene: Scene,
 
 async def test_takes_its_times_from_temporal_not_from_the_host_clock(scene: Scene, never_announced: None) -> None:
     outcome = await scene.begin()
-    record = await scene.bench.record(PROJECT, "run-1")
-    assert record
-    assert outcome.started_at
-    assert record.ended_at
+    ended_at = present(present(await scene.bench.record(PROJECT, "run-1")).ended_at)
     accepted = scene.temporal.info.started_time
-    assert accepted <= outcome.started_at <= record.ended_at < accepted + timedelta(days=1)
-
-
-async def test_a_version_without_an_environment_uses_ours_without_variables(
-    scene: Scene, never_announced: None
-) -> None:
-    await scene.begin()
-    [(version, _)] = scene.pool.executed
-    assert (version.python, version.variables) == (None, ())
+    assert accepted <= present(outcome.started_at) <= ended_at < accepted + timedelta(days=1)
 
 
 async def test_the_order_of_lines_in_an_env_file_does_not_matter(
@@ -189,44 +137,36 @@ async def test_the_order_of_lines_in_an_env_file_does_not_matter(
 
 
 async def test_a_longer_one_is_recorded_as_started_before(scene: Scene, announced_at_once: None) -> None:
-    scene.lasts()
+    scene.pool.go_on.clear()
     attempt = scene.begin()
     await until(lambda: scene.written == ["started"])
-    record = await scene.bench.record(PROJECT, "run-1")
-    assert record
+    record = present(await scene.bench.record(PROJECT, "run-1"))
     assert (record.status, record.ended_at) == (AttemptStatus.STARTED, None)
-    scene.pool.end.set_result(None)
+    scene.pool.go_on.set()
     await attempt
     assert scene.written == ["started", "completed"]
 
 
-async def test_the_record_of_the_start_never_comes_after_that_of_the_end(scene: Scene, announced_at_once: None) -> None:
-    scene.lasts()
+@pytest.mark.parametrize("end", [AttemptStatus.COMPLETED, AttemptStatus.CANCELED])
+async def test_the_record_of_the_start_never_comes_after_that_of_the_end(
+    scene: Scene, announced_at_once: None, end: AttemptStatus
+) -> None:
+    scene.pool.go_on.clear()
     scene.hold_record("started")
     attempt = scene.begin()
     await scene.until_written("started")
-    scene.pool.end.set_result(None)
+    if end is AttemptStatus.CANCELED:
+        assert scene.bench.running_attempts.stop("run-1", 1)
+    scene.pool.go_on.set()
     await asyncio.wait({attempt}, timeout=0.2)
     assert not attempt.done()
     scene.held.set()
-    assert (await attempt).status is AttemptStatus.COMPLETED
-    assert scene.written == ["started", "completed"]
-
-
-async def test_nor_after_that_of_a_cancel(scene: Scene, announced_at_once: None) -> None:
-    scene.lasts()
-    scene.hold_record("started")
-    attempt = scene.begin()
-    await scene.until_written("started")
-    assert scene.bench.running_attempts.stop("run-1", 1)
-    await asyncio.wait({attempt}, timeout=0.2)
-    scene.held.set()
-    assert (await attempt).status is AttemptStatus.CANCELED
-    assert scene.written == ["started", "canceled"]
+    assert (await attempt).status is end
+    assert scene.written == ["started", end.value]
 
 
 async def test_a_cancel_by_order_and_one_by_heartbeat_are_one_cancel(scene: Scene) -> None:
-    scene.lasts()
+    scene.pool.go_on.clear()
     scene.hold_record("canceled")
     attempt = scene.begin()
     await until(lambda: scene.pool.executed)
@@ -262,7 +202,7 @@ async def test_outcome_and_record_agree_when_a_cancel_comes_as_it_completes(scen
 async def test_what_temporal_cancels_without_having_been_asked_is_interrupted(
     scene: Scene, details: ActivityCancellationDetails, message: str
 ) -> None:
-    scene.lasts()
+    scene.pool.go_on.clear()
     attempt = scene.begin()
     await until(lambda: scene.pool.executed)
     scene.temporal.cancel(details)
@@ -289,28 +229,10 @@ async def test_a_machine_gets_its_order_with_the_proxy_opened(scene: Scene) -> N
     ((version, spec),) = scene.pool.executed
     assert (version.project, version.version) == (PROJECT, scene.input.version)
     assert (version.folder / "api" / "echo.py").is_file()
+    assert (version.python, version.variables) == (None, ()), "without an environment of its own it uses ours"
     assert (spec.run_id, spec.number, spec.api) == ("run-1", 1, "list")
     assert (spec.parameters, spec.timeout) == ('{"a":1}', timedelta(minutes=1))
     assert spec.proxy == Proxy(server="http://proxy.test:8080", username="ada", password="hunter2")
     told: dict[str, Any] = spec.run_info
     assert (told["run_id"], told["proxy"]) == ("run-1", "http://proxy.test:8080")
     assert "hunter2" not in repr(spec)
-
-
-async def test_it_heartbeats_while_it_lasts(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heartbeat, "HEARTBEAT_INTERVAL", 0.01)
-    beats: list[float] = []
-
-    async def record(*, within: float) -> None:
-        """Stand in for a heartbeat by request: there is no server behind an ActivityEnvironment."""
-        beats.append(within)
-
-    monkeypatch.setattr(heartbeat, "record_heartbeat", record)
-    scene.lasts()
-    attempt = scene.begin()
-    await until(lambda: len(beats) > 3)
-    scene.pool.end.set_result(None)
-    await attempt
-    count = len(beats)
-    await asyncio.sleep(0.05)
-    assert len(beats) == count

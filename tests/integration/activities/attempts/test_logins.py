@@ -18,12 +18,12 @@ from schemas.errors import SealError, StoreError
 from schemas.workflow import names
 from schemas.workflow.attempt import AUTH_SESSION_GONE, NO_LOGIN, AttemptInput, AttemptKind
 from schemas.workflow.auth import AttemptAuth, AuthSessionStatus, CheckReport, LoginState, SavedBack
-from schemas.workflow.base import JsonRef
 from security import seal_context
 from security.keyring import KeyRing
 from storage import keys
-from tests.support.attempt_worker import FaultyStore, failing
+from tests.support.attempt_worker import FaultyStore, attempt_input, failing
 from tests.support.auth_stage import ID, PARAMETERS, PASSWORD, SESSION, LoginStage, browser_state
+from tests.support.present import present
 from tests.support.run_stage import WORKSPACE
 
 
@@ -37,17 +37,7 @@ class Scene:
         self.logins = Logins(stage.client, self.store, self.keyring)
 
     def attempt_input(self, kind: AttemptKind = AttemptKind.CHECK, *, number: int = 1) -> AttemptInput:
-        return AttemptInput(
-            workspace=WORKSPACE,
-            run_id="run-1",
-            number=number,
-            project=self.stage.project,
-            version="0123456789abcdef",
-            api="list",
-            parameters=JsonRef(text="null", size=4),
-            request_timeout=timedelta(minutes=1),
-            kind=kind,
-        )
+        return attempt_input("run-1", number, workspace=WORKSPACE, project=self.stage.project, kind=kind)
 
     def auth(self, **fields: Any) -> AttemptAuth:
         return AttemptAuth(ref=self.stage.ref, **fields)
@@ -73,21 +63,14 @@ class Scene:
         return self.keyring.seal(text, bound_to=bound_to).encode("ascii")
 
     async def opened(self, key: str) -> str:
-        token = await self.store.get(key)
-        assert token
+        token = present(await self.store.get(key))
         bound_to = seal_context.auth_session(WORKSPACE, self.stage.project, ID)
         return self.keyring.open(token.decode("ascii"), bound_to=bound_to)
 
-    async def bring_up(self, state: LoginState | None, **view: Any) -> None:
-        if state is None:
-            await self.stage.bring_up(login=0, state_key=None, **view)
-        else:
-            fields: dict[str, Any] = {
-                "login": state.login_version,
-                "state_key": state.key,
-                "parameters_key": state.parameters_key,
-            }
-            await self.stage.bring_up(**{**fields, **view})
+    async def bring_up(self, state: LoginState, **view: Any) -> None:
+        fields: dict[str, Any] = {"login_version": state.login_version, "state_key": state.key}
+        fields |= {"parameters_key": state.parameters_key, **view}
+        await self.stage.bring_up(**fields)
 
     async def told[N: (SavedBack, CheckReport)](self, signal: str, kind: type[N]) -> list[N]:
         """What the AuthSession was told by this signal."""
@@ -196,7 +179,7 @@ async def fails(begun: Awaitable[Any], kind: str) -> ApplicationError:
 
 
 async def test_where_there_was_no_login_yet_that_is_told(scene: Scene) -> None:
-    await scene.bring_up(None)
+    await scene.stage.bring_up(login_version=0, state_key=None)
     error = await fails(scene.load(number=3), NO_LOGIN)
     assert error.details == (0, 3)
     assert error.message == f"AuthSession '{ID}' has no login yet."
@@ -225,8 +208,7 @@ async def test_also_where_its_state_has_gone_with_it(scene: Scene) -> None:
 @pytest.mark.parametrize("which", ["state", "parameters"])
 async def test_what_was_sealed_for_another_auth_session_is_not_opened(scene: Scene, which: str) -> None:
     state = await scene.there()
-    key = state.key if which == "state" else state.parameters_key
-    assert key
+    key = state.key if which == "state" else present(state.parameters_key)
     await scene.put(key, browser_state(), owner="bob")
     with pytest.raises(SealError) as caught:
         await scene.load(state)
@@ -251,8 +233,7 @@ async def saved_back(scene: Scene, text: str | None, kind: AttemptKind = Attempt
     """The login after a good Attempt that has left this state."""
     state = LoginState(login_version=1, key="before", parameters_key="parameters-1")
     login = OpenedLogin(state, browser_state(), PARAMETERS)
-    after = await scene.logins.save_refreshed(scene.attempt_input(kind), scene.auth(**auth), login, text)
-    assert after
+    after = present(await scene.logins.save_refreshed(scene.attempt_input(kind), scene.auth(**auth), login, text))
     assert (after.login_version, after.parameters_key) == (1, "parameters-1")
     return after
 

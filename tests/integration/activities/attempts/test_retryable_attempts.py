@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import json
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,13 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.attempts import attempt_records, attempt_steps
 from machines import attempt_spec
-from machines.attempt_spec import AttemptReport, AttemptSpec, Version, masker_for
-from machines.machine import AttemptStart
+from machines.attempt_spec import masker_for
 from projects.deploy import deploy
 from schemas.errors import BadRequest, StoreError
 from schemas.workflow.attempt import (
     ATTEMPT_FAILED,
     INTERRUPTED,
     NO_LOGIN,
-    AttemptInput,
     AttemptKind,
     AttemptOutcome,
     AttemptRecord,
@@ -40,9 +38,10 @@ from security import seal_context
 from security.secret_detection import find_secrets_in_state
 from storage import keys
 from storage.folder import FolderStore
-from tests.support.attempt_worker import AT, AttemptWorker, open_bench
+from tests.support.attempt_worker import AttemptWorker, ScriptedPool, attempt_input, open_bench
 from tests.support.auth_stage import ID, PARAMETERS, PASSWORD, SESSION, LoginStage, browser_state
 from tests.support.polling import until
+from tests.support.present import assert_has, present
 from tests.support.run_stage import WORKSPACE
 
 FUNCTION = "async def {}(page, params=None, **_kwargs):\n    return True\n"
@@ -54,34 +53,10 @@ FILES = {
 RAISED = RunError(code=ErrorCode.SCRIPT_EXECUTION_EXCEPTION, category="user", message="no such element")
 
 
-class LoginPool:
-    """A Machine that reports what it is told to."""
-
-    def __init__(self) -> None:
-        self.executed: list[AttemptSpec] = []
-        self.report: dict[str, Any] = {"result": "true"}
-        self.lasts = False
-
-    def __getitem__(self, _project: str) -> LoginPool:
-        return self
-
-    async def run_attempt(
-        self, _version: Version, spec: AttemptSpec, on_start: Callable[[AttemptStart], None]
-    ) -> AttemptReport:
-        self.executed.append(spec)
-        on_start(AttemptStart("scripted-1-1", "156", AT))
-        if self.lasts:
-            await asyncio.get_running_loop().create_future()
-        status = AttemptStatus.FAILED if "error" in self.report else AttemptStatus.COMPLETED
-        return AttemptReport(
-            status=status, machine="scripted-1-1", browser_version="156", started_at=AT, ended_at=AT, **self.report
-        )
-
-
 class Scene:
     """One Attempt of a project that logs in; the AuthSession is there, with its first login."""
 
-    def __init__(self, bench: AttemptWorker, pool: LoginPool, stage: LoginStage, version: str) -> None:
+    def __init__(self, bench: AttemptWorker, pool: ScriptedPool, stage: LoginStage, version: str) -> None:
         self.bench = bench
         self.pool = pool
         self.stage = stage
@@ -91,16 +66,7 @@ class Scene:
             key=keys.auth_session_state(stage.project, ID, "first"),
             parameters_key=keys.auth_session_parameters(stage.project, ID, "first"),
         )
-        self.input = AttemptInput(
-            workspace=WORKSPACE,
-            run_id="run-1",
-            number=1,
-            project=stage.project,
-            version=version,
-            api="list",
-            parameters=JsonRef(text="{}", size=2),
-            request_timeout=timedelta(minutes=1),
-        )
+        self.input = attempt_input("run-1", workspace=WORKSPACE, project=stage.project, version=version)
 
     async def attempt(self, kind: AttemptKind, *, attempt: int = 1, number: int = 1, **auth: Any) -> AttemptOutcome:
         to_make: dict[str, Any] = {"login": 2, "parameters_key": self.state.parameters_key}
@@ -127,9 +93,7 @@ class Scene:
         return FailedAttemptDetails.model_validate(caught.value.details[0]), caught.value.non_retryable
 
     async def record(self, number: int = 1) -> AttemptRecord:
-        record = await self.bench.record(self.stage.project, "run-1", number)
-        assert record
-        return record
+        return present(await self.bench.record(self.stage.project, "run-1", number))
 
     async def states(self) -> list[str]:
         """The states in the store, but the first one."""
@@ -138,8 +102,7 @@ class Scene:
         return [await self._opened(key) for key in found]
 
     async def _opened(self, key: str) -> str:
-        token = await FolderStore.get(self.bench.store, key)
-        assert token
+        token = present(await FolderStore.get(self.bench.store, key))
         return self.bench.keyring.open(token.decode(), bound_to=self.bound_to)
 
     @property
@@ -155,7 +118,7 @@ class Scene:
 
 @pytest.fixture
 async def scene(name: str, client: Client, tmp_path: Path) -> AsyncGenerator[Scene]:
-    pool = LoginPool()
+    pool = ScriptedPool()
     settings = {"projectName": name, "authSessions": {"enabled": True, "type": "API", "secretParameters": ["username"]}}
     for path, text in {**FILES, "Intuned.json": json.dumps(settings)}.items():
         file = tmp_path / "project" / path
@@ -222,11 +185,13 @@ async def test_searches_states_for_secrets_outside_the_main_thread(
 # A check.
 
 
-async def test_a_check_has_the_current_login_restored(scene: Scene) -> None:
+async def test_a_check_has_the_current_login_restored_and_saves_what_was_rotated(scene: Scene) -> None:
+    scene.pool.report = {"result": "true", "storage_state": browser_state("rotated")}
     outcome = await scene.attempt(AttemptKind.CHECK, number=4)
-    assert (outcome.status, outcome.login, outcome.number) == (AttemptStatus.COMPLETED, scene.state, 4)
-    assert outcome.result is None
-    (spec,) = scene.pool.executed
+    assert (outcome.status, outcome.result, outcome.number) == (AttemptStatus.COMPLETED, None, 4)
+    assert present(outcome.login).key != scene.state.key
+    assert await scene.states() == [browser_state("rotated")]
+    (spec,) = scene.pool.specs
     assert (spec.kind, spec.number, spec.capture) == (AttemptKind.CHECK, 4, True)
     assert spec.storage_state == browser_state()
     assert masker_for(spec).secrets == {SESSION, PASSWORD}
@@ -234,36 +199,24 @@ async def test_a_check_has_the_current_login_restored(scene: Scene) -> None:
     assert (record.kind, record.status) == ("check", AttemptStatus.COMPLETED)
 
 
-async def test_what_its_site_has_rotated_is_saved_back(scene: Scene) -> None:
-    scene.pool.report = {"result": "true", "storage_state": browser_state("rotated")}
-    outcome = await scene.attempt(AttemptKind.CHECK)
-    assert outcome.login
-    assert outcome.login.key != scene.state.key
-    assert await scene.states() == [browser_state("rotated")]
-
-
 @pytest.mark.parametrize(
-    ("report", "code"),
+    ("report", "code", "final"),
     [
-        ({"result": "false", "storage_state": browser_state("rotated")}, ErrorCode.AUTH_CHECK_FAILED),
-        ({"error": RAISED}, ErrorCode.SCRIPT_EXECUTION_EXCEPTION),
+        ({"result": "false", "storage_state": browser_state("rotated")}, ErrorCode.AUTH_CHECK_FAILED, False),
+        ({"error": RAISED}, ErrorCode.SCRIPT_EXECUTION_EXCEPTION, False),
+        ({"error": RAISED, "final": True}, ErrorCode.SCRIPT_EXECUTION_EXCEPTION, True),
     ],
-    ids=["falsy", "raised"],
+    ids=["falsy", "raised", "structural"],
 )
 async def test_a_check_that_is_not_content_says_with_which_login(
-    scene: Scene, report: dict[str, Any], code: ErrorCode
+    scene: Scene, report: dict[str, Any], code: ErrorCode, final: bool
 ) -> None:
     scene.pool.report = report
-    failed, final = await scene.fails(AttemptKind.CHECK, number=2)
-    assert (failed.number, failed.login_version, failed.error.code, final) == (2, 1, code, False)
+    failed, is_final = await scene.fails(AttemptKind.CHECK, number=2)
+    assert (failed.number, failed.login_version, failed.error.code, is_final) == (2, 1, code, final)
     record = await scene.record(2)
     assert (record.status, record.error) == (AttemptStatus.FAILED, failed.error)
     assert await scene.states() == [], "nothing is saved back by an Attempt that failed"
-
-
-async def test_a_structural_failure_is_not_tried_again(scene: Scene) -> None:
-    scene.pool.report = {"error": RAISED, "final": True}
-    assert (await scene.fails(AttemptKind.CHECK))[1] is True
 
 
 async def test_a_check_that_could_not_begin_says_nothing_about_a_login(scene: Scene) -> None:
@@ -275,7 +228,7 @@ async def test_a_check_that_could_not_begin_says_nothing_about_a_login(scene: Sc
 
 async def test_each_try_has_a_number_and_a_record_of_its_own(scene: Scene) -> None:
     outcome = await scene.attempt(AttemptKind.CHECK, number=4, attempt=3)
-    assert (outcome.number, scene.pool.executed[0].number) == (6, 6)
+    assert (outcome.number, scene.pool.specs[0].number) == (6, 6)
     lost, now = await scene.record(5), await scene.record(6)
     assert (lost.status, now.status) == (AttemptStatus.INTERRUPTED, AttemptStatus.COMPLETED), (
         "the one before has left no record: its worker was lost"
@@ -288,22 +241,13 @@ async def test_does_not_repeat_a_completed_try_that_temporal_never_heard_of(scen
     assert (found.number, len(scene.pool.executed)) == (1, 1)
 
 
-async def test_a_try_that_has_recorded_its_end_stays_as_it_is(scene: Scene) -> None:
-    scene.pool.report = {"result": "false"}
-    await scene.fails(AttemptKind.CHECK)
-    before = await scene.record()
-    await scene.fails(AttemptKind.CHECK, attempt=2)
-    assert await scene.record() == before
-
-
 async def test_a_check_that_finds_nothing_to_check_leaves_a_record(scene: Scene) -> None:
     await scene.bench.store.delete(scene.state.key)
     with pytest.raises(ApplicationError) as caught:
         await scene.attempt(AttemptKind.CHECK, number=2)
     assert (caught.value.type, caught.value.details) == (NO_LOGIN, (1, 2))
     record = await scene.record(2)
-    assert record.error
-    assert (record.status, record.error.code) == (AttemptStatus.FAILED, ErrorCode.AUTH_CHECK_FAILED)
+    assert (record.status, present(record.error).code) == (AttemptStatus.FAILED, ErrorCode.AUTH_CHECK_FAILED)
     assert scene.pool.executed == []
 
 
@@ -315,12 +259,11 @@ async def test_a_defect_of_ours_leaves_a_record(scene: Scene, monkeypatch: pytes
     with pytest.raises(ValueError, match="a defect"):
         await scene.attempt(AttemptKind.CHECK)
     record = await scene.record()
-    assert record.error
-    assert (record.status, record.error.code) == (AttemptStatus.FAILED, ErrorCode.INTERNAL_SERVER_ERROR)
+    assert (record.status, present(record.error).code) == (AttemptStatus.FAILED, ErrorCode.INTERNAL_SERVER_ERROR)
 
 
 async def test_a_check_that_its_worker_gives_up_is_tried_again(scene: Scene) -> None:
-    scene.pool.lasts = True
+    scene.pool.go_on.clear()
     check = asyncio.create_task(scene.attempt(AttemptKind.CHECK))
     await until(lambda: scene.pool.executed)
     scene.bench.running_attempts.interrupt_all("The worker was stopped before the Attempt ended.")
@@ -335,17 +278,11 @@ async def test_a_check_that_its_worker_gives_up_is_tried_again(scene: Scene) -> 
 async def test_a_create_is_given_its_parameters_and_what_it_leaves_is_kept(scene: Scene) -> None:
     scene.pool.report = {"result": "null", "storage_state": browser_state("made")}
     outcome = await scene.attempt(AttemptKind.CREATE)
-    assert outcome.login
-    assert (outcome.status, outcome.login.login_version, outcome.number) == (AttemptStatus.COMPLETED, 2, 1)
-    assert outcome.login.parameters_key == scene.state.parameters_key
+    assert (outcome.status, outcome.number) == (AttemptStatus.COMPLETED, 1)
+    assert_has(outcome.login, login_version=2, parameters_key=scene.state.parameters_key)
     assert await scene.states() == [browser_state("made")]
-    (spec,) = scene.pool.executed
-    assert (spec.kind, spec.parameters, spec.storage_state, spec.capture) == (
-        AttemptKind.CREATE,
-        PARAMETERS,
-        None,
-        True,
-    )
+    (spec,) = scene.pool.specs
+    assert_has(spec, kind=AttemptKind.CREATE, parameters=PARAMETERS, storage_state=None, capture=True)
     assert PASSWORD in spec.secrets
     assert (await scene.record()).kind == "create"
 
@@ -377,7 +314,7 @@ async def test_restores_the_login_and_saves_it_back_if_asked_to(scene: Scene, sa
     scene.pool.report = {"result": "[1]", "storage_state": browser_state("rotated")}
     outcome = await scene.attempt(AttemptKind.API, save_back=save_back)
     assert (outcome.status, outcome.result) == (AttemptStatus.COMPLETED, JsonRef(text="[1]", size=3))
-    (spec,) = scene.pool.executed
+    (spec,) = scene.pool.specs
     assert (spec.storage_state, spec.capture) == (browser_state(), save_back)
     assert spec.run_info["auth_session_id"] == ID
     assert await scene.states() == ([browser_state("rotated")] if save_back else [])
@@ -386,7 +323,7 @@ async def test_restores_the_login_and_saves_it_back_if_asked_to(scene: Scene, sa
 async def test_an_attempt_that_fails_or_is_canceled_saves_nothing_back(scene: Scene) -> None:
     scene.pool.report = {"error": RAISED, "storage_state": browser_state("rotated")}
     assert (await scene.attempt(AttemptKind.API)).status is AttemptStatus.FAILED
-    scene.pool.lasts = True
+    scene.pool.go_on.clear()
     attempt = asyncio.create_task(scene.attempt(AttemptKind.API, number=2))
     await until(lambda: len(scene.pool.executed) == 2)
     scene.bench.running_attempts.stop("run-1", 2)
@@ -399,19 +336,10 @@ async def test_user_code_is_given_the_parameters_of_stored_credentials_only(
     scene: Scene, kind: AuthSessionType
 ) -> None:
     await scene.attempt(AttemptKind.API, ref=scene.stage.ref.model_copy(update={"type": kind}))
-    answer_request = scene.pool.executed[0].answer_request
-    assert answer_request
+    answer_request = present(scene.pool.specs[0].answer_request)
     if kind is AuthSessionType.CREDENTIALS:
         assert await answer_request("auth_session_parameters", {}) == PARAMETERS
     else:
         with pytest.raises(BadRequest, match="get_auth_session_parameters"):
             await answer_request("auth_session_parameters", {})
-    assert PASSWORD in scene.pool.executed[0].secrets
-
-
-async def test_nothing_of_it_is_in_the_store_in_the_clear(scene: Scene) -> None:
-    scene.pool.report = {"result": "true", "storage_state": browser_state("rotated")}
-    await scene.attempt(AttemptKind.CHECK)
-    await scene.attempt(AttemptKind.CREATE, number=2)
-    written = b"".join(data for _, data in scene.bench.store.writes)
-    assert not any(secret.encode() in written for secret in (SESSION, PASSWORD, "rotated"))
+    assert PASSWORD in scene.pool.specs[0].secrets

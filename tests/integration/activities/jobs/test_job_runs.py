@@ -18,32 +18,13 @@ from storage import keys
 from storage.job_payloads import JobItem
 from tests.support.job_lab import JobLab, echo, extending, items, until_canceled
 from tests.support.polling import until
+from tests.support.present import assert_has, present
 from tests.support.run_stage import completed, failed
 from workflows import visibility
 
 
 def parameters(attempt: AttemptInput) -> dict[str, Any]:
-    assert attempt.parameters.text is not None
-    return json.loads(attempt.parameters.text)
-
-
-async def until_in_flight(job_lab: JobLab, handle: WorkflowHandle[Any, JobRunView], count: int) -> None:
-    """Wait until the workflow knows of so many Runs: a piece has come to its end."""
-
-    async def knows() -> bool:
-        return len((await job_lab.view(handle)).progress.in_flight) == count
-
-    await until(knows)
-
-
-async def until_draining(handle: WorkflowHandle[Any, JobRunView]) -> None:
-    """Wait until a piece is there that starts no Run: the one before has heard that the JobRun pauses."""
-
-    async def drains() -> bool:
-        scheduled = [event.activity_task_scheduled_event_attributes async for event in handle.fetch_history_events()]
-        return any(b'"mode":"drain"' in payload.data for each in scheduled for payload in each.input.payloads)
-
-    await until(drains)
+    return json.loads(present(attempt.parameters.text))
 
 
 async def test_each_item_is_executed_once_and_its_result_is_there(job_lab: JobLab) -> None:
@@ -73,20 +54,23 @@ async def test_no_more_runs_are_in_flight_than_there_may_be(job_lab: JobLab) -> 
     assert job_lab.most_running == 3
 
 
-async def test_by_default_there_are_two_runs_for_each_machine(job_lab: JobLab) -> None:
+async def test_by_default_there_are_two_runs_for_each_machine_all_shown_in_flight(job_lab: JobLab) -> None:
     job_lab.on_attempt = until_canceled
     handle = await job_lab.start(await job_lab.define(items(12)))
     await until(lambda: job_lab.running == 4)
     await handle.signal(names.PAUSE_JOB_RUN)
-    await until_in_flight(job_lab, handle, 4)
+    await until(lambda: job_lab.view(handle), true=lambda view: len(view.progress.in_flight) == 4)
     await handle.signal(names.TERMINATE_JOB_RUN)
     assert (await job_lab.ended(handle)).progress.failed == 4
     assert len(job_lab.attempts) == 4
 
 
-async def test_a_run_belongs_to_its_job_run(job_lab: JobLab, client: Client) -> None:
+async def test_a_run_belongs_to_its_job_run_and_executes_the_version_deployed_then(
+    job_lab: JobLab, client: Client
+) -> None:
     handle = await job_lab.start(await job_lab.define(items(1)))
     view = await job_lab.ended(handle)
+    assert view.version == present(await job_lab.catalog.get_current(job_lab.project)).version
     job = RunJob(job_id="nightly", job_run_id=handle.id)
     (attempt,) = job_lab.attempts
     assert attempt.job == job
@@ -139,17 +123,16 @@ async def test_what_an_item_says_goes_before_what_the_job_says(job_lab: JobLab) 
 
 
 async def test_large_parameters_are_kept_in_the_store(job_lab: JobLab) -> None:
-    job_lab.on_attempt = lambda _attempt: _done()
+    async def done(_attempt: AttemptInput) -> AttemptOutcome:
+        return completed()
+
+    job_lab.on_attempt = done
     handle = await job_lab.start(await job_lab.define(items(2, text="x" * INLINE_LIMIT)))
     await job_lab.ended(handle)
     for attempt in job_lab.attempts:
-        assert attempt.parameters.key is not None
-        assert attempt.parameters.key.startswith(keys.run(job_lab.project, attempt.run_id))
-        assert await job_lab.store.exists(attempt.parameters.key)
-
-
-async def _done() -> AttemptOutcome:
-    return completed()
+        key = present(attempt.parameters.key)
+        assert key.startswith(keys.run(job_lab.project, attempt.run_id))
+        assert await job_lab.store.exists(key)
 
 
 async def test_runs_add_items_to_any_depth(job_lab: JobLab) -> None:
@@ -224,35 +207,6 @@ async def test_a_terminated_job_run_cancels_its_runs_and_says_why(job_lab: JobLa
     assert reasons == ["job-run-terminated"] * 3
 
 
-async def test_runs_are_shown_in_flight_before_any_has_ended(job_lab: JobLab) -> None:
-    job_lab.on_attempt = until_canceled
-    handle = await job_lab.start(await job_lab.define(items(10), max_concurrent_requests=3))
-    await until_in_flight(job_lab, handle, 3)
-    await handle.signal(names.TERMINATE_JOB_RUN)
-    assert (await job_lab.ended(handle)).progress.failed == 3
-
-
-async def test_a_paused_job_run_starts_nothing_until_it_is_resumed(job_lab: JobLab) -> None:
-    held = [True]
-
-    async def waits(attempt: AttemptInput) -> AttemptOutcome:
-        await until(lambda: not held[0])
-        return await echo(attempt)
-
-    job_lab.on_attempt = waits
-    handle = await job_lab.start(await job_lab.define(items(6), max_concurrent_requests=2))
-    await until(lambda: job_lab.running == 2)
-    await handle.signal(names.PAUSE_JOB_RUN)
-    await job_lab.until_status(handle, JobRunStatus.PAUSING)
-    await until_draining(handle)
-    held[0] = False
-    view = await job_lab.until_status(handle, JobRunStatus.PAUSED)
-    assert view.progress == JobRunProgress(total=6, next=2, succeeded=2, shards=view.progress.shards)
-    assert len(job_lab.attempts) == 2
-    await handle.signal(names.RESUME_JOB_RUN)
-    assert (await job_lab.ended(handle)).progress.succeeded == 6
-
-
 async def test_a_run_that_somebody_terminates_in_temporal_is_counted(job_lab: JobLab, client: Client) -> None:
     job_lab.on_attempt = until_canceled
     handle = await job_lab.start(await job_lab.define(items(1)))
@@ -262,14 +216,6 @@ async def test_a_run_that_somebody_terminates_in_temporal_is_counted(job_lab: Jo
     assert (view.status, view.progress.failed) == (JobRunStatus.SUCCESS, 1)
     (line,) = await job_lab.results(handle.id)
     assert line["apiInfo"]["reason"]["type"] == "terminated"
-
-
-async def test_the_version_that_is_deployed_when_a_job_run_begins_is_executed(job_lab: JobLab) -> None:
-    handle = await job_lab.start(await job_lab.define(items(1)))
-    view = await job_lab.ended(handle)
-    current = await job_lab.catalog.get_current(job_lab.project)
-    assert current is not None
-    assert view.version == job_lab.attempts[0].version == current.version
 
 
 def lock_of(job_lab: JobLab) -> WorkflowHandle[Any, Any]:
@@ -288,36 +234,23 @@ async def until_in_line(job_lab: JobLab, handle: WorkflowHandle[Any, JobRunView]
     await until(waits)
 
 
-@pytest.mark.parametrize("overlap", [JobOverlap.SKIP, JobOverlap.QUEUE, JobOverlap.ALLOW])
-async def test_what_becomes_of_a_job_run_while_another_is_active(job_lab: JobLab, overlap: JobOverlap) -> None:
+@pytest.mark.parametrize("overlap", [JobOverlap.SKIP, JobOverlap.ALLOW])
+async def test_a_second_job_run_is_skipped_or_goes_on_beside_the_first(job_lab: JobLab, overlap: JobOverlap) -> None:
     job_lab.on_attempt = until_canceled
     definition = await job_lab.define(items(1), overlap=overlap)
     first = await job_lab.start(definition)
     await until(lambda: job_lab.running == 1)
     second = await job_lab.start(definition)
-    match overlap:
-        case JobOverlap.SKIP:
-            view = await job_lab.ended(second)
-            assert view.status is JobRunStatus.CANCELED
-            assert view.reason is not None
-            assert view.reason.type is JobRunReasonType.ANOTHER_JOB_RUN_ACTIVE
-            assert view.reason.details == {"jobRunId": first.id}
-        case JobOverlap.QUEUE:
-            await until_in_line(job_lab, second)
-            assert job_lab.running == 1
-        case _:
-            await until(lambda: job_lab.running == 2)
-    job_lab.on_attempt = echo
-    await first.signal(names.TERMINATE_JOB_RUN)
-    assert (await job_lab.ended(first)).status is JobRunStatus.TERMINATED
-    if overlap is JobOverlap.ALLOW:
+    if overlap is JobOverlap.SKIP:
+        view = await job_lab.ended(second)
+        assert view.status is JobRunStatus.CANCELED
+        assert_has(view.reason, type=JobRunReasonType.ANOTHER_JOB_RUN_ACTIVE, details={"jobRunId": first.id})
+    else:
+        await until(lambda: job_lab.running == 2)
         await second.signal(names.TERMINATE_JOB_RUN)
-    ends = {
-        JobOverlap.SKIP: JobRunStatus.CANCELED,
-        JobOverlap.QUEUE: JobRunStatus.SUCCESS,
-        JobOverlap.ALLOW: JobRunStatus.TERMINATED,
-    }
-    assert (await job_lab.ended(second)).status is ends[overlap]
+    await first.signal(names.TERMINATE_JOB_RUN)
+    for handle in (first, second):
+        await job_lab.ended(handle)
 
 
 async def test_a_lock_whose_job_run_was_ended_in_temporal_is_no_obstacle(job_lab: JobLab, client: Client) -> None:

@@ -25,7 +25,6 @@ from machines.machine_start import LaunchOptions
 from machines.pool import MachinePools
 from machines.slot import RecycleLimits
 from projects.catalog import Catalog
-from schemas.errors import StoreError
 from schemas.workflow import names
 from schemas.workflow.attempt import AttemptInput, AttemptOutcome
 from storage import keys
@@ -41,6 +40,8 @@ class Running(AttemptActivities):
         self._running_attempts = running_attempts
         self.held: dict[str, asyncio.Future[AttemptOutcome]] = {}
         self.most = 0
+        self.stopped_by: list[str] = []
+        """Of each that has ended; empty if it came to its end by itself."""
 
     @activity.defn(name=names.ATTEMPT)
     async def attempt(self, input: AttemptInput) -> AttemptOutcome:
@@ -49,8 +50,9 @@ class Running(AttemptActivities):
         self.most = max(self.most, len(self.held))
         work = asyncio.ensure_future(_until(end))
         try:
-            with self._running_attempts.register(input.run_id, input.number, work):
+            with self._running_attempts.register(input.run_id, input.number, work) as running_attempt:
                 await asyncio.wait({work})
+            self.stopped_by.append(running_attempt.message)
             return CANCELED if work.cancelled() else work.result()
         finally:
             del self.held[input.run_id]
@@ -67,7 +69,7 @@ async def _until(end: asyncio.Future[AttemptOutcome]) -> AttemptOutcome:
 class House:
     """A worker's serving, and Runs for it."""
 
-    def __init__(self, client: Client, name: str, folder: Path) -> None:
+    def __init__(self, client: Client, name: str, folder: Path, drain: timedelta) -> None:
         self.client = client
         self.name = name
         self.folder = folder
@@ -89,7 +91,7 @@ class House:
             pools=self.pools,
             activities=self.running,
             running_attempts=self.running_attempts,
-            drain_timeout=timedelta(seconds=0.1),
+            drain_timeout=drain,
         )
 
     async def refresh(self) -> None:
@@ -122,8 +124,13 @@ class House:
 
 
 @pytest.fixture
-async def house(client: Client, name: str, tmp_path: Path) -> AsyncGenerator[House]:
-    house = House(client, name[:40].strip("-"), tmp_path)
+def drain() -> timedelta:
+    return timedelta(seconds=0.1)
+
+
+@pytest.fixture
+async def house(client: Client, name: str, tmp_path: Path, drain: timedelta) -> AsyncGenerator[House]:
+    house = House(client, name[-40:].strip("-"), tmp_path, drain)
     yield house
     await asyncio.wait_for(house.project_workers.stop(), 20)
     assert house.running.held == {}
@@ -159,13 +166,6 @@ async def test_its_rounds_are_told_also_while_the_store_is_away(house: House) ->
     house.store.refuse = lambda _key: True
     await house.deployed.refresh(lambda: steps.append(None))
     assert len(steps) > 2
-
-
-async def test_a_deploy_that_changes_nothing_of_it_changes_no_worker(house: House) -> None:
-    await house.deploy(1)
-    for _ in range(3):
-        await house.refresh()
-    assert len([task for task in asyncio.all_tasks() if task.get_name() == f"serve {house.name}"]) == 1
 
 
 async def test_a_project_whose_share_is_the_same_is_not_looked_at_again(
@@ -259,32 +259,28 @@ async def test_one_broken_project_holds_up_no_other(house: House, caplog: pytest
     assert len(complaints) == 1, "it is said once, not at every look"
 
 
-async def test_a_store_that_is_away_changes_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    await house.deploy(1)
-    await house.refresh()
-    with monkeypatch.context() as away:
-
-        async def projects(_self: Catalog) -> list[str]:
-            raise StoreError("away")
-
-        away.setattr(Catalog, "list_projects", projects)
-        await house.refresh()
-    await house.start_runs(1)
-    await house.until_running(1)
-
-
-async def test_stopping_waits_for_the_drain_time_and_then_interrupts(house: House) -> None:
+@pytest.mark.parametrize("drain", [timedelta(seconds=0.1), timedelta(minutes=5)])
+async def test_stopping_waits_for_the_drain_time_and_then_interrupts(house: House, drain: timedelta) -> None:
     await house.deploy(2)
     await house.refresh()
     await house.start_runs(2)
     await house.until_running(2)
-    await asyncio.wait_for(house.project_workers.stop(), 20)
-    assert house.running.held == {}
+    stopping = asyncio.create_task(house.project_workers.stop())
+    if drain > timedelta(minutes=1):
+        await asyncio.sleep(0)
+        house.running.end(2)
+    await asyncio.wait_for(stopping, 20)
+    message = "" if drain > timedelta(minutes=1) else "The worker was stopped before the Attempt ended."
+    assert house.running.stopped_by == [message] * 2
 
 
-async def test_a_worker_without_projects_stops_at_once(house: House) -> None:
+async def test_a_store_that_is_away_changes_nothing(house: House) -> None:
+    await house.deploy(1)
     await house.refresh()
-    await house.project_workers.stop()
+    house.store.refuse = lambda _key: True
+    await house.refresh()
+    await house.start_runs(1)
+    await house.until_running(1)
 
 
 # Its SDK does not stop.

@@ -24,6 +24,8 @@ from schemas.workflow.trace import TraceMode
 from security.masking import Masker
 from storage import keys
 from tests.support.attempt_worker import FaultyStore, attempt_input
+from tests.support.masking_threads import masking_threads
+from tests.support.present import present
 
 PNG = b"\x89PNG\r\n\x1a\n and what follows"
 SECRET = "correct horse"
@@ -41,12 +43,12 @@ class Room:
     evidence: AttemptEvidence
     redactor: TraceRedactor
     within: timedelta = timedelta(seconds=20)
-    secrets: list[str] = field(default_factory=lambda: [SECRET])
+    masker: Masker = field(default_factory=lambda: Masker([SECRET]))
 
     async def upload(self, status: AttemptStatus = AttemptStatus.FAILED) -> UploadedArtifacts:
         input = attempt_input("run-1", 2)
         return await upload_artifacts(
-            self.store, self.redactor, input, self.evidence, status, Masker(self.secrets), within=self.within
+            self.store, self.redactor, input, self.evidence, status, self.masker, within=self.within
         )
 
     async def stored(self, name: str) -> bytes | None:
@@ -77,29 +79,18 @@ async def test_what_a_failed_attempt_left_is_stored_masked(room: Room) -> None:
     kept = await room.upload()
     assert kept.screenshot
     assert await room.stored("screenshot.png") == PNG
-    stored = await room.stored("trace.zip")
-    assert stored is not None
-    assert kept.trace_size == len(stored)
+    assert kept.trace_size == len(present(await room.stored("trace.zip")))
     with zipfile.ZipFile(room.put("trace.zip")) as file:
         assert json.loads(file.read("trace.trace"))["text"] == "it is ***"
     assert kept.page_url == "https://***@shop.test/orders/7?page=2&session=***#top"
     assert kept.missing == {"trace": "One more, of ***."}
 
 
-async def test_what_is_told_is_masked_in_a_thread_as_the_secrets_may_be_many(
-    room: Room, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    threads: list[threading.Thread] = []
-    mask_text = Masker.mask_text
-
-    def noted(masker: Masker, text: str) -> str:
-        threads.append(threading.current_thread())
-        return mask_text(masker, text)
-
-    monkeypatch.setattr(Masker, "mask_text", noted)
+async def test_what_is_told_is_masked_in_a_thread_as_the_secrets_may_be_many(room: Room) -> None:
     room.evidence.page_url = f"https://shop.test/{SECRET}"
     room.evidence.missing["trace"] = f"One, of {SECRET}."
-    kept = await room.upload()
+    with masking_threads() as threads:
+        kept = await room.upload()
     assert kept.missing["trace"] == "One, of ***."
     assert threads
     assert threading.main_thread() not in threads
@@ -155,24 +146,17 @@ async def test_what_is_too_big_is_not_kept(room: Room) -> None:
     assert "Unpacked it is more than" in (await room.upload()).missing["trace"]
 
 
-def _link(path: Path) -> None:
-    path.symlink_to("/etc/passwd")
+PLANTED: dict[str, Callable[[Path], object]] = {
+    "link": lambda path: path.symlink_to("/etc/passwd"),
+    "pipe": os.mkfifo,
+    "nonsense": lambda path: path.write_bytes(b"PK\x03\x04 or so"),
+}
 
 
-def _pipe(path: Path) -> None:
-    os.mkfifo(path)
-
-
-def _nonsense(path: Path) -> None:
-    path.write_bytes(b"PK\x03\x04 or so")
-
-
-@pytest.mark.parametrize("make", [_link, _pipe, _nonsense])
-async def test_what_user_code_puts_there_is_not_taken_for_more_than_it_is(
-    room: Room, make: Callable[[Path], None]
-) -> None:
+@pytest.mark.parametrize("planted", PLANTED)
+async def test_what_user_code_puts_there_is_not_taken_for_more_than_it_is(room: Room, planted: str) -> None:
     for name in ("screenshot.png", "trace-1.zip"):
-        make(room.put(name))
+        PLANTED[planted](room.put(name))
     kept = await room.upload()
     assert set(kept.missing) == {"screenshot", "trace"}
     assert not kept.screenshot

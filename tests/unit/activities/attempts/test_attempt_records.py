@@ -20,6 +20,7 @@ from settings import Settings
 from storage import keys
 from storage.folder import FolderStore
 from temporal.data_converter import data_converter
+from tests.support.present import present
 
 PATIENCE = timedelta(seconds=5)
 
@@ -28,19 +29,27 @@ def record(status: AttemptStatus) -> AttemptRecord:
     return AttemptRecord(run_id="run-1", number=1, status=status)
 
 
-async def status(records: AttemptRecords) -> AttemptStatus | None:
-    known = await records.read("shop", "run-1", 1)
-    return known and known.status
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    return FolderStore(tmp_path)
 
 
-async def test_the_record_of_the_start_is_the_first_one_or_none(tmp_path: Path) -> None:
-    records = AttemptRecords(FolderStore(tmp_path), pydantic_data_converter)
+@pytest.fixture
+def records(store: FolderStore) -> AttemptRecords:
+    return AttemptRecords(store, pydantic_data_converter)
+
+
+async def known(records: AttemptRecords) -> AttemptRecord:
+    return present(await records.read("shop", "run-1", 1))
+
+
+async def test_the_record_of_the_start_is_the_first_one_or_none(records: AttemptRecords) -> None:
     await records.write_if_absent("shop", record(AttemptStatus.STARTED), within=PATIENCE)
-    assert await status(records) is AttemptStatus.STARTED
+    assert (await known(records)).status is AttemptStatus.STARTED
     await records.write("shop", record(AttemptStatus.INTERRUPTED), within=PATIENCE)
     # By a worker that hung as its Attempt began, and has woken.
     await records.write_if_absent("shop", record(AttemptStatus.STARTED), within=PATIENCE)
-    assert await status(records) is AttemptStatus.INTERRUPTED
+    assert (await known(records)).status is AttemptStatus.INTERRUPTED
 
 
 def lost(trace: TraceMode = TraceMode.ALWAYS) -> InterruptedInput:
@@ -57,77 +66,66 @@ def lost(trace: TraceMode = TraceMode.ALWAYS) -> InterruptedInput:
 )
 @pytest.mark.parametrize("announced", [True, False])
 async def test_the_record_of_a_lost_attempt_says_what_is_missing(
-    tmp_path: Path, trace: TraceMode, stored: str | None, missing: dict[str, str], announced: bool
+    records: AttemptRecords,
+    store: FolderStore,
+    trace: TraceMode,
+    stored: str | None,
+    missing: dict[str, str],
+    announced: bool,
 ) -> None:
-    store = FolderStore(tmp_path)
-    records = AttemptRecords(store, pydantic_data_converter)
     if announced:
         await records.write("shop", record(AttemptStatus.STARTED), within=PATIENCE)
     if stored is not None:
         await store.put(keys.attempt("shop", "run-1", 1, stored), b"{}\n")
     await records.record_interrupted(lost(trace), within=PATIENCE)
-    known = await records.read("shop", "run-1", 1)
-    assert known is not None
-    assert known.status is AttemptStatus.INTERRUPTED
-    assert known.error is not None
-    assert known.error.message == "It was lost."
-    assert known.missing == {what: f"The worker was lost before it had saved {of}." for what, of in missing.items()}
-    assert known.log == ("log" not in missing)
+    now = await known(records)
+    assert (now.status, present(now.error).message) == (AttemptStatus.INTERRUPTED, "It was lost.")
+    assert now.missing == {what: f"The worker was lost before it had saved {of}." for what, of in missing.items()}
+    assert now.log == ("log" not in missing)
 
 
-async def test_finds_a_stored_outcome_and_keeps_its_record(tmp_path: Path) -> None:
+async def test_finds_a_stored_outcome_and_keeps_its_record(store: FolderStore) -> None:
     settings = Settings(secret_key=[SecretStr("a key of this test")], encrypt_payloads=True)
-    store = FolderStore(tmp_path)
     records = AttemptRecords(store, data_converter(settings, "default"))
     outcome = AttemptOutcome(status=AttemptStatus.COMPLETED, result=JsonRef(text='"a secret"', size=10))
     written = record(AttemptStatus.COMPLETED).model_copy(update={"execution_id": "one"})
     await records.write("shop", written, outcome, within=PATIENCE)
-    stored = await store.get(keys.record("shop", "run-1", 1))
+    stored = present(await store.get(keys.record("shop", "run-1", 1)))
     of_it = lost().model_copy(update={"execution_id": "one"})
     assert await records.record_interrupted(of_it, unheard=True, within=PATIENCE) == outcome
     assert await store.get(keys.record("shop", "run-1", 1)) == stored
-    assert stored is not None
     payload = Payload.FromString(b64decode(json.loads(stored)["outcome"]))
     assert payload.metadata["encoding"] == b"binary/encrypted", "where payloads are encrypted, it is, too"
 
 
 @pytest.mark.parametrize("execution_id", ["another", None], ids=["reset workflow", "workflow of an earlier version"])
 async def test_an_outcome_that_was_stored_for_another_execution_does_not_count(
-    tmp_path: Path, execution_id: str | None
+    records: AttemptRecords, execution_id: str | None
 ) -> None:
-    records = AttemptRecords(FolderStore(tmp_path), pydantic_data_converter)
     written = record(AttemptStatus.COMPLETED).model_copy(update={"execution_id": "one"})
     await records.write("shop", written, AttemptOutcome(status=AttemptStatus.COMPLETED), within=PATIENCE)
     of_it = lost().model_copy(update={"execution_id": execution_id})
     assert await records.record_interrupted(of_it, unheard=True, within=PATIENCE) is None
-    assert await status(records) is AttemptStatus.INTERRUPTED
-
-
-async def test_the_end_that_a_worker_has_written_itself_stands(tmp_path: Path) -> None:
-    records = AttemptRecords(FolderStore(tmp_path), pydantic_data_converter)
-    await records.write("shop", record(AttemptStatus.COMPLETED), within=PATIENCE)
-    await records.record_interrupted(lost(), within=PATIENCE)
-    assert await status(records) is AttemptStatus.COMPLETED
+    assert (await known(records)).status is AttemptStatus.INTERRUPTED
 
 
 @pytest.mark.parametrize("end", [AttemptStatus.COMPLETED, AttemptStatus.FAILED])
-async def test_an_end_unheard_by_the_run_becomes_interrupted(tmp_path: Path, end: AttemptStatus) -> None:
-    records = AttemptRecords(FolderStore(tmp_path), pydantic_data_converter)
+async def test_an_end_unheard_by_the_run_becomes_interrupted(records: AttemptRecords, end: AttemptStatus) -> None:
     written = record(end).model_copy(update={"log": True, "screenshot": True})
     await records.write("shop", written, within=PATIENCE)
     await records.record_interrupted(lost(), unheard=True, within=PATIENCE)
-    known = await records.read("shop", "run-1", 1)
-    assert known is not None
-    assert known.status is AttemptStatus.INTERRUPTED
-    assert known.error is not None
-    assert known.error.message == "It was lost."
-    assert (known.log, known.screenshot, known.missing) == (True, True, {}), "what it has stored is there"
+    now = await known(records)
+    assert (now.status, present(now.error).message) == (AttemptStatus.INTERRUPTED, "It was lost.")
+    assert (now.log, now.screenshot, now.missing) == (True, True, {}), "what it has stored is there"
 
 
-@pytest.mark.parametrize("end", [AttemptStatus.CANCELED, AttemptStatus.INTERRUPTED])
-async def test_an_end_by_a_stop_stands_although_the_run_has_not_heard_of_it(tmp_path: Path, end: AttemptStatus) -> None:
-    records = AttemptRecords(FolderStore(tmp_path), pydantic_data_converter)
+@pytest.mark.parametrize(
+    ("end", "unheard"),
+    [(AttemptStatus.COMPLETED, False), (AttemptStatus.CANCELED, True), (AttemptStatus.INTERRUPTED, True)],
+)
+async def test_an_end_that_was_heard_of_or_came_by_a_stop_stands(
+    records: AttemptRecords, end: AttemptStatus, unheard: bool
+) -> None:
     await records.write("shop", record(end), within=PATIENCE)
-    await records.record_interrupted(lost(), unheard=True, within=PATIENCE)
-    known = await records.read("shop", "run-1", 1)
-    assert known == record(end)
+    await records.record_interrupted(lost(), unheard=unheard, within=PATIENCE)
+    assert await known(records) == record(end)

@@ -10,10 +10,6 @@ from temporalio.activity import ActivityCancellationDetails
 from activities.attempts.running_attempts import Cause, RunningAttempts
 
 
-async def nothing() -> None:
-    pass
-
-
 async def forever() -> None:
     await asyncio.Event().wait()
 
@@ -80,7 +76,7 @@ async def test_the_first_reason_to_stop_stays(running_attempts: RunningAttempts)
 
 
 async def test_an_attempt_that_has_ended_is_not_stopped_any_more(running_attempts: RunningAttempts) -> None:
-    work = asyncio.create_task(nothing())
+    work = asyncio.create_task(asyncio.sleep(0))
     await work
     with running_attempts.register("run", 1, work) as running_attempt:
         running_attempts.stop("run", 1)

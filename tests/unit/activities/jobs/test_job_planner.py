@@ -17,7 +17,7 @@ from schemas.workflow.auth import AuthSessionStatus, AuthSessionType
 from schemas.workflow.auth_session import AuthSessionView
 from schemas.workflow.job import JobAuth, JobDefinition
 from schemas.workflow.job_run import JobRunPlan
-from schemas.workflow.proxy import owned_by_auth_session, owned_by_job
+from schemas.workflow.proxy import SealedProxy, owned_by_auth_session, owned_by_job
 from schemas.workflow.trace import TraceMode
 from security import seal_context
 from security.sealed_proxies import open_proxy, seal_proxy
@@ -82,18 +82,11 @@ def test_without_anything_said_runs_are_as_those_of_a_start() -> None:
     assert (made.version, made.definition, made.job_run_id) == ("0123456789abcdef", "d1", JOB_RUN)
 
 
-def test_the_project_says_what_the_job_does_not() -> None:
-    made = plan(definition(), **SETTINGS)
-    assert (made.window, made.maximum_attempts, made.request_timeout) == (10, 4, timedelta(seconds=30))
-
-
 def test_the_job_goes_before_the_project() -> None:
-    said = {
-        "maximum_attempts": 1,
-        "request_timeout": timedelta(seconds=5),
-        "max_runs": 2,
-        "trace": TraceMode.ON_FAILURE,
-    }
+    of_project: dict[str, Any] = {"maximum_attempts": 4, "request_timeout": timedelta(seconds=30)}
+    assert_has(plan(definition(), **SETTINGS), window=10, **of_project)
+    said: dict[str, Any] = {"maximum_attempts": 1, "request_timeout": timedelta(seconds=5), "max_runs": 2}
+    said |= {"trace": TraceMode.ON_FAILURE}
     made = plan(definition(max_concurrent_requests=3, **said), **SETTINGS)
     assert_has(made, window=3, **said)
 
@@ -107,26 +100,23 @@ def test_a_login_is_recreated_where_that_is_possible(kind: AuthSessionType) -> N
     assert (made.check_attempts, made.create_attempts, made.trace) == (2, 1, TraceMode.ON_FAILURE)
 
 
-def opened(made: JobRunPlan) -> str | None:
-    if made.proxy is None:
-        return None
-    return open_proxy(made.proxy, RING, workspace=WORKSPACE, project="shop", carrier="another Run")
+def sealed(name: str, owner: str) -> SealedProxy:
+    return seal_proxy(f"http://user:pw@{name}:1", RING, workspace=WORKSPACE, project="shop", owner=owner)
 
 
-def test_the_proxy_is_the_job_s_or_the_auth_session_s_or_the_project_s() -> None:
-    def sealed(name: str, owner: str) -> Any:
-        return seal_proxy(f"http://user:pw@{name}:1", RING, workspace=WORKSPACE, project="shop", owner=owner)
-
-    own = sealed("of-job", owned_by_job("nightly"))
-    of_login = sealed("of-login", owned_by_auth_session("anna@shop"))
-    settings: dict[str, Any] = {"defaults": {"proxy": "http://user:pw@of-project:1"}}
-    auth = JobAuth(id="anna@shop")
-    assert opened(plan(definition(proxy=own, auth=auth), auth_session(proxy=of_login), **settings)) == (
-        "http://user:pw@of-job:1"
-    )
-    assert opened(plan(definition(auth=auth), auth_session(proxy=of_login), **settings)) == "http://user:pw@of-login:1"
-    assert opened(plan(definition(), **settings)) == "http://user:pw@of-project:1"
-    assert opened(plan(definition())) is None
+@pytest.mark.parametrize(
+    ("of_job", "of_login", "of_project", "found"),
+    [(1, 1, 1, "of-job"), (0, 1, 1, "of-login"), (0, 0, 1, "of-project"), (0, 0, 0, None)],
+)
+def test_the_proxy_is_the_job_s_or_the_auth_session_s_or_the_project_s(
+    of_job: int, of_login: int, of_project: int, found: str | None
+) -> None:
+    own = sealed("of-job", owned_by_job("nightly")) if of_job else None
+    login = auth_session(proxy=sealed("of-login", owned_by_auth_session("anna@shop")) if of_login else None)
+    settings: dict[str, Any] = {"defaults": {"proxy": "http://user:pw@of-project:1"}} if of_project else {}
+    proxy = plan(definition(proxy=own, auth=JobAuth(id="anna@shop")), login, **settings).proxy
+    opened = proxy and open_proxy(proxy, RING, workspace=WORKSPACE, project="shop", carrier="another Run")
+    assert opened == (found and f"http://user:pw@{found}:1")
 
 
 def webhook(url: str) -> WebhookSink:

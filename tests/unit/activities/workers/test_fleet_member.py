@@ -23,6 +23,12 @@ from tests.support.polling import until
 SHOP = {"shop": ProjectSize(machines=4, deployed_at=datetime(2026, 11, 27, tzinfo=UTC))}
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    for interval in ("_SERVE_INTERVAL", "_RETRY_INTERVAL"):
+        monkeypatch.setattr(fleet_member, interval, timedelta(seconds=0.01))
+
+
 class ScriptedFleet:
     """Answers as it is told to."""
 
@@ -36,21 +42,22 @@ class ScriptedFleet:
         self.next_within = timedelta(seconds=0.05)
         self.away = False
 
-    async def renew(self, request: RenewRequest) -> RenewAnswer:
-        self.requests.append(request)
+    def reach(self) -> None:
         if self.away:
             raise Unavailable("It is away.")
+
+    async def renew(self, request: RenewRequest) -> RenewAnswer:
+        self.requests.append(request)
+        self.reach()
         return RenewAnswer(shares=self.shares, term=self.term, next_within=self.next_within)
 
     async def keep(self, request: KeepRequest) -> KeepAnswer | None:
-        if self.away:
-            raise Unavailable("It is away.")
+        self.reach()
         self.kept.append(request)
         return KeepAnswer(term=self.term, next_within=self.next_within) if self.keeps else None
 
     async def leave(self, workers: Sequence[str]) -> None:
-        if self.away:
-            raise Unavailable("It is away.")
+        self.reach()
         self.left.extend(workers)
 
 
@@ -142,8 +149,7 @@ async def test_it_renews_a_lease_at_once_that_the_workflow_does_not_keep() -> No
         assert [request.number for request in house.fleet.requests[:4]] == [1, 2, 4, 6]
 
 
-async def test_it_says_at_once_that_it_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fleet_member, "_SERVE_INTERVAL", timedelta(seconds=0.01))
+async def test_it_says_at_once_that_it_leaves() -> None:
     house = House()
     house.fleet.next_within = timedelta(hours=1)
     async with house.up():
@@ -152,17 +158,14 @@ async def test_it_says_at_once_that_it_leaves(monkeypatch: pytest.MonkeyPatch) -
         await until(lambda: house.fleet.requests[-1].leaving)
 
 
-async def test_its_rounds_are_told_also_while_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fleet_member, "_RETRY_INTERVAL", timedelta(seconds=0.01))
-    monkeypatch.setattr(fleet_member, "_SERVE_INTERVAL", timedelta(seconds=0.01))
+async def test_its_rounds_are_told_also_while_nobody_answers() -> None:
     house = House()
     house.fleet.away = True
     async with house.up():
         await until(lambda: house.rounds.count("asked") >= 3 and house.rounds.count("served") >= 3)
 
 
-async def test_what_runs_is_held_after_the_share_has_become_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fleet_member, "_SERVE_INTERVAL", timedelta(seconds=0.01))
+async def test_what_runs_is_held_after_the_share_has_become_smaller() -> None:
     house = House()
     async with house.up():
         await until(lambda: house.lease.share("shop") == 2)
@@ -177,10 +180,7 @@ async def test_what_runs_is_held_after_the_share_has_become_smaller(monkeypatch:
         await until(lambda: house.lease.most("shop") == 1)
 
 
-async def test_a_lease_that_cannot_be_renewed_ends_and_comes_back(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(fleet_member, "_RETRY_INTERVAL", timedelta(seconds=0.01))
+async def test_a_lease_that_cannot_be_renewed_ends_and_comes_back(caplog: pytest.LogCaptureFixture) -> None:
     house = House()
     house.fleet.term = timedelta(seconds=3.5)
     async with house.up():

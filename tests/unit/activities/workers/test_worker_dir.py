@@ -40,11 +40,8 @@ async def start(workers: Path) -> AsyncGenerator[Start]:
         worker.end()
 
 
-def test_where_there_never_was_a_worker_none_is_dead(workers: Path) -> None:
-    assert dead_workers(workers) == []
-
-
 def test_a_worker_that_leaves_leaves_nothing(workers: Path) -> None:
+    assert dead_workers(workers) == [], "there never was one"
     place = WorkerDir(workers / "one")
     assert place.scratch.is_dir()
     place.close()
@@ -80,28 +77,19 @@ async def test_a_worker_that_lives_is_not_dead_though_it_be_another_process(work
     own.close()
 
 
-async def test_a_killed_worker_is_found_with_the_attempts_it_held(workers: Path, start: Start) -> None:
+async def test_a_killed_worker_is_found_with_all_that_it_knew_of_its_attempts(workers: Path, start: Start) -> None:
     living = await start("one", held("run-1", 1))
-    dying = await start("two", held("run-2", 1), held("run-with-3", 12))
-    dying.die()
-    (dead,) = dead_workers(workers)
-    assert dead.folder == workers / "two"
-    assert sorted(dead.attempts, key=str) == [held("run-2", 1), held("run-with-3", 12)]
-    dead.remove()
-    assert living.machine_lives
-
-
-async def test_what_a_killed_worker_held_is_known_by_its_kind_and_temporals_name(workers: Path, start: Start) -> None:
     attempts = [
         JournalEntry("validate-1", 1, b"\0 any bytes \xff", AttemptKind.CHECK),
-        JournalEntry("run-1", 2, b"", AttemptKind.API),
+        JournalEntry("run-with-3", 2, b"", AttemptKind.API),
         JournalEntry("create-1", 3, b"create", AttemptKind.CREATE),
     ]
-    dying = await start("one", *attempts)
-    dying.die()
+    (await start("two", *attempts)).die()
     (dead,) = dead_workers(workers)
+    assert dead.folder == workers / "two"
     assert sorted(dead.attempts, key=lambda held: held.number) == attempts
     dead.remove()
+    assert living.machine_lives
 
 
 def test_the_note_of_an_attempt_has_nothing_of_the_check_before(workers: Path) -> None:
