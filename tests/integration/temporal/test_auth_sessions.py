@@ -10,17 +10,13 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
-from devstack import ports
-from devstack.temporal import TemporalServer
-from schemas.errors import ConfigurationError, Conflict, NotFound, Unavailable
+from schemas.errors import Conflict, NotFound, Unavailable
 from schemas.workflow import names
 from schemas.workflow.auth import AuthSessionRef, AuthSessionStatus, AuthSessionType, SavedBack
 from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
 from schemas.workflow.run import RunStatus, RunType
-from settings import Settings
 from temporal import auth_sessions
 from temporal.auth_sessions import AuthSessions
-from temporal.client import connect
 from temporal.runs import Runs, RunState
 from tests.support.auth_stage import AT, FIRST, ID, LoginStage, good
 from tests.support.run_stage import WORKSPACE, completed, ends
@@ -332,29 +328,3 @@ async def test_one_that_is_ended_in_temporal_while_it_is_deleted_is_gone(
     await idle_stage.until("WORKFLOW_EXECUTION_SIGNALED", of=idle_stage.session.id)
     await idle_stage.session.terminate()
     await asyncio.wait_for(deleting, 10)
-
-
-# Temporal as a part that may fail.
-
-
-async def errors_of_all(sessions: AuthSessions, stage: LoginStage) -> list[type]:
-    """What each call comes to."""
-    calls = [call(sessions, WORKSPACE, stage.project, ID) for call in CALLS.values()]
-    calls += [sessions.create(being(stage)), sessions.list_all(WORKSPACE, stage.project)]
-    calls += [sessions.validate("validate", validation(stage))]
-    return [type(each) for each in await asyncio.gather(*calls, return_exceptions=True)]
-
-
-async def test_a_temporal_that_is_away_is_told_as_that(idle_stage: LoginStage) -> None:
-    port = ports.choose_ports({"--temporal-port": 0})["--temporal-port"]
-    settings = Settings(temporal_address=f"127.0.0.1:{port}")
-    sessions = AuthSessions(await connect(settings, lazy=True, retry_timeout=timedelta(seconds=3)))
-    assert await errors_of_all(sessions, idle_stage) == [Unavailable] * 7
-
-
-async def test_a_namespace_that_is_not_there_is_the_operators_to_mend(
-    temporal: TemporalServer, idle_stage: LoginStage
-) -> None:
-    settings = Settings(temporal_address=temporal.address, temporal_namespace="nowhere")
-    sessions = AuthSessions(await connect(settings, lazy=True))
-    assert await errors_of_all(sessions, idle_stage) == [ConfigurationError] * 7

@@ -36,7 +36,6 @@ test_an_update_replaces_definition_and_schedule_and_nothing_else = (
     test_jobs.test_an_update_replaces_definition_and_schedule_and_nothing_else
 )
 test_a_paused_job_starts_none_and_a_resumed_one_does = test_jobs.test_a_paused_job_starts_none_and_a_resumed_one_does
-test_an_interval_of_a_second_starts_job_runs = test_jobs.test_an_interval_of_a_second_starts_job_runs
 
 
 @pytest.fixture(scope="module")

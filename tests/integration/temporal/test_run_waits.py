@@ -30,6 +30,10 @@ def error(status: RPCStatusCode) -> RPCError:
     return RPCError("as the test wants it", status, b"")
 
 
+async def refuse(*_arguments: object) -> None:
+    raise error(RPCStatusCode.RESOURCE_EXHAUSTED)
+
+
 class ScriptedTemporal:
     """A server with as many places for waits as a test says, whose visibility fails as a test says."""
 
@@ -221,10 +225,7 @@ async def test_a_wait_without_a_place_tells_the_status_without_a_request(
     runs, held = Runs(client), HeldAttempt(stage, announced=True)
     await runs.start(stage.run_id, run_input(stage.project), fingerprint="")
 
-    async def refuse(*_arguments: object) -> None:
-        raise AssertionError("it was asked for")
-
-    monkeypatch.setattr(runs, "describe", refuse)
+    monkeypatch.setattr(runs, "describe", None)
 
     async def told() -> RunState:
         return await runs.get_state(WORKSPACE, stage.project, stage.run_id, wait=timedelta(seconds=0.5))
@@ -244,9 +245,6 @@ async def test_a_client_that_has_waited_is_told_the_state_that_was_heard_of_last
     runs: Runs, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await runs.start(stage.run_id, run_input(stage.project), fingerprint="")
-
-    async def refuse(*_arguments: object) -> None:
-        raise error(RPCStatusCode.RESOURCE_EXHAUSTED)
 
     monkeypatch.setattr(runs, "describe", refuse)
     told = await runs.get_state(WORKSPACE, stage.project, stage.run_id, wait=timedelta(seconds=0.1))
@@ -322,9 +320,6 @@ async def test_a_client_that_cannot_be_told_whose_run_it_is_may_come_again(
     client: Client, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = Runs(client)
-
-    async def refuse(*_arguments: object) -> None:
-        raise error(RPCStatusCode.RESOURCE_EXHAUSTED)
 
     monkeypatch.setattr(runs, "describe", refuse)
     with pytest.raises(Unavailable, match="resource_exhausted"):

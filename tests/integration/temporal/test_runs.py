@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any, Never
 
 import pytest
-from google.protobuf.duration_pb2 import Duration
 from temporalio import workflow
-from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
-from devstack import ports
-from devstack.temporal import TemporalServer
-from schemas.errors import ConfigurationError, Conflict, NotFound, Unavailable
+from schemas.errors import Conflict, NotFound
 from schemas.workflow import names
 from schemas.workflow.base import JsonRef
 from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunInput, RunOutcome, RunStatus
-from settings import Settings
-from temporal.client import connect
-from temporal.health import TemporalHealth
 from temporal.runs import Runs, RunState
+from tests.support.present import assert_has, present
 from tests.support.run_stage import WORKSPACE, HeldAttempt, Stage, completed, ends, failed, outcome_of, run_input
 from workflows import visibility
 from workflows.outcomes import close
@@ -253,9 +245,7 @@ async def test_a_run_that_was_terminated_in_temporal_reads_canceled(runs: Runs, 
     await stage.handle.terminate("by the operator")
     ended = await state(runs, stage)
     assert ended.status is RunStatus.CANCELED
-    assert ended.outcome
-    assert ended.outcome.reason
-    assert ended.outcome.reason.type is ReasonType.TERMINATED
+    assert present(present(ended.outcome).reason).type is ReasonType.TERMINATED
     assert await cancel(runs, stage) == ended
 
 
@@ -272,10 +262,7 @@ async def test_a_run_that_timed_out_in_temporal_reads_failed(runs: Runs, client:
     )
     ended = await state(runs, stage, LONG)
     assert ended.status is RunStatus.FAILED
-    assert ended.outcome
-    assert ended.outcome.error
-    assert ended.outcome.error.code is ErrorCode.INTERNAL_SERVER_ERROR
-    assert ended.outcome.error.retirable
+    assert_has(present(ended.outcome).error, code=ErrorCode.INTERNAL_SERVER_ERROR, retirable=True)
 
 
 @workflow.defn(name=names.RUN, sandboxed=False)
@@ -307,10 +294,9 @@ async def fails(runs: Runs, stage: Stage, parameters: JsonRef) -> RunState:
 async def test_a_workflow_that_failed_without_an_outcome_tells_nothing_of_ours(runs: Runs, stage: Stage) -> None:
     ended = await fails(runs, stage, JsonRef(key="nowhere", size=0))
     assert ended.status is RunStatus.FAILED
-    assert ended.outcome
-    assert ended.outcome.error
-    assert ended.outcome.error.code is ErrorCode.INTERNAL_SERVER_ERROR
-    assert "secret" not in ended.outcome.error.message
+    error = present(present(ended.outcome).error)
+    assert error.code is ErrorCode.INTERNAL_SERVER_ERROR
+    assert "secret" not in error.message
 
 
 async def test_an_outcome_of_thirty_kilobytes_travels_with_the_close(runs: Runs, stage: Stage) -> None:
@@ -324,49 +310,3 @@ async def test_an_outcome_of_thirty_kilobytes_travels_with_the_close(runs: Runs,
     text = outcome.model_dump_json()
     ended = await fails(runs, stage, JsonRef(text=text, size=len(text)))
     assert ended.outcome == outcome
-
-
-# Temporal as a part that may fail.
-
-
-async def test_check_is_content_with_a_temporal_that_answers(client: Client) -> None:
-    await TemporalHealth(client).check()
-
-
-Call = Callable[[Client], Coroutine[Any, Any, Any]]
-CALLS: dict[str, Call] = {
-    "start": lambda client: Runs(client).start("run-1", run_input("shop"), fingerprint=""),
-    "state": lambda client: Runs(client).get_state(WORKSPACE, "shop", "run-1"),
-    "cancel": lambda client: Runs(client).cancel(WORKSPACE, "shop", "run-1"),
-    "check": lambda client: TemporalHealth(client).check(),
-    "isolation": lambda client: TemporalHealth(client).read_isolation(),
-}
-
-
-async def test_a_temporal_that_is_away_is_told_as_that() -> None:
-    port = ports.choose_ports({"--temporal-port": 0})["--temporal-port"]
-    client = await connect(
-        Settings(temporal_address=f"127.0.0.1:{port}"), lazy=True, retry_timeout=timedelta(seconds=3)
-    )
-    errors = await asyncio.gather(*(call(client) for call in CALLS.values()), return_exceptions=True)
-    assert [type(error) for error in errors] == [Unavailable] * len(CALLS)
-
-
-@pytest.mark.parametrize("call", CALLS)
-async def test_a_namespace_that_is_not_there_is_the_operators_to_mend(temporal: TemporalServer, call: str) -> None:
-    client = await connect(Settings(temporal_address=temporal.address, temporal_namespace="nowhere"), lazy=True)
-    with pytest.raises(ConfigurationError, match="CALLBOARD_TEMPORAL_NAMESPACE"):
-        await CALLS[call](client)
-
-
-async def test_a_namespace_without_our_search_attributes_is_told(client: Client) -> None:
-    bare = "bare"
-    retention = Duration(seconds=24 * 60 * 60)
-    await client.workflow_service.register_namespace(
-        RegisterNamespaceRequest(namespace=bare, workflow_execution_retention_period=retention)
-    )
-    other = await Client.connect(
-        client.service_client.config.target_host, namespace=bare, data_converter=pydantic_data_converter
-    )
-    with pytest.raises(ConfigurationError, match="search attributes"):
-        await Runs(other).start("run-1", run_input("shop"), fingerprint="")
