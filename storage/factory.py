@@ -35,6 +35,6 @@ def open_store(location: str, *, endpoint: str | None = None) -> Store:
         )
     bucket, _, prefix = location[scheme.end() :].partition("/")
     # This is not imported with the others above: boto3 costs memory and a moment, which a folder need not pay for.
-    from storage.bucket import open_bucket
+    from storage.s3 import open_bucket
 
     return open_bucket(bucket, prefix.strip("/"), endpoint)

@@ -14,7 +14,7 @@ import asyncio
 import os
 import shutil
 import stat
-from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
@@ -22,17 +22,17 @@ from pathlib import Path
 
 from schemas.errors import StoreError
 from storage.files import TEMPORARY_PREFIX, replace_file
-from storage.store import Entry, check_key, check_prefix, check_round_trip
+from storage.store import Entry, Store, check_key, check_prefix
 
 _LIST_BATCH_SIZE = 1000
-"""How many keys `list` fetches in one call of its thread."""
+"""How many entries `entries` fetches in one call of its thread."""
 
 _WRITE_ATTEMPTS = 20
 """How often a write is tried that finds its folder gone (a delete has just emptied it) and creates it again."""
 
 
-class FolderStore:
-    """A `storage.store.Store` in the folder `root`, which is created at the first write.
+class FolderStore(Store):
+    """A store in the folder `root`, which is created at the first write.
 
     Objects get the permissions that the process's umask leaves; a root created here is its owner's alone. A key that is
     not a plain relative path is a ValueError (`storage.store`).
@@ -40,9 +40,7 @@ class FolderStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-
-    def __repr__(self) -> str:
-        return f"FolderStore({str(self._root)!r})"
+        self.name = str(root)
 
     async def put(self, key: str, data: bytes) -> None:
         """Write `data` under `key`, replacing what was there."""
@@ -70,14 +68,6 @@ class FolderStore:
         """Remove the object under `key`, and the folders that it leaves empty."""
         await asyncio.to_thread(self._remove, key, self._path(key))
 
-    async def list(self, prefix: str) -> AsyncIterator[str]:
-        """Yield the keys that begin with `prefix`, in ascending order."""
-        check_prefix(prefix)
-        keys = _walk(self._root, "", prefix, "")
-        while batch := await asyncio.to_thread(self._next_batch, prefix, keys):
-            for key in batch:
-                yield key
-
     async def entries(self, prefix: str, *, after: str = "") -> AsyncIterator[Entry]:
         """Yield these keys with size, time and tag of their last write, from the first key after `after` on."""
         check_prefix(prefix)
@@ -90,10 +80,6 @@ class FolderStore:
         """Remove temporary files that were written before then, and empty folders."""
         check_prefix(prefix)
         await asyncio.to_thread(self._tidy, prefix, before.timestamp())
-
-    async def check(self) -> None:
-        """Write, read and remove a small object. Raises StoreError if one of these does not do what it should."""
-        await check_round_trip(self, str(self._root))
 
     def _path(self, key: str) -> Path:
         check_key(key)
@@ -174,7 +160,7 @@ class FolderStore:
                 tag = f"{status.st_mtime_ns}-{status.st_size}-{status.st_ino}"
                 yield Entry(key, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC), tag)
 
-    def _next_batch[T](self, prefix: str, found: Generator[T]) -> Sequence[T]:
+    def _next_batch(self, prefix: str, found: Generator[Entry]) -> tuple[Entry, ...]:
         try:
             return tuple(islice(found, _LIST_BATCH_SIZE))
         except OSError as error:

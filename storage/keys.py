@@ -1,7 +1,6 @@
 """Build all keys of the artifact store. No key is built anywhere else.
 
     projects/last-deploy.json                               changes with each deploy of any project
-    projects/~machine-claims/{id}.json                      a deploy that takes place now asks for Machines
     projects/{project}/current.json                         which version is deployed
     projects/{project}/versions/{version}/manifest.json     its settings and APIs
     projects/{project}/versions/{version}/bundle.tar.gz     its files

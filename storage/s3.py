@@ -7,11 +7,14 @@ for. One PUT takes up to 5 GiB.
 
 boto3 blocks, so its calls are made on threads of the store's own; those of the event loop are few, and a slow bucket
 must not delay others that need them. The threads end with the store.
+
+The credentials come from where boto3 looks for them: `AWS_ACCESS_KEY_ID` and its kin, a profile, a role of the host.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +23,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import boto3
+from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -32,9 +37,9 @@ from botocore.exceptions import (
     ResponseStreamingError,
 )
 
-from schemas.errors import StoreError
+from schemas.errors import ConfigurationError, StoreError
 from storage.files import replace_file
-from storage.store import Entry, check_key, check_prefix, check_round_trip
+from storage.store import Entry, Store, check_key, check_prefix
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -48,11 +53,20 @@ _READ_ATTEMPTS = 3
 """How often an object is read if its stream breaks off. boto3 repeats what comes before the stream, but not the
 stream."""
 
+_CONNECT_TIMEOUT = 3
+"""Seconds for a connection. A host that is down is found out by the third try, while `readyz` still waits."""
+_READ_TIMEOUT = 20
+"""Seconds without a byte. A large object may take any time, as long as something arrives."""
+_MAX_ATTEMPTS = 3
+"""How often a call is tried, including calls that are throttled or break off. A caller that can wait longer repeats
+after the StoreError."""
+
+_BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 _STREAM_ERRORS = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
 
 
-class S3Store:
-    """A `storage.store.Store` in a bucket.
+class S3Store(Store):
+    """A store in a bucket.
 
     Args:
         bucket: The name of the bucket, which has to exist.
@@ -64,11 +78,8 @@ class S3Store:
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
         self._client = client
-        self._name = f"s3://{bucket}/{prefix}".rstrip("/")
+        self.name = f"s3://{bucket}/{prefix}".rstrip("/")
         self._threads = ThreadPoolExecutor(MAX_CONNECTIONS, thread_name_prefix="s3")
-
-    def __repr__(self) -> str:
-        return f"S3Store({self._name!r})"
 
     async def put(self, key: str, data: bytes) -> None:
         """Write `data` under `key`, replacing what was there."""
@@ -109,11 +120,6 @@ class S3Store:
         place = self._full_key(key)
         await self._run_in_thread("remove", key, lambda: self._client.delete_object(Bucket=self._bucket, Key=place))
 
-    async def list(self, prefix: str) -> AsyncIterator[str]:
-        """Yield the keys that begin with `prefix`, in ascending order."""
-        async for entry in self.entries(prefix):
-            yield entry.key
-
     async def entries(self, prefix: str, *, after: str = "") -> AsyncIterator[Entry]:
         """Yield these keys with size, time and tag of their last write, from the first key after `after` on."""
         check_prefix(prefix)
@@ -137,14 +143,6 @@ class S3Store:
                     yield Entry(key, size, modified.astimezone(UTC), item.get("ETag"))
                 last = place
 
-    async def tidy(self, prefix: str, before: datetime) -> None:  # noqa: ARG002 - the folder's
-        """Do nothing: a killed writer has written nothing."""
-        check_prefix(prefix)
-
-    async def check(self) -> None:
-        """Write, read and remove a small object. Raises StoreError if one of these does not do what it should."""
-        await check_round_trip(self, self._name)
-
     def _full_key(self, key: str) -> str:
         check_key(key)
         return self._prefix + key
@@ -154,7 +152,7 @@ class S3Store:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         except (BotoCoreError, ClientError, OSError) as error:
             reason = self._reason(error)
-            raise StoreError(f"The artifact store {self._name} could not {what} {key!r}: {reason}.") from error
+            raise StoreError(f"The artifact store {self.name} could not {what} {key!r}: {reason}.") from error
 
     def _upload(self, place: str, path: Path) -> None:
         with path.open("rb") as file:
@@ -218,3 +216,57 @@ def _download(body: StreamingBody, path: Path, abandoned: threading.Event) -> bo
 
     replace_file(path, fill)
     return True
+
+
+def open_bucket(bucket: str, prefix: str, endpoint: str | None) -> S3Store:
+    """Return the store below `prefix` in `bucket`, on AWS or at `endpoint`. No call is made yet.
+
+    Raises:
+        ConfigurationError: Name, prefix or endpoint is invalid, or AWS's own settings are wrong.
+    """
+    if not _BUCKET_NAME.fullmatch(bucket):
+        raise ConfigurationError(
+            f"CALLBOARD_ARTIFACTS: {bucket!r} is not the name of a bucket. Set it to s3://bucket/prefix."
+        )
+    if prefix:
+        try:
+            check_key(prefix)
+        except ValueError:
+            raise ConfigurationError(
+                f"CALLBOARD_ARTIFACTS: {prefix!r} is not a prefix of keys. Set it to plain words with slashes between."
+            ) from None
+    if endpoint is not None and not re.match(r"https?://[^/]", endpoint):
+        raise ConfigurationError(
+            f"CALLBOARD_ARTIFACTS_ENDPOINT: {endpoint!r} is not an address. Set it to one like https://s3.example.com:9000."
+        )
+    try:
+        client: S3Client = boto3.Session().client(  # pyright: ignore[reportUnknownMemberType] - its other services are unknown
+            "s3", endpoint_url=endpoint, config=_client_config(s3_compatible=endpoint is not None)
+        )
+    except (BotoCoreError, ValueError) as error:
+        raise ConfigurationError(f"The artifact store cannot be opened: {str(error).rstrip('.')}.") from error
+    return S3Store(bucket, prefix, client)
+
+
+def _client_config(*, s3_compatible: bool) -> Config:
+    """Return the boto3 configuration: time limits for every call.
+
+    For a store other than AWS (`s3_compatible`), it uses only what all such stores understand.
+    """
+    config = Config(
+        connect_timeout=_CONNECT_TIMEOUT,
+        read_timeout=_READ_TIMEOUT,
+        retries={"mode": "standard", "total_max_attempts": _MAX_ATTEMPTS},
+        max_pool_connections=MAX_CONNECTIONS,
+        tcp_keepalive=True,
+    )
+    if not s3_compatible:
+        return config
+    return config.merge(
+        Config(
+            s3={"addressing_style": "path"},  # a host name for each bucket would need DNS entries of its own
+            # The trailing checksums that boto3 sends to AWS and expects of it are not supported everywhere.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        )
+    )

@@ -35,6 +35,12 @@ class Store(Protocol):
     the error is `schemas.errors.StoreError`, which names the key and the cause.
     """
 
+    name: str
+    """The folder or the `s3://` address, for people."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
     async def put(self, key: str, data: bytes) -> None:
         """Write `data` under `key`, replacing what was there."""
         ...
@@ -59,9 +65,10 @@ class Store(Protocol):
         """Remove the object under `key`; not an error if there is none."""
         ...
 
-    def list(self, prefix: str) -> AsyncIterator[str]:
+    async def list(self, prefix: str) -> AsyncIterator[str]:
         """Yield the keys that begin with `prefix`, in ascending order."""
-        ...
+        async for entry in self.entries(prefix):
+            yield entry.key
 
     def entries(self, prefix: str, *, after: str = "") -> AsyncIterator[Entry]:
         """Yield what `list` yields, with size, time and tag of each last write, from the first key after `after` on.
@@ -73,27 +80,21 @@ class Store(Protocol):
     async def tidy(self, prefix: str, before: datetime) -> None:
         """Remove what no reader sees below the folder `prefix`.
 
-        That is what writers have left that were killed before then.
+        That is what writers have left that were killed before then: nothing, where a write leaves nothing behind.
         """
-        ...
 
     async def check(self) -> None:
-        """Write, read and remove a small object, for the answer to `readyz`. Raises StoreError."""
-        ...
+        """Write, read and remove a small object, for the answer to `readyz`.
 
-
-async def check_round_trip(store: Store, name: str) -> None:
-    """Write, read and remove a small object in `store`, which the error calls `name`.
-
-    Raises:
-        StoreError: One of these failed, or gave back something else than what was written.
-    """
-    key = f"check/{uuid.uuid4().hex}"
-    await store.put(key, key.encode())
-    found = await store.get(key)
-    await store.delete(key)
-    if found != key.encode():
-        raise StoreError(f"The artifact store {name} did not give back what was just written to it.")
+        Raises:
+            StoreError: One of these failed, or gave back something else than what was written.
+        """
+        key = f"check/{uuid.uuid4().hex}"
+        await self.put(key, key.encode())
+        found = await self.get(key)
+        await self.delete(key)
+        if found != key.encode():
+            raise StoreError(f"The artifact store {self.name} did not give back what was just written to it.")
 
 
 def check_key(key: str) -> None:

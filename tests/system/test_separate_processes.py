@@ -20,7 +20,7 @@ from devstack import ports
 from devstack.temporal import TemporalServer
 from machines.scratch_cleanup import processes_of
 from settings import Settings
-from storage.bucket import open_bucket
+from storage.s3 import open_bucket
 from storage.store import Store
 from tests.support.polling import until
 from tests.support.s3_server import BUCKET, S3Server, s3_server
