@@ -14,7 +14,7 @@ from typing import Any, get_args
 from schemas.errors import Category
 from schemas.rest import result
 from schemas.rest.auth_sessions import AuthSessionBody
-from schemas.rest.outcome_json import error_json, reason_json
+from schemas.rest.result import cause_json
 from schemas.workflow.auth import AuthSessionStatus, AuthSessionType
 from schemas.workflow.auth_session import AuthSessionView
 from schemas.workflow.run import RunOutcome, RunStatus
@@ -49,8 +49,8 @@ def contract_outcome(outcome: RunOutcome) -> ContractOutcome:
     A status that is not known is replaced by the one that fits what was recorded with it (an error, a reason or a
     result), or by FAILED if nothing was.
     """
-    error = None if outcome.error is None else _contract_error(error_json(outcome.error))
-    reason = None if outcome.reason is None else _contract_reason(reason_json(outcome.reason))
+    error = (body := cause_json(outcome.error)) and _contract_error(body)
+    reason = (body := cause_json(outcome.reason)) and _contract_reason(body)
     if outcome.status.is_known:
         return ContractOutcome(outcome.status, error, reason)
     status = outcome.status.value

@@ -1,28 +1,5 @@
 """The error classes. Every error that Callboard raises on purpose is one of these.
 
-    CallboardError
-    ├── BadRequest            400 bad-request            the caller must change the request
-    │   ├── RequestTimeout    408 bad-request            the request did not arrive in time; repeating may help
-    │   ├── PayloadTooLarge   413 bad-request            the caller must send less
-    │   ├── UriTooLong        414 bad-request            the caller must send a shorter address
-    │   ├── HeaderFieldsTooLarge 431 bad-request         the caller must send fewer or shorter headers
-    │   └── EgressRefused     400 bad-request            an address that requests may not go to; another one may do
-    ├── Unauthorized          401 unauthorized           the caller must send a valid key
-    ├── Forbidden             403 forbidden              the project's owner must change a setting
-    ├── NotFound              404 not-found              repeating does not help
-    ├── MethodNotAllowed      405 method-not-allowed     repeating does not help
-    ├── Conflict              409 conflict               repeating does not help
-    ├── TooMany               429 bad-request            the caller must wait a while
-    ├── InternalServerError   500 internal-server-error  a defect of Callboard; repeating may help
-    │   ├── StoreError        500 internal-server-error  the artifact store answered with an error
-    │   ├── MachineError      500 internal-server-error  a Machine could not be started or was lost
-    │   ├── StackError        500 internal-server-error  the embedded stack could not be started or kept alive
-    │   ├── ConfigurationError 500 internal-server-error the operator must change a setting of Callboard
-    │   └── SealError         500 internal-server-error  a sealed secret was changed; repeating does not help
-    ├── Unavailable           503 internal-server-error  repeating after a while helps
-    └── ProjectError          400 bad-request            the project folder must change
-        └── SettingsError     400 bad-request            one key of the project's settings must change
-
 docs/contract.md, section 5.1, describes the error answers that callers get. `retirable` has the published spelling:
 true means that the same request may succeed later.
 """

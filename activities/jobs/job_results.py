@@ -11,8 +11,8 @@ import logging
 from datetime import UTC, datetime
 from typing import Any
 
-from schemas.rest.outcome_json import error_json, reason_json
-from schemas.rest.paths import attempt_path
+from schemas.rest.attempt import attempt_path
+from schemas.rest.result import cause_json
 from schemas.timestamps import utc_text
 from schemas.workflow.base import JsonRef
 from schemas.workflow.job_run import JobRunPlan
@@ -48,8 +48,8 @@ async def result_line(plan: JobRunPlan, item: JobItem, run_id: str, outcome: Run
                 "result": result,
                 "started_at": None if outcome.started_at is None else utc_text(outcome.started_at),
                 "ended_at": utc_text(ended_at),
-                "error": None if outcome.error is None else error_json(outcome.error),
-                "reason": None if outcome.reason is None else reason_json(outcome.reason),
+                "error": cause_json(outcome.error),
+                "reason": cause_json(outcome.reason),
                 **_evidence(plan, run_id, outcome),
             }
         ),

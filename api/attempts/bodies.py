@@ -7,10 +7,8 @@ from collections import defaultdict
 
 from api.dependencies import Services
 from schemas.errors import NotFound
-from schemas.rest.attempt import AttemptBody, OpenTelemetryLink, UsageBody
-from schemas.rest.outcome_json import error_json
-from schemas.rest.paths import attempt_path
-from schemas.rest.result import RecordedError
+from schemas.rest.attempt import AttemptBody, OpenTelemetryLink, UsageBody, attempt_path
+from schemas.rest.result import RecordedError, cause_json
 from schemas.workflow.attempt import AttemptRecord, AttemptStatus, AttemptUsage
 from storage import keys
 
@@ -111,7 +109,7 @@ async def _attempt_body(
         machine=record.machine,
         worker=record.worker,
         browser_version=record.browser_version,
-        error=None if record.error is None else RecordedError.model_validate(error_json(record.error)),
+        error=None if record.error is None else RecordedError.model_validate(cause_json(record.error)),
         page_url=record.page_url,
         attributes=record.attributes,
         usage=_usage(record.usage),

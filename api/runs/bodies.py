@@ -17,7 +17,7 @@ from api.runs.result import load_json, returned_values
 from schemas.errors import BadRequest
 from schemas.rest.base import ResponseModel
 from schemas.rest.field_errors import field_error
-from schemas.rest.outcome_json import error_json, reason_json
+from schemas.rest.result import cause_json
 from schemas.rest.runs import (
     ErrorSummary,
     QueueState,
@@ -102,8 +102,8 @@ async def run_json(services: Services, project: str, run_id: str) -> RawJson:
     details = await services.run_queries.get_details(services.settings.workspace, project, run_id)
     outcome, run = details.state.outcome, details.input
     members = _dump(run_summary(details.list_item))
-    members["error"] = None if outcome is None or outcome.error is None else error_json(outcome.error)
-    members["reason"] = None if outcome is None or outcome.reason is None else reason_json(outcome.reason)
+    members["error"] = outcome and cause_json(outcome.error)
+    members["reason"] = outcome and cause_json(outcome.reason)
     members["input"] = await _input_json(services, details)
     if outcome is not None:
         members |= await returned_values(outcome, run_id, services.store)

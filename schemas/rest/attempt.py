@@ -50,6 +50,11 @@ _EXAMPLE: dict[str, JsonValue] = {
 }
 
 
+def attempt_path(workspace: str, project: str, run_id: str, number: int) -> str:
+    """Return the path of an Attempt on this server; those of its log and its trace begin with it."""
+    return f"/api/v1/workspace/{workspace}/projects/{project}/runs/{run_id}/attempts/{number}"
+
+
 class OpenTelemetryLink(ResponseModel):
     """An OpenTelemetry trace, which is kept by the operator's tracing system. It is no Playwright trace."""
 

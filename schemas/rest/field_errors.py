@@ -39,7 +39,8 @@ def field_errors(lines: Sequence[Mapping[str, Any]], model: type[BaseModel] | No
     first = errors[0]
     message = _sentence(first["path"], first["expected"])
     if lines[0]["type"] == "extra_forbidden":
-        suggestion = _suggestion(lines[0]["loc"], model)
+        location: Location = lines[0]["loc"]
+        suggestion = did_you_mean(str(location[-1]), _known_fields(location, model))
         message = f"There is no field {first['path']}.{suggestion} Expected {first['expected']}."
     more = len(lines) - 1
     if more:
@@ -62,7 +63,8 @@ def _field_error(line: Mapping[str, Any], model: type[BaseModel] | None) -> dict
         case error_type if error_type == UNKNOWN_SINK_TYPE:
             return {"path": f"{path}.type", "expected": 'a kind of sink, "webhook" or "s3"'}
         case "extra_forbidden":
-            return {"path": path, "expected": _one_of(_known_fields(location, model))}
+            fields = ", ".join(_known_fields(location, model))
+            return {"path": path, "expected": f"one of the fields {fields}" if fields else "only known fields"}
         case "missing":
             return {"path": path, "expected": "a value: this field is required"}
         case "model_type" | "model_attributes_type" | "dict_type":
@@ -113,14 +115,6 @@ def _fields_of(models: Sequence[tuple[str | None, type[BaseModel]]]) -> Iterator
 
 def _known_fields(location: Location, model: type[BaseModel] | None) -> list[str]:
     return _resolve(model, location[:-1])[1]
-
-
-def _one_of(fields: Sequence[str]) -> str:
-    return f"one of the fields {', '.join(fields)}" if fields else "only known fields"
-
-
-def _suggestion(location: Location, model: type[BaseModel] | None) -> str:
-    return did_you_mean(str(location[-1]), _known_fields(location, model))
 
 
 def _sentence(path: str, expected: str) -> str:

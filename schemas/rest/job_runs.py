@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -15,10 +15,7 @@ from schemas.workflow.job_run import JobRunReasonType, JobRunStatus, JobRunType
 SortField = Literal[
     "start_time", "end_time", "created_at", "updated_at", "status", "type", "payloads", "successful_runs", "failed_runs"
 ]
-SORT_FIELDS: tuple[SortField, ...] = (
-    *("start_time", "end_time", "created_at", "updated_at", "status", "type"),
-    *("payloads", "successful_runs", "failed_runs"),
-)
+SORT_FIELDS: tuple[SortField, ...] = get_args(SortField)
 PAGE_LIMIT = 1_000
 
 _SIZE = f"a whole number from 1 to {PAGE_LIMIT}"

@@ -128,19 +128,16 @@ def _check_comment(text: str) -> str:
 
 def _duration(expected: str, shortest: timedelta, whole: timedelta | None = None) -> WrapValidator:
     def validate(value: Any, handler: ValidatorFunctionWrapHandler) -> int | str:
-        duration: int | str = handler(value)
-        length = parse_duration(duration)
-        if length < shortest or (whole is not None and length % whole):
-            raise ValueError("too short, or between two steps")
-        return duration
-
-    def describe(value: Any, handler: ValidatorFunctionWrapHandler) -> int | str:
         try:
-            return validate(value, handler)
+            duration: int | str = handler(value)
+            length = parse_duration(duration)
+            if length < shortest or (whole is not None and length % whole):
+                raise ValueError("too short, or between two steps")
         except ValueError as error:
             raise expected_error(f"{expected}, {_MILLISECONDS_OR_TEXT}") from error
+        return duration
 
-    return WrapValidator(describe)
+    return WrapValidator(validate)
 
 
 def _at_most(limit: int, what: str) -> AfterValidator:

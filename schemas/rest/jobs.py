@@ -24,7 +24,7 @@ from schemas.rest.base import (
 )
 from schemas.rest.job_schedule import JobSchedule
 from schemas.rest.proxy import ProxyUrl
-from schemas.rest.run_auth_session import AuthAttempts
+from schemas.rest.run_auth_session import AnyAuthSessionId, AuthAttempts
 from schemas.rest.sink import Headers, HttpUrl, Sink
 from schemas.rest.start_request import Retry, SaveTrace
 from schemas.workflow import names
@@ -60,9 +60,6 @@ JobId = Annotated[
 ]
 _Window = Annotated[int, Field(ge=1, le=1000), BeforeValidator(_whole_number), expects(_WINDOW)]
 _MaxRuns = Annotated[int, Field(ge=1, le=10_000_000), expects("a whole number from 1 to 10000000")]
-_AuthSessionName = Annotated[
-    str, Field(min_length=1, max_length=200), expects("the id of an AuthSession, 1 to 200 characters")
-]
 _Webhook = Annotated[Literal["webhook"], expects('"webhook"')]
 
 
@@ -97,7 +94,7 @@ class JobConfiguration(RequestModel):
 class JobAuthSession(RequestModel):
     """The AuthSession of all Runs of a Job."""
 
-    id: _AuthSessionName
+    id: AnyAuthSessionId
     check_attempts: AuthAttempts = 3
     create_attempts: AuthAttempts = 3
     save_trace: Flag = False

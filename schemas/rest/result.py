@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.errors import Category
 from schemas.rest.base import ResponseModel
+from schemas.workflow.run import RunError, RunReason
 
 Status = Literal["pending", "started", "completed", "canceled", "failed"]
 ErrorCode = Literal[
@@ -74,6 +75,11 @@ class RecordedError(_Error[ErrorCode | str, Category | str]):
 
 class RecordedReason(_Reason[ReasonType | str]):
     """The recorded reason of a canceled Run. A later version of Callboard may have recorded other types."""
+
+
+def cause_json(cause: RunError | RunReason | None) -> dict[str, Any] | None:
+    """Return the member `error` or `reason` of an answer; None if there is no such cause."""
+    return None if cause is None else cause.model_dump(mode="json", exclude_none=True)
 
 
 class ExtendedPayload(ResponseModel):

@@ -36,7 +36,10 @@ AuthSessionId = Annotated[
 AuthAttempts = Annotated[int, Field(ge=1, le=10), expects("a whole number from 1 to 10")]
 """The number of times that a check, or a create, is tried at most."""
 
-_AnyId = Annotated[str, Field(min_length=1, max_length=200), expects("the id of an AuthSession, 1 to 200 characters")]
+AnyAuthSessionId = Annotated[
+    str, Field(min_length=1, max_length=200), expects("the id of an AuthSession, 1 to 200 characters")
+]
+"""The id of an AuthSession that exists already."""
 _OnlyTrue = Annotated[Literal[True], expects("true: an AuthSession with runtimeInput is always created")]
 
 
@@ -54,7 +57,7 @@ class _AuthSession(RequestModel):
 class StoredAuthSession(_AuthSession):
     """A stored AuthSession, created from credentials or by the recorder."""
 
-    id: _AnyId
+    id: AnyAuthSessionId
     auto_recreate: Flag = True
 
 
