@@ -6,7 +6,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from concurrent.futures import Future
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """Function that resolves host and port to addresses, in the order in which they should be tried. Raises
@@ -20,25 +20,16 @@ async def resolve(host: str, port: int) -> list[str]:
     minute, and that must delay neither the few threads of the event loop, nor other lookups, nor the end of the
     process.
     """
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[list[str]] = loop.create_future()
-
-    def resolve_future(found: list[str], error: Exception | None) -> None:
-        if not answer.done():  # nobody may be waiting any more
-            if error is None:
-                answer.set_result(found)
-            else:
-                answer.set_exception(error)
+    answer = Future[list[str]]()
+    answer.set_running_or_notify_cancel()  # so that a caller who leaves does not cancel it under the thread's hands
 
     def ask() -> None:
-        found: list[str] = []
-        failed: Exception | None = None
         try:
             found = [str(each[4][0]) for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
         except (OSError, UnicodeError) as error:
-            failed = error
-        with suppress(RuntimeError):  # the event loop has ended meanwhile
-            loop.call_soon_threadsafe(resolve_future, found, failed)
+            answer.set_exception(error)
+        else:
+            answer.set_result(found)
 
     threading.Thread(target=ask, name=f"resolve {host}", daemon=True).start()
-    return await answer
+    return await asyncio.wrap_future(answer)

@@ -82,7 +82,7 @@ class EgressPolicy:
         if not isinstance(parsed, str):
             found = [unmap_ipv4(parsed)]
         else:
-            if _is_localhost(parsed):
+            if _normalize_host(parsed).rpartition(".")[2] == "localhost":
                 # Browsers connect to loopback for such a name, without looking it up (RFC 6761, section 6.3).
                 self._require_allowed(parsed, _LOCALHOST)
             found = [parse_address(text.partition("%")[0]) for text in await self._resolve(parsed, port)]
@@ -145,7 +145,3 @@ def _parse_host_name(setting: str, entry: str) -> str:
 def _normalize_host(host: str) -> str:
     """Return the name for comparison: in lower case, without the dot that makes it absolute."""
     return host.removesuffix(".").lower()
-
-
-def _is_localhost(name: str) -> bool:
-    return _normalize_host(name).rpartition(".")[2] == "localhost"

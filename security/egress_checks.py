@@ -15,12 +15,7 @@ _IN_HOST = " With forcePathStyle the bucket is part of the path, and not of the 
 
 
 async def check_sink(egress: EgressPolicy, sink: AnySink, label: str = "sink") -> None:
-    """Refuse a sink to which nothing may be sent.
-
-    Args:
-        egress: The rules for outgoing requests.
-        sink: The sink to check; it is the field `sink` of the request.
-        label: The text that begins the error message.
+    """Refuse a sink to which nothing may be sent: the field `sink`, which the message calls `label`.
 
     Raises:
         BadRequest: The sink leads to an address that is not public, or to none at all.
@@ -34,14 +29,7 @@ async def check_sink(egress: EgressPolicy, sink: AnySink, label: str = "sink") -
 
 
 async def check_url(egress: EgressPolicy, path: str, url: str, label: str, *, hint: str = "") -> None:
-    """Refuse a URL to which nothing may be sent.
-
-    Args:
-        egress: The rules for outgoing requests.
-        path: The path of the field in the request's body.
-        url: The URL to check.
-        label: The text that begins the error message.
-        hint: The text that ends the error message.
+    """Refuse a URL to which nothing may be sent: the field at `path`. The message is `label`, why, and `hint`.
 
     Raises:
         BadRequest: The URL leads to an address that is not public, or to none at all.

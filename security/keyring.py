@@ -64,9 +64,6 @@ class KeyRing:
         """Tell whether there is a key at all."""
         return bool(self._keys)
 
-    def __repr__(self) -> str:
-        return f"KeyRing({len(self._keys)} keys)"
-
     def seal(self, text: str, *, bound_to: str) -> str:
         """Seal `text` as a token that opens only with the same `bound_to` (such as `workspace/project/run id`).
 
@@ -142,10 +139,10 @@ class _Key:
 
     def __init__(self, secret: str) -> None:
         material = secret.encode()
-        self.id = _to_base64url(_derive_key(material, b"callboard key id", 8))
-        self._cipher = AESGCM(_derive_key(material, b"callboard seal", 32))
-        self._payload_cipher = AESGCM(_derive_key(material, b"callboard payload", 32))
-        self._hash_key = _derive_key(material, b"callboard fingerprint", 32)
+        self.id = _to_base64url(derive_key(material, b"callboard key id", 8))
+        self._cipher = AESGCM(derive_key(material, b"callboard seal", 32))
+        self._payload_cipher = AESGCM(derive_key(material, b"callboard payload", 32))
+        self._hash_key = derive_key(material, b"callboard fingerprint", 32)
 
     def seal(self, text: str, bound_to: str) -> str:
         nonce = secrets.token_bytes(_NONCE_BYTES)
@@ -176,7 +173,8 @@ class _Key:
         return _to_base64url(hmac.digest(self._hash_key, owner + data, "sha256"))
 
 
-def _derive_key(material: bytes, purpose: bytes, length: int) -> bytes:
+def derive_key(material: bytes, purpose: bytes, length: int) -> bytes:
+    """Return a key of so many bytes for one purpose, derived from a secret that is random."""
     return HKDF(algorithm=hashes.SHA256(), length=length, salt=None, info=purpose).derive(material)
 
 

@@ -50,7 +50,9 @@ class Masker:
 
     def __init__(self, secrets: Iterable[str]) -> None:
         known = {secret for secret in secrets if len(secret) >= MIN_MASKED_LENGTH}
-        whole_and_lines = {part for secret in known for part in (secret, *_secret_lines(secret))}
+        whole_and_lines = known | {
+            line.strip("\r") for secret in known if "\n" in secret for line in secret.split("\n")
+        }
         forms = {form for part in whole_and_lines for form in _forms(part) if len(form) >= MIN_MASKED_LENGTH}
         # A secret that contains another one is replaced first, or the rest of it would stay.
         self._encoded_forms = _FormIndex(sorted(forms, key=lambda form: (-len(form), form)))
@@ -67,9 +69,6 @@ class Masker:
     def __bool__(self) -> bool:
         """Tell whether there is any secret to mask."""
         return bool(self._encoded_forms.forms)
-
-    def __repr__(self) -> str:
-        return f"Masker({len(self._known)} secrets)"
 
     @property
     def secrets(self) -> frozenset[str]:
@@ -191,10 +190,6 @@ class _FormIndex[Text: (str, bytes)]:
             shorter[form] = previous
             previous = form
         return shorter
-
-
-def _secret_lines(secret: str) -> list[str]:
-    return [line.strip("\r") for line in secret.split("\n")] if "\n" in secret else []
 
 
 def _forms(secret: str) -> Iterator[str]:

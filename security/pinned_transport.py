@@ -13,8 +13,7 @@ import socket
 import ssl
 from collections.abc import AsyncGenerator, Generator, Iterable
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Any, Self, cast, override
+from typing import Any, cast, override
 
 import httpcore
 import httpx
@@ -64,20 +63,6 @@ class PinnedTransport(httpx.AsyncBaseTransport):
         )
 
     @override
-    async def __aenter__(self) -> Self:
-        await self._pool.__aenter__()
-        return self
-
-    @override
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None = None,
-        exc_value: BaseException | None = None,
-        traceback: TracebackType | None = None,
-    ) -> None:
-        await self._pool.__aexit__(exc_type, exc_value, traceback)
-
-    @override
     async def aclose(self) -> None:
         await self._pool.aclose()
 
@@ -104,18 +89,12 @@ class PinnedNetworkBackend(httpcore.AsyncNetworkBackend):
                     addresses = await self._egress.resolve_allowed(host, port)
                 except socket.gaierror as error:
                     raise httpcore.ConnectError(f"{host} cannot be looked up: {error.strerror}") from error
-                options = {"local_address": local_address, "socket_options": socket_options}
-                return await self._first(host, port, addresses, limit, options)
+                return await self._first(host, port, addresses, limit)
         except TimeoutError as error:
             raise httpcore.ConnectTimeout(f"{host}:{port} takes no connection") from error
 
     async def _first(
-        self,
-        host: str,
-        port: int,
-        addresses: list[Address],
-        limit: asyncio.Timeout,
-        options: dict[str, Any],
+        self, host: str, port: int, addresses: list[Address], limit: asyncio.Timeout
     ) -> httpcore.AsyncNetworkStream:
         """Connect to the first address that accepts; each address gets its share of the time that is left."""
         loop = asyncio.get_running_loop()
@@ -124,7 +103,7 @@ class PinnedNetworkBackend(httpcore.AsyncNetworkBackend):
             end = limit.when()
             share = None if end is None else max(0.0, end - loop.time()) / (len(addresses) - position)
             try:
-                return await self._inner.connect_tcp(str(address), port, timeout=share, **options)
+                return await self._inner.connect_tcp(str(address), port, timeout=share)
             except httpcore.ConnectTimeout as error:
                 failure = httpcore.ConnectTimeout(f"{host}:{port} takes no connection")
                 failure.__cause__ = error

@@ -11,15 +11,9 @@ from security.keyring import KeyRing
 
 
 def seal_proxy(url: str, ring: KeyRing, *, workspace: str, project: str, owner: str) -> SealedProxy:
-    """Return a proxy with its credentials sealed.
+    """Return a proxy with its credentials sealed for `owner`, which is that of `SealedProxy`.
 
-    Args:
-        url: The URL of the proxy, as a client or a project's settings write it.
-        ring: The keys to seal with.
-        workspace: The workspace of the project.
-        project: The project that the proxy is used for.
-        owner: The owner as in `SealedProxy`: the id of a Run or a JobRun, or the result of `owned_by_auth_session` or
-            `owned_by_job`.
+    That is the id of a Run or a JobRun, or the result of `owned_by_auth_session` or `owned_by_job`.
 
     Raises:
         ConfigurationError: There is no key to seal with.

@@ -72,25 +72,14 @@ def open_sink(sink: SealedSink, ring: KeyRing, bound_to: str) -> dict[str, Any]:
         SealError: A secret cannot be opened: it was sealed for another owner.
         ConfigurationError: There is no key to open it with.
     """
-    shared = {"skipOnFail": sink.skip_on_fail, "apisToSend": sink.apis_to_send and list(sink.apis_to_send)}
+    opened = sink.masked()
     if sink.webhook is not None:
         headers = {name: ring.open(value, bound_to=bound_to) for name, value in sink.webhook.headers.items()}
-        url = ring.open(sink.webhook.sealed_url, bound_to=bound_to)
-        return {"type": "webhook", "url": url, "headers": headers, **shared}
-    if sink.bucket is None:
-        raise ValueError("A sink is a webhook or a bucket")
-    bucket = sink.bucket
-    return {
-        "type": "s3",
-        "bucket": bucket.bucket,
-        "region": bucket.region,
-        "prefix": bucket.prefix,
-        "endpoint": bucket.endpoint,
-        "forcePathStyle": bucket.force_path_style,
-        "accessKeyId": ring.open(bucket.access_key_id, bound_to=bound_to),
-        "secretAccessKey": ring.open(bucket.secret_access_key, bound_to=bound_to),
-        **shared,
-    }
+        opened |= {"url": ring.open(sink.webhook.sealed_url, bound_to=bound_to), "headers": headers}
+    elif sink.bucket is not None:
+        opened["accessKeyId"] = ring.open(sink.bucket.access_key_id, bound_to=bound_to)
+        opened["secretAccessKey"] = ring.open(sink.bucket.secret_access_key, bound_to=bound_to)
+    return opened
 
 
 def reseal_sink(sink: SealedSink, ring: KeyRing, *, bound_to: str, for_owner: str) -> SealedSink:

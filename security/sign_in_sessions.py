@@ -17,11 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
 from schemas.errors import CallboardError
-from security.keyring import KeyRing
+from security.keyring import KeyRing, derive_key
 
 SESSION_LIFETIME = timedelta(hours=12)
 
@@ -86,7 +83,7 @@ class SignInSessions:
 
 
 def _derive(api_key: str) -> bytes:
-    return HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=b"callboard session").derive(api_key.encode())
+    return derive_key(api_key.encode(), b"callboard session", 32)
 
 
 def _hash(key: bytes, text: str) -> str:

@@ -30,9 +30,6 @@ class WebhookSigner:
         """
         self._webhooks = [_webhook(secret, position) for position, secret in enumerate(webhook_secrets, start=1)]
 
-    def __repr__(self) -> str:
-        return f"Signer({len(self._webhooks)} secrets)"
-
     def sign(self, message_id: str, at: datetime, body: bytes) -> dict[str, str]:
         """Return the three headers for `body` (UTF-8) when it is sent at this time.
 

@@ -159,4 +159,4 @@ def test_of_several_pieces_at_an_end_of_a_line_the_longest_is_masked():
 
 
 def test_a_masker_is_not_printed_with_what_it_masks():
-    assert repr(Masker(["secret"])) == "Masker(1 secrets)"
+    assert "hunter2" not in repr(Masker(["hunter2"]))

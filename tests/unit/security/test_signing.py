@@ -85,4 +85,4 @@ def test_without_a_secret_nothing_is_signed_and_that_is_said() -> None:
 
 
 def test_it_prints_no_secret() -> None:
-    assert repr(WebhookSigner([secret_of(32)])) == "Signer(1 secrets)"
+    assert secret_of(32).removeprefix("whsec_") not in repr(WebhookSigner([secret_of(32)]))
