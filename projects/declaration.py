@@ -60,11 +60,7 @@ class Declaration:
 
 
 def read_declaration(folder: Path, frozen: FrozenVenv | None = None) -> Declaration | None:
-    """Return the declaration of the project in `folder`, or None if it declares nothing.
-
-    Args:
-        folder: The project folder.
-        frozen: The packages installed in its `.venv`, if it has one.
+    """Return the declaration of the project in `folder`, with this `.venv` if any; None if it declares nothing.
 
     Raises:
         ProjectError: A file is not in the format that its name promises.
@@ -198,8 +194,7 @@ async def freeze_venv(folder: Path) -> FrozenVenv | None:
     """
     if await run_in_thread(_has_no_venv_dependencies, folder):
         return None
-    listed = await run_in_thread(_list_installed, folder / VENV)
-    requirements = [line for line in listed if not _is_itself(line, folder) and not _is_tool(line)]
+    requirements = await run_in_thread(_list_installed, folder)
     if not requirements:
         return None
     version = _PYTHON_OF_VENV.search(await run_in_thread((folder / VENV / "pyvenv.cfg").read_text))
@@ -212,16 +207,22 @@ def _has_no_venv_dependencies(folder: Path) -> bool:
     return not (folder / VENV / "pyvenv.cfg").is_file() or find_package_source(folder) is not None
 
 
-def _list_installed(venv: Path) -> list[str]:
-    """Return exact requirements of all that is installed, sorted by name."""
-    places = [str(place) for place in venv.glob("lib/python3.*/site-packages")]
+def _list_installed(folder: Path) -> list[str]:
+    """Return exact requirements of all that is installed in the `.venv`, sorted by name.
+
+    The project itself is left out, which need not be installed in its environment here, and so is pip, which the venv
+    module puts into every environment.
+    """
+    places = [str(place) for place in (folder / VENV).glob("lib/python3.*/site-packages")]
     if not places:
         raise ProjectError(
             f"{VENV}: what is installed in it cannot be read: there is no lib/python3.*/site-packages in it. Make it "
             "anew, remove it, or list the project's dependencies in requirements.txt."
         )
     found = {canonicalize_name(each.name): each for each in distributions(path=places) if each.metadata["Name"]}
-    return [_requirement(name, found[name]) for name in sorted(found)]
+    listed = [_requirement(name, found[name]) for name in sorted(found)]
+    itself = str(folder.resolve())
+    return [line for line in listed if line.partition("file://")[2] != itself and not line.startswith("pip==")]
 
 
 def _requirement(name: str, installed: Distribution) -> str:
@@ -236,13 +237,3 @@ def _requirement(name: str, installed: Distribution) -> str:
         url = f"{vcs['vcs']}+{url}@{vcs['commit_id']}"
     below = f"#subdirectory={origin['subdirectory']}" if "subdirectory" in origin else ""
     return f"{name} @ {url}{below}"
-
-
-def _is_itself(line: str, folder: Path) -> bool:
-    """Tell whether the line is the project itself, which need not be installed in its environment here."""
-    return line.partition("file://")[2] == str(folder.resolve())
-
-
-def _is_tool(line: str) -> bool:
-    """Tell whether the line is a tool that the venv module puts into every environment, and so no dependency."""
-    return line.startswith("pip==")

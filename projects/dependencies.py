@@ -7,7 +7,7 @@ from pathlib import Path
 
 from packaging.specifiers import SpecifierSet
 
-from projects.declaration import Declaration, FrozenVenv, read_declaration
+from projects.declaration import FrozenVenv, read_declaration
 from projects.environments import Environments
 from projects.interpreters import OLDEST_PYTHON, choose_interpreter, satisfies
 from projects.lock_resolution import pinned_playwright, resolve_lock
@@ -65,15 +65,9 @@ async def resolve_and_build(
         built = await environments.ensure(requirements, project=project, python=python, folder=files)
     except MachineError as error:
         raise ProjectError(f"{declaration.source}: {error.message}") from error
-    warnings = () if satisfies(python.version, wanted) else (_unmet_python_warning(declaration, python.version),)
+    warnings: tuple[DeployWarning, ...] = ()
+    if not satisfies(python.version, wanted):
+        missing = f"no Python {declaration.requires_python} is installed here that is also {OLDEST_PYTHON} or later"
+        message = f"{missing}; the project runs on {python.version}"
+        warnings = (DeployWarning(file=declaration.source, message=message),)
     return ResolvedDependencies(own, requirements, warnings, built.site_packages)
-
-
-def _unmet_python_warning(declaration: Declaration, version: str) -> DeployWarning:
-    return DeployWarning(
-        file=declaration.source,
-        message=(
-            f"no Python {declaration.requires_python} is installed here that is also {OLDEST_PYTHON} or later; "
-            f"the project runs on {version}"
-        ),
-    )

@@ -57,7 +57,7 @@ class DevFolders:
         """Read the names again if a folder or a settings file was added, removed or changed."""
         folders = [path for path in self._parent.iterdir() if path.is_dir()] if self._parent.is_dir() else []
         seen = frozenset(
-            (path, path.stat().st_mtime) for folder in folders for path in (folder, *_settings_files(folder))
+            (path, path.stat().st_mtime) for folder in folders for path in (folder, *folder.glob("Intuned.*"))
         )
         if seen == self._seen:
             return
@@ -69,7 +69,3 @@ class DevFolders:
                 if folder in self._names:
                     names[folder] = self._names[folder]
         self._names, self._seen = names, seen
-
-
-def _settings_files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("Intuned.*"))

@@ -65,13 +65,7 @@ class Environments:
     """The environments below `root`. An instance belongs to one event loop."""
 
     def __init__(self, root: Path, box: PackageBox, *, build_packages: bool = False) -> None:
-        """Set up without building anything.
-
-        Args:
-            root: The folder of the environments, and of uv's caches.
-            box: What uv runs in.
-            build_packages: Whether packages may be built from their sources, which executes code of theirs.
-        """
+        """Build nothing yet; `build_packages` is as in `ProjectUv`, and `root` is for uv's caches, too."""
         self._root = root
         self._box = box
         self._build_packages = build_packages
@@ -82,20 +76,18 @@ class Environments:
         return ProjectUv(self._box, self._root / f"{_UV}{project}", self._build_packages)
 
     async def ensure(self, requirements: str, *, project: str, python: Interpreter, folder: Path) -> Environment:
-        """Return the environment with these packages, and build it if it does not exist.
+        """Return the environment with the packages that `resolve_lock` lists, and build it if it does not exist.
 
-        Args:
-            requirements: The list of packages, as `resolve_lock` returns it.
-            project: The project's name.
-            python: The interpreter to run them with.
-            folder: The project folder, whose settings for uv (indexes, for example) are followed.
+        uv follows the settings (indexes, for example) that the project has in `folder`.
 
         Raises:
             MachineError: It cannot be built; the message names the package and the reason. A later try may succeed.
             ConfigurationError: The settings want walls that cannot stand here, or are wrong.
         """
-        key = _key(project, requirements, python)
-        environment = _environment(self._root / key, python)
+        made_from = f"{project}\0{requirements}\0{pinned_playwright()}\0{python.build}"
+        key = hashlib.sha256(made_from.encode()).hexdigest()[:32]
+        packages = self._root / key / "lib" / f"python{python.minor}" / "site-packages"
+        environment = Environment(self._root / key / "bin" / "python", packages)
         if not await asyncio.to_thread(environment.mark_used):
             try:
                 await self._builds.run(
@@ -130,14 +122,6 @@ class Environments:
             await run(*install, *lists, *how, timeout=BUILD_TIMEOUT)
             await run_in_thread(_publish, made, target)
         await run_in_thread(_remove_unused, self._root)
-
-
-def _key(project: str, requirements: str, python: Interpreter) -> str:
-    return hashlib.sha256(f"{project}\0{requirements}\0{pinned_playwright()}\0{python.build}".encode()).hexdigest()[:32]
-
-
-def _environment(folder: Path, python: Interpreter) -> Environment:
-    return Environment(folder / "bin" / "python", folder / "lib" / f"python{python.minor}" / "site-packages")
 
 
 @asynccontextmanager

@@ -53,12 +53,12 @@ def own_interpreter() -> Interpreter:
     return _make_interpreter(Path(sys.executable), platform.python_version(), suffix, sys.version)
 
 
-def satisfies(version: str, requires: SpecifierSet | None) -> bool:
+def satisfies(version: str, requires: SpecifierSet) -> bool:
     """Tell whether an interpreter of this version meets what a project requires."""
-    return requires is None or requires.contains(version, prereleases=True)
+    return requires.contains(version, prereleases=True)
 
 
-def lowest_minor(requires: SpecifierSet | None) -> str:
+def lowest_minor(requires: SpecifierSet) -> str:
     """Return the lowest minor version that meets `requires` and that a Machine can run.
 
     If there is none, return `OLDEST_PYTHON`.
@@ -69,13 +69,13 @@ def lowest_minor(requires: SpecifierSet | None) -> str:
     return OLDEST_PYTHON
 
 
-async def choose_interpreter(requires: SpecifierSet | None) -> Interpreter:
+async def choose_interpreter(requires: SpecifierSet) -> Interpreter:
     """Return our interpreter if it meets `requires`, else another of this host that does, else ours all the same.
 
     Nothing is downloaded: the operator decides whether and from where Python is installed on a host.
     """
     own = own_interpreter()
-    if requires is None or satisfies(own.version, requires):
+    if satisfies(own.version, requires):
         return own
     wanted = str(requires & SpecifierSet(f">={OLDEST_PYTHON}"))
     with contextlib.suppress(UvError, OSError):  # There is none, or uv came across one that does not even start.

@@ -55,12 +55,7 @@ class JobDefiner:
     ) -> JobDefinition:
         """Store a definition of a Job, and return it. If that fails, nothing of it stays in the store.
 
-        Args:
-            manifest: The version of the project that the Job is checked against.
-            job_id: The id of the Job.
-            head: All of the Job but its payload.
-            items: Its payload; whoever reads it has checked the items by `check_item`.
-            digest: The hash of the file that the Job was read from, if it was.
+        Whoever reads `items`, its payload, has checked them by `check_item`. `digest` is as in `JobDefinition`.
 
         Raises:
             BadRequest: A field is wrong.
@@ -169,17 +164,12 @@ async def read_definition(store: Store, project: str, job_id: str, ref: str) -> 
     return definition
 
 
-async def delete_definition(store: Store, project: str, job_id: str, ref: str) -> None:
-    """Delete a definition and its payload. Raises StoreError."""
-    found = [key async for key in store.list(keys.job_definition_prefix(project, job_id, ref))]
-    for key in reversed(found):  # The payload goes first: a definition that is found has one.
-        await store.delete(key)
-
-
 async def discard_definition(store: Store, project: str, job_id: str, ref: str) -> None:
-    """Delete a definition that no Job has; log a warning if that fails."""
+    """Delete a definition that no Job has, with its payload; log a warning if that fails."""
     try:
-        await delete_definition(store, project, job_id, ref)
+        found = [key async for key in store.list(keys.job_definition_prefix(project, job_id, ref))]
+        for key in reversed(found):  # The payload goes first: a definition that is found has one.
+            await store.delete(key)
     except StoreError:
         log.warning("A definition of Job %s is of no use and could not be removed", job_id, exc_info=True)
 

@@ -101,19 +101,14 @@ def _requirement_lines(listed: str) -> list[str]:
 
 
 def _name(line: str) -> str | None:
-    try:
-        return canonicalize_name(Requirement(line).name)
-    except InvalidRequirement:
-        return None
+    requirement = _parse_requirement(line)
+    return None if requirement is None else canonicalize_name(requirement.name)
 
 
 def _require_portable(line: str, source: str) -> None:
     """Refuse a requirement that is installed from a folder or file on the host of the deploy."""
-    try:
-        url = Requirement(line).url
-    except InvalidRequirement:  # It is a path, or `-e` and a path.
-        url = "file:"
-    if url is not None and url.startswith("file:"):
+    requirement = _parse_requirement(line)
+    if requirement is None or (requirement.url or "").startswith("file:"):
         raise ProjectError(
             f"{source}: {line} is a folder or file on this machine, where workers cannot install it from. Put the "
             "modules into the project itself, where they can be imported as they are, or list a published package."
@@ -149,7 +144,8 @@ def drop_runtime(annotated: str) -> str:
             name = canonicalize_name(requirement.name)
             if name == RUNTIME_PACKAGE:
                 continue
-            if name == "numpy" and wanted_by == {RUNTIME_PACKAGE} and _is_numpy_1(requirement):
+            is_numpy_1 = name == "numpy" and all(_NUMPY_2.contains(pin.version) for pin in requirement.specifier)
+            if is_numpy_1 and wanted_by == {RUNTIME_PACKAGE}:
                 lines[0] = _with_marker(lines[0], requirement)
         kept += lines
     return "\n".join([*kept, ""])
@@ -158,12 +154,8 @@ def drop_runtime(annotated: str) -> str:
 def _parse_requirement(line: str) -> Requirement | None:
     try:
         return Requirement(line.removesuffix("\\").strip())
-    except InvalidRequirement:  # It is a path, or an address without a name.
+    except InvalidRequirement:  # It is a path, `-e` and a path, or an address without a name.
         return None
-
-
-def _is_numpy_1(requirement: Requirement) -> bool:
-    return all(_NUMPY_2.contains(pin.version) for pin in requirement.specifier)
 
 
 def _with_marker(line: str, requirement: Requirement) -> str:

@@ -41,11 +41,7 @@ async def run_process(
 ) -> ProcessResult:
     """Run `command`, and end it with all that it started when the caller is cancelled or the time is over.
 
-    Args:
-        command: A command of `machines.package_box`, which ends when its standard input does.
-        cwd: Its working folder.
-        environment: All of its environment.
-        timeout: How long it may take.
+    It is one of `machines.package_box`, which ends when its standard input does, and `environment` is all that it has.
 
     Raises:
         TimeoutError: It did not end in time.

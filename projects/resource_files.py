@@ -45,26 +45,16 @@ class _AuthSessionContent(RequestModel):
 def find_job_files(folder: Path, settings: ProjectSettings, apis: Collection[str]) -> list[JobFile]:
     """Return the Jobs below `intuned-resources/jobs`, sorted by id.
 
-    Args:
-        folder: The project folder.
-        settings: The project's settings.
-        apis: The names of the project's APIs.
-
     Raises:
         ProjectError: A file is not a Job that the project can have; the message names file, path and expectation.
     """
-    root = folder / _JOBS
-    files = sorted(path for path in root.rglob("*") if path.is_file() and path.name.endswith(_JOB_SUFFIXES))
-    jobs: dict[str, JobFile] = {}
-    for path in files:
-        file = path.relative_to(folder).as_posix()
-        job_id = _id_in_name(path, file, _JOB_SUFFIXES, _JOB_ID)
-        if (other := jobs.get(job_id)) is not None:
-            raise ProjectError(f"{file}: Job {job_id!r} is defined by {other.file} already. Rename one of the files.")
-        body = _read(path, file)
+    paths = sorted(path for path in (folder / _JOBS).rglob("*") if path.is_file())
+    jobs: list[JobFile] = []
+    for job_id, file in _files_by_id(folder, paths, "Job", _JOB_SUFFIXES, _JOB_ID):
+        body = _read(folder / file, file)
         _check_job(file, _validate(file, UpdateJob, body), settings, apis)
-        jobs[job_id] = JobFile(id=job_id, file=file, body=body)
-    return [jobs[job_id] for job_id in sorted(jobs)]
+        jobs.append(JobFile(id=job_id, file=file, body=body))
+    return jobs
 
 
 def find_auth_session_files(folder: Path) -> list[AuthSessionFile]:
@@ -75,19 +65,12 @@ def find_auth_session_files(folder: Path) -> list[AuthSessionFile]:
     Raises:
         ProjectError: A file is not an AuthSession; the message names file, path and expectation, and no value.
     """
-    found: dict[str, AuthSessionFile] = {}
-    for path in _files_in(folder / _AUTH_SESSIONS):
-        if not path.name.endswith(_AUTH_SESSION_SUFFIXES):
-            continue
-        file = path.relative_to(folder).as_posix()
-        auth_session_id = _id_in_name(path, file, _AUTH_SESSION_SUFFIXES, _AUTH_SESSION_ID)
-        if (other := found.get(auth_session_id)) is not None:
-            raise ProjectError(
-                f"{file}: AuthSession {auth_session_id!r} is defined by {other.file} already. Rename one of the files."
-            )
-        content = _validate(file, _AuthSessionContent, _read(path, file))
-        found[auth_session_id] = AuthSessionFile(id=auth_session_id, file=file, parameters=content.parameters)
-    return [found[auth_session_id] for auth_session_id in sorted(found)]
+    found: list[AuthSessionFile] = []
+    paths = _files_in(folder / _AUTH_SESSIONS)
+    for each, file in _files_by_id(folder, paths, "AuthSession", _AUTH_SESSION_SUFFIXES, _AUTH_SESSION_ID):
+        content = _validate(file, _AuthSessionContent, _read(folder / file, file))
+        found.append(AuthSessionFile(id=each, file=file, parameters=content.parameters))
+    return found
 
 
 def is_auth_session_file(path: Path) -> bool:
@@ -196,13 +179,26 @@ def _files_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
 
 
-def _id_in_name(path: Path, file: str, suffixes: tuple[str, ...], rule: TypeAdapter[str]) -> str:
-    suffix = next(suffix for suffix in suffixes if path.name.endswith(suffix))
-    try:
-        return rule.validate_python(path.name.removesuffix(suffix))
-    except ValidationError as error:
-        expected: str = error.errors(include_url=False)[0].get("ctx", {})["expected"]
-        raise ProjectError(f"{file}: expected {expected}, before {suffix} in the file's name.") from error
+def _files_by_id(
+    folder: Path, paths: Sequence[Path], what: str, suffixes: tuple[str, ...], rule: TypeAdapter[str]
+) -> list[tuple[str, str]]:
+    """Return the ids in the names that have such a suffix, sorted, each with the path of the file below the project."""
+    found: dict[str, str] = {}
+    for path in paths:
+        if (suffix := next((suffix for suffix in suffixes if path.name.endswith(suffix)), None)) is None:
+            continue
+        file = path.relative_to(folder).as_posix()
+        try:
+            named = rule.validate_python(path.name.removesuffix(suffix))
+        except ValidationError as error:
+            expected: str = error.errors(include_url=False)[0].get("ctx", {})["expected"]
+            raise ProjectError(f"{file}: expected {expected}, before {suffix} in the file's name.") from error
+        if named in found:
+            raise ProjectError(
+                f"{file}: {what} {named!r} is defined by {found[named]} already. Rename one of the files."
+            )
+        found[named] = file
+    return sorted(found.items())
 
 
 def _error(file: str, path: str, expected: str) -> ProjectError:

@@ -56,11 +56,8 @@ _FILES = {
 def write_skeleton(parent: Path, name: str) -> list[Path]:
     """Create the project `name` in a folder of that name below `parent`, and return its files.
 
-    The files appear all at once or not at all, because a `callboard dev` may be watching.
-
-    Args:
-        parent: An existing folder.
-        name: A name that `projects.settings.is_project_name` accepts.
+    The files appear all at once or not at all, because a `callboard dev` may be watching. `parent` exists, and the name
+    is one that `projects.settings.is_project_name` accepts.
 
     Raises:
         ProjectError: Something of that name exists already, or the folder cannot be created.

@@ -21,7 +21,7 @@ from projects.settings import is_project_name
 from projects.single_flight import SingleFlight
 from schemas.errors import StoreError
 from storage import keys
-from storage.file_lock import FileLock, create_and_try_lock, remove_if_abandoned
+from storage.file_lock import create_and_try_lock, remove_if_abandoned
 from storage.store import Store
 
 _PARTIAL = ".partial-"
@@ -51,62 +51,47 @@ class VersionFolders:
         return folder
 
     async def _fetch(self, project: str, version: str, folder: Path) -> None:
-        partial = _Partial(folder.parent)
+        partial = folder.parent / f"{_PARTIAL}{uuid.uuid4().hex}"
         try:
-            await run_in_thread(partial.begin)
-            if not await self._store.get_file(keys.bundle(project, version), partial.bundle):
+            await run_in_thread(_remove_abandoned, folder.parent)
+            # Not in a thread: a cancelled caller would lose the lock.
+            while (lock := create_and_try_lock(partial)) is None:
+                pass
+        except OSError as error:
+            raise StoreError(f"The folder {folder.parent} for versions cannot be written: {error}.") from error
+        try:
+            bundle = partial / "bundle.tar.gz"
+            if not await self._store.get_file(keys.bundle(project, version), bundle):
                 raise StoreError(
                     f"The bundle of version {version} of project {project!r} is not in the artifact store. "
                     "Deploy the project again."
                 )
             try:
-                await run_in_thread(partial.finish, folder)
+                await run_in_thread(_unpack, bundle, partial / "files", folder)
             except StoreError as error:
                 raise StoreError(
                     f"Version {version} of project {project!r}: {error.message} If its bundle is damaged, remove "
                     f"{keys.bundle(project, version)} from the artifact store and deploy the project again."
                 ) from error
         finally:
-            await run_in_thread(partial.end)
+            try:
+                # This may fail if a cancelled download is still writing; the next owner removes what is left.
+                await run_in_thread(shutil.rmtree, partial, ignore_errors=True)
+            finally:
+                lock.release()
 
 
-class _Partial:
-    """A folder in which one version is being unpacked, locked as long as its owner lives. All methods block."""
+def _remove_abandoned(parent: Path) -> None:
+    """Remove folders whose owners are dead."""
+    for other in parent.glob(f"{_PARTIAL}*"):
+        remove_if_abandoned(other)
 
-    def __init__(self, parent: Path) -> None:
-        self._parent = parent
-        self._folder = parent / f"{_PARTIAL}{uuid.uuid4().hex}"
-        self._lock: FileLock | None = None
 
-    @property
-    def bundle(self) -> Path:
-        """Path at which to write the bundle."""
-        return self._folder / "bundle.tar.gz"
-
-    def begin(self) -> None:
-        """Create and lock the folder, and remove folders whose owners are dead."""
-        try:
-            for other in self._parent.glob(f"{_PARTIAL}*"):
-                remove_if_abandoned(other)
-            while self._lock is None:
-                self._lock = create_and_try_lock(self._folder)
-        except OSError as error:
-            raise StoreError(f"The folder {self._parent} for versions cannot be written: {error}.") from error
-
-    def finish(self, target: Path) -> None:
-        """Unpack the bundle and give it its final name, unless another process was faster."""
-        files = self._folder / "files"
-        extract_and_compile(self.bundle, files)
-        try:
-            files.rename(target)
-        except OSError as error:
-            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
-                raise StoreError(f"the folder {target} cannot be made: {error}.") from error
-
-    def end(self) -> None:
-        """Remove the folder and unlock it."""
-        # This may fail if a cancelled download is still writing; the next owner removes what is left and not locked.
-        shutil.rmtree(self._folder, ignore_errors=True)
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+def _unpack(bundle: Path, files: Path, target: Path) -> None:
+    """Unpack the bundle and give it its final name, unless another process was faster."""
+    extract_and_compile(bundle, files)
+    try:
+        files.rename(target)
+    except OSError as error:
+        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+            raise StoreError(f"the folder {target} cannot be made: {error}.") from error
