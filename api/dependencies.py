@@ -25,8 +25,7 @@ from temporal.auth_sessions import AuthSessions
 from temporal.client import connect
 from temporal.connection_config import Connection
 from temporal.deliveries import Deliveries
-from temporal.fleet import FleetClient
-from temporal.fleet_reader import FleetReader
+from temporal.fleet import FleetClient, FleetReader
 from temporal.health import TemporalHealth
 from temporal.job_runs import JobRuns
 from temporal.jobs import Jobs

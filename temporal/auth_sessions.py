@@ -12,7 +12,7 @@ from temporalio.client import (
     WorkflowFailureError,
     WorkflowHandle,
 )
-from temporalio.common import Priority, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.common import Priority, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
@@ -22,7 +22,7 @@ from schemas.workflow.auth import Imported
 from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
 from schemas.workflow.run import RunType
 from temporal.closing import wait_for_result
-from temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors, unless_missing
+from temporal.rpc_errors import RPC_TIMEOUT, read_found, translate_rpc_errors, unless_missing
 from workflows.visibility import (
     auth_run_memo,
     auth_run_search_attributes,
@@ -40,8 +40,6 @@ _BEGIN_TIMEOUT = timedelta(seconds=5)
 worker is there."""
 _POLL_SECONDS = 0.1
 _BEGIN_POLL_SECONDS = 0.02
-_MAX_CONCURRENT_DESCRIBES = 20
-"""Most workflows that are described at the same time."""
 
 
 class AuthSessions:
@@ -67,8 +65,6 @@ class AuthSessions:
                     auth_session,
                     id=names.auth_session_workflow_id(auth_session.project, auth_session.ref.owner),
                     task_queue=names.CALLBOARD_QUEUE,
-                    id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-                    id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                     static_summary=f"AuthSession {auth_session.ref.id} of {auth_session.project}",
                     priority=Priority(
                         priority_key=names.PRIORITY_STARTED, fairness_key=names.fairness_key(auth_session.project)
@@ -100,15 +96,6 @@ class AuthSessions:
 
         Raises as `get` does.
         """
-        semaphore = asyncio.Semaphore(_MAX_CONCURRENT_DESCRIBES)
-
-        async def get_or_none(owner: str) -> AuthSessionView | None:
-            async with semaphore:
-                try:
-                    return await self.get(workspace, project, owner)
-                except NotFound:
-                    return None
-
         query = (
             f"WorkflowType = '{names.AUTH_SESSION}' AND {names.SEARCH_PROJECT} = '{project}'"
             " AND ExecutionStatus = 'Running'"
@@ -117,8 +104,9 @@ class AuthSessions:
         with translate_rpc_errors(_NOT_FOUND):
             owners = [workflow.id.removeprefix(prefix) async for workflow in self._client.list_workflows(query)]
             # An AuthSession that lives for a single Run is not listed: it belongs to that Run alone.
-            views = await asyncio.gather(*(get_or_none(owner) for owner in owners if not names.is_runtime_owner(owner)))
-        return sorted((view for view in views if view is not None), key=lambda view: view.id)
+            listed = [owner for owner in owners if not names.is_runtime_owner(owner)]
+            views = await read_found(listed, lambda owner: self.get(workspace, project, owner))
+        return sorted(views, key=lambda view: view.id)
 
     async def update(self, workspace: str, project: str, auth_session_id: str, login: LoginSpec) -> None:
         """Have the AuthSession log in with other parameters. Raises as `get` does.
@@ -163,7 +151,6 @@ class AuthSessions:
                 id=run_id,
                 task_queue=names.RUNS_QUEUE,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 static_summary=f"Validate {validate_input.ref.id} of {validate_input.project}",
                 priority=Priority(
                     priority_key=names.PRIORITY_PENDING, fairness_key=names.fairness_key(validate_input.project)

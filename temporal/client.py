@@ -9,12 +9,11 @@ from temporalio.common import HeaderCodecBehavior
 from temporalio.runtime import Runtime
 from temporalio.service import ConnectConfig, RetryConfig
 
-from schemas.errors import ConfigurationError, Unavailable
 from settings import Settings
 from telemetry.log_interceptor import LogContextInterceptor
 from telemetry.tracing import tracing_interceptors
 from temporal.connection_config import Connection, find_connection
-from temporal.connection_errors import explain_connect_failure
+from temporal.connection_errors import connect_error
 from temporal.data_converter import data_converter
 
 WORKER_HEARTBEAT_INTERVAL = timedelta(seconds=10)
@@ -70,5 +69,4 @@ async def connect(
             ),
         )
     except RuntimeError as error:
-        failure = explain_connect_failure(ConnectConfig(connection.address, connection.api_key, tls), error)
-        raise (ConfigurationError if failure.permanent else Unavailable)(failure.message) from error
+        raise connect_error(ConnectConfig(connection.address, connection.api_key, tls), error) from error

@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from temporalio.service import ConnectConfig, TLSConfig
 
-
-@dataclass(frozen=True)
-class ConnectFailure:
-    """Why Temporal cannot be used."""
-
-    message: str
-    """Sentences that say what is wrong, where, and what to do."""
-    permanent: bool
-    """Whether another try will fail, too: a setting or a certificate has to change."""
+from schemas.errors import ConfigurationError, Unavailable
 
 
-def explain_connect_failure(config: ConnectConfig, error: RuntimeError) -> ConnectFailure:
-    """Return why the SDK could not connect, from the error that it has raised."""
+def connect_error(config: ConnectConfig, error: RuntimeError) -> ConfigurationError | Unavailable:
+    """Return our error for the one that the SDK has raised as it could not connect.
+
+    It is a ConfigurationError if another try will fail, too: a setting or a certificate has to change.
+    """
     address, text = config.target_host, str(error)
     for sign, explanation in _PERMANENT.items():
         if sign in text:
-            return ConnectFailure(explanation.format(address=address), permanent=True)
+            return ConfigurationError(explanation.format(address=address))
     if "code: Unauthenticated" in text or "code: PermissionDenied" in text:
-        return ConnectFailure(_explain_refusal(config), permanent=True)
+        return ConfigurationError(_explain_refusal(config))
     if "after connection" in text and any(sign in text for sign in _HANG_UPS):
-        return ConnectFailure(_explain_hang_up(config), permanent=False)
-    return ConnectFailure(
-        f"Temporal cannot be reached at {address}. Start it, or set CALLBOARD_TEMPORAL_ADDRESS.", permanent=False
-    )
+        return Unavailable(_explain_hang_up(config))
+    return Unavailable(f"Temporal cannot be reached at {address}. Start it, or set CALLBOARD_TEMPORAL_ADDRESS.")
 
 
 _HANG_UPS = ("transport error", "connection closed")

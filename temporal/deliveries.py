@@ -98,7 +98,7 @@ class Deliveries:
             handle = await self._client.start_workflow(
                 names.SINK_TEST,
                 sink_test,
-                id=names.sink_test_workflow_id(sink_test.test_id),
+                id=f"sink-test:{sink_test.test_id}",
                 task_queue=names.DELIVERIES_QUEUE,
                 result_type=SinkTestOutcome,
                 # Nobody waits for a longer time, and the test must not be sent a day later.

@@ -1,10 +1,11 @@
-"""Ask the workflow `Fleet` for Machines, and serve it: every worker does both."""
+"""Ask the workflow `Fleet` for Machines, and serve it: every worker does both. Read who holds which for pages."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import inspect
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -49,6 +50,12 @@ _TASK_TIMEOUT = timedelta(seconds=5)
 one has to wait for a worker that was stopped."""
 _STICKY_TIMEOUT = timedelta(seconds=1)
 _GRACE = timedelta()
+_MAX_AGE = 1.0
+"""Seconds for which an answer is used. A worker has to compute each, and it is as old as the last renewal anyway."""
+_MAX_FAILURE_AGE = 5.0
+"""The same for a failure: while no worker answers, pages wait for it only now and then."""
+_PAGE_TIMEOUT = timedelta(seconds=3)
+"""How long a page waits for a worker. Those that can answer do so within milliseconds."""
 
 Start = WithStartWorkflowOperation[FleetWorkflow, None]
 
@@ -108,6 +115,31 @@ class FleetClient:
             raise Unavailable(f"The request was refused: {error.cause}") from error
         except RPCError as error:
             raise _unavailable(error) from error
+
+
+class FleetReader:
+    """The state of the workflow `Fleet`, as of a second ago at most."""
+
+    def __init__(self, fleet: FleetClient) -> None:
+        self._fleet = fleet
+        self._answer: FleetState | Unavailable | None = None
+        self._fresh_until = 0.0
+        """By the monotonic clock."""
+        self._lock = asyncio.Lock()
+
+    async def read(self) -> FleetState:
+        """Return who holds what. Raises Unavailable if no worker has answered."""
+        async with self._lock:
+            if self._answer is None or time.monotonic() >= self._fresh_until:
+                try:
+                    self._answer, age = await self._fleet.read_state(_PAGE_TIMEOUT), _MAX_AGE
+                except Unavailable as error:
+                    self._answer, age = error, _MAX_FAILURE_AGE
+                self._fresh_until = time.monotonic() + age
+            answer = self._answer
+        if isinstance(answer, Unavailable):
+            raise Unavailable(answer.message)
+        return answer
 
 
 async def _answered[T](asked: Coroutine[Any, Any, T]) -> T:

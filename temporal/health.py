@@ -11,7 +11,7 @@ from schemas.errors import ConfigurationError, Unavailable
 from settings import Settings
 from temporal.client import connect
 from temporal.connection_config import Connection
-from temporal.connection_errors import explain_connect_failure
+from temporal.connection_errors import connect_error
 from temporal.pool_usage import read_usage
 from temporal.rpc_errors import is_refused, translate_rpc_errors
 
@@ -33,8 +33,7 @@ class TemporalHealth:
         except Unavailable as error:
             if not isinstance(error.__cause__, RuntimeError):
                 raise
-            failure = explain_connect_failure(self._client.service_client.config, error.__cause__)
-            raise (ConfigurationError if failure.permanent else Unavailable)(failure.message) from error.__cause__
+            raise connect_error(self._client.service_client.config, error.__cause__) from error.__cause__
 
     async def read_isolation(self) -> dict[str, str]:
         """Return how far the Machines of each project are isolated, as far as live workers tell it."""

@@ -22,9 +22,6 @@ from schemas.workflow.job_run import (
 from temporal.rpc_errors import RPC_TIMEOUT
 from temporal.visibility_queries import equals, quote
 
-_IS_LAST = "ExecutionStatus != 'ContinuedAsNew'"
-"""Condition of the last execution of a JobRun, which may have several."""
-
 _TERMINATED = JobRunReason(type=JobRunReasonType.TERMINATED, message="The JobRun was ended in Temporal itself.")
 _INTERNAL_ERROR = "The JobRun ended by an error of Callboard; its workflow in Temporal shows which."
 
@@ -80,7 +77,7 @@ def job_runs_query(project: str, job_id: str | None = None) -> str:
         equals("WorkflowType", names.JOB_RUN),
         equals(names.SEARCH_PROJECT, project),
         *([] if job_id is None else [equals(names.SEARCH_JOB, job_id)]),
-        _IS_LAST,
+        "ExecutionStatus != 'ContinuedAsNew'",
     ]
     return " AND ".join(conditions)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -48,12 +47,9 @@ from schemas.workflow import names
 from schemas.workflow.job import JobRef, JobSource
 from schemas.workflow.job_run import JobRunView
 from temporal.job_run_listing import job_runs_query, read_last_run_time
-from temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors, unless_missing
+from temporal.rpc_errors import RPC_TIMEOUT, read_found, translate_rpc_errors, unless_missing
 from temporal.visibility_queries import equals
 from workflows import visibility
-
-_DESCRIBED_AT_ONCE = 10
-"""How many Jobs are read at once for a list."""
 
 _NOT_FOUND = "There is no such Job."
 
@@ -123,17 +119,7 @@ class Jobs:
             query = equals(names.SEARCH_PROJECT, project)
             listed = await self._client.list_schedules(query, page_size=1000, rpc_timeout=RPC_TIMEOUT)
             job_ids = [entry.id.removeprefix(prefix) async for entry in listed if entry.id.startswith(prefix)]
-            places = asyncio.Semaphore(_DESCRIBED_AT_ONCE)
-
-            async def read(job_id: str) -> JobState | None:
-                async with places:
-                    try:
-                        return await self.get(workspace, project, job_id)
-                    except NotFound:
-                        return None  # It has been deleted meanwhile, or is in another workspace.
-
-            found = await asyncio.gather(*(read(job_id) for job_id in sorted(job_ids)))
-            return [state for state in found if state is not None]
+            return await read_found(sorted(job_ids), lambda job_id: self.get(workspace, project, job_id))
 
     async def update(
         self,
@@ -240,7 +226,7 @@ def _schedule(ref: JobRef, schedule: dict[str, Any] | None, state: ScheduleState
         action=ScheduleActionStartWorkflow(
             names.TRIGGER_JOB,
             ref,
-            id=names.job_trigger_workflow_id(ref.project, ref.job_id),
+            id=f"job-trigger:{ref.project}:{ref.job_id}",  # the ids of the workflows begin with it
             task_queue=names.CALLBOARD_QUEUE,
             static_summary=f"Start a JobRun of Job {ref.job_id} of {ref.project}",
         ),

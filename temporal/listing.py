@@ -76,13 +76,7 @@ class RunPage:
 
 
 def build_query(project: str, run_filter: RunFilter, abnormal: Collection[RunStatus] = ()) -> str:
-    """Return the visibility query for the Runs.
-
-    Args:
-        project: The project of the Runs.
-        run_filter: The filter.
-        abnormal: The statuses of Runs among them whose workflows closed abnormally.
-    """
+    """Return the visibility query for the Runs; `abnormal` is what `abnormal_statuses` returns for the same filter."""
     conditions = [
         is_one_of(names.SEARCH_PROJECT, [project]),
         is_one_of(names.SEARCH_RUN_TYPE, run_filter.types) or f"{names.SEARCH_RUN_TYPE} IS NOT NULL",
@@ -134,24 +128,11 @@ _ABNORMAL_OUTCOMES = {
 """Outcome of a Run whose workflow is closed, although its search attribute says that it has not ended: the workflow
 did not close by itself, and so could not set it."""
 
-_CLOSE_STATUSES = {
-    WorkflowExecutionStatus.FAILED: "Failed",
-    WorkflowExecutionStatus.TIMED_OUT: "TimedOut",
-    WorkflowExecutionStatus.CANCELED: "Canceled",
-    WorkflowExecutionStatus.TERMINATED: "Terminated",
-}
-"""Names of the close statuses in visibility queries."""
-
 _UNFINISHED = frozenset({RunStatus.PENDING, RunStatus.STARTED})
 
 
 def _abnormal_outcome(execution: WorkflowExecution, recorded_status: RunStatus) -> RunOutcome | None:
-    closed = execution.status is not None and execution.status is not WorkflowExecutionStatus.RUNNING
-    return (
-        _ABNORMAL_OUTCOMES.get(execution.status)
-        if closed and execution.status and recorded_status in _UNFINISHED
-        else None
-    )
+    return _ABNORMAL_OUTCOMES.get(execution.status) if execution.status and recorded_status in _UNFINISHED else None
 
 
 def _status_condition(status: RunStatus, abnormal: Collection[RunStatus]) -> str:
@@ -165,7 +146,7 @@ def _status_condition(status: RunStatus, abnormal: Collection[RunStatus]) -> str
 
 def _abnormal_condition(status: RunStatus) -> str:
     close_statuses = [
-        _CLOSE_STATUSES[close_status]
+        close_status.name.title().replace("_", "")  # as queries name it, such as TimedOut
         for close_status, outcome in _ABNORMAL_OUTCOMES.items()
         if outcome.status is status
     ]

@@ -60,14 +60,9 @@ def _openness(isolation: str) -> int:
 async def publish_usage(
     client: Client, identity: str, usage: Mapping[str, PoolUsage], *, shutting_down: bool = False
 ) -> None:
-    """Publish which Machines this worker has up.
+    """Publish which Machines this worker has up, or that it is shutting down, and has none any more.
 
-    Args:
-        client: The worker's connection.
-        identity: The identity of the worker.
-        usage: The Machines by project. A project that is left out stays as it was published last, and is forgotten
-            after a while.
-        shutting_down: Whether the worker stops, and has no Machines any more.
+    A project that `usage` leaves out stays as it was published last, and is forgotten after a while.
 
     Raises:
         RPCError: Temporal cannot be reached, or keeps no heartbeats.

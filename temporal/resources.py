@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from temporalio.client import Client
-from temporalio.common import Priority, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.common import Priority, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from schemas.workflow import names
@@ -27,10 +27,9 @@ async def start_apply_resources(client: Client, workspace: str, project: str, de
             await client.start_workflow(
                 names.APPLY_RESOURCES,
                 ApplyResourcesInput(workspace=workspace, project=project),
-                id=names.apply_resources_workflow_id(project, deployed_at),
+                id=f"apply-resources:{project}:{deployed_at.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}",
                 task_queue=names.CALLBOARD_QUEUE,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 static_summary=f"Apply the files of Jobs and AuthSessions of {project}",
                 priority=Priority(priority_key=names.PRIORITY_PENDING, fairness_key=names.fairness_key(project)),
                 memo={names.MEMO_WORKSPACE: workspace},

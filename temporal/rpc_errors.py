@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Generator
+import asyncio
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -10,9 +11,11 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from schemas.errors import ConfigurationError, NotFound, Unavailable
-from temporal.connection_errors import explain_connect_failure
+from temporal.connection_errors import connect_error
 
 RPC_TIMEOUT = timedelta(seconds=10)
+_READ_AT_ONCE = 20
+"""How many AuthSessions, or Jobs, are read at once for a list."""
 
 _PERMANENT_STATUSES = {
     RPCStatusCode.FAILED_PRECONDITION,
@@ -47,6 +50,21 @@ async def unless_missing[T](call: Awaitable[T]) -> T | None:
         if is_missing_entity(error):
             return None
         raise
+
+
+async def read_found[T](ids: Sequence[str], read: Callable[[str], Awaitable[T]]) -> list[T]:
+    """Return what `read` returns for each id, some at a time, without those for which it raises NotFound."""
+    places = asyncio.Semaphore(_READ_AT_ONCE)
+
+    async def read_or_none(each: str) -> T | None:
+        async with places:
+            try:
+                return await read(each)
+            except NotFound:  # it has been deleted meanwhile, or is in another workspace
+                return None
+
+    found = await asyncio.gather(*map(read_or_none, ids))
+    return [each for each in found if each is not None]
 
 
 async def signal_if_running(client: Client, workflow_id: str, signal: str, *arguments: object) -> bool:
@@ -130,5 +148,4 @@ def translate_operator_errors(client: Client, operation: str) -> Generator[None]
             f"Temporal at {address} did not {operation} ({status}: {error.message.rstrip('.')})."
         ) from error
     except RuntimeError as error:  # a lazy client that cannot connect
-        failure = explain_connect_failure(config, error)
-        raise (ConfigurationError if failure.permanent else Unavailable)(failure.message) from error
+        raise connect_error(config, error) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from temporalio.client import Client
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.common import WorkflowIDReusePolicy
 
 from schemas.workflow import names
 from schemas.workflow.run import RunInput
@@ -18,13 +18,7 @@ from workflows.visibility import run_memo, run_search_attributes
 async def start_run_workflow(
     client: Client, run_id: str, run_input: RunInput, *, memo: dict[str, Any] | None = None
 ) -> None:
-    """Start workflow `Run` with the new id `run_id`.
-
-    Args:
-        client: The Temporal client.
-        run_id: The id of the Run.
-        run_input: The input of the workflow.
-        memo: What the memo holds, if not what each Run has.
+    """Start workflow `Run` with id `run_id`, of which there was none before; `memo` replaces what each Run has in it.
 
     Raises:
         WorkflowAlreadyStartedError: There is, or was, a Run with this id.
@@ -36,7 +30,6 @@ async def start_run_workflow(
         id=run_id,
         task_queue=names.RUNS_QUEUE,
         id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-        id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
         static_summary=f"{run_input.project}/{run_input.api}",
         static_details=_static_details(run_input),
         priority=pending_priority(run_input.job, run_input.project),

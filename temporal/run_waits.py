@@ -189,7 +189,8 @@ class RunWaits:
                     await asyncio.sleep(next_query - loop.time())
             except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
                 if not is_overload(error):
-                    self._end_looked_up(error)
+                    for wait in list(self._looked_up.values()):
+                        self._end(wait, error=error)
                     return
                 interval = min(2 * interval, _LONGEST_INTERVAL)
                 log.warning("Temporal cannot tell so often which Runs have ended: asking in %g seconds", interval)
@@ -217,7 +218,3 @@ class RunWaits:
             wait = self._looked_up.pop(run_id, None)
             if wait is not None:
                 wait.task = self._create_task(self._read(wait))
-
-    def _end_looked_up(self, error: Exception) -> None:
-        for wait in list(self._looked_up.values()):
-            self._end(wait, error=error)

@@ -6,12 +6,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from temporalio.client import (
-    Client,
-    WorkflowExecutionDescription,
-    WorkflowExecutionStatus,
-    WorkflowHandle,
-)
+from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
@@ -83,16 +78,10 @@ class Runs:
         await self._readings.close()
 
     async def start(self, run_id: str, run_input: RunInput, *, fingerprint: str, rerun_of: str | None = None) -> bool:
-        """Start workflow `Run` with id `run_id`.
-
-        Args:
-            run_id: The id of the Run.
-            run_input: The input of the workflow.
-            fingerprint: The fingerprint of the request body that starts it.
-            rerun_of: The Run whose inputs these are.
+        """Start workflow `Run` with id `run_id`; `rerun_of` is the Run whose inputs these are.
 
         Returns:
-            True if it was started, False if a Run with this id and this fingerprint of its body exists.
+            True if it was started, False if a Run with this id and this fingerprint of its request's body exists.
 
         Raises:
             Conflict: A Run with this id exists and was started with another body.

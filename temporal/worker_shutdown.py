@@ -21,15 +21,10 @@ record how they ended. `graceful_shutdown_timeout` bounds that grace period alon
 async def running_worker(
     worker: Worker, *, grace: timedelta, margin: timedelta = SHUTDOWN_MARGIN
 ) -> AsyncGenerator[None]:
-    """Run a worker for as long as the block lasts, and stop it in bounded time.
+    """Run a worker for as long as the block lasts, and stop it within `grace`, its own, and `margin` beyond that.
 
     A worker that does not stop in time is left behind, and the log says so. Its tasks and threads may never end, so the
     process must end by `temporal.hard_exit.hard_exit`, which waits for nothing.
-
-    Args:
-        worker: A worker that is not running yet.
-        grace: The worker's `graceful_shutdown_timeout`.
-        margin: How long the worker may take beyond that.
 
     Raises:
         Exception: The error that made the worker fail for good. The block is cancelled then.

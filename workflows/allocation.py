@@ -63,11 +63,9 @@ def limit_sizes(sizes: Mapping[str, int], limit: int | None) -> dict[str, int]:
 
 
 def allocate(sizes: Mapping[str, int], members: Mapping[str, Member]) -> Shares:
-    """Return the shares of all workers.
+    """Return the shares of all workers, which never add up to more than the size of a project.
 
-    Args:
-        sizes: How many Machines each project may have. The shares of a project never add up to more.
-        members: The workers. None gets more of a project than its capacity and its `most_per_project`.
+    None gets more of a project than its capacity and its `most_per_project`.
     """
     return _Allocation(sizes, members).run()
 

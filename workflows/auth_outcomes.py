@@ -120,18 +120,8 @@ def failed(code: ErrorCode, result: AuthAttemptResult) -> RunOutcome:
         return outcomes.canceled(result.number)
     last = result.error or _auth_error("The Attempt ended without saying why.")
     if result.final:
-        return RunOutcome(status=RunStatus.FAILED, error=last, attempts=result.number)
-    error = RunError(
-        code=code,
-        category="auth",
-        message=last.message,
-        retirable=last.retirable,
-        details={
-            "attempts_count": result.number,
-            "last_error": {"code": last.code.value, "category": last.category, "message": last.message},
-        },
-    )
-    return RunOutcome(status=RunStatus.FAILED, error=error, attempts=result.number)
+        return outcomes.failed_with(last, result.number)
+    return outcomes.wrapped(code, "auth", last, result.number)
 
 
 def auth_session_deleted(auth_session: str) -> RunError:

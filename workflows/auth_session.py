@@ -63,10 +63,7 @@ class AuthSessionWorkflow:
     async def run(self, input: AuthSessionInput) -> None:
         """Run until the AuthSession is deleted, or could not even be created; then leave nothing behind."""
         # On a cancel, the AuthSession's Run is over, or an operator ended it: it goes as if it were deleted.
-        await finish(self._run_until_deleted(input.create), self._note_delete)
-
-    def _note_delete(self) -> None:
-        self._deleted = True
+        await finish(self._run_until_deleted(input.create), self.delete)
 
     async def _run_until_deleted(self, create: LoginSpec | None) -> None:
         error = auth_outcomes.auth_session_deleted(self._input.ref.id)
@@ -210,12 +207,9 @@ class AuthSessionWorkflow:
         changed = self._view.model_copy(update=changes)
         if changed != self._view:
             self._view = changed
-            self._publish_view()
-
-    def _publish_view(self) -> None:
-        workflow.upsert_memo({names.MEMO_VIEW: self._view.model_dump(mode="json")})
-        suffix = f"; Run `{self._view.pending_run_id}` logs in" if self._view.pending_run_id else ""
-        workflow.set_current_details(f"{self._view.status}, login {self._view.login_version}{suffix}")
+            workflow.upsert_memo({names.MEMO_VIEW: changed.model_dump(mode="json")})
+            suffix = f"; Run `{changed.pending_run_id}` logs in" if changed.pending_run_id else ""
+            workflow.set_current_details(f"{changed.status}, login {changed.login_version}{suffix}")
 
     async def _reply(self, result: RecreateResult, requests: list[RecreateRequest]) -> None:
         """Send the result to all askers at once; one that has ended meanwhile needs no answer."""

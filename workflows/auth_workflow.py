@@ -63,10 +63,6 @@ class AuthWorkflow(BrowserWorkflow):
                 case _:
                     return result
 
-    async def _create(self, attempt: AttemptInput, tries: int) -> AuthAttemptResult:
-        """Create the login until that succeeds, at most `tries` times, also if some of them were lost with workers."""
-        return await self._execute_retryable(names.CREATE_LOGIN, attempt, tries, is_run_started=True)
-
     async def _execute_retryable(
         self,
         activity: str,
@@ -76,6 +72,7 @@ class AuthWorkflow(BrowserWorkflow):
         is_run_started: bool,
         queue_timeout: timedelta | None = None,
     ) -> AuthAttemptResult:
+        """Execute checks or creates until one succeeds, at most `tries` times, also if some are lost with workers."""
         first = self._attempts + 1
         policy = RetryPolicy(
             initial_interval=timedelta(milliseconds=1), backoff_coefficient=1.0, maximum_attempts=tries

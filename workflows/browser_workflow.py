@@ -92,7 +92,7 @@ class BrowserWorkflow:
         retry_policy: RetryPolicy,
         is_run_started: bool,
         summary: str,
-        queue_timeout: timedelta | None = None,
+        queue_timeout: timedelta | None,
     ) -> AttemptOutcome:
         """Execute one browser activity; after a cancel request, return once the Machine is done with it.
 
@@ -117,7 +117,10 @@ class BrowserWorkflow:
             activity_id=activity_id,
             result_type=AttemptOutcome,
             task_queue=names.project_queue(attempt.project),
-            priority=_priority(attempt, is_run_started=is_run_started),
+            # While the Run is pending, its own priority holds.
+            priority=(
+                Priority(priority_key=names.PRIORITY_STARTED) if is_run_started else pending_priority(attempt.job)
+            ),
             schedule_to_start_timeout=queue_timeout,
             start_to_close_timeout=OUTER_LIMIT,
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
@@ -236,10 +239,3 @@ class BrowserWorkflow:
             workflow.upsert_search_attributes(  # pyright: ignore[reportUnknownMemberType]  # the SDK's own type
                 [STATUS.value_set(status.value)]
             )
-
-
-def _priority(attempt: AttemptInput, *, is_run_started: bool) -> Priority:
-    """Return the priority of a browser activity: that of its Run while this is pending, and a higher one afterwards."""
-    if is_run_started:
-        return Priority(priority_key=names.PRIORITY_STARTED)
-    return pending_priority(attempt.job)

@@ -125,7 +125,7 @@ async def start_notifications(plan: JobRunPlan) -> None:
             workspace=plan.workspace,
             project=plan.project,
             run_id=plan.job_run_id,
-            delivery_id=names.job_run_notification_id(number),
+            delivery_id=f"notification-{number}",
             sink=sink,
             job=plan.job,
         )

@@ -25,7 +25,9 @@ class CreateWorkflow(AuthWorkflow):
         return await self._run_to_close(self._unless_canceled(self._log_in(input)))
 
     async def _log_in(self, create: CreateInput) -> RunOutcome:
-        created = await self._create(_attempt_input(create, AttemptKind.CREATE, None), create.spec.create_attempts)
+        create_input = _attempt_input(create, AttemptKind.CREATE, None)
+        tries = create.spec.create_attempts
+        created = await self._execute_retryable(names.CREATE_LOGIN, create_input, tries, is_run_started=True)
         if created.status is AttemptStatus.COMPLETED and create.spec.check_attempts == 0:
             return auth_outcomes.completed(created.login, created.number)
         if created.status is not AttemptStatus.COMPLETED:

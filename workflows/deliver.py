@@ -26,7 +26,6 @@ with workflow.unsafe.imports_passed_through():
         SendInput,
         TryProblem,
     )
-    from schemas.workflow.sink import DeliverySchedule
     from workflows.cancellation import end_of
     from workflows.visibility import code_block
 
@@ -60,7 +59,9 @@ class DeliverWorkflow:
         except ActivityError as error:
             return self._close(_failed(error))
         if prepared.body_key is None:
-            return self._close(_nothing_to_send(prepared))
+            reason = prepared.reason or "There is nothing to be delivered."
+            problem = TryProblem(type=NOTHING_TO_DELIVER, message=reason)
+            return self._close(DeliveryOutcome(status=DeliveryStatus.FAILED, error=problem))
         while True:
             self._redeliver_requested = False
             outcome = await self._send(SendInput(delivery=input, body_key=prepared.body_key))
@@ -89,7 +90,11 @@ class DeliverWorkflow:
             schedule_to_close_timeout=schedule.give_up_after,
             start_to_close_timeout=schedule.timeout + TRY_OVERHEAD,
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
-            retry_policy=_retry_policy(schedule),
+            retry_policy=RetryPolicy(
+                initial_interval=schedule.first_delay,
+                backoff_coefficient=schedule.factor,
+                maximum_interval=schedule.max_delay,
+            ),
             # A try that is in progress comes to its end, and is recorded; one that waits ends at once.
             cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             priority=_priority(send_input.delivery),
@@ -119,19 +124,6 @@ class DeliverWorkflow:
 def _priority(delivery: DeliverInput) -> Priority:
     """Return the priority of activities, also of a Delivery that was started without a fairness key."""
     return Priority(fairness_key=delivery.sink.fairness_key)
-
-
-def _retry_policy(schedule: DeliverySchedule) -> RetryPolicy:
-    return RetryPolicy(
-        initial_interval=schedule.first_delay,
-        backoff_coefficient=schedule.factor,
-        maximum_interval=schedule.max_delay,
-    )
-
-
-def _nothing_to_send(prepared: PreparedDelivery) -> DeliveryOutcome:
-    reason = prepared.reason or "There is nothing to be delivered."
-    return DeliveryOutcome(status=DeliveryStatus.FAILED, error=TryProblem(type=NOTHING_TO_DELIVER, message=reason))
 
 
 def _failed(error: ActivityError) -> DeliveryOutcome:

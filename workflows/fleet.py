@@ -107,7 +107,7 @@ class FleetWorkflow:
         self._forget_silent()
         before = self._members.get(request.worker)
         if before is None and request.projects is None:
-            return self._answer({}, known=False, next_within=timedelta())
+            return RenewAnswer(known=False, shares={}, term=LEASE_TERM, next_within=timedelta())
         projects = before.projects if before is not None else ()
         if request.projects is not None:
             projects = self._shared(tuple(sorted(request.projects)))
@@ -135,7 +135,8 @@ class FleetWorkflow:
         granted = {"shares": shares, "granted_by": workflow.info().get_current_build_id()}
         self._members[request.worker] = self._members[request.worker].model_copy(update=granted)
         waits = any(share > shares.get(project, 0) for project, share in plan.items())
-        return self._answer(shares, next_within=WAITING_INTERVAL if waits else RENEW_INTERVAL)
+        next_within = WAITING_INTERVAL if waits else RENEW_INTERVAL
+        return RenewAnswer(shares=shares, term=LEASE_TERM, next_within=next_within)
 
     @renew.validator
     def _check_renewal(self, request: RenewRequest) -> None:
@@ -184,9 +185,6 @@ class FleetWorkflow:
             self._members.pop(worker, None)
             self._left[worker] = workflow.now() + LEASE_TERM
         self._plan()
-
-    def _answer(self, shares: dict[str, int], *, next_within: timedelta, known: bool = True) -> RenewAnswer:
-        return RenewAnswer(known=known, shares=shares, term=LEASE_TERM, next_within=next_within)
 
     def _all_leases_end(self) -> datetime:
         """Return when all leases that were given until now have run out for certain."""

@@ -29,12 +29,12 @@ with workflow.unsafe.imports_passed_through():
         PrepareJobRunInput,
     )
     from schemas.workflow.job_run import (
+        JobRunHandover,
         JobRunInput,
         JobRunPlan,
         JobRunProgress,
         JobRunReason,
         JobRunReasonType,
-        JobRunState,
         JobRunStatus,
         JobRunView,
     )
@@ -97,7 +97,7 @@ class JobRunWorkflow:
         """
         return await finish(self._run_to_close(input.state), self.terminate)
 
-    async def _run_to_close(self, state: JobRunState | None) -> JobRunView:
+    async def _run_to_close(self, state: JobRunHandover | None) -> JobRunView:
         try:
             end = await self._begin_and_execute() if state is None else await self._execute_items(state.plan)
         except ActivityError as error:
@@ -297,7 +297,7 @@ class JobRunWorkflow:
         is_long = info.is_continue_as_new_suggested() or info.get_current_history_length() >= LONG_HISTORY
         if not is_long or self._is_piece_lost or self._is_termination_requested:
             return
-        state = JobRunState(
+        state = JobRunHandover(
             view=self._view,
             plan=plan,
             piece=self._piece,

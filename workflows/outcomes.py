@@ -95,17 +95,15 @@ def failed_for_good(attempt: AttemptOutcome, number: int) -> RunOutcome:
 def attempts_failed(attempt: AttemptOutcome, number: int) -> RunOutcome:
     """Return the outcome of a Run that has no Attempt left: the wrapper code, with the last Attempt's error inside."""
     last = _error_of(attempt)
-    error = RunError(
-        code=ErrorCode.API_ATTEMPTS_FAILED,
-        category=last.category,
-        message=last.message,
-        retirable=last.retirable,
-        details={
-            "attempts_count": number,
-            "last_error": {"code": last.code.value, "category": last.category, "message": last.message},
-        },
-    )
-    return RunOutcome(status=RunStatus.FAILED, error=error, attempts=number)
+    return wrapped(ErrorCode.API_ATTEMPTS_FAILED, last.category, last, number)
+
+
+def wrapped(code: ErrorCode, category: Category | str, last: RunError, attempts: int) -> RunOutcome:
+    """Return the outcome of a Run that has failed with this code and category, and with the last error inside."""
+    last_error = {"code": last.code.value, "category": last.category, "message": last.message}
+    details = {"attempts_count": attempts, "last_error": last_error}
+    error = RunError(code=code, category=category, message=last.message, retirable=last.retirable, details=details)
+    return failed_with(error, attempts)
 
 
 def failed_with(error: RunError, attempts: int) -> RunOutcome:

@@ -112,7 +112,7 @@ class RunWorkflow(BrowserWorkflow):
             return await self._execute_browser_activity(
                 names.ATTEMPT,
                 attempt,
-                activity_id=names.attempt_activity_id(number),
+                activity_id=f"attempt-{number}",
                 retry_policy=ONCE,
                 is_run_started=is_run_started,
                 summary=f"Attempt {number}",

@@ -133,7 +133,7 @@ class JobRunView(FlowModel):
     updated_at: datetime | None = None
 
 
-class JobRunState(FlowModel):
+class JobRunHandover(FlowModel):
     """What one execution of the workflow `JobRun` hands on to the next one."""
 
     view: JobRunView
@@ -157,5 +157,5 @@ class JobRunInput(FlowModel):
     definition: str
     """`JobDefinition.ref`."""
     type: JobRunType
-    state: JobRunState | None = None
+    state: JobRunHandover | None = None
     """The state of the JobRun, if this execution of its workflow continues another one."""

@@ -1,12 +1,11 @@
 """The names that clients, workflows, workers and operators use in Temporal. They are fixed in histories.
 
-A comment above a group of names describes all of them; a text below a name describes that name alone.
+A comment above a group of names describes all of them; what stands beside or below a name describes that name alone.
 """
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 
 CALLBOARD_QUEUE = "callboard"
 """Task queue of the workflows that may outlast a version of the workers, and of light activities."""
@@ -34,56 +33,30 @@ SEARCH_JOB = "CallboardJob"
 SEARCH_JOB_RUN = "CallboardJobRun"
 
 SEARCH_ATTRIBUTES = (
-    SEARCH_PROJECT,
-    SEARCH_API,
-    SEARCH_STATUS,
-    SEARCH_RUN_TYPE,
-    SEARCH_AUTH_SESSION,
-    SEARCH_JOB,
-    SEARCH_JOB_RUN,
+    *(SEARCH_PROJECT, SEARCH_API, SEARCH_STATUS, SEARCH_RUN_TYPE, SEARCH_AUTH_SESSION),
+    *(SEARCH_JOB, SEARCH_JOB_RUN),
 )
 """All search attributes that a namespace must have; each of them is of type Keyword."""
 
-RUN = "Run"
-"""Workflow type of a Run; the workflow id is the Run's id."""
-
-AUTH_SESSION = "AuthSession"
-"""Workflow type of an AuthSession; `auth_session_workflow_id` builds the workflow id."""
-
-# Workflow types of Validates, and of Creates and Updates. These are Runs, and their workflow ids are Runs' ids.
-VALIDATE = "Validate"
-CREATE = "Create"
-
+# Workflow types.
+RUN = "Run"  # its workflow id is the Run's id
+VALIDATE = "Validate"  # a Run, too
+CREATE = "Create"  # a Create or an Update, which is a Run, too
+AUTH_SESSION = "AuthSession"  # `auth_session_workflow_id` builds the workflow id
 DELIVER = "Deliver"
-"""Workflow type of a Delivery."""
-
-SINK_TEST = "SinkTest"
-"""Workflow type of a test of a sink, sent by hand."""
-
-SWEEP = "Sweep"
-"""Workflow type of a sweep of the artifact store."""
-
-JOB_RUN = "JobRun"
-"""Workflow type of a JobRun; the workflow id is the JobRun's id."""
-
-TRIGGER_JOB = "TriggerJob"
-"""Workflow type of what a Job's Schedule starts: it starts a JobRun."""
-
-JOB_LOCK = "JobLock"
-"""Workflow type of the lock that the active JobRun of a Job holds; `job_lock_workflow_id` builds the workflow id."""
-
-APPLY_RESOURCES = "ApplyResources"
-"""Workflow type of what follows a deploy: it makes Jobs and AuthSessions agree with the files of the project;
-`apply_resources_workflow_id` builds the workflow id."""
-
-FLEET = "Fleet"
-"""Workflow type of the one workflow that leases Machines to workers."""
+SINK_TEST = "SinkTest"  # a test of a sink, sent by hand
+SWEEP = "Sweep"  # a sweep of the artifact store
+JOB_RUN = "JobRun"  # its workflow id is the JobRun's id
+TRIGGER_JOB = "TriggerJob"  # what a Job's Schedule starts: it starts a JobRun
+JOB_LOCK = "JobLock"  # the lock that the active JobRun of a Job holds; `job_lock_workflow_id` builds the workflow id
+APPLY_RESOURCES = "ApplyResources"  # makes Jobs and AuthSessions agree with the files of a project after its deploy
+FLEET = "Fleet"  # leases Machines to workers; there is one
 
 FLEET_ID = "callboard:fleet"
-"""Id of that workflow; no Run can have such an id."""
+"""Id of the workflow `Fleet`; no Run can have such an id."""
 
 FLEET_QUEUE = "callboard-fleet"
-"""Task queue of that workflow. Workers of every role serve it, so that leases last as long as any worker lives."""
+"""Task queue of the workflow `Fleet`. Workers of every role serve it: leases last as long as any worker lives."""
 
 # Updates and query of the workflow `Fleet`.
 RENEW_LEASE = "renew"
@@ -112,11 +85,11 @@ PREPARE_JOB_RUN = "prepare_job_run"
 EXECUTE_JOB_ITEMS = "execute_job_items"
 AWAIT_AUTH_SESSION = "await_auth_session"
 
-ATTEMPT_STARTED = "attempt_started"
-"""Signal from the activity `attempt`, `check` or `create` to its workflow."""
-
-VALIDATE_STARTED = "validate_started"
-"""Signal from the activity `check` to the Run that waits for its Validate."""
+# Signals to Runs.
+ATTEMPT_STARTED = "attempt_started"  # from the activity `attempt`, `check` or `create` to its workflow
+VALIDATE_STARTED = "validate_started"  # from the activity `check` to the Run that waits for its Validate
+RECREATED = "recreated"  # from the workflow `AuthSession` to the Validate that asked
+JOB_RUN_TERMINATED = "job_run_terminated"  # its JobRun is terminated, and so the Run is canceled
 
 # Signals to the workflow `AuthSession`.
 RECREATE = "recreate"
@@ -126,74 +99,40 @@ UPDATE_LOGIN = "update_login"
 IMPORTED = "imported"
 DELETE = "delete"
 
-RECREATED = "recreated"
-"""Signal from the workflow `AuthSession` to the Validate that asked."""
-
-REDELIVER = "redeliver"
-"""Signal to the workflow `Deliver` to send again, now."""
+# Signal to the workflow `Deliver`.
+REDELIVER = "redeliver"  # send again, now
 
 # Signals to the workflow `JobRun`.
 PAUSE_JOB_RUN = "pause"
 RESUME_JOB_RUN = "resume"
 TERMINATE_JOB_RUN = "terminate"
+LOCKED = "locked"  # from the workflow `JobLock`: it has waited for the lock, and holds it now
 
 # Signals to the workflow `JobLock`, with the id of a JobRun.
 WAIT_FOR_LOCK = "wait"
 RELEASE = "release"
 
-LOCKED = "locked"
-"""Signal from the workflow `JobLock` to a JobRun that has waited: it holds the lock now."""
-
-JOB_RUN_TERMINATED = "job_run_terminated"
-"""Signal to a Run that its JobRun is terminated, and so it is canceled."""
-
-MEMO_VIEW = "authSession"
-"""Memo field of the workflow `AuthSession`: an `AuthSessionView`."""
-
-MEMO_WORKSPACE = "workspace"
-"""Memo field of Runs, AuthSessions and Deliveries: the workspace that they belong to."""
-
-MEMO_PARENT = "parentRunId"
-"""Memo field of a Validate or a Create: the Run that waits for it."""
-
-MEMO_SUMMARY = "summary"
-"""Memo field of Runs: a `RunSummary`, which their workflows keep up to date."""
-
-MEMO_OUTCOME = "outcome"
-"""Memo field of a Run that somebody has canceled: its `RunOutcome`, since a canceled workflow returns nothing."""
-
-MEMO_RERUN_OF = "rerunOf"
-"""Memo field of a Run that was started with the inputs of another one: the id of that Run."""
-
-MEMO_TRACE_ID = "openTelemetryTraceId"
-"""Memo field of a Run: the id of the OpenTelemetry trace in which it was started, if there was one."""
-
-MEMO_JOB_RUN = "jobRun"
-"""Memo field of the workflow `JobRun`: a `JobRunView`, which it keeps up to date."""
-
-MEMO_HOLDER = "holder"
-"""Memo field of the workflow `JobLock`: the id of the JobRun that holds the lock."""
-
-MEMO_PROJECT = "project"
-"""Memo field of the workflow `Deliver`: its project."""
-
-MEMO_SINK = "sink"
-"""Memo field of the workflow `Deliver`: its sink, with secrets masked."""
+# Fields of memos.
+MEMO_WORKSPACE = "workspace"  # of Runs, AuthSessions, Jobs, JobRuns and Deliveries
+MEMO_VIEW = "authSession"  # of the workflow `AuthSession`: an `AuthSessionView`
+MEMO_PARENT = "parentRunId"  # of a Validate or a Create: the Run that waits for it
+MEMO_SUMMARY = "summary"  # of Runs: a `RunSummary`, which their workflows keep up to date
+MEMO_OUTCOME = "outcome"  # of a Run that somebody has canceled: its `RunOutcome`, as its workflow returns nothing
+MEMO_RERUN_OF = "rerunOf"  # of a Run with the inputs of another one: the id of that Run
+MEMO_TRACE_ID = "openTelemetryTraceId"  # of a Run that was started in an OpenTelemetry trace: the id of the trace
+MEMO_JOB_RUN = "jobRun"  # of the workflow `JobRun`: a `JobRunView`, which it keeps up to date
+MEMO_HOLDER = "holder"  # of the workflow `JobLock`: the id of the JobRun that holds the lock
+MEMO_PROJECT = "project"  # of the workflow `Deliver`
+MEMO_SINK = "sink"  # of the workflow `Deliver`: its sink, with secrets masked
 
 SINK_DELIVERY = "sink"
 """Id of the only Delivery that a Run has."""
 
-PRIORITY_STARTED = 1
-"""Temporal priority of a Run that has started: its next step takes precedence over Runs that are pending."""
-
-PRIORITY_PENDING = 3
-"""Temporal priority of a Run that is pending."""
-
-PRIORITY_JOB = 4
-"""Temporal priority of a pending Run of a JobRun: one that somebody waits for takes precedence."""
-
+# Temporal priorities: what has a smaller number takes precedence.
+PRIORITY_STARTED = 1  # of the next step of a Run that has started
+PRIORITY_PENDING = 3  # of a Run that is pending
+PRIORITY_JOB = 4  # of a pending Run of a JobRun, since somebody may wait for any other one
 PRIORITY_SWEEP = 5
-"""Temporal priority of a sweep: whatever a Run needs takes precedence."""
 
 JOB_RUN_TOKEN_LENGTH = 21
 """How many random characters the id of a JobRun has."""
@@ -203,7 +142,6 @@ _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _JOB_RUN_PREFIX = "jr_"
 _JOB_RUN_ID = re.compile(rf"jr_[A-Za-z0-9_-]{{{JOB_RUN_TOKEN_LENGTH}}}")
 _RUNTIME_OWNER_PREFIX = "~"
-
 
 _FAIRNESS_KEY_LIMIT = 64
 """Bytes that a fairness key of Temporal may have."""
@@ -247,24 +185,9 @@ def job_schedule_id(project: str, job_id: str) -> str:
     return f"job:{project}:{job_id}"
 
 
-def job_trigger_workflow_id(project: str, job_id: str) -> str:
-    """Return how the ids of the workflows begin that a Job's Schedule starts."""
-    return f"job-trigger:{project}:{job_id}"
-
-
-def job_run_notification_id(number: int) -> str:
-    """Return the id of the Delivery that tells a receiver of a JobRun's end; receivers are counted from 1."""
-    return f"notification-{number}"
-
-
 def job_lock_workflow_id(project: str, job_id: str) -> str:
     """Return the workflow id of the lock that the active JobRun of a Job holds."""
     return f"job-lock:{project}:{job_id}"
-
-
-def apply_resources_workflow_id(project: str, deployed_at: datetime) -> str:
-    """Return the workflow id of what follows a deploy of a project at this time; no Run can have such an id."""
-    return f"apply-resources:{project}:{deployed_at.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}"
 
 
 def runtime_owner(run_id: str) -> str:
@@ -290,11 +213,6 @@ def worker_queue(worker: str) -> str:
     return f"callboard-worker-{worker}"
 
 
-def attempt_activity_id(number: int) -> str:
-    """Return the activity id of an Attempt. Operators find it in Temporal by this id."""
-    return f"attempt-{number}"
-
-
 def auth_session_workflow_id(project: str, owner: str) -> str:
     """Return the workflow id of an AuthSession; `owner` is the one in `AuthSessionRef`."""
     return f"auth:{project}:{owner}"
@@ -313,8 +231,3 @@ def attempt_of_validate(validate_run_id: str) -> int:
 def delivery_workflow_id(run_id: str, delivery_id: str) -> str:
     """Return the workflow id of a Delivery; no Run can have such an id."""
     return f"{run_id}:{delivery_id}"
-
-
-def sink_test_workflow_id(test_id: str) -> str:
-    """Return the workflow id of a test of a sink; no Run can have such an id."""
-    return f"sink-test:{test_id}"

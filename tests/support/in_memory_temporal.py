@@ -15,7 +15,7 @@ from schemas.workflow.fleet import FleetState
 from schemas.workflow.run import ReasonType, RunInput, RunOutcome, RunReason, RunStatus, RunType
 from temporal.auth_sessions import AuthSessions
 from temporal.deliveries import Deliveries, DeliveryState
-from temporal.fleet_reader import FleetReader
+from temporal.fleet import FleetReader
 from temporal.health import TemporalHealth
 from temporal.listing import RunFilter, RunListItem, RunPage
 from temporal.pool_usage import PoolUsage

@@ -10,7 +10,7 @@ from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from schemas.workflow import names
-    from schemas.workflow.job_run import JobRunInput, JobRunPlan, JobRunProgress, JobRunState, JobRunStatus
+    from schemas.workflow.job_run import JobRunHandover, JobRunInput, JobRunPlan, JobRunProgress, JobRunStatus
     from workflows.job_run_display import JobRunDisplay
     from workflows.job_run_ends import JobRunEnd
     from workflows.visibility import job_run_memo, job_run_search_attributes, job_run_view
@@ -55,7 +55,7 @@ class StubJobRun:
             self._display.show(version="0123456789abcdef", progress=JobRunProgress(total=2))
         await workflow.wait_condition(lambda: self._continues or self._end is not None)
         if self._end is None:
-            state = JobRunState(view=self._display.view, plan=_PLAN, piece=0, is_locked=False)
+            state = JobRunHandover(view=self._display.view, plan=_PLAN, piece=0, is_locked=False)
             going_on = input.model_copy(update={"state": state})
             workflow.continue_as_new(
                 going_on, memo=job_run_memo(going_on), search_attributes=job_run_search_attributes(going_on)

@@ -43,7 +43,7 @@ async def sink_tested(client: Client, name: str) -> WorkflowHistory:
         handle = await client.start_workflow(
             SinkTestWorkflow.run,
             sink_test("https://hook.example"),
-            id=names.sink_test_workflow_id(name),
+            id=f"sink-test:{name}",
             task_queue=name,
         )
         await asyncio.wait_for(handle.result(), DEADLINE)

@@ -143,7 +143,7 @@ class Inside:
             for pending in description.raw_description.pending_activities:
                 taken = pending.state != PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
                 if taken and pending.activity_type.name == names.ATTEMPT:
-                    number = next(n for n in range(1, 101) if names.attempt_activity_id(n) == pending.activity_id)
+                    number = next(n for n in range(1, 101) if f"attempt-{n}" == pending.activity_id)
                     found.add((run_id, number))
         return frozenset(found)
 

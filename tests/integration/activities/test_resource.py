@@ -93,7 +93,7 @@ class Project:
         return await self.applied(deployed_at)
 
     async def applied(self, deployed_at: datetime) -> AppliedResources:
-        workflow_id = names.apply_resources_workflow_id(self.name, deployed_at)
+        workflow_id = f"apply-resources:{self.name}:{deployed_at.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}"
         handle = self.client.get_workflow_handle(workflow_id, result_type=AppliedResources)
         async with asyncio.timeout(DEADLINE):
             return await handle.result()

@@ -10,9 +10,8 @@ import pytest
 
 from schemas.errors import Unavailable
 from schemas.workflow.fleet import FleetState
-from temporal import fleet_reader
-from temporal.fleet import FleetClient
-from temporal.fleet_reader import FleetReader
+from temporal import fleet
+from temporal.fleet import FleetClient, FleetReader
 from tests.support.fleet_stage import fleet_state
 
 
@@ -44,7 +43,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(fleet_reader, "time", clock)
+    monkeypatch.setattr(fleet, "time", clock)
     return clock
 
 

@@ -42,7 +42,7 @@ async def test_each_piece_begins_where_the_one_before_has_come_to(job_run: JobRu
     assert present(view.started_at) <= present(view.ended_at)
     lock = JobLockInput(project=job_run.project, job_id="nightly", holder=job_run.job_run_id, definition="d1")
     assert job_run.locks == job_run.releases == [lock]
-    delivery = names.delivery_workflow_id(job_run.job_run_id, names.job_run_notification_id(1))
+    delivery = names.delivery_workflow_id(job_run.job_run_id, "notification-1")
     with pytest.raises(RPCError, match="not found"):  # nobody is told who does not want to hear
         await job_run.client.get_workflow_handle(delivery).describe()
 
@@ -309,7 +309,7 @@ async def test_receivers_are_told_of_the_end(job_run: JobRunStage, ending: objec
     await job_run.start(ending)  # type: ignore[arg-type]
     await job_run.ended()
     for number in (1, 2):
-        delivery_id = names.job_run_notification_id(number)
+        delivery_id = f"notification-{number}"
         handle = job_run.client.get_workflow_handle(names.delivery_workflow_id(job_run.job_run_id, delivery_id))
         async for event in handle.fetch_history_events(page_size=1):
             payloads = event.workflow_execution_started_event_attributes.input.payloads

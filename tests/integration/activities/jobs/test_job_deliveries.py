@@ -54,7 +54,7 @@ async def told(lab: JobLab, inbox: Receiver, **fields: Any) -> tuple[str, dict[s
     assert request.headers["webhook-signature"].startswith("v1,")
     body = json.loads(request.body)
     assert body["projectJobRun"]["status"] == view.status.value
-    delivery = names.delivery_workflow_id(handle.id, names.job_run_notification_id(1))
+    delivery = names.delivery_workflow_id(handle.id, "notification-1")
     await lab.client.get_workflow_handle(delivery).result()
     return handle.id, body
 
