@@ -261,10 +261,7 @@ class Settings(BaseSettings):
     @field_validator("otel_trace_url", mode="after")
     @classmethod
     def _has_place_of_trace_id(cls, url: str | None) -> str | None:
-        if url is None:
-            return url
-        is_address = url.startswith(("http://", "https://"))
-        if not is_address or "{trace_id}" not in url:
+        if url is not None and not (url.startswith(("http://", "https://")) and "{trace_id}" in url):
             raise ValueError("must be an address, http:// or https://, with {trace_id} in place of the id of a trace")
         return url
 
