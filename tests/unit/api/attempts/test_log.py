@@ -72,16 +72,13 @@ def line(message: str, number: int) -> Event:
     return Event(json.dumps({"message": message}), number)
 
 
-async def test_a_log_is_the_file_that_was_stored(live: Live):
-    await live.end(rest=text("one", "two"))
-    assert await stored(live) == text("one", "two")
-
-
-async def test_the_log_of_an_attempt_that_runs_is_what_there_is_of_it(live: Live):
+async def test_a_log_is_what_there_is_of_it_and_at_the_end_the_whole(live: Live):
     await live.begin()
     assert await stored(live) == b""
     for number in range(12):
         await live.add(text(f"line {number}"))
+    assert await stored(live) == live.whole
+    await live.end(rest=text("the last"))
     assert await stored(live) == live.whole
 
 

@@ -38,16 +38,13 @@ async def test_all_projects_are_listed_by_name(api: Api):
     assert [shown["members"]["machines"][count] for count in ("held", "busy", "warm")] == [1, 0, 0]
 
 
-async def test_where_temporal_cannot_tell_which_machines_are_up_nobody_says_so(api: Api):
-    api.run_queries.usage = None
-    machines = (await api.ask(""))["machines"]
-    assert (machines["held"], machines["busy"], machines["warm"]) == (1, None, None)
-
-
-async def test_where_no_worker_answers_nobody_says_who_holds_which_machines(api: Api):
-    api.fleet.state = None
+async def test_what_nobody_can_tell_of_machines_is_not_said(api: Api):
+    api.fleet.state = None  # no worker answers
     machines = (await api.ask(""))["machines"]
     assert machines == {"wanted": 1, "held": None, "workers": None, "missing": None, "busy": 2, "warm": 1}
+    api.run_queries.usage = None  # nor does Temporal
+    machines = (await api.ask(""))["machines"]
+    assert machines == {**dict.fromkeys(("held", "workers", "missing", "busy", "warm")), "wanted": 1}
 
 
 async def test_the_machines_are_those_of_the_project(api: Api):
