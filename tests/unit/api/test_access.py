@@ -36,7 +36,7 @@ def start_path(workspace: str = WORKSPACE, project: str = "shop") -> str:
 def routes(api: Api) -> list[tuple[str, str]]:
     """Method and path of every call of the REST API."""
     found = [route for route in api.app.routes if isinstance(route, APIRoute) and route.path.startswith("/api/")]
-    return [(method, route.path) for route in found for method in route.methods]
+    return [(method, route.path) for route in found for method in route.methods or ()]
 
 
 async def request(api: Api, method: str, path: str, content: Any = None, **names: Any) -> httpx.Response:

@@ -5,6 +5,7 @@ import math
 import re
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,8 +124,12 @@ def whole(low: int, high: int) -> tuple[Callable[[Any], bool], str]:
     return is_good, f"a whole number from {low} to {high}"
 
 
+def is_a(kind: type, value: Any) -> bool:
+    return isinstance(value, kind)
+
+
 SIZES = ("standard", "large", "x-large", "xlarge")
-FLAG = (lambda value: isinstance(value, bool), "true or false")
+FLAG = (partial(is_a, bool), "true or false")
 LOGIN = '"API" or "MANUAL"'
 KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "projectName": (lambda value: isinstance(value, str) and is_project_name(value), ""),

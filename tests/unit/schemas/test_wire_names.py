@@ -34,7 +34,7 @@ from schemas.workflow.sweep import SweepInput, SweepPartResult
 )
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # the values are none of these models
 def test_json_keeps_the_names_that_were_written_first(model: type[FlowModel], names: dict[str, str]):
-    made = model.model_construct(**dict.fromkeys(names, 7))
+    made = model.model_construct(None, **dict.fromkeys(names, 7))
     for written in (made.model_dump(mode="json"), json.loads(to_json(made))):  # as memos, and as Temporal's converter
         assert {name for name, value in written.items() if value == 7} == {*names.values()}
     read = model.model_json_schema(mode="validation")["properties"].keys()

@@ -47,7 +47,7 @@ async def test_each_piece_begins_where_the_one_before_has_come_to(job_run: JobRu
         await job_run.client.get_workflow_handle(delivery).describe()
 
     # A lost piece holds up its JobRun for ten seconds at most.
-    activities = scheduled((await job_run.handle.fetch_history()).events)
+    activities = scheduled([*(await job_run.handle.fetch_history()).events])
     pieces = [activity for activity in activities if activity.activity_type.name == names.EXECUTE_JOB_ITEMS]
     assert len(pieces) == 3
     for piece in pieces:

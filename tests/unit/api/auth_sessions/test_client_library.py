@@ -4,7 +4,6 @@ Its whole way through an AuthSession's life, in both of its forms, is `tests/sys
 """
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from intuned_client import AsyncIntunedClient, models
@@ -62,37 +61,32 @@ async def test_all_its_options_are_taken(api: Api, client: AsyncIntunedClient):
     assert_has(ordered, **options | {"request_timeout": timedelta(seconds=5)})
 
 
-@pytest.mark.parametrize("status", list(AuthSessionStatus))
-async def test_it_reads_every_status_of_an_auth_session(api: Api, client: AsyncIntunedClient, status: Any):
-    api.add_auth_session(status=status)
-    one = await client.projects.auth_sessions.get(project_name="members", auth_session_id="anna")
-    assert one.status == status.value
+async def test_it_reads_every_status_of_an_auth_session(api: Api, client: AsyncIntunedClient):
+    for status in AuthSessionStatus:
+        api.add_auth_session(status=status)
+        one = await client.projects.auth_sessions.get(project_name="members", auth_session_id="anna")
+        assert one.status == status.value
 
 
-@pytest.mark.parametrize("code", list(ErrorCode))
-async def test_it_reads_every_error(api: Api, client: AsyncIntunedClient, code: ErrorCode):
-    error = RunError(code=code, category="auth", message="No.", details={"attempts_count": 3})
-    outcome = RunOutcome(status=RunStatus.FAILED, error=error)
-    a_run(api, "op", RunType.AUTH_SESSION_UPDATE, RunStatus.FAILED, outcome)
-    answer = await client.projects.auth_sessions.update.result(
-        project_name="members", auth_session_id="anna", operation_id="op"
-    )
-    assert isinstance(answer, models.AuthSessionsUpdateResultResponseValueFailed)
-    ours = code is ErrorCode.QUEUE_TIMEOUT  # it is not in the published set
-    published = "unexpected" if ours else code.value
-    assert (answer.error.code, answer.error.message, answer.message) == (published, "No.", "No.")
-    assert answer.error.details == {"attempts_count": 3} | ({"recorded": {"code": code.value}} if ours else {})
-
-
-@pytest.mark.parametrize("reason", list(ReasonType))
-async def test_it_reads_every_reason(api: Api, client: AsyncIntunedClient, reason: ReasonType):
-    outcome = RunOutcome(status=RunStatus.CANCELED, reason=RunReason(type=reason, message="Ended."))
-    a_run(api, "op", RunType.AUTH_SESSION_VALIDATE, RunStatus.CANCELED, outcome)
-    answer = await client.projects.auth_sessions.validate.result(
-        project_name="members", auth_session_id="anna", operation_id="op"
-    )
-    assert isinstance(answer, models.AuthSessionsValidateResultResponseValueCanceled)
-    assert (answer.reason.type, answer.message) == (reason.value, "Ended.")
+async def test_it_reads_every_error_and_every_reason(api: Api, client: AsyncIntunedClient):
+    sessions = client.projects.auth_sessions
+    named = {"project_name": "members", "auth_session_id": "anna", "operation_id": "op"}
+    for code in ErrorCode:
+        error = RunError(code=code, category="auth", message="No.", details={"attempts_count": 3})
+        outcome = RunOutcome(status=RunStatus.FAILED, error=error)
+        a_run(api, "op", RunType.AUTH_SESSION_UPDATE, RunStatus.FAILED, outcome)
+        answer = await sessions.update.result(**named)
+        assert isinstance(answer, models.AuthSessionsUpdateResultResponseValueFailed)
+        ours = code is ErrorCode.QUEUE_TIMEOUT  # it is not in the published set
+        published = "unexpected" if ours else code.value
+        assert (answer.error.code, answer.error.message, answer.message) == (published, "No.", "No.")
+        assert answer.error.details == {"attempts_count": 3} | ({"recorded": {"code": code.value}} if ours else {})
+    for reason in ReasonType:
+        outcome = RunOutcome(status=RunStatus.CANCELED, reason=RunReason(type=reason, message="Ended."))
+        a_run(api, "op", RunType.AUTH_SESSION_VALIDATE, RunStatus.CANCELED, outcome)
+        answer = await sessions.validate.result(**named)
+        assert isinstance(answer, models.AuthSessionsValidateResultResponseValueCanceled)
+        assert (answer.reason.type, answer.message) == (reason.value, "Ended.")
 
 
 async def test_it_starts_a_run_with_a_stored_and_with_a_runtime_auth_session(api: Api, client: AsyncIntunedClient):
