@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from cli.environments import open_environments
 from cli.options import load_settings
-from machines.package_box import PackageBox
 from projects.deploy import deploy as deploy_folder
-from projects.environments import Environments
 from storage.factory import open_store
-from telemetry.tracing_settings import trace_endpoints
-from temporal.connection_config import find_connection
 
 
 def deploy(
@@ -30,11 +26,7 @@ def deploy(
     """Deploy a project folder as a new version. Runs in flight keep their version."""
     settings = load_settings(artifacts=artifacts, data_dir=data)
     location = settings.artifact_location
-    box = PackageBox(
-        settings, temporal_address=find_connection(settings).address, other_parts=trace_endpoints(os.environ)
-    )
-    root = settings.data_dir.expanduser().resolve() / "environments"
-    environments = Environments(root, box, build_packages=settings.build_packages)
+    environments = open_environments(settings)
     store = open_store(location, endpoint=settings.artifacts_endpoint)
     manifest = asyncio.run(deploy_folder(project_dir, store, environments, max_machines=settings.max_machines))
     typer.echo(f"Deployed {manifest.project}, version {manifest.version}, to {location}")

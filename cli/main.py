@@ -20,6 +20,8 @@ from temporal.hard_exit import hard_exit
 
 _MODULES = {
     "new": "cli.new",
+    "venv": "cli.venv",
+    "run": "cli.run",
     "dev": "cli.dev",
     "api": "cli.services",
     "worker": "cli.services",

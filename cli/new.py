@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from projects.settings import NAME_RULE, is_project_name
-from projects.skeleton import API_NAME, write_skeleton
+from projects.skeleton import TEMPLATES, write_skeleton
 
 
 def new(
@@ -20,12 +20,15 @@ def new(
             "--in", metavar="DIR", help="Folder in which to create the project.", exists=True, file_okay=False
         ),
     ] = Path(),
+    template: Annotated[str, typer.Option(metavar="|".join(TEMPLATES), help="What its API does.")] = "hello",
 ) -> None:
-    """Create a project: a folder NAME with settings and one example API. Nothing is overwritten."""
+    """Create a project: a folder NAME with settings, one example API and a test. Nothing is overwritten."""
     if not is_project_name(name):
         raise typer.BadParameter(f"{name!r} is not a valid project name. Use {NAME_RULE}.", param_hint="NAME")
-    for path in write_skeleton(parent, name):
+    if template not in TEMPLATES:
+        raise typer.BadParameter(f"Expected {' or '.join(TEMPLATES)}.", param_hint="--template")
+    for path in write_skeleton(parent, name, template):
         typer.echo(f"  {path}")
-    typer.echo(f"Created project {name} with the API {API_NAME}.")
-    typer.echo(f"  callboard dev {shlex.quote(str(parent))}   runs it, and publishes every change")
-    typer.echo(f"  callboard deploy {shlex.quote(str(parent / name))}   deploys it to production")
+    typer.echo(f"Created project {name} with the API {TEMPLATES[template]}.")
+    typer.echo(f"{parent / name / 'README.md'} says how to run and test it.")
+    typer.echo(f"callboard dev {shlex.quote(str(parent))} serves it, and follows every change.")

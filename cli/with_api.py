@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 from urllib.parse import quote
 
 import typer
@@ -77,7 +77,7 @@ def with_api(command: Callable[..., None]) -> Callable[..., None]:
         options = {name: given.pop(name) for name in _API_OPTIONS}
         command(find_api(**options), **given)
 
-    return _with_options(command, run, _API_OPTIONS)
+    return with_options(command, run, _API_OPTIONS)
 
 
 def with_project(command: Callable[..., None]) -> Callable[..., None]:
@@ -88,16 +88,17 @@ def with_project(command: Callable[..., None]) -> Callable[..., None]:
         project = resolve_project(given.pop("project"))
         command(ProjectApi(find_api(**options), project), **given)
 
-    return _with_options(command, run, {"project": Project, **_API_OPTIONS})
+    return with_options(command, run, {"project": Project, **_API_OPTIONS})
 
 
-def _with_options(
+def with_options(
     command: Callable[..., None], run: Callable[..., None], options: Mapping[str, Any]
 ) -> Callable[..., None]:
+    """Return `run` as a command with the arguments of `command` but its first, and these options besides."""
     known = inspect.signature(command, eval_str=True)
     _, *own = known.parameters.values()
     added = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=_default(kind), annotation=kind)
         for name, kind in options.items()
     ]
     parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own] + added
@@ -105,6 +106,10 @@ def _with_options(
     run.__annotations__ = {each.name: each.annotation for each in parameters}
     vars(run)["__signature__"] = known.replace(parameters=parameters)
     return run
+
+
+def _default(kind: Any) -> bool | None:
+    return False if get_args(kind)[0] is bool else None
 
 
 def resolve_project(given: str | None) -> str:

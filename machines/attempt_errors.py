@@ -63,7 +63,7 @@ def of_user_code(failure: dict[str, Any], version: Version, masker: Masker) -> t
     details = {"name": masked(failure["name"], MESSAGE_LIMIT), **masker.mask_json(failure.get("details", {}))}
     if failure["stack"]:
         details["stack"] = masked(failure["stack"], STACK_LIMIT)
-        message = _with_place(message, details["stack"], version)
+        message = with_place(message, details["stack"], version.folder)
     if failure["kind"] == "browser-gone":
         message = f"The browser ended unexpectedly. The automation saw: {message}"
     error = RunError(
@@ -84,12 +84,12 @@ def _text(text: str, limit: int) -> str:
     return clip(text.encode(errors="backslashreplace").decode(), limit)
 
 
-def _with_place(message: str, stack: str, version: Version) -> str:
-    """Return the message with the innermost place of the stack in the project behind its first line, if there is any.
+def with_place(message: str, stack: str, project: Path) -> str:
+    """Return the message with the innermost place of the stack in a project's folder behind its first line, if any.
 
     The place stays where the message is clipped, and stands where lists show the first line only.
     """
-    place, _ = _innermost(stack, version)
+    place, _ = _innermost(stack, project)
     if not place:
         return message
     first, newline, rest = message.partition("\n")
@@ -99,13 +99,13 @@ def _with_place(message: str, stack: str, version: Version) -> str:
 
 def _standing(message: str, stack: str, version: Version) -> str:
     """Return a sentence with the place of the stack in the project, and its source, if there is any."""
-    place, source = _innermost(stack, version)
+    place, source = _innermost(stack, version.folder)
     if not place:
         return message
     return f"{message.removesuffix('.')}; it stood at {place}{f' (`{source}`)' if source else ''}."
 
 
-def _innermost(stack: str, version: Version) -> tuple[str, str]:
+def _innermost(stack: str, project: Path) -> tuple[str, str]:
     """Return the innermost place of a stack that lies in the project, as `api/shop/list.py:12`, and its line of source.
 
     Both are empty if there is none. The stack may be anything: user code can write what it likes.
@@ -115,7 +115,7 @@ def _innermost(stack: str, version: Version) -> tuple[str, str]:
     while frame is not None:
         path = Path(frame[1])
         # This asks of any text, which `Path.is_file` does not bear.
-        if not path.is_absolute() and ".." not in path.parts and os.path.isfile(version.folder / path):  # noqa: PTH113
+        if not path.is_absolute() and ".." not in path.parts and os.path.isfile(project / path):  # noqa: PTH113
             source = frame[3].strip().partition("\n")[0]
             found = f"{path}:{frame[2]}", clip(source, _SOURCE_LIMIT)
         frame = _FRAME.match(stack, frame.end())

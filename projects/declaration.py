@@ -28,12 +28,15 @@ PYPROJECT = "pyproject.toml"
 REQUIREMENTS = "requirements.txt"
 LOCK = "uv.lock"
 VENV = ".venv"
+VENV_MARK = "made-by-callboard"
+"""Name of a file in a `.venv` that Callboard has made from the declaration, and that therefore declares nothing."""
 
 _INCLUDE = re.compile(r"(?:-r|-c|--requirement|--constraint)[\s=]*(?P<file>[^\s#]+)")
 _INDEX = re.compile(
     r"(?P<option>-i|--index-url|--extra-index-url|-f|--find-links|--no-index)\b[\s=]*(?P<value>[^\s#]*)"
 )
 
+_TOOLS = ("pip", "callboard-runtime")
 _PYTHON_OF_VENV = re.compile(r"^version(?:_info)?\s*=\s*(\d+\.\d+)", re.MULTILINE)
 _RUNTIME = re.compile(r"\bintuned[-_.]runtime\b", re.IGNORECASE)
 
@@ -187,7 +190,8 @@ def _read_text(path: Path) -> str:
 async def freeze_venv(folder: Path) -> FrozenVenv | None:
     """Return the packages installed in `folder/.venv`. Nothing of it is executed: its interpreter may be anything.
 
-    Return None if there is no `.venv`, if it has no packages, or if files declare the project's dependencies.
+    Return None if there is no `.venv`, if it has no packages, if Callboard has made it, or if files declare the
+    project's dependencies.
 
     Raises:
         ProjectError: The `.venv` cannot be read.
@@ -204,14 +208,16 @@ async def freeze_venv(folder: Path) -> FrozenVenv | None:
 
 
 def _has_no_venv_dependencies(folder: Path) -> bool:
-    return not (folder / VENV / "pyvenv.cfg").is_file() or find_package_source(folder) is not None
+    venv = folder / VENV
+    is_ours = (venv / VENV_MARK).is_file()
+    return is_ours or not (venv / "pyvenv.cfg").is_file() or find_package_source(folder) is not None
 
 
 def _list_installed(folder: Path) -> list[str]:
     """Return exact requirements of all that is installed in the `.venv`, sorted by name.
 
-    The project itself is left out, which need not be installed in its environment here, and so is pip, which the venv
-    module puts into every environment.
+    The project itself is left out, which need not be installed in its environment here, and so are tools: pip, which
+    the venv module puts into every environment, and what `callboard run` wants there.
     """
     places = [str(place) for place in (folder / VENV).glob("lib/python3.*/site-packages")]
     if not places:
@@ -220,9 +226,9 @@ def _list_installed(folder: Path) -> list[str]:
             "anew, remove it, or list the project's dependencies in requirements.txt."
         )
     found = {canonicalize_name(each.name): each for each in distributions(path=places) if each.metadata["Name"]}
-    listed = [_requirement(name, found[name]) for name in sorted(found)]
+    listed = [_requirement(name, found[name]) for name in sorted(found) if name not in _TOOLS]
     itself = str(folder.resolve())
-    return [line for line in listed if line.partition("file://")[2] != itself and not line.startswith("pip==")]
+    return [line for line in listed if line.partition("file://")[2] != itself]
 
 
 def _requirement(name: str, installed: Distribution) -> str:

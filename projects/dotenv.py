@@ -28,25 +28,11 @@ class DevFolders:
     def read_variables(self, project: str) -> dict[str, str]:
         """Return the variables that are in the `.env` of `project` now, or none if it has no such file.
 
-        Values are returned as they are written: `${NAME}` is not replaced, as it would be by variables of the worker.
-
         Raises:
             ConfigurationError: The file cannot be read.
         """
         folder = self.folder(project)
-        if folder is None:
-            return {}
-        path = folder / _NAME
-        try:
-            text = path.read_text("utf-8-sig")
-        except FileNotFoundError:
-            return {}
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"{path} cannot be read: {error}.") from error
-        if "\0" in text:
-            raise ConfigurationError(f"{path} cannot be read: it holds a NUL character, which no variable can.")
-        values = dotenv_values(stream=StringIO(text), interpolate=False)
-        return {name: value for name, value in values.items() if value is not None}
+        return {} if folder is None else read_dotenv(folder)
 
     def folder(self, project: str) -> Path | None:
         """Return the folder of `project`, or None if it is not below `parent`."""
@@ -69,3 +55,24 @@ class DevFolders:
                 if folder in self._names:
                     names[folder] = self._names[folder]
         self._names, self._seen = names, seen
+
+
+def read_dotenv(folder: Path) -> dict[str, str]:
+    """Return the variables in the `.env` of a project folder, or none if it has no such file.
+
+    Values are returned as they are written: `${NAME}` is not replaced, as it would be by variables of the worker.
+
+    Raises:
+        ConfigurationError: The file cannot be read.
+    """
+    path = folder / _NAME
+    try:
+        text = path.read_text("utf-8-sig")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}.") from error
+    if "\0" in text:
+        raise ConfigurationError(f"{path} cannot be read: it holds a NUL character, which no variable can.")
+    values = dotenv_values(stream=StringIO(text), interpolate=False)
+    return {name: value for name, value in values.items() if value is not None}

@@ -9,55 +9,19 @@ from pathlib import Path
 
 from schemas.errors import ProjectError
 
-API_NAME = "hello"
-"""Name of the new project's API."""
+TEMPLATES = {"hello": "hello", "list": "list", "login": "account", "download": "download"}
+"""Templates of new projects, each with the name of its API."""
 
-_SETTINGS = """\
-// All settings: docs/projects.md of Callboard. Comments and trailing commas are fine.
-{
-  "projectName": "PROJECT_NAME",
-
-  // Runs may be started over REST.
-  "apiAccess": { "enabled": true },
-
-  // How many Runs may execute at once: the number of Machines, each with a browser.
-  "replication": { "maxConcurrentRequests": 1 },
-}
-"""
-
-_CODE = '''\
-"""Greet somebody on a page, and read the greeting from it."""
-
-from html import escape
-from typing import Any, TypedDict
-
-from playwright.async_api import Page
+_FOLDER = Path(__file__).parent / "templates"
+_HIDDEN = ("gitignore", "parameters")
+"""Names that begin with a dot in a project. In the templates they do not, as tools would follow them there."""
 
 
-class Params(TypedDict, total=False):
-    name: str
-
-
-async def automation(page: Page, params: Params | None = None, **_kwargs: Any) -> dict[str, str]:
-    name = (params or {}).get("name", "world")
-    # Where a real one begins: await page.goto("https://…")
-    await page.set_content(f"<h1>Hello, {escape(name)}!</h1>")
-    return {"greeting": await page.get_by_role("heading").inner_text()}
-'''
-
-_FILES = {
-    "Intuned.jsonc": _SETTINGS,
-    f"api/{API_NAME}.py": _CODE,
-    f".parameters/api/{API_NAME}/default.json": '{ "name": "Ada" }\n',
-    ".gitignore": ".env*\n.venv/\n__pycache__/\noutput/\n",
-}
-
-
-def write_skeleton(parent: Path, name: str) -> list[Path]:
+def write_skeleton(parent: Path, name: str, template: str = "hello") -> list[Path]:
     """Create the project `name` in a folder of that name below `parent`, and return its files.
 
-    The files appear all at once or not at all, because a `callboard dev` may be watching. `parent` exists, and the name
-    is one that `projects.settings.is_project_name` accepts.
+    The files appear all at once or not at all, because a `callboard dev` may be watching. `parent` exists, the name is
+    one that `projects.settings.is_project_name` accepts, and the template is one of `TEMPLATES`.
 
     Raises:
         ProjectError: Something of that name exists already, or the folder cannot be created.
@@ -73,9 +37,11 @@ def write_skeleton(parent: Path, name: str) -> list[Path]:
     except OSError as error:
         raise ProjectError(f"{folder} cannot be created: {error.strerror}.") from error
     try:
-        for path, text in _FILES.items():
+        files = _files(template)
+        for path, source in files.items():
+            text = source.read_text("utf-8").replace("PROJECT_NAME", name).replace("API_NAME", TEMPLATES[template])
             (beside / path).parent.mkdir(parents=True, exist_ok=True)
-            (beside / path).write_text(text.replace("PROJECT_NAME", name), encoding="utf-8")
+            (beside / path).write_text(text, encoding="utf-8")
         beside.rename(folder)  # This replaces the empty folder.
     except BaseException as error:
         shutil.rmtree(beside, ignore_errors=True)
@@ -84,4 +50,15 @@ def write_skeleton(parent: Path, name: str) -> list[Path]:
         if isinstance(error, OSError):
             raise ProjectError(f"{folder} cannot be created: {error.strerror}.") from error
         raise
-    return [folder / path for path in _FILES]
+    return [folder / path for path in files]
+
+
+def _files(template: str) -> dict[Path, Path]:
+    """Return the files of a new project, each with the one that it is made from. The template's own come last."""
+    found: dict[Path, Path] = {}
+    for source in (_FOLDER / "common", _FOLDER / template):
+        for path in sorted(source.rglob("*")):
+            if path.is_file() and path.suffix != ".pyc":
+                first, *rest = path.relative_to(source).parts
+                found[Path(f".{first}" if first in _HIDDEN else first, *rest)] = path
+    return found

@@ -8,17 +8,17 @@ from tests.support.fake_api import callboard_process
 
 
 @pytest.mark.parametrize(
-    ("options", "folder", "shown"),
-    [([], "greeter", "greeter"), (["--in", "my projects"], "my projects/greeter", "'my projects/greeter'")],
+    ("options", "folder", "served"),
+    [([], "greeter", "."), (["--in", "my projects"], "my projects/greeter", "'my projects'")],
 )
-def test_it_says_what_it_made_and_how_to_run_it(tmp_path: Path, options: list[str], folder: str, shown: str):
+def test_it_says_what_it_made_and_how_to_run_it(tmp_path: Path, options: list[str], folder: str, served: str):
     (tmp_path / "my projects").mkdir()
     done = callboard_process("new", "greeter", *options, cwd=tmp_path, COLUMNS="500")
     assert (done.returncode, done.stderr) == (0, "")
     made = [line.strip() for line in done.stdout.splitlines() if line.startswith(f"  {folder}/")]
     assert sorted(made) == sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
-    assert "callboard dev " in done.stdout
-    assert f"callboard deploy {shown} " in done.stdout
+    assert f"{folder}/README.md says how to run and test it." in done.stdout
+    assert f"callboard dev {served} serves it" in done.stdout
 
 
 def test_it_overwrites_nothing(tmp_path: Path):

@@ -6,18 +6,19 @@ import pytest
 
 from projects.deploy import deploy
 from projects.files import is_ignored_below
-from projects.skeleton import API_NAME, write_skeleton
+from projects.skeleton import TEMPLATES, write_skeleton
 from schemas.errors import ProjectError
 from storage.folder import FolderStore
 
 
-async def test_it_is_deployed_without_a_warning_and_can_be_tried(tmp_path: Path):
-    files = write_skeleton(tmp_path, "greeter")
+@pytest.mark.parametrize(("template", "api"), TEMPLATES.items())
+async def test_it_is_deployed_without_a_warning_and_can_be_tried(tmp_path: Path, template: str, api: str):
+    files = write_skeleton(tmp_path, "greeter", template)
     assert all(file.is_file() for file in files)
     folder = (tmp_path / "greeter").rename(tmp_path / "elsewhere")
     manifest = await deploy(folder, FolderStore(tmp_path / "store"))
-    assert (manifest.project, manifest.apis, manifest.warnings) == ("greeter", (API_NAME,), ())
-    assert (folder / ".parameters" / "api" / API_NAME / "default.json").is_file()
+    assert (manifest.project, manifest.apis, manifest.warnings) == ("greeter", (api,), ())
+    assert (folder / ".parameters" / "api" / api / "default.json").is_file()
     assert is_ignored_below(folder, folder / "output" / "trace.zip"), "git does not see what commands save"
 
 

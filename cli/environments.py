@@ -1,0 +1,20 @@
+"""How commands build environments of projects on this host."""
+
+from __future__ import annotations
+
+import os
+
+from machines.package_box import PackageBox
+from projects.environments import Environments
+from settings import Settings
+from telemetry.tracing_settings import trace_endpoints
+from temporal.connection_config import find_connection
+
+
+def open_environments(settings: Settings) -> Environments:
+    """Return the environments below the data folder. Nothing is built yet."""
+    box = PackageBox(
+        settings, temporal_address=find_connection(settings).address, other_parts=trace_endpoints(os.environ)
+    )
+    root = settings.data_dir.expanduser().resolve() / "environments"
+    return Environments(root, box, build_packages=settings.build_packages)

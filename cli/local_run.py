@@ -1,0 +1,245 @@
+"""The process in which `callboard run` calls a project's function, and the logins that it keeps.
+
+`callboard_runtime.local_run` is what runs in that process. A login lies where projects of Intuned keep theirs, in
+`auth-sessions-instances/ID` (docs/contract.md, section 7): its state in `auth-session.json`, and what it was made from
+in `metadata.json`. Both are for their owner alone, and part of no version.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from pydantic_core import PydanticCustomError
+
+from machines.browser_program import browser_args, find_browser
+from machines.environment import USER_PREFIX, display_environment
+from machines.sandbox import sandbox_refusal
+from projects.settings import ProjectSettings
+from schemas.errors import BadRequest, NotFound, ProjectError
+from schemas.rest.proxy import split_proxy
+from schemas.rest.run_auth_session import ID_RULE, is_auth_session_id
+
+_CLOSE_WITHIN = 10
+"""Seconds that the process gets to close everything after Ctrl-C. Code that blocks is ended then."""
+_OURS = ("CALLBOARD_", "AWS_", "TEMPORAL_")
+"""Prefixes of variables that are for Callboard itself, and that hold secrets."""
+
+
+@dataclass(frozen=True)
+class CallOptions:
+    """How a function is called, as the command line says it."""
+
+    headful: bool
+    keep_open: bool
+    slow_mo: float
+    """Milliseconds before each step of Playwright."""
+    trace: Path | None
+    timeout: timedelta | None
+    proxy: str | None
+    cdp_url: str | None
+    debugpy: int | None
+
+
+@dataclass(frozen=True)
+class LocalLogin:
+    """A login in a project's folder."""
+
+    id: str
+    parameters: dict[str, Any] | None
+    """What it was made from; None if it was not."""
+    state: dict[str, Any] | None
+    """Its cookies and storages (docs/contract.md, section 4.5); None before it was made."""
+
+
+@dataclass(frozen=True)
+class LocalProject:
+    """A project on its author's host."""
+
+    folder: Path
+    settings: ProjectSettings
+    python: Path
+    """The interpreter of its environment."""
+    variables: dict[str, str]
+    """The variables of its `.env`."""
+
+    def login(self, session_id: str) -> LocalLogin:
+        """Return the login with this id.
+
+        Raises:
+            BadRequest: It cannot be an id.
+            NotFound: There is none.
+        """
+        folder = self._login_folder(session_id)
+        try:
+            state = json.loads((folder / "auth-session.json").read_text())
+        except FileNotFoundError:
+            raise NotFound(
+                f"There is no login {session_id} here. Make it with: callboard run authsession create {session_id}"
+            ) from None
+        metadata = folder / "metadata.json"
+        parameters = json.loads(metadata.read_text()).get("parameters") if metadata.exists() else None
+        return LocalLogin(session_id, parameters, state)
+
+    def keep_login(self, login: LocalLogin) -> Path:
+        """Write a login, whole or not at all, and return its folder."""
+        folder = self._login_folder(login.id)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        made_at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        _write_private(folder / "metadata.json", {"parameters": login.parameters, "createdAt": made_at})
+        _write_private(folder / "auth-session.json", login.state)
+        return folder
+
+    @contextmanager
+    def called(
+        self,
+        kind: str,
+        function: str,
+        parameters: Any,
+        options: CallOptions,
+        login: LocalLogin | None = None,
+        *,
+        check: bool = False,
+    ) -> Generator[dict[str, Any]]:
+        """Call a function of the project in the foreground, and yield the outcome that `callboard_runtime` tells.
+
+        The process has ended, and its browser is closed, when the block is left.
+
+        Args:
+            kind: `api`, `create` or `check`.
+            function: Its path, such as `api/shop/list`.
+            parameters: What it is given; None for nothing.
+            options: How it is called.
+            login: The login that it begins with, if any.
+            check: Whether the project's check of that login comes first.
+
+        Raises:
+            BadRequest: An option cannot be followed here.
+            MachineError: There is no browser.
+            ProjectError: The process has ended without an outcome, and has said why on standard error.
+            KeyboardInterrupt: Ctrl-C was pressed. All is closed.
+        """
+        headful = options.headful or options.keep_open
+        if headful and options.cdp_url is None and not display_environment():
+            raise BadRequest(
+                "There is no display to open a window on: DISPLAY and WAYLAND_DISPLAY are not set. Run it in a desktop "
+                "session, or with a virtual display: xvfb-run callboard run …"
+            )
+        configured = os.environ.get("CALLBOARD_CHROMIUM")
+        browser = find_browser(Path(configured) if configured else None, headful=headful)
+        size = self.settings.browser_size
+        order = {
+            "kind": kind,
+            "function": function,
+            "parameters": parameters,
+            "login": login and {**asdict(login), "check": check},
+            "browser": str(browser),
+            "sandbox": sandbox_refusal(browser, boxed=False) is None,
+            "arguments": browser_args(),
+            "headless": not headful,
+            "viewport": [size.width, size.height],
+            "proxy": _proxy_parts(options.proxy or self.settings.proxy_in("dev")),
+            "slow_mo": options.slow_mo,
+            "cdp_url": options.cdp_url,
+            "trace": options.trace and str(options.trace.absolute()),
+            "timeout": options.timeout and options.timeout.total_seconds(),
+            "keep_open": options.keep_open,
+            "debugpy": options.debugpy,
+        }
+        # Temporary files of the code are deleted, as after an Attempt. Playwright makes the browser's profile there.
+        with tempfile.TemporaryDirectory(prefix="callboard-run-", ignore_cleanup_errors=True) as temporary:
+            environment = {**_inherited(), **self.variables, "TMPDIR": temporary}
+            with _started(self.python, self.folder, environment, order) as outcome:
+                yield outcome
+
+    def _login_folder(self, session_id: str) -> Path:
+        if not is_auth_session_id(session_id):
+            raise BadRequest(f"{session_id!r} cannot be the id of an AuthSession. Expected {ID_RULE}.")
+        return self.folder / "auth-sessions-instances" / session_id
+
+
+def _write_private(path: Path, value: Any) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
+        json.dump(value, file, indent=2)
+    Path(file.name).replace(path)
+
+
+def _proxy_parts(url: str | None) -> dict[str, Any] | None:
+    """Return a proxy as Playwright is given it. Raises BadRequest if the address is none."""
+    if url is None:
+        return None
+    try:
+        parts = split_proxy(url)
+    except PydanticCustomError as error:
+        raise BadRequest(f"--proxy: {error.message()}.") from None
+    return {name: value for name, value in asdict(parts).items() if value is not None}
+
+
+def _inherited() -> dict[str, str]:
+    """Return our environment without what is Callboard's own, and with what `CALLBOARD_USER_X` sets for user code."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+    given = {name: value for name, value in os.environ.items() if name.startswith(USER_PREFIX) and name != USER_PREFIX}
+    return {**kept, **{name.removeprefix(USER_PREFIX): value for name, value in given.items()}}
+
+
+@contextmanager
+def _started(
+    python: Path, folder: Path, environment: dict[str, str], order: dict[str, Any]
+) -> Generator[dict[str, Any]]:
+    """Start the process, and yield what it tells. It has ended when the block is left.
+
+    Raises:
+        RunFailed: It has ended without an outcome, and has said why on standard error.
+        KeyboardInterrupt: Ctrl-C was pressed.
+    """
+    reading, writing = os.pipe()
+    with os.fdopen(os.memfd_create("order"), "w+", encoding="utf-8") as file, os.fdopen(reading) as told:
+        json.dump(order, file)
+        file.seek(0)
+        command = [python, "-m", "callboard_runtime.local_run", str(file.fileno()), str(writing)]
+        child = subprocess.Popen(command, cwd=folder, env=environment, pass_fds=(file.fileno(), writing))
+        os.close(writing)
+        with _interruptible(child) as interrupted:
+            outcome = told.read()
+            try:
+                if outcome:
+                    yield json.loads(outcome)
+            finally:
+                child.wait()
+    if interrupted:
+        raise KeyboardInterrupt
+    if not outcome:
+        raise ProjectError(f"The process of the project's code ended with exit code {child.returncode}, and no result.")
+
+
+@contextmanager
+def _interruptible(child: subprocess.Popen[bytes]) -> Generator[list[int]]:
+    """Have Ctrl-C or SIGTERM end the process in bounded time, and at once if it comes again. Yield the signals."""
+    came: list[int] = []
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGALRM or came:
+            child.kill()
+        else:
+            child.send_signal(signal.SIGINT)
+            signal.alarm(_CLOSE_WITHIN)
+        came.append(number)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)}
+    try:
+        yield came
+    finally:
+        signal.alarm(0)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,84 @@
+"""The environment in a project's own folder, `.venv`: for editors, tests and `callboard run`.
+
+It has the packages that the project's Machines have, `callboard-runtime`, and what tests need. The one that is made
+here has a mark, so that it is never taken for a declaration of packages, and is made anew when it is out of date. One
+that somebody else has made is never changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+from packaging.specifiers import SpecifierSet
+
+from machines.runner.main import RUNTIME
+from projects.declaration import VENV, VENV_MARK, read_declaration
+from projects.environments import Environments
+from projects.interpreters import choose_interpreter
+from projects.lock_resolution import pinned_playwright, resolve_lock
+from projects.settings_file import read_settings, resolve_project_name
+from projects.uv import UvError, run_uv
+from schemas.errors import ProjectError
+
+_TIMEOUT = timedelta(minutes=10)
+
+
+async def ensure_venv(folder: Path, environments: Environments, say: Callable[[str], None]) -> Path:
+    """Return the interpreter of the project's environment, which is made if there is none or it is out of date.
+
+    Args:
+        folder: The project folder.
+        environments: How packages are installed on this host.
+        say: Is given a line before something is made.
+
+    Raises:
+        ProjectError: It cannot be made, or somebody else has made one that lacks `callboard-runtime`.
+        ConfigurationError: The settings want walls around uv that cannot stand here, or are wrong.
+    """
+    venv = folder / VENV
+    python = venv / "bin" / "python"
+    name = resolve_project_name(folder, read_settings(folder))
+    declaration = read_declaration(folder)
+    wanted = f"{declaration and declaration.digest}\n{pinned_playwright()}\n{RUNTIME}\n"
+    if (mark := venv / VENV_MARK).is_file():
+        if mark.read_text() == wanted and python.exists():
+            return python
+    elif venv.exists():
+        if any(venv.glob("lib/python3.*/site-packages/callboard_runtime-*.dist-info")):
+            return python
+        raise ProjectError(
+            f"{venv} was not made by Callboard, and lacks callboard-runtime. Remove it, and it is made anew; or "
+            f"install into it: uv pip install --python {python} '{RUNTIME}[test]'"
+        )
+    say(f"Making {venv}, which takes some seconds. It is for editors, tests and `callboard run`.")
+    with tempfile.TemporaryDirectory(prefix="callboard-venv-") as scratch:
+        requirements = Path(scratch) / "requirements.txt"
+        interpreter = await choose_interpreter(SpecifierSet((declaration and declaration.requires_python) or ""))
+        uv = environments.uv(name)
+        try:
+            listed = pinned_playwright()
+            if declaration is not None:
+                listed = await resolve_lock(declaration, folder, None, interpreter, Path(scratch), uv)
+            requirements.write_text(listed)
+            await run_uv(
+                "venv", "--quiet", "--clear", "--python", interpreter.executable, venv, cwd=folder, timeout=_TIMEOUT
+            )
+            mark.touch()
+            install = ("pip", "install", "--quiet", "--python", python)
+            await uv.run(
+                *install, "-r", requirements, "--no-deps", *uv.build_options,
+                cwd=folder, timeout=_TIMEOUT, python=interpreter.executable, read=[Path(scratch)], write=[venv],
+            )  # fmt: skip
+            await run_uv(*install, "--editable", f"{RUNTIME}[test]", cwd=RUNTIME, timeout=_TIMEOUT)
+            mark.write_text(wanted)
+        except UvError as error:
+            raise ProjectError(f"{venv} cannot be made: {error}.") from error
+        finally:
+            if mark.is_file() and not mark.read_text():
+                await asyncio.to_thread(shutil.rmtree, venv, ignore_errors=True)
+    return python
