@@ -82,25 +82,15 @@ class SweepProgress:
         return SweepPartResult(after=self.after, totals=self.totals)
 
 
+@dataclass(frozen=True)
 class ArtifactSweeper:
     """Removes old artifacts, part by part."""
 
-    def __init__(
-        self, client: Client, store: Store, *, max_runs: int = _MAX_RUNS, max_duration: timedelta = _MAX_DURATION
-    ) -> None:
-        """Set up without removing anything yet.
-
-        Args:
-            client: Tells which Runs are in flight, and when the others ended. Its namespace is the only one of the
-                store.
-            store: The artifact store that is swept.
-            max_runs: How many Runs one part examines at most.
-            max_duration: Time after which a part ends.
-        """
-        self._client = client
-        self._store = store
-        self._max_runs = max_runs
-        self._max_duration = max_duration
+    client: Client
+    """Tells which Runs are in flight, and when the others ended. Its namespace is the only one of the store."""
+    store: Store
+    max_runs: int = _MAX_RUNS
+    max_duration: timedelta = _MAX_DURATION
 
     async def sweep(self, part: SweepPart, progress: SweepProgress) -> SweepPartResult:
         """Examine a part of the Runs from where `progress` is, which is updated on the way.
@@ -112,20 +102,20 @@ class ArtifactSweeper:
         if not await self._sweep_runs(part, progress):
             return progress.result()
         for prefix in _SWEPT:
-            await self._store.tidy(prefix, part.before)
+            await self.store.tidy(prefix, part.before)
         return SweepPartResult(totals=progress.totals)
 
     async def _sweep_runs(self, part: SweepPart, progress: SweepProgress) -> bool:
         """Examine the Runs of this part, and tell whether the end of the store was reached."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._max_duration.total_seconds()
+        deadline = loop.time() + self.max_duration.total_seconds()
         due: list[ArtifactGroup] = []
         examined = 0
-        async with aclosing(_stored_groups(self._store, progress.after)) as runs:
+        async with aclosing(_stored_groups(self.store, progress.after)) as runs:
             async for run in runs:
                 if run.newest < part.before:
                     due.append(run)
-                is_full = examined + len(due) >= self._max_runs or loop.time() > deadline
+                is_full = examined + len(due) >= self.max_runs or loop.time() > deadline
                 if due and (is_full or len(due) == _CONCURRENT_RUNS):
                     examined += len(due)
                     progress.totals = progress.totals.plus(await self._remove_all(due, part.before))
@@ -150,11 +140,11 @@ class ArtifactSweeper:
         if not await self._is_over(run, before):
             return SweepTotals()
         try:
-            entries = [entry async for entry in self._store.entries(run.prefix)]
+            entries = [entry async for entry in self.store.entries(run.prefix)]
             if not entries or any(entry.modified >= before for entry in entries):
                 return SweepTotals()
             for entry in entries:
-                await self._store.delete(entry.key)
+                await self.store.delete(entry.key)
         except StoreError as error:
             log.warning("%s stays in the artifact store: %s", run.prefix, error.message)
             return SweepTotals(failed=1, failure=error.message)
@@ -165,11 +155,11 @@ class ArtifactSweeper:
         if group.definition is not None:
             with translate_rpc_errors():
                 return not await is_definition_needed(
-                    self._client, group.project, group.id, group.definition, after=before
+                    self.client, group.project, group.id, group.definition, after=before
                 )
         try:
             with translate_rpc_errors():
-                run = await self._client.get_workflow_handle(group.id).describe(rpc_timeout=RPC_TIMEOUT)
+                run = await self.client.get_workflow_handle(group.id).describe(rpc_timeout=RPC_TIMEOUT)
         except NotFound:
             return True
         return run.close_time is not None and run.close_time < before

@@ -1,8 +1,4 @@
-"""The activities `attempt`, `check` and `create`: each is one Attempt of user code on a Machine.
-
-The way of an Attempt through a worker is: this module, then `attempts/attempt_execution.py`, which owns the Attempt
-from its activity to its stored end, and `attempts/attempt_steps.py`, which takes it to a Machine and back.
-"""
+"""The activities `attempt`, `check` and `create`: each is one Attempt of user code on a Machine."""
 
 from __future__ import annotations
 

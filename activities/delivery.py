@@ -55,14 +55,7 @@ class DeliveryActivities:
     """The activities of Deliveries and of tests of sinks, on the task queue of Deliveries."""
 
     def __init__(self, *, client: Client, store: Store, delivery_sender: DeliverySender, places: int) -> None:
-        """Set up without sending anything yet.
-
-        Args:
-            client: The Temporal client, to wait for the end of Runs.
-            store: The artifact store, which holds results, what is sent, and the records of tries.
-            delivery_sender: Sends the requests.
-            places: How many activities the worker executes at once.
-        """
+        """Set up without sending anything yet. The worker executes as many activities at once as there are `places`."""
         self._client = client
         self._store = store
         self._delivery_sender = delivery_sender

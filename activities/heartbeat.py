@@ -116,7 +116,7 @@ async def background_task(work: Coroutine[Any, Any, None], name: str) -> AsyncGe
         yield
     finally:
         task.cancel()
-        await uncancellable(_wait_for(task))
+        await uncancellable(asyncio.wait({task}))
 
 
 async def forward_cancellation[T](work: Awaitable[T], on_cancellation: OnCancellation) -> T:
@@ -135,7 +135,3 @@ async def forward_cancellation[T](work: Awaitable[T], on_cancellation: OnCancell
         except Exception:  # noqa: BLE001  # raised below, by result()
             break
     return task.result()
-
-
-async def _wait_for(task: asyncio.Task[None]) -> None:
-    await asyncio.wait({task})

@@ -13,7 +13,7 @@ from activities.heartbeat import background_task, forward_cancellation, heartbea
 from activities.jobs.item_runs import ItemRuns
 from activities.jobs.job_locks import JobLocks
 from activities.jobs.job_planner import JobPlanner
-from activities.jobs.piece import Piece, PieceResult
+from activities.jobs.piece import Piece
 from projects.catalog import Catalog
 from projects.job_definition import find_definition
 from projects.manifest import Manifest
@@ -48,15 +48,6 @@ class JobRunActivities:
     """The activities of JobRuns."""
 
     def __init__(self, *, client: Client, store: Store, catalog: Catalog, planner: JobPlanner, waits: RunWaits) -> None:
-        """Set up without doing anything yet.
-
-        Args:
-            client: The Temporal client.
-            store: The artifact store, which holds definitions, items, plans and results.
-            catalog: The catalog of what is deployed.
-            planner: Makes the plans of JobRuns.
-            waits: Tell when Runs end. Whoever created them closes them.
-        """
         self._client = client
         self._store = store
         self._catalog = catalog
@@ -128,7 +119,7 @@ class JobRunActivities:
         except (SealError, ConfigurationError) as error:
             raise _not_prepared(error.message) from error
         bad_login = await self._login_version(plan) if result.is_login_bad else None
-        return JobItemsResult(progress=result.progress, is_login_bad=result.is_login_bad, bad_login=bad_login)
+        return result.model_copy(update={"bad_login": bad_login})
 
     @activity.defn(name=names.AWAIT_AUTH_SESSION)
     async def await_auth_session(self, input: AwaitAuthSessionInput) -> None:
@@ -181,7 +172,7 @@ class JobRunActivities:
             return None
 
 
-async def _execute(piece: Piece) -> PieceResult:
+async def _execute(piece: Piece) -> JobItemsResult:
     """Execute a piece to its end, unless Temporal is about to give it to another worker, or has done so."""
     executing = asyncio.create_task(piece.execute(), name="execute a piece of a JobRun")
 
@@ -198,7 +189,7 @@ async def _execute(piece: Piece) -> PieceResult:
         await activity.wait_for_worker_shutdown()
         piece.stop()
 
-    async def execute() -> PieceResult:
+    async def execute() -> JobItemsResult:
         async with (
             heartbeats(on_cancellation, on_silence=on_silence, interval=PIECE_HEARTBEAT_INTERVAL),
             background_task(stop_at_shutdown(), "stop a piece of a JobRun at the worker's shutdown"),

@@ -123,13 +123,7 @@ def _innermost(stack: str, project: Path) -> tuple[str, str]:
 
 
 def timed_out(spec: AttemptSpec, version: Version, waiting_at: str) -> RunError:
-    """Return the error of an Attempt that timed out.
-
-    Args:
-        spec: The Attempt.
-        version: The version of the project that it executes.
-        waiting_at: The stack of its code at that time; empty if it is not known.
-    """
+    """Return the error of an Attempt that timed out, given the stack of its code then; empty if it is not known."""
     stack = _text(masker_for(spec).mask_text(waiting_at), STACK_LIMIT)
     return RunError(
         code=ErrorCode.SCRIPT_TIMEOUT,

@@ -26,15 +26,7 @@ class AttemptLogFile:
     """
 
     def __init__(self, file: Path, limit: int) -> None:
-        """Create the file, with nothing written yet.
-
-        Args:
-            file: The file that is created here; the keeper appends to it, too.
-            limit: The most bytes that the keeper writes.
-
-        Raises:
-            OSError: The file cannot be created.
-        """
+        """Create the file; the keeper appends to it, too, and at most `limit` bytes. Raises OSError."""
         self.file = file
         self.limit = limit
         self.masker = Masker(())
@@ -54,11 +46,7 @@ class AttemptLogFile:
         self.has_lines.set()
 
     def on_machine(self, log_complete: asyncio.Future[AttemptUsage | None]) -> None:
-        """Remember that the Attempt is given to a Machine.
-
-        Args:
-            log_complete: The Machine's keeper resolves it when all that was printed is written.
-        """
+        """Remember that the Attempt is given to a Machine, and what resolves when all that was printed is written."""
         self._end = log_complete
 
     async def wait_complete(self, within: float) -> AttemptUsage | None:

@@ -15,14 +15,12 @@ class Level(StrEnum):
     """How far Machines are isolated."""
 
     FULL = "full"
-    """Each Machine is boxed and has a network of its own, where rules decide what user code and pages may reach."""
     OPEN = "open"
-    """Each Machine is boxed, and has the host's network: user code and pages reach whatever the host reaches."""
     NONE = "none"
-    """No wall stands: user code may do whatever the worker's user may."""
 
 
 _MEANING = {
+    # There, rules decide what user code and pages may reach.
     Level.FULL: "each Machine is boxed and has a network of its own",
     Level.OPEN: "each Machine is boxed, but user code and pages reach whatever this host reaches",
     Level.NONE: "no wall stands, and user code may do whatever the worker's user may",

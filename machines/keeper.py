@@ -29,7 +29,6 @@ passed, and how much it was.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import selectors
@@ -45,19 +44,19 @@ if __name__ == "__main__":
     # A script can import our packages from this folder, after the standard library, and nothing else of ours.
     sys.path.append(str(Path(__file__).parents[1]))
 
-from machines.log_writer import LogWriter
+from machines.lease import boottime
+from machines.log_writer import LogWriter, OutputDemux, Said
 from machines.machine_limits import MachineLimits, Passed
-from machines.output_demux import OutputDemux, Said
 from machines.resource_usage import Meter
 from machines.runner.confinement import join_new_session_keyring
 from machines.runner.folders import remove
+from machines.runner.inner_box import adopt_orphans
 from machines.runner.process_tree import descendants, kill_all, read
 from machines.scheduling import give_way
 from security.inspection import forbid_inspection
 
 __all__ = ["descendants", "kill_all", "remove"]
 
-_PR_SET_CHILD_SUBREAPER = 36
 _LOOK_INTERVAL = 0.5
 """Seconds between two measurements of what the process tree uses."""
 _REPORT_INTERVAL = 5.0
@@ -148,7 +147,7 @@ class Keeper:
             go_on = True
             while True:
                 interval = _LOOK_INTERVAL if self._over_since is None else _LOOK_OFTEN
-                for key, _ in selector.select(max(0, min(interval, self._deadline - _boottime()))):
+                for key, _ in selector.select(max(0, min(interval, self._deadline - boottime()))):
                     if key.fd == wake_r:
                         os.read(wake_r, 512)
                     elif key.fd == 0:
@@ -159,7 +158,7 @@ class Keeper:
                         selector.unregister(self._output)
                 if not go_on or self._ended():
                     return
-                if _boottime() >= self._deadline:
+                if boottime() >= self._deadline:
                     _say({"limit": "lease", "used": 0})
                     return
                 if time.monotonic() - looked >= interval:
@@ -300,10 +299,6 @@ def _offer_to_the_kernel() -> None:
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
 
 
-def _boottime() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
 def _noop(_signal: int, _frame: object) -> None:
     """Do nothing: a handler must be set for the wake-up descriptor to work."""
 
@@ -316,9 +311,7 @@ def _say(message: dict[str, object]) -> None:
 def main() -> None:
     """Run the keeper of one Machine; the module's docstring describes its arguments and streams."""
     scratch, memory, disk, group, deadline, child_fd, *command = sys.argv[1:]
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "cannot become a child subreaper")
+    adopt_orphans()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Only the worker, or its end, stops a keeper. A handler is set and not SIG_IGN, which the child would inherit.
         signal.signal(number, _noop)

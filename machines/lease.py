@@ -30,7 +30,8 @@ class Lease:
     """
 
     def __init__(self, deadline: float = math.inf) -> None:
-        self._deadline = deadline
+        self.deadline = deadline
+        """The end, as `boottime` counts."""
         self._followers: list[Tell] = []
         self._shares: dict[str, int] = {}
         self._most: dict[str, int] = {}
@@ -64,14 +65,9 @@ class Lease:
         self._shares, self._most = {}, {}
 
     @property
-    def deadline(self) -> float:
-        """The end, as `boottime` counts."""
-        return self._deadline
-
-    @property
     def remaining(self) -> float:
         """Seconds until the end; negative after it."""
-        return self._deadline - boottime()
+        return self.deadline - boottime()
 
     @property
     def ended(self) -> bool:
@@ -80,8 +76,8 @@ class Lease:
 
     def extend(self, deadline: float) -> None:
         """Move the end to a later time, and tell all followers."""
-        if deadline > self._deadline:
-            self._deadline = deadline
+        if deadline > self.deadline:
+            self.deadline = deadline
             for tell in list(self._followers):
                 tell(deadline)
 

@@ -16,12 +16,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from machines import attempt_errors
-from machines.attempt_spec import AttemptReport, AttemptSpec, Version, masker_for
+from machines.attempt_spec import AnswerRequest, AttemptReport, AttemptSpec, Version, masker_for
 from machines.keeper_process import KeeperProcess
 from machines.runner.channel import Channel
-from machines.runtime_rpc import RuntimeRpcServer
 from machines.uncancellable import uncancellable
-from schemas.errors import MachineError
+from schemas.errors import CallboardError, MachineError
 from schemas.workflow.attempt import AttemptKind, AttemptStatus
 from security.masking import mask_url
 
@@ -77,8 +76,9 @@ class Machine:
         self.born = time.monotonic()
         """When the Machine was started, by `time.monotonic`."""
         self._hung_up = False
-        self._clean = asyncio.Event()
-        self._clean.set()
+        self.clean = asyncio.Event()
+        """Event that is set while everything of the last Attempt is cleaned up."""
+        self.clean.set()
         self._attempt: MachineAttempt | None = None
         self._reading = asyncio.create_task(self._read(), name=f"machine {name}")
 
@@ -92,16 +92,11 @@ class Machine:
         """Bytes that all its processes had allocated a moment ago."""
         return self._keeper.memory
 
-    @property
-    def is_clean(self) -> bool:
-        """Whether everything of the last Attempt is cleaned up."""
-        return self._clean.is_set()
-
     async def wait_clean(self) -> None:
         """Wait until the last Attempt is cleaned up. If that takes too long, set `retire_reason`."""
         try:
             async with asyncio.timeout(_CLEAN_WITHIN):
-                await self._clean.wait()
+                await self.clean.wait()
         except TimeoutError:
             self.retire_reason = "the last Attempt could not be cleaned up"
 
@@ -122,7 +117,7 @@ class Machine:
             NotBegunError: The Machine was lost before user code was called, and is gone.
         """
         self.attempts += 1
-        self._clean.clear()
+        self.clean.clear()
         attempt = self._attempt = MachineAttempt(spec, on_start)
         if spec.log is not None:
             spec.log.on_machine(self._keeper.attempt_end())
@@ -147,7 +142,7 @@ class Machine:
         `setup` is what `machine_setup` says of the version, with which it must share Machines.
         """
         self.version = version
-        self._clean.clear()
+        self.clean.clear()
         with contextlib.suppress(ConnectionError):  # its end is noticed all the same
             await self._channel.send("version", **setup)
         await self.wait_clean()
@@ -222,7 +217,8 @@ class Machine:
     async def _report_end(self, attempt: MachineAttempt, done: dict[str, Any]) -> AttemptReport:
         if "error" not in done:
             if reason := done.get("uncaptured"):
-                await asyncio.to_thread(attempt.warn_uncaptured, reason)
+                told = await asyncio.to_thread(lambda: masker_for(attempt.spec).mask_text(reason))
+                log.warning("Run %s: the state of its AuthSession could not be captured: %s", attempt.spec.run_id, told)
             return attempt.report(
                 self.name,
                 result=done["result"],
@@ -241,7 +237,7 @@ class Machine:
                 await self._channel.send("stop")
                 await attempt.left.wait()
             async with asyncio.timeout(_CLEAR_WITHIN):
-                await self._clean.wait()
+                await self.clean.wait()
             if self.retire_reason is None:
                 return
         await self.close()
@@ -255,7 +251,7 @@ class Machine:
         except Exception:  # this is a defect of ours, but whoever waits must still hear of an end
             log.exception("Machine %s was not understood", self.name)
         self.retire_reason = self.retire_reason or PROCESS_ENDED
-        self._clean.set()
+        self.clean.set()
         if self._attempt is not None:
             self._attempt.resolve(None)
             self._attempt.leave(None)
@@ -265,7 +261,7 @@ class Machine:
         match message["type"]:
             case "idle":
                 self.retire_reason = self.retire_reason or message["retireReason"]
-                self._clean.set()
+                self.clean.set()
                 if attempt is not None and self.retire_reason:  # the Attempt could not even begin
                     attempt.resolve(None)
             case "begun" if attempt is not None:
@@ -398,7 +394,41 @@ class MachineAttempt:
             **fields,
         )
 
-    def warn_uncaptured(self, reason: str) -> None:
-        """Log why the state of the Attempt's AuthSession could not be captured, masked."""
-        masked = masker_for(self.spec).mask_text(reason)
-        log.warning("Run %s: the state of its AuthSession could not be captured: %s", self.spec.run_id, masked)
+
+class RuntimeRpcServer:
+    """Server that answers the requests of one Attempt concurrently, and ends with the Attempt.
+
+    The supervisor sees to it that few are open at a time.
+    """
+
+    def __init__(self, answer_request: AnswerRequest, channel: Channel) -> None:
+        self._answer_request = answer_request
+        self._channel = channel
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def serve(self, message: dict[str, Any]) -> None:
+        """Start to answer the request in a task of its own."""
+        task = asyncio.create_task(self._answer(message), name=f"request {message['operation']}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Cancel the requests that are not answered yet."""
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _answer(self, message: dict[str, Any]) -> None:
+        answer: dict[str, Any] = {}
+        try:
+            answer["value"] = await self._answer_request(message["operation"], message["arguments"])
+        except CallboardError as error:
+            answer["error"] = error.message
+        except Exception:  # the Attempt must get an answer, and we must know of the defect
+            log.exception("request %s of an Attempt failed", message["operation"])
+            answer["error"] = "Callboard could not do it, by a defect of its own."
+        try:
+            await self._channel.send("answer", number=message["number"], **answer)
+        except ConnectionError:
+            log.debug("the Attempt that asked is gone")

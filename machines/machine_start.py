@@ -9,6 +9,7 @@ import sys
 import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,6 @@ from machines.keeper_process import KeeperProcess
 from machines.lease import Lease
 from machines.machine import Machine, end_processes
 from machines.network import Network
-from machines.observer import MachineObserver
 from machines.runner import main as runner_main
 from machines.runner.channel import Channel
 from machines.sandbox import sandbox_refusal
@@ -34,6 +34,29 @@ from schemas.errors import MachineError
 log = logging.getLogger(__name__)
 
 _START_WITHIN = 60.0
+
+
+class RecycleCause(StrEnum):
+    """Why a Machine is gone."""
+
+    IDLE = "idle"
+    """It had no work for as long as the settings allow."""
+    ATTEMPTS = "attempts"
+    """It has executed as many Attempts as the settings allow."""
+    AGE = "age"
+    """It has become as old as the settings allow."""
+    VERSION = "version"
+    """Its place was needed for a version of its project that wants another browser or memory."""
+    ROOM = "room"
+    """Its place was needed for another project."""
+    STOPPED = "stopped"
+    """Its Attempt was to be stopped, and something of it was left for too long."""
+    LOST = "lost"
+    """Its process has ended while nobody expected that."""
+    UNFIT = "unfit"
+    """It could not be cleaned up for another Attempt."""
+    SURPLUS = "surplus"
+    """The worker may have fewer Machines, or leaves."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +83,10 @@ class LaunchOptions:
     """Until when the worker may have Machines."""
     capacity: Capacity = field(default_factory=Capacity)
     """How many Machines the worker can have at once."""
-    observer: MachineObserver = field(default_factory=MachineObserver)
-    """Hears of the Machines that are started and recycled."""
+    on_started: Callable[[str], None] = lambda _project: None
+    """Is called when a Machine is up, with its project."""
+    on_recycled: Callable[[str, RecycleCause], None] = lambda _project, _cause: None
+    """Is called when a Machine is about to be gone, with its project and why."""
 
 
 class _ChildEndedError(Exception):

@@ -23,11 +23,11 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from errno import ENODEV, ENOSPC
 from ipaddress import ip_address
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 if __name__ == "__main__":
     # A script can import our packages from this folder, after the standard library, and nothing else of ours.
@@ -78,14 +78,13 @@ class Plan:
     @classmethod
     def from_json(cls, text: str) -> Plan:
         """Return the plan that `to_json` has written."""
-        value = json.loads(text)
-        return cls(value["pasta"], value["ip"], Reach.from_json(value["reach"]), value["nameserver"])
+        value: dict[str, Any] = json.loads(text)
+        value["reach"] = Reach.from_json(value["reach"])
+        return cls(**value)
 
     def to_json(self) -> str:
         """Return a text that `from_json` reads."""
-        return json.dumps(
-            {"pasta": self.pasta, "ip": self.ip, "reach": self.reach.to_json(), "nameserver": self.nameserver}
-        )
+        return json.dumps({**asdict(self), "reach": self.reach.to_json()})
 
     @property
     def opens_loopback(self) -> bool:
@@ -274,11 +273,6 @@ def _hand_on_network_administration() -> None:
     _call("prctl", _PR_CAP_AMBIENT, _AMBIENT_RAISE, _CAP_NET_ADMIN, 0, 0)
 
 
-def _drop_capabilities() -> None:
-    """Give up all capabilities. The next program gets none back, as in the namespace nobody is root."""
-    _set_capabilities(0)
-
-
 def _set_capabilities(held: int) -> None:
     """Set the effective, permitted and inheritable capabilities; those that matter here are in the first word."""
     _call("capset", struct.pack("Ii", _CAPABILITY_VERSION, 0), struct.pack("6I", held, held, held, 0, 0, 0))
@@ -308,7 +302,7 @@ def main() -> NoReturn:
             sys.exit(0)
         if loopback is not None:
             _keep_loopback_rules(plan, loopback)
-        _drop_capabilities()
+        _set_capabilities(0)  # the next program gets none back, as in the namespace nobody is root
         os.set_inheritable(ended, True)  # noqa: FBT003
         os.execv(command[0], [*command, str(ended)])  # noqa: S606  # no shell is wanted
     except LaunchError as error:

@@ -28,10 +28,7 @@ class PackageBox:
     def __init__(self, settings: Settings, *, temporal_address: str, other_parts: Sequence[str] = ()) -> None:
         """Set up without trying anything yet.
 
-        Args:
-            settings: They say how far Machines are isolated, and what they may connect to.
-            temporal_address: Host and port of the installation's Temporal.
-            other_parts: Addresses (URLs) of parts of the installation that no setting names.
+        `other_parts` are addresses (URLs) of parts of the installation that no setting names.
         """
         self._settings = settings
         self._temporal_address = temporal_address

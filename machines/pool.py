@@ -30,7 +30,8 @@ class Pool:
 
     def __init__(self, project: str, size: int, launch: LaunchOptions, limits: RecycleLimits) -> None:
         self._project = project
-        self._size = size
+        self.size = size
+        """How many Machines there may be."""
         self._launch = launch
         self._limits = limits
         self._free: list[Slot] = []
@@ -60,14 +61,9 @@ class Pool:
         return sum(slot.machine.memory for slot in slots if slot.machine is not None)
 
     @property
-    def size(self) -> int:
-        """How many Machines there may be."""
-        return self._size
-
-    @property
     def bound(self) -> int:
         """Most Machines that the pool has until its size is changed: more than that if some are still busy."""
-        return max(self._size, len(self._busy) + len(self._prewarming) + len(self._closing))
+        return max(self.size, len(self._busy) + len(self._prewarming) + len(self._closing))
 
     @property
     def slots(self) -> list[Slot]:
@@ -92,17 +88,13 @@ class Pool:
 
     async def resize(self, size: int) -> None:
         """Change how many Machines there may be. Busy ones finish; surplus idle ones are stopped."""
-        self._size = size
+        self.size = size
         if len(self.slots) > size:
             await self._stop_prewarming()
         self._free.sort(key=lambda slot: slot.machine is not None)  # those without a Machine go first
         surplus = [self._free.pop(0) for _ in range(min(len(self._free), len(self.slots) - size))]
         self._dispatch_waiters()
         await self._close(surplus)
-
-    async def close(self) -> None:
-        """Stop all idle Machines; the caller has seen to it that none is busy."""
-        await self.resize(0)
 
     async def _take(self, version: Version, wait: RoomWait) -> Slot:
         turn: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
@@ -174,7 +166,7 @@ class Pool:
         slot = next((slot for slot in self._free if slot.machine is None), None)
         if slot is not None:
             self._free.remove(slot)
-        elif len(self.slots) + len(self._closing) < self._size:
+        elif len(self.slots) + len(self._closing) < self.size:
             self._made += 1
             slot = Slot(f"{self._project}-{self._made}", self._launch, self._limits)
         return slot
@@ -202,7 +194,7 @@ class Pool:
 
     def _put_back(self, slot: Slot) -> bool:
         """Make the slot free, and give it to a waiting Attempt. Return False if there are enough slots without it."""
-        if len(self.slots) >= self._size:
+        if len(self.slots) >= self.size:
             return False
         self._free.append(slot)
         self._dispatch_waiters()
@@ -231,11 +223,8 @@ class MachinePools(dict[str, Pool]):
         super().__init__()
         self._launch = launch
         self._limits = limits
-
-    @property
-    def isolation(self) -> str:
+        self.isolation: str = launch.isolation
         """How far the Machines are isolated."""
-        return self._launch.isolation
 
     async def resize(self, project: str, machines: int) -> None:
         """Change how many Machines the project may have; its pool is created the first time."""

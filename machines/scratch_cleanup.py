@@ -10,7 +10,7 @@ from pathlib import Path
 
 from machines import cgroups
 from machines.runner.folders import remove
-from machines.runner.process_tree import descendants
+from machines.runner.process_tree import descendants, has_ended, pids
 
 _WITHIN = 10.0
 """Seconds that the processes of a Machine get to end."""
@@ -32,7 +32,7 @@ def clean_up(folder: Path, group: Path | None = None) -> None:
     dying: set[int] = set()
     while time.monotonic() < deadline:
         # Parents may be gone before their children: every process that was found once is waited for.
-        dying = {pid for pid in dying if _lives(pid)} | set(processes_of(folder))
+        dying = {pid for pid in dying if not has_ended(pid)} | set(processes_of(folder))
         if not dying:
             break
         for pid in dying:
@@ -48,29 +48,18 @@ def processes_of(folder: Path) -> list[int]:
     Those below are included because Chromium's own processes overwrite their environment with their title.
     """
     in_environment, as_argument = f"={folder}/".encode(), f"\0{folder}\0".encode()
-    found: set[int] = set()
-    for entry in Path("/proc").iterdir():
-        if (
-            entry.name.isdigit()
-            and int(entry.name) != os.getpid()
-            and (as_argument in _read(entry / "cmdline") or in_environment in _read(entry / "environ"))
-        ):
-            found.add(int(entry.name))
+    found = {
+        pid
+        for pid in pids()
+        if pid != os.getpid()
+        and (as_argument in _read(f"/proc/{pid}/cmdline") or in_environment in _read(f"/proc/{pid}/environ"))
+    }
     below = {pid for parent in found for pid in descendants(parent)}
-    return sorted(pid for pid in found | below if _lives(pid))
+    return sorted(pid for pid in found | below if not has_ended(pid))
 
 
-def _read(file: Path) -> bytes:
+def _read(file: str) -> bytes:
     try:
-        return file.read_bytes()
+        return Path(file).read_bytes()
     except OSError:  # we may not read it, or its process is gone
         return b""
-
-
-def _lives(pid: int) -> bool:
-    """Tell whether there is such a process and it is no zombie."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split(maxsplit=1)[0]
-    except OSError:
-        return False
-    return state not in {"Z", "X"}

@@ -12,8 +12,7 @@ from datetime import UTC, datetime, timedelta
 from machines.attempt_spec import AttemptReport, AttemptSpec, Version
 from machines.lease import LeaseEndedError
 from machines.machine import CLOSED, IDLE, PROCESS_ENDED, AttemptStart, Machine, NotBegunError
-from machines.machine_start import LaunchOptions, machine_setup, start_machine
-from machines.observer import RecycleCause
+from machines.machine_start import LaunchOptions, RecycleCause, machine_setup, start_machine
 from machines.uncancellable import uncancellable
 from schemas.errors import MachineError
 from schemas.workflow.run import ErrorCode
@@ -45,26 +44,22 @@ class Slot:
         self._launch = launch
         self._limits = limits
         self._started = 0
-        self._machine: Machine | None = None
+        self.machine: Machine | None = None
+        """The Machine that the slot has now, if any."""
         self._after: asyncio.Task[None] | None = None
         """Task that runs between two Attempts: it waits for the clean-up, and recycles or stops the idle Machine."""
 
-    @property
-    def machine(self) -> Machine | None:
-        """The Machine that the slot has now, if any."""
-        return self._machine
-
     def warm_for(self, version: Version) -> bool:
         """Tell whether the slot has a Machine of this version."""
-        return self._machine is not None and self._machine.version == version
+        return self.machine is not None and self.machine.version == version
 
     def can_serve(self, version: Version) -> bool:
         """Tell whether the slot has a Machine that can change to this version."""
-        return self._machine is not None and self._machine.version.shares_machines_with(version)
+        return self.machine is not None and self.machine.version.shares_machines_with(version)
 
     def ready_for(self, version: Version) -> bool:
         """Tell whether the slot has a Machine of this version that has cleaned up after its last Attempt."""
-        return self._machine is not None and self._machine.version == version and self._machine.is_clean
+        return self.machine is not None and self.machine.version == version and self.machine.clean.is_set()
 
     async def run_attempt(
         self, version: Version, spec: AttemptSpec, on_start: Callable[[AttemptStart], None]
@@ -83,8 +78,8 @@ class Slot:
             self._check_lease(error)
             raise
         finally:
-            if self._machine is not None:
-                self._after = asyncio.create_task(self._keep(self._machine), name=f"slot {self._name}")
+            if self.machine is not None:
+                self._after = asyncio.create_task(self._keep(self.machine), name=f"slot {self._name}")
         if report.error is not None and report.error.code is ErrorCode.SCRIPT_PROCESS_CRASHED:
             self._check_lease()
         return report
@@ -111,8 +106,8 @@ class Slot:
         """
         await self._leave_after()
         await self._launch.capacity.take()
-        self._machine = await self._start(version)
-        self._after = asyncio.create_task(self._keep(self._machine), name=f"slot {self._name}")
+        self.machine = await self._start(version)
+        self._after = asyncio.create_task(self._keep(self.machine), name=f"slot {self._name}")
 
     async def close(self) -> None:
         """Stop the Machine, in bounded time."""
@@ -121,32 +116,26 @@ class Slot:
 
     async def _ready(self, version: Version, spec: AttemptSpec) -> Machine:
         await self._leave_after()
-        if self._machine is not None:
-            await self._machine.wait_clean()
-            if self.can_serve(version) and not (self.warm_for(version) or self._recycle_reason(self._machine)):
+        if self.machine is not None:
+            await self.machine.wait_clean()
+            if self.can_serve(version) and not (self.warm_for(version) or self._recycle_reason(self.machine)):
                 spec.room_wait.preparing_since = datetime.now(UTC)
-                setup = await machine_setup(self._machine.name, version, self._launch)
-                await self._machine.change_version(version, setup)
-            if self._recycle_reason(self._machine) or not self.warm_for(version):
+                setup = await machine_setup(self.machine.name, version, self._launch)
+                await self.machine.change_version(version, setup)
+            if self._recycle_reason(self.machine) or not self.warm_for(version):
                 await uncancellable(self._drop(RecycleCause.VERSION))
-        if self._machine is None:
+        if self.machine is None:
             waits = "" if self._launch.capacity.has_room else " as soon as its worker has room for one"
             spec.note(f"Machine {self._next_name} is being started{waits}")
-            await self._take_room(spec)
+            async with spec.room_wait.waiting():
+                await self._launch.capacity.take()
             spec.room_wait.preparing_since = datetime.now(UTC)
-            self._machine = await self._start(version)
-        return self._machine
+            self.machine = await self._start(version)
+        return self.machine
 
     @property
     def _next_name(self) -> str:
         return f"{self._name}-{self._started + 1}"
-
-    async def _take_room(self, spec: AttemptSpec) -> None:
-        if self._launch.capacity.has_room:
-            await self._launch.capacity.take()
-            return
-        async with spec.room_wait.waiting():
-            await self._launch.capacity.take()
 
     async def _start(self, version: Version) -> Machine:
         """Start a Machine in the place that was taken for it; without a Machine, the place is given back."""
@@ -158,7 +147,7 @@ class Slot:
         except BaseException:
             self._launch.capacity.give_back()
             raise
-        self._launch.observer.started(version.project)
+        self._launch.on_started(version.project)
         return machine
 
     async def _keep(self, machine: Machine) -> None:
@@ -199,11 +188,11 @@ class Slot:
 
     async def _drop(self, otherwise: RecycleCause) -> None:
         """Close the Machine, if there is one. `otherwise` is why, unless it should take no further Attempt anyway."""
-        machine, self._machine = self._machine, None
+        machine, self.machine = self.machine, None
         if machine is not None:
             cause = self._recycle_reason(machine) or otherwise
             log.debug("closing Machine %s: %s", machine.name, machine.retire_reason or cause)
-            self._launch.observer.recycled(machine.version.project, cause)
+            self._launch.on_recycled(machine.version.project, cause)
             try:
                 await uncancellable(machine.close())
             finally:

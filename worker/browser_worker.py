@@ -14,18 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client
-from temporalio.worker import (
-    PollerBehaviorSimpleMaximum,
-    Worker,
-)
+from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 
 from activities.attempt_activities import AttemptActivities
-from activities.attempts.attempt_context import AttemptResources
+from activities.attempts.attempt_context import AttemptResources, RunningAttempts
 from activities.attempts.attempt_log import LogPolicy
 from activities.attempts.attempt_records import AttemptRecords
 from activities.attempts.logins import Logins
 from activities.attempts.project_environments import ProjectEnvironments
-from activities.attempts.running_attempts import RunningAttempts
 from activities.attempts.runtime_services import StoreQuota
 from activities.workers import crash_recovery, machine_reports
 from activities.workers.deployed_projects import DeployedProjects
@@ -53,6 +49,7 @@ from schemas.workflow import names
 from security.keyring import KeyRing
 from settings import Settings
 from storage.store import Store
+from telemetry import metrics
 from telemetry.health import Liveness
 from telemetry.tracing_settings import trace_endpoints
 from temporal.client import connect
@@ -98,11 +95,7 @@ async def start_attempt_workers(
 ) -> list[BackgroundWork]:
     """Start the Machines and the Temporal workers that use them, and return the background work that goes with them.
 
-    Args:
-        process: The worker process.
-        resources: Closes what is started, in reverse order.
-        browser: The executable of the browser.
-        isolation: How far Machines are isolated.
+    `resources` closes what is started, in reverse order.
     """
     settings, client, identity, store = process.settings, process.client, process.identity, process.store
     catalog, liveness = process.catalog, process.liveness
@@ -135,10 +128,25 @@ async def start_attempt_workers(
         on_served=liveness.pulse("What follows the shares of Machines", ROUND_TIMEOUT).beat,
     )
     resources.push_async_callback(member.leave)
-    launch_options = await asyncio.to_thread(
-        _launch_options, settings, worker_dir, browser, isolation.level, network, groups, lease, Capacity(places)
+    launch_options = LaunchOptions(
+        worker_dir.scratch,
+        browser,
+        tuple(browser_args()),
+        shared=tuple(settings.shared_folders),
+        disk_limit=settings.machine_disk,
+        groups=groups,
+        find_full_browser=partial(find_browser, settings.chromium, headful=True),
+        isolation=isolation.level,
+        network=network,
+        lease=lease,
+        capacity=Capacity(places),
+        on_started=lambda project: metrics.current().machine_started(project),
+        on_recycled=lambda project, cause: metrics.current().machine_recycled(project, cause),
     )
-    pools = MachinePools(launch_options, _recycle_limits(settings))
+    limits = RecycleLimits(
+        idle=settings.machine_idle, attempts=settings.machine_max_attempts, age=settings.machine_max_age
+    )
+    pools = MachinePools(launch_options, limits)
     resources.push_async_callback(pools.close)
     redactor = TraceRedactor()
     resources.push_async_callback(redactor.close)
@@ -223,38 +231,6 @@ def delegated_group() -> Path | None:
         ) from error
     log.info("control group %s holds Machines to their limits", folder)
     return folder
-
-
-def _launch_options(
-    settings: Settings,
-    worker_dir: WorkerDir,
-    browser: Path,
-    isolation: Level,
-    network: Network | None,
-    groups: Path | None,
-    lease: Lease,
-    capacity: Capacity,
-) -> LaunchOptions:
-    return LaunchOptions(
-        worker_dir.scratch,
-        browser,
-        tuple(browser_args()),
-        shared=tuple(settings.shared_folders),
-        disk_limit=settings.machine_disk,
-        groups=groups,
-        find_full_browser=partial(find_browser, settings.chromium, headful=True),
-        isolation=isolation,
-        network=network,
-        lease=lease,
-        capacity=capacity,
-        observer=machine_reports.CountedMachines(),
-    )
-
-
-def _recycle_limits(settings: Settings) -> RecycleLimits:
-    return RecycleLimits(
-        idle=settings.machine_idle, attempts=settings.machine_max_attempts, age=settings.machine_max_age
-    )
 
 
 def _log_policy(settings: Settings) -> LogPolicy:

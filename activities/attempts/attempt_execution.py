@@ -12,11 +12,10 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.attempts.attempt_artifacts import UploadedArtifacts, upload_artifacts
-from activities.attempts.attempt_context import AttemptInFlight, AttemptResources
+from activities.attempts.attempt_context import AttemptInFlight, AttemptResources, Cause, RunningAttempt
 from activities.attempts.attempt_log import last_line, open_log
 from activities.attempts.attempt_records import failure, interruption
 from activities.attempts.attempt_steps import run_on_machine
-from activities.attempts.running_attempts import Cause, RunningAttempt
 from activities.heartbeat import background_task, forward_cancellation, heartbeats, record_heartbeat
 from activities.workers.worker_dir import JournalEntry
 from machines.attempt_spec import AttemptEvidence

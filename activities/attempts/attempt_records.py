@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from base64 import b64decode, b64encode
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from temporalio.api.common.v1 import Payload
@@ -35,18 +36,13 @@ _NOT_SAVED = "The worker was lost before it had saved it."
 _NOT_ALL_SAVED = "The worker was lost before it had saved the last lines."
 
 
+@dataclass(frozen=True)
 class AttemptRecords:
     """Writes and reads the records of Attempts."""
 
-    def __init__(self, store: Store, converter: DataConverter) -> None:
-        """Set up without reading anything yet.
-
-        Args:
-            store: The artifact store.
-            converter: That of the Temporal client: an outcome is kept as Temporal keeps it.
-        """
-        self._store = store
-        self._converter = converter
+    store: Store
+    converter: DataConverter
+    """That of the Temporal client: an outcome is kept as Temporal keeps it."""
 
     async def write(
         self, project: str, record: AttemptRecord, outcome: AttemptOutcome | None = None, *, within: timedelta
@@ -56,14 +52,14 @@ class AttemptRecords:
         A store that fails for longer than `within` costs the record, not the Attempt.
         """
         if outcome is not None:
-            [payload] = await self._converter.encode([outcome])
+            [payload] = await self.converter.encode([outcome])
             record = record.model_copy(update={"outcome": b64encode(payload.SerializeToString()).decode()})
         key = keys.record(project, record.run_id, record.number)
         body = record.model_dump_json(exclude_none=True).encode()
         try:
             # A write that has begun is awaited even on a cancel: it would take effect all the same, and must not come
             # after the next one.
-            await retry_store(within, lambda: uncancellable(self._store.put(key, body)))
+            await retry_store(within, lambda: uncancellable(self.store.put(key, body)))
         except StoreError:
             log.exception("Run %s, Attempt %d: no record", record.run_id, record.number)
 
@@ -74,7 +70,7 @@ class AttemptRecords:
         """
         key = keys.record(project, record.run_id, record.number)
         try:
-            there = await retry_store(within, lambda: self._store.exists(key))
+            there = await retry_store(within, lambda: self.store.exists(key))
         except StoreError:
             log.exception("Run %s, Attempt %d: no record", record.run_id, record.number)
             return
@@ -85,7 +81,7 @@ class AttemptRecords:
         """Tell whether there is a record. A store that fails for long is taken to have none."""
         key = keys.record(project, run_id, number)
         try:
-            return await retry_store(_EXISTS_TIMEOUT, lambda: self._store.exists(key))
+            return await retry_store(_EXISTS_TIMEOUT, lambda: self.store.exists(key))
         except StoreError:
             log.exception("Run %s, Attempt %d: it is not known whether there is a record", run_id, number)
             return False
@@ -109,7 +105,7 @@ class AttemptRecords:
         known = await retry_store(within, lambda: self.read(*of))
         if interrupted.execution_id and known and known.outcome and known.execution_id == interrupted.execution_id:
             payload = Payload.FromString(b64decode(known.outcome))
-            [outcome] = await self._converter.decode([payload], [AttemptOutcome])
+            [outcome] = await self.converter.decode([payload], [AttemptOutcome])
             return outcome
         if unheard and known is not None and known.status in {AttemptStatus.COMPLETED, AttemptStatus.FAILED}:
             changes = {"status": AttemptStatus.INTERRUPTED, "error": interruption(interrupted.cause)}
@@ -145,14 +141,14 @@ class AttemptRecords:
         if interrupted.trace.keeps(completed=False):
             missing["trace"] = _NOT_SAVED
         of = (interrupted.project, interrupted.run_id, interrupted.number)
-        if not await self._store.exists(keys.log(*of)):
-            pieces = aiter(self._store.list(keys.log_pieces(*of)))
+        if not await self.store.exists(keys.log(*of)):
+            pieces = aiter(self.store.list(keys.log_pieces(*of)))
             missing["log"] = _NOT_SAVED if await anext(pieces, None) is None else _NOT_ALL_SAVED
         return missing
 
     async def read(self, project: str, run_id: str, number: int) -> AttemptRecord | None:
         """Return the record of an Attempt, or None if there is none. Raises StoreError."""
-        body = await self._store.get(keys.record(project, run_id, number))
+        body = await self.store.get(keys.record(project, run_id, number))
         return None if body is None else AttemptRecord.model_validate_json(body)
 
 

@@ -56,7 +56,10 @@ async def run_on_machine(resources: AttemptResources, in_flight: AttemptInFlight
             return _access_disabled(attempt.project)
         manifest = await _fetch_manifest(resources, attempt)
         version = await _prepare_version(resources, attempt, manifest)
-        login = await _load_login(resources, attempt, manifest)
+        login = None
+        if attempt.auth is not None:
+            secret = manifest.settings.auth_sessions.secret_parameters
+            login = await resources.logins.load(attempt, attempt.auth, secret)
         spec = await _build_spec(resources, in_flight, login)
         # In a thread: a state may be large, and hold secrets by the thousand.
         in_flight.mask_with(await asyncio.to_thread(masker_for, spec))
@@ -123,12 +126,6 @@ async def _prepare_version(resources: AttemptResources, attempt: AttemptInput, m
         python=python,
         variables=tuple(sorted(variables.items())),
     )
-
-
-async def _load_login(resources: AttemptResources, attempt: AttemptInput, manifest: Manifest) -> OpenedLogin | None:
-    if attempt.auth is None:
-        return None
-    return await resources.logins.load(attempt, attempt.auth, manifest.settings.auth_sessions.secret_parameters)
 
 
 async def _build_spec(

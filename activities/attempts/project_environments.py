@@ -22,12 +22,6 @@ class ProjectEnvironments:
     """The environments of all projects on this host, and which of them this worker has used already."""
 
     def __init__(self, store: Store, environments: Environments) -> None:
-        """Set up without building anything yet.
-
-        Args:
-            store: The artifact store, where the lists of packages are.
-            environments: The environments of this host.
-        """
         self._store = store
         self._environments = environments
         self._known: dict[tuple[str, str], Environment] = {}
@@ -35,13 +29,9 @@ class ProjectEnvironments:
     async def ensure_python(
         self, project: str, own: OwnEnvironment, folder: Path, *, within: timedelta
     ) -> PythonEnvironment:
-        """Return the environment that a version declares; it is built when this returns.
+        """Return the environment that a version's manifest declares; it is built when this returns.
 
-        Args:
-            project: The project's name.
-            own: The environment as the version's manifest declares it.
-            folder: The version's folder, whose settings for uv are followed.
-            within: How long the store is retried.
+        The settings for uv in the version's folder are followed.
 
         Raises:
             MachineError: The environment cannot be built.

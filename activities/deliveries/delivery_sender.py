@@ -36,37 +36,22 @@ class SendResult:
     """Time after which the receiver wants to be asked again."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class DeliverySender:
     """Sends Deliveries, one try at a time."""
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        transport: httpx.AsyncBaseTransport,
-        keyring: KeyRing,
-        signer: WebhookSigner,
-        user_agent: str,
-    ) -> None:
-        """Set up without sending anything yet.
-
-        Args:
-            store: The artifact store, which holds what is sent.
-            transport: A guarded transport. Whoever created it closes it.
-            keyring: Opens the sealed secrets of sinks.
-            signer: Signs webhooks.
-            user_agent: `user-agent` of the requests.
-        """
-        self._store = store
-        self._transport = transport
-        self._keyring = keyring
-        self._signer = signer
-        self._user_agent = user_agent
+    store: Store
+    """The artifact store, which holds what is sent."""
+    transport: httpx.AsyncBaseTransport
+    """A guarded transport. Whoever created it closes it."""
+    keyring: KeyRing
+    signer: WebhookSigner
+    user_agent: str
 
     async def send_stored(self, send_input: SendInput, at: datetime) -> SendResult:
         """Send the stored body once. A cancel ends the try, and is returned as its result."""
         try:
-            body = await retry_store(_STORE_TIMEOUT, lambda: self._store.get(send_input.body_key))
+            body = await retry_store(_STORE_TIMEOUT, lambda: self.store.get(send_input.body_key))
             if body is None:
                 raise StoreError(f"{send_input.body_key} is not in the artifact store any more.")
         except CallboardError as error:
@@ -82,7 +67,7 @@ class DeliverySender:
         masker = Masker(prepared.secrets)
         started = time.monotonic()
         try:
-            response = await exchange(self._transport, prepared.request, delivery.sink.schedule.timeout)
+            response = await exchange(self.transport, prepared.request, delivery.sink.schedule.timeout)
         except SendError as error:
             return _no_answer(at, started, _masked(error.problem, masker))
         except asyncio.CancelledError:
@@ -107,13 +92,13 @@ class DeliverySender:
                 sink.webhook,
                 body,
                 at=at,
-                keyring=self._keyring,
-                signer=self._signer,
-                user_agent=self._user_agent,
+                keyring=self.keyring,
+                signer=self.signer,
+                user_agent=self.user_agent,
             )
         if sink.bucket is None:
             raise ValueError("A sink is a webhook or a bucket")
-        return s3_sink.build_request(delivery, sink.bucket, body, keyring=self._keyring, user_agent=self._user_agent)
+        return s3_sink.build_request(delivery, sink.bucket, body, keyring=self.keyring, user_agent=self.user_agent)
 
 
 def _not_sent(at: datetime, error: CallboardError) -> SendResult:

@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 
 from temporalio.client import Client
@@ -41,19 +42,19 @@ _PAUSE = 1.0
 """Seconds until Temporal is asked again after it has not answered."""
 
 
+@dataclass(frozen=True)
 class ItemRuns:
     """The Runs of the items of one JobRun."""
 
-    def __init__(self, plan: JobRunPlan, *, client: Client, store: Store, ring: KeyRing, waits: RunWaits) -> None:
-        self._plan = plan
-        self._client = client
-        self._store = store
-        self._ring = ring
-        self._waits = waits
+    plan: JobRunPlan
+    client: Client
+    store: Store
+    ring: KeyRing
+    waits: RunWaits
 
     def id_of(self, number: int) -> str:
         """Return the id of the Run of an item."""
-        return names.job_item_run_id(self._plan.job_run_id, number)
+        return names.job_item_run_id(self.plan.job_run_id, number)
 
     async def start(self, number: int, item: JobItem) -> None:
         """Start the Run of an item, unless an earlier try of this piece has started it.
@@ -65,11 +66,11 @@ class ItemRuns:
         run_id = self.id_of(number)
         run_input = await retry_store(
             STORE_TIMEOUT,
-            lambda: make_run_input(self._plan, item, run_id, store=self._store, ring=self._ring),
+            lambda: make_run_input(self.plan, item, run_id, store=self.store, ring=self.ring),
         )
         while True:
             try:
-                await start_run_workflow(self._client, run_id, run_input)
+                await start_run_workflow(self.client, run_id, run_input)
             except WorkflowAlreadyStartedError:
                 return
             except (RPCError, RuntimeError) as error:
@@ -79,12 +80,12 @@ class ItemRuns:
 
     async def exists(self, number: int) -> bool:
         """Tell whether the Run of an item was started. Raises RPCError."""
-        handle = self._client.get_workflow_handle(self.id_of(number))
+        handle = self.client.get_workflow_handle(self.id_of(number))
         return await unless_missing(handle.describe(rpc_timeout=RPC_TIMEOUT)) is not None
 
     async def terminate(self, number: int) -> None:
         """Tell a Run that its JobRun is terminated, if it has not ended yet. Raises RPCError."""
-        await signal_if_running(self._client, self.id_of(number), names.JOB_RUN_TERMINATED)
+        await signal_if_running(self.client, self.id_of(number), names.JOB_RUN_TERMINATED)
 
     async def wait(self, number: int) -> RunOutcome:
         """Return how the Run of an item ended, as soon as it has.
@@ -97,7 +98,7 @@ class ItemRuns:
         while True:
             try:
                 with _translated_decryption(run_id):
-                    answer = await self._waits.wait(run_id, _WAIT)
+                    answer = await self.waits.wait(run_id, _WAIT)
             except (RPCError, RuntimeError) as error:
                 if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
                     log.warning("Run %s is not in Temporal any more; it counts as terminated", run_id)

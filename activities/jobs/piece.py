@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from itertools import batched
 
 from activities.jobs.item_runs import STORE_TIMEOUT, ItemRuns
@@ -18,7 +17,7 @@ from activities.jobs.job_items import JobItems
 from activities.jobs.job_results import added_items, result_line
 from activities.store_retry import retry_store
 from machines.uncancellable import uncancellable
-from schemas.workflow.job_activities import JobItemsInput, JobItemsMode
+from schemas.workflow.job_activities import JobItemsInput, JobItemsMode, JobItemsResult
 from schemas.workflow.job_run import JobRunPlan, JobRunProgress
 from schemas.workflow.run import ReasonType, RunOutcome, RunStatus
 from storage import keys
@@ -42,30 +41,12 @@ _TRIES = 1_000_000
 """More tries than one piece can have: a shard is named after the piece and its try, and the last one counts."""
 
 
-@dataclass(frozen=True)
-class PieceResult:
-    """The result of a piece."""
-
-    progress: JobRunProgress
-    is_login_bad: bool
-    """Whether a Run found that the AuthSession is not good."""
-
-
 class Piece:
     """One try of one piece."""
 
     def __init__(
         self, input: JobItemsInput, plan: JobRunPlan, runs: ItemRuns, store: Store, *, try_number: int
     ) -> None:
-        """Prepare a piece, without doing anything yet.
-
-        Args:
-            input: What the piece is to do, and where it begins.
-            plan: The plan of the JobRun.
-            runs: The Runs of the JobRun.
-            store: The artifact store, which holds items and results.
-            try_number: The number of this try, from 1.
-        """
         self._input = input
         self._plan = plan
         self._runs = runs
@@ -93,7 +74,7 @@ class Piece:
         self._is_stopped = True
         self._news.set()
 
-    async def execute(self) -> PieceResult:
+    async def execute(self) -> JobItemsResult:
         """Execute the piece, and store its results and the items that were added.
 
         Raises:
@@ -229,7 +210,7 @@ class Piece:
         if outcome.reason is not None and outcome.reason.type is ReasonType.VALIDATE_FAILED:
             self._is_login_bad = True
 
-    async def _finish(self) -> PieceResult:
+    async def _finish(self) -> JobItemsResult:
         """Store what the piece has collected, and return how far the JobRun has come by it."""
         before = self._input.progress
         if self._added:
@@ -245,7 +226,7 @@ class Piece:
             failed=before.failed + len(self._lines) - self._succeeded,
             shards=before.shards + (1 if self._lines else 0),
         )
-        return PieceResult(progress, self._is_login_bad)
+        return JobItemsResult(progress=progress, is_login_bad=self._is_login_bad)
 
 
 async def _for_each(numbers: Iterable[int], work: Callable[[int], Awaitable[None]]) -> None:

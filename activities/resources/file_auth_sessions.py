@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, override
 from uuid import uuid4
@@ -25,35 +26,26 @@ from storage.store import Store
 from temporal.auth_sessions import AuthSessions
 
 
+@dataclass(frozen=True, kw_only=True)
 class FileAuthSessions(FileResources[AuthSessionFile, AuthSessionView]):
     """The AuthSessions of files. Nobody waits here until their logins are made."""
 
     kind = "an AuthSession"
 
-    def __init__(
-        self, *, workspace: str, environment: Environment, store: Store, ring: KeyRing, auth_sessions: AuthSessions
-    ) -> None:
-        """Set up without reading anything yet.
-
-        Args:
-            workspace: The workspace that they belong to.
-            environment: Where projects run, which decides about their proxies.
-            store: The artifact store.
-            ring: The keys that parameters are sealed with.
-            auth_sessions: The AuthSessions in Temporal.
-        """
-        self._workspace = workspace
-        self._environment: Environment = environment
-        self._store = store
-        self._ring = ring
-        self._auth_sessions = auth_sessions
+    workspace: str
+    """The workspace that they belong to."""
+    environment: Environment
+    """Where projects run, which decides about their proxies."""
+    store: Store
+    ring: KeyRing
+    auth_sessions: AuthSessions
 
     @override
     async def _create(self, manifest: Manifest, file: AuthSessionFile) -> None:
         now = datetime.now(UTC)
         spec = self._login_spec(manifest, file, RunType.AUTH_SESSION_CREATE)
         created = AuthSessionInput(
-            workspace=self._workspace,
+            workspace=self.workspace,
             project=manifest.project,
             ref=AuthSessionRef(id=file.id, type=AuthSessionType.CREDENTIALS, owner=file.id),
             view=AuthSessionView(
@@ -68,24 +60,24 @@ class FileAuthSessions(FileResources[AuthSessionFile, AuthSessionView]):
         )
         await self._store_parameters(manifest.project, file, spec)
         try:
-            await self._auth_sessions.create(created)
+            await self.auth_sessions.create(created)
         except Conflict as error:
-            await self._store.delete(spec.parameters_key)
+            await self.store.delete(spec.parameters_key)
             raise self._taken(file) from error
 
     @override
     async def _update(self, manifest: Manifest, file: AuthSessionFile, found: AuthSessionView) -> None:
         spec = self._login_spec(manifest, file, RunType.AUTH_SESSION_UPDATE)
         await self._store_parameters(manifest.project, file, spec)
-        await self._auth_sessions.update(self._workspace, manifest.project, found.id, spec)
+        await self.auth_sessions.update(self.workspace, manifest.project, found.id, spec)
 
     def _login_spec(self, manifest: Manifest, file: AuthSessionFile, run_type: RunType) -> LoginSpec:
         request = UpdateAuthSession(parameters=file.parameters)
-        run_id, url = uuid4().hex, manifest.settings.proxy_in(self._environment)
+        run_id, url = uuid4().hex, manifest.settings.proxy_in(self.environment)
         proxy = (
             None
             if url is None
-            else seal_proxy(url, self._ring, workspace=self._workspace, project=manifest.project, owner=run_id)
+            else seal_proxy(url, self.ring, workspace=self.workspace, project=manifest.project, owner=run_id)
         )
         return LoginSpec(
             run_id=run_id,
@@ -101,27 +93,27 @@ class FileAuthSessions(FileResources[AuthSessionFile, AuthSessionView]):
 
     async def _store_parameters(self, project: str, file: AuthSessionFile, spec: LoginSpec) -> None:
         text = json.dumps(file.parameters, separators=(",", ":"))
-        sealed = self._ring.seal(text, bound_to=self._owner(project, file.id))
-        await self._store.put(spec.parameters_key, sealed.encode("ascii"))
+        sealed = self.ring.seal(text, bound_to=self._owner(project, file.id))
+        await self.store.put(spec.parameters_key, sealed.encode("ascii"))
 
     async def _current_parameters(self, project: str, view: AuthSessionView) -> Any:
         """Return the parameters of the login that is being made, else those of the current one."""
         pending = view.pending_run_id and keys.auth_session_parameters(project, view.id, view.pending_run_id)
         for key in (pending, view.parameters_key):
-            if key is not None and (sealed := await self._store.get(key)) is not None:
-                return json.loads(self._ring.open(sealed.decode("ascii"), bound_to=self._owner(project, view.id)))
+            if key is not None and (sealed := await self.store.get(key)) is not None:
+                return json.loads(self.ring.open(sealed.decode("ascii"), bound_to=self._owner(project, view.id)))
         raise Unavailable(f"AuthSession {view.id} of project {project} is just being created.")
 
     @override
     async def _find(self, project: str, resource_id: str) -> AuthSessionView | None:
         try:
-            return await self._auth_sessions.get(self._workspace, project, resource_id)
+            return await self.auth_sessions.get(self.workspace, project, resource_id)
         except NotFound:
             return None
 
     @override
     async def _list_from_files(self, project: str) -> list[str]:
-        views = await self._auth_sessions.list_all(self._workspace, project)
+        views = await self.auth_sessions.list_all(self.workspace, project)
         return [view.id for view in views if view.from_file]
 
     @override
@@ -134,7 +126,7 @@ class FileAuthSessions(FileResources[AuthSessionFile, AuthSessionView]):
 
     @override
     async def _delete(self, project: str, resource_id: str) -> None:
-        await self._auth_sessions.delete(self._workspace, project, resource_id)
+        await self.auth_sessions.delete(self.workspace, project, resource_id)
 
     def _owner(self, project: str, auth_session_id: str) -> str:
-        return seal_context.auth_session(self._workspace, project, auth_session_id)
+        return seal_context.auth_session(self.workspace, project, auth_session_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import override
 
@@ -18,33 +19,26 @@ from storage.store import Store
 from temporal.jobs import Jobs
 
 
+@dataclass(frozen=True, kw_only=True)
 class FileJobs(FileResources[JobFile, JobRef]):
     """The Jobs of files."""
 
     kind = "a Job"
 
-    def __init__(self, *, workspace: str, store: Store, ring: KeyRing, definer: JobDefiner, jobs: Jobs) -> None:
-        """Set up without reading anything yet.
-
-        Args:
-            workspace: The workspace that they belong to.
-            store: The artifact store.
-            ring: The keys that tell by a keyed hash whether a file has changed.
-            definer: Checks and stores definitions of Jobs.
-            jobs: The Jobs in Temporal.
-        """
-        self._workspace = workspace
-        self._store = store
-        self._ring = ring
-        self._definer = definer
-        self._jobs = jobs
+    workspace: str
+    """The workspace that they belong to."""
+    store: Store
+    ring: KeyRing
+    """The keys that tell by a keyed hash whether a file has changed."""
+    definer: JobDefiner
+    jobs: Jobs
 
     @override
     async def _create(self, manifest: Manifest, file: JobFile) -> None:
         digest = self._fingerprints(manifest.project, file)[0]
         definition = await self._define(manifest, file, digest)
         ref = JobRef(
-            workspace=self._workspace,
+            workspace=self.workspace,
             project=manifest.project,
             job_id=file.id,
             definition=definition.ref,
@@ -53,7 +47,7 @@ class FileJobs(FileResources[JobFile, JobRef]):
             digest=digest,
         )
         try:
-            await self._jobs.create(ref, definition.schedule)
+            await self.jobs.create(ref, definition.schedule)
         except Conflict as error:
             await self._discard(definition)
             raise self._taken(file) from error
@@ -66,8 +60,8 @@ class FileJobs(FileResources[JobFile, JobRef]):
         digest = self._fingerprints(manifest.project, file)[0]
         definition = await self._define(manifest, file, digest)
         try:
-            await self._jobs.update(
-                self._workspace,
+            await self.jobs.update(
+                self.workspace,
                 manifest.project,
                 file.id,
                 definition.ref,
@@ -82,7 +76,7 @@ class FileJobs(FileResources[JobFile, JobRef]):
     async def _define(self, manifest: Manifest, file: JobFile, digest: str) -> JobDefinition:
         job = UpdateJob.model_validate(file.body)
         items = checked_items(manifest, job.payload)
-        return await self._definer.define(manifest, file.id, job, items, digest=digest)
+        return await self.definer.define(manifest, file.id, job, items, digest=digest)
 
     async def _discard_unless_unknown(self, definition: JobDefinition, error: CallboardError) -> None:
         """Delete a definition that no Job has; if Temporal did not answer, a Job may have it."""
@@ -90,18 +84,18 @@ class FileJobs(FileResources[JobFile, JobRef]):
             await self._discard(definition)
 
     async def _discard(self, definition: JobDefinition) -> None:
-        await discard_definition(self._store, definition.project, definition.job_id, definition.ref)
+        await discard_definition(self.store, definition.project, definition.job_id, definition.ref)
 
     @override
     async def _find(self, project: str, resource_id: str) -> JobRef | None:
         try:
-            return (await self._jobs.get(self._workspace, project, resource_id)).ref
+            return (await self.jobs.get(self.workspace, project, resource_id)).ref
         except NotFound:
             return None
 
     @override
     async def _list_from_files(self, project: str) -> list[str]:
-        jobs = [state.ref for state in await self._jobs.list_all(self._workspace, project)]
+        jobs = [state.ref for state in await self.jobs.list_all(self.workspace, project)]
         return [job.job_id for job in jobs if self._is_from_file(job)]
 
     @override
@@ -114,12 +108,12 @@ class FileJobs(FileResources[JobFile, JobRef]):
 
     @override
     async def _delete(self, project: str, resource_id: str) -> None:
-        await self._jobs.delete(self._workspace, project, resource_id, source=JobSource.CODE)
+        await self.jobs.delete(self.workspace, project, resource_id, source=JobSource.CODE)
 
     def _fingerprints(self, project: str, file: JobFile) -> list[str]:
         """Return the keyed hashes of a file, the one by the newest key first. A file may have secrets in it."""
         text = json.dumps(file.body, sort_keys=True, separators=(",", ":")).encode()
-        found = self._ring.fingerprints(text, bound_to=f"job file {self._workspace}/{project}/{file.id}")
+        found = self.ring.fingerprints(text, bound_to=f"job file {self.workspace}/{project}/{file.id}")
         if not found:
             raise ConfigurationError(
                 "CALLBOARD_SECRET_KEY is not set, and files of Jobs need it. "

@@ -88,14 +88,10 @@ class DeployedProjects(CatalogFollower):
         super().__init__(catalog, "nothing new can be served", only=only)
         self._known: dict[str, ProjectSize] = {}
         """The last known size of each project, also of one that cannot be read now."""
-        self._sizes: dict[str, ProjectSize] = {}
+        self.sizes: Mapping[str, ProjectSize] = {}
+        """How many Machines each project may have. A new object whenever that has changed."""
         self.changed = asyncio.Event()
         """Is set when `sizes` has changed."""
-
-    @property
-    def sizes(self) -> Mapping[str, ProjectSize]:
-        """How many Machines each project may have. A new object whenever that has changed."""
-        return self._sizes
 
     @override
     async def _look_at(self, project: str, deployment: Deployment | None) -> None:
@@ -112,8 +108,8 @@ class DeployedProjects(CatalogFollower):
         projects = await super().refresh(on_step)
         if projects is not None:
             self._known = {project: self._known[project] for project in projects if project in self._known}
-            if self._known != self._sizes:
-                self._sizes = dict(self._known)
+            if self._known != self.sizes:
+                self.sizes = dict(self._known)
                 self.changed.set()
         return projects
 

@@ -12,7 +12,6 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from machines.lease import Lease
-from machines.observer import MachineObserver, RecycleCause
 from machines.pool import MachinePools
 from telemetry import metrics
 from temporal.pool_usage import POOL_HEARTBEAT_INTERVAL, PoolUsage, publish_usage
@@ -24,18 +23,6 @@ _INTERVAL = timedelta(seconds=1)
 Attempts come and go meanwhile."""
 
 _Numbers = Mapping[str, int]
-
-
-class CountedMachines(MachineObserver):
-    """Counts the Machines that are started and recycled."""
-
-    def started(self, project: str, /) -> None:
-        """Count a Machine that is up."""
-        metrics.current().machine_started(project)
-
-    def recycled(self, project: str, cause: RecycleCause, /) -> None:
-        """Count a Machine that is about to be gone."""
-        metrics.current().machine_recycled(project, cause)
 
 
 async def report(

@@ -9,12 +9,7 @@ class ProblemLog:
     """The problems that there are now. Each is logged as a warning when it comes up or changes."""
 
     def __init__(self, log: logging.Logger, what: str) -> None:
-        """Start without a problem.
-
-        Args:
-            log: Where problems are logged.
-            what: What cannot be done because of them, as the middle of a sentence.
-        """
+        """Start without a problem. `what` is what problems prevent, as the middle of a sentence."""
         self._log = log
         self._what = what
         self._problems: dict[str, str] = {}

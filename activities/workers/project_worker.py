@@ -72,8 +72,8 @@ class ProjectWorker:
         self.slots = slots
         self.client = client
         self._on_released = on_released
-        self._used_slots = 0
-        """Number of slots in which an Attempt runs."""
+        self.used_slots = 0
+        """How many Attempts the worker has accepted and not ended."""
         self._slot_taken = asyncio.Event()
         self._quiet_time = _QUIET
         self._draining = asyncio.Event()
@@ -103,12 +103,7 @@ class ProjectWorker:
     @property
     def reserved_slots(self) -> int:
         """How many of the project's Machines this worker may be using."""
-        return self._used_slots if self._stopped_polling.is_set() else self.slots
-
-    @property
-    def used_slots(self) -> int:
-        """How many Attempts the worker has accepted and not ended."""
-        return self._used_slots
+        return self.used_slots if self._stopped_polling.is_set() else self.slots
 
     async def run(self) -> None:
         """Take Attempts until the worker is told to drain, and return when the last of them has ended.
@@ -151,7 +146,7 @@ class ProjectWorker:
         await self._draining.wait()
         with suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_POLLS_WITHIN):
-                while self._used_slots < self.slots and await self._slot_taken_within(self._quiet_time):
+                while self.used_slots < self.slots and await self._slot_taken_within(self._quiet_time):
                     pass
         shutdown = asyncio.create_task(self._worker.shutdown())
         await asyncio.sleep(_SHUTDOWN_HEARD_AFTER)
@@ -164,7 +159,7 @@ class ProjectWorker:
         """Start the time limit for the SDK to stop as soon as no Attempt runs any more; lift it otherwise."""
         if not self._deadline.expired():
             now = asyncio.get_running_loop().time()
-            stops = self._stopped_polling.is_set() and self._used_slots == 0
+            stops = self._stopped_polling.is_set() and self.used_slots == 0
             self._deadline.reschedule(now + self._margin.total_seconds() if stops else None)
 
     async def _slot_taken_within(self, seconds: float) -> bool:
@@ -177,7 +172,7 @@ class ProjectWorker:
 
     @asynccontextmanager
     async def _reserved_slot(self) -> AsyncGenerator[None]:
-        self._used_slots += 1
+        self.used_slots += 1
         self._slot_taken.set()
         self._set_deadline()
         try:
@@ -186,7 +181,7 @@ class ProjectWorker:
             while self._draining.is_set() and not self._stopped_polling.is_set():
                 with suppress(asyncio.CancelledError):  # a cancel comes too late: the Attempt has ended
                     await self._stopped_polling.wait()
-            self._used_slots -= 1
+            self.used_slots -= 1
             self._set_deadline()
             if self._draining.is_set():
                 self._on_released()

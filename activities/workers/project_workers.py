@@ -12,7 +12,7 @@ from typing import Any
 from temporalio.client import Client
 
 from activities.attempt_activities import AttemptActivities
-from activities.attempts.running_attempts import RunningAttempts
+from activities.attempts.attempt_context import RunningAttempts
 from activities.workers.problem_log import ProblemLog
 from activities.workers.project_worker import ProjectWorker
 from machines.lease import Lease
@@ -60,26 +60,16 @@ class ProjectWorkerManager:
         running_attempts: RunningAttempts,
         drain_timeout: timedelta,
     ) -> None:
-        """Set up without serving anything yet.
-
-        Args:
-            client: The worker's connection to Temporal.
-            connect: Opens another connection like it, for a project that has several workers.
-            identity: Name of the worker process in Temporal.
-            lease: Says what this worker's shares of the projects' Machines are.
-            pools: The pools of Machines.
-            activities: The activities of Attempts.
-            running_attempts: The running Attempts, in order to interrupt them.
-            drain_timeout: How long `stop` lets running Attempts go on.
-        """
         self._clients = [client]
         self._connect = connect
+        """Opens another connection like the client's, for a project that has several workers."""
         self._identity = identity
         self._lease = lease
         self._pools = pools
         self._activities = activities
         self._running_attempts = running_attempts
         self._drain_timeout = drain_timeout
+        """How long `stop` lets running Attempts go on."""
         self._served: dict[str, _ServedProject] = {}
         self._problems = ProblemLog(log, "nothing new can be served")
         self._tasks: set[asyncio.Task[None]] = set()

@@ -18,13 +18,6 @@ from callboard_runtime.addresses import refusal
 from playwright.async_api import CDPSession
 from playwright.async_api import Error as PlaywrightError
 
-from . import playwright_wire
-
-
-def guard_playwright() -> None:
-    """Refuse such addresses in every use of Playwright in this process, whatever browser it is connected to."""
-    playwright_wire.guard(check)
-
 
 async def guard_browser(session: CDPSession, on_refused: Callable[[str], None]) -> None:
     """Refuse files in all of the browser that `session` is connected to, whoever opens them.

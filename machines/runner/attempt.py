@@ -75,13 +75,7 @@ class Prepared:
 class Attempt:
     """One Attempt, from its start until nothing of its user code runs any more."""
 
-    def __init__(
-        self,
-        spec: dict[str, Any],
-        prepared: Prepared,
-        evidence: Evidence,
-        parts: Parts,
-    ) -> None:
+    def __init__(self, spec: dict[str, Any], prepared: Prepared, evidence: Evidence, parts: Parts) -> None:
         self._spec = spec
         self._tab = prepared.tab
         self._policy = prepared.policy
@@ -140,7 +134,7 @@ class Attempt:
     async def _wait_over(self, reading: asyncio.Task[dict[str, Any] | None]) -> bool:
         """Wait until user code is done, has ended or must end. Return whether its process has ended by itself."""
         exited = asyncio.create_task(self._user.exited.wait())
-        over_limit = asyncio.create_task(self._parts.keeper.wait_passed())
+        over_limit = asyncio.create_task(self._parts.keeper.has_passed.wait())
         await asyncio.wait({reading, exited, over_limit}, return_when=asyncio.FIRST_COMPLETED)
         over_limit.cancel()
         if self._parts.keeper.passed is not None:
@@ -249,7 +243,7 @@ class Attempt:
             "folder": str(self._workspace.folder),
             "context": guid_of(self._tab.context),
             "page": guid_of(self._tab.page),
-            "hooked": pages and {"cdpUrl": pages.cdp_url, "state": state, "evidence": wanted},
+            "hooked": pages and {"cdpUrl": pages.port.url, "state": state, "evidence": wanted},
         }
 
     async def _end(self) -> int | None:
@@ -268,7 +262,7 @@ class Attempt:
         if not await self._conversation.end():
             self.retire_reason = "something that the browser has not done"
         if self._parts.hook_pages is not None:
-            self._parts.hook_pages.end()
+            self._parts.hook_pages.port.release()
         self._user.close()
         return status
 

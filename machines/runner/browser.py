@@ -17,7 +17,7 @@ from playwright.async_api import Browser, BrowserContext, CDPSession, Page, Play
 from playwright.async_api import Error as PlaywrightError
 
 from .address_guard import guard_browser
-from .folders import TEMPORARY_IN_BOX
+from .folders import DOWNLOADS, TEMPORARY_IN_BOX, TRACES
 from .playwright_wire import add_stack, guid_of, hear_all
 from .process_tree import BrowserProcesses
 
@@ -56,10 +56,6 @@ class Tab:
         # Playwright answers the first challenge before this is called.
         self.proxy_refused = self.proxy_refused or response.status == _PROXY_AUTHENTICATION_REQUIRED
 
-    async def close(self) -> bool:
-        """Close the context; return False if it does not close in time."""
-        return await close_context(self.context)
-
 
 async def close_context(context: BrowserContext) -> bool:
     """Close the context in bounded time; return False if it does not close in time."""
@@ -75,30 +71,6 @@ async def _done_in_time(closing: Awaitable[None]) -> bool:
     except PlaywrightError:
         return True  # the browser and its contexts are gone
     return True
-
-
-@dataclass(frozen=True)
-class BrowserSetup:
-    """Options with which the browser is launched."""
-
-    executable: str
-    arguments: list[str]
-    headless: bool
-    sandbox: bool
-    """Whether Chromium's own sandbox is used."""
-    boxed: bool
-    """Whether the driver, and the browser with it, has a PID namespace of its own."""
-    debugging: bool
-    """Whether other clients may connect to the browser, on loopback."""
-    viewport: tuple[int, int]
-    environment: dict[str, str]
-    """Variables that the browser needs in addition to the child's own environment (a display)."""
-    traces: Path
-    """Folder in which unsaved traces grow; it may be emptied once they are saved."""
-    downloads: Path
-    """Folder for what is downloaded; Playwright empties it as contexts close."""
-    on_refused_file: Callable[[str], None] | None
-    """Is called with the URL of each file that is refused to other clients of the browser. None: files are allowed."""
 
 
 class WarmBrowser:
@@ -123,47 +95,62 @@ class WarmBrowser:
         self._processes = processes
         self._answered = time.monotonic()
         self._watch = watch
+        self.version = browser.version
+        """The version that the browser reports."""
+        self.driver = processes.driver
+        """Process id of Playwright's driver; 0 if it is not known."""
         self.shared = cdp_url is not None
         """Whether contexts may have been opened that our Playwright does not know, by the browser's own protocol."""
 
     @classmethod
     async def launch(
-        cls, playwright: Playwright, setup: BrowserSetup, watch: Callable[[BrowserContext], None]
+        cls,
+        playwright: Playwright,
+        setup: dict[str, Any],
+        *,
+        debugging: bool,
+        watch: Callable[[BrowserContext], None],
+        on_refused_file: Callable[[str], None],
     ) -> WarmBrowser:
-        """Launch the browser. `watch` is called with every context that is opened. Raises playwright's Error."""
+        """Launch the browser. Raises playwright's Error.
+
+        Args:
+            playwright: Starts the browser.
+            setup: What the worker has said of the Machine.
+            debugging: Whether other clients may connect to the browser, on loopback.
+            watch: Is called with every context that is opened.
+            on_refused_file: Is called with the URL of each file that is refused to other clients of the browser.
+        """
+        scratch, boxed = Path(setup["scratch"]), setup["zygote"]["innerBox"] is not None
         # Whoever reaches the debugging port controls the browser, so it is opened only if it is needed.
-        debugging = ["--remote-debugging-port=0"] if setup.debugging else []
-        places = {"TMPDIR": TEMPORARY_IN_BOX} if setup.boxed else {}
+        port = ["--remote-debugging-port=0"] if debugging else []
+        places = {"TMPDIR": TEMPORARY_IN_BOX} if boxed else {}
         browser = await playwright.chromium.launch(
-            executable_path=setup.executable,
-            args=[*setup.arguments, *debugging],
-            headless=setup.headless,
-            chromium_sandbox=setup.sandbox,
-            traces_dir=setup.traces,
-            downloads_path=setup.downloads,
-            env={**_environment(), **places, **setup.environment},
+            executable_path=setup["browser"],
+            args=[*setup["arguments"], *port],
+            headless=setup["headless"],
+            chromium_sandbox=setup["sandbox"],
+            traces_dir=scratch / TRACES,  # unsaved ones grow there
+            downloads_path=scratch / DOWNLOADS,
+            env={**_environment(), **places, **setup["browserEnvironment"]},
             handle_sigint=False,  # the keeper ends everything; the browser must not end by itself
             handle_sigterm=False,
             handle_sighup=False,
         )
         session = await browser.new_browser_cdp_session()
-        if setup.debugging and setup.on_refused_file is not None:
-            await guard_browser(session, setup.on_refused_file)
+        if debugging and not setup["allowFileUrls"]:
+            await guard_browser(session, on_refused_file)
         processes = (await send(session, "SystemInfo.getProcessInfo"))["processInfo"]
         pid = next(process["id"] for process in processes if process["type"] == "browser")
-        processes = BrowserProcesses(pid, boxed=setup.boxed)
+        processes = BrowserProcesses(pid, boxed=boxed)
         temporary = Path(tempfile.gettempdir())
-        cdp_url = await asyncio.to_thread(debugging_address, temporary) if setup.debugging else None
-        return cls(browser, session, processes, await user_agent(session), setup.viewport, cdp_url, watch)
+        cdp_url = await asyncio.to_thread(debugging_address, temporary) if debugging else None
+        viewport = setup["width"], setup["height"]
+        return cls(browser, session, processes, await user_agent(session), viewport, cdp_url, watch)
 
     async def new_session(self) -> CDPSession:
         """Return a further session by the browser's own protocol. Raises playwright's Error."""
         return await self._browser.new_browser_cdp_session()
-
-    @property
-    def version(self) -> str:
-        """The version that the browser reports."""
-        return self._browser.version
 
     async def call(self) -> None:
         """Ask the browser for a sign of life, which takes about a millisecond, through the driver and back.
@@ -215,11 +202,6 @@ class WarmBrowser:
         for context in (await send(self._session, "Target.getBrowserContexts"))["browserContextIds"]:
             with contextlib.suppress(PlaywrightError):  # the context goes by itself when its client does
                 await send(self._session, "Target.disposeBrowserContext", browserContextId=context)
-
-    @property
-    def driver(self) -> int:
-        """Process id of Playwright's driver; 0 if it is not known."""
-        return self._processes.driver
 
     @contextlib.asynccontextmanager
     async def listening(self) -> AsyncGenerator[str]:

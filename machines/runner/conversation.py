@@ -48,16 +48,7 @@ class Conversation:
     def __init__(
         self, user: Channel, worker: Channel, spec: dict[str, Any], page: Page, root: str, evidence: Evidence
     ) -> None:
-        """Prepare, without reading yet.
-
-        Args:
-            user: The socket to the process of user code.
-            worker: The socket to the worker.
-            spec: The message `attempt` of the worker.
-            page: The page of the Machine's own context, which shows nothing yet.
-            root: The copy of the project that user code runs in.
-            evidence: The Attempt's trace, which begins when user code asks for its page.
-        """
+        """Prepare, without reading yet. `page` is that of the Machine's own context, which shows nothing yet."""
         self._user = user
         self._worker = worker
         self._page = page

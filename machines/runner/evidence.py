@@ -183,18 +183,13 @@ class Evidence:
         if page is None:
             self._miss("screenshot", "Its page was closed.")
             return
-        try:
-            async with asyncio.timeout(_PICTURE_WITHIN):
-                # Once this answer is here, the traces have been told to stop, so that the screenshot is not in them.
-                await self._sign_of_life()
-                picture = await page.screenshot(timeout=0)
-            part = self.folder / f"{SCREENSHOT}{PART}"
-            part.write_bytes(picture)
-            part.replace(self.folder / SCREENSHOT)
-        except TimeoutError:
-            self._miss("screenshot", f"Its page gave none within {_PICTURE_WITHIN:g} s.")
-        except (PlaywrightError, OSError) as error:
-            self._miss("screenshot", f"It could not be taken: {_reason(error)}")
+        if (missing := await save_picture(self._picture(page), self.folder, _PICTURE_WITHIN)) is not None:
+            self._miss("screenshot", missing)
+
+    async def _picture(self, page: Page) -> bytes:
+        # Once this answer is here, the traces have been told to stop, so that the screenshot is not in them.
+        await self._sign_of_life()
+        return await page.screenshot(timeout=0)
 
     def take_over(self, brought: Path) -> None:
         """Take what the process of user code, which has ended, has left of a context that the hook has brought."""
@@ -224,6 +219,21 @@ class Evidence:
 
     def _miss(self, what: str, reason: str) -> None:
         self._missing.setdefault(what, reason)
+
+
+async def save_picture(taking: Awaitable[bytes], folder: Path, within: float) -> str | None:
+    """Save a picture in a folder, if it is taken within these seconds. Return a sentence that says why not, or None."""
+    try:
+        async with asyncio.timeout(within):
+            picture = await taking
+        part = folder / f"{SCREENSHOT}{PART}"
+        part.write_bytes(picture)
+        part.replace(folder / SCREENSHOT)
+    except TimeoutError:
+        return f"Its page gave none within {within:g} s."
+    except (PlaywrightError, OSError, KeyError) as error:
+        return f"It could not be taken: {_reason(error)}"
+    return None
 
 
 async def _discard(context: BrowserContext) -> None:

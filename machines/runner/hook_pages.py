@@ -24,7 +24,7 @@ from playwright.async_api import CDPSession
 from playwright.async_api import Error as PlaywrightError
 
 from .browser import WarmBrowser
-from .evidence import PART, SCREENSHOT
+from .evidence import save_picture
 
 _BLANK = "about:blank"
 _READ = 64 * 1024
@@ -38,7 +38,8 @@ class HookPages:
 
     def __init__(self, session: CDPSession, port: DebuggingPort, default_context: str) -> None:
         self._session = session
-        self._port = port
+        self.port = port
+        """The port that the hook reaches the browser by."""
         self._default_context = default_context
         """Id of the context that the browser keeps for as long as it runs."""
         self._default_used = False
@@ -64,16 +65,11 @@ class HookPages:
         await send(session, "Target.setDiscoverTargets", discover=True)
         return pages
 
-    @property
-    def cdp_url(self) -> str:
-        """The address that the hook is given."""
-        return self._port.url
-
     def begin(self, is_over: Callable[[], bool]) -> None:
         """Begin another Attempt. `is_over` says whether its process of user code has ended."""
         self._urls.clear()
         self._last = ""
-        self._port.begin(is_over)
+        self.port.begin(is_over)
 
     async def used_default_context(self) -> bool:
         """Tell whether something was opened, or cookies were set, where the next Attempt could find it.
@@ -82,14 +78,6 @@ class HookPages:
             PlaywrightError: The browser is gone.
         """
         return self._default_used or bool((await send(self._session, "Storage.getCookies"))["cookies"])
-
-    def end(self) -> None:
-        """Release pages whose client has ended, as everything of the Attempt is saved."""
-        self._port.release()
-
-    async def close(self) -> None:
-        """Close the port."""
-        await self._port.close()
 
     async def leave(self, folder: Path, within: float) -> dict[str, Any]:
         """Save a picture of the page that user code was last at, and return the fields of a `left` message.
@@ -100,21 +88,8 @@ class HookPages:
         """
         page = next((page for page, url in reversed(self._urls.items()) if url != _BLANK), next(iter(self._urls), None))
         url = self._last if page is None else self._urls[page]
-        missing: dict[str, str] = {}
-        if page is None:
-            missing["screenshot"] = "Its page was closed."
-        else:
-            try:
-                async with asyncio.timeout(within):
-                    picture = await self._picture(page)
-                part = folder / f"{SCREENSHOT}{PART}"
-                part.write_bytes(picture)
-                part.replace(folder / SCREENSHOT)
-            except TimeoutError:
-                missing["screenshot"] = f"Its page gave none within {within:g} s."
-            except (PlaywrightError, OSError, KeyError) as error:
-                missing["screenshot"] = f"It could not be taken: {error}"
-        return {"pageUrl": url or None, "missing": missing}
+        why = "Its page was closed." if page is None else await save_picture(self._picture(page), folder, within)
+        return {"pageUrl": url or None, "missing": {} if why is None else {"screenshot": why}}
 
     async def _picture(self, page: str) -> bytes:
         """Capture a page. Playwright gives sessions to pages of its own only, so messages are passed by hand."""
@@ -158,7 +133,7 @@ class DebuggingPort:
         """The WebSocket address for clients."""
         self._connections: set[asyncio.Task[None]] = set()
         self._released = asyncio.Event()
-        self._is_over: Callable[[], bool] = _never
+        self._is_over: Callable[[], bool] = lambda: False
 
     @classmethod
     async def start(cls, browser: str) -> DebuggingPort:
@@ -219,7 +194,3 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
         while data := await reader.read(_READ):
             writer.write(data)
             await writer.drain()
-
-
-def _never() -> bool:
-    return False

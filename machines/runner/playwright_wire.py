@@ -12,9 +12,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,6 +35,21 @@ END = b"\0"
 _READ = 256 * 1024
 
 
+async def frames(reader: asyncio.StreamReader, largest: float = math.inf) -> AsyncGenerator[bytes]:
+    """Yield each whole message, without its end. Raises ValueError if one has more than `largest` bytes."""
+    pending = bytearray()
+    while data := await reader.read(_READ):
+        searched = len(pending)
+        pending += data
+        start = 0
+        while (end := pending.find(END, max(start, searched))) >= 0:
+            yield bytes(pending[start:end])
+            start = end + 1
+        del pending[:start]
+        if len(pending) > largest:
+            raise ValueError("a message is too large")
+
+
 class _SocketTransport(Transport):
     """Transport of Playwright's client over a connected socket."""
 
@@ -47,23 +63,10 @@ class _SocketTransport(Transport):
 
     async def run(self) -> None:
         """Dispatch messages until the socket ends, each as a task of its own, as Playwright's own transport does."""
-        pending = bytearray()
-        while data := await self._read():
-            searched = len(pending)
-            pending += data
-            start = 0
-            while (end := pending.find(END, max(start, searched))) >= 0:
-                self.on_message(json.loads(pending[start:end]))
-                start = end + 1
+        with contextlib.suppress(ConnectionError):  # so the socket tells its end while a message is being sent
+            async for frame in frames(self._reader):
+                self.on_message(json.loads(frame))
                 await wait_for_next_task()
-            del pending[:start]
-
-    async def _read(self) -> bytes:
-        """Return what has come; nothing if the other end is gone, however the socket tells that."""
-        try:
-            return await self._reader.read(_READ)
-        except ConnectionError:  # a message was just being sent
-            return b""
 
     def send(self, message: dict[str, Any]) -> None:
         if self._writer is not None:

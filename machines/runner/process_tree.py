@@ -77,6 +77,11 @@ def read(path: str) -> bytes:
         os.close(descriptor)
 
 
+def has_ended(pid: int) -> bool:
+    """Tell whether there is no such process, or only a zombie."""
+    return fields_of(read(f"/proc/{pid}/stat"))[:1] in ([], [b"Z"], [b"X"])
+
+
 def kill_all(within: float = _KILL_WITHIN) -> list[int]:
     """Kill and reap everything below this process until nothing is left; return the processes that would not die.
 

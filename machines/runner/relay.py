@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Coroutine
+from collections.abc import Awaitable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from playwright.async_api import ProxySettings
 
 from .browser import WarmBrowser
 from .evidence import Evidence
-from .playwright_wire import END, is_inside
+from .playwright_wire import END, frames, is_inside
 
 _READ = 256 * 1024
 _LARGEST = 512 * 1024 * 1024
@@ -45,18 +45,8 @@ REFUSED = {
 """Methods of Playwright's protocol that are refused, whatever object they are called on, and why."""
 _OF_PAGES = frozenset(
     {
-        *(
-            "Accessibility",
-            "Animation",
-            "Audits",
-            "CacheStorage",
-            "Console",
-            "CSS",
-            "Debugger",
-            "DeviceOrientation",
-            "DOM",
-        ),
-        *("DOMDebugger", "DOMSnapshot", "DOMStorage", "Emulation", "EventBreakpoints", "Fetch", "HeapProfiler"),
+        *("Accessibility", "Animation", "Audits", "CacheStorage", "Console", "CSS", "Debugger", "DeviceOrientation"),
+        *("DOM", "DOMDebugger", "DOMSnapshot", "DOMStorage", "Emulation", "EventBreakpoints", "Fetch", "HeapProfiler"),
         *("IndexedDB", "Input", "Inspector", "IO", "LayerTree", "Log", "Media", "Network", "Overlay", "Page"),
         *("Performance", "PerformanceTimeline", "Profiler", "Runtime", "ServiceWorker", "WebAudio", "WebAuthn"),
     }
@@ -175,7 +165,7 @@ class Relay:
             self._close()
 
     async def _up(self, reader: asyncio.StreamReader, driver: asyncio.StreamWriter) -> None:
-        async for frame in _frames(reader):
+        async for frame in frames(reader, _LARGEST):
             # User code may write anything here. Read it as the driver will: as UTF-8, with the last of equal names.
             message: dict[str, Any] = json.loads(frame.decode(errors="replace"))
             if (reason := self._reason(message)) is not None:
@@ -273,21 +263,6 @@ def _commands_browser(command: str) -> bool:
 
 def _error(message: str) -> dict[str, Any]:
     return {"error": {"error": {"name": "Error", "message": message}}}
-
-
-async def _frames(reader: asyncio.StreamReader) -> AsyncGenerator[bytes]:
-    """Yield each whole message, without its end. Raises ValueError if one is too large."""
-    pending = bytearray()
-    while data := await reader.read(_READ):
-        searched = len(pending)
-        pending += data
-        start = 0
-        while (end := pending.find(END, max(start, searched))) >= 0:
-            yield bytes(pending[start:end])
-            start = end + 1
-        del pending[:start]
-        if len(pending) > _LARGEST:
-            raise ValueError("a message is too large")
 
 
 def _written(method: str, params: dict[str, Any]) -> list[str]:

@@ -41,12 +41,7 @@ class Screencast:
     """Live pictures of one Attempt. Call `begin` before user code, and `end` after it."""
 
     def __init__(self, folder: Path | None, page: Callable[[], Page | None]) -> None:
-        """Prepare, without listening yet.
-
-        Args:
-            folder: The folder in which the socket will be. None: nobody can watch.
-            page: Returns the page that the automation is at.
-        """
+        """Prepare, without listening yet. Without a folder for the socket, nobody can watch."""
         self._folder = folder
         self._page = page
         self._server: asyncio.Server | None = None

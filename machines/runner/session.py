@@ -33,15 +33,6 @@ class BrowserSession:
     def __init__(
         self, channel: Channel, attached: Attached, call: dict[str, Any], root: Path, page_events: PageEvents
     ) -> None:
-        """Prepare, without opening anything.
-
-        Args:
-            channel: The socket to the supervisor.
-            attached: The connection to the Machine's browser.
-            call: The message `call` of the supervisor.
-            root: The copy of the project.
-            page_events: Logs what happens in a context that the hook brings.
-        """
         self._channel = channel
         self._attached = attached
         self._call = call

@@ -2,7 +2,7 @@
 
 Descriptors 1 and 2 are a pipe to the keeper. It holds what is printed, and between it the lines of the Attempt's log,
 which have a level and a source. What is written stays, even if this process is killed in the next moment. The keeper's
-side is `machines.output_demux`, which also describes the form of the lines; nothing of it may be imported here.
+side is `machines.log_writer`, which also describes the form of the lines; nothing of it may be imported here.
 
 What user code logs by the standard library's `logging` becomes such a line, with its level. Unless user code configures
 `logging`, everything from INFO on is logged, with the name of its logger. If it does, what a handler would print to
@@ -79,7 +79,7 @@ class LogLines:
 
 def capture_logging(lines: LogLines) -> None:
     """Make lines of what is logged from now on. This is called once in a process."""
-    logging.lastResort = _Unconfigured(lines)  # `logging` uses this if it finds no handler
+    logging.lastResort = logging.StreamHandler(sys.__stderr__)  # `logging` uses this if it finds no handler
     print_it = logging.StreamHandler[Any].emit
 
     def emit(handler: logging.StreamHandler[Any], record: logging.LogRecord) -> None:
@@ -96,18 +96,6 @@ def capture_logging(lines: LogLines) -> None:
 
     setattr(logging.StreamHandler, "emit", emit)  # noqa: B010
     logging.getLogger().setLevel(logging.INFO)
-
-
-class _Unconfigured(logging.Handler):
-    def __init__(self, lines: LogLines) -> None:
-        super().__init__()
-        self._lines = lines
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            self._lines.say(_level(record), "logging", _PLAIN.format(record))
-        except Exception:  # noqa: BLE001  # as in `capture_logging`
-            self.handleError(record)
 
 
 def _level(record: logging.LogRecord) -> str:
@@ -127,7 +115,8 @@ class KeeperSocket:
 
     def __init__(self, keeper: socket.socket) -> None:
         self._keeper = keeper
-        self._has_passed = asyncio.Event()
+        self.has_passed = asyncio.Event()
+        """Event that is set once a limit was passed."""
         self.passed: str | None = None
         """Name of the limit that was passed; None if none was."""
         self.used = 0
@@ -141,10 +130,6 @@ class KeeperSocket:
     def end(self) -> None:
         """Say that the Attempt has ended; whatever comes now is not part of its log."""
         self._send(kind="end")
-
-    async def wait_passed(self) -> None:
-        """Wait until a limit was passed."""
-        await self._has_passed.wait()
 
     def _send(self, **message: Any) -> None:
         with contextlib.suppress(OSError):  # the keeper is gone, and soon so is this process
@@ -162,7 +147,7 @@ class KeeperSocket:
             return
         message = json.loads(data)
         self.passed, self.used = str(message["limit"]), int(message["used"])
-        self._has_passed.set()
+        self.has_passed.set()
 
 
 def _stream(number: int) -> TextIO:

@@ -33,14 +33,15 @@ from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import ProxySettings, async_playwright
 
 from .attempt import Attempt, Parts, Prepared
-from .browser import NODE_OF_DRIVER, PLACES_OF_DRIVER, BrowserSetup, WarmBrowser
+from .browser import NODE_OF_DRIVER, PLACES_OF_DRIVER, WarmBrowser, close_context
 from .channel import Channel
 from .evidence import Evidence
-from .folders import ATTEMPT, DOWNLOADS, TRACES, DriverFolders, Workspace, empty
+from .folders import ATTEMPT, TRACES, DriverFolders, Workspace, empty
 from .hook_pages import HookPages
 from .relay import RelayPolicy
 from .screencast import Screencast
 from .stdio import KeeperSocket, LogLines, state_of_pipe
+from .user_process import is_good
 from .user_processes import UserProcess, Zygote, ZygoteError
 
 _DRIVER = "driver-in-box"
@@ -130,12 +131,7 @@ class Supervisor:
         prepared.policy.evidence, prepared.policy.root = evidence, prepared.workspace.root
         live = Screencast(evidence.folder, evidence.last_page)
         await live.begin()
-        attempt = self._attempt = Attempt(
-            spec,
-            prepared,
-            evidence,
-            self._parts,
-        )
+        attempt = self._attempt = Attempt(spec, prepared, evidence, self._parts)
         done = {}
         if self._stopping:
             await attempt.stop()
@@ -148,7 +144,7 @@ class Supervisor:
         if done:
             await self._parts.worker.send("done", **done)
         await live.end()
-        left = await evidence.leave(completed=bool(done) and _is_good(spec, done))
+        left = await evidence.leave(completed=bool(done) and is_good(spec, done))
         await self._parts.worker.send("left", **attempt.left(left))
         self._attempt = None
         retire_reason = await self._clean_up(prepared, attempt)
@@ -160,7 +156,7 @@ class Supervisor:
 
     async def _clean_up(self, used: Prepared, attempt: Attempt) -> str | None:
         """Close and delete all that an Attempt has left to driver and browser. Return what stays; None if nothing."""
-        if not (await used.tab.close() and await self._parts.browser.close_contexts()):
+        if not (await close_context(used.tab.context) and await self._parts.browser.close_contexts()):
             return "a context that does not close"
         try:
             if self._driver_folders is not None:
@@ -196,7 +192,7 @@ class Supervisor:
             zygote, self._parts.zygote = self._parts.zygote, _start_zygote(setup)
             await zygote.close()
             before.user.close()
-            await before.tab.close()
+            await close_context(before.tab.context)
             await self._in_thread(before.workspace.remove)
         except (OSError, ZygoteError) as error:
             self._parts.worker.post("idle", retireReason=f"the version before does not end: {error}")
@@ -212,14 +208,9 @@ class Supervisor:
         if self._parts.zygote.has_ended or prepared.user.has_ended:
             raise ZygoteError("the process for user code has ended")
         if proxy is not None or prepared.tab.page.is_closed():
-            await prepared.tab.close()
+            await close_context(prepared.tab.context)
             prepared.tab = await self._parts.browser.open_tab(proxy)
         prepared.policy.proxy = proxy
-
-
-def _is_good(spec: dict[str, Any], done: dict[str, Any]) -> bool:
-    """Tell whether the Attempt counts as completed: a check that finds the login bad does not."""
-    return "error" not in done and not (spec["kind"] == "check" and done["result"] == "false")
 
 
 async def _serve(fd: int, keeper: int, network: int | None) -> None:
@@ -239,20 +230,10 @@ async def _serve(fd: int, keeper: int, network: int | None) -> None:
         try:
             browser = await WarmBrowser.launch(
                 playwright,
-                BrowserSetup(
-                    executable=setup["browser"],
-                    arguments=setup["arguments"],
-                    headless=setup["headless"],
-                    sandbox=setup["sandbox"],
-                    boxed=setup["zygote"]["innerBox"] is not None,
-                    debugging=has_hook(project),
-                    viewport=(setup["width"], setup["height"]),
-                    environment=setup["browserEnvironment"],
-                    traces=scratch / TRACES,
-                    downloads=scratch / DOWNLOADS,
-                    on_refused_file=None if setup["allowFileUrls"] else page_events.refused_file,
-                ),
-                page_events.watch,
+                setup,
+                debugging=has_hook(project),
+                watch=page_events.watch,
+                on_refused_file=page_events.refused_file,
             )
             hook_pages = None if browser.cdp_url is None else await HookPages.watch(browser, browser.cdp_url)
         except (PlaywrightError, OSError) as error:
@@ -264,7 +245,7 @@ async def _serve(fd: int, keeper: int, network: int | None) -> None:
             await Supervisor(parts, scratch).serve()
         finally:
             if hook_pages is not None:
-                await hook_pages.close()
+                await hook_pages.port.close()
             await browser.close()
 
 

@@ -19,6 +19,7 @@ import signal
 import socket
 import tempfile
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,11 +33,10 @@ from callboard_runtime.storage_state import is_wanted, uncaptured
 from intuned_runtime import IntunedContext, RunContext
 from playwright.async_api import Error as PlaywrightError
 
-from .address_guard import guard_playwright
+from .address_guard import check
 from .channel import MOST_OPEN, Channel
 from .folders import enter
-from .importing import Imports
-from .playwright_wire import Attached
+from .playwright_wire import Attached, guard
 from .session import BrowserSession
 from .stacks import waiting_at
 from .stdio import LogLines, capture_logging, flush_output, open_output
@@ -47,7 +47,15 @@ LAST_WORDS = 0.1
 """Seconds that a canceled automation gets before it is killed (docs/contract.md, section 10, rule 8)."""
 
 
-def main(control: int, browser: int, stacks: int, *, guarded: bool, imports: Imports) -> NoReturn:
+def main(
+    control: int,
+    browser: int,
+    stacks: int,
+    *,
+    guarded: bool,
+    reseed: Callable[[], None],
+    imported: Callable[[], list[str]],
+) -> NoReturn:
     """Be the process of user code, just after the fork.
 
     Args:
@@ -55,18 +63,19 @@ def main(control: int, browser: int, stacks: int, *, guarded: bool, imports: Imp
         browser: Descriptor of a socket to the relay.
         stacks: Descriptor of a pipe for where this process stands, if it is asked by signal or crashes.
         guarded: Whether to refuse addresses that lead into the machine itself.
-        imports: What the zygote has imported ahead.
+        reseed: Gives what this process shares with the zygote random numbers of its own.
+        imported: Returns the modules of the project's own packages that this process has imported.
     """
     try:
         open_output()
         faulthandler.enable(stacks, all_threads=False)
         faulthandler.register(STACK_SIGNAL, stacks, all_threads=False)
-        imports.reseed()
+        reseed()
         if guarded:
-            guard_playwright()
+            guard(check)
         with asyncio.Runner() as runner:
             try:
-                runner.run(_serve(control, browser, imports))
+                runner.run(_serve(control, browser, imported))
             except SystemExit as error:
                 # User code has raised it in a task of its own. Exit at once: a clean-up would cancel the Attempt.
                 flush_output()
@@ -76,7 +85,7 @@ def main(control: int, browser: int, stacks: int, *, guarded: bool, imports: Imp
     os._exit(1)
 
 
-async def _serve(control: int, browser: int, imports: Imports) -> None:
+async def _serve(control: int, browser: int, imported: Callable[[], list[str]]) -> None:
     try:
         attached = await Attached.over(socket.socket(fileno=browser))
     except (PlaywrightError, ConnectionError):
@@ -87,15 +96,22 @@ async def _serve(control: int, browser: int, imports: Imports) -> None:
     if message is None or message["type"] != "call":
         return
     channel.post("called")
-    await Automation(channel, attached, imports, message).call_function()
+    await Automation(channel, attached, imported, message).call_function()
     await asyncio.get_running_loop().create_future()  # until the supervisor kills this process
+
+
+def is_good(call: dict[str, Any], done: dict[str, Any]) -> bool:
+    """Tell whether the Attempt counts as completed: a check that finds the login bad does not."""
+    return "error" not in done and not (call["kind"] == "check" and done["result"] == "false")
 
 
 class Automation:
     """One call of user code, from the message `call` to its end."""
 
-    def __init__(self, channel: Channel, attached: Attached, imports: Imports, message: dict[str, Any]) -> None:
-        self._imports = imports
+    def __init__(
+        self, channel: Channel, attached: Attached, imported: Callable[[], list[str]], message: dict[str, Any]
+    ) -> None:
+        self._imported = imported
         self._channel = channel
         self._attached = attached
         self._call = message
@@ -124,10 +140,9 @@ class Automation:
         self._task = asyncio.create_task(self._invoke())
         done = {**await self._ended(self._task), "attributes": runtime.attributes}
         if self._session.evidence is not None:
-            good = "error" not in done and not (message["kind"] == "check" and done["result"] == "false")
-            done["left"] = await self._session.evidence.leave(completed=good)
+            done["left"] = await self._session.evidence.leave(completed=is_good(message, done))
         flush_output()
-        await self._channel.send("done", imported=self._imports.since(), **done)
+        await self._channel.send("done", imported=self._imported(), **done)
         await reading
 
     async def _ask(self, operation: str, **arguments: Any) -> Any:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .channel import Channel
-from .process_tree import descendants, fields_of, read
+from .process_tree import descendants, has_ended
 from .relay import Relay, RelayPolicy
 from .user_process import STACK_SIGNAL
 from .zygote import PACKET
@@ -29,8 +29,6 @@ _DUMP_WITHIN = 0.3
 _DUMP_PAUSE = 0.02
 """Seconds to wait for the first of what a process tells on a signal, and for more of it."""
 _LONGEST_DUMP = 256 * 1024
-
-
 _NAMES_AT_ONCE = 200
 """Most names of modules in one command. A command must fit into a packet."""
 
@@ -167,7 +165,7 @@ class Zygote:
         new = [name for name in modules if name not in self._imported]
         self._imported.update(new)
         for start in range(0, len(new), _NAMES_AT_ONCE):
-            await self._command({"import": new[start : start + _NAMES_AT_ONCE]}, [])
+            await self._ask({"import": new[start : start + _NAMES_AT_ONCE]})
 
     async def fork(self, driver: str, policy: RelayPolicy) -> UserProcess:
         """Have a process of user code forked, and return it once it is connected to the browser.
@@ -189,18 +187,17 @@ class Zygote:
                 _, handles = await self._ask({"fork": True}, [its_control.fileno(), its_browser.fileno(), its_stacks])
         finally:
             os.close(its_stacks)
-        channel = await Channel.over(control)
         relay = Relay(policy)
         await relay.start(driver, browser)
-        user = UserProcess(handles[0], channel, relay, stacks)
+        channel = await Channel.over(control)
         try:
             async with asyncio.timeout(_READY_WITHIN):
-                message = await anext(user.channel.messages, None)
+                message = await anext(channel.messages, None)
         except TimeoutError:
             message = None
         if message is None or message["type"] != "ready":
             raise ZygoteError("the process of user code did not connect to the browser")
-        return user
+        return UserProcess(handles[0], channel, relay, stacks)
 
     async def end(self, *, has_ended: bool) -> int:
         """Kill the process of user code and all below it, and return its wait status.
@@ -212,7 +209,7 @@ class Zygote:
             ZygoteError: Something does not die, or the zygote is gone. Then everything is killed all the same.
         """
         try:
-            answer = await self._command({"end": True, "hasEnded": has_ended}, [])
+            answer, _ = await self._ask({"end": True, "hasEnded": has_ended})
         except ZygoteError:
             await asyncio.to_thread(self._end_without_it)
             raise
@@ -239,7 +236,7 @@ class Zygote:
         deadline = time.monotonic() + _ENDS_WITHIN
         while time.monotonic() < deadline:
             spared = {os.getpid(), self._driver, *descendants(self._driver)}
-            dying = [pid for pid in descendants(os.getppid()) if pid not in spared and not _has_ended(pid)]
+            dying = [pid for pid in descendants(os.getppid()) if pid not in spared and not has_ended(pid)]
             if not dying:
                 return
             for pid in dying:
@@ -247,10 +244,7 @@ class Zygote:
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.005)  # there is no event for the end of processes that are not our children
 
-    async def _command(self, command: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
-        return (await self._ask(command, descriptors))[0]
-
-    async def _ask(self, command: dict[str, Any], descriptors: list[int]) -> tuple[dict[str, Any], list[int]]:
+    async def _ask(self, command: dict[str, Any], descriptors: Sequence[int] = ()) -> tuple[dict[str, Any], list[int]]:
         """Send a command with descriptors, and return the answer with those that came with it."""
         try:
             async with self._turn, asyncio.timeout(_ENDS_WITHIN):
@@ -276,7 +270,3 @@ class Zygote:
 
 def _has_exited(pidfd: int) -> bool:
     return bool(select.select([pidfd], [], [], 0)[0])
-
-
-def _has_ended(pid: int) -> bool:
-    return fields_of(read(f"/proc/{pid}/stat"))[:1] in ([], [b"Z"], [b"X"])

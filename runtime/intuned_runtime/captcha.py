@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -29,9 +30,7 @@ class Captcha:
 
 def wait_for_captcha_solve(target: Any = None, *_args: Any, func: Any = None, **_kwargs: Any) -> Any:
     """Raise PlatformOnlyError when it is awaited; what it decorates raises that when it is called."""
-
-    async def raising(*_a: Any, **_k: Any) -> NoReturn:
-        raise PlatformOnlyError("wait_for_captcha_solve()")
+    raising = _missing("wait_for_captcha_solve")
 
     def decorate(_function: Any) -> Any:
         return raising
@@ -43,21 +42,14 @@ def wait_for_captcha_solve(target: Any = None, *_args: Any, func: Any = None, **
     return raising()
 
 
-async def on_captcha_event(*_args: Any, **_kwargs: Any) -> NoReturn:
-    """Raise PlatformOnlyError."""
-    raise PlatformOnlyError("on_captcha_event()")
+def _missing(name: str) -> Callable[..., Awaitable[NoReturn]]:
+    async def raising(*_args: Any, **_kwargs: Any) -> NoReturn:
+        raise PlatformOnlyError(f"{name}()")
+
+    return raising
 
 
-async def once_captcha_event(*_args: Any, **_kwargs: Any) -> NoReturn:
-    """Raise PlatformOnlyError."""
-    raise PlatformOnlyError("once_captcha_event()")
-
-
-async def pause_captcha_solver(*_args: Any, **_kwargs: Any) -> NoReturn:
-    """Raise PlatformOnlyError."""
-    raise PlatformOnlyError("pause_captcha_solver()")
-
-
-async def resume_captcha_solver(*_args: Any, **_kwargs: Any) -> NoReturn:
-    """Raise PlatformOnlyError."""
-    raise PlatformOnlyError("resume_captcha_solver()")
+on_captcha_event = _missing("on_captcha_event")
+once_captcha_event = _missing("once_captcha_event")
+pause_captcha_solver = _missing("pause_captcha_solver")
+resume_captcha_solver = _missing("resume_captcha_solver")

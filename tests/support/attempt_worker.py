@@ -15,12 +15,11 @@ from temporalio.client import Client
 from activities.artifact_sweeper import ArtifactSweeper
 from activities.artifacts import ArtifactActivities
 from activities.attempt_activities import AttemptActivities
-from activities.attempts.attempt_context import AttemptResources
+from activities.attempts.attempt_context import AttemptResources, RunningAttempts
 from activities.attempts.attempt_log import LogPolicy
 from activities.attempts.attempt_records import AttemptRecords
 from activities.attempts.logins import Logins
 from activities.attempts.project_environments import ProjectEnvironments
-from activities.attempts.running_attempts import RunningAttempts
 from activities.attempts.runtime_services import StoreQuota
 from activities.workers.worker_dir import WorkerDir
 from machines.attempt_spec import AttemptReport, AttemptSpec, Version

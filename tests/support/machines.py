@@ -172,7 +172,7 @@ class Lab:
             await machine.close()
         for pool in self.pools:
             assert pool.busy == 0
-            await pool.close()
+            await pool.resize(0)
         self.assert_clean()
 
     def assert_clean(self, but: Machine | None = None) -> None:

@@ -15,7 +15,7 @@ import pytest
 from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.client import Client
 
-from activities.attempts.running_attempts import RunningAttempts
+from activities.attempts.attempt_context import RunningAttempts
 from machines.pool import MachinePools
 from schemas.workflow import names
 from schemas.workflow.base import JsonRef

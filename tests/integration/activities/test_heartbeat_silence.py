@@ -18,7 +18,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 
 from activities import heartbeat
-from activities.attempts.running_attempts import Cause, RunningAttempt
+from activities.attempts.attempt_context import Cause, RunningAttempt
 from activities.heartbeat import HEARTBEAT_INTERVAL, RETRY_INTERVAL, SILENCE_LIMIT, heartbeats
 from tests.support.polling import until
 from tests.support.processes import command_line, program

@@ -83,7 +83,7 @@ class Running(One):
             await asyncio.wait({attempt}, timeout=0.05)
         with pytest.raises(asyncio.CancelledError):
             await attempt
-        assert self.warm is None or self.warm.is_clean
+        assert self.warm is None or self.warm.clean.is_set()
         assert self.pool.busy == 0
         await self.assert_nothing_left()
 
@@ -242,4 +242,4 @@ async def test_large_unread_parameters_do_not_hold_up_a_cancel(lab: Lab) -> None
     attempt.cancel()
     with pytest.raises(asyncio.CancelledError):
         await attempt
-    assert machine.is_clean
+    assert machine.clean.is_set()

@@ -81,14 +81,16 @@ PACKAGES = {
 SCRIPT = """
 import ctypes, json, os, sys
 from pathlib import Path
-from machines.runner import importing
+
+sys.path.append("runtime")  # as `machines.runner.main` does
+from machines.runner import zygote
 
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # a child subreaper, as a zygote is
 
 packages, names = Path(sys.argv[1]), json.loads(sys.argv[2])
-importing._WITHIN = float(sys.argv[3])
+zygote._IMPORTED_WITHIN = float(sys.argv[3])
 sys.path.insert(0, str(packages))
-imports = importing.Imports(packages)
+imports = zygote.Imports(packages)
 imports.freeze()
 imports.ahead(names)
 there = [name for name in names if name in sys.modules]

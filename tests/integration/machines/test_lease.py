@@ -64,7 +64,7 @@ async def test_an_attempt_whose_lease_ends_is_given_up_and_has_not_failed(lab: L
 
     def on_start(_start: object) -> None:
         begun.append(time.monotonic())
-        lease._deadline = boottime()
+        lease.deadline = boottime()
         for tell in lease._followers:
             tell(lease.deadline)
 

@@ -21,8 +21,7 @@ from machines import keeper
 from machines.attempt_spec import AttemptReport, AttemptSpec, Version
 from machines.capacity import RoomTimeoutError, RoomWait
 from machines.machine import AttemptStart
-from machines.machine_start import LaunchOptions
-from machines.observer import MachineObserver, RecycleCause
+from machines.machine_start import LaunchOptions, RecycleCause
 from machines.pool import Pool
 from machines.runner import process_tree
 from machines.slot import RecycleLimits
@@ -220,7 +219,7 @@ async def test_one_that_is_being_started_ahead_ends_with_the_pool(lab: Lab) -> N
         await pool.run_attempt(version, attempt_spec(api), unnoticed)
     assert len(pool.slots) == 2
     await until(lambda: keepers(lab) == 2)
-    await pool.close()
+    await pool.resize(0)
     lab.assert_clean()
 
 
@@ -248,7 +247,7 @@ class Imagined:
     attempts: int = 0
     retire_reason: str | None = None
     born: float = field(default_factory=time.monotonic)
-    is_clean: bool = True
+    clean: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
     async def start(cls, name: str, version: Version, _launch: LaunchOptions) -> Imagined:
@@ -263,7 +262,9 @@ class Imagined:
             finally:  # also when a second cancel comes
                 cls.alive.discard(name)
             raise
-        return cls(name, version)
+        machine = cls(name, version)
+        machine.clean.set()
+        return machine
 
     @classmethod
     async def pause(cls, longest: int = 5) -> None:
@@ -274,7 +275,7 @@ class Imagined:
 
     async def wait_clean(self, **_wanted: bool) -> None:
         await self.pause()
-        self.is_clean = True
+        self.clean.set()
 
     async def change_version(self, version: Version, _setup: Any) -> None:
         self.version = version
@@ -294,7 +295,7 @@ class Imagined:
             raise
         if self.chance.random() < 0.2:
             await self.close()
-        self.is_clean = False
+        self.clean.clear()
         return SimpleNamespace(error=None, spec=spec)
 
     async def close(self) -> None:
@@ -303,7 +304,7 @@ class Imagined:
         self.alive.discard(self.name)
 
 
-class Seen(MachineObserver):
+class Seen:
     """Hears of the Machines of a pool."""
 
     def __init__(self) -> None:
@@ -323,7 +324,7 @@ async def test_why_a_machine_is_gone_is_told() -> None:
     Imagined.chance = random.Random(1)
     nowhere, seen = Path("/nowhere"), Seen()
     one, other = (Version("imagined", "1", nowhere, 0, width, 0) for width in range(2))
-    launch = LaunchOptions(nowhere, nowhere, observer=seen)
+    launch = LaunchOptions(nowhere, nowhere, on_started=seen.started, on_recycled=seen.recycled)
     pool = Pool("imagined", 1, launch, RecycleLimits(timedelta(1), 2, timedelta(1)))
 
     async def attempt(version: Version, **changes: Any) -> None:
@@ -355,7 +356,7 @@ async def test_why_a_machine_is_gone_is_told() -> None:
         await until(lambda: seen.causes[5:] == [RecycleCause.STOPPED])
         patch.setattr(Imagined.chance, "random", lambda: 1.0)
         await attempt(one)
-        await pool.close()
+        await pool.resize(0)
         assert seen.causes[6:] == [RecycleCause.SURPLUS]
     assert seen.started_count == len(seen.causes)
 
@@ -372,7 +373,7 @@ async def test_no_schedule_exceeds_the_size_or_loses_a_slot(seed: int) -> None:
     versions = [Version("imagined", str(n), nowhere, 0, 0, 0) for n in range(2)]
     size = largest = chance.randint(1, 3)
     seen = Seen()
-    launch = LaunchOptions(nowhere, nowhere, observer=seen)
+    launch = LaunchOptions(nowhere, nowhere, on_started=seen.started, on_recycled=seen.recycled)
     pool = Pool("imagined", size, launch, RecycleLimits(timedelta(1), 3, timedelta(1)))
     begun: list[Any] = []
     attempts: list[tuple[AttemptSpec, asyncio.Task[Any]]] = []
@@ -412,7 +413,7 @@ async def test_no_schedule_exceeds_the_size_or_loses_a_slot(seed: int) -> None:
         assert len(begun) - before == 2 * size
         assert len(pool.slots) == size
         assert pool.memory == sum(slot.machine is not None for slot in pool.slots) * Imagined.memory
-        await pool.close()
+        await pool.resize(0)
         assert Imagined.alive == set()
         assert Imagined.most <= largest
         assert pool.memory == 0
@@ -437,7 +438,7 @@ async def test_slots_are_given_in_the_order_of_arrival_whoever_comes_in_between(
         tasks = [asyncio.create_task(attempt(f"old-{n}")) for n in range(4)]
         while not all(task.done() for task in tasks):
             await asyncio.wait(list(tasks))
-        await pool.close()
+        await pool.resize(0)
     assert begun == [*[f"old-{n}" for n in range(4)], *[f"new-old-{n}" for n in range(4)]]
 
 
@@ -451,7 +452,8 @@ async def test_prefers_a_ready_machine_to_one_that_still_cleans_up() -> None:
         await asyncio.gather(*(pool.run_attempt(version, attempt_spec(f"{n}"), lambda _: None) for n in range(2)))
         ready, last = (cast("Imagined", slot.machine) for slot in pool.slots)
         before = ready.attempts, last.attempts
-        ready.is_clean, last.is_clean = True, False
+        ready.clean.set()
+        last.clean.clear()
         await pool.run_attempt(version, attempt_spec("next"), lambda _: None)
         assert (ready.attempts, last.attempts) == (before[0] + 1, before[1])
-        await pool.close()
+        await pool.resize(0)

@@ -15,8 +15,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from machines.log_writer import LONGEST, LogWriter
-from machines.output_demux import OutputDemux, Said
+from machines.log_writer import LONGEST, LogWriter, OutputDemux, Said
 
 SAYS = """
 import json, sys

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+from machines.machine import RuntimeRpcServer
 from machines.runner.channel import Channel
-from machines.runtime_rpc import RuntimeRpcServer
 from tests.support.polling import until
 
 

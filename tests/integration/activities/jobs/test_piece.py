@@ -14,11 +14,11 @@ import pytest
 from activities.jobs import piece as piece_module
 from activities.jobs.item_runs import ItemRuns
 from activities.jobs.job_items import JobItems
-from activities.jobs.piece import Piece, PieceResult
+from activities.jobs.piece import Piece
 from schemas.errors import ConfigurationError, Unavailable
 from schemas.workflow import names
 from schemas.workflow.attempt import AttemptInput, AttemptOutcome
-from schemas.workflow.job_activities import JobItemsInput, JobItemsMode, PrepareJobRunInput
+from schemas.workflow.job_activities import JobItemsInput, JobItemsMode, JobItemsResult, PrepareJobRunInput
 from schemas.workflow.job_run import JobRunPlan, JobRunProgress
 from schemas.workflow.run import RunOutcome
 from storage import keys
@@ -50,7 +50,7 @@ class Bench:
             try_number=try_number,
         )
 
-    async def execute(self, piece: int = 1, try_number: int = 1, **fields: Any) -> PieceResult:
+    async def execute(self, piece: int = 1, try_number: int = 1, **fields: Any) -> JobItemsResult:
         return await self.piece(piece, try_number, **fields).execute()
 
     async def lose(self, started: int) -> None:

@@ -16,7 +16,7 @@ from temporalio.converter import PayloadCodec
 from temporalio.service import ServiceClient
 
 from activities.attempt_activities import AttemptActivities
-from activities.attempts.running_attempts import RunningAttempts
+from activities.attempts.attempt_context import RunningAttempts
 from activities.workers.deployed_projects import DeployedProjects
 from activities.workers.project_worker import ProjectWorker
 from activities.workers.project_workers import ProjectWorkerManager

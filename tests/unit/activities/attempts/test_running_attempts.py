@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from temporalio.activity import ActivityCancellationDetails
 
-from activities.attempts.running_attempts import Cause, RunningAttempts
+from activities.attempts.attempt_context import Cause, RunningAttempts
 
 
 async def forever() -> None:

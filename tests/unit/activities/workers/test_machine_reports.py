@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from activities.workers.machine_reports import CountedMachines, count_machines
+from activities.workers.machine_reports import count_machines
 from machines.lease import Lease
-from machines.observer import RecycleCause
 from temporal.pool_usage import PoolUsage
 from tests.support.counted import Counted, counting
 
@@ -26,13 +25,3 @@ def test_only_what_has_changed_is_told() -> None:
         lease.revoke()
         assert count_machines({}, {}, lease, before) == {}
         assert told(counted) == dict.fromkeys([*shop, *other], 0)
-
-
-def test_machines_that_come_and_go_are_counted() -> None:
-    with counting() as counted:
-        CountedMachines().started("shop")
-        CountedMachines().recycled("shop", RecycleCause.IDLE)
-        assert counted() == [
-            ("callboard_machines_started", 1, {"project": "shop"}),
-            ("callboard_machines_recycled", 1, {"project": "shop", "cause": "idle"}),
-        ]
