@@ -9,9 +9,10 @@ from temporalio.client import Client
 
 from tests.support.auth_shape_player import played_login
 from tests.support.auth_stage import LoginStage
+from tests.support.job_run_stage import JobRunStage
 from tests.support.run_shapes import played
 from tests.support.run_stage import PlayRun, Stage
-from tests.support.temporal_servers import dev_client, dev_server
+from tests.support.temporal_servers import dev_client, dev_server, skipping_client
 
 PlayLogin = Callable[[str], Awaitable[LoginStage]]
 
@@ -20,6 +21,13 @@ PlayLogin = Callable[[str], Awaitable[LoginStage]]
 async def temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Client]:
     async with dev_server(tmp_path_factory.mktemp("temporal")) as server:
         yield await dev_client(server)
+
+
+@pytest.fixture(scope="module")
+async def skipping() -> AsyncIterator[Client]:
+    """Of a server whose clock goes on by itself while nothing is to be done."""
+    async with skipping_client() as client:
+        yield client
 
 
 @pytest.fixture
@@ -62,3 +70,9 @@ async def play_login(name: str, temporal: Client) -> AsyncIterator[PlayLogin]:
             return await stages.enter_async_context(played_login(shape, temporal, name))
 
         yield play
+
+
+@pytest.fixture
+async def job_run(name: str, temporal: Client) -> AsyncIterator[JobRunStage]:
+    async with JobRunStage(temporal, name) as stage:
+        yield stage

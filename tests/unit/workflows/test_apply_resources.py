@@ -1,8 +1,5 @@
 """Files of a project are applied however often that takes, and the Web UI says what has changed."""
 
-from collections.abc import AsyncGenerator
-
-import pytest
 from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client
 from temporalio.worker import Worker
@@ -10,14 +7,7 @@ from temporalio.worker import Worker
 from schemas.workflow import names
 from schemas.workflow.resources import ResourceChanges
 from tests.support.resource_stage import APPLICATIONS, REFUSED, Applying
-from tests.support.temporal_servers import skipping_client
 from workflows.apply_resources import ApplyResourcesWorkflow
-
-
-@pytest.fixture(scope="module")
-async def skipping() -> AsyncGenerator[Client]:
-    async with skipping_client() as client:
-        yield client
 
 
 async def details(client: Client, handle: Applying) -> str:

@@ -1,11 +1,10 @@
 """A JobRun executes its items piece by piece, and can be paused, resumed and terminated at any moment."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.client import WorkflowExecutionStatus
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
@@ -23,12 +22,6 @@ from tests.support.temporal_servers import skipping_environment
 RUN, DRAIN, TERMINATE = JobItemsMode.RUN, JobItemsMode.DRAIN, JobItemsMode.TERMINATE
 
 OTHER = names.job_run_id("o" * names.JOB_RUN_TOKEN_LENGTH)
-
-
-@pytest.fixture
-async def job_run(name: str, temporal: Client) -> AsyncIterator[JobRunStage]:
-    async with JobRunStage(temporal, name) as stage:
-        yield stage
 
 
 async def test_each_piece_begins_where_the_one_before_has_come_to(job_run: JobRunStage):

@@ -1,9 +1,6 @@
 """A JobRun whose project logs in: its AuthSession is validated first, and may break while Runs are executed."""
 
-from collections.abc import AsyncIterator
-
 import pytest
-from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 
 from schemas.workflow import names
@@ -17,11 +14,9 @@ BROKEN = progress(total=3, next=2, in_flight=(1,), failed=1, shards=1)
 DRAINED = progress(total=3, next=2, failed=2, shards=2)
 
 
-@pytest.fixture
-async def job_run(name: str, temporal: Client) -> AsyncIterator[JobRunStage]:
-    async with JobRunStage(temporal, name) as stage:
-        stage.plan_with(auth=auth(GOOD))
-        yield stage
+@pytest.fixture(autouse=True)
+def logs_in(job_run: JobRunStage) -> None:
+    job_run.plan_with(auth=auth(GOOD))
 
 
 async def never_mended(_input: AwaitAuthSessionInput) -> None:

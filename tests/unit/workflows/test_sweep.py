@@ -1,22 +1,12 @@
 """A sweep goes part by part, whatever the store does meanwhile."""
 
-from collections.abc import AsyncGenerator
-
-import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
 from schemas.workflow.sweep import SweepPart, SweepTotals
 from tests.support.present import present
 from tests.support.sweep_stage import A_WEEK, swept
-from tests.support.temporal_servers import skipping_client
 from workflows.sweep import PARTS
-
-
-@pytest.fixture(scope="module")
-async def skipping() -> AsyncGenerator[Client]:
-    async with skipping_client() as client:
-        yield client
 
 
 async def test_it_ends_with_the_part_behind_which_there_is_nothing(skipping: Client):
