@@ -105,11 +105,13 @@ async def test_a_damaged_manifest_is_repaired_by_a_deploy(make_project: Make, st
 
 
 async def test_a_file_with_a_syntax_error_is_a_warning(make_project: Make, store: FolderStore):
-    folder = make_project({"api/broken.py": "\ndef (:\n", "api/list/sub.py": AUTOMATION})
+    broken = {"api/broken.py": "\ndef (:\n", "auth-sessions/create.py": "async def create(page"}
+    folder = make_project({**logins("API", "check"), **broken, "api/list/sub.py": AUTOMATION})
     manifest = await deploy(folder, store)
     assert [str(warning) for warning in manifest.warnings] == [
         "api/list/sub.py: it cannot be imported beside api/list.py, a module of its folder's name; rename one of them",
         "api/broken.py, line 2: invalid syntax",
+        "auth-sessions/create.py, line 1: '(' was never closed",
     ]
     assert manifest.apis == ("broken", "list", "list/sub")
     assert Manifest.model_validate_json(manifest.to_bytes()) == manifest
@@ -192,12 +194,6 @@ async def test_a_project_with_logins_is_deployed(kind: str, code: list[str], dep
     """A login that a person has recorded needs no code that makes it."""
     manifest = await deployed(logins(kind, *code))
     assert (manifest.settings.auth_sessions.type, manifest.warnings) == (kind, ())
-
-
-async def test_a_login_that_does_not_parse_is_warned_of(make_project: Make, store: FolderStore):
-    folder = make_project({**logins("API", "check"), "auth-sessions/create.py": "async def create(page"})
-    (warning,) = (await deploy(folder, store)).warnings
-    assert str(warning) == "auth-sessions/create.py, line 1: '(' was never closed"
 
 
 async def test_a_folder_that_is_no_project_is_refused(tmp_path: Path, store: FolderStore, deployed: Deployed):

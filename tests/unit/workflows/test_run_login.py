@@ -10,7 +10,7 @@ from schemas.workflow import names
 from schemas.workflow.attempt import StopInput
 from schemas.workflow.auth import AuthSessionStatus, DeleteStatesInput
 from schemas.workflow.run import ErrorCode, ReasonType, RunStatus, RunType
-from tests.support.auth_stage import FIRST, LoginStage, good
+from tests.support.auth_stage import FIRST, LoginStage
 from tests.support.polling import until
 from tests.support.present import present
 from tests.support.run_outcomes import assert_canceled, scheduled_of, status_in_lists
@@ -66,17 +66,6 @@ async def test_each_attempt_comes_after_a_validate_and_has_its_login(play_login:
         "CallboardStatus": "pending",
         "CallboardRunType": "auth-session-validate",
     }
-
-
-async def test_a_run_is_started_from_its_first_check_on(login_stage: LoginStage):
-    check = HeldAttempt(login_stage, announced=True)
-    login_stage.checks.append(check)
-    await login_stage.open()
-    await login_stage.start(auth=login_stage.auth())
-    await check.began.wait()
-    await login_stage.until("UPSERT_WORKFLOW_SEARCH_ATTRIBUTES")
-    assert await status_in_lists(login_stage) == "started"
-    check.end(good())
 
 
 async def test_a_run_that_waits_for_a_machine_after_a_quick_check_is_started(login_stage: LoginStage):
@@ -152,12 +141,14 @@ async def test_a_cancel_during_a_check_stops_it_at_once(play_login: Any):
     assert await stage.status() is AuthSessionStatus.READY
 
 
-async def test_a_run_reads_canceled_only_when_its_check_has_ended(login_stage: LoginStage):
+async def test_a_run_is_started_from_its_first_check_on_until_that_has_ended(login_stage: LoginStage):
     check = HeldAttempt(login_stage, announced=True)
     login_stage.checks.append(check)
     await login_stage.open()
     await login_stage.start(auth=login_stage.auth())
     await check.began.wait()
+    await login_stage.until("UPSERT_WORKFLOW_SEARCH_ATTRIBUTES")
+    assert await status_in_lists(login_stage) == "started"
     await login_stage.cancel()
     await login_stage.until("ACTIVITY_TASK_CANCEL_REQUESTED", of=f"{login_stage.run_id}-v1")
     await until(lambda: login_stage.stops)

@@ -91,15 +91,6 @@ async def test_the_schedule_is_that_of_the_settings(make_api: MakeApi):
     assert_has(schedule, timeout=timedelta(seconds=5), give_up_after=timedelta(hours=24))
 
 
-async def test_the_same_key_with_another_sink_is_another_body(make_api: MakeApi):
-    api = await make_api(egress_allow=ALLOW)
-    body = {"api": "list", "parameters": {}, "sink": WEBHOOK}
-    first = await api.start(body, idempotency_key="order-7")
-    assert (await api.start(body, idempotency_key="order-7")).json() == first.json()
-    other = {**body, "sink": {**WEBHOOK, "headers": {}}}
-    assert (await api.start(other, idempotency_key="order-7")).status_code == 409
-
-
 # A project's own.
 
 
