@@ -11,6 +11,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from typing import Any, BinaryIO
+from urllib.parse import quote
 
 import httpx
 
@@ -32,25 +33,26 @@ from schemas.errors import (
 _TIMEOUT = httpx.Timeout(90, connect=10)
 """Timeouts of requests in seconds. The API may hold a request for up to a minute before it answers."""
 
-_ERRORS_BY_STATUS: dict[int, type[CallboardError]] = {
-    400: BadRequest,
-    401: Unauthorized,
-    403: Forbidden,
-    404: NotFound,
-    409: Conflict,
-    413: PayloadTooLarge,
-    429: TooMany,
-    503: Unavailable,
+_ERRORS_BY_STATUS = {
+    kind.status: kind
+    for kind in (BadRequest, Unauthorized, Forbidden, NotFound, Conflict, PayloadTooLarge, TooMany, Unavailable)
 }
+
+
+def quote_segment(text: str) -> str:
+    """Return a name, percent-encoded, as one part of a path."""
+    return quote(text, safe="")
 
 
 @dataclass(frozen=True)
 class ApiClient:
-    """An API, its workspace, and the key to it."""
+    """An API, its workspace, the key to it, and the project that a command is for."""
 
     url: str
     workspace: str
     key: str = field(repr=False)
+    project: str = ""
+    """Project that all paths of requests are below; empty if they are below the workspace."""
     on_this_host: bool = False
     """Whether it is the embedded stack on loopback, for which proxies of the environment are not used."""
 
@@ -63,11 +65,11 @@ class ApiClient:
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:
-        """Send a request to the workspace, and return the JSON of the answer.
+        """Send a request about the project or the workspace, and return the JSON of the answer.
 
         Args:
             method: The HTTP method.
-            path: Path below the workspace, such as `projects/shop/runs`, with its parts percent-encoded.
+            path: Path below the project or the workspace, such as `runs`, with its parts percent-encoded.
             body: Value to send as JSON; None sends no body.
             query: Query parameters; the value is a list if a parameter occurs several times.
             headers: Additional headers.
@@ -145,7 +147,8 @@ class ApiClient:
             yield _split_lines(answer.iter_bytes())
 
     def _url(self, path: str) -> str:
-        return f"{self.url}/api/v1/workspace/{self.workspace}/{path}"
+        below = f"projects/{quote_segment(self.project)}/" if self.project else ""
+        return f"{self.url}/api/v1/workspace/{self.workspace}/{below}{path}"
 
     @contextmanager
     def _client(self, headers: Mapping[str, str] | None = None) -> Generator[httpx.Client]:

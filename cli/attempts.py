@@ -12,10 +12,12 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.api_client import ApiClient, quote_segment
 from cli.logs import print_log, stream_followed, stream_stored
+from cli.options import AsJson
 from cli.output import open_output, output_folder, print_json
 from cli.render import print_attempt
-from cli.with_api import AsJson, ProjectApi, quote_segment, with_project
+from cli.with_api import with_project
 from schemas.errors import NotFound
 
 app = typer.Typer(
@@ -30,7 +32,7 @@ Number = Annotated[
 
 @app.command()
 @with_project
-def get(target: ProjectApi, run_id: RunId, number: Number = None, as_json: AsJson = False) -> None:
+def get(target: ApiClient, run_id: RunId, number: Number = None, as_json: AsJson = False) -> None:
     """Show an Attempt with its error, Machine and resource usage."""
     attempt = target.request("GET", _attempt_path(run_id, number or _latest_number(target, run_id)))
     print_json(attempt) if as_json else print_attempt(attempt)
@@ -39,7 +41,7 @@ def get(target: ProjectApi, run_id: RunId, number: Number = None, as_json: AsJso
 @app.command()
 @with_project
 def log(
-    target: ProjectApi,
+    target: ApiClient,
     run_id: RunId,
     number: Number = None,
     follow: Annotated[bool, typer.Option("--follow", help="Print new lines until the Attempt has ended.")] = False,
@@ -68,7 +70,7 @@ def log(
 @app.command()
 @with_project
 def trace(
-    target: ProjectApi,
+    target: ApiClient,
     run_id: RunId,
     number: Number = None,
     output_file: Annotated[
@@ -88,14 +90,14 @@ def trace(
     number = number or _latest_number(target, run_id)
     if open_it:
         page = f"projects/{quote_segment(target.project)}/runs/{quote_segment(run_id)}/attempts/{number}/trace/view"
-        address = target.api.find_redirect(page)
+        address = target.find_redirect(page)
         typer.echo(address)
         if sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
             typer.launch(address)  # Without a desktop, this could open a browser in this terminal.
         if output_file is None:
             return
     with tempfile.TemporaryFile() as copy:
-        target.api.download(target.path(f"{_attempt_path(run_id, number)}/trace"), copy)
+        target.download(f"{_attempt_path(run_id, number)}/trace", copy)
         copy.seek(0)
         file = output_file or output_folder() / f"trace_{run_id}_{number}.zip"
         with open_output(file) as out:
@@ -103,7 +105,7 @@ def trace(
         typer.echo(str(file))
 
 
-def _latest_number(target: ProjectApi, run_id: str, *, default: int | None = None) -> int:
+def _latest_number(target: ApiClient, run_id: str, *, default: int | None = None) -> int:
     attempts: list[dict[str, Any]] = target.request("GET", f"runs/{quote_segment(run_id)}")["attempts"]
     if attempts:
         return attempts[-1]["number"]

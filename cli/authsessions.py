@@ -7,14 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.api_client import ApiClient, quote_segment
 from cli.exit_codes import exit_code_for_status
 from cli.filters import Filters, parse_field_filters
 from cli.json_argument import JSON_HELP, read_json, read_object
-from cli.options import parse_duration
+from cli.options import AsJson, parse_duration
 from cli.output import print_fields, print_json, print_message, print_table
 from cli.polling import UNFINISHED_OPERATION, wait_for_operation
 from cli.render import format_cause
-from cli.with_api import AsJson, ProjectApi, quote_segment, with_project
+from cli.with_api import with_project
 from temporal.durations import format_duration
 
 app = typer.Typer(
@@ -38,7 +39,7 @@ _FIELDS = {"status": "status", "state": "status", "type": "type", "id": "id"}
 
 @app.command("list")
 @with_project
-def list_sessions(target: ProjectApi, filters: Filters = None, as_json: AsJson = False) -> None:
+def list_sessions(target: ApiClient, filters: Filters = None, as_json: AsJson = False) -> None:
     """List AuthSessions. Filters: status= (or state=), type=, id=."""
     wanted = parse_field_filters(filters, _FIELDS)
     found = [
@@ -54,7 +55,7 @@ def list_sessions(target: ProjectApi, filters: Filters = None, as_json: AsJson =
 
 @app.command()
 @with_project
-def get(target: ProjectApi, auth_session_id: Id, as_json: AsJson = False) -> None:
+def get(target: ApiClient, auth_session_id: Id, as_json: AsJson = False) -> None:
     """Show the status of an AuthSession."""
     found = target.request("GET", f"auth-sessions/{quote_segment(auth_session_id)}")
     if as_json:
@@ -66,7 +67,7 @@ def get(target: ProjectApi, auth_session_id: Id, as_json: AsJson = False) -> Non
 @app.command()
 @with_project
 def create(
-    target: ProjectApi,
+    target: ApiClient,
     login: _Input,
     auth_session_id: Annotated[
         str | None, typer.Argument(metavar="ID", help="Id of the AuthSession. Default: a generated one.")
@@ -92,7 +93,7 @@ def create(
 @app.command()
 @with_project
 def update(
-    target: ProjectApi,
+    target: ApiClient,
     auth_session_id: Id,
     login: _Input,
     proxy: _Proxy = None,
@@ -111,7 +112,7 @@ def update(
 @app.command()
 @with_project
 def validate(
-    target: ProjectApi,
+    target: ApiClient,
     auth_session_id: Id,
     auto_recreate: Annotated[bool, typer.Option(help="Log in again if the login has expired.")] = True,
     check_attempts: _Tries = None,
@@ -128,7 +129,7 @@ def validate(
 
 @app.command()
 @with_project
-def delete(target: ProjectApi, auth_session_id: Id) -> None:
+def delete(target: ApiClient, auth_session_id: Id) -> None:
     """Delete an AuthSession. Runs that still need it are canceled."""
     target.request("DELETE", f"auth-sessions/{quote_segment(auth_session_id)}")
     typer.echo(f"Deleted AuthSession {auth_session_id}.")
@@ -137,7 +138,7 @@ def delete(target: ProjectApi, auth_session_id: Id) -> None:
 @app.command("import")
 @with_project
 def import_state(
-    target: ProjectApi,
+    target: ApiClient,
     state_file: Annotated[str, typer.Argument(metavar="STATE_FILE", help="Playwright storage state, or - for stdin.")],
     auth_session_id: Annotated[
         str | None,
@@ -163,7 +164,7 @@ def _login_body(login: str, **fields: Any) -> dict[str, Any]:
 
 
 def _report_operation(
-    target: ProjectApi, answer: dict[str, Any], place: str, wait: bool, timeout: timedelta, as_json: bool
+    target: ApiClient, answer: dict[str, Any], place: str, wait: bool, timeout: timedelta, as_json: bool
 ) -> None:
     operation: str = answer["operationId"]
     if not wait:

@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
+from cli.api_client import ApiClient, quote_segment
+from cli.options import AsJson
 from cli.output import print_json
 from cli.render import print_deliveries
-from cli.with_api import AsJson, ProjectApi, quote_segment, with_project
+from cli.with_api import with_project
 from schemas.errors import NotFound
 
 app = typer.Typer(help="List Deliveries of results, and send them again.", no_args_is_help=True, add_completion=False)
@@ -18,7 +20,7 @@ RunId = Annotated[str, typer.Argument(metavar="RUN_ID")]
 
 @app.command("list")
 @with_project
-def list_deliveries(target: ProjectApi, run_id: RunId, as_json: AsJson = False) -> None:
+def list_deliveries(target: ApiClient, run_id: RunId, as_json: AsJson = False) -> None:
     """List the Deliveries of a Run.
 
     A Run without a sink has none, and neither has a Run that has not ended.
@@ -30,7 +32,7 @@ def list_deliveries(target: ProjectApi, run_id: RunId, as_json: AsJson = False) 
 @app.command()
 @with_project
 def redeliver(
-    target: ProjectApi,
+    target: ApiClient,
     run_id: RunId,
     delivery_id: Annotated[str | None, typer.Argument(metavar="DELIVERY_ID", help="Default: the only one.")] = None,
     as_json: AsJson = False,
@@ -42,7 +44,7 @@ def redeliver(
     print_json(delivery) if as_json else print_deliveries([delivery])
 
 
-def _only(target: ProjectApi, run_id: str, place: str) -> str:
+def _only(target: ApiClient, run_id: str, place: str) -> str:
     known = target.request("GET", place)["deliveries"]
     if not known:
         raise NotFound(f"Run {run_id} has no Delivery: it has not ended yet, or has no sink.")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cli.environments import open_environments
-from cli.options import load_settings
+from cli.options import DataFolder, load_settings
 from projects.deploy import deploy as deploy_folder
 from storage.factory import open_store
 
@@ -19,9 +19,7 @@ def deploy(
     artifacts: Annotated[
         str | None, typer.Option(help="Artifact store. Default: CALLBOARD_ARTIFACTS, else the data folder.")
     ] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="Data folder. Default: CALLBOARD_DATA_DIR, else ~/.local/share/callboard.")
-    ] = None,
+    data: DataFolder = None,
 ) -> None:
     """Deploy a project folder as a new version. Runs in flight keep their version."""
     settings = load_settings(artifacts=artifacts, data_dir=data)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.options import load_settings
+from cli.options import DataFolder, load_settings
 from devstack.banner import banner
 from devstack.dev import DevStack
 from telemetry.logs import configure_logging, wants_json_logs
@@ -26,9 +26,7 @@ def dev(
     projects_dir: Annotated[Path, typer.Argument(help="Folder whose project folders are deployed and served.")] = Path(
         "examples/projects"
     ),
-    data: Annotated[
-        Path | None, typer.Option(help="Data folder. Default: CALLBOARD_DATA_DIR, else ~/.local/share/callboard.")
-    ] = None,
+    data: DataFolder = None,
     port: Annotated[int | None, typer.Option(help="Port of the API. Default: CALLBOARD_PORT, else 8400.")] = None,
     temporal_port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port of the Temporal server.")

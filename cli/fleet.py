@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from cli.doctor.target import find_installation
+from cli.options import AsJson, DataFolder
 from cli.output import print_heading, print_json, print_message, print_table
 from projects.catalog import Catalog
 from schemas.errors import CallboardError
@@ -22,10 +20,8 @@ from temporal.fleet_view import FleetView, describe_fleet
 
 
 def fleet(
-    data: Annotated[
-        Path | None, typer.Option(help="Data folder. Default: CALLBOARD_DATA_DIR, else ~/.local/share/callboard.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    data: DataFolder = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show which worker has how many Machines, and what is missing.
 

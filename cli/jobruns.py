@@ -10,9 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.api_client import ApiClient, quote_segment
+from cli.options import AsJson
 from cli.output import format_elapsed, format_short_time, open_output, print_json, print_message, print_table
 from cli.render import format_cause, print_job_run
-from cli.with_api import AsJson, ProjectApi, quote_segment, with_project
+from cli.with_api import with_project
 
 app = typer.Typer(
     help="List, inspect, pause and terminate JobRuns, and download their results.",
@@ -28,7 +30,7 @@ _PAGE = 100
 @app.command("list")
 @with_project
 def list_job_runs(
-    target: ProjectApi,
+    target: ApiClient,
     job_id: Annotated[str, typer.Argument(metavar="JOB_ID")],
     limit: Annotated[int, typer.Option("--limit", "-l", min=1, help="Maximum number of JobRuns.")] = 50,
     as_json: AsJson = False,
@@ -54,7 +56,7 @@ def list_job_runs(
 
 @app.command()
 @with_project
-def get(target: ProjectApi, job_run_id: JobRunId, as_json: AsJson = False) -> None:
+def get(target: ApiClient, job_run_id: JobRunId, as_json: AsJson = False) -> None:
     """Show a JobRun with its counts."""
     answer = _find(target, job_run_id)
     print_json(answer) if as_json else print_job_run(answer)
@@ -62,7 +64,7 @@ def get(target: ProjectApi, job_run_id: JobRunId, as_json: AsJson = False) -> No
 
 @app.command()
 @with_project
-def pause(target: ProjectApi, job_run_id: JobRunId, as_json: AsJson = False) -> None:
+def pause(target: ApiClient, job_run_id: JobRunId, as_json: AsJson = False) -> None:
     """Pause a JobRun: it starts no further Run; those in flight end."""
     answer = target.request("POST", f"{_path(_find(target, job_run_id))}/pause")
     print_json(answer) if as_json else typer.echo(f"JobRun {job_run_id} is being paused.")
@@ -70,7 +72,7 @@ def pause(target: ProjectApi, job_run_id: JobRunId, as_json: AsJson = False) -> 
 
 @app.command()
 @with_project
-def resume(target: ProjectApi, job_run_id: JobRunId, as_json: AsJson = False) -> None:
+def resume(target: ApiClient, job_run_id: JobRunId, as_json: AsJson = False) -> None:
     """Resume a JobRun that is paused."""
     answer = target.request("POST", f"{_path(_find(target, job_run_id))}/resume")
     print_json(answer) if as_json else typer.echo(f"JobRun {job_run_id} is being resumed.")
@@ -78,7 +80,7 @@ def resume(target: ProjectApi, job_run_id: JobRunId, as_json: AsJson = False) ->
 
 @app.command()
 @with_project
-def terminate(target: ProjectApi, job_run_id: JobRunId, as_json: AsJson = False) -> None:
+def terminate(target: ApiClient, job_run_id: JobRunId, as_json: AsJson = False) -> None:
     """Terminate a JobRun: its Runs in flight are canceled. One that has ended is left unchanged."""
     found = _find(target, job_run_id)
     answer = target.request("POST", f"{_path(found)}/terminate")
@@ -93,7 +95,7 @@ def terminate(target: ProjectApi, job_run_id: JobRunId, as_json: AsJson = False)
 @app.command()
 @with_project
 def results(
-    target: ProjectApi,
+    target: ApiClient,
     job_run_id: JobRunId,
     output_file: Annotated[
         Path | None,
@@ -103,7 +105,7 @@ def results(
     """Print the results of a JobRun: one line of JSON for each of its Runs that has ended."""
     found = _find(target, job_run_id)
     with tempfile.TemporaryFile() as copy:  # If the download breaks off, no file looks like the results.
-        target.api.download(target.path(f"{_path(found)}/results"), copy)
+        target.download(f"{_path(found)}/results", copy)
         copy.seek(0)
         if output_file is None:
             shutil.copyfileobj(copy, sys.stdout.buffer)
@@ -115,7 +117,7 @@ def results(
         print_message(f"JobRun {job_run_id} has not ended yet: these are the results so far.")
 
 
-def _find(target: ProjectApi, job_run_id: str) -> dict[str, Any]:
+def _find(target: ApiClient, job_run_id: str) -> dict[str, Any]:
     return target.request("GET", f"job-runs/{quote_segment(job_run_id)}")
 
 

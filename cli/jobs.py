@@ -10,8 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.api_client import ApiClient, quote_segment
 from cli.exit_codes import exit_code_for_status
 from cli.json_argument import JSON_HELP, read_object
+from cli.options import AsJson
 from cli.output import (
     format_short_time,
     format_time,
@@ -23,7 +25,7 @@ from cli.output import (
 )
 from cli.polling import wait_for_job_run
 from cli.render import format_cause, format_run_counts
-from cli.with_api import AsJson, ProjectApi, quote_segment, with_project
+from cli.with_api import with_project
 from schemas.errors import BadRequest
 
 app = typer.Typer(
@@ -44,7 +46,7 @@ Payload = Annotated[
 
 @app.command()
 @with_project
-def create(target: ProjectApi, body: Body, payload: Payload = None, as_json: AsJson = False) -> None:
+def create(target: ApiClient, body: Body, payload: Payload = None, as_json: AsJson = False) -> None:
     """Create a Job, and print its id.
 
     BODY is the request body of the REST API. A long payload comes as NDJSON: with --payload, or in a BODY whose name
@@ -56,7 +58,7 @@ def create(target: ProjectApi, body: Body, payload: Payload = None, as_json: AsJ
 
 @app.command()
 @with_project
-def update(target: ProjectApi, job_id: JobId, body: Body, payload: Payload = None, as_json: AsJson = False) -> None:
+def update(target: ApiClient, job_id: JobId, body: Body, payload: Payload = None, as_json: AsJson = False) -> None:
     """Replace a Job: its payload, configuration, schedule and all else. A JobRun that is active keeps what it has."""
     changed = send_job(target, "PUT", _path(job_id), body, payload)
     print_json(changed) if as_json else typer.echo(f"Updated Job {job_id}.")
@@ -64,7 +66,7 @@ def update(target: ProjectApi, job_id: JobId, body: Body, payload: Payload = Non
 
 @app.command("list")
 @with_project
-def list_jobs(target: ProjectApi, as_json: AsJson = False) -> None:
+def list_jobs(target: ApiClient, as_json: AsJson = False) -> None:
     """List Jobs."""
     jobs: list[dict[str, Any]] = target.request("GET", "jobs")
     if as_json:
@@ -86,7 +88,7 @@ def list_jobs(target: ProjectApi, as_json: AsJson = False) -> None:
 
 @app.command()
 @with_project
-def get(target: ProjectApi, job_id: JobId, as_json: AsJson = False) -> None:
+def get(target: ApiClient, job_id: JobId, as_json: AsJson = False) -> None:
     """Show a Job with its schedule, configuration and payload."""
     job = target.request("GET", _path(job_id))
     if as_json:
@@ -115,7 +117,7 @@ def get(target: ProjectApi, job_id: JobId, as_json: AsJson = False) -> None:
 @app.command()
 @with_project
 def delete(
-    target: ProjectApi,
+    target: ApiClient,
     job_id: JobId,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
@@ -128,7 +130,7 @@ def delete(
 
 @app.command()
 @with_project
-def pause(target: ProjectApi, job_id: JobId, as_json: AsJson = False) -> None:
+def pause(target: ApiClient, job_id: JobId, as_json: AsJson = False) -> None:
     """Pause a Job: its schedule starts no JobRun, and its active JobRun starts no further Run."""
     answer = target.request("POST", f"{_path(job_id)}/pause")
     print_json(answer) if as_json else typer.echo(f"Job {job_id} is paused.")
@@ -136,7 +138,7 @@ def pause(target: ProjectApi, job_id: JobId, as_json: AsJson = False) -> None:
 
 @app.command()
 @with_project
-def resume(target: ProjectApi, job_id: JobId, as_json: AsJson = False) -> None:
+def resume(target: ApiClient, job_id: JobId, as_json: AsJson = False) -> None:
     """Resume a Job that is paused, and its JobRun."""
     answer = target.request("POST", f"{_path(job_id)}/resume")
     print_json(answer) if as_json else typer.echo(f"Job {job_id} is resumed.")
@@ -145,7 +147,7 @@ def resume(target: ProjectApi, job_id: JobId, as_json: AsJson = False) -> None:
 @app.command()
 @with_project
 def trigger(
-    target: ProjectApi,
+    target: ApiClient,
     job_id: JobId,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the JobRun has ended.")] = False,
     as_json: AsJson = False,
@@ -184,7 +186,7 @@ _PIECE = 256 * 1024
 """Bytes of a file that are in memory at a time."""
 
 
-def send_job(target: ProjectApi, method: str, path: str, body: str, payload: str | None) -> Any:
+def send_job(target: ApiClient, method: str, path: str, body: str, payload: str | None) -> Any:
     """Send a Job, and return the answer.
 
     Args:

@@ -14,8 +14,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from cli.api_client import ApiClient
 from cli.output import strip_control
-from cli.with_api import ProjectApi
 from schemas.errors import Unavailable
 
 _RECONNECT_SECONDS = 60.0
@@ -24,17 +24,17 @@ _RECONNECT_DELAY = 0.5
 _COLORS = {"error": "red", "warning": "yellow", "debug": "dim"}
 
 
-def stream_stored(target: ProjectApi, place: str) -> Generator[str]:
+def stream_stored(target: ApiClient, place: str) -> Generator[str]:
     """Yield the lines of a log so far.
 
     Raises:
         CallboardError: There is no such log, or the API does not answer.
     """
-    with target.api.stream_lines(target.path(place)) as lines:
+    with target.stream_lines(place) as lines:
         yield from lines
 
 
-def stream_followed(target: ProjectApi, place: str) -> Generator[str]:
+def stream_followed(target: ApiClient, place: str) -> Generator[str]:
     """Yield the lines of a log until its Attempt has ended, and resume a stream that breaks off.
 
     Raises:
@@ -44,7 +44,7 @@ def stream_followed(target: ProjectApi, place: str) -> Generator[str]:
     give_up_at = time.monotonic()  # If the API does not answer the first time, there is no second try.
     while True:
         try:
-            with target.api.stream_lines(f"{target.path(place)}?follow=true", {"last-event-id": last}) as lines:
+            with target.stream_lines(f"{place}?follow=true", {"last-event-id": last}) as lines:
                 give_up_at = math.inf
                 for event in parse_events(lines):
                     if event.kind == "end":

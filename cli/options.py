@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 from pydantic import TypeAdapter, ValidationError
 
 from schemas.errors import ConfigurationError
 from settings import Seconds, Settings
+
+DataFolder = Annotated[
+    Path | None, typer.Option(help="Data folder. Default: CALLBOARD_DATA_DIR, else ~/.local/share/callboard.")
+]
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 _DURATION: TypeAdapter[timedelta] = TypeAdapter(Seconds)
 

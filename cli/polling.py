@@ -13,10 +13,10 @@ from rich.status import Status
 from rich.text import Text
 from typer import Exit as Leave
 
+from cli.api_client import ApiClient, quote_segment
 from cli.exit_codes import ExitCode
 from cli.output import print_message
 from cli.render import format_run_counts, format_waiting
-from cli.with_api import ProjectApi, quote_segment
 from schemas.errors import Unavailable
 
 _POLL_SECONDS = 1.0
@@ -31,7 +31,7 @@ UNFINISHED_OPERATION = ("pending", "in_progress")
 _UNFINISHED_JOB_RUN = ("PENDING", "PAUSING", "PAUSED", "RESUMING")
 
 
-def wait_for_run(target: ProjectApi, run_id: str) -> dict[str, Any]:
+def wait_for_run(target: ApiClient, run_id: str) -> dict[str, Any]:
     """Wait until an existing Run has ended, and return its result. Ctrl-C ends the waiting, not the Run.
 
     Raises:
@@ -48,7 +48,7 @@ def wait_for_run(target: ProjectApi, run_id: str) -> dict[str, Any]:
         return answer
 
 
-def wait_for_job_run(target: ProjectApi, job_id: str, job_run_id: str) -> dict[str, Any]:
+def wait_for_job_run(target: ApiClient, job_id: str, job_run_id: str) -> dict[str, Any]:
     """Wait until an existing JobRun has ended, and return it. Ctrl-C ends the waiting, not the JobRun.
 
     Raises:

@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.api_client import ApiClient
+from cli.api_client import ApiClient, quote_segment
+from cli.options import AsJson
 from cli.output import format_time, print_fields, print_json, print_table
-from cli.with_api import AsJson, Project, quote_segment, resolve_project, with_api
+from cli.with_api import Project, resolve_project, with_api
 
 app = typer.Typer(help="List and inspect deployed projects.", no_args_is_help=True, add_completion=False)
 

@@ -7,13 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.api_client import ApiClient, quote_segment
 from cli.exit_codes import ExitCode, exit_code_for_status
 from cli.filters import Filters, parse_run_filters
 from cli.json_argument import JSON_HELP, read_object
+from cli.options import AsJson
 from cli.output import format_elapsed, format_short_time, print_json, print_message, print_table
 from cli.polling import UNFINISHED, wait_for_run
 from cli.render import format_cause, print_run
-from cli.with_api import AsJson, ProjectApi, quote_segment, with_project
+from cli.with_api import with_project
 from schemas.errors import BadRequest
 
 app = typer.Typer(help="Start, list, inspect and cancel Runs.", no_args_is_help=True, add_completion=False)
@@ -33,7 +35,7 @@ _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 @app.command()
 @with_project
 def start(
-    target: ProjectApi,
+    target: ApiClient,
     body: Annotated[str, typer.Argument(metavar="BODY", help=f"Request body: {JSON_HELP}.")],
     wait: Wait = False,
     idempotency_key: _Key = None,
@@ -53,7 +55,7 @@ def start(
 @app.command()
 @with_project
 def rerun(
-    target: ProjectApi, run_id: RunId, wait: Wait = False, idempotency_key: _Key = None, as_json: AsJson = False
+    target: ApiClient, run_id: RunId, wait: Wait = False, idempotency_key: _Key = None, as_json: AsJson = False
 ) -> None:
     """Start a new Run with the input of an earlier one.
 
@@ -68,7 +70,7 @@ def rerun(
 @app.command("list")
 @with_project
 def list_runs(
-    target: ProjectApi,
+    target: ApiClient,
     filters: Filters = None,
     limit: Annotated[int, typer.Option("--limit", "-l", min=1, help="Maximum number of Runs.")] = 50,
     cursor: Annotated[str | None, typer.Option(help="Continue an earlier list: its nextCursor.")] = None,
@@ -99,7 +101,7 @@ def list_runs(
 
 @app.command()
 @with_project
-def get(target: ProjectApi, run_id: RunId, as_json: AsJson = False) -> None:
+def get(target: ApiClient, run_id: RunId, as_json: AsJson = False) -> None:
     """Show a Run with its input, Attempts and result."""
     run = target.request("GET", f"runs/{quote_segment(run_id)}")
     print_json(run) if as_json else print_run(run)
@@ -107,7 +109,7 @@ def get(target: ProjectApi, run_id: RunId, as_json: AsJson = False) -> None:
 
 @app.command()
 @with_project
-def result(target: ProjectApi, run_id: RunId, wait: Wait = False, as_json: AsJson = False) -> None:
+def result(target: ApiClient, run_id: RunId, wait: Wait = False, as_json: AsJson = False) -> None:
     """Print the result of a Run.
 
     The exit code is 0 if the Run completed, 1 if it failed or has not ended yet, and 3 if it was canceled.
@@ -127,7 +129,7 @@ def result(target: ProjectApi, run_id: RunId, wait: Wait = False, as_json: AsJso
 @app.command()
 @with_project
 def cancel(
-    target: ProjectApi,
+    target: ApiClient,
     run_id: RunId,
     wait: Annotated[float, typer.Option(metavar="SECONDS", min=0, max=60, help="Maximum time to wait.")] = 30,
     as_json: AsJson = False,
@@ -157,7 +159,7 @@ def _idempotency_header(idempotency_key: str | None) -> dict[str, str]:
     return {"idempotency-key": idempotency_key}
 
 
-def _report_started(target: ProjectApi, answer: dict[str, Any], wait: bool, as_json: bool) -> None:
+def _report_started(target: ApiClient, answer: dict[str, Any], wait: bool, as_json: bool) -> None:
     run_id: str = answer["runId"]
     if wait:
         print_message(f"Run {run_id}")
@@ -168,7 +170,7 @@ def _report_started(target: ProjectApi, answer: dict[str, Any], wait: bool, as_j
         typer.echo(run_id)
 
 
-def _report_ended(target: ProjectApi, answer: dict[str, Any], as_json: bool) -> None:
+def _report_ended(target: ApiClient, answer: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(answer)
     elif answer["status"] == "completed":

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
-from cli.options import load_settings
+from cli.options import DataFolder, load_settings
 
 
 def api(
@@ -27,14 +26,6 @@ def api(
     _exec("api", host=host, port=port)
 
 
-class Role(StrEnum):
-    """The role of a worker, which says what it does."""
-
-    ALL = "all"
-    BROWSER = "browser"
-    CONTROL = "control"
-
-
 def worker(
     project: Annotated[
         list[str] | None, typer.Option(help="Serve only this project; repeatable. Default: all projects.")
@@ -43,12 +34,10 @@ def worker(
         int | None, typer.Option(min=1, help="Most Machines of each project on this worker. Default: any.")
     ] = None,
     role: Annotated[
-        Role | None,
+        Literal["all", "browser", "control"] | None,
         typer.Option(help="browser: execute Attempts; control: run workflows and deliver results; all: both."),
     ] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="Data folder. Default: CALLBOARD_DATA_DIR, else ~/.local/share/callboard.")
-    ] = None,
+    data: DataFolder = None,
 ) -> None:
     """Run a worker, which executes Runs in its browsers."""
     _exec("worker", data_dir=data, projects=",".join(project) if project else None, machines=machines, role=role)

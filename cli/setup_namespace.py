@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated
 
@@ -18,7 +17,7 @@ from temporal.client import connect
 from temporal.connection_config import Connection, find_connection
 from temporal.durations import format_duration
 from temporal.namespace import NamespaceSetup, Retention, set_up_namespace
-from temporal.namespace_steps import Step, format_steps
+from temporal.namespace_steps import format_steps
 
 _RETRY_TIMEOUT = timedelta(seconds=60)
 """How long to wait for a Temporal that is just starting."""
@@ -49,23 +48,20 @@ def setup_namespace(
     for line in done.changes:
         typer.echo(line)
     if done.steps:
-        for line in _describe_steps(connection, done.steps):
+        typer.echo(
+            f"Temporal at {connection.address} does not let this client do the rest in the namespace"
+            f" {connection.namespace!r}. It is left to somebody with the rights to change the namespace:"
+        )
+        for line in format_steps(done.steps):
             typer.echo(line)
+        typer.echo("Then run `callboard setup-namespace` again, until it says that the namespace is up to date.")
         raise typer.Exit(ExitCode.FAILED)
     if not done.changes:
-        typer.echo(_up_to_date(settings, connection))
-
-
-def _describe_steps(connection: Connection, steps: Sequence[Step]) -> list[str]:
-    left = (
-        f"Temporal at {connection.address} does not let this client do the rest in the namespace"
-        f" {connection.namespace!r}. It is left to somebody with the rights to change the namespace:"
-    )
-    return [
-        left,
-        *format_steps(steps),
-        "Then run `callboard setup-namespace` again, until it says that the namespace is up to date.",
-    ]
+        typer.echo(
+            f"Namespace {connection.namespace!r} at {connection.address} is up to date: Runs are kept for"
+            f" {format_duration(settings.run_retention)}, and their artifacts for"
+            f" {format_duration(settings.artifacts_kept)}."
+        )
 
 
 async def _set_up(settings: Settings, connection: Connection) -> NamespaceSetup:
@@ -87,11 +83,3 @@ async def _set_up(settings: Settings, connection: Connection) -> NamespaceSetup:
         reraise=True,
     )
     return await retrying(set_up_namespace, client, Retention.from_settings(settings))
-
-
-def _up_to_date(settings: Settings, connection: Connection) -> str:
-    return (
-        f"Namespace {connection.namespace!r} at {connection.address} is up to date: Runs are kept for"
-        f" {format_duration(settings.run_retention)}, and their artifacts for"
-        f" {format_duration(settings.artifacts_kept)}."
-    )

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, get_args
-from urllib.parse import quote
 
 import typer
 
-from cli.api_client import ApiClient, find_api
+from cli.api_client import find_api
 from projects.settings_file import read_settings, resolve_project_name
 from projects.settings_syntax import SETTINGS_PARSERS
 from schemas.errors import BadRequest
@@ -32,42 +31,8 @@ Project = Annotated[
     str | None,
     typer.Option("--project", "-p", help="Project. Default: the one of the current folder."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 _API_OPTIONS: Mapping[str, Any] = {"url": Url, "key": Key, "data": Data}
-
-
-@dataclass(frozen=True)
-class ProjectApi:
-    """A project behind an API."""
-
-    api: ApiClient
-    project: str
-
-    def request(
-        self,
-        method: str,
-        path: str,
-        body: Any = None,
-        *,
-        query: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Any:
-        """Send a request like `ApiClient.request`, with a path below the project."""
-        return self.api.request(method, self.path(path), body, query=query, headers=headers)
-
-    def upload(self, method: str, path: str, content: Iterable[bytes], content_type: str) -> Any:
-        """Send a request like `ApiClient.upload`, with a path below the project."""
-        return self.api.upload(method, self.path(path), content, content_type)
-
-    def path(self, path: str) -> str:
-        """Return the path below the workspace for a path below the project."""
-        return f"projects/{quote_segment(self.project)}/{path}"
-
-
-def quote_segment(text: str) -> str:
-    """Return a name, percent-encoded, as one part of a path."""
-    return quote(text, safe="")
 
 
 def with_api(command: Callable[..., None]) -> Callable[..., None]:
@@ -81,12 +46,12 @@ def with_api(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def with_project(command: Callable[..., None]) -> Callable[..., None]:
-    """Make a command from a function whose first argument is a project, and add the options that say which project."""
+    """Make a command from a function whose first argument is a project's API, and add the options that say which."""
 
     def run(**given: Any) -> None:
         options = {name: given.pop(name) for name in _API_OPTIONS}
         project = resolve_project(given.pop("project"))
-        command(ProjectApi(find_api(**options), project), **given)
+        command(dataclasses.replace(find_api(**options), project=project), **given)
 
     return with_options(command, run, {"project": Project, **_API_OPTIONS})
 

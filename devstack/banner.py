@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 
-from devstack import messages
 from devstack.dev import DevStack
+from devstack.publishing import format_broken, format_pending, format_version
 from projects.manifest import Manifest
 
 
@@ -33,10 +33,10 @@ def banner(stack: DevStack, *, shows_new_key: bool = True) -> str:
     ]
     projects = stack.projects
     for manifest in projects.deployed:
-        text.append(f"Project {messages.format_version(manifest)}")
+        text.append(f"Project {format_version(manifest)}")
         text += [f"  warning: {warning}" for warning in manifest.warnings]
-    text += [messages.format_broken(project) for project in projects.broken]
-    text += [messages.format_pending(folder) for folder in projects.pending]
+    text += [format_broken(project) for project in projects.broken]
+    text += [format_pending(folder) for folder in projects.pending]
     if projects.deployed:
         text += ["", "Try:", example_curl(stack, projects.deployed[0])]
     text += ["", "Changes to project folders are published at once. Press Ctrl-C to stop."]

@@ -10,14 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from devstack import messages
 from devstack.folders import is_project_folder, list_project_folders
-from devstack.messages import BrokenProject
 from devstack.watcher import watch_changes
 from projects.apis import check_syntax
 from projects.deploy import deploy
@@ -35,6 +34,32 @@ _SETTLE_SECONDS = 0.3
 somebody was writing in it."""
 _STORE_RETRY_SECONDS = 5.0
 """Seconds between two deploys of a project while the artifact store refuses."""
+
+
+@dataclass(frozen=True)
+class BrokenProject:
+    """A project folder that cannot be deployed as it is now, and the reason."""
+
+    folder: Path
+    reason: str
+    served_version: str | None = None
+    """The version that was deployed before and is still served, if there is one."""
+
+
+def format_version(manifest: Manifest) -> str:
+    """Describe a version that is served; the caller has to show its warnings."""
+    return f"{manifest.project}   version {manifest.version}, APIs: {', '.join(manifest.apis)}"
+
+
+def format_broken(project: BrokenProject) -> str:
+    """Report a project that cannot be deployed."""
+    line = f"NOT DEPLOYED {project.folder.name}   {_join_lines(project.reason).removesuffix('.')}."
+    return line if project.served_version is None else f"{line} Version {project.served_version} is still served."
+
+
+def format_pending(folder: Path) -> str:
+    """Report a project whose deploy takes long."""
+    return f"Project in {folder.name}   is being deployed; building its environment may take a minute …"
 
 
 class _ProjectFolder:
@@ -211,9 +236,7 @@ class Publisher:
                 await self._set_broken(folder, error.message)
 
     async def _deploy(self, folder: _ProjectFolder) -> Manifest:
-        slow = asyncio.get_running_loop().call_later(
-            _SLOW_DEPLOY_SECONDS, self._report, messages.format_pending(folder.path)
-        )
+        slow = asyncio.get_running_loop().call_later(_SLOW_DEPLOY_SECONDS, self._report, format_pending(folder.path))
         try:
             await self._claim_name(folder)
             if folder.published is not None:
@@ -256,22 +279,29 @@ class Publisher:
         if before is not None and before.settings.machines > now.settings.machines:
             self._retry_broken(folder)  # Another folder may be broken only because this project had its Machines.
         if before is not None and before.project != now.project:
-            self._report_line(messages.format_renamed(folder.path, before, now))
+            self._report_line(
+                f"Project {before.project}   {folder.path} is now project {now.project};"
+                f" version {before.version} of {before.project} is still served"
+            )
         if _is_new_version(before, now):
-            self._report_line(messages.format_published(now))
+            warnings = "; ".join(_join_lines(str(warning)) for warning in now.warnings)
+            self._report_line(f"Published {format_version(now)}" + (f"   (warning: {warnings})" if warnings else ""))
         elif not was_well:
-            self._report_line(messages.format_recovered(now))
+            self._report_line(f"Project {now.project}   is valid again: version {now.version} is still served")
 
     async def _set_broken(self, folder: _ProjectFolder, reason: str) -> None:
         now = BrokenProject(folder.path, reason, await self._find_served_version(folder))
         before, folder.broken, folder.removed = folder.broken, now, False
         folder.has_outcome.set()
         if now != before:
-            self._report_line(messages.format_broken(now))
+            self._report_line(format_broken(now))
 
     def _set_removed(self, folder: _ProjectFolder) -> None:
-        if folder.published is not None and not folder.removed:
-            self._report_line(messages.format_removed(folder.path, folder.published))
+        served = folder.published
+        if served is not None and not folder.removed:
+            self._report_line(
+                f"Project {served.project}   {folder.path} no longer exists; version {served.version} is still served"
+            )
         folder.broken, folder.removed = None, True
         folder.has_outcome.set()
         self._release_names(folder)
@@ -293,6 +323,10 @@ class Publisher:
 
 def _is_new_version(before: Manifest | None, now: Manifest) -> bool:
     return before is None or (before.project, before.version) != (now.project, now.version)
+
+
+def _join_lines(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _read_project_name(folder: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Literal
 
@@ -68,12 +67,8 @@ def _exporter(address: str) -> PrometheusConfig:
         counters_total_suffix=True,
         unit_suffix=True,
         durations_as_seconds=True,
-        histogram_bucket_overrides=_buckets(),
+        histogram_bucket_overrides={each.name: each.buckets for each in metrics.INSTRUMENTS if each.buckets},
     )
-
-
-def _buckets() -> Mapping[str, tuple[float, ...]]:
-    return {instrument.name: instrument.buckets for instrument in metrics.INSTRUMENTS if instrument.buckets}
 
 
 def core_logging() -> LoggingConfig:

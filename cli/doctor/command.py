@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-from enum import StrEnum
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -21,6 +19,7 @@ from cli.doctor.fleet import check_fleet, check_workers
 from cli.doctor.store import check_artifact_store
 from cli.doctor.target import Installation, find_installation
 from cli.doctor.temporal import check_temporal
+from cli.options import AsJson, DataFolder
 from settings import Settings
 
 _MARKS = {
@@ -30,19 +29,12 @@ _MARKS = {
 }
 
 
-class Part(StrEnum):
-    """A part of an installation."""
-
-    API = "api"
-    WORKER = "worker"
-
-
 def doctor(
-    part: Annotated[Part | None, typer.Option(help="Check only what this part needs. Default: both.")] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="Data folder. Default: CALLBOARD_DATA_DIR, else ~/.local/share/callboard.")
+    part: Annotated[
+        Literal["api", "worker"] | None, typer.Option(help="Check only what this part needs. Default: both.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    data: DataFolder = None,
+    as_json: AsJson = False,
 ) -> None:
     """Check the installation and suggest fixes.
 
@@ -62,16 +54,16 @@ def doctor(
         raise typer.Exit(1)
 
 
-async def _run_checks(place: Installation, part: Part | None) -> list[Finding]:
+async def _run_checks(place: Installation, part: str | None) -> list[Finding]:
     settings = place.settings
     on_host, (of_temporal, client), (of_store, store) = await asyncio.gather(
         _check_host(settings, part), check_temporal(settings), check_artifact_store(settings)
     )
     findings = [*on_host, *of_temporal, of_store]
-    if part is not Part.WORKER:
+    if part != "worker":
         findings.append(keys.check_api_keys(settings))
     findings.append(keys.check_secret_key(settings))
-    if part is not Part.API:
+    if part != "api":
         findings.append(keys.check_webhook_secrets(settings))
     if client is not None:
         findings += [await check_workers(client), await check_builds(client)]
@@ -80,8 +72,8 @@ async def _run_checks(place: Installation, part: Part | None) -> list[Finding]:
     return findings
 
 
-async def _check_host(settings: Settings, part: Part | None) -> list[Finding]:
-    if part is Part.API:
+async def _check_host(settings: Settings, part: str | None) -> list[Finding]:
+    if part == "api":
         return []
     if settings.role == "control":
         return [await host.check_uv()]
