@@ -12,8 +12,14 @@ from fastapi_offline import FastAPIOffline
 from api import health
 from api.attempts import routes as attempt_routes
 from api.auth_sessions import routes as auth_session_routes
+from api.dashboard import assets, sign_in
+from api.dashboard.auth_sessions import routes as auth_session_pages
 from api.dashboard.codec_routes import install_codec
-from api.dashboard.install import install_dashboard
+from api.dashboard.jobs import job_routes as job_pages
+from api.dashboard.jobs import job_run_routes as job_run_pages
+from api.dashboard.playground import routes as playground
+from api.dashboard.projects import routes as project_pages
+from api.dashboard.runs import run_routes as run_pages
 from api.deliveries import routes as delivery_routes
 from api.dependencies import Services
 from api.http import errors, openapi
@@ -23,7 +29,7 @@ from api.jobs import routes as job_routes
 from api.jobs import run_routes as job_run_routes
 from api.projects import routes as project_routes
 from api.runs import routes as run_routes
-from api.runs.waiting_metrics import published_waiting
+from api.runs.waiting import published_waiting
 from settings import installed_version
 
 _DESCRIPTION = "Browser automations as durable API calls: start a Run, get its result, cancel it; keep its logins good."
@@ -42,7 +48,7 @@ def create_app(services: Services) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         try:
-            async with published_waiting(services):
+            async with published_waiting(services.catalog, services.run_queries):
                 yield
         finally:
             await services.runs.close()
@@ -63,15 +69,22 @@ def create_app(services: Services) -> FastAPI:
         auth_session_routes.router,
         delivery_routes.router,
         job_routes.router,
-        *job_run_routes.routers,
+        job_run_routes.router,
         job_run_results.router,
         project_routes.router,
         health.router,
+        assets.router,
+        sign_in.router,
+        project_pages.router,
+        *run_pages.routers,
+        job_pages.router,
+        job_run_pages.router,
+        playground.router,
+        auth_session_pages.router,
     ):
         # To include a router, FastAPI would build all its routes once more, in the first request to any of them.
         app.router.routes.extend(router.routes)
     app.state.services = services
-    install_dashboard(app, services)
     install_codec(app, services)
     app.add_middleware(RequestMiddleware, keys=services.keys)
     errors.install_error_handlers(app)

@@ -6,17 +6,21 @@ import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Annotated, cast
+from urllib.parse import quote
 
 from fastapi import Depends, Request
 
 from api.http.key_check import KeyCheck
-from api.runs.queue_counts import QueueCounts
+from api.http.rate_limiter import RateLimiter
+from api.runs.waiting import QueueCounts
 from projects.catalog import Catalog
 from projects.job_definition import JobDefiner
+from projects.samples import Samples
 from security.apikeys import ApiKeys
 from security.egress import EgressPolicy
 from security.keyring import KeyRing
 from security.sealed_sinks import delivery_schedule
+from security.sign_in_sessions import SignInSessions
 from settings import Settings
 from storage.factory import open_store
 from storage.store import Store
@@ -35,6 +39,9 @@ from temporal.runs import Runs
 _TEMPORAL_RETRY_TIMEOUT = timedelta(seconds=3)
 """How long the SDK repeats a call: a client of the API is told within seconds that Temporal is away, and may come
 again."""
+
+SINK_TESTS = 10
+"""Number of tests of sinks that one session may send within a minute."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +64,28 @@ class Services:
     catalog: Catalog
     ring: KeyRing
     egress: EgressPolicy
+    sessions: SignInSessions
+    """Sessions of people who are signed in to the pages."""
+    samples: Samples = field(default_factory=Samples)
+    sink_tests: RateLimiter = field(default_factory=lambda: RateLimiter(SINK_TESTS, timedelta(minutes=1)))
+    """The tests of sinks that each session has sent."""
     liveness: Liveness = field(default_factory=Liveness)
     """What has to go on in this process."""
     queues: QueueCounts = field(default_factory=QueueCounts)
     """How many Runs of each project wait, as far as `maxQueued` needs it."""
     shutting_down: asyncio.Event = field(default_factory=asyncio.Event)
     """Event that is set when the process is told to stop: clients that wait for a Run are then answered at once."""
+
+    def temporal_ui_url(self, *path: str) -> str | None:
+        """Return the address of a part of the namespace in Temporal's Web UI; None if no setting says where that is.
+
+        Args:
+            path: The parts of the path below the namespace, such as `workflows` and the id of one.
+        """
+        if self.settings.temporal_ui_url is None:
+            return None
+        parts = [quote(part, safe="") for part in (self.temporal_namespace, *path)]
+        return f"{self.settings.temporal_ui_url.rstrip('/')}/namespaces/{'/'.join(parts)}"
 
 
 async def open_services(settings: Settings, connection: Connection) -> Services:
@@ -72,7 +95,8 @@ async def open_services(settings: Settings, connection: Connection) -> Services:
         ConfigurationError: There is no API key, an API key or a key of the ring is too short, payloads are to be
             encrypted without a key, or the setting of where sinks may lead, or of where artifacts are kept, is wrong.
     """
-    keys = KeyCheck(ApiKeys([key.get_secret_value() for key in settings.api_keys]))
+    api_keys = [key.get_secret_value() for key in settings.api_keys]
+    keys = KeyCheck(ApiKeys(api_keys))
     ring = KeyRing.of(settings)
     egress = EgressPolicy(settings.egress_allow)
     store = open_store(settings.artifact_location, endpoint=settings.artifacts_endpoint)
@@ -96,6 +120,7 @@ async def open_services(settings: Settings, connection: Connection) -> Services:
         catalog=Catalog(store, max_age=settings.poll_versions),
         ring=ring,
         egress=egress,
+        sessions=SignInSessions(api_keys, ring),
     )
 
 

@@ -92,9 +92,7 @@ def _has_key(services: Services, request: Request) -> bool:
 async def _project_states(services: Services) -> dict[str, ComponentStatus]:
     try:
         async with asyncio.timeout(_CHECK_TIMEOUT):
-            names = await services.catalog.list_projects()
-            manifests = await asyncio.gather(*(services.catalog.get_current(name) for name in names))
-            projects = [manifest for manifest in manifests if manifest is not None]
+            projects = await services.catalog.list_current()
             fleet = await read_fleet(services, projects)
     except (CallboardError, TimeoutError):
         return {}  # the store is not reachable, and its own state says so

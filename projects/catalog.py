@@ -103,11 +103,15 @@ class Catalog:
             return same.value
         return await self._reads.run((project, note), lambda: self._read_current(project, note))
 
-    async def sizes(self) -> dict[str, int]:
-        """Return how many Machines each deployed project may have. Raises StoreError."""
+    async def list_current(self) -> list[Manifest]:
+        """Return the manifests of all deployed versions, sorted by project. Raises StoreError."""
         projects = await self.list_projects()
         manifests = await asyncio.gather(*(self.get_current(project) for project in projects))
-        return {manifest.project: manifest.settings.machines for manifest in manifests if manifest is not None}
+        return [manifest for manifest in manifests if manifest is not None]
+
+    async def sizes(self) -> dict[str, int]:
+        """Return how many Machines each deployed project may have. Raises StoreError."""
+        return {manifest.project: manifest.settings.machines for manifest in await self.list_current()}
 
     async def get_manifest(self, project: str, version: str) -> Manifest | None:
         """Return the manifest of one version of `project`, or None if there is no such version.

@@ -86,10 +86,6 @@ class FleetView:
     limit: int | None
     """How many Machines all projects may have together; None for any number."""
 
-    def held(self, project: str) -> int:
-        """Return how many Machines of the project workers may be using."""
-        return self.projects[project].held if project in self.projects else 0
-
 
 def describe_fleet(state: FleetState, now: datetime, deployed: Mapping[str, int] | None = None) -> FleetView:
     """Return who holds what, and what is missing.

@@ -9,7 +9,7 @@ from api.dependencies import Services
 from schemas.errors import NotFound
 from schemas.rest.attempt import AttemptBody, OpenTelemetryLink, UsageBody, attempt_path
 from schemas.rest.result import RecordedError, cause_json
-from schemas.workflow.attempt import AttemptRecord, AttemptStatus, AttemptUsage
+from schemas.workflow.attempt import AttemptRecord, AttemptStatus
 from storage import keys
 
 _CONCURRENT_READS = 16
@@ -112,14 +112,10 @@ async def _attempt_body(
         error=None if record.error is None else RecordedError.model_validate(cause_json(record.error)),
         page_url=record.page_url,
         attributes=record.attributes,
-        usage=_usage(record.usage),
+        usage=None if record.usage is None else UsageBody.model_validate(record.usage.model_dump()),
         open_telemetry=trace_link(services, record.trace_id),
         missing=missing_artifacts(record, whole_log=whole_log),
         log=f"{path}/log" if has_log else None,
         trace=f"{path}/trace" if keys.trace(*of) in artifacts else None,
         screenshot=f"{path}/screenshot" if keys.screenshot(*of) in artifacts else None,
     )
-
-
-def _usage(usage: AttemptUsage | None) -> UsageBody | None:
-    return None if usage is None else UsageBody.model_validate(usage.model_dump())

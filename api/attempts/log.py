@@ -10,7 +10,6 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
 
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
@@ -116,7 +115,7 @@ async def follow_log(services: Services, project: str, run_id: str, number: int,
             if count > after:
                 yield format_sse_event(data_str=line.decode("utf-8", "replace"), id=str(count))
         if ended is not None:
-            yield format_sse_event(event="end", data_str=json.dumps({"status": ended.status}), id=str(count))
+            yield format_sse_event(event="end", data_str=json.dumps(ended), id=str(count))
             return
         if complete:
             last_sent = loop.time()
@@ -126,12 +125,6 @@ async def follow_log(services: Services, project: str, run_id: str, number: int,
         with suppress(TimeoutError):
             await asyncio.wait_for(services.shutting_down.wait(), watcher.poll_interval)
             return
-
-
-@dataclass(frozen=True)
-class _AttemptEnd:
-    status: str | None
-    """Status of the Attempt at its end; None if it has never started."""
 
 
 class _EndWatcher:
@@ -144,8 +137,8 @@ class _EndWatcher:
         self.poll_interval = (_POLL_BUCKET_EVERY if in_bucket else _POLL_FOLDER_EVERY).total_seconds()
         self._asked_temporal_at = asyncio.get_running_loop().time()
 
-    async def ended(self) -> _AttemptEnd | None:
-        """Return how the Attempt has ended; None while it runs, or has not started."""
+    async def ended(self) -> dict[str, str | None] | None:
+        """Return the data of the event `end`, whose status is None if the Attempt never starts; None until it ends."""
         if (end := await self._recorded_end()) is not None:
             return end
         # Temporal is asked, too: the Attempt may never start, and the record of its end may never be written.
@@ -155,8 +148,8 @@ class _EndWatcher:
         self._asked_temporal_at = now
         project, run_id, _ = self._attempt
         state = await self._services.runs.get_state(self._services.settings.workspace, project, run_id)
-        return None if state.outcome is None else await self._recorded_end() or _AttemptEnd(None)
+        return None if state.outcome is None else await self._recorded_end() or {"status": None}
 
-    async def _recorded_end(self) -> _AttemptEnd | None:
+    async def _recorded_end(self) -> dict[str, str | None] | None:
         record = await read_record(self._services, *self._attempt)
-        return None if record is None or record.status is AttemptStatus.STARTED else _AttemptEnd(record.status.value)
+        return None if record is None or record.status is AttemptStatus.STARTED else {"status": record.status.value}

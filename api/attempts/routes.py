@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import Header, Path, Query
+from fastapi import Depends, Header, Path, Query
 from fastapi.sse import EventSourceResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
@@ -14,16 +14,17 @@ from api.attempts.files import screenshot_response, trace_response
 from api.attempts.log import follow_log, read_log
 from api.dependencies import ServicesDep
 from api.http.workspace_router import workspace_router
+from api.projects.lookup import require_run
 from schemas.errors import BadRequest
 from schemas.rest.attempt import AttemptBody
 from schemas.rest.base import expects
 
-_Number = Annotated[
+Number = Annotated[
     int,
     Path(ge=1, le=100_000, description="The number of the Attempt within its Run, from 1."),
     expects("the number of an Attempt, from 1"),
 ]
-_LastEventId = Annotated[
+LastEventId = Annotated[
     int,
     Header(
         alias="Last-Event-ID",
@@ -42,13 +43,14 @@ class _LogQuery(BaseModel):
     )
 
 
-router = workspace_router("/{projectName}/runs/{runId}/attempts/{number}", BadRequest, tag="Attempts")
+router = workspace_router(
+    "/{projectName}/runs/{runId}/attempts/{number}", BadRequest, tag="Attempts", checks=[Depends(require_run)]
+)
 
 
 @router.get("", summary="Get an Attempt")
-async def get(services: ServicesDep, projectName: str, runId: str, number: _Number) -> AttemptBody:  # noqa: N803
+async def get(services: ServicesDep, projectName: str, runId: str, number: Number) -> AttemptBody:
     """Get the Attempt's record, and the paths of its log, trace and screenshot, as far as it has left them."""
-    await services.runs.get_state(services.settings.workspace, projectName, runId)
     return await get_attempt(services, projectName, runId, number)
 
 
@@ -68,14 +70,13 @@ _LOG_DOCS: dict[int | str, dict[str, Any]] = {
 @router.get("/log", summary="Get an Attempt's log", response_class=Response, responses=_LOG_DOCS)
 async def log(
     services: ServicesDep,
-    projectName: str,  # noqa: N803
-    runId: str,  # noqa: N803
-    number: _Number,
+    projectName: str,
+    runId: str,
+    number: Number,
     query: Annotated[_LogQuery, Query()],
-    last_event_id: _LastEventId = 0,
+    last_event_id: LastEventId = 0,
 ) -> Response:
     """Get the log as far as it is stored. With `follow`, the Attempt need not have started yet."""
-    await services.runs.get_state(services.settings.workspace, projectName, runId)
     if query.follow:
         events = follow_log(services, projectName, runId, number, last_event_id)
         return EventSourceResponse(events, headers={"x-accel-buffering": "no"})
@@ -89,9 +90,8 @@ async def log(
     response_class=Response,
     responses={200: {"description": "A Playwright trace.", "content": {"application/zip": {}}}},
 )
-async def trace(services: ServicesDep, projectName: str, runId: str, number: _Number) -> Response:  # noqa: N803
+async def trace(services: ServicesDep, projectName: str, runId: str, number: Number) -> Response:
     """Get the Playwright trace. Open it with `playwright show-trace FILE`."""
-    await services.runs.get_state(services.settings.workspace, projectName, runId)
     return await trace_response(services, projectName, runId, number)
 
 
@@ -101,7 +101,6 @@ async def trace(services: ServicesDep, projectName: str, runId: str, number: _Nu
     response_class=Response,
     responses={200: {"description": "The last picture of its page.", "content": {"image/png": {}}}},
 )
-async def screenshot(services: ServicesDep, projectName: str, runId: str, number: _Number) -> Response:  # noqa: N803
+async def screenshot(services: ServicesDep, projectName: str, runId: str, number: Number) -> Response:
     """Get the last picture of the page of an Attempt that failed."""
-    await services.runs.get_state(services.settings.workspace, projectName, runId)
     return await screenshot_response(services, projectName, runId, number)

@@ -6,8 +6,9 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from api.contract_values import ContractOutcome, contract_outcome
+from api.auth_sessions.lookup import find_auth_session
 from api.dependencies import Services
+from api.runs.result import ContractOutcome, contract_outcome
 from schemas.errors import NotFound
 from schemas.workflow import names
 from schemas.workflow.run import ReasonType, RunOutcome, RunReason, RunStatus, RunType
@@ -43,7 +44,7 @@ async def operation_result(
         accepted_id = await _accepted_auth_session(services, project, operation_id, run_type)
         if accepted_id is None or auth_session_id not in (None, accepted_id):
             raise _not_found()
-        if await _exists(services, project, accepted_id):
+        if await find_auth_session(services, project, accepted_id) is not None:
             return {"status": "pending"}
         # The AuthSession is gone. Either it never started this operation, or it did so after the state was read above.
         state = await _find_state(services, project, operation_id)
@@ -93,23 +94,12 @@ async def _accepted_auth_session(services: Services, project: str, operation_id:
     return note["authSessionId"] if note.get("type") == run_type.value else None
 
 
-async def _exists(services: Services, project: str, auth_session_id: str) -> bool:
-    try:
-        await services.auth_sessions.get(services.settings.workspace, project, auth_session_id)
-    except NotFound:
-        return False
-    return True
-
-
 async def _is_being_processed(services: Services, project: str, state: RunState) -> bool:
     """Tell whether the Run has just ended and the AuthSession has not processed its outcome yet."""
     if state.type is RunType.AUTH_SESSION_VALIDATE or state.auth_session_id is None:
         return False
-    try:
-        view = await services.auth_sessions.get(services.settings.workspace, project, state.auth_session_id)
-    except NotFound:
-        return False
-    return view.pending_run_id == state.run_id
+    view = await find_auth_session(services, project, state.auth_session_id)
+    return view is not None and view.pending_run_id == state.run_id
 
 
 def _not_found() -> NotFound:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
-from api.auth_sessions.lookup import require_auth_session, require_changeable_auth_session
+from api.auth_sessions.lookup import (
+    contract_auth_session,
+    find_auth_session,
+    require_auth_session,
+    require_changeable_auth_session,
+)
 from api.auth_sessions.operation_result import record_accepted
-from api.contract_values import contract_auth_session
 from api.dependencies import Services
 from api.http.json_body import validate_body
 from api.request_secrets import definitely_not_started, delete_artifacts, resolve_proxy, store_sealed
 from api.runs.idempotency import new_run_id
 from projects.manifest import Manifest
-from schemas.errors import BadRequest, CallboardError, Conflict, NotFound
+from schemas.errors import BadRequest, CallboardError, Conflict
 from schemas.rest.auth_sessions import (
     AuthSessionBody,
     CreateAuthSession,
@@ -48,8 +54,10 @@ async def create(services: Services, manifest: Manifest, body: dict[str, Any]) -
     await check_proxy(services.egress, "proxy", request.proxy)
     _require_automatic_logins(manifest)
     owner = request.id or _new_id()
-    if request.id is not None:
-        await _check_id_is_free(services, manifest.project, owner)
+    # Temporal refuses an id that is taken, too. This check comes before anything is stored, so that nothing is put
+    # among the artifacts that are removed with an AuthSession that is just being deleted.
+    if request.id is not None and await find_auth_session(services, manifest.project, owner) is not None:
+        raise _already_exists(manifest.project, owner)
     spec = _login_spec(services, manifest, owner, request, RunType.AUTH_SESSION_CREATE)
     own_proxy = spec.proxy if request.proxy is not None else None
     view = _new_view(owner, AuthSessionType.CREDENTIALS, AuthSessionStatus.PENDING)
@@ -60,13 +68,9 @@ async def create(services: Services, manifest: Manifest, body: dict[str, Any]) -
         view=view.model_copy(update={"proxy": own_proxy}),
         create=spec,
     )
-    try:
-        await _store_inputs(services, manifest.project, owner, request, spec)
-        await services.auth_sessions.create(session)
-    except CallboardError as error:
-        await _delete_unused(services, manifest.project, spec, error)
-        raise
-    return OperationStarted(operation_id=spec.run_id)
+    return await _start(
+        services, manifest.project, owner, request, spec, partial(services.auth_sessions.create, session)
+    )
 
 
 async def update(
@@ -88,13 +92,9 @@ async def update(
         raise _recorded_error(f"AuthSession {view.id} was recorded by a person")
     _require_automatic_logins(manifest)
     spec = _login_spec(services, manifest, view.id, request, RunType.AUTH_SESSION_UPDATE, view)
-    try:
-        await _store_inputs(services, manifest.project, view.id, request, spec)
-        await services.auth_sessions.update(services.settings.workspace, manifest.project, view.id, spec)
-    except CallboardError as error:
-        await _delete_unused(services, manifest.project, spec, error)
-        raise
-    return OperationStarted(operation_id=spec.run_id)
+    workspace, project = services.settings.workspace, manifest.project
+    begin = partial(services.auth_sessions.update, workspace, project, view.id, spec)
+    return await _start(services, project, view.id, request, spec, begin)
 
 
 async def validate(
@@ -145,7 +145,7 @@ async def import_state(services: Services, manifest: Manifest, body: dict[str, A
             '"MANUAL"), so none can be imported. Create the AuthSession from its parameters.'
         )
     workspace, project, owner = services.settings.workspace, manifest.project, request.id or _new_id()
-    existing = await _find_view(services, project, owner) if request.id is not None else None
+    existing = await find_auth_session(services, project, owner) if request.id is not None else None
     if existing is not None and existing.type is not AuthSessionType.RECORDER:
         raise _already_exists(project, owner)
     key = keys.auth_session_state(project, owner, secrets.token_urlsafe(16))
@@ -197,31 +197,25 @@ def _login_spec(
     )
 
 
-async def _store_inputs(
-    services: Services, project: str, owner: str, request: UpdateAuthSession, spec: LoginSpec
-) -> None:
+async def _start(
+    services: Services,
+    project: str,
+    owner: str,
+    request: UpdateAuthSession,
+    spec: LoginSpec,
+    begin: Callable[[], Awaitable[object]],
+) -> OperationStarted:
+    """Store what the Run needs, and start it by `begin`."""
     text = json.dumps(request.parameters, separators=(",", ":"))
-    await store_sealed(services, project, owner, spec.parameters_key, text)
-    await record_accepted(services, project, spec.run_id, spec.type, owner)
-
-
-async def _delete_unused(services: Services, project: str, spec: LoginSpec, error: CallboardError) -> None:
-    if definitely_not_started(error):
-        await delete_artifacts(services, spec.parameters_key, keys.accepted(project, spec.run_id))
-
-
-async def _check_id_is_free(services: Services, project: str, owner: str) -> None:
-    # Temporal refuses an id that is taken, too. This check comes before anything is stored, so that nothing is put
-    # among the artifacts that are removed with an AuthSession that is just being deleted.
-    if await _find_view(services, project, owner) is not None:
-        raise _already_exists(project, owner)
-
-
-async def _find_view(services: Services, project: str, owner: str) -> AuthSessionView | None:
     try:
-        return await services.auth_sessions.get(services.settings.workspace, project, owner)
-    except NotFound:
-        return None
+        await store_sealed(services, project, owner, spec.parameters_key, text)
+        await record_accepted(services, project, spec.run_id, spec.type, owner)
+        await begin()
+    except CallboardError as error:
+        if definitely_not_started(error):
+            await delete_artifacts(services, spec.parameters_key, keys.accepted(project, spec.run_id))
+        raise
+    return OperationStarted(operation_id=spec.run_id)
 
 
 def _already_exists(project: str, owner: str) -> Conflict:

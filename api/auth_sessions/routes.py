@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import Request
 from starlette.responses import JSONResponse, Response
 
 from api.auth_sessions import operations
-from api.auth_sessions.lookup import require_auth_session, require_changeable_auth_session
+from api.auth_sessions.lookup import contract_auth_session, require_auth_session, require_changeable_auth_session
 from api.auth_sessions.operation_result import operation_result
-from api.contract_values import contract_auth_session
-from api.dependencies import Services, ServicesDep
+from api.dependencies import ServicesDep
 from api.http.errors import error_responses
 from api.http.json_body import read_json_object
 from api.http.openapi import request_body
 from api.http.workspace_router import workspace_router
-from api.projects.lookup import require_auth_project, require_project
-from schemas.errors import (
-    BadRequest,
-    Conflict,
-    Forbidden,
-    PayloadTooLarge,
-)
+from api.projects.lookup import AuthProjectDep, ProjectDep
+from schemas.errors import BadRequest, Conflict, Forbidden, PayloadTooLarge
 from schemas.rest.auth_sessions import (
     AuthSessionBody,
     CreateAuthSession,
@@ -44,9 +36,8 @@ router = workspace_router("/{projectName}/auth-sessions", tag="AuthSessions")
 
 
 @router.get("", summary="List a project's AuthSessions")
-async def list_all(services: ServicesDep, projectName: str) -> list[AuthSessionBody]:  # noqa: N803 - the contract's names
+async def list_all(services: ServicesDep, manifest: ProjectDep) -> list[AuthSessionBody]:
     """List all stored AuthSessions, sorted by id. Those that live for a single Run are not among them."""
-    manifest = await require_project(services, projectName)
     views = await services.auth_sessions.list_all(services.settings.workspace, manifest.project)
     return [contract_auth_session(view) for view in views]
 
@@ -58,16 +49,16 @@ async def list_all(services: ServicesDep, projectName: str) -> list[AuthSessionB
     openapi_extra=request_body(CreateAuthSession),
     responses=_STARTING | error_responses(Conflict),
 )
-async def create(request: Request, services: ServicesDep, projectName: str) -> OperationStarted:  # noqa: N803
+async def create(request: Request, services: ServicesDep, manifest: AuthProjectDep) -> OperationStarted:
     """Log in with these parameters and store the login. If that fails, no AuthSession is created."""
-    manifest = await require_auth_project(services, projectName)
     return await operations.create(services, manifest, await read_json_object(request))
 
 
 @router.get("/create/{operationId}/result", summary="Get a Create's result", response_model=OperationResult)
-async def create_result(services: ServicesDep, projectName: str, operationId: str) -> Response:  # noqa: N803
+async def create_result(services: ServicesDep, manifest: ProjectDep, operationId: str) -> Response:
     """Get the operation's status. It is `in_progress` from the start of its Run."""
-    return await _result(services, projectName, operationId, RunType.AUTH_SESSION_CREATE)
+    kind = RunType.AUTH_SESSION_CREATE
+    return JSONResponse(await operation_result(services, manifest.project, operationId, kind))
 
 
 @router.post(
@@ -77,19 +68,17 @@ async def create_result(services: ServicesDep, projectName: str, operationId: st
     openapi_extra=request_body(ImportAuthSession),
     responses=_STARTING | error_responses(Conflict),
 )
-async def import_state(request: Request, services: ServicesDep, projectName: str) -> AuthSessionBody:  # noqa: N803
+async def import_state(request: Request, services: ServicesDep, manifest: AuthProjectDep) -> AuthSessionBody:
     """Store the state of a browser in which a person has logged in.
 
     If there is a recorded AuthSession with this id, its state is replaced.
     """
-    manifest = await require_auth_project(services, projectName)
     return await operations.import_state(services, manifest, await read_json_object(request, IMPORT_LIMIT))
 
 
 @router.get("/{authSessionId}", summary="Get an AuthSession")
-async def get(services: ServicesDep, projectName: str, authSessionId: str) -> AuthSessionBody:  # noqa: N803
+async def get(services: ServicesDep, manifest: ProjectDep, authSessionId: str) -> AuthSessionBody:
     """Get the AuthSession's type and status."""
-    manifest = await require_project(services, projectName)
     return contract_auth_session(await require_auth_session(services, manifest.project, authSessionId))
 
 
@@ -100,9 +89,8 @@ async def get(services: ServicesDep, projectName: str, authSessionId: str) -> Au
     response_class=Response,
     responses=error_responses(Conflict),
 )
-async def delete(services: ServicesDep, projectName: str, authSessionId: str) -> None:  # noqa: N803
+async def delete(services: ServicesDep, manifest: ProjectDep, authSessionId: str) -> None:
     """Delete the AuthSession with its login and parameters. Runs that still need it are canceled."""
-    manifest = await require_project(services, projectName)
     view = await require_changeable_auth_session(services, manifest.project, authSessionId)
     await services.auth_sessions.delete(services.settings.workspace, manifest.project, view.id)
 
@@ -115,27 +103,19 @@ async def delete(services: ServicesDep, projectName: str, authSessionId: str) ->
     responses=_STARTING | error_responses(Conflict),
 )
 async def update(
-    request: Request,
-    services: ServicesDep,
-    projectName: str,  # noqa: N803
-    authSessionId: str,  # noqa: N803
+    request: Request, services: ServicesDep, manifest: AuthProjectDep, authSessionId: str
 ) -> OperationStarted:
     """Log in with other parameters. If that fails, the old login and parameters stay."""
-    manifest = await require_auth_project(services, projectName)
     return await operations.update(services, manifest, authSessionId, await read_json_object(request))
 
 
 @router.get(
     "/{authSessionId}/update/{operationId}/result", summary="Get an Update's result", response_model=OperationResult
 )
-async def update_result(
-    services: ServicesDep,
-    projectName: str,  # noqa: N803
-    authSessionId: str,  # noqa: N803
-    operationId: str,  # noqa: N803
-) -> Response:
+async def update_result(services: ServicesDep, manifest: ProjectDep, authSessionId: str, operationId: str) -> Response:
     """Get the operation's status. It is `in_progress` from the start of its Run."""
-    return await _result(services, projectName, operationId, RunType.AUTH_SESSION_UPDATE, authSessionId)
+    kind = RunType.AUTH_SESSION_UPDATE
+    return JSONResponse(await operation_result(services, manifest.project, operationId, kind, authSessionId))
 
 
 @router.post(
@@ -146,13 +126,9 @@ async def update_result(
     responses=_STARTING,
 )
 async def validate(
-    request: Request,
-    services: ServicesDep,
-    projectName: str,  # noqa: N803
-    authSessionId: str,  # noqa: N803
+    request: Request, services: ServicesDep, manifest: AuthProjectDep, authSessionId: str
 ) -> ValidateStarted:
     """Check the login and, with `autoRecreate`, recreate it if the check fails."""
-    manifest = await require_auth_project(services, projectName)
     return await operations.validate(services, manifest, authSessionId, await read_json_object(request))
 
 
@@ -160,18 +136,8 @@ async def validate(
     "/{authSessionId}/validate/{operationId}/result", summary="Get a Validate's result", response_model=OperationResult
 )
 async def validate_result(
-    services: ServicesDep,
-    projectName: str,  # noqa: N803
-    authSessionId: str,  # noqa: N803
-    operationId: str,  # noqa: N803
+    services: ServicesDep, manifest: ProjectDep, authSessionId: str, operationId: str
 ) -> Response:
     """Get the operation's status. It is `in_progress` from the start of its Run."""
-    return await _result(services, projectName, operationId, RunType.AUTH_SESSION_VALIDATE, authSessionId)
-
-
-async def _result(
-    services: Services, project: str, operation_id: str, kind: RunType, auth_session_id: str | None = None
-) -> Response:
-    manifest = await require_project(services, project)
-    body: dict[str, Any] = await operation_result(services, manifest.project, operation_id, kind, auth_session_id)
-    return JSONResponse(body)
+    kind = RunType.AUTH_SESSION_VALIDATE
+    return JSONResponse(await operation_result(services, manifest.project, operationId, kind, authSessionId))

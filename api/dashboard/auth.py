@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, cast
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from fastapi import Depends
@@ -12,9 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.dashboard.forms import read_form
-from api.http.key_check import KEY_HEADER, KeyCheck
+from api.dependencies import Services, ServicesDep
+from api.http.key_check import KEY_HEADER
 from schemas.errors import Forbidden, Unauthorized
-from security.sign_in_sessions import SESSION_LIFETIME, Session, SignInSessions
+from security.sign_in_sessions import SESSION_LIFETIME, Session
 
 COOKIE = "callboard-session"
 TOKEN_FIELD = "token"  # noqa: S105 - the name of a field
@@ -24,39 +24,24 @@ _API_CLIENT = Session(nonce="", expires_at=0, form_token="")
 """Session of clients that send an API key with each request instead of a cookie: their requests come from no page."""
 
 
-@dataclass(frozen=True)
-class DashboardAuth:
-    """The services that decide who may see the pages; the application creates them once."""
-
-    keys: KeyCheck
-    sessions: SignInSessions
-
-
 class SignInRequired(Unauthorized):
     """Nobody is signed in; a browser is redirected to the sign-in form."""
 
 
-async def _dashboard_auth(request: Request) -> DashboardAuth:
-    return cast("DashboardAuth", request.app.state.dashboard_auth)
-
-
-DashboardAuthDep = Annotated[DashboardAuth, Depends(_dashboard_auth)]
-
-
-def read_session(request: Request, auth: DashboardAuth) -> Session | None:
+def read_session(request: Request, services: Services) -> Session | None:
     """Return the session of the request's cookie, or None if nobody is signed in."""
     cookie = request.cookies.get(COOKIE)
-    return None if cookie is None else auth.sessions.read(cookie)
+    return None if cookie is None else services.sessions.read(cookie)
 
 
-async def require_session(request: Request, auth: DashboardAuthDep) -> Session:
+async def require_session(request: Request, services: ServicesDep) -> Session:
     """Return the session of who is signed in, or that of API clients for a request with a key. Raises Unauthorized."""
     # A bearer token is not read here: a proxy that people sign in to may add its own.
     key = request.headers.get(KEY_HEADER)
     if key is not None:
-        auth.keys.check(key.encode("latin-1"), request.scope)
+        services.keys.check(key.encode("latin-1"), request.scope)
         return _API_CLIENT
-    session = read_session(request, auth)
+    session = read_session(request, services)
     if session is None:
         raise SignInRequired(
             f"Nobody is signed in. Sign in at /sign-in, or send an API key in the header {KEY_HEADER}."

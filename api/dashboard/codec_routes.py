@@ -8,7 +8,6 @@ this origin by all pages of the same site, which on loopback are those of all po
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import cast
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI
@@ -18,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from api.dashboard.auth import DashboardAuth, check_same_origin, require_session
+from api.dashboard.auth import check_same_origin, require_session
 from api.dashboard.rendering import with_security_headers
 from api.dependencies import Services
 from api.http.errors import correlation_id, logged_error_response
@@ -53,7 +52,7 @@ def install_codec(app: FastAPI, services: Services) -> None:
     def add_route(name: str, transform: Callable[[bytes], Awaitable[bytes]]) -> None:
         async def handle(request: Request) -> Response:
             try:
-                await _check_caller(request, ui_origin)
+                await _check_caller(request, services, ui_origin)
                 _check_namespace(request, namespace)
                 answer = await transform(await read_body(request, _BODY_LIMIT))
             except CallboardError as error:
@@ -66,12 +65,12 @@ def install_codec(app: FastAPI, services: Services) -> None:
     add_route("encode", codec.encode)
 
 
-async def _check_caller(request: Request, ui_origin: str | None) -> None:
+async def _check_caller(request: Request, services: Services, ui_origin: str | None) -> None:
     """Raise Forbidden if a page of another site asks, and Unauthorized if nobody is signed in and there is no key."""
     origin = request.headers.get("origin")
     if origin is None or origin != ui_origin:
         check_same_origin(request)
-    await require_session(request, cast("DashboardAuth", request.app.state.dashboard_auth))
+    await require_session(request, services)
 
 
 def _check_namespace(request: Request, namespace: str) -> None:

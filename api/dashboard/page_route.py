@@ -7,12 +7,12 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 from urllib.parse import urlencode
 
-from fastapi.exceptions import RequestValidationError
+from fastapi import APIRouter, Depends, params
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 
-from api.dashboard.auth import SignInRequired
+from api.dashboard.auth import SignInRequired, require_session
 from api.dashboard.rendering import render_page, wants_json, with_security_headers
 from api.http import errors
 from schemas.errors import CallboardError
@@ -43,22 +43,23 @@ class PageRoute(APIRoute):
                 return with_security_headers(await handler(request))
             except ClientDisconnect:
                 raise
-            except RequestValidationError as error:
-                return _error_page(request, errors.invalid_parameters(error))
-            except CallboardError as error:
-                return _error_page(request, error)
-            except Exception:
-                log.exception("%s failed [%s]", request.url.path, errors.correlation_id(request))
-                return _error_page(request, errors.unexpected_error(), logged=True)
+            except Exception as error:  # noqa: BLE001 - the page says what is wrong, and the log has the cause
+                return _error_page(request, errors.as_callboard_error(request, error))
 
         return handle
 
 
-def _error_page(request: Request, error: CallboardError, *, logged: bool = False) -> Response:
+def page_router(prefix: str, *checks: params.Depends) -> APIRouter:
+    """Return a router for pages below `prefix`, which only people who are signed in see, and API clients with a key."""
+    dependencies = [Depends(require_session), *checks]
+    return APIRouter(route_class=PageRoute, include_in_schema=False, prefix=prefix, dependencies=dependencies)
+
+
+def _error_page(request: Request, error: CallboardError) -> Response:
     correlation_id = errors.correlation_id(request)
     if wants_json(request):
         return with_security_headers(errors.logged_error_response(error, correlation_id))
-    if error.status >= 500 and not logged:
+    if error.status >= 500:
         log.error("%s [%s]", error.message, correlation_id, exc_info=error)
     if isinstance(error, SignInRequired):
         next_url = request.url.path + (f"?{request.url.query}" if request.url.query else "")

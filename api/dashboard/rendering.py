@@ -16,6 +16,7 @@ from starlette.responses import Response
 from api.dashboard.assets import ASSETS
 from api.dashboard.json_tree import build_tree
 from api.dashboard.projects.data import PROJECT_TABS
+from projects.manifest import Manifest
 from settings import installed_version
 
 CONTENT_SECURITY_POLICY = (
@@ -64,6 +65,7 @@ def render_page(
     *,
     status: int = 200,
     headers: Mapping[str, str] | None = None,
+    manifest: Manifest | None = None,
     **context: Any,
 ) -> Response:
     """Return the page made from `template`, or `data` as JSON if the request asks for that.
@@ -74,12 +76,15 @@ def render_page(
         data: The content of the page; all of it can be written as JSON.
         status: The status of the answer.
         headers: The headers of the answer.
+        manifest: The project that the page is about, if it is about one.
         context: What the template needs beside the content, and the JSON leaves out.
     """
     if wants_json(request):
         return with_security_headers(Response(_json(data), status, headers, "application/json"))
     session = getattr(request.state, "session", None)
     common = {"request": request, "session": session, "correlation_id": request.state.correlation_id}
+    if manifest is not None:
+        common |= {"project": manifest.project, "logs_in": manifest.settings.auth_sessions.enabled}
     text = _ENVIRONMENT.get_template(template).render({**common, **context, **data})
     # What user code returned may hold half a surrogate pair, which UTF-8 cannot encode: it is shown as in JSON, \ud800.
     body = text.encode("utf-8", "backslashreplace")

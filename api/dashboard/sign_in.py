@@ -9,7 +9,6 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from api.dashboard.auth import (
-    DashboardAuthDep,
     FormDep,
     SessionDep,
     check_same_origin,
@@ -20,6 +19,7 @@ from api.dashboard.auth import (
 from api.dashboard.forms import read_form
 from api.dashboard.page_route import PageRoute
 from api.dashboard.rendering import render_page
+from api.dependencies import ServicesDep
 from api.http.errors import error_headers
 from schemas.errors import TooMany, Unauthorized
 
@@ -39,36 +39,36 @@ async def home() -> Response:
 @router.get("/sign-in")
 async def sign_in_form(
     request: Request,
-    auth: DashboardAuthDep,
+    services: ServicesDep,
     next_url: Annotated[str, Query(alias="next", max_length=2000)] = _HOME_PATH,
 ) -> Response:
     """Show the sign-in form; redirect whoever is signed in already."""
-    if read_session(request, auth) is not None:
+    if read_session(request, services) is not None:
         return RedirectResponse(_local_path(next_url), 303)
     return render_page(request, "sign-in.html", _form_data(next_url))
 
 
 @router.post("/sign-in")
-async def sign_in(request: Request, auth: DashboardAuthDep) -> Response:
+async def sign_in(request: Request, services: ServicesDep) -> Response:
     """Open a session for a client that knows an API key."""
     check_same_origin(request)
     fields = await read_form(request, _FORM_LIMIT)
     next_url = fields.get("next", _HOME_PATH)
     key = fields.get("key", "").strip()
     try:
-        auth.keys.check(key.encode(), request.scope)
+        services.keys.check(key.encode(), request.scope)
     except (Unauthorized, TooMany) as error:
         data = _form_data(next_url, error.message)
         return render_page(request, "sign-in.html", data, status=error.status, headers=error_headers(error))
     response = RedirectResponse(_local_path(next_url), 303)
-    set_session_cookie(request, response, auth.sessions.open(key))
+    set_session_cookie(request, response, services.sessions.open(key))
     return response
 
 
 @router.post("/sign-out")
-async def sign_out(request: Request, auth: DashboardAuthDep, session: SessionDep, _: FormDep) -> Response:
+async def sign_out(request: Request, services: ServicesDep, session: SessionDep, _: FormDep) -> Response:
     """End the session, here and in the browser."""
-    auth.sessions.end(session)
+    services.sessions.end(session)
     response = RedirectResponse("/sign-in", 303)
     clear_session_cookie(request, response)
     return response

@@ -43,24 +43,41 @@ def error_headers(error: CallboardError) -> dict[str, str]:
     return {}
 
 
-def unexpected_error() -> InternalServerError:
+def as_callboard_error(request: Request, error: Exception) -> CallboardError:
+    """Return the error that a client gets for an exception.
+
+    Parameters of the path, the query or the headers that are wrong are answered with 400: FastAPI's own answer would be
+    422 and would repeat the input. Of an unexpected exception, only the log tells more.
+    """
+    match error:
+        case CallboardError():
+            return error
+        case RequestValidationError():
+            # The first part of a location says where the parameter stands ("query"), and is not part of the path.
+            return field_errors([{**line, "loc": line["loc"][1:]} for line in error.errors()])
+        case HTTPException(status_code=404):
+            return NotFound("There is no such path. The API reference is at /docs.")
+        case HTTPException(status_code=405):
+            return MethodNotAllowed(f"This path has no method {request.method[:20]}. The API reference is at /docs.")
+        case HTTPException(status_code=status) if status < 500:
+            return BadRequest("The request cannot be read.")
+        case _:
+            return unexpected_error(error)
+
+
+def unexpected_error(cause: Exception) -> InternalServerError:
     """Return the error that a client gets for an unexpected exception; only the log tells its cause."""
-    return InternalServerError(
+    error = InternalServerError(
         "Callboard failed to answer because of an internal error. Its log has the cause beside the correlationId."
     )
-
-
-def invalid_parameters(error: RequestValidationError) -> BadRequest:
-    """Return the error that a client gets for parameters of the path, the query or the headers that are wrong."""
-    # The first part of a location says where the parameter stands ("query"), and is not part of the field's path.
-    return field_errors([{**line, "loc": line["loc"][1:]} for line in error.errors()])
+    error.__cause__ = cause
+    return error
 
 
 def install_error_handlers(app: FastAPI) -> None:
     """Make the application answer all errors in the contract's shape, those of its framework included."""
-    app.add_exception_handler(CallboardError, _handle_callboard_error)
-    app.add_exception_handler(RequestValidationError, _handle_validation_error)
-    app.add_exception_handler(HTTPException, _handle_http_exception)
+    for kind in (CallboardError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, _handle)
 
 
 def error_responses(*errors: type[CallboardError]) -> dict[int | str, dict[str, Any]]:
@@ -77,28 +94,6 @@ def _summary(error: type[CallboardError]) -> str:
     return (error.__doc__ or error.code).strip().splitlines()[0]
 
 
-def _handle_callboard_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, CallboardError)  # noqa: S101 - the handler is registered for this class only
-    return logged_error_response(error, correlation_id(request))
-
-
-def _handle_validation_error(request: Request, error: Exception) -> Response:
-    """Answer a validation error with 400: FastAPI's own answer would be 422 and would repeat the input."""
-    assert isinstance(error, RequestValidationError)  # noqa: S101
-    return logged_error_response(invalid_parameters(error), correlation_id(request))
-
-
-def _handle_http_exception(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101
-    match error.status_code:
-        case 404:
-            translated: CallboardError = NotFound("There is no such path. The API reference is at /docs.")
-        case 405:
-            translated = MethodNotAllowed(
-                f"This path has no method {request.method[:20]}. The API reference is at /docs."
-            )
-        case status if status < 500:
-            translated = BadRequest("The request cannot be read.")
-        case _:
-            translated = unexpected_error()
-    return logged_error_response(translated, correlation_id(request), error.headers)
+def _handle(request: Request, error: Exception) -> Response:
+    headers = error.headers if isinstance(error, HTTPException) else None
+    return logged_error_response(as_callboard_error(request, error), correlation_id(request), headers)

@@ -43,7 +43,7 @@ _OTHER = "other"
 """What is counted in place of a method or a route that there is not, as a caller can invent any number of them."""
 _CLIENT_LEFT = "499"
 """What is counted as the status of a request whose client has left before its answer, as some proxies do."""
-_PATH_FIELDS = {"projectName": "project", "project": "project", "runId": "runId", "run_id": "runId"}
+_PATH_FIELDS = {"projectName": "project", "runId": "runId"}
 """Parameters in paths of routes that are told to the log, and the fields that tell them."""
 
 log = logging.getLogger(__name__)
@@ -82,8 +82,7 @@ class RequestMiddleware:
             if exchange.status is not None:
                 raise  # a part of the answer has been sent: only closing the connection tells the client
             if not isinstance(error, CallboardError):
-                log.exception("%s failed [%s]", exchange.summary, exchange.correlation_id)
-                error = unexpected_error()
+                error = unexpected_error(error)
             await logged_error_response(error, exchange.correlation_id)(scope, receive, exchange.send)
         finally:
             exchange.log()
@@ -97,15 +96,14 @@ class RequestMiddleware:
                 await self._app(scope, receive, exchange.send)
                 return
             add_log_fields(traceId=current_trace_id())
+            failed: int | None = None
             try:
                 await self._app(scope, receive, exchange.send)
-            except ClientDisconnect:
-                exchange.describe(span, exchange.status)
+            except Exception as error:
+                failed = None if isinstance(error, ClientDisconnect) else HTTPStatus.INTERNAL_SERVER_ERROR
                 raise
-            except Exception:
-                exchange.describe(span, exchange.status or HTTPStatus.INTERNAL_SERVER_ERROR)
-                raise
-            exchange.describe(span, exchange.status)
+            finally:
+                exchange.describe(span, exchange.status or failed)
 
     def _check_key(self, scope: Scope) -> None:
         if not _needs_key(scope["path"]):

@@ -8,24 +8,14 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
-from schemas.rest.auth_sessions import CreateAuthSession, ImportAuthSession, UpdateAuthSession, ValidateAuthSession
-from schemas.rest.jobs import CreateJob, UpdateJob
-from schemas.rest.start_request import StartRequest
-
 _REF = "#/components/schemas/{model}"
-_BODIES: tuple[type[BaseModel], ...] = (
-    StartRequest,
-    CreateAuthSession,
-    UpdateAuthSession,
-    ValidateAuthSession,
-    ImportAuthSession,
-    CreateJob,
-    UpdateJob,
-)
+_bodies: set[type[BaseModel]] = set()
+"""Models of bodies that routes read by themselves."""
 
 
 def request_body(model: type[BaseModel]) -> dict[str, Any]:
     """Return the addition to a route's OpenAPI description for a body that the route reads by itself."""
+    _bodies.add(model)
     content = {"application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}}}
     return {"requestBody": {"required": True, "content": content}}
 
@@ -47,7 +37,7 @@ def _build_schema(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
         schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         schemas: dict[str, Any] = schema["components"]["schemas"]
-        for model in _BODIES:
+        for model in _bodies:
             model_schema = model.model_json_schema(ref_template=_REF)
             schemas.update(model_schema.pop("$defs", {}))
             schemas[model.__name__] = model_schema

@@ -6,18 +6,11 @@ It keeps a bounded number of callers in memory: who sends from ever new addresse
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
 
 _MAX_CALLERS = 4096
 """Number of callers whose count is kept. The one that was counted longest ago is dropped."""
-
-
-@dataclass
-class _Window:
-    started_at: float
-    count: int = 0
 
 
 class RateLimiter:
@@ -27,27 +20,23 @@ class RateLimiter:
         """Allow each caller `limit` requests within `duration`."""
         self._limit = limit
         self._duration = duration.total_seconds()
-        self._windows: OrderedDict[str, _Window] = OrderedDict()
+        self._windows: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        """Begin of the window of each caller, and its requests so far, the one that was counted last at the end."""
 
     def retry_after(self, caller: str) -> int:
         """Return how many seconds a caller has to wait before the next request; 0 means that it need not wait."""
-        window = self._open_window(caller)
-        if window is None or window.count < self._limit:
-            return 0
-        return max(1, round(window.started_at + self._duration - monotonic()))
+        began, count = self._window(caller)
+        return 0 if count < self._limit else max(1, round(began + self._duration - monotonic()))
 
     def record(self, caller: str) -> None:
         """Count one request of a caller."""
-        window = self._open_window(caller) or _Window(monotonic())
-        window.count += 1
-        self._windows[caller] = window
+        began, count = self._window(caller)
+        self._windows[caller] = (began, count + 1)
         self._windows.move_to_end(caller)
         if len(self._windows) > _MAX_CALLERS:
             self._windows.popitem(last=False)
 
-    def _open_window(self, caller: str) -> _Window | None:
-        window = self._windows.get(caller)
-        if window is not None and monotonic() - window.started_at >= self._duration:
-            del self._windows[caller]
-            return None
-        return window
+    def _window(self, caller: str) -> tuple[float, int]:
+        now = monotonic()
+        began, count = self._windows.get(caller, (now, 0))
+        return (began, count) if now - began < self._duration else (now, 0)

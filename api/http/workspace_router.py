@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Security
+from fastapi import APIRouter, Depends, Security, params
 from fastapi.security import APIKeyHeader, HTTPBearer
 
 from api.dependencies import ServicesDep
@@ -16,23 +17,26 @@ KEY_DESCRIPTION = (Security(APIKeyHeader(name=KEY_HEADER, auto_error=False)), Se
 """Description of the key for the OpenAPI page. `api.http.middleware` checks the key before a route is looked up."""
 
 
-def workspace_router(path: str, *errors: type[CallboardError], tag: str) -> APIRouter:
+def workspace_router(
+    path: str, *errors: type[CallboardError], tag: str, checks: Sequence[params.Depends] = ()
+) -> APIRouter:
     """Return a router for calls about the workspace's projects.
 
     Args:
         path: The rest of the path, behind `…/projects`.
         errors: The errors that all its calls may answer, beside those that every call with a key may answer.
         tag: The heading of its calls in the OpenAPI page.
+        checks: Dependencies that all its calls have, beside the key and the workspace.
     """
     return APIRouter(
         prefix=f"/api/v1/workspace/{{workspaceId}}/projects{path}",
-        dependencies=[Depends(_require_workspace), *KEY_DESCRIPTION],
+        dependencies=[Depends(_require_workspace), *KEY_DESCRIPTION, *checks],
         responses=error_responses(*errors, Unauthorized, NotFound, TooMany, InternalServerError, Unavailable),
         tags=[tag],
     )
 
 
-async def _require_workspace(services: ServicesDep, workspaceId: str) -> None:  # noqa: N803 - the contract's name
+async def _require_workspace(services: ServicesDep, workspaceId: str) -> None:
     """Raise NotFound unless the path names the workspace that is served here."""
     try:
         requested = UUID(workspaceId)

@@ -10,7 +10,6 @@ from projects.job_definition import read_definition, shown_items
 from schemas.mask import MASK
 from schemas.rest.jobs import LISTED_ITEMS, SHOWN_ITEMS, JobBody, JobListItem, JobReason, ProxyBody
 from schemas.workflow.job import JobAuth, JobDefinition
-from schemas.workflow.proxy import SealedProxy
 from storage.job_payloads import definition_chunks, read_items
 from temporal.jobs import JobState
 
@@ -24,8 +23,7 @@ async def job_body(services: Services, state: JobState) -> JobBody:
     fields = _fields(state, definition)
     if definition.payload_count <= SHOWN_ITEMS:
         fields["payload"] = await _items(services, definition, definition.payload_count)
-    if definition.proxy is not None:
-        fields["proxy"] = masked_proxy(definition.proxy)
+    fields["proxy"] = definition.proxy and definition.proxy.masked_url
     return JobBody(projectId=state.ref.project, next_run_times=list(state.next_run_times), **fields)
 
 
@@ -38,8 +36,6 @@ async def job_list(services: Services, states: list[JobState]) -> list[JobListIt
             definition = await definition_of(services, state)
             fields = _fields(state, definition)
             fields["payload"] = await _items(services, definition, min(definition.payload_count, LISTED_ITEMS))
-            if definition.proxy is not None:
-                fields["proxy"] = ProxyBody(url=masked_proxy(definition.proxy))
             if state.paused:
                 fields["reason"] = JobReason(message=state.note or "The Job is paused.")
             return JobListItem(workspace_id=state.ref.workspace, project_id=state.ref.project, **fields)
@@ -56,6 +52,7 @@ def configured(definition: JobDefinition) -> dict[str, Any]:
     """Return what Jobs and JobRuns are answered with of a definition, with secrets masked."""
     return {
         "configuration": definition.configuration,
+        "proxy": None if definition.proxy is None else ProxyBody(url=definition.proxy.masked_url),
         "sink": None if definition.sink is None else _without_nulls(definition.sink.masked()),
         "auth_session": None if definition.auth is None else _auth_session(definition.auth),
         "notifications": [
@@ -63,14 +60,6 @@ def configured(definition: JobDefinition) -> dict[str, Any]:
             for webhook in definition.notifications
         ],
     }
-
-
-def masked_proxy(proxy: SealedProxy) -> str:
-    """Return the URL of a proxy with its credentials masked."""
-    if proxy.username is None:
-        return proxy.server
-    scheme, _, host = proxy.server.partition("://")
-    return f"{scheme}://{MASK}@{host}"
 
 
 def _fields(state: JobState, definition: JobDefinition) -> dict[str, Any]:

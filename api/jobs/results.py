@@ -71,16 +71,12 @@ async def _find_shards(store: Store, project: str, job_run_id: str, count: int) 
     """
     last_tries: dict[int, str] = {}
     async for key in store.list(keys.job_run_results(project, job_run_id)):
-        shard = _shard_number(key)
+        shard = int(key.rpartition("/")[2].partition("-")[0])
         if shard < count:
             last_tries[shard] = key  # Keys come in ascending order.
     if len(last_tries) < count:
         raise NotFound(f"The results of JobRun {job_run_id} are not kept any more.")
     return [last_tries[shard] for shard in range(count)]
-
-
-def _shard_number(key: str) -> int:
-    return int(key.rpartition("/")[2].partition("-")[0])
 
 
 async def _stream_shards(store: Store, shards: list[str]) -> AsyncIterator[bytes]:

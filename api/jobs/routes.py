@@ -12,7 +12,7 @@ from api.http.workspace_router import workspace_router
 from api.jobs import bodies
 from api.jobs.changes import create_job, get_job, update_job
 from api.jobs.lines import NDJSON
-from api.projects.lookup import require_project
+from api.projects.lookup import ProjectDep
 from api.runs.idempotency import new_run_id
 from schemas.errors import BadRequest, Conflict, PayloadTooLarge
 from schemas.rest.jobs import (
@@ -37,9 +37,8 @@ router = workspace_router("/{projectName}/jobs", tag="Jobs")
 
 
 @router.get("", summary="List a project's Jobs")
-async def list_all(services: ServicesDep, projectName: str) -> list[JobListItem]:  # noqa: N803 - the contract's names
+async def list_all(services: ServicesDep, manifest: ProjectDep) -> list[JobListItem]:
     """List all Jobs, sorted by id, each with the first 100 items of its payload at most."""
-    manifest = await require_project(services, projectName)
     states = await services.jobs.list_all(services.settings.workspace, manifest.project)
     return await bodies.job_list(services, states)
 
@@ -51,15 +50,14 @@ async def list_all(services: ServicesDep, projectName: str) -> list[JobListItem]
     openapi_extra=job_request_body(CreateJob),
     responses=error_responses(BadRequest, Conflict, PayloadTooLarge),
 )
-async def create(request: Request, services: ServicesDep, projectName: str) -> JobCreated:  # noqa: N803
+async def create(request: Request, services: ServicesDep, manifest: ProjectDep) -> JobCreated:
     """Create a Job. It is sent as JSON, or as lines: all but its payload, and then an item of it on each line."""
-    return await create_job(services, await require_project(services, projectName), request)
+    return await create_job(services, manifest, request)
 
 
 @router.get("/{jobId}", summary="Get a Job")
-async def get(services: ServicesDep, projectName: str, jobId: str) -> JobBody:  # noqa: N803
+async def get(services: ServicesDep, manifest: ProjectDep, jobId: str) -> JobBody:
     """Get all of the Job; its payload only if it has 1,000 items or fewer."""
-    manifest = await require_project(services, projectName)
     return await bodies.job_body(services, await get_job(services, manifest.project, jobId))
 
 
@@ -69,17 +67,16 @@ async def get(services: ServicesDep, projectName: str, jobId: str) -> JobBody:  
     openapi_extra=job_request_body(UpdateJob),
     responses=error_responses(BadRequest, Conflict, PayloadTooLarge),
 )
-async def update(request: Request, services: ServicesDep, projectName: str, jobId: str) -> JobUpdated:  # noqa: N803
+async def update(request: Request, services: ServicesDep, manifest: ProjectDep, jobId: str) -> JobUpdated:
     """Replace all of the Job but its id. JobRuns that have begun execute what they began with."""
-    return await update_job(services, await require_project(services, projectName), jobId, request)
+    return await update_job(services, manifest, jobId, request)
 
 
 @router.delete(
     "/{jobId}", status_code=204, summary="Delete a Job", response_class=Response, responses=error_responses(Conflict)
 )
-async def delete(services: ServicesDep, projectName: str, jobId: str) -> None:  # noqa: N803
+async def delete(services: ServicesDep, manifest: ProjectDep, jobId: str) -> None:
     """Delete the Job. Its active JobRuns go on."""
-    manifest = await require_project(services, projectName)
     await services.jobs.delete(services.settings.workspace, manifest.project, jobId)
 
 
@@ -89,35 +86,31 @@ async def delete(services: ServicesDep, projectName: str, jobId: str) -> None:  
     response_class=StreamingResponse,
     responses={200: {"content": {NDJSON: {}}, "description": "The items, a line each"}},
 )
-async def payload(services: ServicesDep, projectName: str, jobId: str) -> Response:  # noqa: N803
+async def payload(services: ServicesDep, manifest: ProjectDep, jobId: str) -> Response:
     """Get all items of the payload, one JSON object on each line."""
-    manifest = await require_project(services, projectName)
     definition = await bodies.definition_of(services, await get_job(services, manifest.project, jobId))
     return StreamingResponse(stream_payload(services.store, definition), media_type=NDJSON)
 
 
 @router.post("/{jobId}/pause", summary="Pause a Job")
-async def pause(services: ServicesDep, projectName: str, jobId: str) -> JobPaused:  # noqa: N803
+async def pause(services: ServicesDep, manifest: ProjectDep, jobId: str) -> JobPaused:
     """Start no JobRun by the schedule any more, and pause the active ones. A trigger starts one nevertheless."""
-    manifest = await require_project(services, projectName)
     await services.jobs.pause(services.settings.workspace, manifest.project, jobId, _PAUSED)
     await services.job_runs.pause_active(manifest.project, jobId)
     return JobPaused()
 
 
 @router.post("/{jobId}/resume", summary="Resume a Job")
-async def resume(services: ServicesDep, projectName: str, jobId: str) -> JobResumed:  # noqa: N803
+async def resume(services: ServicesDep, manifest: ProjectDep, jobId: str) -> JobResumed:
     """Start JobRuns by the schedule again, and resume the active ones."""
-    manifest = await require_project(services, projectName)
     await services.jobs.resume(services.settings.workspace, manifest.project, jobId, _RESUMED)
     await services.job_runs.resume_active(manifest.project, jobId)
     return JobResumed()
 
 
 @router.post("/{jobId}/trigger", summary="Trigger a Job")
-async def trigger(services: ServicesDep, projectName: str, jobId: str) -> JobTriggered:  # noqa: N803
+async def trigger(services: ServicesDep, manifest: ProjectDep, jobId: str) -> JobTriggered:
     """Start a JobRun now, also of a Job that is paused."""
-    manifest = await require_project(services, projectName)
     ref = (await get_job(services, manifest.project, jobId)).ref
     job_run_id = names.job_run_id(new_run_id())
     job_run = JobRunInput(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from api.dependencies import Services
-from api.jobs.bodies import configured, masked_proxy
+from api.jobs.bodies import configured
 from projects.job_definition import read_definition
 from schemas.rest.job_runs import (
     JobRunBody,
@@ -16,7 +16,6 @@ from schemas.rest.job_runs import (
     JobSnapshot,
     parse_sort,
 )
-from schemas.rest.jobs import ProxyBody
 from temporal.job_run_listing import JobRunState
 
 
@@ -46,10 +45,7 @@ async def job_run_bodies(services: Services, states: Sequence[JobRunState]) -> l
 
 async def _snapshot(services: Services, state: JobRunState) -> JobSnapshot:
     definition = await read_definition(services.store, state.project, state.job_id, state.definition)
-    fields = configured(definition)
-    if definition.proxy is not None:
-        fields["proxy"] = ProxyBody(url=masked_proxy(definition.proxy))
-    return JobSnapshot(**fields)
+    return JobSnapshot(**configured(definition))
 
 
 def _body(state: JobRunState, snapshot: JobSnapshot) -> JobRunBody:

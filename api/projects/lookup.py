@@ -1,52 +1,59 @@
-"""Lookup of the project that a request names, and of what the request needs of it."""
+"""Dependencies of endpoints: the project and the Run that a path names, looked up before the endpoint is called."""
 
 from __future__ import annotations
 
-from api.dependencies import Services
+from typing import Annotated
+
+from fastapi import Depends
+
+from api.dependencies import ServicesDep
 from projects.manifest import Manifest
 from schemas.errors import BadRequest, Forbidden, NotFound
 from schemas.suggestion import did_you_mean
 from schemas.workflow.base import clip
 
 
-async def require_project(services: Services, project: str) -> Manifest:
+async def require_project(services: ServicesDep, projectName: str) -> Manifest:
     """Return the manifest of the project's deployed version.
 
     Raises:
         NotFound: There is no such project.
         StoreError: The store failed.
     """
-    manifest = await services.catalog.get_current(project)
+    manifest = await services.catalog.get_current(projectName)
     if manifest is None:
-        hint = did_you_mean(project, await services.catalog.list_projects())  # Whoever has a key may list them all.
-        raise NotFound(f"There is no project {clip(project, 100)!r} deployed here.{hint}")
+        hint = did_you_mean(projectName, await services.catalog.list_projects())  # Whoever has a key may list them all.
+        raise NotFound(f"There is no project {clip(projectName, 100)!r} deployed here.{hint}")
     return manifest
 
 
-async def require_open_project(services: Services, project: str) -> Manifest:
-    """Return the manifest of the project's deployed version, for requests that start something.
+ProjectDep = Annotated[Manifest, Depends(require_project)]
 
-    Raises:
-        Forbidden: The project's API access is off.
-        NotFound: There is no such project.
-        StoreError: The store failed.
-    """
-    manifest = await require_project(services, project)
+
+async def _require_open_project(manifest: ProjectDep) -> Manifest:
+    """Return the project, for requests that start something. Raises Forbidden if its API access is off."""
     if not manifest.settings.api_access.enabled:
-        raise Forbidden(f"Project {project} is not open to this API (apiAccess.enabled is false).")
+        raise Forbidden(f"Project {manifest.project} is not open to this API (apiAccess.enabled is false).")
     return manifest
 
 
-async def require_auth_project(services: Services, project: str) -> Manifest:
-    """Return the manifest of the project's deployed version, for requests that create or check a login.
+OpenProjectDep = Annotated[Manifest, Depends(_require_open_project)]
 
-    Raises:
-        BadRequest: The project uses no AuthSessions.
-        Forbidden: The project's API access is off.
-        NotFound: There is no such project.
-        StoreError: The store failed.
-    """
-    manifest = await require_open_project(services, project)
+
+async def _require_auth_project(manifest: OpenProjectDep) -> Manifest:
+    """Return the project, for requests that create or check a login. Raises BadRequest if it uses no AuthSessions."""
     if not manifest.settings.auth_sessions.enabled:
-        raise BadRequest(f"Project {project} does not use AuthSessions (authSessions.enabled is false).")
+        raise BadRequest(f"Project {manifest.project} does not use AuthSessions (authSessions.enabled is false).")
     return manifest
+
+
+AuthProjectDep = Annotated[Manifest, Depends(_require_auth_project)]
+
+
+async def require_run(services: ServicesDep, projectName: str, runId: str) -> None:
+    """Raise NotFound unless the project has this Run."""
+    await services.runs.get_state(services.settings.workspace, projectName, runId)
+
+
+RunDep = Annotated[None, Depends(require_run)]
+"""The check for a Run, for endpoints where another check, such as that of a form, comes first."""

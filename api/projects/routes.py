@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from api.dependencies import ServicesDep
 from api.http.workspace_router import workspace_router
-from api.projects.lookup import require_project
+from api.projects.lookup import ProjectDep
 from api.projects.machines import Machines, read_machines
 from projects.manifest import Manifest
 from schemas.rest.projects import ProjectBody, ProjectList
@@ -17,17 +15,14 @@ router = workspace_router("", tag="Projects")
 @router.get("", summary="List projects")
 async def list_all(services: ServicesDep) -> ProjectList:
     """List all deployed projects, sorted by name."""
-    names = await services.catalog.list_projects()
-    manifests = await asyncio.gather(*(services.catalog.get_current(name) for name in names))
-    projects = [manifest for manifest in manifests if manifest is not None]
+    projects = await services.catalog.list_current()
     machines = await read_machines(services, projects)
     return ProjectList(projects=[_project_body(project, machines) for project in projects])
 
 
 @router.get("/{projectName}", summary="Get a project")
-async def get(services: ServicesDep, projectName: str) -> ProjectBody:  # noqa: N803 - the contract's name
+async def get(services: ServicesDep, manifest: ProjectDep) -> ProjectBody:
     """Get the project's deployed version, its APIs, and how many Machines there are for it."""
-    manifest = await require_project(services, projectName)
     return _project_body(manifest, await read_machines(services, [manifest]))
 
 

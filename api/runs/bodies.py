@@ -6,7 +6,6 @@ import hashlib
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Any
-from urllib.parse import quote
 
 from api.attempts.bodies import list_attempts, trace_link
 from api.deliveries.bodies import list_deliveries
@@ -110,6 +109,7 @@ async def run_json(services: Services, project: str, run_id: str) -> RawJson:
     attempts = await list_attempts(services, project, run_id)
     has_sink = isinstance(run, RunInput) and run.sink is not None
     deliveries = await list_deliveries(services, project, run_id) if has_sink else []
+    url = services.temporal_ui_url("workflows", run_id, details.execution_id, "history")
     members |= {
         "rerunOf": details.rerun_of,
         "reruns": await _rerun_ids(services, project, run_id),
@@ -117,7 +117,7 @@ async def run_json(services: Services, project: str, run_id: str) -> RawJson:
         "validates": [_dump(validate) for validate in await _validates(services, details)],
         "deliveries": [_dump(delivery, exclude_none=True) for delivery in deliveries],
         "waiting": _dump(await _waiting(services, details)) if details.list_item.status is RunStatus.PENDING else None,
-        "temporal": _dump(_temporal_link(services, details)),
+        "temporal": _dump(TemporalLink(workflow_id=run_id, url=url)),
         "openTelemetry": None if (link := trace_link(services, details.trace_id)) is None else _dump(link),
     }
     return dump_object(members)
@@ -163,16 +163,6 @@ async def _waiting(services: Services, details: RunDetails) -> QueueState:
         machines=machines and machines.held,
         paused=details.state.paused,
     )
-
-
-def _temporal_link(services: Services, details: RunDetails) -> TemporalLink:
-    settings, run_id = services.settings, details.list_item.run_id
-    url = None
-    if settings.temporal_ui_url is not None:
-        namespace = quote(services.temporal_namespace, safe="")
-        path = f"namespaces/{namespace}/workflows/{quote(run_id, safe='')}/{details.execution_id}/history"
-        url = f"{settings.temporal_ui_url.rstrip('/')}/{path}"
-    return TemporalLink(workflow_id=run_id, url=url)
 
 
 def _dump(body: ResponseModel, *, exclude_none: bool = False) -> dict[str, Any]:

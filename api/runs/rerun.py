@@ -14,17 +14,16 @@ from api.dependencies import Services
 from api.http.json_body import validate_body
 from api.request_secrets import definitely_not_started, delete_artifacts
 from api.runs.idempotency import resolve_identity
-from api.runs.input_view import as_seconds
+from api.runs.input_view import masked_input
 from api.runs.result import load_json
 from api.runs.start import check_api_and_auth, create_run
 from projects.manifest import Manifest
 from schemas.errors import BadRequest, CallboardError, Conflict
 from schemas.rest.runs import RerunResponse
 from schemas.rest.start_request import StartRequest
-from schemas.workflow.auth import AuthSessionType, RunAuth
+from schemas.workflow.auth import AuthSessionType
 from schemas.workflow.proxy import SealedProxy
 from schemas.workflow.run import RunInput
-from schemas.workflow.sink import SealedSink
 from security import seal_context
 from security.sealed_proxies import open_proxy
 from security.sealed_sinks import open_sink
@@ -68,58 +67,26 @@ async def start_rerun(
 
 async def _start_request_body(services: Services, run_id: str, run: RunInput) -> dict[str, Any]:
     """Return the body of a start request with the same inputs."""
-    opener = _SecretOpener(services, run.workspace, run.project, run_id)
-    parameters = await load_json(run.parameters, "parameters", run_id, services.store)
-    body: dict[str, Any] = {
-        "api": run.api,
-        "parameters": json.loads(parameters.text),
-        "retry": {"maximumAttempts": run.maximum_attempts},
-        "requestTimeout": as_seconds(run.request_timeout),
-        "queueTimeout": None if run.queue_timeout is None else as_seconds(run.queue_timeout),
-        "saveTrace": run.trace.save_trace,
-        "proxy": opener.proxy(run.proxy),
-    }
-    if run.auth is not None:
-        body["authSession"] = _auth(opener, run_id, run.auth)
-    if run.sink is not None:
-        body["sink"] = opener.sink(run.sink)
-    return body
 
-
-def _auth(opener: _SecretOpener, run_id: str, auth: RunAuth) -> dict[str, Any]:
-    if auth.ref.type is AuthSessionType.RUNTIME:
-        raise Conflict(
-            f"Run {run_id} had an AuthSession of its own, and its runtimeInput is not kept. Start a new Run with it."
-        )
-    return {
-        "id": auth.ref.id,
-        "autoRecreate": auth.auto_recreate,
-        "checkAttempts": auth.check_attempts,
-        "createAttempts": auth.create_attempts,
-        "requestTimeout": as_seconds(auth.request_timeout),
-        "saveTrace": auth.trace.save_trace,
-        "proxy": opener.proxy(auth.proxy),
-    }
-
-
-class _SecretOpener:
-    """Opens the secrets of one Run."""
-
-    def __init__(self, services: Services, workspace: str, project: str, run_id: str) -> None:
-        self._ring = services.ring
-        self._workspace = workspace
-        self._project = project
-        self._run_id = run_id
-
-    def proxy(self, proxy: SealedProxy | None) -> str | None:
-        """Return the URL of a proxy, with its credentials.
-
-        Return None if there is no proxy, and also if it is the AuthSession's own: the new Run finds it there.
-        """
+    def open_own(proxy: SealedProxy | None) -> str | None:
+        # The new Run finds the AuthSession's own proxy there.
         if proxy is None or proxy.belongs_to_auth_session:
             return None
-        return open_proxy(proxy, self._ring, workspace=self._workspace, project=self._project, carrier=self._run_id)
+        return open_proxy(proxy, services.ring, workspace=run.workspace, project=run.project, carrier=run_id)
 
-    def sink(self, sink: SealedSink) -> dict[str, Any]:
-        """Return a sink as a client writes it."""
-        return open_sink(sink, self._ring, seal_context.run(self._workspace, self._project, self._run_id))
+    parameters = await load_json(run.parameters, "parameters", run_id, services.store)
+    body: dict[str, Any] = {
+        **masked_input(run),
+        "parameters": json.loads(parameters.text),
+        "proxy": open_own(run.proxy),
+    }
+    if run.auth is not None:
+        if run.auth.ref.type is AuthSessionType.RUNTIME:
+            raise Conflict(
+                f"Run {run_id} had an AuthSession of its own, and its runtimeInput is not kept. Start a new Run with "
+                "it."
+            )
+        body["authSession"]["proxy"] = open_own(run.auth.proxy)
+    if run.sink is not None:
+        body["sink"] = open_sink(run.sink, services.ring, seal_context.run(run.workspace, run.project, run_id))
+    return body

@@ -14,7 +14,7 @@ from api.http.errors import error_responses
 from api.http.json_body import read_json_object
 from api.http.openapi import request_body
 from api.http.workspace_router import workspace_router
-from api.projects.lookup import require_open_project, require_project
+from api.projects.lookup import OpenProjectDep, ProjectDep
 from api.runs import bodies
 from api.runs.idempotency import IDEMPOTENCY_DOCS, read_idempotency_key
 from api.runs.rerun import start_rerun
@@ -52,9 +52,8 @@ _RUNS = workspace_router("/{projectName}/runs", tag="Records of Runs")
     openapi_extra={**request_body(StartRequest), **IDEMPOTENCY_DOCS},
     responses=error_responses(BadRequest, Forbidden, Conflict, PayloadTooLarge),
 )
-async def start(request: Request, services: ServicesDep, projectName: str) -> StartResponse:  # noqa: N803
+async def start(request: Request, services: ServicesDep, manifest: OpenProjectDep) -> StartResponse:
     """Accept a Run. An accepted Run is never lost; it is `pending` until a Machine is free."""
-    manifest = await require_open_project(services, projectName)
     key = read_idempotency_key(request)
     return await start_run(services, manifest, await read_json_object(request), key)
 
@@ -66,11 +65,7 @@ async def start(request: Request, services: ServicesDep, projectName: str) -> St
     responses=error_responses(BadRequest),
 )
 async def result(
-    request: Request,
-    services: ServicesDep,
-    projectName: str,  # noqa: N803 - the contract's name
-    runId: str,  # noqa: N803
-    query: Annotated[_WaitQuery, Query()],
+    request: Request, services: ServicesDep, projectName: str, runId: str, query: Annotated[_WaitQuery, Query()]
 ) -> Response:
     """Get the Run's status and, once it has ended, its result or error. With `wait`, answer as soon as it ends."""
     state = await poll_run_state(services, request, projectName, runId, timedelta(seconds=query.wait))
@@ -81,11 +76,7 @@ async def result(
     "/{runId}/cancel", summary="Cancel a Run", response_model=ResultResponse, responses=error_responses(BadRequest)
 )
 async def cancel(
-    request: Request,
-    services: ServicesDep,
-    projectName: str,  # noqa: N803
-    runId: str,  # noqa: N803
-    query: Annotated[_CancelQuery, Query()],
+    request: Request, services: ServicesDep, projectName: str, runId: str, query: Annotated[_CancelQuery, Query()]
 ) -> Response:
     """Cancel the Run. It becomes `canceled` once nothing of it runs. A Run that has ended keeps its status."""
     # Cancellation is requested first, by itself, so that a client that leaves while it waits still cancels the Run.
@@ -96,21 +87,16 @@ async def cancel(
 
 
 @_RUNS.get("", summary="List Runs", responses=error_responses(BadRequest))
-async def list_runs(
-    services: ServicesDep,
-    projectName: str,  # noqa: N803
-    query: Annotated[RunsQuery, Query()],
-) -> RunList:
+async def list_runs(services: ServicesDep, manifest: ProjectDep, query: Annotated[RunsQuery, Query()]) -> RunList:
     """List the unfinished Runs first, then the others by their end, newest first.
 
     A Run appears here within two seconds of its start.
     """
-    manifest = await require_project(services, projectName)
     return await bodies.list_runs(services, manifest.project, query)
 
 
 @_RUNS.get("/{runId}", summary="Get a Run", response_model=RunBody)
-async def get(services: ServicesDep, projectName: str, runId: str) -> Response:  # noqa: N803
+async def get(services: ServicesDep, projectName: str, runId: str) -> Response:
     """Get all that is known of the Run: input, result or error, Attempts, Validates, Deliveries, and its queue."""
     run = await bodies.run_json(services, projectName, runId)
     return Response(run.text, media_type="application/json")
@@ -123,9 +109,8 @@ async def get(services: ServicesDep, projectName: str, runId: str) -> Response: 
     openapi_extra=IDEMPOTENCY_DOCS,
     responses=error_responses(BadRequest, Forbidden, Conflict),
 )
-async def rerun(request: Request, services: ServicesDep, projectName: str, runId: str) -> RerunResponse:  # noqa: N803
+async def rerun(request: Request, services: ServicesDep, manifest: OpenProjectDep, runId: str) -> RerunResponse:
     """Start a new Run of the deployed version with the same inputs, secrets included."""
-    manifest = await require_open_project(services, projectName)
     return await start_rerun(services, manifest, runId, read_idempotency_key(request))
 
 

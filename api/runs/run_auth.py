@@ -36,7 +36,12 @@ async def build_run_auth(
         ref, stored = AuthSessionRef(id=view.id, type=view.type, owner=view.id), view.proxy
     else:
         if manifest.settings.auth_sessions.type == "MANUAL":
-            raise _recorded_logins_error(manifest)
+            raise field_error(
+                "authSession.runtimeInput",
+                "no runtimeInput for this project",
+                f"authSession.runtimeInput: the logins of project {manifest.project} are recorded by people "
+                '(authSessions.type is "MANUAL"), so none can be made from an input. Name an AuthSession by its id.',
+            )
         ref = AuthSessionRef(
             id=requested.id or f"runtime-{identity.run_id}",
             type=AuthSessionType.RUNTIME,
@@ -81,12 +86,3 @@ def _parameters_key(project: str, owner: str, identity: RunIdentity) -> str:
         hashlib.sha256(identity.fingerprint.encode("ascii")).hexdigest() if identity.fingerprint else identity.run_id
     )
     return keys.auth_session_parameters(project, owner, owner_key)
-
-
-def _recorded_logins_error(manifest: Manifest) -> Exception:
-    return field_error(
-        "authSession.runtimeInput",
-        "no runtimeInput for this project",
-        f"authSession.runtimeInput: the logins of project {manifest.project} are recorded by people "
-        '(authSessions.type is "MANUAL"), so none can be made from an input. Name an AuthSession by its id.',
-    )

@@ -73,7 +73,9 @@ def check_api_and_auth(manifest: Manifest, request: StartRequest) -> None:
     """
     _require_auth_session(manifest, request.auth_session)
     if request.api not in manifest.apis:
-        raise _api_not_found(manifest, request.api)
+        hint = did_you_mean(request.api, manifest.apis)
+        message = f"Project {manifest.project} has no API {clip(request.api, 100)!r}.{hint}"
+        raise NotFound(message, details={"path": "api"})
     if request.auth_session is not None and not manifest.settings.auth_sessions.enabled:
         message = f"authSession: project {manifest.project} does not use AuthSessions (authSessions.enabled is false)."
         raise field_error("authSession", "no authSession for this project", message)
@@ -199,11 +201,6 @@ def _with_defaults(request: StartRequest, project: ProjectSettings) -> StartRequ
     if defaults.retry.maximum_attempts is not None and "maximum_attempts" not in request.retry.model_fields_set:
         update["retry"] = request.retry.model_copy(update={"maximum_attempts": defaults.retry.maximum_attempts})
     return request.model_copy(update=update)
-
-
-def _api_not_found(manifest: Manifest, api: str) -> NotFound:
-    message = f"Project {manifest.project} has no API {clip(api, 100)!r}.{did_you_mean(api, manifest.apis)}"
-    return NotFound(message, details={"path": "api"})
 
 
 async def _store_parameters(services: Services, project: str, identity: RunIdentity, request: StartRequest) -> JsonRef:

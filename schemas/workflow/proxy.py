@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from schemas.mask import MASK
 from schemas.workflow.base import FlowModel
 
 _OF_AUTH_SESSION = "auth-session/"
@@ -23,6 +24,12 @@ class SealedProxy(FlowModel):
     def belongs_to_auth_session(self) -> bool:
         """Whether it is the own proxy of an AuthSession."""
         return self.owner is not None and self.owner.startswith(_OF_AUTH_SESSION)
+
+    @property
+    def masked_url(self) -> str:
+        """The URL of the proxy with its credentials masked."""
+        scheme, _, host = self.server.partition("://")
+        return self.server if self.username is None else f"{scheme}://{MASK}@{host}"
 
 
 def owned_by_auth_session(owner: str) -> str:

@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import RedirectResponse, Response
 
 from api.auth_sessions import operations
 from api.auth_sessions.lookup import require_changeable_auth_session
-from api.dashboard.auth import FormDep, SessionDep
+from api.dashboard.auth import FormDep
 from api.dashboard.forms import FormReader, errors_by_path
-from api.dashboard.page_route import PageRoute
+from api.dashboard.page_route import page_router
 from api.dashboard.rendering import render_page
 from api.dependencies import Services, ServicesDep
-from api.projects.lookup import require_auth_project, require_open_project
+from api.projects.lookup import AuthProjectDep, OpenProjectDep
 from projects.dotenv import DevFolders
 from projects.manifest import Manifest
 from projects.processes import run_in_thread
@@ -26,70 +26,66 @@ from schemas.workflow.auth_session import AuthSessionView
 from schemas.workflow.run import RunType
 from temporal.listing import RunFilter, RunListItem
 
-router = APIRouter(route_class=PageRoute, include_in_schema=False, prefix="/projects/{project}/auth-sessions")
-_LIST = APIRouter(route_class=PageRoute, include_in_schema=False, prefix="/projects/{project}")
+router = page_router("/projects/{projectName}/auth-sessions")
 
 _SEARCHED_VALIDATES = 100
 """Number of a project's latest Validates among which the newest one of each AuthSession is looked for."""
 
 
-@_LIST.get("/auth-sessions")
-@_LIST.get("/auth-sessions.json")
-async def list_page(request: Request, services: ServicesDep, _: SessionDep, project: str) -> Response:
+@router.get("")
+@router.get(".json")
+async def list_page(request: Request, services: ServicesDep, manifest: OpenProjectDep) -> Response:
     """List the project's AuthSessions, with a form to create another, or say how a project comes to have any."""
-    manifest = await require_open_project(services, project)
     if not manifest.settings.auth_sessions.enabled:
         return render_page(request, "auth-sessions-off.html", {"authSessions": []}, project=manifest.project)
     return await _render(request, services, manifest)
 
 
-@_LIST.post("/auth-sessions")
-async def create(request: Request, services: ServicesDep, form: FormDep, project: str) -> Response:
+@router.post("")
+async def create(request: Request, services: ServicesDep, form: FormDep, manifest: AuthProjectDep) -> Response:
     """Create an AuthSession from parameters."""
-    manifest = await require_auth_project(services, project)
     try:
         await operations.create(services, manifest, _credentials_body(form, with_id=True))
     except (BadRequest, Conflict) as error:
         return await _render(request, services, manifest, form="create", values=form, error=error)
-    return _redirect_to_list(project, done="create", id=form.get("id", ""))
+    return _redirect_to_list(manifest.project, done="create", id=form.get("id", ""))
 
 
-@_LIST.post("/auth-sessions-import")
-async def import_state(request: Request, services: ServicesDep, form: FormDep, project: str) -> Response:
+@router.post("-import")
+async def import_state(request: Request, services: ServicesDep, form: FormDep, manifest: AuthProjectDep) -> Response:
     """Import the state of a browser in which a person has logged in."""
-    manifest = await require_auth_project(services, project)
     try:
         imported = await operations.import_state(services, manifest, _import_body(form))
     except (BadRequest, Conflict) as error:
         return await _render(request, services, manifest, form="import", values=form, error=error)
-    return _redirect_to_list(project, done="import", id=imported.id)
+    return _redirect_to_list(manifest.project, done="import", id=imported.id)
 
 
-@router.post("/{id}/update")
-async def update(request: Request, services: ServicesDep, form: FormDep, project: str, id: str) -> Response:  # noqa: A002
+@router.post("/{authSessionId}/update")
+async def update(
+    request: Request, services: ServicesDep, form: FormDep, manifest: AuthProjectDep, authSessionId: str
+) -> Response:
     """Update an AuthSession with other parameters."""
-    manifest = await require_auth_project(services, project)
     try:
-        await operations.update(services, manifest, id, _credentials_body(form, with_id=False))
+        await operations.update(services, manifest, authSessionId, _credentials_body(form, with_id=False))
     except (BadRequest, Conflict) as error:
-        return await _render(request, services, manifest, form=f"update {id}", values=form, error=error)
-    return _redirect_to_list(project, done="update", id=id)
+        return await _render(request, services, manifest, form=f"update {authSessionId}", values=form, error=error)
+    return _redirect_to_list(manifest.project, done="update", id=authSessionId)
 
 
-@router.post("/{id}/validate")
-async def validate(services: ServicesDep, _: FormDep, project: str, id: str) -> Response:  # noqa: A002
+@router.post("/{authSessionId}/validate")
+async def validate(services: ServicesDep, _: FormDep, manifest: AuthProjectDep, authSessionId: str) -> Response:
     """Start a Validate, and redirect to its Run."""
-    started = await operations.validate(services, await require_auth_project(services, project), id, {})
-    return RedirectResponse(f"/projects/{project}/runs/{started.operation_id}", 303)
+    started = await operations.validate(services, manifest, authSessionId, {})
+    return RedirectResponse(f"/projects/{manifest.project}/runs/{started.operation_id}", 303)
 
 
-@router.post("/{id}/delete")
-async def delete(services: ServicesDep, _: FormDep, project: str, id: str) -> Response:  # noqa: A002
+@router.post("/{authSessionId}/delete")
+async def delete(services: ServicesDep, _: FormDep, manifest: AuthProjectDep, authSessionId: str) -> Response:
     """Delete the AuthSession with its login and parameters."""
-    manifest = await require_auth_project(services, project)
-    view = await require_changeable_auth_session(services, manifest.project, id)
+    view = await require_changeable_auth_session(services, manifest.project, authSessionId)
     await services.auth_sessions.delete(services.settings.workspace, manifest.project, view.id)
-    return _redirect_to_list(project, done="delete", id=view.id)
+    return _redirect_to_list(manifest.project, done="delete", id=view.id)
 
 
 async def _render(
@@ -202,6 +198,3 @@ async def _login_sample_parameters(services: Services, manifest: Manifest) -> tu
         return ()
     folder = await run_in_thread(lambda: DevFolders(parent).folder(manifest.project))
     return () if folder is None else await run_in_thread(read_auth_session_samples, folder)
-
-
-routers = (_LIST, router)

@@ -6,7 +6,6 @@ import asyncio
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import quote
 
 from api.dashboard.jobs.schedule_text import describe_schedule
 from api.dependencies import Services
@@ -129,18 +128,3 @@ async def job_run_figures(services: Services, job_run: JobRunBody, now: datetime
         by_status={status: by_status[status] for status in RunStatus},
         per_minute=per_minute,
     )
-
-
-def temporal_url(services: Services, kind: str, entity_id: str) -> str | None:
-    """Return the address of a Schedule or a workflow in Temporal's Web UI, if the address of the Web UI is known.
-
-    Args:
-        services: The services, for the settings.
-        kind: `schedules` or `workflows`.
-        entity_id: The id of the Schedule or the workflow.
-    """
-    settings = services.settings
-    if settings.temporal_ui_url is None:
-        return None
-    namespace = quote(services.temporal_namespace, safe="")
-    return f"{settings.temporal_ui_url.rstrip('/')}/namespaces/{namespace}/{kind}/{quote(entity_id, safe='')}"

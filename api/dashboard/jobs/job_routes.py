@@ -4,29 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from starlette.responses import RedirectResponse, Response
 
-from api.dashboard.auth import FormDep, SessionDep
-from api.dashboard.jobs.data import jobs_data, temporal_url
+from api.dashboard.auth import FormDep
+from api.dashboard.jobs.data import jobs_data
 from api.dashboard.jobs.schedule_text import describe_schedule
-from api.dashboard.page_route import PageRoute
+from api.dashboard.page_route import page_router
 from api.dashboard.rendering import query_string, render_page
 from api.dependencies import ServicesDep
 from api.jobs import routes as rest
 from api.jobs.bodies import job_list
 from api.jobs.changes import get_job
 from api.jobs.run_bodies import job_run_list
-from api.projects.lookup import require_project
+from api.projects.lookup import ProjectDep
 from schemas.rest.job_runs import JobRunsQuery
 from schemas.rest.jobs import DEFAULT_REQUEST_TIMEOUT
 from temporal.durations import format_duration
 
-router = APIRouter(route_class=PageRoute, include_in_schema=False, prefix="/projects/{project}/jobs")
-_LIST = APIRouter(route_class=PageRoute, include_in_schema=False, prefix="/projects/{project}")
+router = page_router("/projects/{projectName}/jobs")
 
 _DEFAULT = "as the project has it"
 _SHOWN_ITEMS = 10
@@ -34,37 +33,33 @@ _JOB_RUNS = 20
 """Number of JobRuns on a page."""
 
 
-@_LIST.get("/jobs")
-@_LIST.get("/jobs.json")
-async def list_page(request: Request, services: ServicesDep, _: SessionDep, project: str) -> Response:
+@router.get("")
+@router.get(".json")
+async def list_page(request: Request, services: ServicesDep, manifest: ProjectDep) -> Response:
     """Show the Jobs of a project."""
-    manifest = await require_project(services, project)
     return render_page(
         request,
         "jobs.html",
         {"jobs": await jobs_data(services, manifest.project)},
-        project=manifest.project,
-        logs_in=manifest.settings.auth_sessions.enabled,
+        manifest=manifest,
         deleted=request.query_params.get("deleted"),
     )
 
 
-@router.get("/{job_id}")
-@router.get("/{job_id}.json")  # the lower decorator is registered first, so that its path is matched first
+@router.get("/{jobId}")
+@router.get("/{jobId}.json")  # the lower decorator is registered first, so that its path is matched first
 async def job_page(
     request: Request,
     services: ServicesDep,
-    _: SessionDep,
-    project: str,
-    job_id: str,
+    manifest: ProjectDep,
+    jobId: str,
     page: Annotated[int, Query(ge=0, le=100_000)] = 0,
 ) -> Response:
     """Show a Job and its last JobRuns; `page` leads to earlier ones."""
-    manifest = await require_project(services, project)
-    state = await get_job(services, manifest.project, job_id)
+    state = await get_job(services, manifest.project, jobId)
     (job,) = await job_list(services, [state])
     listed = await job_run_list(
-        services, manifest.project, job_id, JobRunsQuery.model_validate({"pageSize": _JOB_RUNS, "pageNumber": page})
+        services, manifest.project, jobId, JobRunsQuery.model_validate({"pageSize": _JOB_RUNS, "pageNumber": page})
     )
     data = {
         "job": {
@@ -77,8 +72,7 @@ async def job_page(
         request,
         "job.html",
         data,
-        project=manifest.project,
-        logs_in=manifest.settings.auth_sessions.enabled,
+        manifest=manifest,
         configuration=job.configuration,
         limits=_limits(job.configuration),
         proxy=None if job.proxy is None else job.proxy.url,
@@ -86,36 +80,31 @@ async def job_page(
         items=job.payload[:_SHOWN_ITEMS],
         page=page,
         has_older=(page + 1) * _JOB_RUNS < listed.total_count,
-        temporal_url=temporal_url(services, "schedules", job.schedule_id),
+        temporal_url=services.temporal_ui_url("schedules", job.schedule_id),
     )
 
 
-@router.post("/{job_id}/trigger")
-async def trigger(services: ServicesDep, _: FormDep, project: str, job_id: str) -> Response:
+@router.post("/{jobId}/trigger")
+async def trigger(services: ServicesDep, _: FormDep, manifest: ProjectDep, jobId: str) -> Response:
     """Start a JobRun, and redirect to its page."""
-    started = await rest.trigger(services, project, job_id)
-    return RedirectResponse(f"{_job_path(project, job_id)}/runs/{started.job_run_id}", 303)
+    started = await rest.trigger(services, manifest, jobId)
+    return RedirectResponse(f"{_job_path(manifest.project, jobId)}/runs/{started.job_run_id}", 303)
 
 
-@router.post("/{job_id}/pause")
-async def pause(services: ServicesDep, _: FormDep, project: str, job_id: str) -> Response:
-    """Pause the Job and its active JobRuns."""
-    await rest.pause(services, project, job_id)
-    return RedirectResponse(_job_path(project, job_id), 303)
-
-
-@router.post("/{job_id}/resume")
-async def resume(services: ServicesDep, _: FormDep, project: str, job_id: str) -> Response:
-    """Resume the Job and its active JobRuns."""
-    await rest.resume(services, project, job_id)
-    return RedirectResponse(_job_path(project, job_id), 303)
-
-
-@router.post("/{job_id}/delete")
-async def delete(services: ServicesDep, _: FormDep, project: str, job_id: str) -> Response:
+@router.post("/{jobId}/delete")
+async def delete(services: ServicesDep, _: FormDep, manifest: ProjectDep, jobId: str) -> Response:
     """Delete the Job; its JobRuns go on."""
-    await rest.delete(services, project, job_id)
-    return RedirectResponse(f"/projects/{quote(project, safe='')}/jobs{query_string({'deleted': job_id})}", 303)
+    await rest.delete(services, manifest, jobId)
+    return RedirectResponse(f"/projects/{quote(manifest.project, safe='')}/jobs{query_string({'deleted': jobId})}", 303)
+
+
+@router.post("/{jobId}/{change}")
+async def pause_or_resume(
+    services: ServicesDep, _: FormDep, manifest: ProjectDep, jobId: str, change: Literal["pause", "resume"]
+) -> Response:
+    """Pause or resume the Job and its active JobRuns."""
+    await (rest.pause if change == "pause" else rest.resume)(services, manifest, jobId)
+    return RedirectResponse(_job_path(manifest.project, jobId), 303)
 
 
 def _limits(configuration: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -129,6 +118,3 @@ def _limits(configuration: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _job_path(project: str, job_id: str) -> str:
     return f"/projects/{quote(project, safe='')}/jobs/{quote(job_id, safe='')}"
-
-
-routers = (_LIST, router)

@@ -3,81 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import RedirectResponse, Response
 
 from api.dashboard.auth import FormDep, SessionDep
 from api.dashboard.forms import errors_by_path
-from api.dashboard.page_route import PageRoute
+from api.dashboard.page_route import page_router
 from api.dashboard.playground.code_samples import code_samples
 from api.dashboard.playground.form import SECRET_FIELDS, start_request_body
 from api.dashboard.rendering import render_page
 from api.deliveries.bodies import try_body
-from api.dependencies import Services, ServicesDep
+from api.dependencies import SINK_TESTS, Services, ServicesDep
 from api.http.json_body import validate_body
-from api.http.rate_limiter import RateLimiter
-from api.projects.lookup import require_open_project, require_project
+from api.projects.lookup import OpenProjectDep, ProjectDep
 from api.request_secrets import resolve_run_sink
 from api.runs.idempotency import new_run_id
 from api.runs.start import start_run
 from projects.manifest import Manifest
-from projects.samples import Sample, Samples
+from projects.samples import Sample
 from schemas.errors import BadRequest, CallboardError, NotFound, TooMany, Unavailable
-from schemas.rest.delivery import TryBody
 from schemas.rest.field_errors import field_error
 from schemas.rest.sink import SinkTestRequest
 from schemas.workflow.delivery import SinkTestInput
 from security.sign_in_sessions import Session
 
-
-@dataclass(frozen=True)
-class SinkTest:
-    """The outcome of a test of a sink."""
-
-    id: str
-    """Id of the test; the message that was sent has it in place of a Run's id."""
-    result: TryBody
-    failure: str | None
-    """Why the message did not arrive; None if it arrived."""
-
-
-async def send_sink_test(services: Services, manifest: Manifest, body: dict[str, Any]) -> SinkTest:
-    """Send one message to the sink that a start would use: the one in its body, else the project's.
-
-    Raises:
-        BadRequest: A field is wrong, or there is no sink.
-        ConfigurationError: There is no key to seal the sink with.
-        Unavailable: Temporal does not answer, or no worker has sent the message.
-    """
-    request = validate_body(SinkTestRequest, {"api": body["api"], "sink": body.get("sink")})
-    test_id = f"test-{new_run_id()}"
-    sink = await resolve_run_sink(services, manifest, request.sink, test_id)
-    if sink is None:
-        raise field_error("sink", "a sink to send a test to; the project has none of its own")
-    workspace = services.settings.workspace
-    test = SinkTestInput(workspace=workspace, project=manifest.project, test_id=test_id, api=request.api, sink=sink)
-    outcome = await services.deliveries.test_sink(test)
-    return SinkTest(test_id, try_body(outcome.record), outcome.failure)
-
-
-SINK_TEST_LIMIT = 10
-SINK_TEST_WINDOW = timedelta(minutes=1)
-"""Duration within which one session may send `SINK_TEST_LIMIT` tests of sinks."""
-
-router = APIRouter(route_class=PageRoute, include_in_schema=False, prefix="/projects/{project}/playground")
+router = page_router("/projects/{projectName}/playground")
 
 
 @router.get("")
 @router.get(".json")
-async def show_form(request: Request, services: ServicesDep, _: SessionDep, project: str) -> Response:
+async def show_form(request: Request, services: ServicesDep, manifest: ProjectDep) -> Response:
     """Show the form, filled from the API's own samples."""
-    manifest = await require_project(services, project)
     query = request.query_params
-    samples = await _load_samples(request, services, manifest)
+    samples = await services.samples.get(services.store, manifest.project, manifest.version)
     api = query.get("api") or next(iter(manifest.apis), "")
     api_samples = [sample for sample in samples if sample.api == api]
     sample_name = query.get("sample")
@@ -87,17 +47,19 @@ async def show_form(request: Request, services: ServicesDep, _: SessionDep, proj
 
 
 @router.post("")
-async def start(request: Request, services: ServicesDep, session: SessionDep, form: FormDep, project: str) -> Response:
+async def start(
+    request: Request, services: ServicesDep, session: SessionDep, form: FormDep, manifest: OpenProjectDep
+) -> Response:
     """Start the Run and redirect to it, show the call as code, or send a test to the sink.
 
     If the input is wrong, show the form again, with an error beside each field.
     """
-    manifest = await require_open_project(services, project)
     values = {name: value for name, value in form.items() if name != "token"}
     try:
         body = start_request_body(values)
         if values.get("do") == "test":
-            return await _send_test(request, services, manifest, session, values, body)
+            test = await _send_test(services, manifest, session, body)
+            return await _render(request, services, manifest, values, test=test, is_filled_in=True)
         if values.get("do") == "show":
             origin = f"{request.url.scheme}://{request.url.netloc}"
             calls = code_samples(services, origin, manifest.project, body)
@@ -108,21 +70,28 @@ async def start(request: Request, services: ServicesDep, session: SessionDep, fo
     return RedirectResponse(f"/projects/{manifest.project}/runs/{started.run_id}", 303)
 
 
-async def _send_test(
-    request: Request,
-    services: Services,
-    manifest: Manifest,
-    session: Session,
-    values: Mapping[str, str],
-    body: dict[str, Any],
-) -> Response:
-    """Send a test to the sink and show its outcome."""
-    limiter = cast("RateLimiter", request.app.state.sink_test_limiter)
-    if wait := limiter.retry_after(session.nonce):
-        raise TooMany(f"At most {SINK_TEST_LIMIT} tests may be sent within a minute. Try again in {wait} seconds.")
-    limiter.record(session.nonce)
-    test = await send_sink_test(services, manifest, body)
-    return await _render(request, services, manifest, values, test=test, is_filled_in=True)
+async def _send_test(services: Services, manifest: Manifest, session: Session, body: dict[str, Any]) -> dict[str, Any]:
+    """Send one message to the sink that a start would use, and return its outcome, as data of the page.
+
+    Raises:
+        BadRequest: A field is wrong, or there is no sink.
+        TooMany: The session has sent too many tests within a minute.
+        ConfigurationError: There is no key to seal the sink with.
+        Unavailable: Temporal does not answer, or no worker has sent the message.
+    """
+    if wait := services.sink_tests.retry_after(session.nonce):
+        raise TooMany(f"At most {SINK_TESTS} tests may be sent within a minute. Try again in {wait} seconds.")
+    services.sink_tests.record(session.nonce)
+    request = validate_body(SinkTestRequest, {"api": body["api"], "sink": body.get("sink")})
+    test_id = f"test-{new_run_id()}"  # The message has it in place of a Run's id.
+    sink = await resolve_run_sink(services, manifest, request.sink, test_id)
+    if sink is None:
+        raise field_error("sink", "a sink to send a test to; the project has none of its own")
+    workspace = services.settings.workspace
+    test = SinkTestInput(workspace=workspace, project=manifest.project, test_id=test_id, api=request.api, sink=sink)
+    outcome = await services.deliveries.test_sink(test)
+    result = try_body(outcome.record).model_dump(mode="json", by_alias=True)
+    return {"id": test_id, "arrived": outcome.failure is None, "failure": outcome.failure, **result}
 
 
 async def _render(
@@ -134,12 +103,12 @@ async def _render(
     error: CallboardError | None = None,
     calls: dict[str, str] | None = None,
     sample: Sample | None = None,
-    test: SinkTest | None = None,
+    test: dict[str, Any] | None = None,
     is_filled_in: bool = False,
 ) -> Response:
     logs_in = manifest.settings.auth_sessions.enabled
     views = await services.auth_sessions.list_all(services.settings.workspace, manifest.project) if logs_in else []
-    samples = await _load_samples(request, services, manifest)
+    samples = await services.samples.get(services.store, manifest.project, manifest.version)
     field_errors = errors_by_path(error) if error is not None else {}
     data: dict[str, Any] = {
         "project": manifest.project,
@@ -148,7 +117,7 @@ async def _render(
         "samples": [each.name for each in samples if each.api == values.get("api")],
         "errors": field_errors,
         "message": error.message if error else None,
-        "sinkTest": None if test is None else _sink_test_data(test),
+        "sinkTest": test,
     }
     return render_page(
         request,
@@ -164,14 +133,3 @@ async def _render(
         is_open=manifest.settings.api_access.enabled,
         calls=calls,
     )
-
-
-def _sink_test_data(test: SinkTest) -> dict[str, Any]:
-    """Return the outcome of a test of a sink, as data of a page."""
-    result = test.result.model_dump(mode="json", by_alias=True)
-    return {"id": test.id, "arrived": test.failure is None, "failure": test.failure, **result}
-
-
-async def _load_samples(request: Request, services: Services, manifest: Manifest) -> tuple[Sample, ...]:
-    samples = cast("Samples", request.app.state.samples)
-    return await samples.get(services.store, manifest.project, manifest.version)

@@ -12,7 +12,7 @@ from api.projects.machines import Machines, read_machines
 from api.runs.bodies import run_summary
 from projects.manifest import Manifest
 from schemas.workflow.run import RunStatus, RunType
-from temporal.listing import RunFilter, RunListItem
+from temporal.listing import RunFilter
 
 PROJECT_TABS = (
     ("overview", "", "Overview"),
@@ -25,7 +25,7 @@ PROJECT_TABS = (
 
 
 _EVALUATED_RUNS = 100
-"""Number of the last ended Runs from which the success rate and the duration are computed."""
+"""Number of the last ended Runs from which the success rate and the duration are computed, without canceled ones."""
 _SHOWN_RUNS = 5
 _CONCURRENT_PROJECTS = 8
 """Number of projects about which Temporal is asked concurrently."""
@@ -51,6 +51,8 @@ async def _activity(services: Services, manifest: Manifest, machines: Machines) 
     ended = (
         await services.run_queries.list_runs(services.settings.workspace, project, run_filter, limit=_EVALUATED_RUNS)
     ).runs
+    kept = [run for run in ended if run.status is not RunStatus.CANCELED]
+    durations = [run.ended_at - run.started_at for run in kept if run.started_at and run.ended_at]
     counts = machines.of(manifest).model_dump(mode="json", by_alias=True)
     return {
         "machinesHeld": counts["held"],
@@ -60,26 +62,10 @@ async def _activity(services: Services, manifest: Manifest, machines: Machines) 
         "machinesWarm": counts["warm"],
         "isolation": machines.isolation(project),
         "waiting": await services.run_queries.count_waiting(project),
-        "successRate": _success_rate(ended),
-        "medianDuration": _median_duration(ended),
+        "successRate": sum(run.status is RunStatus.COMPLETED for run in kept) / len(kept) if kept else None,
+        "medianDuration": median(each.total_seconds() for each in durations) if durations else None,
         "lastRuns": [run_summary(run).model_dump(mode="json", by_alias=True) for run in ended[:_SHOWN_RUNS]],
     }
-
-
-def _success_rate(ended: Sequence[RunListItem]) -> float | None:
-    """Return the share of completed Runs among those that were not canceled, from 0 to 1; None without such Runs."""
-    completed = [run.status is RunStatus.COMPLETED for run in ended if run.status is not RunStatus.CANCELED]
-    return sum(completed) / len(completed) if completed else None
-
-
-def _median_duration(ended: Sequence[RunListItem]) -> float | None:
-    """Return the median of the seconds from the start to the end of Runs that were not canceled; None without such."""
-    durations = [
-        (run.ended_at - run.started_at).total_seconds()
-        for run in ended
-        if run.status is not RunStatus.CANCELED and run.started_at and run.ended_at
-    ]
-    return median(durations) if durations else None
 
 
 def project_data(manifest: Manifest) -> dict[str, Any]:

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
-from api.dashboard.auth import SessionDep
-from api.dashboard.page_route import PageRoute
+from api.dashboard.page_route import page_router
 from api.dashboard.projects.data import projects_data
 from api.dashboard.rendering import render_page
 from api.dependencies import ServicesDep
-from api.projects.lookup import require_project
+from api.projects.lookup import ProjectDep
 
-router = APIRouter(route_class=PageRoute, include_in_schema=False)
+router = page_router("/projects")
 
 
-@router.get("/projects")
-@router.get("/projects.json")
-async def list_page(request: Request, services: ServicesDep, _: SessionDep) -> Response:
+@router.get("")
+@router.get(".json")
+async def list_page(request: Request, services: ServicesDep) -> Response:
     """Show the deployed projects."""
-    names = await services.catalog.list_projects()
-    manifests = await asyncio.gather(*(services.catalog.get_current(name) for name in names))
-    data = await projects_data(services, [manifest for manifest in manifests if manifest is not None])
+    data = await projects_data(services, await services.catalog.list_current())
     return render_page(request, "projects.html", {"projects": data})
 
 
-@router.get("/projects/{project}")
-@router.get("/projects/{project}.json")  # the lower decorator is registered first, so that its path is matched first
-async def project_page(request: Request, services: ServicesDep, _: SessionDep, project: str) -> Response:
+@router.get("/{projectName}")
+@router.get("/{projectName}.json")  # the lower decorator is registered first, so that its path is matched first
+async def project_page(request: Request, services: ServicesDep, manifest: ProjectDep) -> Response:
     """Show the project's status, its deployment and its APIs."""
-    (data,) = await projects_data(services, [await require_project(services, project)])
+    (data,) = await projects_data(services, [manifest])
     return render_page(request, "project.html", data)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +10,6 @@ from starlette.datastructures import QueryParams
 
 from api.dashboard.runs.timeline import Span
 from api.dependencies import Services
-from api.runs.bodies import run_json
 from schemas.errors import BadRequest
 from schemas.rest.field_errors import validation_error
 from schemas.rest.runs import RunsQuery
@@ -47,7 +45,7 @@ def read_filters(params: QueryParams) -> dict[str, Any]:
 
 
 def created_since(age: str) -> str:
-    """Return the time that lies `WITHIN[word]` before now, in the format of an address.
+    """Return the time that lies `AGES[age]` before now, in the format of an address.
 
     Raises:
         BadRequest: There is no such choice.
@@ -55,11 +53,6 @@ def created_since(age: str) -> str:
     if age not in AGES:
         raise BadRequest(f"within: expected one of {', '.join(AGES)}.")
     return (datetime.now(UTC) - AGES[age]).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-async def run_data(services: Services, project: str, run_id: str) -> dict[str, Any]:
-    """Return all that is known of a Run, as the API answers it. Raises NotFound, StoreError, Unavailable."""
-    return json.loads((await run_json(services, project, run_id)).text)
 
 
 async def validate_spans(services: Services, run: dict[str, Any]) -> list[Span]:

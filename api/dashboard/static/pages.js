@@ -231,17 +231,25 @@ function tabs(around) {
   choose(wrong >= 0 ? wrong : Math.max(0, panels.findIndex((panel) => panel.id === kept.value)));
 }
 
+// Let a button copy the text that `read` returns.
+function copies(button, read) {
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(await read());
+      button.textContent = "Copied";
+      announce("Copied");
+    } catch { button.textContent = "Cannot copy here"; }
+  });
+}
+
 function enhance(root) {
   runningTimes(root);
   for (const button of root.querySelectorAll("[data-copy]")) {
-    button.hidden = false;
-    button.addEventListener("click", async () => {
-      try {
-        await navigator.clipboard.writeText(await (await fetch(button.dataset.copy)).text());
-        button.textContent = "Copied";
-        announce("Copied");
-      } catch { button.textContent = "Cannot copy here"; }
-    });
+    copies(button, async () => (await fetch(button.dataset.copy)).text());
+  }
+  for (const button of root.querySelectorAll("[data-copy-from]")) {
+    copies(button, () => document.getElementById(button.dataset.copyFrom).textContent);
   }
   for (const all of root.querySelectorAll("[data-all]")) {
     all.hidden = false;
@@ -256,16 +264,6 @@ function enhance(root) {
     const open = () => { if (!log && (!around || around.open)) log = new Log(panel); };
     around?.addEventListener("toggle", open);
     open();
-  }
-  for (const button of root.querySelectorAll("[data-copy-from]")) {
-    button.hidden = false;
-    button.addEventListener("click", async () => {
-      try {
-        await navigator.clipboard.writeText(document.getElementById(button.dataset.copyFrom).textContent);
-        button.textContent = "Copied";
-        announce("Copied");
-      } catch { button.textContent = "Cannot copy here"; }
-    });
   }
   for (const area of root.querySelectorAll("[data-json]")) checkJson(area);
   for (const choice of root.querySelectorAll("[data-shows]")) {

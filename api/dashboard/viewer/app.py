@@ -13,13 +13,12 @@ from base64 import b64encode
 from pathlib import Path
 
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.attempts.files import find_trace
 from schemas.errors import ConfigurationError, StoreError
@@ -53,9 +52,16 @@ def create_viewer(*, workspace: str, ring: KeyRing, store: Store) -> Starlette:
     async def store_failed(_: Request, error: Exception) -> Response:
         return PlainTextResponse(f"The artifact store failed: {error}", 503)
 
+    headers = {**_HEADERS, "content-security-policy": _policy(folder)}
+
+    async def with_headers(request: Request, call_next: RequestResponseEndpoint) -> Response:
+        response = await call_next(request)
+        response.headers.update(headers)
+        return response
+
     return Starlette(
         routes=[Route("/traces/{address}.zip", trace), Mount("/", StaticFiles(directory=folder))],
-        middleware=[Middleware(SecurityHeadersMiddleware, policy=_policy(folder))],
+        middleware=[Middleware(BaseHTTPMiddleware, dispatch=with_headers)],
         exception_handlers={StoreError: store_failed},
     )
 
@@ -103,21 +109,3 @@ _HEADERS = {
     # Another Playwright version has other files of the same names, so browsers must ask whether a file has changed.
     "cache-control": "no-cache",
 }
-
-
-class SecurityHeadersMiddleware:
-    """An ASGI middleware that sets the security headers and the Content-Security-Policy of every answer."""
-
-    def __init__(self, app: ASGIApp, policy: str) -> None:
-        self._app = app
-        self._headers = {**_HEADERS, "content-security-policy": policy}
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-
-        async def with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(self._headers)
-            await send(message)
-
-        await self._app(scope, receive, with_headers)

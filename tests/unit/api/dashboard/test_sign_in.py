@@ -89,19 +89,21 @@ def routes(api: Api, method: str) -> list[str]:
 
 def filled(path: str, project: str, **names: str) -> str:
     """A path with these names in it, and `x` for all others."""
-    return path.format_map(defaultdict(lambda: "x", project=project, number="1") | names)
+    return path.format_map(defaultdict(lambda: "x", projectName=project, number="1") | names)
 
 
 async def test_no_page_without_a_session(api: Api):
     run_id = await api.run()
     for path in routes(api, "GET"):
-        answer = await browser_client(api).get(filled(path, "shop", run_id=run_id))
+        answer = await browser_client(api).get(filled(path, "shop", runId=run_id))
         assert answer.status_code == (401 if path.endswith(".json") else 303), path
 
 
 async def test_no_change_without_the_token_of_the_session(api: Api, pages: Pages):
     changes = routes(api, "POST")
-    assert {"/sign-out", "/projects/{project}/playground", "/projects/{project}/runs/{run_id}/rerun"} <= {*changes}
+    assert {"/sign-out", "/projects/{projectName}/playground", "/projects/{projectName}/runs/{runId}/rerun"} <= {
+        *changes
+    }
     of_another = await (await signed_in_client(api)).token()
     for path in changes:
         for data in ({"other": "field"}, {"token": ""}, {"token": of_another}):

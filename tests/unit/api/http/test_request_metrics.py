@@ -15,7 +15,7 @@ REQUESTS = "callboard_http_requests"
         ("/openapi.json", "/openapi.json"),
         ("/static-offline-docs/invented", "other"),
         ("/invented", "other"),
-        ("/projects/invented/jobs", "/projects/{project}/jobs"),
+        ("/projects/invented/jobs", "/projects/{projectName}/jobs"),
     ],
 )
 async def test_a_request_is_counted_by_its_route(api: Api, path: str, route: str):

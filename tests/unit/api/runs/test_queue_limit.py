@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from api.runs import queue_counts
+from api.runs import waiting as waiting_runs
 from schemas.errors import Unavailable
 from tests.support.api_in_process import Api, MakeApi
 from tests.support.in_memory_temporal import MemoryRunQueries
@@ -47,7 +47,7 @@ async def test_runs_are_counted_anew_after_a_moment(limited: MakeLimited, monkey
     api = await limited(0, replication={"maxQueued": 1})
     await api.run()
     assert (await api.start()).status_code == 429
-    monkeypatch.setattr(queue_counts, "_MAX_AGE", -1.0)
+    monkeypatch.setattr(waiting_runs, "_MAX_AGE", -1.0)
     assert (await api.start()).status_code == 201
 
 

@@ -1,17 +1,18 @@
 """How many Runs wait is told by a metric, for as long as their project is deployed."""
 
 import asyncio
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
-from api.dependencies import Services
-from api.runs import waiting_metrics
-from api.runs.waiting_metrics import published_waiting
+from api.runs import waiting
+from api.runs.waiting import published_waiting
+from projects.catalog import Catalog
 from schemas.errors import StoreError, Unavailable
+from temporal.run_queries import RunQueries
 from tests.support.counted import Counted, counting
 from tests.support.polling import until
 
@@ -41,9 +42,8 @@ class Installation:
             raise ZeroDivisionError
         return self.waiting[project]
 
-    @property
-    def services(self) -> Services:
-        return cast("Services", SimpleNamespace(catalog=self, run_queries=self))
+    def published(self) -> AbstractAsyncContextManager[None]:
+        return published_waiting(cast("Catalog", self), cast("RunQueries", self))
 
     async def next_round(self) -> None:
         """Wait until a round that begins now has ended."""
@@ -57,11 +57,11 @@ def told(counted: Counted) -> dict[str, float]:
 
 
 async def test_the_last_count_of_each_project_is_told(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(waiting_metrics, "_ROUND_INTERVAL", 0.0)
-    monkeypatch.setattr(waiting_metrics, "_QUERY_INTERVAL", 0.001)
+    monkeypatch.setattr(waiting, "_ROUND_INTERVAL", 0.0)
+    monkeypatch.setattr(waiting, "_QUERY_INTERVAL", 0.001)
     installation = Installation()
     with counting() as counted:
-        async with published_waiting(installation.services):
+        async with installation.published():
             await installation.next_round()
             assert told(counted) == {"shop": 3, "idle": 0}
             installation.is_temporal_away = True
@@ -86,11 +86,11 @@ async def test_the_last_count_of_each_project_is_told(monkeypatch: pytest.Monkey
 async def test_what_nobody_has_foreseen_ends_no_counting(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
-    monkeypatch.setattr(waiting_metrics, "_ROUND_INTERVAL", 0.0)
-    monkeypatch.setattr(waiting_metrics, "_QUERY_INTERVAL", 0.001)
+    monkeypatch.setattr(waiting, "_ROUND_INTERVAL", 0.0)
+    monkeypatch.setattr(waiting, "_QUERY_INTERVAL", 0.001)
     installation = Installation(has_defect=True)
     with counting() as counted:
-        async with published_waiting(installation.services):
+        async with installation.published():
             await until(lambda: "could not be counted" in caplog.text)
             installation.has_defect = False
             await installation.next_round()
@@ -99,6 +99,6 @@ async def test_what_nobody_has_foreseen_ends_no_counting(
 
 async def test_what_nobody_can_read_is_not_counted():
     installation = Installation()
-    async with published_waiting(installation.services):
+    async with installation.published():
         await asyncio.sleep(0)
     assert installation.rounds == 0

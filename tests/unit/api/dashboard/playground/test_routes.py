@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from api.dashboard.playground.routes import SINK_TEST_LIMIT
+from api.dependencies import SINK_TESTS
 from schemas.workflow.delivery import SinkTestOutcome, TryProblem, TryRecord
 from security import seal_context
 from security.keyring import KeyRing
@@ -179,6 +179,6 @@ async def test_without_a_worker_a_test_says_so_and_the_form_stays(pages: Pages):
 async def test_tests_are_bounded(api: Api, pages: Pages):
     api.deliveries.came = SinkTestOutcome(record=TryRecord(at=datetime.now(UTC), status_code=200))
     data = {"token": await pages.token(), "api": "list", **WEBHOOK}
-    answers = [await pages.post("/projects/shop/playground", data=data) for _ in range(SINK_TEST_LIMIT + 1)]
-    assert [answer.status_code for answer in answers] == [200] * SINK_TEST_LIMIT + [429]
+    answers = [await pages.post("/projects/shop/playground", data=data) for _ in range(SINK_TESTS + 1)]
+    assert [answer.status_code for answer in answers] == [200] * SINK_TESTS + [429]
     assert "within a minute" in answers[-1].text.partition('id="sink-test"')[2]

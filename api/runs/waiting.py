@@ -1,14 +1,16 @@
-"""Tell by a metric how many Runs of each project wait for a Machine, as Temporal's lists count them."""
+"""How many Runs wait for a Machine: counted for the setting `replication.maxQueued`, and told by a metric."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator
+import time
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
-from api.dependencies import Services
 from projects.catalog import Catalog
 from schemas.errors import CallboardError
 from telemetry import metrics
@@ -16,6 +18,8 @@ from temporal.run_queries import RunQueries
 
 log = logging.getLogger(__name__)
 
+_MAX_AGE = 1.0
+"""Seconds for which a count is used. Temporal allows some ten queries a second, and lists of Runs need them, too."""
 _ROUND_INTERVAL = 15.0
 """Seconds between the beginnings of two rounds, if a round does not take longer."""
 _QUERY_INTERVAL = 1.0
@@ -23,13 +27,40 @@ _QUERY_INTERVAL = 1.0
 lists of Runs, clients that wait and health checks need most of them."""
 
 
+@dataclass
+class _Count:
+    waiting: int
+    counted_at: float
+    """By the monotonic clock."""
+
+
+class QueueCounts:
+    """The last count of each project, and what this process has started since."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, _Count] = {}
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def count(self, project: str, read: Callable[[], Awaitable[int]]) -> int:
+        """Return how many Runs wait; `read` is awaited if the last count is too old. Raises what that raises."""
+        async with self._locks[project]:
+            known = self._counts.get(project)
+            if known is None or time.monotonic() - known.counted_at > _MAX_AGE:
+                known = self._counts[project] = _Count(await read(), time.monotonic())
+            return known.waiting
+
+    def add(self, project: str) -> None:
+        """Count a Run that is being started: lists show it only later."""
+        self._counts[project].waiting += 1
+
+
 @asynccontextmanager
-async def published_waiting(services: Services) -> AsyncGenerator[None]:
+async def published_waiting(catalog: Catalog, run_queries: RunQueries) -> AsyncGenerator[None]:
     """Keep the metric up to date for as long as the block lasts, if somebody can read it."""
     if not metrics.current().is_on:
         yield
         return
-    counting = asyncio.create_task(_publish(services.catalog, services.run_queries), name="count waiting Runs")
+    counting = asyncio.create_task(_publish(catalog, run_queries), name="count waiting Runs")
     try:
         yield
     finally:
