@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import AsyncGenerator
 from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from machines.machine import MachineAttempt
+from machines.attempt_spec import Version
+from machines.machine import Machine, MachineAttempt
 from schemas.workflow.attempt import AttemptStatus
 from tests.support.machines import attempt_spec, unnoticed
+from tests.support.polling import until
 
 
 async def test_the_clock_can_be_extended_often_but_not_past_the_hard_limit(
@@ -42,22 +49,23 @@ async def test_what_is_heard_first_counts() -> None:
     assert report.started_at <= report.ended_at
 
 
-async def test_an_end_that_comes_with_the_end_of_the_time_stands() -> None:
-    attempt = MachineAttempt(attempt_spec("any"), unnoticed)
+async def test_an_outcome_that_is_heard_together_with_the_time_out_counts() -> None:
+    said = asyncio.Queue[dict[str, Any] | None]()
 
-    async def wait() -> None:
-        async with asyncio.timeout(0):
-            await attempt.done
+    async def messages() -> AsyncGenerator[dict[str, Any]]:
+        while (message := await said.get()) is not None:
+            yield message
 
-    assert not attempt.has_ended
-    waiting = asyncio.create_task(wait())
-    await asyncio.sleep(0)
-    attempt.resolve({"result": "1"})
-    await asyncio.wait({waiting})
-    assert attempt.has_ended
-    late = MachineAttempt(attempt_spec("any"), unnoticed)
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0):
-            await late.done
-    late.resolve({"result": "1"})
-    assert not late.has_ended
+    async def send(_kind: str, **_message: Any) -> None: ...
+
+    def say() -> None:
+        said.put_nowait({"type": "done", "result": "1", "extendedPayloads": None, "session": None, "attributes": {}})
+        time.sleep(0.2)  # so that the loop hears of this and of the end of the time at once
+
+    channel = cast("Any", SimpleNamespace(messages=messages(), send=send))
+    machine = Machine("lab-1", Version("lab", "1", Path("/nowhere"), 0, 0, 0), cast("Any", None), channel, "1")
+    asyncio.get_running_loop().call_later(0.1, say)
+    report = await machine.run_attempt(attempt_spec("any", timeout=0.2), unnoticed)
+    assert report.result == "1"
+    said.put_nowait(None)
+    await until(lambda: machine.retire_reason)
