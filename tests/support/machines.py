@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
@@ -28,6 +27,7 @@ from machines.slot import RecycleLimits
 from schemas.workflow.attempt import AttemptStatus
 from schemas.workflow.run import ErrorCode, RunError
 from settings import Settings
+from tests.support.polling import until
 
 PATIENCE = 60.0
 """Seconds until a test gives up waiting. Generous: these machines are shared."""
@@ -117,6 +117,14 @@ def user_process_of(machine: Machine) -> int:
     return keeper.descendants(zygote_of(machine))[-1]
 
 
+class Run(Protocol):
+    """Runs one API of a project, mostly of a module's `PROJECT`; see fixture `quiet`."""
+
+    async def __call__(self, api: str, parameters: Any = None, **fields: Any) -> AttemptReport:
+        """The fields are those of `attempt_spec`."""
+        ...
+
+
 @dataclass
 class Lab:
     """Where Machines are tried: their scratch folder, their projects, and whatever is running."""
@@ -159,6 +167,16 @@ class Lab:
         self.pools.append(pool)
         return pool
 
+    def runner(self, version: Version | Mapping[str, str], pool: Pool | None = None) -> Run:
+        """Runs APIs of a version, or of a project of these files, in the pool, or on a Machine of its own."""
+        chosen = version if isinstance(version, Version) else self.version(version)
+        used = pool or self.pool()
+
+        async def run(api: str, parameters: Any = None, **fields: Any) -> AttemptReport:
+            return await used.run_attempt(chosen, attempt_spec(api, parameters, **fields), unnoticed)
+
+        return run
+
     async def machine(self, version: Version, name: str = "lab-1") -> Machine:
         """A Machine without a pool, ready for its first Attempt."""
         machine = await start_machine(name, version, self.launch)
@@ -175,20 +193,34 @@ class Lab:
             await pool.resize(0)
         self.assert_clean()
 
-    def assert_clean(self, but: Machine | None = None) -> None:
-        """No process, no folder, but those of this Machine, if it is to stay."""
+    def left(self, but: Machine | None = None) -> list[object]:
+        """Processes and folders that are there, other than those of this Machine."""
         below_us = {pid: process_tree.read(f"/proc/{pid}/cmdline") for pid in keeper.descendants(os.getpid())}
         found = {
             *of_folder(self.scratch),
-            *(pid for pid, command in below_us.items() if str(self.scratch).encode() in command),
+            *(pid for pid, told in below_us.items() if str(self.scratch).encode() in told),
         }
-        if but is None:
-            assert found == set()
-            assert list(self.scratch.iterdir()) == []
-        else:
-            its = {but.keeper_pid, *keeper.descendants(but.keeper_pid)}
-            assert [pid for pid in found - its if psutil.pid_exists(pid)] == []  # a browser's processes come and go
-            assert list(self.scratch.iterdir()) == [self.scratch / but.name]
+        its: set[object] = set()
+        if but is not None:
+            its = {self.scratch / but.name, but.keeper_pid, *keeper.descendants(but.keeper_pid)}
+        # A browser's processes come and go.
+        return [*(pid for pid in found - its if psutil.pid_exists(pid)), *(set(self.scratch.iterdir()) - its)]
+
+    def assert_clean(self, but: Machine | None = None) -> None:
+        """No process, no folder, but those of this Machine, if it is to stay."""
+        assert self.left(but) == []
+        assert but is None or (self.scratch / but.name).is_dir()
+
+    async def settled(self, pool: Pool) -> Machine | None:
+        """Wait until the only slot of the lab has dealt with what its last Attempt left; its Machine, if it stays."""
+        (slot,) = pool.slots
+        machine = slot.machine
+        if machine is not None:
+            await machine.wait_clean()
+            if machine.retire_reason is None:
+                return machine
+        await until(lambda: slot.machine is None and not self.left())
+        return None
 
 
 @contextlib.asynccontextmanager
@@ -204,21 +236,3 @@ async def open_lab(folder: Path, *, shared: tuple[Path, ...] | None = None) -> A
         yield lab
     finally:
         await lab.close()
-
-
-class Run(Protocol):
-    """Runs one API of a module's `PROJECT`; see fixture `quiet`."""
-
-    async def __call__(self, api: str, parameters: Any = None, **fields: Any) -> AttemptReport:
-        """The fields are those of `attempt_spec`."""
-        ...
-
-
-async def settled(pool: Pool) -> None:
-    """Wait until the pool's only slot has dealt with what its last Attempt left; its Machine may be gone then."""
-    (slot,) = pool.slots
-    machine, after = slot.machine, slot._after
-    if machine is not None:
-        await machine.wait_clean()
-    if after is not None and (machine is None or machine.retire_reason is not None):
-        await asyncio.wait({after})

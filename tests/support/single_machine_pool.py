@@ -11,25 +11,17 @@ from machines import keeper
 from machines.attempt_spec import AttemptReport
 from machines.box import has_inner_processes
 from machines.machine import AttemptStart, Machine
-from tests.support.machines import PATIENCE, Lab, attempt_spec, settled, value, zygote_of
+from tests.support.automations import automations
+from tests.support.machines import PATIENCE, Lab, attempt_spec, value, zygote_of
 
-ENDLESS = {
-    "api/awaits.py": """
-        async def automation(page):
-            await page.wait_for_event("close", timeout=0)
+ENDLESS = automations(
+    awaits='await page.wait_for_event("close", timeout=0)',
+    spins="""
+        while True:
+            pass
     """,
-    "api/spins.py": """
-        async def automation(page):
-            while True:
-                pass
-    """,
-    "api/blocks.py": """
-        import time
-
-        async def automation(page):
-            time.sleep(600)
-    """,
-}
+    blocks="import time; time.sleep(600)",
+)
 
 
 class One:
@@ -45,13 +37,13 @@ class One:
         self.pool = lab.pool()
         self._begun = asyncio.Event()
         self._attempts: list[asyncio.Task[AttemptReport]] = []
-        self._before = 0
-        """Machines that were gone when the turn began."""
+        self._seen: list[str] = []
+        """Names of the Machines that have had Attempts in this turn."""
 
     @contextlib.asynccontextmanager
     async def turn(self) -> AsyncGenerator[Self]:
         """One test. It begins with the Machine that the last one left, or none, and leaves no more than that."""
-        self._before = self._started - (self.warm is not None)
+        self._seen = [] if self.warm is None else [self.warm.name]
         self._attempts.clear()
         try:
             yield self
@@ -63,13 +55,9 @@ class One:
         assert on_their_way == []
         assert self.pool.busy == 0
         if self.pool.slots:
-            await settled(self.pool)
+            await self.lab.settled(self.pool)
         self.lab.assert_clean(self.warm)
         assert self.warm is None or self.warm.retire_reason is None
-
-    @property
-    def _started(self) -> int:
-        return sum(slot._started for slot in self.pool.slots)
 
     @property
     def warm(self) -> Machine | None:
@@ -82,22 +70,19 @@ class One:
         assert self.warm is not None
         return self.warm
 
-    def name(self, nth: int) -> str:
-        """What the nth Machine of this turn is called."""
-        return f"lab-1-{self._before + nth}"
-
     async def cool(self) -> None:
         """Stop the Machine, for a test that is about its start."""
         for slot in self.pool.slots:
             await slot.close()
         self.lab.assert_clean()
-        self._before = self._started
+        self._seen.clear()
 
     def start(self, api: str, parameters: Any = None, **fields: Any) -> asyncio.Task[AttemptReport]:
         """Set an Attempt on its way. The fields are those of `attempt_spec`."""
         self._begun.clear()
 
-        def begin(_begun: AttemptStart) -> None:
+        def begin(begun: AttemptStart) -> None:
+            self._see(begun.machine)
             self._begun.set()
 
         attempt = asyncio.create_task(
@@ -106,13 +91,17 @@ class One:
         self._attempts.append(attempt)
         return attempt
 
+    def _see(self, machine: str) -> None:
+        if machine not in self._seen:
+            self._seen.append(machine)
+
     async def begun(self) -> None:
         """Wait until the Attempt that was started last is on the Machine."""
         await asyncio.wait_for(self._begun.wait(), PATIENCE)
 
     async def assert_nothing_left(self) -> None:
         """Of the last Attempt. Of user code, there is the process that waits for the next Attempt, if any."""
-        await settled(self.pool)
+        await self.lab.settled(self.pool)
         self.lab.assert_clean(self.warm)
         assert self.warm is None or self.processes_of_user_code == 1
 
@@ -129,4 +118,8 @@ class One:
         """The next Attempt succeeds, on the nth Machine of this turn if that matters."""
         report = await self.run("fine")
         assert value(report) == "fine"
-        assert nth is None or report.machine == self.name(nth)
+        assert nth is None or self.nth(report) == nth
+
+    def nth(self, report: AttemptReport) -> int:
+        """Which of the Machines of this turn it was, counted from 1."""
+        return self._seen.index(report.machine) + 1

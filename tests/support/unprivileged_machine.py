@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -11,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from machines import keeper
+from machines.attempt_log_file import AttemptLogFile
 from machines.machine import AttemptStart, Machine
 from machines.sandbox import sandbox_refusal
-from tests.support.machines import Lab, attempt_spec, open_lab, unnoticed, user_process_of, value, zygote_of
+from tests.support.machines import PATIENCE, Lab, attempt_spec, open_lab, unnoticed, user_process_of, value, zygote_of
 from tests.support.recording_site import running_site
 
 PROJECT = {
@@ -56,11 +58,12 @@ def status(pid: int) -> dict[str, str]:
 async def look(lab: Lab) -> dict[str, Any]:
     machine = await lab.machine(lab.version(PROJECT))
     async with running_site() as site:
-        usage = machine._keeper.attempt_end()
-        title = value(await machine.run_attempt(attempt_spec("title", {"url": f"{site.origin}/there"}), unnoticed))
-        await machine.wait_clean()
-    kept = await usage
-    assert kept is not None
+        with contextlib.closing(AttemptLogFile(lab.projects / "log", 10_000)) as log:
+            asked = attempt_spec("title", {"url": f"{site.origin}/there"}, log=log)
+            title = value(await machine.run_attempt(asked, unnoticed))
+            await machine.wait_clean()
+            usage = await log.wait_complete(PATIENCE)
+    assert usage is not None
     commands = {
         pid: Path(f"/proc/{pid}/cmdline").read_bytes()
         for pid in (machine.keeper_pid, *keeper.descendants(machine.keeper_pid))
@@ -71,7 +74,7 @@ async def look(lab: Lab) -> dict[str, Any]:
         "refusal": sandbox_refusal(lab.launch.browser, boxed=True),
         "noSandbox": any(b"--no-sandbox" in command for command in commands.values()),
         "title": title,
-        "usage": kept.model_dump(mode="json"),
+        "usage": usage.model_dump(mode="json"),
         "renderer": {name: status(renderer)[name] for name in ("Seccomp", "NoNewPrivs")},
         "ownNamespaces": [
             name

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from machines.attempt_spec import AttemptReport, Version
+from machines.attempt_spec import Version
 from tests.support.keepers import Keep, keepers
-from tests.support.machines import Lab, Run, attempt_spec, open_lab, unnoticed
+from tests.support.machines import Lab, Run, open_lab
 
 
 @pytest.fixture
@@ -54,13 +53,7 @@ async def quiet(quiet_lab: Lab, quiet_version: Version) -> AsyncIterator[Run]:
     The Machine is there before and after each Attempt: what recycles it does not belong into such a test.
     """
     pool = quiet_lab.pool()
-
-    async def run(api: str, parameters: Any = None, **fields: Any) -> AttemptReport:
-        return await pool.run_attempt(quiet_version, attempt_spec(api, parameters, **fields), unnoticed)
-
-    yield run
-    machine = pool.slots[0].machine
+    yield quiet_lab.runner(quiet_version, pool)
+    machine = await quiet_lab.settled(pool)
     assert machine is not None
-    await machine.wait_clean()
-    assert machine.retire_reason is None
     assert machine.name == "lab-1-1", "the Machine was recycled under a test that should have left it alone"

@@ -6,12 +6,15 @@ import json
 import threading
 from typing import Any
 
+import pytest
+
 from machines.attempt_spec import AnswerRequest, Proxy, masker_for
 from schemas.errors import BadRequest
 from schemas.workflow.attempt import AttemptKind
 from schemas.workflow.base import MESSAGE_LIMIT
 from schemas.workflow.run import ErrorCode
-from tests.support.machines import Lab, Run, attempt_spec, failure, unnoticed, value
+from tests.support.automations import automations
+from tests.support.machines import Run, attempt_spec, failure, value
 from tests.support.masking_threads import masking_threads
 from tests.support.recording_site import cookie, state
 
@@ -22,20 +25,16 @@ PROJECT = {
         async def automation(page, params):
             raise TellsError(params["message"])
     """,
-    "api/waits.py": """
-        import asyncio
-
-        async def automation(page): await asyncio.sleep(600)
-    """,
+    **automations(
+        waits="import asyncio; await asyncio.sleep(600)",
+        asks="""
+            from intuned_runtime import get_auth_session_parameters
+            return await get_auth_session_parameters()
+        """,
+    ),
     "auth-sessions/create.py": """
         async def create(page, params):
             raise PermissionError(f"cannot log in as {params['user']} with {params['password']}: {params}")
-    """,
-    "api/asks.py": """
-        from intuned_runtime import get_auth_session_parameters
-
-        async def automation(page):
-            return await get_auth_session_parameters()
     """,
 }
 PASSWORD = 'p"ss/wörd 9'
@@ -81,24 +80,15 @@ async def test_a_secret_cut_by_the_message_limit_does_not_leak_in_part(quiet: Ru
         assert "012345" not in failed.error.model_dump_json()
 
 
-async def test_errors_are_masked_in_threads_as_the_secrets_may_be_many(lab: Lab) -> None:
+async def test_errors_are_masked_in_threads_as_the_secrets_may_be_many(quiet: Run) -> None:
     secrets = tuple(f"password-{number}" for number in range(200))
-    version, pool = lab.version(PROJECT), lab.pool()
-    told = attempt_spec("raises", {"message": "it is password-99"}, secrets=secrets)
     with masking_threads() as threads:
-        failed = failure(await pool.run_attempt(version, told, unnoticed))
-        late = failure(await pool.run_attempt(version, attempt_spec("waits", secrets=secrets, timeout=1), unnoticed))
+        failed = await raised(quiet, "it is password-99", secrets=secrets)
+        late = failure(await quiet("waits", secrets=secrets, timeout=1))
     assert "it is *** (" in failed.message
     assert late.code is ErrorCode.SCRIPT_TIMEOUT
     assert threads
     assert threading.main_thread() not in threads
-
-
-async def test_a_report_and_an_order_show_no_state_when_they_are_printed(quiet: Run) -> None:
-    asked = attempt_spec("raises", {"message": "x"}, storage_state='{"cookies": "needle"}', secrets=("needle",))
-    assert "needle" not in repr(asked)
-    report = failure(await quiet("raises", {"message": "needle"}, secrets=("needle",)))
-    assert "needle" not in repr(report)
 
 
 def test_what_is_no_state_has_no_secrets() -> None:
@@ -126,11 +116,20 @@ async def test_user_code_gets_the_parameters_that_its_auth_session_was_made_from
     assert value(await quiet("asks", run_info=BOB, answer_request=answer)) == {"user": "bob", "code": ["\ud800", 2**70]}
 
 
-async def test_where_there_are_none_it_is_told_why(quiet: Run) -> None:
+@pytest.mark.parametrize(
+    ("run_info", "says"),
+    [
+        (BOB, "AuthSession 'bob' was recorded: it has none."),
+        ({}, "get_auth_session_parameters: this Run has no AuthSession."),
+    ],
+)
+async def test_where_there_are_none_it_is_told_why(quiet: Run, run_info: dict[str, str], says: str) -> None:
     answer = answering(BadRequest("AuthSession 'bob' was recorded: it has none."))
-    failed = failure(await quiet("asks", run_info=BOB, answer_request=answer))
-    message = "RuntimeError: AuthSession 'bob' was recorded: it has none. (api/asks.py:5)"
-    assert (failed.name, failed.message) == ("RuntimeError", message)
-    failed = failure(await quiet("asks", answer_request=answer))
-    message = "RuntimeError: get_auth_session_parameters: this Run has no AuthSession. (api/asks.py:5)"
-    assert (failed.name, failed.message) == ("RuntimeError", message)
+    failed = failure(await quiet("asks", run_info=run_info, answer_request=answer))
+    assert (failed.name, failed.message) == ("RuntimeError", f"RuntimeError: {says} (api/asks.py:3)")
+
+
+async def test_a_report_and_an_order_show_no_state_when_they_are_printed(quiet: Run) -> None:
+    asked = attempt_spec("raises", {"message": "x"}, storage_state='{"cookies": "needle"}', secrets=("needle",))
+    assert "needle" not in repr(asked)
+    assert "needle" not in repr(await raised(quiet, "needle", secrets=("needle",)))

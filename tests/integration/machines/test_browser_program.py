@@ -20,6 +20,7 @@ from tests.support.repository import REPOSITORY
 
 def make_program(path: Path, script: str = "echo Chromium 1.2.3") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
     return path
@@ -44,12 +45,9 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return programs
 
 
-def test_the_configured_browser_goes_before_all_others(tmp_path: Path) -> None:
+def test_only_the_configured_browser_is_looked_at(tmp_path: Path) -> None:
     mine = make_program(tmp_path / "mine")
     assert find_browser(mine) == mine
-
-
-def test_a_missing_configured_browser_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match=r"CALLBOARD_CHROMIUM names .*nowhere.*No such file"):
         find_browser(tmp_path / "nowhere")
 
@@ -79,50 +77,47 @@ def test_a_headful_project_gets_a_full_browser(bare: Path, tmp_path: Path) -> No
     assert find_browser(None, headful=True) == full
 
 
+BROKEN = "echo 'error while loading shared libraries: libnss3.so' >&2; exit 127"
+
+
 def test_one_that_does_not_start_is_passed_over(bare: Path) -> None:
-    make_program(
-        bare / "chromium-headless-shell", "echo 'error while loading shared libraries: libnss3.so' >&2; exit 127"
-    )
+    make_program(bare / "chromium-headless-shell", BROKEN)
     full = make_program(bare / "chromium")
     assert find_browser(None) == full
 
 
-def test_when_none_starts_the_reason_is_told(bare: Path) -> None:
-    make_program(
-        bare / "chromium-headless-shell", "echo 'error while loading shared libraries: libnss3.so' >&2; exit 127"
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        (BROKEN, r"chromium-headless-shell does not start .*libnss3\.so"),
+        (None, r"playwright install --with-deps chromium-headless-shell.*apt-get install"),
+    ],
+)
+def test_when_there_is_none_that_starts_the_reason_is_told(bare: Path, script: str | None, says: str) -> None:
+    if script is not None:
+        make_program(bare / "chromium-headless-shell", script)
+    with pytest.raises(MachineError, match=says):
+        find_browser(None)
+
+
+def printed(browser: Path) -> tuple[int, str, str]:
+    """What the module does as a program, where this browser is configured."""
+    done = subprocess.run(
+        [sys.executable, "-m", "machines.browser_program"],
+        cwd=REPOSITORY,
+        env=os.environ | {"CALLBOARD_CHROMIUM": str(browser)},
+        capture_output=True,
+        text=True,
     )
-    with pytest.raises(MachineError, match=r"chromium-headless-shell does not start .*libnss3\.so"):
-        find_browser(None)
+    return done.returncode, done.stdout, done.stderr
 
 
-def test_when_there_is_none_the_commands_that_install_one_are_told(bare: Path) -> None:
-    with pytest.raises(MachineError, match=r"playwright install --with-deps chromium-headless-shell.*apt-get install"):
-        find_browser(None)
-
-
-def test_as_a_program_it_prints_the_path(tmp_path: Path) -> None:
+def test_as_a_program_it_prints_the_path_or_one_sentence_if_there_is_none(tmp_path: Path) -> None:
     mine = make_program(tmp_path / "mine")
-    done = subprocess.run(
-        [sys.executable, "-m", "machines.browser_program"],
-        cwd=REPOSITORY,
-        env=os.environ | {"CALLBOARD_CHROMIUM": str(mine)},
-        capture_output=True,
-        text=True,
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"{mine}\n", "")
-
-
-def test_as_a_program_it_prints_one_sentence_if_there_is_none(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "machines.browser_program"],
-        cwd=REPOSITORY,
-        env=os.environ | {"CALLBOARD_CHROMIUM": str(tmp_path / "nowhere")},
-        capture_output=True,
-        text=True,
-    )
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.count("\n") == 1
-    assert "Traceback" not in done.stderr
+    assert printed(mine) == (0, f"{mine}\n", "")
+    code, path, told = printed(tmp_path / "nowhere")
+    assert (code, path, told.count("\n")) == (1, "", 1)
+    assert "Traceback" not in told
 
 
 async def test_the_installed_browser_runs_without_background_traffic() -> None:

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
-from machines import keeper
+from machines.attempt_log_file import AttemptLogFile
 from machines.attempt_spec import AttemptReport
-from machines.machine import Machine, MachineAttempt
-from tests.support.machines import Lab, attempt_spec, of_folder, unnoticed, value
+from tests.support.automations import automations
+from tests.support.machines import Lab, of_folder, value
 from tests.support.polling import until
+from tests.support.recording_site import running_site
 from tests.support.single_machine_pool import ENDLESS, One
 
 PROJECT = {
-    **ENDLESS,
-    "api/fine.py": """
-        async def automation(page):
-            return "fine"
-    """,
-    "api/detaches.py": """
-        import os, time
-
-        async def automation(page):
+    **automations(
+        leaves_a_stubborn_task="""
+            import asyncio
+            async def stay():
+                while True:
+                    try:
+                        await asyncio.sleep(600)
+                    except asyncio.CancelledError:
+                        pass
+            asyncio.ensure_future(stay())
+            await asyncio.sleep(0)
+        """,
+        fine='return "fine"',
+        detaches="""
+            import os, time
             for _ in range(5):
                 if os.fork() == 0:
                     os.setsid()
@@ -33,18 +41,15 @@ PROJECT = {
                         time.sleep(600)
                     os._exit(0)
             await page.wait_for_event("close", timeout=0)
-    """,
-    "api/polls.py": """
-        async def automation(page, params):
+        """,
+        polls="""
             await page.goto(params["url"])
             await page.evaluate("setInterval(() => fetch('/'), 10)")
             await page.wait_for_event("close", timeout=0)
-    """,
-    "api/says_goodbye.py": """
-        import asyncio
-        from pathlib import Path
-
-        async def automation(page, params):
+        """,
+        says_goodbye="""
+            import asyncio
+            from pathlib import Path
             note = Path(params["note"])
             note.write_text("hello")
             try:
@@ -52,21 +57,9 @@ PROJECT = {
             except asyncio.CancelledError:
                 note.write_text("goodbye")
                 raise
-    """,
-    "api/leaves_a_stubborn_task.py": """
-        import asyncio
-
-        async def stay():
-            while True:
-                try:
-                    await asyncio.sleep(600)
-                except asyncio.CancelledError:
-                    pass
-
-        async def automation(page):
-            asyncio.ensure_future(stay())
-            await asyncio.sleep(0)
-    """,
+        """,
+    ),
+    **ENDLESS,
 }
 
 
@@ -100,39 +93,26 @@ async def running(shared: Running, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
         yield shared
 
 
-@pytest.mark.parametrize("api", ["awaits", "spins", "blocks", "detaches"])
-async def test_everything_is_gone_when_a_cancel_is_heard(running: Running, api: str) -> None:
+@pytest.mark.parametrize(
+    ("api", "times"), [("awaits", 1), ("spins", 1), ("blocks", 1), ("detaches", 1), ("awaits", 5), ("spins", 5)]
+)
+async def test_everything_is_gone_when_a_cancel_is_heard(running: Running, api: str, times: int) -> None:
+    """Also one that is canceled again and again, which ends no sooner."""
     await running.works_again(1)
     attempt = running.start(api)
     await running.begun()
-    await running.cancel(attempt)
+    await running.cancel(attempt, times=times)
     await running.works_again(1)
-
-
-@pytest.mark.parametrize("api", ["awaits", "spins"])
-async def test_a_cancel_that_is_canceled_again_and_again_ends_no_sooner(running: Running, api: str) -> None:
-    attempt = running.start(api)
-    await running.begun()
-    await running.cancel(attempt, times=5)
-    await running.works_again()
 
 
 async def test_its_pages_are_gone_too(running: Running) -> None:
-    asked: list[bytes] = []
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.append(await reader.readuntil(b"\r\n\r\n"))
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-        writer.close()
-
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        attempt = running.start("polls", {"url": f"http://127.0.0.1:{port}/"})
-        await running.until(lambda: len(asked) > 10)
+    async with running_site() as site:
+        attempt = running.start("polls", {"url": site.origin})
+        await running.until(lambda: len(site.requests) > 10)
         await running.cancel(attempt)
-        before = len(asked)
+        before = len(site.requests)
         await running.works_again()
-        assert len(asked) == before
+        assert len(site.requests) == before
 
 
 async def test_an_automation_hears_of_its_cancel(running: Running, tmp_path: Path) -> None:
@@ -176,16 +156,6 @@ async def test_a_machine_that_is_just_being_started_is_gone_too(running: Running
     await running.works_again()
 
 
-async def test_an_attempt_can_be_canceled_at_any_moment_of_a_machine_start(running: Running) -> None:
-    await running.cool()
-    for turns in range(0, 40, 4):
-        attempt = running.start("awaits")  # one that would end could be over before the cancel
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        await running.cancel(attempt)
-    await running.works_again()
-
-
 async def test_an_attempt_that_waits_for_a_machine_leaves_the_queue(running: Running) -> None:
     first = running.start("awaits")
     await running.begun()
@@ -201,9 +171,7 @@ async def test_an_attempt_that_waits_for_a_machine_leaves_the_queue(running: Run
         await first
 
 
-async def test_a_cancel_during_the_clean_up_leaves_the_machine_usable(
-    running: Running,
-) -> None:
+async def test_a_cancel_during_the_clean_up_leaves_the_machine_usable(running: Running) -> None:
     await running.start("leaves_a_stubborn_task")
     waiting = running.start("fine")
     await asyncio.sleep(0)
@@ -213,33 +181,16 @@ async def test_a_cancel_during_the_clean_up_leaves_the_machine_usable(
     await running.works_again()
 
 
-async def test_a_cancel_that_comes_with_the_time_out_is_heard(
-    running: Running, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stopping, proceed, stop = asyncio.Event(), asyncio.Event(), Machine._stop
-
-    async def held_up(machine: Machine, attempt: MachineAttempt) -> None:
-        stopping.set()
-        await proceed.wait()
-        await stop(machine, attempt)
-
-    monkeypatch.setattr(Machine, "_stop", held_up)
-    attempt = running.start("spins", timeout=0.5)
-    await stopping.wait()  # it has timed out
-    attempt.cancel()
-    proceed.set()
-    await running.cancel(attempt)
+async def test_a_cancel_that_comes_with_the_time_out_is_heard(running: Running, tmp_path: Path) -> None:
+    with contextlib.closing(AttemptLogFile(tmp_path / "log", 10_000)) as log:
+        attempt = running.start("spins", timeout=0.5, log=log)
+        await running.until(lambda: b"The time of 0.5 seconds is over" in log.file.read_bytes())
+        await running.cancel(attempt)
 
 
-async def test_large_unread_parameters_do_not_hold_up_a_cancel(lab: Lab) -> None:
-    machine = await lab.machine(lab.version(PROJECT))
-    (child, *_) = keeper.descendants(machine.keeper_pid)
-    attempt = asyncio.create_task(
-        machine.run_attempt(attempt_spec("spins", json.dumps({"x": "y" * 30_000_000})), unnoticed)
-    )
+async def test_large_unread_parameters_do_not_hold_up_a_cancel(running: Running) -> None:
+    await running.works_again(1)
+    attempt = running.start("spins", json.dumps({"x": "y" * 30_000_000}))
     await asyncio.sleep(0)
-    assert child
-    attempt.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await attempt
-    assert machine.clean.is_set()
+    await running.cancel(attempt)
+    await running.works_again(1)

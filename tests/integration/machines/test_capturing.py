@@ -6,7 +6,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from operator import itemgetter
 from typing import Any
 
@@ -15,7 +15,8 @@ import pytest
 from machines.attempt_spec import AttemptReport
 from schemas.workflow.attempt import AttemptKind, AttemptStatus
 from schemas.workflow.run import ErrorCode
-from tests.support.machines import Lab, Run, attempt_spec, failure, unnoticed, value
+from tests.support.automations import automations, connecting_hook
+from tests.support.machines import Lab, Run, failure, value
 from tests.support.masking_threads import masking_threads
 from tests.support.recording_site import Site, cookie, running_site, state
 
@@ -33,15 +34,9 @@ DOES = """
         return given.get("returns")
 """
 PROJECT = {
-    "lib/does.py": DOES,
-    "api/uses.py": """
-        from lib.does import does
-
-        async def automation(page, params):
-            return await does(page, params)
-    """,
-    "api/opens_more.py": """
-        async def automation(page, params):
+    **automations(
+        uses="from lib.does import does; return await does(page, params)",
+        opens_more="""
             await page.goto(params["urls"][0])
             await page.evaluate("sessionStorage.setItem('tab', 'first')")
             for url in [params["urls"][0], params["urls"][1], "data:text/html,x", "about:blank"]:
@@ -54,13 +49,14 @@ PROJECT = {
                 await broken.goto("http://127.0.0.1:9/")
             except Exception:
                 pass
-    """,
-    "api/spins.py": """
-        async def automation(page, params):
+        """,
+        spins="""
             await page.goto(params["urls"][0])
             await page.evaluate("setTimeout(() => { while (true) {} }, 0)")
             return "spins"
-    """,
+        """,
+    ),
+    "lib/does.py": DOES,
     "api/does_not_mind.py": """
         from intuned_runtime import deferred_browser
 
@@ -142,40 +138,15 @@ async def test_a_create_reports_the_state_in_the_exact_shape_of_the_contract(
     assert (report.result, report.extended_payloads) == ("null", None)
     found = left(report)
     assert abs(found["cookies"][1].pop("expires") - ends) < 60
+    own = {"domain": "127.0.0.1", "secure": False}
+    seen = {"name": "seen", "value": "1", "path": "/deep", "expires": -1, "httpOnly": False, "sameSite": "Strict"}
+    sid = {"name": "sid", "value": "s1", "path": "/", "httpOnly": True, "sameSite": "Lax"}
+    items = [{"name": "length", "value": "1"}, {"name": "tab", "value": "t"}]
     assert found == {
-        "cookies": [
-            {
-                "name": "seen",
-                "value": "1",
-                "domain": "127.0.0.1",
-                "path": "/deep",
-                "expires": -1,
-                "httpOnly": False,
-                "secure": False,
-                "sameSite": "Strict",
-            },
-            {
-                "name": "sid",
-                "value": "s1",
-                "domain": "127.0.0.1",
-                "path": "/",
-                "httpOnly": True,
-                "secure": False,
-                "sameSite": "Lax",
-            },
-        ],
+        "cookies": [{**own, **seen}, {**own, **sid}],
         "origins": [{"origin": one.origin, "localStorage": [{"name": "token", "value": "\ud800ä"}]}],
-        "sessionStorage": [
-            {
-                "origin": one.origin,
-                "sessionStorage": [{"name": "length", "value": "1"}, {"name": "tab", "value": "t"}],
-            }
-        ],
+        "sessionStorage": [{"origin": one.origin, "sessionStorage": items}],
     }
-
-
-async def test_a_create_without_anything_has_a_state_too(quiet: Run) -> None:
-    assert left(await quiet("", {}, kind=AttemptKind.CREATE)) == state()
 
 
 async def test_what_was_created_can_be_restored_and_has_not_changed(quiet: Run, sites: tuple[Site, Site]) -> None:
@@ -279,46 +250,42 @@ async def test_capturing_is_not_on_the_automations_clock_and_is_bounded(quiet: R
     assert (value(report), report.storage_state) == ("spins", None)
 
 
+Check = Callable[..., Awaitable[AttemptReport]]
+
+
 @pytest.fixture(scope="module")
-async def check(shared_lab: Lab) -> Any:
+def check(shared_lab: Lab) -> Check:
     """Runs the project's check, which does what it is told by a file: it gets no parameters."""
     told = shared_lab.projects / "told.json"
-    files = {**PROJECT, "auth-sessions/check.py": CHECK.replace("TOLD", repr(str(told)))}
-    version, pool = shared_lab.version(files), shared_lab.pool()
+    run = shared_lab.runner({**PROJECT, "auth-sessions/check.py": CHECK.replace("TOLD", repr(str(told)))})
 
     async def check(does: dict[str, Any], **fields: Any) -> AttemptReport:
         told.write_text(json.dumps(does))
-        return await pool.run_attempt(
-            version, attempt_spec("", {"not": "given"}, kind=AttemptKind.CHECK, **fields), unnoticed
-        )
+        return await run("", {"not": "given"}, kind=AttemptKind.CHECK, **fields)
 
     return check
 
 
-async def test_a_check_is_what_its_answer_is_worth(check: Any) -> None:
-    for returned, worth in (
-        (True, "true"),
-        (1, "true"),
-        ("object", "true"),
-        ({"user": "bob"}, "true"),
-        (False, "false"),
-        (None, "false"),
-        ([], "false"),
-        ("", "false"),
-        (0, "false"),
-    ):
-        report = await check({"returns": returned})
-        assert (report.status, report.result) == (AttemptStatus.COMPLETED, worth)
+@pytest.mark.parametrize(
+    ("returned", "worth"),
+    [
+        *((good, "true") for good in (True, 1, "object", {"user": "bob"})),
+        *((bad, "false") for bad in (False, None, [], "", 0)),
+    ],
+)
+async def test_a_check_is_what_its_answer_is_worth(check: Check, returned: Any, worth: str) -> None:
+    report = await check({"returns": returned})
+    assert (report.status, report.result) == (AttemptStatus.COMPLETED, worth)
+
+
+async def test_an_answer_that_cannot_say_what_it_is_worth_is_a_failure(check: Check) -> None:
     failed = failure(await check({"returns": "odd"}))
-    assert (failed.name, failed.message, failed.final) == (
-        "ArithmeticError",
-        "ArithmeticError: neither (auth-sessions/check.py:8)",
-        False,
-    )
+    assert failed.message == "ArithmeticError: neither (auth-sessions/check.py:8)"
+    assert (failed.name, failed.final) == ("ArithmeticError", False)
 
 
 async def test_a_check_sees_the_state_and_reports_what_has_changed_if_it_is_good(
-    check: Any, sites: tuple[Site, Site]
+    check: Check, sites: tuple[Site, Site]
 ) -> None:
     given = json.dumps(state(cookie("sid", "s1")))
     changes = {"urls": [f"{sites[0].origin}/?cookie=sid=s2"], "returns": True}
@@ -329,13 +296,19 @@ async def test_a_check_sees_the_state_and_reports_what_has_changed_if_it_is_good
     assert (await check(changes, storage_state=given)).storage_state is None
 
 
-async def test_a_project_without_such_a_file_or_function_is_told_so_for_good(lab: Lab) -> None:
-    pool = lab.pool()
-    version = lab.version({"auth-sessions/create.py": "x = 1", "api/uses.py": "async def automation(page): ..."})
-    failed = failure(await pool.run_attempt(version, attempt_spec("", None, kind=AttemptKind.CHECK), unnoticed))
-    assert (failed.message, failed.final) == ("auth-sessions/check.py is not in the project.", True)
-    failed = failure(await pool.run_attempt(version, attempt_spec("", {}, kind=AttemptKind.CREATE), unnoticed))
-    assert "write `async def create(page, params)`" in failed.message
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        (AttemptKind.CHECK, "auth-sessions/check.py is not in the project."),
+        (AttemptKind.CREATE, "write `async def create(page, params)`"),
+    ],
+)
+async def test_a_project_without_such_a_file_or_function_is_told_so_for_good(
+    lab: Lab, kind: AttemptKind, says: str
+) -> None:
+    run = lab.runner({"auth-sessions/create.py": "x = 1", **automations(uses="...")})
+    failed = failure(await run("", {}, kind=kind))
+    assert says in failed.message
     assert failed.final
 
 
@@ -346,42 +319,24 @@ DEFERRED = """
     async def create(params, ensure_browser):
         return None
 """
-HOOK = """
-    from playwright.async_api import async_playwright
-    from intuned_runtime import attempt_store
-
-    async def setup_context(*, api_name, api_parameters, cdp_url):
-        attempt_store.set("seen", [api_name, api_parameters])
-        playwright = await async_playwright().start()
-        browser = await playwright.chromium.connect_over_cdp(cdp_url)
-
-        async def cleanup():
-            await browser.close()
-            await playwright.stop()
-
-        if api_parameters["own"]:
-            return await browser.new_context(), None, cleanup
-        return browser.contexts[0], browser.contexts[0].pages[0], cleanup
-"""
+HOOK = connecting_hook("""
+    if api_parameters["own"]:
+        return await browser.new_context(), None, cleanup
+    return browser.contexts[0], browser.contexts[0].pages[0], cleanup
+""")
 
 
 async def test_a_deferred_create_has_its_browser_and_so_a_state(lab: Lab) -> None:
-    version = lab.version({"auth-sessions/create.py": DEFERRED})
-    assert (
-        left(await lab.pool().run_attempt(version, attempt_spec("", {}, kind=AttemptKind.CREATE), unnoticed)) == state()
-    )
+    run = lab.runner({"auth-sessions/create.py": DEFERRED})
+    assert left(await run("", {}, kind=AttemptKind.CREATE)) == state()
 
 
-async def test_the_state_is_that_of_the_page_which_the_hook_has_brought(lab: Lab, sites: tuple[Site, Site]) -> None:
-    pool, version = lab.pool(), lab.version({**PROJECT, "hooks/setup_context.py": HOOK})
-    origin = sites[0].origin
-    for own in (True, False):
-        parameters = {
-            "urls": [f"{origin}/?cookie=sid=s1;HttpOnly"],
-            "script": "localStorage.token = sessionStorage.tab = 'x'",
-            "own": own,
-        }
-        report = await pool.run_attempt(version, attempt_spec("", parameters, kind=AttemptKind.CREATE), unnoticed)
-        assert left(report) == state(
-            cookie("sid", "s1"), local={origin: {"token": "x"}}, session={origin: {"tab": "x"}}
-        )
+@pytest.mark.parametrize("own", [True, False])
+async def test_the_state_is_that_of_the_page_which_the_hook_has_brought(
+    lab: Lab, sites: tuple[Site, Site], *, own: bool
+) -> None:
+    run, origin = lab.runner({**PROJECT, **HOOK}), sites[0].origin
+    script = "localStorage.token = sessionStorage.tab = 'x'"
+    parameters = {"urls": [f"{origin}/?cookie=sid=s1;HttpOnly"], "script": script, "own": own}
+    expected = state(cookie("sid", "s1"), local={origin: {"token": "x"}}, session={origin: {"tab": "x"}})
+    assert left(await run("", parameters, kind=AttemptKind.CREATE)) == expected

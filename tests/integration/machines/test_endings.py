@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -13,53 +12,44 @@ import pytest
 from machines.box import box_refusal
 from machines.machine import AttemptStart, NotBegunError
 from schemas.workflow.run import ErrorCode
+from tests.support.automations import automations
 from tests.support.machine_processes import BROWSER, KEEPER, NODE, SUPERVISOR, USER, ZYGOTE, find_process, kill
-from tests.support.machines import PATIENCE, Failure, Lab, attempt_spec, failure, value
+from tests.support.machines import Failure, Lab, attempt_spec, failure, value
+from tests.support.polling import until
 from tests.support.single_machine_pool import ENDLESS, One
 
 PROJECT = {
-    **ENDLESS,
-    "api/fine.py": """
-        async def automation(page):
+    **automations(
+        exits_in_a_task="""
+            import asyncio, sys
+            async def leave():
+                sys.exit(7)
+            task = asyncio.ensure_future(leave())
+            await asyncio.sleep(600)
+        """,
+        fine="""
             await page.set_content("<title>fine</title>")
             return await page.title()
-    """,
-    "api/blocks_at_import.py": "import time; time.sleep(600)",
-    "api/holds_the_interpreter.py": """
-        import ctypes
-
-        async def automation(page):
-            ctypes.PyDLL(None).sleep(600)
-    """,
-    "api/will_not_be_canceled.py": """
-        import asyncio
-
-        async def automation(page):
+        """,
+        holds_the_interpreter="import ctypes; ctypes.PyDLL(None).sleep(600)",
+        will_not_be_canceled="""
+            import asyncio
             while True:
                 try:
                     await asyncio.sleep(600)
                 except asyncio.CancelledError:
                     pass
-    """,
-    "api/ignores_signals.py": """
-        import signal, time
-
-        async def automation(page):
+        """,
+        ignores_signals="""
+            import signal, time
             for number in set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP}:
                 signal.signal(number, signal.SIG_IGN)
             time.sleep(600)
-    """,
-    "api/stops_itself.py": """
-        import os, signal
-
-        async def automation(page):
-            os.kill(os.getpid(), signal.SIGSTOP)
-    """,
-    "api/stops_everything_around_it.py": """
-        import os, signal
-        from pathlib import Path
-
-        async def automation(page):
+        """,
+        stops_itself="import os, signal; os.kill(os.getpid(), signal.SIGSTOP)",
+        stops_everything_around_it="""
+            import os, signal
+            from pathlib import Path
             for entry in Path("/proc").iterdir():
                 if entry.name.isdigit() and int(entry.name) != os.getpid():
                     try:
@@ -68,117 +58,47 @@ PROJECT = {
                         pass
             while True:
                 await page.title()
-    """,
-    "api/spins_in_the_page.py": """
-        async def automation(page):
-            await page.evaluate("while (true) {}")
-    """,
-    "api/prints_without_end.py": """
-        import os
-
-        async def automation(page):
-            while True:
-                print("x" * 10_000, flush=True)
-                os.write(2, b"y" * 10_000)
-    """,
-    "api/prints.py": """
-        import os, sys
-
-        async def automation(page):
-            for _ in range(2_000):
-                print("\\udc80 x" * 1_000)
-            os.write(1, b"\\xff\\x00" * 100_000)
-            sys.stdout.close()
-            os.close(1)
-            os.close(2)
-            return "printed"
-    """,
-    "api/exits.py": """
-        import os
-
-        async def automation(page):
-            os._exit(3)
-    """,
-    "api/exits_well.py": """
-        import os
-
-        async def automation(page):
-            os._exit(0)
-    """,
-    "api/kills_itself.py": """
-        import os, signal
-
-        async def automation(page):
-            os.kill(os.getpid(), signal.SIGKILL)
-    """,
-    "api/kills_itself_in_real_time.py": """
-        import os, signal
-
-        async def automation(page):
-            os.kill(os.getpid(), signal.SIGRTMIN + 3)
-    """,
-    "api/aborts.py": """
-        import os
-
-        async def automation(page):
-            os.abort()
-    """,
-    "api/exits_in_a_task.py": """
-        import asyncio, sys
-
-        async def leave():
-            sys.exit(7)
-
-        async def automation(page):
-            task = asyncio.ensure_future(leave())
-            await asyncio.sleep(600)
-    """,
-    "api/hogs.py": """
-        async def automation(page):
+        """,
+        spins_in_the_page='await page.evaluate("while (true) {}")',
+        exits="import os; os._exit(3)",
+        aborts="import os; os.abort()",
+        exits_well="import os; os._exit(0)",
+        kills_itself="import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+        kills_itself_in_real_time="import os, signal; os.kill(os.getpid(), signal.SIGRTMIN + 3)",
+        hogs="""
             hoard = []
             while True:
                 hoard.append(bytearray(b"x" * 2**20))
-    """,
-    "api/hogs_in_a_child.py": """
-        import asyncio, sys
-
-        async def automation(page):
+        """,
+        hogs_in_a_child="""
+            import asyncio, sys
             code = "hoard = []\\nwhile True: hoard.append(bytearray(b'x' * 2**20))"
             process = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
             return await process.wait()
-    """,
-    "api/hogs_in_the_page.py": """
-        async def automation(page):
+        """,
+        hogs_in_the_page="""
             await page.evaluate("const hoard = []; while (true) hoard.push(new Uint8Array(2 ** 20).fill(1))")
-    """,
-    "api/waits_and_browses.py": """
-        async def automation(page):
+        """,
+        waits_and_browses="""
             while True:
                 await page.evaluate("new Promise(done => setTimeout(done, 50))")
-    """,
-    "api/closes_the_browser.py": """
-        async def automation(page):
+        """,
+        closes_the_browser="""
             await page.context.browser.close()
             return await page.title()
-    """,
-    "api/does_not_care_for_its_page.py": """
-        import asyncio
-
-        async def automation(page):
+        """,
+        does_not_care_for_its_page="""
+            import asyncio
             await page.context.browser.close()
             return "done"
-    """,
-    "api/loses_its_socket.py": """
-        import asyncio, os
-
-        async def automation(page):
+        """,
+        loses_its_socket="""
+            import asyncio, os
             os.closerange(3, 1000)
             await asyncio.sleep(600)
-    """,
-    "api/writes_into_our_socket.py": """
-        import asyncio, os, stat
-
-        async def automation(page):
+        """,
+        writes_into_our_socket="""
+            import asyncio, os, stat
             for fd in range(3, 50):
                 try:
                     if stat.S_ISSOCK(os.fstat(fd).st_mode):
@@ -187,8 +107,14 @@ PROJECT = {
                 except OSError:
                     pass
             await asyncio.sleep(600)
-    """,
+        """,
+    ),
+    **ENDLESS,
+    "api/blocks_at_import.py": "import time; time.sleep(600)",
 }
+
+
+LOST = "The process of user code has lost its connection to the Machine, and was ended."
 
 
 class Ending(One):
@@ -239,7 +165,6 @@ async def one(shared: Ending, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
         "stops_itself",
         "stops_everything_around_it",
         "spins_in_the_page",
-        "prints_without_end",
     ],
 )
 async def test_an_attempt_that_does_not_end_times_out(one: Ending, api: str) -> None:
@@ -251,11 +176,6 @@ async def test_an_attempt_that_does_not_end_times_out(one: Ending, api: str) -> 
     await one.works_again(1)
 
 
-async def test_what_is_printed_fills_no_pipe(one: Ending) -> None:
-    assert value(await one.run("prints")) == "printed"
-    await one.works_again(1)
-
-
 @pytest.mark.parametrize(
     ("api", "message"),
     [
@@ -263,23 +183,18 @@ async def test_what_is_printed_fills_no_pipe(one: Ending) -> None:
         ("exits_well", "Process exited unexpectedly with code 0."),
         ("kills_itself", "Process was ended by signal SIGKILL."),
         ("kills_itself_in_real_time", "Process was ended by signal 37."),
-        ("aborts", "Process was ended by signal SIGABRT; it stood at api/aborts.py:5 (`os.abort()`)."),
+        ("aborts", "Process was ended by signal SIGABRT; it stood at api/aborts.py:2 (`import os; os.abort()`)."),
         ("exits_in_a_task", "Process exited unexpectedly with code 7."),
+        ("loses_its_socket", "Process exited unexpectedly with code 1."),
+        ("writes_into_our_socket", LOST),
     ],
 )
-async def test_a_process_that_ends_is_a_crash(one: Ending, api: str, message: str) -> None:
+async def test_a_process_that_ends_or_cannot_be_understood_is_a_crash(one: Ending, api: str, message: str) -> None:
     failed = await one.fails(api)
     assert failed.code == ErrorCode.SCRIPT_PROCESS_CRASHED
     assert failed.error.category == "infrastructure"
     assert failed.message == message
     assert not failed.final
-    await one.works_again(1)
-
-
-@pytest.mark.parametrize("api", ["loses_its_socket", "writes_into_our_socket"])
-async def test_a_child_that_cannot_be_understood_is_a_crash(one: Ending, api: str) -> None:
-    failed = await one.fails(api)
-    assert failed.code == ErrorCode.SCRIPT_PROCESS_CRASHED
     await one.works_again(1)
 
 
@@ -301,26 +216,27 @@ async def test_a_browser_killed_under_an_attempt_is_a_crash(one: Ending, victim:
     await one.works_again(2)
 
 
-@pytest.mark.parametrize(("victim", "nth"), [(SUPERVISOR, 2), (USER, 1)])
-async def test_a_process_killed_under_an_attempt_is_a_crash(one: Ending, victim: str, nth: int) -> None:
-    failed = await one.loses("awaits", victim)
-    assert failed.message == "Process was ended by signal SIGKILL."
-    await one.works_again(nth)
+KILLED = "Process was ended by signal SIGKILL."
 
 
-async def test_a_zygote_killed_under_an_attempt_ends_its_box_which_is_a_crash(one: Ending) -> None:
-    if box_refusal() is not None:
+@pytest.mark.parametrize(
+    ("api", "victim", "nth", "message"),
+    [
+        ("awaits", SUPERVISOR, 2, KILLED),
+        ("awaits", USER, 1, KILLED),
+        ("spins", ZYGOTE, 2, LOST),
+        ("spins", KEEPER, 2, "The Machine's process was lost."),
+    ],
+)
+async def test_a_process_killed_under_an_attempt_is_a_crash_and_leaves_no_other(
+    one: Ending, api: str, victim: str, nth: int, message: str
+) -> None:
+    if victim == ZYGOTE and box_refusal() is not None:
         pytest.skip(f"There are no boxes here, so that the process of user code would go on: {box_refusal()}.")
-    failed = await one.loses("spins", ZYGOTE)
+    failed = await one.loses(api, victim)
     assert failed.code == ErrorCode.SCRIPT_PROCESS_CRASHED
-    await one.works_again(2)
-
-
-async def test_a_killed_keeper_is_a_crash_and_leaves_no_process(one: Ending) -> None:
-    failed = await one.loses("spins", KEEPER)
-    assert failed.code == ErrorCode.SCRIPT_PROCESS_CRASHED
-    assert failed.message == "The Machine's process was lost."
-    await one.works_again(2)
+    assert failed.message == message
+    await one.works_again(nth)
 
 
 async def test_user_code_may_close_the_browser_which_ends_for_it_alone(one: Ending) -> None:
@@ -336,9 +252,7 @@ async def test_what_is_killed_while_idle_fails_no_attempt(one: Ending, victim: s
     await one.machine.wait_clean()
     await kill(one.process(victim))
     if victim in {SUPERVISOR, KEEPER}:
-        async with asyncio.timeout(PATIENCE):
-            while one.warm is not None:  # the pool hears of it by itself
-                await asyncio.sleep(0.01)
+        await until(lambda: one.warm is None)  # the pool hears of it by itself
     await one.works_again(2)
 
 

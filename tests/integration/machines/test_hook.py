@@ -9,13 +9,13 @@ from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from schemas.errors import MachineError
 from schemas.workflow.run import ErrorCode
-from tests.support.machines import Lab, Run, attempt_spec, failure, open_lab, settled, unnoticed, value
+from tests.support.automations import automations
+from tests.support.machines import Lab, Run, failure, open_lab, value
 
 # One hook for all: what it does is the parameter `hook` of the Attempt.
 HOOK = """
@@ -74,11 +74,9 @@ DEFAULT_CONTEXT_HOOK = """
         return context
 """
 PROJECT = {
-    "hooks/setup_context.py": HOOK,
-    "api/look.py": """
-        from intuned_runtime import attempt_store
-
-        async def automation(page, params):
+    **automations(
+        look="""
+            from intuned_runtime import attempt_store
             if params.get("fail"):
                 raise KeyError("the automation's own")
             return {
@@ -86,7 +84,9 @@ PROJECT = {
                 "title": await page.title(),
                 "seen": attempt_store.get("seen"),
             }
-    """,
+        """,
+    ),
+    "hooks/setup_context.py": HOOK,
     "api/later.py": """
         from intuned_runtime import attempt_store, deferred_browser
 
@@ -103,15 +103,9 @@ PROJECT = {
 
 
 @pytest.fixture(scope="module")
-async def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def run(shared_lab: Lab) -> Run:
     """Runs an API of `PROJECT`. Unlike `quiet`, it lets the Machine be recycled: some hooks leave a driver behind."""
-    async with open_lab(tmp_path_factory.mktemp("hook")) as lab:
-        version, pool = lab.version(PROJECT), lab.pool()
-
-        async def run(api: str, parameters: Any) -> Any:
-            return await pool.run_attempt(version, attempt_spec(api, parameters), unnoticed)
-
-        yield run
+    return shared_lab.runner(PROJECT)
 
 
 async def test_a_hook_that_returns_nothing_keeps_the_host_s_page(run: Run) -> None:
@@ -121,14 +115,14 @@ async def test_a_hook_that_returns_nothing_keeps_the_host_s_page(run: Run) -> No
 
 
 @pytest.mark.parametrize(("form", "title"), [("context", ""), ("context and page", "Brought"), ("cleanup", "")])
-async def test_a_hook_may_bring_its_context(run: Run, form: str, title: str, tmp_path: Any) -> None:
+async def test_a_hook_may_bring_its_context(run: Run, form: str, title: str, tmp_path: Path) -> None:
     told = tmp_path / "told"
     seen = value(await run("look", {"hook": form, "told": str(told)}))
     assert (seen["language"], seen["title"]) == ("fr-FR", title)
     assert told.exists() == (form == "cleanup")
 
 
-async def test_the_cleanup_runs_also_when_the_automation_fails_whose_error_it_is(run: Run, tmp_path: Any) -> None:
+async def test_the_cleanup_runs_also_when_the_automation_fails_whose_error_it_is(run: Run, tmp_path: Path) -> None:
     told = tmp_path / "told"
     failed = failure(await run("look", {"hook": "cleanup raises", "told": str(told), "fail": True}))
     assert failed.name == "KeyError"
@@ -136,39 +130,27 @@ async def test_the_cleanup_runs_also_when_the_automation_fails_whose_error_it_is
 
 
 @pytest.mark.parametrize(
-    ("form", "name", "final"),
-    [("raises", "PermissionError", False), ("cleanup raises", "PermissionError", False)],
+    ("form", "name", "final", "says"),
+    [
+        ("raises", "PermissionError", False, "no seat left (hooks/setup_context.py:"),
+        ("cleanup raises", "PermissionError", False, "the seat is taken (hooks/setup_context.py:"),
+        ("exits", "SystemExit", False, "setup_context called sys.exit(3). (hooks/setup_context.py:"),
+        ("something else", "InvalidAPIError", True, "setup_context returned int"),
+        ("cleanup that is not async", "InvalidAPIError", True, "returned is not async; write `async def`."),
+    ],
 )
-async def test_what_a_hook_or_its_cleanup_raises_is_the_scripts_error(
-    run: Run, form: str, name: str, final: bool, tmp_path: Any
+async def test_what_a_hook_does_wrong_is_the_scripts_error(
+    run: Run, form: str, name: str, final: bool, says: str, tmp_path: Path
 ) -> None:
     failed = failure(await run("look", {"hook": form, "told": str(tmp_path / "told")}))
     assert (failed.code, failed.name, failed.final) == (ErrorCode.SCRIPT_EXECUTION_EXCEPTION, name, final)
-    assert "hooks/setup_context.py" in failed.stack
-
-
-async def test_any_other_form_is_refused_for_good(run: Run) -> None:
-    failed = failure(await run("look", {"hook": "something else"}))
-    assert (failed.name, failed.final) == ("InvalidAPIError", True)
-    assert "setup_context returned int" in failed.message
-
-
-async def test_a_cleanup_that_is_not_async_is_refused_for_good(run: Run) -> None:
-    failed = failure(await run("look", {"hook": "cleanup that is not async"}))
-    assert (failed.name, failed.final) == ("InvalidAPIError", True)
-    assert failed.message == "The cleanup that setup_context returned is not async; write `async def`."
-
-
-async def test_a_hook_that_calls_sys_exit_fails_its_attempt_and_ends_no_machine(run: Run) -> None:
-    failed = failure(await run("look", {"hook": "exits"}))
-    assert (failed.code, failed.final) == (ErrorCode.SCRIPT_EXECUTION_EXCEPTION, False)
-    assert failed.message.startswith("setup_context called sys.exit(3). (hooks/setup_context.py:")
-    assert "hooks/setup_context.py" in failed.stack
+    assert says in failed.message
+    assert ("hooks/setup_context.py" in failed.stack) is not final
 
 
 async def test_a_hook_file_without_its_function_is_refused_for_good(lab: Lab) -> None:
-    version = lab.version({**PROJECT, "hooks/setup_context.py": "def setup_context(): ..."})
-    failed = failure(await lab.pool().run_attempt(version, attempt_spec("look", {}), unnoticed))
+    run = lab.runner({**PROJECT, "hooks/setup_context.py": "def setup_context(): ..."})
+    failed = failure(await run("look", {}))
     assert (failed.name, failed.final) == ("InvalidAPIError", True)
 
 
@@ -178,20 +160,9 @@ async def test_a_deferred_automation_gets_hook_and_page_when_it_asks(run: Run) -
 
 
 async def test_the_debugging_port_is_closed_where_there_is_no_hook(lab: Lab) -> None:
-    pool = lab.pool()
-    report = await pool.run_attempt(lab.version({"api/ports.py": PORTS}), attempt_spec("ports", None), unnoticed)
-    assert value(report) == 0
-
-
-PORTS = """
-    import os
-    import tempfile
-    from pathlib import Path
-
-    async def automation(page):
-        scratch = Path(tempfile.gettempdir()).parents[1]
-        return len(list(scratch.glob("tmp/*/DevToolsActivePort")))
-"""
+    assert (await lab.runner(automations(fine="pass"))("fine")).error is None
+    assert list(lab.scratch.glob("*/tmp/*/Default")) != []
+    assert list(lab.scratch.glob("*/tmp/*/DevToolsActivePort")) == []
 
 
 @pytest.mark.parametrize("windows", [False, True])
@@ -206,15 +177,15 @@ async def test_a_headful_project_runs_in_the_full_browser_or_says_it_is_missing(
     with x11_display() if windows else nullcontext("") as display:
         monkeypatch.setenv("DISPLAY", display)
         async with open_lab(folder) as lab:
-            version = replace(lab.version({"api/agent.py": AGENT}), headful=True)
+            project = automations(agent="return await page.evaluate('[navigator.userAgent, window.outerHeight]')")
+            run = lab.runner(replace(lab.version(project), headful=True))
             if shutil.which("chromium") or shutil.which("google-chrome"):
-                report = await lab.pool().run_attempt(version, attempt_spec("agent", None), unnoticed)
-                agent, height = value(report)
+                agent, height = value(await run("agent"))
                 assert "Headless" not in agent
                 assert (height > 800) is windows, "a window has a frame and bars"
             else:
                 with pytest.raises(MachineError, match="chromium"):
-                    await lab.pool().run_attempt(version, attempt_spec("agent", None), unnoticed)
+                    await run("agent")
 
 
 @contextmanager
@@ -230,18 +201,9 @@ def x11_display() -> Generator[str]:
             server.kill()
 
 
-AGENT = """
-    async def automation(page):
-        return await page.evaluate("[navigator.userAgent, window.outerHeight]")
-"""
-
-
 @pytest.mark.parametrize("what", ["cookies", "page", "nothing"])
 async def test_a_browser_whose_default_context_a_hook_used_is_not_kept(lab: Lab, what: str) -> None:
     pool = lab.pool()
-    version = lab.version(
-        {"hooks/setup_context.py": DEFAULT_CONTEXT_HOOK, "api/fine.py": "async def automation(page, params): pass"}
-    )
-    assert (await pool.run_attempt(version, attempt_spec("fine", {"what": what}), unnoticed)).error is None
-    await settled(pool)
-    assert (pool.slots[0].machine is None) == (what != "nothing")
+    run = lab.runner({"hooks/setup_context.py": DEFAULT_CONTEXT_HOOK, **automations(fine="pass")}, pool)
+    assert (await run("fine", {"what": what})).error is None
+    assert (await lab.settled(pool) is None) == (what != "nothing")

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from machines.attempt_spec import PythonEnvironment
-from tests.support.machines import Lab, attempt_spec, settled, unnoticed, value
+from tests.support.automations import automations
+from tests.support.machines import Lab, value
 from tests.support.package_index import FETCHED
 from tests.support.repository import REPOSITORY
 
@@ -167,44 +168,34 @@ def python(tmp_path: Path) -> PythonEnvironment:
     return PythonEnvironment(Path(sys.executable), packages)
 
 
-async def test_the_next_attempt_finds_imported_what_the_last_one_has_imported(
-    lab: Lab, python: PythonEnvironment
+IMPORTS = """
+    import sys
+    before = [name for name in params if name in sys.modules]
+    for name in params:
+        __import__(name)
+    return before
+"""
+POISONS = """
+    import importlib.util, sys, types
+    found = [name for name in ("idna", "own", "made", "missing") if name in sys.modules]
+    import idna, own
+    found += ["patched"] if hasattr(idna, "patched") else []
+    idna.patched = True
+    for name in ("own", "made", "missing"):
+        module = sys.modules.setdefault(name, types.ModuleType(name))
+        module.__spec__ = importlib.util.spec_from_file_location(name, f"{params['packages']}/{name}.py")
+    return found
+"""
+
+
+@pytest.mark.parametrize("api", ["imports", "poisons"])
+async def test_the_next_attempt_finds_imported_what_the_last_one_imported(
+    lab: Lab, python: PythonEnvironment, api: str
 ) -> None:
-    source = """
-        import sys
-
-        async def automation(page, params):
-            before = [name for name in params if name in sys.modules]
-            for name in params:
-                __import__(name)
-            return before
-    """
-    version = replace(lab.version({"api/imports.py": source, "own.py": ""}), python=python)
-    pool = lab.pool()
+    """An Attempt cannot poison it."""
+    pool, files = lab.pool(), {**automations(imports=IMPORTS, poisons=POISONS), "own.py": "", "made.py": ""}
+    run = lab.runner(replace(lab.version(files), python=python), pool)
     for expected in ([], ["idna"], ["idna"]):
-        assert value(await pool.run_attempt(version, attempt_spec("imports", ["idna", "own"]), unnoticed)) == expected
-        await settled(pool)
-
-
-async def test_an_attempt_cannot_poison_what_the_next_one_finds_imported(lab: Lab, python: PythonEnvironment) -> None:
-    source = """
-        import importlib.util, sys, types
-
-        async def automation(page, params):
-            found = [name for name in ("idna", "own", "made", "missing") if name in sys.modules]
-            import idna, own
-            found += ["patched"] if hasattr(idna, "patched") else []
-            idna.patched = True
-            for name in ("own", "made", "missing"):
-                module = sys.modules.setdefault(name, types.ModuleType(name))
-                module.__spec__ = importlib.util.spec_from_file_location(name, f"{params['packages']}/{name}.py")
-            return found
-    """
-    version = replace(lab.version({"api/poisons.py": source, "own.py": "", "made.py": ""}), python=python)
-    pool = lab.pool()
-    for expected in ([], ["idna"], ["idna"]):
-        report = await pool.run_attempt(
-            version, attempt_spec("poisons", {"packages": str(python.site_packages)}), unnoticed
-        )
-        assert value(report) == expected
-        await settled(pool)
+        given = ["idna", "own"] if api == "imports" else {"packages": str(python.site_packages)}
+        assert value(await run(api, given)) == expected
+        await lab.settled(pool)

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-import time
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
-from machines.lease import Lease, LeaseEndedError, boottime
+from machines.lease import Lease, LeaseEndedError, Tell, boottime
+from machines.machine import AttemptStart
 from tests.support.keepers import SLEEPS, Keep
 from tests.support.machines import Lab, attempt_spec
-
-WAITS = """
-import asyncio
-
-async def automation(page, **_):
-    await asyncio.sleep(600)
-"""
+from tests.support.single_machine_pool import ENDLESS
 
 
 def test_a_lease_is_only_ever_extended_and_tells_its_followers() -> None:
@@ -56,22 +51,33 @@ def test_the_keeper_takes_over_a_new_deadline(keep: Keep) -> None:
     kept.ends()
 
 
+class CutLease(Lease):
+    """A lease that can be cut short, as no real one can: a test need not wait for its end."""
+
+    def __init__(self) -> None:
+        super().__init__(boottime() + 60)
+        self.tells: list[Tell] = []
+
+    def follow(self, tell: Tell) -> Callable[[], None]:
+        self.tells.append(tell)
+        return super().follow(tell)
+
+    def cut(self) -> None:
+        self.deadline = boottime()
+        for tell in self.tells:
+            tell(self.deadline)
+
+
 async def test_an_attempt_whose_lease_ends_is_given_up_and_has_not_failed(lab: Lab) -> None:
-    version = lab.version({"api/wait.py": WAITS})
-    lease = Lease(boottime() + 60)
-    pool = lab.pool(launch=dataclasses.replace(lab.launch, lease=lease))
-    begun: list[float] = []
+    lease, begun = CutLease(), list[AttemptStart]()
+    pool, version = lab.pool(launch=replace(lab.launch, lease=lease)), lab.version(ENDLESS)
 
-    def on_start(_start: object) -> None:
-        begun.append(time.monotonic())
-        lease.deadline = boottime()
-        for tell in lease._followers:
-            tell(lease.deadline)
+    def begin(start: AttemptStart) -> None:
+        begun.append(start)
+        lease.cut()
 
-    with pytest.raises(LeaseEndedError):
-        await pool.run_attempt(version, attempt_spec("wait"), on_start)
-    assert begun
-    with pytest.raises(LeaseEndedError):
-        await pool.run_attempt(version, attempt_spec("wait"), on_start)
-    lab.assert_clean()
+    for _ in range(2):
+        with pytest.raises(LeaseEndedError):
+            await pool.run_attempt(version, attempt_spec("awaits"), begin)
+        lab.assert_clean()
     assert len(begun) == 1

@@ -6,8 +6,7 @@ import asyncio
 import json
 import os
 import signal
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,18 +14,48 @@ from typing import Any
 import psutil
 import pytest
 
-from machines import keeper
 from machines.attempt_log_file import AttemptLogFile
 from machines.attempt_spec import AttemptReport, Proxy, masker_for
 from schemas.workflow.attempt import AttemptUsage
-from tests.support.machines import PATIENCE, Lab, attempt_spec, open_lab, settled
+from tests.support.automations import automations
+from tests.support.machine_processes import KEEPER, SUPERVISOR, find_process
+from tests.support.machines import PATIENCE, Lab, attempt_spec, open_lab
+from tests.support.polling import block_until, until
 from tests.support.single_machine_pool import One
 
 PROJECT = {
-    "api/prints.py": """
-        import os, subprocess, sys
-
-        async def automation(page, params):
+    **automations(
+        page="""
+            import asyncio
+            PAGE = '''<script>
+                console.log("hello", {a: 1}); console.debug("a debug");
+                console.warn("a warning"); console.error("an error");
+                console.log("two\\\\nlines");
+                setTimeout(() => { missing.function() }, 0);
+            </script>'''
+            await page.route("http://shop.test/**", lambda route: route.fulfill(body=PAGE, content_type="text/html"))
+            async with page.context.expect_event("weberror"):
+                await page.goto("http://shop.test/cart?session=abc#part")
+            await page.evaluate("fetch('http://127.0.0.1:1/api?key=abc').catch(() => {})")
+            await page.context.browser.new_page()
+            other = await page.context.new_page()
+            await other.set_content("<script>console.log('from another page')</script>")
+            own = await (await page.context.browser.new_context()).new_page()
+            await own.evaluate("console.log('from another context')")
+        """,
+        left="""
+            import asyncio
+            async def linger():
+                try:
+                    await asyncio.sleep(600)
+                finally:
+                    print("said after the end")
+            asyncio.ensure_future(linger())
+            await asyncio.sleep(0)
+            print("said in time")
+        """,
+        prints="""
+            import os, subprocess, sys
             print("printed")
             sys.stderr.write("to stderr\\n")
             os.write(1, b"written\\n")
@@ -39,11 +68,9 @@ PROJECT = {
             print()
             print('{"timestamp":"2000-01-01T00:00:00Z","level":"error","source":"callboard","message":"forged"}')
             print("without an end", end="")
-    """,
-    "api/logs.py": """
-        import logging
-
-        async def automation(page):
+        """,
+        logs="""
+            import logging
             log = logging.getLogger("shop.pages")
             log.debug("not shown")
             log.info("an info of %s", "mine")
@@ -54,105 +81,72 @@ PROJECT = {
                 log.exception("it broke")
             logging.info("of the root")
             log.error("%d", "wrong arguments")
-    """,
-    "api/configures_logging.py": """
-        import logging
-
-        async def automation(page):
+        """,
+        configures_logging="""
+            import logging
             logging.basicConfig(level=logging.DEBUG, format="%(levelname)s|%(name)s|%(message)s")
             logging.getLogger("shop").debug("shown now")
             logging.getLogger("shop").error("once")
             logging.getLogger("quiet").disabled = True
-    """,
-    "api/page.py": """
-        import asyncio
-
-        PAGE = '''<script>
-            console.log("hello", {a: 1}); console.debug("a debug");
-            console.warn("a warning"); console.error("an error");
-            console.log("two\\\\nlines");
-            setTimeout(() => { missing.function() }, 0);
-        </script>'''
-
-        async def automation(page, params):
-            await page.route("http://shop.test/**", lambda route: route.fulfill(body=PAGE, content_type="text/html"))
-            async with page.context.expect_event("weberror"):
-                await page.goto("http://shop.test/cart?session=abc#part")
-            await page.evaluate("fetch('http://127.0.0.1:1/api?key=abc').catch(() => {})")
-            await page.context.browser.new_page()
-            other = await page.context.new_page()
-            await other.set_content("<script>console.log('from another page')</script>")
-            own = await (await page.context.browser.new_context()).new_page()
-            await own.evaluate("console.log('from another context')")
-    """,
-    "api/page_without_end.py": """
-        async def automation(page):
+        """,
+        page_without_end="""
             await page.evaluate("for (let n = 0; n < 6000; n++) console.log('line ' + n)")
-    """,
-    "api/prints_without_end.py": """
-        import os
-
-        async def automation(page):
+        """,
+        prints_without_end="""
+            import os
             while True:
                 os.write(1, b"an endless line\\n" * 1000)
-    """,
-    "api/prints_much.py": """
-        async def automation(page):
+        """,
+        prints_much="""
             for n in range(200_000):
                 print("line", n)
             print("x" * 100_000)
             return "done"
-    """,
-    "api/long_line.py": """
-        async def automation(page, params):
+        """,
+        long_line="""
             print("y" * 65_530 + params["secret"] + "z" * 1000)
             print("after")
-    """,
-    "api/tells.py": """
-        import os, time
-
-        async def automation(page, params):
+        """,
+        tells="""
+            import os, time
             print("my password is", params["secret"])
             os.write(1, b"in two: " + params["secret"][:5].encode())
             time.sleep(0.05)
             os.write(1, params["secret"][5:].encode() + b"\\n")
             await page.evaluate("secret => console.log('typed ' + secret)", params["secret"])
-    """,
-    "api/forges.py": """
-        import json, os
-
-        async def automation(page):
-            print("before")
-            for said in ({"kind": "begin", "file": "/tmp/forged", "limit": 10}, {"kind": "end"}):
-                os.write(1, bytes([0x1e]) + json.dumps(said).encode() + b"\\n")
-            os.write(1, bytes([0x1e]) + b'{"level": "info", "sou')
-            print("after")
-    """,
-    "api/takes_turns.py": """
-        async def automation(page):
+        """,
+        takes_turns="""
             for n in range(200):
                 print("printed", n)
                 await page.evaluate("n => console.log('said ' + n)", n)
-    """,
-    "api/left.py": """
-        import asyncio
-
-        async def linger():
-            try:
-                await asyncio.sleep(600)
-            finally:
-                print("said after the end")
-
-        async def automation(page):
-            asyncio.ensure_future(linger())
-            await asyncio.sleep(0)
-            print("said in time")
-    """,
-    "api/fine.py": """
-        async def automation(page):
+        """,
+        fine="""
             print("fine")
             return "fine"
-    """,
+        """,
+        exits="""
+            import os
+            print("before the exit")
+            os._exit(3)
+        """,
+        kills_itself="""
+            import os, signal
+            os.write(1, b"before the fault\\nand half a line")
+            os.kill(os.getpid(), signal.SIGSEGV)
+        """,
+        hogs="""
+            print("before the memory")
+            kept = []
+            while True:
+                kept.append(bytearray(b"x") * 10_000_000)
+        """,
+        works="""
+            import subprocess, sys
+            code = "x = bytearray(b'x') * 80_000_000\\nfor n in range(3_000_000): n * n"
+            subprocess.run([sys.executable, "-c", code])
+            await page.goto(params["url"])
+        """,
+    ),
     "api/goodbye.py": """
         import asyncio
 
@@ -163,35 +157,6 @@ PROJECT = {
             except asyncio.CancelledError:
                 print("goodbye")
                 raise
-    """,
-    "api/exits.py": """
-        import os
-
-        async def automation(page):
-            print("before the exit")
-            os._exit(3)
-    """,
-    "api/kills_itself.py": """
-        import os, signal
-
-        async def automation(page):
-            os.write(1, b"before the fault\\nand half a line")
-            os.kill(os.getpid(), signal.SIGSEGV)
-    """,
-    "api/hogs.py": """
-        async def automation(page):
-            print("before the memory")
-            kept = []
-            while True:
-                kept.append(bytearray(b"x") * 10_000_000)
-    """,
-    "api/works.py": """
-        import subprocess, sys
-
-        async def automation(page, params):
-            code = "x = bytearray(b'x') * 80_000_000\\nfor n in range(3_000_000): n * n"
-            subprocess.run([sys.executable, "-c", code])
-            await page.goto(params["url"])
     """,
 }
 
@@ -211,6 +176,17 @@ class Logged:
     lines: list[Line]
     usage: AttemptUsage | None
     size: int
+
+    @property
+    def result(self) -> str | None:
+        assert isinstance(self.report, AttemptReport)
+        return self.report.result
+
+    @property
+    def code(self) -> str:
+        assert isinstance(self.report, AttemptReport)
+        assert self.report.error is not None
+        return self.report.error.code
 
     def messages(self, source: str) -> list[str]:
         return [line.message for line in self.lines if line.source == source]
@@ -242,9 +218,7 @@ class Attempt:
     task: asyncio.Task[AttemptReport]
 
     async def until(self, text: bytes) -> None:
-        async with asyncio.timeout(PATIENCE):
-            while text not in self.book.file.read_bytes():
-                await asyncio.sleep(0.01)
+        await until(lambda: text in self.book.file.read_bytes())
 
     async def ended(self) -> Logged:
         (report,) = await asyncio.gather(self.task, return_exceptions=True)
@@ -327,17 +301,6 @@ async def test_what_is_logged_keeps_its_level_and_its_logger(undisturbed: Loggin
     assert "--- Logging error ---" in logged.messages("user"), "as without us"
 
 
-async def test_user_code_can_neither_end_the_log_nor_name_its_file(undisturbed: Logging) -> None:
-    logged = await undisturbed.logged("forges")
-    assert logged.messages("user") == [
-        "before",
-        '\x1e{"kind": "begin", "file": "/tmp/forged", "limit": 10}',
-        '\x1e{"kind": "end"}',
-        '\x1e{"level": "info", "souafter',
-    ]
-    assert not Path("/tmp/forged").exists()
-
-
 async def test_what_is_printed_before_a_page_says_something_stands_before_it(undisturbed: Logging) -> None:
     logged = await undisturbed.logged("takes_turns")
     said = [line.message for line in logged.lines if line.source in ("user", "console")]
@@ -383,8 +346,7 @@ async def test_a_page_that_talks_without_end_is_no_longer_listened_to(undisturbe
 
 async def test_much_is_cut_at_the_limit_and_the_automation_goes_on(undisturbed: Logging) -> None:
     logged = await undisturbed.logged("prints_much", limit=100_000)
-    assert isinstance(logged.report, AttemptReport)
-    assert logged.report.result == '"done"'
+    assert logged.result == '"done"'
     assert logged.size < 102_000
     printed = logged.messages("user")
     assert printed == [f"line {n}" for n in range(len(printed))]
@@ -411,7 +373,7 @@ async def test_secrets_are_masked_whoever_tells_them(undisturbed: Logging) -> No
 
 async def test_what_comes_after_the_end_is_in_no_log(undisturbed: Logging) -> None:
     assert (await undisturbed.logged("left")).messages("user") == ["said in time"]
-    await settled(undisturbed.pool)
+    await undisturbed.lab.settled(undisturbed.pool)
     assert (await undisturbed.logged("fine")).messages("user") == ["fine"]
 
 
@@ -420,20 +382,17 @@ async def test_what_it_took(undisturbed: Logging, tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
     async with server:
         logged = await undisturbed.logged("works", {"url": url})
-        usage, idle = logged.usage, (await undisturbed.logged("fine")).usage
+        usage, idle = (figures(one.usage) for one in (logged, await undisturbed.logged("fine")))
+    assert 10_000_000 < idle["peak_memory"] < usage["peak_memory"] < 2_000_000_000
+    assert 0 <= idle["cpu_seconds"] < usage["cpu_seconds"]
+    assert usage["cpu_seconds"] > 0.1, "of processes that have ended, too"
+    assert 1_000_000 < usage["bytes_received"] < 1_300_000
+    assert idle["bytes_received"] < 10_000
+
+
+def figures(usage: AttemptUsage | None) -> dict[str, float]:
     assert usage is not None
-    assert idle is not None
-    assert usage.peak_memory is not None
-    assert idle.peak_memory is not None
-    assert 10_000_000 < idle.peak_memory < usage.peak_memory < 2_000_000_000
-    assert usage.cpu_seconds is not None
-    assert idle.cpu_seconds is not None
-    assert 0 <= idle.cpu_seconds < usage.cpu_seconds
-    assert usage.cpu_seconds > 0.1, "of processes that have ended, too"
-    assert usage.bytes_received is not None
-    assert idle.bytes_received is not None
-    assert 1_000_000 < usage.bytes_received < 1_300_000
-    assert idle.bytes_received < 10_000
+    return usage.model_dump()
 
 
 async def _serve_much(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -449,20 +408,11 @@ async def test_endless_output_is_stopped_in_time_and_takes_no_memory(one: Loggin
     await attempt.until(b"The log was cut")
     assert psutil.Process(one.machine.keeper_pid).memory_info().rss < 50_000_000
     logged = await attempt.ended()
-    assert isinstance(logged.report, AttemptReport)
-    assert logged.report.error is not None
-    assert logged.report.error.code == "script-timeout"
+    assert logged.code == "script-timeout"
     assert logged.size < 1_002_000
     assert logged.messages("callboard")[-2:][0].startswith("The time of 3 seconds is over")
     assert logged.usage is not None
     assert logged.usage.cpu_seconds
-
-
-def _command(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
 
 
 async def test_last_words_of_a_cancel_are_there(one: Logging) -> None:
@@ -490,40 +440,28 @@ async def test_last_words_of_a_cancel_are_there(one: Logging) -> None:
 )
 async def test_the_last_line_before_a_crash_is_there(one: Logging, api: str, words: list[str]) -> None:
     logged = await one.logged(api)
-    assert isinstance(logged.report, AttemptReport)
-    assert logged.report.error is not None
-    assert logged.report.error.code == "script-process-crashed"
+    assert logged.code == "script-process-crashed"
     assert logged.messages("user") == words
     assert logged.usage is not None
     assert logged.usage.peak_memory
     assert (await one.logged("fine")).messages("user") == ["fine"]
 
 
-def _child(keeper_pid: int) -> int:
-    return next(pid for pid in keeper.descendants(keeper_pid) if b"runner/main.py" in _command(pid))
-
-
-@pytest.mark.parametrize("victim", [_child, int], ids=["child", "keeper"])
-async def test_whoever_is_killed_what_was_said_stays(one: Logging, victim: Callable[[int], int]) -> None:
+@pytest.mark.parametrize("victim", [SUPERVISOR, KEEPER])
+async def test_whoever_is_killed_what_was_said_stays(one: Logging, victim: str) -> None:
     attempt = one.begin("goodbye")
     await attempt.until(b"hello")
-    os.kill(victim(one.machine.keeper_pid), signal.SIGKILL)
+    os.kill(find_process(one.machine.keeper_pid, victim), signal.SIGKILL)
     logged = await attempt.ended()
-    assert isinstance(logged.report, AttemptReport)
-    assert logged.report.error is not None
-    assert logged.messages("user") == ["hello"]
+    assert (logged.code, logged.messages("user")) == ("script-process-crashed", ["hello"])
 
 
 async def test_a_worker_that_stands_still_holds_up_nothing(one: Logging) -> None:
     attempt = one.begin("prints_much", limit=3_000_000)
     await one.begun()
-    deadline = time.monotonic() + PATIENCE
-    while b"The log was cut" not in attempt.book.file.read_bytes():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)  # noqa: ASYNC251  # and nothing else happens in this process
+    block_until(lambda: b"The log was cut" in attempt.book.file.read_bytes())  # and nothing else happens here
     logged = await attempt.ended()
-    assert isinstance(logged.report, AttemptReport)
-    assert logged.report.result == '"done"'
+    assert logged.result == '"done"'
     assert logged.size >= 2_900_000
 
 
@@ -532,6 +470,7 @@ async def test_the_proxy_is_named_without_what_it_is_asked_with(one: Logging) ->
     proxy = Proxy("http://127.0.0.1:1", username="someone", password="a-password")
     logged = await one.logged("fine", proxy=proxy)
     starting, begins, *_ = logged.messages("callboard")
-    assert starting == f"Machine {one.name(1)} is being started"
+    assert isinstance(logged.report, AttemptReport)
+    assert starting == f"Machine {logged.report.machine} is being started"
     assert begins.endswith(", by proxy http://127.0.0.1:1")
     assert "someone" not in repr(logged.lines)

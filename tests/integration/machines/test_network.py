@@ -18,76 +18,97 @@ from typing import Any
 import psutil
 import pytest
 
-from machines import keeper
 from machines.machine import Machine
 from machines.network import Network, network_refusal
 from machines.reach import Reach
-from machines.runner import process_tree
+from tests.support.automations import automations
+from tests.support.machine_processes import KEEPER, SUPERVISOR, find_process
 from tests.support.machines import Lab, attempt_spec, failure, open_lab, unnoticed, value
+from tests.support.polling import until
 from tests.support.recording_site import running_site
 
 LOOPBACK = [ip_network("127.0.0.0/8"), ip_network("::1/128")]
 
-PROJECT = {
-    "api/connect.py": """
+PROJECT = automations(
+    connect="""
         import socket
-
-        async def automation(page, params):
-            answers = {}
-            for name, device in (("plain", b""), ("bound", b"net0\\0")):
-                answers[name] = []
-                for host, port in params["to"]:
-                    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-                    with socket.socket(family, socket.SOCK_STREAM) as connecting:
-                        connecting.settimeout(params.get("within", 2))
-                        if device:
-                            connecting.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device)
-                        try:
-                            connecting.connect((host, port))
-                            answers[name].append("connected")
-                        except OSError as error:
-                            answers[name].append(type(error).__name__)
-            return answers
+        answers = {}
+        for name, device in (("plain", b""), ("bound", b"net0\\0")):
+            answers[name] = []
+            for host, port in params["to"]:
+                family = socket.AF_INET6 if ":" in host else socket.AF_INET
+                with socket.socket(family, socket.SOCK_STREAM) as connecting:
+                    connecting.settimeout(params.get("within", 2))
+                    if device:
+                        connecting.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device)
+                    try:
+                        connecting.connect((host, port))
+                        answers[name].append("connected")
+                    except OSError as error:
+                        answers[name].append(type(error).__name__)
+        return answers
     """,
-    "api/shout.py": """
+    shout="""
         import socket
-
-        async def automation(page, params):
-            for host in params["to"]:
-                for device in (b"net0\\0", b""):
-                    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:
-                        sending.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-                        sending.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device)
-                        try:
-                            sending.sendto(params["word"].encode(), (host, params["port"]))
-                        except OSError:
-                            pass
+        for host in params["to"]:
+            for device in (b"net0\\0", b""):
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:
+                    sending.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+                    sending.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device)
+                    try:
+                        sending.sendto(params["word"].encode(), (host, params["port"]))
+                    except OSError:
+                        pass
     """,
-    "api/visit.py": """
-        async def automation(page, params):
-            titles = []
-            for url in params["urls"]:
-                try:
-                    await page.goto(url)
-                    titles.append(await page.title())
-                except Exception as error:
-                    titles.append(str(error).split(" at ")[0].removeprefix("Page.goto: "))
-            return titles
+    visit="""
+        titles = []
+        for url in params["urls"]:
+            try:
+                await page.goto(url)
+                titles.append(await page.title())
+            except Exception as error:
+                titles.append(str(error).split(" at ")[0].removeprefix("Page.goto: "))
+        return titles
     """,
-    "api/localhost.py": """
-        import asyncio
-        import urllib.request
-
+    listens="""
+        import asyncio, os
+        from pathlib import Path
+        async def answer(_, writer):
+            writer.write(b"hello")
+            writer.close()
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        Path(params["told"] + ".part").write_text(str(port))
+        os.rename(params["told"] + ".part", params["told"])
+        while not os.path.exists(params["go"]):
+            await asyncio.sleep(0.05)
+        reader, _ = await asyncio.open_connection("127.0.0.1", port)
+        return (await reader.read()).decode()
+    """,
+    ask='await (page.goto if params["by"] == "page" else page.request.get)("http://169.254.169.254/")',
+    blocks="""
+        import time
+        print("here", flush=True)
+        time.sleep(600)
+    """,
+    change="""
+        import subprocess
+        done = [subprocess.run([params["ip"], *words.split()], capture_output=True).returncode for words in (
+            "rule del pref 100", "link set net0 down",
+            "route add 169.254.0.0/16 dev net0", "neigh del 192.0.0.1 dev net0",
+        )]
+        return [code != 0 for code in done]
+    """,
+    localhost="""
+        import asyncio, urllib.request
         def ask(url):
             return urllib.request.urlopen(url, timeout=5).read().decode()
-
         async def tell(asking):
             try:
                 return await asking
             except Exception as error:
                 return str(error)
-
-        async def connect(page, url):
+        async def connect(url):
             return await page.evaluate(
                 "url => new Promise(done => {"
                 "  const socket = new WebSocket(url.replace('http', 'ws'));"
@@ -96,44 +117,20 @@ PROJECT = {
                 "})",
                 url,
             )
-
-        async def fetch(page, url):
+        async def fetch(url):
             return await (await page.request.get(url)).text()
-
-        async def automation(page, params):
-            found = {}
-            for name, port in params["ports"].items():
-                url = f"http://localhost:{port}/"
-                found[name] = [
-                    await tell(page.goto(url)) and await tell(page.inner_text("body")),
-                    await tell(connect(page, url)),
-                    await tell(fetch(page, url)),
-                    await tell(asyncio.to_thread(ask, url)),
-                ]
-            return found
+        found = {}
+        for name, port in params["ports"].items():
+            url = f"http://localhost:{port}/"
+            found[name] = [
+                await tell(page.goto(url)) and await tell(page.inner_text("body")),
+                await tell(connect(url)),
+                await tell(fetch(url)),
+                await tell(asyncio.to_thread(ask, url)),
+            ]
+        return found
     """,
-    "api/ask.py": """
-        async def automation(page, params):
-            await (page.goto if params["by"] == "page" else page.request.get)("http://169.254.169.254/")
-    """,
-    "api/blocks.py": """
-        import time
-
-        async def automation(page):
-            print("here", flush=True)
-            time.sleep(600)
-    """,
-    "api/change.py": """
-        import subprocess
-
-        async def automation(page, params):
-            done = [subprocess.run([params["ip"], *words.split()], capture_output=True).returncode for words in (
-                "rule del pref 100", "link set net0 down",
-                "route add 169.254.0.0/16 dev net0", "neigh del 192.0.0.1 dev net0",
-            )]
-            return [code != 0 for code in done]
-    """,
-}
+)
 
 pytestmark = pytest.mark.skipif(network_refusal() is not None, reason=f"Networks: {network_refusal()}")
 
@@ -173,21 +170,6 @@ def own_address() -> str:
             if each.family == socket.AF_INET and not each.address.startswith(("127.", "169.254.")):
                 return each.address
     pytest.skip("This host has no address but those of loopback.")
-
-
-async def test_nothing_of_this_host_and_no_metadata_is_reached(tmp_path: Path) -> None:
-    own = own_address()
-    with listening("127.0.0.1", own) as (loopback_port, own_port):
-        closed = [["127.0.0.1", loopback_port], [own, own_port], ["169.254.169.254", 80], ["100.100.100.200", 80]]
-        closed += [["::ffff:127.0.0.1", loopback_port], [f"::ffff:{own}", own_port], ["fd00:ec2::254", 80]]
-        async with networked(tmp_path, Reach.of(own=[ip_address(own)])) as (_, machine):
-            found = await run(machine, "connect", {"to": closed})
-            pages = [f"http://127.0.0.1:{loopback_port}/", f"http://{own}:{own_port}/", "http://169.254.169.254/"]
-            titles = await run(machine, "visit", {"urls": pages})
-    assert "connected" not in found["plain"] + found["bound"]
-    assert found["plain"][1:4] == ["PermissionError"] * 3
-    assert titles[0] == "net::ERR_CONNECTION_REFUSED"
-    assert titles[1:] == ["net::ERR_NETWORK_ACCESS_DENIED"] * 2
 
 
 @pytest.mark.parametrize("by", ["page", "request"])
@@ -249,9 +231,8 @@ async def test_localhost_reaches_a_server_at_any_loopback_address(tmp_path: Path
                 assert found[name][2:] == ["page", "page"], name
 
             later = await serve("127.0.0.1")
-            async with asyncio.timeout(30):
-                while (await run(machine, "visit", {"urls": [f"http://localhost:{later}/"]})) != ["page"]:
-                    await asyncio.sleep(0.1)
+            visit = {"urls": [f"http://localhost:{later}/"]}
+            await until(lambda: run(machine, "visit", visit), true=lambda titles: titles == ["page"])
 
 
 async def _serve_page_and_socket(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -272,34 +253,16 @@ async def _serve_page_and_socket(reader: asyncio.StreamReader, writer: asyncio.S
 
 async def test_one_machine_does_not_reach_a_port_that_another_listens_at(tmp_path: Path) -> None:
     """Also where loopback is open: a debugging port of a browser, for example, is in its Machine's network."""
-    hook = "async def setup_context(*, api_name, api_parameters, cdp_url):\n    return None\n"
-    ask = """
-        import urllib.request
-
-        async def automation(page, params):
-            try:
-                return urllib.request.urlopen(params["url"], timeout=5).read().decode()
-            except OSError as error:
-                return type(error.reason).__name__
-    """
-    async with open_lab(tmp_path) as lab:
-        lab.launch = replace(lab.launch, network=Network.of(Reach.of(allow=LOOPBACK), tmp_path))
-        version = lab.version({"hooks/setup_context.py": hook, "api/ask.py": ask})
-        first, second = await lab.machine(version, "lab-1"), await lab.machine(version, "lab-2")
-        port = debugging_port(first)
-        url = f"http://127.0.0.1:{port}/json/version"
-        assert "webSocketDebuggerUrl" in await run(first, "ask", {"url": url}), "its own"
-        assert await run(second, "ask", {"url": url}) == "ConnectionRefusedError"
-
-
-def debugging_port(machine: Machine) -> int:
-    """The port that the Machine's browser listens at, in its network."""
-    for pid in keeper.descendants(machine.keeper_pid):
-        for argument in process_tree.read(f"/proc/{pid}/cmdline").decode().split("\0"):
-            if argument.startswith("--user-data-dir="):
-                profile = Path(f"/proc/{pid}/root") / argument.partition("=/")[2]
-                return int((profile / "DevToolsActivePort").read_text().split()[0])
-    raise AssertionError("there is no browser")
+    async with networked(tmp_path, Reach.of(allow=LOOPBACK)) as (lab, machine):
+        other = await lab.machine(lab.version(PROJECT), "lab-2")
+        told, go = tmp_path / "told", tmp_path / "go"
+        listening = asyncio.ensure_future(run(other, "listens", {"told": str(told), "go": str(go)}))
+        await until(told.exists)
+        found = await run(machine, "connect", {"to": [["127.0.0.1", int(told.read_text())]]})
+        go.touch()
+        assert await listening == "hello", "itself"
+    assert found["plain"] == ["ConnectionRefusedError"]
+    assert found["bound"] != ["connected"]
 
 
 async def test_datagrams_to_many_do_not_leave_the_network(tmp_path: Path) -> None:
@@ -329,13 +292,8 @@ async def test_user_code_cannot_change_the_rules(tmp_path: Path) -> None:
         assert all(refused)
 
 
-def pasta_of(machine: Machine) -> int:
-    (pid,) = [
-        pid
-        for pid in keeper.descendants(machine.keeper_pid)
-        if b"/pasta\0" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
-    return pid
+def pasta_of(machine: Machine) -> psutil.Process:
+    return psutil.Process(find_process(machine.keeper_pid, "/pasta\0"))
 
 
 async def test_a_machine_whose_network_has_ended_ends_and_says_so(tmp_path: Path) -> None:
@@ -343,20 +301,16 @@ async def test_a_machine_whose_network_has_ended_ends_and_says_so(tmp_path: Path
         begun = asyncio.Event()
         running = asyncio.create_task(machine.run_attempt(attempt_spec("blocks"), lambda _: begun.set()))
         await begun.wait()
-        os.kill(pasta_of(machine), signal.SIGKILL)
+        pasta_of(machine).kill()
         assert "exited" in failure(await running).message
         lab.assert_clean()
 
 
-@pytest.mark.parametrize("killed", ["keeper", "supervisor"])
+@pytest.mark.parametrize("killed", [KEEPER, SUPERVISOR])
 async def test_the_network_ends_with_its_machine(tmp_path: Path, killed: str) -> None:
     async with networked(tmp_path, Reach.of()) as (lab, machine):
-        pasta = psutil.Process(pasta_of(machine))
-        keeper_pid = machine.keeper_pid
-        below = keeper.descendants(keeper_pid)
-        (supervisor,) = [pid for pid in below if b"\0supervisor\0" in process_tree.read(f"/proc/{pid}/cmdline")]
-        os.kill(keeper_pid if killed == "keeper" else supervisor, signal.SIGKILL)
+        pasta = pasta_of(machine)
+        os.kill(find_process(machine.keeper_pid, killed), signal.SIGKILL)
         await machine.close()
-        gone, alive = await asyncio.to_thread(psutil.wait_procs, [pasta], 30)
-        assert (len(gone), alive) == (1, [])
+        await until(lambda: not pasta.is_running())
         lab.assert_clean()

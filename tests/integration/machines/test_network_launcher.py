@@ -22,6 +22,7 @@ from machines import network_launcher
 from machines.network import Network, find_nameserver, network_refusal, rewrite_resolv_conf
 from machines.network_launcher import Plan
 from machines.reach import Reach
+from tests.integration.machines.test_browser_program import make_program
 from tests.support import unprivileged_user
 
 needs_networks = pytest.mark.skipif(network_refusal() is not None, reason=f"Networks: {network_refusal()}")
@@ -48,18 +49,8 @@ def launch(plan: Plan, *command: str, before: Sequence[str] = (), **options: Any
 
 def of_this_test(folder: Path) -> list[psutil.Process]:
     """Processes that have a path in this folder on their command line."""
-    found: list[psutil.Process] = []
-    for process in psutil.process_iter(["cmdline"]):
-        if any(str(folder) in argument for argument in process.info["cmdline"] or []):
-            found.append(process)
-    return found
-
-
-def program(path: Path, script: str) -> str:
-    path.unlink(missing_ok=True)
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
-    return str(path)
+    found = psutil.process_iter(["cmdline"])
+    return [one for one in found if any(str(folder) in argument for argument in one.info["cmdline"] or [])]
 
 
 @needs_networks
@@ -68,20 +59,14 @@ def test_a_trial_leaves_nothing(plan: Plan, tmp_path: Path) -> None:
     assert of_this_test(tmp_path) == []
 
 
+NO_CAPABILITY = 'grep -c "^Cap\\(Inh\\|Prm\\|Eff\\|Amb\\):.0*$" /proc/self/status'
+
+
 @needs_networks
 def test_the_command_has_no_capability_and_a_descriptor_more(plan: Plan) -> None:
-    code, said = launch(
-        plan,
-        "/bin/sh",
-        "-c",
-        'grep -c "^Cap\\(Inh\\|Prm\\|Eff\\|Amb\\):.0*$" /proc/self/status; ls -l /proc/self/fd/$0',
-    )
-    assert code == 0
-    assert "pidfd" in said
-    assert launch(plan, "/bin/sh", "-c", 'exec grep -c "^Cap\\(Inh\\|Prm\\|Eff\\|Amb\\):.0*$" /proc/self/status') == (
-        0,
-        "4",
-    )
+    code, said = launch(plan, "/bin/sh", "-c", "ls -l /proc/self/fd/$0")
+    assert (code, "pidfd" in said) == (0, True)
+    assert launch(plan, "/bin/sh", "-c", f"exec {NO_CAPABILITY}") == (0, "4")
 
 
 @needs_networks
@@ -93,21 +78,10 @@ def test_the_users_ids_stay_what_they_are_unless_it_is_root(plan: Plan) -> None:
 @needs_networks
 @pytest.mark.skipif(shutil.which("bwrap") is None, reason="Bubblewrap is not installed.")
 def test_boxes_can_be_made_in_it_and_in_these_further_namespaces(plan: Plan) -> None:
-    boxed = [
-        "/usr/bin/env",
-        "bwrap",
-        "--unshare-user",
-        "--unshare-pid",
-        "--unshare-ipc",
-        "--uid",
-        "1000",
-        "--gid",
-        "1000",
-    ]
-    boxed += ["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"]
-    inner = ["unshare", "--user", "--map-root-user", "--mount", "--ipc", "--pid", "--fork"]
-    code, said = launch(plan, *boxed, *inner, "sh", "-c", f"id -u; ! {plan.ip} rule del pref 100 2>/dev/null")
-    assert (code, said) == (0, "0")
+    box = "/usr/bin/env bwrap --unshare-user --unshare-pid --unshare-ipc --uid 1000 --gid 1000"
+    box += " --ro-bind / / --proc /proc --dev /dev unshare --user --map-root-user --mount --ipc --pid --fork"
+    asked = f"id -u; ! {plan.ip} rule del pref 100 2>/dev/null"
+    assert launch(plan, *box.split(), "sh", "-c", asked) == (0, "0")
 
 
 @needs_networks
@@ -125,21 +99,17 @@ def test_a_program_that_is_missing_is_named() -> None:
 
 
 @needs_networks
-def test_a_pasta_that_fails_is_quoted(plan: Plan, tmp_path: Path) -> None:
-    plan = replace(plan, pasta=program(tmp_path / "pasta", "echo first >&2; echo 'no luck' >&2; exit 1"))
-    assert launch(plan) == (1, f"{plan.pasta} does not start: no luck")
-
-
-@needs_networks
-def test_a_pasta_that_has_a_child_for_a_moment_has_started(plan: Plan, tmp_path: Path) -> None:
-    plan = replace(plan, pasta=program(tmp_path / "pasta", "(sleep 1 & exec sleep 60) >/dev/null 2>&1 & exit 0"))
-    assert launch(plan) == (0, "")
-
-
-@needs_networks
-def test_a_pasta_that_does_not_stay_is_told(plan: Plan, tmp_path: Path) -> None:
-    plan = replace(plan, pasta=program(tmp_path / "pasta", "exit 0"))
-    assert launch(plan) == (1, f"{plan.pasta} has ended as soon as it had started: it printed nothing")
+@pytest.mark.parametrize(
+    ("script", "code", "said"),
+    [
+        ("echo first >&2; echo 'no luck' >&2; exit 1", 1, "does not start: no luck"),
+        ("exit 0", 1, "has ended as soon as it had started: it printed nothing"),
+        ("(sleep 1 & exec sleep 60) >/dev/null 2>&1 & exit 0", 0, ""),  # it has a child for a moment
+    ],
+)
+def test_a_pasta_that_does_not_start_is_quoted(plan: Plan, tmp_path: Path, script: str, code: int, said: str) -> None:
+    made = str(make_program(tmp_path / "pasta", script))
+    assert launch(replace(plan, pasta=made)) == (code, f"{made} {said}" if said else "")
 
 
 @needs_networks
@@ -154,11 +124,15 @@ def test_a_pasta_that_does_not_stay_is_told(plan: Plan, tmp_path: Path) -> None:
     ],
 )
 def test_rules_that_are_not_made_end_it_and_pasta(plan: Plan, tmp_path: Path, script: str | None, said: str) -> None:
-    ip = str(tmp_path / "nothing") if script is None else program(tmp_path / "ip", script)
-    code, printed = launch(replace(plan, ip=ip), "/bin/true")
-    assert code == 1
-    assert said in printed
-    _, left = psutil.wait_procs(of_this_test(tmp_path), timeout=10)  # a killed process may take a moment to be gone
+    ip = str(tmp_path / "nothing") if script is None else str(make_program(tmp_path / "ip", script))
+    fails(replace(plan, ip=ip), tmp_path, said)
+
+
+def fails(plan: Plan, folder: Path, said: str, *, before: Sequence[str] = ()) -> None:
+    """It says this, and leaves nothing."""
+    code, printed = launch(plan, "/bin/true", before=before)
+    assert (code, said in printed) == (1, True), printed
+    _, left = psutil.wait_procs(of_this_test(folder), timeout=10)  # a killed process may take a moment to be gone
     assert left == []
 
 
@@ -180,11 +154,7 @@ def test_a_command_that_is_missing_is_named_and_pasta_ends(plan: Plan, tmp_path:
 )
 def test_what_this_host_does_not_allow_is_said(plan: Plan, tmp_path: Path, taken: str, said: str) -> None:
     without = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", f'{taken} && exec "$0" "$@"']
-    code, printed = launch(plan, before=without)
-    assert code == 1
-    assert said in printed
-    _, left = psutil.wait_procs(of_this_test(tmp_path), timeout=10)  # a killed process may take a moment to be gone
-    assert left == []
+    fails(plan, tmp_path, said, before=without)
 
 
 @needs_networks

@@ -12,44 +12,41 @@ from contextlib import asynccontextmanager
 import pytest
 
 from machines.attempt_spec import Proxy
+from tests.support.automations import automations
 from tests.support.machines import Run, failure, value
 
-PROJECT = {
-    "api/goes.py": """
-        async def automation(page, params):
+PROJECT = automations(
+    goes="""
+        await page.goto(params["url"])
+        return await page.inner_text("body")
+    """,
+    goes_in_contexts_of_its_own="""
+        browser = page.context.browser
+        context = await browser.new_context(locale="fr-FR")
+        pages = [await context.new_page(), await browser.new_page(locale="fr-FR", proxy=None)]
+        pages.append(await browser.new_page(locale="fr-FR", proxy={"server": params["other"]}))
+        for page in pages:
             await page.goto(params["url"])
-            return await page.inner_text("body")
+        return [await p.evaluate("navigator.language + ' ' + document.body.innerText") for p in pages]
     """,
-    "api/goes_in_contexts_of_its_own.py": """
-        async def automation(page, params):
-            browser = page.context.browser
-            context = await browser.new_context(locale="fr-FR")
-            pages = [await context.new_page(), await browser.new_page(locale="fr-FR", proxy=None)]
-            pages.append(await browser.new_page(locale="fr-FR", proxy={"server": params["other"]}))
-            for page in pages:
-                await page.goto(params["url"])
-            return [await p.evaluate("navigator.language + ' ' + document.body.innerText") for p in pages]
+    hangs="""
+        page.set_default_navigation_timeout(500)
+        await page.goto(params["url"])
     """,
-    "api/hangs.py": """
-        async def automation(page, params):
-            page.set_default_navigation_timeout(500)
-            await page.goto(params["url"])
+    calls="""
+        return await page.evaluate(
+            '''async stun => {
+                const peer = new RTCPeerConnection({iceServers: [{urls: stun}]});
+                peer.createDataChannel("words");
+                await peer.setLocalDescription(await peer.createOffer());
+                while (peer.iceGatheringState !== "complete")
+                    await new Promise(done => peer.onicegatheringstatechange = done);
+                return peer.localDescription.sdp.includes("a=candidate");
+            }''',
+            params["stun"],
+        )
     """,
-    "api/calls.py": """
-        async def automation(page, params):
-            return await page.evaluate(
-                '''async stun => {
-                    const peer = new RTCPeerConnection({iceServers: [{urls: stun}]});
-                    peer.createDataChannel("words");
-                    await peer.setLocalDescription(await peer.createOffer());
-                    while (peer.iceGatheringState !== "complete")
-                        await new Promise(done => peer.onicegatheringstatechange = done);
-                    return peer.localDescription.sdp.includes("a=candidate");
-                }''',
-                params["stun"],
-            )
-    """,
-}
+)
 
 
 @asynccontextmanager

@@ -10,27 +10,25 @@ import pytest
 
 from machines.attempt_spec import AttemptReport, Proxy
 from schemas.workflow.run import ErrorCode
-from tests.support.machines import Lab, Run, attempt_spec, failure, open_lab, settled, unnoticed, value
+from tests.support.automations import automations, connecting_hook
+from tests.support.machines import Lab, Run, failure, value
 from tests.support.recording_site import Site, cookie, running_site, state
 
 PROJECT = {
-    "api/looks.py": """
-        LOOK = "[{...localStorage}, {...sessionStorage}, document.cookie]"
-
-        async def automation(page, params):
+    **automations(
+        looks="""
+            LOOK = "[{...localStorage}, {...sessionStorage}, document.cookie]"
             found = []
             for url in params["urls"]:
                 await page.goto(url)
                 found.append(await page.evaluate(LOOK))
             return found
-    """,
-    "api/begins.py": """
-        async def automation(page):
+        """,
+        begins="""
             begin = [page.url, len(page.context.pages), await page.evaluate("[history.length, document.referrer]")]
             return [*begin, await page.go_back() is None, await page.context.storage_state()]
-    """,
-    "api/loses_and_looks_again.py": """
-        async def automation(page, params):
+        """,
+        loses_and_looks_again="""
             await page.goto(params["url"])
             await page.evaluate("sessionStorage.setItem('token', 'of the site'); sessionStorage.removeItem('other')")
             await page.evaluate("localStorage.removeItem('gone')")
@@ -41,9 +39,8 @@ PROJECT = {
                 await page.evaluate("[{...sessionStorage}, {...localStorage}]"),
                 await other.evaluate("({...sessionStorage})"),
             ]
-    """,
-    "api/goes_into_a_sandbox.py": """
-        async def automation(page, params):
+        """,
+        goes_into_a_sandbox="""
             errors = []
             page.on("pageerror", lambda error: errors.append(str(error)))
             await page.goto(params["url"])
@@ -51,16 +48,15 @@ PROJECT = {
             await page.frames[1].wait_for_load_state()
             await page.goto("data:text/html,<title>data</title>")
             return errors
-    """,
-    "api/tells.py": """
-        import dataclasses
-        from intuned_runtime import run_info
-
-        async def automation(page):
+        """,
+        tells="""
+            import dataclasses
+            from intuned_runtime import run_info
             told = dataclasses.asdict(run_info())
             run_info().auth_session["cookies"].clear()
             return told
-    """,
+        """,
+    ),
     "api/later.py": """
         from intuned_runtime import deferred_browser
 
@@ -70,14 +66,6 @@ PROJECT = {
                 return None
             context, page = await ensure_browser()
             return [cookie["value"] for cookie in await context.cookies()]
-    """,
-    "api/keeps.py": """
-        import gc
-        from intuned_runtime import IntunedContext
-
-        async def automation(page):
-            gc.collect()
-            return sum(isinstance(found, IntunedContext) for found in gc.get_objects())
     """,
 }
 
@@ -212,10 +200,7 @@ async def test_user_code_gets_the_state_in_run_info_and_cannot_change_it(quiet: 
 
 
 async def test_a_deferred_automation_finds_the_state_in_its_browser(quiet: Run) -> None:
-    given = state(cookie("sid", "s1"))
-    assert value(await begun(quiet, "later", {"browser": True}, given)) == ["s1"]
-    report = await begun(quiet, "later", {"browser": False}, given, capture=True)
-    assert (value(report), report.storage_state) == (None, None)
+    assert value(await begun(quiet, "later", {"browser": True}, state(cookie("sid", "s1")))) == ["s1"]
 
 
 async def test_an_attempt_with_a_proxy_restores_without_asking_it(quiet: Run, sites: tuple[Site, Site]) -> None:
@@ -226,48 +211,27 @@ async def test_an_attempt_with_a_proxy_restores_without_asking_it(quiet: Run, si
     assert proxy.connections == site.connections == 0
 
 
-async def test_a_machine_keeps_nothing_of_the_attempts_before(quiet: Run) -> None:
-    for _ in range(3):
-        assert value(await begun(quiet, "keeps", None, state(cookie("sid", "s1")))) == 1
-
-
 # What the hook brings is the parameter `brings`.
 HOOKED = {
     **PROJECT,
-    "hooks/setup_context.py": """
-        from playwright.async_api import async_playwright
-
-        async def setup_context(*, api_name, api_parameters, cdp_url):
-            playwright = await async_playwright().start()
-            browser = await playwright.chromium.connect_over_cdp(cdp_url)
-
-            async def cleanup():
-                await browser.close()
-                await playwright.stop()
-
-            brings = api_parameters["brings"]
-            if brings == "a context of its own":
-                context = await browser.new_context()
-                url = api_parameters["urls"][0]
-                await context.add_cookies([{"name": "hook", "value": "h", "url": url, "httpOnly": True}])
-                return context, None, cleanup
-            context = browser.contexts[0]
-            if brings == "the page that it finds":
-                return context, context.pages[0], cleanup
-            return context, await context.new_page(), cleanup
-    """,
+    **connecting_hook("""
+        brings = api_parameters["brings"]
+        if brings == "a context of its own":
+            context = await browser.new_context()
+            url = api_parameters["urls"][0]
+            await context.add_cookies([{"name": "hook", "value": "h", "url": url, "httpOnly": True}])
+            return context, None, cleanup
+        context = browser.contexts[0]
+        if brings == "the page that it finds":
+            return context, context.pages[0], cleanup
+        return context, await context.new_page(), cleanup
+    """),
 }
 
 
 @pytest.fixture(scope="module")
-async def hooked(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run]:
-    async with open_lab(tmp_path_factory.mktemp("hooked")) as lab:
-        version, pool = lab.version(HOOKED), lab.pool()
-
-        async def run(api: str, parameters: Any = None, **fields: Any) -> AttemptReport:
-            return await pool.run_attempt(version, attempt_spec(api, parameters, **fields), unnoticed)
-
-        yield run
+def hooked(shared_lab: Lab) -> Run:
+    return shared_lab.runner(HOOKED)
 
 
 @pytest.mark.parametrize(
@@ -297,6 +261,6 @@ async def test_nothing_of_a_state_is_on_disk(quiet: Run, quiet_lab: Lab, sites: 
     given = state(cookie("sid", needle), local={sites[0].origin: {"token": needle}})
     report = await begun(quiet, "looks", {"urls": [sites[0].origin]}, given)
     assert value(report)[0][0] == {"token": needle}
-    await settled(*quiet_lab.pools)
+    await quiet_lab.settled(*quiet_lab.pools)
     files = [file for file in quiet_lab.scratch.rglob("*") if file.is_file() and not file.is_symlink()]
     assert [file for file in files if needle.encode() in file.read_bytes()] == []

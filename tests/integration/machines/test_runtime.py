@@ -4,266 +4,192 @@ from __future__ import annotations
 
 import asyncio
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from machines.machine import MachineAttempt
-from schemas.workflow.attempt import AttemptStatus
 from schemas.workflow.run import ErrorCode
-from tests.support.machines import Lab, Run, attempt_spec, failure, unnoticed, value
-from tests.support.polling import until
+from tests.support.automations import automations
+from tests.support.machines import Run, failure, value
 
-PROJECT = {
-    "api/tells.py": """
-        import dataclasses
-        from intuned_runtime import IntunedContext, run_info
-
-        async def automation(page):
-            assert IntunedContext.current().run_context == run_info()
-            return dataclasses.asdict(run_info())
-    """,
-    "api/extends_payload.py": """
+PROJECT = automations(
+    extends_payload_with_models="""
         from intuned_runtime import extend_payload
-
-        async def automation(page, params):
-            extend_payload({"api": "one", "parameters": {"text": "\\ud800ä"}}, {"api": "two"})
-            extend_payload({"api": "three", "parameters": {"n": 2**70}, "more": "ignored"})
-            if params["then"] == "fail":
-                raise ValueError("after all")
-    """,
-    "api/extends_payload_with_models.py": """
-        from intuned_runtime import extend_payload
-
         class Model:
             # As pydantic's, which is not installed here; the tests of environments have the real one.
             def __init__(self, **fields):
                 self.fields = fields
-
             def model_dump(self, *, mode, by_alias):
                 assert (mode, by_alias) == ("json", True)
                 return self.fields
-
-        async def automation(page):
-            extend_payload(
-                {"api": "one", "parameters": Model(n=1)},
-                Model(api="two", parameters={"n": 2}),
-                {"api": "three", "parameters": {"inner": [Model(n=3)]}},
-            )
-            try:
-                extend_payload({"api": "four", "parameters": Model})
-            except TypeError as error:
-                return str(error)
+        extend_payload(
+            {"api": "one", "parameters": Model(n=1)},
+            Model(api="two", parameters={"n": 2}),
+            {"api": "three", "parameters": {"inner": [Model(n=3)]}},
+        )
+        try:
+            extend_payload({"api": "four", "parameters": Model})
+        except TypeError as error:
+            return str(error)
     """,
-    "api/extends_payload_wrongly.py": """
-        from intuned_runtime import extend_payload
-
-        async def automation(page, params):
-            extend_payload(params)
-    """,
-    "api/extends_payload_with_an_object.py": """
-        from intuned_runtime import extend_payload
-
-        async def automation(page):
-            extend_payload({"api": "one", "parameters": {"x": object()}})
-    """,
-    "api/remembers.py": """
+    remembers="""
         from intuned_runtime import attempt_store
-
         def note():
             attempt_store.set("n", attempt_store.get("n", 0) + 1)
-
-        async def automation(page):
-            note()
-            note()
-            return [attempt_store.get("n"), attempt_store.get("nothing"), attempt_store.get("nothing", 5)]
+        note()
+        note()
+        return [attempt_store.get("n"), attempt_store.get("nothing"), attempt_store.get("nothing", 5)]
     """,
-    "api/is_everywhere.py": """
+    is_everywhere="""
         import asyncio, threading
         from intuned_runtime import attempt_store, extend_timeout, run_info
-
         found = {}
-
         def look(where):
             extend_timeout()
             attempt_store.set(where, True)
             found[where] = run_info().run_id
-
         async def look_soon(where):
             look(where)
-
-        async def automation(page):
-            look("here")
-            await asyncio.create_task(look_soon("task"))
-            await asyncio.to_thread(look, "to_thread")
-            thread = threading.Thread(target=look, args=("thread",))
-            thread.start()
-            thread.join()
-            page.on("console", lambda message: look("event"))
-            async with page.expect_console_message():
-                await page.evaluate("console.log('x')")
-            await page.expose_function("look", lambda: look("exposed"))
-            await page.evaluate("look()")
-            async def answer(route):
-                look("route")
-                await route.fulfill(body="")
-            await page.route("**/*", answer)
-            await page.goto("http://shop.test/")
-            return [found, all(attempt_store.get(where) for where in found)]
+        look("here")
+        await asyncio.create_task(look_soon("task"))
+        await asyncio.to_thread(look, "to_thread")
+        thread = threading.Thread(target=look, args=("thread",))
+        thread.start()
+        thread.join()
+        page.on("console", lambda message: look("event"))
+        async with page.expect_console_message():
+            await page.evaluate("console.log('x')")
+        await page.expose_function("look", lambda: look("exposed"))
+        await page.evaluate("look()")
+        async def answer(route):
+            look("route")
+            await route.fulfill(body="")
+        await page.route("**/*", answer)
+        await page.goto("http://shop.test/")
+        return [found, all(attempt_store.get(where) for where in found)]
     """,
-    "api/attributes.py": """
+    attributes="""
         import datetime, json
         from intuned_runtime import delete_attribute, set_attribute
-
         def refused(key, value):
             try:
                 set_attribute(key, value)
             except ValueError as error:
                 return str(error)
-
-        async def automation(page, params):
-            utc = datetime.UTC
-            set_attribute("at", datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=utc))
-            set_attribute("gone", 1)
-            delete_attribute("gone")
-            delete_attribute("never set")
-            for key, value in params["good"]:
-                set_attribute(key, value)
-            bad = [*params["bad"], ("k", float("nan")), ("k", ("a",)), ("k", datetime.datetime(2026, 1, 2))]
-            told = [refused(key, value) for key, value in bad]
-            if params["then"] == "fail":
-                raise ValueError(json.dumps(told))
-            return told
+        utc = datetime.UTC
+        set_attribute("at", datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=utc))
+        set_attribute("gone", 1)
+        delete_attribute("gone")
+        delete_attribute("never set")
+        for key, value in params["good"]:
+            set_attribute(key, value)
+        bad = [*params["bad"], ("k", float("nan")), ("k", ("a",)), ("k", datetime.datetime(2026, 1, 2))]
+        told = [refused(key, value) for key, value in bad]
+        if params["then"] == "fail":
+            raise ValueError(json.dumps(told))
+        return told
     """,
-    "api/attributes_until_refused.py": """
-        from intuned_runtime import set_attribute
-
-        async def automation(page, params):
-            for number in range(100):
-                try:
-                    set_attribute(f"k{number}", params["value"])
-                except ValueError as error:
-                    return [number, str(error)]
-    """,
-    "api/keeps.py": """
+    keeps="""
         from intuned_runtime import persistent_store
-
         VALUES = [float("nan"), object(), {1, 2}, "x" * 1024 * 1024]
-
         async def refused(key, value):
             try:
                 await persistent_store.set(key, value)
             except ValueError as error:
                 return str(error)
-
-        async def automation(page, params):
-            told = [await refused(key, 1) for key in [*params["bad"], b"bytes"]]
-            told += [await refused("k", value) for value in VALUES]
-            return told
+        told = [await refused(key, 1) for key in [*params["bad"], b"bytes"]]
+        told += [await refused("k", value) for value in VALUES]
+        return told
     """,
-    "api/asks_without_end.py": """
+    tells="""
+        import dataclasses
+        from intuned_runtime import IntunedContext, run_info
+        assert IntunedContext.current().run_context == run_info()
+        return dataclasses.asdict(run_info())
+    """,
+    extends_payload="""
+        from intuned_runtime import extend_payload
+        for payloads in params["payloads"]:
+            extend_payload(*payloads)
+        if params.get("fails"):
+            raise ValueError("after all")
+    """,
+    extends_payload_with_an_object="""
+        from intuned_runtime import extend_payload
+        extend_payload({"api": "one", "parameters": {"x": object()}})
+    """,
+    attributes_until_refused="""
+        from intuned_runtime import set_attribute
+        for number in range(100):
+            try:
+                set_attribute(f"k{number}", params["value"])
+            except ValueError as error:
+                return [number, str(error)]
+    """,
+    asks_without_end="""
         import gc
         from intuned_runtime import persistent_store
-
-        async def automation(page):
-            channel = next(found for found in gc.get_objects() if type(found).__name__ == "Channel")
-            asked = {"operation": "persistent_get", "arguments": {"key": "k"}}
-            for number in range(200):
-                channel.post("request", number=1_000_000 + number, **asked)
-            return await persistent_store.get("k")
+        channel = next(found for found in gc.get_objects() if type(found).__name__ == "Channel")
+        asked = {"operation": "persistent_get", "arguments": {"key": "k"}}
+        for number in range(200):
+            channel.post("request", number=1_000_000 + number, **asked)
+        return await persistent_store.get("k")
     """,
-    "api/floods.py": """
+    says="""
         import asyncio
         import gc
-        from pathlib import Path
-
-        async def automation(page, params):
-            channel = next(found for found in gc.get_objects() if type(found).__name__ == "Channel")
-            asked = {"operation": "persistent_get", "arguments": {"key": "k" * 100_000}}
-            for number in range(64):
-                channel.post("request", number=1_000_000 + number, **asked)
-            await asyncio.sleep(0.5)  # all of it is read meanwhile, if anybody reads it
-            unread = channel._writer.transport.get_write_buffer_size()
-            Path(params["told"]).touch()
-            return unread
+        channel = next(found for found in gc.get_objects() if type(found).__name__ == "Channel")
+        for _ in range(params["times"]):
+            await channel.send(params["kind"], **params["fields"])
+        if params["then"] == "wait":
+            await asyncio.Event().wait()
     """,
-    "api/says.py": """
-        import asyncio
-        import gc
-
-        async def automation(page, params):
-            channel = next(found for found in gc.get_objects() if type(found).__name__ == "Channel")
-            for _ in range(params["times"]):
-                await channel.send(params["kind"], **params["fields"])
-            if params["then"] == "wait":
-                await asyncio.Event().wait()
-    """,
-    "api/takes_its_time.py": """
+    takes_its_time="""
         import asyncio
         from intuned_runtime import extend_timeout
-
-        async def automation(page, params):
-            for _ in range(params["rounds"]):
-                await asyncio.sleep(params["each"])
-                extend_timeout()
-            return "done"
+        for _ in range(params["rounds"]):
+            await asyncio.sleep(params["each"])
+            extend_timeout()
+        return "done"
     """,
-}
+)
 
 
 async def test_run_info_tells_what_the_attempt_was_given_and_none_for_the_rest(quiet: Run) -> None:
     given = {"run_id": "r1", "proxy": "http://proxy:1"}
-    told = value(await quiet("tells", run_info=given))
-    names = [
-        "job_id",
-        "job_run_id",
-        "auth_session_id",
-        "dependency_id",
-        "dependency_for",
-        "parent_run_id",
-        "auth_session",
-        "trace_id",
-        "traceparent",
-    ]
-    assert told == {**dict.fromkeys(names), **given}
+    names = "job_id job_run_id auth_session_id dependency_id dependency_for parent_run_id auth_session trace_id"
+    none = dict.fromkeys([*names.split(), "traceparent"])
+    assert value(await quiet("tells", run_info=given)) == {**none, **given}
 
 
 async def test_extended_payloads_come_with_the_result_in_their_order(quiet: Run) -> None:
-    report = await quiet("extends_payload", {"then": "return"})
+    one, two = {"api": "one", "parameters": {"text": "\ud800ä"}}, {"api": "two"}
+    three = {"api": "three", "parameters": {"n": 2**70}}
+    given = {"payloads": [[one, two], [{**three, "more": "ignored"}]]}
+    report = await quiet("extends_payload", given)
     assert value(report) is None
-    assert report.extended_payloads is not None
-    assert report.extended_payloads.isascii()
-    assert json.loads(report.extended_payloads) == [
-        {"api": "one", "parameters": {"text": "\ud800ä"}},
-        {"api": "two", "parameters": {}},
-        {"api": "three", "parameters": {"n": 2**70}},
-    ]
-    after = await quiet("tells")
-    assert after.extended_payloads is None
+    assert (report.extended_payloads or "").isascii()
+    assert json.loads(report.extended_payloads or "") == [one, {**two, "parameters": {}}, three]
+    assert (await quiet("tells")).extended_payloads is None
+    assert failure(await quiet("extends_payload", {**given, "fails": True})).name == "ValueError"
 
 
 async def test_payloads_and_their_parameters_may_be_models(quiet: Run) -> None:
     report = await quiet("extends_payload_with_models")
     assert "or a pydantic model of that shape" in value(report)
-    assert report.extended_payloads is not None
-    assert json.loads(report.extended_payloads) == [
-        {"api": "one", "parameters": {"n": 1}},
-        {"api": "two", "parameters": {"n": 2}},
-        {"api": "three", "parameters": {"inner": [{"n": 3}]}},
-    ]
+    given = [("one", {"n": 1}), ("two", {"n": 2}), ("three", {"inner": [{"n": 3}]})]
+    assert json.loads(report.extended_payloads or "") == [{"api": api, "parameters": each} for api, each in given]
 
 
-async def test_a_failed_attempt_has_no_extended_payloads(quiet: Run) -> None:
-    report = await quiet("extends_payload", {"then": "fail"})
-    assert (report.status, report.extended_payloads) == (AttemptStatus.FAILED, None)
+@pytest.mark.parametrize("payload", [{}, {"api": 1}, {"api": "x", "parameters": []}])
+async def test_a_payload_of_the_wrong_shape_is_an_error_where_it_is_given(quiet: Run, payload: dict[str, Any]) -> None:
+    report = failure(await quiet("extends_payload", {"payloads": [[payload]]}))
+    assert report.name == "TypeError"
+    assert 'A payload is {"api": name, "parameters": object}' in report.message
 
 
-async def test_a_payload_of_the_wrong_shape_is_an_error_where_it_is_given(quiet: Run) -> None:
-    for payload in ({}, {"api": 1}, {"api": "x", "parameters": []}):
-        report = failure(await quiet("extends_payload_wrongly", payload))
-        assert report.name == "TypeError"
-        assert 'A payload is {"api": name, "parameters": object}' in report.message
+async def test_a_payload_without_a_json_form_is_an_error(quiet: Run) -> None:
     report = failure(await quiet("extends_payload_with_an_object"))
     assert report.message == "extendedPayloads[0].parameters.x: an object has no JSON form"
 
@@ -287,23 +213,9 @@ GOOD: dict[str, Any] = {
     "list": ["x" * 255] * 20,
     "a" * 64: "",
 }
-BAD: list[list[Any]] = [
-    ["", 1],
-    ["1st", 1],
-    ["_x", 1],
-    ["\u00e4", 1],
-    ["a" * 65, 1],
-    ["a\n", 1],
-    [None, 1],
-    [5, 1],
-    ["k", None],
-    ["k", {}],
-    ["k", "x" * 256],
-    ["k", "\ud800"],
-    ["k", ["x"] * 21],
-    ["k", ["x" * 256]],
-    ["k", ["\ud800"]],
-    ["k", [1]],
+BAD: list[tuple[Any, Any]] = [
+    *((key, 1) for key in ("", "1st", "_x", "\u00e4", "a" * 65, "a\n", None, 5)),
+    *(("k", value) for value in (None, {}, "x" * 256, "\ud800", ["x"] * 21, ["x" * 256], ["\ud800"], [1])),
 ]
 
 
@@ -378,9 +290,8 @@ async def test_few_of_many_repeated_messages_reach_the_worker(
         ("done", {"result": 1, "extendedPayloads": None, "attributes": {}, "imported": []}),
     ],
 )
-async def test_a_message_that_is_none_of_ours_ends_the_attempt(lab: Lab, kind: str, fields: dict[str, Any]) -> None:
-    said = {"kind": kind, "fields": fields, "times": 1, "then": "wait"}
-    report = await lab.pool().run_attempt(lab.version(PROJECT), attempt_spec("says", said), unnoticed)
+async def test_a_message_that_is_none_of_ours_ends_the_attempt(quiet: Run, kind: str, fields: dict[str, Any]) -> None:
+    report = await quiet("says", {"kind": kind, "fields": fields, "times": 1, "then": "wait"})
     assert failure(report).code == ErrorCode.SCRIPT_PROCESS_CRASHED
 
 
@@ -405,22 +316,3 @@ async def test_answers_all_requests_of_an_attempt_sixteen_at_a_time(quiet: Run) 
     services = Slow()
     assert value(await quiet("asks_without_end", answer_request=services.answer_request)) == "k"
     assert (services.asked, services.most) == (201, 16)
-
-
-class Held(Slow):
-    """Services that answer nothing until there is a file."""
-
-    def __init__(self, told: Path) -> None:
-        super().__init__()
-        self.told = told
-
-    async def answer_request(self, operation: str, arguments: dict[str, Any]) -> str | None:  # noqa: ARG002
-        assert operation == "persistent_get"
-        await until(self.told.exists)
-        return None
-
-
-async def test_stops_reading_from_an_attempt_with_sixteen_open_requests(quiet: Run, tmp_path: Path) -> None:
-    told = tmp_path / "told"
-    unread = value(await quiet("floods", {"told": str(told)}, answer_request=Held(told).answer_request))
-    assert unread > 40 * 100_000

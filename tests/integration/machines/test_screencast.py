@@ -6,38 +6,37 @@ import asyncio
 import base64
 import os
 import struct
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from playwright.async_api import CDPSession
 
 from machines.attempt_spec import AttemptEvidence
 from machines.runner.screencast import SOCKET, Screencast
 from schemas.workflow.trace import TraceMode
+from tests.support.automations import automations
 from tests.support.machines import PATIENCE, Run, value
+from tests.support.polling import until
 
-PROJECT = {
-    "api/moves.py": """
+PROJECT = automations(
+    moves="""
         import asyncio
         from pathlib import Path
-
-        MOVING = "setInterval(() => { document.body.style.background = `hsl(${Date.now() / 5 % 360} 90% 50%)` }, 5)"
-
-        async def automation(page, params):
-            await page.goto("data:text/html,<h1>Moves</h1>")
-            if params.get("moves", True):
-                await page.evaluate(MOVING)
-            if params.get("opens"):
-                page = await page.context.new_page()
-                await page.goto("data:text/html,<h1>Another</h1>")
-            while not Path(params["go"]).exists():
-                await asyncio.sleep(0.02)
-            return await page.evaluate("document.querySelector('h1').textContent")
-    """,
-}
+        moving = "setInterval(() => { document.body.style.background = `hsl(${Date.now() / 5 % 360} 90% 50%)` }, 5)"
+        await page.goto("data:text/html,<h1>Moves</h1>")
+        if params.get("moves", True):
+            await page.evaluate(moving)
+        if params.get("opens"):
+            page = await page.context.new_page()
+            await page.goto("data:text/html,<h1>Another</h1>")
+        while not Path(params["go"]).exists():
+            await asyncio.sleep(0.02)
+        return await page.evaluate("document.querySelector('h1').textContent")
+    """
+)
 
 
 @asynccontextmanager
@@ -58,9 +57,7 @@ async def attempt(quiet: Run, folder: Path, **parameters: Any) -> AsyncGenerator
 async def connected(folder: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Somebody who watches."""
     place = folder / "evidence" / SOCKET
-    async with asyncio.timeout(PATIENCE):
-        while not place.exists():
-            await asyncio.sleep(0.01)
+    await until(place.exists)
     assert place.stat().st_mode & 0o777 == 0o600
     descriptor = os.open(place.parent, os.O_PATH)
     try:
@@ -86,15 +83,40 @@ async def test_pictures_come_one_after_another_until_the_attempt_ends(quiet: Run
     writer.close()
 
 
-async def test_sends_at_most_ten_pictures_a_second_of_a_moving_page(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    live, sent = Screencast(None, lambda: None), list[bytes]()
-    monkeypatch.setattr(live, "_send_picture", sent.append)
-    frame = {"data": base64.b64encode(b"picture").decode(), "sessionId": 1}
-    for _ in range(5):
-        live._came(cast("CDPSession", None), frame)
-    assert sent == [b"picture"]
+class Moving:
+    """A page, with its session, that moves five times at once."""
+
+    def __init__(self) -> None:
+        self.context = SimpleNamespace(new_cdp_session=self.session)
+
+    async def session(self, _page: object) -> Moving:
+        return self
+
+    def on(self, _event: str, came: Callable[[dict[str, Any]], None]) -> None:
+        self.came = came
+
+    async def send(self, method: str, _parameters: dict[str, Any]) -> dict[str, Any]:
+        if method == "Page.startScreencast":
+            for number in range(5):
+                self.came({"data": base64.b64encode(b"%d" % number).decode(), "sessionId": number})
+        return {"data": base64.b64encode(b"first").decode()}
+
+    def is_closed(self) -> bool:
+        return False
+
+    async def detach(self) -> None: ...
+
+
+async def test_sends_at_most_ten_pictures_a_second_of_a_moving_page(tmp_path: Path) -> None:
+    moving = cast("Any", Moving())
+    (tmp_path / "evidence").mkdir()
+    live = Screencast(tmp_path / "evidence", lambda: moving)
+    await live.begin()
+    reader, writer = await connected(tmp_path)
+    assert [await picture(reader), await picture(reader)] == [b"first", b"0"]
+    await live.end()
+    assert await reader.read() == b""
+    writer.close()
 
 
 async def test_several_watch_and_whoever_comes_back_sees_it_again(quiet: Run, tmp_path: Path) -> None:
@@ -110,18 +132,13 @@ async def test_several_watch_and_whoever_comes_back_sees_it_again(quiet: Run, tm
         writer.close()
 
 
-async def test_a_page_that_stands_still_is_shown_to_everybody(quiet: Run, tmp_path: Path) -> None:
-    async with attempt(quiet, tmp_path, moves=False):
-        first = await connected(tmp_path)
-        await picture(first[0])
-        later = await connected(tmp_path)
-        await picture(later[0])
-        for _, writer in (first, later):
+@pytest.mark.parametrize("shown", [{"moves": False}, {"opens": True}], ids=["a still page", "a page opened later"])
+async def test_whichever_page_the_automation_is_at_is_shown_to_all(quiet: Run, tmp_path: Path, shown: Any) -> None:
+    async with attempt(quiet, tmp_path, **shown):
+        watchers = list[asyncio.StreamWriter]()
+        for _ in range(2):  # the second one comes when the first has seen it
+            reader, writer = await connected(tmp_path)
+            await picture(reader)
+            watchers.append(writer)
+        for writer in watchers:
             writer.close()
-
-
-async def test_the_page_that_the_automation_goes_on_with_is_shown(quiet: Run, tmp_path: Path) -> None:
-    async with attempt(quiet, tmp_path, opens=True):
-        reader, writer = await connected(tmp_path)
-        await picture(reader)
-        writer.close()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import html
 import io
 import json
+import re
 import shutil
 import sys
 import zipfile
 from base64 import b64encode
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -209,21 +211,28 @@ class QuietHandler(SimpleHTTPRequestHandler):
         pass
 
 
-def trace_of(*lines: dict[str, Any], **resources: bytes) -> bytes:
+def zip_of(entries: Mapping[str, str | bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
     data = io.BytesIO()
-    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr("trace.trace", "".join(f"{json.dumps(line)}\n" for line in lines))
-        for name, content in resources.items():
-            file.writestr(f"resources/{name}", content)
+    with zipfile.ZipFile(data, "w", method) as file:
+        for name, content in entries.items():
+            file.writestr(name, content)
     return data.getvalue()
 
 
-def shown(folder: Path, *parts: bytes, secrets: tuple[str, ...] = ()) -> dict[str, bytes]:
+def trace_of(*lines: dict[str, Any], **resources: bytes) -> bytes:
+    events = "".join(f"{json.dumps(line)}\n" for line in lines)
+    return zip_of({"trace.trace": events, **{f"resources/{name}": content for name, content in resources.items()}})
+
+
+LIMIT = 200_000
+
+
+def shown(folder: Path, *parts: bytes, secrets: tuple[str, ...] = (), limit: int = 100_000_000) -> dict[str, bytes]:
     for number, part in enumerate(parts, 1):
         (folder / f"trace-{number}.zip").write_bytes(part)
     target = folder / "shown.zip"
     try:
-        redact(parts_in(folder), target, RedactionOptions(Masker(secrets), 100_000_000))
+        redact(parts_in(folder), target, RedactionOptions(Masker(secrets), limit))
         return contents(target)
     finally:
         target.unlink(missing_ok=True)
@@ -240,12 +249,9 @@ def test_secrets_that_equal_trace_keywords_or_numbers_break_no_trace(tmp_path: P
 
 def test_a_page_of_many_levels_is_masked_all_the_same(tmp_path: Path) -> None:
     html = '["DIV",{},' * 5000 + '"a secret-word"' + "]" * 5000
-    line = f'{{"type":"frame-snapshot","snapshot":{{"html":{html}}}}}\n'.encode()
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w") as file:
-        file.writestr("trace.trace", line)
-    after = shown(tmp_path, data.getvalue(), secrets=("secret-word",))
-    assert after["trace.trace"] == line.replace(b"secret-word", b"***")
+    line = f'{{"type":"frame-snapshot","snapshot":{{"html":{html}}}}}\n'
+    after = shown(tmp_path, zip_of({"trace.trace": line}), secrets=("secret-word",))
+    assert after["trace.trace"].decode() == line.replace("secret-word", "***")
 
 
 def test_contexts_become_one_trace_and_share_what_they_have_in_common(tmp_path: Path) -> None:
@@ -281,94 +287,53 @@ def test_credentials_of_a_proxy_are_known() -> None:
     assert masker.mask_text(f"customer-7:{PROXY_WORD}") == "***:***"
 
 
-@pytest.mark.parametrize("stacks", ["[]", "{}", '{"files": 1, "stacks": []}', '{"files": [], "stacks": [1]}', "\0"])
-def test_stacks_that_are_none_make_no_trace(tmp_path: Path, stacks: str) -> None:
-    with zipfile.ZipFile(tmp_path / "trace-1.zip", "w") as file:
-        file.writestr("trace.stacks", stacks)
-    with pytest.raises(TraceError, match="no trace"):
-        redact(parts_in(tmp_path), tmp_path / "shown.zip", RedactionOptions(Masker(()), 10_000))
-
-
-LIMIT = 100_000
-
-
-def refused(folder: Path, *, limit: int = LIMIT) -> str:
-    """Why the traces in `folder` are refused."""
-    with pytest.raises(TraceError) as raised:
-        redact(parts_in(folder), folder / "shown.zip", RedactionOptions(Masker({"secret-word"}), limit))
-    return str(raised.value)
-
-
 @pytest.mark.parametrize("name", ["trace.trace", "trace.network"])
 def test_an_event_that_is_too_long_to_be_parsed_makes_no_trace(tmp_path: Path, name: str) -> None:
     longest = 1024 * 1024
-    for length, kept in ((longest, True), (longest + 1, False)):
-        with zipfile.ZipFile(tmp_path / "trace-1.zip", "w", zipfile.ZIP_DEFLATED) as file:
-            file.writestr(name, "first\n" + "x" * (length - 1) + "\nlast\n")
-        if kept:
-            target = tmp_path / "shown.zip"
-            redact(parts_in(tmp_path), target, RedactionOptions(Masker(()), 8 * longest))
-            assert len(contents(target)[name].splitlines()) == 3
-            target.unlink()
-        else:
-            assert refused(tmp_path, limit=8 * longest) == (
-                f"An event has more than {longest} bytes, which is too long to be masked."
-            )
+    fits, does_not = (zip_of({name: "first\n" + "x" * (length - 1) + "\nlast\n"}) for length in (longest, longest + 1))
+    assert len(shown(tmp_path, fits, limit=8 * longest)[name].splitlines()) == 3
+    with pytest.raises(TraceError, match=f"An event has more than {longest} bytes, which is too long to be masked"):
+        shown(tmp_path, does_not, limit=8 * longest)
 
 
-def test_stacks_that_are_too_long_to_be_parsed_make_no_trace(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "trace-1.zip", "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr("trace.stacks", "[" * (1024 * 1024 + 1))
-    assert "too long to be masked" in refused(tmp_path, limit=1024 * 1024)
+LYING = trace_of(bomb=bytes(1_000_000)).replace((1_000_000).to_bytes(4, "little"), (10).to_bytes(4, "little"))
+NO_STACKS = ["[]", "{}", '{"files": 1, "stacks": []}', '{"files": [], "stacks": [1]}', "\0"]
 
 
-def test_more_entries_than_are_kept_make_no_trace(tmp_path: Path) -> None:
-    for part in (1, 2):  # together
-        with zipfile.ZipFile(tmp_path / f"trace-{part}.zip", "w") as file:
-            for number in range(501):
-                file.writestr(f"resources/{part}-{number}", "")
-    assert refused(tmp_path) == f"It has 1002 entries. With {LIMIT} bytes kept, it may have 1000."
+@pytest.mark.parametrize(
+    ("parts", "why"),
+    [
+        *(([zip_of({"trace.stacks": stacks})], "no trace") for stacks in NO_STACKS),
+        ([zip_of({"trace.stacks": "[" * (1024 * 1024 + 1)})], "too long to be masked"),
+        (
+            [zip_of({f"resources/{part}-{number}": "" for number in range(501)}) for part in (1, 2)],
+            f"It has 1002 entries. With {LIMIT} bytes kept, it may have 1000.",
+        ),
+        ([trace_of(bomb=bytes(8 * LIMIT + 1))], f"An entry has more than 8 times the {LIMIT} bytes that are kept."),
+        (
+            [trace_of(**{f"part{n}": bytes(8 * LIMIT) for n in range(3)})],
+            f"Unpacked it is more than 16 times as big as the {LIMIT} bytes kept.",
+        ),
+        ([LYING], "What the Machine left is no trace."),
+        ([zip_of({"trace.trace": "{}\n"}, zipfile.ZIP_BZIP2)], "no trace: it is not packed as Playwright packs."),
+        ([zip_of({"trace.trace": "{}\n"}, zipfile.ZIP_LZMA)], "no trace: it is not packed as Playwright packs."),
+        ([b""] * 501, "It is of 501 contexts. A trace of at most 500 is kept."),
+    ],
+    ids=range(13),
+)
+def test_what_is_too_much_or_no_trace_is_refused_with_its_reason(tmp_path: Path, parts: list[bytes], why: str) -> None:
+    with pytest.raises(TraceError, match=re.escape(why)):
+        shown(tmp_path, *parts, limit=LIMIT)
 
 
-def test_an_entry_that_unpacks_to_too_much_makes_no_trace(tmp_path: Path) -> None:
-    (tmp_path / "trace-1.zip").write_bytes(trace_of(bomb=bytes(8 * LIMIT + 1)))
-    assert refused(tmp_path) == f"An entry has more than 8 times the {LIMIT} bytes that are kept."
-
-
-def test_entries_that_unpack_to_too_much_together_make_no_trace(tmp_path: Path) -> None:
-    (tmp_path / "trace-1.zip").write_bytes(trace_of(**{f"part{n}": bytes(8 * LIMIT) for n in range(3)}))
-    assert refused(tmp_path) == f"Unpacked it is more than 16 times as big as the {LIMIT} bytes kept."
-
-
-def test_an_entry_that_has_more_than_it_says_makes_no_trace(tmp_path: Path) -> None:
-    lying = trace_of(bomb=bytes(1_000_000)).replace((1_000_000).to_bytes(4, "little"), (10).to_bytes(4, "little"))
-    (tmp_path / "trace-1.zip").write_bytes(lying)
-    assert refused(tmp_path) == "What the Machine left is no trace."
-
-
-@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_packed_in_a_way_that_cannot_be_read_in_pieces_makes_no_trace(tmp_path: Path, method: int) -> None:
-    with zipfile.ZipFile(tmp_path / "trace-1.zip", "w", method) as file:
-        file.writestr("trace.trace", "{}\n")
-    assert refused(tmp_path) == "What the Machine left is no trace: it is not packed as Playwright packs."
-
-
-def test_more_contexts_than_can_be_one_trace_make_none(tmp_path: Path) -> None:
-    for number in range(501):
-        (tmp_path / f"trace-{number}.zip").touch()
-    assert refused(tmp_path) == "It is of 501 contexts. A trace of at most 500 is kept."
-
-
-@given(cut=st.integers(0, 400), byte=st.integers(0, 255), at=st.integers(0, 400))
+@given(cut=st.integers(0, 7), byte=st.integers(0, 255), at=st.integers(0, 400))
 def test_what_is_damaged_makes_no_trace_or_a_whole_one(
     tmp_path_factory: pytest.TempPathFactory, cut: int, byte: int, at: int
 ) -> None:
     data = bytearray(trace_of({"type": "event"}, page=b"a secret-word"))
     data[at % len(data)] = byte
-    folder = tmp_path_factory.mktemp("damaged")
-    (folder / "trace-1.zip").write_bytes(data[: len(data) - cut % 8])
-    try:
-        redact(parts_in(folder), folder / "shown.zip", RedactionOptions(Masker({"secret-word"}), LIMIT))
-    except TraceError:
-        return
-    assert not any(b"secret-word" in content for content in contents(folder / "shown.zip").values())
+    with contextlib.suppress(TraceError):
+        after = shown(
+            tmp_path_factory.mktemp("damaged"), bytes(data[: len(data) - cut]), secrets=("secret-word",), limit=LIMIT
+        )
+        assert not any(b"secret-word" in content for content in after.values())

@@ -5,24 +5,27 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from datetime import timedelta
 from pathlib import Path
+from socket import socket
 
 import pytest
 
 from machines import keeper
+from machines.machine import PROCESS_ENDED
+from machines.runner.channel import Channel
+from tests.support.automations import automations
 from tests.support.machines import PATIENCE, Lab, of_folder
 from tests.support.repository import REPOSITORY
 
 OWNER = """
 import asyncio, sys
 from pathlib import Path
+from tests.support.automations import automations
 from tests.support.machines import attempt_spec, open_lab
+from tests.support.single_machine_pool import ENDLESS
 
-PROJECT = {
-    "api/awaits.py": "async def automation(page): await page.wait_for_event('close', timeout=0)",
-    "api/spins.py": "async def automation(page):\\n    print('spinning')\\n    while True: pass",
-    "api/fine.py": "async def automation(page): pass",
-}
+PROJECT = {**ENDLESS, **automations(fine="pass")}
 
 async def main():
     async with open_lab(Path(sys.argv[1])) as lab:
@@ -64,9 +67,16 @@ async def test_machines_end_with_the_worker(tmp_path: Path, end: str) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_machine_whose_owner_hangs_up_without_a_word_ends(lab: Lab) -> None:
-    machine = await lab.machine(lab.version({"api/fine.py": "async def automation(page): pass"}))
-    machine._channel.close()
-    async with asyncio.timeout(PATIENCE):
-        await machine._keeper.ended()
+async def test_a_machine_whose_owner_hangs_up_without_a_word_ends(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    channels, over = list[Channel](), Channel.over
+
+    async def kept(end: socket) -> Channel:
+        channels.append(await over(end))
+        return channels[-1]
+
+    monkeypatch.setattr(Channel, "over", kept)
+    machine = await lab.machine(lab.version(automations(fine="pass")))
+    channels[0].close()
+    await machine.wait_idle(timedelta(seconds=PATIENCE))
+    assert machine.retire_reason == PROCESS_ENDED
     lab.assert_clean()

@@ -90,6 +90,8 @@ def command(name: str) -> dict[str, Any]:
         (command("Page.setDownloadBehavior"), True),
         (command("Browser.setDownloadBehavior"), True),
         (command("Target.createTarget"), True),
+        (command("Tracing.start"), True),
+        (command("Storage.setCookies"), True),
         (command("Target.getTargetInfo"), False),
         (command("Page.captureScreenshot"), False),
         ({"method": "newBrowserCDPSession", "params": {}}, True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import enum
 import json
 import math
 from datetime import UTC, datetime, timedelta
@@ -50,6 +51,33 @@ async def _title() -> str:
 @dataclasses.dataclass
 class Item:
     when: object
+
+
+class Model:
+    """As pydantic's, which a project may have."""
+
+    def model_dump(self, *, mode: str, by_alias: bool) -> dict[str, Any]:
+        return {"itemName": "lamp", "mode": mode, "byAlias": by_alias}
+
+
+class Colour(enum.StrEnum):
+    RED = "red"
+
+
+@pytest.mark.parametrize(
+    ("value", "form"),
+    [
+        (Item([Item(1)]), {"when": [{"when": 1}]}),
+        ({"models": [Model()]}, {"models": [{"itemName": "lamp", "mode": "json", "byAlias": True}]}),
+        (Colour.RED, "red"),
+        ((1, 2), [1, 2]),
+        ({1: 2}, {"1": 2}),
+        (2**4000, 2**4000),
+    ],
+    ids=["dataclass", "model", "enum", "tuple", "integer as key", "large number"],
+)
+def test_what_has_a_json_form_is_returned_in_it(value: Any, form: Any) -> None:
+    assert json.loads(to_json(value)) == form
 
 
 @pytest.mark.parametrize(
