@@ -23,15 +23,12 @@ REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 # These modules are found because of the line above.
-from tests.support.auth_shape_player import histories, login_histories, played_login  # noqa: E402
-from tests.support.auth_shapes import LOGIN_SHAPES  # noqa: E402
+from tests.support.activity_shapes import ACTIVITY_SHAPES, play  # noqa: E402
+from tests.support.auth_shapes import LOGIN_SHAPES, histories, login_histories, played_login  # noqa: E402
 from tests.support.delivery_stage import DELIVERIES  # noqa: E402
 from tests.support.fleet_stage import FLEETS  # noqa: E402
 from tests.support.job_run_shapes import JOB_RUNS, played_job_run  # noqa: E402
-from tests.support.resource_stage import APPLICATIONS  # noqa: E402
 from tests.support.run_shapes import SHAPES, played  # noqa: E402
-from tests.support.sink_test_stage import SINK_TESTS, sink_tested  # noqa: E402
-from tests.support.sweep_stage import SWEEPS, swept  # noqa: E402
 from tests.support.temporal_servers import dev_client, dev_server, skipping_client  # noqa: E402
 
 HISTORIES = REPOSITORY / "tests" / "histories"
@@ -39,15 +36,13 @@ HISTORIES = REPOSITORY / "tests" / "histories"
 
 async def record(shapes: list[str], folder: Path) -> None:
     """Play these shapes and write their histories into `folder`."""
-    if any(shape in SWEEPS or shape in FLEETS or shape in APPLICATIONS for shape in shapes):
+    skipping = [shape for shape in shapes if shape in FLEETS or shape in ACTIVITY_SHAPES]
+    if skipping:
         async with skipping_client() as client:
-            for shape in (shape for shape in shapes if shape in APPLICATIONS):
-                write(folder, shape, await (await APPLICATIONS[shape](client, shape)).fetch_history())
-            for shape in (shape for shape in shapes if shape in FLEETS):
-                write(folder, shape, await FLEETS[shape](client))
-            for shape in (shape for shape in shapes if shape in SWEEPS):
-                write(folder, shape, (await swept(shape, client)).first)
-    shapes = [shape for shape in shapes if shape not in {*SWEEPS, *FLEETS, *APPLICATIONS}]
+            for shape in skipping:
+                of_fleet = FLEETS.get(shape)
+                write(folder, shape, (await play(client, shape)).first if of_fleet is None else await of_fleet(client))
+    shapes = [shape for shape in shapes if shape not in skipping]
     if not shapes:
         return
     with tempfile.TemporaryDirectory() as data:
@@ -61,8 +56,6 @@ async def record(shapes: list[str], folder: Path) -> None:
                 write(folder, shape, await (await DELIVERIES[shape](client, shape)).handle.fetch_history())
             for shape in (shape for shape in shapes if shape in JOB_RUNS):
                 write(folder, shape, await played_job_run(client, shape))
-            for shape in (shape for shape in shapes if shape in SINK_TESTS):
-                write(folder, shape, await sink_tested(client, shape))
             for shape in (shape for shape in shapes if shape in SHAPES):
                 async with played(shape, client, shape) as stage:
                     write(folder, shape, await stage.handle.fetch_history())
@@ -86,7 +79,7 @@ def without_stacks(history: Any) -> Any:
 
 def main(wanted: list[str]) -> None:
     """Record the wanted shapes; see the module's docstring."""
-    plain = (*SHAPES, *DELIVERIES, *JOB_RUNS, *SINK_TESTS, *SWEEPS, *FLEETS, *APPLICATIONS)
+    plain = (*SHAPES, *DELIVERIES, *JOB_RUNS, *FLEETS, *ACTIVITY_SHAPES)
     known = {**{shape: [shape] for shape in plain}, **login_histories()}
     unknown = [shape for shape in wanted if shape not in known]
     if unknown:

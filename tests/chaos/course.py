@@ -15,10 +15,9 @@ import psutil
 from machines.runner import process_tree
 from machines.scratch_cleanup import processes_of
 from schemas.workflow.fleet import LEASE_MARGIN, LEASE_TERM
-from tests.chaos.clients import Clients
 from tests.chaos.deploys import Deploys
 from tests.chaos.faults import inflict
-from tests.chaos.installation import RESULTS, Installation, installed
+from tests.chaos.installation import KEY, RESULTS, Installation, installed
 from tests.chaos.jobs import JobLoad
 from tests.chaos.load import MEMBERS, MIX, Load
 from tests.chaos.memory import Memory
@@ -27,6 +26,7 @@ from tests.chaos.receivers import MoodyWebhook, read_bucket
 from tests.chaos.record import Left, Record, Sink
 from tests.chaos.schedule import CONTROL, WORKERS, plan_faults
 from tests.support.polling import until
+from tests.support.rest import Rest
 
 _ENDS_WITHIN = 300
 """Seconds within which all Runs have to end when nothing is done to the parts any more."""
@@ -70,10 +70,11 @@ async def execute(course: Course, folder: Path, report: Callable[[str], None]) -
         deploys = Deploys(chance.getrandbits(32), installation, report)
         await deploys.deploy_all()
         sinks: dict[Sink, Any] = {"webhook": {"type": "webhook", "url": webhook.url}, "bucket": _bucket(installation)}
-        clients = await resources.enter_async_context(Clients(chance.getrandbits(32), installation.apis))
-        load = Load(chance.getrandbits(32), clients, sinks)
+        asking = Rest.of(*installation.apis, key=KEY, comes_again=True)
+        rest = await resources.enter_async_context(asking)
+        load = Load(chance.getrandbits(32), rest, sinks)
         await load.log_in()
-        jobs = JobLoad(clients, sinks["webhook"])
+        jobs = JobLoad(rest, sinks["webhook"])
         await jobs.create()
         memory = Memory(installation)
         async with _going_on(memory.keep_measuring()), _going_on(_watch(installation)):

@@ -7,15 +7,11 @@ again, as a service manager does it.
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-
-import httpx
 
 from devstack import ports
 from devstack.child import SupervisedProcess
@@ -27,6 +23,8 @@ from temporal.fleet_view import describe_fleet
 from tests.chaos.lines import Line
 from tests.chaos.schedule import APIS, CONTROL, WORKERS
 from tests.support.polling import until
+from tests.support.processes import CALLBOARD, execute, surroundings
+from tests.support.rest import Rest
 from tests.support.s3_server import BUCKET, S3Server, s3_server
 
 KEY = "key-of-the-installation-in-chaos"
@@ -35,9 +33,9 @@ RESULTS = "results"
 """The bucket for results that are delivered."""
 CAPACITY = 4
 """Machines of each worker."""
-_CALLBOARD = Path(sys.executable).with_name("callboard")
 _GRACE = timedelta(seconds=60)
 _READY_WITHIN = 120
+_COMMAND_WITHIN = 600
 
 
 @dataclass(frozen=True)
@@ -75,25 +73,13 @@ class Installation:
 
     async def command(self, *arguments: str | Path) -> str | None:
         """Return what a `callboard` command prints; None if it fails."""
-        process = await asyncio.create_subprocess_exec(
-            _CALLBOARD,
-            *arguments,
-            env=self.environment
-            | {
-                "CALLBOARD_TEMPORAL_ADDRESS": self.temporal.address,
-                "CALLBOARD_ARTIFACTS_ENDPOINT": self.store.endpoint,
-                "CALLBOARD_DATA_DIR": str(self.folder / "commands"),
-            },
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        try:
-            printed, _ = await process.communicate()
-        except asyncio.CancelledError:
-            process.kill()
-            await process.wait()
-            raise
-        return printed.decode() if process.returncode == 0 else None
+        environment = self.environment | {
+            "CALLBOARD_TEMPORAL_ADDRESS": self.temporal.address,
+            "CALLBOARD_ARTIFACTS_ENDPOINT": self.store.endpoint,
+            "CALLBOARD_DATA_DIR": str(self.folder / "commands"),
+        }
+        done = await execute(CALLBOARD, *arguments, within=_COMMAND_WITHIN, env=environment)
+        return done.out if done.code == 0 else None
 
     async def leases(self) -> list[str]:
         """Return the workers that have a lease; raises Unavailable if nobody says."""
@@ -142,7 +128,7 @@ async def installed(
             }
             process = SupervisedProcess(
                 name,
-                [_CALLBOARD, *_command(name)],
+                [CALLBOARD, *_command(name)],
                 log=folder / "logs" / f"{name}.log",
                 environment=environment
                 | {
@@ -175,35 +161,23 @@ async def _wait_until_ready(log: Path, address: str | None) -> None:
     if address is None:
         await until(lambda: log.exists() and "is ready" in log.read_text(), within=_READY_WITHIN, every=0.1)
         return
-    async with httpx.AsyncClient(trust_env=False) as http:
-
-        async def is_ready() -> bool:
-            try:
-                return (await http.get(f"{address}/readyz")).is_success
-            except httpx.TransportError:  # it does not listen yet
-                return False
-
-        await until(is_ready, within=_READY_WITHIN, every=0.1)
+    async with Rest.of(address, key=KEY) as rest:
+        await until(rest.is_ready, within=_READY_WITHIN, every=0.1)
 
 
 def _environment(folder: Path, exchange: Path, store: S3Server) -> dict[str, str]:
-    environment = {
-        "PATH": os.environ["PATH"],
-        "LANG": "C.UTF-8",
-        "HOME": str(folder),
-        "CALLBOARD_API_KEYS": KEY,
-        "CALLBOARD_SECRET_KEY": "sealing-key-of-the-installation",
-        "CALLBOARD_WEBHOOK_SECRETS": WEBHOOK_SECRET,
-        "CALLBOARD_EGRESS_ALLOW": "127.0.0.1",
-        "CALLBOARD_ARTIFACTS": f"s3://{BUCKET}/callboard",
-        "CALLBOARD_CAPACITY": str(CAPACITY),
-        "CALLBOARD_DRAIN": "10",
-        "CALLBOARD_DELIVERY_TIMEOUT": "5",
-        "CALLBOARD_DELIVERY_MAX_DELAY": "5",
-        "CALLBOARD_SHARED_FOLDERS": str(exchange),
-        "CALLBOARD_USER_CHAOS_FOLDER": str(exchange),
+    return surroundings(
+        HOME=str(folder),
+        CALLBOARD_API_KEYS=KEY,
+        CALLBOARD_SECRET_KEY="sealing-key-of-the-installation",
+        CALLBOARD_WEBHOOK_SECRETS=WEBHOOK_SECRET,
+        CALLBOARD_EGRESS_ALLOW="127.0.0.1",
+        CALLBOARD_ARTIFACTS=f"s3://{BUCKET}/callboard",
+        CALLBOARD_CAPACITY=str(CAPACITY),
+        CALLBOARD_DRAIN="10",
+        CALLBOARD_DELIVERY_TIMEOUT="5",
+        CALLBOARD_DELIVERY_MAX_DELAY="5",
+        CALLBOARD_SHARED_FOLDERS=str(exchange),
+        CALLBOARD_USER_CHAOS_FOLDER=str(exchange),
         **store.environment,
-    }
-    if chromium := Settings().chromium:
-        environment["CALLBOARD_CHROMIUM"] = str(chromium)
-    return environment
+    )

@@ -7,9 +7,9 @@ import json
 import time
 from typing import Any
 
-from tests.chaos.clients import Clients, Refused
 from tests.chaos.load import answer_of, part_of
 from tests.chaos.record import JobRun, Run
+from tests.support.rest import Refused, Rest
 
 PROJECT = "batch"
 _JOB = "all"
@@ -23,11 +23,11 @@ _PAGE = 100
 class JobLoad:
     """The JobRuns of one Job, and their Runs."""
 
-    def __init__(self, clients: Clients, sink: dict[str, Any]) -> None:
+    def __init__(self, rest: Rest, sink: dict[str, Any]) -> None:
         self.job_runs: list[JobRun] = []
         self.runs: list[Run] = []
         self.refused: list[str] = []
-        self._clients = clients
+        self._rest = rest
         self._sink = sink
 
     async def create(self) -> None:
@@ -39,7 +39,7 @@ class JobLoad:
             "configuration": {"retry": {"maximumAttempts": _ATTEMPTS}, "saveTrace": False},
             "sink": self._sink,
         }
-        await self._clients.ask("POST", f"{PROJECT}/jobs", json=body)
+        await self._rest.post("jobs", body, project=PROJECT)
 
     async def keep_triggering(self, stop: asyncio.Event) -> None:
         """Trigger one JobRun after the other, each when the one before has ended, until `stop` is set."""
@@ -52,8 +52,8 @@ class JobLoad:
     async def read_all(self) -> None:
         """Read every JobRun, and the Runs that its results tell of."""
         for page in range(1_000_000):
-            query = {"pageSize": str(_PAGE), "pageNumber": str(page)}
-            listed = (await self._clients.ask("GET", f"{PROJECT}/jobs/{_JOB}/runs", params=query))["jobRuns"]
+            query = {"pageSize": _PAGE, "pageNumber": page}
+            listed = (await self._rest.get(f"jobs/{_JOB}/runs", project=PROJECT, **query))["jobRuns"]
             for each in listed:
                 await self._read(each["id"])
             if len(listed) < _PAGE:
@@ -61,16 +61,16 @@ class JobLoad:
 
     async def _execute(self) -> None:
         # A client that was not told of its JobRun triggers another one, which is canceled while the first is active.
-        job_run_id = (await self._clients.ask("POST", f"{PROJECT}/jobs/{_JOB}/trigger"))["jobRunId"]
+        job_run_id = (await self._rest.post(f"jobs/{_JOB}/trigger", project=PROJECT))["jobRunId"]
         while (await self._get(job_run_id))["end_time"] is None:
             await asyncio.sleep(1)
 
     async def _get(self, job_run_id: str) -> dict[str, Any]:
-        return (await self._clients.ask("GET", f"{PROJECT}/jobs/{_JOB}/runs/{job_run_id}"))["jobRun"]
+        return (await self._rest.get(f"jobs/{_JOB}/runs/{job_run_id}", project=PROJECT))["jobRun"]
 
     async def _read(self, job_run_id: str) -> None:
         shown = await self._get(job_run_id)
-        results = await self._clients.request("GET", f"{PROJECT}/jobs/{_JOB}/runs/{job_run_id}/results")
+        results = await self._rest.request("GET", f"jobs/{_JOB}/runs/{job_run_id}/results", project=PROJECT)
         lines = [json.loads(line)["apiInfo"] for line in results.text.splitlines()]
         self.job_runs.append(
             JobRun(

@@ -14,9 +14,11 @@ from typing import Any
 
 from bench.concurrency import for_each
 from tests.chaos.checker import ENDED
-from tests.chaos.clients import LONGEST_WAIT, Clients, Refused
 from tests.chaos.record import Answer, Attempt, Run, Sink
+from tests.support.rest import Refused, Rest
 
+_LONGEST_WAIT = 20
+"""Seconds for which a client waits for the end of a Run in one request."""
 _READERS = 8
 """How many Runs are read at the same time when all is over."""
 _CANCELED_WHILE_IT_RUNS = 0.8
@@ -54,11 +56,11 @@ MEMBERS = (Kind("account", 9, project="members"), Kind("account", 1, canceled=Tr
 class Load:
     """All clients, and the Runs that they have started."""
 
-    def __init__(self, seed: int, clients: Clients, sinks: Mapping[Sink, Any]) -> None:
+    def __init__(self, seed: int, rest: Rest, sinks: Mapping[Sink, Any]) -> None:
         self.runs: list[Run] = []
         self.refused: list[str] = []
         self._chance = random.Random(seed)
-        self._clients = clients
+        self._rest = rest
         self._sinks = sinks
         self._numbers = itertools.count()
 
@@ -66,10 +68,7 @@ class Load:
         """Create the AuthSessions."""
         for id_ in _AUTH_SESSIONS:
             body = {"id": id_, "parameters": {"user": id_}}
-            created = await self._clients.ask("POST", "members/auth-sessions/create", json=body)
-            path = f"members/auth-sessions/create/{created['operationId']}/result"
-            while (answer := await self._clients.ask("GET", path))["status"] in {"pending", "in_progress"}:
-                await asyncio.sleep(0.1)
+            answer = await self._rest.operation("create", "create", body, project="members")
             if answer["status"] != "done":
                 raise RuntimeError(f"AuthSession {id_} could not be created: {answer}")
 
@@ -92,7 +91,7 @@ class Load:
         for project in ("market", "members", "batch"):
             cursor: dict[str, str] = {}
             while True:
-                page = await self._clients.ask("GET", f"{project}/runs", params={"type": "api", "limit": 200, **cursor})
+                page = await self._rest.get("runs", project=project, type="api", limit=200, **cursor)
                 found += [run["runId"] for run in page["runs"]]
                 if page["nextCursor"] is None:
                     break
@@ -109,25 +108,24 @@ class Load:
 
     async def _run(self, kind: Kind) -> None:
         n = next(self._numbers)
-        body: dict[str, Any] = {
-            "api": kind.api,
-            "parameters": {"n": n, "seconds": round(self._chance.uniform(0.5, 4), 2)},
+        fields: dict[str, Any] = {
             "retry": {"maximumAttempts": kind.attempts},
             "requestTimeout": kind.seconds,
             "saveTrace": self._chance.random() < 0.05,
         }
         sink = self._choose_sink()
         if sink is not None:
-            body["sink"] = self._sinks[sink]
+            fields["sink"] = self._sinks[sink]
         if kind.project == "members":
             stored = self._chance.random() < 0.9
-            body["authSession"] = (
+            fields["authSession"] = (
                 {"id": self._chance.choice(_AUTH_SESSIONS)} if stored else {"runtimeInput": {"user": "nobody"}}
             )
+        parameters = {"n": n, "seconds": round(self._chance.uniform(0.5, 4), 2)}
         headers = {"Idempotency-Key": uuid.uuid4().hex}
-        started = await self._clients.ask("POST", f"{kind.project}/run/start", json=body, headers=headers)
+        run_id = await self._rest.start(kind.api, parameters, project=kind.project, headers=headers, **fields)
         run = Run(
-            run_id=started["runId"],
+            run_id=run_id,
             n=n,
             project=kind.project,
             api=kind.api,
@@ -136,21 +134,18 @@ class Load:
             cancel_asked=kind.canceled,
         )
         self.runs.append(run)
-        path = f"{run.project}/run/{run.run_id}"
         if kind.canceled:
             if self._chance.random() < _CANCELED_WHILE_IT_RUNS:
-                await self._until_begun(path)
+                while (await self._look(run))["status"] == "pending":
+                    await asyncio.sleep(0.2)
             await asyncio.sleep(self._chance.uniform(0, 2))
-            await self._clients.ask("POST", f"{path}/cancel", params={"wait": 0})
-        while True:
-            answer = await self._clients.ask("GET", f"{path}/result", params={"wait": LONGEST_WAIT})
-            if answer["status"] in ENDED:
-                break
+            await self._rest.cancel(run_id, project=run.project, wait=0)
+        while (answer := await self._look(run, wait=_LONGEST_WAIT))["status"] not in ENDED:
+            pass
         run.told, run.told_at = answer_of(answer), time.monotonic()
 
-    async def _until_begun(self, path: str) -> None:
-        while (await self._clients.ask("GET", f"{path}/result"))["status"] == "pending":
-            await asyncio.sleep(0.2)
+    async def _look(self, run: Run, wait: float = 0) -> dict[str, Any]:
+        return await self._rest.result(run.run_id, project=run.project, wait=wait)
 
     def _choose_sink(self) -> Sink | None:
         number = self._chance.random()
@@ -158,7 +153,7 @@ class Load:
 
     async def _read(self, run: Run) -> None:
         try:
-            found = await self._clients.ask("GET", f"{run.project}/runs/{run.run_id}")
+            found = await self._rest.get(f"runs/{run.run_id}", project=run.project)
         except Refused as refused:
             self.refused.append(str(refused))
             return
@@ -171,7 +166,7 @@ class Load:
 
     async def _until_delivered(self, run: Run) -> None:
         while True:
-            found = await self._clients.ask("GET", f"{run.project}/runs/{run.run_id}/deliveries")
+            found = await self._rest.get(f"runs/{run.run_id}/deliveries", project=run.project)
             if found["deliveries"] and all(each["status"] != "pending" for each in found["deliveries"]):
                 return
             await asyncio.sleep(1)

@@ -44,6 +44,7 @@ from temporal.sweep_schedule import SweepSchedule
 from tests.support import seccomp, unprivileged_user
 from tests.support.compose_file import filled
 from tests.support.polling import until
+from tests.support.processes import execute
 from tests.support.repository import REPOSITORY
 
 BESIDE = Path(sys.executable).parent
@@ -331,8 +332,8 @@ async def test_the_namespace_is_made_with_all_that_runs_need_also_twice() -> Non
             "CALLBOARD_TEMPORAL_NAMESPACE": "made-by-compose",
         }
         for _ in range(2):
-            done = await asyncio.create_subprocess_exec(BESIDE / "callboard", *command, env=given, stdout=-3)
-            assert await asyncio.wait_for(done.wait(), 60) == 0
+            done = await execute(BESIDE / "callboard", *command, env=given)
+            assert done.code == 0, done
         client = await connect(Settings(temporal_address=address, temporal_namespace="made-by-compose"))
         found = await inspect_namespace(client)
     kept = Retention.from_settings(Settings())
@@ -351,8 +352,7 @@ async def test_the_store_is_one_that_callboard_can_use(tmp_path: Path, monkeypat
         data = str(tmp_path / "data")
         return [part.replace("/data", data).replace(":8333", f"127.0.0.1:{port}") for part in parts]
 
-    making = await asyncio.create_subprocess_exec(rclone, *command("bucket"), env=environment)
-    assert await making.wait() == 0
+    assert (await execute(rclone, *command("bucket"), env=environment)).code == 0
     server = SupervisedProcess(
         "rclone",
         [rclone, *command("artifacts")],

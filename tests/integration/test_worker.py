@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import signal
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from tests.chaos.lines import Line
 from tests.support.attempt_worker import PATIENCE, deploy_project
 from tests.support.pollers import is_polled
 from tests.support.polling import until
-from tests.support.repository import REPOSITORY
+from tests.support.processes import ENDS_WELL, running, surroundings
 from tests.support.temporal_servers import dev_client, dev_server
 from worker import __main__ as worker_process
 
@@ -38,41 +38,36 @@ async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Cli
 
 
 @pytest.fixture
-async def start(client: Client, tmp_path: Path) -> AsyncGenerator[Start]:
-    started: list[asyncio.subprocess.Process] = []
+def log(tmp_path: Path) -> Path:
+    """Of the worker that was started last."""
+    return tmp_path / "worker.log"
 
-    async def start(**settings: str) -> asyncio.subprocess.Process:
-        plain = {name: value for name, value in os.environ.items() if not name.startswith("CALLBOARD_")}
-        defaults = {
-            "CALLBOARD_DATA_DIR": str(tmp_path / "data"),
-            "CALLBOARD_TEMPORAL_ADDRESS": client.service_client.config.target_host,
-        }
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "worker"),
-            cwd=REPOSITORY,
-            env={**plain, **defaults, **settings},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        started.append(process)
-        return process
 
-    yield start
-    for process in started:
-        if process.returncode is None:
-            process.kill()
-            await process.communicate()
+@pytest.fixture
+async def start(client: Client, tmp_path: Path, log: Path) -> AsyncGenerator[Start]:
+    async with AsyncExitStack() as started:
+
+        async def start(**settings: str) -> asyncio.subprocess.Process:
+            defaults = {
+                "CALLBOARD_DATA_DIR": str(tmp_path / "data"),
+                "CALLBOARD_TEMPORAL_ADDRESS": client.service_client.config.target_host,
+            }
+            environment = surroundings(**(defaults | settings))
+            worker = running(sys.executable, "-m", "worker", log=log, ends={*ENDS_WELL, 1}, env=environment)
+            return await started.enter_async_context(worker)
+
+        yield start
 
 
 async def test_a_worker_tidies_up_waits_for_temporal_serves_and_leaves_nothing(
-    start: Start, client: Client, tmp_path: Path
+    start: Start, client: Client, log: Path, tmp_path: Path
 ) -> None:
     workers = tmp_path / "data" / "workers"
     killed = await start()
     await until(lambda: workers.is_dir() and list(workers.iterdir()))
     (dead,) = workers.iterdir()
     killed.kill()
-    await killed.communicate()
+    await killed.wait()
     assert dead.exists()
 
     await deploy_project(FolderStore(tmp_path / "data" / "artifacts"), tmp_path / "project", "shop")
@@ -84,20 +79,18 @@ async def test_a_worker_tidies_up_waits_for_temporal_serves_and_leaves_nothing(
             CALLBOARD_ISOLATION="open",
             CALLBOARD_BROWSER_DENY="10.0.0.0/8",
         )
-        output = await said(process, "cannot be reached at 127.0.0.1:.* The worker tries again")
+        await until(lambda: re.search("cannot be reached at 127.0.0.1:.* The worker tries again", log.read_text()))
         line.mend()
-        output += await said(process, "is ready")
-        async with asyncio.timeout(PATIENCE):
-            while not await is_polled(client, names.project_queue("shop")):
-                assert process.returncode is None
-                await asyncio.sleep(0.05)
+        await until(lambda: "is ready" in log.read_text())
+        await until(lambda: is_polled(client, names.project_queue("shop")), every=0.05)
+        assert process.returncode is None
         await until(lambda: not dead.exists())
         assert len(list(workers.iterdir())) == 1
         folders = [tmp_path / "data" / name for name in ("workers", "versions", "environments")]
         assert [folder.stat().st_mode & 0o077 for folder in folders] == [0, 0, 0], "these are for nobody else"
         process.send_signal(signal.SIGTERM)
-        rest, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
-    output += rest.decode()
+        await asyncio.wait_for(process.wait(), PATIENCE)
+    output = log.read_text()
     assert process.returncode == 0, output
     assert "WARNING worker: The level of isolation is open: each Machine is boxed, but" in output
     assert "WARNING worker: CALLBOARD_BROWSER_DENY closes nothing" in output
@@ -117,40 +110,26 @@ async def test_a_worker_tidies_up_waits_for_temporal_serves_and_leaves_nothing(
     ids=["namespace", "chromium", "secret-key", "metrics-address", "health-address", "browser-deny"],
 )
 async def test_what_keeps_it_from_starting_is_told_in_a_sentence(
-    start: Start, tmp_path: Path, settings: dict[str, str], words: str
+    start: Start, log: Path, tmp_path: Path, settings: dict[str, str], words: str
 ) -> None:
     process = await start(**settings)
-    output, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
-    last = output.decode().splitlines()[-1]
-    assert process.returncode == 1
+    assert await asyncio.wait_for(process.wait(), PATIENCE) == 1
+    last = log.read_text().splitlines()[-1]
     assert last.startswith("callboard worker: ")
     assert words in last
-    assert "Traceback" not in output.decode()
+    assert "Traceback" not in log.read_text()
     workers = tmp_path / "data" / "workers"
     assert not workers.exists() or list(workers.iterdir()) == []
 
 
-async def test_told_to_stop_it_does_not_wait_for_temporal_any_longer(start: Start) -> None:
+async def test_told_to_stop_it_does_not_wait_for_temporal_any_longer(start: Start, log: Path) -> None:
     free = ports.choose_ports({"--port": 0})["--port"]
     process = await start(CALLBOARD_TEMPORAL_ADDRESS=f"127.0.0.1:{free}")
-    await said(process, "The worker tries again")
+    await until(lambda: "The worker tries again" in log.read_text())
     process.send_signal(signal.SIGTERM)
-    output, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
-    assert process.returncode == 1
-    last = output.decode().splitlines()[-1]
+    assert await asyncio.wait_for(process.wait(), PATIENCE) == 1
+    last = log.read_text().splitlines()[-1]
     assert last.startswith(f"callboard worker: Temporal cannot be reached at 127.0.0.1:{free}. Start it, or set")
-
-
-async def said(process: asyncio.subprocess.Process, words: str) -> str:
-    """Read the output until a line says so; what was read."""
-    assert process.stdout is not None
-    output = ""
-    async with asyncio.timeout(PATIENCE):
-        async for line in process.stdout:
-            output += line.decode()
-            if re.search(words, line.decode()):
-                return output
-    raise AssertionError(output)
 
 
 async def test_it_does_not_start_where_full_isolation_is_impossible(

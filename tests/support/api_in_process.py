@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, override
+from typing import Any
 
 import httpx
 import uvicorn
@@ -19,7 +19,6 @@ from api.dependencies import Services, open_services
 from projects.catalog import Catalog
 from projects.deploy import deploy
 from projects.job_definition import JobDefiner
-from schemas.errors import StoreError
 from schemas.workflow.auth_session import AuthSessionView
 from schemas.workflow.job_run import JobRunInput, JobRunType
 from schemas.workflow.run import RunInput
@@ -28,6 +27,7 @@ from settings import Settings
 from storage.folder import FolderStore
 from temporal.connection_config import find_connection
 from tests.support.constants import WORKSPACE
+from tests.support.files import write_files
 from tests.support.fleet_stage import fleet_state
 from tests.support.in_memory_jobs import MemoryJobRuns, MemoryJobs
 from tests.support.in_memory_temporal import (
@@ -171,24 +171,7 @@ async def deploy_project(folder: Path, store: FolderStore, **options: Any) -> No
         "auth-sessions/create.py": "async def create(page, params=None, **_kwargs): ...\n",
         "auth-sessions/check.py": "async def check(page, **_kwargs): return True\n",
     }
-    for path, text in files.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(text)
-    await deploy(folder, store)
-
-
-class FailingStore(FolderStore):
-    """The artifact store in a folder, which takes no key that ends with `refused`."""
-
-    def __init__(self, root: Path, refused: str) -> None:
-        super().__init__(root)
-        self._refused = refused
-
-    @override
-    async def put(self, key: str, data: bytes) -> None:
-        if key.endswith(self._refused):
-            raise StoreError(f"{key} cannot be written: the disk is full.")
-        await super().put(key, data)
+    await deploy(write_files(folder, files), store)
 
 
 class QuietServer(uvicorn.Server):

@@ -6,12 +6,10 @@ import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client
-from temporalio.worker import Worker
 
 from schemas.workflow import names
 from schemas.workflow.attempt import AttemptStatus
@@ -19,7 +17,7 @@ from schemas.workflow.base import JsonRef
 from schemas.workflow.run import RunOutcome
 from tests.support.attempt_worker import AttemptWorker, deploy_project, open_bench
 from tests.support.polling import until
-from tests.support.run_stage import IDENTITY, Stage
+from tests.support.run_stage import Stage, staged_worker
 
 PROJECT = "lab"
 WORKER = "bench"
@@ -39,16 +37,8 @@ async def serve_lab(folder: Path, client: Client) -> AsyncGenerator[Served]:
     async with open_bench(folder, client, WORKER) as bench:
         version = await deploy_project(bench.store, folder / "project", PROJECT)
         await bench.pools.resize(PROJECT, 1)
-        throttle = timedelta(milliseconds=50)
-        async with Worker(
-            client,
-            task_queue=names.project_queue(PROJECT),
-            activities=[bench.attempt.attempt, bench.attempt.check, bench.attempt.create],
-            identity=IDENTITY,
-            max_concurrent_activities=1,
-            max_heartbeat_throttle_interval=throttle,
-            default_heartbeat_throttle_interval=throttle,
-        ):
+        activities = [bench.attempt.attempt, bench.attempt.check, bench.attempt.create]
+        async with staged_worker(client, names.project_queue(PROJECT), activities, max_concurrent_activities=1):
             yield Served(bench, version)
 
 

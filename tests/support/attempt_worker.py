@@ -36,13 +36,14 @@ from projects.deploy import deploy
 from projects.dotenv import DevFolders
 from projects.environments import Environments
 from projects.versions import VersionFolders
-from schemas.errors import StoreError
 from schemas.workflow.attempt import AttemptInput, AttemptRecord, AttemptStatus
 from schemas.workflow.base import JsonRef
 from security.keyring import KeyRing
 from settings import Settings
 from storage import keys
 from storage.folder import FolderStore
+from tests.support.faulty_store import FaultyStore
+from tests.support.files import write_files
 from tests.support.machine_processes import KEEPER, USER, find_process
 from tests.support.package_box import package_box
 
@@ -94,43 +95,6 @@ def attempt_input(run_id: str, number: int = 1, **fields: Any) -> AttemptInput:
     return attempt.model_copy(update=fields)
 
 
-class FaultyStore(FolderStore):
-    """A folder store that can be made to fail, and to wait."""
-
-    def __init__(self, root: Path) -> None:
-        super().__init__(root)
-        self.refuse: Callable[[str], bool] = lambda _key: False
-        """Which keys cannot be written or read now."""
-        self.hold: Callable[[str, bytes], asyncio.Event | None] = lambda _key, _data: None
-        """What a write waits for before it is carried out, whatever has become of whoever asked for it."""
-        self.tries: list[str] = []
-        self.given: list[tuple[str, bytes]] = []
-        self.writes: list[tuple[str, bytes]] = []
-        """In the order in which they were carried out."""
-
-    async def put(self, key: str, data: bytes) -> None:
-        self._check(key)
-        wait = self.hold(key, data)
-        self.given.append((key, data))
-        carrying_out = asyncio.ensure_future(self._put(key, data, wait))
-        await asyncio.shield(carrying_out)  # as a thread does it
-
-    async def _put(self, key: str, data: bytes, wait: asyncio.Event | None) -> None:
-        if wait is not None:
-            await wait.wait()
-        await super().put(key, data)
-        self.writes.append((key, data))
-
-    async def get(self, key: str) -> bytes | None:
-        self._check(key)
-        return await super().get(key)
-
-    def _check(self, key: str) -> None:
-        self.tries.append(key)
-        if self.refuse(key):
-            raise StoreError(f"The store is away: {key}")
-
-
 class ScriptedPool:
     """Machines that begin at once, and report what they are told to; a cancel stops them."""
 
@@ -159,29 +123,13 @@ class ScriptedPool:
         )
 
 
-def failing(times: int, name: str) -> Callable[[str], bool]:
-    """Refuse this file so many times."""
-    left = [times]
-
-    def refuse(key: str) -> bool:
-        if not key.endswith(name) or not left[0]:
-            return False
-        left[0] -= 1
-        return True
-
-    return refuse
-
-
 async def deploy_project(store: FolderStore, folder: Path, name: str, machines: int = 1) -> str:
     """Deploy a project with these APIs; its version."""
     files = {
         "Intuned.jsonc": f'{{"projectName": "{name}", "replication": {{"maxConcurrentRequests": {machines}}}}}',
         **{f"api/{api}.py": code for api, code in APIS.items()},
     }
-    for path, text in files.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(text)
-    return (await deploy(folder, store)).version
+    return (await deploy(write_files(folder, files), store)).version
 
 
 @dataclass

@@ -1,8 +1,11 @@
-"""A certificate authority of the tests, which signs certificates for servers on loopback and for clients."""
+"""Certificates of the tests: of an authority, for servers on loopback and for clients, and one signed by itself."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import ipaddress
+import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +13,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from cryptography.x509.oid import NameOID
 
 _DAY = timedelta(days=1)
@@ -45,14 +48,40 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         builder = _builder(_name(name), self._name, key, valid)
         if hosts:
-            builder = builder.add_extension(
-                x509.SubjectAlternativeName([_host(host) for host in hosts]), critical=False
-            )
+            builder = builder.add_extension(_names(*hosts), critical=False)
         signed = builder.sign(self._key, hashes.SHA256())
         made = Signed(self._folder / f"{name}.pem", self._folder / f"{name}.key")
         made.certificate.write_bytes(signed.public_bytes(Encoding.PEM))
         made.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         return made
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Signed by itself."""
+
+    file: Path
+    """In PEM, with its key."""
+    server: ssl.SSLContext
+    pin: str
+    """Hash of its key, as Chromium's `--ignore-certificate-errors-spki-list` takes it."""
+
+
+def make_certificate(folder: Path) -> Certificate:
+    """One for 127.0.0.1 and localhost."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), _name("proxy of the tests")
+    builder = _builder(name, name, key, _DAY).add_extension(_names("localhost", "127.0.0.1"), critical=False)
+    file = folder / "proxy.pem"
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM) + secret)
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.load_cert_chain(file)
+    public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return Certificate(file, server, base64.b64encode(hashlib.sha256(public).digest()).decode())
+
+
+def _names(*hosts: str) -> x509.SubjectAlternativeName:
+    return x509.SubjectAlternativeName([_host(host) for host in hosts])
 
 
 def _name(name: str) -> x509.Name:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import shutil
 import sys
-from asyncio.subprocess import DEVNULL, Process
+from asyncio.subprocess import Process
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,11 +14,11 @@ from typing import Any
 
 import yaml
 
+from tests.support.processes import ENDS_SOMEHOW, execute, running
 from tests.support.repository import REPOSITORY
 
 PROGRAMS = Path(sys.executable).parent
 """Where the programs are that the images hold."""
-_STOP = 90
 
 
 def load(name: str = "docker-compose.yml") -> dict[str, Any]:
@@ -101,31 +100,16 @@ class Service:
     @asynccontextmanager
     async def running(self, command: list[str], **environment: str) -> AsyncGenerator[Process]:
         """The service, for as long as the block lasts; it has to be there until then."""
-        with self.log.open("wb") as log:
-            process = await asyncio.create_subprocess_exec(
-                *command, cwd="/", env=self._with_basics(environment), stdin=DEVNULL, stdout=log, stderr=log
-            )
-        try:
+        env = self._with_basics(environment)
+        async with running(*command, log=self.log, ends=ENDS_SOMEHOW, cwd="/", env=env) as process:
             yield process
             assert process.returncode is None, self.log.read_text()
-        finally:
-            if process.returncode is None:
-                process.terminate()
-                try:
-                    await asyncio.wait_for(process.wait(), _STOP)
-                finally:
-                    if process.returncode is None:
-                        process.kill()
-                        await process.wait()
 
     async def complete(self, command: list[str], **environment: str) -> str:
         """Run the service to its end, which has to be a good one; return what it says."""
-        with self.log.open("wb") as log:
-            process = await asyncio.create_subprocess_exec(
-                *command, cwd="/", env=self._with_basics(environment), stdin=DEVNULL, stdout=log, stderr=log
-            )
-        assert await asyncio.wait_for(process.wait(), _STOP) == 0, self.log.read_text()
-        return self.log.read_text()
+        code, out, err = await execute(*command, cwd="/", env=self._with_basics(environment))
+        assert code == 0, (out, err)
+        return out + err
 
     def _with_basics(self, more: Mapping[str, str]) -> dict[str, str]:
         return {"PATH": f"{PROGRAMS}:{os.environ['PATH']}", "LANG": "C.UTF-8", **self.environment, **more}

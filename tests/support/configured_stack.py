@@ -14,10 +14,10 @@ from devstack import ports
 from examples.site import proxy
 from machines.browser_program import find_browser
 from settings import Settings
+from tests.support.certificates import Certificate, make_certificate
 from tests.support.otlp_collector import Collector, otlp_collector
 from tests.support.repository import REPOSITORY
 from tests.support.stack import Stack
-from tests.support.tls import Certificate, make_certificate
 
 VIEWER = "viewer.localhost"
 PAGE = (REPOSITORY / "docs" / "configure.md").read_text()

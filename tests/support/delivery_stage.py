@@ -16,7 +16,6 @@ from temporalio import activity
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
-from temporalio.worker import Worker
 
 from schemas.workflow import names
 from schemas.workflow.delivery import GIVEN_UP, TRY_FAILED, DeliverInput, DeliveryOutcome, PreparedDelivery, SendInput
@@ -26,7 +25,7 @@ from settings import Settings
 from temporal.closing import wait_for_delivery
 from tests.support.delivery_inputs import QUICK, delivery, webhook
 from tests.support.polling import until
-from tests.support.run_stage import DEADLINE, IDENTITY
+from tests.support.run_stage import DEADLINE, staged_worker
 from workflows.deliver import DeliverWorkflow
 
 DEFAULT = delivery_schedule(Settings())
@@ -120,14 +119,10 @@ class Play:
             self.at.append(activity.info().started_time)
             await (self.script.pop(0) if len(self.script) > 1 else self.script[0])()
 
-        async with Worker(
-            self.client,
-            task_queue=self.queue,
-            workflows=[DeliverWorkflow],
-            activities=[prepare, send],
-            identity=IDENTITY,
-            max_cached_workflows=0,
-        ):
+        serving = staged_worker(
+            self.client, self.queue, [prepare, send], workflows=[DeliverWorkflow], max_cached_workflows=0
+        )
+        async with serving:
             yield
 
 

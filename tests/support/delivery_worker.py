@@ -25,9 +25,9 @@ from security.signing import WebhookSigner
 from storage import keys
 from temporal.deliveries import Deliveries, DeliveryState
 from temporal.worker_shutdown import running_worker
-from tests.support.attempt_worker import FaultyStore
 from tests.support.constants import LOOPBACK
 from tests.support.delivery_inputs import QUICK, RING, sealed
+from tests.support.faulty_store import FaultyStore
 from tests.support.polling import until
 from tests.support.run_stage import IDENTITY, WORKSPACE, Stage, completed, ends
 from workflows.deliver import DeliverWorkflow

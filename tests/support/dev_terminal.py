@@ -7,7 +7,6 @@ import os
 import pty
 import re
 import subprocess
-import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,10 +17,11 @@ import psutil
 import pytest
 
 from tests.support import doc_commands
+from tests.support.files import write_files
+from tests.support.processes import CALLBOARD, surroundings
 from tests.support.repository import REPOSITORY
 
 API = "async def automation(page, params=None, **_):\n    return 'hello'\n"
-CALLBOARD = Path(sys.executable).with_name("callboard")
 (DEV,) = doc_commands.typed("README.md", "Write a project")
 
 
@@ -60,7 +60,6 @@ class Terminal:
 @contextmanager
 def dev(projects: Path, data: Path, **environment: str) -> Generator[Terminal]:
     """Type the README's command above this folder of projects, with more options."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("CALLBOARD_")}
     command = [CALLBOARD, *DEV.text.split()[1:], "--data", data]
     assert command[2] == projects.name
     command += ["--port", "0", "--temporal-port", "0", "--ui-port", "0"]
@@ -69,7 +68,7 @@ def dev(projects: Path, data: Path, **environment: str) -> Generator[Terminal]:
         # `setsid --ctty` makes the terminal the one that Ctrl-C comes from.
         with subprocess.Popen(
             ["setsid", "--ctty", "--wait", *command],
-            cwd=projects.parent, stdin=keyboard, stdout=keyboard, stderr=keyboard, env=clean | environment,
+            cwd=projects.parent, stdin=keyboard, stdout=keyboard, stderr=keyboard, env=surroundings(**environment),
         ) as process:  # fmt: skip
             os.close(keyboard)
             try:
@@ -134,8 +133,7 @@ def running_dev(tmp_path_factory: pytest.TempPathFactory) -> Generator[Running]:
     check.write_text("async def check(page, **_):\n    return True\n")
     readme = (REPOSITORY / "README.md").read_text()
     for name, text in re.findall(r"`(my-projects/hello/[^`]+)`\n\n```\w+\n(.*?)```", readme, flags=re.DOTALL):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
+        write_files(folder, {name: text})
     profile = folder / "home" / ".config" / "temporalio" / "temporal.toml"
     profile.parent.mkdir(parents=True)
     profile.write_text('[profile.default]\naddress = "nowhere.tmprl.cloud:7233"\napi_key = "a-key-of-another"\n')

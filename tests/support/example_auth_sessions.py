@@ -10,7 +10,8 @@ import httpx
 
 from examples.site.accounts import ACCOUNTS
 from tests.support.polling import until
-from tests.support.stack import PATIENCE, Stack
+from tests.support.rest import PATIENCE
+from tests.support.stack import Stack
 
 PROJECT = "orders"
 
@@ -22,17 +23,15 @@ class AuthStates:
     stack: Stack
     project: str = PROJECT
 
-    def path(self, rest: str = "") -> str:
-        base = f"/api/v1/workspace/{self.stack.workspace}/projects/{self.project}/auth-sessions"
-        return f"{base}/{rest}" if rest else base
+    async def request(self, method: str, place: str = "", **options: Any) -> httpx.Response:
+        return await self.stack.request(method, f"auth-sessions/{place}", project=self.project, **options)
 
     def parameters(self, user: str, **changed: Any) -> dict[str, Any]:
         return {"baseUrl": self.stack.site, "user": user, "password": ACCOUNTS[user].password, **changed}
 
     async def create(self, name: str, user: str, **fields: Any) -> dict[str, Any]:
         """Create, and wait for how it ended."""
-        body = {"id": name, "parameters": self.parameters(user), **fields}
-        return await self.operation("create", "create", body)
+        return await self.operation("create", "create", {"id": name, "parameters": self.parameters(user), **fields})
 
     async def update(self, name: str, parameters: dict[str, Any], **fields: Any) -> dict[str, Any]:
         place = f"{quote(name, safe='')}/update"
@@ -43,29 +42,18 @@ class AuthStates:
         return await self.operation(f"{place}/start", place, fields)
 
     async def operation(self, start: str, result: str, body: dict[str, Any]) -> dict[str, Any]:
-        answer = await self.stack.http.post(self.path(start), json=body)
-        assert answer.status_code == 201, answer.text
-        operation = answer.json()["operationId"]
-
-        async def read() -> dict[str, Any]:
-            answer = await self.stack.http.get(self.path(f"{result}/{operation}/result"))
-            assert answer.status_code == 200, answer.text
-            return {"operationId": operation, **answer.json()}
-
-        return await until(
-            read, PATIENCE, true=lambda answer: answer["status"] not in {"pending", "in_progress"}, every=0.1
-        )
+        return await self.stack.operation(start, result, body, project=self.project)
 
     async def status(self, name: str) -> str | None:
         """None: there is no such AuthSession."""
-        answer = await self.stack.http.get(self.path(quote(name, safe="")))
+        answer = await self.request("GET", quote(name, safe=""))
         return None if answer.status_code == 404 else answer.json()["status"]
 
     async def until(self, name: str, status: str | None) -> None:
         await until(lambda: self.status(name), PATIENCE, true=lambda now: now == status, every=0.05)
 
     async def delete(self, name: str) -> int:
-        return (await self.stack.http.delete(self.path(quote(name, safe="")))).status_code
+        return (await self.request("DELETE", quote(name, safe=""))).status_code
 
     async def start(self, name: str, **fields: Any) -> str:
         """Start a Run with the AuthSession."""
@@ -76,25 +64,28 @@ class AuthStates:
     async def run(self, name: str, **fields: Any) -> dict[str, Any]:
         return await self.stack.result(await self.start(name, **fields), project=self.project)
 
+    # The site behind it.
+
     async def account(self, user: str) -> dict[str, Any]:
         """What the site says of an account: logins, failed logins, live sessions."""
-        async with httpx.AsyncClient(trust_env=False) as client:
-            return (await client.get(f"{self.stack.site}/accounts/{user}")).json()
+        return (await self._site("GET", user)).json()
 
     async def cookies(self, user: str) -> list[str]:
         """The session cookies that the site has given out for an account."""
-        async with httpx.AsyncClient(trust_env=False) as client:
-            return (await client.get(f"{self.stack.site}/accounts/{user}/cookies")).json()["cookies"]
+        return (await self._site("GET", f"{user}/cookies")).json()["cookies"]
 
     async def expire(self, user: str) -> None:
-        async with httpx.AsyncClient(trust_env=False) as client:
-            assert (await client.post(f"{self.stack.site}/accounts/{user}/expire")).is_success
+        await self._site("POST", f"{user}/expire")
 
     async def lock(self, user: str) -> None:
         """Let no login of an account succeed until `unlock`."""
-        async with httpx.AsyncClient(trust_env=False) as client:
-            assert (await client.post(f"{self.stack.site}/accounts/{user}/lock")).is_success
+        await self._site("POST", f"{user}/lock")
 
     async def unlock(self, user: str) -> None:
+        await self._site("POST", f"{user}/unlock")
+
+    async def _site(self, method: str, place: str) -> httpx.Response:
         async with httpx.AsyncClient(trust_env=False) as client:
-            assert (await client.post(f"{self.stack.site}/accounts/{user}/unlock")).is_success
+            answer = await client.request(method, f"{self.stack.site}/accounts/{place}")
+        assert answer.is_success, answer.text
+        return answer

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import httpx
@@ -12,7 +12,8 @@ import pytest
 
 from devstack import ports
 from examples.site import proxy
-from tests.support.repository import REPOSITORY
+from tests.support.polling import until
+from tests.support.processes import running
 
 
 @dataclass(frozen=True)
@@ -24,27 +25,23 @@ class ExampleSite:
 
 
 @pytest.fixture(scope="session")
-async def example_site() -> AsyncIterator[ExampleSite]:
+async def example_site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ExampleSite]:
     port, proxy_port = ports.choose_ports({"--port": 0, "--proxy-port": 0}).values()
     address = f"http://127.0.0.1:{port}"
-    options = ["--port", str(port), "--proxy-port", str(proxy_port)]
-    server = await asyncio.create_subprocess_exec(sys.executable, "-m", "examples.site", *options, cwd=REPOSITORY)
-    try:
-        async with asyncio.timeout(30), httpx.AsyncClient(trust_env=False) as client:
-            while server.returncode is None:
-                try:
-                    await client.get(f"{address}/healthz")
-                    break
-                except httpx.TransportError:
-                    await asyncio.sleep(0.02)
+    command = (sys.executable, "-m", "examples.site", "--port", str(port), "--proxy-port", str(proxy_port))
+    async with (
+        running(*command, log=tmp_path_factory.mktemp("site") / "log") as server,
+        httpx.AsyncClient(trust_env=False) as http,
+    ):
+
+        async def answers() -> bool:
+            assert server.returncode is None
+            with suppress(httpx.TransportError):
+                return (await http.get(f"{address}/healthz")).is_success
+            return False
+
+        await until(answers)
         yield ExampleSite(address, f"http://{proxy.USER}:{proxy.PASSWORD}@127.0.0.1:{proxy_port}")
-        server.terminate()
-        # Ends at once, also if pages are still being served.
-        assert await asyncio.wait_for(server.wait(), 10) in {0, -15}
-    finally:
-        if server.returncode is None:
-            server.kill()
-            await server.wait()
 
 
 @pytest.fixture(scope="session")

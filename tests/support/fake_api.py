@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from cli.exit_codes import exit_code_for_error
 from cli.main import app
 from schemas.errors import CallboardError
 from tests.support.constants import WORKSPACE
+from tests.support.processes import CALLBOARD, surroundings
 
 KEY = "key-of-the-test"
 
@@ -111,15 +111,9 @@ class FakeApi:
 
 def callboard_process(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """A command in a process of its own, as somebody types it in this folder."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("CALLBOARD_")}
-    return subprocess.run(
-        [Path(sys.executable).with_name("callboard"), *arguments],
-        cwd=cwd,
-        env=clean | environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    command = [CALLBOARD, *arguments]
+    env = surroundings(**environment)
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=120)
 
 
 def callboard(*arguments: object, text: str | None = None, **environment: str) -> Result:

@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from temporalio import activity
-from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
-from temporalio.exceptions import ApplicationError
-from temporalio.worker import Worker
+from temporalio.client import Client
 
 from activities.job_run import JobRunActivities
 from activities.jobs.job_planner import JobPlanner
@@ -23,22 +21,18 @@ from schemas.workflow import names
 from schemas.workflow.attempt import AttemptInput, AttemptOutcome, InterruptedInput
 from schemas.workflow.base import JsonRef
 from schemas.workflow.job import JobDefinition
-from schemas.workflow.job_run import JobRunInput, JobRunStatus, JobRunType, JobRunView
 from storage import keys
 from storage.job_payloads import JobItem, PayloadWriter, definition_chunks
-from temporal.closing import wait_for_result
 from temporal.run_waits import RunWaits
 from temporal.worker_shutdown import running_worker
-from tests.support.attempt_worker import FaultyStore, deploy_project
+from tests.support.attempt_worker import deploy_project
 from tests.support.delivery_inputs import RING
-from tests.support.job_run_stage import JOB_RUN_WORKFLOWS, ScriptedValidate, receiver
-from tests.support.polling import until
-from tests.support.run_stage import CANCELED, DEADLINE, IDENTITY, WORKSPACE, completed
+from tests.support.faulty_store import FaultyStore
+from tests.support.job_run_stage import JOB, JOB_RUN_WORKFLOWS, JobRunHandle, ScriptedValidate, receiver, start_job_run
+from tests.support.run_stage import CANCELED, WORKSPACE, completed, staged_worker
 from workflows.auth_session import AuthSessionWorkflow
 from workflows.run_workflow import RunWorkflow
-from workflows.visibility import job_run_memo, job_run_search_attributes
 
-JOB = "nightly"
 GRACE = timedelta(seconds=1)
 
 OneAttempt = Callable[[AttemptInput], Awaitable[AttemptOutcome]]
@@ -103,38 +97,10 @@ class JobLab:
         await self.store.put(key, definition.model_dump_json().encode())
         return definition
 
-    async def start(self, definition: JobDefinition) -> WorkflowHandle[Any, JobRunView]:
+    async def start(self, definition: JobDefinition) -> JobRunHandle:
         """Start a JobRun of the Job as it is defined so."""
-        job_run = JobRunInput(
-            workspace=WORKSPACE, project=self.project, job_id=JOB, definition=definition.ref, type=JobRunType.MANUAL
-        )
-        return await self.client.start_workflow(
-            names.JOB_RUN,
-            job_run,
-            id=names.job_run_id(secrets.token_hex(16)[: names.JOB_RUN_TOKEN_LENGTH]),
-            task_queue=names.CALLBOARD_QUEUE,
-            result_type=JobRunView,
-            memo=job_run_memo(job_run),
-            search_attributes=job_run_search_attributes(job_run),
-        )
-
-    async def view(self, handle: WorkflowHandle[Any, JobRunView]) -> JobRunView:
-        """What is shown of a JobRun now."""
-        return await (await handle.describe()).memo_value(names.MEMO_JOB_RUN, type_hint=JobRunView)
-
-    async def until_status(self, handle: WorkflowHandle[Any, JobRunView], status: JobRunStatus) -> JobRunView:
-        """Wait until a JobRun shows this status."""
-        return await until(lambda: self.view(handle), DEADLINE, true=lambda view: view.status is status)
-
-    async def ended(self, handle: WorkflowHandle[Any, JobRunView]) -> JobRunView:
-        """Wait for the end of a JobRun."""
-        async with asyncio.timeout(2 * DEADLINE):
-            try:
-                return await wait_for_result(handle)
-            except WorkflowFailureError as error:
-                if not isinstance(error.cause, ApplicationError):
-                    raise
-                return JobRunView.model_validate(error.cause.details[0])
+        job_run_id = names.job_run_id(secrets.token_hex(16)[: names.JOB_RUN_TOKEN_LENGTH])
+        return await start_job_run(self.client, self.project, definition.ref, job_run_id, names.CALLBOARD_QUEUE)
 
     async def results(self, job_run_id: str) -> list[dict[str, Any]]:
         """The lines of a JobRun's results; of each shard, the last try counts."""
@@ -171,51 +137,21 @@ class JobLab:
             pass
 
         activities = self.job_run_activities()
-        throttle = timedelta(milliseconds=20)
-        runs = Worker(
+        runs = staged_worker(self.client, names.RUNS_QUEUE, [record_lost], workflows=[RunWorkflow, ScriptedValidate])
+        worker = staged_worker(
             self.client,
-            task_queue=names.RUNS_QUEUE,
-            workflows=[RunWorkflow, ScriptedValidate],
-            activities=[record_lost],
-            identity=IDENTITY,
-        )
-        worker = Worker(
-            self.client,
-            task_queue=names.CALLBOARD_QUEUE,
-            workflows=[*JOB_RUN_WORKFLOWS, ScriptedValidate, AuthSessionWorkflow],
-            activities=[
+            names.CALLBOARD_QUEUE,
+            [
                 activities.acquire_job_lock,
                 activities.release_job_lock,
                 activities.prepare_job_run,
                 activities.execute_job_items,
                 activities.await_auth_session,
             ],
-            identity=IDENTITY,
+            workflows=[*JOB_RUN_WORKFLOWS, ScriptedValidate, AuthSessionWorkflow],
             graceful_shutdown_timeout=GRACE,
-            max_heartbeat_throttle_interval=throttle,
-            default_heartbeat_throttle_interval=throttle,
         )
         async with runs, running_worker(worker, grace=GRACE):
-            yield
-
-    @asynccontextmanager
-    async def serving_attempts(self) -> AsyncGenerator[None]:
-        """Serve the Attempts of the project."""
-
-        @activity.defn(name=names.ATTEMPT)
-        async def attempt(input: AttemptInput) -> AttemptOutcome:
-            return await self.attempt(input)
-
-        throttle = timedelta(milliseconds=20)
-        worker = Worker(
-            self.client,
-            task_queue=names.project_queue(self.project),
-            activities=[attempt],
-            identity=IDENTITY,
-            max_heartbeat_throttle_interval=throttle,
-            default_heartbeat_throttle_interval=throttle,
-        )
-        async with worker:
             yield
 
 
@@ -224,8 +160,13 @@ async def open_job_lab(client: Client, project: str, folder: Path, machines: int
     """A lab whose project is deployed and whose Attempts are served; JobRuns are not, yet."""
     lab = JobLab(client, project, folder)
     await deploy_project(lab.store, folder / "project", project, machines)
+
+    @activity.defn(name=names.ATTEMPT)
+    async def attempt(input: AttemptInput) -> AttemptOutcome:
+        return await lab.attempt(input)
+
     try:
-        async with lab.serving_attempts():
+        async with staged_worker(client, names.project_queue(project), [attempt]):
             yield lab
     finally:
         await lab.waits.close()

@@ -16,7 +16,6 @@ from temporalio import activity, workflow
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.common import VersioningBehavior
 from temporalio.exceptions import ApplicationError
-from temporalio.worker import Worker
 
 from schemas.workflow import names
 from schemas.workflow.auth import AuthSessionRef, AuthSessionType, LoginState, RunAuth
@@ -42,7 +41,7 @@ from schemas.workflow.run import ErrorCode, RunError, RunOutcome, RunStatus
 from schemas.workflow.sink import DeliverySchedule, SealedSink, SealedWebhook
 from temporal.closing import wait_for_result
 from tests.support.polling import until
-from tests.support.run_stage import DEADLINE, IDENTITY, WORKSPACE
+from tests.support.run_stage import DEADLINE, WORKSPACE, staged_worker
 from worker.control_worker import deployment
 from workflows import outcomes
 from workflows.job_lock import JobLockWorkflow
@@ -50,6 +49,7 @@ from workflows.job_run import JobRunWorkflow
 from workflows.trigger_job import TriggerJobWorkflow
 from workflows.visibility import job_run_memo, job_run_search_attributes
 
+JOB = "nightly"
 GOOD, BAD = "good-login", "bad-login"
 """AuthSessions whose Validates complete, and fail."""
 
@@ -172,7 +172,7 @@ class JobRunStage:
         self.plan = JobRunPlan(
             workspace=WORKSPACE,
             project=name,
-            job_id="nightly",
+            job_id=JOB,
             job_run_id=self.job_run_id,
             definition="d1",
             version="0123456789abcdef",
@@ -208,17 +208,13 @@ class JobRunStage:
             self.awaits.append(input)
             await self.on_await(input)
 
-        throttle = timedelta(milliseconds=20)
-        worker = Worker(
+        worker = staged_worker(
             self.client,
-            task_queue=self.queue,
+            self.queue,
+            [acquire, release, prepare, execute, wait],
             workflows=[*JOB_RUN_WORKFLOWS, ScriptedValidate],
             deployment_config=deployment(self.build_id, VersioningBehavior.AUTO_UPGRADE),
-            activities=[acquire, release, prepare, execute, wait],
-            identity=IDENTITY,
             max_cached_workflows=0,  # Each workflow task replays all that was before.
-            max_heartbeat_throttle_interval=throttle,
-            default_heartbeat_throttle_interval=throttle,
         )
         await self._stack.enter_async_context(worker)
         return self
@@ -236,43 +232,67 @@ class JobRunStage:
     async def start(self, *script: PieceScript) -> None:
         """Start the JobRun, whose pieces follow this script."""
         self.script = list(script) or [one_by_one]
-        job_run = JobRunInput(
-            workspace=WORKSPACE, project=self.project, job_id="nightly", definition="d1", type=JobRunType.MANUAL
-        )
-        await self.client.start_workflow(
-            JobRunWorkflow.run,
-            job_run,
-            id=self.job_run_id,
-            task_queue=self.queue,
-            memo=job_run_memo(job_run),
-            search_attributes=job_run_search_attributes(job_run),
-        )
+        await start_job_run(self.client, self.project, "d1", self.job_run_id, self.queue)
 
     async def signal(self, name: str) -> None:
         await self.handle.signal(name)
 
     async def view(self) -> JobRunView:
         """What is shown of it now."""
-        return await (await self.handle.describe()).memo_value(names.MEMO_JOB_RUN, type_hint=JobRunView)
+        return await shown(self.handle)
 
     async def until_status(self, status: JobRunStatus) -> JobRunView:
         """Wait until it shows this status."""
-        return await until(self.view, DEADLINE, true=lambda view: view.status is status)
+        return await until_shown(self.handle, status)
 
     async def ended(self) -> JobRunView:
         """Wait for its end. Its workflow must have closed by itself, and its memo must say the same."""
-        async with asyncio.timeout(DEADLINE):
-            try:
-                closed, kind = await wait_for_result(self.handle), None
-            except WorkflowFailureError as error:
-                if not isinstance(error.cause, ApplicationError):
-                    raise
-                closed, kind = error.cause.details[0], error.cause.type
-        view = JobRunView.model_validate(closed)
-        expected = None if view.status is JobRunStatus.SUCCESS else "failure"
-        assert kind == (view.reason.type.value if view.reason else expected)
-        assert view == await self.view()
-        return view
+        return await end_of(self.handle)
+
+
+JobRunHandle = WorkflowHandle[Any, JobRunView]
+
+
+async def start_job_run(client: Client, project: str, definition: str, job_run_id: str, queue: str) -> JobRunHandle:
+    """Start a JobRun of the Job `nightly` as it is defined so."""
+    job_run = JobRunInput(
+        workspace=WORKSPACE, project=project, job_id=JOB, definition=definition, type=JobRunType.MANUAL
+    )
+    return await client.start_workflow(
+        names.JOB_RUN,
+        job_run,
+        id=job_run_id,
+        task_queue=queue,
+        result_type=JobRunView,
+        memo=job_run_memo(job_run),
+        search_attributes=job_run_search_attributes(job_run),
+    )
+
+
+async def shown(handle: JobRunHandle) -> JobRunView:
+    """What is shown of a JobRun now."""
+    return await (await handle.describe()).memo_value(names.MEMO_JOB_RUN, type_hint=JobRunView)
+
+
+async def until_shown(handle: JobRunHandle, status: JobRunStatus) -> JobRunView:
+    """Wait until a JobRun shows this status."""
+    return await until(lambda: shown(handle), DEADLINE, true=lambda view: view.status is status)
+
+
+async def end_of(handle: JobRunHandle) -> JobRunView:
+    """Wait for the end of a JobRun. Its workflow must have closed by itself, and its memo must say the same."""
+    async with asyncio.timeout(2 * DEADLINE):
+        try:
+            closed, kind = await wait_for_result(handle), None
+        except WorkflowFailureError as error:
+            if not isinstance(error.cause, ApplicationError):
+                raise
+            closed, kind = error.cause.details[0], error.cause.type
+    view = JobRunView.model_validate(closed)
+    expected = None if view.status is JobRunStatus.SUCCESS else "failure"
+    assert kind == (view.reason.type.value if view.reason else expected)
+    assert view == await shown(handle)
+    return view
 
 
 async def _free(_input: JobLockInput) -> JobLockResult:

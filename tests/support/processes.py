@@ -1,10 +1,120 @@
-"""What processes are, told of any process: also of one that ends while it is looked at."""
+"""The starter of processes for tests, and what any process is: also one that ends while it is looked at."""
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncGenerator, Container, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import psutil
+
+from tests.support.repository import REPOSITORY
+
+CALLBOARD = Path(sys.executable).with_name("callboard")
+PATIENCE = 90
+"""Seconds. Everything takes moments; a busy machine may be slow."""
+_OTHERS = ("CALLBOARD_", "TEMPORAL_", "DISPLAY", "WAYLAND_DISPLAY")
+ENDS_WELL = frozenset({0, -signal.SIGTERM, -signal.SIGKILL})
+"""Exit codes. uvicorn ends by the signal that it was stopped with, and a test may have killed the process."""
+
+ENDS_SOMEHOW = range(-64, 256)
+"""All exit codes."""
+
+
+def surroundings(**variables: str) -> dict[str, str]:
+    """Return our environment with these variables in place of what is set for Callboard, and without a desktop.
+
+    Where the browser of this host is stays: `CALLBOARD_CHROMIUM`.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OTHERS)}
+    if chromium := os.environ.get("CALLBOARD_CHROMIUM"):
+        kept["CALLBOARD_CHROMIUM"] = chromium
+    return kept | variables
+
+
+@asynccontextmanager
+async def running(
+    *command: str | Path,
+    log: Path,
+    ends: Container[int] = ENDS_WELL,
+    cwd: Path | str = REPOSITORY,
+    env: Mapping[str, str] | None = None,
+    **identity: Any,
+) -> AsyncGenerator[Process]:
+    """Run a process until the block ends, which tells it to end by SIGTERM.
+
+    Args:
+        command: The program and its arguments.
+        log: File for its output.
+        ends: The exit codes with which it may end.
+        cwd: The folder that it works in.
+        env: Its environment; by default, `surroundings()`.
+        identity: Whose process it is, as for `asyncio.create_subprocess_exec`; by default, ours.
+    """
+    with log.open("wb") as out:
+        env = surroundings() if env is None else env
+        process = await asyncio.create_subprocess_exec(
+            *command, cwd=cwd, env=env, stdin=DEVNULL, stdout=out, stderr=out, **identity
+        )
+    try:
+        yield process
+        if process.returncode is None:
+            process.terminate()
+        assert await asyncio.wait_for(process.wait(), PATIENCE) in ends, log.read_text(errors="replace")
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+class Done(NamedTuple):
+    """What a command has said, and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+async def execute(
+    *command: str | Path,
+    text: str = "",
+    within: float = PATIENCE,
+    cwd: Path | str | None = None,
+    env: Mapping[str, str] | None = None,
+    **identity: Any,
+) -> Done:
+    """Run a command to its end.
+
+    Args:
+        command: The program and its arguments.
+        text: What it reads.
+        within: Seconds that it may take.
+        cwd: The folder that it works in; by default, ours.
+        env: Its environment; by default, `surroundings()`.
+        identity: Whose process it is, as for `asyncio.create_subprocess_exec`; by default, ours.
+    """
+    env = surroundings() if env is None else env
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=cwd, env=env, stdin=PIPE, stdout=PIPE, stderr=PIPE, **identity
+    )
+    try:
+        out, err = await asyncio.wait_for(process.communicate(text.encode()), within)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return Done(process.returncode or 0, out.decode(), err.decode())
 
 
 def command_line(process: psutil.Process) -> list[str]:

@@ -10,6 +10,7 @@ import pytest
 from projects.deploy import deploy
 from projects.manifest import Manifest
 from storage.folder import FolderStore
+from tests.support.files import write_files
 
 Make = Callable[..., Path]
 """Makes the folder of a project, with these files."""
@@ -26,11 +27,7 @@ def store(tmp_path: Path) -> FolderStore:
 @pytest.fixture
 def make_project(tmp_path: Path) -> Make:
     def make(files: dict[str, str] | None = None, name: str = "shop") -> Path:
-        folder = tmp_path / name
-        for path, text in {"Intuned.jsonc": "{}", "api/list.py": AUTOMATION, **(files or {})}.items():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_text(text)
-        return folder
+        return write_files(tmp_path / name, {"Intuned.jsonc": "{}", "api/list.py": AUTOMATION, **(files or {})})
 
     return make
 

@@ -18,6 +18,7 @@ from schemas.workflow.run import ErrorCode, ReasonType, RunReason
 from schemas.workflow.sink import SealedSink
 from tests.support.delivery_inputs import sealed, webhook
 from tests.support.run_stage import (
+    CANCELED,
     DEADLINE,
     Gone,
     HeldAttempt,
@@ -136,11 +137,6 @@ async def not_handed_over_canceled(stage: Stage) -> None:
     await stage.cancel()
 
 
-@_shape
-async def handed_over_as_it_is_canceled(stage: Stage) -> None:
-    await _at_once(stage, completed(), sink=_sink(stage))
-
-
 # Attempts that are lost.
 
 
@@ -166,28 +162,23 @@ async def record_not_written(stage: Stage) -> None:
             await stage.pass_time(seconds=1)
 
 
-def _has_stored(stage: Stage, outcome: AttemptOutcome) -> None:
-    """Let each Attempt that is lost have stored this outcome."""
+def _stored(name: str, outcome: AttemptOutcome, then: AttemptOutcome, **fields: Any) -> None:
+    """Keep a shape whose first Attempt is lost after it has stored this outcome."""
 
     async def find(_lost: InterruptedInput) -> AttemptOutcome | None:
         return outcome
 
-    stage.on_lost = find
+    async def play(stage: Stage) -> None:
+        stage.on_lost = find
+        await stage.serve(interrupted(), ends(then))
+        await stage.start(**fields)
+
+    SHAPES[name] = Shape(play)
 
 
-@_shape
-async def lost_after_it_completed(stage: Stage) -> None:
-    _has_stored(stage, completed('"stored"'))
-    await stage.serve(interrupted(), ends(completed()))
-    await stage.start()
-
-
-@_shape
-async def lost_after_it_failed(stage: Stage) -> None:
-    """A failure that was stored counts, and the next Attempt is made."""
-    _has_stored(stage, failed("stored"))
-    await stage.serve(interrupted(), ends(failed("second")))
-    await stage.start(maximum_attempts=2)
+_stored("lost-after-it-completed", completed('"stored"'), completed())
+# A failure that was stored counts, and the next Attempt is made.
+_stored("lost-after-it-failed", failed("stored"), failed("second"), maximum_attempts=2)
 
 
 # Cancel.
@@ -209,13 +200,22 @@ async def cancel_queued(stage: Stage) -> None:
     await stage.cancel()
 
 
-@_shape
-async def cancel_running(stage: Stage) -> None:
-    held = stage.stopping(HeldAttempt(stage, announced=True))
-    await stage.serve(held)
-    await stage.start()
-    await held.began.wait()
-    await stage.cancel()
+def _canceled(name: str, *, stops: AttemptOutcome | None = None, **held: bool) -> None:
+    """Keep a shape of a Run that is canceled during its Attempt, which ends so (`stops`) when it is told to stop."""
+
+    async def play(stage: Stage) -> None:
+        attempt = HeldAttempt(stage, **held)
+        await stage.serve(attempt if stops is None else stage.stopping(attempt, stops))
+        await stage.start()
+        await attempt.began.wait()
+        await stage.cancel()
+
+    SHAPES[name] = Shape(play)
+
+
+_canceled("cancel-running", announced=True, stops=CANCELED)
+_canceled("cancel-of-no-avail", announced=True, stops=completed())
+_canceled("cancel-heard-by-heartbeat", beats=True)  # it ends by itself before anybody could be told to stop it
 
 
 @_shape
@@ -227,16 +227,6 @@ async def cancel_before_the_announcement(stage: Stage) -> None:
     await stage.cancel()
     await stage.until("ACTIVITY_TASK_CANCEL_REQUESTED")
     await stage.announce(1)
-
-
-@_shape
-async def cancel_heard_by_heartbeat(stage: Stage) -> None:
-    """The Attempt ends by itself before anybody could be told to stop it."""
-    held = HeldAttempt(stage, beats=True)
-    await stage.serve(held)
-    await stage.start()
-    await held.began.wait()
-    await stage.cancel()
 
 
 @_long_shape
@@ -268,16 +258,6 @@ async def cancel_worker_gone(stage: Stage) -> None:
 
 
 @_shape
-async def cancel_of_no_avail(stage: Stage) -> None:
-    """The Attempt completes although it was told to stop."""
-    held = stage.stopping(HeldAttempt(stage, announced=True), completed())
-    await stage.serve(held)
-    await stage.start()
-    await held.began.wait()
-    await stage.cancel()
-
-
-@_shape
 async def cancel_while_the_loss_is_recorded(stage: Stage) -> None:
     async def canceled_meanwhile(_lost: InterruptedInput) -> AttemptOutcome | None:
         await stage.cancel()
@@ -290,48 +270,40 @@ async def cancel_while_the_loss_is_recorded(stage: Stage) -> None:
     await stage.start()
 
 
-async def _at_once(
-    stage: Stage, outcome: AttemptOutcome, *then: Part, cancel_first: bool = False, **fields: Any
+def _at_once(
+    name: str,
+    outcome: AttemptOutcome,
+    *then: Part,
+    cancel_first: bool = False,
+    sink: dict[str, Any] | None = None,
 ) -> None:
-    """The workflow hears of the Attempt's end and of the cancel in one and the same task."""
-    held = HeldAttempt(stage)
-    await stage.serve(held, *then)
-    await stage.start(**fields)
-    await held.began.wait()
-    await stage.stop_serving_runs()
-    if cancel_first:
-        await stage.cancel()
-        await stage.until("WORKFLOW_EXECUTION_CANCEL_REQUESTED")
-    held.end(outcome)
-    await stage.until("ACTIVITY_TASK_FAILED" if outcome.status is AttemptStatus.FAILED else "ACTIVITY_TASK_COMPLETED")
-    if not cancel_first:
-        await stage.cancel()
-    await stage.serve_runs()
+    """Keep a shape whose workflow hears of the Attempt's end and of the cancel in one and the same task."""
+    ended = "ACTIVITY_TASK_FAILED" if outcome.status is AttemptStatus.FAILED else "ACTIVITY_TASK_COMPLETED"
+
+    async def play(stage: Stage) -> None:
+        held = HeldAttempt(stage)
+        await stage.serve(held, *then)
+        await stage.start(sink=None if sink is None else _sink(stage, **sink))
+        await held.began.wait()
+        await stage.stop_serving_runs()
+        if cancel_first:
+            await stage.cancel()
+            await stage.until("WORKFLOW_EXECUTION_CANCEL_REQUESTED")
+        held.end(outcome)
+        await stage.until(ended)
+        if not cancel_first:
+            await stage.cancel()
+        await stage.serve_runs()
+
+    SHAPES[name] = Shape(play)
 
 
-@_shape
-async def cancel_as_it_completes(stage: Stage) -> None:
-    await _at_once(stage, completed())
-
-
-@_shape
-async def cancel_just_before_it_completes(stage: Stage) -> None:
-    await _at_once(stage, completed(), cancel_first=True)
-
-
-@_shape
-async def cancel_between_attempts(stage: Stage) -> None:
-    await _at_once(stage, failed(), ends(completed()))
-
-
-@_shape
-async def cancel_just_before_it_fails(stage: Stage) -> None:
-    await _at_once(stage, failed(), ends(completed()), cancel_first=True)
-
-
-@_shape
-async def cancel_as_it_fails_for_good(stage: Stage) -> None:
-    await _at_once(stage, failed("3 MiB", ErrorCode.RESULT_TOO_BIG, final=True))
+_at_once("cancel-as-it-completes", completed())
+_at_once("handed-over-as-it-is-canceled", completed(), sink={})
+_at_once("cancel-just-before-it-completes", completed(), cancel_first=True)
+_at_once("cancel-between-attempts", failed(), ends(completed()))
+_at_once("cancel-just-before-it-fails", failed(), ends(completed()), cancel_first=True)
+_at_once("cancel-as-it-fails-for-good", failed("3 MiB", ErrorCode.RESULT_TOO_BIG, final=True))
 
 
 # The outer wall.

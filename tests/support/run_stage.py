@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Any, Protocol, Self
@@ -88,6 +88,19 @@ def run_input(project: str, **fields: Any) -> RunInput:
         "request_timeout": timedelta(minutes=10),
     }
     return RunInput(**{**defaults, **fields})
+
+
+async def start_run(client: Client, run: RunInput, run_id: str, queue: str, **options: Any) -> None:
+    """Start a Run as the api does."""
+    await client.start_workflow(
+        RunWorkflow.run,
+        run,
+        id=run_id,
+        task_queue=queue,
+        search_attributes=visibility.run_search_attributes(run),
+        memo=visibility.run_memo(run, fingerprint=""),
+        **options,
+    )
 
 
 def completed(text: str = "1") -> AttemptOutcome:
@@ -188,6 +201,20 @@ class Gone:
         activity.raise_complete_async()
 
 
+def staged_worker(client: Client, queue: str, activities: Sequence[Callable[..., Any]] = (), **options: Any) -> Worker:
+    """A worker whose name says nothing of this host, and that passes heartbeats on at once."""
+    throttle = timedelta(milliseconds=20)
+    return Worker(
+        client,
+        task_queue=queue,
+        activities=activities,
+        identity=IDENTITY,
+        max_heartbeat_throttle_interval=throttle,
+        default_heartbeat_throttle_interval=throttle,
+        **options,
+    )
+
+
 @asynccontextmanager
 async def both_queues(client: Client, **options: Any) -> AsyncGenerator[None]:
     """Serve the queue of Runs, and that of AuthSessions and JobRuns, by workers with these options."""
@@ -265,7 +292,7 @@ class Stage:
             return await self.on_lost(lost)
 
         activities = [record_lost, *self.light_activities()]
-        self._control = self._worker(self.queue, activities, workflows=WORKFLOWS, **self.workflow_options)
+        self._control = staged_worker(self.client, self.queue, activities, workflows=WORKFLOWS, **self.workflow_options)
         await self._stack.enter_async_context(self._control)
 
     async def stop_serving_runs(self) -> None:
@@ -285,7 +312,7 @@ class Stage:
             return outcome
 
         activities = [attempt, *self.browser_activities()]
-        self._attempts = self._worker(names.project_queue(self.project), activities)
+        self._attempts = staged_worker(self.client, names.project_queue(self.project), activities)
         await self._stack.enter_async_context(self._attempts)
 
     async def one_attempt(self, input: AttemptInput) -> AttemptOutcome:
@@ -304,7 +331,9 @@ class Stage:
             self.stops.append(input)
             return await self.on_stop(input)
 
-        await self._stack.enter_async_context(self._worker(names.worker_queue(self.worker), [stop_attempt]))
+        await self._stack.enter_async_context(
+            staged_worker(self.client, names.worker_queue(self.worker), [stop_attempt])
+        )
 
     def light_activities(self) -> list[Callable[..., Any]]:
         """More of them, on the queue of the workflows."""
@@ -314,30 +343,10 @@ class Stage:
         """More of them, on the queue of the project."""
         return []
 
-    def _worker(self, queue: str, activities: list[Callable[..., Any]], **options: Any) -> Worker:
-        throttle = timedelta(milliseconds=20)
-        return Worker(
-            self.client,
-            task_queue=queue,
-            activities=activities,
-            identity=IDENTITY,
-            max_heartbeat_throttle_interval=throttle,
-            default_heartbeat_throttle_interval=throttle,
-            **options,
-        )
-
     # What happens to the Run.
 
     async def start(self, run_id: str | None = None, **fields: Any) -> None:
-        run = run_input(self.project, **fields)
-        await self.client.start_workflow(
-            RunWorkflow.run,
-            run,
-            id=run_id or self.run_id,
-            task_queue=self.queue,
-            search_attributes=visibility.run_search_attributes(run),
-            memo=visibility.run_memo(run, fingerprint=""),
-        )
+        await start_run(self.client, run_input(self.project, **fields), run_id or self.run_id, self.queue)
 
     async def announce(self, number: int, input: AttemptInput | None = None, *, waits: bool = False) -> None:
         """The signals with which an Attempt says that it is on a Machine. Without an input: one of the stage's Run."""
@@ -425,7 +434,7 @@ async def _noted(_lost: InterruptedInput) -> AttemptOutcome | None:
     return None
 
 
-def scheduled(events: list[Any]) -> list[ActivityTaskScheduledEventAttributes]:
+def scheduled(events: Sequence[Any]) -> list[ActivityTaskScheduledEventAttributes]:
     """What a workflow scheduled, from its history."""
     return [
         event.activity_task_scheduled_event_attributes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import AsyncGenerator, Mapping
@@ -16,7 +15,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from devstack import ports
-from tests.support.polling import until
+from tests.support.api_in_process import QuietServer
 from tests.support.repository import REPOSITORY
 
 _KEY = re.compile(r"Credential=([^/]+)/")
@@ -92,14 +91,8 @@ async def policy_proxy(
 ) -> AsyncGenerator[tuple[PolicyProxy, int]]:
     """Run the proxy on a free port, which it yields beside it."""
     proxy, port = PolicyProxy(upstream, policies), ports.choose_ports({"": 0})[""]
-    server = uvicorn.Server(
-        uvicorn.Config(proxy, host="127.0.0.1", port=port, log_level="warning", lifespan="off", server_header=False)
+    config = uvicorn.Config(
+        proxy, host="127.0.0.1", port=port, log_level="warning", lifespan="off", server_header=False
     )
-    serving = asyncio.create_task(server.serve())
-    try:
-        await until(lambda: server.started or serving.done())
-        assert server.started, "The proxy has not started."
+    async with QuietServer.running(config):
         yield proxy, port
-    finally:
-        server.should_exit = True
-        await serving

@@ -6,21 +6,21 @@ import asyncio
 import random
 import shutil
 import tempfile
-import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 
 from devstack.dev import DevStack
 from machines.runner.folders import ATTEMPT
 from settings import Settings
+from tests.support.polling import until
 from tests.support.processes import command_line, find_child
 from tests.support.repository import REPOSITORY
+from tests.support.rest import Rest
 
 MACHINES = 3
 _PROJECT = REPOSITORY / "tests" / "system" / "projects" / "lab"
@@ -90,7 +90,6 @@ class Soak:
         self._dev = dev
         self._folder = folder
         self._data = Path(dev.settings.data_dir)
-        self._runs = f"/api/v1/workspace/{dev.settings.workspace}/projects/lab/run"
 
     @classmethod
     @asynccontextmanager
@@ -110,29 +109,30 @@ class Soak:
         kinds = [kind for kind in mix for _ in range(kind.runs)]
         random.Random(seed).shuffle(kinds)
         left = iter(kinds)
-        async with self._client() as http, asyncio.TaskGroup() as group:
+        async with self._client() as rest, asyncio.TaskGroup() as group:
             for _ in range(2 * MACHINES):
-                group.create_task(self._drain(http, left))
+                group.create_task(self._drain(rest, left))
 
     async def settle(self) -> Holding:
         """Make every Machine warm, wait until nothing runs, and measure."""
-        async with self._client() as http:
+        async with self._client() as rest:
             with tempfile.TemporaryDirectory(dir=self._folder) as folder:
                 go = Path(folder) / "go"
                 notes = [Path(folder) / str(number) for number in range(MACHINES)]
-                held = [
-                    await self._start(http, Kind("until-told", 1), {"began": str(note), "go": str(go)})
-                    for note in notes
-                ]
-                await until(lambda: all(note.exists() for note in notes), lambda: "not every Machine was taken")
+                held = [await rest.start("until-told", {"began": str(note), "go": str(go)}) for note in notes]
+                await until(lambda: all(note.exists() for note in notes), _SETTLES_WITHIN)
                 go.touch()
                 for run_id in held:
-                    await self._end(http, run_id)
-        await until(
-            lambda: not self.journal() and len(self.machines()) == len(self.prepared()) == MACHINES,
-            lambda: f"it did not come to rest: {self.journal()}, {self.machines()}, {self.prepared()}",
-        )
+                    await rest.result(run_id)
+        await self.until_at_rest(MACHINES)
         return self.holding()
+
+    async def until_at_rest(self, machines: int) -> None:
+        """Wait until no Attempt runs, and this number of Machines is all that there is."""
+        rest = [], machines, machines
+        await until(
+            lambda: (self.journal(), len(self.machines()), len(self.prepared())), _SETTLES_WITHIN, true=rest.__eq__
+        )
 
     def journal(self) -> list[Path]:
         """Return the files that the worker has for running Attempts."""
@@ -186,44 +186,21 @@ class Soak:
     def _service(self, module: str) -> psutil.Process:
         return find_child(module, self._data)
 
-    def _client(self) -> httpx.AsyncClient:
+    def _client(self) -> AbstractAsyncContextManager[Rest]:
         """Return a client for one round, as the connections that it keeps open are open files of the api."""
-        return httpx.AsyncClient(
-            base_url=self._dev.url, headers={"x-api-key": self._dev.api_key}, timeout=120, trust_env=False
-        )
+        return Rest.of(self._dev.url, key=self._dev.api_key)
 
-    async def _drain(self, http: httpx.AsyncClient, kinds: Iterator[Kind]) -> None:
+    async def _drain(self, rest: Rest, kinds: Iterator[Kind]) -> None:
         for kind in kinds:
-            run_id = await self._start(http, kind, {"seconds": 600})
+            limits: dict[str, Any] = {"requestTimeout": kind.seconds, "retry": {"maximumAttempts": kind.attempts}}
+            run_id = await rest.start(kind.api, {"seconds": 600}, **limits)
             if kind.canceled:
-                while (await self._result(http, run_id, wait=0))["status"] == "pending":
-                    await asyncio.sleep(0.1)
-                (await http.post(f"{self._runs}/{run_id}/cancel", params={"wait": 60})).raise_for_status()
-            answer = await self._end(http, run_id)
+                await rest.until(f"run/{run_id}/result", lambda run: run["status"] != "pending")
+                await rest.cancel(run_id, wait=60)
+            answer = await rest.result(run_id)
             code: str | None = answer["error"]["details"]["last_error"]["code"] if "error" in answer else None
             if (answer["status"], code) != (kind.status, kind.code):
                 raise RuntimeError(f"a Run of API {kind.api} ended otherwise than {kind.status}: {answer}")
-
-    async def _start(self, http: httpx.AsyncClient, kind: Kind, parameters: dict[str, Any]) -> str:
-        body = {
-            "api": kind.api,
-            "parameters": parameters,
-            "requestTimeout": kind.seconds,
-            "retry": {"maximumAttempts": kind.attempts},
-        }
-        answer = await http.post(f"{self._runs}/start", json=body)
-        answer.raise_for_status()
-        return answer.json()["runId"]
-
-    async def _end(self, http: httpx.AsyncClient, run_id: str) -> dict[str, Any]:
-        while (answer := await self._result(http, run_id, wait=60))["status"] in {"pending", "started"}:
-            pass
-        return answer
-
-    async def _result(self, http: httpx.AsyncClient, run_id: str, *, wait: int) -> dict[str, Any]:
-        answer = await http.get(f"{self._runs}/{run_id}/result", params={"wait": wait})
-        answer.raise_for_status()
-        return answer.json()
 
 
 def project(folder: Path) -> None:
@@ -232,16 +209,3 @@ def project(folder: Path) -> None:
     (folder / "lab" / "Intuned.jsonc").write_text(
         f'{{"projectName": "lab", "replication": {{"maxConcurrentRequests": {MACHINES}}}}}'
     )
-
-
-async def until(condition: Callable[[], bool], otherwise: Callable[[], str]) -> None:
-    """Wait until `condition` is true.
-
-    Raises:
-        TimeoutError: It did not become true in time; the message is what `otherwise` returns then.
-    """
-    deadline = time.monotonic() + _SETTLES_WITHIN
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(otherwise())
-        await asyncio.sleep(0.05)

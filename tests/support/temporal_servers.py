@@ -76,7 +76,8 @@ async def skipping_stage[S: Stage](name: str, kind: type[S]) -> AsyncGenerator[S
 
 @asynccontextmanager
 async def dev_server(data: Path) -> AsyncGenerator[TemporalServer]:
-    """The server of `callboard dev`."""
+    """The server of `callboard dev`, with a folder for its data."""
+    data.mkdir(parents=True, exist_ok=True)
     free = ports.choose_ports({"--temporal-port": 0, "--ui-port": 0})
     server = TemporalServer(
         data,

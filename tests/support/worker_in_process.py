@@ -24,10 +24,10 @@ from settings import Settings
 from storage.store import Store
 from temporal.closing import wait_for_outcome
 from tests.support.pollers import is_polled
-from tests.support.run_stage import run_input
+from tests.support.polling import until
+from tests.support.run_stage import run_input, start_run
 from worker import __main__ as worker_process
 from worker import browser_worker
-from workflows import visibility
 from workflows.run_workflow import RunWorkflow
 
 _WITHIN = 60
@@ -86,10 +86,7 @@ class Inside:
         stop = asyncio.Event()
         project_workers = asyncio.create_task(worker_process.serve(settings, stop))
         try:
-            async with asyncio.timeout(_WITHIN):
-                while not await is_polled(client, names.project_queue(project)):
-                    assert not project_workers.done(), project_workers
-                    await asyncio.sleep(0.05)
+            await until(lambda: is_polled(client, names.project_queue(project)), every=0.05)
             yield inside
         finally:
             stop.set()
@@ -102,14 +99,7 @@ class Inside:
         sent = JsonRef(text=text, size=len(text))
         run = run_input(self.project, version=self.version, api=api, parameters=sent, **fields)
         run_id = f"inside-{secrets.token_hex(6)}"
-        await self.client.start_workflow(
-            RunWorkflow.run,
-            run,
-            id=run_id,
-            task_queue=names.RUNS_QUEUE,
-            search_attributes=visibility.run_search_attributes(run),
-            memo=visibility.run_memo(run, fingerprint=""),
-        )
+        await start_run(self.client, run, run_id, names.RUNS_QUEUE)
         self.run_ids.append(run_id)
         return run_id
 
@@ -160,9 +150,11 @@ class Inside:
 
     async def until_counted(self, count: int) -> None:
         """Wait until all four say this. They must, as soon as nothing begins or ends."""
-        async with asyncio.timeout(_WITHIN):
-            while {len(self.held()), len(self.noted()), self.busy(), len(await self.in_flight())} != {count}:
-                await asyncio.sleep(0.05)
+
+        async def counts() -> set[int]:
+            return {len(self.held()), len(self.noted()), self.busy(), len(await self.in_flight())}
+
+        await until(counts, true={count}.__eq__, every=0.05)
         assert self.held() == self.noted() == await self.in_flight()
 
     def _check_here(self) -> Held:

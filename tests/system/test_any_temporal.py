@@ -14,17 +14,10 @@ from temporalio.client import Client
 from devstack.temporal import TemporalServer
 from machines.scratch_cleanup import processes_of
 from tests.support.certificates import Authority
-from tests.support.cloud_installation import (
-    API_KEY,
-    JOBS,
-    NAMESPACE,
-    PATIENCE,
-    RUNS,
-    SERVER_NAME,
-    CloudInstallation,
-)
+from tests.support.cloud_installation import API_KEY, NAMESPACE, SERVER_NAME, CloudInstallation
 from tests.support.cloud_proxy import CloudProxy
 from tests.support.polling import until
+from tests.support.rest import PATIENCE
 from tests.support.temporal_servers import dev_server, set_up_namespace
 from tests.support.webhook_receiver import receiver
 
@@ -79,11 +72,11 @@ async def cloud(
 
 
 async def test_a_run_in_a_browser_completes_in_one_attempt(cloud: CloudInstallation) -> None:
-    run_id = await cloud.start("title")
-    assert (await cloud.result(run_id))["result"] == "in the cloud"
-    details = (await cloud.http.get(f"{RUNS}s/{run_id}")).json()
+    run_id = await cloud.rest.start("title")
+    assert (await cloud.rest.result(run_id))["result"] == "in the cloud"
+    details = await cloud.rest.get(f"runs/{run_id}")
     assert [attempt["status"] for attempt in details["attempts"]] == ["completed"], details
-    listed = (await cloud.http.get(f"{RUNS}s", params={"status": "completed"})).json()
+    listed = await cloud.rest.get("runs", status="completed")
     assert run_id in [run["runId"] for run in listed["runs"]]
 
 
@@ -92,12 +85,12 @@ async def test_an_attempt_outlasts_its_heartbeats_and_a_cut_of_the_connection(
 ) -> None:
     folder = cloud.folder / "cut"
     folder.mkdir()
-    run_id = await cloud.start("gate", {"folder": str(folder), "n": 1})
+    run_id = await cloud.rest.start("gate", {"folder": str(folder), "n": 1})
     await until((folder / "begun-1").exists, PATIENCE)
     cloud.proxy.passed.clear()
     await until(lambda: "RecordActivityTaskHeartbeat" in cloud.proxy.passed, PATIENCE)
     await cloud.proxy.stop()
-    cut = await cloud.http.get("/readyz")
+    cut = await cloud.rest.http.get("/readyz")
     assert cut.status_code == 503
     assert cut.json()["temporal"]["status"] == "failed"
     await asyncio.sleep(3)  # the length of the cut itself, and not a wait for something
@@ -105,23 +98,22 @@ async def test_an_attempt_outlasts_its_heartbeats_and_a_cut_of_the_connection(
     await cloud.proxy.start()
     await until(lambda: "RecordActivityTaskHeartbeat" in cloud.proxy.passed, PATIENCE)
     (folder / "go").touch()
-    assert (await cloud.result(run_id))["result"] == 1
-    details = (await cloud.http.get(f"{RUNS}s/{run_id}")).json()
+    assert (await cloud.rest.result(run_id))["result"] == 1
+    details = await cloud.rest.get(f"runs/{run_id}")
     assert [attempt["status"] for attempt in details["attempts"]] == ["completed"]
 
 
 async def test_a_run_is_canceled(cloud: CloudInstallation) -> None:
     folder = cloud.folder / "cancel"
     folder.mkdir()
-    run_id = await cloud.start("gate", {"folder": str(folder), "n": 1})
+    run_id = await cloud.rest.start("gate", {"folder": str(folder), "n": 1})
     await until((folder / "begun-1").exists, PATIENCE)
-    assert (await cloud.http.post(f"{RUNS}/{run_id}/cancel", params={"wait": 30})).status_code == 200
-    assert (await cloud.result(run_id))["status"] == "canceled"
+    assert (await cloud.rest.cancel(run_id))["status"] == "canceled"
 
 
 async def test_a_result_is_delivered(cloud: CloudInstallation) -> None:
     async with receiver() as inbox:
-        run_id = await cloud.start("title", sink={"type": "webhook", "url": inbox.url})
+        run_id = await cloud.rest.start("title", sink={"type": "webhook", "url": inbox.url})
         (request,) = await inbox.until(1)
         assert json.loads(request.body)["apiInfo"]["runId"] == run_id
 
@@ -133,32 +125,29 @@ async def test_a_job_runs_by_its_schedule_and_by_hand(cloud: CloudInstallation, 
         "configuration": {},
         "schedule": {"intervals": [{"every": "1h"}]},
     }
-    answer = await cloud.http.post(JOBS, json=body)
-    assert answer.status_code == 201, answer.text
-    job_run = (await cloud.http.post(f"{JOBS}/titles/trigger")).json()["jobRunId"]
-
-    async def has_ended() -> bool:
-        shown = (await cloud.http.get(f"{JOBS}/titles/runs/{job_run}")).json()
-        return shown["jobRun"]["status"] == "SUCCESS" and shown["jobRun"]["successful_runs"] == 3
-
-    await until(has_ended, PATIENCE, every=0.1)
+    await cloud.rest.post("jobs", body)
+    job_run = (await cloud.rest.post("jobs/titles/trigger"))["jobRunId"]
+    shown = await cloud.rest.until(f"jobs/titles/runs/{job_run}", lambda told: told["jobRun"]["end_time"])
+    assert (shown["jobRun"]["status"], shown["jobRun"]["successful_runs"]) == ("SUCCESS", 3)
     assert [schedule.id async for schedule in await namespace.list_schedules() if "titles" in schedule.id]
-    assert (await cloud.http.delete(f"{JOBS}/titles")).is_success
+    await cloud.rest.ask("DELETE", "jobs/titles")
 
 
 async def test_user_code_sees_nothing_of_temporals_configuration(cloud: CloudInstallation) -> None:
-    seen = (await cloud.result(await cloud.start("variables")))["result"]
+    seen = (await cloud.rest.run("variables"))["result"]
     assert [name for name in seen if name.startswith("TEMPORAL_")] == []
     assert API_KEY not in json.dumps(seen)
 
 
 async def test_the_temporal_that_is_used_is_closed_to_user_code(cloud: CloudInstallation) -> None:
     port = int(cloud.proxy.address.rpartition(":")[2])
-    assert (await cloud.result(await cloud.start("connect", {"port": port})))["result"] == "closed"
+    assert (await cloud.rest.run("connect", {"port": port}))["result"] == "closed"
     async with receiver() as inbox:
 
         async def is_open() -> bool:  # what listens is reached at most a second after it has begun to
-            return (await cloud.result(await cloud.start("connect", {"port": inbox.port}))).get("result") == "open"
+            return (await cloud.rest.result(await cloud.rest.start("connect", {"port": inbox.port}))).get(
+                "result"
+            ) == "open"
 
         await until(is_open, PATIENCE)
 

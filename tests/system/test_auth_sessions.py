@@ -137,7 +137,7 @@ async def test_an_auth_session_of_a_single_run_is_gone_with_it(guarded: AuthStat
     answer = await result(guarded, run_id)
     assert answer["cookies"] == {"login": "for-one-run-only"}
     assert "for this Run alone" in answer["parameters"]  # why there are none
-    listed = (await stack.http.get(guarded.path())).json()
+    listed = (await guarded.request("GET")).json()
     assert not [each for each in listed if each["type"] == "RUNTIME"]
     kept = stack.data / "artifacts" / "auth-sessions" / "guarded"
     await until(lambda: not list(kept.glob("~*/*")))
@@ -151,7 +151,7 @@ async def test_a_recorded_login_is_imported_used_and_recorded_anew(stack: Stack)
         return {"cookies": [{**cookie, "httpOnly": True, "secure": False, "sameSite": "Lax"}], "origins": []}
 
     async def record(value: str) -> None:
-        answer = await stack.http.post(recorded.path("import"), json={"id": "by-hand", "state": state(value)})
+        answer = await recorded.request("POST", "import", json={"id": "by-hand", "state": state(value)})
         assert answer.status_code == 201, answer.text
         assert answer.json() == {"id": "by-hand", "type": "RECORDER", "status": "READY"}
 
@@ -161,7 +161,7 @@ async def test_a_recorded_login_is_imported_used_and_recorded_anew(stack: Stack)
     failed = await recorded.validate("by-hand", checkAttempts=1)
     assert (failed["status"], failed["error"]["code"]) == ("failed", "check-attempts-failed")
     assert await recorded.status("by-hand") == "EXPIRED"
-    refused = await stack.http.post(recorded.path("by-hand/update"), json={"parameters": {}})
+    refused = await recorded.request("POST", "by-hand/update", json={"parameters": {}})
     assert refused.status_code == 400
     await record("by-a-person-again")
     assert (await result(recorded, await start(recorded, "by-hand")))["cookies"] == {"login": "by-a-person-again"}

@@ -41,16 +41,12 @@ def projects(folder: Path) -> Path:
 
 
 async def delivery(stack: Stack, run_id: str) -> dict[str, Any]:
-    place = f"/api/v1/workspace/{stack.workspace}/projects/lab/runs/{run_id}/deliveries"
-    (found,) = (await stack.http.get(place)).json()["deliveries"]
+    (found,) = (await stack.get(f"runs/{run_id}/deliveries"))["deliveries"]
     return found
 
 
 async def job_runs(stack: Stack) -> list[dict[str, Any]]:
-    place = f"/api/v1/workspace/{stack.workspace}/projects/timed/jobs/often/runs"
-    answer = await stack.http.get(place)
-    assert answer.status_code == 200, answer.text
-    return answer.json()["jobRuns"]
+    return (await stack.get("jobs/often/runs", project="timed"))["jobRuns"]
 
 
 async def log_in(stack: Stack) -> None:
@@ -80,8 +76,7 @@ async def test_a_copy_of_a_running_stack_continues_all_its_work(tmp_path: Path, 
                 "configuration": {},
                 "schedule": {"intervals": [{"every": "10 seconds"}]},
             }
-            created = await stack.http.post(f"/api/v1/workspace/{stack.workspace}/projects/timed/jobs", json=job)
-            assert created.status_code == 201, created.text
+            await stack.post("jobs", job, project="timed")
             in_flight = await stack.start("until-told", held, requestTimeout=300)
             await until(began.exists)
             waiting = await stack.start("echo", {"n": 3})
@@ -100,8 +95,8 @@ async def test_a_copy_of_a_running_stack_continues_all_its_work(tmp_path: Path, 
         async with Stack.up(tmp_path / "restored", place, site) as stack:
             assert stack.api_key == key
             assert (await stack.result(ended))["result"] == "x" * SIZE
-            trace = f"/api/v1/workspace/{stack.workspace}/projects/lab/runs/{ended}/attempts/1/trace"
-            assert (await stack.http.get(trace)).content.startswith(b"PK")
+            trace = await stack.request("GET", f"runs/{ended}/attempts/1/trace")
+            assert trace.content.startswith(b"PK")
 
             # Either may be first at the Machine: Temporal has to miss the Attempt that was in flight before it is made
             # again.
@@ -110,14 +105,12 @@ async def test_a_copy_of_a_running_stack_continues_all_its_work(tmp_path: Path, 
             result, after = await asyncio.gather(stack.result(in_flight), stack.result(waiting))
             assert (result["status"], result["result"]) == ("completed", held["value"])
             assert (after["status"], after["result"]) == ("completed", {"n": 3})
-            record = f"/api/v1/workspace/{stack.workspace}/projects/lab/runs/{in_flight}/attempts/2"
-            assert (await stack.http.get(record)).json()["status"] == "completed"
+            assert (await stack.get(f"runs/{in_flight}/attempts/2"))["status"] == "completed"
 
-            async def is_delivered() -> bool:
-                return (await delivery(stack, undelivered))["status"] == "delivered"
-
-            await until(is_delivered, 120, every=0.2)
-            tries = [tried.get("statusCode") for tried in (await delivery(stack, undelivered))["tries"]]
+            delivered = await until(
+                lambda: delivery(stack, undelivered), 120, true=lambda told: told["status"] == "delivered", every=0.2
+            )
+            tries = [tried.get("statusCode") for tried in delivered["tries"]]
             assert tries[0] == 503
             assert tries[-1] == 200
             assert len({request.body for request in inbox.received}) == 1

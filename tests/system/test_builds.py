@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -22,9 +19,10 @@ from temporal.pollers import fetch_pollers
 from temporal.worker_deployment import describe_worker_deployment
 from tests.support.installation import Installation, installed
 from tests.support.polling import until
+from tests.support.processes import CALLBOARD, execute
 
 OLD_MUST_STAY = "New Runs begin on the build 2.0; workers of the build 1.0 must stay until its last workflow has ended"
-TEMPORAL = Path(sys.executable).with_name("temporal")
+TEMPORAL = CALLBOARD.with_name("temporal")
 
 
 @pytest.fixture
@@ -63,11 +61,10 @@ async def make_current(installation: Installation, build_id: str) -> None:
     command = [TEMPORAL, "worker", "deployment", "set-current-version", "--deployment-name", names.DEPLOYMENT]
     options = ["--build-id", build_id, "--yes", "--address", installation.temporal.address, "--namespace", NAMESPACE]
 
-    async def succeeds() -> bool:
-        done = await asyncio.to_thread(subprocess.run, [*command, *options], capture_output=True, text=True)
-        return done.returncode == 0
+    async def code() -> int:
+        return (await execute(*command, *options)).code
 
-    await until(succeeds, every=0.2)  # Temporal has to note the workers of that build first
+    await until(code, true=lambda code: code == 0, every=0.2)  # Temporal has to note the workers of that build first
 
 
 async def ended(installation: Installation, run_id: str) -> None:

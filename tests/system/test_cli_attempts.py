@@ -8,11 +8,14 @@ import json
 import signal
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from tests.support.command_line import Command
+from tests.support.polling import until
+from tests.support.processes import CALLBOARD, running
 from tests.support.stack import Stack
 from tests.support.webhook_receiver import answers, receiver
 
@@ -25,18 +28,19 @@ def callboard(stack: Stack) -> Command:
 async def test_a_log_is_followed_while_it_is_written_and_printed_and_saved(callboard: Command, tmp_path: Path) -> None:
     first, last, go = ["one", "zwei\u2028é"], ["three"], tmp_path / "go"
     run_id = await callboard.stack.start("prints", {"lines": first, "go": str(go), "then": last})
-    follow = ("attempts", "log", run_id, "--follow")
-    async with callboard.running(*follow, "--json") as stays, callboard.running(*follow) as leaves:
-        assert stays.stdout is not None
-        assert leaves.stdout is not None
-        lines = [await until(stays.stdout, "zwei")]
-        await until(leaves.stdout, "zwei")
+    follow = (CALLBOARD, "attempts", "log", run_id, "--follow")
+    to_the_end, for_a_while = tmp_path / "to-the-end", tmp_path / "for-a-while"
+    options: dict[str, Any] = {"cwd": callboard.folder, "env": callboard.environment()}
+    async with (
+        running(*follow, "--json", log=to_the_end, **options) as stays,
+        running(*follow, log=for_a_while, ends={130}, **options) as leaves,
+    ):
+        await until(lambda: all("zwei" in printed.read_text() for printed in (to_the_end, for_a_while)))
         leaves.send_signal(signal.SIGINT)
-        assert await asyncio.wait_for(leaves.wait(), 30) == 130
+        await asyncio.wait_for(leaves.wait(), 30)
         go.touch()
-        lines.append((await asyncio.wait_for(stays.stdout.read(), 60)).decode())
-        assert await asyncio.wait_for(stays.wait(), 30) == 0
-    log, said = "".join(lines), [*first, *last]
+        assert await asyncio.wait_for(stays.wait(), 60) == 0
+    log, said = to_the_end.read_text(), [*first, *last]
     stored = [json.loads(line) for line in log.removesuffix("\n").split("\n")]
     assert [line["message"] for line in stored if line["source"] == "user"] == said
     file = tmp_path / "log.jsonl"
@@ -45,16 +49,6 @@ async def test_a_log_is_followed_while_it_is_written_and_printed_and_saved(callb
     )
     assert file.read_text() == log
     assert [line.partition(" info user ")[2] for line in printed.out.split("\n") if " user " in line] == said
-
-
-async def until(stream: asyncio.StreamReader, words: str) -> str:
-    seen = ""
-    async with asyncio.timeout(60):
-        while words not in seen:
-            more = await stream.readline()
-            assert more, seen
-            seen += more.decode()
-    return seen
 
 
 async def test_a_trace_is_saved_and_opened_in_the_viewer_of_the_api(callboard: Command, tmp_path: Path) -> None:

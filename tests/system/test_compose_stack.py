@@ -22,10 +22,10 @@ import pytest
 import yaml
 
 from devstack import ports
-from settings import Settings
 from tests.support.compose_file import PROGRAMS, Service, load
 from tests.support.polling import until
 from tests.support.repository import REPOSITORY
+from tests.support.rest import Rest
 from tests.support.s3_policies import PolicyProxy, documented, policy_proxy
 from tests.support.webhook_receiver import receiver
 
@@ -50,14 +50,13 @@ async def automation(page, params, **_):
     assert await persistent_store.get("last") == params["url"]
     return await page.title()
 """
-RUNS = f"/api/v1/workspace/{Settings().workspace}/projects/hello/run"
 
 
 @dataclass
 class Composed:
     """The services that run."""
 
-    api: httpx.AsyncClient
+    rest: Rest
     viewer: str
     folder: Path
     logs: dict[str, Path]
@@ -163,23 +162,12 @@ async def composed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Co
                 CALLBOARD_HEALTH_ADDRESS=f"127.0.0.1:{free['health']}",
             )
         )
-        client = httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{free['api']}",
-            headers={"x-api-key": SECRETS["CALLBOARD_API_KEYS"]},
-            timeout=90,
-            trust_env=False,
-        )
-        await running.enter_async_context(client)
-
-        async def is_ready() -> bool:
-            try:
-                return (await client.get("/readyz")).status_code == 200
-            except httpx.TransportError:
-                return False
-
-        await until(is_ready, every=0.1)
+        url = f"http://127.0.0.1:{free['api']}"
+        connecting = Rest.of(url, key=SECRETS["CALLBOARD_API_KEYS"], project="hello")
+        rest = await running.enter_async_context(connecting)
+        await until(rest.is_ready, every=0.1)
         logs = {each.log.stem: each.log for each in (api, worker, artifacts)}
-        yield Composed(client, f"http://127.0.0.1:{free['viewer']}", folder, logs, store, port)
+        yield Composed(rest, f"http://127.0.0.1:{free['viewer']}", folder, logs, store, port)
 
 
 async def _listens(port: int) -> bool:
@@ -196,63 +184,37 @@ async def test_a_run_is_executed(composed: Composed) -> None:
     if shutil.which("bwrap") is None:
         pytest.skip("bubblewrap is not installed.")
     url = "data:text/html,<title>Composed</title>"
-    answer = await composed.api.post(f"{RUNS}/start", json={"api": "title", "parameters": {"url": url}})
-    assert answer.status_code == 201, answer.text
-    run_id = answer.json()["runId"]
-    async with asyncio.timeout(120):
-        while True:
-            result = (await composed.api.get(f"{RUNS}/{run_id}/result", params={"wait": 60})).json()
-            if result["status"] not in {"pending", "started"}:
-                break
+    run_id = await composed.rest.start("title", {"url": url})
+    result = await composed.rest.result(run_id)
     assert (result["status"], result.get("result")) == ("completed", "Composed"), composed.logs["worker"].read_text()
-    record = await composed.api.get(f"{RUNS.removesuffix('/run')}/runs/{run_id}/attempts/1/trace")
+    record = await composed.rest.request("GET", f"runs/{run_id}/attempts/1/trace")
     assert record.content.startswith(b"PK"), "the store has it"
 
 
 async def test_the_policies_of_the_page_are_enough(composed: Composed) -> None:
     """For a Run with all that it may leave, a login, a Job, a rerun, what `readyz` asks, and deploys."""
-    http, projects = composed.api, RUNS.removesuffix("/hello/run")
-
-    async def post(place: str, body: Any = None) -> Any:
-        answer = await http.post(f"{projects}/{place}", json=body)
-        assert answer.status_code < 300, answer.text
-        return answer.json()
-
-    async def ended(place: str, *, while_: set[str]) -> dict[str, Any]:
-        async with asyncio.timeout(120):
-            while True:
-                answer = (await http.get(f"{projects}/{place}")).json()
-                if answer.get("jobRun", answer)["status"] not in while_:
-                    return answer
-                await asyncio.sleep(0.2)
-
+    rest = composed.rest
     url = "data:text/html,<title>Composed</title>" + "x" * 40_000  # parameters that are an artifact
     async with receiver() as inbox:
-        sink = {"type": "webhook", "url": inbox.url}
-        run = await post("hello/run/start", {"api": "title", "parameters": {"url": url}, "sink": sink})
-        answer = await ended(f"hello/run/{run['runId']}/result", while_={"pending", "started"})
-        assert answer["status"] == "completed", answer
+        run_id = await rest.start("title", {"url": url}, sink={"type": "webhook", "url": inbox.url})
+        assert (await rest.result(run_id))["status"] == "completed"
         await inbox.until(1)
-    await post(f"hello/runs/{run['runId']}/rerun", {})
+    await rest.post(f"runs/{run_id}/rerun", {})
 
-    made = await post("guarded/auth-sessions/create", {"id": "anna", "parameters": {"password": "a-cookie"}})
-    place = f"guarded/auth-sessions/create/{made['operationId']}/result"
-    assert (await ended(place, while_={"pending", "in_progress"}))["status"] == "done"
-    started = await post("guarded/run/start", {"api": "list-orders", "parameters": {}, "authSession": {"id": "anna"}})
-    assert (await ended(f"guarded/run/{started['runId']}/result", while_={"pending", "started"}))[
-        "status"
-    ] == "completed"
-    assert (await http.delete(f"{projects}/guarded/auth-sessions/anna")).status_code == 204
+    guarded = {"project": "guarded"}
+    made = await rest.operation("create", "create", {"id": "anna", "parameters": {"password": "a-cookie"}}, **guarded)
+    assert made["status"] == "done"
+    assert (await rest.run("list-orders", authSession={"id": "anna"}, **guarded))["status"] == "completed"
+    await rest.ask("DELETE", "auth-sessions/anna", **guarded)
 
     item = {"apiName": "title", "parameters": {"url": "data:text/html,<title>Job</title>"}}
-    await post("hello/jobs", {"id": "job", "payload": [item], "configuration": {}})
-    triggered = await post("hello/jobs/job/trigger")
-    job_run = f"hello/jobs/job/runs/{triggered['jobRunId']}"
-    assert (await ended(job_run, while_={"PENDING"}))["jobRun"]["status"] == "SUCCESS"
-    assert '"Job"' in (await http.get(f"{projects}/{job_run}/results")).text
-    changed = await http.put(f"{projects}/hello/jobs/job", json={"payload": [item, item], "configuration": {}})
-    assert changed.status_code == 200, changed.text
-    assert (await http.get("/readyz")).status_code == 200
+    await rest.post("jobs", {"id": "job", "payload": [item], "configuration": {}})
+    job_run = f"jobs/job/runs/{(await rest.post('jobs/job/trigger'))['jobRunId']}"
+    shown = await rest.until(job_run, lambda told: told["jobRun"]["status"] != "PENDING", within=120)
+    assert shown["jobRun"]["status"] == "SUCCESS"
+    assert '"Job"' in (await rest.request("GET", f"{job_run}/results")).text
+    await rest.ask("PUT", "jobs/job", {"payload": [item, item], "configuration": {}})
+    assert await rest.is_ready()
 
     assert composed.store.denied == [], "nothing was refused"
     used = composed.store.allowed

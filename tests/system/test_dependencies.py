@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from tests.support.repository import REPOSITORY
-from tests.support.stack import PATIENCE
+from tests.support.rest import PATIENCE
 
 
 async def until_served(stack: Any, project: str) -> None:
     """Wait until its environment has been built."""
     async with asyncio.timeout(PATIENCE):
         while True:
-            answer = await stack.http.post(stack.path(project, "start"), json={"api": "-", "parameters": {}})
+            answer = await stack.request("POST", "run/start", project=project, json={"api": "-", "parameters": {}})
             if "has no API" in answer.text:
                 return
             await asyncio.sleep(0.1)

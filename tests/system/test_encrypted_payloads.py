@@ -12,7 +12,6 @@ from examples.site.accounts import ACCOUNTS
 from machines.browser_program import browser_args, find_browser
 from tests.support.configured_stack import Configured
 from tests.support.example_auth_sessions import AuthStates
-from tests.support.polling import until
 from tests.support.stack import Stack
 from tests.support.webhook_receiver import receiver
 
@@ -58,10 +57,7 @@ async def test_temporal_keeps_nothing_in_clear_of_what_runs_are_given_and_give(o
         },
     }
 
-    async def is_listed() -> bool:
-        return MESSAGE in (await own.http.get(f"/api/v1/workspace/{own.workspace}/projects/lab/runs")).text
-
-    await until(is_listed)
+    await own.until("runs", lambda page: MESSAGE in str(page))
     waiting = await own.start("wait", {"seconds": 300, "value": f"{PLANTED}-value"})
     await own.until_status(waiting, "started")
     assert (await own.cancel(waiting))["status"] == "canceled"
@@ -81,17 +77,10 @@ async def _log_in(own: Stack) -> None:
 
 
 async def _trigger_a_job(own: Stack) -> None:
-    jobs = f"/api/v1/workspace/{own.workspace}/projects/lab/jobs"
     payload = [{"apiName": "echo", "parameters": {"value": f"{PLANTED}-value"}}]
-    created = await own.http.post(jobs, json={"id": "night", "payload": payload, "configuration": {}})
-    assert created.status_code == 201, created.text
-    assert (await own.http.post(f"{jobs}/night/trigger")).status_code == 200
-
-    async def has_succeeded() -> bool:
-        job_runs = (await own.http.get(f"{jobs}/night/runs")).json()["jobRuns"]
-        return [job_run["status"] for job_run in job_runs] == ["SUCCESS"]
-
-    await until(has_succeeded)
+    await own.post("jobs", {"id": "night", "payload": payload, "configuration": {}})
+    await own.post("jobs/night/trigger")
+    await own.until("jobs/night/runs", lambda told: [each["status"] for each in told["jobRuns"]] == ["SUCCESS"])
 
 
 async def test_the_web_ui_shows_payloads_to_who_is_signed_in(own: Stack, page: Page) -> None:

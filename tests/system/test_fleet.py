@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncGenerator, Container
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import psutil
 import pytest
 
 from schemas.workflow.fleet import LEASE_MARGIN, LEASE_TERM
@@ -16,6 +16,7 @@ from schemas.workflow.run import QUEUE_TIMED_OUT, RunStatus
 from temporal.fleet import FleetClient
 from temporal.fleet_view import describe_fleet
 from tests.support.installation import Installation, installed
+from tests.support.parts import Part
 from tests.support.polling import until
 
 MACHINES = 2
@@ -73,10 +74,10 @@ async def has_members(installation: Installation, count: int) -> bool:
     return len(describe_fleet(state, datetime.now(UTC)).workers) == count
 
 
-async def given_back_by(installation: Installation, worker: psutil.Process) -> bool:
+async def given_back_by(installation: Installation, worker: Part) -> bool:
     """Tell whether the lease of this worker has been given back."""
     state = await FleetClient(installation.client).read_state()
-    return any(f"-{worker.pid}-" in name for name in state.left)
+    return any(f"-{worker.process.pid}-" in name for name in state.left)
 
 
 async def start_runs(installation: Installation, count: int) -> None:
@@ -88,9 +89,9 @@ async def test_a_run_that_waits_for_room_is_pending_and_has_a_queue_timeout(
     installation: Installation,
 ) -> None:
     """The worker has room for one Machine, and two projects have one each."""
-    await installation.deploy(1)
+    await installation.publish(1)
     await installation.start("run-0", 0)
-    await installation.deploy(1, "other")
+    await installation.publish(1, "other")
 
     async def status(run_id: str, *, wait: float = 0, project: str = "other") -> RunStatus:
         state = await installation.runs.get_state("w", project, run_id, wait=timedelta(seconds=wait))
@@ -138,13 +139,13 @@ async def test_attempts_of_a_frozen_worker_end_before_another_repeats_them(
         await until_executed(installation, MACHINES)
         await installation.worker(resources, "second", **TWO)
         watch = await resources.enter_async_context(watched(installation))
-        first.suspend()
+        first.process.send_signal(signal.SIGSTOP)
         before = set(installation.executed)
         # The worker cannot end them, so their keepers do.
         await until(lambda: not before & set(installation.executed), within=PATIENCE, every=0.05)
         await until_executed(installation, MACHINES, besides=before)
-        first.resume()
-        await until(lambda: "lease of its Machines has ended" in (installation.folder / "first.log").read_text())
+        first.process.send_signal(signal.SIGCONT)
+        await until(lambda: first.says("lease of its Machines has ended"))
         await until(lambda: has_members(installation, 2), every=0.2)  # it has asked for another lease
         assert len(installation.executed) == MACHINES
         await all_complete(installation, 4)
@@ -158,14 +159,14 @@ async def test_machines_of_a_killed_worker_are_freed_once_its_death_is_known(ins
         await until_executed(installation, MACHINES)
         watch = await resources.enter_async_context(watched(installation))
         second = await installation.worker(resources, "second", **TWO)
-        first.kill()
+        first.process.kill()
         before = set(watch.seen)
         await until(lambda: installation.executed == [], within=20, every=0.05)
         (project,) = (await installation.fleet())["projects"]
         assert project["held"] == MACHINES, "what the dead one held is counted, and nothing twice"
         await until_executed(installation, MACHINES, besides=before)
         before = set(watch.seen)
-        second.kill()
+        second.process.kill()
         await installation.worker(resources, "second", **TWO)
         await until(lambda: given_back_by(installation, second), every=0.2)  # nobody waits until its lease runs out
         await until_executed(installation, MACHINES, besides=before)
@@ -181,7 +182,7 @@ async def test_workers_join_and_leave_and_a_deploy_changes_the_number(installati
             await start_runs(installation, 6)
             await until_executed(installation, MACHINES)
             await installation.worker(resources, "second", **TWO)
-            await installation.deploy(3)
+            await installation.publish(3)
             await until_executed(installation, 3)
         assert await has_members(installation, 1), "the first has given its lease back"
         await until_executed(installation, 2)

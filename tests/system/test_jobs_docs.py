@@ -8,8 +8,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from tests.support import doc_commands
 from tests.support.command_line import Command
 from tests.support.polling import until
@@ -42,49 +40,28 @@ async def test_a_file_is_a_job_that_comes_changes_and_goes_with_it(stack: Stack)
     (folder / "api" / "list-products.py").write_text("async def automation(page, params, **_):\n    return params\n")
     (folder / path).parent.mkdir(parents=True)
     (folder / path).write_text(text)
-
-    async def is_there() -> bool:
-        return [job["id"] for job in await jobs(stack, "job-files")] == ["nightly"]
-
-    await until(is_there, every=0.2)
-    (job,) = await jobs(stack, "job-files")
+    (job,) = await until(lambda: jobs(stack, "job-files"), every=0.2)
+    assert job["id"] == "nightly"
     assert (job["source"], job["schedule"]["timezone"], job["payload_count"]) == ("CODE", "Europe/Berlin", 1)
     assert job["next_run_time"] is not None
-    url = place(stack, "job-files", "jobs/nightly")
-    refused = await stack.http.delete(url)
+    files: dict[str, Any] = {"project": "job-files"}
+    refused = await stack.request("DELETE", "jobs/nightly", **files)
     assert (refused.status_code, "Edit the file" in refused.json()["message"]) == (409, True)
 
-    triggered = (await stack.http.post(f"{url}/trigger")).json()
-
-    async def has_ended() -> bool:
-        answer = (await stack.http.get(place(stack, "job-files", f"job-runs/{triggered['jobRunId']}"))).json()
-        return answer["jobRun"]["status"] == "SUCCESS"
-
-    await until(has_ended, every=0.2)
-    (line,) = (await stack.http.get(f"{url}/runs/{triggered['jobRunId']}/results")).text.splitlines()
+    job_run = (await stack.post("jobs/nightly/trigger", **files))["jobRunId"]
+    await stack.until(f"job-runs/{job_run}", lambda told: told["jobRun"]["status"] == "SUCCESS", **files)
+    results = await stack.request("GET", f"jobs/nightly/runs/{job_run}/results", **files)
+    (line,) = results.text.splitlines()
     assert json.loads(line)["apiInfo"]["result"]["output"] == {"pages": 1}
 
     (folder / path).write_text(text.replace('"pages": 1', '"pages": 2'))
-
-    async def has_changed() -> bool:
-        (job,) = await jobs(stack, "job-files")
-        return job["payload"][0]["parameters"] == {"pages": 2}
-
-    await until(has_changed, every=0.2)
+    await stack.until("jobs", lambda told: told[0]["payload"][0]["parameters"] == {"pages": 2}, **files)
     (folder / path).unlink()
-
-    async def is_gone() -> bool:
-        return not await jobs(stack, "job-files")
-
-    await until(is_gone, every=0.2)
+    await stack.until("jobs", lambda told: not told, **files)
     shutil.rmtree(folder)
-
-
-def place(stack: Stack, project: str, rest: str) -> str:
-    return f"/api/v1/workspace/{stack.workspace}/projects/{project}/{rest}"
 
 
 async def jobs(stack: Stack, project: str) -> list[Any]:
     """The Jobs of a project; none while it is not deployed."""
-    answer: httpx.Response = await stack.http.get(place(stack, project, "jobs"))
+    answer = await stack.request("GET", "jobs", project=project)
     return answer.json() if answer.status_code == 200 else []

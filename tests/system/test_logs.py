@@ -29,7 +29,7 @@ async def read_until(events: AsyncGenerator[Event], message: str | None) -> list
 async def test_follows_a_log_as_it_is_written_and_resumes_after_a_break(stack: Stack, tmp_path: Path) -> None:
     go = tmp_path / "go"
     run_id = await stack.start("prints", {"lines": ["one", "two"], "go": str(go), "then": ["three", "zwei\u2028é"]})
-    place = f"/api/v1/workspace/{stack.workspace}/projects/lab/runs/{run_id}/attempts/1"
+    place = stack.path(f"runs/{run_id}/attempts/1")
     async with followed_log(stack.http, place) as events:
         first = await read_until(events, "two")
     assert (await stack.result(run_id, wait=0))["status"] == "started"
@@ -45,7 +45,7 @@ async def test_follows_a_log_as_it_is_written_and_resumes_after_a_break(stack: S
     assert said == ["one", "two", "three", "zwei\u2028é"]
     assert lines[-1]["message"].startswith("Completed after ")
 
-    attempt = (await stack.http.get(place)).json()
+    attempt = await stack.get(f"runs/{run_id}/attempts/1")
     assert attempt["usage"]["logSize"] == len(whole.encode())
     assert attempt["usage"]["peakMemory"] > 10_000_000
     assert attempt["usage"]["cpuSeconds"] >= 0

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
-import sys
+from asyncio.subprocess import Process
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -21,15 +20,15 @@ from devstack.temporal import TemporalServer
 from projects.deploy import deploy
 from storage.folder import FolderStore
 from telemetry.metrics import INSTRUMENTS
-from tests.support.api_in_process import KEY
-from tests.support.api_process import ApiProcess
-from tests.support.constants import WORKSPACE
-from tests.support.repository import REPOSITORY
+from tests.support.files import write_files
+from tests.support.parts import Parts
+from tests.support.polling import until
+from tests.support.rest import Rest
+from tests.support.temporal_servers import dev_server
 from tests.support.webhook_receiver import answers, receiver
 
 pytestmark = pytest.mark.timeout(240)
 
-PATIENCE = 60
 OF_THE_API = {
     "callboard_build_info",
     "callboard_runs_accepted_total",
@@ -88,16 +87,23 @@ class Scrape:
         }
 
 
-class Measured:
+class Measured(Parts):
     """The two processes, and where they tell how they do."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    rest: Rest
+    worker_process: Process
+
+    def __init__(self, folder: Path, temporal: TemporalServer) -> None:
+        super().__init__(
+            folder,
+            project="plain",
+            CALLBOARD_TEMPORAL_ADDRESS=temporal.address,
+            CALLBOARD_DRAIN="1",
+            CALLBOARD_MACHINE_MAX_ATTEMPTS="6",  # as many as `members` has, and more than `plain` has
+        )
         free = ports.choose_ports(dict.fromkeys(("api", "worker", "health"), 0))
         self.addresses = {name: f"127.0.0.1:{port}" for name, port in free.items()}
-        self.api: ApiProcess
-        self.worker: asyncio.subprocess.Process
-        self.temporal: TemporalServer
+        self.temporal = temporal
 
     async def scrape(self, process: str) -> Scrape:
         async with httpx.AsyncClient(trust_env=False) as client:
@@ -107,86 +113,29 @@ class Measured:
 
     async def until(self, process: str, tells: Callable[[Scrape], Any]) -> Scrape:
         """Scrape until it tells this."""
-        async with asyncio.timeout(PATIENCE):
-            while not tells(scrape := await self.scrape(process)):
-                await asyncio.sleep(0.1)
-        return scrape
+        return await until(lambda: self.scrape(process), true=tells, every=0.1)
 
-    async def call(self, method: str, path: str, body: Any = None) -> Any:
-        answer = await self.api.client.request(method, f"{self.api.base}/{path}", json=body)
-        assert answer.is_success, answer.text
-        return answer.json() if answer.content else None
-
-    async def run(self, project: str, api: str, **fields: Any) -> str:
-        body = {"api": api, "parameters": {}, "retry": {"maximumAttempts": 1}, **fields}
-        return (await self.call("POST", f"{project}/run/start", body))["runId"]
+    async def start(self, project: str, api: str, **fields: Any) -> str:
+        return await self.rest.start(api, project=project, retry={"maximumAttempts": 1}, **fields)
 
     async def end(self, project: str, run_id: str) -> str:
-        async with asyncio.timeout(PATIENCE):
-            while True:
-                state = await self.call("GET", f"{project}/run/{run_id}/result?wait=30")
-                if state["status"] not in {"pending", "started"}:
-                    return state["status"]
+        return (await self.rest.result(run_id, project=project))["status"]
 
 
 @pytest.fixture(scope="module")
 async def measured(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Measured]:
     folder = tmp_path_factory.mktemp("measured")
-    measured = Measured(folder)
-    free = ports.choose_ports({"--port": 0, "--ui-port": 0})
-    store = FolderStore(folder / "artifacts")
     for name, files in (("plain", PLAIN), ("members", MEMBERS)):
-        for path, text in files.items():
-            (folder / name / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name / path).write_text(text)
-        await deploy(folder / name, store)
-    async with AsyncExitStack() as resources:
-        (folder / "temporal").mkdir()
-        measured.temporal = TemporalServer(
-            folder / "temporal", port=free["--port"], ui_port=free["--ui-port"], report=print
-        )
-        resources.push_async_callback(measured.temporal.stop)
-        await measured.temporal.start()
-        environment = {
-            "CALLBOARD_API_KEYS": KEY,
-            "CALLBOARD_WORKSPACE_ID": WORKSPACE,
-            "CALLBOARD_SECRET_KEY": "sealing-key-of-the-measured",
-            "CALLBOARD_WEBHOOK_SECRETS": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-            "CALLBOARD_TEMPORAL_ADDRESS": measured.temporal.address,
-            "CALLBOARD_ARTIFACTS": str(folder / "artifacts"),
-            "CALLBOARD_EGRESS_ALLOW": "127.0.0.0/8",
-            "CALLBOARD_VIEWER_PORT": "0",
-            "CALLBOARD_DRAIN": "1",
-            "CALLBOARD_MACHINE_MAX_ATTEMPTS": "6",  # as many as `members` has, and more than `plain` has
+        await deploy(write_files(folder / name, files), FolderStore(folder / "artifacts"))
+    async with dev_server(folder / "temporal") as temporal, AsyncExitStack() as resources:
+        measured = Measured(folder, temporal)
+        of_worker = {
+            "CALLBOARD_METRICS_ADDRESS": measured.addresses["worker"],
+            "CALLBOARD_HEALTH_ADDRESS": measured.addresses["health"],
         }
-        plain = {name: value for name, value in os.environ.items() if not name.startswith("CALLBOARD_")}
-        if chromium := os.environ.get("CALLBOARD_CHROMIUM"):
-            environment["CALLBOARD_CHROMIUM"] = chromium
-        log = folder / "worker.log"
-        with log.open("wb") as out:
-            measured.worker = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "worker"),
-                cwd=REPOSITORY,
-                env={
-                    **plain,
-                    **environment,
-                    "CALLBOARD_DATA_DIR": str(folder / "data"),
-                    "CALLBOARD_METRICS_ADDRESS": measured.addresses["worker"],
-                    "CALLBOARD_HEALTH_ADDRESS": measured.addresses["health"],
-                },
-                stdout=out,
-                stderr=out,
-            )
-
-        async def stop() -> None:
-            if measured.worker.returncode is None:
-                measured.worker.send_signal(signal.SIGTERM)
-            assert await asyncio.wait_for(measured.worker.wait(), PATIENCE) == 0, log.read_text()
-
-        resources.push_async_callback(stop)
-        of_api = {**environment, "CALLBOARD_METRICS_ADDRESS": measured.addresses["api"]}
-        measured.api = await resources.enter_async_context(ApiProcess(of_api, folder / "api.log"))
-        await measured.api.alive()
+        measured.worker_process = (await measured.worker(resources, "worker", **of_worker)).process
+        api = measured.api(CALLBOARD_METRICS_ADDRESS=measured.addresses["api"])
+        measured.rest = await resources.enter_async_context(api)
         yield measured
 
 
@@ -194,26 +143,26 @@ async def measured(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[M
 async def scrapes(measured: Measured) -> dict[str, Scrape]:
     """What both processes tell after Runs of each kind."""
     async with receiver(answers("503 Later"), answers()) as hook:
-        ended = await measured.run("plain", "echo", sink={"type": "webhook", "url": f"{hook.url}/hook"})
+        ended = await measured.start("plain", "echo", sink={"type": "webhook", "url": f"{hook.url}/hook"})
         assert await measured.end("plain", ended) == "completed"
-        assert await measured.end("plain", await measured.run("plain", "wrong")) == "failed"
-        canceled = await measured.run("plain", "waits")
+        assert await measured.end("plain", await measured.start("plain", "wrong")) == "failed"
+        canceled = await measured.start("plain", "waits")
         await measured.until("worker", lambda told: told.value("callboard_machines", project="plain", state="busy"))
-        await measured.call("POST", f"plain/run/{canceled}/cancel")
+        await measured.rest.cancel(canceled, wait=0)
         assert await measured.end("plain", canceled) == "canceled"
         session = {"id": "first", "parameters": {"user": "one"}}
-        await measured.call("POST", "members/auth-sessions/create", session)
+        await measured.rest.post("auth-sessions/create", session, project="members")
         await measured.until(
             "worker",
             lambda told: told.value("callboard_auth_session_checks_total", project="members", outcome="good"),
         )
         for _ in range(2):
-            logged_in = await measured.run("members", "echo", authSession={"id": "first"})
+            logged_in = await measured.start("members", "echo", authSession={"id": "first"})
             assert await measured.end("members", logged_in) == "completed"
         job = {"id": "all", "payload": [{"apiName": "echo", "parameters": {}}] * 2, "configuration": {}}
-        await measured.call("POST", "plain/jobs", job)
-        await measured.call("POST", "plain/jobs/all/trigger")
-        assert (await measured.api.client.get(f"{measured.api.url}/nowhere/{ended}")).status_code == 404
+        await measured.rest.post("jobs", job)
+        await measured.rest.post("jobs/all/trigger")
+        assert (await measured.rest.http.get(f"/nowhere/{ended}")).status_code == 404
         await measured.until(
             "worker", lambda told: told.value("callboard_job_runs_ended_total", project="plain", status="SUCCESS")
         )
@@ -284,23 +233,23 @@ async def test_a_frozen_temporal_is_no_reason_to_end_the_processes(
     assert server is not None
     os.kill(server, signal.SIGSTOP)
     try:
-        async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
-            for address in (f"http://{measured.addresses['health']}", measured.api.url):
-                answer = await client.get(f"{address}/healthz")
-                assert (answer.status_code, answer.json()) == (200, {"status": "alive"})
-            assert (await client.get(f"{measured.api.url}/readyz")).status_code == 503
+        http = measured.rest.http
+        for address in (f"http://{measured.addresses['health']}", ""):
+            answer = await http.get(f"{address}/healthz")
+            assert (answer.status_code, answer.json()) == (200, {"status": "alive"})
+        assert (await http.get("/readyz")).status_code == 503
     finally:
         os.kill(server, signal.SIGCONT)
 
 
 async def test_a_stopped_worker_answers_no_probe(measured: Measured) -> None:
-    measured.worker.send_signal(signal.SIGSTOP)
+    measured.worker_process.send_signal(signal.SIGSTOP)
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=1) as client:
             with pytest.raises(httpx.TimeoutException):
                 await client.get(f"http://{measured.addresses['health']}/healthz")
     finally:
-        measured.worker.send_signal(signal.SIGCONT)
+        measured.worker_process.send_signal(signal.SIGCONT)
 
 
 def _version(scrape: Scrape) -> str:

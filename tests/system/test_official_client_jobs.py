@@ -42,11 +42,9 @@ class JobOfTest:
         return (await self.jobs.runs.list(project_name=PROJECT, job_id=self.id)).job_runs
 
     async def end_of(self, job_run_id: str) -> models.JobsRunsGetResponse:
-        async def has_ended() -> bool:
-            return (await self.get(job_run_id)).job_run.status in ENDED
-
-        await until(has_ended, within=LIMIT, every=0.2)
-        return await self.get(job_run_id)
+        return await until(
+            lambda: self.get(job_run_id), LIMIT, true=lambda told: told.job_run.status in ENDED, every=0.2
+        )
 
 
 @pytest.fixture
@@ -71,8 +69,7 @@ def item(stack: Stack, **parameters: Any) -> dict[str, Any]:
 
 
 async def runs_of(stack: Stack, job_run_id: str) -> list[dict[str, Any]]:
-    path = f"/api/v1/workspace/{stack.workspace}/projects/{PROJECT}/runs"
-    return (await stack.http.get(path, params={"jobRunId": job_run_id})).json()["runs"]
+    return (await stack.get("runs", project=PROJECT, jobRunId=job_run_id))["runs"]
 
 
 async def test_a_triggered_job_ends_with_a_result_for_each_item(stack: Stack, job: JobOfTest):
@@ -110,11 +107,7 @@ async def test_a_job_run_that_is_terminated_ends_with_its_runs(stack: Stack, job
     slow = {"apiName": "slow", "parameters": {"baseUrl": stack.site, "seconds": 300}}
     await job.create([slow, slow])
     job_run_id = await job.trigger()
-
-    async def is_under_way() -> bool:
-        return await runs_of(stack, job_run_id) != []
-
-    await until(is_under_way, within=LIMIT, every=0.2)
+    await until(lambda: runs_of(stack, job_run_id), within=LIMIT, every=0.2)
     await job.jobs.runs.terminate(project_name=PROJECT, job_id=job.id, job_run_id=job_run_id)
     ended = await job.end_of(job_run_id)
     assert (ended.job_run.status, present(ended.job_run.reason).type) == ("TERMINATED", "terminated")

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
-import sys
-from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
-from settings import Settings
 from tests.support.configured_stack import Configured
+from tests.support.files import write_files
 from tests.support.otlp_collector import CollectedSpan, Collector, otlp_collector
 from tests.support.polling import until
+from tests.support.processes import CALLBOARD, running, surroundings
+from tests.support.rest import Rest
 from tests.support.webhook_receiver import Receiver, receiver
 
 pytestmark = pytest.mark.timeout(240)
 
-CALLBOARD = Path(sys.executable).with_name("callboard")
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 CALLER = "00f067aa0ba902b7"
 HIDDEN = "t0p-s3cret-of-a-trace"
@@ -57,32 +54,16 @@ PROJECTS = {
 class Dev:
     """A running `callboard dev`."""
 
-    process: Process
+    rest: Rest
     data: Path
-    http: httpx.AsyncClient
-    workspace: str
 
-    def path(self, project: str, rest: str) -> str:
-        return f"/api/v1/workspace/{self.workspace}/projects/{project}/{rest}"
-
-    async def start(self, api: str, *, project: str = "traced", traceparent: str | None = None, **fields: Any) -> str:
-        headers = {} if traceparent is None else {"traceparent": traceparent}
-        body = {"api": api, "parameters": {}, **fields}
-        answer = await self.http.post(self.path(project, "run/start"), json=body, headers=headers)
-        assert answer.status_code == 201, answer.text
-        return answer.json()["runId"]
+    async def start(self, api: str, *, traceparent: str | None = None, **fields: Any) -> str:
+        return await self.rest.start(api, headers=traceparent and {"traceparent": traceparent}, **fields)
 
     async def ended(self, run_id: str, project: str = "traced") -> dict[str, Any]:
         """All that is told of the Run, once it has ended."""
-        async with asyncio.timeout(120):
-            while (await self.get(project, f"run/{run_id}/result?wait=60"))["status"] in ("pending", "started"):
-                pass
-        return await self.get(project, f"runs/{run_id}")
-
-    async def get(self, project: str, rest: str) -> Any:
-        answer = await self.http.get(self.path(project, rest))
-        assert answer.status_code == 200, answer.text
-        return answer.json()
+        await self.rest.result(run_id, project=project)
+        return await self.rest.get(f"runs/{run_id}", project=project)
 
     def records(self, name: str) -> list[dict[str, Any]]:
         """All lines of a log, each of which is a JSON object."""
@@ -92,34 +73,20 @@ class Dev:
 @asynccontextmanager
 async def dev_process(folder: Path, **variables: str) -> AsyncGenerator[Dev]:
     """`callboard dev` with these variables. Every line that it writes itself is checked at its end."""
-    for name, text in PROJECTS.items():
-        file = folder / "projects" / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-    data = folder / "data"
-    ports = ("--port=0", "--temporal-port=0", "--ui-port=0")
-    process = await asyncio.create_subprocess_exec(
-        *(CALLBOARD, "dev", folder / "projects", f"--data={data}", *ports),
-        env=os.environ | {"CALLBOARD_LOG_FORMAT": "json"} | variables,
-        stdout=PIPE,
-        stderr=PIPE,
-    )
-    written = asyncio.create_task(process.communicate())
-    try:
+    write_files(folder / "projects", PROJECTS)
+    data, log = folder / "data", folder / "log"
+    options = (f"--data={data}", "--port=0", "--temporal-port=0", "--ui-port=0")
+    environment = surroundings(CALLBOARD_LOG_FORMAT="json", **variables)
+    async with running(CALLBOARD, "dev", folder / "projects", *options, log=log, env=environment) as process:
         connection = data / "dev.json"
         await until(lambda: connection.exists() or process.returncode is not None, 120)
-        assert process.returncode is None, await written
+        assert process.returncode is None, log.read_text()
         said = json.loads(connection.read_text())
-        async with httpx.AsyncClient(
-            base_url=said["url"], headers={"x-api-key": said["apiKey"]}, timeout=90, trust_env=False
-        ) as http:
-            yield Dev(process, data, http, str(Settings().workspace))
-    finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGINT)
-        out, error = await asyncio.wait_for(written, 90)
-    assert out == b""
-    told = [json.loads(line)["message"] for line in error.splitlines()]
+        async with Rest.of(said["url"], key=said["apiKey"], project="traced") as rest:
+            yield Dev(rest, data)
+        process.send_signal(signal.SIGINT)
+        assert await asyncio.wait_for(process.wait(), 90) == 0
+    told = [json.loads(line)["message"] for line in log.read_text().splitlines()]
     assert told[0] == "Starting …"
     assert told[-1] == "Stopped."
     assert not any(said["apiKey"] in line for line in told)
@@ -211,12 +178,9 @@ async def test_the_attempts_of_a_run_are_in_one_trace_and_say_how_they_failed(de
 
 
 async def test_a_validate_and_a_create_belong_to_who_has_asked_for_them(dev: Dev, collector: Collector) -> None:
-    answer = await dev.http.post(
-        dev.path("members", "auth-sessions/create"),
-        json={"id": "anna", "parameters": {"password": HIDDEN}},
-        headers={"traceparent": f"00-{'a' * 32}-{CALLER}-01"},
-    )
-    assert answer.status_code == 201, answer.text
+    body = {"id": "anna", "parameters": {"password": HIDDEN}}
+    headers = {"traceparent": f"00-{'a' * 32}-{CALLER}-01"}
+    await dev.rest.post("auth-sessions/create", body, project="members", headers=headers)
     created = await collector.until("Create", trace_id="a" * 32)
     assert one(created, "Attempt (create)").parent_id == one(created, "Create").span_id
 
@@ -227,18 +191,14 @@ async def test_a_validate_and_a_create_belong_to_who_has_asked_for_them(dev: Dev
     validate = one(spans, "Validate")
     assert validate.parent_id == one(spans, "Run").span_id
     assert one(spans, "Attempt (check)").parent_id == validate.span_id
-    told = await dev.get("members", f"runs/{validate.attributes['callboard.run_id']}")
+    told = await dev.rest.get(f"runs/{validate.attributes['callboard.run_id']}", project="members")
     assert told["openTelemetry"]["traceId"] == "b" * 32
 
 
 async def test_each_run_of_a_job_run_has_a_trace_with_a_link_to_it(dev: Dev, collector: Collector) -> None:
     job = {"id": "two", "configuration": {}, "payload": [{"apiName": "tells", "parameters": {}}] * 2}
-    answer = await dev.http.post(dev.path("traced", "jobs"), json=job)
-    assert answer.status_code in (200, 201), answer.text
-    answer = await dev.http.post(
-        dev.path("traced", "jobs/two/trigger"), headers={"traceparent": f"00-{'c' * 32}-{CALLER}-01"}
-    )
-    assert answer.status_code in (200, 201), answer.text
+    await dev.rest.post("jobs", job)
+    await dev.rest.post("jobs/two/trigger", headers={"traceparent": f"00-{'c' * 32}-{CALLER}-01"})
     await collector.until("JobRun")
     job_run = one(collector.spans, "JobRun")
     starts = [span for span in collector.spans if span.name == "Start of a Run by a JobRun"]
@@ -262,9 +222,9 @@ async def test_a_trace_that_is_not_sampled_has_its_id_and_no_spans(dev: Dev, col
 
 async def test_a_trace_that_nobody_with_a_key_has_named_is_not_taken_up(dev: Dev, collector: Collector) -> None:
     foreign = f"00-{'e' * 32}-{CALLER}-01"
-    answer = await dev.http.get(dev.path("traced", "runs"), headers={"x-api-key": "wrong", "traceparent": foreign})
+    answer = await dev.rest.request("GET", "runs", headers={"x-api-key": "wrong", "traceparent": foreign})
     assert answer.status_code == 401
-    assert (await dev.http.get("/sign-in", headers={"traceparent": foreign})).status_code == 200
+    assert (await dev.rest.http.get("/sign-in", headers={"traceparent": foreign})).status_code == 200
     await collector.until("GET /sign-in")
     assert [span for span in collector.spans if span.trace_id == "e" * 32] == []
 
@@ -298,12 +258,11 @@ async def test_nothing_is_traced_when_the_sdk_is_disabled(configured: Configured
     stack = configured.stack
     files = {"Intuned.json": "{}", "api/tells.py": TELLS}
     async with stack.published("traced", files):
-        place = f"/api/v1/workspace/{stack.workspace}/projects/traced/run"
-        body = {"api": "tells", "parameters": {}, "sink": {"type": "webhook", "url": inbox.url}}
         headers = {"traceparent": f"00-{TRACE_ID}-{CALLER}-01"}
-        run_id = (await stack.http.post(f"{place}/start", json=body, headers=headers)).json()["runId"]
-        assert (await stack.result(run_id, project="traced"))["status"] == "completed"
-        run = (await stack.http.get(f"{place}s/{run_id}")).json()
+        traced = Rest(stack.http, project="traced")
+        run_id = await traced.start("tells", headers=headers, sink={"type": "webhook", "url": inbox.url})
+        assert (await traced.result(run_id))["status"] == "completed"
+        run = await traced.get(f"runs/{run_id}")
     assert run["openTelemetry"] is None
     assert run["attempts"][0]["openTelemetry"] is None
     assert run["result"] == {"traceId": None, "traceparent": None, "variables": {}}

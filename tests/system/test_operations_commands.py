@@ -12,6 +12,7 @@ import pytest
 from tests.support import doc_commands
 from tests.support.command_line import Command
 from tests.support.polling import until
+from tests.support.processes import CALLBOARD, execute
 from tests.support.repository import REPOSITORY
 from tests.support.stack import Stack
 
@@ -31,9 +32,7 @@ async def test_the_commands_of_troubleshooting_say_something(stack: Stack, tmp_p
     command = Command(stack, "shop")
 
     async def is_well() -> bool:  # workers say what they offer every ten seconds
-        async with command.running("doctor") as doctor:
-            await doctor.communicate()
-            return doctor.returncode == 0
+        return (await execute(CALLBOARD, "doctor", cwd=command.folder, env=command.environment())).code == 0
 
     await until(is_well, 120)
     script = "".join(block.text for block in TROUBLE).replace("~/.local/share/callboard", str(stack.data))

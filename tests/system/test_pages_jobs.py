@@ -26,11 +26,9 @@ PATIENT = {"calendars": [{"hour": 3}], "timezone": "Europe/Berlin"}
 @asynccontextmanager
 async def job(stack: Stack, job_id: str, payload: list[dict[str, Any]], **fields: Any) -> AsyncGenerator[str]:
     """Create a Job, and yield the path of its page; remove it afterwards."""
-    jobs = f"/api/v1/workspace/{stack.workspace}/projects/lab/jobs"
-    answer = await stack.http.post(jobs, json={"id": job_id, "payload": payload, "configuration": {}} | fields)
-    assert answer.status_code == 201, answer.text
+    await stack.post("jobs", {"id": job_id, "payload": payload, "configuration": {}} | fields)
     yield f"/projects/lab/jobs/{job_id}"
-    assert (await stack.http.delete(f"{jobs}/{job_id}")).status_code == 204
+    await stack.ask("DELETE", f"jobs/{job_id}")
 
 
 def echoes(count: int) -> list[dict[str, Any]]:

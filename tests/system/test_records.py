@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from tests.support.example_auth_sessions import AuthStates
-from tests.support.polling import until
 from tests.support.stack import Stack
 
 
@@ -20,34 +19,23 @@ class Runs:
 
     def __init__(self, stack: Stack, project: str = "lab") -> None:
         self._stack = stack
-        self._base = f"/api/v1/workspace/{stack.workspace}/projects/{project}/runs"
+        self._project = project
 
-    async def get(self, place: str = "", query: dict[str, Any] | None = None) -> Any:
-        answer = await self._stack.http.get(f"{self._base}{place}", params=query)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
+    async def get(self, place: str = "", **query: Any) -> Any:
+        return await self._stack.get(f"runs{place}", project=self._project, **query)
 
     async def all(self, **query: Any) -> list[dict[str, Any]]:
         """Every page."""
-        runs, cursor = list[dict[str, Any]](), None
+        runs, cursor = list[dict[str, Any]](), dict[str, Any]()
         while True:
-            page = await self.get(query=query if cursor is None else {**query, "cursor": cursor})
+            page = await self.get(**query, **cursor)
             runs += page["runs"]
-            if (cursor := page["nextCursor"]) is None:
+            if page["nextCursor"] is None:
                 return runs
+            cursor = {"cursor": page["nextCursor"]}
 
-    async def until(self, condition: Callable[[dict[str, Any]], bool], place: str) -> dict[str, Any]:
-        async with asyncio.timeout(30):
-            while True:
-                answer = await self.get(place)
-                if condition(answer):
-                    return answer
-                await asyncio.sleep(0.1)
-
-    async def rerun(self, run_id: str) -> str:
-        answer = await self._stack.http.post(f"{self._base}/{run_id}/rerun")
-        assert answer.status_code == 201, answer.text
-        return answer.json()["runId"]
+    async def until(self, condition: Callable[[dict[str, Any]], bool], place: str = "", **query: Any) -> dict[str, Any]:
+        return await self._stack.until(f"runs{place}", condition, project=self._project, **query)
 
 
 @pytest.fixture
@@ -78,7 +66,7 @@ async def test_a_run_that_failed_tells_its_attempts_and_the_list_says_why(stack:
     def listed(summary: dict[str, Any]) -> bool:
         return any(run["runId"] == run_id for run in summary["runs"])
 
-    found = await runs.until(listed, f"?status=failed&api=fail&startedAfter={answer['createdAt']}")
+    found = await runs.until(listed, status="failed", api="fail", startedAfter=answer["createdAt"])
     (line,) = [run for run in found["runs"] if run["runId"] == run_id]
     assert line["error"] == {
         "code": "api-attempts-failed",
@@ -128,19 +116,13 @@ async def test_a_run_that_waits_says_for_what(stack: Stack, runs: Runs, tmp_path
 
 
 async def until_machines(stack: Stack, expected: dict[str, int]) -> None:
-    path = f"/api/v1/workspace/{stack.workspace}/projects/lab"
-
-    async def so_many() -> bool:
-        machines = (await stack.http.get(path)).json()["machines"]
-        return {name: machines[name] for name in expected} == expected
-
-    await until(so_many, every=0.1)
+    await stack.until("", lambda project: {name: project["machines"][name] for name in expected} == expected)
 
 
 async def test_pages_leave_no_run_out_while_others_start_and_end(stack: Stack, runs: Runs) -> None:
     there = {await stack.start("echo", {"n": number}) for number in range(12)}
     # A start shows within two seconds.
-    await runs.until(lambda page: there <= {run["runId"] for run in page["runs"]}, "?limit=200")
+    await runs.until(lambda page: there <= {run["runId"] for run in page["runs"]}, limit=200)
     over = asyncio.Event()
 
     async def keep_starting() -> None:
@@ -196,7 +178,7 @@ async def test_a_run_again_has_the_same_inputs_and_both_say_so(stack: Stack, run
     given = {"text": "é" * 100_000}
     first = await stack.start("echo", given, saveTrace=False)
     assert (await stack.result(first))["result"] == given
-    second = await runs.rerun(first)
+    second = (await stack.post(f"runs/{first}/rerun"))["runId"]
     assert (await stack.result(second))["result"] == given
     told = await runs.get(f"/{second}")
     assert (told["rerunOf"], told["input"]["saveTrace"]) == (first, False)
@@ -204,9 +186,8 @@ async def test_a_run_again_has_the_same_inputs_and_both_say_so(stack: Stack, run
 
 
 async def test_projects_are_told_with_their_machines(stack: Stack) -> None:
-    answer = await stack.http.get(f"/api/v1/workspace/{stack.workspace}/projects/lab")
-    project = answer.json()
+    project = await stack.get("")
     assert (project["name"], project["machines"]["wanted"]) == ("lab", 2)
     assert "nested/01-deep-name" in project["apis"]
-    listed = (await stack.http.get(f"/api/v1/workspace/{stack.workspace}/projects")).json()["projects"]
+    listed = (await stack.http.get(stack.path("").removesuffix("/lab"))).json()["projects"]
     assert {"lab", "orders", "shop"} <= {each["name"] for each in listed}

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
-import sys
 import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.files import write_files
 from tests.support.polling import until
-
-CALLBOARD = Path(sys.executable).with_name("callboard")
+from tests.support.processes import CALLBOARD, execute
 
 FILES = {
     # What a version is, from a module that every project here has.
@@ -74,9 +72,7 @@ async def automation(page, params, **_):
 
 def write(folder: Path, word: str, *, machines: int = 2) -> None:
     """Write a version of a project, which says `word`."""
-    for path, text in FILES.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(text.replace("{word!r}", repr(word)))
+    write_files(folder, {path: text.replace("{word!r}", repr(word)) for path, text in FILES.items()})
     set_machines(folder, machines)
 
 
@@ -90,10 +86,13 @@ def set_machines(folder: Path, machines: int, *, is_open: bool = True) -> None:
 
 
 async def until_there(*paths: Path) -> None:
-    async def there() -> bool:
-        return all(path.exists() for path in paths)
+    await until(lambda: all(path.exists() for path in paths))
 
-    await until(there)
+
+async def until_one_machine(stack: Any, project: str) -> None:
+    """Wait until the worker serves the project with one Machine."""
+    log = stack.data / "logs" / "worker.log"
+    await until(lambda: f"serving project {project} with 1 Machine(s)" in log.read_text())
 
 
 @pytest.fixture
@@ -121,18 +120,15 @@ class Project:
 
     async def says(self) -> str | None:
         """What a Run that is started now says; None if there is no such project yet."""
-        path = self._stack.path(self.name, "start")
-        answer = await self._stack.http.post(path, json={"api": "say", "parameters": {}})
+        body = {"api": "say", "parameters": {}}
+        answer = await self._stack.request("POST", "run/start", project=self.name, json=body)
         if answer.status_code == 404:
             return None
         assert answer.status_code == 201, answer.text
         return await self.result(answer.json()["runId"])
 
     async def until_it_says(self, word: str) -> None:
-        async def said() -> bool:
-            return await self.says() == word
-
-        await until(said, every=0.25)  # Each look is a whole Run.
+        await until(self.says, true=lambda said: said == word, every=0.25)  # Each look is a whole Run.
 
     def attempts(self, run_id: str) -> list[dict[str, Any]]:
         records = (self._stack.data / "artifacts/runs" / self.name / run_id / "attempts").glob("*/attempt.json")
@@ -194,7 +190,7 @@ async def test_projects_with_modules_of_the_same_name_run_side_by_side(
 
 
 async def test_a_change_that_breaks_a_project_keeps_it_serving(stack: Any, project: Project) -> None:
-    async def is_broken() -> bool:
+    def is_broken() -> bool:
         return project.folder in [broken.folder for broken in stack.dev.projects.broken]
 
     (project.folder / "Intuned.json").write_text('{"replication": ')
@@ -202,7 +198,7 @@ async def test_a_change_that_breaks_a_project_keeps_it_serving(stack: Any, proje
     assert await project.says() == "one"
     write(project.folder, "two")
     await project.until_it_says("two")
-    assert not await is_broken()
+    assert not is_broken()
 
 
 async def test_a_project_that_disappears_is_served_on(stack: Any, project: Project, name: str) -> None:
@@ -216,11 +212,8 @@ async def test_a_project_that_disappears_is_served_on(stack: Any, project: Proje
 
 async def test_more_machines_take_effect_and_disturb_nothing(project: Project, name: str, tmp_path: Path) -> None:
     runs = [await project.start("held", began=tmp_path / f"{n}", go=tmp_path / "go") for n in range(4)]
-
-    async def as_many_as_machines() -> bool:  # whichever: the order in which Runs are taken is not promised here
-        return len(list(tmp_path.glob("[0-9]"))) == 2
-
-    await until(as_many_as_machines)
+    # Whichever: the order in which Runs are taken is not promised here.
+    await until(lambda: len(list(tmp_path.glob("[0-9]"))) == 2)
     set_machines(project.folder, 4)
     await until_there(*(tmp_path / f"{n}" for n in range(4)))
     (tmp_path / "go").touch()
@@ -232,19 +225,12 @@ async def test_more_machines_take_effect_and_disturb_nothing(project: Project, n
 async def test_fewer_machines_take_effect_as_attempts_end_and_are_never_exceeded(
     stack: Any, project: Project, name: str, tmp_path: Path
 ) -> None:
-    async def one_machine() -> bool:
-        return f"serving project {name} with 1 Machine(s)" in (stack.data / "logs" / "worker.log").read_text()
-
     inside = tmp_path / "inside"
     inside.mkdir()
     held = [await project.start("count", folder=inside, go=tmp_path / f"go-{n}") for n in range(2)]
-
-    async def both_inside() -> bool:
-        return len(list(inside.iterdir())) == 2
-
-    await until(both_inside)
+    await until(lambda: len(list(inside.iterdir())) == 2)
     set_machines(project.folder, 1)
-    await until(one_machine)
+    await until_one_machine(stack, name)
     waiting = [await project.start("count", folder=inside) for _ in range(4)]
     (tmp_path / "go-0").touch()
     assert await project.result(held[0]) == 2  # one has left: the other is as many as there may be now
@@ -258,14 +244,11 @@ async def test_fewer_machines_take_effect_as_attempts_end_and_are_never_exceeded
 async def test_turning_off_api_access_cancels_waiting_runs_only(
     stack: Any, project: Project, name: str, tmp_path: Path
 ) -> None:
-    async def worker_knows() -> bool:
-        return f"serving project {name} with 1 Machine(s)" in (stack.data / "logs" / "worker.log").read_text()
-
     running = [await project.start("held", began=tmp_path / f"{n}", go=tmp_path / "go") for n in range(2)]
     await until_there(*(tmp_path / f"{n}" for n in range(2)))
     waiting = await project.start("say")
     set_machines(project.folder, 1, is_open=False)
-    await until(worker_knows)
+    await until_one_machine(stack, name)
     (tmp_path / "go").touch()
     assert [await project.result(run_id) for run_id in running] == [["one", "one"]] * 2
     ended = await stack.result(waiting, project=name)
@@ -279,12 +262,8 @@ async def test_callboard_deploy_publishes_to_a_store_that_is_being_served(
 ) -> None:
     async def deploy() -> None:
         store = ("--artifacts", str(stack.data / "artifacts"), "--data", str(tmp_path / "data"))
-        process = await asyncio.create_subprocess_exec(
-            CALLBOARD, "deploy", str(project.folder), *store, stdout=asyncio.subprocess.PIPE
-        )
-        out, _ = await process.communicate()
-        assert process.returncode == 0
-        assert f"Deployed {name}, version" in out.decode()
+        done = await execute(CALLBOARD, "deploy", project.folder, *store)
+        assert f"Deployed {name}, version" in done.out
 
     project = Project(stack, name, tmp_path / name)
     write(project.folder, "one")

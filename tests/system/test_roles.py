@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 
+import psutil
 import pytest
 
 from schemas.workflow.run import RunStatus
@@ -29,7 +30,12 @@ async def test_each_worker_takes_its_share_and_control_needs_no_machine(installa
         for n in range(3):
             await installation.start(f"run-{n}", n)
         await until(lambda: installation.begun == 2)
-        assert [len(worker.children()) for worker in (control, first, second, idle)] == [0, 1, 1, 0]
+        assert [len(psutil.Process(each.process.pid).children()) for each in (control, first, second, idle)] == [
+            0,
+            1,
+            1,
+            0,
+        ]
         assert installation.begun == 2
         (installation.folder / "go").touch()
         for n in range(3):

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from tests.support.machine_processes import USER, find_process
+from tests.support.polling import until
 from tests.support.soak import Soak
 
 
@@ -121,8 +122,7 @@ async def test_extend_timeout_restarts_the_clock(stack: Any) -> None:
 
 async def attempts_of(stack: Any, run_id: str) -> tuple[int, int]:
     """How many Attempts a Run says to have had, and how many it tells of."""
-    path = f"/api/v1/workspace/{stack.workspace}/projects/lab/runs/{run_id}"
-    known = (await stack.http.get(path)).json()
+    known = await stack.get(f"runs/{run_id}")
     return known["attemptCount"], len(known["attempts"])
 
 
@@ -130,9 +130,7 @@ async def attempts_of(stack: Any, run_id: str) -> tuple[int, int]:
 async def test_a_running_run_is_canceled_and_only_then_says_so(stack: Any, api: str, tmp_path: Path) -> None:
     began = tmp_path / "began"
     run_id = await stack.start(api, {"seconds": 3600, "began": str(began)})
-    async with asyncio.timeout(60):
-        while not began.exists():
-            await asyncio.sleep(0.02)
+    await until(began.exists)
     assert (await stack.result(run_id, wait=0))["status"] == "started"
     running = {
         Path(keeper.cmdline()[4]): find_process(keeper.pid, USER) for keeper in Soak(stack.dev, tmp_path).keepers()
@@ -162,9 +160,7 @@ async def test_as_many_runs_run_at_once_as_there_are_machines_and_the_rest_wait(
         return {"began": str(tmp_path / f"began-{n}"), "go": str(go), "value": n}
 
     runs = [await stack.start("until-told", parameters(n)) for n in range(6)]
-    async with asyncio.timeout(30):
-        while len(list(tmp_path.glob("began-*"))) < 2:
-            await asyncio.sleep(0.02)
+    await until(lambda: len(list(tmp_path.glob("began-*"))) == 2)
     statuses = [(await stack.result(run_id, wait=0))["status"] for run_id in runs]
     assert sorted(statuses) == ["pending"] * 4 + ["started"] * 2
     waiting = statuses.index("pending")
@@ -180,25 +176,25 @@ async def test_as_many_runs_run_at_once_as_there_are_machines_and_the_rest_wait(
 async def test_a_second_start_with_the_same_key_and_body_is_the_same_run(stack: Any) -> None:
     headers = {"Idempotency-Key": "whole-1"}
     body = {"api": "echo", "parameters": {"n": 1}}
-    path = stack.path("lab", "start")
-    first = await stack.http.post(path, json=body, headers=headers)
+    first = await stack.request("POST", "run/start", json=body, headers=headers)
     assert (await stack.result(first.json()["runId"]))["status"] == "completed"
-    again = await stack.http.post(path, json=body, headers=headers)
+    again = await stack.request("POST", "run/start", json=body, headers=headers)
     assert (again.status_code, again.json()) == (201, first.json())
-    other = await stack.http.post(path, json={**body, "parameters": {"n": 2}}, headers=headers)
+    changed = {**body, "parameters": {"n": 2}}
+    other = await stack.request("POST", "run/start", json=changed, headers=headers)
     assert (other.status_code, other.json()["code"]) == (409, "conflict")
 
 
 async def test_a_run_of_another_project_is_not_found(stack: Any) -> None:
     run_id = await stack.start("echo")
     for method, rest in (("GET", "result"), ("POST", "cancel")):
-        answer = await stack.http.request(method, stack.path("shop", f"{run_id}/{rest}"))
+        answer = await stack.request(method, f"run/{run_id}/{rest}", project="shop")
         assert answer.status_code == 404
 
 
 async def test_what_a_project_does_not_allow_is_refused_before_anything_starts(stack: Any) -> None:
     async def refused(project: str, **body: Any) -> tuple[int, str]:
-        answer = await stack.http.post(stack.path(project, "start"), json={"parameters": {}, **body})
+        answer = await stack.request("POST", "run/start", project=project, json={"parameters": {}, **body})
         return answer.status_code, answer.json()["message"]
 
     assert (await refused("closed", api="echo"))[0] == 403

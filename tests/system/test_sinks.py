@@ -12,12 +12,12 @@ import pytest
 from intuned_client import AsyncIntunedClient, models
 from standardwebhooks.webhooks import Webhook
 
+from tests.support.polling import until
 from tests.support.s3_server import BUCKET, s3_server
 from tests.support.stack import Stack
 from tests.support.webhook_receiver import Receiver, answers, receiver
 
 HIDDEN = "t0p-s3cret-of-a-sink"
-LIMIT = 60
 
 
 @pytest.fixture
@@ -43,25 +43,17 @@ async def start(client: AsyncIntunedClient, sink: Any, api: str = "echo", **para
     return (await client.projects.runs.start(project_name="lab", body=body)).run_id
 
 
-def path(stack: Stack, run_id: str, rest: str = "") -> str:
-    return f"/api/v1/workspace/{stack.workspace}/projects/lab/runs/{run_id}/deliveries{rest}"
-
-
 async def deliveries(stack: Stack, run_id: str) -> list[dict[str, Any]]:
-    answer = await stack.http.get(path(stack, run_id))
-    assert answer.status_code == 200, answer.text
-    return answer.json()["deliveries"]
+    return (await stack.get(f"runs/{run_id}/deliveries"))["deliveries"]
 
 
 async def ended(stack: Stack, run_id: str) -> dict[str, Any]:
     """The Run's one Delivery, once it is over."""
     await stack.result(run_id)
-    async with asyncio.timeout(LIMIT):
-        while True:
-            (delivery,) = await deliveries(stack, run_id)
-            if delivery["status"] != "pending":
-                return delivery
-            await asyncio.sleep(0.05)
+    (delivery,) = await until(
+        lambda: deliveries(stack, run_id), true=lambda told: [each["status"] for each in told] != ["pending"]
+    )
+    return delivery
 
 
 async def test_the_client_s_webhook_gets_the_result_signed(
@@ -146,10 +138,10 @@ async def test_a_canceled_run_is_not_delivered(stack: Stack, inbox: Receiver) ->
 async def test_a_run_under_way_has_no_delivery_and_an_unknown_run_is_404(stack: Stack, inbox: Receiver) -> None:
     run_id = await stack.start("wait", {"seconds": 600}, sink={"type": "webhook", "url": inbox.url})
     assert await deliveries(stack, run_id) == []
-    assert (await stack.http.post(path(stack, run_id, "/sink/redeliver"))).status_code == 404
+    assert (await stack.request("POST", f"runs/{run_id}/deliveries/sink/redeliver")).status_code == 404
     await stack.cancel(run_id)
-    for unknown in (path(stack, "nope"), path(stack, run_id).replace("/lab/", "/shop/")):
-        answer = await stack.http.get(unknown)
+    for unknown, project in (("nope", "lab"), (run_id, "shop")):
+        answer = await stack.request("GET", f"runs/{unknown}/deliveries", project=project)
         assert (answer.status_code, answer.json()["code"]) == (404, "not-found")
 
 
@@ -160,7 +152,7 @@ async def test_it_is_sent_again_when_asked_for(stack: Stack) -> None:
         assert failed["status"] == "failed"
         assert failed["error"]["message"] == "The receiver answered 410: it wants nothing any more."
         for count in (2, 3):
-            answer = await stack.http.post(path(stack, run_id, "/sink/redeliver"))
+            answer = await stack.request("POST", f"runs/{run_id}/deliveries/sink/redeliver")
             assert answer.status_code == 202
             await inbox.until(count)
         delivery = await ended(stack, run_id)
@@ -208,9 +200,8 @@ async def test_secrets_of_sinks_are_in_no_file_of_the_stack(stack: Stack) -> Non
 
 
 async def test_an_address_within_is_refused_before_anything_starts(stack: Stack) -> None:
-    start_path = stack.path("lab", "start")
     body = {"api": "echo", "parameters": {}, "sink": {"type": "webhook", "url": "http://169.254.169.254/latest/"}}
-    answer = await stack.http.post(start_path, json=body)
+    answer = await stack.request("POST", "run/start", json=body)
     assert answer.status_code == 400
     assert answer.json()["details"]["path"] == "sink.url"
     assert "where clouds keep their metadata" in answer.json()["message"]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from pathlib import Path
 
 from settings import Settings
 from temporal.client import connect
+from tests.support.polling import until
 from tests.support.stack import Stack
 
 NINE_DAYS = 9 * 86_400
@@ -38,8 +38,7 @@ async def test_removes_old_artifacts_and_keeps_those_of_a_run_just_ended(stack: 
 
     before = await completed()
     await client.get_schedule_handle("callboard-sweep").trigger()
-    async with asyncio.timeout(60):
-        while forgotten.exists() or await completed() == before:
-            await asyncio.sleep(0.1)
+    await until(lambda: not forgotten.exists())
+    await until(completed, true=lambda count: count > before)
     assert not (runs / "forgotten").exists()
     assert all(file.exists() for file in left)

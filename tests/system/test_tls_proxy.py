@@ -22,7 +22,9 @@ from devstack import ports
 from tests.support.compose_file import PROGRAMS, load
 from tests.support.configured_stack import VIEWER, Configured
 from tests.support.polling import until
+from tests.support.processes import running
 from tests.support.repository import REPOSITORY
+from tests.support.rest import Rest
 from tests.support.stack import Stack
 
 TLS = load("hosting/docker-compose.tls.yml")
@@ -75,11 +77,8 @@ async def proxied(tmp_path_factory: pytest.TempPathFactory, configured: Configur
     }
     program, *words = [word.replace("/etc/caddy/Caddyfile", str(CADDYFILE)) for word in PROXY["command"]]
     log = folder / "caddy.log"
-    with log.open("wb") as out:
-        caddy = await asyncio.create_subprocess_exec(
-            PROGRAMS / program, *words, "--adapter", "caddyfile", env=environment, stdout=out, stderr=out
-        )
-    try:
+    command = (PROGRAMS / program, *words, "--adapter", "caddyfile")
+    async with running(*command, log=log, env=environment) as caddy:
         authority = folder / "caddy" / "caddy" / "pki" / "authorities" / "local" / "root.crt"
         await until(authority.exists)
         await until(lambda: authority.read_text().endswith("-----END CERTIFICATE-----\n"))
@@ -91,19 +90,9 @@ async def proxied(tmp_path_factory: pytest.TempPathFactory, configured: Configur
                 transport=ToLoopback(verify=trusting, local_address="127.0.0.2"), base_url=url, timeout=90
             ) as stranger,
         ):
-
-            async def answers() -> bool:
-                try:
-                    return (await http.get("/healthz")).status_code == 200
-                except httpx.TransportError:
-                    return False
-
-            await until(answers, every=0.1)
+            await until(Rest(http).is_ready, every=0.1)
             yield Proxied(stack, http, stranger, url, f"https://{VIEWER}:{configured.https}")
-    finally:
         assert caddy.returncode is None, log.read_text()
-        caddy.terminate()
-        await caddy.wait()
 
 
 async def test_the_api_knows_tls_and_clients_behind_the_proxy_and_calls_wait(proxied: Proxied, tmp_path: Path) -> None:
@@ -111,12 +100,12 @@ async def test_the_api_knows_tls_and_clients_behind_the_proxy_and_calls_wait(pro
     key = {"x-api-key": stack.api_key}
     # A call that waits gets its answer when the Run has ended, and not before.
     held = {"began": str(tmp_path / "began"), "go": str(tmp_path / "go"), "value": 7}
-    started = await http.post(stack.path("lab", "start"), json={"api": "until-told", "parameters": held}, headers=key)
+    started = await http.post(stack.path("run/start"), json={"api": "until-told", "parameters": held}, headers=key)
     assert started.status_code == 201, started.text
     run_id = started.json()["runId"]
-    place = stack.path("lab", f"{run_id}/result")
+    place = stack.path(f"run/{run_id}/result")
     waiting = asyncio.create_task(http.get(place, params={"wait": 60}, headers=key))
-    log = f"/api/v1/workspace/{stack.workspace}/projects/lab/runs/{run_id}/attempts/1/log"
+    log = stack.path(f"runs/{run_id}/attempts/1/log")
     await until((tmp_path / "began").exists)
     async with http.stream("GET", log, params={"follow": "true"}, headers=key) as followed:
         seen = ""
@@ -148,7 +137,7 @@ async def test_the_api_knows_tls_and_clients_behind_the_proxy_and_calls_wait(pro
 async def test_a_client_s_own_headers_about_itself_are_not_believed(proxied: Proxied) -> None:
     """Ten wrong keys from one address shut it out; another address that a client merely claims to have is no other."""
     wrong = {"x-api-key": "a-key-that-nobody-has-been-given"}
-    place = proxied.stack.path("lab", "none/result")
+    place = proxied.stack.path("run/none/result")
     codes: list[int] = []
     for number in range(11):
         claimed = {"x-forwarded-for": f"203.0.113.{number}", "x-forwarded-proto": "http"}

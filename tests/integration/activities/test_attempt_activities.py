@@ -18,7 +18,7 @@ from schemas.workflow.proxy import SealedProxy
 from schemas.workflow.run import ErrorCode, RunStatus
 from storage import keys
 from tests.support.attempt_lab import PROJECT, WORKER, AttemptLab
-from tests.support.attempt_worker import failing
+from tests.support.faulty_store import failing
 from tests.support.present import present
 
 # It ends.

@@ -14,8 +14,8 @@ from schemas.errors import Unavailable
 from security.egress import EgressPolicy
 from temporal import deliveries
 from temporal.deliveries import Deliveries
+from tests.support.activity_shapes import sink_test
 from tests.support.delivery_worker import SECRET, Delivering, delivering
-from tests.support.sink_test_stage import sink_test
 from tests.support.webhook_receiver import Receiver, answers
 
 

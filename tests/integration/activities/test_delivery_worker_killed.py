@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
+import itertools
+from asyncio.subprocess import Process
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -13,42 +14,34 @@ from standardwebhooks.webhooks import Webhook
 from temporalio.client import Client
 
 from schemas.workflow.delivery import DeliveryStatus
-from tests.support.attempt_worker import FaultyStore
 from tests.support.delivery_inputs import KEY, delivery, webhook
 from tests.support.delivery_worker import SECRET, Delivering
-from tests.support.repository import REPOSITORY
+from tests.support.faulty_store import FaultyStore
+from tests.support.processes import CALLBOARD, running, surroundings
 from tests.support.webhook_receiver import answers, receiver
 
-Start = Callable[[], Awaitable[asyncio.subprocess.Process]]
+Start = Callable[[], Awaitable[Process]]
 
 
 @pytest.fixture
 async def start(client: Client, tmp_path: Path) -> AsyncGenerator[Start]:
     """Starts a worker that sequences and delivers, as a process of its own."""
-    started: list[asyncio.subprocess.Process] = []
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("CALLBOARD_")}
-    settings = {
-        "CALLBOARD_ROLE": "control",
-        "CALLBOARD_DATA_DIR": str(tmp_path),
-        "CALLBOARD_TEMPORAL_ADDRESS": client.service_client.config.target_host,
-        "CALLBOARD_SECRET_KEY": KEY,
-        "CALLBOARD_WEBHOOK_SECRETS": SECRET,
-        "CALLBOARD_EGRESS_ALLOW": "127.0.0.0/8",
-    }
+    settings = surroundings(
+        CALLBOARD_ROLE="control",
+        CALLBOARD_DATA_DIR=str(tmp_path),
+        CALLBOARD_TEMPORAL_ADDRESS=client.service_client.config.target_host,
+        CALLBOARD_SECRET_KEY=KEY,
+        CALLBOARD_WEBHOOK_SECRETS=SECRET,
+        CALLBOARD_EGRESS_ALLOW="127.0.0.0/8",
+    )
+    async with AsyncExitStack() as started:
+        numbers = itertools.count()
 
-    async def start() -> asyncio.subprocess.Process:
-        with (tmp_path / f"worker-{len(started)}.log").open("wb") as log:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "worker"), cwd=REPOSITORY, env=plain | settings, stdout=log, stderr=log
-            )
-        started.append(process)
-        return process
+        async def start() -> Process:
+            log = tmp_path / f"worker-{next(numbers)}.log"
+            return await started.enter_async_context(running(CALLBOARD, "worker", log=log, env=settings))
 
-    yield start
-    for process in started:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+        yield start
 
 
 async def test_a_worker_killed_while_sending_repeats_the_delivery_with_its_id(
@@ -66,9 +59,7 @@ async def test_a_worker_killed_while_sending_repeats_the_delivery_with_its_id(
         await deliver.start(delivery(webhook(inbox.url), run_id=name, project=name))
         await inbox.until(1)
         await start()
-        async with asyncio.timeout(90):
-            while (await deliver.state(name, name)).status is DeliveryStatus.PENDING:
-                await asyncio.sleep(0.2)
+        await deliver.ended(name, name)
         first, second = inbox.received
     assert (await deliver.state(name, name)).status is DeliveryStatus.DELIVERED
     assert (first.body, first.headers["webhook-id"]) == (second.body, second.headers["webhook-id"])

@@ -23,8 +23,8 @@ from activities.delivery import DeliveryActivities
 from activities.heartbeat import forward_cancellation, heartbeats
 from schemas.workflow.delivery import SendInput, TryRecord
 from schemas.workflow.sweep import SweepPart
-from tests.support.attempt_worker import FaultyStore
 from tests.support.delivery_inputs import delivery, webhook
+from tests.support.faulty_store import FaultyStore
 from tests.support.polling import until
 
 

@@ -35,10 +35,11 @@ from storage import keys
 from temporal.auth_sessions import AuthSessions
 from temporal.jobs import Jobs, JobState
 from temporal.resources import start_apply_resources
-from tests.support.attempt_worker import FaultyStore
 from tests.support.auth_stage import LoginStage, not_made
 from tests.support.constants import WORKSPACE
 from tests.support.delivery_inputs import QUICK
+from tests.support.faulty_store import FaultyStore
+from tests.support.files import write_files
 from tests.support.polling import until
 from tests.support.present import present
 from tests.support.run_stage import DEADLINE, IDENTITY, WORKFLOWS, ends
@@ -77,10 +78,7 @@ class Project:
             "auth-sessions/check.py": "",
             **{f"intuned-resources/{path}": json.dumps(value) for path, value in files.items()},
         }
-        for path, text in content.items():
-            (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (self.folder / path).write_text(text)
-        await deploy(self.folder, self.store)
+        await deploy(write_files(self.folder, content), self.store)
 
     async def start_apply(self) -> tuple[bool, datetime]:
         """Have what is deployed applied, as a worker does that has seen it: whether it was not before, and its time."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from functools import partial
@@ -24,21 +23,14 @@ from machines.isolation import find_isolation
 from schemas.workflow import names
 from settings import Settings
 from storage.folder import FolderStore
+from tests.support.fake_api import callboard_process
 from tests.support.temporal_servers import set_up_namespace
 
 GOOD_KEY = "a-key-of-this-test-of-no-worth"
 
 
 def run(*options: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("CALLBOARD_")}
-    return subprocess.run(
-        [Path(sys.executable).with_name("callboard"), "doctor", *options],
-        cwd=cwd,
-        env=clean | {"CALLBOARD_DATA_DIR": str(cwd / "data")} | environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    return callboard_process("doctor", *options, cwd=cwd, **({"CALLBOARD_DATA_DIR": str(cwd / "data")} | environment))
 
 
 def by_name(findings: list[Finding]) -> dict[str, Finding]:

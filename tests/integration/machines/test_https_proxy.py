@@ -14,8 +14,8 @@ from machines.attempt_spec import AttemptReport, Proxy, Version
 from machines.pool import Pool
 from schemas.rest.proxy import split_proxy
 from tests.support.automations import automations
+from tests.support.certificates import Certificate, make_certificate
 from tests.support.machines import attempt_spec, failure, open_lab, unnoticed, value
-from tests.support.tls import Certificate, make_certificate
 
 PROJECT = automations(goes="await page.goto(params['url']); return await page.inner_text('body')")
 

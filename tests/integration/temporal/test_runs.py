@@ -18,8 +18,17 @@ from schemas.workflow.base import JsonRef
 from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunInput, RunOutcome, RunStatus
 from temporal.runs import Runs, RunState
 from tests.support.present import assert_has, present
-from tests.support.run_stage import WORKSPACE, HeldAttempt, Stage, completed, ends, failed, outcome_of, run_input
-from workflows import visibility
+from tests.support.run_stage import (
+    WORKSPACE,
+    HeldAttempt,
+    Stage,
+    completed,
+    ends,
+    failed,
+    outcome_of,
+    run_input,
+    start_run,
+)
 from workflows.outcomes import close
 from workflows.run_workflow import RunWorkflow
 
@@ -251,15 +260,7 @@ async def test_a_run_that_was_terminated_in_temporal_reads_canceled(runs: Runs, 
 
 async def test_a_run_that_timed_out_in_temporal_reads_failed(runs: Runs, client: Client, stage: Stage) -> None:
     run: RunInput = run_input(stage.project)
-    await client.start_workflow(
-        RunWorkflow.run,
-        run,
-        id=stage.run_id,
-        task_queue=names.RUNS_QUEUE,
-        execution_timeout=timedelta(seconds=1),
-        search_attributes=visibility.run_search_attributes(run),
-        memo=visibility.run_memo(run, fingerprint=""),
-    )
+    await start_run(client, run, stage.run_id, names.RUNS_QUEUE, execution_timeout=timedelta(seconds=1))
     ended = await state(runs, stage, LONG)
     assert ended.status is RunStatus.FAILED
     assert_has(present(ended.outcome).error, code=ErrorCode.INTERNAL_SERVER_ERROR, retirable=True)
@@ -280,14 +281,7 @@ async def fails(runs: Runs, stage: Stage, parameters: JsonRef) -> RunState:
     queue = f"failing-{stage.project}"
     run = run_input(stage.project, parameters=parameters)
     async with Worker(stage.client, task_queue=queue, workflows=[Failing]):
-        await stage.client.start_workflow(
-            names.RUN,
-            run,
-            id=stage.run_id,
-            task_queue=queue,
-            search_attributes=visibility.run_search_attributes(run),
-            memo=visibility.run_memo(run, fingerprint=""),
-        )
+        await start_run(stage.client, run, stage.run_id, queue)
         return await state(runs, stage, LONG)
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import signal
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +14,8 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from temporal.worker_shutdown import running_worker
-from tests.support.repository import REPOSITORY
+from tests.support.polling import until
+from tests.support.processes import running, surroundings
 
 NO_TIME = timedelta()
 SOON = timedelta(seconds=0.2)
@@ -103,29 +102,13 @@ main()
 
 async def test_a_worker_process_whose_workers_do_not_stop_ends(client: Client, tmp_path: Path) -> None:
     """To close its event loop would wait for their tasks without end."""
-    plain = {key: value for key, value in os.environ.items() if not key.startswith("CALLBOARD_")}
-    settings = {
-        "CALLBOARD_ROLE": "control",
-        "CALLBOARD_DATA_DIR": str(tmp_path),
-        "CALLBOARD_TEMPORAL_ADDRESS": client.service_client.config.target_host,
-    }
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", STUCK),
-        cwd=REPOSITORY,
-        env=plain | settings,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
+    settings = surroundings(
+        CALLBOARD_ROLE="control",
+        CALLBOARD_DATA_DIR=str(tmp_path),
+        CALLBOARD_TEMPORAL_ADDRESS=client.service_client.config.target_host,
     )
-    try:
-        assert process.stdout is not None
-        async with asyncio.timeout(PATIENCE):
-            while b"is ready" not in (line := await process.stdout.readline()):
-                assert line, "it ended before it was ready"
-        process.send_signal(signal.SIGTERM)
-        output, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode == 0
-    assert output.decode().count("It is left behind") == 4, "those of Runs, of Jobs, of Deliveries and of the fleet"
+    log = tmp_path / "log"
+    async with running(sys.executable, "-c", STUCK, log=log, ends={0}, env=settings) as process:
+        await until(lambda: process.returncode is not None or "is ready" in log.read_text())
+    output = log.read_text()
+    assert output.count("It is left behind") == 4, "those of Runs, of Jobs, of Deliveries and of the fleet"

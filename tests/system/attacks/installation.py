@@ -15,13 +15,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from asyncio.subprocess import DEVNULL, Process
+from asyncio.subprocess import Process
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from devstack import ports
@@ -29,11 +28,14 @@ from devstack.temporal import TemporalServer
 from machines import keeper
 from machines.runner import process_tree
 from projects.deploy import deploy
-from settings import Settings
 from storage.folder import FolderStore
+from tests.support.files import write_files
 from tests.support.polling import until
 from tests.support.present import present
+from tests.support.processes import ENDS_SOMEHOW, running
 from tests.support.repository import REPOSITORY
+from tests.support.rest import Rest
+from tests.support.temporal_servers import dev_server
 
 PATIENCE = 90.0
 """Seconds until a test gives up waiting. Generous: these machines are shared."""
@@ -78,8 +80,9 @@ class Installation:
     environment: dict[str, str]
     temporal: TemporalServer
     store: FolderStore
-    api: httpx.AsyncClient = field(default_factory=httpx.AsyncClient)
+    rest: Rest
     processes: dict[str, Process] = field(default_factory=dict[str, Process])
+    _parts: dict[str, contextlib.AsyncExitStack] = field(default_factory=dict[str, contextlib.AsyncExitStack])
 
     @property
     def data(self) -> Path:
@@ -104,30 +107,23 @@ class Installation:
 
     async def start(self, name: str, command: str, **settings: str) -> Process:
         """Start a part. It is stopped with the installation, or by `stop`."""
-        with (self.folder / f"{name}.log").open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                *command_of((sys.executable, "-P", "-m", command)),
-                cwd=self.folder,
-                env=self.environment | settings,
-                stdin=DEVNULL,
-                stdout=log,
-                stderr=log,
-                **identity_of(self.kind),
-            )
-        self.processes[name] = process
-        return process
+        part = contextlib.AsyncExitStack()
+        started = running(
+            *command_of((sys.executable, "-P", "-m", command)),
+            log=self.folder / f"{name}.log",
+            ends=ENDS_SOMEHOW,
+            cwd=self.folder,
+            env=self.environment | settings,
+            **identity_of(self.kind),
+        )
+        self.processes[name] = await part.enter_async_context(started)
+        self._parts[name] = part
+        return self.processes[name]
 
     async def stop(self, name: str) -> None:
         """Stop a part in an orderly way."""
-        process = self.processes.pop(name)
-        if process.returncode is None:
-            process.terminate()
-            try:
-                await asyncio.wait_for(process.wait(), PATIENCE)
-            finally:
-                if process.returncode is None:
-                    process.kill()
-                    await process.wait()
+        del self.processes[name]
+        await self._parts.pop(name).aclose()
 
     async def serve(self, worker: str, *projects: str, **settings: str) -> None:
         """Start a worker for these projects, which have been deployed.
@@ -142,7 +138,7 @@ class Installation:
         if process.returncode is not None:
             last = (self.log(worker).strip().splitlines() or ["it has printed nothing"])[-1]
             assert "CALLBOARD_ISOLATION" in last, self.log(worker)
-            del self.processes[worker]
+            await self.stop(worker)
             pytest.skip(f"This host lacks what the walls need: {last}")
 
     async def deploy(self, project: str, files: Mapping[str, str] | None = None) -> None:
@@ -151,60 +147,38 @@ class Installation:
         with tempfile.TemporaryDirectory() as made:
             folder = Path(made) / project
             shutil.copytree(source if source.is_dir() else PROJECTS / "attacker", folder)
-            for path, text in (files or {}).items():
-                (folder / path).parent.mkdir(parents=True, exist_ok=True)
-                (folder / path).write_text(text)
+            write_files(folder, files or {})
             if not source.is_dir():
                 (folder / "Intuned.json").write_text(f'{{"projectName": "{project}"}}')
             await deploy(folder, self.store)
         give(self.kind, self.data / "artifacts")
 
-    def path(self, project: str) -> str:
-        """The path below which the api has what belongs to a project."""
-        return f"/api/v1/workspace/{Settings().workspace}/projects/{project}"
-
-    async def begin(self, api: str, parameters: Any = None, *, project: str = "attacker", **fields: Any) -> str:
+    async def begin(self, api: str, parameters: Any = None, **fields: Any) -> str:
         """Start a Run of one Attempt, and return its id."""
-        body = {"api": api, "parameters": parameters or {}, "retry": {"maximumAttempts": 1}, **fields}
-        answer = await self.api.post(f"{self.path(project)}/run/start", json=body)
-        assert answer.status_code == 201, answer.text
-        return answer.json()["runId"]
-
-    async def end(self, run_id: str, *, project: str = "attacker") -> dict[str, Any]:
-        """Wait for the end of a Run, and return it."""
-        async with asyncio.timeout(PATIENCE):
-            while True:
-                answer = await self.api.get(f"{self.path(project)}/run/{run_id}/result", params={"wait": 30})
-                assert answer.status_code == 200, answer.text
-                if answer.json()["status"] not in {"pending", "started"}:
-                    return answer.json()
-
-    async def cancel(self, run_id: str, *, project: str = "attacker") -> None:
-        """Cancel a Run, and wait for its end."""
-        answer = await self.api.post(f"{self.path(project)}/run/{run_id}/cancel", params={"wait": 30})
-        assert answer.status_code == 200, answer.text
+        once: dict[str, Any] = {"retry": {"maximumAttempts": 1}}
+        return await self.rest.start(api, parameters, **(once | fields))
 
     async def run(self, api: str, parameters: Any = None, *, project: str = "attacker", **fields: Any) -> Any:
         """Execute a Run to its end, however it ends."""
-        return await self.end(await self.begin(api, parameters, project=project, **fields), project=project)
+        return await self.rest.result(await self.begin(api, parameters, project=project, **fields), project=project)
 
     async def attack(self, api: str, parameters: Any = None, *, project: str = "attacker", **fields: Any) -> Any:
         """Have a project try an attack, and return what it says about that."""
         run_id = await self.begin(api, parameters, project=project, **fields)
-        ended = await self.end(run_id, project=project)
+        ended = await self.rest.result(run_id, project=project)
         assert ended["status"] == "completed", await self._told(run_id, project)
         return ended["result"]
 
     async def attempt_log(self, run_id: str, *, project: str = "attacker") -> list[dict[str, Any]]:
         """The lines of the log of a Run's first Attempt."""
-        answer = await self.api.get(f"{self.path(project)}/runs/{run_id}/attempts/1/log")
+        answer = await self.rest.request("GET", f"runs/{run_id}/attempts/1/log", project=project)
         assert answer.status_code == 200, answer.text
         return [json.loads(line) for line in answer.text.splitlines()]
 
     async def _told(self, run_id: str, project: str) -> str:
         """What is known of a Run that should have completed, in full."""
         lines = [line["message"] for line in await self.attempt_log(run_id, project=project)]
-        ended = await self.end(run_id, project=project)
+        ended = await self.rest.result(run_id, project=project)
         return "\n".join([json.dumps(ended), *lines, "The worker:", self.log("worker")[-3000:]])
 
     async def still_works(self, project: str = "attacker") -> None:
@@ -273,15 +247,11 @@ async def installed(kind: Kind) -> AsyncGenerator[Installation]:
         pytest.skip(reason)
     with tempfile.TemporaryDirectory(prefix="callboard-attacked-") as made:
         folder = Path(made)
-        for name in ("data", "temporal", "home"):
+        for name in ("data", "home"):
             (folder / name).mkdir()
-        free = ports.choose_ports({"--temporal-port": 0, "--ui-port": 0, "--port": 0, "--viewer-port": 0})
+        free = ports.choose_ports({"--port": 0, "--viewer-port": 0})
         async with contextlib.AsyncExitStack() as resources:
-            temporal = TemporalServer(
-                folder / "temporal", port=free["--temporal-port"], ui_port=free["--ui-port"], report=print
-            )
-            resources.push_async_callback(temporal.stop)
-            await temporal.start()
+            temporal = await resources.enter_async_context(dev_server(folder / "temporal"))
             environment = {
                 "PATH": os.environ["PATH"],
                 "LANG": "C.UTF-8",
@@ -291,7 +261,7 @@ async def installed(kind: Kind) -> AsyncGenerator[Installation]:
                 "CALLBOARD_API_KEYS": API_KEY,
                 "CALLBOARD_SECRET_KEY": SEALING_KEY,
                 "CALLBOARD_TEMPORAL_ADDRESS": temporal.address,
-                "CALLBOARD_TEMPORAL_UI_URL": f"http://127.0.0.1:{free['--ui-port']}",
+                "CALLBOARD_TEMPORAL_UI_URL": temporal.ui_url,
                 "CALLBOARD_DATA_DIR": str(folder / "data"),
                 "CALLBOARD_PORT": str(free["--port"]),
                 "CALLBOARD_VIEWER_PORT": str(free["--viewer-port"]),
@@ -302,24 +272,20 @@ async def installed(kind: Kind) -> AsyncGenerator[Installation]:
             if chromium := os.environ.get("CALLBOARD_CHROMIUM"):
                 environment["CALLBOARD_CHROMIUM"] = chromium
             give(kind, folder)
-            here = Installation(kind, folder, environment, temporal, FolderStore(folder / "data" / "artifacts"))
+            url = f"http://127.0.0.1:{free['--port']}"
+            rest = await resources.enter_async_context(Rest.of(url, key=API_KEY, project="attacker"))
+            here = Installation(kind, folder, environment, temporal, FolderStore(folder / "data" / "artifacts"), rest)
             resources.push_async_callback(_stop_all, here)
             for project in SERVED:
                 await here.deploy(project)
             await asyncio.gather(here.start("api", "api"), here.serve("worker", *SERVED))
-            url = f"http://127.0.0.1:{free['--port']}"
-            client = httpx.AsyncClient(base_url=url, headers={"x-api-key": API_KEY}, timeout=90, trust_env=False)
-            here.api = await resources.enter_async_context(client)
             await until(lambda: _answers(here))
             yield here
 
 
 async def _answers(here: Installation) -> bool:
     assert here.processes["api"].returncode is None, here.log("api")
-    try:
-        return (await here.api.get("/readyz")).status_code == 200
-    except httpx.TransportError:
-        return False
+    return await here.rest.is_ready()
 
 
 async def _stop_all(here: Installation) -> None:

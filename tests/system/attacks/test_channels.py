@@ -55,7 +55,7 @@ async def test_the_keeper_writes_no_file_for_user_code_and_goes_on_with_the_log(
     """The keeper stands outside of all walls. The file of a log is the worker's to name."""
     forged = installation.data / "forged-by-user-code"
     run_id = await installation.begin("forges", {"file": str(forged)})
-    ended = await installation.end(run_id)
+    ended = await installation.rest.result(run_id)
     assert ended["status"] == "completed", ended
     assert not forged.exists()
     lines = await installation.attempt_log(run_id)

@@ -90,7 +90,7 @@ async def test_a_daemon_does_not_outlive_what_is_killed(installation: Installati
     # Forks of the zygote have its command line: the first one in the tree is the zygote, and it alone is killed.
     assert victims != []
     os.kill(victims[0], 9)
-    await installation.cancel(run_id)  # a zygote may end unnoticed until its Attempt ends
+    await installation.rest.cancel(run_id)  # a zygote may end unnoticed until its Attempt ends
     await until(lambda: not daemons(installation), every=0.1)
     await until(lambda: not [pid for pid in its if _lives(pid)])
     await installation.still_works()

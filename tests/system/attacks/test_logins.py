@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.polling import until
 from tests.system.attacks.installation import Installation
 
 PROJECT = "members"
@@ -12,18 +11,9 @@ PROJECT = "members"
 
 async def log_in(installation: Installation, user: str) -> None:
     """Make the AuthSession of a user, whose id is their name."""
-    place = f"{installation.path(PROJECT)}/auth-sessions/create"
     order = {"id": user, "parameters": {"user": user, "password": f"secret-of-{user}"}}
-    answer = await installation.api.post(place, json=order)
-    assert answer.status_code == 201, answer.text
-    result = f"{place}/{answer.json()['operationId']}/result"
-
-    async def is_done() -> bool:
-        told = (await installation.api.get(result)).json()
-        assert told["status"] in {"pending", "started", "in_progress", "done"}, told
-        return told["status"] == "done"
-
-    await until(is_done, every=0.1)
+    told = await installation.rest.operation("create", "create", order, project=PROJECT)
+    assert told["status"] == "done", told
 
 
 @pytest.mark.kinds("plain-full", "plain-open", "root-full")

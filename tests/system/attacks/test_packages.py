@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shutil
@@ -16,6 +15,7 @@ import pytest
 from machines.runner import process_tree
 from tests.support.package_index import FETCHED, package_index
 from tests.support.polling import until
+from tests.support.processes import execute
 from tests.system.attacks.installation import (
     API_KEY,
     PROJECTS,
@@ -41,18 +41,13 @@ class Packer:
     async def deploy(self, **settings: str) -> tuple[int, str]:
         """Deploy it by the command, as the installation's user, and return the exit code and what was printed."""
         here = {"UV_DEFAULT_INDEX": self.index, "CALLBOARD_ISOLATION": self.installation.kind.isolation}
-        process = await asyncio.create_subprocess_exec(
-            *command_of(
-                (sys.executable, "-P", "-c", "from cli.main import main; main()", "deploy", str(self.folder)),
-            ),
+        done = await execute(
+            *command_of((sys.executable, "-P", "-c", "from cli.main import main; main()", "deploy", str(self.folder))),
             cwd=self.installation.folder,
             env=self.installation.environment | here | settings,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
             **identity_of(self.installation.kind),
         )
-        printed, _ = await process.communicate()
-        return process.returncode or 0, printed.decode()
+        return done.code, done.out + done.err
 
     def daemons(self) -> list[int]:
         return [
@@ -130,14 +125,9 @@ async def test_nothing_is_built_where_the_operator_has_not_allowed_it(packer: Pa
 async def test_the_same_build_gets_through_without_walls(packer: Packer) -> None:
     """Else the tests above would show nothing."""
     run = "import json, backend; json.dump(backend.attack(), open('found.json', 'w'))"
-    done = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", run),
-        cwd=packer.folder / "evil-1.0",
-        env={"API_KEY": API_KEY},
-        stdout=asyncio.subprocess.DEVNULL,
-        **identity_of(packer.installation.kind),
-    )
-    assert await done.wait() == 0
+    folder, identity = packer.folder / "evil-1.0", identity_of(packer.installation.kind)
+    done = await execute(sys.executable, "-c", run, cwd=folder, env={"API_KEY": API_KEY}, **identity)
+    assert done.code == 0, done
     found = (packer.folder / "evil-1.0" / "found.json").read_text()
     for what in ("a secret in an environment", "read /", "wrote /", "connected to Temporal", "connected to the api"):
         assert what in found

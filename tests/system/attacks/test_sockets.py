@@ -102,7 +102,7 @@ async def test_another_machines_debugging_port_cannot_be_connected_to(installati
     ports = [int(file.read_text().split()[0]) for file in files]
     where = [(address, port) for address in OWN_ADDRESSES for port in ports]
     assert await installation.attack("sockets", {"ports": where}) == {}
-    await installation.cancel(run_id, project="hooked")
+    await installation.rest.cancel(run_id, project="hooked")
 
 
 async def debugging_ports(installation: Installation) -> list[Path]:

@@ -5,7 +5,7 @@ import os
 import socket
 import stat
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -23,6 +23,7 @@ from schemas.errors import StackError
 from settings import Settings
 from tests.support.polling import until
 from tests.support.processes import find_child, find_temporal
+from tests.support.rest import Rest
 
 API = """
 async def automation(page, params=None, **_):
@@ -70,20 +71,9 @@ def find_process(data: Path, name: str) -> psutil.Process:
     return find_temporal(data) if name == "temporal" else find_child(name, data)
 
 
-@asynccontextmanager
-async def client(stack: DevStack) -> AsyncGenerator[httpx.AsyncClient]:
-    base = f"{stack.url}/api/v1/workspace/{stack.settings.workspace}/projects/greeter/run"
-    async with httpx.AsyncClient(
-        base_url=base, headers={"x-api-key": stack.api_key}, timeout=60, trust_env=False
-    ) as http:
-        yield http
-
-
 async def run_one(stack: DevStack, name: str) -> dict[str, Any]:
-    async with client(stack) as http:
-        answer = await http.post("/start", json={"api": "hello", "parameters": {"name": name}})
-        assert answer.status_code == 201, answer.text
-        return (await http.get(f"/{answer.json()['runId']}/result", params={"wait": 60})).json()
+    async with Rest.of(stack.url, key=stack.api_key, project="greeter") as rest:
+        return await rest.run("hello", {"name": name})
 
 
 @dataclass
@@ -224,12 +214,11 @@ async def test_a_killed_process_is_started_again_and_runs_go_on(running: Running
     stack = running.stack
     killed = find_process(running.data, name)
     killed.kill()
-    async with httpx.AsyncClient(trust_env=False, timeout=10) as http:
+    async with Rest.of(stack.url, key=stack.api_key) as rest:
 
         async def is_back() -> bool:
-            with suppress(httpx.TransportError, LookupError, psutil.Error):
-                found = find_process(running.data, name)
-                return found != killed and (await http.get(f"{stack.url}/readyz")).status_code == 200
+            with suppress(LookupError, psutil.Error):
+                return find_process(running.data, name) != killed and await rest.is_ready()
             return False
 
         await until(is_back, every=0.05)

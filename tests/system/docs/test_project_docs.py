@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,8 @@ import pytest
 from projects.deploy import deploy
 from projects.settings_file import read_settings
 from storage.folder import FolderStore
+from tests.support.files import write_files
+from tests.support.processes import CALLBOARD
 from tests.support.repository import REPOSITORY
 from tests.support.stack import Stack
 
@@ -28,11 +29,7 @@ def files(page: str) -> dict[str, str]:
 @pytest.fixture
 def prices(tmp_path: Path) -> Path:
     """The project of docs/projects.md."""
-    for name, text in files(PROJECTS).items():
-        if name.startswith("my-projects/prices/"):
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).write_text(text)
-    return tmp_path / "my-projects" / "prices"
+    return write_files(tmp_path, files(PROJECTS)) / "my-projects" / "prices"
 
 
 async def test_the_project_is_served_and_its_api_returns_what_it_should(stack: Stack) -> None:
@@ -50,10 +47,9 @@ async def test_the_project_is_served_and_its_api_returns_what_it_should(stack: S
 
 def test_the_deploy_command_deploys_it(prices: Path, tmp_path: Path) -> None:
     (command,) = re.findall(r"```sh\n(.*?)```", PROJECTS, flags=re.DOTALL)
-    program = Path(sys.executable).with_name("callboard")
     environment = os.environ | {"CALLBOARD_ARTIFACTS": str(tmp_path / "store")}
     done = subprocess.run(
-        [program, *command.split()[1:]], cwd=prices.parents[1], env=environment, capture_output=True, text=True
+        [CALLBOARD, *command.split()[1:]], cwd=prices.parents[1], env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert "APIs: list" in done.stdout
@@ -61,11 +57,7 @@ def test_the_deploy_command_deploys_it(prices: Path, tmp_path: Path) -> None:
 
 
 async def test_the_project_with_logins_is_a_good_project(tmp_path: Path) -> None:
-    for name, text in files(PROJECTS).items():
-        if name.startswith("my-projects/members/"):
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).write_text(text)
-    folder = tmp_path / "my-projects" / "members"
+    folder = write_files(tmp_path, files(PROJECTS)) / "my-projects" / "members"
     manifest = await deploy(folder, FolderStore(tmp_path / "store"))
     assert (manifest.settings.auth_sessions.type, manifest.apis, manifest.warnings) == ("API", ("orders",), ())
 

@@ -12,7 +12,8 @@ import subprocess
 import sys
 
 from tests.support import doc_commands
-from tests.support.dev_terminal import CALLBOARD, Running
+from tests.support.dev_terminal import Running
+from tests.support.processes import CALLBOARD
 from tests.support.repository import REPOSITORY
 
 BY_HAND, CLIENTS = doc_commands.typed("README.md", "Call it")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.support.example_auth_sessions import AuthStates
+from tests.support.polling import until
 from tests.support.processes import find_child
 from tests.support.stack import Stack
 
@@ -99,9 +99,3 @@ def contents(path: Path) -> list[bytes]:
 def kinds_with_a_trace(run: Path) -> list[str]:
     traces = run.glob("attempts/*/trace.zip")
     return [json.loads((trace.parent / "attempt.json").read_text())["kind"] for trace in traces]
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(90):
-        while not condition():
-            await asyncio.sleep(0.05)

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 import pytest
 
@@ -20,6 +19,7 @@ from machines.scratch_cleanup import processes_of
 from tests.support.machine_processes import USER, find_process
 from tests.support.polling import until
 from tests.support.processes import command_line, find_child, find_temporal, program
+from tests.support.rest import Rest
 from tests.support.stack import Stack
 from tests.support.temporal_servers import dev_client
 
@@ -60,20 +60,8 @@ class Runs:
         (self.folder / "go").touch()
 
     async def end(self) -> list[dict[str, Any]]:
-        return list(await asyncio.gather(*(self._result(run_id) for run_id in self.ids)))
-
-    async def _result(self, run_id: str) -> dict[str, Any]:
-        """The result, by a client that comes again when it is not answered."""
-        async with asyncio.timeout(PATIENCE):
-            while True:
-                try:
-                    path = self.stack.path("lab", f"{run_id}/result")
-                    answer = await self.stack.http.get(path, params={"wait": 5})
-                except httpx.TransportError:
-                    await asyncio.sleep(0.1)
-                    continue
-                if answer.status_code == 200 and answer.json()["status"] not in {"pending", "started"}:
-                    return answer.json()
+        patient = Rest(self.stack.http, comes_again=True)
+        return list(await asyncio.gather(*(patient.result(run_id) for run_id in self.ids)))
 
     def records(self, run_id: str) -> list[str]:
         """The status of each Attempt's record."""
@@ -170,22 +158,22 @@ async def test_a_killed_worker_leaves_printed_lines_and_missing_ones_are_named(f
     parameters = {"lines": ["one", "two"], "printed": str(printed), "go": str(go), "then": ["three"]}
     run_id = await faulty.start("prints", parameters)
     await until(printed.exists, PATIENCE)
-    place = f"/api/v1/workspace/{faulty.workspace}/projects/lab/runs/{run_id}/attempts/1"
+    place = f"runs/{run_id}/attempts/1"
 
-    async def is_stored() -> bool:
-        return "two" in (await faulty.http.get(f"{place}/log")).text
+    async def log() -> str:
+        return (await faulty.request("GET", f"{place}/log")).text
 
-    await until(is_stored, PATIENCE)
+    await until(log, PATIENCE, true=lambda text: "two" in text)
     service(faulty, "worker").kill()
     go.touch()
     assert (await faulty.result(run_id))["status"] == "completed"
-    attempt = (await faulty.http.get(place)).json()
+    attempt = await faulty.get(place)
     assert attempt["status"] == "interrupted"
     assert sorted(attempt["missing"]) == ["log", "screenshot", "trace"]
     assert attempt["missing"]["log"] == "The worker was lost before it had saved the last lines."
-    lines = [json.loads(line) for line in (await faulty.http.get(f"{place}/log")).text.splitlines()]
+    lines = [json.loads(line) for line in (await log()).splitlines()]
     assert [line["message"] for line in lines if line["source"] == "user"] == ["one", "two"]
-    assert "was lost" in (await faulty.http.get(f"{place}/trace")).json()["message"]
+    assert "was lost" in (await faulty.request("GET", f"{place}/trace")).json()["message"]
 
 
 async def test_a_run_that_may_be_started_once_is_not_started_again(faulty: Stack, runs: Runs) -> None:
@@ -238,12 +226,13 @@ async def test_the_worker_hangs(faulty: Stack, runs: Runs) -> None:
 async def given_up(stack: Stack, run_id: str) -> None:
     """Wait until Temporal has given the Attempt of this Run up, which nothing but its history tells."""
     handle = (await dev_client(stack.dev.temporal)).get_workflow_handle(run_id)
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            events = (await handle.fetch_history()).events
-            if any(event.HasField("activity_task_timed_out_event_attributes") for event in events):
-                return
-            await asyncio.sleep(0.5)
+    timed_out = "activity_task_timed_out_event_attributes"
+    await until(
+        handle.fetch_history,
+        PATIENCE,
+        true=lambda history: any(event.HasField(timed_out) for event in history.events),
+        every=0.5,
+    )
 
 
 async def test_the_api_is_killed(faulty: Stack, runs: Runs) -> None:
@@ -272,9 +261,8 @@ async def test_temporal_cannot_be_reached_for_a_while(faulty: Stack, runs: Runs)
     try:
         await until(lambda: server.status() == psutil.STATUS_STOPPED, PATIENCE)
         # As long as a start takes to be refused. Attempts would be stopped only after twice that time.
-        refused = await faulty.http.post(
-            faulty.path("lab", "start"), json={"api": "echo", "parameters": {}}, headers={"Idempotency-Key": "away"}
-        )
+        body, headers = {"api": "echo", "parameters": {}}, {"Idempotency-Key": "away"}
+        refused = await faulty.request("POST", "run/start", json=body, headers=headers)
         assert refused.status_code == 503, refused.text
         assert refused.json()["retirable"]
         assert runs.starts.total() == 2

@@ -5,19 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
-from settings import NO_WORKSPACE
 from tests.chaos.installation import KEY, installed
 from tests.chaos.schedule import APIS, CONTROL, WORKERS
-from tests.support.polling import until
 from tests.support.processes import find_child, find_temporal
 from tests.support.repository import REPOSITORY
+from tests.support.rest import Rest
 from tests.support.stack import Stack
 
 pytestmark = pytest.mark.timeout(600)
@@ -33,37 +30,18 @@ PATIENCE = 300
 class Job:
     """A Job of some quick items, by a client that comes again when it is not answered."""
 
-    def __init__(self, http: httpx.AsyncClient, workspace: str) -> None:
-        self._http = http
-        self._path = f"/api/v1/workspace/{workspace}/projects/lab/jobs"
-
-    async def call(self, method: str, path: str = "", **options: Any) -> httpx.Response:
-        answers: list[httpx.Response] = []
-
-        async def is_answered() -> bool:
-            with suppress(httpx.TransportError):  # the api is not there
-                answers.append(await self._http.request(method, self._path + path, **options))
-            return bool(answers) and answers[-1].status_code < 500
-
-        await until(is_answered, within=PATIENCE, every=0.1)
-        return answers[-1]
+    def __init__(self, rest: Rest) -> None:
+        self.rest = rest
 
     async def until(self, job_run: str, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        shown: dict[str, Any] = {}
-
-        async def is_so() -> bool:
-            shown.update((await self.call("GET", f"/quick/runs/{job_run}")).json())
-            return condition(shown["jobRun"])
-
-        await until(is_so, within=PATIENCE, every=0.5)
-        return shown
+        place = f"jobs/quick/runs/{job_run}"
+        return await self.rest.until(place, lambda shown: condition(shown["jobRun"]), within=PATIENCE, every=0.5)
 
     async def start_job_run(self, items: int) -> str:
         """Create the Job, and start a JobRun of it."""
         payload = [{"apiName": "echo", "parameters": {"n": number}} for number in range(items)]
-        body = {"id": "quick", "payload": payload, "configuration": {}}
-        assert (await self.call("POST", json=body)).status_code == 201
-        return (await self.call("POST", "/quick/trigger")).json()["jobRunId"]
+        await self.rest.post("jobs", {"id": "quick", "payload": payload, "configuration": {}})
+        return (await self.rest.post("jobs/quick/trigger"))["jobRunId"]
 
     async def until_ended(self, job_run: str, count: int) -> None:
         """Wait until so many Runs have ended, as far as the JobRun knows."""
@@ -75,14 +53,15 @@ async def check_results(job: Job, job_run: str, items: int) -> None:
     shown = await job.until(job_run, lambda shown: shown["end_time"] is not None)
     assert shown["jobRun"]["status"] == "SUCCESS"
     assert (shown["jobRun"]["successful_runs"], shown["jobRun"]["failed_runs"]) == (items, 0)
-    lines = [json.loads(line) for line in (await job.call("GET", f"/quick/runs/{job_run}/results")).text.splitlines()]
+    told = (await job.rest.request("GET", f"jobs/quick/runs/{job_run}/results")).text
+    lines = [json.loads(line) for line in told.splitlines()]
     results = [line["apiInfo"]["result"]["output"] for line in lines]
     assert sorted(result["n"] for result in results) == list(range(items))
     assert len({line["apiInfo"]["runId"] for line in lines}) == items
 
 
 async def test_worker_api_and_temporal_are_killed_in_the_middle_of_a_job_run(faulty: Stack) -> None:
-    job = Job(faulty.http, faulty.workspace)
+    job = Job(Rest(faulty.http, comes_again=True))
     job_run = await job.start_job_run(ITEMS)
     kills: list[Callable[[], Awaitable[None] | None]] = [
         lambda: find_child("worker", faulty.data).kill(),
@@ -101,9 +80,8 @@ async def test_a_store_outage_of_a_minute_delays_a_job_run_and_loses_nothing(tmp
     parts = (APIS[0], CONTROL, WORKERS[0])
     async with installed(tmp_path / "installation", tmp_path / "exchange", print, parts) as installation:
         assert await installation.command("deploy", REPOSITORY / "tests" / "system" / "projects" / "lab")
-        headers = {"x-api-key": KEY}
-        async with httpx.AsyncClient(base_url=installation.apis[0], headers=headers, trust_env=False) as http:
-            job = Job(http, str(NO_WORKSPACE))
+        async with Rest.of(*installation.apis, key=KEY, comes_again=True) as rest:
+            job = Job(rest)
             job_run = await job.start_job_run(items)
             await job.until_ended(job_run, items // 5)
             lines = [part.lines["store"] for part in installation.ours]

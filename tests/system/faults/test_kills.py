@@ -5,7 +5,6 @@ The short form takes a minute on a machine at rest. The long one is of 1,000 Att
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import os
 import shutil
@@ -13,17 +12,17 @@ import signal
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import httpx
 import psutil
 import pytest
 
 from tests.support.machine_processes import BROWSER, KEEPER, NODE, SUPERVISOR, USER, ZYGOTE, find_process
 from tests.support.machines import of_folder
+from tests.support.polling import until
 from tests.support.repository import REPOSITORY
-from tests.support.soak import Holding, Soak, until
-from tests.support.stack import PATIENCE, Stack
+from tests.support.rest import Rest
+from tests.support.soak import Holding, Soak
+from tests.support.stack import Stack
 
 WORKER = "the worker"
 OF_A_MACHINE = (USER, ZYGOTE, SUPERVISOR, NODE, BROWSER, KEEPER)
@@ -80,35 +79,24 @@ class Killing:
         """Kill one process of the Machine while it executes an Attempt, or the worker."""
         began, go = (self._folder / f"{what}-{next(self._numbers)}" for what in ("began", "go"))
         run_id = await self.stack.start("until-told", {"began": str(began), "go": str(go)})
-        await until(began.exists, lambda: f"the Attempt has not begun before {victim} is killed")
+        await until(began.exists)
         (keeper,) = self.soak.keepers()
         killed = keeper.ppid() if victim == WORKER else find_process(keeper.pid, victim)
         # A Machine survives its process of user code, and no other.
         doomed = [psutil.Process(killed)] if victim == USER else [keeper, *keeper.children(recursive=True)]
         os.kill(killed, signal.SIGKILL)
         go.touch()  # also for an Attempt that goes on, or is made again
-        ended = await self._end(run_id)
+        ended = await Rest(self.stack.http, comes_again=True).result(run_id)
         assert (ended["status"], ended.get("error")) == ("completed", None), victim
         self.attempts += 1
         self.kills += 1
         # Processes are compared by id and start, so that none is taken for another that has got its id.
-        await until(lambda: _alive(doomed) == [], lambda: f"after {victim} was killed: {_alive(doomed)}")
-
-    async def _end(self, run_id: str) -> dict[str, Any]:
-        async with asyncio.timeout(PATIENCE):
-            while True:
-                try:
-                    return await self.stack.result(run_id)
-                except httpx.TransportError:
-                    await asyncio.sleep(0.1)
+        await until(lambda: _alive(doomed), true=[].__eq__)
 
     async def settle(self) -> Holding:
         """Wait until one warm Machine is all that there is, and measure."""
         assert (await self.stack.run("echo"))["status"] == "completed"
-        await until(
-            lambda: not self.soak.journal() and len(self.soak.machines()) == len(self.soak.prepared()) == 1,
-            lambda: f"it did not come to rest: {self.soak.journal()}, {self.soak.machines()}",
-        )
+        await self.soak.until_at_rest(1)
         return self.soak.holding()
 
     def strays(self) -> list[int]:
@@ -151,4 +139,4 @@ async def test_nothing_is_left_of_attempts_whose_processes_were_killed(
     def same() -> bool:
         return killing.soak.holding().worker_files == before.worker_files
 
-    await until(same, lambda: f"{before} has become {killing.soak.holding()}")
+    await until(same)

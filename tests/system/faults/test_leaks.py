@@ -17,7 +17,8 @@ from machines.trace_redactor import KEPT_IDLE
 from projects.deploy import deploy
 from schemas.workflow.run import RunOutcome, RunStatus
 from storage.folder import FolderStore
-from tests.support.soak import MACHINES, MIX, Kind, Soak, project, until
+from tests.support.polling import until
+from tests.support.soak import MACHINES, MIX, Kind, Soak, project
 from tests.support.stack import Stack
 from tests.support.temporal_servers import dev_client, dev_server
 from tests.support.worker_in_process import Inside
@@ -64,8 +65,8 @@ async def test_three_rounds_of_attempts_of_all_kinds_leave_nothing(
             now = soak.holding()
             return (now.worker_files, now.api_files) == (before.worker_files, before.api_files)
 
-        await until(same, lambda: f"{before} has become {soak.holding()}")
-        await until(lambda: soak.zombies() == [], lambda: f"not reaped: {soak.zombies()}")
+        await until(same)
+        await until(soak.zombies, true=[].__eq__)
         assert soak.journal() == []
         # What a Machine has made ready for its next Attempt is all that there is of Attempts.
         assert [list((folder / "tmp").iterdir()) for folder in soak.prepared()] == [[]] * MACHINES

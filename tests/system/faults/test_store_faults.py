@@ -19,10 +19,10 @@ from temporalio.client import Client
 
 from activities.attempts import attempt_execution, attempt_steps
 from projects.deploy import deploy
-from schemas.errors import StoreError
 from schemas.workflow.base import INLINE_LIMIT
 from schemas.workflow.run import ErrorCode, RunStatus
-from storage.folder import FolderStore
+from tests.support.faulty_store import FaultyStore
+from tests.support.polling import until
 from tests.support.repository import REPOSITORY
 from tests.support.stack import Stack
 from tests.support.temporal_servers import dev_client, dev_server
@@ -31,8 +31,6 @@ from tests.support.worker_in_process import Inside
 pytestmark = pytest.mark.timeout(240)
 
 BIG = 2 * INLINE_LIMIT
-PATIENCE = 60
-"""Seconds. A worker asks a store that failed again within fifteen."""
 
 
 class Fault(Protocol):
@@ -164,12 +162,6 @@ def broken(request: pytest.FixtureRequest, artifacts: Artifacts) -> Broken:
     return Broken(request.param(artifacts.folder))
 
 
-async def until_there(folder: Path, pattern: str) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not list(folder.glob(pattern)):
-            await asyncio.sleep(0.02)
-
-
 async def ready(stack: Stack) -> tuple[int, dict[str, Any]]:
     answer = await stack.http.get("/readyz")
     return answer.status_code, answer.json()
@@ -186,10 +178,10 @@ async def test_a_result_waits_for_the_store_and_is_not_computed_again(
     stack: Stack, broken: Broken, tmp_path: Path, size: int
 ) -> None:
     run_id = await stack.start("counted-big", {"folder": str(tmp_path), "name": "run", "size": size})
-    await until_there(tmp_path, "run-began-*")
+    await until(lambda: list(tmp_path.glob("run-began-*")))
     with broken:
         (tmp_path / "go").touch()
-        await until_there(tmp_path, "run-ends-*")
+        await until(lambda: list(tmp_path.glob("run-ends-*")))
         held = await stack.result(run_id, wait=3)  # it may wait so long; that it does is the point
         assert held["status"] == "started"
         broken.mend()
@@ -203,7 +195,7 @@ async def test_a_result_waits_for_the_store_and_is_not_computed_again(
 async def test_attempts_begin_and_are_canceled_all_the_same(stack: Stack, broken: Broken, tmp_path: Path) -> None:
     with broken:
         run_id = await stack.start("counted-big", {"folder": str(tmp_path), "name": "run", "size": 2})
-        await until_there(tmp_path, "run-began-*")
+        await until(lambda: list(tmp_path.glob("run-began-*")))
         answer = await stack.cancel(run_id)
     assert answer["status"] == "canceled"
     assert len(list(tmp_path.glob("run-began-*"))) == 1
@@ -215,12 +207,12 @@ async def test_what_must_be_kept_before_it_is_started_is_refused(stack: Stack, b
     body = {"api": "counted-big", "parameters": parameters}
     headers = {"Idempotency-Key": f"while-{type(broken.fault).__name__}"}
     with broken:
-        refused = await stack.http.post(stack.path("lab", "start"), json=body, headers=headers)
+        refused = await stack.request("POST", "run/start", json=body, headers=headers)
         assert refused.status_code == 500, refused.text
         assert refused.json()["retirable"] is True
         assert "artifact store" in refused.json()["message"]
     assert list(tmp_path.glob("run-began-*")) == []
-    accepted = await stack.http.post(stack.path("lab", "start"), json=body, headers=headers)
+    accepted = await stack.request("POST", "run/start", json=body, headers=headers)
     assert accepted.status_code == 201, accepted.text
     assert (await stack.result(accepted.json()["runId"]))["status"] == "completed"
     assert len(list(tmp_path.glob("run-began-*"))) == 1
@@ -244,27 +236,6 @@ async def test_no_half_written_file_is_left(stack: Stack) -> None:
 # A worker in this process: its store can be slow, and its patience is not ten minutes.
 
 
-class Faulty(FolderStore):
-    """A folder store that can be slow and can refuse, in what Runs leave."""
-
-    def __init__(self, root: Path) -> None:
-        super().__init__(root)
-        self.delay = 0.0
-        """Seconds that a write takes."""
-        self.refuses = ""
-        """The end of the keys that cannot be written."""
-        self.refused = 0
-        self.written: list[str] = []
-
-    async def put(self, key: str, data: bytes) -> None:
-        if self.refuses and key.endswith(self.refuses):
-            self.refused += 1
-            raise StoreError(f"The artifact store is away: {key}.")
-        await asyncio.sleep(self.delay)
-        await super().put(key, data)
-        self.written.append(key.rpartition("/")[2])
-
-
 @pytest.fixture(scope="module")
 async def temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Client]:
     async with dev_server(tmp_path_factory.mktemp("temporal")) as server:
@@ -272,13 +243,13 @@ async def temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[C
 
 
 @pytest.fixture
-async def faulty_store(tmp_path: Path) -> Faulty:
-    return Faulty(tmp_path / "artifacts")
+async def faulty_store(tmp_path: Path) -> FaultyStore:
+    return FaultyStore(tmp_path / "artifacts")
 
 
 @pytest.fixture
 async def inside(
-    temporal: Client, faulty_store: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    temporal: Client, faulty_store: FaultyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncGenerator[Inside]:
     version = (await deploy(REPOSITORY / "tests" / "system" / "projects" / "lab", faulty_store)).version
     async with Inside.up(
@@ -293,40 +264,42 @@ async def start(inside: Inside, folder: Path, size: int) -> str:
     return await inside.start("counted-big", {"folder": str(folder), "name": "run", "size": size})
 
 
-async def test_a_slow_store_costs_time_and_nothing_else(inside: Inside, faulty_store: Faulty, tmp_path: Path) -> None:
-    faulty_store.written.clear()
-    faulty_store.delay = 3
+async def test_a_slow_store_costs_time_and_nothing_else(
+    inside: Inside, faulty_store: FaultyStore, tmp_path: Path
+) -> None:
+    written = asyncio.Event()
+    faulty_store.hold = lambda _key, _data: written
     run_id = await start(inside, tmp_path, BIG)
-    await until_there(tmp_path, "run-ends-*")
-    async with asyncio.timeout(PATIENCE):
-        while inside.busy():  # the Machine is free while its last result is still being written
-            await asyncio.sleep(0.02)
+    await until(lambda: list(tmp_path.glob("run-ends-*")))
+    await until(lambda: not inside.busy())  # the Machine is free while its last result is still being written
     assert len(inside.held()) == 1
+    written.set()
     outcome = await inside.end(run_id)
     assert (outcome.status, outcome.attempts) == (RunStatus.COMPLETED, 1)
-    assert [name for name in faulty_store.written if name.endswith(".json")][-2:] == ["result.json", "attempt.json"]
+    names = [key.rpartition("/")[2] for key, _ in faulty_store.writes]
+    assert [name for name in names if name.endswith(".json")][-2:] == ["result.json", "attempt.json"]
     assert len(list(tmp_path.glob("run-began-*"))) == 1
 
 
 async def test_a_result_that_cannot_be_stored_in_the_end_fails_its_run(
-    inside: Inside, faulty_store: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    inside: Inside, faulty_store: FaultyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attempt_steps, "ATTEMPT_STORE_TIMEOUT", timedelta(seconds=2))
-    faulty_store.refuses = "result.json"
+    faulty_store.refuse = lambda key: key.endswith("result.json")
     outcome = await inside.end(await start(inside, tmp_path, BIG))
     assert outcome.status is RunStatus.FAILED
     assert outcome.error
     assert outcome.error.code is ErrorCode.INTERNAL_SERVER_ERROR
-    assert "The artifact store is away" in outcome.error.message
-    assert faulty_store.refused > 1
+    assert "The store is away" in outcome.error.message
+    assert sum(key.endswith("result.json") for key in faulty_store.tries) > 1
     assert len(list(tmp_path.glob("run-began-*"))) == 1
 
 
 async def test_a_record_that_cannot_be_stored_in_the_end_fails_nothing(
-    inside: Inside, faulty_store: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    inside: Inside, faulty_store: FaultyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attempt_execution, "RECORD_TIMEOUT", timedelta(seconds=2))
-    faulty_store.refuses = "attempt.json"
+    faulty_store.refuse = lambda key: key.endswith("attempt.json")
     outcome = await inside.end(await start(inside, tmp_path, 2))
     assert outcome.status is RunStatus.COMPLETED
     assert outcome.result
@@ -335,15 +308,13 @@ async def test_a_record_that_cannot_be_stored_in_the_end_fails_nothing(
 
 
 async def test_a_stop_before_the_record_is_stored_keeps_the_outcome(
-    inside: Inside, faulty_store: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    inside: Inside, faulty_store: FaultyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attempt_execution, "RECORD_TIMEOUT", timedelta(seconds=3))
-    faulty_store.refuses = "attempt.json"
+    faulty_store.refuse = lambda key: key.endswith("attempt.json")
     run_id = await start(inside, tmp_path, 2)
-    await until_there(tmp_path, "run-ends-*")
-    async with asyncio.timeout(PATIENCE):
-        while inside.busy() or not faulty_store.refused:
-            await asyncio.sleep(0.02)
+    await until(lambda: list(tmp_path.glob("run-ends-*")))
+    await until(lambda: not inside.busy() and any(key.endswith("attempt.json") for key in faulty_store.tries))
     inside.running_attempts.interrupt_all("The worker could not reach Temporal.")
     outcome = await inside.end(run_id)
     assert (outcome.status, outcome.attempts) == (RunStatus.COMPLETED, 1)

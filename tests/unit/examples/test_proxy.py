@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from examples.site import proxy
-from tests.support.tls import Certificate, make_certificate
+from tests.support.certificates import Certificate, make_certificate
 
 
 @pytest.fixture(scope="module")

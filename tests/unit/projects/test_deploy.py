@@ -13,6 +13,7 @@ from projects.manifest import Manifest
 from schemas.errors import ProjectError, StoreError
 from storage import keys
 from storage.folder import FolderStore
+from tests.support.faulty_store import FaultyStore
 from tests.support.project_folders import AUTOMATION, Deployed, Make
 
 
@@ -212,29 +213,17 @@ async def test_a_folder_that_is_no_project_is_refused(tmp_path: Path, store: Fol
     assert await stored(store) == []
 
 
-class _Failing(FolderStore):
-    """A store that refuses one kind of object."""
-
-    refuses = ""
-
-    async def put(self, key: str, data: bytes) -> None:
-        if key.endswith(self.refuses):
-            raise StoreError("full")
-        await super().put(key, data)
-
-
 @pytest.mark.parametrize("refuses", ["manifest.json", "current.json"])
 async def test_a_deploy_that_fails_leaves_the_earlier_version_deployed(
     make_project: Make, tmp_path: Path, refuses: str
 ):
-    store = _Failing(tmp_path / "artifacts")
-    store.refuses = "nothing"
+    store = FaultyStore(tmp_path / "artifacts")
     folder = make_project()
     first = await deploy(folder, store)
     (folder / "api" / "list.py").write_text("")
-    store.refuses = refuses
-    with pytest.raises(StoreError, match="full"):
+    store.refuse = lambda key: key.endswith(refuses)
+    with pytest.raises(StoreError, match="away"):
         await deploy(folder, store)
+    store.refuse = lambda _key: False
     assert json.loads(await store.get(keys.current_version("shop")) or b"")["version"] == first.version
-    store.refuses = "nothing"
     assert (await deploy(folder, store)).version != first.version

@@ -6,6 +6,7 @@ from projects.deploy import deploy
 from projects.samples import Samples, read_auth_session_samples, read_bundle_samples
 from schemas.errors import StoreError
 from storage.folder import FolderStore
+from tests.support.files import write_files
 
 FILES = {
     "Intuned.json": '{"projectName": "sampled"}',
@@ -21,9 +22,7 @@ FILES = {
 
 
 async def test_those_of_a_version_are_found_by_api_default_first(tmp_path: Path):
-    for path, text in FILES.items():
-        (tmp_path / "sampled" / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "sampled" / path).write_text(text)
+    write_files(tmp_path / "sampled", FILES)
     store = FolderStore(tmp_path / "artifacts")
     manifest = await deploy(tmp_path / "sampled", store)
     samples = Samples()

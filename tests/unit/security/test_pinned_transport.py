@@ -16,8 +16,8 @@ from devstack import ports
 from schemas.errors import EgressRefused
 from security.egress import EgressPolicy
 from security.pinned_transport import PinnedTransport
+from tests.support.certificates import Certificate, make_certificate
 from tests.support.constants import LOOPBACK
-from tests.support.tls import Certificate, make_certificate
 from tests.support.webhook_receiver import Receiver, answers, closes, hangs, receiver, resets, speaks_nonsense
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import sys
-from asyncio.subprocess import PIPE
 
 import pytest
 
 from tests.support.otlp_collector import otlp_collector
+from tests.support.processes import execute, surroundings
 from tests.support.repository import REPOSITORY
 from tests.support.webhook_receiver import hangs, receiver
 
@@ -28,12 +26,9 @@ LOADED = "sorted(name for name in sys.modules if name.startswith(('opentelemetry
 
 async def output(code: str, **variables: str) -> str:
     """What a process prints that executes this."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", code), env=os.environ | variables, cwd=REPOSITORY, stdout=PIPE
-    )
-    printed, _ = await process.communicate()
-    assert process.returncode == 0
-    return printed.decode().strip()
+    done = await execute(sys.executable, "-c", code, env=surroundings(**variables), cwd=REPOSITORY)
+    assert done.code == 0, done
+    return done.out.strip()
 
 
 @pytest.mark.parametrize("module", ["worker.__main__", "api.app", "cli.main"])

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 import pytest
 from temporalio.client import Client
 
-from tests.support.auth_shape_player import played_login
+from tests.support.auth_shapes import played_login
 from tests.support.auth_stage import LoginStage
 from tests.support.job_run_stage import JobRunStage
 from tests.support.run_shapes import played

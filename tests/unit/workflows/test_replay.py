@@ -26,17 +26,15 @@ from temporalio.worker import (
 
 from settings import Settings
 from temporal.data_converter import data_converter
-from tests.support.auth_shape_player import login_histories
+from tests.support.activity_shapes import ACTIVITY_SHAPES
+from tests.support.auth_shapes import login_histories
 from tests.support.delivery_stage import DELIVERIES
 from tests.support.fleet_stage import FLEETS
 from tests.support.job_run_shapes import JOB_RUNS
 from tests.support.job_run_stage import JOB_RUN_WORKFLOWS
 from tests.support.repository import REPOSITORY
-from tests.support.resource_stage import APPLICATIONS
 from tests.support.run_shapes import SHAPES
 from tests.support.run_stage import WORKFLOWS
-from tests.support.sink_test_stage import SINK_TESTS
-from tests.support.sweep_stage import SWEEPS
 from workflows.apply_resources import ApplyResourcesWorkflow
 from workflows.deliver import DeliverWorkflow
 from workflows.fleet import FleetWorkflow
@@ -152,10 +150,8 @@ def test_every_shape_has_its_history():
         *SHAPES,
         *DELIVERIES,
         *JOB_RUNS,
-        *SINK_TESTS,
-        *SWEEPS,
         *FLEETS,
-        *APPLICATIONS,
+        *ACTIVITY_SHAPES,
         *(name for names in login_histories().values() for name in names),
     ]
     assert [name for name in wanted if name not in {path.stem for path in HISTORIES}] == [], "see `make histories`"

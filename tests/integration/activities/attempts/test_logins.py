@@ -21,8 +21,9 @@ from schemas.workflow.auth import AttemptAuth, AuthSessionStatus, CheckReport, L
 from security import seal_context
 from security.keyring import KeyRing
 from storage import keys
-from tests.support.attempt_worker import FaultyStore, attempt_input, failing
+from tests.support.attempt_worker import attempt_input
 from tests.support.auth_stage import ID, PARAMETERS, PASSWORD, SESSION, LoginStage, browser_state
+from tests.support.faulty_store import FaultyStore, failing
 from tests.support.present import present
 from tests.support.run_stage import WORKSPACE
 

@@ -13,7 +13,8 @@ from security import seal_context
 from security.sealed_sinks import seal_sink, seal_webhook
 from tests.support.delivery_inputs import QUICK, RING
 from tests.support.delivery_worker import Delivering
-from tests.support.job_lab import JOB, JobLab, echo, items, until_canceled
+from tests.support.job_lab import JobLab, echo, items, until_canceled
+from tests.support.job_run_stage import JOB, end_of
 from tests.support.run_stage import WORKSPACE, failed
 from tests.support.webhook_receiver import Receiver
 
@@ -30,7 +31,7 @@ async def test_each_result_is_delivered_with_its_job_and_job_run(
     sink = WebhookSink(type="webhook", url=inbox.url, headers=SECRET_HEADER)
     sealed = seal_sink(sink, QUICK, RING, of_job(job_lab))
     handle = await job_lab.start(await job_lab.define(items(3), sink=sealed))
-    await job_lab.ended(handle)
+    await end_of(handle)
     received = await inbox.until(3)
     bodies = [json.loads(request.body) for request in received]
     assert sorted(body["apiInfo"]["parameters"]["n"] for body in bodies) == [0, 1, 2]
@@ -47,7 +48,7 @@ async def told(lab: JobLab, inbox: Receiver, **fields: Any) -> tuple[str, dict[s
     """What a receiver is told of the end of a JobRun of two items, and the id of that JobRun."""
     webhook = seal_webhook(inbox.url, SECRET_HEADER, RING, of_job(lab))
     handle = await lab.start(await lab.define(items(2), notifications=(webhook,), **fields))
-    view = await lab.ended(handle)
+    view = await end_of(handle)
     (request,) = await inbox.until(1)
     assert request.headers["x-token"] == SECRET_HEADER["x-token"]
     assert request.headers["webhook-id"] == handle.id

@@ -17,6 +17,7 @@ from schemas.workflow.run import RunInput, RunJob
 from storage import keys
 from storage.job_payloads import JobItem
 from tests.support.job_lab import JobLab, echo, extending, items, until_canceled
+from tests.support.job_run_stage import end_of, shown
 from tests.support.polling import until
 from tests.support.present import assert_has, present
 from tests.support.run_stage import completed, failed
@@ -29,7 +30,7 @@ def parameters(attempt: AttemptInput) -> dict[str, Any]:
 
 async def test_each_item_is_executed_once_and_its_result_is_there(job_lab: JobLab) -> None:
     handle = await job_lab.start(await job_lab.define(items(30)))
-    view = await job_lab.ended(handle)
+    view = await end_of(handle)
     assert view.status is JobRunStatus.SUCCESS
     assert view.progress == JobRunProgress(total=30, next=30, succeeded=30, shards=view.progress.shards)
     assert sorted(parameters(attempt)["n"] for attempt in job_lab.attempts) == list(range(30))
@@ -50,7 +51,7 @@ async def test_no_more_runs_are_in_flight_than_there_may_be(job_lab: JobLab) -> 
     handle = await job_lab.start(await job_lab.define(items(12), max_concurrent_requests=3))
     await until(lambda: job_lab.running == 3)
     held[0] = False
-    assert (await job_lab.ended(handle)).progress.succeeded == 12
+    assert (await end_of(handle)).progress.succeeded == 12
     assert job_lab.most_running == 3
 
 
@@ -59,9 +60,9 @@ async def test_by_default_there_are_two_runs_for_each_machine_all_shown_in_fligh
     handle = await job_lab.start(await job_lab.define(items(12)))
     await until(lambda: job_lab.running == 4)
     await handle.signal(names.PAUSE_JOB_RUN)
-    await until(lambda: job_lab.view(handle), true=lambda view: len(view.progress.in_flight) == 4)
+    await until(lambda: shown(handle), true=lambda view: len(view.progress.in_flight) == 4)
     await handle.signal(names.TERMINATE_JOB_RUN)
-    assert (await job_lab.ended(handle)).progress.failed == 4
+    assert (await end_of(handle)).progress.failed == 4
     assert len(job_lab.attempts) == 4
 
 
@@ -69,7 +70,7 @@ async def test_a_run_belongs_to_its_job_run_and_executes_the_version_deployed_th
     job_lab: JobLab, client: Client
 ) -> None:
     handle = await job_lab.start(await job_lab.define(items(1)))
-    view = await job_lab.ended(handle)
+    view = await end_of(handle)
     assert view.version == present(await job_lab.catalog.get_current(job_lab.project)).version
     job = RunJob(job_id="nightly", job_run_id=handle.id)
     (attempt,) = job_lab.attempts
@@ -98,7 +99,7 @@ async def test_failed_runs_do_not_fail_the_job_run(job_lab: JobLab) -> None:
 
     job_lab.on_attempt = every_third_fails
     handle = await job_lab.start(await job_lab.define(items(9)))
-    view = await job_lab.ended(handle)
+    view = await end_of(handle)
     assert (view.status, view.progress.succeeded, view.progress.failed) == (JobRunStatus.SUCCESS, 6, 3)
     info = {line["apiInfo"]["parameters"]["n"]: line["apiInfo"] for line in await job_lab.results(handle.id)}
     assert info[3]["result"] is None
@@ -117,7 +118,7 @@ async def test_what_an_item_says_goes_before_what_the_job_says(job_lab: JobLab) 
 
     job_lab.on_attempt = fails
     definition = await job_lab.define([*items(1), own], maximum_attempts=2, max_concurrent_requests=1)
-    await job_lab.ended(await job_lab.start(definition))
+    await end_of(await job_lab.start(definition))
     made = [(attempt.api, attempt.number, attempt.request_timeout.total_seconds()) for attempt in job_lab.attempts]
     assert made == [("item", 1, 600), ("item", 2, 600), ("other", 1, 7)]
 
@@ -128,7 +129,7 @@ async def test_large_parameters_are_kept_in_the_store(job_lab: JobLab) -> None:
 
     job_lab.on_attempt = done
     handle = await job_lab.start(await job_lab.define(items(2, text="x" * INLINE_LIMIT)))
-    await job_lab.ended(handle)
+    await end_of(handle)
     for attempt in job_lab.attempts:
         key = present(attempt.parameters.key)
         assert key.startswith(keys.run(job_lab.project, attempt.run_id))
@@ -146,7 +147,7 @@ async def test_runs_add_items_to_any_depth(job_lab: JobLab) -> None:
 
     job_lab.on_attempt = two_children_twice
     handle = await job_lab.start(await job_lab.define(items(3)))
-    view = await job_lab.ended(handle)
+    view = await end_of(handle)
     assert view.progress.total == view.progress.succeeded == 3 + 6 + 12
     results = await job_lab.results(handle.id)
     paths = [tuple(line["apiInfo"]["parameters"].get("path", [line["apiInfo"]["parameters"]["n"]])) for line in results]
@@ -162,7 +163,7 @@ async def test_a_run_that_has_failed_adds_nothing(job_lab: JobLab) -> None:
         return extending(failed(final=True), {"n": 7})
 
     job_lab.on_attempt = fails
-    view = await job_lab.ended(await job_lab.start(await job_lab.define(items(2))))
+    view = await end_of(await job_lab.start(await job_lab.define(items(2))))
     assert (view.progress.total, view.progress.failed) == (2, 2)
 
 
@@ -177,7 +178,7 @@ async def test_more_items_than_one_artifact_holds_are_added(job_lab: JobLab) -> 
 
     job_lab.on_attempt = adds_many
     handle = await job_lab.start(await job_lab.define(items(2), max_runs=8))
-    view = await job_lab.ended(handle)
+    view = await end_of(handle)
     assert view.progress.total == 2 + 2 * count
     assert view.progress.succeeded == view.progress.next == 8
     found = [key async for key in job_lab.store.list(f"{keys.job_run(job_lab.project, handle.id)}payload/")]
@@ -188,7 +189,7 @@ async def test_more_items_than_one_artifact_holds_are_added(job_lab: JobLab) -> 
 
 async def test_no_more_runs_are_started_than_max_runs(job_lab: JobLab) -> None:
     handle = await job_lab.start(await job_lab.define(items(10), max_runs=4))
-    view = await job_lab.ended(handle)
+    view = await end_of(handle)
     assert view.status is JobRunStatus.SUCCESS
     assert view.progress == JobRunProgress(total=10, next=4, succeeded=4, shards=view.progress.shards)
     assert sorted(parameters(attempt)["n"] for attempt in job_lab.attempts) == [0, 1, 2, 3]
@@ -199,7 +200,7 @@ async def test_a_terminated_job_run_cancels_its_runs_and_says_why(job_lab: JobLa
     handle = await job_lab.start(await job_lab.define(items(10), max_concurrent_requests=3))
     await until(lambda: job_lab.running == 3)
     await handle.signal(names.TERMINATE_JOB_RUN)
-    view = await job_lab.ended(handle)
+    view = await end_of(handle)
     assert job_lab.running == 0
     assert view.status is JobRunStatus.TERMINATED
     assert view.progress == JobRunProgress(total=10, next=3, failed=3, shards=view.progress.shards)
@@ -212,7 +213,7 @@ async def test_a_run_that_somebody_terminates_in_temporal_is_counted(job_lab: Jo
     handle = await job_lab.start(await job_lab.define(items(1)))
     await until(lambda: job_lab.running == 1)
     await client.get_workflow_handle(names.job_item_run_id(handle.id, 0)).terminate()
-    view = await job_lab.ended(handle)
+    view = await end_of(handle)
     assert (view.status, view.progress.failed) == (JobRunStatus.SUCCESS, 1)
     (line,) = await job_lab.results(handle.id)
     assert line["apiInfo"]["reason"]["type"] == "terminated"
@@ -242,7 +243,7 @@ async def test_a_second_job_run_is_skipped_or_goes_on_beside_the_first(job_lab: 
     await until(lambda: job_lab.running == 1)
     second = await job_lab.start(definition)
     if overlap is JobOverlap.SKIP:
-        view = await job_lab.ended(second)
+        view = await end_of(second)
         assert view.status is JobRunStatus.CANCELED
         assert_has(view.reason, type=JobRunReasonType.ANOTHER_JOB_RUN_ACTIVE, details={"jobRunId": first.id})
     else:
@@ -250,7 +251,7 @@ async def test_a_second_job_run_is_skipped_or_goes_on_beside_the_first(job_lab: 
         await second.signal(names.TERMINATE_JOB_RUN)
     await first.signal(names.TERMINATE_JOB_RUN)
     for handle in (first, second):
-        await job_lab.ended(handle)
+        await end_of(handle)
 
 
 async def test_a_lock_whose_job_run_was_ended_in_temporal_is_no_obstacle(job_lab: JobLab, client: Client) -> None:
@@ -261,14 +262,14 @@ async def test_a_lock_whose_job_run_was_ended_in_temporal_is_no_obstacle(job_lab
     await first.terminate()
     job_lab.on_attempt = echo
     second = await job_lab.start(definition)
-    assert (await job_lab.ended(second)).status is JobRunStatus.SUCCESS
+    assert (await end_of(second)).status is JobRunStatus.SUCCESS
     await client.get_workflow_handle(names.job_item_run_id(first.id, 0)).cancel()
 
 
 async def test_the_lock_is_gone_when_the_job_run_has_ended(job_lab: JobLab) -> None:
     definition = await job_lab.define(items(1))
     for _ in range(2):
-        assert (await job_lab.ended(await job_lab.start(definition))).status is JobRunStatus.SUCCESS
+        assert (await end_of(await job_lab.start(definition))).status is JobRunStatus.SUCCESS
 
     async def is_gone() -> bool:
         return (await lock_of(job_lab).describe()).status is WorkflowExecutionStatus.COMPLETED
@@ -288,11 +289,11 @@ async def test_waiting_job_runs_begin_in_turn_and_skip_ended_ones(job_lab: JobLa
     second, third, fourth, fifth = waiting
     await third.terminate()
     await fourth.signal(names.TERMINATE_JOB_RUN)
-    assert (await job_lab.ended(fourth)).status is JobRunStatus.TERMINATED
+    assert (await end_of(fourth)).status is JobRunStatus.TERMINATED
     assert job_lab.running == 1
     job_lab.on_attempt = echo
     await first.signal(names.TERMINATE_JOB_RUN)
-    ends = [await job_lab.ended(handle) for handle in (first, second, fifth)]
+    ends = [await end_of(handle) for handle in (first, second, fifth)]
     assert [end.status for end in ends] == [JobRunStatus.TERMINATED, JobRunStatus.SUCCESS, JobRunStatus.SUCCESS]
     assert job_lab.most_running == 1
     began = [attempt.job.job_run_id for attempt in job_lab.attempts if attempt.job is not None]
@@ -310,12 +311,12 @@ async def test_a_new_job_run_frees_the_line_behind_a_terminated_one(job_lab: Job
     job_lab.on_attempt = echo
     third = await job_lab.start(definition)
     for handle in (second, third):
-        assert (await job_lab.ended(handle)).status is JobRunStatus.SUCCESS
+        assert (await end_of(handle)).status is JobRunStatus.SUCCESS
     await job_lab.client.get_workflow_handle(names.job_item_run_id(first.id, 0)).cancel()
 
 
 async def test_a_job_run_of_a_project_that_is_not_deployed_says_so(job_lab: JobLab) -> None:
     definition = await job_lab.define(items(1))
     await job_lab.store.delete(keys.current_version(job_lab.project))
-    view = await job_lab.ended(await job_lab.start(definition))
+    view = await end_of(await job_lab.start(definition))
     assert (view.status, view.error) == (JobRunStatus.FAILURE, f"Project {job_lab.project} is not deployed.")

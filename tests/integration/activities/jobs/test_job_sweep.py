@@ -13,6 +13,7 @@ from schemas.workflow.sweep import SweepPart, SweepPartResult
 from storage import keys
 from temporal.jobs import Jobs
 from tests.support.job_lab import JobLab, items, until_canceled
+from tests.support.job_run_stage import end_of
 from tests.support.polling import until
 from tests.support.run_stage import WORKSPACE
 
@@ -53,7 +54,7 @@ async def until_visible(lab: JobLab, job_run_id: str) -> None:
 
 async def test_a_job_run_leaves_nothing_once_it_ended_long_ago(job_lab: JobLab) -> None:
     handle = await job_lab.start(await job_lab.define(items(3)))
-    await job_lab.ended(handle)
+    await end_of(handle)
     prefix = keys.job_run(job_lab.project, handle.id)
     kept = await stored(job_lab, prefix)
     assert keys.job_run_plan(job_lab.project, handle.id) in kept
@@ -75,7 +76,7 @@ async def test_what_an_active_job_run_needs_stays(job_lab: JobLab) -> None:
     assert await job_lab.store.exists(keys.job_run_plan(job_lab.project, handle.id))
     assert await job_lab.store.exists(keys.job_payload(job_lab.project, "nightly", definition.ref, 0))
     await handle.signal(names.TERMINATE_JOB_RUN)
-    await job_lab.ended(handle)
+    await end_of(handle)
 
 
 async def test_the_definition_of_a_job_stays_and_one_that_nobody_needs_goes(job_lab: JobLab) -> None:
@@ -105,7 +106,7 @@ async def test_a_definition_that_was_replaced_a_moment_ago_stays(job_lab: JobLab
 async def test_the_definition_that_a_known_job_run_has_executed_stays(job_lab: JobLab) -> None:
     definition = await job_lab.define(items(1))
     handle = await job_lab.start(definition)
-    await job_lab.ended(handle)
+    await end_of(handle)
     await until_visible(job_lab, handle.id)
     await sweep(job_lab)
     assert await job_lab.store.exists(keys.job_definition(job_lab.project, "nightly", definition.ref))

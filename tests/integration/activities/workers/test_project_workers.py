@@ -28,7 +28,8 @@ from projects.catalog import Catalog
 from schemas.workflow import names
 from schemas.workflow.attempt import AttemptInput, AttemptOutcome
 from storage import keys
-from tests.support.attempt_worker import FaultyStore, deploy_project
+from tests.support.attempt_worker import deploy_project
+from tests.support.faulty_store import FaultyStore
 from tests.support.polling import until
 from tests.support.run_stage import CANCELED, IDENTITY, Stage, completed
 

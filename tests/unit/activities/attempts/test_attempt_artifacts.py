@@ -23,7 +23,8 @@ from schemas.workflow.attempt import AttemptStatus
 from schemas.workflow.trace import TraceMode
 from security.masking import Masker
 from storage import keys
-from tests.support.attempt_worker import FaultyStore, attempt_input
+from tests.support.attempt_worker import attempt_input
+from tests.support.faulty_store import FaultyStore
 from tests.support.masking_threads import masking_threads
 from tests.support.present import present
 

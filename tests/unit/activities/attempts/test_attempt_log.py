@@ -21,7 +21,8 @@ from schemas.workflow.run import ErrorCode, RunError
 from security.masking import Masker
 from storage import keys
 from storage.folder import FolderStore
-from tests.support.attempt_worker import FaultyStore, attempt_input, failing
+from tests.support.attempt_worker import attempt_input
+from tests.support.faulty_store import FaultyStore, failing
 from tests.support.masking_threads import masking_threads
 from tests.support.present import present
 

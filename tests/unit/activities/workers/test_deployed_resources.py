@@ -17,8 +17,9 @@ from projects.catalog import Catalog
 from projects.deploy import deploy
 from projects.manifest import read_current
 from schemas.errors import CallboardError, Unavailable
-from tests.support.attempt_worker import FaultyStore
 from tests.support.constants import WORKSPACE
+from tests.support.faulty_store import FaultyStore
+from tests.support.files import write_files
 from tests.support.present import present
 
 CLIENT = cast("Client", object())
@@ -58,10 +59,7 @@ class House:
         }
         for old in (self.folder / name).rglob("*.job.json"):
             old.unlink()
-        for path, text in files.items():
-            (self.folder / name / path).parent.mkdir(parents=True, exist_ok=True)
-            (self.folder / name / path).write_text(text)
-        await deploy(self.folder / name, self.store)
+        await deploy(write_files(self.folder / name, files), self.store)
         return present(await read_current(self.store, name)).deployed_at
 
 

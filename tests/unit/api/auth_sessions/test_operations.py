@@ -19,8 +19,9 @@ from schemas.workflow.trace import TraceMode
 from security.keyring import KeyRing
 from storage import keys
 from storage.folder import FolderStore
-from tests.support.api_in_process import Api, FailingStore, MakeApi
+from tests.support.api_in_process import Api, MakeApi
 from tests.support.constants import WORKSPACE
+from tests.support.faulty_store import FaultyStore
 from tests.support.present import assert_has, present
 
 RING = KeyRing(["the older secret key of the ring"])
@@ -208,7 +209,7 @@ async def test_what_was_kept_goes_only_if_it_is_known_not_to_have_begun(
 
 
 async def test_a_store_that_fails_on_the_note_leaves_no_parameters(make_api: MakeApi, artifacts: Path):
-    api = await make_api(store=FailingStore(artifacts, "accepted.json"))
+    api = await make_api(store=FaultyStore(artifacts, lambda key: key.endswith("accepted.json")))
     before = await kept(api)
     answer = await caller(api)("POST", "/create", {"parameters": PARAMETERS})
     assert (answer.status_code, answer.json()["retirable"]) == (500, True)

@@ -14,8 +14,9 @@ from schemas.workflow.proxy import SealedProxy
 from schemas.workflow.run import RunInput, RunOutcome, RunStatus
 from schemas.workflow.trace import TraceMode
 from security.keyring import KeyRing
-from tests.support.api_in_process import Api, FailingStore, MakeApi
+from tests.support.api_in_process import Api, MakeApi
 from tests.support.constants import WORKSPACE
+from tests.support.faulty_store import FaultyStore
 from tests.support.present import assert_has, present
 
 RING = KeyRing(["the older secret key of the ring"])
@@ -198,7 +199,7 @@ async def test_an_input_goes_only_if_the_run_is_known_not_to_have_started(
 
 
 async def test_a_store_that_cannot_keep_the_input_leaves_no_parameters(make_api: MakeApi, artifacts: Path):
-    api = await make_api(store=FailingStore(artifacts, ".sealed"))
+    api = await make_api(store=FaultyStore(artifacts, lambda key: key.endswith(".sealed")))
     before = await kept(api)
     answer = await starter(api)({"runtimeInput": INPUT}, parameters={"x": "a" * 40_000})
     assert answer.status_code == 500

@@ -12,8 +12,9 @@ import pytest
 from schemas.errors import Unavailable
 from schemas.workflow.trace import TraceMode
 from security.keyring import KeyRing
-from tests.support.api_in_process import Api, FailingStore, MakeApi
+from tests.support.api_in_process import Api, MakeApi
 from tests.support.constants import WORKSPACE
+from tests.support.faulty_store import FaultyStore
 from tests.support.present import assert_has, present
 
 OLD = "the older secret key of the ring"
@@ -213,7 +214,7 @@ async def test_an_unforeseen_exception_is_500_and_its_text_is_only_logged(api: A
 
 
 async def test_a_store_that_fails_is_500_and_may_be_tried_again(make_api: MakeApi, artifacts: Path):
-    api = await make_api(store=FailingStore(artifacts, ".json"))
+    api = await make_api(store=FaultyStore(artifacts, lambda key: key.endswith(".json")))
     answer = await api.start(start(parameters={"x": "a" * 40_000}))
     assert (answer.status_code, answer.json()["retirable"]) == (500, True)
     assert api.runs.entries == {}

@@ -1,0 +1,143 @@
+"""The shapes of workflows that ask one activity until it is done: sweeps, applied resources and tests of sinks.
+
+Each is played on a server that skips time; its history is recorded under its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import repeat
+from typing import Any
+
+from temporalio import activity
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, WorkflowHistory
+from temporalio.exceptions import ApplicationError
+
+from schemas.workflow import names
+from schemas.workflow.delivery import SinkTestInput, SinkTestOutcome, TryRecord
+from schemas.workflow.resources import AppliedResources, ApplyResourcesInput, ResourceChanges
+from schemas.workflow.sweep import SweepInput, SweepPart, SweepPartResult, SweepTotals
+from tests.support.delivery_inputs import sealed, webhook
+from tests.support.run_stage import WORKSPACE, staged_worker
+from workflows.apply_resources import ApplyResourcesWorkflow
+from workflows.sink_test import SinkTestWorkflow
+from workflows.sweep import PARTS, SweepWorkflow
+
+A_WEEK = timedelta(days=7)
+
+Answer = Callable[[Any], Any]
+"""What the activity answers to its input."""
+
+
+@dataclass
+class Asking:
+    """A workflow that has ended, and what its activity was asked."""
+
+    handle: WorkflowHandle[Any, Any]
+    inputs: list[Any]
+    began: datetime
+    first: WorkflowHistory
+    """Of the first execution, if it went on in others."""
+    outcome: Any = None
+    failure: ApplicationError | None = None
+    """What the workflow itself has raised."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A workflow with its input, and its activity."""
+
+    workflow: Any
+    start: Any
+    activity: Callable[[Answer], Callable[..., Any]]
+
+
+def _sweep_artifacts(answer: Answer) -> Callable[..., Any]:
+    @activity.defn(name=names.SWEEP_ARTIFACTS)
+    async def sweep_artifacts(input: SweepPart) -> SweepPartResult:
+        return answer(input)
+
+    return sweep_artifacts
+
+
+def _update_resources(answer: Answer) -> Callable[..., Any]:
+    @activity.defn(name=names.UPDATE_RESOURCES)
+    async def update_resources(input: ApplyResourcesInput) -> AppliedResources:
+        return answer(input)
+
+    return update_resources
+
+
+def _send_test(answer: Answer) -> Callable[..., Any]:
+    @activity.defn(name=names.SEND_TEST)
+    async def send(input: SinkTestInput) -> SinkTestOutcome:
+        return answer(input)
+
+    return send
+
+
+def sink_test(url: str, test_id: str = "test-1") -> SinkTestInput:
+    """The input of a test of a sink, as the api makes it."""
+    sink = sealed(webhook(url), "shop", test_id)
+    return SinkTestInput(workspace=WORKSPACE, project="shop", test_id=test_id, api="list", sink=sink)
+
+
+SWEEP = Kind(SweepWorkflow, SweepInput(older_than=A_WEEK), _sweep_artifacts)
+APPLY = Kind(ApplyResourcesWorkflow, ApplyResourcesInput(workspace=WORKSPACE, project="shop"), _update_resources)
+TEST = Kind(SinkTestWorkflow, sink_test("https://hook.example"), _send_test)
+
+
+def _some(after: str | None, runs: int = 1) -> SweepPartResult:
+    return SweepPartResult(after=after, totals=SweepTotals(runs=runs, artifacts=5 * runs))
+
+
+_AWAY = ApplicationError("The artifact store could not read or list what it was asked for.", type="StoreError")
+_NOT_REMOVED = SweepPartResult(
+    after="runs/shop/b0", totals=SweepTotals(failed=1, failure="The artifact store could not remove 'x'.")
+)
+_CHANGES = ResourceChanges(created=("a", "b"), updated=("c",), removed=("d",))
+REFUSED = "intuned-resources/jobs/a.job.json: there is a Job 'a' that was created by a request."
+_SENT = TryRecord(at=datetime(2026, 1, 2, tzinfo=UTC), status_code=200, latency=timedelta(milliseconds=3), answer="ok")
+
+ACTIVITY_SHAPES: dict[str, tuple[Kind, Iterable[Any]]] = {
+    "sweep-in-one-part": (SWEEP, [_some(None, runs=3)]),
+    "sweep-in-parts": (SWEEP, [_some("runs/shop/a0"), _some("runs/shop/b0", runs=2), _some(None)]),
+    "sweep-that-goes-on": (SWEEP, [*(_some(f"runs/shop/{number:02}0") for number in range(PARTS)), _some(None)]),
+    "sweep-store-away-for-a-while": (SWEEP, [_some("runs/shop/a0"), _AWAY, _AWAY, _some(None)]),
+    "sweep-store-away-for-long": (SWEEP, repeat(_AWAY)),
+    "sweep-that-may-not-remove": (SWEEP, [_NOT_REMOVED, _some("runs/shop/c0"), _NOT_REMOVED, _some(None)]),
+    "resources-applied": (APPLY, [AppliedResources(version="0123456789abcdef", jobs=_CHANGES)]),
+    "resources-applied-at-last": (
+        APPLY,
+        [_AWAY, _AWAY, AppliedResources(version="0123456789abcdef", jobs=ResourceChanges(refused=(REFUSED,)))],
+    ),
+    "sink-tested": (TEST, [SinkTestOutcome(record=_SENT)]),
+}
+"""The workflow of each shape, and what its activity comes to each time: a result, or an error that it raises."""
+
+
+async def play(client: Client, shape: str) -> Asking:
+    """Play a shape to its end."""
+    kind, script = ACTIVITY_SHAPES[shape]
+    left, inputs = iter(script), list[Any]()
+
+    def answer(input: Any) -> Any:
+        inputs.append(input)
+        came = next(left)
+        if isinstance(came, Exception):
+            raise came
+        return came
+
+    queue = f"{names.CALLBOARD_QUEUE}-{shape}"
+    async with staged_worker(client, queue, [kind.activity(answer)], workflows=[kind.workflow]):
+        handle = await client.start_workflow(kind.workflow.run, kind.start, id=shape, task_queue=queue)
+        began = (await handle.describe()).start_time
+        outcome, failure = None, None
+        try:
+            outcome = await handle.result()
+        except WorkflowFailureError as error:
+            failure = error.cause if isinstance(error.cause, ApplicationError) else None
+        first = client.get_workflow_handle(shape, run_id=handle.first_execution_run_id)
+        return Asking(handle, inputs, began, await first.fetch_history(), outcome, failure)
