@@ -46,6 +46,7 @@ from tests.support.faulty_store import FaultyStore
 from tests.support.files import write_files
 from tests.support.machine_processes import KEEPER, USER, find_process
 from tests.support.package_box import package_box
+from tests.support.present import present
 
 SECRET = "the secret key of this bench"
 PATIENCE = 60.0
@@ -101,6 +102,8 @@ class ScriptedPool:
     def __init__(self) -> None:
         self.executed: list[tuple[Version, AttemptSpec]] = []
         self.report: dict[str, Any] = {"result": "true"}
+        self.line = ""
+        """Of the log."""
         self.go_on = asyncio.Event()
         self.go_on.set()
 
@@ -116,6 +119,8 @@ class ScriptedPool:
     ) -> AttemptReport:
         self.executed.append((version, spec))
         on_start(AttemptStart("scripted-1-1", "156", datetime.now(UTC)))
+        if self.line:
+            present(spec.log).write_line(self.line)
         await self.go_on.wait()
         status = AttemptStatus.FAILED if "error" in self.report else AttemptStatus.COMPLETED
         return AttemptReport(

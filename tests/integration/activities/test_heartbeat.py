@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from temporalio.activity import ActivityCancellationDetails
 from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import ActivityEnvironment
 
 from activities import delivery as deliver_module
@@ -127,6 +128,29 @@ async def test_they_carry_the_newest_details(beats: Beats, monkeypatch: pytest.M
 
     await beats.environment.run(works)
     assert beats.seen[-1] == (5,)
+
+
+async def test_refused_heartbeats_after_many_recorded_ones_are_no_silence_yet(
+    beats: Beats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("FIRST_HEARTBEAT", "HEARTBEAT_INTERVAL", "RETRY_INTERVAL"):
+        monkeypatch.setattr(heartbeat, name, 0.0)
+    monkeypatch.setattr(heartbeat, "SILENCE_LIMIT", 1.0)
+    loop, told, refused = asyncio.get_running_loop(), list[str](), list[None]()
+    began = loop.time()
+
+    async def record(*_details: object, within: float) -> None:
+        if loop.time() > began + 1.5 and len(refused) < 3:
+            refused.append(None)
+            raise RPCError("no heartbeats today", RPCStatusCode.PERMISSION_DENIED, b"")
+
+    async def lasts() -> None:
+        async with heartbeats(on_silence=told.append):
+            await until(lambda: len(refused) == 3)
+
+    monkeypatch.setattr(heartbeat, "record_heartbeat", record)
+    await beats.environment.run(lasts)
+    assert told == []
 
 
 async def test_none_comes_after_the_end(beats: Beats, monkeypatch: pytest.MonkeyPatch) -> None:

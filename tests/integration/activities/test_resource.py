@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from temporalio.client import Client
+from temporalio.testing import ActivityEnvironment
 from temporalio.worker import Worker
 
 from activities.artifact_sweeper import ArtifactSweeper
@@ -46,7 +47,8 @@ from tests.support.run_stage import DEADLINE, IDENTITY, WORKFLOWS, ends
 from workflows.apply_resources import ApplyResourcesWorkflow
 
 SECRET = "correct horse battery staple"
-RING = KeyRing(["the secret key of this test"])
+KEY = "the secret key of this test"
+RING = KeyRing([KEY])
 JOB: dict[str, Any] = {"payload": [{"apiName": "list", "parameters": {}}], "configuration": {}}
 AUTH_JOB = {**JOB, "auth_session": {"id": "anna"}}
 AT = datetime(2026, 11, 26, tzinfo=UTC)
@@ -179,6 +181,15 @@ async def test_jobs_of_files_are_created_updated_and_removed_with_them(project: 
 
     await project.deploy({})
     assert (await project.apply()).jobs == ResourceChanges(removed=("by-hand", "nightly"))
+
+
+async def test_a_job_whose_file_is_the_same_is_not_updated_for_a_newer_key(project: Project) -> None:
+    await project.deploy({"jobs/nightly.job.json": JOB})
+    await project.apply()
+    ring = KeyRing(["a newer key than that of this test", KEY])
+    activities = resource_activities(project.store, project.jobs, project.auth_sessions, ring)
+    input = ApplyResourcesInput(workspace=WORKSPACE, project=project.name)
+    assert not (await ActivityEnvironment().run(activities.update_resources, input)).jobs
 
 
 async def test_a_job_that_came_by_a_request_is_left_alone_and_reported(

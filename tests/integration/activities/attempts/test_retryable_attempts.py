@@ -16,7 +16,7 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.attempts import attempt_records, attempt_steps
+from activities.attempts import attempt_execution, attempt_records, attempt_steps
 from machines import attempt_spec
 from machines.attempt_spec import masker_for
 from projects.deploy import deploy
@@ -197,6 +197,28 @@ async def test_a_check_has_the_current_login_restored_and_saves_what_was_rotated
     assert masker_for(spec).secrets == {SESSION, PASSWORD}
     record = await scene.record(4)
     assert (record.kind, record.status) == ("check", AttemptStatus.COMPLETED)
+
+
+async def test_what_the_site_has_set_is_masked_in_the_log_too(scene: Scene) -> None:
+    scene.pool.report = {"result": "true", "storage_state": browser_state("what-the-site-has-set")}
+    scene.pool.line = "it is what-the-site-has-set"
+    await scene.attempt(AttemptKind.CHECK)
+    log = present(await FolderStore.get(scene.bench.store, keys.log(scene.stage.project, "run-1", 1)))
+    assert b"it is ***" in log
+
+
+async def test_a_check_that_lasts_says_to_the_run_that_waits_for_it_that_it_began(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempt_execution, "SIGNAL_AFTER", 0)
+    await scene.stage.start()
+    scene.input = scene.input.model_copy(update={"parent_run_id": scene.stage.run_id})
+    scene.pool.go_on.clear()
+    check = asyncio.create_task(scene.attempt(AttemptKind.CHECK))
+    await scene.stage.until("WORKFLOW_EXECUTION_SIGNALED")
+    scene.pool.go_on.set()
+    await check
+    await scene.stage.handle.terminate()
 
 
 @pytest.mark.parametrize(

@@ -14,15 +14,16 @@ from activities.artifacts import ArtifactActivities
 from activities.attempts.attempt_records import AttemptRecords
 from activities.workers.crash_recovery import recover_dead_workers
 from activities.workers.worker_dir import JournalEntry
-from schemas.workflow.attempt import AttemptRecord, AttemptStatus
+from schemas.workflow.attempt import AttemptKind, AttemptRecord, AttemptStatus
 from schemas.workflow.base import JsonRef
 from schemas.workflow.run import RunStatus
 from storage.folder import FolderStore
 from tests.support.activity_operations import PendingActivity
+from tests.support.auth_stage import LoginStage
 from tests.support.dying_worker import DyingWorker
 from tests.support.polling import until
 from tests.support.present import present
-from tests.support.run_stage import Gone, HeldAttempt, Stage, completed, ends
+from tests.support.run_stage import Gone, HeldAttempt, Stage, completed, ends, scheduled
 
 Kill = Callable[..., Awaitable[DyingWorker]]
 
@@ -95,6 +96,22 @@ async def test_a_run_whose_attempt_was_paused_goes_on_as_well(
     await recover_dead_workers(client, workers)
     outcome = await stage.ended()
     assert (outcome.status, outcome.attempts) == (RunStatus.COMPLETED, 2)
+
+
+async def test_a_check_whose_worker_is_dead_is_tried_again_by_temporal(
+    client: Client, name: str, workers: Path, kill: Kill
+) -> None:
+    async with LoginStage(client, name) as stage:
+        stage.valid, gone = {1}, Gone(stage)
+        stage.checks.append(gone)
+        await stage.open()
+        await stage.validate()
+        await gone.began.wait()
+        await kill(JournalEntry(stage.validate_id, 1, gone.token, AttemptKind.CHECK))
+        await recover_dead_workers(client, workers)
+        assert (await stage.validated()).status is RunStatus.COMPLETED
+        assert len(scheduled(await stage.events(stage.validate_id))) == 1
+        assert [check.number for check in stage.checked] == [1, 2]
 
 
 async def test_a_run_that_is_being_canceled_ends(client: Client, stage: Stage, workers: Path, kill: Kill) -> None:

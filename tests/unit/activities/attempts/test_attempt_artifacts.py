@@ -20,6 +20,7 @@ from machines.trace_redaction import RedactionOptions
 from machines.trace_redactor import TraceRedactor
 from schemas.errors import StoreError
 from schemas.workflow.attempt import AttemptStatus
+from schemas.workflow.auth import AttemptAuth, AuthSessionRef, AuthSessionType
 from schemas.workflow.trace import TraceMode
 from security.masking import Masker
 from storage import keys
@@ -45,9 +46,10 @@ class Room:
     redactor: TraceRedactor
     within: timedelta = timedelta(seconds=20)
     masker: Masker = field(default_factory=lambda: Masker([SECRET]))
+    auth: AttemptAuth | None = None
 
     async def upload(self, status: AttemptStatus = AttemptStatus.FAILED) -> UploadedArtifacts:
-        input = attempt_input("run-1", 2)
+        input = attempt_input("run-1", 2, auth=self.auth)
         return await upload_artifacts(
             self.store, self.redactor, input, self.evidence, status, self.masker, within=self.within
         )
@@ -85,6 +87,18 @@ async def test_what_a_failed_attempt_left_is_stored_masked(room: Room) -> None:
         assert json.loads(file.read("trace.trace"))["text"] == "it is ***"
     assert kept.page_url == "https://***@shop.test/orders/7?page=2&session=***#top"
     assert kept.missing == {"trace": "One more, of ***."}
+
+
+@pytest.mark.parametrize("logs_in", [True, False])
+async def test_a_cookie_is_secret_in_the_trace_of_an_attempt_that_has_a_login(room: Room, logs_in: bool) -> None:
+    if logs_in:
+        room.auth = AttemptAuth(ref=AuthSessionRef(id="anna", type=AuthSessionType.CREDENTIALS, owner="anna"))
+    sent = {"request": {"headers": [{"name": "Cookie", "value": "session=s3ssion-1"}]}, "response": {"headers": []}}
+    with zipfile.ZipFile(room.put("trace-1.zip"), "w") as file:
+        file.writestr("trace.network", json.dumps({"type": "resource-snapshot", "snapshot": sent}) + "\n")
+    await room.upload()
+    with zipfile.ZipFile(room.put("trace.zip")) as file:
+        assert (b"s3ssion-1" not in file.read("trace.network")) is logs_in
 
 
 async def test_what_is_told_is_masked_in_a_thread_as_the_secrets_may_be_many(room: Room) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from activities.attempts.attempt_log import AttemptLog, LogPolicy, last_line, open_log
 from machines.log_writer import LogWriter
+from schemas.errors import StoreError
 from schemas.workflow.attempt import AttemptStatus, AttemptUsage
 from schemas.workflow.run import ErrorCode, RunError
 from security.masking import Masker
@@ -130,6 +131,22 @@ async def test_a_store_that_fails_for_a_while_costs_nothing(tmp_path: Path) -> N
         came = await desk.end()
         assert came.missing is None
         assert messages(await desk.stored()) == ["begins", "line", "over"]
+
+
+async def test_a_piece_that_is_there_though_its_write_failed_goes_too(tmp_path: Path) -> None:
+    async with open_desk(tmp_path, OFTEN) as desk:
+        put = desk.store.put
+
+        async def put_and_fail(key: str, data: bytes) -> None:
+            await put(key, data)
+            if "/log/" in key:
+                raise StoreError("The answer was lost.")
+
+        desk.store.put = put_and_fail
+        desk.log.file.write_line("begins")
+        await desk.until_stored(b"begins")
+        await desk.end()
+        assert await desk.pieces() == {}
 
 
 @pytest.mark.parametrize("name", ["log.jsonl", "0.jsonl"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from schemas.errors import SealError
 from schemas.rest.sink import WebhookSink
 from schemas.workflow.auth import AuthSessionStatus, AuthSessionType
 from schemas.workflow.auth_session import AuthSessionView
+from schemas.workflow.base import INLINE_LIMIT
 from schemas.workflow.job import JobAuth, JobDefinition
 from schemas.workflow.job_run import JobRunPlan
 from schemas.workflow.proxy import SealedProxy, owned_by_auth_session, owned_by_job
@@ -147,3 +149,13 @@ async def test_seals_sinks_and_receivers_for_the_job_run_and_then_for_each_run(t
 def test_the_project_s_own_sink_is_that_of_a_job_without_one() -> None:
     sink = present(plan(definition(), defaults={"sink": {"deployed": PROJECT_SINK}}).sink)
     assert open_sink(sink, RING, OF_JOB_RUN)["url"] == "https://of-project.example.com/"
+
+
+@pytest.mark.parametrize(("maximum_attempts", "inline"), [(1, True), (50, False)])
+async def test_parameters_of_many_attempts_are_stored_to_keep_the_history_small(
+    tmp_path: Path, maximum_attempts: int, inline: bool
+) -> None:
+    item = JobItem(api_name="item", parameters={"text": "x" * (INLINE_LIMIT - 100)})
+    made = plan(definition(maximum_attempts=maximum_attempts))
+    run_input = await make_run_input(made, item, "run-1", store=FolderStore(tmp_path), ring=RING)
+    assert (run_input.parameters.key is None) is inline
