@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from devstack import data_folder, ports
 from devstack.child import SupervisedProcess, wait_until_ok
 from devstack.environment import build_environment
+from devstack.events import report_closed_machines, report_ended_runs
 from devstack.folders import find_project_folders
 from devstack.publishing import Publisher
 from devstack.temporal import NAMESPACE, TemporalServer
@@ -27,6 +28,7 @@ from projects.environments import Environments
 from settings import Settings
 from storage.factory import open_store
 from telemetry.tracing_settings import trace_endpoints
+from temporal.client import connect
 from temporal.namespace import Retention
 
 WEBHOOK_SECRET_FILE = "webhook-secret"  # noqa: S105 - a name of a file
@@ -88,8 +90,7 @@ class DevStack:
             settings: Data folder, port of the api, keys if they are not to be created, and the operator's settings.
             temporal_port: Port of Temporal's gRPC service; 0 takes a free one, as with every port here.
             ui_port: Port of Temporal's Web UI.
-            report: Function that takes one line for the user when a process died and is started again, or a project was
-                published.
+            report: Function that takes one line for the user when something has happened; some are an `Event`.
         """
         self._projects_dir = projects_dir
         self._settings = settings
@@ -136,14 +137,22 @@ class DevStack:
         await self._resources.__aexit__(kind, error, trace)
 
     async def wait(self) -> None:
-        """Wait until one of the processes is given up, which ends the stack.
+        """Wait until one of the processes is given up, which ends the stack. Meanwhile, report Runs and Machines.
 
         Raises:
             StackError: The process died too often; the message has the end of its log.
         """
-        await asyncio.gather(
-            self.projects.wait_for_failure(), *(child.wait_until_given_up() for child in self._children)
+        client = await connect(self._settings)
+        events = asyncio.gather(
+            report_ended_runs(client, self.url, self._report),
+            report_closed_machines(self._settings.data_dir / "logs" / "worker.log", self._report),
         )
+        try:
+            await asyncio.gather(
+                self.projects.wait_for_failure(), *(child.wait_until_given_up() for child in self._children), events
+            )
+        finally:
+            events.cancel()
 
     def skip_grace(self) -> None:
         """Make stopping wait neither for running Attempts nor for anything else."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from devstack.events import Event
 from devstack.folders import is_project_folder, list_project_folders
 from devstack.watcher import watch_changes
 from projects.apis import check_syntax
@@ -285,7 +286,9 @@ class Publisher:
             )
         if _is_new_version(before, now):
             warnings = "; ".join(_join_lines(str(warning)) for warning in now.warnings)
-            self._report_line(f"Published {format_version(now)}" + (f"   (warning: {warnings})" if warnings else ""))
+            line = f"Published {format_version(now)}" + (f"   (warning: {warnings})" if warnings else "")
+            about = {"project": now.project, "version": now.version, "apis": list(now.apis)}
+            self._report_line(Event(line, "deployed", **about, warnings=[str(warning) for warning in now.warnings]))
         elif not was_well:
             self._report_line(f"Project {now.project}   is valid again: version {now.version} is still served")
 
@@ -294,7 +297,8 @@ class Publisher:
         before, folder.broken, folder.removed = folder.broken, now, False
         folder.has_outcome.set()
         if now != before:
-            self._report_line(format_broken(now))
+            about = {"folder": str(now.folder), "reason": now.reason, "servedVersion": now.served_version}
+            self._report_line(Event(format_broken(now), "not-deployed", **about))
 
     def _set_removed(self, folder: _ProjectFolder) -> None:
         served = folder.published

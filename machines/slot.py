@@ -26,6 +26,9 @@ _CAUSES = {
 }
 """The cause that is counted for each reason to retire a Machine. Any other reason is about its clean-up."""
 
+_REPLACED = (RecycleCause.STOPPED, RecycleCause.LOST, RecycleCause.UNFIT)
+"""Causes of which somebody wants to hear, as the next Attempt waits for another Machine."""
+
 
 @dataclass(frozen=True)
 class RecycleLimits:
@@ -191,7 +194,8 @@ class Slot:
         machine, self.machine = self.machine, None
         if machine is not None:
             cause = self._recycle_reason(machine) or otherwise
-            log.debug("closing Machine %s: %s", machine.name, machine.retire_reason or cause)
+            level = logging.WARNING if cause in _REPLACED else logging.DEBUG
+            log.log(level, "Machine %s is closed: %s", machine.name, machine.retire_reason or cause)
             self._launch.on_recycled(machine.version.project, cause)
             try:
                 await uncancellable(machine.close())

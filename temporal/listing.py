@@ -18,7 +18,7 @@ from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from schemas.workflow import names
 from schemas.workflow.run import RunCause, RunOutcome, RunStatus, RunSummary, RunType
 from temporal import closing
-from temporal.rpc_errors import RPC_TIMEOUT
+from temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors
 from temporal.visibility_queries import equals, is_one_of
 from workflows import visibility
 from workflows.outcomes import cause_of
@@ -91,6 +91,19 @@ def build_query(project: str, run_filter: RunFilter, abnormal: Collection[RunSta
         "" if run_filter.ended_after is None else f"CloseTime >= '{_format_time(run_filter.ended_after)}'",
     ]
     return " AND ".join(f"({part})" for part in conditions if part)
+
+
+async def list_ended(client: Client, since: datetime) -> list[RunListItem]:
+    """Return the Runs of APIs, in all projects, that have ended since then, the last one first.
+
+    Raises:
+        ConfigurationError: Temporal refuses: the namespace or its search attributes are missing.
+        Unavailable: Temporal cannot be reached.
+    """
+    of_apis = is_one_of(names.SEARCH_RUN_TYPE, [RunType.API])
+    with translate_rpc_errors():
+        found = client.list_workflows(f"{of_apis} AND CloseTime >= '{_format_time(since)}'", rpc_timeout=RPC_TIMEOUT)
+        return [await read_list_item(execution) async for execution in found]
 
 
 async def read_list_item(execution: WorkflowExecution) -> RunListItem:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
@@ -19,6 +20,7 @@ from pydantic import SecretStr
 from devstack import ports
 from devstack.banner import banner
 from devstack.dev import DevStack
+from devstack.events import Event
 from schemas.errors import StackError
 from settings import Settings
 from tests.support.polling import until
@@ -27,8 +29,10 @@ from tests.support.rest import Rest
 
 API = """
 async def automation(page, params=None, **_):
-    return {"hello": (params or {}).get("name")}
+    return {"hello": params["name"]}
 """
+GOOD = {"api": "hello", "parameters": {"name": "Ada"}}
+BAD = {"api": "hello", "parameters": {}, "retry": {"maximumAttempts": 1}}
 
 
 def make_projects(folder: Path) -> Path:
@@ -197,6 +201,27 @@ async def test_a_second_stack_on_the_same_data_is_refused_and_disturbs_nothing(r
         async with make_stack(running.projects, running.data):
             pass
     assert (await run_one(running.stack, "Ada"))["status"] == "completed"
+
+
+async def test_each_run_that_ends_is_told_with_its_page_and_its_error(running: Running) -> None:
+    stack = running.stack
+    waiting = asyncio.create_task(stack.wait())
+    try:
+        async with Rest.of(stack.url, key=stack.api_key, project="greeter") as rest:
+            ids = [(await rest.post("run/start", body))["runId"] for body in (GOOD, BAD)]
+            good, bad = [
+                await until(lambda run_id=run_id: [line for line in running.told if run_id in line]) for run_id in ids
+            ]
+    finally:
+        waiting.cancel()
+        await asyncio.wait({waiting})
+    (event,) = good
+    assert isinstance(event, Event)
+    assert event.startswith("completed  greeter/hello  ")
+    page = f"{stack.url}/projects/greeter/runs/{ids[0]}"
+    assert (event.kind, event.fields["status"], event.fields["url"]) == ("run", "completed", page)
+    assert "failed     greeter/hello" in bad[0]
+    assert "(api/hello.py:" in bad[0]
 
 
 async def test_a_port_in_use_is_told_before_anything_starts(projects: Path, data: Path) -> None:
