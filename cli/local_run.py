@@ -129,6 +129,8 @@ class LocalProject:
             ProjectError: The process has ended without an outcome, and has said why on standard error.
             KeyboardInterrupt: Ctrl-C was pressed. All is closed.
         """
+        if login is not None:
+            self._login_folder(login.id)  # What cannot be an id is refused before any code runs.
         headful = options.headful or options.keep_open
         if headful and options.cdp_url is None and not display_environment():
             raise BadRequest(
@@ -200,7 +202,7 @@ def _started(
     """Start the process, and yield what it tells. It has ended when the block is left.
 
     Raises:
-        RunFailed: It has ended without an outcome, and has said why on standard error.
+        ProjectError: It has ended without an outcome, and has said why on standard error.
         KeyboardInterrupt: Ctrl-C was pressed.
     """
     reading, writing = os.pipe()

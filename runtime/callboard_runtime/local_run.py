@@ -24,6 +24,7 @@ import os
 import signal
 import sys
 import tempfile
+import traceback
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ from playwright.async_api import Browser, BrowserContext, Page, Playwright, Prox
 from playwright.async_api import Error as PlaywrightError
 
 from .cdp import debugging_address, user_agent
-from .failures import UserCodeError, as_message
+from .failures import UserCodeError, as_message, shown
 from .invocation import Kind, as_user_code_errors, call, result_as_json
 from .page_events import PageEvents
 from .project_code import clean_up, has_hook, load, setup_context
@@ -200,7 +201,7 @@ async def _call(
             )
         return await opening
 
-    async with _time_limit(order.timeout) as extend:
+    async with _time_limit(order.timeout, root) as extend:
         runtime.extend_timeout = extend
         value = await call(load(function, root), kind, parameters, open_page)
     state = None
@@ -256,7 +257,7 @@ async def _opened(
 
 
 @asynccontextmanager
-async def _time_limit(seconds: float | None) -> AsyncGenerator[Any]:
+async def _time_limit(seconds: float | None, root: Path) -> AsyncGenerator[Any]:
     """Bound the time of a call; yield a function that begins that time anew, from any thread."""
     loop = asyncio.get_running_loop()
 
@@ -276,7 +277,12 @@ async def _time_limit(seconds: float | None) -> AsyncGenerator[Any]:
     except TimeoutError as error:
         if not limit.expired():
             raise  # a time-out of user code's own
-        raise UserCodeError(f"It took longer than {seconds:g} seconds.", name="TimeoutError") from error
+        stood = error.__cause__ or error  # the cancel has come up from where the code stood
+        raise UserCodeError(
+            f"It took longer than {seconds:g} seconds.",
+            name="TimeoutError",
+            stack=shown(traceback.extract_tb(stood.__traceback__), root),
+        ) from error
 
 
 def _answer(order: Order, operation: str, arguments: dict[str, Any]) -> Any:

@@ -34,7 +34,10 @@ class Terminal:
         self.text = ""
 
     def press_ctrl_c(self) -> None:
-        os.write(self._screen, b"\x03")
+        self.type("\x03")
+
+    def type(self, text: str) -> None:
+        os.write(self._screen, text.encode())
 
     def read(self) -> bool:
         """Take in what has been printed; False at the end."""

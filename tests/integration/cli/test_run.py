@@ -1,0 +1,332 @@
+"""`callboard run`: a project's own code, called here, in its environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import stat
+import subprocess
+import zipfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import psutil
+import pytest
+from playwright.async_api import async_playwright
+
+from machines.browser_program import find_browser
+from projects.files import list_project_files
+from tests.support.dev_terminal import CALLBOARD, Terminal, processes_on
+from tests.support.fake_api import callboard_process
+
+FILES = {
+    "Intuned.jsonc": "{}",
+    "api/echo.py": """
+import logging
+from intuned_runtime import extend_payload, set_attribute
+
+async def automation(page, params=None, **_kwargs):
+    print("printed")
+    logging.getLogger("shop").info("logged")
+    await page.set_content("<title>Echo</title><script>console.log('of the page')</script>")
+    extend_payload({"api": "more", "parameters": {"page": 2}})
+    set_attribute("pages", 1)
+    return {"given": params, "title": await page.title()}
+""",
+    "api/shop/fail.py": """
+async def automation(page, params=None, **_kwargs):
+    return params["url"]
+""",
+    "api/wait.py": """
+import asyncio
+
+async def automation(page, params=None, **_kwargs):
+    print("it waits")
+    await asyncio.sleep(3600)
+""",
+    "api/block.py": """
+import time
+
+async def automation(page, params=None, **_kwargs):
+    print("it blocks")
+    time.sleep(3600)
+""",
+    "api/variables.py": """
+import os
+
+async def automation(page, params=None, **_kwargs):
+    return {name: os.environ.get(name) for name in params}
+""",
+    "api/stop.py": """
+async def automation(page, params=None, **_kwargs):
+    answer = 6 * 7
+    breakpoint()
+    return answer
+""",
+    "api/visit.py": """
+async def automation(page, params=None, **_kwargs):
+    visits = {c["name"]: c["value"] for c in await page.context.cookies()}
+    later = str(int(visits.get("visits", 0)) + 1)
+    await page.context.add_cookies([{"name": "visits", "value": later, "url": "https://site.example"}])
+    return visits
+""",
+    "auth-sessions/create.py": """
+async def create(page, params=None, **_kwargs):
+    if params["password"] != "right":
+        raise ValueError("The site wants another password.")
+    await page.context.add_cookies([{"name": "user", "value": params["user"], "url": "https://site.example"}])
+""",
+    "auth-sessions/check.py": """
+from intuned_runtime import get_auth_session_parameters
+
+async def check(page, **_kwargs):
+    user = (await get_auth_session_parameters())["user"]
+    return user != "gone" and user in [cookie["value"] for cookie in await page.context.cookies()]
+""",
+}
+HOOK = """
+from playwright.async_api import async_playwright
+
+async def setup_context(*, api_name, api_parameters, cdp_url):
+    playwright = await async_playwright().start()
+    context = await (await playwright.chromium.connect_over_cdp(cdp_url)).new_context(user_agent=api_name)
+
+    async def cleanup():
+        print("cleaned up")
+        await playwright.stop()
+
+    return context, await context.new_page(), cleanup
+"""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project folder whose author types commands in it."""
+
+    folder: Path
+    temporary: Path
+    """Where temporary folders are made."""
+    environment: dict[str, str]
+
+    def run(self, *arguments: str | Path, **variables: str) -> CompletedProcess[str]:
+        """`callboard run …`, which leaves nothing behind."""
+        done = callboard_process("run", *arguments, cwd=self.folder, **self.environment, **variables)
+        self.has_left_nothing()
+        return done
+
+    def has_left_nothing(self) -> None:
+        assert not list(self.temporary.iterdir())
+        psutil.wait_procs(processes_on(self.temporary), timeout=30)
+        assert processes_on(self.temporary) == []
+
+    @contextmanager
+    def on_terminal(self, *arguments: str) -> Generator[Terminal]:
+        """The same on a terminal."""
+        screen, keyboard = pty.openpty()
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("CALLBOARD_")}
+        with subprocess.Popen(
+            ["setsid", "--ctty", "--wait", CALLBOARD, "run", *arguments],
+            cwd=self.folder, stdin=keyboard, stdout=keyboard, stderr=keyboard, env=clean | self.environment,
+        ) as process:  # fmt: skip
+            os.close(keyboard)
+            try:
+                yield Terminal(process, screen)
+            finally:
+                process.kill()
+                os.close(screen)
+        self.has_left_nothing()
+
+
+@pytest.fixture
+def project(venv: Path, tmp_path: Path) -> Project:
+    folder, temporary = tmp_path / "shop", tmp_path / "temporary"
+    for name, text in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    (folder / ".venv").symlink_to(venv)
+    temporary.mkdir()
+    environment = {"TMPDIR": str(temporary), "CALLBOARD_DATA_DIR": str(tmp_path / "data"), "COLUMNS": "500"}
+    environment |= {"DISPLAY": "", "WAYLAND_DISPLAY": ""}
+    return Project(folder, temporary, environment)
+
+
+def test_the_result_is_on_stdout_and_the_log_on_stderr(project: Project):
+    (project.folder / "given.json").write_text('{"q": "é"}')
+    done = project.run("api", "echo", "@given.json")
+    assert (done.returncode, json.loads(done.stdout)) == (0, {"given": {"q": "é"}, "title": "Echo"})
+    lines = done.stderr.splitlines()
+    assert {"printed", "INFO shop: logged"} <= set(lines)
+    assert any("of the page" in line for line in lines)
+
+
+def test_json_has_what_is_left_beside_the_result(project: Project):
+    done = project.run("api", "echo", "--json")
+    assert json.loads(done.stdout) == {
+        "status": "completed",
+        "result": {"given": None, "title": "Echo"},
+        "attributes": {"pages": 1},
+        "extendedPayloads": [{"api": "more", "parameters": {"page": 2}}],
+    }
+
+
+def test_a_result_and_a_trace_go_into_the_files_that_are_named(project: Project):
+    done = project.run("api", "echo", "-o", "result.json", "--trace", "output/trace.zip")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert json.loads((project.folder / "result.json").read_text())["title"] == "Echo"
+    with zipfile.ZipFile(project.folder / "output" / "trace.zip") as trace:
+        assert "trace.trace" in trace.namelist()
+
+
+def test_an_error_is_short_and_says_its_place(project: Project):
+    done = project.run("api", "shop/fail", "{}")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1] == "KeyError: 'url' (api/shop/fail.py:3)"
+    told = json.loads(project.run("api", "shop/fail", "{}", "--json").stdout)
+    assert (told["status"], told["error"]["name"], told["error"]["message"]) == (
+        "failed",
+        "KeyError",
+        "KeyError: 'url'",
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["api", "nothing"], 4, "There is no API nothing in "),
+        (["api", "echo", "{"], 2, "PARAMETERS is not JSON"),
+        (["api", "echo", "--headful"], 2, "There is no display to open a window on"),
+        (["api", "echo", "--cdp-url", "http://127.0.0.1:1"], 1, "The browser cannot be used: "),
+        (["api", "echo", "--proxy", "ftp://x"], 2, "--proxy"),
+        (["api", "visit", "--auth-session", "ada"], 4, "There is no login ada here. Make it with: "),
+        (["authsession", "check", "../up"], 2, "'../up' cannot be the id of an AuthSession."),
+        (["authsession", "create", "me", "--input", "{}"], 2, "'me' cannot be the id of an AuthSession."),
+    ],
+)
+def test_what_cannot_be_done_is_a_sentence(project: Project, arguments: list[str], code: int, said: str):
+    done = project.run(*arguments)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("api", "said"),
+    [("wait", "It took longer than 1 seconds. (api/wait.py:6)\n"), ("block", 'api/block.py", line 6 in')],
+)
+def test_a_time_limit_ends_code_that_waits_and_code_that_blocks(project: Project, api: str, said: str):
+    done = project.run("api", api, "--timeout", "1s")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert said in done.stderr
+
+
+def test_variables_of_the_project_are_seen_and_those_of_callboard_are_not(project: Project):
+    (project.folder / ".env").write_text("A=file\nB=file\n")
+    given = {"CALLBOARD_USER_B": "user", "CALLBOARD_USER_C": "user", "CALLBOARD_API_KEY": "x" * 20, "PLAIN": "host"}
+    names = ["A", "B", "C", "PLAIN", "CALLBOARD_API_KEY", "CALLBOARD_USER_C"]
+    done = project.run("api", "variables", json.dumps(names), **given)
+    assert json.loads(done.stdout) == dict(zip(names, ["file", "file", "user", "host", None, None], strict=True))
+
+
+def test_a_breakpoint_stops_in_the_terminal(project: Project):
+    with project.on_terminal("api", "stop") as terminal:
+        terminal.read_until("(Pdb) ")
+        seen = len(terminal.text)
+        terminal.type("p answer + 1\n")
+        assert "43" in terminal.read_until("(Pdb) ", seen)
+        terminal.type("c\n")
+        assert terminal.read_to_the_end() == 0
+    assert terminal.text.endswith("42\n")
+
+
+@pytest.mark.parametrize("api", ["wait", "block"])
+def test_ctrl_c_closes_everything(project: Project, api: str):
+    with project.on_terminal("api", api) as terminal:
+        terminal.read_until(f"it {api}s")
+        terminal.press_ctrl_c()
+        assert terminal.read_to_the_end() == 130
+    assert "Traceback" not in terminal.text
+
+
+def test_sigterm_closes_everything(project: Project):
+    with project.on_terminal("api", "wait") as terminal:
+        terminal.read_until("it waits")
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.read_to_the_end() == 130
+
+
+async def test_a_running_browser_is_used_and_goes_on(project: Project, tmp_path: Path):
+    async with async_playwright() as playwright:
+        context = await playwright.chromium.launch_persistent_context(
+            tmp_path / "profile", executable_path=find_browser(None), args=["--remote-debugging-port=0"]
+        )
+        await context.add_cookies([{"name": "visits", "value": "7", "url": "https://site.example"}])
+        port = (tmp_path / "profile" / "DevToolsActivePort").read_text().split()[0]
+        before = context.pages
+        done = project.run("api", "visit", "--cdp-url", f"http://127.0.0.1:{port}")
+        assert json.loads(done.stdout) == {"visits": "7"}, done.stderr
+        assert context.pages == before
+        assert await before[0].evaluate("1 + 1") == 2
+        await context.close()
+
+
+@pytest.mark.parametrize("api", ["echo", "shop/fail"])
+def test_a_hook_brings_its_context_and_cleans_up(project: Project, api: str):
+    (project.folder / "hooks").mkdir()
+    (project.folder / "hooks" / "setup_context.py").write_text(HOOK)
+    (project.folder / "api" / "echo.py").write_text(
+        "async def automation(page, params=None, **_):\n    return await page.evaluate('navigator.userAgent')\n"
+    )
+    done = project.run("api", api, "{}")
+    assert "cleaned up" in done.stderr.splitlines()
+    assert (done.returncode, done.stdout) in [(0, '"api/echo"\n'), (1, "")]
+
+
+def make_login(project: Project, user: str = "ada", password: str = "right") -> CompletedProcess[str]:
+    given = json.dumps({"user": user, "password": password})
+    return project.run("authsession", "create", "ada", "--input", given)
+
+
+def test_a_login_is_its_owner_s_alone_and_in_no_version(project: Project):
+    done = make_login(project)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    kept = project.folder / "auth-sessions-instances" / "ada"
+    assert {file.name: stat.S_IMODE(file.stat().st_mode) for file in kept.iterdir()} == {
+        "auth-session.json": 0o600,
+        "metadata.json": 0o600,
+    }
+    assert project.run("authsession", "check", "ada").returncode == 0
+    assert not [file.path for file in list_project_files(project.folder) if "auth-sessions-instances" in file.path]
+
+
+def test_a_login_that_is_not_good_is_told_and_nothing_begins_with_it(project: Project):
+    make_login(project, user="gone")
+    checked = project.run("authsession", "check", "ada")
+    assert (checked.returncode, "The login ada is not good." in checked.stderr) == (1, True)
+    done = project.run("api", "visit", "--auth-session", "ada")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1].startswith("The login is not good any more.")
+
+
+def test_a_login_that_cannot_be_made_leaves_the_earlier_one(project: Project):
+    make_login(project)
+    done = make_login(project, password="wrong")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1] == "ValueError: The site wants another password. (auth-sessions/create.py:4)"
+    assert project.run("authsession", "create", "ada").returncode == 0, "it is made from what it was made from before"
+
+
+@pytest.mark.parametrize(("setting", "visits"), [("{}", "1"), ('{"authSessions": {"saveBack": false}}', None)])
+def test_what_a_site_changes_of_a_login_is_kept(project: Project, setting: str, visits: str | None):
+    (project.folder / "Intuned.jsonc").write_text(setting)
+    make_login(project)
+    told = [project.run("api", "visit", "--auth-session", "ada").stdout for _ in range(2)]
+    assert [json.loads(text) for text in told] == [
+        {"user": "ada"},
+        {"user": "ada", **({"visits": visits} if visits else {})},
+    ]
+    assert json.loads((project.folder / "auth-sessions-instances" / "ada" / "metadata.json").read_text())["parameters"]

@@ -1,0 +1,81 @@
+"""`callboard venv`: the environment in a project's folder, and what `callboard new` has written for it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from projects.declaration import VENV_MARK, freeze_venv
+from projects.skeleton import TEMPLATES, write_skeleton
+from tests.support.fake_api import callboard_process
+
+
+def run(*arguments: str | Path, cwd: Path, index: str) -> CompletedProcess[str]:
+    return callboard_process(
+        *arguments, cwd=cwd, UV_DEFAULT_INDEX=index, CALLBOARD_DATA_DIR=str(cwd / "data"), COLUMNS="500"
+    )
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_new_project_passes_its_own_test(venv: Path, tmp_path: Path, template: str):
+    write_skeleton(tmp_path, "fresh", template)
+    (tmp_path / "fresh" / ".venv").symlink_to(venv)
+    program = tmp_path / "fresh" / ".venv" / "bin" / "pytest"
+    done = subprocess.run([program, "-q"], cwd=tmp_path / "fresh", capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
+
+
+def test_new_projects_are_typed_strictly(venv: Path, tmp_path: Path):
+    for template in TEMPLATES:
+        write_skeleton(tmp_path, template, template)
+    (tmp_path / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict"}')
+    pyright = Path(sys.executable).with_name("pyright")
+    done = subprocess.run(
+        [pyright, "--pythonpath", venv / "bin" / "python"], cwd=tmp_path, capture_output=True, text=True, timeout=200
+    )
+    assert "0 errors, 0 warnings" in done.stdout, done.stdout
+
+
+async def test_it_is_no_declaration_of_packages(venv: Path, tmp_path: Path):
+    (tmp_path / ".venv").symlink_to(venv)
+    assert await freeze_venv(tmp_path) is None
+
+
+def test_one_that_is_out_of_date_is_made_anew(index: str, tmp_path: Path):
+    (tmp_path / "Intuned.jsonc").write_text("{}")
+    (tmp_path / ".venv" / "old").mkdir(parents=True)
+    (tmp_path / ".venv" / "pyvenv.cfg").touch()
+    (tmp_path / ".venv" / VENV_MARK).write_text("of another version of Callboard\n")
+    (tmp_path / "requirements.txt").write_text("python-slugify\n")
+    done = run("venv", cwd=tmp_path, index=index)
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / ".venv" / "old").exists()
+    found = "import slugify, playwright, callboard_runtime, intuned_runtime"
+    assert subprocess.run([tmp_path / ".venv" / "bin" / "python", "-c", found]).returncode == 0
+    assert "Making" not in run("venv", cwd=tmp_path, index="http://127.0.0.1:1").stderr, "it is up to date"
+
+
+def test_somebody_else_s_is_left_alone(index: str, tmp_path: Path):
+    (tmp_path / "Intuned.jsonc").write_text("{}")
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / "theirs").touch()
+    done = run("venv", cwd=tmp_path, index=index)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "was not made by Callboard, and lacks callboard-runtime" in done.stderr
+    assert [path.name for path in (tmp_path / ".venv").iterdir()] == ["theirs"]
+
+
+def test_nothing_is_left_of_one_that_cannot_be_made(index: str, tmp_path: Path):
+    (tmp_path / "Intuned.jsonc").write_text("{}")
+    (tmp_path / "requirements.txt").write_text("there-is-no-such-package\n")
+    done = run("venv", cwd=tmp_path, index=index)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "there is no package there-is-no-such-package in the package index" in done.stderr
+    (tmp_path / "requirements.txt").unlink()
+    assert run("venv", cwd=tmp_path, index="http://127.0.0.1:1/simple").returncode == 1
+    assert not (tmp_path / ".venv").exists()
