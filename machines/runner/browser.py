@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from callboard_runtime.addresses import guard_browser
 from callboard_runtime.cdp import debugging_address, send, user_agent
 from playwright.async_api import Browser, BrowserContext, CDPSession, Page, Playwright, ProxySettings, Response
 from playwright.async_api import Error as PlaywrightError
 
-from .address_guard import guard_browser
 from .folders import DOWNLOADS, TEMPORARY_IN_BOX, TRACES
 from .playwright_wire import add_stack, guid_of, hear_all
 from .process_tree import BrowserProcesses

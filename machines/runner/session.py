@@ -14,8 +14,7 @@ from typing import Any
 from callboard_runtime.cdp import send
 from callboard_runtime.page_events import PageEvents
 from callboard_runtime.project_code import Cleanup, clean_up, setup_context
-from callboard_runtime.state import State, StateError
-from callboard_runtime.storage_state import captured, restore
+from callboard_runtime.state import State, StateError, captured, restore
 from playwright.async_api import BrowserContext, Page
 from playwright.async_api import Error as PlaywrightError
 

@@ -23,17 +23,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from callboard_runtime.addresses import check
 from callboard_runtime.failures import UserCodeError, as_message
-from callboard_runtime.invocation import as_user_code_errors, call, result_as_json
 from callboard_runtime.page_events import PageEvents
-from callboard_runtime.project_code import UserFunction, load
+from callboard_runtime.project_code import UserFunction, as_user_code_errors, call, load, result_as_json
 from callboard_runtime.results import to_json
-from callboard_runtime.state import StateError
-from callboard_runtime.storage_state import is_wanted, uncaptured
+from callboard_runtime.state import StateError, is_wanted, uncaptured
 from intuned_runtime import IntunedContext, RunContext
 from playwright.async_api import Error as PlaywrightError
 
-from .address_guard import check
 from .channel import MOST_OPEN, Channel
 from .folders import enter
 from .playwright_wire import Attached, guard

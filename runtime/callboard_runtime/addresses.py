@@ -1,9 +1,27 @@
-"""Which addresses the browser opens for user code, and how addresses are shown (docs/contract.md, section 4.2)."""
+"""Which addresses the browser opens for user code, and how addresses are shown (docs/contract.md, section 4.2).
+
+An API often opens an address that its caller has sent, and some lead into the machine itself, such as
+`file:///etc/passwd`. Chromium refuses those to pages: links, scripts, frames and redirects cannot lead to them. It
+opens them for whoever controls the browser, so that is where they are refused:
+
+- `check` stands before this process's Playwright: all of its clients go through `Frame.goto`. This costs nothing.
+- `guard_browser` guards the files themselves, if other programs may control the browser by its debugging port. There
+  every request passes through Chromium's interception, which costs time, so this is only for browsers that have such a
+  port.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
+
+from playwright.async_api import CDPSession
+from playwright.async_api import Error as PlaywrightError
+
+from .cdp import send
 
 _ALLOWED = frozenset({"about", "blob", "data", "http", "https"})
 _COMPLETED = "localhost"
@@ -16,6 +34,28 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 _SKIPPED_BEFORE = "".join(map(chr, range(0x21)))
 _SKIPPED_ANYWHERE = str.maketrans("", "", "\t\n\r")
 """Characters that browsers ignore in addresses (WHATWG's URL standard), so they must not hide a scheme."""
+
+
+async def guard_browser(session: CDPSession, on_refused: Callable[[str], None]) -> None:
+    """Refuse files in all of the browser that `session` is connected to, whoever opens them.
+
+    `on_refused` is called with the URL of each refused file. To guard the scheme `file` is enough here:
+    Chromium asks for the same file also under `view-source:`.
+    """
+
+    async def refuse(event: dict[str, Any]) -> None:
+        on_refused(event["request"]["url"])
+        with contextlib.suppress(PlaywrightError):  # the page and its request are gone
+            await send(session, "Fetch.failRequest", requestId=event["requestId"], errorReason="BlockedByClient")
+
+    session.on("Fetch.requestPaused", refuse)
+    await send(session, "Fetch.enable", patterns=[{"urlPattern": "file:*"}])
+
+
+def check(url: Any, base: str | None = None) -> None:
+    """Raise Playwright's error if `url` must not be opened; Playwright itself complains about what is no text."""
+    if isinstance(url, str) and (reason := refusal(url, base)):
+        raise PlaywrightError(reason)
 
 
 def refusal(url: str, base: str | None = None) -> str | None:

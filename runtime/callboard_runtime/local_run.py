@@ -37,12 +37,10 @@ from playwright.async_api import Error as PlaywrightError
 
 from .cdp import debugging_address, user_agent
 from .failures import UserCodeError, as_message, shown
-from .invocation import Kind, as_user_code_errors, call, result_as_json
 from .page_events import PageEvents
-from .project_code import clean_up, has_hook, load, setup_context
+from .project_code import Kind, as_user_code_errors, call, clean_up, has_hook, load, result_as_json, setup_context
 from .results import to_json
-from .state import NOTHING, State, differ
-from .storage_state import captured, restore
+from .state import NOTHING, State, captured, differ, restore
 
 _PR_SET_PDEATHSIG = 1
 _CLOSE_WITHIN = 5.0

@@ -19,11 +19,9 @@ import pytest
 from intuned_runtime import IntunedContext, RunContext
 from playwright.async_api import BrowserContext, Page
 
-from .invocation import call, result_as_json
-from .project_code import load
+from .project_code import call, load, result_as_json
 from .results import to_json
-from .state import parsed
-from .storage_state import restore
+from .state import parsed, restore
 
 _SHELLS = ("chromium-headless-shell", "chrome-headless-shell")
 _FULL = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
