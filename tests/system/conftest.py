@@ -1,15 +1,24 @@
-"""The pages of the session's stack in a real browser, for somebody who has signed in."""
+"""What tests of several files start from."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.async_api import Browser, Page, async_playwright
 
 from machines.browser_program import browser_args, find_browser
+from tests.support.installation import Installation, installed
 from tests.support.stack import Stack
+
+
+@pytest.fixture
+async def installation(tmp_path: Path) -> AsyncIterator[Installation]:
+    """Without an api, and without a worker yet."""
+    async with installed(tmp_path) as installation:
+        yield installation
 
 
 @pytest.fixture(scope="module")

@@ -122,16 +122,3 @@ async def test_a_copy_of_a_running_stack_continues_all_its_work(tmp_path: Path, 
                 return any(run["id"] not in known and run["status"] == "SUCCESS" for run in await job_runs(stack))
 
             await until(has_begun_another, 120, every=0.2)
-
-
-async def test_a_login_that_the_copy_lacks_is_made_again(tmp_path: Path, site: str) -> None:
-    """As that of a backup would be that was stored and replaced between the two copies of the store."""
-    place = projects(tmp_path)
-    for name in ("lab", "timed"):
-        shutil.rmtree(place / name)
-    async with Stack.up(tmp_path, place, site) as stack:
-        await log_in(stack)
-        (state,) = (stack.data / "artifacts" / "auth-sessions" / "guarded" / "anna").glob("state-*.sealed")
-        state.unlink()
-        run = await stack.run("list-orders", project="guarded", authSession={"id": "anna"})
-        assert (run["status"], run["result"]["cookies"]) == ("completed", {"login": "a-cookie"})

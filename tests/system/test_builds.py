@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from temporalio.api.enums.v1 import TaskQueueType
@@ -17,18 +15,12 @@ from schemas.workflow import names
 from schemas.workflow.run import RunStatus
 from temporal.pollers import fetch_pollers
 from temporal.worker_deployment import describe_worker_deployment
-from tests.support.installation import Installation, installed
+from tests.support.installation import Installation
 from tests.support.polling import until
 from tests.support.processes import CALLBOARD, execute
 
 OLD_MUST_STAY = "New Runs begin on the build 2.0; workers of the build 1.0 must stay until its last workflow has ended"
 TEMPORAL = CALLBOARD.with_name("temporal")
-
-
-@pytest.fixture
-async def installation(tmp_path: Path) -> AsyncIterator[Installation]:
-    async with installed(tmp_path) as installation:
-        yield installation
 
 
 async def build_of(installation: Installation, run_id: str) -> str:

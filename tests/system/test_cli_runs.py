@@ -20,19 +20,6 @@ def callboard(stack: Stack) -> Command:
     return Command(stack)
 
 
-async def test_a_run_is_started_and_its_result_printed(callboard: Command, tmp_path: Path) -> None:
-    body = {"api": "echo", "parameters": {"text": "é 漢 🎭", "number": 2**70}}
-    (tmp_path / "body.json").write_text(json.dumps(body))
-    plain, as_json = await asyncio.gather(
-        # In a folder of the project, whose settings file says which one it is.
-        callboard("runs", "start", json.dumps(body), "--wait", cwd=callboard.folder / "api"),
-        callboard("runs", "start", f"@{tmp_path / 'body.json'}", "--wait", "--json", "-p", "lab", cwd=tmp_path),
-    )
-    assert plain.json == body["parameters"]
-    assert plain.err.startswith("Run ")
-    assert (as_json.json["status"], as_json.json["result"]) == ("completed", body["parameters"])
-
-
 async def test_a_run_that_fails_ends_the_command_with_one_and_is_found(callboard: Command) -> None:
     body = '{"api": "fail", "parameters": {}, "retry": {"maximumAttempts": 2}}'
     run_id = (await callboard("runs", "start", "-", text=body)).out.strip()
@@ -67,15 +54,6 @@ async def test_a_run_is_canceled_and_its_result_ends_the_command_with_three(call
     assert done.json["reason"]["type"] == "cancelled-user-action"
 
 
-async def test_a_run_is_started_again(callboard: Command) -> None:
-    first = await callboard.stack.start("echo", {"n": 1})
-    await callboard.stack.result(first)
-    done = await callboard("runs", "rerun", first, "--wait")
-    assert done.json == {"n": 1}
-    second = done.err.split()[1]
-    assert (await callboard("runs", "get", second, "--json")).json["rerunOf"] == first
-
-
 async def test_what_cannot_be_is_told_by_the_exit_code(callboard: Command, tmp_path: Path) -> None:
     nobody = f"http://127.0.0.1:{ports.choose_ports({'--port': 0})['--port']}"
     usage, project, run, attempt, key, address = await asyncio.gather(
@@ -91,19 +69,6 @@ async def test_what_cannot_be_is_told_by_the_exit_code(callboard: Command, tmp_p
     assert run.err == attempt.err == "There is no such Run.\n"
     assert "is not known" in key.err
     assert f"The API at {nobody} cannot be reached" in address.err
-
-
-async def test_projects_are_listed_and_shown(callboard: Command, tmp_path: Path) -> None:
-    listed, shown, orders = await asyncio.gather(
-        callboard("projects", "list", cwd=tmp_path),
-        callboard("projects", "get"),
-        callboard("projects", "get", "orders", "--json", cwd=tmp_path),
-    )
-    names = [line.split()[0] for line in listed.out.splitlines()]
-    assert names[0] == "PROJECT"
-    assert {"lab", "orders", "shop"} <= set(names[1:])
-    assert "nested/01-deep-name" in shown.out
-    assert orders.json["authSessions"] == "API"
 
 
 async def test_a_terminal_shows_the_run_s_status_and_ctrl_c_leaves_the_run_alone(

@@ -7,15 +7,12 @@ import signal
 from collections.abc import AsyncGenerator, Container
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-
-import pytest
 
 from schemas.workflow.fleet import LEASE_MARGIN, LEASE_TERM
 from schemas.workflow.run import QUEUE_TIMED_OUT, RunStatus
 from temporal.fleet import FleetClient
 from temporal.fleet_view import describe_fleet
-from tests.support.installation import Installation, installed
+from tests.support.installation import Installation
 from tests.support.parts import Part
 from tests.support.polling import until
 
@@ -23,12 +20,6 @@ MACHINES = 2
 TWO = {"CALLBOARD_CAPACITY": "2", "CALLBOARD_DRAIN": "1"}
 """Environment of a worker with room for two Machines."""
 PATIENCE = (LEASE_TERM + LEASE_MARGIN).total_seconds() + 40
-
-
-@pytest.fixture
-async def installation(tmp_path: Path) -> AsyncGenerator[Installation]:
-    async with installed(tmp_path) as installation:
-        yield installation
 
 
 class Watch:
@@ -194,18 +185,3 @@ async def test_workers_join_and_leave_and_a_deploy_changes_the_number(installati
         assert (project["held"], project["machines"], project["missing"]) == (3, 3, 0)
         await all_complete(installation, 6)
         assert watch.most == 3
-
-
-async def test_workers_keep_to_the_limit_of_all_projects(installation: Installation) -> None:
-    limit = {"CALLBOARD_MAX_MACHINES": "1"}
-    async with AsyncExitStack() as resources:
-        await installation.worker(resources, "first", **TWO, **limit)
-        await installation.worker(resources, "second", **TWO, **limit)
-        watch = await resources.enter_async_context(watched(installation))
-        await start_runs(installation, 3)
-        await until_executed(installation, 1)
-        shown = await installation.fleet()
-        (project,) = shown["projects"]
-        assert (shown["limit"], project["held"], project["machines"], project["reason"]) == (1, 1, MACHINES, "limit")
-        await all_complete(installation, 3)
-        assert watch.most == 1

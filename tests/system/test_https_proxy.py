@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from typing import Any
 
 import pytest
 
 from examples.site import proxy
-from tests.support.configured_stack import PAGE, PROXIES, Configured
+from tests.support import doc_commands
+from tests.support.configured_stack import PROXIES, Configured
+
+(PIN,) = doc_commands.typed("docs/configure.md", "Proxies with a certificate of your own")
 
 
 @pytest.mark.parametrize("project", PROXIES)
@@ -22,8 +24,7 @@ async def test_a_run_goes_through_it_wherever_it_is_named(configured: Configured
 
 
 def test_the_pin_is_what_the_command_prints(configured: Configured) -> None:
-    (command,) = re.findall(r"```sh\n(openssl .*?)```", PAGE, flags=re.DOTALL)
     done = subprocess.run(
-        ["bash", "-c", command], cwd=configured.certificate.file.parent, capture_output=True, text=True, check=True
+        ["bash", "-c", PIN.text], cwd=configured.certificate.file.parent, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == configured.certificate.pin

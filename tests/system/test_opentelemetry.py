@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from tests.support.configured_stack import Configured
 from tests.support.files import write_files
 from tests.support.otlp_collector import CollectedSpan, Collector, otlp_collector
 from tests.support.polling import until
@@ -252,20 +251,3 @@ async def test_a_collector_that_is_gone_holds_up_nothing(dev: Dev, collector: Co
     await until(lambda: any("while exporting" in record["message"] for record in dev.records("worker")))
     run = await dev.ended(await dev.start("tells"))
     assert run["result"]["traceId"] == run["openTelemetry"]["traceId"]
-
-
-async def test_nothing_is_traced_when_the_sdk_is_disabled(configured: Configured, inbox: Receiver) -> None:
-    stack = configured.stack
-    files = {"Intuned.json": "{}", "api/tells.py": TELLS}
-    async with stack.published("traced", files):
-        headers = {"traceparent": f"00-{TRACE_ID}-{CALLER}-01"}
-        traced = Rest(stack.http, project="traced")
-        run_id = await traced.start("tells", headers=headers, sink={"type": "webhook", "url": inbox.url})
-        assert (await traced.result(run_id))["status"] == "completed"
-        run = await traced.get(f"runs/{run_id}")
-    assert run["openTelemetry"] is None
-    assert run["attempts"][0]["openTelemetry"] is None
-    assert run["result"] == {"traceId": None, "traceparent": None, "variables": {}}
-    (request,) = await inbox.until(1)
-    assert "traceparent" not in request.headers
-    assert configured.unused.inbox.connections == 0

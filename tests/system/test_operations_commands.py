@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -21,7 +19,6 @@ pytestmark = pytest.mark.timeout(500)
 TROUBLE = doc_commands.typed("docs/troubleshooting.md")
 (SET_UP,) = doc_commands.typed("docs/configure.md", "The Temporal namespace and retention")
 (DOCTOR,) = doc_commands.typed("docs/install.md", "Check the installation")
-(PIN,) = doc_commands.typed("docs/configure.md", "Proxies with a certificate of your own")
 
 
 async def test_the_commands_of_troubleshooting_say_something(stack: Stack, tmp_path: Path) -> None:
@@ -58,20 +55,6 @@ async def test_a_namespace_is_set_up_and_the_doctor_looks(stack: Stack, tmp_path
     said = await command.script(address + SET_UP.text, tmp_path, within=60)
     assert "7d" in said or "7 days" in said, said
     assert "Temporal" in await command.script(DOCTOR.text, tmp_path, within=90)
-
-
-def test_the_pin_of_a_key_is_printed(tmp_path: Path) -> None:
-    making = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    subprocess.run(
-        [*making, "-subj", "/CN=proxy", "-keyout", "key.pem", "-out", "proxy.pem"],
-        cwd=tmp_path,
-        check=True,
-        capture_output=True,
-        timeout=60,
-    )
-    done = subprocess.run(["bash", "-euo", "pipefail", "-c", PIN.text], cwd=tmp_path, capture_output=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    assert len(base64.b64decode(done.stdout, validate=False)) == 32, "a SHA-256"
 
 
 async def test_the_workers_of_the_page_have_options_that_there_are(stack: Stack) -> None:

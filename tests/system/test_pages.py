@@ -16,7 +16,6 @@ from playwright.async_api import Browser, Page, expect
 
 from storage import keys
 from tests.support.accessibility import problems_of, serious_findings
-from tests.support.example_auth_sessions import AuthStates
 from tests.support.stack import Stack
 from tests.support.webhook_receiver import answers, receiver
 
@@ -25,23 +24,6 @@ EVIL = "</script><img src=x onerror=\"document.title='owned'\">'"
 
 def of(run_id: str, project: str = "lab") -> str:
     return f"/projects/{project}/runs/{run_id}"
-
-
-async def test_a_wrong_key_is_refused_and_signing_out_ends_it(browser: Browser, stack: Stack) -> None:
-    context = await browser.new_context(base_url=stack.url)
-    page = await context.new_page()
-    await page.goto("/projects")
-    await page.get_by_label("API key").fill("not-the-key")
-    await page.keyboard.press("Enter")
-    await expect(page.get_by_role("alert")).to_contain_text("not known")
-    await page.get_by_label("API key").fill(stack.api_key)
-    await page.keyboard.press("Enter")
-    await expect(page.get_by_role("heading", name="Projects")).to_be_visible()
-    assert await page.evaluate("document.cookie") == ""
-    await page.get_by_role("button", name="Sign out").click()
-    await page.goto("/projects")
-    await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
-    await context.close()
 
 
 async def test_a_form_of_another_site_changes_nothing(page: Page, stack: Stack) -> None:
@@ -73,26 +55,6 @@ async def test_a_run_is_followed_to_its_end_without_reloading(page: Page, stack:
     assert await page.evaluate("window.same")
 
 
-async def test_a_failed_run_says_why_and_is_started_again(page: Page, stack: Stack) -> None:
-    run_id = await stack.start("fail", retry={"maximumAttempts": 2})
-    await stack.result(run_id)
-    await page.goto(of(run_id))
-    await expect(page.locator("#why")).to_contain_text("the price is missing")
-    await expect(page.locator(".attempt")).to_have_count(2)
-    await page.get_by_role("button", name="Rerun").click()
-    await page.wait_for_url(lambda url: "/runs/" in url and not url.endswith(run_id))
-    await expect(page.locator("h1 + .status")).to_have_text("failed", timeout=30_000)
-    await expect(page.get_by_role("link", name=run_id)).to_be_visible()
-
-
-async def test_a_run_is_canceled_from_its_page(page: Page, stack: Stack) -> None:
-    run_id = await stack.start("wait", {"seconds": 600})
-    await page.goto(of(run_id))
-    await page.get_by_role("button", name="Cancel").click()
-    await expect(page.locator("h1 + .status")).to_have_text("canceled", timeout=30_000)
-    await expect(page.locator("#why")).to_contain_text("cancelled-user-action")
-
-
 async def test_runs_are_filtered_and_pending_ones_canceled_together(page: Page, stack: Stack, tmp_path: Path) -> None:
     parameters = {"began": str(tmp_path / "began"), "go": str(tmp_path / "go")}
     busy = [await stack.start("until-told", parameters) for _ in range(2)]
@@ -113,25 +75,6 @@ async def test_runs_are_filtered_and_pending_ones_canceled_together(page: Page, 
     finally:
         Path(parameters["go"]).touch()
         await asyncio.gather(*(stack.result(run_id) for run_id in busy))
-
-
-async def test_an_auth_session_lives_and_dies_on_its_page(page: Page, stack: Stack) -> None:
-    logins = AuthStates(stack)
-    await page.goto("/projects/orders/auth-sessions")
-    if not await page.get_by_label("Parameters (JSON)").first.is_visible():
-        await page.get_by_text("Create an AuthSession").click()
-    await page.get_by_label("ID", exact=True).fill("from-the-page")
-    await page.get_by_label("Parameters (JSON)").first.fill(json.dumps(logins.parameters("alice")))
-    await page.get_by_role("button", name="Create", exact=True).click()
-    row = page.locator("#sessions tr", has_text="from-the-page")
-    await expect(row.locator(".status")).to_have_text("READY", timeout=60_000)
-    await row.get_by_role("button", name="Validate").click()
-    await expect(page.locator("h1 + .status")).to_have_text("completed", timeout=60_000)
-    await page.goto("/projects/orders/auth-sessions")
-    await row.get_by_text("Delete", exact=False).first.click()
-    await row.get_by_role("button", name="Delete “from-the-page” permanently").click()
-    await expect(page.get_by_text("from-the-page was deleted")).to_be_visible()
-    await expect(row).to_have_count(0)
 
 
 @pytest.fixture(scope="module")
@@ -316,22 +259,3 @@ async def test_pages_are_for_everybody_in_both_themes_on_phone_and_desktop(
         problems += await problems_of(page, path, scan_at=390 if theme == "dark" else 1280)
     await context.close()
     assert problems == []
-
-
-async def test_a_page_of_runs_is_light(browser: Browser, stack: Stack, cookies: Any) -> None:
-    context = await browser.new_context(base_url=stack.url)
-    await context.add_cookies(cookies)
-    page = await context.new_page()
-    session = await context.new_cdp_session(page)
-    await session.send("Network.enable")
-    came: list[float] = []
-
-    def finished(event: dict[str, Any]) -> None:
-        came.append(event["encodedDataLength"])
-
-    session.on("Network.loadingFinished", finished)
-    await page.goto("/projects/lab/runs?limit=50", wait_until="networkidle")
-    rows = await page.locator("tbody tr").count()
-    each = await page.evaluate("document.querySelector('tbody tr').outerHTML.length")
-    await context.close()
-    assert sum(came) + (50 - rows) * each < 150_000

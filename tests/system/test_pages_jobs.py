@@ -16,8 +16,6 @@ from tests.support.accessibility import problems_of
 from tests.support.stack import Stack
 
 ITEMS = 4
-MANY = 200
-"""More items than Runs that end until a JobRun, which is told to pause, starts no further one."""
 SLOW = 60_000
 """Milliseconds within which a JobRun gets on."""
 PATIENT = {"calendars": [{"hour": 3}], "timezone": "Europe/Berlin"}
@@ -72,24 +70,6 @@ async def test_a_job_is_triggered_and_its_job_run_followed_to_its_results(page: 
         assert sorted(json.loads(line)["apiInfo"]["result"]["output"]["n"] for line in lines) == list(range(ITEMS))
         await page.get_by_role("link", name="All Runs").click()
         await expect(page.locator("tbody tr")).to_have_count(ITEMS)
-
-
-async def test_a_job_run_is_paused_resumed_and_terminated_on_its_page(page: Page, stack: Stack, tmp_path: Path) -> None:
-    async with job(stack, "steered", held(tmp_path, MANY), configuration={"maxConcurrentRequests": 1}) as path:
-        await trigger(page, path)
-        await expect(page.locator("#by-status")).to_contain_text("1 Run, started", timeout=SLOW)
-        await page.get_by_role("button", name="Pause").click()
-        await shows(page, "pausing")
-        (tmp_path / "go").touch()
-        await shows(page, "paused")
-        (tmp_path / "go").unlink()
-        await page.get_by_role("button", name="Resume").click()
-        await expect(page.locator("#by-status")).to_contain_text("1 Run, started", timeout=SLOW)
-        await page.locator("summary", has_text="Terminate").click()
-        await page.get_by_role("button", name="Terminate this JobRun").click()
-        await shows(page, "terminated")
-        await expect(page.locator("#why")).to_contain_text("terminated by request")
-        await expect(page.locator("#progress")).not_to_contain_text(f"{MANY} of {MANY} Runs ended")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

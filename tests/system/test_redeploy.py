@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import uuid
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import pytest
 
 from tests.support.files import write_files
 from tests.support.polling import until
-from tests.support.processes import CALLBOARD, execute
 
 FILES = {
     # What a version is, from a module that every project here has.
@@ -144,82 +142,21 @@ async def project(stack: Any, name: str) -> Project:
     return project
 
 
-async def test_serves_a_change_while_a_run_in_flight_keeps_its_version(project: Project, tmp_path: Path) -> None:
-    old = await project.start("held", began=tmp_path / "old", go=tmp_path / "go")
-    await until_there(tmp_path / "old")
-    write(project.folder, "two")
+async def test_a_change_is_served_while_runs_in_flight_keep_their_version(project: Project, tmp_path: Path) -> None:
+    """Also in a further Attempt."""
+    go = tmp_path / "go"
+    held, again = [await project.start(api, began=tmp_path / api, go=go) for api in ("held", "second-time")]
+    await until_there(tmp_path / "held", tmp_path / "second-time")
+    write(project.folder, "two", machines=3)
     await project.until_it_says("two")
-    new = await project.start("held", began=tmp_path / "new", go=tmp_path / "go")
+    new = await project.start("held", began=tmp_path / "new", go=go)
     await until_there(tmp_path / "new")  # now both versions run
-    (tmp_path / "go").touch()
-    assert await project.result(old) == ["one", "one"]
-    assert await project.result(new) == ["two", "two"]
-    assert [attempt["number"] for attempt in project.attempts(old)] == [1]
-    assert project.attempts(old)[0]["version"] != project.attempts(new)[0]["version"]
-
-
-async def test_an_attempt_after_a_redeploy_keeps_the_version_of_its_run(project: Project, tmp_path: Path) -> None:
-    run_id = await project.start("second-time", began=tmp_path / "began", go=tmp_path / "go")
-    await until_there(tmp_path / "began")
-    write(project.folder, "two")
-    await project.until_it_says("two")
-    (tmp_path / "go").touch()
-    assert await project.result(run_id) == "one"
-    first, second = project.attempts(run_id)
-    assert (first["status"], second["status"]) == ("failed", "completed")
-    assert first["version"] == second["version"]
-
-
-async def test_projects_with_modules_of_the_same_name_run_side_by_side(
-    stack: Any, project: Project, name: str, tmp_path: Path
-) -> None:
-    other = Project(stack, f"{name}-b", stack.projects / f"{name}-b")
-    write(other.folder, "other")
-    await other.until_it_says("other")
-    runs: list[tuple[Project, str, list[str]]] = []
-    for n in range(2):
-        for each, word in ((project, "one"), (other, "other")):
-            run_id = await each.start("held", began=tmp_path / f"{word}-{n}", go=tmp_path / "go")
-            runs.append((each, run_id, [word, word]))
-    await until_there(*(tmp_path / f"{word}-{n}" for word in ("one", "other") for n in range(2)))  # all at once
-    (tmp_path / "go").touch()
-    for each, run_id, words in runs:
-        assert await each.result(run_id) == words
-    # And in turn.
-    assert [await each.says() for each in (project, other, project, other)] == ["one", "other", "one", "other"]
-
-
-async def test_a_change_that_breaks_a_project_keeps_it_serving(stack: Any, project: Project) -> None:
-    def is_broken() -> bool:
-        return project.folder in [broken.folder for broken in stack.dev.projects.broken]
-
-    (project.folder / "Intuned.json").write_text('{"replication": ')
-    await until(is_broken)
-    assert await project.says() == "one"
-    write(project.folder, "two")
-    await project.until_it_says("two")
-    assert not is_broken()
-
-
-async def test_a_project_that_disappears_is_served_on(stack: Any, project: Project, name: str) -> None:
-    shutil.rmtree(project.folder)
-    # Named after the first, so that it is seen after it has gone.
-    other = Project(stack, f"{name}-b", stack.projects / f"{name}-b")
-    write(other.folder, "other")
-    await other.until_it_says("other")
-    assert await project.says() == "one"
-
-
-async def test_more_machines_take_effect_and_disturb_nothing(project: Project, name: str, tmp_path: Path) -> None:
-    runs = [await project.start("held", began=tmp_path / f"{n}", go=tmp_path / "go") for n in range(4)]
-    # Whichever: the order in which Runs are taken is not promised here.
-    await until(lambda: len(list(tmp_path.glob("[0-9]"))) == 2)
-    set_machines(project.folder, 4)
-    await until_there(*(tmp_path / f"{n}" for n in range(4)))
-    (tmp_path / "go").touch()
-    for run_id in runs:
-        assert await project.result(run_id) == ["one", "one"]
-        assert len(project.attempts(run_id)) == 1
+    go.touch()
+    assert [await project.result(run_id) for run_id in (held, again, new)] == [["one", "one"], "one", ["two", "two"]]
+    assert [attempt["status"] for attempt in project.attempts(again)] == ["failed", "completed"]
+    versions = [{attempt["version"] for attempt in project.attempts(run_id)} for run_id in (held, again, new)]
+    assert versions[0] == versions[1] != versions[2]
+    assert [len(version) for version in versions] == [1, 1, 1]
 
 
 async def test_fewer_machines_take_effect_as_attempts_end_and_are_never_exceeded(
@@ -255,26 +192,3 @@ async def test_turning_off_api_access_cancels_waiting_runs_only(
     assert ended["status"] == "canceled", ended
     assert ended["reason"]["type"] == "api-access-disabled"
     assert name in ended["reason"]["message"]
-
-
-async def test_callboard_deploy_publishes_to_a_store_that_is_being_served(
-    stack: Any, name: str, tmp_path: Path
-) -> None:
-    async def deploy() -> None:
-        store = ("--artifacts", str(stack.data / "artifacts"), "--data", str(tmp_path / "data"))
-        done = await execute(CALLBOARD, "deploy", project.folder, *store)
-        assert f"Deployed {name}, version" in done.out
-
-    project = Project(stack, name, tmp_path / name)
-    write(project.folder, "one")
-    await deploy()
-    await project.until_it_says("one")
-    old = [await project.start("held", began=tmp_path / f"old-{n}", go=tmp_path / "go") for n in range(2)]
-    await until_there(tmp_path / "old-0", tmp_path / "old-1")
-    write(project.folder, "two", machines=3)
-    await deploy()
-    await project.until_it_says("two")  # on the third Machine
-    (tmp_path / "go").touch()
-    for run_id in old:
-        assert await project.result(run_id) == ["one", "one"]
-        assert len(project.attempts(run_id)) == 1

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
-from pathlib import Path
 
 import psutil
-import pytest
 
 from schemas.workflow.run import RunStatus
-from tests.support.installation import Installation, installed
+from tests.support.installation import Installation
 from tests.support.polling import until
-
-
-@pytest.fixture
-async def installation(tmp_path: Path) -> AsyncIterator[Installation]:
-    async with installed(tmp_path) as installation:
-        yield installation
 
 
 async def test_each_worker_takes_its_share_and_control_needs_no_machine(installation: Installation) -> None:

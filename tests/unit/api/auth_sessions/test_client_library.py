@@ -1,6 +1,6 @@
 """The published client library reads every answer about AuthSessions, and what it sends is taken.
 
-Its whole way through an AuthSession's life, in both of its forms, is `tests/system/test_official_client_auth.py`.
+Its whole way through an AuthSession's life, in both of its forms, is `tests/system/test_official_client.py`.
 """
 
 from datetime import timedelta

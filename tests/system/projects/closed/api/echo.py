@@ -1,2 +1,0 @@
-async def automation(page, params=None, **_kwargs):
-    return params

@@ -1,2 +1,0 @@
-def automation(page, params=None, **_kwargs):
-    return 1

@@ -1,8 +1,0 @@
-from pathlib import Path
-
-
-async def automation(page, params, **_kwargs):
-    if "began" in params:
-        Path(params["began"]).touch()
-    while True:
-        pass

@@ -1,2 +1,0 @@
-async def check(page, **_kwargs):
-    return True

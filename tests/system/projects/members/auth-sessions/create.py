@@ -1,2 +1,0 @@
-async def create(page, params=None, **_kwargs):
-    return None
