@@ -32,9 +32,11 @@ _DURATION = re.compile(rf"(\d+(?:\.\d+)?) ?([{''.join(_UNITS)}]?)")
 
 def _seconds(value: object) -> object:
     """Convert a duration to a `timedelta`: a number of seconds, or a text like `90s`, `5m`, `12h` or `7d`."""
-    if isinstance(value, str) and (given := _DURATION.fullmatch(value.strip())):
-        return timedelta(seconds=float(given[1]) * _UNITS[given[2]])
-    return value
+    if not isinstance(value, str):
+        return value
+    if (given := _DURATION.fullmatch(value.strip())) is None:
+        raise ValueError("must be a number of seconds, or a duration such as 90s, 5m, 12h or 7d")
+    return timedelta(seconds=float(given[1]) * _UNITS[given[2]])
 
 
 def _networks(value: object) -> object:
