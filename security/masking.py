@@ -60,7 +60,9 @@ class Masker:
 
     @cached_property
     def _raw_forms(self) -> _FormIndex[bytes]:
-        return _FormIndex([form.encode(errors="backslashreplace") for form in self._encoded_forms.forms])
+        # Encoded, a lone surrogate is longer, and a form may contain another one that was as long as it was.
+        forms = {form.encode(errors="backslashreplace") for form in self._encoded_forms.forms}
+        return _FormIndex(sorted(forms, key=lambda form: (-len(form), form)))
 
     @cached_property
     def _reversed_forms(self) -> _FormIndex[str]:

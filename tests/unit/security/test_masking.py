@@ -72,6 +72,7 @@ def test_each_line_of_a_secret_is_one_too():
     assert masker.mask_text("x") == "x"
 
 
+@example("0\x7f0\n0\ud800", b"", b"")  # its second line is longer than it seems
 @given(secret=SECRETS, before=st.binary(), after=st.binary())
 def test_bytes_are_masked_as_texts_are(secret: str, before: bytes, after: bytes):
     masker = Masker([secret])
