@@ -11,8 +11,7 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import AsyncGenerator, Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any, cast, override
 
 import httpcore
@@ -22,8 +21,8 @@ from security.egress import EgressPolicy
 from security.ip_policy import Address
 
 
-class PinnedTransport(httpx.AsyncBaseTransport):
-    """An httpx transport that raises what httpx raises, and EgressRefused for an address that is not allowed."""
+class PinnedTransport(httpx.AsyncHTTPTransport):
+    """An httpx transport that also raises EgressRefused, for an address that is not allowed."""
 
     def __init__(self, egress: EgressPolicy, *, tls: ssl.SSLContext | None = None) -> None:
         """Set up without connecting yet.
@@ -32,39 +31,17 @@ class PinnedTransport(httpx.AsyncBaseTransport):
             egress: The rules that say which addresses are allowed.
             tls: How servers are authenticated; by default as for every httpx client.
         """
+        context = tls or httpx.create_ssl_context()
+        super().__init__(verify=context, trust_env=False)
+        # The pool of httpx connects to names. It is deleted and not overwritten, so that a version of httpx that keeps
+        # its connections elsewhere fails here, and connects to nothing that was not checked.
+        del self._pool
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=tls or httpx.create_ssl_context(),
+            ssl_context=context,
             max_connections=None,  # the sender limits the number; waiting here would be for dead hosts
             max_keepalive_connections=0,
             network_backend=PinnedNetworkBackend(egress),
         )
-
-    @override
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        asked = httpcore.Request(
-            method=request.method,
-            url=httpcore.URL(
-                scheme=request.url.raw_scheme,
-                host=request.url.raw_host,
-                port=request.url.port,
-                target=request.url.raw_path,
-            ),
-            headers=request.headers.raw,
-            content=cast("httpx.AsyncByteStream", request.stream),
-            extensions=request.extensions,
-        )
-        with map_httpcore_exceptions():
-            answer = await self._pool.handle_async_request(asked)
-        return httpx.Response(
-            status_code=answer.status,
-            headers=answer.headers,
-            stream=_ResponseStream(answer),
-            extensions=answer.extensions,  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
-        )
-
-    @override
-    async def aclose(self) -> None:
-        await self._pool.aclose()
 
 
 class PinnedNetworkBackend(httpcore.AsyncNetworkBackend):
@@ -111,36 +88,6 @@ class PinnedNetworkBackend(httpcore.AsyncNetworkBackend):
                 failure = httpcore.ConnectError(f"{host}:{port}: {_os_error_message(error)}")
                 failure.__cause__ = error
         raise failure
-
-
-class _ResponseStream(httpx.AsyncByteStream):
-    """The body of an answer, as it arrives."""
-
-    def __init__(self, answer: httpcore.Response) -> None:
-        self._answer = answer
-
-    @override
-    async def __aiter__(self) -> AsyncGenerator[bytes]:
-        with map_httpcore_exceptions():
-            async for part in self._answer.aiter_stream():
-                yield part
-
-    @override
-    async def aclose(self) -> None:
-        with map_httpcore_exceptions():
-            await self._answer.aclose()
-
-
-@contextmanager
-def map_httpcore_exceptions() -> Generator[None]:
-    """Translate the exceptions of httpcore into those of httpx, which have the same names."""
-    try:
-        yield
-    except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError) as error:
-        kind: type[httpx.TransportError] = getattr(httpx, type(error).__name__)
-        raise kind(str(error)) from error
-    except httpcore.UnsupportedProtocol as error:
-        raise httpx.UnsupportedProtocol(str(error)) from error
 
 
 def _os_error_message(error: BaseException) -> str:
