@@ -28,14 +28,18 @@ async def check_sink(egress: EgressPolicy, sink: AnySink, label: str = "sink") -
         await check_url(egress, "sink.endpoint", address, f"{label}.endpoint", hint=_IN_HOST if in_host else "")
 
 
-async def check_url(egress: EgressPolicy, path: str, url: str, label: str, *, hint: str = "") -> None:
+async def check_url(
+    egress: EgressPolicy, path: str, url: str, label: str, *, hint: str = "", allow_unknown_host: bool = False
+) -> None:
     """Refuse a URL to which nothing may be sent: the field at `path`. The message is `label`, why, and `hint`.
+
+    With `allow_unknown_host`, a name that does not exist is accepted.
 
     Raises:
         BadRequest: The URL leads to an address that is not public, or to none at all.
     """
     try:
-        await egress.check_url(url)
+        await egress.check_url(url, allow_unknown_host=allow_unknown_host)
     except EgressRefused as error:
         raise field_error(path, _PUBLIC, f"{label}: {error.message}{hint}") from error
 
@@ -49,10 +53,6 @@ async def check_proxy(egress: EgressPolicy, path: str, url: str | None) -> None:
     Raises:
         BadRequest: The proxy leads to an address that is not public.
     """
-    if url is None:
-        return
-    try:
+    if url is not None:
         # The browser is given the server that is read from the URL, so that server is what must be checked.
-        await egress.check_url(split_proxy(url).server, allow_unknown_host=True)
-    except EgressRefused as error:
-        raise field_error(path, _PUBLIC, f"{path}: {error.message}") from error
+        await check_url(egress, path, split_proxy(url).server, path, allow_unknown_host=True)

@@ -70,7 +70,8 @@ class KeyRing:
         Raises:
             ConfigurationError: The ring is empty.
         """
-        return self._newest_key().seal(text, bound_to)
+        key = self._newest_key()
+        return f"{_VERSION}.{key.id}.{_to_base64url(_encrypt(key.tokens, text.encode(), bound_to))}"
 
     def open(self, token: str, *, bound_to: str) -> str:
         """Return the text that was sealed.
@@ -83,13 +84,17 @@ class KeyRing:
         if match is None:
             raise SealError(_CANNOT_OPEN)
         key_id, body = match.groups()
-        for key in self._keys:
-            if key.id == key_id:
-                return key.open(body, bound_to)
-        raise ConfigurationError(
-            f"A secret was sealed with key {key_id}, which is not in CALLBOARD_SECRET_KEY. "
-            "Add the older key to the end of that list until nothing sealed by it is left."
-        )
+        key = self._find_key(key_id)
+        if key is None:
+            raise ConfigurationError(
+                f"A secret was sealed with key {key_id}, which is not in CALLBOARD_SECRET_KEY. "
+                "Add the older key to the end of that list until nothing sealed by it is left."
+            )
+        try:
+            sealed = urlsafe_b64decode(body + "=" * (-len(body) % 4))
+        except ValueError as error:
+            raise SealError(_CANNOT_OPEN) from error
+        return _decrypt(key.tokens, sealed, bound_to, _CANNOT_OPEN).decode()
 
     def seal_payload(self, data: bytes, *, bound_to: str) -> tuple[str, bytes]:
         """Seal a payload; return the id of the key, and the bytes that open with that key and the same `bound_to`.
@@ -98,7 +103,7 @@ class KeyRing:
             ConfigurationError: The ring is empty.
         """
         key = self._newest_key()
-        return key.id, key.seal_payload(data, bound_to)
+        return key.id, _encrypt(key.payloads, data, bound_to)
 
     def open_payload(self, key_id: str, sealed: bytes, *, bound_to: str) -> bytes:
         """Return the payload that was sealed.
@@ -107,9 +112,8 @@ class KeyRing:
             ConfigurationError: The key that sealed it is not in the ring.
             SealError: It was changed, or was sealed for another owner.
         """
-        for key in self._keys:
-            if key.id == key_id:
-                return key.open_payload(sealed, bound_to)
+        if (key := self._find_key(key_id)) is not None:
+            return _decrypt(key.payloads, sealed, bound_to, _CANNOT_OPEN_PAYLOAD)
         # What Temporal's server says it was sealed with may be anything.
         shown = key_id if _KEY_ID.fullmatch(key_id) else "with an unknown name"
         raise ConfigurationError(
@@ -123,7 +127,12 @@ class KeyRing:
         Equal data has an equal fingerprint by the same key, so one from before a rotation is among them. Without the
         key nobody can tell data from a fingerprint by guessing.
         """
-        return [key.fingerprint(data, bound_to) for key in self._keys]
+        # The owner is hashed to a fixed length first, so that no pair of owner and data can be read as another pair.
+        owner = hashlib.sha256(bound_to.encode()).digest()
+        return [_to_base64url(hmac.digest(key.hash_key, owner + data, "sha256")) for key in self._keys]
+
+    def _find_key(self, key_id: str) -> _Key | None:
+        return next((key for key in self._keys if key.id == key_id), None)
 
     def _newest_key(self) -> _Key:
         if not self._keys:
@@ -140,37 +149,21 @@ class _Key:
     def __init__(self, secret: str) -> None:
         material = secret.encode()
         self.id = _to_base64url(derive_key(material, b"callboard key id", 8))
-        self._cipher = AESGCM(derive_key(material, b"callboard seal", 32))
-        self._payload_cipher = AESGCM(derive_key(material, b"callboard payload", 32))
-        self._hash_key = derive_key(material, b"callboard fingerprint", 32)
+        self.tokens = AESGCM(derive_key(material, b"callboard seal", 32))
+        self.payloads = AESGCM(derive_key(material, b"callboard payload", 32))
+        self.hash_key = derive_key(material, b"callboard fingerprint", 32)
 
-    def seal(self, text: str, bound_to: str) -> str:
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        sealed = self._cipher.encrypt(nonce, text.encode(), bound_to.encode())
-        return f"{_VERSION}.{self.id}.{_to_base64url(nonce + sealed)}"
 
-    def open(self, body: str, bound_to: str) -> str:
-        padded = body + "=" * (-len(body) % 4)
-        try:
-            raw = urlsafe_b64decode(padded)
-            return self._cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], bound_to.encode()).decode()
-        except (InvalidTag, ValueError) as error:
-            raise SealError(_CANNOT_OPEN) from error
+def _encrypt(cipher: AESGCM, data: bytes, bound_to: str) -> bytes:
+    nonce = secrets.token_bytes(_NONCE_BYTES)
+    return nonce + cipher.encrypt(nonce, data, bound_to.encode())
 
-    def seal_payload(self, data: bytes, bound_to: str) -> bytes:
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        return nonce + self._payload_cipher.encrypt(nonce, data, bound_to.encode())
 
-    def open_payload(self, sealed: bytes, bound_to: str) -> bytes:
-        try:
-            return self._payload_cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], bound_to.encode())
-        except (InvalidTag, ValueError) as error:
-            raise SealError(_CANNOT_OPEN_PAYLOAD) from error
-
-    def fingerprint(self, data: bytes, bound_to: str) -> str:
-        # The owner is hashed to a fixed length first, so that no pair of owner and data can be read as another pair.
-        owner = hashlib.sha256(bound_to.encode()).digest()
-        return _to_base64url(hmac.digest(self._hash_key, owner + data, "sha256"))
+def _decrypt(cipher: AESGCM, sealed: bytes, bound_to: str, refusal: str) -> bytes:
+    try:
+        return cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], bound_to.encode())
+    except (InvalidTag, ValueError) as error:
+        raise SealError(refusal) from error
 
 
 def derive_key(material: bytes, purpose: bytes, length: int) -> bytes:
