@@ -21,8 +21,7 @@ from itertools import islice
 from pathlib import Path
 
 from schemas.errors import StoreError
-from storage.files import TEMPORARY_PREFIX, replace_file
-from storage.store import Entry, Store, check_key, check_prefix
+from storage.store import TEMPORARY_PREFIX, Entry, Store, check_key, check_prefix, replace_file
 
 _LIST_BATCH_SIZE = 1000
 """How many entries `entries` fetches in one call of its thread."""

@@ -38,8 +38,7 @@ from botocore.exceptions import (
 )
 
 from schemas.errors import ConfigurationError, StoreError
-from storage.files import replace_file
-from storage.store import Entry, Store, check_key, check_prefix
+from storage.store import Entry, Store, check_key, check_prefix, replace_file
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from schemas.errors import StoreError
-from storage.files import TEMPORARY_PREFIX
+
+TEMPORARY_PREFIX = ".tmp-"
+"""Prefix of the names of temporary files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,20 @@ class Store(Protocol):
         await self.delete(key)
         if found != key.encode():
             raise StoreError(f"The artifact store {self.name} did not give back what was just written to it.")
+
+
+def replace_file(target: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a new file beside `target`, then move it there; a failure leaves no temporary file.
+
+    Nobody ever sees half of a file that is written so.
+    """
+    temporary = target.parent / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
+    try:
+        write(temporary)
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def check_key(key: str) -> None:

@@ -29,8 +29,8 @@ from storage.job_payloads import JobItem
 from storage.store import Store
 from temporal.closing import TERMINATED
 from temporal.rpc_errors import RPC_TIMEOUT, is_transient, signal_if_running, unless_missing
-from temporal.run_start import start_run_workflow
 from temporal.run_waits import RunWaits
+from temporal.runs import start_run_workflow
 
 log = logging.getLogger(__name__)
 
