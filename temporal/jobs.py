@@ -28,7 +28,6 @@ from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.service import RPCError, RPCStatusCode
 
 from schemas.errors import BadRequest, Conflict, NotFound
-from schemas.rest.durations import parse_duration
 from schemas.rest.field_errors import field_error
 from schemas.rest.job_schedule import (
     CATCHUP_WINDOW,
@@ -42,6 +41,7 @@ from schemas.rest.job_schedule import (
     Calendar,
     CalendarUnit,
     JobSchedule,
+    parse_duration,
 )
 from schemas.workflow import names
 from schemas.workflow.job import JobRef, JobSource

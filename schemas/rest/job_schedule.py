@@ -1,10 +1,13 @@
 """`schedule` of a Job: when JobRuns begin by themselves (docs/contract.md, section 17).
 
-The models keep what a client has written, since it is answered as it was.
+The models keep what a client has written, since it is answered as it was. Durations are milliseconds, or texts such as
+"90 minutes": those of the npm package `ms`, which the contract's own clients use. Python libraries for durations read
+other languages: a text without a unit means seconds there, and milliseconds, weeks or years are not known.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,7 +18,6 @@ from zoneinfo import available_timezones
 from pydantic import AfterValidator, Field, ValidatorFunctionWrapHandler, WrapValidator, model_validator
 
 from schemas.rest.base import RequestModel, expected_error, expects
-from schemas.rest.durations import LONGEST, parse_duration
 from schemas.suggestion import did_you_mean
 from schemas.workflow.job import JobOverlap
 
@@ -33,6 +35,40 @@ _SECOND = timedelta(seconds=1)
 _COMMENT_BYTES = 200
 """Bytes of a comment that Temporal accepts."""
 _MILLISECONDS_OR_TEXT = 'in milliseconds, or as a text such as "90 minutes" or "2d"'
+
+_DAY = 86_400_000
+_UNITS = {
+    1: ("", "milliseconds", "millisecond", "msecs", "msec", "ms"),
+    1_000: ("seconds", "second", "secs", "sec", "s"),
+    60_000: ("minutes", "minute", "mins", "min", "m"),
+    3_600_000: ("hours", "hour", "hrs", "hr", "h"),
+    _DAY: ("days", "day", "d"),
+    7 * _DAY: ("weeks", "week", "w"),
+    365.25 * _DAY: ("years", "year", "yrs", "yr", "y"),
+}
+_MILLISECONDS = {name: size for size, names in _UNITS.items() for name in names}
+_DURATION = re.compile(r"(\d{1,15}(?:\.\d{0,15})?|\.\d{1,15}) *([a-z]*)", re.ASCII)
+
+LONGEST = timedelta(days=3660)
+"""Longest duration of a schedule."""
+
+
+def parse_duration(value: int | str) -> timedelta:
+    """Return a duration that is written as a number of milliseconds, or as a text.
+
+    Raises:
+        ValueError: It is no such text, or longer than `LONGEST`.
+    """
+    if isinstance(value, str):
+        given = _DURATION.fullmatch(value.strip().lower())
+        if given is None or given[2] not in _MILLISECONDS:
+            raise ValueError("not a duration")
+        milliseconds = float(given[1]) * _MILLISECONDS[given[2]]
+    else:
+        milliseconds = value
+    if not 0 <= milliseconds <= LONGEST / timedelta(milliseconds=1):
+        raise ValueError("negative, or too long")
+    return timedelta(milliseconds=milliseconds)
 
 
 @dataclass(frozen=True)

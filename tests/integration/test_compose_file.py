@@ -28,7 +28,7 @@ from temporalio.testing import WorkflowEnvironment
 from devstack import ports
 from devstack import temporal as embedded
 from devstack.child import SupervisedProcess
-from devstack.temporal_ui import CADDYFILE, CODEC_PATH
+from devstack.temporal import CADDYFILE, CODEC_PATH
 from machines import network_launcher
 from machines.capacity import host_capacity
 from machines.machine_limits import MOST_THREADS

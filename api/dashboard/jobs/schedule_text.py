@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from schemas.rest.durations import parse_duration
-from schemas.rest.job_schedule import CATCHUP_WINDOW, Calendar, JobSchedule
+from schemas.rest.job_schedule import CATCHUP_WINDOW, Calendar, JobSchedule, parse_duration
 from temporal.durations import format_duration
 
 _OVERLAPS = {

@@ -13,9 +13,8 @@ import pytest
 from playwright.async_api import Browser, Error, async_playwright, expect
 from temporalio.client import Client
 
-from devstack import ports, temporal_ui
+from devstack import ports, temporal
 from devstack.temporal import NAMESPACE, TemporalServer
-from devstack.temporal_ui import Upstream
 from machines.browser_program import browser_args, find_browser
 from schemas.errors import StackError
 from settings import Settings
@@ -156,8 +155,8 @@ async def test_killed_it_comes_back(server: TemporalServer, http: httpx.AsyncCli
 
 
 def test_the_ui_itself_listens_where_nobody_else_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert len({Upstream.choose().host for _ in range(20)}) == 20
+    assert len({temporal.Upstream.choose().host for _ in range(20)}) == 20
     with socket.create_server(("0.0.0.0", 0)) as everywhere:
-        monkeypatch.setattr(temporal_ui, "_UNSAFE_PORTS", (everywhere.getsockname()[1],))
+        monkeypatch.setattr(temporal, "_UNSAFE_PORTS", (everywhere.getsockname()[1],))
         with pytest.raises(StackError, match=str(everywhere.getsockname()[1])):
-            Upstream.choose()
+            temporal.Upstream.choose()
