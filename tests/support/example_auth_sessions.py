@@ -9,8 +9,6 @@ from urllib.parse import quote
 import httpx
 
 from examples.site.accounts import ACCOUNTS
-from tests.support.polling import until
-from tests.support.rest import PATIENCE
 from tests.support.stack import Stack
 
 PROJECT = "orders"
@@ -33,10 +31,6 @@ class AuthStates:
         """Create, and wait for how it ended."""
         return await self.operation("create", "create", {"id": name, "parameters": self.parameters(user), **fields})
 
-    async def update(self, name: str, parameters: dict[str, Any], **fields: Any) -> dict[str, Any]:
-        place = f"{quote(name, safe='')}/update"
-        return await self.operation(place, place, {"parameters": parameters, **fields})
-
     async def validate(self, name: str, **fields: Any) -> dict[str, Any]:
         place = f"{quote(name, safe='')}/validate"
         return await self.operation(f"{place}/start", place, fields)
@@ -48,9 +42,6 @@ class AuthStates:
         """None: there is no such AuthSession."""
         answer = await self.request("GET", quote(name, safe=""))
         return None if answer.status_code == 404 else answer.json()["status"]
-
-    async def until(self, name: str, status: str | None) -> None:
-        await until(lambda: self.status(name), PATIENCE, true=lambda now: now == status, every=0.05)
 
     async def delete(self, name: str) -> int:
         return (await self.request("DELETE", quote(name, safe=""))).status_code
@@ -76,13 +67,6 @@ class AuthStates:
 
     async def expire(self, user: str) -> None:
         await self._site("POST", f"{user}/expire")
-
-    async def lock(self, user: str) -> None:
-        """Let no login of an account succeed until `unlock`."""
-        await self._site("POST", f"{user}/lock")
-
-    async def unlock(self, user: str) -> None:
-        await self._site("POST", f"{user}/unlock")
 
     async def _site(self, method: str, place: str) -> httpx.Response:
         async with httpx.AsyncClient(trust_env=False) as client:

@@ -46,11 +46,3 @@ async def test_a_login_goes_through_its_life(callboard: Command, logins: AuthSta
     assert "wrong-for-sure" not in failed.err
     assert (await callboard("authsessions", "delete", "typed")).out == "Deleted AuthSession typed.\n"
     assert "no AuthSession 'typed'" in (await callboard("authsessions", "get", "typed", code=4)).err
-
-
-async def test_a_login_that_a_person_made_is_imported(stack: Stack, tmp_path: Path) -> None:
-    callboard = Command(stack, "recorded")
-    (tmp_path / "state.json").write_text('{"cookies": [], "origins": []}')
-    done = await callboard("authsessions", "import", str(tmp_path / "state.json"), "--id", "by-hand")
-    assert done.out == "AuthSession by-hand (RECORDER) is READY.\n"
-    assert await AuthStates(stack, "recorded").delete("by-hand") == 204

@@ -169,31 +169,35 @@ async def test_on_a_temporal_of_ones_own_it_is_told_by_its_own_commands(
     assert "cloud" not in out
 
 
-@pytest.mark.parametrize("lists", [True], indirect=True)
-async def test_a_wrong_api_key_ends_each_process_at_its_start_with_a_sentence(cloud: CloudInstallation) -> None:
-    refusal = f"Temporal at {cloud.proxy.address} refuses the API key (TEMPORAL_API_KEY, or of the profile)."
+async def test_what_it_cannot_connect_with_ends_each_process_with_a_sentence(
+    tmp_path: Path, temporal: TemporalServer
+) -> None:
+    authority = Authority(tmp_path / "authority")
+    async with CloudProxy(
+        temporal.address, authority.sign("server", SERVER_NAME), namespace=NAMESPACE, api_key=API_KEY
+    ) as proxy:
+        cloud = CloudInstallation(tmp_path, authority, proxy)
+        cloud.use_api_key()
+        missing = {"TEMPORAL_TLS_CLIENT_CERT_PATH": "/no/where.pem", "TEMPORAL_TLS_CLIENT_KEY_PATH": "/no/where.key"}
+        unreadable = (
+            "The client certificate for Temporal cannot be read from /no/where.pem (No such file or directory)."
+        )
+        await ends_each_process(cloud, unreadable, **missing)
+        assert unreadable in (await cloud.command("config", **missing))[2]
+        assert not (cloud.folder / "commands" / "workers").exists()
+        assert proxy.passed == set(), "nothing has begun"
+        refusal = f"Temporal at {proxy.address} refuses the API key (TEMPORAL_API_KEY, or of the profile)."
+        await ends_each_process(cloud, refusal, TEMPORAL_API_KEY="another-key", CALLBOARD_PORT="0")
+
+
+async def ends_each_process(cloud: CloudInstallation, words: str, **environment: str) -> None:
+    """See that each process ends with these words at its start."""
     for command in ("api", "worker", "setup-namespace", "fleet"):
-        code, out, err = await cloud.command(command, TEMPORAL_API_KEY="another-key", CALLBOARD_PORT="0")
-        assert code in {1, 2}, (command, out, err)
-        assert refusal in err, command
-        assert "Traceback" not in err
-        assert "another-key" not in out + err
-    code, out, _ = await cloud.command("doctor", TEMPORAL_API_KEY="another-key")
-    assert code == 1
-    assert f"failed   Temporal: {refusal}" in out
-
-
-@pytest.mark.parametrize("lists", [True], indirect=True)
-async def test_an_unreadable_file_ends_each_process_before_it_starts_anything(cloud: CloudInstallation) -> None:
-    missing = {"TEMPORAL_TLS_CLIENT_CERT_PATH": "/no/where.pem", "TEMPORAL_TLS_CLIENT_KEY_PATH": "/no/where.key"}
-    words = "The client certificate for Temporal cannot be read from /no/where.pem (No such file or directory)."
-    for command in ("api", "worker", "setup-namespace", "fleet", "config"):
-        code, out, err = await cloud.command(command, **missing)
+        code, out, err = await cloud.command(command, **environment)
         assert code in {1, 2}, (command, out, err)
         assert words in err, command
         assert "Traceback" not in err
-    code, out, _ = await cloud.command("doctor", **missing)
+        assert "another-key" not in out + err
+    code, out, _ = await cloud.command("doctor", **environment)
     assert code == 1
     assert f"failed   Temporal: {words}" in out
-    assert not (cloud.folder / "commands" / "workers").exists()
-    assert cloud.proxy.passed == set()

@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import zipfile
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.support.example_auth_sessions import AuthStates
 from tests.support.polling import until
-from tests.support.processes import find_child
 from tests.support.stack import Stack
 
 pytestmark = pytest.mark.timeout(240)
-
-
-async def test_a_worker_that_dies_during_a_login_locks_nothing(faulty: Stack, tmp_path: Path) -> None:
-    logins = AuthStates(faulty, "guarded")
-    body = {"id": "slow", "parameters": {"password": "a-slow-password", "folder": str(tmp_path)}}
-    making = asyncio.create_task(logins.operation("create", "create", body))
-    await until(lambda: len(list(tmp_path.glob("create-*"))) == 1)
-    assert await logins.status("slow") == "PENDING"
-    worker_of(faulty).kill()
-    await until(lambda: len(list(tmp_path.glob("create-*"))) == 2)
-    (tmp_path / "go").touch()
-    made = await making
-    assert made["status"] == "done"
-    assert await logins.status("slow") == "READY"
-    assert attempts(faulty, "guarded", made["operationId"]) == [
-        ("create", "interrupted"),
-        ("create", "completed"),
-        ("check", "completed"),
-    ]
-    run_id = await faulty.start("list-orders", {}, project="guarded", authSession={"id": "slow"})
-    assert (await faulty.result(run_id, project="guarded"))["status"] == "completed"
 
 
 async def test_no_credential_and_no_cookie_is_anywhere(faulty: Stack) -> None:
@@ -74,17 +50,6 @@ async def test_no_credential_and_no_cookie_is_anywhere(faulty: Stack) -> None:
     assert traced == {"api", "check", "create"}
     # The search looks where histories are: what is no secret is found there.
     assert [path for path in faulty.data.rglob("*") if path.is_file() and b"auth-session-create" in path.read_bytes()]
-
-
-def worker_of(stack: Stack) -> psutil.Process:
-    """Of this stack: another may be up beside it."""
-    return find_child("worker", stack.data)
-
-
-def attempts(stack: Stack, project: str, run_id: str) -> list[tuple[str, str]]:
-    folder = stack.data / "artifacts" / "runs" / project / run_id / "attempts"
-    records = [json.loads(path.read_text()) for path in folder.glob("*/attempt.json")]
-    return [(each["kind"], each["status"]) for each in sorted(records, key=lambda each: each["number"])]
 
 
 def contents(path: Path) -> list[bytes]:

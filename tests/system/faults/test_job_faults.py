@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.chaos.installation import KEY, installed
-from tests.chaos.schedule import APIS, CONTROL, WORKERS
 from tests.support.processes import find_child, find_temporal
-from tests.support.repository import REPOSITORY
 from tests.support.rest import Rest
 from tests.support.stack import Stack
 
@@ -21,7 +16,6 @@ pytestmark = pytest.mark.timeout(600)
 
 ITEMS = 260
 """More than there are in a chunk of the payload (250), and more than a piece of the JobRun has ends (200)."""
-OUTAGE = 30
 """Seconds for which the store cannot be reached, in each of the two ways."""
 PATIENCE = 300
 """Seconds. Temporal gives a lost worker up after 30, and the host may be busy."""
@@ -72,25 +66,3 @@ async def test_worker_api_and_temporal_are_killed_in_the_middle_of_a_job_run(fau
         await job.until_ended(job_run, number * ITEMS // 5)
         kill()
     await check_results(job, job_run, ITEMS)
-
-
-async def test_a_store_outage_of_a_minute_delays_a_job_run_and_loses_nothing(tmp_path: Path) -> None:
-    items = 60
-    (tmp_path / "exchange").mkdir()
-    parts = (APIS[0], CONTROL, WORKERS[0])
-    async with installed(tmp_path / "installation", tmp_path / "exchange", print, parts) as installation:
-        assert await installation.command("deploy", REPOSITORY / "tests" / "system" / "projects" / "lab")
-        async with Rest.of(*installation.apis, key=KEY, comes_again=True) as rest:
-            job = Job(rest)
-            job_run = await job.start_job_run(items)
-            await job.until_ended(job_run, items // 5)
-            lines = [part.lines["store"] for part in installation.ours]
-            for way in ("refused", "silent"):
-                for line in lines:
-                    line.cut(way)
-                await asyncio.sleep(OUTAGE)  # This is the fault itself, not a wait for something.
-                for line in lines:
-                    line.mend()
-            shown = await job.until(job_run, lambda _shown: True)
-            assert shown["jobRun"]["end_time"] is None
-            await check_results(job, job_run, items)

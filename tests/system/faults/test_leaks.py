@@ -15,8 +15,9 @@ import pytest
 from machines.scratch_cleanup import processes_of
 from machines.trace_redactor import KEPT_IDLE
 from projects.deploy import deploy
+from schemas.workflow.base import INLINE_LIMIT
 from schemas.workflow.run import RunOutcome, RunStatus
-from storage.folder import FolderStore
+from tests.support.faulty_store import FaultyStore
 from tests.support.polling import until
 from tests.support.soak import MACHINES, MIX, Kind, Soak, project
 from tests.support.stack import Stack
@@ -83,9 +84,13 @@ async def test_three_rounds_of_attempts_of_all_kinds_leave_nothing(
 
 
 @pytest.fixture
-async def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Inside]:
+def store(tmp_path: Path) -> FaultyStore:
+    return FaultyStore(tmp_path / "artifacts")
+
+
+@pytest.fixture
+async def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: FaultyStore) -> AsyncGenerator[Inside]:
     project(tmp_path / "projects")
-    store = FolderStore(tmp_path / "artifacts")
     version = (await deploy(tmp_path / "projects" / "lab", store)).version
     async with (
         dev_server(tmp_path / "temporal") as server,
@@ -124,3 +129,22 @@ async def test_machines_busy_are_attempts_running_are_activities_in_flight(insid
     assert {outcomes[run_id].status for run_id in canceled} == {RunStatus.CANCELED}
     assert 0 < busiest <= MACHINES
     await inside.until_counted(0)
+
+
+async def test_a_machine_is_free_while_its_last_result_is_being_stored(
+    inside: Inside, store: FaultyStore, tmp_path: Path
+) -> None:
+    written = asyncio.Event()
+    store.hold = lambda _key, _data: written
+    (tmp_path / "go").touch()
+    run_id = await inside.start("counted-big", {"folder": str(tmp_path), "name": "run", "size": 2 * INLINE_LIMIT})
+    await until(lambda: list(tmp_path.glob("run-ends-*")))
+    await until(lambda: not inside.busy())
+    assert len(inside.held()) == 1
+    written.set()
+    outcome = await inside.end(run_id)
+    assert (outcome.status, outcome.attempts) == (RunStatus.COMPLETED, 1)
+    names = [key.rpartition("/")[2] for key, _ in store.writes if key.endswith(".json")]
+    assert "result.json" in names
+    assert names[-1] == "attempt.json", "the record comes last"
+    assert len(list(tmp_path.glob("run-began-*"))) == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import json
 import os
@@ -10,23 +9,15 @@ import shutil
 import subprocess
 from collections.abc import AsyncGenerator, Generator
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol, Self
 
 import pytest
-from temporalio.client import Client
 
-from activities.attempts import attempt_execution, attempt_steps
-from projects.deploy import deploy
 from schemas.workflow.base import INLINE_LIMIT
-from schemas.workflow.run import ErrorCode, RunStatus
-from tests.support.faulty_store import FaultyStore
 from tests.support.polling import until
 from tests.support.repository import REPOSITORY
 from tests.support.stack import Stack
-from tests.support.temporal_servers import dev_client, dev_server
-from tests.support.worker_in_process import Inside
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -173,32 +164,41 @@ def record(stack: Stack, run_id: str) -> dict[str, Any]:
     return json.loads(place.read_text())
 
 
-@pytest.mark.parametrize("size", [2, BIG], ids=["a small result", "a big result"])
 async def test_a_result_waits_for_the_store_and_is_not_computed_again(
-    stack: Stack, broken: Broken, tmp_path: Path, size: int
+    stack: Stack, broken: Broken, tmp_path: Path
 ) -> None:
-    run_id = await stack.start("counted-big", {"folder": str(tmp_path), "name": "run", "size": size})
-    await until(lambda: list(tmp_path.glob("run-began-*")))
+    sizes = {"small": 2, "big": BIG}
+    run_ids: dict[str, str] = {}
+    for name, size in sizes.items():
+        run_ids[name] = await stack.start("counted-big", {"folder": str(tmp_path), "name": name, "size": size})
+    await until(lambda: len(list(tmp_path.glob("*-began-*"))) == 2)
     with broken:
         (tmp_path / "go").touch()
-        await until(lambda: list(tmp_path.glob("run-ends-*")))
-        held = await stack.result(run_id, wait=3)  # it may wait so long; that it does is the point
-        assert held["status"] == "started"
+        await until(lambda: len(list(tmp_path.glob("*-ends-*"))) == 2)
+        held = await stack.result(run_ids["small"], wait=3)  # it may wait so long; that it does is the point
+        assert held["status"] == (await stack.result(run_ids["big"], wait=0))["status"] == "started"
         broken.mend()
-        answer = await stack.result(run_id)
-    assert answer["status"] == "completed", answer
-    assert answer["result"] == "x" * size
-    assert len(list(tmp_path.glob("run-began-*"))) == 1
-    assert record(stack, run_id)["status"] == "completed"
+        for name, run_id in run_ids.items():
+            answer = await stack.result(run_id)
+            assert (answer["status"], answer.get("result")) == ("completed", "x" * sizes[name]), answer
+            assert record(stack, run_id)["status"] == "completed"
+    assert len(list(tmp_path.glob("*-began-*"))) == 2
 
 
-async def test_attempts_begin_and_are_canceled_all_the_same(stack: Stack, broken: Broken, tmp_path: Path) -> None:
+async def test_meanwhile_readiness_tells_of_it_and_runs_begin_and_are_canceled(
+    stack: Stack, broken: Broken, tmp_path: Path
+) -> None:
     with broken:
+        status, body = await ready(stack)
+        assert (status, body["status"], body["store"]["status"]) == (503, "not-ready", "failed")
+        assert "artifact store" in body["store"]["message"]
+        assert body["temporal"]["status"] == "ok"
         run_id = await stack.start("counted-big", {"folder": str(tmp_path), "name": "run", "size": 2})
         await until(lambda: list(tmp_path.glob("run-began-*")))
-        answer = await stack.cancel(run_id)
-    assert answer["status"] == "canceled"
+        assert (await stack.cancel(run_id))["status"] == "canceled"
     assert len(list(tmp_path.glob("run-began-*"))) == 1
+    status, body = await ready(stack)
+    assert (status, body["store"]["status"]) == (200, "ok")
 
 
 async def test_what_must_be_kept_before_it_is_started_is_refused(stack: Stack, broken: Broken, tmp_path: Path) -> None:
@@ -218,104 +218,6 @@ async def test_what_must_be_kept_before_it_is_started_is_refused(stack: Stack, b
     assert len(list(tmp_path.glob("run-began-*"))) == 1
 
 
-async def test_readiness_tells_of_it(stack: Stack, broken: Broken) -> None:
-    with broken:
-        status, body = await ready(stack)
-        assert (status, body["status"], body["store"]["status"]) == (503, "not-ready", "failed")
-        assert "artifact store" in body["store"]["message"]
-        assert body["temporal"]["status"] == "ok"
-    status, body = await ready(stack)
-    assert (status, body["store"]["status"]) == (200, "ok")
-
-
 async def test_no_half_written_file_is_left(stack: Stack) -> None:
     """Last: of all that was refused above."""
     assert [path for path in (stack.data / "artifacts").rglob(".*") if path.is_file()] == []
-
-
-# A worker in this process: its store can be slow, and its patience is not ten minutes.
-
-
-@pytest.fixture(scope="module")
-async def temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Client]:
-    async with dev_server(tmp_path_factory.mktemp("temporal")) as server:
-        yield await dev_client(server)
-
-
-@pytest.fixture
-async def faulty_store(tmp_path: Path) -> FaultyStore:
-    return FaultyStore(tmp_path / "artifacts")
-
-
-@pytest.fixture
-async def inside(
-    temporal: Client, faulty_store: FaultyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncGenerator[Inside]:
-    version = (await deploy(REPOSITORY / "tests" / "system" / "projects" / "lab", faulty_store)).version
-    async with Inside.up(
-        monkeypatch, temporal, faulty_store, tmp_path / "data", project="lab", version=version
-    ) as inside:
-        yield inside
-
-
-async def start(inside: Inside, folder: Path, size: int) -> str:
-    """A Run that goes on to its end, and may be tried three times."""
-    (folder / "go").touch()
-    return await inside.start("counted-big", {"folder": str(folder), "name": "run", "size": size})
-
-
-async def test_a_slow_store_costs_time_and_nothing_else(
-    inside: Inside, faulty_store: FaultyStore, tmp_path: Path
-) -> None:
-    written = asyncio.Event()
-    faulty_store.hold = lambda _key, _data: written
-    run_id = await start(inside, tmp_path, BIG)
-    await until(lambda: list(tmp_path.glob("run-ends-*")))
-    await until(lambda: not inside.busy())  # the Machine is free while its last result is still being written
-    assert len(inside.held()) == 1
-    written.set()
-    outcome = await inside.end(run_id)
-    assert (outcome.status, outcome.attempts) == (RunStatus.COMPLETED, 1)
-    names = [key.rpartition("/")[2] for key, _ in faulty_store.writes]
-    assert [name for name in names if name.endswith(".json")][-2:] == ["result.json", "attempt.json"]
-    assert len(list(tmp_path.glob("run-began-*"))) == 1
-
-
-async def test_a_result_that_cannot_be_stored_in_the_end_fails_its_run(
-    inside: Inside, faulty_store: FaultyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(attempt_steps, "ATTEMPT_STORE_TIMEOUT", timedelta(seconds=2))
-    faulty_store.refuse = lambda key: key.endswith("result.json")
-    outcome = await inside.end(await start(inside, tmp_path, BIG))
-    assert outcome.status is RunStatus.FAILED
-    assert outcome.error
-    assert outcome.error.code is ErrorCode.INTERNAL_SERVER_ERROR
-    assert "The store is away" in outcome.error.message
-    assert sum(key.endswith("result.json") for key in faulty_store.tries) > 1
-    assert len(list(tmp_path.glob("run-began-*"))) == 1
-
-
-async def test_a_record_that_cannot_be_stored_in_the_end_fails_nothing(
-    inside: Inside, faulty_store: FaultyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(attempt_execution, "RECORD_TIMEOUT", timedelta(seconds=2))
-    faulty_store.refuse = lambda key: key.endswith("attempt.json")
-    outcome = await inside.end(await start(inside, tmp_path, 2))
-    assert outcome.status is RunStatus.COMPLETED
-    assert outcome.result
-    assert outcome.result.text == '"xx"'
-    assert len(list(tmp_path.glob("run-began-*"))) == 1
-
-
-async def test_a_stop_before_the_record_is_stored_keeps_the_outcome(
-    inside: Inside, faulty_store: FaultyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(attempt_execution, "RECORD_TIMEOUT", timedelta(seconds=3))
-    faulty_store.refuse = lambda key: key.endswith("attempt.json")
-    run_id = await start(inside, tmp_path, 2)
-    await until(lambda: list(tmp_path.glob("run-ends-*")))
-    await until(lambda: not inside.busy() and any(key.endswith("attempt.json") for key in faulty_store.tries))
-    inside.running_attempts.interrupt_all("The worker could not reach Temporal.")
-    outcome = await inside.end(run_id)
-    assert (outcome.status, outcome.attempts) == (RunStatus.COMPLETED, 1)
-    assert len(list(tmp_path.glob("run-began-*"))) == 1
