@@ -16,6 +16,10 @@ DataFolder = Annotated[
     Path | None, typer.Option(help="Data folder. Default: CALLBOARD_DATA_DIR, else ~/.local/share/callboard.")
 ]
 
+ProjectDir = Annotated[
+    Path | None, typer.Option("--project-dir", metavar="DIR", help="Project folder. Default: the current folder.")
+]
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 _DURATION: TypeAdapter[timedelta] = TypeAdapter(Seconds)

@@ -18,7 +18,7 @@ from cli.environments import open_environments
 from cli.exit_codes import ExitCode
 from cli.json_argument import JSON_HELP, read_json, read_object
 from cli.local_run import CallOptions, LocalLogin, LocalProject
-from cli.options import load_settings, parse_duration
+from cli.options import ProjectDir, load_settings, parse_duration
 from cli.output import open_output, print_json, print_message
 from cli.with_api import with_options
 from machines.attempt_errors import with_place
@@ -35,9 +35,7 @@ authsession = typer.Typer(help="Make and check logins of a project here.", no_ar
 app.add_typer(authsession, name="authsession")
 
 _OPTIONS = {
-    "project_dir": Annotated[
-        Path | None, typer.Option("--project-dir", metavar="DIR", help="Project folder. Default: the current folder.")
-    ],
+    "project_dir": ProjectDir,
     "headful": Annotated[bool, typer.Option("--headful", help="Show the browser's window.")],
     "keep_open": Annotated[
         bool, typer.Option("--keep-open", help="Leave the window open at the end, until it is closed.")

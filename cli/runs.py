@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import re
+import shlex
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,11 +15,12 @@ from cli.api_client import ApiClient, quote_segment
 from cli.exit_codes import ExitCode, exit_code_for_status
 from cli.filters import Filters, parse_run_filters
 from cli.json_argument import JSON_HELP, read_object
-from cli.options import AsJson
-from cli.output import format_elapsed, format_short_time, print_json, print_message, print_table
+from cli.options import AsJson, ProjectDir
+from cli.output import format_elapsed, format_short_time, open_output, print_json, print_message, print_table
 from cli.polling import UNFINISHED, wait_for_run
 from cli.render import format_cause, print_run
-from cli.with_api import with_project
+from cli.with_api import Project, with_api, with_project
+from projects.settings_file import read_settings, resolve_project_name
 from schemas.errors import BadRequest
 
 app = typer.Typer(help="Start, list, inspect and cancel Runs.", no_args_is_help=True, add_completion=False)
@@ -124,6 +129,41 @@ def result(target: ApiClient, run_id: RunId, wait: Wait = False, as_json: AsJson
             print_message(f"Run {run_id} is {answer['status']}. Pass --wait to wait for its result.")
         raise typer.Exit(ExitCode.FAILED)
     _report_ended(target, answer, as_json)
+
+
+@app.command()
+@with_api
+def pull(target: ApiClient, run_id: RunId, project: Project = None, project_dir: ProjectDir = None) -> None:
+    """Write the parameters of a Run into its project's folder, to start it again there with `callboard run`.
+
+    The file is .parameters/api/NAME/RUN_ID.json. One that was changed since is never overwritten.
+    """
+    folder = project_dir or Path()
+    if project is None:
+        project = resolve_project_name(folder.resolve(), read_settings(folder))
+    target = dataclasses.replace(target, project=project)
+    run = target.request("GET", f"runs/{quote_segment(run_id)}")
+    if run["type"] != "api":
+        raise BadRequest(f"Run {run_id} is of a login, whose parameters are secrets. They are not written to a file.")
+    api: str = run["api"]
+    samples = folder / ".parameters" / "api"
+    file = samples / api / f"{run_id}.json"
+    if not file.resolve().is_relative_to(samples.resolve()):
+        raise BadRequest(f"{file} is not below {samples}. Nothing was written.")
+    text = json.dumps(run["input"].get("parameters"), indent=2) + "\n"
+    if file.exists() and file.read_text("utf-8") != text:
+        raise BadRequest(f"{file} was changed since it was written. Rename or remove it, and repeat this.")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadRequest(f"{file.parent} cannot be made: {error.strerror}.") from error
+    with open_output(file) as out:
+        out.write(text.encode())
+    typer.echo(str(file))
+    words = ["callboard", "run", "api", api, f"@{file}"]
+    if project_dir is not None:
+        words += ["--project-dir", str(project_dir)]
+    print_message(f"Start it here: {shlex.join(words)}")
 
 
 @app.command()

@@ -179,3 +179,52 @@ def test_cancel_says_what_has_become_of_the_run(api: FakeApi, status: str, code:
     done = api.callboard("runs", "cancel", "r1", "--wait", "5", "-p", "shop")
     assert (done.exit_code, done.output) == (code, said)
     assert api.asked[0].path == "projects/shop/run/r1/cancel?wait=5.0"
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project folder, which is the current one."""
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "Intuned.jsonc").write_text("{}")
+    monkeypatch.chdir(tmp_path / "shop")
+    return tmp_path / "shop"
+
+
+PULLED = ".parameters/api/deep/list/r1.json"
+
+
+def test_pull_writes_the_parameters_where_run_takes_them(api: FakeApi, shop: Path, monkeypatch: pytest.MonkeyPatch):
+    api.answers = [(200, {**summary(1), "api": "deep/list", "input": {"parameters": {"text": "é"}}})]
+    done = api.callboard("runs", "pull", "r1")
+    assert (done.exit_code, done.stdout) == (0, f"{PULLED}\n")
+    assert done.stderr == f"Start it here: callboard run api deep/list @{PULLED}\n"
+    assert json.loads((shop / PULLED).read_text()) == {"text": "é"}
+    assert api.asked[0].path == "projects/shop/runs/r1"
+    monkeypatch.chdir(shop.parent)
+    done = api.callboard("runs", "pull", "r1", "--project-dir", "shop", "-p", "other")
+    assert done.stderr == f"Start it here: callboard run api deep/list @shop/{PULLED} --project-dir shop\n"
+    assert api.asked[1].path == "projects/other/runs/r1"
+
+
+def test_pull_overwrites_no_file_that_was_changed(api: FakeApi, shop: Path):
+    api.answers = [(200, {**summary(1), "api": "deep/list", "input": {"api": "deep/list"}})]
+    assert api.callboard("runs", "pull", "r1").exit_code == 0
+    assert (shop / PULLED).read_text() == "null\n"
+    (shop / PULLED).write_text("[]")
+    code, sentence = api.error("runs", "pull", "r1")
+    assert (code, sentence.startswith(f"{PULLED} was changed")) == (2, True)
+    assert (shop / PULLED).read_text() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"type": "auth-session-create", "api": None}, "Run r1 is of a login"),
+        ({"api": "../../deploy"}, ".parameters/api/../../deploy/r1.json is not below"),
+    ],
+)
+def test_pull_writes_no_login_and_nothing_elsewhere(api: FakeApi, shop: Path, fields: dict[str, Any], said: str):
+    api.answers = [(200, {**summary(1), "input": {"parameters": {"password": "x"}}, **fields})]
+    code, sentence = api.error("runs", "pull", "r1")
+    assert (code, sentence.startswith(said)) == (2, True)
+    assert [path.name for path in shop.iterdir()] == ["Intuned.jsonc"]
