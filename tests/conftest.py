@@ -14,6 +14,7 @@ pytest_plugins = [
     "tests.support.dev_terminal",
     "tests.support.example_site",
     "tests.support.package_index",
+    "tests.support.project_venv",
     "tests.support.scheduling",
     "tests.support.stack",
 ]

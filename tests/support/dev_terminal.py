@@ -26,7 +26,7 @@ API = "async def automation(page, params=None, **_):\n    return 'hello'\n"
 
 
 class Terminal:
-    """A `callboard dev` that runs in a terminal of its own."""
+    """A command that runs in a terminal of its own."""
 
     def __init__(self, process: subprocess.Popen[bytes], screen: int) -> None:
         self.process = process
@@ -66,20 +66,28 @@ def dev(projects: Path, data: Path, **environment: str) -> Generator[Terminal]:
     command = [CALLBOARD, *DEV.text.split()[1:], "--data", data]
     assert command[2] == projects.name
     command += ["--port", "0", "--temporal-port", "0", "--ui-port", "0"]
+    with on_terminal(*command, cwd=projects.parent, env=surroundings(**environment)) as terminal:
+        try:
+            yield terminal
+        finally:
+            for owner in processes_on(data):
+                with suppress(psutil.Error):
+                    owner.kill()
+
+
+@contextmanager
+def on_terminal(*command: str | Path, cwd: Path, env: dict[str, str]) -> Generator[Terminal]:
+    """Type a command in a terminal of its own."""
     screen, keyboard = pty.openpty()
     try:
         # `setsid --ctty` makes the terminal the one that Ctrl-C comes from.
         with subprocess.Popen(
-            ["setsid", "--ctty", "--wait", *command],
-            cwd=projects.parent, stdin=keyboard, stdout=keyboard, stderr=keyboard, env=surroundings(**environment),
-        ) as process:  # fmt: skip
+            ["setsid", "--ctty", "--wait", *command], cwd=cwd, stdin=keyboard, stdout=keyboard, stderr=keyboard, env=env
+        ) as process:
             os.close(keyboard)
             try:
                 yield Terminal(process, screen)
             finally:
-                for owner in processes_on(data):
-                    with suppress(psutil.Error):
-                        owner.kill()
                 process.kill()
     finally:
         os.close(screen)

@@ -8,10 +8,13 @@ which commands are typed.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
+from tests.support.processes import CALLBOARD, Done, execute, surroundings
 from tests.support.repository import REPOSITORY
 
 _FENCE = re.compile(r"^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -60,6 +63,15 @@ def typed(page: str, heading: str | None = None) -> list[Block]:
     found = [block for block in blocks(page) if heading in {None, block.heading}]
     assert found, f"{page} has no commands below {heading!r}"
     return found
+
+
+async def type_in(folder: Path, script: str, text: str = "", **environment: str) -> Done:
+    """Type commands in a folder, which have to succeed; `text` is what they read."""
+    path = f"{CALLBOARD.parent}:{os.environ['PATH']}"
+    env = surroundings(**{"PATH": path, **environment})
+    done = await execute("bash", "-euc", script, text=text, cwd=folder, env=env)
+    assert done.code == 0, done
+    return done
 
 
 def _commands(text: str) -> Iterator[str]:

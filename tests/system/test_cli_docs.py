@@ -13,14 +13,18 @@ from tests.support.stack import Stack
 BLOCKS = [block.text for block in doc_commands.typed("docs/cli.md")]
 
 
-async def test_what_is_shown_is_done(stack: Stack, tmp_path: Path) -> None:
+async def test_what_is_shown_is_done(stack: Stack, venv: Path, tmp_path: Path) -> None:
     folder = tmp_path / "shop"  # beside those that are published, as something is saved there
     shutil.copytree(stack.projects / "shop", folder)
+    (folder / ".venv").symlink_to(venv)
     script = "".join(BLOCKS)
     at = f'"baseUrl": {json.dumps(stack.site)}'
     script = script.replace('"pages": 1', f'"pages": 1, {at}').replace('{"user"', f'{{{at}, "user"')
     said = await Command(stack, "shop").script(script, folder, within=200)
-    assert said.count('"Oak Lamp"') == 4, "the results of start, result, get and rerun"
+    assert said.count('"Oak Lamp"') == 5, "the results of run, start, result, get and rerun"
+    assert "Oak Lamp" in (folder / "output" / "products.json").read_text()
+    (pulled,) = (folder / ".parameters" / "api" / "list-products").glob("*[!t].json")
+    assert json.loads(pulled.read_text())["pages"] == 1
     assert said.count("AuthSession alice is READY.\n") == 2
     (trace,) = (folder / "output").glob("trace_*.zip")
     assert trace.read_bytes().startswith(b"PK")

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import signal
 import stat
-import subprocess
 import zipfile
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -21,8 +18,10 @@ from playwright.async_api import async_playwright
 
 from machines.browser_program import find_browser
 from projects.files import list_project_files
-from tests.support.dev_terminal import CALLBOARD, Terminal, processes_on
+from tests.support.dev_terminal import Terminal, on_terminal, processes_on
 from tests.support.fake_api import callboard_process
+from tests.support.files import write_files
+from tests.support.processes import CALLBOARD, surroundings
 
 FILES = {
     "Intuned.jsonc": "{}",
@@ -127,31 +126,19 @@ class Project:
     @contextmanager
     def on_terminal(self, *arguments: str) -> Generator[Terminal]:
         """The same on a terminal."""
-        screen, keyboard = pty.openpty()
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("CALLBOARD_")}
-        with subprocess.Popen(
-            ["setsid", "--ctty", "--wait", CALLBOARD, "run", *arguments],
-            cwd=self.folder, stdin=keyboard, stdout=keyboard, stderr=keyboard, env=clean | self.environment,
-        ) as process:  # fmt: skip
-            os.close(keyboard)
-            try:
-                yield Terminal(process, screen)
-            finally:
-                process.kill()
-                os.close(screen)
+        env = surroundings(**self.environment)
+        with on_terminal(CALLBOARD, "run", *arguments, cwd=self.folder, env=env) as terminal:
+            yield terminal
         self.has_left_nothing()
 
 
 @pytest.fixture
 def project(venv: Path, tmp_path: Path) -> Project:
     folder, temporary = tmp_path / "shop", tmp_path / "temporary"
-    for name, text in FILES.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
+    write_files(folder, FILES)
     (folder / ".venv").symlink_to(venv)
     temporary.mkdir()
     environment = {"TMPDIR": str(temporary), "CALLBOARD_DATA_DIR": str(tmp_path / "data"), "COLUMNS": "500"}
-    environment |= {"DISPLAY": "", "WAYLAND_DISPLAY": ""}
     return Project(folder, temporary, environment)
 
 

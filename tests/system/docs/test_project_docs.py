@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,8 +10,8 @@ import pytest
 from projects.deploy import deploy
 from projects.settings_file import read_settings
 from storage.folder import FolderStore
+from tests.support import doc_commands
 from tests.support.files import write_files
-from tests.support.processes import CALLBOARD
 from tests.support.repository import REPOSITORY
 from tests.support.stack import Stack
 
@@ -45,15 +43,24 @@ async def test_the_project_is_served_and_its_api_returns_what_it_should(stack: S
         assert answer.get("result") == {"prices": [49, 120.5]}, answer
 
 
-def test_the_deploy_command_deploys_it(prices: Path, tmp_path: Path) -> None:
-    (command,) = re.findall(r"```sh\n(.*?)```", PROJECTS, flags=re.DOTALL)
-    environment = os.environ | {"CALLBOARD_ARTIFACTS": str(tmp_path / "store")}
-    done = subprocess.run(
-        [CALLBOARD, *command.split()[1:]], cwd=prices.parents[1], env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert "APIs: list" in done.stdout
-    assert not done.stderr
+async def test_the_deploy_command_deploys_it(prices: Path, tmp_path: Path) -> None:
+    (deploying,) = doc_commands.typed("docs/projects.md", "Deploy")
+    store = str(tmp_path / "store")
+    done = await doc_commands.type_in(prices.parents[1], deploying.text, CALLBOARD_ARTIFACTS=store)
+    assert "APIs: list" in done.out
+    assert not done.err
+
+
+async def test_a_new_project_is_run_and_tested(tmp_path: Path, index: str) -> None:
+    (new,) = doc_commands.typed("docs/projects.md", "New")
+    (run,) = doc_commands.typed("docs/projects.md", "Run")
+    (test,) = doc_commands.typed("docs/projects.md", "Test")
+    (tmp_path / "my-projects").mkdir()
+    script, data = new.text + run.text + test.text, str(tmp_path / "data")
+    done = await doc_commands.type_in(tmp_path, script, UV_DEFAULT_INDEX=index, CALLBOARD_DATA_DIR=data)
+    assert '{\n  "greeting": "Hello, Ada!"\n}\n' in done.out
+    assert "1 passed" in done.out
+    assert (tmp_path / "my-projects/greeter/tests/test_hello.py").read_text() in PROJECTS
 
 
 async def test_the_project_with_logins_is_a_good_project(tmp_path: Path) -> None:
@@ -64,9 +71,7 @@ async def test_the_project_with_logins_is_a_good_project(tmp_path: Path) -> None
 
 def test_the_other_spellings_say_the_same(prices: Path, tmp_path: Path) -> None:
     for name in ("Intuned.yaml", "Intuned.toml"):
-        folder = tmp_path / name
-        folder.mkdir()
-        (folder / name).write_text(files(PROJECTS)[name])
+        folder = write_files(tmp_path / "others" / name, {name: files(PROJECTS)[name]})
         assert read_settings(folder) == read_settings(prices)
 
 

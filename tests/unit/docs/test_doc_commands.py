@@ -16,10 +16,12 @@ PAGES = (
     "docs/backup.md",
     "docs/cli.md",
     "docs/configure.md",
+    "docs/debug.md",
     "docs/install.md",
     "docs/isolation.md",
     "docs/jobs.md",
     "docs/monitor.md",
+    "docs/projects.md",
     "docs/several-hosts.md",
     "docs/troubleshooting.md",
     "docs/upgrade.md",
@@ -27,6 +29,8 @@ PAGES = (
 NO_ENGINE = "There is no container engine; tests/system/test_compose_stack.py runs what these services are without one."
 UNTIL_STOPPED = "They run until they are stopped: tests/system/test_separate_processes.py."
 NOT_TYPED = {
+    ("docs/debug.md", r"callboard run .*--headful .*"): "Nobody closes the window that it leaves open.",
+    ("docs/debug.md", r"uv pip install .* debugpy|callboard run .*--debugpy .*"): "It waits for a person's editor.",
     ("README.md", r"make demo"): "tests/system/test_demo.py runs the demo.",
     ("README.md", r"\.venv/bin/callboard dev my-projects"): "tests/support/dev_terminal.py gives this command.",
     ("docs/install.md", r"docker compose .*"): NO_ENGINE,
