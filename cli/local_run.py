@@ -213,7 +213,7 @@ def _started(
         child = subprocess.Popen(command, cwd=folder, env=environment, pass_fds=(file.fileno(), writing))
         os.close(writing)
         with _interruptible(child) as interrupted:
-            outcome = told.read()
+            outcome = told.readline()  # A process that the code has left may hold the other end open.
             try:
                 if outcome:
                     yield json.loads(outcome)

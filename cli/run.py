@@ -88,16 +88,21 @@ class _Given:
                 "attributes": outcome.get("attributes", {}),
                 "extendedPayloads": payloads and json.loads(payloads),
             }
-            print_json(shown)
+            self._deliver(shown)
         elif error:
             print_message(with_place(error["message"], error["stack"], self.project.folder), "red")
-        elif self.output is not None:
-            with open_output(self.output) as file:
-                file.write(outcome["result"].encode())
         else:
-            print_json(result)
+            self._deliver(result)
         if error:
             raise typer.Exit(ExitCode.FAILED)
+
+    def _deliver(self, value: Any) -> None:
+        """Print a value as JSON, or write it to the file that is named."""
+        if self.output is None:
+            print_json(value)
+        else:
+            with open_output(self.output) as file:
+                file.write(f"{json.dumps(value, indent=2)}\n".encode())
 
 
 def _in_project(command: Callable[..., None]) -> Callable[..., None]:

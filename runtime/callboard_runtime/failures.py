@@ -92,7 +92,9 @@ def shown(frames: traceback.StackSummary, root: Path) -> str:
     for frame in frames:
         path = _relative(frame.filename, root)
         # Frames of Playwright are left out, with all that it calls up to the next frame of the project.
-        inside = frame.filename.startswith(f"{root}/") or (inside and not path.startswith("playwright/"))
+        # A project's own folder holds its packages, too, where its author has made an environment there.
+        own = frame.filename.startswith(f"{root}/") and _PACKAGES not in frame.filename.removeprefix(str(root))
+        inside = own or (inside and not path.startswith("playwright/"))
         if inside:
             (line,) = traceback.format_list([frame])
             lines += line.replace(f'"{frame.filename}"', f'"{path}"', 1)

@@ -1,7 +1,7 @@
 """Call one function of a project in the foreground, on its author's own host: what `callboard run` starts.
 
 `python -m callboard_runtime.local_run ORDER RESULT` runs in the project's own environment, and in its folder. ORDER is
-a descriptor to read an `Order` from, as JSON. RESULT is one to write the outcome to, as one JSON object:
+a descriptor to read an `Order` from, as JSON. RESULT is one to write the outcome to, as a line with a JSON object:
 
     result              JSON text of what the function returned; for a check, whether the login is good
     error               or how it failed: `kind`, `name`, `message` and `stack`, as a Machine tells them
@@ -136,7 +136,7 @@ async def _run(order: Order, root: Path, result_fd: int) -> None:
         except PlaywrightError as error:
             outcome = {"error": as_message(UserCodeError(f"The browser cannot be used: {error.message}"))}
         with os.fdopen(result_fd, "w", encoding="utf-8") as file:
-            json.dump(outcome, file)
+            file.write(f"{json.dumps(outcome)}\n")
         if browser is not None and order.keep_open:
             await _until_closed(browser)
 
