@@ -124,7 +124,7 @@ def _status_line(what: str, afterwards: str = "") -> Generator[Status | None]:
 def _describe_progress(run: dict[str, Any]) -> str:
     waiting = run["waiting"]
     if waiting is not None:
-        return f"is pending, and waits for {format_waiting(waiting)}"
+        return f"is {run['status']}, and waits for {format_waiting(waiting)}"
     running = [attempt for attempt in run["attempts"] if attempt["status"] == "started"]
     if running:
         return f"is {run['status']}: Attempt {running[-1]['number']} on Machine {running[-1]['machine']}"

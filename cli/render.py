@@ -168,7 +168,9 @@ def _attempt_row(attempt: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def format_waiting(waiting: dict[str, Any]) -> str:
-    """Return what a pending Run waits for."""
+    """Return what a Run waits for."""
+    if "until" in waiting:
+        return f"its next Attempt, until {format_time(waiting['until'])}"
     if waiting["paused"]:
         return "somebody to unpause it in Temporal"
     machines = (

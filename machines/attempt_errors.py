@@ -22,6 +22,7 @@ _KINDS: dict[str, tuple[ErrorCode, Category, bool]] = {
     "user": (ErrorCode.SCRIPT_EXECUTION_EXCEPTION, "execution", False),
     "structural": (ErrorCode.SCRIPT_EXECUTION_EXCEPTION, "execution", True),
     "non-retryable": (ErrorCode.SCRIPT_EXECUTION_EXCEPTION, "execution", True),
+    "retry-later": (ErrorCode.SCRIPT_EXECUTION_EXCEPTION, "execution", False),
     "too-big": (ErrorCode.RESULT_TOO_BIG, "execution", True),
     "state": (ErrorCode.SCRIPT_EXECUTION_EXCEPTION, "auth", False),
     "browser-gone": (ErrorCode.SCRIPT_PROCESS_CRASHED, "infrastructure", False),

@@ -173,6 +173,8 @@ class AttemptReport:
     error: RunError | None = None
     final: bool = False
     """Whether the failure is final: no further Attempt can help."""
+    retry_after: timedelta | None = None
+    """How long to wait for the next Attempt, if user code has raised RetryLater."""
     attributes: dict[str, Any] = field(default_factory=dict[str, Any])
     """The attributes that user code set by `set_attribute`, whatever the outcome."""
 

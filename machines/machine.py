@@ -228,7 +228,14 @@ class Machine:
             )
         masker = await asyncio.to_thread(masker_for, attempt.spec)
         error, final = await asyncio.to_thread(attempt_errors.of_user_code, done["error"], self.version, masker)
-        return attempt.report(self.name, error=error, final=final, attributes=done["attributes"])
+        seconds = done["error"].get("retryAfter")
+        return attempt.report(
+            self.name,
+            error=error,
+            final=final,
+            retry_after=None if seconds is None else timedelta(seconds=seconds),
+            attributes=done["attributes"],
+        )
 
     async def _stop(self, attempt: MachineAttempt) -> None:
         """Stop the Attempt, also one that has ended. Then nothing of it is left, and perhaps nothing of the Machine."""

@@ -15,7 +15,7 @@ from projects.manifest import DeployWarning
 
 _FUNCTIONS = ("automation", "create", "check")
 """Names of the function that is called, in the order in which they are looked up (docs/contract.md, section 3)."""
-_RUNTIME = frozenset({"intuned_runtime", "playwright"})
+_RUNTIME = frozenset({"callboard_runtime", "intuned_runtime", "playwright"})
 _STANDARD_LIBRARY = sys.stdlib_module_names | {"cgi", "cgitb", "crypt", "imghdr", "pipes", "sndhdr", "telnetlib", "uu"}
 """Modules of Python's own, with those that only an earlier Python has which a project may run on."""
 

@@ -100,6 +100,9 @@ class JobDefiner:
             payload_count=payload_count,
             configuration=configuration.model_dump(by_alias=True, exclude_unset=True, exclude={"proxy"}),
             maximum_attempts=_maximum_attempts(configuration.retry),
+            initial_interval=configuration.retry.initial_interval,
+            backoff_coefficient=configuration.retry.backoff_coefficient,
+            maximum_interval=configuration.retry.maximum_interval,
             request_timeout=_request_timeout(configuration),
             max_concurrent_requests=configuration.max_concurrent_requests,
             max_runs=configuration.max_runs,
@@ -212,12 +215,12 @@ def _unknown_api(manifest: Manifest, api: str, path: str) -> BadRequest:
 
 
 def _stored_item(item: PayloadItem) -> JobItem:
-    maximum_attempts = _maximum_attempts(item.retry)
+    retry = item.retry.model_dump(exclude_unset=True)
     return JobItem(
         api_name=item.api_name,
         parameters=item.parameters,
         request_timeout=None if item.request_timeout == DEFAULT_REQUEST_TIMEOUT else item.request_timeout,
-        retry=None if maximum_attempts is None else JobItemRetry(maximum_attempts=maximum_attempts),
+        retry=JobItemRetry(**retry) if retry else None,
     )
 
 

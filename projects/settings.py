@@ -30,6 +30,7 @@ from pydantic_core import PydanticCustomError
 from schemas.machine_sizes import MEMORY_OF_SIZE
 from schemas.rest.proxy import ProxyUrl
 from schemas.rest.sink import ProjectS3Sink, ProjectSink, WebhookSink
+from schemas.rest.start_request import BackoffCoefficient, RetryInterval
 
 Environment = Literal["dev", "deployed"]
 """Where a project runs: `dev` is its author's machine, `deployed` is production."""
@@ -171,9 +172,12 @@ class Proxies(Section):
 
 
 class DefaultRetry(Section):
-    """The `retry` of a start request that has none."""
+    """What a start request has that leaves it out of its `retry`."""
 
     maximum_attempts: Annotated[int, _whole_number(1, 100)] | None = None
+    initial_interval: RetryInterval | None = None
+    backoff_coefficient: BackoffCoefficient | None = None
+    maximum_interval: RetryInterval | None = None
 
 
 class DefaultSinks(Section):

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from schemas.errors import StoreError
+from schemas.rest.start_request import RetryInterval
 from schemas.workflow.job import PAYLOAD_CHUNK, JobDefinition
 from storage import keys
 from storage.store import Store
@@ -28,11 +29,14 @@ ChunkKey = Callable[[int], str]
 
 
 class JobItemRetry(BaseModel):
-    """How often the Run of an item is tried."""
+    """How often the Run of an item is tried, and after what waits; None for what the Job, or the project, says."""
 
     model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True)
 
-    maximum_attempts: int
+    maximum_attempts: int | None = None
+    initial_interval: RetryInterval | None = None
+    backoff_coefficient: float | None = None
+    maximum_interval: RetryInterval | None = None
 
 
 class JobItem(BaseModel):
@@ -45,7 +49,6 @@ class JobItem(BaseModel):
     request_timeout: int | None = None
     """Seconds of each Attempt; None for what the Job, or the project, says."""
     retry: JobItemRetry | None = None
-    """None for what the Job, or the project, says."""
 
     def to_line(self) -> bytes:
         """Return the item as a line of an artifact, without its end."""

@@ -62,6 +62,8 @@ class RunListItem:
     started_at: datetime | None
     ended_at: datetime | None
     attempts: int
+    waits_until: datetime | None
+    """When its last wait for another Attempt ends, or has ended."""
     cause: RunCause | None
     """Why the Run failed or was canceled."""
 
@@ -128,6 +130,7 @@ async def read_list_item(execution: WorkflowExecution) -> RunListItem:
         started_at=summary.started_at,
         ended_at=execution.close_time,
         attempts=summary.attempts,
+        waits_until=summary.waits_until,
         cause=cause_of(abnormal_outcome) if abnormal_outcome else summary.cause,
     )
 

@@ -294,6 +294,12 @@ def _static_details(run_input: RunInput) -> str:
         f"API `{run_input.api}` of project `{run_input.project}`, version `{run_input.version}`",
         f"Up to {run_input.maximum_attempts} Attempt(s) of {run_input.request_timeout.total_seconds():g} seconds",
     ]
+    if wait := run_input.retry_intervals.initial_interval:
+        factor, longest = run_input.retry_intervals.backoff_coefficient, run_input.retry_intervals.maximum_interval
+        lines.append(
+            f"Waits {wait.total_seconds():g} seconds after an Attempt that failed, then {factor:g} times as long each, "
+            f"{longest.total_seconds():g} at most"
+        )
     if run_input.queue_timeout is not None:
         lines.append(f"Fails if it waits longer than {run_input.queue_timeout.total_seconds():g} seconds for a Machine")
     if run_input.job is not None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from datetime import timedelta
+
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
@@ -48,19 +51,36 @@ class RunWorkflow(BrowserWorkflow):
             attempt = await self._execute_attempt(run, login, number)
             if (end := self._end_by(run, attempt, number)) is not None:
                 return end
+            wait = timedelta()
             if attempt.status is AttemptStatus.INTERRUPTED:
                 interruptions += 1
                 is_last = run.maximum_attempts == 1 or interruptions > MAXIMUM_INTERRUPTIONS
             else:
                 failures += 1
                 is_last = failures == run.maximum_attempts
+                wait = run.retry_intervals.after(failures) if attempt.retry_after is None else attempt.retry_after
             # The Attempt's end stands even if a cancel came as it ended; there is only no other Attempt.
             if is_last:
                 return outcomes.attempts_failed(attempt, number)
             message = attempt.error.message if attempt.error else "it gave no reason."
             self._last_failure = f"\n\nAttempt {number} {attempt.status}:{code_block(message)}"
-            self._set_status(RunStatus.STARTED, f"Attempt {number + 1} is next{self._last_failure}")
+            # Workers of earlier versions do not wait, and their histories say so.
+            if wait and workflow.patched("wait-between-attempts"):
+                await self._wait_for_attempt(number + 1, wait)
+            else:
+                self._set_status(RunStatus.STARTED, f"Attempt {number + 1} is next{self._last_failure}")
         return self._canceled(number)
+
+    async def _wait_for_attempt(self, number: int, wait: timedelta) -> None:
+        """Wait, without a Machine, until Attempt `number` may begin or the Run is canceled."""
+        until = workflow.now() + wait
+        when = f"at {until:%Y-%m-%d %H:%M:%S} UTC"
+        self._set_status(RunStatus.STARTED, f"Attempt {number} is next, {when}{self._last_failure}")
+        self._update_summary(attempts=number - 1, waits_until=until)
+        with suppress(TimeoutError):
+            await workflow.wait_condition(
+                lambda: self._cancel_requested, timeout=wait, timeout_summary=f"Wait for Attempt {number}"
+            )
 
     def _end_by(self, run: RunInput, attempt: AttemptOutcome, number: int) -> RunOutcome | None:
         """Return how the Run ends by this Attempt; None if another one may follow it."""

@@ -214,7 +214,13 @@ async def _build_outcome(
     """
     login = opened.login if opened else None
     if report.status is not AttemptStatus.COMPLETED or report.result is None:
-        return AttemptOutcome(status=AttemptStatus.FAILED, error=report.error, final=report.final, login=login)
+        return AttemptOutcome(
+            status=AttemptStatus.FAILED,
+            error=report.error,
+            final=report.final,
+            retry_after=report.retry_after,
+            login=login,
+        )
     # The result of a check is `true` or `false`, as JSON text.
     if attempt.kind is AttemptKind.CHECK and report.result == "false":
         return AttemptOutcome(status=AttemptStatus.FAILED, error=_CHECK_FAILED, login=login)

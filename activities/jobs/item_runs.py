@@ -20,12 +20,12 @@ from schemas.errors import ConfigurationError, SealError, Unavailable
 from schemas.workflow import names
 from schemas.workflow.base import HISTORY_BUDGET, INLINE_LIMIT, JsonRef
 from schemas.workflow.job_run import JobRunPlan
-from schemas.workflow.run import RunInput, RunOutcome
+from schemas.workflow.run import RetryIntervals, RunInput, RunOutcome
 from security import seal_context
 from security.keyring import KeyRing
 from security.sealed_sinks import reseal_sink
 from storage import keys
-from storage.job_payloads import JobItem
+from storage.job_payloads import JobItem, JobItemRetry
 from storage.store import Store
 from temporal.closing import TERMINATED
 from temporal.rpc_errors import RPC_TIMEOUT, is_transient, signal_if_running, unless_missing
@@ -134,7 +134,8 @@ async def make_run_input(plan: JobRunPlan, item: JobItem, run_id: str, *, store:
         SealError: A secret of the JobRun cannot be opened.
         ConfigurationError: There is no key to open or to seal it with.
     """
-    attempts = plan.maximum_attempts if item.retry is None else item.retry.maximum_attempts
+    retry = item.retry or JobItemRetry()
+    attempts = retry.maximum_attempts or plan.maximum_attempts
     timeout = plan.request_timeout if item.request_timeout is None else timedelta(seconds=item.request_timeout)
     sink = plan.sink
     if sink is not None:
@@ -151,6 +152,7 @@ async def make_run_input(plan: JobRunPlan, item: JobItem, run_id: str, *, store:
         api=item.api_name,
         parameters=await _parameters(plan.project, item, run_id, attempts, store),
         maximum_attempts=attempts,
+        retry_intervals=RetryIntervals.first_said(retry, plan.retry_intervals),
         request_timeout=timeout,
         trace=plan.trace,
         proxy=plan.proxy,

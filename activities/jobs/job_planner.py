@@ -18,6 +18,7 @@ from schemas.workflow.auth_session import AuthSessionView
 from schemas.workflow.job import JobAuth, JobDefinition
 from schemas.workflow.job_run import JobRunPlan
 from schemas.workflow.proxy import SealedProxy
+from schemas.workflow.run import RetryIntervals
 from schemas.workflow.sink import DeliverySchedule, SealedSink
 from schemas.workflow.trace import TraceMode
 from security import seal_context
@@ -77,6 +78,7 @@ class JobPlanner:
             window=definition.max_concurrent_requests or _RUNS_PER_MACHINE * settings.machines,
             max_runs=definition.max_runs,
             maximum_attempts=definition.maximum_attempts or defaults.retry.maximum_attempts or _ATTEMPTS,
+            retry_intervals=RetryIntervals.first_said(definition, defaults.retry),
             request_timeout=request_timeout,
             trace=definition.trace,
             proxy=definition.proxy or (own_proxy if auth is None else auth.proxy),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from datetime import UTC, datetime
 from typing import Any
 
 from api.attempts.bodies import list_attempts, trace_link
@@ -21,6 +22,7 @@ from schemas.rest.runs import (
     ErrorSummary,
     QueueState,
     ReasonSummary,
+    RetryWait,
     RunList,
     RunsQuery,
     RunSummaryBody,
@@ -116,7 +118,7 @@ async def run_json(services: Services, project: str, run_id: str) -> RawJson:
         "attempts": [_dump(attempt) for attempt in attempts],
         "validates": [_dump(validate) for validate in await _validates(services, details)],
         "deliveries": [_dump(delivery, exclude_none=True) for delivery in deliveries],
-        "waiting": _dump(await _waiting(services, details)) if details.list_item.status is RunStatus.PENDING else None,
+        "waiting": None if (waiting := await _waiting(services, details)) is None else _dump(waiting),
         "temporal": _dump(TemporalLink(workflow_id=run_id, url=url)),
         "openTelemetry": None if (link := trace_link(services, details.trace_id)) is None else _dump(link),
     }
@@ -152,7 +154,12 @@ async def _validates(services: Services, details: RunDetails) -> list[RunValidat
     ]
 
 
-async def _waiting(services: Services, details: RunDetails) -> QueueState:
+async def _waiting(services: Services, details: RunDetails) -> QueueState | RetryWait | None:
+    until = details.list_item.waits_until
+    if details.list_item.status is RunStatus.STARTED and until is not None and until > datetime.now(UTC):
+        return RetryWait(until=until)
+    if details.list_item.status is not RunStatus.PENDING:
+        return None
     project = await services.catalog.get_current(details.list_item.project)
     machines = None if project is None else (await read_machines(services, [project])).of(project)
     return QueueState(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from schemas.mask import MASK
+from schemas.rest.start_request import as_seconds
 from schemas.workflow.auth import AuthSessionType, RunAuth
 from schemas.workflow.auth_session import CreateInput, LoginSpec, ValidateInput
 from schemas.workflow.run import RunInput
@@ -22,23 +22,28 @@ def masked_input(run: RunInput | ValidateInput | CreateInput) -> dict[str, Any]:
             return {"id": run.ref.id, "parameters": MASK, **_login_input(run.spec)}
 
 
-def _as_seconds(duration: timedelta) -> int | float:
-    """Return a duration in seconds as a request has it: as an int if it is a whole number."""
-    total = duration.total_seconds()
-    return int(total) if total.is_integer() else total
+def _retry_input(run: RunInput) -> dict[str, Any]:
+    """Return `retry` of a Run; its intervals only if it waits between its Attempts."""
+    intervals = run.retry_intervals
+    waits = {
+        "initialInterval": as_seconds(intervals.initial_interval),
+        "backoffCoefficient": intervals.backoff_coefficient,
+        "maximumInterval": as_seconds(intervals.maximum_interval),
+    }
+    return {"maximumAttempts": run.maximum_attempts, **(waits if intervals.initial_interval else {})}
 
 
 def _run_input(run: RunInput) -> dict[str, Any]:
     view: dict[str, Any] = {
         "api": run.api,
-        "retry": {"maximumAttempts": run.maximum_attempts},
-        "requestTimeout": _as_seconds(run.request_timeout),
+        "retry": _retry_input(run),
+        "requestTimeout": as_seconds(run.request_timeout),
         "saveTrace": run.trace.save_trace,
     }
     if run.proxy is not None:
         view["proxy"] = run.proxy.masked_url
     if run.queue_timeout is not None:
-        view["queueTimeout"] = _as_seconds(run.queue_timeout)
+        view["queueTimeout"] = as_seconds(run.queue_timeout)
     if run.auth is not None:
         runtime = {"runtimeInput": MASK} if run.auth.ref.type is AuthSessionType.RUNTIME else {}
         auto_recreate = {"autoRecreate": run.auth.auto_recreate}
@@ -53,7 +58,7 @@ def _login_input(login: RunAuth | ValidateInput | LoginSpec) -> dict[str, Any]:
     view: dict[str, Any] = {
         "checkAttempts": login.check_attempts,
         "createAttempts": login.create_attempts,
-        "requestTimeout": _as_seconds(login.request_timeout),
+        "requestTimeout": as_seconds(login.request_timeout),
         "saveTrace": login.trace.save_trace,
     }
     return view if login.proxy is None else {**view, "proxy": login.proxy.masked_url}

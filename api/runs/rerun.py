@@ -75,9 +75,12 @@ async def _start_request_body(services: Services, run_id: str, run: RunInput) ->
         return open_proxy(proxy, services.ring, workspace=run.workspace, project=run.project, carrier=run_id)
 
     parameters = await load_json(run.parameters, "parameters", run_id, services.store)
+    shown = masked_input(run)
     body: dict[str, Any] = {
-        **masked_input(run),
+        **shown,
         "parameters": json.loads(parameters.text),
+        # Without an interval, the project's would count.
+        "retry": {"initialInterval": 0, **shown["retry"]},
         "proxy": open_own(run.proxy),
     }
     if run.auth is not None:

@@ -21,7 +21,7 @@ from schemas.rest.run_auth_session import RuntimeAuthSession
 from schemas.rest.start_request import StartRequest, StartResponse
 from schemas.suggestion import did_you_mean
 from schemas.workflow.base import HISTORY_BUDGET, INLINE_LIMIT, JsonRef, clip
-from schemas.workflow.run import RunInput
+from schemas.workflow.run import RetryIntervals, RunInput
 from schemas.workflow.trace import TraceMode
 from security.egress_checks import check_proxy
 from storage import keys
@@ -117,6 +117,7 @@ async def create_run(
         api=effective.api,
         parameters=parameters,
         maximum_attempts=effective.retry.maximum_attempts,
+        retry_intervals=RetryIntervals.first_said(request.retry, manifest.settings.defaults.retry),
         request_timeout=timedelta(seconds=effective.request_timeout),
         queue_timeout=None if effective.queue_timeout is None else timedelta(seconds=effective.queue_timeout),
         trace=TraceMode.of(effective.save_trace),
@@ -190,7 +191,7 @@ def _require_auth_session(manifest: Manifest, auth_session: object) -> None:
 def _with_defaults(request: StartRequest, project: ProjectSettings) -> StartRequest:
     """Return the request with the project's defaults in the fields that it left out.
 
-    The proxy is not among them: `resolve_proxy` chooses it.
+    The proxy is not among them, as `resolve_proxy` chooses it, nor are the intervals of `retry`.
     """
     defaults = project.defaults
     update: dict[str, Any] = {}

@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
+from callboard_runtime.errors import RetryLater
 from callboard_runtime.failures import MESSAGE_LIMIT, STACK_LIMIT, UserCodeError, as_message
 from callboard_runtime.results import LIMIT, is_too_deep
 from callboard_runtime.state import (
@@ -47,7 +48,7 @@ _LONGEST_NAME = 200
 """Most characters of a module's name."""
 _ARGUMENTS = {"persistent_get": {"key"}, "persistent_set": {"key", "value"}, "auth_session_parameters": set[str]()}
 """The operations that the worker knows, with the names of their arguments."""
-_KINDS = frozenset({"user", "structural", "non-retryable", "too-big", "state"})
+_KINDS = frozenset({"user", "structural", "non-retryable", "retry-later", "too-big", "state"})
 """Kinds of the errors that a process of user code may tell (see `failures`); others are the supervisor's to find."""
 _EVIDENCE = frozenset({"trace", "screenshot"})
 _SIZES = ("sizeInBytes", "maxSizeInBytes")
@@ -349,13 +350,17 @@ def checked_done(done: dict[str, Any]) -> dict[str, Any]:
 def _checked_error(error: Any) -> dict[str, Any]:
     if error["kind"] not in _KINDS:
         raise ValueError("kind")
-    checked = {
+    checked: dict[str, Any] = {
         "kind": error["kind"],
         "name": checked_text(error["name"], MESSAGE_LIMIT),
         "message": checked_text(error["message"], MESSAGE_LIMIT),
         "stack": checked_text(error["stack"], STACK_LIMIT),
     }
-    return checked | ({"details": {name: int(error["details"][name]) for name in _SIZES}} if "details" in error else {})
+    if "details" in error:
+        checked["details"] = {name: int(error["details"][name]) for name in _SIZES}
+    if error["kind"] == "retry-later":
+        checked["retryAfter"] = RetryLater(error["retryAfter"]).seconds  # it refuses what is no such number
+    return checked
 
 
 def _check_json(text: Any) -> Any:

@@ -35,6 +35,16 @@ class NoRetryError(StructuralError):
     kind = "non-retryable"
 
 
+class RetryLaterError(UserCodeError):
+    """User code says that another Attempt may help after a while."""
+
+    kind = "retry-later"
+
+    def __init__(self, message: str, *, name: str, stack: str, seconds: float) -> None:
+        super().__init__(message, name=name, stack=stack)
+        self.seconds = seconds
+
+
 class ResultTooBigError(StructuralError):
     """What is returned is larger than the limit (docs/contract.md, section 3, rule 5)."""
 
@@ -125,4 +135,6 @@ def as_message(error: UserCodeError) -> dict[str, Any]:
     }
     if isinstance(error, ResultTooBigError):
         fields["details"] = {"sizeInBytes": error.size, "maxSizeInBytes": error.limit}
+    if isinstance(error, RetryLaterError):
+        fields["retryAfter"] = error.seconds
     return fields

@@ -16,7 +16,8 @@ from intuned_runtime import NonRetryableError
 from intuned_runtime.deferred import MARK
 from playwright.async_api import BrowserContext, Page
 
-from .failures import NoRetryError, StructuralError, UserCodeError, raised
+from .errors import RetryLater
+from .failures import NoRetryError, RetryLaterError, StructuralError, UserCodeError, raised
 from .results import to_json
 
 _FUNCTIONS = ("automation", "create", "check")
@@ -138,6 +139,9 @@ def as_user_code_errors(root: Path) -> Generator[None]:
     except NonRetryableError as error:
         failure = raised(error, root)
         raise NoRetryError(str(failure), name=failure.name, stack=failure.stack) from error
+    except RetryLater as error:
+        failure = raised(error, root)
+        raise RetryLaterError(str(failure), name=failure.name, stack=failure.stack, seconds=error.seconds) from error
     except BaseException as error:
         raise raised(error, root, exit_message(error)) from error
 

@@ -193,6 +193,13 @@ class QueueState(ResponseModel):
     """Whether the Run is paused in Temporal. It gets no Machine until it is unpaused there."""
 
 
+class RetryWait(ResponseModel):
+    """The wait of a Run between two Attempts. Meanwhile, it has no Machine."""
+
+    until: datetime
+    """The time at which the next Attempt is queued."""
+
+
 class TemporalLink(ResponseModel):
     """The Run's workflow in Temporal."""
 
@@ -221,8 +228,8 @@ class RunBody(_Run):
     attempts: list[AttemptBody]
     validates: list[RunValidate]
     deliveries: list[DeliveryBody]
-    waiting: QueueState | None
-    """The queue while the Run is pending; null afterwards."""
+    waiting: QueueState | RetryWait | None
+    """The queue while the Run is pending, or its wait between two Attempts; null at all other times."""
     temporal: TemporalLink
     open_telemetry: OpenTelemetryLink | None
     """The OpenTelemetry trace in which the Run was started; null if there is none."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from schemas.rest.base import ApiName, JsonObject, QueueTimeout, RequestModel, RequestTimeout, ResponseModel, expects
+from schemas.rest.job_schedule import parse_duration
 from schemas.rest.proxy import ProxyUrl
 from schemas.rest.run_auth_session import RunAuthSession
 from schemas.rest.sink import Sink
+from schemas.workflow.run import LONGEST_WAIT
 
 SaveTrace = Annotated[
     bool | Literal["on-failure"],
@@ -18,14 +21,52 @@ SaveTrace = Annotated[
     expects('true, false or "on-failure"'),
 ]
 """The text is an addition to the contract."""
+
+
+def as_seconds(duration: timedelta) -> int | float:
+    """Return a duration in seconds as a request has it: as an int if it is a whole number."""
+    total = duration.total_seconds()
+    return int(total) if total.is_integer() else total
+
+
+_LONGEST_SECONDS = int(LONGEST_WAIT.total_seconds())
+
+
+def _parse_interval(value: object) -> timedelta:
+    """Return an interval between Attempts. A number means seconds, so a text has to name its unit."""
+    if isinstance(value, str) and value.strip()[-1:].isalpha():
+        value = parse_duration(value).total_seconds()
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= _LONGEST_SECONDS:
+        raise ValueError("no duration, negative, or too long")
+    return timedelta(seconds=value)
+
+
+RetryInterval = Annotated[
+    timedelta,
+    BeforeValidator(_parse_interval),
+    PlainSerializer(as_seconds),
+    WithJsonSchema(
+        {"anyOf": [{"type": "number", "minimum": 0, "maximum": _LONGEST_SECONDS}, {"type": "string"}]},
+    ),
+    expects(f'seconds from 0 to {_LONGEST_SECONDS}, or a text such as "90 seconds" or "2h", at most 24 hours'),
+]
+"""A wait between Attempts: a number of seconds, or a text as schedules have it. It is written as seconds."""
+BackoffCoefficient = Annotated[float, Field(strict=True, ge=1, le=100), expects("a number from 1 to 100")]
 _Attempts = Annotated[int, Field(ge=1, le=100), expects("a whole number from 1 to 100")]
 
 
 class Retry(RequestModel):
-    """The number of Attempts of a Run."""
+    """The number of Attempts of a Run, and the waits between them, which are an addition to the contract."""
 
     maximum_attempts: _Attempts = 3
     """The maximum number of Attempts, the first one included."""
+    initial_interval: RetryInterval | None = None
+    """The wait after the first Attempt that failed, in seconds or as a text such as `"1 minute"`; by default there is
+    none, and the next Attempt follows at once."""
+    backoff_coefficient: BackoffCoefficient | None = None
+    """How many times as long each wait is as the one before it; by default 2."""
+    maximum_interval: RetryInterval | None = None
+    """The longest wait, in seconds or as a text; by default 24 hours."""
 
 
 class StartRequest(RequestModel):

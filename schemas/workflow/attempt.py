@@ -99,6 +99,8 @@ class AttemptOutcome(FlowModel):
     error: RunError | None = None
     final: bool = False
     """Whether no further Attempt can help: the failure is structural, or the user raised NonRetryableError."""
+    retry_after: timedelta | None = None
+    """How long the Run waits for its next Attempt, as user code has said by RetryLater."""
     login: LoginState | None = None
     """The current login, after a successful check or create."""
     number: int = 0

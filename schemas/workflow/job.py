@@ -63,6 +63,10 @@ class JobDefinition(FlowModel):
     """`configuration` of the request, as it is answered. It holds no secret: a proxy in it is in `proxy`."""
     maximum_attempts: int | None = None
     """Attempts of each Run, unless its item says otherwise; None for the project's default."""
+    initial_interval: timedelta | None = None
+    """`RetryIntervals` of each Run, with None for the project's default; the next two as well."""
+    backoff_coefficient: float | None = None
+    maximum_interval: timedelta | None = None
     request_timeout: timedelta | None = None
     """Time limit of each Attempt, unless the item says otherwise; None for the project's default."""
     max_concurrent_requests: int | None = None

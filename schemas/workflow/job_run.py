@@ -8,7 +8,7 @@ from typing import Any
 from schemas.workflow.auth import RunAuth
 from schemas.workflow.base import FlowModel, OpenStrEnum
 from schemas.workflow.proxy import SealedProxy
-from schemas.workflow.run import RunJob
+from schemas.workflow.run import RetryIntervals, RunJob
 from schemas.workflow.sink import SealedSink
 from schemas.workflow.trace import TraceMode
 
@@ -81,6 +81,7 @@ class JobRunPlan(FlowModel):
     max_runs: int | None = None
     """How many Runs are started at most; None for any number."""
     maximum_attempts: int
+    retry_intervals: RetryIntervals = RetryIntervals()
     request_timeout: timedelta
     trace: TraceMode = TraceMode.ALWAYS
     proxy: SealedProxy | None = None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from schemas.errors import Category
 from schemas.workflow.auth import LoginState, RunAuth
@@ -68,6 +68,32 @@ class RunJob(FlowModel):
     job_run_id: str
 
 
+LONGEST_WAIT = timedelta(hours=24)
+"""Longest time that a Run waits for its next Attempt."""
+
+
+class RetryIntervals(FlowModel):
+    """How long a Run waits after an Attempt that failed, in Temporal's words."""
+
+    initial_interval: timedelta = timedelta()
+    """The wait after the first one; 0 if there is none after any."""
+    backoff_coefficient: float = 2.0
+    """How many times as long each wait is as the one before it."""
+    maximum_interval: timedelta = LONGEST_WAIT
+    """No wait is longer."""
+
+    @classmethod
+    def first_said(cls, *sources: BaseModel) -> Self:
+        """Return the intervals, each as the first of the sources says it; they have None for what they do not say."""
+        said = [(name, getattr(source, name)) for source in reversed(sources) for name in cls.model_fields]
+        return cls(**{name: value for name, value in said if value is not None})
+
+    def after(self, failures: int) -> timedelta:
+        """Return the wait once so many Attempts have failed."""
+        seconds = self.initial_interval.total_seconds() * self.backoff_coefficient ** (failures - 1)
+        return timedelta(seconds=min(seconds, self.maximum_interval.total_seconds()))
+
+
 class RunInput(FlowModel):
     """The input of the workflow `Run`. Everything is resolved: defaults are applied, the version is pinned."""
 
@@ -77,6 +103,7 @@ class RunInput(FlowModel):
     api: str
     parameters: JsonRef
     maximum_attempts: int
+    retry_intervals: RetryIntervals = RetryIntervals()
     request_timeout: timedelta
     """Time limit of one Attempt, whose clock starts on the Machine."""
     queue_timeout: timedelta | None = None
@@ -156,6 +183,8 @@ class RunSummary(FlowModel):
     started_at: datetime | None = None
     attempts: int = 0
     """How many Attempt numbers were taken."""
+    waits_until: datetime | None = None
+    """When its last wait for another Attempt ends, or has ended."""
     cause: RunCause | None = None
     completes_by_close: bool = False
     """Whether only the close of the workflow tells that the Run has completed, and not its search attribute, too: one

@@ -124,6 +124,8 @@ class MemoryRunQueries(RunQueries):
         """The Job and the JobRun that Runs belong to."""
         self.trace_id: str | None = None
         """The OpenTelemetry trace that Runs belong to."""
+        self.waits_until: datetime | None = None
+        """When the waits of Runs between Attempts end."""
         self.counts: dict[RunStatus, int] = {}
         """How many Runs of a JobRun have each status."""
         self.recently_ended = 0
@@ -152,6 +154,7 @@ class MemoryRunQueries(RunQueries):
                 api=getattr(run_input, "api", None),
                 job_id=job_id,
                 job_run_id=job_run_id,
+                waits_until=self.waits_until,
             ),
             state=state,
             input=run_input,
@@ -234,6 +237,7 @@ def line(run_id: str, project: str = "shop", **fields: Any) -> RunListItem:
         "started_at": None,
         "ended_at": None,
         "attempts": 0,
+        "waits_until": None,
         "cause": None,
     }
     return RunListItem(run_id=run_id, project=project, **{**known, **fields})

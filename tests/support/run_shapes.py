@@ -14,7 +14,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from schemas.workflow.attempt import INTERRUPTED, AttemptOutcome, AttemptStatus, InterruptedInput
-from schemas.workflow.run import ErrorCode, ReasonType, RunReason
+from schemas.workflow.run import ErrorCode, ReasonType, RetryIntervals, RunReason
 from schemas.workflow.sink import SealedSink
 from tests.support.delivery_inputs import sealed, webhook
 from tests.support.run_stage import (
@@ -106,6 +106,49 @@ _scripted("not-handed-over-failed", ends(failed()), sink={"skipOnFail": True}, m
 _scripted("interrupted-once", interrupted(), ends(failed()), ends(completed()), maximum_attempts=2)
 _scripted("interrupted-again-and-again", *[interrupted()] * 4, maximum_attempts=2)
 _scripted("interrupted-at-most-once", interrupted(), maximum_attempts=1)
+
+
+# Attempts that are waited for.
+
+MINUTE = timedelta(minutes=1)
+
+
+async def _waited_for(stage: Stage, *waits: timedelta) -> None:
+    """Let these waits pass, one after the other."""
+    for number, wait in enumerate(waits, 1):
+        await stage.until("TIMER_STARTED", number)
+        await stage.pass_time(seconds=wait.total_seconds())
+
+
+@_long_shape
+async def waits_for_longer_and_longer(stage: Stage) -> None:
+    await stage.serve(*[ends(failed())] * 3, interrupted(), ends(completed()))
+    intervals = RetryIntervals(initial_interval=MINUTE, backoff_coefficient=3, maximum_interval=5 * MINUTE)
+    await stage.start(maximum_attempts=4, retry_intervals=intervals)
+    await _waited_for(stage, MINUTE, 3 * MINUTE, 5 * MINUTE)
+
+
+@_long_shape
+async def retry_later(stage: Stage) -> None:
+    """What user code says goes before the intervals, also that there is to be no wait."""
+    later, at_once = (ends(failed(retry_after=wait)) for wait in (2 * MINUTE, timedelta()))
+    await stage.serve(later, at_once, ends(completed()))
+    await stage.start(retry_intervals=RetryIntervals(initial_interval=MINUTE))
+    await _waited_for(stage, 2 * MINUTE)
+
+
+@_shape
+async def retry_later_for_the_last_time(stage: Stage) -> None:
+    await stage.serve(ends(failed(retry_after=MINUTE)))
+    await stage.start(maximum_attempts=1)
+
+
+@_shape
+async def cancel_while_it_waits(stage: Stage) -> None:
+    await stage.serve(ends(failed()), ends(completed()))
+    await stage.start(retry_intervals=RetryIntervals(initial_interval=MINUTE))
+    await stage.until("TIMER_STARTED")
+    await stage.cancel()
 
 
 # Attempts of which more is to be told.

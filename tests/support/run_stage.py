@@ -112,9 +112,10 @@ def failed(
     code: ErrorCode = ErrorCode.SCRIPT_EXECUTION_EXCEPTION,
     *,
     final: bool = False,
+    retry_after: timedelta | None = None,
 ) -> AttemptOutcome:
     error = RunError(code=code, category="user", message=message)
-    return AttemptOutcome(status=AttemptStatus.FAILED, error=error, final=final)
+    return AttemptOutcome(status=AttemptStatus.FAILED, error=error, final=final, retry_after=retry_after)
 
 
 CANCELED = AttemptOutcome(status=AttemptStatus.CANCELED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -43,6 +44,18 @@ PROJECT = {
             from intuned_runtime import NonRetryableError
             class SoldOutError(NonRetryableError): pass
             raise SoldOutError("sold out")
+        """,
+        asks_for_time="""
+            from datetime import timedelta
+            from callboard_runtime import NotRetryable, RetryLater
+            class BusyError(RetryLater):
+                def __init__(self): pass
+            match params["what"]:
+                case "seconds": raise RetryLater(2.5)
+                case "timedelta": raise RetryLater(timedelta(hours=24))
+                case "subclass": raise BusyError
+                case "too-long": raise RetryLater(86_401)
+                case "never": raise NotRetryable("sold out")
         """,
         exits="import sys; sys.exit('enough')",
         imports_what_is_missing_late="import nowhere_to_be_found",
@@ -148,6 +161,26 @@ async def test_any_message_of_an_exception_comes_through_as_valid_text(quiet: Ru
     assert RunError.model_validate_json(report.error.model_dump_json()) == report.error
     assert report.message.startswith(f"ValueError: {message.encode(errors='backslashreplace').decode()[:3]}")
     assert " (api/raises_what_it_is_told.py:2)" in report.message
+
+
+@pytest.mark.parametrize(
+    ("what", "wait", "message"),
+    [
+        ("seconds", timedelta(seconds=2.5), "RetryLater: another Attempt may help in 2.5 seconds"),
+        ("timedelta", timedelta(hours=24), "RetryLater: another Attempt may help in 86400 seconds"),
+        ("subclass", timedelta(), "BusyError: another Attempt may help in 0 seconds"),
+        ("too-long", None, "ValueError: RetryLater takes a number of seconds from 0 to 86400, or such a timedelta"),
+        ("never", None, "NotRetryable: sold out"),
+    ],
+)
+async def test_user_code_says_whether_and_when_another_attempt_may_help(
+    quiet: Run, what: str, wait: timedelta | None, message: str
+) -> None:
+    report = await quiet("asks_for_time", {"what": what})
+    failed = failure(report)
+    assert (report.retry_after, failed.final) == (wait, what == "never")
+    assert failed.code == ErrorCode.SCRIPT_EXECUTION_EXCEPTION
+    assert failed.message.partition(" (api/asks_for_time.py:")[0] == message
 
 
 MISSING = "ModuleNotFoundError: No module named"

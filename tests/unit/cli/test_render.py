@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from cli.polling import _describe_progress
-from cli.render import format_waiting
+from cli.render import format_time, format_waiting
 
+UNTIL = "2026-11-24T10:00:00Z"
 BUSY = {"ahead": 4, "machinesBusy": 2, "machines": 3, "paused": False}
 
 
@@ -16,8 +17,9 @@ BUSY = {"ahead": 4, "machinesBusy": 2, "machines": 3, "paused": False}
         (BUSY, "a Machine; 4 Runs ahead; 2 of 3 Machines are busy"),
         ({**BUSY, "machinesBusy": None}, "a Machine; 4 Runs ahead"),
         ({**BUSY, "paused": True}, "somebody to unpause it in Temporal"),
+        ({"until": UNTIL}, f"its next Attempt, until {format_time(UNTIL)}"),
     ],
-    ids=["busy", "unknown", "paused"],
+    ids=["busy", "unknown", "paused", "between-attempts"],
 )
 def test_what_a_run_waits_for(waiting: dict[str, Any], shown: str):
     assert format_waiting(waiting) == shown

@@ -23,7 +23,7 @@ TEXT = st.text(st.characters()) | st.integers(0, 30_000).map(lambda n: "\udc80ä
 ELSEWHERE = Version("shop", "1", Path("/nonexistent"), 2 * 1024**3, 1024, 800)
 GOTO = '  File "api/list.py", line 3, in automation\n    await page.goto(url)\n    ^^^^^^^^^^^^^^^\n'
 IN_A_LIBRARY = '  File "bs4/__init__.py", line 9, in parse\n    raise ValueError\n'
-KINDS = st.sampled_from(["user", "structural", "non-retryable", "too-big", "browser-gone"])
+KINDS = st.sampled_from(["user", "structural", "non-retryable", "retry-later", "too-big", "browser-gone"])
 
 
 @given(kind=KINDS, name=TEXT, message=TEXT, stack=TEXT)

@@ -17,6 +17,7 @@ DONE: dict[str, Any] = {
     "imported": [],
 }
 ERROR: dict[str, Any] = {"kind": "user", "name": "ValueError", "message": "m", "stack": "s"}
+LATER: dict[str, Any] = {**ERROR, "kind": "retry-later", "retryAfter": 5}
 MANY_OBJECTS = json.dumps([{}] * 600_000)
 
 
@@ -47,6 +48,8 @@ def deep(depth: int = 9_990) -> Any:
         {"error": {**ERROR, "kind": "over-limit", "limit": "memory"}},
         {"error": {**ERROR, "message": ["x"]}},
         {"error": {**ERROR, "kind": "too-big", "details": {"sizeInBytes": [], "maxSizeInBytes": 1}}},
+        *({"error": {**LATER, "retryAfter": seconds}} for seconds in (-1, 86_401, float("nan"), "5", True, None)),
+        {"error": {**ERROR, "kind": "retry-later"}},
         {"imported": ["x" * 201]},
         {"uncaptured": deep()},
     ],
@@ -60,6 +63,8 @@ def test_an_end_says_what_the_worker_is_told_and_no_more() -> None:
     assert checked_done(DONE) == DONE
     error = {**ERROR, "kind": "too-big", "details": {"sizeInBytes": 3, "maxSizeInBytes": 2}}
     assert checked_done(DONE | {"error": error})["error"] == error
+    assert checked_done(DONE | {"error": LATER})["error"] == LATER
+    assert checked_done(DONE | {"error": {**ERROR, "retryAfter": 5}})["error"] == ERROR
     told = checked_done(DONE | {"error": {**ERROR, "message": "m" * 10**6, "stack": "s" * 10**6, "also": deep()}})
     assert {name: len(text) for name, text in told["error"].items()} == {
         "kind": 4,

@@ -59,6 +59,7 @@ def test_what_cannot_work_is_said(make_project: Make, code: str, warning: str):
         f"if TYPE_CHECKING:\n    import pandas\n{WORKS}",
         f"import asyncio, helpers.deep, yaml, numpy, google.cloud\nfrom . import x\n{WORKS}",
         f"from intuned_runtime import y\nfrom playwright.async_api import Page\n{WORKS}",
+        f"from callboard_runtime import RetryLater\n{WORKS}",
         f"from api import other\nimport telnetlib\n{WORKS}",
     ],
 )

@@ -131,6 +131,16 @@ def is_a(kind: type, value: Any) -> bool:
 SIZES = ("standard", "large", "x-large", "xlarge")
 FLAG = (partial(is_a, bool), "true or false")
 LOGIN = '"API" or "MANUAL"'
+
+
+def is_number(value: Any, low: int, high: int) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+
+
+INTERVAL: tuple[Callable[[Any], bool], str] = (
+    lambda value: is_number(value, 0, 86_400) or value == "2h",
+    "seconds from 0 to 86400, or a text",
+)
 KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "projectName": (lambda value: isinstance(value, str) and is_project_name(value), ""),
     **dict.fromkeys(("replication.maxConcurrentRequests", "replication.maxCount"), whole(1, 1000)),
@@ -146,14 +156,19 @@ KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "browserSize.width": whole(200, 3840),
     "browserSize.height": whole(200, 2160),
     "defaults.retry.maximumAttempts": whole(1, 100),
+    "defaults.retry.backoffCoefficient": (lambda value: is_number(value, 1, 100), "a number from 1 to 100"),
+    **dict.fromkeys(("defaults.retry.initialInterval", "defaults.retry.maximumInterval"), INTERVAL),
     "defaults.requestTimeout": whole(1, 43_200),
     "defaults.queueTimeout": whole(1, 604_800),
 }
 
 
+WORDS = st.sampled_from(["API", "large", "a-b", "2h", ""])
+
+
 @given(
     st.sampled_from(sorted(KEYS)),
-    anything | st.integers(-10, 4000) | st.integers(0, 1001).map(float) | st.sampled_from(["API", "large", "a-b", ""]),
+    anything | st.integers(-10, 4000) | st.integers(0, 1001).map(float) | WORDS,
 )
 def test_every_key_takes_what_it_should_and_nothing_else(path: str, value: Any):
     is_good, expected = KEYS[path]

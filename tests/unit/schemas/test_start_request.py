@@ -1,5 +1,6 @@
 """The start request: bounds, strict types, nulls, unknown fields, and what an error says and does not say."""
 
+import math
 from typing import Any
 
 import pytest
@@ -87,6 +88,52 @@ def test_a_number_is_an_integer_from_1_to_its_limit(path: str, drawn: Any):
             assert StartRequest.model_validate(sent).model_dump(exclude_unset=True) == sent
         elif value is not None:
             assert path_of(sent) == path
+
+
+INTERVALS = {
+    0: 0,
+    1.5: 1.5,
+    86_400: 86_400,
+    "250ms": 0.25,
+    " 90 Seconds": 90,
+    "1.5h": 5_400,
+    "1 day": 86_400,
+}
+NO_INTERVALS = (
+    -1,
+    86_400.5,
+    1e300,
+    10**400,
+    math.nan,
+    math.inf,
+    True,
+    "",
+    "5",
+    "1.",
+    "soon",
+    "-1s",
+    "25 hours",
+    [],
+    {},
+)
+
+
+@pytest.mark.parametrize("name", ["initialInterval", "maximumInterval"])
+def test_a_wait_is_a_number_of_seconds_or_a_text_with_its_unit(name: str):
+    for value, seconds in INTERVALS.items():
+        assert read(retry={name: value}).model_dump(exclude_unset=True)["retry"] == {name: seconds}
+        assert read(retry={name: value}).canonical() == read(retry={name: seconds}).canonical()
+    for value in NO_INTERVALS:
+        assert path_of(body(retry={name: value})) == f"retry.{name}"
+    expected = 'seconds from 0 to 86400, or a text such as "90 seconds" or "2h", at most 24 hours'
+    assert refusal(body(retry={name: "5"})).message == f"retry.{name}: expected {expected}."
+
+
+def test_waits_grow_by_a_number_from_1_to_100():
+    for value in (1, 1.5, 100):
+        assert read(retry={"backoffCoefficient": value}).retry.backoff_coefficient == value
+    for value in (0.9, 101, math.nan, math.inf, "2", True):
+        assert path_of(body(retry={"backoffCoefficient": value})) == "retry.backoffCoefficient"
 
 
 @given(st.dictionaries(st.sampled_from(FIELDS), json_values))

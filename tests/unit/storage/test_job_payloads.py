@@ -56,6 +56,12 @@ async def test_an_item_keeps_all_that_it_says(store: FolderStore):
     assert full.to_line() == (b'{"apiName":"list","requestTimeout":5,"retry":{"maximumAttempts":2},"parameters":{}}')
 
 
+async def test_an_item_may_say_only_when_it_is_tried_again(store: FolderStore):
+    waits = JobItem(api_name="list", parameters={}, retry=JobItemRetry.model_validate({"initialInterval": 60}))
+    assert JobItem.from_line(waits.to_line()) == waits
+    assert waits.to_line() == (b'{"apiName":"list","retry":{"initialInterval":60},"parameters":{}}')
+
+
 async def test_the_whole_payload_is_read_in_pieces(store: FolderStore):
     definition = JobDefinition(
         workspace="w", project="shop", job_id="nightly", ref="ref", payload_count=COUNT, configuration={}

@@ -34,7 +34,8 @@ def actions(events: Sequence[HistoryEvent]) -> int:
 
 
 @pytest.mark.parametrize(
-    ("shape", "expected"), [("completed-by-its-close", 3), ("success-announced", 5), ("all-failed", 6)]
+    ("shape", "expected"),
+    [("completed-by-its-close", 3), ("success-announced", 5), ("all-failed", 6), ("retry", 6), ("retry-later", 10)],
 )
 async def test_a_run_takes_few_actions(play: PlayRun, shape: str, expected: int):
     stage = await play(shape)

@@ -15,7 +15,7 @@ from schemas.workflow.attempt import StopInput
 from schemas.workflow.base import JsonRef
 from schemas.workflow.delivery import DeliverInput
 from schemas.workflow.proxy import SealedProxy
-from schemas.workflow.run import QUEUE_TIMED_OUT, ErrorCode, ReasonType, RunStatus
+from schemas.workflow.run import QUEUE_TIMED_OUT, ErrorCode, ReasonType, RetryIntervals, RunStatus, RunSummary
 from schemas.workflow.trace import TraceMode
 from temporal.closing import wait_for_outcome
 from tests.support.present import present
@@ -191,6 +191,69 @@ async def test_a_failure_that_was_stored_before_the_worker_was_lost_counts(play:
     assert [input.number for input in stage.inputs] == [1, 2]
 
 
+# Attempts that are waited for.
+
+
+async def waits(stage: Stage) -> list[float]:
+    """The timers of the Run, in seconds."""
+    return [
+        event.timer_started_event_attributes.start_to_fire_timeout.ToTimedelta().total_seconds()
+        for event in await stage.events()
+        if event.event_type == EventType.EVENT_TYPE_TIMER_STARTED
+    ]
+
+
+@pytest.mark.parametrize(
+    ("shape", "status", "attempts", "expected"),
+    [
+        ("waits-for-longer-and-longer", RunStatus.COMPLETED, 5, [60, 180, 300]),  # a lost Attempt is made again at once
+        ("retry-later", RunStatus.COMPLETED, 3, [120]),
+        ("retry-later-for-the-last-time", RunStatus.FAILED, 1, []),
+        ("retry", RunStatus.COMPLETED, 3, []),
+    ],
+)
+async def test_a_run_waits_before_another_attempt_as_its_start_or_user_code_says(
+    play: PlayRun, shape: str, status: RunStatus, attempts: int, expected: list[float]
+):
+    stage = await play(shape)
+    assert (stage.outcome.status, stage.outcome.attempts, len(stage.inputs)) == (status, attempts, attempts)
+    assert await waits(stage) == expected
+    is_marked = EventType.EVENT_TYPE_MARKER_RECORDED in {event.event_type for event in await stage.events()}
+    assert is_marked or not expected
+
+
+async def test_a_wait_says_until_when_and_a_cancel_ends_it(stage: Stage):
+    await stage.serve(ends(failed()), ends(completed()))
+    await stage.start(retry_intervals=RetryIntervals(initial_interval=timedelta(hours=24)))
+    await stage.until("TIMER_STARTED")
+    began = [event for event in await stage.events() if event.HasField("workflow_task_started_event_attributes")]
+    summary = await (await stage.handle.describe()).memo_value(names.MEMO_SUMMARY, type_hint=RunSummary)
+    until = present(summary.waits_until)
+    wait = until - began[-1].event_time.ToDatetime(UTC)  # Temporal has nanoseconds
+    assert (summary.attempts, round(wait.total_seconds(), 3)) == (1, 86_400)
+    assert (await details(stage)).startswith(f"Attempt 2 is next, at {until:%Y-%m-%d %H:%M:%S} UTC\n\nAttempt 1")
+    assert await status_in_lists(stage) == "started"
+    await stage.cancel()
+    stage.outcome = await stage.ended()
+    assert_canceled(stage.outcome)
+    assert len(stage.inputs) == 1
+
+
+@pytest.mark.parametrize(
+    ("intervals", "failures", "seconds"),
+    [
+        (RetryIntervals(), 1, 0),
+        (RetryIntervals(), 99, 0),
+        (RetryIntervals(initial_interval=timedelta(seconds=0.5)), 3, 2),
+        (RetryIntervals(initial_interval=timedelta(seconds=7), backoff_coefficient=1), 50, 7),
+        (RetryIntervals(initial_interval=timedelta(hours=2), maximum_interval=timedelta(hours=1)), 1, 3600),
+        (RetryIntervals(initial_interval=timedelta(hours=24), backoff_coefficient=100), 99, 86_400),
+    ],
+)
+def test_a_wait_is_never_longer_than_the_longest(intervals: RetryIntervals, failures: int, seconds: float):
+    assert intervals.after(failures).total_seconds() == seconds
+
+
 # Results that are delivered.
 
 
@@ -248,6 +311,7 @@ async def test_a_failure_is_handed_over_if_it_is_wanted_and_a_cancel_never(play:
         ("cancel-never-announced", 0, 1, []),
         ("cancel-while-the-loss-is-recorded", 1, 1, []),
         ("cancel-between-attempts", 1, 1, []),
+        ("cancel-while-it-waits", 1, 1, []),
         ("cancel-just-before-it-fails", 1, 1, []),
     ],
 )

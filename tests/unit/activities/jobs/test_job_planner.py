@@ -20,12 +20,13 @@ from schemas.workflow.base import INLINE_LIMIT
 from schemas.workflow.job import JobAuth, JobDefinition
 from schemas.workflow.job_run import JobRunPlan
 from schemas.workflow.proxy import SealedProxy, owned_by_auth_session, owned_by_job
+from schemas.workflow.run import RetryIntervals
 from schemas.workflow.trace import TraceMode
 from security import seal_context
 from security.sealed_proxies import open_proxy, seal_proxy
 from security.sealed_sinks import open_sink, seal_sink, seal_webhook
 from storage.folder import FolderStore
-from storage.job_payloads import JobItem
+from storage.job_payloads import JobItem, JobItemRetry
 from tests.support.delivery_inputs import QUICK, RING
 from tests.support.present import assert_has, present
 from tests.support.run_stage import WORKSPACE
@@ -91,6 +92,20 @@ def test_the_job_goes_before_the_project() -> None:
     said |= {"trace": TraceMode.ON_FAILURE}
     made = plan(definition(max_concurrent_requests=3, **said), **SETTINGS)
     assert_has(made, window=3, **said)
+
+
+async def test_each_interval_is_the_item_s_or_the_job_s_or_the_project_s(tmp_path: Path) -> None:
+    second, minute, hour = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+    project = {"retry": {"initialInterval": 1, "backoffCoefficient": 4, "maximumInterval": "1h"}}
+    made = plan(definition(initial_interval=minute), defaults=project)
+    assert plan(definition()).retry_intervals == RetryIntervals()
+    for said, initial in ((None, minute), (JobItemRetry.model_validate({"initialInterval": 1}), second)):
+        item = JobItem(api_name="item", parameters={}, retry=said)
+        run_input = await make_run_input(made, item, "run-1", store=FolderStore(tmp_path), ring=RING)
+        assert run_input.maximum_attempts == 3
+        assert run_input.retry_intervals == RetryIntervals(
+            initial_interval=initial, backoff_coefficient=4, maximum_interval=hour
+        )
 
 
 @pytest.mark.parametrize("kind", [AuthSessionType.CREDENTIALS, AuthSessionType.RECORDER])

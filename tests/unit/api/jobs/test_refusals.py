@@ -52,6 +52,8 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     *((item(parameters=each), "payload[1].parameters", "required|object") for each in (None, [])),
     *((item(requestTimeout=each), "payload[1].requestTimeout", "a whole number of seconds") for each in (0, "600")),
     (item(retry={"maximumAttempts": 101}), "payload[1].retry.maximumAttempts", "from 1 to 100"),
+    (item(retry={"maximumInterval": "2 days"}), "payload[1].retry.maximumInterval", "at most 24 hours"),
+    (job(configuration={"retry": {"initialInterval": -1}}), "configuration.retry.initialInterval", "seconds from 0"),
     *(
         (job(configuration={"maxConcurrentRequests": each}), "configuration.maxConcurrentRequests", "from 1 to 1000")
         for each in (0, 2.5, True)

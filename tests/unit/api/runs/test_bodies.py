@@ -194,6 +194,22 @@ async def test_a_run_is_told_with_its_input_and_a_link_and_what_it_waits_for(mak
     assert (answer["status"], answer["waiting"]["paused"]) == ("pending", True)
 
 
+@pytest.mark.parametrize(
+    ("status", "hours", "waits"),
+    [(RunStatus.STARTED, 1, True), (RunStatus.STARTED, -1, False), (RunStatus.CANCELED, 1, False)],
+)
+async def test_a_run_that_waits_between_attempts_says_how_and_until_when(
+    api: Api, status: RunStatus, hours: int, waits: bool
+):
+    run_id = await api.run(retry={"initialInterval": "1h"})
+    until = api.run_queries.waits_until = datetime.now(UTC) + timedelta(hours=hours)
+    api.runs.logins["shop", run_id] = RunState(run_id, status)
+    answer = await api.ask(f"runs/{run_id}")
+    assert answer["waiting"] == ({"until": until.isoformat().replace("+00:00", "Z")} if waits else None)
+    retry = {"initialInterval": 3600, "backoffCoefficient": 2, "maximumInterval": 86_400}
+    assert answer["input"]["retry"] == {"maximumAttempts": 3, **retry}
+
+
 async def test_where_temporal_cannot_tell_of_machines_there_are_none_told(api: Api):
     run_id = await api.run()
     api.run_queries.usage = {}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from schemas.workflow.run import RunInput
+from schemas.workflow.run import RetryIntervals, RunInput
 from security.keyring import KeyRing
 from tests.support.api_in_process import SECRET, MakeApi
 from tests.support.constants import WORKSPACE
@@ -48,6 +48,25 @@ async def test_a_start_s_own_fields_win_even_if_they_equal_contract_defaults(ord
     run_input = await ordered(DEFAULTS, retry={"maximumAttempts": 3}, requestTimeout=600, proxy="http://own:80")
     assert_has(run_input, maximum_attempts=3, request_timeout=timedelta(seconds=600))
     assert present(run_input.proxy).server == "http://own:80"
+
+
+async def test_each_interval_is_the_start_s_or_the_project_s_or_callboard_s(ordered: StartRun):
+    project = {"defaults": {"retry": {"initialInterval": "2 minutes", "maximumInterval": 600}}}
+    said = {"initialInterval": 3, "backoffCoefficient": 1.5}
+    two_minutes, ten_minutes = timedelta(minutes=2), timedelta(minutes=10)
+    for settings, retry, expected in (
+        ({}, {}, RetryIntervals()),
+        (project, {}, RetryIntervals(initial_interval=two_minutes, maximum_interval=ten_minutes)),
+        (
+            project,
+            said,
+            RetryIntervals(
+                initial_interval=timedelta(seconds=3), backoff_coefficient=1.5, maximum_interval=ten_minutes
+            ),
+        ),
+        (project, {"initialInterval": 0}, RetryIntervals(maximum_interval=ten_minutes)),
+    ):
+        assert (await ordered(settings, retry=retry)).retry_intervals == expected
 
 
 @pytest.mark.parametrize(

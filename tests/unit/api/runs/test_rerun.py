@@ -68,7 +68,7 @@ def plain(run_input: RunInput, run_id: str) -> dict[str, Any]:
 async def test_a_run_again_is_ordered_the_same_and_both_say_so(api: Api):
     first = await api.run(
         parameters={"n": 1.5, "big": 2**70},
-        retry={"maximumAttempts": 7},
+        retry={"maximumAttempts": 7, "initialInterval": "90s", "backoffCoefficient": 1.5, "maximumInterval": 7200.5},
         requestTimeout=77,
         queueTimeout=88,
         proxy="http://an%40na:hunter%3A2@proxy.example.com:3128",
@@ -88,6 +88,15 @@ async def test_a_run_again_is_ordered_the_same_and_both_say_so(api: Api):
     assert (await api.ask(f"runs/{second}"))["input"]["queueTimeout"] == 88
     assert [(await api.ask(f"runs/{run_id}"))["rerunOf"] for run_id in (first, second, third)] == [None, first, second]
     assert [(await api.ask(f"runs/{run_id}"))["reruns"] for run_id in (first, second, third)] == [[second], [third], []]
+
+
+async def test_a_run_again_waits_as_the_first_one_did_also_where_the_project_has_changed(make_project_api: MakeApi):
+    before = await make_project_api({})
+    first = await before.run()
+    waits = {"initialInterval": 60, "backoffCoefficient": 3, "maximumInterval": 600}
+    after = await make_project_api({"defaults": {"retry": waits}}, runs=before.runs)
+    second = await rerun(after, first)
+    assert after.input_of(second).retry_intervals.initial_interval == timedelta()
 
 
 async def test_big_parameters_are_copied_so_that_each_run_has_its_own(api: Api):
