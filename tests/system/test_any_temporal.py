@@ -71,13 +71,22 @@ async def cloud(
     assert list((folder / "worker" / "workers").iterdir()) == []
 
 
-async def test_a_run_in_a_browser_completes_in_one_attempt(cloud: CloudInstallation) -> None:
-    run_id = await cloud.rest.start("title")
-    assert (await cloud.rest.result(run_id))["result"] == "in the cloud"
+async def test_runs_complete_in_one_attempt_and_are_delivered_and_canceled(cloud: CloudInstallation) -> None:
+    async with receiver() as inbox:
+        run_id = await cloud.rest.start("title", sink={"type": "webhook", "url": inbox.url})
+        assert (await cloud.rest.result(run_id))["result"] == "in the cloud"
+        (request,) = await inbox.until(1)
+        assert json.loads(request.body)["apiInfo"]["runId"] == run_id
     details = await cloud.rest.get(f"runs/{run_id}")
     assert [attempt["status"] for attempt in details["attempts"]] == ["completed"], details
     listed = await cloud.rest.get("runs", status="completed")
     assert run_id in [run["runId"] for run in listed["runs"]]
+
+    folder = cloud.folder / "cancel"
+    folder.mkdir()
+    run_id = await cloud.rest.start("gate", {"folder": str(folder), "n": 1})
+    await until((folder / "begun-1").exists, PATIENCE)
+    assert (await cloud.rest.cancel(run_id))["status"] == "canceled"
 
 
 async def test_an_attempt_outlasts_its_heartbeats_and_a_cut_of_the_connection(
@@ -103,21 +112,6 @@ async def test_an_attempt_outlasts_its_heartbeats_and_a_cut_of_the_connection(
     assert [attempt["status"] for attempt in details["attempts"]] == ["completed"]
 
 
-async def test_a_run_is_canceled(cloud: CloudInstallation) -> None:
-    folder = cloud.folder / "cancel"
-    folder.mkdir()
-    run_id = await cloud.rest.start("gate", {"folder": str(folder), "n": 1})
-    await until((folder / "begun-1").exists, PATIENCE)
-    assert (await cloud.rest.cancel(run_id))["status"] == "canceled"
-
-
-async def test_a_result_is_delivered(cloud: CloudInstallation) -> None:
-    async with receiver() as inbox:
-        run_id = await cloud.rest.start("title", sink={"type": "webhook", "url": inbox.url})
-        (request,) = await inbox.until(1)
-        assert json.loads(request.body)["apiInfo"]["runId"] == run_id
-
-
 async def test_a_job_runs_by_its_schedule_and_by_hand(cloud: CloudInstallation, namespace: Client) -> None:
     body = {
         "id": "titles",
@@ -133,21 +127,16 @@ async def test_a_job_runs_by_its_schedule_and_by_hand(cloud: CloudInstallation, 
     await cloud.rest.ask("DELETE", "jobs/titles")
 
 
-async def test_user_code_sees_nothing_of_temporals_configuration(cloud: CloudInstallation) -> None:
+async def test_user_code_sees_nothing_of_temporal_and_does_not_reach_it(cloud: CloudInstallation) -> None:
     seen = (await cloud.rest.run("variables"))["result"]
     assert [name for name in seen if name.startswith("TEMPORAL_")] == []
     assert API_KEY not in json.dumps(seen)
-
-
-async def test_the_temporal_that_is_used_is_closed_to_user_code(cloud: CloudInstallation) -> None:
     port = int(cloud.proxy.address.rpartition(":")[2])
     assert (await cloud.rest.run("connect", {"port": port}))["result"] == "closed"
     async with receiver() as inbox:
 
         async def is_open() -> bool:  # what listens is reached at most a second after it has begun to
-            return (await cloud.rest.result(await cloud.rest.start("connect", {"port": inbox.port}))).get(
-                "result"
-            ) == "open"
+            return (await cloud.rest.run("connect", {"port": inbox.port})).get("result") == "open"
 
         await until(is_open, PATIENCE)
 
