@@ -13,17 +13,19 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 
 from bench.reading import SLOTS
 from devstack.dev import DevStack
 from schemas.workflow.attempt import AttemptRecord
 from settings import Settings
+from tests.support.rest import Rest
 
 _PROJECTS = Path(__file__).parent / "projects"
 ENDINGS = ("a plain Run", "an edit", "a time-out", "a cancel", "a crash")
 """What `Callboard.after` knows."""
+_ONE = "bench-one"
+"""The project that has one Machine."""
 _LOGIN = "bench"
 """Id of the AuthSession that the benchmark uses."""
 
@@ -31,14 +33,11 @@ _LOGIN = "bench"
 class Callboard:
     """A running stack that serves the projects of the benchmark."""
 
-    def __init__(self, dev: DevStack, http: httpx.AsyncClient, url: str, folder: Path) -> None:
+    def __init__(self, dev: DevStack, rest: Rest, url: str, folder: Path) -> None:
         self._dev = dev
-        self._http = http
+        self._rest = rest
         self._url = url
         self._folder = folder
-        self._projects = f"/api/v1/workspace/{dev.settings.workspace}/projects"
-        self._runs = f"{self._projects}/bench/run"
-        self._one = f"{self._projects}/bench-one/run"
 
     @classmethod
     @asynccontextmanager
@@ -47,44 +46,27 @@ class Callboard:
         shutil.copytree(_PROJECTS, folder / "projects")
         settings = Settings(data_dir=folder / "data", port=0)
         dev = DevStack(folder / "projects", settings, temporal_port=0, ui_port=0, report=print)
-        async with (
-            dev,
-            httpx.AsyncClient(
-                base_url=dev.url, headers={"x-api-key": dev.api_key}, timeout=120, trust_env=False
-            ) as http,
-        ):
-            yield cls(dev, http, url, folder)
+        async with dev, Rest.of(dev.url, key=dev.api_key, project="bench") as rest:
+            yield cls(dev, rest, url, folder)
 
-    async def once(self, api: str = "read", parameters: dict[str, Any] | None = None) -> dict[str, Any]:
+    async def once(self) -> None:
         """Execute one Run, from its POST to its result."""
-        return await self._result(await self._start(api, parameters or {"url": self._url}))
+        await self._execute("read")
 
-    async def once_traced(self) -> dict[str, Any]:
+    async def once_traced(self) -> None:
         """Execute one Run that saves a trace."""
-        return await self._result(await self._start("read", {"url": self._url}, trace=True))
+        await self._execute("read", saveTrace=True)
 
     async def log_in(self) -> None:
         """Create the AuthSession that `once_logged_in` uses."""
-        sessions = f"{self._projects}/bench-login/auth-sessions"
         body = {"id": _LOGIN, "parameters": {"url": self._url}}
-        answer = await self._http.post(f"{sessions}/create", json=body)
-        answer.raise_for_status()
-        operation = answer.json()["operationId"]
-        while True:
-            result = (await self._http.get(f"{sessions}/create/{operation}/result")).json()
-            if result["status"] == "done":
-                return
-            if result["status"] not in ("pending", "in_progress"):
-                raise RuntimeError(f"the login of the bench failed: {result}")
-            await asyncio.sleep(0.05)
+        result = await self._rest.operation("create", "create", body, project="bench-login")
+        if result["status"] != "done":
+            raise RuntimeError(f"the login of the bench failed: {result}")
 
-    async def once_logged_in(self) -> dict[str, Any]:
+    async def once_logged_in(self) -> None:
         """Execute one Run of a project with AuthSessions, whose login is valid."""
-        runs = f"{self._projects}/bench-login/run"
-        body = {"api": "read", "parameters": {"url": self._url}, "saveTrace": False, "authSession": {"id": _LOGIN}}
-        answer = await self._http.post(f"{runs}/start", json=body)
-        answer.raise_for_status()
-        return await self._result(answer.json()["runId"], runs)
+        await self._execute("read", project="bench-login", authSession={"id": _LOGIN})
 
     def handovers(self, run_ids: list[str]) -> list[float]:
         """Return the seconds from the end of each Attempt to the start of the next on its Machine.
@@ -115,21 +97,21 @@ class Callboard:
         run_ids: list[str] = []
         for _ in range(starts):
             began = time.perf_counter()
-            run_ids.append(await self._start("read", {"url": self._url}))
+            run_ids.append(await self._start("read"))
             took.append(time.perf_counter() - began)
         for run_id in run_ids:
-            await self._result(run_id)
+            await self._rest.result(run_id)
         return took, run_ids
 
     async def cancel(self) -> float:
         """Cancel a Run. Return the seconds from the request to its answer: nothing of the Run is left by then."""
-        run_id = await self._start("forever", {"url": self._url}, runs=self._one)
-        while (await self._status(run_id)) == "pending":
+        run_id = await self._start("forever", project=_ONE)
+        while (await self._rest.result(run_id, project=_ONE, wait=0))["status"] == "pending":
             await asyncio.sleep(0.01)
         began = time.perf_counter()
-        answer = await self._http.post(f"{self._one}/{run_id}/cancel", params={"wait": 60})
-        if answer.json()["status"] != "canceled":
-            raise RuntimeError(f"Run {run_id} was not canceled: {answer.text}")
+        answer = await self._rest.cancel(run_id, project=_ONE, wait=60)
+        if answer["status"] != "canceled":
+            raise RuntimeError(f"Run {run_id} was not canceled: {answer}")
         return time.perf_counter() - began
 
     async def after(self, ending: str) -> float:
@@ -138,35 +120,23 @@ class Callboard:
             case "a cancel":
                 await self.cancel()
             case "a time-out":
-                await self._fail("forever", timeout=1)
+                await self._execute("forever", "failed", project=_ONE, requestTimeout=1, retry={"maximumAttempts": 1})
             case "a crash":
-                await self._fail("crash", timeout=60)
+                await self._execute("crash", "failed", project=_ONE, retry={"maximumAttempts": 1})
             case "an edit":
                 await self._edit()
             case _:
-                await self._read_on_one()
+                await self._execute("read", project=_ONE)
         began = time.perf_counter()
-        await self._read_on_one()
+        await self._execute("read", project=_ONE)
         return time.perf_counter() - began
-
-    async def _read_on_one(self) -> None:
-        await self._result(await self._start("read", {"url": self._url}, runs=self._one), self._one)
-
-    async def _fail(self, api: str, *, timeout: int) -> None:
-        limits: dict[str, Any] = {"requestTimeout": timeout, "retry": {"maximumAttempts": 1}}
-        run_id = await self._start(api, {"url": self._url}, runs=self._one, **limits)
-        while (status := await self._status(run_id, wait=60)) in ("pending", "started"):
-            pass
-        if status != "failed":
-            raise RuntimeError(f"Run {run_id} should have failed, and is {status}")
 
     async def _edit(self) -> None:
         """Change the project, and wait until that is deployed."""
-        project = f"{self._projects}/bench-one"
-        before = (await self._http.get(project)).json()["version"]
+        before = (await self._rest.get("", project=_ONE))["version"]
         with (self._folder / "projects/bench-one/api/read.py").open("a") as file:
             file.write("# edited\n")
-        while (await self._http.get(project)).json()["version"] == before:
+        while (await self._rest.get("", project=_ONE))["version"] == before:
             await asyncio.sleep(0.01)
 
     async def memory_per_machine(self) -> float:
@@ -179,24 +149,14 @@ class Callboard:
         """Return the proportional set size of the worker process alone, in megabytes."""
         return _pss_of(self._worker())
 
-    async def _start(
-        self, api: str, parameters: dict[str, Any], *, trace: bool = False, runs: str = "", **more: Any
-    ) -> str:
-        body = {"api": api, "parameters": parameters, "saveTrace": trace, **more}
-        answer = await self._http.post(f"{runs or self._runs}/start", json=body)
-        answer.raise_for_status()
-        return answer.json()["runId"]
+    async def _start(self, api: str, *, project: str | None = None, **fields: Any) -> str:
+        return await self._rest.start(api, {"url": self._url}, project=project, **{"saveTrace": False, **fields})
 
-    async def _status(self, run_id: str, wait: int = 0) -> str:
-        return (await self._http.get(f"{self._one}/{run_id}/result", params={"wait": wait})).json()["status"]
-
-    async def _result(self, run_id: str, runs: str = "") -> dict[str, Any]:
-        while True:
-            answer = (await self._http.get(f"{runs or self._runs}/{run_id}/result", params={"wait": 60})).json()
-            if answer["status"] == "completed":
-                return answer
-            if answer["status"] not in ("pending", "started"):
-                raise RuntimeError(f"a Run of the bench did not complete: {answer}")
+    async def _execute(self, api: str, status: str = "completed", *, project: str | None = None, **fields: Any) -> None:
+        """Execute a Run, which has to end with this status."""
+        answer = await self._rest.result(await self._start(api, project=project, **fields), project=project)
+        if answer["status"] != status:
+            raise RuntimeError(f"a Run of the bench should be {status}: {answer}")
 
     def _worker(self) -> psutil.Process:
         return next(child for child in psutil.Process().children() if "worker" in child.cmdline())
