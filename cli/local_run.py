@@ -24,6 +24,7 @@ from pydantic_core import PydanticCustomError
 
 from machines.browser_program import browser_args, find_browser
 from machines.environment import USER_PREFIX, display_environment
+from machines.runner import inner_box, process_tree
 from machines.sandbox import sandbox_refusal
 from projects.settings import ProjectSettings
 from schemas.errors import BadRequest, NotFound, ProjectError
@@ -199,12 +200,13 @@ def _inherited() -> dict[str, str]:
 def _started(
     python: Path, folder: Path, environment: dict[str, str], order: dict[str, Any]
 ) -> Generator[dict[str, Any]]:
-    """Start the process, and yield what it tells. It has ended when the block is left.
+    """Start the process, and yield what it tells. It has ended when the block is left, with all that it has started.
 
     Raises:
         ProjectError: It has ended without an outcome, and has said why on standard error.
         KeyboardInterrupt: Ctrl-C was pressed.
     """
+    inner_box.adopt_orphans()
     reading, writing = os.pipe()
     with os.fdopen(os.memfd_create("order"), "w+", encoding="utf-8") as file, os.fdopen(reading) as told:
         json.dump(order, file)
@@ -219,6 +221,7 @@ def _started(
                     yield json.loads(outcome)
             finally:
                 child.wait()
+                process_tree.kill_all()
     if interrupted:
         raise KeyboardInterrupt
     if not outcome:

@@ -49,10 +49,11 @@ async def automation(page, params=None, **_kwargs):
     await asyncio.sleep(3600)
 """,
     "api/block.py": """
-import time
+import subprocess, time
 
 async def automation(page, params=None, **_kwargs):
     print("it blocks")
+    subprocess.Popen(["sleep", "3600"], start_new_session=True)
     time.sleep(3600)
 """,
     "api/variables.py": """
@@ -203,7 +204,7 @@ def test_what_cannot_be_done_is_a_sentence(project: Project, arguments: list[str
 
 @pytest.mark.parametrize(
     ("api", "said"),
-    [("wait", "It took longer than 10 seconds. (api/wait.py:6)\n"), ("block", 'api/block.py", line 6 in')],
+    [("wait", "It took longer than 10 seconds. (api/wait.py:6)\n"), ("block", 'api/block.py", line 7 in')],
 )
 def test_a_time_limit_ends_code_that_waits_and_code_that_blocks(project: Project, api: str, said: str):
     done = project.run("api", api, "--timeout", "10s")
