@@ -26,7 +26,7 @@ from machines.browser_program import browser_args, find_browser
 from machines.environment import USER_PREFIX, display_environment
 from machines.runner import inner_box, process_tree
 from machines.sandbox import sandbox_refusal
-from projects.settings import ProjectSettings
+from projects.project_settings import ProjectSettings
 from schemas.errors import BadRequest, NotFound, ProjectError
 from schemas.rest.proxy import split_proxy
 from schemas.rest.run_auth_session import ID_RULE, is_auth_session_id

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from projects.settings import NAME_RULE, is_project_name
+from projects.project_settings import NAME_RULE, is_project_name
 from projects.skeleton import TEMPLATES, write_skeleton
 
 

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from projects.manifest import Manifest, is_version, read_current, read_manifest
-from projects.settings import is_project_name
+from projects.project_settings import is_project_name
 from projects.single_flight import SingleFlight
 from schemas.errors import StoreError
 from storage import keys

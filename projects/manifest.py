@@ -7,7 +7,7 @@ import re
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
-from projects.settings import ProjectSettings
+from projects.project_settings import ProjectSettings
 from schemas.errors import StoreError
 from storage import keys
 from storage.store import Store

@@ -16,8 +16,8 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from projects.manifest import DeployWarning
+from projects.project_settings import ProjectSettings
 from projects.resources import AuthSessionFile, JobFile
-from projects.settings import ProjectSettings
 from projects.settings_syntax import SettingsSyntaxError, parse_json
 from schemas.errors import ProjectError
 from schemas.rest.base import JsonObject, RequestModel

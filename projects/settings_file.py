@@ -17,7 +17,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from projects.settings import NAME_RULE, ProjectSettings, is_project_name
+from projects.project_settings import NAME_RULE, ProjectSettings, is_project_name
 from projects.settings_ignored import find_ignored
 from projects.settings_syntax import SETTINGS_PARSERS, SettingsSyntaxError
 from schemas.errors import ProjectError, SettingsError

@@ -14,7 +14,7 @@ from typing import Any, cast
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from projects.settings import PLATFORM_PROXY, ProjectSettings
+from projects.project_settings import PLATFORM_PROXY, ProjectSettings
 
 _SILENTLY_IGNORED = ("metadata", "version", "workspaceId", "$schema")
 _RECORDER = "there is no recorder: a login that a person made is imported"

@@ -21,7 +21,7 @@ def write_skeleton(parent: Path, name: str, template: str = "hello") -> list[Pat
     """Create the project `name` in a folder of that name below `parent`, and return its files.
 
     The files appear all at once or not at all, because a `callboard dev` may be watching. `parent` exists, the name is
-    one that `projects.settings.is_project_name` accepts, and the template is one of `TEMPLATES`.
+    one that `projects.project_settings.is_project_name` accepts, and the template is one of `TEMPLATES`.
 
     Raises:
         ProjectError: Something of that name exists already, or the folder cannot be created.

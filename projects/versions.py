@@ -17,7 +17,7 @@ from pathlib import Path
 from projects.bundle import extract_and_compile
 from projects.manifest import is_version
 from projects.processes import run_in_thread
-from projects.settings import is_project_name
+from projects.project_settings import is_project_name
 from projects.single_flight import SingleFlight
 from schemas.errors import StoreError
 from storage import keys

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from projects.manifest import Manifest
-from projects.settings import Environment
+from projects.project_settings import Environment
 from schemas.rest.run_auth_session import StoredAuthSession
 from schemas.rest.start_request import Retry, StartRequest
 from schemas.workflow.auth import AuthSessionRef, AuthSessionType, RunAuth

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from schemas.rest.attempt import attempt_path
-from schemas.rest.result import cause_json
+from schemas.rest.run_result import cause_json
 from schemas.timestamps import utc_text
 from schemas.workflow.base import JsonRef
 from schemas.workflow.job_run import JobRunPlan

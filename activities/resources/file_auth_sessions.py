@@ -10,8 +10,8 @@ from uuid import uuid4
 
 from activities.resources.file_resources import FileResources
 from projects.manifest import Manifest
+from projects.project_settings import Environment
 from projects.resources import AuthSessionFile
-from projects.settings import Environment
 from schemas.errors import Conflict, NotFound, Unavailable
 from schemas.rest.auth_sessions import UpdateAuthSession
 from schemas.workflow.auth import AuthSessionRef, AuthSessionStatus, AuthSessionType

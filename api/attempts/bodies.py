@@ -8,7 +8,7 @@ from collections import defaultdict
 from api.dependencies import Services
 from schemas.errors import NotFound
 from schemas.rest.attempt import AttemptBody, OpenTelemetryLink, UsageBody, attempt_path
-from schemas.rest.result import RecordedError, cause_json
+from schemas.rest.run_result import RecordedError, cause_json
 from schemas.workflow.attempt import AttemptRecord, AttemptStatus
 from storage import keys
 

@@ -17,7 +17,7 @@ from api.runs.result import load_json, returned_values
 from schemas.errors import BadRequest
 from schemas.rest.base import ResponseModel
 from schemas.rest.field_errors import field_error
-from schemas.rest.result import cause_json
+from schemas.rest.run_result import cause_json
 from schemas.rest.runs import (
     ErrorSummary,
     QueueState,

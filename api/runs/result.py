@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from api.dependencies import Services
 from schemas.errors import Category, StoreError
-from schemas.rest.result import ErrorCode, ReasonType, cause_json
+from schemas.rest.run_result import ErrorCode, ReasonType, cause_json
 from schemas.workflow.base import JsonRef
 from schemas.workflow.run import RunOutcome, RunStatus
 from storage.raw_json import RawJson, dump_object, read_json

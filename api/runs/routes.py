@@ -22,7 +22,7 @@ from api.runs.result import poll_run_state, result_json
 from api.runs.start import start_run
 from schemas.errors import BadRequest, Conflict, Forbidden, PayloadTooLarge
 from schemas.rest.base import expects
-from schemas.rest.result import ResultResponse
+from schemas.rest.run_result import ResultResponse
 from schemas.rest.runs import RerunResponse, RunBody, RunList, RunsQuery
 from schemas.rest.start_request import StartRequest, StartResponse
 

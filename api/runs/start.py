@@ -14,7 +14,7 @@ from api.request_secrets import definitely_not_started, delete_artifacts, resolv
 from api.runs.idempotency import RunIdentity, resolve_identity, was_started
 from api.runs.run_auth import build_run_auth, store_runtime_input
 from projects.manifest import Manifest
-from projects.settings import ProjectSettings
+from projects.project_settings import ProjectSettings
 from schemas.errors import CallboardError, Conflict, NotFound, TooMany, Unavailable
 from schemas.rest.field_errors import field_error
 from schemas.rest.run_auth_session import RuntimeAuthSession

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ConfigDict, JsonValue
 
 from schemas.rest.base import ResponseModel
-from schemas.rest.result import RecordedError
+from schemas.rest.run_result import RecordedError
 from schemas.workflow.attempt import AttemptKind, AttemptStatus
 
 _HERE = "/api/v1/workspace/00000000-0000-0000-0000-000000000000/projects/shop/runs/V1StGXR8_Z5jdHi6B-myT/attempts/1"

@@ -9,8 +9,8 @@ from pydantic import ConfigDict, Field, JsonValue
 from schemas.rest.base import Flag, JsonObject, RequestModel, RequestTimeout, ResponseModel
 from schemas.rest.browser_state import BrowserState
 from schemas.rest.proxy import ProxyUrl
-from schemas.rest.result import RunErrorBody, RunReasonBody
 from schemas.rest.run_auth_session import AuthAttempts, AuthSessionId
+from schemas.rest.run_result import RunErrorBody, RunReasonBody
 from schemas.workflow.auth import AuthSessionStatus, AuthSessionType
 
 _EXAMPLE_ID = "V1StGXR8_Z5jdHi6B-myT"

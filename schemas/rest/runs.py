@@ -11,7 +11,7 @@ from pydantic.alias_generators import to_camel
 from schemas.rest.attempt import AttemptBody, OpenTelemetryLink
 from schemas.rest.base import ResponseModel, expects, require_known_value
 from schemas.rest.delivery import DeliveryBody
-from schemas.rest.result import ErrorCode, ExtendedPayload, ReasonType, RecordedError, RecordedReason
+from schemas.rest.run_result import ErrorCode, ExtendedPayload, ReasonType, RecordedError, RecordedReason
 from schemas.workflow.run import RunStatus, RunType
 
 LIMIT = 200

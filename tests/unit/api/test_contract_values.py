@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from intuned_client import AsyncIntunedClient
 
-from schemas.rest.result import ResultResponse
+from schemas.rest.run_result import ResultResponse
 from schemas.rest.runs import RunBody, RunList
 from schemas.workflow.attempt import AttemptRecord
 from schemas.workflow.auth import AuthSessionStatus, AuthSessionType

@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from projects.settings import NAME_RULE, ProjectSettings, is_project_name
+from projects.project_settings import NAME_RULE, ProjectSettings, is_project_name
 from projects.settings_file import read_settings, read_settings_file, resolve_project_name
 from schemas.errors import ProjectError, SettingsError
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from projects.settings import ProjectSettings
+from projects.project_settings import ProjectSettings
 from projects.settings_file import SettingsFile, read_settings_file
 from schemas.errors import SettingsError
 

@@ -7,12 +7,12 @@ from pydantic import BaseModel
 
 from schemas import errors
 from schemas.errors import CallboardError
-from schemas.rest import auth_sessions, result
+from schemas.rest import auth_sessions, run_result
 from schemas.rest.attempt import AttemptBody
 from schemas.rest.auth_sessions import OperationFailed
 from schemas.rest.error_body import ErrorBody
 from schemas.rest.projects import ProjectBody, ProjectList
-from schemas.rest.result import ResultResponse
+from schemas.rest.run_result import ResultResponse
 from schemas.rest.runs import RerunResponse, RunBody, RunList, RunSummaryBody
 from schemas.rest.start_request import StartRequest, StartResponse
 from schemas.workflow.run import ErrorCode, ReasonType, RunStatus
@@ -46,9 +46,9 @@ def test_every_example_of_a_record_has_the_fields_that_are_answered(model: type[
 
 
 def test_the_flow_s_words_are_words_of_the_contract():
-    assert {status.value for status in RunStatus} == set(get_args(result.Status))
-    assert {code.value for code in ErrorCode} - set(get_args(result.ErrorCode)) == {ErrorCode.QUEUE_TIMEOUT}
-    assert {reason.value for reason in ReasonType} <= set(get_args(result.ReasonType))
+    assert {status.value for status in RunStatus} == set(get_args(run_result.Status))
+    assert {code.value for code in ErrorCode} - set(get_args(run_result.ErrorCode)) == {ErrorCode.QUEUE_TIMEOUT}
+    assert {reason.value for reason in ReasonType} <= set(get_args(run_result.ReasonType))
 
 
 def leaves(error: type[CallboardError]) -> list[type[CallboardError]]:

@@ -11,7 +11,7 @@ import pytest
 from activities.jobs.item_runs import make_run_input
 from activities.jobs.job_planner import JobPlanner
 from projects.manifest import Manifest
-from projects.settings import ProjectSettings
+from projects.project_settings import ProjectSettings
 from schemas.errors import SealError
 from schemas.rest.sink import WebhookSink
 from schemas.workflow.auth import AuthSessionStatus, AuthSessionType

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from schemas.rest.result import ResultResponse
+from schemas.rest.run_result import ResultResponse
 from schemas.workflow.base import JsonRef
 from schemas.workflow.run import ReasonType, RunError, RunOutcome, RunReason, RunStatus
 from tests.support.api_in_process import KEY, Api
