@@ -66,9 +66,7 @@ async def test_by_default_there_are_two_runs_for_each_machine_all_shown_in_fligh
     assert len(job_lab.attempts) == 4
 
 
-async def test_a_run_belongs_to_its_job_run_and_executes_the_version_deployed_then(
-    job_lab: JobLab, client: Client
-) -> None:
+async def test_a_run_executes_the_version_deployed_when_its_job_run_began(job_lab: JobLab, client: Client) -> None:
     handle = await job_lab.start(await job_lab.define(items(1)))
     view = await end_of(handle)
     assert view.version == present(await job_lab.catalog.get_current(job_lab.project)).version

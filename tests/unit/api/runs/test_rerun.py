@@ -90,7 +90,7 @@ async def test_a_run_again_is_ordered_the_same_and_both_say_so(api: Api):
     assert [(await api.ask(f"runs/{run_id}"))["reruns"] for run_id in (first, second, third)] == [[second], [third], []]
 
 
-async def test_a_run_again_waits_as_the_first_one_did_also_where_the_project_has_changed(make_project_api: MakeApi):
+async def test_a_rerun_waits_as_the_first_one_also_after_a_deploy(make_project_api: MakeApi):
     before = await make_project_api({})
     first = await before.run()
     waits = {"initialInterval": 60, "backoffCoefficient": 3, "maximumInterval": 600}
