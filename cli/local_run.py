@@ -132,6 +132,8 @@ class LocalProject:
         """
         if login is not None:
             self._login_folder(login.id)  # What cannot be an id is refused before any code runs.
+            if options.cdp_url is not None:  # Its cookies are a person's own, and are not to be mixed with these.
+                raise BadRequest("--cdp-url: that browser has logins of its own. Leave the option out to use another.")
         headful = options.headful or options.keep_open
         if headful and options.cdp_url is None and not display_environment():
             raise BadRequest(

@@ -191,6 +191,7 @@ def test_an_error_is_short_and_says_its_place(project: Project):
         (["api", "echo", "--cdp-url", "http://127.0.0.1:1"], 1, "The browser cannot be used: "),
         (["api", "echo", "--proxy", "ftp://x"], 2, "--proxy"),
         (["api", "visit", "--auth-session", "ada"], 4, "There is no login ada here. Make it with: "),
+        (["authsession", "create", "ada", "--input", "{}", "--cdp-url", "http://127.0.0.1:1"], 2, "--cdp-url: "),
         (["authsession", "check", "../up"], 2, "'../up' cannot be the id of an AuthSession."),
         (["authsession", "create", "me", "--input", "{}"], 2, "'me' cannot be the id of an AuthSession."),
     ],
