@@ -44,7 +44,7 @@ async def healthz(request: Request, services: ServicesDep) -> JSONResponse:
     if problem is None:
         return JSONResponse(LivenessAnswer(status="alive").model_dump(exclude_none=True))
     log.error("healthz fails: %s", problem)
-    message = problem if _has_key(services, request) else None
+    message = problem if await _has_key(services, request) else None
     return JSONResponse(LivenessAnswer(status="not-alive", message=message).model_dump(exclude_none=True), 503)
 
 
@@ -72,18 +72,18 @@ async def readyz(request: Request, services: ServicesDep) -> JSONResponse:
     body = Readiness(
         status="ready" if ready else "not-ready", temporal=temporal, store=store, projects=projects, isolation=isolation
     )
-    if not _has_key(services, request):
+    if not await _has_key(services, request):
         body = body.without_details()
     return JSONResponse(body.model_dump(exclude_none=True), 200 if ready else 503)
 
 
-def _has_key(services: Services, request: Request) -> bool:
+async def _has_key(services: Services, request: Request) -> bool:
     """Tell whether the request has a valid key. A wrong one counts against its sender, or one could guess here."""
     key = read_key(request.headers)
     if key is None:
         return False
     try:
-        services.keys.check(key, request.scope)
+        await services.keys.check(key, request.scope)
     except (Unauthorized, TooMany):
         return False
     return True

@@ -1,4 +1,4 @@
-"""Check the API keys of callers."""
+"""Check the API keys of callers: those of the operator, which may do everything."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import hmac
 from collections.abc import Sequence
 
 from schemas.errors import ConfigurationError
+from schemas.rest.access import Scope
+from security.caller import Caller
 
 MIN_KEY_LENGTH = 20
 """Fewest characters of a key. A random key of this length cannot be guessed, however many guesses are made:
@@ -35,17 +37,23 @@ class ApiKeys:
                     f"CALLBOARD_API_KEYS: key number {position} has {len(key)} characters, "
                     f"expected at least {MIN_KEY_LENGTH} random ones."
                 )
-        self._digests = [key_digest(key.encode()) for key in keys]
+        self._callers = [(key_digest(key.encode()), operator_of(key)) for key in keys]
 
-    def accepts(self, key: bytes) -> bool:
-        """Tell whether `key`, the raw header value, is one of the keys.
+    def find(self, key: bytes) -> Caller | None:
+        """Return whose key `key` is, the raw header value; None if it is none of the keys.
 
         Every key is compared, each in constant time, so that the time taken tells neither how much of a key was
         right nor which one it was.
         """
         digest = key_digest(key)
-        matches = [hmac.compare_digest(digest, known) for known in self._digests]
-        return any(matches)
+        matches = [caller for known, caller in self._callers if hmac.compare_digest(digest, known)]
+        return matches[0] if matches else None
+
+
+def operator_of(key: str) -> Caller:
+    """Return who calls with this key of `CALLBOARD_API_KEYS`; the id tells one such key from another."""
+    shown = key_digest(key.encode()).hex()[:8]
+    return Caller(id=f"operator-{shown}", name="operator", scopes=frozenset({Scope.ADMIN}))
 
 
 def key_digest(key: bytes) -> bytes:

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from schemas.errors import CallboardError
+from security.apikeys import operator_of
+from security.caller import Caller
 from security.keyring import KeyRing, derive_key
 
 SESSION_LIFETIME = timedelta(hours=12)
@@ -37,6 +39,8 @@ class Session:
     """End of the session, in seconds since 1970."""
     form_token: str
     """Token that every form that changes something sends: no other site can know it."""
+    caller: Caller
+    """Whose key the person has signed in with."""
 
     def owns(self, token: str) -> bool:
         """Tell whether a form with this token belongs to this session."""
@@ -47,7 +51,7 @@ class SignInSessions:
     """Opens and recognizes sessions. It holds derived keys only: no API key can be printed from here."""
 
     def __init__(self, api_keys: Sequence[str], ring: KeyRing) -> None:
-        self._keys = [_derive(key) for key in api_keys if key]
+        self._keys = [(_derive(key), operator_of(key)) for key in api_keys if key]
         self._ring = ring
         self._ended: OrderedDict[str, None] = OrderedDict()
 
@@ -72,8 +76,11 @@ class SignInSessions:
         if int(ends) < time.time() or nonce in self._ended:
             return None
         # All keys are compared, each in constant time, as `security.apikeys` does.
-        good = [key for key in self._keys if hmac.compare_digest(_hash(key, f"{ends}.{nonce}"), given)]
-        return Session(nonce, int(ends), _hash(good[0], f"form {nonce}")) if good else None
+        good = [known for known in self._keys if hmac.compare_digest(_hash(known[0], f"{ends}.{nonce}"), given)]
+        if not good:
+            return None
+        key, caller = good[0]
+        return Session(nonce, int(ends), _hash(key, f"form {nonce}"), caller)
 
     def end(self, session: Session) -> None:
         """Sign out: this process no longer accepts the session, even from somebody who has copied the cookie."""

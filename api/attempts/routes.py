@@ -13,9 +13,11 @@ from api.attempts.bodies import get_attempt
 from api.attempts.files import screenshot_response, trace_response
 from api.attempts.log import follow_log, read_log
 from api.dependencies import ServicesDep
+from api.http.access import requires
 from api.http.workspace_router import workspace_router
 from api.projects.lookup import require_run
 from schemas.errors import BadRequest
+from schemas.rest.access import Scope
 from schemas.rest.attempt import AttemptBody
 from schemas.rest.base import expects
 
@@ -44,7 +46,10 @@ class _LogQuery(BaseModel):
 
 
 router = workspace_router(
-    "/{projectName}/runs/{runId}/attempts/{number}", BadRequest, tag="Attempts", checks=[Depends(require_run)]
+    "/{projectName}/runs/{runId}/attempts/{number}",
+    BadRequest,
+    tag="Attempts",
+    checks=[requires(Scope.RUNS_READ), Depends(require_run)],
 )
 
 
@@ -67,7 +72,12 @@ _LOG_DOCS: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get("/log", summary="Get an Attempt's log", response_class=Response, responses=_LOG_DOCS)
+@router.get(
+    "/log",
+    summary="Get an Attempt's log",
+    response_class=Response,
+    responses=_LOG_DOCS,
+)
 async def log(
     services: ServicesDep,
     projectName: str,

@@ -9,12 +9,14 @@ from api.auth_sessions import operations
 from api.auth_sessions.lookup import contract_auth_session, require_auth_session, require_changeable_auth_session
 from api.auth_sessions.operation_result import operation_result
 from api.dependencies import ServicesDep
+from api.http.access import requires
 from api.http.errors import error_responses
 from api.http.json_body import read_json_object
 from api.http.openapi import request_body
 from api.http.workspace_router import workspace_router
 from api.projects.lookup import AuthProjectDep, ProjectDep
 from schemas.errors import BadRequest, Conflict, Forbidden, PayloadTooLarge
+from schemas.rest.access import Scope
 from schemas.rest.auth_sessions import (
     AuthSessionBody,
     CreateAuthSession,
@@ -35,7 +37,7 @@ _STARTING = error_responses(BadRequest, Forbidden, PayloadTooLarge)
 router = workspace_router("/{projectName}/auth-sessions", tag="AuthSessions")
 
 
-@router.get("", summary="List a project's AuthSessions")
+@router.get("", dependencies=[requires(Scope.AUTH_SESSIONS)], summary="List a project's AuthSessions")
 async def list_all(services: ServicesDep, manifest: ProjectDep) -> list[AuthSessionBody]:
     """List all stored AuthSessions, sorted by id. Those that live for a single Run are not among them."""
     views = await services.auth_sessions.list_all(services.settings.workspace, manifest.project)
@@ -44,6 +46,7 @@ async def list_all(services: ServicesDep, manifest: ProjectDep) -> list[AuthSess
 
 @router.post(
     "/create",
+    dependencies=[requires(Scope.AUTH_SESSIONS, "authsession.create")],
     status_code=201,
     summary="Create an AuthSession",
     openapi_extra=request_body(CreateAuthSession),
@@ -54,7 +57,12 @@ async def create(request: Request, services: ServicesDep, manifest: AuthProjectD
     return await operations.create(services, manifest, await read_json_object(request))
 
 
-@router.get("/create/{operationId}/result", summary="Get a Create's result", response_model=OperationResult)
+@router.get(
+    "/create/{operationId}/result",
+    dependencies=[requires(Scope.AUTH_SESSIONS)],
+    summary="Get a Create's result",
+    response_model=OperationResult,
+)
 async def create_result(services: ServicesDep, manifest: ProjectDep, operationId: str) -> Response:
     """Get the operation's status. It is `in_progress` from the start of its Run."""
     kind = RunType.AUTH_SESSION_CREATE
@@ -63,6 +71,7 @@ async def create_result(services: ServicesDep, manifest: ProjectDep, operationId
 
 @router.post(
     "/import",
+    dependencies=[requires(Scope.AUTH_SESSIONS, "authsession.import")],
     status_code=201,
     summary="Import an AuthSession",
     openapi_extra=request_body(ImportAuthSession),
@@ -76,7 +85,7 @@ async def import_state(request: Request, services: ServicesDep, manifest: AuthPr
     return await operations.import_state(services, manifest, await read_json_object(request, IMPORT_LIMIT))
 
 
-@router.get("/{authSessionId}", summary="Get an AuthSession")
+@router.get("/{authSessionId}", dependencies=[requires(Scope.AUTH_SESSIONS)], summary="Get an AuthSession")
 async def get(services: ServicesDep, manifest: ProjectDep, authSessionId: str) -> AuthSessionBody:
     """Get the AuthSession's type and status."""
     return contract_auth_session(await require_auth_session(services, manifest.project, authSessionId))
@@ -84,6 +93,7 @@ async def get(services: ServicesDep, manifest: ProjectDep, authSessionId: str) -
 
 @router.delete(
     "/{authSessionId}",
+    dependencies=[requires(Scope.AUTH_SESSIONS, "authsession.delete")],
     status_code=204,
     summary="Delete an AuthSession",
     response_class=Response,
@@ -97,6 +107,7 @@ async def delete(services: ServicesDep, manifest: ProjectDep, authSessionId: str
 
 @router.post(
     "/{authSessionId}/update",
+    dependencies=[requires(Scope.AUTH_SESSIONS, "authsession.update")],
     status_code=201,
     summary="Update an AuthSession",
     openapi_extra=request_body(UpdateAuthSession),
@@ -110,7 +121,10 @@ async def update(
 
 
 @router.get(
-    "/{authSessionId}/update/{operationId}/result", summary="Get an Update's result", response_model=OperationResult
+    "/{authSessionId}/update/{operationId}/result",
+    dependencies=[requires(Scope.AUTH_SESSIONS)],
+    summary="Get an Update's result",
+    response_model=OperationResult,
 )
 async def update_result(services: ServicesDep, manifest: ProjectDep, authSessionId: str, operationId: str) -> Response:
     """Get the operation's status. It is `in_progress` from the start of its Run."""
@@ -120,6 +134,7 @@ async def update_result(services: ServicesDep, manifest: ProjectDep, authSession
 
 @router.post(
     "/{authSessionId}/validate/start",
+    dependencies=[requires(Scope.AUTH_SESSIONS, "authsession.validate")],
     status_code=201,
     summary="Validate an AuthSession",
     openapi_extra=request_body(ValidateAuthSession),
@@ -133,7 +148,10 @@ async def validate(
 
 
 @router.get(
-    "/{authSessionId}/validate/{operationId}/result", summary="Get a Validate's result", response_model=OperationResult
+    "/{authSessionId}/validate/{operationId}/result",
+    dependencies=[requires(Scope.AUTH_SESSIONS)],
+    summary="Get a Validate's result",
+    response_model=OperationResult,
 )
 async def validate_result(
     services: ServicesDep, manifest: ProjectDep, authSessionId: str, operationId: str

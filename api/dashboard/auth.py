@@ -20,9 +20,6 @@ COOKIE = "callboard-session"
 TOKEN_FIELD = "token"  # noqa: S105 - the name of a field
 """Name of the field that holds the token of the session, in every form that changes something."""
 
-_API_CLIENT = Session(nonce="", expires_at=0, form_token="")
-"""Session of clients that send an API key with each request instead of a cookie: their requests come from no page."""
-
 
 class SignInRequired(Unauthorized):
     """Nobody is signed in; a browser is redirected to the sign-in form."""
@@ -39,14 +36,16 @@ async def require_session(request: Request, services: ServicesDep) -> Session:
     # A bearer token is not read here: a proxy that people sign in to may add its own.
     key = request.headers.get(KEY_HEADER)
     if key is not None:
-        services.keys.check(key.encode("latin-1"), request.scope)
-        return _API_CLIENT
+        request.state.caller = await services.keys.check(key.encode("latin-1"), request.scope)
+        # Requests of clients that send a key each time come from no page, so they have no token of a form.
+        return Session(nonce="", expires_at=0, form_token="", caller=request.state.caller)
     session = read_session(request, services)
     if session is None:
         raise SignInRequired(
             f"Nobody is signed in. Sign in at /sign-in, or send an API key in the header {KEY_HEADER}."
         )
     request.state.session = session
+    request.state.caller = session.caller
     return session
 
 

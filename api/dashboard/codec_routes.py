@@ -20,9 +20,11 @@ from starlette.routing import Route
 from api.dashboard.auth import check_same_origin, require_session
 from api.dashboard.rendering import with_security_headers
 from api.dependencies import Services
+from api.http.access import Requirement
 from api.http.errors import correlation_id, logged_error_response
 from api.http.json_body import read_body
 from schemas.errors import BadRequest, CallboardError
+from schemas.rest.access import Scope
 from temporal.remote_codec import RemoteCodec
 
 CODEC_PATH = "/codec"
@@ -66,11 +68,15 @@ def install_codec(app: FastAPI, services: Services) -> None:
 
 
 async def _check_caller(request: Request, services: Services, ui_origin: str | None) -> None:
-    """Raise Forbidden if a page of another site asks, and Unauthorized if nobody is signed in and there is no key."""
+    """Raise Forbidden if a page of another site asks, and Unauthorized if nobody is signed in and there is no key.
+
+    Payloads hold all that Temporal knows, of every project, so this needs the scope `admin`.
+    """
     origin = request.headers.get("origin")
     if origin is None or origin != ui_origin:
         check_same_origin(request)
     await require_session(request, services)
+    await Requirement(Scope.ADMIN, None)(request)
 
 
 def _check_namespace(request: Request, namespace: str) -> None:

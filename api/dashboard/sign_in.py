@@ -56,7 +56,7 @@ async def sign_in(request: Request, services: ServicesDep) -> Response:
     next_url = fields.get("next", _HOME_PATH)
     key = fields.get("key", "").strip()
     try:
-        services.keys.check(key.encode(), request.scope)
+        await services.keys.check(key.encode(), request.scope)
     except (Unauthorized, TooMany) as error:
         data = _form_data(next_url, error.message)
         return render_page(request, "sign-in.html", data, status=error.status, headers=error_headers(error))

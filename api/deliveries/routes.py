@@ -6,20 +6,33 @@ from fastapi import Depends
 
 from api.deliveries.bodies import delivery_body, list_deliveries
 from api.dependencies import ServicesDep
+from api.http.access import requires
 from api.http.workspace_router import workspace_router
 from api.projects.lookup import require_run
+from schemas.rest.access import Scope
 from schemas.rest.delivery import DeliveryBody, DeliveryList
 
-router = workspace_router("/{projectName}/runs/{runId}/deliveries", tag="Deliveries", checks=[Depends(require_run)])
+router = workspace_router("/{projectName}/runs/{runId}/deliveries", tag="Deliveries")
 
 
-@router.get("", summary="List a Run's Deliveries", response_model_exclude_none=True)
+@router.get(
+    "",
+    dependencies=[requires(Scope.RUNS_READ), Depends(require_run)],
+    summary="List a Run's Deliveries",
+    response_model_exclude_none=True,
+)
 async def list_all(services: ServicesDep, projectName: str, runId: str) -> DeliveryList:
     """List the Delivery to the Run's sink, with every try. There is none before the Run's end, or without a sink."""
     return DeliveryList(deliveries=await list_deliveries(services, projectName, runId))
 
 
-@router.post("/{deliveryId}/redeliver", status_code=202, summary="Redeliver a result", response_model_exclude_none=True)
+@router.post(
+    "/{deliveryId}/redeliver",
+    dependencies=[requires(Scope.RUNS_START, "delivery.redeliver"), Depends(require_run)],
+    status_code=202,
+    summary="Redeliver a result",
+    response_model_exclude_none=True,
+)
 async def redeliver(services: ServicesDep, projectName: str, runId: str, deliveryId: str) -> DeliveryBody:
     """Send the same body once more: after a success, after a failure, or now instead of at the next try."""
     state = await services.deliveries.redeliver(services.settings.workspace, projectName, runId, deliveryId)

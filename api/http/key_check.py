@@ -21,6 +21,7 @@ from starlette.types import Scope
 from api.http.rate_limiter import RateLimiter
 from schemas.errors import TooMany, Unauthorized
 from security.apikeys import ApiKeys, key_digest
+from security.caller import Caller
 
 KEY_HEADER = "x-api-key"
 
@@ -54,8 +55,8 @@ class KeyCheck:
         self._failures = RateLimiter(WRONG_KEYS, WRONG_KEYS_WITHIN)
         self._accepted: OrderedDict[tuple[str, bytes], None] = OrderedDict()
 
-    def check(self, key: bytes, scope: Scope) -> None:
-        """Return normally if the client of this request may use the key; raise otherwise.
+    async def check(self, key: bytes, scope: Scope) -> Caller:
+        """Return whose key it is, if the client of this request may use it.
 
         Args:
             key: The bytes of the key as they were received.
@@ -68,12 +69,13 @@ class KeyCheck:
         address = _client_address(scope)
         wait = self._failures.retry_after(address)
         pair = (address, key_digest(key))
-        if self._keys.accepts(key) and (not wait or pair in self._accepted):
+        caller = self._keys.find(key)
+        if caller is not None and (not wait or pair in self._accepted):
             self._accepted[pair] = None
             self._accepted.move_to_end(pair)
             if len(self._accepted) > _MAX_REMEMBERED:
                 self._accepted.popitem(last=False)
-            return
+            return caller
         if wait:
             raise TooMany(
                 f"Too many wrong API keys came from your address. Try again in {wait} seconds.", retry_after=wait

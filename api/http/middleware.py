@@ -71,7 +71,7 @@ class RequestMiddleware:
 
     async def _serve(self, scope: Scope, receive: Receive, exchange: _Exchange) -> None:
         try:
-            self._check_key(scope)
+            await self._check_key(scope)
             if scope["path"] in _HEALTH_PATHS:
                 await self._app(scope, receive, exchange.send)
             else:
@@ -105,7 +105,7 @@ class RequestMiddleware:
             finally:
                 exchange.describe(span, exchange.status or failed)
 
-    def _check_key(self, scope: Scope) -> None:
+    async def _check_key(self, scope: Scope) -> None:
         if not _needs_key(scope["path"]):
             return
         key = read_key(Headers(scope=scope))
@@ -113,7 +113,7 @@ class RequestMiddleware:
             raise Unauthorized(
                 f"There is no API key. Send one in the header {KEY_HEADER}, or as `Authorization: Bearer KEY`."
             )
-        self._keys.check(key, scope)
+        scope["state"]["caller"] = await self._keys.check(key, scope)
 
 
 def _needs_key(path: str) -> bool:

@@ -6,6 +6,7 @@ from fastapi import Request
 from starlette.responses import Response, StreamingResponse
 
 from api.dependencies import ServicesDep
+from api.http.access import requires
 from api.http.errors import error_responses
 from api.http.openapi import job_body as job_request_body
 from api.http.workspace_router import workspace_router
@@ -15,6 +16,7 @@ from api.jobs.lines import NDJSON
 from api.projects.lookup import ProjectDep
 from api.runs.idempotency import new_run_id
 from schemas.errors import BadRequest, Conflict, PayloadTooLarge
+from schemas.rest.access import Scope
 from schemas.rest.jobs import (
     CreateJob,
     JobBody,
@@ -36,7 +38,7 @@ _RESUMED = "The Job was resumed by a request."
 router = workspace_router("/{projectName}/jobs", tag="Jobs")
 
 
-@router.get("", summary="List a project's Jobs")
+@router.get("", dependencies=[requires(Scope.JOBS)], summary="List a project's Jobs")
 async def list_all(services: ServicesDep, manifest: ProjectDep) -> list[JobListItem]:
     """List all Jobs, sorted by id, each with the first 100 items of its payload at most."""
     states = await services.jobs.list_all(services.settings.workspace, manifest.project)
@@ -45,6 +47,7 @@ async def list_all(services: ServicesDep, manifest: ProjectDep) -> list[JobListI
 
 @router.post(
     "",
+    dependencies=[requires(Scope.JOBS, "job.create")],
     status_code=201,
     summary="Create a Job",
     openapi_extra=job_request_body(CreateJob),
@@ -55,7 +58,7 @@ async def create(request: Request, services: ServicesDep, manifest: ProjectDep) 
     return await create_job(services, manifest, request)
 
 
-@router.get("/{jobId}", summary="Get a Job")
+@router.get("/{jobId}", dependencies=[requires(Scope.JOBS)], summary="Get a Job")
 async def get(services: ServicesDep, manifest: ProjectDep, jobId: str) -> JobBody:
     """Get all of the Job; its payload only if it has 1,000 items or fewer."""
     return await bodies.job_body(services, await get_job(services, manifest.project, jobId))
@@ -63,6 +66,7 @@ async def get(services: ServicesDep, manifest: ProjectDep, jobId: str) -> JobBod
 
 @router.put(
     "/{jobId}",
+    dependencies=[requires(Scope.JOBS, "job.update")],
     summary="Update a Job",
     openapi_extra=job_request_body(UpdateJob),
     responses=error_responses(BadRequest, Conflict, PayloadTooLarge),
@@ -73,7 +77,12 @@ async def update(request: Request, services: ServicesDep, manifest: ProjectDep, 
 
 
 @router.delete(
-    "/{jobId}", status_code=204, summary="Delete a Job", response_class=Response, responses=error_responses(Conflict)
+    "/{jobId}",
+    dependencies=[requires(Scope.JOBS, "job.delete")],
+    status_code=204,
+    summary="Delete a Job",
+    response_class=Response,
+    responses=error_responses(Conflict),
 )
 async def delete(services: ServicesDep, manifest: ProjectDep, jobId: str) -> None:
     """Delete the Job. Its active JobRuns go on."""
@@ -82,6 +91,7 @@ async def delete(services: ServicesDep, manifest: ProjectDep, jobId: str) -> Non
 
 @router.get(
     "/{jobId}/payload",
+    dependencies=[requires(Scope.JOBS)],
     summary="Get a Job's payload",
     response_class=StreamingResponse,
     responses={200: {"content": {NDJSON: {}}, "description": "The items, a line each"}},
@@ -92,7 +102,7 @@ async def payload(services: ServicesDep, manifest: ProjectDep, jobId: str) -> Re
     return StreamingResponse(stream_payload(services.store, definition), media_type=NDJSON)
 
 
-@router.post("/{jobId}/pause", summary="Pause a Job")
+@router.post("/{jobId}/pause", dependencies=[requires(Scope.JOBS, "job.pause")], summary="Pause a Job")
 async def pause(services: ServicesDep, manifest: ProjectDep, jobId: str) -> JobPaused:
     """Start no JobRun by the schedule any more, and pause the active ones. A trigger starts one nevertheless."""
     await services.jobs.pause(services.settings.workspace, manifest.project, jobId, _PAUSED)
@@ -100,7 +110,7 @@ async def pause(services: ServicesDep, manifest: ProjectDep, jobId: str) -> JobP
     return JobPaused()
 
 
-@router.post("/{jobId}/resume", summary="Resume a Job")
+@router.post("/{jobId}/resume", dependencies=[requires(Scope.JOBS, "job.resume")], summary="Resume a Job")
 async def resume(services: ServicesDep, manifest: ProjectDep, jobId: str) -> JobResumed:
     """Start JobRuns by the schedule again, and resume the active ones."""
     await services.jobs.resume(services.settings.workspace, manifest.project, jobId, _RESUMED)
@@ -108,7 +118,7 @@ async def resume(services: ServicesDep, manifest: ProjectDep, jobId: str) -> Job
     return JobResumed()
 
 
-@router.post("/{jobId}/trigger", summary="Trigger a Job")
+@router.post("/{jobId}/trigger", dependencies=[requires(Scope.JOBS, "job.trigger")], summary="Trigger a Job")
 async def trigger(services: ServicesDep, manifest: ProjectDep, jobId: str) -> JobTriggered:
     """Start a JobRun now, also of a Job that is paused."""
     ref = (await get_job(services, manifest.project, jobId)).ref

@@ -7,13 +7,13 @@ from typing import Annotated
 from fastapi import Depends
 
 from api.dependencies import ServicesDep
+from api.http.access import CallerDep, no_such_project
 from projects.manifest import Manifest
-from schemas.errors import BadRequest, Forbidden, NotFound
+from schemas.errors import BadRequest, Forbidden
 from schemas.suggestion import did_you_mean
-from schemas.workflow.base import clip
 
 
-async def require_project(services: ServicesDep, projectName: str) -> Manifest:
+async def require_project(services: ServicesDep, caller: CallerDep, projectName: str) -> Manifest:
     """Return the manifest of the project's deployed version.
 
     Raises:
@@ -22,8 +22,8 @@ async def require_project(services: ServicesDep, projectName: str) -> Manifest:
     """
     manifest = await services.catalog.get_current(projectName)
     if manifest is None:
-        hint = did_you_mean(projectName, await services.catalog.list_projects())  # Whoever has a key may list them all.
-        raise NotFound(f"There is no project {clip(projectName, 100)!r} deployed here.{hint}")
+        seen = [name for name in await services.catalog.list_projects() if caller.sees(name)]
+        raise no_such_project(projectName, did_you_mean(projectName, seen))
     return manifest
 
 

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from api.dependencies import ServicesDep
+from api.http.access import CallerDep, requires
 from api.http.workspace_router import workspace_router
 from api.projects.lookup import ProjectDep
 from api.projects.machines import Machines, read_machines
 from projects.manifest import Manifest
+from schemas.rest.access import Scope
 from schemas.rest.projects import ProjectBody, ProjectList
 
 router = workspace_router("", tag="Projects")
 
 
-@router.get("", summary="List projects")
-async def list_all(services: ServicesDep) -> ProjectList:
-    """List all deployed projects, sorted by name."""
-    projects = await services.catalog.list_current()
+@router.get("", dependencies=[requires(Scope.RUNS_READ)], summary="List projects")
+async def list_all(services: ServicesDep, caller: CallerDep) -> ProjectList:
+    """List the deployed projects that the key may see, sorted by name."""
+    projects = [project for project in await services.catalog.list_current() if caller.sees(project.project)]
     machines = await read_machines(services, projects)
     return ProjectList(projects=[_project_body(project, machines) for project in projects])
 
 
-@router.get("/{projectName}", summary="Get a project")
+@router.get("/{projectName}", dependencies=[requires(Scope.RUNS_READ)], summary="Get a project")
 async def get(services: ServicesDep, manifest: ProjectDep) -> ProjectBody:
     """Get the project's deployed version, its APIs, and how many Machines there are for it."""
     return _project_body(manifest, await read_machines(services, [manifest]))

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from api.dependencies import ServicesDep
+from api.http.access import requires
 from api.http.errors import error_responses
 from api.http.json_body import read_json_object
 from api.http.openapi import request_body
@@ -21,6 +22,7 @@ from api.runs.rerun import start_rerun
 from api.runs.result import poll_run_state, result_json
 from api.runs.start import start_run
 from schemas.errors import BadRequest, Conflict, Forbidden, PayloadTooLarge
+from schemas.rest.access import Scope
 from schemas.rest.base import expects
 from schemas.rest.run_result import ResultResponse
 from schemas.rest.runs import RerunResponse, RunBody, RunList, RunsQuery
@@ -47,6 +49,7 @@ _RUNS = workspace_router("/{projectName}/runs", tag="Records of Runs")
 
 @_RUN.post(
     "/start",
+    dependencies=[requires(Scope.RUNS_START, "run.start")],
     status_code=201,
     summary="Start a Run",
     openapi_extra={**request_body(StartRequest), **IDEMPOTENCY_DOCS},
@@ -60,6 +63,7 @@ async def start(request: Request, services: ServicesDep, manifest: OpenProjectDe
 
 @_RUN.get(
     "/{runId}/result",
+    dependencies=[requires(Scope.RUNS_READ)],
     summary="Get a Run's result",
     response_model=ResultResponse,
     responses=error_responses(BadRequest),
@@ -73,7 +77,11 @@ async def result(
 
 
 @_RUN.post(
-    "/{runId}/cancel", summary="Cancel a Run", response_model=ResultResponse, responses=error_responses(BadRequest)
+    "/{runId}/cancel",
+    dependencies=[requires(Scope.RUNS_CANCEL, "run.cancel")],
+    summary="Cancel a Run",
+    response_model=ResultResponse,
+    responses=error_responses(BadRequest),
 )
 async def cancel(
     request: Request, services: ServicesDep, projectName: str, runId: str, query: Annotated[_CancelQuery, Query()]
@@ -86,7 +94,7 @@ async def cancel(
     return Response((await result_json(state, services.store)).text, media_type="application/json")
 
 
-@_RUNS.get("", summary="List Runs", responses=error_responses(BadRequest))
+@_RUNS.get("", dependencies=[requires(Scope.RUNS_READ)], summary="List Runs", responses=error_responses(BadRequest))
 async def list_runs(services: ServicesDep, manifest: ProjectDep, query: Annotated[RunsQuery, Query()]) -> RunList:
     """List the unfinished Runs first, then the others by their end, newest first.
 
@@ -95,7 +103,7 @@ async def list_runs(services: ServicesDep, manifest: ProjectDep, query: Annotate
     return await bodies.list_runs(services, manifest.project, query)
 
 
-@_RUNS.get("/{runId}", summary="Get a Run", response_model=RunBody)
+@_RUNS.get("/{runId}", dependencies=[requires(Scope.RUNS_READ)], summary="Get a Run", response_model=RunBody)
 async def get(services: ServicesDep, projectName: str, runId: str) -> Response:
     """Get all that is known of the Run: input, result or error, Attempts, Validates, Deliveries, and its queue."""
     run = await bodies.run_json(services, projectName, runId)
@@ -104,6 +112,7 @@ async def get(services: ServicesDep, projectName: str, runId: str) -> Response:
 
 @_RUNS.post(
     "/{runId}/rerun",
+    dependencies=[requires(Scope.RUNS_START, "run.rerun")],
     status_code=201,
     summary="Start a Run again",
     openapi_extra=IDEMPOTENCY_DOCS,

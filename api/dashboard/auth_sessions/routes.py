@@ -16,12 +16,14 @@ from api.dashboard.forms import FormReader, errors_by_path
 from api.dashboard.page_route import page_router
 from api.dashboard.rendering import render_page
 from api.dependencies import Services, ServicesDep
+from api.http.access import requires
 from api.projects.lookup import AuthProjectDep, OpenProjectDep
 from projects.dotenv import DevFolders
 from projects.manifest import Manifest
 from projects.processes import run_in_thread
 from projects.samples import Sample, read_auth_session_samples
 from schemas.errors import BadRequest, CallboardError, Conflict
+from schemas.rest.access import Scope
 from schemas.workflow.auth_session import AuthSessionView
 from schemas.workflow.run import RunType
 from temporal.listing import RunFilter, RunListItem
@@ -32,8 +34,8 @@ _SEARCHED_VALIDATES = 100
 """Number of a project's latest Validates among which the newest one of each AuthSession is looked for."""
 
 
-@router.get("")
-@router.get(".json")
+@router.get("", dependencies=[requires(Scope.AUTH_SESSIONS)])
+@router.get(".json", dependencies=[requires(Scope.AUTH_SESSIONS)])
 async def list_page(request: Request, services: ServicesDep, manifest: OpenProjectDep) -> Response:
     """List the project's AuthSessions, with a form to create another, or say how a project comes to have any."""
     if not manifest.settings.auth_sessions.enabled:
@@ -41,7 +43,7 @@ async def list_page(request: Request, services: ServicesDep, manifest: OpenProje
     return await _render(request, services, manifest)
 
 
-@router.post("")
+@router.post("", dependencies=[requires(Scope.AUTH_SESSIONS, "authsession.create")])
 async def create(request: Request, services: ServicesDep, form: FormDep, manifest: AuthProjectDep) -> Response:
     """Create an AuthSession from parameters."""
     try:
@@ -51,7 +53,7 @@ async def create(request: Request, services: ServicesDep, form: FormDep, manifes
     return _redirect_to_list(manifest.project, done="create", id=form.get("id", ""))
 
 
-@router.post("-import")
+@router.post("-import", dependencies=[requires(Scope.AUTH_SESSIONS, "authsession.import")])
 async def import_state(request: Request, services: ServicesDep, form: FormDep, manifest: AuthProjectDep) -> Response:
     """Import the state of a browser in which a person has logged in."""
     try:
@@ -61,7 +63,7 @@ async def import_state(request: Request, services: ServicesDep, form: FormDep, m
     return _redirect_to_list(manifest.project, done="import", id=imported.id)
 
 
-@router.post("/{authSessionId}/update")
+@router.post("/{authSessionId}/update", dependencies=[requires(Scope.AUTH_SESSIONS, "authsession.update")])
 async def update(
     request: Request, services: ServicesDep, form: FormDep, manifest: AuthProjectDep, authSessionId: str
 ) -> Response:
@@ -73,14 +75,14 @@ async def update(
     return _redirect_to_list(manifest.project, done="update", id=authSessionId)
 
 
-@router.post("/{authSessionId}/validate")
+@router.post("/{authSessionId}/validate", dependencies=[requires(Scope.AUTH_SESSIONS, "authsession.validate")])
 async def validate(services: ServicesDep, _: FormDep, manifest: AuthProjectDep, authSessionId: str) -> Response:
     """Start a Validate, and redirect to its Run."""
     started = await operations.validate(services, manifest, authSessionId, {})
     return RedirectResponse(f"/projects/{manifest.project}/runs/{started.operation_id}", 303)
 
 
-@router.post("/{authSessionId}/delete")
+@router.post("/{authSessionId}/delete", dependencies=[requires(Scope.AUTH_SESSIONS, "authsession.delete")])
 async def delete(services: ServicesDep, _: FormDep, manifest: AuthProjectDep, authSessionId: str) -> Response:
     """Delete the AuthSession with its login and parameters."""
     view = await require_changeable_auth_session(services, manifest.project, authSessionId)

@@ -16,11 +16,13 @@ from api.dashboard.jobs.schedule_text import describe_schedule
 from api.dashboard.page_route import page_router
 from api.dashboard.rendering import query_string, render_page
 from api.dependencies import ServicesDep
+from api.http.access import requires
 from api.jobs import routes as rest
 from api.jobs.bodies import job_list
 from api.jobs.changes import get_job
 from api.jobs.run_bodies import job_run_list
 from api.projects.lookup import ProjectDep
+from schemas.rest.access import Scope
 from schemas.rest.job_runs import JobRunsQuery
 from schemas.rest.jobs import DEFAULT_REQUEST_TIMEOUT
 from temporal.durations import format_duration
@@ -33,8 +35,8 @@ _JOB_RUNS = 20
 """Number of JobRuns on a page."""
 
 
-@router.get("")
-@router.get(".json")
+@router.get("", dependencies=[requires(Scope.JOBS)])
+@router.get(".json", dependencies=[requires(Scope.JOBS)])
 async def list_page(request: Request, services: ServicesDep, manifest: ProjectDep) -> Response:
     """Show the Jobs of a project."""
     return render_page(
@@ -46,8 +48,9 @@ async def list_page(request: Request, services: ServicesDep, manifest: ProjectDe
     )
 
 
-@router.get("/{jobId}")
-@router.get("/{jobId}.json")  # the lower decorator is registered first, so that its path is matched first
+@router.get("/{jobId}", dependencies=[requires(Scope.JOBS)])
+# The lower decorator is registered first, so that its path is matched first.
+@router.get("/{jobId}.json", dependencies=[requires(Scope.JOBS)])
 async def job_page(
     request: Request,
     services: ServicesDep,
@@ -84,21 +87,21 @@ async def job_page(
     )
 
 
-@router.post("/{jobId}/trigger")
+@router.post("/{jobId}/trigger", dependencies=[requires(Scope.JOBS, "job.trigger")])
 async def trigger(services: ServicesDep, _: FormDep, manifest: ProjectDep, jobId: str) -> Response:
     """Start a JobRun, and redirect to its page."""
     started = await rest.trigger(services, manifest, jobId)
     return RedirectResponse(f"{_job_path(manifest.project, jobId)}/runs/{started.job_run_id}", 303)
 
 
-@router.post("/{jobId}/delete")
+@router.post("/{jobId}/delete", dependencies=[requires(Scope.JOBS, "job.delete")])
 async def delete(services: ServicesDep, _: FormDep, manifest: ProjectDep, jobId: str) -> Response:
     """Delete the Job; its JobRuns go on."""
     await rest.delete(services, manifest, jobId)
     return RedirectResponse(f"/projects/{quote(manifest.project, safe='')}/jobs{query_string({'deleted': jobId})}", 303)
 
 
-@router.post("/{jobId}/{change}")
+@router.post("/{jobId}/{change}", dependencies=[requires(Scope.JOBS, "job.{change}")])
 async def pause_or_resume(
     services: ServicesDep, _: FormDep, manifest: ProjectDep, jobId: str, change: Literal["pause", "resume"]
 ) -> Response:

@@ -14,16 +14,19 @@ from api.dashboard.jobs.data import job_run_figures
 from api.dashboard.page_route import page_router
 from api.dashboard.rendering import render_page
 from api.dependencies import ServicesDep
+from api.http.access import requires
 from api.jobs import run_routes as rest
 from api.jobs.run_bodies import job_run_bodies
 from api.projects.lookup import ProjectDep
+from schemas.rest.access import Scope
 from schemas.workflow.job_run import JobRunReasonType
 
 router = page_router("/projects/{projectName}/jobs/{jobId}/runs/{jobRunId}")
 
 
-@router.get("")
-@router.get(".json")  # the lower decorator is registered first, so that its path is matched first
+@router.get("", dependencies=[requires(Scope.JOBS)])
+# The lower decorator is registered first, so that its path is matched first.
+@router.get(".json", dependencies=[requires(Scope.JOBS)])
 async def job_run_page(
     request: Request, services: ServicesDep, manifest: ProjectDep, state: rest.JobRunDep
 ) -> Response:
@@ -49,7 +52,7 @@ async def job_run_page(
     )
 
 
-@router.get("/results")
+@router.get("/results", dependencies=[requires(Scope.JOBS)])
 async def results_file(services: ServicesDep, job_run: rest.JobRunDep) -> Response:
     """Serve the results of the Runs that have ended as a file, one JSON object on each line."""
     response = await rest.results(services, job_run)
@@ -60,7 +63,7 @@ async def results_file(services: ServicesDep, job_run: rest.JobRunDep) -> Respon
 _CHANGES = {"pause": rest.pause, "resume": rest.resume, "terminate": rest.terminate}
 
 
-@router.post("/{change}")
+@router.post("/{change}", dependencies=[requires(Scope.JOBS, "job-run.{change}")])
 async def change_job_run(
     services: ServicesDep,
     _: FormDep,

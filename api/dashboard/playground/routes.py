@@ -16,6 +16,7 @@ from api.dashboard.playground.form import SECRET_FIELDS, start_request_body
 from api.dashboard.rendering import render_page
 from api.deliveries.bodies import try_body
 from api.dependencies import SINK_TESTS, Services, ServicesDep
+from api.http.access import requires
 from api.http.json_body import validate_body
 from api.projects.lookup import OpenProjectDep, ProjectDep
 from api.request_secrets import resolve_run_sink
@@ -24,6 +25,7 @@ from api.runs.start import start_run
 from projects.manifest import Manifest
 from projects.samples import Sample
 from schemas.errors import BadRequest, CallboardError, NotFound, TooMany, Unavailable
+from schemas.rest.access import Scope
 from schemas.rest.field_errors import field_error
 from schemas.rest.sink import SinkTestRequest
 from schemas.workflow.delivery import SinkTestInput
@@ -32,8 +34,8 @@ from security.sign_in_sessions import Session
 router = page_router("/projects/{projectName}/playground")
 
 
-@router.get("")
-@router.get(".json")
+@router.get("", dependencies=[requires(Scope.RUNS_START)])
+@router.get(".json", dependencies=[requires(Scope.RUNS_START)])
 async def show_form(request: Request, services: ServicesDep, manifest: ProjectDep) -> Response:
     """Show the form, filled from the API's own samples."""
     query = request.query_params
@@ -46,7 +48,7 @@ async def show_form(request: Request, services: ServicesDep, manifest: ProjectDe
     return await _render(request, services, manifest, values, sample=sample, is_filled_in=sample_name is not None)
 
 
-@router.post("")
+@router.post("", dependencies=[requires(Scope.RUNS_START, "run.start")])
 async def start(
     request: Request, services: ServicesDep, session: SessionDep, form: FormDep, manifest: OpenProjectDep
 ) -> Response:

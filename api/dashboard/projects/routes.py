@@ -9,21 +9,25 @@ from api.dashboard.page_route import page_router
 from api.dashboard.projects.data import projects_data
 from api.dashboard.rendering import render_page
 from api.dependencies import ServicesDep
+from api.http.access import CallerDep, requires
 from api.projects.lookup import ProjectDep
+from schemas.rest.access import Scope
 
 router = page_router("/projects")
 
 
-@router.get("")
-@router.get(".json")
-async def list_page(request: Request, services: ServicesDep) -> Response:
-    """Show the deployed projects."""
-    data = await projects_data(services, await services.catalog.list_current())
+@router.get("", dependencies=[requires(Scope.RUNS_READ)])
+@router.get(".json", dependencies=[requires(Scope.RUNS_READ)])
+async def list_page(request: Request, services: ServicesDep, caller: CallerDep) -> Response:
+    """Show the deployed projects that the caller may see."""
+    seen = [project for project in await services.catalog.list_current() if caller.sees(project.project)]
+    data = await projects_data(services, seen)
     return render_page(request, "projects.html", {"projects": data})
 
 
-@router.get("/{projectName}")
-@router.get("/{projectName}.json")  # the lower decorator is registered first, so that its path is matched first
+@router.get("/{projectName}", dependencies=[requires(Scope.RUNS_READ)])
+# The lower decorator is registered first, so that its path is matched first.
+@router.get("/{projectName}.json", dependencies=[requires(Scope.RUNS_READ)])
 async def project_page(request: Request, services: ServicesDep, manifest: ProjectDep) -> Response:
     """Show the project's status, its deployment and its APIs."""
     (data,) = await projects_data(services, [manifest])

@@ -28,12 +28,14 @@ from api.dashboard.runs.data import (
 )
 from api.dashboard.runs.timeline import layout_bars, run_spans
 from api.dependencies import Services, ServicesDep
+from api.http.access import requires
 from api.projects.lookup import OpenProjectDep, ProjectDep, RunDep, require_run
 from api.runs import routes as runs
 from api.runs.bodies import list_runs, run_json
 from api.runs.rerun import start_rerun
 from api.runs.result import load_json
 from schemas.errors import BadRequest, NotFound
+from schemas.rest.access import Scope
 from schemas.rest.runs import LIMIT
 from schemas.workflow.run import RunStatus, RunType
 from security.signed_links import TraceRef, sign_link
@@ -41,14 +43,16 @@ from settings import Settings
 from storage import keys
 
 router = page_router("/projects/{projectName}/runs")
-_ATTEMPT = page_router("/projects/{projectName}/runs/{runId}/attempts/{number}", Depends(require_run))
+_ATTEMPT = page_router(
+    "/projects/{projectName}/runs/{runId}/attempts/{number}", requires(Scope.RUNS_READ), Depends(require_run)
+)
 _ATTEMPT.get("/screenshot")(attempts.screenshot)
 _ATTEMPT.get("/trace")(attempts.trace)
 routers = (router, _ATTEMPT)
 
 
-@router.get("")
-@router.get(".json")
+@router.get("", dependencies=[requires(Scope.RUNS_READ)])
+@router.get(".json", dependencies=[requires(Scope.RUNS_READ)])
 async def list_page(request: Request, services: ServicesDep, manifest: ProjectDep) -> Response:
     """Show a page of Runs; the filters are in the query."""
     params = request.query_params
@@ -74,7 +78,7 @@ async def list_page(request: Request, services: ServicesDep, manifest: ProjectDe
     )
 
 
-@router.post("/cancel")
+@router.post("/cancel", dependencies=[requires(Scope.RUNS_CANCEL, "run.cancel")])
 async def cancel_selected(services: ServicesDep, form: FormDep, manifest: ProjectDep) -> Response:
     """Cancel the selected Runs that are still pending."""
     run_ids = form.getlist("run")
@@ -87,7 +91,7 @@ async def cancel_selected(services: ServicesDep, form: FormDep, manifest: Projec
 router.get("/{runId}.json")(runs.get)
 
 
-@router.get("/{runId}")
+@router.get("/{runId}", dependencies=[requires(Scope.RUNS_READ)])
 async def run_page(request: Request, services: ServicesDep, projectName: str, runId: str) -> Response:
     """Show the page of a Run."""
     if wants_json(request):
@@ -113,7 +117,7 @@ async def run_page(request: Request, services: ServicesDep, projectName: str, ru
     )
 
 
-@router.get("/{runId}/result")
+@router.get("/{runId}/result", dependencies=[requires(Scope.RUNS_READ)])
 async def result_file(services: ServicesDep, projectName: str, runId: str) -> Response:
     """Serve what the API returned, byte for byte, as a file."""
     state = await services.runs.get_state(services.settings.workspace, projectName, runId)
@@ -157,21 +161,23 @@ async def view_trace(
     return RedirectResponse(trace_viewer_url(request, services, projectName, runId, number), 303)
 
 
-@router.post("/{runId}/cancel")
+@router.post("/{runId}/cancel", dependencies=[requires(Scope.RUNS_CANCEL, "run.cancel")])
 async def cancel(services: ServicesDep, _: FormDep, projectName: str, runId: str) -> Response:
     """Request the cancellation of the Run; its page then shows when it has ended."""
     await services.runs.cancel(services.settings.workspace, projectName, runId)
     return _redirect_to_run(projectName, runId)
 
 
-@router.post("/{runId}/rerun")
+@router.post("/{runId}/rerun", dependencies=[requires(Scope.RUNS_START, "run.rerun")])
 async def rerun(services: ServicesDep, _: FormDep, manifest: OpenProjectDep, runId: str) -> Response:
     """Start a new Run with the same inputs."""
     started = await start_rerun(services, manifest, runId, None)
     return _redirect_to_run(manifest.project, started.run_id)
 
 
-@router.post("/{runId}/deliveries/{deliveryId}/redeliver")
+@router.post(
+    "/{runId}/deliveries/{deliveryId}/redeliver", dependencies=[requires(Scope.RUNS_START, "delivery.redeliver")]
+)
 async def redeliver(
     services: ServicesDep, _: FormDep, _run: RunDep, projectName: str, runId: str, deliveryId: str
 ) -> Response:

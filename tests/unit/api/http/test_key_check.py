@@ -15,10 +15,10 @@ def coming_from(address: str | None) -> dict[str, Any]:
     return {"type": "http", "client": None if address is None else (address, 1234)}
 
 
-def guess(check: KeyCheck, address: str | None, times: int = WRONG_KEYS) -> None:
+async def guess(check: KeyCheck, address: str | None, times: int = WRONG_KEYS) -> None:
     for n in range(times):
         with pytest.raises(Unauthorized):
-            check.check(b"guess %d" % n, coming_from(address))
+            await check.check(b"guess %d" % n, coming_from(address))
 
 
 @pytest.fixture
@@ -26,24 +26,24 @@ def check() -> KeyCheck:
     return KeyCheck(ApiKeys([KEY, OTHER_KEY]))
 
 
-def test_an_address_has_to_wait_after_ten_wrong_keys_even_with_a_right_one(check: KeyCheck):
-    guess(check, "198.51.100.7")
+async def test_an_address_has_to_wait_after_ten_wrong_keys_even_with_a_right_one(check: KeyCheck):
+    await guess(check, "198.51.100.7")
     for key in (b"wrong", KEY.encode()):
         with pytest.raises(TooMany) as refused:
-            check.check(key, coming_from("198.51.100.7"))
+            await check.check(key, coming_from("198.51.100.7"))
         assert refused.value.retry_after is not None
         assert 0 < refused.value.retry_after <= 300
         assert str(refused.value.retry_after) in refused.value.message
-    guess(check, "198.51.100.8", WRONG_KEYS - 1)
-    check.check(KEY.encode(), coming_from("198.51.100.8"))  # fewer hurt nobody, and other clients do not notice
+    await guess(check, "198.51.100.8", WRONG_KEYS - 1)
+    await check.check(KEY.encode(), coming_from("198.51.100.8"))  # fewer hurt nobody, and other clients do not notice
 
 
-def test_a_locked_out_address_may_use_only_the_key_it_already_used(check: KeyCheck):
-    check.check(KEY.encode(), coming_from("198.51.100.7"))
-    guess(check, "198.51.100.7")
-    check.check(KEY.encode(), coming_from("198.51.100.7"))
+async def test_a_locked_out_address_may_use_only_the_key_it_already_used(check: KeyCheck):
+    await check.check(KEY.encode(), coming_from("198.51.100.7"))
+    await guess(check, "198.51.100.7")
+    await check.check(KEY.encode(), coming_from("198.51.100.7"))
     with pytest.raises(TooMany):
-        check.check(OTHER_KEY.encode(), coming_from("198.51.100.7"))
+        await check.check(OTHER_KEY.encode(), coming_from("198.51.100.7"))
 
 
 @pytest.mark.parametrize(
@@ -56,13 +56,13 @@ def test_a_locked_out_address_may_use_only_the_key_it_already_used(check: KeyChe
         (None, "unknown", True),
     ],
 )
-def test_a_sender_is_a_host_with_all_its_addresses(check: KeyCheck, one: str | None, another: str, are_one: bool):
-    guess(check, one)
+async def test_a_sender_is_a_host_with_all_its_addresses(check: KeyCheck, one: str | None, another: str, are_one: bool):
+    await guess(check, one)
     if are_one:
         with pytest.raises(TooMany):
-            check.check(b"wrong", coming_from(another))
+            await check.check(b"wrong", coming_from(another))
     else:
-        guess(check, another, 1)
+        await guess(check, another, 1)
 
 
 async def test_wrong_keys_of_requests_and_of_the_form_are_counted_together(api: Api):

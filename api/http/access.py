@@ -1,0 +1,61 @@
+"""What each route needs: a scope of the caller's key, and that the key may see the project of the path.
+
+Every route says it by `requires`; docs/contract.md, section 5.3, has the table of all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends, Request, params
+
+from schemas.errors import Forbidden, NotFound
+from schemas.rest.access import Scope
+from schemas.workflow.base import clip
+from security.caller import Caller
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """What a route needs, as a dependency that comes before the route looks at the body."""
+
+    scope: Scope
+    action: str | None
+    """What the route changes, as the audit calls it; parameters of the path stand in braces. None: nothing."""
+
+    async def __call__(self, request: Request) -> None:
+        """Return normally if the caller may use the route; raise otherwise.
+
+        Raises:
+            NotFound: The key may not see the project of the path, whether there is one or not.
+            Forbidden: The key lacks the scope.
+        """
+        caller = caller_of(request)
+        project = request.path_params.get("projectName")
+        if project is not None and not caller.sees(project):
+            raise no_such_project(project)
+        if not caller.has(self.scope):
+            raise Forbidden(
+                f"This needs the scope {self.scope.value}, which your key does not have.",
+                details={"scope": self.scope.value},
+            )
+
+
+def requires(scope: Scope, action: str | None = None) -> params.Depends:
+    """Return the dependency of a route that needs `scope`, and changes what `action` says."""
+    return cast("params.Depends", Depends(Requirement(scope, action)))
+
+
+def caller_of(request: Request) -> Caller:
+    """Return who has sent the request, whose key was checked before."""
+    return cast("Caller", request.state.caller)
+
+
+def no_such_project(name: str, hint: str = "") -> NotFound:
+    """Return the error for a project that there is not, or that the caller may not see: nobody can tell which."""
+    return NotFound(f"There is no project {clip(name, 100)!r} deployed here.{hint}")
+
+
+CallerDep = Annotated[Caller, Depends(caller_of)]
+"""Who has sent the request."""

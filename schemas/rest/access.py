@@ -1,0 +1,20 @@
+"""What a key may do: the scopes of keys (docs/contract.md, section 5.3)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Scope(StrEnum):
+    """A scope of a key: what whoever has the key may do."""
+
+    RUNS_START = "runs:start"
+    RUNS_READ = "runs:read"
+    RUNS_CANCEL = "runs:cancel"
+    AUTH_SESSIONS = "authsessions"
+    JOBS = "jobs"
+    DEPLOY = "deploy"
+    ENV_VARS = "env-vars"
+    KEYS = "keys"
+    ADMIN = "admin"
+    """All of these, and what no other scope allows."""
