@@ -242,7 +242,13 @@ class Publisher:
             await self._claim_name(folder)
             if folder.published is not None:
                 await run_in_thread(_refuse_new_syntax_errors, folder.path, folder.published)
-            return await deploy(folder.path, self._store, self._environments, max_machines=self._max_machines)
+            return await deploy(
+                folder.path,
+                self._store,
+                self._environments,
+                max_machines=self._max_machines,
+                by="callboard dev",
+            )
         finally:
             slow.cancel()
 

@@ -11,8 +11,7 @@ import shutil
 import sysconfig
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,13 +19,14 @@ from pydantic import ValidationError
 
 from projects.apis import check_ignored, check_languages, check_names, check_syntax, find_apis
 from projects.bundle import extract, pack
-from projects.catalog import Catalog
 from projects.code_checks import check_code
 from projects.declaration import FrozenVenv, check_declaration, freeze_venv
 from projects.dependencies import resolve_and_build
 from projects.environments import Environments
 from projects.files import is_ignored_below
-from projects.manifest import Current, DeployWarning, LastDeploy, Manifest
+from projects.machine_limit import check_machine_limit
+from projects.manifest import DeployWarning, Manifest
+from projects.pointer import DeployRecord, move_pointer, put_record
 from projects.processes import run_in_thread
 from projects.resource_files import (
     check_ignored_resources,
@@ -37,17 +37,23 @@ from projects.resource_files import (
 from projects.resources import Resources
 from projects.settings_file import SettingsFile, read_settings_file, resolve_project_name
 from projects.settings_syntax import SETTINGS_PARSERS
-from schemas.errors import ProjectError, StoreError
+from schemas.errors import ProjectError
 from storage import keys
 from storage.store import Store
 
 _BUNDLE = "bundle.tar.gz"
-_MOST_NAMES = 5
-"""How many other projects an error about too many Machines names."""
 
 
 async def deploy(
-    folder: Path, store: Store, environments: Environments | None = None, *, max_machines: int | None = None
+    folder: Path,
+    store: Store,
+    environments: Environments | None = None,
+    *,
+    max_machines: int | None = None,
+    by: str | None = None,
+    message: str | None = None,
+    commit: str | None = None,
+    promote: bool = True,
 ) -> Manifest:
     """Publish the project in `folder`, and return its manifest with warnings about what will not work.
 
@@ -59,6 +65,10 @@ async def deploy(
         environments: The environments of this host. The environment of a project that declares dependencies is built
             there, where workers of this host find it. None: for projects that declare none.
         max_machines: How many Machines all projects may have together; None for any number.
+        by: Who deploys, for the record of the deploy.
+        message: What the deploy is about, for the record.
+        commit: The commit that the folder is at, for the record.
+        promote: Whether the version becomes the one that is deployed. If not, it is only stored.
 
     Raises:
         ProjectError: The folder is not a valid project, its dependencies cannot be installed, or all projects together
@@ -72,8 +82,8 @@ async def deploy(
         frozen = await freeze_venv(folder)
         manifest, resources = await run_in_thread(_prepare, folder, scratch, frozen)
         project, version = manifest.project, manifest.version
-        if max_machines is not None:
-            await _check_machine_limit(store, manifest, max_machines)
+        if promote and max_machines is not None:
+            await check_machine_limit(store, manifest, max_machines)
         dependencies = await resolve_and_build(project, scratch / "files", frozen, store, environments, scratch)
         packages, unmet = Path(sysconfig.get_path("platlib")), tuple[DeployWarning, ...]()
         if dependencies is not None:
@@ -86,21 +96,25 @@ async def deploy(
             await store.put(key, dependencies.requirements.encode())
         if not await store.exists(keys.bundle(project, version)):
             await store.put_file(keys.bundle(project, version), scratch / _BUNDLE)
-        earlier = _matching_manifest(await store.get(keys.manifest(project, version)), manifest)
-        if earlier is None:
-            await store.put(keys.manifest(project, version), manifest.to_bytes())
+        manifest = _matching_manifest(await store.get(keys.manifest(project, version)), manifest) or manifest
+        # It is also written if it is there: its date tells since when nobody may need it any more.
+        await store.put(keys.manifest(project, version), manifest.to_bytes())
         if resources or await store.exists(keys.resources(project, version)):
             await store.put(keys.resources(project, version), resources.to_bytes())
-        has_resources = bool(resources) or await _had_resources(store, project)
-        now = datetime.now(UTC)
-        current = Current(version=version, deployed_at=now, has_resources=has_resources)
-        await store.put(keys.current_version(project), current.to_bytes())
     finally:
         await run_in_thread(shutil.rmtree, scratch, ignore_errors=True)
-    # The note comes after the pointer: whoever has read the note before looks at the pointer again.
-    note = LastDeploy(project=project, version=version, deployed_at=now, id=uuid.uuid4().hex)
-    await store.put(keys.LAST_DEPLOY, note.to_bytes())
-    return earlier or manifest
+    record = DeployRecord(
+        id=uuid.uuid4().hex,
+        version=version,
+        action="deploy",
+        promoted=promote,
+        at=datetime.now(UTC),
+        by=by,
+        message=message,
+        commit=commit,
+    )
+    await (move_pointer if promote else put_record)(store, project, record)
+    return manifest
 
 
 def _matching_manifest(stored: bytes | None, manifest: Manifest) -> Manifest | None:
@@ -115,18 +129,6 @@ def _matching_manifest(stored: bytes | None, manifest: Manifest) -> Manifest | N
     except ValidationError:
         return None
     return earlier if earlier == manifest.model_copy(update={"created_at": earlier.created_at}) else None
-
-
-async def _had_resources(store: Store, project: str) -> bool:
-    """Tell whether there may be Jobs or AuthSessions of files of the version that is still deployed.
-
-    A damaged pointer tells nothing, and this deploy repairs it.
-    """
-    data = await store.get(keys.current_version(project))
-    try:
-        return data is not None and Current.model_validate_json(data).has_resources
-    except ValidationError:
-        return True
 
 
 def _prepare(folder: Path, scratch: Path, frozen: FrozenVenv | None) -> tuple[Manifest, Resources]:
@@ -185,41 +187,3 @@ def _check_project(folder: Path) -> tuple[SettingsFile, list[str]]:
                 "Create what is missing, or set authSessions.enabled to false."
             )
     return file, find_apis(folder)
-
-
-async def _check_machine_limit(store: Store, manifest: Manifest, limit: int) -> None:
-    """Refuse a deploy if what is deployed of other projects leaves too few Machines for it.
-
-    A project that gets no more than it has is let through: it may be mended after the limit was lowered. Deploys at the
-    same time do not see each other: workers keep to the limit whatever is deployed (`limit_sizes` in
-    `workflows/allocation.py`).
-
-    Raises:
-        ProjectError: All projects together would have more than the limit.
-        StoreError: The store failed, or the version of another project is damaged.
-    """
-    catalog = Catalog(store)
-    projects = [name for name in await catalog.list_projects() if name != manifest.project]
-    deployed = await asyncio.gather(*(catalog.get_current(project) for project in projects))
-    others = {other.project: other.settings.machines for other in deployed if other is not None}
-    before = None
-    with suppress(StoreError):  # its files may be damaged: this deploy replaces them
-        before = await catalog.get_current(manifest.project)
-    asked, taken = manifest.settings.machines, sum(others.values())
-    if taken + asked <= limit or (before is not None and asked <= before.settings.machines):
-        return
-    having = f"The other projects have {taken} ({_name_some(others)}), so" if others else "So"
-    raise ProjectError(
-        f"{manifest.project} asks for {asked} Machines (replication.maxConcurrentRequests), and all projects together"
-        f" may have {limit} (CALLBOARD_MAX_MACHINES). {having} {max(0, limit - taken)} can be had. Lower the number of"
-        f" {manifest.project} or of another project, or raise the limit."
-    )
-
-
-def _name_some(machines: Mapping[str, int]) -> str:
-    """Return the projects with their Machines, the largest first."""
-    largest = sorted(machines.items(), key=lambda item: (-item[1], item[0]))
-    named = [f"{project}: {count}" for project, count in largest[:_MOST_NAMES]]
-    if rest := largest[_MOST_NAMES:]:
-        named.append(f"{len(rest)} more: {sum(count for _, count in rest)}")
-    return ", ".join(named)

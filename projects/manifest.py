@@ -75,6 +75,10 @@ class Current(Stored):
     has_resources: bool = False
     """Whether this version, or one before it, has files of Jobs or AuthSessions: workers make what exists agree with
     them."""
+    before: tuple[str, ...] = ()
+    """The versions that rollbacks return to, the next one first."""
+    record: str | None = None
+    """`DeployRecord.id` of what has moved the pointer here."""
 
 
 class LastDeploy(Stored):

@@ -2,6 +2,7 @@
 
     projects/last-deploy.json                               changes with each deploy of any project
     projects/{project}/current.json                         which version is deployed
+    projects/{project}/deploys/{time}-{action}-{version}-{id}.json    who has deployed, promoted or rolled back to what
     projects/{project}/versions/{version}/manifest.json     its settings and APIs
     projects/{project}/versions/{version}/bundle.tar.gz     its files
     projects/{project}/versions/{version}/resources.json    its files of Jobs and AuthSessions, if it has any
@@ -43,6 +44,15 @@ JOB_RUNS = "job-runs/"
 
 def current_version(project: str) -> str:
     return f"projects/{project}/current.json"
+
+
+def deploy_records(project: str) -> str:
+    return f"projects/{project}/deploys/"
+
+
+def deploy_record(project: str, name: str) -> str:
+    """Return the key of the record of one deploy; `name` begins with its time, so that keys sort by it."""
+    return f"{deploy_records(project)}{name}.json"
 
 
 def manifest(project: str, version: str) -> str:

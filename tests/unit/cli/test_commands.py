@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -35,6 +36,21 @@ def test_deploy_prints_what_it_published_and_where(project: Path, tmp_path: Path
     assert str(store) in done.stdout
     assert "APIs: broken, deep/2-level, hello" in done.stdout
     assert "warning: api/broken.py" in done.stderr
+
+
+def test_a_deploy_notes_message_and_commit_and_may_only_store_the_version(project: Path, tmp_path: Path):
+    git = ("git", "-c", "user.name=a", "-c", "user.email=a@a", "-C", str(project))
+    for words in (("init", "-q"), ("add", "."), ("commit", "-qm", "begin")):
+        subprocess.run([*git, *words], check=True)
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    for options, expected in ((("-m", "begin"), commit), (("--no-promote",), f"{commit}-dirty")):
+        done = callboard("deploy", project, "--artifacts", tmp_path / "store", *options, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        (project / "api" / "hello.py").write_text("async def automation(page): ...\n")
+        *_, latest = sorted((tmp_path / "store/projects/greeter/deploys").iterdir())
+        assert json.loads(latest.read_text())["commit"] == expected
+    assert done.stdout.startswith("Stored greeter, version ")
+    assert json.loads(latest.read_text())["promoted"] is False
 
 
 @pytest.mark.parametrize(
