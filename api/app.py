@@ -22,6 +22,7 @@ from api.dashboard.projects import routes as project_pages
 from api.dashboard.runs import run_routes as run_pages
 from api.deliveries import routes as delivery_routes
 from api.dependencies import Services
+from api.env_vars import routes as env_var_routes
 from api.http import errors, openapi
 from api.http.middleware import RequestMiddleware
 from api.jobs import results as job_run_results
@@ -72,6 +73,7 @@ def create_app(services: Services) -> FastAPI:
         job_run_routes.router,
         job_run_results.router,
         project_routes.router,
+        *env_var_routes.routers,
         health.router,
         assets.router,
         sign_in.router,

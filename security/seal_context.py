@@ -16,3 +16,13 @@ def auth_session(workspace: str, project: str, owner: str) -> str:
 def job(workspace: str, project: str, job_id: str) -> str:
     """Return the owner of the secrets of a Job: its proxy's credentials, and those of its sink and notifications."""
     return f"{workspace}/{project}/job/{job_id}"
+
+
+def variable(workspace: str, project: str | None, name: str) -> str:
+    """Return the owner of an environment variable of a project, or (None) of the workspace."""
+    return f"{workspace}/variables/{'' if project is None else project}/{name}"
+
+
+def run_variables(workspace: str, project: str, run_id: str) -> str:
+    """Return the owner of the environment variables that the Attempts of one Run get."""
+    return f"{workspace}/{project}/{run_id}/variables"

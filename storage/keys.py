@@ -19,6 +19,7 @@
     runs/{project}/{runId}/deliveries/{id}/body.json        what its sink is sent: the same bytes each time
     runs/{project}/{runId}/deliveries/{id}/tries/{time}.json    what came of one try
     runs/{project}/{runId}/accepted.json                    a Create or Update was accepted, and of which AuthSession
+    runs/{project}/{runId}/variables-{hash}.sealed          environment variables of its Attempts, if over 4 kB
     auth-sessions/{project}/{owner}/state-{token}.sealed    the browser state of an AuthSession
     auth-sessions/{project}/{owner}/parameters-{runId}.sealed    what a Create, an Update or a runtimeInput logs in with
     jobs/{project}/{jobId}/{definition}/definition.json     a definition of a Job, which is never changed
@@ -27,8 +28,11 @@
     job-runs/{project}/{jobRunId}/payload/{first}.jsonl     items that its Runs have added
     job-runs/{project}/{jobRunId}/results/{shard}-{try}.jsonl    results of its Runs, a line each
     values/{project}/{hash of the key}.json                 what user code keeps in `persistent_store`
+    variables/workspace/{name}.sealed                       an environment variable of all projects
+    variables/projects/{project}/{name}.sealed              an environment variable of a project
 
-Everything below `projects/` is code that workers execute: give it credentials of its own.
+Everything below `projects/` is code that workers execute: give it credentials of its own. The api alone writes below
+`variables/`, and workers that have Machines do not even list what is there.
 """
 
 from __future__ import annotations
@@ -152,6 +156,19 @@ def persistent_value(project: str, key: str) -> str:
 
 def accepted(project: str, run_id: str) -> str:
     return f"runs/{project}/{run_id}/accepted.json"
+
+
+def run_variables(project: str, run_id: str, digest: str) -> str:
+    return f"runs/{project}/{run_id}/variables-{digest}.sealed"
+
+
+def variables(project: str | None) -> str:
+    """Return the prefix of the environment variables of a project, or (None) of the workspace."""
+    return "variables/workspace/" if project is None else f"variables/projects/{project}/"
+
+
+def variable(project: str | None, name: str) -> str:
+    return f"{variables(project)}{name}.sealed"
 
 
 def auth_session(project: str, owner: str) -> str:

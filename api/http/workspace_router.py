@@ -18,18 +18,19 @@ KEY_DESCRIPTION = (Security(APIKeyHeader(name=KEY_HEADER, auto_error=False)), Se
 
 
 def workspace_router(
-    path: str, *errors: type[CallboardError], tag: str, checks: Sequence[params.Depends] = ()
+    path: str, *errors: type[CallboardError], tag: str, checks: Sequence[params.Depends] = (), below: str = "/projects"
 ) -> APIRouter:
-    """Return a router for calls about the workspace's projects.
+    """Return a router for calls about the workspace's projects, or about the workspace itself.
 
     Args:
         path: The rest of the path, behind `…/projects`.
         errors: The errors that all its calls may answer, beside those that every call with a key may answer.
         tag: The heading of its calls in the OpenAPI page.
         checks: Dependencies that all its calls have, beside the key and the workspace.
+        below: What stands before `path`, behind the workspace; empty for calls about the workspace itself.
     """
     return APIRouter(
-        prefix=f"/api/v1/workspace/{{workspaceId}}/projects{path}",
+        prefix=f"/api/v1/workspace/{{workspaceId}}{below}{path}",
         dependencies=[Depends(_require_workspace), *KEY_DESCRIPTION, *checks],
         responses=error_responses(*errors, Unauthorized, NotFound, TooMany, InternalServerError, Unavailable),
         tags=[tag],

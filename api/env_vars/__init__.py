@@ -1,0 +1,1 @@
+"""Calls about environment variables of projects and of the workspace."""

@@ -1,0 +1,147 @@
+"""Environment variables over REST: what is set, what is shown, what is refused, and what lies in the store."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import httpx
+import pytest
+
+from api.env_vars.changes import require_all_projects
+from projects.variables import Variables
+from schemas.errors import Forbidden, SealError
+from schemas.rest.access import Scope
+from schemas.rest.env_vars import SetVariable
+from security.caller import Caller
+from security.keyring import KeyRing
+from storage import keys
+from storage.folder import FolderStore
+from tests.support.api_in_process import Api
+from tests.support.constants import WORKSPACE
+
+SECRET = "a-value-that-nobody-may-read"
+PLACES = ["projects/shop/env-vars", "env-vars"]
+
+
+async def call(api: Api, method: str, place: str, body: Any = None) -> httpx.Response:
+    return await api.client.request(method, f"/api/v1/workspace/{WORKSPACE}/{place}", json=body)
+
+
+@pytest.mark.parametrize("place", PLACES)
+async def test_what_is_set_is_shown_but_the_value_of_a_secret(api: Api, place: str):
+    plain = await call(api, "PUT", f"{place}/SHOP_URL", {"value": "https://shop.test"})
+    assert plain.status_code == 200, plain.text
+    assert plain.json() | {"updatedAt": "", "updatedBy": ""} == {
+        "name": "SHOP_URL",
+        "secret": False,
+        "scopes": ["PUBLISHED"],
+        "value": "https://shop.test",
+        "updatedAt": "",
+        "updatedBy": "",
+    }
+    body = {"value": SECRET, "secret": True, "scopes": ["PUBLISHED", "AUTHORING", "PUBLISHED"]}
+    secret = await call(api, "PUT", f"{place}/SHOP_KEY", body)
+    assert (secret.json()["value"], secret.json()["scopes"]) == (None, ["AUTHORING", "PUBLISHED"])
+    listed = await call(api, "GET", place)
+    assert listed.json() == {"envVars": [secret.json(), plain.json()]}, "sorted by name"
+    assert (await call(api, "GET", f"{place}/SHOP_KEY")).json() == secret.json()
+    assert SECRET not in secret.text + listed.text
+    for name in ("SHOP_KEY", "SHOP_URL"):
+        assert (await call(api, "DELETE", f"{place}/{name}")).status_code == 204
+    for method in ("GET", "DELETE"):
+        assert (await call(api, method, f"{place}/SHOP_KEY")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("lower", "1ST", "A-B", "A B", "Ä", "X" * 129, "%2e%2e", "PATH", "HOME", "TMPDIR", "TRACEPARENT"),
+        *("LD_PRELOAD", "PYTHONPATH", "NODE_OPTIONS", "PLAYWRIGHT_BROWSERS_PATH", "CALLBOARD_SECRET_KEY"),
+    ],
+)
+async def test_names_that_change_more_than_user_code_are_refused_with_the_rule(api: Api, name: str):
+    answer = await call(api, "PUT", f"env-vars/{name}", {"value": "x"})
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["message"].startswith("name: ")
+    assert answer.json()["details"]["expected"] in answer.json()["message"]
+    assert (await call(api, "GET", f"env-vars/{name}")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [
+        ({}, "value"),
+        ({"value": 7}, "value"),
+        ({"value": f"{SECRET}\0"}, "value"),
+        ({"value": "€" * 10_923}, "value"),
+        ({"value": SECRET, "secret": "yes"}, "secret"),
+        ({"value": SECRET, "scopes": []}, "scopes"),
+        ({"value": SECRET, "scopes": ["DEV"]}, "scopes"),
+        ({"value": SECRET, "scope": ["AUTHORING"]}, "scope"),
+    ],
+)
+async def test_a_wrong_body_is_refused_and_never_repeated(api: Api, body: Any, path: str):
+    answer = await call(api, "PUT", "env-vars/A", body)
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["details"]["path"].startswith(path)
+    assert SECRET not in answer.text
+    assert (await call(api, "GET", "env-vars/A")).status_code == 404
+
+
+async def test_all_variables_of_a_project_have_a_size_together(api: Api):
+    half = {"value": "x" * 32_000}
+    for name in ("A", "B"):
+        assert (await call(api, "PUT", f"{PLACES[0]}/{name}", half)).status_code == 200
+    answer = await call(api, "PUT", f"{PLACES[0]}/C", {"value": "y" * 2_000})
+    assert (answer.status_code, answer.json()["details"]["path"]) == (400, "value")
+    assert (await call(api, "PUT", f"{PLACES[0]}/B", {"value": "small"})).status_code == 200
+    assert (await call(api, "PUT", f"{PLACES[0]}/C", {"value": "y" * 2_000})).status_code == 200
+    assert (await call(api, "PUT", "env-vars/C", half)).status_code == 200, "the workspace's count by themselves"
+    for place in (*(f"{PLACES[0]}/{name}" for name in "ABC"), "env-vars/C"):
+        await call(api, "DELETE", place)
+
+
+def test_variables_of_the_workspace_are_for_keys_of_all_projects():
+    caller = Caller("k", "k", frozenset({Scope.ENV_VARS}))
+    require_all_projects(caller)
+    with pytest.raises(Forbidden, match="all projects"):
+        require_all_projects(replace(caller, projects=frozenset({"shop"})))
+
+
+async def test_nothing_lies_in_the_store_in_the_clear_and_nothing_opens_elsewhere(tmp_path: Path):
+    store, ring = FolderStore(tmp_path), KeyRing(["a-key-of-sixteen-characters"])
+    variables = Variables("w", store, ring)
+    await variables.set("shop", "SHOP_KEY", SetVariable(value=SECRET, secret=True), by="me")
+    token = await store.get(keys.variable("shop", "SHOP_KEY"))
+    assert token is not None
+    assert SECRET.encode() not in token
+    for project, name in (("other", "SHOP_KEY"), ("shop", "OTHER"), (None, "SHOP_KEY")):
+        await store.put(keys.variable(project, name), token)
+        with pytest.raises(SealError):
+            await variables.list(project)
+        await store.delete(keys.variable(project, name))
+
+
+async def test_only_what_has_changed_is_read_again(tmp_path: Path):
+    class Counting(FolderStore):
+        reads: ClassVar[list[str]] = []
+
+        async def get(self, key: str) -> bytes | None:
+            self.reads.append(key)
+            return await super().get(key)
+
+    store, ring = Counting(tmp_path), KeyRing(["a-key-of-sixteen-characters"])
+    api, worker = (Variables("w", store, ring) for _ in range(2))
+    for name in ("A", "B"):
+        await api.set("shop", name, SetVariable(value=name), by="me")
+    assert [each.value for each in await worker.list("shop")] == ["A", "B"]
+    Counting.reads.clear()
+    assert [each.value for each in await worker.list("shop")] == ["A", "B"]
+    assert Counting.reads == []
+    await api.set("shop", "B", SetVariable(value="changed"), by="me")
+    Counting.reads.clear()
+    assert [each.value for each in await worker.list("shop")] == ["A", "changed"]
+    assert Counting.reads == [keys.variable("shop", "B")]
+    await api.delete("shop", "A")
+    assert [each.name for each in await worker.list("shop")] == ["B"]
+    assert "changed" not in repr(await worker.list("shop"))
