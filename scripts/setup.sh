@@ -94,7 +94,7 @@ make_venv() {
 
 # Prints a hash of what .venv was made from. Scripts in it hold its path, so it is made again in a moved folder.
 packages_stamp() { { cat requirements.lock; .venv/bin/python -VV; pwd; } 2>/dev/null | sha256sum; }
-project_stamp() { sha256sum <pyproject.toml; }
+project_stamp() { cat pyproject.toml runtime/pyproject.toml | sha256sum; }
 
 install_packages() {
     pip() { PIP_USER=0 .venv/bin/python -m pip --quiet --disable-pip-version-check --no-input "$@"; }
