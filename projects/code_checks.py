@@ -20,15 +20,15 @@ _STANDARD_LIBRARY = sys.stdlib_module_names | {"cgi", "cgitb", "crypt", "imghdr"
 """Modules of Python's own, with those that only an earlier Python has which a project may run on."""
 
 
-def check_code(folder: Path, apis: Collection[str], site_packages: Path) -> list[DeployWarning]:
+def check_code(folder: Path, apis: Collection[str], packages: Collection[str]) -> list[DeployWarning]:
     """Return one warning for each API that cannot work: its function is missing or not `async`, or an import fails.
 
     Args:
         folder: The files of the version.
         apis: The names of its APIs. One that does not parse is passed over.
-        site_packages: Where the packages that it runs with are installed.
+        packages: The top-level modules of the packages that it runs with.
     """
-    modules = _modules_in(folder) | _modules_in(site_packages)
+    modules = modules_in(folder) | frozenset(packages)
     found: list[DeployWarning] = []
     for api in apis:
         file = f"api/{api}.py"
@@ -102,10 +102,10 @@ def _imports(node: ast.AST) -> Iterator[tuple[str, int]]:
                 yield from _imports(child)
 
 
-def _modules_in(folder: Path) -> set[str]:
+def modules_in(folder: Path) -> frozenset[str]:
     """Return the names of the top-level modules and packages that can be imported from a folder of the import path."""
     lines = [line for file in folder.glob("*.pth") for line in file.read_text(errors="replace").splitlines()]
     # A line of such a file is a further folder, or code of a package that prepares something else.
     further = [folder / line for line in lines if line.strip() and not line.startswith(("#", "import "))]
     folders = [folder, *(each for each in further if each.is_dir())]
-    return {entry.name.partition(".")[0] for each in folders for entry in each.iterdir()}
+    return frozenset(entry.name.partition(".")[0] for each in folders for entry in each.iterdir())

@@ -21,7 +21,6 @@ from packaging.utils import canonicalize_name
 
 from projects.interpreters import own_interpreter, satisfies
 from projects.manifest import DeployWarning
-from projects.processes import run_in_thread
 from schemas.errors import ProjectError
 
 PYPROJECT = "pyproject.toml"
@@ -187,7 +186,7 @@ def _read_text(path: Path) -> str:
         raise ProjectError(f"{path.name}: cannot be read: {error}.") from error
 
 
-async def freeze_venv(folder: Path) -> FrozenVenv | None:
+def freeze_venv(folder: Path) -> FrozenVenv | None:
     """Return the packages installed in `folder/.venv`. Nothing of it is executed: its interpreter may be anything.
 
     Return None if there is no `.venv`, if it has no packages, if Callboard has made it, or if files declare the
@@ -196,12 +195,12 @@ async def freeze_venv(folder: Path) -> FrozenVenv | None:
     Raises:
         ProjectError: The `.venv` cannot be read.
     """
-    if await run_in_thread(_has_no_venv_dependencies, folder):
+    if _has_no_venv_dependencies(folder):
         return None
-    requirements = await run_in_thread(_list_installed, folder)
+    requirements = _list_installed(folder)
     if not requirements:
         return None
-    version = _PYTHON_OF_VENV.search(await run_in_thread((folder / VENV / "pyvenv.cfg").read_text))
+    version = _PYTHON_OF_VENV.search((folder / VENV / "pyvenv.cfg").read_text())
     if version is None:
         raise ProjectError(f"{VENV}: its pyvenv.cfg does not say which Python it is for. Make it anew, or remove it.")
     return FrozenVenv(python=version[1], requirements="\n".join([*requirements, ""]))

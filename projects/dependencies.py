@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.specifiers import SpecifierSet
 
+from projects.code_checks import modules_in
 from projects.declaration import FrozenVenv, read_declaration
 from projects.environments import Environments
 from projects.interpreters import OLDEST_PYTHON, choose_interpreter, satisfies
 from projects.lock_resolution import pinned_playwright, resolve_lock
-from projects.manifest import DeployWarning, OwnEnvironment
+from projects.manifest import DeployWarning, OwnEnvironment, Stored
 from projects.processes import run_in_thread
 from projects.uv import CONFIGURATION_END
 from schemas.errors import MachineError, ProjectError
@@ -19,22 +19,21 @@ from storage import keys
 from storage.store import Store
 
 
-@dataclass(frozen=True)
-class ResolvedDependencies:
+class ResolvedDependencies(Stored):
     """The environment that a version runs in."""
 
     environment: OwnEnvironment
     requirements: str
     """The list of packages, to store under the environment's declaration."""
-    warnings: tuple[DeployWarning, ...]
-    site_packages: Path
-    """Where its packages are installed on this host."""
+    warnings: tuple[DeployWarning, ...] = ()
+    modules: frozenset[str]
+    """The top-level modules that can be imported in it, as it was built on this host."""
 
 
 async def resolve_and_build(
     project: str, files: Path, frozen: FrozenVenv | None, store: Store, environments: Environments | None, scratch: Path
-) -> ResolvedDependencies | None:
-    """Resolve the dependencies of the project in `files` and build them here; return None if it declares none.
+) -> ResolvedDependencies:
+    """Resolve the dependencies of the project in `files`, which declares some, and build them here.
 
     A declaration that was deployed before keeps its list, so that a change of code does not change packages.
 
@@ -44,10 +43,8 @@ async def resolve_and_build(
         StoreError: The store refused.
     """
     declaration = await run_in_thread(read_declaration, files, frozen)
-    if declaration is None:
-        return None
-    if environments is None:
-        raise ValueError(f"project {project} declares dependencies, so its deploy needs the environments of a host")
+    if declaration is None or environments is None:
+        raise ValueError(f"the deploy of {project} needs the environments of a host, and a declaration of packages")
     await run_in_thread((scratch / CONFIGURATION_END).touch)
     wanted = SpecifierSet(declaration.requires_python or "")
     python = await choose_interpreter(wanted)
@@ -70,4 +67,5 @@ async def resolve_and_build(
         missing = f"no Python {declaration.requires_python} is installed here that is also {OLDEST_PYTHON} or later"
         message = f"{missing}; the project runs on {python.version}"
         warnings = (DeployWarning(file=declaration.source, message=message),)
-    return ResolvedDependencies(own, requirements, warnings, built.site_packages)
+    modules = await run_in_thread(modules_in, built.site_packages)
+    return ResolvedDependencies(environment=own, requirements=requirements, warnings=warnings, modules=modules)

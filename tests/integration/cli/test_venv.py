@@ -41,9 +41,9 @@ def test_new_projects_are_typed_strictly(venv: Path, tmp_path: Path):
     assert "0 errors, 0 warnings" in done.stdout, done.stdout
 
 
-async def test_it_is_no_declaration_of_packages(venv: Path, tmp_path: Path):
+def test_it_is_no_declaration_of_packages(venv: Path, tmp_path: Path):
     (tmp_path / ".venv").symlink_to(venv)
-    assert await freeze_venv(tmp_path) is None
+    assert freeze_venv(tmp_path) is None
 
 
 def test_one_that_is_out_of_date_is_made_anew(index: str, tmp_path: Path):
