@@ -21,6 +21,7 @@ from temporal.hard_exit import hard_exit
 _MODULES = {
     "new": "cli.new",
     "venv": "cli.venv",
+    "setup": "cli.setup",
     "run": "cli.run",
     "dev": "cli.dev",
     "api": "cli.services",

@@ -230,7 +230,7 @@ def box_refusal() -> str | None:
     """
     program = _program()
     if program is None:
-        return "bubblewrap is not installed (Debian: apt-get install bubblewrap)"
+        return "bubblewrap is not installed (`callboard setup` installs it)"
     here = Path(inner_box.__file__)
     box = Box((here.parent, *our_folders()), ())
     how = ["processes"] if has_inner_processes() else []

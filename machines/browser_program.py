@@ -1,4 +1,4 @@
-"""Find the browser that Machines run, and say how it is launched. `python -m machines.browser_program` prints its path.
+"""Find the browser that Machines run, and say how it is launched.
 
 A Machine runs Chromium's headless shell: it does the same work as the full browser with a fraction of its
 processes. The full browser is taken for a project that wants windows, or when there is nothing else.
@@ -56,13 +56,11 @@ def find_browser(configured: Path | None, *, headful: bool = False) -> Path:
             return path
         broken.append(f"{path} does not start ({reason})")
     found = "; ".join(broken) if broken else "there is none on this machine"
-    wanted = "chromium" if headful else "chromium-headless-shell"
-    msg = (
-        f"No browser for the Machines: {found}. Install one with"
-        f" `{sys.executable} -m playwright install --with-deps {wanted}`, on Debian also with"
-        f" `apt-get install {wanted}`, or name an executable in CALLBOARD_CHROMIUM."
+    command = f"{sys.executable} -m playwright install --with-deps chromium" if headful else "callboard setup"
+    raise MachineError(
+        f"No browser for the Machines: {found}. Install one with `{command}`, or name an executable in"
+        " CALLBOARD_CHROMIUM."
     )
-    raise MachineError(msg)
 
 
 def browser_args() -> list[str]:
@@ -142,18 +140,3 @@ def _version(path: Path) -> str:
         check=True,
     )
     return done.stdout.strip()
-
-
-def main() -> int:
-    """Print the path of the browser, or a sentence that says why there is none."""
-    configured = os.environ.get("CALLBOARD_CHROMIUM")
-    try:
-        print(find_browser(Path(configured) if configured else None))  # noqa: T201 - this command is there to print
-    except MachineError as error:
-        print(error.message, file=sys.stderr)  # noqa: T201
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

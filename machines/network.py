@@ -93,6 +93,5 @@ def network_refusal() -> str | None:
 def _find_program(name: str) -> str:
     path = f"{os.environ.get('PATH', os.defpath)}:{_SYSTEM_PATH}"
     if (found := shutil.which(name, path=path)) is None:
-        package = {"pasta": "passt", "ip": "iproute2"}[name]
-        raise FileNotFoundError(f"the program `{name}` is not installed (package {package})")
+        raise FileNotFoundError(f"the program `{name}` is not installed (`callboard setup` installs it)")
     return found

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Sets everything up below .venv: a Python of 3.12 or later, the locked packages, Callboard itself, a browser; and the
-# programs that isolate Machines. It needs git, make, any python3 and, for what is missing on the machine, root or sudo. Once all is set up, it uses no network.
+# Sets everything up below .venv: a Python of 3.12 or later, the locked packages, Callboard itself; then `callboard
+# setup` does the rest. It needs git, make, any python3 and, for what is missing on the machine, root or sudo. Once all
+# is set up, it uses no network.
 # Programs named as arguments are installed too, each from the Debian package of its name; if that fails, it goes on.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -118,47 +119,9 @@ compile_rooms() {
         examples machines projects schemas security storage telemetry temporal worker workflows >/dev/null || say "some files do not compile; they say so when they are run"
 }
 
-browser() { .venv/bin/python -m machines.browser_program; }
-
-install_browser() {
-    local log=$scratch/browser.log
-    browser >/dev/null 2>&1 && return
-    if [ -n "${CALLBOARD_CHROMIUM:-}" ]; then # Callboard would use no other browser.
-        browser >/dev/null
-        return
-    fi
-    say "no browser here; installing Chromium's headless shell"
-    if PLAYWRIGHT_DOWNLOAD_CONNECTION_TIMEOUT=10000 timeout 600 \
-        .venv/bin/python -m playwright install chromium-headless-shell >"$log" 2>&1; then
-        browser >/dev/null 2>&1 && return
-        say "installing the libraries that it needs"
-        timeout 600 .venv/bin/python -m playwright install-deps chromium-headless-shell </dev/null >"$log" 2>&1 || true
-        browser >/dev/null 2>&1 && return
-    fi
-    say "Playwright's download is not to be had; trying the system's package"
-    apt_install chromium-headless-shell || true
-    browser >/dev/null && return
-    exit 1 # The sentence above says what to run.
-}
-
-# Installs what the boxes and networks of Machines are made of. Workers need the first, and fall back to the host's
-# network without the others.
-install_isolation() {
-    local program package missing=()
-    for package in bubblewrap:bwrap passt:pasta iproute2:ip; do
-        program=${package#*:}
-        command -v "$program" >/dev/null || [ -x "/usr/sbin/$program" ] || missing+=("${package%:*}")
-    done
-    [ "${#missing[@]}" = 0 ] && return
-    say "installing ${missing[*]}, which isolate Machines"
-    apt_install "${missing[@]}" \
-        || say "${missing[*]} could not be installed: without bubblewrap, workers do not start unless CALLBOARD_ISOLATION is none; without the others, Machines have the network of this host. Install them (Debian, Ubuntu: apt-get install ${missing[*]}), then start Callboard anew."
-}
-
 install_packages
 compile_rooms
-install_browser
-install_isolation
+.venv/bin/callboard setup --yes >/dev/null || say "going on without it"
 for program; do
     command -v "$program" >/dev/null && continue
     say "installing $program"

@@ -54,7 +54,7 @@ async def check_sandbox(settings: Settings) -> Finding:
     if refusal is None:
         return ok(check, "Chromium's own sandbox is on.")
     fix = (
-        "Install bubblewrap, or run workers as a user other than root."
+        "Install bubblewrap with `callboard setup`, or run workers as a user other than root."
         if os.geteuid() == 0
         else f'Allow user {os.geteuid()} to create user namespaces; see "Chromium\'s sandbox" in docs/isolation.md.'
     )
@@ -74,7 +74,7 @@ async def _sandbox_refusal(settings: Settings, browser: Path) -> str | None:
 async def check_isolation(settings: Settings) -> Finding:
     """Check how far a worker isolates its Machines here."""
     check = "Isolation"
-    fix = "Give the worker what is missing, as docs/isolation.md says."
+    fix = "Install programs with `callboard setup`, and give the worker what else is missing (docs/isolation.md)."
     try:
         found = await asyncio.to_thread(find_isolation, settings.isolation)
     except ConfigurationError as error:

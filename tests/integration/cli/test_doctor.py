@@ -114,7 +114,7 @@ async def test_a_browser_that_shows_pages_is_named_with_its_version(role: Any) -
             0,
             "Chromium refuses to use it as root",
             Status.WARNING,
-            "Install bubblewrap, or run workers as a user other than root.",
+            "Install bubblewrap with `callboard setup`, or run workers as a user other than root.",
         ),
         (1234, "user 1234 may not make the namespaces that it needs", Status.WARNING, "Allow user 1234 to create user"),
         (1234, None, Status.OK, None),

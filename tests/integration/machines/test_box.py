@@ -146,7 +146,7 @@ def test_it_is_said_why_there_can_be_no_box(tmp_path: Path, monkeypatch: pytest.
     box_refusal.cache_clear()
     monkeypatch.setenv("PATH", str(tmp_path))
     try:
-        assert box_refusal() == "bubblewrap is not installed (Debian: apt-get install bubblewrap)"
+        assert box_refusal() == "bubblewrap is not installed (`callboard setup` installs it)"
         program = tmp_path / "bwrap"
         program.write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2; exit 1\n")
         program.chmod(0o755)

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import playwright
@@ -15,7 +12,6 @@ from machines.browser_program import browser_args, find_browser
 from schemas.errors import MachineError
 from settings import Settings
 from tests.support.processes import command_line
-from tests.support.repository import REPOSITORY
 
 
 def make_program(path: Path, script: str = "echo Chromium 1.2.3") -> Path:
@@ -90,7 +86,7 @@ def test_one_that_does_not_start_is_passed_over(bare: Path) -> None:
     ("script", "says"),
     [
         (BROKEN, r"chromium-headless-shell does not start .*libnss3\.so"),
-        (None, r"playwright install --with-deps chromium-headless-shell.*apt-get install"),
+        (None, r"none on this machine\. Install one with `callboard setup`"),
     ],
 )
 def test_when_there_is_none_that_starts_the_reason_is_told(bare: Path, script: str | None, says: str) -> None:
@@ -98,26 +94,6 @@ def test_when_there_is_none_that_starts_the_reason_is_told(bare: Path, script: s
         make_program(bare / "chromium-headless-shell", script)
     with pytest.raises(MachineError, match=says):
         find_browser(None)
-
-
-def printed(browser: Path) -> tuple[int, str, str]:
-    """What the module does as a program, where this browser is configured."""
-    done = subprocess.run(
-        [sys.executable, "-m", "machines.browser_program"],
-        cwd=REPOSITORY,
-        env=os.environ | {"CALLBOARD_CHROMIUM": str(browser)},
-        capture_output=True,
-        text=True,
-    )
-    return done.returncode, done.stdout, done.stderr
-
-
-def test_as_a_program_it_prints_the_path_or_one_sentence_if_there_is_none(tmp_path: Path) -> None:
-    mine = make_program(tmp_path / "mine")
-    assert printed(mine) == (0, f"{mine}\n", "")
-    code, path, told = printed(tmp_path / "nowhere")
-    assert (code, path, told.count("\n")) == (1, "", 1)
-    assert "Traceback" not in told
 
 
 async def test_the_installed_browser_runs_without_background_traffic() -> None:
