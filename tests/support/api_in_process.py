@@ -36,6 +36,7 @@ from tests.support.in_memory_temporal import (
     MemoryDeliveries,
     MemoryFleet,
     MemoryHealth,
+    MemoryProjectChanges,
     MemoryRunQueries,
     MemoryRuns,
 )
@@ -65,6 +66,7 @@ class Api:
     job_runs: MemoryJobRuns
     temporal_health: MemoryHealth
     fleet: MemoryFleet
+    project_changes: MemoryProjectChanges
     base: str = f"/api/v1/workspace/{WORKSPACE}/projects/shop/run"
 
     @classmethod
@@ -82,6 +84,7 @@ class Api:
             "job_runs": MemoryJobRuns(),
             "temporal_health": MemoryHealth(runs),
             "fleet": MemoryFleet(fleet_state({"worker-1": dict.fromkeys(PROJECTS, 1)})),
+            "project_changes": MemoryProjectChanges(store),
         }
         services = replace(
             opened,
