@@ -28,6 +28,7 @@ from api.http.middleware import RequestMiddleware
 from api.jobs import results as job_run_results
 from api.jobs import routes as job_routes
 from api.jobs import run_routes as job_run_routes
+from api.keys import routes as key_routes
 from api.projects import routes as project_routes
 from api.runs import routes as run_routes
 from api.runs.waiting import published_waiting
@@ -53,6 +54,7 @@ def create_app(services: Services) -> FastAPI:
                 yield
         finally:
             await services.runs.close()
+            await services.stored_keys.close()
 
     app = FastAPIOffline(
         redoc_url=None,
@@ -74,6 +76,7 @@ def create_app(services: Services) -> FastAPI:
         job_run_results.router,
         project_routes.router,
         *env_var_routes.routers,
+        key_routes.router,
         health.router,
         assets.router,
         sign_in.router,

@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 
 from api.http.key_check import KeyCheck
 from api.http.rate_limiter import RateLimiter
+from api.keys.stored_keys import StoredKeys
 from api.runs.waiting import QueueCounts
 from projects.catalog import Catalog
 from projects.job_definition import JobDefiner
@@ -33,7 +34,6 @@ from temporal.fleet import FleetClient, FleetReader
 from temporal.health import TemporalHealth
 from temporal.job_runs import JobRuns
 from temporal.jobs import Jobs
-from temporal.project_changes import ProjectChanges
 from temporal.run_queries import RunQueries
 from temporal.runs import Runs
 
@@ -51,6 +51,7 @@ class Services:
 
     settings: Settings
     keys: KeyCheck
+    stored_keys: StoredKeys
     runs: Runs
     run_queries: RunQueries
     auth_sessions: AuthSessions
@@ -61,7 +62,6 @@ class Services:
     temporal_health: TemporalHealth
     temporal_namespace: str
     fleet: FleetReader
-    project_changes: ProjectChanges
     store: Store
     catalog: Catalog
     ring: KeyRing
@@ -98,16 +98,18 @@ async def open_services(settings: Settings, connection: Connection) -> Services:
             encrypted without a key, or the setting of where sinks may lead, or of where artifacts are kept, is wrong.
     """
     api_keys = [key.get_secret_value() for key in settings.api_keys]
-    keys = KeyCheck(ApiKeys(api_keys))
+    operators = ApiKeys(api_keys)
     ring = KeyRing.of(settings)
     egress = EgressPolicy(settings.egress_allow)
     store = open_store(settings.artifact_location, endpoint=settings.artifacts_endpoint)
+    stored_keys = StoredKeys(store)
     client = await connect(
         settings, connection=connection, lazy=True, identity="callboard-api", retry_timeout=_TEMPORAL_RETRY_TIMEOUT
     )
     return Services(
         settings=settings,
-        keys=keys,
+        keys=KeyCheck(operators, stored_keys),
+        stored_keys=stored_keys,
         runs=Runs(client),
         run_queries=RunQueries(client),
         auth_sessions=AuthSessions(client),
@@ -118,7 +120,6 @@ async def open_services(settings: Settings, connection: Connection) -> Services:
         temporal_health=TemporalHealth(client),
         temporal_namespace=connection.namespace,
         fleet=FleetReader(FleetClient(client)),
-        project_changes=ProjectChanges(client),
         store=store,
         catalog=Catalog(store, max_age=settings.poll_versions),
         ring=ring,

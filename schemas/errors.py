@@ -60,13 +60,13 @@ class EgressRefused(BadRequest):
 
 
 class Unauthorized(CallboardError):
-    """The API key is missing or unknown."""
+    """The API key is missing or unknown, was revoked, or has ended."""
 
     status, code, category = 401, "unauthorized", "user"
 
 
 class Forbidden(CallboardError):
-    """The key is valid, but the project does not allow the call (`apiAccess.enabled` is false)."""
+    """The key does not allow the call, or the project does not (`apiAccess.enabled` is false)."""
 
     status, code, category = 403, "forbidden", "user"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -28,3 +29,19 @@ class Caller:
     def sees(self, project: str) -> bool:
         """Tell whether the key may know of this project."""
         return self.projects is None or project in self.projects
+
+    def sees_all(self, projects: Collection[str] | None) -> bool:
+        """Tell whether the key may know of these projects; None stands for all, also for those to come."""
+        return self.projects is None or (projects is not None and self.projects.issuperset(projects))
+
+    def outlives(self, end: datetime | None) -> bool:
+        """Tell whether the key is good until then; None stands for ever."""
+        return self.ends_at is None or (end is not None and end <= self.ends_at)
+
+    def covers(self, other: Caller) -> bool:
+        """Tell whether this key allows all that the other one does, and for as long."""
+        return (
+            all(self.has(scope) for scope in other.scopes)
+            and self.sees_all(other.projects)
+            and self.outlives(other.ends_at)
+        )

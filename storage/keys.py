@@ -2,11 +2,9 @@
 
     projects/last-deploy.json                               changes with each deploy of any project
     projects/{project}/current.json                         which version is deployed
-    projects/{project}/deleting.json                        the project is being deleted
     projects/{project}/deploys/{time}-{action}-{version}-{id}.json    who has deployed, promoted or rolled back to what
     projects/{project}/versions/{version}/manifest.json     its settings and APIs
     projects/{project}/versions/{version}/bundle.tar.gz     its files
-    projects/{project}/versions/{version}/files.json        their paths and hashes
     projects/{project}/versions/{version}/resources.json    its files of Jobs and AuthSessions, if it has any
     projects/{project}/environments/{declaration}.txt       the exact packages of an environment that versions run in
     runs/{project}/{runId}/parameters-{hash}.json           parameters over 32 kB
@@ -29,12 +27,14 @@
     job-runs/{project}/{jobRunId}/plan.json                 what all Runs of a JobRun have in common
     job-runs/{project}/{jobRunId}/payload/{first}.jsonl     items that its Runs have added
     job-runs/{project}/{jobRunId}/results/{shard}-{try}.jsonl    results of its Runs, a line each
+    keys/{id}/key.json                                      what an API key allows, and its digest
+    keys/{id}/last-use.json                                 when it was used
     values/{project}/{hash of the key}.json                 what user code keeps in `persistent_store`
     variables/workspace/{name}.sealed                       an environment variable of all projects
     variables/projects/{project}/{name}.sealed              an environment variable of a project
 
 Everything below `projects/` is code that workers execute: give it credentials of its own. The api alone writes below
-`variables/`, and workers that have Machines do not even list what is there.
+`variables/` and `keys/`, and workers that have Machines do not even list what is there.
 """
 
 from __future__ import annotations
@@ -46,20 +46,11 @@ LAST_DEPLOY = "projects/last-deploy.json"
 RUNS = "runs/"
 JOBS = "jobs/"
 JOB_RUNS = "job-runs/"
-OF_PROJECTS = (RUNS, JOBS, JOB_RUNS, "auth-sessions/", "uploads/", "values/", "variables/projects/", PROJECTS)
-"""Where all lies that is stored of a project, behind its name. What is deployed of it comes last."""
-
-
-def project(name: str) -> str:
-    return f"{PROJECTS}{name}/"
+API_KEYS = "keys/"
 
 
 def current_version(project: str) -> str:
     return f"projects/{project}/current.json"
-
-
-def deleting(project: str) -> str:
-    return f"projects/{project}/deleting.json"
 
 
 def deploy_records(project: str) -> str:
@@ -71,20 +62,12 @@ def deploy_record(project: str, name: str) -> str:
     return f"{deploy_records(project)}{name}.json"
 
 
-def versions(project: str) -> str:
-    return f"projects/{project}/versions/"
-
-
 def manifest(project: str, version: str) -> str:
     return f"projects/{project}/versions/{version}/manifest.json"
 
 
 def bundle(project: str, version: str) -> str:
     return f"projects/{project}/versions/{version}/bundle.tar.gz"
-
-
-def version_files(project: str, version: str) -> str:
-    return f"projects/{project}/versions/{version}/files.json"
 
 
 def resources(project: str, version: str) -> str:
@@ -239,3 +222,11 @@ def job_run_results(project: str, job_run_id: str) -> str:
 def job_run_shard(project: str, job_run_id: str, shard: int, try_number: int) -> str:
     """Return the key of a shard of results, as this try of its activity has written it: the last try counts."""
     return f"{job_run_results(project, job_run_id)}{shard:08}-{try_number:016}.jsonl"
+
+
+def api_key(key_id: str) -> str:
+    return f"{API_KEYS}{key_id}/key.json"
+
+
+def api_key_use(key_id: str) -> str:
+    return f"{API_KEYS}{key_id}/last-use.json"

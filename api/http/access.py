@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated, cast
 
 from fastapi import Depends, Request, params
+from fastapi.routing import APIRoute
 
 from schemas.errors import Forbidden, NotFound
 from schemas.rest.access import Scope
@@ -23,28 +24,43 @@ class Requirement:
     scope: Scope
     action: str | None
     """What the route changes, as the audit calls it; parameters of the path stand in braces. None: nothing."""
+    of_seen_projects: bool = False
+    """Whether a route whose path names no project keeps to the projects that the key may see. Any other one is about
+    the whole workspace, and refuses keys that may see some projects only."""
 
     async def __call__(self, request: Request) -> None:
         """Return normally if the caller may use the route; raise otherwise.
 
         Raises:
             NotFound: The key may not see the project of the path, whether there is one or not.
-            Forbidden: The key lacks the scope.
+            Forbidden: The key lacks the scope, or may see some projects only.
         """
         caller = caller_of(request)
         project = request.path_params.get("projectName")
         if project is not None and not caller.sees(project):
             raise no_such_project(project)
         if not caller.has(self.scope):
-            raise Forbidden(
-                f"This needs the scope {self.scope.value}, which your key does not have.",
-                details={"scope": self.scope.value},
+            raise lacks_scope(self.scope, f"This needs the scope {self.scope.value}, which your key does not have.")
+        if project is None and not self.of_seen_projects and caller.projects is not None:
+            raise lacks_scope(
+                self.scope,
+                f"This needs the scope {self.scope.value} for all projects, and your key is for some of them only.",
             )
 
 
-def requires(scope: Scope, action: str | None = None) -> params.Depends:
-    """Return the dependency of a route that needs `scope`, and changes what `action` says."""
-    return cast("params.Depends", Depends(Requirement(scope, action)))
+def requires(scope: Scope, action: str | None = None, *, of_seen_projects: bool = False) -> params.Depends:
+    """Return the dependency of a route that needs `scope`, and changes what `action` says (see `Requirement`)."""
+    return cast("params.Depends", Depends(Requirement(scope, action, of_seen_projects)))
+
+
+def requirement_of(route: APIRoute) -> Requirement | None:
+    """Return what a route needs; None if every key may use it, or if it needs none."""
+    return next((each.call for each in route.dependant.dependencies if isinstance(each.call, Requirement)), None)
+
+
+def lacks_scope(scope: Scope, message: str) -> Forbidden:
+    """Return the error for a caller whose key does not have this scope, or not for all projects."""
+    return Forbidden(message, details={"scope": scope.value})
 
 
 def caller_of(request: Request) -> Caller:

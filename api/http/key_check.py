@@ -6,21 +6,24 @@ refused there like a wrong one. Otherwise a guess that hits would show.
 
 Many clients may share one address, behind one NAT. So a key that was accepted from an address before is still accepted
 from there: a neighbour who guesses, or who uses an old key, does not lock out clients that are at work. Only a key that
-is used from that address for the first time has to wait.
+is used from that address for the first time has to wait, and nothing is looked up for it.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv6Address, IPv6Network, ip_address
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from api.http.rate_limiter import RateLimiter
+from api.keys.stored_keys import StoredKeys
 from schemas.errors import TooMany, Unauthorized
-from security.apikeys import ApiKeys, key_digest
+from schemas.timestamps import utc_text
+from security.apikeys import ApiKeys, key_digest, key_id_of
 from security.caller import Caller
 
 KEY_HEADER = "x-api-key"
@@ -32,28 +35,35 @@ WRONG_KEYS_WITHIN = timedelta(minutes=5)
 _MAX_REMEMBERED = 4096
 """Number of remembered pairs of an address and a key that was accepted from it. The least recently used is dropped."""
 
+_FIRST_CHECKS = 4
+"""Number of keys that are checked at a time that were not accepted from their address before. They may be guesses,
+which must not occupy the store, however many come at once."""
+
 _V6_PREFIX = 64
 """Length of the IPv6 prefix that counts as one address: one host owns all below it, and could use one per guess."""
 
 
 def read_key(headers: Headers) -> bytes | None:
     """Return the API key of a request as it was received, or None if it has none (docs/contract.md, section 5)."""
-    key = headers.get(KEY_HEADER)
-    if key is None:
-        scheme, _, credentials = headers.get("authorization", "").partition(" ")
+    keys = headers.getlist(KEY_HEADER)
+    if not keys:
+        # A header that is sent twice is one list (RFC 9110): whoever stands in between may have read either of the two.
+        scheme, _, credentials = ", ".join(headers.getlist("authorization")).partition(" ")
         if scheme.lower() != "bearer":
             return None
-        key = credentials.strip()
-    return key.encode("latin-1")  # This gives back the bytes as they were received.
+        keys = [credentials.strip()]
+    return ", ".join(keys).encode("latin-1")  # This gives back the bytes as they were received.
 
 
 class KeyCheck:
     """Decides whether a key is accepted; each process keeps its own counts."""
 
-    def __init__(self, keys: ApiKeys) -> None:
-        self._keys = keys
+    def __init__(self, operators: ApiKeys, stored: StoredKeys) -> None:
+        self._operators = operators
+        self._stored = stored
         self._failures = RateLimiter(WRONG_KEYS, WRONG_KEYS_WITHIN)
         self._accepted: OrderedDict[tuple[str, bytes], None] = OrderedDict()
+        self._first_checks = asyncio.Semaphore(_FIRST_CHECKS)
 
     async def check(self, key: bytes, scope: Scope) -> Caller:
         """Return whose key it is, if the client of this request may use it.
@@ -63,25 +73,59 @@ class KeyCheck:
             scope: The ASGI scope of the request.
 
         Raises:
-            Unauthorized: The key is not known.
+            Unauthorized: The key is not known, or has ended.
             TooMany: Too many wrong keys came from this address, and this key was not accepted from there before.
+            Unavailable: The store does not say whether the key is good.
         """
         address = _client_address(scope)
-        wait = self._failures.retry_after(address)
-        pair = (address, key_digest(key))
-        caller = self._keys.find(key)
-        if caller is not None and (not wait or pair in self._accepted):
-            self._accepted[pair] = None
-            self._accepted.move_to_end(pair)
-            if len(self._accepted) > _MAX_REMEMBERED:
-                self._accepted.popitem(last=False)
-            return caller
-        if wait:
+        digest = key_digest(key)
+        pair = (address, digest)
+        self._refuse_if_waiting(pair)
+        caller = self._operators.find(digest)
+        if caller is None and key_id_of(key) is not None:
+            caller = await self._find_stored(key, digest, pair)
+        if caller is None:
+            self._accepted.pop(pair, None)
+            self._failures.record(address)
+            raise Unauthorized("The API key is not known: it is wrong, or it was revoked.")
+        self._use(caller)
+        self._accepted[pair] = None
+        self._accepted.move_to_end(pair)
+        if len(self._accepted) > _MAX_REMEMBERED:
+            self._accepted.popitem(last=False)
+        return caller
+
+    async def check_id(self, key_id: str) -> Caller:
+        """Return whose key has this id, for somebody who has shown the key itself before.
+
+        Raises:
+            Unauthorized: There is no such key any more, or it has ended.
+            Unavailable: The store does not say whether the key is good.
+        """
+        caller = self._operators.get(key_id) or await self._stored.get(key_id)
+        if caller is None:
+            raise Unauthorized("The API key was revoked.")
+        self._use(caller)
+        return caller
+
+    def _refuse_if_waiting(self, pair: tuple[str, bytes]) -> None:
+        if pair not in self._accepted and (wait := self._failures.retry_after(pair[0])):
             raise TooMany(
                 f"Too many wrong API keys came from your address. Try again in {wait} seconds.", retry_after=wait
             )
-        self._failures.record(address)
-        raise Unauthorized("The API key is not known. The keys are those in CALLBOARD_API_KEYS of the api service.")
+
+    async def _find_stored(self, key: bytes, digest: bytes, pair: tuple[str, bytes]) -> Caller | None:
+        if pair in self._accepted:
+            return await self._stored.find(key, digest)
+        async with self._first_checks:
+            self._refuse_if_waiting(pair)
+            return await self._stored.find(key, digest)
+
+    def _use(self, caller: Caller) -> None:
+        if caller.ends_at is not None and datetime.now(UTC) >= caller.ends_at:
+            raise Unauthorized(f"The API key has ended, at {utc_text(caller.ends_at)}.")
+        if self._operators.get(caller.id) is None:
+            self._stored.note_use(caller.id)
 
 
 def _client_address(scope: Scope) -> str:

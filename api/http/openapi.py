@@ -6,7 +6,10 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
+
+from api.http.access import requirement_of
 
 _REF = "#/components/schemas/{model}"
 _bodies: set[type[BaseModel]] = set()
@@ -45,6 +48,11 @@ def _build_schema(app: FastAPI) -> dict[str, Any]:
         for path in schema["paths"].values():
             for operation in path.values():
                 operation["responses"].pop("422", None)
+        for route in app.routes:
+            if isinstance(route, APIRoute) and (needs := requirement_of(route)) and route.include_in_schema:
+                for method in route.methods or ():
+                    operation = schema["paths"][route.path][method.lower()]
+                    operation["description"] += f"\n\nThis needs the scope `{needs.scope}`."
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
         app.openapi_schema = schema

@@ -11,7 +11,15 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from api.dependencies import ServicesDep
 from api.http.errors import error_responses
 from api.http.key_check import KEY_HEADER
-from schemas.errors import CallboardError, InternalServerError, NotFound, TooMany, Unauthorized, Unavailable
+from schemas.errors import (
+    CallboardError,
+    Forbidden,
+    InternalServerError,
+    NotFound,
+    TooMany,
+    Unauthorized,
+    Unavailable,
+)
 
 KEY_DESCRIPTION = (Security(APIKeyHeader(name=KEY_HEADER, auto_error=False)), Security(HTTPBearer(auto_error=False)))
 """Description of the key for the OpenAPI page. `api.http.middleware` checks the key before a route is looked up."""
@@ -32,7 +40,9 @@ def workspace_router(
     return APIRouter(
         prefix=f"/api/v1/workspace/{{workspaceId}}{below}{path}",
         dependencies=[Depends(_require_workspace), *KEY_DESCRIPTION, *checks],
-        responses=error_responses(*errors, Unauthorized, NotFound, TooMany, InternalServerError, Unavailable),
+        responses=error_responses(
+            *errors, Unauthorized, Forbidden, NotFound, TooMany, InternalServerError, Unavailable
+        ),
         tags=[tag],
     )
 

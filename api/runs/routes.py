@@ -7,10 +7,10 @@ from typing import Annotated
 
 from fastapi import Query, Request
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from api.dependencies import ServicesDep
-from api.http.access import requires
+from api.http.access import CallerDep, requires
 from api.http.errors import error_responses
 from api.http.json_body import read_json_object
 from api.http.openapi import request_body
@@ -84,13 +84,23 @@ async def result(
     responses=error_responses(BadRequest),
 )
 async def cancel(
-    request: Request, services: ServicesDep, projectName: str, runId: str, query: Annotated[_CancelQuery, Query()]
+    request: Request,
+    services: ServicesDep,
+    caller: CallerDep,
+    projectName: str,
+    runId: str,
+    query: Annotated[_CancelQuery, Query()],
 ) -> Response:
-    """Cancel the Run. It becomes `canceled` once nothing of it runs. A Run that has ended keeps its status."""
+    """Cancel the Run. It becomes `canceled` once nothing of it runs. A Run that has ended keeps its status.
+
+    Without the scope `runs:read`, the answer has `runId` and `status` alone.
+    """
     # Cancellation is requested first, by itself, so that a client that leaves while it waits still cancels the Run.
     state = await services.runs.cancel(services.settings.workspace, projectName, runId)
     if state.outcome is None and query.wait > 0:
         state = await poll_run_state(services, request, projectName, runId, timedelta(seconds=query.wait))
+    if not caller.has(Scope.RUNS_READ):
+        return JSONResponse({"runId": runId, "status": state.status.value})
     return Response((await result_json(state, services.store)).text, media_type="application/json")
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,17 @@ from fastapi import FastAPI
 
 from api.app import create_app
 from api.dependencies import Services, open_services
+from api.http.key_check import KeyCheck
+from api.keys.stored_keys import StoredKeys
 from projects.catalog import Catalog
 from projects.deploy import deploy
 from projects.job_definition import JobDefiner
+from schemas.rest.access import Scope
 from schemas.workflow.auth_session import AuthSessionView
 from schemas.workflow.job_run import JobRunInput, JobRunType
 from schemas.workflow.run import RunInput
+from security.apikeys import ApiKeys
+from security.caller import Caller
 from security.sealed_sinks import delivery_schedule
 from settings import Settings
 from storage.folder import FolderStore
@@ -36,7 +42,6 @@ from tests.support.in_memory_temporal import (
     MemoryDeliveries,
     MemoryFleet,
     MemoryHealth,
-    MemoryProjectChanges,
     MemoryRunQueries,
     MemoryRuns,
 )
@@ -66,7 +71,6 @@ class Api:
     job_runs: MemoryJobRuns
     temporal_health: MemoryHealth
     fleet: MemoryFleet
-    project_changes: MemoryProjectChanges
     base: str = f"/api/v1/workspace/{WORKSPACE}/projects/shop/run"
 
     @classmethod
@@ -74,6 +78,7 @@ class Api:
         """Make the application over this store, with an engine in memory in place of Temporal."""
         opened = await open_services(settings, find_connection(settings))
         schedule = delivery_schedule(settings)
+        stored_keys = StoredKeys(store)
         in_memory: dict[str, Any] = {
             "store": store,
             "runs": runs,
@@ -84,11 +89,12 @@ class Api:
             "job_runs": MemoryJobRuns(),
             "temporal_health": MemoryHealth(runs),
             "fleet": MemoryFleet(fleet_state({"worker-1": dict.fromkeys(PROJECTS, 1)})),
-            "project_changes": MemoryProjectChanges(store),
         }
         services = replace(
             opened,
             **in_memory,
+            keys=KeyCheck(ApiKeys([key.get_secret_value() for key in settings.api_keys]), stored_keys),
+            stored_keys=stored_keys,
             catalog=Catalog(store, max_age=settings.poll_versions),
             job_definer=JobDefiner(settings.workspace, store, opened.ring, opened.egress, schedule),
         )
@@ -121,6 +127,15 @@ class Api:
 
     async def raw(self, text: str | bytes) -> httpx.Response:
         return await self.client.post(f"{self.base}/start", content=text)
+
+    async def make_key(
+        self, *scopes: str, projects: Iterable[str] | None = None, ends_at: datetime | None = None
+    ) -> str:
+        """Make a key with these scopes, whoever may do so."""
+        seen = None if projects is None else frozenset(projects)
+        granted = Caller(id="", name="test", scopes=frozenset(map(Scope, scopes)), projects=seen, ends_at=ends_at)
+        _, key = await self.services.stored_keys.create(granted, granted)
+        return key
 
     def input_of(self, run_id: str) -> RunInput:
         return self.runs.entries[run_id].input

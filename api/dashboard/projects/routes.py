@@ -16,8 +16,8 @@ from schemas.rest.access import Scope
 router = page_router("/projects")
 
 
-@router.get("", dependencies=[requires(Scope.RUNS_READ)])
-@router.get(".json", dependencies=[requires(Scope.RUNS_READ)])
+@router.get("", dependencies=[requires(Scope.RUNS_READ, of_seen_projects=True)])
+@router.get(".json", dependencies=[requires(Scope.RUNS_READ, of_seen_projects=True)])
 async def list_page(request: Request, services: ServicesDep, caller: CallerDep) -> Response:
     """Show the deployed projects that the caller may see."""
     seen = [project for project in await services.catalog.list_current() if caller.sees(project.project)]

@@ -88,7 +88,7 @@ async def cancel_selected(services: ServicesDep, form: FormDep, manifest: Projec
     return RedirectResponse(f"/projects/{manifest.project}/runs?canceled={canceled}", 303)
 
 
-router.get("/{runId}.json")(runs.get)
+router.get("/{runId}.json", dependencies=[requires(Scope.RUNS_READ)])(runs.get)
 
 
 @router.get("/{runId}", dependencies=[requires(Scope.RUNS_READ)])

@@ -3,15 +3,15 @@
 import pytest
 
 from schemas.errors import ConfigurationError
-from security.apikeys import MIN_KEY_LENGTH, ApiKeys
+from security.apikeys import MIN_KEY_LENGTH, ApiKeys, has_key, key_digest, key_id_of, new_key
 
 FIRST, SECOND = "the-first-key-of-two", "der-zweite-schlüssel-von-zweien"
 
 
 def test_each_of_several_keys_is_accepted():
     keys = ApiKeys([FIRST, SECOND])
-    assert keys.find(FIRST.encode()) is not None
-    assert keys.find(SECOND.encode()) is not None
+    assert keys.find(key_digest(FIRST.encode())) is not None
+    assert keys.find(key_digest(SECOND.encode())) is not None
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ def test_each_of_several_keys_is_accepted():
     [b"", *(text.encode() for text in (FIRST[:-1], f"{FIRST} ", FIRST.upper(), f"{FIRST},{SECOND}")), b"\xff\xfe"],
 )
 def test_anything_else_is_not(given: bytes):
-    assert ApiKeys([FIRST, SECOND]).find(given) is None
+    assert ApiKeys([FIRST, SECOND]).find(key_digest(given)) is None
 
 
 @pytest.mark.parametrize("none", [[], [""]])
@@ -40,3 +40,35 @@ def test_a_key_that_can_be_guessed_is_refused_and_not_shown():
 def test_keys_are_not_printed():
     keys = ApiKeys([FIRST])
     assert FIRST not in repr(keys) + repr(vars(keys))
+
+
+def test_a_new_key_has_256_random_bits_behind_its_visible_id():
+    made = [new_key() for _ in range(50)]
+    assert len({key for _, key in made}) == len({key_id for key_id, _ in made}) == 50
+    for key_id, key in made:
+        assert key.startswith(f"cb_{key_id}_")
+        assert len(key) == len("cb_") + 12 + 1 + 43
+        assert key_id_of(key.encode()) == key_id
+        assert has_key(f"/x?next=/a/{key}&b")
+
+
+KEY_ID, KEY = new_key()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        *(b"", KEY[:-1].encode(), f"{KEY}A".encode(), f" {KEY}".encode(), f"{KEY}\n".encode(), KEY.upper().encode()),
+        *(KEY.replace(KEY_ID, "../../../../").encode(), KEY.replace(KEY_ID, "a/b/c/d/e/f/").encode()),
+        *(f"cb_{KEY_ID}_{'é' * 43}".encode(), f"cb_{KEY_ID}_{'é' * 43}".encode("latin-1"), b"cb_" + b"a" * 1_000_000),
+    ],
+)
+def test_nothing_else_has_an_id_that_is_looked_up(other: bytes):
+    assert key_id_of(other) is None
+
+
+@pytest.mark.parametrize(
+    "other", [KEY[:-1], f"{KEY}A", f"A{KEY}", f"-{KEY}", "cb1.abcdefghijk.xyz", KEY.replace("_", ".")]
+)
+def test_a_longer_or_shorter_text_holds_no_key(other: str):
+    assert not has_key(other)

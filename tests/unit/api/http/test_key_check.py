@@ -1,14 +1,18 @@
 """Guessing keys: who is told to wait, and who is not."""
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from api.http.key_check import WRONG_KEYS, KeyCheck
+from api.keys.stored_keys import StoredKeys
 from schemas.errors import TooMany, Unauthorized
-from security.apikeys import ApiKeys
+from security.apikeys import ApiKeys, new_key
 from tests.support.api_in_process import KEY, OTHER_KEY, Api
+from tests.support.faulty_store import FaultyStore
 
 
 def coming_from(address: str | None) -> dict[str, Any]:
@@ -22,8 +26,13 @@ async def guess(check: KeyCheck, address: str | None, times: int = WRONG_KEYS) -
 
 
 @pytest.fixture
-def check() -> KeyCheck:
-    return KeyCheck(ApiKeys([KEY, OTHER_KEY]))
+def store(tmp_path: Path) -> FaultyStore:
+    return FaultyStore(tmp_path)
+
+
+@pytest.fixture
+def check(store: FaultyStore) -> KeyCheck:
+    return KeyCheck(ApiKeys([KEY, OTHER_KEY]), StoredKeys(store))
 
 
 async def test_an_address_has_to_wait_after_ten_wrong_keys_even_with_a_right_one(check: KeyCheck):
@@ -89,3 +98,19 @@ async def test_wrong_keys_of_requests_and_of_the_form_are_counted_together(api: 
 async def test_the_form_of_a_stranger_takes_little_memory(api: Api):
     answer = await api.client.post("/sign-in", data={"key": "a" * 20_000})
     assert answer.status_code == 413
+
+
+async def test_only_what_has_the_form_of_a_key_is_looked_up_and_no_more_than_may_be_guessed(
+    check: KeyCheck, store: FaultyStore
+):
+    for key in (b"", b"wrong", b"cb_../../../../x_" + b"a" * 43, b"\xff" * 59, b"cb_" + b"a" * 30_000):
+        with pytest.raises(Unauthorized):
+            await check.check(key, coming_from("198.51.100.9"))
+    assert store.tries == []
+
+    async def guess_once() -> None:
+        with pytest.raises((Unauthorized, TooMany)):
+            await check.check(new_key()[1].encode(), coming_from("198.51.100.7"))
+
+    await asyncio.gather(*(guess_once() for _ in range(200)))
+    assert WRONG_KEYS <= len(store.tries) <= WRONG_KEYS + 4, "also if all guesses come at once"

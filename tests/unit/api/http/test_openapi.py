@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 from tests.support.api_in_process import Api
 
 PROJECT = "/api/v1/workspace/{workspaceId}/projects/{projectName}"
-ALWAYS = {"401", "404", "429", "500", "503"}
+ALWAYS = {"401", "403", "404", "429", "500", "503"}
 """What every call of a project may be answered with."""
 
 
@@ -22,6 +22,7 @@ async def test_openapi_describes_every_route_with_its_errors(api: Api):
     for path in page["paths"].keys() - others:
         for operation in page["paths"][path].values():
             assert operation["responses"].keys() >= ALWAYS
+            assert "This needs the scope `" in operation["description"]
             assert operation["security"] == [{"APIKeyHeader": []}, {"HTTPBearer": []}]
     assert page["components"]["securitySchemes"]["APIKeyHeader"]["name"] == "x-api-key"
 

@@ -1,0 +1,246 @@
+"""The API keys in the artifact store, which each api reads again every few seconds.
+
+The store has the digest of a key, never the key. To revoke a key is to delete it there. What is known of a key is
+believed for three seconds, and a read takes two at most, so no api accepts a key that was revoked five seconds ago. If
+the store does not answer, nobody knows whether a key is still good: it is not accepted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from projects.single_flight import SingleFlight
+from schemas.errors import CallboardError, Conflict, StoreError, Unavailable
+from schemas.rest.access import Scope
+from security.apikeys import is_key_id, key_digest, key_id_of, new_key
+from security.caller import Caller
+from storage import keys
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+
+MAX_KEYS = 1000
+"""Most keys of a workspace, so that a list of them ends."""
+
+_TRUSTED = 3.0
+"""Seconds for which what was read of a key is believed, from when the read began."""
+_READ_TIMEOUT = 2.0
+"""Seconds that a read may take."""
+_USE_NOTED_EVERY = 60.0
+"""Seconds after which a use of a key is written down again."""
+_CACHE_SIZE = 4096
+"""Number of keys that are kept in memory. The one that was used longest ago is dropped."""
+_LISTED_AT_ONCE = 16
+"""Number of keys that are read at a time for a list."""
+
+
+class StoredKey(BaseModel):
+    """What the store has of a key."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+    )
+
+    name: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """Digest of the whole key, in hexadecimal digits."""
+    scopes: tuple[str, ...]
+    """Words of `Scope`, and of scopes that later versions may have: this version does not grant those."""
+    projects: tuple[str, ...] | None
+    """The projects that it may see; None for all."""
+    created_at: AwareDatetime
+    created_by: str
+    """Id of the key that has made it."""
+    created_by_name: str
+    expires_at: AwareDatetime | None
+
+    def caller(self, key_id: str) -> Caller:
+        """Return who calls with it."""
+        return Caller(
+            id=key_id,
+            name=self.name,
+            scopes=frozenset(scope for scope in Scope if scope in self.scopes),
+            projects=None if self.projects is None else frozenset(self.projects),
+            ends_at=self.expires_at,
+        )
+
+
+@dataclass(frozen=True)
+class ListedKey:
+    """A key in a list."""
+
+    id: str
+    stored: StoredKey
+    last_used_at: datetime | None
+    """When it was used last, to about a minute; None if it never was."""
+
+
+@dataclass(frozen=True)
+class _Answer:
+    sha256: bytes
+    caller: Caller
+    read_at: float
+    """When the read began, on the event loop's clock."""
+
+
+class StoredKeys:
+    """The keys of a store. An instance belongs to one event loop."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: OrderedDict[str, _Answer] = OrderedDict()
+        self._reads: SingleFlight[str, _Answer | None] = SingleFlight()
+        self._noted: OrderedDict[str, float] = OrderedDict()
+        """When a use of each key was last written down by this process, on the event loop's clock."""
+        self._notes: set[asyncio.Task[None]] = set()
+
+    async def find(self, key: bytes, digest: bytes) -> Caller | None:
+        """Return whose key it is, also if it has ended; None if there is no such key, or if it was revoked.
+
+        The digests are compared in constant time. How long it takes may tell whether there is a key with this id,
+        which is no secret.
+
+        Args:
+            key: The bytes of the key as they were received.
+            digest: Its digest (`key_digest`).
+
+        Raises:
+            Unavailable: The store did not answer.
+        """
+        key_id = key_id_of(key)
+        answer = None if key_id is None else await self._read(key_id)
+        return answer.caller if answer is not None and hmac.compare_digest(answer.sha256, digest) else None
+
+    async def get(self, key_id: str) -> Caller | None:
+        """Return who calls with the key of this id. Raises and returns the same as `find`."""
+        answer = await self._read(key_id) if is_key_id(key_id) else None
+        return None if answer is None else answer.caller
+
+    async def create(self, granted: Caller, by: Caller) -> tuple[ListedKey, str]:
+        """Make a key with the name, scopes, projects and end of `granted`; return it, and the key itself.
+
+        Raises:
+            Conflict: There are too many keys.
+            StoreError: The store failed.
+        """
+        if len(await self._list_ids()) >= MAX_KEYS:
+            raise Conflict(f"There are {MAX_KEYS} keys. Revoke those that nobody needs.")
+        key_id, key = new_key()
+        stored = StoredKey(
+            name=granted.name,
+            sha256=key_digest(key.encode()).hex(),
+            scopes=tuple(scope.value for scope in Scope if scope in granted.scopes),
+            projects=None if granted.projects is None else tuple(sorted(granted.projects)),
+            created_at=datetime.now(UTC),
+            created_by=by.id,
+            created_by_name=by.name,
+            expires_at=granted.ends_at,
+        )
+        await self._store.put(keys.api_key(key_id), stored.model_dump_json().encode())
+        return ListedKey(key_id, stored, None), key
+
+    async def list(self) -> list[ListedKey]:
+        """Return all keys, those that have ended included, the newest first. Raises StoreError."""
+        places = asyncio.Semaphore(_LISTED_AT_ONCE)
+
+        async def read(key_id: str) -> ListedKey | None:
+            async with places:
+                stored = _parse(key_id, await self._store.get(keys.api_key(key_id)))
+                if stored is None:
+                    return None  # it was revoked meanwhile
+                return ListedKey(key_id, stored, _time_of(await self._store.get(keys.api_key_use(key_id))))
+
+        found = await asyncio.gather(*(read(key_id) for key_id in await self._list_ids()))
+        return sorted((key for key in found if key is not None), key=lambda key: key.stored.created_at, reverse=True)
+
+    async def revoke(self, key_id: str) -> None:
+        """Delete a key, and what is known of it here. Raises StoreError."""
+        await self._store.delete(keys.api_key(key_id))
+        self._known.pop(key_id, None)
+        await self._store.delete(keys.api_key_use(key_id))
+
+    def note_use(self, key_id: str) -> None:
+        """Have it written down that a key was used now, if this was not done within the last minute."""
+        now = asyncio.get_running_loop().time()
+        noted = self._noted.get(key_id)
+        if noted is not None and now - noted < _USE_NOTED_EVERY:
+            return
+        _put_in_cache(self._noted, key_id, now)
+        note = asyncio.create_task(self._write_use(key_id))
+        self._notes.add(note)
+        note.add_done_callback(self._notes.discard)
+
+    async def close(self) -> None:
+        """Wait until all uses are written down."""
+        await asyncio.gather(*self._notes)
+
+    async def _read(self, key_id: str) -> _Answer | None:
+        answer = self._known.get(key_id)
+        if answer is not None and asyncio.get_running_loop().time() - answer.read_at < _TRUSTED:
+            self._known.move_to_end(key_id)
+            return answer
+        return await self._reads.run(key_id, lambda: self._read_now(key_id))
+
+    async def _read_now(self, key_id: str) -> _Answer | None:
+        asked = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(_READ_TIMEOUT):
+                data = await self._store.get(keys.api_key(key_id))
+        except (StoreError, TimeoutError) as error:
+            raise Unavailable("The artifact store does not say whether the API key is good. Try again.") from error
+        stored = _parse(key_id, data)
+        if stored is None:
+            self._known.pop(key_id, None)
+            return None
+        answer = _Answer(bytes.fromhex(stored.sha256), stored.caller(key_id), asked)
+        _put_in_cache(self._known, key_id, answer)
+        return answer
+
+    async def _write_use(self, key_id: str) -> None:
+        text = datetime.now(UTC).isoformat(timespec="seconds")
+        try:
+            await self._store.put(keys.api_key_use(key_id), text.encode())
+        except CallboardError as error:
+            log.warning("It could not be written down that key %s was used: %s", key_id, error.message)
+
+    async def _list_ids(self) -> list[str]:
+        parts = [key.split("/") async for key in self._store.list(keys.API_KEYS)]
+        return [key_id for _, key_id, *rest in parts if rest == ["key.json"] and is_key_id(key_id)]
+
+
+def _parse(key_id: str, data: bytes | None) -> StoredKey | None:
+    if data is None:
+        return None
+    try:
+        return StoredKey.model_validate_json(data)
+    except ValidationError:
+        log.error("Key %s cannot be read in the artifact store, so it is not accepted.", key_id)  # noqa: TRY400
+        return None
+
+
+def _time_of(data: bytes | None) -> datetime | None:
+    try:
+        return None if data is None else datetime.fromisoformat(data.decode("ascii"))
+    except ValueError:
+        return None
+
+
+def _put_in_cache(memory: OrderedDict[str, Any], key: str, value: Any) -> None:
+    memory[key] = value
+    memory.move_to_end(key)
+    if len(memory) > _CACHE_SIZE:
+        memory.popitem(last=False)

@@ -1,0 +1,163 @@
+"""Keys in the store: what is kept of them, and how soon every api hears that one was revoked."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from api.keys import stored_keys
+from api.keys.stored_keys import StoredKeys
+from schemas.errors import Conflict, Unavailable
+from schemas.rest.access import Scope
+from security.apikeys import key_digest, new_key
+from security.caller import Caller
+from tests.support.faulty_store import FaultyStore
+
+BY = Caller(id="operator-01234567", name="operator", scopes=frozenset({Scope.ADMIN}))
+END = datetime(2099, 1, 31, tzinfo=UTC)
+GRANTED = Caller(
+    id="", name="import", scopes=frozenset({Scope.RUNS_START, Scope.JOBS}), projects=frozenset({"shop"}), ends_at=END
+)
+
+
+class Clock:
+    """The clock of the event loop, which a test moves on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ahead = 0.0
+        time = asyncio.get_running_loop().time
+        monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: time() + self.ahead, raising=False)
+
+
+@pytest.fixture
+async def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FaultyStore:
+    return FaultyStore(tmp_path)
+
+
+async def find(known: StoredKeys, key: str) -> Caller | None:
+    return await known.find(key.encode(), key_digest(key.encode()))
+
+
+async def test_a_key_allows_what_was_granted_and_the_store_has_only_its_digest(store: FaultyStore):
+    listed, key = await StoredKeys(store).create(GRANTED, BY)
+    caller = await find(StoredKeys(store), key)
+    assert caller == Caller(listed.id, "import", GRANTED.scopes, GRANTED.projects, END)
+    ((name, data),) = store.writes
+    kept = json.loads(data)
+    assert name == f"keys/{listed.id}/key.json"
+    assert kept["sha256"] == hashlib.sha256(key.encode()).hexdigest()
+    assert (kept["createdBy"], kept["scopes"]) == (BY.id, ["runs:start", "jobs"])
+    assert key[-43:] not in data.decode()
+
+
+async def test_another_secret_behind_a_known_id_is_no_key(store: FaultyStore):
+    known = StoredKeys(store)
+    listed, key = await known.create(GRANTED, BY)
+    for other in (new_key()[1], f"cb_{listed.id}_{new_key()[1][-43:]}", key[:-1] + ("A" if key[-1] != "A" else "B")):
+        assert await find(known, other) is None
+    assert await find(known, key) is not None
+
+
+async def test_a_revoked_key_is_refused_by_another_api_within_five_seconds(store: FaultyStore, clock: Clock):
+    here, there = StoredKeys(store), StoredKeys(store)
+    listed, key = await here.create(GRANTED, BY)
+    assert await find(here, key) is not None
+    assert await find(there, key) is not None
+    await here.revoke(listed.id)
+    assert await find(here, key) is None, "at once"
+    clock.ahead += 3.1
+    assert await find(there, key) is None
+    assert [each async for each in store.list("keys/")] == []
+
+
+async def test_what_is_known_is_read_again_after_three_seconds_once_for_all_who_ask(store: FaultyStore, clock: Clock):
+    known = StoredKeys(store)
+    _, key = await known.create(GRANTED, BY)
+    store.tries.clear()
+    for reads in (1, 1, 2):
+        await asyncio.gather(*(find(known, key) for _ in range(20)))
+        assert len(store.tries) == reads
+        clock.ahead += 2
+    assert await find(known, key) is not None
+
+
+@pytest.mark.parametrize("is_slow", [False, True])
+async def test_while_the_store_is_away_nobody_knows_whether_a_key_is_good(
+    store: FaultyStore, clock: Clock, monkeypatch: pytest.MonkeyPatch, is_slow: bool
+):
+    known = StoredKeys(store)
+    _, key = await known.create(GRANTED, BY)
+    assert await find(known, key) is not None
+    if is_slow:
+        monkeypatch.setattr(stored_keys, "_READ_TIMEOUT", 0.01)
+        monkeypatch.setattr(store, "get", lambda _key: asyncio.sleep(30))
+    else:
+        store.refuse = lambda _key: True
+    assert await find(known, key) is not None, "it was good a moment ago"
+    clock.ahead += 3.1
+    for asked in (known, StoredKeys(store)):
+        with pytest.raises(Unavailable, match="does not say whether the API key is good"):
+            await find(asked, key)
+
+
+async def test_a_use_is_written_down_once_a_minute_and_shown(store: FaultyStore, clock: Clock):
+    known = StoredKeys(store)
+    listed, _ = await known.create(GRANTED, BY)
+    assert [each.last_used_at for each in await known.list()] == [None]
+    for _ in range(3):
+        known.note_use(listed.id)
+    await known.close()
+    assert [name for name, _ in store.writes[1:]] == [f"keys/{listed.id}/last-use.json"]
+    (shown,) = await known.list()
+    assert shown.last_used_at is not None
+    assert abs(shown.last_used_at - datetime.now(UTC)) < timedelta(minutes=1)
+    clock.ahead += 61
+    known.note_use(listed.id)
+    store.refuse = lambda _key: True
+    await known.close()  # that it cannot be written hurts nobody
+
+
+async def test_a_use_that_is_written_behind_the_end_of_a_key_does_not_bring_it_back(store: FaultyStore):
+    known = StoredKeys(store)
+    listed, _ = await known.create(GRANTED, BY)
+    await known.revoke(listed.id)
+    known.note_use(listed.id)
+    await known.close()
+    assert await known.list() == []
+    assert await known.get(listed.id) is None
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b"not json", b'{"name": "x", "sha256": "0"}'])
+async def test_a_record_that_cannot_be_read_is_no_key(store: FaultyStore, damage: bytes):
+    listed, key = await StoredKeys(store).create(GRANTED, BY)
+    await store.put(f"keys/{listed.id}/key.json", damage)
+    assert await find(StoredKeys(store), key) is None
+    assert await StoredKeys(store).list() == []
+
+
+async def test_scopes_of_a_later_version_allow_nothing_here(store: FaultyStore):
+    listed, key = await StoredKeys(store).create(GRANTED, BY)
+    kept = json.loads(store.writes[0][1]) | {"scopes": ["jobs", "rockets"], "later": 1}
+    await store.put(f"keys/{listed.id}/key.json", json.dumps(kept).encode())
+    caller = await find(StoredKeys(store), key)
+    assert caller is not None
+    assert caller.scopes == {Scope.JOBS}
+
+
+async def test_there_are_only_so_many_keys(store: FaultyStore, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(stored_keys, "MAX_KEYS", 2)
+    known = StoredKeys(store)
+    for _ in range(2):
+        await known.create(GRANTED, BY)
+    with pytest.raises(Conflict):
+        await known.create(GRANTED, BY)
