@@ -22,6 +22,7 @@ _MODULES = {
     "new": "cli.new",
     "venv": "cli.venv",
     "setup": "cli.setup",
+    "init": "cli.init",
     "run": "cli.run",
     "dev": "cli.dev",
     "api": "cli.services",

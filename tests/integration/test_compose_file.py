@@ -55,6 +55,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load(COMPOSE_TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 (_NAMED,) = [option for option in SERVICES["worker"]["security_opt"] if option.startswith("seccomp=")]
 PROFILE = REPOSITORY / _NAMED.removeprefix("seccomp=")
+IMAGE = "${CALLBOARD_IMAGE:-callboard:local}"
 SECRETS = {
     "CALLBOARD_API_KEYS",
     "CALLBOARD_SECRET_KEY",
@@ -104,7 +105,7 @@ def test_every_image_that_is_not_ours_has_a_version() -> None:
     digest = r"\$\{[A-Z_]+_DIGEST:-\}"
     for name, service in SERVICES.items():
         if service.get("build", {}).get("context") == ".":
-            assert service["image"] == "callboard:local", name
+            assert service["image"] == IMAGE, name
             assert service["build"]["args"] == {"DEBIAN_DIGEST": "${DEBIAN_DIGEST:-}"}
         elif "build" in service:
             assert service["image"] == f"callboard-{name}:local"
@@ -176,7 +177,7 @@ def test_machines_reach_no_service_of_this_installation() -> None:
 
 
 def test_our_services_gain_no_privileges() -> None:
-    ours = [service for service in SERVICES.values() if service["image"] == "callboard:local"]
+    ours = [service for service in SERVICES.values() if service["image"] == IMAGE]
     assert len(ours) == 4
     for service in ours:
         assert service["cap_drop"] == ["ALL"]
@@ -224,6 +225,8 @@ def test_secrets_come_from_outside_and_have_no_default() -> None:
     # Without its password, Grafana alone refuses to start: Compose would refuse all of the file.
     assert {name for name in choices if not name.endswith("_DIGEST")} == {
         "GRAFANA_PASSWORD",
+        "CALLBOARD_IMAGE",
+        "CALLBOARD_WORKSPACE_ID",
         "CALLBOARD_ENCRYPT_PAYLOADS",
         "CALLBOARD_RUN_RETENTION",
         "CALLBOARD_ARTIFACT_RETENTION",

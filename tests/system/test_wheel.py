@@ -76,6 +76,9 @@ async def test_a_project_is_made_served_and_called_where_there_is_nothing_but_th
         "CALLBOARD_CHROMIUM": str(find_browser(None)),
         "UV_DEFAULT_INDEX": index,
     }
+    composed = await execute(callboard, "init", "composed", cwd=folder, env=env)
+    assert composed.code == 0, composed.err
+    assert (folder / "composed" / "docker-compose.yml").read_text() == (REPOSITORY / "docker-compose.yml").read_text()
     made = await execute(callboard, "new", "first", "--in", folder, cwd=folder, env=env)
     assert made.code == 0, made.err
     ports = ("--port", "0", "--temporal-port", "0", "--ui-port", "0")

@@ -33,7 +33,7 @@ NOT_TYPED = {
     ("docs/debug.md", r"uv pip install .* debugpy|callboard run .*--debugpy .*"): "It waits for a person's editor.",
     ("README.md", r"make demo"): "tests/system/test_demo.py runs the demo.",
     ("README.md", r"\.venv/bin/callboard dev my-projects"): "tests/support/dev_terminal.py gives this command.",
-    ("docs/install.md", r"docker compose .*"): NO_ENGINE,
+    ("docs/install.md", r"docker .*"): NO_ENGINE,
     ("docs/install.md", r"make setup .*|export .*"): "They set the host up, with an address that is nobody's.",
     ("docs/install.md", r"callboard (api|worker)"): UNTIL_STOPPED,
     (
