@@ -66,14 +66,16 @@ class Box:
     temporary: Path | None = None
     """The folder that is `TEMPORARY_IN_BOX` there. None: one in memory."""
 
-    def command(self, *, final: bool) -> list[str]:
+    def command(self, *, final: bool, user_code: bool = False) -> list[str]:
         """Return the beginning of a command that starts a process in the box; what to start follows it.
 
         Args:
             final: Whether the process stands within Landlock and the filter of system calls, too. One that makes
                 further boxes cannot, as Landlock forbids to mount anything; it sets up the filter itself.
+            user_code: Whether that filter forbids what user code may not do in addition.
         """
-        return [*self.bubblewrap(), *(_confined(self.walls()) if final else ())]
+        whose = "user-code" if user_code else "ours"
+        return [*self.bubblewrap(), *(_confined(whose, self.walls()) if final else ())]
 
     def walls(self) -> confinement.Walls:
         """Return what Landlock leaves open: all that is in the box, to read."""
@@ -248,9 +250,9 @@ def has_inner_processes() -> bool:
     return os.geteuid() != 0
 
 
-def _confined(walls: confinement.Walls) -> list[str]:
+def _confined(whose: str, walls: confinement.Walls) -> list[str]:
     """Return the beginning of a command that starts a process within Landlock and the filter of system calls."""
-    return [sys.executable, "-I", "-S", confinement.__file__, json.dumps(walls)]
+    return [sys.executable, "-I", "-S", confinement.__file__, whose, json.dumps(walls)]
 
 
 def _program() -> Path | None:

@@ -1,4 +1,4 @@
-"""The box in which packages of projects are resolved, fetched, built and installed, wherever that is done.
+"""The box in which code of projects is executed outside of Machines: to handle packages, and to read annotations.
 
 Whoever can name a package has its build system executed, and `git` with it. So what does this stands behind the walls
 that user code stands behind, with the network of user code, in which the hosts of the operator's index are open, too.
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class PackageBox:
-    """Starts programs that handle packages of projects, with the walls that stand on this host."""
+    """Starts programs that execute code of projects, with the walls that stand on this host."""
 
     def __init__(self, settings: Settings, *, temporal_address: str, other_parts: Sequence[str] = ()) -> None:
         """Set up without trying anything yet.
@@ -42,8 +42,9 @@ class PackageBox:
         read: Iterable[Path],
         write: Iterable[Path],
         interpreters: Iterable[Path],
-        index_hosts: Iterable[str],
         scratch: Path,
+        index_hosts: Iterable[str] = (),
+        memory_limit: int = 0,
     ) -> list[str]:
         """Return the command that executes `command` in its box. It ends, with all below it, when its stdin does.
 
@@ -52,15 +53,16 @@ class PackageBox:
             read: Folders and files that it reads. Those that do not exist are left out.
             write: Folders that it writes, which must exist.
             interpreters: Pythons that it may start.
-            index_hosts: Hosts of the operator's index, which are open to it although they may be closed to user code.
             scratch: A folder for files of the box itself, which must live as long as the command.
+            index_hosts: Hosts of the operator's index, which are open to it although they may be closed to user code.
+            memory_limit: Most bytes of memory of the program and all that it starts; 0 for no limit.
 
         Raises:
             ConfigurationError: The settings want walls that cannot stand here, or are wrong.
         """
         level = (await self._find_isolation()).level
         if level is Level.NONE:
-            return kept(command)
+            return kept(command, memory_limit=memory_limit)
         network = None
         if level is Level.FULL:
             reach = await find_reach(
@@ -75,19 +77,22 @@ class PackageBox:
             write=tuple(write),
             resolv_conf=None if network is None else network.resolv_conf,
         )
-        boxed = [*box.command(final=True), *command]
-        return kept(boxed) if network is None else network.command(kept(boxed, "networked"))
+        boxed = [*box.command(final=True, user_code=True), *command]
+        if network is None:
+            return kept(boxed, memory_limit=memory_limit)
+        return network.command(kept(boxed, "networked", memory_limit))
 
     async def _find_isolation(self) -> Isolation:
         if self._isolation is None:
             self._isolation = await asyncio.to_thread(find_isolation, self._settings.isolation)
             if self._isolation.level is not Level.FULL:
                 log.warning(
-                    "Packages of projects are resolved and installed at the isolation level %s.", self._isolation
+                    "Packages of projects are handled, and their annotations read, at the isolation level %s.",
+                    self._isolation,
                 )
         return self._isolation
 
 
-def kept(command: Sequence[str], kind: str = "plain") -> list[str]:
+def kept(command: Sequence[str], kind: str = "plain", memory_limit: int = 0) -> list[str]:
     """Return the command that executes `command` and ends, with all that this has started, when its stdin does."""
-    return [sys.executable, "-I", "-S", program_keeper.__file__, kind, *command]
+    return [sys.executable, "-I", "-S", program_keeper.__file__, kind, str(memory_limit), *command]

@@ -1,8 +1,11 @@
-"""Run a program, and let nothing of what it has started outlive it: `program_keeper.py KIND COMMAND… [NETWORK]`.
+"""Run a program, and let nothing of what it has started outlive it.
+
+    program_keeper.py KIND MEMORY COMMAND… [NETWORK]
 
 This is a child subreaper (Linux): whatever the program's descendants do, they stay below it. When the program has
-ended, when our standard input ends (whoever has started this has died, or wants no more of it), or when the network
-has ended, all of them are killed. The exit code is the program's, or 1. Its output goes where ours goes.
+ended, when our standard input ends (whoever has started this has died, or wants no more of it), when the network has
+ended, or when they take more than MEMORY bytes or too many processes together, all of them are killed. The exit code is
+the program's, or 1. Its output goes where ours goes. MEMORY is 0 if there is no limit.
 
 KIND is `networked` or `plain`. The first tells that there is a last argument NETWORK, a descriptor that becomes
 readable when the network has ended: `network_launcher` adds it.
@@ -23,30 +26,42 @@ if __name__ == "__main__":
     # A script can import our packages from this folder, after the standard library, and nothing else of ours.
     sys.path.append(str(Path(__file__).parents[1]))
 
+from machines.machine_limits import MOST_PROCESSES, MOST_THREADS
+from machines.resource_usage import Meter
 from machines.runner import confinement, inner_box, process_tree
 
+_LOOK_EVERY = 0.1
+"""Seconds between two looks at what a program takes that has a limit."""
 
-def _run(command: list[str], *, network: int | None) -> int:
+
+def _run(command: list[str], *, memory: int, network: int | None) -> int:
     """Run the command to its end, or to another reason to stop, and return its exit code."""
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     with selectors.DefaultSelector() as selector:
         ended = os.pidfd_open(child.pid)
         for descriptor in (0, ended, *([] if network is None else [network])):
             selector.register(descriptor, selectors.EVENT_READ)
-        reasons = [key.fd for key, _ in selector.select()]
+        meter = Meter(os.getpid())
+        reasons = [key.fd for key, _ in selector.select(_LOOK_EVERY if memory else None)]
+        while not reasons and not _takes_too_much(meter, memory):
+            reasons = [key.fd for key, _ in selector.select(_LOOK_EVERY)]
     code = child.wait() if ended in reasons else 1
     return code if code >= 0 else 128 - code
 
 
+def _takes_too_much(meter: Meter, memory: int) -> bool:
+    return meter.look(memory) > memory or meter.processes > MOST_PROCESSES or meter.threads > MOST_THREADS
+
+
 def main() -> NoReturn:
     """Run the program; see the module's docstring."""
-    kind, *command = sys.argv[1:]
+    kind, memory, *command = sys.argv[1:]
     network = int(command.pop()) if kind == "networked" else None
     inner_box.adopt_orphans()
     confinement.join_new_session_keyring()
     code = 1
     try:
-        code = _run(command, network=network)
+        code = _run(command, memory=int(memory), network=network)
     except OSError as error:
         print(f"{command[0]} does not start: {error.strerror}", file=sys.stderr)  # noqa: T201
     finally:

@@ -32,14 +32,15 @@ def check_code(folder: Path, apis: Collection[str], packages: Collection[str]) -
     found: list[DeployWarning] = []
     for api in apis:
         file = f"api/{api}.py"
-        tree = _parse(folder / file)
+        tree = parse_file(folder / file)
         if tree is not None:
             found += _check_function(file, tree)
             found += _check_imports(file, tree, modules)
     return found
 
 
-def _parse(file: Path) -> ast.Module | None:
+def parse_file(file: Path) -> ast.Module | None:
+    """Return the syntax tree of a file; None if it does not parse."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -48,20 +49,21 @@ def _parse(file: Path) -> ast.Module | None:
         return None
 
 
-def _check_function(file: str, tree: ast.Module) -> Iterator[DeployWarning]:
+def find_function(tree: ast.Module) -> ast.AST | None:
+    """Return what binds the name of the function that is called, or may bind it; None if nothing does."""
     bound = dict(_names_bound(tree))
-    if "*" in bound:
-        return
-    for name in _FUNCTIONS:
-        if name in bound:
-            function = bound[name]
-            if isinstance(function, ast.FunctionDef) and not function.decorator_list:
-                message = f"{name} is not a coroutine function; write `async def {name}`"
-                yield DeployWarning(file=file, line=function.lineno, message=message)
-            return
-    yield DeployWarning(
-        file=file, message="there is no function automation; write `async def automation(page, params)`"
-    )
+    return next((bound[name] for name in ("*", *_FUNCTIONS) if name in bound), None)
+
+
+def _check_function(file: str, tree: ast.Module) -> Iterator[DeployWarning]:
+    function = find_function(tree)
+    if function is None:
+        yield DeployWarning(
+            file=file, message="there is no function automation; write `async def automation(page, params)`"
+        )
+    elif isinstance(function, ast.FunctionDef) and not function.decorator_list:
+        message = f"{function.name} is not a coroutine function; write `async def {function.name}`"
+        yield DeployWarning(file=file, line=function.lineno, message=message)
 
 
 def _names_bound(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:

@@ -28,6 +28,9 @@ class ResolvedDependencies(Stored):
     warnings: tuple[DeployWarning, ...] = ()
     modules: frozenset[str]
     """The top-level modules that can be imported in it, as it was built on this host."""
+    python: Path
+    site_packages: Path
+    """Its interpreter, and where its packages are, on the host that has built it."""
 
 
 async def resolve_and_build(
@@ -68,4 +71,11 @@ async def resolve_and_build(
         message = f"{missing}; the project runs on {python.version}"
         warnings = (DeployWarning(file=declaration.source, message=message),)
     modules = await run_in_thread(modules_in, built.site_packages)
-    return ResolvedDependencies(environment=own, requirements=requirements, warnings=warnings, modules=modules)
+    return ResolvedDependencies(
+        environment=own,
+        requirements=requirements,
+        warnings=warnings,
+        modules=modules,
+        python=built.python,
+        site_packages=built.site_packages,
+    )

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from projects.api_descriptions import Described, describe_apis
 from projects.dependencies import ResolvedDependencies, resolve_and_build
 from projects.environments import Environments
 from projects.machine_limit import check_machine_limit
@@ -46,7 +47,8 @@ async def deploy(
         folder: The project folder.
         store: The artifact store.
         environments: The environments of this host. The environment of a project that declares dependencies is built
-            there, where workers of this host find it. None: for projects that declare none.
+            there, where workers of this host find it, and its code is executed in their box to read annotations. None:
+            for projects that declare no dependencies; then APIs have no schemas.
         max_machines: How many Machines all projects may have together; None for any number.
         by: Who deploys, for the record of the deploy.
         message: What the deploy is about, for the record.
@@ -69,8 +71,10 @@ async def deploy(
         if prepared.declares_dependencies:
             project, frozen = prepared.manifest.project, prepared.frozen
             dependencies = await resolve_and_build(project, files_in(scratch), frozen, store, environments, scratch)
-        manifest = await run_in_thread(complete, prepared, dependencies, scratch)
-        manifest = await store_version(store, manifest, prepared.resources, dependencies, bundle_in(scratch))
+        box = environments and environments.box
+        described = await describe_apis(files_in(scratch), prepared.manifest.apis, dependencies, box, scratch)
+        manifest = await run_in_thread(complete, prepared, dependencies, described, scratch)
+        manifest = await store_version(store, manifest, prepared.resources, dependencies, described, bundle_in(scratch))
     finally:
         await run_in_thread(shutil.rmtree, scratch, ignore_errors=True)
     record = DeployRecord(
@@ -88,7 +92,12 @@ async def deploy(
 
 
 async def store_version(
-    store: Store, manifest: Manifest, resources: Resources, dependencies: ResolvedDependencies | None, bundle: Path
+    store: Store,
+    manifest: Manifest,
+    resources: Resources,
+    dependencies: ResolvedDependencies | None,
+    described: Described,
+    bundle: Path,
 ) -> Manifest:
     """Store a version that is known to be valid, and return its manifest as it is stored.
 
@@ -101,6 +110,7 @@ async def store_version(
         await store.put(key, dependencies.requirements.encode())
     if not await store.exists(keys.bundle(project, version)):
         await store.put_file(keys.bundle(project, version), bundle)
+    await store.put(keys.input_schemas(project, version), described.apis.to_bytes())
     manifest = _matching_manifest(await store.get(keys.manifest(project, version)), manifest) or manifest
     # It is also written if it is there: its date tells since when nobody may need it any more.
     await store.put(keys.manifest(project, version), manifest.to_bytes())

@@ -65,15 +65,18 @@ class Environments:
     """The environments below `root`. An instance belongs to one event loop."""
 
     def __init__(self, root: Path, box: PackageBox, *, build_packages: bool = False) -> None:
-        """Build nothing yet; `build_packages` is as in `ProjectUv`, and `root` is for uv's caches, too."""
+        """Build nothing yet; `build_packages` is as in `ProjectUv`, and `root` is for uv's caches, too.
+
+        `box` is where code of projects is executed, here and by a deploy that reads annotations.
+        """
         self._root = root
-        self._box = box
+        self.box = box
         self._build_packages = build_packages
         self._builds: SingleFlight[str, None] = SingleFlight()
 
     def uv(self, project: str) -> ProjectUv:
         """Return uv as it works for one project."""
-        return ProjectUv(self._box, self._root / f"{_UV}{project}", self._build_packages)
+        return ProjectUv(self.box, self._root / f"{_UV}{project}", self._build_packages)
 
     async def ensure(self, requirements: str, *, project: str, python: Interpreter, folder: Path) -> Environment:
         """Return the environment with the packages that `resolve_lock` lists, and build it if it does not exist.

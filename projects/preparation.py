@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from projects.api_descriptions import Described
 from projects.apis import check_ignored, check_languages, check_names, check_syntax, find_apis
 from projects.bundle import extract, pack
 from projects.code_checks import check_code, modules_in
@@ -14,6 +15,7 @@ from projects.declaration import FrozenVenv, check_declaration, freeze_venv, rea
 from projects.dependencies import ResolvedDependencies
 from projects.files import is_ignored_below
 from projects.manifest import DeployWarning, Manifest, Stored
+from projects.parameter_check import unchecked_keywords
 from projects.resource_files import (
     check_ignored_resources,
     find_auth_session_files,
@@ -90,15 +92,28 @@ def prepare(folder: Path, scratch: Path) -> Prepared:
     return Prepared(manifest=manifest, resources=resources, frozen=frozen, declares_dependencies=declares)
 
 
-def complete(prepared: Prepared, dependencies: ResolvedDependencies | None, scratch: Path) -> Manifest:
+def complete(
+    prepared: Prepared, dependencies: ResolvedDependencies | None, described: Described, scratch: Path
+) -> Manifest:
     """Return the manifest of a prepared version that will run with these packages, with warnings about its code."""
     manifest, files = prepared.manifest, files_in(scratch)
-    if dependencies is None:
-        of_code = check_code(files, manifest.apis, modules_in(Path(sysconfig.get_path("platlib"))))
-        return manifest.model_copy(update={"warnings": (*manifest.warnings, *of_code)})
-    of_code = check_code(files, manifest.apis, dependencies.modules)
-    warnings = (*manifest.warnings, *dependencies.warnings, *of_code)
-    return manifest.model_copy(update={"environment": dependencies.environment, "warnings": warnings})
+    modules = modules_in(Path(sysconfig.get_path("platlib"))) if dependencies is None else dependencies.modules
+    warnings = (
+        *manifest.warnings,
+        *(() if dependencies is None else dependencies.warnings),
+        *check_code(files, manifest.apis, modules),
+        *described.warnings,
+        *(_check_schemas(described) if manifest.settings.api_access.validate_parameters else ()),
+    )
+    environment = None if dependencies is None else dependencies.environment
+    return manifest.model_copy(update={"environment": environment, "warnings": warnings})
+
+
+def _check_schemas(described: Described) -> Iterator[DeployWarning]:
+    for api, description in described.apis.apis.items():
+        if unchecked := unchecked_keywords(description.input_schema):
+            message = f"starts are not checked by these keywords of its schema: {', '.join(sorted(unchecked))}"
+            yield DeployWarning(file=f"api/{api}.py", message=message)
 
 
 def _check_ignored_files(folder: Path, settings: str) -> Iterator[DeployWarning]:

@@ -126,9 +126,11 @@ class Replication(Section):
 
 
 class ApiAccess(Section):
-    """The setting that tells whether Runs may be started over REST."""
+    """The settings that tell whether Runs may be started over REST, and whether their parameters are checked first."""
 
     enabled: StrictBool = True
+    validate_parameters: StrictBool = False
+    """Whether a start is refused whose parameters are not what the API's schema says."""
 
 
 class AuthSessions(Section):

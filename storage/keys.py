@@ -6,6 +6,7 @@
     projects/{project}/versions/{version}/manifest.json     its settings and APIs
     projects/{project}/versions/{version}/bundle.tar.gz     its files
     projects/{project}/versions/{version}/resources.json    its files of Jobs and AuthSessions, if it has any
+    projects/{project}/versions/{version}/schemas.json      docstrings of its APIs, and JSON Schemas of their parameters
     projects/{project}/environments/{declaration}.txt       the exact packages of an environment that versions run in
     runs/{project}/{runId}/parameters-{hash}.json           parameters over 32 kB
     runs/{project}/{runId}/attempts/{number}/attempt.json   the record of one Attempt, with its outcome
@@ -72,6 +73,10 @@ def bundle(project: str, version: str) -> str:
 
 def resources(project: str, version: str) -> str:
     return f"projects/{project}/versions/{version}/resources.json"
+
+
+def input_schemas(project: str, version: str) -> str:
+    return f"projects/{project}/versions/{version}/schemas.json"
 
 
 def environment(project: str, declaration: str) -> str:

@@ -1,6 +1,8 @@
 """What a process gives up for good, with all that it starts: files by Landlock, and system calls by a filter (seccomp).
 
-    confinement.py WALLS COMMAND…      start a program that can do no more than it needs; WALLS is JSON of `Walls`
+    confinement.py FOR WALLS COMMAND…      start a program that can do no more than it needs
+
+FOR is `ours`, or `user-code` for a program that executes code of projects. WALLS is JSON of `Walls`.
 
 Landlock needs no privilege. Within it, nothing can be mounted, and processes outside cannot be inspected; with a kernel
 of 6.12 or later, they cannot be signaled either, nor reached by sockets in the abstract namespace.
@@ -280,9 +282,11 @@ def _call(function: str, *arguments: object, name: str | None = None) -> int:
 
 def main() -> None:
     """Start the program; see the module's docstring."""
-    walls, *command = sys.argv[1:]
+    whose, walls, *command = sys.argv[1:]
     restrict(json.loads(walls))
     forbid_in_box()
+    if whose == "user-code":
+        forbid_to_user_code()
     os.execv(command[0], command)  # noqa: S606  # there is no shell, on purpose
 
 

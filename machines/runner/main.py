@@ -1,7 +1,9 @@
 """Start a process of a Machine: `python -I -S main.py ROLE KIND SITE_PACKAGES SCRATCH FD [NETWORK]`.
 
 ROLE is `supervisor`, or `zygote` for the process that is forked for user code: here is decided what that can import. A
-zygote that has no box is an `unboxed-zygote`.
+zygote that has no box is an `unboxed-zygote`. `schemas` is a process that is no Machine's, and tells what parameters
+the APIs of the project in the working folder take (`callboard_runtime.input_schemas`): SCRATCH is a file with their
+names, and there is no FD.
 
 `-I -S` leaves only the standard library on `sys.path`. This module adds our `intuned_runtime`, and packages by KIND:
 
@@ -78,8 +80,8 @@ def _take_standard_input() -> int:
 def main() -> None:
     """Set up the import path and run the process; see the module's docstring."""
     _forbid_inspection()
-    role, kind, site_packages, fd = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[5])
-    network = int(sys.argv[6]) if len(sys.argv) > 6 else None
+    role, kind, site_packages, scratch, *descriptors = sys.argv[1:]
+    fd, network, *_ = *map(int, descriptors), None, None
     for ours in filter(None, (fd, network)):
         os.set_inheritable(ours, False)  # noqa: FBT003  # the browser and whatever user code starts must not hold it
     here = Path(__file__).parent
@@ -95,6 +97,8 @@ def main() -> None:
         sys.meta_path.append(WorkerPackages(site_packages))
     sys.path.insert(0, str(RUNTIME))
     sys.argv = [""]
+    if role == "schemas":
+        importlib.import_module("callboard_runtime.input_schemas").main(Path(scratch).read_text().splitlines())
     if role != "supervisor":
         importlib.import_module(f"{OURS}.zygote").main(fd, Path(site_packages) if kind == "own" else None)
         return

@@ -42,6 +42,7 @@ async def test_bundle_manifest_and_pointer_are_written(make_project: Make, store
         "projects/shop/current.json",
         f"projects/shop/versions/{manifest.version}/bundle.tar.gz",
         f"projects/shop/versions/{manifest.version}/manifest.json",
+        f"projects/shop/versions/{manifest.version}/schemas.json",
     ]
     current = json.loads(await store.get(keys.current_version("shop")) or b"")
     assert current["version"] == manifest.version
@@ -92,7 +93,7 @@ async def test_the_same_files_are_the_same_version_and_only_the_pointer_moves(
     assert await deploy(folder, store) == first
     assert json.loads(await store.get(keys.current_version("shop")) or b"")["version"] == first.version
     assert bundle.stat().st_ino == inode
-    assert len([key for key in await stored(store) if "/deploys/" not in key]) == 6
+    assert len([key for key in await stored(store) if "/deploys/" not in key]) == 8
 
 
 async def test_a_damaged_manifest_is_repaired_by_a_deploy(make_project: Make, store: FolderStore):

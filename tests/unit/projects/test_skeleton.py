@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 
 from projects.deploy import deploy
+from projects.environments import Environments
 from projects.files import is_ignored_below
 from projects.skeleton import TEMPLATES, write_skeleton
 from schemas.errors import ProjectError
 from storage.folder import FolderStore
+from tests.support.package_box import package_box
 
 
 @pytest.mark.parametrize(("template", "api"), TEMPLATES.items())
@@ -16,7 +18,8 @@ async def test_it_is_deployed_without_a_warning_and_can_be_tried(tmp_path: Path,
     files = write_skeleton(tmp_path, "greeter", template)
     assert all(file.is_file() for file in files)
     folder = (tmp_path / "greeter").rename(tmp_path / "elsewhere")
-    manifest = await deploy(folder, FolderStore(tmp_path / "store"))
+    environments = Environments(tmp_path / "environments", package_box())
+    manifest = await deploy(folder, FolderStore(tmp_path / "store"), environments)
     assert (manifest.project, manifest.apis, manifest.warnings) == ("greeter", (api,), ())
     assert (folder / ".parameters" / "api" / api / "default.json").is_file()
     assert is_ignored_below(folder, folder / "output" / "trace.zip"), "git does not see what commands save"

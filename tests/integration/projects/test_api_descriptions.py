@@ -1,0 +1,84 @@
+"""A deploy reads the annotations of APIs in a box, whatever their code does there."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from typing import Any
+
+from projects.manifest import Manifest
+from storage import keys
+from tests.support.project_host import Host
+from tests.support.wheels import make_wheel
+
+
+def api(code: str, annotation: str = "dict[str, int]") -> str:
+    function = f"async def automation(page, params: {annotation} = None, **_kwargs):\n    return 1\n"
+    return f"{textwrap.dedent(code)}\n{function}"
+
+
+async def schemas(host: Host, manifest: Manifest) -> dict[str, Any]:
+    stored = json.loads(await host.store.get(keys.input_schemas(manifest.project, manifest.version)) or b"")["apis"]
+    return {name: description.get("inputSchema") for name, description in stored.items()}
+
+
+INTEGERS = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "type": "object",
+    "additionalProperties": {"type": "integer"},
+}
+
+
+async def test_an_annotation_is_read_with_the_project_s_own_packages_and_modules(host: Host, wheels: Any):
+    make_wheel(wheels, "models", files={"models.py": "from typing import TypedDict\nP = TypedDict('P', {'x': int})"})
+    manifest = await host.deploy(
+        {
+            "requirements.txt": "models\n",
+            "utils/more.py": "from models import P\nQ = dict[str, P]\n",
+            "api/typed.py": api("from utils.more import Q", "Q"),
+        }
+    )
+    assert manifest.warnings == ()
+    found = (await schemas(host, manifest))["typed"]
+    assert found["additionalProperties"] == {"$ref": "#/$defs/P"}
+    assert found["$defs"]["P"]["properties"] == {"x": {"type": "integer"}}
+
+
+async def test_an_api_whose_code_misbehaves_has_no_schema_and_a_warning_and_the_others_have_theirs(host: Host):
+    manifest = await host.deploy(
+        {
+            "api/a.py": api(""),
+            "api/ends.py": api("import os; os._exit(0)"),
+            "api/hangs.py": api("while True: pass"),
+            "api/is-missing.py": api("import nothing_like_this"),
+            "api/prints.py": api("import os, sys; print('x' * 100_000); os.write(1, b'{}\\n'); sys.stderr.write('y')"),
+            "api/quits.py": api("raise SystemExit(0)"),
+            "api/too-long.py": api("from typing import Literal\nL = dict[str, Literal[tuple(range(100_000))]]", "L"),
+            "api/unicode.py": api("from typing import Literal\nL = dict[str, Literal['\\ud800']]", "L"),
+            "api/z.py": api(""),
+        }
+    )
+    found = await schemas(host, manifest)
+    assert {name for name, schema in found.items() if schema == INTEGERS} == {"a", "prints", "z"}
+    assert {name for name, schema in found.items() if schema is None} == {*found} - {"a", "prints", "z"}
+    prefix = "its parameters are not described and not checked: "
+    reasons = {w.file: w.message.removeprefix(prefix) for w in manifest.warnings if w.message.startswith(prefix)}
+    assert reasons == {
+        "api/ends.py": "its code ended the process",
+        "api/hangs.py": "its code took longer than 10 seconds",
+        "api/is-missing.py": "ModuleNotFoundError: No module named 'nothing_like_this'",
+        "api/quits.py": "The automation called sys.exit(0)",
+        "api/too-long.py": "its schema is too large",
+        "api/unicode.py": "its schema has a text that is not Unicode",
+    }
+
+
+async def test_schemas_that_are_too_large_together_leave_out_the_later_ones(host: Host):
+    large = "from typing import Literal\nL = dict[str, Literal[tuple(range(9_000))]]"
+    names = [f"api{number}" for number in range(7)]
+    manifest = await host.deploy({f"api/{name}.py": api(large, "L") for name in names})
+    found = await schemas(host, manifest)
+    kept = [name for name in names if found[name] is not None]
+    assert kept == names[: len(kept)]
+    assert 0 < len(kept) < len(names)
+    assert {w.file for w in manifest.warnings} == {f"api/{name}.py" for name in names[len(kept) :]}
