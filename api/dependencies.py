@@ -34,6 +34,7 @@ from temporal.fleet import FleetClient, FleetReader
 from temporal.health import TemporalHealth
 from temporal.job_runs import JobRuns
 from temporal.jobs import Jobs
+from temporal.project_changes import ProjectChanges
 from temporal.run_queries import RunQueries
 from temporal.runs import Runs
 
@@ -62,6 +63,7 @@ class Services:
     temporal_health: TemporalHealth
     temporal_namespace: str
     fleet: FleetReader
+    project_changes: ProjectChanges
     store: Store
     catalog: Catalog
     ring: KeyRing
@@ -120,6 +122,7 @@ async def open_services(settings: Settings, connection: Connection) -> Services:
         temporal_health=TemporalHealth(client),
         temporal_namespace=connection.namespace,
         fleet=FleetReader(FleetClient(client)),
+        project_changes=ProjectChanges(client),
         store=store,
         catalog=Catalog(store, max_age=settings.poll_versions),
         ring=ring,

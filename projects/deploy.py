@@ -20,10 +20,11 @@ from projects.dependencies import ResolvedDependencies, resolve_and_build
 from projects.environments import Environments
 from projects.machine_limit import check_machine_limit
 from projects.manifest import Manifest
-from projects.pointer import DeployRecord, move_pointer, put_record
+from projects.pointer import DeployRecord, move_pointer, put_record, refuse_if_deleting
 from projects.preparation import bundle_in, complete, files_in, prepare
 from projects.processes import run_in_thread
 from projects.resources import Resources
+from projects.version_history import VersionFiles
 from storage import keys
 from storage.store import Store
 
@@ -65,6 +66,7 @@ async def deploy(
     scratch = Path(await asyncio.to_thread(tempfile.gettempdir)) / f"callboard-deploy-{uuid.uuid4().hex}"
     try:
         prepared = await run_in_thread(prepare, folder, scratch)
+        await refuse_if_deleting(store, prepared.manifest.project)
         if promote and max_machines is not None:
             await check_machine_limit(store, prepared.manifest, max_machines)
         dependencies = None
@@ -87,6 +89,7 @@ async def deploy(
         message=message,
         commit=commit,
     )
+    await refuse_if_deleting(store, manifest.project)
     await (move_pointer if promote else put_record)(store, manifest.project, record)
     return manifest
 
@@ -111,6 +114,9 @@ async def store_version(
     if not await store.exists(keys.bundle(project, version)):
         await store.put_file(keys.bundle(project, version), bundle)
     await store.put(keys.input_schemas(project, version), described.apis.to_bytes())
+    if not await store.exists(keys.version_files(project, version)):
+        files = await run_in_thread(VersionFiles.of, bundle)
+        await store.put(keys.version_files(project, version), files.to_bytes())
     manifest = _matching_manifest(await store.get(keys.manifest(project, version)), manifest) or manifest
     # It is also written if it is there: its date tells since when nobody may need it any more.
     await store.put(keys.manifest(project, version), manifest.to_bytes())

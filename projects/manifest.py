@@ -85,7 +85,8 @@ class LastDeploy(Stored):
     """The note of the latest deploy, stored as `projects/last-deploy.json`: it tells readers that something changed."""
 
     project: str
-    version: str
+    version: str | None = None
+    """None if the project is being deleted."""
     deployed_at: AwareDatetime
     id: str
     """A value that no other deploy has, also if two end at the same moment."""

@@ -7,12 +7,13 @@ deploy or a promote puts the version of before at its end, and a rollback takes 
 from __future__ import annotations
 
 import uuid
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Literal
 
 from pydantic import AwareDatetime, ValidationError
 
 from projects.manifest import Current, LastDeploy, Stored
+from schemas.errors import StoreError
 from storage import keys
 from storage.store import Store
 
@@ -70,8 +71,32 @@ async def move_pointer(store: Store, project: str, record: DeployRecord) -> None
             record=record.id,
         )
         await store.put(keys.current_version(project), pointer.to_bytes())
-    # The note comes after the pointer: whoever has read the note before looks at the pointer again.
-    note = LastDeploy(project=project, version=record.version, deployed_at=record.at, id=uuid.uuid4().hex)
+    await _tell(store, project, record.version)
+
+
+async def mark_deleting(store: Store, project: str) -> None:
+    """Note that the project is being deleted: deploys wait until nothing of it is left. Raises StoreError."""
+    await store.put(keys.deleting(project), b"{}\n")
+
+
+async def withdraw_pointer(store: Store, project: str) -> None:
+    """Let the project have no deployed version: for everybody, it does not exist any more. Raises StoreError."""
+    await store.delete(keys.current_version(project))
+    await _tell(store, project, None)
+
+
+async def refuse_if_deleting(store: Store, project: str) -> None:
+    """Raise StoreError while the project is being deleted."""
+    if await store.exists(keys.deleting(project)):
+        raise StoreError(f"Project {project} is being deleted. Deploy it again once that is done, in a moment.")
+
+
+async def _tell(store: Store, project: str, version: str | None) -> None:
+    """Tell all who follow deploys that this one has changed.
+
+    That comes after the pointer: whoever has read the note before looks at the pointer again.
+    """
+    note = LastDeploy(project=project, version=version, deployed_at=datetime.now(UTC), id=uuid.uuid4().hex)
     await store.put(keys.LAST_DEPLOY, note.to_bytes())
 
 

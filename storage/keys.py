@@ -2,9 +2,11 @@
 
     projects/last-deploy.json                               changes with each deploy of any project
     projects/{project}/current.json                         which version is deployed
+    projects/{project}/deleting.json                        the project is being deleted
     projects/{project}/deploys/{time}-{action}-{version}-{id}.json    who has deployed, promoted or rolled back to what
     projects/{project}/versions/{version}/manifest.json     its settings and APIs
     projects/{project}/versions/{version}/bundle.tar.gz     its files
+    projects/{project}/versions/{version}/files.json        their paths and hashes
     projects/{project}/versions/{version}/resources.json    its files of Jobs and AuthSessions, if it has any
     projects/{project}/versions/{version}/schemas.json      docstrings of its APIs, and JSON Schemas of their parameters
     projects/{project}/environments/{declaration}.txt       the exact packages of an environment that versions run in
@@ -48,10 +50,20 @@ RUNS = "runs/"
 JOBS = "jobs/"
 JOB_RUNS = "job-runs/"
 API_KEYS = "keys/"
+OF_PROJECTS = (RUNS, JOBS, JOB_RUNS, "auth-sessions/", "uploads/", "values/", "variables/projects/", PROJECTS)
+"""Where all lies that is stored of a project, behind its name. What is deployed of it comes last."""
+
+
+def project(name: str) -> str:
+    return f"{PROJECTS}{name}/"
 
 
 def current_version(project: str) -> str:
     return f"projects/{project}/current.json"
+
+
+def deleting(project: str) -> str:
+    return f"projects/{project}/deleting.json"
 
 
 def deploy_records(project: str) -> str:
@@ -63,12 +75,20 @@ def deploy_record(project: str, name: str) -> str:
     return f"{deploy_records(project)}{name}.json"
 
 
+def versions(project: str) -> str:
+    return f"projects/{project}/versions/"
+
+
 def manifest(project: str, version: str) -> str:
     return f"projects/{project}/versions/{version}/manifest.json"
 
 
 def bundle(project: str, version: str) -> str:
     return f"projects/{project}/versions/{version}/bundle.tar.gz"
+
+
+def version_files(project: str, version: str) -> str:
+    return f"projects/{project}/versions/{version}/files.json"
 
 
 def resources(project: str, version: str) -> str:

@@ -12,6 +12,9 @@ from schemas.workflow import names
 from schemas.workflow.resources import ApplyResourcesInput
 from temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors
 
+APPLY_RESOURCES_ID = "apply-resources:{project}:"
+"""The beginning of the ids of these workflows."""
+
 
 async def start_apply_resources(client: Client, workspace: str, project: str, deployed_at: datetime) -> bool:
     """Start the workflow that applies a project's files of Jobs and AuthSessions, once for each deploy.
@@ -27,7 +30,7 @@ async def start_apply_resources(client: Client, workspace: str, project: str, de
             await client.start_workflow(
                 names.APPLY_RESOURCES,
                 ApplyResourcesInput(workspace=workspace, project=project),
-                id=f"apply-resources:{project}:{deployed_at.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}",
+                id=f"{APPLY_RESOURCES_ID.format(project=project)}{deployed_at.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}",
                 task_queue=names.CALLBOARD_QUEUE,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 static_summary=f"Apply the files of Jobs and AuthSessions of {project}",

@@ -18,6 +18,7 @@ from activities.deliveries.delivery_sender import DeliverySender
 from activities.delivery import DeliveryActivities
 from activities.job_run import JobRunActivities
 from activities.jobs.job_planner import JobPlanner
+from activities.project_changes import ProjectActivities
 from activities.resource import ResourceActivities
 from activities.resources.file_auth_sessions import FileAuthSessions
 from activities.resources.file_jobs import FileJobs
@@ -42,6 +43,7 @@ from workflows.create import CreateWorkflow
 from workflows.deliver import DeliverWorkflow
 from workflows.job_lock import JobLockWorkflow
 from workflows.job_run import JobRunWorkflow
+from workflows.project_changes import DeleteProjectWorkflow, MovePointerWorkflow
 from workflows.run_workflow import RunWorkflow
 from workflows.sink_test import SinkTestWorkflow
 from workflows.sweep import SweepWorkflow
@@ -81,6 +83,9 @@ async def workflow_worker(settings: Settings, client: Client, identity: str, sto
     catalog = Catalog(store, max_age=settings.poll_versions)
     job_runs = JobRunActivities(client=client, store=store, catalog=catalog, planner=planner, waits=waits)
     resources = _resource_activities(settings, client, store, ring)
+    changes = ProjectActivities(
+        client=client, store=store, max_machines=settings.max_machines, catalog_age=settings.poll_versions
+    )
     of_runs = [artifacts.record_interrupted, artifacts.delete_states]
 
     def serving(
@@ -106,7 +111,10 @@ async def workflow_worker(settings: Settings, client: Client, identity: str, sto
         names.CALLBOARD_QUEUE,
         VersioningBehavior.AUTO_UPGRADE,
         # AuthSessions have Creates, JobRuns have Validates, and Runs of earlier versions are here.
-        [*_OF_RUNS, SweepWorkflow, TriggerJobWorkflow, ApplyResourcesWorkflow, JobRunWorkflow, JobLockWorkflow],
+        [
+            *(*_OF_RUNS, SweepWorkflow, TriggerJobWorkflow, ApplyResourcesWorkflow, JobRunWorkflow, JobLockWorkflow),
+            *(MovePointerWorkflow, DeleteProjectWorkflow),
+        ],
         [
             *of_runs,
             artifacts.sweep_artifacts,
@@ -116,6 +124,9 @@ async def workflow_worker(settings: Settings, client: Client, identity: str, sto
             job_runs.execute_job_items,
             job_runs.await_auth_session,
             resources.update_resources,
+            changes.move_pointer,
+            changes.withdraw_project,
+            changes.remove_project,
         ],
     )
     try:

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from fastapi import Query
+from starlette.responses import Response
+
 from api.dependencies import ServicesDep
 from api.http.access import CallerDep, requires
+from api.http.errors import error_responses
 from api.http.workspace_router import workspace_router
+from api.projects import versions
 from api.projects.lookup import ProjectDep
 from api.projects.machines import Machines, read_machines
+from api.projects.versions import StoredProjectDep
 from projects.manifest import Manifest
+from schemas.errors import BadRequest, Conflict, Forbidden
 from schemas.rest.access import Scope
 from schemas.rest.projects import ProjectBody, ProjectList
+from schemas.rest.versions import (
+    ChangesQuery,
+    DeleteQuery,
+    VersionBody,
+    VersionChanges,
+    VersionList,
+    VersionsQuery,
+)
 
 router = workspace_router("", tag="Projects")
 
@@ -26,6 +43,74 @@ async def list_all(services: ServicesDep, caller: CallerDep) -> ProjectList:
 async def get(services: ServicesDep, manifest: ProjectDep) -> ProjectBody:
     """Get the project's deployed version, its APIs, and how many Machines there are for it."""
     return _project_body(manifest, await read_machines(services, [manifest]))
+
+
+@router.delete(
+    "/{projectName}",
+    dependencies=[requires(Scope.DEPLOY, "project.delete")],
+    status_code=204,
+    summary="Delete a project",
+    responses={
+        202: {"description": "The project is out of service, and what belongs to it is being removed."},
+        **error_responses(BadRequest, Forbidden, Conflict),
+    },
+)
+async def delete(
+    services: ServicesDep, caller: CallerDep, project: StoredProjectDep, query: Annotated[DeleteQuery, Query()]
+) -> Response:
+    """Delete the project with its versions, Jobs, AuthSessions, variables, stored values and artifacts of its Runs."""
+    done = await versions.delete_project(
+        services, project, confirm=query.confirm, cancel_open_runs=query.open_runs == "cancel", by=caller.name
+    )
+    return Response(status_code=204 if done else 202)
+
+
+@router.get(
+    "/{projectName}/versions",
+    dependencies=[requires(Scope.RUNS_READ)],
+    summary="List a project's versions",
+    responses=error_responses(BadRequest),
+)
+async def list_versions(
+    services: ServicesDep, project: StoredProjectDep, query: Annotated[VersionsQuery, Query()]
+) -> VersionList:
+    """List the versions, the one that was deployed last first: who deployed it when, and which is deployed now."""
+    return await versions.list_page(services, project, query)
+
+
+@router.get(
+    "/{projectName}/versions/{version}/changes",
+    dependencies=[requires(Scope.RUNS_READ)],
+    summary="Compare two versions",
+    responses=error_responses(BadRequest),
+)
+async def changes(
+    services: ServicesDep, project: StoredProjectDep, version: str, query: Annotated[ChangesQuery, Query()]
+) -> VersionChanges:
+    """Name the files in which the version differs from another one, by default from the deployed one."""
+    return await versions.read_changes(services, project, version, query.since)
+
+
+@router.post(
+    "/{projectName}/versions/{version}/promote",
+    dependencies=[requires(Scope.DEPLOY, "project.promote")],
+    summary="Promote a version",
+    responses=error_responses(Forbidden, Conflict),
+)
+async def promote(services: ServicesDep, caller: CallerDep, project: StoredProjectDep, version: str) -> VersionBody:
+    """Let the version be the deployed one, and return it. Runs in flight keep their version."""
+    return await versions.promote(services, project, version, caller.name)
+
+
+@router.post(
+    "/{projectName}/rollback",
+    dependencies=[requires(Scope.DEPLOY, "project.rollback")],
+    summary="Roll a project back",
+    responses=error_responses(Forbidden, Conflict),
+)
+async def roll_back(services: ServicesDep, caller: CallerDep, manifest: ProjectDep) -> VersionBody:
+    """Let the version be the deployed one that was deployed before it, and return it. Twice goes two back."""
+    return await versions.roll_back(services, manifest.project, caller.name)
 
 
 def _project_body(manifest: Manifest, machines: Machines) -> ProjectBody:

@@ -10,6 +10,7 @@ from typing import Any
 
 from api.dependencies import Services
 from api.http.json_body import validate_body
+from api.projects.versions import read_version
 from api.request_secrets import definitely_not_started, delete_artifacts, resolve_proxy, resolve_run_sink
 from api.runs.idempotency import RunIdentity, resolve_identity, was_started
 from api.runs.run_auth import build_run_auth, store_runtime_input
@@ -42,19 +43,24 @@ _AUTH_REQUIRED = (
 async def start_run(
     services: Services, manifest: Manifest, body: dict[str, Any], idempotency_key: str | None
 ) -> StartResponse:
-    """Start a Run of the version that `manifest` describes, or find the one that the Idempotency-Key stands for.
+    """Start a Run of the version that the body names, else of the one that `manifest` describes.
+
+    If the Idempotency-Key stands for a Run, find that one.
 
     Raises:
         BadRequest: A field is wrong.
-        NotFound: The project has no such API, or no such AuthSession.
+        NotFound: The project has no such version, no such API, or no such AuthSession.
         Conflict: The Idempotency-Key was used with another body.
         TooMany: As many Runs of the project wait as may wait.
         ConfigurationError: Something must be sealed, and there is no key to seal it with.
         StoreError, Unavailable: It is not known that anything was started; repeating the request helps.
     """
-    # This comes before all other checks, because a missing authSession is what people forget.
-    _require_auth_session(manifest, body.get("authSession"))
+    if body.get("version") is None:
+        # This comes before all other checks, because a missing authSession is what people forget.
+        _require_auth_session(manifest, body.get("authSession"))
     request = validate_body(StartRequest, body)
+    if request.version is not None:
+        manifest = await read_version(services, manifest.project, request.version)
     check_api_and_auth(manifest, request)
     await check_proxy(services.egress, "proxy", request.proxy)
     await check_proxy(services.egress, "authSession.proxy", request.auth_session and request.auth_session.proxy)

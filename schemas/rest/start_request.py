@@ -51,6 +51,7 @@ RetryInterval = Annotated[
     expects(f'seconds from 0 to {_LONGEST_SECONDS}, or a text such as "90 seconds" or "2h", at most 24 hours'),
 ]
 """A wait between Attempts: a number of seconds, or a text as schedules have it. It is written as seconds."""
+Version = Annotated[str, Field(pattern="^[0-9a-f]{16}$"), expects("a version of the project, 16 hexadecimal digits")]
 BackoffCoefficient = Annotated[float, Field(strict=True, ge=1, le=100), expects("a number from 1 to 100")]
 _Attempts = Annotated[int, Field(ge=1, le=100), expects("a whole number from 1 to 100")]
 
@@ -109,6 +110,8 @@ class StartRequest(RequestModel):
     save_trace: SaveTrace = True
     auth_session: RunAuthSession | None = None
     sink: Sink | None = None
+    version: Version | None = None
+    """The version of the project that the Run executes; by default the deployed one. An addition to the contract."""
 
     def canonical(self) -> bytes:
         """Return bytes that are equal for two requests with the same meaning: sorted, without values that are defaults.

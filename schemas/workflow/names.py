@@ -50,6 +50,10 @@ JOB_RUN = "JobRun"  # its workflow id is the JobRun's id
 TRIGGER_JOB = "TriggerJob"  # what a Job's Schedule starts: it starts a JobRun
 JOB_LOCK = "JobLock"  # the lock that the active JobRun of a Job holds; `job_lock_workflow_id` builds the workflow id
 APPLY_RESOURCES = "ApplyResources"  # makes Jobs and AuthSessions agree with the files of a project after its deploy
+MOVE_POINTER = (
+    "MovePointer"  # deploys another version of a project; `project_change_workflow_id` builds the workflow id
+)
+DELETE_PROJECT = "DeleteProject"  # its workflow id is of the same form
 FLEET = "Fleet"  # leases Machines to workers; there is one
 
 FLEET_ID = "callboard:fleet"
@@ -79,6 +83,9 @@ SEND_DELIVERY = "send_delivery"
 SEND_TEST = "send_test"
 SWEEP_ARTIFACTS = "sweep_artifacts"
 UPDATE_RESOURCES = "update_resources"
+MOVE_POINTER_ACTIVITY = "move_pointer"
+WITHDRAW_PROJECT = "withdraw_project"
+REMOVE_PROJECT = "remove_project"
 ACQUIRE_JOB_LOCK = "acquire_job_lock"
 RELEASE_JOB_LOCK = "release_job_lock"
 PREPARE_JOB_RUN = "prepare_job_run"
@@ -226,6 +233,11 @@ def validate_run_id(run_id: str, number: int) -> str:
 def attempt_of_validate(validate_run_id: str) -> int:
     """Return the number of the Attempt before which the Validate with this id was executed."""
     return int(validate_run_id.rpartition("-v")[2])
+
+
+def project_change_workflow_id(project: str) -> str:
+    """Return the workflow id of whatever changes a project as a whole, so that only one such change runs at a time."""
+    return f"project-change:{project}"
 
 
 def delivery_workflow_id(run_id: str, delivery_id: str) -> str:

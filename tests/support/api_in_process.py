@@ -42,6 +42,7 @@ from tests.support.in_memory_temporal import (
     MemoryDeliveries,
     MemoryFleet,
     MemoryHealth,
+    MemoryProjectChanges,
     MemoryRunQueries,
     MemoryRuns,
 )
@@ -71,6 +72,7 @@ class Api:
     job_runs: MemoryJobRuns
     temporal_health: MemoryHealth
     fleet: MemoryFleet
+    project_changes: MemoryProjectChanges
     base: str = f"/api/v1/workspace/{WORKSPACE}/projects/shop/run"
 
     @classmethod
@@ -89,6 +91,7 @@ class Api:
             "job_runs": MemoryJobRuns(),
             "temporal_health": MemoryHealth(runs),
             "fleet": MemoryFleet(fleet_state({"worker-1": dict.fromkeys(PROJECTS, 1)})),
+            "project_changes": MemoryProjectChanges(store),
         }
         services = replace(
             opened,

@@ -6,19 +6,25 @@ import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
-from schemas.errors import Conflict, NotFound, Unavailable
+from projects.manifest import read_current
+from projects.pointer import DeployRecord, move_pointer, withdraw_pointer
+from schemas.errors import CallboardError, Conflict, NotFound, Unavailable
 from schemas.workflow.auth import AuthSessionStatus
 from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
 from schemas.workflow.delivery import SinkTestInput, SinkTestOutcome
 from schemas.workflow.fleet import FleetState
+from schemas.workflow.project_changes import DeleteProjectInput, MovePointerInput
 from schemas.workflow.run import ReasonType, RunInput, RunOutcome, RunReason, RunStatus, RunType
+from storage.store import Store
 from temporal.auth_sessions import AuthSessions
 from temporal.deliveries import Deliveries, DeliveryState
 from temporal.fleet import FleetReader
 from temporal.health import TemporalHealth
 from temporal.listing import RunFilter, RunListItem, RunPage
 from temporal.pool_usage import PoolUsage
+from temporal.project_changes import ProjectChanges
 from temporal.run_queries import AnyInput, RunDetails, RunQueries, ValidateListItem
 from temporal.runs import Runs, RunState
 from tests.support.constants import WORKSPACE
@@ -295,3 +301,32 @@ class MemoryAuthSessions(AuthSessions):
     def fail(self) -> None:
         if self.failure is not None:
             raise self.failure
+
+
+class MemoryProjectChanges(ProjectChanges):
+    """Does at once what a worker would do: moves the pointer of a store, or withdraws it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.deletions: list[DeleteProjectInput] = []
+        self.refused: CallboardError | None = None
+        self.done = True
+
+    async def move_pointer(self, move: MovePointerInput) -> str:
+        if self.refused is not None:
+            raise self.refused
+        current = await read_current(self._store, move.project)
+        assert current is not None
+        version = move.version or current.before[0]
+        record = DeployRecord(
+            id=uuid4().hex, version=version, action=move.action.value, at=datetime.now(UTC), by=move.by
+        )
+        await move_pointer(self._store, move.project, record)
+        return version
+
+    async def delete(self, deletion: DeleteProjectInput) -> bool:
+        if self.refused is not None:
+            raise self.refused
+        self.deletions.append(deletion)
+        await withdraw_pointer(self._store, deletion.project)
+        return self.done

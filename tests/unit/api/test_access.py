@@ -159,7 +159,8 @@ async def test_api_access_off_is_403_before_the_body_is_read(api: Api):
 )
 async def test_what_there_is_not_is_404_whatever_it_is_called(api: Api, name: str):
     api.add_auth_session("~V1StGXR8_Z5jdHi6B-myT")
-    names = dict.fromkeys(("runId", "authSessionId", "operationId", "deliveryId", "jobId", "jobRunId", "name"), name)
+    parts = ("runId", "authSessionId", "operationId", "deliveryId", "jobId", "jobRunId", "name", "version")
+    names = dict.fromkeys(parts, name)
     for method, route in routes(api):
         if route.count("{") > 2 and not makes_what_there_is_not(method, route):
             project = "members" if of("members", route) else "shop"
@@ -176,6 +177,7 @@ async def test_what_belongs_to_another_project_is_404(api: Api):
         api.runs.logins["members", kind] = RunState(kind, RunStatus.STARTED, type=kind, auth_session_id="anna")
     await api.ask("env-vars/SHOP_URL", method="PUT", json={"value": "https://shop.test"})
     names = {"runId": run_id, "jobId": "nightly", "jobRunId": JOB_RUN_ID, "authSessionId": "anna", "name": "SHOP_URL"}
+    names["version"] = (await api.ask(""))["version"]
     left_nothing = ("/trace", "/screenshot", "/log", "/rerun")
     for method, route in routes(api):
         if route.count("{") > 2 and "{deliveryId}" not in route:

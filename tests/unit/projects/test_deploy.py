@@ -41,6 +41,7 @@ async def test_bundle_manifest_and_pointer_are_written(make_project: Make, store
         "projects/last-deploy.json",
         "projects/shop/current.json",
         f"projects/shop/versions/{manifest.version}/bundle.tar.gz",
+        f"projects/shop/versions/{manifest.version}/files.json",
         f"projects/shop/versions/{manifest.version}/manifest.json",
         f"projects/shop/versions/{manifest.version}/schemas.json",
     ]

@@ -1,0 +1,166 @@
+"""The versions of a project that are stored: who has deployed them when, and in which files they differ."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from projects.manifest import OwnEnvironment, Stored, is_version, parse_stored, read_current, read_manifest
+from projects.pointer import DeployRecord
+from schemas.errors import NotFound
+from storage import keys
+from storage.store import Store
+
+_RECORD = re.compile(r"(?P<time>\d{8}T\d{6}\.\d{6}Z)-(?P<action>[a-z]+)-(?P<version>[0-9a-f]{16})-[0-9a-f-]+\.json")
+
+_CHUNK_SIZE = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class StoredVersion:
+    """A version, as lists of the store tell of it."""
+
+    version: str
+    at: datetime
+    """When it was deployed last; if that left no record, when it was stored or used last."""
+    records: tuple[str, ...] = ()
+    """The keys of its records, the latest first."""
+
+
+@dataclass(frozen=True)
+class VersionDetails:
+    """A version, with what its records say."""
+
+    version: str
+    at: datetime
+    current: bool
+    by: str | None
+    message: str | None
+    commit: str | None
+    promoted_at: datetime | None
+    """When it became the deployed version last; None if it never has, as far as records tell."""
+    promoted_by: str | None
+
+
+class VersionFiles(Stored):
+    """The files of a version, stored as `projects/{project}/versions/{version}/files.json`."""
+
+    files: dict[str, str]
+    """A hash of content and mode, by path."""
+
+    @classmethod
+    def of(cls, bundle: Path) -> VersionFiles:
+        """Return the files in the archive of a version. This blocks."""
+        found: dict[str, str] = {}
+        with tarfile.open(bundle, mode="r|gz") as archive:
+            for entry in archive:
+                if (content := archive.extractfile(entry)) is not None:
+                    digest = hashlib.sha256(f"{entry.mode:o} ".encode())
+                    while chunk := content.read(_CHUNK_SIZE):
+                        digest.update(chunk)
+                    found[entry.name] = digest.hexdigest()[:16]
+        return cls(files=found)
+
+
+@dataclass(frozen=True)
+class Differences:
+    """In which files one version differs from another."""
+
+    added: list[str]
+    removed: list[str]
+    changed: list[str]
+    packages: bool
+    """Whether they run with other packages, or another Python."""
+
+
+async def list_versions(store: Store, project: str) -> list[StoredVersion]:
+    """Return all versions of a project, the one that was deployed last first. Nothing is read but lists."""
+    stored = {
+        version: entry.modified
+        async for entry in store.entries(keys.versions(project))
+        if (version := _version_of_manifest(entry.key)) is not None
+    }
+    records: dict[str, list[str]] = {version: [] for version in stored}
+    deployed: dict[str, datetime] = {}
+    async for key in store.list(keys.deploy_records(project)):  # in the order of their times
+        found = _RECORD.fullmatch(key.rpartition("/")[2])
+        if found is None or found["version"] not in records:
+            continue
+        records[found["version"]].append(key)
+        if found["action"] == "deploy":
+            deployed[found["version"]] = datetime.strptime(found["time"], "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC)
+    versions = [
+        StoredVersion(version, deployed.get(version, modified), tuple(reversed(records[version])))
+        for version, modified in stored.items()
+    ]
+    return sorted(versions, key=lambda each: (each.at, each.version), reverse=True)
+
+
+async def read_details(store: Store, project: str, versions: Sequence[StoredVersion]) -> list[VersionDetails]:
+    """Return what the records of these versions say, in the same order. Raises StoreError."""
+    pointer = await read_current(store, project)
+    current = pointer and pointer.version
+    return await asyncio.gather(*(_read_details(store, project, each, current) for each in versions))
+
+
+async def _read_details(store: Store, project: str, version: StoredVersion, current: str | None) -> VersionDetails:
+    deployed: DeployRecord | None = None
+    promoted: DeployRecord | None = None
+    for key in version.records:
+        record = parse_stored(DeployRecord, project, await store.get(key))
+        if record is None:
+            continue
+        if record.action == "deploy":
+            deployed = deployed or record
+        if record.promoted:
+            promoted = promoted or record
+        if deployed is not None and promoted is not None:
+            break
+    return VersionDetails(
+        version=version.version,
+        at=version.at,
+        current=version.version == current,
+        by=deployed and deployed.by,
+        message=deployed and deployed.message,
+        commit=deployed and deployed.commit,
+        promoted_at=promoted and promoted.at,
+        promoted_by=promoted and promoted.by,
+    )
+
+
+async def read_differences(store: Store, project: str, before: str, after: str) -> Differences | None:
+    """Return how `after` differs from `before`; None if one of them was stored by a Callboard that noted no files.
+
+    Raises:
+        NotFound: There is no such version.
+        StoreError: The store failed.
+    """
+    environments: list[OwnEnvironment | None] = []
+    for version in (before, after):
+        manifest = await read_manifest(store, project, version) if is_version(version) else None
+        if manifest is None:
+            raise NotFound(f"Project {project} has no version {version}.")
+        environments.append(manifest.environment)
+    old, new = [
+        parse_stored(VersionFiles, project, await store.get(keys.version_files(project, each)))
+        for each in (before, after)
+    ]
+    if old is None or new is None:
+        return None
+    return Differences(
+        added=sorted(new.files.keys() - old.files.keys()),
+        removed=sorted(old.files.keys() - new.files.keys()),
+        changed=sorted(path for path in new.files.keys() & old.files.keys() if new.files[path] != old.files[path]),
+        packages=environments[0] != environments[1],
+    )
+
+
+def _version_of_manifest(key: str) -> str | None:
+    *_, version, name = key.split("/")
+    return version if name == "manifest.json" and is_version(version) else None

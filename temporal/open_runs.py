@@ -1,0 +1,69 @@
+"""What has not ended of a project: its Runs, JobRuns and AuthSessions, and what applies its files."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import batched
+
+from temporalio.client import Client, WorkflowExecution
+
+from schemas.workflow import names
+from temporal.resources import APPLY_RESOURCES_ID
+from temporal.rpc_errors import RPC_TIMEOUT, signal_if_running, translate_rpc_errors, unless_missing
+from temporal.visibility_queries import equals, quote
+from workflows import visibility
+
+_SIGNALS = {names.JOB_RUN: names.TERMINATE_JOB_RUN, names.AUTH_SESSION: names.DELETE}
+"""What tells workflows of these types to end. Runs are canceled, and all others end by themselves."""
+_AT_ONCE = 20
+"""How many workflows are told to end at the same time."""
+
+
+class OpenRuns:
+    """The open workflows of projects, as visibility knows them: what has just begun or ended may be missing."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def count(self, project: str) -> str:
+        """Return how many Runs and JobRuns have not ended, for people; empty if all have.
+
+        Validates that Runs wait for are not counted, nor are Creates of AuthSessions.
+
+        Raises:
+            ConfigurationError, Unavailable: Temporal refuses, or does not answer.
+        """
+        of_project = f"{equals(names.SEARCH_PROJECT, project)} AND ExecutionStatus = 'Running'"
+        runs = f"{of_project} AND {names.SEARCH_RUN_TYPE} IS NOT NULL AND ParentWorkflowId IS NULL"
+        job_runs = f"{of_project} AND {equals('WorkflowType', names.JOB_RUN)}"
+        with translate_rpc_errors():
+            found = [
+                ((await self._client.count_workflows(query, rpc_timeout=RPC_TIMEOUT)).count, what)
+                for query, what in ((runs, "Runs"), (job_runs, "JobRuns"))
+            ]
+        return " and ".join(f"{number} {what[:-1] if number == 1 else what}" for number, what in found if number)
+
+    async def end_all(self, project: str) -> bool:
+        """Have all of them end, without waiting for it, and tell whether there were any. Raises as `count` does."""
+        conditions = (
+            equals(names.SEARCH_PROJECT, project),
+            f"WorkflowId STARTS_WITH {quote(APPLY_RESOURCES_ID.format(project=project))}",
+        )
+        with translate_rpc_errors():
+            found = [
+                execution
+                for condition in conditions
+                async for execution in self._client.list_workflows(
+                    f"{condition} AND ExecutionStatus = 'Running'", rpc_timeout=RPC_TIMEOUT
+                )
+            ]
+            for some in batched(found, _AT_ONCE):
+                await asyncio.gather(*(self._end(execution) for execution in some))
+        return bool(found)
+
+    async def _end(self, execution: WorkflowExecution) -> None:
+        signal = _SIGNALS.get(execution.workflow_type)
+        if signal is not None:
+            await signal_if_running(self._client, execution.id, signal)
+        elif execution.typed_search_attributes.get(visibility.RUN_TYPE) is not None:
+            await unless_missing(self._client.get_workflow_handle(execution.id).cancel(rpc_timeout=RPC_TIMEOUT))
