@@ -1,4 +1,4 @@
-.PHONY: setup demo dev test test-integration test-system attacks audit chaos coverage test-setup check bench bench-fleet soak scale histories screenshots lock
+.PHONY: setup demo dev test test-integration test-system attacks audit chaos coverage test-setup check bench bench-fleet soak scale histories screenshots lock packages image release
 
 PYTHON := .venv/bin/python
 # Keeps what pytest has compiled of the tests, also where Python is told not to write compiled files: each of pytest's
@@ -87,3 +87,14 @@ screenshots: setup
 
 lock:
 	@bash scripts/lock.sh
+
+# All of a release: docs/releasing.md. It fails where there is no container engine for the image.
+release: packages image
+
+# Wheels, source distributions, SBOM and checksums, into dist/.
+packages: setup
+	@bash scripts/release.sh packages
+
+# The image of the two services, with the version as its tag.
+image:
+	@bash scripts/release.sh image

@@ -12,7 +12,10 @@ import pytest
 
 from machines.runner.main import RUNTIME
 from projects.uv import run_uv
+from settings import installed_version
 from tests.support.repository import REPOSITORY
+
+INFO = f"callboard_runtime-{installed_version()}.dist-info"
 
 
 async def built(folder: Path, into: Path) -> zipfile.ZipFile:
@@ -27,10 +30,10 @@ async def test_the_runtime_is_two_typed_packages_that_need_playwright(packages: 
         assert {name.partition("/")[0] for name in names} == {
             "callboard_runtime",
             "intuned_runtime",
-            "callboard_runtime-0.1.0.dist-info",
+            INFO,
         }
         assert {"callboard_runtime/py.typed", "intuned_runtime/py.typed"} <= set(names)
-        metadata = wheel.read("callboard_runtime-0.1.0.dist-info/METADATA").decode()
+        metadata = wheel.read(f"{INFO}/METADATA").decode()
     needed = [line for line in metadata.splitlines() if line.startswith("Requires-Dist:") and "extra ==" not in line]
     assert needed == ["Requires-Dist: playwright"]
 
