@@ -26,6 +26,7 @@ from schemas.workflow.project_changes import (
     MovePointerResult,
     PointerAction,
     Refusal,
+    RefusalKind,
 )
 from storage import keys
 from storage.store import Store
@@ -66,15 +67,15 @@ class ProjectActivities:
             manifest = await self._read_version(project, current.version)  # an earlier try has moved it
         elif (manifest := await self._previous(project, current)) is None:
             message = f"Project {project} has no version that was deployed before this one. Promote one instead."
-            return MovePointerResult(refused=Refusal(kind="conflict", message=message))
+            return MovePointerResult(refused=Refusal(kind=RefusalKind.CONFLICT, message=message))
         if manifest is None:
             message = f"Project {project} has no version {input.version}."
-            return MovePointerResult(refused=Refusal(kind="not-found", message=message))
+            return MovePointerResult(refused=Refusal(kind=RefusalKind.NOT_FOUND, message=message))
         if self.max_machines is not None:
             try:
                 await check_machine_limit(self.store, manifest, self.max_machines)
             except ProjectError as error:
-                return MovePointerResult(refused=Refusal(kind="conflict", message=error.message))
+                return MovePointerResult(refused=Refusal(kind=RefusalKind.CONFLICT, message=error.message))
         # The ids of the execution and the time are those of the first try: to repeat the move has no further effect.
         record = DeployRecord(
             id=info.workflow_run_id or "",
@@ -112,7 +113,7 @@ class ProjectActivities:
                 f"Project {input.project} has not ended all that it has begun: {found}. Wait for the end, or delete the"
                 " project with openRuns=cancel."
             )
-            return DeleteProjectResult(refused=Refusal(kind="conflict", message=message))
+            return DeleteProjectResult(refused=Refusal(kind=RefusalKind.CONFLICT, message=message))
         await mark_deleting(self.store, input.project)
         await withdraw_pointer(self.store, input.project)
         return DeleteProjectResult()

@@ -18,6 +18,7 @@ from schemas.workflow.project_changes import (
     MovePointerInput,
     MovePointerResult,
     Refusal,
+    RefusalKind,
 )
 from temporal.closing import wait_for_result
 from temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors
@@ -102,7 +103,7 @@ class ProjectChanges:
 
 def _raise_if_refused(refusal: Refusal | None) -> None:
     if refusal is not None:
-        raise (NotFound if refusal.kind == "not-found" else Conflict)(refusal.message)
+        raise (NotFound if refusal.kind is RefusalKind.NOT_FOUND else Conflict)(refusal.message)
 
 
 def _nobody_did_it(project: str) -> Unavailable:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Query
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from api.dependencies import ServicesDep
 from api.http.access import CallerDep, requires
@@ -62,7 +62,7 @@ async def delete(
     done = await versions.delete_project(
         services, project, confirm=query.confirm, cancel_open_runs=query.open_runs == "cancel", by=caller.name
     )
-    return Response(status_code=204 if done else 202)
+    return Response(status_code=204) if done else JSONResponse({"status": "deleting"}, 202)
 
 
 @router.get(

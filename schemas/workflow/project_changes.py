@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from schemas.workflow.base import FlowModel, OpenStrEnum
 
 
@@ -15,10 +13,17 @@ class PointerAction(OpenStrEnum):
     ROLLBACK = "rollback"
 
 
+class RefusalKind(OpenStrEnum):
+    """Of what kind a refusal is."""
+
+    NOT_FOUND = "not-found"
+    CONFLICT = "conflict"
+
+
 class Refusal(FlowModel):
     """Why a change is not made: something is not there, or contradicts it."""
 
-    kind: Literal["not-found", "conflict"]
+    kind: RefusalKind
     message: str
 
 
