@@ -133,6 +133,9 @@ class Settings(BaseSettings):
     """How long the artifacts of a Run are kept after its end. Unset: a day longer than Runs, so that every Run that
     is known has its artifacts. It is not shorter than the retention of Runs: a result may be an artifact."""
 
+    audit_retention: Seconds = Field(default=timedelta(days=365), ge=timedelta(days=1))
+    """How long entries of the audit are kept: who has changed what. Workers that sequence Runs remove older ones."""
+
     # These settings are about Temporal. What they leave open, and TLS, certificates and API keys, come from Temporal's
     # own configuration, which all of its tools read: the variables `TEMPORAL_*`, and the profiles in its TOML file.
     temporal_address: str | None = None

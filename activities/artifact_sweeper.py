@@ -8,6 +8,8 @@ Idempotency-Key may have started it once more.
 A JobRun is treated as a Run is. A definition of a Job stays while the Job has it, or had it a short time ago, and while
 Temporal knows a JobRun that executes it, or has executed it.
 
+At the end of a sweep, entries of the audit go that are older than they are kept, by whole days.
+
 Sweeps may run concurrently: removing what is gone already is no error.
 """
 
@@ -18,7 +20,7 @@ import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from temporalio.client import Client
 
@@ -26,6 +28,7 @@ from schemas.errors import NotFound, StoreError
 from schemas.workflow import names
 from schemas.workflow.sweep import SweepPart, SweepPartResult, SweepTotals
 from storage import keys
+from storage.audit_log import AuditLog
 from storage.store import Store
 from temporal.jobs import is_definition_needed
 from temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors
@@ -89,6 +92,8 @@ class ArtifactSweeper:
     client: Client
     """Tells which Runs are in flight, and when the others ended. Its namespace is the only one of the store."""
     store: Store
+    audit_retention: timedelta
+    """How long entries of the audit are kept."""
     max_runs: int = _MAX_RUNS
     max_duration: timedelta = _MAX_DURATION
 
@@ -101,9 +106,18 @@ class ArtifactSweeper:
         """
         if not await self._sweep_runs(part, progress):
             return progress.result()
-        for prefix in _SWEPT:
+        await self._sweep_audit()
+        for prefix in (keys.AUDIT, *_SWEPT):
             await self.store.tidy(prefix, part.before)
         return SweepPartResult(totals=progress.totals)
+
+    async def _sweep_audit(self) -> None:
+        """Remove old entries of the audit; what is left after the longest time of a part is left to the next sweep."""
+        deadline = asyncio.get_running_loop().time() + self.max_duration.total_seconds()
+        first_day = (datetime.now(UTC) - self.audit_retention).date()
+        removed = await AuditLog(self.store).remove_before(first_day, deadline)
+        if removed:
+            log.info("%d entries of the audit from before %s were removed", removed, first_day)
 
     async def _sweep_runs(self, part: SweepPart, progress: SweepProgress) -> bool:
         """Examine the Runs of this part, and tell whether the end of the store was reached."""

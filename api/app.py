@@ -11,8 +11,10 @@ from fastapi_offline import FastAPIOffline
 
 from api import health
 from api.attempts import routes as attempt_routes
+from api.audit import routes as audit_routes
 from api.auth_sessions import routes as auth_session_routes
 from api.dashboard import assets, sign_in
+from api.dashboard.audit import routes as audit_pages
 from api.dashboard.auth_sessions import routes as auth_session_pages
 from api.dashboard.codec_routes import install_codec
 from api.dashboard.jobs import job_routes as job_pages
@@ -24,6 +26,7 @@ from api.deliveries import routes as delivery_routes
 from api.dependencies import Services
 from api.env_vars import routes as env_var_routes
 from api.http import errors, openapi
+from api.http.audit import AuditRecorder
 from api.http.middleware import RequestMiddleware
 from api.jobs import results as job_run_results
 from api.jobs import routes as job_routes
@@ -33,6 +36,7 @@ from api.projects import routes as project_routes
 from api.runs import routes as run_routes
 from api.runs.waiting import published_waiting
 from settings import installed_version
+from storage.audit_log import AuditLog
 
 _DESCRIPTION = "Browser automations as durable API calls: start a Run, get its result, cancel it; keep its logins good."
 _NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
@@ -46,6 +50,7 @@ def create_app(services: Services) -> FastAPI:
     Raises:
         ConfigurationError: Payloads are to be encrypted without a key.
     """
+    audit = AuditRecorder(AuditLog(services.store))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
@@ -53,6 +58,7 @@ def create_app(services: Services) -> FastAPI:
             async with published_waiting(services.catalog, services.run_queries):
                 yield
         finally:
+            await audit.close()
             await services.runs.close()
             await services.stored_keys.close()
 
@@ -75,6 +81,7 @@ def create_app(services: Services) -> FastAPI:
         job_run_routes.router,
         job_run_results.router,
         project_routes.router,
+        audit_routes.router,
         *env_var_routes.routers,
         key_routes.router,
         health.router,
@@ -86,12 +93,13 @@ def create_app(services: Services) -> FastAPI:
         job_run_pages.router,
         playground.router,
         auth_session_pages.router,
+        audit_pages.router,
     ):
         # To include a router, FastAPI would build all its routes once more, in the first request to any of them.
         app.router.routes.extend(router.routes)
     app.state.services = services
     install_codec(app, services)
-    app.add_middleware(RequestMiddleware, keys=services.keys)
+    app.add_middleware(RequestMiddleware, keys=services.keys, audit=audit)
     errors.install_error_handlers(app)
     openapi.install_openapi(app)
     return app

@@ -31,6 +31,7 @@ _RUNS = {
     ("startedat", ">="): "startedAfter",
     ("startedat", "<"): "startedBefore",
 }
+_AUDIT = ("actor", "action", "project", "since", "until")
 _CASE_INSENSITIVE = ("status", "type")
 """Filters whose values are not case-sensitive."""
 
@@ -51,6 +52,21 @@ def parse_run_filters(given: Sequence[str] | None) -> dict[str, list[str]]:
                 " or startedBefore= (or started_at>= and started_at<)."
             )
         query.setdefault(field, []).append(value.lower() if field in _CASE_INSENSITIVE else value)
+    return query
+
+
+def parse_audit_filters(given: Sequence[str] | None) -> dict[str, list[str]]:
+    """Return the query parameters of a list of the audit.
+
+    Raises:
+        BadRequest: A filter is not one that entries have.
+    """
+    query: dict[str, list[str]] = {}
+    for text in given or ():
+        name, operator, value = _split(text)
+        if operator != "=" or _normalize(name) not in _AUDIT:
+            raise BadRequest(f"-f {text}: expected one of {', '.join(f'{name}=' for name in _AUDIT)}.")
+        query.setdefault(_normalize(name), []).append(value)
     return query
 
 

@@ -39,6 +39,7 @@ _MODULES = {
     "authsessions": "cli.authsessions",
     "deliveries": "cli.deliveries",
     "projects": "cli.projects",
+    "audit": "cli.audit",
 }
 """Modules of the commands. Each has a group of commands, `app`, or a function of the command's name."""
 

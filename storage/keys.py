@@ -35,9 +35,10 @@
     values/{project}/{hash of the key}.json                 what user code keeps in `persistent_store`
     variables/workspace/{name}.sealed                       an environment variable of all projects
     variables/projects/{project}/{name}.sealed              an environment variable of a project
+    audit/{day}/{time}_{random}_{action}_{actor}_{name}_{project}.json    a change, or a request that was refused
 
 Everything below `projects/` is code that workers execute: give it credentials of its own. The api alone writes below
-`variables/` and `keys/`, and workers that have Machines do not even list what is there.
+`variables/`, `keys/` and `audit/`, and workers that have Machines do not even list what is there.
 """
 
 from __future__ import annotations
@@ -56,6 +57,9 @@ OF_PROJECTS = (RUNS, JOBS, JOB_RUNS, "auth-sessions/", "uploads/", "values/", "v
 
 def project(name: str) -> str:
     return f"{PROJECTS}{name}/"
+
+
+AUDIT = "audit/"
 
 
 def current_version(project: str) -> str:
@@ -255,3 +259,13 @@ def api_key(key_id: str) -> str:
 
 def api_key_use(key_id: str) -> str:
     return f"{API_KEYS}{key_id}/last-use.json"
+
+
+def audit_day(day: str) -> str:
+    """Return the prefix of the entries of a day."""
+    return f"{AUDIT}{day}/"
+
+
+def audit_entry(day: str, name: str) -> str:
+    """Return the key of an entry; `storage.audit_log` makes its name."""
+    return f"{audit_day(day)}{name}.json"

@@ -94,9 +94,10 @@ def _fields_of(record: logging.LogRecord) -> dict[str, Any]:
         of_workflow = cast("Mapping[str, Any]", details)
         kind = "runId" if of_workflow.get("workflow_type") in _RUN_TYPES else "workflowId"
         fields[kind] = of_workflow.get("workflow_id")
-    request = getattr(record, "request", None)
-    if isinstance(request, Mapping):
-        fields |= cast("Mapping[str, Any]", request)
+    for name in ("request", "audit"):
+        said = getattr(record, name, None)
+        if isinstance(said, Mapping):
+            fields |= cast("Mapping[str, Any]", said)
     return fields
 
 

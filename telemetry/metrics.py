@@ -103,6 +103,9 @@ INSTRUMENTS = (
         "Time from a request to the end of its answer.",
         _REQUEST,
     ),
+    Instrument(
+        "callboard_audit_entries_lost", "counter", (), "Entries of the audit that the artifact store did not take."
+    ),
 )
 
 
@@ -185,6 +188,10 @@ class Metrics:
         labels = {"method": method, "route": route, "status": status}
         self._instruments["callboard_http_requests"].add(1, labels)
         self._instruments["callboard_http_request_duration_seconds"].record(_seconds(duration), labels)
+
+    def audit_entry_lost(self) -> None:
+        """Count an entry of the audit that is in the log only."""
+        self._instruments["callboard_audit_entries_lost"].add(1)
 
 
 def _make(instrument: Instrument, meter: MetricMeter) -> MetricCounter | MetricGauge | MetricHistogramFloat:

@@ -39,6 +39,7 @@ from schemas.workflow.trace import TraceMode
 from security.egress_checks import check_proxy
 from security.sealed_proxies import seal_proxy
 from storage import keys
+from telemetry.log_context import add_log_fields
 
 
 async def create(services: Services, manifest: Manifest, body: dict[str, Any]) -> OperationStarted:
@@ -112,6 +113,7 @@ async def validate(
     await check_proxy(services.egress, "proxy", request.proxy)
     view = await require_auth_session(services, manifest.project, auth_session_id)
     run_id = new_run_id()
+    add_log_fields(operationId=run_id)
     spec = ValidateInput(
         workspace=services.settings.workspace,
         project=manifest.project,
@@ -145,6 +147,7 @@ async def import_state(services: Services, manifest: Manifest, body: dict[str, A
             '"MANUAL"), so none can be imported. Create the AuthSession from its parameters.'
         )
     workspace, project, owner = services.settings.workspace, manifest.project, request.id or _new_id()
+    add_log_fields(authSessionId=owner)
     existing = await find_auth_session(services, project, owner) if request.id is not None else None
     if existing is not None and existing.type is not AuthSessionType.RECORDER:
         raise _already_exists(project, owner)
@@ -207,6 +210,7 @@ async def _start(
 ) -> OperationStarted:
     """Store what the Run needs, and start it by `begin`."""
     text = json.dumps(request.parameters, separators=(",", ":"))
+    add_log_fields(authSessionId=owner, operationId=spec.run_id)
     try:
         await store_sealed(services, project, owner, spec.parameters_key, text)
         await record_accepted(services, project, spec.run_id, spec.type, owner)

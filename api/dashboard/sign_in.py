@@ -20,6 +20,7 @@ from api.dashboard.forms import read_form
 from api.dashboard.page_route import PageRoute
 from api.dashboard.rendering import render_page
 from api.dependencies import ServicesDep
+from api.http.audit_note import audit_note
 from api.http.errors import error_headers
 from schemas.errors import TooMany, Unauthorized
 
@@ -55,8 +56,9 @@ async def sign_in(request: Request, services: ServicesDep) -> Response:
     fields = await read_form(request, _FORM_LIMIT)
     next_url = fields.get("next", _HOME_PATH)
     key = fields.get("key", "").strip()
+    audit_note(request.scope).action = "sign-in"
     try:
-        await services.keys.check(key.encode(), request.scope)
+        request.state.caller = await services.keys.check(key.encode(), request.scope)
     except (Unauthorized, TooMany) as error:
         data = _form_data(next_url, error.message)
         return render_page(request, "sign-in.html", data, status=error.status, headers=error_headers(error))
@@ -68,6 +70,7 @@ async def sign_in(request: Request, services: ServicesDep) -> Response:
 @router.post("/sign-out")
 async def sign_out(request: Request, services: ServicesDep, session: SessionDep, _: FormDep) -> Response:
     """End the session, here and in the browser."""
+    audit_note(request.scope).action = "sign-out"
     services.sessions.end(session)
     response = RedirectResponse("/sign-in", 303)
     clear_session_cookie(request, response)

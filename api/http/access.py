@@ -5,16 +5,21 @@ Every route says it by `requires`; docs/contract.md, section 5.3, has the table 
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, cast
 
 from fastapi import Depends, Request, params
 from fastapi.routing import APIRoute
 
+from api.http.audit_note import audit_note
 from schemas.errors import Forbidden, NotFound
 from schemas.rest.access import Scope
 from schemas.workflow.base import clip
 from security.caller import Caller
+
+_ACTION = re.compile(r"[a-z-]{1,20}(\.[a-z-]{1,20})?")
 
 
 @dataclass(frozen=True)
@@ -36,16 +41,25 @@ class Requirement:
             Forbidden: The key lacks the scope, or may see some projects only.
         """
         caller = caller_of(request)
+        note = audit_note(request.scope)
+        note.action = self._named_action(request.path_params)
         project = request.path_params.get("projectName")
         if project is not None and not caller.sees(project):
+            note.is_project_hidden = True
             raise no_such_project(project)
         if not caller.has(self.scope):
+            note.missing_scope = self.scope.value
             raise lacks_scope(self.scope, f"This needs the scope {self.scope.value}, which your key does not have.")
         if project is None and not self.of_seen_projects and caller.projects is not None:
             raise lacks_scope(
                 self.scope,
                 f"This needs the scope {self.scope.value} for all projects, and your key is for some of them only.",
             )
+
+    def _named_action(self, path: Mapping[str, str]) -> str | None:
+        """Return the action with the parameters of the path; as it stands if they are no words of an action."""
+        named = self.action and self.action.format_map(path)
+        return named if named is None or _ACTION.fullmatch(named) else self.action
 
 
 def requires(scope: Scope, action: str | None = None, *, of_seen_projects: bool = False) -> params.Depends:

@@ -19,9 +19,11 @@ from ipaddress import IPv6Address, IPv6Network, ip_address
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
+from api.http.audit_note import audit_note
 from api.http.rate_limiter import RateLimiter
 from api.keys.stored_keys import StoredKeys
 from schemas.errors import TooMany, Unauthorized
+from schemas.rest.audit import UNKNOWN
 from schemas.timestamps import utc_text
 from security.apikeys import ApiKeys, key_digest, key_id_of
 from security.caller import Caller
@@ -77,6 +79,7 @@ class KeyCheck:
             TooMany: Too many wrong keys came from this address, and this key was not accepted from there before.
             Unavailable: The store does not say whether the key is good.
         """
+        audit_note(scope).claimed_id = key_id_of(key) or UNKNOWN
         address = _client_address(scope)
         digest = key_digest(key)
         pair = (address, digest)

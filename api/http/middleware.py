@@ -2,7 +2,7 @@
 
 It gives the request its correlation id, checks the API key before anything else, traces the request, turns an
 unexpected exception into an answer without internals, and writes one line about the request to the log. Headers are
-never logged: one may be a key.
+never logged: one may be a key. Changes and refusals are recorded for the audit before the answer is sent.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.http.audit import AuditRecorder
 from api.http.errors import logged_error_response, unexpected_error
 from api.http.key_check import KEY_HEADER, KeyCheck, read_key
 from schemas.errors import CallboardError, Unauthorized
@@ -55,16 +56,17 @@ class RequestMiddleware:
     It is not a `BaseHTTPMiddleware` of Starlette: that one would receive the client's disconnect before we can.
     """
 
-    def __init__(self, app: ASGIApp, keys: KeyCheck) -> None:
+    def __init__(self, app: ASGIApp, keys: KeyCheck, audit: AuditRecorder) -> None:
         self._app = app
         self._keys = keys
+        self._audit = audit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(scope, send, uuid4().hex)
+        exchange = _Exchange(scope, send, uuid4().hex, self._audit)
         scope.setdefault("state", {})["correlation_id"] = exchange.correlation_id
         with log_fields():
             await self._serve(scope, receive, exchange)
@@ -85,6 +87,7 @@ class RequestMiddleware:
                 error = unexpected_error(error)
             await logged_error_response(error, exchange.correlation_id)(scope, receive, exchange.send)
         finally:
+            await exchange.record(exchange.status)
             exchange.log()
             exchange.count()
 
@@ -127,7 +130,9 @@ class _Exchange:
     scope: Scope
     _send: Send
     correlation_id: str
+    _audit: AuditRecorder
     status: int | None = None
+    _recorded: bool = False
 
     def __post_init__(self) -> None:
         self._started_at = time.monotonic()
@@ -136,12 +141,19 @@ class _Exchange:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
+            await self.record(message["status"])
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
             headers[CORRELATION_HEADER] = self.correlation_id
             if _needs_key(self.scope["path"]):
                 headers["cache-control"] = "no-store"  # results are for the caller, and no proxy may keep them
         await self._send(message)
+
+    async def record(self, status: int | None) -> None:
+        """Record the request for the audit, unless it was."""
+        if not self._recorded:
+            self._recorded = True
+            await self._audit.record(self.scope, status, self.correlation_id)
 
     def log(self) -> None:
         level = logging.DEBUG if self.scope["path"] in _HEALTH_PATHS else logging.INFO

@@ -18,6 +18,7 @@ from schemas.errors import CallboardError, Conflict, NotFound
 from schemas.rest.field_errors import field_error
 from schemas.rest.jobs import CreateJob, JobCreated, JobHead, JobUpdated, NewJobHead, PayloadItem, UpdateJob
 from schemas.workflow.job import JobDefinition, JobRef, JobSource
+from telemetry.log_context import add_log_fields
 from temporal.jobs import JobState, require_source
 
 JSON_LIMIT = 8 * 1024 * 1024
@@ -39,6 +40,7 @@ async def create_job(services: Services, manifest: Manifest, request: Request) -
     else:
         head = validate_body(CreateJob, await read_json_object(request, JSON_LIMIT))
         items = checked_items(manifest, head.payload)
+    add_log_fields(jobId=head.id)
     await _refuse_known(services, manifest.project, head.id)
     definition = await _define(services, manifest, head.id, head, items)
     ref = JobRef(

@@ -31,6 +31,7 @@ from schemas.rest.jobs import (
 from schemas.workflow import names
 from schemas.workflow.job_run import JobRunInput, JobRunType
 from storage.job_payloads import stream_payload
+from telemetry.log_context import add_log_fields
 
 _PAUSED = "The Job was paused by a request."
 _RESUMED = "The Job was resumed by a request."
@@ -123,6 +124,7 @@ async def trigger(services: ServicesDep, manifest: ProjectDep, jobId: str) -> Jo
     """Start a JobRun now, also of a Job that is paused."""
     ref = (await get_job(services, manifest.project, jobId)).ref
     job_run_id = names.job_run_id(new_run_id())
+    add_log_fields(jobRunId=job_run_id)
     job_run = JobRunInput(
         workspace=ref.workspace,
         project=ref.project,

@@ -16,6 +16,7 @@ from schemas.timestamps import utc_text
 from schemas.workflow.base import clip
 from security.apikeys import is_key_id, key_prefix
 from security.caller import Caller
+from telemetry.log_context import add_log_fields
 
 
 async def create_key(services: Services, caller: Caller, body: dict[str, Any]) -> KeyCreated:
@@ -41,6 +42,7 @@ async def create_key(services: Services, caller: Caller, body: dict[str, Any]) -
     )
     _require_grantable(caller, granted)
     listed, key = await services.stored_keys.create(granted, caller)
+    add_log_fields(keyId=listed.id)
     return KeyCreated(**dict(_body(listed)), key=key)
 
 

@@ -28,6 +28,7 @@ from security import seal_context
 from security.sealed_proxies import open_proxy
 from security.sealed_sinks import open_sink
 from storage import keys
+from telemetry.log_context import add_log_fields
 
 
 async def start_rerun(
@@ -53,6 +54,7 @@ async def start_rerun(
     # The id of the earlier Run is all that this request has, so it is what the fingerprint is made from.
     identity = await resolve_identity(services, manifest.project, f"again: {run_id}".encode("ascii"), idempotency_key)
     check_api_and_auth(manifest, request)
+    add_log_fields(rerunOf=run_id)
     marker = keys.rerun(manifest.project, run_id, identity.run_id)
     await services.store.put(marker, json.dumps({"at": datetime.now(UTC).isoformat()}).encode("ascii"))
     try:

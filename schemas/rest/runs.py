@@ -31,9 +31,9 @@ def _in_utc(when: datetime) -> datetime:
         raise ValueError("a time that is outside of these years in UTC") from error
 
 
-_When = Annotated[AwareDatetime, AfterValidator(_in_utc), expects(_WHEN)]
+When = Annotated[AwareDatetime, AfterValidator(_in_utc), expects(_WHEN)]
 # Temporal's database fails on a query with NUL in it; no other control character belongs in a name either.
-_Name = Annotated[
+Name = Annotated[
     str,
     Field(min_length=1, max_length=400, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$"),
     expects("a name of 1 to 400 characters, without control characters"),
@@ -51,12 +51,12 @@ class RunsQuery(BaseModel):
     type: list[Annotated[RunType, AfterValidator(require_known_value), expects(_TYPES)]] = Field(
         default_factory=list[RunType], description="May be given several times."
     )
-    api: list[_Name] = Field(default_factory=list[str], description="May be given several times.")
-    auth_session: list[_Name] = Field(default_factory=list[str], description="An id. May be given several times.")
-    job_id: list[_Name] = Field(default_factory=list[str], description="May be given several times.")
-    job_run_id: list[_Name] = Field(default_factory=list[str], description="May be given several times.")
-    started_after: _When | None = Field(default=None, description="Only Runs with this `createdAt` or a later one.")
-    started_before: _When | None = Field(default=None, description="Only Runs with an earlier `createdAt`.")
+    api: list[Name] = Field(default_factory=list[str], description="May be given several times.")
+    auth_session: list[Name] = Field(default_factory=list[str], description="An id. May be given several times.")
+    job_id: list[Name] = Field(default_factory=list[str], description="May be given several times.")
+    job_run_id: list[Name] = Field(default_factory=list[str], description="May be given several times.")
+    started_after: When | None = Field(default=None, description="Only Runs with this `createdAt` or a later one.")
+    started_before: When | None = Field(default=None, description="Only Runs with an earlier `createdAt`.")
     limit: Annotated[int, Field(ge=1, le=LIMIT), expects(f"a whole number from 1 to {LIMIT}")] = Field(
         default=50, description="The maximum number of Runs on the page."
     )

@@ -42,6 +42,7 @@ from security.keyring import KeyRing
 from settings import Settings
 from storage import keys
 from storage.folder import FolderStore
+from tests.support.constants import AUDIT_RETENTION
 from tests.support.faulty_store import FaultyStore
 from tests.support.files import write_files
 from tests.support.machine_processes import KEEPER, USER, find_process
@@ -200,7 +201,8 @@ async def open_bench(
         log_policy=LogPolicy(),
     )
     attempt = AttemptActivities(resources)
-    artifacts = ArtifactActivities(store, AttemptRecords(store, client.data_converter), ArtifactSweeper(client, store))
+    sweeper = ArtifactSweeper(client, store, AUDIT_RETENTION)
+    artifacts = ArtifactActivities(store, AttemptRecords(store, client.data_converter), sweeper)
     try:
         yield AttemptWorker(store, catalog, running_attempts, machines, worker_dir, attempt, artifacts, keyring, folder)
     finally:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
 """The workspace that the api under test serves."""
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 """The loopback networks, for an egress policy that lets requests reach servers of a test."""
+
+AUDIT_RETENTION = timedelta(days=365)
+"""How long entries of the audit are kept."""

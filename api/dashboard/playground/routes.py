@@ -17,6 +17,7 @@ from api.dashboard.rendering import render_page
 from api.deliveries.bodies import try_body
 from api.dependencies import SINK_TESTS, Services, ServicesDep
 from api.http.access import requires
+from api.http.audit_note import audit_note
 from api.http.json_body import validate_body
 from api.projects.lookup import OpenProjectDep, ProjectDep
 from api.request_secrets import resolve_run_sink
@@ -60,9 +61,11 @@ async def start(
     try:
         body = start_request_body(values)
         if values.get("do") == "test":
+            audit_note(request.scope).action = "sink.test"
             test = await _send_test(services, manifest, session, body)
             return await _render(request, services, manifest, values, test=test, is_filled_in=True)
         if values.get("do") == "show":
+            audit_note(request.scope).action = None
             origin = f"{request.url.scheme}://{request.url.netloc}"
             calls = code_samples(services, origin, manifest.project, body)
             return await _render(request, services, manifest, values, calls=calls, is_filled_in=True)

@@ -79,17 +79,16 @@ def is_delivering(run: dict[str, Any], now: datetime) -> bool:
     return now - datetime.fromisoformat(ended) < timedelta(minutes=1)
 
 
-async def cancel_pending(services: Services, project: str, run_ids: list[str]) -> int:
-    """Cancel the Runs that wait, but none that has started or ended, and return how many cancellations were requested.
+async def cancel_pending(services: Services, project: str, run_ids: list[str], canceled: list[str]) -> None:
+    """Cancel the Runs that wait, but none that has started or ended, and add to `canceled` whose end was requested.
 
     Raises:
         NotFound: One of the ids is not that of a Run of this project.
         Unavailable: Temporal does not answer.
     """
-    workspace, requested = services.settings.workspace, 0
+    workspace = services.settings.workspace
     for run_id in run_ids:
         state = await services.runs.get_state(workspace, project, run_id)
         if state.status is RunStatus.PENDING:
             await services.runs.cancel(workspace, project, run_id)
-            requested += 1
-    return requested
+            canceled.append(run_id)

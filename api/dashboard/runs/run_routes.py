@@ -29,6 +29,7 @@ from api.dashboard.runs.data import (
 from api.dashboard.runs.timeline import layout_bars, run_spans
 from api.dependencies import Services, ServicesDep
 from api.http.access import requires
+from api.http.audit_note import audit_note
 from api.projects.lookup import OpenProjectDep, ProjectDep, RunDep, require_run
 from api.runs import routes as runs
 from api.runs.bodies import list_runs, run_json
@@ -79,13 +80,15 @@ async def list_page(request: Request, services: ServicesDep, manifest: ProjectDe
 
 
 @router.post("/cancel", dependencies=[requires(Scope.RUNS_CANCEL, "run.cancel")])
-async def cancel_selected(services: ServicesDep, form: FormDep, manifest: ProjectDep) -> Response:
+async def cancel_selected(request: Request, services: ServicesDep, form: FormDep, manifest: ProjectDep) -> Response:
     """Cancel the selected Runs that are still pending."""
     run_ids = form.getlist("run")
     if not run_ids or len(run_ids) > LIMIT:
         raise BadRequest(f"Choose the Runs to cancel: 1 to {LIMIT} of them.")
-    canceled = await cancel_pending(services, manifest.project, run_ids)
-    return RedirectResponse(f"/projects/{manifest.project}/runs?canceled={canceled}", 303)
+    canceled: list[str] = []
+    audit_note(request.scope).runs = canceled
+    await cancel_pending(services, manifest.project, run_ids, canceled)
+    return RedirectResponse(f"/projects/{manifest.project}/runs?canceled={len(canceled)}", 303)
 
 
 router.get("/{runId}.json", dependencies=[requires(Scope.RUNS_READ)])(runs.get)

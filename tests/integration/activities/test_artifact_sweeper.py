@@ -27,6 +27,7 @@ from storage.factory import open_store
 from storage.folder import FolderStore
 from storage.store import Entry, Store
 from temporal.client import connect
+from tests.support.constants import AUDIT_RETENTION
 from tests.support.polling import until
 from tests.support.run_stage import HeldAttempt, Stage, completed
 from tests.support.s3_server import BUCKET, S3Server, s3_server
@@ -99,7 +100,7 @@ async def sweep(
     details = [known.model_dump(mode="json")] if known else []
     environment.info = dataclasses.replace(environment.info, heartbeat_details=details)
     part = ArtifactActivities(
-        store, AttemptRecords(store, client.data_converter), ArtifactSweeper(client, store, **options)
+        store, AttemptRecords(store, client.data_converter), ArtifactSweeper(client, store, AUDIT_RETENTION, **options)
     )
     return await environment.run(part.sweep_artifacts, SweepPart(before=before, after=after))
 

@@ -24,6 +24,7 @@ from activities.delivery import DeliveryActivities
 from activities.heartbeat import forward_cancellation, heartbeats
 from schemas.workflow.delivery import SendInput, TryRecord
 from schemas.workflow.sweep import SweepPart
+from tests.support.constants import AUDIT_RETENTION
 from tests.support.delivery_inputs import delivery, webhook
 from tests.support.faulty_store import FaultyStore
 from tests.support.polling import until
@@ -104,7 +105,7 @@ async def test_a_try_of_a_delivery_and_a_sweep_send_none_at_once(
     part = SweepPart(before=datetime.now(UTC))
     sweeping = await _beats_of(
         ArtifactActivities(
-            store, AttemptRecords(store, client.data_converter), ArtifactSweeper(client, store)
+            store, AttemptRecords(store, client.data_converter), ArtifactSweeper(client, store, AUDIT_RETENTION)
         ).sweep_artifacts,
         part,
         began,

@@ -37,7 +37,7 @@ from temporal.auth_sessions import AuthSessions
 from temporal.jobs import Jobs, JobState
 from temporal.resources import start_apply_resources
 from tests.support.auth_stage import LoginStage, not_made
-from tests.support.constants import WORKSPACE
+from tests.support.constants import AUDIT_RETENTION, WORKSPACE
 from tests.support.delivery_inputs import QUICK
 from tests.support.faulty_store import FaultyStore
 from tests.support.files import write_files
@@ -124,7 +124,8 @@ async def project(client: Client, name: str, tmp_path: Path) -> AsyncGenerator[P
     store = FaultyStore(tmp_path / "artifacts")
     jobs, auth_sessions = Jobs(client), AuthSessions(client)
     activities = resource_activities(store, jobs, auth_sessions, RING)
-    artifacts = ArtifactActivities(store, AttemptRecords(store, client.data_converter), ArtifactSweeper(client, store))
+    sweeper = ArtifactSweeper(client, store, AUDIT_RETENTION)
+    artifacts = ArtifactActivities(store, AttemptRecords(store, client.data_converter), sweeper)
     async with (
         LoginStage(client, name, queue=names.CALLBOARD_QUEUE) as stage,
         Worker(

@@ -22,6 +22,7 @@ from tests.support.repository import REPOSITORY
 A_SECOND = timedelta(seconds=1)
 PAGE = (REPOSITORY / "docs" / "metrics.md").read_text()
 EVENTS: dict[str, tuple[Any, ...]] = {
+    "audit_entry_lost": (),
     "process_started": ({"version": "1", "role": "worker"},),
     "run_accepted": ("shop",),
     "run_ended": ("shop", {"status": "failed", "reason": "script-timeout", "duration": A_SECOND, "wait": A_SECOND}),
@@ -42,7 +43,7 @@ EVENTS: dict[str, tuple[Any, ...]] = {
 def happen(counted: Metrics) -> None:
     """Have each event happen once."""
     for name, arguments in EVENTS.items():
-        named = arguments[-1] if isinstance(arguments[-1], dict) else {}
+        named = arguments[-1] if arguments and isinstance(arguments[-1], dict) else {}
         getattr(counted, name)(*[each for each in arguments if each is not named], **named)
 
 

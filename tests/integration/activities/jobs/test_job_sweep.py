@@ -12,6 +12,7 @@ from schemas.workflow.job import JobDefinition, JobRef
 from schemas.workflow.sweep import SweepPart, SweepPartResult
 from storage import keys
 from temporal.jobs import Jobs
+from tests.support.constants import AUDIT_RETENTION
 from tests.support.job_lab import JobLab, items, until_canceled
 from tests.support.job_run_stage import end_of
 from tests.support.polling import until
@@ -21,7 +22,7 @@ from tests.support.run_stage import WORKSPACE
 async def sweep(lab: JobLab, *, age: timedelta = timedelta(seconds=-1)) -> SweepPartResult:
     """Remove what is older; by default, all that has ended."""
     part = SweepPart(before=datetime.now(UTC) - age, after="")
-    return await ArtifactSweeper(lab.client, lab.store).sweep(part, SweepProgress.resume(part, ()))
+    return await ArtifactSweeper(lab.client, lab.store, AUDIT_RETENTION).sweep(part, SweepProgress.resume(part, ()))
 
 
 async def stored(lab: JobLab, prefix: str) -> list[str]:

@@ -20,6 +20,7 @@ from schemas.workflow.run import RunStatus
 from storage.folder import FolderStore
 from tests.support.activity_operations import PendingActivity
 from tests.support.auth_stage import LoginStage
+from tests.support.constants import AUDIT_RETENTION
 from tests.support.dying_worker import DyingWorker
 from tests.support.polling import until
 from tests.support.present import present
@@ -75,7 +76,8 @@ async def test_what_it_had_stored_of_an_outcome_before_it_was_killed_stands(
 ) -> None:
     store = FolderStore(tmp_path / "artifacts")
     records = AttemptRecords(store, client.data_converter)
-    stage.on_lost = ArtifactActivities(store, records, ArtifactSweeper(client, store)).record_interrupted
+    sweeper = ArtifactSweeper(client, store, AUDIT_RETENTION)
+    stage.on_lost = ArtifactActivities(store, records, sweeper).record_interrupted
     noted = await begun(stage, then=False)
     execution_id = (await stage.handle.describe()).run_id
     record = AttemptRecord(run_id=stage.run_id, number=1, status=AttemptStatus.COMPLETED, execution_id=execution_id)

@@ -1,0 +1,209 @@
+"""Record who has changed what, and who was refused: each is one line of the log and one object in the store.
+
+The middleware has it recorded when the answer begins, before it is sent, and also if the client has left. What it says
+comes from the route (`api.http.access.requires`), from ids in the path, and from the fields that endpoints add to the
+log. Bodies, queries and headers are never looked at.
+
+A request without a key leaves no entry, since anybody could fill the store by them. Refusals are limited for the same
+reason, by the key: what comes from a broken script, or from somebody who guesses, is the same again and again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import Mapping, MutableMapping
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from ipaddress import IPv6Address, ip_address
+from typing import Any
+
+from api.http.audit_note import AuditNote, audit_note
+from api.http.rate_limiter import RateLimiter
+from projects.project_settings import is_project_name
+from schemas.errors import StoreError
+from schemas.rest.audit import REFUSAL, AuditActor, AuditEntry
+from schemas.workflow.base import clip
+from security.caller import Caller
+from storage.audit_log import AuditLog
+from telemetry import metrics
+from telemetry.log_context import current_log_fields
+
+_PATIENCE = 3.0
+"""Seconds that an answer waits for the store. The write goes on; a store that hangs does not hold up Runs."""
+_MAX_WRITES = 1000
+"""How many entries may wait for the store at the same time; further ones are lost."""
+_CLOSE_TIMEOUT = 5.0
+"""Seconds that a process which ends takes for entries that wait for the store."""
+
+_REFUSALS = 100
+_REFUSALS_WITHIN = timedelta(minutes=10)
+"""Duration within which `_REFUSALS` refusals of one key are recorded. All keys that are not known count as one."""
+_LOCKED_OUT_FOR = timedelta(minutes=5)
+"""Duration within which one refusal with 429 is recorded of an address that has sent too many wrong keys."""
+
+_IDS = (
+    "runId",
+    "rerunOf",
+    "authSessionId",
+    "jobId",
+    "jobRunId",
+    "deliveryId",
+    "operationId",
+    "keyId",
+    "uploadId",
+    "version",
+)
+_PATH_IDS = {**{name: name for name in _IDS}, "name": "variable"}
+"""Parameters of paths that say what is changed, and what entries call them."""
+_ID = re.compile(r"[A-Za-z0-9._@+-]{1,200}")
+_LIKE_A_KEY = re.compile(r"cb_[0-9A-Za-z]{12}_")
+"""Part of a path that somebody has put a key into."""
+
+_MAX_NAME = 200
+
+log = logging.getLogger(__name__)
+
+
+class AuditRecorder:
+    """Records what requests change, and which of them are refused."""
+
+    def __init__(self, audit: AuditLog) -> None:
+        self._audit = audit
+        self._writes: set[asyncio.Task[None]] = set()
+        self._refusals = RateLimiter(_REFUSALS, _REFUSALS_WITHIN)
+        self._locked_out = RateLimiter(1, _LOCKED_OUT_FOR)
+
+    async def record(self, scope: MutableMapping[str, Any], status: int | None, correlation_id: str) -> None:
+        """Record a request, if there is anything to record; `status` is None if the client has left unanswered.
+
+        The lines are in the log at once. Nobody who cancels this, or does not wait for it, keeps it from the store.
+        """
+        writes: list[asyncio.Task[None]] = []
+        for entry in self._entries(scope, status, correlation_id):
+            _log(entry)
+            if len(self._writes) >= _MAX_WRITES:
+                _lost(entry, "too many wait for the artifact store")
+                continue
+            write = asyncio.create_task(self._write(entry))
+            self._writes.add(write)
+            write.add_done_callback(self._writes.discard)
+            writes.append(write)
+        if writes:
+            await asyncio.wait(writes, timeout=_PATIENCE)
+
+    async def close(self) -> None:
+        """Wait for what is being stored, but not for long."""
+        if self._writes:
+            await asyncio.wait(self._writes, timeout=_CLOSE_TIMEOUT)
+
+    async def _write(self, entry: AuditEntry) -> None:
+        try:
+            await self._audit.write(entry)
+        except StoreError as error:
+            _lost(entry, error.message)
+
+    def _entries(self, scope: MutableMapping[str, Any], status: int | None, correlation_id: str) -> list[AuditEntry]:
+        """Return the entries of a request: none if it has changed nothing, and several if it has changed several."""
+        note = audit_note(scope)
+        caller: Caller | None = scope["state"].get("caller")
+        actor = _actor(scope, caller, note, status)
+        if actor is None:
+            return []
+        is_refusal = caller is None or status == HTTPStatus.FORBIDDEN or note.is_project_hidden
+        if is_refusal and not self._may_record(scope, caller, status):
+            return []
+        if not is_refusal and note.action is None:
+            return []
+        entry = AuditEntry(
+            time=datetime.now(UTC),
+            action=REFUSAL if is_refusal else str(note.action),
+            actor=actor,
+            project=_project(scope),
+            ids=_ids(scope),
+            status=status,
+            refused_action=note.action if is_refusal else None,
+            missing_scope=note.missing_scope,
+            client=_client(scope),
+            request=_request(scope),
+            correlation_id=correlation_id,
+        )
+        if is_refusal or note.runs is None:
+            return [entry]
+        return [entry.model_copy(update={"ids": {**entry.ids, "runId": run_id}}) for run_id in note.runs]
+
+    def _may_record(self, scope: Mapping[str, Any], caller: Caller | None, status: int | None) -> bool:
+        """Tell whether this refusal is recorded, and count it."""
+        if status == HTTPStatus.TOO_MANY_REQUESTS and not _count(self._locked_out, _client(scope) or ""):
+            return False
+        return _count(self._refusals, "" if caller is None else caller.id)
+
+
+def _count(limiter: RateLimiter, who: str) -> bool:
+    if limiter.retry_after(who):
+        return False
+    limiter.record(who)
+    return True
+
+
+def _actor(scope: Mapping[str, Any], caller: Caller | None, note: AuditNote, status: int | None) -> AuditActor | None:
+    """Return who has sent the request; None if it had no key, or if it is not known whether the key is good."""
+    if caller is not None:
+        name = clip(caller.name, _MAX_NAME)
+        return AuditActor(id=caller.id, name=name, signed_in="session" in scope["state"])
+    if note.claimed_id is not None and status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS):
+        return AuditActor(id=note.claimed_id, name=None, signed_in=False)
+    return None
+
+
+def _project(scope: Mapping[str, Any]) -> str | None:
+    name = current_log_fields().get("project") or scope.get("path_params", {}).get("projectName")
+    return name if isinstance(name, str) and is_project_name(name) else None
+
+
+def _ids(scope: Mapping[str, Any]) -> dict[str, str]:
+    path: dict[str, Any] = scope.get("path_params", {})
+    given = {_PATH_IDS[name]: str(value) for name, value in path.items() if name in _PATH_IDS}
+    given |= {name: str(value) for name, value in current_log_fields().items() if name in _IDS}
+    return {name: value for name, value in given.items() if _ID.fullmatch(value) and not _LIKE_A_KEY.search(value)}
+
+
+def _client(scope: Mapping[str, Any]) -> str | None:
+    """Return the address of the client as the server believes it (`CALLBOARD_TRUSTED_PROXIES`)."""
+    client: tuple[str, int] | None = scope.get("client")
+    try:
+        address = ip_address(client[0] if client else "")
+    except ValueError:
+        return None
+    return str(IPv6Address(address.packed)) if isinstance(address, IPv6Address) else str(address)
+
+
+def _request(scope: Mapping[str, Any]) -> str | None:
+    route = getattr(scope.get("route"), "path", None)
+    return f"{scope['method']} {route}" if isinstance(route, str) else None
+
+
+def _log(entry: AuditEntry) -> None:
+    fields = entry.model_dump(mode="json", by_alias=True, exclude={"time"}, exclude_none=True)
+    log.info("%s", _describe(entry), extra={"audit": {"event": "audit", **fields}})
+
+
+def _describe(entry: AuditEntry) -> str:
+    """Return the entry as a line. A name of a key is written as JSON, so that it can be no other line."""
+    actor = entry.actor.id if entry.actor.name is None else f"{json.dumps(entry.actor.name)} ({entry.actor.id})"
+    subject = [f"project {entry.project}"] if entry.project else []
+    subject += [f"{name} {value}" for name, value in entry.ids.items()]
+    if entry.refused_action is not None:
+        subject.append(f"refused {entry.refused_action}")
+    if entry.missing_scope is not None:
+        subject.append(f"missing scope {entry.missing_scope}")
+    said = "".join(f", {each}" for each in subject)
+    status = entry.status or "client left"
+    return f"audit: {entry.action} by {actor}{said} -> {status} [{entry.client}, {entry.correlation_id}]"
+
+
+def _lost(entry: AuditEntry, why: str) -> None:
+    log.error("This entry of the audit is in the log only: %s. %s", why.rstrip("."), _describe(entry))
+    metrics.current().audit_entry_lost()
