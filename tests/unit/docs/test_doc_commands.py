@@ -27,19 +27,13 @@ PAGES = (
     "docs/upgrade.md",
 )
 NO_ENGINE = "There is no container engine; tests/system/test_compose_stack.py runs what these services are without one."
-UNTIL_STOPPED = "They run until they are stopped: tests/system/test_separate_processes.py."
 NOT_TYPED = {
     ("docs/debug.md", r"callboard run .*--headful .*"): "Nobody closes the window that it leaves open.",
     ("docs/debug.md", r"uv pip install .* debugpy|callboard run .*--debugpy .*"): "It waits for a person's editor.",
     ("README.md", r"make demo"): "tests/system/test_demo.py runs the demo.",
     ("README.md", r"\.venv/bin/callboard dev my-projects"): "tests/support/dev_terminal.py gives this command.",
     ("docs/install.md", r"docker .*"): NO_ENGINE,
-    ("docs/install.md", r"make setup .*|export .*"): "They set the host up, with an address that is nobody's.",
-    ("docs/install.md", r"callboard (api|worker)"): UNTIL_STOPPED,
-    (
-        "docs/install.md",
-        r"callboard deploy my-projects/hello",
-    ): "tests/system/test_separate_processes.py gives this command.",
+    ("docs/install.md", r"sudo .*"): "They set a host up. tests/integration/test_systemd_units.py looks at the units.",
     ("docs/monitor.md", r"docker compose .*"): NO_ENGINE,
     ("docs/isolation.md", r"docker run .*"): NO_ENGINE,
     (

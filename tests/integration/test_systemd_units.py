@@ -1,0 +1,59 @@
+"""The units in hosting/systemd are ones that systemd takes, and give a worker what it needs for its Machines."""
+
+from __future__ import annotations
+
+import configparser
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from machines.cgroups import _CONTROLLERS, _WORKER
+from machines.machine_limits import MOST_THREADS
+from settings import Settings
+from tests.support.repository import REPOSITORY
+
+UNITS = REPOSITORY / "hosting" / "systemd"
+
+
+def service(name: str) -> dict[str, str]:
+    parser = configparser.RawConfigParser(strict=False, delimiters="=", comment_prefixes="#")
+    parser.optionxform = str
+    parser.read(UNITS / name)
+    return dict(parser["Service"])
+
+
+def test_systemd_finds_no_fault(tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed (Debian: systemd).")
+    copies: list[Path] = []
+    for unit in UNITS.glob("*.service"):
+        copy = tmp_path / unit.name
+        # The program that is named has to be there, and a wheel is not installed here.
+        copy.write_text(unit.read_text().replace("/opt/callboard/bin/callboard", "/bin/true"))
+        copies.append(copy)
+    assert len(copies) == 2
+    command = ["systemd-analyze", "verify", "--man=no", *map(str, copies)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_a_worker_has_a_control_group_time_to_drain_and_room_for_machines() -> None:
+    worker = service("callboard-worker.service")
+    assert worker["Delegate"].split() == list(_CONTROLLERS)
+    assert worker["DelegateSubgroup"] == _WORKER
+    assert int(worker["TimeoutStopSec"]) >= Settings().drain.total_seconds() + 15
+    assert worker["KillMode"] == "mixed"
+    assert int(worker["TasksMax"]) > 6 * MOST_THREADS
+
+
+def test_what_walls_of_machines_need_is_not_forbidden() -> None:
+    worker = service("callboard-worker.service")
+    forbidden = {
+        "MemoryDenyWriteExecute", "PrivateDevices", "ProcSubset", "ProtectControlGroups", "ProtectHostname",
+        "ProtectKernelLogs", "ProtectKernelTunables", "ProtectProc", "RestrictNamespaces",
+    }  # fmt: skip
+    assert not forbidden & worker.keys()
+    assert worker["DeviceAllow"] == "/dev/net/tun rw"
+    assert "AF_NETLINK" in worker["RestrictAddressFamilies"].split()
