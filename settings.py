@@ -132,6 +132,9 @@ class Settings(BaseSettings):
     artifact_retention: Seconds | None = None
     """How long the artifacts of a Run are kept after its end. Unset: a day longer than Runs, so that every Run that
     is known has its artifacts. It is not shorter than the retention of Runs: a result may be an artifact."""
+    version_retention: Seconds = Field(default=timedelta(days=30), ge=timedelta(hours=1))
+    """How long a version of a project stays after it was stored, or the deployed one, last. It stays in any case while
+    it is the deployed one, and while a Run or JobRun that has not ended executes it. Control workers read it."""
 
     audit_retention: Seconds = Field(default=timedelta(days=365), ge=timedelta(days=1))
     """How long entries of the audit are kept: who has changed what. Workers that sequence Runs remove older ones."""

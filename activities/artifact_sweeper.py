@@ -1,5 +1,7 @@
 """Remove the artifacts of Runs and JobRuns that ended long enough ago, and of definitions of Jobs that nobody needs.
 
+At the end of a sweep, versions that nobody needs go, too (`activities/version_sweeper.py`).
+
 A Run is examined when its newest artifact is old: what a Delivery writes for it later keeps all of its artifacts. They
 stay while the Run is in flight, and until its end is long enough ago. For a Run that Temporal no longer knows, only the
 age of its artifacts counts. Its artifacts are listed anew right before they are removed, since a start with the same
@@ -24,6 +26,7 @@ from datetime import UTC, datetime, timedelta
 
 from temporalio.client import Client
 
+from activities.version_sweeper import VersionSweeper
 from schemas.errors import NotFound, StoreError
 from schemas.workflow import names
 from schemas.workflow.sweep import SweepPart, SweepPartResult, SweepTotals
@@ -31,6 +34,7 @@ from storage import keys
 from storage.audit_log import AuditLog
 from storage.store import Store
 from temporal.jobs import is_definition_needed
+from temporal.open_runs import OpenRuns
 from temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors
 
 log = logging.getLogger(__name__)
@@ -96,6 +100,8 @@ class ArtifactSweeper:
     """How long entries of the audit are kept."""
     max_runs: int = _MAX_RUNS
     max_duration: timedelta = _MAX_DURATION
+    version_retention: timedelta = timedelta(days=30)
+    """How long versions stay that nobody needs; they are looked at when all Runs have been examined."""
 
     async def sweep(self, part: SweepPart, progress: SweepProgress) -> SweepPartResult:
         """Examine a part of the Runs from where `progress` is, which is updated on the way.
@@ -109,7 +115,8 @@ class ArtifactSweeper:
         await self._sweep_audit()
         for prefix in (keys.AUDIT, *_SWEPT):
             await self.store.tidy(prefix, part.before)
-        return SweepPartResult(totals=progress.totals)
+        versions = VersionSweeper(self.store, OpenRuns(self.client), self.version_retention)
+        return SweepPartResult(totals=progress.totals.plus(await versions.sweep()))
 
     async def _sweep_audit(self) -> None:
         """Remove old entries of the audit; what is left after the longest time of a part is left to the next sweep."""

@@ -61,8 +61,8 @@ async def move_pointer(store: Store, project: str, record: DeployRecord) -> None
     before = _readable(data)
     if before is None or before.record != record.id:
         had_resources = data is not None and (before is None or before.has_resources)
-        if before is not None and before.version != record.version:
-            await _note_use(store, project, before.version)
+        for version in {record.version, record.version if before is None else before.version}:
+            await _note_use(store, project, version)
         pointer = Current(
             version=record.version,
             deployed_at=record.at,

@@ -89,7 +89,7 @@ async def list_versions(store: Store, project: str) -> list[StoredVersion]:
     records: dict[str, list[str]] = {version: [] for version in stored}
     deployed: dict[str, datetime] = {}
     async for key in store.list(keys.deploy_records(project)):  # in the order of their times
-        found = _RECORD.fullmatch(key.rpartition("/")[2])
+        found = _match_record(key)
         if found is None or found["version"] not in records:
             continue
         records[found["version"]].append(key)
@@ -159,6 +159,16 @@ async def read_differences(store: Store, project: str, before: str, after: str) 
         changed=sorted(path for path in new.files.keys() & old.files.keys() if new.files[path] != old.files[path]),
         packages=environments[0] != environments[1],
     )
+
+
+def version_of_record(key: str) -> str | None:
+    """Return the version that a record is about; None if this is not the key of a record."""
+    found = _match_record(key)
+    return found and found["version"]
+
+
+def _match_record(key: str) -> re.Match[str] | None:
+    return _RECORD.fullmatch(key.rpartition("/")[2])
 
 
 def _version_of_manifest(key: str) -> str | None:

@@ -83,6 +83,11 @@ def versions(project: str) -> str:
     return f"projects/{project}/versions/"
 
 
+def version(project: str, version: str) -> str:
+    """Return the prefix of all that is stored of a version."""
+    return f"{versions(project)}{version}/"
+
+
 def manifest(project: str, version: str) -> str:
     return f"projects/{project}/versions/{version}/manifest.json"
 
@@ -103,8 +108,12 @@ def input_schemas(project: str, version: str) -> str:
     return f"projects/{project}/versions/{version}/schemas.json"
 
 
+def environments(project: str) -> str:
+    return f"projects/{project}/environments/"
+
+
 def environment(project: str, declaration: str) -> str:
-    return f"projects/{project}/environments/{declaration}.txt"
+    return f"{environments(project)}{declaration}.txt"
 
 
 def run(project: str, run_id: str) -> str:

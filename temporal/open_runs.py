@@ -8,6 +8,8 @@ from itertools import batched
 from temporalio.client import Client, WorkflowExecution
 
 from schemas.workflow import names
+from schemas.workflow.job_run import JobRunView
+from schemas.workflow.run import RunSummary
 from temporal.resources import APPLY_RESOURCES_ID
 from temporal.rpc_errors import RPC_TIMEOUT, signal_if_running, translate_rpc_errors, unless_missing
 from temporal.visibility_queries import equals, quote
@@ -42,6 +44,18 @@ class OpenRuns:
                 for query, what in ((runs, "Runs"), (job_runs, "JobRuns"))
             ]
         return " and ".join(f"{number} {what[:-1] if number == 1 else what}" for number, what in found if number)
+
+    async def versions(self, project: str) -> set[str]:
+        """Return the versions of the project that its Runs and JobRuns execute. Raises as `count` does."""
+        query = f"{equals(names.SEARCH_PROJECT, project)} AND ExecutionStatus = 'Running'"
+        found: set[str] = set()
+        with translate_rpc_errors():
+            async for execution in self._client.list_workflows(query, rpc_timeout=RPC_TIMEOUT):
+                for field, kind in ((names.MEMO_SUMMARY, RunSummary), (names.MEMO_JOB_RUN, JobRunView)):
+                    shown = await execution.memo_value(field, default=None, type_hint=kind)
+                    if shown is not None and shown.version is not None:
+                        found.add(shown.version)
+        return found
 
     async def end_all(self, project: str) -> bool:
         """Have all of them end, without waiting for it, and tell whether there were any. Raises as `count` does."""

@@ -76,7 +76,7 @@ async def workflow_worker(settings: Settings, client: Client, identity: str, sto
     With a build id, Runs end on the build that they began on; AuthSessions and JobRuns, which may last for years, move
     to the current one. So each have a task queue: Temporal takes what is so by default from the worker.
     """
-    sweeper = ArtifactSweeper(client, store, settings.audit_retention)
+    sweeper = ArtifactSweeper(client, store, settings.audit_retention, version_retention=settings.version_retention)
     artifacts = ArtifactActivities(store, AttemptRecords(store, client.data_converter), sweeper)
     waits = RunWaits(client)
     ring = KeyRing.of(settings)

@@ -62,4 +62,5 @@ class SweepWorkflow:
 
 
 def _summary(totals: SweepTotals) -> str:
-    return f"{totals.artifacts} artifacts of {totals.runs} Runs removed"
+    versions = f" and {totals.versions} versions" if totals.versions else ""
+    return f"{totals.artifacts} artifacts of {totals.runs} Runs{versions} removed"

@@ -1,4 +1,4 @@
-"""Input and result of a sweep, which removes artifacts of Runs that ended long ago."""
+"""Input and result of a sweep, which removes artifacts of Runs that ended long ago, and versions nobody needs."""
 
 from __future__ import annotations
 
@@ -17,16 +17,19 @@ class SweepTotals(FlowModel):
     """How many Runs have nothing left in the artifact store."""
     artifacts: int = 0
     """How many artifacts were removed."""
+    versions: int = 0
+    """How many versions of projects were removed."""
     failed: int = 0
-    """How many Runs have artifacts that the store would not remove."""
+    """How many Runs and projects have something that the store would not remove."""
     failure: str | None = None
-    """Error of the store for the first of these Runs."""
+    """Error of the store for the first of these."""
 
     def plus(self, other: SweepTotals) -> SweepTotals:
         """Return the sums of both."""
         return SweepTotals(
             runs=self.runs + other.runs,
             artifacts=self.artifacts + other.artifacts,
+            versions=self.versions + other.versions,
             failed=self.failed + other.failed,
             failure=self.failure or other.failure,
         )

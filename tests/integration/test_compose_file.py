@@ -230,6 +230,7 @@ def test_secrets_come_from_outside_and_have_no_default() -> None:
         "CALLBOARD_ENCRYPT_PAYLOADS",
         "CALLBOARD_RUN_RETENTION",
         "CALLBOARD_ARTIFACT_RETENTION",
+        "CALLBOARD_VERSION_RETENTION",
     }
     for service in SERVICES.values():
         for name, value in service.get("environment", {}).items():

@@ -8,6 +8,7 @@ import os
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,10 @@ from activities import heartbeat
 from activities.artifact_sweeper import ArtifactSweeper
 from activities.artifacts import ArtifactActivities
 from activities.attempts.attempt_records import AttemptRecords
+from activities.version_sweeper import VersionSweeper
+from projects.deploy import deploy
+from projects.manifest import OwnEnvironment, read_manifest
+from projects.version_history import version_of_record
 from schemas.errors import ConfigurationError, StoreError, Unavailable
 from schemas.workflow.sweep import SweepPart, SweepPartResult, SweepTotals
 from settings import Settings
@@ -27,9 +32,12 @@ from storage.factory import open_store
 from storage.folder import FolderStore
 from storage.store import Entry, Store
 from temporal.client import connect
+from temporal.open_runs import OpenRuns
 from tests.support.constants import AUDIT_RETENTION
+from tests.support.files import write_files
 from tests.support.polling import until
-from tests.support.run_stage import HeldAttempt, Stage, completed
+from tests.support.present import present
+from tests.support.run_stage import HeldAttempt, Stage, completed, run_input, start_run
 from tests.support.s3_server import BUCKET, S3Server, s3_server
 
 
@@ -288,3 +296,39 @@ async def test_what_a_killed_writer_left_half_written_goes_too(client: Client, t
     assert half.exists()
     await sweep(client, store, soon())
     assert list((tmp_path / "runs").iterdir()) == []
+
+
+async def test_old_versions_go_unless_they_are_deployed_or_executed(
+    client: Client, store: Store, name: str, tmp_path: Path
+) -> None:
+    async def deployed(code: str, *, packages: str = "") -> str:
+        files = {"Intuned.json": f'{{"projectName": "{name}"}}', "api/list.py": code}
+        version = (await deploy(write_files(tmp_path / "project", files), store)).version
+        if packages:
+            manifest = present(await read_manifest(store, name, version))
+            own = OwnEnvironment(source="requirements.txt", declaration=packages)
+            await store.put(keys.manifest(name, version), manifest.model_copy(update={"environment": own}).to_bytes())
+            await store.put(keys.environment(name, packages), b"")
+        return version
+
+    await deployed("a = 1", packages="0" * 16)
+    executed = await deployed("b = 2", packages="1" * 16)
+    current = await deployed("c = 3")
+    await start_run(client, run_input(name, version=executed), f"{name}-run", f"nobody-{name}")
+    await until(partial(OpenRuns(client).versions, name), true=lambda versions: versions == {executed})
+
+    def sweeper(retention: timedelta) -> VersionSweeper:
+        return VersionSweeper(store, OpenRuns(client), retention)
+
+    before = await left(store)
+    assert await sweeper(timedelta(hours=1)).sweep() == SweepTotals()
+    assert await left(store) == before
+    assert await sweeper(-timedelta(seconds=2)).sweep() == SweepTotals(versions=1)
+    versions = {key.split("/")[3] for key in await left(store, keys.versions(name))}
+    assert versions == {executed, current}
+    assert {version_of_record(key) for key in await left(store, keys.deploy_records(name))} == versions
+    assert await left(store, keys.environments(name)) == [keys.environment(name, "1" * 16)]
+    await client.get_workflow_handle(f"{name}-run").terminate()
+    await until(partial(OpenRuns(client).versions, name), true=lambda versions: not versions)
+    assert await sweeper(-timedelta(seconds=2)).sweep() == SweepTotals(versions=1)
+    assert {key.split("/")[3] for key in await left(store, keys.versions(name))} == {current}

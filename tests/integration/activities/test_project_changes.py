@@ -29,7 +29,7 @@ from temporal.auth_sessions import AuthSessions
 from temporal.jobs import Jobs
 from temporal.open_runs import OpenRuns
 from temporal.project_changes import ProjectChanges
-from tests.support.constants import WORKSPACE
+from tests.support.constants import AUDIT_RETENTION, WORKSPACE
 from tests.support.faulty_store import FaultyStore
 from tests.support.files import write_files
 from tests.support.polling import until
@@ -76,7 +76,8 @@ class Project:
 async def project(client: Client, name: str, tmp_path: Path) -> AsyncGenerator[Project]:
     store = FaultyStore(tmp_path / "artifacts")
     activities = ProjectActivities(client=client, store=store, max_machines=4, catalog_age=timedelta())
-    artifacts = ArtifactActivities(store, AttemptRecords(store, client.data_converter), ArtifactSweeper(client, store))
+    sweeper = ArtifactSweeper(client, store, AUDIT_RETENTION)
+    artifacts = ArtifactActivities(store, AttemptRecords(store, client.data_converter), sweeper)
     async with Worker(
         client,
         task_queue=names.CALLBOARD_QUEUE,
