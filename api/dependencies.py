@@ -15,6 +15,7 @@ from api.http.rate_limiter import RateLimiter
 from api.keys.stored_keys import StoredKeys
 from api.runs.waiting import QueueCounts
 from projects.catalog import Catalog
+from projects.input_schemas import InputSchemas
 from projects.job_definition import JobDefiner
 from projects.samples import Samples
 from security.apikeys import ApiKeys
@@ -71,6 +72,7 @@ class Services:
     sessions: SignInSessions
     """Sessions of people who are signed in to the pages."""
     samples: Samples = field(default_factory=Samples)
+    input_schemas: InputSchemas = field(default_factory=InputSchemas)
     sink_tests: RateLimiter = field(default_factory=lambda: RateLimiter(SINK_TESTS, timedelta(minutes=1)))
     """The tests of sinks that each session has sent."""
     liveness: Liveness = field(default_factory=Liveness)

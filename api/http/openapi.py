@@ -16,10 +16,15 @@ _bodies: set[type[BaseModel]] = set()
 """Models of bodies that routes read by themselves."""
 
 
+def schema_reference(name: str) -> str:
+    """Return the reference to a schema of the description."""
+    return _REF.format(model=name)
+
+
 def request_body(model: type[BaseModel]) -> dict[str, Any]:
     """Return the addition to a route's OpenAPI description for a body that the route reads by itself."""
     _bodies.add(model)
-    content = {"application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}}}
+    content = {"application/json": {"schema": {"$ref": schema_reference(model.__name__)}}}
     return {"requestBody": {"required": True, "content": content}}
 
 

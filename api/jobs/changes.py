@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 from starlette.requests import Request
 
@@ -11,8 +12,9 @@ from api.auth_sessions.lookup import require_auth_session
 from api.dependencies import Services
 from api.http.json_body import read_json_object, validate_body
 from api.jobs.lines import is_ndjson, read_job_lines
+from api.projects.parameters import check_parameters
 from api.request_secrets import definitely_not_started
-from projects.job_definition import check_auth_session, checked_items, discard_definition
+from projects.job_definition import check_auth_session, check_item, discard_definition
 from projects.manifest import Manifest
 from schemas.errors import CallboardError, Conflict, NotFound
 from schemas.rest.field_errors import field_error
@@ -34,12 +36,13 @@ async def create_job(services: Services, manifest: Manifest, request: Request) -
         ConfigurationError: Something must be sealed, and there is no key to seal it with.
         StoreError, Unavailable: It is not known that the Job was created.
     """
+    check = partial(_check_item, services, manifest)
     if is_ndjson(request):
         lines = await read_job_lines(request, NewJobHead, services.settings.job_limit)
-        head, items = lines.head, lines.items(manifest)
+        head, items = lines.head, lines.items(check)
     else:
         head = validate_body(CreateJob, await read_json_object(request, JSON_LIMIT))
-        items = checked_items(manifest, head.payload)
+        items = _checked(head.payload, check)
     add_log_fields(jobId=head.id)
     await _refuse_known(services, manifest.project, head.id)
     definition = await _define(services, manifest, head.id, head, items)
@@ -62,12 +65,13 @@ async def update_job(services: Services, manifest: Manifest, job_id: str, reques
     """Replace all of a Job but its id. Raises what `create_job` raises, and NotFound if there is no such Job."""
     state = await get_job(services, manifest.project, job_id)
     require_source(state.ref, JobSource.API)
+    check = partial(_check_item, services, manifest)
     if is_ndjson(request):
         lines = await read_job_lines(request, JobHead, services.settings.job_limit)
-        head, items = lines.head, lines.items(manifest)
+        head, items = lines.head, lines.items(check)
     else:
         head = validate_body(UpdateJob, await read_json_object(request, JSON_LIMIT))
-        items = checked_items(manifest, head.payload)
+        items = _checked(head.payload, check)
     definition = await _define(services, manifest, job_id, head, items)
     try:
         await services.jobs.update(
@@ -82,6 +86,20 @@ async def update_job(services: Services, manifest: Manifest, job_id: str, reques
 async def get_job(services: Services, project: str, job_id: str) -> JobState:
     """Return a Job of a project. Raises NotFound or Unavailable."""
     return await services.jobs.get(services.settings.workspace, project, job_id)
+
+
+async def _checked(
+    items: Sequence[PayloadItem], check: Callable[[PayloadItem, int], Awaitable[None]]
+) -> AsyncIterator[PayloadItem]:
+    for index, item in enumerate(items):
+        await check(item, index)
+        yield item
+
+
+async def _check_item(services: Services, manifest: Manifest, item: PayloadItem, index: int) -> None:
+    """Check an item of a payload as a start is checked. Raises BadRequest or StoreError."""
+    check_item(manifest, item, index)
+    await check_parameters(services, manifest, item.api_name, item.parameters, "payload", index, "parameters")
 
 
 async def _refuse_known(services: Services, project: str, job_id: str) -> None:

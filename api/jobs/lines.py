@@ -5,15 +5,13 @@ The lines are checked as they arrive, and none is kept: so a long payload takes 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
 from starlette.requests import Request
 
 from api.http.json_body import BODY_LIMIT, parse_json, refuse_announced, too_large, validate_body
-from projects.job_definition import check_item
-from projects.manifest import Manifest
 from schemas.errors import BadRequest
 from schemas.rest.field_errors import field_error
 from schemas.rest.jobs import JobHead, PayloadItem
@@ -31,8 +29,10 @@ class JobLines[Head: JobHead]:
     head: Head
     _lines: AsyncIterator[tuple[int, bytes]]
 
-    async def items(self, manifest: Manifest) -> AsyncIterator[PayloadItem]:
+    async def items(self, check: Callable[[PayloadItem, int], Awaitable[None]]) -> AsyncIterator[PayloadItem]:
         """Yield the items of the other lines.
+
+        `check` is given each of them with its number, from 0, and raises BadRequest if it is wrong.
 
         Raises:
             BadRequest: A line is wrong; the error says which.
@@ -41,7 +41,7 @@ class JobLines[Head: JobHead]:
         async for number, line in self._lines:
             try:
                 item = validate_body(PayloadItem, _parse_object(line))
-                check_item(manifest, item, index)
+                await check(item, index)
             except BadRequest as error:
                 raise _in_line(error, number) from error
             yield item

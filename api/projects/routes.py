@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Query
+from fastapi import Query, Request
 from starlette.responses import JSONResponse, Response
 
 from api.dependencies import ServicesDep
@@ -14,11 +14,12 @@ from api.http.workspace_router import workspace_router
 from api.projects import versions
 from api.projects.lookup import ProjectDep
 from api.projects.machines import Machines, read_machines
+from api.projects.openapi import project_openapi
 from api.projects.versions import StoredProjectDep
 from projects.manifest import Manifest
 from schemas.errors import BadRequest, Conflict, Forbidden
 from schemas.rest.access import Scope
-from schemas.rest.projects import ProjectBody, ProjectList
+from schemas.rest.projects import ApiBody, ApiList, ProjectBody, ProjectList
 from schemas.rest.versions import (
     ChangesQuery,
     DeleteQuery,
@@ -43,6 +44,35 @@ async def list_all(services: ServicesDep, caller: CallerDep) -> ProjectList:
 async def get(services: ServicesDep, manifest: ProjectDep) -> ProjectBody:
     """Get the project's deployed version, its APIs, and how many Machines there are for it."""
     return _project_body(manifest, await read_machines(services, [manifest]))
+
+
+@router.get("/{projectName}/apis", dependencies=[requires(Scope.RUNS_READ)], summary="List a project's APIs")
+async def list_apis(services: ServicesDep, manifest: ProjectDep) -> ApiList:
+    """List the APIs of the deployed version, sorted by name, with docstrings and schemas of their parameters."""
+    described = await services.input_schemas.get(services.store, manifest.project, manifest.version)
+    return ApiList(
+        version=manifest.version,
+        validate_parameters=manifest.settings.api_access.validate_parameters,
+        apis=[
+            ApiBody(
+                name=api,
+                docstring=described.of(api).docstring,
+                input_schema=described.of(api).input_schema,
+                needs_auth_session=manifest.settings.auth_sessions.enabled,
+            )
+            for api in manifest.apis
+        ],
+    )
+
+
+@router.get(
+    "/{projectName}/openapi.json", dependencies=[requires(Scope.RUNS_READ)], summary="Describe a project by OpenAPI"
+)
+async def openapi(request: Request, services: ServicesDep, manifest: ProjectDep) -> dict[str, Any]:
+    """Describe how the APIs of the deployed version are called, as OpenAPI 3.1: for generators of clients."""
+    described = await services.input_schemas.get(services.store, manifest.project, manifest.version)
+    server = f"{request.url.scheme}://{request.url.netloc}"
+    return project_openapi(request.app.openapi(), services.settings.workspace, manifest, described, server)
 
 
 @router.delete(

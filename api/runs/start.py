@@ -10,13 +10,14 @@ from typing import Any
 
 from api.dependencies import Services
 from api.http.json_body import validate_body
+from api.projects.parameters import check_parameters
 from api.projects.versions import read_version
 from api.request_secrets import definitely_not_started, delete_artifacts, resolve_proxy, resolve_run_sink
 from api.runs.idempotency import RunIdentity, resolve_identity, was_started
 from api.runs.run_auth import build_run_auth, store_runtime_input
 from projects.manifest import Manifest
 from projects.project_settings import ProjectSettings
-from schemas.errors import CallboardError, Conflict, NotFound, TooMany, Unavailable
+from schemas.errors import BadRequest, CallboardError, Conflict, NotFound, TooMany, Unavailable
 from schemas.rest.field_errors import field_error
 from schemas.rest.run_auth_session import RuntimeAuthSession
 from schemas.rest.start_request import StartRequest, StartResponse
@@ -106,6 +107,7 @@ async def create_run(
     """
     workspace, project = services.settings.workspace, manifest.project
     add_log_fields(runId=identity.run_id, project=project)
+    await _check_parameters(services, manifest, request, identity)
     await _check_queue(services, manifest, identity)
     effective = _with_defaults(request, manifest.settings)
     auth = (
@@ -154,6 +156,22 @@ async def _store_and_start(
         state = await services.runs.get_state(run_input.workspace, run_input.project, identity.run_id)
         if state.outcome is not None:
             await delete_artifacts(services, run_input.auth.parameters_key)
+
+
+async def _check_parameters(
+    services: Services, manifest: Manifest, request: StartRequest, identity: RunIdentity
+) -> None:
+    """Check the parameters, if the project wants that. A request that has started its Run before is never refused.
+
+    Raises:
+        BadRequest: They are not what the API's schema says.
+        Unavailable: Temporal does not answer.
+    """
+    try:
+        await check_parameters(services, manifest, request.api, request.parameters, "parameters")
+    except BadRequest:
+        if not await was_started(services, manifest.project, identity):
+            raise
 
 
 async def _check_queue(services: Services, manifest: Manifest, identity: RunIdentity) -> None:

@@ -48,6 +48,15 @@ def field_errors(lines: Sequence[Mapping[str, Any]], model: type[BaseModel] | No
     return BadRequest(message, details={**first, "errors": errors})
 
 
+def errors_at(found: Sequence[tuple[Location, str]]) -> BadRequest:
+    """Return the error for several fields, each with what was expected there."""
+    errors = [{"path": path_of(location), "expected": expected} for location, expected in found[:_MAX_ERRORS]]
+    message = _sentence(errors[0]["path"], errors[0]["expected"])
+    if more := len(found) - 1:
+        message += f" And {more} more, see details.errors."
+    return BadRequest(message, details={**errors[0], "errors": errors})
+
+
 def path_of(location: Location) -> str:
     """Return the path of a location: `sink.apisToSend[0]` for `("sink", "apisToSend", 0)`."""
     path = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ConfigDict, JsonValue
 
@@ -25,6 +25,25 @@ _EXAMPLE: dict[str, JsonValue] = {
         "warm": 0,
     },
     "warnings": [],
+}
+
+
+_EXAMPLE_OF_APIS: dict[str, JsonValue] = {
+    "version": "0f1e2d3c4b5a6978",
+    "validateParameters": False,
+    "apis": [
+        {
+            "name": "list-products",
+            "docstring": "Walk through the pages of the shop and list its products.",
+            "inputSchema": {
+                "$schema": "https://json-schema.org/draft/2020-12/schema",
+                "type": "object",
+                "properties": {"pages": {"type": "integer"}},
+                "additionalProperties": False,
+            },
+            "needsAuthSession": False,
+        }
+    ],
 }
 
 
@@ -79,6 +98,29 @@ class ProjectBody(ResponseModel):
     machines: ProjectMachines
     warnings: list[str]
     """The warnings of its deployment."""
+
+
+class ApiBody(ResponseModel):
+    """An API of a project."""
+
+    name: str
+    docstring: str | None
+    """That of its function, else that of its file."""
+    input_schema: dict[str, Any] | None
+    """JSON Schema (2020-12) of its parameters; null if its annotation says nothing, or could not be read."""
+    needs_auth_session: bool
+    """Whether a start needs `authSession`."""
+
+
+class ApiList(ResponseModel):
+    """The APIs of a project."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE_OF_APIS]})
+
+    version: str
+    validate_parameters: bool
+    """Whether a start is refused whose parameters are not what the schema says."""
+    apis: list[ApiBody]
 
 
 class ProjectList(ResponseModel):
