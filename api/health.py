@@ -1,6 +1,7 @@
 """Health checks: whether the service is alive, and whether it is ready (docs/contract.md, section 13.6).
 
-Both answer without a key, so that a load balancer needs none. Only a caller who sends a key gets details.
+Both answer without a key, so that a load balancer needs none. Details are about all projects, and about what lies
+behind the api: only a caller with the scope `admin` for all projects gets them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from api.dependencies import Services, ServicesDep
 from api.http.key_check import read_key
 from api.http.workspace_router import KEY_DESCRIPTION
 from api.projects.machines import read_fleet
-from schemas.errors import CallboardError, TooMany, Unauthorized
+from schemas.errors import CallboardError, TooMany, Unauthorized, Unavailable
+from schemas.rest.access import Scope
 from schemas.rest.health import ComponentStatus, LivenessAnswer, Readiness
 from temporal.fleet_view import MissingReason, ProjectMachines
 
@@ -37,14 +39,14 @@ router = APIRouter(tags=["Health"], dependencies=KEY_DESCRIPTION)
 async def healthz(request: Request, services: ServicesDep) -> JSONResponse:
     """Tell whether the process works. If not, end it and start another one.
 
-    Temporal and the artifact store have no part in this: `readyz` tells whether they are there. Without a valid key,
-    the answer does not say what is wrong. A process whose event loop is stuck does not answer at all.
+    Temporal and the artifact store have no part in this: `readyz` tells whether they are there. Without a key of
+    an administrator, the answer does not say what is wrong. A process whose event loop is stuck does not answer at all.
     """
     problem = services.liveness.problem()
     if problem is None:
         return JSONResponse(LivenessAnswer(status="alive").model_dump(exclude_none=True))
     log.error("healthz fails: %s", problem)
-    message = problem if await _has_key(services, request) else None
+    message = problem if await _is_for_admin(services, request) else None
     return JSONResponse(LivenessAnswer(status="not-alive", message=message).model_dump(exclude_none=True), 503)
 
 
@@ -58,8 +60,8 @@ async def healthz(request: Request, services: ServicesDep) -> JSONResponse:
 async def readyz(request: Request, services: ServicesDep) -> JSONResponse:
     """Check Temporal, the artifact store, and whether workers hold the Machines of each project.
 
-    Without a valid key, the answer holds only the statuses. With one, it also holds the messages, and the status of
-    each project.
+    The answer holds only the statuses. With a key that has the scope `admin` for all projects, it also holds the
+    messages, and the status of each project.
     """
     temporal, store, projects, isolation = await asyncio.gather(
         _run_check(services.temporal_health.check()),
@@ -72,21 +74,21 @@ async def readyz(request: Request, services: ServicesDep) -> JSONResponse:
     body = Readiness(
         status="ready" if ready else "not-ready", temporal=temporal, store=store, projects=projects, isolation=isolation
     )
-    if not await _has_key(services, request):
+    if not await _is_for_admin(services, request):
         body = body.without_details()
     return JSONResponse(body.model_dump(exclude_none=True), 200 if ready else 503)
 
 
-async def _has_key(services: Services, request: Request) -> bool:
-    """Tell whether the request has a valid key. A wrong one counts against its sender, or one could guess here."""
+async def _is_for_admin(services: Services, request: Request) -> bool:
+    """Tell whether the caller may see details. A wrong key counts against its sender, or one could guess here."""
     key = read_key(request.headers)
     if key is None:
         return False
     try:
-        await services.keys.check(key, request.scope)
-    except (Unauthorized, TooMany):
+        caller = await services.keys.check(key, request.scope)
+    except (Unauthorized, TooMany, Unavailable):
         return False
-    return True
+    return caller.has(Scope.ADMIN) and caller.projects is None
 
 
 async def _project_states(services: Services) -> dict[str, ComponentStatus]:

@@ -1,8 +1,9 @@
 """Manage sessions of people who have signed in with an API key: the value of their cookie, and their forms' token.
 
-A session is `{its end}.{a nonce}.{a keyed hash of both}`. The key of the hash is derived from the API key that was used
-to sign in. So a session ends with its API key, every API process knows it, and nothing is stored for it. If there is a
-key ring, the whole is sealed, so that nobody can try out keys against a cookie.
+A session is `{its end}.{a nonce}.{the id of the API key}.{a keyed hash of all of these}`. The key of the hash is
+derived from the first API key of the operator, and those of the others are accepted, too. So every api knows each
+session, and nothing is stored for it. Whoever reads a session has to look whether its API key is still good. If there
+is a key ring, the whole is sealed, so that nobody can try out keys against a cookie.
 """
 
 from __future__ import annotations
@@ -18,14 +19,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from schemas.errors import CallboardError
-from security.apikeys import operator_of
 from security.caller import Caller
 from security.keyring import KeyRing, derive_key
 
 SESSION_LIFETIME = timedelta(hours=12)
 
 _BOUND_TO = "session of the pages"
-_COOKIE = re.compile(r"([0-9]{1,12})\.([A-Za-z0-9_-]{22})\.([0-9a-f]{64})", re.ASCII)
+_COOKIE = re.compile(r"([0-9]{1,12})\.([A-Za-z0-9_-]{22})\.([0-9A-Za-z-]{1,40})\.([0-9a-f]{64})", re.ASCII)
 _MAX_ENDED_SESSIONS = 10_000
 """How many sessions are remembered that were signed out, and would still be valid."""
 
@@ -39,8 +39,8 @@ class Session:
     """End of the session, in seconds since 1970."""
     form_token: str
     """Token that every form that changes something sends: no other site can know it."""
-    caller: Caller
-    """Whose key the person has signed in with."""
+    key_id: str
+    """Id of the API key that the person has signed in with."""
 
     def owns(self, token: str) -> bool:
         """Tell whether a form with this token belongs to this session."""
@@ -51,19 +51,22 @@ class SignInSessions:
     """Opens and recognizes sessions. It holds derived keys only: no API key can be printed from here."""
 
     def __init__(self, api_keys: Sequence[str], ring: KeyRing) -> None:
-        self._keys = [(_derive(key), operator_of(key)) for key in api_keys if key]
+        """Take the API keys of the operator, of which there is at least one."""
+        self._keys = [derive_key(key.encode(), b"callboard session", 32) for key in api_keys]
         self._ring = ring
         self._ended: OrderedDict[str, None] = OrderedDict()
 
-    def open(self, api_key: str) -> str:
-        """Return the cookie of a new session, for a person who has shown that this key is theirs."""
+    def open(self, caller: Caller) -> str:
+        """Return the cookie of a new session, for a person who has shown the key of this caller."""
         ends = int(time.time() + SESSION_LIFETIME.total_seconds())
-        signed = f"{ends}.{secrets.token_urlsafe(16)}"
-        plain = f"{signed}.{_hash(_derive(api_key), signed)}"
+        if caller.ends_at is not None:
+            ends = min(ends, int(caller.ends_at.timestamp()))
+        signed = f"{ends}.{secrets.token_urlsafe(16)}.{caller.id}"
+        plain = f"{signed}.{_hash(self._keys[0], signed)}"
         return self._ring.seal(plain, bound_to=_BOUND_TO) if self._ring else plain
 
     def read(self, cookie: str) -> Session | None:
-        """Return the session of a cookie, if Callboard made it, it has not ended, and its key still opens the API."""
+        """Return the session of a cookie, if Callboard made it, and it has not ended; its key may not be good."""
         if self._ring:
             try:
                 cookie = self._ring.open(cookie, bound_to=_BOUND_TO)
@@ -72,25 +75,19 @@ class SignInSessions:
         match = _COOKIE.fullmatch(cookie)
         if match is None:
             return None
-        ends, nonce, given = match.groups()
+        ends, nonce, key_id, given = match.groups()
         if int(ends) < time.time() or nonce in self._ended:
             return None
         # All keys are compared, each in constant time, as `security.apikeys` does.
-        good = [known for known in self._keys if hmac.compare_digest(_hash(known[0], f"{ends}.{nonce}"), given)]
-        if not good:
-            return None
-        key, caller = good[0]
-        return Session(nonce, int(ends), _hash(key, f"form {nonce}"), caller)
+        signed = f"{ends}.{nonce}.{key_id}"
+        good = [key for key in self._keys if hmac.compare_digest(_hash(key, signed), given)]
+        return Session(nonce, int(ends), _hash(good[0], f"form {nonce}"), key_id) if good else None
 
     def end(self, session: Session) -> None:
         """Sign out: this process no longer accepts the session, even from somebody who has copied the cookie."""
         self._ended[session.nonce] = None
         if len(self._ended) > _MAX_ENDED_SESSIONS:
             self._ended.popitem(last=False)
-
-
-def _derive(api_key: str) -> bytes:
-    return derive_key(api_key.encode(), b"callboard session", 32)
 
 
 def _hash(key: bytes, text: str) -> str:

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from api.dashboard.forms import read_form
 from api.dependencies import Services, ServicesDep
-from api.http.key_check import KEY_HEADER
+from api.http.key_check import KEY_HEADER, read_key_header
 from schemas.errors import Forbidden, Unauthorized
 from security.sign_in_sessions import SESSION_LIFETIME, Session
 
@@ -25,27 +25,42 @@ class SignInRequired(Unauthorized):
     """Nobody is signed in; a browser is redirected to the sign-in form."""
 
 
-def read_session(request: Request, services: Services) -> Session | None:
-    """Return the session of the request's cookie, or None if nobody is signed in."""
+async def read_session(request: Request, services: Services) -> Session | None:
+    """Return the session of the request's cookie, and note who calls; None if nobody is signed in.
+
+    Raises:
+        Unavailable: The store does not say whether the key of the session is still good.
+    """
     cookie = request.cookies.get(COOKIE)
-    return None if cookie is None else services.sessions.read(cookie)
+    session = None if cookie is None else services.sessions.read(cookie)
+    if session is None:
+        return None
+    try:
+        request.state.caller = await services.keys.check_id(session.key_id)
+    except Unauthorized:
+        return None
+    request.state.session = session
+    return session
 
 
 async def require_session(request: Request, services: ServicesDep) -> Session:
-    """Return the session of who is signed in, or that of API clients for a request with a key. Raises Unauthorized."""
+    """Return the session of who is signed in, or that of API clients for a request with a key.
+
+    Raises:
+        Unauthorized: Nobody is signed in, or the key is not good.
+        Unavailable: The store does not say whether the key is good.
+    """
     # A bearer token is not read here: a proxy that people sign in to may add its own.
-    key = request.headers.get(KEY_HEADER)
+    key = read_key_header(request.headers)
     if key is not None:
-        request.state.caller = await services.keys.check(key.encode("latin-1"), request.scope)
+        request.state.caller = await services.keys.check(key, request.scope)
         # Requests of clients that send a key each time come from no page, so they have no token of a form.
-        return Session(nonce="", expires_at=0, form_token="", caller=request.state.caller)
-    session = read_session(request, services)
+        return Session(nonce="", expires_at=0, form_token="", key_id=request.state.caller.id)
+    session = await read_session(request, services)
     if session is None:
         raise SignInRequired(
             f"Nobody is signed in. Sign in at /sign-in, or send an API key in the header {KEY_HEADER}."
         )
-    request.state.session = session
-    request.state.caller = session.caller
     return session
 
 

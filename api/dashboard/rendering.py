@@ -82,7 +82,13 @@ def render_page(
     if wants_json(request):
         return with_security_headers(Response(_json(data), status, headers, "application/json"))
     session = getattr(request.state, "session", None)
-    common = {"request": request, "session": session, "correlation_id": request.state.correlation_id}
+    caller = getattr(request.state, "caller", None)
+    common = {
+        "request": request,
+        "session": session,
+        "caller": caller,
+        "correlation_id": request.state.correlation_id,
+    }
     if manifest is not None:
         common |= {"project": manifest.project, "logs_in": manifest.settings.auth_sessions.enabled}
     text = _ENVIRONMENT.get_template(template).render({**common, **context, **data})

@@ -44,7 +44,7 @@ async def sign_in_form(
     next_url: Annotated[str, Query(alias="next", max_length=2000)] = _HOME_PATH,
 ) -> Response:
     """Show the sign-in form; redirect whoever is signed in already."""
-    if read_session(request, services) is not None:
+    if await read_session(request, services) is not None:
         return RedirectResponse(_local_path(next_url), 303)
     return render_page(request, "sign-in.html", _form_data(next_url))
 
@@ -63,7 +63,7 @@ async def sign_in(request: Request, services: ServicesDep) -> Response:
         data = _form_data(next_url, error.message)
         return render_page(request, "sign-in.html", data, status=error.status, headers=error_headers(error))
     response = RedirectResponse(_local_path(next_url), 303)
-    set_session_cookie(request, response, services.sessions.open(key))
+    set_session_cookie(request, response, services.sessions.open(request.state.caller))
     return response
 
 

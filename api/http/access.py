@@ -51,6 +51,7 @@ class Requirement:
             note.missing_scope = self.scope.value
             raise lacks_scope(self.scope, f"This needs the scope {self.scope.value}, which your key does not have.")
         if project is None and not self.of_seen_projects and caller.projects is not None:
+            note.missing_scope = self.scope.value
             raise lacks_scope(
                 self.scope,
                 f"This needs the scope {self.scope.value} for all projects, and your key is for some of them only.",

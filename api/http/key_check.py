@@ -47,14 +47,22 @@ _V6_PREFIX = 64
 
 def read_key(headers: Headers) -> bytes | None:
     """Return the API key of a request as it was received, or None if it has none (docs/contract.md, section 5)."""
-    keys = headers.getlist(KEY_HEADER)
-    if not keys:
-        # A header that is sent twice is one list (RFC 9110): whoever stands in between may have read either of the two.
-        scheme, _, credentials = ", ".join(headers.getlist("authorization")).partition(" ")
-        if scheme.lower() != "bearer":
-            return None
-        keys = [credentials.strip()]
-    return ", ".join(keys).encode("latin-1")  # This gives back the bytes as they were received.
+    key = read_key_header(headers)
+    if key is not None:
+        return key
+    scheme, _, credentials = (_read_header(headers, "authorization") or b"").partition(b" ")
+    return credentials.strip() if scheme.lower() == b"bearer" else None
+
+
+def read_key_header(headers: Headers) -> bytes | None:
+    """Return what the header for keys has, as it was received, or None if there is none."""
+    return _read_header(headers, KEY_HEADER)
+
+
+def _read_header(headers: Headers, name: str) -> bytes | None:
+    # A header that is sent twice is one list (RFC 9110): whoever stands in between may have read either of the two.
+    values = headers.getlist(name)
+    return ", ".join(values).encode("latin-1") if values else None  # This gives back the bytes as they were received.
 
 
 class KeyCheck:

@@ -1,8 +1,9 @@
 """The outermost middleware of the application, through which every request passes.
 
-It gives the request its correlation id, checks the API key before anything else, traces the request, turns an
-unexpected exception into an answer without internals, and writes one line about the request to the log. Headers are
-never logged: one may be a key. Changes and refusals are recorded for the audit before the answer is sent.
+It gives the request its correlation id, refuses a key in the address, checks the API key before anything else, and
+again while a request lasts, traces the request, turns an unexpected exception into an answer without internals, and
+writes one line about the request to the log. Headers are never logged: one may be a key. Changes and refusals are
+recorded for the audit before the answer is sent.
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.http.audit import AuditRecorder
 from api.http.errors import logged_error_response, unexpected_error
 from api.http.key_check import KEY_HEADER, KeyCheck, read_key
-from schemas.errors import CallboardError, Unauthorized
+from api.http.key_in_address import holds_key, key_in_address
+from schemas.errors import CallboardError, Unauthorized, Unavailable
+from schemas.mask import MASK
 from schemas.workflow.base import clip
+from security.caller import Caller
 from telemetry import metrics
 from telemetry.log_context import add_log_fields, current_log_fields, log_fields
 from telemetry.tracing import current_trace_id, request_span
@@ -47,6 +51,9 @@ _CLIENT_LEFT = "499"
 _PATH_FIELDS = {"projectName": "project", "runId": "runId"}
 """Parameters in paths of routes that are told to the log, and the fields that tell them."""
 
+_CHECKED_EVERY = 3.0
+"""Seconds after which the key of a request that lasts is checked again."""
+
 log = logging.getLogger(__name__)
 
 
@@ -66,42 +73,48 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(scope, send, uuid4().hex, self._audit)
+        exchange = _Exchange(scope, receive, send, uuid4().hex, self._keys, self._audit)
         scope.setdefault("state", {})["correlation_id"] = exchange.correlation_id
         with log_fields():
-            await self._serve(scope, receive, exchange)
+            await self._serve(scope, exchange)
 
-    async def _serve(self, scope: Scope, receive: Receive, exchange: _Exchange) -> None:
+    async def _serve(self, scope: Scope, exchange: _Exchange) -> None:
         try:
+            if exchange.has_key_in_address:
+                raise key_in_address()
             await self._check_key(scope)
             if scope["path"] in _HEALTH_PATHS:
-                await self._app(scope, receive, exchange.send)
+                await self._app(scope, exchange.receive, exchange.send)
             else:
-                await self._serve_traced(scope, receive, exchange)
+                await self._serve_traced(scope, exchange)
         except ClientDisconnect:
             pass  # the client has left, so there is nobody to answer
         except Exception as error:
             if exchange.status is not None:
+                if exchange.refused is not None:
+                    return  # the server closes the connection, since the answer has no end
                 raise  # a part of the answer has been sent: only closing the connection tells the client
-            if not isinstance(error, CallboardError):
-                error = unexpected_error(error)
-            await logged_error_response(error, exchange.correlation_id)(scope, receive, exchange.send)
+            exchange.tells_refusal = exchange.refused is not None
+            told = exchange.refused or error
+            if not isinstance(told, CallboardError):
+                told = unexpected_error(told)
+            await logged_error_response(told, exchange.correlation_id)(scope, exchange.receive, exchange.send)
         finally:
             await exchange.record(exchange.status)
             exchange.log()
             exchange.count()
 
-    async def _serve_traced(self, scope: Scope, receive: Receive, exchange: _Exchange) -> None:
+    async def _serve_traced(self, scope: Scope, exchange: _Exchange) -> None:
         # Only a request with a key is believed which trace it belongs to: anybody can send a header.
         headers = Headers(scope=scope) if _needs_key(scope["path"]) else Headers()
         with request_span(headers) as span:
             if span is None:
-                await self._app(scope, receive, exchange.send)
+                await self._app(scope, exchange.receive, exchange.send)
                 return
             add_log_fields(traceId=current_trace_id())
             failed: int | None = None
             try:
-                await self._app(scope, receive, exchange.send)
+                await self._app(scope, exchange.receive, exchange.send)
             except Exception as error:
                 failed = None if isinstance(error, ClientDisconnect) else HTTPStatus.INTERNAL_SERVER_ERROR
                 raise
@@ -128,18 +141,34 @@ class _Exchange:
     """One request and its answer."""
 
     scope: Scope
+    _receive: Receive
     _send: Send
     correlation_id: str
+    _keys: KeyCheck
     _audit: AuditRecorder
     status: int | None = None
+    refused: Unauthorized | None = None
+    """Why the key is not accepted any more, if the request has outlasted it."""
+    tells_refusal: bool = False
+    """Whether this is what is being answered."""
     _recorded: bool = False
 
     def __post_init__(self) -> None:
-        self._started_at = time.monotonic()
+        self._started_at = self._checked_at = time.monotonic()
+        self.has_key_in_address = holds_key(self.scope)
         raw: bytes = self.scope.get("raw_path") or self.scope["path"].encode()
-        self.summary = f"{self.scope['method']} {clip(raw.decode('ascii', 'backslashreplace'), _MAX_LOGGED_PATH)}"
+        path = MASK if self.has_key_in_address else clip(raw.decode("ascii", "backslashreplace"), _MAX_LOGGED_PATH)
+        self.summary = f"{self.scope['method']} {path}"
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request" and not message.get("more_body"):
+            await self._check_again()  # The body may have taken minutes, and is about to be obeyed.
+        return message
 
     async def send(self, message: Message) -> None:
+        if self.scope["method"] == "GET":  # Whatever another one has changed is changed, and its answer says so.
+            await self._check_again()
         if message["type"] == "http.response.start":
             await self.record(message["status"])
             self.status = message["status"]
@@ -154,6 +183,19 @@ class _Exchange:
         if not self._recorded:
             self._recorded = True
             await self._audit.record(self.scope, status, self.correlation_id)
+
+    async def _check_again(self) -> None:
+        caller: Caller | None = self.scope["state"].get("caller")
+        if caller is None or self.tells_refusal or time.monotonic() - self._checked_at < _CHECKED_EVERY:
+            return
+        self._checked_at = time.monotonic()
+        try:
+            await self._keys.check_id(caller.id)
+        except Unauthorized as error:
+            self.refused = error
+            raise
+        except Unavailable:
+            pass  # It was good when the request came. New requests are refused meanwhile.
 
     def log(self) -> None:
         level = logging.DEBUG if self.scope["path"] in _HEALTH_PATHS else logging.INFO

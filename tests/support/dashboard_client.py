@@ -37,7 +37,7 @@ def browser_client(api: Api, **headers: str) -> Pages:
     )
 
 
-async def signed_in_client(api: Api) -> Pages:
+async def signed_in_client(api: Api, key: str = KEY) -> Pages:
     pages = browser_client(api)
-    assert (await pages.sign_in()).status_code == 303
+    assert (await pages.sign_in(key)).status_code == 303
     return pages

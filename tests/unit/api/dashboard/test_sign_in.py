@@ -1,12 +1,18 @@
 import re
 from collections import defaultdict
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
 
 from api.dashboard.page_route import PageRoute
+from schemas.errors import Unavailable
+from security import sign_in_sessions
+from security.apikeys import operator_of
 from tests.support.api_in_process import KEY, SECRET, Api, MakeApi
 from tests.support.dashboard_client import Pages, browser_client, signed_in_client
+
+KEY_FORM = re.compile("cb_[0-9A-Za-z]{12}_")
 
 
 async def test_whoever_is_not_signed_in_is_led_to_the_form_and_back(api: Api):
@@ -66,6 +72,65 @@ async def test_a_cookie_that_was_changed_or_is_another_s_is_none(make_api: MakeA
     assert (await browser_client(resealed, cookie=f"callboard-session={cookie}").get("/projects")).status_code == 303
     older = await make_api(secret_key=["another secret key of a ring", SECRET])
     assert (await browser_client(older, cookie=f"callboard-session={cookie}").get("/projects")).status_code == 200
+
+
+async def test_a_session_is_good_for_as_long_as_its_key(make_api: MakeApi):
+    api, other = await make_api(), await make_api()
+    key = await api.make_key("runs:read")
+    pages = await signed_in_client(api, key)
+    assert KEY_FORM.search(pages.cookies["callboard-session"]) is None
+    there = browser_client(other, cookie=f"callboard-session={pages.cookies['callboard-session']}")
+    assert [(await each.get("/projects")).status_code for each in (pages, there)] == [200, 200]
+    await api.services.stored_keys.revoke(key.split("_")[1])
+    answer = await pages.get("/projects")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in?next=%2Fprojects")
+    assert (await pages.get("/sign-in")).status_code == 200, "and no other page than the form is shown"
+
+
+async def test_a_session_ends_with_its_key(api: Api, monkeypatch: pytest.MonkeyPatch):
+    end = datetime.now(UTC) + timedelta(hours=1)
+    pages = await signed_in_client(api, await api.make_key("runs:read", ends_at=end))
+    session = api.services.sessions.read(pages.cookies["callboard-session"])
+    assert session is not None
+    assert session.expires_at == int(end.timestamp())
+    monkeypatch.setattr(sign_in_sessions.time, "time", lambda: end.timestamp() + 1)
+    assert (await pages.get("/projects")).status_code == 303
+
+
+@pytest.mark.parametrize("secret_key", [[], [SECRET]])
+async def test_the_session_of_one_key_is_not_that_of_another(make_api: MakeApi, secret_key: list[str]):
+    api = await make_api(secret_key=secret_key)
+    key, more = await api.make_key("jobs"), await api.make_key("admin")
+    cookie = (await signed_in_client(api, key)).cookies["callboard-session"]
+    operator = operator_of(KEY).id
+    for key_id in (more.split("_")[1], operator, "", "../../x", f"{operator}.x"):
+        forged = cookie.replace(key.split("_")[1], key_id)
+        if forged != cookie:
+            stranger = browser_client(api, cookie=f"callboard-session={forged}")
+            assert (await stranger.get("/projects/shop/jobs")).status_code == 303
+
+
+async def test_the_first_key_of_the_operator_signs_and_all_of_them_are_accepted(make_api: MakeApi):
+    old, new = "an-old-key-of-the-operator", "a-new-key-of-the-operator"
+    api = await make_api(api_keys=[old])
+    key = await api.make_key("runs:read")
+    cookie = (await signed_in_client(api, key)).cookies["callboard-session"]
+    for keys, status in (([new, old], 200), ([old, new], 200), ([new], 303)):
+        rotated = browser_client(await make_api(api_keys=keys), cookie=f"callboard-session={cookie}")
+        assert (await rotated.get("/projects")).status_code == status, keys
+
+
+async def test_while_the_store_is_away_a_session_is_neither_good_nor_lost(api: Api, monkeypatch: pytest.MonkeyPatch):
+    pages = await signed_in_client(api, await api.make_key("runs:read"))
+
+    async def away(_key_id: str) -> None:
+        raise Unavailable("The artifact store does not say whether the API key is good. Try again.")
+
+    monkeypatch.setattr(api.services.stored_keys, "get", away)
+    answer = await pages.get("/projects")
+    assert answer.status_code == 503
+    assert "does not say whether" in answer.text
+    assert pages.cookies["callboard-session"]
 
 
 async def test_sessions_need_no_secret_key(make_api: MakeApi):

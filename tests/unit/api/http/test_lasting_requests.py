@@ -1,0 +1,118 @@
+"""Requests that last: they do not outlast their key."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+from fastapi import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from api.http import middleware
+from schemas.errors import Unavailable
+from tests.support.api_in_process import Api
+
+
+@pytest.fixture
+def revoke(api: Api, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(middleware, "_CHECKED_EVERY", 0)
+
+    async def revoke(key: str) -> None:
+        await api.services.stored_keys.revoke(key.split("_")[1])
+
+    return revoke
+
+
+async def ask(api: Api, key: str, method: str) -> tuple[list[Any], bool]:
+    """The messages of the answer, and whether it came to its end."""
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"{}", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope: dict[str, Any] = {
+        "type": "http",
+        "method": method,
+        "path": "/api/lasting",
+        "raw_path": b"/api/lasting",
+        "query_string": b"",
+        "headers": [(b"x-api-key", key.encode())],
+        "client": ("127.0.0.1", 1),
+    }
+    await api.app(scope, receive, send)
+    return sent, not sent[-1].get("more_body")
+
+
+async def test_a_stream_is_broken_off_once_its_key_is_revoked(api: Api, revoke: Any):
+    key = await api.make_key("runs:read")
+
+    async def lines() -> AsyncGenerator[bytes]:
+        yield b"first"
+        await revoke(key)
+        yield b"second"
+
+    async def stream() -> Response:
+        return StreamingResponse(lines())
+
+    api.app.add_api_route("/api/lasting", stream)
+    sent, is_whole = await ask(api, key, "GET")
+    assert [message.get("body") for message in sent[1:]] == [b"first"]
+    assert not is_whole
+
+
+async def test_an_answer_that_comes_late_is_401(api: Api, revoke: Any):
+    key = await api.make_key("runs:read")
+
+    async def wait() -> Response:
+        await revoke(key)
+        return JSONResponse({"result": "secret"})
+
+    api.app.add_api_route("/api/lasting", wait)
+    sent, _ = await ask(api, key, "GET")
+    assert sent[0]["status"] == 401
+    assert b"secret" not in sent[1]["body"]
+
+
+@pytest.mark.parametrize("before", [True, False])
+async def test_a_change_whose_body_comes_late_is_not_made_and_one_that_was_made_is_told(
+    api: Api, revoke: Any, before: bool
+):
+    key = await api.make_key("runs:read")
+    made: list[bytes] = []
+
+    async def change(request: Request) -> Response:
+        if before:
+            await revoke(key)
+        made.append(await request.body())
+        await revoke(key)
+        return JSONResponse({}, 201)
+
+    api.app.add_api_route("/api/lasting", change, methods=["POST"])
+    sent, _ = await ask(api, key, "POST")
+    assert (sent[0]["status"], made) == ((401, []) if before else (201, [b"{}"]))
+
+
+async def test_a_store_that_is_away_for_a_moment_breaks_nothing_off(
+    api: Api, revoke: Any, monkeypatch: pytest.MonkeyPatch
+):
+    key = await api.make_key("runs:read")
+
+    async def away(_key_id: str) -> None:
+        raise Unavailable("The artifact store does not say whether the API key is good. Try again.")
+
+    async def lines() -> AsyncGenerator[bytes]:
+        yield b"first"
+        monkeypatch.setattr(api.services.keys, "check_id", away)
+        yield b"second"
+
+    async def stream() -> Response:
+        return StreamingResponse(lines())
+
+    api.app.add_api_route("/api/lasting", stream)
+    sent, is_whole = await ask(api, key, "GET")
+    assert [message.get("body") for message in sent[1:]] == [b"first", b"second", b""]
+    assert is_whole
