@@ -19,6 +19,7 @@ from api.dashboard.auth_sessions import routes as auth_session_pages
 from api.dashboard.codec_routes import install_codec
 from api.dashboard.jobs import job_routes as job_pages
 from api.dashboard.jobs import job_run_routes as job_run_pages
+from api.dashboard.keys import routes as key_pages
 from api.dashboard.playground import routes as playground
 from api.dashboard.projects import routes as project_pages
 from api.dashboard.runs import run_routes as run_pages
@@ -93,6 +94,8 @@ def create_app(services: Services) -> FastAPI:
         job_run_pages.router,
         playground.router,
         auth_session_pages.router,
+        key_pages.router,
+        key_pages.own_router,
         audit_pages.router,
     ):
         # To include a router, FastAPI would build all its routes once more, in the first request to any of them.

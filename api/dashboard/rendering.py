@@ -17,6 +17,8 @@ from api.dashboard.assets import ASSETS
 from api.dashboard.json_tree import build_tree
 from api.dashboard.projects.data import PROJECT_TABS
 from projects.manifest import Manifest
+from schemas.rest.access import Scope
+from security.caller import Caller
 from settings import installed_version
 
 CONTENT_SECURITY_POLICY = (
@@ -82,11 +84,12 @@ def render_page(
     if wants_json(request):
         return with_security_headers(Response(_json(data), status, headers, "application/json"))
     session = getattr(request.state, "session", None)
-    caller = getattr(request.state, "caller", None)
+    caller: Caller | None = getattr(request.state, "caller", None)
     common = {
         "request": request,
         "session": session,
-        "caller": caller,
+        "may": lambda scope: caller is not None and caller.has(Scope(scope)),
+        "sees_all_projects": caller is not None and caller.projects is None,
         "correlation_id": request.state.correlation_id,
     }
     if manifest is not None:

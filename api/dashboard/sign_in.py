@@ -20,21 +20,23 @@ from api.dashboard.forms import read_form
 from api.dashboard.page_route import PageRoute
 from api.dashboard.rendering import render_page
 from api.dependencies import ServicesDep
+from api.http.access import caller_of
 from api.http.audit_note import audit_note
 from api.http.errors import error_headers
 from schemas.errors import TooMany, Unauthorized
+from schemas.rest.access import Scope
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
-_HOME_PATH = "/projects"
+_HOME_PATH = "/"
 _FORM_LIMIT = 16 * 1024
 """Largest form in bytes: anybody can send one, so it must not take much memory."""
 
 
 @router.get("/")
-async def home() -> Response:
-    """Redirect to the projects."""
-    return RedirectResponse(_HOME_PATH, 303)
+async def home(request: Request, _: SessionDep) -> Response:
+    """Redirect to the projects, or to the page that every key opens."""
+    return RedirectResponse("/projects" if caller_of(request).has(Scope.RUNS_READ) else "/key", 303)
 
 
 @router.get("/sign-in")

@@ -16,7 +16,7 @@ from api.dashboard.forms import FormReader, errors_by_path
 from api.dashboard.page_route import page_router
 from api.dashboard.rendering import render_page
 from api.dependencies import Services, ServicesDep
-from api.http.access import requires
+from api.http.access import CallerDep, requires
 from api.projects.lookup import AuthProjectDep, OpenProjectDep
 from projects.dotenv import DevFolders
 from projects.manifest import Manifest
@@ -76,9 +76,13 @@ async def update(
 
 
 @router.post("/{authSessionId}/validate", dependencies=[requires(Scope.AUTH_SESSIONS, "authsession.validate")])
-async def validate(services: ServicesDep, _: FormDep, manifest: AuthProjectDep, authSessionId: str) -> Response:
-    """Start a Validate, and redirect to its Run."""
+async def validate(
+    services: ServicesDep, caller: CallerDep, _: FormDep, manifest: AuthProjectDep, authSessionId: str
+) -> Response:
+    """Start a Validate, and redirect to its Run if the caller may read it."""
     started = await operations.validate(services, manifest, authSessionId, {})
+    if not caller.has(Scope.RUNS_READ):
+        return _redirect_to_list(manifest.project, done="validate", id=authSessionId)
     return RedirectResponse(f"/projects/{manifest.project}/runs/{started.operation_id}", 303)
 
 

@@ -16,7 +16,7 @@ from api.dashboard.playground.form import SECRET_FIELDS, start_request_body
 from api.dashboard.rendering import render_page
 from api.deliveries.bodies import try_body
 from api.dependencies import SINK_TESTS, Services, ServicesDep
-from api.http.access import requires
+from api.http.access import caller_of, requires
 from api.http.audit_note import audit_note
 from api.http.json_body import validate_body
 from api.projects.lookup import OpenProjectDep, ProjectDep
@@ -53,7 +53,7 @@ async def show_form(request: Request, services: ServicesDep, manifest: ProjectDe
 async def start(
     request: Request, services: ServicesDep, session: SessionDep, form: FormDep, manifest: OpenProjectDep
 ) -> Response:
-    """Start the Run and redirect to it, show the call as code, or send a test to the sink.
+    """Start the Run and redirect to it if the caller may read it, show the call as code, or send a test to the sink.
 
     If the input is wrong, show the form again, with an error beside each field.
     """
@@ -72,6 +72,8 @@ async def start(
         started = await start_run(services, manifest, body, None)
     except (BadRequest, NotFound, TooMany, Unavailable) as error:
         return await _render(request, services, manifest, values, error=error, is_filled_in=True)
+    if not caller_of(request).has(Scope.RUNS_READ):
+        return await _render(request, services, manifest, values, started=started.run_id, is_filled_in=True)
     return RedirectResponse(f"/projects/{manifest.project}/runs/{started.run_id}", 303)
 
 
@@ -109,10 +111,12 @@ async def _render(
     calls: dict[str, str] | None = None,
     sample: Sample | None = None,
     test: dict[str, Any] | None = None,
+    started: str | None = None,
     is_filled_in: bool = False,
 ) -> Response:
     logs_in = manifest.settings.auth_sessions.enabled
-    views = await services.auth_sessions.list_all(services.settings.workspace, manifest.project) if logs_in else []
+    lists = logs_in and caller_of(request).has(Scope.AUTH_SESSIONS)
+    views = await services.auth_sessions.list_all(services.settings.workspace, manifest.project) if lists else []
     samples = await services.samples.get(services.store, manifest.project, manifest.version)
     field_errors = errors_by_path(error) if error is not None else {}
     data: dict[str, Any] = {
@@ -137,4 +141,5 @@ async def _render(
         auth_sessions=[(view.id, view.status.value) for view in views],
         is_open=manifest.settings.api_access.enabled,
         calls=calls,
+        started=started,
     )

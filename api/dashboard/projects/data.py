@@ -11,17 +11,18 @@ from api.dependencies import Services
 from api.projects.machines import Machines, read_machines
 from api.runs.bodies import run_summary
 from projects.manifest import Manifest
+from schemas.rest.access import Scope
 from schemas.workflow.run import RunStatus, RunType
 from temporal.listing import RunFilter
 
 PROJECT_TABS = (
-    ("overview", "", "Overview"),
-    ("runs", "/runs", "Runs"),
-    ("jobs", "/jobs", "Jobs"),
-    ("playground", "/playground", "Playground"),
-    ("auth-sessions", "/auth-sessions", "AuthSessions"),
+    ("overview", "", "Overview", Scope.RUNS_READ),
+    ("runs", "/runs", "Runs", Scope.RUNS_READ),
+    ("jobs", "/jobs", "Jobs", Scope.JOBS),
+    ("playground", "/playground", "Playground", Scope.RUNS_START),
+    ("auth-sessions", "/auth-sessions", "AuthSessions", Scope.AUTH_SESSIONS),
 )
-"""The pages of a project, each as its key, the suffix of its address, and its title."""
+"""The pages of a project, each as its key, the suffix of its address, its title, and the scope that it needs."""
 
 
 _EVALUATED_RUNS = 100

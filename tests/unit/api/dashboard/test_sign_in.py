@@ -29,8 +29,10 @@ async def test_whoever_is_not_signed_in_is_led_to_the_form_and_back(api: Api):
 
 @pytest.mark.parametrize("elsewhere", ["//evil.example", "https://evil.example", "/\\evil.example", "evil", "/a\nb"])
 async def test_signing_in_leads_to_no_other_site(api: Api, elsewhere: str):
-    answer = await browser_client(api).sign_in(next=elsewhere)
-    assert (answer.status_code, answer.headers["location"]) == (303, "/projects")
+    pages = browser_client(api)
+    answer = await pages.sign_in(next=elsewhere)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    assert (await pages.get("/")).headers["location"] == "/projects"
 
 
 async def test_the_cookie_is_for_this_site_alone_and_holds_no_key(api: Api):
