@@ -40,6 +40,7 @@ _MODULES = {
     "deliveries": "cli.deliveries",
     "projects": "cli.projects",
     "audit": "cli.audit",
+    "keys": "cli.keys",
 }
 """Modules of the commands. Each has a group of commands, `app`, or a function of the command's name."""
 
