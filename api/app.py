@@ -22,6 +22,7 @@ from api.dashboard.jobs import job_run_routes as job_run_pages
 from api.dashboard.keys import routes as key_pages
 from api.dashboard.playground import routes as playground
 from api.dashboard.projects import routes as project_pages
+from api.dashboard.projects import version_routes as version_pages
 from api.dashboard.runs import run_routes as run_pages
 from api.deliveries import routes as delivery_routes
 from api.dependencies import Services
@@ -89,6 +90,7 @@ def create_app(services: Services) -> FastAPI:
         assets.router,
         sign_in.router,
         project_pages.router,
+        version_pages.router,
         *run_pages.routers,
         job_pages.router,
         job_run_pages.router,

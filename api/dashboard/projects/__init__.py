@@ -1,1 +1,1 @@
-"""The page of all projects, and the page of one project."""
+"""The page of all projects, the page of one project, and the page of its versions."""

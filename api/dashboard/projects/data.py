@@ -21,6 +21,7 @@ PROJECT_TABS = (
     ("jobs", "/jobs", "Jobs", Scope.JOBS),
     ("playground", "/playground", "Playground", Scope.RUNS_START),
     ("auth-sessions", "/auth-sessions", "AuthSessions", Scope.AUTH_SESSIONS),
+    ("versions", "/versions", "Versions", Scope.RUNS_READ),
 )
 """The pages of a project, each as its key, the suffix of its address, its title, and the scope that it needs."""
 

@@ -22,7 +22,7 @@ async def list_page(request: Request, services: ServicesDep, caller: CallerDep) 
     """Show the deployed projects that the caller may see."""
     seen = [project for project in await services.catalog.list_current() if caller.sees(project.project)]
     data = await projects_data(services, seen)
-    return render_page(request, "projects.html", {"projects": data})
+    return render_page(request, "projects.html", {"projects": data}, deleted=request.query_params.get("deleted"))
 
 
 @router.get("/{projectName}", dependencies=[requires(Scope.RUNS_READ)])
