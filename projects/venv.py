@@ -22,7 +22,7 @@ from projects.environments import Environments
 from projects.interpreters import choose_interpreter
 from projects.lock_resolution import pinned_playwright, resolve_lock
 from projects.settings_file import read_settings, resolve_project_name
-from projects.uv import UvError, run_uv
+from projects.uv import CONFIGURATION_END, UvError, run_uv
 from schemas.errors import ProjectError
 
 _TIMEOUT = timedelta(minutes=10)
@@ -74,7 +74,9 @@ async def ensure_venv(folder: Path, environments: Environments, say: Callable[[s
                 *install, "-r", requirements, "--no-deps", *uv.build_options,
                 cwd=folder, timeout=_TIMEOUT, python=interpreter.executable, read=[Path(scratch)], write=[venv],
             )  # fmt: skip
-            await run_uv(*install, "--editable", f"{RUNTIME}[test]", cwd=RUNTIME, timeout=_TIMEOUT)
+            # Not in its own folder, since `uvx` has that in uv's cache, where uv does not work.
+            requirements.with_name(CONFIGURATION_END).touch()
+            await run_uv(*install, "--editable", f"{RUNTIME}[test]", cwd=Path(scratch), timeout=_TIMEOUT)
             mark.write_text(wanted)
         except UvError as error:
             raise ProjectError(f"{venv} cannot be made: {error}.") from error

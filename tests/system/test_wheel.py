@@ -47,7 +47,7 @@ async def callboard(tmp_path_factory: pytest.TempPathFactory) -> Path:
         timeout=limit,
     )
     (wheel,) = folder.glob("*.whl")
-    environment = folder / "environment"
+    environment = folder / "uv-cache" / "environment"  # where `uvx` has environments
     await run_uv("venv", "--quiet", "--python", sys.executable, environment, cwd=folder, timeout=limit)
     (packages,) = environment.glob("lib/python3*/site-packages")
     with zipfile.ZipFile(wheel) as contents:
@@ -75,6 +75,7 @@ async def test_a_project_is_made_served_and_called_where_there_is_nothing_but_th
         "LANG": "C.UTF-8",
         "CALLBOARD_CHROMIUM": str(find_browser(None)),
         "UV_DEFAULT_INDEX": index,
+        "UV_CACHE_DIR": str(callboard.parents[2]),
     }
     composed = await execute(callboard, "init", "composed", cwd=folder, env=env)
     assert composed.code == 0, composed.err
