@@ -26,6 +26,9 @@ from machines.browser_program import browser_args, find_browser
 from machines.environment import USER_PREFIX, display_environment
 from machines.runner import inner_box, process_tree
 from machines.sandbox import sandbox_refusal
+from projects.api_descriptions import is_worth_reading, read_line
+from projects.input_schemas import InputSchema
+from projects.parameter_check import SchemaError
 from projects.project_settings import ProjectSettings
 from schemas.errors import BadRequest, NotFound, ProjectError
 from schemas.rest.proxy import split_proxy
@@ -166,6 +169,32 @@ class LocalProject:
             environment = {**_inherited(), **self.variables, "TMPDIR": temporary}
             with _started(self.python, self.folder, environment, order) as outcome:
                 yield outcome
+
+    def input_schema(self, api: str) -> InputSchema | SchemaError | None:
+        """Return the schema of an API's parameters, or why there is none; None if its annotation says nothing.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C was pressed.
+        """
+        if not is_worth_reading(self.folder, api):
+            return None
+        inner_box.adopt_orphans()
+        with tempfile.TemporaryDirectory(prefix="callboard-run-", ignore_cleanup_errors=True) as temporary:
+            try:
+                done = subprocess.run(
+                    [self.python, "-m", "callboard_runtime.input_schemas", api],
+                    cwd=self.folder,
+                    env={**_inherited(), **self.variables, "TMPDIR": temporary},
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,  # what the code prints as it is imported is printed by the call
+                    text=True,
+                    errors="replace",
+                    check=False,
+                )
+            finally:
+                process_tree.kill_all()
+        return read_line(done.stdout)
 
     def _login_folder(self, session_id: str) -> Path:
         if not is_auth_session_id(session_id):

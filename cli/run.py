@@ -24,9 +24,11 @@ from cli.with_api import with_options
 from machines.attempt_errors import with_place
 from projects.apis import find_apis
 from projects.dotenv import read_dotenv
+from projects.parameter_check import SchemaError, wrong_parameters
 from projects.settings_file import read_settings
 from projects.venv import ensure_venv
-from schemas.errors import NotFound
+from schemas.errors import BadRequest, NotFound
+from schemas.rest.field_errors import path_of
 
 app = typer.Typer(
     help="Call one function of a project here and now, with no server.", no_args_is_help=True, add_completion=False
@@ -146,10 +148,22 @@ def api(
         raise NotFound(f"There is no API {name} in {project.folder}. Its APIs: {', '.join(known)}.")
     login = None if auth_session is None else project.login(auth_session)
     arguments = None if parameters is None else read_json(parameters, "PARAMETERS")
+    if arguments is not None:
+        _check_parameters(project, name, arguments)
     with project.called("api", f"api/{name}", arguments, given.options, login, check=True) as outcome:
         if login is not None and outcome.get("state") and project.settings.auth_sessions.save_back:
             project.keep_login(LocalLogin(login.id, login.parameters, outcome["state"]))
         given.report(outcome)
+
+
+def _check_parameters(project: LocalProject, api: str, parameters: Any) -> None:
+    """Check parameters by the annotation of the API. Raises BadRequest."""
+    schema = project.input_schema(api)
+    if isinstance(schema, SchemaError):
+        print_message(f"The parameters are not checked: {schema}.", "dim")
+    elif schema is not None and (wrong := wrong_parameters(schema, parameters)):
+        lines = [f"{path_of(each.path) or 'The whole'}: expected {each.expected}." for each in wrong]
+        raise BadRequest("\n  ".join([f"PARAMETERS are not what api/{api}.py says.", *lines]))
 
 
 @authsession.command()

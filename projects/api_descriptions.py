@@ -93,13 +93,23 @@ def _look_at(files: Path, apis: Sequence[str]) -> tuple[dict[str, str], list[str
         is_here = isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
         if text := (is_here and ast.get_docstring(function)) or ast.get_docstring(tree):
             docstrings[api] = text[:_LONGEST_DOCSTRING].encode(errors="replace").decode()
-        if not is_here or _is_annotated(function):
+        if _may_be_annotated(function):
             annotated.append(api)
     return docstrings, annotated
 
 
-def _is_annotated(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    """Tell whether the parameters may be annotated. A decorated function may be one that is given no page first."""
+def is_worth_reading(files: Path, api: str) -> bool:
+    """Tell by the text of an API's file whether its parameters may be annotated."""
+    tree = parse_file(files / "api" / f"{api}.py")
+    function = None if tree is None else find_function(tree)
+    return function is not None and _may_be_annotated(function)
+
+
+def _may_be_annotated(function: ast.AST) -> bool:
+    """Tell whether the parameters of what binds the function's name may be annotated."""
+    if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+        return True  # it comes from elsewhere
+    # A decorated function may be one that is given no page first.
     positional = [*function.args.posonlyargs, *function.args.args]
     first = 0 if function.decorator_list else 1
     return any(argument.annotation is not None for argument in positional[first:2])
@@ -138,7 +148,7 @@ async def _read_annotations(
     told: dict[str, InputSchema | SchemaError | None] = {}
     for place, api in enumerate(apis):
         if place < len(lines):
-            told[api] = await run_in_thread(_read_line, lines[place])
+            told[api] = await run_in_thread(read_line, lines[place])
         else:
             told[api] = SchemaError("the process that reads them was ended; its memory may have been used up")
     return told
@@ -150,8 +160,8 @@ def _variables() -> dict[str, str]:
     return {**kept, "LANG": "C.UTF-8", "HOME": _IN_BOX, "TMPDIR": _IN_BOX}
 
 
-def _read_line(line: str) -> InputSchema | SchemaError | None:
-    """Return what the code has said of one API. It may have written anything."""
+def read_line(line: str) -> InputSchema | SchemaError | None:
+    """Return what `callboard_runtime.input_schemas` has said of one API, or user code in its name."""
     try:
         said: Any = read_json(line)
         match said:

@@ -170,6 +170,18 @@ def test_a_result_and_a_trace_go_into_the_files_that_are_named(project: Project)
         assert "trace.trace" in trace.namelist()
 
 
+def test_parameters_are_checked_by_the_annotation_before_the_call(project: Project):
+    typed = "async def automation(page, params: dict[str, {}] = None):\n    return params\n"
+    write_files(project.folder, {"api/typed.py": typed.format("int"), "api/odd.py": typed.format("bytes")})
+    refused = project.run("api", "typed", '{"a": 1, "b": "2"}')
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.splitlines() == ["PARAMETERS are not what api/typed.py says.", "  b: expected an integer."]
+    assert json.loads(project.run("api", "typed", '{"a": 1}').stdout) == {"a": 1}
+    unread = project.run("api", "odd", '{"a": 1}')
+    assert json.loads(unread.stdout) == {"a": 1}
+    assert "The parameters are not checked: params.*: bytes is not supported." in unread.stderr
+
+
 def test_an_error_is_short_and_says_its_place(project: Project):
     done = project.run("api", "shop/fail", "{}")
     assert (done.returncode, done.stdout) == (1, "")
