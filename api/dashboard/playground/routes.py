@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import Request
@@ -13,6 +14,7 @@ from api.dashboard.forms import errors_by_path
 from api.dashboard.page_route import page_router
 from api.dashboard.playground.code_samples import code_samples
 from api.dashboard.playground.form import SECRET_FIELDS, start_request_body
+from api.dashboard.playground.schema_fields import parameters_skeleton, schema_fields
 from api.dashboard.rendering import render_page
 from api.deliveries.bodies import try_body
 from api.dependencies import SINK_TESTS, Services, ServicesDep
@@ -45,7 +47,10 @@ async def show_form(request: Request, services: ServicesDep, manifest: ProjectDe
     api_samples = [sample for sample in samples if sample.api == api]
     sample_name = query.get("sample")
     sample = next((each for each in api_samples if sample_name in (None, each.name)), None)
-    values = {"api": api, "parameters": sample.text if sample else "{}"}
+    described = await services.input_schemas.get(services.store, manifest.project, manifest.version)
+    schema = described.of(api).input_schema
+    parameters = sample.text if sample else "{}" if schema is None else parameters_skeleton(schema)
+    values = {"api": api, "parameters": parameters}
     return await _render(request, services, manifest, values, sample=sample, is_filled_in=sample_name is not None)
 
 
@@ -118,11 +123,15 @@ async def _render(
     lists = logs_in and caller_of(request).has(Scope.AUTH_SESSIONS)
     views = await services.auth_sessions.list_all(services.settings.workspace, manifest.project) if lists else []
     samples = await services.samples.get(services.store, manifest.project, manifest.version)
+    described = await services.input_schemas.get(services.store, manifest.project, manifest.version)
+    known = described.of(values.get("api", ""))
     field_errors = errors_by_path(error) if error is not None else {}
     data: dict[str, Any] = {
         "project": manifest.project,
         "apis": list(manifest.apis),
         "api": values.get("api", ""),
+        "docstring": known.docstring,
+        "fields": None if known.input_schema is None else [asdict(each) for each in schema_fields(known.input_schema)],
         "samples": [each.name for each in samples if each.api == values.get("api")],
         "errors": field_errors,
         "message": error.message if error else None,
