@@ -22,7 +22,8 @@ def find_project_folders(parent: Path) -> list[Path]:
     if not folders:
         raise StackError(
             f"There is no project in {parent}. A project is a folder with a settings file"
-            f" ({' or '.join(SETTINGS_PARSERS)}) and its APIs in a folder `api`."
+            f" ({' or '.join(SETTINGS_PARSERS)}) and its APIs in a folder `api`. `callboard new NAME --in {parent}`"
+            " makes one."
         )
     return folders
 

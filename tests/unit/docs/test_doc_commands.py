@@ -31,6 +31,10 @@ NOT_TYPED = {
     ("docs/debug.md", r"callboard run .*--headful .*"): "Nobody closes the window that it leaves open.",
     ("docs/debug.md", r"uv pip install .* debugpy|callboard run .*--debugpy .*"): "It waits for a person's editor.",
     ("README.md", r"make demo"): "tests/system/test_demo.py runs the demo.",
+    (
+        "README.md",
+        r"uv tool install .*|callboard (setup|dev .*)|mkdir my-projects && .*",
+    ): "tests/system/test_wheel.py does the same in an environment that it makes.",
     ("README.md", r"\.venv/bin/callboard dev my-projects"): "tests/support/dev_terminal.py gives this command.",
     ("docs/install.md", r"docker .*"): NO_ENGINE,
     ("docs/install.md", r"sudo .*"): "They set a host up. tests/integration/test_systemd_units.py looks at the units.",
