@@ -28,6 +28,11 @@ def _format_trace(trace: dict[str, Any] | None) -> str | None:
     return None if trace is None else trace["url"] or trace["traceId"]
 
 
+def _format_actor(actor: dict[str, Any] | None) -> str | None:
+    """Return the name and id of a key; an api of an earlier version tells of none."""
+    return None if actor is None else f"{actor['name']} ({actor['id']})"
+
+
 def print_run(run: dict[str, Any]) -> None:
     """Print all that is known of a Run."""
     print_fields(
@@ -46,6 +51,8 @@ def print_run(run: dict[str, Any]) -> None:
             "Duration": format_elapsed(run["startedAt"], run["endedAt"]),
             "Parent Run": run["parentRunId"],
             "Rerun of": run["rerunOf"],
+            "Started by": _format_actor(run.get("startedBy")),
+            "Canceled by": _format_actor(run.get("canceledBy")),
             "Reruns": ", ".join(run["reruns"]),
             "Temporal UI": run["temporal"]["url"],
             "OpenTelemetry trace": _format_trace(run.get("openTelemetry")),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from schemas.rest.access import Scope
+from schemas.workflow.actor import Actor
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,11 @@ class Caller:
     """The projects that the key may see; None for all."""
     ends_at: datetime | None = None
     """The end of the key, in UTC; None if it has none."""
+
+    @property
+    def actor(self) -> Actor:
+        """Who this is for those who see what the caller has started or canceled."""
+        return Actor(id=self.id, name=self.name)
 
     def has(self, scope: Scope) -> bool:
         """Tell whether the key allows what needs this scope."""

@@ -152,6 +152,7 @@ class AuthSessions:
                 task_queue=names.RUNS_QUEUE,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 static_summary=f"Validate {validate_input.ref.id} of {validate_input.project}",
+                static_details=validate_input.started_by and validate_input.started_by.start_note,
                 priority=Priority(
                     priority_key=names.PRIORITY_PENDING, fairness_key=names.fairness_key(validate_input.project)
                 ),

@@ -14,6 +14,7 @@ from temporalio.service import RPCError
 
 from schemas.errors import Conflict, NotFound
 from schemas.workflow import names
+from schemas.workflow.actor import Actor
 from schemas.workflow.run import RunInput, RunOutcome, RunStatus, RunType
 from telemetry import metrics
 from temporal.closing import wait_for_outcome
@@ -209,16 +210,22 @@ class Runs:
             self._remember(_KnownRun(workspace, project, state))
         return state
 
-    async def cancel(self, workspace: str, project: str, run_id: str) -> RunState:
+    async def cancel(self, workspace: str, project: str, run_id: str, *, by: Actor) -> RunState:
         """Request the Run's cancellation, and return its state, without waiting for its end. This is idempotent.
 
         A Run that has ended is left as it is. Raises as `get_state` does.
+
+        Args:
+            workspace: The workspace of the Run.
+            project: The project of the Run.
+            run_id: The id of the Run.
+            by: Who requests it.
         """
         with translate_rpc_errors():
             description = await self.describe(workspace, project, run_id)
             if description.status is WorkflowExecutionStatus.RUNNING:
                 # It may have ended meanwhile.
-                await unless_missing(self._handle(run_id).cancel(rpc_timeout=RPC_TIMEOUT))
+                await unless_missing(self._handle(run_id).cancel(reason=by.cancel_reason, rpc_timeout=RPC_TIMEOUT))
             return await self.resolve_state(description)
 
     def _handle(self, run_id: str) -> WorkflowHandle[object, RunOutcome]:
@@ -302,6 +309,8 @@ def _static_details(run_input: RunInput) -> str:
         )
     if run_input.queue_timeout is not None:
         lines.append(f"Fails if it waits longer than {run_input.queue_timeout.total_seconds():g} seconds for a Machine")
+    if run_input.started_by is not None:
+        lines.append(run_input.started_by.start_note)
     if run_input.job is not None:
         lines.append(f"Belongs to JobRun `{run_input.job.job_run_id}` of Job `{run_input.job.job_id}`")
     if run_input.auth is not None:

@@ -170,6 +170,7 @@ class AuthSessionWorkflow:
             memo=auth_run_memo(self._input.workspace, spec.version, spec.parent_run_id),
             search_attributes=auth_run_search_attributes(self._input.project, ref.id, spec.type),
             static_summary=f"{_VERBS[spec.type]} {ref.id} of {self._input.project}",
+            static_details=spec.started_by and spec.started_by.start_note,
         )
         return await outcome_of_child(handle, lambda: self._deleted)
 

@@ -13,6 +13,7 @@ from temporalio.workflow import ActivityCancellationType, ActivityHandle
 
 with workflow.unsafe.imports_passed_through():
     from schemas.workflow import names
+    from schemas.workflow.actor import Actor
     from schemas.workflow.attempt import (
         AttemptInput,
         AttemptOutcome,
@@ -21,7 +22,7 @@ with workflow.unsafe.imports_passed_through():
         InterruptedInput,
         StopInput,
     )
-    from schemas.workflow.run import RunError, RunOutcome, RunStatus, RunSummary
+    from schemas.workflow.run import ReasonType, RunError, RunOutcome, RunStatus, RunSummary
     from workflows.cancellation import finish
     from workflows.outcomes import cause_of, close
     from workflows.priorities import pending_priority
@@ -69,10 +70,13 @@ class BrowserWorkflow:
             ApplicationError, CancelledError: What `workflows.outcomes.close` raises.
         """
         ended = await finish(steps, self._note_cancel)
-        outcome = ended.model_copy(update={"started_at": self._started_at, "ended_at": workflow.now()})
+        outcome = ended.model_copy(
+            update={"started_at": self._started_at, "ended_at": workflow.now(), "canceled_by": _canceled_by(ended)}
+        )
         cause = cause_of(outcome)
         why = f": {cause.code}{code_block(cause.message)}" if cause else ""
-        details = f"{outcome.status.capitalize()} after {outcome.attempts} Attempt(s){why}"
+        who = f" by `{outcome.canceled_by}`" if outcome.canceled_by else ""
+        details = f"{outcome.status.capitalize()}{who} after {outcome.attempts} Attempt(s){why}"
         if outcome.status is RunStatus.COMPLETED and self._summary().completes_by_close:
             workflow.set_current_details(details)
         else:
@@ -239,3 +243,9 @@ class BrowserWorkflow:
             workflow.upsert_search_attributes(  # pyright: ignore[reportUnknownMemberType]  # the SDK's own type
                 [STATUS.value_set(status.value)]
             )
+
+
+def _canceled_by(outcome: RunOutcome) -> Actor | None:
+    """Return who has canceled a Run that ended so by request; None if the request did not say."""
+    is_by_request = outcome.reason is not None and outcome.reason.type is ReasonType.CANCELLED_USER_ACTION
+    return Actor.of_cancel_reason(workflow.cancellation_reason()) if is_by_request else None

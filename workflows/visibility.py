@@ -119,6 +119,8 @@ def job_run_view(job_run: JobRunInput) -> JobRunView:
 def job_run_static_details(job_run: JobRunInput) -> str:
     """Describe a JobRun for the reader of the Temporal Web UI."""
     cause = "by its Schedule" if job_run.type is JobRunType.SCHEDULED else "by hand"
+    if job_run.started_by is not None:
+        cause = f"by `{job_run.started_by}`"
     return f"JobRun of Job `{job_run.job_id}` of project `{job_run.project}`, started {cause}"
 
 

@@ -31,6 +31,7 @@ from schemas.rest.auth_sessions import (
     ValidateAuthSession,
     ValidateStarted,
 )
+from schemas.workflow.actor import Actor
 from schemas.workflow.auth import AuthSessionRef, AuthSessionStatus, AuthSessionType
 from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
 from schemas.workflow.proxy import owned_by_auth_session
@@ -42,7 +43,7 @@ from storage import keys
 from telemetry.log_context import add_log_fields
 
 
-async def create(services: Services, manifest: Manifest, body: dict[str, Any]) -> OperationStarted:
+async def create(services: Services, manifest: Manifest, body: dict[str, Any], by: Actor) -> OperationStarted:
     """Start the Run that creates an AuthSession from parameters.
 
     Raises:
@@ -59,7 +60,7 @@ async def create(services: Services, manifest: Manifest, body: dict[str, Any]) -
     # among the artifacts that are removed with an AuthSession that is just being deleted.
     if request.id is not None and await find_auth_session(services, manifest.project, owner) is not None:
         raise _already_exists(manifest.project, owner)
-    spec = _login_spec(services, manifest, owner, request, RunType.AUTH_SESSION_CREATE)
+    spec = _login_spec(services, manifest, owner, request, RunType.AUTH_SESSION_CREATE, by)
     own_proxy = spec.proxy if request.proxy is not None else None
     view = _new_view(owner, AuthSessionType.CREDENTIALS, AuthSessionStatus.PENDING)
     session = AuthSessionInput(
@@ -75,7 +76,7 @@ async def create(services: Services, manifest: Manifest, body: dict[str, Any]) -
 
 
 async def update(
-    services: Services, manifest: Manifest, auth_session_id: str, body: dict[str, Any]
+    services: Services, manifest: Manifest, auth_session_id: str, body: dict[str, Any], by: Actor
 ) -> OperationStarted:
     """Start the Run in which an AuthSession logs in with other parameters; the old login stays if that fails.
 
@@ -92,14 +93,14 @@ async def update(
     if view.type is AuthSessionType.RECORDER:
         raise _recorded_error(f"AuthSession {view.id} was recorded by a person")
     _require_automatic_logins(manifest)
-    spec = _login_spec(services, manifest, view.id, request, RunType.AUTH_SESSION_UPDATE, view)
+    spec = _login_spec(services, manifest, view.id, request, RunType.AUTH_SESSION_UPDATE, by, view)
     workspace, project = services.settings.workspace, manifest.project
     begin = partial(services.auth_sessions.update, workspace, project, view.id, spec)
     return await _start(services, project, view.id, request, spec, begin)
 
 
 async def validate(
-    services: Services, manifest: Manifest, auth_session_id: str, body: dict[str, Any]
+    services: Services, manifest: Manifest, auth_session_id: str, body: dict[str, Any], by: Actor
 ) -> ValidateStarted:
     """Start the Run that checks an AuthSession and, if `autoRecreate` allows it, recreates one that is not good.
 
@@ -125,6 +126,7 @@ async def validate(
         request_timeout=timedelta(seconds=request.request_timeout),
         save_back=manifest.settings.auth_sessions.save_back,
         proxy=resolve_proxy(services, manifest, run_id, request.proxy, view.proxy),
+        started_by=by,
     )
     await services.auth_sessions.validate(run_id, spec)
     return ValidateStarted(operation_id=run_id)
@@ -173,6 +175,7 @@ def _login_spec(
     owner: str,
     request: UpdateAuthSession,
     run_type: RunType,
+    by: Actor,
     view: AuthSessionView | None = None,
 ) -> LoginSpec:
     run_id = new_run_id()
@@ -197,6 +200,7 @@ def _login_spec(
         request_timeout=timedelta(seconds=request.request_timeout),
         trace=TraceMode.of(request.save_trace),
         proxy=proxy,
+        started_by=by,
     )
 
 

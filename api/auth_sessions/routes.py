@@ -9,7 +9,7 @@ from api.auth_sessions import operations
 from api.auth_sessions.lookup import contract_auth_session, require_auth_session, require_changeable_auth_session
 from api.auth_sessions.operation_result import operation_result
 from api.dependencies import ServicesDep
-from api.http.access import requires
+from api.http.access import CallerDep, requires
 from api.http.errors import error_responses
 from api.http.json_body import read_json_object
 from api.http.openapi import request_body
@@ -52,9 +52,11 @@ async def list_all(services: ServicesDep, manifest: ProjectDep) -> list[AuthSess
     openapi_extra=request_body(CreateAuthSession),
     responses=_STARTING | error_responses(Conflict),
 )
-async def create(request: Request, services: ServicesDep, manifest: AuthProjectDep) -> OperationStarted:
+async def create(
+    request: Request, services: ServicesDep, caller: CallerDep, manifest: AuthProjectDep
+) -> OperationStarted:
     """Log in with these parameters and store the login. If that fails, no AuthSession is created."""
-    return await operations.create(services, manifest, await read_json_object(request))
+    return await operations.create(services, manifest, await read_json_object(request), caller.actor)
 
 
 @router.get(
@@ -114,10 +116,10 @@ async def delete(services: ServicesDep, manifest: ProjectDep, authSessionId: str
     responses=_STARTING | error_responses(Conflict),
 )
 async def update(
-    request: Request, services: ServicesDep, manifest: AuthProjectDep, authSessionId: str
+    request: Request, services: ServicesDep, caller: CallerDep, manifest: AuthProjectDep, authSessionId: str
 ) -> OperationStarted:
     """Log in with other parameters. If that fails, the old login and parameters stay."""
-    return await operations.update(services, manifest, authSessionId, await read_json_object(request))
+    return await operations.update(services, manifest, authSessionId, await read_json_object(request), caller.actor)
 
 
 @router.get(
@@ -141,10 +143,10 @@ async def update_result(services: ServicesDep, manifest: ProjectDep, authSession
     responses=_STARTING,
 )
 async def validate(
-    request: Request, services: ServicesDep, manifest: AuthProjectDep, authSessionId: str
+    request: Request, services: ServicesDep, caller: CallerDep, manifest: AuthProjectDep, authSessionId: str
 ) -> ValidateStarted:
     """Check the login and, with `autoRecreate`, recreate it if the check fails."""
-    return await operations.validate(services, manifest, authSessionId, await read_json_object(request))
+    return await operations.validate(services, manifest, authSessionId, await read_json_object(request), caller.actor)
 
 
 @router.get(

@@ -6,7 +6,7 @@ from fastapi import Request
 from starlette.responses import Response, StreamingResponse
 
 from api.dependencies import ServicesDep
-from api.http.access import requires
+from api.http.access import CallerDep, requires
 from api.http.errors import error_responses
 from api.http.openapi import job_body as job_request_body
 from api.http.workspace_router import workspace_router
@@ -120,7 +120,7 @@ async def resume(services: ServicesDep, manifest: ProjectDep, jobId: str) -> Job
 
 
 @router.post("/{jobId}/trigger", dependencies=[requires(Scope.JOBS, "job.trigger")], summary="Trigger a Job")
-async def trigger(services: ServicesDep, manifest: ProjectDep, jobId: str) -> JobTriggered:
+async def trigger(services: ServicesDep, caller: CallerDep, manifest: ProjectDep, jobId: str) -> JobTriggered:
     """Start a JobRun now, also of a Job that is paused."""
     ref = (await get_job(services, manifest.project, jobId)).ref
     job_run_id = names.job_run_id(new_run_id())
@@ -131,6 +131,7 @@ async def trigger(services: ServicesDep, manifest: ProjectDep, jobId: str) -> Jo
         job_id=ref.job_id,
         definition=ref.definition,
         type=JobRunType.MANUAL,
+        started_by=caller.actor,
     )
     await services.job_runs.start(job_run_id, job_run)
     return JobTriggered(job_run_id=job_run_id)

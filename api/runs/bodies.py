@@ -30,6 +30,8 @@ from schemas.rest.runs import (
     TemporalLink,
 )
 from schemas.workflow import names
+from schemas.workflow.actor import Actor
+from schemas.workflow.auth_session import CreateInput, ValidateInput
 from schemas.workflow.run import RunInput, RunStatus
 from storage import keys
 from storage.raw_json import RawJson, dump_object
@@ -114,6 +116,8 @@ async def run_json(services: Services, project: str, run_id: str) -> RawJson:
     url = services.temporal_ui_url("workflows", run_id, details.execution_id, "history")
     members |= {
         "rerunOf": details.rerun_of,
+        "startedBy": None if (by := _started_by(run)) is None else by.model_dump(),
+        "canceledBy": None if outcome is None or outcome.canceled_by is None else outcome.canceled_by.model_dump(),
         "reruns": await _rerun_ids(services, project, run_id),
         "attempts": [_dump(attempt) for attempt in attempts],
         "validates": [_dump(validate) for validate in await _validates(services, details)],
@@ -123,6 +127,10 @@ async def run_json(services: Services, project: str, run_id: str) -> RawJson:
         "openTelemetry": None if (link := trace_link(services, details.trace_id)) is None else _dump(link),
     }
     return dump_object(members)
+
+
+def _started_by(run: RunInput | ValidateInput | CreateInput) -> Actor | None:
+    return run.spec.started_by if isinstance(run, CreateInput) else run.started_by
 
 
 async def _input_json(services: Services, details: RunDetails) -> RawJson:

@@ -21,6 +21,7 @@ from projects.manifest import Manifest
 from schemas.errors import BadRequest, CallboardError, Conflict
 from schemas.rest.runs import RerunResponse
 from schemas.rest.start_request import StartRequest
+from schemas.workflow.actor import Actor
 from schemas.workflow.auth import AuthSessionType
 from schemas.workflow.proxy import SealedProxy
 from schemas.workflow.run import RunInput
@@ -32,7 +33,7 @@ from telemetry.log_context import add_log_fields
 
 
 async def start_rerun(
-    services: Services, manifest: Manifest, run_id: str, idempotency_key: str | None
+    services: Services, manifest: Manifest, run_id: str, idempotency_key: str | None, by: Actor
 ) -> RerunResponse:
     """Start a Run with the inputs of `run_id`, or find the one that the Idempotency-Key stands for.
 
@@ -58,7 +59,7 @@ async def start_rerun(
     marker = keys.rerun(manifest.project, run_id, identity.run_id)
     await services.store.put(marker, json.dumps({"at": datetime.now(UTC).isoformat()}).encode("ascii"))
     try:
-        await create_run(services, manifest, request, identity, rerun_of=run_id)
+        await create_run(services, manifest, request, identity, by, rerun_of=run_id)
     except CallboardError as error:
         # With an Idempotency-Key, the Run may exist: an earlier request, or an earlier try of this one, started it.
         if definitely_not_started(error) and not identity.fingerprint:

@@ -55,10 +55,10 @@ _RUNS = workspace_router("/{projectName}/runs", tag="Records of Runs")
     openapi_extra={**request_body(StartRequest), **IDEMPOTENCY_DOCS},
     responses=error_responses(BadRequest, Forbidden, Conflict, PayloadTooLarge),
 )
-async def start(request: Request, services: ServicesDep, manifest: OpenProjectDep) -> StartResponse:
+async def start(request: Request, services: ServicesDep, caller: CallerDep, manifest: OpenProjectDep) -> StartResponse:
     """Accept a Run. An accepted Run is never lost; it is `pending` until a Machine is free."""
     key = read_idempotency_key(request)
-    return await start_run(services, manifest, await read_json_object(request), key)
+    return await start_run(services, manifest, await read_json_object(request), key, caller.actor)
 
 
 @_RUN.get(
@@ -96,7 +96,7 @@ async def cancel(
     Without the scope `runs:read`, the answer has `runId` and `status` alone.
     """
     # Cancellation is requested first, by itself, so that a client that leaves while it waits still cancels the Run.
-    state = await services.runs.cancel(services.settings.workspace, projectName, runId)
+    state = await services.runs.cancel(services.settings.workspace, projectName, runId, by=caller.actor)
     if state.outcome is None and query.wait > 0:
         state = await poll_run_state(services, request, projectName, runId, timedelta(seconds=query.wait))
     if not caller.has(Scope.RUNS_READ):
@@ -128,9 +128,11 @@ async def get(services: ServicesDep, projectName: str, runId: str) -> Response:
     openapi_extra=IDEMPOTENCY_DOCS,
     responses=error_responses(BadRequest, Forbidden, Conflict),
 )
-async def rerun(request: Request, services: ServicesDep, manifest: OpenProjectDep, runId: str) -> RerunResponse:
+async def rerun(
+    request: Request, services: ServicesDep, caller: CallerDep, manifest: OpenProjectDep, runId: str
+) -> RerunResponse:
     """Start a new Run of the deployed version with the same inputs, secrets included."""
-    return await start_rerun(services, manifest, runId, read_idempotency_key(request))
+    return await start_rerun(services, manifest, runId, read_idempotency_key(request), caller.actor)
 
 
 routers = (_RUN, _RUNS)

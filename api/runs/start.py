@@ -22,6 +22,7 @@ from schemas.rest.field_errors import field_error
 from schemas.rest.run_auth_session import RuntimeAuthSession
 from schemas.rest.start_request import StartRequest, StartResponse
 from schemas.suggestion import did_you_mean
+from schemas.workflow.actor import Actor
 from schemas.workflow.base import HISTORY_BUDGET, INLINE_LIMIT, JsonRef, clip
 from schemas.workflow.run import RetryIntervals, RunInput
 from schemas.workflow.trace import TraceMode
@@ -42,7 +43,7 @@ _AUTH_REQUIRED = (
 
 
 async def start_run(
-    services: Services, manifest: Manifest, body: dict[str, Any], idempotency_key: str | None
+    services: Services, manifest: Manifest, body: dict[str, Any], idempotency_key: str | None, by: Actor
 ) -> StartResponse:
     """Start a Run of the version that the body names, else of the one that `manifest` describes.
 
@@ -67,7 +68,7 @@ async def start_run(
     await check_proxy(services.egress, "authSession.proxy", request.auth_session and request.auth_session.proxy)
     # The fingerprint is made from the request before defaults are applied, so that a redeploy does not change it.
     identity = await resolve_identity(services, manifest.project, request.canonical(), idempotency_key)
-    await create_run(services, manifest, request, identity)
+    await create_run(services, manifest, request, identity, by)
     return StartResponse(run_id=identity.run_id)
 
 
@@ -93,6 +94,7 @@ async def create_run(
     manifest: Manifest,
     request: StartRequest,
     identity: RunIdentity,
+    by: Actor,
     *,
     rerun_of: str | None = None,
 ) -> None:
@@ -103,6 +105,7 @@ async def create_run(
         manifest: The manifest of the version that the Run is to execute.
         request: The request as it was sent, which `check_api_and_auth` has accepted. Its proxies are not checked here.
         identity: The identity of the Run.
+        by: Who starts it.
         rerun_of: The id of the earlier Run if this one is a rerun.
     """
     workspace, project = services.settings.workspace, manifest.project
@@ -132,6 +135,7 @@ async def create_run(
         proxy=proxy,
         auth=auth,
         sink=sink,
+        started_by=by,
     )
     try:
         await _store_and_start(services, run_input, effective, identity, rerun_of)

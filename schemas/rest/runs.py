@@ -134,6 +134,8 @@ _RUN: dict[str, JsonValue] = {
         "proxy": "http://***@proxy.example.com:3128",
     },
     "rerunOf": None,
+    "startedBy": {"id": "Zk3vT9qLm2Xa", "name": "nightly"},
+    "canceledBy": None,
     "reruns": [],
     "attempts": [],
     "validates": [],
@@ -208,6 +210,14 @@ class TemporalLink(ResponseModel):
     """The address of the workflow in Temporal's Web UI, if the address of the Web UI is known."""
 
 
+class RunActor(ResponseModel):
+    """A key that has started or canceled a Run."""
+
+    id: str
+    """The visible id of the key."""
+    name: str
+
+
 class RunBody(_Run):
     """All that is known of a Run."""
 
@@ -225,6 +235,10 @@ class RunBody(_Run):
     """The id of the earlier Run that this one repeats."""
     reruns: list[str]
     """The ids of the Runs that repeat this one."""
+    started_by: RunActor | None
+    """The key that has started the Run; null if a JobRun, a Run that waits for it, or a file of the project has."""
+    canceled_by: RunActor | None
+    """The key that has canceled the Run, if one has."""
     attempts: list[AttemptBody]
     validates: list[RunValidate]
     deliveries: list[DeliveryBody]

@@ -20,6 +20,11 @@ class Actor(FlowModel):
         return f"{self.name} ({self.id})"
 
     @property
+    def start_note(self) -> str:
+        """What the details of a workflow say of who has started it, in Markdown: no name has a backtick."""
+        return f"Started by `{self}`"
+
+    @property
     def cancel_reason(self) -> str:
         """What the history of a workflow says of the cancel that this one has requested."""
         return f"Canceled by {self}"

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from schemas.workflow.actor import Actor
 from schemas.workflow.auth import AuthSessionRef, AuthSessionStatus, AuthSessionType, LoginState
 from schemas.workflow.base import FlowModel
 from schemas.workflow.proxy import SealedProxy
@@ -60,6 +61,8 @@ class LoginSpec(FlowModel):
     trace: TraceMode = TraceMode.NEVER
     proxy: SealedProxy | None = None
     parent_run_id: str | None = None
+    started_by: Actor | None = None
+    """Who has started it; None if nobody has, but a Schedule, a file of the project or another workflow."""
 
 
 class AuthSessionInput(FlowModel):
@@ -108,6 +111,8 @@ class ValidateInput(FlowModel):
     """Whether the Run that waits for this Validate has started, and so takes precedence over others."""
     job: RunJob | None = None
     """The JobRun that waits for this Validate, or that the Run belongs to which waits for it."""
+    started_by: Actor | None = None
+    """Who has started it; None if nobody has, but a Schedule, a file of the project or another workflow."""
 
 
 class RecreateRequest(FlowModel):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+from schemas.workflow.actor import Actor
 from schemas.workflow.auth import RunAuth
 from schemas.workflow.base import FlowModel, OpenStrEnum
 from schemas.workflow.proxy import SealedProxy
@@ -160,3 +161,5 @@ class JobRunInput(FlowModel):
     type: JobRunType
     state: JobRunHandover | None = None
     """The state of the JobRun, if this execution of its workflow continues another one."""
+    started_by: Actor | None = None
+    """Who has started it; None if nobody has, but a Schedule, a file of the project or another workflow."""

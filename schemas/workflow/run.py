@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, Field
 
 from schemas.errors import Category
+from schemas.workflow.actor import Actor
 from schemas.workflow.auth import LoginState, RunAuth
 from schemas.workflow.base import FlowModel, JsonRef, OpenStrEnum
 from schemas.workflow.proxy import SealedProxy
@@ -117,6 +118,8 @@ class RunInput(FlowModel):
     """Where the result is delivered."""
     job: RunJob | None = None
     """The JobRun that has started the Run; None for a Run that was started by itself."""
+    started_by: Actor | None = None
+    """Who has started it; None if nobody has, but a Schedule, a file of the project or another workflow."""
 
 
 class RunError(FlowModel):
@@ -163,6 +166,8 @@ class RunOutcome(FlowModel):
     """When the first Attempt, or Validate, of the Run began on a Machine, as far as that is known."""
     ended_at: datetime | None = None
     """When the Run ended; None if its workflow was ended in Temporal itself."""
+    canceled_by: Actor | None = None
+    """Who has requested the cancel of a Run that was canceled by request, if that is known."""
 
 
 class RunCause(FlowModel):

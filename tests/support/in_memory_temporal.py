@@ -11,6 +11,7 @@ from uuid import uuid4
 from projects.manifest import read_current
 from projects.pointer import DeployRecord, move_pointer, withdraw_pointer
 from schemas.errors import CallboardError, Conflict, NotFound, Unavailable
+from schemas.workflow.actor import Actor
 from schemas.workflow.auth import AuthSessionStatus
 from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
 from schemas.workflow.delivery import SinkTestInput, SinkTestOutcome
@@ -81,11 +82,11 @@ class MemoryRuns(Runs):
         status = entry.outcome.status if entry.outcome else RunStatus.PENDING
         return RunState(run_id, status, entry.outcome, paused=run_id in self.paused)
 
-    async def cancel(self, workspace: str, project: str, run_id: str) -> RunState:
+    async def cancel(self, workspace: str, project: str, run_id: str, *, by: Actor) -> RunState:
         await self.get_state(workspace, project, run_id)
         if self.entries[run_id].outcome is None:
             reason = RunReason(type=ReasonType.CANCELLED_USER_ACTION, message="The Run was canceled.")
-            self.end(run_id, RunOutcome(status=RunStatus.CANCELED, reason=reason))
+            self.end(run_id, RunOutcome(status=RunStatus.CANCELED, reason=reason, canceled_by=by))
         return await self.get_state(workspace, project, run_id)
 
     async def close(self) -> None:

@@ -12,6 +12,7 @@ from schemas.workflow.fleet import LEASE_MARGIN, LEASE_TERM
 from schemas.workflow.run import QUEUE_TIMED_OUT, RunStatus
 from temporal.fleet import FleetClient
 from temporal.fleet_view import describe_fleet
+from tests.support.constants import SOMEBODY
 from tests.support.installation import Installation
 from tests.support.parts import Part
 from tests.support.polling import until
@@ -98,7 +99,7 @@ async def test_a_run_that_waits_for_room_is_pending_and_has_a_queue_timeout(
         assert (state.status, state.outcome and state.outcome.error) == (RunStatus.FAILED, QUEUE_TIMED_OUT)
         await installation.start("run-2", 2, project="other")
         await until(lambda: _is_taken(installation, "run-2"))
-        await installation.runs.cancel("w", "other", "run-2")
+        await installation.runs.cancel("w", "other", "run-2", by=SOMEBODY)
         assert await status("run-2", wait=PATIENCE) is RunStatus.CANCELED
         await installation.start("run-3", 3, project="other")
         await until(lambda: _is_taken(installation, "run-3"))

@@ -44,10 +44,12 @@ async def list_page(request: Request, services: ServicesDep, manifest: OpenProje
 
 
 @router.post("", dependencies=[requires(Scope.AUTH_SESSIONS, "authsession.create")])
-async def create(request: Request, services: ServicesDep, form: FormDep, manifest: AuthProjectDep) -> Response:
+async def create(
+    request: Request, services: ServicesDep, caller: CallerDep, form: FormDep, manifest: AuthProjectDep
+) -> Response:
     """Create an AuthSession from parameters."""
     try:
-        await operations.create(services, manifest, _credentials_body(form, with_id=True))
+        await operations.create(services, manifest, _credentials_body(form, with_id=True), caller.actor)
     except (BadRequest, Conflict) as error:
         return await _render(request, services, manifest, form="create", values=form, error=error)
     return _redirect_to_list(manifest.project, done="create", id=form.get("id", ""))
@@ -65,11 +67,16 @@ async def import_state(request: Request, services: ServicesDep, form: FormDep, m
 
 @router.post("/{authSessionId}/update", dependencies=[requires(Scope.AUTH_SESSIONS, "authsession.update")])
 async def update(
-    request: Request, services: ServicesDep, form: FormDep, manifest: AuthProjectDep, authSessionId: str
+    request: Request,
+    services: ServicesDep,
+    caller: CallerDep,
+    form: FormDep,
+    manifest: AuthProjectDep,
+    authSessionId: str,
 ) -> Response:
     """Update an AuthSession with other parameters."""
     try:
-        await operations.update(services, manifest, authSessionId, _credentials_body(form, with_id=False))
+        await operations.update(services, manifest, authSessionId, _credentials_body(form, with_id=False), caller.actor)
     except (BadRequest, Conflict) as error:
         return await _render(request, services, manifest, form=f"update {authSessionId}", values=form, error=error)
     return _redirect_to_list(manifest.project, done="update", id=authSessionId)
@@ -80,7 +87,7 @@ async def validate(
     services: ServicesDep, caller: CallerDep, _: FormDep, manifest: AuthProjectDep, authSessionId: str
 ) -> Response:
     """Start a Validate, and redirect to its Run if the caller may read it."""
-    started = await operations.validate(services, manifest, authSessionId, {})
+    started = await operations.validate(services, manifest, authSessionId, {}, caller.actor)
     if not caller.has(Scope.RUNS_READ):
         return _redirect_to_list(manifest.project, done="validate", id=authSessionId)
     return RedirectResponse(f"/projects/{manifest.project}/runs/{started.operation_id}", 303)

@@ -16,7 +16,7 @@ from api.dashboard.jobs.schedule_text import describe_schedule
 from api.dashboard.page_route import page_router
 from api.dashboard.rendering import query_string, render_page
 from api.dependencies import ServicesDep
-from api.http.access import requires
+from api.http.access import CallerDep, requires
 from api.jobs import routes as rest
 from api.jobs.bodies import job_list
 from api.jobs.changes import get_job
@@ -88,9 +88,9 @@ async def job_page(
 
 
 @router.post("/{jobId}/trigger", dependencies=[requires(Scope.JOBS, "job.trigger")])
-async def trigger(services: ServicesDep, _: FormDep, manifest: ProjectDep, jobId: str) -> Response:
+async def trigger(services: ServicesDep, caller: CallerDep, _: FormDep, manifest: ProjectDep, jobId: str) -> Response:
     """Start a JobRun, and redirect to its page."""
-    started = await rest.trigger(services, manifest, jobId)
+    started = await rest.trigger(services, caller, manifest, jobId)
     return RedirectResponse(f"{_job_path(manifest.project, jobId)}/runs/{started.job_run_id}", 303)
 
 

@@ -13,6 +13,7 @@ from api.dependencies import Services
 from schemas.errors import BadRequest
 from schemas.rest.field_errors import validation_error
 from schemas.rest.runs import RunsQuery
+from schemas.workflow.actor import Actor
 from schemas.workflow.run import RunStatus
 
 _REPEATABLE = ("status", "type", "api", "authSession", "jobId", "jobRunId")
@@ -79,7 +80,7 @@ def is_delivering(run: dict[str, Any], now: datetime) -> bool:
     return now - datetime.fromisoformat(ended) < timedelta(minutes=1)
 
 
-async def cancel_pending(services: Services, project: str, run_ids: list[str], canceled: list[str]) -> None:
+async def cancel_pending(services: Services, project: str, run_ids: list[str], canceled: list[str], by: Actor) -> None:
     """Cancel the Runs that wait, but none that has started or ended, and add to `canceled` whose end was requested.
 
     Raises:
@@ -90,5 +91,5 @@ async def cancel_pending(services: Services, project: str, run_ids: list[str], c
     for run_id in run_ids:
         state = await services.runs.get_state(workspace, project, run_id)
         if state.status is RunStatus.PENDING:
-            await services.runs.cancel(workspace, project, run_id)
+            await services.runs.cancel(workspace, project, run_id, by=by)
             canceled.append(run_id)

@@ -28,7 +28,7 @@ from api.dashboard.runs.data import (
 )
 from api.dashboard.runs.timeline import layout_bars, run_spans
 from api.dependencies import Services, ServicesDep
-from api.http.access import requires
+from api.http.access import CallerDep, requires
 from api.http.audit_note import audit_note
 from api.projects.lookup import OpenProjectDep, ProjectDep, RunDep, require_run
 from api.runs import routes as runs
@@ -80,14 +80,16 @@ async def list_page(request: Request, services: ServicesDep, manifest: ProjectDe
 
 
 @router.post("/cancel", dependencies=[requires(Scope.RUNS_CANCEL, "run.cancel")])
-async def cancel_selected(request: Request, services: ServicesDep, form: FormDep, manifest: ProjectDep) -> Response:
+async def cancel_selected(
+    request: Request, services: ServicesDep, caller: CallerDep, form: FormDep, manifest: ProjectDep
+) -> Response:
     """Cancel the selected Runs that are still pending."""
     run_ids = form.getlist("run")
     if not run_ids or len(run_ids) > LIMIT:
         raise BadRequest(f"Choose the Runs to cancel: 1 to {LIMIT} of them.")
     canceled: list[str] = []
     audit_note(request.scope).runs = canceled
-    await cancel_pending(services, manifest.project, run_ids, canceled)
+    await cancel_pending(services, manifest.project, run_ids, canceled, caller.actor)
     return RedirectResponse(f"/projects/{manifest.project}/runs?canceled={len(canceled)}", 303)
 
 
@@ -165,16 +167,16 @@ async def view_trace(
 
 
 @router.post("/{runId}/cancel", dependencies=[requires(Scope.RUNS_CANCEL, "run.cancel")])
-async def cancel(services: ServicesDep, _: FormDep, projectName: str, runId: str) -> Response:
+async def cancel(services: ServicesDep, caller: CallerDep, _: FormDep, projectName: str, runId: str) -> Response:
     """Request the cancellation of the Run; its page then shows when it has ended."""
-    await services.runs.cancel(services.settings.workspace, projectName, runId)
+    await services.runs.cancel(services.settings.workspace, projectName, runId, by=caller.actor)
     return _redirect_to_run(projectName, runId)
 
 
 @router.post("/{runId}/rerun", dependencies=[requires(Scope.RUNS_START, "run.rerun")])
-async def rerun(services: ServicesDep, _: FormDep, manifest: OpenProjectDep, runId: str) -> Response:
+async def rerun(services: ServicesDep, caller: CallerDep, _: FormDep, manifest: OpenProjectDep, runId: str) -> Response:
     """Start a new Run with the same inputs."""
-    started = await start_rerun(services, manifest, runId, None)
+    started = await start_rerun(services, manifest, runId, None, caller.actor)
     return _redirect_to_run(manifest.project, started.run_id)
 
 

@@ -22,6 +22,7 @@ from schemas.workflow.run import RunCause, RunJob, RunStatus, RunType
 from temporal.listing import RunFilter, RunListItem
 from temporal.run_queries import RunQueries
 from temporal.runs import Runs
+from tests.support.constants import SOMEBODY
 from tests.support.polling import until
 from tests.support.run_stage import WORKSPACE, HeldAttempt, Stage, completed, ends, failed, run_input
 from workflows import visibility
@@ -69,7 +70,7 @@ async def end(runs: Runs, stage: Stage, *ids: str) -> None:
 
 
 async def cancel(runs: Runs, stage: Stage, run_id: str) -> None:
-    await runs.cancel(WORKSPACE, stage.project, run_id)
+    await runs.cancel(WORKSPACE, stage.project, run_id, by=SOMEBODY)
     ended = await runs.get_state(WORKSPACE, stage.project, run_id, wait=timedelta(seconds=30))
     assert ended.status is RunStatus.CANCELED
 

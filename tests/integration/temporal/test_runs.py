@@ -14,9 +14,11 @@ from temporalio.worker import Worker
 
 from schemas.errors import Conflict, NotFound
 from schemas.workflow import names
+from schemas.workflow.actor import Actor
 from schemas.workflow.base import JsonRef
 from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunInput, RunOutcome, RunStatus
 from temporal.runs import Runs, RunState
+from tests.support.constants import SOMEBODY
 from tests.support.present import assert_has, present
 from tests.support.run_stage import (
     WORKSPACE,
@@ -45,7 +47,7 @@ async def state(runs: Runs, stage: Stage, wait: timedelta = AT_ONCE) -> RunState
 
 
 async def cancel(runs: Runs, stage: Stage, wait: timedelta = AT_ONCE) -> RunState:
-    canceled = await runs.cancel(WORKSPACE, stage.project, stage.run_id)
+    canceled = await runs.cancel(WORKSPACE, stage.project, stage.run_id, by=SOMEBODY)
     return await state(runs, stage, wait) if wait else canceled
 
 
@@ -67,6 +69,25 @@ async def test_a_run_is_started_with_what_lists_and_the_web_ui_show(runs: Runs, 
     }
     assert await description.static_summary() == f"{stage.project}/products/details"
     assert description.raw_description.workflow_execution_info.priority.priority_key == names.PRIORITY_PENDING
+
+
+async def test_temporal_and_the_outcome_say_who_has_started_and_who_has_canceled_a_run(
+    runs: Runs, stage: Stage
+) -> None:
+    another = Actor(id="operator-0123abcd", name="operator")
+    await start(runs, stage, started_by=SOMEBODY)
+    await runs.cancel(WORKSPACE, stage.project, stage.run_id, by=another)
+    ended = await state(runs, stage, LONG)
+    assert ended.outcome is not None
+    assert (ended.status, ended.outcome.canceled_by) == (RunStatus.CANCELED, another)
+    description = await stage.handle.describe()
+    assert "- Started by `nightly (Zk3vT9qLm2Xa)`" in str(await description.static_details())
+    causes = [
+        event.workflow_execution_cancel_requested_event_attributes.cause
+        async for event in stage.handle.fetch_history_events()
+        if event.HasField("workflow_execution_cancel_requested_event_attributes")
+    ]
+    assert causes == ["Canceled by operator (operator-0123abcd)"]
 
 
 async def test_the_same_start_again_starts_nothing(runs: Runs, stage: Stage) -> None:
@@ -198,7 +219,7 @@ async def test_the_end_of_a_run_is_told_also_while_its_state_is_being_read(
 async def test_there_is_no_run_of_an_unknown_or_impossible_id(runs: Runs, stage: Stage, run_id: str) -> None:
     for call in (
         runs.get_state(WORKSPACE, stage.project, run_id),
-        runs.cancel(WORKSPACE, stage.project, run_id),
+        runs.cancel(WORKSPACE, stage.project, run_id, by=SOMEBODY),
     ):
         with pytest.raises(NotFound):
             await call
@@ -211,7 +232,7 @@ async def test_a_run_is_there_for_its_own_project_and_workspace_only(runs: Runs,
         with pytest.raises(NotFound):
             await runs.get_state(workspace, project, stage.run_id)
         with pytest.raises(NotFound):
-            await runs.cancel(workspace, project, stage.run_id)
+            await runs.cancel(workspace, project, stage.run_id, by=SOMEBODY)
     assert (await state(runs, stage)).status is RunStatus.PENDING, "no stranger has canceled it"
 
 

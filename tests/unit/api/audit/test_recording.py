@@ -53,7 +53,12 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[Mapping[str, Any]]:
 
 def lets_in(api: Api, monkeypatch: pytest.MonkeyPatch, **fields: Any) -> None:
     """Let all keys be this one."""
-    known = {"id": "Zk3vT9qLm2Xa", "name": "nightly", "scopes": frozenset({Scope.RUNS_READ}), "projects": None}
+    known: dict[str, Any] = {
+        "id": "Zk3vT9qLm2Xa",
+        "name": "nightly",
+        "scopes": frozenset({Scope.RUNS_READ}),
+        "projects": None,
+    }
 
     async def check(*_: Any) -> Caller:
         return Caller(**{**known, **fields})
@@ -287,7 +292,11 @@ async def faulty(make_project_api: MakeApi, tmp_path: Path) -> Api:
 
 async def test_a_store_that_refuses_an_entry_does_not_refuse_the_change(faulty: Api, caplog: pytest.LogCaptureFixture):
     store: Any = faulty.store
-    store.refuse = lambda key: key.startswith("audit/")
+
+    def refuse(key: str) -> bool:
+        return key.startswith("audit/")
+
+    store.refuse = refuse
     with counting() as counted:
         assert (await faulty.start()).status_code == 201
         assert [value for name, value, _ in counted() if name == LOST] == [1]

@@ -12,11 +12,12 @@ from schemas.workflow.auth_session import CreateInput, LoginSpec, ValidateInput
 from schemas.workflow.base import JsonRef
 from schemas.workflow.proxy import SealedProxy
 from schemas.workflow.run import ErrorCode, RunCause, RunError, RunOutcome, RunReason, RunStatus, RunType, TraceMode
+from security.apikeys import operator_of
 from storage import keys
 from temporal.listing import RunFilter, RunPage
 from temporal.run_queries import ValidateListItem
 from temporal.runs import RunState
-from tests.support.api_in_process import Api, MakeApi
+from tests.support.api_in_process import KEY, Api, MakeApi
 from tests.support.constants import WORKSPACE
 from tests.support.in_memory_temporal import BEGAN, line
 
@@ -178,6 +179,8 @@ async def test_a_run_is_told_with_its_input_and_a_link_and_what_it_waits_for(mak
             "saveTrace": True,
         },
         "rerunOf": None,
+        "startedBy": operator_of(KEY).actor.model_dump(),
+        "canceledBy": None,
         "reruns": [],
         "attempts": [],
         "validates": [],
