@@ -57,12 +57,10 @@ class Version:
     """Whether the project's code may have the browser open any address, including files on this host."""
     python: PythonEnvironment | None = None
     """Environment that the Machines run on, with Playwright in our version. None: they run on our own interpreter."""
-    variables: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    """Environment variables of user code, in addition to those that the worker has for it."""
 
     def shares_machines_with(self, other: Version) -> bool:
         """Tell whether a Machine of one can serve the other: they differ in what concerns user code alone."""
-        of_user_code = ("version", "folder", "python", "variables")
+        of_user_code = ("version", "folder", "python")
         return replace(self, **{name: getattr(other, name) for name in of_user_code}) == other
 
 
@@ -130,6 +128,8 @@ class AttemptSpec:
     capture: bool = False
     """Whether to report the state after a good end if it differs from `storage_state`. A create always
     reports its state."""
+    variables: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Environment variables of user code, in addition to those that the worker has for it."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """Secrets that errors must not tell, in addition to those of `storage_state` and of the proxy."""
     evidence: AttemptEvidence | None = field(default=None, repr=False, compare=False)

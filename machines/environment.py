@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
 USER_PREFIX = "CALLBOARD_USER_"
@@ -52,14 +51,14 @@ def certificates() -> tuple[Path, ...]:
     return tuple(Path(path) for path in named if path and Path(path).exists())
 
 
-def user_environment(scratch: Path, variables: Iterable[tuple[str, str]] = ()) -> dict[str, str]:
-    """Return the environment of user code, which no other process of its Machine has.
+def user_environment(scratch: Path) -> dict[str, str]:
+    """Return the environment of the zygote, with what the operator means for user code of all projects.
 
-    A variable of the project takes precedence over one that the operator meant for all projects.
+    What a project has itself is added in the process of each Attempt.
     """
     environment = machine_environment(scratch)
     places = {name: environment[name] for name in ("HOME", "TMPDIR")}
     for name, value in os.environ.items():
         if name.startswith(USER_PREFIX) and name != USER_PREFIX:
             environment[name.removeprefix(USER_PREFIX)] = value
-    return {**environment, **dict(variables), **places}
+    return {**environment, **places}

@@ -343,6 +343,7 @@ class MachineAttempt:
                 **({"password": proxy.password} if proxy.password is not None else {}),
             },
             "runInfo": spec.run_info,
+            "variables": dict(spec.variables),
             "evidence": spec.evidence and spec.evidence.to_message(),
             "log": spec.log and str(spec.log.file),
             "logLimit": spec.log.limit if spec.log else 0,

@@ -174,9 +174,7 @@ async def machine_setup(name: str, version: Version, launch: LaunchOptions) -> d
         "arguments": list(launch.arguments),
         "allowFileUrls": version.allow_file_urls,
         "driver": driver_command(boxes),
-        "zygote": zygote_setup(
-            boxes, _zygote_command(version, scratch, boxed=boxed), user_environment(scratch, version.variables)
-        ),
+        "zygote": zygote_setup(boxes, _zygote_command(version, scratch, boxed=boxed), user_environment(scratch)),
         "project": str(version.folder),
         "scratch": str(scratch),
         "width": version.width,

@@ -41,7 +41,6 @@ from machines.reachability import find_reach
 from machines.slot import RecycleLimits
 from machines.trace_redactor import TraceRedactor
 from projects.catalog import Catalog
-from projects.dotenv import DevFolders
 from projects.environments import Environments
 from projects.versions import VersionFolders
 from schemas.errors import Unavailable
@@ -161,7 +160,6 @@ async def start_attempt_workers(
         catalog=catalog,
         versions=VersionFolders(store, _folder(settings, "versions")),
         environments=_environments(process),
-        dev=DevFolders(settings.dev_projects) if settings.dev_projects is not None else None,
         pools=pools,
         keyring=keyring,
         redactor=redactor,

@@ -22,8 +22,12 @@ from activities.project_changes import ProjectActivities
 from activities.resource import ResourceActivities
 from activities.resources.file_auth_sessions import FileAuthSessions
 from activities.resources.file_jobs import FileJobs
+from activities.variables import VariableActivities
 from projects.catalog import Catalog
+from projects.dotenv import DevFolders
 from projects.job_definition import JobDefiner
+from projects.variables import Variables
+from schemas.rest.env_vars import VariableScope
 from schemas.workflow import names
 from security.egress import EgressPolicy
 from security.keyring import KeyRing
@@ -87,7 +91,8 @@ async def workflow_worker(settings: Settings, client: Client, identity: str, sto
     changes = ProjectActivities(
         client=client, store=store, max_machines=settings.max_machines, catalog_age=settings.poll_versions
     )
-    of_runs = [artifacts.record_interrupted, artifacts.delete_states]
+    variables = _variable_activities(settings, store, ring)
+    of_runs = [artifacts.record_interrupted, artifacts.delete_states, variables.collect_variables]
 
     def serving(
         queue: str, behavior: VersioningBehavior, workflows: Sequence[type], activities: Sequence[Callable[..., Any]]
@@ -100,6 +105,7 @@ async def workflow_worker(settings: Settings, client: Client, identity: str, sto
             identity=identity,
             interceptors=[WorkflowMetrics()],
             max_concurrent_activities=_MAX_CONCURRENT_ACTIVITIES,
+            max_concurrent_local_activities=_MAX_CONCURRENT_ACTIVITIES,
             deployment_config=deployment(settings.build_id, behavior),
             workflow_runner=_WORKFLOW_RUNNER,
             sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
@@ -135,6 +141,16 @@ async def workflow_worker(settings: Settings, client: Client, identity: str, sto
             yield
     finally:
         await waits.close()
+
+
+def _variable_activities(settings: Settings, store: Store, ring: KeyRing) -> VariableActivities:
+    return VariableActivities(
+        Variables(settings.workspace, store, ring),
+        store,
+        ring,
+        VariableScope.AUTHORING if settings.environment == "dev" else VariableScope.PUBLISHED,
+        None if settings.dev_projects is None else DevFolders(settings.dev_projects),
+    )
 
 
 def _resource_activities(settings: Settings, client: Client, store: Store, ring: KeyRing) -> ResourceActivities:

@@ -8,7 +8,7 @@ from typing import Any
 
 from temporalio import workflow
 from temporalio.common import Priority, RetryPolicy
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import ActivityError, FailureError
 from temporalio.workflow import ActivityCancellationType, ActivityHandle
 
 with workflow.unsafe.imports_passed_through():
@@ -22,8 +22,10 @@ with workflow.unsafe.imports_passed_through():
         InterruptedInput,
         StopInput,
     )
-    from schemas.workflow.run import ReasonType, RunError, RunOutcome, RunStatus, RunSummary
-    from workflows.cancellation import finish
+    from schemas.workflow.base import MESSAGE_LIMIT, clip
+    from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunOutcome, RunStatus, RunSummary
+    from schemas.workflow.variables import SealedVariables
+    from workflows.cancellation import end_of, finish
     from workflows.outcomes import cause_of, close
     from workflows.priorities import pending_priority
     from workflows.visibility import STATUS, code_block
@@ -42,6 +44,17 @@ MAXIMUM_INTERRUPTIONS = 3
 _FIND_OUTCOME_TIMEOUT = timedelta(seconds=15)
 """How long a Run waits at most to learn whether a lost Attempt has stored an outcome, before it is made again."""
 
+_VARIABLES_TIMEOUT = timedelta(minutes=10)
+"""How long a store that fails is asked again for the environment variables of an Attempt, before its Run fails."""
+_LONGEST_VARIABLES_TRY = timedelta(minutes=1)
+_VARIABLES_RETRY = RetryPolicy(
+    initial_interval=timedelta(milliseconds=200),
+    maximum_interval=timedelta(seconds=15),
+    non_retryable_error_types=["ConfigurationError", "SealError"],
+)
+_LONGEST_LOCAL_PAUSE = timedelta(seconds=4)
+"""Longest pause between two tries that the worker waits for in one workflow task; a longer one is a timer."""
+
 _LOCATION_TIMEOUT = timedelta(seconds=10)
 """How long a cancel waits to learn which worker holds the Attempt, before it leaves the stop to the heartbeat."""
 
@@ -58,6 +71,8 @@ class BrowserWorkflow:
         self._status = RunStatus.PENDING
         self._location: AttemptStarted | None = None
         """Where the last Attempt runs that has signaled its start."""
+        self._reads_variables = False
+        """Whether Attempts get the environment variables of their project: the input of the workflow says it."""
         self._started_at: datetime | None = None
         """When the first Attempt began on a Machine, as far as that is known."""
         self._last_failure = ""
@@ -112,12 +127,15 @@ class BrowserWorkflow:
         Raises:
             ActivityError: There is no outcome; `workflows.outcomes` says what that means.
         """
+        variables = await self._collect_variables(attempt) if self._reads_variables else None
+        if isinstance(variables, AttemptOutcome):
+            return variables
         if self._cancel_requested:
             return AttemptOutcome(status=AttemptStatus.CANCELED)
         workflow.set_current_details(f"{summary} waits for a Machine of {attempt.project}{self._last_failure}")
         handle = workflow.start_activity(
             activity,
-            attempt.model_copy(update={"queue_timeout": queue_timeout}),
+            attempt.model_copy(update={"queue_timeout": queue_timeout, "variables": variables}),
             activity_id=activity_id,
             result_type=AttemptOutcome,
             task_queue=names.project_queue(attempt.project),
@@ -138,6 +156,33 @@ class BrowserWorkflow:
             handle.cancel()
             await self._stop_attempt(handle, attempt.number, retried=retry_policy is not ONCE)
         return await handle
+
+    async def _collect_variables(self, attempt: AttemptInput) -> SealedVariables | AttemptOutcome | None:
+        """Return the environment variables of the Attempt, sealed; None if there are none, or a cancel is requested.
+
+        A local activity reads them, since workers with Machines may not: it takes no event but a marker. If they cannot
+        be read, return the outcome of the Attempt, which has not begun.
+        """
+        handle = workflow.start_local_activity(
+            names.COLLECT_VARIABLES,
+            attempt,
+            result_type=SealedVariables,
+            schedule_to_close_timeout=_VARIABLES_TIMEOUT,
+            start_to_close_timeout=_LONGEST_VARIABLES_TRY,
+            retry_policy=_VARIABLES_RETRY,
+            local_retry_threshold=_LONGEST_LOCAL_PAUSE,
+            cancellation_type=ActivityCancellationType.TRY_CANCEL,
+        )
+        try:
+            return await end_of(handle, lambda: self._cancel_requested)
+        except FailureError as error:  # what a local activity has failed by is not wrapped, unless it was canceled
+            if self._cancel_requested:
+                return None
+            cause = clip(f"The Attempt could not begin: {error}", MESSAGE_LIMIT)
+            failure = RunError(
+                code=ErrorCode.INTERNAL_SERVER_ERROR, category="infrastructure", message=cause, retirable=True
+            )
+            return AttemptOutcome(status=AttemptStatus.FAILED, error=failure, final=True)
 
     async def _stop_attempt(self, handle: ActivityHandle[AttemptOutcome], number: int, *, retried: bool) -> None:
         """Ask the worker that holds the Attempt to stop it now; by heartbeat alone it would learn of it seconds later.

@@ -32,6 +32,7 @@ class RunWorkflow(BrowserWorkflow):
     @workflow.run
     async def run(self, input: RunInput) -> RunOutcome:
         """Execute the Run, and close the workflow as the Run ended (see `workflows.outcomes`)."""
+        self._reads_variables = input.reads_variables
         return await self._run_to_close(self._run_and_deliver(input))
 
     async def _run_and_deliver(self, run: RunInput) -> RunOutcome:

@@ -31,7 +31,6 @@ from machines.machine import AttemptStart
 from machines.pool import MachinePools
 from machines.trace_redactor import TraceRedactor
 from projects.catalog import Catalog
-from projects.dotenv import DevFolders
 from projects.versions import VersionFolders
 from schemas.workflow import names
 from schemas.workflow.attempt import (
@@ -44,6 +43,7 @@ from schemas.workflow.attempt import (
     StopInput,
 )
 from schemas.workflow.run import RunError
+from schemas.workflow.variables import RecordedVariable
 from security.keyring import KeyRing
 from security.masking import Masker
 from storage.store import Store
@@ -154,8 +154,6 @@ class AttemptResources:
     catalog: Catalog
     versions: VersionFolders
     environments: ProjectEnvironments
-    dev: DevFolders | None = None
-    """The project folders, in `callboard dev` only."""
     pools: MachinePools
     keyring: KeyRing
     redactor: TraceRedactor
@@ -200,6 +198,8 @@ class AttemptInFlight:
         self._trace_id = current_trace_id()
         self._execution_id = info.workflow_run_id
         self.attributes: dict[str, Any] | None = None
+        self.variables: tuple[RecordedVariable, ...] | None = None
+        """The environment variables of its project that the Attempt was given."""
 
     def mask_with(self, masker: Masker) -> None:
         """Mask with this from here on, in the log as well."""
@@ -268,6 +268,7 @@ class AttemptInFlight:
             trace=self.artifacts.trace_size is not None,
             screenshot=self.artifacts.screenshot,
             trace_id=self._trace_id,
+            variables=self.variables,
             execution_id=self._execution_id,
             missing={**self.artifacts.missing, **({"log": missing} if (missing := self.stored_log.missing) else {})},
         )

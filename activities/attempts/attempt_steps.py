@@ -20,6 +20,7 @@ from schemas.errors import ConfigurationError, MachineError, SealError, StoreErr
 from schemas.workflow.attempt import AttemptInput, AttemptKind, AttemptOutcome, AttemptStatus
 from schemas.workflow.base import INLINE_LIMIT, MESSAGE_LIMIT, JsonRef, clip
 from schemas.workflow.run import QUEUE_TIMED_OUT, ErrorCode, ReasonType, RunError, RunReason
+from schemas.workflow.variables import AttemptVariables
 from security import seal_context
 from security.keyring import KeyRing
 from security.masking import Masker
@@ -56,15 +57,17 @@ async def run_on_machine(resources: AttemptResources, in_flight: AttemptInFlight
             return _access_disabled(attempt.project)
         manifest = await _fetch_manifest(resources, attempt)
         version = await _prepare_version(resources, attempt, manifest)
+        given = await _open_variables(resources, attempt)
+        in_flight.variables = given.recorded
         login = None
         if attempt.auth is not None:
             secret = manifest.settings.auth_sessions.secret_parameters
             login = await resources.logins.load(attempt, attempt.auth, secret)
-        spec = await _build_spec(resources, in_flight, login)
+        spec = await _build_spec(resources, in_flight, login, given)
         # In a thread: a state may be large, and hold secrets by the thousand.
         in_flight.mask_with(await asyncio.to_thread(masker_for, spec))
         report = await resources.pools[attempt.project].run_attempt(version, spec, in_flight.mark_started)
-        in_flight.attributes = report.attributes or None
+        in_flight.attributes = Masker(given.secret_values).mask_json(report.attributes) or None
         if report.storage_state is not None:  # what the site has set in the meantime is secret, too
             masker = await asyncio.to_thread(_with_secrets_of, report.storage_state, in_flight.masker)
             in_flight.mask_with(masker)
@@ -97,22 +100,38 @@ async def _fetch_manifest(resources: AttemptResources, attempt: AttemptInput) ->
     return manifest
 
 
+async def _open_variables(resources: AttemptResources, attempt: AttemptInput) -> AttemptVariables:
+    """Return the environment variables that the Attempt is to have.
+
+    Raises:
+        ConfigurationError, SealError: They cannot be opened.
+        StoreError: The store has failed for long, or they are not there any more.
+    """
+    if (sealed := attempt.variables) is None:
+        return AttemptVariables()
+    token, key = sealed.token, sealed.key
+    if token is None and key is not None:
+        stored = await retry_store(ATTEMPT_STORE_TIMEOUT, lambda: resources.store.get(key))
+        token = None if stored is None else stored.decode("ascii", "replace")
+    if token is None:
+        raise StoreError(f"{key} is not there any more.")
+    bound_to = seal_context.run_variables(attempt.workspace, attempt.project, attempt.run_id)
+    return AttemptVariables.model_validate_json(resources.keyring.open(token, bound_to=bound_to))
+
+
 async def _prepare_version(resources: AttemptResources, attempt: AttemptInput, manifest: Manifest) -> Version:
     """Return the version, which is on this host by then, as its environment is.
 
     Raises:
         MachineError: The project's environment cannot be built.
-        ConfigurationError: The project's `.env` cannot be read.
         StoreError: The store has failed for long.
     """
     folder = await retry_store(
         ATTEMPT_STORE_TIMEOUT, lambda: resources.versions.ensure(attempt.project, attempt.version)
     )
-    python, variables = None, dict[str, str]()
+    python = None
     if (own := manifest.environment) is not None:
         python = await resources.environments.ensure_python(attempt.project, own, folder, within=ATTEMPT_STORE_TIMEOUT)
-    if resources.dev is not None:
-        variables = await asyncio.to_thread(resources.dev.read_variables, attempt.project)
     size = manifest.settings.browser_size
     return Version(
         project=attempt.project,
@@ -124,12 +143,11 @@ async def _prepare_version(resources: AttemptResources, attempt: AttemptInput, m
         headful=manifest.settings.headful,
         allow_file_urls=manifest.settings.allow_file_urls,
         python=python,
-        variables=tuple(sorted(variables.items())),
     )
 
 
 async def _build_spec(
-    resources: AttemptResources, in_flight: AttemptInFlight, login: OpenedLogin | None
+    resources: AttemptResources, in_flight: AttemptInFlight, login: OpenedLogin | None, given: AttemptVariables
 ) -> AttemptSpec:
     """Return what the Machine is to execute. It writes evidence and log to where `in_flight` holds them.
 
@@ -167,7 +185,8 @@ async def _build_spec(
         kind=attempt.kind,
         storage_state=login.storage_state if login else None,
         capture=attempt.auth is not None and attempt.auth.save_back,
-        secrets=login.secrets if login else (),
+        variables=tuple((variable.name, variable.value) for variable in given.variables),
+        secrets=(*(login.secrets if login else ()), *given.secret_values),
         evidence=in_flight.evidence,
         log=in_flight.log.file,
         room_wait=in_flight.room_wait,

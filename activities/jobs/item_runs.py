@@ -159,6 +159,7 @@ async def make_run_input(plan: JobRunPlan, item: JobItem, run_id: str, *, store:
         auth=plan.auth,
         sink=sink,
         job=plan.job,
+        reads_variables=True,
     )
 
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 
 from api.dependencies import Services
 from schemas.errors import NotFound
-from schemas.rest.attempt import AttemptBody, OpenTelemetryLink, UsageBody, attempt_path
+from schemas.rest.attempt import AttemptBody, AttemptVariableBody, OpenTelemetryLink, UsageBody, attempt_path
 from schemas.rest.run_result import RecordedError, cause_json
 from schemas.workflow.attempt import AttemptRecord, AttemptStatus
 from storage import keys
@@ -112,6 +112,9 @@ async def _attempt_body(
         error=None if record.error is None else RecordedError.model_validate(cause_json(record.error)),
         page_url=record.page_url,
         attributes=record.attributes,
+        env_vars=None
+        if record.variables is None
+        else [AttemptVariableBody.model_validate(variable.model_dump()) for variable in record.variables],
         usage=None if record.usage is None else UsageBody.model_validate(record.usage.model_dump()),
         open_telemetry=trace_link(services, record.trace_id),
         missing=missing_artifacts(record, whole_log=whole_log),

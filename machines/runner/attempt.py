@@ -80,7 +80,7 @@ class Attempt:
         self._tab = prepared.tab
         self._policy = prepared.policy
         self._user = prepared.user
-        self._workspace = prepared.workspace
+        self.workspace = prepared.workspace
         self._evidence = evidence
         self._parts = parts
         self._conversation = Conversation(
@@ -93,6 +93,8 @@ class Attempt:
         """Saves what can be had of a context that the hook has brought, where the process of user code cannot."""
         self.stopping = False
         """Whether the Attempt is to stop, so that its outcome does not matter any more."""
+        self.variables: list[str] = [*spec["variables"]]
+        """Names of the environment variables that user code has of its project."""
         self.imported: list[str] = []
         """Names of the modules that user code has imported from the project's own packages."""
         self.retire_reason: str | None = None
@@ -202,7 +204,7 @@ class Attempt:
         """Return what the Attempt leaves, given what the supervisor has saved of it."""
         if not self._conversation.brought:
             return own
-        self._evidence.take_over(self._workspace.folder / EVIDENCE)
+        self._evidence.take_over(self.workspace.folder / EVIDENCE)
         left = self._conversation.left
         if left is None and self._found is not None and self._found.done():
             found = self._found.result()
@@ -232,7 +234,7 @@ class Attempt:
         spec = self._spec
         pages = self._parts.hook_pages
         state = self._conversation.login.state
-        wanted = spec["evidence"] and {**spec["evidence"], "folder": str(self._workspace.folder / EVIDENCE)}
+        wanted = spec["evidence"] and {**spec["evidence"], "folder": str(self.workspace.folder / EVIDENCE)}
         return {
             "kind": spec["kind"],
             "function": spec["function"],
@@ -240,7 +242,8 @@ class Attempt:
             "capture": spec["capture"],
             # User code gets a copy that it may change; changes of the state are found by comparing with ours.
             "runInfo": {**spec["runInfo"], "auth_session": copy.deepcopy(state)},
-            "folder": str(self._workspace.folder),
+            "variables": spec["variables"],
+            "folder": str(self.workspace.folder),
             "context": guid_of(self._tab.context),
             "page": guid_of(self._tab.page),
             "hooked": pages and {"cdpUrl": pages.port.url, "state": state, "evidence": wanted},
@@ -267,7 +270,7 @@ class Attempt:
         return status
 
     def _dumped(self, dump: bytes) -> str:
-        return dumped_stack(dump, self._workspace.root, self._parts.project)
+        return dumped_stack(dump, self.workspace.root, self._parts.project)
 
     def _crash(self, status: int | None) -> dict[str, Any]:
         """Return the fields of the error of a process that has ended by itself, or (None) was not understood."""

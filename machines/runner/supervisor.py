@@ -80,27 +80,27 @@ class Supervisor:
                 elif message["type"] == "version":
                     await self._change_version(message)
 
-    async def _prepare(self, used: Workspace | None = None, imported: Sequence[str] = ()) -> Prepared:
-        """Prepare the next Attempt, after one that has used a workspace and imported these modules."""
+    async def _prepare(self, last: Attempt | None = None) -> Prepared:
+        """Prepare the next Attempt, after this one if it is not the first."""
         policy = RelayPolicy(self._parts.browser, self._parts.page_events)
         tab, (workspace, user) = await asyncio.gather(
-            self._parts.browser.open_tab(), self._prepare_process(policy, used, imported)
+            self._parts.browser.open_tab(), self._prepare_process(policy, last)
         )
         return Prepared(tab, workspace, user, policy)
 
-    async def _prepare_process(
-        self, policy: RelayPolicy, used: Workspace | None, imported: Sequence[str]
-    ) -> tuple[Workspace, UserProcess]:
-        workspace, _ = await asyncio.gather(self._in_thread(self._renewed, used), self._prepare_zygote(imported))
+    async def _prepare_process(self, policy: RelayPolicy, last: Attempt | None) -> tuple[Workspace, UserProcess]:
+        used = last and last.workspace
+        workspace, _ = await asyncio.gather(self._in_thread(self._renewed, used), self._prepare_zygote(last))
         # Only now: the process's box keeps the very folder that is there when it is made.
         async with self._parts.browser.listening() as path:
             return workspace, await self._parts.zygote.fork(path, policy)
 
-    async def _prepare_zygote(self, imported: Sequence[str]) -> None:
+    async def _prepare_zygote(self, last: Attempt | None) -> None:
         if not self._parts.zygote.is_warm:
             async with self._parts.browser.listening() as path:
                 await self._parts.zygote.warm(path, self._parts.browser.driver)
-        await self._parts.zygote.import_ahead(imported)
+        if last is not None:
+            await self._parts.zygote.import_ahead(last.imported, last.variables)
 
     def _renewed(self, used: Workspace | None) -> Workspace:
         """Return a workspace for the next Attempt: the one of the last Attempt, if nothing in it has changed."""
@@ -119,6 +119,9 @@ class Supervisor:
         prepared, self._prepared = self._prepared, None
         if prepared is None:
             raise RuntimeError("an Attempt came while another was still being cleaned up")
+        if not self._parts.zygote.read.isdisjoint(spec["variables"]):
+            self._parts.worker.post("idle", retireReason="it has imported what reads a variable that is set since")
+            return
         try:
             await self._use(prepared, spec["proxy"])
         except (PlaywrightError, TimeoutError, ZygoteError) as error:  # user code was not called: it has not begun
@@ -149,7 +152,7 @@ class Supervisor:
         self._attempt = None
         retire_reason = await self._clean_up(prepared, attempt)
         if retire_reason is None:
-            await self._make_ready(prepared.workspace, attempt.imported)
+            await self._make_ready(attempt)
         else:
             await self._in_thread(prepared.workspace.remove)
             self._parts.worker.post("idle", retireReason=f"the last Attempt left {retire_reason}")
@@ -171,11 +174,11 @@ class Supervisor:
             return f"more {self._parts.keeper.passed} in use than the limit allows"
         return attempt.retire_reason
 
-    async def _make_ready(self, used: Workspace | None = None, imported: Sequence[str] = ()) -> None:
+    async def _make_ready(self, last: Attempt | None = None) -> None:
         """Prepare the next Attempt, and tell the worker whether there can be one."""
         retire_reason = None
         try:
-            self._prepared = await self._prepare(used, imported)
+            self._prepared = await self._prepare(last)
         except (PlaywrightError, TimeoutError, OSError, ZygoteError) as error:
             retire_reason = f"no fresh context: {error}"
         self._parts.worker.post("idle", retireReason=retire_reason)

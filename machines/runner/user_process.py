@@ -18,6 +18,7 @@ import os
 import signal
 import socket
 import tempfile
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -125,6 +126,8 @@ class Automation:
     async def call_function(self) -> None:
         """Call user code and tell how that ended."""
         message = self._call
+        os.environ.update(message["variables"])
+        time.tzset()  # one of them may be `TZ`
         if (traceparent := message["runInfo"].get("traceparent")) is not None:
             os.environ["TRACEPARENT"] = traceparent  # where SDKs of OpenTelemetry look, also in further processes
         loop = asyncio.get_running_loop()

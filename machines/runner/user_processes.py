@@ -31,6 +31,8 @@ _DUMP_PAUSE = 0.02
 _LONGEST_DUMP = 256 * 1024
 _NAMES_AT_ONCE = 200
 """Most names of modules in one command. A command must fit into a packet."""
+_LONGEST_NAMES = 16 * 1024
+"""Most characters of all names of variables in one command, for the same reason. With more, nothing is imported."""
 
 
 class ZygoteError(Exception):
@@ -118,6 +120,8 @@ class Zygote:
         """Whether it has used Playwright."""
         self._imported: set[str] = set()
         """Names of the modules that it has been told to import."""
+        self.read: frozenset[str] = frozenset()
+        """Names of the environment variables that were read by what it has imported ahead."""
 
     @classmethod
     def start(cls, setup: Mapping[str, Any], folder: Path, *, guarded: bool) -> Zygote:
@@ -160,12 +164,19 @@ class Zygote:
         """Whether the zygote has ended, as of now; where it is in a box, all others there are about to end, too."""
         return self._pidfd is not None and _has_exited(self._pidfd)
 
-    async def import_ahead(self, modules: Sequence[str]) -> None:
-        """Have it import what an Attempt has imported of the project's own packages. Raises ZygoteError."""
+    async def import_ahead(self, modules: Sequence[str], variables: Sequence[str]) -> None:
+        """Have it import what an Attempt, in which these variables were set, has imported of the project's packages.
+
+        Raises ZygoteError.
+        """
+        if sum(map(len, variables)) > _LONGEST_NAMES:
+            return
         new = [name for name in modules if name not in self._imported]
         self._imported.update(new)
         for start in range(0, len(new), _NAMES_AT_ONCE):
-            await self._ask({"import": new[start : start + _NAMES_AT_ONCE]})
+            names = {"import": new[start : start + _NAMES_AT_ONCE], "variables": [*variables]}
+            answer, _ = await self._ask(names)
+            self.read = frozenset(answer["read"])
 
     async def fork(self, driver: str, policy: RelayPolicy) -> UserProcess:
         """Have a process of user code forked, and return it once it is connected to the browser.

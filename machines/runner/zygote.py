@@ -4,7 +4,7 @@ It has one thread, so that a fork of it is whole, and does nothing but what the 
 subreaper: whatever an Attempt's process leaves behind becomes a child of the zygote, and is found without a search.
 
     {"warm": true}, with a socket to the browser   use Playwright once, so that its code is warm   {"warm"}, a pidfd
-    {"import": [name]}                             import modules ahead (see `Imports`)            {"imported": true}
+    {"import": [name], "variables": [name]}        import modules ahead (see `Imports`)            {"imported", "read"}
     {"fork": true}, with three descriptors         fork a process for user code                    {"forked"}, a pidfd
     {"end": true, "hasEnded": whether by itself}   kill that process and all below it              {"status", "left"}
 
@@ -13,6 +13,10 @@ Each command is one packet, and so is its answer.
 What Attempts have imported from their project's own packages is imported ahead here: each Attempt would import it anew,
 which takes tenths of a second for some packages. A fork shares what its parent has imported. It does not share threads,
 and it cannot safely share descriptors and memory. So each package is tried in a fork first.
+
+The environment variables of the project are set in forks only. So a package that reads one of them as it is imported is
+left to the Attempts, and the zygote says which variables those have read that it has imported: it cannot serve an
+Attempt in which one of them is set.
 """
 
 from __future__ import annotations
@@ -31,7 +35,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -50,6 +54,8 @@ _IMPORTED_WITHIN = 4.0
 """Seconds for all packages together. The next Attempt may be waiting, so what takes longer is left to it."""
 _SUCCEEDED = 42
 """Exit code of a trial that has succeeded. It is not 0, since a module may end its process as it is imported."""
+_MOST_NAMES = 500
+"""Most names of variables in an answer, which is a packet. Packages read some dozens."""
 _MOST_MODULES = 5_000
 """Most modules of an Attempt that are looked at."""
 
@@ -116,6 +122,8 @@ class Imports:
         self._packages = packages
         """Folder of the project's own packages."""
         self._tried: set[str] = set()
+        self.read: set[str] = set()
+        """Names of the environment variables that were read by what was imported."""
         self._generators: list[Any] = []
         """Generators of random numbers that packages have made."""
         self._before = set(sys.modules)
@@ -147,8 +155,11 @@ class Imports:
         new = [(name, module) for name, module in list(sys.modules.items()) if name not in self._before]
         return [name for name, module in new[:_MOST_MODULES] if self._is_ours(module)]
 
-    def ahead(self, names: Iterable[str]) -> None:
-        """Import these modules, package by package, where that changes nothing but what is imported."""
+    def ahead(self, names: Iterable[str], variables: frozenset[str]) -> None:
+        """Import these modules, package by package, where that changes nothing but what is imported.
+
+        What reads one of these environment variables is left out: they are set in forks only.
+        """
         deadline = time.monotonic() + _IMPORTED_WITHIN
         packages: dict[str, list[str]] = {}
         for name in names:
@@ -157,9 +168,10 @@ class Imports:
             wanted = [name for name in modules if name not in self._tried]
             if wanted and time.monotonic() < deadline:
                 self._tried.update(wanted)
-                if self._succeeds(wanted, deadline):
-                    with contextlib.suppress(Exception):  # it has succeeded a moment ago; else the Attempt will hear
-                        self._import(package, wanted)
+                if self._succeeds(wanted, variables, deadline):
+                    with _recorded_reads() as read, contextlib.suppress(Exception):
+                        self._import(package, wanted)  # it has succeeded a moment ago; else the Attempt will hear
+                    self.read |= read
         self.freeze()
 
     def _is_ours(self, module: ModuleType) -> bool:
@@ -176,14 +188,19 @@ class Imports:
                 return False
         return package in sys.modules
 
-    def _succeeds(self, names: list[str], deadline: float) -> bool:
-        """Try in a fork whether these modules can be imported, in time and with no effect that a fork would share."""
+    def _succeeds(self, names: list[str], variables: frozenset[str], deadline: float) -> bool:
+        """Try in a fork whether these modules can be imported, in time and with no effect that a fork would share.
+
+        They must not have read one of these environment variables, either.
+        """
         pid = os.fork()
         if pid == 0:
             status = 1
             try:
                 before = _effects()
-                if self._import(names[0].partition(".")[0], names) and _effects() == before:
+                with _recorded_reads() as read:
+                    imported = self._import(names[0].partition(".")[0], names)
+                if imported and read.isdisjoint(variables) and _effects() == before:
                     status = _SUCCEEDED
             finally:
                 os._exit(status)
@@ -196,6 +213,23 @@ class Imports:
         status = os.waitpid(pid, 0)[1]
         kill_all()  # what the trial has started
         return os.waitstatus_to_exitcode(status) == _SUCCEEDED
+
+
+@contextlib.contextmanager
+def _recorded_reads() -> Generator[set[str]]:
+    """Record the names of the environment variables that are read in the block, also of those that there are not."""
+    kind: Any = type(os.environ)
+    read, original = set[str](), kind.__getitem__
+
+    def recorded(environ: Any, name: str) -> str:
+        read.add(name)
+        return original(environ, name)
+
+    kind.__getitem__ = recorded  # `os.getenv`, `get` and `in` come here, too
+    try:
+        yield read
+    finally:
+        kind.__getitem__ = original
 
 
 def _effects() -> tuple[object, ...]:
@@ -243,8 +277,8 @@ def _serve(commands: socket.socket, forks: Forks, imports: Imports, *, guarded: 
             _send(commands, {"warm": True}, os.pidfd_open(os.getpid()))
             continue
         if "import" in command:
-            imports.ahead(command["import"])
-            answer = {"imported": True}
+            imports.ahead(command["import"], frozenset(command["variables"]))
+            answer = {"imported": True, "read": sorted(imports.read)[:_MOST_NAMES]}
         elif "fork" in command:
             if threading.active_count() > 1:
                 raise RuntimeError("the zygote must have one thread, and has more")

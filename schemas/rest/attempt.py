@@ -10,6 +10,7 @@ from pydantic import ConfigDict, JsonValue
 from schemas.rest.base import ResponseModel
 from schemas.rest.run_result import RecordedError
 from schemas.workflow.attempt import AttemptKind, AttemptStatus
+from schemas.workflow.variables import VariableSource
 
 _HERE = "/api/v1/workspace/00000000-0000-0000-0000-000000000000/projects/shop/runs/V1StGXR8_Z5jdHi6B-myT/attempts/1"
 _EXAMPLE: dict[str, JsonValue] = {
@@ -35,6 +36,7 @@ _EXAMPLE: dict[str, JsonValue] = {
     },
     "pageUrl": "https://shop.example.com/products/7",
     "attributes": None,
+    "envVars": [{"name": "SHOP_URL", "source": "project", "secret": False}],
     "openTelemetry": None,
     "usage": {
         "peakMemory": 412_000_000,
@@ -66,6 +68,20 @@ class OpenTelemetryLink(ResponseModel):
     """The id of the trace, in 32 hexadecimal digits."""
     url: str | None
     """The address of the trace for browsers, if the operator has set where traces are shown."""
+
+
+class AttemptVariableBody(ResponseModel):
+    """An environment variable that an Attempt had, without its value."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "SHOP_URL", "source": "project", "secret": False}]}
+    )
+
+    name: str
+    source: VariableSource
+    """Whose variable it was: that of the `project`, of the `workspace`, or of the file `.env` in `callboard dev`."""
+    secret: bool
+    """Whether its value is masked in what the Attempt has left."""
 
 
 class UsageBody(ResponseModel):
@@ -106,6 +122,8 @@ class AttemptBody(ResponseModel):
     """The URL of the page at the end of an Attempt that did not complete, without what could be a secret."""
     attributes: dict[str, Any] | None
     """The attributes that user code set with `set_attribute`."""
+    env_vars: list[AttemptVariableBody] | None
+    """The environment variables that it had of its project and workspace; null if it had not come so far."""
     usage: UsageBody | None
     """The resources that the Attempt used; null if it has not ended, or ended with its worker."""
     open_telemetry: OpenTelemetryLink | None

@@ -12,6 +12,7 @@ from schemas.workflow.base import FlowModel, JsonRef, OpenStrEnum
 from schemas.workflow.proxy import SealedProxy
 from schemas.workflow.run import RunError, RunJob, RunReason
 from schemas.workflow.trace import TraceMode
+from schemas.workflow.variables import RecordedVariable, SealedVariables
 
 INTERRUPTED = "AttemptInterrupted"
 """Type of the application failure of an Attempt whose worker was lost or shut down, or that was reset in Temporal. Its
@@ -84,6 +85,8 @@ class AttemptInput(FlowModel):
     """The JobRun that the Run belongs to, or that waits for this check."""
     raises_failure: bool = False
     """Whether the activity `attempt` fails if the Attempt does. Workflows of earlier versions expect an outcome."""
+    variables: SealedVariables | None = None
+    """The environment variables of the project, as they were when the Attempt was queued; None if there are none."""
 
 
 class AttemptOutcome(FlowModel):
@@ -220,6 +223,8 @@ class AttemptRecord(FlowModel):
     outcome: str | None = None
     """The `AttemptOutcome` as a payload of Temporal, which is encrypted if payloads are: as bytes in base64. It counts
     if Temporal has not heard of it."""
+    variables: tuple[RecordedVariable, ...] | None = None
+    """Names of the environment variables of its project that it had; None if it had not come so far."""
     execution_id: str | None = None
     """Temporal's id of the execution of the Run's workflow. Another one has the Run's id after a reset of the workflow,
     or if Temporal was restored from a backup: the outcome does not count for that."""

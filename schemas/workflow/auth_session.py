@@ -63,6 +63,9 @@ class LoginSpec(FlowModel):
     parent_run_id: str | None = None
     started_by: Actor | None = None
     """Who has started it; None if nobody has, but a Schedule, a file of the project or another workflow."""
+    reads_variables: bool = False
+    """Whether its Attempts get the environment variables of the project. Runs that began on an earlier version do
+    not."""
 
 
 class AuthSessionInput(FlowModel):
@@ -113,6 +116,9 @@ class ValidateInput(FlowModel):
     """The JobRun that waits for this Validate, or that the Run belongs to which waits for it."""
     started_by: Actor | None = None
     """Who has started it; None if nobody has, but a Schedule, a file of the project or another workflow."""
+    reads_variables: bool = False
+    """Whether its Attempts get the environment variables of the project. Runs that began on an earlier version do
+    not."""
 
 
 class RecreateRequest(FlowModel):

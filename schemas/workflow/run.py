@@ -120,6 +120,9 @@ class RunInput(FlowModel):
     """The JobRun that has started the Run; None for a Run that was started by itself."""
     started_by: Actor | None = None
     """Who has started it; None if nobody has, but a Schedule, a file of the project or another workflow."""
+    reads_variables: bool = False
+    """Whether its Attempts get the environment variables of the project. Runs that began on an earlier version do
+    not."""
 
 
 class RunError(FlowModel):

@@ -33,7 +33,6 @@ from machines.slot import RecycleLimits
 from machines.trace_redactor import TraceRedactor
 from projects.catalog import Catalog
 from projects.deploy import deploy
-from projects.dotenv import DevFolders
 from projects.environments import Environments
 from projects.versions import VersionFolders
 from schemas.workflow.attempt import AttemptInput, AttemptRecord, AttemptStatus
@@ -168,9 +167,7 @@ class AttemptWorker:
 
 
 @asynccontextmanager
-async def open_bench(
-    folder: Path, client: Client, worker: str, pools: Any = None, dev: DevFolders | None = None
-) -> AsyncGenerator[AttemptWorker]:
+async def open_bench(folder: Path, client: Client, worker: str, pools: Any = None) -> AsyncGenerator[AttemptWorker]:
     """A bench below `folder`. With `pools`, these instead of real ones."""
     store = FaultyStore(folder / "artifacts")
     worker_dir = WorkerDir(folder / "workers" / worker)
@@ -190,7 +187,6 @@ async def open_bench(
         catalog=catalog,
         versions=VersionFolders(store, folder / "versions"),
         environments=ProjectEnvironments(store, Environments(folder / "environments", package_box())),
-        dev=dev,
         pools=pools or machines,
         keyring=keyring,
         running_attempts=running_attempts,

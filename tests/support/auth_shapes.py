@@ -187,6 +187,7 @@ _validate(
 )
 _validate("checks-lost", Kind.VALIDATE, checks=[raises(LOST)] * 8)  # all with their workers, again and again
 _validate("login-made-anew", Kind.VALIDATE, Kind.CREATE, Kind.SESSION)
+_validate("login-made-anew-with-variables", Kind.VALIDATE, Kind.CREATE, of={"reads_variables": True})
 _validate(
     "login-not-made-anew",
     *(Kind.VALIDATE, Kind.CREATE, Kind.SESSION),

@@ -29,7 +29,7 @@ from tests.support.attempt_worker import deploy_project
 from tests.support.delivery_inputs import RING
 from tests.support.faulty_store import FaultyStore
 from tests.support.job_run_stage import JOB, JOB_RUN_WORKFLOWS, JobRunHandle, ScriptedValidate, receiver, start_job_run
-from tests.support.run_stage import CANCELED, WORKSPACE, completed, staged_worker
+from tests.support.run_stage import CANCELED, WORKSPACE, completed, no_variables, staged_worker
 from workflows.auth_session import AuthSessionWorkflow
 from workflows.run_workflow import RunWorkflow
 
@@ -137,7 +137,8 @@ class JobLab:
             pass
 
         activities = self.job_run_activities()
-        runs = staged_worker(self.client, names.RUNS_QUEUE, [record_lost], workflows=[RunWorkflow, ScriptedValidate])
+        light = [record_lost, no_variables]
+        runs = staged_worker(self.client, names.RUNS_QUEUE, light, workflows=[RunWorkflow, ScriptedValidate])
         worker = staged_worker(
             self.client,
             names.CALLBOARD_QUEUE,

@@ -13,9 +13,10 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
-from schemas.workflow.attempt import INTERRUPTED, AttemptOutcome, AttemptStatus, InterruptedInput
+from schemas.workflow.attempt import INTERRUPTED, AttemptInput, AttemptOutcome, AttemptStatus, InterruptedInput
 from schemas.workflow.run import ErrorCode, ReasonType, RetryIntervals, RunReason
 from schemas.workflow.sink import SealedSink
+from schemas.workflow.variables import SealedVariables
 from tests.support.delivery_inputs import sealed, webhook
 from tests.support.run_stage import (
     CANCELED,
@@ -149,6 +150,56 @@ async def cancel_while_it_waits(stage: Stage) -> None:
     await stage.start(retry_intervals=RetryIntervals(initial_interval=MINUTE))
     await stage.until("TIMER_STARTED")
     await stage.cancel()
+
+
+# Attempts with environment variables.
+
+
+_scripted("variables-for-each-attempt", ends(failed()), ends(completed()), reads_variables=True)
+
+
+async def _no_variables(_input: AttemptInput) -> None:
+    return None
+
+
+@_shape
+async def variables_there_are_none(stage: Stage) -> None:
+    stage.on_collect = _no_variables
+    await stage.serve(ends(completed()))
+    await stage.start(reads_variables=True)
+
+
+@_shape
+async def variables_when_the_store_is_back(stage: Stage) -> None:
+    async def second_time(input: AttemptInput) -> SealedVariables:
+        if len(stage.collected) == 1:
+            raise ApplicationError("the artifact store is away", type="StoreError")
+        return SealedVariables(key=f"runs/p/{input.run_id}/variables-1.sealed")
+
+    stage.on_collect = second_time
+    await stage.serve(ends(completed()))
+    await stage.start(reads_variables=True)
+
+
+@_shape
+async def variables_that_cannot_be_opened(stage: Stage) -> None:
+    async def refused(_input: AttemptInput) -> SealedVariables:
+        raise ApplicationError("A sealed secret cannot be opened.", type="SealError")
+
+    stage.on_collect = refused
+    await stage.serve(ends(completed()))
+    await stage.start(reads_variables=True)
+
+
+@_shape
+async def cancel_while_variables_are_collected(stage: Stage) -> None:
+    async def canceled(_input: AttemptInput) -> None:
+        await stage.cancel()
+        await asyncio.Event().wait()
+
+    stage.on_collect = canceled
+    await stage.serve(ends(completed()))
+    await stage.start(reads_variables=True)
 
 
 # Attempts of which more is to be told.

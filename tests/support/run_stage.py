@@ -37,6 +37,7 @@ from schemas.workflow.attempt import (
 )
 from schemas.workflow.base import JsonRef
 from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunInput, RunOutcome, RunStatus
+from schemas.workflow.variables import SealedVariables
 from temporal import closing
 from temporal.closing import wait_for_outcome
 from tests.support.polling import until
@@ -142,6 +143,11 @@ def raises(error: Exception) -> Part:
 def interrupted(message: str = "The worker was stopped before the Attempt ended.") -> Part:
     """An Attempt that its worker could not finish."""
     return raises(ApplicationError(message, type=INTERRUPTED, non_retryable=True))
+
+
+@activity.defn(name=names.COLLECT_VARIABLES)
+async def no_variables(_input: AttemptInput) -> None:
+    """Of a project that has none."""
 
 
 class HeldAttempt:
@@ -258,6 +264,9 @@ class Stage:
         self.stops: list[StopInput] = []
         self.lost: list[InterruptedInput] = []
         self.on_stop: Callable[[StopInput], Awaitable[bool]] = _not_here
+        self.collected: list[AttemptInput] = []
+        """Attempts whose environment variables were asked for."""
+        self.on_collect: Callable[[AttemptInput], Awaitable[SealedVariables | None]] = _sealed
         self.on_lost: Callable[[InterruptedInput], Awaitable[AttemptOutcome | None]] = _noted
         self.outcome = RunOutcome(status=RunStatus.PENDING)
         """Set by whoever has waited for it."""
@@ -285,14 +294,19 @@ class Stage:
         await self.serve_stops()
 
     async def serve_runs(self) -> None:
-        """Serve workflows and `record_lost`."""
+        """Serve workflows, `record_lost` and `collect_variables`."""
 
         @activity.defn(name=names.RECORD_INTERRUPTED)
         async def record_lost(lost: InterruptedInput) -> AttemptOutcome | None:
             self.lost.append(lost)
             return await self.on_lost(lost)
 
-        activities = [record_lost, *self.light_activities()]
+        @activity.defn(name=names.COLLECT_VARIABLES)
+        async def collect_variables(input: AttemptInput) -> SealedVariables | None:
+            self.collected.append(input)
+            return await self.on_collect(input)
+
+        activities = [record_lost, collect_variables, *self.light_activities()]
         self._control = staged_worker(self.client, self.queue, activities, workflows=WORKFLOWS, **self.workflow_options)
         await self._stack.enter_async_context(self._control)
 
@@ -429,6 +443,10 @@ async def outcome_of(handle: WorkflowHandle[Any, RunOutcome]) -> RunOutcome:
 
 async def _not_here(_input: StopInput) -> bool:
     return False
+
+
+async def _sealed(input: AttemptInput) -> SealedVariables | None:
+    return SealedVariables(token=f"sealed for {input.kind} {input.number}")
 
 
 async def _noted(_lost: InterruptedInput) -> AttemptOutcome | None:

@@ -43,7 +43,7 @@ from tests.support.faulty_store import FaultyStore
 from tests.support.files import write_files
 from tests.support.polling import until
 from tests.support.present import present
-from tests.support.run_stage import DEADLINE, IDENTITY, WORKFLOWS, ends
+from tests.support.run_stage import DEADLINE, IDENTITY, WORKFLOWS, ends, no_variables
 from workflows.apply_resources import ApplyResourcesWorkflow
 
 SECRET = "correct horse battery staple"
@@ -132,7 +132,7 @@ async def project(client: Client, name: str, tmp_path: Path) -> AsyncGenerator[P
             client,
             task_queue=names.CALLBOARD_QUEUE,
             workflows=[*WORKFLOWS, ApplyResourcesWorkflow],
-            activities=[activities.update_resources, artifacts.delete_states],
+            activities=[activities.update_resources, artifacts.delete_states, no_variables],
             identity=IDENTITY,
         ),
     ):

@@ -72,6 +72,7 @@ PACKAGES = {
     "locks.py": "import multiprocessing; lock = multiprocessing.Lock()",
     "handles.py": "import signal; signal.signal(signal.SIGUSR1, print)",
     "logs.py": "import logging; logging.basicConfig()",
+    "asks.py": "import os; key = os.getenv('SHOP_KEY')",
     "changes.py": "import os; os.environ['CHANGED'] = 'x'",
     "fails.py": "1 / 0",
     "ends.py": "import os; os._exit(0)",
@@ -93,7 +94,7 @@ zygote._IMPORTED_WITHIN = float(sys.argv[3])
 sys.path.insert(0, str(packages))
 imports = zygote.Imports(packages)
 imports.freeze()
-imports.ahead(names)
+imports.ahead(names, frozenset(["SHOP_KEY"]))
 there = [name for name in names if name in sys.modules]
 drawn = set()
 if "draws" in there:
@@ -131,7 +132,7 @@ def test_a_package_that_does_nothing_else_is_imported_with_its_modules(tmp_path:
 
 @pytest.mark.parametrize(
     "name",
-    ["threads", "opens", "starts", "shares", "locks", "handles", "logs", "changes", "fails", "ends", "waits"],
+    ["threads", "opens", "starts", "shares", "locks", "handles", "logs", "asks", "changes", "fails", "ends", "waits"],
 )
 def test_a_package_that_does_more_than_that_is_left_to_each_attempt(tmp_path: Path, name: str) -> None:
     assert imported(tmp_path, name, "plain") == {
@@ -198,4 +199,19 @@ async def test_the_next_attempt_finds_imported_what_the_last_one_imported(
     for expected in ([], ["idna"], ["idna"]):
         given = ["idna", "own"] if api == "imports" else {"packages": str(python.site_packages)}
         assert value(await run(api, given)) == expected
+        await lab.settled(pool)
+
+
+async def test_a_variable_that_is_set_since_reaches_what_reads_it_as_it_is_imported(
+    lab: Lab, python: PythonEnvironment
+) -> None:
+    (python.site_packages / "asks.py").write_text("import os; key = os.getenv('SHOP_KEY')")
+    pool = lab.pool()
+    asks = "import sys; before = 'asks' in sys.modules; import asks; return [before, asks.key]"
+    run = lab.runner(replace(lab.version(automations(asks=asks)), python=python), pool)
+    for variables, expected in (((), [False, None]), ((), [True, None])):
+        assert value(await run("asks", variables=variables)) == expected
+        await lab.settled(pool)
+    for key in ("one", "two"):
+        assert value(await run("asks", variables=(("SHOP_KEY", key),))) == [False, key]
         await lab.settled(pool)

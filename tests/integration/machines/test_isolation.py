@@ -167,6 +167,19 @@ async def test_the_operator_gives_variables_to_user_code_by_a_prefix(lab: Lab, m
     assert environment["PATH"] == os.environ["PATH"]
 
 
+async def test_each_attempt_has_the_variables_that_it_was_given_and_no_others(lab: Lab) -> None:
+    pool = lab.pool()
+    run = lab.runner(PROJECT, pool)
+    one = value(await run("environment", variables=(("SHOP_KEY", "12345"), ("TZ", "Asia/Tokyo"))))
+    assert (one["SHOP_KEY"], one["TZ"]) == ("12345", "Asia/Tokyo")
+    machine = await lab.settled(pool)
+    two = value(await run("environment", variables=(("OTHER_KEY", "67890"),)))
+    assert "SHOP_KEY" not in two
+    assert two["OTHER_KEY"] == "67890"
+    assert "OTHER_KEY" not in value(await run("environment"))
+    assert await lab.settled(pool) is machine, "a change of variables needs no other Machine"
+
+
 async def test_modules_of_the_same_name_in_two_projects_do_not_meet(lab: Lab) -> None:
     source = automations(who="import names; return names.NAME")
     runs = {

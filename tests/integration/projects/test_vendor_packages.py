@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -98,10 +97,8 @@ async def test_upload_helpers_write_to_the_bucket_of_the_project_s_variables(hos
             "AWS_ACCESS_KEY_ID": server.access_key,
             "AWS_SECRET_ACCESS_KEY": server.secret_key,
         }
-        version = replace(version, variables=tuple(variables.items()))
-        report = await host.lab.pool(project=version.project).run_attempt(
-            version, attempt_spec("uploads", {}), unnoticed
-        )
+        spec = attempt_spec("uploads", {}, variables=tuple(variables.items()))
+        report = await host.lab.pool(project=version.project).run_attempt(version, spec, unnoticed)
     assert [upload["bucket"] for upload in value(report)] == [BUCKET, BUCKET]
     uploaded = {path.name: path.read_text() for path in (tmp_path / "s3" / "buckets").rglob("*.txt")}
     assert uploaded == {"bytes.txt": "bytes", "link.txt": "linked"}

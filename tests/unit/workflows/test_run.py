@@ -109,6 +109,47 @@ async def test_a_run_fails_with_the_last_error_wrapped_unless_it_is_final(
     assert all(input.raises_failure for input in stage.inputs), "Temporal shows it as an activity that failed"
 
 
+# Environment variables.
+
+
+async def test_each_attempt_gets_the_variables_of_its_time(play: PlayRun):
+    stage = await play("variables-for-each-attempt")
+    assert stage.outcome.status is RunStatus.COMPLETED
+    assert [present(input.variables).token for input in stage.inputs] == ["sealed for api 1", "sealed for api 2"]
+    assert [input.number for input in stage.collected] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("shape", "key"),
+    [
+        ("success", None),  # as every Run was before there were variables
+        ("variables-there-are-none", None),
+        ("variables-when-the-store-is-back", "runs/p/{}/variables-1.sealed"),
+    ],
+)
+async def test_an_attempt_waits_for_a_store_that_is_away_and_needs_no_variables(
+    play: PlayRun, shape: str, key: str | None
+):
+    stage = await play(shape)
+    assert stage.outcome.status is RunStatus.COMPLETED
+    (input,) = stage.inputs
+    assert (input.variables and input.variables.key) == (key and key.format(stage.run_id))
+
+
+async def test_a_run_whose_variables_cannot_be_opened_fails_without_an_attempt(play: PlayRun):
+    stage = await play("variables-that-cannot-be-opened")
+    error = present(stage.outcome.error)
+    assert (stage.outcome.status, error.code) == (RunStatus.FAILED, ErrorCode.INTERNAL_SERVER_ERROR)
+    assert error.message == "The Attempt could not begin: SealError: A sealed secret cannot be opened."
+    assert stage.inputs == []
+
+
+async def test_a_run_can_be_canceled_while_its_variables_are_collected(play: PlayRun):
+    stage = await play("cancel-while-variables-are-collected")
+    assert_canceled(stage.outcome)
+    assert (stage.outcome.attempts, stage.inputs) == (0, [])
+
+
 async def test_a_run_that_finds_no_machine_within_its_queue_timeout_fails(play: PlayRun):
     stage = await play("queued-too-long")
     assert stage.outcome.status is RunStatus.FAILED

@@ -154,6 +154,13 @@ async def test_a_login_that_is_bad_is_made_anew_and_checked_again(play_login: An
     assert view.updated_at > view.created_at
 
 
+async def test_checks_and_creates_get_variables_if_the_validate_reads_them(play_login: Any):
+    stage = await play_login("login-made-anew-with-variables")
+    assert stage.outcome.status is RunStatus.COMPLETED
+    given = {input.variables and input.variables.token for input in (*stage.checked, *stage.created)}
+    assert given == {"sealed for check 1", "sealed for create 1", "sealed for check 3"}
+
+
 async def test_it_is_made_by_a_run_of_its_own_as_the_validate_was_told_to(play_login: Any):
     stage = await play_login("login-made-anew")
     (input,) = stage.created

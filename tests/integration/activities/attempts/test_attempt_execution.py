@@ -17,11 +17,11 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.attempts import attempt_execution
-from machines.attempt_spec import Proxy
-from projects.dotenv import DevFolders
+from machines.attempt_spec import Proxy, masker_for
 from schemas.workflow.attempt import INTERRUPTED, AttemptOutcome, AttemptStatus, InterruptedInput
 from schemas.workflow.base import JsonRef
 from schemas.workflow.proxy import SealedProxy
+from schemas.workflow.variables import AttemptVariable, AttemptVariables, SealedVariables, VariableSource
 from tests.support.attempt_worker import AT, AttemptWorker, ScriptedPool, attempt_input, deploy_project, open_bench
 from tests.support.polling import until
 from tests.support.present import present
@@ -118,22 +118,38 @@ async def test_takes_its_times_from_temporal_not_from_the_host_clock(scene: Scen
     assert accepted <= present(outcome.started_at) <= ended_at < accepted + timedelta(days=1)
 
 
-async def test_the_order_of_lines_in_an_env_file_does_not_matter(
-    client: Client, tmp_path: Path, never_announced: None
-) -> None:
-    folder = tmp_path / "projects" / PROJECT
-    folder.mkdir(parents=True)
-    (folder / "Intuned.jsonc").write_text("{}")
-    pool = ScriptedPool()
-    async with open_bench(tmp_path, client, "scripted", pool, DevFolders(folder.parent)) as bench:
-        scene = Scene(bench, pool, await deploy_project(bench.store, tmp_path / "project", PROJECT))
-        for text in ("B=2\nA=1\n", "A=1\nB=2\n"):
-            (folder / ".env").write_text(text)
-            await scene.begin()
-    [(first, _), (second, _)] = pool.executed
-    assert first == second
-    assert first.variables == (("A", "1"), ("B", "2"))
-    assert "('A', '1')" not in repr(first)
+async def test_variables_reach_user_code_alone_and_the_record_names_them(scene: Scene, never_announced: None) -> None:
+    given = AttemptVariables(
+        variables=(
+            AttemptVariable(name="SHOP_KEY", value="hunter2-hunter2", secret=True, source=VariableSource.PROJECT),
+            AttemptVariable(name="SHOP_URL", value="https://shop.test", secret=False, source=VariableSource.WORKSPACE),
+        )
+    )
+    scene.pool.report = {"result": "1", "attributes": {"seen": 3, "key": "hunter2-hunter2"}}
+    text = given.model_dump_json(exclude_none=True)
+    token = scene.bench.keyring.seal(text, bound_to="w/scripted/run-1/variables")
+    await scene.bench.store.put("runs/scripted/run-1/variables-x.sealed", token.encode())
+    for sealed in (SealedVariables(token=token), SealedVariables(key="runs/scripted/run-1/variables-x.sealed")):
+        scene.input = scene.input.model_copy(update={"variables": sealed})
+        assert (await scene.begin()).status is AttemptStatus.COMPLETED
+        _, spec = scene.pool.executed.pop()
+        assert spec.variables == (("SHOP_KEY", "hunter2-hunter2"), ("SHOP_URL", "https://shop.test"))
+        assert (
+            masker_for(spec).mask_text("it is hunter2-hunter2 of https://shop.test") == "it is *** of https://shop.test"
+        )
+        assert "hunter2" not in repr(spec) + repr(scene.input)
+        record = present(await scene.bench.record(PROJECT, "run-1"))
+        assert (record.variables, record.attributes) == (given.recorded, {"seen": 3, "key": "***"})
+    assert all(b"hunter2" not in data for _, data in scene.bench.store.writes)
+
+
+async def test_variables_of_another_run_are_not_opened(scene: Scene, never_announced: None) -> None:
+    token = scene.bench.keyring.seal(AttemptVariables().model_dump_json(), bound_to="w/scripted/run-2/variables")
+    scene.input = scene.input.model_copy(update={"variables": SealedVariables(token=token)})
+    outcome = await scene.begin()
+    assert outcome.status is AttemptStatus.FAILED
+    assert scene.pool.executed == []
+    assert "could not begin" in present(outcome.error).message
 
 
 async def test_a_longer_one_is_recorded_as_started_before(scene: Scene, announced_at_once: None) -> None:
@@ -229,7 +245,7 @@ async def test_a_machine_gets_its_order_with_the_proxy_opened(scene: Scene) -> N
     ((version, spec),) = scene.pool.executed
     assert (version.project, version.version) == (PROJECT, scene.input.version)
     assert (version.folder / "api" / "echo.py").is_file()
-    assert (version.python, version.variables) == (None, ()), "without an environment of its own it uses ours"
+    assert (version.python, spec.variables) == (None, ()), "without an environment of its own it uses ours"
     assert (spec.run_id, spec.number, spec.api) == ("run-1", 1, "list")
     assert (spec.parameters, spec.timeout) == ('{"a":1}', timedelta(minutes=1))
     assert spec.proxy == Proxy(server="http://proxy.test:8080", username="ada", password="hunter2")

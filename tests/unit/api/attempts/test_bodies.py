@@ -9,6 +9,7 @@ import pytest
 
 from schemas.workflow.attempt import AttemptStatus, AttemptUsage
 from schemas.workflow.run import RunError
+from schemas.workflow.variables import RecordedVariable, VariableSource
 from tests.support.api_in_process import Api
 from tests.support.attempt_artifacts import attempt_record, store_artifact, store_record
 from tests.support.constants import WORKSPACE
@@ -49,6 +50,7 @@ async def test_an_attempt_tells_all_that_its_record_has_and_where_its_files_are(
             error=RunError.model_validate(error),
             page_url="https://shop.example.com/7",
             attributes={"rows": 3},
+            variables=(RecordedVariable(name="SHOP_KEY", source=VariableSource.WORKSPACE, secret=True),),
             trace_id="4bf92f3577b34da6a3ce929d0e0e4736",
             usage=AttemptUsage(peak_memory=1, cpu_seconds=0.5, bytes_received=2, trace_size=3, log_size=4),
             missing={"screenshot": "The page was closed."},
@@ -72,6 +74,7 @@ async def test_an_attempt_tells_all_that_its_record_has_and_where_its_files_are(
         "error": {**error, "doc_url": None, "correlation_id": None},
         "pageUrl": "https://shop.example.com/7",
         "attributes": {"rows": 3},
+        "envVars": [{"name": "SHOP_KEY", "source": "workspace", "secret": True}],
         "usage": {"peakMemory": 1, "cpuSeconds": 0.5, "bytesReceived": 2, "traceSize": 3, "logSize": 4},
         "openTelemetry": {"traceId": "4bf92f3577b34da6a3ce929d0e0e4736", "url": None},
         "missing": {"screenshot": "The page was closed."},

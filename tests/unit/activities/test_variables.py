@@ -1,0 +1,113 @@
+"""What an Attempt gets of environment variables: whose win, who sees which, and that nobody reads them on the way."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from activities.variables import VariableActivities
+from projects.dotenv import DevFolders
+from projects.variables import Variables
+from schemas.rest.env_vars import SetVariable, VariableScope
+from schemas.workflow.attempt import AttemptInput
+from schemas.workflow.base import JsonRef
+from schemas.workflow.variables import AttemptVariables, SealedVariables, VariableSource
+from security import seal_context
+from security.keyring import KeyRing
+from storage.folder import FolderStore
+from tests.support.present import present
+
+SECRET = "a-value-that-nobody-may-read"
+INPUT = AttemptInput(
+    workspace="w",
+    run_id="run-1",
+    number=1,
+    project="shop",
+    version="0123456789abcdef",
+    api="list",
+    parameters=JsonRef(text="{}", size=2),
+    request_timeout=timedelta(minutes=1),
+)
+BOTH = [VariableScope.AUTHORING, VariableScope.PUBLISHED]
+
+
+class Bench:
+    def __init__(self, folder: Path) -> None:
+        self.store = FolderStore(folder / "artifacts")
+        self.ring = KeyRing(["a-key-of-sixteen-characters"])
+        self.variables = Variables("w", self.store, self.ring)
+
+    async def set(self, project: str | None, name: str, value: str, **fields: Any) -> None:
+        await self.variables.set(project, name, SetVariable(value=value, **fields), by="me")
+
+    async def collect(
+        self, scope: VariableScope = VariableScope.PUBLISHED, dev: DevFolders | None = None
+    ) -> SealedVariables | None:
+        activities = VariableActivities(self.variables, self.store, self.ring, scope, dev)
+        return await activities.collect_variables(INPUT)
+
+    async def opened(self, sealed: SealedVariables | None) -> AttemptVariables:
+        token = present(sealed).token or present(await self.store.get(present(present(sealed).key))).decode()
+        bound_to = seal_context.run_variables("w", "shop", "run-1")
+        return AttemptVariables.model_validate_json(self.ring.open(token, bound_to=bound_to))
+
+    async def seen(self, *args: Any) -> dict[str, tuple[str, VariableSource, bool]]:
+        opened = await self.opened(await self.collect(*args))
+        return {each.name: (each.value, each.source, each.secret) for each in opened.variables}
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+async def test_without_variables_nothing_is_sealed(bench: Bench):
+    await bench.set("other", "A", "of another project")
+    await bench.set("shop", "A", "1", scopes=[VariableScope.AUTHORING])
+    assert await bench.collect() is None
+
+
+async def test_those_of_the_project_win_in_their_scope(bench: Bench):
+    await bench.set(None, "A", "workspace", scopes=BOTH)
+    await bench.set(None, "B", "workspace", secret=True, scopes=BOTH)
+    await bench.set("shop", "A", "project")
+    assert await bench.seen() == {
+        "A": ("project", VariableSource.PROJECT, False),
+        "B": ("workspace", VariableSource.WORKSPACE, True),
+    }
+    assert (await bench.seen(VariableScope.AUTHORING))["A"] == ("workspace", VariableSource.WORKSPACE, False)
+
+
+async def test_the_env_file_of_a_project_folder_goes_over_them(bench: Bench, tmp_path: Path):
+    folder = tmp_path / "projects" / "shop"
+    folder.mkdir(parents=True)
+    (folder / "Intuned.jsonc").write_text("{}")
+    (folder / ".env").write_text(f"KEY={SECRET}\nHOME=/root\nown=1\n")
+    await bench.set("shop", "KEY", "stored", secret=True, scopes=[VariableScope.AUTHORING])
+    seen = await bench.seen(VariableScope.AUTHORING, DevFolders(folder.parent))
+    assert seen == {"KEY": (SECRET, VariableSource.FILE, True), "own": ("1", VariableSource.FILE, False)}
+
+
+async def test_a_change_is_there_for_the_next_attempt(bench: Bench):
+    for value in ("one", "two"):
+        await bench.set("shop", "A", value)
+        assert (await bench.seen())["A"][0] == value
+    await bench.variables.delete("shop", "A")
+    assert await bench.collect() is None
+
+
+async def test_they_are_sealed_for_the_run_and_large_ones_lie_with_it(bench: Bench):
+    await bench.set("shop", "KEY", SECRET, secret=True)
+    small = present(await bench.collect())
+    assert small.key is None
+    assert SECRET not in present(small.token) + repr(small)
+    await bench.set("shop", "LARGE", f"{SECRET} " * 1_000)
+    large = [present(await bench.collect()) for _ in range(2)]
+    assert large[0] == large[1], "the same variables are written once"
+    key = present(large[0].key)
+    assert (large[0].token, key.startswith("runs/shop/run-1/variables-")) == (None, True)
+    assert SECRET.encode() not in present(await bench.store.get(key))
+    opened = await bench.opened(large[0])
+    assert opened.secret_values == (SECRET,)
+    assert SECRET not in repr(opened)
