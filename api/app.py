@@ -17,6 +17,7 @@ from api.dashboard import assets, sign_in
 from api.dashboard.audit import routes as audit_pages
 from api.dashboard.auth_sessions import routes as auth_session_pages
 from api.dashboard.codec_routes import install_codec
+from api.dashboard.env_vars import routes as env_var_pages
 from api.dashboard.jobs import job_routes as job_pages
 from api.dashboard.jobs import job_run_routes as job_run_pages
 from api.dashboard.keys import routes as key_pages
@@ -85,6 +86,8 @@ def create_app(services: Services) -> FastAPI:
         project_routes.router,
         audit_routes.router,
         *env_var_routes.routers,
+        env_var_pages.project_router,
+        env_var_pages.workspace_router,
         key_routes.router,
         health.router,
         assets.router,

@@ -39,6 +39,7 @@ _MODULES = {
     "authsessions": "cli.authsessions",
     "deliveries": "cli.deliveries",
     "projects": "cli.projects",
+    "env-vars": "cli.env_vars",
     "audit": "cli.audit",
     "keys": "cli.keys",
 }

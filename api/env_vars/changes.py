@@ -10,16 +10,11 @@ from typing import Any
 from api.dependencies import Services
 from api.http.json_body import validate_body
 from projects.variables import Variable, Variables
-from schemas.errors import Forbidden, NotFound
+from schemas.errors import NotFound
 from schemas.rest.env_vars import SetVariable, VariableBody, check_variable_name
 from schemas.workflow.base import clip
 from security.caller import Caller
-
-
-def require_all_projects(caller: Caller) -> None:
-    """Raise Forbidden if the key may see some projects only: a variable of the workspace reaches all of them."""
-    if caller.projects is not None:
-        raise Forbidden("Environment variables of the workspace are for keys that may see all projects.")
+from telemetry.log_context import add_log_fields
 
 
 async def list_variables(services: Services, project: str | None) -> list[VariableBody]:
@@ -45,6 +40,7 @@ async def set_variable(
         StoreError, SealError, ConfigurationError: It cannot be kept.
     """
     check_variable_name(name)
+    add_log_fields(variable=name)
     return _body(await _variables(services).set(project, name, validate_body(SetVariable, body), by=caller.id))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import Depends, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from api.dependencies import ServicesDep
@@ -21,10 +21,6 @@ _TAG = "Environment variables"
 _SETTING = error_responses(BadRequest, PayloadTooLarge)
 
 
-async def _require_all_projects(caller: CallerDep) -> None:
-    changes.require_all_projects(caller)
-
-
 _of_project = workspace_router("/{projectName}/env-vars", Forbidden, tag=_TAG)
 _of_workspace = workspace_router("/env-vars", Forbidden, tag=_TAG, below="")
 routers = (_of_project, _of_workspace)
@@ -32,7 +28,6 @@ routers = (_of_project, _of_workspace)
 _READING = requires(Scope.ENV_VARS)
 _SET = requires(Scope.ENV_VARS, "env-var.set")
 _DELETE = requires(Scope.ENV_VARS, "env-var.delete")
-_ALL_PROJECTS = Depends(_require_all_projects)
 
 
 @_of_project.get("", dependencies=[_READING], summary="List a project's environment variables")
@@ -73,15 +68,13 @@ async def delete_of_project(services: ServicesDep, manifest: ProjectDep, name: s
     await changes.delete_variable(services, manifest.project, name)
 
 
-@_of_workspace.get("", dependencies=[_READING, _ALL_PROJECTS], summary="List the workspace's environment variables")
+@_of_workspace.get("", dependencies=[_READING], summary="List the workspace's environment variables")
 async def list_of_workspace(services: ServicesDep) -> VariableList:
     """List the variables that all projects have, without the values of secrets."""
     return VariableList(env_vars=await changes.list_variables(services, None))
 
 
-@_of_workspace.get(
-    "/{name}", dependencies=[_READING, _ALL_PROJECTS], summary="Get an environment variable of the workspace"
-)
+@_of_workspace.get("/{name}", dependencies=[_READING], summary="Get an environment variable of the workspace")
 async def get_of_workspace(services: ServicesDep, name: str) -> VariableBody:
     """Get a variable of the workspace, without its value if it is a secret."""
     return await changes.get_variable(services, None, name)
@@ -89,7 +82,7 @@ async def get_of_workspace(services: ServicesDep, name: str) -> VariableBody:
 
 @_of_workspace.put(
     "/{name}",
-    dependencies=[_SET, _ALL_PROJECTS],
+    dependencies=[_SET],
     summary="Set an environment variable of the workspace",
     openapi_extra=request_body(SetVariable),
     responses=_SETTING,
@@ -101,7 +94,7 @@ async def set_of_workspace(request: Request, services: ServicesDep, name: str, c
 
 @_of_workspace.delete(
     "/{name}",
-    dependencies=[_DELETE, _ALL_PROJECTS],
+    dependencies=[_DELETE],
     status_code=204,
     summary="Delete an environment variable of the workspace",
     response_class=Response,

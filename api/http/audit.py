@@ -55,6 +55,7 @@ _IDS = (
     "keyId",
     "uploadId",
     "version",
+    "variable",
 )
 _PATH_IDS = {**{name: name for name in _IDS}, "name": "variable"}
 """Parameters of paths that say what is changed, and what entries call them."""

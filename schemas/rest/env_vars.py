@@ -1,4 +1,4 @@
-"""Environment variables of a project and of the workspace: what is set and what is answered (docs/contract.md, section 19)."""
+"""Environment variables of projects and of the workspace: what is set, and answered (docs/contract.md, section 19)."""
 
 from __future__ import annotations
 

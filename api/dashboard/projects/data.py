@@ -22,6 +22,7 @@ PROJECT_TABS = (
     ("playground", "/playground", "Playground", Scope.RUNS_START),
     ("auth-sessions", "/auth-sessions", "AuthSessions", Scope.AUTH_SESSIONS),
     ("versions", "/versions", "Versions", Scope.RUNS_READ),
+    ("env-vars", "/env-vars", "Variables", Scope.ENV_VARS),
 )
 """The pages of a project, each as its key, the suffix of its address, its title, and the scope that it needs."""
 

@@ -1,18 +1,14 @@
 """Environment variables over REST: what is set, what is shown, what is refused, and what lies in the store."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import httpx
 import pytest
 
-from api.env_vars.changes import require_all_projects
 from projects.variables import Variables
-from schemas.errors import Forbidden, SealError
-from schemas.rest.access import Scope
+from schemas.errors import SealError
 from schemas.rest.env_vars import SetVariable
-from security.caller import Caller
 from security.keyring import KeyRing
 from storage import keys
 from storage.folder import FolderStore
@@ -20,7 +16,7 @@ from tests.support.api_in_process import Api
 from tests.support.constants import WORKSPACE
 
 SECRET = "a-value-that-nobody-may-read"
-PLACES = ["projects/shop/env-vars", "env-vars"]
+PLACES = ["projects/closed/env-vars", "env-vars"]
 
 
 async def call(api: Api, method: str, place: str, body: Any = None) -> httpx.Response:
@@ -99,13 +95,6 @@ async def test_all_variables_of_a_project_have_a_size_together(api: Api):
     assert (await call(api, "PUT", "env-vars/C", half)).status_code == 200, "the workspace's count by themselves"
     for place in (*(f"{PLACES[0]}/{name}" for name in "ABC"), "env-vars/C"):
         await call(api, "DELETE", place)
-
-
-def test_variables_of_the_workspace_are_for_keys_of_all_projects():
-    caller = Caller("k", "k", frozenset({Scope.ENV_VARS}))
-    require_all_projects(caller)
-    with pytest.raises(Forbidden, match="all projects"):
-        require_all_projects(replace(caller, projects=frozenset({"shop"})))
 
 
 async def test_nothing_lies_in_the_store_in_the_clear_and_nothing_opens_elsewhere(tmp_path: Path):

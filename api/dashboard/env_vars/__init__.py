@@ -1,0 +1,1 @@
+"""The pages of environment variables: of a project, and of the workspace."""

@@ -1,0 +1,37 @@
+"""The pages of environment variables: what they set and show, and that no secret is on them."""
+
+import pytest
+
+from tests.support.api_in_process import Api
+from tests.support.dashboard_client import ESCAPED, EVIL, Pages
+
+SECRET = "a-value-that-nobody-may-read"
+
+
+@pytest.mark.parametrize("place", ["/projects/recorded/env-vars", "/env-vars"])
+async def test_a_variable_is_set_shown_and_deleted(api: Api, pages: Pages, place: str):
+    answer = await pages.send_form(place, name="SHOP_TEXT", value=f"{EVIL}\r\nsecond", scopes="AUTHORING")
+    assert (answer.status_code, answer.headers["location"]) == (303, f"{place}?done=set&name=SHOP_TEXT")
+    answer = await pages.send_form(place, name="SHOP_KEY", value=SECRET, secret="on", scopes="PUBLISHED")
+    assert answer.status_code == 303
+    text = (await pages.get(place)).text
+    assert "SHOP_KEY" in text
+    assert ESCAPED in text
+    (key, plain) = (await pages.get(f"{place}.json")).json()["envVars"]
+    assert (key["name"], key["value"], key["secret"]) == ("SHOP_KEY", None, True)
+    assert (plain["value"], plain["scopes"]) == (f"{EVIL}\nsecond", ["AUTHORING"])
+    assert SECRET not in text
+    for name in ("SHOP_KEY", "SHOP_TEXT"):
+        answer = await pages.send_form(f"{place}/{name}/delete")
+        assert answer.headers["location"] == f"{place}?done=delete&name={name}"
+    assert (await pages.get(f"{place}.json")).json() == {"envVars": []}
+
+
+async def test_what_is_wrong_stands_beside_its_field_and_the_value_is_not_shown_again(api: Api, pages: Pages):
+    place = "/projects/shop/env-vars"
+    for name, scopes, field in (("PATH", "PUBLISHED", "name"), ("KEY", "DEV", "scopes")):
+        answer = await pages.send_form(place, name=name, value=SECRET, scopes=scopes)
+        assert answer.status_code == 400
+        assert f'id="e-{field}"' in answer.text
+        assert SECRET not in answer.text
+        assert f'value="{name}"' in answer.text
