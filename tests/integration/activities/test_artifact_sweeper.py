@@ -25,15 +25,17 @@ from projects.deploy import deploy
 from projects.manifest import OwnEnvironment, read_manifest
 from projects.version_history import version_of_record
 from schemas.errors import ConfigurationError, StoreError, Unavailable
+from schemas.rest.audit import AuditActor, AuditEntry
 from schemas.workflow.sweep import SweepPart, SweepPartResult, SweepTotals
 from settings import Settings
 from storage import keys
+from storage.audit_log import AuditLog
 from storage.factory import open_store
 from storage.folder import FolderStore
 from storage.store import Entry, Store
 from temporal.client import connect
 from temporal.open_runs import OpenRuns
-from tests.support.constants import AUDIT_RETENTION
+from tests.support.constants import AUDIT_RETENTION, SOMEBODY
 from tests.support.files import write_files
 from tests.support.polling import until
 from tests.support.present import present
@@ -120,6 +122,36 @@ async def test_what_a_run_left_that_temporal_does_not_know_goes_once_it_is_old(c
     assert await sweep(client, store, soon()) == SweepPartResult(totals=SweepTotals(runs=3, artifacts=len(files)))
     assert await left(store) == []
     assert await sweep(client, store, soon()) == SweepPartResult()
+
+
+async def test_entries_of_the_audit_go_by_whole_days_and_leave_what_is_kept(client: Client, store: Store) -> None:
+    now = datetime.now(UTC)
+    kept = [await recorded(store, now - timedelta(days=days)) for days in (0, 364)]
+    for days in (366, 367, 500):
+        await recorded(store, now - timedelta(days=days))
+    assert await sweep(client, store, now - timedelta(hours=1)) == SweepPartResult()
+    assert sorted(await left(store, keys.AUDIT)) == sorted(kept)
+
+
+async def recorded(store: Store, time: datetime) -> str:
+    """Write an entry of that time; its key."""
+    before = set(await left(store, keys.AUDIT))
+    entry = AuditEntry(
+        time=time,
+        action="run.start",
+        actor=AuditActor(id=SOMEBODY.id, name=SOMEBODY.name, signed_in=False),
+        project="shop",
+        ids={},
+        status=201,
+        refused_action=None,
+        missing_scope=None,
+        client=None,
+        request=None,
+        correlation_id="0",
+    )
+    await AuditLog(store).write(entry)
+    (key,) = set(await left(store, keys.AUDIT)) - before
+    return key
 
 
 async def test_a_run_in_flight_keeps_its_artifacts_and_ages_from_its_end(
