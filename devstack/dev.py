@@ -11,7 +11,9 @@ from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import quote
 
+import httpx
 import psutil
 from pydantic import SecretStr
 
@@ -25,6 +27,7 @@ from devstack.temporal import NAMESPACE, TemporalServer
 from machines.isolation import find_isolation
 from machines.package_box import PackageBox
 from projects.environments import Environments
+from schemas.errors import Unavailable
 from settings import Settings
 from storage.factory import open_store
 from telemetry.tracing_settings import trace_endpoints
@@ -204,6 +207,7 @@ class DevStack:
             store,
             environments,
             self._report,
+            self._delete_project,
             seen_within=self._settings.poll_versions,
             max_machines=self._settings.max_machines,
         )
@@ -222,6 +226,20 @@ class DevStack:
             data_folder.write_private_file(self.new_key_file, self.api_key + "\n")
         resources.enter_context(data_folder.connection_file(data, self._connection()))
         self.projects.start_reporting()
+
+    async def _delete_project(self, project: str) -> None:
+        """Delete a project whose folder was removed. Raises Unavailable if the api does not do it."""
+        path = f"/api/v1/workspace/{self._settings.workspace}/projects/{quote(project, safe='')}"
+        query = {"confirm": project, "openRuns": "cancel"}
+        try:
+            async with httpx.AsyncClient(
+                base_url=self.url, headers={"x-api-key": self.api_key}, timeout=60, trust_env=False
+            ) as client:
+                answer = await client.delete(path, params=query)
+        except httpx.RequestError as error:
+            raise Unavailable(f"The api does not answer ({type(error).__name__}).") from error
+        if not answer.is_success and answer.status_code != 404:
+            raise Unavailable(f"The api answered {answer.status_code}: {answer.json()['message']}")
 
     def _complete_settings(self, data: Path, port: int, viewer_port: int) -> Settings:
         """Return the settings for the children, with the keys and all values that are fixed in an embedded stack."""

@@ -30,7 +30,7 @@ class Event(str):
 
     __slots__ = ("fields", "kind")
     kind: str
-    """What has happened: `ready`, `deployed`, `not-deployed`, `run` or `machine-closed`."""
+    """What has happened: `ready`, `deployed`, `not-deployed`, `folder-removed`, `deleted`, `run`, `machine-closed`."""
     fields: dict[str, Any]
 
     def __new__(cls, text: str, kind: str, **fields: Any) -> Self:

@@ -2,13 +2,13 @@
 
 Each folder is deployed independently, with one deploy of it at a time: a deploy that takes long or fails delays no
 other folder, and changes during a deploy are deployed afterwards. A project that cannot be deployed keeps the version
-that it had.
+that it had. A folder that is removed, or gets another name, takes its project along. That is told some time before.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -33,6 +33,9 @@ _SLOW_DEPLOY_SECONDS = 2.0
 _SETTLE_SECONDS = 0.3
 """Seconds that a folder gets to change once more before an error in it is reported, as it may have been read while
 somebody was writing in it."""
+_REMOVAL_SECONDS = 30.0
+"""Seconds that a folder which was removed gets to come back before its project is deleted: an editor may have put it
+aside for a moment, or somebody has made a mistake."""
 _STORE_RETRY_SECONDS = 5.0
 """Seconds between two deploys of a project while the artifact store refuses."""
 
@@ -63,6 +66,10 @@ def format_pending(folder: Path) -> str:
     return f"Project in {folder.name}   is being deployed; building its environment may take a minute …"
 
 
+_Identity = tuple[int, int]
+"""Device and inode of a folder, which no other folder has as long as that one is there."""
+
+
 class _ProjectFolder:
     """One project folder, and the state of its deploys."""
 
@@ -73,6 +80,8 @@ class _ProjectFolder:
         self.published: Manifest | None = None
         self.broken: BrokenProject | None = None
         self.removed = False
+        self.parent: _Identity | None = None
+        """The folder that held it when it was published last."""
         self.has_outcome = asyncio.Event()
         """Event that is set once the first outcome for the folder is known."""
         self.changed = asyncio.Event()
@@ -98,6 +107,7 @@ class Publisher:
         store: Store,
         environments: Environments,
         report: Callable[[str], None],
+        delete: Callable[[str], Awaitable[None]],
         seen_within: timedelta,
         max_machines: int | None = None,
     ) -> None:
@@ -108,6 +118,7 @@ class Publisher:
             store: The artifact store in which versions are published.
             environments: The environments of this host, for projects that declare dependencies.
             report: Function that takes one line for the user.
+            delete: Function that deletes a project with all that belongs to it. Raises CallboardError if it cannot.
             seen_within: How long the api may go on with a version that it has seen. A new version is reported only
                 after that time, so that a user who reads the report and starts a Run gets that version.
             max_machines: How many Machines all projects may have together; None for any number.
@@ -116,6 +127,7 @@ class Publisher:
         self._store = store
         self._environments = environments
         self._report = report
+        self._delete = delete
         self._cache_seconds = seen_within.total_seconds()
         self._max_machines = max_machines
         self._folders: dict[str, _ProjectFolder] = {}
@@ -228,8 +240,9 @@ class Publisher:
                 if self._reporting and _is_new_version(folder.published, now):
                     await folder.wait_for_change(self._cache_seconds)
                 self._set_published(folder, now)
+                folder.parent = _identity(self._parent)
             elif not await folder.wait_for_change(_SETTLE_SECONDS):
-                self._set_removed(folder)
+                await self._set_removed(folder)
         except StoreError:
             raise
         except CallboardError as error:
@@ -275,7 +288,8 @@ class Publisher:
 
     def _retry_broken(self, freed_by: _ProjectFolder) -> None:
         for other in self._sorted_folders():
-            if other.broken is not None and other is not freed_by:
+            # One that is being looked at may be found broken only because of what was not free yet.
+            if (other.broken is not None or other.task is not None) and other is not freed_by:
                 self._schedule_deploy(other)
 
     def _set_published(self, folder: _ProjectFolder, now: Manifest) -> None:
@@ -306,15 +320,51 @@ class Publisher:
             about = {"folder": str(now.folder), "reason": now.reason, "servedVersion": now.served_version}
             self._report_line(Event(format_broken(now), "not-deployed", **about))
 
-    def _set_removed(self, folder: _ProjectFolder) -> None:
-        served = folder.published
-        if served is not None and not folder.removed:
-            self._report_line(
-                f"Project {served.project}   {folder.path} no longer exists; version {served.version} is still served"
-            )
+    async def _set_removed(self, folder: _ProjectFolder) -> None:
+        served, was_there = folder.published, not folder.removed
         folder.broken, folder.removed = None, True
         folder.has_outcome.set()
         self._release_names(folder)
+        if served is None or not was_there or not self._reporting:
+            return
+        if not self._was_removed_itself(folder):
+            still = f"version {served.version} is still served"
+            self._report_line(f"Project {served.project}   there is no project in {folder.path} any more; {still}")
+            return
+        line = (
+            f"Project {served.project}   {folder.path} no longer exists: in {_REMOVAL_SECONDS:g} seconds, the project"
+            " is deleted with its Jobs, AuthSessions and artifacts, unless there is a folder of it again"
+        )
+        about = {"project": served.project, "folder": str(folder.path)}
+        self._report_line(Event(line, "folder-removed", **about, seconds=_REMOVAL_SECONDS))
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _REMOVAL_SECONDS
+        while await folder.wait_for_change(deadline - loop.time()):
+            if is_project_folder(folder.path):
+                return
+            folder.changed.clear()
+        if not self._was_removed_itself(folder) or served.project in self._name_owners:
+            return  # Where its folder has got another name, the project may have kept its own.
+        try:
+            await self._delete(served.project)
+        except CallboardError as error:
+            self._report_line(
+                f"Project {served.project}   could not be deleted: {error.message} Delete it with"
+                f" `callboard projects delete {served.project}`"
+            )
+        else:
+            folder.published = None
+            self._report_line(Event(f"Deleted {served.project}", "deleted", **about))
+
+    def _was_removed_itself(self, folder: _ProjectFolder) -> bool:
+        """Tell whether the folder is gone, and nothing above it is: where it was, there is still the same folder."""
+        try:
+            folder.path.lstat()
+        except FileNotFoundError:
+            return folder.parent is not None and folder.parent == _identity(self._parent)
+        except OSError:
+            pass  # it cannot be seen now
+        return False
 
     async def _find_served_version(self, folder: _ProjectFolder) -> str | None:
         if folder.published is not None:
@@ -329,6 +379,14 @@ class Publisher:
     def _report_line(self, line: str) -> None:
         if self._reporting:
             self._report(line)
+
+
+def _identity(folder: Path) -> _Identity | None:
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _is_new_version(before: Manifest | None, now: Manifest) -> bool:

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from devstack import publishing
+from devstack.events import Event
 from devstack.publishing import Publisher
 from projects.catalog import Catalog
 from projects.deploy import deploy
 from projects.environments import Environments
 from projects.manifest import read_current
 from schemas.errors import StoreError
+from storage import keys
 from storage.factory import open_store
 from storage.store import Store
 from tests.support.package_box import package_box
@@ -37,6 +39,11 @@ class World:
         self.store: Store = open_store(str(folder / "store"))
         self.environments = Environments(folder / "environments", package_box())
         self.lines: list[str] = []
+        self.deleted: list[str] = []
+
+    async def delete(self, project: str) -> None:
+        self.deleted.append(project)
+        await self.store.delete(keys.current_version(project))
 
     def write(self, project: str, path: str = "api/hello.py", text: str = API) -> Path:
         file = self.parent / project / path
@@ -67,6 +74,7 @@ class World:
             self.store,
             self.environments,
             self.lines.append,
+            self.delete,
             seen_within=SEEN_WITHIN,
             max_machines=MAX_MACHINES,
         )
@@ -122,7 +130,7 @@ async def test_a_second_project_of_a_name_waits_until_the_first_has_left(world: 
         assert (broken.folder.name, broken.served_version) == ("two", None)
         assert str(world.parent / "one") in broken.reason
         shutil.rmtree(world.parent / "one")
-        await world.line("Project shop", "one no longer exists", f"version {first.version} is still served")
+        await world.line("Project shop", "one no longer exists", "unless there is a folder of it again")
         await world.line("Published shop")
         assert await world.version("shop") not in {None, first.version}
         assert publisher.broken == []
@@ -221,16 +229,67 @@ async def test_the_same_mistake_is_told_once(world: World):
         assert world.lines == []
 
 
-async def test_a_project_that_disappears_is_served_on_and_may_come_back(world: World):
-    folder = world.project("shop")
-    async with world.published() as publisher:
-        version = await world.version("shop")
-        folder.rename(world.parent.parent / "away")
-        await world.line("Project shop", "no longer exists", f"version {version} is still served")
-        assert await world.version("shop") == version
-        assert publisher.broken == []
-        (world.parent.parent / "away").rename(folder)
-        await world.line("Project shop", "valid again", f"version {version}")
+async def test_a_folder_that_is_removed_takes_its_project_along_after_it_has_said_so(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(publishing, "_REMOVAL_SECONDS", 0.5)
+    async with world.published("shop", "other") as publisher:
+        shutil.rmtree(world.parent / "shop")
+        assert isinstance(said := await world.line("shop", "no longer exists: in 0.5 seconds, the project is"), Event)
+        assert (said.kind, said.fields["project"]) == ("folder-removed", "shop")
+        assert world.deleted == []
+        await world.line("Deleted shop")
+        assert world.deleted == ["shop"]
+        assert [manifest.project for manifest in publisher.deployed] == ["other"]
+        world.project("shop")
+        await world.line("Published shop")
+
+
+async def test_a_folder_that_comes_back_keeps_its_project(world: World):
+    async with world.published("shop") as publisher:
+        (first,) = publisher.deployed
+        (world.parent / "shop").rename(world.parent.parent / "aside")
+        await world.line("shop", "no longer exists: in 30 seconds")
+        (world.parent.parent / "aside").rename(world.parent / "shop")
+        await world.line("shop", "valid again", first.version)
+        assert world.deleted == []
+
+
+async def test_a_folder_with_another_name_takes_its_project_along_unless_that_keeps_its_name(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(publishing, "_REMOVAL_SECONDS", 2)
+    world.project("named", projectName="shop")
+    async with world.published("blog"):
+        (world.parent / "named").rename(world.parent / "renamed")
+        (world.parent / "blog").rename(world.parent / "weblog")
+        lines = [await world.line() for _ in range(5)]
+        assert world.deleted == ["blog"]
+        assert [line for line in lines if "Deleted" in line] == ["Deleted blog"]
+        assert sum(line.startswith(("Published shop", "Published weblog")) for line in lines) == 2
+        assert await world.version("shop") is not None
+
+
+async def test_nothing_is_deleted_when_the_folder_above_is_not_there_or_another_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(publishing, "_REMOVAL_SECONDS", 0.1)
+    async with world.published("shop"):
+        world.parent.rename(world.parent.parent / "aside")
+        world.parent.mkdir()
+        await world.line("shop", "there is no project in", "is still served")
+        world.project("blog")
+        await world.line("Published blog")
+        assert world.deleted == []
+
+
+async def test_a_folder_without_its_files_is_served_on(world: World):
+    async with world.published("shop"):
+        for path in ("Intuned.json", "api/hello.py"):
+            (world.parent / "shop" / path).unlink()
+        (world.parent / "shop/api").rmdir()
+        await world.line("shop", "there is no project in", "is still served")
+        assert world.deleted == []
 
 
 async def test_a_project_that_gets_another_name_is_served_under_both(world: World):
