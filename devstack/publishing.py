@@ -70,7 +70,7 @@ _Identity = tuple[int, int]
 """Device and inode of a folder, which no other folder has as long as that one is there."""
 
 
-class _ProjectFolder:
+class ProjectFolder:
     """One project folder, and the state of its deploys."""
 
     def __init__(self, path: Path) -> None:
@@ -88,6 +88,7 @@ class _ProjectFolder:
         self.task: asyncio.Task[None] | None = None
 
     async def wait_for_change(self, seconds: float) -> bool:
+        """Tell whether the folder has changed within this time, or before."""
         try:
             async with asyncio.timeout(seconds):
                 return await self.changed.wait()
@@ -130,8 +131,8 @@ class Publisher:
         self._delete = delete
         self._cache_seconds = seen_within.total_seconds()
         self._max_machines = max_machines
-        self._folders: dict[str, _ProjectFolder] = {}
-        self._name_owners: dict[str, _ProjectFolder] = {}
+        self._folders: dict[str, ProjectFolder] = {}
+        self._name_owners: dict[str, ProjectFolder] = {}
         """The folders that hold the names of projects, by name."""
         self._claim_lock = asyncio.Lock()
         self._reporting = False
@@ -192,7 +193,7 @@ class Publisher:
             if not self._task.cancelled():
                 self._task.result()
 
-    async def _publish_all(self, first: list[_ProjectFolder]) -> None:
+    async def _publish_all(self, first: list[ProjectFolder]) -> None:
         async with self._group:
             self._group.create_task(self._watch(), name="watch project folders")
             await asyncio.sleep(0)  # The watcher listens now, so changes after the reads below are noticed.
@@ -207,18 +208,18 @@ class Publisher:
                 if names is None or folder.path.name in names:
                     self._schedule_deploy(folder)
 
-    def _get_or_add_folder(self, folder: Path) -> _ProjectFolder:
-        return self._folders.setdefault(folder.name, _ProjectFolder(folder))
+    def _get_or_add_folder(self, folder: Path) -> ProjectFolder:
+        return self._folders.setdefault(folder.name, ProjectFolder(folder))
 
-    def _sorted_folders(self) -> list[_ProjectFolder]:
+    def _sorted_folders(self) -> list[ProjectFolder]:
         return [self._folders[name] for name in sorted(self._folders)]
 
-    def _schedule_deploy(self, folder: _ProjectFolder) -> None:
+    def _schedule_deploy(self, folder: ProjectFolder) -> None:
         folder.changed.set()
         if folder.task is None:
             folder.task = self._group.create_task(self._deploy_until_current(folder), name=f"deploy {folder.path.name}")
 
-    async def _deploy_until_current(self, folder: _ProjectFolder) -> None:
+    async def _deploy_until_current(self, folder: ProjectFolder) -> None:
         while folder.changed.is_set():
             folder.changed.clear()
             try:
@@ -233,7 +234,7 @@ class Publisher:
                 folder.changed.set()
         folder.task = None
 
-    async def _deploy_or_report(self, folder: _ProjectFolder) -> None:
+    async def _deploy_or_report(self, folder: ProjectFolder) -> None:
         try:
             if is_project_folder(folder.path):
                 now = await self._deploy(folder)
@@ -249,7 +250,7 @@ class Publisher:
             if not await folder.wait_for_change(_SETTLE_SECONDS):
                 await self._set_broken(folder, error.message)
 
-    async def _deploy(self, folder: _ProjectFolder) -> Manifest:
+    async def _deploy(self, folder: ProjectFolder) -> Manifest:
         slow = asyncio.get_running_loop().call_later(_SLOW_DEPLOY_SECONDS, self._report, format_pending(folder.path))
         try:
             await self._claim_name(folder)
@@ -265,7 +266,7 @@ class Publisher:
         finally:
             slow.cancel()
 
-    async def _claim_name(self, folder: _ProjectFolder) -> None:
+    async def _claim_name(self, folder: ProjectFolder) -> None:
         """Claim the project's name for the folder, so that no two folders publish versions of one project in turn.
 
         Raises:
@@ -279,20 +280,20 @@ class Publisher:
             raise ProjectError(f"projectName: {name} is the name of the project in {owner.path} already.")
         folder.name = name
 
-    def _release_names(self, folder: _ProjectFolder, *, but: str | None = None) -> None:
+    def _release_names(self, folder: ProjectFolder, *, but: str | None = None) -> None:
         released = [name for name, owner in self._name_owners.items() if owner is folder and name != but]
         for name in released:
             del self._name_owners[name]
         if released:  # Another folder may be broken only because this one had its name.
             self._retry_broken(folder)
 
-    def _retry_broken(self, freed_by: _ProjectFolder) -> None:
+    def _retry_broken(self, freed_by: ProjectFolder) -> None:
         for other in self._sorted_folders():
             # One that is being looked at may be found broken only because of what was not free yet.
             if (other.broken is not None or other.task is not None) and other is not freed_by:
                 self._schedule_deploy(other)
 
-    def _set_published(self, folder: _ProjectFolder, now: Manifest) -> None:
+    def _set_published(self, folder: ProjectFolder, now: Manifest) -> None:
         before, was_well = folder.published, folder.broken is None and not folder.removed
         folder.published, folder.broken, folder.removed = now, None, False
         folder.has_outcome.set()
@@ -312,7 +313,7 @@ class Publisher:
         elif not was_well:
             self._report_line(f"Project {now.project}   is valid again: version {now.version} is still served")
 
-    async def _set_broken(self, folder: _ProjectFolder, reason: str) -> None:
+    async def _set_broken(self, folder: ProjectFolder, reason: str) -> None:
         now = BrokenProject(folder.path, reason, await self._find_served_version(folder))
         before, folder.broken, folder.removed = folder.broken, now, False
         folder.has_outcome.set()
@@ -320,7 +321,7 @@ class Publisher:
             about = {"folder": str(now.folder), "reason": now.reason, "servedVersion": now.served_version}
             self._report_line(Event(format_broken(now), "not-deployed", **about))
 
-    async def _set_removed(self, folder: _ProjectFolder) -> None:
+    async def _set_removed(self, folder: ProjectFolder) -> None:
         served, was_there = folder.published, not folder.removed
         folder.broken, folder.removed = None, True
         folder.has_outcome.set()
@@ -356,7 +357,7 @@ class Publisher:
             folder.published = None
             self._report_line(Event(f"Deleted {served.project}", "deleted", **about))
 
-    def _was_removed_itself(self, folder: _ProjectFolder) -> bool:
+    def _was_removed_itself(self, folder: ProjectFolder) -> bool:
         """Tell whether the folder is gone, and nothing above it is: where it was, there is still the same folder."""
         try:
             folder.path.lstat()
@@ -366,7 +367,7 @@ class Publisher:
             pass  # it cannot be seen now
         return False
 
-    async def _find_served_version(self, folder: _ProjectFolder) -> str | None:
+    async def _find_served_version(self, folder: ProjectFolder) -> str | None:
         if folder.published is not None:
             return folder.published.version
         if folder.name is None:
