@@ -6,7 +6,7 @@ Schemas come from code of projects. A deploy has checked that each is one; here,
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, cast
@@ -54,21 +54,25 @@ class _Reader:
     def __init__(self, schema: InputSchema) -> None:
         self._definitions: Mapping[str, Any] = schema.get("$defs", {})
 
-    def fields(self, schema: Any, prefix: str, depth: int) -> Iterator[SchemaField]:
-        """Yield the fields within a value with this schema, whose path is `prefix`."""
+    def fields(self, schema: Any, prefix: str, depth: int, around: Sequence[Any] = ()) -> Iterator[SchemaField]:
+        """Yield the fields within a value with this schema, whose path is `prefix`.
+
+        `around` are the schemas of what the value lies in: fields of what contains itself are told once.
+        """
         inner = self._inner(schema)
-        if depth == 0:
+        if depth == 0 or inner.get("properties") in around:
             return
+        around = (*around, inner.get("properties", {}))
         if isinstance(items := inner.get("items"), dict):
-            yield from self.fields(items, f"{prefix}[]", depth - 1)
+            yield from self.fields(items, f"{prefix}[]", depth - 1, around)
         if isinstance(values := inner.get("additionalProperties"), dict):
             yield self._field(values, f"{prefix}.*" if prefix else "*", required=False)
-            yield from self.fields(values, f"{prefix}.*" if prefix else "*", depth - 1)
+            yield from self.fields(values, f"{prefix}.*" if prefix else "*", depth - 1, around)
         required = inner.get("required", [])
         for name, field in inner.get("properties", {}).items():
             path = f"{prefix}.{name}" if prefix else name
             yield self._field(field, path, required=name in required)
-            yield from self.fields(field, path, depth - 1)
+            yield from self.fields(field, path, depth - 1, around)
 
     def skeleton(self, schema: Any, depth: int) -> Any:
         """Return a value that the schema allows, as far as that is easily said."""

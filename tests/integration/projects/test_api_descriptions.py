@@ -6,10 +6,19 @@ import json
 import textwrap
 from typing import Any
 
+import psutil
+
 from projects.manifest import Manifest
 from storage import keys
 from tests.support.project_host import Host
 from tests.support.wheels import make_wheel
+
+
+def present_cmdline(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
 def api(code: str, annotation: str = "dict[str, int]") -> str:
@@ -71,6 +80,21 @@ async def test_an_api_whose_code_misbehaves_has_no_schema_and_a_warning_and_the_
         "api/too-long.py": "its schema is too large",
         "api/unicode.py": "its schema has a text that is not Unicode",
     }
+
+
+async def test_code_that_uses_up_its_memory_is_ended_with_all_that_it_has_started(host: Host):
+    hog = """
+        import subprocess, sys
+        sleep = [sys.executable, "-c", "import time; time.sleep(600)", "left-by-a-hog"]
+        subprocess.Popen(sleep, start_new_session=True)
+        kept = [b"x" * 1024**2 for _ in range(4 * 1024)]
+    """
+    manifest = await host.deploy({"api/a.py": api(""), "api/hog.py": api(hog), "api/z.py": api("")})
+    assert (await schemas(host, manifest))["a"] == INTEGERS
+    messages = {warning.file: warning.message.rpartition(": ")[2] for warning in manifest.warnings}
+    ended = "the process that reads them was ended; its memory may have been used up"
+    assert messages == {"api/hog.py": ended, "api/z.py": ended}
+    assert [process for process in psutil.process_iter() if "left-by-a-hog" in present_cmdline(process)] == []
 
 
 async def test_schemas_that_are_too_large_together_leave_out_the_later_ones(host: Host):
