@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import os
 import shutil
 import socket
 import subprocess
@@ -43,7 +44,7 @@ def deploy(
             store,
             environments,
             max_machines=settings.max_machines,
-            by=f"{getpass.getuser()}@{socket.gethostname()}",
+            by=f"{_user()}@{socket.gethostname()}",
             message=message,
             commit=find_commit(project_dir),
             promote=not no_promote,
@@ -54,6 +55,14 @@ def deploy(
     typer.echo(f"APIs: {', '.join(manifest.apis)}")
     for warning in manifest.warnings:
         typer.secho(f"warning: {warning}", fg=typer.colors.YELLOW, err=True)
+
+
+def _user() -> str:
+    """Return who deploys. In a container, a user need not have a name."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # the second one is that of Python 3.12
+        return str(os.getuid())
 
 
 def find_commit(folder: Path) -> str | None:
