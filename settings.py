@@ -175,6 +175,14 @@ class Settings(BaseSettings):
     and about 40 kB of memory. When there are more, those without a request in progress are closed."""
     job_limit: ByteSize = Field(default=ByteSize(256 * 1024 * 1024), ge=1024 * 1024)
     """Largest Job in bytes, or as `256MiB`, that is sent as lines. It goes to the artifact store as it arrives."""
+    upload_limit: ByteSize = Field(default=ByteSize(512 * 1024**2), ge=1024 * 1024)
+    """Largest upload of a project in bytes, or as `512MiB`, as it is sent: compressed. It goes to the disk, and from
+    there to the artifact store."""
+    upload_unpacked_limit: ByteSize = Field(default=ByteSize(2 * 1024**3), ge=1024 * 1024)
+    """Largest upload of a project once it is unpacked. Workers with the role `control` need the same value, and place
+    for it."""
+    upload_files: int = Field(default=50_000, ge=1)
+    """Most files of an upload, and most folders. Workers with the role `control` need the same value."""
     ready_needs_workers: bool = False
     """Whether `/readyz` also requires that every project is served by a worker (the embedded stack sets it)."""
 

@@ -1,4 +1,4 @@
-"""Remove the artifacts of Runs and JobRuns that ended long enough ago, and of definitions of Jobs that nobody needs.
+"""Remove artifacts of Runs and JobRuns that ended long enough ago, definitions of Jobs that nobody needs, and uploads.
 
 At the end of a sweep, versions that nobody needs go, too (`activities/version_sweeper.py`).
 
@@ -8,7 +8,8 @@ age of its artifacts counts. Its artifacts are listed anew right before they are
 Idempotency-Key may have started it once more.
 
 A JobRun is treated as a Run is. A definition of a Job stays while the Job has it, or had it a short time ago, and while
-Temporal knows a JobRun that executes it, or has executed it.
+Temporal knows a JobRun that executes it, or has executed it. An upload goes by its age alone: one that was deployed is
+gone before, and no workflow has the id of an upload.
 
 At the end of a sweep, entries of the audit go that are older than they are kept, by whole days.
 
@@ -46,21 +47,21 @@ _MAX_RUNS = 2_000
 _MAX_DURATION = timedelta(minutes=5)
 """Time after which a part ends, however far it is."""
 
-_SWEPT = (keys.JOB_RUNS, keys.JOBS, keys.RUNS)
+_SWEPT = (keys.JOB_RUNS, keys.JOBS, keys.RUNS, keys.UPLOADS)
 """The prefixes of all that is swept, in ascending order, so that one key says how far a sweep has come."""
 
 
 @dataclass
 class ArtifactGroup:
-    """What the store holds of one Run, one JobRun or one definition of a Job; these are removed together."""
+    """What the store holds of one Run, JobRun, definition of a Job or upload; these are removed together."""
 
     project: str
     id: str
-    """The id of the Run, the JobRun, or the Job."""
+    """The id of the Run, the JobRun, the Job or the upload."""
     prefix: str
     newest: datetime
     definition: str | None = None
-    """`JobDefinition.ref`; None for a Run or a JobRun."""
+    """`JobDefinition.ref`; None for all but definitions of Jobs."""
 
     @property
     def key_after(self) -> str:
@@ -169,7 +170,8 @@ class ArtifactSweeper:
         except StoreError as error:
             log.warning("%s stays in the artifact store: %s", run.prefix, error.message)
             return SweepTotals(failed=1, failure=error.message)
-        return SweepTotals(runs=0 if run.definition else 1, artifacts=len(entries))
+        is_run = run.definition is None and not run.prefix.startswith(keys.UPLOADS)
+        return SweepTotals(runs=int(is_run), artifacts=len(entries))
 
     async def _is_over(self, group: ArtifactGroup, before: datetime) -> bool:
         """Tell whether the Run, or the JobRun, ended before then, or is not known any more."""
@@ -213,5 +215,7 @@ def _group_of(key: str, modified: datetime) -> ArtifactGroup | None:
             return ArtifactGroup(project, job_run_id, keys.job_run(project, job_run_id), modified)
         case keys.JOBS, [project, job_id, ref, _, *_] if names.is_job_id(job_id):
             return ArtifactGroup(project, job_id, keys.job_definition_prefix(project, job_id, ref), modified, ref)
+        case keys.UPLOADS, [project, upload_id, _, *_]:
+            return ArtifactGroup(project, upload_id, keys.upload(project, upload_id), modified)
         case _:
             return None

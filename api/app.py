@@ -27,6 +27,7 @@ from api.dashboard.projects import version_routes as version_pages
 from api.dashboard.runs import run_routes as run_pages
 from api.deliveries import routes as delivery_routes
 from api.dependencies import Services
+from api.deploys import routes as deploy_routes
 from api.env_vars import routes as env_var_routes
 from api.http import errors, openapi
 from api.http.audit import AuditRecorder
@@ -85,6 +86,7 @@ def create_app(services: Services) -> FastAPI:
         job_run_results.router,
         project_routes.router,
         audit_routes.router,
+        deploy_routes.router,
         *env_var_routes.routers,
         env_var_pages.project_router,
         env_var_pages.workspace_router,

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from fastapi import Depends, Request
 
+from api.deploys.uploads import Uploads
 from api.http.key_check import KeyCheck
 from api.http.rate_limiter import RateLimiter
 from api.keys.stored_keys import StoredKeys
@@ -31,6 +32,7 @@ from temporal.auth_sessions import AuthSessions
 from temporal.client import connect
 from temporal.connection_config import Connection
 from temporal.deliveries import Deliveries
+from temporal.deploys import Deploys
 from temporal.fleet import FleetClient, FleetReader
 from temporal.health import TemporalHealth
 from temporal.job_runs import JobRuns
@@ -65,6 +67,8 @@ class Services:
     temporal_namespace: str
     fleet: FleetReader
     project_changes: ProjectChanges
+    deploys: Deploys
+    uploads: Uploads
     store: Store
     catalog: Catalog
     ring: KeyRing
@@ -125,6 +129,8 @@ async def open_services(settings: Settings, connection: Connection) -> Services:
         temporal_namespace=connection.namespace,
         fleet=FleetReader(FleetClient(client)),
         project_changes=ProjectChanges(client),
+        deploys=Deploys(client),
+        uploads=Uploads(settings, store),
         store=store,
         catalog=Catalog(store, max_age=settings.poll_versions),
         ring=ring,

@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import getpass
 import os
 import shutil
 import socket
 import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
+from cli.api_client import ApiClient, find_api, quote_segment
 from cli.environments import open_environments
 from cli.options import DataFolder, load_settings
+from cli.output import print_message
+from cli.polling import status_line, wait_for_deploy
+from cli.with_api import Key
+from projects.apis import check_ignored
 from projects.deploy import deploy as deploy_folder
+from projects.settings_file import read_settings, resolve_project_name
+from projects.upload import pack_upload
+from schemas.errors import BadRequest, ProjectError
 from storage.factory import open_store
+
+_CHUNK = 256 * 1024
 
 _GIT_TIMEOUT = 10
 """Seconds that git gets for each answer."""
@@ -24,8 +38,15 @@ _GIT_TIMEOUT = 10
 
 def deploy(
     project_dir: Annotated[Path, typer.Argument(metavar="DIR", help="Project folder.")],
+    url: Annotated[
+        str | None, typer.Option(help="Address of the API that the project is sent to. Default: CALLBOARD_URL.")
+    ] = None,
+    key: Key = None,
     artifacts: Annotated[
-        str | None, typer.Option(help="Artifact store. Default: CALLBOARD_ARTIFACTS, else the data folder.")
+        str | None,
+        typer.Option(
+            help="Artifact store to write to, without an API. Default: CALLBOARD_ARTIFACTS, else the data folder."
+        ),
     ] = None,
     message: Annotated[str | None, typer.Option("-m", "--message", help="What the deploy is about.")] = None,
     no_promote: Annotated[
@@ -33,8 +54,20 @@ def deploy(
     ] = False,
     data: DataFolder = None,
 ) -> None:
-    """Deploy a project folder as a new version. Runs in flight keep their version."""
-    settings = load_settings(artifacts=artifacts, data_dir=data)
+    """Deploy a project folder as a new version. Runs in flight keep their version.
+
+    The project is sent to an API if there is the address of one, and else written to the artifact store, which takes
+    the store's credentials.
+    """
+    settings = load_settings(artifacts=artifacts, data_dir=data, url=url)
+    by_store = artifacts is not None or data is not None
+    if by_store and (url is not None or key is not None):
+        raise typer.BadParameter("--artifacts and --data are for a deploy without an API: leave out --url and --key.")
+    if not by_store and settings.url is not None:
+        _send(find_api(url=url, key=key, data=None), project_dir, message, promote=not no_promote)
+        return
+    if key is not None:
+        raise typer.BadParameter("--key is for an API: pass --url, too, or set CALLBOARD_URL.")
     location = settings.artifact_location
     environments = open_environments(settings)
     store = open_store(location, endpoint=settings.artifacts_endpoint)
@@ -50,11 +83,67 @@ def deploy(
             promote=not no_promote,
         )
     )
-    done = "Stored" if no_promote else "Deployed"
-    typer.echo(f"{done} {manifest.project}, version {manifest.version}, to {location}")
-    typer.echo(f"APIs: {', '.join(manifest.apis)}")
-    for warning in manifest.warnings:
-        typer.secho(f"warning: {warning}", fg=typer.colors.YELLOW, err=True)
+    _report(manifest.project, manifest.version, location, manifest.apis, promoted=not no_promote)
+    _warn(map(str, manifest.warnings))
+
+
+def _send(api: ApiClient, folder: Path, message: str | None, *, promote: bool) -> None:
+    """Send the project to the API, have it deployed there, and report what became of it.
+
+    Raises:
+        ProjectError: The project cannot be deployed.
+        CallboardError: The API refuses, or cannot be reached.
+    """
+    target = dataclasses.replace(api, project=resolve_project_name(folder, read_settings(folder)))
+    request = {"id": _upload(target, folder), "message": message, "commit": find_commit(folder), "promote": promote}
+    started = target.request("POST", "deploy", {name: value for name, value in request.items() if value is not None})
+    result = wait_for_deploy(target, started["id"])
+    if result["status"] != "completed":
+        raise ProjectError(result.get("reason") or result["message"])
+    _report(target.project, result["version"], api.url, result["apis"], promoted=promote)
+    resources: dict[str, Any] = result["resources"] or {}
+    for name, kind in (("Jobs", "jobs"), ("AuthSessions", "authSessions")):
+        changes: dict[str, list[str]] = resources.get(kind) or {}
+        for verb in ("created", "updated", "removed"):
+            if changes.get(verb):
+                typer.echo(f"{name} {verb}: {', '.join(changes[verb])}")
+        _warn(changes.get("refused", []))
+    if resources.get("status", "completed") != "completed":
+        _warn(["its Jobs and AuthSessions do not agree with its files yet; workers go on with that"])
+    # The API has never seen what is left out.
+    _warn([*map(str, check_ignored(folder)), *result["warnings"]])
+
+
+def _upload(target: ApiClient, folder: Path) -> str:
+    """Send the project, and return the id of the upload."""
+    what = f"Sending {target.project}"
+    with tempfile.TemporaryFile() as file, status_line(what) as line:
+        pack_upload(folder, file)
+        size = file.tell()
+        file.seek(0)
+
+        def read() -> Iterator[bytes]:
+            while chunk := file.read(_CHUNK):
+                yield chunk
+                if line:
+                    line.update(Text(f"{what}: {file.tell() / 1e6:.1f} of {size / 1e6:.1f} MB"))
+
+        api = dataclasses.replace(target, project="")
+        try:
+            answer = api.upload("PUT", f"projects/{quote_segment(target.project)}", read(), "application/gzip")
+        except BadRequest as error:
+            raise ProjectError(error.message) from error  # not the command line is wrong, but the project
+    return answer["id"]
+
+
+def _report(project: str, version: str, where: str, apis: Iterable[str], *, promoted: bool) -> None:
+    typer.echo(f"{'Deployed' if promoted else 'Stored'} {project}, version {version}, to {where}")
+    typer.echo(f"APIs: {', '.join(apis)}")
+
+
+def _warn(sentences: Iterable[str]) -> None:
+    for sentence in sentences:
+        print_message(f"warning: {sentence}", "yellow")
 
 
 def _user() -> str:

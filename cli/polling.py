@@ -26,6 +26,9 @@ _LONG_POLL_SECONDS = 30
 _RETRY_SECONDS = 60.0
 """Seconds to wait for an API that does not answer any more, as it may be restarting."""
 
+_RESOURCES_SECONDS = 300.0
+"""Seconds after which a deploy is not waited for any more only because its Jobs and AuthSessions are being changed."""
+
 UNFINISHED = ("pending", "started")
 UNFINISHED_OPERATION = ("pending", "in_progress")
 _UNFINISHED_JOB_RUN = ("PENDING", "PAUSING", "PAUSED", "RESUMING")
@@ -39,7 +42,7 @@ def wait_for_run(target: ApiClient, run_id: str) -> dict[str, Any]:
     """
     place = f"run/{quote_segment(run_id)}/result"
     since = time.monotonic()
-    with _status_line(f"Run {run_id}", f"callboard runs result {run_id} --wait -p {target.project}") as line:
+    with status_line(f"Run {run_id}", f"callboard runs result {run_id} --wait -p {target.project}") as line:
         query = {"wait": _POLL_SECONDS if line else _LONG_POLL_SECONDS}
         while (answer := retry_unavailable(lambda: target.request("GET", place, query=query)))["status"] in UNFINISHED:
             if line:
@@ -56,7 +59,7 @@ def wait_for_job_run(target: ApiClient, job_id: str, job_run_id: str) -> dict[st
     """
     place = f"jobs/{quote_segment(job_id)}/runs/{quote_segment(job_run_id)}"
     since = time.monotonic()
-    with _status_line(f"JobRun {job_run_id}", f"callboard jobruns get {job_run_id} -p {target.project}") as line:
+    with status_line(f"JobRun {job_run_id}", f"callboard jobruns get {job_run_id} -p {target.project}") as line:
         while True:
             answer = retry_unavailable(lambda: target.request("GET", place))
             job_run: dict[str, Any] = answer["jobRun"]
@@ -79,7 +82,7 @@ def wait_for_operation(what: str, look: Callable[[], dict[str, Any]], timeout: t
         CallboardError: The API refuses, or has not answered for a minute.
     """
     since = time.monotonic()
-    with _status_line(what) as line:
+    with status_line(what) as line:
         while (answer := retry_unavailable(look))["status"] in UNFINISHED_OPERATION:
             seconds = time.monotonic() - since
             if seconds > timeout.total_seconds():
@@ -88,6 +91,28 @@ def wait_for_operation(what: str, look: Callable[[], dict[str, Any]], timeout: t
                 line.update(Text(f"{what} is {answer['status']}, {seconds:.0f} s"))
             time.sleep(_POLL_SECONDS / 2)
         return answer
+
+
+def wait_for_deploy(target: ApiClient, deploy_id: str) -> dict[str, Any]:
+    """Wait until a deploy has ended, with what follows it, and return its result. Ctrl-C ends the waiting only.
+
+    Raises:
+        CallboardError: The API refuses, or has not answered for a minute.
+    """
+    what, since = f"Deploy of {target.project}", time.monotonic()
+    with status_line(what, f"callboard projects versions -p {target.project}") as line:
+        while True:
+            answer = retry_unavailable(lambda: target.request("GET", "deploy/result", query={"id": deploy_id}))
+            resources = answer["resources"] or {"status": "completed"}
+            waited = time.monotonic() - since
+            if answer["status"] != "pending" and (resources["status"] != "pending" or waited > _RESOURCES_SECONDS):
+                return answer
+            if line:
+                step = (
+                    answer["message"] if answer["status"] == "pending" else "Jobs and AuthSessions are being changed."
+                )
+                line.update(Text(f"{what}, {waited:.0f} s: {step}"))
+            time.sleep(_POLL_SECONDS / 2)
 
 
 def retry_unavailable[T](ask: Callable[[], T]) -> T:
@@ -107,7 +132,7 @@ def retry_unavailable[T](ask: Callable[[], T]) -> T:
 
 
 @contextmanager
-def _status_line(what: str, afterwards: str = "") -> Generator[Status | None]:
+def status_line(what: str, afterwards: str = "") -> Generator[Status | None]:
     """Show a status line on a terminal, and yield None elsewhere; exit with a hint on Ctrl-C."""
     console = Console(stderr=True)
     try:

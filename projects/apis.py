@@ -31,6 +31,12 @@ def find_apis(folder: Path) -> list[str]:
     return apis
 
 
+def list_apis_of_version(files: Path) -> list[str]:
+    """Return the names of the APIs of an unpacked version, sorted. It has no other files than those of the project."""
+    paths = [PurePosixPath(path.relative_to(files).as_posix()) for path in (files / "api").rglob("*.py")]
+    return sorted(str(path.relative_to("api").with_suffix("")) for path in paths if _is_api(path))
+
+
 _ADVICE = (
     "Each API is a Python file in it: "
     "create api/hello.py with `async def automation(page, params=None, **_kwargs)` to have the API hello."

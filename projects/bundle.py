@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import logging
 import os
 import subprocess
 import sys
 import tarfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 from projects.files import ProjectFile, list_project_files
 from schemas.errors import ProjectError, StoreError
@@ -50,13 +52,9 @@ def pack(folder: Path, target: Path, *, extra: str = "") -> str:
     _check_size(files)
     digest = hashlib.sha256()
     try:
-        with (
-            target.open("wb") as file,
-            gzip.GzipFile("", "wb", 6, file, mtime=0) as zipped,
-            tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as archive,
-        ):
+        with target.open("wb") as file, open_bundle(file) as archive:
             for item in files:
-                _add(archive, item, digest.update)
+                add_file(archive, item.path, item.source, digest.update)
     except BaseException:
         target.unlink(missing_ok=True)
         raise
@@ -108,19 +106,47 @@ def _check_size(files: list[ProjectFile]) -> None:
         )
 
 
-def _add(archive: tarfile.TarFile, item: ProjectFile, update_digest: Callable[[bytes], None]) -> None:
+@contextmanager
+def open_bundle(target: BinaryIO) -> Generator[tarfile.TarFile]:
+    """Write an archive to `target` as long as the block lasts."""
+    with (
+        gzip.GzipFile("", "wb", 6, target, mtime=0) as zipped,
+        tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        yield archive
+
+
+def add_file(archive: tarfile.TarFile, path: str, source: Path, on_data: Callable[[bytes], None] | None = None) -> None:
+    """Add the file `source` to the archive as `path`; `on_data` is given all that tells it from another file.
+
+    Raises:
+        ProjectError: The file cannot be read.
+    """
     try:
-        with item.source.open("rb") as content:
+        with source.open("rb") as content:
             status = os.fstat(content.fileno())
-            entry = tarfile.TarInfo(item.path)
-            entry.size = status.st_size
-            entry.mode = 0o755 if status.st_mode & 0o100 else 0o644
-            entry.mtime = _MTIME
+            entry = _entry(path, status.st_size, executable=bool(status.st_mode & 0o100))
+            if on_data is None:
+                archive.addfile(entry, content)
+                return
             # The length comes before the content, so no two different sets of files give the same stream of bytes.
-            update_digest(f"{item.path}\0{entry.mode:o}\0{entry.size}\0".encode())
-            archive.addfile(entry, _HashingReader(content, update_digest))
+            on_data(f"{path}\0{entry.mode:o}\0{entry.size}\0".encode())
+            archive.addfile(entry, _HashingReader(content, on_data))
     except OSError as error:
-        raise ProjectError(f"{item.path}: cannot be read: {error.strerror or error}.") from error
+        raise ProjectError(f"{path}: cannot be read: {error.strerror or error}.") from error
+
+
+def add_content(archive: tarfile.TarFile, path: str, content: bytes) -> None:
+    """Add a file with this content to the archive."""
+    archive.addfile(_entry(path, len(content), executable=False), io.BytesIO(content))
+
+
+def _entry(path: str, size: int, *, executable: bool) -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(path)
+    entry.size = size
+    entry.mode = 0o755 if executable else 0o644
+    entry.mtime = _MTIME
+    return entry
 
 
 class _HashingReader:

@@ -20,6 +20,10 @@ _STANDARD_LIBRARY = sys.stdlib_module_names | {"cgi", "cgitb", "crypt", "imghdr"
 """Modules of Python's own, with those that only an earlier Python has which a project may run on."""
 
 
+_LARGEST_SOURCE = 1024 * 1024
+"""Bytes of source that are parsed: while that takes, a second or so, nothing else of the process goes on."""
+
+
 def check_code(folder: Path, apis: Collection[str], packages: Collection[str]) -> list[DeployWarning]:
     """Return one warning for each API that cannot work: its function is missing or not `async`, or an import fails.
 
@@ -40,8 +44,10 @@ def check_code(folder: Path, apis: Collection[str], packages: Collection[str]) -
 
 
 def parse_file(file: Path) -> ast.Module | None:
-    """Return the syntax tree of a file; None if it does not parse."""
+    """Return the syntax tree of a file; None if it does not parse, or is too large to be looked at."""
     try:
+        if file.stat().st_size > _LARGEST_SOURCE:
+            return None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return ast.parse(file.read_bytes())

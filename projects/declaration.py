@@ -29,6 +29,8 @@ LOCK = "uv.lock"
 VENV = ".venv"
 VENV_MARK = "made-by-callboard"
 """Name of a file in a `.venv` that Callboard has made from the declaration, and that therefore declares nothing."""
+FROZEN = "frozen-by-callboard.txt"
+"""Name of a file in the `.venv` of an upload: it lists what is installed in the `.venv`, in place of the packages."""
 
 _INCLUDE = re.compile(r"(?:-r|-c|--requirement|--constraint)[\s=]*(?P<file>[^\s#]+)")
 _INDEX = re.compile(
@@ -200,7 +202,7 @@ def freeze_venv(folder: Path) -> FrozenVenv | None:
     requirements = _list_installed(folder)
     if not requirements:
         return None
-    version = _PYTHON_OF_VENV.search((folder / VENV / "pyvenv.cfg").read_text())
+    version = _PYTHON_OF_VENV.search(_read_text(folder / VENV / "pyvenv.cfg"))
     if version is None:
         raise ProjectError(f"{VENV}: its pyvenv.cfg does not say which Python it is for. Make it anew, or remove it.")
     return FrozenVenv(python=version[1], requirements="\n".join([*requirements, ""]))
@@ -218,6 +220,8 @@ def _list_installed(folder: Path) -> list[str]:
     The project itself is left out, which need not be installed in its environment here, and so are tools: pip, which
     the venv module puts into every environment, and what `callboard run` wants there.
     """
+    if (folder / VENV / FROZEN).is_file():
+        return _read_text(folder / VENV / FROZEN).splitlines()
     places = [str(place) for place in (folder / VENV).glob("lib/python3.*/site-packages")]
     if not places:
         raise ProjectError(

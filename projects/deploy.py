@@ -15,8 +15,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from projects.api_descriptions import Described, describe_apis
-from projects.dependencies import ResolvedDependencies, resolve_and_build
+from projects.build import Built, build
 from projects.environments import Environments
 from projects.machine_limit import check_machine_limit
 from projects.manifest import Manifest
@@ -69,14 +68,18 @@ async def deploy(
         await refuse_if_deleting(store, prepared.manifest.project)
         if promote and max_machines is not None:
             await check_machine_limit(store, prepared.manifest, max_machines)
-        dependencies = None
-        if prepared.declares_dependencies:
-            project, frozen = prepared.manifest.project, prepared.frozen
-            dependencies = await resolve_and_build(project, files_in(scratch), frozen, store, environments, scratch)
-        box = environments and environments.box
-        described = await describe_apis(files_in(scratch), prepared.manifest.apis, dependencies, box, scratch)
-        manifest = await run_in_thread(complete, prepared, dependencies, described, scratch)
-        manifest = await store_version(store, manifest, prepared.resources, dependencies, described, bundle_in(scratch))
+        built = await build(
+            prepared.manifest.project,
+            files_in(scratch),
+            prepared.manifest.apis,
+            prepared.frozen,
+            store,
+            environments,
+            scratch,
+            declares_dependencies=prepared.declares_dependencies,
+        )
+        manifest = await run_in_thread(complete, prepared, built, scratch)
+        manifest = await store_version(store, manifest, prepared.resources, built, bundle_in(scratch))
     finally:
         await run_in_thread(shutil.rmtree, scratch, ignore_errors=True)
     record = DeployRecord(
@@ -94,26 +97,19 @@ async def deploy(
     return manifest
 
 
-async def store_version(
-    store: Store,
-    manifest: Manifest,
-    resources: Resources,
-    dependencies: ResolvedDependencies | None,
-    described: Described,
-    bundle: Path,
-) -> Manifest:
+async def store_version(store: Store, manifest: Manifest, resources: Resources, built: Built, bundle: Path) -> Manifest:
     """Store a version that is known to be valid, and return its manifest as it is stored.
 
     Raises:
         StoreError: The store refused.
     """
     project, version = manifest.project, manifest.version
-    if dependencies is not None:
-        key = keys.environment(project, dependencies.environment.declaration)
-        await store.put(key, dependencies.requirements.encode())
+    if built.dependencies is not None:
+        key = keys.environment(project, built.dependencies.environment.declaration)
+        await store.put(key, built.dependencies.requirements.encode())
     if not await store.exists(keys.bundle(project, version)):
         await store.put_file(keys.bundle(project, version), bundle)
-    await store.put(keys.input_schemas(project, version), described.apis.to_bytes())
+    await store.put(keys.input_schemas(project, version), built.described.apis.to_bytes())
     if not await store.exists(keys.version_files(project, version)):
         files = await run_in_thread(VersionFiles.of, bundle)
         await store.put(keys.version_files(project, version), files.to_bytes())

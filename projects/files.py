@@ -47,6 +47,10 @@ _EXCLUDED_PATHS = frozenset(
 """Paths that are left out. In other places, people use these names for their own modules."""
 
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""Characters that a terminal or a log would obey. No name in a project needs them."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProjectFile:
     """One file of a project."""
@@ -72,6 +76,16 @@ def list_project_files(folder: Path) -> list[ProjectFile]:
         return sorted(_walk(root, root, "", (root,)), key=lambda file: file.path)
     except OSError as error:
         raise ProjectError(f"{error.filename}: cannot be read: {error.strerror}.") from error
+
+
+def check_name(path: str) -> None:
+    """Raise ProjectError if a file of a project cannot have this path."""
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise ProjectError(f"{path!r}: the name is not UTF-8. Rename the file.") from error
+    if _CONTROL.search(path):
+        raise ProjectError(f"{path!r}: the name has a control character. Rename the file.")
 
 
 def is_project_path(folder: Path, path: Path) -> bool:
@@ -101,10 +115,7 @@ def _walk(root: Path, folder: Path, prefix: str, inside: tuple[Path, ...]) -> It
         path = prefix + source.name
         if _is_excluded(path):
             continue
-        try:
-            path.encode()
-        except UnicodeEncodeError as error:
-            raise ProjectError(f"{path!r}: the name is not UTF-8. Rename the file.") from error
+        check_name(path)
         if is_ignored(root, path, folder=source.is_dir() and not source.is_symlink()):
             continue
         real = _resolve_link(root, source, path) if source.is_symlink() else source

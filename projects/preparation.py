@@ -9,10 +9,10 @@ from pathlib import Path
 
 from projects.api_descriptions import Described
 from projects.apis import check_ignored, check_languages, check_names, check_syntax, find_apis
+from projects.build import Built
 from projects.bundle import extract, pack
 from projects.code_checks import check_code, modules_in
 from projects.declaration import FrozenVenv, check_declaration, freeze_venv, read_declaration
-from projects.dependencies import ResolvedDependencies
 from projects.files import is_ignored_below
 from projects.manifest import DeployWarning, Manifest, Stored
 from projects.parameter_check import unchecked_keywords
@@ -92,11 +92,10 @@ def prepare(folder: Path, scratch: Path) -> Prepared:
     return Prepared(manifest=manifest, resources=resources, frozen=frozen, declares_dependencies=declares)
 
 
-def complete(
-    prepared: Prepared, dependencies: ResolvedDependencies | None, described: Described, scratch: Path
-) -> Manifest:
-    """Return the manifest of a prepared version that will run with these packages, with warnings about its code."""
+def complete(prepared: Prepared, built: Built, scratch: Path) -> Manifest:
+    """Return the manifest of a prepared version whose packages are built, with warnings about its code."""
     manifest, files = prepared.manifest, files_in(scratch)
+    dependencies, described = built.dependencies, built.described
     modules = modules_in(Path(sysconfig.get_path("platlib"))) if dependencies is None else dependencies.modules
     warnings = (
         *manifest.warnings,

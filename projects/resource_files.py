@@ -27,7 +27,8 @@ from schemas.rest.run_auth_session import AuthSessionId
 
 _ROOT = "intuned-resources"
 _JOBS = f"{_ROOT}/jobs"
-_AUTH_SESSIONS = f"{_ROOT}/auth-sessions"
+AUTH_SESSION_FILES = f"{_ROOT}/auth-sessions"
+"""Where files of AuthSessions are, which are in no version of the project."""
 _JOB_SUFFIXES = (".job.json", ".job.jsonc")
 _AUTH_SESSION_SUFFIXES = (".auth-session.json", ".auth-session.jsonc")
 
@@ -66,16 +67,21 @@ def find_auth_session_files(folder: Path) -> list[AuthSessionFile]:
         ProjectError: A file is not an AuthSession; the message names file, path and expectation, and no value.
     """
     found: list[AuthSessionFile] = []
-    paths = _files_in(folder / _AUTH_SESSIONS)
+    paths = list_auth_session_paths(folder)
     for each, file in _files_by_id(folder, paths, "AuthSession", _AUTH_SESSION_SUFFIXES, _AUTH_SESSION_ID):
         content = _validate(file, _AuthSessionContent, _read(folder / file, file))
         found.append(AuthSessionFile(id=each, file=file, parameters=content.parameters))
     return found
 
 
+def list_auth_session_paths(folder: Path) -> list[Path]:
+    """Return all files of the project's folder for AuthSessions, sorted."""
+    return _files_in(folder / AUTH_SESSION_FILES)
+
+
 def is_auth_session_file(path: Path) -> bool:
     """Tell whether this path below a project folder is that of such a file."""
-    return path.parent.as_posix() == _AUTH_SESSIONS and path.name.endswith(_AUTH_SESSION_SUFFIXES)
+    return path.parent.as_posix() == AUTH_SESSION_FILES and path.name.endswith(_AUTH_SESSION_SUFFIXES)
 
 
 def usable_auth_sessions(settings: ProjectSettings, files: Sequence[AuthSessionFile]) -> tuple[AuthSessionFile, ...]:
@@ -97,7 +103,7 @@ def check_ignored_resources(
         if path.is_file() and not path.name.endswith(_JOB_SUFFIXES):
             message = "ignored, as the file of a Job is named ID.job.json or ID.job.jsonc"
             yield DeployWarning(file=path.relative_to(folder).as_posix(), message=message)
-    for path in _files_in(folder / _AUTH_SESSIONS):
+    for path in list_auth_session_paths(folder):
         if not path.name.endswith(_AUTH_SESSION_SUFFIXES):
             message = "ignored, as the file of an AuthSession is named ID.auth-session.json or ID.auth-session.jsonc"
             yield DeployWarning(file=path.relative_to(folder).as_posix(), message=message)

@@ -24,7 +24,7 @@ from schemas.errors import ProjectError, SettingsError
 from schemas.rest.base import EXPECTED
 from schemas.rest.sink import UNKNOWN_SINK_TYPE
 
-_MAX_FILE_SIZE = 1024 * 1024
+MAX_SETTINGS_SIZE = 1024 * 1024
 """Most bytes of a settings file. It is written by hand, so a bigger file is something else under its name."""
 
 
@@ -58,14 +58,29 @@ def read_settings_file(folder: Path) -> SettingsFile:
         SettingsError: It does not follow its syntax, or a key is wrong; the message names the file, the key, and what
             is expected and found.
     """
-    for name, parse in SETTINGS_PARSERS.items():
+    for name in SETTINGS_PARSERS:
         path = folder / name
         if path.is_file():
-            data = _parse(name, _read_text(name, path), parse)
-            return SettingsFile(name, _validate(name, data), tuple(find_ignored(data)))
+            return parse_settings_file(name, _read(name, path))
     raise ProjectError(
         f"{folder}: this is not a project, as it has no settings file. Create Intuned.jsonc in it; {{}} is enough."
     )
+
+
+def parse_settings_file(name: str, data: bytes) -> SettingsFile:
+    """Return what the settings file of this name says, whose content is `data`.
+
+    Raises:
+        SettingsError: It does not follow its syntax, or a key is wrong.
+    """
+    if len(data) > MAX_SETTINGS_SIZE:
+        raise SettingsError(name, "", f"expected settings of at most {MAX_SETTINGS_SIZE:,} bytes, found more")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SettingsError(name, "", f"expected text in UTF-8, found another byte at {error.start}") from error
+    found = _parse(name, text, SETTINGS_PARSERS[name])
+    return SettingsFile(name, _validate(name, found), tuple(find_ignored(found)))
 
 
 def resolve_project_name(folder: Path, settings: ProjectSettings) -> str:
@@ -84,18 +99,12 @@ def resolve_project_name(folder: Path, settings: ProjectSettings) -> str:
     return name
 
 
-def _read_text(name: str, path: Path) -> str:
+def _read(name: str, path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            data = file.read(_MAX_FILE_SIZE + 1)
+            return file.read(MAX_SETTINGS_SIZE + 1)
     except OSError as error:
         raise ProjectError(f"{name}: the settings file cannot be read: {error.strerror}.") from error
-    if len(data) > _MAX_FILE_SIZE:
-        raise SettingsError(name, "", f"expected settings of at most {_MAX_FILE_SIZE:,} bytes, found more")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SettingsError(name, "", f"expected text in UTF-8, found another byte at {error.start}") from error
 
 
 def _parse(name: str, text: str, parse: Callable[[str], object]) -> dict[str, Any]:

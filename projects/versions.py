@@ -1,30 +1,24 @@
 """The versions that are unpacked on this host, one folder each: `{root}/{project}/{version}`.
 
 A version folder appears whole, by one rename, and is never changed after that. A version is unpacked in a folder beside
-it, which has another name and is locked by its owner. The lock is released when the owner's process ends, and the next
-owner removes folders that are not locked. So several workers can share a root, and none has to clean up after its own
-death.
+it (`projects.scratch`). So several workers can share a root, and none has to clean up after its own death.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import shutil
-import uuid
 from pathlib import Path
 
 from projects.bundle import extract_and_compile
 from projects.manifest import is_version
 from projects.processes import run_in_thread
 from projects.project_settings import is_project_name
+from projects.scratch import scratch_folder
 from projects.single_flight import SingleFlight
 from schemas.errors import StoreError
 from storage import keys
-from storage.file_lock import create_and_try_lock, remove_if_abandoned
 from storage.store import Store
-
-_PARTIAL = ".partial-"
 
 
 class VersionFolders:
@@ -51,40 +45,26 @@ class VersionFolders:
         return folder
 
     async def _fetch(self, project: str, version: str, folder: Path) -> None:
-        partial = folder.parent / f"{_PARTIAL}{uuid.uuid4().hex}"
         try:
-            await run_in_thread(_remove_abandoned, folder.parent)
-            # Not in a thread: a cancelled caller would lose the lock.
-            while (lock := create_and_try_lock(partial)) is None:
-                pass
+            async with scratch_folder(folder.parent) as partial:
+                await self._fetch_into(partial, project, version, folder)
         except OSError as error:
             raise StoreError(f"The folder {folder.parent} for versions cannot be written: {error}.") from error
+
+    async def _fetch_into(self, partial: Path, project: str, version: str, folder: Path) -> None:
+        bundle = partial / "bundle.tar.gz"
+        if not await self._store.get_file(keys.bundle(project, version), bundle):
+            raise StoreError(
+                f"The bundle of version {version} of project {project!r} is not in the artifact store. "
+                "Deploy the project again."
+            )
         try:
-            bundle = partial / "bundle.tar.gz"
-            if not await self._store.get_file(keys.bundle(project, version), bundle):
-                raise StoreError(
-                    f"The bundle of version {version} of project {project!r} is not in the artifact store. "
-                    "Deploy the project again."
-                )
-            try:
-                await run_in_thread(_unpack, bundle, partial / "files", folder)
-            except StoreError as error:
-                raise StoreError(
-                    f"Version {version} of project {project!r}: {error.message} If its bundle is damaged, remove "
-                    f"{keys.bundle(project, version)} from the artifact store and deploy the project again."
-                ) from error
-        finally:
-            try:
-                # This may fail if a cancelled download is still writing; the next owner removes what is left.
-                await run_in_thread(shutil.rmtree, partial, ignore_errors=True)
-            finally:
-                lock.release()
-
-
-def _remove_abandoned(parent: Path) -> None:
-    """Remove folders whose owners are dead."""
-    for other in parent.glob(f"{_PARTIAL}*"):
-        remove_if_abandoned(other)
+            await run_in_thread(_unpack, bundle, partial / "files", folder)
+        except StoreError as error:
+            raise StoreError(
+                f"Version {version} of project {project!r}: {error.message} If its bundle is damaged, remove "
+                f"{keys.bundle(project, version)} from the artifact store and deploy the project again."
+            ) from error
 
 
 def _unpack(bundle: Path, files: Path, target: Path) -> None:

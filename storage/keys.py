@@ -30,6 +30,8 @@
     job-runs/{project}/{jobRunId}/plan.json                 what all Runs of a JobRun have in common
     job-runs/{project}/{jobRunId}/payload/{first}.jsonl     items that its Runs have added
     job-runs/{project}/{jobRunId}/results/{shard}-{try}.jsonl    results of its Runs, a line each
+    uploads/{project}/{id}/bundle.tar.gz                    a project folder as it came over REST, until it is deployed
+    uploads/{project}/{id}/built.json                       what a worker with Machines has found out of its packages
     keys/{id}/key.json                                      what an API key allows, and its digest
     keys/{id}/last-use.json                                 when it was used
     values/{project}/{hash of the key}.json                 what user code keeps in `persistent_store`
@@ -51,7 +53,8 @@ RUNS = "runs/"
 JOBS = "jobs/"
 JOB_RUNS = "job-runs/"
 API_KEYS = "keys/"
-OF_PROJECTS = (RUNS, JOBS, JOB_RUNS, "auth-sessions/", "uploads/", "values/", "variables/projects/", PROJECTS)
+UPLOADS = "uploads/"
+OF_PROJECTS = (RUNS, JOBS, JOB_RUNS, "auth-sessions/", UPLOADS, "values/", "variables/projects/", PROJECTS)
 """Where all lies that is stored of a project, behind its name. What is deployed of it comes last."""
 
 
@@ -260,6 +263,23 @@ def job_run_results(project: str, job_run_id: str) -> str:
 def job_run_shard(project: str, job_run_id: str, shard: int, try_number: int) -> str:
     """Return the key of a shard of results, as this try of its activity has written it: the last try counts."""
     return f"{job_run_results(project, job_run_id)}{shard:08}-{try_number:016}.jsonl"
+
+
+def uploads(project: str) -> str:
+    return f"{UPLOADS}{project}/"
+
+
+def upload(project: str, upload_id: str) -> str:
+    """Return the prefix of all that is stored of an upload. Ids sort in the order in which uploads came."""
+    return f"{uploads(project)}{upload_id}/"
+
+
+def upload_bundle(project: str, upload_id: str) -> str:
+    return f"{upload(project, upload_id)}bundle.tar.gz"
+
+
+def upload_build(project: str, upload_id: str) -> str:
+    return f"{upload(project, upload_id)}built.json"
 
 
 def api_key(key_id: str) -> str:

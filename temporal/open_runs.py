@@ -10,7 +10,6 @@ from temporalio.client import Client, WorkflowExecution
 from schemas.workflow import names
 from schemas.workflow.job_run import JobRunView
 from schemas.workflow.run import RunSummary
-from temporal.resources import APPLY_RESOURCES_ID
 from temporal.rpc_errors import RPC_TIMEOUT, signal_if_running, translate_rpc_errors, unless_missing
 from temporal.visibility_queries import equals, quote
 from workflows import visibility
@@ -61,7 +60,7 @@ class OpenRuns:
         """Have all of them end, without waiting for it, and tell whether there were any. Raises as `count` does."""
         conditions = (
             equals(names.SEARCH_PROJECT, project),
-            f"WorkflowId STARTS_WITH {quote(APPLY_RESOURCES_ID.format(project=project))}",
+            f"WorkflowId STARTS_WITH {quote(names.apply_resources_prefix(project))}",
         )
         with translate_rpc_errors():
             found = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from temporalio.client import Client
 from temporalio.common import Priority, WorkflowIDReusePolicy
@@ -11,9 +11,6 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from schemas.workflow import names
 from schemas.workflow.resources import ApplyResourcesInput
 from temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors
-
-APPLY_RESOURCES_ID = "apply-resources:{project}:"
-"""The beginning of the ids of these workflows."""
 
 
 async def start_apply_resources(client: Client, workspace: str, project: str, deployed_at: datetime) -> bool:
@@ -30,7 +27,7 @@ async def start_apply_resources(client: Client, workspace: str, project: str, de
             await client.start_workflow(
                 names.APPLY_RESOURCES,
                 ApplyResourcesInput(workspace=workspace, project=project),
-                id=f"{APPLY_RESOURCES_ID.format(project=project)}{deployed_at.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}",
+                id=names.apply_resources_workflow_id(project, deployed_at),
                 task_queue=names.CALLBOARD_QUEUE,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 static_summary=f"Apply the files of Jobs and AuthSessions of {project}",

@@ -23,6 +23,7 @@ from activities.attempts.attempt_records import AttemptRecords
 from activities.attempts.logins import Logins
 from activities.attempts.project_environments import ProjectEnvironments
 from activities.attempts.runtime_services import StoreQuota
+from activities.version_builds import BuildActivities
 from activities.workers import crash_recovery, machine_reports
 from activities.workers.deployed_projects import DeployedProjects
 from activities.workers.fleet_member import FleetMember
@@ -55,7 +56,7 @@ from temporal.client import connect
 from temporal.connection_config import Connection
 from temporal.fleet import FleetClient
 from temporal.worker_shutdown import running_worker
-from worker.control_worker import GRACEFUL_SHUTDOWN_TIMEOUT
+from worker.control_worker import GRACEFUL_SHUTDOWN_TIMEOUT, data_folder
 
 log = logging.getLogger("worker")
 
@@ -69,6 +70,8 @@ ROUND_TIMEOUT = timedelta(minutes=5)
 STORE_TIMEOUT = timedelta(minutes=10)
 """Time after which a part that asks the artifact store counts as stuck. A request to a bucket that is away is given up
 after 70 seconds."""
+_BUILDS_AT_ONCE = 2
+"""How many versions are built at the same time for deploys: Attempts need the host more."""
 _BUCKET_LOG_INTERVAL = timedelta(seconds=3)
 """Time between two pieces of a log that is being written: each is a request that is paid for."""
 
@@ -98,7 +101,7 @@ async def start_attempt_workers(
     """
     settings, client, identity, store = process.settings, process.client, process.identity, process.store
     catalog, liveness = process.catalog, process.liveness
-    workers = _folder(settings, "workers")
+    workers = data_folder(settings, "workers")
     keyring = KeyRing.of(settings)
     groups = await asyncio.to_thread(delegated_group)
     dead = await crash_recovery.recover_dead_workers(client, workers, groups)
@@ -151,6 +154,8 @@ async def start_attempt_workers(
     resources.push_async_callback(redactor.close)
     running_attempts = RunningAttempts()
     await resources.enter_async_context(_stop_worker(process, running_attempts))
+    versions, environments = VersionFolders(store, data_folder(settings, "versions")), _environments(process)
+    await resources.enter_async_context(_build_worker(process, versions, environments))
     attempt_resources = AttemptResources(
         worker=identity,
         client=client,
@@ -158,8 +163,8 @@ async def start_attempt_workers(
         records=AttemptRecords(store, client.data_converter),
         logins=Logins(client, store, keyring),
         catalog=catalog,
-        versions=VersionFolders(store, _folder(settings, "versions")),
-        environments=_environments(process),
+        versions=versions,
+        environments=ProjectEnvironments(store, environments),
         pools=pools,
         keyring=keyring,
         redactor=redactor,
@@ -210,6 +215,25 @@ def _stop_worker(process: WorkerProcess, running_attempts: RunningAttempts) -> A
     return running_worker(worker, grace=GRACEFUL_SHUTDOWN_TIMEOUT)
 
 
+def _build_worker(
+    process: WorkerProcess, versions: VersionFolders, environments: Environments
+) -> AbstractAsyncContextManager[None]:
+    """Return the running Temporal worker that builds versions which are being deployed."""
+    builds = BuildActivities(
+        store=process.store, versions=versions, environments=environments, root=data_folder(process.settings, "builds")
+    )
+    worker = Worker(
+        process.client,
+        task_queue=names.BUILDS_QUEUE,
+        activities=[builds.build_version],
+        identity=process.identity,
+        max_concurrent_activities=_BUILDS_AT_ONCE,
+        activity_task_poller_behavior=PollerBehaviorSimpleMaximum(1),
+        graceful_shutdown_timeout=GRACEFUL_SHUTDOWN_TIMEOUT,
+    )
+    return running_worker(worker, grace=GRACEFUL_SHUTDOWN_TIMEOUT)
+
+
 def delegated_group() -> Path | None:
     """Return the control group for those of Machines, if one is delegated to this worker. This blocks.
 
@@ -237,15 +261,7 @@ def _log_policy(settings: Settings) -> LogPolicy:
     return LogPolicy(settings.log_limit, _BUCKET_LOG_INTERVAL, _BUCKET_LOG_INTERVAL)
 
 
-def _environments(process: WorkerProcess) -> ProjectEnvironments:
+def _environments(process: WorkerProcess) -> Environments:
     settings = process.settings
     box = PackageBox(settings, temporal_address=process.connection.address, other_parts=trace_endpoints(os.environ))
-    environments = Environments(_folder(settings, "environments"), box, build_packages=settings.build_packages)
-    return ProjectEnvironments(process.store, environments)
-
-
-def _folder(settings: Settings, name: str) -> Path:
-    """Return a folder in the data folder, made for nobody else: it gets logs, traces, and settings with passwords."""
-    folder = settings.data_dir.expanduser().resolve() / name
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder
+    return Environments(data_folder(settings, "environments"), box, build_packages=settings.build_packages)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client
@@ -22,10 +23,12 @@ from activities.project_changes import ProjectActivities
 from activities.resource import ResourceActivities
 from activities.resources.file_auth_sessions import FileAuthSessions
 from activities.resources.file_jobs import FileJobs
+from activities.upload_deploys import UploadActivities
 from activities.variables import VariableActivities
 from projects.catalog import Catalog
 from projects.dotenv import DevFolders
 from projects.job_definition import JobDefiner
+from projects.upload import UploadLimits
 from projects.variables import Variables
 from schemas.rest.env_vars import VariableScope
 from schemas.workflow import names
@@ -45,6 +48,7 @@ from workflows.apply_resources import ApplyResourcesWorkflow
 from workflows.auth_session import AuthSessionWorkflow
 from workflows.create import CreateWorkflow
 from workflows.deliver import DeliverWorkflow
+from workflows.deploy import DeployWorkflow
 from workflows.job_lock import JobLockWorkflow
 from workflows.job_run import JobRunWorkflow
 from workflows.project_changes import DeleteProjectWorkflow, MovePointerWorkflow
@@ -93,6 +97,12 @@ async def workflow_worker(settings: Settings, client: Client, identity: str, sto
     )
     variables = _variable_activities(settings, store, ring)
     of_runs = [artifacts.record_interrupted, artifacts.delete_states, variables.collect_variables]
+    uploads = UploadActivities(
+        store=store,
+        root=data_folder(settings, "deploys"),
+        limits=UploadLimits(settings.upload_limit, settings.upload_unpacked_limit, settings.upload_files),
+        max_machines=settings.max_machines,
+    )
 
     def serving(
         queue: str, behavior: VersioningBehavior, workflows: Sequence[type], activities: Sequence[Callable[..., Any]]
@@ -120,7 +130,7 @@ async def workflow_worker(settings: Settings, client: Client, identity: str, sto
         # AuthSessions have Creates, JobRuns have Validates, and Runs of earlier versions are here.
         [
             *(*_OF_RUNS, SweepWorkflow, TriggerJobWorkflow, ApplyResourcesWorkflow, JobRunWorkflow, JobLockWorkflow),
-            *(MovePointerWorkflow, DeleteProjectWorkflow),
+            *(MovePointerWorkflow, DeleteProjectWorkflow, DeployWorkflow),
         ],
         [
             *of_runs,
@@ -131,6 +141,9 @@ async def workflow_worker(settings: Settings, client: Client, identity: str, sto
             job_runs.execute_job_items,
             job_runs.await_auth_session,
             resources.update_resources,
+            uploads.check_upload,
+            uploads.publish_upload,
+            uploads.remove_upload,
             changes.move_pointer,
             changes.withdraw_project,
             changes.remove_project,
@@ -170,6 +183,13 @@ def _resource_activities(settings: Settings, client: Client, store: Store, ring:
         auth_sessions=AuthSessions(client),
     )
     return ResourceActivities(store, jobs, auth_sessions)
+
+
+def data_folder(settings: Settings, name: str) -> Path:
+    """Return a folder in the data folder, made for nobody else: it gets logs, traces, and settings with passwords."""
+    folder = settings.data_dir.expanduser().resolve() / name
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
 
 
 def deployment(build_id: str | None, behavior: VersioningBehavior) -> WorkerDeploymentConfig | None:

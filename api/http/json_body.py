@@ -25,7 +25,12 @@ async def read_json_object(request: Request, limit: int = BODY_LIMIT) -> dict[st
         PayloadTooLarge: The body has more than `limit` bytes, whatever its content-length says.
         BadRequest: The body is not JSON, is not an object, or holds something that JSON parsers disagree on.
     """
-    value = parse_json(await read_body(request, limit))
+    return parse_json_object(await read_body(request, limit))
+
+
+def parse_json_object(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in `body`. Raises BadRequest as `parse_json` does, and if it is not an object."""
+    value = parse_json(body)
     if not isinstance(value, dict):
         raise field_error("", "a JSON object", "The body must be a JSON object.")
     return cast("dict[str, Any]", value)

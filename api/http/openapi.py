@@ -36,6 +36,21 @@ def job_body(model: type[BaseModel]) -> dict[str, Any]:
     return described
 
 
+def upload_body(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the addition to a route's OpenAPI description for a project, which may also be sent as a tar."""
+    described = request_body(model)
+    tar = {"schema": {"type": "string", "format": "binary", "description": "A tar of the project folder's files."}}
+    described["requestBody"]["content"]["application/gzip"] = tar
+    return described
+
+
+def deploy_body(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the addition to a route's OpenAPI description for a body that may be left out."""
+    described = request_body(model)
+    described["requestBody"]["required"] = False
+    return described
+
+
 def install_openapi(app: FastAPI) -> None:
     """Make the application serve the complete OpenAPI description."""
     app.openapi = lambda: _build_schema(app)

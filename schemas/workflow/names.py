@@ -6,6 +6,7 @@ A comment above a group of names describes all of them; what stands beside or be
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 CALLBOARD_QUEUE = "callboard"
 """Task queue of the workflows that may outlast a version of the workers, and of light activities."""
@@ -17,6 +18,9 @@ the build that they began on."""
 DELIVERIES_QUEUE = "callboard-deliveries"
 """Task queue of the workflows `Deliver` and `SinkTest` and their activities, so that unreachable receivers delay
 nothing else."""
+
+BUILDS_QUEUE = "callboard-builds"
+"""Task queue of the activity `build_version`. All workers that have Machines serve it."""
 
 DEPLOYMENT = "callboard"
 """Temporal's Worker Deployment of workers that have a build id."""
@@ -54,6 +58,7 @@ MOVE_POINTER = (
     "MovePointer"  # deploys another version of a project; `project_change_workflow_id` builds the workflow id
 )
 DELETE_PROJECT = "DeleteProject"  # its workflow id is of the same form
+DEPLOY = "Deploy"  # deploys an upload of a project; its workflow id is of the same form
 FLEET = "Fleet"  # leases Machines to workers; there is one
 
 FLEET_ID = "callboard:fleet"
@@ -87,6 +92,10 @@ UPDATE_RESOURCES = "update_resources"
 MOVE_POINTER_ACTIVITY = "move_pointer"
 WITHDRAW_PROJECT = "withdraw_project"
 REMOVE_PROJECT = "remove_project"
+CHECK_UPLOAD = "check_upload"
+BUILD_VERSION = "build_version"
+PUBLISH_UPLOAD = "publish_upload"
+REMOVE_UPLOAD = "remove_upload"
 ACQUIRE_JOB_LOCK = "acquire_job_lock"
 RELEASE_JOB_LOCK = "release_job_lock"
 PREPARE_JOB_RUN = "prepare_job_run"
@@ -130,6 +139,7 @@ MEMO_RERUN_OF = "rerunOf"  # of a Run with the inputs of another one: the id of 
 MEMO_TRACE_ID = "openTelemetryTraceId"  # of a Run that was started in an OpenTelemetry trace: the id of the trace
 MEMO_JOB_RUN = "jobRun"  # of the workflow `JobRun`: a `JobRunView`, which it keeps up to date
 MEMO_HOLDER = "holder"  # of the workflow `JobLock`: the id of the JobRun that holds the lock
+MEMO_DEPLOY = "deploy"  # of the workflow `Deploy`: a `DeployView`, which it keeps up to date
 MEMO_PROJECT = "project"  # of the workflow `Deliver`
 MEMO_SINK = "sink"  # of the workflow `Deliver`: its sink, with secrets masked
 
@@ -239,6 +249,16 @@ def attempt_of_validate(validate_run_id: str) -> int:
 def project_change_workflow_id(project: str) -> str:
     """Return the workflow id of whatever changes a project as a whole, so that only one such change runs at a time."""
     return f"project-change:{project}"
+
+
+def apply_resources_prefix(project: str) -> str:
+    """Return how the ids of all workflows begin that apply the files of a project's Jobs and AuthSessions."""
+    return f"apply-resources:{project}:"
+
+
+def apply_resources_workflow_id(project: str, deployed_at: datetime) -> str:
+    """Return the workflow id of what applies the files of Jobs and AuthSessions after the deploy of this time."""
+    return f"{apply_resources_prefix(project)}{deployed_at.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}"
 
 
 def delivery_workflow_id(run_id: str, delivery_id: str) -> str:

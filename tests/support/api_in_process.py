@@ -17,6 +17,7 @@ from fastapi import FastAPI
 
 from api.app import create_app
 from api.dependencies import Services, open_services
+from api.deploys.uploads import Uploads
 from api.http.key_check import KeyCheck
 from api.keys.stored_keys import StoredKeys
 from projects.catalog import Catalog
@@ -40,6 +41,7 @@ from tests.support.in_memory_temporal import (
     BEGAN,
     MemoryAuthSessions,
     MemoryDeliveries,
+    MemoryDeploys,
     MemoryFleet,
     MemoryHealth,
     MemoryProjectChanges,
@@ -73,6 +75,7 @@ class Api:
     temporal_health: MemoryHealth
     fleet: MemoryFleet
     project_changes: MemoryProjectChanges
+    deploys: MemoryDeploys
     base: str = f"/api/v1/workspace/{WORKSPACE}/projects/shop/run"
 
     @classmethod
@@ -92,12 +95,14 @@ class Api:
             "temporal_health": MemoryHealth(runs),
             "fleet": MemoryFleet(fleet_state({"worker-1": dict.fromkeys(PROJECTS, 1)})),
             "project_changes": MemoryProjectChanges(store),
+            "deploys": MemoryDeploys(),
         }
         services = replace(
             opened,
             **in_memory,
             keys=KeyCheck(ApiKeys([key.get_secret_value() for key in settings.api_keys]), stored_keys),
             stored_keys=stored_keys,
+            uploads=Uploads(settings, store),
             catalog=Catalog(store, max_age=settings.poll_versions),
             job_definer=JobDefiner(settings.workspace, store, opened.ring, opened.egress, schedule),
         )

@@ -15,12 +15,14 @@ from schemas.workflow.actor import Actor
 from schemas.workflow.auth import AuthSessionStatus
 from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
 from schemas.workflow.delivery import SinkTestInput, SinkTestOutcome
+from schemas.workflow.deploy import DeployInput, DeployView
 from schemas.workflow.fleet import FleetState
 from schemas.workflow.project_changes import DeleteProjectInput, MovePointerInput
 from schemas.workflow.run import ReasonType, RunInput, RunOutcome, RunReason, RunStatus, RunType
 from storage.store import Store
 from temporal.auth_sessions import AuthSessions
 from temporal.deliveries import Deliveries, DeliveryState
+from temporal.deploys import Application, Deploy, Deploys
 from temporal.fleet import FleetReader
 from temporal.health import TemporalHealth
 from temporal.listing import RunFilter, RunListItem, RunPage
@@ -198,6 +200,33 @@ class MemoryFleet(FleetReader):
         if self.state is None:
             raise Unavailable("No worker has said who holds which Machines.")
         return self.state
+
+
+class MemoryDeploys(Deploys):
+    """Deploys of uploads: what was asked for, and how far a test says that they are."""
+
+    def __init__(self) -> None:
+        self.started: list[DeployInput] = []
+        self.view: DeployView | None = None
+        """Of every deploy; None: it is pending."""
+        self.application: Application | None = None
+        """What became of the files of Jobs and AuthSessions."""
+
+    async def start(self, deploy: DeployInput) -> str:
+        if self.started and self.view is None:
+            raise Conflict(f"Project {deploy.project} is being deployed.")
+        self.started.append(deploy)
+        return f"deploy-{len(self.started)}"
+
+    async def get(self, workspace: str, project: str, deploy_id: str | None = None) -> Deploy:
+        known = {f"deploy-{number}": deploy for number, deploy in enumerate(self.started, 1)}
+        mine = [each for each, deploy in known.items() if (deploy.workspace, deploy.project) == (workspace, project)]
+        if not mine or (deploy_id is not None and deploy_id not in mine):
+            raise NotFound("There is no such deploy.")
+        return Deploy(deploy_id or mine[-1], self.view or DeployView(project=project))
+
+    async def get_application(self, project: str, deployed_at: datetime) -> Application | None:  # noqa: ARG002
+        return self.application
 
 
 class MemoryDeliveries(Deliveries):

@@ -1,0 +1,135 @@
+"""The activities of a control worker that deploy an upload: they check it, publish it and remove it.
+
+Each begins with the upload, so that any worker can execute any of them, after whatever crash.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from activities.heartbeat import heartbeats
+from projects.build import Built
+from projects.deploy import store_version
+from projects.machine_limit import check_machine_limit
+from projects.manifest import Manifest, read_current
+from projects.pointer import DeployRecord, move_pointer, put_record, refuse_if_deleting
+from projects.preparation import bundle_in
+from projects.scratch import scratch_folder
+from projects.upload import UploadLimits
+from projects.upload_process import complete_in_process, prepare_in_process, version_folder
+from schemas.errors import BadRequest, ProjectError
+from schemas.workflow import names
+from schemas.workflow.deploy import CheckedUpload, DeployInput, FrozenPackages, PublishedVersion
+from storage import keys
+from storage.store import Store
+
+_AT_ONCE = 2
+"""How many uploads are read at the same time: each takes a process, and place on the disk."""
+
+
+def refusal(error: ProjectError | BadRequest) -> ApplicationError:
+    """Return the error of an activity for a project that is wrong: to try again would not help."""
+    return ApplicationError(error.message, type="ProjectRefused", non_retryable=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UploadActivities:
+    """The activities `check_upload`, `publish_upload` and `remove_upload`, on the common task queue."""
+
+    store: Store
+    root: Path
+    """Where uploads are unpacked."""
+    limits: UploadLimits
+    max_machines: int | None
+    """How many Machines all projects may have together; None for any number."""
+    places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
+
+    @activity.defn(name=names.CHECK_UPLOAD)
+    async def check_upload(self, input: DeployInput) -> CheckedUpload:
+        """Check an upload as a folder is checked, and store the bundle of the version that it is.
+
+        Raises:
+            ApplicationError: The project is wrong.
+            StoreError, MachineError: The store failed, or this host.
+        """
+        async with self._fetched(input) as (archive, scratch):
+            prepared = await prepare_in_process(archive, input.project, self.limits, scratch)
+            await refuse_if_deleting(self.store, input.project)
+            await self._check_machines(input, prepared.manifest)
+            version, frozen = prepared.manifest.version, prepared.frozen
+            # Without a manifest, the bundle is no version yet. Builders fetch it as workers fetch every bundle.
+            await self.store.put_file(keys.bundle(input.project, version), bundle_in(version_folder(scratch)))
+        return CheckedUpload(
+            version=version,
+            declares_dependencies=prepared.declares_dependencies,
+            frozen=frozen and FrozenPackages(python=frozen.python, requirements=frozen.requirements),
+        )
+
+    @activity.defn(name=names.PUBLISH_UPLOAD)
+    async def publish_upload(self, input: DeployInput) -> PublishedVersion:
+        """Publish the version of an upload whose packages are built. To do so twice has no further effect.
+
+        Raises:
+            ApplicationError: The project is wrong.
+            StoreError, MachineError: The store failed, or this host.
+        """
+        info, project = activity.info(), input.project
+        async with self._fetched(input) as (archive, scratch):
+            file = scratch / "built.json"
+            if not await self.store.get_file(keys.upload_build(project, input.upload), file):
+                raise _gone(input)
+            prepared = await complete_in_process(archive, project, self.limits, scratch, file)
+            built = Built.model_validate_json(await asyncio.to_thread(file.read_bytes))
+            await self._check_machines(input, prepared.manifest)
+            bundle = bundle_in(version_folder(scratch))
+            manifest = await store_version(self.store, prepared.manifest, prepared.resources, built, bundle)
+        # The ids of the execution and the time are those of the first try.
+        record = DeployRecord(
+            id=info.workflow_run_id or "",
+            version=manifest.version,
+            action="deploy",
+            promoted=input.promote,
+            at=info.scheduled_time,
+            by=input.by,
+            message=input.message,
+            commit=input.commit,
+        )
+        await (move_pointer if input.promote else put_record)(self.store, project, record)
+        current = await read_current(self.store, project)
+        has_resources = current is not None and current.record == record.id and current.has_resources
+        return PublishedVersion(version=manifest.version, deployed_at=record.at, has_resources=has_resources)
+
+    @activity.defn(name=names.REMOVE_UPLOAD)
+    async def remove_upload(self, input: DeployInput) -> None:
+        """Remove an upload that was deployed. Raises StoreError."""
+        for key in [key async for key in self.store.list(keys.upload(input.project, input.upload))]:
+            await self.store.delete(key)
+
+    @asynccontextmanager
+    async def _fetched(self, input: DeployInput) -> AsyncGenerator[tuple[Path, Path]]:
+        """Fetch the upload of a deploy, and yield its file and an empty folder for as long as the block lasts."""
+        async with heartbeats(), self.places, scratch_folder(self.root) as folder:
+            archive, scratch = folder / "upload.tar.gz", folder / "scratch"
+            if not await self.store.get_file(keys.upload_bundle(input.project, input.upload), archive):
+                raise _gone(input)
+            scratch.mkdir()
+            try:
+                yield archive, scratch
+            except (ProjectError, BadRequest) as error:
+                raise refusal(error) from error
+
+    async def _check_machines(self, input: DeployInput, manifest: Manifest) -> None:
+        if input.promote and self.max_machines is not None:
+            await check_machine_limit(self.store, manifest, self.max_machines)
+
+
+def _gone(input: DeployInput) -> ApplicationError:
+    message = f"Upload {input.upload} of {input.project} is not there any more. Send the project again."
+    return ApplicationError(message, type="UploadGone", non_retryable=True)

@@ -1,0 +1,61 @@
+"""The activity that builds the environment of a version that is being deployed, on a host with Machines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from temporalio import activity
+
+from activities.heartbeat import heartbeats
+from activities.upload_deploys import refusal
+from projects.apis import list_apis_of_version
+from projects.build import build
+from projects.declaration import FrozenVenv
+from projects.environments import Environments
+from projects.processes import run_in_thread
+from projects.scratch import scratch_folder
+from projects.versions import VersionFolders
+from schemas.errors import ProjectError
+from schemas.workflow import names
+from schemas.workflow.deploy import BuildInput
+from storage import keys
+from storage.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildActivities:
+    """The activity `build_version`, on a task queue that workers with Machines serve."""
+
+    store: Store
+    versions: VersionFolders
+    environments: Environments
+    root: Path
+    """Where a build has files of its own."""
+
+    @activity.defn(name=names.BUILD_VERSION)
+    async def build_version(self, input: BuildInput) -> None:
+        """Resolve and build the packages of a version in their box, and store what comes of it beside the upload.
+
+        Raises:
+            ApplicationError: The packages cannot be resolved or built.
+            StoreError: The store failed.
+            ConfigurationError: The walls around packages cannot stand on this host.
+        """
+        frozen = input.frozen and FrozenVenv(python=input.frozen.python, requirements=input.frozen.requirements)
+        async with heartbeats(), scratch_folder(self.root) as scratch:
+            files = await self.versions.ensure(input.project, input.version)
+            try:
+                built = await build(
+                    input.project,
+                    files,
+                    await run_in_thread(list_apis_of_version, files),
+                    frozen,
+                    self.store,
+                    self.environments,
+                    scratch,
+                    declares_dependencies=input.declares_dependencies,
+                )
+            except ProjectError as error:
+                raise refusal(error) from error
+            await self.store.put(keys.upload_build(input.project, input.upload), built.to_bytes())

@@ -1,0 +1,1 @@
+"""Deploys of projects that are sent over REST."""
