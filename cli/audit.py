@@ -49,8 +49,8 @@ def audit(
 def _entry_row(entry: dict[str, Any]) -> tuple[Any, ...]:
     actor = entry["actor"]
     subject = [f"{name} {value}" for name, value in entry["ids"].items()]
-    if entry["refusedAction"] is not None:
-        subject.append(entry["refusedAction"])
+    if entry["action"] == "refusal":
+        subject.append(entry["refusedAction"] or entry["request"] or "")
     if entry["missingScope"] is not None:
         subject.append(f"the scope {entry['missingScope']} is missing")
     return (

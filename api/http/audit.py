@@ -44,22 +44,17 @@ _REFUSALS_WITHIN = timedelta(minutes=10)
 _LOCKED_OUT_FOR = timedelta(minutes=5)
 """Duration within which one refusal with 429 is recorded of an address that has sent too many wrong keys."""
 
-_IDS = (
-    "runId",
-    "rerunOf",
-    "authSessionId",
-    "jobId",
-    "jobRunId",
-    "deliveryId",
-    "operationId",
-    "keyId",
-    "uploadId",
-    "version",
-    "variable",
-)
-_PATH_IDS = {**{name: name for name in _IDS}, "name": "variable"}
-"""Parameters of paths that say what is changed, and what entries call them."""
 _ID = re.compile(r"[A-Za-z0-9._@+-]{1,200}")
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,127}")
+"""Pattern of names of environment variables: somebody may write a value in place of the name."""
+_IDS = {
+    **dict.fromkeys(("runId", "rerunOf", "authSessionId", "operationId", "deliveryId"), _ID),
+    **dict.fromkeys(("jobId", "jobRunId", "keyId", "uploadId", "version"), _ID),
+    "variable": _VARIABLE,
+}
+"""What entries say of what is changed, and what that looks like. Fields of the log have these names, too."""
+_PATH_IDS = {**dict(zip(_IDS, _IDS, strict=True)), "name": "variable"}
+"""Parameters of paths that say what is changed, and what entries call them."""
 _LIKE_A_KEY = re.compile(r"cb_[0-9A-Za-z]{12}_")
 """Part of a path that somebody has put a key into."""
 
@@ -168,7 +163,9 @@ def _ids(scope: Mapping[str, Any]) -> dict[str, str]:
     path: dict[str, Any] = scope.get("path_params", {})
     given = {_PATH_IDS[name]: str(value) for name, value in path.items() if name in _PATH_IDS}
     given |= {name: str(value) for name, value in current_log_fields().items() if name in _IDS}
-    return {name: value for name, value in given.items() if _ID.fullmatch(value) and not _LIKE_A_KEY.search(value)}
+    return {
+        name: value for name, value in given.items() if _IDS[name].fullmatch(value) and not _LIKE_A_KEY.search(value)
+    }
 
 
 def _client(scope: Mapping[str, Any]) -> str | None:

@@ -24,6 +24,7 @@ from schemas.rest.versions import VersionBody, VersionChanges, VersionList, Vers
 from schemas.workflow.base import clip
 from schemas.workflow.project_changes import DeleteProjectInput, MovePointerInput, PointerAction
 from storage import keys
+from telemetry.log_context import add_log_fields
 
 
 async def require_stored_project(services: ServicesDep, projectName: str) -> str:
@@ -146,6 +147,7 @@ async def roll_back(services: Services, project: str, by: str) -> VersionBody:
 
 async def _move(services: Services, move: MovePointerInput) -> VersionBody:
     version = await services.project_changes.move_pointer(move)
+    add_log_fields(version=version)
     services.catalog.forget()
     stored = {each.version: each for each in await list_versions(services.store, move.project)}
     if version not in stored:

@@ -24,6 +24,7 @@ from temporal.namespace import Retention, ensure_namespace, inspect_namespace
 from temporal.runs import Runs
 from tests.integration.temporal.test_auth_sessions import CALLS, being, validation
 from tests.support.auth_stage import LoginStage
+from tests.support.constants import SOMEBODY
 from tests.support.run_stage import WORKSPACE, run_input
 
 A_WEEK = Retention(timedelta(days=7), timedelta(days=8))
@@ -37,7 +38,7 @@ def of_auth_sessions(name: str) -> Call:
 USES: dict[str, Call] = {
     "start": lambda client, _: Runs(client).start("run-1", run_input("shop"), fingerprint=""),
     "state": lambda client, _: Runs(client).get_state(WORKSPACE, "shop", "run-1"),
-    "cancel": lambda client, _: Runs(client).cancel(WORKSPACE, "shop", "run-1"),
+    "cancel": lambda client, _: Runs(client).cancel(WORKSPACE, "shop", "run-1", by=SOMEBODY),
     "check": lambda client, _: TemporalHealth(client).check(),
     "isolation": lambda client, _: TemporalHealth(client).read_isolation(),
     "create": lambda client, stage: AuthSessions(client).create(being(stage)),

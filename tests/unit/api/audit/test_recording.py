@@ -105,6 +105,7 @@ async def test_ids_that_a_call_makes_are_in_its_entry(api: Api):
     await api.create_job("daily")
     triggered = await api.ask("jobs/daily/trigger", method="POST")
     await api.ask("env-vars/SHOP_URL", method="PUT", json={"value": WORD})
+    await api.ask(f"env-vars/{WORD}", method="DELETE", status=404)
     await api.client.post(f"{api.base}/{run_id}/cancel?wait=0")
     found = {entry["action"]: entry["ids"] for entry in await entries(api)}
     assert found == {
@@ -113,6 +114,7 @@ async def test_ids_that_a_call_makes_are_in_its_entry(api: Api):
         "job.create": {"jobId": "daily"},
         "job.trigger": {"jobId": "daily", "jobRunId": triggered["jobRunId"]},
         "env-var.set": {"variable": "SHOP_URL"},
+        "env-var.delete": {},
         "run.cancel": {"runId": run_id},
     }
 
