@@ -33,6 +33,7 @@ def start_request_body(form: FormFields) -> dict[str, Any]:
     reader.set_if_given(body, "saveTrace", {"true": True, "false": False}.get(trace or "", trace))
     reader.set_if_given(body, "authSession", _auth_session(reader))
     reader.set_if_given(body, "sink", _sink(reader))
+    reader.set_if_given(body, "version", reader.text("version"))
     reader.raise_if_invalid()
     return body
 

@@ -50,7 +50,7 @@ async def show_form(request: Request, services: ServicesDep, manifest: ProjectDe
     described = await services.input_schemas.get(services.store, manifest.project, manifest.version)
     schema = described.of(api).input_schema
     parameters = sample.text if sample else "{}" if schema is None else parameters_skeleton(schema)
-    values = {"api": api, "parameters": parameters}
+    values = {"api": api, "parameters": parameters, "version": query.get("version", "")}
     return await _render(request, services, manifest, values, sample=sample, is_filled_in=sample_name is not None)
 
 

@@ -32,6 +32,7 @@ async def test_a_run_is_started_with_what_the_form_says(api: Api, pages: Pages):
         url="https://93.184.215.14/hook",
         headers='{"x-mine": "1"}',
         skipOnFail="true",
+        version=(await api.ask(""))["version"],
     )
     assert answer.status_code == 303, answer.text
     run_input = api.input_of(answer.headers["location"].rpartition("/")[2])
@@ -56,6 +57,7 @@ async def test_a_run_is_started_with_what_the_form_says(api: Api, pages: Pages):
         ({"sink": "webhook", "url": "http://10.0.0.1/"}, "sink-url", "public"),
         ({"sink": "s3", "bucket": "b"}, "sink-region", "required"),
         ({"api": "lost"}, "api", "no API"),
+        ({"version": "0" * 16}, "version", "no version"),
     ],
 )
 async def test_what_is_wrong_is_said_beside_its_field(
