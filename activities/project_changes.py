@@ -61,7 +61,7 @@ class ProjectActivities:
         """
         info, project = activity.info(), input.project
         current = await read_current(self.store, project)
-        if input.action is not PointerAction.ROLLBACK:
+        if input.action is PointerAction.PROMOTE:
             manifest = await self._read_version(project, input.version or "")
         elif current is not None and current.record == info.workflow_run_id:
             manifest = await self._read_version(project, current.version)  # an earlier try has moved it
@@ -83,8 +83,6 @@ class ProjectActivities:
             action=input.action.value,
             at=info.scheduled_time,
             by=input.by,
-            message=input.message,
-            commit=input.commit,
         )
         await move_pointer(self.store, project, record)
         return MovePointerResult(version=manifest.version)

@@ -1,6 +1,6 @@
 """The workflows that change a project as a whole: `MovePointer` and `DeleteProject`.
 
-Both have the same id for the same project, so that only one of them runs at a time.
+Both have the same id for the same project, as the workflow `Deploy` has, so that only one of them runs at a time.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _RETRIES = RetryPolicy(maximum_interval=timedelta(minutes=1))
 
 @workflow.defn(name=names.MOVE_POINTER)
 class MovePointerWorkflow:
-    """A deploy, a promote or a rollback: another version of the project is deployed."""
+    """A promote or a rollback: another version of the project is deployed."""
 
     @workflow.run
     async def run(self, input: MovePointerInput) -> MovePointerResult:

@@ -8,7 +8,6 @@ from schemas.workflow.base import FlowModel, OpenStrEnum
 class PointerAction(OpenStrEnum):
     """Why the pointer to a project's deployed version is moved."""
 
-    DEPLOY = "deploy"
     PROMOTE = "promote"
     ROLLBACK = "rollback"
 
@@ -36,8 +35,6 @@ class MovePointerInput(FlowModel):
     """The version, which is stored; None for a rollback, which finds it."""
     by: str
     """Who asks for it."""
-    message: str | None = None
-    commit: str | None = None
 
 
 class MovePointerResult(FlowModel):

@@ -1,11 +1,12 @@
-"""The shapes of workflows that ask one activity until it is done: sweeps, applied resources and tests of sinks.
+"""The shapes of workflows that ask activities until they are done: sweeps, applied resources, tests of sinks, changes
+of projects.
 
 Each is played on a server that skips time; its history is recorded under its name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import repeat
@@ -17,11 +18,21 @@ from temporalio.exceptions import ApplicationError
 
 from schemas.workflow import names
 from schemas.workflow.delivery import SinkTestInput, SinkTestOutcome, TryRecord
+from schemas.workflow.project_changes import (
+    DeleteProjectInput,
+    DeleteProjectResult,
+    MovePointerInput,
+    MovePointerResult,
+    PointerAction,
+    Refusal,
+    RefusalKind,
+)
 from schemas.workflow.resources import AppliedResources, ApplyResourcesInput, ResourceChanges
 from schemas.workflow.sweep import SweepInput, SweepPart, SweepPartResult, SweepTotals
 from tests.support.delivery_inputs import sealed, webhook
 from tests.support.run_stage import WORKSPACE, staged_worker
 from workflows.apply_resources import ApplyResourcesWorkflow
+from workflows.project_changes import DeleteProjectWorkflow, MovePointerWorkflow
 from workflows.sink_test import SinkTestWorkflow
 from workflows.sweep import PARTS, SweepWorkflow
 
@@ -33,7 +44,7 @@ Answer = Callable[[Any], Any]
 
 @dataclass
 class Asking:
-    """A workflow that has ended, and what its activity was asked."""
+    """A workflow that has ended, and what its activities were asked."""
 
     handle: WorkflowHandle[Any, Any]
     inputs: list[Any]
@@ -47,11 +58,11 @@ class Asking:
 
 @dataclass(frozen=True)
 class Kind:
-    """A workflow with its input, and its activity."""
+    """A workflow with its input, and its activities."""
 
     workflow: Any
     start: Any
-    activity: Callable[[Answer], Callable[..., Any]]
+    activities: Sequence[Callable[[Answer], Callable[..., Any]]]
 
 
 def _sweep_artifacts(answer: Answer) -> Callable[..., Any]:
@@ -84,9 +95,41 @@ def sink_test(url: str, test_id: str = "test-1") -> SinkTestInput:
     return SinkTestInput(workspace=WORKSPACE, project="shop", test_id=test_id, api="list", sink=sink)
 
 
-SWEEP = Kind(SweepWorkflow, SweepInput(older_than=A_WEEK), _sweep_artifacts)
-APPLY = Kind(ApplyResourcesWorkflow, ApplyResourcesInput(workspace=WORKSPACE, project="shop"), _update_resources)
-TEST = Kind(SinkTestWorkflow, sink_test("https://hook.example"), _send_test)
+def _move_pointer(answer: Answer) -> Callable[..., Any]:
+    @activity.defn(name=names.MOVE_POINTER_ACTIVITY)
+    async def move_pointer(input: MovePointerInput) -> MovePointerResult:
+        return answer(input)
+
+    return move_pointer
+
+
+def _withdraw_project(answer: Answer) -> Callable[..., Any]:
+    @activity.defn(name=names.WITHDRAW_PROJECT)
+    async def withdraw_project(input: DeleteProjectInput) -> DeleteProjectResult:
+        return answer(input)
+
+    return withdraw_project
+
+
+def _remove_project(answer: Answer) -> Callable[..., Any]:
+    @activity.defn(name=names.REMOVE_PROJECT)
+    async def remove_project(input: DeleteProjectInput) -> None:
+        answer(input)
+
+    return remove_project
+
+
+SWEEP = Kind(SweepWorkflow, SweepInput(older_than=A_WEEK), [_sweep_artifacts])
+APPLY = Kind(ApplyResourcesWorkflow, ApplyResourcesInput(workspace=WORKSPACE, project="shop"), [_update_resources])
+TEST = Kind(SinkTestWorkflow, sink_test("https://hook.example"), [_send_test])
+MOVE = Kind(
+    MovePointerWorkflow, MovePointerInput(project="shop", action=PointerAction.ROLLBACK, by="anna"), [_move_pointer]
+)
+DELETE = Kind(
+    DeleteProjectWorkflow,
+    DeleteProjectInput(workspace=WORKSPACE, project="shop", by="anna"),
+    [_withdraw_project, _remove_project],
+)
 
 
 def _some(after: str | None, runs: int = 1) -> SweepPartResult:
@@ -98,6 +141,7 @@ _NOT_REMOVED = SweepPartResult(
     after="runs/shop/b0", totals=SweepTotals(failed=1, failure="The artifact store could not remove 'x'.")
 )
 _CHANGES = ResourceChanges(created=("a", "b"), updated=("c",), removed=("d",))
+OPEN_RUNS = Refusal(kind=RefusalKind.CONFLICT, message="Project shop has not ended all that it has begun: 1 Run.")
 REFUSED = "intuned-resources/jobs/a.job.json: there is a Job 'a' that was created by a request."
 _SENT = TryRecord(at=datetime(2026, 1, 2, tzinfo=UTC), status_code=200, latency=timedelta(milliseconds=3), answer="ok")
 
@@ -113,6 +157,9 @@ ACTIVITY_SHAPES: dict[str, tuple[Kind, Iterable[Any]]] = {
         APPLY,
         [_AWAY, _AWAY, AppliedResources(version="0123456789abcdef", jobs=ResourceChanges(refused=(REFUSED,)))],
     ),
+    "pointer-moved": (MOVE, [_AWAY, MovePointerResult(version="0123456789abcdef")]),
+    "project-deleted": (DELETE, [DeleteProjectResult(), _AWAY, _AWAY, None]),
+    "project-not-deleted": (DELETE, [DeleteProjectResult(refused=OPEN_RUNS)]),
     "sink-tested": (TEST, [SinkTestOutcome(record=_SENT)]),
 }
 """The workflow of each shape, and what its activity comes to each time: a result, or an error that it raises."""
@@ -131,7 +178,7 @@ async def play(client: Client, shape: str) -> Asking:
         return came
 
     queue = f"{names.CALLBOARD_QUEUE}-{shape}"
-    async with staged_worker(client, queue, [kind.activity(answer)], workflows=[kind.workflow]):
+    async with staged_worker(client, queue, [make(answer) for make in kind.activities], workflows=[kind.workflow]):
         handle = await client.start_workflow(kind.workflow.run, kind.start, id=shape, task_queue=queue)
         began = (await handle.describe()).start_time
         outcome, failure = None, None

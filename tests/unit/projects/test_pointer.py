@@ -80,3 +80,18 @@ async def test_nothing_is_moved_without_a_record(make_project: Make, tmp_path: A
     with pytest.raises(StoreError):
         await deploy(make_project(), store)
     assert await read_current(store, "shop") is None
+
+
+async def test_a_move_says_whether_files_of_jobs_are_to_be_followed(make_project: Make, store: FolderStore):
+    async def follows() -> bool:
+        current = await read_current(store, "shop")
+        return current is not None and current.has_resources
+
+    plain = await deploy(make_project(), store)
+    job = '{"payload": [{"apiName": "list", "parameters": {}}], "configuration": {}}'
+    with_jobs = await deploy(make_project({"intuned-resources/jobs/nightly.job.json": job}), store, promote=False)
+    assert not await follows()
+    await move_pointer(store, "shop", record("promote", with_jobs.version))
+    assert await follows()
+    await move_pointer(store, "shop", record("rollback", plain.version))
+    assert await follows(), "those of before have to go"

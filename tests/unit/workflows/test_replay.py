@@ -38,6 +38,7 @@ from tests.support.run_stage import WORKFLOWS
 from workflows.apply_resources import ApplyResourcesWorkflow
 from workflows.deliver import DeliverWorkflow
 from workflows.fleet import FleetWorkflow
+from workflows.project_changes import DeleteProjectWorkflow, MovePointerWorkflow
 from workflows.sink_test import SinkTestWorkflow
 from workflows.sweep import SweepWorkflow
 
@@ -96,7 +97,8 @@ def recorded_answers(recorded: WorkflowHistory) -> list[Any]:
 async def replay_all(converter: DataConverter, answers: Answers | None = None) -> dict[str, Exception | None]:
     """By one worker for all of them: to make one costs more than to replay a history."""
     others = [DeliverWorkflow, SinkTestWorkflow, SweepWorkflow, FleetWorkflow, ApplyResourcesWorkflow]
-    workflows = [*WORKFLOWS, *JOB_RUN_WORKFLOWS, *others]
+    of_projects = [MovePointerWorkflow, DeleteProjectWorkflow]
+    workflows = [*WORKFLOWS, *JOB_RUN_WORKFLOWS, *others, *of_projects]
     interceptors = [] if answers is None else [answers]
     replayer = Replayer(workflows=workflows, data_converter=converter, interceptors=interceptors)
     replayed: dict[str, Exception | None] = {}
