@@ -5,6 +5,9 @@ S3-compatible store answers alike are used: GetObject, PutObject, DeleteObject a
 its errors cannot say what is missing, nor are uploads in parts, which a killed writer would leave behind, to be paid
 for. One PUT takes up to 5 GiB.
 
+S3 refuses to say that an object is not there to whoever may not list the whole bucket. Then a list of that one key
+tells it: whoever may not list this, either, has no permission.
+
 boto3 blocks, so its calls are made on threads of the store's own; those of the event loop are few, and a slow bucket
 must not delay others that need them. The threads end with the store.
 
@@ -164,6 +167,10 @@ class S3Store(Store):
                 body = self._client.get_object(Bucket=self._bucket, Key=place)["Body"]
             except self._client.exceptions.NoSuchKey:
                 return None
+            except ClientError as error:
+                if self._is_refused_as_missing(error, place):
+                    return None
+                raise
             try:
                 with closing(body):
                     return take(body)
@@ -178,9 +185,18 @@ class S3Store(Store):
         except self._client.exceptions.NoSuchKey:
             return False
         except ClientError as error:
+            if self._is_refused_as_missing(error, place):
+                return False
             if _error_code(error) != "InvalidRange":  # that is the answer for an empty object
                 raise
         return True
+
+    def _is_refused_as_missing(self, error: ClientError, place: str) -> bool:
+        """Tell whether a read was refused only because there is no such object. Raises ClientError if it was not."""
+        if _error_code(error) != "AccessDenied":
+            return False
+        listed = self._client.list_objects_v2(Bucket=self._bucket, Prefix=place, MaxKeys=1)
+        return all(item.get("Key") != place for item in listed.get("Contents", ()))
 
     def _reason(self, error: Exception) -> str:
         match error:

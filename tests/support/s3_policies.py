@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
+from urllib.parse import parse_qsl
 
 import httpx
 import uvicorn
@@ -31,11 +32,20 @@ def documented(who: str, bucket: str) -> list[dict[str, Any]]:
     return json.loads(found.replace("BUCKET", bucket))["Statement"]
 
 
-def _allows(statement: dict[str, Any], action: str, resource: str) -> bool:
+def _allows(statement: dict[str, Any], action: str, resource: str, prefix: str | None) -> bool:
+    """Whether a statement allows an action; `prefix` is that of a list, and None of any other request."""
     actions, resources = (
         value if isinstance(value, list) else [value] for value in (statement["Action"], statement["Resource"])
     )
-    return action in actions and any(fnmatchcase(resource, pattern) for pattern in resources)
+    if action not in actions or not any(fnmatchcase(resource, pattern) for pattern in resources):
+        return False
+    condition: dict[str, Any] = statement.get("Condition", {})
+    assert set(condition) <= {"StringLike"}
+    for name, patterns in condition.get("StringLike", {}).items():
+        assert name == "s3:prefix"
+        if prefix is None or not any(fnmatchcase(prefix, pattern) for pattern in patterns):
+            return False
+    return True
 
 
 @dataclass
@@ -63,12 +73,13 @@ class PolicyProxy:
         action = _ACTIONS[scope["method"]] if name else "s3:ListBucket"
         resource = f"arn:aws:s3:::{bucket}/{name}" if name else f"arn:aws:s3:::{bucket}"
         who = key[1] if key else ""
-        if not any(_allows(statement, action, resource) for statement in self.policies.get(who, [])):
+        query = scope["query_string"].decode()
+        prefix = None if name else dict(parse_qsl(query)).get("prefix")
+        if not self._is_allowed(who, action, resource, prefix):
             self.denied.append((who, action, resource))
             await _answer(send, 403, [(b"content-type", b"application/xml")], _DENIED)
             return
         self.allowed.add((who, action, name.partition("/")[0]))
-        query = scope["query_string"].decode()
         place = scope["raw_path"].decode().partition("?")[0] + (f"?{query}" if query else "")
         passed = [(name, value) for name, value in headers if name not in _HOP_BY_HOP]
         async with (
@@ -76,8 +87,15 @@ class PolicyProxy:
             http.stream(scope["method"], f"{self.upstream}{place}", headers=passed, content=body) as answer,
         ):
             raw = b"".join([part async for part in answer.aiter_raw()])
+            may_list = self._is_allowed(who, "s3:ListBucket", f"arn:aws:s3:::{bucket}", None)
+            if answer.status_code == 404 and action == "s3:GetObject" and not may_list:
+                await _answer(send, 403, [(b"content-type", b"application/xml")], _DENIED)  # it is a secret
+                return
             kept = [pair for pair in answer.headers.raw if pair[0].decode().lower() not in _HOP_BY_HOP]
             await _answer(send, answer.status_code, kept, raw)
+
+    def _is_allowed(self, who: str, action: str, resource: str, prefix: str | None) -> bool:
+        return any(_allows(statement, action, resource, prefix) for statement in self.policies.get(who, []))
 
 
 async def _answer(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:

@@ -1,8 +1,9 @@
 """What docker-compose.yml starts is started as plain processes, with its commands and environments, and executes a Run.
 
 Where the file says that a service sees its files read-only, so does its process here, by bubblewrap. Before the store
-is a proxy that enforces the policies of docs/store.md, as a bucket of AWS would. The dev server
-stands in for Temporal on PostgreSQL, with the file's dynamic configuration: that one comes as an image only.
+is a proxy that enforces the policies of docs/store.md, as a bucket of AWS would. There are two workers in place of one,
+one for each role, so that each has to do with its policy. The dev server stands in for Temporal on PostgreSQL, with the
+file's dynamic configuration: that one comes as an image only.
 """
 
 from __future__ import annotations
@@ -42,9 +43,12 @@ SECRETS = {
     "POSTGRES_PASSWORD": "of-a-database-that-is-not-here",
 }
 API = """
+import os
 from intuned_runtime import persistent_store
 
 async def automation(page, params, **_):
+    if "variable" in params:
+        return os.environ[params["variable"]]
     await page.goto(params["url"])
     await persistent_store.set("last", params["url"])
     assert await persistent_store.get("last") == params["url"]
@@ -77,9 +81,18 @@ def temporal_command(port: int) -> list[str]:
 async def composed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Composed]:
     """All services, in the order in which they wait for each other."""
     folder = tmp_path_factory.mktemp("composed")
-    names = ("temporal", "artifacts", "api", "viewer", "metrics of the api", "metrics of the worker", "health")
+    names = (
+        "temporal",
+        "artifacts",
+        "api",
+        "viewer",
+        "metrics of the api",
+        "metrics of the worker",
+        "health",
+        "health of control",
+    )
     free = ports.choose_ports(dict.fromkeys(names, 0))
-    places = {name: folder / name for name in ("data", "worker", "cache", "deploy", "projects")}
+    places = {name: folder / name for name in ("data", "worker", "control", "cache", "deploy", "projects")}
     for place in places.values():
         place.mkdir()
     moved = {
@@ -105,7 +118,7 @@ async def composed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Co
     browsers = Path("~/.cache/ms-playwright").expanduser()
     here.setdefault("PLAYWRIGHT_BROWSERS_PATH", str(browsers))
 
-    policies = {f"callboard-{who}": documented(who, "callboard") for who in ("api", "worker", "deploy")}
+    policies = {f"callboard-{who}": documented(who, "callboard") for who in ("api", "control", "browser", "deploy")}
     async with AsyncExitStack() as running:
         proxied = policy_proxy(f"http://127.0.0.1:{free['artifacts']}", policies)
         store, port = await running.enter_async_context(proxied)
@@ -116,8 +129,13 @@ async def composed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Co
         bucket = service("bucket", data=places["data"], cache=places["cache"])
         artifacts = service("artifacts", data=places["data"], cache=places["cache"])
         artifacts_command = artifacts.command("rclone")
+        keys = f'{artifacts.environment["RCLONE_AUTH_KEY"]},"callboard-control,1","callboard-browser,2"'
+        roles = {
+            role: {"CALLBOARD_ROLE": role, "AWS_ACCESS_KEY_ID": f"callboard-{role}", "AWS_SECRET_ACCESS_KEY": secret}
+            for role, secret in (("control", "1"), ("browser", "2"))
+        }
         await bucket.complete(bucket.command("rclone"))
-        await running.enter_async_context(artifacts.running(artifacts_command, HOME=str(folder)))
+        await running.enter_async_context(artifacts.running(artifacts_command, HOME=str(folder), RCLONE_AUTH_KEY=keys))
 
         async def is_set_up() -> bool:
             try:
@@ -128,7 +146,8 @@ async def composed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Co
 
         await until(is_set_up, every=0.5)
         await until(lambda: _listens(free["artifacts"]))
-        worker = service("worker", home=places["worker"])
+        worker, control = (service("worker", home=places[place]) for place in ("worker", "control"))
+        control.log = folder / "control.log"
         api = service("api")
         await running.enter_async_context(
             api.running(
@@ -160,7 +179,13 @@ async def composed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Co
                 CALLBOARD_DATA_DIR=str(places["worker"]),
                 CALLBOARD_METRICS_ADDRESS=f"127.0.0.1:{free['metrics of the worker']}",
                 CALLBOARD_HEALTH_ADDRESS=f"127.0.0.1:{free['health']}",
+                **roles["browser"],
             )
+        )
+        at = f"127.0.0.1:{free['health of control']}"
+        folders = {"CALLBOARD_DATA_DIR": str(places["control"]), "CALLBOARD_HEALTH_ADDRESS": at}
+        await running.enter_async_context(
+            control.running(control.command("callboard"), **{**here, **folders, **roles["control"]})
         )
         url = f"http://127.0.0.1:{free['api']}"
         connecting = Rest.of(url, key=SECRETS["CALLBOARD_API_KEYS"], project="hello")
@@ -218,19 +243,39 @@ async def test_the_policies_of_the_page_are_enough(composed: Composed) -> None:
 
     assert composed.store.denied == [], "nothing was refused"
     used = composed.store.allowed
-    for who, prefix in (("api", "check"), ("worker", "values"), ("deploy", "projects"), ("api", "jobs")):
+    for who, prefix in (("api", "check"), ("browser", "values"), ("deploy", "projects"), ("api", "jobs")):
         assert (f"callboard-{who}", "s3:PutObject", prefix) in used
 
 
 async def test_a_worker_cannot_write_what_workers_execute(composed: Composed) -> None:
     place = f"http://127.0.0.1:{composed.store_port}/callboard/projects/hello/current.json"
     async with httpx.AsyncClient(trust_env=False) as http:
-        for who in ("api", "worker"):
+        for who in ("api", "browser"):
             signed = {
                 "authorization": f"AWS4-HMAC-SHA256 Credential=callboard-{who}/20260101/us-east-1/s3/aws4_request"
             }
             assert (await http.put(place, content=b"{}", headers=signed)).status_code == 403
-    assert composed.store.denied.pop()[:2] == ("callboard-worker", "s3:PutObject")
+    assert composed.store.denied.pop()[:2] == ("callboard-browser", "s3:PutObject")
+    composed.store.denied.clear()
+
+
+async def test_variables_reach_user_code_though_its_worker_cannot_read_them(composed: Composed) -> None:
+    rest, large = composed.rest, "x" * 5_000  # which is an artifact of the Run
+    for name, value in (("SHOP_KEY", "a-word-for-user-code"), ("SHOP_TEXT", large)):
+        await rest.ask("PUT", f"env-vars/{name}", {"value": value, "secret": name == "SHOP_KEY"})
+        assert (await rest.run("title", {"variable": name}))["result"] == value
+    assert composed.store.denied == []
+    who_read = {who for who, action, prefix in composed.store.allowed if prefix == "variables"}
+    assert who_read == {"callboard-api", "callboard-control"}
+    store = f"http://127.0.0.1:{composed.store_port}/callboard"
+    signed = {"authorization": "AWS4-HMAC-SHA256 Credential=callboard-browser/20260101/us-east-1/s3/aws4_request"}
+    async with httpx.AsyncClient(trust_env=False, headers=signed) as http:
+        for place in ("variables/projects/hello/SHOP_KEY.sealed", "keys/x/key.json", "audit/x.json"):
+            prefix = place.partition("/")[0]
+            answers = [await http.request(method, f"{store}/{place}") for method in ("GET", "PUT", "DELETE")]
+            lists = [f"?list-type=2&prefix={prefix}%2F", "?list-type=2&prefix=", "?list-type=2"]
+            answers += [await http.get(f"{store}{query}") for query in lists]
+            assert {answer.status_code for answer in answers} == {403}
     composed.store.denied.clear()
 
 

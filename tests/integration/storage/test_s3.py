@@ -16,11 +16,13 @@ from botocore.config import Config
 
 from devstack import ports
 from schemas.errors import StoreError
+from storage import keys as storage_keys
 from storage.factory import open_store
 from storage.s3 import MAX_CONNECTIONS, S3Store
 from storage.store import Store
 from tests.support.polling import until
 from tests.support.repository import REPOSITORY
+from tests.support.s3_policies import documented, policy_proxy
 from tests.support.s3_server import BUCKET, S3Server
 
 
@@ -102,6 +104,31 @@ async def test_without_keys_it_says_where_they_are_looked_for(
         "there are no AWS credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role",
         tmp_path / "file",
     )
+
+
+async def test_the_policy_of_a_worker_with_a_browser_closes_what_is_not_for_it(with_keys: S3Server) -> None:
+    """And S3 tells such a worker of no object that it is not there."""
+    whole = open_store(f"s3://{BUCKET}", endpoint=with_keys.endpoint)
+    hidden = [make("x") for make in (storage_keys.variables, storage_keys.audit_day)]
+    hidden = [f"{prefix}1" for prefix in (*hidden, storage_keys.API_KEYS, "uploads/x/", "jobs/x/")]
+    for key in hidden:
+        await whole.put(key, b"secret")
+    async with policy_proxy(with_keys.endpoint, {with_keys.access_key: documented("browser", BUCKET)}) as (_, port):
+        store = open_store(f"s3://{BUCKET}", endpoint=f"http://127.0.0.1:{port}")
+        key = storage_keys.record("shop", "run-1", 1)
+        assert (await store.get(key), await store.exists(key)) == (None, False)
+        await store.put(key, b"1")
+        assert (await store.get(key), await store.exists(key)) == (b"1", True)
+        assert await keys(store, "runs/shop/") == [key]
+        for key in hidden:
+            missing = f"{key}-that-is-not-there"
+            for call in (store.get(key), store.get(missing), store.exists(key), keys(store, key), store.put(key, b"")):
+                with pytest.raises(StoreError, match="Access Denied"):
+                    await call
+        with pytest.raises(StoreError, match="Access Denied"):
+            await keys(store, "")
+        with pytest.raises(StoreError, match="Access Denied"):
+            await store.put(storage_keys.current_version("shop"), b"")
 
 
 async def test_prefixes_keep_stores_of_one_bucket_apart(with_keys: S3Server) -> None:

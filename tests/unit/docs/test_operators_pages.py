@@ -47,14 +47,14 @@ def test_compose_has_the_services_and_ports_that_are_shown():
 
 
 def test_the_policies_cover_every_prefix_of_the_store():
-    built = {"check/"}
+    built = {"check/", *(prefix.partition("/")[0] + "/" for prefix in keys.OF_PROJECTS)}
     for _, make in inspect.getmembers(keys, inspect.isfunction):
         arguments = [
             1 if parameter.annotation == "int" else "x" for parameter in inspect.signature(make).parameters.values()
         ]
         built.add(make(*arguments).partition("/")[0] + "/")
     allowed: set[str] = set()
-    for who in ("api", "worker", "deploy"):
+    for who in ("api", "control", "browser", "deploy"):
         for statement in documented(who, "BUCKET"):
             resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
             allowed |= {resource.partition("BUCKET/")[2].removesuffix("*") for resource in resources} - {""}
