@@ -108,6 +108,16 @@ class Settings(BaseSettings):
     dev_projects: Path | None = None
     """Location of the project folders whose `.env` user code gets (the embedded stack sets it). Unset: none is read."""
 
+    # These settings are about secrets that parameters of AuthSessions refer to (`{"$secret": …}`).
+    secrets_dir: Path | None = None
+    """Folder with a folder for each project, whose files are secrets of that project. Unset: there are none."""
+    vault_url: str | None = Field(default=None, pattern=r"^https?://[^/?#@\s]+(/[^?#\s]*)?$")
+    """Address of a mount of version 2 of a vault's key-value engine, such as
+    `https://vault.example:8200/v1/secret/data`. What lies below a path of a project's name is for that project. Its
+    address has to be public, or one of `egress_allow`. Unset: there is no vault."""
+    vault_token: SecretStr | None = None
+    """The token that reads from the vault."""
+
     # These settings are about delivering results to sinks.
     webhook_secrets: Secrets = Field(default_factory=list[SecretStr])
     """Secrets that sign webhooks (`whsec_…`), comma-separated, newest first. All of them sign, so that receivers can

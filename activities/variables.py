@@ -7,23 +7,38 @@ permission to read variables, and get what one Attempt needs.
 from __future__ import annotations
 
 import asyncio
+import json
+from contextlib import suppress
 
 from temporalio import activity
 
 from projects.dotenv import DevFolders
+from projects.secret_references import SecretSources
 from projects.variables import Variable, Variables
+from schemas.errors import NotFound
 from schemas.rest.env_vars import VariableScope
+from schemas.rest.login_parameters import references_in
 from schemas.workflow import names
-from schemas.workflow.attempt import AttemptInput
-from schemas.workflow.variables import AttemptVariable, AttemptVariables, SealedVariables, VariableSource
+from schemas.workflow.attempt import AttemptInput, AttemptKind
+from schemas.workflow.auth import AuthSessionType
+from schemas.workflow.variables import (
+    AttemptVariable,
+    AttemptVariables,
+    ResolvedSecret,
+    SealedVariables,
+    VariableSource,
+)
 from security import seal_context
 from security.keyring import KeyRing
 from storage import keys
 from storage.store import Store
+from temporal.auth_sessions import AuthSessions
 
 _INLINE_LIMIT = 4_000
 """Most characters of sealed variables that a history takes, twice for each Attempt; more of them go to the store."""
 
+_MOST_REMEMBERED = 10_000
+"""Most AuthSessions whose references are remembered."""
 _PLACES = ("HOME", "TMPDIR")
 """Variables that say where an Attempt works. A project's `.env` cannot change them."""
 
@@ -32,7 +47,14 @@ class VariableActivities:
     """The activity `collect_variables`, for the workflows of Runs."""
 
     def __init__(
-        self, variables: Variables, store: Store, keyring: KeyRing, scope: VariableScope, dev: DevFolders | None
+        self,
+        variables: Variables,
+        store: Store,
+        keyring: KeyRing,
+        sources: SecretSources,
+        auth_sessions: AuthSessions,
+        scope: VariableScope,
+        dev: DevFolders | None,
     ) -> None:
         """Set up without reading anything yet.
 
@@ -40,12 +62,18 @@ class VariableActivities:
             variables: Where variables are kept.
             store: The artifact store.
             keyring: The keys that seal them for a Run.
+            sources: Where other secrets are, to which parameters of AuthSessions refer.
+            auth_sessions: The AuthSessions, which know their parameters.
             scope: Which of them Attempts see here.
             dev: The project folders whose `.env` goes over them, in `callboard dev` only.
         """
         self._variables = variables
         self._store = store
         self._keyring = keyring
+        self._sources = sources
+        self._auth_sessions = auth_sessions
+        self._references: dict[str, frozenset[str]] = {}
+        """References in the parameters below a key of the store, which are never written twice."""
         self._scope: VariableScope = scope
         self._dev = dev
 
@@ -53,11 +81,18 @@ class VariableActivities:
     async def collect_variables(self, input: AttemptInput) -> SealedVariables | None:
         """Return the variables that the Attempt is to have, sealed for its Run; None if there are none.
 
+        With them comes what the parameters of its AuthSession refer to.
+
         Raises:
-            StoreError: The store failed; repeating may help.
+            StoreError, Unavailable: The store, or Temporal, failed; repeating may help.
             SealError, ConfigurationError: A variable cannot be opened, or the project's `.env` cannot be read.
         """
-        collected = AttemptVariables(variables=await self._collect(input.project))
+        variables = await self._collect(input.project)
+        secrets: dict[str, ResolvedSecret] = {}
+        if references := await self._find_references(input):
+            seen = {variable.name: variable.value for variable in variables}
+            secrets = await self._sources.resolve(references, input.project, seen)
+        collected = AttemptVariables(variables=variables, secrets=secrets)
         if collected == AttemptVariables():
             return None
         text = collected.model_dump_json(exclude_none=True)
@@ -71,6 +106,29 @@ class VariableActivities:
         if not await self._store.exists(key):
             await self._store.put(key, token.encode("ascii"))
         return SealedVariables(key=key)
+
+    async def _find_references(self, attempt: AttemptInput) -> frozenset[str]:
+        """Return the references in the parameters that the Attempt's login is made from, if it is made from any."""
+        if (auth := attempt.auth) is None or auth.ref.type is AuthSessionType.RECORDER:
+            return frozenset()
+        key = auth.parameters_key if attempt.kind is AttemptKind.CREATE else None
+        if attempt.kind is not AttemptKind.CREATE:
+            login = auth.initial_login
+            if login is None:
+                with suppress(NotFound):  # the Attempt will say so
+                    login = (await self._auth_sessions.get(attempt.workspace, attempt.project, auth.ref.owner)).login
+            key = login and login.parameters_key
+        if key is None:
+            return frozenset()
+        if key not in self._references:
+            if (token := await self._store.get(key)) is None:  # the Attempt will say so
+                return frozenset()
+            bound_to = seal_context.auth_session(attempt.workspace, attempt.project, auth.ref.owner)
+            parameters = json.loads(self._keyring.open(token.decode("ascii", "replace"), bound_to=bound_to))
+            if len(self._references) >= _MOST_REMEMBERED:
+                self._references.clear()
+            self._references[key] = frozenset(references_in(parameters))
+        return self._references[key]
 
     async def _collect(self, project: str) -> tuple[AttemptVariable, ...]:
         """Return all variables, by name: of those with the same name the one of the project, or of its `.env`."""

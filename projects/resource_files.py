@@ -20,9 +20,10 @@ from projects.project_settings import ProjectSettings
 from projects.resources import AuthSessionFile, JobFile
 from projects.settings_syntax import SettingsSyntaxError, parse_json
 from schemas.errors import ProjectError
-from schemas.rest.base import JsonObject, RequestModel
+from schemas.rest.base import RequestModel
 from schemas.rest.field_errors import validation_error
 from schemas.rest.jobs import JobId, UpdateJob
+from schemas.rest.login_parameters import LoginParameters
 from schemas.rest.run_auth_session import AuthSessionId
 
 _ROOT = "intuned-resources"
@@ -40,7 +41,7 @@ _MAX_FILE_SIZE = 1024 * 1024
 
 
 class _AuthSessionContent(RequestModel):
-    parameters: JsonObject = Field(repr=False)
+    parameters: LoginParameters = Field(repr=False)
 
 
 def find_job_files(folder: Path, settings: ProjectSettings, apis: Collection[str]) -> list[JobFile]:

@@ -28,6 +28,7 @@ from activities.variables import VariableActivities
 from projects.catalog import Catalog
 from projects.dotenv import DevFolders
 from projects.job_definition import JobDefiner
+from projects.secret_references import SecretSources
 from projects.upload import UploadLimits
 from projects.variables import Variables
 from schemas.rest.env_vars import VariableScope
@@ -95,7 +96,7 @@ async def workflow_worker(settings: Settings, client: Client, identity: str, sto
     changes = ProjectActivities(
         client=client, store=store, max_machines=settings.max_machines, catalog_age=settings.poll_versions
     )
-    variables = _variable_activities(settings, store, ring)
+    variables = _variable_activities(settings, client, store, ring)
     of_runs = [artifacts.record_interrupted, artifacts.delete_states, variables.collect_variables]
     uploads = UploadActivities(
         store=store,
@@ -156,11 +157,18 @@ async def workflow_worker(settings: Settings, client: Client, identity: str, sto
         await waits.close()
 
 
-def _variable_activities(settings: Settings, store: Store, ring: KeyRing) -> VariableActivities:
+def _variable_activities(settings: Settings, client: Client, store: Store, ring: KeyRing) -> VariableActivities:
     return VariableActivities(
         Variables(settings.workspace, store, ring),
         store,
         ring,
+        SecretSources(
+            settings.secrets_dir,
+            settings.vault_url,
+            settings.vault_token and settings.vault_token.get_secret_value(),
+            EgressPolicy(settings.egress_allow),
+        ),
+        AuthSessions(client),
         VariableScope.AUTHORING if settings.environment == "dev" else VariableScope.PUBLISHED,
         None if settings.dev_projects is None else DevFolders(settings.dev_projects),
     )

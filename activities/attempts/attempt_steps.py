@@ -62,7 +62,7 @@ async def run_on_machine(resources: AttemptResources, in_flight: AttemptInFlight
         login = None
         if attempt.auth is not None:
             secret = manifest.settings.auth_sessions.secret_parameters
-            login = await resources.logins.load(attempt, attempt.auth, secret)
+            login = await resources.logins.load(attempt, attempt.auth, secret, given.secrets)
         spec = await _build_spec(resources, in_flight, login, given)
         # In a thread: a state may be large, and hold secrets by the thousand.
         in_flight.mask_with(await asyncio.to_thread(masker_for, spec))
@@ -172,6 +172,7 @@ async def _build_spec(
         resources.store_quota,
         auth_session=attempt.auth and attempt.auth.ref,
         parameters=login.parameters if login else None,
+        parameters_problem=login.problem if login else None,
     )
     return AttemptSpec(
         run_id=attempt.run_id,
@@ -197,6 +198,8 @@ async def _fetch_parameters(store: Store, attempt: AttemptInput, login: OpenedLo
     if attempt.kind is AttemptKind.CREATE:
         if login is None or login.parameters is None:
             raise StoreError("the parameters of the AuthSession are not there any more.")
+        if login.problem is not None:
+            raise ConfigurationError(login.problem)
         return login.parameters
     parameters, key = attempt.parameters.text, attempt.parameters.key
     if parameters is None and key is not None:

@@ -6,8 +6,10 @@ import asyncio
 import json
 import logging
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
@@ -15,10 +17,12 @@ from temporalio.service import RPCError
 
 from activities.store_retry import ATTEMPT_STORE_TIMEOUT, retry_store
 from schemas.errors import NotFound, StoreError
+from schemas.rest.login_parameters import references_in, with_references_replaced
 from schemas.workflow import names
 from schemas.workflow.attempt import AUTH_SESSION_GONE, NO_LOGIN, AttemptInput, AttemptKind
 from schemas.workflow.auth import AttemptAuth, AuthSessionStatus, CheckReport, LoginState, SavedBack
 from schemas.workflow.auth_session import AuthSessionView
+from schemas.workflow.variables import ResolvedSecret
 from security import seal_context
 from security.keyring import KeyRing
 from security.secret_detection import find_secrets_in_parameters
@@ -49,6 +53,8 @@ class OpenedLogin:
     """Values of the parameters that must be masked; those of the browser state are found in it."""
     expired: bool = False
     """Whether the AuthSession counts as expired."""
+    problem: str | None = None
+    """Why a secret is missing that the parameters refer to; None if none is."""
 
 
 class Logins:
@@ -65,8 +71,15 @@ class Logins:
         attempt: AttemptInput,
         auth: AttemptAuth,
         secret_parameters: tuple[str, ...],
+        secrets: Mapping[str, ResolvedSecret],
     ) -> OpenedLogin:
         """Return what an Attempt of this AuthSession begins with.
+
+        Args:
+            attempt: The Attempt.
+            auth: Its AuthSession.
+            secret_parameters: Names of further parameters whose values are secret.
+            secrets: What references in the parameters stand for.
 
         Raises:
             ApplicationError: Of type `AuthSessionGone`, or `NoLogin` where there is nothing to check.
@@ -74,7 +87,8 @@ class Logins:
             StoreError, Unavailable: The store or Temporal did not answer for minutes.
         """
         if attempt.kind is AttemptKind.CREATE:
-            return self._decrypt(attempt, auth, None, None, await self._fetch(auth.parameters_key), secret_parameters)
+            parameters = await self._fetch(auth.parameters_key)
+            return self._decrypt(attempt, auth, None, None, parameters, secret_parameters, secrets)
         login, expired, missing_version = auth.initial_login, False, 0
         for _ in range(_LOOKUPS):
             if login is None:
@@ -84,7 +98,9 @@ class Logins:
                 raise _no_login(attempt, auth.ref.id, missing_version)
             token, parameters = await asyncio.gather(self._fetch(login.key), self._fetch(login.parameters_key))
             if token is not None:
-                return self._decrypt(attempt, auth, login, token, parameters, secret_parameters, expired=expired)
+                return self._decrypt(
+                    attempt, auth, login, token, parameters, secret_parameters, secrets, expired=expired
+                )
             # It was replaced meanwhile: the current state does as well, or better.
             missing_version, login = login.login_version, None
         raise _no_login(attempt, auth.ref.id, missing_version)
@@ -123,14 +139,21 @@ class Logins:
         token: bytes | None,
         parameters_token: bytes | None,
         secret_parameters: tuple[str, ...],
+        secrets: Mapping[str, ResolvedSecret],
         *,
         expired: bool = False,
     ) -> OpenedLogin:
         text, parameters = (self._open(attempt, auth, sealed) for sealed in (token, parameters_token))
         secret_values: set[str] = set()
+        problem: str | None = None
         if parameters is not None:
-            secret_values = find_secrets_in_parameters(json.loads(parameters), secret_parameters)
-        return OpenedLogin(login, text, parameters, tuple(sorted(secret_values)), expired)
+            parsed: dict[str, Any] = json.loads(parameters)
+            if references := set(references_in(parsed)):
+                problem = _problem(auth.ref.id, references, secrets)
+                parsed = with_references_replaced(parsed, lambda each: secrets[each].value if each in secrets else None)
+                parameters = json.dumps(parsed)
+            secret_values = find_secrets_in_parameters(parsed, secret_parameters)
+        return OpenedLogin(login, text, parameters, tuple(sorted(secret_values)), expired, problem)
 
     def _open(self, attempt: AttemptInput, auth: AttemptAuth, token: bytes | None) -> str | None:
         if token is None:
@@ -163,6 +186,16 @@ class Logins:
             await signal_if_running(self._client, workflow_id, signal, payload)  # it may have been deleted
         except RPCError as error:
             log.warning("AuthSession %s could not be signaled (%s): %s", auth.ref.id, signal, error.message)
+
+
+def _problem(auth_session: str, references: set[str], secrets: Mapping[str, ResolvedSecret]) -> str | None:
+    """Return why the parameters of an AuthSession lack a secret; None if they lack none."""
+    for reference in sorted(references):
+        if reference not in secrets:
+            return f"The parameters of AuthSession {auth_session!r} have changed since the Attempt was queued."
+        if (problem := secrets[reference].problem) is not None:
+            return f"The parameters of AuthSession {auth_session!r} refer to a secret. {problem}"
+    return None
 
 
 def _no_login(attempt: AttemptInput, auth_session: str, missing_version: int) -> ApplicationError:

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from activities.store_retry import retry_store
-from schemas.errors import BadRequest, StoreError
+from schemas.errors import BadRequest, ConfigurationError, StoreError
 from schemas.workflow.auth import AuthSessionRef, AuthSessionType
 from storage import keys
 from storage.store import Store
@@ -42,6 +42,8 @@ class RuntimeServices:
     """The AuthSession of the Attempt, if it has one."""
     parameters: str | None = field(default=None, repr=False)
     """JSON text of what that AuthSession was made from, if that is known."""
+    parameters_problem: str | None = None
+    """Why a secret is missing in the parameters; None if none is."""
 
     async def answer_request(self, operation: str, arguments: dict[str, Any]) -> str | None:
         """Answer a request of user code. Raises CallboardError, with a sentence as its message."""
@@ -89,12 +91,15 @@ class RuntimeServices:
 
         Raises:
             BadRequest: There is no AuthSession, or it was not made from stored credentials.
+            ConfigurationError: A secret is missing that they refer to.
         """
         if self.auth_session is None:
             raise BadRequest("get_auth_session_parameters: this Run has no AuthSession.")
         if self.auth_session.type is not AuthSessionType.CREDENTIALS or self.parameters is None:
             made = "was recorded" if self.auth_session.type is AuthSessionType.RECORDER else "lives for this Run alone"
             raise BadRequest(f"get_auth_session_parameters: AuthSession {self.auth_session.id!r} {made}: it has none.")
+        if self.parameters_problem is not None:
+            raise ConfigurationError(f"get_auth_session_parameters: {self.parameters_problem}")
         return self.parameters
 
 

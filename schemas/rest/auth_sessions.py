@@ -6,8 +6,9 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field, JsonValue
 
-from schemas.rest.base import Flag, JsonObject, RequestModel, RequestTimeout, ResponseModel
+from schemas.rest.base import Flag, RequestModel, RequestTimeout, ResponseModel
 from schemas.rest.browser_state import BrowserState
+from schemas.rest.login_parameters import LoginParameters
 from schemas.rest.proxy import ProxyUrl
 from schemas.rest.run_auth_session import AuthAttempts, AuthSessionId
 from schemas.rest.run_result import RunErrorBody, RunReasonBody
@@ -22,8 +23,9 @@ class UpdateAuthSession(RequestModel):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"parameters": _PARAMETERS}]})
 
-    parameters: JsonObject = Field(repr=False)
-    """The parameters of `auth-sessions/create.py`, now and whenever the AuthSession is recreated."""
+    parameters: LoginParameters = Field(repr=False)
+    """The parameters of `auth-sessions/create.py`, now and whenever the AuthSession is recreated. In place of a value
+    may stand a reference to a secret, such as `{"$secret": "SHOP_PASSWORD"}`."""
     proxy: ProxyUrl | None = Field(default=None, repr=False)
     """The proxy of every Run that uses this AuthSession and names none. An update without it keeps the present one."""
     create_attempts: AuthAttempts = 3

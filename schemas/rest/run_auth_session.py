@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
-from schemas.rest.base import Flag, JsonObject, RequestModel, RequestTimeout, checked, expects
+from schemas.rest.base import Flag, RequestModel, RequestTimeout, checked, expects
+from schemas.rest.login_parameters import LoginParameters
 from schemas.rest.proxy import ProxyUrl
 
 ID_RULE = "an id of 3 to 200 characters, letters, digits and . _ @ + - only, with a letter or digit first"
@@ -64,7 +65,7 @@ class StoredAuthSession(_AuthSession):
 class RuntimeAuthSession(_AuthSession):
     """An AuthSession that is created from `runtimeInput` for this Run alone."""
 
-    runtime_input: JsonObject = Field(repr=False)
+    runtime_input: LoginParameters = Field(repr=False)
     id: AuthSessionId | None = None
     auto_recreate: _OnlyTrue = True
 

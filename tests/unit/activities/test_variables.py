@@ -1,5 +1,6 @@
 """What an Attempt gets of environment variables: whose win, who sees which, and that nobody reads them on the way."""
 
+import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -8,14 +9,17 @@ import pytest
 
 from activities.variables import VariableActivities
 from projects.dotenv import DevFolders
+from projects.secret_references import SecretSources
 from projects.variables import Variables
 from schemas.rest.env_vars import SetVariable, VariableScope
-from schemas.workflow.attempt import AttemptInput
+from schemas.workflow.attempt import AttemptInput, AttemptKind
+from schemas.workflow.auth import AttemptAuth, AuthSessionRef, AuthSessionType, LoginState
 from schemas.workflow.base import JsonRef
-from schemas.workflow.variables import AttemptVariables, SealedVariables, VariableSource
+from schemas.workflow.variables import AttemptVariables, ResolvedSecret, SealedVariables, VariableSource
 from security import seal_context
 from security.keyring import KeyRing
 from storage.folder import FolderStore
+from tests.support.in_memory_temporal import MemoryAuthSessions
 from tests.support.present import present
 
 SECRET = "a-value-that-nobody-may-read"
@@ -37,15 +41,22 @@ class Bench:
         self.store = FolderStore(folder / "artifacts")
         self.ring = KeyRing(["a-key-of-sixteen-characters"])
         self.variables = Variables("w", self.store, self.ring)
+        self.auth_sessions = MemoryAuthSessions()
+        self.folder = folder
 
     async def set(self, project: str | None, name: str, value: str, **fields: Any) -> None:
         await self.variables.set(project, name, SetVariable(value=value, **fields), by="me")
 
     async def collect(
-        self, scope: VariableScope = VariableScope.PUBLISHED, dev: DevFolders | None = None
+        self,
+        scope: VariableScope = VariableScope.PUBLISHED,
+        dev: DevFolders | None = None,
+        attempt: AttemptInput = INPUT,
     ) -> SealedVariables | None:
-        activities = VariableActivities(self.variables, self.store, self.ring, scope, dev)
-        return await activities.collect_variables(INPUT)
+        sources = SecretSources(self.folder / "secrets")
+        of_them: Any = self.auth_sessions
+        activities = VariableActivities(self.variables, self.store, self.ring, sources, of_them, scope, dev)
+        return await activities.collect_variables(attempt)
 
     async def opened(self, sealed: SealedVariables | None) -> AttemptVariables:
         token = present(sealed).token or present(await self.store.get(present(present(sealed).key))).decode()
@@ -111,3 +122,41 @@ async def test_they_are_sealed_for_the_run_and_large_ones_lie_with_it(bench: Ben
     opened = await bench.opened(large[0])
     assert opened.secret_values == (SECRET,)
     assert SECRET not in repr(opened)
+
+
+# What parameters of AuthSessions refer to.
+
+
+PARAMETERS = {"user": "anna", "password": {"$secret": "KEY"}, "more": [{"code": {"$secret": "file:codes/first"}}]}
+
+
+async def with_parameters(bench: Bench, kind: AttemptKind, made: AuthSessionType = AuthSessionType.CREDENTIALS) -> Any:
+    """An Attempt with a login that was made, or is to be made, from `PARAMETERS`."""
+    key = "auth-sessions/shop/anna/parameters-1.sealed"
+    token = bench.ring.seal(json.dumps(PARAMETERS), bound_to=seal_context.auth_session("w", "shop", "anna"))
+    await bench.store.put(key, token.encode())
+    ref = AuthSessionRef(id="anna", type=made, owner="anna")
+    login = LoginState(login_version=1, key="k", parameters_key=key)
+    given = {"parameters_key": key} if kind is AttemptKind.CREATE else {"initial_login": login}
+    return INPUT.model_copy(update={"kind": kind, "auth": AttemptAuth(ref=ref, **given)})
+
+
+@pytest.mark.parametrize("kind", [AttemptKind.CREATE, AttemptKind.CHECK, AttemptKind.API])
+async def test_what_parameters_refer_to_comes_with_each_attempt(bench: Bench, kind: AttemptKind):
+    attempt = await with_parameters(bench, kind)
+    await bench.set("shop", "KEY", SECRET)
+    opened = await bench.opened(await bench.collect(attempt=attempt))
+    assert opened.secrets["KEY"] == ResolvedSecret(value=SECRET)
+    problem = present(opened.secrets["file:codes/first"].problem)
+    assert problem.startswith("The secret file:codes/first is not there: ")
+    assert SECRET in opened.secret_values, "it counts as a secret, though the variable does not"
+    (bench.folder / "secrets" / "shop" / "codes").mkdir(parents=True)
+    (bench.folder / "secrets" / "shop" / "codes" / "first").write_text("123456\n")
+    await bench.set("shop", "KEY", "another")
+    opened = await bench.opened(await bench.collect(attempt=attempt))
+    assert {each.value for each in opened.secrets.values()} == {"another", "123456"}
+
+
+async def test_an_imported_login_refers_to_nothing(bench: Bench):
+    attempt = await with_parameters(bench, AttemptKind.CHECK, AuthSessionType.RECORDER)
+    assert await bench.collect(attempt=attempt) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, Awaitable
 from datetime import timedelta
 from pathlib import Path
@@ -14,10 +15,12 @@ from temporalio.exceptions import ApplicationError
 
 from activities.attempts import logins as module
 from activities.attempts.logins import Logins, OpenedLogin
-from schemas.errors import SealError, StoreError
+from activities.attempts.runtime_services import RuntimeServices, StoreQuota
+from schemas.errors import ConfigurationError, SealError, StoreError
 from schemas.workflow import names
 from schemas.workflow.attempt import AUTH_SESSION_GONE, NO_LOGIN, AttemptInput, AttemptKind
 from schemas.workflow.auth import AttemptAuth, AuthSessionStatus, CheckReport, LoginState, SavedBack
+from schemas.workflow.variables import ResolvedSecret
 from security import seal_context
 from security.keyring import KeyRing
 from storage import keys
@@ -46,7 +49,7 @@ class Scene:
     async def load(
         self, state: LoginState | None = None, *, secret: tuple[str, ...] = (), number: int = 1
     ) -> OpenedLogin:
-        return await self.logins.load(self.attempt_input(number=number), self.auth(state=state), secret)
+        return await self.logins.load(self.attempt_input(number=number), self.auth(state=state), secret, {})
 
     async def there(self, session: str = SESSION, *, login: int = 1, name: str = "first") -> LoginState:
         """A login that lies in the store."""
@@ -159,8 +162,37 @@ async def test_an_imported_login_has_no_parameters(scene: Scene) -> None:
 async def test_a_create_begins_with_its_parameters_alone(scene: Scene) -> None:
     state = await scene.there()
     auth = scene.auth(login=2, parameters_key=state.parameters_key)
-    login = await scene.logins.load(scene.attempt_input(AttemptKind.CREATE), auth, ())
+    login = await scene.logins.load(scene.attempt_input(AttemptKind.CREATE), auth, (), {})
     assert login == OpenedLogin(None, None, PARAMETERS, (PASSWORD,))
+
+
+async def test_references_to_secrets_are_replaced_or_it_is_said_which_is_missing(scene: Scene) -> None:
+    state = await scene.there()
+    assert state.parameters_key
+    await scene.put(state.parameters_key, '{"user": "anna", "more": [{"password": {"$secret": "SHOP_KEY"}}]}')
+    auth = scene.auth(login=2, parameters_key=state.parameters_key)
+
+    async def load(**secrets: ResolvedSecret) -> OpenedLogin:
+        return await scene.logins.load(scene.attempt_input(AttemptKind.CREATE), auth, (), secrets)
+
+    found = await load(SHOP_KEY=ResolvedSecret(value="hunter2-hunter2"))
+    assert json.loads(present(found.parameters)) == {"user": "anna", "more": [{"password": "hunter2-hunter2"}]}
+    assert (found.secrets, found.problem) == (("hunter2-hunter2",), None)
+    assert "hunter2" not in repr(found)
+    missing = await load(SHOP_KEY=ResolvedSecret(problem="The secret SHOP_KEY is not there."))
+    assert "The secret SHOP_KEY is not there." in present(missing.problem)
+    assert "have changed" in present((await load()).problem)
+    quota = StoreQuota(scene.store, 0)
+    services = RuntimeServices(
+        scene.store,
+        scene.stage.project,
+        quota,
+        scene.stage.ref,
+        parameters=missing.parameters,
+        parameters_problem=missing.problem,
+    )
+    with pytest.raises(ConfigurationError, match="The secret SHOP_KEY is not there"):
+        await services.answer_request("auth_session_parameters", {})
 
 
 async def test_a_store_that_is_away_for_a_moment_costs_time_only(scene: Scene) -> None:
