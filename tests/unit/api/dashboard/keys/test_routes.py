@@ -107,7 +107,19 @@ async def filled(api: Api) -> list[str]:
     api.add_auth_session("anna")
     shop = "/projects/shop"
     return [
-        *("/key", "/keys", "/audit", "/projects", shop, f"{shop}/runs", f"{shop}/runs/{run_id}", f"{shop}/playground"),
+        *(
+            "/key",
+            "/keys",
+            "/audit",
+            "/env-vars",
+            f"{shop}/env-vars",
+            f"{shop}/versions",
+            "/projects",
+            shop,
+            f"{shop}/runs",
+            f"{shop}/runs/{run_id}",
+            f"{shop}/playground",
+        ),
         *(f"{shop}/jobs", f"{shop}/jobs/nightly", f"{shop}/jobs/nightly/runs/{JOB_RUN_ID}"),
         *("/projects/members/auth-sessions", "/projects/members/playground"),
     ]
