@@ -5,6 +5,7 @@ A deploy writes it, and the api reads it. Workers need nothing of it.
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from typing import Any
 
@@ -17,6 +18,8 @@ from storage.store import Store
 
 _CACHE_SIZE = 32
 """Number of versions of which this is kept in memory."""
+_KEPT = 60.0
+"""Seconds for which it is kept there."""
 
 InputSchema = dict[str, Any]
 """The JSON Schema (2020-12) of an API's parameters. All its references lead to its own `$defs`."""
@@ -42,10 +45,13 @@ class ApiDescriptions(Stored):
 
 
 class InputSchemas:
-    """The descriptions of versions, each version read once. An instance belongs to one event loop."""
+    """The descriptions of versions, each of them kept for a while. An instance belongs to one event loop.
+
+    They change if the same files are deployed again, in another environment or by another version of Callboard.
+    """
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[str, str], ApiDescriptions] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], tuple[float, ApiDescriptions]] = OrderedDict()
         self._reads: SingleFlight[tuple[str, str], ApiDescriptions] = SingleFlight()
 
     async def get(self, store: Store, project: str, version: str) -> ApiDescriptions:
@@ -54,12 +60,14 @@ class InputSchemas:
         Raises:
             StoreError: The store failed, or what is in it is damaged.
         """
-        which = (project, version)
-        if which not in self._known:
-            self._known[which] = await self._reads.run(which, lambda: _read(store, *which))
+        which, now = (project, version), asyncio.get_running_loop().time()
+        read_at, known = self._known.get(which, (-_KEPT, ApiDescriptions()))
+        if now - read_at >= _KEPT:
+            known = await self._reads.run(which, lambda: _read(store, *which))
+            self._known[which] = (now, known)
             if len(self._known) > _CACHE_SIZE:
                 self._known.popitem(last=False)
-        return self._known[which]
+        return known
 
 
 async def _read(store: Store, project: str, version: str) -> ApiDescriptions:

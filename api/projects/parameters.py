@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from api.dependencies import Services
 from projects.manifest import Manifest
 from projects.parameter_check import wrong_parameters
 from schemas.rest.field_errors import errors_at
+
+_CHECKS = ThreadPoolExecutor(1, "parameter-check")
+"""Where parameters are checked, one request after the other: many checks at once would slow down all other requests."""
 
 
 async def check_parameters(
@@ -31,5 +35,8 @@ async def check_parameters(
         return
     described = await services.input_schemas.get(services.store, manifest.project, manifest.version)
     schema = described.of(api).input_schema
-    if schema is not None and (wrong := await asyncio.to_thread(wrong_parameters, schema, parameters)):
+    if schema is None:
+        return
+    wrong = await asyncio.get_running_loop().run_in_executor(_CHECKS, wrong_parameters, schema, parameters)
+    if wrong:
         raise errors_at([((*path, *each.path), each.expected) for each in wrong])

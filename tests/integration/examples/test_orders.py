@@ -18,8 +18,10 @@ from examples.site.accounts import ACCOUNTS
 from examples.site.orders import ORDERS
 from projects.bundle import extract
 from projects.deploy import deploy
+from projects.environments import Environments
 from storage import keys
 from storage.folder import FolderStore
+from tests.support.package_box import package_box
 from tests.support.repository import REPOSITORY
 
 PROJECT = REPOSITORY / "examples" / "projects" / "orders"
@@ -63,8 +65,8 @@ async def restored(page: Page, browser: Browser) -> Page:
 
 
 async def test_it_deploys_without_a_warning_and_without_the_sample_credentials(tmp_path: Path) -> None:
-    store = FolderStore(tmp_path)
-    manifest = await deploy(PROJECT, store)
+    store = FolderStore(tmp_path / "store")
+    manifest = await deploy(PROJECT, store, Environments(tmp_path / "environments", package_box()))
     assert (manifest.project, manifest.apis, manifest.warnings) == ("orders", ("list-orders",), ())
     assert manifest.settings.auth_sessions.enabled
     assert manifest.settings.auth_sessions.type == "API"

@@ -12,7 +12,9 @@ import pytest
 from playwright.async_api import Page
 
 from projects.deploy import deploy
+from projects.environments import Environments
 from storage.folder import FolderStore
+from tests.support.package_box import package_box
 from tests.support.repository import REPOSITORY
 
 PROJECT = REPOSITORY / "examples" / "projects" / "shop"
@@ -30,7 +32,8 @@ async def run(api: str, page: Page, params: dict[str, Any] | None) -> Any:
 
 
 async def test_it_deploys_without_a_warning(tmp_path: Path) -> None:
-    manifest = await deploy(PROJECT, FolderStore(tmp_path))
+    environments = Environments(tmp_path / "environments", package_box())
+    manifest = await deploy(PROJECT, FolderStore(tmp_path / "store"), environments)
     assert manifest.project == "shop"
     assert manifest.apis == APIS
     assert manifest.warnings == ()

@@ -1,13 +1,13 @@
 """List the orders of whoever is signed in."""
 
-from typing import Any, TypedDict
+from typing import Annotated, Any, TypedDict
 
 from playwright.async_api import Page
 from utils.shop import base_url, go_to
 
 
 class Params(TypedDict, total=False):
-    baseUrl: str
+    baseUrl: Annotated[str, "The shop's address; by default that of the example site"]
 
 
 async def automation(page: Page, params: Params | None = None, **_kwargs: Any) -> dict[str, Any]:

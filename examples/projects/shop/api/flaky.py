@@ -1,6 +1,6 @@
 """Open a page that fails at first: each failure costs an Attempt, until one completes the Run."""
 
-from typing import Any, TypedDict
+from typing import Annotated, Any, TypedDict
 from urllib.parse import urlencode
 
 from playwright.async_api import Page
@@ -8,9 +8,9 @@ from utils.shop import base_url, go_to
 
 
 class Params(TypedDict, total=False):
-    baseUrl: str
-    key: str  # the page counts its failures for each key
-    failures: int
+    baseUrl: Annotated[str, "The shop's address; by default that of the example site"]
+    key: Annotated[str, "The page counts its failures for each key"]
+    failures: Annotated[int, "How often the page fails; by default once"]
 
 
 async def automation(page: Page, params: Params | None = None, **_kwargs: Any) -> dict[str, Any]:

@@ -1,14 +1,14 @@
 """Walk through the pages of the shop and list its products."""
 
-from typing import Any, TypedDict
+from typing import Annotated, Any, TypedDict
 
 from playwright.async_api import Page
 from utils.shop import base_url, go_to, number
 
 
 class Params(TypedDict, total=False):
-    baseUrl: str
-    pages: int  # how many pages at most; default: all
+    baseUrl: Annotated[str, "The shop's address; by default that of the example site"]
+    pages: Annotated[int, "How many pages at most; by default all"]
 
 
 async def automation(page: Page, params: Params | None = None, **_kwargs: Any) -> dict[str, Any]:

@@ -1,14 +1,14 @@
 """Open a page that takes its time: something to cancel, or to run into a time-out."""
 
-from typing import Any, TypedDict
+from typing import Annotated, Any, TypedDict
 
 from playwright.async_api import Page
 from utils.shop import base_url, go_to
 
 
 class Params(TypedDict, total=False):
-    baseUrl: str
-    seconds: float
+    baseUrl: Annotated[str, "The shop's address; by default that of the example site"]
+    seconds: Annotated[float, "How long the page takes"]
 
 
 async def automation(page: Page, params: Params | None = None, **_kwargs: Any) -> dict[str, Any]:

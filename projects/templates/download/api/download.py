@@ -2,13 +2,13 @@
 
 import csv
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Annotated, Any, TypedDict
 
 from playwright.async_api import Page
 
 
 class Params(TypedDict):
-    url: str
+    url: Annotated[str, "Address of the page with the link"]
 
 
 async def automation(page: Page, params: Params, **_kwargs: Any) -> list[dict[str, str]]:

@@ -1,13 +1,13 @@
 """Greet somebody on a page, and read the greeting from it."""
 
 from html import escape
-from typing import Any, TypedDict
+from typing import Annotated, Any, TypedDict
 
 from playwright.async_api import Page
 
 
 class Params(TypedDict, total=False):
-    name: str
+    name: Annotated[str, "Whom to greet; by default the world"]
 
 
 async def automation(page: Page, params: Params | None = None, **_kwargs: Any) -> dict[str, str]:

@@ -1,12 +1,12 @@
 """Read all items of a list that has several pages."""
 
-from typing import Any, TypedDict
+from typing import Annotated, Any, TypedDict
 
 from playwright.async_api import Page
 
 
 class Params(TypedDict):
-    url: str
+    url: Annotated[str, "Address of the first page"]
 
 
 async def automation(page: Page, params: Params, **_kwargs: Any) -> list[dict[str, str]]:

@@ -1,14 +1,14 @@
 """Read one product: the API `products/details`."""
 
-from typing import Any, TypedDict
+from typing import Annotated, Any, TypedDict
 
 from playwright.async_api import Page
 from utils.shop import base_url, go_to, number
 
 
 class Params(TypedDict, total=False):
-    baseUrl: str
-    id: int
+    baseUrl: Annotated[str, "The shop's address; by default that of the example site"]
+    id: Annotated[int, "The product's number; by default 1"]
 
 
 async def automation(page: Page, params: Params | None = None, **_kwargs: Any) -> dict[str, Any]:
