@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi.routing import APIRoute
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from api.http.access import Requirement
 from api.http.key_check import WRONG_KEYS
@@ -266,6 +267,17 @@ async def test_a_name_cannot_be_another_line_of_the_log(
 async def test_nobody_forges_an_address(api: Api):
     await api.start(x_forwarded_for="198.51.100.9", forwarded="for=198.51.100.9", x_real_ip="198.51.100.9")
     assert [entry["client"] for entry in await entries(api)] == ["127.0.0.1"]
+
+
+@pytest.mark.parametrize(("proxy", "said"), [("127.0.0.1", "203.0.113.7"), ("198.51.100.1", "198.51.100.1")])
+async def test_an_address_is_believed_from_trusted_proxies_alone(api: Api, proxy: str, said: str):
+    # As the server wraps the application (`api.__main__`).
+    app: Any = ProxyHeadersMiddleware(api.app, trusted_hosts=["127.0.0.0/8"])
+    transport = httpx.ASGITransport(app, client=(proxy, 1))
+    headers = {"x-api-key": KEY, "x-forwarded-for": "192.0.2.1, 203.0.113.7"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://api.test", headers=headers) as other:
+        assert (await other.post(f"{api.base}/start", json={"api": "list", "parameters": {}})).status_code == 201
+    assert [entry["client"] for entry in await entries(api)] == [said]
 
 
 @pytest.mark.parametrize(
