@@ -29,6 +29,7 @@ from schemas.rest.deploys import (
 from schemas.rest.field_errors import field_error
 from schemas.workflow.deploy import DeployInput
 from schemas.workflow.resources import ResourceChanges
+from telemetry.log_context import add_log_fields
 from temporal.deploys import Deploy
 
 router = workspace_router("/{projectName}", tag="Deploys")
@@ -53,7 +54,9 @@ _NameDep = Annotated[str, Depends(_require_name)]
 )
 async def upload(request: Request, services: ServicesDep, project: _NameDep) -> UploadBody:
     """Send a project folder, which is deployed by the next call: as a tar that gzip has compressed, or as JSON."""
-    return UploadBody(id=await services.uploads.receive(project, request))
+    upload_id = await services.uploads.receive(project, request)
+    add_log_fields(uploadId=upload_id)
+    return UploadBody(id=upload_id)
 
 
 @router.post(
@@ -67,17 +70,20 @@ async def deploy(request: Request, services: ServicesDep, caller: CallerDep, pro
     """Deploy a project that was sent. Workers do that; `result` tells how far they are."""
     body = await read_body(request, BODY_LIMIT)
     wanted = validate_body(DeployRequest, parse_json_object(body) if body else {})
+    upload_id = await services.uploads.find(project, wanted.id)
+    add_log_fields(uploadId=upload_id)
     started = await services.deploys.start(
         DeployInput(
             workspace=services.settings.workspace,
             project=project,
-            upload=await services.uploads.find(project, wanted.id),
+            upload=upload_id,
             by=caller.name,
             message=wanted.message,
             commit=wanted.commit,
             promote=wanted.promote,
         )
     )
+    add_log_fields(deployId=started)
     return DeployStarted(id=started)
 
 

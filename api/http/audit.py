@@ -49,7 +49,7 @@ _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,127}")
 """Pattern of names of environment variables: somebody may write a value in place of the name."""
 _IDS = {
     **dict.fromkeys(("runId", "rerunOf", "authSessionId", "operationId", "deliveryId"), _ID),
-    **dict.fromkeys(("jobId", "jobRunId", "keyId", "uploadId", "version"), _ID),
+    **dict.fromkeys(("jobId", "jobRunId", "keyId", "uploadId", "deployId", "version"), _ID),
     "variable": _VARIABLE,
 }
 """What entries say of what is changed, and what that looks like. Fields of the log have these names, too."""
