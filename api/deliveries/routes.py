@@ -6,7 +6,7 @@ from fastapi import Depends
 
 from api.deliveries.bodies import delivery_body, list_deliveries
 from api.dependencies import ServicesDep
-from api.http.access import requires
+from api.http.access import CallerDep, requires
 from api.http.workspace_router import workspace_router
 from api.projects.lookup import require_run
 from schemas.rest.access import Scope
@@ -33,7 +33,13 @@ async def list_all(services: ServicesDep, projectName: str, runId: str) -> Deliv
     summary="Redeliver a result",
     response_model_exclude_none=True,
 )
-async def redeliver(services: ServicesDep, projectName: str, runId: str, deliveryId: str) -> DeliveryBody:
-    """Send the same body once more: after a success, after a failure, or now instead of at the next try."""
+async def redeliver(
+    services: ServicesDep, caller: CallerDep, projectName: str, runId: str, deliveryId: str
+) -> DeliveryBody:
+    """Send the same body once more: after a success, after a failure, or now instead of at the next try.
+
+    Without the scope `runs:read`, the answer has no tries and no error.
+    """
     state = await services.deliveries.redeliver(services.settings.workspace, projectName, runId, deliveryId)
-    return await delivery_body(services, projectName, runId, state)
+    body = await delivery_body(services, projectName, runId, state)
+    return body if caller.has(Scope.RUNS_READ) else body.model_copy(update={"tries": [], "error": None})

@@ -11,9 +11,12 @@ import httpx
 import pytest
 
 from schemas.rest.access import Scope
+from schemas.workflow.delivery import DeliveryStatus, TryProblem
+from temporal.deliveries import DeliveryState
 from tests.support.api_in_process import PROJECTS, Api, MakeApi, deploy_project
 from tests.support.constants import WORKSPACE
 from tests.support.contract_table import documented_scopes, routes
+from tests.support.dashboard_client import signed_in_client
 from tests.support.faulty_store import FaultyStore
 
 TABLE = documented_scopes()
@@ -139,3 +142,47 @@ async def test_canceling_tells_no_result_to_a_key_that_may_not_read(api: Api):
     answer = await api.client.post(f"{api.base}/{run_id}/cancel?wait=0", headers={"x-api-key": key})
     assert answer.status_code == 200
     assert answer.json().keys() == {"runId", "status"}
+
+
+async def test_a_redelivery_tells_no_earlier_answers_to_a_key_that_may_not_read(api: Api):
+    run_id = await api.run()
+    keys = [await api.make_key("runs:start"), await api.make_key("runs:start", "runs:read")]
+    problem = TryProblem(type="http", message="The receiver said a secret.")
+    api.deliveries.known[run_id] = [DeliveryState("sink", {"type": "webhook"}, DeliveryStatus.FAILED, problem)]
+    place = filled("/api/v1/workspace/{workspaceId}/projects/{projectName}/runs/")
+    answers = [
+        await api.client.post(f"{place}{run_id}/deliveries/sink/redeliver", headers={"x-api-key": key}) for key in keys
+    ]
+    assert [(answer.status_code, "a secret" in answer.text) for answer in answers] == [(202, False), (202, True)]
+
+
+async def test_a_project_is_called_alike_in_all_paths_and_few_routes_name_none(api: Api):
+    workspace = "/api/v1/workspace/{workspaceId}"
+    of_seen: set[str] = set()
+    for _, path, needs in routes(api.app):
+        assert ("/projects/{" in path) is ("/projects/{projectName}" in path), path
+        if needs is not None and needs.of_seen_projects:
+            assert "{projectName}" not in path
+            of_seen.add(path.removesuffix(".json"))
+    own = {f"{workspace}/projects", f"{workspace}/keys", f"{workspace}/keys/{{keyId}}"}
+    assert of_seen == own | {"/projects", "/keys", "/keys/{keyId}/revoke"}, "these keep to what the key may see"
+
+
+async def test_two_keys_in_one_request_do_not_add_up(api: Api):
+    reads, starts = await api.make_key("runs:read", projects=["shop"]), await api.make_key("jobs", projects=["members"])
+    pages = await signed_in_client(api, starts)
+    shop, members = (f"/api/v1/workspace/{WORKSPACE}/projects/{name}" for name in ("shop", "members"))
+    both = {"x-api-key": reads, "authorization": f"Bearer {starts}"}
+    for path, status in ((f"{shop}/runs", 200), (f"{shop}/jobs", 403), (f"{members}/jobs", 404)):
+        assert (await pages.get(path, headers=both)).status_code == status, path
+    for path, status in (("/projects/members/jobs", 200), ("/projects/shop/runs", 404)):
+        assert (await pages.get(path)).status_code == status, path
+    for path, status in (("/projects/members/jobs", 404), ("/projects/shop/runs", 200), ("/projects/shop/jobs", 403)):
+        assert (await pages.get(path, headers={"x-api-key": reads})).status_code == status, path
+    assert (await pages.get(f"{members}/jobs")).status_code == 401, "a session is no key of the API"
+
+
+@pytest.mark.parametrize("api_v1", ["/API/v1", "//api/v1", "/api%2Fv1", "/./api/v1", "/projects/../api/v1", "/api;/v1"])
+async def test_no_other_spelling_leads_past_the_key(api: Api, api_v1: str):
+    del api.client.headers["x-api-key"]
+    assert (await api.client.get(f"{api_v1}/workspace/{WORKSPACE}/projects")).status_code in (401, 404)

@@ -3,6 +3,7 @@
 import pytest
 
 from schemas.errors import ConfigurationError
+from security import apikeys
 from security.apikeys import MIN_KEY_LENGTH, ApiKeys, has_key, key_digest, key_id_of, new_key
 
 FIRST, SECOND = "the-first-key-of-two", "der-zweite-schlüssel-von-zweien"
@@ -40,6 +41,19 @@ def test_a_key_that_can_be_guessed_is_refused_and_not_shown():
 def test_keys_are_not_printed():
     keys = ApiKeys([FIRST])
     assert FIRST not in repr(keys) + repr(vars(keys))
+
+
+@pytest.mark.parametrize("given", [FIRST, SECOND, "another-key-of-somebody"])
+def test_every_key_is_compared_by_its_whole_digest_whichever_is_right(given: str, monkeypatch: pytest.MonkeyPatch):
+    compared: list[tuple[bytes, bytes]] = []
+
+    def compare_digest(one: bytes, other: bytes) -> bool:
+        compared.append((one, other))
+        return one == other
+
+    monkeypatch.setattr(apikeys.hmac, "compare_digest", compare_digest)
+    ApiKeys([FIRST, SECOND]).find(key_digest(given.encode()))
+    assert compared == [(key_digest(given.encode()), key_digest(key.encode())) for key in (FIRST, SECOND)]
 
 
 def test_a_new_key_has_256_random_bits_behind_its_visible_id():

@@ -149,6 +149,17 @@ async def test_an_unknown_id_is_404_whatever_it_looks_like(api: Api, key_id: str
     assert await revoke(api, key_id) == 404
 
 
+async def test_a_key_that_allows_more_is_answered_as_one_that_does_not_exist(api: Api):
+    own = await api.make_key("keys", projects=["shop"])
+    more = (await api.make_key("admin")).split("_")[1]
+    told: list[dict[str, Any]] = []
+    for key_id in (more, "A" * 12):
+        answer = await api.client.delete(f"{KEYS}/{key_id}", headers={"x-api-key": own})
+        body = answer.json()
+        told.append({**body, "message": body["message"].replace(key_id, "ID"), "correlationId": ""})
+    assert told[0] == told[1]
+
+
 @pytest.mark.parametrize("second", [KEY, "wrong"])
 async def test_two_headers_with_keys_are_one_wrong_key(api: Api, second: str):
     del api.client.headers["x-api-key"]

@@ -68,6 +68,20 @@ async def test_another_secret_behind_a_known_id_is_no_key(store: FaultyStore):
     assert await find(known, key) is not None
 
 
+async def test_digests_are_compared_in_constant_time(store: FaultyStore, monkeypatch: pytest.MonkeyPatch):
+    listed, key = await StoredKeys(store).create(GRANTED, BY)
+    compared: list[bytes] = []
+
+    def compare_digest(one: bytes, other: bytes) -> bool:
+        compared.append(other)
+        return one == other
+
+    monkeypatch.setattr(stored_keys.hmac, "compare_digest", compare_digest)
+    other = f"cb_{listed.id}_{new_key()[1][-43:]}"
+    assert [await find(StoredKeys(store), each) is not None for each in (key, other)] == [True, False]
+    assert compared == [key_digest(key.encode()), key_digest(other.encode())]
+
+
 async def test_a_revoked_key_is_refused_by_another_api_within_five_seconds(store: FaultyStore, clock: Clock):
     here, there = StoredKeys(store), StoredKeys(store)
     listed, key = await here.create(GRANTED, BY)
