@@ -192,3 +192,28 @@ async def test_turning_off_api_access_cancels_waiting_runs_only(
     assert ended["status"] == "canceled", ended
     assert ended["reason"]["type"] == "api-access-disabled"
     assert name in ended["reason"]["message"]
+
+
+async def test_a_project_is_rolled_back_and_deleted_with_what_runs(
+    stack: Any, project: Project, name: str, tmp_path: Path
+) -> None:
+    write(project.folder, "two")
+    await project.until_it_says("two")
+    newest = (await stack.get("versions", project=name))["versions"][0]["version"]
+    rolled_back = await stack.ask("POST", "rollback", project=name)
+    assert rolled_back["version"] != newest
+    await project.until_it_says("one")
+    body = {"api": "say", "parameters": {}, "version": newest}
+    started = await stack.ask("POST", "run/start", body, project=name)
+    assert await project.result(started["runId"]) == "two"
+
+    await project.start("held", began=tmp_path / "began", go=tmp_path / "go")
+    await until_there(tmp_path / "began")
+    query = {"confirm": name, "openRuns": "cancel"}
+    answer = await stack.request("DELETE", "", project=name, params=query)
+    assert answer.status_code == 204, answer.text
+    assert (await stack.request("GET", "", project=name)).status_code == 404
+    log = stack.data / "logs" / "worker.log"
+    await until(lambda: f"serving project {name} with 0 Machine(s)" in log.read_text())
+    left = [path for path in (stack.data / "artifacts").rglob("*") if path.is_file() and f"/{name}/" in str(path)]
+    assert left == []
