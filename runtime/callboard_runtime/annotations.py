@@ -158,7 +158,7 @@ class _Reader:
         if callable(getattr(kind, "model_json_schema", None)):
             return self._define(kind, where, lambda: self._ask(kind, kind.model_json_schema, where))
         if hasattr(kind, "__fields__") and callable(getattr(kind, "schema", None)):  # pydantic before its version 2
-            return self._define(kind, where, lambda: self._ask(kind, kind.schema, where))
+            return self._define(kind, where, lambda: _with_nulls(self._ask(kind, kind.schema, where)))
         if typing.is_typeddict(kind) or hasattr(kind, "__required_keys__"):  # the other one is of typing_extensions
             return self._define(kind, where, lambda: self._read_typed_dict(kind))
         if dataclasses.is_dataclass(kind) and not hasattr(kind, "__pydantic_fields__"):
@@ -186,9 +186,10 @@ class _Reader:
             said = cast("dict[str, Any]", json.loads(json.dumps(schema(ref_template=f"#/$defs/{name}.{{model}}"))))
         except Exception as error:
             raise UnreadableError(f"{where}: {_name_of(kind)} gives no schema ({type(error).__name__})") from error
-        for keyword in ("$defs", "definitions"):
-            for inner, definition in said.pop(keyword, {}).items():
-                self._definitions[f"{name}.{inner}"] = definition
+        for inner, definition in said.pop("$defs", {}).items():
+            self._definitions[f"{name}.{inner}"] = definition
+        for inner, definition in said.pop("definitions", {}).items():  # the name before version 2
+            self._definitions[f"{name}.{inner}"] = _with_nulls(definition)
         return said
 
     def _read_typed_dict(self, kind: type[Any]) -> dict[str, Any]:
@@ -280,6 +281,19 @@ def _object(text: str | None, properties: dict[str, Any], required: list[str]) -
         **({"required": required} if required else {}),
         "additionalProperties": False,
     }
+
+
+def _with_nulls(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema of pydantic before its version 2, in which no schema says that a value may be None.
+
+    So what is not required may be null, since `Optional` makes a field so.
+    """
+    properties: dict[str, Any] = schema.get("properties", {})
+    for name, value in properties.items():
+        if name not in schema.get("required", []):
+            said = {word: value.pop(word) for word in ("title", "description", "default") if word in value}
+            properties[name] = {**said, "anyOf": [value, {"type": "null"}]}
+    return schema
 
 
 def _one_of(values: list[Any], where: str) -> dict[str, Any]:

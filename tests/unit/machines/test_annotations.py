@@ -70,9 +70,9 @@ class Older:
 
     @classmethod
     def schema(cls, *, ref_template: str) -> dict[str, Any]:
-        inner = {"type": "object", "properties": {"name": {"type": "string"}}}
+        inner = {"type": "object", "properties": {"name": {"type": "string", "title": "Name"}}}
         properties = {"inner": {"$ref": ref_template.format(model="Inner")}}
-        return {"type": "object", "properties": properties, "definitions": {"Inner": inner}}
+        return {"type": "object", "properties": properties, "required": ["inner"], "definitions": {"Inner": inner}}
 
 
 class Holder(TypedDict):
@@ -181,6 +181,8 @@ def test_models_of_pydantic_are_asked_whatever_their_version_is() -> None:
     assert definitions["Model"] == {"$ref": "#/$defs/Model.Model"}
     assert definitions["Model.Model"]["properties"]["inner"] == {"$ref": "#/$defs/Model.Inner"}
     assert definitions["Older"]["properties"]["inner"] == {"$ref": "#/$defs/Older.Inner"}
+    null = {"type": "null"}
+    assert definitions["Older.Inner"]["properties"]["name"] == {"title": "Name", "anyOf": [STRING, null]}
     itself = schema_of(Model)
     assert itself is not None
     assert itself["$ref"] == "#/$defs/Model.Model"
