@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from temporalio import activity
 from temporalio.client import Client
@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 _CONCURRENT_DELETES = 8
 """How many objects are removed at the same time: a store has few connections, and Attempts need them more."""
+_REMOVED_AT_ONCE = 1_000
 _PAUSE = 1.0
 """Seconds after which what was told to end is looked for again: lists of Temporal are about that old."""
 
@@ -148,13 +149,23 @@ class ProjectActivities:
         return await OpenRuns(self.client).end_all(project) or bool(found)
 
     async def _remove_all(self, prefix: str) -> None:
-        limit = asyncio.Semaphore(_CONCURRENT_DELETES)
+        """Remove all objects below a prefix, some at a time, as there may be millions."""
+        some: list[str] = []
+        async for key in self.store.list(prefix):
+            some.append(key)
+            if len(some) == _REMOVED_AT_ONCE:
+                await self._remove(some)
+                some = []
+        await self._remove(some)
+        await self.store.tidy(prefix, datetime.now(UTC))
 
-        async def remove(key: str) -> None:
-            async with limit:
+    async def _remove(self, some: list[str]) -> None:
+        left = iter(some)
+
+        async def remove_next() -> None:
+            for key in left:
                 await self.store.delete(key)
 
-        found = [key async for key in self.store.list(prefix)]
         async with asyncio.TaskGroup() as group:
-            for key in found:
-                group.create_task(remove(key))
+            for _ in range(_CONCURRENT_DELETES):
+                group.create_task(remove_next())
