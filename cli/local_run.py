@@ -22,6 +22,7 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
+from cli.local_variables import LocalVariables
 from machines.browser_program import browser_args, find_browser
 from machines.environment import USER_PREFIX, display_environment
 from machines.runner import inner_box, process_tree
@@ -74,8 +75,7 @@ class LocalProject:
     settings: ProjectSettings
     python: Path
     """The interpreter of its environment."""
-    variables: dict[str, str]
-    """The variables of its `.env`."""
+    variables: LocalVariables
 
     def login(self, session_id: str) -> LocalLogin:
         """Return the login with this id.
@@ -128,7 +128,7 @@ class LocalProject:
             check: Whether the project's check of that login comes first.
 
         Raises:
-            BadRequest: An option cannot be followed here.
+            BadRequest: An option cannot be followed here, or a secret is missing that parameters of the login refer to.
             MachineError: There is no browser.
             ProjectError: The process has ended without an outcome, and has said why on standard error.
             KeyboardInterrupt: Ctrl-C was pressed. All is closed.
@@ -149,8 +149,8 @@ class LocalProject:
         order = {
             "kind": kind,
             "function": function,
-            "parameters": parameters,
-            "login": login and {**asdict(login), "check": check},
+            "parameters": self.variables.resolve(parameters) if kind == "create" else parameters,
+            "login": login and {**asdict(login), **self._made_from(login), "check": check},
             "browser": str(browser),
             "sandbox": sandbox_refusal(browser, boxed=False) is None,
             "arguments": browser_args(),
@@ -166,7 +166,7 @@ class LocalProject:
         }
         # Temporary files of the code are deleted, as after an Attempt. Playwright makes the browser's profile there.
         with tempfile.TemporaryDirectory(prefix="callboard-run-", ignore_cleanup_errors=True) as temporary:
-            environment = {**_inherited(), **self.variables, "TMPDIR": temporary}
+            environment = {**_inherited(), **self.variables.values, "TMPDIR": temporary}
             with _started(self.python, self.folder, environment, order) as outcome:
                 yield outcome
 
@@ -195,6 +195,9 @@ class LocalProject:
             finally:
                 process_tree.kill_all()
         return read_line(done.stdout)
+
+    def _made_from(self, login: LocalLogin) -> dict[str, Any]:
+        return {"parameters": self.variables.resolve(login.parameters)}
 
     def _login_folder(self, session_id: str) -> Path:
         if not is_auth_session_id(session_id):

@@ -18,12 +18,12 @@ from cli.environments import open_environments
 from cli.exit_codes import ExitCode
 from cli.json_argument import JSON_HELP, read_json, read_object
 from cli.local_run import CallOptions, LocalLogin, LocalProject
+from cli.local_variables import LocalVariables
 from cli.options import ProjectDir, load_settings, parse_duration
 from cli.output import open_output, print_json, print_message
-from cli.with_api import with_options
+from cli.with_api import Data, with_options
 from machines.attempt_errors import with_place
 from projects.apis import find_apis
-from projects.dotenv import read_dotenv
 from projects.parameter_check import SchemaError, wrong_parameters
 from projects.settings_file import read_settings
 from projects.venv import ensure_venv
@@ -38,6 +38,7 @@ app.add_typer(authsession, name="authsession")
 
 _OPTIONS = {
     "project_dir": ProjectDir,
+    "data": Data,
     "headful": Annotated[bool, typer.Option("--headful", help="Show the browser's window.")],
     "keep_open": Annotated[
         bool, typer.Option("--keep-open", help="Leave the window open at the end, until it is closed.")
@@ -114,8 +115,9 @@ def _in_project(command: Callable[..., None]) -> Callable[..., None]:
         common = {name: given.pop(name) for name in _OPTIONS}
         folder = (common.pop("project_dir") or Path()).resolve()
         settings = read_settings(folder)
-        python = asyncio.run(ensure_venv(folder, open_environments(load_settings()), print_message))
-        project = LocalProject(folder, settings, python, read_dotenv(folder))
+        installed = load_settings(data_dir=common.pop("data"))
+        python = asyncio.run(ensure_venv(folder, open_environments(installed), print_message))
+        project = LocalProject(folder, settings, python, LocalVariables.read(folder, settings, installed))
         output, as_json, timeout = common.pop("output"), common.pop("as_json"), common.pop("timeout")
         common |= {"slow_mo": common["slow_mo"] or 0, "timeout": timeout and parse_duration(timeout)}
         options = CallOptions(**common)

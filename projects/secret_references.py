@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +42,13 @@ class SecretSources:
     vault_token: str | None = field(default=None, repr=False)
     egress: EgressPolicy = field(default_factory=EgressPolicy, repr=False)
     """Where the vault may be."""
+
+    @classmethod
+    def of(
+        cls, folder: Path | None, vault_url: str | None, vault_token: str | None, egress_allow: Sequence[str]
+    ) -> SecretSources:
+        """Return the sources that these settings name. Raises ConfigurationError if one of them is wrong."""
+        return cls(folder, vault_url, vault_token, EgressPolicy(egress_allow))
 
     async def resolve(
         self, references: Collection[str], project: str, variables: Mapping[str, str]

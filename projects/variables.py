@@ -7,7 +7,7 @@ a value, nor give it to another project, nor make a secret a plain variable. Onl
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -52,6 +52,11 @@ class Variables:
         self._ring = ring
         self._known: dict[str, tuple[str, Variable]] = {}
         """What was read under a key, with the tag that it had."""
+
+    @classmethod
+    def with_keys(cls, workspace: str, store: Store, keys: Sequence[str]) -> Variables:
+        """Return the variables in a store that are sealed with one of these keys. Raises ConfigurationError."""
+        return cls(workspace, store, KeyRing(keys))
 
     async def list(self, project: str | None) -> list[Variable]:
         """Return all variables of a project or of the workspace, sorted by name.

@@ -162,11 +162,11 @@ def _variable_activities(settings: Settings, client: Client, store: Store, ring:
         Variables(settings.workspace, store, ring),
         store,
         ring,
-        SecretSources(
+        SecretSources.of(
             settings.secrets_dir,
             settings.vault_url,
             settings.vault_token and settings.vault_token.get_secret_value(),
-            EgressPolicy(settings.egress_allow),
+            settings.egress_allow,
         ),
         AuthSessions(client),
         VariableScope.AUTHORING if settings.environment == "dev" else VariableScope.PUBLISHED,

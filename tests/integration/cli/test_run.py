@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import stat
@@ -18,6 +19,10 @@ from playwright.async_api import async_playwright
 
 from machines.browser_program import find_browser
 from projects.files import list_project_files
+from projects.variables import Variables
+from schemas.rest.env_vars import SetVariable, VariableScope
+from settings import Settings
+from storage.folder import FolderStore
 from tests.support.dev_terminal import Terminal, on_terminal, processes_on
 from tests.support.fake_api import callboard_process
 from tests.support.files import write_files
@@ -89,6 +94,7 @@ async def check(page, **_kwargs):
     return user != "gone" and user in [cookie["value"] for cookie in await page.context.cookies()]
 """,
 }
+AUTHORING = [VariableScope.AUTHORING]
 HOOK = """
 from playwright.async_api import async_playwright
 
@@ -231,6 +237,39 @@ def test_variables_of_the_project_are_seen_and_those_of_callboard_are_not(projec
     names = ["A", "B", "C", "PLAIN", "CALLBOARD_API_KEY", "CALLBOARD_USER_C"]
     done = project.run("api", "variables", json.dumps(names), **given)
     assert json.loads(done.stdout) == dict(zip(names, ["file", "file", "user", "host", None, None], strict=True))
+
+
+async def store_variables(data: Path, project: str | None, **values: str) -> None:
+    """As `callboard dev` keeps what is set over REST."""
+    data.mkdir(exist_ok=True)
+    (data / "secret-key").write_text("a-key-of-a-data-folder\n")
+    variables = Variables.with_keys(
+        Settings().workspace, FolderStore(data / "artifacts"), [(data / "secret-key").read_text().strip()]
+    )
+    for name, value in values.items():
+        await variables.set(project, name, SetVariable(value=value, secret=True, scopes=AUTHORING), by="me")
+
+
+async def test_variables_of_the_dev_stack_are_seen_below_those_of_the_env_file(project: Project, tmp_path: Path):
+    data = tmp_path / "dev-data"
+    await store_variables(data, None, A="workspace", B="workspace", C="workspace")
+    await store_variables(data, project.folder.name, B="project", C="project")
+    (project.folder / ".env").write_text("C=file\n")
+    done = await asyncio.to_thread(project.run, "api", "variables", '["A", "B", "C"]', "--data", data)
+    assert json.loads(done.stdout) == {"A": "workspace", "B": "project", "C": "file"}, done.stderr
+    done = await asyncio.to_thread(project.run, "api", "variables", '["A"]', "--data", tmp_path / "nowhere")
+    assert json.loads(done.stdout) == {"A": None}, done.stderr
+
+
+def test_a_login_refers_to_secrets_and_keeps_the_reference(project: Project):
+    given = json.dumps({"user": "ada", "password": {"$secret": "SHOP_PASSWORD"}})
+    done = project.run("authsession", "create", "ada", "--input", given)
+    assert (done.returncode, "The secret SHOP_PASSWORD is not there" in done.stderr) == (2, True), done.stderr
+    (project.folder / ".env").write_text("SHOP_PASSWORD=right\n")
+    assert project.run("authsession", "create", "ada", "--input", given).returncode == 0
+    kept = project.folder / "auth-sessions-instances" / "ada" / "metadata.json"
+    assert json.loads(kept.read_text())["parameters"] == json.loads(given)
+    assert project.run("authsession", "check", "ada").returncode == 0
 
 
 def test_a_breakpoint_stops_in_the_terminal(project: Project):
