@@ -184,7 +184,7 @@ class LocalProject:
                 done = subprocess.run(
                     [self.python, "-m", "callboard_runtime.input_schemas", api],
                     cwd=self.folder,
-                    env={**_inherited(), **self.variables, "TMPDIR": temporary},
+                    env={**_inherited(), **self.variables.values, "TMPDIR": temporary},
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,  # what the code prints as it is imported is printed by the call

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 from activities.attempts.attempt_context import AttemptInFlight, AttemptResources
@@ -67,7 +68,9 @@ async def run_on_machine(resources: AttemptResources, in_flight: AttemptInFlight
         # In a thread: a state may be large, and hold secrets by the thousand.
         in_flight.mask_with(await asyncio.to_thread(masker_for, spec))
         report = await resources.pools[attempt.project].run_attempt(version, spec, in_flight.mark_started)
-        in_flight.attributes = Masker(given.secret_values).mask_json(report.attributes) or None
+        if secrets := given.secret_values:
+            report = await asyncio.to_thread(_with_outputs_masked, report, Masker(secrets))
+        in_flight.attributes = report.attributes or None
         if report.storage_state is not None:  # what the site has set in the meantime is secret, too
             masker = await asyncio.to_thread(_with_secrets_of, report.storage_state, in_flight.masker)
             in_flight.mask_with(masker)
@@ -220,6 +223,21 @@ def _open_proxy(attempt: AttemptInput, keyring: KeyRing) -> Proxy | None:
         return None if token is None else keyring.open(token, bound_to=bound_to)
 
     return Proxy(server=proxy.server, username=open_sealed(proxy.username), password=open_sealed(proxy.password))
+
+
+def _with_outputs_masked(report: AttemptReport, masker: Masker) -> AttemptReport:
+    """Return the report with secrets masked in what user code has returned and set."""
+
+    def masked(text: str | None) -> str | None:
+        # It is masked as a value: in the text, a secret of digits could be a part of a number.
+        return None if text is None else json.dumps(masker.mask_json(json.loads(text)), separators=(",", ":"))
+
+    return replace(
+        report,
+        result=masked(report.result),
+        extended_payloads=masked(report.extended_payloads),
+        attributes=masker.mask_json(report.attributes),
+    )
 
 
 def _with_secrets_of(storage_state: str, masker: Masker) -> Masker:

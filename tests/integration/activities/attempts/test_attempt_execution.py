@@ -125,13 +125,19 @@ async def test_variables_reach_user_code_alone_and_the_record_names_them(scene: 
             AttemptVariable(name="SHOP_URL", value="https://shop.test", secret=False, source=VariableSource.WORKSPACE),
         )
     )
-    scene.pool.report = {"result": "1", "attributes": {"seen": 3, "key": "hunter2-hunter2"}}
+    scene.pool.report = {
+        "result": '{"Bearer hunter2-hunter2":[1.0,"\\u00e9"]}',
+        "extended_payloads": '["hunter2-hunter2"]',
+        "attributes": {"seen": 3, "key": "hunter2-hunter2"},
+    }
     text = given.model_dump_json(exclude_none=True)
     token = scene.bench.keyring.seal(text, bound_to="w/scripted/run-1/variables")
     await scene.bench.store.put("runs/scripted/run-1/variables-x.sealed", token.encode())
     for sealed in (SealedVariables(token=token), SealedVariables(key="runs/scripted/run-1/variables-x.sealed")):
         scene.input = scene.input.model_copy(update={"variables": sealed})
-        assert (await scene.begin()).status is AttemptStatus.COMPLETED
+        outcome = await scene.begin()
+        texts = [present(each).text for each in (outcome.result, outcome.extended_payloads)]
+        assert texts == ['{"Bearer ***":[1.0,"\\u00e9"]}', '["***"]']
         _, spec = scene.pool.executed.pop()
         assert spec.variables == (("SHOP_KEY", "hunter2-hunter2"), ("SHOP_URL", "https://shop.test"))
         assert (
