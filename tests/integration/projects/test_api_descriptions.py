@@ -26,6 +26,11 @@ def api(code: str, annotation: str = "dict[str, int]") -> str:
     return f"{textwrap.dedent(code)}\n{function}"
 
 
+def says(body: str) -> str:
+    """Code of something like a model of pydantic, whose schema is what `body` returns."""
+    return f"class Model:\n    def model_json_schema(**_):\n        {body}\n"
+
+
 async def schemas(host: Host, manifest: Manifest) -> dict[str, Any]:
     stored = json.loads(await host.store.get(keys.input_schemas(manifest.project, manifest.version)) or b"")["apis"]
     return {name: description.get("inputSchema") for name, description in stored.items()}
@@ -57,11 +62,14 @@ async def test_an_api_whose_code_misbehaves_has_no_schema_and_a_warning_and_the_
     manifest = await host.deploy(
         {
             "api/a.py": api(""),
+            "api/circular.py": api(says("schema = {}; schema['properties'] = schema; return schema"), "Model"),
             "api/ends.py": api("import os; os._exit(0)"),
             "api/hangs.py": api("while True: pass"),
             "api/is-missing.py": api("import nothing_like_this"),
             "api/prints.py": api("import os, sys; print('x' * 100_000); os.write(1, b'{}\\n'); sys.stderr.write('y')"),
             "api/quits.py": api("raise SystemExit(0)"),
+            "api/raises.py": api(says("raise BaseException"), "Model"),
+            "api/remote.py": api(says("return {'$ref': 'http://127.0.0.1/schema.json'}"), "Model"),
             "api/too-long.py": api("from typing import Literal\nL = dict[str, Literal[tuple(range(100_000))]]", "L"),
             "api/unicode.py": api("from typing import Literal\nL = dict[str, Literal['\\ud800']]", "L"),
             "api/z.py": api(""),
@@ -73,10 +81,13 @@ async def test_an_api_whose_code_misbehaves_has_no_schema_and_a_warning_and_the_
     prefix = "its parameters are not described and not checked: "
     reasons = {w.file: w.message.removeprefix(prefix) for w in manifest.warnings if w.message.startswith(prefix)}
     assert reasons == {
+        "api/circular.py": "params: Model gives no schema (ValueError)",
         "api/ends.py": "its code ended the process",
         "api/hangs.py": "its code took longer than 10 seconds",
         "api/is-missing.py": "ModuleNotFoundError: No module named 'nothing_like_this'",
         "api/quits.py": "The automation called sys.exit(0)",
+        "api/raises.py": "its annotation cannot be read (BaseException)",
+        "api/remote.py": "its schema has a reference that does not lead to a definition of its own",
         "api/too-long.py": "its schema is too large",
         "api/unicode.py": "its schema has a text that is not Unicode",
     }
