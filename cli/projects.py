@@ -71,6 +71,21 @@ def get(
 
 @app.command()
 @with_project
+def apis(target: ApiClient, as_json: AsJson = False) -> None:
+    """List the APIs of a project with the parameters that they take; with --json, their schemas."""
+    answer = target.request("GET", "apis")
+    if as_json:
+        print_json(answer)
+        return
+    rows = [
+        (each["name"], _format_parameters(each["inputSchema"]), (each["docstring"] or "").partition("\n")[0])
+        for each in answer["apis"]
+    ]
+    print_table(("API", "PARAMETERS", "WHAT IT DOES"), rows)
+
+
+@app.command()
+@with_project
 def versions(
     target: ApiClient,
     limit: Annotated[int, typer.Option("--limit", "-l", min=1, help="Maximum number of versions.")] = 20,
@@ -191,3 +206,13 @@ def _format_missing(machines: dict[str, Any]) -> str:
     if machines["held"] is None:
         return "unknown, as no worker answers"
     return "" if machines["missing"] is None else machines["missing"]["message"]
+
+
+def _format_parameters(schema: dict[str, Any] | None) -> str:
+    """Return the names of the parameters that a schema has, with `?` behind those that may be left out."""
+    if schema is None:
+        return ""
+    name = schema.get("$ref", "").removeprefix("#/$defs/")
+    whole = schema["$defs"][name] if name else schema
+    required = whole.get("required", [])
+    return ", ".join(each if each in required else f"{each}?" for each in whole.get("properties", {}))

@@ -1,5 +1,6 @@
 """`callboard projects`: what its commands about versions ask for, and what they say of the answers."""
 
+import json
 from typing import Any
 
 import pytest
@@ -69,3 +70,24 @@ def test_a_delete_without_an_answer_is_none_and_one_that_goes_on_says_so(api: Fa
     assert api.asked == []
     api.answers = [(202, {"status": "deleting"})]
     assert api.callboard("projects", "delete", "shop", "-y").stdout == "Project shop is being deleted.\n"
+
+
+def test_apis_are_listed_with_what_they_take(api: FakeApi):
+    required = {"properties": {"url": {}, "pages": {}}, "required": ["url"]}
+    itself = {"$ref": "#/$defs/Tree", "$defs": {"Tree": {"properties": {"child": {}}}}}
+    found = [
+        {"name": "list", "docstring": "Lists.\n\nAll.", "inputSchema": required, "needsAuthSession": False},
+        {"name": "tree", "docstring": None, "inputSchema": itself, "needsAuthSession": False},
+        {"name": "untold", "docstring": None, "inputSchema": None, "needsAuthSession": False},
+    ]
+    answer = {"version": VERSION, "validateParameters": False, "apis": found}
+    api.answers = [(200, answer)]
+    lines = api.callboard("projects", "apis", "-p", "shop").stdout.splitlines()
+    assert api.asked[0].path == f"{OF}/apis"
+    assert [line.split() for line in lines[1:]] == [
+        ["list", "url,", "pages?", "Lists."],
+        ["tree", "child?"],
+        ["untold"],
+    ]
+    api.answers = [(200, answer)]
+    assert json.loads(api.callboard("projects", "apis", "-p", "shop", "--json").stdout) == answer
