@@ -231,6 +231,7 @@ def test_secrets_come_from_outside_and_have_no_default() -> None:
         "CALLBOARD_RUN_RETENTION",
         "CALLBOARD_ARTIFACT_RETENTION",
         "CALLBOARD_VERSION_RETENTION",
+        "CALLBOARD_AUDIT_RETENTION",
     }
     for service in SERVICES.values():
         for name, value in service.get("environment", {}).items():
