@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -85,10 +85,10 @@ def render_page(
         return with_security_headers(Response(_json(data), status, headers, "application/json"))
     session = getattr(request.state, "session", None)
     caller: Caller | None = getattr(request.state, "caller", None)
-    common = {
+    common: dict[str, Any] = {
         "request": request,
         "session": session,
-        "may": lambda scope: caller is not None and caller.has(Scope(scope)),
+        "may": _may(caller),
         "sees_all_projects": caller is not None and caller.projects is None,
         "correlation_id": request.state.correlation_id,
     }
@@ -102,6 +102,11 @@ def render_page(
     if status == 200 and request.headers.get("if-none-match") == tag:
         return with_security_headers(Response(status_code=304, headers={"etag": tag}))
     return with_security_headers(Response(body, status, {"etag": tag, **(headers or {})}, "text/html; charset=utf-8"))
+
+
+def _may(caller: Caller | None) -> Callable[[str], bool]:
+    """Return what templates ask: whether the key of who looks at the page has a scope."""
+    return lambda scope: caller is not None and caller.has(Scope(scope))
 
 
 def _json(data: Mapping[str, Any]) -> bytes:

@@ -243,6 +243,8 @@ MAIN = [
     "/projects/lab/runs",
     "/projects/lab/playground",
     "/projects/orders/auth-sessions",
+    "/keys",
+    "/key",
 ]
 
 

@@ -44,6 +44,10 @@ def store(tmp_path: Path) -> FaultyStore:
     return FaultyStore(tmp_path)
 
 
+async def hang(_key: str) -> None:
+    await asyncio.sleep(30)
+
+
 async def find(known: StoredKeys, key: str) -> Caller | None:
     return await known.find(key.encode(), key_digest(key.encode()))
 
@@ -114,7 +118,7 @@ async def test_while_the_store_is_away_nobody_knows_whether_a_key_is_good(
     assert await find(known, key) is not None
     if is_slow:
         monkeypatch.setattr(stored_keys, "_READ_TIMEOUT", 0.01)
-        monkeypatch.setattr(store, "get", lambda _key: asyncio.sleep(30))
+        monkeypatch.setattr(store, "get", hang)
     else:
         store.refuse = lambda _key: True
     assert await find(known, key) is not None, "it was good a moment ago"
