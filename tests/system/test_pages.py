@@ -244,6 +244,7 @@ MAIN = [
     "/projects/lab/playground",
     "/projects/orders/auth-sessions",
     "/keys",
+    "/audit",
     "/key",
 ]
 

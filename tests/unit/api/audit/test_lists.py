@@ -71,6 +71,14 @@ async def test_a_cursor_belongs_to_its_filters(api: Api):
     await listed(api, 400, limit=1, cursor=cursor, action="run.start")
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+async def test_no_call_changes_the_audit(api: Api, method: str):
+    before = await api.stored("audit/")
+    for path in (AUDIT, "/audit", *(f"{AUDIT}/{key.removeprefix('audit/')}" for key in before)):
+        assert (await api.client.request(method, path)).status_code in (404, 405)
+    assert await api.stored("audit/") == before
+
+
 async def test_reading_the_audit_leaves_no_entry(api: Api):
     assert await listed(api) == await listed(api)
 
