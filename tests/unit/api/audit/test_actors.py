@@ -49,7 +49,7 @@ async def test_operations_of_auth_sessions_know_who_has_started_them(make_projec
     (created,), (updated,) = api.auth_sessions.created, api.auth_sessions.updates
     assert created.create is not None
     (validate,) = api.auth_sessions.validates.values()
-    assert {created.create.started_by, updated.started_by, validate.started_by} == {OPERATOR}
+    assert [created.create.started_by, updated.started_by, validate.started_by] == [OPERATOR] * 3
 
 
 def test_a_job_run_says_in_temporal_whether_somebody_has_triggered_it():

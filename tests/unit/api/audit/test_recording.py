@@ -272,7 +272,8 @@ async def test_nobody_forges_an_address(api: Api):
 @pytest.mark.parametrize(("proxy", "said"), [("127.0.0.1", "203.0.113.7"), ("198.51.100.1", "198.51.100.1")])
 async def test_an_address_is_believed_from_trusted_proxies_alone(api: Api, proxy: str, said: str):
     # As the server wraps the application (`api.__main__`).
-    app: Any = ProxyHeadersMiddleware(api.app, trusted_hosts=["127.0.0.0/8"])
+    inner: Any = api.app
+    app: Any = ProxyHeadersMiddleware(inner, trusted_hosts=["127.0.0.0/8"])
     transport = httpx.ASGITransport(app, client=(proxy, 1))
     headers = {"x-api-key": KEY, "x-forwarded-for": "192.0.2.1, 203.0.113.7"}
     async with httpx.AsyncClient(transport=transport, base_url="http://api.test", headers=headers) as other:
