@@ -9,6 +9,8 @@ patterns. Nor is `format`, which describes in this version of JSON Schema, and d
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -35,7 +37,8 @@ _MOST_NAMED = 10
 """Most values that an error names of those that are expected."""
 _LEADS_AWAY = frozenset({"$id", "id", "$anchor", "$dynamicAnchor", "$dynamicRef", "$recursiveRef", "$vocabulary"})
 """Keywords with a text by which a reference could mean something else than its text says."""
-_REFERENCE = "#/$defs/"
+_REFERENCE = re.compile(r"#/\$defs/([A-Za-z0-9_.-]+)")
+"""References whose text means what it says: nothing in it is escaped."""
 
 
 class SchemaError(Exception):
@@ -60,7 +63,7 @@ def read_json(text: str) -> Any:
     if len(text) > _LARGEST:
         raise SchemaError(f"its schema has more than {_LARGEST // 1024} KiB")
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise SchemaError("the code has written what is not JSON") from error
 
@@ -112,6 +115,13 @@ def _refuse_constant(_name: str) -> NoReturn:
     raise ValueError
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
+
+
 def _check_part(part: Any, definitions: Mapping[str, Any], depth: int) -> None:
     if depth > _DEEPEST:
         raise SchemaError(f"its schema has more than {_DEEPEST} levels")
@@ -127,7 +137,8 @@ def _check_part(part: Any, definitions: Mapping[str, Any], depth: int) -> None:
         for name, value in cast("dict[str, Any]", part).items():
             _check_part(name, definitions, depth)
             if name == "$ref" and isinstance(value, str):
-                if not (value.startswith(_REFERENCE) and value.removeprefix(_REFERENCE) in definitions):
+                found = _REFERENCE.fullmatch(value)
+                if found is None or found[1] not in definitions:
                     raise SchemaError("its schema has a reference that does not lead to a definition of its own")
             elif name in {*_LEADS_AWAY, "$schema"} and isinstance(value, str):
                 raise SchemaError(f"its schema has {name}, which could lead out of it")

@@ -32,6 +32,8 @@ TREE = {
         {"$ref": "https://example.com/schema.json"},
         {"$ref": "file:///etc/passwd"},
         {"$ref": "#/$defs/missing"},
+        {"$ref": "#/$defs/a~1b", "$defs": {"a~1b": {}}},
+        {"$ref": "#/$defs/a%20b", "$defs": {"a%20b": {}}},
         {"properties": {"a": {"$id": "https://example.com/", "$ref": "#/$defs/a"}}, "$defs": {"a": {}}},
         {"properties": {"a": {"$dynamicRef": "#a"}}},
         {"minProperties": -1},
@@ -51,7 +53,7 @@ def test_a_deep_or_long_schema_is_refused():
         check_schema(deep)
     with pytest.raises(SchemaError, match="KiB"):
         read_json(f'{{"schema": "{"x" * 70_000}"}}')
-    for text in ("{", "[" * 50_000, '{"schema": NaN}'):
+    for text in ("{", "[" * 50_000, '{"schema": NaN}', '{"schema": 1e999}'):
         with pytest.raises(SchemaError, match="not JSON"):
             read_json(text)
 
