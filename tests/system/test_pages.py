@@ -242,6 +242,7 @@ MAIN = [
     "/projects/lab",
     "/projects/lab/runs",
     "/projects/lab/playground",
+    "/projects/lab/versions",
     "/projects/orders/auth-sessions",
     "/keys",
     "/audit",
