@@ -26,6 +26,8 @@ from schemas.workflow.base import clip
 
 _CHUNK = 64 * 1024
 """Bytes that are read at once."""
+_LONGEST_READ = 2 * MAX_SETTINGS_SIZE
+"""Most bytes that are read at once. Content is read in pieces, and headers as a whole."""
 _LONGEST_PATH = 1024
 """Most bytes of a path. The limit of a file system is about the whole of it, from the root."""
 _LONGEST_NAME = 255
@@ -219,6 +221,8 @@ class _Unpacked:
                 raise EOFError("it ends within a file")
 
     def read(self, size: int) -> bytes:
+        if size > _LONGEST_READ:
+            raise ValueError("a header in it is too long")
         data = self._stream.read(size)
         self._position += len(data)
         if self._position > self._limit:
