@@ -26,6 +26,7 @@ sys.path.insert(0, str(REPOSITORY))
 from tests.support.activity_shapes import ACTIVITY_SHAPES, play  # noqa: E402
 from tests.support.auth_shapes import LOGIN_SHAPES, histories, login_histories, played_login  # noqa: E402
 from tests.support.delivery_stage import DELIVERIES  # noqa: E402
+from tests.support.deploy_shapes import DEPLOYS, played_deploy  # noqa: E402
 from tests.support.fleet_stage import FLEETS  # noqa: E402
 from tests.support.job_run_shapes import JOB_RUNS, played_job_run  # noqa: E402
 from tests.support.run_shapes import SHAPES, played  # noqa: E402
@@ -36,10 +37,13 @@ HISTORIES = REPOSITORY / "tests" / "histories"
 
 async def record(shapes: list[str], folder: Path) -> None:
     """Play these shapes and write their histories into `folder`."""
-    skipping = [shape for shape in shapes if shape in FLEETS or shape in ACTIVITY_SHAPES]
+    skipping = [shape for shape in shapes if shape in FLEETS or shape in ACTIVITY_SHAPES or shape in DEPLOYS]
     if skipping:
         async with skipping_client() as client:
             for shape in skipping:
+                if shape in DEPLOYS:
+                    write(folder, shape, (await played_deploy(client, shape)).first)
+                    continue
                 of_fleet = FLEETS.get(shape)
                 write(folder, shape, (await play(client, shape)).first if of_fleet is None else await of_fleet(client))
     shapes = [shape for shape in shapes if shape not in skipping]
@@ -79,7 +83,7 @@ def without_stacks(history: Any) -> Any:
 
 def main(wanted: list[str]) -> None:
     """Record the wanted shapes; see the module's docstring."""
-    plain = (*SHAPES, *DELIVERIES, *JOB_RUNS, *FLEETS, *ACTIVITY_SHAPES)
+    plain = (*SHAPES, *DELIVERIES, *JOB_RUNS, *FLEETS, *ACTIVITY_SHAPES, *DEPLOYS)
     known = {**{shape: [shape] for shape in plain}, **login_histories()}
     unknown = [shape for shape in wanted if shape not in known]
     if unknown:

@@ -28,11 +28,13 @@ with workflow.unsafe.imports_passed_through():
 
 _RETRIES = RetryPolicy(maximum_interval=timedelta(seconds=20))
 _HEARTBEAT_TIMEOUT = timedelta(seconds=30)
+_CONTROL_TRY = timedelta(minutes=10)
 _CONTROL_TIMEOUT = timedelta(minutes=15)
 """How long the check of an upload, and its publication, may take with all tries: an outage of the store is outlasted,
 but nobody waits for hours."""
+_BUILD_TRY = timedelta(minutes=20)
 _BUILD_TIMEOUT = timedelta(minutes=25)
-"""How long it may take to resolve and install packages, with all tries. One try has 16 minutes for both."""
+"""How long it may take to resolve and install packages, and to read annotations, with all tries."""
 _BUILDER_TIMEOUT = timedelta(minutes=10)
 """How long a deploy waits for a worker with the role `browser`."""
 
@@ -68,6 +70,7 @@ class DeployWorkflow:
             names.CHECK_UPLOAD,
             input,
             result_type=CheckedUpload,
+            start_to_close_timeout=_CONTROL_TRY,
             schedule_to_close_timeout=_CONTROL_TIMEOUT,
             heartbeat_timeout=_HEARTBEAT_TIMEOUT,
             retry_policy=_RETRIES,
@@ -85,6 +88,7 @@ class DeployWorkflow:
             ),
             task_queue=names.BUILDS_QUEUE,
             schedule_to_start_timeout=_BUILDER_TIMEOUT,
+            start_to_close_timeout=_BUILD_TRY,
             schedule_to_close_timeout=_BUILD_TIMEOUT,
             heartbeat_timeout=_HEARTBEAT_TIMEOUT,
             retry_policy=_RETRIES,
@@ -95,6 +99,7 @@ class DeployWorkflow:
             names.PUBLISH_UPLOAD,
             input,
             result_type=PublishedVersion,
+            start_to_close_timeout=_CONTROL_TRY,
             schedule_to_close_timeout=_CONTROL_TIMEOUT,
             heartbeat_timeout=_HEARTBEAT_TIMEOUT,
             retry_policy=_RETRIES,
@@ -106,6 +111,7 @@ class DeployWorkflow:
             await workflow.execute_activity(
                 names.REMOVE_UPLOAD,
                 input,
+                start_to_close_timeout=_REMOVE_TIMEOUT,
                 schedule_to_close_timeout=_REMOVE_TIMEOUT,
                 retry_policy=_RETRIES,
                 summary=f"Remove upload {input.upload}",

@@ -29,6 +29,7 @@ from temporal.data_converter import data_converter
 from tests.support.activity_shapes import ACTIVITY_SHAPES
 from tests.support.auth_shapes import login_histories
 from tests.support.delivery_stage import DELIVERIES
+from tests.support.deploy_shapes import DEPLOYS
 from tests.support.fleet_stage import FLEETS
 from tests.support.job_run_shapes import JOB_RUNS
 from tests.support.job_run_stage import JOB_RUN_WORKFLOWS
@@ -37,6 +38,7 @@ from tests.support.run_shapes import SHAPES
 from tests.support.run_stage import WORKFLOWS
 from workflows.apply_resources import ApplyResourcesWorkflow
 from workflows.deliver import DeliverWorkflow
+from workflows.deploy import DeployWorkflow
 from workflows.fleet import FleetWorkflow
 from workflows.project_changes import DeleteProjectWorkflow, MovePointerWorkflow
 from workflows.sink_test import SinkTestWorkflow
@@ -96,7 +98,7 @@ def recorded_answers(recorded: WorkflowHistory) -> list[Any]:
 
 async def replay_all(converter: DataConverter, answers: Answers | None = None) -> dict[str, Exception | None]:
     """By one worker for all of them: to make one costs more than to replay a history."""
-    others = [DeliverWorkflow, SinkTestWorkflow, SweepWorkflow, FleetWorkflow, ApplyResourcesWorkflow]
+    others = [DeliverWorkflow, SinkTestWorkflow, SweepWorkflow, FleetWorkflow, ApplyResourcesWorkflow, DeployWorkflow]
     of_projects = [MovePointerWorkflow, DeleteProjectWorkflow]
     workflows = [*WORKFLOWS, *JOB_RUN_WORKFLOWS, *others, *of_projects]
     interceptors = [] if answers is None else [answers]
@@ -154,6 +156,7 @@ def test_every_shape_has_its_history():
         *JOB_RUNS,
         *FLEETS,
         *ACTIVITY_SHAPES,
+        *DEPLOYS,
         *(name for names in login_histories().values() for name in names),
     ]
     assert [name for name in wanted if name not in {path.stem for path in HISTORIES}] == [], "see `make histories`"

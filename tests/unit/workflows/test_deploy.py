@@ -1,0 +1,45 @@
+"""A deploy goes through its steps once each, and its memo says how it has ended, whatever that was."""
+
+from temporalio.client import Client
+
+from schemas.workflow import names
+from schemas.workflow.deploy import DeployStatus
+from tests.support.deploy_shapes import AWAY, REFUSED, VERSION, played_deploy
+
+FAILED = "The deploy has failed. What was deployed before is not changed."
+
+
+async def test_a_deploy_is_checked_built_and_published(skipping: Client):
+    deployed = await played_deploy(skipping, "deploy-completed")
+    assert deployed.asked == ["check", "build", "publish", "remove"]
+    assert (deployed.view.status, deployed.view.message) == (
+        DeployStatus.COMPLETED,
+        f"Version {VERSION} is deployed.",
+    )
+    assert deployed.view.published is not None
+
+
+async def test_what_is_wrong_with_the_project_is_its_reason(skipping: Client):
+    deployed = await played_deploy(skipping, "deploy-refused")
+    assert deployed.asked == ["check"]
+    assert (deployed.view.status, deployed.view.message, deployed.view.reason) == (DeployStatus.FAILED, FAILED, REFUSED)
+    assert deployed.failure == f"DeployFailed: {REFUSED}"
+
+
+async def test_files_of_jobs_are_applied_by_a_workflow_that_is_there_before_the_end(skipping: Client):
+    deployed = await played_deploy(skipping, "deploy-of-jobs")
+    assert deployed.view.published is not None
+    applying = names.apply_resources_workflow_id("shop", deployed.view.published.deployed_at)
+    assert (await skipping.get_workflow_handle(applying).describe()).workflow_type == names.APPLY_RESOURCES
+
+
+async def test_an_outage_is_outlasted_and_what_cannot_be_removed_is_left(skipping: Client):
+    deployed = await played_deploy(skipping, "deploy-store-away-for-a-while")
+    assert deployed.asked[:6] == ["check", "build", *["publish"] * 4]
+    assert deployed.view.status is DeployStatus.COMPLETED
+
+
+async def test_nobody_waits_for_ever(skipping: Client):
+    away = await played_deploy(skipping, "deploy-store-away-for-long")
+    assert (away.view.status, away.view.message) == (DeployStatus.FAILED, FAILED)
+    assert AWAY in (away.view.reason or "")
