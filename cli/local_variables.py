@@ -56,8 +56,9 @@ class LocalVariables:
             variables = Variables.with_keys(settings.workspace, store, keys)
             of_workspace, own_ones = asyncio.run(variables.of_project(name, VariableScope.AUTHORING))
             stored = {variable.name: variable.value for variable in (*of_workspace, *own_ones)}
-        token = settings.vault_token and settings.vault_token.get_secret_value()
-        sources = SecretSources.of(settings.secrets_dir, settings.vault_url, token, settings.egress_allow)
+        sources = SecretSources.of(
+            settings.secrets_dir, settings.vault_url, settings.vault_token, settings.egress_allow
+        )
         return cls(name, {**stored, **read_dotenv(folder)}, sources)
 
     def resolve(self, parameters: dict[str, Any] | None) -> Any:

@@ -104,7 +104,7 @@ def print_attempt(attempt: dict[str, Any]) -> None:
             "Trace": _format_bytes(usage.get("traceSize")) or (attempt["trace"] and "yes"),
             "Screenshot": attempt["screenshot"] and "yes",
             "Missing": "; ".join(f"{what}: {why}" for what, why in attempt["missing"].items()),
-            "Variables": ", ".join(format_variable(each) for each in attempt.get("envVars") or []),
+            "Variables": ", ".join(map(_format_variable, attempt["envVars"] or ())),
         }
     )
     if attempt["attributes"]:
@@ -117,7 +117,7 @@ def print_attempt(attempt: dict[str, Any]) -> None:
         print_text(value) if isinstance(value, str) else print_json(value)
 
 
-def format_variable(variable: dict[str, Any]) -> str:
+def _format_variable(variable: dict[str, Any]) -> str:
     """Format an environment variable of an Attempt: its name, whose it is, and whether it is a secret."""
     return f"{variable['name']} ({variable['source']}{', secret' if variable['secret'] else ''})"
 

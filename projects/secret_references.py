@@ -10,10 +10,12 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, cast
 
 import httpx
+from pydantic import SecretStr
 
 from schemas.errors import EgressRefused
 from schemas.rest.env_vars import VALUE_LIMIT
@@ -45,10 +47,11 @@ class SecretSources:
 
     @classmethod
     def of(
-        cls, folder: Path | None, vault_url: str | None, vault_token: str | None, egress_allow: Sequence[str]
+        cls, folder: Path | None, vault_url: str | None, vault_token: SecretStr | None, egress_allow: Sequence[str]
     ) -> SecretSources:
         """Return the sources that these settings name. Raises ConfigurationError if one of them is wrong."""
-        return cls(folder, vault_url, vault_token, EgressPolicy(egress_allow))
+        token = None if vault_token is None else vault_token.get_secret_value()
+        return cls(folder, vault_url, token, EgressPolicy(egress_allow))
 
     async def resolve(
         self, references: Collection[str], project: str, variables: Mapping[str, str]
@@ -143,7 +146,7 @@ class SecretSources:
 
 async def _fields(answer: httpx.Response) -> dict[str, Any] | str:
     """Return the fields in an answer of the vault, or the sentence why there are none."""
-    if answer.status_code != httpx.codes.OK:
+    if answer.status_code != HTTPStatus.OK:
         return f"the vault answers {answer.status_code}."
     body = bytearray()
     async for part in answer.aiter_raw():

@@ -165,7 +165,7 @@ def _variable_activities(settings: Settings, client: Client, store: Store, ring:
         SecretSources.of(
             settings.secrets_dir,
             settings.vault_url,
-            settings.vault_token and settings.vault_token.get_secret_value(),
+            settings.vault_token,
             settings.egress_allow,
         ),
         AuthSessions(client),

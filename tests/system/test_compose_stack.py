@@ -265,7 +265,7 @@ async def test_variables_reach_user_code_though_its_worker_cannot_read_them(comp
         await rest.ask("PUT", f"env-vars/{name}", {"value": value, "secret": name == "SHOP_KEY"})
         assert (await rest.run("title", {"variable": name}))["result"] == value
     assert composed.store.denied == []
-    who_read = {who for who, action, prefix in composed.store.allowed if prefix == "variables"}
+    who_read = {who for who, _, prefix in composed.store.allowed if prefix == "variables"}
     assert who_read == {"callboard-api", "callboard-control"}
     store = f"http://127.0.0.1:{composed.store_port}/callboard"
     signed = {"authorization": "AWS4-HMAC-SHA256 Credential=callboard-browser/20260101/us-east-1/s3/aws4_request"}

@@ -137,7 +137,7 @@ async def with_parameters(bench: Bench, kind: AttemptKind, made: AuthSessionType
     await bench.store.put(key, token.encode())
     ref = AuthSessionRef(id="anna", type=made, owner="anna")
     login = LoginState(login_version=1, key="k", parameters_key=key)
-    given = {"parameters_key": key} if kind is AttemptKind.CREATE else {"initial_login": login}
+    given: dict[str, Any] = {"parameters_key": key} if kind is AttemptKind.CREATE else {"initial_login": login}
     return INPUT.model_copy(update={"kind": kind, "auth": AttemptAuth(ref=ref, **given)})
 
 
