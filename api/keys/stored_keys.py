@@ -37,6 +37,8 @@ _READ_TIMEOUT = 2.0
 """Seconds that a read may take."""
 _USE_NOTED_EVERY = 60.0
 """Seconds after which a use of a key is written down again."""
+_CLOSE_TIMEOUT = 5.0
+"""Seconds that a process which ends takes to write down uses."""
 _CACHE_SIZE = 4096
 """Number of keys that are kept in memory. The one that was used longest ago is dropped."""
 _LISTED_AT_ONCE = 16
@@ -185,8 +187,9 @@ class StoredKeys:
         note.add_done_callback(self._notes.discard)
 
     async def close(self) -> None:
-        """Wait until all uses are written down."""
-        await asyncio.gather(*self._notes)
+        """Wait until all uses are written down, but not for long."""
+        if self._notes:
+            await asyncio.wait(self._notes, timeout=_CLOSE_TIMEOUT)
 
     async def _read(self, key_id: str) -> _Answer | None:
         answer = self._known.get(key_id)
