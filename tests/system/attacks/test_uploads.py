@@ -8,7 +8,7 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -76,6 +76,10 @@ def one_huge_header(out: BinaryIO) -> None:
             packed.write(bytes(MIB))
 
 
+def no_archive(out: BinaryIO) -> None:
+    out.write(b"x" * MIB)
+
+
 def truncated(out: BinaryIO) -> None:
     whole = io.BytesIO()
     archive()(whole)
@@ -115,7 +119,7 @@ HOSTILE: dict[str, tuple[Write, int, str]] = {
     ),
     "many headers": (many_headers, 400, "is damaged"),
     "one huge header": (one_huge_header, 400, "a header in it is too long"),
-    "no archive": (lambda out: out.write(b"x" * MIB) and None, 400, "is damaged"),
+    "no archive": (no_archive, 400, "is damaged"),
     "truncated": (truncated, 400, "is damaged"),
 }
 
@@ -136,12 +140,15 @@ def in_pieces(file: Path) -> Any:
 async def deploy(installation: Installation) -> dict[str, Any]:
     """Deploy the latest upload, and return how that has ended."""
     await installation.rest.post("deploy", project=PROJECT)
-    ended = lambda now: now["status"] != "pending"  # noqa: E731
-    return await installation.rest.until("deploy/result", ended, project=PROJECT)
+
+    def has_ended(now: dict[str, Any]) -> bool:
+        return now["status"] != "pending"
+
+    return await installation.rest.until("deploy/result", has_ended, project=PROJECT)
 
 
 @contextmanager
-def nothing_else_changes(installation: Installation, tmp_path: Path) -> Iterator[None]:
+def nothing_else_changes(installation: Installation, tmp_path: Path) -> Generator[None]:
     """What the api keeps on the disk, and what is in the store of other projects, stays as it was."""
 
     def others() -> set[str]:
