@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.errors import BadRequest
+from schemas.errors import BadRequest, ConfigurationError, SealError
 from schemas.rest.env_vars import TOGETHER_LIMIT, SetVariable, VariableScope
 from security import seal_context
 from security.keyring import KeyRing
@@ -120,9 +120,12 @@ class Variables:
         """Return a variable, or None if there is none. Raises what `list` raises."""
         return await self._read(project, keys.variable(project, name))
 
-    async def delete(self, project: str | None, name: str) -> None:
-        """Remove a variable; not an error if there is none. Raises StoreError."""
-        await self._store.delete(keys.variable(project, name))
+    async def delete(self, project: str | None, name: str) -> bool:
+        """Remove a variable, also one that cannot be opened; tell whether there was one. Raises StoreError."""
+        key = keys.variable(project, name)
+        found = await self._store.exists(key)
+        await self._store.delete(key)
+        return found
 
     async def of_project(self, project: str, scope: VariableScope) -> tuple[list[Variable], list[Variable]]:
         """Return what is seen by a project in this scope: the variables of the workspace, and its own, which win.
@@ -138,7 +141,13 @@ class Variables:
             return None
         name = key.removeprefix(keys.variables(project)).removesuffix(".sealed")
         bound_to = seal_context.variable(self._workspace, project, name)
-        return Variable.model_validate_json(self._ring.open(token.decode("ascii", "replace"), bound_to=bound_to))
+        try:
+            text = self._ring.open(token.decode("ascii", "replace"), bound_to=bound_to)
+        except (SealError, ConfigurationError) as error:
+            owner = "the workspace" if project is None else f"project {project}"
+            hint = "Delete it, or set CALLBOARD_SECRET_KEY as it was."
+            raise type(error)(f"Environment variable {name} of {owner}: {error.message} {hint}") from error
+        return Variable.model_validate_json(text)
 
 
 def _seen(variables: Iterable[Variable], scope: VariableScope) -> list[Variable]:

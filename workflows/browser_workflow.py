@@ -46,7 +46,7 @@ _FIND_OUTCOME_TIMEOUT = timedelta(seconds=15)
 
 _VARIABLES_TIMEOUT = timedelta(minutes=10)
 """How long a store that fails is asked again for the environment variables of an Attempt, before its Run fails."""
-_LONGEST_VARIABLES_TRY = timedelta(minutes=1)
+_LONGEST_VARIABLES_TRY = timedelta(minutes=2)
 _VARIABLES_RETRY = RetryPolicy(
     initial_interval=timedelta(milliseconds=200),
     maximum_interval=timedelta(seconds=15),

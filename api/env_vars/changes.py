@@ -11,7 +11,7 @@ from api.dependencies import Services
 from api.http.json_body import validate_body
 from projects.variables import Variable, Variables
 from schemas.errors import NotFound
-from schemas.rest.env_vars import SetVariable, VariableBody, check_variable_name
+from schemas.rest.env_vars import SetVariable, VariableBody, check_variable_name, is_variable_name
 from schemas.workflow.base import clip
 from security.caller import Caller
 from telemetry.log_context import add_log_fields
@@ -24,10 +24,10 @@ async def list_variables(services: Services, project: str | None) -> list[Variab
 
 async def get_variable(services: Services, project: str | None, name: str) -> VariableBody:
     """Return a variable. Raises NotFound, and what `list_variables` raises."""
-    found = {variable.name: variable for variable in await _variables(services).list(project)}
-    if name not in found:
+    found = await _variables(services).get(project, name) if is_variable_name(name) else None
+    if found is None:
         raise _no_such_variable(name)
-    return _body(found[name])
+    return _body(found)
 
 
 async def set_variable(
@@ -45,9 +45,9 @@ async def set_variable(
 
 
 async def delete_variable(services: Services, project: str | None, name: str) -> None:
-    """Delete a variable. Raises NotFound, and what `list_variables` raises."""
-    await get_variable(services, project, name)
-    await _variables(services).delete(project, name)
+    """Delete a variable, also one that cannot be opened. Raises NotFound, StoreError."""
+    if not is_variable_name(name) or not await _variables(services).delete(project, name):
+        raise _no_such_variable(name)
 
 
 def _variables(services: Services) -> Variables:

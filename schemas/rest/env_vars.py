@@ -41,10 +41,15 @@ class VariableScope(StrEnum):
     """By deployed projects."""
 
 
+def is_variable_name(name: str) -> bool:
+    """Tell whether a variable may have this name, so that it may be part of a key of the store."""
+    return _NAME.fullmatch(name) is not None
+
+
 def check_variable_name(name: str) -> None:
     """Raise BadRequest if a variable cannot be set under this name; the message says the rule."""
     for broken, rule in (
-        (_NAME.fullmatch(name) is None, _NAME_RULE),
+        (not is_variable_name(name), _NAME_RULE),
         (name in _RESERVED or name.startswith(_RESERVED_PREFIXES), _RESERVED_RULE),
     ):
         if broken:

@@ -243,6 +243,8 @@ MAIN = [
     "/projects/lab/runs",
     "/projects/lab/playground",
     "/projects/lab/versions",
+    "/projects/lab/env-vars",
+    "/env-vars",
     "/projects/orders/auth-sessions",
     "/keys",
     "/audit",

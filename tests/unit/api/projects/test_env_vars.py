@@ -106,9 +106,10 @@ async def test_nothing_lies_in_the_store_in_the_clear_and_nothing_opens_elsewher
     assert SECRET.encode() not in token
     for project, name in (("other", "SHOP_KEY"), ("shop", "OTHER"), (None, "SHOP_KEY")):
         await store.put(keys.variable(project, name), token)
-        with pytest.raises(SealError):
+        with pytest.raises(SealError, match=f"Environment variable {name} of "):
             await variables.list(project)
-        await store.delete(keys.variable(project, name))
+        assert await variables.delete(project, name)
+    assert not await variables.delete("shop", "OTHER")
 
 
 async def test_only_what_has_changed_is_read_again(tmp_path: Path):
