@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import Any, cast
 import httpx
 from pydantic import SecretStr
 
-from schemas.errors import EgressRefused
+from schemas.errors import ConfigurationError, EgressRefused
 from schemas.rest.env_vars import VALUE_LIMIT
 from schemas.workflow.variables import ResolvedSecret
 from security.egress import EgressPolicy
@@ -27,6 +28,8 @@ _VAULT_TIMEOUT = 10.0
 """Seconds for all that an Attempt needs of the vault."""
 _VAULT_LIMIT = 1024 * 1024
 """Most bytes of an answer of the vault."""
+_TOKEN = re.compile(r"[!-~]+")
+"""What a token may look like: a header has no other characters."""
 
 
 class _UnresolvedError(Exception):
@@ -51,6 +54,11 @@ class SecretSources:
     ) -> SecretSources:
         """Return the sources that these settings name. Raises ConfigurationError if one of them is wrong."""
         token = None if vault_token is None else vault_token.get_secret_value()
+        if token is not None and _TOKEN.fullmatch(token) is None:
+            # The HTTP client would quote it in its error, and that is told to authors of projects.
+            raise ConfigurationError(
+                "CALLBOARD_VAULT_TOKEN cannot be sent, as it has a space, a line break or another such character."
+            )
         return cls(folder, vault_url, token, EgressPolicy(egress_allow))
 
     async def resolve(
@@ -89,8 +97,10 @@ class SecretSources:
         if isinstance(answer, str):
             raise _UnresolvedError(answer)
         value = answer.get(name)
-        if not isinstance(value, str):
+        if not isinstance(value, str) or not _is_text(value):
             raise _UnresolvedError("the vault has no text in this field.")
+        if len(value.encode()) > VALUE_LIMIT:
+            raise _UnresolvedError(f"the value in the vault has more than {VALUE_LIMIT} bytes.")
         return value
 
     def _read_file(self, project: str, path: str) -> str:
@@ -155,11 +165,20 @@ async def _fields(answer: httpx.Response) -> dict[str, Any] | str:
             return f"the vault's answer has more than {_VAULT_LIMIT} bytes."
     try:
         fields: Any = json.loads(body)["data"]["data"]
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         fields = None
     if not isinstance(fields, dict):
         return "the vault's answer is not that of version 2 of its key-value engine."
     return cast("dict[str, Any]", fields)
+
+
+def _is_text(value: str) -> bool:
+    """Tell whether a text of JSON is one of Unicode: JSON can have half a character."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _vault_path(reference: str) -> tuple[str, str]:

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from projects.secret_references import SecretSources
+from schemas.errors import ConfigurationError
 from schemas.workflow.variables import ResolvedSecret
 from security.egress import EgressPolicy
 from tests.support.constants import LOOPBACK
@@ -105,6 +107,9 @@ async def test_fields_of_a_vault_are_read_below_the_projects_name():
         (answers(body=SECRET.encode()), "not that of version 2"),
         (answers(body=json.dumps({"data": {"password": SECRET}}).encode()), "not that of version 2"),
         (answers(body=b"[" * 2_000_000), "more than 1048576 bytes"),
+        (answers(body=b"[" * 200_000), "not that of version 2"),
+        (of_vault(password="\ud800"), "no text in this field"),
+        (of_vault(password=SECRET * 2_000), "more than 32768 bytes"),
         (hangs, "within 0.3 seconds"),
         (closes, "does not answer"),
         (speaks_nonsense, "does not answer"),
@@ -120,6 +125,13 @@ async def test_a_vault_that_gives_no_value_is_told_and_nothing_that_it_said(
     assert found.value is None
     assert words in present(found.problem)
     assert not any(text in present(found.problem) for text in (SECRET, TOKEN))
+
+
+@pytest.mark.parametrize("token", [f"{TOKEN}\n", f"{TOKEN}\r\nx-other: y", f"{TOKEN}é", ""])
+def test_a_token_that_no_header_can_have_is_refused_and_not_quoted(token: str):
+    with pytest.raises(ConfigurationError, match="CALLBOARD_VAULT_TOKEN") as error:
+        SecretSources.of(None, "https://vault.example/v1/secret/data", SecretStr(token), ())
+    assert TOKEN not in error.value.message
 
 
 async def test_a_vault_at_an_address_that_is_not_open_is_not_asked():
