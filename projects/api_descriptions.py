@@ -81,6 +81,17 @@ async def describe_apis(
     return Described(apis=ApiDescriptions(apis=found), warnings=tuple(warnings))
 
 
+def check_described(described: Described, apis: Sequence[str]) -> None:
+    """Check what another host says that it has found out by `describe_apis`. Raises SchemaError."""
+    schemas = [each.input_schema for each in described.apis.apis.values() if each.input_schema is not None]
+    if not set(apis).issuperset(described.apis.apis):
+        raise SchemaError("the version has no such API")
+    if sum(len(json.dumps(schema)) for schema in schemas) > _MOST_OF_VERSION:
+        raise SchemaError(f"the schemas of all APIs have more than {_MOST_OF_VERSION // 1024} KiB together")
+    for schema in schemas:
+        check_schema(schema)
+
+
 def _look_at(files: Path, apis: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     """Return the docstrings of the APIs that have one, and the APIs that may have an annotation worth reading."""
     docstrings: dict[str, str] = {}

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from projects.api_descriptions import Described, describe_apis
+from projects.api_descriptions import Described, check_described, describe_apis
 from projects.declaration import FrozenVenv
-from projects.dependencies import ResolvedDependencies, resolve_and_build
+from projects.dependencies import ResolvedDependencies, name_environment, resolve_and_build
 from projects.environments import Environments
 from projects.manifest import Stored
+from projects.parameter_check import SchemaError
+from schemas.errors import ProjectError
 from storage.store import Store
 
 
@@ -54,3 +56,24 @@ async def build(
         dependencies = await resolve_and_build(project, files, frozen, store, environments, scratch)
     box = environments and environments.box
     return Built(dependencies=dependencies, described=await describe_apis(files, apis, dependencies, box, scratch))
+
+
+def check_built(built: Built, files: Path, apis: Sequence[str], frozen: FrozenVenv | None) -> None:
+    """Check what the host that has built a version says of it, as it may have been taken over.
+
+    What packages the version gets is its word. But it can neither give other versions other ones, nor have an api
+    follow references in schemas.
+
+    Raises:
+        ProjectError: `build` would not say so of this version.
+    """
+    environment = built.dependencies and built.dependencies.environment
+    try:
+        check_described(built.described, apis)
+    except SchemaError as error:
+        raise ProjectError(f"The worker that has built the version has told what cannot be: {error}.") from error
+    if environment != name_environment(files, frozen):
+        raise ProjectError(
+            "The worker that has built the version has named other packages than it declares, or is one of another "
+            "version of Callboard. Deploy again when all workers have the same."
+        )

@@ -33,6 +33,20 @@ class ResolvedDependencies(Stored):
     """Its interpreter, and where its packages are, on the host that has built it."""
 
 
+def name_environment(files: Path, frozen: FrozenVenv | None) -> OwnEnvironment | None:
+    """Return the environment of the project in `files`, by its declaration; None if it declares none.
+
+    Raises:
+        ProjectError: A file is not in the format that its name promises.
+    """
+    declaration = read_declaration(files, frozen)
+    return declaration and OwnEnvironment(
+        source=declaration.source,
+        requires_python=declaration.requires_python,
+        declaration=f"{declaration.digest[:32]}-{pinned_playwright().replace('==', '-')}",
+    )
+
+
 async def resolve_and_build(
     project: str, files: Path, frozen: FrozenVenv | None, store: Store, environments: Environments | None, scratch: Path
 ) -> ResolvedDependencies:
@@ -46,16 +60,12 @@ async def resolve_and_build(
         StoreError: The store refused.
     """
     declaration = await run_in_thread(read_declaration, files, frozen)
-    if declaration is None or environments is None:
+    own = await run_in_thread(name_environment, files, frozen)
+    if declaration is None or own is None or environments is None:
         raise ValueError(f"the deploy of {project} needs the environments of a host, and a declaration of packages")
     await run_in_thread((scratch / CONFIGURATION_END).touch)
     wanted = SpecifierSet(declaration.requires_python or "")
     python = await choose_interpreter(wanted)
-    own = OwnEnvironment(
-        source=declaration.source,
-        requires_python=declaration.requires_python,
-        declaration=f"{declaration.digest[:32]}-{pinned_playwright().replace('==', '-')}",
-    )
     stored = await store.get(keys.environment(project, own.declaration))
     if stored is None:
         requirements = await resolve_lock(declaration, files, frozen, python, scratch, environments.uv(project))

@@ -20,6 +20,7 @@ from typing import Any, NoReturn, cast
 import jsonschema.exceptions
 import jsonschema.validators
 from jsonschema import Draft202012Validator, FormatChecker
+from referencing import Registry
 
 from schemas.workflow.base import clip
 
@@ -102,7 +103,8 @@ def wrong_parameters(schema: Mapping[str, Any], parameters: Any) -> list[WrongPa
     """Return what is wrong with parameters by a schema of `check_schema`: up to twenty places. This blocks."""
     left = _steps_left.set([_MOST_STEPS])
     try:
-        errors: Iterator[jsonschema.exceptions.ValidationError] = _Validator(schema).iter_errors(parameters)
+        validator = _Validator(schema, registry=_NOTHING_ELSE)
+        errors: Iterator[jsonschema.exceptions.ValidationError] = validator.iter_errors(parameters)
         found = list(islice(errors, _MOST_ERRORS))
         return [WrongParameter(*_describe(error)) for error in found]
     except (_TooManySteps, RecursionError, OverflowError):
@@ -216,6 +218,9 @@ _KEYWORDS: dict[str, Any] = {
     "uniqueItems": _unique_items,
 }  # fmt: skip
 """The keywords by which parameters are checked. All others describe only."""
+
+_NOTHING_ELSE: Registry[Any] = Registry()
+"""The schemas that references may lead to beside a schema's own definitions: none. The library would fetch them."""
 
 _Validator: Any = jsonschema.validators.create(  # pyright: ignore[reportUnknownMemberType]
     meta_schema=Draft202012Validator.META_SCHEMA, validators=_KEYWORDS

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from projects.api_descriptions import Described
 from projects.apis import check_ignored, check_languages, check_names, check_syntax, find_apis
-from projects.build import Built
+from projects.build import Built, check_built
 from projects.bundle import extract, pack
 from projects.code_checks import check_code, modules_in
 from projects.declaration import FrozenVenv, check_declaration, freeze_venv, read_declaration
@@ -93,8 +93,13 @@ def prepare(folder: Path, scratch: Path) -> Prepared:
 
 
 def complete(prepared: Prepared, built: Built, scratch: Path) -> Manifest:
-    """Return the manifest of a prepared version whose packages are built, with warnings about its code."""
+    """Return the manifest of a prepared version whose packages are built, with warnings about its code.
+
+    Raises:
+        ProjectError: What was built is not that version.
+    """
     manifest, files = prepared.manifest, files_in(scratch)
+    check_built(built, files, manifest.apis, prepared.frozen)
     dependencies, described = built.dependencies, built.described
     modules = modules_in(Path(sysconfig.get_path("platlib"))) if dependencies is None else dependencies.modules
     warnings = (

@@ -31,6 +31,9 @@ _TIMEOUT = timedelta(minutes=5)
 """How long it may take; of the processor's time, it gets no more."""
 _SHOWN = 300
 """Most characters of a reason that are shown."""
+_LARGEST_BUILD = 16 * 1024**2
+"""Most bytes of what a worker with Machines says that it has built, which a control worker reads after this process.
+The lists of packages of large projects have some hundred kB."""
 _UPLOAD = "upload"
 
 
@@ -132,6 +135,8 @@ def _carry_out(order: _Order) -> _Answer:
         check_project_name(read_settings_file(folder), order.project)
         prepared = prepare(folder, version)
         if order.built is not None:
+            if order.built.stat().st_size > _LARGEST_BUILD:
+                raise ProjectError(f"What was built has more than {_LARGEST_BUILD // 1024**2} MiB.")
             built = Built.model_validate_json(order.built.read_bytes())
             prepared = prepared.model_copy(update={"manifest": complete(prepared, built, version)})
     except ProjectError as error:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
+from referencing.exceptions import Unresolvable
 
 from projects.parameter_check import SchemaError, check_schema, read_json, unchecked_keywords, wrong_parameters
 
@@ -43,6 +46,18 @@ TREE = {
 def test_what_is_no_schema_of_an_object_is_refused(schema: Any):
     with pytest.raises(SchemaError):
         check_schema(schema)
+
+
+@pytest.mark.parametrize("reference", ["http://{}:{}/schema.json", "{file}", "#/$defs/missing"])
+def test_a_check_fetches_no_schema_even_for_one_that_was_not_checked(tmp_path: Path, reference: str):
+    (tmp_path / "schema.json").write_text('{"const": "a secret"}')
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        target = reference.format(*server.getsockname(), file=(tmp_path / "schema.json").as_uri())
+        with pytest.raises(Unresolvable):
+            wrong_parameters({"properties": {"a": {"$ref": target}}}, {"a": 1})
+        with pytest.raises(BlockingIOError):
+            server.accept()
 
 
 def test_a_deep_or_long_schema_is_refused():

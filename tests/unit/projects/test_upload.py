@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import shutil
 import tarfile
 import tempfile
@@ -227,3 +228,33 @@ async def test_what_was_built_completes_the_manifest(archive: Any, tmp_path: Pat
     completed = await complete_in_process(upload, "shop", LIMITS, tmp_path / "scratch", tmp_path / "built.json")
     said = [str(warning) for warning in completed.manifest.warnings]
     assert [text.partition(" is neither")[0] for text in said] == ["api/list.py, line 1: the module numpy"]
+
+
+OTHER_PACKAGES = {
+    "environment": {"source": "pyproject.toml", "declaration": "that-of-another-version"},
+    "requirements": "evil==1",
+    "modules": [],
+    "python": "/usr/bin/python3",
+    "site_packages": "/",
+}
+
+
+@pytest.mark.parametrize(
+    ("built", "expected"),
+    [
+        ({"list": {"input_schema": {"$ref": "http://169.254.169.254/"}}}, "a reference that does not lead to"),
+        ({"list": {"input_schema": {"description": "x" * 300_000}}}, "more than 256 KiB"),
+        ({"other": {"docstring": "x"}}, "no such API"),
+        (None, "other packages than it declares"),
+        ({"list": {"docstring": "x" * 17 * 1024**2}}, "more than 16 MiB"),
+    ],
+)
+async def test_a_worker_that_was_taken_over_is_not_believed_what_cannot_be(
+    archive: Any, tmp_path: Path, built: dict[str, Any] | None, expected: str
+):
+    (tmp_path / "scratch").mkdir()
+    said = {"described": {"apis": {"apis": built or {}}}, "dependencies": None if built else OTHER_PACKAGES}
+    (tmp_path / "built.json").write_text(json.dumps(said))
+    upload = archive(SETTINGS, ("api/list.py", {}, b"async def automation(page, params=None, **_): ..."))
+    with pytest.raises(ProjectError, match=expected):
+        await complete_in_process(upload, "shop", LIMITS, tmp_path / "scratch", tmp_path / "built.json")
