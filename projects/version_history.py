@@ -14,6 +14,7 @@ from pathlib import Path
 from projects.manifest import OwnEnvironment, Stored, is_version, parse_stored, read_current, read_manifest
 from projects.pointer import DeployRecord
 from schemas.errors import NotFound
+from schemas.rest.versions import VersionBody, VersionChanges
 from storage import keys
 from storage.store import Store
 
@@ -31,21 +32,6 @@ class StoredVersion:
     """When it was deployed last; if that left no record, when it was stored or used last."""
     records: tuple[str, ...] = ()
     """The keys of its records, the latest first."""
-
-
-@dataclass(frozen=True)
-class VersionDetails:
-    """A version, with what its records say."""
-
-    version: str
-    at: datetime
-    current: bool
-    by: str | None
-    message: str | None
-    commit: str | None
-    promoted_at: datetime | None
-    """When it became the deployed version last; None if it never has, as far as records tell."""
-    promoted_by: str | None
 
 
 class VersionFiles(Stored):
@@ -68,19 +54,12 @@ class VersionFiles(Stored):
         return cls(files=found)
 
 
-@dataclass(frozen=True)
-class Differences:
-    """In which files one version differs from another."""
-
-    added: list[str]
-    removed: list[str]
-    changed: list[str]
-    packages: bool
-    """Whether they run with other packages, or another Python."""
-
-
 async def list_versions(store: Store, project: str) -> list[StoredVersion]:
-    """Return all versions of a project, the one that was deployed last first. Nothing is read but lists."""
+    """Return all versions of a project, the one that was deployed last first. Nothing is read but lists.
+
+    Raises:
+        StoreError: The store failed.
+    """
     stored = {
         version: entry.modified
         async for entry in store.entries(keys.versions(project))
@@ -102,14 +81,14 @@ async def list_versions(store: Store, project: str) -> list[StoredVersion]:
     return sorted(versions, key=lambda each: (each.at, each.version), reverse=True)
 
 
-async def read_details(store: Store, project: str, versions: Sequence[StoredVersion]) -> list[VersionDetails]:
+async def read_details(store: Store, project: str, versions: Sequence[StoredVersion]) -> list[VersionBody]:
     """Return what the records of these versions say, in the same order. Raises StoreError."""
     pointer = await read_current(store, project)
     current = pointer and pointer.version
     return await asyncio.gather(*(_read_details(store, project, each, current) for each in versions))
 
 
-async def _read_details(store: Store, project: str, version: StoredVersion, current: str | None) -> VersionDetails:
+async def _read_details(store: Store, project: str, version: StoredVersion, current: str | None) -> VersionBody:
     deployed: DeployRecord | None = None
     promoted: DeployRecord | None = None
     for key in version.records:
@@ -122,7 +101,7 @@ async def _read_details(store: Store, project: str, version: StoredVersion, curr
             promoted = promoted or record
         if deployed is not None and promoted is not None:
             break
-    return VersionDetails(
+    return VersionBody(
         version=version.version,
         at=version.at,
         current=version.version == current,
@@ -134,29 +113,34 @@ async def _read_details(store: Store, project: str, version: StoredVersion, curr
     )
 
 
-async def read_differences(store: Store, project: str, before: str, after: str) -> Differences | None:
-    """Return how `after` differs from `before`; None if one of them was stored by a Callboard that noted no files.
+async def read_changes(store: Store, project: str, version: str, since: str) -> VersionChanges:
+    """Return how a version differs from the version `since`.
 
     Raises:
         NotFound: There is no such version.
         StoreError: The store failed.
     """
     environments: list[OwnEnvironment | None] = []
-    for version in (before, after):
-        manifest = await read_manifest(store, project, version) if is_version(version) else None
+    files: list[dict[str, str] | None] = []
+    for each in (since, version):
+        manifest = await read_manifest(store, project, each) if is_version(each) else None
         if manifest is None:
-            raise NotFound(f"Project {project} has no version {version}.")
+            raise NotFound(f"Project {project} has no version {each}.")
         environments.append(manifest.environment)
-    old, new = [
-        parse_stored(VersionFiles, project, await store.get(keys.version_files(project, each)))
-        for each in (before, after)
-    ]
+        stored = parse_stored(VersionFiles, project, await store.get(keys.version_files(project, each)))
+        files.append(stored and stored.files)
+    old, new = files
     if old is None or new is None:
-        return None
-    return Differences(
-        added=sorted(new.files.keys() - old.files.keys()),
-        removed=sorted(old.files.keys() - new.files.keys()),
-        changed=sorted(path for path in new.files.keys() & old.files.keys() if new.files[path] != old.files[path]),
+        return VersionChanges(
+            version=version, since=since, known=False, added=[], removed=[], changed=[], packages=False
+        )
+    return VersionChanges(
+        version=version,
+        since=since,
+        known=True,
+        added=sorted(new.keys() - old.keys()),
+        removed=sorted(old.keys() - new.keys()),
+        changed=sorted(path for path in new.keys() & old.keys() if new[path] != old[path]),
         packages=environments[0] != environments[1],
     )
 

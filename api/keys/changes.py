@@ -10,8 +10,9 @@ from api.http.json_body import validate_body
 from api.keys.stored_keys import ListedKey
 from projects.project_settings import NAME_RULE, is_project_name
 from schemas.errors import Forbidden, NotFound
+from schemas.rest.access import KeyRef
 from schemas.rest.field_errors import field_error
-from schemas.rest.keys import CreateKey, KeyBody, KeyCreated, KeyMaker
+from schemas.rest.keys import CreateKey, KeyBody, KeyCreated
 from schemas.timestamps import utc_text
 from schemas.workflow.base import clip
 from security.apikeys import is_key_id, key_prefix
@@ -89,7 +90,7 @@ def _body(key: ListedKey) -> KeyBody:
         scopes=list(stored.scopes),
         projects=None if stored.projects is None else list(stored.projects),
         created_at=stored.created_at,
-        created_by=KeyMaker(id=stored.created_by, name=stored.created_by_name),
+        created_by=KeyRef(id=stored.created_by, name=stored.created_by_name),
         expires_at=stored.expires_at,
         last_used_at=key.last_used_at,
     )

@@ -9,15 +9,9 @@ from fastapi import Depends
 from api.dependencies import Services, ServicesDep
 from api.http.access import no_such_project
 from api.runs.bodies import decode_cursor, encode_cursor
+from projects import version_history
 from projects.manifest import Manifest, is_version, read_manifest
 from projects.project_settings import is_project_name
-from projects.version_history import (
-    StoredVersion,
-    VersionDetails,
-    list_versions,
-    read_details,
-    read_differences,
-)
 from schemas.errors import NotFound, Unavailable
 from schemas.rest.field_errors import field_error
 from schemas.rest.versions import VersionBody, VersionChanges, VersionList, VersionsQuery
@@ -67,33 +61,20 @@ async def list_page(services: Services, project: str, query: VersionsQuery) -> V
         StoreError: The store failed.
     """
     list_id = f"versions of {project}"
-    versions = await list_versions(services.store, project)
+    versions = await version_history.list_versions(services.store, project)
     if query.cursor is not None:
         after = decode_cursor(query.cursor, list_id).decode()
         versions = [each for each in versions if _position(each) < after]
     page, rest = versions[: query.limit], versions[query.limit :]
     return VersionList(
-        versions=[_body(each) for each in await read_details(services.store, project, page)],
+        versions=await version_history.read_details(services.store, project, page),
         next_cursor=encode_cursor(_position(page[-1]).encode(), list_id) if rest else None,
     )
 
 
-def _position(version: StoredVersion) -> str:
+def _position(version: version_history.StoredVersion) -> str:
     """Return a text that sorts as versions do: by their time, and then by their name."""
     return f"{version.at.timestamp():020.6f} {version.version}"
-
-
-def _body(version: VersionDetails) -> VersionBody:
-    return VersionBody(
-        version=version.version,
-        current=version.current,
-        at=version.at,
-        by=version.by,
-        message=version.message,
-        commit=version.commit,
-        promoted_at=version.promoted_at,
-        promoted_by=version.promoted_by,
-    )
 
 
 async def read_changes(services: Services, project: str, version: str, since: str | None) -> VersionChanges:
@@ -109,16 +90,7 @@ async def read_changes(services: Services, project: str, version: str, since: st
         if current is None:
             raise NotFound(f"Project {project} has no deployed version to compare with. Name one in `since`.")
         since = current.version
-    found = await read_differences(services.store, project, since, version)
-    return VersionChanges(
-        version=version,
-        since=since,
-        known=found is not None,
-        added=found.added if found else [],
-        removed=found.removed if found else [],
-        changed=found.changed if found else [],
-        packages=found is not None and found.packages,
-    )
+    return await version_history.read_changes(services.store, project, version, since)
 
 
 async def promote(services: Services, project: str, version: str, by: str) -> VersionBody:
@@ -149,11 +121,11 @@ async def _move(services: Services, move: MovePointerInput) -> VersionBody:
     version = await services.project_changes.move_pointer(move)
     add_log_fields(version=version)
     services.catalog.forget()
-    stored = {each.version: each for each in await list_versions(services.store, move.project)}
+    stored = {each.version: each for each in await version_history.list_versions(services.store, move.project)}
     if version not in stored:
         raise NotFound(f"Project {move.project} has no version {version} any more.")
-    (details,) = await read_details(services.store, move.project, [stored[version]])
-    return _body(details)
+    (body,) = await version_history.read_details(services.store, move.project, [stored[version]])
+    return body
 
 
 async def delete_project(services: Services, project: str, *, confirm: str, cancel_open_runs: bool, by: str) -> bool:

@@ -1,8 +1,10 @@
-"""What a key may do: the scopes of keys (docs/contract.md, section 5.3)."""
+"""What a key may do: the scopes of keys (docs/contract.md, section 5.3); and how others refer to a key."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+
+from schemas.rest.base import ResponseModel
 
 
 class Scope(StrEnum):
@@ -18,3 +20,11 @@ class Scope(StrEnum):
     KEYS = "keys"
     ADMIN = "admin"
     """All of these, and what no other scope allows."""
+
+
+class KeyRef(ResponseModel):
+    """A key, as what was done with it names it."""
+
+    id: str
+    """The visible id of the key."""
+    name: str

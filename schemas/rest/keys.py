@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, ConfigDict, Field, JsonValue
 
-from schemas.rest.access import Scope
+from schemas.rest.access import KeyRef, Scope
 from schemas.rest.base import RequestModel, ResponseModel, expects
 
 KEY_NAME_RULE = "1 to 64 letters, digits and . _ - with a letter or digit first"
@@ -79,14 +79,6 @@ _EXAMPLE: dict[str, JsonValue] = {
 }
 
 
-class KeyMaker(ResponseModel):
-    """Who has made a key."""
-
-    id: str
-    """The id of the key that was used."""
-    name: str
-
-
 class KeyBody(ResponseModel):
     """A key, without the key itself."""
 
@@ -100,7 +92,8 @@ class KeyBody(ResponseModel):
     projects: list[str] | None
     """The projects that it may see; null for all."""
     created_at: datetime
-    created_by: KeyMaker
+    created_by: KeyRef
+    """The key that was used to make it."""
     expires_at: datetime | None
     """When it ends, or has ended; null if it does not end."""
     last_used_at: datetime | None

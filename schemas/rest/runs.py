@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
 
+from schemas.rest.access import KeyRef
 from schemas.rest.attempt import AttemptBody, OpenTelemetryLink
 from schemas.rest.base import ResponseModel, expects, require_known_value
 from schemas.rest.delivery import DeliveryBody
@@ -210,14 +211,6 @@ class TemporalLink(ResponseModel):
     """The address of the workflow in Temporal's Web UI, if the address of the Web UI is known."""
 
 
-class RunActor(ResponseModel):
-    """A key that has started or canceled a Run."""
-
-    id: str
-    """The visible id of the key."""
-    name: str
-
-
 class RunBody(_Run):
     """All that is known of a Run."""
 
@@ -235,9 +228,9 @@ class RunBody(_Run):
     """The id of the earlier Run that this one repeats."""
     reruns: list[str]
     """The ids of the Runs that repeat this one."""
-    started_by: RunActor | None
+    started_by: KeyRef | None
     """The key that has started the Run; null if a JobRun, a Run that waits for it, or a file of the project has."""
-    canceled_by: RunActor | None
+    canceled_by: KeyRef | None
     """The key that has canceled the Run, if one has."""
     attempts: list[AttemptBody]
     validates: list[RunValidate]
