@@ -20,8 +20,7 @@ from api.dashboard.forms import read_form
 from api.dashboard.page_route import PageRoute
 from api.dashboard.rendering import render_page
 from api.dependencies import ServicesDep
-from api.http.access import caller_of
-from api.http.audit_note import audit_note
+from api.http.access import audit_note, caller_of
 from api.http.errors import error_headers
 from schemas.errors import TooMany, Unauthorized
 from schemas.rest.access import Scope

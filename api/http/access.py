@@ -1,25 +1,46 @@
 """What each route needs: a scope of the caller's key, and that the key may see the project of the path.
 
-Every route says it by `requires`; docs/contract.md, section 5.3, has the table of all.
+Every route says it by `requires`; docs/contract.md, section 5.3, has the table of all. On the way, it is noted what the
+audit says of the request; `api.http.audit` records it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 from fastapi import Depends, Request, params
 from fastapi.routing import APIRoute
 
-from api.http.audit_note import audit_note
 from schemas.errors import Forbidden, NotFound
 from schemas.rest.access import Scope
 from schemas.workflow.base import clip
 from security.caller import Caller
 
 _ACTION = re.compile(r"[a-z-]{1,20}(\.[a-z-]{1,20})?")
+
+
+@dataclass
+class AuditNote:
+    """What is known of a request for the audit so far."""
+
+    action: str | None = None
+    """What the route would change, or has changed."""
+    missing_scope: str | None = None
+    """The scope that the route needs and the caller does not have."""
+    is_project_hidden: bool = False
+    """Whether the caller may not see the project."""
+    claimed_id: str | None = None
+    """The id that the key of the request claims, or `unknown`: the key may be wrong."""
+    runs: list[str] | None = None
+    """The Runs that were changed, if the call changes several: each has an entry of its own."""
+
+
+def audit_note(scope: MutableMapping[str, Any]) -> AuditNote:
+    """Return the note of a request by its ASGI scope; there is one for each request."""
+    return cast("AuditNote", scope.setdefault("state", {}).setdefault("audit", AuditNote()))
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from http import HTTPStatus
 from ipaddress import IPv6Address, ip_address
 from typing import Any
 
-from api.http.audit_note import AuditNote, audit_note
+from api.http.access import AuditNote, audit_note
 from api.http.rate_limiter import RateLimiter
 from projects.project_settings import is_project_name
 from schemas.errors import StoreError

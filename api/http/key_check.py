@@ -7,6 +7,10 @@ refused there like a wrong one. Otherwise a guess that hits would show.
 Many clients may share one address, behind one NAT. So a key that was accepted from an address before is still accepted
 from there: a neighbour who guesses, or who uses an old key, does not lock out clients that are at work. Only a key that
 is used from that address for the first time has to wait, and nothing is looked up for it.
+
+A key in an address is refused, since browsers, proxies and their logs keep addresses. Only the form of an address
+counts, and no key that there is. So the answer tells nobody whether he has guessed one, and every address of that form
+is refused, with a key of whatever kind.
 """
 
 from __future__ import annotations
@@ -15,17 +19,18 @@ import asyncio
 from collections import OrderedDict
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv6Address, IPv6Network, ip_address
+from urllib.parse import parse_qsl, unquote
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from api.http.audit_note import audit_note
+from api.http.access import audit_note
 from api.http.rate_limiter import RateLimiter
 from api.keys.stored_keys import StoredKeys
-from schemas.errors import TooMany, Unauthorized
+from schemas.errors import BadRequest, TooMany, Unauthorized
 from schemas.rest.audit import UNKNOWN
 from schemas.timestamps import utc_text
-from security.apikeys import ApiKeys, key_digest, key_id_of
+from security.apikeys import ApiKeys, has_key, key_digest, key_id_of
 from security.caller import Caller
 
 KEY_HEADER = "x-api-key"
@@ -40,6 +45,11 @@ _MAX_REMEMBERED = 4096
 _FIRST_CHECKS = 4
 """Number of keys that are checked at a time that were not accepted from their address before. They may be guesses,
 which must not occupy the store, however many come at once."""
+
+_NAMES_OF_KEYS = frozenset({"apikey", "xapikey", "key", "token", "accesstoken", "authorization"})
+"""Names of parameters in which people send keys, without hyphens and underscores."""
+_DECODED = 4
+"""How often an address is decoded. A route gets it decoded once, but a link may hold another link."""
 
 _V6_PREFIX = 64
 """Length of the IPv6 prefix that counts as one address: one host owns all below it, and could use one per guess."""
@@ -63,6 +73,30 @@ def _read_header(headers: Headers, name: str) -> bytes | None:
     # A header that is sent twice is one list (RFC 9110): whoever stands in between may have read either of the two.
     values = headers.getlist(name)
     return ", ".join(values).encode("latin-1") if values else None  # This gives back the bytes as they were received.
+
+
+def holds_key(scope: Scope) -> bool:
+    """Tell whether the address of a request has a key in it, or what is meant for one."""
+    path: bytes = scope.get("raw_path") or scope["path"].encode()
+    query: bytes = scope["query_string"]
+    text = f"{path.decode('latin-1')}?{query.decode('latin-1')}"
+    for _ in range(_DECODED):
+        if "%" not in text or has_key(text):
+            break
+        text = unquote(text)
+    return has_key(text) or any(
+        name.lower().replace("-", "").replace("_", "") in _NAMES_OF_KEYS
+        for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    )
+
+
+def key_in_address() -> BadRequest:
+    """Return the error for such a request."""
+    return BadRequest(
+        f"A key does not belong into an address, which others keep. Send it in the header {KEY_HEADER}, and revoke the "
+        "one that was sent.",
+        details={"path": "", "expected": f"a key in the header {KEY_HEADER}"},
+    )
 
 
 class KeyCheck:

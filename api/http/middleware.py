@@ -23,8 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http.audit import AuditRecorder
 from api.http.errors import logged_error_response, unexpected_error
-from api.http.key_check import KEY_HEADER, KeyCheck, read_key
-from api.http.key_in_address import holds_key, key_in_address
+from api.http.key_check import KEY_HEADER, KeyCheck, holds_key, key_in_address, read_key
 from schemas.errors import CallboardError, Unauthorized, Unavailable
 from schemas.mask import MASK
 from schemas.workflow.base import clip

@@ -18,8 +18,7 @@ from api.dashboard.playground.schema_fields import parameters_skeleton, schema_f
 from api.dashboard.rendering import render_page
 from api.deliveries.bodies import try_body
 from api.dependencies import SINK_TESTS, Services, ServicesDep
-from api.http.access import caller_of, requires
-from api.http.audit_note import audit_note
+from api.http.access import audit_note, caller_of, requires
 from api.http.json_body import validate_body
 from api.projects.lookup import OpenProjectDep, ProjectDep
 from api.request_secrets import resolve_run_sink

@@ -28,8 +28,7 @@ from api.dashboard.runs.data import (
 )
 from api.dashboard.runs.timeline import layout_bars, run_spans
 from api.dependencies import Services, ServicesDep
-from api.http.access import CallerDep, requires
-from api.http.audit_note import audit_note
+from api.http.access import CallerDep, audit_note, requires
 from api.projects.lookup import OpenProjectDep, ProjectDep, RunDep, require_run
 from api.runs import routes as runs
 from api.runs.bodies import list_runs, run_json
