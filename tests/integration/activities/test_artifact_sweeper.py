@@ -124,6 +124,14 @@ async def test_what_a_run_left_that_temporal_does_not_know_goes_once_it_is_old(c
     assert await sweep(client, store, soon()) == SweepPartResult()
 
 
+async def test_an_upload_that_nobody_has_deployed_goes_as_a_whole_once_it_is_old(client: Client, store: Store) -> None:
+    for upload in ("20261124T091200000000-5fe1c03a", "20261125T091200000000-5fe1c03b"):
+        await store.put(keys.upload_bundle("shop", upload), b"")
+    await written_after(store, keys.upload_build("shop", upload), moment := soon())
+    assert (await sweep(client, store, moment)).totals == SweepTotals(runs=0, artifacts=1)
+    assert await left(store) == sorted([keys.upload_bundle("shop", upload), keys.upload_build("shop", upload)])
+
+
 async def test_entries_of_the_audit_go_by_whole_days_and_leave_what_is_kept(client: Client, store: Store) -> None:
     now = datetime.now(UTC)
     kept = [await recorded(store, now - timedelta(days=days)) for days in (0, 364)]
