@@ -17,13 +17,18 @@ from tests.support.run_stage import WORKFLOWS
 from workflows import outcomes
 from workflows.apply_resources import ApplyResourcesWorkflow
 from workflows.deliver import DeliverWorkflow
+from workflows.deploy import DeployWorkflow
 from workflows.fleet import FleetWorkflow
 from workflows.outcomes import innermost_cause
+from workflows.project_changes import DeleteProjectWorkflow, MovePointerWorkflow
 from workflows.sink_test import SinkTestWorkflow
 from workflows.sweep import SweepWorkflow
 
 HISTORIES = sorted((REPOSITORY / "tests" / "histories").glob("*.json"))
-OTHERS = (DeliverWorkflow, SinkTestWorkflow, SweepWorkflow, FleetWorkflow, ApplyResourcesWorkflow)
+OTHERS = (
+    *(DeliverWorkflow, SinkTestWorkflow, SweepWorkflow, FleetWorkflow, ApplyResourcesWorkflow),
+    *(DeployWorkflow, MovePointerWorkflow, DeleteProjectWorkflow),
+)
 
 
 async def _histories() -> AsyncIterator[WorkflowHistory]:
