@@ -11,6 +11,7 @@ from cli.filters import Filters, parse_audit_filters
 from cli.options import AsJson
 from cli.output import format_short_time, print_json, print_message, print_table
 from cli.with_api import with_api
+from schemas.rest.audit import WORDS_OF_IDS
 
 _PAGE = 200
 
@@ -40,7 +41,7 @@ def audit(
     if as_json:
         print_json({"entries": entries, "nextCursor": cursor})
         return
-    columns = ("TIME", "ACTION", "KEY", "PROJECT", "STATUS", "FROM", "SUBJECT")
+    columns = ("TIME", "ACTION", "ACTOR", "PROJECT", "STATUS", "FROM", "SUBJECT")
     print_table(columns, [_entry_row(entry) for entry in entries])
     if cursor is not None:
         print_message(f"There may be more entries. Raise the limit with -l, or continue with --cursor {cursor}")
@@ -48,7 +49,7 @@ def audit(
 
 def _entry_row(entry: dict[str, Any]) -> tuple[Any, ...]:
     actor = entry["actor"]
-    subject = [f"{name} {value}" for name, value in entry["ids"].items()]
+    subject = [f"{WORDS_OF_IDS.get(name, name)} {value}" for name, value in entry["ids"].items()]
     if entry["action"] == "refusal":
         subject.append(entry["refusedAction"] or entry["request"] or "")
     if entry["missingScope"] is not None:

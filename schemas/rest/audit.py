@@ -16,6 +16,22 @@ REFUSAL = "refusal"
 UNKNOWN = "unknown"
 """The id of an actor whose key is none of the installation's, and does not even look like one."""
 
+WORDS_OF_IDS = {
+    "runId": "Run",
+    "rerunOf": "rerun of Run",
+    "authSessionId": "AuthSession",
+    "operationId": "operation",
+    "jobId": "Job",
+    "jobRunId": "JobRun",
+    "deliveryId": "Delivery",
+    "keyId": "key",
+    "uploadId": "upload",
+    "deployId": "deploy",
+    "version": "version",
+    "variable": "variable",
+}
+"""What people call that which `ids` of an entry name."""
+
 _EXAMPLE: dict[str, JsonValue] = {
     "time": "2026-11-29T10:00:00.123456Z",
     "action": "run.start",

@@ -15,7 +15,7 @@ from api.dashboard.rendering import render_page
 from api.dependencies import ServicesDep
 from api.http.access import requires
 from schemas.rest.access import Scope
-from schemas.rest.audit import AuditQuery
+from schemas.rest.audit import WORDS_OF_IDS, AuditQuery
 from schemas.rest.field_errors import validation_error
 
 router = page_router("/audit", requires(Scope.ADMIN))
@@ -38,6 +38,7 @@ async def list_page(request: Request, services: ServicesDep) -> Response:
         filters=filters,
         is_filtered=any(filters.values()),
         cursor=params.get("cursor"),
+        words_of_ids=WORDS_OF_IDS,
     )
 
 

@@ -51,6 +51,7 @@ def test_people_see_who_was_refused_what(api: FakeApi):
     api.answers = [(200, {"entries": [entry(status=None), refused], "nextCursor": None})]
     said = api.callboard("audit").stdout
     assert "nightly (Zk3vT9qLm2Xa)" in said
+    assert "Run r1" in said
     assert "client left" in said
     assert "job.delete, the scope jobs is missing" in said
 
