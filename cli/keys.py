@@ -80,7 +80,15 @@ def revoke(
 
 
 def _end(text: str | None) -> str | None:
-    """Return the time that `--expires` says; the API reads what is not a duration."""
-    if text is None or not (text[:-1].isdecimal() and text[-1:] in "smhd"):
-        return text
-    return (datetime.now(UTC) + parse_duration(text)).isoformat(timespec="seconds")
+    """Return the time that `--expires` says, as the API takes it."""
+    if text is None:
+        return None
+    if text[:-1].isdecimal() and text[-1:] in "smhd":
+        return (datetime.now(UTC) + parse_duration(text)).isoformat(timespec="seconds")
+    try:
+        has_zone = datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        has_zone = False
+    if not has_zone:
+        raise typer.BadParameter(f"{text!r} is neither a duration such as 30d nor a time such as 2027-01-31T00:00:00Z.")
+    return text

@@ -54,6 +54,14 @@ def test_an_end_may_be_a_duration(api: FakeApi, given: str | None, ends_in: time
         assert abs(datetime.fromisoformat(body["expiresAt"]) - datetime.now(UTC) - ends_in) < timedelta(minutes=1)
 
 
+@pytest.mark.parametrize("given", ["yesterday", "2027-01-31", "2027-01-31T00:00:00"])
+def test_an_end_that_is_neither_a_duration_nor_a_time_is_refused(api: FakeApi, given: str):
+    done = api.callboard("keys", "create", "import", "--scope", "jobs", "--expires", given)
+    assert done.exit_code == 2
+    assert "30d" in done.stderr
+    assert api.asked == []
+
+
 def test_keys_are_listed_with_what_they_allow(api: FakeApi):
     everything = {**MADE, "id": "000000000000", "projects": None, "expiresAt": "2027-01-31T00:00:00Z"}
     api.answers = [(200, {"keys": [MADE, everything]})]
