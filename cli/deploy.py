@@ -27,7 +27,7 @@ from projects.apis import check_ignored
 from projects.deploy import deploy as deploy_folder
 from projects.settings_file import read_settings, resolve_project_name
 from projects.upload import pack_upload
-from schemas.errors import BadRequest, ProjectError
+from schemas.errors import BadRequest, NotFound, ProjectError
 from storage.factory import open_store
 
 _CHUNK = 256 * 1024
@@ -131,13 +131,16 @@ def _upload(target: ApiClient, folder: Path) -> str:
         api = dataclasses.replace(target, project="")
         try:
             answer = api.upload("PUT", f"projects/{quote_segment(target.project)}", read(), "application/gzip")
+        except NotFound as error:
+            raise NotFound(f"{error.message} A key for some projects deploys only these.") from error
         except BadRequest as error:
             raise ProjectError(error.message) from error  # not the command line is wrong, but the project
     return answer["id"]
 
 
 def _report(project: str, version: str, where: str, apis: Iterable[str], *, promoted: bool) -> None:
-    typer.echo(f"{'Deployed' if promoted else 'Stored'} {project}, version {version}, to {where}")
+    done, at = ("Deployed", "to") if promoted else ("Stored", "at")
+    typer.echo(f"{done} {project}, version {version}, {at} {where}")
     typer.echo(f"APIs: {', '.join(apis)}")
 
 

@@ -100,7 +100,10 @@ def _target(workspace: bool, project: str | None, url: str | None, key: str | No
     """Return the API with the project that the options name, or without one for the variables of the workspace."""
     if workspace and project is not None:
         raise BadRequest("--workspace and --project exclude each other.")
-    name = "" if workspace else resolve_project(project)
+    try:
+        name = "" if workspace else resolve_project(project)
+    except BadRequest as error:
+        raise BadRequest(f"{error.message} Pass --workspace for the variables of the workspace.") from error
     return dataclasses.replace(find_api(url=url, key=key, data=data), project=name)
 
 

@@ -169,7 +169,8 @@ def delete(
     if yes:
         confirm = name
     if confirm is None:
-        asked = f"This deletes project {name} with all its versions, Jobs, AuthSessions and artifacts. Type its name"
+        lost = "its versions, Jobs, AuthSessions, variables, stored values and artifacts"
+        asked = f"This deletes project {name} with {lost}. Type its name"
         confirm = typer.prompt(asked, err=True)
     query = {"confirm": confirm, "openRuns": "cancel" if cancel_runs else "refuse"}
     goes_on = api.request("DELETE", f"projects/{quote_segment(name)}", query=query)

@@ -42,7 +42,7 @@ def test_a_folder_is_packed_sent_deployed_and_waited_for(api: FakeApi, folder: P
     done = api.callboard("deploy", str(folder), "-m", "Read prices", "--no-promote")
     assert done.exit_code == 0, done.output
     assert done.stdout.splitlines() == [
-        f"Stored shop, version {VERSION}, to {api.url}",
+        f"Stored shop, version {VERSION}, at {api.url}",
         "APIs: list",
         "Jobs created: nightly",
         "Jobs removed: weekly",
@@ -70,10 +70,16 @@ def test_a_deploy_that_fails_ends_with_1_and_its_reason(api: FakeApi, folder: Pa
     assert api.error("deploy", folder) == (1, "requirements.txt: there is no package nope")
 
 
-@pytest.mark.parametrize(("status", "code"), [(400, 1), (413, 1), (403, 1), (404, 4), (503, 5)])
+@pytest.mark.parametrize(("status", "code"), [(400, 1), (413, 1), (403, 1), (503, 5)])
 def test_what_the_api_refuses_is_told(api: FakeApi, folder: Path, status: int, code: int):
     api.answers = [(status, {"message": "'out': expected a file.", "code": "x"})]
     assert api.error("deploy", folder) == (code, "'out': expected a file.")
+
+
+def test_whose_key_does_not_see_the_project_is_told_why_it_may_be_so(api: FakeApi, folder: Path):
+    api.answers = [(404, {"message": "There is no project 'shop' deployed here.", "code": "not-found"})]
+    told = "There is no project 'shop' deployed here. A key for some projects deploys only these."
+    assert api.error("deploy", folder) == (4, told)
 
 
 def test_a_folder_that_is_no_project_is_not_sent(api: FakeApi, tmp_path: Path):

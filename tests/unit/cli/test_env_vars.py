@@ -1,5 +1,7 @@
 """`callboard env-vars`: where it goes, and that no value is an argument."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.support.fake_api import FakeApi
@@ -36,6 +38,16 @@ def test_variables_of_a_project_and_of_the_workspace_are_set_listed_and_deleted(
         ("GET", place, None),
         ("DELETE", f"{place}/SHOP_KEY", None),
     ]
+
+
+def test_outside_of_a_project_both_ways_to_say_where_are_named(
+    api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    code, said = api.error("env-vars", "list")
+    assert code == 2
+    assert "-p NAME" in said
+    assert "--workspace" in said
 
 
 def test_scopes_are_sent_and_a_value_as_an_argument_is_refused(api: FakeApi):
