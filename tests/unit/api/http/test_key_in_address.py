@@ -9,13 +9,12 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from security.apikeys import new_key
 from tests.support.api_in_process import KEY, Api, MakeApi
 from tests.support.constants import WORKSPACE
 from tests.support.faulty_store import FaultyStore
 
 PROJECTS = f"/api/v1/workspace/{WORKSPACE}/projects"
-_, INVENTED = new_key()
+INVENTED = "cb_0fS8u5Xjcg6J_U2wx1OxbtrMtCPGuvEmelPOk9H1djRR-3to3i1T4s64"
 TWICE = quote(quote(INVENTED.replace("_", "%5F"), safe=""), safe="")
 
 
