@@ -317,6 +317,16 @@ class Settings(BaseSettings):
         """How long artifacts are kept after the end of their Run."""
         return self.artifact_retention or self.run_retention + timedelta(days=1)
 
+    def make_folder(self, name: str) -> Path:
+        """Return a folder in the data folder, made for nobody else: it gets logs, traces, and settings with passwords.
+
+        Raises:
+            OSError: It cannot be made.
+        """
+        folder = self.data_dir.expanduser().resolve() / name
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+
     @property
     def artifact_location(self) -> str:
         """Location of the artifact store: a folder or an `s3://` address."""

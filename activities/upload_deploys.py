@@ -26,7 +26,7 @@ from projects.upload import UploadLimits
 from projects.upload_process import complete_in_process, prepare_in_process, version_folder
 from schemas.errors import BadRequest, ProjectError
 from schemas.workflow import names
-from schemas.workflow.deploy import CheckedUpload, DeployInput, FrozenPackages, PublishedVersion
+from schemas.workflow.deploy import CheckedUpload, DeployInput, PublishedVersion
 from storage import keys
 from storage.store import Store
 
@@ -63,13 +63,13 @@ class UploadActivities:
             prepared = await prepare_in_process(archive, input.project, self.limits, scratch)
             await refuse_if_deleting(self.store, input.project)
             await self._check_machines(input, prepared.manifest)
-            version, frozen = prepared.manifest.version, prepared.frozen
+            version = prepared.manifest.version
             # Without a manifest, the bundle is no version yet. Builders fetch it as workers fetch every bundle.
             await self.store.put_file(keys.bundle(input.project, version), bundle_in(version_folder(scratch)))
         return CheckedUpload(
             version=version,
             declares_dependencies=prepared.declares_dependencies,
-            frozen=frozen and FrozenPackages(python=frozen.python, requirements=frozen.requirements),
+            frozen=prepared.frozen,
         )
 
     @activity.defn(name=names.PUBLISH_UPLOAD)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import suppress
+from dataclasses import dataclass, field
 
 from temporalio import activity
 
@@ -43,39 +44,22 @@ _PLACES = ("HOME", "TMPDIR")
 """Variables that say where an Attempt works. A project's `.env` cannot change them."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class VariableActivities:
     """The activity `collect_variables`, for the workflows of Runs."""
 
-    def __init__(
-        self,
-        variables: Variables,
-        store: Store,
-        keyring: KeyRing,
-        sources: SecretSources,
-        auth_sessions: AuthSessions,
-        scope: VariableScope,
-        dev: DevFolders | None,
-    ) -> None:
-        """Set up without reading anything yet.
-
-        Args:
-            variables: Where variables are kept.
-            store: The artifact store.
-            keyring: The keys that seal them for a Run.
-            sources: Where other secrets are, to which parameters of AuthSessions refer.
-            auth_sessions: The AuthSessions, which know their parameters.
-            scope: Which of them Attempts see here.
-            dev: The project folders whose `.env` goes over them, in `callboard dev` only.
-        """
-        self._variables = variables
-        self._store = store
-        self._keyring = keyring
-        self._sources = sources
-        self._auth_sessions = auth_sessions
-        self._references: dict[str, frozenset[str]] = {}
-        """References in the parameters below a key of the store, which are never written twice."""
-        self._scope: VariableScope = scope
-        self._dev = dev
+    variables: Variables
+    store: Store
+    keyring: KeyRing
+    sources: SecretSources
+    """Where other secrets are, to which parameters of AuthSessions refer."""
+    auth_sessions: AuthSessions
+    scope: VariableScope
+    """Which variables Attempts see here."""
+    dev: DevFolders | None
+    """The project folders whose `.env` goes over them, in `callboard dev` only."""
+    references: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]], init=False)
+    """References in the parameters below a key of the store, which are never written twice."""
 
     @activity.defn(name=names.COLLECT_VARIABLES)
     async def collect_variables(self, input: AttemptInput) -> SealedVariables | None:
@@ -91,20 +75,20 @@ class VariableActivities:
         secrets: dict[str, ResolvedSecret] = {}
         if references := await self._find_references(input):
             seen = {variable.name: variable.value for variable in variables}
-            secrets = await self._sources.resolve(references, input.project, seen)
+            secrets = await self.sources.resolve(references, input.project, seen)
         collected = AttemptVariables(variables=variables, secrets=secrets)
         if collected == AttemptVariables():
             return None
         text = collected.model_dump_json(exclude_none=True)
         bound_to = seal_context.run_variables(input.workspace, input.project, input.run_id)
-        token = self._keyring.seal(text, bound_to=bound_to)
+        token = self.keyring.seal(text, bound_to=bound_to)
         if len(token) <= _INLINE_LIMIT:
             return SealedVariables(token=token)
         # The same variables have the same key, so that the Attempts of a Run write it once as long as nothing changes.
-        digest = self._keyring.fingerprints(text.encode(), bound_to=bound_to)[0]
+        digest = self.keyring.fingerprints(text.encode(), bound_to=bound_to)[0]
         key = keys.run_variables(input.project, input.run_id, digest)
-        if not await self._store.exists(key):
-            await self._store.put(key, token.encode("ascii"))
+        if not await self.store.exists(key):
+            await self.store.put(key, token.encode("ascii"))
         return SealedVariables(key=key)
 
     async def _find_references(self, attempt: AttemptInput) -> frozenset[str]:
@@ -116,27 +100,27 @@ class VariableActivities:
             login = auth.initial_login
             if login is None:
                 with suppress(NotFound):  # the Attempt will say so
-                    login = (await self._auth_sessions.get(attempt.workspace, attempt.project, auth.ref.owner)).login
+                    login = (await self.auth_sessions.get(attempt.workspace, attempt.project, auth.ref.owner)).login
             key = login and login.parameters_key
         if key is None:
             return frozenset()
-        if key not in self._references:
-            if (token := await self._store.get(key)) is None:  # the Attempt will say so
+        if key not in self.references:
+            if (token := await self.store.get(key)) is None:  # the Attempt will say so
                 return frozenset()
             bound_to = seal_context.auth_session(attempt.workspace, attempt.project, auth.ref.owner)
-            parameters = json.loads(self._keyring.open(token.decode("ascii", "replace"), bound_to=bound_to))
-            if len(self._references) >= _MOST_REMEMBERED:
-                self._references.clear()
-            self._references[key] = frozenset(references_in(parameters))
-        return self._references[key]
+            parameters = json.loads(self.keyring.open(token.decode("ascii", "replace"), bound_to=bound_to))
+            if len(self.references) >= _MOST_REMEMBERED:
+                self.references.clear()
+            self.references[key] = frozenset(references_in(parameters))
+        return self.references[key]
 
     async def _collect(self, project: str) -> tuple[AttemptVariable, ...]:
         """Return all variables, by name: of those with the same name the one of the project, or of its `.env`."""
-        of_workspace, own = await self._variables.of_project(project, self._scope)
+        of_workspace, own = await self.variables.of_project(project, self.scope)
         found = [*_from(of_workspace, VariableSource.WORKSPACE), *_from(own, VariableSource.PROJECT)]
         seen = {variable.name: variable for variable in found}
-        if self._dev is not None:
-            for name, value in (await asyncio.to_thread(self._dev.read_variables, project)).items():
+        if self.dev is not None:
+            for name, value in (await asyncio.to_thread(self.dev.read_variables, project)).items():
                 if name not in _PLACES:
                     secret = name in seen and seen[name].secret
                     seen[name] = AttemptVariable(name=name, value=value, secret=secret, source=VariableSource.FILE)

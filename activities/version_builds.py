@@ -11,7 +11,6 @@ from activities.heartbeat import heartbeats
 from activities.upload_deploys import refusal
 from projects.apis import list_apis_of_version
 from projects.build import build
-from projects.declaration import FrozenVenv
 from projects.environments import Environments
 from projects.processes import run_in_thread
 from projects.scratch import scratch_folder
@@ -42,7 +41,6 @@ class BuildActivities:
             StoreError: The store failed.
             ConfigurationError: The walls around packages cannot stand on this host.
         """
-        frozen = input.frozen and FrozenVenv(python=input.frozen.python, requirements=input.frozen.requirements)
         async with heartbeats(), scratch_folder(self.root) as scratch:
             files = await self.versions.ensure(input.project, input.version)
             try:
@@ -50,7 +48,7 @@ class BuildActivities:
                     input.project,
                     files,
                     await run_in_thread(list_apis_of_version, files),
-                    frozen,
+                    input.frozen,
                     self.store,
                     self.environments,
                     scratch,

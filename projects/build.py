@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from projects.api_descriptions import Described, check_described, describe_apis
-from projects.declaration import FrozenVenv
 from projects.dependencies import ResolvedDependencies, name_environment, resolve_and_build
 from projects.environments import Environments
 from projects.manifest import Stored
 from projects.parameter_check import SchemaError
 from schemas.errors import ProjectError
+from schemas.workflow.deploy import FrozenVenv
 from storage.store import Store
 
 

@@ -22,6 +22,7 @@ from packaging.utils import canonicalize_name
 from projects.interpreters import own_interpreter, satisfies
 from projects.manifest import DeployWarning
 from schemas.errors import ProjectError
+from schemas.workflow.deploy import FrozenVenv
 
 PYPROJECT = "pyproject.toml"
 REQUIREMENTS = "requirements.txt"
@@ -40,16 +41,6 @@ _INDEX = re.compile(
 _TOOLS = ("pip", "callboard-runtime")
 _PYTHON_OF_VENV = re.compile(r"^version(?:_info)?\s*=\s*(\d+\.\d+)", re.MULTILINE)
 _RUNTIME = re.compile(r"\bintuned[-_.]runtime\b", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class FrozenVenv:
-    """The packages installed in a project's own `.venv`."""
-
-    python: str
-    """Minor version of the `.venv`'s Python, such as `3.12`."""
-    requirements: str
-    """Exact requirements, one per line."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from packaging.specifiers import SpecifierSet
 
 from projects.code_checks import modules_in
-from projects.declaration import FrozenVenv, read_declaration
+from projects.declaration import read_declaration
 from projects.environments import Environments
 from projects.interpreters import OLDEST_PYTHON, choose_interpreter, satisfies
 from projects.lock_resolution import pinned_playwright, resolve_lock
@@ -15,6 +15,7 @@ from projects.manifest import DeployWarning, OwnEnvironment, Stored
 from projects.processes import run_in_thread
 from projects.uv import CONFIGURATION_END
 from schemas.errors import MachineError, ProjectError
+from schemas.workflow.deploy import FrozenVenv
 from storage import keys
 from storage.store import Store
 

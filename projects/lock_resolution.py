@@ -16,10 +16,11 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from projects.declaration import LOCK, PYPROJECT, REQUIREMENTS, Declaration, FrozenVenv
+from projects.declaration import LOCK, PYPROJECT, REQUIREMENTS, Declaration
 from projects.interpreters import Interpreter, lowest_minor, satisfies
 from projects.uv import ProjectUv, UvError
 from schemas.errors import ProjectError
+from schemas.workflow.deploy import FrozenVenv
 
 PLAYWRIGHT = "playwright"
 _TIMEOUT = timedelta(minutes=5)

@@ -12,7 +12,7 @@ from projects.apis import check_ignored, check_languages, check_names, check_syn
 from projects.build import Built, check_built
 from projects.bundle import extract, pack
 from projects.code_checks import check_code, modules_in
-from projects.declaration import FrozenVenv, check_declaration, freeze_venv, read_declaration
+from projects.declaration import check_declaration, freeze_venv, read_declaration
 from projects.files import is_ignored_below
 from projects.manifest import DeployWarning, Manifest, Stored
 from projects.parameter_check import unchecked_keywords
@@ -26,6 +26,7 @@ from projects.resources import Resources
 from projects.settings_file import SettingsFile, read_settings_file, resolve_project_name
 from projects.settings_syntax import SETTINGS_PARSERS
 from schemas.errors import ProjectError
+from schemas.workflow.deploy import FrozenVenv
 
 _BUNDLE = "bundle.tar.gz"
 _FILES = "files"

@@ -54,15 +54,13 @@ JOBS = "jobs/"
 JOB_RUNS = "job-runs/"
 API_KEYS = "keys/"
 UPLOADS = "uploads/"
+AUDIT = "audit/"
 OF_PROJECTS = (RUNS, JOBS, JOB_RUNS, "auth-sessions/", UPLOADS, "values/", "variables/projects/", PROJECTS)
 """Where all lies that is stored of a project, behind its name. What is deployed of it comes last."""
 
 
 def project(name: str) -> str:
     return f"{PROJECTS}{name}/"
-
-
-AUDIT = "audit/"
 
 
 def current_version(project: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from itertools import batched
 
 from temporalio.client import Client, WorkflowExecution
 
@@ -62,17 +61,22 @@ class OpenRuns:
             equals(names.SEARCH_PROJECT, project),
             f"WorkflowId STARTS_WITH {quote(names.apply_resources_prefix(project))}",
         )
+        found = False
         with translate_rpc_errors():
-            found = [
-                execution
-                for condition in conditions
-                async for execution in self._client.list_workflows(
-                    f"{condition} AND ExecutionStatus = 'Running'", rpc_timeout=RPC_TIMEOUT
-                )
-            ]
-            for some in batched(found, _AT_ONCE):
-                await asyncio.gather(*(self._end(execution) for execution in some))
-        return bool(found)
+            for condition in conditions:
+                some: list[WorkflowExecution] = []
+                query = f"{condition} AND ExecutionStatus = 'Running'"
+                async for execution in self._client.list_workflows(query, rpc_timeout=RPC_TIMEOUT):
+                    some.append(execution)
+                    if len(some) == _AT_ONCE:
+                        await self._end_some(some)
+                        found, some = True, []
+                await self._end_some(some)
+                found = found or bool(some)
+        return found
+
+    async def _end_some(self, some: list[WorkflowExecution]) -> None:
+        await asyncio.gather(*(self._end(execution) for execution in some))
 
     async def _end(self, execution: WorkflowExecution) -> None:
         signal = _SIGNALS.get(execution.workflow_type)

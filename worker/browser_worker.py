@@ -56,7 +56,7 @@ from temporal.client import connect
 from temporal.connection_config import Connection
 from temporal.fleet import FleetClient
 from temporal.worker_shutdown import running_worker
-from worker.control_worker import GRACEFUL_SHUTDOWN_TIMEOUT, data_folder
+from worker.control_worker import GRACEFUL_SHUTDOWN_TIMEOUT
 
 log = logging.getLogger("worker")
 
@@ -101,7 +101,7 @@ async def start_attempt_workers(
     """
     settings, client, identity, store = process.settings, process.client, process.identity, process.store
     catalog, liveness = process.catalog, process.liveness
-    workers = data_folder(settings, "workers")
+    workers = settings.make_folder("workers")
     keyring = KeyRing.of(settings)
     groups = await asyncio.to_thread(delegated_group)
     dead = await crash_recovery.recover_dead_workers(client, workers, groups)
@@ -154,7 +154,7 @@ async def start_attempt_workers(
     resources.push_async_callback(redactor.close)
     running_attempts = RunningAttempts()
     await resources.enter_async_context(_stop_worker(process, running_attempts))
-    versions, environments = VersionFolders(store, data_folder(settings, "versions")), _environments(process)
+    versions, environments = VersionFolders(store, settings.make_folder("versions")), _environments(process)
     await resources.enter_async_context(_build_worker(process, versions, environments))
     attempt_resources = AttemptResources(
         worker=identity,
@@ -220,7 +220,7 @@ def _build_worker(
 ) -> AbstractAsyncContextManager[None]:
     """Return the running Temporal worker that builds versions which are being deployed."""
     builds = BuildActivities(
-        store=process.store, versions=versions, environments=environments, root=data_folder(process.settings, "builds")
+        store=process.store, versions=versions, environments=environments, root=process.settings.make_folder("builds")
     )
     worker = Worker(
         process.client,
@@ -264,4 +264,4 @@ def _log_policy(settings: Settings) -> LogPolicy:
 def _environments(process: WorkerProcess) -> Environments:
     settings = process.settings
     box = PackageBox(settings, temporal_address=process.connection.address, other_parts=trace_endpoints(os.environ))
-    return Environments(data_folder(settings, "environments"), box, build_packages=settings.build_packages)
+    return Environments(settings.make_folder("environments"), box, build_packages=settings.build_packages)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client
@@ -100,7 +99,7 @@ async def workflow_worker(settings: Settings, client: Client, identity: str, sto
     of_runs = [artifacts.record_interrupted, artifacts.delete_states, variables.collect_variables]
     uploads = UploadActivities(
         store=store,
-        root=data_folder(settings, "deploys"),
+        root=settings.make_folder("deploys"),
         limits=UploadLimits(settings.upload_limit, settings.upload_unpacked_limit, settings.upload_files),
         max_machines=settings.max_machines,
     )
@@ -159,18 +158,13 @@ async def workflow_worker(settings: Settings, client: Client, identity: str, sto
 
 def _variable_activities(settings: Settings, client: Client, store: Store, ring: KeyRing) -> VariableActivities:
     return VariableActivities(
-        Variables(settings.workspace, store, ring),
-        store,
-        ring,
-        SecretSources.of(
-            settings.secrets_dir,
-            settings.vault_url,
-            settings.vault_token,
-            settings.egress_allow,
-        ),
-        AuthSessions(client),
-        VariableScope.AUTHORING if settings.environment == "dev" else VariableScope.PUBLISHED,
-        None if settings.dev_projects is None else DevFolders(settings.dev_projects),
+        variables=Variables(settings.workspace, store, ring),
+        store=store,
+        keyring=ring,
+        sources=SecretSources.of(settings.secrets_dir, settings.vault_url, settings.vault_token, settings.egress_allow),
+        auth_sessions=AuthSessions(client),
+        scope=VariableScope.AUTHORING if settings.environment == "dev" else VariableScope.PUBLISHED,
+        dev=None if settings.dev_projects is None else DevFolders(settings.dev_projects),
     )
 
 
@@ -191,13 +185,6 @@ def _resource_activities(settings: Settings, client: Client, store: Store, ring:
         auth_sessions=AuthSessions(client),
     )
     return ResourceActivities(store, jobs, auth_sessions)
-
-
-def data_folder(settings: Settings, name: str) -> Path:
-    """Return a folder in the data folder, made for nobody else: it gets logs, traces, and settings with passwords."""
-    folder = settings.data_dir.expanduser().resolve() / name
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder
 
 
 def deployment(build_id: str | None, behavior: VersioningBehavior) -> WorkerDeploymentConfig | None:

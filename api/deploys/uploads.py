@@ -43,7 +43,7 @@ class Uploads:
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._store = store
-        self._folder = settings.data_dir.expanduser().resolve() / "uploads"
+        self._settings = settings
         self._limits = UploadLimits(settings.upload_limit, settings.upload_unpacked_limit, settings.upload_files)
         self._arriving = 0
 
@@ -62,8 +62,7 @@ class Uploads:
         else:
             tree = validate_body(CodeTree, await read_json_object(request, _CODE_TREE_LIMIT)).code_tree
         with self._place():
-            await run_in_thread(_make_folder, self._folder)
-            async with scratch_folder(self._folder) as scratch:
+            async with scratch_folder(await run_in_thread(self._settings.make_folder, "uploads")) as scratch:
                 archive = scratch / "upload.tar.gz"
                 if tree is None:
                     await _write_body(request, archive, self._limits.packed)
@@ -105,10 +104,6 @@ class Uploads:
             yield
         finally:
             self._arriving -= 1
-
-
-def _make_folder(folder: Path) -> None:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 async def _write_body(request: Request, target: Path, limit: int) -> None:

@@ -22,11 +22,13 @@ class DeployInput(FlowModel):
     """Whether the version becomes the one that is deployed. If not, it is only stored."""
 
 
-class FrozenPackages(FlowModel):
-    """What is installed in a project's own `.venv`: see `projects.declaration.FrozenVenv`."""
+class FrozenVenv(FlowModel):
+    """The packages installed in a project's own `.venv`."""
 
     python: str
+    """Minor version of the `.venv`'s Python, such as `3.12`."""
     requirements: str
+    """Exact requirements, one per line."""
 
 
 class CheckedUpload(FlowModel):
@@ -34,7 +36,7 @@ class CheckedUpload(FlowModel):
 
     version: str
     declares_dependencies: bool
-    frozen: FrozenPackages | None = None
+    frozen: FrozenVenv | None = None
 
 
 class BuildInput(FlowModel):
@@ -45,7 +47,7 @@ class BuildInput(FlowModel):
     version: str
     """The version, whose bundle is stored."""
     declares_dependencies: bool
-    frozen: FrozenPackages | None = None
+    frozen: FrozenVenv | None = None
 
 
 class PublishedVersion(FlowModel):

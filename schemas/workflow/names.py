@@ -54,9 +54,7 @@ JOB_RUN = "JobRun"  # its workflow id is the JobRun's id
 TRIGGER_JOB = "TriggerJob"  # what a Job's Schedule starts: it starts a JobRun
 JOB_LOCK = "JobLock"  # the lock that the active JobRun of a Job holds; `job_lock_workflow_id` builds the workflow id
 APPLY_RESOURCES = "ApplyResources"  # makes Jobs and AuthSessions agree with the files of a project after its deploy
-MOVE_POINTER = (
-    "MovePointer"  # deploys another version of a project; `project_change_workflow_id` builds the workflow id
-)
+MOVE_POINTER = "MovePointer"  # a promote or a rollback; `project_change_workflow_id` builds the workflow id
 DELETE_PROJECT = "DeleteProject"  # its workflow id is of the same form
 DEPLOY = "Deploy"  # deploys an upload of a project; its workflow id is of the same form
 FLEET = "Fleet"  # leases Machines to workers; there is one

@@ -55,7 +55,15 @@ class Bench:
     ) -> SealedVariables | None:
         sources = SecretSources(self.folder / "secrets")
         of_them: Any = self.auth_sessions
-        activities = VariableActivities(self.variables, self.store, self.ring, sources, of_them, scope, dev)
+        activities = VariableActivities(
+            variables=self.variables,
+            store=self.store,
+            keyring=self.ring,
+            sources=sources,
+            auth_sessions=of_them,
+            scope=scope,
+            dev=dev,
+        )
         return await activities.collect_variables(attempt)
 
     async def opened(self, sealed: SealedVariables | None) -> AttemptVariables:

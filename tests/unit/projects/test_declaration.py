@@ -1,19 +1,19 @@
 import pytest
 
 from projects.declaration import (
-    FrozenVenv,
     check_declaration,
     list_requirement_files,
     read_declaration,
     read_index_options,
 )
 from schemas.errors import ProjectError
+from schemas.workflow.deploy import FrozenVenv
 from tests.support.present import present
 from tests.support.project_folders import Make
 
 PYPROJECT = '[project]\nname = "shop"\nversion = "1"\ndependencies = ["humanize"]\n'
 EMPTY = '[project]\nname = "shop"\nversion = "1"\ndependencies = []\n'
-FROZEN = FrozenVenv("3.12", "humanize==4.9.0\n")
+FROZEN = FrozenVenv(python="3.12", requirements="humanize==4.9.0\n")
 
 
 def test_a_project_that_says_nothing_declares_nothing(make_project: Make):
