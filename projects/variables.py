@@ -25,7 +25,8 @@ _CONCURRENT_READS = 16
 class Variable(BaseModel):
     """An environment variable as it is stored."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    # What cannot be read is told in the errors of Attempts, without what it is.
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     name: str
     value: str = Field(repr=False)

@@ -29,7 +29,12 @@ class FlowModel(BaseModel):
     """
 
     model_config = ConfigDict(
-        frozen=True, extra="ignore", validate_by_name=True, validate_by_alias=True, serialize_by_alias=True
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,  # some have secrets, and errors are kept and shown
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
     )
 
 

@@ -18,6 +18,7 @@ from schemas.workflow.base import JsonRef
 from schemas.workflow.variables import AttemptVariables, ResolvedSecret, SealedVariables, VariableSource
 from security import seal_context
 from security.keyring import KeyRing
+from storage import keys
 from storage.folder import FolderStore
 from tests.support.in_memory_temporal import MemoryAuthSessions
 from tests.support.present import present
@@ -168,3 +169,15 @@ async def test_what_parameters_refer_to_comes_with_each_attempt(bench: Bench, ki
 async def test_an_imported_login_refers_to_nothing(bench: Bench):
     attempt = await with_parameters(bench, AttemptKind.CHECK, AuthSessionType.RECORDER)
     assert await bench.collect(attempt=attempt) is None
+
+
+async def test_a_variable_that_cannot_be_read_is_not_quoted_in_the_error_that_says_so(bench: Bench):
+    bound_to = seal_context.variable("w", "shop", "KEY")
+    from_elsewhere = bench.ring.seal(json.dumps({"name": "KEY", "value": SECRET}), bound_to=bound_to)
+    await bench.store.put(keys.variable("shop", "KEY"), from_elsewhere.encode())
+    with pytest.raises(ValueError, match="updated_by") as error:
+        await bench.collect()
+    assert SECRET not in str(error.value)
+    with pytest.raises(ValueError, match="secret") as error:
+        AttemptVariables.model_validate({"variables": [{"name": "KEY", "value": SECRET}]})
+    assert SECRET not in str(error.value)
