@@ -66,13 +66,8 @@ async def describe_apis(
     told = await _read_annotations(files, annotated, dependencies, box, scratch) if annotated else {}
     found: dict[str, ApiDescription] = {}
     warnings: list[DeployWarning] = []
-    room = _MOST_OF_VERSION
     for api in apis:
         said = told.get(api)
-        if isinstance(said, dict):
-            room -= len(json.dumps(said))
-            if room < 0:
-                said = SchemaError(f"the schemas of all APIs have more than {_MOST_OF_VERSION // 1024} KiB together")
         if isinstance(said, SchemaError):
             message = f"its parameters are not described and not checked: {said}"
             warnings.append(DeployWarning(file=f"api/{api}.py", message=message))
@@ -87,9 +82,13 @@ def check_described(described: Described, apis: Sequence[str]) -> None:
     if not set(apis).issuperset(described.apis.apis):
         raise SchemaError("the version has no such API")
     if sum(len(json.dumps(schema)) for schema in schemas) > _MOST_OF_VERSION:
-        raise SchemaError(f"the schemas of all APIs have more than {_MOST_OF_VERSION // 1024} KiB together")
+        raise _too_many()
     for schema in schemas:
         check_schema(schema)
+
+
+def _too_many() -> SchemaError:
+    return SchemaError(f"the schemas of all APIs have more than {_MOST_OF_VERSION // 1024} KiB together")
 
 
 def _look_at(files: Path, apis: Sequence[str]) -> tuple[dict[str, str], list[str]]:
@@ -157,8 +156,13 @@ async def _read_annotations(
         return dict.fromkeys(apis, SchemaError(f"the process that reads them cannot be started ({error.strerror})"))
     lines = ended.stdout.splitlines()
     told: dict[str, InputSchema | SchemaError | None] = {}
+    room = _MOST_OF_VERSION
     for place, api in enumerate(apis):
-        if place < len(lines):
+        # This comes before a schema is checked, as there may be any number of them, each with seconds of work.
+        room -= len(lines[place]) if place < len(lines) else 0
+        if room < 0:
+            told[api] = _too_many()
+        elif place < len(lines):
             told[api] = await run_in_thread(read_line, lines[place])
         else:
             told[api] = SchemaError("the process that reads them was ended; its memory may have been used up")

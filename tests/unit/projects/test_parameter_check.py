@@ -115,6 +115,12 @@ def test_an_error_in_a_part_of_a_choice_is_that_of_the_part():
     assert (wrong.path, wrong.expected) == (("tree", "child", "child", "name"), "a string")
 
 
+MUCH_AGAIN_AND_AGAIN = {
+    "$defs": {"c": {"not": {"const": ["x" * 60] * 999 + ["y"]}}},
+    **object_of(x={"allOf": [{"$ref": "#/$defs/c"}] * 2000}),
+}
+
+
 @pytest.mark.parametrize(
     ("schema", "parameters"),
     [
@@ -130,8 +136,12 @@ def test_an_error_in_a_part_of_a_choice_is_that_of_the_part():
             {},
         ),
         (object_of(x={"items": {"enum": list(range(1000))}}), {"x": [-1] * 1000}),
+        (object_of(x={"allOf": [{"items": {}}] * 1000}), {"x": [0] * 100_000}),
+        (object_of(x={"allOf": [{"propertyNames": True}] * 1000}), {"x": dict.fromkeys(map(str, range(50_000)), 0)}),
+        (object_of(x={"allOf": [{"uniqueItems": True}] * 1000}), {"x": ["x" * 1_000_000]}),
+        (MUCH_AGAIN_AND_AGAIN, {"x": ["x" * 60] * 1000}),
     ],
-    ids=["a loop", "twice as much at each step", "much to compare"],
+    ids=["a loop", "twice as much", "much to compare", "items", "names", "long items", "one large constant"],
 )
 def test_a_check_that_would_take_too_long_is_given_up(schema: dict[str, Any], parameters: Any):
     found = wrong_parameters(check_schema(schema), parameters)
