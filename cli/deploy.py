@@ -163,14 +163,30 @@ def find_commit(folder: Path) -> str | None:
     if git is None or not folder.is_dir():
         return None
 
+    # Settings of the repository may name programs, and a deploy executes nothing of a project.
+    variables = {"GIT_NO_LAZY_FETCH": "1"}
+
     def ask(*arguments: str) -> str | None:
-        # Settings of the repository may name programs, and a deploy executes nothing of a project.
         command = [git, "-c", "core.fsmonitor=false", "--no-optional-locks", "-C", str(folder), *arguments]
         try:
-            asked = subprocess.run(command, check=False, capture_output=True, text=True, timeout=_GIT_TIMEOUT)
+            asked = subprocess.run(
+                command,
+                check=False,
+                capture_output=True,
+                text=True,
+                timeout=_GIT_TIMEOUT,
+                env={**os.environ, **variables},
+            )
         except subprocess.TimeoutExpired:
             return None
-        return asked.stdout.strip() if asked.returncode == 0 else None
+        return asked.stdout.strip("\n") if asked.returncode == 0 else None
 
+    filters = ask("config", "--null", "--name-only", "--get-regexp", r"^filter\..*\.(clean|process|required)$") or ""
+    others = os.environ.get("GIT_CONFIG_COUNT", "0")
+    for number, name in enumerate(filter(None, filters.split("\0")), int(others) if others.isdigit() else 0):
+        variables |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": ""}
+        variables["GIT_CONFIG_COUNT"] = str(number + 1)
     commit = ask("rev-parse", "--verify", "HEAD")
-    return commit and (f"{commit}-dirty" if ask("status", "--porcelain", "--", ".") != "" else commit)
+    return commit and (
+        f"{commit}-dirty" if ask("status", "--porcelain", "--ignore-submodules=dirty", "--", ".") != "" else commit
+    )

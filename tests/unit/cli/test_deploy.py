@@ -1,6 +1,7 @@
 """`callboard deploy`: to an API or to the store, and what it says of a deploy that an API has made."""
 
 import io
+import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from cli import polling
+from cli.deploy import find_commit
 from tests.support.fake_api import KEY, FakeApi
 from tests.support.files import write_files
 
@@ -94,3 +96,21 @@ def test_options_decide_between_an_api_and_the_store(api: FakeApi, folder: Path,
     for options in (["--artifacts", "x", "--url", api.url], ["--data", str(tmp_path), "--key", KEY]):
         assert api.callboard("deploy", str(folder), *options).exit_code == 2
     assert api.asked == []
+
+
+def test_a_repository_cannot_have_programs_executed_by_a_deploy(tmp_path: Path):
+    project, executed = write_files(tmp_path / "shop", {"a": "1", ".gitattributes": "* filter=mine"}), tmp_path / "it"
+    git = ("git", "-c", "user.name=a", "-c", "user.email=a@a", "-C", str(project))
+    of_repository = (("filter.mine.clean", f"touch {executed}"), ("core.fsmonitor", f"touch {executed}; false"))
+    for words in (
+        ("init", "-q"),
+        ("add", "."),
+        ("commit", "-qm", "begin"),
+        *(("config", *each) for each in of_repository),
+    ):
+        subprocess.run([*git, *words], check=True)
+    (project / "a").write_text("2")
+    assert str(find_commit(project)).endswith("-dirty")
+    assert not executed.exists()
+    subprocess.run([*git, "status"], check=True, capture_output=True)
+    assert executed.exists(), "git itself executes it"
