@@ -20,6 +20,7 @@ from pydantic import SecretStr
 
 from schemas.errors import ConfigurationError, EgressRefused
 from schemas.rest.env_vars import VALUE_LIMIT
+from schemas.rest.login_parameters import is_reference
 from schemas.workflow.variables import ResolvedSecret
 from security.egress import EgressPolicy
 from security.pinned_transport import PinnedTransport
@@ -66,12 +67,15 @@ class SecretSources:
     ) -> dict[str, ResolvedSecret]:
         """Return what references of a project stand for, each with a value or the reason why there is none.
 
+        What is no reference stands for nothing.
+
         Args:
             references: Their texts, such as `SHOP_KEY`, `file:shop/password` or `vault:shop#password`.
             project: The project.
             variables: The environment variables that it sees.
         """
-        wanted = sorted(set(references))
+        # They were checked when they came. But workers with Machines can write what they are read from.
+        wanted = sorted(filter(is_reference, set(references)))
         vault_paths = sorted({_vault_path(each)[0] for each in wanted if each.startswith("vault:")})
         vault = await self._read_vault(project, vault_paths) if vault_paths else {}
         found: dict[str, ResolvedSecret] = {}

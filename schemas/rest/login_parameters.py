@@ -27,6 +27,11 @@ _EXPECTED = (
 )
 
 
+def is_reference(text: str) -> bool:
+    """Tell whether a text can stand behind `$secret`: whether its path, if it has one, leads down and nowhere else."""
+    return _REFERENCE.fullmatch(text) is not None
+
+
 def references_in(value: Any) -> Iterator[str]:
     """Yield the texts of all references in a JSON value, which is known to have no wrong ones."""
     match value:
@@ -69,8 +74,8 @@ def _check(parameters: dict[str, Any]) -> dict[str, Any]:
             items = cast("dict[str, Any]", value)
             if _KEY in items:
                 reference, count = items[_KEY], count + 1
-                is_reference = isinstance(reference, str) and _REFERENCE.fullmatch(reference) is not None
-                if not is_reference or len(items) > 1 or value is parameters:
+                is_wrong = not isinstance(reference, str) or not is_reference(reference)
+                if is_wrong or len(items) > 1 or value is parameters:
                     raise expected_error(_EXPECTED)
             pending.extend(items.values())
     if count > MOST_REFERENCES:

@@ -127,6 +127,17 @@ async def test_a_vault_that_gives_no_value_is_told_and_nothing_that_it_said(
     assert not any(text in present(found.problem) for text in (SECRET, TOKEN))
 
 
+@pytest.mark.parametrize(
+    "path", ["../other/anna", "a/../../other/anna", "%2e%2e/other", "/other", "a?b", "a@b", ".", ""]
+)
+async def test_no_path_leads_to_secrets_of_others_even_if_it_was_not_checked_before(folder: Path, path: str):
+    references = [f"vault:{path}#password", f"file:{path}", f"{path}!"]
+    async with receiver(of_vault(password=SECRET)) as inbox:
+        sources = SecretSources(folder, f"{inbox.url}/v1/secret/data", TOKEN, EgressPolicy(LOOPBACK))
+        assert await sources.resolve(references, "shop", {f"{path}!": SECRET}) == {}
+    assert inbox.received == []
+
+
 @pytest.mark.parametrize("token", [f"{TOKEN}\n", f"{TOKEN}\r\nx-other: y", f"{TOKEN}é", ""])
 def test_a_token_that_no_header_can_have_is_refused_and_not_quoted(token: str):
     with pytest.raises(ConfigurationError, match="CALLBOARD_VAULT_TOKEN") as error:
