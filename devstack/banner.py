@@ -18,7 +18,7 @@ def banner(stack: DevStack, *, shows_new_key: bool = True) -> str:
     """
     text = [
         "",
-        f"Dashboard    {stack.url}",
+        f"Pages        {stack.url}",
         f"API          {stack.url}   (documentation: {stack.url}/docs)",
         f"API key      {_describe_key(stack, shows_new_key=shows_new_key)}",
         f"Workspace    {stack.settings.workspace}",
