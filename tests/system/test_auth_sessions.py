@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -59,6 +60,36 @@ async def test_a_login_that_may_not_be_made_anew_cancels_the_run(logins: AuthSta
     # By the next one that may, it is made anew.
     assert (await logins.run("final"))["status"] == "completed"
     assert await logins.status("final") == "READY"
+
+
+async def test_a_password_that_parameters_refer_to_is_looked_up_for_each_attempt(stack: Stack) -> None:
+    guarded = AuthStates(stack, "guarded")
+    parameters = {"password": {"$secret": "PASSWORD_OF_SITE"}, "fail": True}
+
+    async def create(name: str, **changed: object) -> dict[str, Any]:
+        body = {"id": name, "parameters": {**parameters, **changed}, "createAttempts": 1}
+        return await guarded.operation("create", "create", body)
+
+    async def set_password(value: str) -> None:
+        body = {"value": value, "secret": True, "scopes": ["AUTHORING"]}
+        await stack.request("PUT", "env-vars/PASSWORD_OF_SITE", project="guarded", json=body)
+
+    missing = await create("referring")
+    assert "The secret PASSWORD_OF_SITE is not there" in missing["error"]["message"]
+    await set_password("first-password")
+    refused = await create("referring")
+    assert "the site does not take ***" in refused["error"]["message"], "it is masked"
+    assert (await create("referring", fail=False))["status"] == "done"
+    await set_password("second-password")
+    auth = {"id": "referring"}
+    run_id = await stack.start("list-orders", {}, project="guarded", authSession=auth)
+    told = (await stack.result(run_id, project="guarded"))["result"]
+    assert (told["cookies"], told["parameters"]) == (
+        {"login": "first-password"},
+        {"password": "***", "fail": False},
+    ), "the login is that of before, and the password is that of now"
+    assert await guarded.delete("referring") == 204
+    await stack.request("DELETE", "env-vars/PASSWORD_OF_SITE", project="guarded")
 
 
 async def test_an_auth_session_of_a_single_run_is_gone_with_it(stack: Stack) -> None:
