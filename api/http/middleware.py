@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
@@ -162,7 +163,11 @@ class _Exchange:
     async def receive(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.request" and not message.get("more_body"):
-            await self._check_again()  # The body may have taken minutes, and is about to be obeyed.
+            # The body may have taken minutes, and is about to be obeyed.
+            await self._check_again()
+            check: Callable[[], Awaitable[object]] | None = self.scope["state"].get("check_after_body")
+            if check is not None:
+                await check()
         return message
 
     async def send(self, message: Message) -> None:

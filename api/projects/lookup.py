@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
-from fastapi import Depends
+from fastapi import Depends, Request
 
-from api.dependencies import ServicesDep
+from api.dependencies import Services, ServicesDep
 from api.http.access import CallerDep, no_such_project
 from projects.manifest import Manifest
 from schemas.errors import BadRequest, Forbidden
 from schemas.suggestion import did_you_mean
+from security.caller import Caller
 
 
-async def require_project(services: ServicesDep, caller: CallerDep, projectName: str) -> Manifest:
+async def require_project(request: Request, services: ServicesDep, caller: CallerDep, projectName: str) -> Manifest:
     """Return the manifest of the project's deployed version.
+
+    The project is looked up again when the request's body has come: that may take minutes, and what a request adds to
+    a project that was deleted meanwhile would be found by the next one of that name.
 
     Raises:
         NotFound: There is no such project.
         StoreError: The store failed.
     """
-    manifest = await services.catalog.get_current(projectName)
+    request.state.check_after_body = partial(_find_project, services, caller, projectName)
+    return await _find_project(services, caller, projectName)
+
+
+async def _find_project(services: Services, caller: Caller, name: str) -> Manifest:
+    manifest = await services.catalog.get_current(name)
     if manifest is None:
-        seen = [name for name in await services.catalog.list_projects() if caller.sees(name)]
-        raise no_such_project(projectName, did_you_mean(projectName, seen))
+        seen = [other for other in await services.catalog.list_projects() if caller.sees(other)]
+        raise no_such_project(name, did_you_mean(name, seen))
     return manifest
 
 

@@ -1,18 +1,20 @@
 """Environment variables over REST: what is set, what is shown, what is refused, and what lies in the store."""
 
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any, ClassVar
 
 import httpx
 import pytest
 
+from projects.pointer import withdraw_pointer
 from projects.variables import Variables
 from schemas.errors import SealError
 from schemas.rest.env_vars import SetVariable
 from security.keyring import KeyRing
 from storage import keys
 from storage.folder import FolderStore
-from tests.support.api_in_process import Api
+from tests.support.api_in_process import Api, MakeApi, deploy_project
 from tests.support.constants import WORKSPACE
 
 SECRET = "a-value-that-nobody-may-read"
@@ -135,3 +137,22 @@ async def test_only_what_has_changed_is_read_again(tmp_path: Path):
     await api.delete("shop", "A")
     assert [each.name for each in await worker.list("shop")] == ["B"]
     assert "changed" not in repr(await worker.list("shop"))
+
+
+@pytest.mark.parametrize(("method", "place"), [("PUT", "env-vars/KEY"), ("POST", "jobs"), ("POST", "run/start")])
+async def test_a_request_whose_body_comes_late_adds_nothing_to_a_project_that_was_deleted(
+    make_api: MakeApi, tmp_path: Path, method: str, place: str
+):
+    store = FolderStore(tmp_path / "artifacts")
+    await deploy_project(tmp_path / "shop", store)
+    api = await make_api(store=store)
+
+    async def body() -> AsyncGenerator[bytes]:
+        yield b"{"
+        await withdraw_pointer(store, "shop")
+        api.services.catalog.forget()
+        yield b"}"
+
+    url = f"/api/v1/workspace/{WORKSPACE}/projects/shop/{place}"
+    answer = await api.client.request(method, url, content=body())
+    assert (answer.status_code, answer.json()["message"]) == (404, "There is no project 'shop' deployed here.")
