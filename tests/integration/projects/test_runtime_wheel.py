@@ -55,5 +55,6 @@ def test_the_runtime_imports_the_standard_library_and_playwright(file: Path):
             imported |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
             imported.add((node.module or "").partition(".")[0])
-    allowed = {*sys.stdlib_module_names, "playwright", "intuned_runtime", "callboard_runtime"}
+    # Python 3.14 has `annotationlib`.
+    allowed = {*sys.stdlib_module_names, "annotationlib", "playwright", "intuned_runtime", "callboard_runtime"}
     assert imported <= allowed | ({"pytest"} if file.name == "pytest_plugin.py" else set())
