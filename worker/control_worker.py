@@ -163,7 +163,7 @@ def _variable_activities(settings: Settings, client: Client, store: Store, ring:
         keyring=ring,
         sources=SecretSources.of(settings.secrets_dir, settings.vault_url, settings.vault_token, settings.egress_allow),
         auth_sessions=AuthSessions(client),
-        scope=VariableScope.AUTHORING if settings.environment == "dev" else VariableScope.PUBLISHED,
+        scope=VariableScope.seen_in(settings.environment),
         dev=None if settings.dev_projects is None else DevFolders(settings.dev_projects),
     )
 

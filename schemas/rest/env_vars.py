@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, JsonValue
 
@@ -39,6 +39,11 @@ class VariableScope(StrEnum):
     """By `callboard dev` and `callboard run`."""
     PUBLISHED = "PUBLISHED"
     """By deployed projects."""
+
+    @classmethod
+    def seen_in(cls, environment: Literal["dev", "deployed"]) -> VariableScope:
+        """Return the scope that Attempts of an installation see, by its setting `environment`."""
+        return cls.AUTHORING if environment == "dev" else cls.PUBLISHED
 
 
 def is_variable_name(name: str) -> bool:

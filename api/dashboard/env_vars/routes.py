@@ -115,7 +115,7 @@ async def _render(
         scopes=[scope.value for scope in VariableScope],
         values={"name": values.get("name", "")},  # the value may be a secret, and is not shown again
         is_secret=form is None or "secret" in form,
-        chosen=[VariableScope.PUBLISHED.value] if form is None else form.getlist("scopes"),
+        chosen=[VariableScope.seen_in(services.settings.environment).value] if form is None else form.getlist("scopes"),
         errors={} if error is None else errors_by_path(error),
         message=None if error is None else error.message,
         done=request.query_params.get("done"),

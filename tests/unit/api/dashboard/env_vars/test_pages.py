@@ -1,9 +1,11 @@
 """The pages of environment variables: what they set and show, and that no secret is on them."""
 
+import re
+
 import pytest
 
-from tests.support.api_in_process import Api
-from tests.support.dashboard_client import ESCAPED, EVIL, Pages
+from tests.support.api_in_process import Api, MakeApi
+from tests.support.dashboard_client import ESCAPED, EVIL, Pages, signed_in_client
 
 SECRET = "a-value-that-nobody-may-read"
 
@@ -35,3 +37,9 @@ async def test_what_is_wrong_stands_beside_its_field_and_the_value_is_not_shown_
         assert f'id="e-{field}"' in answer.text
         assert SECRET not in answer.text
         assert f'value="{name}"' in answer.text
+
+
+@pytest.mark.parametrize(("environment", "scope"), [("dev", "AUTHORING"), ("deployed", "PUBLISHED")])
+async def test_the_scope_that_attempts_here_see_is_chosen(make_project_api: MakeApi, environment: str, scope: str):
+    pages = await signed_in_client(await make_project_api({}, environment=environment))
+    assert re.findall(r'value="(\w+)" checked', (await pages.get("/env-vars")).text) == [scope]
