@@ -85,6 +85,8 @@ async def test_whoever_may_read_no_runs_begins_at_the_own_key(api: Api, scope: S
     assert scope.value in text
     assert "shop" in text
     assert "members" not in text
+    opens_nothing = "Your key opens no page of a project" in text
+    assert opens_nothing == (scope in (Scope.RUNS_CANCEL, Scope.DEPLOY, Scope.KEYS))
 
 
 async def test_the_own_key_is_told_as_json(api: Api):
