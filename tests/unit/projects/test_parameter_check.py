@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -158,3 +159,16 @@ def test_patterns_are_not_evaluated():
     assert wrong_parameters(schema, {"x": evil}) == []
     assert wrong_parameters(schema, {"x": {evil: 1}}) == []
     assert unchecked_keywords(schema) == {"pattern", "patternProperties", "format"}
+
+
+def test_a_choice_that_fits_nowhere_costs_no_memory_for_each_item():
+    schema = check_schema(object_of(x={"anyOf": [{"items": {"type": "string"}}, {"type": "null"}]}))
+    large = check_schema(object_of(x={"oneOf": [{"allOf": [{"type": "null"}] * 2000}] * 2}))
+    tracemalloc.start()
+    try:
+        (wrong,) = wrong_parameters(schema, {"x": [0] * 100_000})
+        found = wrong_parameters(large, {"x": ["x" * 1000] * 1000})
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+    assert ((wrong.path, wrong.expected), len(found)) == ((("x", 0), "a string"), 1)
