@@ -22,7 +22,7 @@ def api(
     ] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on. Default: CALLBOARD_PORT, else 8400.")] = None,
 ) -> None:
-    """Run the API service: REST and the dashboard. It is stateless, so you can run several."""
+    """Run the API service: REST and the pages. It is stateless, so you can run several."""
     _exec("api", host=host, port=port)
 
 

@@ -54,4 +54,4 @@ async def _require_workspace(services: ServicesDep, workspaceId: str) -> None:
     except ValueError:
         requested = None
     if requested != services.settings.workspace_id:
-        raise NotFound("There is no such workspace.")
+        raise NotFound("There is no such workspace here. CALLBOARD_WORKSPACE_ID names the one of an installation.")
