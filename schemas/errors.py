@@ -72,7 +72,7 @@ class Forbidden(CallboardError):
 
 
 class NotFound(CallboardError):
-    """There is no such workspace, project, API or Run, or it belongs to another project."""
+    """There is no such workspace, project or thing in it, or the key may not see the project."""
 
     status, code, category = 404, "not-found", "user"
 
@@ -84,13 +84,13 @@ class MethodNotAllowed(CallboardError):
 
 
 class Conflict(CallboardError):
-    """The request contradicts existing data, such as an Idempotency-Key that was used with another body."""
+    """The request contradicts what is there, such as an id that is taken, or a deploy that is under way."""
 
     status, code, category = 409, "conflict", "user"
 
 
 class TooMany(CallboardError):
-    """The caller has made too many calls; the message says how long to wait."""
+    """Too many wrong keys came from the address, or too many Runs of the project wait; `Retry-After` says how long."""
 
     status, code, category, retirable = 429, "bad-request", "user", True
 
