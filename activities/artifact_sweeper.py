@@ -1,7 +1,5 @@
 """Remove artifacts of Runs and JobRuns that ended long enough ago, definitions of Jobs that nobody needs, and uploads.
 
-At the end of a sweep, versions that nobody needs go, too (`activities/version_sweeper.py`).
-
 A Run is examined when its newest artifact is old: what a Delivery writes for it later keeps all of its artifacts. They
 stay while the Run is in flight, and until its end is long enough ago. For a Run that Temporal no longer knows, only the
 age of its artifacts counts. Its artifacts are listed anew right before they are removed, since a start with the same
@@ -11,7 +9,8 @@ A JobRun is treated as a Run is. A definition of a Job stays while the Job has i
 Temporal knows a JobRun that executes it, or has executed it. An upload goes by its age alone: one that was deployed is
 gone before, and no workflow has the id of an upload.
 
-At the end of a sweep, entries of the audit go that are older than they are kept, by whole days.
+At the end of a sweep, old entries of the audit go, by whole days, and versions that nobody needs
+(`activities/version_sweeper.py`).
 
 Sweeps may run concurrently: removing what is gone already is no error.
 """

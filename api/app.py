@@ -88,8 +88,6 @@ def create_app(services: Services) -> FastAPI:
         audit_routes.router,
         deploy_routes.router,
         *env_var_routes.routers,
-        env_var_pages.project_router,
-        env_var_pages.workspace_router,
         key_routes.router,
         health.router,
         assets.router,
@@ -101,8 +99,8 @@ def create_app(services: Services) -> FastAPI:
         job_run_pages.router,
         playground.router,
         auth_session_pages.router,
-        key_pages.router,
-        key_pages.own_router,
+        *key_pages.routers,
+        *env_var_pages.routers,
         audit_pages.router,
     ):
         # To include a router, FastAPI would build all its routes once more, in the first request to any of them.

@@ -12,7 +12,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from schemas.errors import Conflict, NotFound
 from schemas.workflow import names
-from schemas.workflow.deploy import DeployInput, DeployStatus, DeployView
+from schemas.workflow.deploy import FAILED_MESSAGE, DeployInput, DeployStatus, DeployView
 from schemas.workflow.resources import AppliedResources
 from temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors, unless_missing
 from temporal.visibility_queries import equals
@@ -96,8 +96,8 @@ class Deploys:
         ended = description.status is not WorkflowExecutionStatus.RUNNING
         if ended and view.status is DeployStatus.PENDING:  # it was ended from outside
             reason = f"It was ended in Temporal itself: its workflow is {_word(description.status)}."
-            message = "The deploy has failed. What was deployed before is not changed."
-            view = view.model_copy(update={"status": DeployStatus.FAILED, "message": message, "reason": reason})
+            changes = {"status": DeployStatus.FAILED, "message": FAILED_MESSAGE, "reason": reason}
+            view = view.model_copy(update=changes)
         return Deploy(description.run_id, view)
 
     async def get_application(self, project: str, deployed_at: datetime) -> Application | None:

@@ -16,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from schemas.workflow import names
     from schemas.workflow.base import MESSAGE_LIMIT, clip
     from schemas.workflow.deploy import (
+        FAILED_MESSAGE,
         BuildInput,
         CheckedUpload,
         DeployInput,
@@ -57,8 +58,7 @@ class DeployWorkflow:
             published = await self._deploy(input)
         except ActivityError as error:
             reason = clip(_reason(error), MESSAGE_LIMIT)
-            message = "The deploy has failed. What was deployed before is not changed."
-            self._show(status=DeployStatus.FAILED, message=message, reason=reason)
+            self._show(status=DeployStatus.FAILED, message=FAILED_MESSAGE, reason=reason)
             raise ApplicationError(reason, self._view, type="DeployFailed", non_retryable=True) from error
         what = "is deployed" if input.promote else "is stored, and was not promoted"
         self._show(status=DeployStatus.COMPLETED, message=f"Version {published.version} {what}.", published=published)

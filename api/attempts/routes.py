@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Header, Path, Query
 from fastapi.sse import EventSourceResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.responses import Response
 
 from api.attempts.bodies import get_attempt
@@ -19,7 +19,7 @@ from api.projects.lookup import require_run
 from schemas.errors import BadRequest
 from schemas.rest.access import Scope
 from schemas.rest.attempt import AttemptBody
-from schemas.rest.base import expects
+from schemas.rest.base import QueryModel, expects
 
 Number = Annotated[
     int,
@@ -37,9 +37,7 @@ LastEventId = Annotated[
 ]
 
 
-class _LogQuery(BaseModel):
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
+class _LogQuery(QueryModel):
     follow: Annotated[bool, expects("true or false")] = Field(
         default=False, description="Stream the log as server-sent events until the Attempt has ended."
     )
@@ -72,12 +70,7 @@ _LOG_DOCS: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get(
-    "/log",
-    summary="Get an Attempt's log",
-    response_class=Response,
-    responses=_LOG_DOCS,
-)
+@router.get("/log", summary="Get an Attempt's log", response_class=Response, responses=_LOG_DOCS)
 async def log(
     services: ServicesDep,
     projectName: str,

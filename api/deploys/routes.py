@@ -7,17 +7,17 @@ from typing import Annotated
 from fastapi import Depends, Query, Request
 
 from api.dependencies import Services, ServicesDep
+from api.deploys.uploads import GZIP
 from api.http.access import CallerDep, no_such_project, requires
 from api.http.errors import error_responses
 from api.http.json_body import BODY_LIMIT, parse_json_object, read_body, validate_body
-from api.http.openapi import deploy_body, upload_body
+from api.http.openapi import request_body
 from api.http.workspace_router import workspace_router
 from projects.manifest import read_manifest
 from projects.project_settings import NAME_RULE, is_project_name
 from schemas.errors import BadRequest, Conflict, Forbidden, PayloadTooLarge
 from schemas.rest.access import Scope
 from schemas.rest.deploys import (
-    ChangedResources,
     CodeTree,
     DeployedResources,
     DeployQuery,
@@ -28,11 +28,12 @@ from schemas.rest.deploys import (
 )
 from schemas.rest.field_errors import field_error
 from schemas.workflow.deploy import DeployInput
-from schemas.workflow.resources import ResourceChanges
 from telemetry.log_context import add_log_fields
 from temporal.deploys import Deploy
 
 router = workspace_router("/{projectName}", tag="Deploys")
+
+_TAR = {"type": "string", "format": "binary", "description": "A tar of the project folder's files."}
 
 
 async def _require_name(projectName: str) -> str:
@@ -49,7 +50,7 @@ _NameDep = Annotated[str, Depends(_require_name)]
     "",
     dependencies=[requires(Scope.DEPLOY, "project.upload")],
     summary="Send a project",
-    openapi_extra=upload_body(CodeTree),
+    openapi_extra=request_body(CodeTree, also={GZIP: _TAR}),
     responses=error_responses(BadRequest, Forbidden, PayloadTooLarge),
 )
 async def upload(request: Request, services: ServicesDep, project: _NameDep) -> UploadBody:
@@ -63,7 +64,7 @@ async def upload(request: Request, services: ServicesDep, project: _NameDep) -> 
     "/deploy",
     dependencies=[requires(Scope.DEPLOY, "project.deploy")],
     summary="Deploy a project",
-    openapi_extra=deploy_body(DeployRequest),
+    openapi_extra=request_body(DeployRequest, required=False),
     responses=error_responses(BadRequest, Forbidden, Conflict, PayloadTooLarge),
 )
 async def deploy(request: Request, services: ServicesDep, caller: CallerDep, project: _NameDep) -> DeployStarted:
@@ -132,16 +133,7 @@ async def _resources_body(services: Services, project: str, found: Deploy) -> De
     return DeployedResources.model_validate(
         {
             "status": application.status.value,
-            "jobs": applied and _changes_body(applied.jobs),
-            "auth_sessions": applied and _changes_body(applied.auth_sessions),
+            "jobs": applied and applied.jobs.model_dump(),
+            "auth_sessions": applied and applied.auth_sessions.model_dump(),
         }
-    )
-
-
-def _changes_body(changes: ResourceChanges) -> ChangedResources:
-    return ChangedResources(
-        created=list(changes.created),
-        updated=list(changes.updated),
-        removed=list(changes.removed),
-        refused=list(changes.refused),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -21,34 +22,20 @@ def schema_reference(name: str) -> str:
     return _REF.format(model=name)
 
 
-def request_body(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the addition to a route's OpenAPI description for a body that the route reads by itself."""
+def request_body(
+    model: type[BaseModel], *, required: bool = True, also: Mapping[str, Mapping[str, str]] | None = None
+) -> dict[str, Any]:
+    """Return the addition to a route's OpenAPI description for a body that the route reads by itself.
+
+    Args:
+        model: What the body is as JSON.
+        required: Whether there has to be a body.
+        also: The schemas of what may be sent in place of JSON, by media type.
+    """
     _bodies.add(model)
-    content = {"application/json": {"schema": {"$ref": schema_reference(model.__name__)}}}
-    return {"requestBody": {"required": True, "content": content}}
-
-
-def job_body(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the addition to a route's OpenAPI description for a Job, which may also be sent as lines."""
-    described = request_body(model)
-    lines = {"schema": {"type": "string", "description": "The Job without its payload, and an item on each line."}}
-    described["requestBody"]["content"]["application/x-ndjson"] = lines
-    return described
-
-
-def upload_body(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the addition to a route's OpenAPI description for a project, which may also be sent as a tar."""
-    described = request_body(model)
-    tar = {"schema": {"type": "string", "format": "binary", "description": "A tar of the project folder's files."}}
-    described["requestBody"]["content"]["application/gzip"] = tar
-    return described
-
-
-def deploy_body(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the addition to a route's OpenAPI description for a body that may be left out."""
-    described = request_body(model)
-    described["requestBody"]["required"] = False
-    return described
+    content: dict[str, Any] = {"application/json": {"schema": {"$ref": schema_reference(model.__name__)}}}
+    content |= {media_type: {"schema": dict(schema)} for media_type, schema in (also or {}).items()}
+    return {"requestBody": {"required": required, "content": content}}
 
 
 def install_openapi(app: FastAPI) -> None:

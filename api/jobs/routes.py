@@ -8,7 +8,7 @@ from starlette.responses import Response, StreamingResponse
 from api.dependencies import ServicesDep
 from api.http.access import CallerDep, requires
 from api.http.errors import error_responses
-from api.http.openapi import job_body as job_request_body
+from api.http.openapi import request_body
 from api.http.workspace_router import workspace_router
 from api.jobs import bodies
 from api.jobs.changes import create_job, get_job, update_job
@@ -36,6 +36,8 @@ from telemetry.log_context import add_log_fields
 _PAUSED = "The Job was paused by a request."
 _RESUMED = "The Job was resumed by a request."
 
+_LINES = {"type": "string", "description": "The Job without its payload, and an item on each line."}
+
 router = workspace_router("/{projectName}/jobs", tag="Jobs")
 
 
@@ -51,7 +53,7 @@ async def list_all(services: ServicesDep, manifest: ProjectDep) -> list[JobListI
     dependencies=[requires(Scope.JOBS, "job.create")],
     status_code=201,
     summary="Create a Job",
-    openapi_extra=job_request_body(CreateJob),
+    openapi_extra=request_body(CreateJob, also={NDJSON: _LINES}),
     responses=error_responses(BadRequest, Conflict, PayloadTooLarge),
 )
 async def create(request: Request, services: ServicesDep, manifest: ProjectDep) -> JobCreated:
@@ -69,7 +71,7 @@ async def get(services: ServicesDep, manifest: ProjectDep, jobId: str) -> JobBod
     "/{jobId}",
     dependencies=[requires(Scope.JOBS, "job.update")],
     summary="Update a Job",
-    openapi_extra=job_request_body(UpdateJob),
+    openapi_extra=request_body(UpdateJob, also={NDJSON: _LINES}),
     responses=error_responses(BadRequest, Conflict, PayloadTooLarge),
 )
 async def update(request: Request, services: ServicesDep, manifest: ProjectDep, jobId: str) -> JobUpdated:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Annotated
 
 from fastapi import Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
 from api.dependencies import ServicesDep
@@ -23,7 +23,7 @@ from api.runs.result import poll_run_state, result_json
 from api.runs.start import start_run
 from schemas.errors import BadRequest, Conflict, Forbidden, PayloadTooLarge
 from schemas.rest.access import Scope
-from schemas.rest.base import expects
+from schemas.rest.base import QueryModel, expects
 from schemas.rest.run_result import ResultResponse
 from schemas.rest.runs import RerunResponse, RunBody, RunList, RunsQuery
 from schemas.rest.start_request import StartRequest, StartResponse
@@ -31,9 +31,7 @@ from schemas.rest.start_request import StartRequest, StartResponse
 _Wait = Annotated[float, Field(ge=0, le=60, allow_inf_nan=False), expects("a number of seconds from 0 to 60")]
 
 
-class _WaitQuery(BaseModel):
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
+class _WaitQuery(QueryModel):
     wait: _Wait = Field(default=0, description="Seconds to wait for the Run's end before answering.")
 
 

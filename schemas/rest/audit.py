@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
-from pydantic.alias_generators import to_camel
+from pydantic import ConfigDict, Field, JsonValue
 
-from schemas.rest.base import ResponseModel, expects
+from schemas.rest.base import QueryModel, ResponseModel, expects
 from schemas.rest.runs import LIMIT, Name, When
 
 REFUSAL = "refusal"
@@ -91,10 +90,8 @@ class AuditList(ResponseModel):
     next_cursor: str | None
 
 
-class AuditQuery(BaseModel):
+class AuditQuery(QueryModel):
     """The filters of a list. An entry must match one of the values of each field that is given."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, alias_generator=to_camel)
 
     actor: list[Name] = Field(
         default_factory=list[str], description="The id or the name of a key. May be given several times."

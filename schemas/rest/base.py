@@ -56,6 +56,12 @@ class RequestModel(BaseModel):
         return {key: item for key, item in given.items() if item is not None or key not in optional}
 
 
+class QueryModel(BaseModel):
+    """The parameters of a query. An unknown one is refused, so that a typo does not list everything."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, alias_generator=to_camel)
+
+
 def absent_if_none(value: object) -> bool:
     """Return whether a field of an answer is left out: `Field(default=None, exclude_if=absent_if_none)`."""
     return value is None

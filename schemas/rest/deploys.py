@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue
 
-from schemas.rest.base import Flag, JsonObject, RequestModel, ResponseModel, Text, absent_if_none, expects
+from schemas.rest.base import Flag, JsonObject, QueryModel, RequestModel, ResponseModel, Text, absent_if_none, expects
 
 _UploadId = Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{1,64}$"), expects("the id of an upload")]
 
@@ -68,10 +68,8 @@ class DeployStarted(ResponseModel):
     status: Literal["pending"] = "pending"
 
 
-class DeployQuery(BaseModel):
+class DeployQuery(QueryModel):
     """The parameters of the call for a deploy's result."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     id: str | None = Field(default=None, max_length=64, description="The deploy; by default, the latest one.")
 

@@ -42,19 +42,20 @@ def field_errors(lines: Sequence[Mapping[str, Any]], model: type[BaseModel] | No
         location: Location = lines[0]["loc"]
         suggestion = did_you_mean(str(location[-1]), _known_fields(location, model))
         message = f"There is no field {first['path']}.{suggestion} Expected {first['expected']}."
-    more = len(lines) - 1
-    if more:
-        message += f" And {more} more, see details.errors."
-    return BadRequest(message, details={**first, "errors": errors})
+    return _errors(errors, message, len(lines))
 
 
 def errors_at(found: Sequence[tuple[Location, str]]) -> BadRequest:
     """Return the error for several fields, each with what was expected there."""
     errors = [{"path": path_of(location), "expected": expected} for location, expected in found[:_MAX_ERRORS]]
-    message = _sentence(errors[0]["path"], errors[0]["expected"])
-    if more := len(found) - 1:
-        message += f" And {more} more, see details.errors."
-    return BadRequest(message, details={**errors[0], "errors": errors})
+    return _errors(errors, _sentence(errors[0]["path"], errors[0]["expected"]), len(found))
+
+
+def _errors(listed: list[dict[str, str]], message: str, count: int) -> BadRequest:
+    """Return the error with these fields, the first of which `message` is about, out of `count` fields."""
+    if count > 1:
+        message += f" And {count - 1} more, see details.errors."
+    return BadRequest(message, details={**listed[0], "errors": listed})
 
 
 def path_of(location: Location) -> str:

@@ -6,9 +6,8 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
 
-from schemas.rest.base import ResponseModel, absent_if_none, expected_error, expects
+from schemas.rest.base import QueryModel, ResponseModel, absent_if_none, expected_error, expects
 from schemas.rest.jobs import ProxyBody, SnakeModel
 from schemas.workflow.job_run import JobRunReasonType, JobRunStatus, JobRunType
 
@@ -54,10 +53,8 @@ def _check_sort(text: str) -> str:
     return text
 
 
-class JobRunsQuery(BaseModel):
+class JobRunsQuery(QueryModel):
     """The page of a list of JobRuns."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, alias_generator=to_camel)
 
     page_size: Annotated[int, Field(ge=1, le=PAGE_LIMIT), expects(_SIZE)] = Field(
         default=50, description="The number of JobRuns on a page."

@@ -5,12 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
-from pydantic.alias_generators import to_camel
+from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, JsonValue
 
 from schemas.rest.access import KeyRef
 from schemas.rest.attempt import AttemptBody, OpenTelemetryLink
-from schemas.rest.base import ResponseModel, expects, require_known_value
+from schemas.rest.base import QueryModel, ResponseModel, expects, require_known_value
 from schemas.rest.delivery import DeliveryBody
 from schemas.rest.run_result import ErrorCode, ExtendedPayload, ReasonType, RecordedError, RecordedReason
 from schemas.workflow.run import RunStatus, RunType
@@ -41,10 +40,8 @@ Name = Annotated[
 ]
 
 
-class RunsQuery(BaseModel):
+class RunsQuery(QueryModel):
     """The filters of a list. A Run must match one of the values of each field that is given."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, alias_generator=to_camel)
 
     status: list[Annotated[RunStatus, AfterValidator(require_known_value), expects(_STATUSES)]] = Field(
         default_factory=list[RunStatus], description="May be given several times."

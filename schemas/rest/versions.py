@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
-from pydantic.alias_generators import to_camel
+from pydantic import ConfigDict, Field, JsonValue
 
-from schemas.rest.base import ResponseModel, expects
+from schemas.rest.base import QueryModel, ResponseModel, expects
 
 LIMIT = 100
 
@@ -69,11 +68,7 @@ class VersionChanges(ResponseModel):
     """Whether it runs with other packages, or another Python."""
 
 
-class _Query(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, alias_generator=to_camel)
-
-
-class VersionsQuery(_Query):
+class VersionsQuery(QueryModel):
     """Which page of the versions is asked for."""
 
     limit: Annotated[int, Field(ge=1, le=LIMIT), expects(f"a whole number from 1 to {LIMIT}")] = Field(
@@ -84,7 +79,7 @@ class VersionsQuery(_Query):
     )
 
 
-class ChangesQuery(_Query):
+class ChangesQuery(QueryModel):
     """Which version another one is compared with."""
 
     since: Annotated[str, Field(max_length=100), expects("a version of the project")] | None = Field(
@@ -92,7 +87,7 @@ class ChangesQuery(_Query):
     )
 
 
-class DeleteQuery(_Query):
+class DeleteQuery(QueryModel):
     """How a project is deleted."""
 
     confirm: Annotated[str, Field(max_length=1000), expects("the name of the project, as a confirmation")] = Field(

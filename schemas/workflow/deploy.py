@@ -6,6 +6,8 @@ from datetime import datetime
 
 from schemas.workflow.base import FlowModel, OpenStrEnum
 
+FAILED_MESSAGE = "The deploy has failed. What was deployed before is not changed."
+
 
 class DeployInput(FlowModel):
     """Input of the workflow `Deploy`, and of its activities on the common task queue."""

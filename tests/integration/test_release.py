@@ -54,7 +54,7 @@ def checkouts(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return folders
 
 
-def test_the_same_commit_gives_the_same_packages_with_all_that_they_bring_along(checkouts: list[Path]) -> None:
+def test_the_same_commit_gives_the_same_packages_with_all_they_bring(checkouts: list[Path]) -> None:
     sums: list[str] = []
     for folder in checkouts:
         done = run(folder, "bash", "scripts/release.sh", "packages")
@@ -90,9 +90,7 @@ def test_what_no_commit_has_is_not_released(checkouts: list[Path]) -> None:
     assert "not committed" in done.stderr
 
 
-def test_where_there_is_no_container_engine_the_image_is_said_to_be_missing(
-    checkouts: list[Path], tmp_path: Path
-) -> None:
+def test_without_a_container_engine_the_image_is_said_to_be_missing(checkouts: list[Path], tmp_path: Path) -> None:
     for name in ("bash", "sed", "git", "grep", "dirname"):
         found = shutil.which(name)
         assert found is not None

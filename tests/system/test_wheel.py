@@ -63,7 +63,7 @@ async def callboard(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return environment / "bin" / "callboard"
 
 
-async def test_a_project_is_made_served_and_called_where_there_is_nothing_but_the_wheel(
+async def test_a_project_is_made_served_and_called_with_nothing_but_the_wheel(
     callboard: Path, index: str, tmp_path: Path
 ) -> None:
     home, folder = tmp_path / "home", tmp_path / "elsewhere"

@@ -24,22 +24,23 @@ from schemas.rest.access import Scope
 from schemas.rest.env_vars import VariableScope
 from security.caller import Caller
 
-project_router = page_router("/projects/{projectName}/env-vars")
-workspace_router = page_router("/env-vars")
+_of_project = page_router("/projects/{projectName}/env-vars")
+_of_workspace = page_router("/env-vars")
+routers = (_of_project, _of_workspace)
 
 _READING = requires(Scope.ENV_VARS)
 _SET = requires(Scope.ENV_VARS, "env-var.set")
 _DELETE = requires(Scope.ENV_VARS, "env-var.delete")
 
 
-@project_router.get("", dependencies=[_READING])
-@project_router.get(".json", dependencies=[_READING])
+@_of_project.get("", dependencies=[_READING])
+@_of_project.get(".json", dependencies=[_READING])
 async def project_page(request: Request, services: ServicesDep, manifest: ProjectDep) -> Response:
     """List the project's own variables, with a form to set one."""
     return await _render(request, services, manifest)
 
 
-@project_router.post("", dependencies=[_SET])
+@_of_project.post("", dependencies=[_SET])
 async def set_of_project(
     request: Request, services: ServicesDep, form: FormDep, manifest: ProjectDep, caller: CallerDep
 ) -> Response:
@@ -47,27 +48,27 @@ async def set_of_project(
     return await _set(request, services, form, manifest, caller)
 
 
-@project_router.post("/{name}/delete", dependencies=[_DELETE])
+@_of_project.post("/{name}/delete", dependencies=[_DELETE])
 async def delete_of_project(services: ServicesDep, _: FormDep, manifest: ProjectDep, name: str) -> Response:
     """Delete a variable of the project."""
     await changes.delete_variable(services, manifest.project, name)
     return _redirect(manifest, done="delete", name=name)
 
 
-@workspace_router.get("", dependencies=[_READING])
-@workspace_router.get(".json", dependencies=[_READING])
+@_of_workspace.get("", dependencies=[_READING])
+@_of_workspace.get(".json", dependencies=[_READING])
 async def workspace_page(request: Request, services: ServicesDep) -> Response:
     """List the variables that all projects have, with a form to set one."""
     return await _render(request, services, None)
 
 
-@workspace_router.post("", dependencies=[_SET])
+@_of_workspace.post("", dependencies=[_SET])
 async def set_of_workspace(request: Request, services: ServicesDep, form: FormDep, caller: CallerDep) -> Response:
     """Set a variable of the workspace."""
     return await _set(request, services, form, None, caller)
 
 
-@workspace_router.post("/{name}/delete", dependencies=[_DELETE])
+@_of_workspace.post("/{name}/delete", dependencies=[_DELETE])
 async def delete_of_workspace(services: ServicesDep, _: FormDep, name: str) -> Response:
     """Delete a variable of the workspace."""
     await changes.delete_variable(services, None, name)

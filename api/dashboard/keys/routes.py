@@ -26,18 +26,19 @@ from security.caller import Caller
 _LONGEST = 36_500
 """Most days in the field of the form."""
 
-router = page_router("/keys")
-own_router = page_router("/key")
+_KEYS = page_router("/keys")
+_OWN_KEY = page_router("/key")
+routers = (_KEYS, _OWN_KEY)
 
 
-@router.get("", dependencies=[requires(Scope.KEYS, of_seen_projects=True)])
-@router.get(".json", dependencies=[requires(Scope.KEYS, of_seen_projects=True)])
+@_KEYS.get("", dependencies=[requires(Scope.KEYS, of_seen_projects=True)])
+@_KEYS.get(".json", dependencies=[requires(Scope.KEYS, of_seen_projects=True)])
 async def list_page(request: Request, services: ServicesDep, caller: CallerDep) -> Response:
     """List the keys that do not allow more than the caller's, with a form to make another one."""
     return await _render(request, services, caller, revoked=request.query_params.get("revoked"))
 
 
-@router.post("", dependencies=[requires(Scope.KEYS, "key.create", of_seen_projects=True)])
+@_KEYS.post("", dependencies=[requires(Scope.KEYS, "key.create", of_seen_projects=True)])
 async def create(request: Request, services: ServicesDep, caller: CallerDep, form: FormDep) -> Response:
     """Make a key, and show it: this page is the only one that has it."""
     try:
@@ -47,15 +48,15 @@ async def create(request: Request, services: ServicesDep, caller: CallerDep, for
     return await _render(request, services, caller, created=created)
 
 
-@router.post("/{keyId}/revoke", dependencies=[requires(Scope.KEYS, "key.revoke", of_seen_projects=True)])
+@_KEYS.post("/{keyId}/revoke", dependencies=[requires(Scope.KEYS, "key.revoke", of_seen_projects=True)])
 async def revoke(services: ServicesDep, caller: CallerDep, _: FormDep, keyId: str) -> Response:
     """Revoke a key. Whoever revokes his own is signed out by that."""
     await changes.revoke_key(services, caller, keyId)
     return RedirectResponse(f"/keys?{urlencode({'revoked': keyId})}", 303)
 
 
-@own_router.get("")
-@own_router.get(".json")
+@_OWN_KEY.get("")
+@_OWN_KEY.get(".json")
 async def own_page(request: Request, caller: CallerDep) -> Response:
     """Tell what the caller's own key allows. This needs no scope, and is where those begin who may read no Runs."""
     data = {

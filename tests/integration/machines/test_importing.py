@@ -202,7 +202,7 @@ async def test_the_next_attempt_finds_imported_what_the_last_one_imported(
         await lab.settled(pool)
 
 
-async def test_a_variable_that_is_set_since_reaches_what_reads_it_as_it_is_imported(
+async def test_a_variable_set_since_reaches_what_reads_it_as_it_is_imported(
     lab: Lab, python: PythonEnvironment
 ) -> None:
     (python.site_packages / "asks.py").write_text("import os; key = os.getenv('SHOP_KEY')")

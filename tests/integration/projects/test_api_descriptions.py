@@ -58,7 +58,7 @@ async def test_an_annotation_is_read_with_the_project_s_own_packages_and_modules
     assert found["$defs"]["P"]["properties"] == {"x": {"type": "integer"}}
 
 
-async def test_an_api_whose_code_misbehaves_has_no_schema_and_a_warning_and_the_others_have_theirs(host: Host):
+async def test_code_that_misbehaves_costs_the_schema_of_its_own_api_alone(host: Host):
     manifest = await host.deploy(
         {
             "api/a.py": api(""),
@@ -93,7 +93,7 @@ async def test_an_api_whose_code_misbehaves_has_no_schema_and_a_warning_and_the_
     }
 
 
-async def test_code_that_uses_up_its_memory_is_ended_with_all_that_it_has_started(host: Host):
+async def test_code_that_uses_up_its_memory_is_ended_with_all_it_has_started(host: Host):
     hog = """
         import subprocess, sys
         sleep = [sys.executable, "-c", "import time; time.sleep(600)", "left-by-a-hog"]

@@ -71,9 +71,7 @@ async def test_a_run_is_started_with_what_lists_and_the_web_ui_show(runs: Runs, 
     assert description.raw_description.workflow_execution_info.priority.priority_key == names.PRIORITY_PENDING
 
 
-async def test_temporal_and_the_outcome_say_who_has_started_and_who_has_canceled_a_run(
-    runs: Runs, stage: Stage
-) -> None:
+async def test_temporal_and_the_outcome_say_who_has_started_and_canceled_a_run(runs: Runs, stage: Stage) -> None:
     another = Actor(id="operator-0123abcd", name="operator")
     await start(runs, stage, started_by=SOMEBODY)
     await runs.cancel(WORKSPACE, stage.project, stage.run_id, by=another)

@@ -20,9 +20,7 @@ VARIABLE = {
     ("options", "place"),
     [(["-p", "shop"], "projects/shop/env-vars"), (["--workspace"], "env-vars")],
 )
-def test_variables_of_a_project_and_of_the_workspace_are_set_listed_and_deleted(
-    api: FakeApi, options: list[str], place: str
-):
+def test_variables_of_project_and_workspace_are_set_listed_and_deleted(api: FakeApi, options: list[str], place: str):
     api.answers = [(200, VARIABLE)]
     done = api.callboard("env-vars", "set", "SHOP_KEY", "--secret", *options, text="two\nlines\n")
     assert (done.exit_code, done.stdout, done.stderr) == (0, "", "SHOP_KEY is set for PUBLISHED.\n")

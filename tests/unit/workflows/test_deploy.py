@@ -26,7 +26,7 @@ async def test_what_is_wrong_with_the_project_is_its_reason(skipping: Client):
     assert deployed.failure == f"DeployFailed: {REFUSED}"
 
 
-async def test_files_of_jobs_are_applied_by_a_workflow_that_is_there_before_the_end(skipping: Client):
+async def test_files_of_jobs_are_applied_by_a_workflow_from_before_the_end(skipping: Client):
     deployed = await played_deploy(skipping, "deploy-of-jobs")
     assert deployed.view.published is not None
     applying = names.apply_resources_workflow_id("shop", deployed.view.published.deployed_at)

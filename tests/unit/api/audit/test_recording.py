@@ -97,6 +97,7 @@ async def test_what_reads_leaves_no_entry(api: Api):
     await api.ask("runs")
     await api.client.get("/projects", headers={"accept": "text/html"})
     await api.client.get("/readyz")
+    await api.client.get(f"/api/v1/workspace/{WORKSPACE}/audit")
     assert [entry["action"] for entry in await entries(api)] == ["run.start"]
 
 

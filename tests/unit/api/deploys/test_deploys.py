@@ -126,15 +126,6 @@ async def test_only_some_projects_arrive_at_the_same_time(api: Api, packed: byte
     await send(api, packed)
 
 
-async def test_a_key_of_other_projects_can_send_and_deploy_nothing(api: Api, packed: bytes):
-    key = await api.make_key("deploy", projects=["shop"])
-    await send(api, packed, status=404, **{"x-api-key": key})
-    assert (await api.client.post(f"{NEW}/deploy", headers={"x-api-key": key})).status_code == 404
-    reader = await api.make_key("runs:read")
-    assert (await send(api, packed, status=403, **{"x-api-key": reader}))["details"] == {"scope": "deploy"}
-    assert await api.stored("uploads/") == []
-
-
 async def test_the_latest_upload_is_deployed_unless_another_is_named(api: Api, packed: bytes):
     await start(api, status=404)
     first, second = [(await send(api, packed))["id"] for _ in range(2)]

@@ -78,9 +78,7 @@ async def test_an_answer_that_comes_late_is_401(api: Api, revoke: Any):
 
 
 @pytest.mark.parametrize("before", [True, False])
-async def test_a_change_whose_body_comes_late_is_not_made_and_one_that_was_made_is_told(
-    api: Api, revoke: Any, before: bool
-):
+async def test_a_change_with_a_late_body_is_not_made_and_one_made_is_told(api: Api, revoke: Any, before: bool):
     key = await api.make_key("runs:read")
     made: list[bytes] = []
 

@@ -98,7 +98,7 @@ async def test_a_revoked_key_is_refused_by_another_api_within_five_seconds(store
     assert [each async for each in store.list("keys/")] == []
 
 
-async def test_what_is_known_is_read_again_after_three_seconds_once_for_all_who_ask(store: FaultyStore, clock: Clock):
+async def test_what_is_known_is_read_again_after_three_seconds_once_for_all(store: FaultyStore, clock: Clock):
     known = StoredKeys(store)
     _, key = await known.create(GRANTED, BY)
     store.tries.clear()
@@ -145,7 +145,7 @@ async def test_a_use_is_written_down_once_a_minute_and_shown(store: FaultyStore,
     await known.close()  # that it cannot be written hurts nobody
 
 
-async def test_a_use_that_is_written_behind_the_end_of_a_key_does_not_bring_it_back(store: FaultyStore):
+async def test_a_use_that_is_written_late_does_not_bring_a_key_back(store: FaultyStore):
     known = StoredKeys(store)
     listed, _ = await known.create(GRANTED, BY)
     await known.revoke(listed.id)

@@ -123,7 +123,7 @@ async def test_a_start_and_a_rerun_are_checked_if_the_project_wants_that(
     assert rerun.json()["details"]["path"] == "parameters.node"
 
 
-async def test_a_repeated_start_is_answered_as_before_whatever_the_schema_says_by_then(
+async def test_a_repeated_start_is_answered_as_before_whatever_the_schema_says(
     make_described: MakeDescribed, make_api: MakeApi
 ):
     api = await make_described(CHECKED, list={})
@@ -156,7 +156,7 @@ async def test_items_of_a_job_are_checked_as_starts_are(make_described: MakeDesc
     assert [key async for key in api.store.list("jobs/")] == []
 
 
-async def test_a_store_that_holds_something_else_is_an_error_that_names_the_project(
+async def test_a_store_that_holds_something_else_is_told_with_the_project(
     make_described: MakeDescribed, tmp_path: Path
 ):
     api = await make_described(CHECKED)

@@ -99,7 +99,7 @@ async def test_all_variables_of_a_project_have_a_size_together(api: Api):
         await call(api, "DELETE", place)
 
 
-async def test_nothing_lies_in_the_store_in_the_clear_and_nothing_opens_elsewhere(tmp_path: Path):
+async def test_nothing_is_stored_in_the_clear_and_nothing_opens_elsewhere(tmp_path: Path):
     store, ring = FolderStore(tmp_path), KeyRing(["a-key-of-sixteen-characters"])
     variables = Variables("w", store, ring)
     await variables.set("shop", "SHOP_KEY", SetVariable(value=SECRET, secret=True), by="me")

@@ -29,7 +29,7 @@ async def test_a_variable_is_set_shown_and_deleted(api: Api, pages: Pages, place
     assert (await pages.get(f"{place}.json")).json() == {"envVars": []}
 
 
-async def test_what_is_wrong_stands_beside_its_field_and_the_value_is_not_shown_again(api: Api, pages: Pages):
+async def test_what_is_wrong_stands_beside_its_field_and_no_value_is_shown(api: Api, pages: Pages):
     place = "/projects/shop/env-vars"
     for name, scopes, field in (("PATH", "PUBLISHED", "name"), ("KEY", "DEV", "scopes")):
         answer = await pages.send_form(place, name=name, value=SECRET, scopes=scopes)

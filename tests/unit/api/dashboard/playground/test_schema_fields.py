@@ -71,7 +71,7 @@ def test_odd_schemas_are_shown_as_far_as_that_goes(schema: dict[str, Any]):
     json.loads(parameters_skeleton(schema))
 
 
-async def test_the_page_shows_fields_and_docstring_and_begins_with_what_is_required(api: Api, pages: Pages):
+async def test_the_page_shows_fields_and_docstring_and_begins_with_the_required(api: Api, pages: Pages):
     version = (await api.ask(""))["version"]
     content = {"apis": {"products/details": {"docstring": "Reads <one>.", "inputSchema": SCHEMA}}}
     key = keys.input_schemas("shop", version)
