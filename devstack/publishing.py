@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +17,7 @@ from typing import Self
 
 from devstack.events import Event
 from devstack.folders import is_project_folder, list_project_folders
+from devstack.project_folder import BrokenProject, ProjectFolder
 from devstack.watcher import watch_changes
 from projects.apis import check_syntax
 from projects.deploy import deploy
@@ -40,16 +40,6 @@ _STORE_RETRY_SECONDS = 5.0
 """Seconds between two deploys of a project while the artifact store refuses."""
 
 
-@dataclass(frozen=True)
-class BrokenProject:
-    """A project folder that cannot be deployed as it is now, and the reason."""
-
-    folder: Path
-    reason: str
-    served_version: str | None = None
-    """The version that was deployed before and is still served, if there is one."""
-
-
 def format_version(manifest: Manifest) -> str:
     """Describe a version that is served; the caller has to show its warnings."""
     return f"{manifest.project}   version {manifest.version}, APIs: {', '.join(manifest.apis)}"
@@ -64,36 +54,6 @@ def format_broken(project: BrokenProject) -> str:
 def format_pending(folder: Path) -> str:
     """Report a project whose deploy takes long."""
     return f"Project in {folder.name}   is being deployed; building its environment may take a minute …"
-
-
-_Identity = tuple[int, int]
-"""Device and inode of a folder, which no other folder has as long as that one is there."""
-
-
-class ProjectFolder:
-    """One project folder, and the state of its deploys."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.name: str | None = None
-        """Name of the project when its settings were last read."""
-        self.published: Manifest | None = None
-        self.broken: BrokenProject | None = None
-        self.removed = False
-        self.parent: _Identity | None = None
-        """The folder that held it when it was published last."""
-        self.has_outcome = asyncio.Event()
-        """Event that is set once the first outcome for the folder is known."""
-        self.changed = asyncio.Event()
-        self.task: asyncio.Task[None] | None = None
-
-    async def wait_for_change(self, seconds: float) -> bool:
-        """Tell whether the folder has changed within this time, or before."""
-        try:
-            async with asyncio.timeout(seconds):
-                return await self.changed.wait()
-        except TimeoutError:
-            return False
 
 
 class Publisher:
@@ -241,7 +201,7 @@ class Publisher:
                 if self._reporting and _is_new_version(folder.published, now):
                     await folder.wait_for_change(self._cache_seconds)
                 self._set_published(folder, now)
-                folder.parent = _identity(self._parent)
+                folder.note_parent()
             elif not await folder.wait_for_change(_SETTLE_SECONDS):
                 await self._set_removed(folder)
         except StoreError:
@@ -328,7 +288,7 @@ class Publisher:
         self._release_names(folder)
         if served is None or not was_there or not self._reporting:
             return
-        if not self._was_removed_itself(folder):
+        if not folder.was_removed_itself():
             still = f"version {served.version} is still served"
             self._report_line(f"Project {served.project}   there is no project in {folder.path} any more; {still}")
             return
@@ -344,7 +304,7 @@ class Publisher:
             if is_project_folder(folder.path):
                 return
             folder.changed.clear()
-        if not self._was_removed_itself(folder) or served.project in self._name_owners:
+        if not folder.was_removed_itself() or served.project in self._name_owners:
             return  # Where its folder has got another name, the project may have kept its own.
         try:
             await self._delete(served.project)
@@ -356,16 +316,6 @@ class Publisher:
         else:
             folder.published = None
             self._report_line(Event(f"Deleted {served.project}", "deleted", **about))
-
-    def _was_removed_itself(self, folder: ProjectFolder) -> bool:
-        """Tell whether the folder is gone, and nothing above it is: where it was, there is still the same folder."""
-        try:
-            folder.path.lstat()
-        except FileNotFoundError:
-            return folder.parent is not None and folder.parent == _identity(self._parent)
-        except OSError:
-            pass  # it cannot be seen now
-        return False
 
     async def _find_served_version(self, folder: ProjectFolder) -> str | None:
         if folder.published is not None:
@@ -380,14 +330,6 @@ class Publisher:
     def _report_line(self, line: str) -> None:
         if self._reporting:
             self._report(line)
-
-
-def _identity(folder: Path) -> _Identity | None:
-    try:
-        status = folder.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _is_new_version(before: Manifest | None, now: Manifest) -> bool:

@@ -229,7 +229,7 @@ async def test_the_same_mistake_is_told_once(world: World):
         assert world.lines == []
 
 
-async def test_a_folder_that_is_removed_takes_its_project_along_after_it_has_said_so(
+async def test_a_folder_that_is_removed_takes_its_project_along_once_it_is_told(
     world: World, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(publishing, "_REMOVAL_SECONDS", 0.5)
@@ -254,7 +254,7 @@ async def test_a_folder_that_comes_back_keeps_its_project(world: World):
         assert world.deleted == []
 
 
-async def test_a_folder_with_another_name_takes_its_project_along_unless_that_keeps_its_name(
+async def test_a_renamed_folder_takes_its_project_along_unless_it_has_a_name(
     world: World, monkeypatch: pytest.MonkeyPatch
 ):
     is_over, wait = asyncio.Event(), publishing.ProjectFolder.wait_for_change
@@ -279,7 +279,7 @@ async def test_a_folder_with_another_name_takes_its_project_along_unless_that_ke
         assert await world.version("shop") is not None
 
 
-async def test_nothing_is_deleted_when_the_folder_above_is_not_there_or_another_one(
+async def test_nothing_is_deleted_when_the_folder_above_is_gone_or_another_one(
     world: World, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(publishing, "_REMOVAL_SECONDS", 0.1)
