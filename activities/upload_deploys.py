@@ -64,8 +64,11 @@ class UploadActivities:
             await refuse_if_deleting(self.store, input.project)
             await self._check_machines(input, prepared.manifest)
             version = prepared.manifest.version
-            # Without a manifest, the bundle is no version yet. Builders fetch it as workers fetch every bundle.
-            await self.store.put_file(keys.bundle(input.project, version), bundle_in(version_folder(scratch)))
+            bundle = keys.bundle(input.project, version)
+            # A version that there is keeps its bundle, whatever is sent under its name. Without a manifest, the bundle
+            # is no version yet. Builders fetch it as workers fetch every bundle.
+            if not (await self.store.exists(keys.manifest(input.project, version)) and await self.store.exists(bundle)):
+                await self.store.put_file(bundle, bundle_in(version_folder(scratch)))
         return CheckedUpload(
             version=version,
             declares_dependencies=prepared.declares_dependencies,
