@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from temporalio import activity
@@ -33,6 +33,8 @@ class Deploying:
     check: Any = _CHECKED
     away: int = 0
     """How often the store is away before a version can be published."""
+    next_try: timedelta | None = None
+    """How long it then says to wait; None: as the workflow has it."""
     published: PublishedVersion = _PUBLISHED
     remove: Exception | None = None
 
@@ -42,7 +44,7 @@ DEPLOYS: dict[str, Deploying] = {
     "deploy-of-jobs": Deploying(published=_PUBLISHED.model_copy(update={"has_resources": True})),
     "deploy-refused": Deploying(check=ApplicationError(REFUSED, type="ProjectRefused", non_retryable=True)),
     "deploy-store-away-for-a-while": Deploying(away=3, remove=_AWAY),
-    "deploy-store-away-for-long": Deploying(away=10_000),
+    "deploy-store-away-for-long": Deploying(away=1, next_try=timedelta(hours=1)),
 }
 
 
@@ -77,7 +79,7 @@ def _activities(deploying: Deploying, asked: list[str]) -> dict[str, Callable[..
     async def publish(input: DeployInput) -> PublishedVersion:
         asked.append("publish")
         if asked.count("publish") <= deploying.away:
-            raise _AWAY
+            raise ApplicationError(AWAY, type="StoreError", next_retry_delay=deploying.next_try)
         return deploying.published
 
     @activity.defn(name=names.REMOVE_UPLOAD)

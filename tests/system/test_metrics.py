@@ -37,6 +37,8 @@ OF_THE_API = {
     "callboard_http_request_duration_seconds",
 }
 OF_BOTH = {"callboard_build_info", "callboard_runs_accepted_total"}
+UNTOLD = {"callboard_audit_entries_lost_total"}
+"""What is told once it has happened, and does not happen here."""
 PLAIN = {
     "Intuned.jsonc": '{"projectName": "plain", "replication": {"maxConcurrentRequests": 2}}',
     "api/echo.py": "async def automation(page, params=None, **_):\n    return params\n",
@@ -182,7 +184,8 @@ async def test_each_process_tells_its_metrics_and_nothing_else(scrapes: dict[str
         expected = {
             each.exported_name: (each.kind, set(each.labels))
             for each in INSTRUMENTS
-            if each.exported_name in OF_BOTH or (each.exported_name in OF_THE_API) == (process == "api")
+            if each.exported_name not in UNTOLD
+            and (each.exported_name in OF_BOTH or (each.exported_name in OF_THE_API) == (process == "api"))
         }
         assert scrape.told() == expected
         assert any(name.startswith("temporal_") for name in scrape.families)

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from temporalio.api.common.v1 import Payload
 
+from schemas.mask import MASK
 from tests.support.temporal_servers import dev_client
 from tests.system.attacks.installation import API_KEY, SEALING_KEY, Installation
 from tests.system.faults.test_auth_session_faults import contents
@@ -34,7 +35,7 @@ async def variables(installation: Installation, project: str, **values: str) -> 
 @pytest.mark.kinds("plain-full", "plain-open", "root-full")
 async def test_an_attempt_finds_no_variable_but_its_own(installation: Installation) -> None:
     async with variables(installation, "victim", OTHER=SECRET), variables(installation, "attacker", OWN=SECRET):
-        assert await installation.attack("variables", {}) == {"found": {"OWN": SECRET}, "kept": []}
+        assert await installation.attack("variables", {}) == {"found": {"OWN": MASK}, "kept": []}
     assert await installation.attack("variables", {"look": True}) == {"found": {}, "kept": []}, "nothing has stayed"
 
 

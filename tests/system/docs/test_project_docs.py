@@ -37,18 +37,19 @@ async def test_the_project_is_served_and_its_api_returns_what_it_should(stack: S
     }
     async with stack.published("prices", prices) as manifest:
         assert stack.dev.settings.environment == "dev"
-        assert (manifest.project, manifest.apis, manifest.warnings) == ("prices", ("list",), ())
+        assert (manifest.project, manifest.apis, manifest.warnings) == ("prices", ("list", "search"), ())
         parameters = {"url": "data:text/html,<li>Chair 49</li><li>Desk 120.5</li>"}
         answer = await stack.run("list", parameters, project="prices")
         assert answer.get("result") == {"prices": [49, 120.5]}, answer
 
 
-async def test_the_deploy_command_deploys_it(prices: Path, tmp_path: Path) -> None:
+async def test_the_deploy_command_deploys_it(stack: Stack, prices: Path) -> None:
     (deploying,) = doc_commands.typed("docs/projects.md", "Deploy")
-    store = str(tmp_path / "store")
-    done = await doc_commands.type_in(prices.parents[1], deploying.text, CALLBOARD_ARTIFACTS=store)
-    assert "APIs: list" in done.out
-    assert not done.err
+    key = (stack.data / "api-key").read_text().strip()
+    script = deploying.text.replace("https://callboard.example.com", stack.url).replace("…", key)
+    done = await doc_commands.type_in(prices.parents[1], f"{script}callboard projects delete prices --yes\n")
+    assert "APIs: list, search" in done.out
+    assert "Deleted" in done.out + done.err
 
 
 async def test_a_new_project_is_run_and_tested(tmp_path: Path, index: str) -> None:

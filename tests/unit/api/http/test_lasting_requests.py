@@ -10,6 +10,7 @@ from fastapi import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from api.http import middleware
+from api.keys import stored_keys
 from schemas.errors import Unavailable
 from tests.support.api_in_process import Api
 
@@ -17,6 +18,7 @@ from tests.support.api_in_process import Api
 @pytest.fixture
 def revoke(api: Api, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(middleware, "_CHECKED_EVERY", 0)
+    monkeypatch.setattr(stored_keys, "_READ_TIMEOUT", 60)  # a store that is too slow breaks nothing off
 
     async def revoke(key: str) -> None:
         await api.services.stored_keys.revoke(key.split("_")[1])
