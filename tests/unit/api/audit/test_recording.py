@@ -28,6 +28,7 @@ from tests.support.constants import WORKSPACE
 from tests.support.counted import counting
 from tests.support.dashboard_client import browser_client, signed_in_client
 from tests.support.faulty_store import FaultyStore
+from tests.support.polling import until
 
 WORD = "hunter2-Zq8x"
 """A secret word, which stands in whatever a request can have."""
@@ -339,10 +340,8 @@ async def test_a_cancel_of_the_request_does_not_prevent_the_entry(faulty: Api):
     request.cancel()
     await asyncio.gather(request, return_exceptions=True)
     go.set()
-    async with asyncio.timeout(30):
-        while not await entries(faulty):
-            await asyncio.sleep(0.01)
-    assert [(entry["action"], entry["status"]) for entry in await entries(faulty)] == [("run.start", 201)]
+    left = await until(lambda: entries(faulty))
+    assert [(entry["action"], entry["status"]) for entry in left] == [("run.start", 201)]
 
 
 async def test_a_client_that_leaves_before_its_answer_leaves_an_entry(api: Api, monkeypatch: pytest.MonkeyPatch):

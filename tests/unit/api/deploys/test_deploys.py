@@ -19,6 +19,7 @@ from temporal.deploys import Application
 from tests.support.api_in_process import AUTOMATION, Api, MakeApi
 from tests.support.constants import WORKSPACE
 from tests.support.files import write_files
+from tests.support.polling import until
 
 NEW = f"/api/v1/workspace/{WORKSPACE}/projects/new"
 GZIP = {"content-type": "application/gzip"}
@@ -117,9 +118,7 @@ async def test_only_some_projects_arrive_at_the_same_time(api: Api, packed: byte
         yield packed
 
     arriving = [asyncio.create_task(send(api, slowly())) for _ in range(4)]
-    async with asyncio.timeout(10):
-        while arrived < 4:
-            await asyncio.sleep(0)
+    await until(lambda: arrived == 4)
     assert (await send(api, packed, status=503))["retirable"]
     slow.set()
     assert len({answer["id"] for answer in await asyncio.gather(*arriving)}) == 4

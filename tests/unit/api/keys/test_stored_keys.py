@@ -45,7 +45,7 @@ def store(tmp_path: Path) -> FaultyStore:
 
 
 async def hang(_key: str) -> None:
-    await asyncio.sleep(30)
+    await asyncio.Event().wait()
 
 
 async def find(known: StoredKeys, key: str) -> Caller | None:
