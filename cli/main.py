@@ -27,6 +27,7 @@ _MODULES = {
     "dev": "cli.dev",
     "api": "cli.services",
     "worker": "cli.services",
+    "temporal": "cli.services",
     "deploy": "cli.deploy",
     "setup-namespace": "cli.setup_namespace",
     "doctor": "cli.doctor.command",

