@@ -45,7 +45,7 @@ coverage: test-setup
 	@$(TEST) -m $(PYTEST) tests --cov --cov-report=term:skip-covered $(ARGS)
 
 test-setup:
-	@bash scripts/setup.sh curl openssl promtool docker-compose
+	@bash scripts/setup.sh curl openssl promtool docker-compose rsync
 	@bash scripts/packages.sh
 
 check: setup

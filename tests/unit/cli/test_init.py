@@ -1,7 +1,8 @@
-"""`callboard init` writes what Docker Compose asks for, once, for its user alone."""
+"""`callboard init` writes what Docker Compose or systemd asks for, once, for its user alone."""
 
 import re
 import stat
+import sys
 from pathlib import Path
 from uuid import UUID
 
@@ -46,6 +47,31 @@ def test_elsewhere_it_brings_the_compose_files_with_all_that_they_name(tmp_path:
     assert len(named) > 6
     for name in {*files, *named}:
         assert (folder / name).read_bytes() == (REPOSITORY / name).read_bytes(), name
+
+
+def test_services_of_systemd_get_their_settings_and_units(tmp_path: Path):
+    done = callboard_process("init", "--systemd", str(tmp_path), cwd=tmp_path, COLUMNS="500")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {path.name for path in (tmp_path / "systemd" / "system").iterdir()} == {
+        unit.name for unit in (REPOSITORY / "hosting" / "systemd").glob("callboard-*")
+    }
+    programs = [
+        line.split()[0].partition("=")[2]
+        for unit in (tmp_path / "systemd" / "system").glob("*.service")
+        for line in unit.read_text().splitlines()
+        if line.startswith("ExecStart=")
+    ]
+    assert set(programs) == {f"{sys.prefix}/bin/callboard", "/bin/sh"}
+    settings = {path.stem: dotenv_values(path) for path in (tmp_path / "callboard").glob("*.env")}
+    assert {name: len(values) for name, values in settings.items()} == {"callboard": 5, "api": 1, "worker": 2}
+    for name, values in settings.items():
+        assert stat.S_IMODE((tmp_path / "callboard" / f"{name}.env").stat().st_mode) == 0o600
+        assert not [
+            key
+            for key, value in values.items()
+            if key.endswith(("KEY", "KEYS", "SECRETS")) and str(value) in done.stdout
+        ]
+    assert callboard_process("init", "--systemd", str(tmp_path), cwd=tmp_path).returncode == 2
 
 
 def test_it_overwrites_nothing(tmp_path: Path):

@@ -37,7 +37,12 @@ NOT_TYPED = {
     ): "tests/system/test_wheel.py does the same in an environment that it makes.",
     ("README.md", r"\.venv/bin/callboard dev my-projects"): "tests/support/dev_terminal.py gives this command.",
     ("docs/install.md", r"docker .*"): NO_ENGINE,
+    ("docs/install.md", r"(export|/opt/callboard/bin/callboard) .*"): "tests/system/test_wheel.py does the same.",
     ("docs/install.md", r"sudo .*"): "They set a host up. tests/integration/test_systemd_units.py looks at the units.",
+    (
+        "docs/backup.md",
+        r"BACKUP=.*|sudo .*",
+    ): "They need a running systemd. tests/system/test_backup.py executes what the unit does, and restores it.",
     ("docs/monitor.md", r"docker compose .*"): NO_ENGINE,
     ("docs/isolation.md", r"docker run .*"): NO_ENGINE,
     (
