@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
 
-from api import health
+from api import env_vars, health
 from api.attempts import routes as attempt_routes
 from api.audit import routes as audit_routes
 from api.auth_sessions import routes as auth_session_routes
@@ -17,10 +17,8 @@ from api.dashboard import assets, sign_in
 from api.dashboard.audit import routes as audit_pages
 from api.dashboard.auth_sessions import routes as auth_session_pages
 from api.dashboard.codec_routes import install_codec
-from api.dashboard.env_vars import routes as env_var_pages
 from api.dashboard.jobs import job_routes as job_pages
 from api.dashboard.jobs import job_run_routes as job_run_pages
-from api.dashboard.keys import routes as key_pages
 from api.dashboard.playground import routes as playground
 from api.dashboard.projects import routes as project_pages
 from api.dashboard.projects import version_routes as version_pages
@@ -28,14 +26,13 @@ from api.dashboard.runs import run_routes as run_pages
 from api.deliveries import routes as delivery_routes
 from api.dependencies import Services
 from api.deploys import routes as deploy_routes
-from api.env_vars import routes as env_var_routes
 from api.http import errors, openapi
 from api.http.audit import AuditRecorder
 from api.http.middleware import RequestMiddleware
 from api.jobs import results as job_run_results
 from api.jobs import routes as job_routes
 from api.jobs import run_routes as job_run_routes
-from api.keys import routes as key_routes
+from api.keys import calls as key_calls
 from api.projects import routes as project_routes
 from api.runs import routes as run_routes
 from api.runs.waiting import published_waiting
@@ -87,8 +84,8 @@ def create_app(services: Services) -> FastAPI:
         project_routes.router,
         audit_routes.router,
         deploy_routes.router,
-        *env_var_routes.routers,
-        key_routes.router,
+        *env_vars.routers,
+        *key_calls.routers,
         health.router,
         assets.router,
         sign_in.router,
@@ -99,8 +96,6 @@ def create_app(services: Services) -> FastAPI:
         job_run_pages.router,
         playground.router,
         auth_session_pages.router,
-        *key_pages.routers,
-        *env_var_pages.routers,
         audit_pages.router,
     ):
         # To include a router, FastAPI would build all its routes once more, in the first request to any of them.

@@ -11,12 +11,14 @@ from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from api.dashboard.assets import ASSETS
+from api.dashboard.forms import errors_by_path
 from api.dashboard.json_tree import build_tree
 from api.dashboard.projects.data import PROJECT_TABS
 from projects.manifest import Manifest
+from schemas.errors import CallboardError
 from schemas.rest.access import Scope
 from security.caller import Caller
 from settings import installed_version
@@ -68,6 +70,7 @@ def render_page(
     status: int = 200,
     headers: Mapping[str, str] | None = None,
     manifest: Manifest | None = None,
+    error: CallboardError | None = None,
     **context: Any,
 ) -> Response:
     """Return the page made from `template`, or `data` as JSON if the request asks for that.
@@ -79,8 +82,10 @@ def render_page(
         status: The status of the answer.
         headers: The headers of the answer.
         manifest: The project that the page is about, if it is about one.
+        error: What is wrong with the form that was sent, for the fields that it names.
         context: What the template needs beside the content, and the JSON leaves out.
     """
+    status = status if error is None else error.status
     if wants_json(request):
         return with_security_headers(Response(_json(data), status, headers, "application/json"))
     session = getattr(request.state, "session", None)
@@ -91,6 +96,10 @@ def render_page(
         "may": _may(caller),
         "sees_all_projects": caller is not None and caller.projects is None,
         "correlation_id": request.state.correlation_id,
+        "errors": {} if error is None else errors_by_path(error),
+        "message": None if error is None else error.message,
+        "done": request.query_params.get("done"),
+        "done_name": request.query_params.get("name", ""),
     }
     if manifest is not None:
         common |= {"project": manifest.project, "logs_in": manifest.settings.auth_sessions.enabled}
@@ -102,6 +111,11 @@ def render_page(
     if status == 200 and request.headers.get("if-none-match") == tag:
         return with_security_headers(Response(status_code=304, headers={"etag": tag}))
     return with_security_headers(Response(body, status, {"etag": tag, **(headers or {})}, "text/html; charset=utf-8"))
+
+
+def redirect(address: str, **query: str) -> Response:
+    """Redirect to a page after a form; its query says what was done."""
+    return RedirectResponse(f"{address}{query_string(query)}", 303)
 
 
 def _may(caller: Caller | None) -> Callable[[str], bool]:

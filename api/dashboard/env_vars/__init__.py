@@ -1,1 +1,0 @@
-"""The pages of environment variables: of a project, and of the workspace."""

@@ -1,1 +1,0 @@
-"""The page of API keys, and the page that tells what one's own key allows."""

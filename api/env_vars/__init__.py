@@ -1,1 +1,0 @@
-"""Calls about environment variables of projects and of the workspace."""
