@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from temporalio import activity
+from temporalio.client import Client
 
 from activities.artifact_sweeper import ArtifactSweeper, SweepProgress
 from activities.attempts.attempt_records import AttemptRecords
@@ -13,6 +14,7 @@ from schemas.workflow import names
 from schemas.workflow.attempt import AttemptOutcome, InterruptedInput
 from schemas.workflow.auth import DeleteStatesInput
 from schemas.workflow.sweep import SweepPart, SweepPartResult
+from settings import Settings
 from storage import keys
 from storage.store import Store
 
@@ -27,6 +29,13 @@ class ArtifactActivities:
         self._store = store
         self._records = records
         self._sweeper = sweeper
+
+    @classmethod
+    def of(cls, settings: Settings, client: Client, store: Store) -> ArtifactActivities:
+        """Return the activities of a worker with these settings."""
+        retention = settings.version_retention
+        sweeper = ArtifactSweeper(client, store, settings.audit_retention, version_retention=retention)
+        return cls(store, AttemptRecords(store, client.data_converter), sweeper)
 
     @activity.defn(name=names.RECORD_INTERRUPTED)
     async def record_interrupted(self, input: InterruptedInput) -> AttemptOutcome | None:

@@ -6,10 +6,22 @@ import logging
 from datetime import timedelta
 
 from temporalio import activity
+from temporalio.client import Client
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from activities.attempts.attempt_context import AttemptResources
+from activities.attempts.attempt_context import AttemptResources, RunningAttempts
 from activities.attempts.attempt_execution import execute_attempt
+from activities.attempts.attempt_log import LogPolicy
+from activities.attempts.attempt_records import AttemptRecords
+from activities.attempts.logins import Logins
+from activities.attempts.project_environments import ProjectEnvironments
+from activities.attempts.runtime_services import StoreQuota
+from activities.workers.worker_dir import WorkerDir
+from machines.pool import MachinePools
+from machines.trace_redactor import TraceRedactor
+from projects.catalog import Catalog
+from projects.environments import Environments
+from projects.versions import VersionFolders
 from schemas.errors import StoreError
 from schemas.workflow import names
 from schemas.workflow.attempt import (
@@ -23,12 +35,17 @@ from schemas.workflow.attempt import (
     InterruptedInput,
 )
 from schemas.workflow.run import ErrorCode
+from security.keyring import KeyRing
+from settings import Settings
+from storage.store import Store
 from telemetry import metrics
 
 log = logging.getLogger(__name__)
 
 _INTERRUPTED_RECORD_TIMEOUT = timedelta(seconds=5)
 """How long a try waits for the store to take the record of the lost try before it."""
+_BUCKET_LOG_INTERVAL = timedelta(seconds=3)
+"""Time between two pieces of a log that is being written to a bucket: each is a request that is paid for."""
 
 
 class AttemptActivities:
@@ -36,6 +53,51 @@ class AttemptActivities:
 
     def __init__(self, resources: AttemptResources) -> None:
         self._resources = resources
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        client: Client,
+        store: Store,
+        catalog: Catalog,
+        *,
+        worker: str,
+        worker_dir: WorkerDir,
+        versions: VersionFolders,
+        environments: Environments,
+        pools: MachinePools,
+        redactor: TraceRedactor,
+        running_attempts: RunningAttempts,
+    ) -> AttemptActivities:
+        """Return the activities of a worker with these settings. `AttemptResources` says what each of the others is.
+
+        Raises:
+            ConfigurationError: A key is too short.
+        """
+        keyring = KeyRing.of(settings)
+        interval = _BUCKET_LOG_INTERVAL
+        paced = LogPolicy(settings.log_limit, interval, interval)
+        return cls(
+            AttemptResources(
+                worker=worker,
+                client=client,
+                store=store,
+                records=AttemptRecords(store, client.data_converter),
+                logins=Logins(client, store, keyring),
+                catalog=catalog,
+                versions=versions,
+                environments=ProjectEnvironments(store, environments),
+                pools=pools,
+                keyring=keyring,
+                redactor=redactor,
+                running_attempts=running_attempts,
+                worker_dir=worker_dir,
+                store_quota=StoreQuota(store, settings.store_limit),
+                trace_limit=settings.trace_limit,
+                log_policy=paced if settings.keeps_artifacts_in_bucket else LogPolicy(settings.log_limit),
+            )
+        )
 
     @activity.defn(name=names.ATTEMPT)
     async def attempt(self, input: AttemptInput) -> AttemptOutcome:

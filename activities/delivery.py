@@ -36,6 +36,10 @@ from schemas.workflow.delivery import (
 from schemas.workflow.job_run import JobRunView
 from schemas.workflow.run import RunOutcome, RunStatus
 from schemas.workflow.sink import DeliverySchedule
+from security.keyring import KeyRing
+from security.pinned_transport import PinnedTransport
+from security.signing import WebhookSigner
+from settings import Settings, installed_version
 from storage import keys
 from storage.store import Store
 from telemetry import metrics
@@ -60,6 +64,26 @@ class DeliveryActivities:
         self._store = store
         self._delivery_sender = delivery_sender
         self._limit = ReceiverLimit(places)
+
+    @classmethod
+    def of(
+        cls, settings: Settings, client: Client, store: Store, transport: PinnedTransport, *, places: int
+    ) -> DeliveryActivities:
+        """Return the activities of a worker with these settings, which executes so many at once.
+
+        Whoever has opened the transport closes it.
+
+        Raises:
+            ConfigurationError: A key, or a secret for webhooks, cannot be used.
+        """
+        delivery_sender = DeliverySender(
+            store=store,
+            transport=transport,
+            keyring=KeyRing.of(settings),
+            signer=WebhookSigner([secret.get_secret_value() for secret in settings.webhook_secrets]),
+            user_agent=f"callboard/{installed_version()}",
+        )
+        return cls(client=client, store=store, delivery_sender=delivery_sender, places=places)
 
     @activity.defn(name=names.PREPARE_DELIVERY)
     async def prepare_delivery(self, input: DeliverInput) -> PreparedDelivery:

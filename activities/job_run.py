@@ -34,6 +34,9 @@ from schemas.workflow.job_activities import (
     PrepareJobRunInput,
 )
 from schemas.workflow.job_run import JobRunPlan
+from security.keyring import KeyRing
+from security.sealed_sinks import delivery_schedule
+from settings import Settings
 from storage import keys
 from storage.store import Store
 from temporal.auth_sessions import AuthSessions
@@ -55,6 +58,16 @@ class JobRunActivities:
         self._waits = waits
         self._locks = JobLocks(client)
         self._auth_sessions = AuthSessions(client)
+
+    @classmethod
+    def of(
+        cls, settings: Settings, client: Client, store: Store, catalog: Catalog, waits: RunWaits
+    ) -> JobRunActivities:
+        """Return the activities of a worker with these settings. Raises ConfigurationError if a key is too short."""
+        planner = JobPlanner(
+            ring=KeyRing.of(settings), environment=settings.environment, schedule=delivery_schedule(settings)
+        )
+        return cls(client=client, store=store, catalog=catalog, planner=planner, waits=waits)
 
     @activity.defn(name=names.ACQUIRE_JOB_LOCK)
     async def acquire_job_lock(self, input: JobLockInput) -> JobLockResult:

@@ -5,16 +5,24 @@ from __future__ import annotations
 import logging
 
 from temporalio import activity
+from temporalio.client import Client
 
 from activities.heartbeat import heartbeats
 from activities.resources.file_auth_sessions import FileAuthSessions
 from activities.resources.file_jobs import FileJobs
+from projects.job_definition import JobDefiner
 from projects.manifest import read_current, read_manifest
 from projects.resources import read_resources
 from schemas.errors import StoreError
 from schemas.workflow import names
 from schemas.workflow.resources import AppliedResources, ApplyResourcesInput
+from security.egress import EgressPolicy
+from security.keyring import KeyRing
+from security.sealed_sinks import delivery_schedule
+from settings import Settings
 from storage.store import Store
+from temporal.auth_sessions import AuthSessions
+from temporal.jobs import Jobs
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +34,21 @@ class ResourceActivities:
         self._store = store
         self._jobs = jobs
         self._auth_sessions = auth_sessions
+
+    @classmethod
+    def of(cls, settings: Settings, client: Client, store: Store) -> ResourceActivities:
+        """Return the activity of a worker with these settings. Raises ConfigurationError if one of them is wrong."""
+        workspace, ring, egress = settings.workspace, KeyRing.of(settings), EgressPolicy(settings.egress_allow)
+        definer = JobDefiner(workspace, store, ring, egress, delivery_schedule(settings))
+        jobs = FileJobs(workspace=workspace, store=store, ring=ring, definer=definer, jobs=Jobs(client))
+        auth_sessions = FileAuthSessions(
+            workspace=workspace,
+            environment=settings.environment,
+            store=store,
+            ring=ring,
+            auth_sessions=AuthSessions(client),
+        )
+        return cls(store, jobs, auth_sessions)
 
     @activity.defn(name=names.UPDATE_RESOURCES)
     async def update_resources(self, input: ApplyResourcesInput) -> AppliedResources:

@@ -27,6 +27,7 @@ from projects.upload_process import complete_in_process, prepare_in_process, ver
 from schemas.errors import BadRequest, ProjectError
 from schemas.workflow import names
 from schemas.workflow.deploy import CheckedUpload, DeployInput, PublishedVersion
+from settings import Settings
 from storage import keys
 from storage.store import Store
 
@@ -50,6 +51,16 @@ class UploadActivities:
     max_machines: int | None
     """How many Machines all projects may have together; None for any number."""
     places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
+
+    @classmethod
+    def of(cls, settings: Settings, store: Store) -> UploadActivities:
+        """Return the activities of a worker with these settings. Raises OSError if it gets no folder for uploads."""
+        return cls(
+            store=store,
+            root=settings.make_folder("deploys"),
+            limits=UploadLimits(settings.upload_limit, settings.upload_unpacked_limit, settings.upload_files),
+            max_machines=settings.max_machines,
+        )
 
     @activity.defn(name=names.CHECK_UPLOAD)
     async def check_upload(self, input: DeployInput) -> CheckedUpload:

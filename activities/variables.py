@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from temporalio import activity
+from temporalio.client import Client
 
 from projects.dotenv import DevFolders
 from projects.secret_references import SecretSources
@@ -31,6 +32,7 @@ from schemas.workflow.variables import (
 )
 from security import seal_context
 from security.keyring import KeyRing
+from settings import Settings
 from storage import keys
 from storage.store import Store
 from temporal.auth_sessions import AuthSessions
@@ -60,6 +62,22 @@ class VariableActivities:
     """The project folders whose `.env` goes over them, in `callboard dev` only."""
     references: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]], init=False)
     """References in the parameters below a key of the store, which are never written twice."""
+
+    @classmethod
+    def of(cls, settings: Settings, client: Client, store: Store) -> VariableActivities:
+        """Return the activity of a worker with these settings. Raises ConfigurationError if one of them is wrong."""
+        keyring = KeyRing.of(settings)
+        return cls(
+            variables=Variables(settings.workspace, store, keyring),
+            store=store,
+            keyring=keyring,
+            sources=SecretSources.of(
+                settings.secrets_dir, settings.vault_url, settings.vault_token, settings.egress_allow
+            ),
+            auth_sessions=AuthSessions(client),
+            scope=VariableScope.seen_in(settings.environment),
+            dev=None if settings.dev_projects is None else DevFolders(settings.dev_projects),
+        )
 
     @activity.defn(name=names.COLLECT_VARIABLES)
     async def collect_variables(self, input: AttemptInput) -> SealedVariables | None:

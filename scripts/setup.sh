@@ -115,8 +115,8 @@ install_packages() {
 
 # Compiles all modules, even where Python is told not to write compiled files: each process would compile them again.
 compile_rooms() {
-    .venv/bin/python -m compileall -q settings.py activities api bench cli devstack \
-        examples machines projects schemas security storage telemetry temporal worker workflows >/dev/null || say "some files do not compile; they say so when they are run"
+    .venv/bin/python -m compileall -q settings.py worker.py activities api bench cli devstack \
+        examples machines projects schemas security storage telemetry temporal workflows >/dev/null || say "some files do not compile; they say so when they are run"
 }
 
 install_packages

@@ -7,7 +7,6 @@ import hashlib
 import inspect
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -40,7 +39,6 @@ from schemas.workflow.fleet import (
 )
 from temporal.payload_encryption import PayloadEncryption
 from temporal.rpc_errors import RPC_TIMEOUT, is_missing_entity
-from temporal.worker_shutdown import running_worker
 from workflows.fleet import FleetWorkflow
 
 _ANSWER_TIMEOUT = timedelta(seconds=8)
@@ -195,9 +193,9 @@ def _without_encryption(client: Client) -> Client:
     return Client(**config)
 
 
-def fleet_worker(client: Client, identity: str) -> AbstractAsyncContextManager[None]:
-    """Return the running Temporal worker for the workflow `Fleet`."""
-    worker = Worker(
+def fleet_worker(client: Client, identity: str) -> Worker:
+    """Return the Temporal worker for the workflow `Fleet`."""
+    return Worker(
         _without_encryption(client),
         build_id=_build_id(),
         task_queue=names.FLEET_QUEUE,
@@ -208,7 +206,6 @@ def fleet_worker(client: Client, identity: str) -> AbstractAsyncContextManager[N
         sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
         graceful_shutdown_timeout=_GRACE,
     )
-    return running_worker(worker, grace=_GRACE)
 
 
 async def _update[T](update: Callable[[Start], Coroutine[Any, Any, T]], start: Start) -> T:

@@ -1,8 +1,10 @@
-"""Whether Temporal answers, and how far workers isolate their Machines."""
+"""Whether Temporal answers, and how far workers isolate their Machines; and a connection once it answers."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+from contextlib import suppress
 from datetime import timedelta
 
 from temporalio.client import Client
@@ -15,6 +17,12 @@ from temporal.connection_errors import connect_error
 from temporal.pool_usage import read_usage
 from temporal.rpc_errors import is_refused, translate_rpc_errors
 
+log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT = timedelta(seconds=30)
+"""How long a worker tries to connect to Temporal."""
+_CONNECT_INTERVAL = 1.0
+"""Seconds between two tries to connect to Temporal."""
 _CHECK_TIMEOUT = timedelta(seconds=3)
 _FIRST_CHECK_TIMEOUT = 5.0
 
@@ -61,3 +69,30 @@ async def check_access(settings: Settings, connection: Connection) -> str | None
     except Unavailable as error:
         return error.message
     return None
+
+
+async def connect_once_up(settings: Settings, connection: Connection, identity: str, stop: asyncio.Event) -> Client:
+    """Connect a worker to Temporal; it may not be there yet, as both are started at the same time.
+
+    Raises:
+        Unavailable: It could not be reached for `CONNECT_TIMEOUT`, or until `stop` was set.
+        ConfigurationError: It refuses, such as an API key, or for a namespace that does not exist.
+    """
+    loop, logged = asyncio.get_running_loop(), ""
+    deadline = loop.time() + CONNECT_TIMEOUT.total_seconds()
+    while True:
+        try:
+            client = await connect(settings, connection=connection, identity=identity, retry_timeout=CONNECT_TIMEOUT)
+        except Unavailable as error:
+            if stop.is_set() or loop.time() > deadline:
+                raise
+            if error.message != logged:
+                logged = error.message
+                log.warning("%s The worker tries again for %g seconds.", logged, CONNECT_TIMEOUT.total_seconds())
+        else:
+            await TemporalHealth(client).check()
+            log.info("Temporal at %s", connection)
+            return client
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CONNECT_INTERVAL):
+                await stop.wait()

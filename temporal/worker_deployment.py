@@ -1,4 +1,4 @@
-"""Find out which builds of workers Temporal knows, which is current, and which have workflows to finish."""
+"""The builds of workers in Temporal: which one a worker is, which are known and current, which have work to finish."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 
 from temporalio.api.workflowservice.v1 import DescribeWorkerDeploymentRequest
 from temporalio.client import Client
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.service import RPCError, RPCStatusCode
+from temporalio.worker import WorkerDeploymentConfig
 
 from schemas.workflow import names
 from temporal.pollers import fetch_recent_pollers
@@ -34,6 +36,21 @@ class WorkerDeployment:
     """Those that have workers, or workflows that have not ended."""
     has_unversioned_workers: bool = False
     """Whether workers without a build id are there."""
+
+
+def deployment_config(build_id: str | None, behavior: VersioningBehavior) -> WorkerDeploymentConfig | None:
+    """Return the version of a Worker Deployment that a worker with this build id is; None if it has none.
+
+    Only workers for workflows have one. Those for Attempts serve every build, as what they are sent is only added to.
+
+    Args:
+        build_id: The build id, or None.
+        behavior: Whether workflows stay on the build that they began on, unless their definition says otherwise.
+    """
+    if build_id is None:
+        return None
+    version = WorkerDeploymentVersion(names.DEPLOYMENT, build_id)
+    return WorkerDeploymentConfig(version, use_worker_versioning=True, default_versioning_behavior=behavior)
 
 
 async def describe_worker_deployment(client: Client) -> WorkerDeployment:

@@ -18,10 +18,8 @@ record how they ended. `graceful_shutdown_timeout` bounds that grace period alon
 
 
 @asynccontextmanager
-async def running_worker(
-    worker: Worker, *, grace: timedelta, margin: timedelta = SHUTDOWN_MARGIN
-) -> AsyncGenerator[None]:
-    """Run a worker for as long as the block lasts, and stop it within `grace`, its own, and `margin` beyond that.
+async def running_worker(worker: Worker, *, margin: timedelta = SHUTDOWN_MARGIN) -> AsyncGenerator[None]:
+    """Run a worker for as long as the block lasts, and stop it within `margin` beyond the grace of its activities.
 
     A worker that does not stop in time is left behind, and the log says so. Its tasks and threads may never end, so the
     process must end by `temporal.hard_exit.hard_exit`, which waits for nothing.
@@ -37,6 +35,7 @@ async def running_worker(
         raised = error
         raise
     finally:
+        grace = worker.config()["graceful_shutdown_timeout"]  # pyright: ignore[reportTypedDictNotRequiredAccess]
         timeout = grace + margin
         try:
             async with asyncio.timeout(timeout.total_seconds()):

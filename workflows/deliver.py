@@ -1,4 +1,4 @@
-"""The workflow `Deliver`: send a Run's result until it arrives or is given up.
+"""The workflow `Deliver`: send a Run's result until it arrives or is given up. `SinkTest` sends one message by hand.
 
 See docs/contract.md, section 11.
 """
@@ -24,6 +24,8 @@ with workflow.unsafe.imports_passed_through():
         DeliveryStatus,
         PreparedDelivery,
         SendInput,
+        SinkTestInput,
+        SinkTestOutcome,
         TryProblem,
     )
     from workflows.cancellation import end_of
@@ -33,6 +35,9 @@ HEARTBEAT_TIMEOUT = timedelta(seconds=30)
 
 TRY_OVERHEAD = timedelta(seconds=90)
 """Time that a try may need beyond its own: to read what is sent, and to record the result."""
+
+TEST_OVERHEAD = timedelta(seconds=10)
+"""The same for a test: to read the beginning of an answer that comes slowly."""
 
 PREPARE_TIMEOUT = timedelta(hours=1)
 """Time after which waiting for the Run's end is begun anew. That end comes, however long it takes."""
@@ -119,6 +124,23 @@ class DeliverWorkflow:
         headline = "The Delivery was given up" if was_sent else "There is nothing to deliver"
         workflow.set_current_details(f"{headline}:{code_block(outcome.error.message)}")
         raise ApplicationError(outcome.error.message, outcome, type=outcome.error.type, non_retryable=True)
+
+
+@workflow.defn(name=names.SINK_TEST)
+class SinkTestWorkflow:
+    """One test of a sink. Somebody waits for it: it is sent once, or not at all."""
+
+    @workflow.run
+    async def run(self, input: SinkTestInput) -> SinkTestOutcome:
+        """Send the test and return its result."""
+        return await workflow.execute_activity(
+            names.SEND_TEST,
+            input,
+            result_type=SinkTestOutcome,
+            start_to_close_timeout=input.sink.schedule.timeout + TEST_OVERHEAD,
+            retry_policy=RetryPolicy(maximum_attempts=1),
+            summary="Send a test to the sink",
+        )
 
 
 def _priority(delivery: DeliverInput) -> Priority:

@@ -14,33 +14,20 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio.client import Client
-from temporalio.worker import (
-    ActivityInboundInterceptor,
-    ExecuteActivityInput,
-    Interceptor,
-    PollerBehaviorAutoscaling,
-    Worker,
-)
+from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor, Worker
 
-from activities.attempt_activities import AttemptActivities
-from schemas.workflow import names
 from temporal.worker_shutdown import SHUTDOWN_MARGIN, log_left_behind
 
-_MAX_POLLS = 5
-"""How many polls of one project a worker has at most. While the project is idle it has one, as there may be a thousand
-idle ones."""
-_HEARTBEAT_THROTTLE = timedelta(seconds=20)
-"""Time between two heartbeats of the SDK, which only keep its own timer going: Attempts send theirs themselves, to hear
-the answer (`activities/heartbeat.py`)."""
+MakeWorker = Callable[[Client, Interceptor, str, int], Worker]
+"""Makes the Temporal worker on a connection, with an interceptor of its activities, for the Attempts of a project, as
+many at once as the number says. It is `attempts_worker` of `worker.py`."""
+
 _QUIET = 1.0
 """Seconds without a task from a polled queue, after which the queue is taken to be empty."""
 _QUIET_IN_A_HURRY = 0.2
 _DRAIN_POLLS_WITHIN = 3.0
 _SHUTDOWN_HEARD_AFTER = 0.1
 """Seconds after which the SDK has certainly heard that it must not poll any more."""
-_BEYOND_ANY_ATTEMPT = timedelta(days=1)
-"""A time longer than any Attempt. Whoever drains a worker decides how long its Attempts may go on, and stops them
-through `RunningAttempts`."""
 
 
 class ProjectWorker:
@@ -52,8 +39,7 @@ class ProjectWorker:
         slots: int,
         *,
         client: Client,
-        identity: str,
-        activities: AttemptActivities,
+        make_worker: MakeWorker,
         on_released: Callable[[], None] = lambda: None,
         shutdown_margin: timedelta = SHUTDOWN_MARGIN,
     ) -> None:
@@ -64,8 +50,7 @@ class ProjectWorker:
             slots: How many Attempts the worker executes at once.
             client: A connection that no other worker of this project uses: Temporal's SDK allows only one worker of a
                 task queue on each.
-            identity: Name of the worker process in Temporal.
-            activities: The activities that the worker executes.
+            make_worker: Makes the Temporal worker.
             on_released: Is called whenever `reserved_slots` has become smaller.
             shutdown_margin: How long the SDK may take to stop when the last Attempt has ended.
         """
@@ -80,20 +65,7 @@ class ProjectWorker:
         self._stopped_polling = asyncio.Event()
         self._margin = shutdown_margin
         self._deadline = asyncio.timeout(None)
-        self._worker = Worker(
-            client,
-            task_queue=names.project_queue(project),
-            activities=[activities.attempt, activities.check, activities.create],
-            interceptors=[_SlotInterceptor(self._reserved_slot)],
-            identity=identity,
-            max_concurrent_activities=slots,
-            activity_task_poller_behavior=PollerBehaviorAutoscaling(
-                minimum=1, maximum=min(slots, _MAX_POLLS), initial=1
-            ),
-            max_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
-            default_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
-            graceful_shutdown_timeout=_BEYOND_ANY_ATTEMPT,
-        )
+        self._worker = make_worker(client, _SlotInterceptor(self._reserved_slot), project, slots)
 
     @property
     def accepting(self) -> bool:

@@ -11,10 +11,9 @@ from typing import Any
 
 from temporalio.client import Client
 
-from activities.attempt_activities import AttemptActivities
 from activities.attempts.attempt_context import RunningAttempts
 from activities.workers.problem_log import ProblemLog
-from activities.workers.project_worker import ProjectWorker
+from activities.workers.project_worker import MakeWorker, ProjectWorker
 from machines.lease import Lease
 from machines.pool import MachinePools
 from schemas.errors import CallboardError
@@ -53,20 +52,18 @@ class ProjectWorkerManager:
         *,
         client: Client,
         connect: Callable[[], Awaitable[Client]],
-        identity: str,
+        make_worker: MakeWorker,
         lease: Lease,
         pools: MachinePools,
-        activities: AttemptActivities,
         running_attempts: RunningAttempts,
         drain_timeout: timedelta,
     ) -> None:
         self._clients = [client]
         self._connect = connect
         """Opens another connection like the client's, for a project that has several workers."""
-        self._identity = identity
+        self._make_worker = make_worker
         self._lease = lease
         self._pools = pools
-        self._activities = activities
         self._running_attempts = running_attempts
         self._drain_timeout = drain_timeout
         """How long `stop` lets running Attempts go on."""
@@ -164,12 +161,7 @@ class ProjectWorkerManager:
 
     def _add_worker(self, project: str, served: _ServedProject, slots: int, client: Client) -> None:
         worker = ProjectWorker(
-            project,
-            slots,
-            client=client,
-            identity=self._identity,
-            activities=self._activities,
-            on_released=self.changed.set,
+            project, slots, client=client, make_worker=self._make_worker, on_released=self.changed.set
         )
         served.workers.append(worker)
 

@@ -15,6 +15,7 @@ import pytest
 from temporalio.client import Client
 
 from devstack import ports
+from machines import host
 from machines.isolation import find_isolation
 from schemas.errors import ConfigurationError
 from schemas.workflow import names
@@ -26,7 +27,7 @@ from tests.support.pollers import is_polled
 from tests.support.polling import until
 from tests.support.processes import ENDS_WELL, running, surroundings
 from tests.support.temporal_servers import dev_client, dev_server
-from worker import __main__ as worker_process
+from tests.support.worker_in_process import worker_process
 
 Start = Callable[..., Awaitable[asyncio.subprocess.Process]]
 
@@ -92,8 +93,8 @@ async def test_a_worker_tidies_up_waits_for_temporal_serves_and_leaves_nothing(
         await asyncio.wait_for(process.wait(), PATIENCE)
     output = log.read_text()
     assert process.returncode == 0, output
-    assert "WARNING worker: The level of isolation is open: each Machine is boxed, but" in output
-    assert "WARNING worker: CALLBOARD_BROWSER_DENY closes nothing" in output
+    assert "WARNING machines.host: The level of isolation is open: each Machine is boxed, but" in output
+    assert "WARNING machines.host: CALLBOARD_BROWSER_DENY closes nothing" in output
     assert list(workers.iterdir()) == []
 
 
@@ -136,6 +137,6 @@ async def test_it_does_not_start_where_full_isolation_is_impossible(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = partial(find_isolation, box_refusal=lambda: None, network_refusal=lambda: "no tun")
-    monkeypatch.setattr(worker_process, "find_isolation", found)
+    monkeypatch.setattr(host, "find_isolation", found)
     with pytest.raises(ConfigurationError, match="no network of their own here: no tun"):
         await worker_process.serve(Settings(isolation="full", data_dir=tmp_path), asyncio.Event())

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, override
+from typing import override
 
 import httpx
 import pytest
@@ -21,7 +21,7 @@ from storage.folder import FolderStore
 from tests.support.attempt_worker import PATIENCE
 from tests.support.polling import until
 from tests.support.temporal_servers import dev_client, dev_server
-from worker import __main__ as worker_process
+from tests.support.worker_in_process import serving, worker_process
 
 
 @pytest.fixture(scope="module")
@@ -80,21 +80,13 @@ async def observed(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     )
     store = AwkwardStore(tmp_path / "artifacts")
 
-    def opened(*_arguments: Any, **_options: Any) -> AwkwardStore:
-        return store
-
-    monkeypatch.setattr(worker_process, "open_store", opened)
     monkeypatch.setattr(worker_process, "STORE_TIMEOUT", timedelta(seconds=1))
-    stop = asyncio.Event()
-    serving = asyncio.create_task(worker_process.serve(settings, stop))
-    async with httpx.AsyncClient(base_url=f"http://{address}", trust_env=False) as http:
-        await until(lambda: store.asked >= 2 or serving.done(), PATIENCE)  # then it is all up
-        assert not serving.done(), serving
-        try:
-            yield Observed(http, store, stop)
-        finally:
-            stop.set()
-            await asyncio.wait_for(serving, PATIENCE)
+    async with (
+        httpx.AsyncClient(base_url=f"http://{address}", trust_env=False) as http,
+        serving(monkeypatch, settings, store) as stop,
+    ):
+        await until(lambda: store.asked >= 2)  # then it is all up
+        yield Observed(http, store, stop)
 
 
 async def test_a_worker_that_works_is_alive(observed: Observed) -> None:

@@ -32,8 +32,8 @@ from schemas.workflow.sweep import SweepInput, SweepPart, SweepPartResult, Sweep
 from tests.support.delivery_inputs import sealed, webhook
 from tests.support.run_stage import WORKSPACE, staged_worker
 from workflows.apply_resources import ApplyResourcesWorkflow
+from workflows.deliver import SinkTestWorkflow
 from workflows.project_changes import DeleteProjectWorkflow, MovePointerWorkflow
-from workflows.sink_test import SinkTestWorkflow
 from workflows.sweep import PARTS, SweepWorkflow
 
 A_WEEK = timedelta(days=7)

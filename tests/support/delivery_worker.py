@@ -30,8 +30,7 @@ from tests.support.delivery_inputs import QUICK, RING, sealed
 from tests.support.faulty_store import FaultyStore
 from tests.support.polling import until
 from tests.support.run_stage import IDENTITY, WORKSPACE, Stage, completed, ends
-from workflows.deliver import DeliverWorkflow
-from workflows.sink_test import SinkTestWorkflow
+from workflows.deliver import DeliverWorkflow, SinkTestWorkflow
 
 SECRET = new_webhook_secret()
 DEADLINE = 60.0
@@ -116,7 +115,7 @@ async def delivering(
             max_heartbeat_throttle_interval=timedelta(milliseconds=50),
             graceful_shutdown_timeout=GRACE,
         )
-        async with running_worker(worker, grace=GRACE):
+        async with running_worker(worker):
             yield Delivering(client, store)
 
 

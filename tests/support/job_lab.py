@@ -152,7 +152,7 @@ class JobLab:
             workflows=[*JOB_RUN_WORKFLOWS, ScriptedValidate, AuthSessionWorkflow],
             graceful_shutdown_timeout=GRACE,
         )
-        async with runs, running_worker(worker, grace=GRACE):
+        async with runs, running_worker(worker):
             yield
 
 

@@ -40,9 +40,9 @@ from schemas.workflow.job_run import (
 from schemas.workflow.run import ErrorCode, RunError, RunOutcome, RunStatus
 from schemas.workflow.sink import DeliverySchedule, SealedSink, SealedWebhook
 from temporal.closing import wait_for_result
+from temporal.worker_deployment import deployment_config
 from tests.support.polling import until
 from tests.support.run_stage import DEADLINE, WORKSPACE, staged_worker
-from worker.control_worker import deployment
 from workflows import outcomes
 from workflows.job_lock import JobLockWorkflow
 from workflows.job_run import JobRunWorkflow
@@ -213,7 +213,7 @@ class JobRunStage:
             self.queue,
             [acquire, release, prepare, execute, wait],
             workflows=[*JOB_RUN_WORKFLOWS, ScriptedValidate],
-            deployment_config=deployment(self.build_id, VersioningBehavior.AUTO_UPGRADE),
+            deployment_config=deployment_config(self.build_id, VersioningBehavior.AUTO_UPGRADE),
             max_cached_workflows=0,  # Each workflow task replays all that was before.
         )
         await self._stack.enter_async_context(worker)

@@ -1,4 +1,7 @@
-"""A whole worker in this process, to look inside: what it counts, and whether the counts agree with Temporal's."""
+"""A whole worker in this process, to look inside: what it counts, and whether the counts agree with Temporal's.
+
+Tests that need something of `worker.py` have it from here: nothing else imports it.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,9 @@ import pytest
 from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.client import Client
 
+import worker as worker_process
 from activities.attempts.attempt_context import RunningAttempts
+from machines import host
 from machines.pool import MachinePools
 from schemas.workflow import names
 from schemas.workflow.base import JsonRef
@@ -26,11 +31,27 @@ from temporal.closing import wait_for_outcome
 from tests.support.pollers import is_polled
 from tests.support.polling import until
 from tests.support.run_stage import run_input, start_run
-from worker import __main__ as worker_process
-from worker import browser_worker
 from workflows.run_workflow import RunWorkflow
 
 _WITHIN = 60
+
+
+@asynccontextmanager
+async def serving(patch: pytest.MonkeyPatch, settings: Settings, store: Store) -> AsyncGenerator[asyncio.Event]:
+    """A worker on this store, for as long as the block lasts, or until the event is set."""
+
+    def opened(*_arguments: Any, **_options: Any) -> Store:
+        return store
+
+    patch.setattr(worker_process, "open_store", opened)
+    stop = asyncio.Event()
+    serving = asyncio.create_task(worker_process.serve(settings, stop))
+    try:
+        yield stop
+    finally:
+        stop.set()
+        await asyncio.wait_for(serving, _WITHIN)
+
 
 Held = frozenset[tuple[str, int]]
 """Attempts: id of the Run, and number."""
@@ -69,12 +90,8 @@ class Inside:
             inside.pools.append(MachinePools(*arguments))
             return inside.pools[-1]
 
-        def opened(*_arguments: Any, **_options: Any) -> Store:
-            return store
-
-        patch.setattr(browser_worker, "RunningAttempts", lambda: inside.running_attempts)
-        patch.setattr(browser_worker, "MachinePools", pools)
-        patch.setattr(worker_process, "open_store", opened)
+        patch.setattr(worker_process, "RunningAttempts", lambda: inside.running_attempts)
+        patch.setattr(host, "MachinePools", pools)
         config = client.service_client.config
         settings = Settings(
             data_dir=data,
@@ -83,14 +100,9 @@ class Inside:
             shared_folders=[data.parent],
             browser_allow=["127.0.0.0/8", "::1"],
         )
-        stop = asyncio.Event()
-        project_workers = asyncio.create_task(worker_process.serve(settings, stop))
-        try:
+        async with serving(patch, settings, store):
             await until(lambda: is_polled(client, names.project_queue(project)), every=0.05)
             yield inside
-        finally:
-            stop.set()
-            await asyncio.wait_for(project_workers, _WITHIN)
         assert list((data / "workers").iterdir()) == []
 
     async def start(self, api: str, parameters: Any = None, **fields: Any) -> str:

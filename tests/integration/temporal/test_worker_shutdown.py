@@ -17,7 +17,6 @@ from temporal.worker_shutdown import running_worker
 from tests.support.polling import until
 from tests.support.processes import running, surroundings
 
-NO_TIME = timedelta()
 SOON = timedelta(seconds=0.2)
 PATIENCE = 60.0
 
@@ -33,7 +32,7 @@ class Endless:
 
 async def test_a_worker_that_stops_is_waited_for(client: Client, name: str, caplog: pytest.LogCaptureFixture) -> None:
     worker = Worker(client, task_queue=name, workflows=[Endless])
-    async with running_worker(worker, grace=NO_TIME):
+    async with running_worker(worker):
         pass
     assert worker.is_shutdown
     assert "left behind" not in caplog.text
@@ -54,7 +53,7 @@ async def test_a_worker_that_does_not_stop_is_left_behind_and_the_log_says_so(
                 continue
 
     worker = Worker(client, task_queue=name, workflows=[Endless], activities=[endless])
-    async with running_worker(worker, grace=NO_TIME, margin=SOON):
+    async with running_worker(worker, margin=SOON):
         handle = await client.start_workflow(Endless.run, id=name, task_queue=name)
         await began.wait()
     (said,) = [record for record in caplog.records if record.name == "temporal.worker_shutdown"]
@@ -70,16 +69,17 @@ async def test_what_fails_a_worker_for_good_is_raised(client: Client, name: str)
     nowhere = Client(client.service_client, namespace="nowhere")
     worker = Worker(nowhere, task_queue=name, workflows=[Endless])
     with pytest.raises(RuntimeError, match="nowhere"):
-        async with asyncio.timeout(PATIENCE), running_worker(worker, grace=NO_TIME):
+        async with asyncio.timeout(PATIENCE), running_worker(worker):
             await asyncio.Event().wait()
 
 
 STUCK = """
 import asyncio
+import runpy
+from datetime import timedelta
 from functools import partial
 from temporalio.worker import Worker
-from worker import control_worker
-from worker.__main__ import main
+from temporal import worker_shutdown
 
 async def stubborn():
     while True:
@@ -94,9 +94,8 @@ async def never(self, *_exception):
 
 stuck = []
 Worker.__aexit__ = never
-no_time = control_worker.timedelta(seconds=0.1)
-control_worker.running_worker = partial(control_worker.running_worker, margin=no_time)
-main()
+worker_shutdown.running_worker = partial(worker_shutdown.running_worker, margin=timedelta(seconds=0.1))
+runpy.run_module("worker", run_name="__main__")
 """
 
 

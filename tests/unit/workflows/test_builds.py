@@ -14,13 +14,12 @@ from schemas.workflow import names
 from schemas.workflow.auth import AuthSessionStatus, CheckReport
 from schemas.workflow.job_activities import JobLockInput
 from schemas.workflow.job_run import JobRunStatus
-from temporal.worker_deployment import Build, describe_worker_deployment
+from temporal.worker_deployment import Build, deployment_config, describe_worker_deployment
 from tests.support.auth_stage import LoginStage
 from tests.support.job_run_stage import HeldPiece, JobRunStage, one_by_one, progress
 from tests.support.polling import until
 from tests.support.run_stage import DEADLINE
 from tests.support.temporal_servers import dev_client, dev_server
-from worker.control_worker import deployment
 from workflows.auth_session import AuthSessionWorkflow
 from workflows.job_lock import JobLockWorkflow
 
@@ -30,7 +29,7 @@ def of_build(stage: LoginStage, build_id: str) -> Worker:
         stage.client,
         task_queue=stage.queue,
         workflows=[AuthSessionWorkflow],
-        deployment_config=deployment(build_id, VersioningBehavior.AUTO_UPGRADE),
+        deployment_config=deployment_config(build_id, VersioningBehavior.AUTO_UPGRADE),
     )
 
 
@@ -106,13 +105,13 @@ async def test_every_workflow_that_stays_on_a_build_counts_and_none_that_moves(t
             client,
             task_queue=name,
             workflows=[AnyPinned],
-            deployment_config=deployment("1.0", VersioningBehavior.PINNED),
+            deployment_config=deployment_config("1.0", VersioningBehavior.PINNED),
         )
         moves = Worker(
             client,
             task_queue=f"{name}-moves",
             workflows=[JobLockWorkflow],
-            deployment_config=deployment("1.0", VersioningBehavior.AUTO_UPGRADE),
+            deployment_config=deployment_config("1.0", VersioningBehavior.AUTO_UPGRADE),
         )
         async with stays, moves:
             await make_current(client, "1.0")

@@ -37,11 +37,10 @@ from tests.support.repository import REPOSITORY
 from tests.support.run_shapes import SHAPES
 from tests.support.run_stage import WORKFLOWS
 from workflows.apply_resources import ApplyResourcesWorkflow
-from workflows.deliver import DeliverWorkflow
+from workflows.deliver import DeliverWorkflow, SinkTestWorkflow
 from workflows.deploy import DeployWorkflow
 from workflows.fleet import FleetWorkflow
 from workflows.project_changes import DeleteProjectWorkflow, MovePointerWorkflow
-from workflows.sink_test import SinkTestWorkflow
 from workflows.sweep import SweepWorkflow
 
 HISTORIES = sorted((REPOSITORY / "tests" / "histories").glob("*.json"))

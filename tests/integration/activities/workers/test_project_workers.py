@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 from collections.abc import AsyncGenerator, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,7 @@ from tests.support.attempt_worker import deploy_project
 from tests.support.faulty_store import FaultyStore
 from tests.support.polling import until
 from tests.support.run_stage import CANCELED, IDENTITY, Stage, completed
+from tests.support.worker_in_process import worker_process
 
 
 class Running(AttemptActivities):
@@ -87,10 +89,9 @@ class House:
         self.project_workers = ProjectWorkerManager(
             client=client,
             connect=self.connect,
-            identity=IDENTITY,
+            make_worker=partial(worker_process.attempts_worker, IDENTITY, self.running),
             lease=self.lease,
             pools=self.pools,
-            activities=self.running,
             running_attempts=self.running_attempts,
             drain_timeout=drain,
         )
@@ -319,8 +320,7 @@ async def test_a_worker_that_hangs_in_its_sdk_is_abandoned_once_it_is_idle(
         house.name,
         2,
         client=client,
-        identity=IDENTITY,
-        activities=house.running,
+        make_worker=partial(worker_process.attempts_worker, IDENTITY, house.running),
         shutdown_margin=timedelta(seconds=0.2),
     )
     running = asyncio.create_task(worker.run())

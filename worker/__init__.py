@@ -1,1 +1,0 @@
-"""The worker process: its workers for Temporal, put together from the rooms below."""
