@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import timedelta
 
 from temporalio import activity
@@ -75,9 +76,9 @@ class AttemptActivities:
         Raises:
             ConfigurationError: A key is too short.
         """
-        keyring = KeyRing.of(settings)
-        interval = _BUCKET_LOG_INTERVAL
-        paced = LogPolicy(settings.log_limit, interval, interval)
+        keyring, log_policy = KeyRing.of(settings), LogPolicy(settings.log_limit)
+        if settings.keeps_artifacts_in_bucket:
+            log_policy = replace(log_policy, first_piece=_BUCKET_LOG_INTERVAL, piece_interval=_BUCKET_LOG_INTERVAL)
         return cls(
             AttemptResources(
                 worker=worker,
@@ -95,7 +96,7 @@ class AttemptActivities:
                 worker_dir=worker_dir,
                 store_quota=StoreQuota(store, settings.store_limit),
                 trace_limit=settings.trace_limit,
-                log_policy=paced if settings.keeps_artifacts_in_bucket else LogPolicy(settings.log_limit),
+                log_policy=log_policy,
             )
         )
 

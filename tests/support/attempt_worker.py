@@ -10,17 +10,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
 from temporalio.client import Client
 
-from activities.artifact_sweeper import ArtifactSweeper
 from activities.artifacts import ArtifactActivities
 from activities.attempt_activities import AttemptActivities
-from activities.attempts.attempt_context import AttemptResources, RunningAttempts
-from activities.attempts.attempt_log import LogPolicy
-from activities.attempts.attempt_records import AttemptRecords
-from activities.attempts.logins import Logins
-from activities.attempts.project_environments import ProjectEnvironments
-from activities.attempts.runtime_services import StoreQuota
+from activities.attempts.attempt_context import RunningAttempts
 from activities.workers.worker_dir import WorkerDir
 from machines.attempt_spec import AttemptReport, AttemptSpec, Version
 from machines.browser_program import browser_args, find_browser
@@ -41,7 +36,6 @@ from security.keyring import KeyRing
 from settings import Settings
 from storage import keys
 from storage.folder import FolderStore
-from tests.support.constants import AUDIT_RETENTION
 from tests.support.faulty_store import FaultyStore
 from tests.support.files import write_files
 from tests.support.machine_processes import KEEPER, USER, find_process
@@ -177,28 +171,22 @@ async def open_bench(folder: Path, client: Client, worker: str, pools: Any = Non
     running_attempts = RunningAttempts()
     redactor = TraceRedactor()
     catalog = Catalog(store, max_age=timedelta())
-    keyring = KeyRing([SECRET])
-    resources = AttemptResources(
+    settings = Settings(secret_key=[SecretStr(SECRET)])
+    keyring = KeyRing.of(settings)
+    attempt = AttemptActivities.of(
+        settings,
+        client,
+        store,
+        catalog,
         worker=worker,
-        client=client,
-        store=store,
-        records=AttemptRecords(store, client.data_converter),
-        logins=Logins(client, store, keyring),
-        catalog=catalog,
-        versions=VersionFolders(store, folder / "versions"),
-        environments=ProjectEnvironments(store, Environments(folder / "environments", package_box())),
-        pools=pools or machines,
-        keyring=keyring,
-        running_attempts=running_attempts,
-        trace_limit=Settings().trace_limit,
-        store_quota=StoreQuota(store, Settings().store_limit),
-        redactor=redactor,
         worker_dir=worker_dir,
-        log_policy=LogPolicy(),
+        versions=VersionFolders(store, folder / "versions"),
+        environments=Environments(folder / "environments", package_box()),
+        pools=pools or machines,
+        redactor=redactor,
+        running_attempts=running_attempts,
     )
-    attempt = AttemptActivities(resources)
-    sweeper = ArtifactSweeper(client, store, AUDIT_RETENTION)
-    artifacts = ArtifactActivities(store, AttemptRecords(store, client.data_converter), sweeper)
+    artifacts = ArtifactActivities.of(settings, client, store)
     try:
         yield AttemptWorker(store, catalog, running_attempts, machines, worker_dir, attempt, artifacts, keyring, folder)
     finally:

@@ -16,15 +16,13 @@ from temporalio.testing import ActivityEnvironment
 
 from activities import delivery as deliver_module
 from activities import heartbeat
-from activities.artifact_sweeper import ArtifactSweeper
 from activities.artifacts import ArtifactActivities
-from activities.attempts.attempt_records import AttemptRecords
 from activities.deliveries.delivery_sender import SendResult
 from activities.delivery import DeliveryActivities
 from activities.heartbeat import forward_cancellation, heartbeats
 from schemas.workflow.delivery import SendInput, TryRecord
 from schemas.workflow.sweep import SweepPart
-from tests.support.constants import AUDIT_RETENTION
+from settings import Settings
 from tests.support.delivery_inputs import delivery, webhook
 from tests.support.faulty_store import FaultyStore
 from tests.support.polling import until
@@ -103,14 +101,8 @@ async def test_a_try_of_a_delivery_and_a_sweep_send_none_at_once(
 
     monkeypatch.setattr(store, "entries", entries)
     part = SweepPart(before=datetime.now(UTC))
-    sweeping = await _beats_of(
-        ArtifactActivities(
-            store, AttemptRecords(store, client.data_converter), ArtifactSweeper(client, store, AUDIT_RETENTION)
-        ).sweep_artifacts,
-        part,
-        began,
-        beats,
-    )
+    activities = ArtifactActivities.of(Settings(), client, store)
+    sweeping = await _beats_of(activities.sweep_artifacts, part, began, beats)
     go.set()
     await sweeping
     assert beats.seen == []

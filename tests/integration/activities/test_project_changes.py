@@ -12,9 +12,7 @@ import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.worker import Worker
 
-from activities.artifact_sweeper import ArtifactSweeper
 from activities.artifacts import ArtifactActivities
-from activities.attempts.attempt_records import AttemptRecords
 from activities.project_changes import ProjectActivities
 from projects.deploy import deploy
 from projects.manifest import read_current
@@ -24,12 +22,13 @@ from schemas.workflow.auth import AuthSessionRef, AuthSessionStatus, AuthSession
 from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView
 from schemas.workflow.job import JobRef
 from schemas.workflow.project_changes import DeleteProjectInput, MovePointerInput, PointerAction
+from settings import Settings
 from storage import keys
 from temporal.auth_sessions import AuthSessions
 from temporal.jobs import Jobs
 from temporal.open_runs import OpenRuns
 from temporal.project_changes import ProjectChanges
-from tests.support.constants import AUDIT_RETENTION, WORKSPACE
+from tests.support.constants import WORKSPACE
 from tests.support.faulty_store import FaultyStore
 from tests.support.files import write_files
 from tests.support.polling import until
@@ -76,8 +75,7 @@ class Project:
 async def project(client: Client, name: str, tmp_path: Path) -> AsyncGenerator[Project]:
     store = FaultyStore(tmp_path / "artifacts")
     activities = ProjectActivities(client=client, store=store, max_machines=4, catalog_age=timedelta())
-    sweeper = ArtifactSweeper(client, store, AUDIT_RETENTION)
-    artifacts = ArtifactActivities(store, AttemptRecords(store, client.data_converter), sweeper)
+    artifacts = ArtifactActivities.of(Settings(), client, store)
     async with Worker(
         client,
         task_queue=names.CALLBOARD_QUEUE,

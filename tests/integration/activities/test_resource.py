@@ -15,9 +15,7 @@ from temporalio.client import Client
 from temporalio.testing import ActivityEnvironment
 from temporalio.worker import Worker
 
-from activities.artifact_sweeper import ArtifactSweeper
 from activities.artifacts import ArtifactActivities
-from activities.attempts.attempt_records import AttemptRecords
 from activities.resource import ResourceActivities
 from activities.resources.file_auth_sessions import FileAuthSessions
 from activities.resources.file_jobs import FileJobs
@@ -32,12 +30,13 @@ from schemas.workflow.job import JobRef, JobSource
 from schemas.workflow.resources import AppliedResources, ApplyResourcesInput, ResourceChanges
 from security.egress import EgressPolicy
 from security.keyring import KeyRing
+from settings import Settings
 from storage import keys
 from temporal.auth_sessions import AuthSessions
 from temporal.jobs import Jobs, JobState
 from temporal.resources import start_apply_resources
 from tests.support.auth_stage import LoginStage, not_made
-from tests.support.constants import AUDIT_RETENTION, WORKSPACE
+from tests.support.constants import WORKSPACE
 from tests.support.delivery_inputs import QUICK
 from tests.support.faulty_store import FaultyStore
 from tests.support.files import write_files
@@ -124,8 +123,7 @@ async def project(client: Client, name: str, tmp_path: Path) -> AsyncGenerator[P
     store = FaultyStore(tmp_path / "artifacts")
     jobs, auth_sessions = Jobs(client), AuthSessions(client)
     activities = resource_activities(store, jobs, auth_sessions, RING)
-    sweeper = ArtifactSweeper(client, store, AUDIT_RETENTION)
-    artifacts = ArtifactActivities(store, AttemptRecords(store, client.data_converter), sweeper)
+    artifacts = ArtifactActivities.of(Settings(), client, store)
     async with (
         LoginStage(client, name, queue=names.CALLBOARD_QUEUE) as stage,
         Worker(

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
-from activities.artifact_sweeper import ArtifactSweeper
 from activities.artifacts import ArtifactActivities
 from activities.attempts.attempt_records import AttemptRecords
 from activities.workers.crash_recovery import recover_dead_workers
@@ -17,10 +16,10 @@ from activities.workers.worker_dir import JournalEntry
 from schemas.workflow.attempt import AttemptKind, AttemptRecord, AttemptStatus
 from schemas.workflow.base import JsonRef
 from schemas.workflow.run import RunStatus
+from settings import Settings
 from storage.folder import FolderStore
 from tests.support.activity_operations import PendingActivity
 from tests.support.auth_stage import LoginStage
-from tests.support.constants import AUDIT_RETENTION
 from tests.support.dying_worker import DyingWorker
 from tests.support.polling import until
 from tests.support.present import present
@@ -76,8 +75,7 @@ async def test_what_it_had_stored_of_an_outcome_before_it_was_killed_stands(
 ) -> None:
     store = FolderStore(tmp_path / "artifacts")
     records = AttemptRecords(store, client.data_converter)
-    sweeper = ArtifactSweeper(client, store, AUDIT_RETENTION)
-    stage.on_lost = ArtifactActivities(store, records, sweeper).record_interrupted
+    stage.on_lost = ArtifactActivities.of(Settings(), client, store).record_interrupted
     noted = await begun(stage, then=False)
     execution_id = (await stage.handle.describe()).run_id
     record = AttemptRecord(run_id=stage.run_id, number=1, status=AttemptStatus.COMPLETED, execution_id=execution_id)
