@@ -37,7 +37,7 @@ TRY_OVERHEAD = timedelta(seconds=90)
 """Time that a try may need beyond its own: to read what is sent, and to record the result."""
 
 TEST_OVERHEAD = timedelta(seconds=10)
-"""The same for a test: to read the beginning of an answer that comes slowly."""
+"""Time that a test may need beyond its try: to read the beginning of an answer that comes slowly."""
 
 PREPARE_TIMEOUT = timedelta(hours=1)
 """Time after which waiting for the Run's end is begun anew. That end comes, however long it takes."""
