@@ -99,8 +99,6 @@ class WarmBrowser:
         """The version that the browser reports."""
         self.driver = processes.driver
         """Process id of Playwright's driver; 0 if it is not known."""
-        self.shared = cdp_url is not None
-        """Whether contexts may have been opened that our Playwright does not know, by the browser's own protocol."""
 
     @classmethod
     async def launch(
@@ -191,14 +189,18 @@ class WarmBrowser:
         return tab
 
     async def close_contexts(self) -> bool:
-        """Close the contexts that are left, such as those of user code; return False if one does not close in time."""
+        """Close all contexts that there are; return False if one does not close in time.
+
+        Raises:
+            PlaywrightError: The browser or the driver is gone.
+            TimeoutError: The driver did not answer in time.
+        """
+        await self.hear_all()  # of contexts that user code has opened
         closed = await asyncio.gather(*(close_context(context) for context in self._browser.contexts))
-        if self.shared:
-            closed.append(await _done_in_time(self._dispose_foreign_contexts()))
-        return all(closed)
+        return all(closed) and await _done_in_time(self._dispose_foreign_contexts())
 
     async def _dispose_foreign_contexts(self) -> None:
-        """Dispose of contexts that our Playwright does not know, as other clients of the browser made them."""
+        """Dispose of contexts that our Playwright does not know: of a client of the debugging port, or half-made."""
         for context in (await send(self._session, "Target.getBrowserContexts"))["browserContextIds"]:
             with contextlib.suppress(PlaywrightError):  # the context goes by itself when its client does
                 await send(self._session, "Target.disposeBrowserContext", browserContextId=context)

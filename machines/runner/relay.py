@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import os
+import secrets
 import socket
 from collections.abc import Awaitable, Coroutine
 from pathlib import Path
@@ -102,7 +103,7 @@ class RelayPolicy:
 
     def shares_browser(self) -> None:
         """Remember that user code may open contexts by the browser's own protocol."""
-        self._browser.shared = self.shared = True
+        self.shared = True
 
     def stack(self, call: dict[str, Any]) -> None:
         """Add the stack of a call to the traces, with the frames of the project: their sources will be read."""
@@ -115,15 +116,26 @@ class RelayPolicy:
 
 
 class Relay:
-    """The relay of one user process. It ends with either side, and closes both."""
+    """The relay of one user process. It ends with either side, and closes both.
+
+    A context that is being opened is waited for, whoever has asked for it: the driver would still open it if the call
+    was given up, and would tell later clients of it, but not the supervisor, which could not close it. So such a call
+    cannot be aborted, and the driver's side is closed only once it is answered.
+    """
 
     def __init__(self, policy: RelayPolicy) -> None:
         self._policy = policy
         self._to_driver: asyncio.StreamWriter | None = None
         self._to_user: asyncio.StreamWriter | None = None
-        self._opening: set[str] = set()
-        """Ids of user code's unanswered calls that open contexts."""
+        self._opening: dict[str, Any] = {}
+        """User code's unanswered calls that open contexts: ids that are ours, and those that user code knows them by.
+
+        User code cannot know ours, so it can neither abort these calls nor have others answered in their place.
+        """
         self._tasks: set[asyncio.Task[None]] = set()
+        """What is under way for user code. None of it goes on once the relay is closed."""
+        self._passing_down: asyncio.Task[None] | None = None
+        self._is_closed = False
         self._inside = False
         """Whether the last message of the driver has been passed on in part."""
         self._held = bytearray()
@@ -138,23 +150,35 @@ class Relay:
         from_driver, self._to_driver = await asyncio.open_unix_connection(driver)
         from_user, self._to_user = await asyncio.open_unix_connection(sock=user)
         self._begin(self._until_closed(self._up(from_user, self._to_driver)))
-        self._begin(self._until_closed(self._down(from_driver, self._to_user)))
+        down = self._until_closed(self._down(from_driver, self._to_user))
+        self._passing_down = asyncio.create_task(down, name="relay")
+        self._passing_down.add_done_callback(lambda _: self._close_driver())
 
     def close(self) -> None:
-        """Close both sides. What is under way for user code is given up."""
+        """Close both sides, the driver's as soon as no context is being opened. Nothing more is passed on."""
+        self._is_closed = True
         for task in self._tasks:
             task.cancel()
-        self._close()
+        if self._to_user is not None:
+            self._to_user.transport.abort()
+        if not self._opening:
+            self._close_driver()
 
-    def _close(self) -> None:
-        for writer in (self._to_driver, self._to_user):
-            if writer is not None:
-                writer.close()
+    async def ended(self, within: float) -> bool:
+        """Wait, for so many seconds at most, until a closed relay has ended. Return whether nothing is being opened."""
+        if self._passing_down is not None:
+            await asyncio.wait({self._passing_down}, timeout=within)
+        return not self._opening
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+    def _close_driver(self) -> None:
+        if self._to_driver is not None:
+            self._to_driver.close()
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name="relay")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _until_closed(self, passing: Awaitable[None]) -> None:
         """Pass on what comes from one side until it ends, or sends what is no message of Playwright's."""
@@ -162,7 +186,7 @@ class Relay:
             with contextlib.suppress(ConnectionError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 await passing
         finally:
-            self._close()
+            self.close()
 
     async def _up(self, reader: asyncio.StreamReader, driver: asyncio.StreamWriter) -> None:
         async for frame in frames(reader, _LARGEST):
@@ -188,9 +212,7 @@ class Relay:
         """Return what is sent to the driver for a message; mostly the message as it came."""
         match message["method"]:
             case "newContext":
-                params = self._policy.options_of_context(message["params"])
-                self._opening.add(message["id"])
-                return json.dumps({**message, "params": params}).encode()
+                return self._as_opening(message)
             case "newBrowserCDPSession":
                 self._policy.shares_browser()
             case "send" if _commands_browser(str(message["params"]["method"])):
@@ -198,6 +220,14 @@ class Relay:
             case _:
                 pass
         return frame
+
+    def _as_opening(self, message: dict[str, Any]) -> bytes:
+        """Return a call that opens a context as one that the driver carries out, whatever else user code says."""
+        number = secrets.token_hex(16)
+        self._opening[number] = message["id"]
+        params = self._policy.options_of_context(message["params"])
+        metadata = {**message.get("metadata", {}), "timeout": 0}
+        return json.dumps({**message, "id": number, "params": params, "metadata": metadata}).encode()
 
     async def _closed(self, message: dict[str, Any], frame: bytes) -> None:
         """Have a context closed once what must be saved of it is saved. Other calls are not held up meanwhile."""
@@ -213,7 +243,7 @@ class Relay:
     def _send_held(self, user: asyncio.StreamWriter) -> None:
         """Send the answers of ours that wait, unless the driver is in the midst of a message."""
         if self._held and not self._inside:
-            user.write(bytes(self._held))
+            self._send(user, bytes(self._held))
             self._held.clear()
 
     async def _down(self, reader: asyncio.StreamReader, user: asyncio.StreamWriter) -> None:
@@ -226,31 +256,39 @@ class Relay:
             if self._opening:
                 whole = data.rfind(END) + 1
                 for frame in data[:whole].split(END)[:-1]:
-                    if not self._inside:
-                        await self._look(frame)
+                    self._send(user, (frame if self._inside else await self._answered(frame)) + END)
                     self._inside = False
-                    user.write(frame + END)
                 if self._inside:
-                    user.write(data[whole:])
+                    self._send(user, data[whole:])
                 else:
                     rest = data[whole:]
             else:
-                user.write(data)
+                self._send(user, data)
                 self._inside = not data.endswith(END)
             self._send_held(user)
-            await user.drain()
+            if not self._is_closed:
+                with contextlib.suppress(ConnectionError):  # whether the relay goes on is seen where it reads from it
+                    await user.drain()
+            elif not self._opening:
+                break
 
-    async def _look(self, frame: bytes) -> None:
-        """Prepare the context, if this answers a call that opens one."""
+    def _send(self, user: asyncio.StreamWriter, data: bytes) -> None:
+        if not self._is_closed:
+            user.write(data)
+
+    async def _answered(self, frame: bytes) -> bytes:
+        """Return a message of the driver as user code gets it. Before it gets a context, that is prepared."""
         if b'"context":' not in frame and b'"error":' not in frame:
-            return
+            return frame
         message: dict[str, Any] = json.loads(frame)
         number = message.get("id")
-        if number not in self._opening:
-            return
-        self._opening.discard(number)
-        if (result := message.get("result")) is not None:
-            await self._policy.context_opened(result["context"]["guid"])
+        if not isinstance(number, str) or number not in self._opening:
+            return frame
+        answer = {**message, "id": self._opening.pop(number)}
+        if "result" in message and not self._is_closed:
+            prepared = self._begin(self._policy.context_opened(message["result"]["context"]["guid"]))
+            await asyncio.wait({prepared})
+        return json.dumps(answer).encode()
 
 
 def _commands_browser(command: str) -> bool:

@@ -33,7 +33,7 @@ from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import ProxySettings, async_playwright
 
 from .attempt import Attempt, Parts, Prepared
-from .browser import NODE_OF_DRIVER, PLACES_OF_DRIVER, WarmBrowser, close_context
+from .browser import NODE_OF_DRIVER, OPEN_WITHIN, PLACES_OF_DRIVER, WarmBrowser, close_context
 from .channel import Channel
 from .evidence import Evidence
 from .folders import ATTEMPT, TRACES, DriverFolders, Workspace, empty
@@ -159,14 +159,16 @@ class Supervisor:
 
     async def _clean_up(self, used: Prepared, attempt: Attempt) -> str | None:
         """Close and delete all that an Attempt has left to driver and browser. Return what stays; None if nothing."""
-        if not (await close_context(used.tab.context) and await self._parts.browser.close_contexts()):
-            return "a context that does not close"
+        if not await used.user.left_browser(OPEN_WITHIN):
+            return "a context that is still being opened"
         try:
+            if not await self._parts.browser.close_contexts():
+                return "a context that does not close"
             if self._driver_folders is not None:
                 await self._in_thread(self._driver_folders.wipe)
             if await attempt.used_default_context():
                 return "what it did in the browser's own context"
-        except (OSError, PlaywrightError) as error:
+        except (OSError, PlaywrightError, TimeoutError) as error:
             return f"what cannot be cleaned up: {error}"
         if state_of_pipe() != self._pipe:
             return "a changed pipe for its output"

@@ -89,6 +89,10 @@ class UserProcess:
         self._relay.close()
         self.channel.close()
 
+    async def left_browser(self, within: float) -> bool:
+        """Wait, once this is closed, until nothing opens for it any more; return False if it does after `within` s."""
+        return await self._relay.ended(within)
+
     def _exited(self) -> None:
         asyncio.get_running_loop().remove_reader(self._pidfd)  # it stays readable
         self.exited.set()

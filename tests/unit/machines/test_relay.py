@@ -46,6 +46,13 @@ class Desk(RelayPolicy):
 @asynccontextmanager
 async def relayed(tmp_path: Path, policy: Desk) -> AsyncGenerator[tuple[Connection, Connection]]:
     """The ends of user code and of the driver, with a relay between them."""
+    async with relay_of(tmp_path, policy) as (_, user, driver):
+        yield user, driver
+
+
+@asynccontextmanager
+async def relay_of(tmp_path: Path, policy: Desk) -> AsyncGenerator[tuple[Relay, Connection, Connection]]:
+    """A relay, with the ends of user code and of the driver."""
     connected: asyncio.Future[Connection] = asyncio.Future()
 
     def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -58,7 +65,7 @@ async def relayed(tmp_path: Path, policy: Desk) -> AsyncGenerator[tuple[Connecti
         await relay.start(str(tmp_path / "driver"), theirs)
         user, driver = await asyncio.open_unix_connection(sock=ours), await connected
         try:
-            yield user, driver
+            yield relay, user, driver
         finally:
             relay.close()
             for _, writer in (user, driver):
@@ -77,6 +84,51 @@ async def test_an_answer_of_ours_does_not_come_within_a_message_of_the_drivers(t
         assert await reader.readexactly(1) == END
         answer = json.loads((await reader.readuntil(END))[:-1])
         assert (answer["id"], "error" in answer) == (2, True)
+
+
+def message(number: int, method: str, **params: Any) -> bytes:
+    return json.dumps({"id": number, "guid": "x", "method": method, "params": params, "metadata": {}}).encode() + END
+
+
+async def read(reader: asyncio.StreamReader) -> dict[str, Any]:
+    return json.loads((await reader.readuntil(END))[:-1])
+
+
+OPENED = {"result": {"context": {"guid": "browser-context@1"}}}
+
+
+async def test_a_closed_relay_leaves_the_driver_once_each_context_is_opened(tmp_path: Path) -> None:
+    """The driver would open them all the same, and tell later clients of them, but not the supervisor."""
+    async with relay_of(tmp_path, Desk()) as (relay, (_, writer), (asked, driver)):
+        writer.write(message(1, "newContext") + message(2, "newContext"))
+        calls = [await read(asked) for _ in range(2)]
+        writer.write(message(3, "newContext"))
+        relay.close()  # before it has read the last one, which the driver never gets
+        assert not await relay.ended(0)
+        for call, answer in zip(calls, ({"error": {}}, OPENED), strict=True):
+            driver.write(json.dumps({"id": 1, "error": {}}).encode() + END)  # of another call, which is none of these
+            driver.write(json.dumps({"id": call["id"], **answer}).encode() + END)
+        assert await relay.ended(10)
+        assert await asked.read() == b""
+
+
+async def test_a_relay_whose_driver_ends_knows_what_was_being_opened(tmp_path: Path) -> None:
+    async with relay_of(tmp_path, Desk()) as (relay, (_, writer), (asked, driver)):
+        writer.write(message(1, "newContext"))
+        await read(asked)
+        driver.close()
+        assert not await relay.ended(10)
+
+
+async def test_user_code_cannot_abort_the_opening_of_a_context(tmp_path: Path) -> None:
+    async with relayed(tmp_path, Desk()) as ((reader, writer), (asked, driver)):
+        call = {"id": 1, "guid": "x", "method": "newContext", "params": {}, "metadata": {"timeout": 1, "title": "x"}}
+        writer.write(json.dumps(call).encode() + END + message(2, "__abort__", id=1))
+        opening, abort = await read(asked), await read(asked)
+        assert opening["metadata"] == {"timeout": 0, "title": "x"}
+        assert abort["params"]["id"] != opening["id"]
+        driver.write(json.dumps({"id": opening["id"], **OPENED}).encode() + END)
+        assert await read(reader) == {"id": 1, **OPENED}
 
 
 def command(name: str) -> dict[str, Any]:
