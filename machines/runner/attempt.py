@@ -293,7 +293,7 @@ class Attempt:
         Raises:
             PlaywrightError: The browser is gone.
         """
-        if self._policy.shared or self._conversation.lasting:
+        if self._policy.commands_browser or self._conversation.lasting:
             return True
         return self._parts.hook_pages is not None and await self._parts.hook_pages.used_default_context()
 

@@ -189,15 +189,12 @@ class WarmBrowser:
         return tab
 
     async def close_contexts(self) -> bool:
-        """Close all contexts that there are; return False if one does not close in time.
-
-        Raises:
-            PlaywrightError: The browser or the driver is gone.
-            TimeoutError: The driver did not answer in time.
-        """
-        await self.hear_all()  # of contexts that user code has opened
-        closed = await asyncio.gather(*(close_context(context) for context in self._browser.contexts))
-        return all(closed) and await _done_in_time(self._dispose_foreign_contexts())
+        """Close all contexts that there are; return False if one does not close in time."""
+        return (
+            await _done_in_time(hear_all(self._browser))  # of the contexts that user code has opened
+            and all(await asyncio.gather(*(close_context(context) for context in self._browser.contexts)))
+            and await _done_in_time(self._dispose_foreign_contexts())
+        )
 
     async def _dispose_foreign_contexts(self) -> None:
         """Dispose of contexts that our Playwright does not know: of a client of the debugging port, or half-made."""

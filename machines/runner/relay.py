@@ -21,6 +21,7 @@ from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import ProxySettings
 
 from .browser import WarmBrowser
+from .cdp_commands import refusal_of_command
 from .evidence import Evidence
 from .playwright_wire import END, frames, is_inside
 
@@ -31,7 +32,7 @@ _LARGEST = 512 * 1024 * 1024
 _TRACING = "Callboard traces the Attempt itself, and saves its trace where its other evidence is. Remove this call."
 _BROWSER_TRACING = (
     "An automation cannot trace the whole browser, which would go on in later Attempts. Callboard traces the Attempt"
-    " itself. For a performance trace, send `Tracing.start` in a CDP session of the page."
+    " itself. For a performance trace, send `Tracing.start` in a session of `browser.new_browser_cdp_session()`."
 )
 _SERVING = "An automation cannot offer its browser to others. Use `connect_over_cdp` in the project's hook instead."
 _ZIPPING = "An automation cannot have Playwright's driver pack or unpack files. Record a HAR to a name without `.zip`."
@@ -44,21 +45,6 @@ REFUSED = {
     **dict.fromkeys(("zip", "harUnzip"), _ZIPPING),
 }
 """Methods of Playwright's protocol that are refused, whatever object they are called on, and why."""
-_OF_PAGES = frozenset(
-    {
-        *("Accessibility", "Animation", "Audits", "CacheStorage", "Console", "CSS", "Debugger", "DeviceOrientation"),
-        *("DOM", "DOMDebugger", "DOMSnapshot", "DOMStorage", "Emulation", "EventBreakpoints", "Fetch", "HeapProfiler"),
-        *("IndexedDB", "Input", "Inspector", "IO", "LayerTree", "Log", "Media", "Network", "Overlay", "Page"),
-        *("Performance", "PerformanceTimeline", "Profiler", "Runtime", "ServiceWorker", "WebAudio", "WebAuthn"),
-    }
-)
-"""Domains of the browser's own protocol whose effects end with the page and its context.
-
-A command of any other domain may leave something in the browser itself, such as a page, a cookie or a permission of its
-own context. That is so in a session of a page, too.
-"""
-
-
 _OUTSIDE = (
     "Playwright's driver can write files in the automation's own folder only, and {path} is not there. Name an absolute"
     " path below the working folder, or below tempfile.gettempdir()."
@@ -77,11 +63,15 @@ class RelayPolicy:
         self.proxy: ProxySettings | None = None
         """The Attempt's proxy. Contexts that user code opens itself go through it, too."""
         self.root: Path | None = None
-        self.shared = False
-        """Whether user code commands the browser by its own protocol."""
+        self.commands_browser = False
+        """Whether user code may command the whole browser by its own protocol. It is not used again then."""
 
-    def refusal_of_files(self, method: str, params: dict[str, Any]) -> str | None:
-        """Say why a call must not be made because of a file that the driver would write; None if it may be made."""
+    def refusal(self, method: str, params: dict[str, Any]) -> str | None:
+        """Say why a call must not be made; None if it may be made."""
+        if method in REFUSED:
+            return REFUSED[method]
+        if method == "send" and not self.commands_browser:
+            return refusal_of_command(str(params["method"]))
         root = self.root
         outside = [path for path in _written(method, params) if root and not is_inside(path, str(root.parent))]
         return _OUTSIDE.format(path=outside[0]) if outside else None
@@ -100,10 +90,6 @@ class RelayPolicy:
     async def context_closing(self, guid: str) -> None:
         """Save the trace of a context that user code closes."""
         await self.evidence.save_context(guid)
-
-    def shares_browser(self) -> None:
-        """Remember that user code may open contexts by the browser's own protocol."""
-        self.shared = True
 
     def stack(self, call: dict[str, Any]) -> None:
         """Add the stack of a call to the traces, with the frames of the project: their sources will be read."""
@@ -192,7 +178,7 @@ class Relay:
         async for frame in frames(reader, _LARGEST):
             # User code may write anything here. Read it as the driver will: as UTF-8, with the last of equal names.
             message: dict[str, Any] = json.loads(frame.decode(errors="replace"))
-            if (reason := self._reason(message)) is not None:
+            if (reason := self._policy.refusal(message["method"], message.get("params") or {})) is not None:
                 self._answer(message, _error(reason))
             elif message["method"] == "addStackToTracingNoReply":
                 self._policy.stack(message["params"]["callData"])
@@ -203,20 +189,13 @@ class Relay:
                 driver.write(self._for_driver(message, frame) + END)
                 await driver.drain()
 
-    def _reason(self, message: dict[str, Any]) -> str | None:
-        """Say why a call is refused; None if it is not."""
-        method: str = message["method"]
-        return REFUSED.get(method) or self._policy.refusal_of_files(method, message.get("params") or {})
-
     def _for_driver(self, message: dict[str, Any], frame: bytes) -> bytes:
         """Return what is sent to the driver for a message; mostly the message as it came."""
         match message["method"]:
             case "newContext":
                 return self._as_opening(message)
             case "newBrowserCDPSession":
-                self._policy.shares_browser()
-            case "send" if _commands_browser(str(message["params"]["method"])):
-                self._policy.shares_browser()
+                self._policy.commands_browser = True
             case _:
                 pass
         return frame
@@ -289,14 +268,6 @@ class Relay:
             prepared = self._begin(self._policy.context_opened(message["result"]["context"]["guid"]))
             await asyncio.wait({prepared})
         return json.dumps(answer).encode()
-
-
-def _commands_browser(command: str) -> bool:
-    """Tell whether a command of a session, also of one of a page, may leave something in the browser itself."""
-    if command == "Page.setDownloadBehavior":  # it names any folder of the browser's box
-        return True
-    # Our own code in the process of user code asks for this to recognize a context. It changes nothing.
-    return command != "Target.getTargetInfo" and command.partition(".")[0] not in _OF_PAGES
 
 
 def _error(message: str) -> dict[str, Any]:

@@ -161,14 +161,14 @@ class Supervisor:
         """Close and delete all that an Attempt has left to driver and browser. Return what stays; None if nothing."""
         if not await used.user.left_browser(OPEN_WITHIN):
             return "a context that is still being opened"
+        if not await self._parts.browser.close_contexts():
+            return "a context that does not close"
         try:
-            if not await self._parts.browser.close_contexts():
-                return "a context that does not close"
             if self._driver_folders is not None:
                 await self._in_thread(self._driver_folders.wipe)
             if await attempt.used_default_context():
                 return "what it did in the browser's own context"
-        except (OSError, PlaywrightError, TimeoutError) as error:
+        except (OSError, PlaywrightError) as error:
             return f"what cannot be cleaned up: {error}"
         if state_of_pipe() != self._pipe:
             return "a changed pipe for its output"

@@ -69,15 +69,16 @@ PROJECT = {
         """,
         commands="""
             context = page.context
-            of_page = await context.new_cdp_session(page)
-            session = of_page if params["by"] == "page" else await context.browser.new_browser_cdp_session()
+            of_browser = params["by"] != "page" and await context.browser.new_browser_cdp_session()
+            session = of_browser if params["by"] == "browser" else await context.new_cdp_session(page)
             return [await session.send(method, given) for method, given in params["commands"]]
         """,
         finds_in_the_browser="""
             session = await page.context.browser.new_browser_cdp_session()
             cookies = (await session.send("Storage.getCookies"))["cookies"]
             targets = (await session.send("Target.getTargets"))["targetInfos"]
-            return [len(cookies), sorted({target["url"] for target in targets})]
+            screens = await (await page.context.new_cdp_session(page)).send("Emulation.getScreenInfos")
+            return [len(cookies), sorted({target["url"] for target in targets}), len(screens["screenInfos"])]
         """,
         changes_its_output="""
             import fcntl, os
@@ -197,23 +198,33 @@ async def test_contexts_that_an_attempt_opened_itself_are_gone_after_it(quiet: R
 COOKIE = {"name": "seen", "value": "1", "domain": "shop.test", "path": "/"}
 
 
-@pytest.mark.parametrize("by", ["browser", "page"])
-async def test_a_browser_that_took_raw_protocol_commands_is_not_used_again(lab: Lab, by: str) -> None:
+SCREEN = {"left": 800, "top": 0, "width": 700, "height": 500}
+OF_BROWSER = [("Storage.setCookies", {"cookies": [COOKIE]}), ("Emulation.addScreen", SCREEN)]
+
+
+@pytest.mark.parametrize(
+    ("by", "commands"), [("browser", OF_BROWSER[:1]), ("page, with a session of the browser", OF_BROWSER)]
+)
+async def test_a_browser_that_user_code_has_a_session_of_is_not_used_again(
+    lab: Lab, by: str, commands: list[object]
+) -> None:
     pool = lab.pool()
     run = lab.runner(PROJECT, pool)
-    assert (
-        len(value(await run("commands", {"by": by, "commands": [["Storage.setCookies", {"cookies": [COOKIE]}]]}))) == 1
-    )
+    assert (await run("commands", {"by": by, "commands": commands})).error is None
     assert await lab.settled(pool) is None
-    assert value(await run("finds_in_the_browser")) == [0, ["about:blank"]]
+    assert value(await run("finds_in_the_browser")) == [0, ["about:blank"], 1]
     await lab.settled(pool)
 
 
-async def test_a_browser_in_which_only_a_page_was_commanded_is_used_again(lab: Lab) -> None:
+@pytest.mark.parametrize("command", OF_BROWSER)
+async def test_a_session_of_a_page_does_not_reach_the_browser(lab: Lab, command: object) -> None:
     pool = lab.pool()
-    commands = [("Network.enable", {}), ("Page.captureScreenshot", {}), ("Runtime.evaluate", {"expression": "1"})]
-    assert len(value(await lab.runner(PROJECT, pool)("commands", {"by": "page", "commands": commands}))) == 3
+    run = lab.runner(PROJECT, pool)
+    failed = failure(await run("commands", {"by": "page", "commands": [command]}))
+    assert "is not known to end with this page" in failed.message
     assert await lab.settled(pool) is not None
+    assert value(await run("finds_in_the_browser")) == [0, ["about:blank"], 1]
+    await lab.settled(pool)
 
 
 async def test_what_the_driver_notes_for_itself_is_gone_after_an_attempt(lab: Lab) -> None:

@@ -30,8 +30,8 @@ class Desk(RelayPolicy):
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     proceed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def refusal_of_files(self, method: str, params: dict[str, Any]) -> str | None:
-        return f"{params['path']} was refused" if method == "saveAs" else None
+    def refusal(self, method: str, params: dict[str, Any]) -> str | None:
+        return f"{params['path']} was refused" if method == "saveAs" else REFUSED.get(method)
 
     def options_of_context(self, options: dict[str, Any]) -> dict[str, Any]:
         return {**options, "locale": "fr-FR"}
@@ -43,9 +43,6 @@ class Desk(RelayPolicy):
         self.seen.append(("closing", guid))
         self.closing.set()
         await self.proceed.wait()
-
-    def shares_browser(self) -> None:
-        self.seen.append(("shares", None))
 
     def stack(self, call: dict[str, Any]) -> None:
         self.seen.append(("stack", call))

@@ -24,3 +24,12 @@ async def test_an_attempt_finds_no_login_but_its_own(installation: Installation)
     for user in ("anna", "bob", "anna"):
         found = await installation.attack("keeps", project=PROJECT, authSession={"id": user})
         assert found == {"before": [user], "after": [user]}
+
+
+@pytest.mark.kinds("plain-full", "root-full")
+async def test_contexts_that_an_attempt_was_opening_as_it_ended_are_not_seen(installation: Installation) -> None:
+    for user in ("carol", "dave"):
+        await log_in(installation, user)
+    for user in ("carol", "dave", "carol"):
+        seen = await installation.attack("opens", project=PROJECT, authSession={"id": user})
+        assert set(seen) == {f"secret-of-{user}"}

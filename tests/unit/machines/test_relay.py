@@ -19,27 +19,15 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Desk(RelayPolicy):
-    """Allows everything, and notes whether the browser itself was commanded."""
+    """Allows what may be done without a browser."""
 
     def __init__(self) -> None:
-        self.shared = False
-
-    def refusal_of_files(self, method: str, params: dict[str, Any]) -> str | None:  # noqa: ARG002
-        return None
-
-    def options_of_context(self, options: dict[str, Any]) -> dict[str, Any]:
-        return options
+        super().__init__(cast("Any", None), cast("Any", None))
 
     async def context_opened(self, guid: str) -> None:
         pass
 
     async def context_closing(self, guid: str) -> None:
-        pass
-
-    def shares_browser(self) -> None:
-        self.shared = True
-
-    def stack(self, call: dict[str, Any]) -> None:
         pass
 
 
@@ -86,7 +74,7 @@ async def test_an_answer_of_ours_does_not_come_within_a_message_of_the_drivers(t
         assert (answer["id"], "error" in answer) == (2, True)
 
 
-def message(number: int, method: str, **params: Any) -> bytes:
+def message(number: int, method: str, /, **params: Any) -> bytes:
     return json.dumps({"id": number, "guid": "x", "method": method, "params": params, "metadata": {}}).encode() + END
 
 
@@ -131,31 +119,27 @@ async def test_user_code_cannot_abort_the_opening_of_a_context(tmp_path: Path) -
         assert await read(reader) == {"id": 1, **OPENED}
 
 
-def command(name: str) -> dict[str, Any]:
-    """A call of Playwright's that gives a command in a CDP session."""
-    return {"method": "send", "params": {"method": name, "params": {}}}
-
-
 @pytest.mark.parametrize(
-    ("call", "shared"),
+    "name",
     [
-        (command("Page.setDownloadBehavior"), True),
-        (command("Browser.setDownloadBehavior"), True),
-        (command("Target.createTarget"), True),
-        (command("Tracing.start"), True),
-        (command("Storage.setCookies"), True),
-        (command("Target.getTargetInfo"), False),
-        (command("Page.captureScreenshot"), False),
-        ({"method": "newBrowserCDPSession", "params": {}}, True),
-        ({"method": "newCDPSession", "params": {}}, False),
+        *("Emulation.addScreen", "Page.setDownloadBehavior", "Browser.setDownloadBehavior", "Target.createTarget"),
+        *("Tracing.start", "Storage.setCookies", "Emulation.somethingNew", "Newer.command", "emulation.addScreen", ""),
     ],
 )
-async def test_what_reaches_the_browser_itself_is_noted(tmp_path: Path, call: dict[str, Any], *, shared: bool) -> None:
+async def test_a_command_that_may_reach_the_whole_browser_is_refused(tmp_path: Path, name: str) -> None:
+    async with relayed(tmp_path, Desk()) as ((reader, writer), (asked, _)):
+        writer.write(message(1, "send", method=name, params={}) + message(2, "send", method="Page.enable", params={}))
+        assert f"`{name}` is not known to end with this page" in (await read(reader))["error"]["error"]["message"]
+        assert (await read(asked))["id"] == 2
+
+
+async def test_with_a_session_of_the_browser_any_command_is_passed_on_and_that_is_noted(tmp_path: Path) -> None:
     policy = Desk()
     async with relayed(tmp_path, policy) as ((_, writer), (asked, _)):
-        writer.write(json.dumps({"id": 1, "guid": "x", **call}).encode() + END)
-        assert json.loads((await asked.readuntil(END))[:-1])["method"] == call["method"]
-        assert policy.shared is shared
+        assert not policy.commands_browser
+        writer.write(message(1, "newBrowserCDPSession") + message(2, "send", method="Emulation.addScreen", params={}))
+        assert [(await read(asked))["id"] for _ in range(2)] == [1, 2]
+        assert policy.commands_browser
 
 
 @pytest.mark.parametrize(
@@ -175,7 +159,7 @@ def test_the_driver_writes_in_the_attempts_folder_only(tmp_path: Path, method: s
     (policy.root / "link").symlink_to("/tmp")
 
     def refusal(path: Path) -> str | None:
-        return policy.refusal_of_files(method, json.loads(json.dumps(params).replace("{}", str(path))))
+        return policy.refusal(method, json.loads(json.dumps(params).replace("{}", str(path))))
 
     assert refusal(policy.root / "own") is None
     for path in (Path("/tmp/other"), policy.root / "../../other", policy.root / "link" / "other"):
