@@ -38,6 +38,12 @@ _ANSWER_WITHIN = 2.0
 _LATELY = 5.0
 """Skip the liveness ping if the browser answered within this many seconds."""
 
+_EMPTY_CLIPBOARD = """() => {
+    const copy = (event) => { event.clipboardData.setData('text/plain', ''); event.preventDefault(); };
+    document.addEventListener('copy', copy, { once: true });
+    return document.execCommand('copy');
+}"""
+
 
 @dataclass
 class Tab:
@@ -183,6 +189,9 @@ class WarmBrowser:
             )
             self._watch(context)
             tab = Tab(context, await context.new_page())
+            # The clipboard is the browser's own, and has what was copied in the Attempt before.
+            if not await tab.page.evaluate(_EMPTY_CLIPBOARD):
+                raise PlaywrightError("the browser's clipboard could not be emptied")
         self._answered = time.monotonic()
         if proxy is not None:
             tab.watch_proxy()

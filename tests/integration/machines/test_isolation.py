@@ -80,6 +80,18 @@ PROJECT = {
             screens = await (await page.context.new_cdp_session(page)).send("Emulation.getScreenInfos")
             return [len(cookies), sorted({target["url"] for target in targets}), len(screens["screenInfos"])]
         """,
+        copies="""
+            await page.set_content("<input value='copied by an Attempt'>")
+            await page.focus("input")
+            await page.keyboard.press("Control+A")
+            await page.keyboard.press("Control+C")
+        """,
+        pastes="""
+            await page.set_content("<input>")
+            await page.focus("input")
+            await page.keyboard.press("Control+V")
+            return await page.input_value("input")
+        """,
         changes_its_output="""
             import fcntl, os
             if params["what"] == "size":
@@ -196,6 +208,11 @@ async def test_contexts_that_an_attempt_opened_itself_are_gone_after_it(quiet: R
 
 
 COOKIE = {"name": "seen", "value": "1", "domain": "shop.test", "path": "/"}
+
+
+async def test_what_an_attempt_has_copied_is_gone_after_it(quiet: Run) -> None:
+    assert (await quiet("copies")).error is None
+    assert value(await quiet("pastes")) == ""
 
 
 SCREEN = {"left": 800, "top": 0, "width": 700, "height": 500}
