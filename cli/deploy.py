@@ -45,7 +45,7 @@ def deploy(
     artifacts: Annotated[
         str | None,
         typer.Option(
-            help="Artifact store to write to, without an API. Default: CALLBOARD_ARTIFACTS, else the data folder."
+            help="Artifact store to write to, without an API. Default: CALLBOARD_ARTIFACTS, else in the data folder."
         ),
     ] = None,
     message: Annotated[str | None, typer.Option("-m", "--message", help="What the deploy is about.")] = None,
@@ -56,8 +56,8 @@ def deploy(
 ) -> None:
     """Deploy a project folder as a new version. Runs in flight keep their version.
 
-    The project is sent to an API if there is the address of one, and else written to the artifact store, which takes
-    the store's credentials.
+    The project is sent to an API if there is the address of one, and else written to an artifact store, which takes
+    the store's credentials. An API, a store or a data folder has to be named.
     """
     settings = load_settings(artifacts=artifacts, data_dir=data, url=url)
     by_store = artifacts is not None or data is not None
@@ -68,6 +68,12 @@ def deploy(
         return
     if key is not None:
         raise typer.BadParameter("--key is for an API: pass --url, too, or set CALLBOARD_URL.")
+    if settings.model_fields_set.isdisjoint(("artifacts", "data_dir")):
+        raise BadRequest(
+            "Where the project is to be deployed is not said. Pass --url, or set CALLBOARD_URL, to send it to an API; "
+            "--artifacts, or CALLBOARD_ARTIFACTS, to write it to an artifact store; --data, or CALLBOARD_DATA_DIR, to "
+            "write it to the store in a data folder of this host."
+        )
     location = settings.artifact_location
     environments = open_environments(settings)
     store = open_store(location, endpoint=settings.artifacts_endpoint)

@@ -12,8 +12,8 @@ class ExitCode(IntEnum):
 
     OK = 0
     FAILED = 1
-    """The command failed; or the Run, JobRun or operation that it asked about or waited for failed or has not ended
-    yet."""
+    """The command failed; or the Run, JobRun, Run of a JobRun or operation that it asked about or waited for failed, or
+    has not ended yet."""
     USAGE = 2
     """The command line is wrong; Typer uses the same code."""
     CANCELED = 3

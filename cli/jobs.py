@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.api_client import ApiClient, quote_segment
-from cli.exit_codes import exit_code_for_status
+from cli.exit_codes import ExitCode, exit_code_for_status
 from cli.json_argument import JSON_HELP, read_object
 from cli.options import AsJson
 from cli.output import (
@@ -150,11 +150,14 @@ def trigger(
     target: ApiClient,
     job_id: JobId,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the JobRun has ended.")] = False,
+    allow_failed: Annotated[
+        bool, typer.Option("--allow-failed", help="With --wait: end with 0 also if Runs have failed.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Start a JobRun now, and print its id.
 
-    With --wait, the exit code is 0 if the JobRun has executed all of its Runs, also if some of them failed; 1 if it
+    With --wait, the exit code is 0 if all Runs of the JobRun have completed; 1 if some of them failed, or if the JobRun
     could not go on; and 3 if it was canceled or terminated.
     """
     answer = target.request("POST", f"{_path(job_id)}/trigger")
@@ -165,15 +168,17 @@ def trigger(
     print_message(f"JobRun {job_run_id}")
     ended = wait_for_job_run(target, job_id, job_run_id)
     job_run = ended["jobRun"]
+    code = exit_code_for_status(job_run["status"])
+    if code is ExitCode.OK and job_run["failed_runs"] and not allow_failed:
+        code = ExitCode.FAILED
+    told = " ".join(filter(None, [f"The JobRun is {job_run['status']}.", format_cause(job_run)]))
     if as_json:
         print_json(ended)
-    elif job_run["status"] == "SUCCESS":
-        typer.echo(f"The JobRun is {job_run['status']}. {format_run_counts(job_run)}.")
+    elif code is ExitCode.OK:
+        typer.echo(f"{told} {format_run_counts(job_run)}.")
     else:
-        print_message(
-            f"The JobRun is {job_run['status']}. {format_cause(job_run)} {format_run_counts(job_run)}.", "red"
-        )
-    raise typer.Exit(exit_code_for_status(job_run["status"]))
+        print_message(f"{told} {format_run_counts(job_run)}.", "red")
+    raise typer.Exit(code)
 
 
 def _path(job_id: str) -> str:

@@ -149,6 +149,8 @@ def format_run_counts(job_run: dict[str, Any]) -> str:
     if None in counts:
         return "No Run has been started"
     total, completed, failed = counts
+    if completed + failed == total:
+        return f"{completed} of {total} Runs have completed, {failed} failed"
     return f"{completed + failed} of {total} Runs have ended: {completed} completed, {failed} failed"
 
 

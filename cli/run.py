@@ -148,6 +148,12 @@ def api(
     project = given.project
     if name not in (known := find_apis(project.folder)):
         raise NotFound(f"There is no API {name} in {project.folder}. Its APIs: {', '.join(known)}.")
+    if auth_session is None and project.settings.auth_sessions.enabled:
+        # The words up to the colon are those of the contract, as over REST.
+        raise BadRequest(
+            f"Auth session is required for auth session validation runs: project {project.variables.project} logs in, "
+            "so the call needs --auth-session ID. `callboard run authsession create ID` makes a login here."
+        )
     login = None if auth_session is None else project.login(auth_session)
     arguments = None if parameters is None else read_json(parameters, "PARAMETERS")
     if arguments is not None:

@@ -18,7 +18,7 @@ _CHECKS = ThreadPoolExecutor(1, "parameter-check")
 async def check_parameters(
     services: Services, manifest: Manifest, api: str, parameters: dict[str, Any], *path: str | int
 ) -> None:
-    """Check parameters, if the project wants that (`apiAccess.validateParameters`) and its API has a schema.
+    """Check parameters, if their API has a schema.
 
     Args:
         services: The services of the request.
@@ -31,8 +31,6 @@ async def check_parameters(
         BadRequest: They are not what the schema says.
         StoreError: The store failed.
     """
-    if not manifest.settings.api_access.validate_parameters:
-        return
     described = await services.input_schemas.get(services.store, manifest.project, manifest.version)
     schema = described.of(api).input_schema
     if schema is None:

@@ -43,11 +43,18 @@ _AUTH_REQUIRED = (
 
 
 async def start_run(
-    services: Services, manifest: Manifest, body: dict[str, Any], idempotency_key: str | None, by: Actor
+    services: Services,
+    manifest: Manifest,
+    body: dict[str, Any],
+    idempotency_key: str | None,
+    by: Actor,
+    *,
+    by_hand: bool = False,
 ) -> StartResponse:
     """Start a Run of the version that the body names, else of the one that `manifest` describes.
 
-    If the Idempotency-Key stands for a Run, find that one.
+    If the Idempotency-Key stands for a Run, find that one. Parameters that somebody has written by hand are checked by
+    the API's schema also where the project does not want that of all starts.
 
     Raises:
         BadRequest: A field is wrong.
@@ -68,7 +75,7 @@ async def start_run(
     await check_proxy(services.egress, "authSession.proxy", request.auth_session and request.auth_session.proxy)
     # The fingerprint is made from the request before defaults are applied, so that a redeploy does not change it.
     identity = await resolve_identity(services, manifest.project, request.canonical(), idempotency_key)
-    await create_run(services, manifest, request, identity, by)
+    await create_run(services, manifest, request, identity, by, by_hand=by_hand)
     return StartResponse(run_id=identity.run_id)
 
 
@@ -97,6 +104,7 @@ async def create_run(
     by: Actor,
     *,
     rerun_of: str | None = None,
+    by_hand: bool = False,
 ) -> None:
     """Start the Run `identity`, unless the very same request has started it before. Raises what `start_run` raises.
 
@@ -107,10 +115,11 @@ async def create_run(
         identity: The identity of the Run.
         by: Who starts it.
         rerun_of: The id of the earlier Run if this one is a rerun.
+        by_hand: Whether the parameters are checked although the project does not want that of all starts.
     """
     workspace, project = services.settings.workspace, manifest.project
-    add_log_fields(runId=identity.run_id, project=project)
-    await _check_parameters(services, manifest, request, identity)
+    if by_hand or manifest.settings.api_access.validate_parameters:
+        await _check_parameters(services, manifest, request, identity)
     await _check_queue(services, manifest, identity)
     effective = _with_defaults(request, manifest.settings)
     auth = (
@@ -154,6 +163,8 @@ async def _store_and_start(
     stored = False
     if run_input.auth is not None and isinstance(request.auth_session, RuntimeAuthSession):
         stored = await store_runtime_input(services, run_input.project, run_input.auth, request.auth_session, identity)
+    # From here on the Run may exist. What is refused before has no id in the log and the audit, as nothing has it.
+    add_log_fields(runId=identity.run_id, project=run_input.project)
     created = await services.runs.start(identity.run_id, run_input, fingerprint=identity.fingerprint, rerun_of=rerun_of)
     if run_input.auth is not None and stored and not created:
         # Another copy of this request started the Run first. If that Run has ended already, nothing else will delete
@@ -166,7 +177,7 @@ async def _store_and_start(
 async def _check_parameters(
     services: Services, manifest: Manifest, request: StartRequest, identity: RunIdentity
 ) -> None:
-    """Check the parameters, if the project wants that. A request that has started its Run before is never refused.
+    """Check the parameters. A request that has started its Run before is never refused.
 
     Raises:
         BadRequest: They are not what the API's schema says.

@@ -26,7 +26,7 @@ async def test_what_is_shown_is_done(stack: Stack, tmp_path: Path) -> None:
     script = script.replace("http://127.0.0.1:8400", stack.url).replace("~/.local/share/callboard", str(stack.data))
     script = script.replace('{"pages"', f'{{"baseUrl": {json.dumps(stack.site)}, "pages"')
     said = await Command(stack, "shop").script(script, folder, within=200)
-    assert "1 of 1 Runs have ended: 1 completed, 0 failed" in said
+    assert "1 of 1 Runs have completed, 0 failed" in said
     assert '"message":"updated job successfully"' in said
     assert "Job long is paused.\nJob long is resumed.\n" in said
     assert {job["id"] for job in await jobs(stack, "shop")}.isdisjoint({"every-morning", "by-hand", "long"})

@@ -57,7 +57,12 @@ async def jobs_data(services: Services, project: str) -> list[dict[str, Any]]:
             "payloadCount": definition.payload_count,
             "nextRunTime": next_run_time and next_run_time.isoformat(),
             "lastJobRun": last
-            and {"id": last.id, "status": last.status.value, "startTime": last.started_at.isoformat()},
+            and {
+                "id": last.id,
+                "status": last.status.value,
+                "failedRuns": last.progress.failed,
+                "startTime": last.started_at.isoformat(),
+            },
         }
 
     return list(await asyncio.gather(*(read(state) for state in states)))

@@ -73,7 +73,7 @@ async def start(
             origin = f"{request.url.scheme}://{request.url.netloc}"
             calls = code_samples(services, origin, manifest.project, body)
             return await _render(request, services, manifest, values, calls=calls, is_filled_in=True)
-        started = await start_run(services, manifest, body, None, caller_of(request).actor)
+        started = await start_run(services, manifest, body, None, caller_of(request).actor, by_hand=True)
     except (BadRequest, NotFound, TooMany, Unavailable) as error:
         return await _render(request, services, manifest, values, error=error, is_filled_in=True)
     if not caller_of(request).has(Scope.RUNS_READ):

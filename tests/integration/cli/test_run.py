@@ -352,6 +352,17 @@ def test_a_login_that_is_not_good_is_told_and_nothing_begins_with_it(project: Pr
     assert done.stderr.splitlines()[-1].startswith("The login is not good any more.")
 
 
+def test_where_every_run_needs_a_login_a_call_needs_one_too(project: Project):
+    settings = '{"projectName": "shop", "authSessions": {"enabled": true, "type": "API"}}'
+    (project.folder / "Intuned.jsonc").write_text(settings)
+    refused = project.run("api", "visit")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    said = "Auth session is required for auth session validation runs: project shop logs in, so the call needs"
+    assert said in refused.stderr
+    make_login(project)
+    assert project.run("api", "visit", "--auth-session", "ada").returncode == 0
+
+
 def test_a_login_that_cannot_be_made_leaves_the_earlier_one(project: Project):
     make_login(project)
     done = make_login(project, password="wrong")

@@ -10,7 +10,7 @@ import pytest
 
 from cli import polling
 from cli.deploy import find_commit
-from tests.support.fake_api import KEY, FakeApi
+from tests.support.fake_api import KEY, FakeApi, callboard, error_of
 from tests.support.files import write_files
 
 VERSION = "0123456789abcdef"
@@ -96,6 +96,18 @@ def test_options_decide_between_an_api_and_the_store(api: FakeApi, folder: Path,
     for options in (["--artifacts", "x", "--url", api.url], ["--data", str(tmp_path), "--key", KEY]):
         assert api.callboard("deploy", str(folder), *options).exit_code == 2
     assert api.asked == []
+
+
+def test_where_to_has_to_be_said(folder: Path, tmp_path: Path):
+    home = tmp_path / "home"
+    code, said = error_of(callboard("deploy", folder, HOME=str(home), XDG_DATA_HOME=str(home), CALLBOARD_API_KEY=KEY))
+    assert code == 2
+    for way in ("--url", "CALLBOARD_URL", "--artifacts", "CALLBOARD_ARTIFACTS", "--data", "CALLBOARD_DATA_DIR"):
+        assert way in said
+    assert not home.exists()
+    done = callboard("deploy", folder, CALLBOARD_DATA_DIR=str(tmp_path / "data"))
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "data/artifacts/projects/shop").is_dir()
 
 
 def test_a_repository_cannot_have_programs_executed_by_a_deploy(tmp_path: Path):

@@ -134,7 +134,8 @@ def test_a_job_is_deleted_when_that_is_confirmed(api: FakeApi):
 @pytest.mark.parametrize(
     ("end", "code", "said"),
     [
-        (job_run("SUCCESS", successful_runs=97), 0, "100 of 100 Runs have ended: 97 completed, 3 failed."),
+        (job_run("SUCCESS", successful_runs=100, failed_runs=0), 0, "100 of 100 Runs have completed, 0 failed."),
+        (job_run("SUCCESS", successful_runs=97), 1, "The JobRun is SUCCESS. 97 of 100 Runs have completed, 3 failed."),
         (job_run("FAILURE"), 1, "The JobRun is FAILURE."),
         (
             job_run("CANCELED", reason={"type": "another-job-run-active", "message": "Another one is active."}),
@@ -154,6 +155,13 @@ def test_trigger_waits_and_ends_as_the_job_run_does(
     done = api.callboard("jobs", "trigger", "nightly", "--wait", "-p", "shop")
     assert (done.exit_code, said in done.output) == (code, True), done.output
     assert api.asked[-1].path == f"projects/shop/jobs/nightly/runs/{JOB_RUN_ID}"
+
+
+@pytest.mark.parametrize(("end", "code"), [(job_run("SUCCESS", successful_runs=97), 0), (job_run("FAILURE"), 1)])
+def test_runs_that_failed_may_be_allowed_to(api: FakeApi, end: dict[str, Any], code: int):
+    api.answers = [TRIGGERED, (200, {"jobRun": end})]
+    done = api.callboard("jobs", "trigger", "nightly", "--wait", "--allow-failed", "-p", "shop")
+    assert done.exit_code == code, done.output
 
 
 def test_job_runs_are_listed_in_pages(api: FakeApi):

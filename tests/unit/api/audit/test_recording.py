@@ -33,6 +33,8 @@ from tests.support.polling import until
 WORD = "hunter2-Zq8x"
 """A secret word, which stands in whatever a request can have."""
 LOST = "callboard_audit_entries_lost"
+RUN_ID = "V1StGXR8_Z5jdHi6B-myT"
+"""The id of a Run that never was."""
 
 
 @pytest.fixture
@@ -120,6 +122,20 @@ async def test_ids_that_a_call_makes_are_in_its_entry(api: Api):
         "env-var.delete": {},
         "run.cancel": {"runId": run_id},
     }
+
+
+async def test_no_id_is_told_of_a_run_that_never_was(make_project_api: MakeApi):
+    api = await make_project_api({"authSessions": {"enabled": True, "type": "MANUAL"}})
+    unknown = await api.start({"api": "list", "parameters": {}, "authSession": {"id": "nobody"}})
+    assert unknown.status_code == 404
+    assert (await api.client.post(f"{api.base}/{RUN_ID}/cancel?wait=0")).status_code == 404
+    assert [(entry["action"], entry["ids"]) for entry in await entries(api)] == [
+        ("run.start", {}),
+        ("run.cancel", {"runId": RUN_ID}),  # this is what was asked for
+    ]
+    page = (await (await signed_in_client(api)).get("/audit")).text
+    assert RUN_ID in page
+    assert "/runs/" not in page
 
 
 async def test_an_operation_of_an_auth_session_is_recorded_with_its_ids(make_project_api: MakeApi):

@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator
 from storage import keys
 from tests.support.api_in_process import Api, MakeApi
 from tests.support.constants import WORKSPACE
+from tests.support.dashboard_client import signed_in_client
 
 LIST_SCHEMA: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -137,8 +138,15 @@ async def test_a_repeated_start_is_answered_as_before_whatever_the_schema_says(
     assert (await later.start({"api": "list", "parameters": WRONG}, idempotency_key="other")).status_code == 400
 
 
-async def test_without_the_setting_nothing_is_checked(make_described: MakeDescribed):
-    await (await make_described()).run(parameters=WRONG)
+async def test_without_the_setting_only_what_somebody_writes_on_a_page_is_checked(make_described: MakeDescribed):
+    api = await make_described()
+    await api.run(parameters=WRONG)
+    pages = await signed_in_client(api)
+    form = {"api": "list", "do": "start"}
+    refused = await pages.send_form("/projects/shop/playground", **form, parameters=json.dumps(WRONG))
+    assert refused.status_code == 400
+    assert "expected a string" in refused.text
+    assert (await pages.send_form("/projects/shop/playground", **form, parameters='{"url": "x"}')).status_code == 303
 
 
 @pytest.mark.parametrize("as_lines", [False, True])
