@@ -82,6 +82,8 @@ def _add_calls(router: APIRouter, pages: APIRouter, owner: Callable[..., Any], w
     ) -> VariableBody:
         check_variable_name(name)
         add_log_fields(variable=name)
+        if body.get("scopes") is None:
+            body = {**body, "scopes": [VariableScope.seen_in(services.settings.environment)]}
         wanted = validate_body(SetVariable, body)
         return _body(await _variables(services).set(_name_of(project), name, wanted, by=caller.id))
 

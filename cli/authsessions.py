@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from operator import itemgetter
 from typing import Annotated, Any
 
 import typer
@@ -12,10 +13,11 @@ from cli.exit_codes import exit_code_for_status
 from cli.filters import Filters, parse_field_filters
 from cli.json_argument import JSON_HELP, read_json, read_object
 from cli.options import AsJson, parse_duration
-from cli.output import print_fields, print_json, print_message, print_table
+from cli.output import print_fields, print_heading, print_json, print_message, print_table
 from cli.polling import UNFINISHED_OPERATION, wait_for_operation
 from cli.render import format_cause
 from cli.with_api import with_project
+from schemas.errors import Forbidden
 from temporal.durations import format_duration
 
 app = typer.Typer(
@@ -34,13 +36,19 @@ _Timeout = Annotated[
     ),
 ]
 
+_CREATES = 100
+"""Number of a project's latest Creates among which those that failed are found."""
+
 _FIELDS = {"status": "status", "state": "status", "type": "type", "id": "id"}
 
 
 @app.command("list")
 @with_project
 def list_sessions(target: ApiClient, filters: Filters = None, as_json: AsJson = False) -> None:
-    """List AuthSessions. Filters: status= (or state=), type=, id=."""
+    """List AuthSessions. Filters: status= (or state=), type=, id=.
+
+    Without filters, logins that could not be made are listed behind them, with the error of their last Create.
+    """
     wanted = parse_field_filters(filters, _FIELDS)
     found = [
         each
@@ -51,6 +59,23 @@ def list_sessions(target: ApiClient, filters: Filters = None, as_json: AsJson = 
         print_json(found)
         return
     print_table(("AUTHSESSION", "TYPE", "STATUS"), [(each["id"], each["type"], each["status"]) for each in found])
+    if not wanted:
+        _print_failed_creates(target, {each["id"] for each in found})
+
+
+def _print_failed_creates(target: ApiClient, there: set[str]) -> None:
+    """Print the AuthSessions that there are not, as their last Create has failed, with its error and its Run."""
+    try:
+        creates = target.request("GET", "runs", query={"type": "auth-session-create", "limit": _CREATES})["runs"]
+    except Forbidden:
+        print_message("Creates that failed are not listed: the key does not have the scope runs:read.")
+        return
+    newest = {run["authSessionId"]: run for run in sorted(creates, key=itemgetter("createdAt"))}
+    failed = [run for run in newest.values() if run["status"] == "failed" and run["authSessionId"] not in there]
+    rows = [(run["authSessionId"], run["runId"], format_cause(run)) for run in failed if run["parentRunId"] is None]
+    if rows:
+        print_heading("Not created")
+        print_table(("AUTHSESSION", "RUN OF THE LAST CREATE", "ERROR"), rows)
 
 
 @app.command()

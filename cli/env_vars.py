@@ -57,7 +57,11 @@ def set_variable(
     secret: Annotated[bool, typer.Option("--secret", help="Mask the value, and never show it again.")] = False,
     scopes: Annotated[
         list[str] | None,
-        typer.Option("--scope", metavar="SCOPE", help="PUBLISHED (the default), AUTHORING or, given twice, both."),
+        typer.Option(
+            "--scope",
+            metavar="SCOPE",
+            help="AUTHORING, PUBLISHED or, given twice, both. Default: what Runs of the API see.",
+        ),
     ] = None,
     workspace: Workspace = False,
     project: Project = None,

@@ -41,7 +41,10 @@ class Event(str):
 
 
 async def report_ended_runs(client: Client, url: str, report: Callable[[str], None]) -> None:
-    """Report each Run of an API that ends from now on, with the address of its page below `url`. Never returns."""
+    """Report each Run that ends from now on, with the address of its page below `url`. Never returns.
+
+    Checks and logins that another Run waits for are told by that Run's outcome.
+    """
     since, told = datetime.now(UTC), dict[str, datetime]()
     while True:
         await asyncio.sleep(_LOOK_EVERY)
@@ -57,8 +60,10 @@ async def report_ended_runs(client: Client, url: str, report: Callable[[str], No
 def _describe(run: RunListItem, page: str) -> Event:
     seconds = (run.ended_at - (run.started_at or run.created_at)).total_seconds() if run.ended_at else 0.0
     why = None if run.cause is None else f"{run.cause.code}: {' '.join(run.cause.message.split())}"
-    line = f"{run.status:<9}  {run.project}/{run.api}  {seconds:.1f} s  {page}" + ("" if why is None else f"\n  {why}")
-    about = {"runId": run.run_id, "project": run.project, "api": run.api, "status": str(run.status)}
+    what = run.api or f"{run.type} {run.auth_session_id}"
+    line = f"{run.status:<9}  {run.project}/{what}  {seconds:.1f} s  {page}" + ("" if why is None else f"\n  {why}")
+    about = {"runId": run.run_id, "project": run.project, "type": str(run.type), "api": run.api}
+    about |= {"authSessionId": run.auth_session_id, "status": str(run.status)}
     return Event(line, "run", **about, attempts=run.attempts, seconds=round(seconds, 3), reason=why, url=page)
 
 

@@ -96,16 +96,17 @@ def build_query(project: str, run_filter: RunFilter, abnormal: Collection[RunSta
 
 
 async def list_ended(client: Client, since: datetime) -> list[RunListItem]:
-    """Return the Runs of APIs, in all projects, that have ended since then, the last one first.
+    """Return the Runs, in all projects, that have ended since then, the last one first. None of them is for another.
 
     Raises:
         ConfigurationError: Temporal refuses: the namespace or its search attributes are missing.
         Unavailable: Temporal cannot be reached.
     """
-    of_apis = is_one_of(names.SEARCH_RUN_TYPE, [RunType.API])
+    ended = f"{names.SEARCH_RUN_TYPE} IS NOT NULL AND CloseTime >= '{_format_time(since)}'"
     with translate_rpc_errors():
-        found = client.list_workflows(f"{of_apis} AND CloseTime >= '{_format_time(since)}'", rpc_timeout=RPC_TIMEOUT)
-        return [await read_list_item(execution) async for execution in found]
+        found = client.list_workflows(ended, rpc_timeout=RPC_TIMEOUT)
+        runs = [await read_list_item(execution) async for execution in found]
+    return [run for run in runs if run.parent_run_id is None]
 
 
 async def read_list_item(execution: WorkflowExecution) -> RunListItem:

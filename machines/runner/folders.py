@@ -18,10 +18,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import stat
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,6 +63,12 @@ Linux takes the times of files from this clock, which moves every few millisecon
 EVIDENCE = "evidence"
 """Name of the folder, in a workspace, for evidence that the process of user code saves."""
 _FOLDERS = ("tmp", "home", EVIDENCE)
+_SHOWN_AS = {"project": "", "tmp": "TMPDIR/", "home": "HOME/"}
+"""Folders of a workspace in which user code leaves files, and what stands before their names."""
+_NOT_ITS_OWN = re.compile(r"__pycache__/|(tmp|home)/(\.|playwright|org\.chromium)")
+"""Files of a workspace that Python, browsers and caches of packages leave, and that nobody misses."""
+_LOOKED_FOR = 0.2
+"""Seconds in which files are looked for that an Attempt has left; its outcome waits meanwhile."""
 
 
 def remove(folder: str | Path) -> None:
@@ -133,6 +141,21 @@ class Workspace:
         except OSError:
             return False
 
+    def left_files(self) -> list[tuple[str, int]]:
+        """Return the files that the Attempt has written, which go with the folder: their names, and sizes in bytes."""
+        found: list[tuple[str, int]] = []
+        deadline = time.monotonic() + _LOOKED_FOR
+        with contextlib.suppress(OSError):  # user code may have made folders that nobody can read
+            for path, status in _below(str(self.folder)):
+                if stat.S_ISREG(status.st_mode) and _state(status) != self._made.get(path):
+                    name = path.removeprefix(f"{self.folder}/")
+                    place, _, within = name.partition("/")
+                    if place in _SHOWN_AS and not _NOT_ITS_OWN.search(name):
+                        found.append((_SHOWN_AS[place] + within, status.st_size))
+                if time.monotonic() > deadline:
+                    break
+        return sorted(found)
+
     def remove(self) -> None:
         """Delete the folder, so that the next one can be made there.
 
@@ -172,22 +195,25 @@ def empty(folder: Path) -> None:
 
 def _states(folder: Path) -> dict[str, _State]:
     """Return the state of the folder and everything in it, by path. Raises OSError."""
-    found: dict[str, _State] = {}
-    folders = [str(folder)]
+    return {path: _state(status) for path, status in _below(str(folder))}
+
+
+def _below(folder: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield the folder and everything in it, by path. Raises OSError."""
+    folders = [folder]
     while folders:
         place = folders.pop()
-        found[place] = _state(os.lstat(place))
+        yield place, os.lstat(place)
         with os.scandir(place) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(entry.path)
                 else:
-                    found[entry.path] = _state(entry.stat(follow_symlinks=False))
-    return found
+                    yield entry.path, entry.stat(follow_symlinks=False)
 
 
-def _state(stat: os.stat_result) -> _State:
-    return _State(stat.st_dev, stat.st_ino, stat.st_size, stat.st_ctime_ns)
+def _state(status: os.stat_result) -> _State:
+    return _State(status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns)
 
 
 class DriverFolders:

@@ -77,7 +77,11 @@ class BrowserSession:
         return await captured(self._home, self._hooked["state"])
 
     async def finish(self, *, failed: bool = False) -> None:
-        """Call the hook's cleanup, which may end the context. Its exceptions are those of user code."""
+        """Log what its pages have downloaded, and call the hook's cleanup, which may end the context.
+
+        Exceptions of the cleanup are those of user code.
+        """
+        await self._page_events.tell_lost()
         cleanup, self._cleanup = self._cleanup, None
         if cleanup is None:
             return

@@ -143,6 +143,8 @@ class Supervisor:
         if done and not attempt.begun and "result" not in done:
             self._parts.worker.post("idle", retireReason="its process for user code has ended")
             return
+        left_files = await self._in_thread(prepared.workspace.left_files)
+        await self._parts.page_events.tell_lost(left_files)
         self._parts.keeper.end()
         if done:
             await self._parts.worker.send("done", **done)

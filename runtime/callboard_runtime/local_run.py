@@ -245,7 +245,9 @@ async def _opened(
             if not order.keep_open:
                 resources.push_async_callback(context.close)
         page = page or next(iter(context.pages), None) or await context.new_page()
-        PageEvents(_say).watch(context)
+        page_events = PageEvents(_say)
+        page_events.watch(context)
+        resources.push_async_callback(page_events.tell_lost)
         if order.login is not None and order.login.state is not None:
             await restore(context, order.login.state, unused=page)
         if order.trace is not None:

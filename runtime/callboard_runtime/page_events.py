@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from playwright.async_api import BrowserContext, ConsoleMessage, Frame, Page, Request, WebError
+from playwright.async_api import BrowserContext, ConsoleMessage, Download, Frame, Page, Request, WebError
+from playwright.async_api import Error as PlaywrightError
 
 from .addresses import sentence, shown
 
@@ -22,6 +25,10 @@ _CLOSED_MEANS = (
     "The address is closed to Machines. In the worker's settings, CALLBOARD_BROWSER_ALLOW opens addresses, but not the"
     " ports of Callboard's own parts."
 )
+_MOST_NAMED = 5
+"""Most files that a line names."""
+_DOWNLOADED_WITHIN = 0.2
+"""Seconds that downloads get to say how large they are, as an Attempt ends."""
 _OWN = "callboard"
 """Source of what we say ourselves, such as where pages go."""
 _ABORTED = "net::ERR_ABORTED"
@@ -37,16 +44,29 @@ class PageEvents:
         self._left = {"console": MOST, "requestfailed": MOST}
         self.refused = ""
         """Sentence about the last file that another client of the browser was refused in this Attempt, if any."""
+        self._downloads: list[Download] = []
 
     def renew(self) -> None:
         """Begin another Attempt, with all of its limits."""
         self._left = dict.fromkeys(self._left, MOST)
         self.refused = ""
+        self._downloads = []
 
     def refused_file(self, url: str) -> None:
         """Note that another client of the browser has asked for a file, and was refused."""
         self.refused = sentence(url)
         self._say("warning", _OWN, self.refused)
+
+    async def tell_lost(self, files: Sequence[tuple[str, int]] = ()) -> None:
+        """Log which files are lost as the Attempt ends: these, by name and size in bytes, and what pages downloaded."""
+        named = [f"{_printable(name)} ({size:,} bytes)" for name, size in files[:_MOST_NAMED]]
+        some = self._downloads[: _MOST_NAMED - len(named)]
+        named += await asyncio.gather(*map(_described, some))
+        if not named:
+            return
+        more = len(files) + len(self._downloads) - len(named)
+        listed = f"{', '.join(named)} … and {more} more" if more else ", ".join(named)
+        self._say("info", _OWN, f"Not kept: {listed}. Files are deleted at the end, so return what is needed of them.")
 
     def reasons(self, message: str) -> list[str]:
         """Return sentences about the likely reasons for an error with this message."""
@@ -79,6 +99,7 @@ class PageEvents:
         """Watch a page."""
         page.on("framenavigated", self._navigated)
         page.on("crash", self._crashed)
+        page.on("download", self._downloaded)
 
     def _counts(self, event: str, what: str) -> bool:
         """Count an event, and tell whether it may be logged."""
@@ -108,5 +129,24 @@ class PageEvents:
         if frame.parent_frame is None and frame.url != "about:blank":
             self._say("info", _OWN, f"The page is at {shown(frame.url)}")
 
+    def _downloaded(self, download: Download) -> None:
+        if len(self._downloads) < MOST:
+            self._downloads.append(download)
+
     def _crashed(self, page: Page) -> None:
         self._say("error", "page", f"The page at {shown(page.url)} has crashed.")
+
+
+async def _described(download: Download) -> str:
+    """Return the name of a download, with its size if it is there."""
+    name = _printable(download.suggested_filename)
+    try:
+        async with asyncio.timeout(_DOWNLOADED_WITHIN):
+            size = os.lstat(await download.path()).st_size
+    except (PlaywrightError, OSError):  # it has not ended, has failed, or its context is closed
+        return f"{name} (a download)"
+    return f"{name} (a download, {size:,} bytes)"
+
+
+def _printable(name: str) -> str:
+    return name if name.isprintable() else repr(name)

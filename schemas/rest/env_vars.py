@@ -92,7 +92,7 @@ class SetVariable(RequestModel):
     """Whether the value is masked in all that Attempts leave, and never shown again."""
     scopes: Scopes = Field(default_factory=lambda: [VariableScope.PUBLISHED])
     """Where the variable is seen: by deployed projects (`PUBLISHED`), by `callboard dev` and `callboard run`
-    (`AUTHORING`), or by both."""
+    (`AUTHORING`), or by both. An api's default is the one that its own Attempts see."""
 
 
 _EXAMPLE: dict[str, JsonValue] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -25,13 +26,13 @@ from projects.samples import Sample, read_auth_session_samples
 from schemas.errors import BadRequest, CallboardError, Conflict
 from schemas.rest.access import Scope
 from schemas.workflow.auth_session import AuthSessionView
-from schemas.workflow.run import RunType
+from schemas.workflow.run import RunStatus, RunType
 from temporal.listing import RunFilter, RunListItem
 
 router = page_router("/projects/{projectName}/auth-sessions")
 
-_SEARCHED_VALIDATES = 100
-"""Number of a project's latest Validates among which the newest one of each AuthSession is looked for."""
+_SEARCHED = 100
+"""Number of a project's latest Validates, and of its Creates, among which the newest of each AuthSession are found."""
 
 
 @router.get("", dependencies=[requires(Scope.AUTH_SESSIONS)])
@@ -39,7 +40,9 @@ _SEARCHED_VALIDATES = 100
 async def list_page(request: Request, services: ServicesDep, manifest: OpenProjectDep) -> Response:
     """List the project's AuthSessions, with a form to create another, or say how a project comes to have any."""
     if not manifest.settings.auth_sessions.enabled:
-        return render_page(request, "auth-sessions-off.html", {"authSessions": []}, project=manifest.project)
+        return render_page(
+            request, "auth-sessions-off.html", {"authSessions": [], "failedCreates": []}, project=manifest.project
+        )
     return await _render(request, services, manifest)
 
 
@@ -110,7 +113,7 @@ async def _render(
     values: Mapping[str, str] | None = None,
     error: CallboardError | None = None,
 ) -> Response:
-    data: dict[str, Any] = {"authSessions": await _auth_sessions_data(services, manifest.project)}
+    data = await _auth_sessions_data(services, manifest.project)
     samples = await _login_sample_parameters(services, manifest)
     repeatable = ("id", "createAttempts", "checkAttempts", "requestTimeout")  # the other fields hold secrets
     return render_page(
@@ -135,21 +138,38 @@ def _redirect_to_list(project: str, **query: str) -> Response:
     return RedirectResponse(f"/projects/{project}/auth-sessions?{urlencode(query)}", 303)
 
 
-async def _auth_sessions_data(services: Services, project: str) -> list[dict[str, Any]]:
-    """Return all AuthSessions of a project, each with its last Validate, if that is among the last hundred.
+async def _auth_sessions_data(services: Services, project: str) -> dict[str, Any]:
+    """Return all AuthSessions of a project, each with its last Validate, and the Creates that left none as they failed.
 
     Raises Unavailable.
     """
-    workspace = services.settings.workspace
-    views = await services.auth_sessions.list_all(workspace, project)
-    if not views:
-        return []
-    run_filter = RunFilter(types=frozenset({RunType.AUTH_SESSION_VALIDATE}))
-    page = await services.run_queries.list_runs(workspace, project, run_filter, limit=_SEARCHED_VALIDATES)
-    last_validate: dict[str | None, RunListItem] = {}
-    for run in sorted(page.runs, key=lambda run: run.created_at):
-        last_validate[run.auth_session_id] = run
-    return [_session_data(view, last_validate.get(view.id)) for view in views]
+    views, validates, creates = await asyncio.gather(
+        services.auth_sessions.list_all(services.settings.workspace, project),
+        _newest(services, project, RunType.AUTH_SESSION_VALIDATE),
+        _newest(services, project, RunType.AUTH_SESSION_CREATE),
+    )
+    there = {view.id for view in views}
+    failed = [run for name, run in creates.items() if run.status is RunStatus.FAILED and name not in there]
+    return {
+        "authSessions": [_session_data(view, validates.get(view.id)) for view in views],
+        "failedCreates": [_failed_create(run) for run in failed if run.parent_run_id is None],
+    }
+
+
+async def _newest(services: Services, project: str, kind: RunType) -> dict[str | None, RunListItem]:
+    """Return the newest Run of this type for each AuthSession, if it is among the last hundred. Raises Unavailable."""
+    run_filter = RunFilter(types=frozenset({kind}))
+    page = await services.run_queries.list_runs(services.settings.workspace, project, run_filter, limit=_SEARCHED)
+    return {run.auth_session_id: run for run in sorted(page.runs, key=lambda run: run.created_at)}
+
+
+def _failed_create(run: RunListItem) -> dict[str, Any]:
+    return {
+        "id": run.auth_session_id,
+        "runId": run.run_id,
+        "endedAt": run.ended_at and run.ended_at.isoformat(),
+        "error": run.cause and {"code": run.cause.code, "message": run.cause.message},
+    }
 
 
 def _session_data(view: AuthSessionView, last_validate: RunListItem | None) -> dict[str, Any]:

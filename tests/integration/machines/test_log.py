@@ -140,6 +140,24 @@ PROJECT = {
             while True:
                 kept.append(bytearray(b"x") * 10_000_000)
         """,
+        leaves_files="""
+            import os
+            from pathlib import Path
+            Path("output").mkdir()
+            Path("output/sheet.pdf").write_bytes(b"x" * 20_000)
+            Path("words.txt").write_text("new words")
+            Path(os.environ["HOME"], ".cache").mkdir()
+            for place in (os.environ["HOME"] + "/.cache", os.environ["HOME"], os.environ["TMPDIR"]):
+                Path(place, "a").write_text("a")
+            await page.route("http://shop.test/", lambda route: route.fulfill(
+                headers={"content-disposition": "attachment; filename=prices.csv"}, body="a,b"
+            ))
+            await page.set_content("<a href='http://shop.test/'>Download</a>")
+            for _ in range(params["downloads"]):
+                async with page.expect_download() as started:
+                    await page.get_by_role("link").click()
+                await (await started.value).path()
+        """,
         works="""
             import subprocess, sys
             code = "x = bytearray(b'x') * 80_000_000\\nfor n in range(3_000_000): n * n"
@@ -147,6 +165,7 @@ PROJECT = {
             await page.goto(params["url"])
         """,
     ),
+    "words.txt": "words",
     "api/goodbye.py": """
         import asyncio
 
@@ -287,6 +306,15 @@ async def test_it_begins_with_where_the_attempt_is(undisturbed: Logging) -> None
     assert (first.level, first.source) == ("info", "callboard")
     assert "api/fine, version 1, on Machine lab-1-" in first.message
     assert "browser 1" in first.message
+
+
+async def test_it_names_the_files_that_are_lost_at_the_end(undisturbed: Logging) -> None:
+    logged = await undisturbed.logged("leaves_files", {"downloads": 3})
+    download = "prices.csv (a download, 3 bytes)"
+    last = "Files are deleted at the end, so return what is needed of them."
+    written = "HOME/a (1 bytes), TMPDIR/a (1 bytes), output/sheet.pdf (20,000 bytes), words.txt (9 bytes)"
+    assert logged.lines[-1].message == f"Not kept: {written}, {download} … and 2 more. {last}"
+    assert not any("Not kept" in line.message for line in (await undisturbed.logged("fine")).lines)
 
 
 async def test_what_is_logged_keeps_its_level_and_its_logger(undisturbed: Logging) -> None:

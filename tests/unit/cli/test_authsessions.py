@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,6 +75,29 @@ def test_validate_waits_and_ends_as_it_does(api: FakeApi, end: dict[str, str], c
     assert api.asked[-1].path == f"{PLACE}/an%2Fna/validate/op/result"
     refused = api.callboard("authsessions", "validate", "anna", "--timeout", "soon", "-p", "orders")
     assert (refused.exit_code, "90s" in refused.stderr) == (2, True)
+
+
+def test_a_login_that_could_not_be_made_is_listed_with_its_error_and_its_run(api: FakeApi):
+    def created(name: str, status: str, at: str, **fields: str | None) -> dict[str, Any]:
+        failed = {"code": "create-attempts-failed", "message": "The site refuses it."} if status == "failed" else None
+        run = {"runId": f"run-{at}", "authSessionId": name, "status": status, "createdAt": at, "error": failed}
+        return {**run, "parentRunId": None, **fields}
+
+    runs = [
+        created("eve", "failed", "3"),
+        created("eve", "failed", "1"),
+        created("anna", "failed", "2"),
+        created("gone", "completed", "2"),
+        created("gone", "failed", "1"),
+        created("one-run's", "failed", "1", parentRunId="another"),
+    ]
+    api.answers = [(200, [MADE]), (200, {"runs": runs, "nextCursor": None})]
+    said = api.callboard("authsessions", "list", "-p", "orders").stdout
+    rows = [line.split(maxsplit=2) for line in said.splitlines() if "run-" in line]
+    assert rows == [["eve", "run-3", "create-attempts-failed: The site refuses it."]]
+    api.answers = [(200, [MADE]), (403, {"code": "forbidden", "message": "No."})]
+    listed = api.callboard("authsessions", "list", "-p", "orders")
+    assert (listed.exit_code, "does not have the scope runs:read" in listed.stderr) == (0, True)
 
 
 def test_a_list_has_only_what_the_filters_let_through(api: FakeApi):

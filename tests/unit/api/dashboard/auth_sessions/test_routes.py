@@ -1,13 +1,35 @@
 import json
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from temporal.listing import RunPage
+from schemas.workflow.run import ErrorCode, RunCause, RunStatus, RunType
+from temporal.listing import RunFilter, RunListItem, RunPage
 from tests.support.api_in_process import Api
 from tests.support.dashboard_client import Pages
+from tests.support.in_memory_jobs import BEGAN
 
 PATH = "/projects/members/auth-sessions"
+CREATE = RunListItem(
+    run_id="eves",
+    type=RunType.AUTH_SESSION_CREATE,
+    status=RunStatus.FAILED,
+    project="members",
+    api=None,
+    version="0" * 16,
+    auth_session_id="eve",
+    parent_run_id=None,
+    job_id=None,
+    job_run_id=None,
+    created_at=BEGAN,
+    started_at=BEGAN,
+    ended_at=BEGAN,
+    attempts=1,
+    waits_until=None,
+    cause=RunCause(code=ErrorCode.CREATE_ATTEMPTS_FAILED, message="The site refuses it."),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +53,30 @@ async def test_they_are_listed_with_how_they_stand(pages: Pages, anna: None):
     assert "Delete “anna@shop” permanently" in text
     (told,) = (await pages.get(f"{PATH}.json")).json()["authSessions"]
     assert told | {"id": "anna@shop", "type": "CREDENTIALS", "status": "EXPIRED", "lastValidate": None} == told
+
+
+async def test_what_could_not_be_created_is_told_with_its_error_and_its_run(
+    api: Api, pages: Pages, anna: None, monkeypatch: pytest.MonkeyPatch
+):
+    creates = [
+        replace(CREATE, run_id="first", created_at=BEGAN - timedelta(hours=1)),
+        CREATE,
+        replace(CREATE, run_id="annas", auth_session_id="anna@shop"),
+        replace(CREATE, run_id="later", auth_session_id="gone", status=RunStatus.COMPLETED),
+        replace(CREATE, run_id="before", auth_session_id="gone", created_at=BEGAN - timedelta(hours=1)),
+        replace(CREATE, run_id="child", auth_session_id="of-a-run", parent_run_id="another"),
+    ]
+
+    async def list_runs(_workspace: str, _project: str, run_filter: RunFilter, **__: Any) -> RunPage:
+        return RunPage(tuple(creates) if RunType.AUTH_SESSION_CREATE in run_filter.types else (), None)
+
+    monkeypatch.setattr(api.run_queries, "list_runs", list_runs)
+    told = (await pages.get(f"{PATH}.json")).json()["failedCreates"]
+    error = {"code": "create-attempts-failed", "message": "The site refuses it."}
+    assert told == [{"id": "eve", "runId": "eves", "endedAt": BEGAN.isoformat(), "error": error}]
+    text = (await pages.get(PATH)).text
+    assert 'href="/projects/members/runs/eves"' in text
+    assert "The site refuses it." in text
 
 
 async def test_one_is_created_and_its_parameters_are_not_shown_again(api: Api, pages: Pages):
@@ -88,6 +134,6 @@ async def test_a_project_without_logins_is_told_how_to_have_them(pages: Pages):
     assert page.status_code == 200
     assert '"authSessions": { "enabled": true, "type": "API" }' in page.text
     assert "<form" not in page.text.partition("<main")[2]
-    assert (await pages.get("/projects/shop/auth-sessions.json")).json() == {"authSessions": []}
+    assert (await pages.get("/projects/shop/auth-sessions.json")).json() == {"authSessions": [], "failedCreates": []}
     assert "/projects/shop/auth-sessions" not in (await pages.get("/projects/shop")).text
     assert f'href="{PATH}"' in (await pages.get("/projects/members")).text

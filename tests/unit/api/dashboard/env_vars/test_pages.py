@@ -5,6 +5,7 @@ import re
 import pytest
 
 from tests.support.api_in_process import Api, MakeApi
+from tests.support.constants import WORKSPACE
 from tests.support.dashboard_client import ESCAPED, EVIL, Pages, signed_in_client
 
 SECRET = "a-value-that-nobody-may-read"
@@ -41,5 +42,9 @@ async def test_what_is_wrong_stands_beside_its_field_and_no_value_is_shown(api: 
 
 @pytest.mark.parametrize(("environment", "scope"), [("dev", "AUTHORING"), ("deployed", "PUBLISHED")])
 async def test_the_scope_that_attempts_here_see_is_chosen(make_project_api: MakeApi, environment: str, scope: str):
-    pages = await signed_in_client(await make_project_api({}, environment=environment))
+    api = await make_project_api({}, environment=environment)
+    pages = await signed_in_client(api)
     assert re.findall(r'value="(\w+)" checked', (await pages.get("/env-vars")).text) == [scope]
+    for body in ({"value": "x"}, {"value": "x", "scopes": None}):
+        answer = await api.client.put(f"/api/v1/workspace/{WORKSPACE}/env-vars/SHOP_KEY", json=body)
+        assert answer.json()["scopes"] == [scope]
