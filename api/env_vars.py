@@ -47,16 +47,23 @@ def _no_project() -> None:
     """Stand for the project of what belongs to the workspace."""
 
 
-def _add_calls(router: APIRouter, pages: APIRouter, owner: Callable[..., Any], whose: str) -> None:
+def _add_calls(router: APIRouter, pages: APIRouter, owner: Callable[..., Any], place: str, whose: str) -> None:
     """Add the calls and the page of the variables of one place. The dependency `owner` gives its project, or None."""
     of_place: Any = Depends(owner)
 
-    @router.get("", dependencies=_READING, summary=f"List {whose} environment variables")
+    @router.get(
+        "", dependencies=_READING, operation_id=f"list{place}EnvVars", summary=f"List {whose} environment variables"
+    )
     async def list_all(services: ServicesDep, project: Manifest | None = of_place) -> VariableList:
         """List the variables of this place, without the values of secrets."""
         return VariableList(env_vars=[_body(each) for each in await _variables(services).list(_name_of(project))])
 
-    @router.get("/{name}", dependencies=_READING, summary=f"Get one of {whose} environment variables")
+    @router.get(
+        "/{name}",
+        dependencies=_READING,
+        operation_id=f"get{place}EnvVar",
+        summary=f"Get one of {whose} environment variables",
+    )
     async def get(services: ServicesDep, name: str, project: Manifest | None = of_place) -> VariableBody:
         """Get a variable, without its value if it is a secret."""
         found = await _variables(services).get(_name_of(project), name) if is_variable_name(name) else None
@@ -67,6 +74,7 @@ def _add_calls(router: APIRouter, pages: APIRouter, owner: Callable[..., Any], w
     @router.put(
         "/{name}",
         dependencies=_SETTING,
+        operation_id=f"set{place}EnvVar",
         summary=f"Set one of {whose} environment variables",
         openapi_extra=request_body(SetVariable),
         responses=error_responses(BadRequest, PayloadTooLarge),
@@ -91,6 +99,7 @@ def _add_calls(router: APIRouter, pages: APIRouter, owner: Callable[..., Any], w
         "/{name}",
         dependencies=_DELETING,
         status_code=204,
+        operation_id=f"delete{place}EnvVar",
         summary=f"Delete one of {whose} environment variables",
         response_class=Response,
     )
@@ -180,5 +189,5 @@ _of_project = workspace_router("/{projectName}/env-vars", Forbidden, tag=_TAG)
 _of_workspace = workspace_router("/env-vars", Forbidden, tag=_TAG, below="")
 _pages_of_project, _pages_of_workspace = page_router("/projects/{projectName}/env-vars"), page_router("/env-vars")
 routers = (_of_project, _of_workspace, _pages_of_project, _pages_of_workspace)
-_add_calls(_of_project, _pages_of_project, require_project, "a project's")
-_add_calls(_of_workspace, _pages_of_workspace, _no_project, "the workspace's")
+_add_calls(_of_project, _pages_of_project, require_project, "Project", "a project's")
+_add_calls(_of_workspace, _pages_of_workspace, _no_project, "Workspace", "the workspace's")

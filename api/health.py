@@ -31,6 +31,7 @@ router = APIRouter(tags=["Health"], dependencies=KEY_DESCRIPTION)
 
 @router.get(
     "/healthz",
+    operation_id="getHealth",
     summary="Check liveness",
     response_model=LivenessAnswer,
     response_model_exclude_none=True,
@@ -52,6 +53,7 @@ async def healthz(request: Request, services: ServicesDep) -> JSONResponse:
 
 @router.get(
     "/readyz",
+    operation_id="getReadiness",
     summary="Check readiness",
     response_model=Readiness,
     response_model_exclude_none=True,

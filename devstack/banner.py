@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shlex
+from pathlib import Path
+from typing import Any, cast
 
 from devstack.dev import DevStack
 from devstack.publishing import format_broken, format_pending, format_version
 from projects.manifest import Manifest
+
+_PLACEHOLDER = re.compile(r"//[^/]*\.example\b")
+"""Part of an address that leads nowhere, as new projects have it until somebody writes theirs."""
 
 
 def banner(stack: DevStack, *, shows_new_key: bool = True) -> str:
@@ -24,6 +31,7 @@ def banner(stack: DevStack, *, shows_new_key: bool = True) -> str:
         f"Workspace    {stack.settings.workspace}",
         f"Webhooks     {_describe_webhook_secret(stack)}",
         f"Temporal UI  {stack.temporal.ui_url}",
+        f"Traces       http://127.0.0.1:{stack.settings.viewer_listens_on}   (the trace viewer, which pages open)",
         *(
             f"Metrics      http://{address}/metrics   ({service})"
             for service, address in stack.metrics_addresses.items()
@@ -37,19 +45,50 @@ def banner(stack: DevStack, *, shows_new_key: bool = True) -> str:
         text += [f"  warning: {warning}" for warning in manifest.warnings]
     text += [format_broken(project) for project in projects.broken]
     text += [format_pending(folder) for folder in projects.pending]
-    if projects.deployed:
-        text += ["", "Try:", example_curl(stack, projects.deployed[0])]
+    text += _call_to_try(stack)
     text += ["", "Changes to project folders are published at once. Press Ctrl-C to stop."]
     return "\n".join(text)
 
 
-def example_curl(stack: DevStack, manifest: Manifest, api: str | None = None, parameters: str = "{}") -> str:
+def _call_to_try(stack: DevStack) -> list[str]:
+    """Return a call of an API with its sample parameters: of one that is likely to complete, if there is any.
+
+    A project that logs in has none, as there may be no AuthSession yet.
+    """
+    calls: list[tuple[int, Manifest, str, dict[str, Any]]] = []
+    for manifest in stack.projects.deployed:
+        if manifest.settings.api_access.enabled and not manifest.settings.auth_sessions.enabled:
+            folder = stack.projects.folders[manifest.project]
+            for api in manifest.apis:
+                sample = _sample(folder / ".parameters" / "api" / api)
+                doubt = 1 if sample is None else 2 if _PLACEHOLDER.search(json.dumps(sample)) else 0
+                calls.append((doubt, manifest, api, sample or {}))
+    if not calls:
+        return []
+    doubt, manifest, api, parameters = min(calls, key=lambda call: call[0])
+    title = "Try, with an address of your own:" if doubt > 1 else "Try:"
+    return ["", title, example_curl(stack, manifest, api, json.dumps(parameters))]
+
+
+def _sample(folder: Path) -> dict[str, Any] | None:
+    """Return the sample parameters in a folder, `default` first; None if there are none."""
+    for file in sorted(folder.glob("*.json"), key=lambda file: (file.stem != "default", file.name)):
+        try:
+            sample: Any = json.loads(file.read_text("utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(sample, dict):
+            return cast("dict[str, Any]", sample)
+    return None
+
+
+def example_curl(stack: DevStack, manifest: Manifest, api: str, parameters: str) -> str:
     """Return a shell command that starts a Run.
 
     The command reads the key from its file or from the environment, and does not show it.
     """
     key = "${CALLBOARD_API_KEYS%%,*}" if stack.key_file is None else f"$(cat {shlex.quote(str(stack.key_file))})"
-    body = f'{{"api": "{api or manifest.apis[0]}", "parameters": {parameters}}}'
+    body = f'{{"api": "{api}", "parameters": {parameters}}}'
     runs = f"{stack.url}/api/v1/workspace/{stack.settings.workspace}/projects/{manifest.project}/run"
     headers = f"-H \"x-api-key: {key}\" -H 'content-type: application/json'"
     return f"  curl -X POST {runs}/start {headers} -d {shlex.quote(body)}"

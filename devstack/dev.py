@@ -22,7 +22,7 @@ from devstack.child import SupervisedProcess, wait_until_ok
 from devstack.environment import build_environment
 from devstack.events import report_closed_machines, report_ended_runs
 from devstack.folders import find_project_folders
-from devstack.publishing import Publisher
+from devstack.publishing import Publisher, format_build
 from devstack.temporal import NAMESPACE, TemporalServer
 from machines.isolation import find_isolation
 from machines.package_box import PackageBox
@@ -201,7 +201,12 @@ class DevStack:
         box = PackageBox(
             self._settings, temporal_address=self.temporal.address, other_parts=trace_endpoints(os.environ)
         )
-        environments = Environments(data / "environments", box, build_packages=self._settings.build_packages)
+        environments = Environments(
+            data / "environments",
+            box,
+            build_packages=self._settings.build_packages,
+            on_build=lambda project: self._report(format_build(project)),
+        )
         self.projects = Publisher(
             self._projects_dir,
             store,

@@ -28,8 +28,6 @@ from projects.settings_file import read_settings, resolve_project_name
 from schemas.errors import CallboardError, ProjectError, StoreError
 from storage.store import Store
 
-_SLOW_DEPLOY_SECONDS = 2.0
-"""Seconds after which a deploy that still goes on is reported, as it builds an environment while somebody waits."""
 _SETTLE_SECONDS = 0.3
 """Seconds that a folder gets to change once more before an error in it is reported, as it may have been read while
 somebody was writing in it."""
@@ -52,8 +50,13 @@ def format_broken(project: BrokenProject) -> str:
 
 
 def format_pending(folder: Path) -> str:
-    """Report a project whose deploy takes long."""
-    return f"Project in {folder.name}   is being deployed; building its environment may take a minute …"
+    """Report a project whose first deploy goes on."""
+    return f"Project in {folder.name}   is being deployed …"
+
+
+def format_build(project: str) -> str:
+    """Report that somebody has to wait for an environment."""
+    return f"Project {project}   its environment is being built, which may take a minute …"
 
 
 class Publisher:
@@ -104,6 +107,11 @@ class Publisher:
     def deployed(self) -> list[Manifest]:
         """The versions that are served, one for each project, in the order of the folders."""
         return [folder.published for folder in self._sorted_folders() if folder.published is not None]
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """The folder of each project that is served."""
+        return {each.published.project: each.path for each in self._sorted_folders() if each.published is not None}
 
     @property
     def broken(self) -> list[BrokenProject]:
@@ -211,20 +219,12 @@ class Publisher:
                 await self._set_broken(folder, error.message)
 
     async def _deploy(self, folder: ProjectFolder) -> Manifest:
-        slow = asyncio.get_running_loop().call_later(_SLOW_DEPLOY_SECONDS, self._report, format_pending(folder.path))
-        try:
-            await self._claim_name(folder)
-            if folder.published is not None:
-                await run_in_thread(_refuse_new_syntax_errors, folder.path, folder.published)
-            return await deploy(
-                folder.path,
-                self._store,
-                self._environments,
-                max_machines=self._max_machines,
-                by="callboard dev",
-            )
-        finally:
-            slow.cancel()
+        await self._claim_name(folder)
+        if folder.published is not None:
+            await run_in_thread(_refuse_new_syntax_errors, folder.path, folder.published)
+        return await deploy(
+            folder.path, self._store, self._environments, max_machines=self._max_machines, by="callboard dev"
+        )
 
     async def _claim_name(self, folder: ProjectFolder) -> None:
         """Claim the project's name for the folder, so that no two folders publish versions of one project in turn.

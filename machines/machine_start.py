@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from schemas.errors import MachineError
 log = logging.getLogger(__name__)
 
 _START_WITHIN = 60.0
+_LOOPBACK = IPv4Address("127.0.0.1")
 
 
 class RecycleCause(StrEnum):
@@ -173,6 +175,7 @@ async def machine_setup(name: str, version: Version, launch: LaunchOptions) -> d
         "browserEnvironment": display,
         "arguments": list(launch.arguments),
         "allowFileUrls": version.allow_file_urls,
+        "loopbackIsClosed": launch.network is not None and not launch.network.plan.reach.is_open(_LOOPBACK),
         "driver": driver_command(boxes),
         "zygote": zygote_setup(boxes, _zygote_command(version, scratch, boxed=boxed), user_environment(scratch)),
         "project": str(version.folder),

@@ -17,7 +17,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -64,14 +64,23 @@ class Environment:
 class Environments:
     """The environments below `root`. An instance belongs to one event loop."""
 
-    def __init__(self, root: Path, box: PackageBox, *, build_packages: bool = False) -> None:
+    def __init__(
+        self,
+        root: Path,
+        box: PackageBox,
+        *,
+        build_packages: bool = False,
+        on_build: Callable[[str], None] = lambda _project: None,
+    ) -> None:
         """Build nothing yet; `build_packages` is as in `ProjectUv`, and `root` is for uv's caches, too.
 
-        `box` is where code of projects is executed, here and by a deploy that reads annotations.
+        `box` is where code of projects is executed, here and by a deploy that reads annotations. `on_build` is called
+        with the name of a project as an environment of it begins to be built.
         """
         self._root = root
         self.box = box
         self._build_packages = build_packages
+        self._on_build = on_build
         self._builds: SingleFlight[str, None] = SingleFlight()
 
     def uv(self, project: str) -> ProjectUv:
@@ -93,9 +102,7 @@ class Environments:
         environment = Environment(self._root / key / "bin" / "python", packages)
         if not await asyncio.to_thread(environment.mark_used):
             try:
-                await self._builds.run(
-                    key, lambda: self._build(environment, requirements, self.uv(project), python, folder)
-                )
+                await self._builds.run(key, lambda: self._build(environment, requirements, project, python, folder))
             except UvError as error:
                 raise MachineError(f"the project's environment cannot be built: {error}.") from error
             except OSError as error:
@@ -105,17 +112,19 @@ class Environments:
         return environment
 
     async def _build(
-        self, environment: Environment, requirements: str, uv: ProjectUv, python: Interpreter, folder: Path
+        self, environment: Environment, requirements: str, project: str, python: Interpreter, folder: Path
     ) -> None:
         target = environment.site_packages.parents[2]
         partial = self._root / f"{_PARTIAL}{target.name}"
         async with _locked(partial):
             if await asyncio.to_thread(environment.mark_used):
                 return  # Another process has built it in the meantime.
+            self._on_build(project)
             # The name is new each time: a uv whose worker was killed may still be writing into the old folder.
             work = partial / uuid.uuid4().hex
             exact = await run_in_thread(_write_inputs, partial, work, requirements, folder)
             made = work / target.name
+            uv = self.uv(project)
             run = functools.partial(uv.run, cwd=folder, python=python.executable, write=[work])
             venv = ("venv", "--quiet", "--no-project", "--relocatable", "--python", python.executable, made)
             await run(*venv, timeout=_VENV_TIMEOUT)

@@ -51,7 +51,7 @@ router = workspace_router(
 )
 
 
-@router.get("", summary="Get an Attempt")
+@router.get("", operation_id="getAttempt", summary="Get an Attempt")
 async def get(services: ServicesDep, projectName: str, runId: str, number: Number) -> AttemptBody:
     """Get the Attempt's record, and the paths of its log, trace and screenshot, as far as it has left them."""
     return await get_attempt(services, projectName, runId, number)
@@ -70,7 +70,9 @@ _LOG_DOCS: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get("/log", summary="Get an Attempt's log", response_class=Response, responses=_LOG_DOCS)
+@router.get(
+    "/log", operation_id="getAttemptLog", summary="Get an Attempt's log", response_class=Response, responses=_LOG_DOCS
+)
 async def log(
     services: ServicesDep,
     projectName: str,
@@ -89,6 +91,7 @@ async def log(
 
 @router.get(
     "/trace",
+    operation_id="getAttemptTrace",
     summary="Get an Attempt's trace",
     response_class=Response,
     responses={200: {"description": "A Playwright trace.", "content": {"application/zip": {}}}},
@@ -100,6 +103,7 @@ async def trace(services: ServicesDep, projectName: str, runId: str, number: Num
 
 @router.get(
     "/screenshot",
+    operation_id="getAttemptScreenshot",
     summary="Get an Attempt's screenshot",
     response_class=Response,
     responses={200: {"description": "The last picture of its page.", "content": {"image/png": {}}}},

@@ -17,7 +17,7 @@ from schemas.rest.audit import AuditList, AuditQuery
 router = workspace_router("/audit", BadRequest, Forbidden, tag="Audit", below="")
 
 
-@router.get("", dependencies=[requires(Scope.ADMIN)], summary="List the audit")
+@router.get("", dependencies=[requires(Scope.ADMIN)], operation_id="listAudit", summary="List the audit")
 async def list_all(services: ServicesDep, query: Annotated[AuditQuery, Query()]) -> AuditList:
     """List who has changed what, and who was refused, newest first. The key must be for all projects.
 

@@ -37,7 +37,12 @@ _STARTING = error_responses(BadRequest, Forbidden, PayloadTooLarge)
 router = workspace_router("/{projectName}/auth-sessions", tag="AuthSessions")
 
 
-@router.get("", dependencies=[requires(Scope.AUTH_SESSIONS)], summary="List a project's AuthSessions")
+@router.get(
+    "",
+    dependencies=[requires(Scope.AUTH_SESSIONS)],
+    operation_id="listAuthSessions",
+    summary="List a project's AuthSessions",
+)
 async def list_all(services: ServicesDep, manifest: ProjectDep) -> list[AuthSessionBody]:
     """List all stored AuthSessions, sorted by id. Those that live for a single Run are not among them."""
     views = await services.auth_sessions.list_all(services.settings.workspace, manifest.project)
@@ -48,6 +53,7 @@ async def list_all(services: ServicesDep, manifest: ProjectDep) -> list[AuthSess
     "/create",
     dependencies=[requires(Scope.AUTH_SESSIONS, "authsession.create")],
     status_code=201,
+    operation_id="createAuthSession",
     summary="Create an AuthSession",
     openapi_extra=request_body(CreateAuthSession),
     responses=_STARTING | error_responses(Conflict),
@@ -62,6 +68,7 @@ async def create(
 @router.get(
     "/create/{operationId}/result",
     dependencies=[requires(Scope.AUTH_SESSIONS)],
+    operation_id="getAuthSessionCreateResult",
     summary="Get a Create's result",
     response_model=OperationResult,
 )
@@ -75,6 +82,7 @@ async def create_result(services: ServicesDep, manifest: ProjectDep, operationId
     "/import",
     dependencies=[requires(Scope.AUTH_SESSIONS, "authsession.import")],
     status_code=201,
+    operation_id="importAuthSession",
     summary="Import an AuthSession",
     openapi_extra=request_body(ImportAuthSession),
     responses=_STARTING | error_responses(Conflict),
@@ -87,7 +95,12 @@ async def import_state(request: Request, services: ServicesDep, manifest: AuthPr
     return await operations.import_state(services, manifest, await read_json_object(request, IMPORT_LIMIT))
 
 
-@router.get("/{authSessionId}", dependencies=[requires(Scope.AUTH_SESSIONS)], summary="Get an AuthSession")
+@router.get(
+    "/{authSessionId}",
+    dependencies=[requires(Scope.AUTH_SESSIONS)],
+    operation_id="getAuthSession",
+    summary="Get an AuthSession",
+)
 async def get(services: ServicesDep, manifest: ProjectDep, authSessionId: str) -> AuthSessionBody:
     """Get the AuthSession's type and status."""
     return contract_auth_session(await require_auth_session(services, manifest.project, authSessionId))
@@ -97,6 +110,7 @@ async def get(services: ServicesDep, manifest: ProjectDep, authSessionId: str) -
     "/{authSessionId}",
     dependencies=[requires(Scope.AUTH_SESSIONS, "authsession.delete")],
     status_code=204,
+    operation_id="deleteAuthSession",
     summary="Delete an AuthSession",
     response_class=Response,
     responses=error_responses(Conflict),
@@ -111,6 +125,7 @@ async def delete(services: ServicesDep, manifest: ProjectDep, authSessionId: str
     "/{authSessionId}/update",
     dependencies=[requires(Scope.AUTH_SESSIONS, "authsession.update")],
     status_code=201,
+    operation_id="updateAuthSession",
     summary="Update an AuthSession",
     openapi_extra=request_body(UpdateAuthSession),
     responses=_STARTING | error_responses(Conflict),
@@ -125,6 +140,7 @@ async def update(
 @router.get(
     "/{authSessionId}/update/{operationId}/result",
     dependencies=[requires(Scope.AUTH_SESSIONS)],
+    operation_id="getAuthSessionUpdateResult",
     summary="Get an Update's result",
     response_model=OperationResult,
 )
@@ -138,6 +154,7 @@ async def update_result(services: ServicesDep, manifest: ProjectDep, authSession
     "/{authSessionId}/validate/start",
     dependencies=[requires(Scope.AUTH_SESSIONS, "authsession.validate")],
     status_code=201,
+    operation_id="validateAuthSession",
     summary="Validate an AuthSession",
     openapi_extra=request_body(ValidateAuthSession),
     responses=_STARTING,
@@ -152,6 +169,7 @@ async def validate(
 @router.get(
     "/{authSessionId}/validate/{operationId}/result",
     dependencies=[requires(Scope.AUTH_SESSIONS)],
+    operation_id="getAuthSessionValidateResult",
     summary="Get a Validate's result",
     response_model=OperationResult,
 )

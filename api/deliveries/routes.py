@@ -18,6 +18,7 @@ router = workspace_router("/{projectName}/runs/{runId}/deliveries", tag="Deliver
 @router.get(
     "",
     dependencies=[requires(Scope.RUNS_READ), Depends(require_run)],
+    operation_id="listDeliveries",
     summary="List a Run's Deliveries",
     response_model_exclude_none=True,
 )
@@ -30,6 +31,7 @@ async def list_all(services: ServicesDep, projectName: str, runId: str) -> Deliv
     "/{deliveryId}/redeliver",
     dependencies=[requires(Scope.RUNS_START, "delivery.redeliver"), Depends(require_run)],
     status_code=202,
+    operation_id="redeliver",
     summary="Redeliver a result",
     response_model_exclude_none=True,
 )

@@ -49,6 +49,7 @@ _NameDep = Annotated[str, Depends(_require_name)]
 @router.put(
     "",
     dependencies=[requires(Scope.DEPLOY, "project.upload")],
+    operation_id="uploadProject",
     summary="Send a project",
     openapi_extra=request_body(CodeTree, also={GZIP: _TAR}),
     responses=error_responses(BadRequest, Forbidden, PayloadTooLarge),
@@ -63,6 +64,7 @@ async def upload(request: Request, services: ServicesDep, project: _NameDep) -> 
 @router.post(
     "/deploy",
     dependencies=[requires(Scope.DEPLOY, "project.deploy")],
+    operation_id="deployProject",
     summary="Deploy a project",
     openapi_extra=request_body(DeployRequest, required=False),
     responses=error_responses(BadRequest, Forbidden, Conflict, PayloadTooLarge),
@@ -91,6 +93,7 @@ async def deploy(request: Request, services: ServicesDep, caller: CallerDep, pro
 @router.get(
     "/deploy/result",
     dependencies=[requires(Scope.DEPLOY)],
+    operation_id="getDeployResult",
     summary="Get a deploy's result",
     responses=error_responses(BadRequest, Forbidden),
 )

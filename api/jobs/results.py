@@ -29,6 +29,7 @@ router = APIRouter(tags=["JobRuns"])
 
 @router.get(
     PATH,
+    operation_id="getLinkedJobRunResults",
     summary="Read the results that a link leads to",
     response_class=StreamingResponse,
     responses={

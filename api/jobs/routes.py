@@ -41,7 +41,7 @@ _LINES = {"type": "string", "description": "The Job without its payload, and an 
 router = workspace_router("/{projectName}/jobs", tag="Jobs")
 
 
-@router.get("", dependencies=[requires(Scope.JOBS)], summary="List a project's Jobs")
+@router.get("", dependencies=[requires(Scope.JOBS)], operation_id="listJobs", summary="List a project's Jobs")
 async def list_all(services: ServicesDep, manifest: ProjectDep) -> list[JobListItem]:
     """List all Jobs, sorted by id, each with the first 100 items of its payload at most."""
     states = await services.jobs.list_all(services.settings.workspace, manifest.project)
@@ -52,6 +52,7 @@ async def list_all(services: ServicesDep, manifest: ProjectDep) -> list[JobListI
     "",
     dependencies=[requires(Scope.JOBS, "job.create")],
     status_code=201,
+    operation_id="createJob",
     summary="Create a Job",
     openapi_extra=request_body(CreateJob, also={NDJSON: _LINES}),
     responses=error_responses(BadRequest, Conflict, PayloadTooLarge),
@@ -61,7 +62,7 @@ async def create(request: Request, services: ServicesDep, manifest: ProjectDep) 
     return await create_job(services, manifest, request)
 
 
-@router.get("/{jobId}", dependencies=[requires(Scope.JOBS)], summary="Get a Job")
+@router.get("/{jobId}", dependencies=[requires(Scope.JOBS)], operation_id="getJob", summary="Get a Job")
 async def get(services: ServicesDep, manifest: ProjectDep, jobId: str) -> JobBody:
     """Get all of the Job; its payload only if it has 1,000 items or fewer."""
     return await bodies.job_body(services, await get_job(services, manifest.project, jobId))
@@ -70,6 +71,7 @@ async def get(services: ServicesDep, manifest: ProjectDep, jobId: str) -> JobBod
 @router.put(
     "/{jobId}",
     dependencies=[requires(Scope.JOBS, "job.update")],
+    operation_id="updateJob",
     summary="Update a Job",
     openapi_extra=request_body(UpdateJob, also={NDJSON: _LINES}),
     responses=error_responses(BadRequest, Conflict, PayloadTooLarge),
@@ -83,6 +85,7 @@ async def update(request: Request, services: ServicesDep, manifest: ProjectDep, 
     "/{jobId}",
     dependencies=[requires(Scope.JOBS, "job.delete")],
     status_code=204,
+    operation_id="deleteJob",
     summary="Delete a Job",
     response_class=Response,
     responses=error_responses(Conflict),
@@ -95,6 +98,7 @@ async def delete(services: ServicesDep, manifest: ProjectDep, jobId: str) -> Non
 @router.get(
     "/{jobId}/payload",
     dependencies=[requires(Scope.JOBS)],
+    operation_id="getJobPayload",
     summary="Get a Job's payload",
     response_class=StreamingResponse,
     responses={200: {"content": {NDJSON: {}}, "description": "The items, a line each"}},
@@ -105,7 +109,9 @@ async def payload(services: ServicesDep, manifest: ProjectDep, jobId: str) -> Re
     return StreamingResponse(stream_payload(services.store, definition), media_type=NDJSON)
 
 
-@router.post("/{jobId}/pause", dependencies=[requires(Scope.JOBS, "job.pause")], summary="Pause a Job")
+@router.post(
+    "/{jobId}/pause", dependencies=[requires(Scope.JOBS, "job.pause")], operation_id="pauseJob", summary="Pause a Job"
+)
 async def pause(services: ServicesDep, manifest: ProjectDep, jobId: str) -> JobPaused:
     """Start no JobRun by the schedule any more, and pause the active ones. A trigger starts one nevertheless."""
     await services.jobs.pause(services.settings.workspace, manifest.project, jobId, _PAUSED)
@@ -113,7 +119,12 @@ async def pause(services: ServicesDep, manifest: ProjectDep, jobId: str) -> JobP
     return JobPaused()
 
 
-@router.post("/{jobId}/resume", dependencies=[requires(Scope.JOBS, "job.resume")], summary="Resume a Job")
+@router.post(
+    "/{jobId}/resume",
+    dependencies=[requires(Scope.JOBS, "job.resume")],
+    operation_id="resumeJob",
+    summary="Resume a Job",
+)
 async def resume(services: ServicesDep, manifest: ProjectDep, jobId: str) -> JobResumed:
     """Start JobRuns by the schedule again, and resume the active ones."""
     await services.jobs.resume(services.settings.workspace, manifest.project, jobId, _RESUMED)
@@ -121,7 +132,12 @@ async def resume(services: ServicesDep, manifest: ProjectDep, jobId: str) -> Job
     return JobResumed()
 
 
-@router.post("/{jobId}/trigger", dependencies=[requires(Scope.JOBS, "job.trigger")], summary="Trigger a Job")
+@router.post(
+    "/{jobId}/trigger",
+    dependencies=[requires(Scope.JOBS, "job.trigger")],
+    operation_id="triggerJob",
+    summary="Trigger a Job",
+)
 async def trigger(services: ServicesDep, caller: CallerDep, manifest: ProjectDep, jobId: str) -> JobTriggered:
     """Start a JobRun now, also of a Job that is paused."""
     ref = (await get_job(services, manifest.project, jobId)).ref

@@ -35,6 +35,7 @@ JobRunDep = Annotated[JobRunState, Depends(_find_job_run)]
 @router.get(
     "/jobs/{jobId}/runs",
     dependencies=[requires(Scope.JOBS)],
+    operation_id="listJobRuns",
     summary="List a Job's JobRuns",
     responses=error_responses(BadRequest),
 )
@@ -48,7 +49,12 @@ async def list_page(
     return page
 
 
-@router.get("/jobs/{jobId}/runs/{jobRunId}", dependencies=[requires(Scope.JOBS)], summary="Get a JobRun")
+@router.get(
+    "/jobs/{jobId}/runs/{jobRunId}",
+    dependencies=[requires(Scope.JOBS)],
+    operation_id="getJobRun",
+    summary="Get a JobRun",
+)
 async def get(request: Request, services: ServicesDep, job_run: JobRunDep) -> JobRunDetails:
     """Get the JobRun and, once it has ended, a link to its results, which is valid for an hour."""
     return await _details(request, services, job_run)
@@ -57,6 +63,7 @@ async def get(request: Request, services: ServicesDep, job_run: JobRunDep) -> Jo
 @router.get(
     "/jobs/{jobId}/runs/{jobRunId}/results",
     dependencies=[requires(Scope.JOBS)],
+    operation_id="getJobRunResults",
     summary="Get a JobRun's results",
     response_class=StreamingResponse,
     responses={200: {"content": {NDJSON: {}}, "description": "The results, a line for each Run"}},
@@ -69,6 +76,7 @@ async def results(services: ServicesDep, job_run: JobRunDep) -> Response:
 @router.post(
     "/jobs/{jobId}/runs/{jobRunId}/pause",
     dependencies=[requires(Scope.JOBS, "job-run.pause")],
+    operation_id="pauseJobRun",
     summary="Pause a JobRun",
     responses=error_responses(Conflict),
 )
@@ -81,6 +89,7 @@ async def pause(services: ServicesDep, manifest: ProjectDep, jobId: str, jobRunI
 @router.post(
     "/jobs/{jobId}/runs/{jobRunId}/resume",
     dependencies=[requires(Scope.JOBS, "job-run.resume")],
+    operation_id="resumeJobRun",
     summary="Resume a JobRun",
     responses=error_responses(Conflict),
 )
@@ -93,6 +102,7 @@ async def resume(services: ServicesDep, manifest: ProjectDep, jobId: str, jobRun
 @router.post(
     "/jobs/{jobId}/runs/{jobRunId}/terminate",
     dependencies=[requires(Scope.JOBS, "job-run.terminate")],
+    operation_id="terminateJobRun",
     summary="Terminate a JobRun",
 )
 async def terminate(services: ServicesDep, manifest: ProjectDep, jobId: str, jobRunId: str) -> JobRunTerminated:
@@ -101,7 +111,9 @@ async def terminate(services: ServicesDep, manifest: ProjectDep, jobId: str, job
     return JobRunTerminated()
 
 
-@router.get("/job-runs/{jobRunId}", dependencies=[requires(Scope.JOBS)], summary="Find a JobRun")
+@router.get(
+    "/job-runs/{jobRunId}", dependencies=[requires(Scope.JOBS)], operation_id="findJobRun", summary="Find a JobRun"
+)
 async def find(request: Request, services: ServicesDep, manifest: ProjectDep, jobRunId: str) -> JobRunDetails:
     """Get the JobRun, which names its Job, and a link to its results once it has ended."""
     state = await services.job_runs.get(services.settings.workspace, manifest.project, None, jobRunId)

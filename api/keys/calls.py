@@ -46,7 +46,7 @@ _MAKING = [requires(Scope.KEYS, "key.create", of_seen_projects=True)]
 _REVOKING = [requires(Scope.KEYS, "key.revoke", of_seen_projects=True)]
 
 
-@_REST.get("", dependencies=_LISTING, summary="List keys")
+@_REST.get("", dependencies=_LISTING, operation_id="listKeys", summary="List keys")
 async def list_all(services: ServicesDep, caller: CallerDep) -> KeyList:
     """List the keys that do not allow more than the one that asks, the newest first."""
     listed = await services.stored_keys.list()
@@ -57,6 +57,7 @@ async def list_all(services: ServicesDep, caller: CallerDep) -> KeyList:
     "",
     dependencies=_MAKING,
     status_code=201,
+    operation_id="createKey",
     summary="Make a key",
     openapi_extra=request_body(CreateKey),
     responses=error_responses(BadRequest, Conflict, PayloadTooLarge),
@@ -84,7 +85,14 @@ async def _create(services: Services, caller: Caller, body: dict[str, Any]) -> K
     return KeyCreated(**dict(_body(listed)), key=key)
 
 
-@_REST.delete("/{keyId}", dependencies=_REVOKING, status_code=204, summary="Revoke a key", response_class=Response)
+@_REST.delete(
+    "/{keyId}",
+    dependencies=_REVOKING,
+    status_code=204,
+    operation_id="revokeKey",
+    summary="Revoke a key",
+    response_class=Response,
+)
 async def revoke(services: ServicesDep, caller: CallerDep, keyId: str) -> None:
     """Revoke a key that does not allow more than the one that asks. All apis refuse it within five seconds."""
     known = await services.stored_keys.get(keyId)

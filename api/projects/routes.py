@@ -32,7 +32,12 @@ from schemas.rest.versions import (
 router = workspace_router("", tag="Projects")
 
 
-@router.get("", dependencies=[requires(Scope.RUNS_READ, of_seen_projects=True)], summary="List projects")
+@router.get(
+    "",
+    dependencies=[requires(Scope.RUNS_READ, of_seen_projects=True)],
+    operation_id="listProjects",
+    summary="List projects",
+)
 async def list_all(services: ServicesDep, caller: CallerDep) -> ProjectList:
     """List the deployed projects that the key may see, sorted by name."""
     projects = [project for project in await services.catalog.list_current() if caller.sees(project.project)]
@@ -40,13 +45,20 @@ async def list_all(services: ServicesDep, caller: CallerDep) -> ProjectList:
     return ProjectList(projects=[_project_body(project, machines) for project in projects])
 
 
-@router.get("/{projectName}", dependencies=[requires(Scope.RUNS_READ)], summary="Get a project")
+@router.get(
+    "/{projectName}", dependencies=[requires(Scope.RUNS_READ)], operation_id="getProject", summary="Get a project"
+)
 async def get(services: ServicesDep, manifest: ProjectDep) -> ProjectBody:
     """Get the project's deployed version, its APIs, and how many Machines there are for it."""
     return _project_body(manifest, await read_machines(services, [manifest]))
 
 
-@router.get("/{projectName}/apis", dependencies=[requires(Scope.RUNS_READ)], summary="List a project's APIs")
+@router.get(
+    "/{projectName}/apis",
+    dependencies=[requires(Scope.RUNS_READ)],
+    operation_id="listApis",
+    summary="List a project's APIs",
+)
 async def list_apis(services: ServicesDep, manifest: ProjectDep) -> ApiList:
     """List the APIs of the deployed version, sorted by name, with docstrings and schemas of their parameters."""
     described = await services.input_schemas.get(services.store, manifest.project, manifest.version)
@@ -66,7 +78,10 @@ async def list_apis(services: ServicesDep, manifest: ProjectDep) -> ApiList:
 
 
 @router.get(
-    "/{projectName}/openapi.json", dependencies=[requires(Scope.RUNS_READ)], summary="Describe a project by OpenAPI"
+    "/{projectName}/openapi.json",
+    dependencies=[requires(Scope.RUNS_READ)],
+    operation_id="getProjectOpenApi",
+    summary="Describe a project by OpenAPI",
 )
 async def openapi(request: Request, services: ServicesDep, manifest: ProjectDep) -> dict[str, Any]:
     """Describe how the APIs of the deployed version are called, as OpenAPI 3.1: for generators of clients."""
@@ -79,6 +94,7 @@ async def openapi(request: Request, services: ServicesDep, manifest: ProjectDep)
     "/{projectName}",
     dependencies=[requires(Scope.DEPLOY, "project.delete")],
     status_code=204,
+    operation_id="deleteProject",
     summary="Delete a project",
     responses={
         202: {"description": "The project is out of service, and what belongs to it is being removed."},
@@ -98,6 +114,7 @@ async def delete(
 @router.get(
     "/{projectName}/versions",
     dependencies=[requires(Scope.RUNS_READ)],
+    operation_id="listVersions",
     summary="List a project's versions",
     responses=error_responses(BadRequest),
 )
@@ -111,6 +128,7 @@ async def list_versions(
 @router.get(
     "/{projectName}/versions/{version}/changes",
     dependencies=[requires(Scope.RUNS_READ)],
+    operation_id="getVersionChanges",
     summary="Compare two versions",
     responses=error_responses(BadRequest),
 )
@@ -124,6 +142,7 @@ async def changes(
 @router.post(
     "/{projectName}/versions/{version}/promote",
     dependencies=[requires(Scope.DEPLOY, "project.promote")],
+    operation_id="promoteVersion",
     summary="Promote a version",
     responses=error_responses(Forbidden, Conflict),
 )
@@ -135,6 +154,7 @@ async def promote(services: ServicesDep, caller: CallerDep, project: StoredProje
 @router.post(
     "/{projectName}/rollback",
     dependencies=[requires(Scope.DEPLOY, "project.rollback")],
+    operation_id="rollBackProject",
     summary="Roll a project back",
     responses=error_responses(Forbidden, Conflict),
 )

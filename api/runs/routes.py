@@ -49,6 +49,7 @@ _RUNS = workspace_router("/{projectName}/runs", tag="Records of Runs")
     "/start",
     dependencies=[requires(Scope.RUNS_START, "run.start")],
     status_code=201,
+    operation_id="startRun",
     summary="Start a Run",
     openapi_extra={**request_body(StartRequest), **IDEMPOTENCY_DOCS},
     responses=error_responses(BadRequest, Forbidden, Conflict, PayloadTooLarge),
@@ -62,6 +63,7 @@ async def start(request: Request, services: ServicesDep, caller: CallerDep, mani
 @_RUN.get(
     "/{runId}/result",
     dependencies=[requires(Scope.RUNS_READ)],
+    operation_id="getRunResult",
     summary="Get a Run's result",
     response_model=ResultResponse,
     responses=error_responses(BadRequest),
@@ -77,6 +79,7 @@ async def result(
 @_RUN.post(
     "/{runId}/cancel",
     dependencies=[requires(Scope.RUNS_CANCEL, "run.cancel")],
+    operation_id="cancelRun",
     summary="Cancel a Run",
     response_model=ResultResponse,
     responses=error_responses(BadRequest),
@@ -102,7 +105,13 @@ async def cancel(
     return Response((await result_json(state, services.store)).text, media_type="application/json")
 
 
-@_RUNS.get("", dependencies=[requires(Scope.RUNS_READ)], summary="List Runs", responses=error_responses(BadRequest))
+@_RUNS.get(
+    "",
+    dependencies=[requires(Scope.RUNS_READ)],
+    operation_id="listRuns",
+    summary="List Runs",
+    responses=error_responses(BadRequest),
+)
 async def list_runs(services: ServicesDep, manifest: ProjectDep, query: Annotated[RunsQuery, Query()]) -> RunList:
     """List the unfinished Runs first, then the others by their end, newest first.
 
@@ -111,7 +120,13 @@ async def list_runs(services: ServicesDep, manifest: ProjectDep, query: Annotate
     return await bodies.list_runs(services, manifest.project, query)
 
 
-@_RUNS.get("/{runId}", dependencies=[requires(Scope.RUNS_READ)], summary="Get a Run", response_model=RunBody)
+@_RUNS.get(
+    "/{runId}",
+    dependencies=[requires(Scope.RUNS_READ)],
+    operation_id="getRun",
+    summary="Get a Run",
+    response_model=RunBody,
+)
 async def get(services: ServicesDep, projectName: str, runId: str) -> Response:
     """Get all that is known of the Run: input, result or error, Attempts, Validates, Deliveries, and its queue."""
     run = await bodies.run_json(services, projectName, runId)
@@ -122,6 +137,7 @@ async def get(services: ServicesDep, projectName: str, runId: str) -> Response:
     "/{runId}/rerun",
     dependencies=[requires(Scope.RUNS_START, "run.rerun")],
     status_code=201,
+    operation_id="rerunRun",
     summary="Start a Run again",
     openapi_extra=IDEMPOTENCY_DOCS,
     responses=error_responses(BadRequest, Forbidden, Conflict),

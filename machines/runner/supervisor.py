@@ -228,7 +228,7 @@ async def _serve(fd: int, keeper: int, network: int | None) -> None:
     if setup is None:
         return
     lines = LogLines()
-    page_events = PageEvents(lines.say)
+    page_events = PageEvents(lines.say, loopback_is_closed=setup["loopbackIsClosed"])
     scratch = Path(setup["scratch"])
     zygote = _start_zygote(setup)
     os.environ.update({**PLACES_OF_DRIVER, NODE_OF_DRIVER: _script(scratch, setup["driver"])})

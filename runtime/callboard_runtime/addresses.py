@@ -16,7 +16,7 @@ import contextlib
 import re
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote_plus, urlsplit, urlunsplit
 
 from playwright.async_api import CDPSession
 from playwright.async_api import Error as PlaywrightError
@@ -30,6 +30,22 @@ _COMPLETED = "localhost"
 _MASK = "***"
 _LONGEST = 500
 """Most characters of an address that are shown."""
+_SECRET_WORDS = frozenset(
+    {
+        *("pass", "pw", "pwd", "pin", "otp", "totp", "mfa", "code", "key", "auth", "authorization", "bearer", "jwt"),
+        *("sid", "session", "csrf", "xsrf", "signature", "sig", "seed", "mnemonic", "cvv", "cvc", "ssn", "answer"),
+        "state",  # of a sign-in by OAuth
+    }
+)
+"""Words in names of parameters whose values are not shown, as in `security.secret_detection`."""
+_SECRET_PARTS = ("passw", "passphrase", "passcode", "passkey", "secret", "token", "credential", "apikey", "privatekey")
+"""Parts of such names, also without word boundaries."""
+_WORD_OF_NAME = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_LONG = re.compile(r"[A-Za-z0-9+/=_.~:%|-]{20,}")
+"""Pattern of a value that is random if there is no word in it."""
+_WORD = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]?[a-z]{2,}(?![A-Za-z0-9])|^\d{4}-\d\d-\d\dT|://")
+"""Pattern of a word, a time or an address in such a value."""
+_SEPARATOR = re.compile(r"([&;])")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 _SKIPPED_BEFORE = "".join(map(chr, range(0x21)))
 _SKIPPED_ANYWHERE = str.maketrans("", "", "\t\n\r")
@@ -76,7 +92,11 @@ def sentence(url: str) -> str:
 
 
 def shown(url: str) -> str:
-    """Return `url` with user part and query masked, without its fragment; of a `data:` address only the type."""
+    """Return `url` without user part, fragment, and secrets in its query; of a `data:` address only the type.
+
+    A value in the query is a secret if its name says so, or if it looks random. What Callboard knows as a secret is
+    masked in the whole log, by whoever reads it.
+    """
     if url.startswith("data:"):
         return f"{url[:100].partition(',')[0]},…"
     try:
@@ -84,8 +104,28 @@ def shown(url: str) -> str:
     except ValueError:
         return _MASK
     _, at, host = parts.netloc.rpartition("@")
-    masked = urlunsplit((parts.scheme, f"{_MASK}@{host}" if at else host, parts.path, _MASK if parts.query else "", ""))
+    query = "".join(map(_shown_pair, _SEPARATOR.split(parts.query)))
+    masked = urlunsplit((parts.scheme, f"{_MASK}@{host}" if at else host, parts.path, query, ""))
     return masked if len(masked) <= _LONGEST else f"{masked[:_LONGEST]}…"
+
+
+def _shown_pair(text: str) -> str:
+    name, equals, value = text.partition("=")
+    if not equals:
+        return _MASK if _looks_random(text) else text
+    return f"{name}={_MASK}" if value and (_is_secret_name(unquote_plus(name)) or _looks_random(value)) else text
+
+
+def _is_secret_name(name: str) -> bool:
+    if any(part in re.sub(r"[\W_]", "", name).lower() for part in _SECRET_PARTS):
+        return True
+    words = {word.lower() for word in _WORD_OF_NAME.findall(name)}
+    return not _SECRET_WORDS.isdisjoint(words | {word.removesuffix("s") for word in words})
+
+
+def _looks_random(value: str) -> bool:
+    plain = unquote_plus(value)
+    return _LONG.fullmatch(plain) is not None and not _WORD.search(plain)
 
 
 def _scheme_of(url: str) -> str | None:

@@ -63,13 +63,14 @@ class ResultTooBigError(StructuralError):
 def raised(error: BaseException, root: Path, message: str | None = None) -> UserCodeError:
     """Return the error for what user code raised, with its stack: frames of the project, by relative paths.
 
-    It says the exception's class and message, or `message`. An import that fails would fail in each Attempt.
+    It says the exception's class and message, or `message`. An import that fails, and a name that there is not, would
+    fail in each Attempt. A variable that has no value yet (`UnboundLocalError`) may depend on what the page had.
     """
     name, said = type(error).__name__, _said(error)
     text = message or (f"{name}: {said}" if said else name)
     if isinstance(error, ModuleNotFoundError):
         text += _undeclared(error, root)
-    kind = StructuralError if isinstance(error, ImportError) else UserCodeError
+    kind = StructuralError if isinstance(error, ImportError) or type(error) is NameError else UserCodeError
     return kind(text[:MESSAGE_LIMIT], name=name, stack=stack_of(error, root))
 
 

@@ -21,6 +21,8 @@ After that, the events are no longer listened to, as each of them costs the auto
 _LEVELS = {"debug": "debug", "trace": "debug", "warning": "warning", "error": "error", "assert": "error"}
 _CLOSED = re.compile("net::ERR_NETWORK_ACCESS_DENIED|connect EACCES")
 """What Chromium and Playwright say of an address that is closed by the rules of the Machine's own network."""
+_LOOPBACK_REFUSED = re.compile(r"(ERR_CONNECTION_REFUSED at \w+://|ECONNREFUSED )(127\.|localhost\b|\[?::1\b)")
+"""What they say where loopback is closed: it is the Machine's own then, and nothing listens there."""
 _CLOSED_MEANS = (
     "The address is closed to Machines. In the worker's settings, CALLBOARD_BROWSER_ALLOW opens addresses, but not the"
     " ports of Callboard's own parts."
@@ -38,9 +40,10 @@ _ABORTED = "net::ERR_ABORTED"
 class PageEvents:
     """Logger of the events in every context of an Attempt."""
 
-    def __init__(self, say: Callable[[str, str, str], None]) -> None:
+    def __init__(self, say: Callable[[str, str, str], None], *, loopback_is_closed: bool = False) -> None:
         """Log by `say`, which is given the level, the source and the message of a line."""
         self._say = say
+        self._loopback_is_closed = loopback_is_closed
         self._left = {"console": MOST, "requestfailed": MOST}
         self.refused = ""
         """Sentence about the last file that another client of the browser was refused in this Attempt, if any."""
@@ -71,7 +74,7 @@ class PageEvents:
     def reasons(self, message: str) -> list[str]:
         """Return sentences about the likely reasons for an error with this message."""
         reasons = [self.refused] if self.refused else []
-        return [*reasons, _CLOSED_MEANS] if _CLOSED.search(message) else reasons
+        return [*reasons, _CLOSED_MEANS] if self._is_closed(message) else reasons
 
     def watch(self, context: BrowserContext) -> None:
         """Watch a context and its pages for as long as they exist."""
@@ -101,6 +104,11 @@ class PageEvents:
         page.on("crash", self._crashed)
         page.on("download", self._downloaded)
 
+    def _is_closed(self, message: str) -> bool:
+        """Tell whether this error says that an address is closed to Machines."""
+        refused = self._loopback_is_closed and _LOOPBACK_REFUSED.search(message)
+        return bool(refused or _CLOSED.search(message))
+
     def _counts(self, event: str, what: str) -> bool:
         """Count an event, and tell whether it may be logged."""
         self._left[event] -= 1
@@ -122,7 +130,7 @@ class PageEvents:
     def _failed(self, request: Request) -> None:
         reason = request.failure or "no reason was given"
         level = "debug" if reason == _ABORTED else "warning"
-        means = f". {_CLOSED_MEANS}" if _CLOSED.search(reason) else ""
+        means = f". {_CLOSED_MEANS}" if self._is_closed(f"{reason} at {request.url}") else ""
         self._say(level, "network", f"{request.method} {shown(request.url)} failed: {reason}{means}")
 
     def _navigated(self, frame: Frame) -> None:

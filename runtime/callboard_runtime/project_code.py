@@ -101,13 +101,32 @@ async def call(
 
     The call is positional, with the parameters as a plain dict, or without them when they are None. A deferred function
     is called before there is a page.
+
+    Raises:
+        StructuralError: The function does not take what it is called with.
     """
     if getattr(function, MARK, False):
+        _check_signature(function, "params", ensure_browser="ensure_browser")
         if kind == "create":
             await open_page()  # a create without a browser has no login
         return await function(parameters, ensure_browser=open_page)
+    _check_signature(function, *(("page",) if parameters is None else ("page", "params")))
     _, page = await open_page()
     return await (function(page) if parameters is None else function(page, parameters))
+
+
+def _check_signature(function: UserFunction, *names: str, **keywords: str) -> None:
+    """Check that the function can be called with so many arguments and these keywords. Raises StructuralError."""
+    try:
+        # A decorator may take, and give, other arguments than what it wraps.
+        inspect.signature(function, follow_wrapped=False).bind(*names, **keywords)
+    except TypeError as error:
+        called = ", ".join([*names, *(f"{name}=…" for name in keywords)])
+        raise StructuralError(
+            f"{function.__name__} in {function.__module__.replace('.', '/')}.py does not take what it is called with, "
+            f"{function.__name__}({called}): {error}.",
+            name="InvalidAPIError",
+        ) from error
 
 
 def result_as_json(kind: Kind, value: Any) -> str:
@@ -165,7 +184,8 @@ async def setup_context(root: Path, *, api_name: str, api_parameters: Any, cdp_u
     """Load and call the hook. Its exceptions are those of user code; its return value must have one of four forms.
 
     Raises:
-        StructuralError: The hook has no such coroutine function, or returned something else.
+        StructuralError: The hook has no such coroutine function, or one that takes something else, or it returned
+            something else.
         UserCodeError: Its module raised while it was imported, or it tried to end the process.
     """
     function = getattr(_load_module(_HOOK_FILE, root), _HOOK_FUNCTION, None)
@@ -175,6 +195,7 @@ async def setup_context(root: Path, *, api_name: str, api_parameters: Any, cdp_u
             f"write `async def {_HOOK_FUNCTION}(*, api_name, api_parameters, cdp_url)`.",
             name="InvalidAPIError",
         )
+    _check_signature(function, api_name="api_name", api_parameters="api_parameters", cdp_url="cdp_url")
     try:
         returned = await function(api_name=api_name, api_parameters=api_parameters, cdp_url=cdp_url)
     except (SystemExit, KeyboardInterrupt) as error:  # raised from a task, they would end the Machine

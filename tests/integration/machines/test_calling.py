@@ -59,6 +59,12 @@ PROJECT = {
         """,
         exits="import sys; sys.exit('enough')",
         imports_what_is_missing_late="import nowhere_to_be_found",
+        names_what_is_not="return not_a_name",
+        reads_too_early="""
+            if params:
+                later = 1
+            return later
+        """,
         returns_an_object="return object()",
         returns_much="return 'x' * (params['size'] - 2)",
         promises_much="""
@@ -89,6 +95,16 @@ PROJECT = {
     "broken_helper.py": "def (:",
     "api/broken.py": "\nasync def automation(page, params) return 1",
     "api/empty.py": "x = 1",
+    "api/takes_too_much.py": "async def automation(page, params, more): return 1",
+    "api/takes_what_its_decorator_gives.py": """
+        import functools
+        def with_more(function):
+            @functools.wraps(function)
+            async def automation(page): return await function(page, "more", "and more")
+            return automation
+        @with_more
+        async def automation(page, more, and_more): return [more, and_more]
+    """,
     "api/not_async.py": "def automation(page, params): return 1",
 }
 
@@ -107,6 +123,7 @@ async def test_an_automation_is_given_its_page_and_parameters_if_any(quiet: Run,
     ("api", "answer"),
     [
         ("shop/lists/01-all-items", "all items"),
+        ("takes_what_its_decorator_gives", ["more", "and more"]),
         ("2024-report", "report"),
         ("creates", "create"),
         ("checks", "check"),
@@ -207,6 +224,9 @@ NEEDS = (
         ("imports_what_is_missing", "ModuleNotFoundError", "_found' (api/imports_what_is_missing.py:1)", True),
         ("imports_what_is_missing_late", "ModuleNotFoundError", f"_missing_late.py:2)\n{NEEDS}", True),
         ("imports_what_is_broken", "SyntaxError", "broken_helper.py, line 1) (api/imports_what_is_broken.py:1)", True),
+        ("names_what_is_not", "NameError", "'not_a_name' is not defined (api/names_what_is_not.py:2)", True),
+        ("reads_too_early", "UnboundLocalError", "(api/reads_too_early.py:4)", False),
+        ("takes_too_much", "InvalidAPIError", "automation(page): missing a required argument: 'params'", True),
         ("empty", "APINotFoundError", "has no function `automation`", True),
         ("not_async", "InvalidAPIError", "write `async def automation`", True),
         ("broken", "SyntaxError", "api/broken.py does not parse", True),

@@ -35,7 +35,7 @@ PROJECT = {
             </script>'''
             await page.route("http://shop.test/**", lambda route: route.fulfill(body=PAGE, content_type="text/html"))
             async with page.context.expect_event("weberror"):
-                await page.goto("http://shop.test/cart?session=abc#part")
+                await page.goto("http://shop.test/cart?page=2&session=abc#part")
             await page.evaluate("fetch('http://127.0.0.1:1/api?key=abc').catch(() => {})")
             await page.context.browser.new_page()
             other = await page.context.new_page()
@@ -350,8 +350,8 @@ async def test_pages_tell_what_they_say_what_breaks_and_what_does_not_load(undis
     assert console[:5] == [
         ("info", "hello {a: 1}"),
         ("debug", "a debug"),
-        ("warning", "a warning (http://shop.test/cart?***:3)"),
-        ("error", "an error (http://shop.test/cart?***:3)"),
+        ("warning", "a warning (http://shop.test/cart?page=2&session=***:3)"),
+        ("error", "an error (http://shop.test/cart?page=2&session=***:3)"),
         ("info", "two\nlines"),
     ]
     assert ("info", "from another page") in console
@@ -359,9 +359,9 @@ async def test_pages_tell_what_they_say_what_breaks_and_what_does_not_load(undis
     ((level, error),) = logged.all("page")
     assert level == "error"
     assert error.startswith("ReferenceError: missing is not defined\n")
-    refused = "GET http://127.0.0.1:1/api?*** failed: net::ERR_"
+    refused = "GET http://127.0.0.1:1/api?key=*** failed: net::ERR_"
     assert any(level == "warning" and text.startswith(refused) for level, text in logged.all("network"))
-    assert ("info", "The page is at http://shop.test/cart?***") in logged.all("callboard")
+    assert ("info", "The page is at http://shop.test/cart?page=2&session=***") in logged.all("callboard")
     assert "abc" not in repr([line for line in logged.lines if line.source != "page"])
 
 

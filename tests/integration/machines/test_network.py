@@ -85,7 +85,7 @@ PROJECT = automations(
         reader, _ = await asyncio.open_connection("127.0.0.1", port)
         return (await reader.read()).decode()
     """,
-    ask='await (page.goto if params["by"] == "page" else page.request.get)("http://169.254.169.254/")',
+    ask='await (page.goto if params["by"] == "page" else page.request.get)(params["url"])',
     blocks="""
         import time
         print("here", flush=True)
@@ -173,10 +173,22 @@ def own_address() -> str:
 
 
 @pytest.mark.parametrize("by", ["page", "request"])
-async def test_an_attempt_that_fails_at_a_closed_address_says_what_opens_it(tmp_path: Path, by: str) -> None:
-    async with networked(tmp_path, Reach.of()) as (_, machine):
-        failed = failure(await machine.run_attempt(attempt_spec("ask", {"by": by}), unnoticed))
-    assert "The address is closed to Machines. In the worker's settings, CALLBOARD_BROWSER_ALLOW" in failed.message
+@pytest.mark.parametrize(
+    ("url", "allow", "is_said"),
+    [
+        ("http://169.254.169.254/", [], True),
+        ("http://127.0.0.1:7431/", [], True),
+        ("http://localhost:7431/", [], True),
+        ("http://127.0.0.1:7431/", LOOPBACK, False),
+    ],
+)
+async def test_an_attempt_that_fails_at_a_closed_address_says_what_opens_it(
+    tmp_path: Path, url: str, allow: list[Any], by: str, is_said: bool
+) -> None:
+    async with networked(tmp_path, Reach.of(allow=allow)) as (_, machine):
+        failed = failure(await machine.run_attempt(attempt_spec("ask", {"by": by, "url": url}), unnoticed))
+    said = "The address is closed to Machines. In the worker's settings, CALLBOARD_BROWSER_ALLOW"
+    assert (said in failed.message) is is_said, failed.message
 
 
 async def test_only_the_allowed_address_of_a_denied_network_is_reached(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sys
+from dataclasses import replace
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ import pytest
 
 from projects import environments as module
 from projects import lock_resolution
+from projects.environments import Environments
 from projects.interpreters import own_interpreter
 from schemas.errors import MachineError
+from tests.support.package_box import package_box
 from tests.support.project_host import Host, listing
 from tests.support.repository import REPOSITORY
 
@@ -31,6 +34,14 @@ async def test_projects_with_equal_packages_share_no_environment_and_no_cache(ho
     assert len(host.built()) == 2
     assert (await host.version(one)).python != (await host.version(two)).python
     assert {path.name for path in host.root.glob(".uv-*")} == {".uv-one", ".uv-two"}
+
+
+async def test_who_waits_for_an_environment_is_told_once(host: Host):
+    told: list[str] = []
+    here = replace(host, environments=Environments(host.root, package_box(), on_build=told.append))
+    for code in ("1", "2"):
+        await here.deploy({"requirements.txt": "text-unidecode\n", "words.txt": code}, name="one")
+    assert told == ["one"]
 
 
 async def test_a_worker_builds_what_another_host_deployed(host: Host):

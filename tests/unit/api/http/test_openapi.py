@@ -19,6 +19,10 @@ async def test_openapi_describes_every_route_with_its_errors(api: Api):
     others = {"/healthz", "/readyz", "/job-run-results"}
     assert set(page["paths"]) == {path for path in routes if path.startswith("/api/")} | others
     assert len(page["paths"]) > 30
+    ids = [operation["operationId"] for path in page["paths"].values() for operation in path.values()]
+    assert len(set(ids)) == len(ids)
+    # Generators of clients make names of functions of them.
+    assert [each for each in ids if not re.fullmatch(r"[a-z]+([A-Z][a-z]+)*", each)] == []
     for path in page["paths"].keys() - others:
         for operation in page["paths"][path].values():
             assert operation["responses"].keys() >= ALWAYS

@@ -74,6 +74,8 @@ async def test_openapi_has_a_start_for_each_api_that_tells_right_from_wrong(make
     assert page["paths"].keys() == {f"{base}/start", f"{base}/{{runId}}/result", f"{base}/{{runId}}/cancel"}
     assert page["openapi"].startswith("3.1.")
     assert page["servers"] == [{"url": "http://api.test"}]
+    ids = [call["operationId"] for calls in page["paths"].values() for call in calls.values()]
+    assert ids == ["startRun", "getRunResult", "cancelRun"]
     for path, calls in page["paths"].items():
         for call in calls.values():
             assert [each["name"] for each in call["parameters"] if each["in"] == "path"] == ["runId"] * ("{" in path)
