@@ -23,7 +23,6 @@ import shutil
 import stat
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -104,6 +103,7 @@ class _State(NamedTuple):
     size: int
     changed_at: int
     """Time of the last change (`st_ctime_ns`) in nanoseconds."""
+    mode: int
 
 
 class Workspace:
@@ -143,18 +143,29 @@ class Workspace:
 
     def left_files(self) -> list[tuple[str, int]]:
         """Return the files that the Attempt has written, which go with the folder: their names, and sizes in bytes."""
-        found: list[tuple[str, int]] = []
         deadline = time.monotonic() + _LOOKED_FOR
-        with contextlib.suppress(OSError):  # user code may have made folders that nobody can read
-            for path, status in _below(str(self.folder)):
-                if stat.S_ISREG(status.st_mode) and _state(status) != self._made.get(path):
-                    name = path.removeprefix(f"{self.folder}/")
-                    place, _, within = name.partition("/")
-                    if place in _SHOWN_AS and not _NOT_ITS_OWN.search(name):
-                        found.append((_SHOWN_AS[place] + within, status.st_size))
-                if time.monotonic() > deadline:
-                    break
-        return sorted(found)
+        real = os.path.realpath(self.folder)
+        found: dict[str, int] = {}
+        folders = [path for path, state in self._made.items() if stat.S_ISDIR(state.mode) and _is_other(path, state)]
+        while folders and time.monotonic() < deadline:  # what is new shows in its folder, and there are few of those
+            place = folders.pop()
+            with contextlib.suppress(OSError), _opened(place) as handle:
+                # A process in the browser's box could have put a link in place of a folder above it.
+                if str(Path(f"/proc/self/fd/{handle}").readlink()) == real + place.removeprefix(str(self.folder)):
+                    for entry in _entries(handle):
+                        path = f"{place}/{entry.name}"
+                        if path not in self._made and entry.is_dir(follow_symlinks=False):
+                            folders.append(path)
+                        elif path not in self._made and entry.is_file(follow_symlinks=False):
+                            found[path] = entry.stat(follow_symlinks=False).st_size
+        for path, state in self._made.items():
+            if time.monotonic() > deadline:
+                break
+            if stat.S_ISREG(state.mode) and _is_other(path, state):
+                with contextlib.suppress(OSError):
+                    found[path] = os.lstat(path).st_size
+        named = ((_shown_name(path.removeprefix(f"{self.folder}/")), size) for path, size in found.items())
+        return sorted((name, size) for name, size in named if name is not None)
 
     def remove(self) -> None:
         """Delete the folder, so that the next one can be made there.
@@ -195,25 +206,36 @@ def empty(folder: Path) -> None:
 
 def _states(folder: Path) -> dict[str, _State]:
     """Return the state of the folder and everything in it, by path. Raises OSError."""
-    return {path: _state(status) for path, status in _below(str(folder))}
-
-
-def _below(folder: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield the folder and everything in it, by path. Raises OSError."""
-    folders = [folder]
+    found: dict[str, _State] = {}
+    folders = [str(folder)]
     while folders:
         place = folders.pop()
-        yield place, os.lstat(place)
+        found[place] = _state(os.lstat(place))
         with os.scandir(place) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(entry.path)
                 else:
-                    yield entry.path, entry.stat(follow_symlinks=False)
+                    found[entry.path] = _state(entry.stat(follow_symlinks=False))
+    return found
+
+
+def _shown_name(name: str) -> str | None:
+    """Return how a file of a workspace is named to people; None if it is not user code's own."""
+    place, _, within = name.partition("/")
+    return None if place not in _SHOWN_AS or _NOT_ITS_OWN.search(name) else _SHOWN_AS[place] + within
 
 
 def _state(status: os.stat_result) -> _State:
-    return _State(status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns)
+    return _State(status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns, status.st_mode)
+
+
+def _is_other(path: str, made: _State) -> bool:
+    """Tell whether something is there that is not as it was made."""
+    try:
+        return _state(os.lstat(path)) != made
+    except OSError:
+        return False
 
 
 class DriverFolders:

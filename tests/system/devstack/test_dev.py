@@ -29,6 +29,16 @@ API = """
 async def automation(page, params=None, **_):
     return {"hello": params["name"]}
 """
+MEMBERS = {
+    "Intuned.json": '{"authSessions": {"enabled": true, "type": "API"}}',
+    "api/account.py": API,
+    "auth-sessions/check.py": "async def check(page): return True",
+    "auth-sessions/create.py": """
+from callboard_runtime import NotRetryable
+async def create(page, params):
+    raise NotRetryable("the site refuses it")
+""",
+}
 GOOD = {"api": "hello", "parameters": {"name": "Ada"}}
 BAD = {"api": "hello", "parameters": {}, "retry": {"maximumAttempts": 1}}
 
@@ -82,6 +92,11 @@ async def test_a_failed_start_leaves_nothing_and_only_a_new_key_is_shown(
 ) -> None:
     key_file, secret_file = data / "api-key", data / "webhook-secret"
     await fail_to_start(projects, data, monkeypatch)  # which uses up no key
+    sample = ".parameters/api/hello/default.json"
+    write_files(projects / "greeter", {sample: '{"name": "Ada"}'})
+    files = {"Intuned.json": "{}", "api/hello.py": API, sample: '{"url": "https://site.example/"}'}
+    write_files(projects / "first-by-name", files)
+    write_files(projects / "first-that-logs-in", MEMBERS)
     async with make_stack(projects, data) as stack:
         key = stack.api_key
         assert key_file.read_text().strip() == key
@@ -92,6 +107,9 @@ async def test_a_failed_start_leaves_nothing_and_only_a_new_key_is_shown(
         assert key in text
         assert secret.get_secret_value() not in text
         assert f"signed with the secret in {secret_file}" in text
+        assert f"http://127.0.0.1:{stack.settings.viewer_listens_on} " in text
+        assert "/greeter/run/start" in text.partition("\nTry:\n")[2]
+        assert """-d '{"api": "hello", "parameters": {"name": "Ada"}}'""" in text
         assert {"127.0.0.0/8", "::1/128"} <= set(stack.settings.egress_allow), "a receiver may be on this machine"
         assert {"127.0.0.0/8", "::1/128"} <= set(stack.settings.browser_allow), "and so may a site"
         temporal_port = int(stack.temporal.address.rpartition(":")[2])
@@ -121,6 +139,7 @@ async def test_a_failed_start_leaves_nothing_and_only_a_new_key_is_shown(
 
 
 async def test_runs_that_end_are_told_and_keys_of_the_settings_are_not(projects: Path, data: Path) -> None:
+    write_files(projects / "members", MEMBERS)
     keys, told = [SecretStr("first-key-of-two-of-this-test"), SecretStr("second-key-of-two-of-this-test")], list[str]()
     async with make_stack(projects, data, told.append, api_keys=keys) as stack:
         assert stack.api_key == "first-key-of-two-of-this-test"
@@ -130,7 +149,10 @@ async def test_runs_that_end_are_told_and_keys_of_the_settings_are_not(projects:
         try:
             async with Rest.of(stack.url, key=stack.api_key, project="greeter") as rest:
                 ids = [(await rest.post("run/start", body))["runId"] for body in (GOOD, BAD)]
-                good, bad = [
+            async with Rest.of(stack.url, key=stack.api_key, project="members") as rest:
+                made = await rest.post("auth-sessions/create", {"id": "eve", "parameters": {}})
+                ids.append(made["operationId"])
+                good, bad, login = [
                     await until(lambda run_id=run_id: [line for line in told if run_id in line]) for run_id in ids
                 ]
         finally:
@@ -143,6 +165,8 @@ async def test_runs_that_end_are_told_and_keys_of_the_settings_are_not(projects:
         assert (event.kind, event.fields["status"], event.fields["url"]) == ("run", "completed", page)
         assert "failed     greeter/hello" in bad[0]
         assert "(api/hello.py:" in bad[0]
+        assert login[0].startswith("failed     members/auth-session-create eve  ")
+        assert "NotRetryable: the site refuses it" in login[0]
     assert processes_on(data) == []
     assert not any("first-key" in line for line in told)
 
