@@ -96,6 +96,8 @@ class DeliveryActivities:
         async with heartbeats():
             if await self._store.exists(key):
                 return PreparedDelivery(body_key=key)
+            if input.was_prepared:  # Its Run's artifacts are gone: they were old, or those of a deleted project.
+                return PreparedDelivery(reason=f"{key} is not in the artifact store any more.")
             if input.is_notification:
                 await self._store.put(key, await self._notification(input))
                 return PreparedDelivery(body_key=key)
@@ -150,7 +152,10 @@ class DeliveryActivities:
                 await self._record(input.delivery, result.record)
                 return result
 
-        result = await forward_cancellation(send_and_record(), on_cancellation)
+        try:
+            result = await forward_cancellation(send_and_record(), on_cancellation)
+        except GoneError as error:  # A record would be the only thing in a folder that was removed.
+            raise ApplicationError(str(error), type=GIVEN_UP, non_retryable=True) from error
         metrics.current().delivery_tried(sink=input.delivery.sink.kind, outcome=_outcome_of(result))
         if result.failure is not None:
             raise await self._try_failure(result, result.failure, input.delivery)

@@ -11,7 +11,6 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from activities.heartbeat import background_task, forward_cancellation, heartbeats
 from activities.jobs.item_runs import ItemRuns
-from activities.jobs.job_locks import JobLocks
 from activities.jobs.job_planner import JobPlanner
 from activities.jobs.piece import Piece
 from projects.catalog import Catalog
@@ -40,6 +39,7 @@ from settings import Settings
 from storage import keys
 from storage.store import Store
 from temporal.auth_sessions import AuthSessions
+from temporal.job_locks import JobLocks
 from temporal.run_waits import RunWaits
 
 PIECE_HEARTBEAT_INTERVAL = 3.5

@@ -100,11 +100,11 @@ class ProjectActivities:
 
     @activity.defn(name=names.WITHDRAW_PROJECT)
     async def withdraw_project(self, input: DeleteProjectInput) -> DeleteProjectResult:
-        """Take the project out of service, unless Runs are open that are not to be canceled.
+        """Take the project out of service, unless Runs or Deliveries are open that are not to be canceled.
 
         Raises:
             StoreError: The store failed.
-            Unavailable, ConfigurationError: Temporal cannot say which Runs are open.
+            Unavailable, ConfigurationError: Temporal cannot say what is open.
         """
         begun = await self.store.exists(keys.deleting(input.project))  # by an earlier try
         if not begun and not input.cancel_open_runs and (found := await OpenRuns(self.client).count(input.project)):

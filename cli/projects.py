@@ -162,7 +162,10 @@ def delete(
     confirm: Annotated[str | None, typer.Option(metavar="NAME", help="The name once more: do not ask for it.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     cancel_runs: Annotated[
-        bool, typer.Option("--cancel-runs", help="Cancel Runs that have not ended. Default: refuse to delete.")
+        bool,
+        typer.Option(
+            "--cancel-runs", help="Cancel Runs and Deliveries that have not ended. Default: refuse to delete."
+        ),
     ] = False,
 ) -> None:
     """Delete a project: its versions, Jobs, AuthSessions, variables, stored values and artifacts of its Runs."""

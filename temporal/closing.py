@@ -60,6 +60,6 @@ async def wait_for_delivery(handle: WorkflowHandle[Any, DeliveryOutcome]) -> Del
     try:
         return await wait_for_result(handle, follow_runs=False)
     except WorkflowFailureError as error:
-        problem = TryProblem(type="Terminated", message="The Delivery was ended in Temporal itself.")
+        problem = TryProblem(type="Terminated", message="The Delivery was ended in Temporal, or with its project.")
         fallback = DeliveryOutcome(status=DeliveryStatus.FAILED, error=problem)
         return outcome_of_failure(error.cause, DeliveryOutcome) or fallback

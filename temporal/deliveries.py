@@ -27,6 +27,7 @@ from schemas.workflow.delivery import (
 )
 from temporal.closing import wait_for_delivery, wait_for_result
 from temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors
+from workflows.visibility import project_search_attributes
 
 _TEST_TIMEOUT = timedelta(seconds=15)
 """How long a test of a sink may take in addition to the time of one try."""
@@ -76,13 +77,14 @@ class Deliveries:
             deliver_input = await self._read_input(description)
             await self._client.start_workflow(
                 names.DELIVER,
-                deliver_input,
+                deliver_input.model_copy(update={"was_prepared": True}),
                 id=description.id,
                 task_queue=names.DELIVERIES_QUEUE,
                 priority=Priority(fairness_key=deliver_input.sink.fairness_key),
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                 start_signal=names.REDELIVER,
                 memo=await description.memo(),
+                search_attributes=project_search_attributes(project),
                 static_summary=await description.static_summary(),
                 rpc_timeout=RPC_TIMEOUT,
             )
@@ -103,6 +105,7 @@ class Deliveries:
                 result_type=SinkTestOutcome,
                 # Nobody waits for a longer time, and the test must not be sent a day later.
                 execution_timeout=sink_test.sink.schedule.timeout + _TEST_TIMEOUT,
+                search_attributes=project_search_attributes(sink_test.project),
                 static_summary=f"Test a sink of {sink_test.project}",
                 rpc_timeout=RPC_TIMEOUT,
             )

@@ -228,6 +228,7 @@ def _schedule(ref: JobRef, schedule: dict[str, Any] | None, state: ScheduleState
             ref,
             id=f"job-trigger:{ref.project}:{ref.job_id}",  # the ids of the workflows begin with it
             task_queue=names.CALLBOARD_QUEUE,
+            typed_search_attributes=visibility.project_search_attributes(ref.project),
             static_summary=f"Start a JobRun of Job {ref.job_id} of {ref.project}",
         ),
         spec=schedule_spec(schedule),

@@ -1,4 +1,4 @@
-"""What has not ended of a project: its Runs, JobRuns and AuthSessions, and what applies its files."""
+"""What has not ended of a project: whatever runs in Temporal with its search attribute."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from schemas.workflow import names
 from schemas.workflow.job_run import JobRunView
 from schemas.workflow.run import RunSummary
 from temporal.rpc_errors import RPC_TIMEOUT, signal_if_running, translate_rpc_errors, unless_missing
-from temporal.visibility_queries import equals, quote
-from workflows import visibility
+from temporal.visibility_queries import equals
 
 _SIGNALS = {names.JOB_RUN: names.TERMINATE_JOB_RUN, names.AUTH_SESSION: names.DELETE}
-"""What tells workflows of these types to end. Runs are canceled, and all others end by themselves."""
+"""What tells workflows of these types to end. All others are canceled."""
+_END_BY_THEMSELVES = {names.APPLY_RESOURCES, names.TRIGGER_JOB}
+"""Types of workflows that end soon, and whose last step is awaited: it may create what is to be ended, too."""
 _AT_ONCE = 20
 """How many workflows are told to end at the same time."""
 
@@ -26,7 +27,7 @@ class OpenRuns:
         self._client = client
 
     async def count(self, project: str) -> str:
-        """Return how many Runs and JobRuns have not ended, for people; empty if all have.
+        """Return how many Runs, JobRuns and Deliveries have not ended, for people; empty if all have.
 
         Validates that Runs wait for are not counted, nor are Creates of AuthSessions.
 
@@ -36,12 +37,17 @@ class OpenRuns:
         of_project = f"{equals(names.SEARCH_PROJECT, project)} AND ExecutionStatus = 'Running'"
         runs = f"{of_project} AND {names.SEARCH_RUN_TYPE} IS NOT NULL AND ParentWorkflowId IS NULL"
         job_runs = f"{of_project} AND {equals('WorkflowType', names.JOB_RUN)}"
+        deliveries = f"{of_project} AND {equals('WorkflowType', names.DELIVER)}"
         with translate_rpc_errors():
             found = [
-                ((await self._client.count_workflows(query, rpc_timeout=RPC_TIMEOUT)).count, what)
-                for query, what in ((runs, "Runs"), (job_runs, "JobRuns"))
+                ((await self._client.count_workflows(query, rpc_timeout=RPC_TIMEOUT)).count, one, several)
+                for query, one, several in (
+                    (runs, "Run", "Runs"),
+                    (job_runs, "JobRun", "JobRuns"),
+                    (deliveries, "Delivery", "Deliveries"),
+                )
             ]
-        return " and ".join(f"{number} {what[:-1] if number == 1 else what}" for number, what in found if number)
+        return ", ".join(f"{number} {one if number == 1 else several}" for number, one, several in found if number)
 
     async def versions(self, project: str) -> set[str]:
         """Return the versions of the project that its Runs and JobRuns execute. Raises as `count` does."""
@@ -57,23 +63,16 @@ class OpenRuns:
 
     async def end_all(self, project: str) -> bool:
         """Have all of them end, without waiting for it, and tell whether there were any. Raises as `count` does."""
-        conditions = (
-            equals(names.SEARCH_PROJECT, project),
-            f"WorkflowId STARTS_WITH {quote(names.apply_resources_prefix(project))}",
-        )
-        found = False
+        query = f"{equals(names.SEARCH_PROJECT, project)} AND ExecutionStatus = 'Running'"
+        found, some = False, list[WorkflowExecution]()
         with translate_rpc_errors():
-            for condition in conditions:
-                some: list[WorkflowExecution] = []
-                query = f"{condition} AND ExecutionStatus = 'Running'"
-                async for execution in self._client.list_workflows(query, rpc_timeout=RPC_TIMEOUT):
-                    some.append(execution)
-                    if len(some) == _AT_ONCE:
-                        await self._end_some(some)
-                        found, some = True, []
-                await self._end_some(some)
-                found = found or bool(some)
-        return found
+            async for execution in self._client.list_workflows(query, rpc_timeout=RPC_TIMEOUT):
+                some.append(execution)
+                if len(some) == _AT_ONCE:
+                    await self._end_some(some)
+                    found, some = True, []
+            await self._end_some(some)
+        return found or bool(some)
 
     async def _end_some(self, some: list[WorkflowExecution]) -> None:
         await asyncio.gather(*(self._end(execution) for execution in some))
@@ -82,5 +81,5 @@ class OpenRuns:
         signal = _SIGNALS.get(execution.workflow_type)
         if signal is not None:
             await signal_if_running(self._client, execution.id, signal)
-        elif execution.typed_search_attributes.get(visibility.RUN_TYPE) is not None:
+        elif execution.workflow_type not in _END_BY_THEMSELVES:
             await unless_missing(self._client.get_workflow_handle(execution.id).cancel(rpc_timeout=RPC_TIMEOUT))

@@ -61,7 +61,7 @@ class ProjectChanges:
         """Delete a project, and tell whether that is done. If not, workers go on with it.
 
         Raises:
-            Conflict: Runs have not ended, and are not to be canceled.
+            Conflict: Runs or Deliveries have not ended, and are not to be canceled.
             Unavailable: Temporal cannot be reached.
         """
         with translate_rpc_errors():

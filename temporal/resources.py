@@ -11,6 +11,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from schemas.workflow import names
 from schemas.workflow.resources import ApplyResourcesInput
 from temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors
+from workflows.visibility import project_search_attributes
 
 
 async def start_apply_resources(client: Client, workspace: str, project: str, deployed_at: datetime) -> bool:
@@ -33,6 +34,7 @@ async def start_apply_resources(client: Client, workspace: str, project: str, de
                 static_summary=f"Apply the files of Jobs and AuthSessions of {project}",
                 priority=Priority(priority_key=names.PRIORITY_PENDING, fairness_key=names.fairness_key(project)),
                 memo={names.MEMO_WORKSPACE: workspace},
+                search_attributes=project_search_attributes(project),
                 rpc_timeout=RPC_TIMEOUT,
             )
         except WorkflowAlreadyStartedError:

@@ -16,7 +16,12 @@ with workflow.unsafe.imports_passed_through():
     from schemas.workflow.delivery import DeliverInput
     from schemas.workflow.job_run import JobRunPlan
     from schemas.workflow.run import RunInput, RunOutcome, RunStatus, RunType
-    from workflows.visibility import auth_run_memo, auth_run_search_attributes, auth_session_memo
+    from workflows.visibility import (
+        auth_run_memo,
+        auth_run_search_attributes,
+        auth_session_memo,
+        project_search_attributes,
+    )
 
 
 async def start_validate(
@@ -149,6 +154,7 @@ async def _start_delivery(delivery: DeliverInput, summary: str, details: str) ->
                 names.MEMO_PROJECT: delivery.project,
                 names.MEMO_SINK: delivery.sink.masked(),
             },
+            search_attributes=project_search_attributes(delivery.project),
             static_summary=summary,
             static_details=details,
         )

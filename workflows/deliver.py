@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import Priority, RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
 from temporalio.exceptions import TimeoutError as TemporalTimeoutError
 from temporalio.workflow import ActivityCancellationType
 
@@ -28,7 +28,7 @@ with workflow.unsafe.imports_passed_through():
         SinkTestOutcome,
         TryProblem,
     )
-    from workflows.cancellation import end_of
+    from workflows.cancellation import end_of, finish
     from workflows.visibility import code_block
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=30)
@@ -49,15 +49,26 @@ class DeliverWorkflow:
 
     def __init__(self) -> None:
         self._redeliver_requested = False
+        self._is_cancel_requested = False
 
     @workflow.run
     async def run(self, input: DeliverInput) -> DeliveryOutcome:
         """Wait until the Run is closed, then send the result, with the same bytes each time.
 
+        A cancel request, as when the project is deleted, interrupts no step: once the workflow is closed, nothing of
+        it writes any more.
+
         Raises:
             ApplicationError: The Delivery was given up, or there is nothing to deliver. The workflow closes as Failed,
                 and the detail is the outcome.
+            CancelledError: It was canceled before it arrived.
         """
+        return await finish(self._deliver(input), self._cancel)
+
+    def _cancel(self) -> None:
+        self._is_cancel_requested = True
+
+    async def _deliver(self, input: DeliverInput) -> DeliveryOutcome:
         workflow.set_current_details("The Delivery waits until the Run is closed")
         try:
             prepared = await self._prepare(input)
@@ -70,20 +81,22 @@ class DeliverWorkflow:
         while True:
             self._redeliver_requested = False
             outcome = await self._send(SendInput(delivery=input, body_key=prepared.body_key))
-            if not self._redeliver_requested:
+            if not self._redeliver_requested or self._is_cancel_requested:
                 return self._close(outcome)
 
     async def _prepare(self, delivery: DeliverInput) -> PreparedDelivery:
-        return await workflow.execute_activity(
+        handle = workflow.start_activity(
             names.PREPARE_DELIVERY,
             delivery,
             result_type=PreparedDelivery,
             start_to_close_timeout=PREPARE_TIMEOUT,
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
             retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=1)),
+            cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             priority=_priority(delivery),
             summary="Wait until the Run is closed, and store what is sent",
         )
+        return await end_of(handle, lambda: self._is_cancel_requested)
 
     async def _send(self, send_input: SendInput) -> DeliveryOutcome:
         """Send by the schedule; end early when the Delivery is requested once more, which begins another schedule."""
@@ -106,7 +119,7 @@ class DeliverWorkflow:
             summary=f"Send to {send_input.delivery.sink.target}",
         )
         try:
-            await end_of(handle, lambda: self._redeliver_requested)
+            await end_of(handle, lambda: self._redeliver_requested or self._is_cancel_requested)
         except ActivityError as error:
             return _failed(error)
         return DeliveryOutcome(status=DeliveryStatus.DELIVERED)
@@ -120,6 +133,8 @@ class DeliverWorkflow:
         if outcome.error is None:
             workflow.set_current_details("The result was delivered")
             return outcome
+        if self._is_cancel_requested:
+            raise CancelledError("The Delivery was canceled.")
         was_sent = outcome.error.type != NOTHING_TO_DELIVER
         headline = "The Delivery was given up" if was_sent else "There is nothing to deliver"
         workflow.set_current_details(f"{headline}:{code_block(outcome.error.message)}")

@@ -25,7 +25,7 @@ with workflow.unsafe.imports_passed_through():
         PublishedVersion,
     )
     from schemas.workflow.resources import ApplyResourcesInput
-    from workflows.visibility import code_block
+    from workflows.visibility import code_block, project_search_attributes
 
 _RETRIES = RetryPolicy(maximum_interval=timedelta(seconds=20))
 _HEARTBEAT_TIMEOUT = timedelta(seconds=30)
@@ -136,6 +136,7 @@ async def _apply_resources(input: DeployInput, published: PublishedVersion) -> N
             parent_close_policy=ParentClosePolicy.ABANDON,
             static_summary=f"Apply the files of Jobs and AuthSessions of {input.project}",
             memo={names.MEMO_WORKSPACE: input.workspace},
+            search_attributes=project_search_attributes(input.project),
         )
 
 

@@ -23,6 +23,11 @@ MEMO_FINGERPRINT = "fingerprint"
 """Name of the memo field with a keyed hash of the request body, against which an Idempotency-Key is checked."""
 
 
+def project_search_attributes(project: str) -> TypedSearchAttributes:
+    """Return the search attributes of a workflow that runs for a project, and ends with it, without being listed."""
+    return TypedSearchAttributes([SearchAttributePair(PROJECT, project)])
+
+
 def run_search_attributes(run_input: RunInput) -> TypedSearchAttributes:
     """Return the search attributes that a Run starts with."""
     pairs = [

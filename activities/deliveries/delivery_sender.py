@@ -11,8 +11,9 @@ import httpx
 
 from activities.deliveries import s3_sink, webhook_sink
 from activities.deliveries.http_sender import RESPONSE_KEPT, PreparedRequest, SendError, exchange
+from activities.deliveries.payload import GoneError
 from activities.store_retry import retry_store
-from schemas.errors import CallboardError, SealError, StoreError
+from schemas.errors import CallboardError, SealError
 from schemas.workflow.delivery import DeliverInput, SendInput, TryProblem, TryRecord
 from security.keyring import KeyRing
 from security.masking import Masker
@@ -49,13 +50,17 @@ class DeliverySender:
     user_agent: str
 
     async def send_stored(self, send_input: SendInput, at: datetime) -> SendResult:
-        """Send the stored body once. A cancel ends the try, and is returned as its result."""
+        """Send the stored body once. A cancel ends the try, and is returned as its result.
+
+        Raises:
+            GoneError: The body is not in the store any more.
+        """
         try:
             body = await retry_store(_STORE_TIMEOUT, lambda: self.store.get(send_input.body_key))
-            if body is None:
-                raise StoreError(f"{send_input.body_key} is not in the artifact store any more.")
         except CallboardError as error:
             return _not_sent(at, error)
+        if body is None:
+            raise GoneError(f"{send_input.body_key} is not in the artifact store any more.")
         return await self.send(send_input.delivery, body, at)
 
     async def send(self, delivery: DeliverInput, body: bytes, at: datetime) -> SendResult:

@@ -8,7 +8,7 @@ from api.deliveries.bodies import delivery_body, list_deliveries
 from api.dependencies import ServicesDep
 from api.http.access import CallerDep, requires
 from api.http.workspace_router import workspace_router
-from api.projects.lookup import require_run
+from api.projects.lookup import require_project, require_run
 from schemas.rest.access import Scope
 from schemas.rest.delivery import DeliveryBody, DeliveryList
 
@@ -29,7 +29,7 @@ async def list_all(services: ServicesDep, projectName: str, runId: str) -> Deliv
 
 @router.post(
     "/{deliveryId}/redeliver",
-    dependencies=[requires(Scope.RUNS_START, "delivery.redeliver"), Depends(require_run)],
+    dependencies=[requires(Scope.RUNS_START, "delivery.redeliver"), Depends(require_project), Depends(require_run)],
     status_code=202,
     operation_id="redeliver",
     summary="Redeliver a result",

@@ -133,7 +133,7 @@ async def delete_project(services: Services, project: str, *, confirm: str, canc
 
     Raises:
         BadRequest: The name was not confirmed.
-        Conflict: Runs have not ended, and are not to be canceled.
+        Conflict: Runs or Deliveries have not ended, and are not to be canceled.
         Unavailable: Temporal cannot be reached, or no worker has taken it up; one will.
     """
     if confirm != project:

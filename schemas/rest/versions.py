@@ -94,5 +94,6 @@ class DeleteQuery(QueryModel):
         description="The name of the project once more."
     )
     open_runs: Annotated[Literal["refuse", "cancel"], expects("refuse or cancel")] = Field(
-        default="refuse", description="What becomes of Runs that have not ended: with `refuse`, the answer is 409."
+        default="refuse",
+        description="What becomes of Runs and Deliveries that have not ended: with `refuse`, the answer is 409.",
     )

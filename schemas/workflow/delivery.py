@@ -40,6 +40,8 @@ class DeliverInput(FlowModel):
     sink: SealedSink
     job: RunJob | None = None
     """The JobRun that the Run belongs to."""
+    was_prepared: bool = False
+    """Whether this is a Delivery of before that is sent again: what is sent is stored, or is gone for good."""
 
     @property
     def is_notification(self) -> bool:

@@ -25,7 +25,8 @@ BUILDS_QUEUE = "callboard-builds"
 DEPLOYMENT = "callboard"
 """Temporal's Worker Deployment of workers that have a build id."""
 
-# Search attributes of Runs. An AuthSession has those of its project and of itself.
+# Search attributes of Runs. An AuthSession has those of its project and of itself. All other workflows that run for a
+# project have that of the project, except those that change it as a whole.
 SEARCH_PROJECT = "CallboardProject"
 SEARCH_API = "CallboardApi"
 SEARCH_STATUS = "CallboardStatus"
@@ -249,14 +250,9 @@ def project_change_workflow_id(project: str) -> str:
     return f"project-change:{project}"
 
 
-def apply_resources_prefix(project: str) -> str:
-    """Return how the ids of all workflows begin that apply the files of a project's Jobs and AuthSessions."""
-    return f"apply-resources:{project}:"
-
-
 def apply_resources_workflow_id(project: str, deployed_at: datetime) -> str:
     """Return the workflow id of what applies the files of Jobs and AuthSessions after the deploy of this time."""
-    return f"{apply_resources_prefix(project)}{deployed_at.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}"
+    return f"apply-resources:{project}:{deployed_at.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}"
 
 
 def delivery_workflow_id(run_id: str, delivery_id: str) -> str:

@@ -53,7 +53,7 @@ class DeleteProjectInput(FlowModel):
     by: str
     """Who asks for it."""
     cancel_open_runs: bool = False
-    """Whether to cancel Runs that have not ended. If not, the project stays as long as there are any."""
+    """Whether to cancel Runs and Deliveries that have not ended. If not, the project stays as long as there are any."""
 
 
 class DeleteProjectResult(FlowModel):

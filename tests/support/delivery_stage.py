@@ -82,6 +82,8 @@ class Play:
         default_factory=lambda: PreparedDelivery(body_key="runs/shop/run-1/deliveries/sink/body.json")
     )
     prepares: int = 0
+    before_prepared: Try = arrives
+    """What comes before what is sent is prepared."""
     at: list[datetime] = field(default_factory=list[datetime])
     """When each try began, by the server's clock."""
     inputs: list[SendInput] = field(default_factory=list[SendInput])
@@ -111,6 +113,7 @@ class Play:
         @activity.defn(name=names.PREPARE_DELIVERY)
         async def prepare(_input: DeliverInput) -> PreparedDelivery:
             self.prepares += 1
+            await self.before_prepared()
             return self.prepared
 
         @activity.defn(name=names.SEND_DELIVERY)
@@ -226,6 +229,42 @@ async def delivery_asked_for_as_it_arrives(client: Client, name: str) -> Play:
 @_shape
 async def delivery_asked_for_as_it_fails(client: Client, name: str) -> Play:
     return await _asked_for_as_it_is_sent(client, name, fails)
+
+
+@_shape
+async def delivery_canceled_as_it_waits(client: Client, name: str) -> Play:
+    async with playing(client, name, fails) as play:
+        handle = await play.start(hourly())
+        await play.until(1)
+        await handle.cancel()
+        play.outcome = await asyncio.wait_for(wait_for_delivery(handle), DEADLINE)
+        return play
+
+
+async def _canceled_while(held: HeldTry, play: Play) -> Play:
+    handle = await play.start(hourly())
+    await held.began.wait()
+    await handle.cancel()
+    await until_canceled(handle)
+    assert (await handle.describe()).close_time is None, "what is under way comes to its end first"
+    held.end.set()
+    play.outcome = await asyncio.wait_for(wait_for_delivery(handle), DEADLINE)
+    return play
+
+
+@_shape
+async def delivery_canceled_as_it_fails(client: Client, name: str) -> Play:
+    held = HeldTry(fails)
+    async with playing(client, name, held) as play:
+        return await _canceled_while(held, play)
+
+
+@_shape
+async def delivery_canceled_before_it_is_sent(client: Client, name: str) -> Play:
+    held = HeldTry()
+    async with playing(client, name, arrives) as play:
+        play.before_prepared = held
+        return await _canceled_while(held, play)
 
 
 @_shape

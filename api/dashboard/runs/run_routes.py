@@ -183,11 +183,11 @@ async def rerun(services: ServicesDep, caller: CallerDep, _: FormDep, manifest: 
     "/{runId}/deliveries/{deliveryId}/redeliver", dependencies=[requires(Scope.RUNS_START, "delivery.redeliver")]
 )
 async def redeliver(
-    services: ServicesDep, _: FormDep, _run: RunDep, projectName: str, runId: str, deliveryId: str
+    services: ServicesDep, _: FormDep, manifest: ProjectDep, _run: RunDep, runId: str, deliveryId: str
 ) -> Response:
     """Send the same body to the sink once more."""
-    await services.deliveries.redeliver(services.settings.workspace, projectName, runId, deliveryId)
-    return _redirect_to_run(projectName, runId)
+    await services.deliveries.redeliver(services.settings.workspace, manifest.project, runId, deliveryId)
+    return _redirect_to_run(manifest.project, runId)
 
 
 def _redirect_to_run(project: str, run_id: str) -> Response:

@@ -13,7 +13,8 @@ from temporalio.client import Client, WorkflowExecutionStatus
 
 from schemas.errors import NotFound
 from schemas.workflow import names
-from schemas.workflow.delivery import DeliveryStatus
+from schemas.workflow.delivery import GIVEN_UP, NOTHING_TO_DELIVER, DeliveryStatus
+from storage import keys
 from temporal.deliveries import Deliveries
 from tests.support.delivery_inputs import QUICK, delivery, sealed, webhook
 from tests.support.delivery_worker import DEADLINE, SECRET, Delivering, delivering, run_to_end
@@ -201,7 +202,7 @@ async def test_one_that_was_ended_in_temporal_itself_has_failed(deliver: Deliver
         await deliver.end(name)
         state = await deliver.state(name, name)
     assert state.status is DeliveryStatus.FAILED
-    assert present(state.error).message == "The Delivery was ended in Temporal itself."
+    assert present(state.error).message == "The Delivery was ended in Temporal, or with its project."
 
 
 # The store fails.
@@ -228,6 +229,26 @@ async def test_a_store_that_is_away_is_waited_for_before_anything_is_sent(
     assert inbox.connections == 0
     deliver.store.refuse = lambda _key: False
     assert (await deliver.ended(stage.project, stage.run_id)).status is DeliveryStatus.DELIVERED
+
+
+async def test_what_is_gone_from_the_store_is_sent_no_more_and_leaves_nothing_there(
+    deliver: Delivering, stage: Stage
+) -> None:
+    hour = timedelta(hours=1)
+    schedule = QUICK.model_copy(update={"first_delay": hour, "max_delay": hour, "give_up_after": 24 * hour})
+    of_run = keys.run(stage.project, stage.run_id)
+    async with receiver(answers("503 Away")) as inbox:
+        await run_to_end(stage, webhook(inbox.url), schedule=schedule)
+        await deliver.until_tried(stage.project, stage.run_id, 1)
+        for key in [key async for key in deliver.store.list(of_run)]:
+            await deliver.store.delete(key)
+        for problem in (GIVEN_UP, NOTHING_TO_DELIVER):  # instead of its next try, and after its end
+            await Deliveries(deliver.client).redeliver(WORKSPACE, stage.project, stage.run_id, "sink")
+            state = await deliver.ended(stage.project, stage.run_id)
+            assert present(state.error).type == problem
+            assert "body.json is not in the artifact store any more" in present(state.error).message
+            assert [key async for key in deliver.store.list(of_run)] == []
+    assert len(inbox.received) == 1
 
 
 async def test_a_result_that_is_not_in_the_store_any_more_is_told(

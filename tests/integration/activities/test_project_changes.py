@@ -21,19 +21,25 @@ from schemas.workflow import names
 from schemas.workflow.auth import AuthSessionRef, AuthSessionStatus, AuthSessionType
 from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView
 from schemas.workflow.job import JobRef
+from schemas.workflow.job_activities import JobLockInput
 from schemas.workflow.project_changes import DeleteProjectInput, MovePointerInput, PointerAction
 from settings import Settings
 from storage import keys
 from temporal.auth_sessions import AuthSessions
+from temporal.job_locks import JobLocks
 from temporal.jobs import Jobs
 from temporal.open_runs import OpenRuns
 from temporal.project_changes import ProjectChanges
 from tests.support.constants import WORKSPACE
+from tests.support.delivery_inputs import webhook
+from tests.support.delivery_worker import Delivering, run_to_end
 from tests.support.faulty_store import FaultyStore
 from tests.support.files import write_files
 from tests.support.polling import until
 from tests.support.present import present
-from tests.support.run_stage import DEADLINE, IDENTITY, WORKFLOWS, run_input, start_run
+from tests.support.run_stage import DEADLINE, IDENTITY, WORKFLOWS, Stage, run_input, start_run
+from tests.support.webhook_receiver import answers, receiver
+from workflows.job_lock import JobLockWorkflow
 from workflows.project_changes import DeleteProjectWorkflow, MovePointerWorkflow
 
 AT = datetime(2026, 11, 26, tzinfo=UTC)
@@ -79,7 +85,7 @@ async def project(client: Client, name: str, tmp_path: Path) -> AsyncGenerator[P
     async with Worker(
         client,
         task_queue=names.CALLBOARD_QUEUE,
-        workflows=[*WORKFLOWS, MovePointerWorkflow, DeleteProjectWorkflow],
+        workflows=[*WORKFLOWS, JobLockWorkflow, MovePointerWorkflow, DeleteProjectWorkflow],
         activities=[
             *(activities.move_pointer, activities.withdraw_project, activities.remove_project),
             artifacts.delete_states,
@@ -132,6 +138,29 @@ async def test_a_move_that_is_tried_again_moves_once(project: Project):
 
     project.store.refuse = refuse  # after the pointer was moved
     assert await project.move(PointerAction.ROLLBACK) == second
+
+
+async def test_deliveries_and_what_was_left_in_temporal_end_with_their_project(
+    project: Project, deliver: Delivering, stage: Stage
+):
+    client = project.client
+    await project.deploy("a = 1")
+    async with receiver(answers("503 Away")) as inbox:
+        await run_to_end(stage, webhook(inbox.url))
+        await deliver.until_tried(project.name, stage.run_id, 1)
+    lock = JobLockInput(project=project.name, job_id="nightly", holder="jr_that-was-ended-in-Temporal")
+    await JobLocks(client).acquire(lock, waits=False)
+
+    async def refused() -> str:
+        with pytest.raises(Conflict) as refusal:
+            await project.delete()
+        return refusal.value.message
+
+    await until(refused, true=lambda message: "begun: 1 Delivery. Wait" in message)
+    assert await project.delete(cancel=True)
+    of_project = f"CallboardProject = '{project.name}' AND ExecutionStatus = 'Running'"
+    assert [execution.id async for execution in client.list_workflows(of_project)] == []
+    assert await project.stored() == []
 
 
 async def test_a_deleted_project_leaves_nothing_that_runs_or_is_stored(project: Project, name: str):

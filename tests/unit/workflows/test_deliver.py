@@ -121,6 +121,20 @@ async def test_asked_for_before_its_end_it_is_sent_at_once_or_once_more(played: 
     assert (play.outcome, len(play.at)) == (DELIVERED, tries)
 
 
+@pytest.mark.parametrize(
+    ("shape", "tries"),
+    [
+        ("delivery-canceled-as-it-waits", 1),
+        ("delivery-canceled-as-it-fails", 1),
+        ("delivery-canceled-before-it-is-sent", 0),
+    ],
+)
+async def test_canceled_it_ends_as_soon_as_nothing_of_it_is_under_way(played: Played, shape: str, tries: int):
+    play = await played(shape)
+    assert (await play.handle.describe()).status is WorkflowExecutionStatus.CANCELED
+    assert (why(play), len(play.at)) == ("The Delivery was ended in Temporal, or with its project.", tries)
+
+
 async def test_asked_for_after_its_end_it_is_sent_again(played: Played):
     play = await played("delivery-once-more")
     assert (play.outcome, len(play.at), play.prepares) == (DELIVERED, 2, 2)

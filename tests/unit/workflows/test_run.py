@@ -22,6 +22,7 @@ from tests.support.present import present
 from tests.support.run_outcomes import assert_canceled, scheduled_of, status_in_lists
 from tests.support.run_shapes import SHAPES
 from tests.support.run_stage import WORKSPACE, HeldAttempt, PlayRun, Stage, completed, ends, failed, scheduled
+from workflows import visibility
 
 PROCESS_CRASHED = {
     "code": "script-process-crashed",
@@ -322,6 +323,7 @@ async def test_the_result_is_handed_over_to_a_delivery_that_outlives_the_run(pla
     child = await stage.client.get_workflow_handle(f"{stage.run_id}:sink").describe()
     assert child.status is WorkflowExecutionStatus.RUNNING
     assert await child.memo() == {"workspace": WORKSPACE, "project": stage.project, "sink": input.sink.masked()}
+    assert child.typed_search_attributes[visibility.PROJECT] == stage.project, "it ends with its project"
 
 
 @pytest.mark.parametrize(

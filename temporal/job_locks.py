@@ -13,6 +13,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from schemas.workflow import names
 from schemas.workflow.job_activities import JobLockInput, JobLockResult
 from temporal.rpc_errors import RPC_TIMEOUT, signal_if_running, unless_missing
+from workflows.visibility import project_search_attributes
 
 
 class JobLocks:
@@ -58,6 +59,7 @@ class JobLocks:
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 priority=Priority(priority_key=names.PRIORITY_STARTED),
                 memo={names.MEMO_HOLDER: lock.holder},
+                search_attributes=project_search_attributes(lock.project),
                 static_summary=f"Lock of Job {lock.job_id} of {lock.project}",
                 rpc_timeout=RPC_TIMEOUT,
             )
