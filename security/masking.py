@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import html
+import itertools
 import json
+import re
 from base64 import b64encode
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import cached_property
+from html.entities import codepoint2name
 from typing import Any, cast
 from urllib.parse import quote, quote_plus, unquote, urlsplit, urlunsplit
 
@@ -18,17 +22,19 @@ MIN_MASKED_LENGTH = 6
 """Fewest characters of a value that is masked: a shorter one would be found in texts that do not contain the secret."""
 
 _MAX_BASE64_SECRET = 64
-"""Most characters of a secret that is also masked in base64: one this short may be a password, and base64 is how it
-stands in an `Authorization` header."""
+"""Most characters of a secret that is also masked in base64 and hex: one this short may be a password, and base64 is
+how it stands in an `Authorization` header."""
 
-_FEW_FORMS = 100
-"""Most forms that are looked for one after the other. Python's own search is fast, so that this is the fastest way."""
+_FEW_FORMS = 400
+"""Most forms that are looked for one after the other. Python's own search is fast, so that this is the fastest way. A
+secret of letters and digits has six forms, one with characters beyond ASCII some forty."""
 
 _UNESCAPED_BY_BROWSERS = "!'()*"
 """Characters that `encodeURIComponent` leaves as they are and Python's `quote` does not."""
 
 
 _URLSAFE = str.maketrans("+/", "-_")
+_PERCENT_ENCODED = re.compile(r"%(u....|..)")
 
 
 def mask_url(url: str) -> str:
@@ -43,7 +49,7 @@ def mask_url(url: str) -> str:
 
 
 class Masker:
-    """Masks known secrets, also percent-encoded, in base64, or escaped as in JSON, HTML and Python.
+    """Masks known secrets, also in the other spellings of docs/contract.md, section 12.6.
 
     Each line of a secret of several lines is a secret, too: output may show the secret line by line.
     """
@@ -195,46 +201,105 @@ class _FormIndex[Text: (str, bytes)]:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """Yield the forms in which a secret can occur in a text."""
-    yield secret
+    """Yield the forms in which a secret can occur in a text: each spelling, and each as JSON has it in a text."""
+    for spelling in {secret, *_in_code(secret), *_in_html(secret), *_in_urls(secret), *_in_bytes(secret)}:
+        yield spelling
+        yield _in_json(spelling)
+        yield _in_json(spelling, ensure_ascii=False)
+
+
+def _in_json(text: str, *, ensure_ascii: bool = True) -> str:
+    return json.dumps(text, ensure_ascii=ensure_ascii)[1:-1]
+
+
+def _in_code(secret: str) -> Iterator[str]:
+    """Yield the spellings of Python, JavaScript and JSON."""
     yield repr(secret)[1:-1]
-    for ensure_ascii in (True, False):
-        escaped = json.dumps(secret, ensure_ascii=ensure_ascii)[1:-1]
+    yield ascii(secret)[1:-1]
+    yield secret.encode("unicode_escape").decode()
+    if not secret.isascii():
+        yield _respelled(secret, lambda char: _in_json(char) if char.isascii() else f"\\u{{{ord(char):x}}}")
+        yield re.sub(r"(?<=\\u)[0-9a-f]{4}", lambda digits: digits[0].upper(), _in_json(secret))
+    for escaped in (_in_json(secret), _in_json(secret, ensure_ascii=False)):
         yield escaped
-        yield json.dumps(escaped, ensure_ascii=ensure_ascii)[1:-1]  # a JSON text inside of JSON
-    yield html.escape(secret)
-    yield html.escape(secret, quote=False)
-    yield html.escape(secret).replace("&#x27;", "'")  # as browsers write attributes
+        yield escaped.replace("/", "\\/")
+        yield _respelled(escaped, lambda char: f"\\u00{ord(char):02x}" if char in "<>&" else char)
+
+
+def _in_html(secret: str) -> Iterator[str]:
+    """Yield the spellings of HTML: quotes and characters beyond ASCII are written in several ways, or left alone."""
+    double_quotes = ('"', "&quot;", "&#34;") if '"' in secret else ('"',)
+    single_quotes = ("'", "&#x27;", "&#39;", "&#039;", "&apos;") if "'" in secret else ("'",)
+    references = ("{0}",) if secret.isascii() else ("{0}", "&#{1};", "&#x{1:x};", "&#x{1:X};", "&{2};")
+    for double, single, reference in itertools.product(double_quotes, single_quotes, references):
+
+        def spell(char: str, double: str = double, single: str = single, reference: str = reference) -> str:
+            if char.isascii():
+                return {'"': double, "'": single}.get(char, html.escape(char))
+            return reference.format(char, ord(char), codepoint2name.get(ord(char), f"#{ord(char)}"))
+
+        yield _respelled(secret, spell)
+
+
+def _in_urls(secret: str) -> Iterator[str]:
+    """Yield the percent-encoded spellings, and those that are encoded twice."""
     if "%" in secret:
         yield unquote(secret)
-    try:
-        secret.encode()
-    except UnicodeEncodeError:  # a lone surrogate has no percent-encoded form
-        return
-    for encoded in (
-        quote(secret),
-        quote(secret, safe=""),
-        quote(secret, safe=_UNESCAPED_BY_BROWSERS),
-        quote_plus(secret),
-    ):
-        yield encoded
-        yield _lower_hex(encoded)
-    if len(secret) <= _MAX_BASE64_SECRET:
-        yield from _base64_forms(secret.encode())
+    for charset in _charsets(secret):
+        for encoded in (
+            quote(secret, "/", charset),
+            quote(secret, "", charset),
+            quote(secret, _UNESCAPED_BY_BROWSERS, charset),
+            quote_plus(secret, "", charset),
+        ):
+            for each in _in_both_cases(encoded):
+                yield each
+                yield quote(each, _UNESCAPED_BY_BROWSERS)
+    if not secret.isascii():
+        units = memoryview(secret.encode("utf-16", "surrogatepass")).cast("H")[1:]  # behind the mark of the byte order
+        for first in (0x100, 0x80):  # from where on `%u` is written: by `escape` of JavaScript, and by others
+            chars = (f"%u{unit:04X}" if unit >= first else quote(chr(unit), "@*+/", "latin-1") for unit in units)
+            yield from _in_both_cases("".join(chars))
 
 
-def _base64_forms(secret: bytes) -> Iterator[str]:
+def _in_bytes(secret: str) -> Iterator[str]:
+    """Yield the spellings of the secret's bytes, in UTF-8 and as old protocols have them: Python's, hex and base64."""
+    for charset in _charsets(secret):
+        data = secret.encode(charset)
+        yield repr(data)[2:-1]
+        if len(secret) <= _MAX_BASE64_SECRET:
+            yield data.hex()
+            yield data.hex().upper()
+            for core in _base64_cores(data):
+                yield core
+                yield core.translate(_URLSAFE)
+                yield core.replace("+", " ")  # as a query is read in which it was not encoded
+                yield core.replace("/", "\\/")
+                yield from _in_both_cases(quote(core, safe=""))
+
+
+def _base64_cores(secret: bytes) -> Iterator[str]:
     """Yield the base64 of a secret at each possible offset, without the characters that also encode its neighbors."""
     for before in range(3):
         encoded = b64encode(bytes(before) + secret).decode()
         begins = -(-before * 8 // 6)
         ends = (before + len(secret)) * 8 // 6
-        core = encoded[begins:ends]
-        if len(core) > MIN_MASKED_LENGTH:
-            yield core
-            yield core.translate(_URLSAFE)
+        if ends - begins > MIN_MASKED_LENGTH:
+            yield encoded[begins:ends]
 
 
-def _lower_hex(encoded: str) -> str:
-    head, *rest = encoded.split("%")
-    return "%".join([head, *(part[:2].lower() + part[2:] for part in rest)])
+def _charsets(secret: str) -> Iterator[str]:
+    """Yield the encodings in which a secret may be sent: a lone surrogate has none."""
+    for charset in ("utf-8",) if secret.isascii() else ("utf-8", "latin-1"):
+        with suppress(UnicodeEncodeError):
+            secret.encode(charset)
+            yield charset
+
+
+def _in_both_cases(encoded: str) -> tuple[str, str]:
+    """Return a percent-encoded text with capital hex digits, as it is, and with small ones."""
+    return encoded, _PERCENT_ENCODED.sub(lambda found: found[0].lower(), encoded)
+
+
+def _respelled(text: str, spell: Callable[[str], str]) -> str:
+    return text.translate({ord(char): spell(char) for char in set(text)})

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 LOG_FILE = "log.jsonl"
 """Name of the log file in the Attempt's folder; it holds the log as it was written, not masked."""
 
-_INLINE = 64 * 1024
+_INLINE = 16 * 1024
 """Largest number of bytes that are masked in the event loop, if the secrets are few; all else is masked in a thread."""
 _PIECE = 1024 * 1024
 """Largest size of a piece, in bytes."""

@@ -6,11 +6,13 @@ import json
 import random
 import time
 from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Iterator
 from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from markupsafe import Markup
 
 from schemas.mask import MASK
 from security.masking import Masker, mask_url
@@ -33,24 +35,47 @@ def test_user_part_query_and_fragment_are_not_shown(url: str, shown: str):
     assert mask_url(url) == shown
 
 
+def spellings(secret: str) -> Iterator[str]:
+    """Yield the spellings of the contract, as those who write them do."""
+    yield from (secret, repr(secret)[1:-1], ascii(secret)[1:-1], secret.encode("unicode_escape").decode())
+    for ensure_ascii in (True, False):
+        escaped = json.dumps(secret, ensure_ascii=ensure_ascii)[1:-1]
+        yield from (escaped, escaped.replace("/", "\\/"))
+        yield escaped.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    for escaped in (html.escape(secret), html.escape(secret, quote=False), str(Markup.escape(secret))):
+        yield from (escaped, escaped.encode("ascii", "xmlcharrefreplace").decode())
+    with contextlib.suppress(UnicodeEncodeError):  # a lone surrogate has no bytes
+        encoded = secret.encode()
+        yield from (repr(encoded)[2:-1], encoded.hex(), encoded.hex().upper())
+        for quoted in (quote(secret, safe=""), quote_plus(secret)):
+            yield from (quote(secret), quoted, quote(quoted, safe=""))
+    with contextlib.suppress(UnicodeEncodeError):
+        yield from (quote(secret, safe="@*+/", encoding="latin-1"), quote_plus(secret, encoding="latin-1"))
+        yield secret.encode("latin-1").hex()
+
+
 @given(secret=SECRETS, before=st.text(), after=st.text())
+@example(secret="a\"b<c&d'e/ä", before="", after="")
 def test_a_secret_is_masked_in_every_spelling(secret: str, before: str, after: str):
     masker = Masker([secret])
-    spellings = [secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]]
-    with contextlib.suppress(UnicodeEncodeError):  # a lone surrogate cannot be percent-encoded
-        spellings += [quote(secret), quote(secret, safe=""), quote_plus(secret)]
-    for told in spellings:
+    for told in spellings(secret):
         assert masker.mask_text(told) == MASK
         assert MASK in masker.mask_text(f"{before}{told}{after}")
+        assert MASK in masker.mask_text(json.dumps(f"{before} {told} {after}"))
 
 
-@given(secret=SECRETS, before=st.text(), after=st.text())
-@example(secret="a\"b<c&d'e", before="", after="")
-def test_a_secret_is_masked_in_html_and_in_json_that_is_a_text_in_json(secret: str, before: str, after: str):
-    masker = Masker([secret])
-    for told in (html.escape(secret), html.escape(secret, quote=False), json.dumps(json.dumps(secret)[1:-1])[1:-1]):
-        assert masker.mask_text(told) == MASK
-        assert MASK in masker.mask_text(f"{before}{told}{after}")
+@pytest.mark.parametrize(
+    "told",
+    [
+        *("pä'ss/€+😀", "p\\xe4'ss/\\u20ac+\\U0001f600", "p\\u{e4}'ss/\\u{20ac}+\\u{1f600}"),
+        *("p\\u00E4'ss/\\u20AC+\\uD83D\\uDE00", "p\\u00e4'ss\\/\\u20ac+\\ud83d\\ude00"),
+        *("p&auml;&apos;ss/&euro;+&#128512;", "p&#xe4;&#39;ss/&#x20ac;+&#x1f600;", "p&#xE4;'ss/&#x20AC;+&#x1F600;"),
+        *("p%E4%27ss/%u20AC+%uD83D%uDE00", "p%u00e4%27ss/%u20ac+%ud83d%ude00"),
+        *("p%C3%A4'ss%2F%E2%82%AC%2B%F0%9F%98%80", "p%25c3%25a4%2527ss%252f%25e2%2582%25ac%252b%25f0%259f%2598%2580"),
+    ],
+)
+def test_characters_beyond_ascii_are_written_in_many_ways(told: str):
+    assert Masker(["pä'ss/€+😀"]).mask_text(f"<{told}>") == "<***>"
 
 
 @given(user=st.text(st.characters(codec="utf-8"), max_size=9), secret=st.text(st.characters(codec="utf-8"), min_size=9))
@@ -64,6 +89,18 @@ def test_a_password_is_masked_in_basic_credentials(user: str, secret: str):
         assert len(masked) - len("Authorization: Basic ***") <= 4 + len(told) - len(
             b64encode(secret.encode()).rstrip(b"=")
         )
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "latin-1"])  # the one of new clients, and that of old ones
+def test_base64_is_found_as_it_is_encoded_once_more(charset: str):
+    secret = "~~>>??ÿÿ~~>>??"
+    masker = Masker([secret])
+    for user in ("", "a", "ab"):
+        told = b64encode(f"{user}:{secret}".encode(charset)).decode()
+        assert "+" in told
+        assert "/" in told
+        for spelling in (told, told.replace("+", " "), told.replace("/", "\\/"), quote(told, safe="")):
+            assert MASK in masker.mask_text(spelling)
 
 
 def test_each_line_of_a_secret_is_one_too():
