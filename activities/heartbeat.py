@@ -27,6 +27,8 @@ FIRST_HEARTBEAT = 1.0
 the very first heartbeat of an activity is answered by "not found": it was seen to hang then."""
 HEARTBEAT_INTERVAL = 10.0
 """Seconds between two heartbeats: each one costs an action in Temporal Cloud."""
+SHORT_INTERVAL = 3.5
+"""Seconds between two heartbeats of an activity that may be silent for less than half a minute: one may be lost."""
 RETRY_INTERVAL = 1.0
 """Seconds until the next one if a heartbeat was not recorded."""
 SILENCE_LIMIT = 26.0
@@ -56,8 +58,8 @@ async def heartbeats(
         details: Gives the details to send; the next try of the activity gets the last ones.
         on_silence: Is told if no heartbeat was recorded for `SILENCE_LIMIT`, whether Temporal did not answer or refused
             it. Give it to an activity that must never run twice at the same time.
-        interval: Seconds between two heartbeats, if not the usual ones: an activity hears at the next one that it is
-            cancelled.
+        interval: Seconds between two heartbeats, if not the usual ones. Each is a request of its own then, as the SDK
+            sends none before most of the heartbeat timeout is over.
     """
 
     async def send_heartbeats() -> None:
@@ -69,7 +71,8 @@ async def heartbeats(
             # It sends one every 24 seconds.
             activity.heartbeat(*details())
             pause = HEARTBEAT_INTERVAL if interval is None else interval
-            if on_silence is not None or (on_cancellation is not None and activity.cancellation_details() is not None):
+            is_cancelled = on_cancellation is not None and activity.cancellation_details() is not None
+            if interval is not None or on_silence is not None or is_cancelled:
                 sent = loop.time()
                 try:
                     reason = await record_heartbeat(*details(), within=min(_RPC_TIMEOUT, max(deadline - sent, 0.1)))

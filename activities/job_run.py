@@ -9,7 +9,7 @@ from temporalio.activity import ActivityCancellationDetails
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from activities.heartbeat import background_task, forward_cancellation, heartbeats
+from activities.heartbeat import SHORT_INTERVAL, background_task, forward_cancellation, heartbeats
 from activities.jobs.item_runs import ItemRuns
 from activities.jobs.job_planner import JobPlanner
 from activities.jobs.piece import Piece
@@ -41,10 +41,6 @@ from storage.store import Store
 from temporal.auth_sessions import AuthSessions
 from temporal.job_locks import JobLocks
 from temporal.run_waits import RunWaits
-
-PIECE_HEARTBEAT_INTERVAL = 3.5
-"""Seconds between two heartbeats of a piece, which may be silent for eight: so soon it hears that its JobRun is paused
-or terminated."""
 
 
 class JobRunActivities:
@@ -204,7 +200,7 @@ async def _execute(piece: Piece) -> JobItemsResult:
 
     async def execute() -> JobItemsResult:
         async with (
-            heartbeats(on_cancellation, on_silence=on_silence, interval=PIECE_HEARTBEAT_INTERVAL),
+            heartbeats(on_cancellation, on_silence=on_silence, interval=SHORT_INTERVAL),
             background_task(stop_at_shutdown(), "stop a piece of a JobRun at the worker's shutdown"),
         ):
             await asyncio.wait({executing})

@@ -7,7 +7,7 @@ import logging
 from temporalio import activity
 from temporalio.client import Client
 
-from activities.heartbeat import heartbeats
+from activities.heartbeat import SHORT_INTERVAL, heartbeats
 from activities.resources.file_auth_sessions import FileAuthSessions
 from activities.resources.file_jobs import FileJobs
 from projects.job_definition import JobDefiner
@@ -61,7 +61,7 @@ class ResourceActivities:
             CallboardError: Something does not answer; repeating helps when that is mended.
         """
         project = input.project
-        async with heartbeats():
+        async with heartbeats(interval=SHORT_INTERVAL):
             current = await read_current(self._store, project)
             while current is not None:
                 applied = await self._apply(project, current.version)

@@ -14,7 +14,7 @@ from pathlib import Path
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.heartbeat import heartbeats
+from activities.heartbeat import SHORT_INTERVAL, heartbeats
 from projects.build import Built
 from projects.deploy import store_version
 from projects.machine_limit import check_machine_limit
@@ -129,7 +129,7 @@ class UploadActivities:
     @asynccontextmanager
     async def _fetched(self, input: DeployInput) -> AsyncGenerator[tuple[Path, Path]]:
         """Fetch the upload of a deploy, and yield its file and an empty folder for as long as the block lasts."""
-        async with heartbeats(), self.places, scratch_folder(self.root) as folder:
+        async with heartbeats(interval=SHORT_INTERVAL), self.places, scratch_folder(self.root) as folder:
             archive, scratch = folder / "upload.tar.gz", folder / "scratch"
             if not await self.store.get_file(keys.upload_bundle(input.project, input.upload), archive):
                 raise _gone(input)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from temporalio import activity
 
-from activities.heartbeat import heartbeats
+from activities.heartbeat import SHORT_INTERVAL, heartbeats
 from activities.upload_deploys import refusal
 from projects.apis import list_apis_of_version
 from projects.build import build
@@ -41,7 +41,7 @@ class BuildActivities:
             StoreError: The store failed.
             ConfigurationError: The walls around packages cannot stand on this host.
         """
-        async with heartbeats(), scratch_folder(self.root) as scratch:
+        async with heartbeats(interval=SHORT_INTERVAL), scratch_folder(self.root) as scratch:
             files = await self.versions.ensure(input.project, input.version)
             try:
                 built = await build(

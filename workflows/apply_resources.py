@@ -26,7 +26,7 @@ class ApplyResourcesWorkflow:
             input,
             result_type=AppliedResources,
             start_to_close_timeout=timedelta(minutes=15),
-            heartbeat_timeout=timedelta(seconds=30),
+            heartbeat_timeout=timedelta(seconds=10),
             retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=1)),
             summary=f"Jobs and AuthSessions of {input.project}",
         )

@@ -28,7 +28,8 @@ with workflow.unsafe.imports_passed_through():
     from workflows.visibility import code_block, project_search_attributes
 
 _RETRIES = RetryPolicy(maximum_interval=timedelta(seconds=20))
-_HEARTBEAT_TIMEOUT = timedelta(seconds=30)
+_HEARTBEAT_TIMEOUT = timedelta(seconds=10)
+"""How long a step may send no heartbeat: somebody waits, and its worker may be lost."""
 _CONTROL_TRY = timedelta(minutes=10)
 _CONTROL_TIMEOUT = timedelta(minutes=15)
 """How long the check of an upload, and its publication, may take with all tries: an outage of the store is outlasted,
@@ -39,6 +40,7 @@ _BUILD_TIMEOUT = timedelta(minutes=25)
 _BUILDER_TIMEOUT = timedelta(minutes=10)
 """How long a deploy waits for a worker with the role `browser`."""
 
+_REMOVE_TRY = timedelta(seconds=10)
 _REMOVE_TIMEOUT = timedelta(seconds=30)
 
 
@@ -111,7 +113,7 @@ class DeployWorkflow:
             await workflow.execute_activity(
                 names.REMOVE_UPLOAD,
                 input,
-                start_to_close_timeout=_REMOVE_TIMEOUT,
+                start_to_close_timeout=_REMOVE_TRY,
                 schedule_to_close_timeout=_REMOVE_TIMEOUT,
                 retry_policy=_RETRIES,
                 summary=f"Remove upload {input.upload}",

@@ -123,6 +123,23 @@ async def test_they_carry_the_newest_details(beats: Beats, monkeypatch: pytest.M
     assert beats.seen[-1] == (5,)
 
 
+async def test_with_an_interval_of_their_own_each_is_a_request(beats: Beats, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded: list[None] = []
+
+    async def record(*_details: object, within: float) -> None:
+        recorded.append(None)
+
+    monkeypatch.setattr(heartbeat, "FIRST_HEARTBEAT", 0.0)
+    monkeypatch.setattr(heartbeat, "record_heartbeat", record)
+
+    async def works() -> None:
+        async with heartbeats(interval=0.0):
+            await until(lambda: len(recorded) >= 3)
+
+    await beats.environment.run(works)
+    assert len(beats.seen) >= len(recorded), "the SDK counts them, too"
+
+
 async def test_refused_heartbeats_after_many_recorded_ones_are_no_silence_yet(
     beats: Beats, monkeypatch: pytest.MonkeyPatch
 ) -> None:

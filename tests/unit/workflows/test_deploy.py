@@ -1,10 +1,14 @@
 """A deploy goes through its steps once each, and its memo says how it has ended, whatever that was."""
 
+from datetime import timedelta
+
 from temporalio.client import Client
 
+from activities.heartbeat import SHORT_INTERVAL
 from schemas.workflow import names
 from schemas.workflow.deploy import DeployStatus
 from tests.support.deploy_shapes import AWAY, REFUSED, VERSION, played_deploy
+from tests.support.run_stage import scheduled
 
 FAILED = "The deploy has failed. What was deployed before is not changed."
 
@@ -17,6 +21,14 @@ async def test_a_deploy_is_checked_built_and_published(skipping: Client):
         f"Version {VERSION} is deployed.",
     )
     assert deployed.view.published is not None
+
+    # A step whose worker is killed is begun anew within fifteen seconds.
+    for step in scheduled(deployed.first.events):
+        silence = step.heartbeat_timeout.ToTimedelta()
+        if step.activity_type.name == names.REMOVE_UPLOAD:  # which sends none
+            silence = step.start_to_close_timeout.ToTimedelta()
+        assert silence.total_seconds() > 2 * SHORT_INTERVAL, "one heartbeat may be lost"
+        assert silence + step.retry_policy.initial_interval.ToTimedelta() < timedelta(seconds=15)
 
 
 async def test_what_is_wrong_with_the_project_is_its_reason(skipping: Client):

@@ -8,7 +8,7 @@ from temporalio.client import WorkflowExecutionStatus
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
-from activities.job_run import PIECE_HEARTBEAT_INTERVAL
+from activities.heartbeat import SHORT_INTERVAL
 from schemas.workflow import names
 from schemas.workflow.delivery import DeliverInput
 from schemas.workflow.job_activities import JobItemsMode, JobLockInput, JobLockResult
@@ -46,7 +46,7 @@ async def test_each_piece_begins_where_the_one_before_has_come_to(job_run: JobRu
     for piece in pieces:
         silence = piece.heartbeat_timeout.ToTimedelta().total_seconds()
         assert silence + piece.retry_policy.initial_interval.ToTimedelta().total_seconds() < 10
-        assert silence > 2 * PIECE_HEARTBEAT_INTERVAL, "one heartbeat may be lost"
+        assert silence > 2 * SHORT_INTERVAL, "one heartbeat may be lost"
 
 
 @pytest.mark.parametrize(
