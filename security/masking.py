@@ -251,15 +251,19 @@ def _in_urls(secret: str) -> Iterator[str]:
             quote(secret, "", charset),
             quote(secret, _UNESCAPED_BY_BROWSERS, charset),
             quote_plus(secret, "", charset),
+            quote_plus(secret, "*", charset).replace("~", "%7E"),  # as forms are sent
         ):
             for each in _in_both_cases(encoded):
                 yield each
                 yield quote(each, _UNESCAPED_BY_BROWSERS)
-    if not secret.isascii():
-        units = memoryview(secret.encode("utf-16", "surrogatepass")).cast("H")[1:]  # behind the mark of the byte order
-        for first in (0x100, 0x80):  # from where on `%u` is written: by `escape` of JavaScript, and by others
-            chars = (f"%u{unit:04X}" if unit >= first else quote(chr(unit), "@*+/", "latin-1") for unit in units)
-            yield from _in_both_cases("".join(chars))
+    # The characters of JavaScript are units of UTF-16.
+    units = "".join(map(chr, memoryview(secret.encode("utf-16", "surrogatepass")).cast("H")[1:]))
+    for first in ("\u0100", "\u0080"):  # from where on `%u` is written: by `escape` of JavaScript, and by others
+
+        def escape(char: str, first: str = first) -> str:
+            return f"%u{ord(char):04X}" if char >= first else quote(char, "@*+/", "latin-1").replace("~", "%7E")
+
+        yield from _in_both_cases(_respelled(units, escape))
 
 
 def _in_bytes(secret: str) -> Iterator[str]:

@@ -127,6 +127,8 @@ def test_bytes_are_masked_as_texts_are(secret: str, before: bytes, after: bytes)
 def test_browsers_spell_it_in_ways_of_their_own(told: str):
     assert Masker(["it's ü/+(1)"]).mask_text(f"<{told}>") == "<***>"
     assert Masker(["it%27s%20%C3%BC%2F%2B%281%29"]).mask_text("<it's ü/+(1)>") == "<***>"
+    for sent_or_escaped in ("a%7E*%21+b", "a%7E*%21%20b"):
+        assert Masker(["a~*! b"]).mask_text(sent_or_escaped) == "***"
 
 
 @given(text=st.text(), secret=st.text(max_size=5))
