@@ -231,7 +231,7 @@ async def test_a_store_that_is_away_is_waited_for_before_anything_is_sent(
     assert (await deliver.ended(stage.project, stage.run_id)).status is DeliveryStatus.DELIVERED
 
 
-async def test_what_is_gone_from_the_store_is_sent_no_more_and_leaves_nothing_there(
+async def test_what_is_gone_from_the_store_is_sent_no_more_and_leaves_nothing(
     deliver: Delivering, stage: Stage
 ) -> None:
     hour = timedelta(hours=1)

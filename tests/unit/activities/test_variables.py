@@ -171,7 +171,7 @@ async def test_an_imported_login_refers_to_nothing(bench: Bench):
     assert await bench.collect(attempt=attempt) is None
 
 
-async def test_a_variable_that_cannot_be_read_is_not_quoted_in_the_error_that_says_so(bench: Bench):
+async def test_a_variable_that_cannot_be_read_is_not_quoted_in_the_error(bench: Bench):
     bound_to = seal_context.variable("w", "shop", "KEY")
     from_elsewhere = bench.ring.seal(json.dumps({"name": "KEY", "value": SECRET}), bound_to=bound_to)
     await bench.store.put(keys.variable("shop", "KEY"), from_elsewhere.encode())

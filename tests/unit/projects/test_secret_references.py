@@ -130,7 +130,7 @@ async def test_a_vault_that_gives_no_value_is_told_and_nothing_that_it_said(
 @pytest.mark.parametrize(
     "path", ["../other/anna", "a/../../other/anna", "%2e%2e/other", "/other", "a?b", "a@b", ".", ""]
 )
-async def test_no_path_leads_to_secrets_of_others_even_if_it_was_not_checked_before(folder: Path, path: str):
+async def test_no_path_leads_to_secrets_of_others_even_if_it_was_not_checked(folder: Path, path: str):
     references = [f"vault:{path}#password", f"file:{path}", f"{path}!"]
     async with receiver(of_vault(password=SECRET)) as inbox:
         sources = SecretSources(folder, f"{inbox.url}/v1/secret/data", TOKEN, EgressPolicy(LOOPBACK))

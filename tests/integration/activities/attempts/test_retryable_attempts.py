@@ -207,7 +207,7 @@ async def test_what_the_site_has_set_is_masked_in_the_log_too(scene: Scene) -> N
     assert b"it is ***" in log
 
 
-async def test_a_check_that_lasts_says_to_the_run_that_waits_for_it_that_it_began(
+async def test_a_check_that_lasts_tells_the_run_that_waits_for_it_that_it_began(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attempt_execution, "SIGNAL_AFTER", 0)

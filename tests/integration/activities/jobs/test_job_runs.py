@@ -55,7 +55,7 @@ async def test_no_more_runs_are_in_flight_than_there_may_be(job_lab: JobLab) -> 
     assert job_lab.most_running == 3
 
 
-async def test_by_default_there_are_two_runs_for_each_machine_all_shown_in_flight(job_lab: JobLab) -> None:
+async def test_by_default_two_runs_for_each_machine_are_in_flight_and_shown_so(job_lab: JobLab) -> None:
     job_lab.on_attempt = until_canceled
     handle = await job_lab.start(await job_lab.define(items(12)))
     await until(lambda: job_lab.running == 4)

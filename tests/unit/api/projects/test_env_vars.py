@@ -140,7 +140,7 @@ async def test_only_what_has_changed_is_read_again(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("method", "place"), [("PUT", "env-vars/KEY"), ("POST", "jobs"), ("POST", "run/start")])
-async def test_a_request_whose_body_comes_late_adds_nothing_to_a_project_that_was_deleted(
+async def test_a_body_that_comes_late_adds_nothing_to_a_project_that_was_deleted(
     make_api: MakeApi, tmp_path: Path, method: str, place: str
 ):
     store = FolderStore(tmp_path / "artifacts")
