@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,3 +13,12 @@ def write_files(folder: Path, files: Mapping[str, str]) -> Path:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
     return folder
+
+
+def contents(path: Path) -> list[bytes]:
+    """What the file holds, and what is in it if it is a zip."""
+    inside: list[bytes] = []
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as file:
+            inside = [file.read(name) for name in file.namelist()]
+    return [path.read_bytes(), *inside]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
@@ -155,3 +156,10 @@ def find_temporal(data: Path) -> psutil.Process:
         if str(data / "temporal.db") in command_line(child):
             return child
     raise LookupError("temporal")
+
+
+def most_memory(pid: int) -> int:
+    """The most bytes of memory that a process has ever had."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found is not None
+    return int(found[1]) * 1024

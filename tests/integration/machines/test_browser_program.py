@@ -12,14 +12,7 @@ from machines.browser_program import browser_args, find_browser
 from schemas.errors import MachineError
 from settings import Settings
 from tests.support.processes import command_line
-
-
-def make_program(path: Path, script: str = "echo Chromium 1.2.3") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
-    return path
+from tests.support.programs import make_program
 
 
 def playwrights_own(browsers: Path, name: str = "chromium-headless-shell") -> Path:

@@ -22,8 +22,8 @@ from machines import network_launcher
 from machines.network import Network, find_nameserver, network_refusal, rewrite_resolv_conf
 from machines.network_launcher import Plan
 from machines.reach import Reach
-from tests.integration.machines.test_browser_program import make_program
 from tests.support import unprivileged_user
+from tests.support.programs import make_program
 
 needs_networks = pytest.mark.skipif(network_refusal() is not None, reason=f"Networks: {network_refusal()}")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="Only root can take something away for this test.")

@@ -14,10 +14,10 @@ from machines import keeper
 from machines.attempt_spec import AttemptReport
 from machines.capacity import RoomTimeoutError, RoomWait
 from machines.runner import process_tree
-from tests.integration.machines.test_browser_program import make_program
 from tests.support.automations import automations
 from tests.support.machines import Lab, attempt_spec, value, zygote_of
 from tests.support.polling import until
+from tests.support.programs import make_program
 
 PROJECT = automations(
     fine="return 'fine'",

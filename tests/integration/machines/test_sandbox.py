@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from machines import sandbox
-from tests.integration.machines.test_browser_program import make_program
 from tests.support import unprivileged_user
 from tests.support.machines import of_folder
+from tests.support.programs import make_program
 
 
 @pytest.fixture

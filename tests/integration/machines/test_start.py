@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from schemas.errors import MachineError
-from tests.integration.machines.test_browser_program import make_program
 from tests.support.automations import automations
 from tests.support.machines import Lab, attempt_spec, unnoticed, value
+from tests.support.programs import make_program
 
 PROJECT = automations(fine="return 'fine'", exits="import os; os._exit(1)")
 

@@ -12,6 +12,7 @@ import functools
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from devstack import ports
@@ -291,3 +293,40 @@ async def _answers(here: Installation) -> bool:
 async def _stop_all(here: Installation) -> None:
     for name in reversed(list(here.processes)):
         await here.stop(name)
+
+
+OWN_ADDRESSES = ("127.0.0.1", "127.0.0.2", "0.0.0.0", "::1", "::ffff:127.0.0.1", "::")
+
+
+def addresses_of_this_host() -> list[str]:
+    """Its addresses by which other hosts reach it, without those that need the name of an interface."""
+    found = [each for interface in psutil.net_if_addrs().values() for each in interface]
+    of_ip = [each.address for each in found if each.family in (socket.AF_INET, socket.AF_INET6)]
+    return [address for address in of_ip if "%" not in address and address not in OWN_ADDRESSES]
+
+
+def ports_of(installation: Installation) -> dict[int, str]:
+    """The TCP ports on which parts of the installation listen."""
+    found = dict.fromkeys(installation.known_ports, "of the settings")
+    for pid, name in {**installation.parts, **installation.processes_of("victim")}.items():
+        with contextlib.suppress(psutil.Error):
+            for connection in psutil.Process(pid).net_connections("tcp"):
+                if connection.status == psutil.CONN_LISTEN:
+                    found[connection.laddr[1]] = name
+    return found
+
+
+def targets(installation: Installation, victim: Path, daemon: str) -> dict[str, Any]:
+    temporal, api = installation.temporal.address, installation.environment["CALLBOARD_PORT"]
+    return {
+        "secrets": [API_KEY, SEALING_KEY],
+        "read": [str(victim), "/etc/shadow" if os.access("/etc/shadow", os.R_OK) else str(victim)],
+        "write": [str(victim)],
+        "ports": {"Temporal": int(temporal.rpartition(":")[2]), "the api": int(api)},
+        "daemon": daemon,
+    }
+
+
+def reached(installation: Installation) -> list[str]:
+    """What a build reaches where there is no network of its own, as user code does there (SECURITY.md)."""
+    return [] if installation.kind.isolation == "full" else ["connected to Temporal", "connected to the api"]

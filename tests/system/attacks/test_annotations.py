@@ -12,8 +12,7 @@ import pytest
 
 from machines.runner import process_tree
 from tests.support.processes import execute
-from tests.system.attacks.installation import PROJECTS, Installation, command_of, give, identity_of
-from tests.system.attacks.test_packages import reached, targets
+from tests.system.attacks.installation import PROJECTS, Installation, command_of, give, identity_of, reached, targets
 
 PROJECT = "annotated"
 ATTACK = """

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from pathlib import Path
 
 import pytest
 
+from tests.support.processes import most_memory
 from tests.system.attacks.installation import Installation
 
 MOST_MEMORY = 96 * 1024**2
 """Bytes by which the worker's memory may grow: a few dozen values of the greatest size, as it handles them."""
-
-
-def most_memory(pid: int) -> int:
-    """The most bytes of memory that a process has ever had."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    assert found is not None
-    return int(found[1]) * 1024
 
 
 @pytest.mark.kinds("plain-full", "root-open")

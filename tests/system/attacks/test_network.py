@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.system.attacks.installation import Installation
-from tests.system.attacks.test_sockets import addresses_of_this_host, ports_of
+from tests.system.attacks.installation import Installation, addresses_of_this_host, ports_of
 
 pytestmark = pytest.mark.kinds("plain-full", "root-full")
 

@@ -19,11 +19,12 @@ from tests.support.processes import execute
 from tests.system.attacks.installation import (
     API_KEY,
     PROJECTS,
-    SEALING_KEY,
     Installation,
     command_of,
     give,
     identity_of,
+    reached,
+    targets,
 )
 
 PROJECT = "packer"
@@ -79,22 +80,6 @@ async def packer(installation: Installation) -> Any:
             victim.write_text(kept)
             shutil.rmtree(folder)
             shutil.rmtree(installation.data / "environments", ignore_errors=True)
-
-
-def targets(installation: Installation, victim: Path, daemon: str) -> dict[str, Any]:
-    temporal, api = installation.temporal.address, installation.environment["CALLBOARD_PORT"]
-    return {
-        "secrets": [API_KEY, SEALING_KEY],
-        "read": [str(victim), "/etc/shadow" if os.access("/etc/shadow", os.R_OK) else str(victim)],
-        "write": [str(victim)],
-        "ports": {"Temporal": int(temporal.rpartition(":")[2]), "the api": int(api)},
-        "daemon": daemon,
-    }
-
-
-def reached(installation: Installation) -> list[str]:
-    """What a build reaches where there is no network of its own, as user code does there (SECURITY.md)."""
-    return [] if installation.kind.isolation == "full" else ["connected to Temporal", "connected to the api"]
 
 
 async def test_a_build_finds_changes_and_leaves_nothing(packer: Packer) -> None:

@@ -8,21 +8,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from machines.runner import confinement
 from tests.support.polling import until
-from tests.system.attacks.installation import Installation
-
-OWN_ADDRESSES = ("127.0.0.1", "127.0.0.2", "0.0.0.0", "::1", "::ffff:127.0.0.1", "::")
-
-
-def addresses_of_this_host() -> list[str]:
-    """Its addresses by which other hosts reach it, without those that need the name of an interface."""
-    found = [each for interface in psutil.net_if_addrs().values() for each in interface]
-    of_ip = [each.address for each in found if each.family in (socket.AF_INET, socket.AF_INET6)]
-    return [address for address in of_ip if "%" not in address and address not in OWN_ADDRESSES]
+from tests.system.attacks.installation import OWN_ADDRESSES, Installation, addresses_of_this_host, ports_of
 
 
 def unix_sockets(installation: Installation) -> list[str]:
@@ -57,17 +47,6 @@ async def test_no_socket_with_a_name_can_be_connected_to(installation: Installat
     if installation.kind.isolation == "open" and confinement.abi() < confinement.SCOPES_SINCE:
         abstract = []  # they belong to the network, which is the host's; an older Landlock does not know them
     assert await installation.attack("sockets", {"paths": paths, "abstract": abstract}) == {}
-
-
-def ports_of(installation: Installation) -> dict[int, str]:
-    """The TCP ports on which parts of the installation listen."""
-    found = dict.fromkeys(installation.known_ports, "of the settings")
-    for pid, name in {**installation.parts, **installation.processes_of("victim")}.items():
-        with contextlib.suppress(psutil.Error):
-            for connection in psutil.Process(pid).net_connections("tcp"):
-                if connection.status == psutil.CONN_LISTEN:
-                    found[connection.laddr[1]] = name
-    return found
 
 
 @pytest.mark.kinds("plain-full", "root-full")

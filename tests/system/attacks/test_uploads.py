@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 import pytest
 
 from tests.support.polling import until
+from tests.support.processes import most_memory
 from tests.system.attacks.installation import API_KEY, SEALING_KEY, Installation
-from tests.system.attacks.test_floods import most_memory
 
 MIB = 1024**2
 MOST_MEMORY = 48 * MIB

@@ -10,9 +10,9 @@ import pytest
 from temporalio.api.common.v1 import Payload
 
 from schemas.mask import MASK
+from tests.support.files import contents
 from tests.support.temporal_servers import dev_client
 from tests.system.attacks.installation import API_KEY, SEALING_KEY, Installation
-from tests.system.faults.test_auth_session_faults import contents
 
 SECRET = "marked-variable-that-nobody-may-read"
 LARGE = f"marked-variable-{'of-many-letters-' * 400}"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from pathlib import Path
 
 import pytest
 
 from tests.support.example_auth_sessions import AuthStates
+from tests.support.files import contents
 from tests.support.polling import until
 from tests.support.stack import Stack
 
@@ -50,15 +50,6 @@ async def test_no_credential_and_no_cookie_is_anywhere(faulty: Stack) -> None:
     assert traced == {"api", "check", "create"}
     # The search looks where histories are: what is no secret is found there.
     assert [path for path in faulty.data.rglob("*") if path.is_file() and b"auth-session-create" in path.read_bytes()]
-
-
-def contents(path: Path) -> list[bytes]:
-    """What the file holds, and what is in it if it is a zip."""
-    inside: list[bytes] = []
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as file:
-            inside = [file.read(name) for name in file.namelist()]
-    return [path.read_bytes(), *inside]
 
 
 def kinds_with_a_trace(run: Path) -> list[str]:
