@@ -187,7 +187,7 @@ class BrowserWorkflow:
     async def _stop_attempt(self, handle: ActivityHandle[AttemptOutcome], number: int, *, retried: bool) -> None:
         """Ask the worker that holds the Attempt to stop it now; by heartbeat alone it would learn of it seconds later.
 
-        The activity signals its location within half a second. Whatever fails here, the heartbeat is the backstop.
+        The activity signals its location after a second. Whatever fails here, the heartbeat is the backstop.
         """
         while not handle.done():
             try:

@@ -40,9 +40,9 @@ STOPPED_RECORD_TIMEOUT = timedelta(seconds=5)
 """How long the outcome of a stopped Attempt waits for its record: somebody waits for the Attempt's end."""
 ARTIFACTS_TIMEOUT = timedelta(seconds=20)
 """How long an outcome waits for the Attempt's log, trace and screenshot to be stored."""
-SIGNAL_AFTER = 0.5
+SIGNAL_AFTER = 1.0
 """Seconds before the start is signaled. A shorter Attempt sends no start signal: that would cost its Run a workflow
-task."""
+task. A cancel that comes sooner stops the Attempt by its first heartbeat, which is sent at the same time."""
 _START_RECORD_TIMEOUT = timedelta(seconds=5)
 """How long the store is retried for the record of the start."""
 
