@@ -57,6 +57,9 @@ DYNAMIC_CONFIG = (
     # By default, a namespace may have 1,200 polls for activities at once, and each project has one or more. Those of
     # projects beyond that may be refused for minutes.
     "frontend.namespaceCount=10000",
+    # By default, ten updates of a workflow may wait for their answer, and the next one has all of them dropped. Workers
+    # of a large fleet may ask the workflow `Fleet` at the same time.
+    "history.maxInFlightUpdates=1000",
     # With one partition per task queue, Runs are served in the order in which they came.
     "matching.numTaskqueueReadPartitions=1",
     "matching.numTaskqueueWritePartitions=1",
