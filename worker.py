@@ -281,8 +281,12 @@ async def host_playwright(process: Process, host: Host, resources: AsyncExitStac
     worker_dir = WorkerDir(workers / identity)
     resources.callback(worker_dir.close)
     lease = Lease(deadline=0)
+    # The SDK repeats nothing here: the member asks again by itself, at another moment than others.
+    asking = await connect(
+        settings, connection=process.connection, lazy=True, identity=identity, retry_timeout=timedelta()
+    )
     member = FleetMember(
-        FleetClient(client),
+        FleetClient(asking),
         identity,
         capacity=host.capacity,
         most_per_project=settings.machines,

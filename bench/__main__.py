@@ -38,7 +38,7 @@ async def main(rounds: int, repetitions: int, starts: int, cancels: int) -> None
         browser = await launch(await resources.enter_async_context(async_playwright()))
         resources.push_async_callback(browser.close)
         plain = await resources.enter_async_context(temporal_as_it_comes())
-        tuned = await resources.enter_async_context(temporal_tuned(folder / "tuned"))
+        tuned = (await resources.enter_async_context(temporal_tuned(folder / "tuned"))).address
         for address in (plain, tuned):
             await resources.enter_async_context(process("-m", "bench.bare", address))
         callboard = await resources.enter_async_context(Callboard.up(folder / "callboard", url))

@@ -54,14 +54,14 @@ async def temporal_as_it_comes() -> AsyncGenerator[str]:
 
 
 @asynccontextmanager
-async def temporal_tuned(data: Path) -> AsyncGenerator[str]:
-    """Run a dev server as the embedded stack starts it, and yield its address."""
+async def temporal_tuned(data: Path, *dynamic_config: str) -> AsyncGenerator[TemporalServer]:
+    """Run a dev server as the embedded stack starts it, with more dynamic configuration as `key=JSON value`."""
     free = ports.choose_ports({"port": 0, "ui": 0})
     (data / "logs").mkdir(parents=True)
-    server = TemporalServer(data, port=free["port"], ui_port=free["ui"], report=print)
+    server = TemporalServer(data, port=free["port"], ui_port=free["ui"], report=print, dynamic_config=dynamic_config)
     try:
         await server.start()
-        yield server.address
+        yield server
     finally:
         await server.stop()
 

@@ -7,6 +7,7 @@ import hashlib
 import inspect
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -20,8 +21,8 @@ from temporalio.client import (
 )
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.converter import DefaultFailureConverter
-from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import PollerBehaviorSimpleMaximum, UnsandboxedWorkflowRunner, Worker
 
 import workflows.allocation
@@ -31,15 +32,13 @@ from schemas.workflow import names
 from schemas.workflow.fleet import (
     FleetInput,
     FleetState,
-    KeepAnswer,
-    KeepRequest,
     LeaveRequest,
     RenewAnswer,
     RenewRequest,
 )
 from temporal.payload_encryption import PayloadEncryption
 from temporal.rpc_errors import RPC_TIMEOUT, is_missing_entity
-from workflows.fleet import FleetWorkflow
+from workflows.fleet import UNKNOWN, FleetWorkflow
 
 _ANSWER_TIMEOUT = timedelta(seconds=8)
 """How long a worker waits for an answer; then it asks anew."""
@@ -58,6 +57,10 @@ _PAGE_TIMEOUT = timedelta(seconds=3)
 Start = WithStartWorkflowOperation[FleetWorkflow, None]
 
 
+class BaseUnknown(Unavailable):
+    """The workflow does not know what a request refers to: the worker has to say all."""
+
+
 class FleetClient:
     """The workflow `Fleet`, as workers and commands ask it."""
 
@@ -66,25 +69,21 @@ class FleetClient:
         self._handle = self._client.get_workflow_handle_for(FleetWorkflow.run, names.FLEET_ID)
 
     async def renew(self, request: RenewRequest) -> RenewAnswer:
-        """Return the worker's lease. Raises Unavailable if there is no answer, or a later request was answered."""
+        """Return the worker's lease.
+
+        Raises:
+            BaseUnknown: The workflow does not know what the request refers to.
+            Unavailable: There is no answer, or a later request was answered.
+        """
         return await self._ask_or_start(
             lambda start: self._client.execute_update_with_start_workflow(  # pyright: ignore[reportUnknownMemberType]  # the SDK's own type
-                FleetWorkflow.renew, request, start_workflow_operation=start, rpc_timeout=_ANSWER_TIMEOUT
+                names.RENEW_LEASE,
+                request,
+                start_workflow_operation=start,
+                result_type=RenewAnswer,
+                rpc_timeout=_ANSWER_TIMEOUT,
             )
         )
-
-    async def keep(self, request: KeepRequest) -> KeepAnswer | None:
-        """Extend a lease for which nothing has changed; None if it has to be renewed. Raises Unavailable."""
-        try:
-            return await _answered(
-                self._handle.execute_update(FleetWorkflow.keep, request, rpc_timeout=_ANSWER_TIMEOUT)  # pyright: ignore[reportUnknownMemberType]  # the SDK's own type
-            )
-        except WorkflowUpdateFailedError:
-            return None
-        except RPCError as error:
-            if is_missing_entity(error):
-                return None
-            raise _unavailable(error) from error
 
     async def leave(self, workers: Sequence[str]) -> None:
         """Give back what these workers hold: they have no Machine any more. Raises Unavailable."""
@@ -110,9 +109,22 @@ class FleetClient:
         try:
             return await _answered(_ask_or_start_successor(update))
         except WorkflowUpdateFailedError as error:
+            if isinstance(error.cause, ApplicationError) and error.cause.type == UNKNOWN:
+                raise BaseUnknown(error.cause.message) from error
             raise Unavailable(f"The request was refused: {error.cause}") from error
         except RPCError as error:
+            if error.status is RPCStatusCode.RESOURCE_EXHAUSTED:
+                await self._have_others_answered()
             raise _unavailable(error) from error
+
+    async def _have_others_answered(self) -> None:
+        """Repair what a refused request has done to those that wait: Temporal has dropped the task with all of them.
+
+        It stores no task that is there for requests alone, so that none would end while others go on asking. One that
+        is there for a signal is stored.
+        """
+        with suppress(RPCError, RuntimeError):  # they ask again
+            await self._handle.signal(FleetWorkflow.wake, rpc_timeout=_ANSWER_TIMEOUT)
 
 
 class FleetReader:

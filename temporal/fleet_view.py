@@ -113,8 +113,8 @@ def describe_fleet(state: FleetState, now: datetime, deployed: Mapping[str, int]
         )
         for name, member in live.items()
     )
-    served = {projects: frozenset(projects) for projects in {member.projects for member in live.values()}}
-    staying = [(member, served[member.projects]) for member in live.values() if not member.leaving]
+    served = {name: frozenset(projects) for name, projects in state.lists.items()}
+    staying = [(member, served[member.serves]) for member in live.values() if not member.leaving]
     return FleetView(
         workers=workers,
         projects={

@@ -4,9 +4,11 @@ Each worker asks for its lease every few seconds. What a worker holds counts unt
 its lease has run out for certain; only then another one is given it. So the workers together never execute more
 Attempts of a project than it may have Machines, except after a deploy that makes these fewer: what runs may end.
 
-Most requests keep a lease as it is. They are small, and are answered without a look at the projects.
+A request says what has changed since the worker's last one, which is nothing most of the time. If it refers to what
+this workflow does not know, it is refused, and the worker says all.
 
-The workflow has no timer: what time has done is looked at when a worker asks. It plans when something has changed.
+The workflow has no timer: what time has done is looked at when a worker asks. It plans when something has changed,
+once for all requests that come at the same time.
 
 Another version of this code may have answered earlier requests of the same history in another way, and a replay does
 not show it. So an answer counts only for the build that has given it (`granted_by`). As long as a worker has an answer
@@ -15,6 +17,7 @@ of another build, nobody gets more than it holds.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -29,8 +32,6 @@ with workflow.unsafe.imports_passed_through():
         LEASE_TERM,
         FleetInput,
         FleetState,
-        KeepAnswer,
-        KeepRequest,
         LeaveRequest,
         MemberState,
         ProjectSize,
@@ -40,19 +41,22 @@ with workflow.unsafe.imports_passed_through():
     )
     from workflows.allocation import Member, allocate, limit_sizes
 
-RENEW_INTERVAL = timedelta(seconds=5)
-"""Time from a renewal until the next request of the worker."""
-KEEP_INTERVAL = timedelta(seconds=10)
-"""The same after a request that has changed nothing: two of them may be lost before the lease ends."""
+RENEW_INTERVAL = timedelta(seconds=10)
+"""Most time from a request of a worker until its next one: two of them may be lost before the lease ends."""
 WAITING_INTERVAL = timedelta(seconds=1)
 """The same for a worker that is about to be given what another one still holds."""
+SPREAD_PER_WORKER = timedelta(seconds=0.04)
+"""Temporal takes ten updates of one workflow at once, and refuses the next one with all of them. So requests that all
+workers send for the same reason come at 25 a second."""
+MAX_SPREAD = timedelta(seconds=2)
+"""The most time over which such requests are spread."""
 LONG_HISTORY = 400
 """How many events a history has at most before the workflow continues as new: whoever takes it over replays all of
 them, while leases go on."""
 STALE = "StaleRenewal"
 """Type of the error of a request that came late: the worker has sent another one, or has left."""
-CHANGED = "LeaseChanged"
-"""Type of the error of a request to keep a lease. It must be renewed instead, as its shares may be others."""
+UNKNOWN = "UnknownBase"
+"""Type of the error of a request that refers to what this workflow does not know. The worker has to say all."""
 
 
 def limited_sizes(projects: Mapping[str, ProjectSize], members: Mapping[str, MemberState]) -> dict[str, int]:
@@ -67,13 +71,11 @@ class FleetWorkflow:
 
     @workflow.init
     def __init__(self, input: FleetInput) -> None:
-        state = input.state if input.packed is None else input.packed.unpacked()
-        self._members = dict(state.members)
-        self._projects = dict(state.projects)
-        self._left = dict(state.left)
-        self._may_grow_from = state.settled_at
-        if input.successor:
-            self._may_grow_from = self._all_leases_end()
+        self._members = dict(input.state.members)
+        self._projects = dict(input.state.projects)
+        self._lists = dict(input.state.lists)
+        self._left = dict(input.state.left)
+        self._may_grow_from = self._all_leases_end() if input.successor else input.state.settled_at
         self._plan()
 
     @workflow.run
@@ -83,108 +85,88 @@ class FleetWorkflow:
         await workflow.wait_condition(
             lambda: info.is_continue_as_new_suggested() or info.get_current_history_length() >= LONG_HISTORY
         )
-        if not workflow.patched("fleet-continues-early"):
-            await workflow.wait_condition(info.is_continue_as_new_suggested)
         await workflow.wait_condition(workflow.all_handlers_finished)
-        for_earlier_versions = FleetState(settled_at=self._all_leases_end())
-        workflow.continue_as_new(FleetInput(state=for_earlier_versions, packed=self.state().packed()))
+        workflow.continue_as_new(FleetInput(state=self.state()))
 
     @workflow.query(name=names.FLEET_STATE)
     def state(self) -> FleetState:
         """Return who holds what."""
         return FleetState(
-            members=self._members, projects=self._projects, left=self._left, settled_at=self._may_grow_from
+            members=self._members,
+            projects=self._projects,
+            lists=self._lists,
+            left=self._left,
+            settled_at=self._may_grow_from,
         )
 
     @workflow.update(name=names.RENEW_LEASE)
-    def renew(self, request: RenewRequest) -> RenewAnswer:
-        """Note what a worker holds, and answer with its lease.
+    async def renew(self, request: RenewRequest) -> RenewAnswer:
+        """Note what is new of a worker, and answer with its lease.
 
         Raises:
-            ApplicationError: Of type `StaleRenewal`: the worker has sent a later request, or has left.
+            ApplicationError: Of type `StaleRenewal`: the worker has sent a later request, or has left. Of type
+                `UnknownBase`: the worker has to say all.
         """
-        self._refuse_late(request.worker, request.number)  # earlier versions had no validator
         self._forget_silent()
         before = self._members.get(request.worker)
-        if before is None and request.projects is None:
-            return RenewAnswer(known=False, shares={}, term=LEASE_TERM, next_within=timedelta())
-        projects = before.projects if before is not None else ()
-        if request.projects is not None:
-            projects = self._shared(tuple(sorted(request.projects)))
+        self._note_list(request)
         member = MemberState(
             host=request.host,
             number=request.number,
             capacity=request.capacity,
             most_per_project=request.most_per_project,
             max_machines=request.max_machines,
-            projects=projects,
-            plan=before.plan if before is not None else request.held,
+            serves=request.serves,
+            plan=before.plan if before is not None else request.held or {},
             shares=before.shares if before is not None else {},
             granted_by=before.granted_by if before is not None else "",
-            held=request.held,
+            held=before.held if before is not None and request.held is None else request.held or {},
             used=request.used,
             leaving=request.leaving,
             expires_at=self._all_leases_end(),
         )
         self._members[request.worker] = member
-        resized = self._note_sizes(request.projects or {})
-        if resized or before is None or _differs(member, before):
-            self._plan()
-        plan = self._members[request.worker].plan
+        resized = self._note_sizes(request.changes)
+        self._is_planned &= not (resized or before is None or _differs(member, before))
+        await self._plan_once()
+        member = self._members.get(request.worker)
+        if member is None:
+            raise ApplicationError(f"{request.worker} has left meanwhile.", type=STALE)
+        build = workflow.info().get_current_build_id()
         shares = self._grant(request.worker)
-        granted = {"shares": shares, "granted_by": workflow.info().get_current_build_id()}
-        self._members[request.worker] = self._members[request.worker].model_copy(update=granted)
-        waits = any(share > shares.get(project, 0) for project, share in plan.items())
-        next_within = WAITING_INTERVAL if waits else RENEW_INTERVAL
-        return RenewAnswer(shares=shares, term=LEASE_TERM, next_within=next_within)
+        self._members[request.worker] = member.model_copy(update={"shares": shares, "granted_by": build})
+        as_before = request.held is None and shares == member.shares and member.granted_by == build
+        spread = min(MAX_SPREAD, SPREAD_PER_WORKER * len(self._members))
+        waits = any(share > shares.get(project, 0) for project, share in member.plan.items())
+        return RenewAnswer(
+            shares=None if as_before else shares,
+            term=LEASE_TERM,
+            next_within=max(WAITING_INTERVAL, 2 * spread) if waits else RENEW_INTERVAL,
+            spread=spread,
+        )
 
     @renew.validator
     def _check_renewal(self, request: RenewRequest) -> None:
-        """Refuse a request that came late, without an event."""
+        """Refuse a request that came late, or refers to what is not known, without an event."""
         self._refuse_late(request.worker, request.number)
-
-    @workflow.update(name=names.KEEP_LEASE)
-    def keep(self, request: KeepRequest) -> KeepAnswer:
-        """Extend the lease of a worker for which nothing has changed.
-
-        Raises:
-            ApplicationError: Of type `StaleRenewal`, as `renew`; or of type `LeaseChanged`: the lease is not extended,
-                and the worker has to renew it.
-        """
-        self._forget_silent()
-        before = self._members.get(request.worker)
-        if before is None:
-            raise ApplicationError(f"{request.worker} has no lease any more.", type=CHANGED)
-        changes = {"number": request.number, "used": request.used, "expires_at": self._all_leases_end()}
-        self._members[request.worker] = member = before.model_copy(update=changes)
-        if member.used != before.used:
-            self._plan()
-            member = self._members[request.worker]
-        next_within = KEEP_INTERVAL if member.plan == member.shares else WAITING_INTERVAL
-        return KeepAnswer(term=LEASE_TERM, next_within=next_within)
-
-    @keep.validator
-    def _check_keeping(self, request: KeepRequest) -> None:
-        """Refuse a request that came late, or is not enough, without an event."""
-        self._refuse_late(request.worker, request.number)
-        member = self._members.get(request.worker)
-        if (
-            member is None
-            or member.expires_at <= workflow.now()
-            or request.number != member.number + 1
-            or member.granted_by != workflow.info().get_current_build_id()
-            or (member.plan != member.shares and self._grant(request.worker) != member.shares)
-        ):
-            raise ApplicationError(f"{request.worker} has to renew its lease.", type=CHANGED)
+        live = {name: member for name, member in self._members.items() if member.expires_at > workflow.now()}
+        known = {None, *(member.serves for member in live.values())}
+        if request.base not in known or (request.held is None and request.worker not in live):
+            raise ApplicationError(f"{request.worker} has to say all that it serves and holds.", type=UNKNOWN)
 
     @workflow.update(name=names.LEAVE_FLEET)
-    def leave(self, request: LeaveRequest) -> None:
+    async def leave(self, request: LeaveRequest) -> None:
         """Give what these workers hold to others at once. They have no Machine any more, and do not come back."""
         self._forget_silent()
         for worker in request.workers:
             self._members.pop(worker, None)
             self._left[worker] = workflow.now() + LEASE_TERM
-        self._plan()
+        self._is_planned = False
+        await self._plan_once()
+
+    @workflow.signal(name=names.WAKE_FLEET)
+    def wake(self) -> None:
+        """Do nothing: the event has the next task of this workflow stored, which answers all updates that wait."""
 
     def _all_leases_end(self) -> datetime:
         """Return when all leases that were given until now have run out for certain."""
@@ -205,18 +187,23 @@ class FleetWorkflow:
         if silent := [name for name, member in self._members.items() if member.expires_at <= now]:
             for name in silent:
                 del self._members[name]
-            self._plan()
+            self._is_planned = False
 
-    def _shared(self, projects: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the same list, of another worker if it serves the same projects."""
-        return next((member.projects for member in self._members.values() if member.projects == projects), projects)
+    def _note_list(self, request: RenewRequest) -> None:
+        """Note which projects the worker serves, if no other one has told the same list."""
+        if request.serves in self._lists:
+            return
+        projects = set[str]() if request.base is None else set(self._lists[request.base])
+        for project, size in request.changes.items():
+            (projects.discard if size is None else projects.add)(project)
+        self._lists[request.serves] = tuple(sorted(projects))
 
-    def _note_sizes(self, projects: Mapping[str, ProjectSize]) -> bool:
-        """Note the sizes of the projects, but for those that another worker knows better; tell whether any is new."""
+    def _note_sizes(self, changes: Mapping[str, ProjectSize | None]) -> bool:
+        """Note the sizes of projects, but for those that another worker knows better; tell whether any is new."""
         changed = False
-        for project, size in projects.items():
+        for project, size in changes.items():
             known = self._projects.get(project)
-            if (
+            if size is not None and (
                 known is None
                 or size.deployed_at >= known.deployed_at
                 or (size.replaces is not None and size.replaces >= known.deployed_at)
@@ -225,9 +212,17 @@ class FleetWorkflow:
                 self._projects[project] = size
         return changed
 
+    async def _plan_once(self) -> None:
+        """Plan if something has changed, and once for all requests that come with the same task."""
+        await asyncio.sleep(0)  # the others are noted first
+        if not self._is_planned:
+            self._plan()
+
     def _plan(self) -> None:
-        """Decide what each worker is to have, as something has changed; forget projects that concern none any more."""
-        served = {projects: frozenset(projects) for projects in {member.projects for member in self._members.values()}}
+        """Decide what each worker is to have; forget projects that concern none any more."""
+        self._is_planned = True
+        self._lists = {name: self._lists[name] for name in sorted({m.serves for m in self._members.values()})}
+        served = {name: frozenset(projects) for name, projects in self._lists.items()}
         known = set[str]().union(*served.values(), *(member.held for member in self._members.values()))
         self._projects = {project: size for project, size in self._projects.items() if project in known}
         self._sizes = limited_sizes(self._projects, self._members)
@@ -236,7 +231,7 @@ class FleetWorkflow:
             {
                 name: Member(
                     capacity=member.capacity,
-                    projects=served[member.projects],
+                    projects=served[member.serves],
                     most_per_project=member.most_per_project,
                     shares=member.plan,
                     used=member.used,
@@ -279,5 +274,7 @@ class FleetWorkflow:
 
 
 def _differs(member: MemberState, before: MemberState) -> bool:
-    """Tell whether a worker has told anything new with its request."""
+    """Tell whether a worker has told anything new with its request, but for how much of its projects it holds."""
+    if member.held.keys() == before.held.keys():
+        before = before.model_copy(update={"held": member.held})
     return member != before.model_copy(update={"number": member.number, "expires_at": member.expires_at})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -14,13 +15,14 @@ from activities.workers.problem_log import ProblemLog
 from activities.workers.project_workers import ProjectWorkerManager
 from machines.lease import Lease, boottime
 from schemas.errors import Unavailable
-from schemas.workflow.fleet import KeepRequest, ProjectSize, RenewRequest
-from temporal.fleet import FleetClient
+from schemas.workflow.fleet import RenewAnswer, RenewRequest, Sizes, changes_between, list_id
+from temporal.fleet import BaseUnknown, FleetClient
 
 log = logging.getLogger(__name__)
 
-_RETRY_INTERVAL = timedelta(seconds=1)
-"""Time until the next request after one that was not answered."""
+_RETRY_SPREAD = timedelta(seconds=2)
+"""Time over which the next request is spread, by chance, after one that was not answered: all workers may have sent one
+at the same time, or Temporal may be back for all of them."""
 _SERVE_INTERVAL = timedelta(seconds=1)
 """Time between two looks at what is still in use, if nobody says that it has changed."""
 _STOP_BEFORE = 2.5
@@ -75,8 +77,12 @@ class FleetMember:
         self._number = 0
         self._last_request: RenewRequest | None = None
         """The last request, if the workflow has answered it."""
-        self._known_sizes: Mapping[str, ProjectSize] | None = None
-        """The projects that the workflow knows from this worker, if it knows them."""
+        self._shares: Mapping[str, int] = {}
+        """The shares by the last answer."""
+        self._told_sizes: Sizes | None = None
+        """The projects that the workflow was told last; None if this worker has told nothing yet."""
+        self._spread = timedelta()
+        """Time over which requests are spread that have something new to say, by the last answer."""
         self._problems = ProblemLog(log, "it could not be renewed")
         self._renew_now = asyncio.Event()
         self._serve_now = asyncio.Event()
@@ -106,9 +112,13 @@ class FleetMember:
         if self._tasks:
             await asyncio.wait(self._tasks)
         if self._number:
-            with suppress(Unavailable, TimeoutError):  # the lease runs out by itself
+            with suppress(TimeoutError):  # the lease runs out by itself
                 async with asyncio.timeout(_LEAVE_TIMEOUT.total_seconds()):
-                    await self._fleet.leave([self._worker])
+                    while True:
+                        with suppress(Unavailable):
+                            await self._fleet.leave([self._worker])
+                            return
+                        await asyncio.sleep(_part_of(_RETRY_SPREAD).total_seconds())
 
     async def _keep_lease(self, deployed: DeployedProjects, project_workers: ProjectWorkerManager) -> None:
         while True:
@@ -117,50 +127,55 @@ class FleetMember:
                 interval = await self._renew(deployed, project_workers)
             except Unavailable as error:
                 self._problems.note(_LEASE, error.message)
-                interval = _RETRY_INTERVAL
+                interval = _part_of(_RETRY_SPREAD)
             else:
                 self._problems.note(_LEASE, None)
             self._on_asked()
             with suppress(TimeoutError):
                 async with asyncio.timeout(interval.total_seconds()):
                     await self._renew_now.wait()
+                    await asyncio.sleep(_part_of(self._spread).total_seconds())
 
     async def _renew(self, deployed: DeployedProjects, project_workers: ProjectWorkerManager) -> timedelta:
+        """Ask for the lease, and return the time until the next request. Raises Unavailable."""
         if self._dead:
             await self._fleet.leave(self._dead)
             self._dead = ()
         last, self._last_request = self._last_request, None
-        self._number += 1
         sizes = deployed.sizes
+        base = sizes if self._told_sizes is None else self._told_sizes  # another worker may have told the same
         request = RenewRequest(
             worker=self._worker,
             host=socket.gethostname(),
-            number=self._number,
+            number=self._number + 1,
             capacity=self._capacity,
             most_per_project=self._most_per_project,
             max_machines=self._max_machines,
-            projects=None if sizes is self._known_sizes else dict(sizes),
+            serves=list_id(sizes),
+            base=list_id(base),
+            changes=changes_between(base, sizes),
             held=self._lease.declare(project_workers.in_use()),
             used=project_workers.accepted(),
             leaving=project_workers.stopping,
         )
-        sent = boottime()
-        if request.projects is None and last is not None and _differs_in_use_alone(request, last):
-            keep = KeepRequest(worker=request.worker, number=request.number, used=request.used)
-            kept = await self._fleet.keep(keep)
-            if kept is not None:
-                self._last_request = request
-                self._extend(sent + kept.term.total_seconds())
-                return kept.next_within
-            self._number += 1
-            request = request.model_copy(update={"number": self._number})
-            sent = boottime()
-        answer = await self._fleet.renew(request)
-        self._last_request, self._known_sizes = request, sizes if answer.known else None
-        self._lease.grant(answer.shares)
+        held_as_before = last is not None and last.held == request.held
+        try:
+            answer, sent = await self._ask(request.model_copy(update={"held": None}) if held_as_before else request)
+        except BaseUnknown:
+            request = request.model_copy(update={"number": self._number + 1, "base": None, "changes": dict(sizes)})
+            answer, sent = await self._ask(request)
+        self._last_request, self._told_sizes, self._spread = request, sizes, answer.spread
+        if answer.shares is not None:
+            self._shares = answer.shares
+        self._lease.grant(self._shares)
         self._extend(sent + answer.term.total_seconds())
         self._serve_now.set()
-        return answer.next_within
+        return answer.next_within - _part_of(self._spread)
+
+    async def _ask(self, request: RenewRequest) -> tuple[RenewAnswer, float]:
+        """Return the answer, and when the request was sent. Raises Unavailable."""
+        self._number, sent = request.number, boottime()
+        return await self._fleet.renew(request), sent
 
     def _extend(self, deadline: float) -> None:
         self._lease.extend(deadline)
@@ -184,7 +199,8 @@ class FleetMember:
             return False
         in_use = project_workers.in_use()
         return project_workers.stopping != last.leaving or any(
-            max(self._lease.share(project), in_use.get(project, 0)) < count for project, count in last.held.items()
+            max(self._lease.share(project), in_use.get(project, 0)) < count
+            for project, count in (last.held or {}).items()
         )
 
     async def _watch_deadline(self, project_workers: ProjectWorkerManager) -> None:
@@ -200,7 +216,6 @@ class FleetMember:
             await project_workers.interrupt_all(_ENDED)
 
 
-def _differs_in_use_alone(request: RenewRequest, last: RenewRequest) -> bool:
-    """Tell whether a request says nothing new, but for what Attempts use."""
-    same = {"number": last.number, "projects": last.projects, "used": last.used}
-    return request.model_copy(update=same) == last
+def _part_of(span: timedelta) -> timedelta:
+    """Return a part of a time, chosen by chance, so that workers do not ask at the same moment."""
+    return random.random() * span  # noqa: S311 - nobody has to be unable to guess it

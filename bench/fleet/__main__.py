@@ -32,7 +32,8 @@ async def _neighbors(given: argparse.Namespace) -> AsyncGenerator[Table]:
 
 
 async def _leases(given: argparse.Namespace) -> AsyncGenerator[Table]:
-    yield await leases.measure(given.members, given.projects, given.seconds)
+    for workers, projects in leases.SIZES:
+        yield await leases.measure(workers, projects, given.in_flight)
 
 
 async def _shapes(given: argparse.Namespace) -> AsyncGenerator[Table]:
@@ -62,10 +63,12 @@ if __name__ == "__main__":
     parser.add_argument("parts", nargs="*", choices=[*_PARTS, []], help="what to measure; by default, all of it")
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--machines", type=int, default=4, help="of each worker, in `throughput`")
-    parser.add_argument("--seconds", type=float, default=30, help="that `throughput`, `idle` and `leases` measure for")
+    parser.add_argument("--seconds", type=float, default=30, help="that `throughput` and `idle` measure for")
     parser.add_argument("--runs", type=int, default=10_000, help="that are pending")
-    parser.add_argument("--projects", type=int, default=1000, help="at most, in `idle`, `neighbors` and `leases`")
+    parser.add_argument("--projects", type=int, default=1000, help="at most, in `idle` and `neighbors`")
     parser.add_argument("--repetitions", type=int, default=100, help="of each request, and of Runs in `neighbors`")
-    parser.add_argument("--members", type=int, default=50, help="workers, in `leases`")
+    parser.add_argument(
+        "--in-flight", type=int, default=10, help="updates of a workflow, in `leases`; 10 is Temporal's"
+    )
     parser.add_argument("--shaped", type=int, default=8, help="Runs of each shape in `shapes`")
     asyncio.run(main(parser.parse_args()))

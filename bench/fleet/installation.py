@@ -24,6 +24,7 @@ from bench.fleet.temporal_metrics import TemporalMetrics
 from bench.servers import api_of, process, temporal_tuned
 from devstack import ports
 from devstack.environment import build_environment
+from devstack.temporal import TemporalServer
 from projects.deploy import deploy
 from schemas.workflow.fleet import FleetState
 from settings import Settings
@@ -47,9 +48,12 @@ console = Console(width=200)
 class Installation:
     """A running installation. Workers are added to it, and projects deployed, as a measurement needs them."""
 
-    def __init__(self, folder: Path, settings: Settings, client: Client, metrics: TemporalMetrics) -> None:
+    def __init__(
+        self, folder: Path, settings: Settings, temporal: TemporalServer, client: Client, metrics: TemporalMetrics
+    ) -> None:
         self.folder = folder
         self.settings = settings
+        self.temporal = temporal
         self.client = client
         self.metrics = metrics
         self.http = httpx.AsyncClient(
@@ -63,23 +67,23 @@ class Installation:
 
     @classmethod
     @asynccontextmanager
-    async def up(cls) -> AsyncGenerator[Installation]:
-        """Run Temporal and an api, whose sinks may be on this host, until the block ends."""
+    async def up(cls, *dynamic_config: str) -> AsyncGenerator[Installation]:
+        """Run Temporal with this configuration, and an api, whose sinks may be on this host, until the block ends."""
         with tempfile.TemporaryDirectory(prefix="callboard-fleet-") as name:
             folder = Path(name)
-            async with temporal_tuned(folder) as address:
+            async with temporal_tuned(folder, *dynamic_config) as temporal:
                 settings = Settings(
                     data_dir=folder / "api",
                     artifacts=str(folder / "artifacts"),
-                    temporal_address=address,
+                    temporal_address=temporal.address,
                     port=ports.choose_ports({"port": 0})["port"],
                     api_keys=[SecretStr(_KEY)],
                     secret_key=[SecretStr(secrets.token_urlsafe(32))],
                     webhook_secrets=[SecretStr(f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}")],
                     egress_allow=["127.0.0.1"],
                 )
-                metrics = await TemporalMetrics.of(int(address.rpartition(":")[2]))
-                installation = cls(folder, settings, await connect(settings), metrics)
+                metrics = await TemporalMetrics.of(int(temporal.address.rpartition(":")[2]))
+                installation = cls(folder, settings, temporal, await connect(settings), metrics)
                 async with api_of(settings, folder / "logs" / "api.log"), installation.http:
                     yield installation
 

@@ -18,7 +18,7 @@ from bench.concurrency import for_each
 from bench.fleet.installation import QUICK, Installation, wait_until
 from schemas.workflow import names
 from settings import Settings
-from workflows.fleet import KEEP_INTERVAL
+from workflows.fleet import RENEW_INTERVAL
 
 _FAILING = {"api/work.py": "async def automation(page, params=None, **_kwargs):\n    raise ValueError('it fails')\n"}
 _LONG_SECONDS = 20
@@ -210,7 +210,7 @@ def _table_of_a_million(written: Mapping[Shape, Written]) -> Table:
         "actions, millions",
         f"GB of history, kept {retention.days} days",
         title=f"{_MILLION / _MONTH.total_seconds():.2f} Runs a second if they come evenly; "
-        f"for its lease, each worker adds {_MONTH / KEEP_INTERVAL / _MILLION:.2f} million actions a month",
+        f"for its lease, each worker adds {_MONTH / RENEW_INTERVAL / _MILLION:.2f} million actions a month",
     )
     for shape, each in written.items():
         # A Run's history is kept from its start on, which is short, until the retention after its end is over.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from pydantic import AwareDatetime, Field
@@ -26,8 +28,24 @@ class ProjectSize(FlowModel):
     """Time of the deploy that the sender saw before this one: what it names is older, whatever the clocks say."""
 
 
+Sizes = Mapping[str, ProjectSize]
+"""All projects that a worker serves."""
+
+
+def list_id(sizes: Sizes) -> str:
+    """Return a name for such a list: workers that serve the same deploys of the same projects name it alike."""
+    listed = [(name, size.machines, size.deployed_at.timestamp()) for name, size in sorted(sizes.items())]
+    return hashlib.sha256(json.dumps(listed).encode()).hexdigest()[:16]
+
+
+def changes_between(before: Sizes, after: Sizes) -> dict[str, ProjectSize | None]:
+    """Return what is to be changed in a list to make another one of it; None for a project that has gone."""
+    gone = dict.fromkeys(before.keys() - after.keys())
+    return gone | {project: size for project, size in after.items() if size != before.get(project)}
+
+
 class RenewRequest(FlowModel):
-    """Update of the workflow `Fleet`: a worker asks for its lease, or for a longer one."""
+    """Update of the workflow `Fleet`: a worker asks for its lease, or for a longer one, and says what is new."""
 
     worker: str
     host: str = ""
@@ -41,10 +59,15 @@ class RenewRequest(FlowModel):
     max_machines: int | None = None
     """How many Machines all projects may have together, over all workers, as this worker was told; None for any
     number."""
-    projects: dict[str, ProjectSize] | None = None
-    """All projects that the worker serves; None if they are those of its last answered request."""
-    held: dict[str, int]
-    """How many Machines of each project execute Attempts at most, from the moment of sending on until an answer."""
+    serves: str
+    """Name of the list of the projects that the worker serves, by `list_id`."""
+    base: str | None = None
+    """Name of a list that this worker or another one has told; None if `changes` has all projects."""
+    changes: dict[str, ProjectSize | None] = Field(default_factory=dict[str, ProjectSize | None])
+    """What makes `serves` of `base`."""
+    held: dict[str, int] | None = None
+    """How many Machines of each project execute Attempts at most, from the moment of sending on until an answer; None
+    if it is what the worker's last request says, which was answered."""
     used: dict[str, int]
     """How many Attempts of each project the worker has accepted; some may wait for a Machine."""
     leaving: bool = False
@@ -54,38 +77,16 @@ class RenewRequest(FlowModel):
 class RenewAnswer(FlowModel):
     """Result of the update: the worker's lease."""
 
-    known: bool = True
-    """False: the workflow does not know the worker's projects, and waits for a request that names them."""
-    shares: dict[str, int]
-    """How many Machines of each project the worker may have. Where it holds more, it takes no further Attempt, and the
-    others do not count these Machines as theirs until it says that it holds fewer."""
+    shares: dict[str, int] | None
+    """How many Machines of each project the worker may have; None if they are those of its last answer. Where it holds
+    more, it takes no further Attempt, and the others do not count these Machines as theirs until it says that it holds
+    fewer."""
     term: timedelta
     """How long the lease lasts, counted from the sending of the request."""
     next_within: timedelta
-    """When the worker should ask again."""
-
-
-class KeepRequest(FlowModel):
-    """Update of the workflow `Fleet`: a worker asks for a longer lease.
-
-    All but `used` is as in its last `RenewRequest`, which was answered. Earlier versions of the workflow do not
-    know this update, and refuse it.
-    """
-
-    worker: str
-    number: int
-    """Number of the request, which follows that of the worker's last one."""
-    used: dict[str, int]
-    """As in `RenewRequest`."""
-
-
-class KeepAnswer(FlowModel):
-    """Result of the update: the lease lasts for another term, and the shares stay as they are."""
-
-    term: timedelta
-    """As in `RenewAnswer`."""
-    next_within: timedelta
-    """As in `RenewAnswer`."""
+    """When the worker should ask again at the latest."""
+    spread: timedelta
+    """Time over which requests are to be spread, by chance, that all workers send for the same reason."""
 
 
 class LeaveRequest(FlowModel):
@@ -102,10 +103,8 @@ class MemberState(FlowModel):
     capacity: int
     most_per_project: int | None = None
     max_machines: int | None = None
-    projects: tuple[str, ...]
-    """The projects that it serves; empty in a `FleetState` with `served`."""
-    serves: int | None = None
-    """Where these projects are in `FleetState.served`."""
+    serves: str
+    """Name of the list of its projects in `FleetState.lists`."""
     plan: dict[str, int] = Field(default_factory=dict[str, int])
     """Its shares once everybody has followed the plan."""
     shares: dict[str, int] = Field(default_factory=dict[str, int])
@@ -141,37 +140,14 @@ class FleetState(FlowModel):
     settled_at: datetime | None = None
     """Time before which nobody gets more than it holds already, as an earlier `Fleet` was ended by somebody: workers
     may have leases of it."""
-    served: tuple[tuple[str, ...], ...] | None = None
-    """Lists of projects, each once, however many workers serve it; None if they stand with the workers."""
-
-    def packed(self) -> FleetState:
-        """Return the same with each list of projects once, for Temporal: most workers serve the same projects."""
-        served = tuple({member.projects: None for member in self.members.values()})
-        places = {projects: place for place, projects in enumerate(served)}
-        members = {
-            name: member.model_copy(update={"projects": (), "serves": places[member.projects]})
-            for name, member in self.members.items()
-        }
-        return self.model_copy(update={"members": members, "served": served})
-
-    def unpacked(self) -> FleetState:
-        """Return the same with the projects of each worker at the worker."""
-        if self.served is None:
-            return self
-        members = {
-            name: member.model_copy(update={"projects": self.served[member.serves or 0], "serves": None})
-            for name, member in self.members.items()
-        }
-        return self.model_copy(update={"members": members, "served": None})
+    lists: dict[str, tuple[str, ...]] = Field(default_factory=dict[str, tuple[str, ...]])
+    """The projects that workers serve, by the names of such lists: most workers serve the same."""
 
 
 class FleetInput(FlowModel):
     """Input of the workflow `Fleet`."""
 
     state: FleetState = FleetState()
-    """What an execution of an earlier version has handed over. One of this version hands over `packed`, and says here
-    only what keeps earlier versions safe: that they know of no worker, and that there may be leases."""
-    packed: FleetState | None = None
     """What the execution before has handed over."""
     successor: bool = False
     """Whether an earlier `Fleet` was ended by somebody, so that unknown workers may have leases."""

@@ -66,10 +66,10 @@ FLEET_ID = "callboard:fleet"
 FLEET_QUEUE = "callboard-fleet"
 """Task queue of the workflow `Fleet`. Workers of every role serve it: leases last as long as any worker lives."""
 
-# Updates and query of the workflow `Fleet`.
+# Updates, signal and query of the workflow `Fleet`.
 RENEW_LEASE = "renew"
-KEEP_LEASE = "keep"
 LEAVE_FLEET = "leave"
+WAKE_FLEET = "wake"
 FLEET_STATE = "state"
 
 SWEEP_SCHEDULE = "callboard-sweep"

@@ -11,16 +11,17 @@ from typing import Any
 from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 from temporalio.worker import Worker
 
+from schemas.workflow import names
 from schemas.workflow.fleet import (
     FleetInput,
     FleetState,
-    KeepAnswer,
-    KeepRequest,
     LeaveRequest,
     MemberState,
     ProjectSize,
     RenewAnswer,
     RenewRequest,
+    changes_between,
+    list_id,
 )
 from tests.support.run_stage import IDENTITY
 from workflows.fleet import FleetWorkflow
@@ -49,16 +50,17 @@ def fleet_state(
     """
     now = datetime.now(UTC)
     members: dict[str, MemberState] = {}
+    lists: dict[str, tuple[str, ...]] = {}
     for name, shares in held.items():
-        known = {"number": 1, "host": f"host-of-{name}", "capacity": 8, "projects": tuple(shares), "plan": shares}
+        lists[f"list-of-{name}"] = tuple(shares)
+        known = {"number": 1, "host": f"host-of-{name}", "capacity": 8, "serves": f"list-of-{name}", "plan": shares}
         known |= {"shares": shares, "expires_at": now + timedelta(hours=1)}
         members[name] = MemberState.model_validate(known | fields.get(name, {}))
     all_sizes = {
         project: sum(each.get(project, 0) for each in held.values()) for each in held.values() for project in each
     }
-    return FleetState(
-        members=members, projects={project: size(count) for project, count in (all_sizes | (sizes or {})).items()}
-    )
+    projects = {project: size(count) for project, count in (all_sizes | (sizes or {})).items()}
+    return FleetState(members=members, projects=projects, lists=lists)
 
 
 class Fleet:
@@ -110,35 +112,54 @@ class Asking:
         self.capacity = capacity
         self.fields = fields
         self.number = 0
+        self.projects: dict[str, ProjectSize] | None = None
+        """What the workflow was told last; None if this worker has told nothing yet."""
         self.shares: dict[str, int] = {}
         self.running: dict[str, int] = {}
         """How many Attempts run, by project; these Machines are held until the Attempts have ended."""
+        self.held: dict[str, int] = {}
+        """What the last request has said."""
 
-    async def ask(self, projects: dict[str, ProjectSize] | None = None, **fields: Any) -> RenewAnswer:
-        """Ask for a lease, holding what it was told last and what runs."""
-        self.number += 1
-        held = {
+    @property
+    def holds(self) -> dict[str, int]:
+        """What the worker was told last and what runs."""
+        return {
             project: max(self.shares.get(project, 0), self.running.get(project, 0))
             for project in sorted({*self.shares, *self.running})
         }
+
+    def request(self, projects: dict[str, ProjectSize] | None = None, **fields: Any) -> RenewRequest:
+        """The next request, which says what the worker holds, and what differs in its projects."""
+        base = self.projects
+        projects = projects if projects is not None else base or {}
+        self.number += 1
+        self.held = self.holds
         request = RenewRequest(
             worker=self.name,
             number=self.number,
             capacity=self.capacity,
-            projects=projects,
-            held=held,
+            serves=list_id(projects),
+            base=None if base is None else list_id(base),
+            changes=changes_between(base or {}, projects),
+            held=self.held,
             used=self.running,
             **self.fields,
         )
-        answer = await self.fleet.handle.execute_update(FleetWorkflow.renew, request.model_copy(update=fields))
-        self.shares = answer.shares
+        return request.model_copy(update=fields)
+
+    async def ask(self, projects: dict[str, ProjectSize] | None = None, **fields: Any) -> RenewAnswer:
+        """Ask for a lease, and say what differs in the projects, if any are given."""
+        request = self.request(projects, **fields)
+        answer = await self.fleet.handle.execute_update(names.RENEW_LEASE, request, result_type=RenewAnswer)
+        self.projects = projects if projects is not None else self.projects
+        if answer.shares is not None:
+            self.shares = answer.shares
         return answer
 
-    async def keep(self) -> KeepAnswer:
-        """Ask for a longer lease, as nothing has changed but what runs."""
-        self.number += 1
-        request = KeepRequest(worker=self.name, number=self.number, used=self.running)
-        return await self.fleet.handle.execute_update(FleetWorkflow.keep, request)
+    async def keep(self) -> RenewAnswer:
+        """Ask for a longer lease, as nothing has changed but how many of the Machines are in use."""
+        assert self.holds == self.held, "what it holds is another number than it has said"
+        return await self.ask(held=None)
 
 
 async def share_a_project(client: Client) -> WorkflowHistory:
@@ -181,12 +202,14 @@ async def keep_leases(client: Client) -> WorkflowHistory:
         await first.ask()
         await first.ask()
         await second.ask()
+        await second.ask()
         first.running = {"shop": 2}
         await first.keep()
         await second.keep()
         first.running = {}
         await first.keep()
         await fleet.leave("second")
+        await first.ask()
         await first.ask()
         await first.keep()
         return await fleet.history()

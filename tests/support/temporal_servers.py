@@ -75,8 +75,8 @@ async def skipping_stage[S: Stage](name: str, kind: type[S]) -> AsyncGenerator[S
 
 
 @asynccontextmanager
-async def dev_server(data: Path) -> AsyncGenerator[TemporalServer]:
-    """The server of `callboard dev`, with a folder for its data."""
+async def dev_server(data: Path, *dynamic_config: str) -> AsyncGenerator[TemporalServer]:
+    """The server of `callboard dev`, with a folder for its data, and more dynamic configuration."""
     data.mkdir(parents=True, exist_ok=True)
     free = ports.choose_ports({"--temporal-port": 0, "--ui-port": 0})
     server = TemporalServer(
@@ -84,7 +84,7 @@ async def dev_server(data: Path) -> AsyncGenerator[TemporalServer]:
         port=free["--temporal-port"],
         ui_port=free["--ui-port"],
         report=print,
-        dynamic_config=[f"limit.historyCount.suggestContinueAsNew={LONG_HISTORY}"],
+        dynamic_config=[f"limit.historyCount.suggestContinueAsNew={LONG_HISTORY}", *dynamic_config],
     )
     try:
         await server.start()

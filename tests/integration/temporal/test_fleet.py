@@ -13,18 +13,27 @@ from temporalio.client import Client
 
 from schemas.errors import Unavailable
 from schemas.workflow import names
-from schemas.workflow.fleet import FleetState, KeepRequest, ProjectSize, RenewRequest
+from schemas.workflow.fleet import FleetState, ProjectSize, RenewRequest, list_id
 from settings import Settings
 from temporal import fleet
 from temporal.data_converter import data_converter
-from temporal.fleet import FleetClient, fleet_worker
+from temporal.fleet import BaseUnknown, FleetClient, fleet_worker
 from tests.support.temporal_servers import dev_client, dev_server
 
 SHOP = {"shop": ProjectSize(machines=2, deployed_at=datetime(2026, 11, 27, tzinfo=UTC))}
 
 
 def request(worker: str, number: int, held: int = 0) -> RenewRequest:
-    return RenewRequest(worker=worker, number=number, capacity=4, projects=SHOP, held={"shop": held}, used={})
+    """A request that says all."""
+    return RenewRequest(
+        worker=worker, number=number, capacity=4, serves=list_id(SHOP), changes=dict(SHOP), held={"shop": held}, used={}
+    )
+
+
+def keeping(worker: str, number: int) -> RenewRequest:
+    """A request without news."""
+    shop = list_id(SHOP)
+    return RenewRequest(worker=worker, number=number, capacity=4, serves=shop, base=shop, used={})
 
 
 async def test_the_first_starts_it_and_a_successor_gives_nobody_more(
@@ -34,7 +43,6 @@ async def test_the_first_starts_it_and_a_successor_gives_nobody_more(
         client = await dev_client(server)
         asked = FleetClient(client)
         assert await asked.read_state() == FleetState()
-        assert await asked.keep(KeepRequest(worker="a", number=2, used={})) is None
         with monkeypatch.context() as hurry:
             hurry.setattr(fleet, "_ANSWER_TIMEOUT", timedelta(seconds=1))
             with pytest.raises(Unavailable):
@@ -51,9 +59,10 @@ async def test_the_first_starts_it_and_a_successor_gives_nobody_more(
             events = len((await history.fetch_history()).events)
             with pytest.raises(Unavailable, match="came late"):
                 await asked.renew(request("a", 2))
-            assert await asked.keep(KeepRequest(worker="a", number=9, used={})) is None
+            with pytest.raises(BaseUnknown):
+                await asked.renew(keeping("c", 1))
             assert len((await history.fetch_history()).events) == events, "what is refused leaves no event"
-            assert await asked.keep(KeepRequest(worker="a", number=3, used={})) is not None
+            assert (await asked.renew(keeping("a", 3))).shares is None
             state = await asked.read_state()
             assert {name: member.shares for name, member in state.members.items()} == {"a": {"shop": 2}, "b": {}}
             await asked.leave(["a"])
@@ -76,7 +85,7 @@ async def test_it_encrypts_nothing_so_that_a_change_of_keys_stops_nobody(tmp_pat
         async with fleet_worker(with_old_key, "old"):
             assert (await FleetClient(with_old_key).renew(request("a", 1))).shares == {"shop": 2}
         async with fleet_worker(with_new_key, "new"):
-            assert await FleetClient(with_new_key).keep(KeepRequest(worker="a", number=2, used={})) is not None
+            assert (await FleetClient(with_new_key).renew(keeping("a", 2))).shares is None
             assert list((await FleetClient(plain).read_state()).members) == ["a"]
         history = await plain.get_workflow_handle(names.FLEET_ID).fetch_history()
         assert "binary/encrypted" not in history.to_json()

@@ -15,7 +15,7 @@ from schemas.workflow.fleet import LEASE_MARGIN, LEASE_TERM, FleetInput
 from tests.support.fleet_stage import Asking, Fleet, size
 from tests.support.temporal_servers import dev_client, dev_server, skipping_environment
 from workflows.allocation import Member, Shares
-from workflows.fleet import CHANGED, KEEP_INTERVAL, LONG_HISTORY, RENEW_INTERVAL, STALE, WAITING_INTERVAL
+from workflows.fleet import LONG_HISTORY, RENEW_INTERVAL, STALE, UNKNOWN, WAITING_INTERVAL
 
 GONE = LEASE_TERM + LEASE_MARGIN
 
@@ -35,7 +35,7 @@ async def fleet(environment: WorkflowEnvironment) -> AsyncGenerator[Fleet]:
 async def test_a_worker_gets_what_its_projects_may_have_and_it_can_hold(fleet: Fleet):
     answer = await Asking(fleet, "a", 8).ask({"shop": size(3), "mail": size(20)})
     assert answer.shares == {"shop": 3, "mail": 8}
-    assert (answer.term, answer.next_within, answer.known) == (LEASE_TERM, RENEW_INTERVAL, True)
+    assert (answer.term, answer.next_within) == (LEASE_TERM, RENEW_INTERVAL)
 
 
 async def test_two_workers_never_have_more_than_the_project_may(fleet: Fleet):
@@ -74,9 +74,7 @@ async def test_what_a_silent_worker_holds_is_given_to_others_after_its_lease(
     assert (await second.ask({"shop": size(2)})).shares == {}
     await environment.sleep(2)
     assert (await second.ask()).shares == {"shop": 2}
-    answer = await first.ask()
-    assert (answer.known, answer.shares) == (False, {}), "it must say again what it serves"
-    assert (await first.ask({"shop": size(2)})).shares == {}
+    assert (await first.ask()).shares == {}
 
 
 async def test_a_worker_that_leaves_gives_all_back_and_is_heard_no_more(fleet: Fleet):
@@ -166,6 +164,7 @@ async def test_a_successor_gives_nobody_more_until_old_leases_are_over(environme
         assert (await first.ask({"shop": size(3)})).shares == {}
         assert (await second.ask({"shop": size(3)})).shares == {"shop": 1}
         await environment.sleep(GONE)
+        first.projects = None
         assert (await first.ask({"shop": size(3)})).shares == {"shop": 3}
 
 
@@ -177,56 +176,71 @@ async def test_projects_that_nobody_serves_are_forgotten(fleet: Fleet):
     assert list((await fleet.state()).projects) == ["shop"]
 
 
-async def test_a_lease_for_which_nothing_changed_is_kept(fleet: Fleet, environment: WorkflowEnvironment):
+async def test_a_request_without_news_extends_the_lease(fleet: Fleet, environment: WorkflowEnvironment):
     first, second = Asking(fleet, "a", 4), Asking(fleet, "b", 4)
     await first.ask({"shop": size(2)})
-    before = await fleet.state()
+    await first.ask()
+    before = (await fleet.state()).members["a"]
     await environment.sleep(GONE - timedelta(seconds=1))
     answer = await first.keep()
-    assert (answer.term, answer.next_within) == (LEASE_TERM, KEEP_INTERVAL)
+    assert (answer.shares, answer.term, answer.next_within) == (None, LEASE_TERM, RENEW_INTERVAL)
     await environment.sleep(GONE - timedelta(seconds=1))
     first.running = {"shop": 1}
     await first.keep()
     member = (await fleet.state()).members["a"]
     assert (member.shares, member.used) == ({"shop": 2}, {"shop": 1})
-    assert member.expires_at > before.members["a"].expires_at + GONE
+    assert member.expires_at > before.expires_at + GONE
     await second.ask({"mail": size(1)})
     await first.keep()
 
 
-async def test_a_lease_is_not_kept_for_who_is_unknown_or_has_other_shares(
-    fleet: Fleet, environment: WorkflowEnvironment
-):
+async def test_a_request_without_news_is_told_shares_that_have_changed(fleet: Fleet):
     first, second = Asking(fleet, "a", 2), Asking(fleet, "b", 2)
-    assert await refused(first.keep()) == CHANGED
     projects = {"mail": size(2), "shop": size(2)}
     await first.ask(projects)
+    await first.ask()
     await second.ask(projects)
-    assert await refused(first.keep()) == CHANGED, "it has to give up a project"
+    answer = await first.keep()
+    assert len(answer.shares or {}) == 1, "it has to give up a project"
     answer = await second.keep()
-    assert answer.next_within == WAITING_INTERVAL, "the project is not free yet"
+    assert (answer.shares, answer.next_within) == (None, WAITING_INTERVAL), "the project is not free yet"
     await first.ask()
-    await first.ask()
-    assert await refused(second.keep()) == CHANGED, "the project is free"
-    assert len((await second.ask()).shares) == 1
-    await second.keep()
-    second.number -= 1
-    assert await refused(second.keep()) == STALE
-    await environment.sleep(GONE)
-    assert await refused(first.keep()) == CHANGED, "its lease has ended"
+    answer = await second.keep()
+    assert len(answer.shares or {}) == 1, "the project is free"
 
 
-async def test_others_that_only_keep_their_leases_free_what_the_silent_held(
+async def test_a_deploy_is_told_without_the_other_projects(fleet: Fleet):
+    """By a worker that has told them, and by one that serves the same as another one does."""
+    first, second = Asking(fleet, "a", 2), Asking(fleet, "b", 2)
+    before = {"mail": size(1), "shop": size(1), "old": size(1)}
+    await first.ask(before)
+    second.projects = before
+    await second.ask()
+    after = {"mail": size(1), "shop": size(2, deploy=1), "new": size(1, deploy=1)}
+    request = second.request(after)
+    assert set(request.changes) == {"shop", "new", "old"}
+    await second.ask(after)
+    state = await fleet.state()
+    assert state.lists[state.members["b"].serves] == ("mail", "new", "shop")
+    assert {name: each.machines for name, each in state.projects.items()} == {"mail": 1, "shop": 2, "new": 1, "old": 1}
+    await first.ask(after)
+    state = await fleet.state()
+    assert list(state.lists.values()) == [("mail", "new", "shop")]
+
+
+async def test_a_request_that_refers_to_what_is_not_known_is_refused_without_an_event(
     fleet: Fleet, environment: WorkflowEnvironment
 ):
-    first, second = Asking(fleet, "a"), Asking(fleet, "b")
+    first = Asking(fleet, "a")
+    first.projects = {"shop": size(2)}
+    assert await refused(first.ask()) == UNKNOWN, "nobody has told this list"
+    first.projects = None
     await first.ask({"shop": size(2)})
-    await environment.sleep(GONE - timedelta(seconds=1))
-    await second.ask({"shop": size(2)})
-    await environment.sleep(2)
-    assert (await second.keep()).next_within == WAITING_INTERVAL
-    assert await refused(second.keep()) == CHANGED
-    assert (await second.ask()).shares == {"shop": 2}
+    accepted = await _accepted(fleet)
+    await environment.sleep(GONE)
+    assert await refused(first.ask(held=None)) == UNKNOWN, "it must say again what it holds, as its lease has ended"
+    assert await refused(first.ask({"shop": size(3, deploy=1)})) == UNKNOWN, "and what it serves"
+    assert await _accepted(fleet) == accepted == 1
 
 
 async def test_it_goes_on_with_a_fresh_history_and_forgets_nothing(environment: WorkflowEnvironment):
@@ -245,9 +259,7 @@ async def test_it_goes_on_with_a_fresh_history_and_forgets_nothing(environment: 
             pytest.fail("the history has become long")
         started = (await fleet.history()).events[0].workflow_execution_started_event_attributes
         (handed_over,) = await environment.client.data_converter.decode(started.input.payloads, [FleetInput])
-        assert handed_over.state.members == {}, "an earlier version has to ask workers for their projects"
-        assert handed_over.state.settled_at is not None, "and gives nobody more until it has heard of all of them"
-        assert handed_over.packed.served == (tuple(projects),), "both serve the same projects"
+        assert list(handed_over.state.lists.values()) == [tuple(projects)], "both serve the same projects"
         after = await fleet.state()
         assert after.projects == before.projects
         assert after.members["b"] == before.members["b"]
@@ -269,8 +281,7 @@ async def test_a_new_build_gives_nobody_more_until_it_has_answered_all_others(tm
                 await second.ask({"shop": size(4)})
                 assert (await first.ask({"shop": size(4)})).shares == {"shop": 4}
         async with fleet.served(client, build_id="this"):
-            assert await refused(second.keep()) == CHANGED
-            answer = await second.ask()
+            answer = await second.keep()
             assert (answer.shares, answer.next_within) == ({}, WAITING_INTERVAL), "the first one may use all of them"
             assert (await first.ask()).shares == {"shop": 2}
             first.running = {}

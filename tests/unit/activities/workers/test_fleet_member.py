@@ -16,8 +16,8 @@ from activities.workers.fleet_member import FleetMember
 from activities.workers.project_workers import ProjectWorkerManager
 from machines.lease import Lease
 from schemas.errors import Unavailable
-from schemas.workflow.fleet import KeepAnswer, KeepRequest, ProjectSize, RenewAnswer, RenewRequest
-from temporal.fleet import FleetClient
+from schemas.workflow.fleet import ProjectSize, RenewAnswer, RenewRequest, list_id
+from temporal.fleet import BaseUnknown, FleetClient
 from tests.support.polling import until
 
 SHOP = {"shop": ProjectSize(machines=4, deployed_at=datetime(2026, 11, 27, tzinfo=UTC))}
@@ -25,7 +25,7 @@ SHOP = {"shop": ProjectSize(machines=4, deployed_at=datetime(2026, 11, 27, tzinf
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for interval in ("_SERVE_INTERVAL", "_RETRY_INTERVAL"):
+    for interval in ("_SERVE_INTERVAL", "_RETRY_SPREAD"):
         monkeypatch.setattr(fleet_member, interval, timedelta(seconds=0.01))
 
 
@@ -34,10 +34,11 @@ class ScriptedFleet:
 
     def __init__(self) -> None:
         self.requests: list[RenewRequest] = []
-        self.kept: list[KeepRequest] = []
-        self.keeps = True
+        self.lists: set[str | None] = {None}
+        """The lists of projects that it knows."""
         self.left: list[str] = []
         self.shares = {"shop": 2}
+        self.told: dict[str, int] = {}
         self.term = timedelta(seconds=30)
         self.next_within = timedelta(seconds=0.05)
         self.away = False
@@ -49,12 +50,17 @@ class ScriptedFleet:
     async def renew(self, request: RenewRequest) -> RenewAnswer:
         self.requests.append(request)
         self.reach()
-        return RenewAnswer(shares=self.shares, term=self.term, next_within=self.next_within)
-
-    async def keep(self, request: KeepRequest) -> KeepAnswer | None:
-        self.reach()
-        self.kept.append(request)
-        return KeepAnswer(term=self.term, next_within=self.next_within) if self.keeps else None
+        if request.base not in self.lists:
+            raise BaseUnknown("Who is that?")
+        self.lists.add(request.serves)
+        as_before = request.held is None and self.shares == self.told
+        self.told = dict(self.shares)
+        return RenewAnswer(
+            shares=None if as_before else self.shares,
+            term=self.term,
+            next_within=self.next_within,
+            spread=timedelta(),
+        )
 
     async def leave(self, workers: Sequence[str]) -> None:
         self.reach()
@@ -120,33 +126,46 @@ class House:
             await self.member.leave()
 
 
-async def test_it_reports_its_projects_and_machines_once_and_then_only_changes() -> None:
+async def test_it_says_all_once_and_then_only_what_has_changed() -> None:
     house = House(dead=["predecessor"])
+    requests = house.fleet.requests
     async with house.up():
-        await until(lambda: len(house.fleet.kept) >= 3)
+        await until(lambda: len(requests) >= 5)
         assert house.fleet.left == ["predecessor"]
-        assert {request.max_machines for request in house.fleet.requests} == {7}
-        assert [request.projects for request in house.fleet.requests] == [SHOP, None]
-        assert [request.held for request in house.fleet.requests] == [{}, {"shop": 2}]
-        assert [request.number for request in [*house.fleet.requests, *house.fleet.kept]][:5] == [1, 2, 3, 4, 5]
+        assert {request.max_machines for request in requests} == {7}
+        shop = list_id(SHOP)
+        assert [request.base for request in requests[:4]] == [shop, None, shop, shop], "another may have told the same"
+        assert [request.changes for request in requests[:4]] == [{}, SHOP, {}, {}]
+        assert [request.held for request in requests[:5]] == [{}, {}, {"shop": 2}, None, None]
+        assert [request.number for request in requests[:5]] == [1, 2, 3, 4, 5]
         assert 25 < house.lease.remaining <= 30
         assert house.lease.share("shop") == 2
         house.workers.runs = 1
-        await until(lambda: house.fleet.kept[-1].used == {"shop": 1})
-        assert len(house.fleet.requests) == 2
+        await until(lambda: requests[-1].used == {"shop": 1})
+        assert requests[-1].held is None
         house.deployed.sizes = {}
         house.deployed.changed.set()
-        await until(lambda: house.fleet.requests[-1].projects == {})
+        await until(lambda: requests[-1].serves == list_id({}))
+        (told,) = [request for request in requests if request.changes and request.base is not None]
+        assert (told.base, told.changes) == (shop, {"shop": None})
     assert house.fleet.left == ["predecessor", "me"]
 
 
-async def test_it_renews_a_lease_at_once_that_the_workflow_does_not_keep() -> None:
+async def test_it_says_all_again_to_a_workflow_that_does_not_know_it() -> None:
     house = House()
-    house.fleet.keeps = False
     async with house.up():
-        await until(lambda: len(house.fleet.requests) >= 4)
-        assert [request.number for request in house.fleet.kept[:2]] == [3, 5]
-        assert [request.number for request in house.fleet.requests[:4]] == [1, 2, 4, 6]
+        await until(lambda: house.lease.share("shop") == 2)
+        house.fleet.lists = {None}
+        told = len(house.fleet.requests)
+        await until(lambda: any(request.changes == SHOP for request in house.fleet.requests[told:]))
+
+
+async def test_after_a_request_without_an_answer_it_says_what_it_holds() -> None:
+    house = House()
+    async with house.up():
+        await until(lambda: house.fleet.requests[-1:] and house.fleet.requests[-1].held is None)
+        house.fleet.away = True
+        await until(lambda: house.fleet.requests[-1].held == {"shop": 2})
 
 
 async def test_it_says_at_once_that_it_leaves() -> None:
@@ -173,10 +192,10 @@ async def test_what_runs_is_held_after_the_share_has_become_smaller() -> None:
         house.fleet.shares = {"shop": 1}
         await until(lambda: house.lease.share("shop") == 1)
         assert house.lease.most("shop") == 2
-        await until(lambda: len(house.fleet.kept) > 1)
-        assert house.fleet.requests[-1].held == {"shop": 2}
+        await until(lambda: house.fleet.requests[-1].held is None)
+        assert {"shop": 2} in [request.held for request in house.fleet.requests]
         house.workers.runs = 1
-        await until(lambda: house.fleet.requests[-1].held == {"shop": 1})
+        await until(lambda: {"shop": 1} in [request.held for request in house.fleet.requests])
         await until(lambda: house.lease.most("shop") == 1)
 
 
