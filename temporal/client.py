@@ -37,7 +37,7 @@ async def connect(
         connection: What `find_connection` has made of the settings, if it was asked already.
         lazy: Connect at the first call, so that a process can start while Temporal is down.
         identity: The name that Temporal shows for this process.
-        retry_timeout: How long the SDK repeats a call while Temporal cannot be reached; with 0, it makes each call once.
+        retry_timeout: How long the SDK repeats a call while Temporal cannot be reached; with 0, each call is made once.
         runtime: The SDK runtime; a default one if absent.
 
     Raises:
