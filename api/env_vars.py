@@ -18,7 +18,7 @@ from api.dashboard.rendering import redirect, render_page
 from api.dependencies import Services, ServicesDep
 from api.http.access import CallerDep, requires
 from api.http.errors import error_responses
-from api.http.json_body import read_json_object, validate_body
+from api.http.json_body import read_json_object
 from api.http.openapi import request_body
 from api.http.workspace_router import workspace_router
 from api.projects.lookup import require_project
@@ -34,6 +34,7 @@ from schemas.rest.env_vars import (
     check_variable_name,
     is_variable_name,
 )
+from schemas.rest.json_text import validate_body
 from schemas.workflow.base import clip
 from telemetry.log_context import add_log_fields
 

@@ -18,11 +18,12 @@ from pydantic import BaseModel, ConfigDict
 
 from machines.package_box import kept
 from projects.build import Built
+from projects.code_tree import pack_tree
 from projects.preparation import Prepared, complete, prepare
 from projects.processes import run_process
 from projects.settings_file import read_settings_file
 from projects.upload import UploadLimits, check_project_name, check_upload, unpack_upload
-from schemas.errors import MachineError, PayloadTooLarge, ProjectError, StoreError
+from schemas.errors import BadRequest, MachineError, PayloadTooLarge, ProjectError, StoreError
 from schemas.workflow.base import clip
 
 _MEMORY = 2 * 1024**3
@@ -45,6 +46,8 @@ class _Order(BaseModel):
     archive: Path
     project: str
     limits: UploadLimits
+    tree: Path | None = None
+    """A file with the project as JSON, from which the archive is packed first. None: the archive has come as it is."""
     scratch: Path | None = None
     """Where to prepare the version, in a new folder. None: the upload is only checked."""
     built: Path | None = None
@@ -62,14 +65,14 @@ class _Answer(BaseModel):
     details: dict[str, Any] | None = None
 
 
-async def check_in_process(archive: Path, project: str, limits: UploadLimits) -> None:
-    """Check an upload; see `check_upload`.
+async def check_in_process(archive: Path, project: str, limits: UploadLimits, tree: Path | None = None) -> None:
+    """Check an upload; see `check_upload`. If it has come as a `tree`, pack it into `archive` first; see `pack_tree`.
 
     Raises:
         ProjectError, PayloadTooLarge: The upload is wrong.
         MachineError: The process cannot be started, or the disk has failed.
     """
-    await _run(_Order(archive=archive, project=project, limits=limits))
+    await _run(_Order(archive=archive, project=project, limits=limits, tree=tree))
 
 
 async def prepare_in_process(archive: Path, project: str, limits: UploadLimits, scratch: Path) -> Prepared:
@@ -124,6 +127,8 @@ async def _run(order: _Order) -> _Answer:
 
 
 def _carry_out(order: _Order) -> _Answer:
+    if order.tree is not None:
+        pack_tree(order.tree, order.archive, order.limits)
     if order.scratch is None:
         check_upload(order.archive, order.project, order.limits)
         return _Answer()
@@ -162,7 +167,7 @@ def main() -> None:
     os.umask(0o077)
     try:
         answer = _carry_out(_Order.model_validate_json(sys.argv[1]))
-    except (ProjectError, PayloadTooLarge) as error:
+    except (ProjectError, BadRequest) as error:
         too_large = isinstance(error, PayloadTooLarge)
         answer = _Answer(refused=error.message, too_large=too_large, details=error.details)
     except (StoreError, OSError) as error:

@@ -116,6 +116,7 @@ class PayloadWriter:
         data = b"".join(part for line in self._lines for part in (line, b"\n"))
         self._lines = []
         self._writes.append(asyncio.create_task(self._store.put(self._key(first), data)))
+        await asyncio.sleep(0)  # The lines may all be there already, and others want the event loop meanwhile.
 
 
 async def read_lines(store: Store, key: ChunkKey, first: int, count: int) -> list[bytes]:

@@ -17,7 +17,6 @@ from api.auth_sessions.lookup import (
 )
 from api.auth_sessions.operation_result import record_accepted
 from api.dependencies import Services
-from api.http.json_body import validate_body
 from api.request_secrets import definitely_not_started, delete_artifacts, resolve_proxy, store_sealed
 from api.runs.idempotency import new_run_id
 from projects.manifest import Manifest
@@ -31,6 +30,7 @@ from schemas.rest.auth_sessions import (
     ValidateAuthSession,
     ValidateStarted,
 )
+from schemas.rest.json_text import validate_body
 from schemas.workflow.actor import Actor
 from schemas.workflow.auth import AuthSessionRef, AuthSessionStatus, AuthSessionType
 from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput

@@ -9,9 +9,10 @@ from urllib.parse import parse_qsl
 from starlette.datastructures import ImmutableMultiDict
 from starlette.requests import Request
 
-from api.http.json_body import parse_json, read_body
+from api.http.json_body import read_body
 from schemas.errors import BadRequest, CallboardError
 from schemas.rest.field_errors import field_error
+from schemas.rest.json_text import parse_json
 
 FORM_LIMIT = 4 * 1024 * 1024
 """Largest form in bytes. A form may hold a body of the API, and percent-encoding triples its size."""

@@ -10,7 +10,7 @@ from api.dependencies import Services, ServicesDep
 from api.deploys.uploads import GZIP
 from api.http.access import CallerDep, no_such_project, requires
 from api.http.errors import error_responses
-from api.http.json_body import BODY_LIMIT, parse_json_object, read_body, validate_body
+from api.http.json_body import BODY_LIMIT, read_body
 from api.http.openapi import request_body
 from api.http.workspace_router import workspace_router
 from projects.manifest import read_manifest
@@ -27,6 +27,7 @@ from schemas.rest.deploys import (
     UploadBody,
 )
 from schemas.rest.field_errors import field_error
+from schemas.rest.json_text import parse_json_object, validate_body
 from schemas.workflow.deploy import DeployInput
 from telemetry.log_context import add_log_fields
 from temporal.deploys import Deploy

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any, cast
 
+from pydantic import ValidationError
 from starlette.requests import Request
 
 from api.auth_sessions.lookup import require_auth_session
 from api.dependencies import Services
-from api.http.json_body import read_json_object, validate_body
+from api.http.json_body import read_json_object
 from api.jobs.lines import is_ndjson, read_job_lines
 from api.projects.parameters import check_parameters
 from api.request_secrets import definitely_not_started
 from projects.job_definition import check_auth_session, check_item, discard_definition
 from projects.manifest import Manifest
 from schemas.errors import CallboardError, Conflict, NotFound
-from schemas.rest.field_errors import field_error
+from schemas.rest.field_errors import field_error, validation_error
 from schemas.rest.jobs import CreateJob, JobCreated, JobHead, JobUpdated, NewJobHead, PayloadItem, UpdateJob
+from schemas.rest.json_text import validate_body
 from schemas.workflow.job import JobDefinition, JobRef, JobSource
 from telemetry.log_context import add_log_fields
 from temporal.jobs import JobState, require_source
@@ -36,13 +39,7 @@ async def create_job(services: Services, manifest: Manifest, request: Request) -
         ConfigurationError: Something must be sealed, and there is no key to seal it with.
         StoreError, Unavailable: It is not known that the Job was created.
     """
-    check = partial(_check_item, services, manifest)
-    if is_ndjson(request):
-        lines = await read_job_lines(request, NewJobHead, services.settings.job_limit)
-        head, items = lines.head, lines.items(check)
-    else:
-        head = validate_body(CreateJob, await read_json_object(request, JSON_LIMIT))
-        items = _checked(head.payload, check)
+    head, items = await _read(services, manifest, request, CreateJob, NewJobHead)
     add_log_fields(jobId=head.id)
     await _refuse_known(services, manifest.project, head.id)
     definition = await _define(services, manifest, head.id, head, items)
@@ -65,13 +62,7 @@ async def update_job(services: Services, manifest: Manifest, job_id: str, reques
     """Replace all of a Job but its id. Raises what `create_job` raises, and NotFound if there is no such Job."""
     state = await get_job(services, manifest.project, job_id)
     require_source(state.ref, JobSource.API)
-    check = partial(_check_item, services, manifest)
-    if is_ndjson(request):
-        lines = await read_job_lines(request, JobHead, services.settings.job_limit)
-        head, items = lines.head, lines.items(check)
-    else:
-        head = validate_body(UpdateJob, await read_json_object(request, JSON_LIMIT))
-        items = _checked(head.payload, check)
+    head, items = await _read(services, manifest, request, UpdateJob, JobHead)
     definition = await _define(services, manifest, job_id, head, items)
     try:
         await services.jobs.update(
@@ -88,10 +79,39 @@ async def get_job(services: Services, project: str, job_id: str) -> JobState:
     return await services.jobs.get(services.settings.workspace, project, job_id)
 
 
-async def _checked(
-    items: Sequence[PayloadItem], check: Callable[[PayloadItem, int], Awaitable[None]]
+async def _read[Head: JobHead, Whole: JobHead](
+    services: Services, manifest: Manifest, request: Request, whole: type[Whole], head: type[Head]
+) -> tuple[Head | Whole, AsyncIterator[PayloadItem]]:
+    """Return a Job without its payload, and the items of that, each of which is checked when it is read.
+
+    Args:
+        services: The services of the request.
+        manifest: The project of the Job.
+        request: The request, with JSON or with lines.
+        whole: The model of the Job as JSON.
+        head: The model of the first line.
+    """
+    check = partial(_check_item, services, manifest)
+    if is_ndjson(request):
+        lines = await read_job_lines(request, head, services.settings.job_limit)
+        return lines.head, lines.items(check)
+    body = await read_json_object(request, JSON_LIMIT)
+    payload: object = body.get("payload")
+    if not isinstance(payload, list):
+        validate_body(whole, body)
+    items = cast("list[Any]", payload)
+    return validate_body(whole, {**body, "payload": []}), _items(items, whole, check)
+
+
+async def _items(
+    payload: Sequence[Any], whole: type[JobHead], check: Callable[[PayloadItem, int], Awaitable[None]]
 ) -> AsyncIterator[PayloadItem]:
-    for index, item in enumerate(items):
+    """Yield the items of a payload. Raises BadRequest for the first one that is wrong."""
+    for index, given in enumerate(payload):
+        try:
+            item = PayloadItem.model_validate(given)
+        except ValidationError as error:
+            raise validation_error(error, whole, "payload", index) from error
         await check(item, index)
         yield item
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, cast
 
 from starlette.requests import Request
 
-from api.http.json_body import BODY_LIMIT, parse_json, refuse_announced, too_large, validate_body
+from api.http.json_body import BODY_LIMIT, refuse_announced, too_large
 from schemas.errors import BadRequest
 from schemas.rest.field_errors import field_error
 from schemas.rest.jobs import JobHead, PayloadItem
+from schemas.rest.json_text import parse_json_object, validate_body
 
 NDJSON = "application/x-ndjson"
 
@@ -40,7 +40,7 @@ class JobLines[Head: JobHead]:
         index = 0
         async for number, line in self._lines:
             try:
-                item = validate_body(PayloadItem, _parse_object(line))
+                item = validate_body(PayloadItem, parse_json_object(line, "The line"))
                 await check(item, index)
             except BadRequest as error:
                 raise _in_line(error, number) from error
@@ -64,7 +64,7 @@ async def read_job_lines[Head: JobHead](request: Request, model: type[Head], lim
     lines = _split_lines(request, limit)
     async for number, line in lines:
         try:
-            return JobLines(validate_body(model, _parse_object(line)), lines)
+            return JobLines(validate_body(model, parse_json_object(line, "The line")), lines)
         except BadRequest as error:
             raise _in_line(error, number) from error
     raise field_error("", "a line with the Job, and a line for each item of its payload", "The body is empty.")
@@ -93,13 +93,6 @@ def _check_length(line: bytes, number: int) -> None:
     if len(line) > limit:
         expected = f"lines of at most {limit} bytes"
         raise _in_line(field_error("", expected, f"The line has more than {limit} bytes."), number)
-
-
-def _parse_object(line: bytes) -> dict[str, Any]:
-    value = parse_json(line, "The line")
-    if not isinstance(value, dict):
-        raise field_error("", "a JSON object", "The line must be a JSON object.")
-    return cast("dict[str, Any]", value)
 
 
 def _in_line(error: BadRequest, number: int) -> BadRequest:

@@ -18,7 +18,7 @@ from api.dashboard.rendering import redirect, render_page
 from api.dependencies import Services, ServicesDep
 from api.http.access import CallerDep, lacks_scope, no_such_project, requires
 from api.http.errors import error_responses
-from api.http.json_body import read_json_object, validate_body
+from api.http.json_body import read_json_object
 from api.http.openapi import request_body
 from api.http.workspace_router import workspace_router
 from api.keys.stored_keys import ListedKey
@@ -26,6 +26,7 @@ from projects.project_settings import NAME_RULE, is_project_name
 from schemas.errors import BadRequest, CallboardError, Conflict, Forbidden, NotFound, PayloadTooLarge
 from schemas.rest.access import KeyRef, Scope
 from schemas.rest.field_errors import field_error
+from schemas.rest.json_text import validate_body
 from schemas.rest.keys import CreateKey, KeyBody, KeyCreated, KeyList
 from schemas.timestamps import utc_text
 from schemas.workflow.base import clip

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from api.dependencies import Services
-from api.http.json_body import validate_body
 from api.request_secrets import definitely_not_started, delete_artifacts
 from api.runs.idempotency import resolve_identity
 from api.runs.input_view import masked_input
@@ -19,6 +18,7 @@ from api.runs.result import load_json
 from api.runs.start import check_api_and_auth, create_run
 from projects.manifest import Manifest
 from schemas.errors import BadRequest, CallboardError, Conflict
+from schemas.rest.json_text import validate_body
 from schemas.rest.runs import RerunResponse
 from schemas.rest.start_request import StartRequest
 from schemas.workflow.actor import Actor

@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import Any
 
 from api.dependencies import Services
-from api.http.json_body import validate_body
 from api.projects.parameters import check_parameters
 from api.projects.versions import read_version
 from api.request_secrets import definitely_not_started, delete_artifacts, resolve_proxy, resolve_run_sink
@@ -19,6 +18,7 @@ from projects.manifest import Manifest
 from projects.project_settings import ProjectSettings
 from schemas.errors import BadRequest, CallboardError, Conflict, NotFound, TooMany, Unavailable
 from schemas.rest.field_errors import field_error
+from schemas.rest.json_text import validate_body
 from schemas.rest.run_auth_session import RuntimeAuthSession
 from schemas.rest.start_request import StartRequest, StartResponse
 from schemas.suggestion import did_you_mean

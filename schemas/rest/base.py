@@ -11,6 +11,7 @@ from typing import Annotated, Any, cast
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -27,11 +28,16 @@ EXPECTED = "expected"
 """Type of the errors that carry a sentence of ours, in their context's `expected`."""
 
 
+_MOST_MEMBERS = 100
+"""Most members of an object with known fields. Each unknown one is an error, and pydantic collects all of them."""
+
+
 class RequestModel(BaseModel):
     """A part of a request. JSON types are taken as they are: "3" is no number, true is no number, 3.0 is no integer.
 
     Null for a field that may be absent means that it is absent (clients send their own nulls); an unknown field is
-    refused, so that a typo does not become a default.
+    refused, so that a typo does not become a default. Lists of parts have `FailFast`: each error takes a kilobyte, and
+    a body may have hundreds of thousands of wrong items.
     """
 
     model_config = ConfigDict(
@@ -52,6 +58,8 @@ class RequestModel(BaseModel):
         if not isinstance(value, dict):
             return value
         given = cast("dict[str, Any]", value)
+        if len(given) > _MOST_MEMBERS:
+            raise expected_error(f"an object with at most {_MOST_MEMBERS} fields")
         optional = {field.alias for field in cls.model_fields.values() if not field.is_required()}
         return {key: item for key, item in given.items() if item is not None or key not in optional}
 
@@ -98,6 +106,18 @@ def expects(expected: str) -> WrapValidator:
             raise expected_error(expected) from error
 
     return WrapValidator(validate)
+
+
+def at_most(limit: int, what: str) -> BeforeValidator:
+    """Return a validator of lists that refuses one with more items, before any of them is looked at."""
+
+    def validate(value: Any) -> Any:
+        items = cast("list[Any]", value) if isinstance(value, list) else []
+        if len(items) > limit:
+            raise expected_error(f"an array of at most {limit} {what}")
+        return value
+
+    return BeforeValidator(validate)
 
 
 def checked(check: Callable[[str], object]) -> Callable[[str], str]:

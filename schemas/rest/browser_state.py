@@ -10,7 +10,7 @@ import re
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, FailFast, Field
 
 from schemas.rest.base import AnyText, Flag, RequestModel, checked, expected_error, expects
 
@@ -103,7 +103,7 @@ class LocalStorage(RequestModel):
     """The `localStorage` of an origin."""
 
     origin: _Origin
-    local_storage: list[StorageItem]
+    local_storage: Annotated[list[StorageItem], FailFast()]
     indexed_db: _Empty = Field(default=None, alias="indexedDB", exclude=True)
     opfs: _Empty = Field(default=None, exclude=True)
 
@@ -112,15 +112,15 @@ class SessionStorage(RequestModel):
     """The `sessionStorage` of an origin."""
 
     origin: _Origin
-    session_storage: list[StorageItem]
+    session_storage: Annotated[list[StorageItem], FailFast()]
 
 
 class BrowserState(RequestModel):
     """The state of a browser: its cookies and storages."""
 
-    cookies: list[Cookie] = Field(repr=False)
-    origins: list[LocalStorage] = Field(repr=False)
-    session_storage: list[SessionStorage] | None = Field(default=None, repr=False)
+    cookies: Annotated[list[Cookie], FailFast()] = Field(repr=False)
+    origins: Annotated[list[LocalStorage], FailFast()] = Field(repr=False)
+    session_storage: Annotated[list[SessionStorage], FailFast()] | None = Field(default=None, repr=False)
     credentials: _Empty = Field(default=None, exclude=True)
 
     def to_json(self) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, ConfigDict, FailFast, Field, JsonValue
 
 from schemas.errors import BadRequest
 from schemas.rest.base import Flag, RequestModel, ResponseModel, expected_error, expects
@@ -74,6 +74,7 @@ def _sorted_scopes(scopes: list[VariableScope]) -> list[VariableScope]:
 
 Scopes = Annotated[
     list[Annotated[VariableScope, Field(strict=False)]],
+    FailFast(),
     Field(min_length=1),
     AfterValidator(_sorted_scopes),
     expects("a list of AUTHORING and PUBLISHED, with at least one of them"),

@@ -28,9 +28,16 @@ def field_error(path: str, expected: str, message: str | None = None) -> BadRequ
     return BadRequest(message or _sentence(path, expected), details=details)
 
 
-def validation_error(error: ValidationError, model: type[BaseModel]) -> BadRequest:
-    """Return the error for all fields that `model` refused. It repeats no value of the request."""
-    return field_errors(error.errors(include_url=False, include_input=False), model)
+def validation_error(error: ValidationError, model: type[BaseModel], *at: int | str) -> BadRequest:
+    """Return the error for all fields that were refused. It repeats no value of the request.
+
+    Args:
+        error: What pydantic found.
+        model: The model of the body.
+        at: Where in the body the part is that was validated; nothing for the whole.
+    """
+    lines = error.errors(include_url=False, include_input=False)
+    return field_errors([{**line, "loc": (*at, *line["loc"])} for line in lines], model)
 
 
 def field_errors(lines: Sequence[Mapping[str, Any]], model: type[BaseModel] | None = None) -> BadRequest:

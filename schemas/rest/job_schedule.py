@@ -15,9 +15,9 @@ from functools import cache
 from typing import Annotated, Any, Literal, Self, cast
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, Field, ValidatorFunctionWrapHandler, WrapValidator, model_validator
+from pydantic import AfterValidator, FailFast, Field, ValidatorFunctionWrapHandler, WrapValidator, model_validator
 
-from schemas.rest.base import RequestModel, expected_error, expects
+from schemas.rest.base import RequestModel, at_most, expected_error, expects
 from schemas.suggestion import did_you_mean
 from schemas.workflow.job import JobOverlap
 
@@ -31,6 +31,8 @@ CATCHUP_WINDOW = timedelta(minutes=10)
 """Age up to which a JobRun that was missed is made up for, if a schedule does not say it."""
 SHORTEST_CATCHUP_WINDOW = timedelta(seconds=10)
 
+_LIMIT = 100
+"""How many intervals, and how many calendars, a schedule may have, and values a field of a calendar."""
 _SECOND = timedelta(seconds=1)
 _COMMENT_BYTES = 200
 """Bytes of a comment that Temporal accepts."""
@@ -96,7 +98,7 @@ class CalendarUnit:
         )
         return (
             f'{one}, or {{"start", "end", "step"}} of such values (end not before start, step at least 1 and only with '
-            'end), or an array of these, or "*"'
+            f'end), or an array of at most {_LIMIT} of these, or "*"'
         )
 
     def ranges(self, value: Any) -> tuple[Range, ...]:
@@ -109,8 +111,8 @@ class CalendarUnit:
             return (Range(self.lowest, self.highest),)
         if isinstance(value, list):
             items = cast("list[Any]", value)
-            if not items:
-                raise ValueError("an empty array")
+            if not 1 <= len(items) <= _LIMIT:
+                raise ValueError("an empty array, or a long one")
             return tuple(self._range(item) for item in items)
         return (self._range(value),)
 
@@ -176,15 +178,6 @@ def _duration(expected: str, shortest: timedelta, whole: timedelta | None = None
     return WrapValidator(validate)
 
 
-def _at_most(limit: int, what: str) -> AfterValidator:
-    def validate(items: list[Any]) -> list[Any]:
-        if len(items) > limit:
-            raise expected_error(f"an array of at most {limit} {what}")
-        return items
-
-    return AfterValidator(validate)
-
-
 @cache
 def _time_zones() -> frozenset[str]:
     return frozenset(available_timezones())
@@ -227,15 +220,15 @@ class Calendar(RequestModel):
     comment: _Comment | None = None
 
 
-_LIMIT = 100
-"""How many intervals, and how many calendars, a schedule may have."""
-
-
 class JobSchedule(RequestModel):
     """When JobRuns begin by themselves: at the times of all intervals and calendars together."""
 
-    intervals: Annotated[list[Interval], _at_most(_LIMIT, "intervals")] = Field(default_factory=list[Interval])
-    calendars: Annotated[list[Calendar], _at_most(_LIMIT, "calendars")] = Field(default_factory=list[Calendar])
+    intervals: Annotated[list[Interval], FailFast(), at_most(_LIMIT, "intervals")] = Field(
+        default_factory=list[Interval]
+    )
+    calendars: Annotated[list[Calendar], FailFast(), at_most(_LIMIT, "calendars")] = Field(
+        default_factory=list[Calendar]
+    )
     jitter: _Jitter | None = None
     """The longest random delay of each JobRun."""
     timezone: _TimeZone | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import BeforeValidator, ConfigDict, FailFast, Field, JsonValue
 
 from schemas.rest.base import (
     ApiName,
@@ -19,6 +19,7 @@ from schemas.rest.base import (
     RequestTimeout,
     ResponseModel,
     absent_if_none,
+    at_most,
     checked,
     expects,
 )
@@ -37,6 +38,8 @@ LISTED_ITEMS = 100
 """How many items of its payload a list shows of each Job."""
 SHOWN_ITEMS = 1_000
 """How many items a payload may have that is shown with its Job; a longer one is read by itself."""
+
+_MAX_NOTIFICATIONS = 100
 
 _ID_RULE = "an id of 1 to 128 characters, letters, digits, _ and - only, with a letter or digit first"
 _WINDOW = "a whole number from 1 to 1000"
@@ -119,7 +122,9 @@ class JobHead(RequestModel):
     """Where the result of each Run is delivered; if it is absent, to the project's sink."""
     proxy: ProxyUrl | None = Field(default=None, repr=False)
     auth_session: JobAuthSession | None = Field(default=None, alias="auth_session")
-    notifications: list[JobNotification] = Field(default_factory=list[JobNotification])
+    notifications: Annotated[list[JobNotification], FailFast(), at_most(_MAX_NOTIFICATIONS, "webhooks")] = Field(
+        default_factory=list[JobNotification]
+    )
 
 
 class NewJobHead(JobHead):
@@ -145,7 +150,7 @@ class UpdateJob(JobHead):
 
     model_config = ConfigDict(json_schema_extra={"examples": [_JOB]})
 
-    payload: list[PayloadItem]
+    payload: Annotated[list[PayloadItem], FailFast()]
 
 
 class CreateJob(NewJobHead):
@@ -160,7 +165,7 @@ class CreateJob(NewJobHead):
         }
     )
 
-    payload: list[PayloadItem]
+    payload: Annotated[list[PayloadItem], FailFast()]
 
 
 class JobCreated(ResponseModel):

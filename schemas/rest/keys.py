@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import BeforeValidator, ConfigDict, FailFast, Field, JsonValue
 
 from schemas.rest.access import KeyRef, Scope
 from schemas.rest.base import RequestModel, ResponseModel, expects
@@ -52,10 +52,13 @@ class CreateKey(RequestModel):
 
     name: KeyName
     """A name for people. Several keys may have the same one, as when one replaces another."""
-    scopes: Annotated[list[_Scope], Field(min_length=1, max_length=20), expects("a list of scopes, with at least one")]
+    scopes: Annotated[
+        list[_Scope], FailFast(), Field(min_length=1, max_length=20), expects("a list of scopes, with at least one")
+    ]
     projects: (
         Annotated[
             list[Annotated[str, expects("the name of a project")]],
+            FailFast(),
             Field(min_length=1, max_length=_MAX_PROJECTS),
             expects(f"a list of 1 to {_MAX_PROJECTS} names of projects"),
         ]

@@ -6,7 +6,7 @@ import re
 from typing import Annotated, Any, Literal, cast
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, FailFast, Field, Tag
 
 from schemas.rest.base import ApiName, Flag, RequestModel, checked, expected_error, expects
 
@@ -81,8 +81,8 @@ _PREFIX_BYTES = 800
 
 HttpUrl = Annotated[str, Field(max_length=2048), AfterValidator(checked(_check_webhook_url)), expects(_HTTP_URL)]
 _Endpoint = Annotated[str, Field(max_length=2048), AfterValidator(checked(_check_endpoint)), expects(_ENDPOINT)]
-_Apis = Annotated[list[ApiName], Field(max_length=500), expects("an array of at most 500 names of APIs")]
-Headers = Annotated[dict[str, str], AfterValidator(_check_headers), expects(_HEADERS)]
+_Apis = Annotated[list[ApiName], FailFast(), Field(max_length=500), expects("an array of at most 500 names of APIs")]
+Headers = Annotated[dict[str, str], FailFast(), AfterValidator(_check_headers), expects(_HEADERS)]
 _Prefix = Annotated[str, AfterValidator(checked(_check_prefix)), expects(_PREFIX)]
 _Key = Annotated[
     str,

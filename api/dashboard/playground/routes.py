@@ -19,7 +19,6 @@ from api.dashboard.rendering import render_page
 from api.deliveries.bodies import try_body
 from api.dependencies import SINK_TESTS, Services, ServicesDep
 from api.http.access import audit_note, caller_of, requires
-from api.http.json_body import validate_body
 from api.projects.lookup import OpenProjectDep, ProjectDep
 from api.request_secrets import resolve_run_sink
 from api.runs.idempotency import new_run_id
@@ -29,6 +28,7 @@ from projects.samples import Sample
 from schemas.errors import BadRequest, CallboardError, NotFound, TooMany, Unavailable
 from schemas.rest.access import Scope
 from schemas.rest.field_errors import field_error
+from schemas.rest.json_text import validate_body
 from schemas.rest.sink import SinkTestRequest
 from schemas.workflow.delivery import SinkTestInput
 from security.sign_in_sessions import Session

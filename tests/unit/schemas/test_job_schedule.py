@@ -49,6 +49,11 @@ def test_a_number_of_a_calendar_is_within_its_bounds_in_every_form(field: str, d
                 assert f"a whole number from {lowest} to {highest}" in (expected or "")
 
 
+def test_a_field_of_a_calendar_has_so_many_values_at_most():
+    assert of_calendar("hour", [1] * 100) is None
+    assert "an array of at most 100 of these" in (of_calendar("hour", [1] * 101) or "")
+
+
 @given(st.sampled_from(sorted(WORDS)), st.data())
 def test_months_and_days_are_words_in_their_order(field: str, data: st.DataObject):
     start, end = (data.draw(st.sampled_from(WORDS[field])) for _ in range(2))

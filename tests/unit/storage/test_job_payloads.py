@@ -46,6 +46,25 @@ async def test_any_part_of_it_can_be_read(store: FolderStore, first: int, count:
     assert await read_items(store, key, first, count) == [item(number) for number in range(first, first + count)]
 
 
+async def test_others_have_their_turn_while_lines_that_are_all_there_are_written(tmp_path: Path):
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(others())
+    async with PayloadWriter(FolderStore(tmp_path), key) as writer:
+        line = item(1).to_line()
+        for chunk in range(1, 4):
+            for _ in range(PAYLOAD_CHUNK):
+                await writer.add(line)
+            assert turns >= chunk, "also before writing has to wait for the store"
+    task.cancel()
+
+
 async def test_reading_ends_with_the_payload(store: FolderStore):
     assert len(await read_lines(store, key, COUNT - 2, 4)) == 2
 

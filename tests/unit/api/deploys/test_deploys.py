@@ -52,7 +52,8 @@ def packed(tmp_path: Path) -> bytes:
 
 
 async def send(api: Api, content: Any, url: str = NEW, status: int = 200, **headers: str) -> Any:
-    answer = await api.client.put(url, content=content, headers={**GZIP, **headers})
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    answer = await api.client.put(url, content=content, headers={**GZIP, **named})
     assert answer.status_code == status, answer.text
     return answer.json()
 
@@ -89,11 +90,22 @@ async def test_a_tree_of_the_contract_is_taken_as_well(api: Api):
         ({"x": {"file": {"contents": 1}}}, "codeTree.x"),
         ({"api": {"directory": {"a/b": {"directory": {}}}}}, "codeTree.api/a/b"),
         ({"..": {"directory": {}}}, "codeTree..."),
+        ([], "codeTree"),
     ],
 )
-async def test_a_wrong_tree_is_refused_with_the_path(api: Api, tree: dict[str, Any], path: str):
+async def test_a_wrong_tree_is_refused_with_the_path(api: Api, tree: Any, path: str):
     answer = await api.client.put(NEW, json={**TREE, "codeTree": tree})
     assert (answer.status_code, answer.json()["details"]["path"]) == (400, path)
+
+
+async def test_a_tree_has_no_more_files_than_any_other_upload(make_api: MakeApi, store: FolderStore, tmp_path: Path):
+    api = await make_api(store=store, data_dir=tmp_path / "data", upload_files=2)
+    empty = {"file": {"contents": ""}}
+    answer = await api.client.put(NEW, json={**TREE, "codeTree": {**TREE["codeTree"], "more": empty}})
+    assert (answer.status_code, answer.json()["details"]["expected"]) == (413, "at most 2 files")
+    assert (await api.client.put(NEW, json=TREE)).status_code == 200
+    assert len(await api.stored("uploads/")) == 1
+    assert left(tmp_path) == []
 
 
 async def test_what_is_wrong_or_too_large_leaves_nothing(api: Api, packed: bytes, tmp_path: Path):
@@ -108,7 +120,7 @@ async def test_what_is_wrong_or_too_large_leaves_nothing(api: Api, packed: bytes
     assert left(tmp_path) == []
 
 
-async def test_only_some_projects_arrive_at_the_same_time(api: Api, packed: bytes):
+async def test_only_some_projects_arrive_at_the_same_time_and_of_one_key_fewer(api: Api, packed: bytes):
     slow, arrived = asyncio.Event(), 0
 
     async def slowly() -> AsyncIterator[bytes]:
@@ -117,12 +129,18 @@ async def test_only_some_projects_arrive_at_the_same_time(api: Api, packed: byte
         await slow.wait()
         yield packed
 
-    arriving = [asyncio.create_task(send(api, slowly())) for _ in range(4)]
+    one, other, third = [await api.make_key("deploy") for _ in range(3)]
+    arriving = [asyncio.create_task(send(api, slowly(), x_api_key=one)) for _ in range(2)]
+    await until(lambda: arrived == 2)
+    refused = await send(api, packed, status=503, x_api_key=one)
+    assert (refused["retirable"], "with your key" in refused["message"]) == (True, True)
+    await send(api, packed, x_api_key=other)
+    arriving += [asyncio.create_task(send(api, slowly(), x_api_key=other)) for _ in range(2)]
     await until(lambda: arrived == 4)
-    assert (await send(api, packed, status=503))["retirable"]
+    assert "with your key" not in (await send(api, packed, status=503, x_api_key=third))["message"]
     slow.set()
     assert len({answer["id"] for answer in await asyncio.gather(*arriving)}) == 4
-    await send(api, packed)
+    await send(api, packed, x_api_key=one)
 
 
 async def test_the_latest_upload_is_deployed_unless_another_is_named(api: Api, packed: bytes):
