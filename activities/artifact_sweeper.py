@@ -9,8 +9,8 @@ A JobRun is treated as a Run is. A definition of a Job stays while the Job has i
 Temporal knows a JobRun that executes it, or has executed it. An upload goes by its age alone: one that was deployed is
 gone before, and no workflow has the id of an upload.
 
-At the end of a sweep, old entries of the audit go, by whole days, and versions that nobody needs
-(`activities/version_sweeper.py`).
+At the end of a sweep, old entries of the audit go, by whole days, what tells of sessions of the pages that were ended
+and would have ended by themselves meanwhile, and versions that nobody needs (`activities/version_sweeper.py`).
 
 Sweeps may run concurrently: removing what is gone already is no error.
 """
@@ -45,6 +45,9 @@ _MAX_RUNS = 2_000
 """How many Runs one part examines at most."""
 _MAX_DURATION = timedelta(minutes=5)
 """Time after which a part ends, however far it is."""
+
+_CLOCKS_DIFFER_BY = timedelta(hours=1)
+"""By how much the clock of this host may be ahead of that of an api, which must not accept a session again."""
 
 _SWEPT = (keys.JOB_RUNS, keys.JOBS, keys.RUNS, keys.UPLOADS)
 """The prefixes of all that is swept, in ascending order, so that one key says how far a sweep has come."""
@@ -113,7 +116,8 @@ class ArtifactSweeper:
         if not await self._sweep_runs(part, progress):
             return progress.result()
         await self._sweep_audit()
-        for prefix in (keys.AUDIT, *_SWEPT):
+        await self._sweep_sessions()
+        for prefix in (keys.AUDIT, keys.ENDED_SESSIONS, *_SWEPT):
             await self.store.tidy(prefix, part.before)
         versions = VersionSweeper(self.store, OpenRuns(self.client), self.version_retention)
         return SweepPartResult(totals=progress.totals.plus(await versions.sweep()))
@@ -125,6 +129,11 @@ class ArtifactSweeper:
         removed = await AuditLog(self.store).remove_before(first_day, deadline)
         if removed:
             log.info("%d entries of the audit from before %s were removed", removed, first_day)
+
+    async def _sweep_sessions(self) -> None:
+        until = keys.ended_sessions_until(int((datetime.now(UTC) - _CLOCKS_DIFFER_BY).timestamp()))
+        for key in [each async for each in self.store.list(keys.ENDED_SESSIONS) if each < until]:
+            await self.store.delete(key)
 
     async def _sweep_runs(self, part: SweepPart, progress: SweepProgress) -> bool:
         """Examine the Runs of this part, and tell whether the end of the store was reached."""

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from fastapi import Depends, Request
 
+from api.dashboard.ended_sessions import EndedSessions
 from api.deploys.uploads import Uploads
 from api.http.key_check import KeyCheck
 from api.http.rate_limiter import RateLimiter
@@ -75,6 +76,7 @@ class Services:
     egress: EgressPolicy
     sessions: SignInSessions
     """Sessions of people who are signed in to the pages."""
+    ended_sessions: EndedSessions
     samples: Samples = field(default_factory=Samples)
     input_schemas: InputSchemas = field(default_factory=InputSchemas)
     sink_tests: RateLimiter = field(default_factory=lambda: RateLimiter(SINK_TESTS, timedelta(minutes=1)))
@@ -136,6 +138,7 @@ async def open_services(settings: Settings, connection: Connection) -> Services:
         ring=ring,
         egress=egress,
         sessions=SignInSessions(api_keys, ring),
+        ended_sessions=EndedSessions(store),
     )
 
 

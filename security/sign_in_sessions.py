@@ -2,8 +2,9 @@
 
 A session is `{its end}.{a nonce}.{the id of the API key}.{a keyed hash of all of these}`. The key of the hash is
 derived from the first API key of the operator, and those of the others are accepted, too. So every api knows each
-session, and nothing is stored for it. Whoever reads a session has to look whether its API key is still good. If there
-is a key ring, the whole is sealed, so that nobody can try out keys against a cookie.
+session, and nothing is stored for it until somebody signs out. Whoever reads a session has to look whether that has
+happened, and whether its API key is still good. If there is a key ring, the whole is sealed, so that nobody can try out
+keys against a cookie.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import hmac
 import re
 import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,8 +26,6 @@ SESSION_LIFETIME = timedelta(hours=12)
 
 _BOUND_TO = "session of the pages"
 _COOKIE = re.compile(r"([0-9]{1,12})\.([A-Za-z0-9_-]{22})\.([0-9A-Za-z-]{1,40})\.([0-9a-f]{64})", re.ASCII)
-_MAX_ENDED_SESSIONS = 10_000
-"""How many sessions are remembered that were signed out, and would still be valid."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,6 @@ class SignInSessions:
         """Take the API keys of the operator, of which there is at least one."""
         self._keys = [derive_key(key.encode(), b"callboard session", 32) for key in api_keys]
         self._ring = ring
-        self._ended: OrderedDict[str, None] = OrderedDict()
 
     def open(self, caller: Caller) -> str:
         """Return the cookie of a new session, for a person who has shown the key of this caller."""
@@ -66,7 +63,7 @@ class SignInSessions:
         return self._ring.seal(plain, bound_to=_BOUND_TO) if self._ring else plain
 
     def read(self, cookie: str) -> Session | None:
-        """Return the session of a cookie, if Callboard made it, and it has not ended; its key may not be good."""
+        """Return the session of a cookie, if Callboard made it, and its time is not over."""
         if self._ring:
             try:
                 cookie = self._ring.open(cookie, bound_to=_BOUND_TO)
@@ -76,18 +73,12 @@ class SignInSessions:
         if match is None:
             return None
         ends, nonce, key_id, given = match.groups()
-        if int(ends) < time.time() or nonce in self._ended:
+        if int(ends) < time.time():
             return None
         # All keys are compared, each in constant time, as `security.apikeys` does.
         signed = f"{ends}.{nonce}.{key_id}"
         good = [key for key in self._keys if hmac.compare_digest(_hash(key, signed), given)]
         return Session(nonce, int(ends), _hash(good[0], f"form {nonce}"), key_id) if good else None
-
-    def end(self, session: Session) -> None:
-        """Sign out: this process no longer accepts the session, even from somebody who has copied the cookie."""
-        self._ended[session.nonce] = None
-        if len(self._ended) > _MAX_ENDED_SESSIONS:
-            self._ended.popitem(last=False)
 
 
 def _hash(key: bytes, text: str) -> str:

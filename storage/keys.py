@@ -34,13 +34,14 @@
     uploads/{project}/{id}/built.json                       what a worker with Machines has found out of its packages
     keys/{id}/key.json                                      what an API key allows, and its digest
     keys/{id}/last-use.json                                 when it was used
+    ended-sessions/{end}-{nonce}                            somebody has signed out of a session of the pages
     values/{project}/{hash of the key}.json                 what user code keeps in `persistent_store`
     variables/workspace/{name}.sealed                       an environment variable of all projects
     variables/projects/{project}/{name}.sealed              an environment variable of a project
     audit/{day}/{time}_{random}_{action}_{actor}_{name}_{project}.json    a change, or a request that was refused
 
 Everything below `projects/` is code that workers execute: give it credentials of its own. The api alone writes below
-`variables/`, `keys/` and `audit/`, and workers that have Machines do not even list what is there.
+`variables/`, `keys/`, `ended-sessions/` and `audit/`, and workers that have Machines do not even list what is there.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ RUNS = "runs/"
 JOBS = "jobs/"
 JOB_RUNS = "job-runs/"
 API_KEYS = "keys/"
+ENDED_SESSIONS = "ended-sessions/"
 UPLOADS = "uploads/"
 AUDIT = "audit/"
 OF_PROJECTS = (RUNS, JOBS, JOB_RUNS, "auth-sessions/", UPLOADS, "values/", "variables/projects/", PROJECTS)
@@ -286,6 +288,16 @@ def api_key(key_id: str) -> str:
 
 def api_key_use(key_id: str) -> str:
     return f"{API_KEYS}{key_id}/last-use.json"
+
+
+def ended_session(end: int, nonce: str) -> str:
+    """Return the key that stands for a session that was ended early; `end` is in seconds since 1970, to sort by it."""
+    return f"{ENDED_SESSIONS}{end:012}-{nonce}"
+
+
+def ended_sessions_until(time: int) -> str:
+    """Return what sorts behind the keys of all sessions that would have ended before then, in seconds since 1970."""
+    return f"{ENDED_SESSIONS}{time:012}"
 
 
 def audit_day(day: str) -> str:

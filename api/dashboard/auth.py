@@ -29,17 +29,24 @@ async def read_session(request: Request, services: Services) -> Session | None:
     """Return the session of the request's cookie, and note who calls; None if nobody is signed in.
 
     Raises:
-        Unavailable: The store does not say whether the key of the session is still good.
+        Unavailable: The store does not say whether the session, or its key, is still good.
     """
     cookie = request.cookies.get(COOKIE)
     session = None if cookie is None else services.sessions.read(cookie)
     if session is None:
         return None
-    try:
+
+    async def check() -> None:
+        if await services.ended_sessions.has(session):
+            raise Unauthorized("Somebody has signed out of the session.")
         request.state.caller = await services.keys.check_id(session.key_id)
+
+    try:
+        await check()
     except Unauthorized:
         return None
     request.state.session = session
+    request.state.check_again = check
     return session
 
 

@@ -70,9 +70,9 @@ async def sign_in(request: Request, services: ServicesDep) -> Response:
 
 @router.post("/sign-out")
 async def sign_out(request: Request, services: ServicesDep, session: SessionDep, _: FormDep) -> Response:
-    """End the session, here and in the browser."""
+    """End the session, in every api and in the browser."""
     audit_note(request.scope).action = "sign-out"
-    services.sessions.end(session)
+    await services.ended_sessions.add(session)
     response = RedirectResponse("/sign-in", 303)
     clear_session_cookie(request, response)
     return response

@@ -1,8 +1,8 @@
-"""The API keys in the artifact store, which each api reads again every few seconds.
+"""The API keys in the artifact store, which each api reads again every few seconds (`api/believed.py`).
 
-The store has the digest of a key, never the key. To revoke a key is to delete it there. What is known of a key is
-believed for three seconds, and a read takes two at most, so no api accepts a key that was revoked five seconds ago. If
-the store does not answer, nobody knows whether a key is still good: it is not accepted.
+The store has the digest of a key, never the key. To revoke a key is to delete it there, and no api accepts a key that
+was revoked five seconds ago. If the store does not answer, nobody knows whether a key is still good: it is not
+accepted.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ import logging
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from projects.single_flight import SingleFlight
-from schemas.errors import CallboardError, Conflict, StoreError, Unavailable
+from api.believed import Believed
+from schemas.errors import CallboardError, Conflict
 from schemas.rest.access import Scope
 from security.apikeys import is_key_id, key_digest, key_id_of, new_key
 from security.caller import Caller
@@ -31,16 +30,12 @@ log = logging.getLogger(__name__)
 MAX_KEYS = 1000
 """Most keys of a workspace, so that a list of them ends."""
 
-_TRUSTED = 3.0
-"""Seconds for which what was read of a key is believed, from when the read began."""
-_READ_TIMEOUT = 2.0
-"""Seconds that a read may take."""
 _USE_NOTED_EVERY = 60.0
 """Seconds after which a use of a key is written down again."""
 _CLOSE_TIMEOUT = 5.0
 """Seconds that a process which ends takes to write down uses."""
-_CACHE_SIZE = 4096
-"""Number of keys that are kept in memory. The one that was used longest ago is dropped."""
+_MAX_NOTED = 4096
+"""Number of keys whose last use is kept in memory. The one that was used longest ago is dropped."""
 _LISTED_AT_ONCE = 16
 """Number of keys that are read at a time for a list."""
 
@@ -95,8 +90,6 @@ class ListedKey:
 class _Answer:
     sha256: bytes
     caller: Caller
-    read_at: float
-    """When the read began, on the event loop's clock."""
 
 
 class StoredKeys:
@@ -104,8 +97,7 @@ class StoredKeys:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._known: OrderedDict[str, _Answer] = OrderedDict()
-        self._reads: SingleFlight[str, _Answer | None] = SingleFlight()
+        self._known = Believed(self._read, "The artifact store does not say whether the API key is good.")
         self._noted: OrderedDict[str, float] = OrderedDict()
         """When a use of each key was last written down by this process, on the event loop's clock."""
         self._notes: set[asyncio.Task[None]] = set()
@@ -124,12 +116,12 @@ class StoredKeys:
             Unavailable: The store did not answer.
         """
         key_id = key_id_of(key)
-        answer = None if key_id is None else await self._read(key_id)
+        answer = None if key_id is None else await self._known.get(key_id)
         return answer.caller if answer is not None and hmac.compare_digest(answer.sha256, digest) else None
 
     async def get(self, key_id: str) -> Caller | None:
         """Return who calls with the key of this id. Raises and returns the same as `find`."""
-        answer = await self._read(key_id) if is_key_id(key_id) else None
+        answer = await self._known.get(key_id) if is_key_id(key_id) else None
         return None if answer is None else answer.caller
 
     async def create(self, granted: Caller, by: Caller) -> tuple[ListedKey, str]:
@@ -172,7 +164,7 @@ class StoredKeys:
     async def revoke(self, key_id: str) -> None:
         """Delete a key, and what is known of it here. Raises StoreError."""
         await self._store.delete(keys.api_key(key_id))
-        self._known.pop(key_id, None)
+        self._known.forget(key_id)
         await self._store.delete(keys.api_key_use(key_id))
 
     def note_use(self, key_id: str) -> None:
@@ -181,7 +173,10 @@ class StoredKeys:
         noted = self._noted.get(key_id)
         if noted is not None and now - noted < _USE_NOTED_EVERY:
             return
-        _put_in_cache(self._noted, key_id, now)
+        self._noted[key_id] = now
+        self._noted.move_to_end(key_id)
+        if len(self._noted) > _MAX_NOTED:
+            self._noted.popitem(last=False)
         note = asyncio.create_task(self._write_use(key_id))
         self._notes.add(note)
         note.add_done_callback(self._notes.discard)
@@ -192,26 +187,8 @@ class StoredKeys:
             await asyncio.wait(self._notes, timeout=_CLOSE_TIMEOUT)
 
     async def _read(self, key_id: str) -> _Answer | None:
-        answer = self._known.get(key_id)
-        if answer is not None and asyncio.get_running_loop().time() - answer.read_at < _TRUSTED:
-            self._known.move_to_end(key_id)
-            return answer
-        return await self._reads.run(key_id, lambda: self._read_now(key_id))
-
-    async def _read_now(self, key_id: str) -> _Answer | None:
-        asked = asyncio.get_running_loop().time()
-        try:
-            async with asyncio.timeout(_READ_TIMEOUT):
-                data = await self._store.get(keys.api_key(key_id))
-        except (StoreError, TimeoutError) as error:
-            raise Unavailable("The artifact store does not say whether the API key is good. Try again.") from error
-        stored = _parse(key_id, data)
-        if stored is None:
-            self._known.pop(key_id, None)
-            return None
-        answer = _Answer(bytes.fromhex(stored.sha256), stored.caller(key_id), asked)
-        _put_in_cache(self._known, key_id, answer)
-        return answer
+        stored = _parse(key_id, await self._store.get(keys.api_key(key_id)))
+        return None if stored is None else _Answer(bytes.fromhex(stored.sha256), stored.caller(key_id))
 
     async def _write_use(self, key_id: str) -> None:
         text = datetime.now(UTC).isoformat(timespec="seconds")
@@ -240,10 +217,3 @@ def _time_of(data: bytes | None) -> datetime | None:
         return None if data is None else datetime.fromisoformat(data.decode("ascii"))
     except ValueError:
         return None
-
-
-def _put_in_cache(memory: OrderedDict[str, Any], key: str, value: Any) -> None:
-    memory[key] = value
-    memory.move_to_end(key)
-    if len(memory) > _CACHE_SIZE:
-        memory.popitem(last=False)

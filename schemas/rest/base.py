@@ -111,11 +111,11 @@ def expects(expected: str) -> WrapValidator:
 def at_most(limit: int, what: str) -> BeforeValidator:
     """Return a validator of lists that refuses one with more items, before any of them is looked at."""
 
-    def validate(value: Any) -> Any:
-        items = cast("list[Any]", value) if isinstance(value, list) else []
-        if len(items) > limit:
+    def validate(value: object) -> object:
+        given: object = value
+        if isinstance(value, list) and len(cast("list[Any]", value)) > limit:
             raise expected_error(f"an array of at most {limit} {what}")
-        return value
+        return given
 
     return BeforeValidator(validate)
 

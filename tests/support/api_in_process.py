@@ -16,6 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
+from api.dashboard.ended_sessions import EndedSessions
 from api.dependencies import Services, open_services
 from api.deploys.uploads import Uploads
 from api.http.key_check import KeyCheck
@@ -102,6 +103,7 @@ class Api:
             **in_memory,
             keys=KeyCheck(ApiKeys([key.get_secret_value() for key in settings.api_keys]), stored_keys),
             stored_keys=stored_keys,
+            ended_sessions=EndedSessions(store),
             uploads=Uploads(settings, store),
             catalog=Catalog(store, max_age=settings.poll_versions),
             job_definer=JobDefiner(settings.workspace, store, opened.ring, opened.egress, schedule),

@@ -270,7 +270,12 @@ async def test_variables_reach_user_code_though_its_worker_cannot_read_them(comp
     store = f"http://127.0.0.1:{composed.store_port}/callboard"
     signed = {"authorization": "AWS4-HMAC-SHA256 Credential=callboard-browser/20260101/us-east-1/s3/aws4_request"}
     async with httpx.AsyncClient(trust_env=False, headers=signed) as http:
-        for place in ("variables/projects/hello/SHOP_KEY.sealed", "keys/x/key.json", "audit/x.json"):
+        for place in (
+            "variables/projects/hello/SHOP_KEY.sealed",
+            "keys/x/key.json",
+            "ended-sessions/x",
+            "audit/x.json",
+        ):
             prefix = place.partition("/")[0]
             answers = [await http.request(method, f"{store}/{place}") for method in ("GET", "PUT", "DELETE")]
             lists = [f"?list-type=2&prefix={prefix}%2F", "?list-type=2&prefix=", "?list-type=2"]

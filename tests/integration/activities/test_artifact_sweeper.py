@@ -141,6 +141,17 @@ async def test_entries_of_the_audit_go_by_whole_days_and_leave_what_is_kept(clie
     assert sorted(await left(store, keys.AUDIT)) == sorted(kept)
 
 
+async def test_an_ended_session_is_forgotten_once_it_would_have_ended_by_itself(client: Client, store: Store) -> None:
+    now = datetime.now(UTC)
+    over, just_over, good = (
+        keys.ended_session(int((now + timedelta(minutes=minutes)).timestamp()), "n" * 22) for minutes in (-61, -50, 60)
+    )
+    for key in (over, just_over, good):
+        await store.put(key, b"")
+    assert await sweep(client, store, soon()) == SweepPartResult()
+    assert await left(store, keys.ENDED_SESSIONS) == [just_over, good], "the clock of an api may be behind"
+
+
 async def recorded(store: Store, time: datetime) -> str:
     """Write an entry of that time; its key."""
     before = set(await left(store, keys.AUDIT))

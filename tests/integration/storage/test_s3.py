@@ -110,7 +110,10 @@ async def test_the_policy_of_a_worker_with_a_browser_closes_what_is_not_for_it(w
     """And S3 tells such a worker of no object that it is not there."""
     whole = open_store(f"s3://{BUCKET}", endpoint=with_keys.endpoint)
     hidden = [make("x") for make in (storage_keys.variables, storage_keys.audit_day)]
-    hidden = [f"{prefix}1" for prefix in (*hidden, storage_keys.API_KEYS, "uploads/x/", "jobs/x/")]
+    hidden = [
+        f"{prefix}1"
+        for prefix in (*hidden, storage_keys.API_KEYS, storage_keys.ENDED_SESSIONS, "uploads/x/", "jobs/x/")
+    ]
     for key in hidden:
         await whole.put(key, b"secret")
     async with policy_proxy(with_keys.endpoint, {with_keys.access_key: documented("browser", BUCKET)}) as (_, port):

@@ -1,6 +1,8 @@
+import asyncio
 import re
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import httpx
 import pytest
@@ -9,8 +11,10 @@ from api.dashboard.page_route import PageRoute
 from schemas.errors import Unavailable
 from security import sign_in_sessions
 from security.apikeys import operator_of
+from storage.folder import FolderStore
 from tests.support.api_in_process import KEY, SECRET, Api, MakeApi
 from tests.support.dashboard_client import Pages, browser_client, signed_in_client
+from tests.support.faulty_store import FaultyStore
 
 KEY_FORM = re.compile("cb_[0-9A-Za-z]{12}_")
 
@@ -140,12 +144,40 @@ async def test_sessions_need_no_secret_key(make_api: MakeApi):
     assert (await client.get("/projects")).status_code == 200
 
 
-async def test_signing_out_ends_the_session_for_copies_of_the_cookie_too(api: Api, pages: Pages):
-    copy = browser_client(api, cookie=f"callboard-session={pages.cookies['callboard-session']}")
+async def test_signing_out_ends_the_session_for_copies_of_the_cookie_in_every_api_and_for_good(
+    make_api: MakeApi, monkeypatch: pytest.MonkeyPatch
+):
+    api, other = await make_api(), await make_api()
+    pages, bystander = await signed_in_client(api), await signed_in_client(api)
+    cookie = f"callboard-session={pages.cookies['callboard-session']}"
+    copy, there = browser_client(api, cookie=cookie), browser_client(other, cookie=cookie)
+    assert [(await each.get("/projects")).status_code for each in (copy, there)] == [200, 200]
     answer = await pages.send_form("/sign-out")
     assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in")
     assert not pages.cookies
-    assert (await copy.get("/projects")).status_code == 303
+    assert (await copy.get("/projects")).status_code == 303, "here, at once"
+    clock = asyncio.get_running_loop().time
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: clock() + 3.1, raising=False)
+    assert (await there.get("/projects")).status_code == 303, "in another api, within five seconds"
+    restarted = browser_client(await make_api(), cookie=cookie)
+    assert (await restarted.get("/projects")).status_code == 303, "after a restart"
+    assert (await bystander.get("/projects")).status_code == 200, "and no other session with this key"
+
+
+async def test_while_the_store_is_away_nobody_knows_whether_somebody_has_signed_out(
+    make_api: MakeApi, deployed: FolderStore
+):
+    api = await make_api(store=(store := FaultyStore(Path(deployed.name))))
+    pages = await signed_in_client(api)
+    store.refuse = lambda key: key.startswith("ended-sessions/")
+    answer = await pages.get("/projects")
+    assert answer.status_code == 503
+    assert "whether the session was signed out of" in answer.text
+    store.refuse = lambda _key: False
+    assert (await pages.get("/projects")).status_code == 200
+    store.refuse = lambda key: key.startswith("ended-sessions/")
+    assert (await pages.send_form("/sign-out")).status_code == 500
+    assert pages.cookies["callboard-session"], "so that it can be tried again"
 
 
 def routes(api: Api, method: str) -> list[str]:

@@ -23,7 +23,7 @@ from tests.support.polling import until
 
 NEW = f"/api/v1/workspace/{WORKSPACE}/projects/new"
 GZIP = {"content-type": "application/gzip"}
-TREE = {
+TREE: dict[str, Any] = {
     "codeTree": {
         "Intuned.json": {"file": {"contents": "{}"}},
         "api": {"directory": {"list.py": {"file": {"contents": AUTOMATION}}}},

@@ -9,16 +9,18 @@ import pytest
 from fastapi import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from api import believed
+from api.dashboard.auth import SessionDep
 from api.http import middleware
-from api.keys import stored_keys
 from schemas.errors import Unavailable
 from tests.support.api_in_process import Api
+from tests.support.dashboard_client import signed_in_client
 
 
 @pytest.fixture
 def revoke(api: Api, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(middleware, "_CHECKED_EVERY", 0)
-    monkeypatch.setattr(stored_keys, "_READ_TIMEOUT", 60)  # a store that is too slow breaks nothing off
+    monkeypatch.setattr(believed, "_READ_TIMEOUT", 60)  # a store that is too slow breaks nothing off
 
     async def revoke(key: str) -> None:
         await api.services.stored_keys.revoke(key.split("_")[1])
@@ -26,7 +28,7 @@ def revoke(api: Api, monkeypatch: pytest.MonkeyPatch) -> Any:
     return revoke
 
 
-async def ask(api: Api, key: str, method: str) -> tuple[list[Any], bool]:
+async def ask(api: Api, key: str, method: str, path: str = "/api/lasting", cookie: str = "") -> tuple[list[Any], bool]:
     """The messages of the answer, and whether it came to its end."""
     sent: list[Any] = []
 
@@ -39,10 +41,10 @@ async def ask(api: Api, key: str, method: str) -> tuple[list[Any], bool]:
     scope: dict[str, Any] = {
         "type": "http",
         "method": method,
-        "path": "/api/lasting",
-        "raw_path": b"/api/lasting",
+        "path": path,
+        "raw_path": path.encode(),
         "query_string": b"",
-        "headers": [(b"x-api-key", key.encode())],
+        "headers": [(b"cookie", cookie.encode())] if cookie else [(b"x-api-key", key.encode())],
         "client": ("127.0.0.1", 1),
     }
     await api.app(scope, receive, send)
@@ -62,6 +64,23 @@ async def test_a_stream_is_broken_off_once_its_key_is_revoked(api: Api, revoke: 
 
     api.app.add_api_route("/api/lasting", stream)
     sent, is_whole = await ask(api, key, "GET")
+    assert [message.get("body") for message in sent[1:]] == [b"first"]
+    assert not is_whole
+
+
+async def test_a_stream_of_the_pages_is_broken_off_once_its_session_is_signed_out_of(api: Api, revoke: Any):
+    pages = await signed_in_client(api)
+
+    async def lines() -> AsyncGenerator[bytes]:
+        yield b"first"
+        await pages.send_form("/sign-out")
+        yield b"second"
+
+    async def stream(_: SessionDep) -> Response:
+        return StreamingResponse(lines())
+
+    api.app.add_api_route("/lasting", stream)
+    sent, is_whole = await ask(api, "", "GET", "/lasting", f"callboard-session={pages.cookies['callboard-session']}")
     assert [message.get("body") for message in sent[1:]] == [b"first"]
     assert not is_whole
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from api import believed
 from api.keys import stored_keys
 from api.keys.stored_keys import StoredKeys
 from schemas.errors import Conflict, Unavailable
@@ -117,7 +118,7 @@ async def test_while_the_store_is_away_nobody_knows_whether_a_key_is_good(
     _, key = await known.create(GRANTED, BY)
     assert await find(known, key) is not None
     if is_slow:
-        monkeypatch.setattr(stored_keys, "_READ_TIMEOUT", 0.01)
+        monkeypatch.setattr(believed, "_READ_TIMEOUT", 0.01)
         monkeypatch.setattr(store, "get", hang)
     else:
         store.refuse = lambda _key: True
