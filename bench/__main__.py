@@ -61,6 +61,7 @@ async def main(rounds: int, repetitions: int, starts: int, cancels: int) -> None
                 await row.round(repetitions)
         _print_table(rows)
         await _print_rest(callboard, starts, cancels)
+        await _print_bodies(callboard)
 
 
 def _bare(client: Client, queue: str, url: str) -> Callable[[], Awaitable[object]]:
@@ -117,6 +118,13 @@ async def _print_rest(callboard: Callboard, starts: int, cancels: int) -> None:
         table.add_row(f"a Run right after {ending}, on the same place, of {cancels}, ms", *_percentiles(took))
     table.add_row("memory of a warm Machine, MB (proportional)", f"{await callboard.memory_per_machine():.0f}", "")
     table.add_row("memory of the worker, MB (proportional)", f"{callboard.memory_of_worker():.0f}", "")
+    console.print(table)
+
+
+async def _print_bodies(callboard: Callboard) -> None:
+    table = Table("the worst body of", "answer", "after, ms", "the longest /healthz meanwhile, ms")
+    for name, status, took, waited in await callboard.worst_bodies():
+        table.add_row(name, str(status), f"{took * 1000:.0f}", f"{waited * 1000:.0f}")
     console.print(table)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 
+from bench import bodies
 from bench.reading import SLOTS
 from devstack.dev import DevStack
 from schemas.workflow.attempt import AttemptRecord
@@ -138,6 +139,10 @@ class Callboard:
             file.write("# edited\n")
         while (await self._rest.get("", project=_ONE))["version"] == before:
             await asyncio.sleep(0.01)
+
+    async def worst_bodies(self) -> list[tuple[str, int, float, float]]:
+        """Send the bodies that cost the api most: of each its name, and what `bodies.send` returns."""
+        return [(body.name, *await bodies.send(self._rest, self._dev.url, body)) for body in bodies.worst_bodies()]
 
     async def memory_per_machine(self) -> float:
         """Return the mean proportional set size of the warm Machines, in megabytes."""
