@@ -15,7 +15,7 @@ from schemas.errors import BadRequest, PayloadTooLarge
 from schemas.rest.field_errors import field_error, path_of, validation_error
 
 MAX_VALUES = 250_000
-"""Most values in a text. To parse and check one takes up to some microseconds and a hundred bytes, so all of them take
+"""Most values in a text. To parse and check one takes a few microseconds and some hundred bytes at most, so all take
 less than a second, during which a process does nothing else."""
 
 _VALUE = re.compile(rb'(?:[^",\[{]++|"(?:[^"\\]++|\\.)*+"?)*+(?:[,\[{]|\Z)', re.DOTALL)
