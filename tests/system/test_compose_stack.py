@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -282,6 +283,22 @@ async def test_variables_reach_user_code_though_its_worker_cannot_read_them(comp
             answers += [await http.get(f"{store}{query}") for query in lists]
             assert {answer.status_code for answer in answers} == {403}
     composed.store.denied.clear()
+
+
+async def test_a_sign_out_is_kept_where_only_the_api_can_write(composed: Composed) -> None:
+    async with httpx.AsyncClient(base_url=composed.rest.http.base_url, trust_env=False) as pages:
+        await pages.post("/sign-in", data={"key": SECRETS["CALLBOARD_API_KEYS"]})
+        copied = pages.cookies["callboard-session"]
+        token = re.search(r'name="token" value="([0-9a-f]+)"', (await pages.get("/projects")).text)
+        assert token
+        assert (await pages.post("/sign-out", data={"token": token[1]})).status_code == 303
+        pages.cookies.set("callboard-session", copied)
+        assert (await pages.get("/projects")).headers["location"] == "/sign-in?next=%2Fprojects"
+    assert composed.store.denied == []
+    assert {(who, action) for who, action, prefix in composed.store.allowed if prefix == "ended-sessions"} == {
+        ("callboard-api", "s3:GetObject"),
+        ("callboard-api", "s3:PutObject"),
+    }
 
 
 async def test_the_viewer_has_an_origin_of_its_own(composed: Composed) -> None:
