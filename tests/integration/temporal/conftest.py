@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from temporalio import activity
 from temporalio.client import Client
 
@@ -13,10 +14,12 @@ from devstack.temporal import TemporalServer
 from schemas.workflow import names
 from schemas.workflow.attempt import InterruptedInput
 from schemas.workflow.auth import DeleteStatesInput
+from settings import Settings
 from temporal.runs import Runs
 from tests.support.auth_stage import LoginStage
+from tests.support.encryption import ENCRYPTION_KEY
 from tests.support.run_stage import IDENTITY, WORKFLOWS, Stage, both_queues, name_of
-from tests.support.temporal_servers import dev_client, dev_server
+from tests.support.temporal_servers import dev_client, dev_server, set_up_namespace
 
 
 @activity.defn(name=names.RECORD_INTERRUPTED)
@@ -36,11 +39,30 @@ async def temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[T
 
 
 @pytest.fixture(scope="session")
-async def client(temporal: TemporalServer) -> AsyncGenerator[Client]:
+async def plain_client(temporal: TemporalServer) -> AsyncGenerator[Client]:
     client = await dev_client(temporal)
     activities = [record_lost, forget_states]
     async with both_queues(client, workflows=WORKFLOWS, activities=activities, identity=IDENTITY):
         yield client
+
+
+@pytest.fixture(scope="session")
+async def encrypted(temporal: TemporalServer) -> tuple[Settings, Client]:
+    """A namespace of its own: in the other one, the worker of other tests has no key."""
+    return await set_up_namespace(temporal, "encrypted", secret_key=[SecretStr(ENCRYPTION_KEY)], encrypt_payloads=True)
+
+
+@pytest.fixture(scope="session")
+async def encrypted_client(encrypted: tuple[Settings, Client]) -> AsyncGenerator[Client]:
+    _, client = encrypted
+    async with both_queues(client, workflows=WORKFLOWS, activities=[record_lost, forget_states]):
+        yield client
+
+
+@pytest.fixture
+def client(request: Any) -> Client:
+    """A client with a worker for Runs. Tests that are marked `with_encryption` run once more on one that encrypts."""
+    return request.getfixturevalue(getattr(request, "param", "plain_client"))
 
 
 @pytest.fixture

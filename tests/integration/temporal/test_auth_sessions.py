@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from temporalio.client import Client
@@ -13,12 +11,14 @@ from temporalio.client import Client
 from schemas.errors import Conflict, NotFound, Unavailable
 from schemas.workflow import names
 from schemas.workflow.auth import AuthSessionRef, AuthSessionStatus, AuthSessionType, SavedBack
-from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
+from schemas.workflow.auth_session import AuthSessionView, LoginSpec
 from schemas.workflow.run import RunStatus, RunType
 from temporal import auth_sessions
 from temporal.auth_sessions import AuthSessions
 from temporal.runs import Runs, RunState
+from tests.support.auth_session_calls import CALLS, being, validation
 from tests.support.auth_stage import AT, FIRST, ID, LoginStage, good
+from tests.support.encryption import with_encryption
 from tests.support.run_stage import WORKSPACE, completed, ends
 
 ELSEWHERE = "11111111-1111-1111-1111-111111111111"
@@ -35,32 +35,10 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auth_sessions, "_CHANGE_TIMEOUT", timedelta(milliseconds=300))
 
 
-def being(stage: LoginStage, id_: str = ID, create: LoginSpec | None = None) -> AuthSessionInput:
-    """What an AuthSession is started with."""
-    ref = AuthSessionRef(id=id_, type=stage.ref.type, owner=id_)
-    status = AuthSessionStatus.READY if create is None else AuthSessionStatus.PENDING
-    login = (1, FIRST.key) if create is None else (0, None)
-    view = AuthSessionView(
-        id=id_, type=ref.type, status=status, login_version=login[0], state_key=login[1], created_at=AT, updated_at=AT
-    )
-    return AuthSessionInput(workspace=WORKSPACE, project=stage.project, ref=ref, view=view, create=create)
-
-
-def validation(stage: LoginStage, **fields: Any) -> ValidateInput:
-    defaults: dict[str, Any] = {"auto_recreate": True, "check_attempts": 1, "create_attempts": 1}
-    return ValidateInput(
-        workspace=WORKSPACE,
-        project=stage.project,
-        version="0123456789abcdef",
-        ref=stage.ref,
-        request_timeout=timedelta(minutes=5),
-        **{**defaults, **fields},
-    )
-
-
 # Create.
 
 
+@with_encryption
 async def test_an_auth_session_is_made_by_a_run(sessions: AuthSessions, login_stage: LoginStage, runs: Runs) -> None:
     spec = login_stage.login_spec("create")
     await sessions.create(being(login_stage, create=spec))
@@ -136,34 +114,6 @@ async def test_how_it_stands_can_be_read_without_a_worker(sessions: AuthSessions
     assert (view.status, view.login, view.created_at) == (AuthSessionStatus.EXPIRED, FIRST, AT)
 
 
-Call = Callable[[AuthSessions, str, str, str], Coroutine[Any, Any, Any]]
-
-
-async def update(sessions: AuthSessions, workspace: str, project: str, id_: str) -> None:
-    spec = LoginSpec(
-        run_id="update",
-        type=RunType.AUTH_SESSION_UPDATE,
-        version="",
-        parameters_key="",
-        create_attempts=1,
-        check_attempts=1,
-        request_timeout=LONG,
-    )
-    await sessions.update(workspace, project, id_, spec)
-
-
-async def record(sessions: AuthSessions, workspace: str, project: str, id_: str) -> None:
-    await sessions.replace_state(workspace, project, id_, "state-2")
-
-
-CALLS: dict[str, Call] = {
-    "view": AuthSessions.get,
-    "update": update,
-    "record": record,
-    "delete": AuthSessions.delete,
-}
-
-
 @pytest.mark.parametrize("call", CALLS)
 async def test_it_belongs_to_one_project_and_workspace(
     sessions: AuthSessions, idle_stage: LoginStage, call: str
@@ -209,6 +159,7 @@ async def started(stage: LoginStage, id_: str) -> None:
 # Update, record, validate.
 
 
+@with_encryption
 async def test_an_update_is_a_run_that_begins_when_its_auth_session_comes_to_it(
     sessions: AuthSessions, login_stage: LoginStage, runs: Runs
 ) -> None:
@@ -292,6 +243,7 @@ async def test_an_auth_session_is_no_run_whatever_its_id(idle_stage: LoginStage,
 # Delete.
 
 
+@with_encryption
 async def test_a_delete_returns_when_it_is_gone(sessions: AuthSessions, login_stage: LoginStage) -> None:
     await login_stage.bring_up()
     await sessions.delete(WORKSPACE, login_stage.project, ID)

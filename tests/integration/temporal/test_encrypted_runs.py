@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -17,8 +18,8 @@ from temporalio.client import Client, Interceptor, OutboundInterceptor, StartWor
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Worker
 
-from devstack.temporal import TemporalServer
 from schemas.workflow import names
+from schemas.workflow.auth import AuthSessionStatus
 from schemas.workflow.base import JsonRef
 from schemas.workflow.run import RunStatus
 from settings import Settings
@@ -26,54 +27,28 @@ from temporal.auth_sessions import AuthSessions
 from temporal.client import connect
 from temporal.listing import RunFilter
 from temporal.run_queries import RunQueries
-from temporal.runs import Runs
-from tests.integration.temporal import test_auth_sessions, test_run_status, test_runs
-from tests.integration.temporal.conftest import forget_states, record_lost
+from temporal.runs import Runs, RunState
+from tests.support.auth_session_calls import being
 from tests.support.auth_stage import LoginStage
+from tests.support.encryption import ENCRYPTION_KEY
 from tests.support.polling import until
-from tests.support.run_stage import WORKFLOWS, WORKSPACE, HeldAttempt, Stage, both_queues, completed, ends, failed
-from tests.support.temporal_servers import set_up_namespace
+from tests.support.run_stage import (
+    WORKSPACE,
+    HeldAttempt,
+    Stage,
+    completed,
+    ends,
+    failed,
+    run_input,
+)
 
-KEY = "a-key-of-the-test-of-encrypted-runs"
 PLANTED = "pl4nted-s3cret"
 
 
-# These tests run once more, on a client that encrypts.
-test_a_delete_returns_when_it_is_gone = test_auth_sessions.test_a_delete_returns_when_it_is_gone
-test_an_auth_session_is_made_by_a_run = test_auth_sessions.test_an_auth_session_is_made_by_a_run
-test_an_update_is_a_run_that_begins_when_its_auth_session_comes_to_it = (
-    test_auth_sessions.test_an_update_is_a_run_that_begins_when_its_auth_session_comes_to_it
-)
-test_a_run_that_waits_for_a_create_is_started = test_run_status.test_a_run_that_waits_for_a_create_is_started
-test_a_run_whose_attempt_waits_for_room_is_pending = test_run_status.test_a_run_whose_attempt_waits_for_room_is_pending
-test_a_run_is_pending_then_started_then_what_it_came_to = (
-    test_runs.test_a_run_is_pending_then_started_then_what_it_came_to
-)
-test_a_run_is_started_with_what_lists_and_the_web_ui_show = (
-    test_runs.test_a_run_is_started_with_what_lists_and_the_web_ui_show
-)
-test_a_running_run_reads_canceled_only_when_its_attempt_has_ended = (
-    test_runs.test_a_running_run_reads_canceled_only_when_its_attempt_has_ended
-)
-test_an_outcome_of_thirty_kilobytes_travels_with_the_close = (
-    test_runs.test_an_outcome_of_thirty_kilobytes_travels_with_the_close
-)
-test_the_same_start_with_another_body_is_a_conflict = test_runs.test_the_same_start_with_another_body_is_a_conflict
-
-
-@pytest.fixture(scope="module")
-async def encrypted(temporal: TemporalServer) -> tuple[Settings, Client]:
-    """A namespace of its own: in the other one, the worker of other tests has no key."""
-    return await set_up_namespace(temporal, "encrypted", secret_key=[SecretStr(KEY)], encrypt_payloads=True)
-
-
-@pytest.fixture(scope="module")
-async def client(encrypted: tuple[Settings, Client]) -> AsyncGenerator[Client]:
-    """In place of the client of other tests: one that encrypts, with its worker."""
-    _, client = encrypted
-    activities = [record_lost, forget_states]
-    async with both_queues(client, workflows=WORKFLOWS, activities=activities):
-        yield client
+@pytest.fixture
+def client(encrypted_client: Client) -> Client:
+    """In place of the client of other tests."""
+    return encrypted_client
 
 
 @pytest.fixture
@@ -99,6 +74,14 @@ def texts(message: Any) -> Iterator[str]:
             pass
 
 
+async def start(runs: Runs, stage: Stage, **fields: Any) -> None:
+    assert await runs.start(stage.run_id, run_input(stage.project, **fields), fingerprint="")
+
+
+async def ended_state(runs: Runs, stage: Stage) -> RunState:
+    return await runs.get_state(WORKSPACE, stage.project, stage.run_id, wait=timedelta(seconds=20))
+
+
 async def history(handle: WorkflowHandle[Any, Any]) -> list[str]:
     """All that Temporal knows of a workflow, in clear as far as it is."""
     described = await handle.describe()
@@ -108,9 +91,9 @@ async def history(handle: WorkflowHandle[Any, Any]) -> list[str]:
 
 async def test_a_run_leaves_nothing_in_clear_but_its_search_attributes(runs: Runs, stage: Stage) -> None:
     parameters = json.dumps({"value": f"{PLANTED}-parameter"})
-    await test_runs.start(runs, stage, parameters=JsonRef(text=parameters, size=len(parameters)))
+    await start(runs, stage, parameters=JsonRef(text=parameters, size=len(parameters)))
     await stage.serve_attempts(ends(failed(f"{PLANTED}-message")), ends(completed(f'"{PLANTED}-result"')))
-    ended = await test_runs.state(runs, stage, test_runs.LONG)
+    ended = await ended_state(runs, stage)
     assert ended.outcome
     assert ended.outcome.result == JsonRef(text=f'"{PLANTED}-result"', size=len(PLANTED) + 9)
     found = await history(stage.handle)
@@ -140,9 +123,9 @@ def payloads_in_clear(message: Any) -> Iterator[Payload]:
 
 
 async def test_a_failure_tells_over_the_api_what_it_tells_without_encryption(runs: Runs, stage: Stage) -> None:
-    await test_runs.start(runs, stage, maximum_attempts=1)
+    await start(runs, stage, maximum_attempts=1)
     await stage.serve_attempts(ends(failed(f"{PLANTED}-message")))
-    ended = await test_runs.state(runs, stage, test_runs.LONG)
+    ended = await ended_state(runs, stage)
     assert ended.outcome
     assert ended.outcome.error
     assert ended.outcome.error.message == f"{PLANTED}-message"
@@ -162,8 +145,10 @@ async def test_a_failure_tells_over_the_api_what_it_tells_without_encryption(run
     assert not [text for text in await history(stage.handle) if PLANTED in text]
 
 
-async def test_a_login_leaves_nothing_in_clear(login_stage: LoginStage, sessions: AuthSessions, runs: Runs) -> None:
-    await test_an_auth_session_is_made_by_a_run(sessions, login_stage, runs)
+async def test_a_login_leaves_nothing_in_clear(login_stage: LoginStage, sessions: AuthSessions) -> None:
+    await sessions.create(being(login_stage, create=login_stage.login_spec("create")))
+    await login_stage.serve_attempts()
+    await login_stage.until_status(AuthSessionStatus.READY)
     found: list[str] = []
     async for execution in login_stage.client.list_workflows(f"CallboardProject = '{login_stage.project}'"):
         found += await history(login_stage.client.get_workflow_handle(execution.id, run_id=execution.run_id))
@@ -174,7 +159,7 @@ async def test_a_login_leaves_nothing_in_clear(login_stage: LoginStage, sessions
 SWITCHES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "on": ({"encrypt_payloads": False}, {}),
     "off": ({}, {"encrypt_payloads": False}),
-    "rotated": ({}, {"secret_key": [SecretStr(KEY[::-1]), SecretStr(KEY)]}),
+    "rotated": ({}, {"secret_key": [SecretStr(ENCRYPTION_KEY[::-1]), SecretStr(ENCRYPTION_KEY)]}),
 }
 """What is set before, and what afterwards, if not what the namespace has."""
 
@@ -204,7 +189,7 @@ async def test_a_run_in_flight_outlives_a_switch(encrypted: tuple[Settings, Clie
 
 async def test_a_workflow_waits_for_a_worker_that_has_the_key(encrypted: tuple[Settings, Client]) -> None:
     settings, client = encrypted
-    keyless = await connect(settings.model_copy(update={"secret_key": [SecretStr(KEY[::-1])]}))
+    keyless = await connect(settings.model_copy(update={"secret_key": [SecretStr(ENCRYPTION_KEY[::-1])]}))
     async with Stage(keyless, "keyless") as stage:
         await stage.serve_runs()
         stage.client = client

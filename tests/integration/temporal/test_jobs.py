@@ -10,17 +10,22 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from pydantic import SecretStr
 from temporalio.client import Client, ScheduleBackfill, ScheduleCalendarSpec, ScheduleOverlapPolicy, ScheduleSpec
 from temporalio.worker import Worker
 
 from devstack.temporal import TemporalServer
-from schemas.errors import BadRequest, Conflict, NotFound
+from schemas.errors import BadRequest, ConfigurationError, Conflict, NotFound
 from schemas.workflow import names
 from schemas.workflow.job import JobRef, JobSource
 from schemas.workflow.job_run import JobRunInput, JobRunStatus, JobRunType
+from settings import Settings
+from temporal.client import connect
 from temporal.job_run_listing import JobRunState
 from temporal.job_runs import JobRuns
 from temporal.jobs import Jobs
+from temporal.namespace import Retention, ensure_namespace, inspect_namespace
+from tests.support.encryption import ENCRYPTION_KEY, with_encryption
 from tests.support.job_run_stub import FINISH, StubJobRun
 from tests.support.polling import until
 from tests.support.present import assert_has
@@ -37,12 +42,29 @@ NAMESPACE = "jobs"
 
 
 @pytest.fixture(scope="module")
-async def client(temporal: TemporalServer) -> AsyncGenerator[Client]:
+async def plain_client(temporal: TemporalServer) -> AsyncGenerator[Client]:
     """A client of a namespace of these tests' own, whose worker has the stub in the place of JobRuns."""
     _, client = await set_up_namespace(temporal, NAMESPACE)
-    workflows = [TriggerJobWorkflow, StubJobRun]
-    async with Worker(client, task_queue=names.CALLBOARD_QUEUE, workflows=workflows, identity=IDENTITY):
+    async with stub_worker(client):
         yield client
+
+
+@pytest.fixture(scope="module")
+async def encrypted(temporal: TemporalServer) -> tuple[Settings, Client]:
+    key = [SecretStr(ENCRYPTION_KEY)]
+    return await set_up_namespace(temporal, f"encrypted-{NAMESPACE}", secret_key=key, encrypt_payloads=True)
+
+
+@pytest.fixture(scope="module")
+async def encrypted_client(encrypted: tuple[Settings, Client]) -> AsyncGenerator[Client]:
+    _, client = encrypted
+    async with stub_worker(client):
+        yield client
+
+
+def stub_worker(client: Client) -> Worker:
+    workflows = [TriggerJobWorkflow, StubJobRun]
+    return Worker(client, task_queue=names.CALLBOARD_QUEUE, workflows=workflows, identity=IDENTITY)
 
 
 @pytest.fixture
@@ -83,6 +105,7 @@ async def all_runs(job_runs: JobRuns, project: str) -> tuple[JobRunState, ...]:
     return (await job_runs.list_page(WORKSPACE, project, JOB, sort=(), first=0, count=1000)).job_runs
 
 
+@with_encryption
 async def test_a_job_is_known_once_it_is_created(name: str, jobs: Jobs, create: Create):
     await create(RARELY)
     state = await jobs.get(WORKSPACE, name, JOB)
@@ -134,6 +157,7 @@ async def test_jobs_are_listed_by_their_ids(name: str, jobs: Jobs, create: Creat
     assert await ids() == ["a", "c"]
 
 
+@with_encryption
 async def test_an_update_replaces_definition_and_schedule_and_nothing_else(name: str, jobs: Jobs, create: Create):
     await create(RARELY)
     await jobs.pause(WORKSPACE, name, JOB, "For a while.")
@@ -186,6 +210,7 @@ async def test_times_follow_the_clocks_of_their_time_zone(name: str, jobs: Jobs,
     assert [at.day for at in found if at.hour == 2] == [26, 27, 29, 30]
 
 
+@with_encryption
 async def test_a_paused_job_starts_none_and_a_resumed_one_does(
     name: str, jobs: Jobs, job_runs: JobRuns, create: Create, client: Client
 ):
@@ -266,3 +291,50 @@ async def test_the_last_run_time_is_that_of_the_last_job_run_that_has_ended(
         every=0.2,
     )
     assert (await jobs.get(WORKSPACE, name, JOB)).last_run_time == active.started_at
+
+
+# Their Schedules hold payloads, which may be encrypted.
+
+
+@pytest.mark.parametrize("client", ["encrypted_client"], indirect=True)
+async def test_a_schedule_and_what_it_starts_hold_nothing_in_clear(
+    name: str, client: Client, create: Create, job_runs: JobRuns
+) -> None:
+    await create(SECONDLY)
+    description = await client.get_schedule_handle(names.job_schedule_id(name, JOB)).describe()
+    assert WORKSPACE.encode() not in description.raw_description.SerializeToString()
+    await until(lambda: all_runs(job_runs, name), every=0.2)
+    async for execution in client.list_workflows(f"CallboardProject = '{name}'"):
+        history = await client.get_workflow_handle(execution.id, run_id=execution.run_id).fetch_history()
+        assert WORKSPACE not in "".join(str(event) for event in history.events)
+
+
+@pytest.mark.parametrize("client", ["encrypted_client"], indirect=True)
+async def test_an_updated_job_needs_its_old_key_no_more(
+    name: str, encrypted: tuple[Settings, Client], create: Create
+) -> None:
+    """As docs/keys.md says of Jobs, in "When a sealing key is not needed any more"."""
+
+    async def jobs_with(*keys: str) -> Jobs:
+        ring = {"secret_key": [SecretStr(key) for key in keys]}
+        return Jobs(await connect(encrypted[0].model_copy(update=ring)))
+
+    newer = "a-newer-key-of-the-same-test"
+    of_both, of_newer = await jobs_with(newer, ENCRYPTION_KEY), await jobs_with(newer)
+    await create(RARELY)
+    with pytest.raises(ConfigurationError, match="was encrypted with key"):
+        await of_newer.get(WORKSPACE, name, JOB)
+    await of_both.update(WORKSPACE, name, JOB, "second", RARELY)
+    assert (await of_newer.get(WORKSPACE, name, JOB)).ref.definition == "second"
+    assert [state.ref.job_id for state in await of_newer.list_all(WORKSPACE, name)] == [JOB]
+    await of_newer.delete(WORKSPACE, name, JOB)
+
+
+async def test_sweeps_depend_on_no_key(encrypted: tuple[Settings, Client]) -> None:
+    settings, _ = encrypted
+    without_key = await connect(settings.model_copy(update={"secret_key": [], "encrypt_payloads": False}))
+    found = await inspect_namespace(without_key)
+    assert found
+    assert found.sweep
+    assert found.sweep.artifact_retention == Retention.from_settings(Settings()).artifacts
+    assert await ensure_namespace(without_key, Retention.from_settings(Settings())) == [], "it is as it should be"

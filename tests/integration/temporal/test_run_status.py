@@ -11,6 +11,7 @@ from schemas.workflow.run import RunStatus
 from temporal.runs import Runs
 from tests.support.activity_operations import PendingActivity
 from tests.support.auth_stage import FIRST, LoginStage, bad, good
+from tests.support.encryption import with_encryption
 from tests.support.polling import until
 from tests.support.run_stage import WORKSPACE, HeldAttempt, completed, ends, interrupted
 
@@ -56,6 +57,7 @@ async def test_a_run_whose_running_attempt_is_to_be_paused_is_started(idle_stage
     assert (await idle_stage.ended()).status is RunStatus.COMPLETED
 
 
+@with_encryption
 async def test_a_run_whose_attempt_waits_for_room_is_pending(idle_stage: LoginStage) -> None:
     held = HeldAttempt(idle_stage, waits=True)
     await idle_stage.serve(held)
@@ -140,6 +142,7 @@ async def test_a_run_whose_validate_has_just_ended_is_started(idle_stage: LoginS
     check.end()
 
 
+@with_encryption
 async def test_a_run_that_waits_for_a_create_is_started(idle_stage: LoginStage) -> None:
     create = HeldAttempt(idle_stage)
     idle_stage.checks.append(ends(bad(FIRST)))

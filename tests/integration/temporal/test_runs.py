@@ -19,6 +19,7 @@ from schemas.workflow.base import JsonRef
 from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunInput, RunOutcome, RunStatus
 from temporal.runs import Runs, RunState
 from tests.support.constants import SOMEBODY
+from tests.support.encryption import with_encryption
 from tests.support.present import assert_has, present
 from tests.support.run_stage import (
     WORKSPACE,
@@ -54,6 +55,7 @@ async def cancel(runs: Runs, stage: Stage, wait: timedelta = AT_ONCE) -> RunStat
 # Start.
 
 
+@with_encryption
 async def test_a_run_is_started_with_what_lists_and_the_web_ui_show(runs: Runs, stage: Stage) -> None:
     assert await start(runs, stage, api="products/details")
     description = await stage.handle.describe()
@@ -97,6 +99,7 @@ async def test_the_same_start_again_starts_nothing(runs: Runs, stage: Stage) -> 
     assert len(stage.inputs) == 1
 
 
+@with_encryption
 async def test_the_same_start_with_another_body_is_a_conflict(runs: Runs, stage: Stage) -> None:
     await start(runs, stage)
     with pytest.raises(Conflict, match="another body"):
@@ -114,6 +117,7 @@ async def test_of_many_same_starts_at_once_one_starts_the_run(runs: Runs, stage:
 # State.
 
 
+@with_encryption
 async def test_a_run_is_pending_then_started_then_what_it_came_to(runs: Runs, stage: Stage) -> None:
     held = HeldAttempt(stage)
     await start(runs, stage)
@@ -244,6 +248,7 @@ async def test_a_workflow_of_somebody_else_is_no_run(runs: Runs, client: Client,
 # Cancel.
 
 
+@with_encryption
 async def test_a_running_run_reads_canceled_only_when_its_attempt_has_ended(runs: Runs, stage: Stage) -> None:
     held = HeldAttempt(stage, announced=True)
     await stage.serve_attempts(held)
@@ -312,6 +317,7 @@ async def test_a_workflow_that_failed_without_an_outcome_tells_nothing_of_ours(r
     assert "secret" not in error.message
 
 
+@with_encryption
 async def test_an_outcome_of_thirty_kilobytes_travels_with_the_close(runs: Runs, stage: Stage) -> None:
     error = RunError(
         code=ErrorCode.SCRIPT_EXECUTION_EXCEPTION,

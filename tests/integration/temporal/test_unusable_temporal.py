@@ -22,7 +22,7 @@ from temporal.client import connect
 from temporal.health import TemporalHealth
 from temporal.namespace import Retention, ensure_namespace, inspect_namespace
 from temporal.runs import Runs
-from tests.integration.temporal.test_auth_sessions import CALLS, being, validation
+from tests.support.auth_session_calls import CALLS, being, validation
 from tests.support.auth_stage import LoginStage
 from tests.support.constants import SOMEBODY
 from tests.support.run_stage import WORKSPACE, run_input
