@@ -18,7 +18,7 @@ from projects.deploy import deploy
 from projects.skeleton import write_skeleton
 from schemas.errors import Unavailable
 from schemas.workflow import names
-from schemas.workflow.fleet import FleetState, ProjectSize, RenewRequest
+from schemas.workflow.fleet import FleetState, ProjectSize, RenewRequest, list_id
 from settings import Settings
 from storage.folder import FolderStore
 from temporal.fleet import FleetClient, fleet_worker
@@ -76,17 +76,24 @@ async def test_who_holds_the_machines_is_told_by_the_fleet(server: TemporalServe
     write_skeleton(tmp_path, "shop")
     manifest = await deploy(tmp_path / "shop", store)
     shop = ProjectSize(machines=manifest.settings.machines, deployed_at=datetime.now(UTC))
-    asking = RenewRequest(worker="a", number=1, capacity=4, projects={"shop": shop}, held={}, used={})
+
+    async def renew(number: int, shop: ProjectSize) -> None:
+        served = {"shop": shop}
+        await FleetClient(client).renew(
+            RenewRequest(
+                worker="a", number=number, capacity=4, serves=list_id(served), changes=dict(served), held={}, used={}
+            )
+        )
+
     async with fleet_worker(client, "one"):
-        await FleetClient(client).renew(asking)
+        await renew(1, shop)
         found = await check_projects(client, store)
         assert (found.status, found.message) == (Status.OK, "1 project is deployed, with 1 Machine")
         (tmp_path / "shop" / "Intuned.jsonc").write_text(
             '{"projectName": "shop", "replication": {"maxConcurrentRequests": 9}}'
         )
         await deploy(tmp_path / "shop", store)
-        larger = {"shop": shop.model_copy(update={"machines": 9, "deployed_at": datetime.now(UTC)})}
-        await FleetClient(client).renew(asking.model_copy(update={"number": 2, "projects": larger}))
+        await renew(2, shop.model_copy(update={"machines": 9, "deployed_at": datetime.now(UTC)}))
         found = await check_projects(client, store)
         assert found.status is Status.WARNING
         assert found.message == "Machines are missing: shop (5 of 9: its workers have no room for more)."
