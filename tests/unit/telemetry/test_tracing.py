@@ -31,7 +31,7 @@ async def output(code: str, **variables: str) -> str:
     return done.out.strip()
 
 
-@pytest.mark.parametrize("module", ["worker.__main__", "api.app", "cli.main"])
+@pytest.mark.parametrize("module", ["worker", "api.app", "cli.main"])
 async def test_who_does_not_trace_does_not_import_the_sdk(module: str) -> None:
     code = f"import sys, {module}\nfrom telemetry import tracing\ntracing.start_tracing('x')\nprint({LOADED})"
     assert await output(code, OTEL_SERVICE_NAME="callboard") == "[]"
