@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Fetches the packages that tests install into environments of projects (tests/packages/*.lock), as wheels into
-# .venv/packages. A package index of the tests serves them from there. Run it after setup.sh. When all are fetched, it
-# uses no network.
+# Fetches the packages that tests install into environments of projects (tests/packages/*.lock) into .venv/packages: as
+# wheels, but for what a project is to build. A package index of the tests serves them from there. Run it after
+# setup.sh. When all are fetched, it uses no network.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -18,7 +18,7 @@ say "fetching the packages that tests install (about 160 MB)"
 rm -rf .venv/packages
 mkdir .venv/packages
 for lock in tests/packages/*.lock; do
-    [ "$lock" != tests/packages/python312.lock ] || continue
+    case $lock in */python312.lock | */sources.lock) continue ;; esac
     if ! pip wheel --wheel-dir .venv/packages --requirement "$lock"; then
         say "$lock could not be fetched (reason above); tests that install from it will fail"
         wanted=
@@ -34,6 +34,12 @@ done
 if ! pip download --dest .venv/packages --requirement tests/packages/python312.lock --python-version 3.12 \
     --only-binary :all:; then
     say "tests/packages/python312.lock could not be fetched (reason above); tests that install from it will fail"
+    wanted=
+fi
+# A project builds this package itself, as for everybody else.
+rm -f .venv/packages/fuzzysearch-*.whl
+if ! pip download --dest .venv/packages --requirement tests/packages/sources.lock --no-binary fuzzysearch; then
+    say "tests/packages/sources.lock could not be fetched (reason above); tests that install from it will fail"
     wanted=
 fi
 [ -n "$wanted" ] || exit 0

@@ -1,22 +1,26 @@
-"""A package index on loopback, of the wheels that `scripts/packages.sh` has fetched, as PEP 503 and PEP 714 have it."""
+"""A package index on loopback, of what `scripts/packages.sh` has fetched, as PEP 503 and PEP 714 have it."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import html
 import http.server
 import os
 import shutil
+import ssl
 import threading
 import zipfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import pytest
-from packaging.utils import parse_wheel_filename
+from packaging.utils import parse_sdist_filename, parse_wheel_filename
 
+from tests.support.certificates import Signed
 from tests.support.repository import REPOSITORY
 
 FETCHED = REPOSITORY / ".venv" / "packages"
@@ -25,9 +29,19 @@ _DRIVER = "playwright/driver/"
 
 
 class _Index(http.server.SimpleHTTPRequestHandler):
-    """Answers `/simple/{package}/`, `/{wheel}` and `/{wheel}.metadata`."""
+    """Answers `/simple/{package}/`, `/{wheel}`, `/{wheel}.metadata` and `/{source distribution}`."""
+
+    def __init__(self, *args: Any, signed_in: str | None = None, **options: Any) -> None:
+        self._signed_in = signed_in
+        """The user and the password of whoever may read anything; None: everybody may."""
+        super().__init__(*args, **options)
 
     def do_GET(self) -> None:
+        if self._signed_in and self.headers["Authorization"] != _basic(self._signed_in):
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", "Basic")
+            self.end_headers()
+            return
         parts = self.path.strip("/").split("/")
         wheel = Path(self.directory, parts[-1].removesuffix(".metadata"))
         if parts[0] == "simple":
@@ -52,18 +66,24 @@ class _Index(http.server.SimpleHTTPRequestHandler):
 
 
 def _page(folder: Path, package: str) -> bytes:
-    """All wheels of a package; empty if there are none."""
+    """All wheels and source distributions of a package; empty if there are none."""
     wheels = [path for path in sorted(folder.glob("*.whl")) if parse_wheel_filename(path.name)[0] == package]
     links = [
         f'<a href="/{html.escape(wheel.name)}#sha256={_digest(wheel)}" data-core-metadata="true">{wheel.name}</a>'
         for wheel in wheels
     ]
+    sources = [path for path in sorted(folder.glob("*.tar.gz")) if parse_sdist_filename(path.name)[0] == package]
+    links += [f'<a href="/{source.name}#sha256={_digest(source)}">{source.name}</a>' for source in sources]
     return "\n".join(links).encode()
 
 
+def _basic(signed_in: str) -> str:
+    return f"Basic {base64.b64encode(signed_in.encode()).decode()}"
+
+
 @cache
-def _digest(wheel: Path) -> str:
-    with wheel.open("rb") as file:
+def _digest(package: Path) -> str:
+    with package.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -74,29 +94,34 @@ def _metadata(wheel: Path) -> bytes:
 
 
 @contextmanager
-def package_index(folder: Path) -> Generator[str]:
-    """The address of an index of the wheels in `folder`."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(_Index, directory=str(folder))) as server:
+def package_index(folder: Path, *, signed_in: str | None = None, tls: Signed | None = None) -> Generator[str]:
+    """The address of an index of the packages in `folder`, for whoever has this user and password (`user:password`)."""
+    handler = partial(_Index, directory=str(folder), signed_in=signed_in)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        if tls is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(tls.certificate, tls.key)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}/simple"
+            yield f"http{'' if tls is None else 's'}://127.0.0.1:{server.server_port}/simple"
         finally:
             server.shutdown()
             thread.join()
 
 
 def _write_light_packages(folder: Path) -> None:
-    """Fill a folder with the fetched wheels, and with Playwright's without its driver.
+    """Fill a folder with what was fetched, and with Playwright's wheels without its driver.
 
     The driver is nearly all of Playwright, and each environment would have a copy of it. But what Machines start is the
     driver of Callboard's own Playwright; that of an environment is for user code that starts one itself.
     """
-    for wheel in FETCHED.glob("*.whl"):
-        if parse_wheel_filename(wheel.name)[0] == "playwright":
-            _copy_without(_DRIVER, wheel, folder / wheel.name)
+    for package in (*FETCHED.glob("*.whl"), *FETCHED.glob("*.tar.gz")):
+        if package.name.startswith("playwright-"):
+            _copy_without(_DRIVER, package, folder / package.name)
         else:
-            (folder / wheel.name).symlink_to(wheel)
+            (folder / package.name).symlink_to(package)
 
 
 def _copy_without(left_out: str, wheel: Path, copy: Path) -> None:
