@@ -242,9 +242,10 @@ class Settings(BaseSettings):
     browser_deny: Annotated[list[str], NoDecode, BeforeValidator(_comma_separated)] = Field(default_factory=list[str])
     """Networks and hosts, comma-separated, that Machines may not connect to, at the level `full` of isolation:
     `10.1.0.0/16`. Of this list and `CALLBOARD_BROWSER_ALLOW`, the longer network decides."""
-    build_packages: bool = False
+    build_packages: bool | None = None
     """Whether packages of projects may be built from their sources, at deploys and by workers, which executes code of
-    theirs, though in a box. If not, only wheels are installed."""
+    theirs. If not, only wheels are installed. Unset: wherever there is a box, so not at the level `none` of
+    isolation."""
     own_ports: Annotated[list[int], NoDecode, BeforeValidator(_comma_separated)] = Field(default_factory=list[int])
     """Ports of this host, comma-separated, at which parts of Callboard listen that no other setting names (the
     embedded stack sets it). Machines may not connect to them, even where loopback is open."""

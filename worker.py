@@ -314,7 +314,7 @@ async def host_playwright(process: Process, host: Host, resources: AsyncExitStac
     await resources.enter_async_context(running_worker(stops_worker(process, running_attempts)))
     versions = VersionFolders(store, settings.make_folder("versions"))
     box = PackageBox(settings, temporal_address=address, other_parts=other_parts)
-    environments = Environments(settings.make_folder("environments"), box, build_packages=settings.build_packages)
+    environments = Environments(settings.make_folder("environments"), box)
     root = settings.make_folder("builds")
     builds = BuildActivities(store=store, versions=versions, environments=environments, root=root)
     await resources.enter_async_context(running_worker(builds_worker(process, builds)))

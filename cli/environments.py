@@ -17,4 +17,4 @@ def open_environments(settings: Settings) -> Environments:
         settings, temporal_address=find_connection(settings).address, other_parts=trace_endpoints(os.environ)
     )
     root = settings.data_dir.expanduser().resolve() / "environments"
-    return Environments(root, box, build_packages=settings.build_packages)
+    return Environments(root, box)

@@ -202,10 +202,7 @@ class DevStack:
             self._settings, temporal_address=self.temporal.address, other_parts=trace_endpoints(os.environ)
         )
         environments = Environments(
-            data / "environments",
-            box,
-            build_packages=self._settings.build_packages,
-            on_build=lambda project: self._report(format_build(project)),
+            data / "environments", box, on_build=lambda project: self._report(format_build(project))
         )
         self.projects = Publisher(
             self._projects_dir,

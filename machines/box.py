@@ -14,10 +14,11 @@ import os
 import shutil
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import playwright
@@ -45,7 +46,7 @@ _SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/usr", "/var
 _ETC = (
     *("alternatives", "ca-certificates", "ca-certificates.conf", "crypto-policies", "ssl/certs", "ssl/openssl.cnf"),
     *("pki/ca-trust", "pki/tls/certs", "pki/tls/cert.pem", "pki/tls/openssl.cnf"),
-    *("chromium", "chromium.d", "opt/chrome", "fonts", "gtk-3.0", "xdg"),
+    *("chromium", "chromium.d", "opt/chrome", "fonts", "gtk-3.0", "xdg/gtk-3.0"),
     *("hosts", "host.conf", "hostname", "resolv.conf", "nsswitch.conf", "gai.conf", "protocols", "services"),
     *("passwd", "group", "localtime", "timezone", "locale.alias", "mime.types", "magic", "os-release"),
     *("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "debian_version", "terminfo", "python3"),
@@ -61,6 +62,8 @@ class Box:
     """Folders and files that can be read."""
     write: tuple[Path, ...]
     """Folders that can be written, too. All of these must exist."""
+    instead: Mapping[Path, Path] = MappingProxyType({})
+    """Files that are there in place of others of this host, by the paths of those."""
     resolv_conf: Path | None = None
     """The file that is `/etc/resolv.conf` there. None: the host's."""
     temporary: Path | None = None
@@ -106,6 +109,8 @@ class Box:
             arguments += ["--ro-bind", str(path), str(path)]
         for path in _parents_first(self.write):
             arguments += ["--bind", str(path), str(path)]
+        for path, file in self.instead.items():
+            arguments += ["--ro-bind", str(file), str(path)]
         # Otherwise, files could be left in the folders that lead to all these.
         arguments += ["--remount-ro", "/dev", "--remount-ro", "/"]
         return [str(_program()), *arguments, "--"]

@@ -58,7 +58,7 @@ _PR_CAP_AMBIENT, _AMBIENT_RAISE = 47, 2
 _CAP_NET_ADMIN = 12
 _CAPABILITY_VERSION = 0x20080522
 
-_UNSERVED_AT, _PORTS_AT, _LOCAL_AT, _NAMES_AT, _RULES_AT = 5, 10, 20, 30, 100
+_UNSERVED_AT, _PORTS_AT, _LOCAL_AT, _NAMES_AT, _OPENED_AT, _RULES_AT = 5, 10, 20, 30, 40, 100
 """Places of the rules in the order in which the kernel asks them. It asks the table `main`, with the way out, last."""
 
 
@@ -87,9 +87,12 @@ class Plan:
         return json.dumps({**asdict(self), "reach": self.reach.to_json()})
 
     @property
-    def opens_loopback(self) -> bool:
-        """Whether loopback of this host is reached."""
-        return any(map(self.reach.is_open, _LOOPBACK))
+    def loopback(self) -> str:
+        """The ports at which loopback of this host is reached, as pasta is told them."""
+        if any(map(self.reach.is_open, _LOOPBACK)):
+            return "auto"  # whatever listens there
+        ports = {port for address, port in self.reach.opened if ip_address(address).is_loopback}
+        return ",".join(map(str, sorted(ports - self.reach.closed_ports))) or "none"
 
     def pasta_command(self, pid: int) -> list[str]:
         """Return the command that gives a network to the namespaces of a process, and returns when it is there."""
@@ -100,8 +103,8 @@ class Plan:
         if self.nameserver is not None:
             forward = GATEWAY[ip_address(self.nameserver).version]
             command += ["--dns-forward", forward, "--dns-host", self.nameserver]
-        # Nothing reaches the namespace from outside. From inside, `auto` leads to what listens on this host's loopback.
-        command += ["-t", "none", "-u", "none", "-U", "none", "-T", "auto" if self.opens_loopback else "none"]
+        # Nothing reaches the namespace from outside. From inside, `-T` leads to what listens on this host's loopback.
+        command += ["-t", "none", "-u", "none", "-U", "none", "-T", self.loopback]
         if os.geteuid() == 0:  # it would become `nobody`, who may not join our namespaces
             command += ["--runas", f"{os.geteuid()}:{os.getegid()}"]
         return [*command, str(pid)]
@@ -121,6 +124,9 @@ class Plan:
                     yield f"rule add pref {_PORTS_AT} to {network} ipproto tcp dport {port} prohibit"
         for protocol in ("udp", "tcp"):
             yield f"rule add pref {_NAMES_AT} to {GATEWAY[version]} ipproto {protocol} dport 53 lookup main"
+        for text, port in self.reach.opened:
+            if (address := ip_address(text)).version == version and not address.is_loopback:
+                yield f"rule add pref {_OPENED_AT} to {address} ipproto tcp dport {port} lookup main"
         rules = [rule for rule in self.reach.networks if rule[0].version == version]
         for place, (network, allowed) in enumerate(rules, start=_RULES_AT):
             yield f"rule add pref {place} to {network} {'lookup main' if allowed else 'prohibit'}"
@@ -293,7 +299,7 @@ def main() -> NoReturn:
     """Make the network and execute the command in it, or only try it; see the module's docstring."""
     plan, command = Plan.from_json(sys.argv[1]), sys.argv[2:]
     try:
-        loopback = LoopbackRules() if plan.opens_loopback else None
+        loopback = None if plan.loopback == "none" else LoopbackRules()
         pasta = enter_network(plan)
         ended = os.pidfd_open(pasta)
         if not command:

@@ -30,6 +30,8 @@ from machines.machine_limits import MOST_PROCESSES, MOST_THREADS
 from machines.resource_usage import Meter
 from machines.runner import confinement, inner_box, process_tree
 
+ENDED = "ended, as "
+"""Beginning of the last line of what is printed if the program is ended by a limit."""
 _LOOK_EVERY = 0.1
 """Seconds between two looks at what a program takes that has a limit."""
 
@@ -43,14 +45,22 @@ def _run(command: list[str], *, memory: int, network: int | None) -> int:
             selector.register(descriptor, selectors.EVENT_READ)
         meter = Meter(os.getpid())
         reasons = [key.fd for key, _ in selector.select(_LOOK_EVERY if memory else None)]
-        while not reasons and not _takes_too_much(meter, memory):
+        while not reasons:
+            if (excess := _excess(meter, memory)) is not None:
+                print(f"{ENDED}{excess}", file=sys.stderr)  # noqa: T201
+                return 1
             reasons = [key.fd for key, _ in selector.select(_LOOK_EVERY)]
     code = child.wait() if ended in reasons else 1
     return code if code >= 0 else 128 - code
 
 
-def _takes_too_much(meter: Meter, memory: int) -> bool:
-    return meter.look(memory) > memory or meter.processes > MOST_PROCESSES or meter.threads > MOST_THREADS
+def _excess(meter: Meter, memory: int) -> str | None:
+    """Measure now, and return what of it is too much, as the end of a sentence; None if nothing is."""
+    if meter.look(memory) > memory:
+        return f"it took more than {memory // 1024**2} MiB of memory"
+    if meter.processes > MOST_PROCESSES or meter.threads > MOST_THREADS:
+        return f"it had more than {MOST_PROCESSES} processes or {MOST_THREADS} threads"
+    return None
 
 
 def main() -> NoReturn:

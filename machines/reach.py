@@ -55,6 +55,8 @@ class Reach:
     """Ports of Callboard's own parts: closed on loopback and on the addresses of `own`, even where these are open."""
     own: tuple[str, ...] = ()
     """Addresses, besides loopback, of this host and of Callboard's own parts."""
+    opened: tuple[tuple[str, int], ...] = ()
+    """Addresses with one port each that is open whatever the rules say; on loopback, if it is not in `closed_ports`."""
 
     @classmethod
     def of(
@@ -64,22 +66,30 @@ class Reach:
         deny: Iterable[Network] = (),
         own: Iterable[Address] = (),
         closed_ports: Iterable[int] = (),
+        opened: Iterable[tuple[Address, int]] = (),
     ) -> Self:
         """Return the rules of an installation: what is closed everywhere, what is its own, what its operator says."""
         named = tuple(dict.fromkeys(str(ip_network(address)) for address in own))
         closed = [*CLOSED, *named, *map(str, deny)]
         rules = dict.fromkeys([*((network, False) for network in closed), *((str(network), True) for network in allow)])
-        return cls(tuple(rules), frozenset(closed_ports), named)
+        doors = tuple((str(address), port) for address, port in opened)
+        return cls(tuple(rules), frozenset(closed_ports), named, doors)
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
         """Return the rules that `to_json` has written."""
         rules = tuple((network, allowed) for network, allowed in value["rules"])
-        return cls(rules, frozenset(value["closedPorts"]), tuple(value["own"]))
+        opened = tuple((address, port) for address, port in value["opened"])
+        return cls(rules, frozenset(value["closedPorts"]), tuple(value["own"]), opened)
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON value that `from_json` reads."""
-        return {"rules": list(self.rules), "closedPorts": sorted(self.closed_ports), "own": list(self.own)}
+        return {
+            "rules": list(self.rules),
+            "closedPorts": sorted(self.closed_ports),
+            "own": list(self.own),
+            "opened": list(self.opened),
+        }
 
     def is_open(self, address: Address) -> bool:
         """Tell whether an address is open. Its `closed_ports` may be closed all the same."""

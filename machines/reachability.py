@@ -29,7 +29,7 @@ async def find_reach(
     *,
     temporal_address: str,
     other_parts: Sequence[str] = (),
-    index_hosts: Iterable[str] = (),
+    index: Iterable[tuple[str, int]] = (),
     resolve: Resolve = resolve,
 ) -> Reach:
     """Return where the Machines of a worker may connect. Names are looked up now, and not again.
@@ -38,7 +38,7 @@ async def find_reach(
         settings: The settings of the worker.
         temporal_address: Host and port of the Temporal that the worker uses, which its settings need not name.
         other_parts: Addresses (URLs) of parts of the installation that no setting names, such as a collector of traces.
-        index_hosts: Hosts of package indexes, which are open in addition.
+        index: Hosts and ports of package indexes, which are open in addition.
         resolve: Looks up the addresses of a host.
 
     Raises:
@@ -47,8 +47,8 @@ async def find_reach(
     allow, allowed_hosts = parse_networks_and_hosts("CALLBOARD_BROWSER_ALLOW", settings.browser_allow)
     deny, denied_hosts = parse_networks_and_hosts("CALLBOARD_BROWSER_DENY", settings.browser_deny)
     parts = list(_parts(settings, temporal_address, other_parts))
-    index_hosts = set(index_hosts)
-    hosts = {*allowed_hosts, *denied_hosts, *index_hosts, *(host for host, _ in parts)}
+    index = set(index)
+    hosts = {*allowed_hosts, *denied_hosts, *(host for host, _ in (*parts, *index))}
     found = await asyncio.gather(*(_look_up(host, resolve) for host in hosts))
     addresses = dict(zip(hosts, found, strict=True))
     for host in sorted(denied_hosts):
@@ -64,10 +64,11 @@ async def find_reach(
     ports = [*(port for _, port in parts), settings.port, settings.viewer_listens_on, *settings.own_ports]
     ports += [int(each.rpartition(":")[2]) for each in (settings.metrics_address, settings.health_address) if each]
     return Reach.of(
-        allow=[*allow, *_networks([*allowed_hosts, *index_hosts], addresses)],
+        allow=[*allow, *_networks(allowed_hosts, addresses)],
         deny=[*deny, *_networks(denied_hosts, addresses)],
         own=[*addresses_of_this_host(), *(each for each in private if not _is_always_closed(each))],
         closed_ports=[port for port in ports if port],
+        opened=[(address, port) for host, port in index for address in addresses[host]],
     )
 
 

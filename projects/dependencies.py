@@ -69,7 +69,8 @@ async def resolve_and_build(
     python = await choose_interpreter(wanted)
     stored = await store.get(keys.environment(project, own.declaration))
     if stored is None:
-        requirements = await resolve_lock(declaration, files, frozen, python, scratch, environments.uv(project))
+        uv = await environments.uv(project)
+        requirements = await resolve_lock(declaration, files, frozen, python, scratch, uv)
     else:
         requirements = stored.decode()
     try:

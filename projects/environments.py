@@ -64,28 +64,24 @@ class Environment:
 class Environments:
     """The environments below `root`. An instance belongs to one event loop."""
 
-    def __init__(
-        self,
-        root: Path,
-        box: PackageBox,
-        *,
-        build_packages: bool = False,
-        on_build: Callable[[str], None] = lambda _project: None,
-    ) -> None:
-        """Build nothing yet; `build_packages` is as in `ProjectUv`, and `root` is for uv's caches, too.
+    def __init__(self, root: Path, box: PackageBox, *, on_build: Callable[[str], None] = lambda _project: None) -> None:
+        """Build nothing yet; `root` is for uv's caches, too.
 
         `box` is where code of projects is executed, here and by a deploy that reads annotations. `on_build` is called
         with the name of a project as an environment of it begins to be built.
         """
         self._root = root
         self.box = box
-        self._build_packages = build_packages
         self._on_build = on_build
         self._builds: SingleFlight[str, None] = SingleFlight()
 
-    def uv(self, project: str) -> ProjectUv:
-        """Return uv as it works for one project."""
-        return ProjectUv(self.box, self._root / f"{_UV}{project}", self._build_packages)
+    async def uv(self, project: str) -> ProjectUv:
+        """Return uv as it works for one project.
+
+        Raises:
+            ConfigurationError: The settings want walls that cannot stand here.
+        """
+        return ProjectUv(self.box, self._root / f"{_UV}{project}", await self.box.may_build())
 
     async def ensure(self, requirements: str, *, project: str, python: Interpreter, folder: Path) -> Environment:
         """Return the environment with the packages that `resolve_lock` lists, and build it if it does not exist.
@@ -124,7 +120,7 @@ class Environments:
             work = partial / uuid.uuid4().hex
             exact = await run_in_thread(_write_inputs, partial, work, requirements, folder)
             made = work / target.name
-            uv = self.uv(project)
+            uv = await self.uv(project)
             run = functools.partial(uv.run, cwd=folder, python=python.executable, write=[work])
             venv = ("venv", "--quiet", "--no-project", "--relocatable", "--python", python.executable, made)
             await run(*venv, timeout=_VENV_TIMEOUT)

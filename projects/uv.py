@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -15,8 +16,11 @@ from pathlib import Path
 from uv import find_uv_bin
 
 from machines.package_box import PackageBox, kept
-from projects.operator_index import read_operator_index
+from machines.program_keeper import ENDED
+from machines.proxied import TOLD
+from projects.operator_index import URL_CREDENTIALS, OperatorIndex, read_operator_index
 from projects.processes import run_in_thread, run_process
+from schemas.machine_sizes import MEMORY_OF_SIZE
 
 _log = logging.getLogger(__name__)
 
@@ -26,6 +30,10 @@ as the next file may be anybody's."""
 
 _MAX_REASON_LENGTH = 600
 """Most characters of a reason. The whole error output of uv may have hundreds of lines."""
+
+_MEMORY = MEMORY_OF_SIZE["large"]
+"""Most bytes of memory that uv, and the builds that it starts, may use together."""
+_INDEX_PROXY = Path(__file__).with_name("index_proxy.py")
 
 _SECRET_PREFIXES = ("CALLBOARD_", "AWS_", "TEMPORAL_", "OTEL_")
 """Prefixes of variables that programs of this host do not need, and that hold secrets."""
@@ -72,7 +80,8 @@ class ProjectUv:
     ) -> str:
         """Run uv and return what it prints. Nothing that it has started is left when this returns.
 
-        It follows the operator's configuration (`UV_*`, `uv.toml`, netrc), and the project's in `cwd`.
+        It follows the operator's configuration (`UV_*`, `uv.toml`, netrc), and the project's in `cwd`. It sees no
+        credentials of the operator: where there are any, `projects.index_proxy` signs in for it.
 
         Args:
             arguments: What uv is to do.
@@ -89,17 +98,23 @@ class ProjectUv:
         scratch = self.folder / f"run-{uuid.uuid4().hex}"
         try:
             index = await run_in_thread(read_operator_index)
-            await run_in_thread(self._prepare, scratch, index.credentials)
-            uv = find_uv_bin()
+            instead = await run_in_thread(self._prepare, scratch, index)
+            uv, variables = find_uv_bin(), self._environment(index.variables, scratch)
+            if index.sign_in is not None:
+                variables[TOLD] = json.dumps({**index.sign_in, "folder": str(scratch)})
             command = await self.box.command(
                 [uv, *map(str, arguments)],
-                read=(Path(uv), cwd, cwd.parent / CONFIGURATION_END, *index.files, *read),
+                read=(Path(uv), cwd, cwd.parent / CONFIGURATION_END, *index.files, *index.certificates, *read),
                 write=(self.cache, scratch, *write),
                 interpreters=(python,),
-                index_hosts=index.hosts,
                 scratch=scratch,
+                memory_limit=_MEMORY,
+                instead=instead,
+                index=index.places,
+                proxy=None if index.sign_in is None else _INDEX_PROXY,
+                proxy_reads=(*index.certificates, *index.client_certificate),
             )
-            return await _run(command, arguments, cwd, self._environment(index.variables, scratch), timeout)
+            return await _run(command, arguments, cwd, variables, timeout)
         except (OSError, ValueError) as error:  # OSError includes the FileNotFoundError of find_uv_bin.
             raise UvError(f"uv cannot be started ({error})") from error
         finally:
@@ -115,7 +130,8 @@ class ProjectUv:
         """Options for the commands of uv that may build packages."""
         return () if self.build_packages else ("--no-build",)
 
-    def _prepare(self, scratch: Path, credentials: str) -> None:
+    def _prepare(self, scratch: Path, index: OperatorIndex) -> dict[Path, Path]:
+        """Make the folders, and write the files that are to stand in place of others of this host."""
         self.cache.mkdir(parents=True, exist_ok=True)
         os.utime(self.folder)  # so that it is not removed as unused
         if not self.build_packages:
@@ -124,7 +140,11 @@ class ProjectUv:
             (self.cache / _BUILDS).touch()
         for name in ("home", "tmp"):
             (scratch / name).mkdir(parents=True)
-        (scratch / "home" / ".netrc").write_text(credentials)
+        instead: dict[Path, Path] = {}
+        for number, (file, text) in enumerate(index.cleaned.items()):
+            instead[file] = scratch / f"configuration-{number}.toml"
+            instead[file].write_text(text)
+        return instead
 
     def _environment(self, variables: Mapping[str, str], scratch: Path) -> dict[str, str]:
         return {
@@ -135,7 +155,6 @@ class ProjectUv:
             "UV_CACHE_DIR": str(self.cache),
             "UV_NO_CACHE": "false",  # whatever the project's settings say: see `_prepare`
             "HOME": str(scratch / "home"),
-            "NETRC": str(scratch / "home" / ".netrc"),
             "TMPDIR": str(scratch / "tmp"),
             "NO_COLOR": "1",
             "UV_NO_PROGRESS": "1",
@@ -184,20 +203,25 @@ def host_environment() -> dict[str, str]:
 
 def mask_url_credentials(text: str) -> str:
     """Return `text` with the credentials in all addresses replaced by `***`."""
-    return re.sub(r"(://)[^/@\s'\"`]+@", r"\1***@", text)
+    return URL_CREDENTIALS.sub("***@", text)
 
 
 def explain_error(stderr: str) -> str:
     """Return the reason in uv's error output: the part that a person can act on."""
+    if (limit := re.search(rf"^{ENDED}(.*)$", stderr, re.MULTILINE)) is not None:
+        return limit[1]
     headline, causes = _split_error(stderr)
     whole = " ".join([headline, *causes])
     if unbuilt := _UNBUILT.search(stderr):
         name = next(filter(None, unbuilt.groups()), None) or "the project itself, or a package without a name,"
         return (
-            f"{name} has no wheel for this host here, and packages are not built from their sources. Require a version "
-            "that has wheels, or provide a wheel in your own index; or let the operator allow builds, which execute "
-            "the package's code, by CALLBOARD_BUILD_PACKAGES=true at deploys and workers"
+            f"{name} has no wheel for this host here, and packages are not built from their sources, as "
+            "CALLBOARD_BUILD_PACKAGES is false, or CALLBOARD_ISOLATION is none. Require a version that has wheels, or "
+            "provide a wheel in your own index; or let the operator allow builds, which execute the package's code, by "
+            "CALLBOARD_BUILD_PACKAGES=true at deploys and workers"
         )
+    if (refused := re.search(r"An index URL \((\S+)\) could not be queried.*\((\d+ .*)\)", stderr)) is not None:
+        return f"the package index {refused[1]} wants other credentials than it is given ({refused[2]})"
     if missing := re.search(r"Because (\S+) was not found in the package registry", whole):
         return f"there is no package {missing[1]} in the package index"
     if (none := re.search(r"Because there is no version of (\S+)", whole)) and whole.count("ecause ") == 1:
@@ -211,7 +235,8 @@ def explain_error(stderr: str) -> str:
     if re.match(r"Request failed|Failed to fetch", headline):
         fetched = re.search(r"https?://[^\s`)]+", whole)
         what = fetched[0] if fetched else "the package index"
-        return _clip(f"{what} cannot be fetched ({causes[-1] if causes else headline})")
+        unreached = re.findall(r"^not reached: (.*)$", stderr, re.MULTILINE)  # as `projects.index_proxy` says it
+        return _clip(f"{what} cannot be fetched ({([*causes, *unreached] or [headline])[-1]})")
     return _clip(re.sub(r"\s*\^+$", "", ": ".join([headline, *causes[:2]])) or "it does not say")
 
 

@@ -59,7 +59,7 @@ async def ensure_venv(folder: Path, environments: Environments, say: Callable[[s
     with tempfile.TemporaryDirectory(prefix="callboard-venv-") as scratch:
         requirements = Path(scratch) / "requirements.txt"
         interpreter = await choose_interpreter(SpecifierSet((declaration and declaration.requires_python) or ""))
-        uv = environments.uv(name)
+        uv = await environments.uv(name)
         try:
             listed = pinned_playwright()
             if declaration is not None:

@@ -208,6 +208,13 @@ def test_rules_are_asked_in_the_order_in_which_they_decide() -> None:
     assert any("to 64:ff9b::a01:0/112 prohibit" in line for line in six), "the form of NAT64"
 
 
+def test_what_is_opened_is_open_at_its_port_alone() -> None:
+    opened = [(ip_address(text), port) for text, port in (("10.1.2.3", 443), ("127.0.0.1", 8080), ("::1", 7233))]
+    plan = replace(PLAN, reach=Reach.of(deny=[ip_network("10.0.0.0/8")], closed_ports=[7233], opened=opened))
+    assert "rule add pref 40 to 10.1.2.3 ipproto tcp dport 443 lookup main" in plan.ip_commands(4)
+    assert plan.loopback == "8080"
+
+
 def test_ports_of_our_own_are_closed_where_one_address_of_loopback_is_open() -> None:
     reach = Reach.of(allow=[ip_network("127.0.0.1/32")], closed_ports=[7233])
     rules = list(replace(PLAN, reach=reach).ip_commands(4))

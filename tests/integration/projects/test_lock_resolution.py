@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from importlib.metadata import version as version_of
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,26 +89,42 @@ async def test_what_cannot_be_resolved_fails_the_deploy_in_a_sentence(
 @pytest.fixture
 def source(wheels: Path, tmp_path: Path) -> None:
     """A package `broken` that there is as a source distribution only."""
+    make_source(wheels, tmp_path, "raise RuntimeError('needs libfoo 3')\n")
+
+
+@pytest.fixture
+def greedy(wheels: Path, tmp_path: Path) -> None:
+    """The same, with a build that takes memory and does not end."""
+    make_source(wheels, tmp_path, "import time\ntaken = b'x' * 512 * 1024**2\ntime.sleep(3600)\n")
+
+
+def make_source(wheels: Path, tmp_path: Path, backend: str) -> None:
     folder = tmp_path / "broken-1.0"
     folder.mkdir()
     (folder / "pyproject.toml").write_text(
         '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
         '[project]\nname = "broken"\nversion = "1.0"\n'
     )
-    (folder / "backend.py").write_text("raise RuntimeError('needs libfoo 3')\n")
+    (folder / "backend.py").write_text(backend)
     archive = shutil.make_archive(str(wheels / "broken-1.0"), "gztar", tmp_path, "broken-1.0")
     assert archive.endswith("broken-1.0.tar.gz")
 
 
 async def test_a_package_that_cannot_be_built_fails_the_deploy_with_its_reason(host: Host, source: None):
-    allowed = replace(host, environments=Environments(host.root, package_box(), build_packages=True))
     with pytest.raises(
         ProjectError, match=r"^requirements\.txt: .*broken==1\.0 cannot be built here: .*needs libfoo 3"
     ):
-        await allowed.deploy(listing("broken"))
+        await host.deploy(listing("broken"))
     assert host.built() == []
 
 
+async def test_a_build_that_takes_too_much_memory_is_ended(host: Host, greedy: None, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("projects.uv._MEMORY", 256 * 1024**2)
+    with pytest.raises(ProjectError, match=r"^requirements\.txt: .*: it took more than 256 MiB of memory\.$"):
+        await host.deploy(listing("broken"))
+
+
+@pytest.mark.parametrize("settings", [{"build_packages": False}, {"isolation": "none"}])
 @pytest.mark.parametrize(
     "wish",
     [
@@ -117,14 +134,24 @@ async def test_a_package_that_cannot_be_built_fails_the_deploy_with_its_reason(h
         listing("--no-binary broken", "broken"),
     ],
 )
-async def test_sources_are_built_only_where_the_operator_allows_it(host: Host, source: None, wish: dict[str, str]):
+async def test_sources_are_not_built_where_the_operator_forbids_it_or_there_is_no_box(
+    host: Host, source: None, wish: dict[str, str], settings: dict[str, Any]
+):
+    host = replace(host, environments=Environments(host.root, package_box(**settings)))
     expected = r"^requirements\.txt: .*broken has no wheel .*Require a version .*CALLBOARD_BUILD_PACKAGES=true"
     with pytest.raises(ProjectError, match=expected):
         await host.deploy({**listing("broken"), **wish})
     assert host.built() == []
 
 
-async def test_an_older_version_with_a_wheel_is_taken(host: Host, source: None, wheels: Path):
+async def test_without_a_box_sources_are_built_if_the_operator_allows_it(host: Host, source: None):
+    allowed = Environments(host.root, package_box(isolation="none", build_packages=True))
+    with pytest.raises(ProjectError, match=r"broken==1\.0 cannot be built here: .*needs libfoo 3"):
+        await replace(host, environments=allowed).deploy(listing("broken"))
+
+
+async def test_where_nothing_is_built_an_older_version_with_a_wheel_is_taken(host: Host, source: None, wheels: Path):
+    host = replace(host, environments=Environments(host.root, package_box(build_packages=False)))
     make_wheel(wheels, "broken", "0.9")
     assert "broken==0.9" in await host.listed(await host.deploy(listing("broken")))
 

@@ -12,8 +12,10 @@ import psutil
 import pytest
 
 from machines.package_box import kept
+from machines.proxied import TOLD
 from projects.processes import run_process
 from projects.uv import ProjectUv, UvError, explain_error, mask_url_credentials, run_uv
+from tests.support.certificates import Authority
 from tests.support.package_box import package_box
 
 LONG = timedelta(seconds=60)
@@ -67,14 +69,19 @@ async def test_what_uv_starts_for_a_project_sees_no_secrets(monkeypatch: pytest.
     hidden = ("CALLBOARD_SECRET_KEY", "AWS_SECRET_ACCESS_KEY", "PYTHONPATH", "TOKEN_OF_SOMETHING", "UV_PUBLISH_TOKEN")
     for name in (*hidden, "UV_INDEX_OURS_PASSWORD"):
         monkeypatch.setenv(name, "x")
-    script = "import os; print(*os.environ)"
+    mine = Authority(tmp_path / "authority").sign("me")
+    (tmp_path / "me.pem").write_text(mine.certificate.read_text() + mine.key.read_text())
+    monkeypatch.setenv("SSL_CLIENT_CERT", str(tmp_path / "me.pem"))
+    monkeypatch.setenv("UV_INDEX", "ours=https://me:word@a.example/simple")
+    script = f"import os; print(*os.environ, os.environ['UV_INDEX'], os.path.exists('{tmp_path}/me.pem'))"
+    (work := tmp_path / "work").mkdir()
     python = Path(sys.executable)
     args = ("run", "--no-project", "--offline", "--python", python, "python", "-c", script)
     names = await ProjectUv(package_box(), tmp_path / "uv", build_packages=False).run(
-        *args, cwd=tmp_path, timeout=LONG, python=python
+        *args, cwd=work, timeout=LONG, python=python
     )
-    assert "UV_INDEX_OURS_PASSWORD" in names.split()
-    assert not {*hidden} & set(names.split())
+    assert names.split()[-2:] == ["ours=https://a.example/simple", "False"]
+    assert not {*hidden, "UV_INDEX_OURS_PASSWORD", "SSL_CLIENT_CERT", TOLD} & set(names.split())
 
 
 DETACHES = """
@@ -156,6 +163,11 @@ SYNTAX = """
     ("told", "reason"),
     [
         (MISSING, "there is no package nothing-like-it in the package index"),
+        (
+            MISSING
+            + "\n    hint: An index URL (http://h/simple) could not be queried due to a lack (401 Unauthorized)\n",
+            "the package index http://h/simple wants other credentials than it is given (401 Unauthorized)",
+        ),
         (NO_VERSION, "there is no version of humanize==99 in the package index"),
         (
             CONFLICT,
@@ -168,9 +180,10 @@ SYNTAX = """
         (
             UNBUILT,
             (
-                "bad has no wheel for this host here, and packages are not built from their sources. Require a version "
-                "that has wheels, or provide a wheel in your own index; or let the operator allow builds, which "
-                "execute the package's code, by CALLBOARD_BUILD_PACKAGES=true at deploys and workers"
+                "bad has no wheel for this host here, and packages are not built from their sources, as "
+                "CALLBOARD_BUILD_PACKAGES is false, or CALLBOARD_ISOLATION is none. Require a version that has wheels, "
+                "or provide a wheel in your own index; or let the operator allow builds, which execute the package's "
+                "code, by CALLBOARD_BUILD_PACKAGES=true at deploys and workers"
             ),
         ),
         (UNREACHABLE, "http://127.0.0.1:9/simple/humanize/ cannot be fetched (Connection refused (os error 111))"),
@@ -181,6 +194,7 @@ SYNTAX = """
                 "humanize=4.9.0"
             ),
         ),
+        ("ended, as it took more than 4096 MiB of memory\n", "it took more than 4096 MiB of memory"),
         ("killed", "killed"),
         ("", "it does not say"),
     ],

@@ -52,7 +52,23 @@ async def automation(page, params):
     extend_payload(Payload(api="details", parameters=chair), {"api": "all", "parameters": {"products": [chair]}})
     return [module.__name__ for module in (httpx, requests, tenacity)] + [intuned_runtime.__file__]
 """
-VENDORS = {"requirements.txt": "intuned-browser==0.1.18\nintuned-runtime==1.3.41\nplaywright==1.61.0\n"}
+VENDORS = {
+    "pyproject.toml": """
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[project]
+name = "shop"
+version = "0.0.1"
+requires-python = ">=3.12,<3.13"
+dependencies = ["playwright==1.61.0", "intuned-runtime==1.3.41", "intuned-browser==0.1.18"]
+
+[tool.uv]
+package = false
+"""
+}
+"""Declared as in the vendor's public cookbook. A dependency, `fuzzysearch`, has no wheel for a Python of ours."""
 
 
 @pytest.fixture(scope="module")

@@ -322,6 +322,8 @@ def targets(installation: Installation, victim: Path, daemon: str) -> dict[str, 
         "secrets": [API_KEY, SEALING_KEY],
         "read": [str(victim), "/etc/shadow" if os.access("/etc/shadow", os.R_OK) else str(victim)],
         "write": [str(victim)],
+        "configuration": [],
+        "asked": [],
         "ports": {"Temporal": int(temporal.rpartition(":")[2]), "the api": int(api)},
         "daemon": daemon,
     }

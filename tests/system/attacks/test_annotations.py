@@ -89,5 +89,5 @@ async def test_the_same_annotation_gets_through_without_walls(installation: Inst
         **identity_of(installation.kind),
     )
     assert done.code == 0, done
-    for what in ("a secret in an environment", "read /", "wrote /", "connected to Temporal", "could write the version"):
+    for what in ("a secret in environ", "read /", "wrote /", "connected to Temporal", "could write the version"):
         assert what in done.out

@@ -66,5 +66,6 @@ def test_an_open_network_reaches_the_host_s_own_addresses_only_if_named() -> Non
 
 
 def test_rules_survive_the_way_through_json() -> None:
-    reach = Reach.of(allow=[ip_network("10.0.0.0/8")], own=[ip_address("10.1.2.3")], closed_ports=[7233, 8400])
+    own = ip_address("10.1.2.3")
+    reach = Reach.of(allow=[ip_network("10.0.0.0/8")], own=[own], closed_ports=[7233, 8400], opened=[(own, 443)])
     assert Reach.from_json(json.loads(json.dumps(reach.to_json()))) == reach

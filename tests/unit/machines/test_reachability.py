@@ -22,6 +22,7 @@ async def reach_of(
     names: Mapping[str, list[str]] = NAMES,
     temporal_address: str = "127.0.0.1:7233",
     other_parts: Sequence[str] = (),
+    index: Sequence[tuple[str, int]] = (),
     **settings: Any,
 ) -> Reach:
     async def resolve(host: str, _port: int) -> list[str]:
@@ -33,7 +34,11 @@ async def reach_of(
             raise socket.gaierror(socket.EAI_NONAME, "not known") from None
 
     return await find_reach(
-        Settings(**settings), temporal_address=temporal_address, other_parts=other_parts, resolve=resolve
+        Settings(**settings),
+        temporal_address=temporal_address,
+        other_parts=other_parts,
+        index=index,
+        resolve=resolve,
     )
 
 
@@ -81,6 +86,12 @@ async def test_names_are_opened_and_closed_by_all_their_addresses() -> None:
     assert not is_open(reach, "10.9.0.1")
     assert is_open(reach, "10.9.1.1")
     assert is_open(reach, "10.7.0.2"), "the operator has opened it by its name"
+
+
+async def test_an_index_is_open_at_its_port_alone() -> None:
+    reach = await reach_of(index=[("intranet", 8080), ("nowhere.example", 443)], browser_deny=["intranet"])
+    assert reach.opened == (("10.8.0.1", 8080), ("fd00:8::1", 8080))
+    assert not is_open(reach, "10.8.0.1")
 
 
 async def test_a_name_that_is_not_found_closes_nothing_and_so_is_refused() -> None:
