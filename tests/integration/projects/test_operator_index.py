@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import http.server
+import json
 import os
+import subprocess
 import sys
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -15,8 +17,9 @@ from typing import Any
 
 import pytest
 
+from projects import index_proxy
 from projects.operator_index import read_operator_index
-from projects.uv import ProjectUv
+from projects.uv import ProjectUv, UvError
 from tests.support.certificates import Authority
 from tests.support.package_box import package_box
 from tests.support.package_index import package_index
@@ -140,7 +143,7 @@ def serving(handler: Callable[..., http.server.BaseHTTPRequestHandler]) -> Gener
 async def resolve(home: Path, *requirements: str, **settings: Any) -> str:
     """What uv makes of these requirements in its box, for a project that has nothing else."""
     project = home / "project"
-    project.mkdir()
+    project.mkdir(exist_ok=True)
     (project / "requirements.txt").write_text("\n".join([*requirements, ""]))
     python = Path(sys.executable)
     return await ProjectUv(package_box(**settings), home / "uv", build_packages=False).run(
@@ -175,6 +178,37 @@ async def test_uv_in_its_box_is_signed_in_to_the_operator_s_index(
             case _:
                 write_configuration(home, f'[[index]]\nurl = "{with_credentials}"\ndefault = true\n')
         assert await resolve(home, "beta") == "beta==1.0\n"
+
+
+@pytest.fixture
+def demanding_proxy(home: Path) -> Iterator[str]:
+    """The address, with its password, of a proxy of the operator's. One like ours wants a password, too."""
+    command = [sys.executable, "-I", index_proxy.__file__]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps({"indexes": [], "variables": {}, "folder": str(home)}))
+        process.stdin.close()
+        yield json.loads(process.stdout.readline())["HTTPS_PROXY"]
+        process.kill()
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_uv_reaches_indexes_by_a_proxy_of_the_operator_s_that_wants_a_password(
+    home: Path, monkeypatch: pytest.MonkeyPatch, demanding_proxy: str, tls: bool
+) -> None:
+    make_wheel(home / "index", "beta", "1.0")
+    authority = Authority(home / "authority")
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    for name in ("HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, demanding_proxy)
+    with package_index(home / "index", tls=authority.sign("index", "localhost") if tls else None) as index:
+        monkeypatch.setenv("UV_DEFAULT_INDEX", index.replace("127.0.0.1", "localhost"))
+        assert await resolve(home, "beta") == "beta==1.0\n"
+        for name in ("HTTP_PROXY", "HTTPS_PROXY"):
+            monkeypatch.setenv(name, demanding_proxy.replace("@", "x@"))
+        with pytest.raises(UvError, match="407"):
+            await resolve(home, "gamma")
 
 
 async def test_credentials_stay_with_the_index_that_leads_elsewhere(
