@@ -15,7 +15,8 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.heartbeat import SHORT_INTERVAL, heartbeats
-from projects.build import Built
+from projects.bounded import run_bounded
+from projects.built import Built
 from projects.deploy import store_version
 from projects.machine_limit import check_machine_limit
 from projects.manifest import Manifest, read_current
@@ -23,7 +24,7 @@ from projects.pointer import DeployRecord, move_pointer, put_record, refuse_if_d
 from projects.preparation import bundle_in
 from projects.scratch import scratch_folder
 from projects.upload import UploadLimits
-from projects.upload_process import complete_in_process, prepare_in_process, version_folder
+from projects.upload_preparation import complete_upload, prepare_upload, version_folder
 from schemas.errors import BadRequest, ProjectError
 from schemas.workflow import names
 from schemas.workflow.deploy import CheckedUpload, DeployInput, PublishedVersion
@@ -71,7 +72,9 @@ class UploadActivities:
             StoreError, MachineError: The store failed, or this host.
         """
         async with self._fetched(input) as (archive, scratch):
-            prepared = await prepare_in_process(archive, input.project, self.limits, scratch)
+            prepared = await run_bounded(
+                prepare_upload, archive, input.project, self.limits, scratch, read=[archive], write=[scratch]
+            )
             await refuse_if_deleting(self.store, input.project)
             await self._check_machines(input, prepared.manifest)
             version = prepared.manifest.version
@@ -80,11 +83,7 @@ class UploadActivities:
             # is no version yet. Builders fetch it as workers fetch every bundle.
             if not (await self.store.exists(keys.manifest(input.project, version)) and await self.store.exists(bundle)):
                 await self.store.put_file(bundle, bundle_in(version_folder(scratch)))
-        return CheckedUpload(
-            version=version,
-            declares_dependencies=prepared.declares_dependencies,
-            frozen=prepared.frozen,
-        )
+        return CheckedUpload(version=version, frozen=prepared.frozen)
 
     @activity.defn(name=names.PUBLISH_UPLOAD)
     async def publish_upload(self, input: DeployInput) -> PublishedVersion:
@@ -99,11 +98,13 @@ class UploadActivities:
             file = scratch / "built.json"
             if not await self.store.get_file(keys.upload_build(project, input.upload), file):
                 raise _gone(input)
-            prepared = await complete_in_process(archive, project, self.limits, scratch, file)
+            prepared = await run_bounded(
+                complete_upload, archive, project, self.limits, scratch, file, read=[archive], write=[scratch]
+            )
             built = Built.model_validate_json(await asyncio.to_thread(file.read_bytes))
             await self._check_machines(input, prepared.manifest)
             bundle = bundle_in(version_folder(scratch))
-            manifest = await store_version(self.store, prepared.manifest, prepared.resources, built, bundle)
+            manifest = await store_version(self.store, prepared.manifest, prepared, built, bundle)
         # The ids of the execution and the time are those of the first try.
         record = DeployRecord(
             id=info.workflow_run_id or "",

@@ -9,11 +9,11 @@ from temporalio import activity
 
 from activities.heartbeat import SHORT_INTERVAL, heartbeats
 from activities.upload_deploys import refusal
-from projects.apis import list_apis_of_version
+from projects.bounded import run_bounded
 from projects.build import build
 from projects.environments import Environments
-from projects.processes import run_in_thread
 from projects.scratch import scratch_folder
+from projects.sources import read_sources
 from projects.versions import VersionFolders
 from schemas.errors import ProjectError
 from schemas.workflow import names
@@ -44,16 +44,8 @@ class BuildActivities:
         async with heartbeats(interval=SHORT_INTERVAL), scratch_folder(self.root) as scratch:
             files = await self.versions.ensure(input.project, input.version)
             try:
-                built = await build(
-                    input.project,
-                    files,
-                    await run_in_thread(list_apis_of_version, files),
-                    input.frozen,
-                    self.store,
-                    self.environments,
-                    scratch,
-                    declares_dependencies=input.declares_dependencies,
-                )
+                sources = await run_bounded(read_sources, files, input.frozen, read=[files])
+                built = await build(input.project, files, sources, input.frozen, self.store, self.environments, scratch)
             except ProjectError as error:
                 raise refusal(error) from error
             await self.store.put(keys.upload_build(input.project, input.upload), built.to_bytes())

@@ -23,8 +23,10 @@ from cli.options import DataFolder, load_settings
 from cli.output import print_message
 from cli.polling import status_line, wait_for_deploy
 from cli.with_api import Key
-from projects.apis import check_ignored
+from projects.bounded import run_bounded
 from projects.deploy import deploy as deploy_folder
+from projects.files import folders_of
+from projects.manifest import DeployWarning
 from projects.settings_file import read_settings, resolve_project_name
 from projects.upload import pack_upload
 from schemas.errors import BadRequest, NotFound, ProjectError
@@ -101,7 +103,8 @@ def _send(api: ApiClient, folder: Path, message: str | None, *, promote: bool) -
         CallboardError: The API refuses, or cannot be reached.
     """
     target = dataclasses.replace(api, project=resolve_project_name(folder, read_settings(folder)))
-    request = {"id": _upload(target, folder), "message": message, "commit": find_commit(folder), "promote": promote}
+    upload, left_out = _upload(target, folder)
+    request = {"id": upload, "message": message, "commit": find_commit(folder), "promote": promote}
     started = target.request("POST", "deploy", {name: value for name, value in request.items() if value is not None})
     result = wait_for_deploy(target, started["id"])
     if result["status"] != "completed":
@@ -117,22 +120,23 @@ def _send(api: ApiClient, folder: Path, message: str | None, *, promote: bool) -
     if resources.get("status", "completed") != "completed":
         _warn(["its Jobs and AuthSessions do not agree with its files yet; workers go on with that"])
     # The API has never seen what is left out.
-    _warn([*map(str, check_ignored(folder)), *result["warnings"]])
+    _warn([*map(str, left_out), *result["warnings"]])
 
 
-def _upload(target: ApiClient, folder: Path) -> str:
-    """Send the project, and return the id of the upload."""
+def _upload(target: ApiClient, folder: Path) -> tuple[str, list[DeployWarning]]:
+    """Send the project, and return the id of the upload, and a warning for each API that is left out."""
     what = f"Sending {target.project}"
-    with tempfile.TemporaryFile() as file, status_line(what) as line:
-        pack_upload(folder, file)
-        size = file.tell()
-        file.seek(0)
+    with tempfile.TemporaryDirectory(prefix="callboard-upload-") as scratch, status_line(what) as line:
+        archive, folders = Path(scratch) / "upload.tar.gz", folders_of(folder)
+        left_out = asyncio.run(run_bounded(pack_upload, folders[0], archive, read=folders, write=[archive.parent]))
+        size = archive.stat().st_size
 
         def read() -> Iterator[bytes]:
-            while chunk := file.read(_CHUNK):
-                yield chunk
-                if line:
-                    line.update(Text(f"{what}: {file.tell() / 1e6:.1f} of {size / 1e6:.1f} MB"))
+            with archive.open("rb") as file:
+                while chunk := file.read(_CHUNK):
+                    yield chunk
+                    if line:
+                        line.update(Text(f"{what}: {file.tell() / 1e6:.1f} of {size / 1e6:.1f} MB"))
 
         api = dataclasses.replace(target, project="")
         try:
@@ -141,7 +145,7 @@ def _upload(target: ApiClient, folder: Path) -> str:
             raise NotFound(f"{error.message} A key for some projects deploys only these.") from error
         except BadRequest as error:
             raise ProjectError(error.message) from error  # not the command line is wrong, but the project
-    return answer["id"]
+    return answer["id"], left_out
 
 
 def _report(project: str, version: str, where: str, apis: Iterable[str], *, promoted: bool) -> None:

@@ -27,7 +27,8 @@ from machines.browser_program import browser_args, find_browser
 from machines.environment import USER_PREFIX, display_environment
 from machines.runner import inner_box, process_tree
 from machines.sandbox import sandbox_refusal
-from projects.api_descriptions import is_worth_reading, read_line
+from projects.api_descriptions import read_line
+from projects.code_checks import look_at_code
 from projects.input_schemas import InputSchema
 from projects.parameter_check import SchemaError
 from projects.project_settings import ProjectSettings
@@ -176,7 +177,7 @@ class LocalProject:
         Raises:
             KeyboardInterrupt: Ctrl-C was pressed.
         """
-        if not is_worth_reading(self.folder, api):
+        if not look_at_code(self.folder, [api])[api].annotated:
             return None
         inner_box.adopt_orphans()
         with tempfile.TemporaryDirectory(prefix="callboard-run-", ignore_cleanup_errors=True) as temporary:

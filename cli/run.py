@@ -24,6 +24,7 @@ from cli.output import open_output, print_json, print_message
 from cli.with_api import Data, with_options
 from machines.attempt_errors import with_place
 from projects.apis import find_apis
+from projects.files import list_project_files
 from projects.parameter_check import SchemaError, wrong_parameters
 from projects.settings_file import read_settings
 from projects.venv import ensure_venv
@@ -146,7 +147,7 @@ def api(
     breakpoint() stops in the terminal. With --headful, page.pause() opens Playwright's inspector. Ctrl-C closes all.
     """
     project = given.project
-    if name not in (known := find_apis(project.folder)):
+    if name not in (known := find_apis(project.folder, list_project_files(project.folder))):
         raise NotFound(f"There is no API {name} in {project.folder}. Its APIs: {', '.join(known)}.")
     if auth_session is None and project.settings.auth_sessions.enabled:
         # The words up to the colon are those of the contract, as over REST.

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,7 +20,6 @@ from devstack.events import Event
 from devstack.folders import is_project_folder, list_project_folders
 from devstack.project_folder import BrokenProject, ProjectFolder
 from devstack.watcher import watch_changes
-from projects.apis import check_syntax
 from projects.deploy import deploy
 from projects.environments import Environments
 from projects.manifest import Manifest, read_current
@@ -220,10 +220,13 @@ class Publisher:
 
     async def _deploy(self, folder: ProjectFolder) -> Manifest:
         await self._claim_name(folder)
-        if folder.published is not None:
-            await run_in_thread(_refuse_new_syntax_errors, folder.path, folder.published)
         return await deploy(
-            folder.path, self._store, self._environments, max_machines=self._max_machines, by="callboard dev"
+            folder.path,
+            self._store,
+            self._environments,
+            max_machines=self._max_machines,
+            by="callboard dev",
+            accept=partial(_refuse_new_syntax_errors, folder.published),
         )
 
     async def _claim_name(self, folder: ProjectFolder) -> None:
@@ -344,12 +347,12 @@ def _read_project_name(folder: Path) -> str:
     return resolve_project_name(folder, read_settings(folder))
 
 
-def _refuse_new_syntax_errors(folder: Path, published: Manifest) -> None:
-    """Raise ProjectError if a file does not parse that is not already broken in the published version.
+def _refuse_new_syntax_errors(published: Manifest | None, now: Manifest) -> None:
+    """Raise ProjectError if a file does not parse that is not already broken in the published version, if there is one.
 
     A deploy only warns of a file that does not parse. But here, such a file may just be being written.
     """
-    known = {warning.file for warning in published.warnings if warning.unparsed}
-    new = [str(warning) for warning in check_syntax(folder) if warning.file not in known]
-    if new:
+    broken = {warning.file for warning in published.warnings if warning.unparsed} if published is not None else None
+    new = [str(warning) for warning in now.warnings if warning.unparsed and warning.file not in (broken or ())]
+    if broken is not None and new:
         raise ProjectError(f"{'; '.join(new)}.")

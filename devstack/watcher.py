@@ -12,8 +12,10 @@ from typing import Self
 
 from watchfiles import Change, awatch  # pyright: ignore[reportUnknownVariableType]  # trio is not installed
 
-from projects.files import is_project_path
+from projects.bounded import run_bounded
+from projects.files import find_unignored, has_gitignore, may_be_project_path
 from projects.resource_files import is_auth_session_file
+from schemas.errors import CallboardError
 
 FileChange = tuple[Change, str]
 
@@ -66,7 +68,7 @@ async def _watch_bursts(parent: Path, *, polling: bool) -> AsyncGenerator[frozen
     with _HeldFolder(parent) as held:
         async with aclosing(_awatch(held.root, polling=polling)) as bursts:
             async for burst in bursts:
-                yield frozenset(Path(path).relative_to(held.root).parts[0] for _, path in burst)
+                yield await _changed(held.root, [Path(path) for _, path in burst])
                 if not held.is_unchanged():
                     return
 
@@ -119,10 +121,30 @@ def _is_relevant(root: Path, path: Path) -> bool:
         return False
     return (
         not rest
-        or is_project_path(root / name, path)
+        or may_be_project_path(root / name, path)
         or _is_installed_package(rest)
         or is_auth_session_file(Path(*rest))
     )
+
+
+async def _changed(root: Path, paths: list[Path]) -> frozenset[str]:
+    """Return the names of what changed directly below `root`, without what a `.gitignore` of a project leaves out."""
+    changed: set[str] = set()
+    asked: dict[str, list[Path]] = {}
+    for path in paths:
+        name, *rest = path.relative_to(root).parts
+        if rest and may_be_project_path(root / name, path) and has_gitignore(root / name, path):
+            asked.setdefault(name, []).append(path)
+        else:
+            changed.add(name)
+    for name in asked.keys() - changed:
+        folder = root / name
+        try:
+            if await run_bounded(find_unignored, folder, asked[name], read=[folder]):
+                changed.add(name)
+        except CallboardError:  # Its deploy says what is wrong.
+            changed.add(name)
+    return frozenset(changed)
 
 
 def _is_installed_package(parts: list[str]) -> bool:

@@ -68,6 +68,8 @@ class Box:
     """The file that is `/etc/resolv.conf` there. None: the host's."""
     temporary: Path | None = None
     """The folder that is `TEMPORARY_IN_BOX` there. None: one in memory."""
+    network: bool = True
+    """Whether it has the network of whoever makes it. If not, it has none at all."""
 
     def command(self, *, final: bool, user_code: bool = False) -> list[str]:
         """Return the beginning of a command that starts a process in the box; what to start follows it.
@@ -92,6 +94,7 @@ class Box:
             *("--uid", str(os.geteuid() if user is None else user)),
             *("--gid", str(os.getegid() if user is None else user)),
         ]
+        arguments += [] if self.network else ["--unshare-net"]
         arguments += ["--proc", "/proc", "--dev", "/dev"]
         for name in _OF_ROOT if user is not None else ():
             arguments += ["--ro-bind-try", f"/proc/{name}", f"/proc/{name}"]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 
-from projects.files import is_ignored_below, list_project_files
+from projects.files import ProjectFile, is_ignored_below
 from projects.manifest import DeployWarning
+from projects.reading import reading
 from schemas.errors import ProjectError
 
 
-def find_apis(folder: Path) -> list[str]:
-    """Return the names of the project's APIs, sorted (docs/contract.md, section 2).
+def find_apis(folder: Path, files: Sequence[ProjectFile]) -> list[str]:
+    """Return the names of the project's APIs, sorted (docs/contract.md, section 2). The project has these files.
 
     Each Python file below `api/` is an API, named by its path there without the suffix: `api/ai/extract.py` is
     `ai/extract`. `__init__.py` and paths with a part that begins with a dot are not APIs.
@@ -22,10 +23,10 @@ def find_apis(folder: Path) -> list[str]:
     """
     if not (folder / "api").is_dir():
         raise ProjectError(f"{folder}: there is no folder api in the project. {_ADVICE}")
-    paths = [PurePosixPath(file.path) for file in list_project_files(folder)]
+    paths = [PurePosixPath(file.path) for file in files]
     apis = sorted(str(path.relative_to("api").with_suffix("")) for path in paths if _is_api(path))
     if not apis:
-        others = [*check_languages(folder), *check_ignored(folder)]
+        others = [*check_languages(files), *check_ignored(folder)]
         reason = f"{others[0]}. There is no other API" if others else "there is no API"
         raise ProjectError(f"{folder}: {reason} in the project's folder api. {_ADVICE}")
     return apis
@@ -53,9 +54,9 @@ def _is_api(path: PurePosixPath) -> bool:
     )
 
 
-def check_languages(folder: Path) -> list[DeployWarning]:
+def check_languages(files: Sequence[ProjectFile]) -> list[DeployWarning]:
     """Return one warning for each TypeScript file below `api`: it is an API on another platform, but not here."""
-    paths = [PurePosixPath(file.path) for file in list_project_files(folder)]
+    paths = [PurePosixPath(file.path) for file in files]
     return [
         DeployWarning(file=str(path), message="not served, as projects in TypeScript are out of scope")
         for path in paths
@@ -93,21 +94,36 @@ def check_names(apis: Collection[str]) -> list[DeployWarning]:
     return found
 
 
-def check_syntax(folder: Path) -> list[DeployWarning]:
+def check_syntax(files: Sequence[ProjectFile]) -> list[DeployWarning]:
     """Return one warning for each Python file of the project that Python cannot compile.
 
-    A broken file affects only the APIs that use it, so it does not prevent a deploy.
+    A broken file affects only the APIs that use it, so it does not prevent a deploy. One that is too large to be
+    compiled does: workers could not compile it, and neither could Machines.
+
+    Raises:
+        ProjectError: Compiling a file takes more memory than there is.
     """
     found: list[DeployWarning] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Python's warnings about questionable code are left to the author.
-        for file in list_project_files(folder):
+        for file in files:
             if file.path.endswith(".py"):
                 try:
-                    compile(file.source.read_bytes(), file.path, "exec", dont_inherit=True)
+                    with reading(file.path):
+                        _compile(file)
                 except SyntaxError as error:
                     found.append(DeployWarning(file=file.path, line=error.lineno, message=error.msg, unparsed=True))
-                except (ValueError, RecursionError, MemoryError) as error:
+                except (ValueError, RecursionError) as error:
                     message = str(error) or "the code is nested too deeply"
                     found.append(DeployWarning(file=file.path, line=None, message=message, unparsed=True))
     return found
+
+
+def _compile(file: ProjectFile) -> None:
+    try:
+        compile(file.source.read_bytes(), file.path, "exec", dont_inherit=True)
+    except MemoryError as error:
+        if not str(error):
+            raise
+        # Python's parser says so of what is nested too deeply.
+        raise RecursionError(str(error)) from error

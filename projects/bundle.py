@@ -8,18 +8,19 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-import logging
 import os
-import subprocess
-import sys
 import tarfile
+import time
+import warnings
 import zlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
+from compileall import compile_file
 from contextlib import contextmanager
 from pathlib import Path
+from py_compile import PycInvalidationMode
 from typing import IO, BinaryIO
 
-from projects.files import ProjectFile, list_project_files
+from projects.files import ProjectFile
 from schemas.errors import ProjectError, StoreError
 
 MAX_SIZE = 256 * 1024 * 1024
@@ -36,11 +37,9 @@ then."""
 
 _CHUNK_SIZE = 64 * 1024
 
-_log = logging.getLogger(__name__)
 
-
-def pack(folder: Path, target: Path, *, extra: str = "") -> str:
-    """Write the files of the project in `folder` to the archive `target`, and return the version.
+def pack(files: Sequence[ProjectFile], target: Path, *, extra: str = "") -> str:
+    """Write the files of a project to the archive `target`, and return the version.
 
     The version is the first 16 hexadecimal digits of a SHA-256 over the path, mode and content of all files, and over
     `extra`, which is text that is in no file of the project but whose change makes another version.
@@ -48,7 +47,6 @@ def pack(folder: Path, target: Path, *, extra: str = "") -> str:
     Raises:
         ProjectError: A file cannot be bundled, or the files are too big together.
     """
-    files = list_project_files(folder)
     _check_size(files)
     digest = hashlib.sha256()
     try:
@@ -78,25 +76,40 @@ def extract(bundle: Path, folder: Path) -> None:
         raise StoreError(f"the bundle cannot be unpacked: {error}.") from error
 
 
-def extract_and_compile(bundle: Path, folder: Path) -> None:
-    """Unpack the archive `bundle` into `folder` and compile its Python files.
+def extract_and_compile(bundle: Path, folder: Path) -> bool:
+    """Unpack the archive `bundle` into `folder` and compile its Python files. Return whether there was time for all.
 
     The compiled files are bound to the content of their sources and not to their dates, so that they stay valid in
-    every copy of the folder. A file with a syntax error is not compiled; importing it raises the error.
+    every copy of the folder. A file that cannot be compiled is left as it is; importing it raises the error.
 
     Raises:
         StoreError: the archive is damaged or the folder cannot be written.
     """
     extract(bundle, folder)
-    # This runs in its own process: the compiler holds the GIL, and code nested deeply enough crashes it.
-    command = [sys.executable, "-I", "-W", "ignore", "-m", "compileall", "-qq", "--invalidation-mode", "checked-hash"]
-    try:
-        subprocess.run([*command, folder], check=False, timeout=_COMPILE_TIMEOUT, stdin=subprocess.DEVNULL)
-    except subprocess.TimeoutExpired:
-        _log.warning("%s was not compiled within %s s; its first Attempts will be slower", folder, _COMPILE_TIMEOUT)
+    ends = time.monotonic() + _COMPILE_TIMEOUT
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for file in sorted(folder.rglob("*.py")):
+            if time.monotonic() > ends:
+                return False
+            compile_file(file, quiet=2, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
+    return True
 
 
-def _check_size(files: list[ProjectFile]) -> None:
+def hash_files(bundle: Path) -> dict[str, str]:
+    """Return a hash of content and mode of each file in the archive `bundle`, by path."""
+    found: dict[str, str] = {}
+    with tarfile.open(bundle, mode="r|gz") as archive:
+        for entry in archive:
+            if (content := archive.extractfile(entry)) is not None:
+                digest = hashlib.sha256(f"{entry.mode:o} ".encode())
+                while chunk := content.read(_CHUNK_SIZE):
+                    digest.update(chunk)
+                found[entry.name] = digest.hexdigest()[:16]
+    return found
+
+
+def _check_size(files: Sequence[ProjectFile]) -> None:
     size = sum(file.size for file in files)
     if size > MAX_SIZE:
         biggest = max(files, key=lambda file: file.size)

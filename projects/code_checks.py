@@ -8,10 +8,12 @@ from __future__ import annotations
 import ast
 import sys
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from projects.manifest import DeployWarning
+from pydantic import Field
+
+from projects.manifest import DeployWarning, Stored
 
 _FUNCTIONS = ("automation", "create", "check")
 """Names of the function that is called, in the order in which they are looked up (docs/contract.md, section 3)."""
@@ -21,30 +23,73 @@ _STANDARD_LIBRARY = sys.stdlib_module_names | {"cgi", "cgitb", "crypt", "imghdr"
 
 
 _LARGEST_SOURCE = 1024 * 1024
-"""Bytes of source that are parsed: while that takes, a second or so, nothing else of the process goes on."""
+"""Most bytes of source that are looked at. No API is that long, and a syntax tree takes much more memory than code."""
+_LONGEST_DOCSTRING = 4_000
 
 
-def check_code(folder: Path, apis: Collection[str], packages: Collection[str]) -> list[DeployWarning]:
-    """Return one warning for each API that cannot work: its function is missing or not `async`, or an import fails.
+class ApiCode(Stored):
+    """What the text of an API's file says."""
+
+    docstring: str | None = None
+    """That of its function, else that of its file."""
+    annotated: bool = False
+    """Whether an annotation of its parameters may be worth reading."""
+    warning: DeployWarning | None = None
+    """Why it cannot work: its function is missing or not `async`."""
+    imports: dict[str, int] = Field(default_factory=dict[str, int])
+    """The top-level modules of packages that it imports whatever happens, with their lines."""
+
+
+def look_at_code(files: Path, apis: Collection[str]) -> dict[str, ApiCode]:
+    """Return what the text of each API says; of one that does not parse, or is too large to be looked at, nothing.
 
     Args:
-        folder: The files of the version.
-        apis: The names of its APIs. One that does not parse is passed over.
-        packages: The top-level modules of the packages that it runs with.
+        files: The files of the version.
+        apis: The names of its APIs.
     """
-    modules = modules_in(folder) | frozenset(packages)
+    known = modules_in(files) | _STANDARD_LIBRARY | _RUNTIME
+    return {api: _look_at(files, f"api/{api}.py", known) for api in apis}
+
+
+def check_imports(code: Mapping[str, ApiCode], packages: Collection[str]) -> list[DeployWarning]:
+    """Return what `look_at_code` warns of, and one warning for each import of what is not among `packages`."""
     found: list[DeployWarning] = []
-    for api in apis:
-        file = f"api/{api}.py"
-        tree = parse_file(folder / file)
-        if tree is not None:
-            found += _check_function(file, tree)
-            found += _check_imports(file, tree, modules)
+    for api, said in code.items():
+        found += [said.warning] if said.warning is not None else []
+        for name, line in said.imports.items():
+            if name not in packages:
+                message = (
+                    f"the module {name} is neither in the project nor in a package that it declares "
+                    "(in pyproject.toml or requirements.txt)"
+                )
+                found.append(DeployWarning(file=f"api/{api}.py", line=line, message=message))
     return found
 
 
-def parse_file(file: Path) -> ast.Module | None:
-    """Return the syntax tree of a file; None if it does not parse, or is too large to be looked at."""
+def _look_at(files: Path, file: str, known: Collection[str]) -> ApiCode:
+    tree = _parse(files / file)
+    if tree is None:
+        return ApiCode()
+    imports = {name: line for name, line in _imports(tree) if name not in known}
+    function = _find_function(tree)
+    if function is None:
+        message = "there is no function automation; write `async def automation(page, params)`"
+        return ApiCode(imports=imports, warning=DeployWarning(file=file, message=message))
+    warning = None
+    if isinstance(function, ast.FunctionDef) and not function.decorator_list:
+        message = f"{function.name} is not a coroutine function; write `async def {function.name}`"
+        warning = DeployWarning(file=file, line=function.lineno, message=message)
+    is_here = isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+    text = (is_here and ast.get_docstring(function)) or ast.get_docstring(tree) or None
+    return ApiCode(
+        docstring=text and text[:_LONGEST_DOCSTRING].encode(errors="replace").decode(),
+        annotated=_may_be_annotated(function),
+        warning=warning,
+        imports=imports,
+    )
+
+
+def _parse(file: Path) -> ast.Module | None:
     try:
         if file.stat().st_size > _LARGEST_SOURCE:
             return None
@@ -55,21 +100,20 @@ def parse_file(file: Path) -> ast.Module | None:
         return None
 
 
-def find_function(tree: ast.Module) -> ast.AST | None:
+def _find_function(tree: ast.Module) -> ast.AST | None:
     """Return what binds the name of the function that is called, or may bind it; None if nothing does."""
     bound = dict(_names_bound(tree))
     return next((bound[name] for name in ("*", *_FUNCTIONS) if name in bound), None)
 
 
-def _check_function(file: str, tree: ast.Module) -> Iterator[DeployWarning]:
-    function = find_function(tree)
-    if function is None:
-        yield DeployWarning(
-            file=file, message="there is no function automation; write `async def automation(page, params)`"
-        )
-    elif isinstance(function, ast.FunctionDef) and not function.decorator_list:
-        message = f"{function.name} is not a coroutine function; write `async def {function.name}`"
-        yield DeployWarning(file=file, line=function.lineno, message=message)
+def _may_be_annotated(function: ast.AST) -> bool:
+    """Tell whether the parameters of what binds the function's name may be annotated."""
+    if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+        return True  # it comes from elsewhere
+    # A decorated function may be one that is given no page first.
+    positional = [*function.args.posonlyargs, *function.args.args]
+    first = 0 if function.decorator_list else 1
+    return any(argument.annotation is not None for argument in positional[first:2])
 
 
 def _names_bound(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
@@ -84,16 +128,6 @@ def _names_bound(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
                 yield child.id, child
             case _:
                 yield from _names_bound(child)
-
-
-def _check_imports(file: str, tree: ast.Module, modules: Collection[str]) -> Iterator[DeployWarning]:
-    for name, line in dict(_imports(tree)).items():
-        if name not in modules and name not in _STANDARD_LIBRARY and name not in _RUNTIME:
-            message = (
-                f"the module {name} is neither in the project nor in a package that it declares "
-                "(in pyproject.toml or requirements.txt)"
-            )
-            yield DeployWarning(file=file, line=line, message=message)
 
 
 def _imports(node: ast.AST) -> Iterator[tuple[str, int]]:

@@ -8,31 +8,35 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import Distribution, distributions
+from importlib.metadata import Distribution, distributions, version
 from pathlib import Path
 from typing import Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
-from projects.interpreters import own_interpreter, satisfies
-from projects.manifest import DeployWarning
+from projects.manifest import DeployWarning, OwnEnvironment
+from projects.reading import reading
 from schemas.errors import ProjectError
 from schemas.workflow.deploy import FrozenVenv
 
 PYPROJECT = "pyproject.toml"
 REQUIREMENTS = "requirements.txt"
 LOCK = "uv.lock"
+PLAYWRIGHT = "playwright"
 VENV = ".venv"
 VENV_MARK = "made-by-callboard"
 """Name of a file in a `.venv` that Callboard has made from the declaration, and that therefore declares nothing."""
 FROZEN = "frozen-by-callboard.txt"
 """Name of a file in the `.venv` of an upload: it lists what is installed in the `.venv`, in place of the packages."""
 
+_LARGEST_PYPROJECT = 1024 * 1024
+"""Most bytes of a `pyproject.toml`. It is written by hand, and its parser takes seconds for a megabyte."""
 _INCLUDE = re.compile(r"(?:-r|-c|--requirement|--constraint)[\s=]*(?P<file>[^\s#]+)")
 _INDEX = re.compile(
     r"(?P<option>-i|--index-url|--extra-index-url|-f|--find-links|--no-index)\b[\s=]*(?P<value>[^\s#]*)"
@@ -69,7 +73,7 @@ def read_declaration(folder: Path, frozen: FrozenVenv | None = None) -> Declarat
     elif frozen is not None:
         source, contents = VENV, [frozen.python, frozen.requirements]
         requires = requires or f"=={frozen.python}.*"
-    elif requires is not None and not satisfies(own_interpreter().version, SpecifierSet(requires)):
+    elif requires is not None and not satisfies(platform.python_version(), SpecifierSet(requires)):
         source, contents = PYPROJECT, _read_files(folder, [PYPROJECT])
     else:
         return None
@@ -80,6 +84,25 @@ def read_declaration(folder: Path, frozen: FrozenVenv | None = None) -> Declarat
     for part in (source, *contents):
         digest.update(f"{len(part)}\0{part}\0".encode("utf-8", "surrogateescape"))
     return Declaration(source=source, requires_python=requires, digest=digest.hexdigest())
+
+
+def name_environment(declaration: Declaration | None) -> OwnEnvironment | None:
+    """Return the environment of a project with this declaration; None if it declares none."""
+    return declaration and OwnEnvironment(
+        source=declaration.source,
+        requires_python=declaration.requires_python,
+        declaration=f"{declaration.digest[:32]}-{pinned_playwright().replace('==', '-')}",
+    )
+
+
+def pinned_playwright() -> str:
+    """Return the requirement that holds Playwright at our version."""
+    return f"{PLAYWRIGHT}=={version(PLAYWRIGHT)}"
+
+
+def satisfies(version: str, requires: SpecifierSet) -> bool:
+    """Tell whether an interpreter of this version meets what a project requires."""
+    return requires.contains(version, prereleases=True)
 
 
 def find_package_source(folder: Path) -> str | None:
@@ -108,13 +131,14 @@ def list_requirement_files(folder: Path) -> list[str]:
 
     The list is empty if they require nothing.
     """
-    files, requires = [REQUIREMENTS], False
+    files, known, requires = [REQUIREMENTS], {REQUIREMENTS}, False
     for name in files:
         for line in _requirement_lines(folder / name):
             requires = requires or not line.startswith("-") or line.startswith(("-e", "--editable"))
             if include := _INCLUDE.match(line):
                 included = (Path(name).parent / include["file"]).as_posix()
-                if included not in files:
+                if included not in known:
+                    known.add(included)
                     files.append(included)
     return [name for name in files if (folder / name).is_file()] if requires else []
 
@@ -162,8 +186,11 @@ def _read_toml(folder: Path) -> dict[str, Any]:
     path = folder / PYPROJECT
     if not path.is_file():
         return {}
+    if path.stat().st_size > _LARGEST_PYPROJECT:
+        raise ProjectError(f"{PYPROJECT}: expected at most {_LARGEST_PYPROJECT:,} bytes, found more.")
     try:
-        return tomllib.loads(_read_text(path))
+        with reading(PYPROJECT):
+            return tomllib.loads(_read_text(path))
     except tomllib.TOMLDecodeError as error:
         raise ProjectError(f"{PYPROJECT}: this is not TOML: {error}.") from error
 
@@ -174,7 +201,8 @@ def _read_files(folder: Path, names: list[str]) -> list[str]:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text("utf-8-sig")
+        with reading(path.name):
+            return path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ProjectError(f"{path.name}: cannot be read: {error}.") from error
 

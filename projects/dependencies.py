@@ -6,12 +6,14 @@ from pathlib import Path
 
 from packaging.specifiers import SpecifierSet
 
+from projects.bounded import run_bounded
+from projects.built import ResolvedDependencies
 from projects.code_checks import modules_in
-from projects.declaration import read_declaration
+from projects.declaration import Declaration, name_environment, satisfies
 from projects.environments import Environments
-from projects.interpreters import OLDEST_PYTHON, choose_interpreter, satisfies
-from projects.lock_resolution import pinned_playwright, resolve_lock
-from projects.manifest import DeployWarning, OwnEnvironment, Stored
+from projects.interpreters import OLDEST_PYTHON, choose_interpreter
+from projects.lock_resolution import resolve_lock
+from projects.manifest import DeployWarning
 from projects.processes import run_in_thread
 from projects.uv import CONFIGURATION_END
 from schemas.errors import MachineError, ProjectError
@@ -20,38 +22,16 @@ from storage import keys
 from storage.store import Store
 
 
-class ResolvedDependencies(Stored):
-    """The environment that a version runs in."""
-
-    environment: OwnEnvironment
-    requirements: str
-    """The list of packages, to store under the environment's declaration."""
-    warnings: tuple[DeployWarning, ...] = ()
-    modules: frozenset[str]
-    """The top-level modules that can be imported in it, as it was built on this host."""
-    python: Path
-    site_packages: Path
-    """Its interpreter, and where its packages are, on the host that has built it."""
-
-
-def name_environment(files: Path, frozen: FrozenVenv | None) -> OwnEnvironment | None:
-    """Return the environment of the project in `files`, by its declaration; None if it declares none.
-
-    Raises:
-        ProjectError: A file is not in the format that its name promises.
-    """
-    declaration = read_declaration(files, frozen)
-    return declaration and OwnEnvironment(
-        source=declaration.source,
-        requires_python=declaration.requires_python,
-        declaration=f"{declaration.digest[:32]}-{pinned_playwright().replace('==', '-')}",
-    )
-
-
 async def resolve_and_build(
-    project: str, files: Path, frozen: FrozenVenv | None, store: Store, environments: Environments | None, scratch: Path
+    project: str,
+    files: Path,
+    declaration: Declaration,
+    frozen: FrozenVenv | None,
+    store: Store,
+    environments: Environments | None,
+    scratch: Path,
 ) -> ResolvedDependencies:
-    """Resolve the dependencies of the project in `files`, which declares some, and build them here.
+    """Resolve the dependencies that the project in `files` declares, and build them here.
 
     A declaration that was deployed before keeps its list, so that a change of code does not change packages.
 
@@ -60,10 +40,9 @@ async def resolve_and_build(
         ConfigurationError: The settings want walls around that which cannot stand here, or are wrong.
         StoreError: The store refused.
     """
-    declaration = await run_in_thread(read_declaration, files, frozen)
-    own = await run_in_thread(name_environment, files, frozen)
-    if declaration is None or own is None or environments is None:
-        raise ValueError(f"the deploy of {project} needs the environments of a host, and a declaration of packages")
+    own = name_environment(declaration)
+    if own is None or environments is None:
+        raise ValueError(f"the deploy of {project} needs the environments of a host")
     await run_in_thread((scratch / CONFIGURATION_END).touch)
     wanted = SpecifierSet(declaration.requires_python or "")
     python = await choose_interpreter(wanted)
@@ -82,7 +61,7 @@ async def resolve_and_build(
         missing = f"no Python {declaration.requires_python} is installed here that is also {OLDEST_PYTHON} or later"
         message = f"{missing}; the project runs on {python.version}"
         warnings = (DeployWarning(file=declaration.source, message=message),)
-    modules = await run_in_thread(modules_in, built.site_packages)
+    modules = await run_bounded(modules_in, built.site_packages, read=[built.site_packages])
     return ResolvedDependencies(
         environment=own,
         requirements=requirements,

@@ -10,19 +10,22 @@ import asyncio
 import shutil
 import tempfile
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from projects.build import Built, build
+from projects.bounded import run_bounded
+from projects.build import build
+from projects.built import Built, complete
 from projects.environments import Environments
+from projects.files import folders_of
 from projects.machine_limit import check_machine_limit
 from projects.manifest import Manifest
 from projects.pointer import DeployRecord, move_pointer, put_record, refuse_if_deleting
-from projects.preparation import bundle_in, complete, files_in, prepare
+from projects.preparation import Prepared, bundle_in, files_in, prepare
 from projects.processes import run_in_thread
-from projects.resources import Resources
 from projects.version_history import VersionFiles
 from storage import keys
 from storage.store import Store
@@ -38,6 +41,7 @@ async def deploy(
     message: str | None = None,
     commit: str | None = None,
     promote: bool = True,
+    accept: Callable[[Manifest], None] | None = None,
 ) -> Manifest:
     """Publish the project in `folder`, and return its manifest with warnings about what will not work.
 
@@ -54,6 +58,7 @@ async def deploy(
         message: What the deploy is about, for the record.
         commit: The commit that the folder is at, for the record.
         promote: Whether the version becomes the one that is deployed. If not, it is only stored.
+        accept: Is given the manifest before anything is built, and may raise an error against it.
 
     Raises:
         ProjectError: The folder is not a valid project, its dependencies cannot be installed, or all projects together
@@ -64,22 +69,25 @@ async def deploy(
     # The folder is named before it is created, so that it is removed whatever happens from then on.
     scratch = Path(await asyncio.to_thread(tempfile.gettempdir)) / f"callboard-deploy-{uuid.uuid4().hex}"
     try:
-        prepared = await run_in_thread(prepare, folder, scratch)
+        await run_in_thread(scratch.mkdir, mode=0o700)
+        folders = await run_in_thread(folders_of, folder)
+        prepared = await run_bounded(prepare, folders[0], scratch, read=folders, write=[scratch])
+        if accept is not None:
+            accept(prepared.manifest)
         await refuse_if_deleting(store, prepared.manifest.project)
         if promote and max_machines is not None:
             await check_machine_limit(store, prepared.manifest, max_machines)
         built = await build(
             prepared.manifest.project,
             files_in(scratch),
-            prepared.manifest.apis,
+            prepared.sources,
             prepared.frozen,
             store,
             environments,
             scratch,
-            declares_dependencies=prepared.declares_dependencies,
         )
-        manifest = await run_in_thread(complete, prepared, built, scratch)
-        manifest = await store_version(store, manifest, prepared.resources, built, bundle_in(scratch))
+        manifest = await run_in_thread(complete, prepared.manifest, prepared.sources, built)
+        manifest = await store_version(store, manifest, prepared, built, bundle_in(scratch))
     finally:
         await run_in_thread(shutil.rmtree, scratch, ignore_errors=True)
     record = DeployRecord(
@@ -97,13 +105,13 @@ async def deploy(
     return manifest
 
 
-async def store_version(store: Store, manifest: Manifest, resources: Resources, built: Built, bundle: Path) -> Manifest:
+async def store_version(store: Store, manifest: Manifest, prepared: Prepared, built: Built, bundle: Path) -> Manifest:
     """Store a version that is known to be valid, and return its manifest as it is stored.
 
     Raises:
         StoreError: The store refused.
     """
-    project, version = manifest.project, manifest.version
+    project, version, resources = manifest.project, manifest.version, prepared.resources
     if built.dependencies is not None:
         key = keys.environment(project, built.dependencies.environment.declaration)
         await store.put(key, built.dependencies.requirements.encode())
@@ -111,8 +119,7 @@ async def store_version(store: Store, manifest: Manifest, resources: Resources, 
         await store.put_file(keys.bundle(project, version), bundle)
     await store.put(keys.input_schemas(project, version), built.described.apis.to_bytes())
     if not await store.exists(keys.version_files(project, version)):
-        files = await run_in_thread(VersionFiles.of, bundle)
-        await store.put(keys.version_files(project, version), files.to_bytes())
+        await store.put(keys.version_files(project, version), VersionFiles(files=prepared.hashes).to_bytes())
     manifest = _matching_manifest(await store.get(keys.manifest(project, version)), manifest) or manifest
     # It is also written if it is there: its date tells since when nobody may need it any more.
     await store.put(keys.manifest(project, version), manifest.to_bytes())

@@ -17,16 +17,16 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from machines.package_box import PackageBox
-from projects.declaration import read_index_options
+from projects.bounded import run_bounded
+from projects.declaration import pinned_playwright, read_index_options
 from projects.interpreters import Interpreter
-from projects.lock_resolution import pinned_playwright
 from projects.processes import run_in_thread
 from projects.single_flight import SingleFlight
 from projects.uv import ProjectUv, UvError
@@ -118,7 +118,8 @@ class Environments:
             self._on_build(project)
             # The name is new each time: a uv whose worker was killed may still be writing into the old folder.
             work = partial / uuid.uuid4().hex
-            exact = await run_in_thread(_write_inputs, partial, work, requirements, folder)
+            options = await run_bounded(read_index_options, folder, read=[folder])
+            exact = await run_in_thread(_write_inputs, partial, work, requirements, options)
             made = work / target.name
             uv = await self.uv(project)
             run = functools.partial(uv.run, cwd=folder, python=python.executable, write=[work])
@@ -150,7 +151,7 @@ async def _locked(folder: Path) -> AsyncGenerator[None]:
             lock.release()
 
 
-def _write_inputs(partial: Path, work: Path, requirements: str, folder: Path) -> bool:
+def _write_inputs(partial: Path, work: Path, requirements: str, options: Sequence[str]) -> bool:
     """Write the lists into `work`, and tell whether the list is exactly what is to be installed.
 
     It is not if the project was deployed with another version of Playwright: then uv has to find out what still fits.
@@ -162,9 +163,7 @@ def _write_inputs(partial: Path, work: Path, requirements: str, folder: Path) ->
     if not exact:
         requirements = _without_playwright(requirements)
     (work / "requirements.txt").write_text(requirements)
-    (work / "index.txt").write_text(
-        "\n".join([*read_index_options(folder), *([] if exact else [pinned_playwright()]), ""])
-    )
+    (work / "index.txt").write_text("\n".join([*options, *([] if exact else [pinned_playwright()]), ""]))
     (work / "held.txt").write_text(pinned_playwright() + "\n")
     return exact
 

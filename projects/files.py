@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from pathspec import GitIgnoreSpec
 
+from projects.reading import Patience, reading
 from schemas.errors import ProjectError
 
 _EXCLUDED = frozenset(
@@ -78,6 +79,13 @@ def list_project_files(folder: Path) -> list[ProjectFile]:
         raise ProjectError(f"{error.filename}: cannot be read: {error.strerror}.") from error
 
 
+def list_unpacked_files(folder: Path) -> list[ProjectFile]:
+    """Return the files of an unpacked version, in ascending order of their paths. All of them belong to the project."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    listed = [ProjectFile(path.relative_to(folder).as_posix(), path, path.stat().st_size) for path in files]
+    return sorted(listed, key=lambda file: file.path)
+
+
 def check_name(path: str) -> None:
     """Raise ProjectError if a file of a project cannot have this path."""
     try:
@@ -88,14 +96,30 @@ def check_name(path: str) -> None:
         raise ProjectError(f"{path!r}: the name has a control character. Rename the file.")
 
 
-def is_project_path(folder: Path, path: Path) -> bool:
+def may_be_project_path(folder: Path, path: Path) -> bool:
     """Tell whether `path`, below the project folder `folder`, is a file of the project or a folder that may hold one.
 
-    The path need not exist (any more).
+    The path need not exist (any more). A `.gitignore` may leave it out all the same.
     """
     above = _path_and_folders_above(folder, path)
-    excluded = any(_is_excluded(part) or (folder / part / "pyvenv.cfg").exists() for part in above)
-    return not excluded and not is_ignored_below(folder, path)
+    return not any(_is_excluded(part) or (folder / part / "pyvenv.cfg").exists() for part in above)
+
+
+def find_unignored(folder: Path, paths: list[Path]) -> list[Path]:
+    """Return the paths below the project folder `folder` that no `.gitignore` leaves out. They need not exist."""
+    return [path for path in paths if not is_ignored_below(folder, path)]
+
+
+def has_gitignore(folder: Path, path: Path) -> bool:
+    """Tell whether there is a `.gitignore` in the project folder that may leave out `path`."""
+    return any((folder / above / GITIGNORE).exists() for above in path.relative_to(folder).parents)
+
+
+def folders_of(folder: Path) -> list[Path]:
+    """Return the full path of a project folder, and that of its `.venv` if this is elsewhere. Links are kept."""
+    whole = Path(os.path.abspath(folder))  # noqa: PTH100
+    venv = whole / ".venv"
+    return [whole, *([venv.resolve()] if venv.is_symlink() and (venv / "pyvenv.cfg").is_file() else [])]
 
 
 def is_ignored_below(folder: Path, path: Path) -> bool:
@@ -146,14 +170,17 @@ def _is_left_out(root: Path, path: str) -> bool:
 
 def _resolve_link(root: Path, link: Path, path: str) -> Path:
     try:
-        real = link.resolve(strict=True)
-    except (OSError, RuntimeError) as error:  # For a circle of links, Python 3.12 raises RuntimeError and 3.13 OSError.
-        raise ProjectError(f"{path}: the symbolic link leads nowhere. Remove it.") from error
+        real = link.resolve()
+        there = real.exists()
+    except (OSError, RuntimeError):  # For a circle of links, Python 3.12 raises RuntimeError.
+        real, there = link, False
     if not real.is_relative_to(root):
         raise ProjectError(
             f"{path}: the symbolic link leads out of the project, to {link.readlink()}. "
             "A version must hold all that it needs: replace the link by what it leads to."
         )
+    if not there:
+        raise ProjectError(f"{path}: the symbolic link leads nowhere. Remove it.")
     target = PurePosixPath(real.relative_to(root).as_posix())
     # Without this check, a link would bundle a file that must not be, such as an .env file.
     if hidden := [str(part) for part in (target, *target.parents) if part.name and _is_left_out(root, str(part))]:
@@ -162,6 +189,9 @@ def _resolve_link(root: Path, link: Path, path: str) -> Path:
 
 
 GITIGNORE = ".gitignore"
+
+_PATIENCE = Patience(15)
+"""Seconds of the processor that all of it may take. A pattern with many stars may take centuries for one name."""
 
 _EVERYTHING_BELOW = re.compile(r"/\*\*\s*$")
 
@@ -172,13 +202,19 @@ def is_ignored(root: Path, path: str, *, folder: bool) -> bool:
     It says nothing about the folders that the path lies in: whatever is below one that is left out is left out, too.
 
     Raises:
+        ProjectError: That takes too long, or too much memory; the message names the `.gitignore`.
         OSError: A `.gitignore` cannot be read.
     """
     for above in PurePosixPath(path).parents:  # the nearest file decides
-        spec = _read(root / above / GITIGNORE)
-        inside = PurePosixPath(path).relative_to(above).as_posix()
-        if spec is not None and (ignored := spec.check_file(f"{inside}/" if folder else inside).include) is not None:
-            return ignored
+        name = (above / GITIGNORE).as_posix()
+        with _PATIENCE.with_file(name), reading(name):
+            spec = _read(root / name)
+            inside = PurePosixPath(path).relative_to(above).as_posix()
+            if (
+                spec is not None
+                and (ignored := spec.check_file(f"{inside}/" if folder else inside).include) is not None
+            ):
+                return ignored
     return False
 
 

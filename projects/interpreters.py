@@ -14,6 +14,7 @@ from pathlib import Path
 from packaging.specifiers import SpecifierSet
 
 from machines.package_box import kept
+from projects.declaration import satisfies
 from projects.processes import run_process
 from projects.uv import UvError, host_environment, run_uv
 
@@ -51,11 +52,6 @@ def own_interpreter() -> Interpreter:
     """Return the interpreter that Callboard runs on."""
     suffix = str(sysconfig.get_config_var("EXT_SUFFIX") or "")
     return _make_interpreter(Path(sys.executable), platform.python_version(), suffix, sys.version)
-
-
-def satisfies(version: str, requires: SpecifierSet) -> bool:
-    """Tell whether an interpreter of this version meets what a project requires."""
-    return requires.contains(version, prereleases=True)
 
 
 def lowest_minor(requires: SpecifierSet) -> str:

@@ -16,19 +16,21 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from projects.declaration import LOCK, PYPROJECT, REQUIREMENTS, Declaration
-from projects.interpreters import Interpreter, lowest_minor, satisfies
+from projects.declaration import (
+    LOCK,
+    PLAYWRIGHT,
+    PYPROJECT,
+    REQUIREMENTS,
+    Declaration,
+    pinned_playwright,
+    satisfies,
+)
+from projects.interpreters import Interpreter, lowest_minor
 from projects.uv import ProjectUv, UvError
 from schemas.errors import ProjectError
 from schemas.workflow.deploy import FrozenVenv
 
-PLAYWRIGHT = "playwright"
 _TIMEOUT = timedelta(minutes=5)
-
-
-def pinned_playwright() -> str:
-    """Return the requirement that holds Playwright at our version."""
-    return f"{PLAYWRIGHT}=={version(PLAYWRIGHT)}"
 
 
 async def resolve_lock(

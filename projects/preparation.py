@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import sysconfig
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from projects.api_descriptions import Described
 from projects.apis import check_ignored, check_languages, check_names, check_syntax, find_apis
-from projects.build import Built, check_built
-from projects.bundle import extract, pack
-from projects.code_checks import check_code, modules_in
-from projects.declaration import check_declaration, freeze_venv, read_declaration
-from projects.files import is_ignored_below
+from projects.bundle import extract, hash_files, pack
+from projects.declaration import check_declaration, freeze_venv
+from projects.files import is_ignored_below, list_project_files, list_unpacked_files
 from projects.manifest import DeployWarning, Manifest, Stored
-from projects.parameter_check import unchecked_keywords
 from projects.resource_files import (
     check_ignored_resources,
     find_auth_session_files,
@@ -25,6 +20,7 @@ from projects.resource_files import (
 from projects.resources import Resources
 from projects.settings_file import SettingsFile, read_settings_file, resolve_project_name
 from projects.settings_syntax import SETTINGS_PARSERS
+from projects.sources import Sources, read_sources
 from schemas.errors import ProjectError
 from schemas.workflow.deploy import FrozenVenv
 
@@ -38,8 +34,9 @@ class Prepared(Stored):
     manifest: Manifest
     resources: Resources
     frozen: FrozenVenv | None = None
-    declares_dependencies: bool
-    """Whether the version has an environment of its own, which has to be resolved and built."""
+    sources: Sources
+    hashes: dict[str, str]
+    """A hash of content and mode of each file, by path."""
 
 
 def bundle_in(scratch: Path) -> Path:
@@ -53,21 +50,25 @@ def files_in(scratch: Path) -> Path:
 
 
 def prepare(folder: Path, scratch: Path) -> Prepared:
-    """Check the project in `folder`, and pack it into the folder `scratch`, which is created.
+    """Check the project in `folder`, and pack it into the folder `scratch`.
 
     Raises:
         ProjectError: The folder is not a valid project; the message names the file and what to do.
     """
-    _check_project(folder)  # This comes first, so that most mistakes are found without the cost of packing.
-    scratch.mkdir(mode=0o700)
+    # Most mistakes are found without the cost of packing, and in a folder that is no project, nothing is looked for.
+    _check_settings(folder)
+    listed = list_project_files(folder)
+    find_apis(folder, listed)
     frozen = freeze_venv(folder)
     auth_sessions = find_auth_session_files(folder)
     beside = f"{frozen.python}\n{frozen.requirements}" if frozen is not None else ""
-    version = pack(folder, bundle_in(scratch), extra=beside)
+    version = pack(listed, bundle_in(scratch), extra=beside)
     # The manifest describes the files that were packed, as files of the folder may change at any time.
     files = files_in(scratch)
     extract(bundle_in(scratch), files)
-    file, apis = _check_project(files)
+    unpacked = list_unpacked_files(files)
+    file = _check_settings(files)
+    apis = find_apis(files, unpacked)
     resources = Resources(
         jobs=tuple(find_job_files(files, file.settings, apis)),
         auth_sessions=usable_auth_sessions(file.settings, auth_sessions),
@@ -81,44 +82,21 @@ def prepare(folder: Path, scratch: Path) -> Prepared:
             *(DeployWarning(file=file.name, message=message) for message in file.ignored),
             *_check_ignored_files(folder, file.name),
             *check_ignored_resources(folder, file.settings, auth_sessions),
-            *check_languages(files),
+            *check_languages(unpacked),
             *check_ignored(folder),
             *check_names(apis),
-            *check_syntax(files),
+            *check_syntax(unpacked),
             *check_declaration(files),
         ),
         created_at=datetime.now(UTC),
     )
-    declares = read_declaration(files, frozen) is not None
-    return Prepared(manifest=manifest, resources=resources, frozen=frozen, declares_dependencies=declares)
-
-
-def complete(prepared: Prepared, built: Built, scratch: Path) -> Manifest:
-    """Return the manifest of a prepared version whose packages are built, with warnings about its code.
-
-    Raises:
-        ProjectError: What was built is not that version.
-    """
-    manifest, files = prepared.manifest, files_in(scratch)
-    check_built(built, files, manifest.apis, prepared.frozen)
-    dependencies, described = built.dependencies, built.described
-    modules = modules_in(Path(sysconfig.get_path("platlib"))) if dependencies is None else dependencies.modules
-    warnings = (
-        *manifest.warnings,
-        *(() if dependencies is None else dependencies.warnings),
-        *check_code(files, manifest.apis, modules),
-        *described.warnings,
-        *(_check_schemas(described) if manifest.settings.api_access.validate_parameters else ()),
+    return Prepared(
+        manifest=manifest,
+        resources=resources,
+        frozen=frozen,
+        sources=read_sources(files, frozen),
+        hashes=hash_files(bundle_in(scratch)),
     )
-    environment = None if dependencies is None else dependencies.environment
-    return manifest.model_copy(update={"environment": environment, "warnings": warnings})
-
-
-def _check_schemas(described: Described) -> Iterator[DeployWarning]:
-    for api, description in described.apis.apis.items():
-        if unchecked := unchecked_keywords(description.input_schema):
-            message = f"starts are not checked by these keywords of its schema: {', '.join(sorted(unchecked))}"
-            yield DeployWarning(file=f"api/{api}.py", message=message)
 
 
 def _check_ignored_files(folder: Path, settings: str) -> Iterator[DeployWarning]:
@@ -127,7 +105,7 @@ def _check_ignored_files(folder: Path, settings: str) -> Iterator[DeployWarning]
             yield DeployWarning(file=other, message=f"ignored, as the settings are read from {settings}")
 
 
-def _check_project(folder: Path) -> tuple[SettingsFile, list[str]]:
+def _check_settings(folder: Path) -> SettingsFile:
     if not folder.is_dir():
         raise ProjectError(f"{folder}: there is no such folder.")
     file = read_settings_file(folder)
@@ -143,4 +121,4 @@ def _check_project(folder: Path) -> tuple[SettingsFile, list[str]]:
                 f"{folder}: authSessions.enabled is true, but the project has no {' and no '.join(missing)}. "
                 "Create what is missing, or set authSessions.enabled to false."
             )
-    return file, find_apis(folder)
+    return file

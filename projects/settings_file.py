@@ -24,8 +24,9 @@ from schemas.errors import ProjectError, SettingsError
 from schemas.rest.base import EXPECTED
 from schemas.rest.sink import UNKNOWN_SINK_TYPE
 
-MAX_SETTINGS_SIZE = 1024 * 1024
-"""Most bytes of a settings file. It is written by hand, so a bigger file is something else under its name."""
+MAX_SETTINGS_SIZE = 128 * 1024
+"""Most bytes of a settings file. It is written by hand, so a bigger file is something else under its name; and the
+parsers take a minute for a megabyte."""
 
 
 _SECRET = (("proxy",), ("defaults",), ("authSessions", "secretParameters"))

@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
+from projects.apis import check_ignored
 from projects.bundle import add_content, add_file, open_bundle
 from projects.declaration import FROZEN, VENV, freeze_venv
 from projects.files import check_name, list_project_files
+from projects.manifest import DeployWarning
 from projects.resource_files import AUTH_SESSION_FILES, list_auth_session_paths
 from projects.settings_file import MAX_SETTINGS_SIZE, SettingsFile, parse_settings_file
 from projects.settings_syntax import SETTINGS_PARSERS
@@ -26,7 +28,7 @@ from schemas.workflow.base import clip
 
 _CHUNK = 64 * 1024
 """Bytes that are read at once."""
-_LONGEST_READ = 2 * MAX_SETTINGS_SIZE
+_LONGEST_READ = 2 * 1024 * 1024
 """Most bytes that are read at once. Content is read in pieces, and headers as a whole."""
 _LONGEST_PATH = 1024
 """Most bytes of a path. The limit of a file system is about the whole of it, from the root."""
@@ -109,21 +111,24 @@ def unpack_upload(archive: Path, folder: Path, limits: UploadLimits) -> None:
     _read(archive, limits, write)
 
 
-def pack_upload(folder: Path, target: BinaryIO) -> None:
+def pack_upload(folder: Path, target: Path) -> list[DeployWarning]:
     """Write all of the project in `folder` that a deploy needs: its files, its AuthSessions, what its `.venv` lists.
+
+    Return a warning for each API that is left out.
 
     Raises:
         ProjectError: A file cannot be read, or is none that a project may have.
     """
     frozen = freeze_venv(folder)
-    with open_bundle(target) as archive:
-        for file in list_project_files(folder):
-            add_file(archive, file.path, file.source)
+    with target.open("wb") as file, open_bundle(file) as archive:
+        for each in list_project_files(folder):
+            add_file(archive, each.path, each.source)
         for path in list_auth_session_paths(folder):
             add_file(archive, f"{AUTH_SESSION_FILES}/{path.name}", path)
         if frozen is not None:
             add_content(archive, f"{VENV}/pyvenv.cfg", f"version = {frozen.python}\n".encode())
             add_content(archive, f"{VENV}/{FROZEN}", frozen.requirements.encode())
+    return check_ignored(folder)
 
 
 def _read(archive: Path, limits: UploadLimits, take: Callable[[_File], None]) -> None:

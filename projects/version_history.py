@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import re
-import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from projects.manifest import OwnEnvironment, Stored, is_version, parse_stored, read_current, read_manifest
 from projects.pointer import DeployRecord
@@ -19,8 +16,6 @@ from storage import keys
 from storage.store import Store
 
 _RECORD = re.compile(r"(?P<time>\d{8}T\d{6}\.\d{6}Z)-(?P<action>[a-z]+)-(?P<version>[0-9a-f]{16})-[0-9a-f-]+\.json")
-
-_CHUNK_SIZE = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -39,19 +34,6 @@ class VersionFiles(Stored):
 
     files: dict[str, str]
     """A hash of content and mode, by path."""
-
-    @classmethod
-    def of(cls, bundle: Path) -> VersionFiles:
-        """Return the files in the archive of a version. This blocks."""
-        found: dict[str, str] = {}
-        with tarfile.open(bundle, mode="r|gz") as archive:
-            for entry in archive:
-                if (content := archive.extractfile(entry)) is not None:
-                    digest = hashlib.sha256(f"{entry.mode:o} ".encode())
-                    while chunk := content.read(_CHUNK_SIZE):
-                        digest.update(chunk)
-                    found[entry.name] = digest.hexdigest()[:16]
-        return cls(files=found)
 
 
 async def list_versions(store: Store, project: str) -> list[StoredVersion]:

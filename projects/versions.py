@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 from pathlib import Path
 
+from projects.bounded import run_bounded
 from projects.bundle import extract_and_compile
 from projects.manifest import is_version
 from projects.processes import run_in_thread
 from projects.project_settings import is_project_name
 from projects.scratch import scratch_folder
 from projects.single_flight import SingleFlight
-from schemas.errors import StoreError
+from schemas.errors import MachineError, ProjectError, StoreError
 from storage import keys
 from storage.store import Store
+
+_log = logging.getLogger(__name__)
 
 
 class VersionFolders:
@@ -58,18 +62,20 @@ class VersionFolders:
                 f"The bundle of version {version} of project {project!r} is not in the artifact store. "
                 "Deploy the project again."
             )
+        files = partial / "files"
         try:
-            await run_in_thread(_unpack, bundle, partial / "files", folder)
-        except StoreError as error:
+            if not await run_bounded(extract_and_compile, bundle, files, read=[bundle], write=[partial]):
+                _log.warning("%s was not compiled in time; its first Attempts will be slower", folder)
+            await run_in_thread(_put, files, folder)
+        except (StoreError, ProjectError, MachineError) as error:
             raise StoreError(
                 f"Version {version} of project {project!r}: {error.message} If its bundle is damaged, remove "
                 f"{keys.bundle(project, version)} from the artifact store and deploy the project again."
             ) from error
 
 
-def _unpack(bundle: Path, files: Path, target: Path) -> None:
-    """Unpack the bundle and give it its final name, unless another process was faster."""
-    extract_and_compile(bundle, files)
+def _put(files: Path, target: Path) -> None:
+    """Give the unpacked bundle its final name, unless another process was faster."""
     try:
         files.rename(target)
     except OSError as error:

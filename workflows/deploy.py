@@ -85,7 +85,6 @@ class DeployWorkflow:
                 project=input.project,
                 upload=input.upload,
                 version=checked.version,
-                declares_dependencies=checked.declares_dependencies,
                 frozen=checked.frozen,
             ),
             task_queue=names.BUILDS_QUEUE,

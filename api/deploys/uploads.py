@@ -16,10 +16,11 @@ from starlette.requests import Request
 
 from api.http.access import caller_of
 from api.http.json_body import refuse_announced, too_large
+from projects.bounded import run_bounded
+from projects.code_tree import pack_tree
 from projects.processes import run_in_thread
 from projects.scratch import scratch_folder
-from projects.upload import UploadLimits
-from projects.upload_process import check_in_process
+from projects.upload import UploadLimits, check_upload
 from schemas.errors import NotFound, Unavailable
 from settings import Settings
 from storage import keys
@@ -61,9 +62,11 @@ class Uploads:
         with self._place(caller_of(request).id):
             async with scratch_folder(await run_in_thread(self._settings.make_folder, "uploads")) as scratch:
                 archive = scratch / "upload.tar.gz"
-                tree = None if is_tar else scratch / "tree.json"
-                await _write_body(request, tree or archive, limit)
-                await check_in_process(archive, project, self._limits, tree)
+                body = archive if is_tar else scratch / "tree.json"
+                await _write_body(request, body, limit)
+                if not is_tar:
+                    await run_bounded(pack_tree, body, archive, self._limits, read=[body], write=[scratch])
+                await run_bounded(check_upload, archive, project, self._limits, read=[archive])
                 upload_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{secrets.token_hex(4)}"
                 await self._store.put_file(keys.upload_bundle(project, upload_id), archive)
         return upload_id

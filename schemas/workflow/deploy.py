@@ -37,7 +37,6 @@ class CheckedUpload(FlowModel):
     """Result of the activity `check_upload`."""
 
     version: str
-    declares_dependencies: bool
     frozen: FrozenVenv | None = None
 
 
@@ -48,7 +47,6 @@ class BuildInput(FlowModel):
     upload: str
     version: str
     """The version, whose bundle is stored."""
-    declares_dependencies: bool
     frozen: FrozenVenv | None = None
 
 

@@ -21,7 +21,7 @@ from workflows.deploy import DeployWorkflow
 VERSION = "0123456789abcdef"
 REFUSED = "Intuned.json: replication: expected an object, found 3"
 AWAY = "The artifact store could not write what it was given."
-_CHECKED = CheckedUpload(version=VERSION, declares_dependencies=True)
+_CHECKED = CheckedUpload(version=VERSION)
 _PUBLISHED = PublishedVersion(version=VERSION, deployed_at=datetime(2026, 1, 2, tzinfo=UTC), has_resources=False)
 _AWAY = ApplicationError(AWAY, type="StoreError")
 
@@ -73,7 +73,7 @@ def _activities(deploying: Deploying, asked: list[str]) -> dict[str, Callable[..
     @activity.defn(name=names.BUILD_VERSION)
     async def build(input: BuildInput) -> None:
         asked.append("build")
-        assert (input.version, input.declares_dependencies) == (VERSION, True)
+        assert input.version == VERSION
 
     @activity.defn(name=names.PUBLISH_UPLOAD)
     async def publish(input: DeployInput) -> PublishedVersion:

@@ -22,7 +22,7 @@ from api.projects.lookup import AuthProjectDep, OpenProjectDep
 from projects.dotenv import DevFolders
 from projects.manifest import Manifest
 from projects.processes import run_in_thread
-from projects.samples import Sample, read_auth_session_samples
+from projects.sample_files import Sample, read_auth_session_samples
 from schemas.errors import BadRequest, CallboardError, Conflict
 from schemas.rest.access import Scope
 from schemas.workflow.auth_session import AuthSessionView

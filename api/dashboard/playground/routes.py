@@ -24,7 +24,7 @@ from api.request_secrets import resolve_run_sink
 from api.runs.idempotency import new_run_id
 from api.runs.start import start_run
 from projects.manifest import Manifest
-from projects.samples import Sample
+from projects.sample_files import Sample
 from schemas.errors import BadRequest, CallboardError, NotFound, TooMany, Unavailable
 from schemas.rest.access import Scope
 from schemas.rest.field_errors import field_error

@@ -18,8 +18,7 @@ LIMITS = UploadLimits(packed=1024**2, unpacked=16 * 1024**2, files=20)
 async def test_a_version_that_there_is_keeps_its_bundle(tmp_path: Path):
     folder = write_files(tmp_path / "shop", {"Intuned.json": "{}", "api/list.py": "async def automation(page): ..."})
     store = FolderStore(tmp_path / "store")
-    with (tmp_path / "upload.tar.gz").open("wb") as file:
-        pack_upload(folder, file)
+    pack_upload(folder, tmp_path / "upload.tar.gz")
     await store.put_file(keys.upload_bundle("shop", "u1"), tmp_path / "upload.tar.gz")
     activities = UploadActivities(store=store, root=tmp_path, limits=LIMITS, max_machines=None)
 

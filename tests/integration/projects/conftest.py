@@ -12,6 +12,7 @@ from projects.versions import VersionFolders
 from storage.folder import FolderStore
 from tests.support.machines import open_lab
 from tests.support.package_box import package_box
+from tests.support.project_folders import deployed as deployed
 from tests.support.project_folders import make_project as make_project
 from tests.support.project_folders import store as store
 from tests.support.project_host import Host

@@ -21,7 +21,7 @@ from tests.system.attacks.installation import API_KEY, SEALING_KEY, Installation
 
 MIB = 1024**2
 MOST_MEMORY = 48 * MIB
-"""Bytes by which the memory of the api may grow: an upload has up to 512 MiB."""
+"""Bytes by which the memory of an api or a worker may grow: an upload has up to 512 MiB."""
 PROJECT = "sent"
 GZIP = {"content-type": "application/gzip"}
 FINE = {"Intuned.json": b"{}", "api/fine.py": b"async def automation(page, params=None, **_):\n    return 'fine'\n"}
@@ -92,7 +92,27 @@ def link(kind: bytes, target: str) -> dict[str, Any]:
 
 HOSTILE: dict[str, tuple[Write, int, str]] = {
     "zeros": (zeros(2100), 413, "more than 2,147,483,648 bytes"),
-    "a large file of zeros": (archive(("zeros", {"content": bytes(300 * MIB)})), 200, ""),
+    "a large file of zeros": (archive(("zeros", {"content": bytes(300 * MIB)})), 200, "Keep data out of the project"),
+    "a source of many statements": (
+        archive(("helper.py", {"content": b"a;" * 1_000_000})),
+        200,
+        "helper.py: it is too",
+    ),
+    "a source of many lists": (
+        archive(("helper.py", {"content": b"x = [" + b"[]," * 2_000_000 + b"]"})),
+        200,
+        "helper.py: it is too large",
+    ),
+    "an API of many statements": (
+        archive(("api/x.py", {"content": b"a;" * 500_000})),
+        200,
+        "api/x.py: it is too large",
+    ),
+    "a large declaration": (
+        archive(("pyproject.toml", {"content": b"x = [" + b"[]," * 4_000_000 + b"]"})),
+        200,
+        "pyproject.toml: expected at most 1,048,576 bytes",
+    ),
     "50,001 files": (many_files, 413, "more than 50,000 files"),
     "a link out of it": (archive(("out", link(tarfile.SYMTYPE, "../../.."))), 400, "not a symbolic link"),
     "a link, and a file through it": (
@@ -111,7 +131,7 @@ HOSTILE: dict[str, tuple[Write, int, str]] = {
     "a name that is no UTF-8": (archive(("api/\udcff.py", {})), 400, "a name in UTF-8"),
     "a name twice": (archive(("api/fine.py", {"content": b"other"})), 400, "each path once"),
     "names that differ in case": (archive(("api/FINE.py", {"content": FINE["api/fine.py"]})), 200, ""),
-    "settings of 100 MB": (archive(files={**FINE, "Intuned.json": b" " * 100 * MIB}), 400, "at most 1,048,576 bytes"),
+    "settings of 100 MB": (archive(files={**FINE, "Intuned.json": b" " * 100 * MIB}), 400, "at most 131,072 bytes"),
     "settings of another project": (
         archive(files={**FINE, "Intuned.json": b'{"projectName": "victim"}'}),
         400,
@@ -124,8 +144,8 @@ HOSTILE: dict[str, tuple[Write, int, str]] = {
 }
 
 
-async def send(installation: Installation, content: Any, **headers: str) -> Any:
-    return await installation.rest.request("PUT", "", project=PROJECT, content=content, headers={**GZIP, **headers})
+async def send(installation: Installation, content: Any, project: str = PROJECT, **headers: str) -> Any:
+    return await installation.rest.request("PUT", "", project=project, content=content, headers={**GZIP, **headers})
 
 
 def in_pieces(file: Path) -> Any:
@@ -137,14 +157,14 @@ def in_pieces(file: Path) -> Any:
     return pieces()
 
 
-async def deploy(installation: Installation) -> dict[str, Any]:
+async def deploy(installation: Installation, project: str = PROJECT) -> dict[str, Any]:
     """Deploy the latest upload, and return how that has ended."""
-    await installation.rest.post("deploy", project=PROJECT)
+    await installation.rest.post("deploy", project=project)
 
     def has_ended(now: dict[str, Any]) -> bool:
         return now["status"] != "pending"
 
-    return await installation.rest.until("deploy/result", has_ended, project=PROJECT)
+    return await installation.rest.until("deploy/result", has_ended, project=project)
 
 
 @contextmanager
@@ -173,20 +193,34 @@ async def test_an_upload_writes_nothing_elsewhere_and_costs_no_memory(
     file = tmp_path / "upload"
     with file.open("wb") as out:
         write(out)
-    api = installation.processes["api"]
+    pids = [installation.processes[name].pid for name in ("api", "worker")]
     await installation.still_works()
-    memory = most_memory(api.pid)
+    memory = [most_memory(pid) for pid in pids]
     with nothing_else_changes(installation, tmp_path):
         answer = await send(installation, in_pieces(file))
         assert answer.status_code == status, answer.text
-        assert expected in answer.text.encode().decode("unicode_escape")
         if status == 200:
             ended = await deploy(installation)
-            assert ended["status"] == ("failed" if "zeros" in what else "completed"), ended
-    assert most_memory(api.pid) - memory < MOST_MEMORY
+            assert ended["status"] == ("failed" if expected else "completed"), ended
+            assert expected in (ended["reason"] or "")
+        else:
+            assert expected in answer.text.encode().decode("unicode_escape")
+    assert all(most_memory(pid) - before < MOST_MEMORY for pid, before in zip(pids, memory, strict=True))
     for path in installation.data.glob(f"versions/{PROJECT}/*/bin/su"):
         assert path.stat().st_mode & 0o7000 == 0
     await installation.still_works()
+
+
+async def test_patterns_that_take_centuries_hold_up_no_other_project(installation: Installation) -> None:
+    names = {f"data/{'a' * 197}{number:03}": b"" for number in range(90)}
+    hostile, fine = io.BytesIO(), io.BytesIO()
+    archive(files={**FINE, **names, ".gitignore": b"*a" * 25 + b"b\n"})(hostile)
+    archive()(fine)
+    for project, content in (("one", hostile), ("two", hostile), (PROJECT, fine)):
+        assert (await send(installation, content.getvalue(), project)).status_code == 200
+    ended = await asyncio.gather(*(deploy(installation, project) for project in ("one", "two", PROJECT)))
+    assert [each["status"] for each in ended] == ["failed", "failed", "completed"], ended
+    assert all(each["reason"].startswith(".gitignore: to find out what it names takes") for each in ended[:2])
 
 
 PACKAGES = {

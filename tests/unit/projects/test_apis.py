@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from projects.apis import check_names, check_syntax, find_apis
+from projects.files import list_project_files
 from schemas.errors import ProjectError
 from tests.support.project_folders import Make
 
@@ -26,7 +27,7 @@ def test_each_python_file_below_api_is_an_api_named_by_its_path(make_project: Ma
             "list.py": "",
         }
     )
-    assert find_apis(folder) == ["01-start", "ai/deep/er/x", "ai/extract-data", "list"]
+    assert find_apis(folder, list_project_files(folder)) == ["01-start", "ai/deep/er/x", "ai/extract-data", "list"]
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def test_a_project_without_an_api_is_told_what_to_do(tmp_path: Path, files: list
         (tmp_path / "api").mkdir()
         (tmp_path / file).touch()
     with pytest.raises(ProjectError) as error:
-        find_apis(tmp_path)
+        find_apis(tmp_path, list_project_files(tmp_path))
     assert told in error.value.message
     assert error.value.message.endswith(
         "create api/hello.py with `async def automation(page, params=None, **_kwargs)` to have the API hello."
@@ -61,7 +62,7 @@ def test_files_that_python_cannot_compile_are_named_with_line_and_reason(make_pr
         }
     )
     (folder / "utils" / "bytes.py").write_bytes(b"x = '\xff'\n")
-    warnings = {warning.file: warning for warning in check_syntax(folder)}
+    warnings = {warning.file: warning for warning in check_syntax(list_project_files(folder))}
     assert sorted(warnings) == ["api/broken.py", "api/nul.py", "api/outside.py", "utils/bytes.py", "utils/deep.py"]
     assert warnings["api/broken.py"].line == 2
     assert str(warnings["api/broken.py"]) == "api/broken.py, line 2: '(' was never closed"

@@ -12,7 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import projects.bundle
-from projects.bundle import extract, extract_and_compile, pack
+from projects.bundle import extract, extract_and_compile
+from projects.files import list_project_files
 from schemas.errors import ProjectError, StoreError
 from tests.support.project_folders import Make
 
@@ -34,6 +35,10 @@ def write(folder: Path, tree: dict[str, tuple[bytes, bool]], order: int = 1) -> 
         target.write_bytes(content)
         target.chmod(0o700 if executable else 0o600)
     (folder / "project").mkdir(exist_ok=True)
+
+
+def pack(folder: Path, target: Path) -> str:
+    return projects.bundle.pack(list_project_files(folder), target)
 
 
 def contents(bundle: Path) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from projects.code_checks import check_code, modules_in
+from projects.code_checks import check_imports, look_at_code, modules_in
 from projects.deploy import deploy
 from storage.folder import FolderStore
 
@@ -22,7 +22,7 @@ def said(folder: Path, code: str, *installed: str, name: str = "list") -> list[s
     for each in installed:
         (packages / each).touch()
     (folder / "api" / f"{name}.py").write_text(code)
-    return [str(warning) for warning in check_code(folder, [name], modules_in(packages))]
+    return [str(warning) for warning in check_imports(look_at_code(folder, [name]), modules_in(packages))]
 
 
 @pytest.mark.parametrize(

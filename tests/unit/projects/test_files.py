@@ -1,10 +1,12 @@
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from projects.files import is_project_path, list_project_files
+from projects.files import find_unignored, list_project_files, may_be_project_path
 from schemas.errors import ProjectError
+from tests.support.repository import REPOSITORY
 
 
 @pytest.fixture
@@ -32,14 +34,14 @@ intuned-resources/jobs/a.job.json
 
 def test_what_tools_runs_logins_and_editors_leave_behind_is_left_out(tmp_path: Path):
     for path in (*LEFT_OUT, *KEPT):
-        assert is_project_path(tmp_path, tmp_path / path) is (path in KEPT or path.startswith("my-env/")), path
+        assert may_be_project_path(tmp_path, tmp_path / path) is (path in KEPT or path.startswith("my-env/")), path
     for path in (*LEFT_OUT, *KEPT):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text("1")
     (tmp_path / "my-env" / "python").symlink_to("/usr/bin/python3")
     (tmp_path / "api" / ".#list.py").symlink_to("somebody@host.1234:5678")  # the lock of Emacs leads nowhere
     assert [file.path for file in list_project_files(tmp_path)] == sorted(KEPT)
-    assert [path for path in (*LEFT_OUT, *KEPT) if is_project_path(tmp_path, tmp_path / path)] == KEPT
+    assert [path for path in (*LEFT_OUT, *KEPT) if may_be_project_path(tmp_path, tmp_path / path)] == KEPT
 
 
 def test_what_a_gitignore_names_is_left_out_as_git_leaves_it_out(folder: Path):
@@ -56,10 +58,12 @@ def test_what_a_gitignore_names_is_left_out_as_git_leaves_it_out(folder: Path):
     listed = ["git", "-c", "core.excludesFile=", "ls-files", "--others", "--exclude-standard"]
     by_git = subprocess.run(listed, cwd=folder, capture_output=True, text=True, check=True).stdout.split()
     assert [file.path for file in list_project_files(folder)] == sorted(by_git)
-    assert {path for path in [*files, "api/list.py"] if is_project_path(folder, folder / path)} == set(by_git)
+    paths = [folder / path for path in [*files, "api/list.py"]]
+    assert {path.relative_to(folder).as_posix() for path in find_unignored(folder, paths)} == set(by_git)
 
     (folder / "api" / ".gitignore").write_text("")
-    assert is_project_path(folder, folder / "api/drafts/x.py"), "a change of the file counts at once"
+    drafts = [folder / "api/drafts/x.py"]
+    assert find_unignored(folder, drafts) == drafts, "a change of the file counts at once"
 
 
 def test_a_link_to_what_a_gitignore_names_is_refused(folder: Path):
@@ -69,3 +73,16 @@ def test_a_link_to_what_a_gitignore_names_is_refused(folder: Path):
     (folder / "key").symlink_to("private/key")
     with pytest.raises(ProjectError, match="key: the symbolic link leads to private, which is never bundled"):
         list_project_files(folder)
+
+
+def test_a_gitignore_that_takes_too_long_is_refused_by_name(folder: Path):
+    (folder / "api" / ".gitignore").write_text("*a" * 25 + "b\n")
+    (folder / "api" / ("a" * 200)).touch()
+    script = (
+        "import sys; from pathlib import Path; from projects import files, reading\n"
+        "reading.bound_process(); files._PATIENCE = reading.Patience(0.2)\n"
+        "try: files.list_project_files(Path(sys.argv[1]))\n"
+        "except files.ProjectError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, folder], capture_output=True, text=True, cwd=REPOSITORY)
+    assert done.stdout.startswith("api/.gitignore: to find out what it names takes more than 0.2 seconds."), done.stderr

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from projects.deploy import deploy
-from projects.samples import Samples, read_auth_session_samples, read_bundle_samples
+from projects.sample_files import read_auth_session_samples, read_bundle_samples
+from projects.samples import Samples
 from schemas.errors import StoreError
 from storage.folder import FolderStore
 from tests.support.files import write_files

@@ -213,7 +213,7 @@ def test_a_wrong_value_is_refused_with_file_key_and_what_was_found(value: Any, f
         ('{"a": 1', "expected JSON, found an unexpected end of input in line 1, column 8"),
         ("[" * 5000, "expected JSON, found too many levels of objects and lists"),
         (b'{"projectName": "\xff"}', "expected text in UTF-8, found another byte at 17"),
-        (" " * (1024 * 1024 + 1), "expected settings of at most 1,048,576 bytes, found more"),
+        (" " * (1024 * 1024 + 1), "expected settings of at most 131,072 bytes, found more"),
     ],
 )
 def test_what_is_no_settings_file_is_refused_with_what_is_wrong(text: str | bytes, message: str):

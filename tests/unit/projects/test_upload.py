@@ -8,17 +8,16 @@ import tarfile
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from projects import upload_process
+from projects.bounded import run_bounded
 from projects.declaration import FROZEN, freeze_venv
 from projects.preparation import Prepared, prepare
 from projects.upload import UploadLimits, check_upload, pack_upload, unpack_upload
-from projects.upload_process import check_in_process, complete_in_process, prepare_in_process
+from projects.upload_preparation import complete_upload, prepare_upload
 from schemas.errors import PayloadTooLarge, ProjectError
 from tests.support.files import write_files
 from tests.support.project_folders import Make
@@ -142,7 +141,7 @@ def test_a_damaged_archive_is_refused(archive: Any):
         ([], "The upload is not a project, as it has no settings file at its top."),
         ([("Intuned.json", {}, b'{"replication": 3}')], "Intuned.json: replication: expected an object, found 3"),
         ([("Intuned.yml", {}, b"projectName: mail")], 'Intuned.yml: projectName: expected "shop", as the upload is'),
-        ([("Intuned.json", {}, b" " * (1024**2 + 1))], "Intuned.json: expected settings of at most 1,048,576 bytes"),
+        ([("Intuned.json", {}, b" " * (1024**2 + 1))], "Intuned.json: expected settings of at most 131,072 bytes"),
     ],
 )
 def test_wrong_settings_are_refused(archive: Any, settings: list[Member], expected: str):
@@ -154,11 +153,12 @@ def prepared_both_ways(tmp_path: Path) -> Any:
     """Prepares a folder itself, and an upload of it."""
 
     async def prepared_both_ways(folder: Path) -> tuple[Prepared, Prepared]:
-        packed, scratch = tmp_path / "packed", tmp_path / "scratch"
-        with packed.open("wb") as file:
-            pack_upload(folder, file)
-        scratch.mkdir()
-        return prepare(folder, tmp_path / "direct"), await prepare_in_process(packed, "shop", LIMITS, scratch)
+        packed, scratch, direct = (tmp_path / name for name in ("packed", "scratch", "direct"))
+        pack_upload(folder, packed)
+        for each in (scratch, direct):
+            each.mkdir()
+        sent = await run_bounded(prepare_upload, packed, "shop", LIMITS, scratch, read=[packed], write=[scratch])
+        return prepare(folder, direct), sent
 
     return prepared_both_ways
 
@@ -188,7 +188,8 @@ async def test_the_same_folder_is_the_same_version_by_both_ways(make_project: Ma
     assert sent.resources == direct.resources
     assert sent.resources.auth_sessions[0].parameters == {"user": "anna"}
     assert sent.frozen == direct.frozen
-    assert sent.declares_dependencies
+    assert sent.sources.declaration == direct.sources.declaration is not None
+    assert sent.hashes == direct.hashes
     assert any("unknown" in str(warning) for warning in sent.manifest.warnings)
 
 
@@ -198,10 +199,10 @@ def test_a_venv_is_sent_as_a_list_of_what_it_has(tmp_path: Path):
     assert (frozen and frozen.python, frozen and frozen.requirements) == ("3.12", "six==1.16\n")
 
 
-async def test_errors_of_the_process_do_not_name_its_folders(archive: Any, tmp_path: Path):
+def test_errors_do_not_name_folders_of_the_host(archive: Any, tmp_path: Path):
     (tmp_path / "scratch").mkdir()
     with pytest.raises(ProjectError) as error:
-        await prepare_in_process(archive(SETTINGS), "shop", LIMITS, tmp_path / "scratch")
+        prepare_upload(archive(SETTINGS), "shop", LIMITS, tmp_path / "scratch")
     assert error.value.message.startswith("there is no folder api in the project.")
 
 
@@ -214,18 +215,12 @@ def test_settings_that_refer_to_themselves_often_are_read_quickly(archive: Any):
     assert "secretParameters: expected" in refused(archive(("Intuned.yaml", {}, settings)))
 
 
-async def test_an_upload_that_takes_too_long_to_be_read_is_refused(archive: Any, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(upload_process, "_TIMEOUT", timedelta(milliseconds=1))
-    with pytest.raises(ProjectError, match="The upload cannot be read within"):
-        await check_in_process(archive(SETTINGS), "shop", LIMITS)
-
-
-async def test_what_was_built_completes_the_manifest(archive: Any, tmp_path: Path):
+def test_what_was_built_completes_the_manifest(archive: Any, tmp_path: Path):
     (tmp_path / "scratch").mkdir()
     (tmp_path / "built.json").write_text('{"described": {"apis": {"apis": {}}}}')
     code = b"import numpy\nasync def automation(page, params=None, **_): ...\n"
     upload = archive(SETTINGS, ("api/list.py", {}, code))
-    completed = await complete_in_process(upload, "shop", LIMITS, tmp_path / "scratch", tmp_path / "built.json")
+    completed = complete_upload(upload, "shop", LIMITS, tmp_path / "scratch", tmp_path / "built.json")
     said = [str(warning) for warning in completed.manifest.warnings]
     assert [text.partition(" is neither")[0] for text in said] == ["api/list.py, line 1: the module numpy"]
 
@@ -249,7 +244,7 @@ OTHER_PACKAGES = {
         ({"list": {"docstring": "x" * 17 * 1024**2}}, "more than 16 MiB"),
     ],
 )
-async def test_a_worker_that_was_taken_over_is_not_believed_what_cannot_be(
+def test_a_worker_that_was_taken_over_is_not_believed_what_cannot_be(
     archive: Any, tmp_path: Path, built: dict[str, Any] | None, expected: str
 ):
     (tmp_path / "scratch").mkdir()
@@ -257,4 +252,4 @@ async def test_a_worker_that_was_taken_over_is_not_believed_what_cannot_be(
     (tmp_path / "built.json").write_text(json.dumps(said))
     upload = archive(SETTINGS, ("api/list.py", {}, b"async def automation(page, params=None, **_): ..."))
     with pytest.raises(ProjectError, match=expected):
-        await complete_in_process(upload, "shop", LIMITS, tmp_path / "scratch", tmp_path / "built.json")
+        complete_upload(upload, "shop", LIMITS, tmp_path / "scratch", tmp_path / "built.json")

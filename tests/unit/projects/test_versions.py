@@ -108,8 +108,10 @@ async def test_what_a_killed_process_left_half_done_is_removed_and_never_used(
     stuck = tmp_path / "stuck" / keys.bundle("shop", manifest.version)
     await asyncio.to_thread(stuck.parent.mkdir, parents=True)
     await gated.get_file(keys.bundle("shop", manifest.version), stuck)
-    script = FETCH.replace("import asyncio", "import time, projects.versions as v, asyncio").replace(
-        "asyncio.run", "v.extract_and_compile = lambda bundle, folder: (folder.mkdir(), time.sleep(100))\nasyncio.run"
+    script = FETCH.replace("import asyncio", "import projects.versions as v, asyncio").replace(
+        "asyncio.run",
+        "async def never(work, bundle, folder, **_): folder.mkdir(); await asyncio.sleep(100)\n"
+        "v.run_bounded = never\nasyncio.run",
     )
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", script, tmp_path / "stuck", root, manifest.version, cwd=REPOSITORY

@@ -1,7 +1,6 @@
 """A project that is sent is checked and stored, and its deploy is asked of workers, who tell how far they are."""
 
 import asyncio
-import io
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -46,9 +45,9 @@ async def api(make_api: MakeApi, store: FolderStore, tmp_path: Path) -> Api:
 @pytest.fixture
 def packed(tmp_path: Path) -> bytes:
     folder = write_files(tmp_path / "new", {"Intuned.json": "{}", "api/list.py": AUTOMATION})
-    archive = io.BytesIO()
+    archive = tmp_path / "upload.tar.gz"
     pack_upload(folder, archive)
-    return archive.getvalue()
+    return archive.read_bytes()
 
 
 async def send(api: Api, content: Any, url: str = NEW, status: int = 200, **headers: str) -> Any:
