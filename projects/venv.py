@@ -17,10 +17,11 @@ from pathlib import Path
 from packaging.specifiers import SpecifierSet
 
 from machines.runner.main import RUNTIME
-from projects.declaration import VENV, VENV_MARK, read_declaration
+from projects.bounded import run_bounded
+from projects.declaration import VENV, VENV_MARK, pinned_playwright, read_declaration
 from projects.environments import Environments
 from projects.interpreters import choose_interpreter
-from projects.lock_resolution import pinned_playwright, resolve_lock
+from projects.lock_resolution import resolve_lock
 from projects.settings_file import read_settings, resolve_project_name
 from projects.uv import CONFIGURATION_END, UvError, run_uv
 from schemas.errors import ProjectError
@@ -43,7 +44,7 @@ async def ensure_venv(folder: Path, environments: Environments, say: Callable[[s
     venv = folder / VENV
     python = venv / "bin" / "python"
     name = resolve_project_name(folder, read_settings(folder))
-    declaration = read_declaration(folder)
+    declaration = await run_bounded(read_declaration, folder, None, read=[folder])
     wanted = f"{declaration and declaration.digest}\n{pinned_playwright()}\n{RUNTIME}\n"
     if (mark := venv / VENV_MARK).is_file():
         if mark.read_text() == wanted and python.exists():
@@ -65,19 +66,23 @@ async def ensure_venv(folder: Path, environments: Environments, say: Callable[[s
             if declaration is not None:
                 listed = await resolve_lock(declaration, folder, None, interpreter, Path(scratch), uv)
             requirements.write_text(listed)
-            await run_uv(
-                "venv", "--quiet", "--clear", "--python", interpreter.executable, venv, cwd=folder, timeout=_TIMEOUT
-            )
+            # What runs outside of the box comes before the project's packages, and works in no folder of the project:
+            # uv asks the interpreter of an environment, which executes what packages have put into `.pth` files.
+            outside = Path(scratch)
+            requirements.with_name(CONFIGURATION_END).touch()
+            make = ("venv", "--quiet", "--clear", "--python", interpreter.executable, venv)
+            await run_uv(*make, cwd=outside, timeout=_TIMEOUT)
             mark.touch()
             install = ("pip", "install", "--quiet", "--python", python)
+            await run_uv(*install, "--editable", f"{RUNTIME}[test]", cwd=outside, timeout=_TIMEOUT)
             await uv.run(
                 *install, "-r", requirements, "--no-deps", *uv.build_options,
-                cwd=folder, timeout=_TIMEOUT, python=interpreter.executable, read=[Path(scratch)], write=[venv],
+                cwd=folder, timeout=_TIMEOUT, python=interpreter.executable, read=[outside], write=[venv],
             )  # fmt: skip
-            # Not in its own folder, since `uvx` has that in uv's cache, where uv does not work.
-            requirements.with_name(CONFIGURATION_END).touch()
-            await run_uv(*install, "--editable", f"{RUNTIME}[test]", cwd=Path(scratch), timeout=_TIMEOUT)
-            mark.write_text(wanted)
+            # Code of packages may have put a link in the place of the mark, which is not followed.
+            with tempfile.NamedTemporaryFile("w", dir=venv, delete=False) as file:
+                file.write(wanted)
+            await asyncio.to_thread(Path(file.name).replace, mark)
         except UvError as error:
             raise ProjectError(f"{venv} cannot be made: {error}.") from error
         finally:

@@ -12,6 +12,7 @@ import pytest
 from projects.declaration import VENV_MARK, freeze_venv
 from projects.skeleton import TEMPLATES, write_skeleton
 from tests.support.fake_api import callboard_process
+from tests.support.wheels import make_wheel
 
 
 def run(*arguments: str | Path, cwd: Path, index: str) -> CompletedProcess[str]:
@@ -58,6 +59,23 @@ def test_one_that_is_out_of_date_is_made_anew(index: str, tmp_path: Path):
     found = "import slugify, playwright, callboard_runtime, intuned_runtime"
     assert subprocess.run([tmp_path / ".venv" / "bin" / "python", "-c", found]).returncode == 0
     assert "Making" not in run("venv", cwd=tmp_path, index="http://127.0.0.1:1").stderr, "it is up to date"
+
+
+def test_nothing_of_a_package_is_executed_outside_of_its_box(index: str, tmp_path: Path):
+    executed = tmp_path.with_name(f"{tmp_path.name}-executed")  # where the box cannot write
+    code = f"import os; open({str(executed)!r}, 'a').write('x')\n"
+    for version in ("1.0", "2.0"):
+        make_wheel(tmp_path / "w", "hostile", version, files={"hostile.py": "", "hostile.pth": code})
+    (tmp_path / "Intuned.jsonc").write_text("{}")
+    for version in ("1.0", "2.0"):  # the second one is made where the first one is
+        declared = f'[project]\nname = "x"\nversion = "1"\ndependencies = ["hostile=={version}"]\n'
+        (tmp_path / "pyproject.toml").write_text(f'{declared}[tool.uv]\nfind-links = ["./w"]\n')
+        done = run("venv", cwd=tmp_path, index=index)
+        assert done.returncode == 0, done.stderr
+        assert not executed.exists()
+    program = tmp_path / ".venv" / "bin" / "python"
+    assert subprocess.run([program, "-c", "import hostile, callboard_runtime"]).returncode == 0
+    assert executed.exists(), "whoever starts the environment's interpreter executes it"
 
 
 def test_somebody_else_s_is_left_alone(index: str, tmp_path: Path):
