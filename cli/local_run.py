@@ -8,17 +8,20 @@ in `metadata.json`. Both are for their owner alone, and part of no version.
 from __future__ import annotations
 
 import json
+import linecache
 import os
+import re
 import signal
 import subprocess
 import tempfile
+import traceback
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TextIO
 
 from pydantic_core import PydanticCustomError
 
@@ -29,6 +32,7 @@ from machines.runner import inner_box, process_tree
 from machines.sandbox import sandbox_refusal
 from projects.api_descriptions import read_line
 from projects.code_checks import look_at_code
+from projects.declaration import VENV
 from projects.input_schemas import InputSchema
 from projects.parameter_check import SchemaError
 from projects.project_settings import ProjectSettings
@@ -38,6 +42,8 @@ from schemas.rest.run_auth_session import ID_RULE, is_auth_session_id
 
 _CLOSE_WITHIN = 10
 """Seconds that the process gets to close everything after Ctrl-C. Code that blocks is ended then."""
+_FRAME = re.compile(r'^  File "([^"\n]*)", line (\d+) in ([^\n]*)$', re.MULTILINE)
+"""One frame as `faulthandler` writes it."""
 _OURS = ("CALLBOARD_", "AWS_", "TEMPORAL_")
 """Prefixes of variables that are for Callboard itself, and that hold secrets."""
 
@@ -235,7 +241,9 @@ def _inherited() -> dict[str, str]:
 def _started(
     python: Path, folder: Path, environment: dict[str, str], order: dict[str, Any]
 ) -> Generator[dict[str, Any]]:
-    """Start the process, and yield what it tells. It has ended when the block is left, with all that it has started.
+    """Start the process, and yield what it tells, or that it has gone beyond its time limit and was ended.
+
+    It has ended when the block is left, with all that it has started.
 
     Raises:
         ProjectError: It has ended without an outcome, and has said why on standard error.
@@ -243,17 +251,23 @@ def _started(
     """
     inner_box.adopt_orphans()
     reading, writing = os.pipe()
-    with os.fdopen(os.memfd_create("order"), "w+", encoding="utf-8") as file, os.fdopen(reading) as told:
-        json.dump(order, file)
+    with (
+        os.fdopen(os.memfd_create("order"), "w+", encoding="utf-8") as file,
+        os.fdopen(os.memfd_create("stack"), encoding="utf-8", errors="replace") as stack,
+        os.fdopen(reading) as told,
+    ):
+        json.dump({**order, "stack": stack.fileno()}, file)
         file.seek(0)
         command = [python, "-m", "callboard_runtime.local_run", str(file.fileno()), str(writing)]
-        child = subprocess.Popen(command, cwd=folder, env=environment, pass_fds=(file.fileno(), writing))
+        child = subprocess.Popen(
+            command, cwd=folder, env=environment, pass_fds=(file.fileno(), stack.fileno(), writing)
+        )
         os.close(writing)
         with _interruptible(child) as interrupted:
-            outcome = told.readline()  # A process that the code has left may hold the other end open.
             try:
-                if outcome:
-                    yield json.loads(outcome)
+                line = told.readline()  # A process that the code has left may hold the other end open.
+                if outcome := json.loads(line) if line else _ended_late(child, stack, folder, order["timeout"]):
+                    yield outcome
             finally:
                 child.wait()
                 process_tree.kill_all()
@@ -261,6 +275,30 @@ def _started(
         raise KeyboardInterrupt
     if not outcome:
         raise ProjectError(f"The process of the project's code ended with exit code {child.returncode}, and no result.")
+
+
+def _ended_late(
+    child: subprocess.Popen[bytes], stack: TextIO, folder: Path, timeout: float | None
+) -> dict[str, Any] | None:
+    """Return the outcome of a process that had to be ended after its time limit; None if that is not why it ended."""
+    child.wait()
+    stack.seek(0)
+    if not (dump := stack.read()):
+        return None
+    message = f"It took longer than {timeout:g} seconds, and had to be ended, as it did not react."
+    error = {"kind": "user", "name": "TimeoutError", "message": message, "stack": _traceback(dump, folder)}
+    return {"error": error, "attributes": {}}
+
+
+def _traceback(dump: str, folder: Path) -> str:
+    """Return what `faulthandler` says of the main thread, which it names last, as a traceback of the project's code."""
+    frames: list[traceback.FrameSummary] = []
+    for path, line, function in _FRAME.findall(dump.rpartition("(most recent call first):\n")[2]):
+        place = path.removeprefix(f"{folder}/")
+        if place != path and not place.startswith(f"{VENV}/"):
+            source = linecache.getline(path, int(line))
+            frames.insert(0, traceback.FrameSummary(place, int(line), function, lookup_line=False, line=source))
+    return "".join(traceback.format_list(frames))
 
 
 @contextmanager

@@ -82,8 +82,10 @@ class _Given:
         """Print or write the outcome of a call, and end with its exit code if it has failed."""
         error = outcome.get("error")
         result = None if error else json.loads(outcome["result"])
-        if error and (frames := error["stack"].strip("\n").removesuffix(error["message"]).rstrip()):
-            print_message(f"\n{frames}", "dim")
+        if error:
+            if frames := error["stack"].strip("\n").removesuffix(error["message"]).rstrip():
+                print_message(f"\n{frames}", "dim")
+            error["message"] = with_place(error["message"], error["stack"], self.project.folder)
         if self.as_json:
             payloads = outcome.get("extendedPayloads")
             shown = {
@@ -94,7 +96,7 @@ class _Given:
             }
             self._deliver(shown)
         elif error:
-            print_message(with_place(error["message"], error["stack"], self.project.folder), "red")
+            print_message(error["message"], "red")
         else:
             self._deliver(result)
         if error:

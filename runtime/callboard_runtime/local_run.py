@@ -46,7 +46,7 @@ _PR_SET_PDEATHSIG = 1
 _CLOSE_WITHIN = 5.0
 """Seconds that the browser gets to close. What takes longer ends with its driver, as this process ends."""
 _GRACE = 5.0
-"""Seconds after the time limit until code that blocks is ended, as no time-out reaches it."""
+"""Seconds after the time limit until code that does not react to it is ended: it blocks, or it ignores a cancel."""
 _VALUES = Path("output") / "persistent-store.json"
 """Where the values of `persistent_store` are kept. No version of a project holds that folder."""
 
@@ -89,6 +89,8 @@ class Order:
     """File for the trace; None for no trace."""
     timeout: float | None
     """Seconds that the call may take; None for no limit."""
+    stack: int
+    """Descriptor to write a stack to, by `faulthandler`, if the code has to be ended. Then there is no outcome."""
     keep_open: bool
     """Whether the browser stays open after the call, until its last page is closed."""
     debugpy: int | None
@@ -102,11 +104,12 @@ def main() -> NoReturn:
     """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     order_fd, result_fd = map(int, sys.argv[1:])
-    os.set_inheritable(result_fd, False)  # noqa: FBT003  # the browser must not hold it
     with os.fdopen(order_fd, encoding="utf-8") as file:
         fields: dict[str, Any] = json.load(file)
     login = fields.pop("login")
     order = Order(**fields, login=login and Login(**login))
+    for ours in (result_fd, order.stack):  # which the browser must not hold
+        os.set_inheritable(ours, False)  # noqa: FBT003
     os.dup2(2, 1)  # what user code prints belongs to the log; the result alone goes to standard output
     sys.stdout.reconfigure(line_buffering=True)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
@@ -199,7 +202,7 @@ async def _call(
             )
         return await opening
 
-    async with _time_limit(order.timeout, root) as extend:
+    async with _time_limit(order, root) as extend:
         runtime.extend_timeout = extend
         value = await call(load(function, root), kind, parameters, open_page)
     state = None
@@ -257,14 +260,14 @@ async def _opened(
 
 
 @asynccontextmanager
-async def _time_limit(seconds: float | None, root: Path) -> AsyncGenerator[Any]:
+async def _time_limit(order: Order, root: Path) -> AsyncGenerator[Any]:
     """Bound the time of a call; yield a function that begins that time anew, from any thread."""
     loop = asyncio.get_running_loop()
 
     def begin() -> None:
-        if seconds is not None:
-            limit.reschedule(loop.time() + seconds)
-            faulthandler.dump_traceback_later(seconds + _GRACE, exit=True)
+        if order.timeout is not None:
+            limit.reschedule(loop.time() + order.timeout)
+            faulthandler.dump_traceback_later(order.timeout + _GRACE, file=order.stack, exit=True)
 
     limit = asyncio.timeout(None)
     try:
@@ -279,7 +282,7 @@ async def _time_limit(seconds: float | None, root: Path) -> AsyncGenerator[Any]:
             raise  # a time-out of user code's own
         stood = error.__cause__ or error  # the cancel has come up from where the code stood
         raise UserCodeError(
-            f"It took longer than {seconds:g} seconds.",
+            f"It took longer than {order.timeout:g} seconds.",
             name="TimeoutError",
             stack=shown(traceback.extract_tb(stood.__traceback__), root),
         ) from error

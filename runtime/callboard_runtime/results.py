@@ -94,7 +94,7 @@ def _dump(value: Any) -> Any:
     if _is_pydantic_url(value):
         return str(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     raise TypeError(f"a value of type {type(value).__name__} has no JSON form")
 
 
@@ -120,7 +120,7 @@ def _fault(value: Any, path: str, around: tuple[int, ...]) -> str | None:
     if value is None or isinstance(value, str | int | float):
         return None
     if id(value) in around:
-        return f"{path}: it contains itself"
+        return f"{path}: it contains itself, which JSON cannot hold; leave it out"
     around = (*around, id(value))
     if isinstance(value, dict):
         for key, item in cast("dict[Any, Any]", value).items():
