@@ -12,13 +12,13 @@ import pytest
 from projects.declaration import VENV_MARK, freeze_venv
 from projects.skeleton import TEMPLATES, write_skeleton
 from tests.support.fake_api import callboard_process
+from tests.support.files import write_files
 from tests.support.wheels import make_wheel
 
 
-def run(*arguments: str | Path, cwd: Path, index: str) -> CompletedProcess[str]:
-    return callboard_process(
-        *arguments, cwd=cwd, UV_DEFAULT_INDEX=index, CALLBOARD_DATA_DIR=str(cwd / "data"), COLUMNS="500"
-    )
+def run(*arguments: str | Path, cwd: Path, index: str, **variables: str) -> CompletedProcess[str]:
+    given = {"UV_DEFAULT_INDEX": index, "CALLBOARD_DATA_DIR": str(cwd / "data"), "COLUMNS": "500", **variables}
+    return callboard_process(*arguments, cwd=cwd, **given)
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
@@ -59,6 +59,23 @@ def test_one_that_is_out_of_date_is_made_anew(index: str, tmp_path: Path):
     found = "import slugify, playwright, callboard_runtime, intuned_runtime"
     assert subprocess.run([tmp_path / ".venv" / "bin" / "python", "-c", found]).returncode == 0
     assert "Making" not in run("venv", cwd=tmp_path, index="http://127.0.0.1:1").stderr, "it is up to date"
+
+
+def test_projects_share_files_of_the_cache_unless_code_of_packages_may_write_them(index: str, tmp_path: Path):
+    cache = tmp_path / "cache"
+    for name, requirements in {"one": "", "two": "", "declares": "python-slugify\n"}.items():
+        write_files(tmp_path / name, {"Intuned.jsonc": "{}", "requirements.txt": requirements})
+        linking = {"UV_CACHE_DIR": str(cache), "UV_LINK_MODE": "hardlink"}
+        done = run("venv", cwd=tmp_path / name, index=index, **linking)
+        assert (done.returncode, "as there is none yet" in done.stderr) == (0, True), done.stderr
+
+    def files(folder: Path, pattern: str = "*") -> set[int]:
+        return {file.stat().st_ino for file in folder.rglob(pattern) if file.is_file() and not file.is_symlink()}
+
+    drivers = [files(tmp_path / name / ".venv", "playwright/driver/*") for name in ("one", "two")]
+    assert drivers[0]
+    assert drivers[0] == drivers[1]
+    assert not files(cache) & files(tmp_path / "declares" / ".venv")
 
 
 def test_nothing_of_a_package_is_executed_outside_of_its_box(index: str, tmp_path: Path):

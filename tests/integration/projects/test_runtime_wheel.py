@@ -1,4 +1,4 @@
-"""What is in the two distributions, as hatchling builds them, and what the runtime needs."""
+"""What is in the two distributions, and what the runtime needs."""
 
 from __future__ import annotations
 
