@@ -61,7 +61,7 @@ def test_one_that_is_out_of_date_is_made_anew(index: str, tmp_path: Path):
     assert "Making" not in run("venv", cwd=tmp_path, index="http://127.0.0.1:1").stderr, "it is up to date"
 
 
-def test_projects_share_files_of_the_cache_unless_code_of_packages_may_write_them(index: str, tmp_path: Path):
+def test_projects_share_files_of_the_cache_unless_code_may_write_them(index: str, tmp_path: Path):
     cache = tmp_path / "cache"
     for name, requirements in {"one": "", "two": "", "declares": "python-slugify\n"}.items():
         write_files(tmp_path / name, {"Intuned.jsonc": "{}", "requirements.txt": requirements})

@@ -42,7 +42,7 @@ print(json.dumps({
 """
 
 
-async def test_the_process_is_bounded_and_its_box_has_what_it_reads_and_no_network(tmp_path: Path):
+async def test_the_process_is_bounded_and_its_box_has_only_what_it_reads(tmp_path: Path):
     for name in ("read", "secret"):
         (tmp_path / name).write_text(name)
     modules = [Path(package.__path__[0]) for package in (projects, storage)]

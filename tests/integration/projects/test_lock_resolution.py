@@ -134,7 +134,7 @@ async def test_a_build_that_takes_too_much_memory_is_ended(host: Host, greedy: N
         listing("--no-binary broken", "broken"),
     ],
 )
-async def test_sources_are_not_built_where_the_operator_forbids_it_or_there_is_no_box(
+async def test_sources_are_not_built_where_that_is_forbidden_or_unboxed(
     host: Host, source: None, wish: dict[str, str], settings: dict[str, Any]
 ):
     host = replace(host, environments=Environments(host.root, package_box(**settings)))

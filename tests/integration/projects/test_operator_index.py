@@ -194,7 +194,7 @@ def demanding_proxy(home: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("tls", [False, True])
-async def test_uv_reaches_indexes_by_a_proxy_of_the_operator_s_that_wants_a_password(
+async def test_uv_reaches_indexes_by_an_operator_s_proxy_with_a_password(
     home: Path, monkeypatch: pytest.MonkeyPatch, demanding_proxy: str, tls: bool
 ) -> None:
     make_wheel(home / "index", "beta", "1.0")

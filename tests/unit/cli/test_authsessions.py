@@ -77,7 +77,7 @@ def test_validate_waits_and_ends_as_it_does(api: FakeApi, end: dict[str, str], c
     assert (refused.exit_code, "90s" in refused.stderr) == (2, True)
 
 
-def test_a_login_that_could_not_be_made_is_listed_with_its_error_and_its_run(api: FakeApi):
+def test_a_login_that_could_not_be_made_is_listed_with_error_and_run(api: FakeApi):
     def created(name: str, status: str, at: str, **fields: str | None) -> dict[str, Any]:
         failed = {"code": "create-attempts-failed", "message": "The site refuses it."} if status == "failed" else None
         run = {"runId": f"run-{at}", "authSessionId": name, "status": status, "createdAt": at, "error": failed}

@@ -133,7 +133,7 @@ async def test_a_command_that_may_reach_the_whole_browser_is_refused(tmp_path: P
         assert (await read(asked))["id"] == 2
 
 
-async def test_with_a_session_of_the_browser_any_command_is_passed_on_and_that_is_noted(tmp_path: Path) -> None:
+async def test_a_session_of_the_browser_passes_on_any_command_and_is_noted(tmp_path: Path) -> None:
     policy = Desk()
     async with relayed(tmp_path, policy) as ((_, writer), (asked, _)):
         assert not policy.commands_browser

@@ -228,7 +228,7 @@ async def test_a_deploy_is_told_without_the_other_projects(fleet: Fleet):
     assert list(state.lists.values()) == [("mail", "new", "shop")]
 
 
-async def test_a_request_that_refers_to_what_is_not_known_is_refused_without_an_event(
+async def test_a_request_with_an_unknown_base_is_refused_without_an_event(
     fleet: Fleet, environment: WorkflowEnvironment
 ):
     first = Asking(fleet, "a")

@@ -68,7 +68,7 @@ async def test_a_stream_is_broken_off_once_its_key_is_revoked(api: Api, revoke: 
     assert not is_whole
 
 
-async def test_a_stream_of_the_pages_is_broken_off_once_its_session_is_signed_out_of(api: Api, revoke: Any):
+async def test_a_stream_of_the_pages_is_broken_off_once_its_session_has_ended(api: Api, revoke: Any):
     pages = await signed_in_client(api)
 
     async def lines() -> AsyncGenerator[bytes]:

@@ -140,7 +140,7 @@ async def test_a_repeated_start_is_answered_as_before_whatever_the_schema_says(
     assert (await later.start({"api": "list", "parameters": WRONG}, idempotency_key="other")).status_code == 400
 
 
-async def test_without_the_setting_only_what_somebody_writes_on_a_page_is_checked(make_described: MakeDescribed):
+async def test_without_the_setting_only_what_is_written_on_a_page_is_checked(make_described: MakeDescribed):
     api = await make_described()
     await api.run(parameters=WRONG)
     pages = await signed_in_client(api)
