@@ -19,7 +19,7 @@ from cli.exit_codes import exit_code_for_error
 from cli.main import app
 from schemas.errors import CallboardError
 from tests.support.constants import WORKSPACE
-from tests.support.processes import CALLBOARD, surroundings
+from tests.support.processes import CALLBOARD, measured, surroundings
 
 KEY = "key-of-the-test"
 
@@ -112,7 +112,7 @@ class FakeApi:
 def callboard_process(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """A command in a process of its own, as somebody types it in this folder."""
     command = [CALLBOARD, *arguments]
-    env = surroundings(**environment)
+    env = surroundings(**environment, **measured())
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=120)
 
 

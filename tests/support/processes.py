@@ -21,7 +21,7 @@ from tests.support.repository import REPOSITORY
 CALLBOARD = Path(sys.executable).with_name("callboard")
 PATIENCE = 90
 """Seconds. Everything takes moments; a busy machine may be slow."""
-_OTHERS = ("CALLBOARD_", "TEMPORAL_", "DISPLAY", "WAYLAND_DISPLAY")
+_OTHERS = ("CALLBOARD_", "COVERAGE_", "TEMPORAL_", "DISPLAY", "WAYLAND_DISPLAY")
 ENDS_WELL = frozenset({0, -signal.SIGTERM, -signal.SIGKILL})
 """Exit codes. uvicorn ends by the signal that it was stopped with, and a test may have killed the process."""
 
@@ -38,6 +38,14 @@ def surroundings(**variables: str) -> dict[str, str]:
     if chromium := os.environ.get("CALLBOARD_CHROMIUM"):
         kept["CALLBOARD_CHROMIUM"] = chromium
     return kept | variables
+
+
+def measured() -> dict[str, str]:
+    """Return the variables that have coverage.py measure a process, where it measures the tests.
+
+    Of services, which live long and end others, nothing is measured; of a command that ends, nothing else would be.
+    """
+    return {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
 
 
 @asynccontextmanager
@@ -106,6 +114,8 @@ async def execute(
         identity: Whose process it is, as for `asyncio.create_subprocess_exec`; by default, ours.
     """
     env = surroundings() if env is None else env
+    if command[0] == CALLBOARD:
+        env = {**env, **measured()}
     process = await asyncio.create_subprocess_exec(
         *command, cwd=cwd, env=env, stdin=PIPE, stdout=PIPE, stderr=PIPE, **identity
     )
