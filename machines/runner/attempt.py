@@ -21,7 +21,6 @@ from .channel import Channel
 from .conversation import Conversation
 from .evidence import Evidence
 from .folders import EVIDENCE, Workspace
-from .hook_pages import HookPages
 from .playwright_wire import guid_of
 from .relay import RelayPolicy
 from .stacks import dumped_stack
@@ -35,14 +34,10 @@ _EXITS_WITHIN = 0.5
 """Seconds in which a process that has closed its socket, or was not understood, may turn out to have ended."""
 _LAST_EVIDENCE_WITHIN = 1.1
 """Seconds more that it gets to save what is left of a context that the project's hook has brought."""
-_PICTURE_WITHIN = 0.8
-"""Seconds for a picture of such a context. A stopped Attempt has no more than one and a half, for everything."""
-_CRASH_PICTURE_WITHIN = 5.0
-"""Seconds for that picture where the process has ended by itself, so that nobody waits for its end."""
 
 _PROXY_REFUSED = "The proxy answered 407: it wants other credentials than this Run gives it."
 """Addition to an error. Without it, the error of an https page only says that it did not load in time."""
-_LOST_WITH_CLIENT = "It was recorded by a client that the hook had opened, which ended with the process of user code."
+_LOST_WITH_CLIENT = "Only the client of the hook could save it, which ended with the process of user code."
 
 
 @dataclass
@@ -58,8 +53,6 @@ class Parts:
     lines: LogLines
     page_events: PageEvents
     keeper: KeeperSocket
-    hook_pages: HookPages | None
-    """The pages that the project's hook may open, if it has one."""
 
 
 @dataclass
@@ -89,8 +82,6 @@ class Attempt:
         self._ending: asyncio.Task[int | None] | None = None
         self._dump = ""
         """Where the automation blocked when the Machine had passed a limit."""
-        self._found: asyncio.Task[dict[str, Any]] | None = None
-        """Saves what can be had of a context that the hook has brought, where the process of user code cannot."""
         self.stopping = False
         """Whether the Attempt is to stop, so that its outcome does not matter any more."""
         self.variables: list[str] = [*spec["variables"]]
@@ -113,8 +104,6 @@ class Attempt:
             self._conversation.say_begun()
             await self._end()
             return {"error": as_message(error), "attributes": {}}
-        if self._parts.hook_pages is not None:
-            self._parts.hook_pages.begin(lambda: self._user.has_ended)
         reading = self._conversation.begin(self._call())
         ended_by_itself = await self._wait_over(reading)
         # What pages have said until now belongs into the log.
@@ -144,10 +133,7 @@ class Attempt:
         elif reading.done() and reading.result() is None:  # a process that ends closes its sockets first
             await asyncio.wait({exited}, timeout=_EXITS_WITHIN)
         exited.cancel()
-        ended_by_itself = self._user.exited.is_set()
-        if ended_by_itself or (reading.done() and reading.result() is None):
-            await self._save_for_hook(_CRASH_PICTURE_WITHIN)
-        return ended_by_itself
+        return self._user.exited.is_set()
 
     async def _outcome(self, done: dict[str, Any]) -> dict[str, Any]:
         """Return the fields of `done` for the worker, given what the process of user code has said."""
@@ -172,7 +158,6 @@ class Attempt:
         self.stopping = True
         conversation = self._conversation
         if conversation.done is not None and self._ending is None:
-            self._begin_to_save_for_hook()
             self._user.channel.post("stop")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(conversation.heard_stop.wait(), _HEARD_WITHIN)
@@ -181,13 +166,10 @@ class Attempt:
             if conversation.heard_stop.is_set():
                 within = LAST_WORDS + (_LAST_EVIDENCE_WITHIN if conversation.brought else LAST_WORDS)
                 await asyncio.wait({conversation.done}, timeout=within)
-            if conversation.left is None:
-                await self._save_for_hook()
         await self._end()
 
     async def _give_up(self) -> None:
         """End user code at once, as the Machine has passed a limit; find out where it stands if it tells quickly."""
-        self._begin_to_save_for_hook()
         self._user.channel.post("stop")
         dumped = asyncio.create_task(self._user.where_it_stands())
         heard = asyncio.create_task(self._conversation.heard_stop.wait())
@@ -197,7 +179,6 @@ class Attempt:
             await asyncio.wait({heard}, timeout=_HEARD_WITHIN)
         for task in (dumped, heard):
             task.cancel()
-        await self._save_for_hook()
         await self._end()
 
     def left(self, own: dict[str, Any]) -> dict[str, Any]:
@@ -205,34 +186,13 @@ class Attempt:
         if not self._conversation.brought:
             return own
         self._evidence.take_over(self.workspace.folder / EVIDENCE)
-        left = self._conversation.left
-        if left is None and self._found is not None and self._found.done():
-            found = self._found.result()
-            traced = self._spec["evidence"] is not None and self._spec["evidence"]["trace"] != "never"
-            left = {**found, "missing": {**({"trace": _LOST_WITH_CLIENT} if traced else {}), **found["missing"]}}
-        if left is None:
-            return own
+        lost: dict[str, Any] = {"pageUrl": None, "missing": dict.fromkeys(self._evidence.wanted, _LOST_WITH_CLIENT)}
+        left = self._conversation.left or lost
         return {"pageUrl": left["pageUrl"] or own["pageUrl"], "missing": {**own["missing"], **left["missing"]}}
-
-    def _begin_to_save_for_hook(self, within: float = _PICTURE_WITHIN) -> None:
-        """Begin to save what can be had of a context that the hook has brought, while its client is still there."""
-        folder = self._evidence.folder
-        if (
-            self._conversation.brought
-            and self._found is None
-            and self._parts.hook_pages is not None
-            and folder is not None
-        ):
-            self._found = asyncio.create_task(self._parts.hook_pages.leave(folder, within))
-
-    async def _save_for_hook(self, within: float = _PICTURE_WITHIN) -> None:
-        self._begin_to_save_for_hook(within)
-        if self._found is not None:
-            await asyncio.wait({self._found})
 
     def _call(self) -> dict[str, Any]:
         spec = self._spec
-        pages = self._parts.hook_pages
+        cdp_url = self._parts.browser.cdp_url
         state = self._conversation.login.state
         wanted = spec["evidence"] and {**spec["evidence"], "folder": str(self.workspace.folder / EVIDENCE)}
         return {
@@ -246,7 +206,7 @@ class Attempt:
             "folder": str(self.workspace.folder),
             "context": guid_of(self._tab.context),
             "page": guid_of(self._tab.page),
-            "hooked": pages and {"cdpUrl": pages.port.url, "state": state, "evidence": wanted},
+            "hooked": cdp_url and {"cdpUrl": cdp_url, "state": state, "evidence": wanted},
         }
 
     async def _end(self) -> int | None:
@@ -264,8 +224,6 @@ class Attempt:
             self.retire_reason = str(error)
         if not await self._conversation.end():
             self.retire_reason = "something that the browser has not done"
-        if self._parts.hook_pages is not None:
-            self._parts.hook_pages.port.release()
         self._user.close()
         return status
 
@@ -295,7 +253,7 @@ class Attempt:
         """
         if self._policy.commands_browser or self._conversation.lasting:
             return True
-        return self._parts.hook_pages is not None and await self._parts.hook_pages.used_default_context()
+        return await self._parts.browser.used_default_context()
 
     async def _is_gone(self, asked: Callable[[], Awaitable[None]]) -> bool:
         try:

@@ -101,6 +101,8 @@ class WarmBrowser:
         self._processes = processes
         self._answered = time.monotonic()
         self._watch = watch
+        self._default_used = False
+        """Whether another client has opened something in the context that the browser keeps while it runs."""
         self.version = browser.version
         """The version that the browser reports."""
         self.driver = processes.driver
@@ -150,11 +152,29 @@ class WarmBrowser:
         temporary = Path(tempfile.gettempdir())
         cdp_url = await asyncio.to_thread(debugging_address, temporary) if debugging else None
         viewport = setup["width"], setup["height"]
-        return cls(browser, session, processes, await user_agent(session), viewport, cdp_url, watch)
+        launched = cls(browser, session, processes, await user_agent(session), viewport, cdp_url, watch)
+        if debugging:
+            await launched._watch_default_context()
+        return launched
 
-    async def new_session(self) -> CDPSession:
-        """Return a further session by the browser's own protocol. Raises playwright's Error."""
-        return await self._browser.new_browser_cdp_session()
+    async def _watch_default_context(self) -> None:
+        default = (await send(self._session, "Target.getBrowserContexts"))["defaultBrowserContextId"]
+
+        def opened(event: dict[str, Any]) -> None:
+            self._default_used = self._default_used or event["targetInfo"].get("browserContextId") == default
+
+        self._session.on("Target.targetCreated", opened)
+        await send(self._session, "Target.setDiscoverTargets", discover=True)
+
+    async def used_default_context(self) -> bool:
+        """Tell whether other clients have left something where they find it in the next Attempt: pages, or cookies.
+
+        Raises:
+            PlaywrightError: The browser is gone.
+        """
+        if self.cdp_url is None:
+            return False
+        return self._default_used or bool((await send(self._session, "Storage.getCookies"))["cookies"])
 
     async def call(self) -> None:
         """Ask the browser for a sign of life, which takes about a millisecond, through the driver and back.

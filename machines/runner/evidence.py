@@ -107,6 +107,12 @@ class Evidence:
         await asyncio.gather(*(self._save(traced) for traced in self._traced if guid_of(traced.context) == guid))
 
     @property
+    def wanted(self) -> list[str]:
+        """What is wanted of an Attempt that does not complete."""
+        traced = [] if self._mode == "never" else ["trace"]
+        return [] if self.folder is None else [*traced, "screenshot"]
+
+    @property
     def traces(self) -> bool:
         """Whether something is traced."""
         return bool(self._traced)
@@ -183,8 +189,16 @@ class Evidence:
         if page is None:
             self._miss("screenshot", "Its page was closed.")
             return
-        if (missing := await save_picture(self._picture(page), self.folder, _PICTURE_WITHIN)) is not None:
-            self._miss("screenshot", missing)
+        try:
+            async with asyncio.timeout(_PICTURE_WITHIN):
+                picture = await self._picture(page)
+            part = self.folder / f"{SCREENSHOT}{PART}"
+            part.write_bytes(picture)
+            part.replace(self.folder / SCREENSHOT)
+        except TimeoutError:
+            self._miss("screenshot", f"Its page gave none within {_PICTURE_WITHIN:g} s.")
+        except (PlaywrightError, OSError) as error:
+            self._miss("screenshot", f"It could not be taken: {_reason(error)}")
 
     async def _picture(self, page: Page) -> bytes:
         # Once this answer is here, the traces have been told to stop, so that the screenshot is not in them.
@@ -219,21 +233,6 @@ class Evidence:
 
     def _miss(self, what: str, reason: str) -> None:
         self._missing.setdefault(what, reason)
-
-
-async def save_picture(taking: Awaitable[bytes], folder: Path, within: float) -> str | None:
-    """Save a picture in a folder, if it is taken within these seconds. Return a sentence that says why not, or None."""
-    try:
-        async with asyncio.timeout(within):
-            picture = await taking
-        part = folder / f"{SCREENSHOT}{PART}"
-        part.write_bytes(picture)
-        part.replace(folder / SCREENSHOT)
-    except TimeoutError:
-        return f"Its page gave none within {within:g} s."
-    except (PlaywrightError, OSError, KeyError) as error:
-        return f"It could not be taken: {_reason(error)}"
-    return None
 
 
 async def _discard(context: BrowserContext) -> None:

@@ -37,7 +37,6 @@ from .browser import NODE_OF_DRIVER, OPEN_WITHIN, PLACES_OF_DRIVER, WarmBrowser,
 from .channel import Channel
 from .evidence import Evidence
 from .folders import ATTEMPT, TRACES, DriverFolders, Workspace, empty
-from .hook_pages import HookPages
 from .relay import RelayPolicy
 from .screencast import Screencast
 from .stdio import KeeperSocket, LogLines, state_of_pipe
@@ -191,7 +190,7 @@ class Supervisor:
         """Serve another version of the project: its user code comes from a zygote of its own, in the same browser."""
         before, self._prepared = self._prepared, None
         project = Path(setup["project"])
-        if before is None or has_hook(project) != (self._parts.hook_pages is not None):
+        if before is None or has_hook(project) != (self._parts.browser.cdp_url is not None):
             self._parts.worker.post("idle", retireReason="the debugging port of its browser is for the version before")
             return
         self._parts.project = project
@@ -242,17 +241,14 @@ async def _serve(fd: int, keeper: int, network: int | None) -> None:
                 watch=page_events.watch,
                 on_refused_file=page_events.refused_file,
             )
-            hook_pages = None if browser.cdp_url is None else await HookPages.watch(browser, browser.cdp_url)
         except (PlaywrightError, OSError) as error:
             await channel.send("unable", reason=str(error)[:MESSAGE_LIMIT])
             return
         keeper_socket = KeeperSocket(socket.socket(fileno=keeper))
-        parts = Parts(channel, browser, zygote, project, lines, page_events, keeper_socket, hook_pages)
+        parts = Parts(channel, browser, zygote, project, lines, page_events, keeper_socket)
         try:
             await Supervisor(parts, scratch).serve()
         finally:
-            if hook_pages is not None:
-                await hook_pages.port.close()
             await browser.close()
 
 
