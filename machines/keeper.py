@@ -94,10 +94,8 @@ class Keeper:
         """What has come from the supervisor since the last end of a line."""
         self._demux = OutputDemux(self._printed, self._said)
         self._meter = Meter(os.getpid())
-        self._busy = False
-        """Whether an Attempt has begun and not ended yet."""
-        self._log_writer: LogWriter | None = None
-        """The log of that Attempt, if it has one."""
+        self._log: LogWriter | None = None
+        """The log of the Attempt that runs; None while none does."""
         self._report_at = 0.0
         """When to report the memory next."""
         self._over_since: float | None = None
@@ -124,15 +122,15 @@ class Keeper:
         try:
             self._watch()
         finally:
-            usage = self._meter.usage() if self._busy else None
-            left = kill_all()
+            usage = self._meter.usage() if self._log else None
+            alive = kill_all()
             self._limits.end()
             self._hear()
             self._drain_rest()
-            if self._busy:
-                self._end(usage or self._meter.usage())
+            if self._log:
+                self._end(self._log, usage or self._meter.usage())
             remove(self._scratch)
-            _say({"left": left} if left else {"gone": True})
+            _say({"left": alive} if alive else {"gone": True})
 
     def _watch(self) -> None:
         wake_r, wake_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -188,12 +186,12 @@ class Keeper:
         if passed is None:
             return True
         self._say_passed(passed)
-        return self._busy and self._let_it_save(now, passed)
+        return self._log is not None and self._let_it_save(now, passed)
 
     def _say_passed(self, passed: Passed) -> None:
         _say({"limit": passed.limit, "used": passed.used})
-        if self._log_writer is not None:
-            self._log_writer.say("error", "callboard", passed.message)
+        if self._log:
+            self._log.say("error", "callboard", passed.message)
 
     def _let_it_save(self, now: float, passed: Passed) -> bool:
         """Tell the child which limit was passed; return False if it cannot hear that."""
@@ -235,12 +233,12 @@ class Keeper:
 
     def _printed(self, data: bytes) -> None:
         self._tail = (self._tail + data)[-_TAIL:]
-        if self._log_writer is not None:  # else the Attempt has ended already, and its result is on its way
-            self._log_writer.text(data)
+        if self._log:  # else the Attempt has ended already, and its result is on its way
+            self._log.text(data)
 
     def _said(self, said: Said) -> None:
-        if self._log_writer is not None:
-            self._log_writer.say(*said)
+        if self._log:
+            self._log.say(*said)
 
     def _hear(self) -> bool:
         """Handle what the supervisor has sent; return False if it will send nothing more.
@@ -258,23 +256,22 @@ class Keeper:
             message = json.loads(line)
             if message["kind"] == "begin":
                 self._begin(message["file"], message["limit"])
-            elif self._busy:
+            elif self._log:
                 self._drain_rest()  # what the Attempt has printed is in the pipe
-                self._end(self._meter.usage())
+                self._end(self._log, self._meter.usage())
         return data != b""
 
     def _begin(self, file: str | None, limit: int) -> None:
-        self._busy = True
         self._meter.begin()
-        with contextlib.suppress(OSError):  # without a file there is no log, and the worker says so
-            self._log_writer = LogWriter(file, limit) if file else None
+        try:
+            self._log = LogWriter(file or os.devnull, limit)
+        except OSError:  # the worker says that there is no log
+            self._log = LogWriter(os.devnull, limit)
 
-    def _end(self, usage: dict[str, Any]) -> None:
-        """Close the log of the Attempt that has ended, and tell the worker that the log is whole."""
-        self._busy = False
-        if self._log_writer is not None:
-            self._log_writer.close()
-            self._log_writer = None
+    def _end(self, log: LogWriter, usage: dict[str, Any]) -> None:
+        """Close the log of the Attempt that has ended, and tell the worker that it is whole."""
+        log.close()
+        self._log = None
         _say({"ended": usage})
 
     def _ended(self) -> bool:

@@ -119,7 +119,8 @@ class LogWriter:
         """Open the file, and write at most `limit` bytes. Raises OSError."""
         self._file = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._limit = limit
-        self._left = limit
+        self._room = limit
+        """Bytes that may still be written."""
         self._full = False
         self._dropped = 0
         self._unfinished = bytearray()
@@ -177,15 +178,15 @@ class LogWriter:
 
     def _write(self, lines: list[bytes]) -> None:
         size = sum(map(len, lines))
-        if size <= self._left:
-            self._left -= size
+        if size <= self._room:
+            self._room -= size
             self._append(b"".join(lines))
             return
         kept: list[bytes] = []
         for line in lines:
-            if len(line) > self._left:
+            if len(line) > self._room:
                 break
-            self._left -= len(line)
+            self._room -= len(line)
             kept.append(line)
         self._full = True
         self._unfinished.clear()

@@ -1,4 +1,4 @@
-"""One Attempt, as the supervisor sees it: from its start until nothing of its user code runs, and its outcome."""
+"""One Attempt in the supervisor: from its start until nothing of its user code runs, and its outcome."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from playwright.async_api import Error as PlaywrightError
 
 from .browser import Tab, WarmBrowser
 from .channel import Channel
-from .conversation import Conversation
+from .conversation import AttemptState, Conversation
 from .evidence import Evidence
 from .folders import EVIDENCE, Workspace
 from .playwright_wire import guid_of
@@ -68,7 +68,9 @@ class Prepared:
 class Attempt:
     """One Attempt, from its start until nothing of its user code runs any more."""
 
-    def __init__(self, spec: dict[str, Any], prepared: Prepared, evidence: Evidence, parts: Parts) -> None:
+    def __init__(
+        self, spec: dict[str, Any], prepared: Prepared, evidence: Evidence, parts: Parts, state: AttemptState
+    ) -> None:
         self._spec = spec
         self._tab = prepared.tab
         self._policy = prepared.policy
@@ -76,14 +78,10 @@ class Attempt:
         self.workspace = prepared.workspace
         self._evidence = evidence
         self._parts = parts
+        self._state = state
         self._conversation = Conversation(
-            prepared.user.channel, parts.worker, spec, prepared.tab.page, str(prepared.workspace.root), evidence
+            prepared.user.channel, parts.worker, spec, prepared.tab.page, str(prepared.workspace.root), evidence, state
         )
-        self._ending: asyncio.Task[int | None] | None = None
-        self._dump = ""
-        """Where the automation blocked when the Machine had passed a limit."""
-        self.stopping = False
-        """Whether the Attempt is to stop, so that its outcome does not matter any more."""
         self.variables: list[str] = [*spec["variables"]]
         """Names of the environment variables that user code has of its project."""
         self.imported: list[str] = []
@@ -91,13 +89,14 @@ class Attempt:
         self.retire_reason: str | None = None
         """Why the Machine must take no further Attempt; None if it may."""
 
-    @property
-    def begun(self) -> bool:
-        """Whether user code was about to be called; else another Machine may take the Attempt."""
-        return self._conversation.begun
-
     async def call_user_code(self) -> dict[str, Any]:
-        """Have user code called, and return the fields of `done`: what the automation returned, or how it failed."""
+        """Have user code called, and return the fields of `done`: what the automation returned, or how it failed.
+
+        When this returns, nothing of user code runs any more. The fields are empty if the Attempt was to stop.
+        """
+        if self._state.stop.is_set():
+            await self._end()
+            return {}
         try:
             self._conversation.login.read()
         except StateError as error:
@@ -111,12 +110,11 @@ class Attempt:
         if isinstance(status, BaseException):
             raise status
         done = await reading
-        if self.stopping:
+        if self._state.stop.is_set():
             return {}
         if self._parts.keeper.passed is not None and (done is None or "error" in done):
             passed = {"limit": self._parts.keeper.passed, "used": self._parts.keeper.used}
-            stack = self._conversation.stack or self._dump
-            return {"error": {"kind": "over-limit", **passed, "stack": stack}, "attributes": {}}
+            return {"error": {"kind": "over-limit", **passed, "stack": self._state.stood_at}, "attributes": {}}
         if done is None:
             return {"error": self._crash(status if ended_by_itself else None), "attributes": {}}
         self.imported = done["imported"]
@@ -124,15 +122,19 @@ class Attempt:
 
     async def _wait_over(self, reading: asyncio.Task[dict[str, Any] | None]) -> bool:
         """Wait until user code is done, has ended or must end. Return whether its process has ended by itself."""
-        exited = asyncio.create_task(self._user.exited.wait())
-        over_limit = asyncio.create_task(self._parts.keeper.has_passed.wait())
-        await asyncio.wait({reading, exited, over_limit}, return_when=asyncio.FIRST_COMPLETED)
-        over_limit.cancel()
+        exited, over_limit, stop = (
+            asyncio.create_task(event.wait())
+            for event in (self._user.exited, self._parts.keeper.has_passed, self._state.stop)
+        )
+        await asyncio.wait({reading, exited, over_limit, stop}, return_when=asyncio.FIRST_COMPLETED)
         if self._parts.keeper.passed is not None:
-            await self._give_up()
+            await self._ask_where_it_stands()
+        elif not reading.done() and self._state.stop.is_set():
+            await self._stop({reading, over_limit})
         elif reading.done() and reading.result() is None:  # a process that ends closes its sockets first
             await asyncio.wait({exited}, timeout=_EXITS_WITHIN)
-        exited.cancel()
+        for waiting in (exited, over_limit, stop):
+            waiting.cancel()
         return self._user.exited.is_set()
 
     async def _outcome(self, done: dict[str, Any]) -> dict[str, Any]:
@@ -153,42 +155,50 @@ class Attempt:
             )
         return {"result": done["result"], "extendedPayloads": done["extendedPayloads"], **state, **attributes}
 
-    async def stop(self) -> None:
-        """Stop user code, and tell the worker where it stood. When this returns, nothing of it runs any more."""
-        self.stopping = True
-        conversation = self._conversation
-        if conversation.done is not None and self._ending is None:
-            self._user.channel.post("stop")
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(conversation.heard_stop.wait(), _HEARD_WITHIN)
-            dumped = "" if conversation.heard_stop.is_set() else self._dumped(await self._user.where_it_stands())
-            self._parts.worker.post("stopping", stack=conversation.stack or dumped)
-            if conversation.heard_stop.is_set():
-                within = LAST_WORDS + (_LAST_EVIDENCE_WITHIN if conversation.brought else LAST_WORDS)
-                await asyncio.wait({conversation.done}, timeout=within)
-        await self._end()
+    async def _stop(self, ends: set[asyncio.Task[Any]]) -> None:
+        """Tell user code to stop, and the worker where it stood. Unless it blocks, it gets a moment for its last words.
 
-    async def _give_up(self) -> None:
-        """End user code at once, as the Machine has passed a limit; find out where it stands if it tells quickly."""
+        That moment is over once one of `ends` is done.
+        """
+        heard = self._conversation.heard_stop
+        self._user.channel.post("stop")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(heard.wait(), _HEARD_WITHIN)
+        if not heard.is_set():
+            self._state.stood_at = self._dumped(await self._user.where_it_stands())
+        self._parts.worker.post("stopping", stack=self._state.stood_at)
+        if heard.is_set():
+            within = LAST_WORDS + (_LAST_EVIDENCE_WITHIN if self._state.brought else LAST_WORDS)
+            await asyncio.wait(ends, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _ask_where_it_stands(self) -> None:
+        """Find out where user code stands, which is about to be ended, as the Machine has passed a limit.
+
+        It has no more time than it takes to tell that.
+        """
         self._user.channel.post("stop")
         dumped = asyncio.create_task(self._user.where_it_stands())
         heard = asyncio.create_task(self._conversation.heard_stop.wait())
         await asyncio.wait({dumped, heard}, return_when=asyncio.FIRST_COMPLETED)
-        self._dump = self._dumped(dumped.result()) if dumped.done() else ""
-        if not self._dump:  # it waits, and its event loop tells for what
+        if dumped.done():
+            self._state.stood_at = self._state.stood_at or self._dumped(dumped.result())
+        if not self._state.stood_at:  # it waits, and its event loop tells for what
             await asyncio.wait({heard}, timeout=_HEARD_WITHIN)
         for task in (dumped, heard):
             task.cancel()
-        await self._end()
 
-    def left(self, own: dict[str, Any]) -> dict[str, Any]:
-        """Return what the Attempt leaves, given what the supervisor has saved of it."""
-        if not self._conversation.brought:
-            return own
+    def left(self, saved: dict[str, Any]) -> dict[str, Any]:
+        """Return the fields of the message `left`, given what the supervisor has saved.
+
+        If the hook has brought a context, this takes over what the process of user code has saved of that.
+        """
+        if not self._state.brought:
+            return saved
         self._evidence.take_over(self.workspace.folder / EVIDENCE)
         lost: dict[str, Any] = {"pageUrl": None, "missing": dict.fromkeys(self._evidence.wanted, _LOST_WITH_CLIENT)}
-        left = self._conversation.left or lost
-        return {"pageUrl": left["pageUrl"] or own["pageUrl"], "missing": {**own["missing"], **left["missing"]}}
+        of_hook = self._state.evidence or lost
+        missing = {**saved["missing"], **of_hook["missing"]}
+        return {"pageUrl": of_hook["pageUrl"] or saved["pageUrl"], "missing": missing}
 
     def _call(self) -> dict[str, Any]:
         spec = self._spec
@@ -210,13 +220,8 @@ class Attempt:
         }
 
     async def _end(self) -> int | None:
-        """End user code and all that it has started, once. Return the wait status of its process, if it is known."""
-        if self._ending is None:
-            self._conversation.is_over = True
-            self._ending = asyncio.create_task(self._end_now())
-        return await asyncio.shield(self._ending)
-
-    async def _end_now(self) -> int | None:
+        """End user code and all that it has started. Return the wait status of its process, if it is known."""
+        self._state.is_ending = True
         status = None
         try:
             status = await self._parts.zygote.end(has_ended=self._user.has_ended)
@@ -251,7 +256,7 @@ class Attempt:
         Raises:
             PlaywrightError: The browser is gone.
         """
-        if self._policy.commands_browser or self._conversation.lasting:
+        if self._policy.commands_browser or self._state.lasting:
             return True
         return await self._parts.browser.used_default_context()
 

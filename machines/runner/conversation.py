@@ -1,4 +1,4 @@
-"""The conversation of one Attempt with its process of user code: what that may say, and how it is answered.
+"""The state of one Attempt, and the conversation with its process of user code: what that says, and is answered.
 
 User code may write anything on its socket. What passes the checks has one shape, and is small except for texts with
 a limit. So the worker, which serves all projects on one event loop, never parses what user code has made. Anything else
@@ -10,33 +10,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from callboard_runtime.errors import RetryLater
 from callboard_runtime.failures import MESSAGE_LIMIT, STACK_LIMIT, UserCodeError, as_message
 from callboard_runtime.results import LIMIT, is_too_deep
-from callboard_runtime.state import (
-    CAPTURE_WITHIN,
-    NOTHING,
-    State,
-    StateError,
-    as_text,
-    captured,
-    differ,
-    is_wanted,
-    parsed,
-    restore,
-    uncaptured,
-)
+from callboard_runtime.state import CAPTURE_WITHIN
 from intuned_runtime.attributes import check_attributes
 from intuned_runtime.persistent import LIMIT as VALUE_LIMIT
 from intuned_runtime.persistent import size_of
-from playwright.async_api import BrowserContext, Page
 from playwright.async_api import Error as PlaywrightError
+from playwright.async_api import Page
 
 from .channel import MOST_OPEN, Channel
 from .evidence import Evidence
+from .login import Login
 
 _EXTENDED_WITHIN = 0.05
 """Seconds in which the worker hears of an extension. Further ones in this time need no message of their own."""
@@ -54,89 +44,50 @@ _EVIDENCE = frozenset({"trace", "screenshot"})
 _SIZES = ("sizeInBytes", "maxSizeInBytes")
 
 
-class AttemptLogin:
-    """The login of an Attempt: restored in the Machine's own context before user code, captured there after it."""
+@dataclass
+class AttemptState:
+    """How far one Attempt is in this Machine, for all who act in it; it is noted nowhere else.
 
-    def __init__(self, spec: dict[str, Any], context: BrowserContext, before_capture: Callable[[], None]) -> None:
-        """Prepare, without touching the context yet.
+    The supervisor sets `stop`, `Attempt` sets `is_ending`, and `Conversation` what it hears of the process.
+    """
 
-        Args:
-            spec: The message `attempt` of the worker.
-            context: The Machine's own context.
-            before_capture: Called before the state is captured, as that time is not the automation's.
-        """
-        self._spec = spec
-        self._context = context
-        self._before_capture = before_capture
-        self._captured: asyncio.Task[State] | None = None
-        self.state: State | None = None
-        """What the Attempt begins with; None if it has no login."""
-
-    def read(self) -> None:
-        """Read the state that the Attempt begins with. Raises StateError if that is none."""
-        text = self._spec["session"]
-        self.state = None if text is None else parsed(text)
-
-    async def restore(self, unused: Page | None) -> None:
-        """Restore the state in the context, whose page `unused` shows nothing yet.
-
-        Raises:
-            StateError: The state cannot be restored.
-            PlaywrightError: The browser is gone.
-        """
-        if self.state is not None:
-            await restore(self._context, self.state, unused=unused)
-
-    async def capture_early(self) -> None:
-        """Capture the state, if it may be wanted, before the hook's cleanup ends what it is captured from."""
-        if self._captured is None and (self._spec["capture"] or self._spec["kind"] == "create"):
-            self._captured = self._capture()
-            await asyncio.wait({self._captured})
-
-    async def changed(self, done: dict[str, Any], *, restored: bool) -> dict[str, Any]:
-        """Return the changed state after a good end as field `session`, with `uncaptured` if it is not known.
-
-        Args:
-            done: The message of the process of user code. It has the state if the hook brought the context.
-            restored: Whether the state was restored completely before.
-
-        Raises:
-            StateError: The state of a create could not be captured, so that the create has failed.
-        """
-        kind = self._spec["kind"]
-        if "uncaptured" in done:
-            return {"session": None, "uncaptured": done["uncaptured"][:MESSAGE_LIMIT]}
-        if "state" in done:
-            state = parsed(as_text(done["state"]))
-        else:
-            good = kind != "check" or done["result"] == "true"
-            if not is_wanted(kind, capture=self._spec["capture"], restored=restored, good=good):
-                return {"session": None}
-            try:
-                state = await (self._captured or self._capture())
-            except StateError as error:
-                return {"session": None, "uncaptured": uncaptured(kind, error)}
-        changed = kind == "create" or differ(self.state or NOTHING, state)
-        return {"session": as_text(state) if changed else None}
-
-    def _capture(self) -> asyncio.Task[State]:
-        self._before_capture()
-        return asyncio.create_task(captured(self._context, self.state))
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    """Event that is set once the worker wants it stopped, so that its outcome does not matter any more."""
+    begun: bool = False
+    """Whether user code was about to be called; else another Machine may take the Attempt."""
+    is_ending: bool = False
+    """Whether its process is being ended, so that no further request is answered."""
+    stood_at: str = ""
+    """The stack at which user code waited, or blocked, when it was to stop."""
+    brought: bool = False
+    """Whether the project's hook has brought a context, which the supervisor does not know."""
+    lasting: bool = False
+    """Whether the browser keeps that context for as long as it runs."""
+    evidence: dict[str, Any] | None = None
+    """What the process has saved of that context, as fields of a `left` message."""
 
 
 class Conversation:
     """What the process of user code says in one Attempt. The worker hears what concerns it."""
 
     def __init__(
-        self, user: Channel, worker: Channel, spec: dict[str, Any], page: Page, root: str, evidence: Evidence
+        self,
+        user: Channel,
+        worker: Channel,
+        spec: dict[str, Any],
+        page: Page,
+        root: str,
+        evidence: Evidence,
+        state: AttemptState,
     ) -> None:
         """Prepare, without reading yet. `page` is that of the Machine's own context, which shows nothing yet."""
+        self._state = state
         self._user = user
         self._worker = worker
         self._page = page
         self._root = root
         self._evidence = evidence
-        self.login = AttemptLogin(spec, page.context, self._say_capturing)
+        self.login = Login(spec, page.context, self._say_capturing)
         self._opening: asyncio.Task[None] | None = None
         self._preparing: set[asyncio.Task[None]] = set()
         """Tasks that answer requests with the browser."""
@@ -145,28 +96,18 @@ class Conversation:
         self._extension: asyncio.TimerHandle | None = None
         self._captures = False
         """Whether the worker has heard that the state is being captured."""
-        self.is_over = False
-        """Whether the process is being ended, so that no further request is answered."""
-        self.done: asyncio.Task[dict[str, Any] | None] | None = None
-        """Reads all that is said. Its result is the message `done`, or None if the process has ended without one."""
-        self.begun = False
-        """Whether user code is about to be called; else another Machine may take the Attempt."""
+        self._reading: asyncio.Task[dict[str, Any] | None] | None = None
         self.heard_stop = asyncio.Event()
         """Event that is set once the process has heard that it is to stop."""
-        self.stack = ""
-        """Where the automation waited when it heard that."""
-        self.brought = False
-        """Whether the project's hook has brought a context, which the supervisor does not know."""
-        self.lasting = False
-        """Whether the browser keeps that context for as long as it runs."""
-        self.left: dict[str, Any] | None = None
-        """What the process has saved of such a context."""
 
     def begin(self, call: dict[str, Any]) -> asyncio.Task[dict[str, Any] | None]:
-        """Order the call of user code, and return `done`."""
+        """Order the call of user code, and return the task that reads all that is said.
+
+        Its result is the message `done`, or None if the process has ended without one.
+        """
         self._user.post("call", **call)
-        self.done = asyncio.create_task(self._read(), name="user code")
-        return self.done
+        self._reading = asyncio.create_task(self._read(), name="user code")
+        return self._reading
 
     async def end(self) -> bool:
         """Let go of the process, which has ended. Return False if the browser does not get done with its requests."""
@@ -174,15 +115,15 @@ class Conversation:
             task.cancel()
         if self._extension is not None:
             self._extension.cancel()
-        if self.done is not None:  # whoever could write to the socket has ended, so it ends, too
-            await asyncio.wait({self.done}, timeout=_READ_WITHIN)
+        if self._reading is not None:  # whoever could write to the socket has ended, so it ends, too
+            await asyncio.wait({self._reading}, timeout=_READ_WITHIN)
         # What user code had asked of the browser is not cancelled: that would abort it there in the midst of it.
         return not self._preparing or not (await asyncio.wait(set(self._preparing), timeout=_OPENED_WITHIN))[1]
 
     @property
     def opened(self) -> bool:
         """Whether user code has asked for its page: a deferred automation may never do that."""
-        return self._opening is not None or self.brought
+        return self._opening is not None or self._state.brought
 
     @property
     def is_restored(self) -> bool:
@@ -192,8 +133,8 @@ class Conversation:
 
     def say_begun(self) -> None:
         """Tell the worker that user code is about to be called, once."""
-        if not self.begun:
-            self.begun = True
+        if not self._state.begun:
+            self._state.begun = True
             self._worker.post("begun", root=self._root)
 
     async def _read(self) -> dict[str, Any] | None:
@@ -203,13 +144,13 @@ class Conversation:
                     case "called":
                         self.say_begun()
                     case "done":
-                        self.left = checked_left(message.get("left")) or self.left
+                        self._state.evidence = checked_evidence(message.get("evidence")) or self._state.evidence
                         return checked_done(message)
                     case "stopped":
-                        self.left = checked_left(message["left"])
+                        self._state.evidence = checked_evidence(message["evidence"])
                         return None
                     case "stopping":
-                        self.stack = checked_text(message["stack"], STACK_LIMIT)
+                        self._state.stood_at = checked_text(message["stack"], STACK_LIMIT) or self._state.stood_at
                         self.heard_stop.set()
                     case "extend":
                         self._extend()
@@ -218,8 +159,8 @@ class Conversation:
                     case "request":
                         await self._start(self._answer_request(checked_request(message)), self._forwarded)
                     case "brought":
-                        self.brought = True
-                        self.lasting = bool(message["lasting"])
+                        self._state.brought = True
+                        self._state.lasting = bool(message["lasting"])
                     case "open":
                         await self._start(self._answer_open(checked_number(message)), self._preparing)
                     case "before-cleanup":
@@ -236,7 +177,7 @@ class Conversation:
             self._worker.post("capturing", within=CAPTURE_WITHIN)
 
     def _extend(self) -> None:
-        if self._extension is None and not self.is_over:
+        if self._extension is None and not self._state.is_ending:
             self._extension = asyncio.get_running_loop().call_later(_EXTENDED_WITHIN, self._say_extended)
 
     def _say_extended(self) -> None:
@@ -247,7 +188,7 @@ class Conversation:
         """Begin to answer a request as soon as fewer than `MOST_OPEN` are open: until then, nothing more is read."""
         while len(is_open := self._preparing | self._forwarded) >= MOST_OPEN:
             await asyncio.wait(is_open, return_when=asyncio.FIRST_COMPLETED)
-        if self.is_over:
+        if self._state.is_ending:
             answer.close()
             return
         task = asyncio.create_task(answer)
@@ -313,15 +254,15 @@ def checked_text(text: Any, limit: int | None = None) -> str:
     return text[:limit]
 
 
-def checked_left(left: Any) -> dict[str, Any] | None:
-    """Return what is left of a context that the hook has brought, of the shape that we send.
+def checked_evidence(saved: Any) -> dict[str, Any] | None:
+    """Return what is said to be saved of a context that the hook has brought, of the shape that we send.
 
     Raises TypeError, KeyError or AttributeError.
     """
-    if left is None:
+    if saved is None:
         return None
-    page_url = None if left["pageUrl"] is None else checked_text(left["pageUrl"], STACK_LIMIT)
-    missing = {name: checked_text(why, MESSAGE_LIMIT) for name, why in left["missing"].items() if name in _EVIDENCE}
+    page_url = None if saved["pageUrl"] is None else checked_text(saved["pageUrl"], STACK_LIMIT)
+    missing = {name: checked_text(why, MESSAGE_LIMIT) for name, why in saved["missing"].items() if name in _EVIDENCE}
     return {"pageUrl": page_url, "missing": missing}
 
 

@@ -74,7 +74,7 @@ class Evidence:
         self._given_up = False
         self._failing: asyncio.Future[Any] | None = None
         self._failed_at: Page | None = None
-        self._leaving: asyncio.Task[dict[str, Any]] | None = None
+        self._saving: asyncio.Task[dict[str, Any]] | None = None
 
     async def begin(self, context: BrowserContext, page: Page) -> None:
         """Begin to trace the context and page that the automation is about to be given."""
@@ -88,7 +88,7 @@ class Evidence:
 
     async def _trace(self, context: BrowserContext) -> None:
         # If tracing cannot be started, that is no failure of the automation.
-        if self.folder is None or self._mode == "never" or self._given_up or self._leaving is not None:
+        if self.folder is None or self._mode == "never" or self._given_up or self._saving is not None:
             return
         traced = _Traced(context, self.folder / f"trace-{next(self._numbers)}.zip")
         try:
@@ -104,7 +104,7 @@ class Evidence:
 
     async def save_context(self, guid: str) -> None:
         """Save the trace of a context that is about to be closed by another client."""
-        await asyncio.gather(*(self._save(traced) for traced in self._traced if guid_of(traced.context) == guid))
+        await asyncio.gather(*(self._save_trace(traced) for traced in self._traced if guid_of(traced.context) == guid))
 
     @property
     def wanted(self) -> list[str]:
@@ -119,7 +119,7 @@ class Evidence:
 
     async def save_traces(self) -> None:
         """Save all traces that are not saved yet, as their contexts are about to be closed."""
-        await asyncio.gather(*(self._save(traced) for traced in self._traced))
+        await asyncio.gather(*(self._save_trace(traced) for traced in self._traced))
 
     async def fail(self) -> None:
         """Save traces and screenshot of an automation that has not completed, while its page is open, once."""
@@ -128,17 +128,17 @@ class Evidence:
             self._failing = asyncio.gather(self.save_traces(), self._take_picture(self._failed_at))
         await asyncio.shield(self._failing)
 
-    async def leave(self, *, completed: bool) -> dict[str, Any]:
+    async def save(self, *, completed: bool) -> dict[str, Any]:
         """Save the Attempt's evidence, and return the fields of a `left` message.
 
         This is done once; a second call waits for the first. Its time is bounded except for the traces, whose saving
         takes as long as their size demands.
         """
-        if self._leaving is None:
-            self._leaving = asyncio.ensure_future(self._leave(completed=completed))
-        return await asyncio.shield(self._leaving)
+        if self._saving is None:
+            self._saving = asyncio.ensure_future(self._save_all(completed=completed))
+        return await asyncio.shield(self._saving)
 
-    async def _leave(self, *, completed: bool) -> dict[str, Any]:
+    async def _save_all(self, *, completed: bool) -> dict[str, Any]:
         if self._watch is not None:
             self._watch.cancel()
         if completed and self._mode == "on-failure":
@@ -149,7 +149,7 @@ class Evidence:
             await self.fail()
         return {"pageUrl": None if self._failed_at is None else self._failed_at.url, "missing": self._missing}
 
-    async def _save(self, traced: _Traced) -> None:
+    async def _save_trace(self, traced: _Traced) -> None:
         if traced.saving is None:
             traced.saving = asyncio.ensure_future(self._stop(traced))
         await asyncio.shield(traced.saving)
@@ -226,7 +226,7 @@ class Evidence:
     def _saving_first(self, traced: _Traced, close: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(close)
         async def closed(**reason: Any) -> None:
-            await self._save(traced)
+            await self._save_trace(traced)
             await close(**reason)
 
         return closed

@@ -141,7 +141,7 @@ class Workspace:
         except OSError:
             return False
 
-    def left_files(self) -> list[tuple[str, int]]:
+    def unkept_files(self) -> list[tuple[str, int]]:
         """Return the files that the Attempt has written, which go with the folder: their names, and sizes in bytes."""
         deadline = time.monotonic() + _LOOKED_FOR
         real = os.path.realpath(self.folder)

@@ -35,6 +35,7 @@ from playwright.async_api import ProxySettings, async_playwright
 from .attempt import Attempt, Parts, Prepared
 from .browser import NODE_OF_DRIVER, OPEN_WITHIN, PLACES_OF_DRIVER, WarmBrowser, close_context
 from .channel import Channel
+from .conversation import AttemptState
 from .evidence import Evidence
 from .folders import ATTEMPT, TRACES, DriverFolders, Workspace, empty
 from .relay import RelayPolicy
@@ -58,9 +59,8 @@ class Supervisor:
         self._pipe = state_of_pipe()
         self._files = ThreadPoolExecutor(1)
         self._prepared: Prepared | None = None
-        self._attempt: Attempt | None = None
-        self._stopping = False
-        """Whether the worker has asked to stop the Attempt."""
+        self._state = AttemptState()
+        """The state of the last Attempt that has come."""
 
     async def serve(self) -> None:
         """Handle the worker's messages until it closes the connection."""
@@ -70,12 +70,10 @@ class Supervisor:
         async with asyncio.TaskGroup() as attempts:  # a defect of ours in one ends the supervisor, as a crash
             async for message in self._parts.worker.messages:
                 if message["type"] == "attempt":
-                    self._stopping = False
-                    attempts.create_task(self._execute(message))
+                    self._state = AttemptState()
+                    attempts.create_task(self._execute(message, self._state))
                 elif message["type"] == "stop":
-                    self._stopping = True
-                    if self._attempt is not None:
-                        await self._attempt.stop()
+                    self._state.stop.set()
                 elif message["type"] == "version":
                     await self._change_version(message)
 
@@ -113,7 +111,7 @@ class Supervisor:
     async def _in_thread[**P, T](self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._files, partial(work, *args, **kwargs))
 
-    async def _execute(self, spec: dict[str, Any]) -> None:
+    async def _execute(self, spec: dict[str, Any], state: AttemptState) -> None:
         """Execute one Attempt, from its message until the Machine is ready for the next one."""
         prepared, self._prepared = self._prepared, None
         if prepared is None:
@@ -133,24 +131,19 @@ class Supervisor:
         prepared.policy.evidence, prepared.policy.root = evidence, prepared.workspace.root
         live = Screencast(evidence.folder, evidence.last_page)
         await live.begin()
-        attempt = self._attempt = Attempt(spec, prepared, evidence, self._parts)
-        done = {}
-        if self._stopping:
-            await attempt.stop()
-        else:
-            done = await attempt.call_user_code()
-        if done and not attempt.begun and "result" not in done:
+        attempt = Attempt(spec, prepared, evidence, self._parts, state)
+        done = await attempt.call_user_code()
+        if done and not state.begun and "result" not in done:
             self._parts.worker.post("idle", retireReason="its process for user code has ended")
             return
-        left_files = await self._in_thread(prepared.workspace.left_files)
-        await self._parts.page_events.tell_lost(left_files)
+        unkept = await self._in_thread(prepared.workspace.unkept_files)
+        await self._parts.page_events.tell_lost(unkept)
         self._parts.keeper.end()
         if done:
             await self._parts.worker.send("done", **done)
         await live.end()
-        left = await evidence.leave(completed=bool(done) and is_good(spec, done))
-        await self._parts.worker.send("left", **attempt.left(left))
-        self._attempt = None
+        saved = await evidence.save(completed=bool(done) and is_good(spec, done))
+        await self._parts.worker.send("left", **attempt.left(saved))
         retire_reason = await self._clean_up(prepared, attempt)
         if retire_reason is None:
             await self._make_ready(attempt)
@@ -160,7 +153,7 @@ class Supervisor:
 
     async def _clean_up(self, used: Prepared, attempt: Attempt) -> str | None:
         """Close and delete all that an Attempt has left to driver and browser. Return what stays; None if nothing."""
-        if not await used.user.left_browser(OPEN_WITHIN):
+        if not await used.user.opens_no_more(OPEN_WITHIN):
             return "a context that is still being opened"
         if not await self._parts.browser.close_contexts():
             return "a context that does not close"

@@ -141,7 +141,7 @@ class Automation:
         self._task = asyncio.create_task(self._invoke())
         done = {**await self._ended(self._task), "attributes": runtime.attributes}
         if self._session.evidence is not None:
-            done["left"] = await self._session.evidence.leave(completed=is_good(message, done))
+            done["evidence"] = await self._session.evidence.save(completed=is_good(message, done))
         flush_output()
         await self._channel.send("done", imported=self._imported(), **done)
         await reading
@@ -168,8 +168,8 @@ class Automation:
         await asyncio.wait({self._task}, timeout=LAST_WORDS)
         flush_output()
         evidence = self._session.evidence
-        left = None if evidence is None else await evidence.leave(completed=False)
-        self._channel.post("stopped", left=left)
+        saved = None if evidence is None else await evidence.save(completed=False)
+        self._channel.post("stopped", evidence=saved)
 
     async def _ended(self, called: asyncio.Task[dict[str, Any]]) -> dict[str, Any]:
         try:

@@ -89,7 +89,7 @@ class UserProcess:
         self._relay.close()
         self.channel.close()
 
-    async def left_browser(self, within: float) -> bool:
+    async def opens_no_more(self, within: float) -> bool:
         """Wait, once this is closed, until nothing opens for it any more; return False if it does after `within` s."""
         return await self._relay.ended(within)
 
@@ -228,8 +228,8 @@ class Zygote:
         except ZygoteError:
             await asyncio.to_thread(self._end_without_it)
             raise
-        if answer["left"]:
-            raise ZygoteError(f"processes {answer['left']} do not die")
+        if answer["alive"]:
+            raise ZygoteError(f"processes {answer['alive']} do not die")
         return int(answer["status"])
 
     async def close(self) -> None:

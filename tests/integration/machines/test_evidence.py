@@ -207,7 +207,7 @@ async def test_a_trace_that_grows_without_end_is_given_up(monkeypatch: pytest.Mo
         await evidence.begin(context, page)
         (raw / "screencast" / "1.jpeg").write_bytes(bytes(500))
         await until(lambda: not saved.exists())
-        left = await evidence.leave(completed=True)
+        left = await evidence.save(completed=True)
         await browser.close()
     assert left["missing"] == {"trace": "It grew to 400 bytes before it was packed, and was given up."}
     assert list(asked.folder.iterdir()) == []

@@ -85,23 +85,23 @@ import ctypes, json, os, sys
 from pathlib import Path
 
 sys.path.append("runtime")  # as `machines.runner.main` does
-from machines.runner import zygote
+from machines.runner import imports
 
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # a child subreaper, as a zygote is
 
 packages, names = Path(sys.argv[1]), json.loads(sys.argv[2])
-zygote._IMPORTED_WITHIN = float(sys.argv[3])
+imports._IMPORTED_WITHIN = float(sys.argv[3])
 sys.path.insert(0, str(packages))
-imports = zygote.Imports(packages)
-imports.freeze()
-imports.ahead(names, frozenset(["SHOP_KEY"]))
+ahead = imports.Imports(packages)
+ahead.freeze()
+ahead.ahead(names, frozenset(["SHOP_KEY"]))
 there = [name for name in names if name in sys.modules]
 drawn = set()
 if "draws" in there:
     for _ in range(3):
         reader, writer = os.pipe()
         if os.fork() == 0:
-            imports.reseed()
+            ahead.reseed()
             os.write(writer, json.dumps(sys.modules["draws"].draw()).encode())
             os._exit(0)
         os.wait()

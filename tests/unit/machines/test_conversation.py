@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from machines.runner.conversation import checked_done, checked_left, checked_request
+from machines.runner.conversation import checked_done, checked_evidence, checked_request
 
 REFUSED = (TypeError, ValueError, KeyError, AttributeError, RecursionError)
 DONE: dict[str, Any] = {
@@ -72,8 +72,8 @@ def test_an_end_says_what_the_worker_is_told_and_no_more() -> None:
         "message": 4_000,
         "stack": 16_000,
     }
-    left = {"pageUrl": "data:" + "x" * 10**6, "missing": {"trace": "t" * 10**6, "x" * 10**6: "y"}, "also": deep()}
-    checked = checked_left(left)
+    saved = {"pageUrl": "data:" + "x" * 10**6, "missing": {"trace": "t" * 10**6, "x" * 10**6: "y"}, "also": deep()}
+    checked = checked_evidence(saved)
     assert checked is not None
     assert len(checked["pageUrl"]) + len(checked["missing"].pop("trace")) == 20_000
     assert checked["missing"] == {}

@@ -22,7 +22,8 @@ MESSAGES = {
         "imported": ["antigravity", "os; import x", "../../x", "_callboard_runner.supervisor", "x" * 100_000],
     },
     "left elsewhere": {
-        "type": "stopped", "left": {"pageUrl": "file:///etc/passwd", "missing": {"trace": "/etc/passwd"}, "trace": "/etc"},
+        "type": "stopped",
+        "evidence": {"pageUrl": "file:///etc/passwd", "missing": {"trace": "/etc/passwd"}, "trace": "/etc"},
     },
     "open": {"type": "open", "number": -1, "trace": "../../x", "unused": None},
     "open many": [{"type": "open", "number": n, "trace": True, "unused": True} for n in range(2000)],
