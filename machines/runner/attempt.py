@@ -22,11 +22,11 @@ from .conversation import AttemptState, Conversation
 from .evidence import Evidence
 from .folders import EVIDENCE, Workspace
 from .playwright_wire import guid_of
-from .relay import RelayPolicy
+from .relay_policy import RelayPolicy
 from .stacks import dumped_stack
 from .stdio import KeeperSocket, LogLines
 from .user_process import LAST_WORDS
-from .user_processes import UserProcess, Zygote, ZygoteError
+from .zygote_process import UserProcess, Zygote, ZygoteError
 
 _HEARD_WITHIN = 0.15
 """Seconds in which a process of user code hears that it is to stop, unless it blocks."""

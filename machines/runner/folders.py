@@ -9,7 +9,7 @@ that were removed in the last minutes.
 Nothing that an Attempt has written may stay in the folders of driver and browser (`DriverFolders`). The driver notes
 things for itself, and the browser keeps downloads. What was there when the Machine got ready stays; all else is deleted
 after each Attempt. Only the browser's profile is left to the browser: a browser into which user code may have written
-something itself is not used again (see `relay`).
+something itself is not used again (see `relay_policy`).
 
 `machines.box` makes the boxes. This module uses the standard library alone, as keeper and worker need it.
 """

@@ -1,4 +1,4 @@
-"""The way of user code to the browser: a relay that reads what user code asks, and refuses what it may not ask.
+"""The way of user code to the browser: a relay that reads what user code asks, and refuses what its policy says.
 
 The driver acts for whoever speaks to it: it writes files, ends traces and serves further clients. So user code does not
 reach its socket. The relay passes on what the driver sends, and reads only the answers that it waits for itself.
@@ -9,96 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import secrets
 import socket
 from collections.abc import Awaitable, Coroutine
-from pathlib import Path
 from typing import Any
 
-from callboard_runtime.page_events import PageEvents
-from playwright.async_api import Error as PlaywrightError
-from playwright.async_api import ProxySettings
-
-from .browser import WarmBrowser
-from .cdp_commands import refusal_of_command
-from .evidence import Evidence
-from .playwright_wire import END, frames, is_inside
+from .playwright_wire import END, frames
+from .relay_policy import RelayPolicy
 
 _READ = 256 * 1024
 _LARGEST = 512 * 1024 * 1024
 """Most bytes of a message. It may carry the files of an upload."""
-
-_TRACING = "Callboard traces the Attempt itself, and saves its trace where its other evidence is. Remove this call."
-_BROWSER_TRACING = (
-    "An automation cannot trace the whole browser, which would go on in later Attempts. Callboard traces the Attempt"
-    " itself. For a performance trace, send `Tracing.start` in a session of `browser.new_browser_cdp_session()`."
-)
-_SERVING = "An automation cannot offer its browser to others. Use `connect_over_cdp` in the project's hook instead."
-_ZIPPING = "An automation cannot have Playwright's driver pack or unpack files. Record a HAR to a name without `.zip`."
-REFUSED = {
-    **dict.fromkeys(("tracingStart", "tracingStartChunk", "tracingStopChunk", "tracingStop"), _TRACING),
-    **dict.fromkeys(("tracingStarted", "traceDiscarded"), _TRACING),
-    **dict.fromkeys(("startTracing", "stopTracing"), _BROWSER_TRACING),
-    **dict.fromkeys(("startServer", "stopServer", "connect"), _SERVING),
-    **dict.fromkeys(("newContextForReuse", "disconnectFromReusedContext", "killForTests"), _SERVING),
-    **dict.fromkeys(("zip", "harUnzip"), _ZIPPING),
-}
-"""Methods of Playwright's protocol that are refused, whatever object they are called on, and why."""
-_OUTSIDE = (
-    "Playwright's driver can write files in the automation's own folder only, and {path} is not there. Name an absolute"
-    " path below the working folder, or below tempfile.gettempdir()."
-)
-"""Why the driver does not write elsewhere. It would be lost to the automation, as the driver has a box of its own; and
-in the profile of the browser there, it would stay for later Attempts."""
-
-
-class RelayPolicy:
-    """Decides what the process of user code may ask of the browser, for the Attempt that it gets."""
-
-    def __init__(self, browser: WarmBrowser, page_events: PageEvents) -> None:
-        self._browser = browser
-        self._page_events = page_events
-        self.evidence = Evidence()
-        self.proxy: ProxySettings | None = None
-        """The Attempt's proxy. Contexts that user code opens itself go through it, too."""
-        self.root: Path | None = None
-        self.commands_browser = False
-        """Whether user code may command the whole browser by its own protocol. It is not used again then."""
-
-    def refusal(self, method: str, params: dict[str, Any]) -> str | None:
-        """Say why a call must not be made; None if it may be made."""
-        if method in REFUSED:
-            return REFUSED[method]
-        if method == "send" and not self.commands_browser:
-            return refusal_of_command(str(params["method"]))
-        root = self.root
-        outside = [path for path in _written(method, params) if root and not is_inside(path, str(root.parent))]
-        return _OUTSIDE.format(path=outside[0]) if outside else None
-
-    def options_of_context(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Return the options with the Attempt's proxy, unless user code has named another."""
-        return options if self.proxy is None or options.get("proxy") else {**options, "proxy": self.proxy}
-
-    async def context_opened(self, guid: str) -> None:
-        """Watch and trace a context that user code has opened, before user code has it."""
-        with contextlib.suppress(PlaywrightError, TimeoutError):  # the browser is gone, which user code will notice
-            if (context := await self._browser.context(guid)) is not None:
-                self._page_events.watch(context)
-                await self.evidence.add_context(context)
-
-    async def context_closing(self, guid: str) -> None:
-        """Save the trace of a context that user code closes."""
-        await self.evidence.save_context(guid)
-
-    def stack(self, call: dict[str, Any]) -> None:
-        """Add the stack of a call to the traces, with the frames of the project: their sources will be read."""
-        if self.root is None or not self.evidence.traces:
-            return
-        inside = f"{self.root}/"
-        frames = [frame for frame in call["stack"] if os.path.normpath(frame["file"]).startswith(inside)]
-        if frames:
-            self._browser.add_stack({"id": call["id"], "stack": frames})
 
 
 class Relay:
@@ -272,17 +193,3 @@ class Relay:
 
 def _error(message: str) -> dict[str, Any]:
     return {"error": {"error": {"name": "Error", "message": message}}}
-
-
-def _written(method: str, params: dict[str, Any]) -> list[str]:
-    """Return the paths in a call to the driver at which that would write."""
-    named: list[Any] = []
-    if method == "saveAs":
-        named = [params.get("path")]
-    elif method == "harStart":
-        options: dict[str, Any] = params.get("options") or {}
-        named = [options.get("harPath"), options.get("resourcesDir")]
-    elif method == "newContext":
-        video: dict[str, Any] = params.get("recordVideo") or {}
-        named = [video.get("dir")]
-    return [path for path in named if isinstance(path, str)]

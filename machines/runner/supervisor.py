@@ -38,11 +38,11 @@ from .channel import Channel
 from .conversation import AttemptState
 from .evidence import Evidence
 from .folders import ATTEMPT, TRACES, DriverFolders, Workspace, empty
-from .relay import RelayPolicy
+from .relay_policy import RelayPolicy
 from .screencast import Screencast
 from .stdio import KeeperSocket, LogLines, state_of_pipe
 from .user_process import is_good
-from .user_processes import UserProcess, Zygote, ZygoteError
+from .zygote_process import UserProcess, Zygote, ZygoteError
 
 _DRIVER = "driver-in-box"
 """The script by which Playwright starts its driver in its box, below the Machine's scratch folder."""

@@ -3,8 +3,13 @@
 from .attributes import AttributeValue, delete_attribute, set_attribute
 from .context import IntunedContext, RunContext, run_info
 from .deferred import EnsureBrowserFunction, deferred_browser
-from .errors import NonRetryableError
-from .helpers import attempt_store, extend_payload, extend_timeout, get_auth_session_parameters
+from .helpers import (
+    NonRetryableError,
+    attempt_store,
+    extend_payload,
+    extend_timeout,
+    get_auth_session_parameters,
+)
 from .persistent import persistent_store
 from .platform import PlatformOnlyError, get_ai_gateway_config, send_message_to_agent
 

@@ -1,4 +1,4 @@
-"""Small calls of user code to its Attempt."""
+"""Small calls of user code to its Attempt, and the error by which it ends its Run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
 from .context import IntunedContext, RunContext
+
+
+class NonRetryableError(Exception):
+    """Raise it when no further Attempt can help: the Run fails at once."""
 
 
 def extend_timeout() -> None:

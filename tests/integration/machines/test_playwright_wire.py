@@ -17,7 +17,8 @@ from playwright.async_api import Error as PlaywrightError
 
 from machines.browser_program import browser_args, find_browser
 from machines.runner.playwright_wire import END, Attached, guid_of
-from machines.runner.relay import REFUSED, Relay, RelayPolicy
+from machines.runner.relay import Relay
+from machines.runner.relay_policy import REFUSED, RelayPolicy
 from settings import Settings
 from tests.support.polling import until
 

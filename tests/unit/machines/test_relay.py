@@ -13,7 +13,8 @@ from typing import Any, cast
 import pytest
 
 from machines.runner.playwright_wire import END
-from machines.runner.relay import Relay, RelayPolicy
+from machines.runner.relay import Relay
+from machines.runner.relay_policy import RelayPolicy
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 

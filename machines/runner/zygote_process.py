@@ -17,7 +17,8 @@ from typing import Any
 
 from .channel import Channel
 from .process_tree import descendants, has_ended
-from .relay import Relay, RelayPolicy
+from .relay import Relay
+from .relay_policy import RelayPolicy
 from .user_process import STACK_SIGNAL
 from .zygote import PACKET
 
