@@ -37,7 +37,7 @@ _LAST_EVIDENCE_WITHIN = 1.1
 
 _PROXY_REFUSED = "The proxy answered 407: it wants other credentials than this Run gives it."
 """Addition to an error. Without it, the error of an https page only says that it did not load in time."""
-_LOST_WITH_CLIENT = "Only the client of the hook could save it, which ended with the process of user code."
+_LOST_WITH_CLIENT = "The hook's own client alone could save it, and that ended with the process of user code."
 
 
 @dataclass
