@@ -194,9 +194,9 @@ class Attempt:
         """
         if not self._state.brought:
             return saved
-        self._evidence.take_over(self.workspace.folder / EVIDENCE)
-        lost: dict[str, Any] = {"pageUrl": None, "missing": dict.fromkeys(self._evidence.wanted, _LOST_WITH_CLIENT)}
-        of_hook = self._state.evidence or lost
+        taken = self._evidence.take_over(self.workspace.folder / EVIDENCE)
+        lost = [name for name in self._evidence.wanted if name not in taken]
+        of_hook = self._state.evidence or {"pageUrl": None, "missing": dict.fromkeys(lost, _LOST_WITH_CLIENT)}
         missing = {**saved["missing"], **of_hook["missing"]}
         return {"pageUrl": of_hook["pageUrl"] or saved["pageUrl"], "missing": missing}
 

@@ -205,16 +205,20 @@ class Evidence:
         await self._sign_of_life()
         return await page.screenshot(timeout=0)
 
-    def take_over(self, brought: Path) -> None:
-        """Take what the process of user code, which has ended, has left of a context that the hook has brought."""
-        if self.folder is None:
-            return
-        with contextlib.suppress(OSError):  # whatever is no file of the kind that we write is not taken
-            if (brought / SCREENSHOT).exists():
-                take_over(brought / SCREENSHOT, self.folder / SCREENSHOT)
-        for trace in sorted(brought.glob("trace-*.zip")):
-            with contextlib.suppress(OSError):
-                take_over(trace, self.folder / f"trace-{next(self._numbers)}.zip")
+    def take_over(self, brought: Path) -> set[str]:
+        """Take what the process of user code, which has ended, has saved of a context that the hook has brought.
+
+        Return what there was: `trace`, `screenshot`, both or none.
+        """
+        taken = set[str]()
+        if self.folder is not None:
+            for file in (brought / SCREENSHOT, *sorted(brought.glob("trace-*.zip"))):
+                what = "screenshot" if file.name == SCREENSHOT else "trace"
+                name = SCREENSHOT if what == "screenshot" else f"trace-{next(self._numbers)}.zip"
+                with contextlib.suppress(OSError):  # there is none, or no file of the kind that we write
+                    take_over(file, self.folder / name)
+                    taken.add(what)
+        return taken
 
     def last_page(self) -> Page | None:
         """Return the page that the automation is or was last at, as far as that shows; None if all pages are closed."""

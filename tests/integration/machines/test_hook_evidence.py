@@ -62,3 +62,18 @@ async def test_its_process_alone_can_save_what_is_left_of_it(
     assert list(left.evidence.missing) == ([] if is_saved else ["trace", "screenshot"])
     lab.assert_clean(await lab.settled(leaving.pool))
     assert (await leaving.run("reads")).calls()[:1] == ["goto"], "it works on"
+
+
+async def test_what_it_has_saved_before_its_cleanup_blocks_is_not_called_missing(lab: Lab, tmp_path: Path) -> None:
+    hook = connecting_hook("""
+        import time
+        context = await browser.new_context()
+        async def block():
+            time.sleep(600)
+        return context, None, block
+    """)
+    evidence = AttemptEvidence(tmp_path / "evidence", TraceMode.ALWAYS)
+    evidence.folder.mkdir()
+    await lab.runner({**PROJECT, **hook})("fails", evidence=evidence, timeout=6)
+    assert Left(evidence, None).names == ["screenshot.png", "trace-1.zip"]
+    assert evidence.missing == {}
