@@ -38,7 +38,7 @@ from temporalio.worker import (
 
 from activities.artifacts import ArtifactActivities
 from activities.attempt_activities import AttemptActivities
-from activities.attempts.attempt_context import RunningAttempts
+from activities.attempts.running_attempts import RunningAttempts
 from activities.delivery import DeliveryActivities
 from activities.job_run import JobRunActivities
 from activities.project_changes import ProjectActivities

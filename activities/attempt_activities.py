@@ -10,12 +10,13 @@ from temporalio import activity
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from activities.attempts.attempt_context import AttemptResources, RunningAttempts
 from activities.attempts.attempt_execution import execute_attempt
 from activities.attempts.attempt_log import LogPolicy
 from activities.attempts.attempt_records import AttemptRecords
+from activities.attempts.attempt_steps import AttemptResources
 from activities.attempts.logins import Logins
 from activities.attempts.project_environments import ProjectEnvironments
+from activities.attempts.running_attempts import RunningAttempts
 from activities.attempts.runtime_services import StoreQuota
 from activities.workers.worker_dir import WorkerDir
 from machines.pool import MachinePools

@@ -1,16 +1,14 @@
-"""The specification of an Attempt and its report: plain values between the activity and the Machine."""
+"""What a Machine is told of an Attempt, and what it tells: plain values between the activity and the Machine."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
-from machines.attempt_log_file import AttemptLogFile
-from machines.capacity import RoomWait
 from schemas.workflow.attempt import AttemptKind, AttemptStatus
 from schemas.workflow.run import RunError
 from schemas.workflow.trace import TraceMode
@@ -20,12 +18,6 @@ from security.secret_detection import find_secrets_in_state
 SCREENSHOT = "screenshot.png"
 TRACE = "trace.zip"
 """Names of the screenshot and the trace in the folder."""
-
-AnswerRequest = Callable[[str, dict[str, Any]], Awaitable[str | None]]
-"""Answers a request that user code makes of its worker, by its operation and arguments; texts are JSON.
-
-Raises CallboardError if it cannot be met; the message is a sentence.
-"""
 
 
 @dataclass(frozen=True)
@@ -73,36 +65,19 @@ class Proxy:
     password: str | None = field(default=None, repr=False)
 
 
-@dataclass(eq=False)
-class AttemptEvidence:
-    """The trace and screenshot of one Attempt.
-
-    Its Machine fills this in, however the two end.
-    """
+@dataclass(frozen=True)
+class EvidenceSpec:
+    """Which trace and screenshot an Attempt is to leave, and where."""
 
     folder: Path
     """Folder on this host for the files. It is not in the Machine's scratch folder, which is gone with the Machine."""
     trace: TraceMode = TraceMode.NEVER
     trace_limit: int = 64 * 1024 * 1024
     """Most bytes of a trace. A larger one is not kept."""
-    project_root: str | None = None
-    """The copy of the project that the Attempt runs in; None before the Attempt has begun."""
-    reported: bool = False
-    """Whether the Machine has said what it left. If not, the Machine was ended before it could."""
-    page_url: str | None = field(default=None, repr=False)
-    """Address of the page that the automation was at when it ended, as the browser has it."""
-    missing: dict[str, str] = field(default_factory=dict[str, str], repr=False)
-    """What is missing: by name, a sentence that says why. Not masked."""
 
     def to_message(self) -> dict[str, Any]:
-        """Return the part of the Attempt's message that tells the Machine what to leave."""
+        """Return the part of the message `attempt` that tells the Machine what to leave."""
         return {"folder": str(self.folder), "trace": self.trace, "limit": self.trace_limit}
-
-    def record_report(self, message: dict[str, Any]) -> None:
-        """Fill in what the Machine says that it has left."""
-        self.reported = True
-        self.page_url = message["pageUrl"]
-        self.missing.update(message["missing"])
 
 
 @dataclass(frozen=True)
@@ -119,8 +94,6 @@ class AttemptSpec:
     proxy: Proxy | None = None
     run_info: dict[str, Any] = field(default_factory=dict[str, Any])
     """What `run_info()` tells user code (docs/contract.md, section 3.2)."""
-    answer_request: AnswerRequest | None = field(default=None, repr=False, compare=False)
-    """Answers the requests of user code. None: it makes none."""
     kind: AttemptKind = AttemptKind.API
     """What is called: the API `api`, or the project's `check` or `create`. A check gets no `parameters`."""
     storage_state: str | None = field(default=None, repr=False)
@@ -132,22 +105,36 @@ class AttemptSpec:
     """Environment variables of user code, in addition to those that the worker has for it."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """Secrets that errors must not tell, in addition to those of `storage_state` and of the proxy."""
-    evidence: AttemptEvidence | None = field(default=None, repr=False, compare=False)
+    evidence: EvidenceSpec | None = None
     """The trace and screenshot that the Attempt is to leave, and where. None: it leaves nothing."""
-    log: AttemptLogFile | None = field(default=None, repr=False, compare=False)
-    """The file that the Attempt's log is written to. None: it has no log."""
-    room_wait: RoomWait = field(default_factory=RoomWait, repr=False, compare=False)
-    """Says while the Attempt waits for a Machine that it may use."""
+    wait_until: datetime | None = None
+    """Until when the Attempt may wait for room. None: for any time."""
 
     @property
     def function(self) -> str:
         """The path of the called function, which hooks get as `api_name` (docs/contract.md, section 3.1)."""
         return f"api/{self.api}" if self.kind is AttemptKind.API else f"auth-sessions/{self.kind}"
 
-    def note(self, message: str, level: str = "info") -> None:
-        """Write a line of Callboard's own into the Attempt's log, if it has one."""
-        if self.log is not None:
-            self.log.write_line(message, level)
+
+@dataclass(frozen=True)
+class MachineStart:
+    """The beginning of an Attempt on its Machine: its user code is about to be called."""
+
+    machine: str
+    browser_version: str
+    at: datetime
+    project_root: str
+    """The copy of the project that the Attempt runs in."""
+
+
+@dataclass(frozen=True)
+class AttemptEvidence:
+    """What a Machine says that an Attempt has left, beside the files in its folder. Nothing of it is masked."""
+
+    page_url: str | None = field(default=None, repr=False)
+    """Address of the page that the automation was at when it ended, as the browser has it."""
+    missing: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    """What is missing: by name, a sentence that says why."""
 
 
 @dataclass(frozen=True)
@@ -160,9 +147,6 @@ class AttemptReport:
     status: AttemptStatus
     """`completed` or `failed`: who cancels an Attempt gets no report of it."""
     machine: str
-    browser_version: str | None
-    started_at: datetime
-    ended_at: datetime
     result: str | None = field(default=None, repr=False)
     """ASCII JSON text of the result. It is `true` or `false` for a check, and `null` for a create."""
     extended_payloads: str | None = field(default=None, repr=False)

@@ -1,4 +1,4 @@
-"""Room for Machines: how many a worker can have at once, who gets the next one, and how an Attempt waits for it."""
+"""Room for Machines: how many a worker can have at once, and who gets the next one."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import asyncio
 import math
 import os
 from collections import deque
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from datetime import UTC, datetime
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _MEMORY_OF_MACHINE = 500_000_000
@@ -105,45 +104,3 @@ class Capacity:
         needed = sum(not turn.done() for turn in self._waiting)
         for wanted in [wanted for wanted in self._idle if not wanted.done()][: max(0, needed - called)]:
             wanted.set_result(None)
-
-
-class RoomTimeoutError(Exception):
-    """There was no room for the Attempt for as long as it may wait."""
-
-
-class RoomWait:
-    """Whether an Attempt waits for room now, and until when it may. Without an argument, it may wait for any time."""
-
-    def __init__(self, until: datetime | None = None) -> None:
-        self._until = until
-        self._room = asyncio.Event()
-        self._room.set()
-        self.preparing_since: datetime | None = None
-        """Since when a Machine is started for the Attempt, or changed to its version; None if one was ready."""
-
-    @property
-    def waits(self) -> bool:
-        """Whether the Attempt waits for room now."""
-        return not self._room.is_set()
-
-    async def over(self) -> None:
-        """Return as soon as the Attempt does not wait."""
-        await self._room.wait()
-
-    @asynccontextmanager
-    async def waiting(self) -> AsyncGenerator[None]:
-        """Wait for room within the block. Raises RoomTimeoutError as soon as that takes too long."""
-        self._room.clear()
-        limit = asyncio.timeout(self._remaining())
-        try:
-            async with limit:
-                yield
-        except TimeoutError:
-            if limit.expired():
-                raise RoomTimeoutError from None
-            raise
-        finally:
-            self._room.set()
-
-    def _remaining(self) -> float | None:
-        return None if self._until is None else (self._until - datetime.now(UTC)).total_seconds()

@@ -10,13 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
-from machines.attempt_spec import AttemptReport, AttemptSpec, Version
-from machines.capacity import RoomTimeoutError, RoomWait
+from machines.attempt_spec import AttemptReport, Version
 from machines.lease import LeaseEndedError
-from machines.machine import AttemptStart
+from machines.machine_attempt import MachineAttempt, RoomTimeoutError
 from machines.machine_start import LaunchOptions
 from machines.slot import RecycleLimits, Slot
 from machines.uncancellable import uncancellable
@@ -70,9 +69,7 @@ class Pool:
         """All slots that can be used; some may have no Machine."""
         return [*self._free, *self._busy, *self._prewarming]
 
-    async def run_attempt(
-        self, version: Version, spec: AttemptSpec, on_start: Callable[[AttemptStart], None]
-    ) -> AttemptReport:
+    async def run_attempt(self, version: Version, attempt: MachineAttempt) -> AttemptReport:
         """Run one Attempt as soon as a slot is free.
 
         Raises:
@@ -80,9 +77,9 @@ class Pool:
             LeaseEndedError: The worker's lease ended before the Attempt did.
             RoomTimeoutError: No Machine was free for as long as the Attempt may wait.
         """
-        slot = await self._take(version, spec.room_wait)
+        slot = await self._take(version, attempt)
         try:
-            return await slot.run_attempt(version, spec, on_start)
+            return await slot.run_attempt(version, attempt)
         finally:
             await self._give_back(slot)
 
@@ -96,14 +93,14 @@ class Pool:
         self._dispatch_waiters()
         await self._close(surplus)
 
-    async def _take(self, version: Version, wait: RoomWait) -> Slot:
+    async def _take(self, version: Version, attempt: MachineAttempt) -> Slot:
         turn: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
         self._waiting.append((version, turn))
         self._dispatch_waiters()
         if turn.done():
             return turn.result()
         try:
-            async with wait.waiting():
+            async with attempt.waiting():
                 return await turn
         except (asyncio.CancelledError, RoomTimeoutError):
             if not turn.cancelled():  # the slot and the cancel came at the same time

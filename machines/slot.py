@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from machines.attempt_spec import AttemptReport, AttemptSpec, Version
+from machines.attempt_spec import AttemptReport, Version
 from machines.lease import LeaseEndedError
-from machines.machine import CLOSED, IDLE, PROCESS_ENDED, AttemptStart, Machine, NotBegunError
+from machines.machine import CLOSED, IDLE, PROCESS_ENDED, Machine, NotBegunError
+from machines.machine_attempt import MachineAttempt
 from machines.machine_start import LaunchOptions, RecycleCause, machine_setup, start_machine
 from machines.uncancellable import uncancellable
 from schemas.errors import MachineError
@@ -64,9 +64,7 @@ class Slot:
         """Tell whether the slot has a Machine of this version that has cleaned up after its last Attempt."""
         return self.machine is not None and self.machine.version == version and self.machine.clean.is_set()
 
-    async def run_attempt(
-        self, version: Version, spec: AttemptSpec, on_start: Callable[[AttemptStart], None]
-    ) -> AttemptReport:
+    async def run_attempt(self, version: Version, attempt: MachineAttempt) -> AttemptReport:
         """Run one Attempt, on the warm Machine or a new one.
 
         Raises:
@@ -76,7 +74,7 @@ class Slot:
             RoomTimeoutError: There was no room for another Machine for as long as the Attempt may wait.
         """
         try:
-            report = await self._run_attempt(version, spec, on_start)
+            report = await self._run_attempt(version, attempt)
         except MachineError as error:
             self._check_lease(error)
             raise
@@ -87,15 +85,13 @@ class Slot:
             self._check_lease()
         return report
 
-    async def _run_attempt(
-        self, version: Version, spec: AttemptSpec, on_start: Callable[[AttemptStart], None]
-    ) -> AttemptReport:
+    async def _run_attempt(self, version: Version, attempt: MachineAttempt) -> AttemptReport:
         try:
-            return await (await self._ready(version, spec)).run_attempt(spec, on_start)
+            return await (await self._ready(version, attempt)).run_attempt(attempt)
         except NotBegunError as error:
             # A browser that died while idle is noticed only now. User code has not been called: take a new Machine.
             log.warning("%s; starting another", error)
-            return await (await self._ready(version, spec)).run_attempt(spec, on_start)
+            return await (await self._ready(version, attempt)).run_attempt(attempt)
 
     def _check_lease(self, cause: Exception | None = None) -> None:
         if self._launch.lease.ended:
@@ -117,22 +113,22 @@ class Slot:
         await self._leave_after()
         await self._drop(RecycleCause.SURPLUS)
 
-    async def _ready(self, version: Version, spec: AttemptSpec) -> Machine:
+    async def _ready(self, version: Version, attempt: MachineAttempt) -> Machine:
         await self._leave_after()
         if self.machine is not None:
             await self.machine.wait_clean()
             if self.can_serve(version) and not (self.warm_for(version) or self._recycle_reason(self.machine)):
-                spec.room_wait.preparing_since = datetime.now(UTC)
+                attempt.preparing_since = datetime.now(UTC)
                 setup = await machine_setup(self.machine.name, version, self._launch)
                 await self.machine.change_version(version, setup)
             if self._recycle_reason(self.machine) or not self.warm_for(version):
                 await uncancellable(self._drop(RecycleCause.VERSION))
         if self.machine is None:
             waits = "" if self._launch.capacity.has_room else " as soon as its worker has room for one"
-            spec.note(f"Machine {self._next_name} is being started{waits}")
-            async with spec.room_wait.waiting():
+            attempt.note(f"Machine {self._next_name} is being started{waits}")
+            async with attempt.waiting():
                 await self._launch.capacity.take()
-            spec.room_wait.preparing_since = datetime.now(UTC)
+            attempt.preparing_since = datetime.now(UTC)
             self.machine = await self._start(version)
         return self.machine
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from activities.store_retry import retry_store
 from machines.attempt_spec import SCREENSHOT, TRACE, AttemptEvidence
+from machines.machine_attempt import MachineAttempt
 from machines.trace_redaction import RedactionOptions, TraceError
 from machines.trace_redactor import TraceRedactor
 from schemas.errors import StoreError
@@ -49,15 +50,22 @@ async def upload_artifacts(
     store: Store,
     redactor: TraceRedactor,
     attempt: AttemptInput,
-    evidence: AttemptEvidence,
+    machine: MachineAttempt | None,
     status: AttemptStatus,
     masker: Masker,
     *,
     within: timedelta,
 ) -> UploadedArtifacts:
-    """Store what an Attempt left that began on a Machine and ended with `status`, within the given time."""
+    """Store what an Attempt has left that ended with `status`, within the given time.
+
+    `machine` is the Attempt at the Machines of this worker, if it came to them. Where it has not begun, it leaves
+    nothing.
+    """
+    if machine is None or machine.start is None or machine.spec.evidence is None:
+        return UploadedArtifacts()
+    wanted, left, root = machine.spec.evidence, machine.evidence, machine.start.project_root
     # In a thread: the secrets may be very many.
-    page_url, missing = await asyncio.to_thread(_masked_report, evidence, masker)
+    page_url, missing = await asyncio.to_thread(_masked_report, left, masker)
     loop = asyncio.get_running_loop()
     end = loop.time() + within.total_seconds()
 
@@ -71,12 +79,12 @@ async def upload_artifacts(
             log.warning("Run %s, Attempt %d: its %s is lost", attempt.run_id, attempt.number, name, exc_info=error)
             missing[name] = _reason(error)
             return None
-        if size is None and not evidence.reported:
+        if size is None and left is None:
             missing.setdefault(name, _MACHINE_ENDED)
         return size
 
     async def upload_screenshot(left: timedelta) -> int | None:
-        screenshot = await asyncio.to_thread(read_untrusted, evidence.folder / SCREENSHOT, _LARGEST_SCREENSHOT)
+        screenshot = await asyncio.to_thread(read_untrusted, wanted.folder / SCREENSHOT, _LARGEST_SCREENSHOT)
         if screenshot is None:
             return None
         if not screenshot.startswith(_PNG):
@@ -86,11 +94,9 @@ async def upload_artifacts(
         return len(screenshot)
 
     async def upload_trace(left: timedelta) -> int | None:
-        redacted = evidence.folder / TRACE
-        options = RedactionOptions(
-            masker, evidence.trace_limit, evidence.project_root, cookies=attempt.auth is not None
-        )
-        if not await redactor.redact(evidence.folder, redacted, options, within=left):
+        redacted = wanted.folder / TRACE
+        options = RedactionOptions(masker, wanted.trace_limit, root, cookies=attempt.auth is not None)
+        if not await redactor.redact(wanted.folder, redacted, options, within=left):
             return None
         key = keys.trace(attempt.project, attempt.run_id, attempt.number)
         await retry_store(left / 2, lambda: store.put_file(key, redacted))
@@ -100,7 +106,7 @@ async def upload_artifacts(
     if status is not AttemptStatus.COMPLETED:
         url = page_url
         screenshot = await upload("screenshot", upload_screenshot)
-    if evidence.trace.keeps(completed=status is AttemptStatus.COMPLETED):
+    if wanted.trace.keeps(completed=status is AttemptStatus.COMPLETED):
         trace = await upload("trace", upload_trace)
     return UploadedArtifacts(url, screenshot is not None, trace, missing)
 
@@ -126,8 +132,10 @@ def read_untrusted(path: Path, largest: int) -> bytes | None:
         return file.read(largest)
 
 
-def _masked_report(evidence: AttemptEvidence, masker: Masker) -> tuple[str | None, dict[str, str]]:
+def _masked_report(evidence: AttemptEvidence | None, masker: Masker) -> tuple[str | None, dict[str, str]]:
     """Return the address of the page, and what is missing and why, as they may be shown."""
+    if evidence is None:
+        return None, {}
     page_url = None if evidence.page_url is None else redact_url(evidence.page_url, masker)
     return page_url, {name: masker.mask_text(reason) for name, reason in evidence.missing.items()}
 

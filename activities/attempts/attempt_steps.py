@@ -7,16 +7,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from activities.attempts.attempt_context import AttemptInFlight, AttemptResources
-from activities.attempts.logins import OpenedLogin
-from activities.attempts.runtime_services import RuntimeServices
+from temporalio.client import Client
+
+from activities.attempts.attempt_log import LogPolicy
+from activities.attempts.attempt_records import AttemptRecords
+from activities.attempts.logins import Logins, OpenedLogin
+from activities.attempts.project_environments import ProjectEnvironments
+from activities.attempts.running_attempts import RunningAttempt, RunningAttempts
+from activities.attempts.runtime_services import RuntimeServices, StoreQuota
 from activities.store_retry import ATTEMPT_STORE_TIMEOUT, retry_store
-from machines.attempt_spec import AttemptReport, AttemptSpec, Proxy, Version, masker_for
-from machines.capacity import RoomTimeoutError
+from activities.workers.worker_dir import WorkerDir
+from machines.attempt_spec import AttemptReport, AttemptSpec, EvidenceSpec, Proxy, Version, masker_for
+from machines.machine_attempt import MachineAttempt, RoomTimeoutError
+from machines.pool import MachinePools
+from machines.trace_redactor import TraceRedactor
+from projects.catalog import Catalog
 from projects.manifest import Manifest
+from projects.versions import VersionFolders
 from schemas.errors import ConfigurationError, MachineError, SealError, StoreError, Unavailable
 from schemas.workflow.attempt import AttemptInput, AttemptKind, AttemptOutcome, AttemptStatus
 from schemas.workflow.base import INLINE_LIMIT, MESSAGE_LIMIT, JsonRef, clip
@@ -45,35 +55,65 @@ _STATE_NOT_CAPTURED = RunError(
 )
 
 
-async def run_on_machine(resources: AttemptResources, in_flight: AttemptInFlight) -> AttemptOutcome:
-    """Run the Attempt, and note in `in_flight` what becomes known of it. A cancel stops it on its Machine.
+@dataclass(frozen=True, kw_only=True)
+class AttemptResources:
+    """What this worker has for all its Attempts."""
+
+    worker: str
+    """Name of the worker process in Temporal."""
+    client: Client
+    store: Store
+    """The artifact store."""
+    records: AttemptRecords
+    logins: Logins
+    catalog: Catalog
+    versions: VersionFolders
+    environments: ProjectEnvironments
+    pools: MachinePools
+    keyring: KeyRing
+    redactor: TraceRedactor
+    running_attempts: RunningAttempts
+    """The registry that stops Attempts."""
+    worker_dir: WorkerDir
+    """The worker's folder, with its journal and the folders of running Attempts."""
+    store_quota: StoreQuota
+    """How much each project may keep in its `persistent_store`."""
+    trace_limit: int
+    """Largest size of a stored trace, in bytes."""
+    log_policy: LogPolicy
+
+
+async def run_on_machine(resources: AttemptResources, running: RunningAttempt) -> AttemptOutcome:
+    """Run the Attempt, and note in `running` what becomes known of it. A cancel stops it on its Machine.
 
     Raises:
         ApplicationError: Of type `NoLogin` or `AuthSessionGone`: the Attempt has no login to begin with.
         LeaseEndedError: The worker's lease ended before the Attempt did.
     """
-    attempt = in_flight.input
+    attempt = running.input
     try:
         if not await _is_access_enabled(resources, attempt):
             return _access_disabled(attempt.project)
         manifest = await _fetch_manifest(resources, attempt)
         version = await _prepare_version(resources, attempt, manifest)
         given = await _open_variables(resources, attempt)
-        in_flight.variables = given.recorded
+        running.variables = given.recorded
         login = None
         if attempt.auth is not None:
             secret = manifest.settings.auth_sessions.secret_parameters
             login = await resources.logins.load(attempt, attempt.auth, secret, given.secrets)
-        spec = await _build_spec(resources, in_flight, login, given)
+        spec = await _build_spec(resources, running, login, given)
         # In a thread: a state may be large, and hold secrets by the thousand.
-        in_flight.mask_with(await asyncio.to_thread(masker_for, spec))
-        report = await resources.pools[attempt.project].run_attempt(version, spec, in_flight.mark_started)
+        running.mask_with(await asyncio.to_thread(masker_for, spec))
+        services = _runtime_services(resources, attempt, login)
+        running.on_machine = MachineAttempt(spec, log=running.log.file, answer_request=services.answer_request)
+        report = await resources.pools[attempt.project].run_attempt(version, running.on_machine)
         if secrets := given.secret_values:
             report = await asyncio.to_thread(_with_outputs_masked, report, Masker(secrets))
-        in_flight.attributes = report.attributes or None
+        running.attributes = report.attributes or None
         if report.storage_state is not None:  # what the site has set in the meantime is secret, too
-            masker = await asyncio.to_thread(_with_secrets_of, report.storage_state, in_flight.masker)
-            in_flight.mask_with(masker)
+            masker = await asyncio.to_thread(_with_secrets_of, report.storage_state, running.masker)
+            running.mask_with(masker)
         return await _build_outcome(resources, attempt, report, login)
     except (MachineError, ConfigurationError, SealError, Unavailable) as error:
         return _failed(f"The Attempt could not begin: {error.message}")
@@ -150,15 +190,15 @@ async def _prepare_version(resources: AttemptResources, attempt: AttemptInput, m
 
 
 async def _build_spec(
-    resources: AttemptResources, in_flight: AttemptInFlight, login: OpenedLogin | None, given: AttemptVariables
+    resources: AttemptResources, running: RunningAttempt, login: OpenedLogin | None, given: AttemptVariables
 ) -> AttemptSpec:
-    """Return what the Machine is to execute. It writes evidence and log to where `in_flight` holds them.
+    """Return what the Machine is to execute.
 
     Raises:
         ConfigurationError, SealError: What is sealed cannot be opened.
         StoreError: The store has failed for long, or the parameters are not there any more.
     """
-    attempt = in_flight.input
+    attempt = running.input
     proxy = _open_proxy(attempt, resources.keyring)
     run_info: dict[str, Any] = {"run_id": attempt.run_id, "proxy": proxy.server if proxy else None}
     if (traceparent := current_traceparent()) is not None:
@@ -169,14 +209,6 @@ async def _build_spec(
         run_info |= {"job_id": attempt.job.job_id, "job_run_id": attempt.job.job_run_id}
     if attempt.auth is not None:
         run_info["auth_session_id"] = attempt.auth.ref.id
-    services = RuntimeServices(
-        resources.store,
-        attempt.project,
-        resources.store_quota,
-        auth_session=attempt.auth and attempt.auth.ref,
-        parameters=login.parameters if login else None,
-        parameters_problem=login.problem if login else None,
-    )
     return AttemptSpec(
         run_id=attempt.run_id,
         number=attempt.number,
@@ -184,16 +216,26 @@ async def _build_spec(
         parameters=await _fetch_parameters(resources.store, attempt, login),
         timeout=attempt.request_timeout,
         proxy=proxy,
-        answer_request=services.answer_request,
         run_info=run_info,
         kind=attempt.kind,
         storage_state=login.storage_state if login else None,
         capture=attempt.auth is not None and attempt.auth.save_back,
         variables=tuple((variable.name, variable.value) for variable in given.variables),
         secrets=(*(login.secrets if login else ()), *given.secret_values),
-        evidence=in_flight.evidence,
-        log=in_flight.log.file,
-        room_wait=in_flight.room_wait,
+        evidence=EvidenceSpec(running.folder, attempt.trace, resources.trace_limit),
+        wait_until=running.wait_until,
+    )
+
+
+def _runtime_services(resources: AttemptResources, attempt: AttemptInput, login: OpenedLogin | None) -> RuntimeServices:
+    """Return what answers the requests of user code."""
+    return RuntimeServices(
+        resources.store,
+        attempt.project,
+        resources.store_quota,
+        auth_session=attempt.auth and attempt.auth.ref,
+        parameters=login.parameters if login else None,
+        parameters_problem=login.problem if login else None,
     )
 
 

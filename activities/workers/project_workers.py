@@ -11,7 +11,7 @@ from typing import Any
 
 from temporalio.client import Client
 
-from activities.attempts.attempt_context import RunningAttempts
+from activities.attempts.running_attempts import RunningAttempts
 from activities.workers.problem_log import ProblemLog
 from activities.workers.project_worker import MakeWorker, ProjectWorker
 from machines.lease import Lease

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from machines.attempt_spec import AttemptEvidence, AttemptReport
+from machines.attempt_spec import AttemptEvidence, AttemptReport, EvidenceSpec
+from machines.machine_attempt import MachineAttempt
 from machines.trace_redaction import parts_in
 from schemas.workflow.run import TraceMode
-from tests.support.machines import Lab, attempt_spec, unnoticed
+from tests.support.machines import Lab, attempt_of
+from tests.support.present import present
 from tests.support.single_machine_pool import ENDLESS
 
 TITLE = "data:text/html,<title>Chairs</title><h1>Chairs</h1>"
@@ -141,17 +143,26 @@ PROJECT = {
 class Left:
     """What there is of an Attempt."""
 
-    evidence: AttemptEvidence
+    attempt: MachineAttempt
     report: AttemptReport | None
+
+    @property
+    def evidence(self) -> AttemptEvidence:
+        """What the Machine has said of it."""
+        return present(self.attempt.evidence)
+
+    @property
+    def folder(self) -> Path:
+        return present(self.attempt.spec.evidence).folder
 
     @property
     def names(self) -> list[str]:
         # A Machine that is killed leaves its socket, too: nobody listens there, and the folder goes with the Attempt.
-        return sorted(path.name for path in self.evidence.folder.iterdir() if not path.is_socket())
+        return sorted(path.name for path in self.folder.iterdir() if not path.is_socket())
 
     def calls(self, part: int = 0) -> list[str]:
         """The methods that the trace has seen being called, in their order."""
-        with zipfile.ZipFile(parts_in(self.evidence.folder)[part]) as trace:
+        with zipfile.ZipFile(parts_in(self.folder)[part]) as trace:
             assert trace.testzip() is None
             events = [json.loads(line) for line in trace.read("trace.trace").splitlines()]
         return [event["method"] for event in events if event["type"] == "before"]
@@ -166,12 +177,14 @@ class Leaving:
         self.version = lab.version(PROJECT)
         self.pool = lab.pool()
 
-    def evidence(self, trace: TraceMode = TraceMode.ALWAYS) -> AttemptEvidence:
+    def attempt(
+        self, api: str, parameters: Any = None, trace: TraceMode = TraceMode.ALWAYS, **fields: Any
+    ) -> MachineAttempt:
+        """An Attempt with a folder of its own."""
         folder = self._folder / str(len(list(self._folder.iterdir())))
         folder.mkdir()
-        return AttemptEvidence(folder, trace)
+        return attempt_of(api, parameters, evidence=EvidenceSpec(folder, trace), **fields)
 
     async def run(self, api: str, parameters: Any = None, trace: TraceMode = TraceMode.ALWAYS, **fields: Any) -> Left:
-        evidence = self.evidence(trace)
-        asked = attempt_spec(api, parameters, evidence=evidence, **fields)
-        return Left(evidence, await self.pool.run_attempt(self.version, asked, unnoticed))
+        attempt = self.attempt(api, parameters, trace, **fields)
+        return Left(attempt, await self.pool.run_attempt(self.version, attempt))

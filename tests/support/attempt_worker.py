@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import SecretStr
+from temporalio import activity
 from temporalio.client import Client
+from temporalio.testing import ActivityEnvironment
 
 from activities.artifacts import ArtifactActivities
 from activities.attempt_activities import AttemptActivities
-from activities.attempts.attempt_context import RunningAttempts
+from activities.attempts.running_attempts import RunningAttempt, RunningAttempts
 from activities.workers.worker_dir import WorkerDir
-from machines.attempt_spec import AttemptReport, AttemptSpec, Version
+from machines.attempt_spec import AttemptReport, AttemptSpec, MachineStart, Version
 from machines.browser_program import browser_args, find_browser
-from machines.machine import AttemptStart
+from machines.machine_attempt import MachineAttempt
 from machines.machine_start import LaunchOptions
 from machines.pool import MachinePools
 from machines.runner import process_tree
@@ -90,6 +92,17 @@ def attempt_input(run_id: str, number: int = 1, **fields: Any) -> AttemptInput:
     return attempt.model_copy(update=fields)
 
 
+def running_attempt(
+    input: AttemptInput, work: Coroutine[Any, Any, Any], info: activity.Info | None = None
+) -> RunningAttempt:
+    """An Attempt that does this work on its worker, and has neither a log nor a folder."""
+    nothing = cast("Any", None)
+    its = info or ActivityEnvironment.default_info()
+    attempt = RunningAttempt(input, its, worker="worker-1", log=nothing, folder=nothing)
+    attempt.begin(work)
+    return attempt
+
+
 class ScriptedPool:
     """Machines that begin at once, and report what they are told to; a cancel stops them."""
 
@@ -108,18 +121,14 @@ class ScriptedPool:
     def __getitem__(self, _project: str) -> ScriptedPool:
         return self
 
-    async def run_attempt(
-        self, version: Version, spec: AttemptSpec, on_start: Callable[[AttemptStart], None]
-    ) -> AttemptReport:
-        self.executed.append((version, spec))
-        on_start(AttemptStart("scripted-1-1", "156", datetime.now(UTC)))
+    async def run_attempt(self, version: Version, attempt: MachineAttempt) -> AttemptReport:
+        self.executed.append((version, attempt.spec))
+        attempt.begin(MachineStart("scripted-1-1", "156", datetime.now(UTC), "/scratch/project"))
         if self.line:
-            present(spec.log).write_line(self.line)
+            present(attempt.log).write_line(self.line)
         await self.go_on.wait()
         status = AttemptStatus.FAILED if "error" in self.report else AttemptStatus.COMPLETED
-        return AttemptReport(
-            status=status, machine="scripted-1-1", browser_version="156", started_at=AT, ended_at=AT, **self.report
-        )
+        return AttemptReport(status=status, machine="scripted-1-1", **self.report)
 
 
 async def deploy_project(store: FolderStore, folder: Path, name: str, machines: int = 1) -> str:

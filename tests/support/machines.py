@@ -16,9 +16,11 @@ from typing import Any, Protocol
 import psutil
 
 from machines import keeper
+from machines.attempt_log_file import AttemptLogFile
 from machines.attempt_spec import AttemptReport, AttemptSpec, Proxy, Version
 from machines.browser_program import browser_args, find_browser
-from machines.machine import AttemptStart, Machine
+from machines.machine import Machine
+from machines.machine_attempt import AnswerRequest, MachineAttempt
 from machines.machine_start import LaunchOptions, start_machine
 from machines.pool import Pool
 from machines.runner import process_tree
@@ -31,10 +33,6 @@ from tests.support.polling import until
 
 PATIENCE = 60.0
 """Seconds until a test gives up waiting. Generous: these machines are shared."""
-
-
-def unnoticed(_begun: AttemptStart) -> None:
-    """For Attempts whose beginning does not matter."""
 
 
 def attempt_spec(
@@ -58,6 +56,18 @@ def attempt_spec(
         run_info=dict(run_info or {}),
         **fields,
     )
+
+
+def attempt_of(
+    api: str,
+    parameters: Any = None,
+    *,
+    log: AttemptLogFile | None = None,
+    answer_request: AnswerRequest | None = None,
+    **fields: Any,
+) -> MachineAttempt:
+    """One Attempt of `api` for a Machine; further fields are those of `attempt_spec`."""
+    return MachineAttempt(attempt_spec(api, parameters, **fields), log=log, answer_request=answer_request)
 
 
 def value(report: AttemptReport) -> Any:
@@ -121,7 +131,7 @@ class Run(Protocol):
     """Runs one API of a project, mostly of a module's `PROJECT`; see fixture `quiet`."""
 
     async def __call__(self, api: str, parameters: Any = None, **fields: Any) -> AttemptReport:
-        """The fields are those of `attempt_spec`."""
+        """The fields are those of `attempt_of`."""
         ...
 
 
@@ -173,7 +183,7 @@ class Lab:
         used = pool or self.pool()
 
         async def run(api: str, parameters: Any = None, **fields: Any) -> AttemptReport:
-            return await used.run_attempt(chosen, attempt_spec(api, parameters, **fields), unnoticed)
+            return await used.run_attempt(chosen, attempt_of(api, parameters, **fields))
 
         return run
 

@@ -16,7 +16,7 @@ from projects.manifest import Manifest
 from projects.versions import VersionFolders
 from storage import keys
 from storage.folder import FolderStore
-from tests.support.machines import Lab, attempt_spec, unnoticed, value
+from tests.support.machines import Lab, attempt_of, value
 
 SOON = timedelta(seconds=5)
 
@@ -71,7 +71,7 @@ class Host:
     async def here(self, manifest: Manifest, *names: str) -> Any:
         """What an Attempt finds of the modules `names`."""
         pool = self.lab.pool(project=manifest.project)
-        return value(await pool.run_attempt(await self.version(manifest), attempt_spec("here", list(names)), unnoticed))
+        return value(await pool.run_attempt(await self.version(manifest), attempt_of("here", list(names))))
 
     def built(self) -> list[str]:
         """The names of the environments, without uv's caches."""

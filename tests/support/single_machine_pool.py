@@ -10,9 +10,11 @@ from typing import Any, Self
 from machines import keeper
 from machines.attempt_spec import AttemptReport
 from machines.box import has_inner_processes
-from machines.machine import AttemptStart, Machine
+from machines.machine import Machine
+from machines.machine_attempt import MachineAttempt
 from tests.support.automations import automations
-from tests.support.machines import PATIENCE, Lab, attempt_spec, value, zygote_of
+from tests.support.machines import Lab, attempt_of, value, zygote_of
+from tests.support.polling import until
 
 ENDLESS = automations(
     awaits='await page.wait_for_event("close", timeout=0)',
@@ -35,15 +37,15 @@ class One:
         self.lab = lab
         self.version = lab.version(files, **fields)
         self.pool = lab.pool()
-        self._begun = asyncio.Event()
-        self._attempts: list[asyncio.Task[AttemptReport]] = []
-        self._seen: list[str] = []
-        """Names of the Machines that have had Attempts in this turn."""
+        self._attempts: dict[asyncio.Task[AttemptReport], MachineAttempt] = {}
+        """The Attempts of this turn, in the order in which they were set on their way."""
+        self._first: str | None = None
+        """Name of the Machine that was there when the turn began, if any."""
 
     @contextlib.asynccontextmanager
     async def turn(self) -> AsyncGenerator[Self]:
         """One test. It begins with the Machine that the last one left, or none, and leaves no more than that."""
-        self._seen = [] if self.warm is None else [self.warm.name]
+        self._first = None if self.warm is None else self.warm.name
         self._attempts.clear()
         try:
             yield self
@@ -75,29 +77,19 @@ class One:
         for slot in self.pool.slots:
             await slot.close()
         self.lab.assert_clean()
-        self._seen.clear()
+        self._first = None
+        self._attempts.clear()
 
     def start(self, api: str, parameters: Any = None, **fields: Any) -> asyncio.Task[AttemptReport]:
-        """Set an Attempt on its way. The fields are those of `attempt_spec`."""
-        self._begun.clear()
-
-        def begin(begun: AttemptStart) -> None:
-            self._see(begun.machine)
-            self._begun.set()
-
-        attempt = asyncio.create_task(
-            self.pool.run_attempt(self.version, attempt_spec(api, parameters, **fields), begin)
-        )
-        self._attempts.append(attempt)
-        return attempt
-
-    def _see(self, machine: str) -> None:
-        if machine not in self._seen:
-            self._seen.append(machine)
+        """Set an Attempt on its way. The fields are those of `attempt_of`."""
+        attempt = attempt_of(api, parameters, **fields)
+        task = asyncio.create_task(self.pool.run_attempt(self.version, attempt))
+        self._attempts[task] = attempt
+        return task
 
     async def begun(self) -> None:
         """Wait until the Attempt that was started last is on the Machine."""
-        await asyncio.wait_for(self._begun.wait(), PATIENCE)
+        await until(lambda: list(self._attempts.values())[-1].start, every=0.001)
 
     async def assert_nothing_left(self) -> None:
         """Of the last Attempt. Of user code, there is the process that waits for the next Attempt, if any."""
@@ -122,4 +114,7 @@ class One:
 
     def nth(self, report: AttemptReport) -> int:
         """Which of the Machines of this turn it was, counted from 1."""
-        return self._seen.index(report.machine) + 1
+        starts = [attempt.start for attempt in self._attempts.values() if attempt.start is not None]
+        named = [start.machine for start in sorted(starts, key=lambda start: start.at)]
+        names = list(dict.fromkeys(named if self._first is None else [self._first, *named]))
+        return names.index(report.machine) + 1

@@ -13,9 +13,10 @@ from typing import Any
 
 from machines import keeper
 from machines.attempt_log_file import AttemptLogFile
-from machines.machine import AttemptStart, Machine
+from machines.machine import Machine
 from machines.sandbox import sandbox_refusal
-from tests.support.machines import PATIENCE, Lab, attempt_spec, open_lab, unnoticed, user_process_of, value, zygote_of
+from tests.support.machines import PATIENCE, Lab, attempt_of, open_lab, user_process_of, value, zygote_of
+from tests.support.polling import until
 from tests.support.recording_site import running_site
 
 PROJECT = {
@@ -59,8 +60,8 @@ async def look(lab: Lab) -> dict[str, Any]:
     machine = await lab.machine(lab.version(PROJECT))
     async with running_site() as site:
         with contextlib.closing(AttemptLogFile(lab.projects / "log", 10_000)) as log:
-            asked = attempt_spec("title", {"url": f"{site.origin}/there"}, log=log)
-            title = value(await machine.run_attempt(asked, unnoticed))
+            asked = attempt_of("title", {"url": f"{site.origin}/there"}, log=log)
+            title = value(await machine.run_attempt(asked))
             await machine.wait_clean()
             usage = await log.wait_complete(PATIENCE)
     assert usage is not None
@@ -95,13 +96,9 @@ async def look(lab: Lab) -> dict[str, Any]:
 
 async def kill_keeper(machine: Machine, child: int) -> list[int]:
     """Kill the keeper while user code blocks; those of its processes that are left when the worker has cleaned up."""
-    begun = asyncio.Event()
-
-    def begin(_begun: AttemptStart) -> None:
-        begun.set()
-
-    attempt = asyncio.create_task(machine.run_attempt(attempt_spec("blocks"), begin))
-    await begun.wait()
+    blocked = attempt_of("blocks")
+    attempt = asyncio.create_task(machine.run_attempt(blocked))
+    await until(lambda: blocked.start)
     ours = [child, *keeper.descendants(child)]
     os.kill(machine.keeper_pid, signal.SIGKILL)
     await attempt

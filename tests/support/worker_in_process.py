@@ -19,7 +19,7 @@ from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.client import Client
 
 import worker as worker_process
-from activities.attempts.attempt_context import RunningAttempts
+from activities.attempts.running_attempts import RunningAttempts
 from machines import host
 from machines.pool import MachinePools
 from schemas.workflow import names

@@ -12,8 +12,8 @@ from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.client import Client
 
 from activities import heartbeat
-from activities.attempts.attempt_context import RunningAttempt
 from activities.attempts.attempt_records import AttemptRecords
+from activities.attempts.running_attempts import RunningAttempt
 from schemas.workflow.attempt import AttemptStatus
 from schemas.workflow.run import RunStatus
 from tests.support.activity_operations import PendingActivity

@@ -18,8 +18,9 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 
 from activities import heartbeat
-from activities.attempts.attempt_context import Cause, RunningAttempt
+from activities.attempts.running_attempts import Cause
 from activities.heartbeat import HEARTBEAT_INTERVAL, RETRY_INTERVAL, SILENCE_LIMIT, heartbeats
+from tests.support.attempt_worker import attempt_input, running_attempt
 from tests.support.polling import until
 from tests.support.processes import command_line, program
 from tests.support.temporal_servers import dev_client, dev_server
@@ -144,11 +145,10 @@ async def test_it_is_told_while_temporal_is_silent(tmp_path: Path, name: str) ->
 
 
 async def test_an_attempt_that_is_told_is_interrupted_with_the_reason() -> None:
-    work = asyncio.create_task(asyncio.Event().wait())
-    attempt = RunningAttempt(work)
+    attempt = running_attempt(attempt_input("run"), asyncio.Event().wait())
     attempt.on_silence("no heartbeats today")
-    await asyncio.wait({work})
-    assert work.cancelled()
+    await asyncio.wait({attempt.task})
+    assert attempt.task.cancelled()
     assert attempt.cause is Cause.INTERRUPTED
     assert attempt.message.endswith("for 26 seconds: no heartbeats today")
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from machines.attempt_spec import AnswerRequest, Proxy, masker_for
+from machines.attempt_spec import Proxy, masker_for
+from machines.machine_attempt import AnswerRequest
 from schemas.errors import BadRequest
 from schemas.workflow.attempt import AttemptKind
 from schemas.workflow.base import MESSAGE_LIMIT

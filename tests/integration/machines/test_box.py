@@ -16,7 +16,7 @@ from machines.runner import process_tree
 from machines.runner.folders import TEMPORARY, take_over
 from tests.support.automations import automations
 from tests.support.machine_processes import BROWSER, NODE, ZYGOTE, find_process
-from tests.support.machines import Lab, Run, attempt_spec, open_lab, unnoticed, value
+from tests.support.machines import Lab, Run, attempt_of, open_lab, value
 
 PROJECT = automations(
     reads="""
@@ -110,7 +110,7 @@ async def test_files_go_to_and_from_its_own_temporary_folder(quiet: Run) -> None
 async def test_the_projects_variables_are_user_codes_alone(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CALLBOARD_USER_OF_USER_CODE", "a-word-for-user-code")
     machine = await lab.machine(lab.version(PROJECT))
-    assert value(await machine.run_attempt(attempt_spec("environment"), unnoticed))["OF_USER_CODE"]
+    assert value(await machine.run_attempt(attempt_of("environment")))["OF_USER_CODE"]
     knowing = [
         process_tree.read(f"/proc/{pid}/cmdline")
         for pid in (machine.keeper_pid, *keeper.descendants(machine.keeper_pid))
@@ -125,7 +125,7 @@ async def test_a_machine_works_in_a_folder_whose_path_is_too_long_for_sockets(tm
     folder.mkdir()
     async with open_lab(folder) as lab:
         machine = await lab.machine(lab.version(PROJECT))
-        assert value(await machine.run_attempt(attempt_spec("environment"), unnoticed))
+        assert value(await machine.run_attempt(attempt_of("environment")))
         # A headless browser makes no socket there; a full one does, and would not start.
         browser = find_process(machine.keeper_pid, BROWSER)
         assert b"TMPDIR=/tmp" in process_tree.read(f"/proc/{browser}/environ").split(b"\0")

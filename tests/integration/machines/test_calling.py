@@ -115,8 +115,6 @@ async def test_an_automation_is_given_its_page_and_parameters_if_any(quiet: Run,
     given = [] if parameters is None else [parameters]
     assert value(report) == [1 + len(given), "Page", given, {}]
     assert (report.status, report.extended_payloads) == (AttemptStatus.COMPLETED, None)
-    assert report.browser_version
-    assert report.started_at <= report.ended_at
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from machines.box import box_refusal
-from machines.machine import AttemptStart, NotBegunError
+from machines.machine import NotBegunError
 from schemas.workflow.run import ErrorCode
 from tests.support.automations import automations
 from tests.support.machine_processes import BROWSER, KEEPER, NODE, SUPERVISOR, USER, ZYGOTE, find_process, kill
-from tests.support.machines import Failure, Lab, attempt_spec, failure, value
+from tests.support.machines import Failure, Lab, attempt_of, failure, value
 from tests.support.polling import until
 from tests.support.single_machine_pool import ENDLESS, One
 
@@ -259,8 +259,8 @@ async def test_what_is_killed_while_idle_fails_no_attempt(one: Ending, victim: s
 async def test_a_lost_browser_is_reported_before_user_code_is_called(lab: Lab) -> None:
     machine = await lab.machine(lab.version(PROJECT))
     os.kill(find_process(machine.keeper_pid, BROWSER), signal.SIGKILL)
-    begun: list[AttemptStart] = []
+    attempt = attempt_of("fine")
     with pytest.raises(NotBegunError, match="lab-1 was lost: no fresh context"):
-        await machine.run_attempt(attempt_spec("fine"), begun.append)
-    assert begun == []
+        await machine.run_attempt(attempt)
+    assert attempt.start is None
     lab.assert_clean()

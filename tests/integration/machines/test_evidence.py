@@ -12,14 +12,14 @@ import pytest
 from playwright.async_api import async_playwright
 
 from machines.attempt_log_file import AttemptLogFile
-from machines.attempt_spec import AttemptEvidence
+from machines.attempt_spec import EvidenceSpec
 from machines.browser_program import browser_args, find_browser
 from machines.runner import evidence as runner_evidence
 from schemas.workflow.attempt import AttemptKind
 from schemas.workflow.run import TraceMode
 from settings import Settings
 from tests.support.attempt_evidence import PROJECT, TITLE, Leaving, Left
-from tests.support.machines import PATIENCE, Lab, attempt_spec, failure, open_lab, value
+from tests.support.machines import PATIENCE, Lab, failure, open_lab, value
 from tests.support.polling import until
 
 FAULT = "os.kill(os.getpid(), signal.SIGSEGV)"
@@ -41,7 +41,7 @@ async def test_an_attempt_that_completes_leaves_its_trace_and_nothing_else(leavi
     assert value(left.report) == "Chairs"
     assert left.names == ["trace-1.zip"]
     assert left.calls() == ["goto", "title"]
-    assert (left.evidence.reported, left.evidence.missing) == (True, {})
+    assert left.evidence.missing == {}
 
 
 TIMED_OUT = "The Attempt did not end within 2 seconds; it stood at api/"
@@ -71,24 +71,23 @@ async def test_one_that_does_not_complete_leaves_evidence_and_tells_its_place(
     assert failed.stack.startswith(stack) if stack else failed.stack == ""
     assert "site-packages" not in failed.stack
     assert left.names == ["screenshot.png", "trace-1.zip"]
-    assert (left.evidence.reported, left.evidence.missing) == (True, {})
+    assert left.evidence.missing == {}
     if api in {"fails", "waits", "is_killed", "faults", "exits"}:  # the others have opened no page
         assert left.calls()[0] == "goto"
         assert left.evidence.page_url == TITLE
-    assert (left.evidence.folder / "screenshot.png").read_bytes().startswith(b"\x89PNG")
+    assert (left.folder / "screenshot.png").read_bytes().startswith(b"\x89PNG")
 
 
 async def test_one_that_is_canceled_leaves_them(leaving: Leaving, tmp_path: Path) -> None:
     there = tmp_path / "there"
-    evidence = leaving.evidence()
-    asked = attempt_spec("tells_and_waits", {"there": str(there)}, evidence=evidence)
-    attempt = asyncio.create_task(leaving.pool.run_attempt(leaving.version, asked, lambda _: None))
+    attempt = leaving.attempt("tells_and_waits", {"there": str(there)})
+    running = asyncio.create_task(leaving.pool.run_attempt(leaving.version, attempt))
     await until(there.exists)
-    attempt.cancel()
+    running.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await attempt
-    assert Left(evidence, None).names == ["screenshot.png", "trace-1.zip"]
-    assert evidence.reported
+        await running
+    left = Left(attempt, None)
+    assert (left.names, left.evidence.missing) == (["screenshot.png", "trace-1.zip"], {})
 
 
 @pytest.mark.parametrize(
@@ -125,7 +124,6 @@ async def test_one_that_takes_too_much_memory_leaves_them_too(
     assert left.names == ["screenshot.png", "trace-1.zip"] if picture else ["trace-1.zip"]
     assert left.calls()[0] == "goto"
     assert left.evidence.page_url == TITLE
-    assert left.evidence.reported
     assert list(left.evidence.missing) == ([] if picture else ["screenshot"])
     assert any(one["message"].endswith("its limit is 734003200 bytes.") for one in said)
     assert [one["message"] for one in said if one["source"] == "user"] == (["without an end"] if api == "hogs" else [])
@@ -193,7 +191,7 @@ async def test_a_trace_that_grows_without_end_is_given_up(monkeypatch: pytest.Mo
     monkeypatch.setattr("machines.runner.evidence._LOOK_EVERY", 0.01)
     raw = tmp_path / "traces"
     (raw / "screencast").mkdir(parents=True)
-    asked = AttemptEvidence(tmp_path / "evidence", TraceMode.ALWAYS, trace_limit=100)
+    asked = EvidenceSpec(tmp_path / "evidence", TraceMode.ALWAYS, trace_limit=100)
     saved = asked.folder / "trace-1.zip"
     asked.folder.mkdir()
     saved.touch()

@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from machines.attempt_spec import AttemptEvidence
-from schemas.workflow.run import TraceMode
-from tests.support.attempt_evidence import PROJECT, TITLE, Leaving, Left
+from tests.support.attempt_evidence import PROJECT, TITLE, Leaving
 from tests.support.automations import automations, connecting_hook
 from tests.support.machines import PATIENCE, Lab, failure
 
@@ -22,15 +20,13 @@ HOOK = connecting_hook("""
 
 
 async def test_a_context_that_the_hook_brings_is_traced_until_the_hook_cleans_up(lab: Lab, tmp_path: Path) -> None:
-    run = lab.runner({**PROJECT, **HOOK})
+    leaving = Leaving(lab, tmp_path)
+    leaving.version = lab.version({**PROJECT, **HOOK})
     for api, names in (("reads", ["trace-1.zip"]), ("fails", ["screenshot.png", "trace-1.zip"])):
-        evidence = AttemptEvidence(tmp_path / api, TraceMode.ALWAYS)
-        evidence.folder.mkdir()
-        await run(api, evidence=evidence)
-        left = Left(evidence, None)
+        left = await leaving.run(api)
         assert left.names == names
         assert left.calls()[:1] == ["goto"]
-        assert evidence.page_url == (TITLE if api == "fails" else None)
+        assert left.evidence.page_url == (TITLE if api == "fails" else None)
 
 
 @pytest.mark.parametrize(
@@ -72,8 +68,8 @@ async def test_what_it_has_saved_before_its_cleanup_blocks_is_not_called_missing
             time.sleep(600)
         return context, None, block
     """)
-    evidence = AttemptEvidence(tmp_path / "evidence", TraceMode.ALWAYS)
-    evidence.folder.mkdir()
-    await lab.runner({**PROJECT, **hook})("fails", evidence=evidence, timeout=6)
-    assert Left(evidence, None).names == ["screenshot.png", "trace-1.zip"]
-    assert evidence.missing == {}
+    leaving = Leaving(lab, tmp_path / "evidence")
+    (tmp_path / "evidence").mkdir()
+    leaving.version = lab.version({**PROJECT, **hook})
+    left = await leaving.run("fails", timeout=6)
+    assert (left.names, left.evidence.missing) == (["screenshot.png", "trace-1.zip"], {})

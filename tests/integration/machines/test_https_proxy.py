@@ -15,7 +15,7 @@ from machines.pool import Pool
 from schemas.rest.proxy import split_proxy
 from tests.support.automations import automations
 from tests.support.certificates import Certificate, make_certificate
-from tests.support.machines import attempt_spec, failure, open_lab, unnoticed, value
+from tests.support.machines import attempt_of, failure, open_lab, value
 
 PROJECT = automations(goes="await page.goto(params['url']); return await page.inner_text('body')")
 
@@ -31,7 +31,7 @@ class World:
     other: Pool
 
     async def go(self, pool: Pool, url: str) -> AttemptReport:
-        return await pool.run_attempt(self.version, attempt_spec("goes", {"url": url}, proxy=self.proxy), unnoticed)
+        return await pool.run_attempt(self.version, attempt_of("goes", {"url": url}, proxy=self.proxy))
 
 
 @pytest.fixture(scope="module")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from machines.lease import Lease, LeaseEndedError, Tell, boottime
-from machines.machine import AttemptStart
 from tests.support.keepers import SLEEPS, Keep
-from tests.support.machines import Lab, attempt_spec
+from tests.support.machines import Lab, attempt_of
+from tests.support.polling import until
 from tests.support.single_machine_pool import ENDLESS
 
 
@@ -69,15 +70,16 @@ class CutLease(Lease):
 
 
 async def test_an_attempt_whose_lease_ends_is_given_up_and_has_not_failed(lab: Lab) -> None:
-    lease, begun = CutLease(), list[AttemptStart]()
+    lease = CutLease()
     pool, version = lab.pool(launch=replace(lab.launch, lease=lease)), lab.version(ENDLESS)
-
-    def begin(start: AttemptStart) -> None:
-        begun.append(start)
-        lease.cut()
-
-    for _ in range(2):
-        with pytest.raises(LeaseEndedError):
-            await pool.run_attempt(version, attempt_spec("awaits"), begin)
-        lab.assert_clean()
-    assert len(begun) == 1
+    first, second = attempt_of("awaits"), attempt_of("awaits")
+    running = asyncio.create_task(pool.run_attempt(version, first))
+    await until(lambda: first.start)
+    lease.cut()
+    with pytest.raises(LeaseEndedError):
+        await running
+    lab.assert_clean()
+    with pytest.raises(LeaseEndedError):
+        await pool.run_attempt(version, second)
+    lab.assert_clean()
+    assert second.start is None

@@ -23,7 +23,7 @@ from machines.network import Network, network_refusal
 from machines.reach import Reach
 from tests.support.automations import automations
 from tests.support.machine_processes import KEEPER, SUPERVISOR, find_process
-from tests.support.machines import Lab, attempt_spec, failure, open_lab, unnoticed, value
+from tests.support.machines import Lab, attempt_of, failure, open_lab, value
 from tests.support.polling import until
 from tests.support.recording_site import running_site
 
@@ -144,7 +144,7 @@ async def networked(folder: Path, reach: Reach) -> AsyncGenerator[tuple[Lab, Mac
 
 
 async def run(machine: Machine, api: str, parameters: Any = None) -> Any:
-    result = value(await machine.run_attempt(attempt_spec(api, parameters), unnoticed))
+    result = value(await machine.run_attempt(attempt_of(api, parameters)))
     await machine.wait_clean()
     return result
 
@@ -186,7 +186,7 @@ async def test_an_attempt_that_fails_at_a_closed_address_says_what_opens_it(
     tmp_path: Path, url: str, allow: list[Any], by: str, is_said: bool
 ) -> None:
     async with networked(tmp_path, Reach.of(allow=allow)) as (_, machine):
-        failed = failure(await machine.run_attempt(attempt_spec("ask", {"by": by, "url": url}), unnoticed))
+        failed = failure(await machine.run_attempt(attempt_of("ask", {"by": by, "url": url})))
     said = "The address is closed to Machines. In the worker's settings, CALLBOARD_BROWSER_ALLOW"
     assert (said in failed.message) is is_said, failed.message
 
@@ -310,9 +310,9 @@ def pasta_of(machine: Machine) -> psutil.Process:
 
 async def test_a_machine_whose_network_has_ended_ends_and_says_so(tmp_path: Path) -> None:
     async with networked(tmp_path, Reach.of()) as (lab, machine):
-        begun = asyncio.Event()
-        running = asyncio.create_task(machine.run_attempt(attempt_spec("blocks"), lambda _: begun.set()))
-        await begun.wait()
+        attempt = attempt_of("blocks")
+        running = asyncio.create_task(machine.run_attempt(attempt))
+        await until(lambda: attempt.start)
         pasta_of(machine).kill()
         assert "exited" in failure(await running).message
         lab.assert_clean()

@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 
 from machines import keeper
-from machines.attempt_spec import AttemptReport
-from machines.capacity import RoomTimeoutError, RoomWait
+from machines.machine_attempt import RoomTimeoutError
 from machines.runner import process_tree
 from tests.support.automations import automations
-from tests.support.machines import Lab, attempt_spec, value, zygote_of
+from tests.support.machines import Lab, attempt_of, value, zygote_of
 from tests.support.polling import until
 from tests.support.programs import make_program
 
@@ -54,12 +53,12 @@ async def test_an_attempt_that_may_not_wait_longer_gives_its_turn_to_the_next(la
     run = lab.runner(version, pool)
     first = asyncio.ensure_future(run("waits_for", {"file": str(tmp_path / "go")}))
     await until(lambda: pool.busy == 1)
-    second = asyncio.ensure_future(run("fine", room_wait=RoomWait(datetime.now(UTC) + timedelta(seconds=0.1))))
-    patience = RoomWait()
-    third = asyncio.ensure_future(run("fine", room_wait=patience))
+    second = asyncio.ensure_future(run("fine", wait_until=datetime.now(UTC) + timedelta(seconds=0.1)))
+    patient = attempt_of("fine")
+    third = asyncio.ensure_future(pool.run_attempt(version, patient))
     with pytest.raises(RoomTimeoutError):
         await second
-    assert patience.waits
+    assert patient.waits
     (tmp_path / "go").touch()
     assert value(await first) == str(tmp_path / "go")
     assert value(await third) == "fine"
@@ -105,16 +104,13 @@ async def test_of_the_version_before_nothing_is_left_but_driver_and_browser(lab:
 
 async def test_the_size_may_change_while_machines_are_busy(lab: Lab, tmp_path: Path) -> None:
     pool, version = lab.pool(2), lab.version(PROJECT)
-    begun: list[str] = []
+    given = [attempt_of("waits_for", {"file": str(tmp_path / f"go-{n}")}) for n in range(5)]
 
-    def attempt(n: int) -> asyncio.Task[AttemptReport]:
-        given = {"file": str(tmp_path / f"go-{n}")}
-        return asyncio.create_task(
-            pool.run_attempt(version, attempt_spec("waits_for", given), lambda at: begun.append(at.machine))
-        )
+    def begun() -> int:
+        return sum(attempt.start is not None for attempt in given)
 
-    attempts = [attempt(n) for n in range(5)]
-    await until(lambda: len(begun) == 2)
+    attempts = [asyncio.create_task(pool.run_attempt(version, attempt)) for attempt in given]
+    await until(lambda: begun() == 2)
     await pool.resize(1)
     assert keepers(lab) == 2, "busy ones finish"
     (tmp_path / "go-0").touch()
@@ -122,10 +118,10 @@ async def test_the_size_may_change_while_machines_are_busy(lab: Lab, tmp_path: P
     assert keepers(lab) == 1, "and are stopped before their Attempt is given back"
     (tmp_path / "go-1").touch()
     await attempts[1]
-    await until(lambda: len(begun) == 3)
+    await until(lambda: begun() == 3)
     assert keepers(lab) == 1
     await pool.resize(3)
-    await until(lambda: len(begun) == 5)
+    await until(lambda: begun() == 5)
     assert keepers(lab) == 3
     for n in range(5):
         (tmp_path / f"go-{n}").touch()

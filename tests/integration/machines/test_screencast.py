@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import pytest
 
-from machines.attempt_spec import AttemptEvidence
+from machines.attempt_spec import EvidenceSpec
 from machines.runner.screencast import SOCKET, Screencast
 from schemas.workflow.trace import TraceMode
 from tests.support.automations import automations
@@ -44,7 +44,7 @@ async def attempt(quiet: Run, folder: Path, **parameters: Any) -> AsyncGenerator
     """An Attempt that runs as long as the block, and completes."""
     evidence, go = folder / "evidence", folder / "go"
     evidence.mkdir()
-    kept = AttemptEvidence(evidence, TraceMode.ALWAYS)
+    kept = EvidenceSpec(evidence, TraceMode.ALWAYS)
     running = asyncio.ensure_future(quiet("moves", {"go": str(go), **parameters}, evidence=kept))
     try:
         yield running

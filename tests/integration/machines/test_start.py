@@ -10,7 +10,7 @@ import pytest
 
 from schemas.errors import MachineError
 from tests.support.automations import automations
-from tests.support.machines import Lab, attempt_spec, unnoticed, value
+from tests.support.machines import Lab, attempt_of, value
 from tests.support.programs import make_program
 
 PROJECT = automations(fine="return 'fine'", exits="import os; os._exit(1)")
@@ -75,13 +75,13 @@ async def test_machines_leave_no_descriptor_in_the_worker(lab: Lab) -> None:
 
     async def some(name: str) -> None:
         machine = await lab.machine(version, f"{name}-1")
-        assert value(await machine.run_attempt(attempt_spec("fine"), unnoticed)) == "fine"
+        assert value(await machine.run_attempt(attempt_of("fine"))) == "fine"
         await machine.close()
         machine = await lab.machine(version, f"{name}-2")
-        assert (await machine.run_attempt(attempt_spec("exits"), unnoticed)).error is not None
+        assert (await machine.run_attempt(attempt_of("exits"))).error is not None
         await machine.close()
         with pytest.raises(MachineError):
-            await lab.pool(launch=broken, project=name).run_attempt(version, attempt_spec("fine"), unnoticed)
+            await lab.pool(launch=broken, project=name).run_attempt(version, attempt_of("fine"))
 
     await some("first")  # the loop keeps a few of its own from now on
     before = list(Path("/proc/self/fd").iterdir())

@@ -27,13 +27,14 @@ from hypothesis import strategies as st
 from playwright.async_api import async_playwright, expect
 
 from api.dashboard.viewer.app import viewer_folder
-from machines.attempt_spec import AttemptEvidence, Proxy, masker_for
+from machines.attempt_spec import EvidenceSpec, Proxy, Version, masker_for
 from machines.browser_program import browser_args, find_browser
 from machines.trace_redaction import RedactionOptions, TraceError, parts_in, redact
 from schemas.workflow.trace import TraceMode
 from security.masking import Masker
 from settings import Settings
-from tests.support.machines import Run, attempt_spec, value
+from tests.support.machines import Lab, attempt_of, attempt_spec, value
+from tests.support.present import present
 from tests.support.recording_site import cookie, state
 
 PASSWORD = 'p"ss/wörd 9<&>'
@@ -137,16 +138,18 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-async def told(quiet: Run, tmp_path_factory: pytest.TempPathFactory) -> Told:
+async def told(quiet_lab: Lab, quiet_version: Version, tmp_path_factory: pytest.TempPathFactory) -> Told:
     folder = tmp_path_factory.mktemp("told")
-    evidence = AttemptEvidence(folder, TraceMode.ALWAYS)
     known: dict[str, Any] = {"storage_state": json.dumps(state(cookie("login", KEPT))), "secrets": (PASSWORD, IN_CODE)}
     async with telling_site() as origin:
         parameters = {"password": PASSWORD, "quoted": quote(PASSWORD, safe=""), "origin": origin}
-        value(await quiet("tells", parameters, evidence=evidence, **known))
+        attempt = attempt_of("tells", parameters, evidence=EvidenceSpec(folder, TraceMode.ALWAYS), **known)
+        value(await quiet_lab.pool().run_attempt(quiet_version, attempt))
     (part,) = parts_in(folder)
     shown = folder / "shown.zip"
-    how = RedactionOptions(masker_for(attempt_spec("tells", **known)), 10_000_000, evidence.project_root, cookies=True)
+    how = RedactionOptions(
+        masker_for(attempt_spec("tells", **known)), 10_000_000, present(attempt.start).project_root, cookies=True
+    )
     redact([part], shown, how)
     return Told(part, shown)
 

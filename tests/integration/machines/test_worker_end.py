@@ -22,7 +22,8 @@ OWNER = """
 import asyncio, sys
 from pathlib import Path
 from tests.support.automations import automations
-from tests.support.machines import attempt_spec, open_lab
+from tests.support.machines import attempt_of, open_lab
+from tests.support.polling import until
 from tests.support.single_machine_pool import ENDLESS
 
 PROJECT = {**ENDLESS, **automations(fine="pass")}
@@ -30,14 +31,10 @@ PROJECT = {**ENDLESS, **automations(fine="pass")}
 async def main():
     async with open_lab(Path(sys.argv[1])) as lab:
         pool, version = lab.pool(2), lab.version(PROJECT)
-        await pool.run_attempt(version, attempt_spec("fine"), lambda _: None)
-        begun = asyncio.Semaphore(0)
-        attempts = [
-            asyncio.create_task(pool.run_attempt(version, attempt_spec(api), lambda _: begun.release()))
-            for api in ("awaits", "spins")
-        ]
-        for _ in attempts:
-            await begun.acquire()
+        await pool.run_attempt(version, attempt_of("fine"))
+        attempts = [attempt_of(api) for api in ("awaits", "spins")]
+        tasks = [asyncio.create_task(pool.run_attempt(version, attempt)) for attempt in attempts]
+        await until(lambda: all(attempt.start for attempt in attempts))
         print("ready", flush=True)
         if sys.argv[2] == "raise":
             raise RuntimeError("a defect")

@@ -14,7 +14,7 @@ import pytest
 from machines.runner import main as runner
 from projects.interpreters import own_interpreter
 from projects.uv import UvError, run_uv
-from tests.support.machines import attempt_spec, unnoticed, value
+from tests.support.machines import attempt_of, value
 from tests.support.project_host import Host, listing
 from tests.support.repository import REPOSITORY
 
@@ -102,5 +102,5 @@ async def test_the_project_of_the_docs_runs_with_its_package(host: Host):
     manifest = await host.deploy(dict(shown), name="sizes")
     assert manifest.warnings == ()
     pool = host.lab.pool(project="sizes")
-    report = await pool.run_attempt(await host.version(manifest), attempt_spec("tell", {"bytes": 2_000_000}), unnoticed)
+    report = await pool.run_attempt(await host.version(manifest), attempt_of("tell", {"bytes": 2_000_000}))
     assert value(report) == "2.0 MB"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from machines import runner
-from tests.support.machines import attempt_spec, unnoticed, value
+from tests.support.machines import attempt_of, value
 from tests.support.project_host import Host
 from tests.support.s3_server import BUCKET, s3_server
 
@@ -80,8 +80,8 @@ def environments_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def test_the_vendor_s_browser_helpers_work_with_our_runtime(host: Host, site: str):
     manifest = await host.deploy({**VENDORS, "api/helpers.py": BROWSER_HELPERS})
     pool = host.lab.pool(project=manifest.project)
-    attempt = attempt_spec("helpers", {"site": site}, run_info={"run_id": "the run"})
-    markdown, url, run_id = value(await pool.run_attempt(await host.version(manifest), attempt, unnoticed))
+    attempt = attempt_of("helpers", {"site": site}, run_info={"run_id": "the run"})
+    markdown, url, run_id = value(await pool.run_attempt(await host.version(manifest), attempt))
     assert "# " in markdown
     assert (url, run_id) == (f"{site}/products", "the run")
 
@@ -89,7 +89,7 @@ async def test_the_vendor_s_browser_helpers_work_with_our_runtime(host: Host, si
 async def test_what_the_vendor_s_runtime_requires_is_there_with_our_runtime(host: Host):
     manifest = await host.deploy({"requirements.txt": "intuned-runtime==1.3.41\n", "api/models.py": MODELS})
     pool = host.lab.pool(project=manifest.project)
-    report = await pool.run_attempt(await host.version(manifest), attempt_spec("models", {}), unnoticed)
+    report = await pool.run_attempt(await host.version(manifest), attempt_of("models", {}))
     *imported, runtime = value(report)
     assert imported == ["httpx", "requests", "tenacity"]
     assert Path(runtime).parent.parent == Path(runner.__file__).parents[2] / "runtime"
@@ -113,8 +113,8 @@ async def test_upload_helpers_write_to_the_bucket_of_the_project_s_variables(hos
             "AWS_ACCESS_KEY_ID": server.access_key,
             "AWS_SECRET_ACCESS_KEY": server.secret_key,
         }
-        spec = attempt_spec("uploads", {}, variables=tuple(variables.items()))
-        report = await host.lab.pool(project=version.project).run_attempt(version, spec, unnoticed)
+        spec = attempt_of("uploads", {}, variables=tuple(variables.items()))
+        report = await host.lab.pool(project=version.project).run_attempt(version, spec)
     assert [upload["bucket"] for upload in value(report)] == [BUCKET, BUCKET]
     uploaded = {path.name: path.read_text() for path in (tmp_path / "s3" / "buckets").rglob("*.txt")}
     assert uploaded == {"bytes.txt": "bytes", "link.txt": "linked"}

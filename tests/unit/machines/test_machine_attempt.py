@@ -1,11 +1,11 @@
-"""The clock of an Attempt."""
+"""The clock of an Attempt, and its wait for room."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import AsyncGenerator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,19 +13,20 @@ from typing import Any, cast
 import pytest
 
 from machines.attempt_spec import Version
-from machines.machine import Machine, MachineAttempt
-from schemas.workflow.attempt import AttemptStatus
-from tests.support.machines import attempt_spec, unnoticed
+from machines.capacity import Capacity
+from machines.machine import Machine
+from machines.machine_attempt import RoomTimeoutError
+from tests.support.machines import attempt_of
 from tests.support.polling import until
 
 
 async def test_the_clock_can_be_extended_often_but_not_past_the_hard_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("machines.machine.HARD_LIMIT", timedelta(seconds=0.5))
+    monkeypatch.setattr("machines.machine_attempt.HARD_LIMIT", timedelta(seconds=0.5))
     loop = asyncio.get_running_loop()
     began = loop.time()
-    attempt = MachineAttempt(attempt_spec("any", timeout=0.2), unnoticed)
+    attempt = attempt_of("any", timeout=0.2)
 
     async def extend() -> None:
         async with asyncio.timeout(0.2) as attempt.clock:
@@ -40,13 +41,10 @@ async def test_the_clock_can_be_extended_often_but_not_past_the_hard_limit(
 
 
 async def test_what_is_heard_first_counts() -> None:
-    attempt = MachineAttempt(attempt_spec("any"), unnoticed)
+    attempt = attempt_of("any")
     attempt.resolve({"result": "1"})
     attempt.resolve(None)
     assert await attempt.done == {"result": "1"}
-    report = attempt.report("lab-1", result="1")
-    assert (report.status, report.machine, report.browser_version) == (AttemptStatus.COMPLETED, "lab-1", None)
-    assert report.started_at <= report.ended_at
 
 
 async def test_an_outcome_that_is_heard_together_with_the_time_out_counts() -> None:
@@ -65,7 +63,42 @@ async def test_an_outcome_that_is_heard_together_with_the_time_out_counts() -> N
     channel = cast("Any", SimpleNamespace(messages=messages(), send=send))
     machine = Machine("lab-1", Version("lab", "1", Path("/nowhere"), 0, 0, 0), cast("Any", None), channel, "1")
     asyncio.get_running_loop().call_later(0.1, say)
-    report = await machine.run_attempt(attempt_spec("any", timeout=0.2), unnoticed)
+    report = await machine.run_attempt(attempt_of("any", timeout=0.2))
     assert report.result == "1"
     said.put_nowait(None)
     await until(lambda: machine.retire_reason)
+
+
+async def test_it_waits_within_the_block_and_only_there() -> None:
+    attempt, seen = attempt_of("any"), list[bool]()
+    async with attempt.waiting():
+        over = asyncio.create_task(attempt.room())
+        await asyncio.sleep(0)
+        seen.append(attempt.waits)
+        assert not over.done()
+    await over
+    assert (seen, attempt.waits) == ([True], False)
+
+
+async def test_what_it_waited_for_when_its_time_was_over_goes_to_the_next() -> None:
+    capacity = Capacity(1)
+    await capacity.take()
+    attempt = attempt_of("any", wait_until=datetime.now(UTC) + timedelta(seconds=0.05))
+    with pytest.raises(RoomTimeoutError):
+        async with attempt.waiting():
+            await capacity.take()
+    assert not attempt.waits
+    capacity.give_back()
+    assert capacity.has_room
+
+
+async def test_a_wait_that_begins_after_its_time_is_over_at_once() -> None:
+    with pytest.raises(RoomTimeoutError):
+        async with attempt_of("any", wait_until=datetime.now(UTC) - timedelta(hours=1)).waiting():
+            await asyncio.Event().wait()
+
+
+async def test_another_time_out_is_not_taken_for_its_own() -> None:
+    with pytest.raises(TimeoutError):
+        async with attempt_of("any").waiting():
+            raise TimeoutError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -16,12 +16,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from machines.attempt_spec import AttemptSpec, Version
-from machines.machine import AttemptStart
+from machines.attempt_spec import Version
+from machines.machine_attempt import MachineAttempt
 from machines.machine_start import LaunchOptions, RecycleCause
 from machines.pool import Pool
 from machines.slot import RecycleLimits
-from tests.support.machines import PATIENCE, attempt_spec, unnoticed
+from tests.support.machines import PATIENCE, attempt_of
 from tests.support.polling import until
 
 
@@ -32,6 +32,8 @@ class Imagined:
     name: str
     version: Version
     alive: ClassVar[set[str]] = set()
+    begun: ClassVar[list[MachineAttempt]] = []
+    """The Attempts that have begun, in their order."""
     most: ClassVar[int] = 0
     chance: ClassVar[random.Random]
     attempts: int = 0
@@ -74,10 +76,10 @@ class Imagined:
     async def wait_idle(self, _within: timedelta) -> None:
         await asyncio.Event().wait()
 
-    async def run_attempt(self, spec: AttemptSpec, on_begun: Callable[[AttemptStart], None]) -> Any:
+    async def run_attempt(self, attempt: MachineAttempt) -> Any:
         assert self.name in self.alive
         self.attempts += 1
-        on_begun(cast("AttemptStart", spec))
+        self.begun.append(attempt)
         try:
             await self.pause()
         except asyncio.CancelledError:
@@ -86,7 +88,7 @@ class Imagined:
         if self.chance.random() < 0.2:
             await self.close()
         self.clean.clear()
-        return SimpleNamespace(error=None, spec=spec)
+        return SimpleNamespace(error=None, attempt=attempt)
 
     async def close(self) -> None:
         self.retire_reason = "closed"
@@ -141,7 +143,7 @@ async def test_why_a_machine_is_gone_is_told(monkeypatch: pytest.MonkeyPatch) ->
         """Make an Attempt on the Machine after it was changed so, and another one if it was closed by that."""
         for name, changed in changes.items():
             setattr(pool.slots[0].machine, name, changed)
-        await pool.run_attempt(version, attempt_spec("imagined"), unnoticed)
+        await pool.run_attempt(version, attempt_of("imagined"))
 
     await attempt(one)
     await attempt(other)
@@ -180,15 +182,15 @@ async def test_no_schedule_exceeds_the_size_or_loses_a_slot(seed: int) -> None:
     size = largest = chance.randint(1, 3)
     seen = Seen()
     pool = pool_of(size, attempts=3, seen=seen)
-    begun: list[Any] = []
-    attempts: list[tuple[AttemptSpec, asyncio.Task[Any]]] = []
+    begun = Imagined.begun = []
+    attempts: list[tuple[MachineAttempt, asyncio.Task[Any]]] = []
     changes: list[asyncio.Task[None]] = []
 
     def come(version: Version) -> asyncio.Task[Any]:
         attempts.append(
             (
-                made := attempt_spec("imagined"),
-                task := asyncio.create_task(pool.run_attempt(version, made, begun.append)),
+                made := attempt_of("imagined"),
+                task := asyncio.create_task(pool.run_attempt(version, made)),
             )
         )
         return task
@@ -211,7 +213,7 @@ async def test_no_schedule_exceeds_the_size_or_loses_a_slot(seed: int) -> None:
     assert pool.busy == 0
     assert len(pool.slots) <= size
     for made, task in attempts:
-        assert task.cancelled() or (task.result().spec is made and made in begun)
+        assert task.cancelled() or (task.result().attempt is made and made in begun)
     before = len(begun)
     _, lost = await asyncio.wait([come(versions[0]) for _ in range(2 * size)], timeout=PATIENCE)
     assert lost == set()
@@ -228,11 +230,11 @@ async def test_no_schedule_exceeds_the_size_or_loses_a_slot(seed: int) -> None:
 async def test_slots_are_given_in_the_order_of_arrival_whoever_comes_in_between() -> None:
     """A newcomer at the very moment when a slot is given back does not go before those that wait."""
     Imagined.chance = random.Random(1)
-    pool, begun = pool_of(1), list[str]()
+    pool, begun = pool_of(1), list[MachineAttempt]()
+    Imagined.begun = begun
 
     async def attempt(name: str) -> None:
-        spec = attempt_spec(name)
-        await pool.run_attempt(version(), spec, lambda _: begun.append(spec.api))
+        await pool.run_attempt(version(), attempt_of(name))
         if name.startswith("old"):
             tasks.append(asyncio.create_task(attempt(f"new-{name}")))
 
@@ -240,17 +242,17 @@ async def test_slots_are_given_in_the_order_of_arrival_whoever_comes_in_between(
     while not all(task.done() for task in tasks):
         await asyncio.wait(list(tasks))
     await pool.resize(0)
-    assert begun == [*[f"old-{n}" for n in range(4)], *[f"new-old-{n}" for n in range(4)]]
+    assert [one.spec.api for one in begun] == [*[f"old-{n}" for n in range(4)], *[f"new-old-{n}" for n in range(4)]]
 
 
 async def test_prefers_a_ready_machine_to_one_that_still_cleans_up() -> None:
     Imagined.chance = random.Random(1)
     pool = pool_of(2)
-    await asyncio.gather(*(pool.run_attempt(version(), attempt_spec("any"), unnoticed) for _ in range(2)))
+    await asyncio.gather(*(pool.run_attempt(version(), attempt_of("any")) for _ in range(2)))
     ready, last = (cast("Imagined", slot.machine) for slot in pool.slots)
     before = ready.attempts, last.attempts
     ready.clean.set()
     last.clean.clear()
-    await pool.run_attempt(version(), attempt_spec("next"), unnoticed)
+    await pool.run_attempt(version(), attempt_of("next"))
     assert (ready.attempts, last.attempts) == (before[0] + 1, before[1])
     await pool.resize(0)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
-from machines.machine import RuntimeRpcServer
 from machines.runner.channel import Channel
+from tests.support.machines import attempt_of
 from tests.support.polling import until
 
 
@@ -31,14 +31,13 @@ class Waiting:
 
 async def test_requests_are_answered_at_the_same_time_and_none_after_the_attempt() -> None:
     services = Waiting()
-    server = RuntimeRpcServer(services.answer_request, cast("Channel", services))
-
+    attempt, channel = attempt_of("any", answer_request=services.answer_request), cast("Channel", services)
     for number in range(3):
-        server.serve({"number": number, "operation": "persistent_get", "arguments": {"key": "k"}})
+        attempt.answer({"number": number, "operation": "persistent_get", "arguments": {"key": "k"}}, channel)
     await until(lambda: services.asked == 3)
     services.answers.release()
     await until(lambda: bool(services.sent))
     assert services.sent == [{"number": 0, "value": "k"}]
-    await server.close()
+    await attempt.drop_requests()
     services.answers.release()
     assert len(services.sent) == 1

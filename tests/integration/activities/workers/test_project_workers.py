@@ -17,7 +17,7 @@ from temporalio.converter import PayloadCodec
 from temporalio.service import ServiceClient
 
 from activities.attempt_activities import AttemptActivities
-from activities.attempts.attempt_context import RunningAttempts
+from activities.attempts.running_attempts import RunningAttempts
 from activities.workers.deployed_projects import DeployedProjects
 from activities.workers.project_worker import ProjectWorker
 from activities.workers.project_workers import ProjectWorkerManager
@@ -29,7 +29,7 @@ from projects.catalog import Catalog
 from schemas.workflow import names
 from schemas.workflow.attempt import AttemptInput, AttemptOutcome
 from storage import keys
-from tests.support.attempt_worker import deploy_project
+from tests.support.attempt_worker import deploy_project, running_attempt
 from tests.support.faulty_store import FaultyStore
 from tests.support.polling import until
 from tests.support.run_stage import CANCELED, IDENTITY, Stage, completed
@@ -51,12 +51,12 @@ class Running(AttemptActivities):
         end: asyncio.Future[AttemptOutcome] = asyncio.get_running_loop().create_future()
         self.held[input.run_id] = end
         self.most = max(self.most, len(self.held))
-        work = asyncio.ensure_future(_until(end))
+        attempt = running_attempt(input, _until(end), activity.info())
         try:
-            with self._running_attempts.register(input.run_id, input.number, work) as running_attempt:
-                await asyncio.wait({work})
-            self.stopped_by.append(running_attempt.message)
-            return CANCELED if work.cancelled() else work.result()
+            with self._running_attempts.register(attempt):
+                await asyncio.wait({attempt.task})
+            self.stopped_by.append(attempt.message)
+            return CANCELED if attempt.task.cancelled() else attempt.task.result()
         finally:
             del self.held[input.run_id]
 

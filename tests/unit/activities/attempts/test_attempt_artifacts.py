@@ -9,13 +9,13 @@ import threading
 import zipfile
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from activities.attempts.attempt_artifacts import UploadedArtifacts, upload_artifacts
-from machines.attempt_spec import AttemptEvidence
+from machines.attempt_spec import AttemptEvidence, EvidenceSpec, MachineStart
 from machines.trace_redaction import RedactionOptions
 from machines.trace_redactor import TraceRedactor
 from schemas.errors import StoreError
@@ -26,6 +26,7 @@ from security.masking import Masker
 from storage import keys
 from tests.support.attempt_worker import attempt_input
 from tests.support.faulty_store import FaultyStore
+from tests.support.machines import attempt_of
 from tests.support.masking_threads import masking_threads
 from tests.support.present import present
 
@@ -42,43 +43,47 @@ def trace(path: Path, *, text: str = "", name: str = "trace.trace") -> None:
 @dataclass
 class Room:
     store: FaultyStore
-    evidence: AttemptEvidence
+    folder: Path
     redactor: TraceRedactor
     within: timedelta = timedelta(seconds=20)
     masker: Masker = field(default_factory=lambda: Masker([SECRET]))
     auth: AttemptAuth | None = None
+    trace: TraceMode = TraceMode.ALWAYS
+    left: AttemptEvidence | None = field(default_factory=AttemptEvidence)
+    """What the Machine has said that the Attempt left."""
 
     async def upload(self, status: AttemptStatus = AttemptStatus.FAILED) -> UploadedArtifacts:
         input = attempt_input("run-1", 2, auth=self.auth)
+        machine = attempt_of("list", evidence=EvidenceSpec(self.folder, self.trace, LIMIT))
+        machine.begin(MachineStart("shop-1-1", "156", datetime.now(UTC), "/scratch/project"))
+        machine.leave(self.left)
         return await upload_artifacts(
-            self.store, self.redactor, input, self.evidence, status, self.masker, within=self.within
+            self.store, self.redactor, input, machine, status, self.masker, within=self.within
         )
 
     async def stored(self, name: str) -> bytes | None:
         return await self.store.get(keys.attempt("shop", "run-1", 2, name))
 
     def put(self, name: str) -> Path:
-        return self.evidence.folder / name
+        return self.folder / name
 
 
 @pytest.fixture
 async def room(tmp_path: Path) -> AsyncGenerator[Room]:
     (tmp_path / "evidence").mkdir()
-    evidence = AttemptEvidence(tmp_path / "evidence", TraceMode.ALWAYS, LIMIT, reported=True)
+    folder = tmp_path / "evidence"
     redactor = TraceRedactor()
     # A test that limits the time is not about that which the first process takes to start.
-    await redactor.redact(
-        evidence.folder, tmp_path / "none", RedactionOptions(Masker(()), LIMIT), within=timedelta(minutes=1)
-    )
-    yield Room(FaultyStore(tmp_path / "artifacts"), evidence, redactor)
+    await redactor.redact(folder, tmp_path / "none", RedactionOptions(Masker(()), LIMIT), within=timedelta(minutes=1))
+    yield Room(FaultyStore(tmp_path / "artifacts"), folder, redactor)
     await redactor.close()
 
 
 async def test_what_a_failed_attempt_left_is_stored_masked(room: Room) -> None:
     room.put("screenshot.png").write_bytes(PNG)
     trace(room.put("trace-1.zip"), text=f"it is {SECRET}")
-    room.evidence.page_url = "https://anna:pw@shop.test/orders/7?page=2&session=abc#top"
-    room.evidence.missing["trace"] = f"One more, of {SECRET}."
+    page_url = "https://anna:pw@shop.test/orders/7?page=2&session=abc#top"
+    room.left = AttemptEvidence(page_url, {"trace": f"One more, of {SECRET}."})
     kept = await room.upload()
     assert kept.screenshot
     assert await room.stored("screenshot.png") == PNG
@@ -102,8 +107,7 @@ async def test_a_cookie_is_secret_in_the_trace_of_an_attempt_that_has_a_login(ro
 
 
 async def test_what_is_told_is_masked_in_a_thread_as_the_secrets_may_be_many(room: Room) -> None:
-    room.evidence.page_url = f"https://shop.test/{SECRET}"
-    room.evidence.missing["trace"] = f"One, of {SECRET}."
+    room.left = AttemptEvidence(f"https://shop.test/{SECRET}", {"trace": f"One, of {SECRET}."})
     with masking_threads() as threads:
         kept = await room.upload()
     assert kept.missing["trace"] == "One, of ***."
@@ -114,7 +118,7 @@ async def test_what_is_told_is_masked_in_a_thread_as_the_secrets_may_be_many(roo
 async def test_of_one_that_completed_there_is_a_trace_only(room: Room) -> None:
     room.put("screenshot.png").write_bytes(PNG)
     trace(room.put("trace-1.zip"))
-    room.evidence.page_url = "https://shop.test/"
+    room.left = AttemptEvidence("https://shop.test/")
     kept = await room.upload(AttemptStatus.COMPLETED)
     assert (kept.screenshot, kept.page_url, kept.missing) == (False, None, {})
     assert kept.trace_size
@@ -135,16 +139,16 @@ async def test_a_trace_that_is_not_wanted_is_not_stored(
     room: Room, mode: TraceMode, status: AttemptStatus, there: bool
 ) -> None:
     trace(room.put("trace-1.zip"))
-    room.evidence.trace = mode
+    room.trace = mode
     assert ((await room.upload(status)).trace_size is not None) is there
     assert (await room.stored("trace.zip") is not None) is there
 
 
 async def test_a_machine_that_was_ended_before_it_could_save_is_told(room: Room) -> None:
-    room.evidence.reported = False
+    room.left = None
     kept = await room.upload()
     assert kept.missing == dict.fromkeys(("screenshot", "trace"), "The Machine was ended before it had saved it.")
-    room.evidence.reported = True  # and had nothing to save
+    room.left = AttemptEvidence()  # and had nothing to save
     assert (await room.upload()).missing == {}
 
 
