@@ -8,7 +8,7 @@ from temporalio import activity
 from temporalio.client import Client
 
 from activities.artifact_sweeper import ArtifactSweeper, SweepProgress
-from activities.attempts.attempt_records import AttemptRecords
+from activities.attempts.attempt_artifacts import AttemptRecords
 from activities.heartbeat import heartbeats
 from schemas.workflow import names
 from schemas.workflow.attempt import AttemptOutcome, InterruptedInput

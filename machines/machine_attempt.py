@@ -44,15 +44,11 @@ class MachineAttempt:
     def __init__(
         self, spec: AttemptSpec, *, log: AttemptLogFile | None = None, answer_request: AnswerRequest | None = None
     ) -> None:
-        """Set up an Attempt that no Machine has yet.
-
-        Args:
-            spec: What is to be executed.
-            log: The file that the Attempt's log is written to. None: it has no log.
-            answer_request: Answers the requests of user code. None: it makes none.
-        """
         self.spec = spec
         self.log = log
+        """The file that the Attempt's log is written to; None: it has no log."""
+        self.answer_request = answer_request
+        """Answers the requests of user code; None: it makes none."""
         self.preparing_since: datetime | None = None
         """Since when a Machine is started for the Attempt, or changed to its version; None if one was ready."""
         self.start: MachineStart | None = None
@@ -63,7 +59,6 @@ class MachineAttempt:
         """The automation's stack when it was told to stop; empty if it is not known."""
         self.clock: asyncio.Timeout | None = None
         """The running clock of the Attempt; None while it does not matter."""
-        self._answer_request = answer_request
         self._requests: set[asyncio.Task[None]] = set()
         """Requests of user code that are being answered. The supervisor sees to it that few are open at a time."""
         self._room = asyncio.Event()
@@ -171,8 +166,8 @@ class MachineAttempt:
 
     def answer(self, request: dict[str, Any], channel: Channel) -> None:
         """Start to answer a request of user code, in a task of its own."""
-        if self._answer_request is not None:
-            answering = _answer(self._answer_request, request, channel)
+        if self.answer_request is not None:
+            answering = _answer(self.answer_request, request, channel)
             task = asyncio.create_task(answering, name=f"request {request['operation']}")
             self._requests.add(task)
             task.add_done_callback(self._requests.discard)

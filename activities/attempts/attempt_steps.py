@@ -12,8 +12,8 @@ from typing import Any
 
 from temporalio.client import Client
 
+from activities.attempts.attempt_artifacts import AttemptRecords
 from activities.attempts.attempt_log import LogPolicy
-from activities.attempts.attempt_records import AttemptRecords
 from activities.attempts.logins import Logins, OpenedLogin
 from activities.attempts.project_environments import ProjectEnvironments
 from activities.attempts.running_attempts import RunningAttempt, RunningAttempts

@@ -107,7 +107,7 @@ class ScriptedPool:
     """Machines that begin at once, and report what they are told to; a cancel stops them."""
 
     def __init__(self) -> None:
-        self.executed: list[tuple[Version, AttemptSpec]] = []
+        self.executed: list[tuple[Version, MachineAttempt]] = []
         self.report: dict[str, Any] = {"result": "true"}
         self.line = ""
         """Of the log."""
@@ -116,13 +116,13 @@ class ScriptedPool:
 
     @property
     def specs(self) -> list[AttemptSpec]:
-        return [spec for _, spec in self.executed]
+        return [attempt.spec for _, attempt in self.executed]
 
     def __getitem__(self, _project: str) -> ScriptedPool:
         return self
 
     async def run_attempt(self, version: Version, attempt: MachineAttempt) -> AttemptReport:
-        self.executed.append((version, attempt.spec))
+        self.executed.append((version, attempt))
         attempt.begin(MachineStart("scripted-1-1", "156", datetime.now(UTC), "/scratch/project"))
         if self.line:
             present(attempt.log).write_line(self.line)

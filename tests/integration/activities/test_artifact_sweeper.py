@@ -19,7 +19,7 @@ from temporalio.testing import ActivityEnvironment
 from activities import heartbeat
 from activities.artifact_sweeper import ArtifactSweeper
 from activities.artifacts import ArtifactActivities
-from activities.attempts.attempt_records import AttemptRecords
+from activities.attempts.attempt_artifacts import AttemptRecords
 from activities.version_sweeper import VersionSweeper
 from projects.deploy import deploy
 from projects.manifest import OwnEnvironment, read_manifest

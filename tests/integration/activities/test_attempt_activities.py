@@ -10,8 +10,8 @@ import psutil
 import pytest
 from temporalio.api.enums.v1 import EventType
 
-from activities import heartbeat
-from activities.attempts import attempt_execution, attempt_steps
+from activities import attempt_activities, heartbeat
+from activities.attempts import attempt_steps
 from schemas.workflow.attempt import AttemptStatus
 from schemas.workflow.base import INLINE_LIMIT, JsonRef
 from schemas.workflow.proxy import SealedProxy
@@ -101,7 +101,7 @@ async def test_a_result_that_cannot_be_stored_fails_its_run_for_good(
 
 
 async def test_a_record_that_cannot_be_stored_fails_nothing(lab: AttemptLab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempt_execution, "RECORD_TIMEOUT", timedelta(seconds=0.3))
+    monkeypatch.setattr(attempt_activities, "RECORD_TIMEOUT", timedelta(seconds=0.3))
     lab.bench.store.refuse = lambda key: key.endswith("attempt.json")
     assert (await lab.run("echo")).status is RunStatus.COMPLETED
     assert lab.left() == ["attempts/1/log.jsonl", "attempts/1/trace.zip"]

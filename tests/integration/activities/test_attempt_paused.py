@@ -12,7 +12,7 @@ from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.client import Client
 
 from activities import heartbeat
-from activities.attempts.attempt_records import AttemptRecords
+from activities.attempts.attempt_artifacts import AttemptRecords
 from activities.attempts.running_attempts import RunningAttempt
 from schemas.workflow.attempt import AttemptStatus
 from schemas.workflow.run import RunStatus

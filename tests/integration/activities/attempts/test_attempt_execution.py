@@ -16,7 +16,7 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.attempts import attempt_execution
+from activities import attempt_activities
 from machines.attempt_spec import Proxy, masker_for
 from schemas.workflow.attempt import INTERRUPTED, AttemptOutcome, AttemptStatus, InterruptedInput
 from schemas.workflow.base import JsonRef
@@ -87,13 +87,13 @@ async def scene(client: Client, tmp_path: Path) -> AsyncGenerator[Scene]:
 
 @pytest.fixture
 def announced_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempt_execution, "SIGNAL_AFTER", 0)
+    monkeypatch.setattr(attempt_activities, "SIGNAL_AFTER", 0)
 
 
 @pytest.fixture
 def never_announced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make every Attempt a quick one, however busy this host is."""
-    monkeypatch.setattr(attempt_execution, "SIGNAL_AFTER", 3600)
+    monkeypatch.setattr(attempt_activities, "SIGNAL_AFTER", 3600)
 
 
 async def test_a_quick_attempt_writes_one_record(scene: Scene, never_announced: None) -> None:
@@ -138,7 +138,7 @@ async def test_variables_reach_user_code_alone_and_the_record_names_them(scene: 
         outcome = await scene.begin()
         texts = [present(each).text for each in (outcome.result, outcome.extended_payloads)]
         assert texts == ['{"Bearer ***":[1.0,"\\u00e9"]}', '["***"]']
-        _, spec = scene.pool.executed.pop()
+        spec = scene.pool.executed.pop()[1].spec
         assert spec.variables == (("SHOP_KEY", "hunter2-hunter2"), ("SHOP_URL", "https://shop.test"))
         assert (
             masker_for(spec).mask_text("it is hunter2-hunter2 of https://shop.test") == "it is *** of https://shop.test"
@@ -248,7 +248,8 @@ async def test_a_machine_gets_its_order_with_the_proxy_opened(scene: Scene) -> N
         }
     )
     await scene.begin()
-    ((version, spec),) = scene.pool.executed
+    ((version, attempt),) = scene.pool.executed
+    spec = attempt.spec
     assert (version.project, version.version) == (PROJECT, scene.input.version)
     assert (version.folder / "api" / "echo.py").is_file()
     assert (version.python, spec.variables) == (None, ()), "without an environment of its own it uses ours"

@@ -16,7 +16,8 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.attempts import attempt_execution, attempt_records, attempt_steps
+from activities import attempt_activities
+from activities.attempts import attempt_artifacts, attempt_steps
 from machines import attempt_spec
 from machines.attempt_spec import masker_for
 from projects.deploy import deploy
@@ -158,7 +159,7 @@ async def test_a_store_that_cannot_tell_which_numbers_are_taken_holds_up_no_try(
     async def away(_key: str) -> bool:
         raise StoreError("The store is away.")
 
-    monkeypatch.setattr(attempt_records, "_EXISTS_TIMEOUT", timedelta())
+    monkeypatch.setattr(attempt_artifacts, "_EXISTS_TIMEOUT", timedelta())
     monkeypatch.setattr(scene.bench.store, "exists", away)
     later = scene.temporal.info.scheduled_time + timedelta(seconds=1)
     scene.temporal.info = dataclasses.replace(scene.temporal.info, current_attempt_scheduled_time=later)
@@ -210,7 +211,7 @@ async def test_what_the_site_has_set_is_masked_in_the_log_too(scene: Scene) -> N
 async def test_a_check_that_lasts_tells_the_run_that_waits_for_it_that_it_began(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempt_execution, "SIGNAL_AFTER", 0)
+    monkeypatch.setattr(attempt_activities, "SIGNAL_AFTER", 0)
     await scene.stage.start()
     scene.input = scene.input.model_copy(update={"parent_run_id": scene.stage.run_id})
     scene.pool.go_on.clear()
@@ -358,7 +359,7 @@ async def test_user_code_is_given_the_parameters_of_stored_credentials_only(
     scene: Scene, kind: AuthSessionType
 ) -> None:
     await scene.attempt(AttemptKind.API, ref=scene.stage.ref.model_copy(update={"type": kind}))
-    answer_request = present(scene.pool.specs[0].answer_request)
+    answer_request = present(scene.pool.executed[0][1].answer_request)
     if kind is AuthSessionType.CREDENTIALS:
         assert await answer_request("auth_session_parameters", {}) == PARAMETERS
     else:

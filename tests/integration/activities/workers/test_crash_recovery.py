@@ -10,7 +10,7 @@ import pytest
 from temporalio.client import Client
 
 from activities.artifacts import ArtifactActivities
-from activities.attempts.attempt_records import AttemptRecords
+from activities.attempts.attempt_artifacts import AttemptRecords
 from activities.workers.crash_recovery import recover_dead_workers
 from activities.workers.worker_dir import JournalEntry
 from schemas.workflow.attempt import AttemptKind, AttemptRecord, AttemptStatus

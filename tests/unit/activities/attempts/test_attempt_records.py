@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from temporalio.api.common.v1 import Payload
 from temporalio.contrib.pydantic import pydantic_data_converter
 
-from activities.attempts.attempt_records import AttemptRecords
+from activities.attempts.attempt_artifacts import AttemptRecords
 from schemas.workflow.attempt import AttemptOutcome, AttemptRecord, AttemptStatus, InterruptedInput
 from schemas.workflow.base import JsonRef
 from schemas.workflow.trace import TraceMode
