@@ -30,7 +30,7 @@ from devstack import temporal as embedded
 from devstack.child import SupervisedProcess
 from devstack.temporal import CADDYFILE, CODEC_PATH
 from machines import network_launcher
-from machines.capacity import host_capacity
+from machines.host import host_capacity
 from machines.machine_limits import MOST_THREADS
 from machines.network import network_refusal
 from machines.network_launcher import Plan
