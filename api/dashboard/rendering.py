@@ -16,7 +16,6 @@ from starlette.responses import RedirectResponse, Response
 from api.dashboard.assets import ASSETS
 from api.dashboard.forms import errors_by_path
 from api.dashboard.json_tree import build_tree
-from api.dashboard.projects.data import PROJECT_TABS
 from projects.manifest import Manifest
 from schemas.errors import CallboardError
 from schemas.rest.access import Scope
@@ -35,6 +34,17 @@ CONTENT_SECURITY_POLICY = (
 )
 """Content-Security-Policy of the pages. It allows nothing from other origins and nothing inline, so that text that a
 site or a user controls can never become code."""
+
+_PROJECT_TABS = (
+    ("overview", "", "Overview", Scope.RUNS_READ),
+    ("runs", "/runs", "Runs", Scope.RUNS_READ),
+    ("jobs", "/jobs", "Jobs", Scope.JOBS),
+    ("playground", "/playground", "Playground", Scope.RUNS_START),
+    ("auth-sessions", "/auth-sessions", "AuthSessions", Scope.AUTH_SESSIONS),
+    ("versions", "/versions", "Versions", Scope.RUNS_READ),
+    ("env-vars", "/env-vars", "Variables", Scope.ENV_VARS),
+)
+"""The pages of a project, each as its key, the suffix of its address, its title, and the scope that it needs."""
 
 _HEADERS = {
     "content-security-policy": CONTENT_SECURITY_POLICY,
@@ -221,7 +231,7 @@ def _environment() -> Environment:
     variables: dict[str, Any] = environment.globals
     variables |= {
         "assets": ASSETS,
-        "project_tabs": PROJECT_TABS,
+        "project_tabs": _PROJECT_TABS,
         "query": query_string,
         "callboard_version": installed_version(),
     }

@@ -11,21 +11,8 @@ from api.dependencies import Services
 from api.projects.machines import Machines, read_machines
 from api.runs.bodies import run_summary
 from projects.manifest import Manifest
-from schemas.rest.access import Scope
 from schemas.workflow.run import RunStatus, RunType
 from temporal.listing import RunFilter
-
-PROJECT_TABS = (
-    ("overview", "", "Overview", Scope.RUNS_READ),
-    ("runs", "/runs", "Runs", Scope.RUNS_READ),
-    ("jobs", "/jobs", "Jobs", Scope.JOBS),
-    ("playground", "/playground", "Playground", Scope.RUNS_START),
-    ("auth-sessions", "/auth-sessions", "AuthSessions", Scope.AUTH_SESSIONS),
-    ("versions", "/versions", "Versions", Scope.RUNS_READ),
-    ("env-vars", "/env-vars", "Variables", Scope.ENV_VARS),
-)
-"""The pages of a project, each as its key, the suffix of its address, its title, and the scope that it needs."""
-
 
 _EVALUATED_RUNS = 100
 """Number of the last ended Runs from which the success rate and the duration are computed, without canceled ones."""
