@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.app import create_app
-from api.dashboard.viewer.app import create_viewer
+from api.attempts.trace_viewer import create_viewer
 from api.dependencies import Services, open_services
 from api.http.connections import Limits, ServerConfig, raise_open_files_limit
 from schemas.errors import CallboardError, ConfigurationError

@@ -10,7 +10,7 @@ from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
 
 from api import env_vars, health
-from api.attempts import routes as attempt_routes
+from api.attempts import calls as attempt_calls
 from api.audit import routes as audit_routes
 from api.auth_sessions import routes as auth_session_routes
 from api.dashboard import assets, sign_in
@@ -75,7 +75,7 @@ def create_app(services: Services) -> FastAPI:
     )
     for router in (
         *run_routes.routers,
-        attempt_routes.router,
+        *attempt_calls.routers,
         auth_session_routes.router,
         delivery_routes.router,
         job_routes.router,

@@ -15,7 +15,7 @@ from contextlib import suppress
 from glob import escape
 from pathlib import Path
 
-from api.attempts.bodies import attempt_not_found, read_record
+from api.attempts.artifacts import require_record
 from api.dependencies import Services
 from schemas.workflow.attempt import AttemptStatus
 
@@ -42,9 +42,7 @@ async def watch_attempt(services: Services, project: str, run_id: str, number: i
         NotFound: There is no such Attempt.
         StoreError: The store failed.
     """
-    record = await read_record(services, project, run_id, number)
-    if record is None:
-        raise attempt_not_found(run_id, number)
+    record = await require_record(services, project, run_id, number)
     if record.status is not AttemptStatus.STARTED or record.worker is None:
         return None
     path = _find_socket(services, record.worker, run_id, number)

@@ -14,7 +14,7 @@ from datetime import timedelta
 
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
-from api.attempts.bodies import artifact_not_found, attempt_not_found, read_record
+from api.attempts.artifacts import artifact_not_found, read_record, require_record
 from api.dependencies import Services
 from schemas.workflow.attempt import AttemptStatus
 from storage import keys
@@ -80,9 +80,7 @@ async def read_log(services: Services, project: str, run_id: str, number: int) -
         NotFound: There is no such Attempt, or it has left no log.
         StoreError: The store failed.
     """
-    record = await read_record(services, project, run_id, number)
-    if record is None:
-        raise attempt_not_found(run_id, number)
+    record = await require_record(services, project, run_id, number)
     reader = LogReader(services, project, run_id, number)
     text = await reader.read_new(ended=True)
     # The pieces may have been replaced by the whole log during the first read.

@@ -8,7 +8,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import UTC, datetime
 from typing import Any
 
-from api.attempts.bodies import list_attempts, trace_link
+from api.attempts.artifacts import list_attempts, trace_link
 from api.deliveries.bodies import list_deliveries
 from api.dependencies import Services
 from api.projects.machines import read_machines

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Annotated
-from urllib.parse import quote
 
-from fastapi import Depends, Query, Request
-from fastapi.sse import EventSourceResponse
-from starlette.responses import RedirectResponse, Response, StreamingResponse
+from fastapi import Request
+from starlette.responses import RedirectResponse, Response
 
-from api.attempts import routes as attempts
-from api.attempts.live_view import MEDIA_TYPE, is_watchable, watch_attempt
-from api.attempts.log import follow_log, read_log
+from api.attempts.live_view import is_watchable
+from api.attempts.trace_viewer import has_trace_viewer
 from api.dashboard.auth import FormDep
 from api.dashboard.page_route import page_router
 from api.dashboard.rendering import query_string, render_page, wants_json
@@ -27,9 +23,9 @@ from api.dashboard.runs.data import (
     validate_spans,
 )
 from api.dashboard.runs.timeline import layout_bars, run_spans
-from api.dependencies import Services, ServicesDep
+from api.dependencies import ServicesDep
 from api.http.access import CallerDep, audit_note, requires
-from api.projects.lookup import OpenProjectDep, ProjectDep, RunDep, require_run
+from api.projects.lookup import OpenProjectDep, ProjectDep, RunDep
 from api.runs import routes as runs
 from api.runs.bodies import list_runs, run_json
 from api.runs.rerun import start_rerun
@@ -38,17 +34,9 @@ from schemas.errors import BadRequest, NotFound
 from schemas.rest.access import Scope
 from schemas.rest.runs import LIMIT
 from schemas.workflow.run import RunStatus, RunType
-from security.signed_links import TraceRef, sign_link
-from settings import Settings
-from storage import keys
 
 router = page_router("/projects/{projectName}/runs")
-_ATTEMPT = page_router(
-    "/projects/{projectName}/runs/{runId}/attempts/{number}", requires(Scope.RUNS_READ), Depends(require_run)
-)
-_ATTEMPT.get("/screenshot")(attempts.screenshot)
-_ATTEMPT.get("/trace")(attempts.trace)
-routers = (router, _ATTEMPT)
+routers = (router,)
 
 
 @router.get("", dependencies=[requires(Scope.RUNS_READ)])
@@ -132,39 +120,6 @@ async def result_file(services: ServicesDep, projectName: str, runId: str) -> Re
     return Response(result.text, media_type="application/json", headers=headers)
 
 
-@_ATTEMPT.get("/log")
-async def log(
-    services: ServicesDep,
-    projectName: str,
-    runId: str,
-    number: attempts.Number,
-    follow: Annotated[bool, Query()] = False,  # noqa: FBT002 - it is a query parameter of the address
-    last_event_id: attempts.LastEventId = 0,
-) -> Response:
-    """Serve the log, a JSON object a line; with `follow`, an event for each until the Attempt has ended."""
-    if follow:
-        events = follow_log(services, projectName, runId, number, last_event_id)
-        return EventSourceResponse(events, headers={"x-accel-buffering": "no"})
-    return Response(await read_log(services, projectName, runId, number), media_type="text/plain; charset=utf-8")
-
-
-@_ATTEMPT.get("/live")
-async def live(services: ServicesDep, projectName: str, runId: str, number: attempts.Number) -> Response:
-    """Stream pictures of the Attempt's browser while it runs on this host; answer 204 if it does not."""
-    pictures = await watch_attempt(services, projectName, runId, number)
-    return Response(status_code=204) if pictures is None else StreamingResponse(pictures, media_type=MEDIA_TYPE)
-
-
-@_ATTEMPT.get("/trace/view")
-async def view_trace(
-    request: Request, services: ServicesDep, projectName: str, runId: str, number: attempts.Number
-) -> Response:
-    """Redirect to the trace in Playwright's own viewer, which has an origin of its own."""
-    if not await services.store.exists(keys.trace(projectName, runId, number)):
-        raise NotFound(f"Attempt {number} of Run {runId} has left no trace.")
-    return RedirectResponse(trace_viewer_url(request, services, projectName, runId, number), 303)
-
-
 @router.post("/{runId}/cancel", dependencies=[requires(Scope.RUNS_CANCEL, "run.cancel")])
 async def cancel(services: ServicesDep, caller: CallerDep, _: FormDep, projectName: str, runId: str) -> Response:
     """Request the cancellation of the Run; its page then shows when it has ended."""
@@ -192,31 +147,3 @@ async def redeliver(
 
 def _redirect_to_run(project: str, run_id: str) -> Response:
     return RedirectResponse(f"/projects/{project}/runs/{run_id}", 303)
-
-
-_OTHER_LOOPBACK_NAME = {"127.0.0.1": "localhost", "localhost": "127.0.0.1"}
-"""Other name of each name of loopback. Cookies ignore ports, so the viewer is addressed by another name than the
-pages: then the browser does not send the pages' cookie to it."""
-
-
-def has_trace_viewer(settings: Settings) -> bool:
-    """Tell whether traces can be shown: the viewer must be served, and there must be a key to seal its addresses."""
-    return bool(settings.secret_key) and bool(settings.viewer_url or settings.viewer_port)
-
-
-def trace_viewer_url(request: Request, services: Services, project: str, run_id: str, number: int) -> str:
-    """Return the address at which the viewer shows the trace of an Attempt; it is valid for an hour.
-
-    Raises:
-        ConfigurationError: There is no key to seal the address with.
-    """
-    address, _ = sign_link(TraceRef(services.settings.workspace, project, run_id, number), services.ring)
-    return f"{_origin(request, services.settings)}/index.html?trace={quote(f'traces/{address}.zip', safe='')}"
-
-
-def _origin(request: Request, settings: Settings) -> str:
-    if settings.viewer_url is not None:
-        return settings.viewer_url.rstrip("/")
-    host = request.url.hostname or settings.host
-    host = _OTHER_LOOPBACK_NAME.get(host, host)
-    return f"{request.url.scheme}://{f'[{host}]' if ':' in host else host}:{settings.viewer_port}"

@@ -26,7 +26,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from playwright.async_api import async_playwright, expect
 
-from api.dashboard.viewer.app import viewer_folder
+from api.attempts.trace_viewer import viewer_folder
 from machines.attempt_spec import EvidenceSpec, Proxy, Version, masker_for
 from machines.browser_program import browser_args, find_browser
 from machines.trace_redaction import RedactionOptions, TraceError, parts_in, redact

@@ -11,6 +11,7 @@ import importlib.util
 import re
 from base64 import b64encode
 from pathlib import Path
+from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -20,13 +21,49 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from api.attempts.files import find_trace
+from api.attempts.artifacts import find_trace
+from api.dependencies import Services
 from schemas.errors import ConfigurationError, StoreError
 from security.keyring import KeyRing
-from security.signed_links import TraceRef, read_link
+from security.signed_links import TraceRef, read_link, sign_link
+from settings import Settings
 from storage.store import Store
 
+_OTHER_LOOPBACK_NAME = {"127.0.0.1": "localhost", "localhost": "127.0.0.1"}
+"""Other name of each name of loopback. Cookies ignore ports, so the viewer is addressed by another name than the
+pages: then the browser does not send the pages' cookie to it."""
+
 _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
+
+
+def has_trace_viewer(settings: Settings) -> bool:
+    """Tell whether traces can be shown: the viewer must be served, and there must be a key to seal its addresses."""
+    return bool(settings.secret_key) and bool(settings.viewer_url or settings.viewer_port)
+
+
+def trace_viewer_url(request: Request, services: Services, project: str, run_id: str, number: int) -> str:
+    """Return the address at which the viewer shows the trace of an Attempt; it is valid for an hour.
+
+    Args:
+        request: A request for one of the pages, which are on the same host as the viewer unless a setting says more.
+        services: The services of the request.
+        project: The project of the Run.
+        run_id: The id of the Run.
+        number: The number of the Attempt.
+
+    Raises:
+        ConfigurationError: There is no key to seal the address with.
+    """
+    address, _ = sign_link(TraceRef(services.settings.workspace, project, run_id, number), services.ring)
+    return f"{_origin(request, services.settings)}/index.html?trace={quote(f'traces/{address}.zip', safe='')}"
+
+
+def _origin(request: Request, settings: Settings) -> str:
+    if settings.viewer_url is not None:
+        return settings.viewer_url.rstrip("/")
+    host = request.url.hostname or settings.host
+    host = _OTHER_LOOPBACK_NAME.get(host, host)
+    return f"{request.url.scheme}://{f'[{host}]' if ':' in host else host}:{settings.viewer_port}"
 
 
 def create_viewer(*, workspace: str, ring: KeyRing, store: Store) -> Starlette:

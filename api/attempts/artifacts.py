@@ -1,9 +1,15 @@
-"""Answers about Attempts: their records, and which other artifacts they have left in the artifact store."""
+"""What Attempts have left in the artifact store: their records, as they are answered, their traces and screenshots."""
 
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections import defaultdict
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import BinaryIO
+
+from starlette.responses import Response, StreamingResponse
 
 from api.dependencies import Services
 from schemas.errors import NotFound
@@ -11,9 +17,11 @@ from schemas.rest.attempt import AttemptBody, AttemptVariableBody, OpenTelemetry
 from schemas.rest.run_result import RecordedError, cause_json
 from schemas.workflow.attempt import AttemptRecord, AttemptStatus
 from storage import keys
+from storage.store import Store
 
 _CONCURRENT_READS = 16
 """Number of records that are read concurrently: a Run can have a hundred Attempts."""
+_CHUNK_BYTES = 256 * 1024
 
 
 async def list_attempts(services: Services, project: str, run_id: str) -> list[AttemptBody]:
@@ -39,7 +47,7 @@ async def get_attempt(services: Services, project: str, run_id: str, number: int
     artifacts = await _list_artifacts(services, project, run_id, keys.attempt(project, run_id, number, ""))
     body = await _attempt_body(services, project, run_id, number, artifacts[number])
     if body is None:
-        raise attempt_not_found(run_id, number)
+        raise _not_found(run_id, number)
     return body
 
 
@@ -49,13 +57,58 @@ async def read_record(services: Services, project: str, run_id: str, number: int
     return None if data is None else AttemptRecord.model_validate_json(data)
 
 
-def missing_artifacts(record: AttemptRecord, *, whole_log: bool) -> dict[str, str]:
-    """Return what is missing of an Attempt's artifacts, and why.
+async def require_record(services: Services, project: str, run_id: str, number: int) -> AttemptRecord:
+    """Return the record of an Attempt as it was written.
 
-    The record may say that the log is missing although it is there as a whole by now: a log can be recovered from the
-    disk of a worker that was lost, and then comes later than the record.
+    Raises:
+        NotFound: There is no such Attempt.
+        StoreError: The store failed.
     """
-    return {artifact: reason for artifact, reason in record.missing.items() if artifact != "log" or not whole_log}
+    record = await read_record(services, project, run_id, number)
+    if record is None:
+        raise _not_found(run_id, number)
+    return record
+
+
+async def trace_response(services: Services, project: str, run_id: str, number: int) -> Response:
+    """Return the trace of an Attempt as a stream: it can be too big to be held in memory.
+
+    Raises:
+        NotFound: There is no such Attempt, or it has left no trace.
+        StoreError: The store failed.
+    """
+    found = await find_trace(services.store, project, run_id, number)
+    if found is None:
+        raise artifact_not_found(await require_record(services, project, run_id, number), "trace")
+    return found
+
+
+async def find_trace(store: Store, project: str, run_id: str, number: int) -> Response | None:
+    """Return a trace as a stream, or None if it is not stored. The Attempt's record is not read. Raises StoreError."""
+    with tempfile.TemporaryDirectory(prefix="callboard-trace-") as folder:
+        copy = Path(folder) / "trace.zip"
+        if not await store.get_file(keys.trace(project, run_id, number), copy):
+            return None
+        size = copy.stat().st_size
+        file = copy.open("rb")  # the open file keeps its contents when the folder is removed
+    headers = {
+        "content-length": str(size),
+        "content-disposition": f'attachment; filename="trace_{run_id}_{number}.zip"',
+    }
+    return StreamingResponse(_read_chunks(file), media_type="application/zip", headers=headers)
+
+
+async def screenshot_response(services: Services, project: str, run_id: str, number: int) -> Response:
+    """Return the last picture of an Attempt's page.
+
+    Raises:
+        NotFound: There is no such Attempt, or it has left no screenshot.
+        StoreError: The store failed.
+    """
+    data = await services.store.get(keys.screenshot(project, run_id, number))
+    if data is None:
+        raise artifact_not_found(await require_record(services, project, run_id, number), "screenshot")
+    return Response(data, media_type="image/png")
 
 
 def trace_link(services: Services, trace_id: str | None) -> OpenTelemetryLink | None:
@@ -66,16 +119,21 @@ def trace_link(services: Services, trace_id: str | None) -> OpenTelemetryLink | 
     return OpenTelemetryLink(trace_id=trace_id, url=template and template.replace("{trace_id}", trace_id))
 
 
-def attempt_not_found(run_id: str, number: int) -> NotFound:
-    """Return the error that says that a Run has no such Attempt."""
-    return NotFound(f"Run {run_id} has no Attempt {number}, or it has not started yet.")
-
-
 def artifact_not_found(record: AttemptRecord, artifact: str) -> NotFound:
     """Return the error that an Attempt has left no such file, with the reason if it is known."""
     reason = record.missing.get(artifact)
     message = f"Attempt {record.number} of Run {record.run_id} has left no {artifact}"
     return NotFound(f"{message}: {reason}" if reason else f"{message}.")
+
+
+async def _read_chunks(file: BinaryIO) -> AsyncGenerator[bytes]:
+    with file:
+        while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
+            yield chunk
+
+
+def _not_found(run_id: str, number: int) -> NotFound:
+    return NotFound(f"Run {run_id} has no Attempt {number}, or it has not started yet.")
 
 
 async def _list_artifacts(services: Services, project: str, run_id: str, prefix: str) -> defaultdict[int, set[str]]:
@@ -117,8 +175,17 @@ async def _attempt_body(
         else [AttemptVariableBody.model_validate(variable.model_dump()) for variable in record.variables],
         usage=None if record.usage is None else UsageBody.model_validate(record.usage.model_dump()),
         open_telemetry=trace_link(services, record.trace_id),
-        missing=missing_artifacts(record, whole_log=whole_log),
+        missing=_missing(record, whole_log=whole_log),
         log=f"{path}/log" if has_log else None,
         trace=f"{path}/trace" if keys.trace(*of) in artifacts else None,
         screenshot=f"{path}/screenshot" if keys.screenshot(*of) in artifacts else None,
     )
+
+
+def _missing(record: AttemptRecord, *, whole_log: bool) -> dict[str, str]:
+    """Return what is missing of an Attempt's artifacts, and why.
+
+    The record may say that the log is missing although it is there as a whole by now: a log can be recovered from the
+    disk of a worker that was lost, and then comes later than the record.
+    """
+    return {artifact: reason for artifact, reason in record.missing.items() if artifact != "log" or not whole_log}

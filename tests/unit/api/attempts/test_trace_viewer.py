@@ -7,7 +7,7 @@ from typing import override
 import httpx
 import pytest
 
-from api.dashboard.viewer.app import create_viewer
+from api.attempts.trace_viewer import create_viewer
 from schemas.errors import StoreError
 from security.keyring import KeyRing
 from security.signed_links import TraceRef, sign_link

@@ -1,32 +1,39 @@
-"""Attempts and what they leave: record, log, trace, screenshot (docs/contract.md, section 13.4)."""
+"""Attempts and what they leave: record, log, trace, screenshot (docs/contract.md, section 13.4).
+
+These are the calls, and the addresses of a Run's page that answer the same to a browser. A page has more: the live view
+of a browser, and the trace in Playwright's viewer.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import Depends, Header, Path, Query
+from fastapi import Depends, Header, Path, Query, Request
 from fastapi.sse import EventSourceResponse
 from pydantic import Field
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 
-from api.attempts.bodies import get_attempt
-from api.attempts.files import screenshot_response, trace_response
+from api.attempts.artifacts import get_attempt, screenshot_response, trace_response
+from api.attempts.live_view import MEDIA_TYPE, watch_attempt
 from api.attempts.log import follow_log, read_log
+from api.attempts.trace_viewer import trace_viewer_url
+from api.dashboard.page_route import page_router
 from api.dependencies import ServicesDep
 from api.http.access import requires
 from api.http.workspace_router import workspace_router
 from api.projects.lookup import require_run
-from schemas.errors import BadRequest
+from schemas.errors import BadRequest, NotFound
 from schemas.rest.access import Scope
 from schemas.rest.attempt import AttemptBody
 from schemas.rest.base import QueryModel, expects
+from storage import keys
 
-Number = Annotated[
+_Number = Annotated[
     int,
     Path(ge=1, le=100_000, description="The number of the Attempt within its Run, from 1."),
     expects("the number of an Attempt, from 1"),
 ]
-LastEventId = Annotated[
+_LastEventId = Annotated[
     int,
     Header(
         alias="Last-Event-ID",
@@ -43,16 +50,14 @@ class _LogQuery(QueryModel):
     )
 
 
-router = workspace_router(
-    "/{projectName}/runs/{runId}/attempts/{number}",
-    BadRequest,
-    tag="Attempts",
-    checks=[requires(Scope.RUNS_READ), Depends(require_run)],
-)
+_CHECKS = [requires(Scope.RUNS_READ), Depends(require_run)]
+_REST = workspace_router("/{projectName}/runs/{runId}/attempts/{number}", BadRequest, tag="Attempts", checks=_CHECKS)
+_PAGES = page_router("/projects/{projectName}/runs/{runId}/attempts/{number}", *_CHECKS)
+routers = (_REST, _PAGES)
 
 
-@router.get("", operation_id="getAttempt", summary="Get an Attempt")
-async def get(services: ServicesDep, projectName: str, runId: str, number: Number) -> AttemptBody:
+@_REST.get("", operation_id="getAttempt", summary="Get an Attempt")
+async def get(services: ServicesDep, projectName: str, runId: str, number: _Number) -> AttemptBody:
     """Get the Attempt's record, and the paths of its log, trace and screenshot, as far as it has left them."""
     return await get_attempt(services, projectName, runId, number)
 
@@ -70,16 +75,16 @@ _LOG_DOCS: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get(
+@_REST.get(
     "/log", operation_id="getAttemptLog", summary="Get an Attempt's log", response_class=Response, responses=_LOG_DOCS
 )
 async def log(
     services: ServicesDep,
     projectName: str,
     runId: str,
-    number: Number,
+    number: _Number,
     query: Annotated[_LogQuery, Query()],
-    last_event_id: LastEventId = 0,
+    last_event_id: _LastEventId = 0,
 ) -> Response:
     """Get the log as far as it is stored. With `follow`, the Attempt need not have started yet."""
     if query.follow:
@@ -89,25 +94,60 @@ async def log(
     return Response(text, media_type="application/jsonl")
 
 
-@router.get(
+@_PAGES.get("/log")
+async def log_as_text(
+    services: ServicesDep,
+    projectName: str,
+    runId: str,
+    number: _Number,
+    query: Annotated[_LogQuery, Query()],
+    last_event_id: _LastEventId = 0,
+) -> Response:
+    """Get the log, as a text that browsers show and do not save."""
+    answer = await log(services, projectName, runId, number, query, last_event_id)
+    if not query.follow:
+        answer.headers["content-type"] = "text/plain; charset=utf-8"
+    return answer
+
+
+@_PAGES.get("/trace")
+@_REST.get(
     "/trace",
     operation_id="getAttemptTrace",
     summary="Get an Attempt's trace",
     response_class=Response,
     responses={200: {"description": "A Playwright trace.", "content": {"application/zip": {}}}},
 )
-async def trace(services: ServicesDep, projectName: str, runId: str, number: Number) -> Response:
+async def trace(services: ServicesDep, projectName: str, runId: str, number: _Number) -> Response:
     """Get the Playwright trace. Open it with `playwright show-trace FILE`."""
     return await trace_response(services, projectName, runId, number)
 
 
-@router.get(
+@_PAGES.get("/trace/view")
+async def view_trace(
+    request: Request, services: ServicesDep, projectName: str, runId: str, number: _Number
+) -> Response:
+    """Redirect to the trace in Playwright's own viewer, which has an origin of its own."""
+    if not await services.store.exists(keys.trace(projectName, runId, number)):
+        raise NotFound(f"Attempt {number} of Run {runId} has left no trace.")
+    return RedirectResponse(trace_viewer_url(request, services, projectName, runId, number), 303)
+
+
+@_PAGES.get("/screenshot")
+@_REST.get(
     "/screenshot",
     operation_id="getAttemptScreenshot",
     summary="Get an Attempt's screenshot",
     response_class=Response,
     responses={200: {"description": "The last picture of its page.", "content": {"image/png": {}}}},
 )
-async def screenshot(services: ServicesDep, projectName: str, runId: str, number: Number) -> Response:
+async def screenshot(services: ServicesDep, projectName: str, runId: str, number: _Number) -> Response:
     """Get the last picture of the page of an Attempt that failed."""
     return await screenshot_response(services, projectName, runId, number)
+
+
+@_PAGES.get("/live")
+async def live(services: ServicesDep, projectName: str, runId: str, number: _Number) -> Response:
+    """Stream pictures of the Attempt's browser while it runs on this host; answer 204 if it does not."""
+    pictures = await watch_attempt(services, projectName, runId, number)
+    return Response(status_code=204) if pictures is None else StreamingResponse(pictures, media_type=MEDIA_TYPE)
