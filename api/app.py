@@ -22,7 +22,6 @@ from api.dashboard.jobs import job_run_routes as job_run_pages
 from api.dashboard.playground import routes as playground
 from api.dashboard.projects import routes as project_pages
 from api.dashboard.projects import version_routes as version_pages
-from api.dashboard.runs import run_routes as run_pages
 from api.deliveries import routes as delivery_routes
 from api.dependencies import Services
 from api.deploys import routes as deploy_routes
@@ -34,7 +33,7 @@ from api.jobs import routes as job_routes
 from api.jobs import run_routes as job_run_routes
 from api.keys import calls as key_calls
 from api.projects import routes as project_routes
-from api.runs import routes as run_routes
+from api.runs import calls as run_calls
 from api.runs.waiting import published_waiting
 from settings import installed_version
 from storage.audit_log import AuditLog
@@ -74,7 +73,7 @@ def create_app(services: Services) -> FastAPI:
         telemetry=_NO_TELEMETRY,
     )
     for router in (
-        *run_routes.routers,
+        *run_calls.routers,
         *attempt_calls.routers,
         auth_session_routes.router,
         delivery_routes.router,
@@ -91,7 +90,6 @@ def create_app(services: Services) -> FastAPI:
         sign_in.router,
         project_pages.router,
         version_pages.router,
-        *run_pages.routers,
         job_pages.router,
         job_run_pages.router,
         playground.router,

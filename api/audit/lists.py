@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from api.dependencies import Services
-from api.runs.bodies import decode_cursor, encode_cursor
+from api.http.cursors import decode_cursor, encode_cursor
 from schemas.rest.audit import AuditList, AuditQuery
 from schemas.rest.field_errors import field_error
 from storage.audit_log import AuditFilter, AuditLog

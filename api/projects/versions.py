@@ -8,7 +8,7 @@ from fastapi import Depends
 
 from api.dependencies import Services, ServicesDep
 from api.http.access import no_such_project
-from api.runs.bodies import decode_cursor, encode_cursor
+from api.http.cursors import decode_cursor, encode_cursor
 from projects import version_history
 from projects.manifest import Manifest, is_version, read_manifest
 from projects.project_settings import is_project_name

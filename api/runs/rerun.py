@@ -13,7 +13,7 @@ from typing import Any
 from api.dependencies import Services
 from api.request_secrets import definitely_not_started, delete_artifacts
 from api.runs.idempotency import resolve_identity
-from api.runs.input_view import masked_input
+from api.runs.records import masked_input
 from api.runs.result import load_json
 from api.runs.start import check_api_and_auth, create_run
 from projects.manifest import Manifest

@@ -1,6 +1,4 @@
-"""The answers to `result` and `cancel`: the wait for a Run's end, and the body made from its state.
-
-The body is that of docs/contract.md, section 6.2. A wait lasts no longer than its client waits.
+"""The answer to `result` and `cancel`, made from a Run's state (docs/contract.md, section 6.2).
 
 While services are upgraded, an api may read a word that it does not know, such as the error code of a newer worker.
 Callboard's own answers (`…/runs`, its pages) show it as it is. Clients of the contract, such as Intuned's own, refuse a
@@ -10,14 +8,9 @@ in `details.recorded`.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, get_args
 
-from starlette.requests import ClientDisconnect, Request
-
-from api.dependencies import Services
 from schemas.errors import Category, StoreError
 from schemas.rest.run_result import ErrorCode, ReasonType, cause_json
 from schemas.workflow.base import JsonRef
@@ -69,40 +62,6 @@ async def load_json(value: JsonRef, name: str, run_id: str, store: Store) -> Raw
             "at another store than the worker that ran it? Both must have the same CALLBOARD_ARTIFACTS."
         )
     return found
-
-
-async def poll_run_state(services: Services, request: Request, project: str, run_id: str, wait: timedelta) -> RunState:
-    """Return the Run's state when it ends, after `wait`, or when the process shuts down, whatever comes first.
-
-    No task outlives the call.
-
-    Raises:
-        NotFound: There is no such Run.
-        Unavailable: Temporal does not answer.
-        ClientDisconnect: The client has left, so there is nobody to answer.
-    """
-    workspace = services.settings.workspace
-    if wait <= timedelta():
-        return await services.runs.get_state(workspace, project, run_id)
-    state = asyncio.create_task(services.runs.get_state(workspace, project, run_id, wait=wait))
-    disconnect = asyncio.create_task(_wait_for_disconnect(request))
-    shutdown = asyncio.create_task(services.shutting_down.wait())
-    try:
-        await asyncio.wait((state, disconnect, shutdown), return_when=asyncio.FIRST_COMPLETED)
-        if state.done():
-            return state.result()
-        if disconnect.done():
-            raise ClientDisconnect
-    finally:
-        for task in (state, disconnect, shutdown):
-            task.cancel()
-        await asyncio.gather(state, disconnect, shutdown, return_exceptions=True)
-    return await services.runs.get_state(workspace, project, run_id)
-
-
-async def _wait_for_disconnect(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass  # this message is a part of the request's body, which nobody needs
 
 
 @dataclass(frozen=True)

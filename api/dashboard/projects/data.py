@@ -9,7 +9,7 @@ from typing import Any
 
 from api.dependencies import Services
 from api.projects.machines import Machines, read_machines
-from api.runs.bodies import run_summary
+from api.runs.records import run_summary
 from projects.manifest import Manifest
 from schemas.workflow.run import RunStatus, RunType
 from temporal.listing import RunFilter

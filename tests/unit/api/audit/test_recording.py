@@ -366,7 +366,7 @@ async def test_a_client_that_leaves_before_its_answer_leaves_an_entry(api: Api, 
     async def leave(*_: Any) -> Any:
         raise asyncio.CancelledError
 
-    monkeypatch.setattr("api.runs.routes.result_json", leave)
+    monkeypatch.setattr("api.runs.calls.result_json", leave)
     with pytest.raises(asyncio.CancelledError):
         await api.client.post(f"{api.base}/{run_id}/cancel")
     last = (await entries(api))[-1]

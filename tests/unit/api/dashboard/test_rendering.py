@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from api.dashboard.json_tree import TreeNode, build_tree
 from api.dashboard.rendering import format_bytes
-from api.dashboard.runs.timeline import CHART_WIDTH, Span, layout_bars, run_spans
+from api.runs.timeline import CHART_WIDTH, Span, layout_bars, run_spans
 
 NOW = datetime(2026, 11, 24, 10, tzinfo=UTC)
 

@@ -1,22 +1,20 @@
-"""Answers that list Runs, and the answer that holds all that is known of one Run."""
+"""What is told of Runs: in lists, and all that is known of one, with its input, whose secrets are masked."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 from api.attempts.artifacts import list_attempts, trace_link
 from api.deliveries.bodies import list_deliveries
 from api.dependencies import Services
+from api.http.cursors import decode_cursor, encode_cursor
 from api.projects.machines import read_machines
-from api.runs.input_view import masked_input
 from api.runs.result import load_json, returned_values
-from schemas.errors import BadRequest
+from schemas.mask import MASK
 from schemas.rest.base import ResponseModel
-from schemas.rest.field_errors import field_error
 from schemas.rest.run_result import cause_json
 from schemas.rest.runs import (
     ErrorSummary,
@@ -29,14 +27,16 @@ from schemas.rest.runs import (
     RunValidate,
     TemporalLink,
 )
+from schemas.rest.start_request import as_seconds
 from schemas.workflow import names
 from schemas.workflow.actor import Actor
-from schemas.workflow.auth_session import CreateInput, ValidateInput
+from schemas.workflow.auth import AuthSessionType, RunAuth
+from schemas.workflow.auth_session import CreateInput, LoginSpec, ValidateInput
 from schemas.workflow.run import RunInput, RunStatus
 from storage import keys
 from storage.raw_json import RawJson, dump_object
 from temporal.listing import RunFilter, RunListItem
-from temporal.run_queries import RunDetails
+from temporal.run_queries import RunDetails, ValidateListItem
 
 
 async def list_runs(services: Services, project: str, query: RunsQuery) -> RunList:
@@ -95,15 +95,21 @@ def run_summary(item: RunListItem) -> RunSummaryBody:
     )
 
 
-async def run_json(services: Services, project: str, run_id: str) -> RawJson:
+async def list_validates(services: Services, details: RunDetails) -> list[ValidateListItem]:
+    """Return the Validates that a Run has waited for, in order. Raises Unavailable."""
+    if not isinstance(details.input, RunInput) or details.input.auth is None:
+        return []
+    return await services.run_queries.list_validates(services.settings.workspace, details.list_item)
+
+
+async def run_json(services: Services, details: RunDetails, validates: Iterable[ValidateListItem]) -> RawJson:
     """Return all that is known of a Run, as a `RunBody`.
 
     Raises:
-        NotFound: There is no such Run.
         StoreError, Unavailable: The artifact store, or Temporal, does not answer.
     """
-    details = await services.run_queries.get_details(services.settings.workspace, project, run_id)
     outcome, run = details.state.outcome, details.input
+    project, run_id = details.list_item.project, details.list_item.run_id
     members = _dump(run_summary(details.list_item))
     members["error"] = outcome and cause_json(outcome.error)
     members["reason"] = outcome and cause_json(outcome.reason)
@@ -120,7 +126,7 @@ async def run_json(services: Services, project: str, run_id: str) -> RawJson:
         "canceledBy": None if outcome is None or outcome.canceled_by is None else outcome.canceled_by.model_dump(),
         "reruns": await _rerun_ids(services, project, run_id),
         "attempts": [_dump(attempt) for attempt in attempts],
-        "validates": [_dump(validate) for validate in await _validates(services, details)],
+        "validates": [_dump(_validate_body(each)) for each in validates],
         "deliveries": [_dump(delivery, exclude_none=True) for delivery in deliveries],
         "waiting": None if (waiting := await _waiting(services, details)) is None else _dump(waiting),
         "temporal": _dump(TemporalLink(workflow_id=run_id, url=url)),
@@ -142,24 +148,71 @@ async def _input_json(services: Services, details: RunDetails) -> RawJson:
     return dump_object(members)
 
 
+def masked_input(run: RunInput | ValidateInput | CreateInput) -> dict[str, Any]:
+    """Return the input without the parameters of an API, which hold no secret and may be stored as an artifact."""
+    match run:
+        case RunInput():
+            return _run_input(run)
+        case ValidateInput():
+            return {"autoRecreate": run.auto_recreate, **_login_input(run)}
+        case CreateInput():
+            return {"id": run.ref.id, "parameters": MASK, **_login_input(run.spec)}
+
+
+def _retry_input(run: RunInput) -> dict[str, Any]:
+    """Return `retry` of a Run; its intervals only if it waits between its Attempts."""
+    intervals = run.retry_intervals
+    waits = {
+        "initialInterval": as_seconds(intervals.initial_interval),
+        "backoffCoefficient": intervals.backoff_coefficient,
+        "maximumInterval": as_seconds(intervals.maximum_interval),
+    }
+    return {"maximumAttempts": run.maximum_attempts, **(waits if intervals.initial_interval else {})}
+
+
+def _run_input(run: RunInput) -> dict[str, Any]:
+    view: dict[str, Any] = {
+        "api": run.api,
+        "retry": _retry_input(run),
+        "requestTimeout": as_seconds(run.request_timeout),
+        "saveTrace": run.trace.save_trace,
+    }
+    if run.proxy is not None:
+        view["proxy"] = run.proxy.masked_url
+    if run.queue_timeout is not None:
+        view["queueTimeout"] = as_seconds(run.queue_timeout)
+    if run.auth is not None:
+        runtime = {"runtimeInput": MASK} if run.auth.ref.type is AuthSessionType.RUNTIME else {}
+        auto_recreate = {"autoRecreate": run.auth.auto_recreate}
+        view["authSession"] = {"id": run.auth.ref.id, **runtime, **auto_recreate, **_login_input(run.auth)}
+    if run.sink is not None:
+        view["sink"] = run.sink.masked()
+    return view
+
+
+def _login_input(login: RunAuth | ValidateInput | LoginSpec) -> dict[str, Any]:
+    """Return how a login is checked and made."""
+    view: dict[str, Any] = {
+        "checkAttempts": login.check_attempts,
+        "createAttempts": login.create_attempts,
+        "requestTimeout": as_seconds(login.request_timeout),
+        "saveTrace": login.trace.save_trace,
+    }
+    return view if login.proxy is None else {**view, "proxy": login.proxy.masked_url}
+
+
 async def _rerun_ids(services: Services, project: str, run_id: str) -> list[str]:
     prefix = keys.reruns(project, run_id)
     return [key.removeprefix(prefix).removesuffix(".json") async for key in services.store.list(prefix)]
 
 
-async def _validates(services: Services, details: RunDetails) -> list[RunValidate]:
-    if not isinstance(details.input, RunInput) or details.input.auth is None:
-        return []
-    validates = await services.run_queries.list_validates(services.settings.workspace, details.list_item)
-    return [
-        RunValidate(
-            run_id=item.run.run_id,
-            attempt=names.attempt_of_validate(item.run.run_id),
-            status=item.run.status,
-            create_run_id=item.create_run_id,
-        )
-        for item in validates
-    ]
+def _validate_body(validate: ValidateListItem) -> RunValidate:
+    return RunValidate(
+        run_id=validate.run.run_id,
+        attempt=names.attempt_of_validate(validate.run.run_id),
+        status=validate.run.status,
+        create_run_id=validate.create_run_id,
+    )
 
 
 async def _waiting(services: Services, details: RunDetails) -> QueueState | RetryWait | None:
@@ -190,36 +243,3 @@ def _list_id(query: RunsQuery) -> str:
     values = {name: sorted(set(getattr(query, name))) for name in fields}
     times = [when and when.timestamp() for when in (query.started_after, query.started_before)]
     return json.dumps([values, times])
-
-
-_DIGEST_BYTES = 8
-"""Bytes of the digest that tells a cursor of this list from those of other lists and from truncated ones."""
-
-
-def encode_cursor(position: bytes, list_id: str) -> str:
-    """Return the cursor of a place in the list `list_id`."""
-    return urlsafe_b64encode(_digest(position, list_id) + position).rstrip(b"=").decode("ascii")
-
-
-def decode_cursor(cursor: str, list_id: str) -> bytes:
-    """Return the position that a cursor of the list `list_id` stands for.
-
-    Raises:
-        BadRequest: It is not a cursor, or it belongs to another list.
-    """
-    try:
-        raw = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
-    except ValueError as error:
-        raise _invalid_cursor() from error
-    digest, position = raw[:_DIGEST_BYTES], raw[_DIGEST_BYTES:]
-    if digest != _digest(position, list_id):
-        raise _invalid_cursor()
-    return position
-
-
-def _digest(position: bytes, list_id: str) -> bytes:
-    return hashlib.sha256(list_id.encode() + b"\0" + position).digest()[:_DIGEST_BYTES]
-
-
-def _invalid_cursor() -> BadRequest:
-    return field_error("cursor", "the nextCursor of a page of this list, with the same filters")

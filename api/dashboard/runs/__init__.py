@@ -1,1 +1,0 @@
-"""The list of Runs, and the page of one Run."""
