@@ -20,11 +20,8 @@ from api.dashboard.codec_routes import install_codec
 from api.dashboard.jobs import job_routes as job_pages
 from api.dashboard.jobs import job_run_routes as job_run_pages
 from api.dashboard.playground import routes as playground
-from api.dashboard.projects import routes as project_pages
-from api.dashboard.projects import version_routes as version_pages
 from api.deliveries import routes as delivery_routes
 from api.dependencies import Services
-from api.deploys import routes as deploy_routes
 from api.http import errors, openapi
 from api.http.audit import AuditRecorder
 from api.http.middleware import RequestMiddleware
@@ -32,7 +29,8 @@ from api.jobs import results as job_run_results
 from api.jobs import routes as job_routes
 from api.jobs import run_routes as job_run_routes
 from api.keys import calls as key_calls
-from api.projects import routes as project_routes
+from api.projects import calls as project_calls
+from api.projects import deploys, versions
 from api.runs import calls as run_calls
 from api.runs.waiting import published_waiting
 from settings import installed_version
@@ -80,16 +78,15 @@ def create_app(services: Services) -> FastAPI:
         job_routes.router,
         job_run_routes.router,
         job_run_results.router,
-        project_routes.router,
+        *project_calls.routers,
+        *versions.routers,
         audit_routes.router,
-        deploy_routes.router,
+        deploys.router,
         *env_vars.routers,
         *key_calls.routers,
         health.router,
         assets.router,
         sign_in.router,
-        project_pages.router,
-        version_pages.router,
         job_pages.router,
         job_run_pages.router,
         playground.router,

@@ -14,7 +14,7 @@ from api.auth_sessions.lookup import require_auth_session
 from api.dependencies import Services
 from api.http.json_body import read_json_object
 from api.jobs.lines import is_ndjson, read_job_lines
-from api.projects.parameters import check_parameters
+from api.projects.lookup import check_parameters
 from api.request_secrets import definitely_not_started
 from projects.job_definition import check_auth_session, check_item, discard_definition
 from projects.manifest import Manifest

@@ -1,18 +1,28 @@
-"""Dependencies of endpoints: the project and the Run that a path names, looked up before the endpoint is called."""
+"""What a request names of what is deployed, looked up before anything starts: a project, a version, an API, a Run."""
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
 from api.dependencies import Services, ServicesDep
 from api.http.access import CallerDep, no_such_project
-from projects.manifest import Manifest
-from schemas.errors import BadRequest, Forbidden
+from projects.manifest import Manifest, is_version, read_manifest
+from projects.parameter_check import wrong_parameters
+from projects.project_settings import is_project_name
+from schemas.errors import BadRequest, Forbidden, NotFound
+from schemas.rest.field_errors import errors_at
 from schemas.suggestion import did_you_mean
+from schemas.workflow.base import clip
 from security.caller import Caller
+from storage import keys
+
+_CHECKS = ThreadPoolExecutor(1, "parameter-check")
+"""Where parameters are checked, one request after the other: many checks at once would slow down all other requests."""
 
 
 async def require_project(request: Request, services: ServicesDep, caller: CallerDep, projectName: str) -> Manifest:
@@ -58,6 +68,63 @@ async def _require_auth_project(manifest: OpenProjectDep) -> Manifest:
 
 
 AuthProjectDep = Annotated[Manifest, Depends(_require_auth_project)]
+
+
+async def _require_stored_project(services: ServicesDep, projectName: str) -> str:
+    """Return the name of a project of which anything is stored, also if no version of it is deployed.
+
+    Raises:
+        NotFound: There is no such project.
+        StoreError: The store failed.
+    """
+    if is_project_name(projectName):
+        if await services.catalog.get_current(projectName) is not None:
+            return projectName
+        async for _ in services.store.entries(keys.project(projectName)):
+            return projectName
+    raise no_such_project(projectName)
+
+
+StoredProjectDep = Annotated[str, Depends(_require_stored_project)]
+
+
+async def read_version(services: Services, project: str, version: str) -> Manifest:
+    """Return the manifest of a version that is stored now, as one that is not used may go at any time.
+
+    Raises:
+        NotFound: The project has no such version.
+        StoreError: The store failed.
+    """
+    manifest = await read_manifest(services.store, project, version) if is_version(version) else None
+    if manifest is None:
+        message = f"Project {project} has no version {clip(version, 100)!r}."
+        raise NotFound(message, details={"path": "version"})
+    return manifest
+
+
+async def check_parameters(
+    services: Services, manifest: Manifest, api: str, parameters: dict[str, Any], *path: str | int
+) -> None:
+    """Check parameters, if their API has a schema.
+
+    Args:
+        services: The services of the request.
+        manifest: The version whose API they are for.
+        api: The API.
+        parameters: The parameters.
+        path: Where they are in the body of the request, for the error.
+
+    Raises:
+        BadRequest: They are not what the schema says.
+        StoreError: The store failed.
+    """
+    described = await services.input_schemas.get(services.store, manifest.project, manifest.version)
+    schema = described.of(api).input_schema
+    if schema is None:
+        return
+    wrong = await asyncio.get_running_loop().run_in_executor(_CHECKS, wrong_parameters, schema, parameters)
+    if wrong:
+        raise errors_at([((*path, *each.path), each.expected) for each in wrong])
 
 
 async def require_run(services: ServicesDep, projectName: str, runId: str) -> None:

@@ -1,65 +1,56 @@
-"""The versions of a project: their list, what differs between two, and which one is deployed."""
+"""Versions of a project: the calls, which are Callboard's own, and their page.
+
+They say what is stored, what differs between two versions, and which one is deployed.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated
+from urllib.parse import quote
 
-from fastapi import Depends
+from fastapi import Query, Request
+from pydantic import Field
+from starlette.responses import Response
 
+from api.dashboard.auth import FormDep
+from api.dashboard.page_route import page_router
+from api.dashboard.rendering import redirect, render_page
 from api.dependencies import Services, ServicesDep
-from api.http.access import no_such_project
+from api.http.access import CallerDep, requires
 from api.http.cursors import decode_cursor, encode_cursor
+from api.http.errors import error_responses
+from api.http.workspace_router import workspace_router
+from api.projects.lookup import ProjectDep, StoredProjectDep, read_version
 from projects import version_history
-from projects.manifest import Manifest, is_version, read_manifest
-from projects.project_settings import is_project_name
-from schemas.errors import NotFound, Unavailable
-from schemas.rest.field_errors import field_error
-from schemas.rest.versions import VersionBody, VersionChanges, VersionList, VersionsQuery
-from schemas.workflow.base import clip
-from schemas.workflow.project_changes import DeleteProjectInput, MovePointerInput, PointerAction
-from storage import keys
+from schemas.errors import BadRequest, Conflict, Forbidden, NotFound
+from schemas.rest.access import Scope
+from schemas.rest.versions import ChangesQuery, VersionBody, VersionChanges, VersionList, VersionsQuery
+from schemas.workflow.project_changes import MovePointerInput, PointerAction
 from telemetry.log_context import add_log_fields
 
+_REST = workspace_router("/{projectName}", tag="Projects")
+_PAGES = page_router("/projects/{projectName}")
+routers = (_REST, _PAGES)
 
-async def require_stored_project(services: ServicesDep, projectName: str) -> str:
-    """Return the name of a project of which anything is stored, also if no version of it is deployed.
+_READING = [requires(Scope.RUNS_READ)]
+_PROMOTING = [requires(Scope.DEPLOY, "project.promote")]
+_ROLLING_BACK = [requires(Scope.DEPLOY, "project.rollback")]
 
-    Raises:
-        NotFound: There is no such project.
-        StoreError: The store failed.
-    """
-    if is_project_name(projectName):
-        if await services.catalog.get_current(projectName) is not None:
-            return projectName
-        async for _ in services.store.entries(keys.project(projectName)):
-            return projectName
-    raise no_such_project(projectName)
+_ON_A_PAGE = 25
+"""Number of versions on a page."""
 
 
-StoredProjectDep = Annotated[str, Depends(require_stored_project)]
-
-
-async def read_version(services: Services, project: str, version: str) -> Manifest:
-    """Return the manifest of a version that is stored now, as one that is not used may go at any time.
-
-    Raises:
-        NotFound: The project has no such version.
-        StoreError: The store failed.
-    """
-    manifest = await read_manifest(services.store, project, version) if is_version(version) else None
-    if manifest is None:
-        message = f"Project {project} has no version {clip(version, 100)!r}."
-        raise NotFound(message, details={"path": "version"})
-    return manifest
-
-
-async def list_page(services: Services, project: str, query: VersionsQuery) -> VersionList:
-    """Return a page of versions, the one that was deployed last first.
-
-    Raises:
-        BadRequest: The cursor does not belong to this list.
-        StoreError: The store failed.
-    """
+@_REST.get(
+    "/versions",
+    dependencies=_READING,
+    operation_id="listVersions",
+    summary="List a project's versions",
+    responses=error_responses(BadRequest),
+)
+async def list_all(
+    services: ServicesDep, project: StoredProjectDep, query: Annotated[VersionsQuery, Query()]
+) -> VersionList:
+    """List the versions, the one that was deployed last first: who deployed it when, and which is deployed now."""
     list_id = f"versions of {project}"
     versions = await version_history.list_versions(services.store, project)
     if query.cursor is not None:
@@ -77,14 +68,19 @@ def _position(version: version_history.StoredVersion) -> str:
     return f"{version.at.timestamp():020.6f} {version.version}"
 
 
-async def read_changes(services: Services, project: str, version: str, since: str | None) -> VersionChanges:
-    """Return in which files a version differs from another one; None: from the deployed one.
-
-    Raises:
-        NotFound: There is no such version, or none is deployed.
-        StoreError: The store failed.
-    """
+@_REST.get(
+    "/versions/{version}/changes",
+    dependencies=_READING,
+    operation_id="getVersionChanges",
+    summary="Compare two versions",
+    responses=error_responses(BadRequest),
+)
+async def changes(
+    services: ServicesDep, project: StoredProjectDep, version: str, query: Annotated[ChangesQuery, Query()]
+) -> VersionChanges:
+    """Name the files in which the version differs from another one, by default from the deployed one."""
     await read_version(services, project, version)
+    since = query.since
     if since is None:
         current = await services.catalog.get_current(project)
         if current is None:
@@ -93,28 +89,77 @@ async def read_changes(services: Services, project: str, version: str, since: st
     return await version_history.read_changes(services.store, project, version, since)
 
 
-async def promote(services: Services, project: str, version: str, by: str) -> VersionBody:
-    """Let a version be the deployed one, and return it.
-
-    Raises:
-        NotFound: The project has no such version.
-        Conflict: All projects together would have too many Machines.
-        Unavailable: No worker has done it in time.
-    """
-    await read_version(services, project, version)
-    return await _move(
-        services, MovePointerInput(project=project, action=PointerAction.PROMOTE, version=version, by=by)
+@_PAGES.get("/versions", dependencies=_READING)
+@_PAGES.get("/versions.json", dependencies=_READING)
+async def page(
+    request: Request,
+    services: ServicesDep,
+    project: StoredProjectDep,
+    cursor: Annotated[str | None, Query(max_length=2000)] = None,
+    version: Annotated[str | None, Field(max_length=100), Query()] = None,
+) -> Response:
+    """Show the versions of a project, and what `version` changes of the deployed one."""
+    deployed = await services.catalog.get_current(project)
+    listed = await list_all(services, project, VersionsQuery(limit=_ON_A_PAGE, cursor=cursor))
+    changed = None if version is None else await changes(services, project, version, ChangesQuery())
+    data = {
+        **listed.model_dump(mode="json", by_alias=True),
+        "changes": changed and changed.model_dump(mode="json", by_alias=True),
+    }
+    return render_page(
+        request,
+        "versions.html",
+        data,
+        project=project,
+        logs_in=deployed is not None and deployed.settings.auth_sessions.enabled,
+        deployed=deployed is not None,
+        cursor=cursor,
     )
 
 
-async def roll_back(services: Services, project: str, by: str) -> VersionBody:
-    """Let the version that was deployed before be the deployed one, and return it.
+@_REST.post(
+    "/versions/{version}/promote",
+    dependencies=_PROMOTING,
+    operation_id="promoteVersion",
+    summary="Promote a version",
+    responses=error_responses(Forbidden, Conflict),
+)
+async def promote(services: ServicesDep, caller: CallerDep, project: StoredProjectDep, version: str) -> VersionBody:
+    """Let the version be the deployed one, and return it. Runs in flight keep their version."""
+    await read_version(services, project, version)
+    return await _move(
+        services, MovePointerInput(project=project, action=PointerAction.PROMOTE, version=version, by=caller.name)
+    )
 
-    Raises:
-        Conflict: There is none, or all projects together would have too many Machines.
-        Unavailable: No worker has done it in time.
-    """
-    return await _move(services, MovePointerInput(project=project, action=PointerAction.ROLLBACK, by=by))
+
+@_PAGES.post("/versions/{version}/promote", dependencies=_PROMOTING)
+async def promote_by_form(
+    services: ServicesDep, _: FormDep, caller: CallerDep, project: StoredProjectDep, version: str
+) -> Response:
+    """Let the version be the deployed one."""
+    await promote(services, caller, project, version)
+    return redirect(_address(project))
+
+
+@_REST.post(
+    "/rollback",
+    dependencies=_ROLLING_BACK,
+    operation_id="rollBackProject",
+    summary="Roll a project back",
+    responses=error_responses(Forbidden, Conflict),
+)
+async def roll_back(services: ServicesDep, caller: CallerDep, manifest: ProjectDep) -> VersionBody:
+    """Let the version be the deployed one that was deployed before it, and return it. Twice goes two back."""
+    return await _move(
+        services, MovePointerInput(project=manifest.project, action=PointerAction.ROLLBACK, by=caller.name)
+    )
+
+
+@_PAGES.post("/rollback", dependencies=_ROLLING_BACK)
+async def roll_back_by_form(services: ServicesDep, _: FormDep, caller: CallerDep, manifest: ProjectDep) -> Response:
+    """Return to the version that was deployed before."""
+    await roll_back(services, caller, manifest)
+    return redirect(_address(manifest.project))
 
 
 async def _move(services: Services, move: MovePointerInput) -> VersionBody:
@@ -128,23 +173,5 @@ async def _move(services: Services, move: MovePointerInput) -> VersionBody:
     return body
 
 
-async def delete_project(services: Services, project: str, *, confirm: str, cancel_open_runs: bool, by: str) -> bool:
-    """Delete a project with all that belongs to it, and tell whether that is done. If not, workers go on with it.
-
-    Raises:
-        BadRequest: The name was not confirmed.
-        Conflict: Runs or Deliveries have not ended, and are not to be canceled.
-        Unavailable: Temporal cannot be reached, or no worker has taken it up; one will.
-    """
-    if confirm != project:
-        raise field_error("confirm", "the name of the project, as a confirmation")
-    deletion = DeleteProjectInput(
-        workspace=services.settings.workspace, project=project, by=by, cancel_open_runs=cancel_open_runs
-    )
-    try:
-        done = await services.project_changes.delete(deletion)
-    finally:
-        services.catalog.forget()
-    if not done and await services.catalog.get_current(project) is not None:
-        raise Unavailable(f"Project {project} will be deleted, but no worker has taken that up yet. Look again later.")
-    return done
+def _address(project: str) -> str:
+    return f"/projects/{quote(project, safe='')}/versions"

@@ -1,4 +1,4 @@
-"""Start of a Run: the checks before it is created, and the input that it is created with."""
+"""Start of a Run: the checks before it is created, and the input that it is created with, secrets sealed."""
 
 from __future__ import annotations
 
@@ -8,21 +8,28 @@ import logging
 from datetime import timedelta
 from typing import Any
 
+from api.auth_sessions.lookup import require_auth_session
 from api.dependencies import Services
-from api.projects.parameters import check_parameters
-from api.projects.versions import read_version
-from api.request_secrets import definitely_not_started, delete_artifacts, resolve_proxy, resolve_run_sink
+from api.projects.lookup import check_parameters, read_version
+from api.request_secrets import (
+    definitely_not_started,
+    delete_artifacts,
+    resolve_proxy,
+    resolve_run_sink,
+    store_sealed,
+)
 from api.runs.idempotency import RunIdentity, resolve_identity, was_started
-from api.runs.run_auth import build_run_auth, store_runtime_input
 from projects.manifest import Manifest
 from projects.project_settings import ProjectSettings
 from schemas.errors import BadRequest, CallboardError, Conflict, NotFound, TooMany, Unavailable
 from schemas.rest.field_errors import field_error
 from schemas.rest.json_text import validate_body
-from schemas.rest.run_auth_session import RuntimeAuthSession
+from schemas.rest.run_auth_session import RuntimeAuthSession, StoredAuthSession
 from schemas.rest.start_request import StartRequest, StartResponse
 from schemas.suggestion import did_you_mean
+from schemas.workflow import names
 from schemas.workflow.actor import Actor
+from schemas.workflow.auth import AuthSessionRef, AuthSessionType, RunAuth
 from schemas.workflow.base import HISTORY_BUDGET, INLINE_LIMIT, JsonRef, clip
 from schemas.workflow.run import RetryIntervals, RunInput
 from schemas.workflow.trace import TraceMode
@@ -125,7 +132,7 @@ async def create_run(
     auth = (
         None
         if effective.auth_session is None
-        else await build_run_auth(services, manifest, effective.auth_session, identity)
+        else await _build_run_auth(services, manifest, effective.auth_session, identity)
     )
     proxy = resolve_proxy(services, manifest, identity.run_id, effective.proxy, auth and auth.proxy)
     sink = await resolve_run_sink(services, manifest, effective.sink, identity.run_id)
@@ -162,7 +169,7 @@ async def _store_and_start(
 ) -> None:
     stored = False
     if run_input.auth is not None and isinstance(request.auth_session, RuntimeAuthSession):
-        stored = await store_runtime_input(services, run_input.project, run_input.auth, request.auth_session, identity)
+        stored = await _store_runtime_input(services, run_input.project, run_input.auth, request.auth_session, identity)
     # From here on the Run may exist. What is refused before has no id in the log and the audit, as nothing has it.
     add_log_fields(runId=identity.run_id, project=run_input.project)
     created = await services.runs.start(identity.run_id, run_input, fingerprint=identity.fingerprint, rerun_of=rerun_of)
@@ -242,6 +249,75 @@ def _with_defaults(request: StartRequest, project: ProjectSettings) -> StartRequ
     if defaults.retry.maximum_attempts is not None and "maximum_attempts" not in request.retry.model_fields_set:
         update["retry"] = request.retry.model_copy(update={"maximum_attempts": defaults.retry.maximum_attempts})
     return request.model_copy(update=update)
+
+
+async def _build_run_auth(
+    services: Services, manifest: Manifest, requested: StoredAuthSession | RuntimeAuthSession, identity: RunIdentity
+) -> RunAuth:
+    """Return the part of the Run's input that is about its AuthSession. Nothing is stored yet.
+
+    Raises:
+        BadRequest: The request has a `runtimeInput`, but people record the logins of this project.
+        NotFound: There is no such AuthSession.
+        ConfigurationError: A proxy must be sealed, and there is no key to seal it with.
+        Unavailable: Temporal does not answer.
+    """
+    stored, parameters_key = None, None
+    if isinstance(requested, StoredAuthSession):
+        view = await require_auth_session(services, manifest.project, requested.id, "authSession.id")
+        ref, stored = AuthSessionRef(id=view.id, type=view.type, owner=view.id), view.proxy
+    else:
+        if manifest.settings.auth_sessions.type == "MANUAL":
+            raise field_error(
+                "authSession.runtimeInput",
+                "no runtimeInput for this project",
+                f"authSession.runtimeInput: the logins of project {manifest.project} are recorded by people "
+                '(authSessions.type is "MANUAL"), so none can be made from an input. Name an AuthSession by its id.',
+            )
+        ref = AuthSessionRef(
+            id=requested.id or f"runtime-{identity.run_id}",
+            type=AuthSessionType.RUNTIME,
+            owner=names.runtime_owner(identity.run_id),
+        )
+        parameters_key = _login_parameters_key(manifest.project, ref.owner, identity)
+    return RunAuth(
+        ref=ref,
+        auto_recreate=requested.auto_recreate and ref.type is not AuthSessionType.RECORDER,
+        check_attempts=requested.check_attempts,
+        create_attempts=requested.create_attempts,
+        request_timeout=timedelta(seconds=requested.request_timeout),
+        trace=TraceMode.of(requested.save_trace),
+        proxy=resolve_proxy(services, manifest, identity.run_id, requested.proxy, stored),
+        save_back=manifest.settings.auth_sessions.save_back,
+        parameters_key=parameters_key,
+    )
+
+
+async def _store_runtime_input(
+    services: Services, project: str, auth: RunAuth, requested: RuntimeAuthSession, identity: RunIdentity
+) -> bool:
+    """Store the `runtimeInput` for the Run, sealed.
+
+    Return whether it was stored. False means that there is none to store, or that the Run exists already, and has what
+    it needs or does not need it any more.
+
+    Raises:
+        ConfigurationError: There is no key to seal with.
+        StoreError, Unavailable: The artifact store, or Temporal, does not answer.
+    """
+    if auth.parameters_key is None or await was_started(services, project, identity):
+        return False
+    text = json.dumps(requested.runtime_input, separators=(",", ":"))
+    await store_sealed(services, project, auth.ref.owner, auth.parameters_key, text)
+    return True
+
+
+def _login_parameters_key(project: str, owner: str, identity: RunIdentity) -> str:
+    # Two bodies with one Idempotency-Key get two artifacts: the second one must not replace that of the first.
+    owner_key = (
+        hashlib.sha256(identity.fingerprint.encode("ascii")).hexdigest() if identity.fingerprint else identity.run_id
+    )
+    return keys.auth_session_parameters(project, owner, owner_key)
 
 
 async def _store_parameters(services: Services, project: str, identity: RunIdentity, request: StartRequest) -> JsonRef:

@@ -1,1 +1,0 @@
-"""The page of all projects, the page of one project, and the page of its versions."""
