@@ -34,7 +34,6 @@ async def test_versions_are_shown_with_who_deployed_them_and_what_they_change(pa
     assert all(part in text for part in (*versions, "anna@desk", "7f7f7f7f7f7f", ESCAPED, "Delete “shop” permanently"))
     assert EVIL not in text
     told = (await pages.get(f"{PATH}.json?version={versions[0]}")).json()
-    assert [each["current"] for each in told["versions"]] == [True, False]
     assert told["changes"]["removed"] == ["api/two.py"]
     assert "api/two.py" in (await pages.get(f"{PATH}?version={versions[0]}")).text
     assert f'href="{PATH}"' in (await pages.get("/projects/shop")).text

