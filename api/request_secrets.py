@@ -11,7 +11,7 @@ from schemas.rest.sink import S3Sink, WebhookSink
 from schemas.workflow.proxy import SealedProxy
 from schemas.workflow.sink import SealedSink
 from security import seal_context
-from security.egress_checks import check_sink
+from security.egress import check_sink
 from security.sealed_proxies import seal_proxy
 from security.sealed_sinks import delivery_schedule, seal_sink
 

@@ -25,8 +25,7 @@ from schemas.workflow.proxy import owned_by_job
 from schemas.workflow.sink import DeliverySchedule
 from schemas.workflow.trace import TraceMode
 from security import seal_context
-from security.egress import EgressPolicy
-from security.egress_checks import check_proxy, check_sink, check_url
+from security.egress import EgressPolicy, check_field, check_proxy, check_sink
 from security.keyring import KeyRing
 from security.sealed_proxies import seal_proxy
 from security.sealed_sinks import seal_sink, seal_webhook
@@ -85,7 +84,7 @@ class JobDefiner:
         await check_proxy(self.egress, "configuration.proxy", head.configuration.proxy)
         for index, notification in enumerate(head.notifications):
             path = f"notifications[{index}].url"
-            await check_url(self.egress, path, notification.url, path)
+            await check_field(self.egress, path, notification.url, path)
 
     def _seal(
         self, project: str, job_id: str, ref: str, head: JobHead, payload_count: int, digest: str

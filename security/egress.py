@@ -1,5 +1,8 @@
 """Decide where requests on behalf of callers may go: to public addresses, and to what the operator has opened.
 
+Fields of a request that name a sink or a proxy are checked by the same rules, so that neither leads into the network of
+the workers.
+
 Every address of a name must be allowed, since nobody knows which one would be taken. The check is made when a request
 is accepted, and once more when it is sent (`security.pinned_transport`), by connecting to an address that was checked:
 by then, the name may resolve to other addresses.
@@ -14,10 +17,15 @@ from ipaddress import IPv4Address, IPv6Address, ip_network
 
 import httpx
 
+from schemas.bucket_address import bucket_address
 from schemas.errors import ConfigurationError, EgressRefused
 from schemas.host import HOST_EXPECTED, parse_host
+from schemas.rest.field_errors import field_error
+from schemas.rest.proxy import split_proxy
+from schemas.rest.sink import WebhookSink
 from security.dns import Resolve, resolve
 from security.ip_policy import Address, Network, embedded_ipv4, non_public_reason, parse_address, unmap_ipv4
+from security.sealed_sinks import AnySink
 
 _LOCALHOST = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
 
@@ -26,6 +34,9 @@ _LOOKUP_TIMEOUT_SECONDS = 5.0
 
 _MALFORMED = f"The URL must have {HOST_EXPECTED}."
 _UNKNOWN_HOST_ERRORS = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
+
+_PUBLIC = "an address that is public"
+_IN_HOST = " With forcePathStyle the bucket is part of the path, and not of the host's name."
 
 
 class EgressPolicy:
@@ -112,6 +123,50 @@ class EgressPolicy:
         # Opening a translating network does not open the addresses that it translates to.
         inside = embedded_ipv4(address)
         return None if inside is None else self._refusal_reason(inside)
+
+
+async def check_sink(egress: EgressPolicy, sink: AnySink, label: str = "sink") -> None:
+    """Refuse a sink to which nothing may be sent: the field `sink`, which the message calls `label`.
+
+    Raises:
+        BadRequest: The sink leads to an address that is not public, or to none at all.
+    """
+    if isinstance(sink, WebhookSink):
+        await check_field(egress, "sink.url", sink.url, f"{label}.url")
+    elif sink.endpoint is not None:
+        address = bucket_address(sink.endpoint, sink.bucket, path_style=sink.force_path_style)
+        in_host = not address.startswith(sink.endpoint.rstrip("/"))
+        await check_field(egress, "sink.endpoint", address, f"{label}.endpoint", hint=_IN_HOST if in_host else "")
+
+
+async def check_field(
+    egress: EgressPolicy, path: str, url: str, label: str, *, hint: str = "", allow_unknown_host: bool = False
+) -> None:
+    """Refuse a URL to which nothing may be sent: the field at `path`. The message is `label`, why, and `hint`.
+
+    With `allow_unknown_host`, a name that does not exist is accepted.
+
+    Raises:
+        BadRequest: The URL leads to an address that is not public, or to none at all.
+    """
+    try:
+        await egress.check_url(url, allow_unknown_host=allow_unknown_host)
+    except EgressRefused as error:
+        raise field_error(path, _PUBLIC, f"{label}: {error.message}{hint}") from error
+
+
+async def check_proxy(egress: EgressPolicy, path: str, url: str | None) -> None:
+    """Refuse a proxy that leads to an address that is not public.
+
+    A proxy whose name cannot be resolved here is accepted: it may be known where the browsers are. No more than this
+    can be checked, because it is the browser that connects, and it resolves the name itself.
+
+    Raises:
+        BadRequest: The proxy leads to an address that is not public.
+    """
+    if url is not None:
+        # The browser is given the server that is read from the URL, so that server is what must be checked.
+        await check_field(egress, path, split_proxy(url).server, path, allow_unknown_host=True)
 
 
 def parse_networks_and_hosts(setting: str, entries: Sequence[str]) -> tuple[list[Network], set[str]]:

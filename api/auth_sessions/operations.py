@@ -37,7 +37,7 @@ from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, Log
 from schemas.workflow.proxy import owned_by_auth_session
 from schemas.workflow.run import RunType
 from schemas.workflow.trace import TraceMode
-from security.egress_checks import check_proxy
+from security.egress import check_proxy
 from security.sealed_proxies import seal_proxy
 from storage import keys
 from telemetry.log_context import add_log_fields

@@ -33,7 +33,7 @@ from schemas.workflow.auth import AuthSessionRef, AuthSessionType, RunAuth
 from schemas.workflow.base import HISTORY_BUDGET, INLINE_LIMIT, JsonRef, clip
 from schemas.workflow.run import RetryIntervals, RunInput
 from schemas.workflow.trace import TraceMode
-from security.egress_checks import check_proxy
+from security.egress import check_proxy
 from storage import keys
 from telemetry.log_context import add_log_fields
 
