@@ -9,6 +9,7 @@ from schemas.workflow.base import JsonRef
 from schemas.workflow.run import ErrorCode, RunCause, RunError, RunOutcome, RunStatus
 from temporal.listing import RunPage
 from tests.support.api_in_process import Api, MakeApi
+from tests.support.attempt_artifacts import attempt_record, store_artifact, store_record
 from tests.support.dashboard_client import ESCAPED, EVIL, Pages, signed_in_client
 from tests.support.fleet_stage import fleet_state
 from tests.support.in_memory_temporal import BEGAN, line
@@ -142,6 +143,14 @@ async def test_half_a_surrogate_pair_of_a_run_is_shown_escaped(api: Api, pages: 
     api.run_queries.answer = RunPage((line("failed-run", status=RunStatus.FAILED, cause=cause),), None)
     assert "half \\ud800" in (await pages.get("/projects/shop/runs")).text
     assert (await pages.get("/projects/shop/runs.json")).json()["runs"][0]["error"]["message"] == "half \ud800"
+
+
+async def test_the_log_of_an_attempt_is_a_text_that_browsers_show(api: Api, pages: Pages):
+    run_id = await api.run()
+    await store_record(api, attempt_record(run_id))
+    await store_artifact(api, run_id, 1, "log.jsonl", b"{}\n")
+    answer = await pages.get(f"/projects/shop/runs/{run_id}/attempts/1/log")
+    assert (answer.headers["content-type"], answer.text) == ("text/plain; charset=utf-8", "{}\n")
 
 
 @pytest.mark.parametrize(("template", "link"), [(None, None), ("https://t.example/{trace_id}?x=1&y", "t.example")])
