@@ -17,18 +17,14 @@ from api.dashboard import assets, sign_in
 from api.dashboard.audit import routes as audit_pages
 from api.dashboard.auth_sessions import routes as auth_session_pages
 from api.dashboard.codec_routes import install_codec
-from api.dashboard.jobs import job_routes as job_pages
-from api.dashboard.jobs import job_run_routes as job_run_pages
-from api.dashboard.playground import routes as playground
 from api.deliveries import routes as delivery_routes
 from api.dependencies import Services
 from api.http import errors, openapi
 from api.http.audit import AuditRecorder
 from api.http.middleware import RequestMiddleware
-from api.jobs import results as job_run_results
-from api.jobs import routes as job_routes
-from api.jobs import run_routes as job_run_routes
+from api.jobs import job_runs, jobs
 from api.keys import calls as key_calls
+from api.playground import page as playground
 from api.projects import calls as project_calls
 from api.projects import deploys, versions
 from api.runs import calls as run_calls
@@ -75,11 +71,10 @@ def create_app(services: Services) -> FastAPI:
         *attempt_calls.routers,
         auth_session_routes.router,
         delivery_routes.router,
-        job_routes.router,
-        job_run_routes.router,
-        job_run_results.router,
         *project_calls.routers,
         *versions.routers,
+        *jobs.routers,
+        *job_runs.routers,
         audit_routes.router,
         deploys.router,
         *env_vars.routers,
@@ -87,8 +82,6 @@ def create_app(services: Services) -> FastAPI:
         health.router,
         assets.router,
         sign_in.router,
-        job_pages.router,
-        job_run_pages.router,
         playground.router,
         auth_session_pages.router,
         audit_pages.router,

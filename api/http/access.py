@@ -6,8 +6,7 @@ audit says of the request; `api.http.audit` records it.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, MutableMapping
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 from typing import Annotated, Any, cast
 
@@ -18,8 +17,6 @@ from schemas.errors import Forbidden, NotFound
 from schemas.rest.access import Scope
 from schemas.workflow.base import clip
 from security.caller import Caller
-
-_ACTION = re.compile(r"[a-z-]{1,20}(\.[a-z-]{1,20})?")
 
 
 @dataclass
@@ -49,7 +46,7 @@ class Requirement:
 
     scope: Scope
     action: str | None
-    """What the route changes, as the audit calls it; parameters of the path stand in braces. None: nothing."""
+    """What the route changes, as the audit calls it. None: nothing."""
     of_seen_projects: bool = False
     """Whether a route whose path names no project keeps to the projects that the key may see. Any other one is about
     the whole workspace, and refuses keys that may see some projects only."""
@@ -63,7 +60,7 @@ class Requirement:
         """
         caller = caller_of(request)
         note = audit_note(request.scope)
-        note.action = self._named_action(request.path_params)
+        note.action = self.action
         project = request.path_params.get("projectName")
         if project is not None and not caller.sees(project):
             note.is_project_hidden = True
@@ -77,11 +74,6 @@ class Requirement:
                 self.scope,
                 f"This needs the scope {self.scope.value} for all projects, and your key is for some of them only.",
             )
-
-    def _named_action(self, path: Mapping[str, str]) -> str | None:
-        """Return the action with the parameters of the path; as it stands if they are no words of an action."""
-        named = self.action and self.action.format_map(path)
-        return named if named is None or _ACTION.fullmatch(named) else self.action
 
 
 def requires(scope: Scope, action: str | None = None, *, of_seen_projects: bool = False) -> params.Depends:

@@ -1,1 +1,1 @@
-"""Jobs and JobRuns over REST (docs/contract.md, section 17)."""
+"""Jobs and JobRuns: their calls and their pages (docs/contract.md, section 17)."""

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from api.jobs.lines import ITEM_LIMIT
+from api.jobs.definition import ITEM_LIMIT
 from schemas.workflow.job import PAYLOAD_CHUNK
 from tests.support.api_in_process import KEY, Api, MakeApi
 from tests.support.constants import WORKSPACE

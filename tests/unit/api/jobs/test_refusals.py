@@ -127,7 +127,7 @@ async def test_an_id_that_is_taken_is_a_conflict_and_leaves_one_definition(
     await api.client.post(base(), json=job())
     before = await stored(api)
     if at_the_same_moment:
-        monkeypatch.setattr("api.jobs.changes._refuse_known", knows_nothing)
+        monkeypatch.setattr("api.jobs.jobs._refuse_known", knows_nothing)
     answer = await api.client.post(base(), json=job(payload=[]))
     assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
     assert await stored(api) == before

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from api.dashboard.jobs.schedule_text import describe_schedule
+from api.jobs.schedule_text import describe_schedule
 
 
 @pytest.mark.parametrize(
