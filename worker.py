@@ -40,7 +40,7 @@ from activities.artifacts import ArtifactActivities
 from activities.attempt_activities import AttemptActivities
 from activities.attempts.running_attempts import RunningAttempts
 from activities.delivery import DeliveryActivities
-from activities.job_run import JobRunActivities
+from activities.jobs.activities import JobRunActivities
 from activities.project_changes import ProjectActivities
 from activities.resource import ResourceActivities
 from activities.upload_deploys import UploadActivities

@@ -11,7 +11,7 @@ from temporalio.common import Priority, WorkflowIDConflictPolicy, WorkflowIDReus
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from schemas.workflow import names
-from schemas.workflow.job_activities import JobLockInput, JobLockResult
+from schemas.workflow.job_run import JobLockInput, JobLockResult
 from temporal.rpc_errors import RPC_TIMEOUT, signal_if_running, unless_missing
 from workflows.visibility import project_search_attributes
 

@@ -46,7 +46,7 @@ from schemas.rest.job_schedule import (
 from schemas.workflow import names
 from schemas.workflow.job import JobRef, JobSource
 from schemas.workflow.job_run import JobRunView
-from temporal.job_run_listing import job_runs_query, read_last_run_time
+from temporal.job_runs import job_runs_query, read_last_run_time
 from temporal.rpc_errors import RPC_TIMEOUT, read_found, translate_rpc_errors, unless_missing
 from temporal.visibility_queries import equals
 from workflows import visibility

@@ -7,7 +7,7 @@ from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from schemas.workflow import names
-    from schemas.workflow.job_activities import JobLockInput
+    from schemas.workflow.job_run import JobLockInput
 
 
 @workflow.defn(name=names.JOB_LOCK)

@@ -19,16 +19,13 @@ from temporalio.workflow import ActivityCancellationType, ActivityHandle
 
 with workflow.unsafe.imports_passed_through():
     from schemas.workflow import names
-    from schemas.workflow.job_activities import (
+    from schemas.workflow.job_run import (
         AwaitAuthSessionInput,
         JobItemsInput,
         JobItemsMode,
         JobItemsResult,
         JobLockInput,
         JobLockResult,
-        PrepareJobRunInput,
-    )
-    from schemas.workflow.job_run import (
         JobRunHandover,
         JobRunInput,
         JobRunPlan,
@@ -37,6 +34,7 @@ with workflow.unsafe.imports_passed_through():
         JobRunReasonType,
         JobRunStatus,
         JobRunView,
+        PrepareJobRunInput,
     )
     from schemas.workflow.run import RunStatus
     from workflows import job_run_ends

@@ -8,8 +8,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from schemas.workflow import names
-    from schemas.workflow.job_activities import JobItemsMode
-    from schemas.workflow.job_run import JobRunProgress, JobRunReason, JobRunStatus, JobRunView
+    from schemas.workflow.job_run import JobItemsMode, JobRunProgress, JobRunReason, JobRunStatus, JobRunView
     from workflows.job_run_ends import JobRunEnd
     from workflows.visibility import STATUS, code_block
 

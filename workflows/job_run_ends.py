@@ -12,8 +12,7 @@ from typing import Any
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from schemas.workflow.base import MESSAGE_LIMIT, clip
-from schemas.workflow.job_activities import AUTH_SESSION_NOT_FOUND
-from schemas.workflow.job_run import JobRunReason, JobRunReasonType, JobRunStatus, JobRunView
+from schemas.workflow.job_run import AUTH_SESSION_NOT_FOUND, JobRunReason, JobRunReasonType, JobRunStatus, JobRunView
 from schemas.workflow.run import RunError, RunOutcome
 
 FAILURE = "failure"

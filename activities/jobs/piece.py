@@ -3,26 +3,37 @@
 A piece that is tried again begins with the same progress as its first try. It starts the same Runs, which exist
 already, finds them as they are by then, and so comes to the same: only the progress that a piece returns counts. What
 Runs add to the payload is therefore left to later pieces: another try may hear of the ends of Runs in another order.
+
+Each Run that has ended is a line of the results (docs/contract.md, section 17). What user code returned is inserted
+there as text, without being parsed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from datetime import UTC, datetime
 from itertools import batched
+from typing import Any
 
-from activities.jobs.item_runs import STORE_TIMEOUT, ItemRuns
-from activities.jobs.job_items import JobItems
-from activities.jobs.job_results import added_items, result_line
+from activities.jobs.item_runs import STORE_TIMEOUT, ItemRuns, JobItems
 from activities.store_retry import retry_store
 from machines.uncancellable import uncancellable
-from schemas.workflow.job_activities import JobItemsInput, JobItemsMode, JobItemsResult
-from schemas.workflow.job_run import JobRunPlan, JobRunProgress
+from schemas.rest.attempt import attempt_path
+from schemas.rest.run_result import cause_json
+from schemas.timestamps import utc_text
+from schemas.workflow.base import JsonRef
+from schemas.workflow.job_run import JobItemsInput, JobItemsMode, JobItemsResult, JobRunPlan, JobRunProgress
 from schemas.workflow.run import ReasonType, RunOutcome, RunStatus
 from storage import keys
 from storage.job_payloads import JobItem
+from storage.raw_json import RawJson, dump_object, read_json
 from storage.store import Store
+
+log = logging.getLogger(__name__)
 
 _LONGEST = 600.0
 """Seconds after which a piece returns in which nothing has ended."""
@@ -236,3 +247,70 @@ async def _for_each(numbers: Iterable[int], work: Callable[[int], Awaitable[None
         for result in results:
             if isinstance(result, BaseException):
                 raise result
+
+
+async def result_line(plan: JobRunPlan, item: JobItem, run_id: str, outcome: RunOutcome, store: Store) -> bytes:
+    """Return the line of a Run that has ended. Raises StoreError."""
+    result = None
+    if outcome.status is RunStatus.COMPLETED:
+        result = dump_object(
+            {
+                "output": await _value(outcome.result, run_id, store),
+                "extendedPayloads": await _value(outcome.extended_payloads, run_id, store) or RawJson(b"[]"),
+            }
+        )
+    ended_at = outcome.ended_at or datetime.now(UTC)
+    members: dict[str, Any] = {
+        "workspaceId": plan.workspace,
+        "project": {"id": plan.project, "name": plan.project},
+        "projectJob": {"id": plan.job_id},
+        "projectJobRun": {"id": plan.job_run_id},
+        "apiInfo": dump_object(
+            {
+                "name": item.api_name,
+                "parameters": item.parameters,
+                "runId": run_id,
+                "result": result,
+                "started_at": None if outcome.started_at is None else utc_text(outcome.started_at),
+                "ended_at": utc_text(ended_at),
+                "error": cause_json(outcome.error),
+                "reason": cause_json(outcome.reason),
+                **_evidence(plan, run_id, outcome),
+            }
+        ),
+    }
+    if plan.auth is not None:
+        members["authSession"] = {"id": plan.auth.ref.id}
+    return dump_object(members).text + b"\n"
+
+
+async def added_items(outcome: RunOutcome, run_id: str, store: Store) -> list[JobItem]:
+    """Return what a Run adds to the payload of its JobRun: nothing, unless it has completed. Raises StoreError."""
+    if outcome.status is not RunStatus.COMPLETED or outcome.extended_payloads is None:
+        return []
+    payloads = await _value(outcome.extended_payloads, run_id, store)
+    if payloads is None:
+        return []
+    return await asyncio.to_thread(_items, payloads.text)
+
+
+def _items(payloads: bytes) -> list[JobItem]:
+    return [JobItem(api_name=payload["api"], parameters=payload["parameters"]) for payload in json.loads(payloads)]
+
+
+def _evidence(plan: JobRunPlan, run_id: str, outcome: RunOutcome) -> dict[str, str | None]:
+    """Return the paths of trace and log of the last Attempt."""
+    if not outcome.attempts:
+        return {"trace_url": None, "log_url": None}
+    path = attempt_path(plan.workspace, plan.project, run_id, outcome.attempts)
+    has_trace = plan.trace.keeps(completed=outcome.status is RunStatus.COMPLETED)
+    return {"trace_url": f"{path}/trace" if has_trace else None, "log_url": f"{path}/log"}
+
+
+async def _value(value: JsonRef | None, run_id: str, store: Store) -> RawJson | None:
+    if value is None:
+        return None
+    found = await read_json(value, store)
+    if found is None:
+        log.warning("Run %s: %s is not in the artifact store any more", run_id, value.key)
+    return found

@@ -45,7 +45,7 @@ from schemas.workflow.run import RunStatus
 from security.signed_links import ResultsRef, read_link, sign_link
 from storage import keys
 from storage.store import Store
-from temporal.job_run_listing import JobRunState
+from temporal.job_runs import JobRunState
 from temporal.listing import RunFilter
 
 _MEASURED = timedelta(minutes=5)

@@ -52,7 +52,7 @@ from schemas.workflow.job_run import JobRunInput, JobRunType
 from storage.job_payloads import definition_chunks, read_items, stream_payload
 from telemetry.log_context import add_log_fields
 from temporal.durations import format_duration
-from temporal.job_run_listing import JobRunState
+from temporal.job_runs import JobRunState
 from temporal.jobs import JobState, require_source
 
 _READ_AT_ONCE = 4

@@ -127,9 +127,9 @@ class _Reader:
         whole = self._resolved(schema)
         for several in ("anyOf", "oneOf"):
             if isinstance(choices := whole.get(several), list):
-                left = [self._resolved(each) for each in cast("list[Any]", choices)]
-                left = [each for each in left if each.get("type") != "null"]
-                return left[0] if len(left) == 1 else {}
+                resolved = [self._resolved(each) for each in cast("list[Any]", choices)]
+                others = [each for each in resolved if each.get("type") != "null"]
+                return others[0] if len(others) == 1 else {}
         return whole
 
     def _resolved(self, schema: Any) -> dict[str, Any]:

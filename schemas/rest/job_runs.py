@@ -36,13 +36,13 @@ class SortKey(BaseModel):
 
 def parse_sort(text: str) -> tuple[SortKey, ...]:
     """Return what a list is sorted by, the most important field first. Raises ValueError if it is not understood."""
-    keys: list[SortKey] = []
+    sort: list[SortKey] = []
     for part in text.split("/"):
         field, _, direction = part.partition(",")
         if field not in SORT_FIELDS or direction not in ("asc", "desc"):
             raise ValueError("another field or direction")
-        keys.append(SortKey(field=field, descending=direction == "desc"))
-    return tuple(keys)
+        sort.append(SortKey(field=field, descending=direction == "desc"))
+    return tuple(sort)
 
 
 def _check_sort(text: str) -> str:

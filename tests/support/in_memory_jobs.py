@@ -12,8 +12,7 @@ from schemas.rest.job_runs import SortKey
 from schemas.workflow import names
 from schemas.workflow.job import JobRef, JobSource
 from schemas.workflow.job_run import JobRunInput, JobRunProgress, JobRunStatus
-from temporal.job_run_listing import JobRunPage, JobRunState
-from temporal.job_runs import JobRuns
+from temporal.job_runs import JobRunPage, JobRuns, JobRunState
 from temporal.jobs import Jobs, JobState, require_source
 
 BEGAN = datetime(2026, 11, 24, 10, tzinfo=UTC)

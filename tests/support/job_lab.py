@@ -14,7 +14,7 @@ from typing import Any, cast
 from temporalio import activity
 from temporalio.client import Client
 
-from activities.job_run import JobRunActivities
+from activities.jobs.activities import JobRunActivities
 from activities.jobs.job_planner import JobPlanner
 from projects.catalog import Catalog
 from schemas.workflow import names

@@ -10,8 +10,7 @@ from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 
 from schemas.workflow import names
 from schemas.workflow.job import JobRef
-from schemas.workflow.job_activities import JobLockInput, JobLockResult
-from schemas.workflow.job_run import JobRunStatus
+from schemas.workflow.job_run import JobLockInput, JobLockResult, JobRunStatus
 from tests.support.job_run_stage import (
     GOOD,
     HeldPiece,

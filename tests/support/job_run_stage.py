@@ -20,22 +20,20 @@ from temporalio.exceptions import ApplicationError
 from schemas.workflow import names
 from schemas.workflow.auth import AuthSessionRef, AuthSessionType, LoginState, RunAuth
 from schemas.workflow.auth_session import ValidateInput
-from schemas.workflow.job_activities import (
+from schemas.workflow.job_run import (
     AwaitAuthSessionInput,
     JobItemsInput,
     JobItemsMode,
     JobItemsResult,
     JobLockInput,
     JobLockResult,
-    PrepareJobRunInput,
-)
-from schemas.workflow.job_run import (
     JobRunInput,
     JobRunPlan,
     JobRunProgress,
     JobRunStatus,
     JobRunType,
     JobRunView,
+    PrepareJobRunInput,
 )
 from schemas.workflow.run import ErrorCode, RunError, RunOutcome, RunStatus
 from schemas.workflow.sink import DeliverySchedule, SealedSink, SealedWebhook

@@ -21,7 +21,7 @@ from schemas.workflow import names
 from schemas.workflow.auth import AuthSessionRef, AuthSessionStatus, AuthSessionType
 from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView
 from schemas.workflow.job import JobRef
-from schemas.workflow.job_activities import JobLockInput
+from schemas.workflow.job_run import JobLockInput
 from schemas.workflow.project_changes import DeleteProjectInput, MovePointerInput, PointerAction
 from settings import Settings
 from storage import keys

@@ -14,10 +14,8 @@ from devstack.temporal import TemporalServer
 from schemas.errors import Conflict, NotFound
 from schemas.rest.job_runs import parse_sort
 from schemas.workflow import names
-from schemas.workflow.job_activities import JobLockInput
-from schemas.workflow.job_run import JobRunInput, JobRunReasonType, JobRunStatus, JobRunType
-from temporal.job_run_listing import JobRunState
-from temporal.job_runs import JobRuns
+from schemas.workflow.job_run import JobLockInput, JobRunInput, JobRunReasonType, JobRunStatus, JobRunType
+from temporal.job_runs import JobRuns, JobRunState
 from tests.support.job_run_stub import CONTINUE, FINISH, StubJobRun
 from tests.support.polling import until
 from tests.support.run_stage import IDENTITY, WORKSPACE

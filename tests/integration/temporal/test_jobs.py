@@ -21,8 +21,7 @@ from schemas.workflow.job import JobRef, JobSource
 from schemas.workflow.job_run import JobRunInput, JobRunStatus, JobRunType
 from settings import Settings
 from temporal.client import connect
-from temporal.job_run_listing import JobRunState
-from temporal.job_runs import JobRuns
+from temporal.job_runs import JobRuns, JobRunState
 from temporal.jobs import Jobs
 from temporal.namespace import Retention, ensure_namespace, inspect_namespace
 from tests.support.encryption import ENCRYPTION_KEY, with_encryption

@@ -12,8 +12,7 @@ from temporalio.worker import Worker
 
 from schemas.workflow import names
 from schemas.workflow.auth import AuthSessionStatus, CheckReport
-from schemas.workflow.job_activities import JobLockInput
-from schemas.workflow.job_run import JobRunStatus
+from schemas.workflow.job_run import JobLockInput, JobRunStatus
 from temporal.worker_deployment import Build, deployment_config, describe_worker_deployment
 from tests.support.auth_stage import LoginStage
 from tests.support.job_run_stage import HeldPiece, JobRunStage, one_by_one, progress

@@ -11,8 +11,14 @@ from temporalio.service import RPCError
 from activities.heartbeat import SHORT_INTERVAL
 from schemas.workflow import names
 from schemas.workflow.delivery import DeliverInput
-from schemas.workflow.job_activities import JobItemsMode, JobLockInput, JobLockResult
-from schemas.workflow.job_run import JobRunProgress, JobRunReasonType, JobRunStatus
+from schemas.workflow.job_run import (
+    JobItemsMode,
+    JobLockInput,
+    JobLockResult,
+    JobRunProgress,
+    JobRunReasonType,
+    JobRunStatus,
+)
 from tests.support.job_run_stage import HeldPiece, JobRunStage, one_by_one, progress, raises, receiver, returns
 from tests.support.polling import until
 from tests.support.present import present

@@ -4,8 +4,15 @@ import pytest
 from temporalio.exceptions import ApplicationError
 
 from schemas.workflow import names
-from schemas.workflow.job_activities import AUTH_SESSION_NOT_FOUND, NOT_READY, AwaitAuthSessionInput, JobItemsMode
-from schemas.workflow.job_run import JobRunPlan, JobRunReasonType, JobRunStatus
+from schemas.workflow.job_run import (
+    AUTH_SESSION_NOT_FOUND,
+    NOT_READY,
+    AwaitAuthSessionInput,
+    JobItemsMode,
+    JobRunPlan,
+    JobRunReasonType,
+    JobRunStatus,
+)
 from tests.support.job_run_stage import BAD, GOOD, JobRunStage, auth, one_by_one, progress, returns
 from tests.support.polling import until
 from tests.support.present import present

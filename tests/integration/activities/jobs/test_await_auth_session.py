@@ -10,7 +10,7 @@ from temporalio.testing import ActivityEnvironment
 
 from schemas.workflow.auth import AuthSessionRef, AuthSessionStatus, AuthSessionType
 from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView
-from schemas.workflow.job_activities import NOT_READY, AwaitAuthSessionInput
+from schemas.workflow.job_run import NOT_READY, AwaitAuthSessionInput
 from temporal.auth_sessions import AuthSessions
 from tests.support.job_lab import JobLab
 from tests.support.job_run_stage import auth

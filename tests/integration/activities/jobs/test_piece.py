@@ -12,14 +12,19 @@ from typing import Any, cast
 import pytest
 
 from activities.jobs import piece as piece_module
-from activities.jobs.item_runs import ItemRuns
-from activities.jobs.job_items import JobItems
+from activities.jobs.item_runs import ItemRuns, JobItems
 from activities.jobs.piece import Piece
 from schemas.errors import ConfigurationError, Unavailable
 from schemas.workflow import names
 from schemas.workflow.attempt import AttemptInput, AttemptOutcome
-from schemas.workflow.job_activities import JobItemsInput, JobItemsMode, JobItemsResult, PrepareJobRunInput
-from schemas.workflow.job_run import JobRunPlan, JobRunProgress
+from schemas.workflow.job_run import (
+    JobItemsInput,
+    JobItemsMode,
+    JobItemsResult,
+    JobRunPlan,
+    JobRunProgress,
+    PrepareJobRunInput,
+)
 from schemas.workflow.run import RunOutcome
 from storage import keys
 from temporal.run_waits import RunWaits

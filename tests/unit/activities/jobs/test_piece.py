@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from activities.jobs import job_results
+from activities.jobs import piece
 from schemas.workflow.base import JsonRef
 from schemas.workflow.run import RunOutcome, RunStatus
 from storage.folder import FolderStore
@@ -24,9 +24,9 @@ async def test_what_a_run_adds_is_read_in_a_thread_as_it_may_be_much(
         threads.append(threading.current_thread())
         return fields
 
-    monkeypatch.setattr(job_results, "JobItem", noted)
+    monkeypatch.setattr(piece, "JobItem", noted)
     text = json.dumps([{"api": "list", "parameters": {"page": 2}}])
     outcome = RunOutcome(status=RunStatus.COMPLETED, extended_payloads=JsonRef(text=text, size=len(text)))
-    added = await job_results.added_items(outcome, "run-1", FolderStore(tmp_path))
+    added = await piece.added_items(outcome, "run-1", FolderStore(tmp_path))
     assert added == [{"api_name": "list", "parameters": {"page": 2}}]
     assert threading.main_thread() not in threads

@@ -21,7 +21,7 @@ from schemas.workflow import names
 from schemas.workflow.auth import AuthSessionStatus
 from schemas.workflow.auth_session import AuthSessionView
 from schemas.workflow.job import JobDefinition, JobOverlap
-from schemas.workflow.job_activities import (
+from schemas.workflow.job_run import (
     AUTH_SESSION_NOT_FOUND,
     NOT_PREPARED,
     NOT_READY,
@@ -30,9 +30,9 @@ from schemas.workflow.job_activities import (
     JobItemsResult,
     JobLockInput,
     JobLockResult,
+    JobRunPlan,
     PrepareJobRunInput,
 )
-from schemas.workflow.job_run import JobRunPlan
 from security.keyring import KeyRing
 from security.sealed_sinks import delivery_schedule
 from settings import Settings
