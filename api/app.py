@@ -9,15 +9,12 @@ from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
 
-from api import env_vars, health
+from api import audit, deliveries, env_vars, health
 from api.attempts import calls as attempt_calls
-from api.audit import routes as audit_routes
 from api.auth_sessions import routes as auth_session_routes
 from api.dashboard import assets, sign_in
-from api.dashboard.audit import routes as audit_pages
 from api.dashboard.auth_sessions import routes as auth_session_pages
 from api.dashboard.codec_routes import install_codec
-from api.deliveries import routes as delivery_routes
 from api.dependencies import Services
 from api.http import errors, openapi
 from api.http.audit import AuditRecorder
@@ -44,7 +41,7 @@ def create_app(services: Services) -> FastAPI:
     Raises:
         ConfigurationError: Payloads are to be encrypted without a key.
     """
-    audit = AuditRecorder(AuditLog(services.store))
+    recorder = AuditRecorder(AuditLog(services.store))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
@@ -52,7 +49,7 @@ def create_app(services: Services) -> FastAPI:
             async with published_waiting(services.catalog, services.run_queries):
                 yield
         finally:
-            await audit.close()
+            await recorder.close()
             await services.runs.close()
             await services.stored_keys.close()
 
@@ -70,12 +67,12 @@ def create_app(services: Services) -> FastAPI:
         *run_calls.routers,
         *attempt_calls.routers,
         auth_session_routes.router,
-        delivery_routes.router,
+        *deliveries.routers,
         *project_calls.routers,
         *versions.routers,
         *jobs.routers,
         *job_runs.routers,
-        audit_routes.router,
+        *audit.routers,
         deploys.router,
         *env_vars.routers,
         *key_calls.routers,
@@ -84,13 +81,12 @@ def create_app(services: Services) -> FastAPI:
         sign_in.router,
         playground.router,
         auth_session_pages.router,
-        audit_pages.router,
     ):
         # To include a router, FastAPI would build all its routes once more, in the first request to any of them.
         app.router.routes.extend(router.routes)
     app.state.services = services
     install_codec(app, services)
-    app.add_middleware(RequestMiddleware, keys=services.keys, audit=audit)
+    app.add_middleware(RequestMiddleware, keys=services.keys, audit=recorder)
     errors.install_error_handlers(app)
     openapi.install_openapi(app)
     return app

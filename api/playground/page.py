@@ -17,7 +17,7 @@ from api.dashboard.auth import FormDep, SessionDep
 from api.dashboard.forms import FormReader, errors_by_path
 from api.dashboard.page_route import page_router
 from api.dashboard.rendering import redirect, render_page
-from api.deliveries.bodies import try_body
+from api.deliveries import try_body
 from api.dependencies import SINK_TESTS, Services, ServicesDep
 from api.http.access import CallerDep, audit_note, requires
 from api.playground.schema_fields import parameters_skeleton, schema_fields

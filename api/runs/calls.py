@@ -24,7 +24,7 @@ from api.http.errors import error_responses
 from api.http.json_body import read_json_object
 from api.http.openapi import request_body
 from api.http.workspace_router import workspace_router
-from api.projects.lookup import OpenProjectDep, ProjectDep, RunDep
+from api.projects.lookup import OpenProjectDep, ProjectDep
 from api.runs import records
 from api.runs.idempotency import IDEMPOTENCY_DOCS, read_idempotency_key
 from api.runs.rerun import start_rerun
@@ -288,17 +288,6 @@ async def rerun_by_form(
     """Start a new Run with the same inputs, and show it."""
     started = await start_rerun(services, manifest, runId, None, caller.actor)
     return redirect(_address(manifest.project, started.run_id))
-
-
-@_PAGES.post(
-    "/{runId}/deliveries/{deliveryId}/redeliver", dependencies=[requires(Scope.RUNS_START, "delivery.redeliver")]
-)
-async def redeliver(
-    services: ServicesDep, _: FormDep, manifest: ProjectDep, _run: RunDep, runId: str, deliveryId: str
-) -> Response:
-    """Send the same body to the sink once more."""
-    await services.deliveries.redeliver(services.settings.workspace, manifest.project, runId, deliveryId)
-    return redirect(_address(manifest.project, runId))
 
 
 async def _poll_state(services: Services, request: Request, project: str, run_id: str, wait: timedelta) -> RunState:

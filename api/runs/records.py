@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from api.attempts.artifacts import list_attempts, trace_link
-from api.deliveries.bodies import list_deliveries
+from api.deliveries import list_deliveries
 from api.dependencies import Services
 from api.http.cursors import decode_cursor, encode_cursor
 from api.projects.machines import read_machines

@@ -1,0 +1,116 @@
+"""Deliveries of results to sinks: the calls, which are Callboard's own, and the form that redelivers."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import Depends
+from starlette.responses import Response
+
+from api.dashboard.auth import FormDep
+from api.dashboard.page_route import page_router
+from api.dashboard.rendering import redirect
+from api.dependencies import Services, ServicesDep
+from api.http.access import CallerDep, requires
+from api.http.workspace_router import workspace_router
+from api.projects.lookup import ProjectDep, RunDep, require_project, require_run
+from schemas.rest.access import Scope
+from schemas.rest.delivery import DeliveryBody, DeliveryError, DeliveryList, TryBody
+from schemas.workflow.delivery import TryProblem, TryRecord
+from storage import keys
+from temporal.deliveries import DeliveryState
+
+_CONCURRENT_READS = 16
+"""Number of records that are read concurrently: there may be hundreds."""
+
+_REST = workspace_router("/{projectName}/runs/{runId}/deliveries", tag="Deliveries")
+_PAGE = page_router("/projects/{projectName}/runs/{runId}/deliveries")
+routers = (_REST, _PAGE)
+
+_REDELIVERING = requires(Scope.RUNS_START, "delivery.redeliver")
+
+
+@_REST.get(
+    "",
+    dependencies=[requires(Scope.RUNS_READ), Depends(require_run)],
+    operation_id="listDeliveries",
+    summary="List a Run's Deliveries",
+    response_model_exclude_none=True,
+)
+async def list_all(services: ServicesDep, projectName: str, runId: str) -> DeliveryList:
+    """List the Delivery to the Run's sink, with every try. There is none before the Run's end, or without a sink."""
+    return DeliveryList(deliveries=await list_deliveries(services, projectName, runId))
+
+
+@_REST.post(
+    "/{deliveryId}/redeliver",
+    dependencies=[_REDELIVERING, Depends(require_project), Depends(require_run)],
+    status_code=202,
+    operation_id="redeliver",
+    summary="Redeliver a result",
+    response_model_exclude_none=True,
+)
+async def redeliver(
+    services: ServicesDep, caller: CallerDep, projectName: str, runId: str, deliveryId: str
+) -> DeliveryBody:
+    """Send the same body once more: after a success, after a failure, or now instead of at the next try.
+
+    Without the scope `runs:read`, the answer has no tries and no error.
+    """
+    state = await services.deliveries.redeliver(services.settings.workspace, projectName, runId, deliveryId)
+    body = await delivery_body(services, projectName, runId, state)
+    return body if caller.has(Scope.RUNS_READ) else body.model_copy(update={"tries": [], "error": None})
+
+
+@_PAGE.post("/{deliveryId}/redeliver", dependencies=[_REDELIVERING])
+async def redeliver_by_form(
+    services: ServicesDep, _: FormDep, manifest: ProjectDep, _run: RunDep, runId: str, deliveryId: str
+) -> Response:
+    """Send the same body to the sink once more, and show the Run."""
+    await services.deliveries.redeliver(services.settings.workspace, manifest.project, runId, deliveryId)
+    return redirect(f"/projects/{manifest.project}/runs/{runId}")
+
+
+async def list_deliveries(services: Services, project: str, run_id: str) -> list[DeliveryBody]:
+    """Return the Deliveries of a Run, which must exist.
+
+    Raises:
+        StoreError, Unavailable: The artifact store, or Temporal, does not answer.
+    """
+    states = await services.deliveries.list_for_run(services.settings.workspace, project, run_id)
+    return [await delivery_body(services, project, run_id, state) for state in states]
+
+
+async def delivery_body(services: Services, project: str, run_id: str, state: DeliveryState) -> DeliveryBody:
+    """Return a Delivery with its tries. Raises StoreError."""
+    records = [key async for key in services.store.list(keys.delivery_tries(project, run_id, state.id))]
+    limit = asyncio.Semaphore(_CONCURRENT_READS)
+
+    async def read(key: str) -> TryBody | None:
+        async with limit:
+            record = await services.store.get(key)
+        return None if record is None else try_body(TryRecord.model_validate_json(record))
+
+    tries = await asyncio.gather(*(read(key) for key in records))  # the keys are in chronological order
+    return DeliveryBody(
+        id=state.id,
+        sink=state.sink,
+        status=state.status,
+        error=_error_body(state.error),
+        tries=[each for each in tries if each is not None],
+    )
+
+
+def try_body(record: TryRecord) -> TryBody:
+    """Return one try of a Delivery, from its record."""
+    return TryBody(
+        at=record.at,
+        status_code=record.status_code,
+        error=_error_body(record.error),
+        latency=None if record.latency is None else round(record.latency.total_seconds(), 6),
+        answer=record.answer,
+    )
+
+
+def _error_body(error: TryProblem | None) -> DeliveryError | None:
+    return None if error is None else DeliveryError(type=error.type, message=error.message)

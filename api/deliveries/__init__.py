@@ -1,1 +1,0 @@
-"""Deliveries of results to sinks, and the sinks themselves."""
