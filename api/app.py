@@ -11,9 +11,9 @@ from fastapi_offline import FastAPIOffline
 
 from api import audit, deliveries, env_vars, health
 from api.attempts import calls as attempt_calls
-from api.auth_sessions import routes as auth_session_routes
+from api.auth_sessions import calls as auth_session_calls
+from api.auth_sessions import results as auth_session_results
 from api.dashboard import assets, sign_in
-from api.dashboard.auth_sessions import routes as auth_session_pages
 from api.dashboard.codec_routes import install_codec
 from api.dependencies import Services
 from api.http import errors, openapi
@@ -66,7 +66,8 @@ def create_app(services: Services) -> FastAPI:
     for router in (
         *run_calls.routers,
         *attempt_calls.routers,
-        auth_session_routes.router,
+        *auth_session_calls.routers,
+        auth_session_results.router,
         *deliveries.routers,
         *project_calls.routers,
         *versions.routers,
@@ -80,7 +81,6 @@ def create_app(services: Services) -> FastAPI:
         assets.router,
         sign_in.router,
         playground.router,
-        auth_session_pages.router,
     ):
         # To include a router, FastAPI would build all its routes once more, in the first request to any of them.
         app.router.routes.extend(router.routes)

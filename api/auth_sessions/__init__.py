@@ -1,1 +1,1 @@
-"""Stored AuthSessions: create, update, validate, import, delete, and the results of these operations."""
+"""Stored AuthSessions: the calls and their page, what starts operations, and the results of these."""

@@ -9,14 +9,9 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from api.auth_sessions.lookup import (
-    contract_auth_session,
-    find_auth_session,
-    require_auth_session,
-    require_changeable_auth_session,
-)
-from api.auth_sessions.operation_result import record_accepted
+from api.auth_sessions.results import record_accepted
 from api.dependencies import Services
+from api.projects.lookup import find_auth_session, require_auth_session
 from api.request_secrets import definitely_not_started, delete_artifacts, resolve_proxy, store_sealed
 from api.runs.idempotency import new_run_id
 from projects.manifest import Manifest
@@ -168,6 +163,36 @@ async def import_state(services: Services, manifest: Manifest, body: dict[str, A
             await delete_artifacts(services, key)
         raise
     return contract_auth_session(view)
+
+
+async def require_changeable_auth_session(services: Services, project: str, auth_session_id: str) -> AuthSessionView:
+    """Return the project's AuthSession with this id, which requests may change and delete.
+
+    Raises:
+        NotFound: There is no such AuthSession.
+        Conflict: It is a file of the project.
+        Unavailable: Temporal does not answer.
+    """
+    view = await require_auth_session(services, project, auth_session_id)
+    if view.from_file:
+        raise Conflict(
+            f"AuthSession {view.id} is a file of project {project}. Edit the file, or remove it, and deploy the "
+            "project."
+        )
+    return view
+
+
+def contract_auth_session(view: AuthSessionView) -> AuthSessionBody:
+    """Return an AuthSession in words of the contract.
+
+    A type that is not known becomes RECORDER, the type of a login that only its owner can make again. A status that is
+    not known becomes EXPIRED, which promises no login.
+    """
+    return AuthSessionBody(
+        id=view.id,
+        type=view.type if view.type.is_known else AuthSessionType.RECORDER,
+        status=view.status if view.status.is_known else AuthSessionStatus.EXPIRED,
+    )
 
 
 def _login_spec(

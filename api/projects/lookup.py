@@ -1,4 +1,4 @@
-"""What a request names of what is deployed, looked up before anything starts: a project, a version, an API, a Run."""
+"""What a request names, looked up before anything starts: a project, a version, an API, a Run, an AuthSession."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from projects.parameter_check import wrong_parameters
 from projects.project_settings import is_project_name
 from schemas.errors import BadRequest, Forbidden, NotFound
 from schemas.rest.field_errors import errors_at
+from schemas.rest.run_auth_session import is_auth_session_id
 from schemas.suggestion import did_you_mean
+from schemas.workflow.auth_session import AuthSessionView
 from schemas.workflow.base import clip
 from security.caller import Caller
 from storage import keys
@@ -134,3 +136,34 @@ async def require_run(services: ServicesDep, projectName: str, runId: str) -> No
 
 RunDep = Annotated[None, Depends(require_run)]
 """The check for a Run, for endpoints where another check, such as that of a form, comes first."""
+
+
+async def find_auth_session(services: Services, project: str, auth_session_id: str) -> AuthSessionView | None:
+    """Return the project's AuthSession with this id, or None if there is none. Raises Unavailable."""
+    try:
+        return await services.auth_sessions.get(services.settings.workspace, project, auth_session_id)
+    except NotFound:
+        return None
+
+
+async def require_auth_session(
+    services: Services, project: str, auth_session_id: str, path: str | None = None
+) -> AuthSessionView:
+    """Return the project's AuthSession with this id.
+
+    Args:
+        services: The services of the request.
+        project: The name of the project.
+        auth_session_id: The id as the request has it.
+        path: The path of the body's field that has the id; None if the id is part of the URL.
+
+    Raises:
+        NotFound: There is no such AuthSession.
+        Unavailable: Temporal does not answer.
+    """
+    # Other names are those of AuthSessions that live for a single Run, or of nothing at all.
+    view = await find_auth_session(services, project, auth_session_id) if is_auth_session_id(auth_session_id) else None
+    if view is not None:
+        return view
+    details = None if path is None else {"path": path}
+    raise NotFound(f"Project {project} has no AuthSession {clip(auth_session_id, 100)!r}.", details=details)

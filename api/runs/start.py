@@ -8,9 +8,8 @@ import logging
 from datetime import timedelta
 from typing import Any
 
-from api.auth_sessions.lookup import require_auth_session
 from api.dependencies import Services
-from api.projects.lookup import check_parameters, read_version
+from api.projects.lookup import check_parameters, read_version, require_auth_session
 from api.request_secrets import (
     definitely_not_started,
     delete_artifacts,

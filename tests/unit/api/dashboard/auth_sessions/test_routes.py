@@ -82,7 +82,7 @@ async def test_what_could_not_be_created_is_told_with_its_error_and_its_run(
 async def test_one_is_created_and_its_parameters_are_not_shown_again(api: Api, pages: Pages):
     parameters = json.dumps({"user": "bob", "password": "never-shown"})
     answer = await pages.send_form(PATH, id="bob@shop", parameters=parameters, createAttempts="1")
-    assert (answer.status_code, answer.headers["location"]) == (303, f"{PATH}?done=create&id=bob%40shop")
+    assert (answer.status_code, answer.headers["location"]) == (303, f"{PATH}?done=create&name=bob%40shop")
     assert [each.ref.id for each in api.auth_sessions.created] == ["bob@shop"]
     for text, beside in ((parameters, "id"), (parameters[:-1], "parameters")):
         refused = await pages.send_form(PATH, id="x", parameters=text)
@@ -98,10 +98,10 @@ async def test_one_is_validated_updated_and_deleted(api: Api, pages: Pages, anna
     (run_id,) = api.auth_sessions.validates
     assert validated.headers["location"] == f"/projects/members/runs/{run_id}"
     updated = await pages.send_form(f"{PATH}/anna%40shop/update", parameters="{}")
-    assert updated.headers["location"] == f"{PATH}?done=update&id=anna%40shop"
+    assert updated.headers["location"] == f"{PATH}?done=update&name=anna%40shop"
     assert len(api.auth_sessions.updates) == 1
     deleted = await pages.send_form(f"{PATH}/anna%40shop/delete")
-    assert deleted.headers["location"] == f"{PATH}?done=delete&id=anna%40shop"
+    assert deleted.headers["location"] == f"{PATH}?done=delete&name=anna%40shop"
     assert ("members", "anna@shop") not in api.auth_sessions.known
     assert (await pages.send_form(f"{PATH}/anna%40shop/delete")).status_code == 404
 
@@ -123,7 +123,7 @@ async def test_recorded_ones_are_imported(pages: Pages):
     assert "Import an AuthSession" in (await pages.get("/projects/recorded/auth-sessions")).text
     state = json.dumps({"cookies": [], "origins": []})
     taken = await pages.send_form("/projects/recorded/auth-sessions-import", id="by-hand", state=state)
-    assert taken.headers["location"] == "/projects/recorded/auth-sessions?done=import&id=by-hand"
+    assert taken.headers["location"] == "/projects/recorded/auth-sessions?done=import&name=by-hand"
     refused = await pages.send_form("/projects/recorded/auth-sessions-import", state="{}")
     assert refused.status_code == 400
     assert 'id="e-import-state"' in refused.text

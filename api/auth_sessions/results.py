@@ -1,4 +1,4 @@
-"""Results of a Create, an Update or a Validate. Each is a Run, reported as in docs/contract.md, section 7.2."""
+"""Results of a Create, an Update or a Validate: the calls (docs/contract.md, section 7.2). Each is that of a Run."""
 
 from __future__ import annotations
 
@@ -6,14 +6,62 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from api.auth_sessions.lookup import find_auth_session
-from api.dependencies import Services
+from starlette.responses import JSONResponse, Response
+
+from api.dependencies import Services, ServicesDep
+from api.http.access import requires
+from api.http.workspace_router import workspace_router
+from api.projects.lookup import ProjectDep, find_auth_session
 from api.runs.result import ContractOutcome, contract_outcome
 from schemas.errors import NotFound
+from schemas.rest.access import Scope
+from schemas.rest.auth_sessions import OperationResult
 from schemas.workflow import names
 from schemas.workflow.run import ReasonType, RunOutcome, RunReason, RunStatus, RunType
 from storage import keys
 from temporal.runs import RunState
+
+router = workspace_router("/{projectName}/auth-sessions", tag="AuthSessions")
+
+_READING = [requires(Scope.AUTH_SESSIONS)]
+
+
+@router.get(
+    "/create/{operationId}/result",
+    dependencies=_READING,
+    operation_id="getAuthSessionCreateResult",
+    summary="Get a Create's result",
+    response_model=OperationResult,
+)
+async def create_result(services: ServicesDep, manifest: ProjectDep, operationId: str) -> Response:
+    """Get the operation's status. It is `in_progress` from the start of its Run."""
+    return await _answer(services, manifest.project, operationId, RunType.AUTH_SESSION_CREATE)
+
+
+@router.get(
+    "/{authSessionId}/update/{operationId}/result",
+    dependencies=_READING,
+    operation_id="getAuthSessionUpdateResult",
+    summary="Get an Update's result",
+    response_model=OperationResult,
+)
+async def update_result(services: ServicesDep, manifest: ProjectDep, authSessionId: str, operationId: str) -> Response:
+    """Get the operation's status. It is `in_progress` from the start of its Run."""
+    return await _answer(services, manifest.project, operationId, RunType.AUTH_SESSION_UPDATE, authSessionId)
+
+
+@router.get(
+    "/{authSessionId}/validate/{operationId}/result",
+    dependencies=_READING,
+    operation_id="getAuthSessionValidateResult",
+    summary="Get a Validate's result",
+    response_model=OperationResult,
+)
+async def validate_result(
+    services: ServicesDep, manifest: ProjectDep, authSessionId: str, operationId: str
+) -> Response:
+    """Get the operation's status. It is `in_progress` from the start of its Run."""
+    return await _answer(services, manifest.project, operationId, RunType.AUTH_SESSION_VALIDATE, authSessionId)
 
 
 async def record_accepted(
@@ -28,10 +76,16 @@ async def record_accepted(
     await services.store.put(keys.accepted(project, operation_id), json.dumps(note).encode("ascii"))
 
 
-async def operation_result(
+async def _answer(
     services: Services, project: str, operation_id: str, run_type: RunType, auth_session_id: str | None = None
+) -> Response:
+    return JSONResponse(await _result(services, project, operation_id, run_type, auth_session_id))
+
+
+async def _result(
+    services: Services, project: str, operation_id: str, run_type: RunType, auth_session_id: str | None
 ) -> dict[str, Any]:
-    """Return the body of the answer to a `result` call.
+    """Return the result of an operation.
 
     Raises:
         NotFound: There is no such operation of this kind, and of this AuthSession if one is named.
