@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
 
-from api import audit, deliveries, env_vars, health
+from api import audit, deliveries, env_vars, health, keys
 from api.attempts import calls as attempt_calls
 from api.auth_sessions import calls as auth_session_calls
 from api.auth_sessions import results as auth_session_results
@@ -20,7 +20,6 @@ from api.http import errors, openapi
 from api.http.audit import AuditRecorder
 from api.http.middleware import RequestMiddleware
 from api.jobs import job_runs, jobs
-from api.keys import calls as key_calls
 from api.playground import page as playground
 from api.projects import calls as project_calls
 from api.projects import deploys, versions
@@ -76,7 +75,7 @@ def create_app(services: Services) -> FastAPI:
         *audit.routers,
         deploys.router,
         *env_vars.routers,
-        *key_calls.routers,
+        *keys.routers,
         health.router,
         assets.router,
         sign_in.router,

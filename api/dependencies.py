@@ -10,12 +10,9 @@ from urllib.parse import quote
 
 from fastapi import Depends, Request
 
-from api.dashboard.ended_sessions import EndedSessions
-from api.deploys.uploads import Uploads
 from api.http.key_check import KeyCheck
 from api.http.rate_limiter import RateLimiter
-from api.keys.stored_keys import StoredKeys
-from api.runs.waiting import QueueCounts
+from api.http.uploads import Uploads
 from projects.catalog import Catalog
 from projects.input_schemas import InputSchemas
 from projects.job_definition import JobDefiner
@@ -26,6 +23,8 @@ from security.keyring import KeyRing
 from security.sealed_sinks import delivery_schedule
 from security.sign_in_sessions import SignInSessions
 from settings import Settings
+from storage.api_keys import StoredKeys
+from storage.ended_sessions import EndedSessions
 from storage.factory import open_store
 from storage.store import Store
 from telemetry.health import Liveness
@@ -39,7 +38,7 @@ from temporal.health import TemporalHealth
 from temporal.job_runs import JobRuns
 from temporal.jobs import Jobs
 from temporal.project_changes import ProjectChanges
-from temporal.run_queries import RunQueries
+from temporal.run_queries import QueueCounts, RunQueries
 from temporal.runs import Runs
 
 _TEMPORAL_RETRY_TIMEOUT = timedelta(seconds=3)

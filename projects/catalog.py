@@ -15,9 +15,9 @@ from typing import Any
 
 from projects.manifest import Manifest, is_version, read_current, read_manifest
 from projects.project_settings import is_project_name
-from projects.single_flight import SingleFlight
 from schemas.errors import StoreError
 from storage import keys
+from storage.single_flight import SingleFlight
 from storage.store import Store
 
 _CACHE_SIZE = 10_000

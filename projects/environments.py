@@ -28,10 +28,10 @@ from projects.bounded import run_bounded
 from projects.declaration import pinned_playwright, read_index_options
 from projects.interpreters import Interpreter
 from projects.processes import run_in_thread
-from projects.single_flight import SingleFlight
 from projects.uv import ProjectUv, UvError
 from schemas.errors import MachineError
 from storage.file_lock import create_and_try_lock, remove_if_abandoned
+from storage.single_flight import SingleFlight
 
 BUILD_TIMEOUT = timedelta(minutes=10)
 MAX_UNUSED_AGE = timedelta(days=30)

@@ -12,8 +12,8 @@ from typing import Any
 from pydantic import Field
 
 from projects.manifest import Stored, parse_stored
-from projects.single_flight import SingleFlight
 from storage import keys
+from storage.single_flight import SingleFlight
 from storage.store import Store
 
 _CACHE_SIZE = 32

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from projects.bounded import run_bounded
 from projects.sample_files import Sample, read_bundle_samples
-from projects.single_flight import SingleFlight
 from schemas.errors import MachineError, ProjectError, StoreError
 from storage import keys
+from storage.single_flight import SingleFlight
 from storage.store import Store
 
 _CACHE_SIZE = 64

@@ -17,9 +17,9 @@ from projects.manifest import is_version
 from projects.processes import run_in_thread
 from projects.project_settings import is_project_name
 from projects.scratch import scratch_folder
-from projects.single_flight import SingleFlight
 from schemas.errors import MachineError, ProjectError, StoreError
 from storage import keys
+from storage.single_flight import SingleFlight
 from storage.store import Store
 
 _log = logging.getLogger(__name__)

@@ -1,6 +1,6 @@
 """The API keys of callers: those of the operator, which may do everything, and the form of all other keys.
 
-All other keys are made over REST and kept in the artifact store (`api.keys.stored_keys`). Their form tells a key from
+All other keys are made over REST and kept in the artifact store (`storage.api_keys`). Their form tells a key from
 another text, and their id, which is no secret, says where the digest of a key is kept.
 """
 

@@ -26,12 +26,12 @@ from starlette.types import Scope
 
 from api.http.access import audit_note
 from api.http.rate_limiter import RateLimiter
-from api.keys.stored_keys import StoredKeys
 from schemas.errors import BadRequest, TooMany, Unauthorized
 from schemas.rest.audit import UNKNOWN
 from schemas.timestamps import utc_text
 from security.apikeys import ApiKeys, has_key, key_digest, key_id_of
 from security.caller import Caller
+from storage.api_keys import StoredKeys
 
 KEY_HEADER = "x-api-key"
 

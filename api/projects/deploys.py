@@ -7,11 +7,11 @@ from typing import Annotated
 from fastapi import Depends, Query, Request
 
 from api.dependencies import Services, ServicesDep
-from api.deploys.uploads import GZIP
 from api.http.access import CallerDep, no_such_project, requires
 from api.http.errors import error_responses
 from api.http.json_body import BODY_LIMIT, read_body
 from api.http.openapi import request_body
+from api.http.uploads import GZIP
 from api.http.workspace_router import workspace_router
 from projects.manifest import read_manifest
 from projects.project_settings import NAME_RULE, is_project_name

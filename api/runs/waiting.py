@@ -1,15 +1,12 @@
-"""How many Runs wait for a Machine: counted for the setting `replication.maxQueued`, and told by a metric."""
+"""The metric that tells how many Runs of each project wait for a Machine."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import random
-import time
-from collections import defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 from projects.catalog import Catalog
 from schemas.errors import CallboardError
@@ -18,40 +15,11 @@ from temporal.run_queries import RunQueries
 
 log = logging.getLogger(__name__)
 
-_MAX_AGE = 1.0
-"""Seconds for which a count is used. Temporal allows some ten queries a second, and lists of Runs need them, too."""
 _ROUND_INTERVAL = 15.0
 """Seconds between the beginnings of two rounds, if a round does not take longer."""
 _QUERY_INTERVAL = 1.0
 """Least seconds between two queries. A frontend allows each namespace 10 a second by default, for all apis together;
 lists of Runs, clients that wait and health checks need most of them."""
-
-
-@dataclass
-class _Count:
-    waiting: int
-    counted_at: float
-    """By the monotonic clock."""
-
-
-class QueueCounts:
-    """The last count of each project, and what this process has started since."""
-
-    def __init__(self) -> None:
-        self._counts: dict[str, _Count] = {}
-        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-
-    async def count(self, project: str, read: Callable[[], Awaitable[int]]) -> int:
-        """Return how many Runs wait; `read` is awaited if the last count is too old. Raises what that raises."""
-        async with self._locks[project]:
-            known = self._counts.get(project)
-            if known is None or time.monotonic() - known.counted_at > _MAX_AGE:
-                known = self._counts[project] = _Count(await read(), time.monotonic())
-            return known.waiting
-
-    def add(self, project: str) -> None:
-        """Count a Run that is being started: lists show it only later."""
-        self._counts[project].waiting += 1
 
 
 @asynccontextmanager

@@ -16,11 +16,9 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
-from api.dashboard.ended_sessions import EndedSessions
 from api.dependencies import Services, open_services
-from api.deploys.uploads import Uploads
 from api.http.key_check import KeyCheck
-from api.keys.stored_keys import StoredKeys
+from api.http.uploads import Uploads
 from projects.catalog import Catalog
 from projects.deploy import deploy
 from projects.job_definition import JobDefiner
@@ -32,6 +30,8 @@ from security.apikeys import ApiKeys
 from security.caller import Caller
 from security.sealed_sinks import delivery_schedule
 from settings import Settings
+from storage.api_keys import StoredKeys
+from storage.ended_sessions import EndedSessions
 from storage.folder import FolderStore
 from temporal.connection_config import find_connection
 from tests.support.constants import WORKSPACE

@@ -9,10 +9,10 @@ import pytest
 from fastapi import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from api import believed
 from api.dashboard.auth import SessionDep
 from api.http import middleware
 from schemas.errors import Unavailable
+from storage import believed
 from tests.support.api_in_process import Api
 from tests.support.dashboard_client import signed_in_client
 

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from api.runs import waiting as waiting_runs
 from schemas.errors import Unavailable
+from temporal import run_queries
 from tests.support.api_in_process import Api, MakeApi
 from tests.support.in_memory_temporal import MemoryRunQueries
 
@@ -47,7 +47,7 @@ async def test_runs_are_counted_anew_after_a_moment(limited: MakeLimited, monkey
     api = await limited(0, replication={"maxQueued": 1})
     await api.run()
     assert (await api.start()).status_code == 429
-    monkeypatch.setattr(waiting_runs, "_MAX_AGE", -1.0)
+    monkeypatch.setattr(run_queries, "_MAX_AGE", -1.0)
     assert (await api.start()).status_code == 201
 
 

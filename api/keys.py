@@ -21,7 +21,6 @@ from api.http.errors import error_responses
 from api.http.json_body import read_json_object
 from api.http.openapi import request_body
 from api.http.workspace_router import workspace_router
-from api.keys.stored_keys import ListedKey
 from projects.project_settings import NAME_RULE, is_project_name
 from schemas.errors import BadRequest, CallboardError, Conflict, Forbidden, NotFound, PayloadTooLarge
 from schemas.rest.access import KeyRef, Scope
@@ -32,6 +31,7 @@ from schemas.timestamps import utc_text
 from schemas.workflow.base import clip
 from security.apikeys import is_key_id, key_prefix
 from security.caller import Caller
+from storage.api_keys import ListedKey
 from telemetry.log_context import add_log_fields
 
 _LONGEST = 36_500

@@ -5,9 +5,9 @@ The store has an object for each, until the session would have ended by itself; 
 
 from __future__ import annotations
 
-from api.believed import Believed
 from security.sign_in_sessions import Session
 from storage import keys
+from storage.believed import Believed
 from storage.store import Store
 
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from projects.single_flight import SingleFlight
 from schemas.errors import StoreError, Unavailable
+from storage.single_flight import SingleFlight
 
 _BELIEVED = 3.0
 """Seconds for which an answer is believed, from when its read began."""

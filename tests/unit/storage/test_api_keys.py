@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from api import believed
-from api.keys import stored_keys
-from api.keys.stored_keys import StoredKeys
 from schemas.errors import Conflict, Unavailable
 from schemas.rest.access import Scope
 from security.apikeys import key_digest, new_key
 from security.caller import Caller
+from storage import api_keys, believed
+from storage.api_keys import StoredKeys
 from tests.support.faulty_store import FaultyStore
 
 BY = Caller(id="operator-01234567", name="operator", scopes=frozenset({Scope.ADMIN}))
@@ -81,7 +80,7 @@ async def test_digests_are_compared_in_constant_time(store: FaultyStore, monkeyp
         compared.append(other)
         return one == other
 
-    monkeypatch.setattr(stored_keys.hmac, "compare_digest", compare_digest)
+    monkeypatch.setattr(api_keys.hmac, "compare_digest", compare_digest)
     other = f"cb_{listed.id}_{new_key()[1][-43:]}"
     assert [await find(StoredKeys(store), each) is not None for each in (key, other)] == [True, False]
     assert compared == [key_digest(key.encode()), key_digest(other.encode())]
@@ -174,7 +173,7 @@ async def test_scopes_of_a_later_version_allow_nothing_here(store: FaultyStore):
 
 
 async def test_there_are_only_so_many_keys(store: FaultyStore, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(stored_keys, "MAX_KEYS", 2)
+    monkeypatch.setattr(api_keys, "MAX_KEYS", 2)
     known = StoredKeys(store)
     for _ in range(2):
         await known.create(GRANTED, BY)

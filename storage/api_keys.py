@@ -1,4 +1,4 @@
-"""The API keys in the artifact store, which each api reads again every few seconds (`api/believed.py`).
+"""The API keys in the artifact store, which each api reads again every few seconds (`storage/believed.py`).
 
 The store has the digest of a key, never the key. To revoke a key is to delete it there, and no api accepts a key that
 was revoked five seconds ago. If the store does not answer, nobody knows whether a key is still good: it is not
@@ -17,12 +17,12 @@ from datetime import UTC, datetime
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from api.believed import Believed
 from schemas.errors import CallboardError, Conflict
 from schemas.rest.access import Scope
 from security.apikeys import is_key_id, key_digest, key_id_of, new_key
 from security.caller import Caller
 from storage import keys
+from storage.believed import Believed
 from storage.store import Store
 
 log = logging.getLogger(__name__)

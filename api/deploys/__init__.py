@@ -1,1 +1,0 @@
-"""Deploys of projects that are sent over REST."""
