@@ -23,15 +23,15 @@ from api.http.openapi import request_body
 from api.http.workspace_router import workspace_router
 from projects.project_settings import NAME_RULE, is_project_name
 from schemas.errors import BadRequest, CallboardError, Conflict, Forbidden, NotFound, PayloadTooLarge
-from schemas.rest.access import KeyRef, Scope
+from schemas.rest.access import Scope
 from schemas.rest.field_errors import field_error
 from schemas.rest.json_text import validate_body
-from schemas.rest.keys import CreateKey, KeyBody, KeyCreated, KeyList
+from schemas.rest.keys import CreateKey, KeyCreated, KeyList
 from schemas.timestamps import utc_text
 from schemas.workflow.base import clip
-from security.apikeys import is_key_id, key_prefix
+from security.apikeys import is_key_id
 from security.caller import Caller
-from storage.api_keys import ListedKey
+from storage.api_keys import caller_with
 from telemetry.log_context import add_log_fields
 
 _LONGEST = 36_500
@@ -51,7 +51,7 @@ _REVOKING = [requires(Scope.KEYS, "key.revoke", of_seen_projects=True)]
 async def list_all(services: ServicesDep, caller: CallerDep) -> KeyList:
     """List the keys that do not allow more than the one that asks, the newest first."""
     listed = await services.stored_keys.list()
-    return KeyList(keys=[_body(key) for key in listed if caller.covers(key.stored.caller(key.id))])
+    return KeyList(keys=[key for key in listed if caller.covers(caller_with(key))])
 
 
 @_REST.post(
@@ -81,9 +81,9 @@ async def _create(services: Services, caller: Caller, body: dict[str, Any]) -> K
         ends_at=asked.expires_at,
     )
     _require_grantable(caller, granted)
-    listed, key = await services.stored_keys.create(granted, caller)
-    add_log_fields(keyId=listed.id)
-    return KeyCreated(**dict(_body(listed)), key=key)
+    created = await services.stored_keys.create(granted, caller)
+    add_log_fields(keyId=created.id)
+    return created
 
 
 @_REST.delete(
@@ -183,18 +183,3 @@ def _require_grantable(caller: Caller, granted: Caller) -> None:
     if not caller.outlives(granted.ends_at) and caller.ends_at is not None:
         end = utc_text(caller.ends_at)
         raise Forbidden(f"Your key ends at {end}, so it cannot make one that is good for longer.")
-
-
-def _body(key: ListedKey) -> KeyBody:
-    stored = key.stored
-    return KeyBody(
-        id=key.id,
-        prefix=key_prefix(key.id),
-        name=stored.name,
-        scopes=list(stored.scopes),
-        projects=None if stored.projects is None else list(stored.projects),
-        created_at=stored.created_at,
-        created_by=KeyRef(id=stored.created_by, name=stored.created_by_name),
-        expires_at=stored.expires_at,
-        last_used_at=key.last_used_at,
-    )

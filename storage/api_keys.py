@@ -14,12 +14,12 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import BaseModel, Field, ValidationError
 
 from schemas.errors import CallboardError, Conflict
-from schemas.rest.access import Scope
-from security.apikeys import is_key_id, key_digest, key_id_of, new_key
+from schemas.rest.access import KeyRef, Scope
+from schemas.rest.keys import KeyBody, KeyCreated
+from security.apikeys import is_key_id, key_digest, key_id_of, key_prefix, new_key
 from security.caller import Caller
 from storage import keys
 from storage.believed import Believed
@@ -40,50 +40,23 @@ _LISTED_AT_ONCE = 16
 """Number of keys that are read at a time for a list."""
 
 
-class StoredKey(BaseModel):
-    """What the store has of a key."""
+class _Record(BaseModel):
+    """What the store has of a key: what is answered of it, and the digest, which is never answered."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        alias_generator=to_camel,
-        validate_by_name=True,
-        validate_by_alias=True,
-        serialize_by_alias=True,
-    )
-
-    name: str
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     """Digest of the whole key, in hexadecimal digits."""
-    scopes: tuple[str, ...]
-    """Words of `Scope`, and of scopes that later versions may have: this version does not grant those."""
-    projects: tuple[str, ...] | None
-    """The projects that it may see; None for all."""
-    created_at: AwareDatetime
-    created_by: str
-    """Id of the key that has made it."""
-    created_by_name: str
-    expires_at: AwareDatetime | None
-
-    def caller(self, key_id: str) -> Caller:
-        """Return who calls with it."""
-        return Caller(
-            id=key_id,
-            name=self.name,
-            scopes=frozenset(scope for scope in Scope if scope in self.scopes),
-            projects=None if self.projects is None else frozenset(self.projects),
-            ends_at=self.expires_at,
-        )
+    key: KeyBody
 
 
-@dataclass(frozen=True)
-class ListedKey:
-    """A key in a list."""
-
-    id: str
-    stored: StoredKey
-    last_used_at: datetime | None
-    """When it was used last, to about a minute; None if it never was."""
+def caller_with(key: KeyBody) -> Caller:
+    """Return who calls with a key. Scopes that only later versions have are not among his."""
+    return Caller(
+        id=key.id,
+        name=key.name,
+        scopes=frozenset(scope for scope in Scope if scope in key.scopes),
+        projects=None if key.projects is None else frozenset(key.projects),
+        ends_at=key.expires_at,
+    )
 
 
 @dataclass(frozen=True)
@@ -124,8 +97,8 @@ class StoredKeys:
         answer = await self._known.get(key_id) if is_key_id(key_id) else None
         return None if answer is None else answer.caller
 
-    async def create(self, granted: Caller, by: Caller) -> tuple[ListedKey, str]:
-        """Make a key with the name, scopes, projects and end of `granted`; return it, and the key itself.
+    async def create(self, granted: Caller, by: Caller) -> KeyCreated:
+        """Make a key with the name, scopes, projects and end of `granted`; return it, with the key itself.
 
         Raises:
             Conflict: There are too many keys.
@@ -134,32 +107,35 @@ class StoredKeys:
         if len(await self._list_ids()) >= MAX_KEYS:
             raise Conflict(f"There are {MAX_KEYS} keys. Revoke those that nobody needs.")
         key_id, key = new_key()
-        stored = StoredKey(
+        body = KeyBody(
+            id=key_id,
+            prefix=key_prefix(key_id),
             name=granted.name,
-            sha256=key_digest(key.encode()).hex(),
-            scopes=tuple(scope.value for scope in Scope if scope in granted.scopes),
-            projects=None if granted.projects is None else tuple(sorted(granted.projects)),
+            scopes=[scope.value for scope in Scope if scope in granted.scopes],
+            projects=None if granted.projects is None else sorted(granted.projects),
             created_at=datetime.now(UTC),
-            created_by=by.id,
-            created_by_name=by.name,
+            created_by=KeyRef(id=by.id, name=by.name),
             expires_at=granted.ends_at,
+            last_used_at=None,
         )
-        await self._store.put(keys.api_key(key_id), stored.model_dump_json().encode())
-        return ListedKey(key_id, stored, None), key
+        record = _Record(sha256=key_digest(key.encode()).hex(), key=body)
+        await self._store.put(keys.api_key(key_id), record.model_dump_json().encode())
+        return KeyCreated(**dict(body), key=key)
 
-    async def list(self) -> list[ListedKey]:
+    async def list(self) -> list[KeyBody]:
         """Return all keys, those that have ended included, the newest first. Raises StoreError."""
         places = asyncio.Semaphore(_LISTED_AT_ONCE)
 
-        async def read(key_id: str) -> ListedKey | None:
+        async def read(key_id: str) -> KeyBody | None:
             async with places:
-                stored = _parse(key_id, await self._store.get(keys.api_key(key_id)))
-                if stored is None:
+                record = await self._read_record(key_id)
+                if record is None:
                     return None  # it was revoked meanwhile
-                return ListedKey(key_id, stored, _time_of(await self._store.get(keys.api_key_use(key_id))))
+                last_used_at = _time_of(await self._store.get(keys.api_key_use(key_id)))
+                return record.key.model_copy(update={"last_used_at": last_used_at})
 
         found = await asyncio.gather(*(read(key_id) for key_id in await self._list_ids()))
-        return sorted((key for key in found if key is not None), key=lambda key: key.stored.created_at, reverse=True)
+        return sorted((key for key in found if key is not None), key=lambda key: key.created_at, reverse=True)
 
     async def revoke(self, key_id: str) -> None:
         """Delete a key, and what is known of it here. Raises StoreError."""
@@ -187,8 +163,22 @@ class StoredKeys:
             await asyncio.wait(self._notes, timeout=_CLOSE_TIMEOUT)
 
     async def _read(self, key_id: str) -> _Answer | None:
-        stored = _parse(key_id, await self._store.get(keys.api_key(key_id)))
-        return None if stored is None else _Answer(bytes.fromhex(stored.sha256), stored.caller(key_id))
+        record = await self._read_record(key_id)
+        return None if record is None else _Answer(bytes.fromhex(record.sha256), caller_with(record.key))
+
+    async def _read_record(self, key_id: str) -> _Record | None:
+        """Return what the store has of a key. Raises StoreError."""
+        data = await self._store.get(keys.api_key(key_id))
+        if data is None:
+            return None
+        try:
+            record = _Record.model_validate_json(data)
+        except ValidationError:
+            record = None
+        if record is None or record.key.id != key_id:
+            log.error("Key %s cannot be read in the artifact store, so it is not accepted.", key_id)
+            return None
+        return record
 
     async def _write_use(self, key_id: str) -> None:
         text = datetime.now(UTC).isoformat(timespec="seconds")
@@ -200,16 +190,6 @@ class StoredKeys:
     async def _list_ids(self) -> list[str]:
         parts = [key.split("/") async for key in self._store.list(keys.API_KEYS)]
         return [key_id for _, key_id, *rest in parts if rest == ["key.json"] and is_key_id(key_id)]
-
-
-def _parse(key_id: str, data: bytes | None) -> StoredKey | None:
-    if data is None:
-        return None
-    try:
-        return StoredKey.model_validate_json(data)
-    except ValidationError:
-        log.error("Key %s cannot be read in the artifact store, so it is not accepted.", key_id)  # noqa: TRY400
-        return None
 
 
 def _time_of(data: bytes | None) -> datetime | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import BeforeValidator, ConfigDict, FailFast, Field, JsonValue
+from pydantic import AwareDatetime, BeforeValidator, ConfigDict, FailFast, Field, JsonValue
 
 from schemas.rest.access import KeyRef, Scope
 from schemas.rest.base import RequestModel, ResponseModel, expects
@@ -85,7 +85,8 @@ _EXAMPLE: dict[str, JsonValue] = {
 class KeyBody(ResponseModel):
     """A key, without the key itself."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
+    # An api of an earlier version reads what a later one has stored.
+    model_config = ConfigDict(extra="ignore", json_schema_extra={"examples": [_EXAMPLE]})
 
     id: str
     prefix: str
@@ -94,10 +95,10 @@ class KeyBody(ResponseModel):
     scopes: list[str]
     projects: list[str] | None
     """The projects that it may see; null for all."""
-    created_at: datetime
+    created_at: AwareDatetime
     created_by: KeyRef
     """The key that was used to make it."""
-    expires_at: datetime | None
+    expires_at: AwareDatetime | None
     """When it ends, or has ended; null if it does not end."""
     last_used_at: datetime | None
     """When it was used last, to about a minute; null if it never was."""

@@ -144,8 +144,7 @@ class Api:
         """Make a key with these scopes, whoever may do so."""
         seen = None if projects is None else frozenset(projects)
         granted = Caller(id="", name="test", scopes=frozenset(map(Scope, scopes)), projects=seen, ends_at=ends_at)
-        _, key = await self.services.stored_keys.create(granted, granted)
-        return key
+        return (await self.services.stored_keys.create(granted, granted)).key
 
     def input_of(self, run_id: str) -> RunInput:
         return self.runs.entries[run_id].input
