@@ -103,7 +103,6 @@ async def test_one_is_validated_updated_and_deleted(api: Api, pages: Pages, anna
     deleted = await pages.send_form(f"{PATH}/anna%40shop/delete")
     assert deleted.headers["location"] == f"{PATH}?done=delete&name=anna%40shop"
     assert ("members", "anna@shop") not in api.auth_sessions.known
-    assert (await pages.send_form(f"{PATH}/anna%40shop/delete")).status_code == 404
 
 
 async def test_one_that_is_a_file_of_the_project_can_be_validated_only(api: Api, pages: Pages):
@@ -114,9 +113,6 @@ async def test_one_that_is_a_file_of_the_project_can_be_validated_only(api: Api,
     assert f"{PATH}/anna%40shop/delete" not in text
     assert f"{PATH}/anna%40shop/update" not in text
     assert (await pages.get(f"{PATH}.json")).json()["authSessions"][0]["fromFile"]
-    assert (await pages.send_form(f"{PATH}/anna%40shop/update", parameters="{}")).status_code == 409
-    assert (await pages.send_form(f"{PATH}/anna%40shop/delete")).status_code == 409
-    assert ("members", "anna@shop") in api.auth_sessions.known
 
 
 async def test_recorded_ones_are_imported(pages: Pages):
