@@ -15,7 +15,7 @@ from api.dashboard.rendering import render_page
 from api.dependencies import ServicesDep
 from api.http.access import requires
 from api.http.cursors import decode_cursor, encode_cursor
-from api.http.workspace_router import workspace_router
+from api.workspace_router import workspace_router
 from schemas.errors import BadRequest, Forbidden
 from schemas.rest.access import Scope
 from schemas.rest.audit import WORDS_OF_IDS, AuditList, AuditQuery

@@ -12,8 +12,8 @@ from api.dashboard.page_route import page_router
 from api.dashboard.rendering import redirect
 from api.dependencies import Services, ServicesDep
 from api.http.access import CallerDep, requires
-from api.http.workspace_router import workspace_router
-from api.projects.lookup import ProjectDep, RunDep, require_project, require_run
+from api.lookup import ProjectDep, RunDep, require_project, require_run
+from api.workspace_router import workspace_router
 from schemas.rest.access import Scope
 from schemas.rest.delivery import DeliveryBody, DeliveryError, DeliveryList, TryBody
 from schemas.workflow.delivery import TryProblem, TryRecord

@@ -20,8 +20,8 @@ from api.http.access import CallerDep, requires
 from api.http.errors import error_responses
 from api.http.json_body import read_json_object
 from api.http.openapi import request_body
-from api.http.workspace_router import workspace_router
-from api.projects.lookup import require_project
+from api.lookup import require_project
+from api.workspace_router import workspace_router
 from projects.manifest import Manifest
 from projects.variables import Variable, Variables
 from schemas.errors import BadRequest, Forbidden, NotFound, PayloadTooLarge

@@ -15,8 +15,8 @@ from starlette.responses import JSONResponse
 
 from api.dependencies import Services, ServicesDep
 from api.http.key_check import read_key
-from api.http.workspace_router import KEY_DESCRIPTION
-from api.projects.machines import read_fleet
+from api.machines import read_fleet
+from api.workspace_router import KEY_DESCRIPTION
 from schemas.errors import CallboardError, TooMany, Unauthorized, Unavailable
 from schemas.rest.access import Scope
 from schemas.rest.health import ComponentStatus, LivenessAnswer, Readiness

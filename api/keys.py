@@ -20,7 +20,7 @@ from api.http.access import CallerDep, lacks_scope, no_such_project, requires
 from api.http.errors import error_responses
 from api.http.json_body import read_json_object
 from api.http.openapi import request_body
-from api.http.workspace_router import workspace_router
+from api.workspace_router import workspace_router
 from projects.project_settings import NAME_RULE, is_project_name
 from schemas.errors import BadRequest, CallboardError, Conflict, Forbidden, NotFound, PayloadTooLarge
 from schemas.rest.access import Scope

@@ -20,8 +20,8 @@ from api.attempts.trace_viewer import trace_viewer_url
 from api.dashboard.page_route import page_router
 from api.dependencies import ServicesDep
 from api.http.access import requires
-from api.http.workspace_router import workspace_router
-from api.projects.lookup import require_run
+from api.lookup import require_run
+from api.workspace_router import workspace_router
 from schemas.errors import BadRequest, NotFound
 from schemas.rest.access import Scope
 from schemas.rest.attempt import AttemptBody

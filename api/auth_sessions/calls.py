@@ -23,8 +23,8 @@ from api.http.access import CallerDep, requires
 from api.http.errors import error_responses
 from api.http.json_body import read_json_object
 from api.http.openapi import request_body
-from api.http.workspace_router import workspace_router
-from api.projects.lookup import AuthProjectDep, OpenProjectDep, ProjectDep, require_auth_session
+from api.lookup import AuthProjectDep, OpenProjectDep, ProjectDep, require_auth_session
+from api.workspace_router import workspace_router
 from projects.dotenv import DevFolders
 from projects.manifest import Manifest
 from projects.processes import run_in_thread

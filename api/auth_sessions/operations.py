@@ -11,7 +11,7 @@ from typing import Any
 
 from api.auth_sessions.results import record_accepted
 from api.dependencies import Services
-from api.projects.lookup import find_auth_session, require_auth_session
+from api.lookup import find_auth_session, require_auth_session
 from api.request_secrets import definitely_not_started, delete_artifacts, resolve_proxy, store_sealed
 from api.runs.idempotency import new_run_id
 from projects.manifest import Manifest

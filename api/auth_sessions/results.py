@@ -10,9 +10,9 @@ from starlette.responses import JSONResponse, Response
 
 from api.dependencies import Services, ServicesDep
 from api.http.access import requires
-from api.http.workspace_router import workspace_router
-from api.projects.lookup import ProjectDep, find_auth_session
+from api.lookup import ProjectDep, find_auth_session
 from api.runs.result import ContractOutcome, contract_outcome
+from api.workspace_router import workspace_router
 from schemas.errors import NotFound
 from schemas.rest.access import Scope
 from schemas.rest.auth_sessions import OperationResult

@@ -15,7 +15,7 @@ from starlette.requests import Request
 
 from api.dependencies import Services
 from api.http.json_body import BODY_LIMIT, read_json_object, refuse_announced, too_large
-from api.projects.lookup import check_parameters, require_auth_session
+from api.lookup import check_parameters, require_auth_session
 from api.request_secrets import definitely_not_started
 from projects.job_definition import check_auth_session, check_item, discard_definition
 from projects.manifest import Manifest

@@ -20,9 +20,9 @@ from api.dashboard.rendering import redirect, render_page
 from api.dependencies import Services, ServicesDep
 from api.http.access import requires
 from api.http.errors import error_responses
-from api.http.workspace_router import workspace_router
 from api.jobs.definition import NDJSON, shown_definition
-from api.projects.lookup import ProjectDep
+from api.lookup import ProjectDep
+from api.workspace_router import workspace_router
 from projects.job_definition import read_definition
 from projects.manifest import Manifest
 from schemas.errors import BadRequest, Conflict, NotFound

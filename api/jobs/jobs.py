@@ -18,12 +18,12 @@ from api.dependencies import Services, ServicesDep
 from api.http.access import CallerDep, requires
 from api.http.errors import error_responses
 from api.http.openapi import request_body
-from api.http.workspace_router import workspace_router
 from api.jobs import job_runs
 from api.jobs.definition import NDJSON, define_job, discard_refused, read_job, shown_definition
 from api.jobs.schedule_text import describe_schedule
-from api.projects.lookup import ProjectDep
+from api.lookup import ProjectDep
 from api.runs.idempotency import new_run_id
+from api.workspace_router import workspace_router
 from projects.job_definition import read_definition, shown_items
 from projects.manifest import Manifest
 from schemas.errors import BadRequest, CallboardError, Conflict, NotFound, PayloadTooLarge

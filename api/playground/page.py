@@ -20,8 +20,8 @@ from api.dashboard.rendering import redirect, render_page
 from api.deliveries import try_body
 from api.dependencies import SINK_TESTS, Services, ServicesDep
 from api.http.access import CallerDep, audit_note, requires
+from api.lookup import OpenProjectDep, ProjectDep
 from api.playground.schema_fields import parameters_skeleton, schema_fields
-from api.projects.lookup import OpenProjectDep, ProjectDep
 from api.request_secrets import resolve_run_sink
 from api.runs.idempotency import new_run_id
 from api.runs.start import start_run

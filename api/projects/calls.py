@@ -16,11 +16,11 @@ from api.dashboard.rendering import redirect, render_page
 from api.dependencies import Services, ServicesDep
 from api.http.access import CallerDep, requires
 from api.http.errors import error_responses
-from api.http.workspace_router import workspace_router
-from api.projects.lookup import ProjectDep, StoredProjectDep
-from api.projects.machines import Machines, read_machines
+from api.lookup import ProjectDep, StoredProjectDep
+from api.machines import Machines, read_machines
 from api.projects.openapi import project_openapi
 from api.runs.records import run_summary
+from api.workspace_router import workspace_router
 from projects.manifest import Manifest
 from schemas.errors import BadRequest, Conflict, Forbidden, Unavailable
 from schemas.rest.access import Scope

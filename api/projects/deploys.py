@@ -12,7 +12,7 @@ from api.http.errors import error_responses
 from api.http.json_body import BODY_LIMIT, read_body
 from api.http.openapi import request_body
 from api.http.uploads import GZIP
-from api.http.workspace_router import workspace_router
+from api.workspace_router import workspace_router
 from projects.manifest import read_manifest
 from projects.project_settings import NAME_RULE, is_project_name
 from schemas.errors import BadRequest, Conflict, Forbidden, PayloadTooLarge

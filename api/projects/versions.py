@@ -19,8 +19,8 @@ from api.dependencies import Services, ServicesDep
 from api.http.access import CallerDep, requires
 from api.http.cursors import decode_cursor, encode_cursor
 from api.http.errors import error_responses
-from api.http.workspace_router import workspace_router
-from api.projects.lookup import ProjectDep, StoredProjectDep, read_version
+from api.lookup import ProjectDep, StoredProjectDep, read_version
+from api.workspace_router import workspace_router
 from projects import version_history
 from schemas.errors import BadRequest, Conflict, Forbidden, NotFound
 from schemas.rest.access import Scope

@@ -23,14 +23,14 @@ from api.http.access import CallerDep, audit_note, requires
 from api.http.errors import error_responses
 from api.http.json_body import read_json_object
 from api.http.openapi import request_body
-from api.http.workspace_router import workspace_router
-from api.projects.lookup import OpenProjectDep, ProjectDep
+from api.lookup import OpenProjectDep, ProjectDep
 from api.runs import records
 from api.runs.idempotency import IDEMPOTENCY_DOCS, read_idempotency_key
 from api.runs.rerun import start_rerun
 from api.runs.result import load_json, result_json
 from api.runs.start import start_run
 from api.runs.timeline import Span, layout_bars, run_spans
+from api.workspace_router import workspace_router
 from schemas.errors import BadRequest, Conflict, Forbidden, NotFound, PayloadTooLarge
 from schemas.rest.access import Scope
 from schemas.rest.base import QueryModel, expects

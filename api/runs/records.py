@@ -11,7 +11,7 @@ from api.attempts.artifacts import list_attempts, trace_link
 from api.deliveries import list_deliveries
 from api.dependencies import Services
 from api.http.cursors import decode_cursor, encode_cursor
-from api.projects.machines import read_machines
+from api.machines import read_machines
 from api.runs.result import load_json, returned_values
 from schemas.mask import MASK
 from schemas.rest.base import ResponseModel

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from api.dependencies import Services
-from api.projects.lookup import check_parameters, read_version, require_auth_session
+from api.lookup import check_parameters, read_version, require_auth_session
 from api.request_secrets import (
     definitely_not_started,
     delete_artifacts,
