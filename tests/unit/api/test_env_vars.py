@@ -1,18 +1,13 @@
-"""Environment variables over REST: what is set, what is shown, what is refused, and what lies in the store."""
+"""Environment variables over REST: what is set, what is shown, and what is refused."""
 
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import httpx
 import pytest
 
 from projects.pointer import withdraw_pointer
-from projects.variables import Variables
-from schemas.errors import SealError
-from schemas.rest.env_vars import SetVariable
-from security.keyring import KeyRing
-from storage import keys
 from storage.folder import FolderStore
 from tests.support.api_in_process import Api, MakeApi, deploy_project
 from tests.support.constants import WORKSPACE
@@ -97,46 +92,6 @@ async def test_all_variables_of_a_project_have_a_size_together(api: Api):
     assert (await call(api, "PUT", "env-vars/C", half)).status_code == 200, "the workspace's count by themselves"
     for place in (*(f"{PLACES[0]}/{name}" for name in "ABC"), "env-vars/C"):
         await call(api, "DELETE", place)
-
-
-async def test_nothing_is_stored_in_the_clear_and_nothing_opens_elsewhere(tmp_path: Path):
-    store, ring = FolderStore(tmp_path), KeyRing(["a-key-of-sixteen-characters"])
-    variables = Variables("w", store, ring)
-    await variables.set("shop", "SHOP_KEY", SetVariable(value=SECRET, secret=True), by="me")
-    token = await store.get(keys.variable("shop", "SHOP_KEY"))
-    assert token is not None
-    assert SECRET.encode() not in token
-    for project, name in (("other", "SHOP_KEY"), ("shop", "OTHER"), (None, "SHOP_KEY")):
-        await store.put(keys.variable(project, name), token)
-        with pytest.raises(SealError, match=f"Environment variable {name} of "):
-            await variables.list(project)
-        assert await variables.delete(project, name)
-    assert not await variables.delete("shop", "OTHER")
-
-
-async def test_only_what_has_changed_is_read_again(tmp_path: Path):
-    class Counting(FolderStore):
-        reads: ClassVar[list[str]] = []
-
-        async def get(self, key: str) -> bytes | None:
-            self.reads.append(key)
-            return await super().get(key)
-
-    store, ring = Counting(tmp_path), KeyRing(["a-key-of-sixteen-characters"])
-    api, worker = (Variables("w", store, ring) for _ in range(2))
-    for name in ("A", "B"):
-        await api.set("shop", name, SetVariable(value=name), by="me")
-    assert [each.value for each in await worker.list("shop")] == ["A", "B"]
-    Counting.reads.clear()
-    assert [each.value for each in await worker.list("shop")] == ["A", "B"]
-    assert Counting.reads == []
-    await api.set("shop", "B", SetVariable(value="changed"), by="me")
-    Counting.reads.clear()
-    assert [each.value for each in await worker.list("shop")] == ["A", "changed"]
-    assert Counting.reads == [keys.variable("shop", "B")]
-    await api.delete("shop", "A")
-    assert [each.name for each in await worker.list("shop")] == ["B"]
-    assert "changed" not in repr(await worker.list("shop"))
 
 
 @pytest.mark.parametrize(("method", "place"), [("PUT", "env-vars/KEY"), ("POST", "jobs"), ("POST", "run/start")])
