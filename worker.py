@@ -46,12 +46,11 @@ from activities.resource import ResourceActivities
 from activities.upload_deploys import UploadActivities
 from activities.variables import VariableActivities
 from activities.version_builds import BuildActivities
-from activities.workers import machine_reports
-from activities.workers.crash_recovery import recover_dead_workers
 from activities.workers.deployed_projects import DeployedProjects, DeployedResources
 from activities.workers.fleet_member import FleetMember
+from activities.workers.machine_metrics import count_repeatedly
 from activities.workers.project_workers import ProjectWorkerManager
-from activities.workers.worker_dir import WorkerDir
+from activities.workers.worker_dir import WorkerDir, recover_dead_workers
 from machines.host import Host
 from machines.lease import Lease
 from machines.package_box import PackageBox
@@ -75,7 +74,8 @@ from telemetry.tracing import start_tracing, stop_tracing
 from telemetry.tracing_settings import trace_endpoints
 from temporal.client import WORKER_HEARTBEAT_INTERVAL, connect
 from temporal.connection_config import Connection, find_connection
-from temporal.fleet import FleetClient, fleet_worker
+from temporal.fleet import FleetClient
+from temporal.fleet_worker import fleet_worker
 from temporal.hard_exit import hard_exit
 from temporal.health import CONNECT_TIMEOUT, connect_once_up
 from temporal.run_waits import RunWaits
@@ -291,6 +291,7 @@ async def host_playwright(process: Process, host: Host, resources: AsyncExitStac
         capacity=host.capacity,
         most_per_project=settings.machines,
         max_machines=settings.max_machines,
+        isolation=host.isolation.level,
         lease=lease,
         dead=dead,
         on_asked=pulse("The renewal of the lease of Machines", ROUND_TIMEOUT).beat,
@@ -346,12 +347,12 @@ async def host_playwright(process: Process, host: Host, resources: AsyncExitStac
     member.start(deployed, project_workers)
     resources.push_async_callback(project_workers.stop)
     searched = pulse("The search for deploys", STORE_TIMEOUT + settings.poll_versions)
-    reported = pulse("The report of Machines", ROUND_TIMEOUT)
+    counted = pulse("The count of Machines", ROUND_TIMEOUT)
     return [
         deployed.follow(settings.poll_versions, searched.beat),
         member.watch(),
         project_workers.watch(),
-        machine_reports.report(client, identity, pools, lease, reported.beat),
+        count_repeatedly(pools, lease, counted.beat),
     ]
 
 

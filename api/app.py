@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
 
-from api import audit, deliveries, env_vars, health, keys
+from api import audit, deliveries, env_vars, fleet, health, keys
 from api.attempts import calls as attempt_calls
 from api.auth_sessions import calls as auth_session_calls
 from api.auth_sessions import results as auth_session_results
@@ -72,6 +72,7 @@ def create_app(services: Services) -> FastAPI:
         *versions.routers,
         *jobs.routers,
         *job_runs.routers,
+        fleet.router,
         *audit.routers,
         deploys.router,
         *env_vars.routers,

@@ -33,7 +33,8 @@ from temporal.client import connect
 from temporal.connection_config import Connection
 from temporal.deliveries import Deliveries
 from temporal.deploys import Deploys
-from temporal.fleet import FleetClient, FleetReader
+from temporal.fleet import FleetClient
+from temporal.fleet_view import FleetReader
 from temporal.health import TemporalHealth
 from temporal.job_runs import JobRuns
 from temporal.jobs import Jobs

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
 from api.dependencies import Services, ServicesDep
+from api.fleet import read_fleet
 from api.http.key_check import read_key
-from api.machines import read_fleet
 from api.workspace_router import KEY_DESCRIPTION
 from schemas.errors import CallboardError, TooMany, Unauthorized, Unavailable
 from schemas.rest.access import Scope
+from schemas.rest.fleet import FleetProject, MissingReason
 from schemas.rest.health import ComponentStatus, LivenessAnswer, Readiness
-from temporal.fleet_view import MissingReason, ProjectMachines
 
 _CHECK_TIMEOUT = 5
 """Seconds within which each of the checked parts must answer."""
@@ -65,11 +65,8 @@ async def readyz(request: Request, services: ServicesDep) -> JSONResponse:
     The answer holds only the statuses. With a key that has the scope `admin` for all projects, it also holds the
     messages, and the status of each project.
     """
-    temporal, store, projects, isolation = await asyncio.gather(
-        _run_check(services.temporal_health.check()),
-        _run_check(services.store.check()),
-        _project_states(services),
-        _isolation_state(services),
+    temporal, store, (projects, isolation) = await asyncio.gather(
+        _run_check(services.temporal_health.check()), _run_check(services.store.check()), _machine_states(services)
     )
     states = [temporal, store, *projects.values()]
     ready = all(state.status != "failed" for state in states)
@@ -93,26 +90,28 @@ async def _is_for_admin(services: Services, request: Request) -> bool:
     return caller.has(Scope.ADMIN) and caller.projects is None
 
 
-async def _project_states(services: Services) -> dict[str, ComponentStatus]:
+async def _machine_states(services: Services) -> tuple[dict[str, ComponentStatus], ComponentStatus | None]:
+    """Return whether workers hold the Machines of each project, and how far these are isolated, if that is known."""
     try:
         async with asyncio.timeout(_CHECK_TIMEOUT):
             projects = await services.catalog.list_current()
             fleet = await read_fleet(services, projects)
     except (CallboardError, TimeoutError):
-        return {}  # the store is not reachable, and its own state says so
+        return {}, None  # the store is not reachable, and its own state says so
     if fleet is None:
         unknown = _problem(services, "No worker has said who holds which Machines. Start `callboard worker`.")
-        return {project.project: unknown for project in projects}
-    return {name: _project_state(services, found) for name, found in fleet.projects.items()}
+        return {project.project: unknown for project in projects}, None
+    states = {found.project: _project_state(services, found) for found in fleet.projects}
+    return states, _isolation_state(fleet.projects)
 
 
-def _project_state(services: Services, machines: ProjectMachines) -> ComponentStatus:
+def _project_state(services: Services, machines: FleetProject) -> ComponentStatus:
     """Return whether workers hold the project's Machines. It is well that a worker is about to get what is missing."""
     match machines.reason:
         case MissingReason.NO_WORKER | MissingReason.NOT_SERVED:
-            return _problem(services, f"Machines are missing, {machines.shortage}. No Run of the project is executed.")
+            return _problem(services, f"Machines are missing, {machines.message}. No Run of the project is executed.")
         case MissingReason.NO_ROOM | MissingReason.LIMIT:
-            return ComponentStatus(status="warning", message=f"Machines are missing, {machines.shortage}.")
+            return ComponentStatus(status="warning", message=f"Machines are missing, {machines.message}.")
         case _ if services.settings.ready_needs_workers and not machines.held:
             return _problem(services, "No worker holds a Machine of this project yet.")
         case _:
@@ -124,13 +123,9 @@ def _problem(services: Services, message: str) -> ComponentStatus:
     return ComponentStatus(status="failed" if services.settings.ready_needs_workers else "warning", message=message)
 
 
-async def _isolation_state(services: Services) -> ComponentStatus | None:
-    """Return how far the Machines are isolated, well if all are fully; None if that is not known."""
-    try:
-        async with asyncio.timeout(_CHECK_TIMEOUT):
-            levels = await services.temporal_health.read_isolation()
-    except (CallboardError, TimeoutError):
-        return None  # Temporal is not reachable, and its own state says so
+def _isolation_state(projects: Iterable[FleetProject]) -> ComponentStatus | None:
+    """Return how far the Machines are isolated, well if all are fully; None if no worker holds any."""
+    levels = {found.project: found.isolation for found in projects if found.isolation is not None}
     if lower := sorted(f"{project} ({level})" for project, level in levels.items() if level != "full"):
         message = (
             f"Machines of these projects are not isolated fully: {', '.join(lower)}. "

@@ -220,8 +220,6 @@ class MachinePools(dict[str, Pool]):
         super().__init__()
         self._launch = launch
         self._limits = limits
-        self.isolation: str = launch.isolation
-        """How far the Machines are isolated."""
 
     async def resize(self, project: str, machines: int) -> None:
         """Change how many Machines the project may have; its pool is created the first time."""

@@ -1,11 +1,8 @@
-"""Ask the workflow `Fleet` for Machines, and serve it: every worker does both. Read who holds which for pages."""
+"""Ask the workflow `Fleet`: workers for their leases, everybody else for who holds which Machines."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import inspect
-import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -23,10 +20,7 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.converter import DefaultFailureConverter
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
-from temporalio.worker import PollerBehaviorSimpleMaximum, UnsandboxedWorkflowRunner, Worker
 
-import workflows.allocation
-import workflows.fleet
 from schemas.errors import Unavailable
 from schemas.workflow import names
 from schemas.workflow.fleet import (
@@ -45,14 +39,6 @@ _ANSWER_TIMEOUT = timedelta(seconds=8)
 _TASK_TIMEOUT = timedelta(seconds=5)
 """How long a worker may take over a task of the workflow, with the replay of at most `LONG_HISTORY` events. The next
 one has to wait for a worker that was stopped."""
-_STICKY_TIMEOUT = timedelta(seconds=1)
-_GRACE = timedelta()
-_MAX_AGE = 1.0
-"""Seconds for which an answer is used. A worker has to compute each, and it is as old as the last renewal anyway."""
-_MAX_FAILURE_AGE = 5.0
-"""The same for a failure: while no worker answers, pages wait for it only now and then."""
-_PAGE_TIMEOUT = timedelta(seconds=3)
-"""How long a page waits for a worker. Those that can answer do so within milliseconds."""
 
 Start = WithStartWorkflowOperation[FleetWorkflow, None]
 
@@ -65,7 +51,7 @@ class FleetClient:
     """The workflow `Fleet`, as workers and commands ask it."""
 
     def __init__(self, client: Client) -> None:
-        self._client = _without_encryption(client)
+        self._client = without_encryption(client)
         self._handle = self._client.get_workflow_handle_for(FleetWorkflow.run, names.FLEET_ID)
 
     async def renew(self, request: RenewRequest) -> RenewAnswer:
@@ -127,31 +113,6 @@ class FleetClient:
             await self._handle.signal(FleetWorkflow.wake, rpc_timeout=_ANSWER_TIMEOUT)
 
 
-class FleetReader:
-    """The state of the workflow `Fleet`, as of a second ago at most."""
-
-    def __init__(self, fleet: FleetClient) -> None:
-        self._fleet = fleet
-        self._answer: FleetState | Unavailable | None = None
-        self._fresh_until = 0.0
-        """By the monotonic clock."""
-        self._lock = asyncio.Lock()
-
-    async def read(self) -> FleetState:
-        """Return who holds what. Raises Unavailable if no worker has answered."""
-        async with self._lock:
-            if self._answer is None or time.monotonic() >= self._fresh_until:
-                try:
-                    self._answer, age = await self._fleet.read_state(_PAGE_TIMEOUT), _MAX_AGE
-                except Unavailable as error:
-                    self._answer, age = error, _MAX_FAILURE_AGE
-                self._fresh_until = time.monotonic() + age
-            answer = self._answer
-        if isinstance(answer, Unavailable):
-            raise Unavailable(answer.message)
-        return answer
-
-
 async def _answered[T](asked: Coroutine[Any, Any, T]) -> T:
     """Return the answer to an update. Raises Unavailable if there is none, and what the SDK raises of an answer."""
     # The SDK makes an error of its own of a cancel. So it has a task of its own, and a cancel of ours stays one.
@@ -182,13 +143,7 @@ async def _ask_or_start_successor[T](update: Callable[[Start], Coroutine[Any, An
         return await _update(update, _start(successor=True))
 
 
-def _build_id() -> str:
-    """Return an id of the code that decides; see "granted_by" in `workflows/fleet.py`."""
-    code = inspect.getsource(workflows.fleet) + inspect.getsource(workflows.allocation)
-    return f"fleet-{hashlib.sha256(code.encode()).hexdigest()[:16]}"
-
-
-def _without_encryption(client: Client) -> Client:
+def without_encryption(client: Client) -> Client:
     """Return a client that encrypts nothing, and decrypts what is encrypted.
 
     Workers and workflow tell each other names of projects, hosts and workers, and numbers: Temporal can read them
@@ -203,21 +158,6 @@ def _without_encryption(client: Client) -> Client:
             failure_converter_class=DefaultFailureConverter,
         )
     return Client(**config)
-
-
-def fleet_worker(client: Client, identity: str) -> Worker:
-    """Return the Temporal worker for the workflow `Fleet`."""
-    return Worker(
-        _without_encryption(client),
-        build_id=_build_id(),
-        task_queue=names.FLEET_QUEUE,
-        workflows=[FleetWorkflow],
-        identity=identity,
-        workflow_runner=UnsandboxedWorkflowRunner(),  # it is Callboard's own, and tests run it in the sandbox
-        workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(2),
-        sticky_queue_schedule_to_start_timeout=_STICKY_TIMEOUT,
-        graceful_shutdown_timeout=_GRACE,
-    )
 
 
 async def _update[T](update: Callable[[Start], Coroutine[Any, Any, T]], start: Start) -> T:

@@ -1,4 +1,4 @@
-"""Whether Temporal answers, and how far workers isolate their Machines; and a connection once it answers."""
+"""Whether Temporal answers, and a connection once it does."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from settings import Settings
 from temporal.client import connect
 from temporal.connection_config import Connection
 from temporal.connection_errors import connect_error
-from temporal.pool_usage import read_usage
 from temporal.rpc_errors import is_refused, translate_rpc_errors
 
 log = logging.getLogger(__name__)
@@ -28,7 +27,7 @@ _FIRST_CHECK_TIMEOUT = 5.0
 
 
 class TemporalHealth:
-    """The health of one Temporal namespace, and of the workers in it."""
+    """The health of one Temporal namespace."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -42,12 +41,6 @@ class TemporalHealth:
             if not isinstance(error.__cause__, RuntimeError):
                 raise
             raise connect_error(self._client.service_client.config, error.__cause__) from error.__cause__
-
-    async def read_isolation(self) -> dict[str, str]:
-        """Return how far the Machines of each project are isolated, as far as live workers tell it."""
-        with translate_rpc_errors():
-            usage = await read_usage(self._client) or {}
-        return {project: machines.isolation for project, machines in usage.items() if machines.isolation}
 
 
 async def check_access(settings: Settings, connection: Connection) -> str | None:

@@ -16,7 +16,6 @@ from schemas.workflow import names
 from schemas.workflow.auth_session import CreateInput, ValidateInput
 from schemas.workflow.run import RunInput, RunStatus, RunType
 from temporal.listing import RunFilter, RunListItem, RunPage, abnormal_statuses, build_query, read_list_item
-from temporal.pool_usage import PoolUsage, read_usage
 from temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors
 from temporal.runs import Runs, RunState
 
@@ -143,15 +142,6 @@ class RunQueries:
         with translate_rpc_errors():
             query = f"{build_query(project, run_filter)} AND {is_top_level}"
             return (await self._client.count_workflows(query, rpc_timeout=RPC_TIMEOUT)).count
-
-    async def read_machine_usage(self) -> dict[str, PoolUsage] | None:
-        """Return which Machines are up, by project, as of some seconds ago; None if the server keeps no heartbeats.
-
-        Raises:
-            Unavailable: Temporal cannot be reached.
-        """
-        with translate_rpc_errors():
-            return await read_usage(self._client)
 
     async def _read_input(self, description: WorkflowExecutionDescription) -> AnyInput:
         """Return what the Run was started with, from the beginning of its history."""

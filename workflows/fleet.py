@@ -110,6 +110,7 @@ class FleetWorkflow:
         self._forget_silent()
         before = self._members.get(request.worker)
         self._note_list(request)
+        held = _told(request.held, before and before.held)
         member = MemberState(
             host=request.host,
             number=request.number,
@@ -117,11 +118,14 @@ class FleetWorkflow:
             most_per_project=request.most_per_project,
             max_machines=request.max_machines,
             serves=request.serves,
-            plan=before.plan if before is not None else request.held or {},
+            plan=before.plan if before is not None else held,
             shares=before.shares if before is not None else {},
             granted_by=before.granted_by if before is not None else "",
-            held=before.held if before is not None and request.held is None else request.held or {},
+            held=held,
             used=request.used,
+            busy=_told(request.busy, before and before.busy),
+            warm=_told(request.warm, before and before.warm),
+            isolation=request.isolation,
             leaving=request.leaving,
             expires_at=self._all_leases_end(),
         )
@@ -151,7 +155,8 @@ class FleetWorkflow:
         self._refuse_late(request.worker, request.number)
         live = {name: member for name, member in self._members.items() if member.expires_at > workflow.now()}
         known = {None, *(member.serves for member in live.values())}
-        if request.base not in known or (request.held is None and request.worker not in live):
+        says_all = None not in (request.held, request.busy, request.warm)
+        if request.base not in known or not (says_all or request.worker in live):
             raise ApplicationError(f"{request.worker} has to say all that it serves and holds.", type=UNKNOWN)
 
     @workflow.update(name=names.LEAVE_FLEET)
@@ -273,8 +278,14 @@ class FleetWorkflow:
         return shares
 
 
+def _told(numbers: dict[str, int] | None, before: dict[str, int] | None) -> dict[str, int]:
+    """Return the numbers of a worker: those of its request, else those that it has told before."""
+    return numbers if numbers is not None else before or {}
+
+
 def _differs(member: MemberState, before: MemberState) -> bool:
-    """Tell whether a worker has told anything new with its request, but for how much of its projects it holds."""
+    """Tell whether a worker has told anything new that is to be planned for: not how much of its projects it holds."""
     if member.held.keys() == before.held.keys():
         before = before.model_copy(update={"held": member.held})
-    return member != before.model_copy(update={"number": member.number, "expires_at": member.expires_at})
+    shown = {"busy": member.busy, "warm": member.warm, "isolation": member.isolation}
+    return member != before.model_copy(update={"number": member.number, "expires_at": member.expires_at, **shown})

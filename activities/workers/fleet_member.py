@@ -47,6 +47,7 @@ class FleetMember:
         capacity: int,
         most_per_project: int | None,
         max_machines: int | None,
+        isolation: str,
         lease: Lease,
         dead: Sequence[str] = (),
         on_asked: Callable[[], None] = lambda: None,
@@ -60,6 +61,7 @@ class FleetMember:
             capacity: How many Machines it can have at once.
             most_per_project: How many Machines of one project it may have; None for any number.
             max_machines: How many Machines all projects may have together, over all workers; None for any number.
+            isolation: How far its Machines are isolated: `full`, `open` or `none`.
             lease: Is kept up to date with every answer.
             dead: Workers of this host that have died, and whose Machines are gone.
             on_asked: Is called whenever the lease was asked for, with or without an answer.
@@ -70,6 +72,7 @@ class FleetMember:
         self._capacity = capacity
         self._most_per_project = most_per_project
         self._max_machines = max_machines
+        self._isolation = isolation
         self._lease = lease
         self._dead = tuple(dead)
         self._on_asked = on_asked
@@ -156,11 +159,13 @@ class FleetMember:
             changes=changes_between(base, sizes),
             held=self._lease.declare(project_workers.in_use()),
             used=project_workers.accepted(),
+            busy=project_workers.busy(),
+            warm=project_workers.warm(),
+            isolation=self._isolation,
             leaving=project_workers.stopping,
         )
-        held_as_before = last is not None and last.held == request.held
         try:
-            answer, sent = await self._ask(request.model_copy(update={"held": None}) if held_as_before else request)
+            answer, sent = await self._ask(request.without_known(last))
         except BaseUnknown:
             request = request.model_copy(update={"number": self._number + 1, "base": None, "changes": dict(sizes)})
             answer, sent = await self._ask(request)

@@ -14,10 +14,10 @@ from api.dashboard.auth import FormDep
 from api.dashboard.page_route import page_router
 from api.dashboard.rendering import redirect, render_page
 from api.dependencies import Services, ServicesDep
+from api.fleet import read_machines
 from api.http.access import CallerDep, requires
 from api.http.errors import error_responses
 from api.lookup import ProjectDep, StoredProjectDep
-from api.machines import Machines, read_machines
 from api.projects.openapi import project_openapi
 from api.runs.records import run_summary
 from api.workspace_router import workspace_router
@@ -26,7 +26,7 @@ from schemas.errors import BadRequest, Conflict, Forbidden, Unavailable
 from schemas.rest.access import Scope
 from schemas.rest.field_errors import field_error
 from schemas.rest.json_text import validate_body
-from schemas.rest.projects import ApiBody, ApiList, ProjectBody, ProjectList
+from schemas.rest.projects import ApiBody, ApiList, ProjectBody, ProjectList, ProjectMachines
 from schemas.rest.versions import DeleteQuery
 from schemas.workflow.project_changes import DeleteProjectInput
 from schemas.workflow.run import RunStatus, RunType
@@ -47,7 +47,7 @@ async def list_all(services: ServicesDep, caller: CallerDep) -> ProjectList:
     """List the deployed projects that the key may see, sorted by name."""
     projects = await _list_seen(services, caller)
     machines = await read_machines(services, projects)
-    return ProjectList(projects=[_body(project, machines) for project in projects])
+    return ProjectList(projects=[_body(project, machines[project.project]) for project in projects])
 
 
 @_PAGES.get("", dependencies=_LISTING)
@@ -61,7 +61,7 @@ async def list_page(request: Request, services: ServicesDep, caller: CallerDep) 
 @_REST.get("/{projectName}", dependencies=_READING, operation_id="getProject", summary="Get a project")
 async def get(services: ServicesDep, manifest: ProjectDep) -> ProjectBody:
     """Get the project's deployed version, its APIs, and how many Machines there are for it."""
-    return _body(manifest, await read_machines(services, [manifest]))
+    return _body(manifest, (await read_machines(services, [manifest]))[manifest.project])
 
 
 @_PAGES.get("/{projectName}", dependencies=_READING)
@@ -153,7 +153,7 @@ async def _list_seen(services: Services, caller: Caller) -> list[Manifest]:
     return [project for project in await services.catalog.list_current() if caller.sees(project.project)]
 
 
-def _body(manifest: Manifest, machines: Machines) -> ProjectBody:
+def _body(manifest: Manifest, machines: ProjectMachines) -> ProjectBody:
     settings = manifest.settings
     return ProjectBody(
         name=manifest.project,
@@ -162,7 +162,7 @@ def _body(manifest: Manifest, machines: Machines) -> ProjectBody:
         apis=list(manifest.apis),
         api_access=settings.api_access.enabled,
         auth_sessions=settings.auth_sessions.type if settings.auth_sessions.enabled else None,
-        machines=machines.of(manifest),
+        machines=machines,
         warnings=[str(warning) for warning in manifest.warnings],
     )
 
@@ -181,7 +181,7 @@ async def _page_data(services: Services, manifests: Sequence[Manifest]) -> list[
 
     async def load(manifest: Manifest) -> dict[str, Any]:
         async with limit:
-            return {**_deployed(manifest), **await _activity(services, manifest, machines)}
+            return {**_deployed(manifest), **await _activity(services, manifest, machines[manifest.project])}
 
     return list(await asyncio.gather(*(load(manifest) for manifest in manifests)))
 
@@ -202,7 +202,7 @@ def _deployed(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-async def _activity(services: Services, manifest: Manifest, machines: Machines) -> dict[str, Any]:
+async def _activity(services: Services, manifest: Manifest, machines: ProjectMachines) -> dict[str, Any]:
     project = manifest.project
     run_filter = RunFilter(
         types=frozenset({RunType.API}), statuses=frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELED})
@@ -212,14 +212,14 @@ async def _activity(services: Services, manifest: Manifest, machines: Machines) 
     ).runs
     kept = [run for run in ended if run.status is not RunStatus.CANCELED]
     durations = [run.ended_at - run.started_at for run in kept if run.started_at and run.ended_at]
-    counts = machines.of(manifest).model_dump(mode="json", by_alias=True)
+    counts = machines.model_dump(mode="json", by_alias=True)
     return {
         "machinesHeld": counts["held"],
         "machinesWorkers": counts["workers"],
         "machinesMissing": counts["missing"],
         "machinesBusy": counts["busy"],
         "machinesWarm": counts["warm"],
-        "isolation": machines.isolation(project),
+        "isolation": counts["isolation"],
         "waiting": await services.run_queries.count_waiting(project),
         "successRate": sum(run.status is RunStatus.COMPLETED for run in kept) / len(kept) if kept else None,
         "medianDuration": median(each.total_seconds() for each in durations) if durations else None,

@@ -10,8 +10,8 @@ from typing import Any
 from api.attempts.artifacts import list_attempts, trace_link
 from api.deliveries import list_deliveries
 from api.dependencies import Services
+from api.fleet import read_machines
 from api.http.cursors import decode_cursor, encode_cursor
-from api.machines import read_machines
 from api.runs.result import load_json, returned_values
 from schemas.mask import MASK
 from schemas.rest.base import ResponseModel
@@ -222,7 +222,7 @@ async def _waiting(services: Services, details: RunDetails) -> QueueState | Retr
     if details.list_item.status is not RunStatus.PENDING:
         return None
     project = await services.catalog.get_current(details.list_item.project)
-    machines = None if project is None else (await read_machines(services, [project])).of(project)
+    machines = None if project is None else (await read_machines(services, [project]))[project.project]
     return QueueState(
         ahead=await services.run_queries.count_waiting(
             details.list_item.project, created_before=details.list_item.created_at

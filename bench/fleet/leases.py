@@ -109,6 +109,8 @@ class _Served:
     def accepted(self) -> dict[str, int]:
         return {}
 
+    busy = warm = accepted
+
     async def serve(self) -> None:
         pass
 
@@ -130,6 +132,7 @@ class _Asking:
             capacity=_CAPACITY,
             most_per_project=None,
             max_machines=None,
+            isolation="full",
             lease=self.lease,
         )
         self.member.start(cast("DeployedProjects", self.deployed), cast("ProjectWorkerManager", self.served))

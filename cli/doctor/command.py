@@ -15,10 +15,10 @@ from rich.text import Text
 from cli.doctor import host, keys
 from cli.doctor.builds import check_builds
 from cli.doctor.findings import Finding, Status
-from cli.doctor.fleet import check_fleet, check_workers
+from cli.doctor.fleet import check_fleet
 from cli.doctor.store import check_artifact_store
 from cli.doctor.target import Installation, find_installation
-from cli.doctor.temporal import check_temporal
+from cli.doctor.temporal import check_temporal, check_workers
 from cli.options import AsJson, DataFolder
 from settings import Settings
 
@@ -56,7 +56,7 @@ def doctor(
 
 async def _run_checks(place: Installation, part: str | None) -> list[Finding]:
     settings = place.settings
-    on_host, (of_temporal, client), (of_store, store) = await asyncio.gather(
+    on_host, (of_temporal, client), of_store = await asyncio.gather(
         _check_host(settings, part), check_temporal(settings), check_artifact_store(settings)
     )
     findings = [*on_host, *of_temporal, of_store]
@@ -67,9 +67,7 @@ async def _run_checks(place: Installation, part: str | None) -> list[Finding]:
         findings.append(keys.check_webhook_secrets(settings))
     if client is not None:
         findings += [await check_workers(client), await check_builds(client)]
-        if store is not None:
-            findings += await check_fleet(client, store, place)
-    return findings
+    return [*findings, *await asyncio.to_thread(check_fleet, place)]
 
 
 async def _check_host(settings: Settings, part: str | None) -> list[Finding]:

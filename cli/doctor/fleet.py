@@ -1,68 +1,37 @@
-"""Checks that workers serve all task queues, hold the Machines of all projects, and keep to one limit of them."""
+"""Checks that workers hold the Machines of all projects, and keep to one limit of them, as the API tells."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from datetime import UTC, datetime
+from collections.abc import Sequence
 
-from temporalio.client import Client
-
+from cli.api_client import find_api
 from cli.doctor.findings import Finding, failed, ok, warning
 from cli.doctor.target import Installation
-from projects.catalog import Catalog
-from schemas.errors import ConfigurationError, StoreError, Unavailable
-from schemas.workflow import names
-from storage.store import Store
-from temporal.fleet import FleetClient
-from temporal.fleet_view import FleetView, MissingReason, ProjectMachines, describe_fleet
-from temporal.pollers import list_pollers
+from schemas.errors import CallboardError
+from schemas.rest.fleet import Fleet, FleetProject, MissingReason
 
-_WORKERS, _PROJECTS, _LIMIT = "Workers", "Projects", "Limit of Machines"
-_CONSEQUENCES = {
-    names.RUNS_QUEUE: "no Run starts",
-    names.CALLBOARD_QUEUE: "no AuthSession or Job goes on",
-    names.DELIVERIES_QUEUE: "no result is delivered",
-    names.FLEET_QUEUE: "no worker gets Machines",
-}
-"""Task queues, and the consequence if no worker serves them. Workers of every role serve the last one."""
+_PROJECTS, _LIMIT = "Projects", "Limit of Machines"
 
 
-async def check_workers(client: Client) -> Finding:
-    """Check for workers that sequence Runs, deliver results and lease Machines."""
-    try:
-        serving = {queue: await list_pollers(client, queue) for queue in _CONSEQUENCES}
-    except (Unavailable, ConfigurationError) as error:
-        return failed(_WORKERS, error.message, "Try again; if the error stays, look at Temporal's log.")
-    idle = [
-        f"no worker polls the task queue {queue}, so {_CONSEQUENCES[queue]}"
-        for queue, found in serving.items()
-        if not found
-    ]
-    if idle:
-        found = "; ".join(idle)
-        fix = "Start `callboard worker` with CALLBOARD_ROLE set to all or control."
-        return failed(_WORKERS, f"{found[0].upper()}{found[1:]}.", fix)
-    number = len(set[str]().union(*serving.values()))
-    *queues, last = _CONSEQUENCES
-    return ok(
-        _WORKERS, f"{number} worker{'' if number == 1 else 's'} on the task queues {', '.join(queues)} and {last}"
-    )
-
-
-async def check_fleet(client: Client, store: Store, place: Installation) -> list[Finding]:
+def check_fleet(place: Installation) -> list[Finding]:
     """Compare the Machines of deployed projects with what workers hold, and with the limit of all projects."""
+    settings = place.settings
+    if not place.dev and (settings.url is None or settings.api_key is None):
+        fix = "Set CALLBOARD_URL to the address of the API, and CALLBOARD_API_KEY to a key with the scope admin."
+        return [warning(_PROJECTS, "Nobody was asked who holds which Machines: that takes the API and a key.", fix)]
     try:
-        deployed = await Catalog(store).sizes()
-        state = await FleetClient(client).read_state()
-    except (StoreError, ConfigurationError) as error:
-        return [failed(_PROJECTS, error.message, "Try again; if the error stays, fix what it names.")]
-    except Unavailable as error:
-        return [failed(_PROJECTS, error.message, "Start `callboard worker`; all workers can answer.")]
-    fleet = describe_fleet(state, datetime.now(UTC), deployed)
-    return [_judge_projects(fleet.projects.values()), _judge_limit(fleet, place)]
+        api = find_api(url=None, key=None, data=settings.data_dir if place.dev else None)
+        fleet = Fleet.model_validate(api.request("GET", "fleet"))
+    except CallboardError as error:
+        fix = (
+            "Start `callboard api` and `callboard worker`, whichever is missing. If both run, correct CALLBOARD_URL and"
+            " CALLBOARD_API_KEY; the key needs the scope admin."
+        )
+        return [failed(_PROJECTS, error.message, fix)]
+    return [_judge_projects(fleet.projects), _judge_limit(fleet, place)]
 
 
-def _judge_projects(projects: Collection[ProjectMachines]) -> Finding:
+def _judge_projects(projects: Sequence[FleetProject]) -> Finding:
     """Return what keeps projects from having their Machines for long, the worst first."""
     if not projects:
         fix = "Deploy one with `callboard deploy DIR`. `callboard new NAME` creates one to start from."
@@ -76,7 +45,7 @@ def _judge_projects(projects: Collection[ProjectMachines]) -> Finding:
         named = ", ".join(project.project for project in waiting)
         return failed(_PROJECTS, f"No worker serves {named}: their Runs wait.", fix)
     if crowded := [*short[MissingReason.NO_ROOM], *short[MissingReason.LIMIT]]:
-        named = ", ".join(f"{project.project} ({project.shortage})" for project in crowded)
+        named = ", ".join(f"{project.project} ({project.message})" for project in crowded)
         fix = (
             "Start `callboard worker` on another host or raise CALLBOARD_CAPACITY where there is no room, and raise"
             " CALLBOARD_MAX_MACHINES where the projects may have no more together. Or lower"
@@ -88,12 +57,12 @@ def _judge_projects(projects: Collection[ProjectMachines]) -> Finding:
     return ok(_PROJECTS, f"{what}, with {machines} Machine{'' if machines == 1 else 's'}")
 
 
-def _judge_limit(fleet: FleetView, place: Installation) -> Finding:
+def _judge_limit(fleet: Fleet, place: Installation) -> Finding:
     """Tell whether all projects together have no more Machines than they may, and workers have the same limit."""
-    wanted = sum(project.wanted for project in fleet.projects.values())
+    wanted = sum(project.machines for project in fleet.projects)
     # What was set for `callboard dev` is known from its worker alone.
     limit = fleet.limit if place.dev else place.settings.max_machines
-    others = sorted(worker.worker for worker in fleet.workers if worker.limit != limit)
+    others = sorted(worker.worker for worker in fleet.workers if worker.max_machines != limit)
     if others:
         here, smallest = ("not set" if number is None else number for number in (limit, fleet.limit))
         return warning(

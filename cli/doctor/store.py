@@ -10,11 +10,10 @@ from cli.doctor.findings import Finding, failed, ok, warning
 from schemas.errors import ConfigurationError, StoreError
 from settings import Settings
 from storage.factory import open_store
-from storage.store import Store
 
 
-async def check_artifact_store(settings: Settings) -> tuple[Finding, Store | None]:
-    """Check that the store can write, read and remove an object, and return the store if it can.
+async def check_artifact_store(settings: Settings) -> Finding:
+    """Check that the store can write, read and remove an object.
 
     A folder that does not exist yet is not created: the check is of what is there.
     """
@@ -23,12 +22,10 @@ async def check_artifact_store(settings: Settings) -> tuple[Finding, Store | Non
         store = open_store(location, endpoint=settings.artifacts_endpoint)
         if not settings.keeps_artifacts_in_bucket and await asyncio.to_thread(_can_be_created, Path(location)):
             fix = "A deploy creates it. To use another store, set CALLBOARD_ARTIFACTS."
-            return warning("Artifact store", f"{location}: the folder does not exist yet", fix), store
+            return warning("Artifact store", f"{location}: the folder does not exist yet", fix)
         await store.check()
     except ConfigurationError as error:
-        return failed(
-            "Artifact store", error.message, "Set CALLBOARD_ARTIFACTS as described in docs/configure.md."
-        ), None
+        return failed("Artifact store", error.message, "Set CALLBOARD_ARTIFACTS as described in docs/configure.md.")
     except StoreError as error:
         if location.lower().startswith("s3://"):
             fix = (
@@ -37,8 +34,8 @@ async def check_artifact_store(settings: Settings) -> tuple[Finding, Store | Non
             )
         else:
             fix = "Make the folder writable for this user, or set CALLBOARD_ARTIFACTS to another one or to s3://bucket/prefix."
-        return failed("Artifact store", error.message, fix), None
-    return ok("Artifact store", f"{location}: an object was written, read and removed"), store
+        return failed("Artifact store", error.message, fix)
+    return ok("Artifact store", f"{location}: an object was written, read and removed")
 
 
 def _can_be_created(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Checks that Temporal can be reached and that its namespace is set up."""
+"""Checks that Temporal can be reached, that its namespace is set up, and that workers poll its task queues."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from temporal.client import connect
 from temporal.connection_config import Connection, find_connection
 from temporal.durations import format_duration
 from temporal.namespace import NamespaceState, inspect_namespace
+from temporal.pollers import list_pollers
 from temporal.rpc_errors import RPC_TIMEOUT, translate_operator_errors
 
 _RUN_SETUP = "Run `callboard setup-namespace`."
@@ -28,6 +29,15 @@ _FIXES = {
     Unavailable: _START_TEMPORAL,
     ConfigurationError: "Correct the address of Temporal, or its TLS and keys (docs/temporal-cloud.md).",
 }
+
+
+_CONSEQUENCES = {
+    names.RUNS_QUEUE: "no Run starts",
+    names.CALLBOARD_QUEUE: "no AuthSession or Job goes on",
+    names.DELIVERIES_QUEUE: "no result is delivered",
+    names.FLEET_QUEUE: "no worker gets Machines",
+}
+"""Task queues, and the consequence if no worker serves them. Workers of every role serve the last one."""
 
 
 async def check_temporal(settings: Settings) -> tuple[list[Finding], Client | None]:
@@ -125,3 +135,25 @@ def _check_sweeps(found: NamespaceState) -> Finding:
     if sweep.artifact_retention < found.retention:
         return warning("Sweeps", f"{kept}, which is before the Run itself is removed.", _RUN_SETUP)
     return ok("Sweeps", kept)
+
+
+async def check_workers(client: Client) -> Finding:
+    """Check for workers that sequence Runs, deliver results and lease Machines."""
+    try:
+        serving = {queue: await list_pollers(client, queue) for queue in _CONSEQUENCES}
+    except (Unavailable, ConfigurationError) as error:
+        return failed("Workers", error.message, "Try again; if the error stays, look at Temporal's log.")
+    idle = [
+        f"no worker polls the task queue {queue}, so {_CONSEQUENCES[queue]}"
+        for queue, found in serving.items()
+        if not found
+    ]
+    if idle:
+        found = "; ".join(idle)
+        fix = "Start `callboard worker` with CALLBOARD_ROLE set to all or control."
+        return failed("Workers", f"{found[0].upper()}{found[1:]}.", fix)
+    number = len(set[str]().union(*serving.values()))
+    *queues, last = _CONSEQUENCES
+    return ok(
+        "Workers", f"{number} worker{'' if number == 1 else 's'} on the task queues {', '.join(queues)} and {last}"
+    )

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, JsonValue
 
 from schemas.rest.base import ResponseModel
+from schemas.rest.fleet import MissingReason
 
 _EXAMPLE: dict[str, JsonValue] = {
     "name": "shop",
@@ -23,6 +24,7 @@ _EXAMPLE: dict[str, JsonValue] = {
         "missing": {"machines": 1, "reason": "no-room", "message": "1 of 2: its workers have no room for more"},
         "busy": 1,
         "warm": 0,
+        "isolation": "full",
     },
     "warnings": [],
 }
@@ -59,7 +61,7 @@ class MissingMachines(ResponseModel):
     """How many Machines a project has fewer than it may have, and why."""
 
     machines: int
-    reason: Literal["no-worker", "not-served", "limit", "no-room", "on-the-way"]
+    reason: MissingReason
     message: str
 
 
@@ -72,13 +74,15 @@ class ProjectMachines(ResponseModel):
     """The number that workers hold; null if no worker answers. More than `wanted`, if a deploy has made that smaller
     and Attempts of before go on."""
     workers: list[WorkerMachines] | None
-    """Which worker holds how many of them."""
+    """Which worker holds how many of them; null if no worker answers."""
     missing: MissingMachines | None
     """What is missing; null if nothing is, or if no worker answers."""
     busy: int | None
-    """The number that executed an Attempt some seconds ago; null if Temporal's server cannot tell."""
+    """The number that executed an Attempt when their workers renewed their leases last; null if no worker answers."""
     warm: int | None
-    """The number of idle Machines whose browser is running, so that an Attempt starts at once."""
+    """The number of Machines that were idle then and had their browser running, so that an Attempt starts at once."""
+    isolation: str | None
+    """How far those are isolated that are least so: `full`, `open` or `none`; null if nobody holds any."""
 
 
 class ProjectBody(ResponseModel):

@@ -70,8 +70,22 @@ class RenewRequest(FlowModel):
     if it is what the worker's last request says, which was answered."""
     used: dict[str, int]
     """How many Attempts of each project the worker has accepted; some may wait for a Machine."""
+    busy: dict[str, int] | None = None
+    """How many Machines of each project execute an Attempt; None as for `held`."""
+    warm: dict[str, int] | None = None
+    """How many Machines of each project are up without an Attempt; None as for `held`."""
+    isolation: str = ""
+    """How far the worker's Machines are isolated: `full`, `open` or `none`."""
     leaving: bool = False
     """Whether the worker takes no Attempt any more."""
+
+    def without_known(self, last: RenewRequest | None) -> RenewRequest:
+        """Return this request without those numbers that the last one says, too, if that one was answered."""
+        if last is None:
+            return self
+        numbers = {"held", "busy", "warm"}
+        before, now = last.model_dump(include=numbers), self.model_dump(include=numbers)
+        return self.model_copy(update={name: None for name in numbers if before[name] == now[name]})
 
 
 class RenewAnswer(FlowModel):
@@ -113,6 +127,9 @@ class MemberState(FlowModel):
     """Build id of the code that computed that answer."""
     held: dict[str, int] = Field(default_factory=dict[str, int])
     used: dict[str, int] = Field(default_factory=dict[str, int])
+    busy: dict[str, int] = Field(default_factory=dict[str, int])
+    warm: dict[str, int] = Field(default_factory=dict[str, int])
+    isolation: str = ""
     leaving: bool = False
     expires_at: AwareDatetime
     """When its Machines are given to others, unless it asks again."""

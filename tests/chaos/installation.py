@@ -85,7 +85,7 @@ class Installation:
         """Return the workers that have a lease; raises Unavailable if nobody says."""
         client = await connect(Settings(temporal_address=self.temporal.address))
         state = await FleetClient(client).read_state()
-        return [worker.worker for worker in describe_fleet(state, datetime.now(UTC)).workers]
+        return [worker.worker for worker in describe_fleet(state, datetime.now(UTC), {}).workers]
 
     async def stop(self, *names: str) -> None:
         """Stop these parts as a service manager does it."""

@@ -54,6 +54,8 @@ KEY = "test-key-number-one-of-two"
 OTHER_KEY = "schlüssel-nummer-zwei-von-zwei"
 PROJECTS = ("closed", "closed-members", "members", "recorded", "shop")
 """What is deployed for the tests of the api."""
+IN_USE: dict[str, Any] = {"busy": {"shop": 2}, "warm": {"shop": 1}}
+"""What the only worker says of its Machines."""
 SECRET = "the older secret key of the ring"
 AUTOMATION = "async def automation(page, params=None, **_kwargs):\n    return 1\n"
 
@@ -94,7 +96,7 @@ class Api:
             "jobs": MemoryJobs(),
             "job_runs": MemoryJobRuns(),
             "temporal_health": MemoryHealth(runs),
-            "fleet": MemoryFleet(fleet_state({"worker-1": dict.fromkeys(PROJECTS, 1)})),
+            "fleet": MemoryFleet(fleet_state({"worker-1": dict.fromkeys(PROJECTS, 1)}, **{"worker-1": IN_USE})),
             "project_changes": MemoryProjectChanges(store),
             "deploys": MemoryDeploys(),
         }
@@ -113,6 +115,13 @@ class Api:
             transport=httpx.ASGITransport(app), base_url="http://api.test", headers={"x-api-key": KEY}
         )
         return cls(app, client, services, **in_memory)
+
+    @asynccontextmanager
+    async def served(self) -> AsyncGenerator[str]:
+        """The application on a real port until the block ends; its address."""
+        config = uvicorn.Config(self.app, host="127.0.0.1", port=0, lifespan="off", log_config=None, access_log=False)
+        async with QuietServer.running(config) as server:
+            yield f"http://127.0.0.1:{server.port}"
 
     async def start(self, body: Any = None, **headers: str) -> httpx.Response:
         return await self.client.post(

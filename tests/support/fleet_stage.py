@@ -143,6 +143,8 @@ class Asking:
             changes=changes_between(base or {}, projects),
             held=self.held,
             used=self.running,
+            busy=self.running,
+            warm={},
             **self.fields,
         )
         return request.model_copy(update=fields)
@@ -159,7 +161,7 @@ class Asking:
     async def keep(self) -> RenewAnswer:
         """Ask for a longer lease, as nothing has changed but how many of the Machines are in use."""
         assert self.holds == self.held, "what it holds is another number than it has said"
-        return await self.ask(held=None)
+        return await self.ask(held=None, warm=None)
 
 
 async def share_a_project(client: Client) -> WorkflowHistory:

@@ -23,10 +23,9 @@ from storage.store import Store
 from temporal.auth_sessions import AuthSessions
 from temporal.deliveries import Deliveries, DeliveryState
 from temporal.deploys import Application, Deploy, Deploys
-from temporal.fleet import FleetReader
+from temporal.fleet_view import FleetReader
 from temporal.health import TemporalHealth
 from temporal.listing import RunFilter, RunListItem, RunPage
-from temporal.pool_usage import PoolUsage
 from temporal.project_changes import ProjectChanges
 from temporal.run_queries import AnyInput, RunDetails, RunQueries, ValidateListItem
 from temporal.runs import Runs, RunState
@@ -104,18 +103,13 @@ class MemoryRuns(Runs):
 
 
 class MemoryHealth(TemporalHealth):
-    """The health of what `MemoryRuns` does; each Machine of a project is as isolated as a test puts here."""
+    """The health of what `MemoryRuns` does."""
 
     def __init__(self, runs: MemoryRuns) -> None:
         self._runs = runs
-        self.isolation: dict[str, str] = {}
 
     async def check(self) -> None:
         self._runs.fail()
-
-    async def read_isolation(self) -> dict[str, str]:
-        self._runs.fail()
-        return self.isolation
 
 
 class MemoryRunQueries(RunQueries):
@@ -138,7 +132,6 @@ class MemoryRunQueries(RunQueries):
         self.counts: dict[RunStatus, int] = {}
         """How many Runs of a JobRun have each status."""
         self.recently_ended = 0
-        self.usage: dict[str, PoolUsage] | None = {"shop": PoolUsage(busy=2, warm=1)}
 
     async def list_runs(
         self, workspace: str, project: str, run_filter: RunFilter, *, limit: int, page_token: bytes | None = None
@@ -186,9 +179,6 @@ class MemoryRunQueries(RunQueries):
             return 4
         return 7 if project == "shop" else 0
 
-    async def read_machine_usage(self) -> dict[str, PoolUsage] | None:
-        return self.usage
-
 
 class MemoryFleet(FleetReader):
     """Who holds which Machines: `state`, which a test puts here; None: no worker answers."""
@@ -196,7 +186,7 @@ class MemoryFleet(FleetReader):
     def __init__(self, state: FleetState) -> None:
         self.state: FleetState | None = state
 
-    async def read(self) -> FleetState:
+    async def _read_state(self) -> FleetState:
         if self.state is None:
             raise Unavailable("No worker has said who holds which Machines.")
         return self.state

@@ -14,12 +14,15 @@ from temporalio.client import Client
 
 from devstack.temporal import TemporalServer
 from machines.scratch_cleanup import processes_of
+from projects.catalog import Catalog
 from projects.deploy import deploy
 from schemas.workflow.base import JsonRef
 from schemas.workflow.run import RunInput
 from settings import Settings
 from storage.factory import open_store
 from temporal.client import connect
+from temporal.fleet import FleetClient
+from temporal.fleet_view import FleetReader
 from temporal.runs import Runs
 from tests.support.files import write_files
 from tests.support.parts import Parts
@@ -92,8 +95,10 @@ class Installation(Parts):
         assert await self.runs.start(run_id, run_input, fingerprint="")
 
     async def fleet(self) -> dict[str, Any]:
-        """What `callboard fleet --json` prints."""
-        return (await self.command("fleet", "--json")).json
+        """What the api would answer of the fleet."""
+        deployed = await Catalog(open_store(str(self.folder / "artifacts"))).sizes()
+        fleet = await FleetReader(FleetClient(self.client)).read(deployed)
+        return fleet.model_dump(mode="json", by_alias=True)
 
     @property
     def executed(self) -> list[str]:

@@ -63,7 +63,7 @@ async def until_executed(installation: Installation, count: int, *, besides: Con
 
 async def has_members(installation: Installation, count: int) -> bool:
     state = await FleetClient(installation.client).read_state()
-    return len(describe_fleet(state, datetime.now(UTC)).workers) == count
+    return len(describe_fleet(state, datetime.now(UTC), {}).workers) == count
 
 
 async def given_back_by(installation: Installation, worker: Part) -> bool:

@@ -192,7 +192,7 @@ async def test_what_it_cannot_connect_with_ends_each_process_with_a_sentence(
 
 async def ends_each_process(cloud: CloudInstallation, words: str, **environment: str) -> None:
     """See that each process ends with these words at its start."""
-    for command in ("api", "worker", "setup-namespace", "fleet"):
+    for command in ("api", "worker", "setup-namespace"):
         code, out, err = await cloud.command(command, **environment)
         assert code in {1, 2}, (command, out, err)
         assert words in err, command

@@ -22,7 +22,6 @@ from devstack.temporal import TemporalServer
 from machines.isolation import find_isolation
 from schemas.workflow import names
 from settings import Settings
-from storage.folder import FolderStore
 from tests.support.fake_api import callboard_process
 from tests.support.temporal_servers import set_up_namespace
 
@@ -54,6 +53,7 @@ async def test_where_nothing_is_set_up_every_failure_comes_with_what_to_do(tmp_p
         "API keys": "failed",
         "Secret key": "failed",
         "Webhook secrets": "warning",
+        "Projects": "warning",
     }
     for check in told["checks"]:
         assert (check["fix"] is not None) is (check["status"] in {"failed", "warning"}), check
@@ -92,7 +92,7 @@ async def test_piped_it_is_plain_lines_without_a_secret(tmp_path: Path, server: 
     assert "ok       API keys: 2 keys are set; the first is the newest." in lines
     there = lines.index("failed   Namespace: There is no namespace 'not-made-yet'.")
     assert lines[there + 1].startswith("         -> Run `callboard setup-namespace`.")
-    assert lines[-1] == "Checked the settings of the environment: 1 of 7 checks failed."
+    assert lines[-1] == "Checked the settings of the environment: 1 of 8 checks failed."
     assert GOOD_KEY not in done.stdout
     assert "\x1b" not in done.stdout
 
@@ -217,15 +217,14 @@ def test_the_way_to_make_a_key_makes_one_that_is_good(check: Any) -> None:
 
 
 async def test_a_store_that_works_is_left_as_it_was(tmp_path: Path) -> None:
-    found, store = await check_artifact_store(Settings(artifacts=str(tmp_path)))
+    found = await check_artifact_store(Settings(artifacts=str(tmp_path)))
     assert found.status is Status.OK
-    assert isinstance(store, FolderStore)
     assert list(tmp_path.iterdir()) == []
 
 
 async def test_a_folder_that_does_not_exist_yet_is_not_created(tmp_path: Path) -> None:
-    found, store = await check_artifact_store(Settings(artifacts=str(tmp_path / "data" / "artifacts")))
-    assert (found.status, store is None) == (Status.WARNING, False)
+    found = await check_artifact_store(Settings(artifacts=str(tmp_path / "data" / "artifacts")))
+    assert found.status is Status.WARNING
     assert list(tmp_path.iterdir()) == []
 
 
@@ -252,11 +251,10 @@ async def test_a_store_that_does_not_work_is_told_with_its_reason(
         ({"artifacts": "gs://bucket"}, "cannot be kept at gs://"),
     ]
     for fields, reason in places:
-        found, store = await check_artifact_store(Settings(**fields))
+        found = await check_artifact_store(Settings(**fields))
         assert found.status is Status.FAILED
         assert reason in found.message
         assert "CALLBOARD_ARTIFACTS" in (found.fix or "")
-        assert store is None
 
 
 # Temporal.

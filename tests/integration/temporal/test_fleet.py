@@ -17,7 +17,8 @@ from schemas.workflow.fleet import FleetState, ProjectSize, RenewRequest, list_i
 from settings import Settings
 from temporal import fleet
 from temporal.data_converter import data_converter
-from temporal.fleet import BaseUnknown, FleetClient, fleet_worker
+from temporal.fleet import BaseUnknown, FleetClient
+from temporal.fleet_worker import fleet_worker
 from tests.support.temporal_servers import dev_client, dev_server
 
 SHOP = {"shop": ProjectSize(machines=2, deployed_at=datetime(2026, 11, 27, tzinfo=UTC))}

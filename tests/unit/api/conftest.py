@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from intuned_client import AsyncIntunedClient
 
 from storage.folder import FolderStore
-from tests.support.api_in_process import KEY, Api, MakeApi, QuietServer, api_settings, deploy_project
+from tests.support.api_in_process import KEY, Api, MakeApi, api_settings, deploy_project
 from tests.support.constants import WORKSPACE
 from tests.support.deployed_projects import artifacts as artifacts
 from tests.support.deployed_projects import deployed as deployed
@@ -54,9 +53,8 @@ async def api(make_api: MakeApi) -> Api:
 @pytest.fixture
 async def served(api: Api) -> AsyncGenerator[str]:
     """The application on a real port; its address. What `api` starts is seen there."""
-    config = uvicorn.Config(api.app, host="127.0.0.1", port=0, lifespan="off", log_config=None, access_log=False)
-    async with QuietServer.running(config) as server:
-        yield f"http://127.0.0.1:{server.port}"
+    async with api.served() as url:
+        yield url
 
 
 @pytest.fixture

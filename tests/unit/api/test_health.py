@@ -52,9 +52,10 @@ async def test_without_a_valid_key_only_states_are_told(make_api: MakeApi, key: 
 
 
 async def test_a_project_whose_machines_are_not_isolated_fully_is_a_warning(api: Api):
-    api.temporal_health.isolation = {"shop": "full", "members": "full"}
+    held, level = {"a": {"shop": 1, "members": 1}, "b": {"members": 1}}, {"isolation": "full"}
+    api.fleet.state = fleet_state(held, a=level, b=level)
     assert (await api.client.get("/readyz")).json()["isolation"] == {"status": "ok"}
-    api.temporal_health.isolation = {"shop": "full", "members": "open"}
+    api.fleet.state = fleet_state(held, a=level, b={"isolation": "open"})
     answer = await api.client.get("/readyz")
     assert (answer.status_code, answer.json()["status"]) == (200, "ready")
     assert answer.json()["isolation"]["status"] == "warning"

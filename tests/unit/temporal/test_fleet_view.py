@@ -6,15 +6,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from schemas.rest.fleet import Fleet, MissingReason
 from schemas.workflow.fleet import FleetState
-from temporal.fleet_view import FleetView, MissingReason, describe_fleet
+from temporal.fleet_view import describe_fleet
 from tests.support.fleet_stage import fleet_state
 
 BEFORE = datetime.now(UTC) - timedelta(minutes=1)
 
 
-def described(state: FleetState, deployed: dict[str, int] | None = None) -> FleetView:
-    return describe_fleet(state, datetime.now(UTC), deployed)
+def described(state: FleetState, deployed: dict[str, int] | None = None) -> Fleet:
+    sizes = {project: size.machines for project, size in state.projects.items()}
+    return describe_fleet(state, datetime.now(UTC), sizes if deployed is None else deployed)
 
 
 def test_held_is_what_a_worker_was_given_or_still_uses() -> None:
@@ -25,19 +27,32 @@ def test_held_is_what_a_worker_was_given_or_still_uses() -> None:
         dead={"expires_at": BEFORE},
     )
     view = described(state)
-    assert [(each.worker, each.host, each.held, each.leaving) for each in view.workers] == [
-        ("a", "host-of-a", 3, True),
-        ("b", "host-of-b", 3, False),
+    assert [(each.worker, each.host, each.machines, each.state) for each in view.workers] == [
+        ("a", "host-of-a", 3, "leaving"),
+        ("b", "host-of-b", 3, "serving"),
     ]
     assert view.workers[1].projects == {"mail": 2, "shop": 1}
-    assert list(view.projects) == ["mail", "shop"]
-    shop = view.projects["shop"]
-    assert (shop.workers, shop.held, shop.missing, shop.reason, shop.shortage) == ({"a": 3, "b": 1}, 4, 0, None, None)
+    assert [each.project for each in view.projects] == ["mail", "shop"]
+    shop = view.projects[1]
+    assert (shop.workers, shop.held, shop.missing, shop.reason, shop.message) == ({"a": 3, "b": 1}, 4, 0, None, None)
+
+
+def test_what_all_living_workers_tell_of_their_machines_is_added_up() -> None:
+    state = fleet_state(
+        {"a": {"shop": 2, "mail": 1}, "b": {"shop": 2}, "dead": {"shop": 1}, "idle": {"mail": 0}},
+        a={"busy": {"shop": 1, "mail": 1}, "warm": {"shop": 1}, "isolation": "full"},
+        b={"busy": {"shop": 2}, "isolation": "open"},
+        dead={"busy": {"shop": 1}, "isolation": "none", "expires_at": BEFORE},
+        idle={"isolation": "none"},
+    )
+    mail, shop = described(state).projects
+    assert (mail.busy, mail.warm, mail.isolation) == (1, 0, "full")
+    assert (shop.busy, shop.warm, shop.isolation) == (3, 1, "open"), "the level with the fewest walls counts"
 
 
 def test_more_than_wanted_is_not_missing() -> None:
-    (shop,) = described(fleet_state({"a": {"shop": 3}}), {"shop": 1}).projects.values()
-    assert (shop.held, shop.wanted, shop.missing, shop.reason) == (3, 1, 0, None)
+    (shop,) = described(fleet_state({"a": {"shop": 3}}), {"shop": 1}).projects
+    assert (shop.held, shop.machines, shop.missing, shop.reason) == (3, 1, 0, None)
 
 
 @pytest.mark.parametrize(
@@ -94,8 +109,8 @@ def test_more_than_wanted_is_not_missing() -> None:
     ],
 )
 def test_what_is_missing_has_a_reason(state: FleetState, reason: MissingReason, shortage: str) -> None:
-    (shop,) = described(state, {"shop": 3}).projects.values()
-    assert (shop.reason, shop.shortage) == (reason, shortage)
+    (shop,) = described(state, {"shop": 3}).projects
+    assert (shop.reason, shop.message) == (reason, shortage)
 
 
 def test_the_limit_is_the_smallest_that_a_living_worker_was_told() -> None:

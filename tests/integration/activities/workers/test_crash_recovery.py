@@ -11,8 +11,7 @@ from temporalio.client import Client
 
 from activities.artifacts import ArtifactActivities
 from activities.attempts.attempt_artifacts import AttemptRecords
-from activities.workers.crash_recovery import recover_dead_workers
-from activities.workers.worker_dir import JournalEntry
+from activities.workers.worker_dir import JournalEntry, recover_dead_workers
 from schemas.workflow.attempt import AttemptKind, AttemptRecord, AttemptStatus
 from schemas.workflow.base import JsonRef
 from schemas.workflow.run import RunStatus

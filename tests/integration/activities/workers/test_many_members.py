@@ -18,7 +18,8 @@ from schemas.errors import Unavailable
 from schemas.workflow.fleet import ProjectSize, RenewAnswer, RenewRequest, Sizes, list_id
 from settings import Settings
 from temporal.client import connect
-from temporal.fleet import FleetClient, fleet_worker
+from temporal.fleet import FleetClient
+from temporal.fleet_worker import fleet_worker
 from tests.support.polling import until
 from tests.support.temporal_servers import dev_server
 
@@ -66,6 +67,8 @@ class Workers:
     def accepted(self) -> dict[str, int]:
         return {}
 
+    busy = warm = accepted
+
     async def serve(self) -> None:
         pass
 
@@ -84,7 +87,13 @@ async def test_all_are_answered_and_a_deploy_is_told_without_the_other_projects(
         for number, (fleet, serves, uses) in enumerate(zip(noted, deployed, workers, strict=True)):
             lease = Lease(deadline=0)
             member = FleetMember(
-                fleet, f"worker-{number}", capacity=20, most_per_project=None, max_machines=None, lease=lease
+                fleet,
+                f"worker-{number}",
+                capacity=20,
+                most_per_project=None,
+                max_machines=None,
+                isolation="full",
+                lease=lease,
             )
             member.start(cast("DeployedProjects", serves), cast("ProjectWorkerManager", uses))
             members.append(member)

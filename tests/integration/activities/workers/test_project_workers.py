@@ -19,8 +19,7 @@ from temporalio.service import ServiceClient
 from activities.attempt_activities import AttemptActivities
 from activities.attempts.running_attempts import RunningAttempts
 from activities.workers.deployed_projects import DeployedProjects
-from activities.workers.project_worker import ProjectWorker
-from activities.workers.project_workers import ProjectWorkerManager
+from activities.workers.project_workers import ProjectWorker, ProjectWorkerManager
 from machines.lease import Lease
 from machines.machine_start import LaunchOptions
 from machines.pool import MachinePools

@@ -84,6 +84,12 @@ class ScriptedWorkers:
     def accepted(self) -> dict[str, int]:
         return {"shop": self.runs} if self.runs else {}
 
+    def busy(self) -> dict[str, int]:
+        return self.accepted()
+
+    def warm(self) -> dict[str, int]:
+        return {"shop": 1} if self.lease.share("shop") > self.runs else {}
+
     async def serve(self) -> None:
         pass
 
@@ -111,6 +117,7 @@ class House:
             capacity=8,
             most_per_project=None,
             max_machines=7,
+            isolation="open",
             lease=self.lease,
             dead=dead,
             on_asked=lambda: self.rounds.append("asked"),
@@ -138,11 +145,14 @@ async def test_it_says_all_once_and_then_only_what_has_changed() -> None:
         assert [request.changes for request in requests[:4]] == [{}, SHOP, {}, {}]
         assert [request.held for request in requests[:5]] == [{}, {}, {"shop": 2}, None, None]
         assert [request.number for request in requests[:5]] == [1, 2, 3, 4, 5]
+        assert [request.warm for request in requests[:5]] == [{}, {}, {"shop": 1}, None, None]
         assert 25 < house.lease.remaining <= 30
         assert house.lease.share("shop") == 2
         house.workers.runs = 1
         await until(lambda: requests[-1].used == {"shop": 1})
-        assert requests[-1].held is None
+        assert (requests[-1].held, requests[-1].busy, requests[-1].warm) == (None, {"shop": 1}, None)
+        await until(lambda: requests[-1].busy is None)
+        assert {request.isolation for request in requests} == {"open"}
         house.deployed.sizes = {}
         house.deployed.changed.set()
         await until(lambda: requests[-1].serves == list_id({}))
@@ -166,6 +176,19 @@ async def test_after_a_request_without_an_answer_it_says_what_it_holds() -> None
         await until(lambda: house.fleet.requests[-1:] and house.fleet.requests[-1].held is None)
         house.fleet.away = True
         await until(lambda: house.fleet.requests[-1].held == {"shop": 2})
+
+
+async def test_what_its_machines_do_is_said_with_the_next_request() -> None:
+    house = House()
+    house.fleet.next_within = timedelta(hours=1)
+    async with house.up():
+        await until(lambda: house.lease.share("shop") == 2)
+        served, told = house.rounds.count("served"), len(house.fleet.requests)
+        house.workers.runs = 1
+        await until(lambda: house.rounds.count("served") > served + 3)
+        assert len(house.fleet.requests) == told, "it is no reason to ask"
+        house.deployed.changed.set()
+        await until(lambda: house.fleet.requests[-1].busy == {"shop": 1})
 
 
 async def test_it_says_at_once_that_it_leaves() -> None:

@@ -1,6 +1,5 @@
 """Projects as they are answered."""
 
-from temporal.pool_usage import PoolUsage
 from tests.support.api_in_process import Api
 from tests.support.fleet_stage import fleet_state
 
@@ -21,6 +20,7 @@ async def test_a_project_tells_its_version_its_apis_and_its_machines(api: Api):
             "missing": None,
             "busy": 2,
             "warm": 1,
+            "isolation": None,
         },
         "warnings": [],
     }
@@ -41,16 +41,13 @@ async def test_all_projects_are_listed_by_name(api: Api):
 async def test_what_nobody_can_tell_of_machines_is_not_said(api: Api):
     api.fleet.state = None  # no worker answers
     machines = (await api.ask(""))["machines"]
-    assert machines == {"wanted": 1, "held": None, "workers": None, "missing": None, "busy": 2, "warm": 1}
-    api.run_queries.usage = None  # nor does Temporal
-    machines = (await api.ask(""))["machines"]
-    assert machines == {**dict.fromkeys(("held", "workers", "missing", "busy", "warm")), "wanted": 1}
+    unknown = dict.fromkeys(("held", "workers", "missing", "busy", "warm", "isolation"))
+    assert machines == {**unknown, "wanted": 1}
 
 
 async def test_the_machines_are_those_of_the_project(api: Api):
-    api.run_queries.usage = {"shop": PoolUsage(), "members": PoolUsage(busy=2)}
-    api.fleet.state = fleet_state({"a": {"members": 1}})
+    api.fleet.state = fleet_state({"a": {"members": 1}}, a={"busy": {"members": 1}, "isolation": "full"})
     shop, members = [(await api.ask("", project))["machines"] for project in ("shop", "members")]
-    assert (shop["held"], shop["workers"], shop["busy"]) == (0, [], 0)
+    assert (shop["held"], shop["workers"], shop["busy"], shop["isolation"]) == (0, [], 0, None)
     assert shop["missing"] == {"machines": 1, "reason": "not-served", "message": "1 of 1: no worker serves it"}
-    assert (members["held"], members["missing"], members["busy"]) == (1, None, 2)
+    assert (members["held"], members["missing"], members["busy"], members["isolation"]) == (1, None, 1, "full")

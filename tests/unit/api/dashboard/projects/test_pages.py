@@ -2,8 +2,7 @@ from datetime import timedelta
 
 from schemas.workflow.run import RunStatus
 from temporal.listing import RunPage
-from temporal.pool_usage import PoolUsage
-from tests.support.api_in_process import KEY, Api
+from tests.support.api_in_process import IN_USE, KEY, Api
 from tests.support.dashboard_client import Pages, browser_client
 from tests.support.fleet_stage import fleet_state
 from tests.support.in_memory_temporal import BEGAN, line
@@ -70,7 +69,7 @@ async def test_a_project_tells_how_it_does(api: Api, pages: Pages):
     )
     assert (await pages.get("/projects/shop.json")).json()["isolation"] is None
     assert "Isolation" not in (await pages.get("/projects/shop")).text
-    api.run_queries.usage = {"shop": PoolUsage(busy=2, warm=1, isolation="open")}
+    api.fleet.state = fleet_state({"a": {"shop": 1}}, a=IN_USE | {"isolation": "open"})
     assert "<dt>Isolation</dt><dd>open</dd>" in (await pages.get("/projects/shop")).text
     told = (await pages.get("/projects/shop.json")).json()
     assert told["isolation"] == "open"

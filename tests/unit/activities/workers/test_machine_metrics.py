@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from activities.workers.machine_reports import count_machines
+from types import SimpleNamespace
+from typing import cast
+
+from activities.workers.machine_metrics import count_machines
 from machines.lease import Lease
-from temporal.pool_usage import PoolUsage
+from machines.pool import Pool
 from tests.support.counted import Counted, counting
 
 
@@ -13,15 +16,15 @@ def told(counted: Counted) -> dict[tuple[str, str], float]:
 
 
 def test_only_what_has_changed_is_told() -> None:
-    usage, memory, lease = {"shop": PoolUsage(busy=1, warm=2)}, {"shop": 1000}, Lease()
+    pools, lease = {"shop": cast("Pool", SimpleNamespace(busy=1, warm=2, memory=1000))}, Lease()
     lease.grant({"shop": 3, "other": 1})
     with counting() as counted:
-        before = count_machines(usage, memory, lease, {})
+        before = count_machines(pools, lease, {})
         shop = {("shop", "leased"): 3, ("shop", "busy"): 1, ("shop", "warm"): 2, ("shop", "memory"): 1000}
         other = {("other", "leased"): 1, ("other", "busy"): 0, ("other", "warm"): 0, ("other", "memory"): 0}
         assert told(counted) == {**shop, **other}
-        assert count_machines(usage, memory, lease, before) == before
+        assert count_machines(pools, lease, before) == before
         assert told(counted) == {}
         lease.revoke()
-        assert count_machines({}, {}, lease, before) == {}
+        assert count_machines({}, lease, before) == {}
         assert told(counted) == dict.fromkeys([*shop, *other], 0)

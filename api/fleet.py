@@ -1,0 +1,62 @@
+"""The fleet: which worker has how many Machines of which project (docs/contract.md, section 21)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from api.dependencies import Services, ServicesDep
+from api.http.access import requires
+from api.workspace_router import workspace_router
+from projects.manifest import Manifest
+from schemas.errors import Unavailable
+from schemas.rest.access import Scope
+from schemas.rest.fleet import Fleet, FleetProject
+from schemas.rest.projects import MissingMachines, ProjectMachines, WorkerMachines
+
+router = workspace_router("/fleet", tag="Fleet", below="")
+
+
+@router.get("", dependencies=[requires(Scope.ADMIN)], operation_id="getFleet", summary="Get the fleet")
+async def get(services: ServicesDep) -> Fleet:
+    """Tell which worker has how many Machines of which project, how many are in use, and what is missing."""
+    return await services.fleet.read(_sizes(await services.catalog.list_current()))
+
+
+async def read_fleet(services: Services, projects: Iterable[Manifest]) -> Fleet | None:
+    """Return who holds the Machines of these projects; None if no worker answers."""
+    try:
+        return await services.fleet.read(_sizes(projects))
+    except Unavailable:
+        return None
+
+
+async def read_machines(services: Services, projects: Iterable[Manifest]) -> dict[str, ProjectMachines]:
+    """Return the Machines of each of these projects."""
+    sizes = _sizes(projects)
+    try:
+        fleet = await services.fleet.read(sizes)
+    except Unavailable:
+        unknown = dict.fromkeys(("held", "workers", "missing", "busy", "warm", "isolation"))
+        return {project: ProjectMachines(wanted=machines, **unknown) for project, machines in sizes.items()}
+    hosts = {worker.worker: worker.host for worker in fleet.workers}
+    return {each.project: _project_machines(each, hosts) for each in fleet.projects}
+
+
+def _sizes(projects: Iterable[Manifest]) -> dict[str, int]:
+    return {project.project: project.settings.machines for project in projects}
+
+
+def _project_machines(found: FleetProject, hosts: dict[str, str]) -> ProjectMachines:
+    return ProjectMachines(
+        wanted=found.machines,
+        held=found.held,
+        workers=[
+            WorkerMachines(worker=worker, host=hosts[worker], machines=count) for worker, count in found.workers.items()
+        ],
+        missing=None
+        if found.reason is None or found.message is None
+        else MissingMachines(machines=found.missing, reason=found.reason, message=found.message),
+        busy=found.busy,
+        warm=found.warm,
+        isolation=found.isolation,
+    )
