@@ -160,7 +160,7 @@ async def test_commands_use_the_same_connection_and_say_so(cloud: CloudInstallat
 
 
 async def test_nothing_that_is_refused_is_needed(cloud: CloudInstallation) -> None:
-    allowed = {"ListSearchAttributes", "ListWorkers", "RecordWorkerHeartbeat"}
+    allowed = {"ListSearchAttributes", "RecordWorkerHeartbeat"}
     assert set(cloud.proxy.refused) <= allowed
     assert "is leaving" not in cloud.log("worker")
     for name in ("api", "worker"):

@@ -3,12 +3,11 @@
 import asyncio
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 from typer.testing import Result
 
 from cli.doctor.findings import Finding, Status
@@ -49,14 +48,23 @@ async def shown_fleet(api: Api, *options: str, key: str = KEY) -> Result:
         return await asyncio.to_thread(callboard, "fleet", *options, **environment)
 
 
-async def checked(api: Api, **fields: Any) -> list[Finding]:
-    """What the doctor finds."""
-    async with api.served() as url:
-        return await asyncio.to_thread(check_fleet, Installation(_settings(url, **fields), dev=False))
+Check = Callable[..., Awaitable[list[Finding]]]
+"""Has the doctor look at an api, with such settings."""
 
 
-def _settings(url: str, **fields: Any) -> Settings:
-    return Settings(url=url, api_key=SecretStr(KEY), workspace_id=api_settings().workspace_id, **fields)
+@pytest.fixture
+def checked(monkeypatch: pytest.MonkeyPatch) -> Check:
+    async def check(api: Api, **fields: Any) -> list[Finding]:
+        async with api.served() as url:
+            name_api(monkeypatch, url)
+            return await asyncio.to_thread(check_fleet, Installation(Settings(**fields), dev=False))
+
+    return check
+
+
+def name_api(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    for name, value in {"URL": url, "API_KEY": KEY, "WORKSPACE_ID": WORKSPACE}.items():
+        monkeypatch.setenv(f"CALLBOARD_{name}", value)
 
 
 async def test_it_shows_workers_and_projects(tmp_path: Path):
@@ -127,7 +135,7 @@ async def test_a_key_of_some_projects_is_not_told_of_all_workers(tmp_path: Path)
     ids=["nothing deployed", "nobody serves", "all held", "no room", "nobody answers"],
 )
 async def test_the_doctor_says_whether_projects_have_their_machines(
-    tmp_path: Path, state: FleetState | None, machines: Mapping[str, int], status: Status, said: str
+    tmp_path: Path, checked: Check, state: FleetState | None, machines: dict[str, int], status: Status, said: str
 ) -> None:
     found = (await checked(await api_with(tmp_path, state, **machines)))[0]
     assert (found.status, found.message) == (status, said)
@@ -145,7 +153,7 @@ async def test_the_doctor_says_whether_projects_have_their_machines(
     ],
 )
 async def test_what_is_not_within_the_limit_of_all_projects_is_told(
-    tmp_path: Path, here: int | None, workers: dict[str, int | None], status: Status, said: str
+    tmp_path: Path, checked: Check, here: int | None, workers: dict[str, int | None], status: Status, said: str
 ) -> None:
     limits = {worker: {"max_machines": limit} for worker, limit in workers.items()}
     api = await api_with(tmp_path, fleet_state({worker: {} for worker in workers}, {}, **limits), shop=3, mail=2)
@@ -166,10 +174,11 @@ async def test_of_callboard_dev_the_limit_is_what_its_worker_was_told(tmp_path: 
     assert (found.status, "may have 4 (CALLBOARD_MAX_MACHINES)" in found.message) == (Status.WARNING, True)
 
 
-def test_the_doctor_says_which_api_it_could_not_ask(free_port: int) -> None:
+def test_the_doctor_says_which_api_it_could_not_ask(free_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     (found,) = check_fleet(Installation(Settings(), dev=False))
     assert (found.status, "CALLBOARD_URL" in (found.fix or "")) == (Status.WARNING, True)
-    (found,) = check_fleet(Installation(_settings(f"http://127.0.0.1:{free_port}"), dev=False))
+    name_api(monkeypatch, f"http://127.0.0.1:{free_port}")
+    (found,) = check_fleet(Installation(Settings(), dev=False))
     assert found.status is Status.FAILED
     assert f"The API at http://127.0.0.1:{free_port} cannot be reached" in found.message
     assert (found.fix or "").startswith("Start `callboard api`")
