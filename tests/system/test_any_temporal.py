@@ -16,6 +16,7 @@ from machines.scratch_cleanup import processes_of
 from tests.support.certificates import Authority
 from tests.support.cloud_installation import API_KEY, NAMESPACE, SERVER_NAME, CloudInstallation
 from tests.support.cloud_proxy import CloudProxy
+from tests.support.parts import KEY
 from tests.support.polling import until
 from tests.support.rest import PATIENCE
 from tests.support.temporal_servers import dev_server, set_up_namespace
@@ -142,7 +143,8 @@ async def test_user_code_sees_nothing_of_temporal_and_does_not_reach_it(cloud: C
 
 
 async def test_commands_use_the_same_connection_and_say_so(cloud: CloudInstallation) -> None:
-    code, out, err = await cloud.command("fleet", "--json")
+    api = {"CALLBOARD_URL": str(cloud.rest.http.base_url), "CALLBOARD_API_KEY": KEY}
+    code, out, err = await cloud.command("fleet", "--json", **api)
     assert code == 0, err
     assert [project["held"] for project in json.loads(out)["projects"]] == [2]
     kind = "TLS, with an API key" if cloud.proxy.api_key else "TLS with a client certificate"
@@ -150,7 +152,7 @@ async def test_commands_use_the_same_connection_and_say_so(cloud: CloudInstallat
     assert code == 0, err
     assert f"{cloud.proxy.address}, namespace {NAMESPACE} ({kind})" in out
     assert API_KEY not in out
-    code, out, err = await cloud.command("doctor", "--json")
+    code, out, err = await cloud.command("doctor", "--json", **api)
     checks = {check["check"]: check for check in json.loads(out)["checks"]}
     assert (code, err) == (0, ""), out
     assert checks["Temporal"]["status"] == "ok"

@@ -26,9 +26,8 @@ SHOP = {"shop": ProjectSize(machines=2, deployed_at=datetime(2026, 11, 27, tzinf
 
 def request(worker: str, number: int, held: int = 0) -> RenewRequest:
     """A request that says all."""
-    return RenewRequest(
-        worker=worker, number=number, capacity=4, serves=list_id(SHOP), changes=dict(SHOP), held={"shop": held}, used={}
-    )
+    told = RenewRequest(worker=worker, number=number, capacity=4, serves=list_id(SHOP), changes=dict(SHOP), used={})
+    return told.model_copy(update={"held": {"shop": held}, "busy": {}, "warm": {}})
 
 
 def keeping(worker: str, number: int) -> RenewRequest:
