@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from api.dependencies import Services, ServicesDep
 from api.http.access import requires
@@ -22,7 +22,7 @@ async def get(services: ServicesDep) -> Fleet:
     return await services.fleet.read(_sizes(await services.catalog.list_current()))
 
 
-async def read_fleet(services: Services, projects: Iterable[Manifest]) -> Fleet | None:
+async def read_fleet(services: Services, projects: Sequence[Manifest]) -> Fleet | None:
     """Return who holds the Machines of these projects; None if no worker answers."""
     try:
         return await services.fleet.read(_sizes(projects))
@@ -30,19 +30,17 @@ async def read_fleet(services: Services, projects: Iterable[Manifest]) -> Fleet 
         return None
 
 
-async def read_machines(services: Services, projects: Iterable[Manifest]) -> dict[str, ProjectMachines]:
+async def read_machines(services: Services, projects: Sequence[Manifest]) -> dict[str, ProjectMachines]:
     """Return the Machines of each of these projects."""
-    sizes = _sizes(projects)
-    try:
-        fleet = await services.fleet.read(sizes)
-    except Unavailable:
+    fleet = await read_fleet(services, projects)
+    if fleet is None:
         unknown = dict.fromkeys(("held", "workers", "missing", "busy", "warm", "isolation"))
-        return {project: ProjectMachines(wanted=machines, **unknown) for project, machines in sizes.items()}
+        return {project: ProjectMachines(wanted=machines, **unknown) for project, machines in _sizes(projects).items()}
     hosts = {worker.worker: worker.host for worker in fleet.workers}
     return {each.project: _project_machines(each, hosts) for each in fleet.projects}
 
 
-def _sizes(projects: Iterable[Manifest]) -> dict[str, int]:
+def _sizes(projects: Sequence[Manifest]) -> dict[str, int]:
     return {project.project: project.settings.machines for project in projects}
 
 
