@@ -40,7 +40,6 @@ USES: dict[str, Call] = {
     "state": lambda client, _: Runs(client).get_state(WORKSPACE, "shop", "run-1"),
     "cancel": lambda client, _: Runs(client).cancel(WORKSPACE, "shop", "run-1", by=SOMEBODY),
     "check": lambda client, _: TemporalHealth(client).check(),
-    "isolation": lambda client, _: TemporalHealth(client).read_isolation(),
     "create": lambda client, stage: AuthSessions(client).create(being(stage)),
     "list": lambda client, stage: AuthSessions(client).list_all(WORKSPACE, stage.project),
     "validate": lambda client, stage: AuthSessions(client).validate("validate", validation(stage)),
