@@ -134,7 +134,7 @@ class AttemptActivities:
             message = "The Attempt ended without an outcome while it was paused in Temporal."
             raise ApplicationError(message, input.run_id, input.number, type=INTERRUPTED, non_retryable=True)
         outcome = await _execute_attempt(self._resources, input)
-        if input.raises_failure and outcome.status is AttemptStatus.FAILED and outcome.error is not None:
+        if outcome.status is AttemptStatus.FAILED and outcome.error is not None:
             raise ApplicationError(
                 outcome.error.message,
                 outcome,

@@ -137,7 +137,7 @@ def diff(
     if changes["packages"]:
         typer.echo("~ packages, or Python")
     if not changes["known"]:
-        print_message("Its files are not on record for one of the two versions: an earlier Callboard has stored it.")
+        print_message("It is not known: the files of one of the two versions are not on record.")
 
 
 @app.command()

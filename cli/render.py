@@ -24,12 +24,12 @@ def format_cause(answer: dict[str, Any]) -> str:
 
 
 def _format_trace(trace: dict[str, Any] | None) -> str | None:
-    """Return where an OpenTelemetry trace is shown, or its id; an api of an earlier version tells of none."""
+    """Return where an OpenTelemetry trace is shown, or its id; None if there is none."""
     return None if trace is None else trace["url"] or trace["traceId"]
 
 
 def _format_actor(actor: dict[str, Any] | None) -> str | None:
-    """Return the name and id of a key; an api of an earlier version tells of none."""
+    """Return the name and id of a key; None if it was none."""
     return None if actor is None else f"{actor['name']} ({actor['id']})"
 
 

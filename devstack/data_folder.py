@@ -26,7 +26,7 @@ from typing import Any
 from schemas.errors import StackError
 from storage.file_lock import is_locked, try_lock
 
-FORMAT = "2"
+FORMAT = "1"
 """Number of the data format, increased when data that was written before cannot be read any more."""
 
 _LOCK = "lock"
@@ -54,7 +54,7 @@ def lock_data_folder(data: Path) -> Generator[None]:
                 " Stop that one, or choose another folder with --data."
             )
         for path in (*data.glob("temporal.db*"), *data.glob("artifacts"), *data.glob("logs")):
-            path.chmod(path.stat().st_mode & 0o700)  # an earlier version may have let others read it
+            path.chmod(path.stat().st_mode & 0o700)  # a backup that was restored may let others read it
     except OSError as error:
         raise StackError(f"The data folder {data} cannot be used: {error}. Choose another with --data.") from error
     before = os.umask(0o077)
@@ -79,7 +79,8 @@ def ensure_format(data: Path) -> None:
     elif written != FORMAT:
         raise StackError(
             f"The data folder {data} was written by another version of Callboard, whose Runs this one cannot read"
-            f" (its format is {written or 1}, not {FORMAT}). Move the folder away, or choose another one with --data."
+            f" (its format is {written or 'unknown'}, not {FORMAT}). Move the folder away, or choose another one with"
+            " --data."
         )
 
 

@@ -55,7 +55,7 @@ class InputSchemas:
         self._reads: SingleFlight[tuple[str, str], ApiDescriptions] = SingleFlight()
 
     async def get(self, store: Store, project: str, version: str) -> ApiDescriptions:
-        """Return the descriptions of a version; of one that an older Callboard has deployed, they are empty.
+        """Return the descriptions of a version; they are empty if it has none on record.
 
         Raises:
             StoreError: The store failed, or what is in it is damaged.

@@ -71,8 +71,6 @@ class BrowserWorkflow:
         self._status = RunStatus.PENDING
         self._location: AttemptStarted | None = None
         """Where the last Attempt runs that has signaled its start."""
-        self._reads_variables = False
-        """Whether Attempts get the environment variables of their project: the input of the workflow says it."""
         self._started_at: datetime | None = None
         """When the first Attempt began on a Machine, as far as that is known."""
         self._last_failure = ""
@@ -92,8 +90,8 @@ class BrowserWorkflow:
         why = f": {cause.code}{code_block(cause.message)}" if cause else ""
         who = f" by `{outcome.canceled_by}`" if outcome.canceled_by else ""
         details = f"{outcome.status.capitalize()}{who} after {outcome.attempts} Attempt(s){why}"
-        if outcome.status is RunStatus.COMPLETED and self._summary().completes_by_close:
-            workflow.set_current_details(details)
+        if outcome.status is RunStatus.COMPLETED:
+            workflow.set_current_details(details)  # lists know it by the close of the workflow: one action less
         else:
             self._set_status(outcome.status, details)
         self._update_summary(attempts=outcome.attempts, cause=cause)
@@ -127,7 +125,7 @@ class BrowserWorkflow:
         Raises:
             ActivityError: There is no outcome; `workflows.outcomes` says what that means.
         """
-        variables = await self._collect_variables(attempt) if self._reads_variables else None
+        variables = await self._collect_variables(attempt)
         if isinstance(variables, AttemptOutcome):
             return variables
         if self._cancel_requested:
@@ -226,7 +224,7 @@ class BrowserWorkflow:
         Without one, the record is written that the lost worker could not write. A failing store holds up the Run only
         for a moment.
         """
-        execution_id = workflow.info().run_id if workflow.patched("stored-outcome-counts") else None
+        execution_id = workflow.info().run_id
         try:
             found = await workflow.execute_activity(
                 names.RECORD_INTERRUPTED,

@@ -54,7 +54,6 @@ async def start_validate(
             parent_run_id=parent_run_id,
             is_run_started=number > 1,
             job=run.job,
-            reads_variables=run.reads_variables,
         ),
         id=names.validate_run_id(own_id, number),
         result_type=RunOutcome,

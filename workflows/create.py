@@ -22,7 +22,6 @@ class CreateWorkflow(AuthWorkflow):
     @workflow.run
     async def run(self, input: CreateInput) -> RunOutcome:
         """Complete with the new login, or close as failed or canceled (see `workflows.outcomes`)."""
-        self._reads_variables = input.spec.reads_variables
         return await self._run_to_close(self._unless_canceled(self._log_in(input)))
 
     async def _log_in(self, create: CreateInput) -> RunOutcome:

@@ -32,7 +32,6 @@ class RunWorkflow(BrowserWorkflow):
     @workflow.run
     async def run(self, input: RunInput) -> RunOutcome:
         """Execute the Run, and close the workflow as the Run ended (see `workflows.outcomes`)."""
-        self._reads_variables = input.reads_variables
         return await self._run_to_close(self._run_and_deliver(input))
 
     async def _run_and_deliver(self, run: RunInput) -> RunOutcome:
@@ -65,8 +64,7 @@ class RunWorkflow(BrowserWorkflow):
                 return outcomes.attempts_failed(attempt, number)
             message = attempt.error.message if attempt.error else "it gave no reason."
             self._last_failure = f"\n\nAttempt {number} {attempt.status}:{code_block(message)}"
-            # Workers of earlier versions do not wait, and their histories say so.
-            if wait and workflow.patched("wait-between-attempts"):
+            if wait:
                 await self._wait_for_attempt(number + 1, wait)
             else:
                 self._set_status(RunStatus.STARTED, f"Attempt {number + 1} is next{self._last_failure}")
@@ -175,5 +173,4 @@ def _attempt_input(run: RunInput, login: LoginState | None, number: int) -> Atte
         proxy=run.proxy,
         auth=run.auth and AttemptAuth(ref=run.auth.ref, initial_login=login, save_back=run.auth.save_back),
         job=run.job,
-        raises_failure=True,
     )

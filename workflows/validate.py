@@ -36,7 +36,6 @@ class ValidateWorkflow(AuthWorkflow):
     @workflow.run
     async def run(self, input: ValidateInput) -> RunOutcome:
         """Complete with the login that is good now, or close as failed or canceled (see `workflows.outcomes`)."""
-        self._reads_variables = input.reads_variables
         return await self._run_to_close(self._unless_canceled(self._validate(input)))
 
     async def _validate(self, validate: ValidateInput) -> RunOutcome:
@@ -142,6 +141,5 @@ def _recreate_request(validate: ValidateInput, bad_version: int) -> RecreateRequ
             trace=validate.trace,
             proxy=validate.proxy,
             parent_run_id=run_id,
-            reads_variables=validate.reads_variables,
         ),
     )

@@ -49,7 +49,7 @@ def run_memo(run_input: RunInput, *, fingerprint: str, rerun_of: str | None = No
     memo: dict[str, Any] = {
         names.MEMO_WORKSPACE: run_input.workspace,
         MEMO_FINGERPRINT: fingerprint,
-        names.MEMO_SUMMARY: RunSummary(version=run_input.version, completes_by_close=True).model_dump(mode="json"),
+        names.MEMO_SUMMARY: RunSummary(version=run_input.version).model_dump(mode="json"),
     }
     return memo if rerun_of is None else {**memo, names.MEMO_RERUN_OF: rerun_of}
 
@@ -73,7 +73,7 @@ def auth_run_memo(workspace: str, version: str, parent_run_id: str | None) -> di
     """
     memo: dict[str, Any] = {
         names.MEMO_WORKSPACE: workspace,
-        names.MEMO_SUMMARY: RunSummary(version=version, completes_by_close=True).model_dump(mode="json"),
+        names.MEMO_SUMMARY: RunSummary(version=version).model_dump(mode="json"),
     }
     return memo if parent_run_id is None else {**memo, names.MEMO_PARENT: parent_run_id}
 

@@ -243,7 +243,7 @@ class AttemptRecords:
         """
         of = (interrupted.project, interrupted.run_id, interrupted.number)
         known = await retry_store(within, lambda: self.read(*of))
-        if interrupted.execution_id and known and known.outcome and known.execution_id == interrupted.execution_id:
+        if known and known.outcome and known.execution_id == interrupted.execution_id:
             payload = Payload.FromString(b64decode(known.outcome))
             [outcome] = await self.converter.decode([payload], [AttemptOutcome])
             return outcome

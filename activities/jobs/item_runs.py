@@ -211,7 +211,6 @@ async def make_run_input(plan: JobRunPlan, item: JobItem, run_id: str, *, store:
         auth=plan.auth,
         sink=sink,
         job=plan.job,
-        reads_variables=True,
     )
 
 

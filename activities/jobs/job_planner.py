@@ -85,7 +85,6 @@ class JobPlanner:
             auth=auth,
             sink=self._sink(definition, manifest, job_run_id),
             notifications=self._notifications(definition, job_run_id),
-            reads_variables=True,
         )
 
     def _project_proxy(self, definition: JobDefinition, manifest: Manifest, job_run_id: str) -> SealedProxy | None:

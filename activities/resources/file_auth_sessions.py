@@ -89,7 +89,6 @@ class FileAuthSessions(FileResources[AuthSessionFile, AuthSessionView]):
             request_timeout=timedelta(seconds=request.request_timeout),
             trace=TraceMode.of(request.save_trace),
             proxy=proxy,
-            reads_variables=True,
         )
 
     async def _store_parameters(self, project: str, file: AuthSessionFile, spec: LoginSpec) -> None:

@@ -122,7 +122,6 @@ async def validate(
         save_back=manifest.settings.auth_sessions.save_back,
         proxy=resolve_proxy(services, manifest, run_id, request.proxy, view.proxy),
         started_by=by,
-        reads_variables=True,
     )
     await services.auth_sessions.validate(run_id, spec)
     return ValidateStarted(operation_id=run_id)
@@ -227,7 +226,6 @@ def _login_spec(
         trace=TraceMode.of(request.save_trace),
         proxy=proxy,
         started_by=by,
-        reads_variables=True,
     )
 
 

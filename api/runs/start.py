@@ -151,7 +151,6 @@ async def create_run(
         auth=auth,
         sink=sink,
         started_by=by,
-        reads_variables=True,
     )
     try:
         await _store_and_start(services, run_input, effective, identity, rerun_of)

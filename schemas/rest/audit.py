@@ -60,7 +60,7 @@ class AuditActor(ResponseModel):
 class AuditEntry(ResponseModel):
     """One change, or one request that was refused."""
 
-    # An api of an earlier version reads what a later one has written.
+    # While apis are upgraded, one reads what a newer one has written.
     model_config = ConfigDict(extra="ignore", json_schema_extra={"example": _EXAMPLE})
 
     time: datetime

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field
 
@@ -83,8 +83,6 @@ class AttemptInput(FlowModel):
     it until a worker takes the Attempt, and then that worker does, which may have to wait for room."""
     job: RunJob | None = None
     """The JobRun that the Run belongs to, or that waits for this check."""
-    raises_failure: bool = False
-    """Whether the activity `attempt` fails if the Attempt does. Workflows of earlier versions expect an outcome."""
     variables: SealedVariables | None = None
     """The environment variables of the project, as they were when the Attempt was queued; None if there are none."""
 
@@ -120,7 +118,7 @@ class FailedAttemptDetails(FlowModel):
     number: int
     """Number of the Attempt."""
     error: RunError
-    login_version: Annotated[int | None, Field(alias="login")] = None
+    login_version: int | None = None
     """Version of the login that a check found bad; None if the check could not look at any."""
     started_at: datetime | None = None
 
@@ -154,12 +152,11 @@ class InterruptedInput(FlowModel):
     trace: TraceMode
     """Whether the Attempt was to leave a trace."""
     kind: AttemptKind = AttemptKind.API
-    execution_id: str | None = None
-    """Temporal's id of the execution of the Run's workflow: an outcome that was stored for it counts. Workflows of
-    earlier versions expect no outcome, and name none."""
+    execution_id: str
+    """Temporal's id of the execution of the Run's workflow: an outcome that was stored for it counts."""
 
     @classmethod
-    def of(cls, attempt: AttemptInput, number: int, *, cause: str, execution_id: str | None) -> InterruptedInput:
+    def of(cls, attempt: AttemptInput, number: int, *, cause: str, execution_id: str) -> InterruptedInput:
         """Return the input for try `number` of this Attempt."""
         return cls(
             workspace=attempt.workspace,

@@ -7,9 +7,6 @@ the version up. The key also changes when a successful Attempt saves back what t
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated
-
-from pydantic import Field
 
 from schemas.workflow.base import FlowModel, OpenStrEnum
 from schemas.workflow.proxy import SealedProxy
@@ -49,7 +46,7 @@ class AuthSessionRef(FlowModel):
 class LoginState(FlowModel):
     """A login as it was at some moment."""
 
-    login_version: Annotated[int, Field(alias="login")]
+    login_version: int
     """Version of the login; every Create and Update counts it up."""
     key: str
     """Key of the artifact with the sealed browser state (docs/contract.md, section 4.5)."""
@@ -83,9 +80,9 @@ class AttemptAuth(FlowModel):
     """The AuthSession of one Attempt."""
 
     ref: AuthSessionRef
-    initial_login: Annotated[LoginState | None, Field(alias="state")] = None
+    initial_login: LoginState | None = None
     """The login to begin with. If it is None, a check begins with the current login, and a create with none."""
-    new_login_version: Annotated[int, Field(alias="login")] = 0
+    new_login_version: int = 0
     """Version of the login that a create makes."""
     parameters_key: str | None = None
     """Key of the artifact with the parameters of a create."""
@@ -95,7 +92,7 @@ class AttemptAuth(FlowModel):
 class CheckReport(FlowModel):
     """Payload of the signal to the AuthSession that says whether a check found a login good."""
 
-    login_version: Annotated[int, Field(alias="login")]
+    login_version: int
     good: bool
 
 

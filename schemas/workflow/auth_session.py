@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Annotated
-
-from pydantic import Field
 
 from schemas.workflow.actor import Actor
 from schemas.workflow.auth import AuthSessionRef, AuthSessionStatus, AuthSessionType, LoginState
@@ -21,7 +18,7 @@ class AuthSessionView(FlowModel):
     id: str
     type: AuthSessionType
     status: AuthSessionStatus
-    login_version: Annotated[int, Field(alias="login")] = 0
+    login_version: int = 0
     """Version of the current login; 0 if there was none yet."""
     state_key: str | None = None
     parameters_key: str | None = None
@@ -32,7 +29,7 @@ class AuthSessionView(FlowModel):
     created_at: datetime
     updated_at: datetime
     """When the login last changed."""
-    pending_run_id: Annotated[str | None, Field(alias="making")] = None
+    pending_run_id: str | None = None
     """The Create or Update that makes the login, until the login is kept or, if that failed, what is left of it is
     removed."""
     from_file: bool = False
@@ -63,9 +60,6 @@ class LoginSpec(FlowModel):
     parent_run_id: str | None = None
     started_by: Actor | None = None
     """Who has started it; None if nobody has, but a Schedule, a file of the project or another workflow."""
-    reads_variables: bool = False
-    """Whether its Attempts get the environment variables of the project. Runs that began on an earlier version do
-    not."""
 
 
 class AuthSessionInput(FlowModel):
@@ -87,8 +81,8 @@ class CreateInput(FlowModel):
     workspace: str
     project: str
     ref: AuthSessionRef
-    spec: Annotated[LoginSpec, Field(alias="order")]
-    login_version: Annotated[int, Field(alias="login")]
+    spec: LoginSpec
+    login_version: int
     """Version of the login that this Run makes."""
 
 
@@ -110,32 +104,29 @@ class ValidateInput(FlowModel):
     save_back: bool = True
     proxy: SealedProxy | None = None
     parent_run_id: str | None = None
-    is_run_started: Annotated[bool, Field(alias="begun")] = False
+    is_run_started: bool = False
     """Whether the Run that waits for this Validate has started, and so takes precedence over others."""
     job: RunJob | None = None
     """The JobRun that waits for this Validate, or that the Run belongs to which waits for it."""
     started_by: Actor | None = None
     """Who has started it; None if nobody has, but a Schedule, a file of the project or another workflow."""
-    reads_variables: bool = False
-    """Whether its Attempts get the environment variables of the project. Runs that began on an earlier version do
-    not."""
 
 
 class RecreateRequest(FlowModel):
     """Payload of the signal from a Validate to the AuthSession that the login it saw is not good any more."""
 
-    validate_run_id: Annotated[str, Field(alias="asker")]
+    validate_run_id: str
     """Workflow id of the Validate, which gets the answer by the signal `recreated`."""
-    seen_login_version: Annotated[int, Field(alias="login")]
+    seen_login_version: int
     """Version of the login that the Validate saw. If another one is current by now, that one is the answer."""
-    spec: Annotated[LoginSpec, Field(alias="order")]
+    spec: LoginSpec
     """How the new login is made; the AuthSession fills in `run_id` and `parameters_key`."""
 
 
 class RecreateResult(FlowModel):
     """Payload of the signal from the AuthSession to a Validate that asked: another login, or why there is none."""
 
-    login: Annotated[LoginState | None, Field(alias="state")] = None
+    login: LoginState | None = None
     error: RunError | None = None
     run_id: str | None = None
     """Id of the Create that made the login, or failed to."""

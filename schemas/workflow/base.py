@@ -24,18 +24,11 @@ STACK_LIMIT = 16_000
 class FlowModel(BaseModel):
     """Base class of the frozen models in Temporal histories.
 
-    Unknown fields are ignored, so that an older worker can read what a newer one wrote. A field whose name in the JSON
-    is not its name here was given a better name later: what is written in histories and in the store stays.
+    Unknown fields are ignored, so that an older worker can read what a newer one wrote.
     """
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        hide_input_in_errors=True,  # some have secrets, and errors are kept and shown
-        validate_by_name=True,
-        validate_by_alias=True,
-        serialize_by_alias=True,
-    )
+    # Some have secrets, and errors are kept and shown.
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
 
 class OpenStrEnum(StrEnum):

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Annotated
-
-from pydantic import Field
 
 from schemas.workflow.base import FlowModel, JsonRef, OpenStrEnum
 from schemas.workflow.run import RunJob
@@ -54,14 +51,14 @@ class PreparedDelivery(FlowModel):
 
     body_key: str | None = None
     """Key of the artifact that is sent; None if there is nothing to be delivered."""
-    reason: Annotated[str | None, Field(alias="why_not")] = None
+    reason: str | None = None
     """Why nothing is delivered."""
 
 
 class SendInput(FlowModel):
     """Input of the activity `send_delivery`, whose tries follow each other by its retry policy."""
 
-    delivery: Annotated[DeliverInput, Field(alias="order")]
+    delivery: DeliverInput
     body_key: str
 
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from pydantic import Field
-
 from schemas.workflow.base import FlowModel, OpenStrEnum
 from schemas.workflow.proxy import SealedProxy
 from schemas.workflow.sink import SealedSink, SealedWebhook
@@ -98,5 +96,5 @@ class JobRef(FlowModel):
     source: JobSource = JobSource.API
     created_at: datetime
     """When the Job was created; updates keep it."""
-    digest: str = Field(default="")
+    digest: str = ""
     """`JobDefinition.digest`."""

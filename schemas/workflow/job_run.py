@@ -102,8 +102,6 @@ class JobRunPlan(FlowModel):
     sink: SealedSink | None = None
     notifications: tuple[SealedSink, ...] = ()
     """Who is told of the JobRun's end: webhooks, with the schedule by which they are tried."""
-    reads_variables: bool = False
-    """Whether the checks before its first Run get the environment variables of the project."""
 
     @property
     def job(self) -> RunJob:

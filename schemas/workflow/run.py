@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from schemas.errors import Category
 from schemas.workflow.actor import Actor
@@ -120,9 +120,6 @@ class RunInput(FlowModel):
     """The JobRun that has started the Run; None for a Run that was started by itself."""
     started_by: Actor | None = None
     """Who has started it; None if nobody has, but a Schedule, a file of the project or another workflow."""
-    reads_variables: bool = False
-    """Whether its Attempts get the environment variables of the project. Runs that began on an earlier version do
-    not."""
 
 
 class RunError(FlowModel):
@@ -176,7 +173,7 @@ class RunOutcome(FlowModel):
 class RunCause(FlowModel):
     """Why a Run failed or was canceled, in short."""
 
-    code: Annotated[str, Field(alias="word")]
+    code: str
     """`error.code` or `reason.type`."""
     message: str
 
@@ -194,6 +191,3 @@ class RunSummary(FlowModel):
     waits_until: datetime | None = None
     """When its last wait for another Attempt ends, or has ended."""
     cause: RunCause | None = None
-    completes_by_close: bool = False
-    """Whether only the close of the workflow tells that the Run has completed, and not its search attribute, too: one
-    action less. Runs that began on an earlier version change it."""

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Annotated
-
-from pydantic import Field
 
 from schemas.workflow.base import FlowModel
 
@@ -47,7 +44,7 @@ class SweepInput(FlowModel):
     """Point in time for that age, as of the beginning of the sweep."""
     after: str = ""
     """The key up to which the sweep has come."""
-    totals: Annotated[SweepTotals, Field(alias="tally")] = SweepTotals()
+    totals: SweepTotals = SweepTotals()
 
 
 class SweepPart(FlowModel):
@@ -63,4 +60,4 @@ class SweepPartResult(FlowModel):
 
     after: str | None = None
     """The key up to which the part has come; None if nothing comes after it."""
-    totals: Annotated[SweepTotals, Field(alias="tally")] = SweepTotals()
+    totals: SweepTotals = SweepTotals()

@@ -166,7 +166,6 @@ _validate("login-good", Kind.VALIDATE, valid=[1])
 # An exception, a time-out, a lost worker, a falsy return: each uses up one check.
 _validate(
     "login-good-at-last",
-    Kind.VALIDATE,
     checks=[ends(THROWS), ends(_TIMEOUT), raises(LOST), ends(bad()), ends(good())],
     of={"check_attempts": 5},
 )
@@ -177,7 +176,7 @@ _validate(
     of={"auto_recreate": False},
     then=EXPIRED,
 )
-_validate("check-cannot-be-called", Kind.VALIDATE, checks=[ends(_NO_CHECK)])
+_validate("check-cannot-be-called", checks=[ends(_NO_CHECK)])
 # The first one fails, and the second one is interrupted.
 _validate(
     "checks-with-a-queue-timeout",
@@ -187,10 +186,9 @@ _validate(
 )
 _validate("checks-lost", Kind.VALIDATE, checks=[raises(LOST)] * 8)  # all with their workers, again and again
 _validate("login-made-anew", Kind.VALIDATE, Kind.CREATE, Kind.SESSION)
-_validate("login-made-anew-with-variables", Kind.VALIDATE, Kind.CREATE, of={"reads_variables": True})
 _validate(
     "login-not-made-anew",
-    *(Kind.VALIDATE, Kind.CREATE, Kind.SESSION),
+    *(Kind.VALIDATE, Kind.SESSION),
     creates=[ends(not_made("no such element")), ends(not_made())],
 )
 _validate("login-made-anew-but-bad", Kind.VALIDATE, Kind.SESSION, creates=[made_but_bad], then=EXPIRED)
@@ -198,15 +196,13 @@ _validate("session-gone-before-the-check", Kind.VALIDATE, session=False)
 _validate("session-gone-after-the-check", Kind.VALIDATE, session=False, checks=[ends(bad())] * 2)
 _create(
     "session-not-made",
-    *(Kind.CREATE, Kind.SESSION),
+    Kind.CREATE,
     creates=[ends(not_made("no such element")), ends(not_made())],
 )
-_create(
-    "create-cannot-be-called", Kind.CREATE, creates=[ends(not_made("create.py has no function `create`", final=True))]
-)
+_create("create-cannot-be-called", creates=[ends(not_made("create.py has no function `create`", final=True))])
 _create("session-made-but-bad", Kind.CREATE, Kind.SESSION, creates=[made_but_bad])
 _create("creates-lost", Kind.CREATE, creates=[raises(LOST)] * 2)  # both with their workers
-_update("session-updated", Kind.CREATE, Kind.SESSION)
+_update("session-updated", Kind.SESSION)
 _update("session-not-updated", Kind.SESSION, creates=[made_but_bad])
 _run("run-with-a-login", Kind.RUN, attempts=[ends(failed()), ends(completed())])
 _run("run-interrupted-after-its-validate", Kind.RUN, attempts=[interrupted(), ends(completed())])
@@ -316,7 +312,7 @@ async def cancel_while_a_create_is_waited_for(stage: LoginStage) -> None:
 async def cancel_as_a_create_is_asked_for(stage: LoginStage) -> None:
     """The question is on its way as the Validate hears of the cancel."""
     held = stage.hold(stage.creates)
-    stage.as_it_sends('"asker"', lambda: stage.cancel(stage.validate_id))
+    stage.as_it_sends('"validate_run_id"', lambda: stage.cancel(stage.validate_id))
     await stage.open()
     await stage.validate()
     stage.outcome = await stage.validated()
@@ -401,7 +397,7 @@ async def create_canceled_that_others_wait_for(stage: LoginStage) -> None:
 # Delete.
 
 
-@_shape(Kind.VALIDATE, Kind.CREATE, Kind.SESSION)
+@_shape(Kind.CREATE, Kind.SESSION)
 async def session_deleted_while_a_create_is_waited_for(stage: LoginStage) -> None:
     held = stage.hold(stage.creates, stops=True)
     await stage.open()
@@ -522,7 +518,7 @@ async def run_canceled_in_the_attempt_after_its_validate(stage: LoginStage) -> N
     await _cancel_once_it_is_held(stage, held, held)
 
 
-@_shape(Kind.RUN, Kind.VALIDATE)
+@_shape(Kind.RUN)
 async def run_canceled_in_its_validate(stage: LoginStage) -> None:
     await _cancel_once_it_is_held(stage, stage.hold(stage.checks, stops=True), ends(completed()))
 
@@ -548,7 +544,7 @@ async def run_canceled_as_its_validate_is_started(stage: LoginStage) -> None:
     stage.outcome = await stage.ended()
 
 
-@_shape(Kind.RUN, Kind.VALIDATE, Kind.CREATE, Kind.SESSION)
+@_shape(Kind.RUN, Kind.SESSION)
 async def run_with_a_runtime_session(stage: LoginStage) -> None:
     await stage.serve(ends(completed()))
     await stage.start(auth=stage.runtime())

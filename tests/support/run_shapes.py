@@ -86,12 +86,10 @@ def _sink(stage: Stage, **fields: Any) -> SealedSink:
 
 
 _scripted("success", ends(completed('{"n": 1}')))
-_scripted("completed-by-its-close", ends(completed()))  # nothing but the close, and the memo, tells that it has ended
 _scripted("retry", ends(failed("first")), ends(failed("second")), ends(completed()))
 _scripted("all-failed", ends(failed("first")), ends(failed("second")), maximum_attempts=2)
 _scripted("final", ends(failed("3 MiB", ErrorCode.RESULT_TOO_BIG, final=True)))
 _scripted("unexpected-error", raises(ValueError("a defect")), ends(completed()))
-_scripted("failed-activities", ends(failed("first")), ends(failed("second", final=True)))
 _scripted(
     "access-turned-off-while-it-waits",
     ends(
@@ -155,20 +153,6 @@ async def cancel_while_it_waits(stage: Stage) -> None:
 # Attempts with environment variables.
 
 
-_scripted("variables-for-each-attempt", ends(failed()), ends(completed()), reads_variables=True)
-
-
-async def _no_variables(_input: AttemptInput) -> None:
-    return None
-
-
-@_shape
-async def variables_there_are_none(stage: Stage) -> None:
-    stage.on_collect = _no_variables
-    await stage.serve(ends(completed()))
-    await stage.start(reads_variables=True)
-
-
 @_shape
 async def variables_when_the_store_is_back(stage: Stage) -> None:
     async def second_time(input: AttemptInput) -> SealedVariables:
@@ -178,7 +162,7 @@ async def variables_when_the_store_is_back(stage: Stage) -> None:
 
     stage.on_collect = second_time
     await stage.serve(ends(completed()))
-    await stage.start(reads_variables=True)
+    await stage.start()
 
 
 @_shape
@@ -188,7 +172,7 @@ async def variables_that_cannot_be_opened(stage: Stage) -> None:
 
     stage.on_collect = refused
     await stage.serve(ends(completed()))
-    await stage.start(reads_variables=True)
+    await stage.start()
 
 
 @_shape
@@ -199,7 +183,7 @@ async def cancel_while_variables_are_collected(stage: Stage) -> None:
 
     stage.on_collect = canceled
     await stage.serve(ends(completed()))
-    await stage.start(reads_variables=True)
+    await stage.start()
 
 
 # Attempts of which more is to be told.

@@ -266,7 +266,7 @@ class Stage:
         self.on_stop: Callable[[StopInput], Awaitable[bool]] = _not_here
         self.collected: list[AttemptInput] = []
         """Attempts whose environment variables were asked for."""
-        self.on_collect: Callable[[AttemptInput], Awaitable[SealedVariables | None]] = _sealed
+        self.on_collect: Callable[[AttemptInput], Awaitable[SealedVariables | None]] = _none
         self.on_lost: Callable[[InterruptedInput], Awaitable[AttemptOutcome | None]] = _noted
         self.outcome = RunOutcome(status=RunStatus.PENDING)
         """Set by whoever has waited for it."""
@@ -445,8 +445,13 @@ async def _not_here(_input: StopInput) -> bool:
     return False
 
 
-async def _sealed(input: AttemptInput) -> SealedVariables | None:
+async def sealed_variables(input: AttemptInput) -> SealedVariables:
+    """What is collected for an Attempt of a project that has variables."""
     return SealedVariables(token=f"sealed for {input.kind} {input.number}")
+
+
+async def _none(_input: AttemptInput) -> None:
+    return None
 
 
 async def _noted(_lost: InterruptedInput) -> AttemptOutcome | None:

@@ -37,7 +37,7 @@ from tests.support.faulty_store import FaultyStore
 from tests.support.files import write_files
 from tests.support.polling import until
 from tests.support.present import present
-from tests.support.run_stage import DEADLINE, IDENTITY, WORKFLOWS, Stage, run_input, start_run
+from tests.support.run_stage import DEADLINE, IDENTITY, WORKFLOWS, Stage, no_variables, run_input, start_run
 from tests.support.webhook_receiver import answers, receiver
 from workflows.job_lock import JobLockWorkflow
 from workflows.project_changes import DeleteProjectWorkflow, MovePointerWorkflow
@@ -88,7 +88,7 @@ async def project(client: Client, name: str, tmp_path: Path) -> AsyncGenerator[P
         workflows=[*WORKFLOWS, JobLockWorkflow, MovePointerWorkflow, DeleteProjectWorkflow],
         activities=[
             *(activities.move_pointer, activities.withdraw_project, activities.remove_project),
-            artifacts.delete_states,
+            *(artifacts.delete_states, no_variables),
         ],
         identity=IDENTITY,
     ):

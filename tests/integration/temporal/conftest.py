@@ -18,7 +18,7 @@ from settings import Settings
 from temporal.runs import Runs
 from tests.support.auth_stage import LoginStage
 from tests.support.encryption import ENCRYPTION_KEY
-from tests.support.run_stage import IDENTITY, WORKFLOWS, Stage, both_queues, name_of
+from tests.support.run_stage import IDENTITY, WORKFLOWS, Stage, both_queues, name_of, no_variables
 from tests.support.temporal_servers import dev_client, dev_server, set_up_namespace
 
 
@@ -41,7 +41,7 @@ async def temporal(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[T
 @pytest.fixture(scope="session")
 async def plain_client(temporal: TemporalServer) -> AsyncGenerator[Client]:
     client = await dev_client(temporal)
-    activities = [record_lost, forget_states]
+    activities = [record_lost, forget_states, no_variables]
     async with both_queues(client, workflows=WORKFLOWS, activities=activities, identity=IDENTITY):
         yield client
 
@@ -55,7 +55,7 @@ async def encrypted(temporal: TemporalServer) -> tuple[Settings, Client]:
 @pytest.fixture(scope="session")
 async def encrypted_client(encrypted: tuple[Settings, Client]) -> AsyncGenerator[Client]:
     _, client = encrypted
-    async with both_queues(client, workflows=WORKFLOWS, activities=[record_lost, forget_states]):
+    async with both_queues(client, workflows=WORKFLOWS, activities=[record_lost, forget_states, no_variables]):
         yield client
 
 

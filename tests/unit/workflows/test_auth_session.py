@@ -67,7 +67,7 @@ async def test_it_is_pending_while_it_is_updated(login_stage: LoginStage):
 
 
 async def test_what_a_check_says_counts_if_it_was_of_the_current_login(login_stage: LoginStage):
-    await login_stage.open(login=2, state_key="state-2")
+    await login_stage.open(login_version=2, state_key="state-2")
 
     state = "state-2"
 
@@ -209,7 +209,7 @@ async def test_it_continues_as_it_was_and_can_be_found_as_before(play_login: Any
     memo = await description.memo()
     assert memo[names.MEMO_WORKSPACE] == WORKSPACE
     told = memo[names.MEMO_VIEW]
-    assert (told["status"], told["login"], told["state_key"]) == ("EXPIRED", 1, "state-1-1")
+    assert (told["status"], told["login_version"], told["state_key"]) == ("EXPIRED", 1, "state-1-1")
     assert stage.forgotten == [DeleteStatesInput(project=stage.project, owner=ID, keys=EVERYTHING)]
 
 

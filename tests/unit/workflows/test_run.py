@@ -21,7 +21,17 @@ from temporal.closing import wait_for_outcome
 from tests.support.present import present
 from tests.support.run_outcomes import assert_canceled, scheduled_of, status_in_lists
 from tests.support.run_shapes import SHAPES
-from tests.support.run_stage import WORKSPACE, HeldAttempt, PlayRun, Stage, completed, ends, failed, scheduled
+from tests.support.run_stage import (
+    WORKSPACE,
+    HeldAttempt,
+    PlayRun,
+    Stage,
+    completed,
+    ends,
+    failed,
+    scheduled,
+    sealed_variables,
+)
 from workflows import visibility
 
 PROCESS_CRASHED = {
@@ -86,7 +96,6 @@ SECOND = {"code": "script-execution-exception", "category": "user", "message": "
         ("final", ErrorCode.RESULT_TOO_BIG, 1, None),
         ("cancel-as-it-fails-for-good", ErrorCode.RESULT_TOO_BIG, 1, None),  # it stands in spite of the cancel
         ("wall", ErrorCode.API_ATTEMPTS_FAILED, 1, {"attempts_count": 1, "last_error": TOO_LONG}),
-        ("failed-activities", ErrorCode.SCRIPT_EXECUTION_EXCEPTION, 2, None),
         (
             "interrupted-again-and-again",
             *(ErrorCode.API_ATTEMPTS_FAILED, 4, {"attempts_count": 4, "last_error": PROCESS_CRASHED}),
@@ -107,34 +116,25 @@ async def test_a_run_fails_with_the_last_error_wrapped_unless_it_is_final(
     assert len(stage.inputs) == attempts
     assert [lost.number for lost in stage.lost] == (list(range(1, attempts + 1)) if "interrupted" in shape else [])
     assert await status_in_lists(stage) == "failed"
-    assert all(input.raises_failure for input in stage.inputs), "Temporal shows it as an activity that failed"
 
 
 # Environment variables.
 
 
-async def test_each_attempt_gets_the_variables_of_its_time(play: PlayRun):
-    stage = await play("variables-for-each-attempt")
-    assert stage.outcome.status is RunStatus.COMPLETED
+async def test_each_attempt_gets_the_variables_of_its_time(stage: Stage):
+    stage.on_collect = sealed_variables
+    await stage.serve(ends(failed()), ends(completed()))
+    await stage.start()
+    assert (await stage.ended()).status is RunStatus.COMPLETED
     assert [present(input.variables).token for input in stage.inputs] == ["sealed for api 1", "sealed for api 2"]
     assert [input.number for input in stage.collected] == [1, 2]
 
 
-@pytest.mark.parametrize(
-    ("shape", "key"),
-    [
-        ("success", None),  # as every Run was before there were variables
-        ("variables-there-are-none", None),
-        ("variables-when-the-store-is-back", "runs/p/{}/variables-1.sealed"),
-    ],
-)
-async def test_an_attempt_waits_for_a_store_that_is_away_and_needs_no_variables(
-    play: PlayRun, shape: str, key: str | None
-):
-    stage = await play(shape)
+async def test_an_attempt_waits_for_a_store_that_is_away(play: PlayRun):
+    stage = await play("variables-when-the-store-is-back")
     assert stage.outcome.status is RunStatus.COMPLETED
     (input,) = stage.inputs
-    assert (input.variables and input.variables.key) == (key and key.format(stage.run_id))
+    assert present(input.variables).key == f"runs/p/{stage.run_id}/variables-1.sealed"
 
 
 async def test_a_run_whose_variables_cannot_be_opened_fails_without_an_attempt(play: PlayRun):
@@ -428,7 +428,7 @@ async def test_what_a_former_attempt_says_too_late_is_not_believed(stage: Stage)
 
 
 async def test_a_history_holds_no_more_than_it_must(play: PlayRun):
-    stage = await play("completed-by-its-close")
+    stage = await play("success")
     assert len(await stage.events()) <= 13
 
 

@@ -14,8 +14,9 @@ from schemas.workflow.run import ErrorCode, RunOutcome, RunStatus, RunType
 from schemas.workflow.trace import TraceMode
 from temporal.listing import read_list_item
 from tests.support.auth_stage import FIRST, LoginStage, bad, good, made_by
+from tests.support.present import present
 from tests.support.run_outcomes import FALSY, assert_canceled, assert_failed
-from tests.support.run_stage import WORKSPACE, HeldAttempt, ends, scheduled
+from tests.support.run_stage import WORKSPACE, HeldAttempt, ends, scheduled, sealed_variables
 from workflows import validate, visibility
 
 EXPIRED, READY = AuthSessionStatus.EXPIRED, AuthSessionStatus.READY
@@ -154,10 +155,12 @@ async def test_a_login_that_is_bad_is_made_anew_and_checked_again(play_login: An
     assert view.updated_at > view.created_at
 
 
-async def test_checks_and_creates_get_variables_if_the_validate_reads_them(play_login: Any):
-    stage = await play_login("login-made-anew-with-variables")
-    assert stage.outcome.status is RunStatus.COMPLETED
-    given = {input.variables and input.variables.token for input in (*stage.checked, *stage.created)}
+async def test_checks_and_creates_get_the_variables_of_their_time(login_stage: LoginStage):
+    login_stage.on_collect = sealed_variables
+    await login_stage.open()
+    await login_stage.validate()
+    assert (await login_stage.validated()).status is RunStatus.COMPLETED
+    given = {present(input.variables).token for input in (*login_stage.checked, *login_stage.created)}
     assert given == {"sealed for check 1", "sealed for create 1", "sealed for check 3"}
 
 
@@ -187,7 +190,7 @@ async def test_it_is_made_by_a_run_of_its_own_as_the_validate_was_told_to(play_l
 async def test_a_login_that_is_another_by_now_is_not_made_anew(login_stage: LoginStage):
     login_stage.checks.extend([ends(bad(FIRST)), ends(bad(FIRST))])
     login_stage.valid = {2}
-    await login_stage.open(login=2, state_key="state-2")
+    await login_stage.open(login_version=2, state_key="state-2")
     await login_stage.validate()
     outcome = await login_stage.validated()
     assert outcome.login == LoginState(login_version=2, key="state-2", parameters_key="parameters-1")

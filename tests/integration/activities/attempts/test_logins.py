@@ -49,7 +49,7 @@ class Scene:
     async def load(
         self, state: LoginState | None = None, *, secret: tuple[str, ...] = (), number: int = 1
     ) -> OpenedLogin:
-        return await self.logins.load(self.attempt_input(number=number), self.auth(state=state), secret, {})
+        return await self.logins.load(self.attempt_input(number=number), self.auth(initial_login=state), secret, {})
 
     async def there(self, session: str = SESSION, *, login: int = 1, name: str = "first") -> LoginState:
         """A login that lies in the store."""
@@ -161,7 +161,7 @@ async def test_an_imported_login_has_no_parameters(scene: Scene) -> None:
 
 async def test_a_create_begins_with_its_parameters_alone(scene: Scene) -> None:
     state = await scene.there()
-    auth = scene.auth(login=2, parameters_key=state.parameters_key)
+    auth = scene.auth(new_login_version=2, parameters_key=state.parameters_key)
     login = await scene.logins.load(scene.attempt_input(AttemptKind.CREATE), auth, (), {})
     assert login == OpenedLogin(None, None, PARAMETERS, (PASSWORD,))
 
@@ -170,7 +170,7 @@ async def test_references_to_secrets_are_replaced_or_it_is_said_which_is_missing
     state = await scene.there()
     assert state.parameters_key
     await scene.put(state.parameters_key, '{"user": "anna", "more": [{"password": {"$secret": "SHOP_KEY"}}]}')
-    auth = scene.auth(login=2, parameters_key=state.parameters_key)
+    auth = scene.auth(new_login_version=2, parameters_key=state.parameters_key)
 
     async def load(**secrets: ResolvedSecret) -> OpenedLogin:
         return await scene.logins.load(scene.attempt_input(AttemptKind.CREATE), auth, (), secrets)
@@ -252,7 +252,7 @@ async def test_what_was_sealed_for_another_auth_session_is_not_opened(scene: Sce
 
 
 async def test_the_state_that_a_create_leaves_is_sealed_for_its_auth_session(scene: Scene) -> None:
-    auth = scene.auth(login=2, parameters_key="parameters-2")
+    auth = scene.auth(new_login_version=2, parameters_key="parameters-2")
     state = await scene.logins.save_created(scene.attempt_input(AttemptKind.CREATE), auth, browser_state())
     assert (state.login_version, state.parameters_key) == (2, "parameters-2")
     assert state.key.startswith(keys.auth_session(scene.stage.project, ID))
@@ -307,7 +307,9 @@ async def test_a_login_that_cannot_be_kept_is_none(scene: Scene, monkeypatch: py
     monkeypatch.setattr(module, "ATTEMPT_STORE_TIMEOUT", timedelta(milliseconds=100))
     scene.store.refuse = lambda _key: True
     with pytest.raises(StoreError):
-        await scene.logins.save_created(scene.attempt_input(AttemptKind.CREATE), scene.auth(login=1), browser_state())
+        await scene.logins.save_created(
+            scene.attempt_input(AttemptKind.CREATE), scene.auth(new_login_version=1), browser_state()
+        )
 
 
 async def test_an_auth_session_that_is_gone_by_then_is_told_nothing(scene: Scene) -> None:

@@ -70,9 +70,9 @@ class Scene:
         self.input = attempt_input("run-1", workspace=WORKSPACE, project=stage.project, version=version)
 
     async def attempt(self, kind: AttemptKind, *, attempt: int = 1, number: int = 1, **auth: Any) -> AttemptOutcome:
-        to_make: dict[str, Any] = {"login": 2, "parameters_key": self.state.parameters_key}
+        to_make: dict[str, Any] = {"new_login_version": 2, "parameters_key": self.state.parameters_key}
         given: dict[AttemptKind, dict[str, Any]] = {
-            AttemptKind.API: {"state": self.state},
+            AttemptKind.API: {"initial_login": self.state},
             AttemptKind.CHECK: {},
             AttemptKind.CREATE: to_make,
         }

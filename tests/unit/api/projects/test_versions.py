@@ -37,7 +37,7 @@ def deployed_shop(tmp_path: Path, store: FolderStore) -> Deploy:
 
 @pytest.fixture
 async def api(make_api: MakeApi, store: FolderStore, deployed_shop: Deploy) -> Api:
-    return await make_api(store=store, poll_versions=0)
+    return await make_api(store=store)
 
 
 async def test_versions_are_listed_with_who_deployed_them_the_last_first(api: Api, deployed_shop: Deploy):
@@ -75,7 +75,7 @@ async def test_files_that_differ_are_named(api: Api, tmp_path: Path, deployed_sh
     files = {"added": ["api/comes.py"], "removed": ["api/goes.py"], "changed": ["api/turns.py"]}
     assert await api.ask(f"versions/{second}/changes") == {**changes, **files}
     await api.ask(f"versions/{second}/changes", params={"since": "0" * 16}, status=404)
-    await store.delete(keys.version_files("shop", first))  # an earlier Callboard has not noted them
+    await store.delete(keys.version_files("shop", first))  # somebody has removed it
     nothing = {"added": [], "removed": [], "changed": [], "known": False}
     assert await api.ask(f"versions/{second}/changes", params={"since": first}) == {**changes, **nothing}
 
