@@ -126,12 +126,6 @@ class Settings(BaseSettings):
     """Networks and hosts, comma-separated, that sinks may use although they are not public: `10.1.0.0/16`."""
     delivery_timeout: Seconds = Field(default=timedelta(seconds=30), gt=timedelta(), le=timedelta(minutes=10))
     """How long one try may take, from looking up the host name to the answer's status."""
-    delivery_first_delay: Seconds = Field(default=timedelta(seconds=1), gt=timedelta())
-    """Delay from a failed try to the next one; it grows with each try."""
-    delivery_factor: float = Field(default=2, ge=1, allow_inf_nan=False)
-    """Factor by which the delay grows."""
-    delivery_max_delay: Seconds = Field(default=timedelta(minutes=5), gt=timedelta())
-    """Longest delay, even if a receiver asks for more (`Retry-After`)."""
     delivery_give_up_after: Seconds = Field(default=timedelta(hours=24), gt=timedelta())
     """Time after which a result that could not be delivered is given up."""
 
@@ -180,19 +174,9 @@ class Settings(BaseSettings):
     """Addresses and networks, comma-separated, of the proxies in front of the API: `10.1.0.7,fd00::/8`. Only
     from these are the headers about the client's address (`X-Forwarded-For`) and about https (`X-Forwarded-Proto`)
     believed. Unset: none, since anybody can send these headers."""
-    max_connections: int = Field(default=2000, ge=10)
-    """How many connections these two ports have together at the same time. A client that waits for a Run occupies one,
-    and about 40 kB of memory. When there are more, those without a request in progress are closed."""
-    job_limit: ByteSize = Field(default=ByteSize(256 * 1024 * 1024), ge=1024 * 1024)
-    """Largest Job in bytes, or as `256MiB`, that is sent as lines. It goes to the artifact store as it arrives."""
     upload_limit: ByteSize = Field(default=ByteSize(512 * 1024**2), ge=1024 * 1024)
     """Largest upload of a project in bytes, or as `512MiB`, as it is sent: compressed. It goes to the disk, and from
     there to the artifact store."""
-    upload_unpacked_limit: ByteSize = Field(default=ByteSize(2 * 1024**3), ge=1024 * 1024)
-    """Largest upload of a project once it is unpacked. Workers with the role `control` need the same value, and place
-    for it."""
-    upload_files: int = Field(default=50_000, ge=1)
-    """Most files of an upload, and most folders. Workers with the role `control` need the same value."""
     ready_needs_workers: bool = False
     """Whether `/readyz` also requires that every project is served by a worker (the embedded stack sets it)."""
 
@@ -228,10 +212,6 @@ class Settings(BaseSettings):
     A Machine that takes more is ended; no single file of it can be larger."""
     machine_idle: Seconds = timedelta(seconds=120)
     """Time after which a Machine without work is stopped, so that an idle worker costs no browser."""
-    machine_max_attempts: int = Field(default=200, ge=1)
-    """Number of Attempts after which a Machine is recycled: browsers grow with use."""
-    machine_max_age: Seconds = timedelta(hours=2)
-    """Age at which a Machine is recycled, for the same reason."""
     isolation: Literal["full", "open", "none"] | None = None
     """How far Machines are isolated: in boxes with networks of their own, in boxes with the host's network, or not at
     all. A worker does not start where a wall of that level is missing. Unset: `full` where the host allows it, else
@@ -260,8 +240,6 @@ class Settings(BaseSettings):
     store_limit: ByteSize = Field(default=ByteSize(256 * 1024 * 1024), ge=1024 * 1024)
     """Most bytes that a project's values in `persistent_store` may take, or as `256MiB`. A value counts as 1 KiB at
     least."""
-    poll_versions: Seconds = timedelta(seconds=2)
-    """How often workers and the API look for a newly deployed version."""
 
     # These settings are about what the processes tell of themselves. Where OpenTelemetry traces go, the standard
     # variables of OpenTelemetry say (docs/tracing-and-logs.md).
@@ -291,13 +269,6 @@ class Settings(BaseSettings):
         if url is not None and not (url.startswith(("http://", "https://")) and "{trace_id}" in url):
             raise ValueError("must be an address, http:// or https://, with {trace_id} in place of the id of a trace")
         return url
-
-    @field_validator("delivery_max_delay", mode="after")
-    @classmethod
-    def _not_below_the_first(cls, longest: timedelta, info: ValidationInfo) -> timedelta:
-        if longest < info.data.get("delivery_first_delay", longest):
-            raise ValueError("must not be shorter than CALLBOARD_DELIVERY_FIRST_DELAY")
-        return longest
 
     @field_validator("artifact_retention", mode="after")
     @classmethod

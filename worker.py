@@ -55,7 +55,7 @@ from machines.host import Host
 from machines.lease import Lease
 from machines.package_box import PackageBox
 from machines.trace_redactor import TraceRedactor
-from projects.catalog import Catalog
+from projects.catalog import Catalog, deploys_seen_within
 from projects.environments import Environments
 from projects.versions import VersionFolders
 from schemas.errors import CallboardError
@@ -194,7 +194,7 @@ def others_worker(
     resources = ResourceActivities.of(settings, client, store)
     uploads = UploadActivities.of(settings, store)
     changes = ProjectActivities(
-        client=client, store=store, max_machines=settings.max_machines, catalog_age=settings.poll_versions
+        client=client, store=store, max_machines=settings.max_machines, catalog_age=process.catalog.max_age
     )
     workflows = [
         *_OF_RUNS,  # AuthSessions have Creates, and JobRuns have Validates
@@ -264,9 +264,9 @@ async def host_workflows(process: Process, resources: AsyncExitStack) -> list[Ba
     transport = await resources.enter_async_context(PinnedTransport(EgressPolicy(settings.egress_allow)))
     await resources.enter_async_context(running_worker(deliveries_worker(process, transport)))
     deployed = DeployedResources(client, settings.workspace, process.catalog)
-    within = STORE_TIMEOUT + settings.poll_versions
+    within = STORE_TIMEOUT + process.catalog.max_age
     searched = process.liveness.pulse("The search for deployed Jobs and AuthSessions", within)
-    return [deployed.follow(settings.poll_versions, searched.beat)]
+    return [deployed.follow(process.catalog.max_age, searched.beat)]
 
 
 async def host_playwright(process: Process, host: Host, resources: AsyncExitStack) -> list[BackgroundWork]:
@@ -346,10 +346,10 @@ async def host_playwright(process: Process, host: Host, resources: AsyncExitStac
     deployed = DeployedProjects(process.catalog, only=settings.projects)
     member.start(deployed, project_workers)
     resources.push_async_callback(project_workers.stop)
-    searched = pulse("The search for deploys", STORE_TIMEOUT + settings.poll_versions)
+    searched = pulse("The search for deploys", STORE_TIMEOUT + process.catalog.max_age)
     counted = pulse("The count of Machines", ROUND_TIMEOUT)
     return [
-        deployed.follow(settings.poll_versions, searched.beat),
+        deployed.follow(process.catalog.max_age, searched.beat),
         member.watch(),
         project_workers.watch(),
         count_repeatedly(pools, lease, counted.beat),
@@ -370,7 +370,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         store = open_store(settings.artifact_location, endpoint=settings.artifacts_endpoint)
         host = None if settings.role == "control" else await Host.find(settings)
         client = await connect_once_up(settings, connection, identity, stop)
-        catalog = Catalog(store, max_age=settings.poll_versions)
+        catalog = Catalog(store, deploys_seen_within(is_bucket=settings.keeps_artifacts_in_bucket))
         process = Process(settings, connection, client, identity, store, catalog, liveness)
         # What is started is closed in reverse order: Attempts drain while Runs can still go on and be stopped.
         await resources.enter_async_context(running_worker(fleet_worker(client, identity)))

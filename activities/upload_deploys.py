@@ -59,7 +59,7 @@ class UploadActivities:
         return cls(
             store=store,
             root=settings.make_folder("deploys"),
-            limits=UploadLimits(settings.upload_limit, settings.upload_unpacked_limit, settings.upload_files),
+            limits=UploadLimits(settings.upload_limit),
             max_machines=settings.max_machines,
         )
 

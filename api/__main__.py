@@ -74,7 +74,7 @@ def _server_config(app: ASGIApp, settings: Settings) -> ServerConfig:
     # `access_log` is off because `api.http.middleware` writes an access log of its own.
     return ServerConfig(
         app,
-        Limits(connections=settings.max_connections),
+        Limits(),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -124,7 +124,7 @@ def main() -> None:
     configure_logging()
     try:
         settings = Settings()
-        raise_open_files_limit(settings.max_connections)
+        raise_open_files_limit(Limits.connections)
         install_runtime(settings, "api")
         start_tracing("callboard-api")
         viewer = _listen(settings.host, settings.viewer_listens_on, "The trace viewer", "CALLBOARD_VIEWER_PORT")

@@ -13,7 +13,7 @@ from fastapi import Depends, Request
 from api.http.key_check import KeyCheck
 from api.http.rate_limiter import RateLimiter
 from api.http.uploads import Uploads
-from projects.catalog import Catalog
+from projects.catalog import Catalog, deploys_seen_within
 from projects.input_schemas import InputSchemas
 from projects.job_definition import JobDefiner
 from projects.samples import Samples
@@ -134,7 +134,7 @@ async def open_services(settings: Settings, connection: Connection) -> Services:
         deploys=Deploys(client),
         uploads=Uploads(settings, store),
         store=store,
-        catalog=Catalog(store, max_age=settings.poll_versions),
+        catalog=Catalog(store, deploys_seen_within(is_bucket=settings.keeps_artifacts_in_bucket)),
         ring=ring,
         egress=egress,
         sessions=SignInSessions(api_keys, ring),

@@ -26,6 +26,7 @@ from devstack.publishing import Publisher, format_build
 from devstack.temporal import NAMESPACE, TemporalServer
 from machines.isolation import find_isolation
 from machines.package_box import PackageBox
+from projects.catalog import deploys_seen_within
 from projects.environments import Environments
 from schemas.errors import Unavailable
 from settings import Settings
@@ -44,10 +45,6 @@ on the same machine."""
 DRAIN_TIMEOUT = timedelta(seconds=10)
 """How long Attempts may go on when the stack is stopped, unless set otherwise. It is short because a person is waiting.
 An Attempt that is cut off is tried again when the stack runs again."""
-
-POLL_VERSIONS_INTERVAL = timedelta(seconds=0.5)
-"""How often the api and the worker look for a new version, unless set otherwise. It is often because a person who has
-changed something wants to see it."""
 
 _FIRST_DEPLOY_TIMEOUT = timedelta(seconds=2)
 """How long the start waits for deploys once everything runs. A deploy that takes longer is reported when it is done."""
@@ -210,7 +207,7 @@ class DevStack:
             environments,
             self._report,
             self._delete_project,
-            seen_within=self._settings.poll_versions,
+            seen_within=deploys_seen_within(is_bucket=self._settings.keeps_artifacts_in_bucket),
             max_machines=self._settings.max_machines,
         )
         await resources.enter_async_context(self.projects)
@@ -279,7 +276,6 @@ class DevStack:
                 "temporal_ui_url": self.temporal.ui_url,
                 "ready_needs_workers": True,
                 "drain": self._set_or_default("drain", DRAIN_TIMEOUT),
-                "poll_versions": self._set_or_default("poll_versions", POLL_VERSIONS_INTERVAL),
             }
         )
 

@@ -118,10 +118,7 @@ class Host:
             on_started=on_started,
             on_recycled=on_recycled,
         )
-        limits = RecycleLimits(
-            idle=settings.machine_idle, attempts=settings.machine_max_attempts, age=settings.machine_max_age
-        )
-        return MachinePools(launch, limits)
+        return MachinePools(launch, RecycleLimits(settings.machine_idle))
 
 
 def _delegated_group() -> Path | None:

@@ -35,8 +35,10 @@ class RecycleLimits:
     """Limits at which a Machine is stopped or replaced: idle time, number of Attempts, and age."""
 
     idle: timedelta
-    attempts: int
-    age: timedelta
+    attempts: int = 200
+    """Attempts after which a Machine is replaced: browsers grow with use."""
+    age: timedelta = timedelta(hours=2)
+    """Age at which a Machine is replaced, for the same reason."""
 
 
 class Slot:

@@ -22,6 +22,9 @@ from storage.store import Store
 
 _CACHE_SIZE = 10_000
 """Answers of each kind that are kept in memory. Names come from requests, so memory use must be bounded."""
+_FOLDER_AGE = timedelta(seconds=0.5)
+_BUCKET_AGE = timedelta(seconds=2)
+"""How old the note may be that is believed. Each look at it in a bucket is a request that is paid for."""
 _TRUSTED = timedelta(minutes=1)
 """How long an answer is believed while the note stays the same. A project can also change without a note: if a deploy
 died just before it, or if somebody restores or removes objects by hand."""
@@ -49,6 +52,11 @@ class Deployment:
     """Whether there are, or were, Jobs or AuthSessions that are files of the project."""
 
 
+def deploys_seen_within(*, is_bucket: bool) -> timedelta:
+    """Return how much later than its deploy a version may be seen by an api or a worker, by where the store is."""
+    return _BUCKET_AGE if is_bucket else _FOLDER_AGE
+
+
 class Catalog:
     """The deployed projects of a store. An instance belongs to one event loop.
 
@@ -58,9 +66,9 @@ class Catalog:
             later.
     """
 
-    def __init__(self, store: Store, max_age: timedelta = timedelta(seconds=2)) -> None:
+    def __init__(self, store: Store, max_age: timedelta) -> None:
         self._store = store
-        self._max_age = max_age.total_seconds()
+        self.max_age = max_age
         self._note: _Answer[None] | None = None
         self._pointers: _Answer[dict[str, str | None]] | None = None
         """The deployed projects in the order of their names, with the tags of their pointers."""
@@ -134,7 +142,8 @@ class Catalog:
 
     async def _last_deploy(self) -> bytes | None:
         """Return the note of the latest deploy, or None if there was none. It may be as old as `max_age`."""
-        if self._note is not None and asyncio.get_running_loop().time() - self._note.read_at < self._max_age:
+        oldest = asyncio.get_running_loop().time() - self.max_age.total_seconds()
+        if self._note is not None and self._note.read_at > oldest:
             return self._note.note
         return await self._note_reads.run(None, self._read_note)
 

@@ -44,9 +44,9 @@ class UploadLimits:
 
     packed: int
     """Bytes of the compressed archive."""
-    unpacked: int
-    """Bytes of the archive once it is not compressed any more."""
-    files: int
+    unpacked: int = 2 * 1024**3
+    """Bytes of the archive once it is not compressed any more. Control workers have place for it."""
+    files: int = 50_000
     """Number of its files, and that of its folders."""
 
 

@@ -22,13 +22,7 @@ _DEFAULT_REGION = "us-east-1"
 
 def delivery_schedule(settings: Settings) -> DeliverySchedule:
     """Return when a Delivery is tried again; this is decided when a Run, or a Job, is created."""
-    return DeliverySchedule(
-        first_delay=settings.delivery_first_delay,
-        factor=settings.delivery_factor,
-        max_delay=settings.delivery_max_delay,
-        give_up_after=settings.delivery_give_up_after,
-        timeout=settings.delivery_timeout,
-    )
+    return DeliverySchedule(give_up_after=settings.delivery_give_up_after, timeout=settings.delivery_timeout)
 
 
 def seal_sink(sink: AnySink, schedule: DeliverySchedule, ring: KeyRing, bound_to: str) -> SealedSink:

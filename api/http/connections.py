@@ -48,8 +48,9 @@ _WARN_EVERY = 60
 class Limits:
     """The limits of what a server accepts, on all its ports together."""
 
-    connections: int
-    """Connections at once. When there are more, the one that has waited longest for its client is closed."""
+    connections: int = 2_000
+    """Connections at once. A client that waits for a Run occupies one, and about 40 kB of memory. When there are more,
+    the one that has waited longest for its client is closed."""
     head_bytes: int = 32 * 1024
     """Bytes of a request's target and headers: as much as nginx accepts, and 8 times a large cookie."""
     headers: int = 100
@@ -297,7 +298,7 @@ class LimitedProtocol(HttpToolsProtocol):
             config.warned_at = self.loop.time()
             log.warning(
                 "There are more than %d connections: those that have waited longest for their client are closed. "
-                "CALLBOARD_MAX_CONNECTIONS allows for more.",
+                "Another api beside this one takes more.",
                 self._limits.connections,
             )
         longest = next(iter(self._waiting))
@@ -327,7 +328,7 @@ def raise_open_files_limit(connections: int) -> None:
     if soft != resource.RLIM_INFINITY and soft < needed:
         if hard != resource.RLIM_INFINITY and hard < needed:
             raise ConfigurationError(
-                f"CALLBOARD_MAX_CONNECTIONS: {connections} connections on both ports need {needed} open files, but the "
-                f"system allows this process {hard}. Lower the setting, or raise the limit (`ulimit -Hn`)."
+                f"{connections} connections on both ports need {needed} open files, but the system allows this process "
+                f"{hard}. Raise the limit (`ulimit -Hn`)."
             )
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

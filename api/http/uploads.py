@@ -43,7 +43,7 @@ class Uploads:
     def __init__(self, settings: Settings, store: Store) -> None:
         self._store = store
         self._settings = settings
-        self._limits = UploadLimits(settings.upload_limit, settings.upload_unpacked_limit, settings.upload_files)
+        self._limits = UploadLimits(settings.upload_limit)
         self._arriving: list[str] = []
         """The id of the key of each upload that is arriving."""
 

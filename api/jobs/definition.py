@@ -31,6 +31,8 @@ NDJSON = "application/x-ndjson"
 
 JSON_LIMIT = 8 * 1024 * 1024
 """Largest Job in bytes that is sent as one JSON object."""
+LIMIT = 256 * 1024 * 1024
+"""Bytes of a whole Job, which goes to the artifact store as it arrives."""
 ITEM_LIMIT = 256 * 1024
 """Largest item in bytes that is sent as a line."""
 
@@ -56,9 +58,8 @@ async def read_job[Head: JobHead, Whole: JobHead](
     """
     check = partial(_check_item, services, manifest)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == NDJSON:
-        limit = services.settings.job_limit
-        refuse_announced(request, limit)
-        lines = _split_lines(request, limit)
+        refuse_announced(request, LIMIT)
+        lines = _split_lines(request)
         first = await anext(lines, None)
         if first is None:
             raise field_error("", "a line with the Job, and a line for each item of its payload", "The body is empty.")
@@ -164,13 +165,13 @@ def _read_line[Model: RequestModel](model: type[Model], number: int, line: bytes
         raise _in_line(error, number) from error
 
 
-async def _split_lines(request: Request, limit: int) -> AsyncGenerator[tuple[int, bytes]]:
+async def _split_lines(request: Request) -> AsyncGenerator[tuple[int, bytes]]:
     """Yield the lines that are not blank, with their numbers, from 1. Raises PayloadTooLarge or BadRequest."""
     received, number, rest = 0, 0, b""
     async for chunk in request.stream():
         received += len(chunk)
-        if received > limit:
-            raise too_large(limit)
+        if received > LIMIT:
+            raise too_large(LIMIT)
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
             number += 1

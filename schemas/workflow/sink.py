@@ -42,9 +42,11 @@ class SealedBucket(FlowModel):
 class DeliverySchedule(FlowModel):
     """When a Delivery that fails is tried again, and for how long."""
 
-    first_delay: timedelta
-    factor: float
-    max_delay: timedelta
+    first_delay: timedelta = timedelta(seconds=1)
+    factor: float = 2
+    """How many times as long each delay is as the one before it."""
+    max_delay: timedelta = timedelta(minutes=5)
+    """No delay is longer, also if a receiver asks for more (`Retry-After`)."""
     give_up_after: timedelta
     timeout: timedelta
     """Time limit of one try."""

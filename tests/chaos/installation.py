@@ -176,7 +176,6 @@ def _environment(folder: Path, exchange: Path, store: S3Server) -> dict[str, str
         CALLBOARD_CAPACITY=str(CAPACITY),
         CALLBOARD_DRAIN="10",
         CALLBOARD_DELIVERY_TIMEOUT="5",
-        CALLBOARD_DELIVERY_MAX_DELAY="5",
         CALLBOARD_SHARED_FOLDERS=str(exchange),
         CALLBOARD_USER_CHAOS_FOLDER=str(exchange),
         **store.environment,

@@ -76,7 +76,6 @@ async def observed(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         temporal_address=client.service_client.config.target_host,
         temporal_namespace=client.namespace,
         health_address=address,
-        poll_versions=timedelta(seconds=0.02),
     )
     store = AwkwardStore(tmp_path / "artifacts")
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,7 @@ class Api:
             stored_keys=stored_keys,
             ended_sessions=EndedSessions(store),
             uploads=Uploads(settings, store),
-            catalog=Catalog(store, max_age=settings.poll_versions),
+            catalog=Catalog(store, max_age=timedelta()),
             job_definer=JobDefiner(settings.workspace, store, opened.ring, opened.egress, schedule),
         )
         app = create_app(services)

@@ -101,7 +101,6 @@ class Measured(Parts):
             project="plain",
             CALLBOARD_TEMPORAL_ADDRESS=temporal.address,
             CALLBOARD_DRAIN="1",
-            CALLBOARD_MACHINE_MAX_ATTEMPTS="6",  # as many as `members` has, and more than `plain` has
         )
         free = ports.choose_ports(dict.fromkeys(("api", "worker", "health"), 0))
         self.addresses = {name: f"127.0.0.1:{port}" for name, port in free.items()}
@@ -168,10 +167,12 @@ async def scrapes(measured: Measured) -> dict[str, Scrape]:
         await measured.until(
             "worker", lambda told: told.value("callboard_job_runs_ended_total", project="plain", status="SUCCESS")
         )
+        await measured.rest.ask("DELETE", "", project="members", params={"confirm": "members"})
         worker = await measured.until(
             "worker",
             lambda told: (
                 told.value("callboard_deliveries_ended_total", project="plain", sink="webhook", status="delivered")
+                and told.value("callboard_machines_recycled_total", project="members", cause="stopped")
                 and told.value("callboard_machines_memory_bytes", project="plain")
             ),
         )
@@ -213,7 +214,7 @@ async def test_each_event_is_counted_once(scrapes: dict[str, Scrape]) -> None:
     assert worker.value("callboard_auth_session_checks_total", project="members", outcome="good") == 3
     assert worker.value("callboard_delivery_tries_total", sink="webhook", outcome="failed") == 1
     assert worker.value("callboard_delivery_tries_total", sink="webhook", outcome="delivered") == 1
-    assert worker.value("callboard_machines_recycled_total", project="members", cause="attempts") == 1
+    assert worker.value("callboard_machines_recycled_total", project="members", cause="stopped") == 1
     assert worker.value("callboard_machines", project="plain", state="leased") == 2
     # Those of the JobRun were started by the worker.
     assert api.value("callboard_runs_accepted_total", project="plain") == 3

@@ -42,7 +42,7 @@ async def test_the_commands_of_troubleshooting_say_something(stack: Stack, tmp_p
     assert said.count("Temporal") > 4, "the doctor"
     assert said.count('"status":"ready"') == 2
     assert f'"{run_id}"' in said or run_id in said
-    assert "CALLBOARD_MAX_CONNECTIONS" in said, "the settings"
+    assert "CALLBOARD_UPLOAD_LIMIT" in said, "the settings"
     assert str(stack.data / "artifacts") in said, "what takes up the disk"
     assert stack.api_key not in said
     (trace,) = (folder / "output").glob("trace_*.zip")

@@ -80,22 +80,11 @@ def test_what_sinks_may_lead_to_is_a_list(monkeypatch: pytest.MonkeyPatch) -> No
     assert Settings(egress_allow=[]).egress_allow == []
 
 
-def test_the_longest_delay_of_a_delivery_is_not_below_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CALLBOARD_DELIVERY_FIRST_DELAY", "10m")
-    with pytest.raises(ValidationError, match="must not be shorter than CALLBOARD_DELIVERY_FIRST_DELAY"):
-        Settings()
-    monkeypatch.setenv("CALLBOARD_DELIVERY_MAX_DELAY", "10m")
-    assert Settings().delivery_max_delay == timedelta(minutes=10)
-
-
 @pytest.mark.parametrize(
     ("name", "value"),
     [
         ("DELIVERY_TIMEOUT", "0"),
         ("DELIVERY_TIMEOUT", "11m"),
-        ("DELIVERY_FIRST_DELAY", "0"),
-        ("DELIVERY_FACTOR", "0.5"),
-        ("DELIVERY_FACTOR", "inf"),
         ("DELIVERY_GIVE_UP_AFTER", "0"),
     ],
 )

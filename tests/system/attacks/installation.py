@@ -267,7 +267,6 @@ async def installed(kind: Kind) -> AsyncGenerator[Installation]:
                 "CALLBOARD_DATA_DIR": str(folder / "data"),
                 "CALLBOARD_PORT": str(free["--port"]),
                 "CALLBOARD_VIEWER_PORT": str(free["--viewer-port"]),
-                "CALLBOARD_POLL_VERSIONS": "0.2",
                 "CALLBOARD_MACHINE_IDLE": "1h",
                 "CALLBOARD_MACHINE_DISK": str(DISK),
             }

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from projects.bounded import run_bounded
+from projects.code_tree import pack_tree
 from projects.declaration import FROZEN, freeze_venv
 from projects.preparation import Prepared, prepare
 from projects.upload import UploadLimits, check_upload, pack_upload, unpack_upload
@@ -109,6 +110,19 @@ def test_too_many_files_or_folders_are_refused(archive: Any, kind: str):
     fields = {"type": tarfile.DIRTYPE} if kind == "folders" else {}
     members = [(f"x{number}", fields, b"") for number in range(21)]
     assert refused(archive(SETTINGS, *members)) == f"The upload has more than 20 {kind}."
+
+
+def test_a_tree_in_json_has_no_more_files_than_any_other_upload(tmp_path: Path):
+    body, packed = tmp_path / "tree.json", tmp_path / "upload.tar.gz"
+    tree = {f"{number}.py": {"file": {"contents": ""}} for number in range(LIMITS.files + 1)}
+    body.write_text(json.dumps({"codeTree": tree}))
+    with pytest.raises(PayloadTooLarge, match="more than 20 files"):
+        pack_tree(body, packed, LIMITS)
+    assert not packed.exists()
+    del tree["0.py"]
+    body.write_text(json.dumps({"codeTree": tree}))
+    pack_tree(body, packed, LIMITS)
+    assert packed.exists()
 
 
 def test_an_archive_that_is_huge_when_it_is_unpacked_is_refused(archive: Any, tmp_path: Path):

@@ -97,16 +97,6 @@ async def test_a_wrong_tree_is_refused_with_the_path(api: Api, tree: Any, path: 
     assert (answer.status_code, answer.json()["details"]["path"]) == (400, path)
 
 
-async def test_a_tree_has_no_more_files_than_any_other_upload(make_api: MakeApi, store: FolderStore, tmp_path: Path):
-    api = await make_api(store=store, data_dir=tmp_path / "data", upload_files=2)
-    empty = {"file": {"contents": ""}}
-    answer = await api.client.put(NEW, json={**TREE, "codeTree": {**TREE["codeTree"], "more": empty}})
-    assert (answer.status_code, answer.json()["details"]["expected"]) == (413, "at most 2 files")
-    assert (await api.client.put(NEW, json=TREE)).status_code == 200
-    assert len(await api.stored("uploads/")) == 1
-    assert left(tmp_path) == []
-
-
 async def test_what_is_wrong_or_too_large_leaves_nothing(api: Api, packed: bytes, tmp_path: Path):
     wrong = await send(api, packed[:-20], status=400)
     assert wrong["message"].startswith("The upload is no tar")

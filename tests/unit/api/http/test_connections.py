@@ -296,5 +296,5 @@ def test_more_connections_than_the_system_allows_are_refused(monkeypatch: pytest
     assert given == []
     raise_open_files_limit(2000)
     assert given == [(2200, 4096)]
-    with pytest.raises(ConfigurationError, match="CALLBOARD_MAX_CONNECTIONS: 4000 connections"):
+    with pytest.raises(ConfigurationError, match="4000 connections on both ports need 4200 open files"):
         raise_open_files_limit(4000)

@@ -11,7 +11,7 @@ import pytest
 
 from api.jobs.definition import ITEM_LIMIT
 from schemas.workflow.job import PAYLOAD_CHUNK
-from tests.support.api_in_process import KEY, Api, MakeApi
+from tests.support.api_in_process import KEY, Api
 from tests.support.constants import WORKSPACE
 from tests.support.polling import until
 
@@ -138,8 +138,8 @@ async def test_the_id_of_a_job_that_exists_is_refused_before_its_payload_is_read
     assert await stored(api) == before
 
 
-async def test_a_body_that_is_too_large_is_refused_whether_or_not_it_says_so(make_api: MakeApi):
-    api = await make_api(job_limit=MIB)
+async def test_a_body_that_is_too_large_is_refused_whether_or_not_it_says_so(api: Api, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("api.jobs.definition.LIMIT", MIB)
     before = await stored(api)
     content = b"".join(lines(40, text="a" * 30_000))
     assert len(content) > MIB

@@ -85,10 +85,10 @@ async def test_a_bucket_is_looked_up_by_the_name_that_will_be_connected_to(
 
 
 async def test_the_schedule_is_that_of_the_settings(make_api: MakeApi):
-    api = await make_api(egress_allow=ALLOW, delivery_first_delay="2", delivery_max_delay="60", delivery_timeout="5")
+    api = await make_api(egress_allow=ALLOW, delivery_give_up_after="1h", delivery_timeout="5")
     schedule = present(api.input_of(await api.run(sink=WEBHOOK)).sink).schedule
-    assert_has(schedule, first_delay=timedelta(seconds=2), factor=2, max_delay=timedelta(minutes=1))
-    assert_has(schedule, timeout=timedelta(seconds=5), give_up_after=timedelta(hours=24))
+    assert_has(schedule, first_delay=timedelta(seconds=1), factor=2, max_delay=timedelta(minutes=5))
+    assert_has(schedule, timeout=timedelta(seconds=5), give_up_after=timedelta(hours=1))
 
 
 # A project's own.

@@ -26,7 +26,7 @@ async def versions(tmp_path: Path) -> list[str]:
 
 @pytest.fixture
 async def api(make_api: MakeApi, versions: list[str], tmp_path: Path) -> Api:
-    return await make_api(store=FolderStore(tmp_path / "artifacts"), poll_versions=0)
+    return await make_api(store=FolderStore(tmp_path / "artifacts"))
 
 
 async def test_versions_are_shown_with_who_deployed_them_and_what_they_change(pages: Pages, versions: list[str]):
