@@ -66,8 +66,7 @@ from settings import Settings
 from storage.factory import open_store
 from storage.store import Store
 from telemetry import metrics
-from telemetry.health import Liveness
-from telemetry.health_server import health_server
+from telemetry.health import Liveness, health_server
 from telemetry.logs import configure_logging, log_fatal
 from telemetry.runtime import install_runtime
 from telemetry.tracing import start_tracing, stop_tracing

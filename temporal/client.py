@@ -13,8 +13,8 @@ from settings import Settings
 from telemetry.log_interceptor import LogContextInterceptor
 from telemetry.tracing import tracing_interceptors
 from temporal.connection_config import Connection, find_connection
-from temporal.connection_errors import connect_error
 from temporal.data_converter import data_converter
+from temporal.rpc_errors import connect_error
 
 WORKER_HEARTBEAT_INTERVAL = timedelta(seconds=10)
 """Time between two heartbeats in which a worker tells Temporal what it offers."""

@@ -30,7 +30,7 @@ from schemas.workflow.fleet import (
     RenewAnswer,
     RenewRequest,
 )
-from temporal.payload_encryption import PayloadEncryption
+from temporal.data_converter import PayloadEncryption
 from temporal.rpc_errors import RPC_TIMEOUT, is_missing_entity
 from workflows.fleet import UNKNOWN, FleetWorkflow
 

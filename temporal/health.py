@@ -13,8 +13,7 @@ from schemas.errors import ConfigurationError, Unavailable
 from settings import Settings
 from temporal.client import connect
 from temporal.connection_config import Connection
-from temporal.connection_errors import connect_error
-from temporal.rpc_errors import is_refused, translate_rpc_errors
+from temporal.rpc_errors import connect_error, is_refused, translate_rpc_errors
 
 log = logging.getLogger(__name__)
 

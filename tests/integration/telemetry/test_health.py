@@ -16,8 +16,7 @@ import pytest
 from devstack import ports
 from schemas.errors import ConfigurationError
 from telemetry import health
-from telemetry.health import Liveness, Pulse
-from telemetry.health_server import health_server
+from telemetry.health import Liveness, Pulse, health_server
 from tests.support.polling import until
 
 A_MINUTE = timedelta(minutes=1)
