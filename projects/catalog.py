@@ -66,7 +66,7 @@ class Catalog:
             later.
     """
 
-    def __init__(self, store: Store, max_age: timedelta) -> None:
+    def __init__(self, store: Store, max_age: timedelta = _BUCKET_AGE) -> None:
         self._store = store
         self.max_age = max_age
         self._note: _Answer[None] | None = None
