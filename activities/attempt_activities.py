@@ -211,7 +211,7 @@ async def _record_interrupted(resources: AttemptResources, attempt: AttemptInput
     Without one, record its end: if its worker was lost, nobody else writes it.
     """
     cause = "The worker that ran the Attempt was lost."
-    execution_id = activity.info().workflow_run_id
+    execution_id = activity.info().workflow_run_id or ""
     interrupted = InterruptedInput.of(attempt, number, cause=cause, execution_id=execution_id)
     try:
         return await resources.records.record_interrupted(interrupted, within=_INTERRUPTED_RECORD_TIMEOUT)

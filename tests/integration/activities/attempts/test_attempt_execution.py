@@ -106,7 +106,7 @@ async def test_a_quick_attempt_writes_one_record(scene: Scene, never_announced: 
 
 async def test_finds_a_stored_outcome_that_temporal_never_heard_of(scene: Scene, never_announced: None) -> None:
     outcome = await scene.begin()
-    execution_id = scene.temporal.info.workflow_run_id
+    execution_id = present(scene.temporal.info.workflow_run_id)
     lost = InterruptedInput.of(scene.input, 1, cause="The worker was lost.", execution_id=execution_id)
     assert await scene.bench.artifacts.record_interrupted(lost) == outcome
 
