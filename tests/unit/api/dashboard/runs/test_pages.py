@@ -116,7 +116,7 @@ async def test_a_failed_run_tells_why_and_may_be_started_again(api: Api, pages: 
 
 async def test_a_run_that_waits_says_for_what_and_can_be_canceled(api: Api, pages: Pages):
     run_id = await api.run()
-    api.fleet.state = fleet_state({"worker-1": {"shop": 3}})
+    api.fleet.state = fleet_state({"a": {"shop": 3}}, a={"busy": {"shop": 2}})
     place = f"/projects/shop/runs/{run_id}"
     text = (await pages.get(place)).text
     assert "4 Runs are ahead of it, 2 of 3 Machines are busy" in text
