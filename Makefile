@@ -8,7 +8,7 @@ PYTEST := pytest -n 4 --dist loadfile
 MINUTES := 5
 
 setup:
-	@bash scripts/setup.sh
+	@bash hosting/scripts/setup.sh
 
 # One real Run, end to end, on a stack of its own that is gone afterwards.
 demo: setup
@@ -16,7 +16,7 @@ demo: setup
 
 # The same stack, left running. The call that it gives to try is one with curl.
 dev:
-	@bash scripts/setup.sh curl
+	@bash hosting/scripts/setup.sh curl
 	@$(PYTHON) -m examples.demo --stay
 
 # The tests have three layers, each a folder below tests/. This is the first one: what runs in the process of pytest, the
@@ -38,15 +38,15 @@ attacks: test-setup
 
 # Looks for known holes of the locked packages, where an advisory service can be reached; says so where none can.
 audit: setup
-	@bash scripts/audit.sh
+	@bash hosting/scripts/audit.sh
 
 # All layers, and which lines and branches they have gone through. Fails if these are too few.
 coverage: test-setup
 	@$(TEST) -m $(PYTEST) tests --cov --cov-report=term:skip-covered $(ARGS)
 
 test-setup:
-	@bash scripts/setup.sh curl openssl promtool docker-compose rsync
-	@bash scripts/packages.sh
+	@bash hosting/scripts/setup.sh curl openssl promtool docker-compose rsync
+	@bash hosting/scripts/packages.sh
 
 check: setup
 	@.venv/bin/ruff check
@@ -56,12 +56,12 @@ check: setup
 
 # Compares with the plain Playwright loop and with bare Temporal. Takes some minutes; leave the machine alone.
 bench: setup
-	@$(PYTHON) -m bench
+	@$(PYTHON) -m tests.bench
 
 # What workers do together, and what they cost when idle. `make bench-fleet ARGS="neighbors --projects 50"` measures one
 # part, and a smaller one. All of it takes some fifteen minutes; leave the machine alone.
 bench-fleet: setup
-	@$(PYTHON) -m bench.fleet $(ARGS)
+	@$(PYTHON) -m tests.bench.fleet $(ARGS)
 
 # Kills, stops and cuts off parts of a whole installation at random, and checks from outside that every promise was kept:
 # `make chaos MINUTES=180`. Another run with its SEED has the same faults and deploys.
@@ -71,7 +71,7 @@ chaos: setup
 # Looks for leaks, by thousands of Attempts of all kinds. Takes some ten minutes.
 soak: setup
 	@$(TEST) -m pytest -m soak tests/system
-	@$(PYTHON) -m bench.soak
+	@$(PYTHON) -m tests.bench.soak
 
 # The tests that the third layer runs with fewer Runs.
 scale: test-setup
@@ -79,22 +79,22 @@ scale: test-setup
 
 # Records the workflow histories that the tests replay. Only for new shapes: old ones must keep replaying.
 histories: setup
-	@$(PYTHON) scripts/record_histories.py
+	@$(PYTHON) hosting/scripts/record_histories.py
 
 # Makes the pictures of the pages that README.md and docs/pages.md show.
 screenshots: setup
-	@$(PYTHON) scripts/screenshots.py
+	@$(PYTHON) hosting/scripts/screenshots.py
 
 lock:
-	@bash scripts/lock.sh
+	@bash hosting/scripts/lock.sh
 
 # All of a release: docs/releasing.md. It fails where there is no container engine for the image.
 release: packages image
 
 # Wheels, source distributions, SBOM and checksums, into dist/.
 packages: setup
-	@bash scripts/release.sh packages
+	@bash hosting/scripts/release.sh packages
 
 # The image of the two services, with the version as its tag.
 image:
-	@bash scripts/release.sh image
+	@bash hosting/scripts/release.sh image

@@ -2,7 +2,7 @@
 
 Each function ending in `_worker` makes one Temporal Worker: what it takes from which task queue, and how much of that
 at once. By its role, a process has those for workflows and Deliveries (`control`), those that need Playwright
-(`browser`), or all of them. What makes the Machines of the latter is in `machines/host.py`.
+(`browser`), or all of them. What makes the Machines of the latter is in `callboard/machines/host.py`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, NoReturn
 
-from security.inspection import forbid_inspection
+from callboard.security.inspection import forbid_inspection
 
 if __name__ == "__main__":
     forbid_inspection()  # before the imports that follow: they take a second, and the environment holds secrets
@@ -51,36 +51,36 @@ from activities.workers.fleet_member import FleetMember
 from activities.workers.machine_metrics import count_repeatedly
 from activities.workers.project_workers import ProjectWorkerManager
 from activities.workers.worker_dir import WorkerDir, recover_dead_workers
-from machines.host import Host
-from machines.lease import Lease
-from machines.package_box import PackageBox
-from machines.trace_redactor import TraceRedactor
-from projects.catalog import Catalog, deploys_seen_within
-from projects.environments import Environments
-from projects.versions import VersionFolders
-from schemas.errors import CallboardError
-from schemas.workflow import names
-from security.egress import EgressPolicy
-from security.pinned_transport import PinnedTransport
-from settings import Settings
-from storage.factory import open_store
-from storage.store import Store
-from telemetry import metrics
-from telemetry.health import Liveness, health_server
-from telemetry.logs import configure_logging, log_fatal
-from telemetry.runtime import install_runtime
-from telemetry.tracing import start_tracing, stop_tracing
-from telemetry.tracing_settings import trace_endpoints
-from temporal.client import WORKER_HEARTBEAT_INTERVAL, connect
-from temporal.connection_config import Connection, find_connection
-from temporal.fleet import FleetClient
-from temporal.fleet_worker import fleet_worker
-from temporal.hard_exit import hard_exit
-from temporal.health import CONNECT_TIMEOUT, connect_once_up
-from temporal.run_waits import RunWaits
-from temporal.worker_deployment import deployment_config
-from temporal.worker_shutdown import running_worker
-from temporal.workflow_metrics import WorkflowMetrics
+from callboard.machines.host import Host
+from callboard.machines.lease import Lease
+from callboard.machines.package_box import PackageBox
+from callboard.machines.trace_redactor import TraceRedactor
+from callboard.projects.catalog import Catalog, deploys_seen_within
+from callboard.projects.environments import Environments
+from callboard.projects.versions import VersionFolders
+from callboard.schemas.errors import CallboardError
+from callboard.schemas.workflow import names
+from callboard.security.egress import EgressPolicy
+from callboard.security.pinned_transport import PinnedTransport
+from callboard.settings import Settings
+from callboard.storage.factory import open_store
+from callboard.storage.store import Store
+from callboard.telemetry import metrics
+from callboard.telemetry.health import Liveness, health_server
+from callboard.telemetry.logs import configure_logging, log_fatal
+from callboard.telemetry.runtime import install_runtime
+from callboard.telemetry.tracing import start_tracing, stop_tracing
+from callboard.telemetry.tracing_settings import trace_endpoints
+from callboard.temporal.client import WORKER_HEARTBEAT_INTERVAL, connect
+from callboard.temporal.connection_config import Connection, find_connection
+from callboard.temporal.fleet import FleetClient
+from callboard.temporal.fleet_worker import fleet_worker
+from callboard.temporal.hard_exit import hard_exit
+from callboard.temporal.health import CONNECT_TIMEOUT, connect_once_up
+from callboard.temporal.run_waits import RunWaits
+from callboard.temporal.worker_deployment import deployment_config
+from callboard.temporal.worker_shutdown import running_worker
+from callboard.temporal.workflow_metrics import WorkflowMetrics
 from workflows.apply_resources import ApplyResourcesWorkflow
 from workflows.auth_session import AuthSessionWorkflow
 from workflows.create import CreateWorkflow

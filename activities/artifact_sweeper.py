@@ -27,15 +27,15 @@ from datetime import UTC, datetime, timedelta
 from temporalio.client import Client
 
 from activities.version_sweeper import VersionSweeper
-from schemas.errors import NotFound, StoreError
-from schemas.workflow import names
-from schemas.workflow.sweep import SweepPart, SweepPartResult, SweepTotals
-from storage import keys
-from storage.audit_log import AuditLog
-from storage.store import Store
-from temporal.jobs import is_definition_needed
-from temporal.open_runs import OpenRuns
-from temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors
+from callboard.schemas.errors import NotFound, StoreError
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.sweep import SweepPart, SweepPartResult, SweepTotals
+from callboard.storage import keys
+from callboard.storage.audit_log import AuditLog
+from callboard.storage.store import Store
+from callboard.temporal.jobs import is_definition_needed
+from callboard.temporal.open_runs import OpenRuns
+from callboard.temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors
 
 log = logging.getLogger(__name__)
 

@@ -10,13 +10,13 @@ from temporalio.client import Client
 from activities.artifact_sweeper import ArtifactSweeper, SweepProgress
 from activities.attempts.attempt_artifacts import AttemptRecords
 from activities.heartbeat import heartbeats
-from schemas.workflow import names
-from schemas.workflow.attempt import AttemptOutcome, InterruptedInput
-from schemas.workflow.auth import DeleteStatesInput
-from schemas.workflow.sweep import SweepPart, SweepPartResult
-from settings import Settings
-from storage import keys
-from storage.store import Store
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.attempt import AttemptOutcome, InterruptedInput
+from callboard.schemas.workflow.auth import DeleteStatesInput
+from callboard.schemas.workflow.sweep import SweepPart, SweepPartResult
+from callboard.settings import Settings
+from callboard.storage import keys
+from callboard.storage.store import Store
 
 _INTERRUPTED_RECORD_TIMEOUT = timedelta(seconds=3)
 """How long each request to the store is retried: the activity `record_lost` has ten seconds in all."""

@@ -24,15 +24,15 @@ from activities.attempts.running_attempts import Cause, RunningAttempt, RunningA
 from activities.attempts.runtime_services import StoreQuota
 from activities.heartbeat import background_task, forward_cancellation, heartbeats, record_heartbeat
 from activities.workers.worker_dir import JournalEntry, WorkerDir
-from machines.lease import LeaseEndedError
-from machines.pool import MachinePools
-from machines.trace_redactor import TraceRedactor
-from projects.catalog import Catalog
-from projects.environments import Environments
-from projects.versions import VersionFolders
-from schemas.errors import StoreError
-from schemas.workflow import names
-from schemas.workflow.attempt import (
+from callboard.machines.lease import LeaseEndedError
+from callboard.machines.pool import MachinePools
+from callboard.machines.trace_redactor import TraceRedactor
+from callboard.projects.catalog import Catalog
+from callboard.projects.environments import Environments
+from callboard.projects.versions import VersionFolders
+from callboard.schemas.errors import StoreError
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.attempt import (
     ATTEMPT_FAILED,
     INTERRUPTED,
     AttemptInput,
@@ -43,11 +43,11 @@ from schemas.workflow.attempt import (
     FailedAttemptDetails,
     InterruptedInput,
 )
-from schemas.workflow.run import ErrorCode, RunError
-from security.keyring import KeyRing
-from settings import Settings
-from storage.store import Store
-from telemetry import metrics
+from callboard.schemas.workflow.run import ErrorCode, RunError
+from callboard.security.keyring import KeyRing
+from callboard.settings import Settings
+from callboard.storage.store import Store
+from callboard.telemetry import metrics
 
 log = logging.getLogger(__name__)
 

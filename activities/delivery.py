@@ -17,11 +17,11 @@ from activities.deliveries.payload import GoneError, delivery_payload, notificat
 from activities.deliveries.receiver_limit import ReceiverBusyError, ReceiverLimit
 from activities.heartbeat import forward_cancellation, heartbeats, record_heartbeat
 from activities.store_retry import retry_store
-from machines.uncancellable import uncancellable
-from schemas.errors import StoreError
-from schemas.workflow import names
-from schemas.workflow.base import MESSAGE_LIMIT, JsonRef, clip
-from schemas.workflow.delivery import (
+from callboard.machines.uncancellable import uncancellable
+from callboard.schemas.errors import StoreError
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.base import MESSAGE_LIMIT, JsonRef, clip
+from callboard.schemas.workflow.delivery import (
     GIVEN_UP,
     RECEIVER_BUSY,
     TRY_FAILED,
@@ -33,18 +33,18 @@ from schemas.workflow.delivery import (
     TryProblem,
     TryRecord,
 )
-from schemas.workflow.job_run import JobRunView
-from schemas.workflow.run import RunOutcome, RunStatus
-from schemas.workflow.sink import DeliverySchedule
-from security.keyring import KeyRing
-from security.pinned_transport import PinnedTransport
-from security.signing import WebhookSigner
-from settings import Settings, installed_version
-from storage import keys
-from storage.store import Store
-from telemetry import metrics
-from temporal.closing import wait_for_outcome, wait_for_result
-from temporal.rpc_errors import RPC_TIMEOUT, unless_missing
+from callboard.schemas.workflow.job_run import JobRunView
+from callboard.schemas.workflow.run import RunOutcome, RunStatus
+from callboard.schemas.workflow.sink import DeliverySchedule
+from callboard.security.keyring import KeyRing
+from callboard.security.pinned_transport import PinnedTransport
+from callboard.security.signing import WebhookSigner
+from callboard.settings import Settings, installed_version
+from callboard.storage import keys
+from callboard.storage.store import Store
+from callboard.telemetry import metrics
+from callboard.temporal.closing import wait_for_outcome, wait_for_result
+from callboard.temporal.rpc_errors import RPC_TIMEOUT, unless_missing
 
 log = logging.getLogger(__name__)
 

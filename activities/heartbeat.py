@@ -18,7 +18,7 @@ from temporalio.activity import ActivityCancellationDetails
 from temporalio.client import AsyncActivityCancelledError
 from temporalio.service import RPCError, RPCStatusCode
 
-from machines.uncancellable import uncancellable
+from callboard.machines.uncancellable import uncancellable
 
 log = logging.getLogger(__name__)
 

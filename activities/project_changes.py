@@ -14,12 +14,12 @@ from temporalio import activity
 from temporalio.client import Client
 
 from activities.heartbeat import heartbeats
-from projects.machine_limit import check_machine_limit
-from projects.manifest import Current, Manifest, is_version, read_current, read_manifest
-from projects.pointer import DeployRecord, mark_deleting, move_pointer, withdraw_pointer
-from schemas.errors import NotFound, ProjectError
-from schemas.workflow import names
-from schemas.workflow.project_changes import (
+from callboard.projects.machine_limit import check_machine_limit
+from callboard.projects.manifest import Current, Manifest, is_version, read_current, read_manifest
+from callboard.projects.pointer import DeployRecord, mark_deleting, move_pointer, withdraw_pointer
+from callboard.schemas.errors import NotFound, ProjectError
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.project_changes import (
     DeleteProjectInput,
     DeleteProjectResult,
     MovePointerInput,
@@ -28,10 +28,10 @@ from schemas.workflow.project_changes import (
     Refusal,
     RefusalKind,
 )
-from storage import keys
-from storage.store import Store
-from temporal.jobs import Jobs
-from temporal.open_runs import OpenRuns
+from callboard.storage import keys
+from callboard.storage.store import Store
+from callboard.temporal.jobs import Jobs
+from callboard.temporal.open_runs import OpenRuns
 
 log = logging.getLogger(__name__)
 

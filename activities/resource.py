@@ -10,19 +10,19 @@ from temporalio.client import Client
 from activities.heartbeat import SHORT_INTERVAL, heartbeats
 from activities.resources.file_auth_sessions import FileAuthSessions
 from activities.resources.file_jobs import FileJobs
-from projects.job_definition import JobDefiner
-from projects.manifest import read_current, read_manifest
-from projects.resources import read_resources
-from schemas.errors import StoreError
-from schemas.workflow import names
-from schemas.workflow.resources import AppliedResources, ApplyResourcesInput
-from security.egress import EgressPolicy
-from security.keyring import KeyRing
-from security.sealed_sinks import delivery_schedule
-from settings import Settings
-from storage.store import Store
-from temporal.auth_sessions import AuthSessions
-from temporal.jobs import Jobs
+from callboard.projects.job_definition import JobDefiner
+from callboard.projects.manifest import read_current, read_manifest
+from callboard.projects.resources import read_resources
+from callboard.schemas.errors import StoreError
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.resources import AppliedResources, ApplyResourcesInput
+from callboard.security.egress import EgressPolicy
+from callboard.security.keyring import KeyRing
+from callboard.security.sealed_sinks import delivery_schedule
+from callboard.settings import Settings
+from callboard.storage.store import Store
+from callboard.temporal.auth_sessions import AuthSessions
+from callboard.temporal.jobs import Jobs
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
-from schemas.errors import StoreError
+from callboard.schemas.errors import StoreError
 
 ATTEMPT_STORE_TIMEOUT = timedelta(minutes=10)
 """How long an Attempt retries a store that fails for what it cannot do without, before its Run fails."""

@@ -15,22 +15,22 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.heartbeat import SHORT_INTERVAL, heartbeats
-from projects.bounded import run_bounded
-from projects.built import Built
-from projects.deploy import store_version
-from projects.machine_limit import check_machine_limit
-from projects.manifest import Manifest, read_current
-from projects.pointer import DeployRecord, move_pointer, put_record, refuse_if_deleting
-from projects.preparation import bundle_in
-from projects.scratch import scratch_folder
-from projects.upload import UploadLimits
-from projects.upload_preparation import complete_upload, prepare_upload, version_folder
-from schemas.errors import BadRequest, ProjectError
-from schemas.workflow import names
-from schemas.workflow.deploy import CheckedUpload, DeployInput, PublishedVersion
-from settings import Settings
-from storage import keys
-from storage.store import Store
+from callboard.projects.bounded import run_bounded
+from callboard.projects.built import Built
+from callboard.projects.deploy import store_version
+from callboard.projects.machine_limit import check_machine_limit
+from callboard.projects.manifest import Manifest, read_current
+from callboard.projects.pointer import DeployRecord, move_pointer, put_record, refuse_if_deleting
+from callboard.projects.preparation import bundle_in
+from callboard.projects.scratch import scratch_folder
+from callboard.projects.upload import UploadLimits
+from callboard.projects.upload_preparation import complete_upload, prepare_upload, version_folder
+from callboard.schemas.errors import BadRequest, ProjectError
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.deploy import CheckedUpload, DeployInput, PublishedVersion
+from callboard.settings import Settings
+from callboard.storage import keys
+from callboard.storage.store import Store
 
 _AT_ONCE = 2
 """How many uploads are read at the same time: each takes a process, and place on the disk."""

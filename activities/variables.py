@@ -14,28 +14,28 @@ from dataclasses import dataclass, field
 from temporalio import activity
 from temporalio.client import Client
 
-from projects.dotenv import DevFolders
-from projects.secret_references import SecretSources
-from projects.variables import Variable, Variables
-from schemas.errors import NotFound
-from schemas.rest.env_vars import VariableScope
-from schemas.rest.login_parameters import references_in
-from schemas.workflow import names
-from schemas.workflow.attempt import AttemptInput, AttemptKind
-from schemas.workflow.auth import AuthSessionType
-from schemas.workflow.variables import (
+from callboard.projects.dotenv import DevFolders
+from callboard.projects.secret_references import SecretSources
+from callboard.projects.variables import Variable, Variables
+from callboard.schemas.errors import NotFound
+from callboard.schemas.rest.env_vars import VariableScope
+from callboard.schemas.rest.login_parameters import references_in
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.attempt import AttemptInput, AttemptKind
+from callboard.schemas.workflow.auth import AuthSessionType
+from callboard.schemas.workflow.variables import (
     AttemptVariable,
     AttemptVariables,
     ResolvedSecret,
     SealedVariables,
     VariableSource,
 )
-from security import seal_context
-from security.keyring import KeyRing
-from settings import Settings
-from storage import keys
-from storage.store import Store
-from temporal.auth_sessions import AuthSessions
+from callboard.security import seal_context
+from callboard.security.keyring import KeyRing
+from callboard.settings import Settings
+from callboard.storage import keys
+from callboard.storage.store import Store
+from callboard.temporal.auth_sessions import AuthSessions
 
 _INLINE_LIMIT = 4_000
 """Most characters of sealed variables that a history takes, twice for each Attempt; more of them go to the store."""

@@ -9,17 +9,17 @@ from temporalio import activity
 
 from activities.heartbeat import SHORT_INTERVAL, heartbeats
 from activities.upload_deploys import refusal
-from projects.bounded import run_bounded
-from projects.build import build
-from projects.environments import Environments
-from projects.scratch import scratch_folder
-from projects.sources import read_sources
-from projects.versions import VersionFolders
-from schemas.errors import ProjectError
-from schemas.workflow import names
-from schemas.workflow.deploy import BuildInput
-from storage import keys
-from storage.store import Store
+from callboard.projects.bounded import run_bounded
+from callboard.projects.build import build
+from callboard.projects.environments import Environments
+from callboard.projects.scratch import scratch_folder
+from callboard.projects.sources import read_sources
+from callboard.projects.versions import VersionFolders
+from callboard.schemas.errors import ProjectError
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.deploy import BuildInput
+from callboard.storage import keys
+from callboard.storage.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)

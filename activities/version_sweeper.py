@@ -13,14 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from projects.manifest import is_version, read_current, read_manifest
-from projects.project_settings import is_project_name
-from projects.version_history import version_of_record
-from schemas.errors import StoreError
-from schemas.workflow.sweep import SweepTotals
-from storage import keys
-from storage.store import Store
-from temporal.open_runs import OpenRuns
+from callboard.projects.manifest import is_version, read_current, read_manifest
+from callboard.projects.project_settings import is_project_name
+from callboard.projects.version_history import version_of_record
+from callboard.schemas.errors import StoreError
+from callboard.schemas.workflow.sweep import SweepTotals
+from callboard.storage import keys
+from callboard.storage.store import Store
+from callboard.temporal.open_runs import OpenRuns
 
 log = logging.getLogger(__name__)
 

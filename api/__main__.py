@@ -9,7 +9,7 @@ import socket
 import sys
 from typing import override
 
-from security.inspection import forbid_inspection
+from callboard.security.inspection import forbid_inspection
 
 if __name__ == "__main__":
     forbid_inspection()  # This precedes the imports: they take a second, and the environment holds secrets.
@@ -23,15 +23,15 @@ from api.app import create_app
 from api.attempts.trace_viewer import create_viewer
 from api.dependencies import Services, open_services
 from api.http.connections import Limits, ServerConfig, raise_open_files_limit
-from schemas.errors import CallboardError, ConfigurationError
-from security.masking import mask_url
-from settings import Settings
-from telemetry.logs import configure_logging
-from telemetry.runtime import install_runtime
-from telemetry.tracing import start_tracing, stop_tracing
-from temporal.connection_config import find_connection
-from temporal.hard_exit import hard_exit
-from temporal.health import check_access
+from callboard.schemas.errors import CallboardError, ConfigurationError
+from callboard.security.masking import mask_url
+from callboard.settings import Settings
+from callboard.telemetry.logs import configure_logging
+from callboard.telemetry.runtime import install_runtime
+from callboard.telemetry.tracing import start_tracing, stop_tracing
+from callboard.temporal.connection_config import find_connection
+from callboard.temporal.hard_exit import hard_exit
+from callboard.temporal.health import check_access
 
 log = logging.getLogger("api")
 

@@ -25,8 +25,8 @@ from api.projects import calls as project_calls
 from api.projects import deploys, versions
 from api.runs import calls as run_calls
 from api.runs.waiting import published_waiting
-from settings import installed_version
-from storage.audit_log import AuditLog
+from callboard.settings import installed_version
+from callboard.storage.audit_log import AuditLog
 
 _DESCRIPTION = "Browser automations as durable API calls: start a Run, get its result, cancel it; keep its logins good."
 _NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}

@@ -16,11 +16,11 @@ from api.dependencies import ServicesDep
 from api.http.access import requires
 from api.http.cursors import decode_cursor, encode_cursor
 from api.workspace_router import workspace_router
-from schemas.errors import BadRequest, Forbidden
-from schemas.rest.access import Scope
-from schemas.rest.audit import WORDS_OF_IDS, AuditList, AuditQuery
-from schemas.rest.field_errors import field_error, validation_error
-from storage.audit_log import AuditFilter, AuditLog
+from callboard.schemas.errors import BadRequest, Forbidden
+from callboard.schemas.rest.access import Scope
+from callboard.schemas.rest.audit import WORDS_OF_IDS, AuditList, AuditQuery
+from callboard.schemas.rest.field_errors import field_error, validation_error
+from callboard.storage.audit_log import AuditFilter, AuditLog
 
 _REST = workspace_router("/audit", BadRequest, Forbidden, tag="Audit", below="")
 _PAGE = page_router("/audit")

@@ -14,11 +14,11 @@ from api.dependencies import Services, ServicesDep
 from api.http.access import CallerDep, requires
 from api.lookup import ProjectDep, RunDep, require_project, require_run
 from api.workspace_router import workspace_router
-from schemas.rest.access import Scope
-from schemas.rest.delivery import DeliveryBody, DeliveryError, DeliveryList, TryBody
-from schemas.workflow.delivery import TryProblem, TryRecord
-from storage import keys
-from temporal.deliveries import DeliveryState
+from callboard.schemas.rest.access import Scope
+from callboard.schemas.rest.delivery import DeliveryBody, DeliveryError, DeliveryList, TryBody
+from callboard.schemas.workflow.delivery import TryProblem, TryRecord
+from callboard.storage import keys
+from callboard.temporal.deliveries import DeliveryState
 
 _CONCURRENT_READS = 16
 """Number of records that are read concurrently: there may be hundreds."""

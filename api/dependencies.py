@@ -13,34 +13,34 @@ from fastapi import Depends, Request
 from api.http.key_check import KeyCheck
 from api.http.rate_limiter import RateLimiter
 from api.http.uploads import Uploads
-from projects.catalog import Catalog, deploys_seen_within
-from projects.input_schemas import InputSchemas
-from projects.job_definition import JobDefiner
-from projects.samples import Samples
-from security.apikeys import ApiKeys
-from security.egress import EgressPolicy
-from security.keyring import KeyRing
-from security.sealed_sinks import delivery_schedule
-from security.sign_in_sessions import SignInSessions
-from settings import Settings
-from storage.api_keys import StoredKeys
-from storage.ended_sessions import EndedSessions
-from storage.factory import open_store
-from storage.store import Store
-from telemetry.health import Liveness
-from temporal.auth_sessions import AuthSessions
-from temporal.client import connect
-from temporal.connection_config import Connection
-from temporal.deliveries import Deliveries
-from temporal.deploys import Deploys
-from temporal.fleet import FleetClient
-from temporal.fleet_view import FleetReader
-from temporal.health import TemporalHealth
-from temporal.job_runs import JobRuns
-from temporal.jobs import Jobs
-from temporal.project_changes import ProjectChanges
-from temporal.run_queries import QueueCounts, RunQueries
-from temporal.runs import Runs
+from callboard.projects.catalog import Catalog, deploys_seen_within
+from callboard.projects.input_schemas import InputSchemas
+from callboard.projects.job_definition import JobDefiner
+from callboard.projects.samples import Samples
+from callboard.security.apikeys import ApiKeys
+from callboard.security.egress import EgressPolicy
+from callboard.security.keyring import KeyRing
+from callboard.security.sealed_sinks import delivery_schedule
+from callboard.security.sign_in_sessions import SignInSessions
+from callboard.settings import Settings
+from callboard.storage.api_keys import StoredKeys
+from callboard.storage.ended_sessions import EndedSessions
+from callboard.storage.factory import open_store
+from callboard.storage.store import Store
+from callboard.telemetry.health import Liveness
+from callboard.temporal.auth_sessions import AuthSessions
+from callboard.temporal.client import connect
+from callboard.temporal.connection_config import Connection
+from callboard.temporal.deliveries import Deliveries
+from callboard.temporal.deploys import Deploys
+from callboard.temporal.fleet import FleetClient
+from callboard.temporal.fleet_view import FleetReader
+from callboard.temporal.health import TemporalHealth
+from callboard.temporal.job_runs import JobRuns
+from callboard.temporal.jobs import Jobs
+from callboard.temporal.project_changes import ProjectChanges
+from callboard.temporal.run_queries import QueueCounts, RunQueries
+from callboard.temporal.runs import Runs
 
 _TEMPORAL_RETRY_TIMEOUT = timedelta(seconds=3)
 """How long the SDK repeats a call: a client of the API is told within seconds that Temporal is away, and may come

@@ -22,11 +22,11 @@ from api.http.json_body import read_json_object
 from api.http.openapi import request_body
 from api.lookup import require_project
 from api.workspace_router import workspace_router
-from projects.manifest import Manifest
-from projects.variables import Variable, Variables
-from schemas.errors import BadRequest, Forbidden, NotFound, PayloadTooLarge
-from schemas.rest.access import Scope
-from schemas.rest.env_vars import (
+from callboard.projects.manifest import Manifest
+from callboard.projects.variables import Variable, Variables
+from callboard.schemas.errors import BadRequest, Forbidden, NotFound, PayloadTooLarge
+from callboard.schemas.rest.access import Scope
+from callboard.schemas.rest.env_vars import (
     SetVariable,
     VariableBody,
     VariableList,
@@ -34,9 +34,9 @@ from schemas.rest.env_vars import (
     check_variable_name,
     is_variable_name,
 )
-from schemas.rest.json_text import validate_body
-from schemas.workflow.base import clip
-from telemetry.log_context import add_log_fields
+from callboard.schemas.rest.json_text import validate_body
+from callboard.schemas.workflow.base import clip
+from callboard.telemetry.log_context import add_log_fields
 
 _TAG = "Environment variables"
 _READING = [requires(Scope.ENV_VARS)]

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from api.dependencies import Services, ServicesDep
 from api.http.access import requires
 from api.workspace_router import workspace_router
-from projects.manifest import Manifest
-from schemas.errors import Unavailable
-from schemas.rest.access import Scope
-from schemas.rest.fleet import Fleet, FleetProject
-from schemas.rest.projects import MissingMachines, ProjectMachines, WorkerMachines
+from callboard.projects.manifest import Manifest
+from callboard.schemas.errors import Unavailable
+from callboard.schemas.rest.access import Scope
+from callboard.schemas.rest.fleet import Fleet, FleetProject
+from callboard.schemas.rest.projects import MissingMachines, ProjectMachines, WorkerMachines
 
 router = workspace_router("/fleet", tag="Fleet", below="")
 

@@ -17,10 +17,10 @@ from api.dependencies import Services, ServicesDep
 from api.fleet import read_fleet
 from api.http.key_check import read_key
 from api.workspace_router import KEY_DESCRIPTION
-from schemas.errors import CallboardError, TooMany, Unauthorized, Unavailable
-from schemas.rest.access import Scope
-from schemas.rest.fleet import FleetProject, MissingReason
-from schemas.rest.health import ComponentStatus, LivenessAnswer, Readiness
+from callboard.schemas.errors import CallboardError, TooMany, Unauthorized, Unavailable
+from callboard.schemas.rest.access import Scope
+from callboard.schemas.rest.fleet import FleetProject, MissingReason
+from callboard.schemas.rest.health import ComponentStatus, LivenessAnswer, Readiness
 
 _CHECK_TIMEOUT = 5
 """Seconds within which each of the checked parts must answer."""

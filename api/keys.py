@@ -21,18 +21,18 @@ from api.http.errors import error_responses
 from api.http.json_body import read_json_object
 from api.http.openapi import request_body
 from api.workspace_router import workspace_router
-from projects.project_settings import NAME_RULE, is_project_name
-from schemas.errors import BadRequest, CallboardError, Conflict, Forbidden, NotFound, PayloadTooLarge
-from schemas.rest.access import Scope
-from schemas.rest.field_errors import field_error
-from schemas.rest.json_text import validate_body
-from schemas.rest.keys import CreateKey, KeyCreated, KeyList
-from schemas.timestamps import utc_text
-from schemas.workflow.base import clip
-from security.apikeys import is_key_id
-from security.caller import Caller
-from storage.api_keys import caller_with
-from telemetry.log_context import add_log_fields
+from callboard.projects.project_settings import NAME_RULE, is_project_name
+from callboard.schemas.errors import BadRequest, CallboardError, Conflict, Forbidden, NotFound, PayloadTooLarge
+from callboard.schemas.rest.access import Scope
+from callboard.schemas.rest.field_errors import field_error
+from callboard.schemas.rest.json_text import validate_body
+from callboard.schemas.rest.keys import CreateKey, KeyCreated, KeyList
+from callboard.schemas.timestamps import utc_text
+from callboard.schemas.workflow.base import clip
+from callboard.security.apikeys import is_key_id
+from callboard.security.caller import Caller
+from callboard.storage.api_keys import caller_with
+from callboard.telemetry.log_context import add_log_fields
 
 _LONGEST = 36_500
 """Most days in the field of the form."""

@@ -11,17 +11,17 @@ from fastapi import Depends, Request
 
 from api.dependencies import Services, ServicesDep
 from api.http.access import CallerDep, no_such_project
-from projects.manifest import Manifest, is_version, read_manifest
-from projects.parameter_check import wrong_parameters
-from projects.project_settings import is_project_name
-from schemas.errors import BadRequest, Forbidden, NotFound
-from schemas.rest.field_errors import errors_at
-from schemas.rest.run_auth_session import is_auth_session_id
-from schemas.suggestion import did_you_mean
-from schemas.workflow.auth_session import AuthSessionView
-from schemas.workflow.base import clip
-from security.caller import Caller
-from storage import keys
+from callboard.projects.manifest import Manifest, is_version, read_manifest
+from callboard.projects.parameter_check import wrong_parameters
+from callboard.projects.project_settings import is_project_name
+from callboard.schemas.errors import BadRequest, Forbidden, NotFound
+from callboard.schemas.rest.field_errors import errors_at
+from callboard.schemas.rest.run_auth_session import is_auth_session_id
+from callboard.schemas.suggestion import did_you_mean
+from callboard.schemas.workflow.auth_session import AuthSessionView
+from callboard.schemas.workflow.base import clip
+from callboard.security.caller import Caller
+from callboard.storage import keys
 
 _CHECKS = ThreadPoolExecutor(1, "parameter-check")
 """Where parameters are checked, one request after the other: many checks at once would slow down all other requests."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 
 from api.dependencies import Services
-from projects.manifest import Manifest
-from schemas.errors import BadRequest, CallboardError, ConfigurationError, Conflict, NotFound, StoreError
-from schemas.rest.sink import S3Sink, WebhookSink
-from schemas.workflow.proxy import SealedProxy
-from schemas.workflow.sink import SealedSink
-from security import seal_context
-from security.egress import check_sink
-from security.sealed_proxies import seal_proxy
-from security.sealed_sinks import delivery_schedule, seal_sink
+from callboard.projects.manifest import Manifest
+from callboard.schemas.errors import BadRequest, CallboardError, ConfigurationError, Conflict, NotFound, StoreError
+from callboard.schemas.rest.sink import S3Sink, WebhookSink
+from callboard.schemas.workflow.proxy import SealedProxy
+from callboard.schemas.workflow.sink import SealedSink
+from callboard.security import seal_context
+from callboard.security.egress import check_sink
+from callboard.security.sealed_proxies import seal_proxy
+from callboard.security.sealed_sinks import delivery_schedule, seal_sink
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from api.dependencies import ServicesDep
 from api.http.errors import error_responses
 from api.http.key_check import KEY_HEADER
-from schemas.errors import (
+from callboard.schemas.errors import (
     CallboardError,
     Forbidden,
     InternalServerError,

@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx
 
-from devstack.dev import DevStack
-from schemas.errors import StackError
+from callboard.dev.dev import DevStack
+from callboard.schemas.errors import StackError
 
 LIMIT = 60.0
 """Seconds that one thing of the demo may take."""

@@ -19,18 +19,18 @@ from typing import Any
 
 import httpx
 
-from cli.dev import run_until_signalled
-from devstack import ports
-from devstack.banner import banner, example_curl
-from devstack.child import SupervisedProcess
-from devstack.dev import WEBHOOK_SECRET_FILE, DevStack
-from devstack.environment import build_environment
+from callboard.cli.dev import run_until_signalled
+from callboard.dev import ports
+from callboard.dev.banner import banner, example_curl
+from callboard.dev.child import SupervisedProcess
+from callboard.dev.dev import WEBHOOK_SECRET_FILE, DevStack
+from callboard.dev.environment import build_environment
+from callboard.schemas.errors import CallboardError, StackError
+from callboard.settings import Settings
+from callboard.temporal.hard_exit import hard_exit
 from examples.caller import Caller
 from examples.site.accounts import ACCOUNTS
 from examples.site.proxy import PASSWORD, USER
-from schemas.errors import CallboardError, StackError
-from settings import Settings
-from temporal.hard_exit import hard_exit
 
 PROJECTS = Path(__file__).parent / "projects"
 SITE_PORT = 8401

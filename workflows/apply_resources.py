@@ -9,8 +9,8 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
-    from schemas.workflow import names
-    from schemas.workflow.resources import AppliedResources, ApplyResourcesInput, ResourceChanges
+    from callboard.schemas.workflow import names
+    from callboard.schemas.workflow.resources import AppliedResources, ApplyResourcesInput, ResourceChanges
     from workflows.visibility import code_block
 
 

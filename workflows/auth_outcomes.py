@@ -8,7 +8,7 @@ from datetime import datetime
 from temporalio.exceptions import ActivityError, ApplicationError, TimeoutType
 from temporalio.exceptions import TimeoutError as TemporalTimeoutError
 
-from schemas.workflow.attempt import (
+from callboard.schemas.workflow.attempt import (
     ATTEMPT_FAILED,
     AUTH_SESSION_GONE,
     INTERRUPTED,
@@ -17,9 +17,9 @@ from schemas.workflow.attempt import (
     AttemptStatus,
     FailedAttemptDetails,
 )
-from schemas.workflow.auth import LoginState
-from schemas.workflow.base import JsonRef
-from schemas.workflow.run import QUEUE_TIMED_OUT, ErrorCode, RunError, RunOutcome, RunStatus
+from callboard.schemas.workflow.auth import LoginState
+from callboard.schemas.workflow.base import JsonRef
+from callboard.schemas.workflow.run import QUEUE_TIMED_OUT, ErrorCode, RunError, RunOutcome, RunStatus
 from workflows import outcomes
 
 _NULL = JsonRef(text="null", size=4)

@@ -15,8 +15,8 @@ from temporalio.exceptions import ActivityError, FailureError
 from temporalio.workflow import ChildWorkflowCancellationType, ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
-    from schemas.workflow import names
-    from schemas.workflow.auth import (
+    from callboard.schemas.workflow import names
+    from callboard.schemas.workflow.auth import (
         AuthSessionStatus,
         AuthSessionType,
         CheckReport,
@@ -24,15 +24,15 @@ with workflow.unsafe.imports_passed_through():
         Imported,
         SavedBack,
     )
-    from schemas.workflow.auth_session import (
+    from callboard.schemas.workflow.auth_session import (
         AuthSessionInput,
         CreateInput,
         LoginSpec,
         RecreateRequest,
         RecreateResult,
     )
-    from schemas.workflow.proxy import SealedProxy, owned_by_auth_session
-    from schemas.workflow.run import RunOutcome, RunType
+    from callboard.schemas.workflow.proxy import SealedProxy, owned_by_auth_session
+    from callboard.schemas.workflow.run import RunOutcome, RunType
     from workflows import auth_outcomes
     from workflows.cancellation import finish, outcome_of_child
     from workflows.visibility import auth_run_memo, auth_run_search_attributes, auth_session_memo

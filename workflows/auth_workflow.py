@@ -11,9 +11,9 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from schemas.workflow import names
-    from schemas.workflow.attempt import AttemptInput, AttemptStatus
-    from schemas.workflow.run import RunOutcome, RunStatus
+    from callboard.schemas.workflow import names
+    from callboard.schemas.workflow.attempt import AttemptInput, AttemptStatus
+    from callboard.schemas.workflow.run import RunOutcome, RunStatus
     from workflows import outcomes
     from workflows.auth_outcomes import AuthAttemptResult, from_activity_error, from_outcome
     from workflows.browser_workflow import MAXIMUM_INTERRUPTIONS, BrowserWorkflow

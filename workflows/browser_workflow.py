@@ -12,9 +12,9 @@ from temporalio.exceptions import ActivityError, FailureError
 from temporalio.workflow import ActivityCancellationType, ActivityHandle
 
 with workflow.unsafe.imports_passed_through():
-    from schemas.workflow import names
-    from schemas.workflow.actor import Actor
-    from schemas.workflow.attempt import (
+    from callboard.schemas.workflow import names
+    from callboard.schemas.workflow.actor import Actor
+    from callboard.schemas.workflow.attempt import (
         AttemptInput,
         AttemptOutcome,
         AttemptStarted,
@@ -22,9 +22,9 @@ with workflow.unsafe.imports_passed_through():
         InterruptedInput,
         StopInput,
     )
-    from schemas.workflow.base import MESSAGE_LIMIT, clip
-    from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunOutcome, RunStatus, RunSummary
-    from schemas.workflow.variables import SealedVariables
+    from callboard.schemas.workflow.base import MESSAGE_LIMIT, clip
+    from callboard.schemas.workflow.run import ErrorCode, ReasonType, RunError, RunOutcome, RunStatus, RunSummary
+    from callboard.schemas.workflow.variables import SealedVariables
     from workflows.cancellation import end_of, finish
     from workflows.outcomes import cause_of, close
     from workflows.priorities import pending_priority

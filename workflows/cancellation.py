@@ -10,7 +10,7 @@ from temporalio import workflow
 from temporalio.exceptions import ChildWorkflowError
 from temporalio.workflow import ActivityHandle, ChildWorkflowHandle
 
-from schemas.workflow.run import RunOutcome
+from callboard.schemas.workflow.run import RunOutcome
 from workflows import outcomes
 
 

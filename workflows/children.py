@@ -10,12 +10,12 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.workflow import ChildWorkflowCancellationType, ChildWorkflowHandle, ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
-    from schemas.workflow import names
-    from schemas.workflow.auth import AuthSessionStatus, RunAuth
-    from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, ValidateInput
-    from schemas.workflow.delivery import DeliverInput
-    from schemas.workflow.job_run import JobRunPlan
-    from schemas.workflow.run import RunInput, RunOutcome, RunStatus, RunType
+    from callboard.schemas.workflow import names
+    from callboard.schemas.workflow.auth import AuthSessionStatus, RunAuth
+    from callboard.schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, ValidateInput
+    from callboard.schemas.workflow.delivery import DeliverInput
+    from callboard.schemas.workflow.job_run import JobRunPlan
+    from callboard.schemas.workflow.run import RunInput, RunOutcome, RunStatus, RunType
     from workflows.visibility import (
         auth_run_memo,
         auth_run_search_attributes,

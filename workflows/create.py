@@ -5,12 +5,12 @@ from __future__ import annotations
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from schemas.workflow import names
-    from schemas.workflow.attempt import AttemptInput, AttemptKind, AttemptStatus
-    from schemas.workflow.auth import AttemptAuth, LoginState
-    from schemas.workflow.auth_session import CreateInput
-    from schemas.workflow.base import JsonRef
-    from schemas.workflow.run import ErrorCode, RunOutcome
+    from callboard.schemas.workflow import names
+    from callboard.schemas.workflow.attempt import AttemptInput, AttemptKind, AttemptStatus
+    from callboard.schemas.workflow.auth import AttemptAuth, LoginState
+    from callboard.schemas.workflow.auth_session import CreateInput
+    from callboard.schemas.workflow.base import JsonRef
+    from callboard.schemas.workflow.run import ErrorCode, RunOutcome
     from workflows import auth_outcomes
     from workflows.auth_workflow import AuthWorkflow
 

@@ -14,9 +14,9 @@ from temporalio.exceptions import TimeoutError as TemporalTimeoutError
 from temporalio.workflow import ActivityCancellationType
 
 with workflow.unsafe.imports_passed_through():
-    from schemas.workflow import names
-    from schemas.workflow.base import MESSAGE_LIMIT, clip
-    from schemas.workflow.delivery import (
+    from callboard.schemas.workflow import names
+    from callboard.schemas.workflow.base import MESSAGE_LIMIT, clip
+    from callboard.schemas.workflow.delivery import (
         GIVEN_UP,
         NOTHING_TO_DELIVER,
         DeliverInput,

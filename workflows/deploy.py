@@ -13,9 +13,9 @@ from temporalio.exceptions import TimeoutError as TemporalTimeoutError
 from temporalio.workflow import ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
-    from schemas.workflow import names
-    from schemas.workflow.base import MESSAGE_LIMIT, clip
-    from schemas.workflow.deploy import (
+    from callboard.schemas.workflow import names
+    from callboard.schemas.workflow.base import MESSAGE_LIMIT, clip
+    from callboard.schemas.workflow.deploy import (
         FAILED_MESSAGE,
         BuildInput,
         CheckedUpload,
@@ -24,7 +24,7 @@ with workflow.unsafe.imports_passed_through():
         DeployView,
         PublishedVersion,
     )
-    from schemas.workflow.resources import ApplyResourcesInput
+    from callboard.schemas.workflow.resources import ApplyResourcesInput
     from workflows.visibility import code_block, project_search_attributes
 
 _RETRIES = RetryPolicy(maximum_interval=timedelta(seconds=20))

@@ -26,8 +26,8 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from schemas.workflow import names
-    from schemas.workflow.fleet import (
+    from callboard.schemas.workflow import names
+    from callboard.schemas.workflow.fleet import (
         LEASE_MARGIN,
         LEASE_TERM,
         FleetInput,

@@ -6,8 +6,8 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from schemas.workflow import names
-    from schemas.workflow.job_run import JobLockInput
+    from callboard.schemas.workflow import names
+    from callboard.schemas.workflow.job_run import JobLockInput
 
 
 @workflow.defn(name=names.JOB_LOCK)

@@ -18,8 +18,8 @@ from temporalio.exceptions import ActivityError
 from temporalio.workflow import ActivityCancellationType, ActivityHandle
 
 with workflow.unsafe.imports_passed_through():
-    from schemas.workflow import names
-    from schemas.workflow.job_run import (
+    from callboard.schemas.workflow import names
+    from callboard.schemas.workflow.job_run import (
         AwaitAuthSessionInput,
         JobItemsInput,
         JobItemsMode,
@@ -36,7 +36,7 @@ with workflow.unsafe.imports_passed_through():
         JobRunView,
         PrepareJobRunInput,
     )
-    from schemas.workflow.run import RunStatus
+    from callboard.schemas.workflow.run import RunStatus
     from workflows import job_run_ends
     from workflows.cancellation import end_of, finish, outcome_of_child
     from workflows.children import start_notifications, start_validate

@@ -7,8 +7,8 @@ from typing import Any
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from schemas.workflow import names
-    from schemas.workflow.job_run import JobItemsMode, JobRunProgress, JobRunReason, JobRunStatus, JobRunView
+    from callboard.schemas.workflow import names
+    from callboard.schemas.workflow.job_run import JobItemsMode, JobRunProgress, JobRunReason, JobRunStatus, JobRunView
     from workflows.job_run_ends import JobRunEnd
     from workflows.visibility import STATUS, code_block
 

@@ -11,9 +11,15 @@ from typing import Any
 
 from temporalio.exceptions import ActivityError, ApplicationError
 
-from schemas.workflow.base import MESSAGE_LIMIT, clip
-from schemas.workflow.job_run import AUTH_SESSION_NOT_FOUND, JobRunReason, JobRunReasonType, JobRunStatus, JobRunView
-from schemas.workflow.run import RunError, RunOutcome
+from callboard.schemas.workflow.base import MESSAGE_LIMIT, clip
+from callboard.schemas.workflow.job_run import (
+    AUTH_SESSION_NOT_FOUND,
+    JobRunReason,
+    JobRunReasonType,
+    JobRunStatus,
+    JobRunView,
+)
+from callboard.schemas.workflow.run import RunError, RunOutcome
 
 FAILURE = "failure"
 """Type of the failure with which a JobRun closes that could not go on."""

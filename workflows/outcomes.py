@@ -21,9 +21,9 @@ from temporalio.exceptions import (
 )
 from temporalio.exceptions import TimeoutError as TemporalTimeoutError
 
-from schemas.errors import Category
-from schemas.workflow import names
-from schemas.workflow.attempt import (
+from callboard.schemas.errors import Category
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.attempt import (
     ATTEMPT_FAILED,
     AUTH_SESSION_GONE,
     INTERRUPTED,
@@ -31,8 +31,8 @@ from schemas.workflow.attempt import (
     AttemptOutcome,
     AttemptStatus,
 )
-from schemas.workflow.base import MESSAGE_LIMIT, FlowModel, clip
-from schemas.workflow.run import (
+from callboard.schemas.workflow.base import MESSAGE_LIMIT, FlowModel, clip
+from callboard.schemas.workflow.run import (
     QUEUE_TIMED_OUT,
     ErrorCode,
     ReasonType,

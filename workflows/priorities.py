@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from temporalio.common import Priority
 
-from schemas.workflow import names
-from schemas.workflow.run import RunJob
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.run import RunJob
 
 
 def pending_priority(job: RunJob | None, project: str | None = None) -> Priority:

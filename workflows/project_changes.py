@@ -11,8 +11,8 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
-    from schemas.workflow import names
-    from schemas.workflow.project_changes import (
+    from callboard.schemas.workflow import names
+    from callboard.schemas.workflow.project_changes import (
         DeleteProjectInput,
         DeleteProjectResult,
         MovePointerInput,

@@ -9,10 +9,10 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from schemas.workflow import names
-    from schemas.workflow.attempt import AttemptInput, AttemptOutcome, AttemptStatus
-    from schemas.workflow.auth import AttemptAuth, AuthSessionType, LoginState, RunAuth
-    from schemas.workflow.run import ErrorCode, ReasonType, RunInput, RunOutcome, RunReason, RunStatus
+    from callboard.schemas.workflow import names
+    from callboard.schemas.workflow.attempt import AttemptInput, AttemptOutcome, AttemptStatus
+    from callboard.schemas.workflow.auth import AttemptAuth, AuthSessionType, LoginState, RunAuth
+    from callboard.schemas.workflow.run import ErrorCode, ReasonType, RunInput, RunOutcome, RunReason, RunStatus
     from workflows import outcomes
     from workflows.browser_workflow import MAXIMUM_INTERRUPTIONS, ONCE, BrowserWorkflow
     from workflows.cancellation import outcome_of_child

@@ -9,9 +9,9 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from schemas.workflow import names
-    from schemas.workflow.base import MESSAGE_LIMIT, clip
-    from schemas.workflow.sweep import SweepInput, SweepPart, SweepPartResult, SweepTotals
+    from callboard.schemas.workflow import names
+    from callboard.schemas.workflow.base import MESSAGE_LIMIT, clip
+    from callboard.schemas.workflow.sweep import SweepInput, SweepPart, SweepPartResult, SweepTotals
 
 PARTS = 20
 """How many parts one history holds."""

@@ -8,9 +8,9 @@ from temporalio import workflow
 from temporalio.workflow import ChildWorkflowCancellationType, ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
-    from schemas.workflow import names
-    from schemas.workflow.job import JobRef
-    from schemas.workflow.job_run import JobRunInput, JobRunType
+    from callboard.schemas.workflow import names
+    from callboard.schemas.workflow.job import JobRef
+    from callboard.schemas.workflow.job_run import JobRunInput, JobRunType
     from workflows.visibility import job_run_memo, job_run_search_attributes, job_run_static_details
 
 _ALPHABET = string.ascii_letters + string.digits + "_-"

@@ -11,12 +11,12 @@ from temporalio import workflow
 from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from schemas.workflow import names
-    from schemas.workflow.attempt import AttemptInput, AttemptKind, AttemptStatus
-    from schemas.workflow.auth import AttemptAuth, AuthSessionType, CheckReport, LoginState
-    from schemas.workflow.auth_session import LoginSpec, RecreateRequest, RecreateResult, ValidateInput
-    from schemas.workflow.base import JsonRef
-    from schemas.workflow.run import ErrorCode, RunOutcome, RunType
+    from callboard.schemas.workflow import names
+    from callboard.schemas.workflow.attempt import AttemptInput, AttemptKind, AttemptStatus
+    from callboard.schemas.workflow.auth import AttemptAuth, AuthSessionType, CheckReport, LoginState
+    from callboard.schemas.workflow.auth_session import LoginSpec, RecreateRequest, RecreateResult, ValidateInput
+    from callboard.schemas.workflow.base import JsonRef
+    from callboard.schemas.workflow.run import ErrorCode, RunOutcome, RunType
     from workflows import auth_outcomes, outcomes
     from workflows.auth_workflow import AuthWorkflow
 

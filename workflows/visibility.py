@@ -6,10 +6,10 @@ from typing import Any
 
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 
-from schemas.workflow import names
-from schemas.workflow.auth_session import AuthSessionView
-from schemas.workflow.job_run import JobRunInput, JobRunStatus, JobRunType, JobRunView
-from schemas.workflow.run import RunInput, RunStatus, RunSummary, RunType
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.auth_session import AuthSessionView
+from callboard.schemas.workflow.job_run import JobRunInput, JobRunStatus, JobRunType, JobRunView
+from callboard.schemas.workflow.run import RunInput, RunStatus, RunSummary, RunType
 
 PROJECT = SearchAttributeKey.for_keyword(names.SEARCH_PROJECT)
 API = SearchAttributeKey.for_keyword(names.SEARCH_API)

@@ -20,13 +20,13 @@ from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError
 
 from activities.store_retry import retry_store
-from machines.attempt_spec import SCREENSHOT, TRACE, AttemptEvidence
-from machines.machine_attempt import MachineAttempt
-from machines.trace_redaction import RedactionOptions, TraceError
-from machines.trace_redactor import TraceRedactor
-from machines.uncancellable import uncancellable
-from schemas.errors import StoreError
-from schemas.workflow.attempt import (
+from callboard.machines.attempt_spec import SCREENSHOT, TRACE, AttemptEvidence
+from callboard.machines.machine_attempt import MachineAttempt
+from callboard.machines.trace_redaction import RedactionOptions, TraceError
+from callboard.machines.trace_redactor import TraceRedactor
+from callboard.machines.uncancellable import uncancellable
+from callboard.schemas.errors import StoreError
+from callboard.schemas.workflow.attempt import (
     AUTH_SESSION_GONE,
     NO_LOGIN,
     AttemptInput,
@@ -35,14 +35,14 @@ from schemas.workflow.attempt import (
     AttemptStatus,
     InterruptedInput,
 )
-from schemas.workflow.base import MESSAGE_LIMIT, clip
-from schemas.workflow.run import ErrorCode, RunError
-from security.masking import Masker
-from security.url_redaction import redact_url
-from storage import keys
-from storage.store import Store
-from telemetry import metrics
-from telemetry.tracing import current_trace_id
+from callboard.schemas.workflow.base import MESSAGE_LIMIT, clip
+from callboard.schemas.workflow.run import ErrorCode, RunError
+from callboard.security.masking import Masker
+from callboard.security.url_redaction import redact_url
+from callboard.storage import keys
+from callboard.storage.store import Store
+from callboard.telemetry import metrics
+from callboard.telemetry.tracing import current_trace_id
 
 log = logging.getLogger(__name__)
 

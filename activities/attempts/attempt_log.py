@@ -1,7 +1,7 @@
 """Store the log of an Attempt: in pieces while it runs, as a whole at its end.
 
 The name of a piece is its offset in the log. The whole log replaces the pieces, and a reader of either gets the same
-bytes. `storage.keys` builds their keys, and `api.attempts.log` reads them. A short Attempt costs one write.
+bytes. `callboard.storage.keys` builds their keys, and `api.attempts.log` reads them. A short Attempt costs one write.
 
 A store that fails costs the log, and a little time; what is stored already stays. When a worker is killed, only the
 pieces are left of the log.
@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from activities.store_retry import retry_store
-from machines.attempt_log_file import AttemptLogFile
-from machines.uncancellable import uncancellable
-from schemas.errors import StoreError
-from schemas.workflow.attempt import AttemptInput, AttemptStatus, AttemptUsage
-from schemas.workflow.run import RunError
-from storage import keys
-from storage.store import Store
+from callboard.machines.attempt_log_file import AttemptLogFile
+from callboard.machines.uncancellable import uncancellable
+from callboard.schemas.errors import StoreError
+from callboard.schemas.workflow.attempt import AttemptInput, AttemptStatus, AttemptUsage
+from callboard.schemas.workflow.run import RunError
+from callboard.storage import keys
+from callboard.storage.store import Store
 
 log = logging.getLogger(__name__)
 

@@ -20,25 +20,25 @@ from activities.attempts.running_attempts import RunningAttempt, RunningAttempts
 from activities.attempts.runtime_services import RuntimeServices, StoreQuota
 from activities.store_retry import ATTEMPT_STORE_TIMEOUT, retry_store
 from activities.workers.worker_dir import WorkerDir
-from machines.attempt_spec import AttemptReport, AttemptSpec, EvidenceSpec, Proxy, Version, masker_for
-from machines.machine_attempt import MachineAttempt, RoomTimeoutError
-from machines.pool import MachinePools
-from machines.trace_redactor import TraceRedactor
-from projects.catalog import Catalog
-from projects.manifest import Manifest
-from projects.versions import VersionFolders
-from schemas.errors import ConfigurationError, MachineError, SealError, StoreError, Unavailable
-from schemas.workflow.attempt import AttemptInput, AttemptKind, AttemptOutcome, AttemptStatus
-from schemas.workflow.base import INLINE_LIMIT, MESSAGE_LIMIT, JsonRef, clip
-from schemas.workflow.run import QUEUE_TIMED_OUT, ErrorCode, ReasonType, RunError, RunReason
-from schemas.workflow.variables import AttemptVariables
-from security import seal_context
-from security.keyring import KeyRing
-from security.masking import Masker
-from security.secret_detection import find_secrets_in_state
-from storage import keys
-from storage.store import Store
-from telemetry.tracing import current_trace_id, current_traceparent
+from callboard.machines.attempt_spec import AttemptReport, AttemptSpec, EvidenceSpec, Proxy, Version, masker_for
+from callboard.machines.machine_attempt import MachineAttempt, RoomTimeoutError
+from callboard.machines.pool import MachinePools
+from callboard.machines.trace_redactor import TraceRedactor
+from callboard.projects.catalog import Catalog
+from callboard.projects.manifest import Manifest
+from callboard.projects.versions import VersionFolders
+from callboard.schemas.errors import ConfigurationError, MachineError, SealError, StoreError, Unavailable
+from callboard.schemas.workflow.attempt import AttemptInput, AttemptKind, AttemptOutcome, AttemptStatus
+from callboard.schemas.workflow.base import INLINE_LIMIT, MESSAGE_LIMIT, JsonRef, clip
+from callboard.schemas.workflow.run import QUEUE_TIMED_OUT, ErrorCode, ReasonType, RunError, RunReason
+from callboard.schemas.workflow.variables import AttemptVariables
+from callboard.security import seal_context
+from callboard.security.keyring import KeyRing
+from callboard.security.masking import Masker
+from callboard.security.secret_detection import find_secrets_in_state
+from callboard.storage import keys
+from callboard.storage.store import Store
+from callboard.telemetry.tracing import current_trace_id, current_traceparent
 
 _CHECK_FAILED = RunError(
     code=ErrorCode.AUTH_CHECK_FAILED,

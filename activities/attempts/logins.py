@@ -16,20 +16,20 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from activities.store_retry import ATTEMPT_STORE_TIMEOUT, retry_store
-from schemas.errors import NotFound, StoreError
-from schemas.rest.login_parameters import references_in, with_references_replaced
-from schemas.workflow import names
-from schemas.workflow.attempt import AUTH_SESSION_GONE, NO_LOGIN, AttemptInput, AttemptKind
-from schemas.workflow.auth import AttemptAuth, AuthSessionStatus, CheckReport, LoginState, SavedBack
-from schemas.workflow.auth_session import AuthSessionView
-from schemas.workflow.variables import ResolvedSecret
-from security import seal_context
-from security.keyring import KeyRing
-from security.secret_detection import find_secrets_in_parameters
-from storage import keys
-from storage.store import Store
-from temporal.auth_sessions import AuthSessions
-from temporal.rpc_errors import signal_if_running
+from callboard.schemas.errors import NotFound, StoreError
+from callboard.schemas.rest.login_parameters import references_in, with_references_replaced
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.attempt import AUTH_SESSION_GONE, NO_LOGIN, AttemptInput, AttemptKind
+from callboard.schemas.workflow.auth import AttemptAuth, AuthSessionStatus, CheckReport, LoginState, SavedBack
+from callboard.schemas.workflow.auth_session import AuthSessionView
+from callboard.schemas.workflow.variables import ResolvedSecret
+from callboard.security import seal_context
+from callboard.security.keyring import KeyRing
+from callboard.security.secret_detection import find_secrets_in_parameters
+from callboard.storage import keys
+from callboard.storage.store import Store
+from callboard.temporal.auth_sessions import AuthSessions
+from callboard.temporal.rpc_errors import signal_if_running
 
 log = logging.getLogger(__name__)
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from packaging.specifiers import SpecifierSet
 
 from activities.store_retry import retry_store
-from machines.attempt_spec import PythonEnvironment
-from projects.environments import Environment, Environments
-from projects.interpreters import choose_interpreter
-from projects.manifest import OwnEnvironment
-from schemas.errors import StoreError
-from storage import keys
-from storage.store import Store
+from callboard.machines.attempt_spec import PythonEnvironment
+from callboard.projects.environments import Environment, Environments
+from callboard.projects.interpreters import choose_interpreter
+from callboard.projects.manifest import OwnEnvironment
+from callboard.schemas.errors import StoreError
+from callboard.storage import keys
+from callboard.storage.store import Store
 
 
 class ProjectEnvironments:

@@ -16,10 +16,10 @@ from temporalio.activity import ActivityCancellationDetails
 from activities.attempts.attempt_artifacts import UploadedArtifacts
 from activities.attempts.attempt_log import AttemptLog, StoredLog
 from activities.heartbeat import SILENCE_LIMIT
-from machines.attempt_spec import MachineStart
-from machines.machine_attempt import MachineAttempt
-from schemas.workflow import names
-from schemas.workflow.attempt import (
+from callboard.machines.attempt_spec import MachineStart
+from callboard.machines.machine_attempt import MachineAttempt
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.attempt import (
     WAITS_FOR_ROOM,
     AttemptInput,
     AttemptOutcome,
@@ -29,10 +29,10 @@ from schemas.workflow.attempt import (
     AttemptUsage,
     StopInput,
 )
-from schemas.workflow.run import RunError
-from schemas.workflow.variables import RecordedVariable
-from security.masking import Masker
-from telemetry.tracing import current_trace_id
+from callboard.schemas.workflow.run import RunError
+from callboard.schemas.workflow.variables import RecordedVariable
+from callboard.security.masking import Masker
+from callboard.telemetry.tracing import current_trace_id
 
 _GIVEN_UP_BY_TEMPORAL = (
     "Temporal has given the Attempt up: its worker was not heard of in time, it was reset there, or its Run was ended."

@@ -11,10 +11,10 @@ from datetime import timedelta
 from typing import Any
 
 from activities.store_retry import retry_store
-from schemas.errors import BadRequest, ConfigurationError, StoreError
-from schemas.workflow.auth import AuthSessionRef, AuthSessionType
-from storage import keys
-from storage.store import Store
+from callboard.schemas.errors import BadRequest, ConfigurationError, StoreError
+from callboard.schemas.workflow.auth import AuthSessionRef, AuthSessionType
+from callboard.storage import keys
+from callboard.storage.store import Store
 
 _STORE_TIMEOUT = timedelta(seconds=30)
 """How long the store is retried: user code waits for the answer, on its Attempt's clock."""

@@ -13,12 +13,12 @@ from activities.deliveries import s3_sink, webhook_sink
 from activities.deliveries.http_sender import RESPONSE_KEPT, PreparedRequest, SendError, exchange
 from activities.deliveries.payload import GoneError
 from activities.store_retry import retry_store
-from schemas.errors import CallboardError, SealError
-from schemas.workflow.delivery import DeliverInput, SendInput, TryProblem, TryRecord
-from security.keyring import KeyRing
-from security.masking import Masker
-from security.signing import WebhookSigner
-from storage.store import Store
+from callboard.schemas.errors import CallboardError, SealError
+from callboard.schemas.workflow.delivery import DeliverInput, SendInput, TryProblem, TryRecord
+from callboard.security.keyring import KeyRing
+from callboard.security.masking import Masker
+from callboard.security.signing import WebhookSigner
+from callboard.storage.store import Store
 
 _STORE_TIMEOUT = timedelta(seconds=20)
 _STOPPED = "The worker was stopped, or Temporal had given the try up, before an answer came."

@@ -11,8 +11,8 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
-from schemas.errors import EgressRefused
-from schemas.workflow.delivery import TryProblem
+from callboard.schemas.errors import EgressRefused
+from callboard.schemas.workflow.delivery import TryProblem
 
 RESPONSE_KEPT = 2048
 """How many bytes of a response's body are kept."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from schemas.timestamps import utc_text
-from schemas.workflow.base import JsonRef
-from schemas.workflow.delivery import DeliverInput
-from schemas.workflow.job_run import JobRunReason, JobRunView
-from schemas.workflow.run import ErrorCode, RunError, RunOutcome, RunStatus
-from storage.raw_json import RawJson, dump_object, read_json
-from storage.store import Store
+from callboard.schemas.timestamps import utc_text
+from callboard.schemas.workflow.base import JsonRef
+from callboard.schemas.workflow.delivery import DeliverInput
+from callboard.schemas.workflow.job_run import JobRunReason, JobRunView
+from callboard.schemas.workflow.run import ErrorCode, RunError, RunOutcome, RunStatus
+from callboard.storage.raw_json import RawJson, dump_object, read_json
+from callboard.storage.store import Store
 
 
 class GoneError(Exception):

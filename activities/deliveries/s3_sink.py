@@ -20,11 +20,11 @@ from botocore.loaders import Loader
 from botocore.regions import EndpointResolver
 
 from activities.deliveries.http_sender import PreparedRequest, ResponseVerdict, SinkResponse
-from schemas.bucket_address import bucket_address
-from schemas.workflow.delivery import DeliverInput, TryProblem
-from schemas.workflow.sink import SealedBucket
-from security import seal_context
-from security.keyring import KeyRing
+from callboard.schemas.bucket_address import bucket_address
+from callboard.schemas.workflow.delivery import DeliverInput, TryProblem
+from callboard.schemas.workflow.sink import SealedBucket
+from callboard.security import seal_context
+from callboard.security.keyring import KeyRing
 
 _CODE = re.compile(rb"<Code>\s*([A-Za-z0-9._-]{1,100})\s*</Code>")
 _MESSAGE = re.compile(rb"<Message>([^<]*)</Message>")

@@ -9,12 +9,12 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 
 from activities.deliveries.http_sender import PreparedRequest, ResponseVerdict, SinkResponse
-from schemas.workflow.delivery import DeliverInput
-from schemas.workflow.sink import SealedWebhook
-from security import seal_context
-from security.keyring import KeyRing
-from security.signing import WebhookSigner
-from telemetry.tracing import current_traceparent
+from callboard.schemas.workflow.delivery import DeliverInput
+from callboard.schemas.workflow.sink import SealedWebhook
+from callboard.security import seal_context
+from callboard.security.keyring import KeyRing
+from callboard.security.signing import WebhookSigner
+from callboard.telemetry.tracing import current_traceparent
 
 
 def build_request(

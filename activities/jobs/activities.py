@@ -13,15 +13,15 @@ from activities.heartbeat import SHORT_INTERVAL, background_task, forward_cancel
 from activities.jobs.item_runs import ItemRuns
 from activities.jobs.job_planner import JobPlanner
 from activities.jobs.piece import Piece
-from projects.catalog import Catalog
-from projects.job_definition import find_definition
-from projects.manifest import Manifest
-from schemas.errors import ConfigurationError, NotFound, SealError
-from schemas.workflow import names
-from schemas.workflow.auth import AuthSessionStatus
-from schemas.workflow.auth_session import AuthSessionView
-from schemas.workflow.job import JobDefinition, JobOverlap
-from schemas.workflow.job_run import (
+from callboard.projects.catalog import Catalog
+from callboard.projects.job_definition import find_definition
+from callboard.projects.manifest import Manifest
+from callboard.schemas.errors import ConfigurationError, NotFound, SealError
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.auth import AuthSessionStatus
+from callboard.schemas.workflow.auth_session import AuthSessionView
+from callboard.schemas.workflow.job import JobDefinition, JobOverlap
+from callboard.schemas.workflow.job_run import (
     AUTH_SESSION_NOT_FOUND,
     NOT_PREPARED,
     NOT_READY,
@@ -33,14 +33,14 @@ from schemas.workflow.job_run import (
     JobRunPlan,
     PrepareJobRunInput,
 )
-from security.keyring import KeyRing
-from security.sealed_sinks import delivery_schedule
-from settings import Settings
-from storage import keys
-from storage.store import Store
-from temporal.auth_sessions import AuthSessions
-from temporal.job_locks import JobLocks
-from temporal.run_waits import RunWaits
+from callboard.security.keyring import KeyRing
+from callboard.security.sealed_sinks import delivery_schedule
+from callboard.settings import Settings
+from callboard.storage import keys
+from callboard.storage.store import Store
+from callboard.temporal.auth_sessions import AuthSessions
+from callboard.temporal.job_locks import JobLocks
+from callboard.temporal.run_waits import RunWaits
 
 
 class JobRunActivities:

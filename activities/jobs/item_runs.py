@@ -19,22 +19,22 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.store_retry import retry_store
-from schemas.errors import ConfigurationError, SealError, Unavailable
-from schemas.workflow import names
-from schemas.workflow.base import HISTORY_BUDGET, INLINE_LIMIT, JsonRef
-from schemas.workflow.job import PAYLOAD_CHUNK
-from schemas.workflow.job_run import JobRunPlan
-from schemas.workflow.run import RetryIntervals, RunInput, RunOutcome
-from security import seal_context
-from security.keyring import KeyRing
-from security.sealed_sinks import reseal_sink
-from storage import keys
-from storage.job_payloads import ChunkKey, JobItem, JobItemRetry, read_lines
-from storage.store import Store
-from temporal.closing import TERMINATED
-from temporal.rpc_errors import RPC_TIMEOUT, is_transient, signal_if_running, unless_missing
-from temporal.run_waits import RunWaits
-from temporal.runs import start_run_workflow
+from callboard.schemas.errors import ConfigurationError, SealError, Unavailable
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.base import HISTORY_BUDGET, INLINE_LIMIT, JsonRef
+from callboard.schemas.workflow.job import PAYLOAD_CHUNK
+from callboard.schemas.workflow.job_run import JobRunPlan
+from callboard.schemas.workflow.run import RetryIntervals, RunInput, RunOutcome
+from callboard.security import seal_context
+from callboard.security.keyring import KeyRing
+from callboard.security.sealed_sinks import reseal_sink
+from callboard.storage import keys
+from callboard.storage.job_payloads import ChunkKey, JobItem, JobItemRetry, read_lines
+from callboard.storage.store import Store
+from callboard.temporal.closing import TERMINATED
+from callboard.temporal.rpc_errors import RPC_TIMEOUT, is_transient, signal_if_running, unless_missing
+from callboard.temporal.run_waits import RunWaits
+from callboard.temporal.runs import start_run_workflow
 
 log = logging.getLogger(__name__)
 

@@ -9,22 +9,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from projects.manifest import Manifest
-from projects.project_settings import Environment
-from schemas.rest.run_auth_session import StoredAuthSession
-from schemas.rest.start_request import Retry, StartRequest
-from schemas.workflow.auth import AuthSessionRef, AuthSessionType, RunAuth
-from schemas.workflow.auth_session import AuthSessionView
-from schemas.workflow.job import JobAuth, JobDefinition
-from schemas.workflow.job_run import JobRunPlan
-from schemas.workflow.proxy import SealedProxy
-from schemas.workflow.run import RetryIntervals
-from schemas.workflow.sink import DeliverySchedule, SealedSink
-from schemas.workflow.trace import TraceMode
-from security import seal_context
-from security.keyring import KeyRing
-from security.sealed_proxies import seal_proxy
-from security.sealed_sinks import reseal_sink, reseal_webhook, seal_sink
+from callboard.projects.manifest import Manifest
+from callboard.projects.project_settings import Environment
+from callboard.schemas.rest.run_auth_session import StoredAuthSession
+from callboard.schemas.rest.start_request import Retry, StartRequest
+from callboard.schemas.workflow.auth import AuthSessionRef, AuthSessionType, RunAuth
+from callboard.schemas.workflow.auth_session import AuthSessionView
+from callboard.schemas.workflow.job import JobAuth, JobDefinition
+from callboard.schemas.workflow.job_run import JobRunPlan
+from callboard.schemas.workflow.proxy import SealedProxy
+from callboard.schemas.workflow.run import RetryIntervals
+from callboard.schemas.workflow.sink import DeliverySchedule, SealedSink
+from callboard.schemas.workflow.trace import TraceMode
+from callboard.security import seal_context
+from callboard.security.keyring import KeyRing
+from callboard.security.sealed_proxies import seal_proxy
+from callboard.security.sealed_sinks import reseal_sink, reseal_webhook, seal_sink
 
 _RUNS_PER_MACHINE = 2
 """How many Runs are in flight for each Machine of the project, unless the Job says otherwise: one that executes, and

@@ -21,17 +21,17 @@ from typing import Any
 
 from activities.jobs.item_runs import STORE_TIMEOUT, ItemRuns, JobItems
 from activities.store_retry import retry_store
-from machines.uncancellable import uncancellable
-from schemas.rest.attempt import attempt_path
-from schemas.rest.run_result import cause_json
-from schemas.timestamps import utc_text
-from schemas.workflow.base import JsonRef
-from schemas.workflow.job_run import JobItemsInput, JobItemsMode, JobItemsResult, JobRunPlan, JobRunProgress
-from schemas.workflow.run import ReasonType, RunOutcome, RunStatus
-from storage import keys
-from storage.job_payloads import JobItem
-from storage.raw_json import RawJson, dump_object, read_json
-from storage.store import Store
+from callboard.machines.uncancellable import uncancellable
+from callboard.schemas.rest.attempt import attempt_path
+from callboard.schemas.rest.run_result import cause_json
+from callboard.schemas.timestamps import utc_text
+from callboard.schemas.workflow.base import JsonRef
+from callboard.schemas.workflow.job_run import JobItemsInput, JobItemsMode, JobItemsResult, JobRunPlan, JobRunProgress
+from callboard.schemas.workflow.run import ReasonType, RunOutcome, RunStatus
+from callboard.storage import keys
+from callboard.storage.job_payloads import JobItem
+from callboard.storage.raw_json import RawJson, dump_object, read_json
+from callboard.storage.store import Store
 
 log = logging.getLogger(__name__)
 

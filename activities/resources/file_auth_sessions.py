@@ -9,21 +9,21 @@ from typing import Any, override
 from uuid import uuid4
 
 from activities.resources.file_resources import FileResources
-from projects.manifest import Manifest
-from projects.project_settings import Environment
-from projects.resources import AuthSessionFile
-from schemas.errors import Conflict, NotFound, Unavailable
-from schemas.rest.auth_sessions import UpdateAuthSession
-from schemas.workflow.auth import AuthSessionRef, AuthSessionStatus, AuthSessionType
-from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec
-from schemas.workflow.run import RunType
-from schemas.workflow.trace import TraceMode
-from security import seal_context
-from security.keyring import KeyRing
-from security.sealed_proxies import seal_proxy
-from storage import keys
-from storage.store import Store
-from temporal.auth_sessions import AuthSessions
+from callboard.projects.manifest import Manifest
+from callboard.projects.project_settings import Environment
+from callboard.projects.resources import AuthSessionFile
+from callboard.schemas.errors import Conflict, NotFound, Unavailable
+from callboard.schemas.rest.auth_sessions import UpdateAuthSession
+from callboard.schemas.workflow.auth import AuthSessionRef, AuthSessionStatus, AuthSessionType
+from callboard.schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec
+from callboard.schemas.workflow.run import RunType
+from callboard.schemas.workflow.trace import TraceMode
+from callboard.security import seal_context
+from callboard.security.keyring import KeyRing
+from callboard.security.sealed_proxies import seal_proxy
+from callboard.storage import keys
+from callboard.storage.store import Store
+from callboard.temporal.auth_sessions import AuthSessions
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,15 +8,15 @@ from datetime import UTC, datetime
 from typing import override
 
 from activities.resources.file_resources import FileResources
-from projects.job_definition import JobDefiner, checked_items, discard_definition
-from projects.manifest import Manifest
-from projects.resources import JobFile
-from schemas.errors import CallboardError, ConfigurationError, Conflict, NotFound, Unavailable
-from schemas.rest.jobs import UpdateJob
-from schemas.workflow.job import JobDefinition, JobRef, JobSource
-from security.keyring import KeyRing
-from storage.store import Store
-from temporal.jobs import Jobs
+from callboard.projects.job_definition import JobDefiner, checked_items, discard_definition
+from callboard.projects.manifest import Manifest
+from callboard.projects.resources import JobFile
+from callboard.schemas.errors import CallboardError, ConfigurationError, Conflict, NotFound, Unavailable
+from callboard.schemas.rest.jobs import UpdateJob
+from callboard.schemas.workflow.job import JobDefinition, JobRef, JobSource
+from callboard.security.keyring import KeyRing
+from callboard.storage.store import Store
+from callboard.temporal.jobs import Jobs
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from projects.manifest import Manifest
-from projects.resources import AuthSessionFile, JobFile
-from schemas.errors import BadRequest, Conflict, NotFound
-from schemas.workflow.resources import ResourceChanges
+from callboard.projects.manifest import Manifest
+from callboard.projects.resources import AuthSessionFile, JobFile
+from callboard.schemas.errors import BadRequest, Conflict, NotFound
+from callboard.schemas.workflow.resources import ResourceChanges
 
 
 class FileResources[File: (JobFile, AuthSessionFile), Found](ABC):

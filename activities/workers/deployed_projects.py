@@ -12,10 +12,10 @@ from typing import override
 from temporalio.client import Client
 
 from activities.workers.problem_log import ProblemLog
-from projects.catalog import Catalog, Deployment
-from schemas.errors import CallboardError
-from schemas.workflow.fleet import ProjectSize
-from temporal.resources import start_apply_resources
+from callboard.projects.catalog import Catalog, Deployment
+from callboard.schemas.errors import CallboardError
+from callboard.schemas.workflow.fleet import ProjectSize
+from callboard.temporal.resources import start_apply_resources
 
 log = logging.getLogger(__name__)
 

@@ -13,10 +13,10 @@ from datetime import timedelta
 from activities.workers.deployed_projects import DeployedProjects
 from activities.workers.problem_log import ProblemLog
 from activities.workers.project_workers import ProjectWorkerManager
-from machines.lease import Lease, boottime
-from schemas.errors import Unavailable
-from schemas.workflow.fleet import RenewAnswer, RenewRequest, Sizes, changes_between, list_id
-from temporal.fleet import BaseUnknown, FleetClient
+from callboard.machines.lease import Lease, boottime
+from callboard.schemas.errors import Unavailable
+from callboard.schemas.workflow.fleet import RenewAnswer, RenewRequest, Sizes, changes_between, list_id
+from callboard.temporal.fleet import BaseUnknown, FleetClient
 
 log = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
-from machines.lease import Lease
-from machines.pool import Pool
-from telemetry import metrics
+from callboard.machines.lease import Lease
+from callboard.machines.pool import Pool
+from callboard.telemetry import metrics
 
 _INTERVAL = timedelta(seconds=1)
 """Time between two looks, and so the delay of a change."""

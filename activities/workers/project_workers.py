@@ -20,10 +20,10 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 
 from activities.attempts.running_attempts import RunningAttempts
 from activities.workers.problem_log import ProblemLog
-from machines.lease import Lease
-from machines.pool import MachinePools
-from schemas.errors import CallboardError
-from temporal.worker_shutdown import SHUTDOWN_MARGIN, log_left_behind
+from callboard.machines.lease import Lease
+from callboard.machines.pool import MachinePools
+from callboard.schemas.errors import CallboardError
+from callboard.temporal.worker_shutdown import SHUTDOWN_MARGIN, log_left_behind
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class ProjectWorker:
         """Take Attempts until the worker is told to drain, and return when the last of them has ended.
 
         Once no Attempt is left, the SDK has some seconds to stop; a worker that has not stopped by then is left behind,
-        as `temporal.worker_shutdown` describes.
+        as `callboard.temporal.worker_shutdown` describes.
 
         Raises the error that stops a Temporal worker for good.
         """

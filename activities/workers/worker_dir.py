@@ -31,10 +31,10 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
-from machines import scratch_cleanup
-from machines.cgroups import group_of
-from schemas.workflow.attempt import INTERRUPTED, AttemptKind
-from storage.file_lock import FileLock, try_lock, wait_for_lock
+from callboard.machines import scratch_cleanup
+from callboard.machines.cgroups import group_of
+from callboard.schemas.workflow.attempt import INTERRUPTED, AttemptKind
+from callboard.storage.file_lock import FileLock, try_lock, wait_for_lock
 
 log = logging.getLogger(__name__)
 

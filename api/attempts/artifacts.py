@@ -12,12 +12,12 @@ from typing import BinaryIO
 from starlette.responses import Response, StreamingResponse
 
 from api.dependencies import Services
-from schemas.errors import NotFound
-from schemas.rest.attempt import AttemptBody, AttemptVariableBody, OpenTelemetryLink, UsageBody, attempt_path
-from schemas.rest.run_result import RecordedError, cause_json
-from schemas.workflow.attempt import AttemptRecord, AttemptStatus
-from storage import keys
-from storage.store import Store
+from callboard.schemas.errors import NotFound
+from callboard.schemas.rest.attempt import AttemptBody, AttemptVariableBody, OpenTelemetryLink, UsageBody, attempt_path
+from callboard.schemas.rest.run_result import RecordedError, cause_json
+from callboard.schemas.workflow.attempt import AttemptRecord, AttemptStatus
+from callboard.storage import keys
+from callboard.storage.store import Store
 
 _CONCURRENT_READS = 16
 """Number of records that are read concurrently: a Run can have a hundred Attempts."""

@@ -22,11 +22,11 @@ from api.dependencies import ServicesDep
 from api.http.access import requires
 from api.lookup import require_run
 from api.workspace_router import workspace_router
-from schemas.errors import BadRequest, NotFound
-from schemas.rest.access import Scope
-from schemas.rest.attempt import AttemptBody
-from schemas.rest.base import QueryModel, expects
-from storage import keys
+from callboard.schemas.errors import BadRequest, NotFound
+from callboard.schemas.rest.access import Scope
+from callboard.schemas.rest.attempt import AttemptBody
+from callboard.schemas.rest.base import QueryModel, expects
+from callboard.storage import keys
 
 _Number = Annotated[
     int,

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from api.attempts.artifacts import require_record
 from api.dependencies import Services
-from schemas.workflow.attempt import AttemptStatus
+from callboard.schemas.workflow.attempt import AttemptStatus
 
 MEDIA_TYPE = "multipart/x-mixed-replace; boundary=picture"
 """Media type of a stream of pictures; a browser replaces each part by the next one."""

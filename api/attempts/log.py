@@ -16,8 +16,8 @@ from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
 from api.attempts.artifacts import artifact_not_found, read_record, require_record
 from api.dependencies import Services
-from schemas.workflow.attempt import AttemptStatus
-from storage import keys
+from callboard.schemas.workflow.attempt import AttemptStatus
+from callboard.storage import keys
 
 _POLL_FOLDER_EVERY = timedelta(milliseconds=250)
 """Time between two looks for new lines in a folder."""

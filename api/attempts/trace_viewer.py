@@ -23,11 +23,11 @@ from starlette.staticfiles import StaticFiles
 
 from api.attempts.artifacts import find_trace
 from api.dependencies import Services
-from schemas.errors import ConfigurationError, StoreError
-from security.keyring import KeyRing
-from security.signed_links import TraceRef, read_link, sign_link
-from settings import Settings
-from storage.store import Store
+from callboard.schemas.errors import ConfigurationError, StoreError
+from callboard.security.keyring import KeyRing
+from callboard.security.signed_links import TraceRef, read_link, sign_link
+from callboard.settings import Settings
+from callboard.storage.store import Store
 
 _OTHER_LOOPBACK_NAME = {"127.0.0.1": "localhost", "localhost": "127.0.0.1"}
 """Other name of each name of loopback. Cookies ignore ports, so the viewer is addressed by another name than the

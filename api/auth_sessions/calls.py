@@ -25,13 +25,13 @@ from api.http.json_body import read_json_object
 from api.http.openapi import request_body
 from api.lookup import AuthProjectDep, OpenProjectDep, ProjectDep, require_auth_session
 from api.workspace_router import workspace_router
-from projects.dotenv import DevFolders
-from projects.manifest import Manifest
-from projects.processes import run_in_thread
-from projects.sample_files import read_auth_session_samples
-from schemas.errors import BadRequest, CallboardError, Conflict, Forbidden, PayloadTooLarge
-from schemas.rest.access import Scope
-from schemas.rest.auth_sessions import (
+from callboard.projects.dotenv import DevFolders
+from callboard.projects.manifest import Manifest
+from callboard.projects.processes import run_in_thread
+from callboard.projects.sample_files import read_auth_session_samples
+from callboard.schemas.errors import BadRequest, CallboardError, Conflict, Forbidden, PayloadTooLarge
+from callboard.schemas.rest.access import Scope
+from callboard.schemas.rest.auth_sessions import (
     AuthSessionBody,
     CreateAuthSession,
     ImportAuthSession,
@@ -40,9 +40,9 @@ from schemas.rest.auth_sessions import (
     ValidateAuthSession,
     ValidateStarted,
 )
-from schemas.workflow.auth_session import AuthSessionView
-from schemas.workflow.run import RunStatus, RunType
-from temporal.listing import RunFilter, RunListItem
+from callboard.schemas.workflow.auth_session import AuthSessionView
+from callboard.schemas.workflow.run import RunStatus, RunType
+from callboard.temporal.listing import RunFilter, RunListItem
 
 IMPORT_LIMIT = 8 * 1024 * 1024
 """Largest import in bytes: browsers give each origin 5 MB of localStorage."""

@@ -14,9 +14,9 @@ from api.dependencies import Services
 from api.lookup import find_auth_session, require_auth_session
 from api.request_secrets import definitely_not_started, delete_artifacts, resolve_proxy, store_sealed
 from api.runs.idempotency import new_run_id
-from projects.manifest import Manifest
-from schemas.errors import BadRequest, CallboardError, Conflict
-from schemas.rest.auth_sessions import (
+from callboard.projects.manifest import Manifest
+from callboard.schemas.errors import BadRequest, CallboardError, Conflict
+from callboard.schemas.rest.auth_sessions import (
     AuthSessionBody,
     CreateAuthSession,
     ImportAuthSession,
@@ -25,17 +25,17 @@ from schemas.rest.auth_sessions import (
     ValidateAuthSession,
     ValidateStarted,
 )
-from schemas.rest.json_text import validate_body
-from schemas.workflow.actor import Actor
-from schemas.workflow.auth import AuthSessionRef, AuthSessionStatus, AuthSessionType
-from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
-from schemas.workflow.proxy import owned_by_auth_session
-from schemas.workflow.run import RunType
-from schemas.workflow.trace import TraceMode
-from security.egress import check_proxy
-from security.sealed_proxies import seal_proxy
-from storage import keys
-from telemetry.log_context import add_log_fields
+from callboard.schemas.rest.json_text import validate_body
+from callboard.schemas.workflow.actor import Actor
+from callboard.schemas.workflow.auth import AuthSessionRef, AuthSessionStatus, AuthSessionType
+from callboard.schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
+from callboard.schemas.workflow.proxy import owned_by_auth_session
+from callboard.schemas.workflow.run import RunType
+from callboard.schemas.workflow.trace import TraceMode
+from callboard.security.egress import check_proxy
+from callboard.security.sealed_proxies import seal_proxy
+from callboard.storage import keys
+from callboard.telemetry.log_context import add_log_fields
 
 
 async def create(services: Services, manifest: Manifest, body: dict[str, Any], by: Actor) -> OperationStarted:

@@ -13,13 +13,13 @@ from api.http.access import requires
 from api.lookup import ProjectDep, find_auth_session
 from api.runs.result import ContractOutcome, contract_outcome
 from api.workspace_router import workspace_router
-from schemas.errors import NotFound
-from schemas.rest.access import Scope
-from schemas.rest.auth_sessions import OperationResult
-from schemas.workflow import names
-from schemas.workflow.run import ReasonType, RunOutcome, RunReason, RunStatus, RunType
-from storage import keys
-from temporal.runs import RunState
+from callboard.schemas.errors import NotFound
+from callboard.schemas.rest.access import Scope
+from callboard.schemas.rest.auth_sessions import OperationResult
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.run import ReasonType, RunOutcome, RunReason, RunStatus, RunType
+from callboard.storage import keys
+from callboard.temporal.runs import RunState
 
 router = workspace_router("/{projectName}/auth-sessions", tag="AuthSessions")
 

@@ -13,8 +13,8 @@ from starlette.responses import Response
 from api.dashboard.forms import read_form
 from api.dependencies import Services, ServicesDep
 from api.http.key_check import KEY_HEADER, read_key_header
-from schemas.errors import Forbidden, Unauthorized
-from security.sign_in_sessions import SESSION_LIFETIME, Session
+from callboard.schemas.errors import Forbidden, Unauthorized
+from callboard.security.sign_in_sessions import SESSION_LIFETIME, Session
 
 COOKIE = "callboard-session"
 TOKEN_FIELD = "token"  # noqa: S105 - the name of a field

@@ -23,9 +23,9 @@ from api.dependencies import Services
 from api.http.access import Requirement
 from api.http.errors import correlation_id, logged_error_response
 from api.http.json_body import read_body
-from schemas.errors import BadRequest, CallboardError
-from schemas.rest.access import Scope
-from temporal.remote_codec import RemoteCodec
+from callboard.schemas.errors import BadRequest, CallboardError
+from callboard.schemas.rest.access import Scope
+from callboard.temporal.remote_codec import RemoteCodec
 
 CODEC_PATH = "/codec"
 NAMESPACE_HEADER = "x-namespace"

@@ -10,9 +10,9 @@ from starlette.datastructures import ImmutableMultiDict
 from starlette.requests import Request
 
 from api.http.json_body import read_body
-from schemas.errors import BadRequest, CallboardError
-from schemas.rest.field_errors import field_error
-from schemas.rest.json_text import parse_json
+from callboard.schemas.errors import BadRequest, CallboardError
+from callboard.schemas.rest.field_errors import field_error
+from callboard.schemas.rest.json_text import parse_json
 
 FORM_LIMIT = 4 * 1024 * 1024
 """Largest form in bytes. A form may hold a body of the API, and percent-encoding triples its size."""

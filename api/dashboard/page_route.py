@@ -15,7 +15,7 @@ from starlette.responses import RedirectResponse, Response
 from api.dashboard.auth import SignInRequired, require_session
 from api.dashboard.rendering import render_page, wants_json, with_security_headers
 from api.http import errors
-from schemas.errors import CallboardError
+from callboard.schemas.errors import CallboardError
 
 log = logging.getLogger(__name__)
 

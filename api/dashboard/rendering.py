@@ -16,11 +16,11 @@ from starlette.responses import RedirectResponse, Response
 from api.dashboard.assets import ASSETS
 from api.dashboard.forms import errors_by_path
 from api.dashboard.json_tree import build_tree
-from projects.manifest import Manifest
-from schemas.errors import CallboardError
-from schemas.rest.access import Scope
-from security.caller import Caller
-from settings import installed_version
+from callboard.projects.manifest import Manifest
+from callboard.schemas.errors import CallboardError
+from callboard.schemas.rest.access import Scope
+from callboard.security.caller import Caller
+from callboard.settings import installed_version
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; "

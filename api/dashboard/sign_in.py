@@ -22,8 +22,8 @@ from api.dashboard.rendering import render_page
 from api.dependencies import ServicesDep
 from api.http.access import audit_note, caller_of
 from api.http.errors import error_headers
-from schemas.errors import TooMany, Unauthorized
-from schemas.rest.access import Scope
+from callboard.schemas.errors import TooMany, Unauthorized
+from callboard.schemas.rest.access import Scope
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 

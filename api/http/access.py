@@ -13,10 +13,10 @@ from typing import Annotated, Any, cast
 from fastapi import Depends, Request, params
 from fastapi.routing import APIRoute
 
-from schemas.errors import Forbidden, NotFound
-from schemas.rest.access import Scope
-from schemas.workflow.base import clip
-from security.caller import Caller
+from callboard.schemas.errors import Forbidden, NotFound
+from callboard.schemas.rest.access import Scope
+from callboard.schemas.workflow.base import clip
+from callboard.security.caller import Caller
 
 
 @dataclass

@@ -22,14 +22,14 @@ from typing import Any
 
 from api.http.access import AuditNote, audit_note
 from api.http.rate_limiter import RateLimiter
-from projects.project_settings import is_project_name
-from schemas.errors import StoreError
-from schemas.rest.audit import REFUSAL, AuditActor, AuditEntry
-from schemas.workflow.base import clip
-from security.caller import Caller
-from storage.audit_log import AuditLog
-from telemetry import metrics
-from telemetry.log_context import current_log_fields
+from callboard.projects.project_settings import is_project_name
+from callboard.schemas.errors import StoreError
+from callboard.schemas.rest.audit import REFUSAL, AuditActor, AuditEntry
+from callboard.schemas.workflow.base import clip
+from callboard.security.caller import Caller
+from callboard.storage.audit_log import AuditLog
+from callboard.telemetry import metrics
+from callboard.telemetry.log_context import current_log_fields
 
 _PATIENCE = 3.0
 """Seconds that an answer waits for the store. The write goes on; a store that hangs does not hold up Runs."""

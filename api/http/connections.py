@@ -24,7 +24,7 @@ from uvicorn.server import ServerState
 
 from api.http.errors import error_response
 from api.http.middleware import CORRELATION_HEADER
-from schemas.errors import (
+from callboard.schemas.errors import (
     BadRequest,
     CallboardError,
     ConfigurationError,

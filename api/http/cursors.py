@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
-from schemas.errors import BadRequest
-from schemas.rest.field_errors import field_error
+from callboard.schemas.errors import BadRequest
+from callboard.schemas.rest.field_errors import field_error
 
 _DIGEST_BYTES = 8
 """Bytes of the digest that tells a cursor of this list from those of other lists and from truncated ones."""

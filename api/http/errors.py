@@ -14,9 +14,16 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from schemas.errors import BadRequest, CallboardError, InternalServerError, MethodNotAllowed, NotFound, TooMany
-from schemas.rest.error_body import ErrorBody
-from schemas.rest.field_errors import field_errors
+from callboard.schemas.errors import (
+    BadRequest,
+    CallboardError,
+    InternalServerError,
+    MethodNotAllowed,
+    NotFound,
+    TooMany,
+)
+from callboard.schemas.rest.error_body import ErrorBody
+from callboard.schemas.rest.field_errors import field_errors
 
 log = logging.getLogger(__name__)
 

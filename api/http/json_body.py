@@ -6,8 +6,8 @@ from typing import Any
 
 from starlette.requests import Request
 
-from schemas.errors import PayloadTooLarge
-from schemas.rest.json_text import parse_json_object
+from callboard.schemas.errors import PayloadTooLarge
+from callboard.schemas.rest.json_text import parse_json_object
 
 BODY_LIMIT = 1024 * 1024
 """Largest body in bytes, unless a route has another limit."""

@@ -26,12 +26,12 @@ from starlette.types import Scope
 
 from api.http.access import audit_note
 from api.http.rate_limiter import RateLimiter
-from schemas.errors import BadRequest, TooMany, Unauthorized
-from schemas.rest.audit import UNKNOWN
-from schemas.timestamps import utc_text
-from security.apikeys import ApiKeys, has_key, key_digest, key_id_of
-from security.caller import Caller
-from storage.api_keys import StoredKeys
+from callboard.schemas.errors import BadRequest, TooMany, Unauthorized
+from callboard.schemas.rest.audit import UNKNOWN
+from callboard.schemas.timestamps import utc_text
+from callboard.security.apikeys import ApiKeys, has_key, key_digest, key_id_of
+from callboard.security.caller import Caller
+from callboard.storage.api_keys import StoredKeys
 
 KEY_HEADER = "x-api-key"
 

@@ -25,16 +25,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.http.audit import AuditRecorder
 from api.http.errors import logged_error_response, unexpected_error
 from api.http.key_check import KEY_HEADER, KeyCheck, holds_key, key_in_address, read_key
-from schemas.errors import CallboardError, Unauthorized, Unavailable
-from schemas.mask import MASK
-from schemas.workflow.base import clip
-from security.caller import Caller
-from telemetry import metrics
-from telemetry.log_context import add_log_fields, current_log_fields, log_fields
-from telemetry.tracing import current_trace_id, request_span
+from callboard.schemas.errors import CallboardError, Unauthorized, Unavailable
+from callboard.schemas.mask import MASK
+from callboard.schemas.workflow.base import clip
+from callboard.security.caller import Caller
+from callboard.telemetry import metrics
+from callboard.telemetry.log_context import add_log_fields, current_log_fields, log_fields
+from callboard.telemetry.tracing import current_trace_id, request_span
 
 if TYPE_CHECKING:
-    from telemetry.spans import RequestSpan  # whoever does not trace does not pay for the import
+    from callboard.telemetry.spans import RequestSpan  # whoever does not trace does not pay for the import
 
 CORRELATION_HEADER = "x-correlation-id"
 

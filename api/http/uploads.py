@@ -16,15 +16,15 @@ from starlette.requests import Request
 
 from api.http.access import caller_of
 from api.http.json_body import refuse_announced, too_large
-from projects.bounded import run_bounded
-from projects.code_tree import pack_tree
-from projects.processes import run_in_thread
-from projects.scratch import scratch_folder
-from projects.upload import UploadLimits, check_upload
-from schemas.errors import NotFound, Unavailable
-from settings import Settings
-from storage import keys
-from storage.store import Store
+from callboard.projects.bounded import run_bounded
+from callboard.projects.code_tree import pack_tree
+from callboard.projects.processes import run_in_thread
+from callboard.projects.scratch import scratch_folder
+from callboard.projects.upload import UploadLimits, check_upload
+from callboard.schemas.errors import NotFound, Unavailable
+from callboard.settings import Settings
+from callboard.storage import keys
+from callboard.storage.store import Store
 
 GZIP = "application/gzip"
 

@@ -23,11 +23,11 @@ from api.http.errors import error_responses
 from api.jobs.definition import NDJSON, shown_definition
 from api.lookup import ProjectDep
 from api.workspace_router import workspace_router
-from projects.job_definition import read_definition
-from projects.manifest import Manifest
-from schemas.errors import BadRequest, Conflict, NotFound
-from schemas.rest.access import Scope
-from schemas.rest.job_runs import (
+from callboard.projects.job_definition import read_definition
+from callboard.projects.manifest import Manifest
+from callboard.schemas.errors import BadRequest, Conflict, NotFound
+from callboard.schemas.rest.access import Scope
+from callboard.schemas.rest.job_runs import (
     JobRunBody,
     JobRunDetails,
     JobRunErrorBody,
@@ -39,14 +39,14 @@ from schemas.rest.job_runs import (
     JobSnapshot,
     parse_sort,
 )
-from schemas.rest.jobs import JobPaused, JobResumed
-from schemas.workflow.job_run import JobRunReasonType
-from schemas.workflow.run import RunStatus
-from security.signed_links import ResultsRef, read_link, sign_link
-from storage import keys
-from storage.store import Store
-from temporal.job_runs import JobRunState
-from temporal.listing import RunFilter
+from callboard.schemas.rest.jobs import JobPaused, JobResumed
+from callboard.schemas.workflow.job_run import JobRunReasonType
+from callboard.schemas.workflow.run import RunStatus
+from callboard.security.signed_links import ResultsRef, read_link, sign_link
+from callboard.storage import keys
+from callboard.storage.store import Store
+from callboard.temporal.job_runs import JobRunState
+from callboard.temporal.listing import RunFilter
 
 _MEASURED = timedelta(minutes=5)
 """The last minutes of a JobRun. Its throughput is measured over them."""

@@ -24,12 +24,12 @@ from api.jobs.schedule_text import describe_schedule
 from api.lookup import ProjectDep
 from api.runs.idempotency import new_run_id
 from api.workspace_router import workspace_router
-from projects.job_definition import read_definition, shown_items
-from projects.manifest import Manifest
-from schemas.errors import BadRequest, CallboardError, Conflict, NotFound, PayloadTooLarge
-from schemas.rest.access import Scope
-from schemas.rest.job_runs import JobRunsQuery
-from schemas.rest.jobs import (
+from callboard.projects.job_definition import read_definition, shown_items
+from callboard.projects.manifest import Manifest
+from callboard.schemas.errors import BadRequest, CallboardError, Conflict, NotFound, PayloadTooLarge
+from callboard.schemas.rest.access import Scope
+from callboard.schemas.rest.job_runs import JobRunsQuery
+from callboard.schemas.rest.jobs import (
     DEFAULT_REQUEST_TIMEOUT,
     LISTED_ITEMS,
     SHOWN_ITEMS,
@@ -46,14 +46,14 @@ from schemas.rest.jobs import (
     NewJobHead,
     UpdateJob,
 )
-from schemas.workflow import names
-from schemas.workflow.job import JobDefinition, JobRef, JobSource
-from schemas.workflow.job_run import JobRunInput, JobRunType
-from storage.job_payloads import definition_chunks, read_items, stream_payload
-from telemetry.log_context import add_log_fields
-from temporal.durations import format_duration
-from temporal.job_runs import JobRunState
-from temporal.jobs import JobState, require_source
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.job import JobDefinition, JobRef, JobSource
+from callboard.schemas.workflow.job_run import JobRunInput, JobRunType
+from callboard.storage.job_payloads import definition_chunks, read_items, stream_payload
+from callboard.telemetry.log_context import add_log_fields
+from callboard.temporal.durations import format_duration
+from callboard.temporal.job_runs import JobRunState
+from callboard.temporal.jobs import JobState, require_source
 
 _READ_AT_ONCE = 4
 """How many Jobs of a list are read from the artifact store at once."""

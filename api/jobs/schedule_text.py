@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from schemas.rest.job_schedule import CATCHUP_WINDOW, Calendar, JobSchedule, parse_duration
-from temporal.durations import format_duration
+from callboard.schemas.rest.job_schedule import CATCHUP_WINDOW, Calendar, JobSchedule, parse_duration
+from callboard.temporal.durations import format_duration
 
 _OVERLAPS = {
     "skip": "A JobRun that begins while another one is active is canceled at once.",

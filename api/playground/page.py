@@ -25,16 +25,16 @@ from api.playground.schema_fields import parameters_skeleton, schema_fields
 from api.request_secrets import resolve_run_sink
 from api.runs.idempotency import new_run_id
 from api.runs.start import start_run
-from projects.manifest import Manifest
-from schemas.errors import BadRequest, CallboardError, NotFound, TooMany, Unavailable
-from schemas.mask import MASK
-from schemas.rest.access import Scope
-from schemas.rest.field_errors import field_error
-from schemas.rest.json_text import validate_body
-from schemas.rest.sink import SinkTestRequest
-from schemas.workflow.delivery import SinkTestInput
-from security.caller import Caller
-from security.sign_in_sessions import Session
+from callboard.projects.manifest import Manifest
+from callboard.schemas.errors import BadRequest, CallboardError, NotFound, TooMany, Unavailable
+from callboard.schemas.mask import MASK
+from callboard.schemas.rest.access import Scope
+from callboard.schemas.rest.field_errors import field_error
+from callboard.schemas.rest.json_text import validate_body
+from callboard.schemas.rest.sink import SinkTestRequest
+from callboard.schemas.workflow.delivery import SinkTestInput
+from callboard.security.caller import Caller
+from callboard.security.sign_in_sessions import Session
 
 _SECRET_FIELDS = ("secretAccessKey",)
 """Names of the fields whose values the page never repeats."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, cast
 
-from projects.input_schemas import InputSchema
-from schemas.workflow.base import clip
+from callboard.projects.input_schemas import InputSchema
+from callboard.schemas.workflow.base import clip
 
 _MOST_FIELDS = 100
 _DEEPEST = 5

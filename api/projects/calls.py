@@ -21,17 +21,17 @@ from api.lookup import ProjectDep, StoredProjectDep
 from api.projects.openapi import project_openapi
 from api.runs.records import run_summary
 from api.workspace_router import workspace_router
-from projects.manifest import Manifest
-from schemas.errors import BadRequest, Conflict, Forbidden, Unavailable
-from schemas.rest.access import Scope
-from schemas.rest.field_errors import field_error
-from schemas.rest.json_text import validate_body
-from schemas.rest.projects import ApiBody, ApiList, ProjectBody, ProjectList, ProjectMachines
-from schemas.rest.versions import DeleteQuery
-from schemas.workflow.project_changes import DeleteProjectInput
-from schemas.workflow.run import RunStatus, RunType
-from security.caller import Caller
-from temporal.listing import RunFilter
+from callboard.projects.manifest import Manifest
+from callboard.schemas.errors import BadRequest, Conflict, Forbidden, Unavailable
+from callboard.schemas.rest.access import Scope
+from callboard.schemas.rest.field_errors import field_error
+from callboard.schemas.rest.json_text import validate_body
+from callboard.schemas.rest.projects import ApiBody, ApiList, ProjectBody, ProjectList, ProjectMachines
+from callboard.schemas.rest.versions import DeleteQuery
+from callboard.schemas.workflow.project_changes import DeleteProjectInput
+from callboard.schemas.workflow.run import RunStatus, RunType
+from callboard.security.caller import Caller
+from callboard.temporal.listing import RunFilter
 
 _REST = workspace_router("", tag="Projects")
 _PAGES = page_router("/projects")

@@ -13,11 +13,11 @@ from api.http.json_body import BODY_LIMIT, read_body
 from api.http.openapi import request_body
 from api.http.uploads import GZIP
 from api.workspace_router import workspace_router
-from projects.manifest import read_manifest
-from projects.project_settings import NAME_RULE, is_project_name
-from schemas.errors import BadRequest, Conflict, Forbidden, PayloadTooLarge
-from schemas.rest.access import Scope
-from schemas.rest.deploys import (
+from callboard.projects.manifest import read_manifest
+from callboard.projects.project_settings import NAME_RULE, is_project_name
+from callboard.schemas.errors import BadRequest, Conflict, Forbidden, PayloadTooLarge
+from callboard.schemas.rest.access import Scope
+from callboard.schemas.rest.deploys import (
     CodeTree,
     DeployedResources,
     DeployQuery,
@@ -26,11 +26,11 @@ from schemas.rest.deploys import (
     DeployStarted,
     UploadBody,
 )
-from schemas.rest.field_errors import field_error
-from schemas.rest.json_text import parse_json_object, validate_body
-from schemas.workflow.deploy import DeployInput
-from telemetry.log_context import add_log_fields
-from temporal.deploys import Deploy
+from callboard.schemas.rest.field_errors import field_error
+from callboard.schemas.rest.json_text import parse_json_object, validate_body
+from callboard.schemas.workflow.deploy import DeployInput
+from callboard.telemetry.log_context import add_log_fields
+from callboard.temporal.deploys import Deploy
 
 router = workspace_router("/{projectName}", tag="Deploys")
 

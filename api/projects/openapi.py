@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from api.http.openapi import schema_reference
-from projects.input_schemas import ApiDescriptions, InputSchema
-from projects.manifest import Manifest
+from callboard.projects.input_schemas import ApiDescriptions, InputSchema
+from callboard.projects.manifest import Manifest
 
 _PREFIX = "/api/v1/workspace/{workspaceId}/projects/{projectName}"
 _START = f"{_PREFIX}/run/start"

@@ -21,12 +21,12 @@ from api.http.cursors import decode_cursor, encode_cursor
 from api.http.errors import error_responses
 from api.lookup import ProjectDep, StoredProjectDep, read_version
 from api.workspace_router import workspace_router
-from projects import version_history
-from schemas.errors import BadRequest, Conflict, Forbidden, NotFound
-from schemas.rest.access import Scope
-from schemas.rest.versions import ChangesQuery, VersionBody, VersionChanges, VersionList, VersionsQuery
-from schemas.workflow.project_changes import MovePointerInput, PointerAction
-from telemetry.log_context import add_log_fields
+from callboard.projects import version_history
+from callboard.schemas.errors import BadRequest, Conflict, Forbidden, NotFound
+from callboard.schemas.rest.access import Scope
+from callboard.schemas.rest.versions import ChangesQuery, VersionBody, VersionChanges, VersionList, VersionsQuery
+from callboard.schemas.workflow.project_changes import MovePointerInput, PointerAction
+from callboard.telemetry.log_context import add_log_fields
 
 _REST = workspace_router("/{projectName}", tag="Projects")
 _PAGES = page_router("/projects/{projectName}")

@@ -31,15 +31,15 @@ from api.runs.result import load_json, result_json
 from api.runs.start import start_run
 from api.runs.timeline import Span, layout_bars, run_spans
 from api.workspace_router import workspace_router
-from schemas.errors import BadRequest, Conflict, Forbidden, NotFound, PayloadTooLarge
-from schemas.rest.access import Scope
-from schemas.rest.base import QueryModel, expects
-from schemas.rest.json_text import validate_body
-from schemas.rest.run_result import ResultResponse
-from schemas.rest.runs import LIMIT, RerunResponse, RunBody, RunList, RunsQuery
-from schemas.rest.start_request import StartRequest, StartResponse
-from schemas.workflow.run import RunStatus, RunType
-from temporal.runs import RunState
+from callboard.schemas.errors import BadRequest, Conflict, Forbidden, NotFound, PayloadTooLarge
+from callboard.schemas.rest.access import Scope
+from callboard.schemas.rest.base import QueryModel, expects
+from callboard.schemas.rest.json_text import validate_body
+from callboard.schemas.rest.run_result import ResultResponse
+from callboard.schemas.rest.runs import LIMIT, RerunResponse, RunBody, RunList, RunsQuery
+from callboard.schemas.rest.start_request import StartRequest, StartResponse
+from callboard.schemas.workflow.run import RunStatus, RunType
+from callboard.temporal.runs import RunState
 
 _Wait = Annotated[float, Field(ge=0, le=60, allow_inf_nan=False), expects("a number of seconds from 0 to 60")]
 

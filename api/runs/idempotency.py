@@ -15,9 +15,9 @@ from typing import Any
 from starlette.requests import Request
 
 from api.dependencies import Services
-from schemas.errors import ConfigurationError, NotFound
-from schemas.rest.field_errors import field_error
-from security.keyring import KeyRing
+from callboard.schemas.errors import ConfigurationError, NotFound
+from callboard.schemas.rest.field_errors import field_error
+from callboard.security.keyring import KeyRing
 
 _HEADER = "Idempotency-Key"
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")

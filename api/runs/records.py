@@ -13,10 +13,10 @@ from api.dependencies import Services
 from api.fleet import read_machines
 from api.http.cursors import decode_cursor, encode_cursor
 from api.runs.result import load_json, returned_values
-from schemas.mask import MASK
-from schemas.rest.base import ResponseModel
-from schemas.rest.run_result import cause_json
-from schemas.rest.runs import (
+from callboard.schemas.mask import MASK
+from callboard.schemas.rest.base import ResponseModel
+from callboard.schemas.rest.run_result import cause_json
+from callboard.schemas.rest.runs import (
     ErrorSummary,
     QueueState,
     ReasonSummary,
@@ -27,16 +27,16 @@ from schemas.rest.runs import (
     RunValidate,
     TemporalLink,
 )
-from schemas.rest.start_request import as_seconds
-from schemas.workflow import names
-from schemas.workflow.actor import Actor
-from schemas.workflow.auth import AuthSessionType, RunAuth
-from schemas.workflow.auth_session import CreateInput, LoginSpec, ValidateInput
-from schemas.workflow.run import RunInput, RunStatus
-from storage import keys
-from storage.raw_json import RawJson, dump_object
-from temporal.listing import RunFilter, RunListItem
-from temporal.run_queries import RunDetails, ValidateListItem
+from callboard.schemas.rest.start_request import as_seconds
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.actor import Actor
+from callboard.schemas.workflow.auth import AuthSessionType, RunAuth
+from callboard.schemas.workflow.auth_session import CreateInput, LoginSpec, ValidateInput
+from callboard.schemas.workflow.run import RunInput, RunStatus
+from callboard.storage import keys
+from callboard.storage.raw_json import RawJson, dump_object
+from callboard.temporal.listing import RunFilter, RunListItem
+from callboard.temporal.run_queries import RunDetails, ValidateListItem
 
 
 async def list_runs(services: Services, project: str, query: RunsQuery) -> RunList:

@@ -16,20 +16,20 @@ from api.runs.idempotency import resolve_identity
 from api.runs.records import masked_input
 from api.runs.result import load_json
 from api.runs.start import check_api_and_auth, create_run
-from projects.manifest import Manifest
-from schemas.errors import BadRequest, CallboardError, Conflict
-from schemas.rest.json_text import validate_body
-from schemas.rest.runs import RerunResponse
-from schemas.rest.start_request import StartRequest
-from schemas.workflow.actor import Actor
-from schemas.workflow.auth import AuthSessionType
-from schemas.workflow.proxy import SealedProxy
-from schemas.workflow.run import RunInput
-from security import seal_context
-from security.sealed_proxies import open_proxy
-from security.sealed_sinks import open_sink
-from storage import keys
-from telemetry.log_context import add_log_fields
+from callboard.projects.manifest import Manifest
+from callboard.schemas.errors import BadRequest, CallboardError, Conflict
+from callboard.schemas.rest.json_text import validate_body
+from callboard.schemas.rest.runs import RerunResponse
+from callboard.schemas.rest.start_request import StartRequest
+from callboard.schemas.workflow.actor import Actor
+from callboard.schemas.workflow.auth import AuthSessionType
+from callboard.schemas.workflow.proxy import SealedProxy
+from callboard.schemas.workflow.run import RunInput
+from callboard.security import seal_context
+from callboard.security.sealed_proxies import open_proxy
+from callboard.security.sealed_sinks import open_sink
+from callboard.storage import keys
+from callboard.telemetry.log_context import add_log_fields
 
 
 async def start_rerun(

@@ -11,13 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from schemas.errors import Category, StoreError
-from schemas.rest.run_result import ErrorCode, ReasonType, cause_json
-from schemas.workflow.base import JsonRef
-from schemas.workflow.run import RunOutcome, RunStatus
-from storage.raw_json import RawJson, dump_object, read_json
-from storage.store import Store
-from temporal.runs import RunState
+from callboard.schemas.errors import Category, StoreError
+from callboard.schemas.rest.run_result import ErrorCode, ReasonType, cause_json
+from callboard.schemas.workflow.base import JsonRef
+from callboard.schemas.workflow.run import RunOutcome, RunStatus
+from callboard.storage.raw_json import RawJson, dump_object, read_json
+from callboard.storage.store import Store
+from callboard.temporal.runs import RunState
 
 _CODES = frozenset(get_args(ErrorCode))
 _CATEGORIES = frozenset(get_args(Category))

@@ -18,23 +18,23 @@ from api.request_secrets import (
     store_sealed,
 )
 from api.runs.idempotency import RunIdentity, resolve_identity, was_started
-from projects.manifest import Manifest
-from projects.project_settings import ProjectSettings
-from schemas.errors import BadRequest, CallboardError, Conflict, NotFound, TooMany, Unavailable
-from schemas.rest.field_errors import field_error
-from schemas.rest.json_text import validate_body
-from schemas.rest.run_auth_session import RuntimeAuthSession, StoredAuthSession
-from schemas.rest.start_request import StartRequest, StartResponse
-from schemas.suggestion import did_you_mean
-from schemas.workflow import names
-from schemas.workflow.actor import Actor
-from schemas.workflow.auth import AuthSessionRef, AuthSessionType, RunAuth
-from schemas.workflow.base import HISTORY_BUDGET, INLINE_LIMIT, JsonRef, clip
-from schemas.workflow.run import RetryIntervals, RunInput
-from schemas.workflow.trace import TraceMode
-from security.egress import check_proxy
-from storage import keys
-from telemetry.log_context import add_log_fields
+from callboard.projects.manifest import Manifest
+from callboard.projects.project_settings import ProjectSettings
+from callboard.schemas.errors import BadRequest, CallboardError, Conflict, NotFound, TooMany, Unavailable
+from callboard.schemas.rest.field_errors import field_error
+from callboard.schemas.rest.json_text import validate_body
+from callboard.schemas.rest.run_auth_session import RuntimeAuthSession, StoredAuthSession
+from callboard.schemas.rest.start_request import StartRequest, StartResponse
+from callboard.schemas.suggestion import did_you_mean
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.actor import Actor
+from callboard.schemas.workflow.auth import AuthSessionRef, AuthSessionType, RunAuth
+from callboard.schemas.workflow.base import HISTORY_BUDGET, INLINE_LIMIT, JsonRef, clip
+from callboard.schemas.workflow.run import RetryIntervals, RunInput
+from callboard.schemas.workflow.trace import TraceMode
+from callboard.security.egress import check_proxy
+from callboard.storage import keys
+from callboard.telemetry.log_context import add_log_fields
 
 log = logging.getLogger(__name__)
 

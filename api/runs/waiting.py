@@ -8,10 +8,10 @@ import random
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from projects.catalog import Catalog
-from schemas.errors import CallboardError
-from telemetry import metrics
-from temporal.run_queries import RunQueries
+from callboard.projects.catalog import Catalog
+from callboard.schemas.errors import CallboardError
+from callboard.telemetry import metrics
+from callboard.temporal.run_queries import RunQueries
 
 log = logging.getLogger(__name__)
 

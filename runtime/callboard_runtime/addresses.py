@@ -37,7 +37,7 @@ _SECRET_WORDS = frozenset(
         "state",  # of a sign-in by OAuth
     }
 )
-"""Words in names of parameters whose values are not shown, as in `security.secret_detection`."""
+"""Words in names of parameters whose values are not shown, as in `callboard.security.secret_detection`."""
 _SECRET_PARTS = ("passw", "passphrase", "passcode", "passkey", "secret", "token", "credential", "apikey", "privatekey")
 """Parts of such names, also without word boundaries."""
 _WORD_OF_NAME = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")

@@ -12,9 +12,9 @@ from typing import Any
 
 import psutil
 
-from machines.runner import process_tree
-from machines.scratch_cleanup import processes_of
-from schemas.workflow.fleet import LEASE_MARGIN, LEASE_TERM
+from callboard.machines.runner import process_tree
+from callboard.machines.scratch_cleanup import processes_of
+from callboard.schemas.workflow.fleet import LEASE_MARGIN, LEASE_TERM
 from tests.chaos.deploys import Deploys
 from tests.chaos.faults import inflict
 from tests.chaos.installation import KEY, RESULTS, Installation, installed

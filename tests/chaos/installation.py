@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from devstack import ports
-from devstack.child import SupervisedProcess
-from devstack.temporal import TemporalServer
-from settings import Settings
-from temporal.client import connect
-from temporal.fleet import FleetClient
-from temporal.fleet_view import describe_fleet
+from callboard.dev import ports
+from callboard.dev.child import SupervisedProcess
+from callboard.dev.temporal import TemporalServer
+from callboard.settings import Settings
+from callboard.temporal.client import connect
+from callboard.temporal.fleet import FleetClient
+from callboard.temporal.fleet_view import describe_fleet
 from tests.chaos.lines import Line
 from tests.chaos.schedule import APIS, CONTROL, WORKERS
 from tests.support.polling import until

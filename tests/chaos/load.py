@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from bench.concurrency import for_each
+from tests.bench.concurrency import for_each
 from tests.chaos.checker import ENDED
 from tests.chaos.record import Answer, Attempt, Run, Sink
 from tests.support.rest import Refused, Rest

@@ -25,22 +25,22 @@ import pytest
 import yaml
 from temporalio.testing import WorkflowEnvironment
 
-from devstack import ports
-from devstack import temporal as embedded
-from devstack.child import SupervisedProcess
-from devstack.temporal import CADDYFILE, CODEC_PATH
-from machines import network_launcher
-from machines.host import host_capacity
-from machines.machine_limits import MOST_THREADS
-from machines.network import network_refusal
-from machines.network_launcher import Plan
-from machines.reach import Reach
-from schemas.errors import StoreError
-from settings import Settings
-from storage.factory import open_store
-from temporal.client import connect
-from temporal.namespace import NamespaceState, Retention, inspect_namespace
-from temporal.sweep_schedule import SweepSchedule
+from callboard.dev import ports
+from callboard.dev import temporal as embedded
+from callboard.dev.child import SupervisedProcess
+from callboard.dev.temporal import CADDYFILE, CODEC_PATH
+from callboard.machines import network_launcher
+from callboard.machines.host import host_capacity
+from callboard.machines.machine_limits import MOST_THREADS
+from callboard.machines.network import network_refusal
+from callboard.machines.network_launcher import Plan
+from callboard.machines.reach import Reach
+from callboard.schemas.errors import StoreError
+from callboard.settings import Settings
+from callboard.storage.factory import open_store
+from callboard.temporal.client import connect
+from callboard.temporal.namespace import NamespaceState, Retention, inspect_namespace
+from callboard.temporal.sweep_schedule import SweepSchedule
 from tests.support import seccomp, unprivileged_user
 from tests.support.compose_file import filled
 from tests.support.polling import until

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from devstack import ports
+from callboard.dev import ports
 from tests.support.repository import REPOSITORY
 
 DOCKERFILE = (REPOSITORY / "hosting" / "Dockerfile").read_text()
@@ -46,7 +46,8 @@ def test_the_image_s_lock_is_part_of_the_whole_lock_and_complete() -> None:
 
 def test_the_image_is_built_from_files_of_the_package_only() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
-    packaged = set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"])
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    packaged = {*wheel["only-include"], *(name.partition("/")[0] for name in wheel["force-include"])}
     lines = [line for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
     assert lines[0] == "*"
     let_in = {line.removeprefix("!") for line in lines if line.startswith("!")}

@@ -57,7 +57,7 @@ def checkouts(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def test_the_same_commit_gives_the_same_packages_with_all_they_bring(checkouts: list[Path]) -> None:
     sums: list[str] = []
     for folder in checkouts:
-        done = run(folder, "bash", "scripts/release.sh", "packages")
+        done = run(folder, "bash", "hosting/scripts/release.sh", "packages")
         if "Failed to fetch" in done.stderr or "No solution found" in done.stderr:
             pytest.skip("uv reaches no package index here, which knows what packages require.")
         assert done.returncode == 0, done.stderr
@@ -84,7 +84,7 @@ def test_the_same_commit_gives_the_same_packages_with_all_they_bring(checkouts: 
 def test_what_no_commit_has_is_not_released(checkouts: list[Path]) -> None:
     new = checkouts[0] / "new.py"
     new.touch()
-    done = run(new.parent, "bash", "scripts/release.sh", "packages")
+    done = run(new.parent, "bash", "hosting/scripts/release.sh", "packages")
     new.unlink()
     assert done.returncode == 1
     assert "not committed" in done.stderr
@@ -95,6 +95,6 @@ def test_without_a_container_engine_the_image_is_said_to_be_missing(checkouts: l
         found = shutil.which(name)
         assert found is not None
         (tmp_path / name).symlink_to(found)
-    done = run(checkouts[0], "bash", "scripts/release.sh", "image", PATH=str(tmp_path))
+    done = run(checkouts[0], "bash", "hosting/scripts/release.sh", "image", PATH=str(tmp_path))
     assert done.returncode == 1
     assert "the image was NOT built" in done.stderr

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from machines.cgroups import _CONTROLLERS, _WORKER
-from machines.machine_limits import MOST_THREADS
-from settings import Settings
+from callboard.machines.cgroups import _CONTROLLERS, _WORKER
+from callboard.machines.machine_limits import MOST_THREADS
+from callboard.settings import Settings
 from tests.support.repository import REPOSITORY
 
 UNITS = REPOSITORY / "hosting" / "systemd"

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
-from devstack import ports
-from machines import host
-from machines.isolation import find_isolation
-from schemas.errors import ConfigurationError
-from schemas.workflow import names
-from settings import Settings
-from storage.folder import FolderStore
+from callboard.dev import ports
+from callboard.machines import host
+from callboard.machines.isolation import find_isolation
+from callboard.schemas.errors import ConfigurationError
+from callboard.schemas.workflow import names
+from callboard.settings import Settings
+from callboard.storage.folder import FolderStore
 from tests.chaos.lines import Line
 from tests.support.attempt_worker import PATIENCE, deploy_project
 from tests.support.pollers import is_polled
@@ -93,8 +93,8 @@ async def test_a_worker_tidies_up_waits_for_temporal_serves_and_leaves_nothing(
         await asyncio.wait_for(process.wait(), PATIENCE)
     output = log.read_text()
     assert process.returncode == 0, output
-    assert "WARNING machines.host: The level of isolation is open: each Machine is boxed, but" in output
-    assert "WARNING machines.host: CALLBOARD_BROWSER_DENY closes nothing" in output
+    assert "WARNING callboard.machines.host: The level of isolation is open: each Machine is boxed, but" in output
+    assert "WARNING callboard.machines.host: CALLBOARD_BROWSER_DENY closes nothing" in output
     assert list(workers.iterdir()) == []
 
 

@@ -14,10 +14,10 @@ import httpx
 import pytest
 from temporalio.client import Client
 
-from devstack import ports
-from schemas.errors import StoreError
-from settings import Settings
-from storage.folder import FolderStore
+from callboard.dev import ports
+from callboard.schemas.errors import StoreError
+from callboard.settings import Settings
+from callboard.storage.folder import FolderStore
 from tests.support.attempt_worker import PATIENCE
 from tests.support.polling import until
 from tests.support.temporal_servers import dev_client, dev_server

@@ -16,9 +16,9 @@ from temporalio import activity
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, WorkflowHistory
 from temporalio.exceptions import ApplicationError
 
-from schemas.workflow import names
-from schemas.workflow.delivery import SinkTestInput, SinkTestOutcome, TryRecord
-from schemas.workflow.project_changes import (
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.delivery import SinkTestInput, SinkTestOutcome, TryRecord
+from callboard.schemas.workflow.project_changes import (
     DeleteProjectInput,
     DeleteProjectResult,
     MovePointerInput,
@@ -27,8 +27,8 @@ from schemas.workflow.project_changes import (
     Refusal,
     RefusalKind,
 )
-from schemas.workflow.resources import AppliedResources, ApplyResourcesInput, ResourceChanges
-from schemas.workflow.sweep import SweepInput, SweepPart, SweepPartResult, SweepTotals
+from callboard.schemas.workflow.resources import AppliedResources, ApplyResourcesInput, ResourceChanges
+from callboard.schemas.workflow.sweep import SweepInput, SweepPart, SweepPartResult, SweepTotals
 from tests.support.delivery_inputs import sealed, webhook
 from tests.support.run_stage import WORKSPACE, staged_worker
 from workflows.apply_resources import ApplyResourcesWorkflow

@@ -19,21 +19,21 @@ from api.app import create_app
 from api.dependencies import Services, open_services
 from api.http.key_check import KeyCheck
 from api.http.uploads import Uploads
-from projects.catalog import Catalog
-from projects.deploy import deploy
-from projects.job_definition import JobDefiner
-from schemas.rest.access import Scope
-from schemas.workflow.auth_session import AuthSessionView
-from schemas.workflow.job_run import JobRunInput, JobRunType
-from schemas.workflow.run import RunInput
-from security.apikeys import ApiKeys
-from security.caller import Caller
-from security.sealed_sinks import delivery_schedule
-from settings import Settings
-from storage.api_keys import StoredKeys
-from storage.ended_sessions import EndedSessions
-from storage.folder import FolderStore
-from temporal.connection_config import find_connection
+from callboard.projects.catalog import Catalog
+from callboard.projects.deploy import deploy
+from callboard.projects.job_definition import JobDefiner
+from callboard.schemas.rest.access import Scope
+from callboard.schemas.workflow.auth_session import AuthSessionView
+from callboard.schemas.workflow.job_run import JobRunInput, JobRunType
+from callboard.schemas.workflow.run import RunInput
+from callboard.security.apikeys import ApiKeys
+from callboard.security.caller import Caller
+from callboard.security.sealed_sinks import delivery_schedule
+from callboard.settings import Settings
+from callboard.storage.api_keys import StoredKeys
+from callboard.storage.ended_sessions import EndedSessions
+from callboard.storage.folder import FolderStore
+from callboard.temporal.connection_config import find_connection
 from tests.support.constants import WORKSPACE
 from tests.support.files import write_files
 from tests.support.fleet_stage import fleet_state

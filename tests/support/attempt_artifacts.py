@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from schemas.workflow.attempt import AttemptRecord, AttemptStatus
-from storage import keys
+from callboard.schemas.workflow.attempt import AttemptRecord, AttemptStatus
+from callboard.storage import keys
 from tests.support.api_in_process import Api
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from machines.attempt_spec import AttemptEvidence, AttemptReport, EvidenceSpec
-from machines.machine_attempt import MachineAttempt
-from machines.trace_redaction import parts_in
-from schemas.workflow.run import TraceMode
+from callboard.machines.attempt_spec import AttemptEvidence, AttemptReport, EvidenceSpec
+from callboard.machines.machine_attempt import MachineAttempt
+from callboard.machines.trace_redaction import parts_in
+from callboard.schemas.workflow.run import TraceMode
 from tests.support.machines import Lab, attempt_of
 from tests.support.present import present
 from tests.support.single_machine_pool import ENDLESS

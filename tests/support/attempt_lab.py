@@ -11,10 +11,10 @@ from typing import Any
 
 from temporalio.client import Client
 
-from schemas.workflow import names
-from schemas.workflow.attempt import AttemptStatus
-from schemas.workflow.base import JsonRef
-from schemas.workflow.run import RunOutcome
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.attempt import AttemptStatus
+from callboard.schemas.workflow.base import JsonRef
+from callboard.schemas.workflow.run import RunOutcome
 from tests.support.attempt_worker import AttemptWorker, deploy_project, open_bench
 from tests.support.polling import until
 from tests.support.run_stage import Stage, staged_worker

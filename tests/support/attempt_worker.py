@@ -19,25 +19,25 @@ from activities.artifacts import ArtifactActivities
 from activities.attempt_activities import AttemptActivities
 from activities.attempts.running_attempts import RunningAttempt, RunningAttempts
 from activities.workers.worker_dir import WorkerDir
-from machines.attempt_spec import AttemptReport, AttemptSpec, MachineStart, Version
-from machines.browser_program import browser_args, find_browser
-from machines.machine_attempt import MachineAttempt
-from machines.machine_start import LaunchOptions
-from machines.pool import MachinePools
-from machines.runner import process_tree
-from machines.scratch_cleanup import processes_of
-from machines.slot import RecycleLimits
-from machines.trace_redactor import TraceRedactor
-from projects.catalog import Catalog
-from projects.deploy import deploy
-from projects.environments import Environments
-from projects.versions import VersionFolders
-from schemas.workflow.attempt import AttemptInput, AttemptRecord, AttemptStatus
-from schemas.workflow.base import JsonRef
-from security.keyring import KeyRing
-from settings import Settings
-from storage import keys
-from storage.folder import FolderStore
+from callboard.machines.attempt_spec import AttemptReport, AttemptSpec, MachineStart, Version
+from callboard.machines.browser_program import browser_args, find_browser
+from callboard.machines.machine_attempt import MachineAttempt
+from callboard.machines.machine_start import LaunchOptions
+from callboard.machines.pool import MachinePools
+from callboard.machines.runner import process_tree
+from callboard.machines.scratch_cleanup import processes_of
+from callboard.machines.slot import RecycleLimits
+from callboard.machines.trace_redactor import TraceRedactor
+from callboard.projects.catalog import Catalog
+from callboard.projects.deploy import deploy
+from callboard.projects.environments import Environments
+from callboard.projects.versions import VersionFolders
+from callboard.schemas.workflow.attempt import AttemptInput, AttemptRecord, AttemptStatus
+from callboard.schemas.workflow.base import JsonRef
+from callboard.security.keyring import KeyRing
+from callboard.settings import Settings
+from callboard.storage import keys
+from callboard.storage.folder import FolderStore
 from tests.support.faulty_store import FaultyStore
 from tests.support.files import write_files
 from tests.support.machine_processes import KEEPER, USER, find_process

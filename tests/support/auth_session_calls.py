@@ -6,10 +6,10 @@ from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any
 
-from schemas.workflow.auth import AuthSessionRef, AuthSessionStatus
-from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
-from schemas.workflow.run import RunType
-from temporal.auth_sessions import AuthSessions
+from callboard.schemas.workflow.auth import AuthSessionRef, AuthSessionStatus
+from callboard.schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
+from callboard.schemas.workflow.run import RunType
+from callboard.temporal.auth_sessions import AuthSessions
 from tests.support.auth_stage import AT, FIRST, ID, LoginStage
 from tests.support.run_stage import WORKSPACE
 

@@ -13,8 +13,8 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHistory
 from temporalio.exceptions import ApplicationError
 
-from schemas.workflow import names
-from schemas.workflow.attempt import (
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.attempt import (
     AUTH_SESSION_GONE,
     INTERRUPTED,
     AttemptInput,
@@ -22,8 +22,8 @@ from schemas.workflow.attempt import (
     InterruptedInput,
     StopInput,
 )
-from schemas.workflow.auth import AuthSessionStatus, CheckReport, Imported, SavedBack
-from schemas.workflow.run import ErrorCode, RunOutcome
+from callboard.schemas.workflow.auth import AuthSessionStatus, CheckReport, Imported, SavedBack
+from callboard.schemas.workflow.run import ErrorCode, RunOutcome
 from tests.support.auth_stage import LoginStage, bad, good, made_by, not_made
 from tests.support.run_stage import Gone, HeldAttempt, Part, completed, ends, failed, interrupted, raises
 from tests.support.temporal_servers import LONG_HISTORY, skipping_stage

@@ -17,9 +17,9 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.converter import PayloadCodec
 from temporalio.exceptions import ApplicationError
 
-from schemas.errors import NotFound
-from schemas.workflow import names
-from schemas.workflow.attempt import (
+from callboard.schemas.errors import NotFound
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.attempt import (
     ATTEMPT_FAILED,
     AUTH_SESSION_GONE,
     NO_LOGIN,
@@ -28,7 +28,7 @@ from schemas.workflow.attempt import (
     AttemptStatus,
     FailedAttemptDetails,
 )
-from schemas.workflow.auth import (
+from callboard.schemas.workflow.auth import (
     AuthSessionRef,
     AuthSessionStatus,
     AuthSessionType,
@@ -36,9 +36,9 @@ from schemas.workflow.auth import (
     LoginState,
     RunAuth,
 )
-from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
-from schemas.workflow.run import ErrorCode, RunError, RunOutcome, RunType
-from temporal.auth_sessions import AuthSessions
+from callboard.schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
+from callboard.schemas.workflow.run import ErrorCode, RunError, RunOutcome, RunType
+from callboard.temporal.auth_sessions import AuthSessions
 from tests.support.polling import until
 from tests.support.run_stage import DEADLINE, WORKSPACE, HeldAttempt, Part, Stage, outcome_of
 from workflows import visibility

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from devstack import ports
+from callboard.dev import ports
+from callboard.machines.browser_program import find_browser
+from callboard.settings import Settings
 from examples.site import proxy
-from machines.browser_program import find_browser
-from settings import Settings
 from tests.support.certificates import Certificate, make_certificate
 from tests.support.otlp_collector import Collector, otlp_collector
 from tests.support.repository import REPOSITORY

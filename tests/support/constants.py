@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from schemas.workflow.actor import Actor
+from callboard.schemas.workflow.actor import Actor
 
 WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
 """The workspace that the api under test serves."""

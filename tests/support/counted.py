@@ -9,7 +9,7 @@ from typing import Any
 from temporalio.common import MetricMeter
 from temporalio.runtime import MetricBuffer, Runtime, TelemetryConfig
 
-from telemetry import metrics
+from callboard.telemetry import metrics
 
 Counted = Callable[[], list[tuple[str, float, dict[str, Any]]]]
 """Returns name, value and labels of what was counted since it was asked last."""

@@ -8,15 +8,15 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from schemas.rest.sink import S3Sink, Sink, WebhookSink
-from schemas.workflow import names
-from schemas.workflow.base import JsonRef
-from schemas.workflow.delivery import DeliverInput
-from schemas.workflow.run import ErrorCode, RunError, RunOutcome, RunStatus
-from schemas.workflow.sink import DeliverySchedule, SealedSink
-from security import seal_context
-from security.keyring import KeyRing
-from security.sealed_sinks import seal_sink
+from callboard.schemas.rest.sink import S3Sink, Sink, WebhookSink
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.base import JsonRef
+from callboard.schemas.workflow.delivery import DeliverInput
+from callboard.schemas.workflow.run import ErrorCode, RunError, RunOutcome, RunStatus
+from callboard.schemas.workflow.sink import DeliverySchedule, SealedSink
+from callboard.security import seal_context
+from callboard.security.keyring import KeyRing
+from callboard.security.sealed_sinks import seal_sink
 from tests.support.run_stage import WORKSPACE
 
 KEY = "the secret key of these tests"

@@ -1,6 +1,6 @@
 """A stage for Deliveries: the real workflow, with tries that play a script; and every shape that it can take.
 
-The tests and `scripts/record_histories.py` play the same shapes.
+The tests and `hosting/scripts/record_histories.py` play the same shapes.
 """
 
 from __future__ import annotations
@@ -17,12 +17,19 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from schemas.workflow import names
-from schemas.workflow.delivery import GIVEN_UP, TRY_FAILED, DeliverInput, DeliveryOutcome, PreparedDelivery, SendInput
-from schemas.workflow.sink import DeliverySchedule
-from security.sealed_sinks import delivery_schedule
-from settings import Settings
-from temporal.closing import wait_for_delivery
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.delivery import (
+    GIVEN_UP,
+    TRY_FAILED,
+    DeliverInput,
+    DeliveryOutcome,
+    PreparedDelivery,
+    SendInput,
+)
+from callboard.schemas.workflow.sink import DeliverySchedule
+from callboard.security.sealed_sinks import delivery_schedule
+from callboard.settings import Settings
+from callboard.temporal.closing import wait_for_delivery
 from tests.support.delivery_inputs import QUICK, delivery, webhook
 from tests.support.polling import until
 from tests.support.run_stage import DEADLINE, staged_worker

@@ -15,16 +15,16 @@ from temporalio.worker import Worker
 
 from activities.deliveries.delivery_sender import DeliverySender
 from activities.delivery import DeliveryActivities
-from devstack.data_folder import new_webhook_secret
-from schemas.workflow import names
-from schemas.workflow.delivery import DeliverInput, DeliveryStatus, TryRecord
-from schemas.workflow.sink import DeliverySchedule
-from security.egress import EgressPolicy
-from security.pinned_transport import PinnedTransport
-from security.signing import WebhookSigner
-from storage import keys
-from temporal.deliveries import Deliveries, DeliveryState
-from temporal.worker_shutdown import running_worker
+from callboard.dev.data_folder import new_webhook_secret
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.delivery import DeliverInput, DeliveryStatus, TryRecord
+from callboard.schemas.workflow.sink import DeliverySchedule
+from callboard.security.egress import EgressPolicy
+from callboard.security.pinned_transport import PinnedTransport
+from callboard.security.signing import WebhookSigner
+from callboard.storage import keys
+from callboard.temporal.deliveries import Deliveries, DeliveryState
+from callboard.temporal.worker_shutdown import running_worker
 from tests.support.constants import LOOPBACK
 from tests.support.delivery_inputs import QUICK, RING, sealed
 from tests.support.faulty_store import FaultyStore

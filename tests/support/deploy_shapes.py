@@ -11,9 +11,9 @@ from temporalio import activity
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, WorkflowHistory
 from temporalio.exceptions import ApplicationError
 
-from schemas.workflow import names
-from schemas.workflow.deploy import BuildInput, CheckedUpload, DeployInput, DeployView, PublishedVersion
-from schemas.workflow.resources import AppliedResources, ApplyResourcesInput
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.deploy import BuildInput, CheckedUpload, DeployInput, DeployView, PublishedVersion
+from callboard.schemas.workflow.resources import AppliedResources, ApplyResourcesInput
 from tests.support.run_stage import WORKSPACE, staged_worker
 from workflows.apply_resources import ApplyResourcesWorkflow
 from workflows.deploy import DeployWorkflow

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.folder import FolderStore
+from callboard.storage.folder import FolderStore
 from tests.support.api_in_process import deploy_project
 
 

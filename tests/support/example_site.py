@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from devstack import ports
+from callboard.dev import ports
 from examples.site import proxy
 from tests.support.polling import until
 from tests.support.processes import running

@@ -15,9 +15,9 @@ from typing import Any
 
 from typer.testing import CliRunner, Result
 
-from cli.exit_codes import exit_code_for_error
-from cli.main import app
-from schemas.errors import CallboardError
+from callboard.cli.exit_codes import exit_code_for_error
+from callboard.cli.main import app
+from callboard.schemas.errors import CallboardError
 from tests.support.constants import WORKSPACE
 from tests.support.processes import CALLBOARD, measured, surroundings
 

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from schemas.errors import StoreError
-from storage.folder import FolderStore
+from callboard.schemas.errors import StoreError
+from callboard.storage.folder import FolderStore
 
 
 class FaultyStore(FolderStore):

@@ -11,8 +11,8 @@ from typing import Any
 from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 from temporalio.worker import Worker
 
-from schemas.workflow import names
-from schemas.workflow.fleet import (
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.fleet import (
     FleetInput,
     FleetState,
     LeaveRequest,

@@ -7,13 +7,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from schemas.errors import Conflict, NotFound
-from schemas.rest.job_runs import SortKey
-from schemas.workflow import names
-from schemas.workflow.job import JobRef, JobSource
-from schemas.workflow.job_run import JobRunInput, JobRunProgress, JobRunStatus
-from temporal.job_runs import JobRunPage, JobRuns, JobRunState
-from temporal.jobs import Jobs, JobState, require_source
+from callboard.schemas.errors import Conflict, NotFound
+from callboard.schemas.rest.job_runs import SortKey
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.job import JobRef, JobSource
+from callboard.schemas.workflow.job_run import JobRunInput, JobRunProgress, JobRunStatus
+from callboard.temporal.job_runs import JobRunPage, JobRuns, JobRunState
+from callboard.temporal.jobs import Jobs, JobState, require_source
 
 BEGAN = datetime(2026, 11, 24, 10, tzinfo=UTC)
 

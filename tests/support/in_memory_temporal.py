@@ -8,27 +8,27 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from projects.manifest import read_current
-from projects.pointer import DeployRecord, move_pointer, withdraw_pointer
-from schemas.errors import CallboardError, Conflict, NotFound, Unavailable
-from schemas.workflow.actor import Actor
-from schemas.workflow.auth import AuthSessionStatus
-from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
-from schemas.workflow.delivery import SinkTestInput, SinkTestOutcome
-from schemas.workflow.deploy import DeployInput, DeployView
-from schemas.workflow.fleet import FleetState
-from schemas.workflow.project_changes import DeleteProjectInput, MovePointerInput
-from schemas.workflow.run import ReasonType, RunInput, RunOutcome, RunReason, RunStatus, RunType
-from storage.store import Store
-from temporal.auth_sessions import AuthSessions
-from temporal.deliveries import Deliveries, DeliveryState
-from temporal.deploys import Application, Deploy, Deploys
-from temporal.fleet_view import FleetReader
-from temporal.health import TemporalHealth
-from temporal.listing import RunFilter, RunListItem, RunPage
-from temporal.project_changes import ProjectChanges
-from temporal.run_queries import AnyInput, RunDetails, RunQueries, ValidateListItem
-from temporal.runs import Runs, RunState
+from callboard.projects.manifest import read_current
+from callboard.projects.pointer import DeployRecord, move_pointer, withdraw_pointer
+from callboard.schemas.errors import CallboardError, Conflict, NotFound, Unavailable
+from callboard.schemas.workflow.actor import Actor
+from callboard.schemas.workflow.auth import AuthSessionStatus
+from callboard.schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
+from callboard.schemas.workflow.delivery import SinkTestInput, SinkTestOutcome
+from callboard.schemas.workflow.deploy import DeployInput, DeployView
+from callboard.schemas.workflow.fleet import FleetState
+from callboard.schemas.workflow.project_changes import DeleteProjectInput, MovePointerInput
+from callboard.schemas.workflow.run import ReasonType, RunInput, RunOutcome, RunReason, RunStatus, RunType
+from callboard.storage.store import Store
+from callboard.temporal.auth_sessions import AuthSessions
+from callboard.temporal.deliveries import Deliveries, DeliveryState
+from callboard.temporal.deploys import Application, Deploy, Deploys
+from callboard.temporal.fleet_view import FleetReader
+from callboard.temporal.health import TemporalHealth
+from callboard.temporal.listing import RunFilter, RunListItem, RunPage
+from callboard.temporal.project_changes import ProjectChanges
+from callboard.temporal.run_queries import AnyInput, RunDetails, RunQueries, ValidateListItem
+from callboard.temporal.runs import Runs, RunState
 from tests.support.constants import WORKSPACE
 
 

@@ -12,18 +12,18 @@ from typing import Any
 
 from temporalio.client import Client
 
-from devstack.temporal import TemporalServer
-from machines.scratch_cleanup import processes_of
-from projects.catalog import Catalog
-from projects.deploy import deploy
-from schemas.workflow.base import JsonRef
-from schemas.workflow.run import RunInput
-from settings import Settings
-from storage.factory import open_store
-from temporal.client import connect
-from temporal.fleet import FleetClient
-from temporal.fleet_view import FleetReader
-from temporal.runs import Runs
+from callboard.dev.temporal import TemporalServer
+from callboard.machines.scratch_cleanup import processes_of
+from callboard.projects.catalog import Catalog
+from callboard.projects.deploy import deploy
+from callboard.schemas.workflow.base import JsonRef
+from callboard.schemas.workflow.run import RunInput
+from callboard.settings import Settings
+from callboard.storage.factory import open_store
+from callboard.temporal.client import connect
+from callboard.temporal.fleet import FleetClient
+from callboard.temporal.fleet_view import FleetReader
+from callboard.temporal.runs import Runs
 from tests.support.files import write_files
 from tests.support.parts import Parts
 from tests.support.temporal_servers import dev_server

@@ -16,15 +16,15 @@ from temporalio.client import Client
 
 from activities.jobs.activities import JobRunActivities
 from activities.jobs.job_planner import JobPlanner
-from projects.catalog import Catalog
-from schemas.workflow import names
-from schemas.workflow.attempt import AttemptInput, AttemptOutcome, InterruptedInput
-from schemas.workflow.base import JsonRef
-from schemas.workflow.job import JobDefinition
-from storage import keys
-from storage.job_payloads import JobItem, PayloadWriter, definition_chunks
-from temporal.run_waits import RunWaits
-from temporal.worker_shutdown import running_worker
+from callboard.projects.catalog import Catalog
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.attempt import AttemptInput, AttemptOutcome, InterruptedInput
+from callboard.schemas.workflow.base import JsonRef
+from callboard.schemas.workflow.job import JobDefinition
+from callboard.storage import keys
+from callboard.storage.job_payloads import JobItem, PayloadWriter, definition_chunks
+from callboard.temporal.run_waits import RunWaits
+from callboard.temporal.worker_shutdown import running_worker
 from tests.support.attempt_worker import deploy_project
 from tests.support.delivery_inputs import RING
 from tests.support.faulty_store import FaultyStore

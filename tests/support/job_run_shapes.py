@@ -8,9 +8,9 @@ from typing import Any
 
 from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 
-from schemas.workflow import names
-from schemas.workflow.job import JobRef
-from schemas.workflow.job_run import JobLockInput, JobLockResult, JobRunStatus
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.job import JobRef
+from callboard.schemas.workflow.job_run import JobLockInput, JobLockResult, JobRunStatus
 from tests.support.job_run_stage import (
     GOOD,
     HeldPiece,

@@ -1,6 +1,6 @@
 """A stage for JobRuns: the real workflow on a real Temporal server, with activities that follow a script.
 
-The tests and `scripts/record_histories.py` play the same shapes on it.
+The tests and `hosting/scripts/record_histories.py` play the same shapes on it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.common import VersioningBehavior
 from temporalio.exceptions import ApplicationError
 
-from schemas.workflow import names
-from schemas.workflow.auth import AuthSessionRef, AuthSessionType, LoginState, RunAuth
-from schemas.workflow.auth_session import ValidateInput
-from schemas.workflow.job_run import (
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.auth import AuthSessionRef, AuthSessionType, LoginState, RunAuth
+from callboard.schemas.workflow.auth_session import ValidateInput
+from callboard.schemas.workflow.job_run import (
     AwaitAuthSessionInput,
     JobItemsInput,
     JobItemsMode,
@@ -35,10 +35,10 @@ from schemas.workflow.job_run import (
     JobRunView,
     PrepareJobRunInput,
 )
-from schemas.workflow.run import ErrorCode, RunError, RunOutcome, RunStatus
-from schemas.workflow.sink import DeliverySchedule, SealedSink, SealedWebhook
-from temporal.closing import wait_for_result
-from temporal.worker_deployment import deployment_config
+from callboard.schemas.workflow.run import ErrorCode, RunError, RunOutcome, RunStatus
+from callboard.schemas.workflow.sink import DeliverySchedule, SealedSink, SealedWebhook
+from callboard.temporal.closing import wait_for_result
+from callboard.temporal.worker_deployment import deployment_config
 from tests.support.polling import until
 from tests.support.run_stage import DEADLINE, WORKSPACE, staged_worker
 from workflows import outcomes

@@ -9,8 +9,8 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from schemas.workflow import names
-    from schemas.workflow.job_run import JobRunHandover, JobRunInput, JobRunPlan, JobRunProgress, JobRunStatus
+    from callboard.schemas.workflow import names
+    from callboard.schemas.workflow.job_run import JobRunHandover, JobRunInput, JobRunPlan, JobRunProgress, JobRunStatus
     from workflows.job_run_display import JobRunDisplay
     from workflows.job_run_ends import JobRunEnd
     from workflows.visibility import job_run_memo, job_run_search_attributes, job_run_view

@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from machines import keeper
+from callboard.machines import keeper
 from tests.support.machines import PATIENCE, of_folder
 
 GIB = 1024**3

@@ -6,8 +6,8 @@ import os
 import select
 import signal
 
-from machines import keeper
-from machines.runner import process_tree
+from callboard.machines import keeper
+from callboard.machines.runner import process_tree
 from tests.support.polling import until
 
 BROWSER = "--user-data-dir="

@@ -15,20 +15,20 @@ from typing import Any, Protocol
 
 import psutil
 
-from machines import keeper
-from machines.attempt_log_file import AttemptLogFile
-from machines.attempt_spec import AttemptReport, AttemptSpec, Proxy, Version
-from machines.browser_program import browser_args, find_browser
-from machines.machine import Machine
-from machines.machine_attempt import AnswerRequest, MachineAttempt
-from machines.machine_start import LaunchOptions, start_machine
-from machines.pool import Pool
-from machines.runner import process_tree
-from machines.scratch_cleanup import processes_of
-from machines.slot import RecycleLimits
-from schemas.workflow.attempt import AttemptStatus
-from schemas.workflow.run import ErrorCode, RunError
-from settings import Settings
+from callboard.machines import keeper
+from callboard.machines.attempt_log_file import AttemptLogFile
+from callboard.machines.attempt_spec import AttemptReport, AttemptSpec, Proxy, Version
+from callboard.machines.browser_program import browser_args, find_browser
+from callboard.machines.machine import Machine
+from callboard.machines.machine_attempt import AnswerRequest, MachineAttempt
+from callboard.machines.machine_start import LaunchOptions, start_machine
+from callboard.machines.pool import Pool
+from callboard.machines.runner import process_tree
+from callboard.machines.scratch_cleanup import processes_of
+from callboard.machines.slot import RecycleLimits
+from callboard.schemas.workflow.attempt import AttemptStatus
+from callboard.schemas.workflow.run import ErrorCode, RunError
+from callboard.settings import Settings
 from tests.support.polling import until
 
 PATIENCE = 60.0

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from security.masking import Masker
+from callboard.security.masking import Masker
 
 
 @contextmanager

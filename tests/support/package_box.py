@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from machines.package_box import PackageBox
-from settings import Settings
+from callboard.machines.package_box import PackageBox
+from callboard.settings import Settings
 
 
 def package_box(**settings: Any) -> PackageBox:

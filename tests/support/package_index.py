@@ -1,4 +1,4 @@
-"""A package index on loopback, of what `scripts/packages.sh` has fetched, as PEP 503 and PEP 714 have it."""
+"""A package index on loopback, of what `hosting/scripts/packages.sh` has fetched, as PEP 503 and PEP 714 have it."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     Playwright has no driver there.
     """
     if not FETCHED.is_dir():
-        pytest.fail("This needs packages to install. `bash scripts/packages.sh` fetches them.")
+        pytest.fail("This needs packages to install. `bash hosting/scripts/packages.sh` fetches them.")
     light, cache = tmp_path_factory.mktemp("packages"), tmp_path_factory.mktemp("uv-cache")
     _write_light_packages(light)
     with package_index(light) as index, pytest.MonkeyPatch.context() as environment:

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from devstack import ports
+from callboard.dev import ports
 from tests.support.files import write_files
 from tests.support.polling import until
 from tests.support.processes import CALLBOARD, Done, execute, running, surroundings

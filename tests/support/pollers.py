@@ -5,7 +5,7 @@ from __future__ import annotations
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.client import Client
 
-from temporal.pollers import fetch_pollers
+from callboard.temporal.pollers import fetch_pollers
 
 
 async def is_polled(client: Client, task_queue: str) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from devstack import ports
+from callboard.dev import ports
 from tests.support import unprivileged_user
 
 _NEWEST_FIRST = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from projects.deploy import deploy
-from projects.manifest import Manifest
-from storage.folder import FolderStore
+from callboard.projects.deploy import deploy
+from callboard.projects.manifest import Manifest
+from callboard.storage.folder import FolderStore
 from tests.support.files import write_files
 
 Make = Callable[..., Path]

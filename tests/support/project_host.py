@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from activities.attempts.project_environments import ProjectEnvironments
-from machines.attempt_spec import Version
-from projects.deploy import deploy
-from projects.environments import Environments
-from projects.manifest import Manifest
-from projects.versions import VersionFolders
-from storage import keys
-from storage.folder import FolderStore
+from callboard.machines.attempt_spec import Version
+from callboard.projects.deploy import deploy
+from callboard.projects.environments import Environments
+from callboard.projects.manifest import Manifest
+from callboard.projects.versions import VersionFolders
+from callboard.storage import keys
+from callboard.storage.folder import FolderStore
 from tests.support.machines import Lab, attempt_of, value
 
 SOON = timedelta(seconds=5)

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import httpx
 
-from settings import Settings
+from callboard.settings import Settings
 from tests.support.polling import until
 
 PATIENCE = 180

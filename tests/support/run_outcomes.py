@@ -6,8 +6,8 @@ from typing import Any
 
 from temporalio.api.history.v1 import ActivityTaskScheduledEventAttributes
 
-from schemas.workflow.run import ErrorCode, ReasonType, RunOutcome, RunStatus
-from temporal.listing import read_list_item
+from callboard.schemas.workflow.run import ErrorCode, ReasonType, RunOutcome, RunStatus
+from callboard.temporal.listing import read_list_item
 from tests.support.run_stage import Stage, scheduled
 
 FALSY = {"code": "auth-check-failed", "category": "auth", "message": "what it returned is not true"}

@@ -13,10 +13,16 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
-from schemas.workflow.attempt import INTERRUPTED, AttemptInput, AttemptOutcome, AttemptStatus, InterruptedInput
-from schemas.workflow.run import ErrorCode, ReasonType, RetryIntervals, RunReason
-from schemas.workflow.sink import SealedSink
-from schemas.workflow.variables import SealedVariables
+from callboard.schemas.workflow.attempt import (
+    INTERRUPTED,
+    AttemptInput,
+    AttemptOutcome,
+    AttemptStatus,
+    InterruptedInput,
+)
+from callboard.schemas.workflow.run import ErrorCode, ReasonType, RetryIntervals, RunReason
+from callboard.schemas.workflow.sink import SealedSink
+from callboard.schemas.workflow.variables import SealedVariables
 from tests.support.delivery_inputs import sealed, webhook
 from tests.support.run_stage import (
     CANCELED,

@@ -1,6 +1,6 @@
 """A stage for Runs: the real workflow on a real Temporal server, with activities that play a script.
 
-The tests and `scripts/record_histories.py` play the same shapes (`tests/support/run_shapes.py`) on it.
+The tests and `hosting/scripts/record_histories.py` play the same shapes (`tests/support/run_shapes.py`) on it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 
 from activities.heartbeat import record_heartbeat
-from schemas.workflow import names
-from schemas.workflow.attempt import (
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.attempt import (
     ATTEMPT_FAILED,
     INTERRUPTED,
     WAITS_FOR_ROOM,
@@ -35,11 +35,11 @@ from schemas.workflow.attempt import (
     InterruptedInput,
     StopInput,
 )
-from schemas.workflow.base import JsonRef
-from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunInput, RunOutcome, RunStatus
-from schemas.workflow.variables import SealedVariables
-from temporal import closing
-from temporal.closing import wait_for_outcome
+from callboard.schemas.workflow.base import JsonRef
+from callboard.schemas.workflow.run import ErrorCode, ReasonType, RunError, RunInput, RunOutcome, RunStatus
+from callboard.schemas.workflow.variables import SealedVariables
+from callboard.temporal import closing
+from callboard.temporal.closing import wait_for_outcome
 from tests.support.polling import until
 from workflows import visibility
 from workflows.auth_session import AuthSessionWorkflow

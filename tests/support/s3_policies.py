@@ -15,7 +15,7 @@ import httpx
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from devstack import ports
+from callboard.dev import ports
 from tests.support.api_in_process import QuietServer
 from tests.support.repository import REPOSITORY
 

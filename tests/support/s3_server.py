@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from devstack import ports
-from devstack.child import SupervisedProcess
+from callboard.dev import ports
+from callboard.dev.child import SupervisedProcess
 
 BUCKET = "artifacts"
 

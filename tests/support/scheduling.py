@@ -49,7 +49,7 @@ LONG_ONES = (
     ("tests/system/test_builds.py",),
     ("tests/system/test_refused_by_temporal.py",),
     ("tests/system/test_demo.py",),
-    ("tests/system/devstack/test_inspection.py",),
+    ("tests/system/dev/test_inspection.py",),
     ("tests/integration/activities/",),
     ("tests/unit/workflows/",),
     ("tests/system/test_separate_processes.py",),
@@ -60,7 +60,7 @@ LONG_ONES = (
     ("tests/integration/machines/test_pool.py",),
     ("tests/integration/machines/test_capturing.py",),
     ("tests/integration/storage/",),
-    ("tests/system/devstack/test_dev.py",),
+    ("tests/system/dev/test_dev.py",),
     ("tests/system/cli/test_dev.py", "tests/system/docs/test_readme.py"),  # one `callboard dev`
     ("tests/integration/temporal/",),
     # The stack of tests/support/configured_stack.py.

@@ -7,11 +7,11 @@ import contextlib
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Self
 
-from machines import keeper
-from machines.attempt_spec import AttemptReport
-from machines.box import has_inner_processes
-from machines.machine import Machine
-from machines.machine_attempt import MachineAttempt
+from callboard.machines import keeper
+from callboard.machines.attempt_spec import AttemptReport
+from callboard.machines.box import has_inner_processes
+from callboard.machines.machine import Machine
+from callboard.machines.machine_attempt import MachineAttempt
 from tests.support.automations import automations
 from tests.support.machines import Lab, attempt_of, value, zygote_of
 from tests.support.polling import until

@@ -14,9 +14,9 @@ from typing import Any
 
 import psutil
 
-from devstack.dev import DevStack
-from machines.runner.folders import ATTEMPT
-from settings import Settings
+from callboard.dev.dev import DevStack
+from callboard.machines.runner.folders import ATTEMPT
+from callboard.settings import Settings
 from tests.support.polling import until
 from tests.support.processes import command_line, find_child
 from tests.support.repository import REPOSITORY

@@ -12,10 +12,10 @@ from typing import Any, Self
 import httpx
 import pytest
 
-from devstack.dev import DevStack
-from machines.scratch_cleanup import processes_of
-from projects.manifest import Manifest
-from settings import Settings
+from callboard.dev.dev import DevStack
+from callboard.machines.scratch_cleanup import processes_of
+from callboard.projects.manifest import Manifest
+from callboard.settings import Settings
 from tests.support.files import write_files
 from tests.support.polling import until
 from tests.support.repository import REPOSITORY

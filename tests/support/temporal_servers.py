@@ -16,12 +16,12 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
-from devstack import ports
-from devstack.temporal import NAMESPACE, TemporalServer
-from schemas.workflow.names import SEARCH_ATTRIBUTES
-from settings import Settings
-from temporal.client import connect
-from temporal.namespace import Retention, ensure_namespace
+from callboard.dev import ports
+from callboard.dev.temporal import NAMESPACE, TemporalServer
+from callboard.schemas.workflow.names import SEARCH_ATTRIBUTES
+from callboard.settings import Settings
+from callboard.temporal.client import connect
+from callboard.temporal.namespace import Retention, ensure_namespace
 from tests.support.run_stage import IDENTITY, Stage
 
 LONG_HISTORY = 60

@@ -11,10 +11,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from machines import keeper
-from machines.attempt_log_file import AttemptLogFile
-from machines.machine import Machine
-from machines.sandbox import sandbox_refusal
+from callboard.machines import keeper
+from callboard.machines.attempt_log_file import AttemptLogFile
+from callboard.machines.machine import Machine
+from callboard.machines.sandbox import sandbox_refusal
 from tests.support.machines import PATIENCE, Lab, attempt_of, open_lab, user_process_of, value, zygote_of
 from tests.support.polling import until
 from tests.support.recording_site import running_site

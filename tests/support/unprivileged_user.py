@@ -53,7 +53,9 @@ def folder() -> Generator[Path]:
 @lru_cache
 def _why_not() -> str | None:
     try:
-        subprocess.run([sys.executable, "-c", "import machines, tests.support.machines"], **_options({}), check=True)
+        subprocess.run(
+            [sys.executable, "-c", "import callboard.machines, tests.support.machines"], **_options({}), check=True
+        )
     except (PermissionError, subprocess.CalledProcessError):
         return f"Users other than root cannot run what lies in {REPOSITORY}."
     return None

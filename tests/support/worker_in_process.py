@@ -20,14 +20,14 @@ from temporalio.client import Client
 
 import worker as worker_process
 from activities.attempts.running_attempts import RunningAttempts
-from machines import host
-from machines.pool import MachinePools
-from schemas.workflow import names
-from schemas.workflow.base import JsonRef
-from schemas.workflow.run import RunOutcome
-from settings import Settings
-from storage.store import Store
-from temporal.closing import wait_for_outcome
+from callboard.machines import host
+from callboard.machines.pool import MachinePools
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.base import JsonRef
+from callboard.schemas.workflow.run import RunOutcome
+from callboard.settings import Settings
+from callboard.storage.store import Store
+from callboard.temporal.closing import wait_for_outcome
 from tests.support.pollers import is_polled
 from tests.support.polling import until
 from tests.support.run_stage import run_input, start_run

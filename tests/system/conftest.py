@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, async_playwright
 
-from machines.browser_program import browser_args, find_browser
+from callboard.machines.browser_program import browser_args, find_browser
 from tests.support.installation import Installation, installed
 from tests.support.stack import Stack
 

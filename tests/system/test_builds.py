@@ -8,13 +8,13 @@ from datetime import timedelta
 import pytest
 from temporalio.api.enums.v1 import TaskQueueType
 
-from cli.doctor.builds import check_builds
-from cli.doctor.findings import Status
-from devstack.temporal import NAMESPACE
-from schemas.workflow import names
-from schemas.workflow.run import RunStatus
-from temporal.pollers import fetch_pollers
-from temporal.worker_deployment import describe_worker_deployment
+from callboard.cli.doctor.builds import check_builds
+from callboard.cli.doctor.findings import Status
+from callboard.dev.temporal import NAMESPACE
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.run import RunStatus
+from callboard.temporal.pollers import fetch_pollers
+from callboard.temporal.worker_deployment import describe_worker_deployment
 from tests.support.installation import Installation
 from tests.support.polling import until
 from tests.support.processes import CALLBOARD, execute
@@ -91,7 +91,7 @@ async def test_a_run_ends_on_the_build_that_it_began_on(
         (installation.folder / "go").touch()
         await ended(installation, "run-new")
         with monkeypatch.context() as later:  # Temporal remembers for some minutes who has polled
-            later.setattr("temporal.pollers._MAX_POLL_AGE", timedelta())
+            later.setattr("callboard.temporal.pollers._MAX_POLL_AGE", timedelta())
             found = await check_builds(client)
         assert found.status is Status.FAILED
         assert "there is none: 1 workflow on 1.0" in found.message

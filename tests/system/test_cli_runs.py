@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from devstack import ports
+from callboard.dev import ports
 from tests.support.command_line import Command
 from tests.support.stack import Stack
 

@@ -23,7 +23,7 @@ import httpx
 import pytest
 import yaml
 
-from devstack import ports
+from callboard.dev import ports
 from tests.support.compose_file import PROGRAMS, Service, load
 from tests.support.polling import until
 from tests.support.repository import REPOSITORY

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
 
+from callboard.machines.browser_program import browser_args, find_browser
 from examples.site.accounts import ACCOUNTS
-from machines.browser_program import browser_args, find_browser
 from tests.support.configured_stack import Configured
 from tests.support.example_auth_sessions import AuthStates
 from tests.support.stack import Stack

@@ -8,10 +8,10 @@ from collections.abc import AsyncGenerator, Container
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
-from schemas.workflow.fleet import LEASE_MARGIN, LEASE_TERM
-from schemas.workflow.run import QUEUE_TIMED_OUT, RunStatus
-from temporal.fleet import FleetClient
-from temporal.fleet_view import describe_fleet
+from callboard.schemas.workflow.fleet import LEASE_MARGIN, LEASE_TERM
+from callboard.schemas.workflow.run import QUEUE_TIMED_OUT, RunStatus
+from callboard.temporal.fleet import FleetClient
+from callboard.temporal.fleet_view import describe_fleet
 from tests.support.constants import SOMEBODY
 from tests.support.installation import Installation
 from tests.support.parts import Part

@@ -15,11 +15,11 @@ import pytest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from devstack import ports
-from devstack.temporal import TemporalServer
-from projects.deploy import deploy
-from storage.folder import FolderStore
-from telemetry.metrics import INSTRUMENTS
+from callboard.dev import ports
+from callboard.dev.temporal import TemporalServer
+from callboard.projects.deploy import deploy
+from callboard.storage.folder import FolderStore
+from callboard.telemetry.metrics import INSTRUMENTS
 from tests.support.files import write_files
 from tests.support.parts import Parts
 from tests.support.polling import until

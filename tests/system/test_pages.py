@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from storage import keys
+from callboard.storage import keys
 from tests.support.accessibility import problems_of, serious_findings
 from tests.support.stack import Stack
 from tests.support.webhook_receiver import answers, receiver

@@ -16,8 +16,8 @@ from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest, UpdateNa
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from devstack.temporal import TemporalServer
-from schemas.workflow.names import SEARCH_ATTRIBUTES
+from callboard.dev.temporal import TemporalServer
+from callboard.schemas.workflow.names import SEARCH_ATTRIBUTES
 from tests.support.certificates import Authority
 from tests.support.cloud_installation import API_KEY, NAMESPACE, SERVER_NAME, CloudInstallation
 from tests.support.cloud_proxy import CloudProxy

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import psutil
 
-from schemas.workflow.run import RunStatus
+from callboard.schemas.workflow.run import RunStatus
 from tests.support.installation import Installation
 from tests.support.polling import until
 

@@ -14,9 +14,9 @@ from typing import Any
 import httpx
 import pytest
 
-from machines.scratch_cleanup import processes_of
-from storage.s3 import open_bucket
-from storage.store import Store
+from callboard.machines.scratch_cleanup import processes_of
+from callboard.storage.s3 import open_bucket
+from callboard.storage.store import Store
 from tests.support.parts import Part, Parts
 from tests.support.polling import until
 from tests.support.rest import Rest

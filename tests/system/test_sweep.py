@@ -6,8 +6,8 @@ import os
 import time
 from pathlib import Path
 
-from settings import Settings
-from temporal.client import connect
+from callboard.settings import Settings
+from callboard.temporal.client import connect
 from tests.support.polling import until
 from tests.support.stack import Stack
 

@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
-from devstack import ports
+from callboard.dev import ports
 from tests.support.compose_file import PROGRAMS, load
 from tests.support.configured_stack import VIEWER, Configured
 from tests.support.polling import until

@@ -17,10 +17,10 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from devstack.data_folder import read_connection
-from machines.browser_program import find_browser
-from projects.uv import run_uv
-from settings import NO_WORKSPACE
+from callboard.dev.data_folder import read_connection
+from callboard.machines.browser_program import find_browser
+from callboard.projects.uv import run_uv
+from callboard.settings import NO_WORKSPACE
 from tests.support.polling import until
 from tests.support.processes import execute, running
 from tests.support.repository import REPOSITORY
@@ -58,6 +58,9 @@ async def callboard(tmp_path_factory: pytest.TempPathFactory) -> Path:
             target = (packages / file).resolve()
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(file.locate(), target)
+    with zipfile.ZipFile(wheel) as contents:
+        laid = {name.partition("/")[0] for name in contents.namelist()}
+    assert laid == {"activities", "api", "callboard", "runtime", "worker.py", "workflows", info}
     install = ("pip", "install", "--quiet", "--no-deps", "--offline", "--python", environment, wheel)
     await run_uv(*install, cwd=folder, timeout=limit)
     return environment / "bin" / "callboard"

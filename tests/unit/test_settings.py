@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from pydantic import ValidationError
 
-from settings import Settings
+from callboard.settings import Settings
 
 
 @pytest.fixture(autouse=True)

@@ -21,20 +21,20 @@ from activities.artifact_sweeper import ArtifactSweeper
 from activities.artifacts import ArtifactActivities
 from activities.attempts.attempt_artifacts import AttemptRecords
 from activities.version_sweeper import VersionSweeper
-from projects.deploy import deploy
-from projects.manifest import OwnEnvironment, read_manifest
-from projects.version_history import version_of_record
-from schemas.errors import ConfigurationError, StoreError, Unavailable
-from schemas.rest.audit import AuditActor, AuditEntry
-from schemas.workflow.sweep import SweepPart, SweepPartResult, SweepTotals
-from settings import Settings
-from storage import keys
-from storage.audit_log import AuditLog
-from storage.factory import open_store
-from storage.folder import FolderStore
-from storage.store import Entry, Store
-from temporal.client import connect
-from temporal.open_runs import OpenRuns
+from callboard.projects.deploy import deploy
+from callboard.projects.manifest import OwnEnvironment, read_manifest
+from callboard.projects.version_history import version_of_record
+from callboard.schemas.errors import ConfigurationError, StoreError, Unavailable
+from callboard.schemas.rest.audit import AuditActor, AuditEntry
+from callboard.schemas.workflow.sweep import SweepPart, SweepPartResult, SweepTotals
+from callboard.settings import Settings
+from callboard.storage import keys
+from callboard.storage.audit_log import AuditLog
+from callboard.storage.factory import open_store
+from callboard.storage.folder import FolderStore
+from callboard.storage.store import Entry, Store
+from callboard.temporal.client import connect
+from callboard.temporal.open_runs import OpenRuns
 from tests.support.constants import AUDIT_RETENTION, SOMEBODY
 from tests.support.files import write_files
 from tests.support.polling import until

@@ -12,11 +12,11 @@ from temporalio.api.enums.v1 import EventType
 
 from activities import attempt_activities, heartbeat
 from activities.attempts import attempt_steps
-from schemas.workflow.attempt import AttemptStatus
-from schemas.workflow.base import INLINE_LIMIT, JsonRef
-from schemas.workflow.proxy import SealedProxy
-from schemas.workflow.run import ErrorCode, RunStatus
-from storage import keys
+from callboard.schemas.workflow.attempt import AttemptStatus
+from callboard.schemas.workflow.base import INLINE_LIMIT, JsonRef
+from callboard.schemas.workflow.proxy import SealedProxy
+from callboard.schemas.workflow.run import ErrorCode, RunStatus
+from callboard.storage import keys
 from tests.support.attempt_lab import PROJECT, WORKER, AttemptLab
 from tests.support.faulty_store import failing
 from tests.support.present import present

@@ -14,8 +14,8 @@ from temporalio.client import Client
 from activities import heartbeat
 from activities.attempts.attempt_artifacts import AttemptRecords
 from activities.attempts.running_attempts import RunningAttempt
-from schemas.workflow.attempt import AttemptStatus
-from schemas.workflow.run import RunStatus
+from callboard.schemas.workflow.attempt import AttemptStatus
+from callboard.schemas.workflow.run import RunStatus
 from tests.support.activity_operations import PendingActivity
 from tests.support.attempt_lab import PROJECT, AttemptLab
 from tests.support.polling import until

@@ -11,11 +11,11 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 from temporalio.client import Client, WorkflowExecutionStatus
 
-from schemas.errors import NotFound
-from schemas.workflow import names
-from schemas.workflow.delivery import GIVEN_UP, NOTHING_TO_DELIVER, DeliveryStatus
-from storage import keys
-from temporal.deliveries import Deliveries
+from callboard.schemas.errors import NotFound
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.delivery import GIVEN_UP, NOTHING_TO_DELIVER, DeliveryStatus
+from callboard.storage import keys
+from callboard.temporal.deliveries import Deliveries
 from tests.support.delivery_inputs import QUICK, delivery, sealed, webhook
 from tests.support.delivery_worker import DEADLINE, SECRET, Delivering, delivering, run_to_end
 from tests.support.polling import until

@@ -9,8 +9,8 @@ from pathlib import Path
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
-from schemas.workflow import names
-from schemas.workflow.delivery import DeliveryStatus
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.delivery import DeliveryStatus
 from tests.support.delivery_inputs import QUICK, delivery, webhook
 from tests.support.delivery_worker import delivering
 from tests.support.polling import until

@@ -13,8 +13,8 @@ from temporalio.client import Client
 
 from activities import delivery as deliver_module
 from activities import heartbeat
-from schemas.workflow import names
-from schemas.workflow.delivery import DeliveryStatus
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.delivery import DeliveryStatus
 from tests.support.activity_operations import PendingActivity
 from tests.support.delivery_inputs import delivery, webhook
 from tests.support.delivery_worker import Delivering

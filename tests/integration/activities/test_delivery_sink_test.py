@@ -10,10 +10,10 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 from temporalio.client import Client
 
-from schemas.errors import Unavailable
-from security.egress import EgressPolicy
-from temporal import deliveries
-from temporal.deliveries import Deliveries
+from callboard.schemas.errors import Unavailable
+from callboard.security.egress import EgressPolicy
+from callboard.temporal import deliveries
+from callboard.temporal.deliveries import Deliveries
 from tests.support.activity_shapes import sink_test
 from tests.support.delivery_worker import SECRET, Delivering, delivering
 from tests.support.webhook_receiver import Receiver, answers

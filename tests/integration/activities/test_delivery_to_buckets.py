@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from schemas.workflow.delivery import DeliveryStatus
+from callboard.schemas.workflow.delivery import DeliveryStatus
 from tests.support.delivery_inputs import delivery
 from tests.support.delivery_worker import Delivering
 from tests.support.present import present

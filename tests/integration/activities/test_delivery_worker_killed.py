@@ -13,7 +13,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 from temporalio.client import Client
 
-from schemas.workflow.delivery import DeliveryStatus
+from callboard.schemas.workflow.delivery import DeliveryStatus
 from tests.support.delivery_inputs import KEY, delivery, webhook
 from tests.support.delivery_worker import SECRET, Delivering
 from tests.support.faulty_store import FaultyStore

@@ -20,9 +20,9 @@ from activities.artifacts import ArtifactActivities
 from activities.deliveries.delivery_sender import SendResult
 from activities.delivery import DeliveryActivities
 from activities.heartbeat import forward_cancellation, heartbeats
-from schemas.workflow.delivery import SendInput, TryRecord
-from schemas.workflow.sweep import SweepPart
-from settings import Settings
+from callboard.schemas.workflow.delivery import SendInput, TryRecord
+from callboard.schemas.workflow.sweep import SweepPart
+from callboard.settings import Settings
 from tests.support.delivery_inputs import delivery, webhook
 from tests.support.faulty_store import FaultyStore
 from tests.support.polling import until

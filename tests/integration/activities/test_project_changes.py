@@ -14,22 +14,22 @@ from temporalio.worker import Worker
 
 from activities.artifacts import ArtifactActivities
 from activities.project_changes import ProjectActivities
-from projects.deploy import deploy
-from projects.manifest import read_current
-from schemas.errors import Conflict, NotFound, StoreError
-from schemas.workflow import names
-from schemas.workflow.auth import AuthSessionRef, AuthSessionStatus, AuthSessionType
-from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView
-from schemas.workflow.job import JobRef
-from schemas.workflow.job_run import JobLockInput
-from schemas.workflow.project_changes import DeleteProjectInput, MovePointerInput, PointerAction
-from settings import Settings
-from storage import keys
-from temporal.auth_sessions import AuthSessions
-from temporal.job_locks import JobLocks
-from temporal.jobs import Jobs
-from temporal.open_runs import OpenRuns
-from temporal.project_changes import ProjectChanges
+from callboard.projects.deploy import deploy
+from callboard.projects.manifest import read_current
+from callboard.schemas.errors import Conflict, NotFound, StoreError
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.auth import AuthSessionRef, AuthSessionStatus, AuthSessionType
+from callboard.schemas.workflow.auth_session import AuthSessionInput, AuthSessionView
+from callboard.schemas.workflow.job import JobRef
+from callboard.schemas.workflow.job_run import JobLockInput
+from callboard.schemas.workflow.project_changes import DeleteProjectInput, MovePointerInput, PointerAction
+from callboard.settings import Settings
+from callboard.storage import keys
+from callboard.temporal.auth_sessions import AuthSessions
+from callboard.temporal.job_locks import JobLocks
+from callboard.temporal.jobs import Jobs
+from callboard.temporal.open_runs import OpenRuns
+from callboard.temporal.project_changes import ProjectChanges
 from tests.support.constants import WORKSPACE
 from tests.support.delivery_inputs import webhook
 from tests.support.delivery_worker import Delivering, run_to_end

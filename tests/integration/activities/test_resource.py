@@ -19,22 +19,22 @@ from activities.artifacts import ArtifactActivities
 from activities.resource import ResourceActivities
 from activities.resources.file_auth_sessions import FileAuthSessions
 from activities.resources.file_jobs import FileJobs
-from projects.deploy import deploy
-from projects.job_definition import JobDefiner, read_definition
-from projects.manifest import read_current
-from schemas.errors import ConfigurationError, NotFound
-from schemas.workflow import names
-from schemas.workflow.auth import AuthSessionRef, AuthSessionStatus, AuthSessionType
-from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView
-from schemas.workflow.job import JobRef, JobSource
-from schemas.workflow.resources import AppliedResources, ApplyResourcesInput, ResourceChanges
-from security.egress import EgressPolicy
-from security.keyring import KeyRing
-from settings import Settings
-from storage import keys
-from temporal.auth_sessions import AuthSessions
-from temporal.jobs import Jobs, JobState
-from temporal.resources import start_apply_resources
+from callboard.projects.deploy import deploy
+from callboard.projects.job_definition import JobDefiner, read_definition
+from callboard.projects.manifest import read_current
+from callboard.schemas.errors import ConfigurationError, NotFound
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.auth import AuthSessionRef, AuthSessionStatus, AuthSessionType
+from callboard.schemas.workflow.auth_session import AuthSessionInput, AuthSessionView
+from callboard.schemas.workflow.job import JobRef, JobSource
+from callboard.schemas.workflow.resources import AppliedResources, ApplyResourcesInput, ResourceChanges
+from callboard.security.egress import EgressPolicy
+from callboard.security.keyring import KeyRing
+from callboard.settings import Settings
+from callboard.storage import keys
+from callboard.temporal.auth_sessions import AuthSessions
+from callboard.temporal.jobs import Jobs, JobState
+from callboard.temporal.resources import start_apply_resources
 from tests.support.auth_stage import LoginStage, not_made
 from tests.support.constants import WORKSPACE
 from tests.support.delivery_inputs import QUICK

@@ -5,10 +5,10 @@ from pathlib import Path
 from temporalio.testing import ActivityEnvironment
 
 from activities.upload_deploys import UploadActivities
-from projects.upload import UploadLimits, pack_upload
-from schemas.workflow.deploy import CheckedUpload, DeployInput
-from storage import keys
-from storage.folder import FolderStore
+from callboard.projects.upload import UploadLimits, pack_upload
+from callboard.schemas.workflow.deploy import CheckedUpload, DeployInput
+from callboard.storage import keys
+from callboard.storage.folder import FolderStore
 from tests.support.constants import WORKSPACE
 from tests.support.files import write_files
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from devstack import ports
-from devstack.temporal import TemporalServer
-from storage.folder import FolderStore
+from callboard.dev import ports
+from callboard.dev.temporal import TemporalServer
+from callboard.storage.folder import FolderStore
 from tests.support.api_in_process import KEY, SECRET
 from tests.support.constants import WORKSPACE
 from tests.support.deployed_projects import artifacts as artifacts

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from devstack import ports
-from devstack.temporal import TemporalServer
+from callboard.dev import ports
+from callboard.dev.temporal import TemporalServer
 from tests.integration.api.conftest import ApiProcess, MakeApi
 from tests.support.api_in_process import KEY
 from tests.support.polling import until

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from devstack.temporal import TemporalServer
+from callboard.dev.temporal import TemporalServer
 from tests.support.temporal_servers import dev_server
 
 

@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from cli.doctor import host, keys
-from cli.doctor.findings import Finding, Status
-from cli.doctor.store import check_artifact_store
-from cli.doctor.target import Installation
-from cli.doctor.temporal import check_temporal
-from devstack import ports
-from devstack.temporal import TemporalServer
-from machines.isolation import find_isolation
-from schemas.workflow import names
-from settings import Settings
+from callboard.cli.doctor import host, keys
+from callboard.cli.doctor.findings import Finding, Status
+from callboard.cli.doctor.store import check_artifact_store
+from callboard.cli.doctor.target import Installation
+from callboard.cli.doctor.temporal import check_temporal
+from callboard.dev import ports
+from callboard.dev.temporal import TemporalServer
+from callboard.machines.isolation import find_isolation
+from callboard.schemas.workflow import names
+from callboard.settings import Settings
 from tests.support.fake_api import callboard_process
 from tests.support.temporal_servers import set_up_namespace
 
@@ -179,7 +179,7 @@ async def test_a_browser_that_starts_and_shows_no_page_is_told(tmp_path: Path) -
 
 
 async def test_a_uv_that_does_not_start_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("projects.uv.find_uv_bin", lambda: str(tmp_path / "none"))
+    monkeypatch.setattr("callboard.projects.uv.find_uv_bin", lambda: str(tmp_path / "none"))
     found = await host.check_uv()
     assert found.status is Status.FAILED
     assert found.message.startswith("uv does not start: ")

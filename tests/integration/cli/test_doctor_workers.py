@@ -5,11 +5,11 @@ from __future__ import annotations
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from cli.doctor.findings import Status
-from cli.doctor.temporal import check_workers
-from devstack.temporal import TemporalServer
-from schemas.workflow import names
-from temporal.fleet_worker import fleet_worker
+from callboard.cli.doctor.findings import Status
+from callboard.cli.doctor.temporal import check_workers
+from callboard.dev.temporal import TemporalServer
+from callboard.schemas.workflow import names
+from callboard.temporal.fleet_worker import fleet_worker
 from tests.support.polling import until
 from tests.support.temporal_servers import set_up_namespace
 from workflows.sweep import SweepWorkflow

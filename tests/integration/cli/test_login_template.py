@@ -10,7 +10,7 @@ from threading import Thread
 
 import pytest
 
-from projects.skeleton import write_skeleton
+from callboard.projects.skeleton import write_skeleton
 from tests.support.fake_api import callboard_process
 
 FORM = """

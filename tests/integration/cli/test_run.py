@@ -17,12 +17,12 @@ import psutil
 import pytest
 from playwright.async_api import async_playwright
 
-from machines.browser_program import find_browser
-from projects.files import list_project_files
-from projects.variables import Variables
-from schemas.rest.env_vars import SetVariable, VariableScope
-from settings import Settings
-from storage.folder import FolderStore
+from callboard.machines.browser_program import find_browser
+from callboard.projects.files import list_project_files
+from callboard.projects.variables import Variables
+from callboard.schemas.rest.env_vars import SetVariable, VariableScope
+from callboard.settings import Settings
+from callboard.storage.folder import FolderStore
 from tests.support.dev_terminal import Terminal, on_terminal, processes_on
 from tests.support.fake_api import callboard_process
 from tests.support.files import write_files

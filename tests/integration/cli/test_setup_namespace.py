@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from devstack import ports
-from schemas.workflow.names import SEARCH_ATTRIBUTES
+from callboard.dev import ports
+from callboard.schemas.workflow.names import SEARCH_ATTRIBUTES
 from tests.support.polling import until
 from tests.support.processes import CALLBOARD, execute, running, surroundings
 

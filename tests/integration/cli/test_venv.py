@@ -9,8 +9,8 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from projects.declaration import VENV_MARK, freeze_venv
-from projects.skeleton import TEMPLATES, write_skeleton
+from callboard.projects.declaration import VENV_MARK, freeze_venv
+from callboard.projects.skeleton import TEMPLATES, write_skeleton
 from tests.support.fake_api import callboard_process
 from tests.support.files import write_files
 from tests.support.wheels import make_wheel

@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 from playwright.async_api import Browser, Page, async_playwright
 
-from machines.browser_program import browser_args, find_browser
+from callboard.machines.browser_program import browser_args, find_browser
 from tests.support.repository import REPOSITORY
 
 RUNTIME = REPOSITORY / "runtime"

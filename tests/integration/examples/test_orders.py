@@ -14,13 +14,13 @@ import httpx
 import pytest
 from playwright.async_api import Browser, Page
 
+from callboard.projects.bundle import extract
+from callboard.projects.deploy import deploy
+from callboard.projects.environments import Environments
+from callboard.storage import keys
+from callboard.storage.folder import FolderStore
 from examples.site.accounts import ACCOUNTS
 from examples.site.orders import ORDERS
-from projects.bundle import extract
-from projects.deploy import deploy
-from projects.environments import Environments
-from storage import keys
-from storage.folder import FolderStore
 from tests.support.package_box import package_box
 from tests.support.repository import REPOSITORY
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from playwright.async_api import Page
 
-from projects.deploy import deploy
-from projects.environments import Environments
-from storage.folder import FolderStore
+from callboard.projects.deploy import deploy
+from callboard.projects.environments import Environments
+from callboard.storage.folder import FolderStore
 from tests.support.package_box import package_box
 from tests.support.repository import REPOSITORY
 

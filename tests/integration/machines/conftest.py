@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from machines.attempt_spec import Version
+from callboard.machines.attempt_spec import Version
 from tests.support.keepers import Keep, keepers
 from tests.support.machines import Lab, Run, open_lab
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from machines.attempt_spec import Proxy, masker_for
-from machines.machine_attempt import AnswerRequest
-from schemas.errors import BadRequest
-from schemas.workflow.attempt import AttemptKind
-from schemas.workflow.base import MESSAGE_LIMIT
-from schemas.workflow.run import ErrorCode
+from callboard.machines.attempt_spec import Proxy, masker_for
+from callboard.machines.machine_attempt import AnswerRequest
+from callboard.schemas.errors import BadRequest
+from callboard.schemas.workflow.attempt import AttemptKind
+from callboard.schemas.workflow.base import MESSAGE_LIMIT
+from callboard.schemas.workflow.run import ErrorCode
 from tests.support.automations import automations
 from tests.support.machines import Run, attempt_spec, failure, value
 from tests.support.masking_threads import masking_threads

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from machines import keeper
-from machines.box import box_refusal, python_folders
-from machines.isolation import Level
-from machines.runner import process_tree
-from machines.runner.folders import TEMPORARY, take_over
+from callboard.machines import keeper
+from callboard.machines.box import box_refusal, python_folders
+from callboard.machines.isolation import Level
+from callboard.machines.runner import process_tree
+from callboard.machines.runner.folders import TEMPORARY, take_over
 from tests.support.automations import automations
 from tests.support.machine_processes import BROWSER, NODE, ZYGOTE, find_process
 from tests.support.machines import Lab, Run, attempt_of, open_lab, value

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from machines.runner.process_tree import BrowserProcesses
+from callboard.machines.runner.process_tree import BrowserProcesses
 from tests.support.polling import until
 
 TWO = "import subprocess; below = subprocess.Popen(['sleep', '600']); print(below.pid, flush=True); below.wait()"

@@ -8,9 +8,9 @@ import psutil
 import pytest
 from playwright.async_api import async_playwright
 
-from machines.browser_program import browser_args, find_browser
-from schemas.errors import MachineError
-from settings import Settings
+from callboard.machines.browser_program import browser_args, find_browser
+from callboard.schemas.errors import MachineError
+from callboard.settings import Settings
 from tests.support.processes import command_line
 from tests.support.programs import make_program
 
@@ -30,7 +30,7 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     programs.mkdir()
     monkeypatch.setenv("PATH", str(programs))
     monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", str(tmp_path / "browsers"))
-    monkeypatch.setattr("machines.browser_program._ALSO_LOOKED_IN", "")
+    monkeypatch.setattr("callboard.machines.browser_program._ALSO_LOOKED_IN", "")
     return programs
 
 

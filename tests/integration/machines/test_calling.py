@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from schemas.workflow.attempt import AttemptStatus
-from schemas.workflow.base import MESSAGE_LIMIT, STACK_LIMIT
-from schemas.workflow.run import ErrorCode, RunError
+from callboard.schemas.workflow.attempt import AttemptStatus
+from callboard.schemas.workflow.base import MESSAGE_LIMIT, STACK_LIMIT
+from callboard.schemas.workflow.run import ErrorCode, RunError
 from tests.support.automations import automations
 from tests.support.machines import Run, failure, value
 

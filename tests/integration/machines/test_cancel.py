@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from machines.attempt_log_file import AttemptLogFile
-from machines.attempt_spec import AttemptReport
+from callboard.machines.attempt_log_file import AttemptLogFile
+from callboard.machines.attempt_spec import AttemptReport
 from tests.support.automations import automations
 from tests.support.machines import Lab, of_folder, value
 from tests.support.polling import until
@@ -88,7 +88,7 @@ async def shared(shared_lab: Lab) -> Running:
 
 @pytest.fixture
 async def running(shared: Running, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
-    monkeypatch.setattr("machines.machine._STOP_WITHIN", 0.5)  # those that do not react are many here
+    monkeypatch.setattr("callboard.machines.machine._STOP_WITHIN", 0.5)  # those that do not react are many here
     async with shared.turn():
         yield shared
 

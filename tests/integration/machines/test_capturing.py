@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from machines.attempt_spec import AttemptReport
-from schemas.workflow.attempt import AttemptKind, AttemptStatus
-from schemas.workflow.run import ErrorCode
+from callboard.machines.attempt_spec import AttemptReport
+from callboard.schemas.workflow.attempt import AttemptKind, AttemptStatus
+from callboard.schemas.workflow.run import ErrorCode
 from tests.support.automations import automations, connecting_hook
 from tests.support.machines import Lab, Run, failure, value
 from tests.support.masking_threads import masking_threads
@@ -226,7 +226,7 @@ async def test_an_attempt_stays_good_when_its_state_cannot_be_captured(
     quiet: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
     given = state(cookie("sid", "s1-is-secret"))
-    with caplog.at_level(logging.WARNING, "machines.machine"), masking_threads() as threads:
+    with caplog.at_level(logging.WARNING, "callboard.machines.machine"), masking_threads() as threads:
         report = await used(quiet, given, {"closes": True, "returns": "fine"})
     assert threads
     assert threading.main_thread() not in threads

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 
-from machines.runner.relay_policy import OF_PAGES, refusal_of_command
+from callboard.machines.runner.relay_policy import OF_PAGES, refusal_of_command
 from tests.support.automations import automations
 from tests.support.machines import Lab, value
 

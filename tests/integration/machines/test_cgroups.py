@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from machines import cgroups, keeper, scratch_cleanup
-from machines.machine_limits import MOST_THREADS
+from callboard.machines import cgroups, keeper, scratch_cleanup
+from callboard.machines.machine_limits import MOST_THREADS
 from tests.support.keepers import KeeperHandle
 from tests.support.polling import block_until
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from machines.box import box_refusal
-from machines.machine import NotBegunError
-from schemas.workflow.run import ErrorCode
+from callboard.machines.box import box_refusal
+from callboard.machines.machine import NotBegunError
+from callboard.schemas.workflow.run import ErrorCode
 from tests.support.automations import automations
 from tests.support.machine_processes import BROWSER, KEEPER, NODE, SUPERVISOR, USER, ZYGOTE, find_process, kill
 from tests.support.machines import Failure, Lab, attempt_of, failure, value
@@ -147,7 +147,7 @@ async def shared(shared_lab: Lab) -> Ending:
 
 @pytest.fixture
 async def one(shared: Ending, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Ending]:
-    monkeypatch.setattr("machines.machine._STOP_WITHIN", 0.5)  # those that do not react are many here
+    monkeypatch.setattr("callboard.machines.machine._STOP_WITHIN", 0.5)  # those that do not react are many here
     async with shared.turn():
         yield shared
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from playwright.async_api import async_playwright
 
-from machines.attempt_log_file import AttemptLogFile
-from machines.attempt_spec import EvidenceSpec
-from machines.browser_program import browser_args, find_browser
-from machines.runner import evidence as runner_evidence
-from schemas.workflow.attempt import AttemptKind
-from schemas.workflow.run import TraceMode
-from settings import Settings
+from callboard.machines.attempt_log_file import AttemptLogFile
+from callboard.machines.attempt_spec import EvidenceSpec
+from callboard.machines.browser_program import browser_args, find_browser
+from callboard.machines.runner import evidence as runner_evidence
+from callboard.schemas.workflow.attempt import AttemptKind
+from callboard.schemas.workflow.run import TraceMode
+from callboard.settings import Settings
 from tests.support.attempt_evidence import PROJECT, TITLE, Leaving, Left
 from tests.support.machines import PATIENCE, Lab, failure, open_lab, value
 from tests.support.polling import until
@@ -188,7 +188,7 @@ async def test_where_no_page_was_wanted_nothing_is_missing(leaving: Leaving) -> 
 
 
 async def test_a_trace_that_grows_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("machines.runner.evidence._LOOK_EVERY", 0.01)
+    monkeypatch.setattr("callboard.machines.runner.evidence._LOOK_EVERY", 0.01)
     raw = tmp_path / "traces"
     (raw / "screencast").mkdir(parents=True)
     asked = EvidenceSpec(tmp_path / "evidence", TraceMode.ALWAYS, trace_limit=100)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from schemas.errors import MachineError
-from schemas.workflow.run import ErrorCode
+from callboard.schemas.errors import MachineError
+from callboard.schemas.workflow.run import ErrorCode
 from tests.support.automations import automations
 from tests.support.machines import Lab, Run, failure, open_lab, value
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from callboard.machines.attempt_spec import AttemptReport, Proxy, Version
+from callboard.machines.pool import Pool
+from callboard.schemas.rest.proxy import split_proxy
 from examples.site import proxy
-from machines.attempt_spec import AttemptReport, Proxy, Version
-from machines.pool import Pool
-from schemas.rest.proxy import split_proxy
 from tests.support.automations import automations
 from tests.support.certificates import Certificate, make_certificate
 from tests.support.machines import attempt_of, failure, open_lab, value

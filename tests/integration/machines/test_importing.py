@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from machines.attempt_spec import PythonEnvironment
+from callboard.machines.attempt_spec import PythonEnvironment
 from tests.support.automations import automations
 from tests.support.machines import Lab, value
 from tests.support.package_index import FETCHED
@@ -84,8 +84,8 @@ SCRIPT = """
 import ctypes, json, os, sys
 from pathlib import Path
 
-sys.path.append("runtime")  # as `machines.runner.main` does
-from machines.runner import imports
+sys.path.append("runtime")  # as `callboard.machines.runner.main` does
+from callboard.machines.runner import imports
 
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # a child subreaper, as a zygote is
 

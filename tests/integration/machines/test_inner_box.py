@@ -16,8 +16,8 @@ SOMEBODY = 60_123
 
 OUTSIDE = """
 import sys
-from machines.box import Box, box_refusal, our_folders
-from machines.runner import inner_box
+from callboard.machines.box import Box, box_refusal, our_folders
+from callboard.machines.runner import inner_box
 
 if box_refusal() is not None:
     sys.exit(f"skip: {box_refusal()}")

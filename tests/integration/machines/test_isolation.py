@@ -23,10 +23,10 @@ PROJECT = {
             sys.modules["nothing"] = None
         """,
         names="""
-            import cli, schemas, machines, storage, worker
+            import activities, worker, workflows
             from api import helpers
             from api.helpers import NAME
-            return [m.NAME for m in (storage, schemas, worker, cli, machines, helpers)]
+            return [m.NAME for m in (workflows, activities, worker, helpers)]
         """,
         imports="""
             import importlib
@@ -101,11 +101,9 @@ PROJECT = {
         """,
         traces_the_browser="await page.context.browser.start_tracing()",
     ),
-    "storage/__init__.py": "NAME = 'the storage of the project'",
-    "schemas.py": "NAME = 'the schemas of the project'",
+    "workflows/__init__.py": "NAME = 'the workflows of the project'",
+    "activities.py": "NAME = 'the activities of the project'",
     "worker.py": "NAME = 'the worker of the project'",
-    "cli.py": "NAME = 'the cli of the project'",
-    "machines.py": "NAME = 'the machines of the project'",
     "api/helpers.py": "NAME = 'the helpers of the project'",
     "counting.py": "count = 0",
     "api/shop/counts/deep.py": """
@@ -123,14 +121,14 @@ PROJECT = {
 
 
 async def test_modules_of_a_project_may_be_called_like_ours(quiet: Run) -> None:
-    names = ["storage", "schemas", "worker", "cli", "machines", "helpers"]
+    names = ["workflows", "activities", "worker", "helpers"]
     assert value(await quiet("names")) == [f"the {name} of the project" for name in names]
 
 
 async def test_only_the_standard_library_playwright_and_runtime_are_importable(quiet: Run) -> None:
     rooms = {path.stem if path.is_file() else path.name for path in REPOSITORY.iterdir() if path.name[0].isalpha()}
-    ours = rooms - set(PROJECT) - {"storage", "schemas", "worker", "cli", "machines", "api"}
-    assert {"workflows", "temporal", "settings", "security"} <= ours
+    ours = rooms - set(PROJECT) - {"workflows", "activities", "worker", "api"}
+    assert {"callboard", "hosting", "tests"} <= ours
     packages = ["fastapi", "temporalio", "pydantic", "psutil", "httpx", "pytest", "pip", "yaml", "typer", "rich"]
     allowed = ["json", "sqlite3", "ssl", "zoneinfo", "playwright.async_api", "playwright.sync_api", "intuned_runtime"]
     asked = [*sorted(ours), *packages, *allowed]

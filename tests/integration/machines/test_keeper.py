@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from machines import keeper, scratch_cleanup
+from callboard.machines import keeper, scratch_cleanup
 from tests.support.keepers import SLEEPS, Keep
 from tests.support.machines import of_folder
 from tests.support.polling import block_until
@@ -153,7 +153,7 @@ def test_a_folder_whose_permissions_were_taken_away_is_removed() -> None:
         folder.chmod(0o777)
         code = f"""
 import os
-from machines.runner.folders import remove
+from callboard.machines.runner.folders import remove
 if os.geteuid() == 0:
     os.setgid(65534)
     os.setuid(65534)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from machines.lease import Lease, LeaseEndedError, Tell, boottime
+from callboard.machines.lease import Lease, LeaseEndedError, Tell, boottime
 from tests.support.keepers import SLEEPS, Keep
 from tests.support.machines import Lab, attempt_of
 from tests.support.polling import until

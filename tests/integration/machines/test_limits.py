@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from machines import keeper
-from machines.resource_usage import Meter
+from callboard.machines import keeper
+from callboard.machines.resource_usage import Meter
 from tests.support.keepers import GIB, SLEEPS, Keep
 from tests.support.polling import block_until
 

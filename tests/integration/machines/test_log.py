@@ -14,9 +14,9 @@ from typing import Any
 import psutil
 import pytest
 
-from machines.attempt_log_file import AttemptLogFile
-from machines.attempt_spec import AttemptReport, Proxy, masker_for
-from schemas.workflow.attempt import AttemptUsage
+from callboard.machines.attempt_log_file import AttemptLogFile
+from callboard.machines.attempt_spec import AttemptReport, Proxy, masker_for
+from callboard.schemas.workflow.attempt import AttemptUsage
 from tests.support.automations import automations
 from tests.support.machine_processes import KEEPER, SUPERVISOR, find_process
 from tests.support.machines import PATIENCE, Lab, attempt_spec, open_lab
@@ -271,7 +271,7 @@ async def shared(shared_lab: Lab) -> Logging:
 @pytest.fixture
 async def one(shared: Logging, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Logging]:
     """One Machine at a time for all tests that end theirs."""
-    monkeypatch.setattr("machines.machine._STOP_WITHIN", 0.5)
+    monkeypatch.setattr("callboard.machines.machine._STOP_WITHIN", 0.5)
     shared.folder = tmp_path
     async with shared.turn():
         yield shared

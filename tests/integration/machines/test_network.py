@@ -18,9 +18,9 @@ from typing import Any
 import psutil
 import pytest
 
-from machines.machine import Machine
-from machines.network import Network, network_refusal
-from machines.reach import Reach
+from callboard.machines.machine import Machine
+from callboard.machines.network import Network, network_refusal
+from callboard.machines.reach import Reach
 from tests.support.automations import automations
 from tests.support.machine_processes import KEEPER, SUPERVISOR, find_process
 from tests.support.machines import Lab, attempt_of, failure, open_lab, value

@@ -18,10 +18,10 @@ from typing import Any
 import psutil
 import pytest
 
-from machines import network_launcher
-from machines.network import Network, find_nameserver, network_refusal, rewrite_resolv_conf
-from machines.network_launcher import Plan
-from machines.reach import Reach
+from callboard.machines import network_launcher
+from callboard.machines.network import Network, find_nameserver, network_refusal, rewrite_resolv_conf
+from callboard.machines.network_launcher import Plan
+from callboard.machines.reach import Reach
 from tests.support import unprivileged_user
 from tests.support.programs import make_program
 

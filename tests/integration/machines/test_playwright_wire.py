@@ -15,11 +15,11 @@ import pytest
 from playwright.async_api import Browser, async_playwright
 from playwright.async_api import Error as PlaywrightError
 
-from machines.browser_program import browser_args, find_browser
-from machines.runner.playwright_wire import END, Attached, guid_of
-from machines.runner.relay import Relay
-from machines.runner.relay_policy import REFUSED, RelayPolicy
-from settings import Settings
+from callboard.machines.browser_program import browser_args, find_browser
+from callboard.machines.runner.playwright_wire import END, Attached, guid_of
+from callboard.machines.runner.relay import Relay
+from callboard.machines.runner.relay_policy import REFUSED, RelayPolicy
+from callboard.settings import Settings
 from tests.support.polling import until
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from machines import keeper
-from machines.machine_attempt import RoomTimeoutError
-from machines.runner import process_tree
+from callboard.machines import keeper
+from callboard.machines.machine_attempt import RoomTimeoutError
+from callboard.machines.runner import process_tree
 from tests.support.automations import automations
 from tests.support.machines import Lab, attempt_of, value, zygote_of
 from tests.support.polling import until
@@ -45,7 +45,7 @@ PROJECT = automations(
 def keepers(lab: Lab) -> int:
     """How many Machines of this lab there are below this process; other tests' stacks have their own."""
     commands = [process_tree.read(f"/proc/{pid}/cmdline") for pid in keeper.descendants(os.getpid())]
-    return sum(b"machines/keeper.py" in told and str(lab.scratch).encode() in told for told in commands)
+    return sum(b"callboard/machines/keeper.py" in told and str(lab.scratch).encode() in told for told in commands)
 
 
 async def test_an_attempt_that_may_not_wait_longer_gives_its_turn_to_the_next(lab: Lab, tmp_path: Path) -> None:

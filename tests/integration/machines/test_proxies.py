@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from machines.attempt_spec import Proxy
+from callboard.machines.attempt_spec import Proxy
 from tests.support.automations import automations
 from tests.support.machines import Run, failure, value
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from machines.attempt_spec import AttemptReport, Proxy
-from schemas.workflow.run import ErrorCode
+from callboard.machines.attempt_spec import AttemptReport, Proxy
+from callboard.schemas.workflow.run import ErrorCode
 from tests.support.automations import automations, connecting_hook
 from tests.support.machines import Lab, Run, failure, value
 from tests.support.recording_site import Site, cookie, running_site, state

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from machines.machine_attempt import MachineAttempt
-from schemas.workflow.run import ErrorCode
+from callboard.machines.machine_attempt import MachineAttempt
+from callboard.schemas.workflow.run import ErrorCode
 from tests.support.automations import automations
 from tests.support.machines import Run, failure, value
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from machines import sandbox
+from callboard.machines import sandbox
 from tests.support import unprivileged_user
 from tests.support.machines import of_folder
 from tests.support.programs import make_program

@@ -14,9 +14,9 @@ from typing import Any, cast
 
 import pytest
 
-from machines.attempt_spec import EvidenceSpec
-from machines.runner.screencast import SOCKET, Screencast
-from schemas.workflow.trace import TraceMode
+from callboard.machines.attempt_spec import EvidenceSpec
+from callboard.machines.runner.screencast import SOCKET, Screencast
+from callboard.schemas.workflow.trace import TraceMode
 from tests.support.automations import automations
 from tests.support.machines import PATIENCE, Run, value
 from tests.support.polling import until

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from schemas.errors import MachineError
+from callboard.schemas.errors import MachineError
 from tests.support.automations import automations
 from tests.support.machines import Lab, attempt_of, value
 from tests.support.programs import make_program
@@ -29,7 +29,7 @@ async def test_a_machine_whose_browser_does_not_start_says_why(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, browser: str | None, says: str
 ) -> None:
     if "within 2 seconds" in says:
-        monkeypatch.setattr("machines.machine_start._START_WITHIN", 2.0)
+        monkeypatch.setattr("callboard.machines.machine_start._START_WITHIN", 2.0)
     if browser is not None:
         make_program(tmp_path / "browser", browser)
     await assert_fails(lab, says, browser=tmp_path / "browser")

@@ -27,12 +27,12 @@ from hypothesis import strategies as st
 from playwright.async_api import async_playwright, expect
 
 from api.attempts.trace_viewer import viewer_folder
-from machines.attempt_spec import EvidenceSpec, Proxy, Version, masker_for
-from machines.browser_program import browser_args, find_browser
-from machines.trace_redaction import RedactionOptions, TraceError, parts_in, redact
-from schemas.workflow.trace import TraceMode
-from security.masking import Masker
-from settings import Settings
+from callboard.machines.attempt_spec import EvidenceSpec, Proxy, Version, masker_for
+from callboard.machines.browser_program import browser_args, find_browser
+from callboard.machines.trace_redaction import RedactionOptions, TraceError, parts_in, redact
+from callboard.schemas.workflow.trace import TraceMode
+from callboard.security.masking import Masker
+from callboard.settings import Settings
 from tests.support.machines import Lab, attempt_of, attempt_spec, value
 from tests.support.present import present
 from tests.support.recording_site import cookie, state
@@ -271,8 +271,8 @@ def test_finds_a_secret_anywhere_in_a_resource_too_big_for_memory(
     tmp_path_factory: pytest.TempPathFactory, before: int, secrets: list[bytes]
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("machines.trace_redaction._WHOLE", 8)
-        patch.setattr("machines.trace_redaction._BLOCK", 16)
+        patch.setattr("callboard.machines.trace_redaction._WHOLE", 8)
+        patch.setattr("callboard.machines.trace_redaction._BLOCK", 16)
         data = b"\0" * before + b".".join(secrets) + b"\0" * 20
         words = ("abcdef", "abcdefghij", "fghijk")
         after = shown(tmp_path_factory.mktemp("big"), trace_of(big=data), secrets=words)["resources/big"]

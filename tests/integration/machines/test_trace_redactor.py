@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from machines.trace_redaction import RedactionOptions, TraceError
-from machines.trace_redactor import TraceRedactor
-from security.masking import Masker
+from callboard.machines.trace_redaction import RedactionOptions, TraceError
+from callboard.machines.trace_redactor import TraceRedactor
+from callboard.security.masking import Masker
 from tests.support.polling import until
 from tests.support.processes import command_line
 
@@ -110,7 +110,7 @@ async def test_a_trace_that_takes_too_long_is_given_up_with_its_process(bench: B
 
 
 async def test_a_process_whose_worker_has_gone_ends_by_itself(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("machines.trace_redactor._GRACE", -59.9)
+    monkeypatch.setattr("callboard.machines.trace_redactor._GRACE", -59.9)
     bench.leave(*[event(SECRET)] * 2_000_000)
     with pytest.raises(TraceError, match="has died of it"):
         await bench.redact()

@@ -11,9 +11,9 @@ from socket import socket
 
 import pytest
 
-from machines import keeper
-from machines.machine import PROCESS_ENDED
-from machines.runner.channel import Channel
+from callboard.machines import keeper
+from callboard.machines.machine import PROCESS_ENDED
+from callboard.machines.runner.channel import Channel
 from tests.support.automations import automations
 from tests.support.machines import PATIENCE, Lab, of_folder
 from tests.support.repository import REPOSITORY

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from machines.runner.folders import CLOCK_OF_FILES, Workspace
+from callboard.machines.runner.folders import CLOCK_OF_FILES, Workspace
 from tests.support.automations import automations
 from tests.support.machines import Lab, value
 from tests.support.polling import until

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from telemetry.metrics import INSTRUMENTS
+from callboard.telemetry.metrics import INSTRUMENTS
 
 _OTHERS = {
     "temporal_request_failure_total": ("counter", "operation status_code"),

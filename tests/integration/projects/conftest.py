@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from projects.environments import Environments
-from projects.versions import VersionFolders
-from storage.folder import FolderStore
+from callboard.projects.environments import Environments
+from callboard.projects.versions import VersionFolders
+from callboard.storage.folder import FolderStore
 from tests.support.machines import open_lab
 from tests.support.package_box import package_box
 from tests.support.project_folders import deployed as deployed

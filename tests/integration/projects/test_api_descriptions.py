@@ -8,8 +8,8 @@ from typing import Any
 
 import psutil
 
-from projects.manifest import Manifest
-from storage import keys
+from callboard.projects.manifest import Manifest
+from callboard.storage import keys
 from tests.support.project_host import Host
 from tests.support.wheels import make_wheel
 

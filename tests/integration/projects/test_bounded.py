@@ -10,22 +10,21 @@ from pathlib import Path
 
 import pytest
 
-import projects
-import storage
-from machines.box import box_refusal
-from machines.reading_box import reading_command
-from projects import bounded
-from projects.bounded import run_bounded
-from projects.declaration import read_declaration
-from projects.processes import run_process
-from projects.upload import pack_upload
-from schemas.errors import ProjectError
+from callboard import projects, storage
+from callboard.machines.box import box_refusal
+from callboard.machines.reading_box import reading_command
+from callboard.projects import bounded
+from callboard.projects.bounded import run_bounded
+from callboard.projects.declaration import read_declaration
+from callboard.projects.processes import run_process
+from callboard.projects.upload import pack_upload
+from callboard.schemas.errors import ProjectError
 from tests.support.project_folders import Deployed, Make
 
 LOOK = """
 import json, os, resource, socket, sys
 from pathlib import Path
-from projects.reading import bound_process
+from callboard.projects.reading import bound_process
 bound_process()
 file, port = Path(sys.argv[1]), int(sys.argv[2])
 def reached():

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from projects import environments as module
-from projects import lock_resolution
-from projects.environments import Environments
-from projects.interpreters import own_interpreter
-from schemas.errors import MachineError
+from callboard.projects import environments as module
+from callboard.projects import lock_resolution
+from callboard.projects.environments import Environments
+from callboard.projects.interpreters import own_interpreter
+from callboard.schemas.errors import MachineError
 from tests.support.package_box import package_box
 from tests.support.project_host import Host, listing
 from tests.support.repository import REPOSITORY
@@ -76,9 +76,9 @@ async def test_a_build_that_fails_on_a_worker_is_an_error_of_the_machine(host: H
 BUILDER = """
 import asyncio, sys
 from pathlib import Path
-from projects.environments import Environments
-from projects.interpreters import own_interpreter
-from projects.uv import ProjectUv
+from callboard.projects.environments import Environments
+from callboard.projects.interpreters import own_interpreter
+from callboard.projects.uv import ProjectUv
 from tests.support.package_box import package_box
 
 run, calls = ProjectUv.run, []

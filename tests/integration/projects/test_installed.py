@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from machines.runner import main as runner
-from projects.interpreters import own_interpreter
-from projects.uv import UvError, run_uv
+from callboard.machines.runner import main as runner
+from callboard.projects.interpreters import own_interpreter
+from callboard.projects.uv import UvError, run_uv
 from tests.support.machines import attempt_of, value
 from tests.support.project_host import Host, listing
 from tests.support.repository import REPOSITORY
@@ -26,14 +26,14 @@ async def test_a_package_and_what_it_needs_can_be_imported_and_nothing_of_ours(h
     assert manifest.warnings == ()
     assert manifest.environment is not None
     assert manifest.environment.source == "requirements.txt"
-    ours_only = ["temporalio", "pydantic", "fastapi", "schemas", "machines", "projects", "worker", "pip", "uv"]
+    ours_only = ["temporalio", "pydantic", "fastapi", "callboard", "workflows", "api.app", "worker", "pip", "uv"]
     here = await host.here(manifest, "slugify", "text_unidecode", "playwright", "intuned_runtime", *ours_only)
     environment = host.root / host.built()[0]
     inside = f"{environment}/lib/python{own_interpreter().minor}/site-packages/"
     for name in ("slugify", "text_unidecode", "playwright"):
         assert here["found"][name].startswith(inside), name
     assert here["found"]["intuned_runtime"] == str(
-        Path(runner.__file__).parents[2] / "runtime/intuned_runtime/__init__.py"
+        Path(runner.__file__).parents[3] / "runtime/intuned_runtime/__init__.py"
     )
     assert {name: here["found"][name] for name in ours_only} == dict.fromkeys(ours_only)
     assert here["playwright"] == PLAYWRIGHT
@@ -57,7 +57,7 @@ async def test_playwright_and_the_runtime_are_ours_whatever_the_project_lists(ho
     assert manifest.environment.source == "pyproject.toml"
     here = await host.here(manifest, "intuned_runtime", "_intuned_runtime_internal", "slugify")
     assert here["playwright"] == PLAYWRIGHT
-    assert here["found"]["intuned_runtime"].startswith(str(Path(runner.__file__).parents[2] / "runtime"))
+    assert here["found"]["intuned_runtime"].startswith(str(Path(runner.__file__).parents[3] / "runtime"))
     assert here["found"]["_intuned_runtime_internal"] is None
     assert here["found"]["slugify"]
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from projects.deploy import deploy
-from projects.environments import Environments
-from projects.interpreters import own_interpreter
-from projects.manifest import Manifest
-from projects.uv import run_uv
-from schemas.errors import ProjectError
+from callboard.projects.deploy import deploy
+from callboard.projects.environments import Environments
+from callboard.projects.interpreters import own_interpreter
+from callboard.projects.manifest import Manifest
+from callboard.projects.uv import run_uv
+from callboard.schemas.errors import ProjectError
 from tests.support.package_box import package_box
 from tests.support.project_host import WHAT_IS_HERE, Host, listing
 from tests.support.wheels import make_wheel
@@ -119,7 +119,7 @@ async def test_a_package_that_cannot_be_built_fails_the_deploy_with_its_reason(h
 
 
 async def test_a_build_that_takes_too_much_memory_is_ended(host: Host, greedy: None, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("projects.uv._MEMORY", 256 * 1024**2)
+    monkeypatch.setattr("callboard.projects.uv._MEMORY", 256 * 1024**2)
     with pytest.raises(ProjectError, match=r"^requirements\.txt: .*: it took more than 256 MiB of memory\.$"):
         await host.deploy(listing("broken"))
 

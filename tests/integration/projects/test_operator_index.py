@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from projects import index_proxy
-from projects.operator_index import read_operator_index
-from projects.uv import ProjectUv, UvError
+from callboard.projects import index_proxy
+from callboard.projects.operator_index import read_operator_index
+from callboard.projects.uv import ProjectUv, UvError
 from tests.support.certificates import Authority
 from tests.support.package_box import package_box
 from tests.support.package_index import package_index

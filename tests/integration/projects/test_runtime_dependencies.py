@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from projects.lock_resolution import drop_runtime
-from schemas.errors import ProjectError
+from callboard.projects.lock_resolution import drop_runtime
+from callboard.schemas.errors import ProjectError
 from tests.support.project_host import Host, listing
 from tests.support.wheels import make_wheel
 

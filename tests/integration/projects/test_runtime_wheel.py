@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from machines.runner.main import RUNTIME
-from projects.uv import run_uv
-from settings import installed_version
+from callboard.machines.runner.main import RUNTIME
+from callboard.projects.uv import run_uv
+from callboard.settings import installed_version
 from tests.support.repository import REPOSITORY
 
 INFO = f"callboard_runtime-{installed_version()}.dist-info"
@@ -41,7 +41,7 @@ async def test_the_runtime_is_two_typed_packages_that_need_playwright(packages: 
 async def test_the_application_has_the_runtime_and_the_templates(packages: None, tmp_path: Path):
     with await built(REPOSITORY, tmp_path) as wheel:
         names = set(wheel.namelist())
-    for folder in ("runtime", "projects/templates"):
+    for folder in ("runtime", "callboard/projects/templates"):
         files = [path for path in (REPOSITORY / folder).rglob("*") if path.is_file() and path.suffix != ".pyc"]
         assert files
         assert {str(path.relative_to(REPOSITORY)) for path in files} <= names

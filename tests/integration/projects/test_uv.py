@@ -11,10 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from machines.package_box import kept
-from machines.proxied import TOLD
-from projects.processes import run_process
-from projects.uv import ProjectUv, UvError, explain_error, mask_url_credentials, run_uv
+from callboard.machines.package_box import kept
+from callboard.machines.proxied import TOLD
+from callboard.projects.processes import run_process
+from callboard.projects.uv import ProjectUv, UvError, explain_error, mask_url_credentials, run_uv
 from tests.support.certificates import Authority
 from tests.support.package_box import package_box
 

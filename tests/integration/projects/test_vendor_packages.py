@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from machines import runner
+from callboard.machines import runner
 from tests.support.machines import attempt_of, value
 from tests.support.project_host import Host
 from tests.support.s3_server import BUCKET, s3_server
@@ -92,7 +92,7 @@ async def test_what_the_vendor_s_runtime_requires_is_there_with_our_runtime(host
     report = await pool.run_attempt(await host.version(manifest), attempt_of("models", {}))
     *imported, runtime = value(report)
     assert imported == ["httpx", "requests", "tenacity"]
-    assert Path(runtime).parent.parent == Path(runner.__file__).parents[2] / "runtime"
+    assert Path(runtime).parent.parent == Path(runner.__file__).parents[3] / "runtime"
     chair = {"name": "Chair", "detailsUrl": "https://shop.test/chair"}
     assert report.extended_payloads is not None
     assert json.loads(report.extended_payloads) == [

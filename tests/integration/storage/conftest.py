@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.factory import open_store
-from storage.store import Store
+from callboard.storage.factory import open_store
+from callboard.storage.store import Store
 from tests.support.s3_server import BUCKET, S3Server, s3_server
 
 

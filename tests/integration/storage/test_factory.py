@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from schemas.errors import ConfigurationError
-from storage.factory import open_store
+from callboard.schemas.errors import ConfigurationError
+from callboard.storage.factory import open_store
 from tests.support.s3_server import S3Server
 
 

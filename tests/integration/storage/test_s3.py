@@ -14,12 +14,12 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from devstack import ports
-from schemas.errors import StoreError
-from storage import keys as storage_keys
-from storage.factory import open_store
-from storage.s3 import MAX_CONNECTIONS, S3Store
-from storage.store import Store
+from callboard.dev import ports
+from callboard.schemas.errors import StoreError
+from callboard.storage import keys as storage_keys
+from callboard.storage.factory import open_store
+from callboard.storage.s3 import MAX_CONNECTIONS, S3Store
+from callboard.storage.store import Store
 from tests.support.polling import until
 from tests.support.repository import REPOSITORY
 from tests.support.s3_policies import documented, policy_proxy
@@ -275,5 +275,7 @@ async def test_a_download_that_is_cancelled_stops_and_leaves_nothing(
 
 
 def test_a_folder_store_does_not_load_boto3() -> None:
-    script = "import sys; from storage.factory import open_store; open_store('x'); sys.exit('boto3' in sys.modules)"
+    script = (
+        "import sys; from callboard.storage.factory import open_store as o; o('x'); sys.exit('boto3' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, timeout=60).returncode == 0

@@ -1,4 +1,4 @@
-"""Every artifact store keeps the promises of `storage.store`: a folder, and a bucket on a real S3 server."""
+"""Every artifact store keeps the promises of `callboard.storage.store`: a folder, and a bucket on a real S3 server."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from schemas.errors import StoreError
-from storage import keys as places
-from storage.factory import open_store
-from storage.store import Store
+from callboard.schemas.errors import StoreError
+from callboard.storage import keys as places
+from callboard.storage.factory import open_store
+from callboard.storage.store import Store
 from tests.support.s3_server import BUCKET, S3Server
 
 parts = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=20).filter(

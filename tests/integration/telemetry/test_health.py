@@ -13,10 +13,10 @@ from typing import Any
 import httpx
 import pytest
 
-from devstack import ports
-from schemas.errors import ConfigurationError
-from telemetry import health
-from telemetry.health import Liveness, Pulse, health_server
+from callboard.dev import ports
+from callboard.schemas.errors import ConfigurationError
+from callboard.telemetry import health
+from callboard.telemetry.health import Liveness, Pulse, health_server
 from tests.support.polling import until
 
 A_MINUTE = timedelta(minutes=1)

@@ -17,8 +17,8 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Interceptor, Replayer, UnsandboxedWorkflowRunner, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
-from schemas.workflow import names
-from telemetry.spans import Spans
+from callboard.schemas.workflow import names
+from callboard.telemetry.spans import Spans
 from tests.support.auth_stage import LoginStage
 from tests.support.repository import REPOSITORY
 from tests.support.run_stage import WORKFLOWS, HeldAttempt, Stage, completed, ends, failed, name_of

@@ -10,12 +10,12 @@ from pydantic import SecretStr
 from temporalio import activity
 from temporalio.client import Client
 
-from devstack.temporal import TemporalServer
-from schemas.workflow import names
-from schemas.workflow.attempt import InterruptedInput
-from schemas.workflow.auth import DeleteStatesInput
-from settings import Settings
-from temporal.runs import Runs
+from callboard.dev.temporal import TemporalServer
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.attempt import InterruptedInput
+from callboard.schemas.workflow.auth import DeleteStatesInput
+from callboard.settings import Settings
+from callboard.temporal.runs import Runs
 from tests.support.auth_stage import LoginStage
 from tests.support.encryption import ENCRYPTION_KEY
 from tests.support.run_stage import IDENTITY, WORKFLOWS, Stage, both_queues, name_of, no_variables

@@ -8,14 +8,14 @@ from datetime import timedelta
 import pytest
 from temporalio.client import Client
 
-from schemas.errors import Conflict, NotFound, Unavailable
-from schemas.workflow import names
-from schemas.workflow.auth import AuthSessionRef, AuthSessionStatus, AuthSessionType, SavedBack
-from schemas.workflow.auth_session import AuthSessionView, LoginSpec
-from schemas.workflow.run import RunStatus, RunType
-from temporal import auth_sessions
-from temporal.auth_sessions import AuthSessions
-from temporal.runs import Runs, RunState
+from callboard.schemas.errors import Conflict, NotFound, Unavailable
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.auth import AuthSessionRef, AuthSessionStatus, AuthSessionType, SavedBack
+from callboard.schemas.workflow.auth_session import AuthSessionView, LoginSpec
+from callboard.schemas.workflow.run import RunStatus, RunType
+from callboard.temporal import auth_sessions
+from callboard.temporal.auth_sessions import AuthSessions
+from callboard.temporal.runs import Runs, RunState
 from tests.support.auth_session_calls import CALLS, being, validation
 from tests.support.auth_stage import AT, FIRST, ID, LoginStage, good
 from tests.support.encryption import with_encryption

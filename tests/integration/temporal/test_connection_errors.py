@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from devstack import ports
-from devstack.temporal import TemporalServer
-from schemas.errors import ConfigurationError, Unavailable
-from settings import Settings
-from temporal.client import connect
-from temporal.connection_config import find_connection
-from temporal.health import TemporalHealth, check_access
+from callboard.dev import ports
+from callboard.dev.temporal import TemporalServer
+from callboard.schemas.errors import ConfigurationError, Unavailable
+from callboard.settings import Settings
+from callboard.temporal.client import connect
+from callboard.temporal.connection_config import find_connection
+from callboard.temporal.health import TemporalHealth, check_access
 from tests.support.certificates import Authority, Signed
 from tests.support.cloud_proxy import CloudProxy
 

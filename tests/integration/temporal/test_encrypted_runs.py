@@ -18,16 +18,16 @@ from temporalio.client import Client, Interceptor, OutboundInterceptor, StartWor
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Worker
 
-from schemas.workflow import names
-from schemas.workflow.auth import AuthSessionStatus
-from schemas.workflow.base import JsonRef
-from schemas.workflow.run import RunStatus
-from settings import Settings
-from temporal.auth_sessions import AuthSessions
-from temporal.client import connect
-from temporal.listing import RunFilter
-from temporal.run_queries import RunQueries
-from temporal.runs import Runs, RunState
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.auth import AuthSessionStatus
+from callboard.schemas.workflow.base import JsonRef
+from callboard.schemas.workflow.run import RunStatus
+from callboard.settings import Settings
+from callboard.temporal.auth_sessions import AuthSessions
+from callboard.temporal.client import connect
+from callboard.temporal.listing import RunFilter
+from callboard.temporal.run_queries import RunQueries
+from callboard.temporal.runs import Runs, RunState
 from tests.support.auth_session_calls import being
 from tests.support.auth_stage import LoginStage
 from tests.support.encryption import ENCRYPTION_KEY

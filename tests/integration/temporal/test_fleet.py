@@ -11,14 +11,14 @@ import pytest
 from pydantic import SecretStr
 from temporalio.client import Client
 
-from schemas.errors import Unavailable
-from schemas.workflow import names
-from schemas.workflow.fleet import FleetState, ProjectSize, RenewRequest, list_id
-from settings import Settings
-from temporal import fleet
-from temporal.data_converter import data_converter
-from temporal.fleet import BaseUnknown, FleetClient
-from temporal.fleet_worker import fleet_worker
+from callboard.schemas.errors import Unavailable
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.fleet import FleetState, ProjectSize, RenewRequest, list_id
+from callboard.settings import Settings
+from callboard.temporal import fleet
+from callboard.temporal.data_converter import data_converter
+from callboard.temporal.fleet import BaseUnknown, FleetClient
+from callboard.temporal.fleet_worker import fleet_worker
 from tests.support.temporal_servers import dev_client, dev_server
 
 SHOP = {"shop": ProjectSize(machines=2, deployed_at=datetime(2026, 11, 27, tzinfo=UTC))}

@@ -10,12 +10,12 @@ import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.worker import Worker
 
-from devstack.temporal import TemporalServer
-from schemas.errors import Conflict, NotFound
-from schemas.rest.job_runs import parse_sort
-from schemas.workflow import names
-from schemas.workflow.job_run import JobLockInput, JobRunInput, JobRunReasonType, JobRunStatus, JobRunType
-from temporal.job_runs import JobRuns, JobRunState
+from callboard.dev.temporal import TemporalServer
+from callboard.schemas.errors import Conflict, NotFound
+from callboard.schemas.rest.job_runs import parse_sort
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.job_run import JobLockInput, JobRunInput, JobRunReasonType, JobRunStatus, JobRunType
+from callboard.temporal.job_runs import JobRuns, JobRunState
 from tests.support.job_run_stub import CONTINUE, FINISH, StubJobRun
 from tests.support.polling import until
 from tests.support.run_stage import IDENTITY, WORKSPACE
@@ -199,7 +199,7 @@ async def test_one_that_holds_the_lock_is_paused_before_any_list_knows_it(
     def finds_none(_project: str, _job_id: str) -> str:
         return "WorkflowId = 'none'"
 
-    monkeypatch.setattr("temporal.job_runs.job_runs_query", finds_none)
+    monkeypatch.setattr("callboard.temporal.job_runs.job_runs_query", finds_none)
     job_run_id = await job_runs.start()
     await client.start_workflow(
         names.JOB_LOCK,

@@ -14,16 +14,16 @@ from pydantic import SecretStr
 from temporalio.client import Client, ScheduleBackfill, ScheduleCalendarSpec, ScheduleOverlapPolicy, ScheduleSpec
 from temporalio.worker import Worker
 
-from devstack.temporal import TemporalServer
-from schemas.errors import BadRequest, ConfigurationError, Conflict, NotFound
-from schemas.workflow import names
-from schemas.workflow.job import JobRef, JobSource
-from schemas.workflow.job_run import JobRunInput, JobRunStatus, JobRunType
-from settings import Settings
-from temporal.client import connect
-from temporal.job_runs import JobRuns, JobRunState
-from temporal.jobs import Jobs
-from temporal.namespace import Retention, ensure_namespace, inspect_namespace
+from callboard.dev.temporal import TemporalServer
+from callboard.schemas.errors import BadRequest, ConfigurationError, Conflict, NotFound
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.job import JobRef, JobSource
+from callboard.schemas.workflow.job_run import JobRunInput, JobRunStatus, JobRunType
+from callboard.settings import Settings
+from callboard.temporal.client import connect
+from callboard.temporal.job_runs import JobRuns, JobRunState
+from callboard.temporal.jobs import Jobs
+from callboard.temporal.namespace import Retention, ensure_namespace, inspect_namespace
 from tests.support.encryption import ENCRYPTION_KEY, with_encryption
 from tests.support.job_run_stub import FINISH, StubJobRun
 from tests.support.polling import until
@@ -190,7 +190,7 @@ async def test_a_schedule_that_temporal_alone_refuses_is_a_bad_request(
     name: str, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 ):
     spec = ScheduleSpec(calendars=[ScheduleCalendarSpec()], time_zone_name="Callboard/Nowhere")
-    monkeypatch.setattr("temporal.jobs.schedule_spec", lambda _schedule: spec)  # pyright: ignore[reportUnknownLambdaType]
+    monkeypatch.setattr("callboard.temporal.jobs.schedule_spec", lambda _schedule: spec)  # pyright: ignore[reportUnknownLambdaType]
     with pytest.raises(BadRequest, match=r"schedule: Temporal refuses it: .* unknown time zone") as refused:
         await jobs.create(reference(name), RARELY)
     assert (refused.value.details or {})["path"] == "schedule"

@@ -14,14 +14,14 @@ import pytest
 from temporalio.client import Client
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
 
-from schemas.errors import NotFound
-from schemas.workflow import names
-from schemas.workflow.attempt import AttemptInput, AttemptOutcome
-from schemas.workflow.auth import AuthSessionRef, AuthSessionType, RunAuth
-from schemas.workflow.run import RunCause, RunJob, RunStatus, RunType
-from temporal.listing import RunFilter, RunListItem
-from temporal.run_queries import RunQueries
-from temporal.runs import Runs
+from callboard.schemas.errors import NotFound
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.attempt import AttemptInput, AttemptOutcome
+from callboard.schemas.workflow.auth import AuthSessionRef, AuthSessionType, RunAuth
+from callboard.schemas.workflow.run import RunCause, RunJob, RunStatus, RunType
+from callboard.temporal.listing import RunFilter, RunListItem
+from callboard.temporal.run_queries import RunQueries
+from callboard.temporal.runs import Runs
 from tests.support.constants import SOMEBODY
 from tests.support.polling import until
 from tests.support.run_stage import WORKSPACE, HeldAttempt, Stage, completed, ends, failed, run_input

@@ -23,14 +23,14 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError
 
-from devstack.temporal import TemporalServer
-from schemas.errors import ConfigurationError
-from schemas.workflow import names
-from settings import Settings
-from temporal.client import connect
-from temporal.namespace import NamespaceState, Retention, ensure_namespace, inspect_namespace
-from temporal.runs import Runs
-from temporal.sweep_schedule import SWEEP_INTERVAL, SweepSchedule
+from callboard.dev.temporal import TemporalServer
+from callboard.schemas.errors import ConfigurationError
+from callboard.schemas.workflow import names
+from callboard.settings import Settings
+from callboard.temporal.client import connect
+from callboard.temporal.namespace import NamespaceState, Retention, ensure_namespace, inspect_namespace
+from callboard.temporal.runs import Runs
+from callboard.temporal.sweep_schedule import SWEEP_INTERVAL, SweepSchedule
 from tests.support.polling import until
 from tests.support.present import present
 from tests.support.run_stage import run_input

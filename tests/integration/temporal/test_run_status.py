@@ -6,9 +6,9 @@ import asyncio
 
 from temporalio.client import Client
 
-from schemas.workflow import names
-from schemas.workflow.run import RunStatus
-from temporal.runs import Runs
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.run import RunStatus
+from callboard.temporal.runs import Runs
 from tests.support.activity_operations import PendingActivity
 from tests.support.auth_stage import FIRST, LoginStage, bad, good
 from tests.support.encryption import with_encryption

@@ -13,12 +13,12 @@ import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from schemas.errors import Unavailable
-from schemas.workflow import names
-from schemas.workflow.run import RunOutcome, RunStatus
-from temporal import closing, run_waits
-from temporal.run_waits import RunWaits
-from temporal.runs import Runs, RunState
+from callboard.schemas.errors import Unavailable
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.run import RunOutcome, RunStatus
+from callboard.temporal import closing, run_waits
+from callboard.temporal.run_waits import RunWaits
+from callboard.temporal.runs import Runs, RunState
 from tests.support.polling import until
 from tests.support.run_stage import WORKSPACE, HeldAttempt, Stage, completed, ends, run_input
 
@@ -260,7 +260,7 @@ async def test_a_client_that_has_waited_is_told_the_state_that_was_heard_of_last
 async def test_a_client_that_has_waited_does_not_wait_long_for_the_state(
     runs: Runs, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("temporal.runs._READING_TIMEOUT", 0.01)
+    monkeypatch.setattr("callboard.temporal.runs._READING_TIMEOUT", 0.01)
     await runs.start(stage.run_id, run_input(stage.project), fingerprint="")
 
     async def never(*_arguments: object) -> None:
@@ -275,7 +275,7 @@ async def test_a_client_that_has_waited_does_not_wait_long_for_the_state(
 async def test_states_are_read_in_turn_for_clients_that_wait(
     client: Client, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("temporal.runs._READINGS", 2)
+    monkeypatch.setattr("callboard.temporal.runs._READINGS", 2)
     runs, reading, most = Runs(client), 0, 0
     run_ids = [f"{stage.run_id}-{number}" for number in range(6)]
     for run_id in run_ids:
@@ -300,7 +300,7 @@ async def test_states_are_read_in_turn_for_clients_that_wait(
 async def test_whom_a_run_belongs_to_is_asked_until_temporal_says_it(
     client: Client, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("temporal.runs._OVERLOAD_PAUSE", 0.01)
+    monkeypatch.setattr("callboard.temporal.runs._OVERLOAD_PAUSE", 0.01)
     await Runs(client).start(stage.run_id, run_input(stage.project), fingerprint="")
     runs = Runs(client)
     describe, refusals = runs.describe, iter([error(RPCStatusCode.RESOURCE_EXHAUSTED)] * 3)

@@ -12,12 +12,12 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
-from schemas.errors import Conflict, NotFound
-from schemas.workflow import names
-from schemas.workflow.actor import Actor
-from schemas.workflow.base import JsonRef
-from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunInput, RunOutcome, RunStatus
-from temporal.runs import Runs, RunState
+from callboard.schemas.errors import Conflict, NotFound
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.actor import Actor
+from callboard.schemas.workflow.base import JsonRef
+from callboard.schemas.workflow.run import ErrorCode, ReasonType, RunError, RunInput, RunOutcome, RunStatus
+from callboard.temporal.runs import Runs, RunState
 from tests.support.constants import SOMEBODY
 from tests.support.encryption import with_encryption
 from tests.support.present import assert_has, present
@@ -153,7 +153,7 @@ async def test_whoever_started_a_run_waits_without_asking_whose_it_is(
 async def test_it_remembers_so_many_runs_that_it_has_started(
     runs: Runs, client: Client, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("temporal.runs._MAX_REMEMBERED", 2)
+    monkeypatch.setattr("callboard.temporal.runs._MAX_REMEMBERED", 2)
     run_ids = [f"{stage.run_id}-{number}" for number in range(3)]
     for run_id in run_ids:
         await runs.start(run_id, run_input(stage.project), fingerprint="")

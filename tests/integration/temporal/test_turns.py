@@ -10,8 +10,8 @@ from temporalio import workflow
 from temporalio.client import Client
 from temporalio.worker import PollerBehaviorSimpleMaximum, UnsandboxedWorkflowRunner, Worker
 
-from schemas.workflow import names
-from temporal.runs import Runs
+from callboard.schemas.workflow import names
+from callboard.temporal.runs import Runs
 from tests.support.run_stage import run_input
 from tests.support.temporal_servers import dev_client, dev_server
 

@@ -13,15 +13,15 @@ from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
-from devstack import ports
-from devstack.temporal import TemporalServer
-from schemas.errors import ConfigurationError, Unavailable
-from settings import Settings
-from temporal.auth_sessions import AuthSessions
-from temporal.client import connect
-from temporal.health import TemporalHealth
-from temporal.namespace import Retention, ensure_namespace, inspect_namespace
-from temporal.runs import Runs
+from callboard.dev import ports
+from callboard.dev.temporal import TemporalServer
+from callboard.schemas.errors import ConfigurationError, Unavailable
+from callboard.settings import Settings
+from callboard.temporal.auth_sessions import AuthSessions
+from callboard.temporal.client import connect
+from callboard.temporal.health import TemporalHealth
+from callboard.temporal.namespace import Retention, ensure_namespace, inspect_namespace
+from callboard.temporal.runs import Runs
 from tests.support.auth_session_calls import CALLS, being, validation
 from tests.support.auth_stage import LoginStage
 from tests.support.constants import SOMEBODY

@@ -13,7 +13,7 @@ from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from temporal.worker_shutdown import running_worker
+from callboard.temporal.worker_shutdown import running_worker
 from tests.support.polling import until
 from tests.support.processes import running, surroundings
 
@@ -56,7 +56,7 @@ async def test_a_worker_that_does_not_stop_is_left_behind_and_the_log_says_so(
     async with running_worker(worker, margin=SOON):
         handle = await client.start_workflow(Endless.run, id=name, task_queue=name)
         await began.wait()
-    (said,) = [record for record in caplog.records if record.name == "temporal.worker_shutdown"]
+    (said,) = [record for record in caplog.records if record.name == "callboard.temporal.worker_shutdown"]
     assert said.levelno == logging.ERROR
     assert name in said.getMessage()
     assert not worker.is_shutdown
@@ -79,7 +79,7 @@ import runpy
 from datetime import timedelta
 from functools import partial
 from temporalio.worker import Worker
-from temporal import worker_shutdown
+from callboard.temporal import worker_shutdown
 
 async def stubborn():
     while True:

@@ -25,12 +25,12 @@ from typing import Any
 import psutil
 import pytest
 
-from devstack import ports
-from devstack.temporal import TemporalServer
-from machines import keeper
-from machines.runner import process_tree
-from projects.deploy import deploy
-from storage.folder import FolderStore
+from callboard.dev import ports
+from callboard.dev.temporal import TemporalServer
+from callboard.machines import keeper
+from callboard.machines.runner import process_tree
+from callboard.projects.deploy import deploy
+from callboard.storage.folder import FolderStore
 from tests.support.files import write_files
 from tests.support.polling import until
 from tests.support.present import present
@@ -229,7 +229,7 @@ def refusal(kind: Kind) -> str | None:
         return None if os.geteuid() == 0 else "Only root can have an installation of root's."
     try:
         subprocess.run(
-            command_of((sys.executable, "-c", "import psutil, machines.keeper")),
+            command_of((sys.executable, "-c", "import psutil, callboard.machines.keeper")),
             env={"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"},
             cwd="/",
             check=True,

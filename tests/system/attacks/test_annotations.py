@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from machines.runner import process_tree
+from callboard.machines.runner import process_tree
 from tests.support.processes import execute
 from tests.system.attacks.installation import PROJECTS, Installation, command_of, give, identity_of, reached, targets
 
@@ -67,7 +67,7 @@ def left(name: str) -> list[int]:
 
 async def test_an_annotation_finds_changes_and_leaves_nothing(installation: Installation, daemon: str) -> None:
     done = await execute(
-        *command_of((sys.executable, "-P", "-c", "from cli.main import main; main()", "deploy", PROJECT)),
+        *command_of((sys.executable, "-P", "-c", "from callboard.cli.main import main; main()", "deploy", PROJECT)),
         cwd=installation.folder,
         env=installation.environment | {"CALLBOARD_ISOLATION": installation.kind.isolation},
         **identity_of(installation.kind),

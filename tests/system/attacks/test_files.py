@@ -100,7 +100,7 @@ async def test_its_own_version_is_readable_and_not_writable(installation: Instal
 
 
 async def test_the_code_of_machines_and_their_interpreter_are_not_writable(installation: Installation) -> None:
-    runner = REPOSITORY / "machines" / "runner"
+    runner = REPOSITORY / "callboard" / "machines" / "runner"
     places = [runner, runner / "main.py", Path(os.__file__), Path(playwright.__file__).parent, Path(sys.executable)]
     assert await through(installation, write=places) == {}
 

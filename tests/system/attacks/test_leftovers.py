@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from machines.runner import process_tree
+from callboard.machines.runner import process_tree
 from tests.support.polling import until
 from tests.system.attacks.installation import PROJECTS, Installation
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from machines.runner import process_tree
+from callboard.machines.runner import process_tree
 from tests.support.package_index import FETCHED, package_index
 from tests.support.polling import until
 from tests.support.processes import execute
@@ -48,7 +48,9 @@ class Packer:
         """Deploy it by the command, as the installation's user, and return the exit code and what was printed."""
         here = {**self.settings, "CALLBOARD_ISOLATION": self.installation.kind.isolation}
         done = await execute(
-            *command_of((sys.executable, "-P", "-c", "from cli.main import main; main()", "deploy", str(self.folder))),
+            *command_of(
+                (sys.executable, "-P", "-c", "from callboard.cli.main import main; main()", "deploy", str(self.folder))
+            ),
             cwd=self.installation.folder,
             env=self.installation.environment | here | settings,
             **identity_of(self.installation.kind),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from machines.runner import process_tree
+from callboard.machines.runner import process_tree
 from tests.system.attacks.installation import SEALING_KEY, Installation
 
 OTHERS = ("keeper.py ", "main.py supervisor ", "run-driver", "--headless")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from machines.runner import confinement
+from callboard.machines.runner import confinement
 from tests.support.polling import until
 from tests.system.attacks.installation import OWN_ADDRESSES, Installation, addresses_of_this_host, ports_of
 

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from temporalio.api.common.v1 import Payload
 
-from schemas.mask import MASK
+from callboard.schemas.mask import MASK
 from tests.support.files import contents
 from tests.support.temporal_servers import dev_client
 from tests.system.attacks.installation import API_KEY, SEALING_KEY, Installation

@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from machines.browser_program import find_browser
-from machines.sandbox import sandbox_refusal
+from callboard.machines.browser_program import find_browser
+from callboard.machines.sandbox import sandbox_refusal
 from tests.support.dev_terminal import API, Running, dev, make_projects, processes_on
 from tests.support.polling import block_until
 from tests.support.processes import CALLBOARD

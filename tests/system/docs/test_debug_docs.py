@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from projects.skeleton import write_skeleton
+from callboard.projects.skeleton import write_skeleton
 from tests.support import doc_commands
 from tests.support.fake_api import FakeApi
 from tests.support.processes import PATIENCE

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from projects.deploy import deploy
-from projects.settings_file import read_settings
-from storage.folder import FolderStore
+from callboard.projects.deploy import deploy
+from callboard.projects.settings_file import read_settings
+from callboard.storage.folder import FolderStore
 from tests.support import doc_commands
 from tests.support.files import write_files
 from tests.support.repository import REPOSITORY

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from machines.scratch_cleanup import processes_of
-from machines.trace_redactor import KEPT_IDLE
-from projects.deploy import deploy
-from schemas.workflow.base import INLINE_LIMIT
-from schemas.workflow.run import RunOutcome, RunStatus
+from callboard.machines.scratch_cleanup import processes_of
+from callboard.machines.trace_redactor import KEPT_IDLE
+from callboard.projects.deploy import deploy
+from callboard.schemas.workflow.base import INLINE_LIMIT
+from callboard.schemas.workflow.run import RunOutcome, RunStatus
 from tests.support.faulty_store import FaultyStore
 from tests.support.polling import until
 from tests.support.soak import MACHINES, MIX, Kind, Soak, project

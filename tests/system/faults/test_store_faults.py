@@ -14,7 +14,7 @@ from typing import Any, Protocol, Self
 
 import pytest
 
-from schemas.workflow.base import INLINE_LIMIT
+from callboard.schemas.workflow.base import INLINE_LIMIT
 from tests.support.polling import until
 from tests.support.repository import REPOSITORY
 from tests.support.stack import Stack

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from activities.store_retry import retry_store
-from schemas.errors import StoreError
+from callboard.schemas.errors import StoreError
 
 
 class Store:

@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 
 from activities.variables import VariableActivities
-from projects.dotenv import DevFolders
-from projects.secret_references import SecretSources
-from projects.variables import Variables
-from schemas.rest.env_vars import SetVariable, VariableScope
-from schemas.workflow.attempt import AttemptInput, AttemptKind
-from schemas.workflow.auth import AttemptAuth, AuthSessionRef, AuthSessionType, LoginState
-from schemas.workflow.base import JsonRef
-from schemas.workflow.variables import AttemptVariables, ResolvedSecret, SealedVariables, VariableSource
-from security import seal_context
-from security.keyring import KeyRing
-from storage import keys
-from storage.folder import FolderStore
+from callboard.projects.dotenv import DevFolders
+from callboard.projects.secret_references import SecretSources
+from callboard.projects.variables import Variables
+from callboard.schemas.rest.env_vars import SetVariable, VariableScope
+from callboard.schemas.workflow.attempt import AttemptInput, AttemptKind
+from callboard.schemas.workflow.auth import AttemptAuth, AuthSessionRef, AuthSessionType, LoginState
+from callboard.schemas.workflow.base import JsonRef
+from callboard.schemas.workflow.variables import AttemptVariables, ResolvedSecret, SealedVariables, VariableSource
+from callboard.security import seal_context
+from callboard.security.keyring import KeyRing
+from callboard.storage import keys
+from callboard.storage.folder import FolderStore
 from tests.support.in_memory_temporal import MemoryAuthSessions
 from tests.support.present import present
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from intuned_client import AsyncIntunedClient
 
-from storage.folder import FolderStore
+from callboard.storage.folder import FolderStore
 from tests.support.api_in_process import KEY, Api, MakeApi, api_settings, deploy_project
 from tests.support.constants import WORKSPACE
 from tests.support.deployed_projects import artifacts as artifacts

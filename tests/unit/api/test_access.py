@@ -10,8 +10,8 @@ import httpx
 import pytest
 from fastapi.routing import APIRoute
 
-from schemas.workflow.run import RunStatus, RunType
-from temporal.runs import RunState
+from callboard.schemas.workflow.run import RunStatus, RunType
+from callboard.temporal.runs import RunState
 from tests.support.api_in_process import KEY, OTHER_KEY, Api
 from tests.support.attempt_artifacts import attempt_record, store_record
 from tests.support.constants import WORKSPACE

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from api.dependencies import open_services
-from schemas.errors import ConfigurationError
-from settings import Settings
-from temporal.connection_config import find_connection
+from callboard.schemas.errors import ConfigurationError
+from callboard.settings import Settings
+from callboard.temporal.connection_config import find_connection
 from tests.support.api_in_process import KEY, MakeApi
 from tests.support.constants import WORKSPACE
 

@@ -5,17 +5,17 @@ from typing import Any
 import pytest
 from intuned_client import AsyncIntunedClient
 
-from schemas.rest.run_result import ResultResponse
-from schemas.rest.runs import RunBody, RunList
-from schemas.workflow.attempt import AttemptRecord
-from schemas.workflow.auth import AuthSessionStatus, AuthSessionType
-from schemas.workflow.delivery import DeliveryOutcome
-from schemas.workflow.run import RunCause, RunOutcome, RunStatus, RunType
-from storage import keys
-from temporal.deliveries import DeliveryState
-from temporal.listing import RunPage
-from temporal.run_queries import ValidateListItem
-from temporal.runs import RunState
+from callboard.schemas.rest.run_result import ResultResponse
+from callboard.schemas.rest.runs import RunBody, RunList
+from callboard.schemas.workflow.attempt import AttemptRecord
+from callboard.schemas.workflow.auth import AuthSessionStatus, AuthSessionType
+from callboard.schemas.workflow.delivery import DeliveryOutcome
+from callboard.schemas.workflow.run import RunCause, RunOutcome, RunStatus, RunType
+from callboard.storage import keys
+from callboard.temporal.deliveries import DeliveryState
+from callboard.temporal.listing import RunPage
+from callboard.temporal.run_queries import ValidateListItem
+from callboard.temporal.runs import RunState
 from tests.support.api_in_process import Api
 from tests.support.dashboard_client import signed_in_client
 from tests.support.in_memory_temporal import line

@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from projects.pointer import withdraw_pointer
-from storage.folder import FolderStore
+from callboard.projects.pointer import withdraw_pointer
+from callboard.storage.folder import FolderStore
 from tests.support.api_in_process import Api, MakeApi, deploy_project
 from tests.support.constants import WORKSPACE
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from schemas.errors import StoreError, Unavailable
+from callboard.schemas.errors import StoreError, Unavailable
 from tests.support.api_in_process import KEY, PROJECTS, Api, MakeApi
 from tests.support.fleet_stage import fleet_state
 

@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from schemas.rest.access import Scope
-from schemas.workflow.delivery import DeliveryStatus, TryProblem
-from temporal.deliveries import DeliveryState
+from callboard.schemas.rest.access import Scope
+from callboard.schemas.workflow.delivery import DeliveryStatus, TryProblem
+from callboard.temporal.deliveries import DeliveryState
 from tests.support.api_in_process import PROJECTS, Api, MakeApi, deploy_project
 from tests.support.constants import WORKSPACE
 from tests.support.contract_table import documented_scopes, routes

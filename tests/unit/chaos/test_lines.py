@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from devstack import ports
+from callboard.dev import ports
 from tests.chaos.lines import Line
 
 

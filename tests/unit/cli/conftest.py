@@ -4,7 +4,7 @@ from collections.abc import Generator
 
 import pytest
 
-from devstack import ports
+from callboard.dev import ports
 from tests.support.fake_api import FakeApi
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from httpcore._synchronization import ThreadLock  # there is no other place where an interrupt can be put in
 
-from cli.api_client import ApiClient
-from devstack.data_folder import connection_file, lock_data_folder
+from callboard.cli.api_client import ApiClient
+from callboard.dev.data_folder import connection_file, lock_data_folder
 from tests.support.constants import WORKSPACE
 from tests.support.fake_api import KEY, FakeApi, callboard, callboard_process, error_of
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cli import logs
+from callboard.cli import logs
 from tests.support.fake_api import FakeApi
 
 LINES = [

@@ -70,7 +70,7 @@ def test_a_deploy_is_refused_in_one_line(project: Path, tmp_path: Path, machines
 
 
 def test_commands_do_not_depend_on_what_lies_in_the_working_folder(project: Path, tmp_path: Path):
-    for name in ("settings.py", "worker.py", "schemas.py", "cli.py"):
+    for name in ("callboard.py", "worker.py", "workflows.py"):
         (project / name).write_text("raise SystemExit('this is user code')\n")
     (project / "api" / "__init__.py").write_text("raise SystemExit('this is user code')\n")
     done = callboard("deploy", ".", "--artifacts", tmp_path / "store", cwd=project)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from cli import polling
-from cli.deploy import find_commit
+from callboard.cli import polling
+from callboard.cli.deploy import find_commit
 from tests.support.fake_api import KEY, FakeApi, callboard, error_of
 from tests.support.files import write_files
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from temporalio.service import TLSConfig
 
-from cli.doctor.findings import Status
-from cli.doctor.temporal import _check_connection
-from temporal.connection_config import Connection
+from callboard.cli.doctor.findings import Status
+from callboard.cli.doctor.temporal import _check_connection
+from callboard.temporal.connection_config import Connection
 
 HOST = "temporal:7233"
 CERTIFIED = TLSConfig(client_cert=b"certificate", client_private_key=b"key")

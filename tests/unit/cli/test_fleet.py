@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from cli.doctor.findings import Finding, Status
-from cli.doctor.fleet import check_fleet
-from cli.doctor.target import Installation
-from devstack.data_folder import connection_file, lock_data_folder
-from schemas.errors import Forbidden
-from schemas.workflow.fleet import FleetState
-from settings import Settings
-from storage.folder import FolderStore
+from callboard.cli.doctor.findings import Finding, Status
+from callboard.cli.doctor.fleet import check_fleet
+from callboard.cli.doctor.target import Installation
+from callboard.dev.data_folder import connection_file, lock_data_folder
+from callboard.schemas.errors import Forbidden
+from callboard.schemas.workflow.fleet import FleetState
+from callboard.settings import Settings
+from callboard.storage.folder import FolderStore
 from tests.support.api_in_process import KEY, Api, api_settings, deploy_project
 from tests.support.constants import WORKSPACE
 from tests.support.fake_api import callboard

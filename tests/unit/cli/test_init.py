@@ -8,7 +8,7 @@ from uuid import UUID
 
 from dotenv import dotenv_values
 
-from settings import Settings, installed_version
+from callboard.settings import Settings, installed_version
 from tests.support.fake_api import callboard_process
 from tests.support.repository import REPOSITORY
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cli import polling
+from callboard.cli import polling
 from tests.support.fake_api import FakeApi
 
 JOB = {"id": "nightly", "payload": [{"apiName": "list", "parameters": {}}], "configuration": {}}

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from cli.polling import _describe_progress
-from cli.render import format_time, format_waiting
+from callboard.cli.polling import _describe_progress
+from callboard.cli.render import format_time, format_waiting
 
 UNTIL = "2026-11-24T10:00:00Z"
 BUSY = {"ahead": 4, "machinesBusy": 2, "machines": 3, "paused": False}

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from cli import polling
+from callboard.cli import polling
 from tests.support.fake_api import FakeApi
 
 STARTED = (201, {"runId": "r1", "status": "pending"})

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.setup import setup
-from schemas.errors import BadRequest, ConfigurationError, MachineError
+from callboard.cli.setup import setup
+from callboard.schemas.errors import BadRequest, ConfigurationError, MachineError
 
 APT_GET = """
 echo "apt-get $*" >> "$HOST/log"
@@ -59,9 +59,9 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     monkeypatch.setenv("HOST", str(tmp_path))
     monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", str(tmp_path / "browsers"))
     monkeypatch.delenv("CALLBOARD_CHROMIUM", raising=False)
-    monkeypatch.setattr("machines.browser_program._ALSO_LOOKED_IN", "")
-    monkeypatch.setattr("cli.setup._SYSTEM_PATH", "")
-    monkeypatch.setattr("cli.setup._PLAYWRIGHT", (str(tmp_path / "playwright"),))
+    monkeypatch.setattr("callboard.machines.browser_program._ALSO_LOOKED_IN", "")
+    monkeypatch.setattr("callboard.cli.setup._SYSTEM_PATH", "")
+    monkeypatch.setattr("callboard.cli.setup._PLAYWRIGHT", (str(tmp_path / "playwright"),))
     monkeypatch.setattr("os.geteuid", lambda: 0)
     return host
 

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from cli.dev import run_until_signalled
+from callboard.cli.dev import run_until_signalled
 
 
 async def test_the_work_ends_as_it_does():

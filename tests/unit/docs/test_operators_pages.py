@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from storage import keys
+from callboard.storage import keys
 from tests.support.repository import REPOSITORY
 from tests.support.s3_policies import documented
 

@@ -1,4 +1,4 @@
-"""scripts/pin-images.sh writes what registries name, and else changes nothing. No registry is asked."""
+"""hosting/scripts/pin-images.sh writes what registries name, and else changes nothing. No registry is asked."""
 
 import os
 import re

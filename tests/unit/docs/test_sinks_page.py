@@ -14,12 +14,12 @@ from typing import Any
 import httpx
 import pytest
 
-from devstack import ports
-from devstack.data_folder import new_webhook_secret
-from schemas.rest.delivery import DeliveryList
-from schemas.rest.start_request import StartRequest
-from security.sealed_sinks import seal_sink
-from security.signing import WebhookSigner
+from callboard.dev import ports
+from callboard.dev.data_folder import new_webhook_secret
+from callboard.schemas.rest.delivery import DeliveryList
+from callboard.schemas.rest.start_request import StartRequest
+from callboard.security.sealed_sinks import seal_sink
+from callboard.security.signing import WebhookSigner
 from tests.support.delivery_inputs import QUICK, RING
 from tests.support.repository import REPOSITORY
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from devstack.data_folder import new_webhook_secret
+from callboard.dev.data_folder import new_webhook_secret
+from callboard.security.signing import WebhookSigner
 from examples.site.app import create_app
-from security.signing import WebhookSigner
 
 BODY = json.dumps({"apiInfo": {"runId": "run-1"}}).encode()
 

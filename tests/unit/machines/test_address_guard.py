@@ -7,7 +7,7 @@ from callboard_runtime.addresses import refusal, shown
 from hypothesis import given
 from hypothesis import strategies as st
 
-from security.secret_detection import is_secret_name
+from callboard.security.secret_detection import is_secret_name
 
 SCHEMES = ["file", "view-source", "filesystem", "chrome", "chrome-untrusted", "chrome-extension", "devtools", "ftp"]
 SKIPPED = st.text("\t\n\r", max_size=2)

@@ -15,7 +15,7 @@ import pytest
 from callboard_runtime.annotations import UnreadableError, parameters_schema
 from intuned_runtime import deferred_browser
 
-from projects.parameter_check import check_schema
+from callboard.projects.parameter_check import check_schema
 
 STRING, INTEGER = {"type": "string"}, {"type": "integer"}
 

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from machines import attempt_errors
-from machines.attempt_spec import Version
-from machines.keeper_process import ChildEnd
-from schemas.workflow.base import MESSAGE_LIMIT, STACK_LIMIT
-from schemas.workflow.run import ErrorCode, RunError
-from security.masking import Masker
+from callboard.machines import attempt_errors
+from callboard.machines.attempt_spec import Version
+from callboard.machines.keeper_process import ChildEnd
+from callboard.schemas.workflow.base import MESSAGE_LIMIT, STACK_LIMIT
+from callboard.schemas.workflow.run import ErrorCode, RunError
+from callboard.security.masking import Masker
 from tests.support.machines import attempt_spec
 
 TEXT = st.text(st.characters()) | st.integers(0, 30_000).map(lambda n: "\udc80ä" * n)

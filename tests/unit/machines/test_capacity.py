@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 from pathlib import Path
 
-from machines.capacity import Capacity
-from machines.host import host_capacity
+from callboard.machines.capacity import Capacity
+from callboard.machines.host import host_capacity
 
 
 def test_the_limits_of_a_container_count(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from machines.runner.channel import LARGEST, Channel
+from callboard.machines.runner.channel import LARGEST, Channel
 
 TEXT = st.text(st.characters(), max_size=50)  # lone surrogates and NUL among them
 JSON = st.recursive(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from machines.runner.conversation import checked_done, checked_evidence, checked_request
+from callboard.machines.runner.conversation import checked_done, checked_evidence, checked_request
 
 REFUSED = (TypeError, ValueError, KeyError, AttributeError, RecursionError)
 DONE: dict[str, Any] = {

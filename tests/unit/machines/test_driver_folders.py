@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from machines.runner.folders import DOWNLOADS, DRIVER, HOME, TEMPORARY, DriverFolders
+from callboard.machines.runner.folders import DOWNLOADS, DRIVER, HOME, TEMPORARY, DriverFolders
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from functools import partial
 
 import pytest
 
-from machines.isolation import Isolation, Level, find_isolation
-from schemas.errors import ConfigurationError
+from callboard.machines.isolation import Isolation, Level, find_isolation
+from callboard.schemas.errors import ConfigurationError
 
 STANDING = partial(find_isolation, box_refusal=lambda: None, network_refusal=lambda: None)
 NO_NETWORK = partial(find_isolation, box_refusal=lambda: None, network_refusal=lambda: "there is no /dev/net/tun")

@@ -10,10 +10,10 @@ from typing import Any, cast
 
 import pytest
 
-from machines import machine_limits
-from machines.machine_limits import MachineLimits
-from machines.resource_usage import Meter
-from machines.runner.inner_box import MOST_FILES
+from callboard.machines import machine_limits
+from callboard.machines.machine_limits import MachineLimits
+from callboard.machines.resource_usage import Meter
+from callboard.machines.runner.inner_box import MOST_FILES
 
 DISK = 2**30
 LOOK_TAKES = 4.0

@@ -12,10 +12,10 @@ from typing import Any, cast
 
 import pytest
 
-from machines.attempt_spec import Version
-from machines.capacity import Capacity
-from machines.machine import Machine
-from machines.machine_attempt import RoomTimeoutError
+from callboard.machines.attempt_spec import Version
+from callboard.machines.capacity import Capacity
+from callboard.machines.machine import Machine
+from callboard.machines.machine_attempt import RoomTimeoutError
 from tests.support.machines import attempt_of
 from tests.support.polling import until
 
@@ -23,7 +23,7 @@ from tests.support.polling import until
 async def test_the_clock_can_be_extended_often_but_not_past_the_hard_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("machines.machine_attempt.HARD_LIMIT", timedelta(seconds=0.5))
+    monkeypatch.setattr("callboard.machines.machine_attempt.HARD_LIMIT", timedelta(seconds=0.5))
     loop = asyncio.get_running_loop()
     began = loop.time()
     attempt = attempt_of("any", timeout=0.2)

@@ -15,11 +15,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from machines.log_writer import LONGEST, LogWriter, OutputDemux, Said
+from callboard.machines.log_writer import LONGEST, LogWriter, OutputDemux, Said
 
 SAYS = """
 import json, sys
-from machines.runner.stdio import LogLines
+from callboard.machines.runner.stdio import LogLines
 LogLines().say("info", "console", json.load(sys.stdin))
 """
 

@@ -16,11 +16,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from machines.attempt_spec import Version
-from machines.machine_attempt import MachineAttempt
-from machines.machine_start import LaunchOptions, RecycleCause
-from machines.pool import Pool
-from machines.slot import RecycleLimits
+from callboard.machines.attempt_spec import Version
+from callboard.machines.machine_attempt import MachineAttempt
+from callboard.machines.machine_start import LaunchOptions, RecycleCause
+from callboard.machines.pool import Pool
+from callboard.machines.slot import RecycleLimits
 from tests.support.machines import PATIENCE, attempt_of
 from tests.support.polling import until
 
@@ -128,7 +128,7 @@ def pool_of(size: int, *, attempts: int = 100, seen: Seen | None = None) -> Pool
 @pytest.fixture(autouse=True, scope="module")
 def imagined() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("machines.slot.start_machine", Imagined.start)
+        patch.setattr("callboard.machines.slot.start_machine", Imagined.start)
         yield
 
 

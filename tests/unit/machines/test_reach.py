@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from machines.reach import Reach
+from callboard.machines.reach import Reach
 
 NOTHING_SET = Reach.of()
 

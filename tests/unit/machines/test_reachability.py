@@ -10,10 +10,10 @@ from typing import Any
 import psutil
 import pytest
 
-from machines.reach import Reach
-from machines.reachability import addresses_of_this_host, find_reach
-from schemas.errors import ConfigurationError
-from settings import Settings
+from callboard.machines.reach import Reach
+from callboard.machines.reachability import addresses_of_this_host, find_reach
+from callboard.schemas.errors import ConfigurationError
+from callboard.settings import Settings
 
 NAMES = {"temporal": ["10.7.0.2"], "store.example": ["93.184.216.34"], "intranet": ["10.8.0.1", "fd00:8::1"]}
 

@@ -12,9 +12,9 @@ from typing import Any, cast
 
 import pytest
 
-from machines.runner.playwright_wire import END
-from machines.runner.relay import Relay
-from machines.runner.relay_policy import RelayPolicy
+from callboard.machines.runner.playwright_wire import END
+from callboard.machines.runner.relay import Relay
+from callboard.machines.runner.relay_policy import RelayPolicy
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 

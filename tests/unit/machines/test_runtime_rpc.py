@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
-from machines.runner.channel import Channel
+from callboard.machines.runner.channel import Channel
 from tests.support.machines import attempt_of
 from tests.support.polling import until
 

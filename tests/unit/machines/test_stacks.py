@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from machines.runner.stacks import waiting_at
+from callboard.machines.runner.stacks import waiting_at
 
 LEAVES = """
 import asyncio

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from machines.trace_redaction import secrets_of_network
+from callboard.machines.trace_redaction import secrets_of_network
 
 
 def line(sent: str = "", *set_: str, **headers: str) -> bytes:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from machines.uncancellable import uncancellable
+from callboard.machines.uncancellable import uncancellable
 
 
 class Work:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from storage import keys
-from storage.folder import FolderStore
+from callboard.storage import keys
+from callboard.storage.folder import FolderStore
 from tests.support.project_folders import Deployed
 
 FUNCTION = "async def automation(page, params{annotation}):\n    {body}\n"

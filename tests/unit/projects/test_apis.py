@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from projects.apis import check_names, check_syntax, find_apis
-from projects.files import list_project_files
-from schemas.errors import ProjectError
+from callboard.projects.apis import check_names, check_syntax, find_apis
+from callboard.projects.files import list_project_files
+from callboard.schemas.errors import ProjectError
 from tests.support.project_folders import Make
 
 

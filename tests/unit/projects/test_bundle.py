@@ -11,10 +11,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-import projects.bundle
-from projects.bundle import extract, extract_and_compile
-from projects.files import list_project_files
-from schemas.errors import ProjectError, StoreError
+import callboard.projects.bundle
+from callboard.projects.bundle import extract, extract_and_compile
+from callboard.projects.files import list_project_files
+from callboard.schemas.errors import ProjectError, StoreError
 from tests.support.project_folders import Make
 
 names = st.from_regex(r"[a-z0-9é _-]{1,12}(\.py|\.txt)?", fullmatch=True).filter(
@@ -38,7 +38,7 @@ def write(folder: Path, tree: dict[str, tuple[bytes, bool]], order: int = 1) -> 
 
 
 def pack(folder: Path, target: Path) -> str:
-    return projects.bundle.pack(list_project_files(folder), target)
+    return callboard.projects.bundle.pack(list_project_files(folder), target)
 
 
 def contents(bundle: Path) -> list[str]:
@@ -160,7 +160,7 @@ def test_a_name_that_is_not_utf8_is_named(make_project: Make, tmp_path: Path):
 def test_a_project_that_is_too_big_is_refused_and_its_biggest_file_named(
     make_project: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(projects.bundle, "MAX_SIZE", 5000)
+    monkeypatch.setattr(callboard.projects.bundle, "MAX_SIZE", 5000)
     folder = make_project({"data/big.csv": "x" * 4990})
     with pytest.raises(ProjectError) as error:
         pack(folder, tmp_path / "bundle")

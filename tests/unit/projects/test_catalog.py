@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from projects.catalog import Catalog
-from projects.deploy import deploy
-from schemas.errors import StoreError
-from storage import keys
-from storage.folder import FolderStore
-from storage.store import Entry
+from callboard.projects.catalog import Catalog
+from callboard.projects.deploy import deploy
+from callboard.schemas.errors import StoreError
+from callboard.storage import keys
+from callboard.storage.folder import FolderStore
+from callboard.storage.store import Entry
 from tests.support.polling import until
 from tests.support.project_folders import Deployed, Make
 
@@ -176,7 +176,7 @@ async def test_what_changes_without_a_deploy_is_seen_after_a_while(
     assert await catalog.get_current("shop") is not None
     await counting.delete(keys.current_version("shop"))
     assert await catalog.get_current("shop") is not None
-    monkeypatch.setattr("projects.catalog._TRUSTED", timedelta(0))
+    monkeypatch.setattr("callboard.projects.catalog._TRUSTED", timedelta(0))
     assert await catalog.get_current("shop") is None
     assert await catalog.list_projects() == []
 
@@ -263,7 +263,7 @@ async def test_what_is_damaged_or_lost_in_the_store_says_so(counting: Counting, 
 async def test_of_the_names_that_are_asked_for_the_oldest_are_forgotten(
     counting: Counting, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("projects.catalog._CACHE_SIZE", 10)
+    monkeypatch.setattr("callboard.projects.catalog._CACHE_SIZE", 10)
     catalog = Catalog(counting)
     for number in range(50):
         await catalog.get_current(f"p{number}")

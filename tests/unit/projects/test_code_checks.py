@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from projects.code_checks import check_imports, look_at_code, modules_in
-from projects.deploy import deploy
-from storage.folder import FolderStore
+from callboard.projects.code_checks import check_imports, look_at_code, modules_in
+from callboard.projects.deploy import deploy
+from callboard.storage.folder import FolderStore
 
 Make = Callable[..., Path]
 

@@ -1,13 +1,13 @@
 import pytest
 
-from projects.declaration import (
+from callboard.projects.declaration import (
     check_declaration,
     list_requirement_files,
     read_declaration,
     read_index_options,
 )
-from schemas.errors import ProjectError
-from schemas.workflow.deploy import FrozenVenv
+from callboard.schemas.errors import ProjectError
+from callboard.schemas.workflow.deploy import FrozenVenv
 from tests.support.present import present
 from tests.support.project_folders import Make
 

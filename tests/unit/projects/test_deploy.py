@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from projects.deploy import deploy
-from projects.manifest import Manifest
-from schemas.errors import ProjectError, StoreError
-from storage import keys
-from storage.folder import FolderStore
+from callboard.projects.deploy import deploy
+from callboard.projects.manifest import Manifest
+from callboard.schemas.errors import ProjectError, StoreError
+from callboard.storage import keys
+from callboard.storage.folder import FolderStore
 from tests.support.faulty_store import FaultyStore
 from tests.support.project_folders import AUTOMATION, Deployed, Make
 

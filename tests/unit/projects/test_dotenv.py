@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from projects.dotenv import DevFolders
-from schemas.errors import ConfigurationError
+from callboard.projects.dotenv import DevFolders
+from callboard.schemas.errors import ConfigurationError
 from tests.support.project_folders import Make
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from projects.files import find_unignored, list_project_files, may_be_project_path
-from schemas.errors import ProjectError
+from callboard.projects.files import find_unignored, list_project_files, may_be_project_path
+from callboard.schemas.errors import ProjectError
 from tests.support.repository import REPOSITORY
 
 
@@ -79,7 +79,7 @@ def test_a_gitignore_that_takes_too_long_is_refused_by_name(folder: Path):
     (folder / "api" / ".gitignore").write_text("*a" * 25 + "b\n")
     (folder / "api" / ("a" * 200)).touch()
     script = (
-        "import sys; from pathlib import Path; from projects import files, reading\n"
+        "import sys; from pathlib import Path; from callboard.projects import files, reading\n"
         "reading.bound_process(); files._PATIENCE = reading.Patience(0.2)\n"
         "try: files.list_project_files(Path(sys.argv[1]))\n"
         "except files.ProjectError as error: print(error)\n"

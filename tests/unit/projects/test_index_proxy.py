@@ -7,7 +7,7 @@ import base64
 import httpx
 import pytest
 
-from projects.index_proxy import Indexes
+from callboard.projects.index_proxy import Indexes
 
 GROUP = "https://pypi.example/groups/7/simple"
 INDEXES = Indexes(

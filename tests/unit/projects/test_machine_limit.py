@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from projects.catalog import Catalog
-from schemas.errors import ProjectError
-from storage import keys
-from storage.folder import FolderStore
+from callboard.projects.catalog import Catalog
+from callboard.schemas.errors import ProjectError
+from callboard.storage import keys
+from callboard.storage.folder import FolderStore
 from tests.support.project_folders import Deployed
 
 

@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 from referencing.exceptions import Unresolvable
 
-from projects.parameter_check import SchemaError, check_schema, read_json, unchecked_keywords, wrong_parameters
+from callboard.projects.parameter_check import (
+    SchemaError,
+    check_schema,
+    read_json,
+    unchecked_keywords,
+    wrong_parameters,
+)
 
 
 def object_of(**properties: Any) -> dict[str, Any]:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from projects.deploy import deploy
-from projects.manifest import read_current
-from projects.pointer import Action, DeployRecord, move_pointer
-from schemas.errors import StoreError
-from storage import keys
-from storage.folder import FolderStore
+from callboard.projects.deploy import deploy
+from callboard.projects.manifest import read_current
+from callboard.projects.pointer import Action, DeployRecord, move_pointer
+from callboard.schemas.errors import StoreError
+from callboard.storage import keys
+from callboard.storage.folder import FolderStore
 from tests.support.faulty_store import FaultyStore
 from tests.support.project_folders import Make
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from projects.catalog import Catalog
-from projects.deploy import deploy
-from projects.resources import read_resources
-from schemas.errors import ProjectError, StoreError
-from storage import keys
-from storage.folder import FolderStore
+from callboard.projects.catalog import Catalog
+from callboard.projects.deploy import deploy
+from callboard.projects.resources import read_resources
+from callboard.schemas.errors import ProjectError, StoreError
+from callboard.storage import keys
+from callboard.storage.folder import FolderStore
 from tests.support.present import present
 from tests.support.project_folders import Deployed, Make
 

@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from projects.deploy import deploy
-from projects.sample_files import read_auth_session_samples, read_bundle_samples
-from projects.samples import Samples
-from schemas.errors import StoreError
-from storage.folder import FolderStore
+from callboard.projects.deploy import deploy
+from callboard.projects.sample_files import read_auth_session_samples, read_bundle_samples
+from callboard.projects.samples import Samples
+from callboard.schemas.errors import StoreError
+from callboard.storage.folder import FolderStore
 from tests.support.files import write_files
 
 FILES = {

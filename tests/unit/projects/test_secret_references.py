@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from projects.secret_references import SecretSources
-from schemas.errors import ConfigurationError
-from schemas.workflow.variables import ResolvedSecret
-from security.egress import EgressPolicy
+from callboard.projects.secret_references import SecretSources
+from callboard.schemas.errors import ConfigurationError
+from callboard.schemas.workflow.variables import ResolvedSecret
+from callboard.security.egress import EgressPolicy
 from tests.support.constants import LOOPBACK
 from tests.support.present import present
 from tests.support.webhook_receiver import Reply, answers, closes, hangs, receiver, speaks_nonsense
@@ -119,7 +119,7 @@ async def test_a_vault_that_gives_no_value_is_told_and_nothing_that_it_said(
     monkeypatch: pytest.MonkeyPatch, reply: Reply, words: str
 ):
     if reply is hangs:
-        monkeypatch.setattr("projects.secret_references._VAULT_TIMEOUT", 0.3)
+        monkeypatch.setattr("callboard.projects.secret_references._VAULT_TIMEOUT", 0.3)
     async with receiver(reply) as inbox:
         found = await one(vault(inbox.url, *LOOPBACK), "vault:anna#password")
     assert found.value is None

@@ -14,9 +14,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from projects.project_settings import NAME_RULE, ProjectSettings, is_project_name
-from projects.settings_file import read_settings, read_settings_file, resolve_project_name
-from schemas.errors import ProjectError, SettingsError
+from callboard.projects.project_settings import NAME_RULE, ProjectSettings, is_project_name
+from callboard.projects.settings_file import read_settings, read_settings_file, resolve_project_name
+from callboard.schemas.errors import ProjectError, SettingsError
 
 GIB = 1024**3
 

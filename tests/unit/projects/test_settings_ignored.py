@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from projects.project_settings import ProjectSettings
-from projects.settings_file import SettingsFile, read_settings_file
-from schemas.errors import SettingsError
+from callboard.projects.project_settings import ProjectSettings
+from callboard.projects.settings_file import SettingsFile, read_settings_file
+from callboard.schemas.errors import SettingsError
 
 SECRET = "t0p-s3cret"
 PROXY = f"http://user:{SECRET}@proxy.example:3128"

@@ -10,9 +10,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projects.settings_file import read_settings, read_settings_file
-from projects.settings_syntax import SETTINGS_PARSERS, SettingsSyntaxError, parse_toml, parse_yaml
-from schemas.errors import SettingsError
+from callboard.projects.settings_file import read_settings, read_settings_file
+from callboard.projects.settings_syntax import SETTINGS_PARSERS, SettingsSyntaxError, parse_toml, parse_yaml
+from callboard.schemas.errors import SettingsError
 
 JSON = '{"projectName": "shop", "replication": {"maxConcurrentRequests": 3}, "headful": true, "version": "2.0"}'
 YAML = """

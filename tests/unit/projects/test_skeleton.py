@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from projects.deploy import deploy
-from projects.environments import Environments
-from projects.files import is_ignored_below
-from projects.skeleton import TEMPLATES, write_skeleton
-from schemas.errors import ProjectError
-from storage.folder import FolderStore
+from callboard.projects.deploy import deploy
+from callboard.projects.environments import Environments
+from callboard.projects.files import is_ignored_below
+from callboard.projects.skeleton import TEMPLATES, write_skeleton
+from callboard.schemas.errors import ProjectError
+from callboard.storage.folder import FolderStore
 from tests.support.package_box import package_box
 
 

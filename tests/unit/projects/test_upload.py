@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from projects.bounded import run_bounded
-from projects.code_tree import pack_tree
-from projects.declaration import FROZEN, freeze_venv
-from projects.preparation import Prepared, prepare
-from projects.upload import UploadLimits, check_upload, pack_upload, unpack_upload
-from projects.upload_preparation import complete_upload, prepare_upload
-from schemas.errors import PayloadTooLarge, ProjectError
+from callboard.projects.bounded import run_bounded
+from callboard.projects.code_tree import pack_tree
+from callboard.projects.declaration import FROZEN, freeze_venv
+from callboard.projects.preparation import Prepared, prepare
+from callboard.projects.upload import UploadLimits, check_upload, pack_upload, unpack_upload
+from callboard.projects.upload_preparation import complete_upload, prepare_upload
+from callboard.schemas.errors import PayloadTooLarge, ProjectError
 from tests.support.files import write_files
 from tests.support.project_folders import Make
 

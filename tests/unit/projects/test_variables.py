@@ -5,12 +5,12 @@ from typing import ClassVar
 
 import pytest
 
-from projects.variables import Variables
-from schemas.errors import SealError
-from schemas.rest.env_vars import SetVariable
-from security.keyring import KeyRing
-from storage import keys
-from storage.folder import FolderStore
+from callboard.projects.variables import Variables
+from callboard.schemas.errors import SealError
+from callboard.schemas.rest.env_vars import SetVariable
+from callboard.security.keyring import KeyRing
+from callboard.storage import keys
+from callboard.storage.folder import FolderStore
 
 SECRET = "a-value-that-nobody-may-read"
 

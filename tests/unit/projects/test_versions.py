@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from projects.deploy import deploy
-from projects.manifest import Manifest
-from projects.versions import VersionFolders
-from schemas.errors import StoreError
-from storage import keys
-from storage.folder import FolderStore
+from callboard.projects.deploy import deploy
+from callboard.projects.manifest import Manifest
+from callboard.projects.versions import VersionFolders
+from callboard.schemas.errors import StoreError
+from callboard.storage import keys
+from callboard.storage.folder import FolderStore
 from tests.support.polling import until
 from tests.support.project_folders import Make
 from tests.support.repository import REPOSITORY
@@ -81,7 +81,7 @@ async def test_callers_at_the_same_time_share_one_fetch(gated: Gated, root: Path
 
 FETCH = (
     "import asyncio, sys; from pathlib import Path\n"
-    "from projects.versions import VersionFolders; from storage.folder import FolderStore\n"
+    "from callboard.projects.versions import VersionFolders; from callboard.storage.folder import FolderStore\n"
     "asyncio.run(VersionFolders(FolderStore(Path(sys.argv[1])), Path(sys.argv[2])).ensure('shop', sys.argv[3]))\n"
 )
 
@@ -108,7 +108,7 @@ async def test_what_a_killed_process_left_half_done_is_removed_and_never_used(
     stuck = tmp_path / "stuck" / keys.bundle("shop", manifest.version)
     await asyncio.to_thread(stuck.parent.mkdir, parents=True)
     await gated.get_file(keys.bundle("shop", manifest.version), stuck)
-    script = FETCH.replace("import asyncio", "import projects.versions as v, asyncio").replace(
+    script = FETCH.replace("import asyncio", "import callboard.projects.versions as v, asyncio").replace(
         "asyncio.run",
         "async def never(work, bundle, folder, **_): folder.mkdir(); await asyncio.sleep(100)\n"
         "v.run_bounded = never\nasyncio.run",

@@ -10,11 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from schemas.errors import BadRequest
-from schemas.rest.auth_sessions import CreateAuthSession, ImportAuthSession, UpdateAuthSession, ValidateAuthSession
-from schemas.rest.browser_state import BrowserState
-from schemas.rest.field_errors import validation_error
-from schemas.rest.run_auth_session import is_auth_session_id
+from callboard.schemas.errors import BadRequest
+from callboard.schemas.rest.auth_sessions import (
+    CreateAuthSession,
+    ImportAuthSession,
+    UpdateAuthSession,
+    ValidateAuthSession,
+)
+from callboard.schemas.rest.browser_state import BrowserState
+from callboard.schemas.rest.field_errors import validation_error
+from callboard.schemas.rest.run_auth_session import is_auth_session_id
 from tests.support.present import assert_has
 
 SECRET = "t0p-s3cret"

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from schemas.rest.job_schedule import LONGEST, parse_duration
+from callboard.schemas.rest.job_schedule import LONGEST, parse_duration
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.host import parse_host
+from callboard.schemas.host import parse_host
 
 LONGEST = ".".join(["a" * 63] * 3 + ["a" * 61])
 

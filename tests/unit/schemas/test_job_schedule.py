@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from schemas.rest.field_errors import validation_error
-from schemas.rest.job_schedule import DAYS, MONTHS
-from schemas.rest.jobs import UpdateJob
+from callboard.schemas.rest.field_errors import validation_error
+from callboard.schemas.rest.job_schedule import DAYS, MONTHS
+from callboard.schemas.rest.jobs import UpdateJob
 
 NUMBERS = {"second": (0, 59), "minute": (0, 59), "hour": (0, 23), "dayOfMonth": (1, 31), "year": (2000, 2100)}
 WORDS = {"month": MONTHS, "dayOfWeek": DAYS}

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from schemas.errors import BadRequest, PayloadTooLarge
-from schemas.rest import auth_sessions, env_vars, jobs, keys, start_request
-from schemas.rest.base import RequestModel
-from schemas.rest.json_text import MAX_VALUES, parse_json, validate_body
+from callboard.schemas.errors import BadRequest, PayloadTooLarge
+from callboard.schemas.rest import auth_sessions, env_vars, jobs, keys, start_request
+from callboard.schemas.rest.base import RequestModel
+from callboard.schemas.rest.json_text import MAX_VALUES, parse_json, validate_body
 
 MIB = 1024 * 1024
 

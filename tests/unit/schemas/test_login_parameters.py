@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from schemas.rest.login_parameters import LoginParameters, references_in, with_references_replaced
+from callboard.schemas.rest.login_parameters import LoginParameters, references_in, with_references_replaced
 
 ADAPTER: TypeAdapter[dict[str, Any]] = TypeAdapter(LoginParameters)
 

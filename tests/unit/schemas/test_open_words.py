@@ -13,20 +13,20 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, TypeAdapter
 
-import schemas.workflow
-from schemas.workflow.base import FlowModel, OpenStrEnum
-from schemas.workflow.run import RunStatus
+import callboard.schemas.workflow
+from callboard.schemas.workflow.base import FlowModel, OpenStrEnum
+from callboard.schemas.workflow.run import RunStatus
 
 LATER = "word-of-tomorrow"
 
 
 def models() -> list[type[BaseModel]]:
     """All of the flow models."""
-    for module in pkgutil.iter_modules(schemas.workflow.__path__):
-        importlib.import_module(f"schemas.workflow.{module.name}")
+    for module in pkgutil.iter_modules(callboard.schemas.workflow.__path__):
+        importlib.import_module(f"callboard.schemas.workflow.{module.name}")
     found: list[type[BaseModel]] = [FlowModel]
     for model in found:
-        found += [each for each in model.__subclasses__() if each.__module__.startswith("schemas.workflow.")]
+        found += [each for each in model.__subclasses__() if each.__module__.startswith("callboard.schemas.workflow.")]
     return found[1:]
 
 

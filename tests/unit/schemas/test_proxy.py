@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
 
-from schemas.rest.proxy import ProxyParts, split_proxy
+from callboard.schemas.rest.proxy import ProxyParts, split_proxy
 
 HOSTS = {
     "Proxy.Example": "proxy.example",

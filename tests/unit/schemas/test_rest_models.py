@@ -5,17 +5,17 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
-from schemas import errors
-from schemas.errors import CallboardError
-from schemas.rest import auth_sessions, run_result
-from schemas.rest.attempt import AttemptBody
-from schemas.rest.auth_sessions import OperationFailed
-from schemas.rest.error_body import ErrorBody
-from schemas.rest.projects import ProjectBody, ProjectList
-from schemas.rest.run_result import ResultResponse
-from schemas.rest.runs import RerunResponse, RunBody, RunList, RunSummaryBody
-from schemas.rest.start_request import StartRequest, StartResponse
-from schemas.workflow.run import ErrorCode, ReasonType, RunStatus
+from callboard.schemas import errors
+from callboard.schemas.errors import CallboardError
+from callboard.schemas.rest import auth_sessions, run_result
+from callboard.schemas.rest.attempt import AttemptBody
+from callboard.schemas.rest.auth_sessions import OperationFailed
+from callboard.schemas.rest.error_body import ErrorBody
+from callboard.schemas.rest.projects import ProjectBody, ProjectList
+from callboard.schemas.rest.run_result import ResultResponse
+from callboard.schemas.rest.runs import RerunResponse, RunBody, RunList, RunSummaryBody
+from callboard.schemas.rest.start_request import StartRequest, StartResponse
+from callboard.schemas.workflow.run import ErrorCode, ReasonType, RunStatus
 
 RECORDS = [RunSummaryBody, RunList, RunBody, RerunResponse, AttemptBody, ProjectBody, ProjectList]
 AUTH_SESSIONS = [

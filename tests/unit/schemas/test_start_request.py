@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from schemas.errors import BadRequest
-from schemas.rest.field_errors import validation_error
-from schemas.rest.run_auth_session import RuntimeAuthSession, StoredAuthSession
-from schemas.rest.sink import S3Sink, WebhookSink
-from schemas.rest.start_request import StartRequest
+from callboard.schemas.errors import BadRequest
+from callboard.schemas.rest.field_errors import validation_error
+from callboard.schemas.rest.run_auth_session import RuntimeAuthSession, StoredAuthSession
+from callboard.schemas.rest.sink import S3Sink, WebhookSink
+from callboard.schemas.rest.start_request import StartRequest
 from tests.support.present import assert_has
 
 SECRET = "t0p-s3cret"

@@ -2,9 +2,9 @@
 
 import pytest
 
-from schemas.errors import ConfigurationError
-from security import apikeys
-from security.apikeys import MIN_KEY_LENGTH, ApiKeys, has_key, key_digest, key_id_of, new_key
+from callboard.schemas.errors import ConfigurationError
+from callboard.security import apikeys
+from callboard.security.apikeys import MIN_KEY_LENGTH, ApiKeys, has_key, key_digest, key_id_of, new_key
 
 FIRST, SECOND = "the-first-key-of-two", "der-zweite-schlüssel-von-zweien"
 

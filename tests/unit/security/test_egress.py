@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.errors import ConfigurationError, EgressRefused
-from security.dns import resolve
-from security.egress import EgressPolicy
+from callboard.schemas.errors import ConfigurationError, EgressRefused
+from callboard.security.dns import resolve
+from callboard.security.egress import EgressPolicy
 from tests.support.constants import LOOPBACK
 
 Names = dict[str, list[str]]
@@ -146,7 +146,7 @@ async def test_a_look_up_that_takes_too_long_holds_up_no_caller(monkeypatch: pyt
         await asyncio.Event().wait()
         return []
 
-    monkeypatch.setattr("security.egress._LOOKUP_TIMEOUT_SECONDS", 0.01)
+    monkeypatch.setattr("callboard.security.egress._LOOKUP_TIMEOUT_SECONDS", 0.01)
     await EgressPolicy(resolve=never).check_url("https://receiver.example/")
 
 

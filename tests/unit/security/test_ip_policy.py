@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from security.ip_policy import embedded_ipv4, non_public_reason, parse_address
+from callboard.security.ip_policy import embedded_ipv4, non_public_reason, parse_address
 
 PUBLIC = [
     "1.1.1.1",

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.errors import ConfigurationError, SealError
-from security.keyring import KeyRing
+from callboard.schemas.errors import ConfigurationError, SealError
+from callboard.security.keyring import KeyRing
 
 OLD = "an old key of 32 characters ....."
 NEW = "a new key, also 32 characters ..."

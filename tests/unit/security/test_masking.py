@@ -14,8 +14,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from markupsafe import Markup
 
-from schemas.mask import MASK
-from security.masking import Masker, mask_url
+from callboard.schemas.mask import MASK
+from callboard.security.masking import Masker, mask_url
 
 SECRETS = st.text(st.characters(), min_size=6, max_size=40)
 

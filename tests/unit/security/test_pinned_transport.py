@@ -12,10 +12,10 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from devstack import ports
-from schemas.errors import EgressRefused
-from security.egress import EgressPolicy
-from security.pinned_transport import PinnedTransport
+from callboard.dev import ports
+from callboard.schemas.errors import EgressRefused
+from callboard.security.egress import EgressPolicy
+from callboard.security.pinned_transport import PinnedTransport
 from tests.support.certificates import Certificate, make_certificate
 from tests.support.constants import LOOPBACK
 from tests.support.webhook_receiver import Receiver, answers, closes, hangs, receiver, resets, speaks_nonsense

@@ -5,15 +5,15 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from schemas.errors import SealError
-from schemas.rest.sink import S3Sink, Sink, WebhookSink
-from schemas.workflow.proxy import owned_by_auth_session, owned_by_job
-from schemas.workflow.sink import SealedSink
-from security import seal_context
-from security.keyring import KeyRing
-from security.sealed_proxies import open_proxy, seal_proxy
-from security.sealed_sinks import delivery_schedule, open_sink, reseal_sink, seal_sink
-from settings import Settings
+from callboard.schemas.errors import SealError
+from callboard.schemas.rest.sink import S3Sink, Sink, WebhookSink
+from callboard.schemas.workflow.proxy import owned_by_auth_session, owned_by_job
+from callboard.schemas.workflow.sink import SealedSink
+from callboard.security import seal_context
+from callboard.security.keyring import KeyRing
+from callboard.security.sealed_proxies import open_proxy, seal_proxy
+from callboard.security.sealed_sinks import delivery_schedule, open_sink, reseal_sink, seal_sink
+from callboard.settings import Settings
 
 RING = KeyRing(["a secret key of sixteen characters or more"])
 SECRET = "t0p-s3cret"

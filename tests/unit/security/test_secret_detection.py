@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from security.secret_detection import find_secrets_in_parameters, find_secrets_in_state, is_secret_name
+from callboard.security.secret_detection import find_secrets_in_parameters, find_secrets_in_state, is_secret_name
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from schemas.errors import ConfigurationError
-from security.keyring import KeyRing
-from security.signed_links import LINK_LIFETIME, ResultsRef, TraceRef, read_link, sign_link
+from callboard.schemas.errors import ConfigurationError
+from callboard.security.keyring import KeyRing
+from callboard.security.signed_links import LINK_LIFETIME, ResultsRef, TraceRef, read_link, sign_link
 
 KEY, NEWER = "the key of these tests", "the one that came after it"
 RING = KeyRing([KEY])

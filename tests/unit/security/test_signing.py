@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from devstack.data_folder import new_webhook_secret
-from schemas.errors import ConfigurationError
-from security.signing import WebhookSigner
+from callboard.dev.data_folder import new_webhook_secret
+from callboard.schemas.errors import ConfigurationError
+from callboard.security.signing import WebhookSigner
 
 BODY = '{"n":1,"text":"é"}'.encode()
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from security.masking import Masker
-from security.url_redaction import MAX_URL_LENGTH, redact_url
+from callboard.security.masking import Masker
+from callboard.security.url_redaction import MAX_URL_LENGTH, redact_url
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9x7Qk2"
 

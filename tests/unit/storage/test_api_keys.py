@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from schemas.errors import Conflict, Unavailable
-from schemas.rest.access import Scope
-from security.apikeys import key_digest, new_key
-from security.caller import Caller
-from storage import api_keys, believed
-from storage.api_keys import StoredKeys
+from callboard.schemas.errors import Conflict, Unavailable
+from callboard.schemas.rest.access import Scope
+from callboard.security.apikeys import key_digest, new_key
+from callboard.security.caller import Caller
+from callboard.storage import api_keys, believed
+from callboard.storage.api_keys import StoredKeys
 from tests.support.faulty_store import FaultyStore
 
 BY = Caller(id="operator-01234567", name="operator", scopes=frozenset({Scope.ADMIN}))

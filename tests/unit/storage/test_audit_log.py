@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from schemas.rest.audit import AuditActor, AuditEntry
-from storage import audit_log, keys
-from storage.audit_log import AuditFilter, AuditLog, AuditName
-from storage.folder import FolderStore
+from callboard.schemas.rest.audit import AuditActor, AuditEntry
+from callboard.storage import audit_log, keys
+from callboard.storage.audit_log import AuditFilter, AuditLog, AuditName
+from callboard.storage.folder import FolderStore
 
 NOON = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=1)
 """Of yesterday."""

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from storage.file_lock import create_and_try_lock, is_locked, remove_if_abandoned, try_lock, wait_for_lock
+from callboard.storage.file_lock import create_and_try_lock, is_locked, remove_if_abandoned, try_lock, wait_for_lock
 from tests.support.repository import REPOSITORY
 
 OWNER = """
 import sys
 from pathlib import Path
-from storage.file_lock import try_lock
+from callboard.storage.file_lock import try_lock
 with try_lock(Path(sys.argv[1])):
     print("locked", flush=True)
     sys.stdin.read()

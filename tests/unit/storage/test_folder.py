@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from hypothesis import strategies as st
 
-from schemas.errors import StoreError
-from storage.folder import FolderStore
-from storage.store import Store
+from callboard.schemas.errors import StoreError
+from callboard.storage.folder import FolderStore
+from callboard.storage.store import Store
 from tests.support.repository import REPOSITORY
 
 # As root, permissions are no obstacle: what these tests provoke does not happen.
@@ -66,7 +66,7 @@ def test_a_killed_writer_leaves_the_old_object_and_nothing_visible(store: Folder
     asyncio.run(store.put("x/y", b"old"))
     os.mkfifo(tmp_path / "endless")
     script = (
-        "import asyncio, sys; from pathlib import Path; from storage.folder import FolderStore\n"
+        "import asyncio, sys; from pathlib import Path; from callboard.storage.folder import FolderStore\n"
         "asyncio.run(FolderStore(Path(sys.argv[1])).put_file('x/y', Path(sys.argv[2])))\n"
     )
     folder = tmp_path / "artifacts" / "x"

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from schemas.errors import StoreError
-from schemas.workflow.job import PAYLOAD_CHUNK, JobDefinition
-from storage import keys
-from storage.folder import FolderStore
-from storage.job_payloads import JobItem, JobItemRetry, PayloadWriter, read_items, read_lines, stream_payload
+from callboard.schemas.errors import StoreError
+from callboard.schemas.workflow.job import PAYLOAD_CHUNK, JobDefinition
+from callboard.storage import keys
+from callboard.storage.folder import FolderStore
+from callboard.storage.job_payloads import JobItem, JobItemRetry, PayloadWriter, read_items, read_lines, stream_payload
 
 COUNT = 2 * PAYLOAD_CHUNK + 7
 

@@ -14,8 +14,8 @@ from tests.support.repository import REPOSITORY
 
 PREAMBLE = """
 import logging, sys, threading, warnings
-from telemetry.logs import configure_logging
-from telemetry.log_context import add_log_fields, log_fields
+from callboard.telemetry.logs import configure_logging
+from callboard.telemetry.log_context import add_log_fields, log_fields
 configure_logging()
 log = logging.getLogger("part")
 """
@@ -129,7 +129,7 @@ from temporalio import workflow
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 from temporalio.runtime import Runtime
-from telemetry.runtime import make_runtime
+from callboard.telemetry.runtime import make_runtime
 
 @workflow.defn(name="Run")
 class Hasty:

@@ -13,10 +13,10 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from temporalio.common import MetricMeter
 
-from devstack import ports
-from telemetry import metrics
-from telemetry.metrics import INSTRUMENTS, Metrics
-from telemetry.runtime import make_runtime
+from callboard.dev import ports
+from callboard.telemetry import metrics
+from callboard.telemetry.metrics import INSTRUMENTS, Metrics
+from callboard.telemetry.runtime import make_runtime
 from tests.support.repository import REPOSITORY
 
 A_SECOND = timedelta(seconds=1)

@@ -12,7 +12,7 @@ from tests.support.repository import REPOSITORY
 from tests.support.webhook_receiver import hangs, receiver
 
 TRACES_ONE = """
-from telemetry import tracing
+from callboard.telemetry import tracing
 tracing.start_tracing("part")
 with tracing.request_span({}) as span:
     assert tracing.current_trace_id() and tracing.current_traceparent()
@@ -31,9 +31,9 @@ async def output(code: str, **variables: str) -> str:
     return done.out.strip()
 
 
-@pytest.mark.parametrize("module", ["worker", "api.app", "cli.main"])
+@pytest.mark.parametrize("module", ["worker", "api.app", "callboard.cli.main"])
 async def test_who_does_not_trace_does_not_import_the_sdk(module: str) -> None:
-    code = f"import sys, {module}\nfrom telemetry import tracing\ntracing.start_tracing('x')\nprint({LOADED})"
+    code = f"import sys, {module}\nfrom callboard.telemetry import tracing\ntracing.start_tracing('x')\nprint({LOADED})"
     assert await output(code, OTEL_SERVICE_NAME="callboard") == "[]"
 
 

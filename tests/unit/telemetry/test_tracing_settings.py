@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from schemas.errors import ConfigurationError
-from telemetry.tracing_settings import is_tracing_wanted
+from callboard.schemas.errors import ConfigurationError
+from callboard.telemetry.tracing_settings import is_tracing_wanted
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 
-from temporal import closing
+from callboard.temporal import closing
 from tests.support.polling import until
 
 

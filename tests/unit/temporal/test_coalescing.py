@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from temporal.coalescing import Coalescer
+from callboard.temporal.coalescing import Coalescer
 from tests.support.polling import until
 
 

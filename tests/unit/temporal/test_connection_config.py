@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from schemas.errors import ConfigurationError
-from settings import Settings
-from temporal.connection_config import Connection, find_connection
+from callboard.schemas.errors import ConfigurationError
+from callboard.settings import Settings
+from callboard.temporal.connection_config import Connection, find_connection
 from tests.support.certificates import Authority, Signed
 
 SECRET = "t0p-s3cret-api-key"

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from temporal.durations import format_duration
+from callboard.temporal.durations import format_duration
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ from typing import cast
 
 import pytest
 
-from schemas.errors import Unavailable
-from schemas.workflow.fleet import FleetState
-from temporal import fleet_view
-from temporal.fleet import FleetClient
-from temporal.fleet_view import FleetReader
+from callboard.schemas.errors import Unavailable
+from callboard.schemas.workflow.fleet import FleetState
+from callboard.temporal import fleet_view
+from callboard.temporal.fleet import FleetClient
+from callboard.temporal.fleet_view import FleetReader
 from tests.support.fleet_stage import fleet_state
 
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from schemas.rest.fleet import Fleet, MissingReason
-from schemas.workflow.fleet import FleetState
-from temporal.fleet_view import describe_fleet
+from callboard.schemas.rest.fleet import Fleet, MissingReason
+from callboard.schemas.workflow.fleet import FleetState
+from callboard.temporal.fleet_view import describe_fleet
 from tests.support.fleet_stage import fleet_state
 
 BEFORE = datetime.now(UTC) - timedelta(minutes=1)

@@ -13,10 +13,10 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError
 
-from schemas.errors import ConfigurationError, SealError
-from schemas.workflow.base import JsonRef
-from settings import Settings
-from temporal.data_converter import data_converter
+from callboard.schemas.errors import ConfigurationError, SealError
+from callboard.schemas.workflow.base import JsonRef
+from callboard.settings import Settings
+from callboard.temporal.data_converter import data_converter
 
 OLD, NEW = "an-old-key-of-the-test", "a-new-key-of-the-test"
 SECRET = "hunter2hunter2"

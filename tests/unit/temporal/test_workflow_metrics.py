@@ -8,8 +8,8 @@ from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
-from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunOutcome, RunReason, RunStatus
-from temporal.workflow_metrics import WorkflowMetrics
+from callboard.schemas.workflow.run import ErrorCode, ReasonType, RunError, RunOutcome, RunReason, RunStatus
+from callboard.temporal.workflow_metrics import WorkflowMetrics
 from tests.support.counted import counting
 from tests.support.job_run_stage import JOB_RUN_WORKFLOWS
 from tests.support.repository import REPOSITORY

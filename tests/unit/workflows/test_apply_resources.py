@@ -6,8 +6,8 @@ from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Worker
 
-from schemas.workflow import names
-from schemas.workflow.resources import ResourceChanges
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.resources import ResourceChanges
 from tests.support.activity_shapes import REFUSED, play
 from workflows.apply_resources import ApplyResourcesWorkflow
 

@@ -6,10 +6,17 @@ from typing import Any
 
 from temporalio.client import WorkflowExecutionStatus
 
-from schemas.workflow import names
-from schemas.workflow.attempt import AttemptInput, AttemptOutcome
-from schemas.workflow.auth import AuthSessionStatus, CheckReport, DeleteStatesInput, Imported, LoginState, SavedBack
-from schemas.workflow.run import RunStatus
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.attempt import AttemptInput, AttemptOutcome
+from callboard.schemas.workflow.auth import (
+    AuthSessionStatus,
+    CheckReport,
+    DeleteStatesInput,
+    Imported,
+    LoginState,
+    SavedBack,
+)
+from callboard.schemas.workflow.run import RunStatus
 from tests.support.auth_shapes import LOGIN_SHAPES
 from tests.support.auth_stage import FIRST, ID, LoginStage, good, made_by, not_made
 from tests.support.present import present

@@ -10,10 +10,10 @@ from temporalio.common import VersioningBehavior
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
-from schemas.workflow import names
-from schemas.workflow.auth import AuthSessionStatus, CheckReport
-from schemas.workflow.job_run import JobLockInput, JobRunStatus
-from temporal.worker_deployment import Build, deployment_config, describe_worker_deployment
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.auth import AuthSessionStatus, CheckReport
+from callboard.schemas.workflow.job_run import JobLockInput, JobRunStatus
+from callboard.temporal.worker_deployment import Build, deployment_config, describe_worker_deployment
 from tests.support.auth_stage import LoginStage
 from tests.support.job_run_stage import HeldPiece, JobRunStage, one_by_one, progress
 from tests.support.polling import until

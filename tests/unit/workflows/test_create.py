@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from schemas.workflow import names
-from schemas.workflow.attempt import AttemptKind, StopInput
-from schemas.workflow.auth import AuthSessionStatus, CheckReport, DeleteStatesInput, LoginState
-from schemas.workflow.proxy import SealedProxy, owned_by_auth_session
-from schemas.workflow.run import ErrorCode, RunStatus, RunType
-from schemas.workflow.trace import TraceMode
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.attempt import AttemptKind, StopInput
+from callboard.schemas.workflow.auth import AuthSessionStatus, CheckReport, DeleteStatesInput, LoginState
+from callboard.schemas.workflow.proxy import SealedProxy, owned_by_auth_session
+from callboard.schemas.workflow.run import ErrorCode, RunStatus, RunType
+from callboard.schemas.workflow.trace import TraceMode
 from tests.support.auth_stage import FIRST, ID, LoginStage, bad, not_made
 from tests.support.run_outcomes import assert_canceled, assert_failed
 from tests.support.run_stage import WORKSPACE, ends, scheduled

@@ -14,8 +14,8 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 
-from schemas.workflow.delivery import DeliveryOutcome, DeliveryStatus
-from temporal.closing import wait_for_delivery
+from callboard.schemas.workflow.delivery import DeliveryOutcome, DeliveryStatus
+from callboard.temporal.closing import wait_for_delivery
 from tests.support.delivery_inputs import delivery, webhook
 from tests.support.delivery_stage import DELIVERIES, Play, Try, arrives, asks_to_wait, fails
 from tests.support.present import present

@@ -5,8 +5,8 @@ from datetime import timedelta
 from temporalio.client import Client
 
 from activities.heartbeat import SHORT_INTERVAL
-from schemas.workflow import names
-from schemas.workflow.deploy import DeployStatus
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.deploy import DeployStatus
 from tests.support.deploy_shapes import AWAY, REFUSED, VERSION, played_deploy
 from tests.support.run_stage import scheduled
 

@@ -11,7 +11,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 
 import workflows.allocation
-from schemas.workflow.fleet import LEASE_MARGIN, LEASE_TERM, FleetInput
+from callboard.schemas.workflow.fleet import LEASE_MARGIN, LEASE_TERM, FleetInput
 from tests.support.fleet_stage import Asking, Fleet, size
 from tests.support.temporal_servers import dev_client, dev_server, skipping_environment
 from workflows.allocation import Member, Shares

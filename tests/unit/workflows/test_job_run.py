@@ -9,9 +9,9 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from activities.heartbeat import SHORT_INTERVAL
-from schemas.workflow import names
-from schemas.workflow.delivery import DeliverInput
-from schemas.workflow.job_run import (
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.delivery import DeliverInput
+from callboard.schemas.workflow.job_run import (
     JobItemsMode,
     JobLockInput,
     JobLockResult,

@@ -3,8 +3,8 @@
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from schemas.workflow import names
-from schemas.workflow.job_run import (
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.job_run import (
     AUTH_SESSION_NOT_FOUND,
     NOT_READY,
     AwaitAuthSessionInput,

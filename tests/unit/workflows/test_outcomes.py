@@ -15,9 +15,9 @@ from temporalio.exceptions import (
     TimeoutType,
 )
 
-from schemas.workflow.attempt import INTERRUPTED, AttemptOutcome, AttemptStatus
-from schemas.workflow.base import MESSAGE_LIMIT, JsonRef
-from schemas.workflow.run import ErrorCode, ReasonType, RunCause, RunError, RunOutcome, RunReason, RunStatus
+from callboard.schemas.workflow.attempt import INTERRUPTED, AttemptOutcome, AttemptStatus
+from callboard.schemas.workflow.base import MESSAGE_LIMIT, JsonRef
+from callboard.schemas.workflow.run import ErrorCode, ReasonType, RunCause, RunError, RunOutcome, RunReason, RunStatus
 from tests.support.present import present
 from workflows import auth_outcomes, outcomes
 

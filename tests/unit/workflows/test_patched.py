@@ -14,8 +14,8 @@ from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
-from schemas.workflow import names
-from schemas.workflow.run import RunInput, RunOutcome, RunStatus
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.run import RunInput, RunOutcome, RunStatus
 from tests.support.repository import REPOSITORY
 from tests.support.run_stage import Stage, completed, ends
 from workflows.run_workflow import RunWorkflow

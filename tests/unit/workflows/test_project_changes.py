@@ -2,7 +2,7 @@
 
 from temporalio.client import Client
 
-from schemas.workflow.project_changes import DeleteProjectResult
+from callboard.schemas.workflow.project_changes import DeleteProjectResult
 from tests.support.activity_shapes import OPEN_RUNS, play
 
 

@@ -24,8 +24,8 @@ from temporalio.worker import (
     WorkflowInterceptorClassInput,
 )
 
-from settings import Settings
-from temporal.data_converter import data_converter
+from callboard.settings import Settings
+from callboard.temporal.data_converter import data_converter
 from tests.support.activity_shapes import ACTIVITY_SHAPES
 from tests.support.auth_shapes import login_histories
 from tests.support.delivery_stage import DELIVERIES

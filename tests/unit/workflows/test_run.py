@@ -10,14 +10,14 @@ from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 
-from schemas.workflow import names
-from schemas.workflow.attempt import StopInput
-from schemas.workflow.base import JsonRef
-from schemas.workflow.delivery import DeliverInput
-from schemas.workflow.proxy import SealedProxy
-from schemas.workflow.run import QUEUE_TIMED_OUT, ErrorCode, ReasonType, RetryIntervals, RunStatus, RunSummary
-from schemas.workflow.trace import TraceMode
-from temporal.closing import wait_for_outcome
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.attempt import StopInput
+from callboard.schemas.workflow.base import JsonRef
+from callboard.schemas.workflow.delivery import DeliverInput
+from callboard.schemas.workflow.proxy import SealedProxy
+from callboard.schemas.workflow.run import QUEUE_TIMED_OUT, ErrorCode, ReasonType, RetryIntervals, RunStatus, RunSummary
+from callboard.schemas.workflow.trace import TraceMode
+from callboard.temporal.closing import wait_for_outcome
 from tests.support.present import present
 from tests.support.run_outcomes import assert_canceled, scheduled_of, status_in_lists
 from tests.support.run_shapes import SHAPES

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowFailureError
 
-from schemas.workflow import names
-from schemas.workflow.attempt import StopInput
-from schemas.workflow.auth import AuthSessionStatus, DeleteStatesInput
-from schemas.workflow.run import ErrorCode, ReasonType, RunStatus, RunType
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.attempt import StopInput
+from callboard.schemas.workflow.auth import AuthSessionStatus, DeleteStatesInput
+from callboard.schemas.workflow.run import ErrorCode, ReasonType, RunStatus, RunType
 from tests.support.auth_stage import FIRST, LoginStage
 from tests.support.polling import until
 from tests.support.present import present

@@ -1,7 +1,7 @@
 """A Run of a JobRun: its place in line, and its end with that of the JobRun."""
 
-from schemas.workflow import names
-from schemas.workflow.run import ReasonType, RunJob, RunStatus
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.run import ReasonType, RunJob, RunStatus
 from tests.support.present import present
 from tests.support.run_stage import HeldAttempt, Stage, completed, ends, failed
 

@@ -3,7 +3,7 @@
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
-from schemas.workflow.sweep import SweepPart, SweepTotals
+from callboard.schemas.workflow.sweep import SweepPart, SweepTotals
 from tests.support.activity_shapes import A_WEEK, play
 from tests.support.present import present
 from workflows.sweep import PARTS

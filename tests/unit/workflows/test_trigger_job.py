@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 from temporalio.client import WorkflowExecutionStatus
 
-from schemas.workflow import names
-from schemas.workflow.job import JobRef
-from schemas.workflow.job_run import JobRunInput, JobRunType, JobRunView
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.job import JobRef
+from callboard.schemas.workflow.job_run import JobRunInput, JobRunType, JobRunView
 from tests.support.job_run_stage import HeldPiece, JobRunStage, progress
 from tests.support.run_stage import DEADLINE, WORKSPACE
 from workflows.job_run import JobRunWorkflow

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from temporalio.worker import UnsandboxedWorkflowRunner
 
-from schemas.workflow import names
-from schemas.workflow.attempt import AttemptKind, StopInput
-from schemas.workflow.auth import AuthSessionStatus, LoginState
-from schemas.workflow.base import JsonRef
-from schemas.workflow.run import ErrorCode, RunOutcome, RunStatus, RunType
-from schemas.workflow.trace import TraceMode
-from temporal.listing import read_list_item
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.attempt import AttemptKind, StopInput
+from callboard.schemas.workflow.auth import AuthSessionStatus, LoginState
+from callboard.schemas.workflow.base import JsonRef
+from callboard.schemas.workflow.run import ErrorCode, RunOutcome, RunStatus, RunType
+from callboard.schemas.workflow.trace import TraceMode
+from callboard.temporal.listing import read_list_item
 from tests.support.auth_stage import FIRST, LoginStage, bad, good, made_by
 from tests.support.present import present
 from tests.support.run_outcomes import FALSY, assert_canceled, assert_failed

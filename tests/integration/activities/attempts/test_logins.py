@@ -16,14 +16,14 @@ from temporalio.exceptions import ApplicationError
 from activities.attempts import logins as module
 from activities.attempts.logins import Logins, OpenedLogin
 from activities.attempts.runtime_services import RuntimeServices, StoreQuota
-from schemas.errors import ConfigurationError, SealError, StoreError
-from schemas.workflow import names
-from schemas.workflow.attempt import AUTH_SESSION_GONE, NO_LOGIN, AttemptInput, AttemptKind
-from schemas.workflow.auth import AttemptAuth, AuthSessionStatus, CheckReport, LoginState, SavedBack
-from schemas.workflow.variables import ResolvedSecret
-from security import seal_context
-from security.keyring import KeyRing
-from storage import keys
+from callboard.schemas.errors import ConfigurationError, SealError, StoreError
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.attempt import AUTH_SESSION_GONE, NO_LOGIN, AttemptInput, AttemptKind
+from callboard.schemas.workflow.auth import AttemptAuth, AuthSessionStatus, CheckReport, LoginState, SavedBack
+from callboard.schemas.workflow.variables import ResolvedSecret
+from callboard.security import seal_context
+from callboard.security.keyring import KeyRing
+from callboard.storage import keys
 from tests.support.attempt_worker import attempt_input
 from tests.support.auth_stage import ID, PARAMETERS, PASSWORD, SESSION, LoginStage, browser_state
 from tests.support.faulty_store import FaultyStore, failing

@@ -18,11 +18,11 @@ from temporalio.testing import ActivityEnvironment
 
 from activities import attempt_activities
 from activities.attempts import attempt_artifacts, attempt_steps
-from machines import attempt_spec
-from machines.attempt_spec import masker_for
-from projects.deploy import deploy
-from schemas.errors import BadRequest, StoreError
-from schemas.workflow.attempt import (
+from callboard.machines import attempt_spec
+from callboard.machines.attempt_spec import masker_for
+from callboard.projects.deploy import deploy
+from callboard.schemas.errors import BadRequest, StoreError
+from callboard.schemas.workflow.attempt import (
     ATTEMPT_FAILED,
     INTERRUPTED,
     NO_LOGIN,
@@ -32,13 +32,13 @@ from schemas.workflow.attempt import (
     AttemptStatus,
     FailedAttemptDetails,
 )
-from schemas.workflow.auth import AttemptAuth, AuthSessionType, LoginState
-from schemas.workflow.base import JsonRef
-from schemas.workflow.run import ErrorCode, RunError
-from security import seal_context
-from security.secret_detection import find_secrets_in_state
-from storage import keys
-from storage.folder import FolderStore
+from callboard.schemas.workflow.auth import AttemptAuth, AuthSessionType, LoginState
+from callboard.schemas.workflow.base import JsonRef
+from callboard.schemas.workflow.run import ErrorCode, RunError
+from callboard.security import seal_context
+from callboard.security.secret_detection import find_secrets_in_state
+from callboard.storage import keys
+from callboard.storage.folder import FolderStore
 from tests.support.attempt_worker import AttemptWorker, ScriptedPool, attempt_input, open_bench
 from tests.support.auth_stage import ID, PARAMETERS, PASSWORD, SESSION, LoginStage, browser_state
 from tests.support.polling import until

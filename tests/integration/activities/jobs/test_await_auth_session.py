@@ -8,10 +8,10 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from schemas.workflow.auth import AuthSessionRef, AuthSessionStatus, AuthSessionType
-from schemas.workflow.auth_session import AuthSessionInput, AuthSessionView
-from schemas.workflow.job_run import NOT_READY, AwaitAuthSessionInput
-from temporal.auth_sessions import AuthSessions
+from callboard.schemas.workflow.auth import AuthSessionRef, AuthSessionStatus, AuthSessionType
+from callboard.schemas.workflow.auth_session import AuthSessionInput, AuthSessionView
+from callboard.schemas.workflow.job_run import NOT_READY, AwaitAuthSessionInput
+from callboard.temporal.auth_sessions import AuthSessions
 from tests.support.job_lab import JobLab
 from tests.support.job_run_stage import auth
 from tests.support.run_stage import WORKSPACE

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from schemas.rest.sink import WebhookSink
-from schemas.workflow import names
-from schemas.workflow.attempt import AttemptInput, AttemptOutcome
-from schemas.workflow.job_run import JobRunStatus
-from security import seal_context
-from security.sealed_sinks import seal_sink, seal_webhook
+from callboard.schemas.rest.sink import WebhookSink
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.attempt import AttemptInput, AttemptOutcome
+from callboard.schemas.workflow.job_run import JobRunStatus
+from callboard.security import seal_context
+from callboard.security.sealed_sinks import seal_sink, seal_webhook
 from tests.support.delivery_inputs import QUICK, RING
 from tests.support.delivery_worker import Delivering
 from tests.support.job_lab import JobLab, echo, items, until_canceled

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 
-from schemas.workflow import names
-from schemas.workflow.attempt import AttemptInput, AttemptOutcome
-from schemas.workflow.base import INLINE_LIMIT
-from schemas.workflow.job import PAYLOAD_CHUNK, JobOverlap
-from schemas.workflow.job_run import JobRunProgress, JobRunReasonType, JobRunStatus, JobRunView
-from schemas.workflow.run import RunInput, RunJob
-from storage import keys
-from storage.job_payloads import JobItem
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.attempt import AttemptInput, AttemptOutcome
+from callboard.schemas.workflow.base import INLINE_LIMIT
+from callboard.schemas.workflow.job import PAYLOAD_CHUNK, JobOverlap
+from callboard.schemas.workflow.job_run import JobRunProgress, JobRunReasonType, JobRunStatus, JobRunView
+from callboard.schemas.workflow.run import RunInput, RunJob
+from callboard.storage import keys
+from callboard.storage.job_payloads import JobItem
 from tests.support.job_lab import JobLab, echo, extending, items, until_canceled
 from tests.support.job_run_stage import end_of, shown
 from tests.support.polling import until

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from activities.artifact_sweeper import ArtifactSweeper, SweepProgress
-from schemas.workflow import names
-from schemas.workflow.job import JobDefinition, JobRef
-from schemas.workflow.sweep import SweepPart, SweepPartResult
-from storage import keys
-from temporal.jobs import Jobs
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.job import JobDefinition, JobRef
+from callboard.schemas.workflow.sweep import SweepPart, SweepPartResult
+from callboard.storage import keys
+from callboard.temporal.jobs import Jobs
 from tests.support.constants import AUDIT_RETENTION
 from tests.support.job_lab import JobLab, items, until_canceled
 from tests.support.job_run_stage import end_of

@@ -14,10 +14,10 @@ import pytest
 from activities.jobs import piece as piece_module
 from activities.jobs.item_runs import ItemRuns, JobItems
 from activities.jobs.piece import Piece
-from schemas.errors import ConfigurationError, Unavailable
-from schemas.workflow import names
-from schemas.workflow.attempt import AttemptInput, AttemptOutcome
-from schemas.workflow.job_run import (
+from callboard.schemas.errors import ConfigurationError, Unavailable
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.attempt import AttemptInput, AttemptOutcome
+from callboard.schemas.workflow.job_run import (
     JobItemsInput,
     JobItemsMode,
     JobItemsResult,
@@ -25,9 +25,9 @@ from schemas.workflow.job_run import (
     JobRunProgress,
     PrepareJobRunInput,
 )
-from schemas.workflow.run import RunOutcome
-from storage import keys
-from temporal.run_waits import RunWaits
+from callboard.schemas.workflow.run import RunOutcome
+from callboard.storage import keys
+from callboard.temporal.run_waits import RunWaits
 from tests.support.delivery_inputs import RING
 from tests.support.job_lab import JobLab, echo, extending, items, until_canceled
 from tests.support.job_run_stage import BAD, auth

@@ -12,11 +12,11 @@ from temporalio.client import Client
 from activities.artifacts import ArtifactActivities
 from activities.attempts.attempt_artifacts import AttemptRecords
 from activities.workers.worker_dir import JournalEntry, recover_dead_workers
-from schemas.workflow.attempt import AttemptKind, AttemptRecord, AttemptStatus
-from schemas.workflow.base import JsonRef
-from schemas.workflow.run import RunStatus
-from settings import Settings
-from storage.folder import FolderStore
+from callboard.schemas.workflow.attempt import AttemptKind, AttemptRecord, AttemptStatus
+from callboard.schemas.workflow.base import JsonRef
+from callboard.schemas.workflow.run import RunStatus
+from callboard.settings import Settings
+from callboard.storage.folder import FolderStore
 from tests.support.activity_operations import PendingActivity
 from tests.support.auth_stage import LoginStage
 from tests.support.dying_worker import DyingWorker

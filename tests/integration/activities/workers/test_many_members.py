@@ -13,13 +13,13 @@ from temporalio.client import Client
 from activities.workers.deployed_projects import DeployedProjects
 from activities.workers.fleet_member import FleetMember
 from activities.workers.project_workers import ProjectWorkerManager
-from machines.lease import Lease
-from schemas.errors import Unavailable
-from schemas.workflow.fleet import ProjectSize, RenewAnswer, RenewRequest, Sizes, list_id
-from settings import Settings
-from temporal.client import connect
-from temporal.fleet import FleetClient
-from temporal.fleet_worker import fleet_worker
+from callboard.machines.lease import Lease
+from callboard.schemas.errors import Unavailable
+from callboard.schemas.workflow.fleet import ProjectSize, RenewAnswer, RenewRequest, Sizes, list_id
+from callboard.settings import Settings
+from callboard.temporal.client import connect
+from callboard.temporal.fleet import FleetClient
+from callboard.temporal.fleet_worker import fleet_worker
 from tests.support.polling import until
 from tests.support.temporal_servers import dev_server
 

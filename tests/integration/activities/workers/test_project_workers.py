@@ -20,14 +20,14 @@ from activities.attempt_activities import AttemptActivities
 from activities.attempts.running_attempts import RunningAttempts
 from activities.workers.deployed_projects import DeployedProjects
 from activities.workers.project_workers import ProjectWorker, ProjectWorkerManager
-from machines.lease import Lease
-from machines.machine_start import LaunchOptions
-from machines.pool import MachinePools
-from machines.slot import RecycleLimits
-from projects.catalog import Catalog
-from schemas.workflow import names
-from schemas.workflow.attempt import AttemptInput, AttemptOutcome
-from storage import keys
+from callboard.machines.lease import Lease
+from callboard.machines.machine_start import LaunchOptions
+from callboard.machines.pool import MachinePools
+from callboard.machines.slot import RecycleLimits
+from callboard.projects.catalog import Catalog
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.attempt import AttemptInput, AttemptOutcome
+from callboard.storage import keys
 from tests.support.attempt_worker import deploy_project, running_attempt
 from tests.support.faulty_store import FaultyStore
 from tests.support.polling import until

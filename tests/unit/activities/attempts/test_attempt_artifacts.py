@@ -15,15 +15,15 @@ from pathlib import Path
 import pytest
 
 from activities.attempts.attempt_artifacts import UploadedArtifacts, upload_artifacts
-from machines.attempt_spec import AttemptEvidence, EvidenceSpec, MachineStart
-from machines.trace_redaction import RedactionOptions
-from machines.trace_redactor import TraceRedactor
-from schemas.errors import StoreError
-from schemas.workflow.attempt import AttemptStatus
-from schemas.workflow.auth import AttemptAuth, AuthSessionRef, AuthSessionType
-from schemas.workflow.trace import TraceMode
-from security.masking import Masker
-from storage import keys
+from callboard.machines.attempt_spec import AttemptEvidence, EvidenceSpec, MachineStart
+from callboard.machines.trace_redaction import RedactionOptions
+from callboard.machines.trace_redactor import TraceRedactor
+from callboard.schemas.errors import StoreError
+from callboard.schemas.workflow.attempt import AttemptStatus
+from callboard.schemas.workflow.auth import AttemptAuth, AuthSessionRef, AuthSessionType
+from callboard.schemas.workflow.trace import TraceMode
+from callboard.security.masking import Masker
+from callboard.storage import keys
 from tests.support.attempt_worker import attempt_input
 from tests.support.faulty_store import FaultyStore
 from tests.support.machines import attempt_of

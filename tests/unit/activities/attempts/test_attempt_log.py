@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 from activities.attempts.attempt_log import AttemptLog, LogPolicy, last_line, open_log
-from machines.log_writer import LogWriter
-from schemas.errors import StoreError
-from schemas.workflow.attempt import AttemptStatus, AttemptUsage
-from schemas.workflow.run import ErrorCode, RunError
-from security.masking import Masker
-from storage import keys
-from storage.folder import FolderStore
+from callboard.machines.log_writer import LogWriter
+from callboard.schemas.errors import StoreError
+from callboard.schemas.workflow.attempt import AttemptStatus, AttemptUsage
+from callboard.schemas.workflow.run import ErrorCode, RunError
+from callboard.security.masking import Masker
+from callboard.storage import keys
+from callboard.storage.folder import FolderStore
 from tests.support.attempt_worker import attempt_input
 from tests.support.faulty_store import FaultyStore, failing
 from tests.support.masking_threads import masking_threads

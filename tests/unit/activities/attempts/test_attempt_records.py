@@ -13,13 +13,13 @@ from temporalio.api.common.v1 import Payload
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from activities.attempts.attempt_artifacts import AttemptRecords
-from schemas.workflow.attempt import AttemptOutcome, AttemptRecord, AttemptStatus, InterruptedInput
-from schemas.workflow.base import JsonRef
-from schemas.workflow.trace import TraceMode
-from settings import Settings
-from storage import keys
-from storage.folder import FolderStore
-from temporal.data_converter import data_converter
+from callboard.schemas.workflow.attempt import AttemptOutcome, AttemptRecord, AttemptStatus, InterruptedInput
+from callboard.schemas.workflow.base import JsonRef
+from callboard.schemas.workflow.trace import TraceMode
+from callboard.settings import Settings
+from callboard.storage import keys
+from callboard.storage.folder import FolderStore
+from callboard.temporal.data_converter import data_converter
 from tests.support.present import present
 
 PATIENCE = timedelta(seconds=5)

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from activities.attempts.project_environments import ProjectEnvironments
-from projects.environments import Environments
-from projects.manifest import OwnEnvironment
-from schemas.errors import StoreError
-from storage.folder import FolderStore
+from callboard.projects.environments import Environments
+from callboard.projects.manifest import OwnEnvironment
+from callboard.schemas.errors import StoreError
+from callboard.storage.folder import FolderStore
 from tests.support.package_box import package_box
 
 SOON = timedelta(milliseconds=10)

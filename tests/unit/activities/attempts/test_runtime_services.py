@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from activities.attempts.runtime_services import RuntimeServices, StoreQuota
-from schemas.errors import BadRequest, StoreError
-from storage import keys
-from storage.folder import FolderStore
+from callboard.schemas.errors import BadRequest, StoreError
+from callboard.storage import keys
+from callboard.storage.folder import FolderStore
 
 
 @pytest.fixture

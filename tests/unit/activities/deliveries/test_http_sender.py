@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from activities.deliveries.http_sender import SendError, SinkResponse, exchange
-from devstack import ports
-from security.egress import EgressPolicy
-from security.pinned_transport import PinnedTransport
+from callboard.dev import ports
+from callboard.security.egress import EgressPolicy
+from callboard.security.pinned_transport import PinnedTransport
 from tests.support.constants import LOOPBACK
 from tests.support.present import present
 from tests.support.webhook_receiver import Reply, answers, closes, hangs, receiver, resets, speaks_nonsense

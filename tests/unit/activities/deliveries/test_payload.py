@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from activities.deliveries.payload import GoneError, delivery_payload
-from schemas.workflow.base import JsonRef
-from schemas.workflow.run import ErrorCode, ReasonType, RunOutcome, RunReason, RunStatus
-from storage.folder import FolderStore
+from callboard.schemas.workflow.base import JsonRef
+from callboard.schemas.workflow.run import ErrorCode, ReasonType, RunOutcome, RunReason, RunStatus
+from callboard.storage.folder import FolderStore
 from tests.support.delivery_inputs import completed, delivery, failed, webhook
 from tests.support.run_stage import WORKSPACE
 

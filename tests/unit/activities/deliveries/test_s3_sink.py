@@ -10,10 +10,10 @@ import pytest
 
 from activities.deliveries import s3_sink
 from activities.deliveries.http_sender import PreparedRequest, SinkResponse, exchange
-from schemas.workflow.delivery import DeliverInput
-from schemas.workflow.sink import SealedBucket
-from security.egress import EgressPolicy
-from security.pinned_transport import PinnedTransport
+from callboard.schemas.workflow.delivery import DeliverInput
+from callboard.schemas.workflow.sink import SealedBucket
+from callboard.security.egress import EgressPolicy
+from callboard.security.pinned_transport import PinnedTransport
 from tests.support.constants import LOOPBACK
 from tests.support.delivery_inputs import RING, delivery
 from tests.support.present import present

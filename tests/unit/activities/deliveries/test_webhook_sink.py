@@ -13,10 +13,10 @@ from standardwebhooks.webhooks import Webhook
 
 from activities.deliveries import webhook_sink as kind
 from activities.deliveries.http_sender import PreparedRequest, SinkResponse
-from devstack.data_folder import new_webhook_secret
-from schemas.errors import SealError
-from schemas.workflow.delivery import DeliverInput
-from security.signing import WebhookSigner
+from callboard.dev.data_folder import new_webhook_secret
+from callboard.schemas.errors import SealError
+from callboard.schemas.workflow.delivery import DeliverInput
+from callboard.security.signing import WebhookSigner
 from tests.support.delivery_inputs import RING, delivery, webhook
 from tests.support.present import present
 

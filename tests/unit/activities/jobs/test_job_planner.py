@@ -10,23 +10,23 @@ import pytest
 
 from activities.jobs.item_runs import make_run_input
 from activities.jobs.job_planner import JobPlanner
-from projects.manifest import Manifest
-from projects.project_settings import ProjectSettings
-from schemas.errors import SealError
-from schemas.rest.sink import WebhookSink
-from schemas.workflow.auth import AuthSessionStatus, AuthSessionType
-from schemas.workflow.auth_session import AuthSessionView
-from schemas.workflow.base import INLINE_LIMIT
-from schemas.workflow.job import JobAuth, JobDefinition
-from schemas.workflow.job_run import JobRunPlan
-from schemas.workflow.proxy import SealedProxy, owned_by_auth_session, owned_by_job
-from schemas.workflow.run import RetryIntervals
-from schemas.workflow.trace import TraceMode
-from security import seal_context
-from security.sealed_proxies import open_proxy, seal_proxy
-from security.sealed_sinks import open_sink, seal_sink, seal_webhook
-from storage.folder import FolderStore
-from storage.job_payloads import JobItem, JobItemRetry
+from callboard.projects.manifest import Manifest
+from callboard.projects.project_settings import ProjectSettings
+from callboard.schemas.errors import SealError
+from callboard.schemas.rest.sink import WebhookSink
+from callboard.schemas.workflow.auth import AuthSessionStatus, AuthSessionType
+from callboard.schemas.workflow.auth_session import AuthSessionView
+from callboard.schemas.workflow.base import INLINE_LIMIT
+from callboard.schemas.workflow.job import JobAuth, JobDefinition
+from callboard.schemas.workflow.job_run import JobRunPlan
+from callboard.schemas.workflow.proxy import SealedProxy, owned_by_auth_session, owned_by_job
+from callboard.schemas.workflow.run import RetryIntervals
+from callboard.schemas.workflow.trace import TraceMode
+from callboard.security import seal_context
+from callboard.security.sealed_proxies import open_proxy, seal_proxy
+from callboard.security.sealed_sinks import open_sink, seal_sink, seal_webhook
+from callboard.storage.folder import FolderStore
+from callboard.storage.job_payloads import JobItem, JobItemRetry
 from tests.support.delivery_inputs import QUICK, RING
 from tests.support.present import assert_has, present
 from tests.support.run_stage import WORKSPACE

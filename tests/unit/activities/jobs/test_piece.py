@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from activities.jobs import piece
-from schemas.workflow.base import JsonRef
-from schemas.workflow.run import RunOutcome, RunStatus
-from storage.folder import FolderStore
+from callboard.schemas.workflow.base import JsonRef
+from callboard.schemas.workflow.run import RunOutcome, RunStatus
+from callboard.storage.folder import FolderStore
 
 
 async def test_what_a_run_adds_is_read_in_a_thread_as_it_may_be_much(

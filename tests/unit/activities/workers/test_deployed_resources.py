@@ -13,10 +13,10 @@ from temporalio.client import Client
 
 from activities.workers import deployed_projects
 from activities.workers.deployed_projects import DeployedResources
-from projects.catalog import Catalog
-from projects.deploy import deploy
-from projects.manifest import read_current
-from schemas.errors import CallboardError, Unavailable
+from callboard.projects.catalog import Catalog
+from callboard.projects.deploy import deploy
+from callboard.projects.manifest import read_current
+from callboard.schemas.errors import CallboardError, Unavailable
 from tests.support.constants import WORKSPACE
 from tests.support.faulty_store import FaultyStore
 from tests.support.files import write_files

@@ -14,10 +14,10 @@ from activities.workers import fleet_member
 from activities.workers.deployed_projects import DeployedProjects
 from activities.workers.fleet_member import FleetMember
 from activities.workers.project_workers import ProjectWorkerManager
-from machines.lease import Lease
-from schemas.errors import Unavailable
-from schemas.workflow.fleet import ProjectSize, RenewAnswer, RenewRequest, list_id
-from temporal.fleet import BaseUnknown, FleetClient
+from callboard.machines.lease import Lease
+from callboard.schemas.errors import Unavailable
+from callboard.schemas.workflow.fleet import ProjectSize, RenewAnswer, RenewRequest, list_id
+from callboard.temporal.fleet import BaseUnknown, FleetClient
 from tests.support.polling import until
 
 SHOP = {"shop": ProjectSize(machines=4, deployed_at=datetime(2026, 11, 27, tzinfo=UTC))}

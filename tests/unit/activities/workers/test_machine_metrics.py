@@ -6,8 +6,8 @@ from types import SimpleNamespace
 from typing import cast
 
 from activities.workers.machine_metrics import count_machines
-from machines.lease import Lease
-from machines.pool import Pool
+from callboard.machines.lease import Lease
+from callboard.machines.pool import Pool
 from tests.support.counted import Counted, counting
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from activities.workers.worker_dir import JournalEntry, WorkerDir, dead_workers
-from schemas.workflow.attempt import AttemptKind
+from callboard.schemas.workflow.attempt import AttemptKind
 from tests.support.dying_worker import DyingWorker
 
 Start = Callable[..., Awaitable[DyingWorker]]

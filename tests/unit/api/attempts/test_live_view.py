@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from schemas.workflow.attempt import AttemptStatus
+from callboard.schemas.workflow.attempt import AttemptStatus
 from tests.support.api_in_process import Api, MakeApi
 from tests.support.attempt_artifacts import attempt_record, store_record
 from tests.support.dashboard_client import signed_in_client

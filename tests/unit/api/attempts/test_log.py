@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from schemas.workflow.attempt import AttemptStatus
-from schemas.workflow.run import RunOutcome, RunStatus
-from storage import keys
+from callboard.schemas.workflow.attempt import AttemptStatus
+from callboard.schemas.workflow.run import RunOutcome, RunStatus
+from callboard.storage import keys
 from tests.support.api_in_process import KEY, Api
 from tests.support.attempt_artifacts import attempt_record, store_artifact, store_record
 from tests.support.constants import WORKSPACE

@@ -8,11 +8,11 @@ import httpx
 import pytest
 
 from api.attempts.trace_viewer import create_viewer
-from schemas.errors import StoreError
-from security.keyring import KeyRing
-from security.signed_links import TraceRef, sign_link
-from storage import keys
-from storage.folder import FolderStore
+from callboard.schemas.errors import StoreError
+from callboard.security.keyring import KeyRing
+from callboard.security.signed_links import TraceRef, sign_link
+from callboard.storage import keys
+from callboard.storage.folder import FolderStore
 from tests.support.api_in_process import SECRET
 from tests.support.constants import WORKSPACE
 

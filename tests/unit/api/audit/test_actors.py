@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from schemas.workflow.actor import Actor
-from schemas.workflow.job_run import JobRunInput, JobRunType
-from security.apikeys import operator_of
+from callboard.schemas.workflow.actor import Actor
+from callboard.schemas.workflow.job_run import JobRunInput, JobRunType
+from callboard.security.apikeys import operator_of
 from tests.support.api_in_process import KEY, Api, MakeApi
 from tests.support.constants import SOMEBODY
 from tests.support.dashboard_client import signed_in_client

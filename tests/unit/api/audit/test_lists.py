@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from schemas.rest.audit import AuditActor, AuditEntry
-from storage.audit_log import AuditLog
+from callboard.schemas.rest.audit import AuditActor, AuditEntry
+from callboard.storage.audit_log import AuditLog
 from tests.support.api_in_process import Api, MakeApi
 from tests.support.constants import WORKSPACE
 from tests.support.dashboard_client import ESCAPED, EVIL, signed_in_client

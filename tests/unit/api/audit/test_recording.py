@@ -18,11 +18,11 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from api.http.access import Requirement
 from api.http.key_check import WRONG_KEYS
-from schemas.rest.access import Scope
-from security.apikeys import operator_of
-from security.caller import Caller
-from storage.audit_log import AuditName
-from telemetry.logs import configure_logging
+from callboard.schemas.rest.access import Scope
+from callboard.security.apikeys import operator_of
+from callboard.security.caller import Caller
+from callboard.storage.audit_log import AuditName
+from callboard.telemetry.logs import configure_logging
 from tests.support.api_in_process import KEY, Api, MakeApi
 from tests.support.constants import WORKSPACE
 from tests.support.counted import counting

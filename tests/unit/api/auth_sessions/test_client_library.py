@@ -9,11 +9,11 @@ import pytest
 from intuned_client import AsyncIntunedClient, models
 from intuned_client.exceptions import AuthenticationError, NotFoundError, ServerError, ValidationError
 
-from schemas.errors import Unavailable
-from schemas.workflow.auth import AuthSessionStatus, AuthSessionType
-from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunOutcome, RunReason, RunStatus, RunType
-from schemas.workflow.trace import TraceMode
-from temporal.runs import RunState
+from callboard.schemas.errors import Unavailable
+from callboard.schemas.workflow.auth import AuthSessionStatus, AuthSessionType
+from callboard.schemas.workflow.run import ErrorCode, ReasonType, RunError, RunOutcome, RunReason, RunStatus, RunType
+from callboard.schemas.workflow.trace import TraceMode
+from callboard.temporal.runs import RunState
 from tests.support.api_in_process import Api
 from tests.support.present import assert_has, present
 

@@ -10,15 +10,15 @@ from typing import Any
 import httpx
 import pytest
 
-from schemas.errors import CallboardError, ConfigurationError, NotFound, Unavailable
-from schemas.workflow.auth import AuthSessionType
-from schemas.workflow.auth_session import AuthSessionView
-from schemas.workflow.proxy import SealedProxy
-from schemas.workflow.run import RunType
-from schemas.workflow.trace import TraceMode
-from security.keyring import KeyRing
-from storage import keys
-from storage.folder import FolderStore
+from callboard.schemas.errors import CallboardError, ConfigurationError, NotFound, Unavailable
+from callboard.schemas.workflow.auth import AuthSessionType
+from callboard.schemas.workflow.auth_session import AuthSessionView
+from callboard.schemas.workflow.proxy import SealedProxy
+from callboard.schemas.workflow.run import RunType
+from callboard.schemas.workflow.trace import TraceMode
+from callboard.security.keyring import KeyRing
+from callboard.storage import keys
+from callboard.storage.folder import FolderStore
 from tests.support.api_in_process import Api, MakeApi
 from tests.support.constants import WORKSPACE
 from tests.support.faulty_store import FaultyStore

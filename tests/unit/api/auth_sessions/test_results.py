@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from schemas.workflow.run import RunOutcome, RunStatus, RunType
-from temporal.runs import RunState
+from callboard.schemas.workflow.run import RunOutcome, RunStatus, RunType
+from callboard.temporal.runs import RunState
 from tests.support.api_in_process import Api
 from tests.support.constants import WORKSPACE
 

@@ -9,8 +9,8 @@ import pytest
 from pydantic import SecretStr
 from temporalio.api.common.v1 import Payload
 
-from schemas.errors import ConfigurationError
-from temporal.data_converter import data_converter
+from callboard.schemas.errors import ConfigurationError
+from callboard.temporal.data_converter import data_converter
 from tests.support.api_in_process import KEY, SECRET, Api, MakeApi, api_settings
 from tests.support.dashboard_client import Pages, browser_client, signed_in_client
 

@@ -8,10 +8,10 @@ import httpx
 import pytest
 
 from api.dashboard.page_route import PageRoute
-from schemas.errors import Unavailable
-from security import sign_in_sessions
-from security.apikeys import operator_of
-from storage.folder import FolderStore
+from callboard.schemas.errors import Unavailable
+from callboard.security import sign_in_sessions
+from callboard.security.apikeys import operator_of
+from callboard.storage.folder import FolderStore
 from tests.support.api_in_process import KEY, SECRET, Api, MakeApi
 from tests.support.dashboard_client import Pages, browser_client, signed_in_client
 from tests.support.faulty_store import FaultyStore

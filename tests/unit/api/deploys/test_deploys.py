@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from projects.upload import pack_upload
-from schemas.workflow.deploy import DeployStatus, DeployView, PublishedVersion
-from schemas.workflow.resources import AppliedResources, ResourceChanges
-from storage import keys
-from storage.folder import FolderStore
-from temporal.deploys import Application
+from callboard.projects.upload import pack_upload
+from callboard.schemas.workflow.deploy import DeployStatus, DeployView, PublishedVersion
+from callboard.schemas.workflow.resources import AppliedResources, ResourceChanges
+from callboard.storage import keys
+from callboard.storage.folder import FolderStore
+from callboard.temporal.deploys import Application
 from tests.support.api_in_process import AUTOMATION, Api, MakeApi
 from tests.support.constants import WORKSPACE
 from tests.support.files import write_files

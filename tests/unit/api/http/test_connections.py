@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from api.http.connections import Limits, ServerConfig, raise_open_files_limit
-from schemas.errors import ConfigurationError
+from callboard.schemas.errors import ConfigurationError
 from tests.support.api_in_process import QuietServer
 from tests.support.polling import until
 

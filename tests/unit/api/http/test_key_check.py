@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from api.http.key_check import WRONG_KEYS, KeyCheck
-from schemas.errors import TooMany, Unauthorized
-from security.apikeys import ApiKeys, new_key
-from storage.api_keys import StoredKeys
+from callboard.schemas.errors import TooMany, Unauthorized
+from callboard.security.apikeys import ApiKeys, new_key
+from callboard.storage.api_keys import StoredKeys
 from tests.support.api_in_process import KEY, OTHER_KEY, Api
 from tests.support.faulty_store import FaultyStore
 

@@ -11,8 +11,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from api.dashboard.auth import SessionDep
 from api.http import middleware
-from schemas.errors import Unavailable
-from storage import believed
+from callboard.schemas.errors import Unavailable
+from callboard.storage import believed
 from tests.support.api_in_process import Api
 from tests.support.dashboard_client import signed_in_client
 

@@ -10,7 +10,7 @@ import pytest
 from intuned_client import AsyncIntunedClient, IntunedClient, models
 from intuned_client.exceptions import NotFoundError, ValidationError
 
-from schemas.workflow.job_run import JobRunProgress, JobRunReason, JobRunReasonType, JobRunStatus
+from callboard.schemas.workflow.job_run import JobRunProgress, JobRunReason, JobRunReasonType, JobRunStatus
 from tests.support.api_in_process import Api
 from tests.support.constants import WORKSPACE
 from tests.support.present import present

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from schemas.workflow import names
-from schemas.workflow.job_run import JobRunProgress, JobRunStatus
-from storage import keys
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.job_run import JobRunProgress, JobRunStatus
+from callboard.storage import keys
 from tests.support.api_in_process import Api, MakeApi
 from tests.support.constants import WORKSPACE
 

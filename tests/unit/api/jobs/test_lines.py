@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from api.jobs.definition import ITEM_LIMIT
-from schemas.workflow.job import PAYLOAD_CHUNK
+from callboard.schemas.workflow.job import PAYLOAD_CHUNK
 from tests.support.api_in_process import KEY, Api
 from tests.support.constants import WORKSPACE
 from tests.support.polling import until

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from schemas.errors import Unavailable
-from schemas.workflow.job import JobSource
+from callboard.schemas.errors import Unavailable
+from callboard.schemas.workflow.job import JobSource
 from tests.support.api_in_process import Api, MakeApi
 from tests.support.constants import WORKSPACE
 

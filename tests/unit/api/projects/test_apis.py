@@ -11,7 +11,7 @@ import pytest
 from fastapi.openapi.models import OpenAPI
 from jsonschema import Draft202012Validator
 
-from storage import keys
+from callboard.storage import keys
 from tests.support.api_in_process import Api, MakeApi
 from tests.support.constants import WORKSPACE
 from tests.support.dashboard_client import signed_in_client

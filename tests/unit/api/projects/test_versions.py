@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from projects.deploy import deploy
-from schemas.errors import Conflict
-from storage import keys
-from storage.folder import FolderStore
+from callboard.projects.deploy import deploy
+from callboard.schemas.errors import Conflict
+from callboard.storage import keys
+from callboard.storage.folder import FolderStore
 from tests.support.api_in_process import AUTOMATION, Api, MakeApi
 from tests.support.constants import WORKSPACE
 from tests.support.files import write_files

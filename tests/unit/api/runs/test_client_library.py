@@ -9,10 +9,10 @@ import pytest
 from intuned_client import AsyncIntunedClient, models
 from intuned_client.exceptions import AuthenticationError, NotFoundError, ServerError, ValidationError
 
-from schemas.errors import Unavailable
-from schemas.workflow.base import JsonRef
-from schemas.workflow.run import ErrorCode, ReasonType, RunError, RunOutcome, RunReason, RunStatus
-from schemas.workflow.trace import TraceMode
+from callboard.schemas.errors import Unavailable
+from callboard.schemas.workflow.base import JsonRef
+from callboard.schemas.workflow.run import ErrorCode, ReasonType, RunError, RunOutcome, RunReason, RunStatus
+from callboard.schemas.workflow.trace import TraceMode
 from tests.support.api_in_process import Api
 from tests.support.present import assert_has, present
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from schemas.workflow.run import RetryIntervals, RunInput
-from security.keyring import KeyRing
+from callboard.schemas.workflow.run import RetryIntervals, RunInput
+from callboard.security.keyring import KeyRing
 from tests.support.api_in_process import SECRET, MakeApi
 from tests.support.constants import WORKSPACE
 from tests.support.present import assert_has, present

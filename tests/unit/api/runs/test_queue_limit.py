@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from schemas.errors import Unavailable
-from temporal import run_queries
+from callboard.schemas.errors import Unavailable
+from callboard.temporal import run_queries
 from tests.support.api_in_process import Api, MakeApi
 from tests.support.in_memory_temporal import MemoryRunQueries
 

@@ -7,16 +7,25 @@ from typing import Any
 
 import pytest
 
-from schemas.workflow.auth import AuthSessionRef, AuthSessionType, RunAuth
-from schemas.workflow.auth_session import CreateInput, LoginSpec, ValidateInput
-from schemas.workflow.base import JsonRef
-from schemas.workflow.proxy import SealedProxy
-from schemas.workflow.run import ErrorCode, RunCause, RunError, RunOutcome, RunReason, RunStatus, RunType, TraceMode
-from security.apikeys import operator_of
-from storage import keys
-from temporal.listing import RunFilter, RunPage
-from temporal.run_queries import ValidateListItem
-from temporal.runs import RunState
+from callboard.schemas.workflow.auth import AuthSessionRef, AuthSessionType, RunAuth
+from callboard.schemas.workflow.auth_session import CreateInput, LoginSpec, ValidateInput
+from callboard.schemas.workflow.base import JsonRef
+from callboard.schemas.workflow.proxy import SealedProxy
+from callboard.schemas.workflow.run import (
+    ErrorCode,
+    RunCause,
+    RunError,
+    RunOutcome,
+    RunReason,
+    RunStatus,
+    RunType,
+    TraceMode,
+)
+from callboard.security.apikeys import operator_of
+from callboard.storage import keys
+from callboard.temporal.listing import RunFilter, RunPage
+from callboard.temporal.run_queries import ValidateListItem
+from callboard.temporal.runs import RunState
 from tests.support.api_in_process import KEY, Api, MakeApi
 from tests.support.constants import WORKSPACE
 from tests.support.in_memory_temporal import BEGAN, line

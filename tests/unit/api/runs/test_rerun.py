@@ -6,14 +6,14 @@ from typing import Any
 import httpx
 import pytest
 
-from schemas.errors import Unavailable
-from schemas.workflow.auth import AuthSessionRef, AuthSessionType, RunAuth
-from schemas.workflow.auth_session import ValidateInput
-from schemas.workflow.run import RunInput, RunStatus, RunType, TraceMode
-from security import seal_context
-from security.keyring import KeyRing
-from storage import keys
-from temporal.runs import RunState
+from callboard.schemas.errors import Unavailable
+from callboard.schemas.workflow.auth import AuthSessionRef, AuthSessionType, RunAuth
+from callboard.schemas.workflow.auth_session import ValidateInput
+from callboard.schemas.workflow.run import RunInput, RunStatus, RunType, TraceMode
+from callboard.security import seal_context
+from callboard.security.keyring import KeyRing
+from callboard.storage import keys
+from callboard.temporal.runs import RunState
 from tests.support.api_in_process import SECRET, Api, MakeApi
 from tests.support.constants import WORKSPACE
 from tests.support.present import present

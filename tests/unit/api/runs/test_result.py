@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
-from schemas.rest.run_result import ResultResponse
-from schemas.workflow.base import JsonRef
-from schemas.workflow.run import ReasonType, RunError, RunOutcome, RunReason, RunStatus
+from callboard.schemas.rest.run_result import ResultResponse
+from callboard.schemas.workflow.base import JsonRef
+from callboard.schemas.workflow.run import ReasonType, RunError, RunOutcome, RunReason, RunStatus
 from tests.support.api_in_process import KEY, Api
 from tests.support.polling import until
 

@@ -8,12 +8,12 @@ from typing import Any
 import httpx
 import pytest
 
-from schemas.errors import ConfigurationError, Unavailable
-from schemas.workflow.auth import AuthSessionType, RunAuth
-from schemas.workflow.proxy import SealedProxy
-from schemas.workflow.run import RunInput, RunOutcome, RunStatus
-from schemas.workflow.trace import TraceMode
-from security.keyring import KeyRing
+from callboard.schemas.errors import ConfigurationError, Unavailable
+from callboard.schemas.workflow.auth import AuthSessionType, RunAuth
+from callboard.schemas.workflow.proxy import SealedProxy
+from callboard.schemas.workflow.run import RunInput, RunOutcome, RunStatus
+from callboard.schemas.workflow.trace import TraceMode
+from callboard.security.keyring import KeyRing
 from tests.support.api_in_process import Api, MakeApi
 from tests.support.constants import WORKSPACE
 from tests.support.faulty_store import FaultyStore

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from schemas.workflow.run import RunInput
-from security import seal_context
-from security.keyring import KeyRing
-from security.sealed_sinks import open_sink
+from callboard.schemas.workflow.run import RunInput
+from callboard.security import seal_context
+from callboard.security.keyring import KeyRing
+from callboard.security.sealed_sinks import open_sink
 from tests.support.api_in_process import Api, MakeApi
 from tests.support.constants import WORKSPACE
 from tests.support.present import assert_has, present

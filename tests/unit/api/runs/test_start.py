@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from schemas.errors import Unavailable
-from schemas.workflow.trace import TraceMode
-from security.keyring import KeyRing
+from callboard.schemas.errors import Unavailable
+from callboard.schemas.workflow.trace import TraceMode
+from callboard.security.keyring import KeyRing
 from tests.support.api_in_process import Api, MakeApi
 from tests.support.constants import WORKSPACE
 from tests.support.faulty_store import FaultyStore

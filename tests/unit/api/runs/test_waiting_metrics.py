@@ -10,9 +10,9 @@ import pytest
 
 from api.runs import waiting
 from api.runs.waiting import published_waiting
-from projects.catalog import Catalog
-from schemas.errors import StoreError, Unavailable
-from temporal.run_queries import RunQueries
+from callboard.projects.catalog import Catalog
+from callboard.schemas.errors import StoreError, Unavailable
+from callboard.temporal.run_queries import RunQueries
 from tests.support.counted import Counted, counting
 from tests.support.polling import until
 

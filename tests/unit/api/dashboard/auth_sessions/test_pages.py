@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from schemas.workflow.run import ErrorCode, RunCause, RunStatus, RunType
-from temporal.listing import RunFilter, RunListItem, RunPage
+from callboard.schemas.workflow.run import ErrorCode, RunCause, RunStatus, RunType
+from callboard.temporal.listing import RunFilter, RunListItem, RunPage
 from tests.support.api_in_process import Api
 from tests.support.dashboard_client import Pages
 from tests.support.in_memory_jobs import BEGAN

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from schemas.workflow.job import JobSource
-from schemas.workflow.job_run import JobRunProgress, JobRunReason, JobRunReasonType, JobRunStatus
+from callboard.schemas.workflow.job import JobSource
+from callboard.schemas.workflow.job_run import JobRunProgress, JobRunReason, JobRunReasonType, JobRunStatus
 from tests.support.api_in_process import Api, MakeApi
 from tests.support.dashboard_client import ESCAPED, EVIL, Pages, signed_in_client
 from tests.support.in_memory_jobs import BEGAN

@@ -3,10 +3,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from schemas.workflow.job_run import JobRunProgress, JobRunReason, JobRunReasonType, JobRunStatus
-from schemas.workflow.run import RunStatus
-from storage import keys
-from temporal.listing import RunPage
+from callboard.schemas.workflow.job_run import JobRunProgress, JobRunReason, JobRunReasonType, JobRunStatus
+from callboard.schemas.workflow.run import RunStatus
+from callboard.storage import keys
+from callboard.temporal.listing import RunPage
 from tests.support.api_in_process import Api
 from tests.support.dashboard_client import ESCAPED, EVIL, Pages
 from tests.support.in_memory_jobs import BEGAN

@@ -11,7 +11,7 @@ from starlette.routing import Match
 
 from api.dashboard.page_route import PageRoute
 from api.http.access import requirement_of
-from schemas.rest.access import Scope
+from callboard.schemas.rest.access import Scope
 from tests.support.api_in_process import PROJECTS, Api, MakeApi
 from tests.support.dashboard_client import EVIL, Pages, signed_in_client
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from api.dependencies import SINK_TESTS
-from schemas.workflow.delivery import SinkTestOutcome, TryProblem, TryRecord
-from security import seal_context
-from security.keyring import KeyRing
+from callboard.schemas.workflow.delivery import SinkTestOutcome, TryProblem, TryRecord
+from callboard.security import seal_context
+from callboard.security.keyring import KeyRing
 from tests.support.api_in_process import SECRET, Api
 from tests.support.constants import WORKSPACE
 from tests.support.dashboard_client import Pages

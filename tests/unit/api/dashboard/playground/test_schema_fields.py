@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from api.playground.schema_fields import parameters_skeleton, schema_fields
-from storage import keys
+from callboard.storage import keys
 from tests.support.api_in_process import Api
 from tests.support.dashboard_client import Pages
 

@@ -1,7 +1,7 @@
 from datetime import timedelta
 
-from schemas.workflow.run import RunStatus
-from temporal.listing import RunPage
+from callboard.schemas.workflow.run import RunStatus
+from callboard.temporal.listing import RunPage
 from tests.support.api_in_process import IN_USE, KEY, Api
 from tests.support.dashboard_client import Pages, browser_client
 from tests.support.fleet_stage import fleet_state

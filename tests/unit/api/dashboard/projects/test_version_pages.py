@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from projects.deploy import deploy
-from storage.folder import FolderStore
+from callboard.projects.deploy import deploy
+from callboard.storage.folder import FolderStore
 from tests.support.api_in_process import AUTOMATION, Api, MakeApi
 from tests.support.dashboard_client import ESCAPED, EVIL, Pages, browser_client
 from tests.support.files import write_files

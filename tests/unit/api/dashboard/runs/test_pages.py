@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from schemas.workflow.base import JsonRef
-from schemas.workflow.run import ErrorCode, RunCause, RunError, RunOutcome, RunStatus
-from temporal.listing import RunPage
+from callboard.schemas.workflow.base import JsonRef
+from callboard.schemas.workflow.run import ErrorCode, RunCause, RunError, RunOutcome, RunStatus
+from callboard.temporal.listing import RunPage
 from tests.support.api_in_process import Api, MakeApi
 from tests.support.attempt_artifacts import attempt_record, store_artifact, store_record
 from tests.support.dashboard_client import ESCAPED, EVIL, Pages, signed_in_client

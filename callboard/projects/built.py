@@ -1,0 +1,102 @@
+"""What was found out of a version where its packages were built, and what it makes of the manifest."""
+
+from __future__ import annotations
+
+import json
+import sysconfig
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from callboard.projects.code_checks import check_imports, modules_in
+from callboard.projects.declaration import name_environment
+from callboard.projects.input_schemas import ApiDescriptions
+from callboard.projects.manifest import DeployWarning, Manifest, OwnEnvironment, Stored
+from callboard.projects.parameter_check import SchemaError, check_schema, unchecked_keywords
+from callboard.projects.sources import Sources
+from callboard.schemas.errors import ProjectError
+
+MOST_OF_VERSION = 256 * 1024
+"""Most bytes of the schemas of all APIs of a version."""
+
+
+class ResolvedDependencies(Stored):
+    """The environment that a version runs in."""
+
+    environment: OwnEnvironment
+    requirements: str
+    """The list of packages, to store under the environment's declaration."""
+    warnings: tuple[DeployWarning, ...] = ()
+    modules: frozenset[str]
+    """The top-level modules that can be imported in it, as it was built on this host."""
+    python: Path
+    site_packages: Path
+    """Its interpreter, and where its packages are, on the host that has built it."""
+
+
+class Described(Stored):
+    """What was found out of the APIs of a version."""
+
+    apis: ApiDescriptions
+    warnings: tuple[DeployWarning, ...] = ()
+    """One for each API of which an annotation could not be read."""
+
+
+class Built(Stored):
+    """What was found out of a version where its packages were built."""
+
+    dependencies: ResolvedDependencies | None = None
+    """The environment of the version; None if it declares none."""
+    described: Described
+
+
+def complete(manifest: Manifest, sources: Sources, built: Built) -> Manifest:
+    """Return the manifest of a prepared version whose packages are built, with warnings about its code.
+
+    What was built may be the word of a host that was taken over. What packages the version gets is that host's word.
+    But it can neither give other versions other ones, nor have an api follow references in schemas.
+
+    Raises:
+        ProjectError: What was built is not that version.
+    """
+    dependencies, described = built.dependencies, built.described
+    environment = dependencies and dependencies.environment
+    try:
+        _check_described(described, manifest.apis)
+    except SchemaError as error:
+        raise ProjectError(f"The worker that has built the version has told what cannot be: {error}.") from error
+    if environment != name_environment(sources.declaration):
+        raise ProjectError(
+            "The worker that has built the version has named other packages than it declares, or is one of another "
+            "version of Callboard. Deploy again when all workers have the same."
+        )
+    modules = modules_in(Path(sysconfig.get_path("platlib"))) if dependencies is None else dependencies.modules
+    warnings = (
+        *manifest.warnings,
+        *(() if dependencies is None else dependencies.warnings),
+        *check_imports(sources.code, modules),
+        *described.warnings,
+        *(_check_schemas(described) if manifest.settings.api_access.validate_parameters else ()),
+    )
+    return manifest.model_copy(update={"environment": environment, "warnings": warnings})
+
+
+def _check_described(described: Described, apis: Collection[str]) -> None:
+    schemas = [each.input_schema for each in described.apis.apis.values() if each.input_schema is not None]
+    if not set(apis).issuperset(described.apis.apis):
+        raise SchemaError("the version has no such API")
+    if sum(len(json.dumps(schema)) for schema in schemas) > MOST_OF_VERSION:
+        raise too_many_schemas()
+    for schema in schemas:
+        check_schema(schema)
+
+
+def too_many_schemas() -> SchemaError:
+    """Return the error for schemas that are too large together."""
+    return SchemaError(f"the schemas of all APIs have more than {MOST_OF_VERSION // 1024} KiB together")
+
+
+def _check_schemas(described: Described) -> Iterator[DeployWarning]:
+    for api, description in described.apis.apis.items():
+        if unchecked := unchecked_keywords(description.input_schema):
+            message = f"starts are not checked by these keywords of its schema: {', '.join(sorted(unchecked))}"
+            yield DeployWarning(file=f"api/{api}.py", message=message)

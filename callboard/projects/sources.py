@@ -1,0 +1,29 @@
+"""What the text of a version says: which packages it declares, and what its APIs look like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from callboard.projects.apis import list_apis_of_version
+from callboard.projects.code_checks import ApiCode, look_at_code
+from callboard.projects.declaration import Declaration, read_declaration
+from callboard.projects.manifest import Stored
+from callboard.schemas.workflow.deploy import FrozenVenv
+
+
+class Sources(Stored):
+    """What packages are resolved by, and annotations read by, of the unpacked files of a version."""
+
+    declaration: Declaration | None
+    """The packages that it declares; None if it declares none, and has no environment of its own."""
+    code: dict[str, ApiCode]
+    """What its APIs say, by their names, sorted."""
+
+
+def read_sources(files: Path, frozen: FrozenVenv | None) -> Sources:
+    """Read the unpacked files of a version, whose project's `.venv` has these packages if it is its declaration.
+
+    Raises:
+        ProjectError: A file is not in the format that its name promises.
+    """
+    return Sources(declaration=read_declaration(files, frozen), code=look_at_code(files, list_apis_of_version(files)))

@@ -1,0 +1,71 @@
+"""Deliveries of results to sinks (docs/contract.md, section 13.5)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import ConfigDict
+
+from callboard.schemas.rest.base import ResponseModel
+from callboard.schemas.workflow.delivery import DeliveryStatus
+
+
+class DeliveryError(ResponseModel):
+    """The reason why a Delivery, or one try of it, failed."""
+
+    type: str
+    message: str
+
+
+class TryBody(ResponseModel):
+    """One try of a Delivery."""
+
+    at: datetime
+    status_code: int | None = None
+    """The status of the response, if there was one."""
+    error: DeliveryError | None = None
+    latency: float | None = None
+    """The seconds until the response's status or the error."""
+    answer: str | None = None
+    """The first 2 kB of the response, with the sink's secrets masked."""
+
+
+class DeliveryBody(ResponseModel):
+    """A Delivery with its tries in chronological order."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "sink",
+                    "sink": {
+                        "type": "webhook",
+                        "url": "https://receiver.example.com/results?***",
+                        "headers": {"authorization": "***"},
+                        "skipOnFail": False,
+                        "apisToSend": None,
+                    },
+                    "status": "delivered",
+                    "tries": [
+                        {"at": "2026-11-24T10:00:00Z", "statusCode": 503, "latency": 0.021, "answer": "Try again"},
+                        {"at": "2026-11-24T10:00:01Z", "statusCode": 200, "latency": 0.018, "answer": "Thanks"},
+                    ],
+                }
+            ]
+        }
+    )
+
+    id: str
+    sink: dict[str, Any]
+    """The sink as the start has it, with its secrets masked."""
+    status: DeliveryStatus
+    error: DeliveryError | None = None
+    """The reason why the Delivery failed."""
+    tries: list[TryBody]
+
+
+class DeliveryList(ResponseModel):
+    """All Deliveries of a Run."""
+
+    deliveries: list[DeliveryBody]

@@ -1,0 +1,259 @@
+"""`schedule` of a Job: when JobRuns begin by themselves (docs/contract.md, section 17).
+
+The models keep what a client has written, since it is answered as it was. Durations are milliseconds, or texts such as
+"90 minutes": those of the npm package `ms`, which the contract's own clients use. Python libraries for durations read
+other languages: a text without a unit means seconds there, and milliseconds, weeks or years are not known.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from typing import Annotated, Any, Literal, Self, cast
+from zoneinfo import available_timezones
+
+from pydantic import AfterValidator, FailFast, Field, ValidatorFunctionWrapHandler, WrapValidator, model_validator
+
+from callboard.schemas.rest.base import RequestModel, at_most, expected_error, expects
+from callboard.schemas.suggestion import did_you_mean
+from callboard.schemas.workflow.job import JobOverlap
+
+DAYS = ("SUNDAY", "MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY")
+MONTHS = (
+    *("JANUARY", "FEBRUARY", "MARCH", "APRIL", "MAY", "JUNE"),
+    *("JULY", "AUGUST", "SEPTEMBER", "OCTOBER", "NOVEMBER", "DECEMBER"),
+)
+
+CATCHUP_WINDOW = timedelta(minutes=10)
+"""Age up to which a JobRun that was missed is made up for, if a schedule does not say it."""
+SHORTEST_CATCHUP_WINDOW = timedelta(seconds=10)
+
+_LIMIT = 100
+"""How many intervals, and how many calendars, a schedule may have, and values a field of a calendar."""
+_SECOND = timedelta(seconds=1)
+_COMMENT_BYTES = 200
+"""Bytes of a comment that Temporal accepts."""
+_MILLISECONDS_OR_TEXT = 'in milliseconds, or as a text such as "90 minutes" or "2d"'
+
+_DAY = 86_400_000
+_UNITS = {
+    1: ("", "milliseconds", "millisecond", "msecs", "msec", "ms"),
+    1_000: ("seconds", "second", "secs", "sec", "s"),
+    60_000: ("minutes", "minute", "mins", "min", "m"),
+    3_600_000: ("hours", "hour", "hrs", "hr", "h"),
+    _DAY: ("days", "day", "d"),
+    7 * _DAY: ("weeks", "week", "w"),
+    365.25 * _DAY: ("years", "year", "yrs", "yr", "y"),
+}
+_MILLISECONDS = {name: size for size, names in _UNITS.items() for name in names}
+_DURATION = re.compile(r"(\d{1,15}(?:\.\d{0,15})?|\.\d{1,15}) *([a-z]*)", re.ASCII)
+
+LONGEST = timedelta(days=3660)
+"""Longest duration of a schedule."""
+
+
+def parse_duration(value: int | str) -> timedelta:
+    """Return a duration that is written as a number of milliseconds, or as a text.
+
+    Raises:
+        ValueError: It is no such text, or longer than `LONGEST`.
+    """
+    if isinstance(value, str):
+        given = _DURATION.fullmatch(value.strip().lower())
+        if given is None or given[2] not in _MILLISECONDS:
+            raise ValueError("not a duration")
+        milliseconds = float(given[1]) * _MILLISECONDS[given[2]]
+    else:
+        milliseconds = value
+    if not 0 <= milliseconds <= LONGEST / timedelta(milliseconds=1):
+        raise ValueError("negative, or too long")
+    return timedelta(milliseconds=milliseconds)
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers of a calendar from `start` to `end`, both included, in steps of `step`."""
+
+    start: int
+    end: int
+    step: int = 1
+
+
+@dataclass(frozen=True)
+class CalendarUnit:
+    """What a field of a calendar may hold: numbers from `lowest` to `highest`, or words that stand for them."""
+
+    lowest: int
+    highest: int
+    words: Sequence[str] = ()
+
+    @property
+    def expected(self) -> str:
+        """What the field should have been, for errors."""
+        one = (
+            f"one of {', '.join(self.words)}" if self.words else f"a whole number from {self.lowest} to {self.highest}"
+        )
+        return (
+            f'{one}, or {{"start", "end", "step"}} of such values (end not before start, step at least 1 and only with '
+            f'end), or an array of at most {_LIMIT} of these, or "*"'
+        )
+
+    def ranges(self, value: Any) -> tuple[Range, ...]:
+        """Return the numbers that the value of a field stands for.
+
+        Raises:
+            ValueError: It is none of the forms that a field may have.
+        """
+        if value == "*":
+            return (Range(self.lowest, self.highest),)
+        if isinstance(value, list):
+            items = cast("list[Any]", value)
+            if not 1 <= len(items) <= _LIMIT:
+                raise ValueError("an empty array, or a long one")
+            return tuple(self._range(item) for item in items)
+        return (self._range(value),)
+
+    def _range(self, value: Any) -> Range:
+        if not isinstance(value, dict):
+            number = self._number(value)
+            return Range(number, number)
+        fields = {name: item for name, item in cast("dict[str, Any]", value).items() if item is not None}
+        if not fields.keys() <= {"start", "end", "step"} or "start" not in fields:
+            raise ValueError("another object")
+        start = self._number(fields["start"])
+        end = self._number(fields["end"]) if "end" in fields else start
+        step = fields.get("step", 1)
+        if type(step) is not int or step < 1 or ("step" in fields and "end" not in fields) or end < start:
+            raise ValueError("a step that is none, or an end before the start")
+        return Range(start, end, min(step, self.highest))
+
+    def _number(self, value: Any) -> int:
+        if self.words:
+            return self.lowest + self.words.index(value)
+        if type(value) is not int or not self.lowest <= value <= self.highest:
+            raise ValueError("out of bounds")
+        return value
+
+
+SECOND = CalendarUnit(0, 59)
+MINUTE = CalendarUnit(0, 59)
+HOUR = CalendarUnit(0, 23)
+DAY_OF_MONTH = CalendarUnit(1, 31)
+MONTH = CalendarUnit(1, 12, MONTHS)
+YEAR = CalendarUnit(2000, 2100)
+DAY_OF_WEEK = CalendarUnit(0, 6, DAYS)
+
+
+def _calendar_value(unit: CalendarUnit) -> AfterValidator:
+    def validate(value: Any) -> Any:
+        try:
+            unit.ranges(value)
+        except ValueError as error:
+            raise expected_error(unit.expected) from error
+        return value
+
+    return AfterValidator(validate)
+
+
+def _check_comment(text: str) -> str:
+    if len(text.encode()) > _COMMENT_BYTES:
+        raise ValueError("too long")
+    return text
+
+
+def _duration(expected: str, shortest: timedelta, whole: timedelta | None = None) -> WrapValidator:
+    def validate(value: Any, handler: ValidatorFunctionWrapHandler) -> int | str:
+        try:
+            duration: int | str = handler(value)
+            length = parse_duration(duration)
+            if length < shortest or (whole is not None and length % whole):
+                raise ValueError("too short, or between two steps")
+        except ValueError as error:
+            raise expected_error(f"{expected}, {_MILLISECONDS_OR_TEXT}") from error
+        return duration
+
+    return WrapValidator(validate)
+
+
+@cache
+def _time_zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+def _check_time_zone(name: str) -> str:
+    if name in _time_zones():
+        return name
+    hint = did_you_mean(name, _time_zones())
+    raise expected_error(f"the name of a time zone, such as Europe/Berlin{f'.{hint}' if hint else ''}")
+
+
+_Every = Annotated[int | str, _duration(f"whole seconds, from 1 second to {LONGEST.days} days", _SECOND, whole=_SECOND)]
+_Jitter = Annotated[int | str, _duration(f"a duration of at most {LONGEST.days} days", timedelta())]
+_CatchupWindow = Annotated[
+    int | str, _duration(f"a duration from 10 seconds to {LONGEST.days} days", SHORTEST_CATCHUP_WINDOW)
+]
+_TimeZone = Annotated[str, AfterValidator(_check_time_zone), expects("the name of a time zone, such as Europe/Berlin")]
+_Comment = Annotated[str, AfterValidator(_check_comment), expects(f"a text of at most {_COMMENT_BYTES} bytes")]
+_Overlap = Annotated[Literal["skip", "allow", "queue"], expects('"skip", "allow" or "queue"')]
+
+
+class Interval(RequestModel):
+    """A period, counted from the beginning of 1970 in UTC."""
+
+    every: _Every
+    """Whole seconds, in milliseconds or as a text such as `"1h"`."""
+
+
+class Calendar(RequestModel):
+    """Times of the calendar: those that all fields match. Without `second`, `minute` or `hour`, these are 0."""
+
+    second: Annotated[Any, _calendar_value(SECOND)] = 0
+    minute: Annotated[Any, _calendar_value(MINUTE)] = 0
+    hour: Annotated[Any, _calendar_value(HOUR)] = 0
+    day_of_month: Annotated[Any, _calendar_value(DAY_OF_MONTH)] = "*"
+    month: Annotated[Any, _calendar_value(MONTH)] = "*"
+    year: Annotated[Any, _calendar_value(YEAR)] = "*"
+    day_of_week: Annotated[Any, _calendar_value(DAY_OF_WEEK)] = "*"
+    comment: _Comment | None = None
+
+
+class JobSchedule(RequestModel):
+    """When JobRuns begin by themselves: at the times of all intervals and calendars together."""
+
+    intervals: Annotated[list[Interval], FailFast(), at_most(_LIMIT, "intervals")] = Field(
+        default_factory=list[Interval]
+    )
+    calendars: Annotated[list[Calendar], FailFast(), at_most(_LIMIT, "calendars")] = Field(
+        default_factory=list[Calendar]
+    )
+    jitter: _Jitter | None = None
+    """The longest random delay of each JobRun."""
+    timezone: _TimeZone | None = None
+    """The time zone of the calendars; by default UTC. An addition to the contract."""
+    overlap: _Overlap = "skip"
+    """What becomes of a JobRun that begins while another one of the Job is active. An addition to the contract."""
+    catchup_window: _CatchupWindow | None = None
+    """How late a JobRun may begin that could not begin in time, as Temporal was down; by default ten minutes. An
+    addition to the contract."""
+
+    @model_validator(mode="after")
+    def _has_times(self) -> Self:
+        if self.intervals or self.calendars:
+            return self
+        fields = {"jitter": self.jitter, "timezone": self.timezone, "catchupWindow": self.catchup_window}
+        useless = [name for name, value in fields.items() if value is not None]
+        if useless:
+            raise expected_error(
+                f"intervals or calendars beside {' and '.join(useless)}: without them, no JobRun begins by itself"
+            )
+        if "overlap" not in self.model_fields_set:
+            raise expected_error("an object with intervals, calendars or overlap")
+        return self
+
+    @property
+    def overlap_policy(self) -> JobOverlap:
+        """`overlap` as the definition of a Job has it."""
+        return JobOverlap(self.overlap)

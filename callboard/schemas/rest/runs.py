@@ -1,0 +1,253 @@
+"""Records of Runs: what lists and the page of one Run are answered with (docs/contract.md, section 13)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, JsonValue
+
+from callboard.schemas.rest.access import KeyRef
+from callboard.schemas.rest.attempt import AttemptBody, OpenTelemetryLink
+from callboard.schemas.rest.base import QueryModel, ResponseModel, expects, require_known_value
+from callboard.schemas.rest.delivery import DeliveryBody
+from callboard.schemas.rest.run_result import ErrorCode, ExtendedPayload, ReasonType, RecordedError, RecordedReason
+from callboard.schemas.workflow.run import RunStatus, RunType
+
+LIMIT = 200
+"""The maximum number of Runs on a page."""
+
+_STATUSES = f"one of {', '.join(RunStatus)}"
+_TYPES = f"one of {', '.join(RunType)}"
+_WHEN = (
+    "a time with its zone, such as 2026-11-24T10:00:00Z (in an address, + is written %2B), from year 1 to 9999 in UTC"
+)
+
+
+def _in_utc(when: datetime) -> datetime:
+    try:
+        return when.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("a time that is outside of these years in UTC") from error
+
+
+When = Annotated[AwareDatetime, AfterValidator(_in_utc), expects(_WHEN)]
+# Temporal's database fails on a query with NUL in it; no other control character belongs in a name either.
+Name = Annotated[
+    str,
+    Field(min_length=1, max_length=400, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$"),
+    expects("a name of 1 to 400 characters, without control characters"),
+]
+
+
+class RunsQuery(QueryModel):
+    """The filters of a list. A Run must match one of the values of each field that is given."""
+
+    status: list[Annotated[RunStatus, AfterValidator(require_known_value), expects(_STATUSES)]] = Field(
+        default_factory=list[RunStatus], description="May be given several times."
+    )
+    type: list[Annotated[RunType, AfterValidator(require_known_value), expects(_TYPES)]] = Field(
+        default_factory=list[RunType], description="May be given several times."
+    )
+    api: list[Name] = Field(default_factory=list[str], description="May be given several times.")
+    auth_session: list[Name] = Field(default_factory=list[str], description="An id. May be given several times.")
+    job_id: list[Name] = Field(default_factory=list[str], description="May be given several times.")
+    job_run_id: list[Name] = Field(default_factory=list[str], description="May be given several times.")
+    started_after: When | None = Field(default=None, description="Only Runs with this `createdAt` or a later one.")
+    started_before: When | None = Field(default=None, description="Only Runs with an earlier `createdAt`.")
+    limit: Annotated[int, Field(ge=1, le=LIMIT), expects(f"a whole number from 1 to {LIMIT}")] = Field(
+        default=50, description="The maximum number of Runs on the page."
+    )
+    cursor: Annotated[str, Field(max_length=2000), expects("the nextCursor of the page before")] | None = Field(
+        default=None, description="The `nextCursor` of the previous page, with the same filters."
+    )
+
+
+class ErrorSummary(ResponseModel):
+    """The error of a failed Run, with the beginning of its message."""
+
+    code: ErrorCode | str
+    """The code. A later version of Callboard may have recorded another one than these."""
+    message: str
+
+
+class ReasonSummary(ResponseModel):
+    """The reason of a canceled Run, with the beginning of its message."""
+
+    type: ReasonType | str
+    """The type. A later version of Callboard may have recorded another one than these."""
+    message: str
+
+
+class _Run(ResponseModel):
+    run_id: str
+    type: RunType
+    status: RunStatus
+    api: str | None
+    """The name of the API; null for a Run that creates or checks an AuthSession."""
+    project: str
+    version: str
+    """The version of the project that the Run executes."""
+    auth_session_id: str | None
+    parent_run_id: str | None
+    """The id of the Run that waits for this one."""
+    job_id: str | None
+    """The id of the Job that the Run belongs to."""
+    job_run_id: str | None
+    created_at: datetime
+    """The time when the Run was accepted."""
+    started_at: datetime | None
+    """The time when its first Attempt, or its Validate, started on a Machine."""
+    ended_at: datetime | None
+    attempt_count: int
+
+
+_SUMMARY: dict[str, JsonValue] = {
+    "runId": "V1StGXR8_Z5jdHi6B-myT",
+    "type": "api",
+    "status": "failed",
+    "api": "list-products",
+    "project": "shop",
+    "version": "0f1e2d3c4b5a6978",
+    "authSessionId": None,
+    "parentRunId": None,
+    "jobId": None,
+    "jobRunId": None,
+    "createdAt": "2026-11-24T10:00:00.000000Z",
+    "startedAt": "2026-11-24T10:00:00.120000Z",
+    "endedAt": "2026-11-24T10:00:31.400000Z",
+    "attemptCount": 1,
+}
+_ERROR: dict[str, JsonValue] = {"code": "api-attempts-failed", "message": "Locator.click: Timeout 30000ms exceeded."}
+_RUN: dict[str, JsonValue] = {
+    **_SUMMARY,
+    "error": {**_ERROR, "category": "execution", "retirable": True},
+    "reason": None,
+    "input": {
+        "api": "list-products",
+        "parameters": {"category": "chairs"},
+        "retry": {"maximumAttempts": 1},
+        "requestTimeout": 600,
+        "saveTrace": True,
+        "proxy": "http://***@proxy.example.com:3128",
+    },
+    "rerunOf": None,
+    "startedBy": {"id": "Zk3vT9qLm2Xa", "name": "nightly"},
+    "canceledBy": None,
+    "reruns": [],
+    "attempts": [],
+    "validates": [],
+    "deliveries": [],
+    "waiting": None,
+    "temporal": {"workflowId": "V1StGXR8_Z5jdHi6B-myT", "url": None},
+    "openTelemetry": {"traceId": "4bf92f3577b34da6a3ce929d0e0e4736", "url": None},
+}
+
+
+class RunSummaryBody(_Run):
+    """A Run in a list."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{**_SUMMARY, "error": _ERROR, "reason": None}]})
+
+    error: ErrorSummary | None = None
+    reason: ReasonSummary | None = None
+
+
+class RunList(ResponseModel):
+    """A page of Runs: first the unfinished ones, then the others by their end, newest first."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"runs": [{**_SUMMARY, "error": _ERROR, "reason": None}], "nextCursor": "mWc9…"}]
+        }
+    )
+
+    runs: list[RunSummaryBody]
+    """The Runs. A page may have fewer than `limit` although there is another page."""
+    next_cursor: str | None
+    """The cursor of the next page; null on the last page. Paging skips no Run, but a Run that ends meanwhile may appear
+    twice."""
+
+
+class RunValidate(ResponseModel):
+    """A Validate that a Run has waited for."""
+
+    run_id: str
+    attempt: int
+    """The number of the Attempt before which it was executed."""
+    status: RunStatus
+    create_run_id: str | None
+    """The id of the Create that this Validate requested, if it was the first to do so."""
+
+
+class QueueState(ResponseModel):
+    """The queue of a pending Run."""
+
+    ahead: int
+    """The number of Runs of the project that are ahead of this one."""
+    machines_busy: int | None
+    """The number of these Machines that were busy some seconds ago; null if Temporal's server cannot tell."""
+    machines: int | None
+    """The number of the project's Machines some seconds ago; null if Temporal's server cannot tell."""
+    paused: bool = False
+    """Whether the Run is paused in Temporal. It gets no Machine until it is unpaused there."""
+
+
+class RetryWait(ResponseModel):
+    """The wait of a Run between two Attempts. Meanwhile, it has no Machine."""
+
+    until: datetime
+    """The time at which the next Attempt is queued."""
+
+
+class TemporalLink(ResponseModel):
+    """The Run's workflow in Temporal."""
+
+    workflow_id: str
+    url: str | None
+    """The address of the workflow in Temporal's Web UI, if the address of the Web UI is known."""
+
+
+class RunBody(_Run):
+    """All that is known of a Run."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_RUN]})
+
+    error: RecordedError | None = None
+    reason: RecordedReason | None = None
+    input: dict[str, Any]
+    """The input of the Run, with defaults filled in and secrets masked."""
+    result: Any = None
+    """The value that the API returned. It is absent unless the Run has completed."""
+    extended_payloads: list[ExtendedPayload] | None = None
+    """The payloads that the API requested with `extend_payload`; absent if there are none."""
+    rerun_of: str | None
+    """The id of the earlier Run that this one repeats."""
+    reruns: list[str]
+    """The ids of the Runs that repeat this one."""
+    started_by: KeyRef | None
+    """The key that has started the Run; null if a JobRun, a Run that waits for it, or a file of the project has."""
+    canceled_by: KeyRef | None
+    """The key that has canceled the Run, if one has."""
+    attempts: list[AttemptBody]
+    validates: list[RunValidate]
+    deliveries: list[DeliveryBody]
+    waiting: QueueState | RetryWait | None
+    """The queue while the Run is pending, or its wait between two Attempts; null at all other times."""
+    temporal: TemporalLink
+    open_telemetry: OpenTelemetryLink | None
+    """The OpenTelemetry trace in which the Run was started; null if there is none."""
+
+
+class RerunResponse(ResponseModel):
+    """An accepted Run with the inputs of an earlier one. It is never lost."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"runId": "mB7Qj0f2kXa9wPz4sLr1e", "status": "pending", "rerunOf": "V1StGXR8_Z5jdHi6B-myT"}]
+        }
+    )
+
+    run_id: str
+    status: Literal["pending"] = "pending"
+    rerun_of: str

@@ -1,0 +1,229 @@
+"""The input of one Attempt, how it ended, and the record that it leaves."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import Field
+
+from callboard.schemas.workflow.auth import AttemptAuth, LoginState
+from callboard.schemas.workflow.base import FlowModel, JsonRef, OpenStrEnum
+from callboard.schemas.workflow.proxy import SealedProxy
+from callboard.schemas.workflow.run import RunError, RunJob, RunReason
+from callboard.schemas.workflow.trace import TraceMode
+from callboard.schemas.workflow.variables import RecordedVariable, SealedVariables
+
+INTERRUPTED = "AttemptInterrupted"
+"""Type of the application failure of an Attempt whose worker was lost or shut down, or that was reset in Temporal. Its
+details are the id of its Run and the number of the Attempt."""
+
+
+class AttemptStatus(OpenStrEnum):
+    """The status of an Attempt (docs/contract.md, section 9)."""
+
+    STARTED = "started"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    INTERRUPTED = "interrupted"
+
+
+WAITS_FOR_ROOM = "waits for room"
+"""Heartbeat detail of an Attempt that a worker has taken, but has no room for yet. It has not started."""
+
+NO_LOGIN = "NoLogin"
+"""Type of the application failure of an Attempt for which there is no browser state. Its details are the version of
+the login that is meant (0: there was none yet), and the number of the Attempt."""
+
+AUTH_SESSION_GONE = "AuthSessionGone"
+"""Type of the application failure of an Attempt whose AuthSession does not exist (any more). Its detail is the
+number of the Attempt."""
+
+ATTEMPT_FAILED = "AttemptFailed"
+"""Type of the application failure of an Attempt that failed. Its one detail is a `FailedAttemptDetails` for a check or
+create, and an `AttemptOutcome` for an Attempt of an API."""
+
+
+class AttemptKind(OpenStrEnum):
+    """Which function of the project an Attempt calls (docs/contract.md, section 13.4)."""
+
+    API = "api"
+    CHECK = "check"
+    CREATE = "create"
+
+    @property
+    def path(self) -> str:
+        """The file of the project that a check or create calls, as its `api`."""
+        return f"auth-sessions/{self.value}"
+
+
+class AttemptInput(FlowModel):
+    """The input of the activities `attempt`, `check` and `create`: one Attempt."""
+
+    workspace: str
+    run_id: str
+    number: int
+    """Number of the Attempt, from 1. Every try takes a number, also one that does not count. For a check or create,
+    this is the number of its first try."""
+    project: str
+    version: str
+    api: str
+    parameters: JsonRef
+    request_timeout: timedelta
+    trace: TraceMode = TraceMode.ALWAYS
+    """Whether a trace of the Attempt is kept."""
+    proxy: SealedProxy | None = None
+    kind: AttemptKind = AttemptKind.API
+    auth: AttemptAuth | None = None
+    parent_run_id: str | None = None
+    """The Run that waits for this check, and is also told when the check begins."""
+    queue_timeout: timedelta | None = None
+    """Longest time that the Attempt may wait for a Machine, counted from when Temporal was told of it: Temporal watches
+    it until a worker takes the Attempt, and then that worker does, which may have to wait for room."""
+    job: RunJob | None = None
+    """The JobRun that the Run belongs to, or that waits for this check."""
+    variables: SealedVariables | None = None
+    """The environment variables of the project, as they were when the Attempt was queued; None if there are none."""
+
+
+class AttemptOutcome(FlowModel):
+    """How an Attempt ended: the result of its activity.
+
+    An Attempt that failed fails its activity, with an application failure of type `AttemptFailed`: so Temporal shows
+    what happened, and tries checks and creates again.
+    """
+
+    status: AttemptStatus
+    result: JsonRef | None = None
+    extended_payloads: JsonRef | None = None
+    error: RunError | None = None
+    final: bool = False
+    """Whether no further Attempt can help: the failure is structural, or the user raised NonRetryableError."""
+    retry_after: timedelta | None = None
+    """How long the Run waits for its next Attempt, as user code has said by RetryLater."""
+    login: LoginState | None = None
+    """The current login, after a successful check or create."""
+    number: int = 0
+    """The number of the try of a check or create that ended so."""
+    reason: RunReason | None = None
+    """Why the Attempt was canceled, if nobody asked for that."""
+    started_at: datetime | None = None
+    """When the Attempt began on its Machine."""
+
+
+class FailedAttemptDetails(FlowModel):
+    """Why a check or create failed; the detail of its application failure."""
+
+    number: int
+    """Number of the Attempt."""
+    error: RunError
+    login_version: int | None = None
+    """Version of the login that a check found bad; None if the check could not look at any."""
+    started_at: datetime | None = None
+
+
+class AttemptStarted(FlowModel):
+    """Payload of the signal from the activity to its workflow: the Attempt is on a Machine (since a moment ago)."""
+
+    number: int
+    machine: str
+    worker: str
+    started_at: datetime | None = None
+    waits: bool = False
+    """Whether the Attempt is not on a Machine yet, but waits for one at this worker."""
+
+
+class StopInput(FlowModel):
+    """Input of the activity `stop_attempt`, on the task queue of the worker that holds the Attempt."""
+
+    run_id: str
+    number: int
+
+
+class InterruptedInput(FlowModel):
+    """Input of the activity `record_lost`: an interrupted Attempt, of whose end its workflow has not heard."""
+
+    workspace: str
+    run_id: str
+    number: int
+    project: str
+    cause: str
+    trace: TraceMode
+    """Whether the Attempt was to leave a trace."""
+    kind: AttemptKind = AttemptKind.API
+    execution_id: str
+    """Temporal's id of the execution of the Run's workflow: an outcome that was stored for it counts."""
+
+    @classmethod
+    def of(cls, attempt: AttemptInput, number: int, *, cause: str, execution_id: str) -> InterruptedInput:
+        """Return the input for try `number` of this Attempt."""
+        return cls(
+            workspace=attempt.workspace,
+            run_id=attempt.run_id,
+            number=number,
+            project=attempt.project,
+            cause=cause,
+            trace=attempt.trace,
+            kind=attempt.kind,
+            execution_id=execution_id,
+        )
+
+
+class AttemptUsage(FlowModel):
+    """Resource usage of an Attempt. A value that could not be measured is None."""
+
+    peak_memory: int | None = None
+    """Peak of the anonymous memory (RssAnon) of all processes of the Attempt's Machine, browser included, in bytes;
+    what they share, such as the browser's code, is not counted. It is measured twice a second, and at the end."""
+    cpu_seconds: float | None = None
+    """CPU time of all processes of the Attempt's Machine while it ran, in seconds."""
+    bytes_received: int | None = None
+    """Bytes that the browser's network process read from its connections, headers and TLS included."""
+    trace_size: int | None = None
+    log_size: int | None = None
+    """Size of the stored log in bytes."""
+
+
+class AttemptRecord(FlowModel):
+    """`attempt.json` in the artifact store: the durable record of one try."""
+
+    run_id: str
+    number: int
+    kind: AttemptKind = AttemptKind.API
+    status: AttemptStatus
+    api: str | None = None
+    version: str | None = None
+    queued_at: datetime | None = None
+    preparing_at: datetime | None = None
+    """Time at which a Machine began to be started for it, or to be changed to its version; None if one was ready."""
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    machine: str | None = None
+    worker: str | None = None
+    browser_version: str | None = None
+    error: RunError | None = None
+    page_url: str | None = None
+    """URL of the page at the end of an Attempt that did not complete, without what could be a secret."""
+    attributes: dict[str, Any] | None = None
+    """Attributes that user code set by `set_attribute` (docs/contract.md, section 3.2)."""
+    usage: AttemptUsage | None = None
+    log: bool = False
+    """Whether the log is in the store, as `log.jsonl`."""
+    trace: bool = False
+    """Whether the trace is in the store, as `trace.zip`."""
+    screenshot: bool = False
+    """Whether the last picture of the page is in the store, as `screenshot.png`; only of an Attempt that did not
+    complete."""
+    trace_id: str | None = None
+    """The id of the OpenTelemetry trace that the Attempt belongs to; it has nothing to do with `trace`."""
+    outcome: str | None = None
+    """The `AttemptOutcome` as a payload of Temporal, which is encrypted if payloads are: as bytes in base64. It counts
+    if Temporal has not heard of it."""
+    variables: tuple[RecordedVariable, ...] | None = None
+    """Names of the environment variables of its project that it had; None if it had not come so far."""
+    execution_id: str | None = None
+    """Temporal's id of the execution of the Run's workflow. Another one has the Run's id after a reset of the workflow,
+    or if Temporal was restored from a backup: the outcome does not count for that."""
+    missing: dict[str, str] = Field(default_factory=dict[str, str])
+    """Artifacts that should be in the store and are not (`log`, `trace`, `screenshot`), each with a sentence why."""

@@ -1,0 +1,132 @@
+"""Inputs and signals of the workflows of AuthSessions: `AuthSession`, `Create` and `Validate`."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from callboard.schemas.workflow.actor import Actor
+from callboard.schemas.workflow.auth import AuthSessionRef, AuthSessionStatus, AuthSessionType, LoginState
+from callboard.schemas.workflow.base import FlowModel
+from callboard.schemas.workflow.proxy import SealedProxy
+from callboard.schemas.workflow.run import RunError, RunJob, RunType
+from callboard.schemas.workflow.trace import TraceMode
+
+
+class AuthSessionView(FlowModel):
+    """The state of an AuthSession: the memo of its workflow, so that it can be read without a worker."""
+
+    id: str
+    type: AuthSessionType
+    status: AuthSessionStatus
+    login_version: int = 0
+    """Version of the current login; 0 if there was none yet."""
+    state_key: str | None = None
+    parameters_key: str | None = None
+    """Key of the artifact with the sealed parameters that the login was made from."""
+    proxy: SealedProxy | None = None
+    """The proxy that the AuthSession was created or updated with. It applies to every call that uses the AuthSession
+    and has no proxy of its own."""
+    created_at: datetime
+    updated_at: datetime
+    """When the login last changed."""
+    pending_run_id: str | None = None
+    """The Create or Update that makes the login, until the login is kept or, if that failed, what is left of it is
+    removed."""
+    from_file: bool = False
+    """Whether it is a file of the project: only a deploy changes and removes it."""
+
+    @property
+    def login(self) -> LoginState | None:
+        """The current login, if there is one."""
+        if self.state_key is None:
+            return None
+        return LoginState(login_version=self.login_version, key=self.state_key, parameters_key=self.parameters_key)
+
+
+class LoginSpec(FlowModel):
+    """How a login is made: by a Create, by an Update, or by a Create that a Validate asked for."""
+
+    run_id: str
+    """Id of the Run (type `auth-session-create` or `auth-session-update`) that makes the login."""
+    type: RunType
+    version: str
+    parameters_key: str
+    create_attempts: int
+    check_attempts: int
+    """How many tries the check that follows has; if it is 0, whoever asked for the login checks it."""
+    request_timeout: timedelta
+    trace: TraceMode = TraceMode.NEVER
+    proxy: SealedProxy | None = None
+    parent_run_id: str | None = None
+    started_by: Actor | None = None
+    """Who has started it; None if nobody has, but a Schedule, a file of the project or another workflow."""
+
+
+class AuthSessionInput(FlowModel):
+    """The input of the workflow `AuthSession`, also when it continues as new."""
+
+    workspace: str
+    project: str
+    ref: AuthSessionRef
+    view: AuthSessionView
+    create: LoginSpec | None = None
+    """How the login is made if there is none yet. If that fails, nothing of the AuthSession is left."""
+    stale: tuple[str, ...] = ()
+    """Keys of artifacts with states that are no longer current, and not removed yet."""
+
+
+class CreateInput(FlowModel):
+    """The input of the workflow `Create`, a Run of type `auth-session-create` or `-update`."""
+
+    workspace: str
+    project: str
+    ref: AuthSessionRef
+    spec: LoginSpec
+    login_version: int
+    """Version of the login that this Run makes."""
+
+
+class ValidateInput(FlowModel):
+    """The input of the workflow `Validate`, a Run of type `auth-session-validate`."""
+
+    workspace: str
+    project: str
+    version: str
+    ref: AuthSessionRef
+    auto_recreate: bool
+    check_attempts: int
+    create_attempts: int
+    request_timeout: timedelta
+    """Time limit of each check and create."""
+    queue_timeout: timedelta | None = None
+    """Longest time that the first check may wait for a Machine, if the Run that waits for this Validate has a limit."""
+    trace: TraceMode = TraceMode.NEVER
+    save_back: bool = True
+    proxy: SealedProxy | None = None
+    parent_run_id: str | None = None
+    is_run_started: bool = False
+    """Whether the Run that waits for this Validate has started, and so takes precedence over others."""
+    job: RunJob | None = None
+    """The JobRun that waits for this Validate, or that the Run belongs to which waits for it."""
+    started_by: Actor | None = None
+    """Who has started it; None if nobody has, but a Schedule, a file of the project or another workflow."""
+
+
+class RecreateRequest(FlowModel):
+    """Payload of the signal from a Validate to the AuthSession that the login it saw is not good any more."""
+
+    validate_run_id: str
+    """Workflow id of the Validate, which gets the answer by the signal `recreated`."""
+    seen_login_version: int
+    """Version of the login that the Validate saw. If another one is current by now, that one is the answer."""
+    spec: LoginSpec
+    """How the new login is made; the AuthSession fills in `run_id` and `parameters_key`."""
+
+
+class RecreateResult(FlowModel):
+    """Payload of the signal from the AuthSession to a Validate that asked: another login, or why there is none."""
+
+    login: LoginState | None = None
+    error: RunError | None = None
+    run_id: str | None = None
+    """Id of the Create that made the login, or failed to."""

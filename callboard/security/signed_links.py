@@ -1,0 +1,63 @@
+"""Make and read links to a trace, or to the results of a JobRun. Each opens one of them, for an hour, without a key.
+
+The content of a link is sealed, so that nobody can make one, change one, or read from one what it is about. All
+processes with the same key ring can read each other's links.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import astuple, dataclass
+from datetime import UTC, datetime, timedelta
+
+from callboard.schemas.errors import CallboardError
+from callboard.security.keyring import KeyRing
+
+LINK_LIFETIME = timedelta(hours=1)
+"""How long a link is valid. A download that has begun goes on."""
+
+
+@dataclass(frozen=True)
+class TraceRef:
+    """The Attempt whose trace it is."""
+
+    workspace: str
+    project: str
+    run_id: str
+    number: int
+    """Number of the Attempt."""
+
+
+@dataclass(frozen=True)
+class ResultsRef:
+    """The JobRun whose results these are."""
+
+    workspace: str
+    project: str
+    job_run_id: str
+    shards: int
+    """How many artifacts hold them."""
+
+
+_BOUND_TO = {TraceRef: "address of a trace", ResultsRef: "address of the results of a JobRun"}
+
+
+def sign_link(ref: TraceRef | ResultsRef, ring: KeyRing) -> tuple[str, datetime]:
+    """Return an ASCII text that may be part of a URL, and until when it is valid.
+
+    Raises:
+        ConfigurationError: The ring is empty.
+    """
+    ends = int(time.time() + LINK_LIFETIME.total_seconds())
+    sealed = ring.seal(json.dumps([*astuple(ref), ends]), bound_to=_BOUND_TO[type(ref)])
+    return sealed, datetime.fromtimestamp(ends, UTC)
+
+
+def read_link[Ref: TraceRef | ResultsRef](link: str, kind: type[Ref], ring: KeyRing) -> Ref | None:
+    """Return what a link of this kind opens; None if Callboard did not make it, or if it has expired."""
+    try:
+        *of, ends = json.loads(ring.open(link, bound_to=_BOUND_TO[kind]))
+    except CallboardError:  # changed, made up, or sealed with a key that was taken out of the ring
+        return None
+    return kind(*of) if time.time() < ends else None

@@ -1,0 +1,133 @@
+"""Makes the pictures of the pages that the README shows: `make screenshots`.
+
+They show the example projects on a stack of their own, with Runs of every kind, in a browser with both themes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+REPOSITORY = Path(__file__).parents[2]
+sys.path.insert(0, str(REPOSITORY))
+
+# These modules are found because of the line above.
+from callboard.dev.dev import DevStack  # noqa: E402
+from callboard.machines.browser_program import browser_args, find_browser  # noqa: E402
+from callboard.settings import Settings  # noqa: E402
+from examples.demo import site_beside  # noqa: E402
+
+IMAGES = REPOSITORY / "docs" / "images"
+PROJECTS = REPOSITORY / "examples" / "projects"
+LARGEST = 150_000
+"""Most bytes of a picture, as a README is read over any connection."""
+THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+
+
+@asynccontextmanager
+async def example_stack(folder: Path) -> AsyncGenerator[tuple[DevStack, str, httpx.AsyncClient]]:
+    """Run the stack, and yield it with the address of the example site and a client of its API."""
+    projects = folder / "projects"
+    projects.mkdir()
+    for project in ("shop", "orders"):
+        (projects / project).symlink_to(PROJECTS / project)
+    settings = Settings(data_dir=folder / "data", api_keys=[], secret_key=[], port=0, viewer_port=0)
+    stack = DevStack(projects, settings, temporal_port=0, ui_port=0, report=print)
+    async with site_beside(settings, {"--site-port": 0}) as (site,), stack:
+        await stack.projects.wait_for_first_deploys(timedelta(minutes=2))
+        base = f"{stack.url}/api/v1/workspace/{stack.settings.workspace}/projects/shop"
+        async with httpx.AsyncClient(
+            base_url=base, headers={"x-api-key": stack.api_key}, timeout=90, trust_env=False
+        ) as caller:
+            yield stack, site, caller
+
+
+async def populate(caller: httpx.AsyncClient, site: str) -> str:
+    """Start Runs of every kind, and return the id of one that has failed."""
+
+    async def start(api: str, parameters: dict[str, Any], **fields: Any) -> str:
+        body = {"api": api, "parameters": {"baseUrl": site, **parameters}, **fields}
+        answer = await caller.post("/run/start", json=body)
+        answer.raise_for_status()
+        return answer.json()["runId"]
+
+    async def ended(run_id: str) -> str:
+        (await caller.get(f"/run/{run_id}/result?wait=60")).raise_for_status()
+        return run_id
+
+    for number in range(4):
+        await ended(await start("products/details", {"id": number + 1}))
+    await ended(await start("list-products", {"pages": 2}, sink={"type": "webhook", "url": f"{site}/inbox"}))
+    await ended(await start("flaky", {"key": "screenshots", "failures": 1}))
+    canceled = await start("slow", {"seconds": 60})
+    await caller.post(f"/run/{canceled}/cancel?wait=30")
+    failed = await ended(await start("products/details", {"id": 4000}, retry={"maximumAttempts": 2}))
+    for _ in range(3):
+        await start("slow", {"seconds": 120})
+    return failed
+
+
+async def picture(browser: Browser, stack: DevStack, failed: str, theme: Literal["light", "dark"]) -> None:
+    """Take pictures of the main pages in one theme."""
+    context = await browser.new_context(
+        base_url=stack.url,
+        color_scheme=theme,
+        viewport={"width": 1200, "height": 860},
+        locale="en-GB",
+        reduced_motion="reduce",
+    )
+    page = await context.new_page()
+    await page.goto("/sign-in?next=/projects/shop/runs")
+    await page.get_by_label("API key").fill(stack.api_key)
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".s-started")).to_have_count(2, timeout=30_000)
+    await keep(page, f"runs-{theme}")
+    await page.goto(f"/projects/shop/runs/{failed}")
+    await expect(page.locator("h1 + .status")).to_have_text("failed")
+    await page.locator("#attempt-2").scroll_into_view_if_needed()
+    await page.wait_for_load_state("networkidle")  # The page loads a screenshot and the log.
+    await page.evaluate("document.getElementById('attempts-h').scrollIntoView()")
+    await keep(page, f"run-{theme}")
+    await page.goto("/projects/shop/playground?api=list-products")
+    await page.get_by_role("tab", name="Sink").click()
+    await page.get_by_label("Sink type").select_option("webhook")
+    await page.get_by_label("URL").fill("https://receiver.example.com/results")
+    await page.evaluate("scrollTo(0, 0)")
+    await keep(page, f"playground-{theme}")
+    await context.close()
+
+
+async def keep(page: Page, name: str) -> None:
+    """Save the visible part of the page as a file."""
+    file = IMAGES / f"{name}.png"
+    await page.screenshot(path=file)
+    size = file.stat().st_size
+    print(f"{file.relative_to(REPOSITORY)}: {size:,} bytes")
+    if size > LARGEST:
+        sys.exit(f"{file.name} is larger than {LARGEST:,} bytes.")
+
+
+async def main() -> None:
+    """Make all pictures; see the module's docstring."""
+    IMAGES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="callboard-screenshots-") as folder:
+        async with example_stack(Path(folder)) as (stack, site, caller), async_playwright() as playwright:
+            failed = await populate(caller, site)
+            browser = await playwright.chromium.launch(executable_path=find_browser(None), args=browser_args())
+            for theme in THEMES:
+                await picture(browser, stack, failed, theme)
+            await browser.close()
+            stack.skip_grace()  # Running Runs were only started to be seen.
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

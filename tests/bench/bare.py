@@ -1,0 +1,84 @@
+"""The same work on bare Temporal, as one would write it by hand: one workflow, one activity, and no Callboard.
+
+`python -m tests.bench.bare ADDRESS` runs its worker. On the cold task queue, each activity launches a browser; on the
+others, all activities share one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from datetime import timedelta
+
+from temporalio import activity, workflow
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+# The sandbox loads this module and its imports anew for each workflow, except for imports that are passed through.
+with workflow.unsafe.imports_passed_through():
+    from playwright.async_api import Browser, async_playwright
+
+    from tests.bench.reading import SLOTS, launch, read, read_traced
+
+WARM, COLD, TRACED = "bench-warm", "bench-cold", "bench-traced"
+
+
+@workflow.defn
+class ReadWorkflow:
+    """A workflow with one activity."""
+
+    @workflow.run
+    async def run(self, url: str) -> list[str]:
+        """Execute the activity that reads `url`, and return the items."""
+        return await workflow.execute_activity(
+            "read", url, result_type=list[str], start_to_close_timeout=timedelta(minutes=1)
+        )
+
+
+class Reading:
+    """The activity in three variants."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+
+    @activity.defn(name="read")
+    async def warm(self, url: str) -> list[str]:
+        """Read the page in the running browser."""
+        return await read(self._browser, url)
+
+    @activity.defn(name="read")
+    async def traced(self, url: str) -> list[str]:
+        """Read the page in the running browser, with a trace."""
+        return await read_traced(self._browser, url)
+
+    @activity.defn(name="read")
+    async def cold(self, url: str) -> list[str]:
+        """Read the page as activities usually do: start Playwright and a browser for it, and stop them afterwards."""
+        async with async_playwright() as playwright:
+            browser = await launch(playwright)
+            try:
+                return await read(browser, url)
+            finally:
+                await browser.close()
+
+
+async def main(address: str) -> None:
+    """Serve the task queues until the end of the process."""
+    client = await Client.connect(address)
+    async with async_playwright() as playwright:
+        reading = Reading(await launch(playwright))
+        workers = [
+            Worker(
+                client,
+                task_queue=queue,
+                workflows=[ReadWorkflow],
+                activities=[kind],
+                max_concurrent_activities=SLOTS,
+            )
+            for queue, kind in ((WARM, reading.warm), (TRACED, reading.traced), (COLD, reading.cold))
+        ]
+        await asyncio.gather(*(worker.run() for worker in workers))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))
