@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import httpx
+import psutil
 from playwright.async_api import async_playwright
 from rich.console import Console
 from rich.table import Table
@@ -20,14 +21,17 @@ from temporalio.client import Client
 from callboard.dev import ports
 from tests.bench.bare import COLD, TRACED, WARM, ReadWorkflow
 from tests.bench.callboard import ENDINGS, Callboard
+from tests.bench.processor import KINDS, Usage
 from tests.bench.reading import launch, read
 from tests.bench.rows import Row
 from tests.bench.servers import process, temporal_as_it_comes, temporal_tuned
 
 console = Console()
+_TURNS = 4
+"""Turns in which each way executes its part of the Runs whose processor time is measured."""
 
 
-async def main(rounds: int, repetitions: int, starts: int, cancels: int) -> None:
+async def main(rounds: int, repetitions: int, starts: int, cancels: int, metered: int) -> None:
     """Start all processes, measure, print the results, and stop all processes."""
     async with AsyncExitStack() as resources:
         folder = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="callboard-bench-")))
@@ -38,10 +42,13 @@ async def main(rounds: int, repetitions: int, starts: int, cancels: int) -> None
         browser = await launch(await resources.enter_async_context(async_playwright()))
         resources.push_async_callback(browser.close)
         plain = await resources.enter_async_context(temporal_as_it_comes())
+        await resources.enter_async_context(process("-m", "tests.bench.bare", plain))
+        others = _children()
         tuned = (await resources.enter_async_context(temporal_tuned(folder / "tuned"))).address
-        for address in (plain, tuned):
-            await resources.enter_async_context(process("-m", "tests.bench.bare", address))
+        await resources.enter_async_context(process("-m", "tests.bench.bare", tuned))
+        of_limit = _children() - others
         callboard = await resources.enter_async_context(Callboard.up(folder / "callboard", url))
+        of_callboard = _children() - others - of_limit
         await callboard.log_in()
         rows = [
             Row("(a) plain Playwright loop, warm browser", lambda: read(browser, url)),
@@ -60,6 +67,12 @@ async def main(rounds: int, repetitions: int, starts: int, cancels: int) -> None
                 console.print(f"round {number + 1} of {rounds}: {row.name}", style="dim")
                 await row.round(repetitions)
         _print_table(rows)
+        limit, untraced, limit_traced, traced = (rows[index] for index in (2, 4, 6, 7))
+        usages = [
+            *(Usage(row.name, row.once, of_limit) for row in (limit, limit_traced)),
+            *(Usage(row.name, row.once, of_callboard) for row in (untraced, traced)),
+        ]
+        await _print_processor(usages, metered)
         await _print_rest(callboard, starts, cancels)
         await _print_bodies(callboard)
 
@@ -102,6 +115,21 @@ def _print_table(rows: list[Row]) -> None:
     console.print(table)
 
 
+def _children() -> frozenset[psutil.Process]:
+    return frozenset(psutil.Process().children())
+
+
+async def _print_processor(ways: list[Usage], runs: int) -> None:
+    for _ in range(_TURNS):
+        for way in ways:
+            await way.measure(runs // _TURNS)
+    table = Table(f"processor milliseconds of a Run, mean of {runs}", *(way.name.partition(" ")[0] for way in ways))
+    for kind in KINDS:
+        table.add_row(kind, *(f"{way.milliseconds(kind):.1f}" for way in ways))
+    table.add_row("all", *(f"{way.milliseconds():.0f}" for way in ways))
+    console.print(table)
+
+
 async def _print_rest(callboard: Callboard, starts: int, cancels: int) -> None:
     table = Table("Callboard", "p50", "p99")
     accepted, run_ids = await callboard.accept(starts)
@@ -139,5 +167,6 @@ if __name__ == "__main__":
     parser.add_argument("--repetitions", type=int, default=40, help="of each row in a round")
     parser.add_argument("--starts", type=int, default=1000)
     parser.add_argument("--cancels", type=int, default=50)
+    parser.add_argument("--metered", type=int, default=100, help="Runs of each way whose processor time is measured")
     given = parser.parse_args()
-    asyncio.run(main(given.rounds, given.repetitions, given.starts, given.cancels))
+    asyncio.run(main(given.rounds, given.repetitions, given.starts, given.cancels, given.metered))
