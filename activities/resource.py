@@ -7,9 +7,8 @@ import logging
 from temporalio import activity
 from temporalio.client import Client
 
+from activities.file_resources import FileAuthSessions, FileJobs
 from activities.heartbeat import SHORT_INTERVAL, heartbeats
-from activities.resources.file_auth_sessions import FileAuthSessions
-from activities.resources.file_jobs import FileJobs
 from callboard.projects.job_definition import JobDefiner
 from callboard.projects.manifest import read_current, read_manifest
 from callboard.projects.resources import read_resources

@@ -16,9 +16,8 @@ from temporalio.testing import ActivityEnvironment
 from temporalio.worker import Worker
 
 from activities.artifacts import ArtifactActivities
+from activities.file_resources import FileAuthSessions, FileJobs
 from activities.resource import ResourceActivities
-from activities.resources.file_auth_sessions import FileAuthSessions
-from activities.resources.file_jobs import FileJobs
 from callboard.projects.deploy import deploy
 from callboard.projects.job_definition import JobDefiner, read_definition
 from callboard.projects.manifest import read_current

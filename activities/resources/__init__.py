@@ -1,1 +1,0 @@
-"""The Jobs and AuthSessions that are files of a project, and what exists of them."""
