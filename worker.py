@@ -43,9 +43,8 @@ from activities.delivery import DeliveryActivities
 from activities.jobs.activities import JobRunActivities
 from activities.project_changes import ProjectActivities
 from activities.resource import ResourceActivities
-from activities.upload_deploys import UploadActivities
+from activities.upload_deploys import BuildActivities, UploadActivities
 from activities.variables import VariableActivities
-from activities.version_builds import BuildActivities
 from activities.workers.deployed_projects import DeployedProjects, DeployedResources
 from activities.workers.fleet_member import FleetMember
 from activities.workers.machine_metrics import count_repeatedly

@@ -1,6 +1,7 @@
-"""The activities of a control worker that deploy an upload: they check it, publish it and remove it.
+"""The activities that deploy an upload: it is checked, its packages are built, and it is published and removed.
 
-Each begins with the upload, so that any worker can execute any of them, after whatever crash.
+Packages are built on a host with Machines, and all else is done by a control worker. Each activity begins with the
+upload, or with the version that the check has stored, so that any such worker can execute it, after whatever crash.
 """
 
 from __future__ import annotations
@@ -16,29 +17,28 @@ from temporalio.exceptions import ApplicationError
 
 from activities.heartbeat import SHORT_INTERVAL, heartbeats
 from callboard.projects.bounded import run_bounded
+from callboard.projects.build import build
 from callboard.projects.built import Built
 from callboard.projects.deploy import store_version
+from callboard.projects.environments import Environments
 from callboard.projects.machine_limit import check_machine_limit
 from callboard.projects.manifest import Manifest, read_current
 from callboard.projects.pointer import DeployRecord, move_pointer, put_record, refuse_if_deleting
 from callboard.projects.preparation import bundle_in
 from callboard.projects.scratch import scratch_folder
+from callboard.projects.sources import read_sources
 from callboard.projects.upload import UploadLimits
 from callboard.projects.upload_preparation import complete_upload, prepare_upload, version_folder
+from callboard.projects.versions import VersionFolders
 from callboard.schemas.errors import BadRequest, ProjectError
 from callboard.schemas.workflow import names
-from callboard.schemas.workflow.deploy import CheckedUpload, DeployInput, PublishedVersion
+from callboard.schemas.workflow.deploy import BuildInput, CheckedUpload, DeployInput, PublishedVersion
 from callboard.settings import Settings
 from callboard.storage import keys
 from callboard.storage.store import Store
 
 _AT_ONCE = 2
 """How many uploads are read at the same time: each takes a process, and place on the disk."""
-
-
-def refusal(error: ProjectError | BadRequest) -> ApplicationError:
-    """Return the error of an activity for a project that is wrong: to try again would not help."""
-    return ApplicationError(error.message, type="ProjectRefused", non_retryable=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,11 +138,45 @@ class UploadActivities:
             try:
                 yield archive, scratch
             except (ProjectError, BadRequest) as error:
-                raise refusal(error) from error
+                raise _refusal(error) from error
 
     async def _check_machines(self, input: DeployInput, manifest: Manifest) -> None:
         if input.promote and self.max_machines is not None:
             await check_machine_limit(self.store, manifest, self.max_machines)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildActivities:
+    """The activity `build_version`, on a task queue that workers with Machines serve."""
+
+    store: Store
+    versions: VersionFolders
+    environments: Environments
+    root: Path
+    """Where a build has files of its own."""
+
+    @activity.defn(name=names.BUILD_VERSION)
+    async def build_version(self, input: BuildInput) -> None:
+        """Resolve and build the packages of a version in their box, and store what comes of it beside the upload.
+
+        Raises:
+            ApplicationError: The packages cannot be resolved or built.
+            StoreError: The store failed.
+            ConfigurationError: The walls around packages cannot stand on this host.
+        """
+        async with heartbeats(interval=SHORT_INTERVAL), scratch_folder(self.root) as scratch:
+            files = await self.versions.ensure(input.project, input.version)
+            try:
+                sources = await run_bounded(read_sources, files, input.frozen, read=[files])
+                built = await build(input.project, files, sources, input.frozen, self.store, self.environments, scratch)
+            except ProjectError as error:
+                raise _refusal(error) from error
+            await self.store.put(keys.upload_build(input.project, input.upload), built.to_bytes())
+
+
+def _refusal(error: ProjectError | BadRequest) -> ApplicationError:
+    """Return the error of an activity for a project that is wrong: to try again would not help."""
+    return ApplicationError(error.message, type="ProjectRefused", non_retryable=True)
 
 
 def _gone(input: DeployInput) -> ApplicationError:
