@@ -31,8 +31,8 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
-from callboard.machines import scratch_cleanup
 from callboard.machines.cgroups import group_of
+from callboard.machines.keeper_process import clean_up
 from callboard.schemas.workflow.attempt import INTERRUPTED, AttemptKind
 from callboard.storage.file_lock import FileLock, try_lock, wait_for_lock
 
@@ -119,7 +119,7 @@ class DeadWorker:
     def end_machines(self, groups: Path | None) -> None:
         """End the processes that still run of its Machines, given where control groups are. This blocks."""
         for scratch in (self.folder / "scratch").glob("*"):
-            scratch_cleanup.clean_up(scratch, groups and group_of(groups, scratch))
+            clean_up(scratch, groups and group_of(groups, scratch))
 
     def remove(self) -> None:
         """Remove its folder, once its Machines have ended, and release the lock. This blocks."""

@@ -1,4 +1,7 @@
-"""The worker's handle on a keeper process: start one, hear how its child ended, have everything killed."""
+"""The worker's handle on a keeper process: start one, hear how its child ended, have everything killed.
+
+Where a keeper has died without doing that, `clean_up` ends what still runs of its Machine.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +12,22 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from callboard.machines import keeper, scratch_cleanup
+from callboard.machines import cgroups, keeper
 from callboard.machines.lease import Lease
-from callboard.machines.runner.folders import OF_DRIVER
+from callboard.machines.runner.folders import OF_DRIVER, remove
+from callboard.machines.runner.process_tree import descendants, has_ended, pids
 from callboard.schemas.workflow.attempt import AttemptUsage
 
 _GONE_WITHIN = 12.0
 """Seconds that a keeper gets to kill everything; it gives up by itself after ten."""
+_ENDED_WITHIN = 10.0
+"""Seconds that the processes of a Machine get to end where their keeper has died."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,7 @@ class KeeperProcess:
                 start_new_session=True,  # a Ctrl-C in the worker's terminal is the worker's to handle
             )
         except BaseException:
-            await asyncio.to_thread(scratch_cleanup.clean_up, scratch)
+            await asyncio.to_thread(clean_up, scratch)
             raise
         if process.stdin is not None:
             os.set_blocking(process.stdin.fileno(), False)
@@ -177,7 +184,7 @@ class KeeperProcess:
         self._pipe.close()  # not every event loop does that when the output ends
         await asyncio.to_thread(self._process.wait)  # the keeper ends as soon as it has sent its last message
         if not gone:  # the keeper was killed from outside, or met processes that would not die
-            await asyncio.to_thread(scratch_cleanup.clean_up, self._scratch, self._group)
+            await asyncio.to_thread(clean_up, self._scratch, self._group)
 
     def _attempt_ended(self, usage: AttemptUsage | None) -> None:
         if self._attempt is not None and not self._attempt.done():
@@ -187,3 +194,52 @@ class KeeperProcess:
 def _make_scratch(folder: Path) -> None:
     for name in OF_DRIVER:
         (folder / name).mkdir(parents=True)
+
+
+def clean_up(folder: Path, group: Path | None = None) -> None:
+    """End every process of the Machine whose scratch folder is `folder`, then remove the folder.
+
+    With the folder of its control group, if it has one, no process is missed, and the group is removed, too.
+
+    This blocks, so call it in a thread. Processes of a Machine were started with the folder in `TMPDIR` or `HOME`, or
+    are below one that was. Keeper and child forbid reading their environment, and have the folder in their arguments.
+    A process for which user code has changed that, and which outlives its parent and a killed keeper, is not found.
+    """
+    if group is not None:
+        with contextlib.suppress(OSError):  # what does not die by that is looked for below
+            cgroups.end(group)
+    deadline = time.monotonic() + _ENDED_WITHIN
+    dying: set[int] = set()
+    while time.monotonic() < deadline:
+        # Parents may be gone before their children: every process that was found once is waited for.
+        dying = {pid for pid in dying if not has_ended(pid)} | set(processes_of(folder))
+        if not dying:
+            break
+        for pid in dying:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)  # there is no event for the end of a process that is not our child
+    remove(folder)
+
+
+def processes_of(folder: Path) -> list[int]:
+    """Return the live processes that were started with `folder` in their environment or arguments, and all below them.
+
+    Those below are included because Chromium's own processes overwrite their environment with their title.
+    """
+    in_environment, as_argument = f"={folder}/".encode(), f"\0{folder}\0".encode()
+    found = {
+        pid
+        for pid in pids()
+        if pid != os.getpid()
+        and (as_argument in _read(f"/proc/{pid}/cmdline") or in_environment in _read(f"/proc/{pid}/environ"))
+    }
+    below = {pid for parent in found for pid in descendants(parent)}
+    return sorted(pid for pid in found | below if not has_ended(pid))
+
+
+def _read(file: str) -> bytes:
+    try:
+        return Path(file).read_bytes()
+    except OSError:  # we may not read it, or its process is gone
+        return b""

@@ -12,8 +12,8 @@ from typing import Any
 
 import psutil
 
+from callboard.machines.keeper_process import processes_of
 from callboard.machines.runner import process_tree
-from callboard.machines.scratch_cleanup import processes_of
 from callboard.schemas.workflow.fleet import LEASE_MARGIN, LEASE_TERM
 from tests.chaos.deploys import Deploys
 from tests.chaos.faults import inflict

@@ -21,11 +21,11 @@ from activities.attempts.running_attempts import RunningAttempt, RunningAttempts
 from activities.workers.worker_dir import WorkerDir
 from callboard.machines.attempt_spec import AttemptReport, AttemptSpec, MachineStart, Version
 from callboard.machines.browser_program import browser_args, find_browser
+from callboard.machines.keeper_process import processes_of
 from callboard.machines.machine_attempt import MachineAttempt
 from callboard.machines.machine_start import LaunchOptions
 from callboard.machines.pool import MachinePools
 from callboard.machines.runner import process_tree
-from callboard.machines.scratch_cleanup import processes_of
 from callboard.machines.slot import RecycleLimits
 from callboard.machines.trace_redactor import TraceRedactor
 from callboard.projects.catalog import Catalog

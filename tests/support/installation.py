@@ -13,7 +13,7 @@ from typing import Any
 from temporalio.client import Client
 
 from callboard.dev.temporal import TemporalServer
-from callboard.machines.scratch_cleanup import processes_of
+from callboard.machines.keeper_process import processes_of
 from callboard.projects.catalog import Catalog
 from callboard.projects.deploy import deploy
 from callboard.schemas.workflow.base import JsonRef

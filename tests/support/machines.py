@@ -19,12 +19,12 @@ from callboard.machines import keeper
 from callboard.machines.attempt_log_file import AttemptLogFile
 from callboard.machines.attempt_spec import AttemptReport, AttemptSpec, Proxy, Version
 from callboard.machines.browser_program import browser_args, find_browser
+from callboard.machines.keeper_process import processes_of
 from callboard.machines.machine import Machine
 from callboard.machines.machine_attempt import AnswerRequest, MachineAttempt
 from callboard.machines.machine_start import LaunchOptions, start_machine
 from callboard.machines.pool import Pool
 from callboard.machines.runner import process_tree
-from callboard.machines.scratch_cleanup import processes_of
 from callboard.machines.slot import RecycleLimits
 from callboard.schemas.workflow.attempt import AttemptStatus
 from callboard.schemas.workflow.run import ErrorCode, RunError

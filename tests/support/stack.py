@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from callboard.dev.dev import DevStack
-from callboard.machines.scratch_cleanup import processes_of
+from callboard.machines.keeper_process import processes_of
 from callboard.projects.manifest import Manifest
 from callboard.settings import Settings
 from tests.support.files import write_files

@@ -12,7 +12,7 @@ import pytest
 from temporalio.client import Client
 
 from callboard.dev.temporal import TemporalServer
-from callboard.machines.scratch_cleanup import processes_of
+from callboard.machines.keeper_process import processes_of
 from tests.support.certificates import Authority
 from tests.support.cloud_installation import API_KEY, NAMESPACE, SERVER_NAME, CloudInstallation
 from tests.support.cloud_proxy import CloudProxy

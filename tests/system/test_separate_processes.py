@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from callboard.machines.scratch_cleanup import processes_of
+from callboard.machines.keeper_process import processes_of
 from callboard.storage.s3 import open_bucket
 from callboard.storage.store import Store
 from tests.support.parts import Part, Parts

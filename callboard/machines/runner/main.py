@@ -11,7 +11,7 @@ names, and there is no FD.
             be found from a project, so its modules may have any name, and none of ours is imported by mistake.
     own     all of the project's own environment, which has a Playwright in it, and nothing of ours.
 
-SCRATCH is not read here: it lets `callboard.machines.scratch_cleanup` recognize this process as one of the Machine. FD
+SCRATCH is not read here: it lets `callboard.machines.keeper_process` recognize this process as one of the Machine. FD
 is a socket to the process that is served: the worker, or the supervisor. The supervisor's standard input is a socket to
 the keeper. NETWORK is given to the supervisor of a Machine with a network of its own: a descriptor that becomes
 readable when that has ended.

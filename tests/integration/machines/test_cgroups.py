@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from callboard.machines import cgroups, keeper, scratch_cleanup
+from callboard.machines import cgroups, keeper, keeper_process
 from callboard.machines.machine_limits import MOST_THREADS
 from tests.support.keepers import KeeperHandle
 from tests.support.polling import block_until
@@ -57,7 +57,7 @@ def keep(delegated: Path, tmp_path: Path) -> Iterator[Keep]:
     scratch.parent.mkdir()
     group = cgroups.group_of(delegated, scratch)
     yield lambda code, memory: KeeperHandle(scratch, code, memory, group=group)
-    scratch_cleanup.clean_up(scratch, group)
+    keeper_process.clean_up(scratch, group)
     assert not group.exists()
 
 
@@ -101,7 +101,7 @@ def test_what_a_killed_keeper_leaves_is_found_by_its_group(keep: Keep) -> None:
     left = keeper.descendants(kept.process.pid)
     kept.process.kill()
     kept.process.wait()
-    scratch_cleanup.clean_up(kept.scratch, kept.group)
+    keeper_process.clean_up(kept.scratch, kept.group)
     assert [pid for pid in left if Path(f"/proc/{pid}").exists()] == []
 
 

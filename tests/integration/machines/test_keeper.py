@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from callboard.machines import keeper, scratch_cleanup
+from callboard.machines import keeper, keeper_process
 from tests.support.keepers import SLEEPS, Keep
 from tests.support.machines import of_folder
 from tests.support.polling import block_until
@@ -215,8 +215,8 @@ def test_a_keeper_that_is_killed_is_cleaned_up_after(keep: Keep) -> None:
     block_until(lambda: len(keeper.descendants(kept.process.pid)) == 11)
     kept.process.kill()
     kept.process.wait()
-    assert scratch_cleanup.processes_of(kept.scratch)
-    scratch_cleanup.clean_up(kept.scratch)
+    assert keeper_process.processes_of(kept.scratch)
+    keeper_process.clean_up(kept.scratch)
     assert of_folder(kept.scratch) == []
     assert not kept.scratch.exists()
     assert other.process.poll() is None
@@ -228,9 +228,9 @@ def test_a_sweep_does_not_touch_a_folder_whose_name_begins_the_same(tmp_path: Pa
     for name in ("lab-1", "lab-10"):
         (tmp_path / name).mkdir()
     with subprocess.Popen(["sleep", "600"], env={"TMPDIR": f"{tmp_path}/lab-10/tmp"}) as sleeper:
-        block_until(lambda: scratch_cleanup.processes_of(tmp_path / "lab-10") == [sleeper.pid])
+        block_until(lambda: keeper_process.processes_of(tmp_path / "lab-10") == [sleeper.pid])
         for _ in range(2):  # the second finds nothing
-            scratch_cleanup.clean_up(tmp_path / "lab-1")
+            keeper_process.clean_up(tmp_path / "lab-1")
         assert sleeper.poll() is None
         assert [path.name for path in tmp_path.iterdir()] == ["lab-10"]
         sleeper.kill()

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from callboard.machines.scratch_cleanup import processes_of
+from callboard.machines.keeper_process import processes_of
 from tests.support.automations import automations
 from tests.support.machines import Lab, value
 from tests.support.single_machine_pool import One

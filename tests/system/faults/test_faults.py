@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from callboard.machines.scratch_cleanup import processes_of
+from callboard.machines.keeper_process import processes_of
 from tests.support.polling import until
 from tests.support.processes import command_line, find_child, find_temporal
 from tests.support.rest import Rest

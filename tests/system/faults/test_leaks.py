@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from callboard.machines.scratch_cleanup import processes_of
+from callboard.machines.keeper_process import processes_of
 from callboard.machines.trace_redactor import KEPT_IDLE
 from callboard.projects.deploy import deploy
 from callboard.schemas.workflow.base import INLINE_LIMIT
