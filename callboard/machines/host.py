@@ -18,9 +18,8 @@ from callboard.machines.capacity import Capacity
 from callboard.machines.isolation import Isolation, Level, find_isolation
 from callboard.machines.lease import Lease
 from callboard.machines.machine_start import LaunchOptions, RecycleCause
-from callboard.machines.network import Network
+from callboard.machines.network import Network, find_reach
 from callboard.machines.pool import MachinePools
-from callboard.machines.reachability import find_reach
 from callboard.machines.sandbox import sandbox_refusal
 from callboard.machines.slot import RecycleLimits
 from callboard.schemas.errors import Unavailable

@@ -17,8 +17,7 @@ from types import MappingProxyType
 from callboard.machines import program_keeper, proxied
 from callboard.machines.box import Box, our_folders, python_folders
 from callboard.machines.isolation import Isolation, Level, find_isolation
-from callboard.machines.network import Network
-from callboard.machines.reachability import find_reach
+from callboard.machines.network import Network, find_reach
 from callboard.settings import Settings
 
 log = logging.getLogger(__name__)

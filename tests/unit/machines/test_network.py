@@ -10,8 +10,8 @@ from typing import Any
 import psutil
 import pytest
 
+from callboard.machines.network import addresses_of_this_host, find_reach
 from callboard.machines.reach import Reach
-from callboard.machines.reachability import addresses_of_this_host, find_reach
 from callboard.schemas.errors import ConfigurationError
 from callboard.settings import Settings
 
