@@ -1,12 +1,22 @@
-"""Room for Machines: how many a worker can have at once, and who gets the next one."""
+"""Room for Machines: how many a host can have at once, and who gets the next one."""
 
 from __future__ import annotations
 
 import asyncio
 import math
+import os
 from collections import deque
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+_MEMORY_OF_MACHINE = 500_000_000
+"""Bytes of memory that a busy Machine takes, as docs/sizing.md tells operators to plan."""
+_MEMORY_OF_HOST = 1_000_000_000
+"""Bytes of memory that are left to the worker and the rest of its host."""
+_MACHINES_PER_CORE = 8
+"""Most Machines for each core. Browsers wait for sites most of the time."""
+_CGROUP = Path("/sys/fs/cgroup")
 
 
 class Capacity:
@@ -73,3 +83,24 @@ class Capacity:
         needed = sum(not turn.done() for turn in self._waiting)
         for wanted in [wanted for wanted in self._idle if not wanted.done()][: max(0, needed - called)]:
             wanted.set_result(None)
+
+
+def host_capacity(cgroup: Path = _CGROUP) -> int:
+    """Return how many Machines this host has memory and cores for; the limits of a container count. At least 1."""
+    by_memory = (_memory(cgroup) - _MEMORY_OF_HOST) // _MEMORY_OF_MACHINE
+    return max(1, min(by_memory, math.floor(_cores(cgroup) * _MACHINES_PER_CORE)))
+
+
+def _memory(cgroup: Path) -> int:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with suppress(OSError, ValueError):  # there is no such limit, or it says "max"
+        memory = min(memory, int((cgroup / "memory.max").read_text()))
+    return memory
+
+
+def _cores(cgroup: Path) -> float:
+    cores: float = len(os.sched_getaffinity(0))
+    with suppress(OSError, ValueError):
+        quota, period = (cgroup / "cpu.max").read_text().split()
+        cores = min(cores, int(quota) / int(period))
+    return cores

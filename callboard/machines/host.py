@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
-import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from callboard.machines import cgroups
 from callboard.machines.browser_program import browser_args, find_browser
-from callboard.machines.capacity import Capacity
+from callboard.machines.capacity import Capacity, host_capacity
 from callboard.machines.isolation import Isolation, Level, find_isolation
 from callboard.machines.lease import Lease
 from callboard.machines.machine_start import LaunchOptions, RecycleCause
@@ -26,14 +23,6 @@ from callboard.schemas.errors import Unavailable
 from callboard.settings import Settings
 
 log = logging.getLogger(__name__)
-
-_MEMORY_OF_MACHINE = 500_000_000
-"""Bytes of memory that a busy Machine takes, as docs/sizing.md tells operators to plan."""
-_MEMORY_OF_HOST = 1_000_000_000
-"""Bytes of memory that are left to the worker and the rest of its host."""
-_MACHINES_PER_CORE = 8
-"""Most Machines for each core. Browsers wait for sites most of the time."""
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
@@ -139,24 +128,3 @@ def _delegated_group() -> Path | None:
         ) from error
     log.info("control group %s holds Machines to their limits", folder)
     return folder
-
-
-def host_capacity(cgroup: Path = _CGROUP) -> int:
-    """Return how many Machines this host has memory and cores for; the limits of a container count. At least 1."""
-    by_memory = (_memory(cgroup) - _MEMORY_OF_HOST) // _MEMORY_OF_MACHINE
-    return max(1, min(by_memory, math.floor(_cores(cgroup) * _MACHINES_PER_CORE)))
-
-
-def _memory(cgroup: Path) -> int:
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    with suppress(OSError, ValueError):  # there is no such limit, or it says "max"
-        memory = min(memory, int((cgroup / "memory.max").read_text()))
-    return memory
-
-
-def _cores(cgroup: Path) -> float:
-    cores: float = len(os.sched_getaffinity(0))
-    with suppress(OSError, ValueError):
-        quota, period = (cgroup / "cpu.max").read_text().split()
-        cores = min(cores, int(quota) / int(period))
-    return cores

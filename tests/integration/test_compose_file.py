@@ -30,7 +30,7 @@ from callboard.dev import temporal as embedded
 from callboard.dev.child import SupervisedProcess
 from callboard.dev.temporal import CADDYFILE, CODEC_PATH
 from callboard.machines import network_launcher
-from callboard.machines.host import host_capacity
+from callboard.machines.capacity import host_capacity
 from callboard.machines.machine_limits import MOST_THREADS
 from callboard.machines.network import network_refusal
 from callboard.machines.network_launcher import Plan

@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 from pathlib import Path
 
-from callboard.machines.capacity import Capacity
-from callboard.machines.host import host_capacity
+from callboard.machines.capacity import Capacity, host_capacity
 
 
 def test_the_limits_of_a_container_count(tmp_path: Path) -> None:
