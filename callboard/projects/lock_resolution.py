@@ -2,7 +2,7 @@
 
 A project cannot choose two packages: Playwright, which is held at Callboard's own version, as the browser is
 Callboard's too; and `intuned-runtime`, which Callboard replaces with its own. The dependencies of that package are
-included in the list: see `projects.runtime_dependencies`.
+included in the list.
 """
 
 from __future__ import annotations

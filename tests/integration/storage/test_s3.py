@@ -1,4 +1,4 @@
-"""What is particular to the bucket store: what goes wrong on the way to it. What it shares is in test_contract.py."""
+"""What is particular to the bucket store: what goes wrong on the way to it. What it shares is in test_store.py."""
 
 from __future__ import annotations
 
