@@ -52,7 +52,6 @@ class JobLockWorkflow:
             self._line.append(job_run_id)
 
     @workflow.signal(name=names.RELEASE)
-    def release(self, job_run_id: str | None = None) -> None:
-        """Let a JobRun leave the line, wherever it stands. Earlier versions name none, and mean the first one."""
-        leaving = job_run_id or self._holder
-        self._line = [each for each in self._line if each != leaving]
+    def release(self, job_run_id: str) -> None:
+        """Let a JobRun leave the line, wherever it stands."""
+        self._line = [each for each in self._line if each != job_run_id]

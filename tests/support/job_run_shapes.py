@@ -118,7 +118,7 @@ async def _locked(stage: JobRunStage) -> WorkflowHistory:
     handle = await stage.client.start_workflow(
         JobLockWorkflow.run, lock, id=names.job_lock_workflow_id(stage.project, "nightly"), task_queue=stage.queue
     )
-    await handle.signal(names.RELEASE)
+    await handle.signal(names.RELEASE, _OTHER)
     await handle.result()
     return await handle.fetch_history()
 

@@ -85,7 +85,7 @@ _EXAMPLE: dict[str, JsonValue] = {
 class KeyBody(ResponseModel):
     """A key, without the key itself."""
 
-    # An api of an earlier version reads what a later one has stored.
+    # While apis are upgraded, one reads what a newer one has stored.
     model_config = ConfigDict(extra="ignore", json_schema_extra={"examples": [_EXAMPLE]})
 
     id: str

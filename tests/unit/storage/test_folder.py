@@ -1,4 +1,4 @@
-"""What is particular to the folder store. What it shares with the other is in tests/integration/storage/test_store.py."""
+"""What is particular to the folder store. The rest is in tests/integration/storage/test_store.py."""
 
 from __future__ import annotations
 

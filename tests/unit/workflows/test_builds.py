@@ -79,7 +79,7 @@ async def test_a_paused_job_run_and_its_lock_go_on_on_the_current_build(tmp_path
             new.script = [one_by_one]
             await new.signal(names.RESUME_JOB_RUN)
             assert (await new.ended()).status is JobRunStatus.SUCCESS
-            await lock.signal(names.RELEASE)
+            await lock.signal(names.RELEASE, new.job_run_id)
             async with asyncio.timeout(DEADLINE):
                 await lock.result()
 
