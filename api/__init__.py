@@ -1,1 +1,1 @@
-"""The api service: FastAPI over `temporal`, `projects` and the artifact store. It uses no type of the Temporal SDK."""
+"""The api service: FastAPI over Temporal, deployed projects and the artifact store. It uses no type of the SDK."""
