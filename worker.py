@@ -70,7 +70,7 @@ from callboard.telemetry.logs import configure_logging, log_fatal
 from callboard.telemetry.runtime import install_runtime
 from callboard.telemetry.tracing import start_tracing, stop_tracing
 from callboard.telemetry.tracing_settings import trace_endpoints
-from callboard.temporal.client import WORKER_HEARTBEAT_INTERVAL, connect
+from callboard.temporal.client import connect
 from callboard.temporal.connection_config import Connection, find_connection
 from callboard.temporal.fleet import FleetClient
 from callboard.temporal.fleet_worker import fleet_worker
@@ -409,7 +409,7 @@ async def _main() -> NoReturn:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        install_runtime(settings, "worker", worker_heartbeat_interval=WORKER_HEARTBEAT_INTERVAL)
+        install_runtime(settings, "worker")
         start_tracing("callboard-worker")
         try:
             await serve(settings, stop)

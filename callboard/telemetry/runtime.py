@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
 from typing import Literal
 
 from temporalio.runtime import LogForwardingConfig, LoggingConfig, PrometheusConfig, Runtime, TelemetryConfig
@@ -19,9 +18,7 @@ _VARIABLE = "CALLBOARD_METRICS_ADDRESS"
 Role = Literal["api", "worker"]
 
 
-def install_runtime(
-    settings: Settings, role: Role, *, worker_heartbeat_interval: timedelta = timedelta(seconds=60)
-) -> None:
+def install_runtime(settings: Settings, role: Role) -> None:
     """Make the runtime of this process, once, before anything connects to Temporal.
 
     With an address, the runtime's own HTTP server answers `/metrics` there until the process ends, from threads of its
@@ -30,19 +27,18 @@ def install_runtime(
     Args:
         settings: The settings of the process.
         role: What the process is.
-        worker_heartbeat_interval: Time between two heartbeats of Temporal workers, by default the SDK's.
 
     Raises:
         ConfigurationError: Nothing can listen at the address.
     """
-    runtime = make_runtime(settings.metrics_address, worker_heartbeat_interval)
+    runtime = make_runtime(settings.metrics_address)
     Runtime.set_default(runtime)
     if settings.metrics_address is not None:
         metrics.install(runtime.metric_meter)
         metrics.current().process_started(version=installed_version(), role=role)
 
 
-def make_runtime(metrics_address: str | None, worker_heartbeat_interval: timedelta) -> Runtime:
+def make_runtime(metrics_address: str | None) -> Runtime:
     """Return a runtime that exports its metrics at this address, for as long as there are references to it.
 
     Raises:
@@ -52,7 +48,7 @@ def make_runtime(metrics_address: str | None, worker_heartbeat_interval: timedel
     # No `service_name`: Prometheus itself says of each sample where it comes from.
     telemetry = TelemetryConfig(logging=core_logging(), metrics=exporter, attach_service_name=False)
     try:
-        return Runtime(telemetry=telemetry, worker_heartbeat_interval=worker_heartbeat_interval)
+        return Runtime(telemetry=telemetry)
     except ValueError as error:  # somebody has taken the port since we have looked
         raise ConfigurationError(f"{_VARIABLE}: {error}.") from error
 

@@ -16,9 +16,6 @@ from callboard.temporal.connection_config import Connection, find_connection
 from callboard.temporal.data_converter import data_converter
 from callboard.temporal.rpc_errors import connect_error
 
-WORKER_HEARTBEAT_INTERVAL = timedelta(seconds=10)
-"""Time between two heartbeats in which a worker tells Temporal what it offers."""
-
 
 async def connect(
     settings: Settings,

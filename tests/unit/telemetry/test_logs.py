@@ -123,7 +123,6 @@ log.info("Outside")
 BREAKS = """
 import asyncio
 import logging
-from datetime import timedelta
 from pathlib import Path
 from temporalio import workflow
 from temporalio.client import WorkflowHistory
@@ -146,7 +145,7 @@ async def main():
     global loop, told
     loop, told = asyncio.get_running_loop(), asyncio.Event()
     logging.getLogger().addHandler(Told())  # the last one: then the record is written
-    Runtime.set_default(make_runtime(None, timedelta(minutes=1)))
+    Runtime.set_default(make_runtime(None))
     history = WorkflowHistory.from_json("run-retry", Path("tests/histories/retry.json").read_text())
     try:
         await Replayer(workflows=[Hasty], workflow_runner=UnsandboxedWorkflowRunner()).replay_workflow(history)

@@ -55,7 +55,7 @@ def events_of(kind: type[Metrics]) -> set[str]:
 async def families() -> dict[str, Metric]:
     """What a scrape tells after each event has happened once, by name."""
     address = f"127.0.0.1:{ports.choose_ports({'--port': 0})['--port']}"
-    runtime = make_runtime(address, timedelta(minutes=1))
+    runtime = make_runtime(address)
     counted = Metrics(runtime.metric_meter)
     assert counted.is_on
     happen(counted)
