@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import cached_property
 from html.entities import codepoint2name
 from typing import Any, cast
-from urllib.parse import quote, quote_plus, unquote, urlsplit, urlunsplit
+from urllib.parse import quote, quote_plus, unquote, unquote_to_bytes, urlsplit, urlunsplit
 
 from callboard.schemas.mask import MASK
 
@@ -59,6 +59,7 @@ class Masker:
         whole_and_lines = known | {
             line.strip("\r") for secret in known if "\n" in secret for line in secret.split("\n")
         }
+        self._parts = {part for part in whole_and_lines if len(part) >= MIN_MASKED_LENGTH}
         forms = {form for part in whole_and_lines for form in _forms(part) if len(form) >= MIN_MASKED_LENGTH}
         # A secret that contains another one is replaced first, or the rest of it would stay.
         self._encoded_forms = _FormIndex(sorted(forms, key=lambda form: (-len(form), form)))
@@ -69,6 +70,10 @@ class Masker:
         # Encoded, a lone surrogate is longer, and a form may contain another one that was as long as it was.
         forms = {form.encode(errors="backslashreplace") for form in self._encoded_forms.forms}
         return _FormIndex(sorted(forms, key=lambda form: (-len(form), form)))
+
+    @cached_property
+    def _partly_encoded(self) -> _PartlyEncoded:
+        return _PartlyEncoded(self._parts)
 
     @cached_property
     def _reversed_forms(self) -> _FormIndex[str]:
@@ -94,18 +99,25 @@ class Masker:
 
     def mask_text(self, text: str) -> str:
         """Return `text` with every secret in it replaced by `***`."""
+        if "%" in text:
+            data = text.encode(errors="surrogatepass")
+            text = self._partly_encoded.mask(data, lambda _: _RAW_MASK).decode(errors="surrogatepass")
         for form in self._encoded_forms.look_up(text):
             text = text.replace(form, MASK)
         return text
 
     def mask_bytes(self, data: bytes) -> bytes:
         """Return the bytes of a file that may be text with every secret in it replaced by `***`."""
+        if b"%" in data:
+            data = self._partly_encoded.mask(data, lambda _: _RAW_MASK)
         for form in self._raw_forms.look_up(data):
             data = data.replace(form, _RAW_MASK)
         return data
 
     def mask_bytes_in_place(self, data: bytes) -> bytes:
         """Return `data` with each secret replaced by as many asterisks as it has bytes: all else stays where it was."""
+        if b"%" in data:
+            data = self._partly_encoded.mask(data, lambda spelling: b"*" * len(spelling))
         for form in self._raw_forms.look_up(data):
             data = data.replace(form, b"*" * len(form))
         return data
@@ -113,7 +125,7 @@ class Masker:
     @property
     def longest_form(self) -> int:
         """Length in bytes of the longest form of a secret that `mask_bytes` looks for."""
-        return self._raw_forms.longest
+        return max(self._raw_forms.longest, self._partly_encoded.longest)
 
     def mask_clipped_text(self, text: str) -> str:
         """Mask a text that may have been clipped: a piece of a secret at an end of a line is masked, too."""
@@ -145,21 +157,22 @@ class Masker:
 class _FormIndex[Text: (str, bytes)]:
     """The forms of all secrets, found in a text in a time that hardly depends on how many they are."""
 
-    def __init__(self, forms: list[Text]) -> None:
-        """Take the forms in the order of their replacement. None is shorter than `MIN_MASKED_LENGTH`."""
+    def __init__(self, forms: list[Text], shortest: int = MIN_MASKED_LENGTH) -> None:
+        """Take the forms in the order of their replacement. None is shorter than `shortest`."""
+        self._shortest = shortest
         self.forms = list(dict.fromkeys(forms))
         self.has_few = len(self.forms) <= _FEW_FORMS
         self.longest = max(map(len, forms), default=0)
         self._sorted = sorted(self.forms)
-        self._beginnings: set[Text] = {form[:MIN_MASKED_LENGTH] for form in forms}
+        self._beginnings: set[Text] = {form[:shortest] for form in forms}
 
     def look_up(self, text: Text) -> list[Text]:
         """Return the forms that may occur in `text`, in their order: all if they are few, else those that do."""
         if self.has_few:
             return self.forms
         found: set[Text] = set()
-        for at in range(len(text) - MIN_MASKED_LENGTH + 1):
-            if text[at : at + MIN_MASKED_LENGTH] not in self._beginnings:
+        for at in range(len(text) - self._shortest + 1):
+            if text[at : at + self._shortest] not in self._beginnings:
                 continue
             # Of all forms, sorted, the last one up to the text from here on: it begins with each form that stands here.
             form = self._sorted[bisect_right(self._sorted, text[at : at + self.longest]) - 1]
@@ -173,10 +186,10 @@ class _FormIndex[Text: (str, bytes)]:
     def piece_at_end(self, text: Text) -> int:
         """Return the length of the longest end of `text` that a form begins with, or 0.
 
-        Fewer than `MIN_MASKED_LENGTH` count as 0.
+        Fewer characters than the shortest form may have count as 0.
         """
-        for at in range(max(len(text) - self.longest, 0), len(text) - MIN_MASKED_LENGTH + 1):
-            if text[at : at + MIN_MASKED_LENGTH] in self._beginnings:
+        for at in range(max(len(text) - self.longest, 0), len(text) - self._shortest + 1):
+            if text[at : at + self._shortest] in self._beginnings:
                 piece = text[at:]
                 following = bisect_left(self._sorted, piece)
                 if following < len(self._sorted) and self._sorted[following][: len(piece)] == piece:
@@ -198,6 +211,68 @@ class _FormIndex[Text: (str, bytes)]:
             shorter[form] = previous
             previous = form
         return shorter
+
+
+class _PartlyEncoded:
+    """Secrets of which some characters are percent-encoded, whichever they are: too many spellings to list.
+
+    They are looked for in the text as it reads decoded. Only a secret that may be there is looked for in the text as it
+    is, by an expression that never goes back.
+    """
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        raw = {each for secret in secrets for each in (secret, _in_json(secret), _in_json(secret, ensure_ascii=False))}
+        self._secrets: dict[bytes, set[str]] = {}
+        for secret in sorted(raw):
+            for charset in ("utf-8", *_charsets(secret)):
+                self._secrets.setdefault(_decoded(secret[_MISREAD:].encode(charset, "surrogatepass")), set()).add(
+                    secret
+                )
+        self._index = _FormIndex(sorted(self._secrets), MIN_MASKED_LENGTH - _MISREAD)
+        self._spellings: dict[str, re.Pattern[bytes]] = {}
+        """An expression for each secret that was ever found, as it costs more to make than to use."""
+        self.longest = max((len("%XX") * len(_raw(secret)) for secret in raw), default=0)
+        """Length in bytes of the longest spelling."""
+
+    def mask(self, data: bytes, mask: Callable[[bytes], bytes]) -> bytes:
+        """Replace each secret in `data` that is partly or wholly encoded by what `mask` makes of its spelling."""
+        decoded = _decoded(unquote_to_bytes(data))
+        found = {each for end in self._index.look_up(decoded) if end in decoded for each in self._secrets[end]}
+        for secret in sorted(found, key=lambda secret: (-len(secret), secret)):
+            if secret not in self._spellings:
+                self._spellings[secret] = re.compile(b"".join(map(_in_any_spelling, secret)))
+            # Where nothing is encoded, a longer secret may stand that is spelled in another way.
+            data = self._spellings[secret].sub(
+                lambda spelling: mask(spelling[0]) if b"%" in spelling[0] else spelling[0], data
+            )
+        return data
+
+
+_MISREAD = 2
+"""Most characters of a secret that are read as part of an escape if a `%` stands before the secret."""
+
+
+def _decoded(data: bytes) -> bytes:
+    """Return bytes with `+` for blanks, so that it does not matter which of the two a `+` stands for."""
+    return data.replace(b" ", b"+")
+
+
+def _raw(secret: str) -> bytes:
+    return secret.encode(errors="surrogatepass")
+
+
+def _in_any_spelling(char: str) -> bytes:
+    """Return an expression for a character of a secret, as it is or percent-encoded.
+
+    A `%` before two hex digits is always that of an escape, so what has matched need not be tried in another way.
+    """
+    encoded = [re.sub("(..)", "%\\1", char.encode(charset).hex()) for charset in _charsets(char)]
+    spellings = [
+        *(f"(?i:{each})".encode() for each in encoded),
+        *([rb"\+"] if char == " " else []),
+        re.escape(_raw(char)),
+    ]
+    return b"(?>" + b"|".join(spellings) + b")"
 
 
 def _forms(secret: str) -> Iterator[str]:

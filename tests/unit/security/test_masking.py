@@ -56,12 +56,48 @@ def spellings(secret: str) -> Iterator[str]:
 
 @given(secret=SECRETS, before=st.text(), after=st.text())
 @example(secret="a\"b<c&d'e/ä", before="", after="")
+@example(secret="000:+~", before="", after="")
 def test_a_secret_is_masked_in_every_spelling(secret: str, before: str, after: str):
     masker = Masker([secret])
     for told in spellings(secret):
         assert masker.mask_text(told) == MASK
         assert MASK in masker.mask_text(f"{before}{told}{after}")
         assert MASK in masker.mask_text(json.dumps(f"{before} {told} {after}"))
+
+
+@given(
+    secret=st.text(st.characters(codec="utf-8"), min_size=6, max_size=40),
+    before=st.text(),
+    after=st.text(),
+    encode=st.lists(st.sampled_from(["raw", "upper", "lower"]), min_size=40, max_size=40),
+)
+@example(secret="000:+~", before="%", after="", encode=["raw"] * 3 + ["upper"] + ["raw"] * 36)
+@example(secret="%25%25", before="", after="25", encode=["upper", "raw", "raw"] * 13 + ["raw"])
+def test_a_secret_is_masked_whichever_of_its_characters_are_percent_encoded(
+    secret: str, before: str, after: str, encode: list[str]
+):
+    def spelled(char: str, how: str) -> str:
+        # A "%" that is not encoded is read with what follows, and whoever encodes any encodes what JSON escapes.
+        if how == "raw" and char not in '%"\\' and char >= " ":
+            return char
+        escapes = "".join(f"%{byte:02x}" for byte in char.encode())
+        return escapes.upper() if how == "upper" else escapes
+
+    told = "".join(map(spelled, secret, encode))
+    raw = json.dumps(f"{before}{told}{after}", ensure_ascii=False)
+    masker = Masker([secret])
+    assert masker.mask_text(told) == MASK
+    assert MASK in masker.mask_text(f"{before}{told}{after}")
+    assert MASK in masker.mask_text(raw)
+    data = raw.encode()
+    assert b"***" in masker.mask_bytes(data)
+    assert len(masker.mask_bytes_in_place(data)) == len(data)
+    assert len(told.encode()) <= masker.longest_form
+
+
+def test_a_secret_that_contains_another_one_is_masked_whole_if_it_is_partly_encoded():
+    masker = Masker(["secret", "secret:word~", "secret&word"])
+    assert masker.mask_text("secret%3Aword~ 100%25 secret&amp;word") == "*** 100%25 ***"
 
 
 @pytest.mark.parametrize(
