@@ -101,7 +101,8 @@ async def replay_all(converter: DataConverter, answers: Answers | None = None) -
     of_projects = [MovePointerWorkflow, DeleteProjectWorkflow]
     workflows = [*WORKFLOWS, *JOB_RUN_WORKFLOWS, *others, *of_projects]
     interceptors = [] if answers is None else [answers]
-    replayer = Replayer(workflows=workflows, data_converter=converter, interceptors=interceptors)
+    # Its detector of deadlocks would let a replay fail that a busy machine holds up for two seconds.
+    replayer = Replayer(workflows=workflows, data_converter=converter, interceptors=interceptors, debug_mode=True)
     replayed: dict[str, Exception | None] = {}
 
     async def histories() -> AsyncIterator[WorkflowHistory]:
