@@ -16,7 +16,7 @@ class FaultyStore(FolderStore):
     def __init__(self, root: Path, refuse: Callable[[str], bool] = lambda _key: False) -> None:
         super().__init__(root)
         self.refuse: Callable[[str], bool] = refuse
-        """Which keys cannot be written or read now."""
+        """Which keys cannot be written, read or deleted now."""
         self.hold: Callable[[str, bytes], asyncio.Event | None] = lambda _key, _data: None
         """What a write waits for before it is carried out, whatever has become of whoever asked for it."""
         self.tries: list[str] = []
@@ -40,6 +40,10 @@ class FaultyStore(FolderStore):
     async def get(self, key: str) -> bytes | None:
         self._check(key)
         return await super().get(key)
+
+    async def delete(self, key: str) -> None:
+        self._check(key)
+        await super().delete(key)
 
     def _check(self, key: str) -> None:
         self.tries.append(key)

@@ -202,7 +202,8 @@ async def test_a_deleted_project_leaves_nothing_that_runs_or_is_stored(project: 
         await project.deploy("b = 2")
     store.refuse = lambda _key: False
     async with asyncio.timeout(DEADLINE):
-        assert await deleting
+        await client.get_workflow_handle(names.project_change_workflow_id(name)).result()
+        await deleting  # True, unless its caller has waited long enough
     run = await client.get_workflow_handle(f"{name}-run").describe()
     assert run.status is WorkflowExecutionStatus.CANCELED
     assert await Jobs(client).list_all(WORKSPACE, name) == []
