@@ -29,8 +29,7 @@ from callboard.schemas.rest.json_text import validate_body
 from callboard.schemas.rest.keys import CreateKey, KeyCreated, KeyList
 from callboard.schemas.timestamps import utc_text
 from callboard.schemas.workflow.base import clip
-from callboard.security.apikeys import is_key_id
-from callboard.security.caller import Caller
+from callboard.security.apikeys import Caller, is_key_id
 from callboard.storage.api_keys import caller_with
 from callboard.telemetry.log_context import add_log_fields
 

@@ -20,7 +20,7 @@ from callboard.schemas.rest.run_auth_session import is_auth_session_id
 from callboard.schemas.suggestion import did_you_mean
 from callboard.schemas.workflow.auth_session import AuthSessionView
 from callboard.schemas.workflow.base import clip
-from callboard.security.caller import Caller
+from callboard.security.apikeys import Caller
 from callboard.storage import keys
 
 _CHECKS = ThreadPoolExecutor(1, "parameter-check")

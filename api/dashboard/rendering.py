@@ -19,7 +19,7 @@ from api.dashboard.json_tree import build_tree
 from callboard.projects.manifest import Manifest
 from callboard.schemas.errors import CallboardError
 from callboard.schemas.rest.access import Scope
-from callboard.security.caller import Caller
+from callboard.security.apikeys import Caller
 from callboard.settings import installed_version
 
 CONTENT_SECURITY_POLICY = (

@@ -16,7 +16,7 @@ from fastapi.routing import APIRoute
 from callboard.schemas.errors import Forbidden, NotFound
 from callboard.schemas.rest.access import Scope
 from callboard.schemas.workflow.base import clip
-from callboard.security.caller import Caller
+from callboard.security.apikeys import Caller
 
 
 @dataclass

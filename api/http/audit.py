@@ -26,7 +26,7 @@ from callboard.projects.project_settings import is_project_name
 from callboard.schemas.errors import StoreError
 from callboard.schemas.rest.audit import REFUSAL, AuditActor, AuditEntry
 from callboard.schemas.workflow.base import clip
-from callboard.security.caller import Caller
+from callboard.security.apikeys import Caller
 from callboard.storage.audit_log import AuditLog
 from callboard.telemetry import metrics
 from callboard.telemetry.log_context import current_log_fields

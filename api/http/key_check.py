@@ -29,8 +29,7 @@ from api.http.rate_limiter import RateLimiter
 from callboard.schemas.errors import BadRequest, TooMany, Unauthorized
 from callboard.schemas.rest.audit import UNKNOWN
 from callboard.schemas.timestamps import utc_text
-from callboard.security.apikeys import ApiKeys, has_key, key_digest, key_id_of
-from callboard.security.caller import Caller
+from callboard.security.apikeys import ApiKeys, Caller, has_key, key_digest, key_id_of
 from callboard.storage.api_keys import StoredKeys
 
 KEY_HEADER = "x-api-key"

@@ -28,7 +28,7 @@ from api.http.key_check import KEY_HEADER, KeyCheck, holds_key, key_in_address, 
 from callboard.schemas.errors import CallboardError, Unauthorized, Unavailable
 from callboard.schemas.mask import MASK
 from callboard.schemas.workflow.base import clip
-from callboard.security.caller import Caller
+from callboard.security.apikeys import Caller
 from callboard.telemetry import metrics
 from callboard.telemetry.log_context import add_log_fields, current_log_fields, log_fields
 from callboard.telemetry.tracing import current_trace_id, request_span

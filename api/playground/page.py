@@ -33,7 +33,7 @@ from callboard.schemas.rest.field_errors import field_error
 from callboard.schemas.rest.json_text import validate_body
 from callboard.schemas.rest.sink import SinkTestRequest
 from callboard.schemas.workflow.delivery import SinkTestInput
-from callboard.security.caller import Caller
+from callboard.security.apikeys import Caller
 from callboard.security.sign_in_sessions import Session
 
 _SECRET_FIELDS = ("secretAccessKey",)

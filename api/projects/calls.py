@@ -30,7 +30,7 @@ from callboard.schemas.rest.projects import ApiBody, ApiList, ProjectBody, Proje
 from callboard.schemas.rest.versions import DeleteQuery
 from callboard.schemas.workflow.project_changes import DeleteProjectInput
 from callboard.schemas.workflow.run import RunStatus, RunType
-from callboard.security.caller import Caller
+from callboard.security.apikeys import Caller
 from callboard.temporal.listing import RunFilter
 
 _REST = workspace_router("", tag="Projects")

@@ -1,7 +1,8 @@
-"""The API keys of callers: those of the operator, which may do everything, and the form of all other keys.
+"""API keys: who calls with one, and what they may do; the keys of the operator, and the form of all other keys.
 
-All other keys are made over REST and kept in the artifact store (`callboard.storage.api_keys`). Their form tells a key
-from another text, and their id, which is no secret, says where the digest of a key is kept.
+Those of the operator may do everything. All others are made over REST and kept in the artifact store
+(`callboard.storage.api_keys`). Their form tells a key from another text, and their id, which is no secret, says where
+the digest of a key is kept. A session of the pages has the rights of the key that somebody has signed in with.
 """
 
 from __future__ import annotations
@@ -11,11 +12,57 @@ import hmac
 import re
 import secrets
 import string
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 from callboard.schemas.errors import ConfigurationError
 from callboard.schemas.rest.access import Scope
-from callboard.security.caller import Caller
+from callboard.schemas.workflow.actor import Actor
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who has sent a request: one key, with what it allows."""
+
+    id: str
+    """The visible id of the key."""
+    name: str
+    scopes: frozenset[Scope]
+    projects: frozenset[str] | None = None
+    """The projects that the key may see; None for all."""
+    ends_at: datetime | None = None
+    """The end of the key, in UTC; None if it has none."""
+
+    @property
+    def actor(self) -> Actor:
+        """Who this is for those who see what the caller has started or canceled."""
+        return Actor(id=self.id, name=self.name)
+
+    def has(self, scope: Scope) -> bool:
+        """Tell whether the key allows what needs this scope."""
+        return scope in self.scopes or Scope.ADMIN in self.scopes
+
+    def sees(self, project: str) -> bool:
+        """Tell whether the key may know of this project."""
+        return self.projects is None or project in self.projects
+
+    def sees_all(self, projects: Collection[str] | None) -> bool:
+        """Tell whether the key may know of these projects; None stands for all, also for those to come."""
+        return self.projects is None or (projects is not None and self.projects.issuperset(projects))
+
+    def outlives(self, end: datetime | None) -> bool:
+        """Tell whether the key is good until then; None stands for ever."""
+        return self.ends_at is None or (end is not None and end <= self.ends_at)
+
+    def covers(self, other: Caller) -> bool:
+        """Tell whether this key allows all that the other one does, and for as long."""
+        return (
+            all(self.has(scope) for scope in other.scopes)
+            and self.sees_all(other.projects)
+            and self.outlives(other.ends_at)
+        )
+
 
 MIN_KEY_LENGTH = 20
 """Fewest characters of a key. A random key of this length cannot be guessed, however many guesses are made:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from callboard.schemas.errors import CallboardError
-from callboard.security.caller import Caller
+from callboard.security.apikeys import Caller
 from callboard.security.keyring import KeyRing, derive_key
 
 SESSION_LIFETIME = timedelta(hours=12)

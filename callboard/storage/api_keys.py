@@ -19,8 +19,7 @@ from pydantic import BaseModel, Field, ValidationError
 from callboard.schemas.errors import CallboardError, Conflict
 from callboard.schemas.rest.access import KeyRef, Scope
 from callboard.schemas.rest.keys import KeyBody, KeyCreated
-from callboard.security.apikeys import is_key_id, key_digest, key_id_of, key_prefix, new_key
-from callboard.security.caller import Caller
+from callboard.security.apikeys import Caller, is_key_id, key_digest, key_id_of, key_prefix, new_key
 from callboard.storage import keys
 from callboard.storage.believed import Believed
 from callboard.storage.store import Store

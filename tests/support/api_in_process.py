@@ -26,8 +26,7 @@ from callboard.schemas.rest.access import Scope
 from callboard.schemas.workflow.auth_session import AuthSessionView
 from callboard.schemas.workflow.job_run import JobRunInput, JobRunType
 from callboard.schemas.workflow.run import RunInput
-from callboard.security.apikeys import ApiKeys
-from callboard.security.caller import Caller
+from callboard.security.apikeys import ApiKeys, Caller
 from callboard.security.sealed_sinks import delivery_schedule
 from callboard.settings import Settings
 from callboard.storage.api_keys import StoredKeys

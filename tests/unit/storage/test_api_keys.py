@@ -12,8 +12,7 @@ import pytest
 
 from callboard.schemas.errors import Conflict, Unavailable
 from callboard.schemas.rest.access import Scope
-from callboard.security.apikeys import key_digest, new_key
-from callboard.security.caller import Caller
+from callboard.security.apikeys import Caller, key_digest, new_key
 from callboard.storage import api_keys, believed
 from callboard.storage.api_keys import StoredKeys
 from tests.support.faulty_store import FaultyStore

@@ -19,8 +19,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from api.http.access import Requirement
 from api.http.key_check import WRONG_KEYS
 from callboard.schemas.rest.access import Scope
-from callboard.security.apikeys import operator_of
-from callboard.security.caller import Caller
+from callboard.security.apikeys import Caller, operator_of
 from callboard.storage.audit_log import AuditName
 from callboard.telemetry.logs import configure_logging
 from tests.support.api_in_process import KEY, Api, MakeApi
