@@ -1,15 +1,26 @@
-"""What of a deploy needs the project's packages or its code: both are used in a box only."""
+"""What of a deploy needs packages, which are resolved and really built on this host, or code: used in a box only."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from packaging.specifiers import SpecifierSet
+
 from callboard.projects.api_descriptions import describe_apis
-from callboard.projects.built import Built
-from callboard.projects.dependencies import resolve_and_build
+from callboard.projects.bounded import run_bounded
+from callboard.projects.built import Built, ResolvedDependencies
+from callboard.projects.code_checks import modules_in
+from callboard.projects.declaration import Declaration, name_environment, satisfies
 from callboard.projects.environments import Environments
+from callboard.projects.interpreters import OLDEST_PYTHON, choose_interpreter
+from callboard.projects.lock_resolution import resolve_lock
+from callboard.projects.manifest import DeployWarning
+from callboard.projects.processes import run_in_thread
 from callboard.projects.sources import Sources
+from callboard.projects.uv import CONFIGURATION_END
+from callboard.schemas.errors import MachineError, ProjectError
 from callboard.schemas.workflow.deploy import FrozenVenv
+from callboard.storage import keys
 from callboard.storage.store import Store
 
 
@@ -40,7 +51,57 @@ async def build(
     """
     dependencies = None
     if (declaration := sources.declaration) is not None:
-        dependencies = await resolve_and_build(project, files, declaration, frozen, store, environments, scratch)
+        dependencies = await _resolve_and_build(project, files, declaration, frozen, store, environments, scratch)
     box = environments and environments.box
     described = await describe_apis(files, sources.code, dependencies, box, scratch)
     return Built(dependencies=dependencies, described=described)
+
+
+async def _resolve_and_build(
+    project: str,
+    files: Path,
+    declaration: Declaration,
+    frozen: FrozenVenv | None,
+    store: Store,
+    environments: Environments | None,
+    scratch: Path,
+) -> ResolvedDependencies:
+    """Resolve the dependencies that the project in `files` declares, and build them here.
+
+    A declaration that was deployed before keeps its list, so that a change of code does not change packages.
+
+    Raises:
+        ProjectError: They cannot be resolved or built; the message names the package and the reason.
+        ConfigurationError: The settings want walls around that which cannot stand here, or are wrong.
+        StoreError: The store refused.
+    """
+    own = name_environment(declaration)
+    if own is None or environments is None:
+        raise ValueError(f"the deploy of {project} needs the environments of a host")
+    await run_in_thread((scratch / CONFIGURATION_END).touch)
+    wanted = SpecifierSet(declaration.requires_python or "")
+    python = await choose_interpreter(wanted)
+    stored = await store.get(keys.environment(project, own.declaration))
+    if stored is None:
+        uv = await environments.uv(project)
+        requirements = await resolve_lock(declaration, files, frozen, python, scratch, uv)
+    else:
+        requirements = stored.decode()
+    try:
+        built = await environments.ensure(requirements, project=project, python=python, folder=files)
+    except MachineError as error:
+        raise ProjectError(f"{declaration.source}: {error.message}") from error
+    warnings: tuple[DeployWarning, ...] = ()
+    if not satisfies(python.version, wanted):
+        missing = f"no Python {declaration.requires_python} is installed here that is also {OLDEST_PYTHON} or later"
+        message = f"{missing}; the project runs on {python.version}"
+        warnings = (DeployWarning(file=declaration.source, message=message),)
+    modules = await run_bounded(modules_in, built.site_packages, read=[built.site_packages])
+    return ResolvedDependencies(
+        environment=own,
+        requirements=requirements,
+        warnings=warnings,
+        modules=modules,
+        python=built.python,
+        site_packages=built.site_packages,
+    )
