@@ -21,15 +21,16 @@ from callboard.schemas.errors import NotFound
 from callboard.schemas.rest.env_vars import VariableScope
 from callboard.schemas.rest.login_parameters import references_in
 from callboard.schemas.workflow import names
-from callboard.schemas.workflow.attempt import AttemptInput, AttemptKind
-from callboard.schemas.workflow.auth import AuthSessionType
-from callboard.schemas.workflow.variables import (
+from callboard.schemas.workflow.attempt import (
+    AttemptInput,
+    AttemptKind,
     AttemptVariable,
     AttemptVariables,
     ResolvedSecret,
     SealedVariables,
     VariableSource,
 )
+from callboard.schemas.workflow.auth import AuthSessionType
 from callboard.security import seal_context
 from callboard.security.keyring import KeyRing
 from callboard.settings import Settings

@@ -20,11 +20,11 @@ with workflow.unsafe.imports_passed_through():
         AttemptStarted,
         AttemptStatus,
         InterruptedInput,
+        SealedVariables,
         StopInput,
     )
     from callboard.schemas.workflow.base import MESSAGE_LIMIT, clip
     from callboard.schemas.workflow.run import ErrorCode, ReasonType, RunError, RunOutcome, RunStatus, RunSummary
-    from callboard.schemas.workflow.variables import SealedVariables
     from workflows.cancellation import end_of, finish
     from workflows.outcomes import cause_of, close
     from workflows.priorities import pending_priority

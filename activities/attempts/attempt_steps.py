@@ -28,10 +28,15 @@ from callboard.projects.catalog import Catalog
 from callboard.projects.manifest import Manifest
 from callboard.projects.versions import VersionFolders
 from callboard.schemas.errors import ConfigurationError, MachineError, SealError, StoreError, Unavailable
-from callboard.schemas.workflow.attempt import AttemptInput, AttemptKind, AttemptOutcome, AttemptStatus
+from callboard.schemas.workflow.attempt import (
+    AttemptInput,
+    AttemptKind,
+    AttemptOutcome,
+    AttemptStatus,
+    AttemptVariables,
+)
 from callboard.schemas.workflow.base import INLINE_LIMIT, MESSAGE_LIMIT, JsonRef, clip
 from callboard.schemas.workflow.run import QUEUE_TIMED_OUT, ErrorCode, ReasonType, RunError, RunReason
-from callboard.schemas.workflow.variables import AttemptVariables
 from callboard.security import seal_context
 from callboard.security.keyring import KeyRing
 from callboard.security.masking import Masker

@@ -19,10 +19,9 @@ from activities.store_retry import ATTEMPT_STORE_TIMEOUT, retry_store
 from callboard.schemas.errors import NotFound, StoreError
 from callboard.schemas.rest.login_parameters import references_in, with_references_replaced
 from callboard.schemas.workflow import names
-from callboard.schemas.workflow.attempt import AUTH_SESSION_GONE, NO_LOGIN, AttemptInput, AttemptKind
+from callboard.schemas.workflow.attempt import AUTH_SESSION_GONE, NO_LOGIN, AttemptInput, AttemptKind, ResolvedSecret
 from callboard.schemas.workflow.auth import AttemptAuth, AuthSessionStatus, CheckReport, LoginState, SavedBack
 from callboard.schemas.workflow.auth_session import AuthSessionView
-from callboard.schemas.workflow.variables import ResolvedSecret
 from callboard.security import seal_context
 from callboard.security.keyring import KeyRing
 from callboard.security.secret_detection import find_secrets_in_parameters

@@ -27,10 +27,10 @@ from callboard.schemas.workflow.attempt import (
     AttemptStarted,
     AttemptStatus,
     AttemptUsage,
+    RecordedVariable,
     StopInput,
 )
 from callboard.schemas.workflow.run import RunError
-from callboard.schemas.workflow.variables import RecordedVariable
 from callboard.security.masking import Masker
 from callboard.telemetry.tracing import current_trace_id
 

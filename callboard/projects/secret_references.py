@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from callboard.schemas.errors import ConfigurationError, EgressRefused
 from callboard.schemas.rest.env_vars import VALUE_LIMIT
 from callboard.schemas.rest.login_parameters import is_reference
-from callboard.schemas.workflow.variables import ResolvedSecret
+from callboard.schemas.workflow.attempt import ResolvedSecret
 from callboard.security.egress import EgressPolicy
 from callboard.security.pinned_transport import PinnedTransport
 

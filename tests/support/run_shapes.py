@@ -19,10 +19,10 @@ from callboard.schemas.workflow.attempt import (
     AttemptOutcome,
     AttemptStatus,
     InterruptedInput,
+    SealedVariables,
 )
 from callboard.schemas.workflow.run import ErrorCode, ReasonType, RetryIntervals, RunReason
 from callboard.schemas.workflow.sink import SealedSink
-from callboard.schemas.workflow.variables import SealedVariables
 from tests.support.delivery_inputs import sealed, webhook
 from tests.support.run_stage import (
     CANCELED,

@@ -33,11 +33,11 @@ from callboard.schemas.workflow.attempt import (
     AttemptStarted,
     AttemptStatus,
     InterruptedInput,
+    SealedVariables,
     StopInput,
 )
 from callboard.schemas.workflow.base import JsonRef
 from callboard.schemas.workflow.run import ErrorCode, ReasonType, RunError, RunInput, RunOutcome, RunStatus
-from callboard.schemas.workflow.variables import SealedVariables
 from callboard.temporal import closing
 from callboard.temporal.closing import wait_for_outcome
 from tests.support.polling import until

@@ -9,8 +9,7 @@ from pydantic import ConfigDict, JsonValue
 
 from callboard.schemas.rest.base import ResponseModel
 from callboard.schemas.rest.run_result import RecordedError
-from callboard.schemas.workflow.attempt import AttemptKind, AttemptStatus
-from callboard.schemas.workflow.variables import VariableSource
+from callboard.schemas.workflow.attempt import AttemptKind, AttemptStatus, VariableSource
 
 _HERE = "/api/v1/workspace/00000000-0000-0000-0000-000000000000/projects/shop/runs/V1StGXR8_Z5jdHi6B-myT/attempts/1"
 _EXAMPLE: dict[str, JsonValue] = {

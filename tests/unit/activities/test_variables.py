@@ -12,10 +12,16 @@ from callboard.projects.dotenv import DevFolders
 from callboard.projects.secret_references import SecretSources
 from callboard.projects.variables import Variables
 from callboard.schemas.rest.env_vars import SetVariable, VariableScope
-from callboard.schemas.workflow.attempt import AttemptInput, AttemptKind
+from callboard.schemas.workflow.attempt import (
+    AttemptInput,
+    AttemptKind,
+    AttemptVariables,
+    ResolvedSecret,
+    SealedVariables,
+    VariableSource,
+)
 from callboard.schemas.workflow.auth import AttemptAuth, AuthSessionRef, AuthSessionType, LoginState
 from callboard.schemas.workflow.base import JsonRef
-from callboard.schemas.workflow.variables import AttemptVariables, ResolvedSecret, SealedVariables, VariableSource
 from callboard.security import seal_context
 from callboard.security.keyring import KeyRing
 from callboard.storage import keys

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from callboard.projects.secret_references import SecretSources
 from callboard.schemas.errors import ConfigurationError
-from callboard.schemas.workflow.variables import ResolvedSecret
+from callboard.schemas.workflow.attempt import ResolvedSecret
 from callboard.security.egress import EgressPolicy
 from tests.support.constants import LOOPBACK
 from tests.support.present import present

@@ -18,10 +18,18 @@ from temporalio.testing import ActivityEnvironment
 
 from activities import attempt_activities
 from callboard.machines.attempt_spec import Proxy, masker_for
-from callboard.schemas.workflow.attempt import INTERRUPTED, AttemptOutcome, AttemptStatus, InterruptedInput
+from callboard.schemas.workflow.attempt import (
+    INTERRUPTED,
+    AttemptOutcome,
+    AttemptStatus,
+    AttemptVariable,
+    AttemptVariables,
+    InterruptedInput,
+    SealedVariables,
+    VariableSource,
+)
 from callboard.schemas.workflow.base import JsonRef
 from callboard.schemas.workflow.proxy import SealedProxy
-from callboard.schemas.workflow.variables import AttemptVariable, AttemptVariables, SealedVariables, VariableSource
 from tests.support.attempt_worker import AT, AttemptWorker, ScriptedPool, attempt_input, deploy_project, open_bench
 from tests.support.polling import until
 from tests.support.present import present

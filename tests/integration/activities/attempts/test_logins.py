@@ -18,9 +18,8 @@ from activities.attempts.logins import Logins, OpenedLogin
 from activities.attempts.runtime_services import RuntimeServices, StoreQuota
 from callboard.schemas.errors import ConfigurationError, SealError, StoreError
 from callboard.schemas.workflow import names
-from callboard.schemas.workflow.attempt import AUTH_SESSION_GONE, NO_LOGIN, AttemptInput, AttemptKind
+from callboard.schemas.workflow.attempt import AUTH_SESSION_GONE, NO_LOGIN, AttemptInput, AttemptKind, ResolvedSecret
 from callboard.schemas.workflow.auth import AttemptAuth, AuthSessionStatus, CheckReport, LoginState, SavedBack
-from callboard.schemas.workflow.variables import ResolvedSecret
 from callboard.security import seal_context
 from callboard.security.keyring import KeyRing
 from callboard.storage import keys

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from callboard.schemas.workflow.attempt import AttemptStatus, AttemptUsage
+from callboard.schemas.workflow.attempt import AttemptStatus, AttemptUsage, RecordedVariable, VariableSource
 from callboard.schemas.workflow.run import RunError
-from callboard.schemas.workflow.variables import RecordedVariable, VariableSource
 from tests.support.api_in_process import Api
 from tests.support.attempt_artifacts import attempt_record, store_artifact, store_record
 from tests.support.constants import WORKSPACE
