@@ -7,7 +7,7 @@ import os
 from callboard.machines.package_box import PackageBox
 from callboard.projects.environments import Environments
 from callboard.settings import Settings
-from callboard.telemetry.tracing_settings import trace_endpoints
+from callboard.telemetry.tracing import trace_endpoints
 from callboard.temporal.connection_config import find_connection
 
 

@@ -31,7 +31,7 @@ from callboard.projects.environments import Environments
 from callboard.schemas.errors import Unavailable
 from callboard.settings import Settings
 from callboard.storage.factory import open_store
-from callboard.telemetry.tracing_settings import trace_endpoints
+from callboard.telemetry.tracing import trace_endpoints
 from callboard.temporal.client import connect
 from callboard.temporal.namespace import Retention
 
