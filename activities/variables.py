@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from temporalio import activity
 from temporalio.client import Client
 
-from callboard.projects.dotenv import DevFolders
 from callboard.projects.secret_references import SecretSources
-from callboard.projects.variables import Variable, Variables
+from callboard.projects.variables import DevFolders, Variable, Variables
 from callboard.schemas.errors import NotFound
 from callboard.schemas.rest.env_vars import VariableScope
 from callboard.schemas.rest.login_parameters import references_in

@@ -25,10 +25,10 @@ from api.http.json_body import read_json_object
 from api.http.openapi import request_body
 from api.lookup import AuthProjectDep, OpenProjectDep, ProjectDep, require_auth_session
 from api.workspace_router import workspace_router
-from callboard.projects.dotenv import DevFolders
 from callboard.projects.manifest import Manifest
 from callboard.projects.processes import run_in_thread
 from callboard.projects.sample_files import read_auth_session_samples
+from callboard.projects.variables import DevFolders
 from callboard.schemas.errors import BadRequest, CallboardError, Conflict, Forbidden, PayloadTooLarge
 from callboard.schemas.rest.access import Scope
 from callboard.schemas.rest.auth_sessions import (

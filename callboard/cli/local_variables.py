@@ -15,11 +15,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from callboard.dev.data_folder import read_secret
-from callboard.projects.dotenv import read_dotenv
 from callboard.projects.project_settings import ProjectSettings
 from callboard.projects.secret_references import SecretSources
 from callboard.projects.settings_file import resolve_project_name
-from callboard.projects.variables import Variables
+from callboard.projects.variables import Variables, read_dotenv
 from callboard.schemas.errors import BadRequest
 from callboard.schemas.rest.auth_sessions import UpdateAuthSession
 from callboard.schemas.rest.env_vars import VariableScope

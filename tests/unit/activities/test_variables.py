@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from activities.variables import VariableActivities
-from callboard.projects.dotenv import DevFolders
 from callboard.projects.secret_references import SecretSources
-from callboard.projects.variables import Variables
+from callboard.projects.variables import DevFolders, Variables
 from callboard.schemas.rest.env_vars import SetVariable, VariableScope
 from callboard.schemas.workflow.attempt import (
     AttemptInput,
