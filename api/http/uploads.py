@@ -17,10 +17,9 @@ from starlette.requests import Request
 from api.http.access import caller_of
 from api.http.json_body import refuse_announced, too_large
 from callboard.projects.bounded import run_bounded
-from callboard.projects.code_tree import pack_tree
 from callboard.projects.processes import run_in_thread
 from callboard.projects.scratch import scratch_folder
-from callboard.projects.upload import UploadLimits, check_upload
+from callboard.projects.upload import UploadLimits, check_upload, pack_tree
 from callboard.schemas.errors import NotFound, Unavailable
 from callboard.settings import Settings
 from callboard.storage import keys

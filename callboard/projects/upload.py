@@ -1,4 +1,4 @@
-"""A project folder as it is sent over REST: a tar of its files, compressed by gzip.
+"""A project folder as it is sent over REST: a tar of its files, compressed by gzip, or JSON, which is made one.
 
 Whoever has a key can send anything. So an upload is read from front to back within limits, and only plain files with
 plain names are accepted. Of their properties, only the owner's permission to execute counts.
@@ -10,8 +10,9 @@ import gzip
 import shutil
 import tarfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
@@ -24,6 +25,9 @@ from callboard.projects.resource_files import AUTH_SESSION_FILES, list_auth_sess
 from callboard.projects.settings_file import MAX_SETTINGS_SIZE, SettingsFile, parse_settings_file
 from callboard.projects.settings_syntax import SETTINGS_PARSERS
 from callboard.schemas.errors import PayloadTooLarge, ProjectError, SettingsError
+from callboard.schemas.rest.deploys import CodeTree
+from callboard.schemas.rest.field_errors import field_error
+from callboard.schemas.rest.json_text import parse_json_object, validate_body
 from callboard.schemas.workflow.base import clip
 
 _CHUNK = 64 * 1024
@@ -256,3 +260,37 @@ def _wrong(path: str, expected: str) -> ProjectError:
 
 def _details(path: str, expected: str) -> dict[str, Any]:
     return {"path": path, "expected": expected, "errors": [{"path": path, "expected": expected}]}
+
+
+def pack_tree(tree: Path, archive: Path, limits: UploadLimits) -> None:
+    """Write the project in `tree`, a file with the body of a request, to `archive` as an upload.
+
+    Raises:
+        PayloadTooLarge: It has too many files. They are counted before one is packed.
+        BadRequest, ProjectError: It is wrong; the error names the path.
+        OSError: The disk failed.
+    """
+    body = validate_body(CodeTree, parse_json_object(tree.read_bytes()))
+    files = [*islice(_files_of(body.code_tree, ()), limits.files + 1)]
+    if len(files) > limits.files:
+        raise too_large(f"The upload has more than {limits.files:,} files.", f"at most {limits.files:,} files")
+    with archive.open("wb") as target, open_bundle(target) as bundle:
+        for path, contents in files:
+            add_content(bundle, path, contents.encode())
+
+
+def _files_of(tree: dict[str, Any], above: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Yield the paths of the files of a tree, with their contents."""
+    for name, node in tree.items():
+        path = "/".join((*above, name))
+        if "/" in name or name in ("", ".", ".."):
+            raise field_error(f"codeTree.{path}", "the name of a file or a folder")
+        check_name(path)
+        match node:
+            case {"directory": dict()}:
+                yield from _files_of(cast("dict[str, Any]", node["directory"]), (*above, name))
+            case {"file": {"contents": str(contents)}}:
+                yield path, contents
+            case _:
+                expected = '{"file": {"contents": text}} or {"directory": {…}}'
+                raise field_error(f"codeTree.{path}", expected)
