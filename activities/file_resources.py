@@ -13,7 +13,7 @@ from uuid import uuid4
 from callboard.projects.job_definition import JobDefiner, checked_items, discard_definition
 from callboard.projects.manifest import Manifest
 from callboard.projects.project_settings import Environment
-from callboard.projects.resources import AuthSessionFile, JobFile
+from callboard.projects.resource_files import AuthSessionFile, JobFile
 from callboard.schemas.errors import (
     BadRequest,
     CallboardError,

@@ -11,7 +11,7 @@ from activities.file_resources import FileAuthSessions, FileJobs
 from activities.heartbeat import SHORT_INTERVAL, heartbeats
 from callboard.projects.job_definition import JobDefiner
 from callboard.projects.manifest import read_current, read_manifest
-from callboard.projects.resources import read_resources
+from callboard.projects.resource_files import read_resources
 from callboard.schemas.errors import StoreError
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.resources import AppliedResources, ApplyResourcesInput

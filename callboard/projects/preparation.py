@@ -12,12 +12,12 @@ from callboard.projects.declaration import check_declaration, freeze_venv
 from callboard.projects.files import is_ignored_below, list_project_files, list_unpacked_files
 from callboard.projects.manifest import DeployWarning, Manifest, Stored
 from callboard.projects.resource_files import (
+    Resources,
     check_ignored_resources,
     find_auth_session_files,
     find_job_files,
     usable_auth_sessions,
 )
-from callboard.projects.resources import Resources
 from callboard.projects.settings_file import SettingsFile, read_settings_file, resolve_project_name
 from callboard.projects.settings_syntax import SETTINGS_PARSERS
 from callboard.projects.sources import Sources, read_sources

@@ -1,7 +1,12 @@
-"""Reading and checking the files of a project that are Jobs and AuthSessions (docs/contract.md, section 18).
+"""The files of a project that are Jobs and AuthSessions, read and checked, and as a deploy stores them.
+
+See docs/contract.md, section 18:
 
 intuned-resources/jobs/**/<id>.job.json[c]
 intuned-resources/auth-sessions/<id>.auth-session.json[c]
+
+They are stored unsealed, like the settings file: parameters of AuthSessions and keys of sinks are among them.
+Everything below `projects/` has credentials of its own.
 """
 
 from __future__ import annotations
@@ -15,9 +20,8 @@ from typing import Any, cast
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from callboard.projects.manifest import DeployWarning
+from callboard.projects.manifest import DeployWarning, Stored, parse_stored
 from callboard.projects.project_settings import ProjectSettings
-from callboard.projects.resources import AuthSessionFile, JobFile
 from callboard.projects.settings_syntax import SettingsSyntaxError, parse_json
 from callboard.schemas.errors import ProjectError
 from callboard.schemas.rest.base import RequestModel
@@ -25,6 +29,53 @@ from callboard.schemas.rest.field_errors import validation_error
 from callboard.schemas.rest.jobs import JobId, UpdateJob
 from callboard.schemas.rest.login_parameters import LoginParameters
 from callboard.schemas.rest.run_auth_session import AuthSessionId
+from callboard.storage import keys
+from callboard.storage.store import Store
+
+
+class JobFile(Stored):
+    """A Job that is a file of the project."""
+
+    id: str
+    file: str
+    """Path of the file below the project folder."""
+    body: dict[str, Any] = Field(repr=False)
+    """The content of the file: what an update of a Job is sent over REST."""
+
+
+class AuthSessionFile(Stored):
+    """An AuthSession that is a file of the project."""
+
+    id: str
+    file: str
+    """Path of the file below the project folder."""
+    parameters: dict[str, Any] = Field(repr=False)
+    """What `auth-sessions/create.py` logs in with."""
+
+
+class Resources(Stored):
+    """All such files, stored as `projects/{project}/versions/{version}/resources.json`.
+
+    Files of AuthSessions are in no bundle and do not make another version. So a deploy may replace this artifact of a
+    version, unlike the others.
+    """
+
+    jobs: tuple[JobFile, ...] = ()
+    auth_sessions: tuple[AuthSessionFile, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Tell whether there is any file."""
+        return bool(self.jobs or self.auth_sessions)
+
+
+async def read_resources(store: Store, project: str, version: str) -> Resources:
+    """Return the Jobs and AuthSessions of a version's files.
+
+    Raises:
+        StoreError: The store failed, or the artifact is damaged.
+    """
+    return parse_stored(Resources, project, await store.get(keys.resources(project, version))) or Resources()
+
 
 _ROOT = "intuned-resources"
 _JOBS = f"{_ROOT}/jobs"

@@ -8,7 +8,7 @@ import pytest
 
 from callboard.projects.catalog import Catalog
 from callboard.projects.deploy import deploy
-from callboard.projects.resources import read_resources
+from callboard.projects.resource_files import read_resources
 from callboard.schemas.errors import ProjectError, StoreError
 from callboard.storage import keys
 from callboard.storage.folder import FolderStore
