@@ -24,11 +24,10 @@ from callboard.projects.environments import Environments
 from callboard.projects.machine_limit import check_machine_limit
 from callboard.projects.manifest import Manifest, read_current
 from callboard.projects.pointer import DeployRecord, move_pointer, put_record, refuse_if_deleting
-from callboard.projects.preparation import bundle_in
+from callboard.projects.preparation import bundle_in, complete_upload, prepare_upload, version_folder
 from callboard.projects.scratch import scratch_folder
 from callboard.projects.sources import read_sources
 from callboard.projects.upload import UploadLimits
-from callboard.projects.upload_preparation import complete_upload, prepare_upload, version_folder
 from callboard.projects.versions import VersionFolders
 from callboard.schemas.errors import BadRequest, ProjectError
 from callboard.schemas.workflow import names

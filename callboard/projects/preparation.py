@@ -1,4 +1,7 @@
-"""Reading and checking a project folder for a deploy, and packing it. Nothing of the project is executed."""
+"""Reading and checking a project folder, or an upload of one, for a deploy, and packing it.
+
+Nothing of it is executed. What was uploaded is prepared in the bounded process.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from callboard.projects.apis import check_ignored, check_languages, check_names, check_syntax, find_apis
+from callboard.projects.built import Built, complete
 from callboard.projects.bundle import extract, hash_files, pack
 from callboard.projects.declaration import check_declaration, freeze_venv
 from callboard.projects.files import is_ignored_below, list_project_files, list_unpacked_files
@@ -21,11 +25,17 @@ from callboard.projects.resource_files import (
 from callboard.projects.settings_file import SettingsFile, read_settings_file, resolve_project_name
 from callboard.projects.settings_syntax import SETTINGS_PARSERS
 from callboard.projects.sources import Sources, read_sources
+from callboard.projects.upload import UploadLimits, check_project_name, unpack_upload
 from callboard.schemas.errors import ProjectError
 from callboard.schemas.workflow.deploy import FrozenVenv
 
 _BUNDLE = "bundle.tar.gz"
 _FILES = "files"
+_LARGEST_BUILD = 16 * 1024**2
+"""Most bytes of what a worker with Machines says that it has built, which a control worker reads after this process.
+The lists of packages of large projects have some hundred kB."""
+_UPLOAD = "upload"
+_VERSION = "version"
 
 
 class Prepared(Stored):
@@ -122,3 +132,40 @@ def _check_settings(folder: Path) -> SettingsFile:
                 "Create what is missing, or set authSessions.enabled to false."
             )
     return file
+
+
+def version_folder(scratch: Path) -> Path:
+    """Return the folder in which the version is prepared: what `bundle_in` and `files_in` are asked about."""
+    return scratch / _VERSION
+
+
+def prepare_upload(archive: Path, project: str, limits: UploadLimits, scratch: Path) -> Prepared:
+    """Unpack an upload below `scratch`, and check and pack the folder that this gives; see `prepare`.
+
+    Raises:
+        ProjectError, PayloadTooLarge: The upload is wrong, or what is in it.
+        OSError: The disk failed.
+    """
+    (scratch / _UPLOAD).mkdir()
+    folder = scratch / _UPLOAD / project  # a project without a name has that of its folder
+    unpack_upload(archive, folder, limits)
+    version_folder(scratch).mkdir()
+    try:
+        check_project_name(read_settings_file(folder), project)
+        return prepare(folder, version_folder(scratch))
+    except ProjectError as error:
+        # Messages name the folder, which the author of the project has never seen.
+        message = error.message.replace(f"{folder}: ", "").replace(f"{folder}/", "")
+        raise ProjectError(message, details=error.details) from error
+
+
+def complete_upload(archive: Path, project: str, limits: UploadLimits, scratch: Path, built: Path) -> Prepared:
+    """Do what `prepare_upload` does, and complete the manifest; see `complete`. Raises the same errors.
+
+    `built` is a file with what is `Built` of the version.
+    """
+    prepared = prepare_upload(archive, project, limits, scratch)
+    if built.stat().st_size > _LARGEST_BUILD:
+        raise ProjectError(f"What was built has more than {_LARGEST_BUILD // 1024**2} MiB.")
+    told = Built.model_validate_json(built.read_bytes())
+    return prepared.model_copy(update={"manifest": complete(prepared.manifest, prepared.sources, told)})
