@@ -28,8 +28,7 @@ from callboard.machines.network_launcher import GATEWAY, Plan
 from callboard.machines.reach import Reach
 from callboard.machines.trial import trial_refusal
 from callboard.schemas.errors import ConfigurationError
-from callboard.security.dns import Resolve, resolve
-from callboard.security.egress import parse_networks_and_hosts
+from callboard.security.egress import Resolve, parse_networks_and_hosts, resolve
 from callboard.security.ip_policy import Address, non_public_reason, parse_address
 from callboard.security.ip_policy import Network as IpNetwork
 from callboard.settings import Settings

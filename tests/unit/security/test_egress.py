@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callboard.schemas.errors import ConfigurationError, EgressRefused
-from callboard.security.dns import resolve
-from callboard.security.egress import EgressPolicy
+from callboard.security.egress import EgressPolicy, resolve
 from tests.support.constants import LOOPBACK
 
 Names = dict[str, list[str]]
