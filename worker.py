@@ -68,8 +68,7 @@ from callboard.telemetry import metrics
 from callboard.telemetry.health import Liveness, health_server
 from callboard.telemetry.logs import configure_logging, log_fatal
 from callboard.telemetry.runtime import install_runtime
-from callboard.telemetry.tracing import start_tracing, stop_tracing
-from callboard.telemetry.tracing_settings import trace_endpoints
+from callboard.telemetry.tracing import start_tracing, stop_tracing, trace_endpoints
 from callboard.temporal.client import connect
 from callboard.temporal.connection_config import Connection, find_connection
 from callboard.temporal.fleet import FleetClient

@@ -30,7 +30,7 @@ from activities.version_sweeper import VersionSweeper
 from callboard.schemas.errors import NotFound, StoreError
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.sweep import SweepPart, SweepPartResult, SweepTotals
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.audit_log import AuditLog
 from callboard.storage.store import Store
 from callboard.temporal.jobs import is_definition_needed
@@ -49,7 +49,7 @@ _MAX_DURATION = timedelta(minutes=5)
 _CLOCKS_DIFFER_BY = timedelta(hours=1)
 """By how much the clock of this host may be ahead of that of an api, which must not accept a session again."""
 
-_SWEPT = (keys.JOB_RUNS, keys.JOBS, keys.RUNS, keys.UPLOADS)
+_SWEPT = (object_keys.JOB_RUNS, object_keys.JOBS, object_keys.RUNS, object_keys.UPLOADS)
 """The prefixes of all that is swept, in ascending order, so that one key says how far a sweep has come."""
 
 
@@ -117,7 +117,7 @@ class ArtifactSweeper:
             return progress.result()
         await self._sweep_audit()
         await self._sweep_sessions()
-        for prefix in (keys.AUDIT, keys.ENDED_SESSIONS, *_SWEPT):
+        for prefix in (object_keys.AUDIT, object_keys.ENDED_SESSIONS, *_SWEPT):
             await self.store.tidy(prefix, part.before)
         versions = VersionSweeper(self.store, OpenRuns(self.client), self.version_retention)
         return SweepPartResult(totals=progress.totals.plus(await versions.sweep()))
@@ -131,8 +131,8 @@ class ArtifactSweeper:
             log.info("%d entries of the audit from before %s were removed", removed, first_day)
 
     async def _sweep_sessions(self) -> None:
-        until = keys.ended_sessions_until(int((datetime.now(UTC) - _CLOCKS_DIFFER_BY).timestamp()))
-        for key in [each async for each in self.store.list(keys.ENDED_SESSIONS) if each < until]:
+        until = object_keys.ended_sessions_until(int((datetime.now(UTC) - _CLOCKS_DIFFER_BY).timestamp()))
+        for key in [each async for each in self.store.list(object_keys.ENDED_SESSIONS) if each < until]:
             await self.store.delete(key)
 
     async def _sweep_runs(self, part: SweepPart, progress: SweepProgress) -> bool:
@@ -178,7 +178,7 @@ class ArtifactSweeper:
         except StoreError as error:
             log.warning("%s stays in the artifact store: %s", run.prefix, error.message)
             return SweepTotals(failed=1, failure=error.message)
-        is_run = run.definition is None and not run.prefix.startswith(keys.UPLOADS)
+        is_run = run.definition is None and not run.prefix.startswith(object_keys.UPLOADS)
         return SweepTotals(runs=int(is_run), artifacts=len(entries))
 
     async def _is_over(self, group: ArtifactGroup, before: datetime) -> bool:
@@ -217,13 +217,15 @@ async def _stored_groups(store: Store, after: str) -> AsyncGenerator[ArtifactGro
 def _group_of(key: str, modified: datetime) -> ArtifactGroup | None:
     kind, _, rest = key.partition("/")
     match f"{kind}/", rest.split("/"):
-        case keys.RUNS, [project, run_id, _, *_] if names.is_run_id(run_id):
-            return ArtifactGroup(project, run_id, keys.run(project, run_id), modified)
-        case keys.JOB_RUNS, [project, job_run_id, _, *_] if names.is_job_run_id(job_run_id):
-            return ArtifactGroup(project, job_run_id, keys.job_run(project, job_run_id), modified)
-        case keys.JOBS, [project, job_id, ref, _, *_] if names.is_job_id(job_id):
-            return ArtifactGroup(project, job_id, keys.job_definition_prefix(project, job_id, ref), modified, ref)
-        case keys.UPLOADS, [project, upload_id, _, *_]:
-            return ArtifactGroup(project, upload_id, keys.upload(project, upload_id), modified)
+        case object_keys.RUNS, [project, run_id, _, *_] if names.is_run_id(run_id):
+            return ArtifactGroup(project, run_id, object_keys.run(project, run_id), modified)
+        case object_keys.JOB_RUNS, [project, job_run_id, _, *_] if names.is_job_run_id(job_run_id):
+            return ArtifactGroup(project, job_run_id, object_keys.job_run(project, job_run_id), modified)
+        case object_keys.JOBS, [project, job_id, ref, _, *_] if names.is_job_id(job_id):
+            return ArtifactGroup(
+                project, job_id, object_keys.job_definition_prefix(project, job_id, ref), modified, ref
+            )
+        case object_keys.UPLOADS, [project, upload_id, _, *_]:
+            return ArtifactGroup(project, upload_id, object_keys.upload(project, upload_id), modified)
         case _:
             return None

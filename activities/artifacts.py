@@ -15,7 +15,7 @@ from callboard.schemas.workflow.attempt import AttemptOutcome, InterruptedInput
 from callboard.schemas.workflow.auth import DeleteStatesInput
 from callboard.schemas.workflow.sweep import SweepPart, SweepPartResult
 from callboard.settings import Settings
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.store import Store
 
 _INTERRUPTED_RECORD_TIMEOUT = timedelta(seconds=3)
@@ -53,7 +53,7 @@ class ArtifactActivities:
             for key in input.keys:
                 await self._store.delete(key)
             return
-        async for key in self._store.list(keys.auth_session(input.project, input.owner)):
+        async for key in self._store.list(object_keys.auth_session(input.project, input.owner)):
             await self._store.delete(key)
 
     @activity.defn(name=names.SWEEP_ARTIFACTS)

@@ -40,7 +40,7 @@ from callboard.security.keyring import KeyRing
 from callboard.security.pinned_transport import PinnedTransport
 from callboard.security.signing import WebhookSigner
 from callboard.settings import Settings, installed_version
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.store import Store
 from callboard.telemetry import metrics
 from callboard.temporal.closing import wait_for_outcome, wait_for_result
@@ -92,7 +92,7 @@ class DeliveryActivities:
         Raises:
             StoreError: The store failed; repeating helps.
         """
-        key = keys.delivery_body(input.project, input.run_id, input.delivery_id)
+        key = object_keys.delivery_body(input.project, input.run_id, input.delivery_id)
         async with heartbeats():
             if await self._store.exists(key):
                 return PreparedDelivery(body_key=key)
@@ -210,7 +210,7 @@ class DeliveryActivities:
 
     async def _count_tries(self, delivery: DeliverInput) -> int | None:
         """Return how many tries have been recorded; None if the store cannot say."""
-        prefix = keys.delivery_tries(delivery.project, delivery.run_id, delivery.delivery_id)
+        prefix = object_keys.delivery_tries(delivery.project, delivery.run_id, delivery.delivery_id)
         try:
             return len([key async for key in self._store.list(prefix)])
         except StoreError:
@@ -246,7 +246,7 @@ class DeliveryActivities:
 
 def _try_key(delivery: DeliverInput, at: datetime) -> str:
     time = at.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-    return keys.delivery_try(delivery.project, delivery.run_id, delivery.delivery_id, time)
+    return object_keys.delivery_try(delivery.project, delivery.run_id, delivery.delivery_id, time)
 
 
 def _outcome_of(result: SendResult) -> str:

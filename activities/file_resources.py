@@ -33,7 +33,7 @@ from callboard.schemas.workflow.trace import TraceMode
 from callboard.security import seal_context
 from callboard.security.keyring import KeyRing
 from callboard.security.sealed_proxies import seal_proxy
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.store import Store
 from callboard.temporal.auth_sessions import AuthSessions
 from callboard.temporal.jobs import Jobs
@@ -280,7 +280,7 @@ class FileAuthSessions(FileResources[AuthSessionFile, AuthSessionView]):
             run_id=run_id,
             type=run_type,
             version=manifest.version,
-            parameters_key=keys.auth_session_parameters(manifest.project, file.id, run_id),
+            parameters_key=object_keys.auth_session_parameters(manifest.project, file.id, run_id),
             create_attempts=request.create_attempts,
             check_attempts=request.check_attempts,
             request_timeout=timedelta(seconds=request.request_timeout),
@@ -295,7 +295,7 @@ class FileAuthSessions(FileResources[AuthSessionFile, AuthSessionView]):
 
     async def _current_parameters(self, project: str, view: AuthSessionView) -> Any:
         """Return the parameters of the login that is being made, else those of the current one."""
-        pending = view.pending_run_id and keys.auth_session_parameters(project, view.id, view.pending_run_id)
+        pending = view.pending_run_id and object_keys.auth_session_parameters(project, view.id, view.pending_run_id)
         for key in (pending, view.parameters_key):
             if key is not None and (sealed := await self.store.get(key)) is not None:
                 return json.loads(self.ring.open(sealed.decode("ascii"), bound_to=self._owner(project, view.id)))

@@ -28,7 +28,7 @@ from callboard.schemas.workflow.project_changes import (
     Refusal,
     RefusalKind,
 )
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.store import Store
 from callboard.temporal.jobs import Jobs
 from callboard.temporal.open_runs import OpenRuns
@@ -106,7 +106,7 @@ class ProjectActivities:
             StoreError: The store failed.
             Unavailable, ConfigurationError: Temporal cannot say what is open.
         """
-        begun = await self.store.exists(keys.deleting(input.project))  # by an earlier try
+        begun = await self.store.exists(object_keys.deleting(input.project))  # by an earlier try
         if not begun and not input.cancel_open_runs and (found := await OpenRuns(self.client).count(input.project)):
             message = (
                 f"Project {input.project} has not ended all that it has begun: {found}. Wait for the end, or delete the"
@@ -130,7 +130,7 @@ class ProjectActivities:
             await asyncio.sleep(self.catalog_age.total_seconds() + _PAUSE)
             while await self._end_all(input.workspace, input.project):  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(_PAUSE)
-            for prefix in keys.OF_PROJECTS:
+            for prefix in object_keys.OF_PROJECTS:
                 await self._remove_all(f"{prefix}{input.project}/")
         log.info("Project %s is deleted, as %s has asked for", input.project, input.by)
 

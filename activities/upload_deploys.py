@@ -33,7 +33,7 @@ from callboard.schemas.errors import BadRequest, ProjectError
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.deploy import BuildInput, CheckedUpload, DeployInput, PublishedVersion
 from callboard.settings import Settings
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.store import Store
 
 _AT_ONCE = 2
@@ -77,10 +77,13 @@ class UploadActivities:
             await refuse_if_deleting(self.store, input.project)
             await self._check_machines(input, prepared.manifest)
             version = prepared.manifest.version
-            bundle = keys.bundle(input.project, version)
+            bundle = object_keys.bundle(input.project, version)
             # A version that there is keeps its bundle, whatever is sent under its name. Without a manifest, the bundle
             # is no version yet. Builders fetch it as workers fetch every bundle.
-            if not (await self.store.exists(keys.manifest(input.project, version)) and await self.store.exists(bundle)):
+            if not (
+                await self.store.exists(object_keys.manifest(input.project, version))
+                and await self.store.exists(bundle)
+            ):
                 await self.store.put_file(bundle, bundle_in(version_folder(scratch)))
         return CheckedUpload(version=version, frozen=prepared.frozen)
 
@@ -95,7 +98,7 @@ class UploadActivities:
         info, project = activity.info(), input.project
         async with self._fetched(input) as (archive, scratch):
             file = scratch / "built.json"
-            if not await self.store.get_file(keys.upload_build(project, input.upload), file):
+            if not await self.store.get_file(object_keys.upload_build(project, input.upload), file):
                 raise _gone(input)
             prepared = await run_bounded(
                 complete_upload, archive, project, self.limits, scratch, file, read=[archive], write=[scratch]
@@ -123,7 +126,7 @@ class UploadActivities:
     @activity.defn(name=names.REMOVE_UPLOAD)
     async def remove_upload(self, input: DeployInput) -> None:
         """Remove an upload that was deployed. Raises StoreError."""
-        for key in [key async for key in self.store.list(keys.upload(input.project, input.upload))]:
+        for key in [key async for key in self.store.list(object_keys.upload(input.project, input.upload))]:
             await self.store.delete(key)
 
     @asynccontextmanager
@@ -131,7 +134,7 @@ class UploadActivities:
         """Fetch the upload of a deploy, and yield its file and an empty folder for as long as the block lasts."""
         async with heartbeats(interval=SHORT_INTERVAL), self.places, scratch_folder(self.root) as folder:
             archive, scratch = folder / "upload.tar.gz", folder / "scratch"
-            if not await self.store.get_file(keys.upload_bundle(input.project, input.upload), archive):
+            if not await self.store.get_file(object_keys.upload_bundle(input.project, input.upload), archive):
                 raise _gone(input)
             scratch.mkdir()
             try:
@@ -170,7 +173,7 @@ class BuildActivities:
                 built = await build(input.project, files, sources, input.frozen, self.store, self.environments, scratch)
             except ProjectError as error:
                 raise _refusal(error) from error
-            await self.store.put(keys.upload_build(input.project, input.upload), built.to_bytes())
+            await self.store.put(object_keys.upload_build(input.project, input.upload), built.to_bytes())
 
 
 def _refusal(error: ProjectError | BadRequest) -> ApplicationError:

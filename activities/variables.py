@@ -33,7 +33,7 @@ from callboard.schemas.workflow.auth import AuthSessionType
 from callboard.security import seal_context
 from callboard.security.keyring import KeyRing
 from callboard.settings import Settings
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.store import Store
 from callboard.temporal.auth_sessions import AuthSessions
 
@@ -104,7 +104,7 @@ class VariableActivities:
             return SealedVariables(token=token)
         # The same variables have the same key, so that the Attempts of a Run write it once as long as nothing changes.
         digest = self.keyring.fingerprints(text.encode(), bound_to=bound_to)[0]
-        key = keys.run_variables(input.project, input.run_id, digest)
+        key = object_keys.run_variables(input.project, input.run_id, digest)
         if not await self.store.exists(key):
             await self.store.put(key, token.encode("ascii"))
         return SealedVariables(key=key)

@@ -18,7 +18,7 @@ from callboard.projects.project_settings import is_project_name
 from callboard.projects.version_history import version_of_record
 from callboard.schemas.errors import StoreError
 from callboard.schemas.workflow.sweep import SweepTotals
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.store import Store
 from callboard.temporal.open_runs import OpenRuns
 
@@ -58,7 +58,7 @@ class VersionSweeper:
     async def _stored_versions(self) -> Mapping[str, Mapping[str, datetime]]:
         """Return when anything of each version was written last, by project and version."""
         newest: dict[str, dict[str, datetime]] = defaultdict(dict)
-        async for entry in self.store.entries(keys.PROJECTS):
+        async for entry in self.store.entries(object_keys.PROJECTS):
             match entry.key.split("/"):
                 case [_, project, "versions", version, _] if is_project_name(project) and is_version(version):
                     known = newest[project].get(version, entry.modified)
@@ -73,16 +73,16 @@ class VersionSweeper:
         removed: set[str] = set()
         for version in sorted(old - used):
             current = await read_current(self.store, project)
-            entries = [entry async for entry in self.store.entries(keys.version(project, version))]
+            entries = [entry async for entry in self.store.entries(object_keys.version(project, version))]
             is_current = current is not None and current.version == version
             if is_current or any(entry.modified >= before for entry in entries):
                 continue
-            await self.store.delete(keys.manifest(project, version))  # from here on, nobody begins to use it
+            await self.store.delete(object_keys.manifest(project, version))  # from here on, nobody begins to use it
             for entry in entries:
                 await self.store.delete(entry.key)
             removed.add(version)
         if removed:
-            async for key in self.store.list(keys.deploy_records(project)):
+            async for key in self.store.list(object_keys.deploy_records(project)):
                 if version_of_record(key) in removed:
                     await self.store.delete(key)
             await self._remove_environments(project, before)
@@ -90,15 +90,19 @@ class VersionSweeper:
 
     async def _remove_environments(self, project: str, before: datetime) -> None:
         """Remove the old lists of packages that no version of the project has."""
-        old = [entry.key async for entry in self.store.entries(keys.environments(project)) if entry.modified < before]
+        old = [
+            entry.key
+            async for entry in self.store.entries(object_keys.environments(project))
+            if entry.modified < before
+        ]
         if not old:
             return
         needed: set[str] = set()
-        async for key in self.store.list(keys.versions(project)):
+        async for key in self.store.list(object_keys.versions(project)):
             if key.endswith("/manifest.json"):
                 manifest = await read_manifest(self.store, project, key.split("/")[-2])
                 if manifest is not None and manifest.environment is not None:
-                    needed.add(keys.environment(project, manifest.environment.declaration))
+                    needed.add(object_keys.environment(project, manifest.environment.declaration))
         for key in old:
             if key not in needed:
                 await self.store.delete(key)

@@ -17,7 +17,7 @@ from api.workspace_router import workspace_router
 from callboard.schemas.rest.access import Scope
 from callboard.schemas.rest.delivery import DeliveryBody, DeliveryError, DeliveryList, TryBody
 from callboard.schemas.workflow.delivery import TryProblem, TryRecord
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.temporal.deliveries import DeliveryState
 
 _CONCURRENT_READS = 16
@@ -83,7 +83,7 @@ async def list_deliveries(services: Services, project: str, run_id: str) -> list
 
 async def delivery_body(services: Services, project: str, run_id: str, state: DeliveryState) -> DeliveryBody:
     """Return a Delivery with its tries. Raises StoreError."""
-    records = [key async for key in services.store.list(keys.delivery_tries(project, run_id, state.id))]
+    records = [key async for key in services.store.list(object_keys.delivery_tries(project, run_id, state.id))]
     limit = asyncio.Semaphore(_CONCURRENT_READS)
 
     async def read(key: str) -> TryBody | None:

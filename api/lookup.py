@@ -21,7 +21,7 @@ from callboard.schemas.suggestion import did_you_mean
 from callboard.schemas.workflow.auth_session import AuthSessionView
 from callboard.schemas.workflow.base import clip
 from callboard.security.apikeys import Caller
-from callboard.storage import keys
+from callboard.storage import object_keys
 
 _CHECKS = ThreadPoolExecutor(1, "parameter-check")
 """Where parameters are checked, one request after the other: many checks at once would slow down all other requests."""
@@ -82,7 +82,7 @@ async def _require_stored_project(services: ServicesDep, projectName: str) -> st
     if is_project_name(projectName):
         if await services.catalog.get_current(projectName) is not None:
             return projectName
-        async for _ in services.store.entries(keys.project(projectName)):
+        async for _ in services.store.entries(object_keys.project(projectName)):
             return projectName
     raise no_such_project(projectName)
 

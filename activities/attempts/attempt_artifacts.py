@@ -39,7 +39,7 @@ from callboard.schemas.workflow.base import MESSAGE_LIMIT, clip
 from callboard.schemas.workflow.run import ErrorCode, RunError
 from callboard.security.masking import Masker
 from callboard.security.url_redaction import redact_url
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.store import Store
 from callboard.telemetry import metrics
 from callboard.telemetry.tracing import current_trace_id
@@ -113,7 +113,7 @@ async def upload_artifacts(
             return None
         if not screenshot.startswith(_PNG):
             raise ArtifactLostError("What the Machine left is no screenshot.")
-        key = keys.screenshot(attempt.project, attempt.run_id, attempt.number)
+        key = object_keys.screenshot(attempt.project, attempt.run_id, attempt.number)
         await retry_store(left / 2, lambda: store.put(key, screenshot))
         return len(screenshot)
 
@@ -122,7 +122,7 @@ async def upload_artifacts(
         options = RedactionOptions(masker, wanted.trace_limit, root, cookies=attempt.auth is not None)
         if not await redactor.redact(wanted.folder, redacted, options, within=left):
             return None
-        key = keys.trace(attempt.project, attempt.run_id, attempt.number)
+        key = object_keys.trace(attempt.project, attempt.run_id, attempt.number)
         await retry_store(left / 2, lambda: store.put_file(key, redacted))
         return redacted.stat().st_size
 
@@ -194,7 +194,7 @@ class AttemptRecords:
         if outcome is not None:
             [payload] = await self.converter.encode([outcome])
             record = record.model_copy(update={"outcome": b64encode(payload.SerializeToString()).decode()})
-        key = keys.record(project, record.run_id, record.number)
+        key = object_keys.record(project, record.run_id, record.number)
         body = record.model_dump_json(exclude_none=True).encode()
         try:
             # A write that has begun is awaited even on a cancel: it would take effect all the same, and must not come
@@ -208,7 +208,7 @@ class AttemptRecords:
 
         A worker that hung may report a start after the loss of its Attempt was recorded.
         """
-        key = keys.record(project, record.run_id, record.number)
+        key = object_keys.record(project, record.run_id, record.number)
         try:
             there = await retry_store(within, lambda: self.store.exists(key))
         except StoreError:
@@ -219,7 +219,7 @@ class AttemptRecords:
 
     async def exists(self, project: str, run_id: str, number: int) -> bool:
         """Tell whether there is a record. A store that fails for long is taken to have none."""
-        key = keys.record(project, run_id, number)
+        key = object_keys.record(project, run_id, number)
         try:
             return await retry_store(_EXISTS_TIMEOUT, lambda: self.store.exists(key))
         except StoreError:
@@ -281,14 +281,14 @@ class AttemptRecords:
         if interrupted.trace.keeps(completed=False):
             missing["trace"] = _NOT_SAVED
         of = (interrupted.project, interrupted.run_id, interrupted.number)
-        if not await self.store.exists(keys.log(*of)):
-            pieces = aiter(self.store.list(keys.log_pieces(*of)))
+        if not await self.store.exists(object_keys.log(*of)):
+            pieces = aiter(self.store.list(object_keys.log_pieces(*of)))
             missing["log"] = _NOT_SAVED if await anext(pieces, None) is None else _NOT_ALL_SAVED
         return missing
 
     async def read(self, project: str, run_id: str, number: int) -> AttemptRecord | None:
         """Return the record of an Attempt, or None if there is none. Raises StoreError."""
-        body = await self.store.get(keys.record(project, run_id, number))
+        body = await self.store.get(object_keys.record(project, run_id, number))
         return None if body is None else AttemptRecord.model_validate_json(body)
 
 

@@ -1,7 +1,8 @@
 """Store the log of an Attempt: in pieces while it runs, as a whole at its end.
 
 The name of a piece is its offset in the log. The whole log replaces the pieces, and a reader of either gets the same
-bytes. `callboard.storage.keys` builds their keys, and `api.attempts.log` reads them. A short Attempt costs one write.
+bytes. `callboard.storage.object_keys` builds their keys, and `api.attempts.log` reads them. A short Attempt costs one
+write.
 
 A store that fails costs the log, and a little time; what is stored already stays. When a worker is killed, only the
 pieces are left of the log.
@@ -27,7 +28,7 @@ from callboard.machines.uncancellable import uncancellable
 from callboard.schemas.errors import StoreError
 from callboard.schemas.workflow.attempt import AttemptInput, AttemptStatus, AttemptUsage
 from callboard.schemas.workflow.run import RunError
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -167,7 +168,7 @@ class AttemptLog:
         """Store the part of the masked log that is not stored yet. Raises StoreError, OSError."""
         while self._masked is not None and self._stored < self._size:
             data = os.pread(self._masked.fileno(), _PIECE, self._stored)
-            key = keys.log_piece(*self._attempt, self._stored)
+            key = object_keys.log_piece(*self._attempt, self._stored)
             self._pieces[key] = None  # also if the write fails: the piece may be there all the same
             await self._store.put(key, data)
             self._stored += len(data)
@@ -180,7 +181,7 @@ class AttemptLog:
         else:
             await self._mask_new_lines()
             data = os.pread(self._masked.fileno(), self._size, 0) if self._masked is not None else b""
-        await retry_store(within, lambda: self._store.put(keys.log(*self._attempt), data))
+        await retry_store(within, lambda: self._store.put(object_keys.log(*self._attempt), data))
         await self._delete_pieces()
 
     async def _delete_pieces(self) -> None:

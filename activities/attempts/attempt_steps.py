@@ -41,7 +41,7 @@ from callboard.security import seal_context
 from callboard.security.keyring import KeyRing
 from callboard.security.masking import Masker
 from callboard.security.secret_detection import find_secrets_in_state
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.store import Store
 from callboard.telemetry.tracing import current_trace_id, current_traceparent
 
@@ -323,8 +323,8 @@ async def _build_outcome(
     payloads = report.extended_payloads
     return AttemptOutcome(
         status=AttemptStatus.COMPLETED,
-        result=await _inline_or_store(resources.store, keys.result(*of), report.result),
-        extended_payloads=await _inline_or_store(resources.store, keys.extended_payloads(*of), payloads)
+        result=await _inline_or_store(resources.store, object_keys.result(*of), report.result),
+        extended_payloads=await _inline_or_store(resources.store, object_keys.extended_payloads(*of), payloads)
         if payloads
         else None,
     )

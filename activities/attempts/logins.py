@@ -25,7 +25,7 @@ from callboard.schemas.workflow.auth_session import AuthSessionView
 from callboard.security import seal_context
 from callboard.security.keyring import KeyRing
 from callboard.security.secret_detection import find_secrets_in_parameters
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.store import Store
 from callboard.temporal.auth_sessions import AuthSessions
 from callboard.temporal.rpc_errors import signal_if_running
@@ -173,7 +173,7 @@ class Logins:
     async def _seal_and_store(self, attempt: AttemptInput, auth: AttemptAuth, text: str, *, within: timedelta) -> str:
         bound_to = seal_context.auth_session(attempt.workspace, attempt.project, auth.ref.owner)
         token = self._keyring.seal(text, bound_to=bound_to).encode("ascii")
-        key = keys.auth_session_state(attempt.project, auth.ref.owner, secrets.token_hex(8))
+        key = object_keys.auth_session_state(attempt.project, auth.ref.owner, secrets.token_hex(8))
         await retry_store(within, lambda: self._store.put(key, token))
         return key
 

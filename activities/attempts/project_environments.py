@@ -14,7 +14,7 @@ from callboard.projects.environments import Environment, Environments
 from callboard.projects.interpreters import choose_interpreter
 from callboard.projects.manifest import OwnEnvironment
 from callboard.schemas.errors import StoreError
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.store import Store
 
 
@@ -40,7 +40,7 @@ class ProjectEnvironments:
         name = (project, own.declaration)
         known = self._known.get(name)
         if known is None or not await asyncio.to_thread(known.mark_used):
-            key = keys.environment(*name)
+            key = object_keys.environment(*name)
             requirements = await retry_store(within, lambda: self._store.get(key))
             if requirements is None:
                 raise StoreError(f"{key} is not there any more. Deploy project {project} again.")

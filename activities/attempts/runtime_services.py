@@ -13,7 +13,7 @@ from typing import Any
 from activities.store_retry import retry_store
 from callboard.schemas.errors import BadRequest, ConfigurationError, StoreError
 from callboard.schemas.workflow.auth import AuthSessionRef, AuthSessionType
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.store import Store
 
 _STORE_TIMEOUT = timedelta(seconds=30)
@@ -62,7 +62,7 @@ class RuntimeServices:
 
         Raises StoreError, also if what is stored was not written by Callboard.
         """
-        place = keys.persistent_value(self.project, key)
+        place = object_keys.persistent_value(self.project, key)
         stored = await retry_store(_STORE_TIMEOUT, lambda: self.store.get(place))
         if stored is None:
             return None
@@ -80,7 +80,7 @@ class RuntimeServices:
             BadRequest: The project's store is full.
             StoreError: The store failed.
         """
-        place = keys.persistent_value(self.project, key)
+        place = object_keys.persistent_value(self.project, key)
         body = b"" if value == "null" else _begin(key) + value.encode("ascii") + _END
         old = await retry_store(_STORE_TIMEOUT, lambda: self.store.get(place)) or b""
         await retry_store(_STORE_TIMEOUT, lambda: self.quota.replace(self.project, len(old), len(body)))
@@ -139,7 +139,9 @@ class StoreQuota:
         growth = _counted(new) - _counted(old)
         async with self._turns[project]:
             if growth > 0 and time.monotonic() > self._known_until[project]:
-                sizes = [_counted(entry.size) async for entry in self._store.entries(keys.persistent_values(project))]
+                sizes = [
+                    _counted(entry.size) async for entry in self._store.entries(object_keys.persistent_values(project))
+                ]
                 self._used[project], self._known_until[project] = sum(sizes), time.monotonic() + _KNOWN_FOR
             used = self._used[project] + growth
             if growth > 0 and used > self._limit:

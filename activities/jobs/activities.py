@@ -36,7 +36,7 @@ from callboard.schemas.workflow.job_run import (
 from callboard.security.keyring import KeyRing
 from callboard.security.sealed_sinks import delivery_schedule
 from callboard.settings import Settings
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.store import Store
 from callboard.temporal.auth_sessions import AuthSessions
 from callboard.temporal.job_locks import JobLocks
@@ -107,7 +107,7 @@ class JobRunActivities:
             plan = self._planner.make_plan(definition, manifest, input.job_run_id, auth_session)
         except (SealError, ConfigurationError) as error:
             raise _not_prepared(error.message) from error
-        await self._store.put(keys.job_run_plan(plan.project, plan.job_run_id), plan.model_dump_json().encode())
+        await self._store.put(object_keys.job_run_plan(plan.project, plan.job_run_id), plan.model_dump_json().encode())
         return plan
 
     @activity.defn(name=names.EXECUTE_JOB_ITEMS)
@@ -150,7 +150,7 @@ class JobRunActivities:
 
     async def _read_plan(self, project: str, job_run_id: str) -> JobRunPlan | None:
         """Return the plan of a JobRun; None if it has none. Raises StoreError."""
-        data = await self._store.get(keys.job_run_plan(project, job_run_id))
+        data = await self._store.get(object_keys.job_run_plan(project, job_run_id))
         return None if data is None else JobRunPlan.model_validate_json(data)
 
     async def _auth_session(self, definition: JobDefinition, manifest: Manifest) -> AuthSessionView | None:

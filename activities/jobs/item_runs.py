@@ -28,7 +28,7 @@ from callboard.schemas.workflow.run import RetryIntervals, RunInput, RunOutcome
 from callboard.security import seal_context
 from callboard.security.keyring import KeyRing
 from callboard.security.sealed_sinks import reseal_sink
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.job_payloads import ChunkKey, JobItem, JobItemRetry, read_lines
 from callboard.storage.store import Store
 from callboard.temporal.closing import TERMINATED
@@ -88,10 +88,10 @@ class JobItems:
         return lines
 
     def _payload_key(self, first: int) -> str:
-        return keys.job_payload(self._plan.project, self._plan.job_id, self._plan.definition, first)
+        return object_keys.job_payload(self._plan.project, self._plan.job_id, self._plan.definition, first)
 
     def _added_key(self, first: int) -> str:
-        return keys.job_run_payload(self._plan.project, self._plan.job_run_id, self._plan.payload_count + first)
+        return object_keys.job_run_payload(self._plan.project, self._plan.job_run_id, self._plan.payload_count + first)
 
 
 @dataclass(frozen=True)
@@ -219,6 +219,6 @@ async def _parameters(project: str, item: JobItem, run_id: str, attempts: int, s
     # The parameters are part of the input of every Attempt in the history, so more Attempts leave less room for each.
     if len(text) <= min(INLINE_LIMIT, HISTORY_BUDGET // attempts):
         return JsonRef(text=text, size=len(text))
-    key = keys.parameters(project, run_id, hashlib.sha256(text.encode("ascii")).hexdigest())
+    key = object_keys.parameters(project, run_id, hashlib.sha256(text.encode("ascii")).hexdigest())
     await store.put(key, text.encode("ascii"))
     return JsonRef(key=key, size=len(text))

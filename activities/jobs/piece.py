@@ -28,7 +28,7 @@ from callboard.schemas.timestamps import utc_text
 from callboard.schemas.workflow.base import JsonRef
 from callboard.schemas.workflow.job_run import JobItemsInput, JobItemsMode, JobItemsResult, JobRunPlan, JobRunProgress
 from callboard.schemas.workflow.run import ReasonType, RunOutcome, RunStatus
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.job_payloads import JobItem
 from callboard.storage.raw_json import RawJson, dump_object, read_json
 from callboard.storage.store import Store
@@ -227,7 +227,7 @@ class Piece:
         if self._added:
             await retry_store(STORE_TIMEOUT, lambda: self._items.append(before.total, self._added))
         if self._lines:
-            key = keys.job_run_shard(self._plan.project, self._plan.job_run_id, before.shards, self._try_number)
+            key = object_keys.job_run_shard(self._plan.project, self._plan.job_run_id, before.shards, self._try_number)
             await retry_store(STORE_TIMEOUT, lambda: self._store.put(key, b"".join(self._lines)))
         progress = JobRunProgress(
             total=before.total + len(self._added),

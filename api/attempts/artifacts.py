@@ -16,7 +16,7 @@ from callboard.schemas.errors import NotFound
 from callboard.schemas.rest.attempt import AttemptBody, AttemptVariableBody, OpenTelemetryLink, UsageBody, attempt_path
 from callboard.schemas.rest.run_result import RecordedError, cause_json
 from callboard.schemas.workflow.attempt import AttemptRecord, AttemptStatus
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.store import Store
 
 _CONCURRENT_READS = 16
@@ -26,7 +26,7 @@ _CHUNK_BYTES = 256 * 1024
 
 async def list_attempts(services: Services, project: str, run_id: str) -> list[AttemptBody]:
     """Return the Attempts of a Run that have left a record, in order of their numbers. Raises StoreError."""
-    artifacts = await _list_artifacts(services, project, run_id, keys.attempts(project, run_id))
+    artifacts = await _list_artifacts(services, project, run_id, object_keys.attempts(project, run_id))
     limit = asyncio.Semaphore(_CONCURRENT_READS)
 
     async def read(number: int) -> AttemptBody | None:
@@ -44,7 +44,7 @@ async def get_attempt(services: Services, project: str, run_id: str, number: int
         NotFound: The Attempt has left no record, or none yet.
         StoreError: The artifact store failed.
     """
-    artifacts = await _list_artifacts(services, project, run_id, keys.attempt(project, run_id, number, ""))
+    artifacts = await _list_artifacts(services, project, run_id, object_keys.attempt(project, run_id, number, ""))
     body = await _attempt_body(services, project, run_id, number, artifacts[number])
     if body is None:
         raise _not_found(run_id, number)
@@ -53,7 +53,7 @@ async def get_attempt(services: Services, project: str, run_id: str, number: int
 
 async def read_record(services: Services, project: str, run_id: str, number: int) -> AttemptRecord | None:
     """Return the record of an Attempt as it was written, or None if there is none. Raises StoreError."""
-    data = await services.store.get(keys.record(project, run_id, number))
+    data = await services.store.get(object_keys.record(project, run_id, number))
     return None if data is None else AttemptRecord.model_validate_json(data)
 
 
@@ -87,7 +87,7 @@ async def find_trace(store: Store, project: str, run_id: str, number: int) -> Re
     """Return a trace as a stream, or None if it is not stored. The Attempt's record is not read. Raises StoreError."""
     with tempfile.TemporaryDirectory(prefix="callboard-trace-") as folder:
         copy = Path(folder) / "trace.zip"
-        if not await store.get_file(keys.trace(project, run_id, number), copy):
+        if not await store.get_file(object_keys.trace(project, run_id, number), copy):
             return None
         size = copy.stat().st_size
         file = copy.open("rb")  # the open file keeps its contents when the folder is removed
@@ -105,7 +105,7 @@ async def screenshot_response(services: Services, project: str, run_id: str, num
         NotFound: There is no such Attempt, or it has left no screenshot.
         StoreError: The store failed.
     """
-    data = await services.store.get(keys.screenshot(project, run_id, number))
+    data = await services.store.get(object_keys.screenshot(project, run_id, number))
     if data is None:
         raise artifact_not_found(await require_record(services, project, run_id, number), "screenshot")
     return Response(data, media_type="image/png")
@@ -139,7 +139,7 @@ def _not_found(run_id: str, number: int) -> NotFound:
 async def _list_artifacts(services: Services, project: str, run_id: str, prefix: str) -> defaultdict[int, set[str]]:
     """Return the keys that begin with `prefix`, by the number of the Attempt that has left the artifact."""
     artifacts: defaultdict[int, set[str]] = defaultdict(set)
-    prefix_of_all = keys.attempts(project, run_id)
+    prefix_of_all = object_keys.attempts(project, run_id)
     async for key in services.store.list(prefix):
         artifacts[int(key.removeprefix(prefix_of_all).partition("/")[0])].add(key)
     return artifacts
@@ -149,12 +149,12 @@ async def _attempt_body(
     services: Services, project: str, run_id: str, number: int, artifacts: set[str]
 ) -> AttemptBody | None:
     of = (project, run_id, number)
-    record = await read_record(services, *of) if keys.record(*of) in artifacts else None
+    record = await read_record(services, *of) if object_keys.record(*of) in artifacts else None
     if record is None:
         return None
     path = attempt_path(services.settings.workspace, project, run_id, number)
-    whole_log = keys.log(*of) in artifacts
-    has_pieces = any(key.startswith(keys.log_pieces(*of)) for key in artifacts)
+    whole_log = object_keys.log(*of) in artifacts
+    has_pieces = any(key.startswith(object_keys.log_pieces(*of)) for key in artifacts)
     has_log = whole_log or has_pieces or record.status is AttemptStatus.STARTED
     return AttemptBody(
         number=number,
@@ -177,8 +177,8 @@ async def _attempt_body(
         open_telemetry=trace_link(services, record.trace_id),
         missing=_missing(record, whole_log=whole_log),
         log=f"{path}/log" if has_log else None,
-        trace=f"{path}/trace" if keys.trace(*of) in artifacts else None,
-        screenshot=f"{path}/screenshot" if keys.screenshot(*of) in artifacts else None,
+        trace=f"{path}/trace" if object_keys.trace(*of) in artifacts else None,
+        screenshot=f"{path}/screenshot" if object_keys.screenshot(*of) in artifacts else None,
     )
 
 

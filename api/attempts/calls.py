@@ -26,7 +26,7 @@ from callboard.schemas.errors import BadRequest, NotFound
 from callboard.schemas.rest.access import Scope
 from callboard.schemas.rest.attempt import AttemptBody
 from callboard.schemas.rest.base import QueryModel, expects
-from callboard.storage import keys
+from callboard.storage import object_keys
 
 _Number = Annotated[
     int,
@@ -128,7 +128,7 @@ async def view_trace(
     request: Request, services: ServicesDep, projectName: str, runId: str, number: _Number
 ) -> Response:
     """Redirect to the trace in Playwright's own viewer, which has an origin of its own."""
-    if not await services.store.exists(keys.trace(projectName, runId, number)):
+    if not await services.store.exists(object_keys.trace(projectName, runId, number)):
         raise NotFound(f"Attempt {number} of Run {runId} has left no trace.")
     return RedirectResponse(trace_viewer_url(request, services, projectName, runId, number), 303)
 

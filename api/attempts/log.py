@@ -17,7 +17,7 @@ from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from api.attempts.artifacts import artifact_not_found, read_record, require_record
 from api.dependencies import Services
 from callboard.schemas.workflow.attempt import AttemptStatus
-from callboard.storage import keys
+from callboard.storage import object_keys
 
 _POLL_FOLDER_EVERY = timedelta(milliseconds=250)
 """Time between two looks for new lines in a folder."""
@@ -34,8 +34,8 @@ class LogReader:
 
     def __init__(self, services: Services, project: str, run_id: str, number: int) -> None:
         self._store = services.store
-        self._whole = keys.log(project, run_id, number)
-        self._pieces = keys.log_pieces(project, run_id, number)
+        self._whole = object_keys.log(project, run_id, number)
+        self._pieces = object_keys.log_pieces(project, run_id, number)
         self._last = ""
         """Key of the piece that was read last."""
         self._read = 0

@@ -34,7 +34,7 @@ from callboard.schemas.workflow.run import RunType
 from callboard.schemas.workflow.trace import TraceMode
 from callboard.security.egress import check_proxy
 from callboard.security.sealed_proxies import seal_proxy
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.telemetry.log_context import add_log_fields
 
 
@@ -148,7 +148,7 @@ async def import_state(services: Services, manifest: Manifest, body: dict[str, A
     existing = await find_auth_session(services, project, owner) if request.id is not None else None
     if existing is not None and existing.type is not AuthSessionType.RECORDER:
         raise _already_exists(project, owner)
-    key = keys.auth_session_state(project, owner, secrets.token_urlsafe(16))
+    key = object_keys.auth_session_state(project, owner, secrets.token_urlsafe(16))
     try:
         await store_sealed(services, project, owner, key, request.state.to_json())
         if existing is not None:
@@ -219,7 +219,7 @@ def _login_spec(
         run_id=run_id,
         type=run_type,
         version=manifest.version,
-        parameters_key=keys.auth_session_parameters(manifest.project, owner, run_id),
+        parameters_key=object_keys.auth_session_parameters(manifest.project, owner, run_id),
         create_attempts=request.create_attempts,
         check_attempts=request.check_attempts,
         request_timeout=timedelta(seconds=request.request_timeout),
@@ -246,7 +246,7 @@ async def _start(
         await begin()
     except CallboardError as error:
         if definitely_not_started(error):
-            await delete_artifacts(services, spec.parameters_key, keys.accepted(project, spec.run_id))
+            await delete_artifacts(services, spec.parameters_key, object_keys.accepted(project, spec.run_id))
         raise
     return OperationStarted(operation_id=spec.run_id)
 

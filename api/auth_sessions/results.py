@@ -18,7 +18,7 @@ from callboard.schemas.rest.access import Scope
 from callboard.schemas.rest.auth_sessions import OperationResult
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.run import ReasonType, RunOutcome, RunReason, RunStatus, RunType
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.temporal.runs import RunState
 
 router = workspace_router("/{projectName}/auth-sessions", tag="AuthSessions")
@@ -73,7 +73,7 @@ async def record_accepted(
         StoreError: The store failed.
     """
     note = {"authSessionId": auth_session_id, "type": run_type.value, "acceptedAt": datetime.now(UTC).isoformat()}
-    await services.store.put(keys.accepted(project, operation_id), json.dumps(note).encode("ascii"))
+    await services.store.put(object_keys.accepted(project, operation_id), json.dumps(note).encode("ascii"))
 
 
 async def _answer(
@@ -143,7 +143,7 @@ async def _find_state(services: Services, project: str, operation_id: str) -> Ru
 
 async def _accepted_auth_session(services: Services, project: str, operation_id: str, run_type: RunType) -> str | None:
     """Return the id of the AuthSession that the operation was accepted for, or None if it was not accepted."""
-    data = await services.store.get(keys.accepted(project, operation_id))
+    data = await services.store.get(object_keys.accepted(project, operation_id))
     note: dict[str, str] = {} if data is None else json.loads(data)
     return note["authSessionId"] if note.get("type") == run_type.value else None
 

@@ -22,7 +22,7 @@ from callboard.projects.scratch import scratch_folder
 from callboard.projects.upload import UploadLimits, check_upload, pack_tree
 from callboard.schemas.errors import NotFound, Unavailable
 from callboard.settings import Settings
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.store import Store
 
 GZIP = "application/gzip"
@@ -67,7 +67,7 @@ class Uploads:
                     await run_bounded(pack_tree, body, archive, self._limits, read=[body], write=[scratch])
                 await run_bounded(check_upload, archive, project, self._limits, read=[archive])
                 upload_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{secrets.token_hex(4)}"
-                await self._store.put_file(keys.upload_bundle(project, upload_id), archive)
+                await self._store.put_file(object_keys.upload_bundle(project, upload_id), archive)
         return upload_id
 
     async def find(self, project: str, upload_id: str | None) -> str:
@@ -79,11 +79,11 @@ class Uploads:
         """
         if upload_id is None:
             # The bundle of an upload is the first of its keys.
-            async for key in self._store.list(keys.uploads(project)):
-                found = key.removeprefix(keys.uploads(project)).partition("/")[0]
-                if key == keys.upload_bundle(project, found):
+            async for key in self._store.list(object_keys.uploads(project)):
+                found = key.removeprefix(object_keys.uploads(project)).partition("/")[0]
+                if key == object_keys.upload_bundle(project, found):
                     upload_id = found
-        elif not await self._store.exists(keys.upload_bundle(project, upload_id)):
+        elif not await self._store.exists(object_keys.upload_bundle(project, upload_id)):
             upload_id = None
         if upload_id is None:
             raise NotFound(

@@ -43,7 +43,7 @@ from callboard.schemas.rest.jobs import JobPaused, JobResumed
 from callboard.schemas.workflow.job_run import JobRunReasonType
 from callboard.schemas.workflow.run import RunStatus
 from callboard.security.signed_links import ResultsRef, read_link, sign_link
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.store import Store
 from callboard.temporal.job_runs import JobRunState
 from callboard.temporal.listing import RunFilter
@@ -312,7 +312,7 @@ async def _find_shards(store: Store, project: str, job_run_id: str, count: int) 
         StoreError: The store failed.
     """
     last_tries: dict[int, str] = {}
-    async for name in store.list(keys.job_run_results(project, job_run_id)):
+    async for name in store.list(object_keys.job_run_results(project, job_run_id)):
         shard = int(name.rpartition("/")[2].partition("-")[0])
         if shard < count:
             last_tries[shard] = name  # Names come in ascending order.

@@ -33,7 +33,7 @@ from callboard.schemas.workflow.actor import Actor
 from callboard.schemas.workflow.auth import AuthSessionType, RunAuth
 from callboard.schemas.workflow.auth_session import CreateInput, LoginSpec, ValidateInput
 from callboard.schemas.workflow.run import RunInput, RunStatus
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.raw_json import RawJson, dump_object
 from callboard.temporal.listing import RunFilter, RunListItem
 from callboard.temporal.run_queries import RunDetails, ValidateListItem
@@ -202,7 +202,7 @@ def _login_input(login: RunAuth | ValidateInput | LoginSpec) -> dict[str, Any]:
 
 
 async def _rerun_ids(services: Services, project: str, run_id: str) -> list[str]:
-    prefix = keys.reruns(project, run_id)
+    prefix = object_keys.reruns(project, run_id)
     return [key.removeprefix(prefix).removesuffix(".json") async for key in services.store.list(prefix)]
 
 

@@ -28,7 +28,7 @@ from callboard.schemas.workflow.run import RunInput
 from callboard.security import seal_context
 from callboard.security.sealed_proxies import open_proxy
 from callboard.security.sealed_sinks import open_sink
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.telemetry.log_context import add_log_fields
 
 
@@ -56,7 +56,7 @@ async def start_rerun(
     identity = await resolve_identity(services, manifest.project, f"again: {run_id}".encode("ascii"), idempotency_key)
     check_api_and_auth(manifest, request)
     add_log_fields(rerunOf=run_id)
-    marker = keys.rerun(manifest.project, run_id, identity.run_id)
+    marker = object_keys.rerun(manifest.project, run_id, identity.run_id)
     await services.store.put(marker, json.dumps({"at": datetime.now(UTC).isoformat()}).encode("ascii"))
     try:
         await create_run(services, manifest, request, identity, by, rerun_of=run_id)

@@ -33,7 +33,7 @@ from callboard.schemas.workflow.base import HISTORY_BUDGET, INLINE_LIMIT, JsonRe
 from callboard.schemas.workflow.run import RetryIntervals, RunInput
 from callboard.schemas.workflow.trace import TraceMode
 from callboard.security.egress import check_proxy
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.telemetry.log_context import add_log_fields
 
 log = logging.getLogger(__name__)
@@ -315,7 +315,7 @@ def _login_parameters_key(project: str, owner: str, identity: RunIdentity) -> st
     owner_key = (
         hashlib.sha256(identity.fingerprint.encode("ascii")).hexdigest() if identity.fingerprint else identity.run_id
     )
-    return keys.auth_session_parameters(project, owner, owner_key)
+    return object_keys.auth_session_parameters(project, owner, owner_key)
 
 
 async def _store_parameters(services: Services, project: str, identity: RunIdentity, request: StartRequest) -> JsonRef:
@@ -326,6 +326,6 @@ async def _store_parameters(services: Services, project: str, identity: RunIdent
     # The store key is made from the fingerprint of the whole body if there is one: two bodies with one Idempotency-Key
     # must not share an artifact, even if they differ only outside their parameters.
     digest = hashlib.sha256(identity.fingerprint.encode("ascii") or text.encode("ascii")).hexdigest()
-    key = keys.parameters(project, identity.run_id, digest)
+    key = object_keys.parameters(project, identity.run_id, digest)
     await services.store.put(key, text.encode("ascii"))
     return JsonRef(key=key, size=len(text))

@@ -20,7 +20,7 @@ from callboard.projects.sources import Sources
 from callboard.projects.uv import CONFIGURATION_END
 from callboard.schemas.errors import MachineError, ProjectError
 from callboard.schemas.workflow.deploy import FrozenVenv
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.store import Store
 
 
@@ -81,7 +81,7 @@ async def _resolve_and_build(
     await run_in_thread((scratch / CONFIGURATION_END).touch)
     wanted = SpecifierSet(declaration.requires_python or "")
     python = await choose_interpreter(wanted)
-    stored = await store.get(keys.environment(project, own.declaration))
+    stored = await store.get(object_keys.environment(project, own.declaration))
     if stored is None:
         uv = await environments.uv(project)
         requirements = await resolve_lock(declaration, files, frozen, python, scratch, uv)

@@ -1,6 +1,6 @@
 """The catalog of deployed projects and of their versions, answered from memory where possible.
 
-Every deploy writes a small note (`keys.LAST_DEPLOY`) last. While that note stays the same, nothing else is read:
+Every deploy writes a small note (`object_keys.LAST_DEPLOY`) last. While that note stays the same, nothing else is read:
 however many projects there are, to follow them costs one request now and then. When it has changed, a list of all
 pointers to deployed versions tells by their tags which of them have to be read again.
 """
@@ -16,7 +16,7 @@ from typing import Any
 from callboard.projects.manifest import Manifest, is_version, read_current, read_manifest
 from callboard.projects.project_settings import is_project_name
 from callboard.schemas.errors import StoreError
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.single_flight import SingleFlight
 from callboard.storage.store import Store
 
@@ -149,7 +149,7 @@ class Catalog:
 
     async def _read_note(self) -> bytes | None:
         asked = asyncio.get_running_loop().time()
-        note = await self._store.get(keys.LAST_DEPLOY)
+        note = await self._store.get(object_keys.LAST_DEPLOY)
         self._note = _Answer(None, note, asked)
         return note
 
@@ -157,7 +157,7 @@ class Catalog:
         asked = asyncio.get_running_loop().time()
         tags = {
             entry.key.split("/")[1]: entry.tag
-            async for entry in self._store.entries(keys.PROJECTS)
+            async for entry in self._store.entries(object_keys.PROJECTS)
             if entry.key.count("/") == 2 and entry.key.endswith("/current.json")
         }
         pointers = {name: tags[name] for name in sorted(tags) if is_project_name(name)}

@@ -27,7 +27,7 @@ from callboard.projects.pointer import DeployRecord, move_pointer, put_record, r
 from callboard.projects.preparation import Prepared, bundle_in, files_in, prepare
 from callboard.projects.processes import run_in_thread
 from callboard.projects.version_history import VersionFiles
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.store import Store
 
 
@@ -113,18 +113,18 @@ async def store_version(store: Store, manifest: Manifest, prepared: Prepared, bu
     """
     project, version, resources = manifest.project, manifest.version, prepared.resources
     if built.dependencies is not None:
-        key = keys.environment(project, built.dependencies.environment.declaration)
+        key = object_keys.environment(project, built.dependencies.environment.declaration)
         await store.put(key, built.dependencies.requirements.encode())
-    if not await store.exists(keys.bundle(project, version)):
-        await store.put_file(keys.bundle(project, version), bundle)
-    await store.put(keys.input_schemas(project, version), built.described.apis.to_bytes())
-    if not await store.exists(keys.version_files(project, version)):
-        await store.put(keys.version_files(project, version), VersionFiles(files=prepared.hashes).to_bytes())
-    manifest = _matching_manifest(await store.get(keys.manifest(project, version)), manifest) or manifest
+    if not await store.exists(object_keys.bundle(project, version)):
+        await store.put_file(object_keys.bundle(project, version), bundle)
+    await store.put(object_keys.input_schemas(project, version), built.described.apis.to_bytes())
+    if not await store.exists(object_keys.version_files(project, version)):
+        await store.put(object_keys.version_files(project, version), VersionFiles(files=prepared.hashes).to_bytes())
+    manifest = _matching_manifest(await store.get(object_keys.manifest(project, version)), manifest) or manifest
     # It is also written if it is there: its date tells since when nobody may need it any more.
-    await store.put(keys.manifest(project, version), manifest.to_bytes())
-    if resources or await store.exists(keys.resources(project, version)):
-        await store.put(keys.resources(project, version), resources.to_bytes())
+    await store.put(object_keys.manifest(project, version), manifest.to_bytes())
+    if resources or await store.exists(object_keys.resources(project, version)):
+        await store.put(object_keys.resources(project, version), resources.to_bytes())
     return manifest
 
 

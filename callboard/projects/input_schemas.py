@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import Field
 
 from callboard.projects.manifest import Stored, parse_stored
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.single_flight import SingleFlight
 from callboard.storage.store import Store
 
@@ -71,5 +71,5 @@ class InputSchemas:
 
 
 async def _read(store: Store, project: str, version: str) -> ApiDescriptions:
-    stored = await store.get(keys.input_schemas(project, version))
+    stored = await store.get(object_keys.input_schemas(project, version))
     return parse_stored(ApiDescriptions, project, stored) or ApiDescriptions()

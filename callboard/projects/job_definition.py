@@ -29,7 +29,7 @@ from callboard.security.egress import EgressPolicy, check_field, check_proxy, ch
 from callboard.security.keyring import KeyRing
 from callboard.security.sealed_proxies import seal_proxy
 from callboard.security.sealed_sinks import seal_sink, seal_webhook
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.job_payloads import JobItem, JobItemRetry, PayloadWriter
 from callboard.storage.store import Store
 
@@ -64,12 +64,14 @@ class JobDefiner:
         await self._check(manifest, head)
         project, ref = manifest.project, secrets.token_urlsafe(_REF_BYTES)
         try:
-            writer = PayloadWriter(self.store, lambda first: keys.job_payload(project, job_id, ref, first))
+            writer = PayloadWriter(self.store, lambda first: object_keys.job_payload(project, job_id, ref, first))
             async with writer:
                 async for item in items:
                     await writer.add(_stored_item(item).to_line())
             definition = self._seal(project, job_id, ref, head, writer.count, digest)
-            await self.store.put(keys.job_definition(project, job_id, ref), definition.model_dump_json().encode())
+            await self.store.put(
+                object_keys.job_definition(project, job_id, ref), definition.model_dump_json().encode()
+            )
         except BaseException:
             await discard_definition(self.store, project, job_id, ref)
             raise
@@ -149,7 +151,7 @@ async def checked_items(manifest: Manifest, items: Sequence[PayloadItem]) -> Asy
 
 async def find_definition(store: Store, project: str, job_id: str, ref: str) -> JobDefinition | None:
     """Return a definition of a Job; None if there is none. Raises StoreError."""
-    data = await store.get(keys.job_definition(project, job_id, ref))
+    data = await store.get(object_keys.job_definition(project, job_id, ref))
     return None if data is None else JobDefinition.model_validate_json(data)
 
 
@@ -161,7 +163,7 @@ async def read_definition(store: Store, project: str, job_id: str, ref: str) -> 
     """
     definition = await find_definition(store, project, job_id, ref)
     if definition is None:
-        key = keys.job_definition(project, job_id, ref)
+        key = object_keys.job_definition(project, job_id, ref)
         raise StoreError(f"The definition of Job {job_id} is missing in the artifact store: {key}.")
     return definition
 
@@ -169,7 +171,7 @@ async def read_definition(store: Store, project: str, job_id: str, ref: str) -> 
 async def discard_definition(store: Store, project: str, job_id: str, ref: str) -> None:
     """Delete a definition that no Job has, with its payload; log a warning if that fails."""
     try:
-        found = [key async for key in store.list(keys.job_definition_prefix(project, job_id, ref))]
+        found = [key async for key in store.list(object_keys.job_definition_prefix(project, job_id, ref))]
         for key in reversed(found):  # The payload goes first: a definition that is found has one.
             await store.delete(key)
     except StoreError:

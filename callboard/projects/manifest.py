@@ -9,7 +9,7 @@ from pydantic.alias_generators import to_camel
 
 from callboard.projects.project_settings import ProjectSettings
 from callboard.schemas.errors import StoreError
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.store import Store
 
 _VERSION = re.compile(r"[0-9a-f]{16}")
@@ -94,12 +94,12 @@ class LastDeploy(Stored):
 
 async def read_current(store: Store, project: str) -> Current | None:
     """Return the pointer to the deployed version, or None if the project was never deployed."""
-    return parse_stored(Current, project, await store.get(keys.current_version(project)))
+    return parse_stored(Current, project, await store.get(object_keys.current_version(project)))
 
 
 async def read_manifest(store: Store, project: str, version: str) -> Manifest | None:
     """Return the manifest of a version, or None if there is no such version."""
-    return parse_stored(Manifest, project, await store.get(keys.manifest(project, version)))
+    return parse_stored(Manifest, project, await store.get(object_keys.manifest(project, version)))
 
 
 def parse_stored[M: Stored](model: type[M], project: str, data: bytes | None) -> M | None:

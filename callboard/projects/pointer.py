@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, ValidationError
 
 from callboard.projects.manifest import Current, LastDeploy, Stored
 from callboard.schemas.errors import StoreError
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.store import Store
 
 Action = Literal["deploy", "promote", "rollback"]
@@ -47,7 +47,7 @@ class DeployRecord(Stored):
 
 async def put_record(store: Store, project: str, record: DeployRecord) -> None:
     """Store the record. Raises StoreError."""
-    await store.put(keys.deploy_record(project, record.name), record.to_bytes())
+    await store.put(object_keys.deploy_record(project, record.name), record.to_bytes())
 
 
 async def move_pointer(store: Store, project: str, record: DeployRecord) -> None:
@@ -57,7 +57,7 @@ async def move_pointer(store: Store, project: str, record: DeployRecord) -> None
         StoreError: The store failed.
     """
     await put_record(store, project, record)
-    data = await store.get(keys.current_version(project))
+    data = await store.get(object_keys.current_version(project))
     before = _readable(data)
     if before is None or before.record != record.id:
         had_resources = data is not None and (before is None or before.has_resources)
@@ -66,28 +66,28 @@ async def move_pointer(store: Store, project: str, record: DeployRecord) -> None
         pointer = Current(
             version=record.version,
             deployed_at=record.at,
-            has_resources=had_resources or await store.exists(keys.resources(project, record.version)),
+            has_resources=had_resources or await store.exists(object_keys.resources(project, record.version)),
             before=_line(before, record),
             record=record.id,
         )
-        await store.put(keys.current_version(project), pointer.to_bytes())
+        await store.put(object_keys.current_version(project), pointer.to_bytes())
     await _tell(store, project, record.version)
 
 
 async def mark_deleting(store: Store, project: str) -> None:
     """Note that the project is being deleted: deploys wait until nothing of it is left. Raises StoreError."""
-    await store.put(keys.deleting(project), b"{}\n")
+    await store.put(object_keys.deleting(project), b"{}\n")
 
 
 async def withdraw_pointer(store: Store, project: str) -> None:
     """Let the project have no deployed version: for everybody, it does not exist any more. Raises StoreError."""
-    await store.delete(keys.current_version(project))
+    await store.delete(object_keys.current_version(project))
     await _tell(store, project, None)
 
 
 async def refuse_if_deleting(store: Store, project: str) -> None:
     """Raise StoreError while the project is being deleted."""
-    if await store.exists(keys.deleting(project)):
+    if await store.exists(object_keys.deleting(project)):
         raise StoreError(f"Project {project} is being deleted. Deploy it again once that is done, in a moment.")
 
 
@@ -97,7 +97,7 @@ async def _tell(store: Store, project: str, version: str | None) -> None:
     That comes after the pointer: whoever has read the note before looks at the pointer again.
     """
     note = LastDeploy(project=project, version=version, deployed_at=datetime.now(UTC), id=uuid.uuid4().hex)
-    await store.put(keys.LAST_DEPLOY, note.to_bytes())
+    await store.put(object_keys.LAST_DEPLOY, note.to_bytes())
 
 
 def _readable(data: bytes | None) -> Current | None:
@@ -120,6 +120,6 @@ def _line(before: Current | None, record: DeployRecord) -> tuple[str, ...]:
 
 async def _note_use(store: Store, project: str, version: str) -> None:
     """Write the manifest of a version anew, as its date tells since when nobody may need it any more."""
-    manifest = await store.get(keys.manifest(project, version))
+    manifest = await store.get(object_keys.manifest(project, version))
     if manifest is not None:
-        await store.put(keys.manifest(project, version), manifest)
+        await store.put(object_keys.manifest(project, version), manifest)

@@ -29,7 +29,7 @@ from callboard.schemas.rest.field_errors import validation_error
 from callboard.schemas.rest.jobs import JobId, UpdateJob
 from callboard.schemas.rest.login_parameters import LoginParameters
 from callboard.schemas.rest.run_auth_session import AuthSessionId
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.store import Store
 
 
@@ -74,7 +74,7 @@ async def read_resources(store: Store, project: str, version: str) -> Resources:
     Raises:
         StoreError: The store failed, or the artifact is damaged.
     """
-    return parse_stored(Resources, project, await store.get(keys.resources(project, version))) or Resources()
+    return parse_stored(Resources, project, await store.get(object_keys.resources(project, version))) or Resources()
 
 
 _ROOT = "intuned-resources"

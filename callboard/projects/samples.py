@@ -9,7 +9,7 @@ from pathlib import Path
 from callboard.projects.bounded import run_bounded
 from callboard.projects.sample_files import Sample, read_bundle_samples
 from callboard.schemas.errors import MachineError, ProjectError, StoreError
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.single_flight import SingleFlight
 from callboard.storage.store import Store
 
@@ -41,7 +41,7 @@ class Samples:
 async def _fetch_samples(store: Store, project: str, version: str) -> tuple[Sample, ...]:
     with tempfile.TemporaryDirectory(prefix="callboard-samples-") as folder:
         bundle = Path(folder) / "bundle.tar.gz"
-        if not await store.get_file(keys.bundle(project, version), bundle):
+        if not await store.get_file(object_keys.bundle(project, version), bundle):
             return ()
         try:
             return await run_bounded(read_bundle_samples, bundle, read=[bundle])

@@ -24,7 +24,7 @@ from callboard.schemas.errors import BadRequest, ConfigurationError, ProjectErro
 from callboard.schemas.rest.env_vars import TOGETHER_LIMIT, SetVariable, VariableScope
 from callboard.security import seal_context
 from callboard.security.keyring import KeyRing
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.store import Entry, Store
 
 _CONCURRENT_READS = 16
@@ -74,7 +74,7 @@ class Variables:
             StoreError: The store failed.
             SealError, ConfigurationError: One of them cannot be opened.
         """
-        prefix = keys.variables(project)
+        prefix = object_keys.variables(project)
         entries = [entry async for entry in self._store.entries(prefix)]
         there = {entry.key for entry in entries}
         for key in [key for key in self._known if key.startswith(prefix) and key not in there]:
@@ -122,16 +122,16 @@ class Variables:
             )
         bound_to = seal_context.variable(self._workspace, project, name)
         token = self._ring.seal(variable.model_dump_json(), bound_to=bound_to)
-        await self._store.put(keys.variable(project, name), token.encode("ascii"))
+        await self._store.put(object_keys.variable(project, name), token.encode("ascii"))
         return variable
 
     async def get(self, project: str | None, name: str) -> Variable | None:
         """Return a variable, or None if there is none. Raises what `list` raises."""
-        return await self._read(project, keys.variable(project, name))
+        return await self._read(project, object_keys.variable(project, name))
 
     async def delete(self, project: str | None, name: str) -> bool:
         """Remove a variable, also one that cannot be opened; tell whether there was one. Raises StoreError."""
-        key = keys.variable(project, name)
+        key = object_keys.variable(project, name)
         found = await self._store.exists(key)
         await self._store.delete(key)
         return found
@@ -148,7 +148,7 @@ class Variables:
         token = await self._store.get(key)
         if token is None:
             return None
-        name = key.removeprefix(keys.variables(project)).removesuffix(".sealed")
+        name = key.removeprefix(object_keys.variables(project)).removesuffix(".sealed")
         bound_to = seal_context.variable(self._workspace, project, name)
         try:
             text = self._ring.open(token.decode("ascii", "replace"), bound_to=bound_to)

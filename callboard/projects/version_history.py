@@ -12,7 +12,7 @@ from callboard.projects.manifest import OwnEnvironment, Stored, is_version, pars
 from callboard.projects.pointer import DeployRecord
 from callboard.schemas.errors import NotFound
 from callboard.schemas.rest.versions import VersionBody, VersionChanges
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.store import Store
 
 _RECORD = re.compile(r"(?P<time>\d{8}T\d{6}\.\d{6}Z)-(?P<action>[a-z]+)-(?P<version>[0-9a-f]{16})-[0-9a-f-]+\.json")
@@ -44,12 +44,12 @@ async def list_versions(store: Store, project: str) -> list[StoredVersion]:
     """
     stored = {
         version: entry.modified
-        async for entry in store.entries(keys.versions(project))
+        async for entry in store.entries(object_keys.versions(project))
         if (version := _version_of_manifest(entry.key)) is not None
     }
     records: dict[str, list[str]] = {version: [] for version in stored}
     deployed: dict[str, datetime] = {}
-    async for key in store.list(keys.deploy_records(project)):  # in the order of their times
+    async for key in store.list(object_keys.deploy_records(project)):  # in the order of their times
         found = _match_record(key)
         if found is None or found["version"] not in records:
             continue
@@ -109,7 +109,7 @@ async def read_changes(store: Store, project: str, version: str, since: str) -> 
         if manifest is None:
             raise NotFound(f"Project {project} has no version {each}.")
         environments.append(manifest.environment)
-        stored = parse_stored(VersionFiles, project, await store.get(keys.version_files(project, each)))
+        stored = parse_stored(VersionFiles, project, await store.get(object_keys.version_files(project, each)))
         files.append(stored and stored.files)
     old, new = files
     if old is None or new is None:

@@ -18,7 +18,7 @@ from callboard.projects.processes import run_in_thread
 from callboard.projects.project_settings import is_project_name
 from callboard.projects.scratch import scratch_folder
 from callboard.schemas.errors import MachineError, ProjectError, StoreError
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.single_flight import SingleFlight
 from callboard.storage.store import Store
 
@@ -57,7 +57,7 @@ class VersionFolders:
 
     async def _fetch_into(self, partial: Path, project: str, version: str, folder: Path) -> None:
         bundle = partial / "bundle.tar.gz"
-        if not await self._store.get_file(keys.bundle(project, version), bundle):
+        if not await self._store.get_file(object_keys.bundle(project, version), bundle):
             raise StoreError(
                 f"The bundle of version {version} of project {project!r} is not in the artifact store. "
                 "Deploy the project again."
@@ -70,7 +70,7 @@ class VersionFolders:
         except (StoreError, ProjectError, MachineError) as error:
             raise StoreError(
                 f"Version {version} of project {project!r}: {error.message} If its bundle is damaged, remove "
-                f"{keys.bundle(project, version)} from the artifact store and deploy the project again."
+                f"{object_keys.bundle(project, version)} from the artifact store and deploy the project again."
             ) from error
 
 

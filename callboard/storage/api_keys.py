@@ -20,7 +20,7 @@ from callboard.schemas.errors import CallboardError, Conflict
 from callboard.schemas.rest.access import KeyRef, Scope
 from callboard.schemas.rest.keys import KeyBody, KeyCreated
 from callboard.security.apikeys import Caller, is_key_id, key_digest, key_id_of, key_prefix, new_key
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.believed import Believed
 from callboard.storage.store import Store
 
@@ -118,7 +118,7 @@ class StoredKeys:
             last_used_at=None,
         )
         record = _Record(sha256=key_digest(key.encode()).hex(), key=body)
-        await self._store.put(keys.api_key(key_id), record.model_dump_json().encode())
+        await self._store.put(object_keys.api_key(key_id), record.model_dump_json().encode())
         return KeyCreated(**dict(body), key=key)
 
     async def list(self) -> list[KeyBody]:
@@ -130,7 +130,7 @@ class StoredKeys:
                 record = await self._read_record(key_id)
                 if record is None:
                     return None  # it was revoked meanwhile
-                last_used_at = _time_of(await self._store.get(keys.api_key_use(key_id)))
+                last_used_at = _time_of(await self._store.get(object_keys.api_key_use(key_id)))
                 return record.key.model_copy(update={"last_used_at": last_used_at})
 
         found = await asyncio.gather(*(read(key_id) for key_id in await self._list_ids()))
@@ -138,9 +138,9 @@ class StoredKeys:
 
     async def revoke(self, key_id: str) -> None:
         """Delete a key, and what is known of it here. Raises StoreError."""
-        await self._store.delete(keys.api_key(key_id))
+        await self._store.delete(object_keys.api_key(key_id))
         self._known.forget(key_id)
-        await self._store.delete(keys.api_key_use(key_id))
+        await self._store.delete(object_keys.api_key_use(key_id))
 
     def note_use(self, key_id: str) -> None:
         """Have it written down that a key was used now, if this was not done within the last minute."""
@@ -167,7 +167,7 @@ class StoredKeys:
 
     async def _read_record(self, key_id: str) -> _Record | None:
         """Return what the store has of a key. Raises StoreError."""
-        data = await self._store.get(keys.api_key(key_id))
+        data = await self._store.get(object_keys.api_key(key_id))
         if data is None:
             return None
         try:
@@ -182,12 +182,12 @@ class StoredKeys:
     async def _write_use(self, key_id: str) -> None:
         text = datetime.now(UTC).isoformat(timespec="seconds")
         try:
-            await self._store.put(keys.api_key_use(key_id), text.encode())
+            await self._store.put(object_keys.api_key_use(key_id), text.encode())
         except CallboardError as error:
             log.warning("It could not be written down that key %s was used: %s", key_id, error.message)
 
     async def _list_ids(self) -> list[str]:
-        parts = [key.split("/") async for key in self._store.list(keys.API_KEYS)]
+        parts = [key.split("/") async for key in self._store.list(object_keys.API_KEYS)]
         return [key_id for _, key_id, *rest in parts if rest == ["key.json"] and is_key_id(key_id)]
 
 

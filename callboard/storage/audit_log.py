@@ -17,7 +17,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Self
 
 from callboard.schemas.rest.audit import AuditEntry
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.store import Store
 
 _MAX_EXAMINED = 10_000
@@ -31,7 +31,7 @@ _CONCURRENT = 16
 _DAY = timedelta(days=1)
 _MICROSECOND = timedelta(microseconds=1)
 _NAME = re.compile(
-    rf"{keys.AUDIT}(?P<day>\d{{4}}-\d\d-\d\d)/(?P<left>\d{{11}})_(?P<random>[0-9a-f]{{8}})"
+    rf"{object_keys.AUDIT}(?P<day>\d{{4}}-\d\d-\d\d)/(?P<left>\d{{11}})_(?P<random>[0-9a-f]{{8}})"
     r"_(?P<action>[a-z.-]+)_(?P<actor>[A-Za-z0-9-]+)_(?P<name>[0-9a-f]{8})_(?P<project>[a-z0-9_-]*)\.json"
 )
 _PROJECT_LIMIT = 100
@@ -86,7 +86,7 @@ class AuditName:
     def key(self) -> str:
         """The key of the entry."""
         name = f"{_left_of_day(self.time)}_{self.random}_{self.action}_{self.actor}_{self.name_digest}_{self.project}"
-        return keys.audit_entry(self.time.date().isoformat(), name)
+        return object_keys.audit_entry(self.time.date().isoformat(), name)
 
     @property
     def place(self) -> str:
@@ -96,7 +96,7 @@ class AuditName:
 
 def _begin_of(day: date) -> str:
     """Return the prefix of the keys of a day, which sorts before them."""
-    return keys.audit_day(day.isoformat())
+    return object_keys.audit_day(day.isoformat())
 
 
 def _left_of_day(at: datetime) -> str:
@@ -166,7 +166,7 @@ class _Search:
 
     @property
     def day(self) -> date:
-        return date.fromisoformat(self.place.removeprefix(keys.AUDIT).partition("/")[0])
+        return date.fromisoformat(self.place.removeprefix(object_keys.AUDIT).partition("/")[0])
 
 
 class AuditLog:
@@ -260,7 +260,7 @@ class AuditLog:
         entries = [AuditEntry.model_validate_json(text) for text in texts if text is not None]
         return [entry for entry in entries if wanted.wants(entry)]
 
-    async def _names(self, prefix: str = keys.AUDIT, after: str = "") -> AsyncGenerator[AuditName]:
+    async def _names(self, prefix: str = object_keys.AUDIT, after: str = "") -> AsyncGenerator[AuditName]:
         """Yield the names of entries by day, and of each day the newest first. Raises StoreError."""
         async for entry in self._store.entries(prefix, after=after):
             name = AuditName.read(entry.key)

@@ -6,7 +6,7 @@ The store has an object for each, until the session would have ended by itself; 
 from __future__ import annotations
 
 from callboard.security.sign_in_sessions import Session
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.believed import Believed
 from callboard.storage.store import Store
 
@@ -36,4 +36,4 @@ class EndedSessions:
 
 
 def _key(session: Session) -> str:
-    return keys.ended_session(session.expires_at, session.nonce)
+    return object_keys.ended_session(session.expires_at, session.nonce)

@@ -18,7 +18,7 @@ from pydantic.alias_generators import to_camel
 from callboard.schemas.errors import StoreError
 from callboard.schemas.rest.start_request import RetryInterval
 from callboard.schemas.workflow.job import PAYLOAD_CHUNK, JobDefinition
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.store import Store
 
 _WRITES = 4
@@ -63,7 +63,7 @@ class JobItem(BaseModel):
 
 def definition_chunks(definition: JobDefinition) -> ChunkKey:
     """Return where the payload of a definition is kept."""
-    return lambda first: keys.job_payload(definition.project, definition.job_id, definition.ref, first)
+    return lambda first: object_keys.job_payload(definition.project, definition.job_id, definition.ref, first)
 
 
 class PayloadWriter:

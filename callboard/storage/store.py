@@ -30,7 +30,7 @@ class Entry:
 
 
 class Store(Protocol):
-    """Maps flat keys (`a/b/c.json`, see `callboard.storage.keys`) to bytes.
+    """Maps flat keys (`a/b/c.json`, see `callboard.storage.object_keys`) to bytes.
 
     A write is atomic: a reader sees the old object or the new one, never half of one. It survives the death of the
     process that wrote it. A missing key is `None` or no item, never an error; if a store cannot be reached or refuses,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from callboard.schemas.workflow.attempt import AttemptRecord, AttemptStatus
-from callboard.storage import keys
+from callboard.storage import object_keys
 from tests.support.api_in_process import Api
 
 
@@ -16,7 +16,7 @@ def attempt_record(
 
 
 async def store_artifact(api: Api, run_id: str, number: int, name: str, data: bytes) -> None:
-    await api.store.put(keys.attempt("shop", run_id, number, name), data)
+    await api.store.put(object_keys.attempt("shop", run_id, number, name), data)
 
 
 async def store_record(api: Api, record: AttemptRecord) -> None:

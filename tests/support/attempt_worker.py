@@ -36,7 +36,7 @@ from callboard.schemas.workflow.attempt import AttemptInput, AttemptRecord, Atte
 from callboard.schemas.workflow.base import JsonRef
 from callboard.security.keyring import KeyRing
 from callboard.settings import Settings
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.folder import FolderStore
 from tests.support.faulty_store import FaultyStore
 from tests.support.files import write_files
@@ -155,7 +155,7 @@ class AttemptWorker:
     folder: Path
 
     async def record(self, project: str, run_id: str, number: int = 1) -> AttemptRecord | None:
-        body = await FolderStore.get(self.store, keys.attempt(project, run_id, number, "attempt.json"))
+        body = await FolderStore.get(self.store, object_keys.attempt(project, run_id, number, "attempt.json"))
         return None if body is None else AttemptRecord.model_validate_json(body)
 
     def user_process(self) -> int:

@@ -22,7 +22,7 @@ from callboard.schemas.workflow.sink import DeliverySchedule
 from callboard.security.egress import EgressPolicy
 from callboard.security.pinned_transport import PinnedTransport
 from callboard.security.signing import WebhookSigner
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.temporal.deliveries import Deliveries, DeliveryState
 from callboard.temporal.worker_shutdown import running_worker
 from tests.support.constants import LOOPBACK
@@ -46,7 +46,7 @@ class Delivering:
 
     async def start(self, input: DeliverInput) -> None:
         """A Delivery without a Run behind it: what it sends must be in the store already."""
-        await self.store.put(keys.delivery_body(input.project, input.run_id, input.delivery_id), b'{"n":1}')
+        await self.store.put(object_keys.delivery_body(input.project, input.run_id, input.delivery_id), b'{"n":1}')
         await self.client.start_workflow(
             DeliverWorkflow.run,
             input,
@@ -71,7 +71,7 @@ class Delivering:
 
     async def tries(self, project: str, run_id: str) -> list[TryRecord]:
         """Their records, in order."""
-        prefix = keys.delivery_tries(project, run_id, names.SINK_DELIVERY)
+        prefix = object_keys.delivery_tries(project, run_id, names.SINK_DELIVERY)
         found = [await self.store.get(key) async for key in self.store.list(prefix)]
         return [TryRecord.model_validate_json(record) for record in found if record is not None]
 

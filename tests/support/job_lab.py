@@ -21,7 +21,7 @@ from callboard.schemas.workflow import names
 from callboard.schemas.workflow.attempt import AttemptInput, AttemptOutcome, InterruptedInput
 from callboard.schemas.workflow.base import JsonRef
 from callboard.schemas.workflow.job import JobDefinition
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.job_payloads import JobItem, PayloadWriter, definition_chunks
 from callboard.temporal.run_waits import RunWaits
 from callboard.temporal.worker_shutdown import running_worker
@@ -93,7 +93,7 @@ class JobLab:
         async with PayloadWriter(self.store, definition_chunks(definition)) as writer:
             for item in payload:
                 await writer.add(item.to_line())
-        key = keys.job_definition(self.project, JOB, definition.ref)
+        key = object_keys.job_definition(self.project, JOB, definition.ref)
         await self.store.put(key, definition.model_dump_json().encode())
         return definition
 
@@ -105,7 +105,7 @@ class JobLab:
     async def results(self, job_run_id: str) -> list[dict[str, Any]]:
         """The lines of a JobRun's results; of each shard, the last try counts."""
         shards: dict[int, str] = {}
-        async for key in self.store.list(keys.job_run_results(self.project, job_run_id)):
+        async for key in self.store.list(object_keys.job_run_results(self.project, job_run_id)):
             shards[int(key.rpartition("/")[2].partition("-")[0])] = key
         assert sorted(shards) == list(range(len(shards)))
         lines = [line for key in shards.values() for line in ((await self.store.get(key)) or b"").splitlines()]

@@ -14,7 +14,7 @@ from callboard.projects.deploy import deploy
 from callboard.projects.environments import Environments
 from callboard.projects.manifest import Manifest
 from callboard.projects.versions import VersionFolders
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.folder import FolderStore
 from tests.support.machines import Lab, attempt_of, value
 
@@ -80,7 +80,7 @@ class Host:
     async def listed(self, manifest: Manifest) -> str:
         """The stored list of what the project's environment consists of."""
         assert manifest.environment is not None
-        stored = await self.store.get(keys.environment(manifest.project, manifest.environment.declaration))
+        stored = await self.store.get(object_keys.environment(manifest.project, manifest.environment.declaration))
         assert stored is not None
         return stored.decode()
 

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from callboard.storage import keys
+from callboard.storage import object_keys
 from tests.support.accessibility import problems_of, serious_findings
 from tests.support.stack import Stack
 from tests.support.webhook_receiver import answers, receiver
@@ -82,7 +82,7 @@ async def with_evidence(stack: Stack) -> str:
     parameters = {"baseUrl": stack.site, "id": 4000}
     run_id = await stack.start("products/details", parameters, project="shop", retry={"maximumAttempts": 1})
     await stack.result(run_id, project="shop")
-    folder = stack.data / "artifacts" / keys.attempt("shop", run_id, 1, "")
+    folder = stack.data / "artifacts" / object_keys.attempt("shop", run_id, 1, "")
     line = {"timestamp": "2026-11-25T10:00:00.123Z", "level": "info", "source": "stdout"}
     loud = {**line, "level": "error", "message": "the needle\n  in the hay"}
     hay = "".join(

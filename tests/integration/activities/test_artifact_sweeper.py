@@ -28,7 +28,7 @@ from callboard.schemas.errors import ConfigurationError, StoreError, Unavailable
 from callboard.schemas.rest.audit import AuditActor, AuditEntry
 from callboard.schemas.workflow.sweep import SweepPart, SweepPartResult, SweepTotals
 from callboard.settings import Settings
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.audit_log import AuditLog
 from callboard.storage.factory import open_store
 from callboard.storage.folder import FolderStore
@@ -73,12 +73,12 @@ async def left(store: Store, prefix: str = "") -> list[str]:
 async def leave(store: Store, *runs: str, project: str = "shop") -> list[str]:
     """What each of these Runs leaves."""
     left = [
-        keys.attempt(project, run, number, name)
+        object_keys.attempt(project, run, number, name)
         for run in runs
         for number in (1, 2)
         for name in ("attempt.json", "result.json")
     ]
-    left += [keys.parameters(project, run, "d" * 8) for run in runs]
+    left += [object_keys.parameters(project, run, "d" * 8) for run in runs]
     for key in left:
         await store.put(key, b"{}")
     return left
@@ -126,10 +126,12 @@ async def test_what_a_run_left_that_temporal_does_not_know_goes_once_it_is_old(c
 
 async def test_an_upload_that_nobody_has_deployed_goes_as_a_whole_once_it_is_old(client: Client, store: Store) -> None:
     for upload in ("20261124T091200000000-5fe1c03a", "20261125T091200000000-5fe1c03b"):
-        await store.put(keys.upload_bundle("shop", upload), b"")
-    await written_after(store, keys.upload_build("shop", upload), moment := soon())
+        await store.put(object_keys.upload_bundle("shop", upload), b"")
+    await written_after(store, object_keys.upload_build("shop", upload), moment := soon())
     assert (await sweep(client, store, moment)).totals == SweepTotals(runs=0, artifacts=1)
-    assert await left(store) == sorted([keys.upload_bundle("shop", upload), keys.upload_build("shop", upload)])
+    assert await left(store) == sorted(
+        [object_keys.upload_bundle("shop", upload), object_keys.upload_build("shop", upload)]
+    )
 
 
 async def test_entries_of_the_audit_go_by_whole_days_and_leave_what_is_kept(client: Client, store: Store) -> None:
@@ -138,23 +140,24 @@ async def test_entries_of_the_audit_go_by_whole_days_and_leave_what_is_kept(clie
     for days in (366, 367, 500):
         await recorded(store, now - timedelta(days=days))
     assert await sweep(client, store, now - timedelta(hours=1)) == SweepPartResult()
-    assert sorted(await left(store, keys.AUDIT)) == sorted(kept)
+    assert sorted(await left(store, object_keys.AUDIT)) == sorted(kept)
 
 
 async def test_an_ended_session_is_forgotten_once_it_would_have_ended_by_itself(client: Client, store: Store) -> None:
     now = datetime.now(UTC)
     over, just_over, good = (
-        keys.ended_session(int((now + timedelta(minutes=minutes)).timestamp()), "n" * 22) for minutes in (-61, -50, 60)
+        object_keys.ended_session(int((now + timedelta(minutes=minutes)).timestamp()), "n" * 22)
+        for minutes in (-61, -50, 60)
     )
     for key in (over, just_over, good):
         await store.put(key, b"")
     assert await sweep(client, store, soon()) == SweepPartResult()
-    assert await left(store, keys.ENDED_SESSIONS) == [just_over, good], "the clock of an api may be behind"
+    assert await left(store, object_keys.ENDED_SESSIONS) == [just_over, good], "the clock of an api may be behind"
 
 
 async def recorded(store: Store, time: datetime) -> str:
     """Write an entry of that time; its key."""
-    before = set(await left(store, keys.AUDIT))
+    before = set(await left(store, object_keys.AUDIT))
     entry = AuditEntry(
         time=time,
         action="run.start",
@@ -169,7 +172,7 @@ async def recorded(store: Store, time: datetime) -> str:
         correlation_id="0",
     )
     await AuditLog(store).write(entry)
-    (key,) = set(await left(store, keys.AUDIT)) - before
+    (key,) = set(await left(store, object_keys.AUDIT)) - before
     return key
 
 
@@ -198,20 +201,20 @@ async def test_a_run_in_flight_keeps_its_artifacts_and_ages_from_its_end(
 async def test_the_newest_artifact_of_a_run_keeps_the_others(client: Client, store: Store) -> None:
     files = await leave(store, "one")
     moment = soon()
-    await written_after(store, keys.delivery_try("shop", "one", "sink", "20260101T000000.000000Z"), moment)
+    await written_after(store, object_keys.delivery_try("shop", "one", "sink", "20260101T000000.000000Z"), moment)
     assert await sweep(client, store, moment) == SweepPartResult()
     assert len(await left(store)) == len(files) + 1
 
 
 async def test_nothing_but_what_runs_left_is_ever_touched(client: Client, store: Store) -> None:
     others = [
-        keys.current_version("shop"),
-        keys.manifest("shop", "v"),
-        keys.bundle("shop", "v"),
-        keys.environment("shop", "d"),
-        keys.auth_session_state("shop", "anna", "t"),
-        keys.auth_session_parameters("shop", "~one", "one"),
-        keys.persistent_value("shop", "k"),
+        object_keys.current_version("shop"),
+        object_keys.manifest("shop", "v"),
+        object_keys.bundle("shop", "v"),
+        object_keys.environment("shop", "d"),
+        object_keys.auth_session_state("shop", "anna", "t"),
+        object_keys.auth_session_parameters("shop", "~one", "one"),
+        object_keys.persistent_value("shop", "k"),
         "runs/README",
         "runs/shop/README",
         "runs/shop/no run/README",
@@ -306,8 +309,8 @@ class BegunAnew(FolderStore):
     """Somebody starts the Run once more, with its Idempotency-Key, when the sweep has found that it is not known."""
 
     async def entries(self, prefix: str, *, after: str = "") -> AsyncIterator[Entry]:
-        if prefix == keys.run("shop", "one"):
-            await self.put(keys.parameters("shop", "one", "d" * 8), b"new")
+        if prefix == object_keys.run("shop", "one"):
+            await self.put(object_keys.parameters("shop", "one", "d" * 8), b"new")
         async for entry in super().entries(prefix, after=after):
             yield entry
 
@@ -358,8 +361,10 @@ async def test_old_versions_go_unless_they_are_deployed_or_executed(
         if packages:
             manifest = present(await read_manifest(store, name, version))
             own = OwnEnvironment(source="requirements.txt", declaration=packages)
-            await store.put(keys.manifest(name, version), manifest.model_copy(update={"environment": own}).to_bytes())
-            await store.put(keys.environment(name, packages), b"")
+            await store.put(
+                object_keys.manifest(name, version), manifest.model_copy(update={"environment": own}).to_bytes()
+            )
+            await store.put(object_keys.environment(name, packages), b"")
         return version
 
     await deployed("a = 1", packages="0" * 16)
@@ -375,11 +380,11 @@ async def test_old_versions_go_unless_they_are_deployed_or_executed(
     assert await sweeper(timedelta(hours=1)).sweep() == SweepTotals()
     assert await left(store) == before
     assert await sweeper(-timedelta(seconds=2)).sweep() == SweepTotals(versions=1)
-    versions = {key.split("/")[3] for key in await left(store, keys.versions(name))}
+    versions = {key.split("/")[3] for key in await left(store, object_keys.versions(name))}
     assert versions == {executed, current}
-    assert {version_of_record(key) for key in await left(store, keys.deploy_records(name))} == versions
-    assert await left(store, keys.environments(name)) == [keys.environment(name, "1" * 16)]
+    assert {version_of_record(key) for key in await left(store, object_keys.deploy_records(name))} == versions
+    assert await left(store, object_keys.environments(name)) == [object_keys.environment(name, "1" * 16)]
     await client.get_workflow_handle(f"{name}-run").terminate()
     await until(partial(OpenRuns(client).versions, name), true=lambda versions: not versions)
     assert await sweeper(-timedelta(seconds=2)).sweep() == SweepTotals(versions=1)
-    assert {key.split("/")[3] for key in await left(store, keys.versions(name))} == {current}
+    assert {key.split("/")[3] for key in await left(store, object_keys.versions(name))} == {current}

@@ -16,7 +16,7 @@ from callboard.schemas.workflow.attempt import AttemptStatus
 from callboard.schemas.workflow.base import INLINE_LIMIT, JsonRef
 from callboard.schemas.workflow.proxy import SealedProxy
 from callboard.schemas.workflow.run import ErrorCode, RunStatus
-from callboard.storage import keys
+from callboard.storage import object_keys
 from tests.support.attempt_lab import PROJECT, WORKER, AttemptLab
 from tests.support.faulty_store import failing
 from tests.support.present import present
@@ -61,14 +61,14 @@ async def test_a_result_beyond_what_a_history_may_hold_is_an_artifact(lab: Attem
         assert outcome.result == JsonRef(text=text, size=size)
         assert lab.left() == ["attempts/1/attempt.json", "attempts/1/log.jsonl", "attempts/1/trace.zip"]
         return
-    key = keys.attempt(PROJECT, lab.stage.run_id, 1, "result.json")
+    key = object_keys.attempt(PROJECT, lab.stage.run_id, 1, "result.json")
     assert outcome.result == JsonRef(key=key, size=size)
     assert await lab.bench.store.get(key) == text.encode()
     assert lab.left() == [f"attempts/1/{name}" for name in ("attempt.json", "log.jsonl", "result.json", "trace.zip")]
 
 
 async def test_big_parameters_come_from_the_store(lab: AttemptLab) -> None:
-    key = keys.parameters(PROJECT, lab.stage.run_id, "digest")
+    key = object_keys.parameters(PROJECT, lab.stage.run_id, "digest")
     text = json.dumps({"text": "y" * 40_000})
     await lab.bench.store.put(key, text.encode())
     outcome = await lab.run("echo", JsonRef(key=key, size=len(text)))
@@ -113,7 +113,7 @@ async def test_what_the_store_has_lost_ends_the_run(lab: AttemptLab, missing: st
         lab.version = "0" * 16
         outcome = await lab.run("echo", maximum_attempts=3)
     else:
-        key = keys.parameters(PROJECT, lab.stage.run_id, "digest")
+        key = object_keys.parameters(PROJECT, lab.stage.run_id, "digest")
         outcome = await lab.run("echo", JsonRef(key=key, size=9), maximum_attempts=3)
     error = present(outcome.error)
     assert error.code is ErrorCode.INTERNAL_SERVER_ERROR

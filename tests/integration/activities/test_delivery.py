@@ -14,7 +14,7 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from callboard.schemas.errors import NotFound
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.delivery import GIVEN_UP, NOTHING_TO_DELIVER, DeliveryStatus
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.temporal.deliveries import Deliveries
 from tests.support.delivery_inputs import QUICK, delivery, sealed, webhook
 from tests.support.delivery_worker import DEADLINE, SECRET, Delivering, delivering, run_to_end
@@ -236,7 +236,7 @@ async def test_what_is_gone_from_the_store_is_sent_no_more_and_leaves_nothing(
 ) -> None:
     hour = timedelta(hours=1)
     schedule = QUICK.model_copy(update={"first_delay": hour, "max_delay": hour, "give_up_after": 24 * hour})
-    of_run = keys.run(stage.project, stage.run_id)
+    of_run = object_keys.run(stage.project, stage.run_id)
     async with receiver(answers("503 Away")) as inbox:
         await run_to_end(stage, webhook(inbox.url), schedule=schedule)
         await deliver.until_tried(stage.project, stage.run_id, 1)

@@ -24,7 +24,7 @@ from callboard.schemas.workflow.job import JobRef
 from callboard.schemas.workflow.job_run import JobLockInput
 from callboard.schemas.workflow.project_changes import DeleteProjectInput, MovePointerInput, PointerAction
 from callboard.settings import Settings
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.temporal.auth_sessions import AuthSessions
 from callboard.temporal.job_locks import JobLocks
 from callboard.temporal.jobs import Jobs
@@ -107,7 +107,7 @@ async def test_rollbacks_go_back_along_the_line_of_what_was_deployed(project: Pr
 
 async def test_a_rollback_passes_over_what_is_not_there_any_more(project: Project):
     first, second, _ = [await project.deploy(code) for code in ("a = 1", "b = 2", "c = 3")]
-    await project.store.delete(keys.manifest(project.name, second))
+    await project.store.delete(object_keys.manifest(project.name, second))
     assert await project.move(PointerAction.ROLLBACK) == first
 
 
@@ -133,8 +133,8 @@ async def test_a_move_that_is_tried_again_moves_once(project: Project):
     left = [1]
 
     def refuse(key: str) -> bool:
-        left[0] -= key == keys.LAST_DEPLOY
-        return key == keys.LAST_DEPLOY and left[0] >= 0
+        left[0] -= key == object_keys.LAST_DEPLOY
+        return key == object_keys.LAST_DEPLOY and left[0] >= 0
 
     project.store.refuse = refuse  # after the pointer was moved
     assert await project.move(PointerAction.ROLLBACK) == second
@@ -176,11 +176,19 @@ async def test_a_deleted_project_leaves_nothing_that_runs_or_is_stored(project: 
     await AuthSessions(client).create(AuthSessionInput(workspace=WORKSPACE, project=name, ref=ref, view=view))
     await start_run(client, run_input(name), f"{name}-run", names.CALLBOARD_QUEUE)
     for key in (
-        *(keys.result(name, "run", 1), keys.job_definition(name, "nightly", "d"), keys.job_run_plan(name, "jr")),
-        *(keys.auth_session_state(name, "anna", "x"), keys.persistent_value(name, "k"), keys.variable(name, "URL")),
+        *(
+            object_keys.result(name, "run", 1),
+            object_keys.job_definition(name, "nightly", "d"),
+            object_keys.job_run_plan(name, "jr"),
+        ),
+        *(
+            object_keys.auth_session_state(name, "anna", "x"),
+            object_keys.persistent_value(name, "k"),
+            object_keys.variable(name, "URL"),
+        ),
     ):
         await store.put(key, b"{}")
-    beside = keys.result(f"{name}-2", "run", 1)
+    beside = object_keys.result(f"{name}-2", "run", 1)
     await store.put(beside, b"{}")
 
     async def is_listed() -> bool:

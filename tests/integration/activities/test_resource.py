@@ -30,7 +30,7 @@ from callboard.schemas.workflow.resources import AppliedResources, ApplyResource
 from callboard.security.egress import EgressPolicy
 from callboard.security.keyring import KeyRing
 from callboard.settings import Settings
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.temporal.auth_sessions import AuthSessions
 from callboard.temporal.jobs import Jobs, JobState
 from callboard.temporal.resources import start_apply_resources
@@ -212,7 +212,7 @@ async def test_a_job_with_a_forbidden_sink_is_refused_and_others_are_created(pro
     assert applied.created == ("good",)
     (sentence,) = applied.refused
     assert sentence.startswith("intuned-resources/jobs/bad.job.json: sink")
-    assert [key async for key in project.store.list(f"{keys.JOBS}{project.name}/bad/")] == []
+    assert [key async for key in project.store.list(f"{object_keys.JOBS}{project.name}/bad/")] == []
 
 
 async def test_a_store_that_fails_for_a_while_delays_and_loses_nothing(project: Project) -> None:
@@ -226,7 +226,7 @@ async def test_a_store_that_fails_for_a_while_delays_and_loses_nothing(project: 
     project.store.refuse = refuse
     assert (await project.apply()).jobs == ResourceChanges(created=("nightly",))
     assert left[0] < 0
-    found = [key async for key in project.store.list(keys.JOBS)]
+    found = [key async for key in project.store.list(object_keys.JOBS)]
     assert len(found) == 2, "a definition with one piece of payload; what failed has left nothing"
 
 
@@ -278,7 +278,7 @@ async def test_auth_sessions_of_files_are_made_changed_and_removed_with_them(pro
     assert (await project.apply()).auth_sessions.removed == ("anna",)
     with pytest.raises(NotFound):
         await project.view("anna")
-    assert [key async for key in project.store.list(keys.auth_session(project.name, "anna"))] == []
+    assert [key async for key in project.store.list(object_keys.auth_session(project.name, "anna"))] == []
 
 
 async def test_an_auth_session_that_came_by_a_request_is_left_alone_and_reported(project: Project) -> None:

@@ -17,7 +17,7 @@ from playwright.async_api import Browser, Page
 from callboard.projects.bundle import extract
 from callboard.projects.deploy import deploy
 from callboard.projects.environments import Environments
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.folder import FolderStore
 from examples.site.accounts import ACCOUNTS
 from examples.site.orders import ORDERS
@@ -70,7 +70,7 @@ async def test_it_deploys_without_a_warning_and_without_the_sample_credentials(t
     assert (manifest.project, manifest.apis, manifest.warnings) == ("orders", ("list-orders",), ())
     assert manifest.settings.auth_sessions.enabled
     assert manifest.settings.auth_sessions.type == "API"
-    await store.get_file(keys.bundle("orders", manifest.version), tmp_path / "bundle")
+    await store.get_file(object_keys.bundle("orders", manifest.version), tmp_path / "bundle")
     extract(tmp_path / "bundle", tmp_path / "files")
     texts = [path.read_text() for path in (tmp_path / "files").rglob("*") if path.is_file()]
     assert len(texts) >= 5

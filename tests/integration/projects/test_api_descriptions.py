@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 
 from callboard.projects.manifest import Manifest
-from callboard.storage import keys
+from callboard.storage import object_keys
 from tests.support.project_host import Host
 from tests.support.wheels import make_wheel
 
@@ -32,7 +32,9 @@ def says(body: str) -> str:
 
 
 async def schemas(host: Host, manifest: Manifest) -> dict[str, Any]:
-    stored = json.loads(await host.store.get(keys.input_schemas(manifest.project, manifest.version)) or b"")["apis"]
+    stored = json.loads(await host.store.get(object_keys.input_schemas(manifest.project, manifest.version)) or b"")[
+        "apis"
+    ]
     return {name: description.get("inputSchema") for name, description in stored.items()}
 
 

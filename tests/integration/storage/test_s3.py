@@ -16,7 +16,7 @@ from botocore.config import Config
 
 from callboard.dev import ports
 from callboard.schemas.errors import StoreError
-from callboard.storage import keys as storage_keys
+from callboard.storage import object_keys as storage_keys
 from callboard.storage.factory import open_store
 from callboard.storage.s3 import MAX_CONNECTIONS, S3Store
 from callboard.storage.store import Store

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from callboard.schemas.errors import StoreError
-from callboard.storage import keys as places
+from callboard.storage import object_keys as places
 from callboard.storage.factory import open_store
 from callboard.storage.store import Store
 from tests.support.s3_server import BUCKET, S3Server

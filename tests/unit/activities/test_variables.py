@@ -23,7 +23,7 @@ from callboard.schemas.workflow.auth import AttemptAuth, AuthSessionRef, AuthSes
 from callboard.schemas.workflow.base import JsonRef
 from callboard.security import seal_context
 from callboard.security.keyring import KeyRing
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.folder import FolderStore
 from tests.support.in_memory_temporal import MemoryAuthSessions
 from tests.support.present import present
@@ -179,7 +179,7 @@ async def test_an_imported_login_refers_to_nothing(bench: Bench):
 async def test_a_variable_that_cannot_be_read_is_not_quoted_in_the_error(bench: Bench):
     bound_to = seal_context.variable("w", "shop", "KEY")
     from_elsewhere = bench.ring.seal(json.dumps({"name": "KEY", "value": SECRET}), bound_to=bound_to)
-    await bench.store.put(keys.variable("shop", "KEY"), from_elsewhere.encode())
+    await bench.store.put(object_keys.variable("shop", "KEY"), from_elsewhere.encode())
     with pytest.raises(ValueError, match="updated_by") as error:
         await bench.collect()
     assert SECRET not in str(error.value)

@@ -11,7 +11,7 @@ from callboard.schemas.workflow.attempt import AttemptRecord
 from callboard.schemas.workflow.auth import AuthSessionStatus, AuthSessionType
 from callboard.schemas.workflow.delivery import DeliveryOutcome
 from callboard.schemas.workflow.run import RunCause, RunOutcome, RunStatus, RunType
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.temporal.deliveries import DeliveryState
 from callboard.temporal.listing import RunPage
 from callboard.temporal.run_queries import ValidateListItem
@@ -34,7 +34,7 @@ async def test_a_run_is_shown_with_the_words_that_were_recorded(api: Api):
     api.runs.end(run_id, ended(error=ERROR))
     record = {"run_id": run_id, "number": 1, "kind": "rehearsal", "status": "postponed", "error": ERROR}
     attempt = AttemptRecord.model_validate(record)
-    await api.store.put(keys.attempt("shop", run_id, 1, "attempt.json"), attempt.model_dump_json().encode())
+    await api.store.put(object_keys.attempt("shop", run_id, 1, "attempt.json"), attempt.model_dump_json().encode())
     status = DeliveryOutcome.model_validate({"status": "on-its-way"}).status
     api.deliveries.known[run_id] = [DeliveryState("sink", {"type": "webhook"}, status)]
     body = await api.ask(f"runs/{run_id}")

@@ -17,7 +17,7 @@ from callboard.projects.deploy import deploy
 from callboard.projects.environments import Environments
 from callboard.projects.manifest import read_current
 from callboard.schemas.errors import StoreError
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.factory import open_store
 from callboard.storage.store import Store
 from tests.support.package_box import package_box
@@ -43,7 +43,7 @@ class World:
 
     async def delete(self, project: str) -> None:
         self.deleted.append(project)
-        await self.store.delete(keys.current_version(project))
+        await self.store.delete(object_keys.current_version(project))
 
     def write(self, project: str, path: str = "api/hello.py", text: str = API) -> Path:
         file = self.parent / project / path

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from callboard.storage import keys
+from callboard.storage import object_keys
 from tests.support.repository import REPOSITORY
 from tests.support.s3_policies import documented
 
@@ -47,8 +47,8 @@ def test_compose_has_the_services_and_ports_that_are_shown():
 
 
 def test_the_policies_cover_every_prefix_of_the_store():
-    built = {"check/", *(prefix.partition("/")[0] + "/" for prefix in keys.OF_PROJECTS)}
-    for _, make in inspect.getmembers(keys, inspect.isfunction):
+    built = {"check/", *(prefix.partition("/")[0] + "/" for prefix in object_keys.OF_PROJECTS)}
+    for _, make in inspect.getmembers(object_keys, inspect.isfunction):
         arguments = [
             1 if parameter.annotation == "int" else "x" for parameter in inspect.signature(make).parameters.values()
         ]

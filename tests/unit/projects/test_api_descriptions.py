@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.folder import FolderStore
 from tests.support.project_folders import Deployed
 
@@ -20,7 +20,7 @@ async def test_the_docstring_is_that_of_the_function_else_that_of_the_file(deplo
             "api/broken.py": "def",
         }
     )
-    stored = json.loads(await store.get(keys.input_schemas("shop", manifest.version)) or b"")["apis"]
+    stored = json.loads(await store.get(object_keys.input_schemas("shop", manifest.version)) or b"")["apis"]
     assert stored == {"both": {"docstring": "Of it."}, "file": {"docstring": "Of the file."}, "list": {}, "broken": {}}
 
 

@@ -11,7 +11,7 @@ import pytest
 from callboard.projects.catalog import Catalog
 from callboard.projects.deploy import deploy
 from callboard.schemas.errors import StoreError
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.folder import FolderStore
 from callboard.storage.store import Entry
 from tests.support.polling import until
@@ -174,7 +174,7 @@ async def test_what_changes_without_a_deploy_is_seen_after_a_while(
 ):
     await deployed()
     assert await catalog.get_current("shop") is not None
-    await counting.delete(keys.current_version("shop"))
+    await counting.delete(object_keys.current_version("shop"))
     assert await catalog.get_current("shop") is not None
     monkeypatch.setattr("callboard.projects.catalog._TRUSTED", timedelta(0))
     assert await catalog.get_current("shop") is None
@@ -236,7 +236,7 @@ async def test_a_name_that_cannot_be_a_projects_is_no_project_and_no_read(counti
 async def test_a_version_that_does_not_exist_may_exist_later(counting: Counting, deployed: Deployed):
     catalog = Catalog(counting)
     manifest = await deployed()
-    key = keys.manifest("shop", manifest.version)
+    key = object_keys.manifest("shop", manifest.version)
     await counting.delete(key)
     assert await catalog.get_manifest("shop", manifest.version) is None
     await counting.put(key, manifest.to_bytes())
@@ -246,16 +246,16 @@ async def test_a_version_that_does_not_exist_may_exist_later(counting: Counting,
 async def test_what_is_damaged_or_lost_in_the_store_says_so(counting: Counting, deployed: Deployed):
     manifest = await deployed()
     catalog = Catalog(counting)
-    await counting.put(keys.manifest("shop", manifest.version), b'{"project": "shop"}')
+    await counting.put(object_keys.manifest("shop", manifest.version), b'{"project": "shop"}')
     with pytest.raises(
         StoreError,
         match=r"The manifest\.json of project 'shop' .* is damaged \(version: .*\)\. Deploy the project again\.",
     ):
         await catalog.get_current("shop")
-    await counting.delete(keys.manifest("shop", manifest.version))
+    await counting.delete(object_keys.manifest("shop", manifest.version))
     with pytest.raises(StoreError, match=r"is deployed, but its manifest is not .*\. Deploy the project again\."):
         await catalog.get_current("shop")
-    await counting.put(keys.current_version("shop"), b"")
+    await counting.put(object_keys.current_version("shop"), b"")
     with pytest.raises(StoreError, match=r"The current\.json of project 'shop' .* is damaged"):
         await catalog.get_current("shop")
 

@@ -11,7 +11,7 @@ import pytest
 from callboard.projects.deploy import deploy
 from callboard.projects.manifest import Manifest
 from callboard.schemas.errors import ProjectError, StoreError
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.folder import FolderStore
 from tests.support.faulty_store import FaultyStore
 from tests.support.project_folders import AUTOMATION, Deployed, Make
@@ -45,10 +45,10 @@ async def test_bundle_manifest_and_pointer_are_written(make_project: Make, store
         f"projects/shop/versions/{manifest.version}/manifest.json",
         f"projects/shop/versions/{manifest.version}/schemas.json",
     ]
-    current = json.loads(await store.get(keys.current_version("shop")) or b"")
+    current = json.loads(await store.get(object_keys.current_version("shop")) or b"")
     assert current["version"] == manifest.version
     assert before <= datetime.fromisoformat(current["deployedAt"]) <= datetime.now(UTC)
-    on_disk = await store.get(keys.manifest("shop", manifest.version)) or b""
+    on_disk = await store.get(object_keys.manifest("shop", manifest.version)) or b""
     assert Manifest.model_validate_json(on_disk) == manifest
     assert json.loads(on_disk)["settings"]["browserSize"] == {"width": 1024, "height": 800}
 
@@ -68,8 +68,8 @@ async def test_the_note_of_the_latest_deploy_comes_last_and_is_always_another(
     notes: set[bytes | None] = set()
     for _ in range(3):
         await deploy(folder, store)
-        assert written[-2:] == [keys.current_version("shop"), keys.LAST_DEPLOY]
-        notes.add(await store.get(keys.LAST_DEPLOY))
+        assert written[-2:] == [object_keys.current_version("shop"), object_keys.LAST_DEPLOY]
+        notes.add(await store.get(object_keys.LAST_DEPLOY))
     assert len(notes) == 3
 
 
@@ -85,14 +85,14 @@ async def test_the_same_files_are_the_same_version_and_only_the_pointer_moves(
 ):
     folder = make_project()
     first = await deploy(folder, store)
-    bundle = tmp_path / "artifacts" / keys.bundle("shop", first.version)
+    bundle = tmp_path / "artifacts" / object_keys.bundle("shop", first.version)
     inode = bundle.stat().st_ino
     (folder / "api" / "list.py").write_text("async def automation(page): return 2\n")
     second = await deploy(folder, store)
     assert second.version != first.version
     make_project()
     assert await deploy(folder, store) == first
-    assert json.loads(await store.get(keys.current_version("shop")) or b"")["version"] == first.version
+    assert json.loads(await store.get(object_keys.current_version("shop")) or b"")["version"] == first.version
     assert bundle.stat().st_ino == inode
     assert len([key for key in await stored(store) if "/deploys/" not in key]) == 10
 
@@ -101,9 +101,9 @@ async def test_a_damaged_manifest_is_repaired_by_a_deploy(make_project: Make, st
     folder = make_project()
     first = await deploy(folder, store)
     for damage in (b"{", b"{}", first.to_bytes().replace(b'"list"', b'"older"')):
-        await store.put(keys.manifest("shop", first.version), damage)
+        await store.put(object_keys.manifest("shop", first.version), damage)
         again = await deploy(folder, store)
-        assert await store.get(keys.manifest("shop", first.version)) == again.to_bytes()
+        assert await store.get(object_keys.manifest("shop", first.version)) == again.to_bytes()
         assert again.apis == ("list",)
 
 
@@ -227,5 +227,5 @@ async def test_a_deploy_that_fails_leaves_the_earlier_version_deployed(
     with pytest.raises(StoreError, match="away"):
         await deploy(folder, store)
     store.refuse = lambda _key: False
-    assert json.loads(await store.get(keys.current_version("shop")) or b"")["version"] == first.version
+    assert json.loads(await store.get(object_keys.current_version("shop")) or b"")["version"] == first.version
     assert (await deploy(folder, store)).version != first.version

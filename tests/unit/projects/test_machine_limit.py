@@ -6,7 +6,7 @@ import pytest
 
 from callboard.projects.catalog import Catalog
 from callboard.schemas.errors import ProjectError
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.folder import FolderStore
 from tests.support.project_folders import Deployed
 
@@ -60,6 +60,6 @@ async def test_after_the_limit_was_lowered_a_project_may_be_mended_but_not_grow(
 
 async def test_a_project_whose_version_is_damaged_can_be_deployed_anew(store: FolderStore, deployed: Deployed):
     manifest = await deployed(settings(2))
-    await store.delete(keys.manifest("shop", manifest.version))
+    await store.delete(object_keys.manifest("shop", manifest.version))
     await deployed(settings(2), max_machines=2)
     assert await sizes(store) == {"shop": 2}

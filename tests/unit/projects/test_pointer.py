@@ -10,7 +10,7 @@ from callboard.projects.deploy import deploy
 from callboard.projects.manifest import read_current
 from callboard.projects.pointer import Action, DeployRecord, move_pointer
 from callboard.schemas.errors import StoreError
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.folder import FolderStore
 from tests.support.faulty_store import FaultyStore
 from tests.support.project_folders import Make
@@ -36,7 +36,7 @@ async def line(store: FolderStore, *moves: tuple[Action, str]) -> tuple[str, ...
 async def records(store: FolderStore) -> list[DeployRecord]:
     return [
         DeployRecord.model_validate_json(await store.get(key) or b"")
-        async for key in store.list(keys.deploy_records("shop"))
+        async for key in store.list(object_keys.deploy_records("shop"))
     ]
 
 
@@ -71,7 +71,7 @@ async def test_a_deploy_leaves_a_record_and_may_leave_the_pointer(make_project: 
     current = await read_current(store, "shop")
     assert current is not None
     assert current.version == first.version
-    assert await store.exists(keys.bundle("shop", second.version))
+    assert await store.exists(object_keys.bundle("shop", second.version))
 
 
 async def test_nothing_is_moved_without_a_record(make_project: Make, tmp_path: Any):

@@ -10,7 +10,7 @@ from callboard.projects.catalog import Catalog
 from callboard.projects.deploy import deploy
 from callboard.projects.resource_files import read_resources
 from callboard.schemas.errors import ProjectError, StoreError
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.folder import FolderStore
 from tests.support.present import present
 from tests.support.project_folders import Deployed, Make
@@ -68,7 +68,7 @@ def _text(path: Path) -> str:
 
 async def test_a_project_without_such_files_has_none_stored(store: FolderStore, deployed: Deployed):
     version = (await deployed()).version
-    assert not await store.exists(keys.resources("shop", version))
+    assert not await store.exists(object_keys.resources("shop", version))
     assert not await read_resources(store, "shop", version)
     deployment = await Catalog(store).get_deployment("shop")
     assert not present(deployment).has_resources
@@ -196,6 +196,6 @@ async def test_a_login_that_people_record_is_made_by_no_file(make_project: Make,
 
 async def test_a_damaged_artifact_asks_for_a_deploy(store: FolderStore, deployed: Deployed):
     version = (await deployed({f"{JOBS}/a.job.json": json.dumps(JOB)})).version
-    await store.put(keys.resources("shop", version), b"{")
+    await store.put(object_keys.resources("shop", version), b"{")
     with pytest.raises(StoreError, match="Deploy the project again"):
         await read_resources(store, "shop", version)

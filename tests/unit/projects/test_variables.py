@@ -9,7 +9,7 @@ from callboard.projects.variables import DevFolders, Variables
 from callboard.schemas.errors import ConfigurationError, SealError
 from callboard.schemas.rest.env_vars import SetVariable
 from callboard.security.keyring import KeyRing
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.folder import FolderStore
 from tests.support.project_folders import Make
 
@@ -20,11 +20,11 @@ async def test_nothing_is_stored_in_the_clear_and_nothing_opens_elsewhere(tmp_pa
     store, ring = FolderStore(tmp_path), KeyRing(["a-key-of-sixteen-characters"])
     variables = Variables("w", store, ring)
     await variables.set("shop", "SHOP_KEY", SetVariable(value=SECRET, secret=True), by="me")
-    token = await store.get(keys.variable("shop", "SHOP_KEY"))
+    token = await store.get(object_keys.variable("shop", "SHOP_KEY"))
     assert token is not None
     assert SECRET.encode() not in token
     for project, name in (("other", "SHOP_KEY"), ("shop", "OTHER"), (None, "SHOP_KEY")):
-        await store.put(keys.variable(project, name), token)
+        await store.put(object_keys.variable(project, name), token)
         with pytest.raises(SealError, match=f"Environment variable {name} of "):
             await variables.list(project)
         assert await variables.delete(project, name)
@@ -50,7 +50,7 @@ async def test_only_what_has_changed_is_read_again(tmp_path: Path):
     await api.set("shop", "B", SetVariable(value="changed"), by="me")
     Counting.reads.clear()
     assert [each.value for each in await worker.list("shop")] == ["A", "changed"]
-    assert Counting.reads == [keys.variable("shop", "B")]
+    assert Counting.reads == [object_keys.variable("shop", "B")]
     await api.delete("shop", "A")
     assert [each.name for each in await worker.list("shop")] == ["B"]
     assert "changed" not in repr(await worker.list("shop"))

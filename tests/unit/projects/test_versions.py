@@ -13,7 +13,7 @@ from callboard.projects.deploy import deploy
 from callboard.projects.manifest import Manifest
 from callboard.projects.versions import VersionFolders
 from callboard.schemas.errors import StoreError
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.folder import FolderStore
 from tests.support.polling import until
 from tests.support.project_folders import Make
@@ -105,9 +105,9 @@ async def test_what_a_killed_process_left_half_done_is_removed_and_never_used(
     gated: Gated, root: Path, tmp_path: Path, manifest: Manifest
 ):
     # The process blocks on a bundle that never ends, which makes the moment of its death certain.
-    stuck = tmp_path / "stuck" / keys.bundle("shop", manifest.version)
+    stuck = tmp_path / "stuck" / object_keys.bundle("shop", manifest.version)
     await asyncio.to_thread(stuck.parent.mkdir, parents=True)
-    await gated.get_file(keys.bundle("shop", manifest.version), stuck)
+    await gated.get_file(object_keys.bundle("shop", manifest.version), stuck)
     script = FETCH.replace("import asyncio", "import callboard.projects.versions as v, asyncio").replace(
         "asyncio.run",
         "async def never(work, bundle, folder, **_): folder.mkdir(); await asyncio.sleep(100)\n"
@@ -161,7 +161,7 @@ async def test_a_fetch_cancelled_while_it_unpacks_leaves_nothing_half_done(
 
 
 async def test_a_missing_bundle_says_what_to_do(gated: Gated, root: Path, manifest: Manifest):
-    await gated.delete(keys.bundle("shop", manifest.version))
+    await gated.delete(object_keys.bundle("shop", manifest.version))
     with pytest.raises(StoreError) as error:
         await VersionFolders(gated, root).ensure("shop", manifest.version)
     assert error.value.message == (
@@ -172,7 +172,7 @@ async def test_a_missing_bundle_says_what_to_do(gated: Gated, root: Path, manife
 
 
 async def test_a_damaged_bundle_says_what_to_do(gated: Gated, root: Path, manifest: Manifest):
-    key = keys.bundle("shop", manifest.version)
+    key = object_keys.bundle("shop", manifest.version)
     await gated.put(key, (await gated.get(key) or b"")[:-20])
     with pytest.raises(StoreError) as error:
         await VersionFolders(gated, root).ensure("shop", manifest.version)

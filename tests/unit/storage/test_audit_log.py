@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from callboard.schemas.rest.audit import AuditActor, AuditEntry
-from callboard.storage import audit_log, keys
+from callboard.storage import audit_log, object_keys
 from callboard.storage.audit_log import AuditFilter, AuditLog, AuditName
 from callboard.storage.folder import FolderStore
 
@@ -115,7 +115,11 @@ async def test_a_page_examines_so_many_keys_and_days_at_most(log: AuditLog, monk
 
 async def test_what_callboard_has_not_written_is_passed_over(log: AuditLog, store: FolderStore):
     await log.write(entry())
-    for key in ("audit/README", f"{keys.audit_day(NOON.date().isoformat())}x.json", "audit/2026-13-99/0_0_a_b_0_.json"):
+    for key in (
+        "audit/README",
+        f"{object_keys.audit_day(NOON.date().isoformat())}x.json",
+        "audit/2026-13-99/0_0_a_b_0_.json",
+    ):
         await store.put(key, b"not JSON")
     assert await found(log) == [entry()]
     assert await log.remove_before(date.max, float("inf")) == 1
@@ -142,4 +146,4 @@ def test_a_key_fits_into_a_file_name_and_tells_what_it_was_made_of():
     )
     assert AuditName.read(name.key) == name
     assert len(name.key.rpartition("/")[2]) <= 255
-    assert keys.audit_day(NOON.date().isoformat()) < name.key < name.place
+    assert object_keys.audit_day(NOON.date().isoformat()) < name.key < name.place

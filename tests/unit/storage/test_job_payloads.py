@@ -8,7 +8,7 @@ import pytest
 
 from callboard.schemas.errors import StoreError
 from callboard.schemas.workflow.job import PAYLOAD_CHUNK, JobDefinition
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.folder import FolderStore
 from callboard.storage.job_payloads import JobItem, JobItemRetry, PayloadWriter, read_items, read_lines, stream_payload
 
@@ -16,7 +16,7 @@ COUNT = 2 * PAYLOAD_CHUNK + 7
 
 
 def key(first: int) -> str:
-    return keys.job_payload("shop", "nightly", "ref", first)
+    return object_keys.job_payload("shop", "nightly", "ref", first)
 
 
 def item(number: int) -> JobItem:

@@ -22,7 +22,7 @@ from callboard.schemas.workflow.attempt import AUTH_SESSION_GONE, NO_LOGIN, Atte
 from callboard.schemas.workflow.auth import AttemptAuth, AuthSessionStatus, CheckReport, LoginState, SavedBack
 from callboard.security import seal_context
 from callboard.security.keyring import KeyRing
-from callboard.storage import keys
+from callboard.storage import object_keys
 from tests.support.attempt_worker import attempt_input
 from tests.support.auth_stage import ID, PARAMETERS, PASSWORD, SESSION, LoginStage, browser_state
 from tests.support.faulty_store import FaultyStore, failing
@@ -52,8 +52,8 @@ class Scene:
 
     async def there(self, session: str = SESSION, *, login: int = 1, name: str = "first") -> LoginState:
         """A login that lies in the store."""
-        state = keys.auth_session_state(self.stage.project, ID, name)
-        parameters = keys.auth_session_parameters(self.stage.project, ID, name)
+        state = object_keys.auth_session_state(self.stage.project, ID, name)
+        parameters = object_keys.auth_session_parameters(self.stage.project, ID, name)
         await self.put(state, browser_state(session))
         await self.put(parameters, PARAMETERS)
         return LoginState(login_version=login, key=state, parameters_key=parameters)
@@ -129,7 +129,9 @@ async def test_an_attempt_begins_with_the_login_that_its_validate_found_good(sce
 async def test_and_with_the_current_one_if_that_has_been_removed(scene: Scene) -> None:
     second = await scene.there("the current one", login=2, name="second")
     await scene.bring_up(second)
-    loaded = await scene.load(LoginState(login_version=1, key=keys.auth_session_state(scene.stage.project, ID, "gone")))
+    loaded = await scene.load(
+        LoginState(login_version=1, key=object_keys.auth_session_state(scene.stage.project, ID, "gone"))
+    )
     assert (loaded.login, loaded.storage_state) == (second, browser_state("the current one"))
 
 
@@ -254,7 +256,7 @@ async def test_the_state_that_a_create_leaves_is_sealed_for_its_auth_session(sce
     auth = scene.auth(new_login_version=2, parameters_key="parameters-2")
     state = await scene.logins.save_created(scene.attempt_input(AttemptKind.CREATE), auth, browser_state())
     assert (state.login_version, state.parameters_key) == (2, "parameters-2")
-    assert state.key.startswith(keys.auth_session(scene.stage.project, ID))
+    assert state.key.startswith(object_keys.auth_session(scene.stage.project, ID))
     assert await scene.opened(state.key) == browser_state()
     assert all(SESSION.encode() not in data for data in scene.artifacts())
     again = await scene.logins.save_created(scene.attempt_input(AttemptKind.CREATE), auth, browser_state())

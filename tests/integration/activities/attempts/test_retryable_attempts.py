@@ -37,7 +37,7 @@ from callboard.schemas.workflow.base import JsonRef
 from callboard.schemas.workflow.run import ErrorCode, RunError
 from callboard.security import seal_context
 from callboard.security.secret_detection import find_secrets_in_state
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.folder import FolderStore
 from tests.support.attempt_worker import AttemptWorker, ScriptedPool, attempt_input, open_bench
 from tests.support.auth_stage import ID, PARAMETERS, PASSWORD, SESSION, LoginStage, browser_state
@@ -64,8 +64,8 @@ class Scene:
         self.temporal = ActivityEnvironment()
         self.state = LoginState(
             login_version=1,
-            key=keys.auth_session_state(stage.project, ID, "first"),
-            parameters_key=keys.auth_session_parameters(stage.project, ID, "first"),
+            key=object_keys.auth_session_state(stage.project, ID, "first"),
+            parameters_key=object_keys.auth_session_parameters(stage.project, ID, "first"),
         )
         self.input = attempt_input("run-1", workspace=WORKSPACE, project=stage.project, version=version)
 
@@ -98,7 +98,7 @@ class Scene:
 
     async def states(self) -> list[str]:
         """The states in the store, but the first one."""
-        prefix = keys.auth_session(self.stage.project, ID)
+        prefix = object_keys.auth_session(self.stage.project, ID)
         found = [key async for key in self.bench.store.list(prefix) if "/state-" in key and key != self.state.key]
         return [await self._opened(key) for key in found]
 
@@ -204,7 +204,7 @@ async def test_what_the_site_has_set_is_masked_in_the_log_too(scene: Scene) -> N
     scene.pool.report = {"result": "true", "storage_state": browser_state("what-the-site-has-set")}
     scene.pool.line = "it is what-the-site-has-set"
     await scene.attempt(AttemptKind.CHECK)
-    log = present(await FolderStore.get(scene.bench.store, keys.log(scene.stage.project, "run-1", 1)))
+    log = present(await FolderStore.get(scene.bench.store, object_keys.log(scene.stage.project, "run-1", 1)))
     assert b"it is ***" in log
 
 

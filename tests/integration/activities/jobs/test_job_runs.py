@@ -14,7 +14,7 @@ from callboard.schemas.workflow.base import INLINE_LIMIT
 from callboard.schemas.workflow.job import PAYLOAD_CHUNK, JobOverlap
 from callboard.schemas.workflow.job_run import JobRunProgress, JobRunReasonType, JobRunStatus, JobRunView
 from callboard.schemas.workflow.run import RunInput, RunJob
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.job_payloads import JobItem
 from tests.support.job_lab import JobLab, echo, extending, items, until_canceled
 from tests.support.job_run_stage import end_of, shown
@@ -130,7 +130,7 @@ async def test_large_parameters_are_kept_in_the_store(job_lab: JobLab) -> None:
     await end_of(handle)
     for attempt in job_lab.attempts:
         key = present(attempt.parameters.key)
-        assert key.startswith(keys.run(job_lab.project, attempt.run_id))
+        assert key.startswith(object_keys.run(job_lab.project, attempt.run_id))
         assert await job_lab.store.exists(key)
 
 
@@ -179,9 +179,10 @@ async def test_more_items_than_one_artifact_holds_are_added(job_lab: JobLab) -> 
     view = await end_of(handle)
     assert view.progress.total == 2 + 2 * count
     assert view.progress.succeeded == view.progress.next == 8
-    found = [key async for key in job_lab.store.list(f"{keys.job_run(job_lab.project, handle.id)}payload/")]
+    found = [key async for key in job_lab.store.list(f"{object_keys.job_run(job_lab.project, handle.id)}payload/")]
     assert found == [
-        keys.job_run_payload(job_lab.project, handle.id, 2 + first) for first in (0, PAYLOAD_CHUNK, 2 * PAYLOAD_CHUNK)
+        object_keys.job_run_payload(job_lab.project, handle.id, 2 + first)
+        for first in (0, PAYLOAD_CHUNK, 2 * PAYLOAD_CHUNK)
     ]
 
 
@@ -315,6 +316,6 @@ async def test_a_new_job_run_frees_the_line_behind_a_terminated_one(job_lab: Job
 
 async def test_a_job_run_of_a_project_that_is_not_deployed_says_so(job_lab: JobLab) -> None:
     definition = await job_lab.define(items(1))
-    await job_lab.store.delete(keys.current_version(job_lab.project))
+    await job_lab.store.delete(object_keys.current_version(job_lab.project))
     view = await end_of(await job_lab.start(definition))
     assert (view.status, view.error) == (JobRunStatus.FAILURE, f"Project {job_lab.project} is not deployed.")

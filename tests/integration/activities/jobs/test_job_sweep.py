@@ -10,7 +10,7 @@ from activities.artifact_sweeper import ArtifactSweeper, SweepProgress
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.job import JobDefinition, JobRef
 from callboard.schemas.workflow.sweep import SweepPart, SweepPartResult
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.temporal.jobs import Jobs
 from tests.support.constants import AUDIT_RETENTION
 from tests.support.job_lab import JobLab, items, until_canceled
@@ -31,7 +31,7 @@ async def stored(lab: JobLab, prefix: str) -> list[str]:
 
 async def definitions(lab: JobLab) -> set[str]:
     """The definitions of the project's Job that are in the store."""
-    return {key.split("/")[3] for key in await stored(lab, f"{keys.JOBS}{lab.project}/")}
+    return {key.split("/")[3] for key in await stored(lab, f"{object_keys.JOBS}{lab.project}/")}
 
 
 async def create_job(lab: JobLab, definition: JobDefinition) -> None:
@@ -56,9 +56,9 @@ async def until_visible(lab: JobLab, job_run_id: str) -> None:
 async def test_a_job_run_leaves_nothing_once_it_ended_long_ago(job_lab: JobLab) -> None:
     handle = await job_lab.start(await job_lab.define(items(3)))
     await end_of(handle)
-    prefix = keys.job_run(job_lab.project, handle.id)
+    prefix = object_keys.job_run(job_lab.project, handle.id)
     kept = await stored(job_lab, prefix)
-    assert keys.job_run_plan(job_lab.project, handle.id) in kept
+    assert object_keys.job_run_plan(job_lab.project, handle.id) in kept
     await sweep(job_lab, age=timedelta(hours=1))
     assert await stored(job_lab, prefix) == kept
     result = await sweep(job_lab)
@@ -74,8 +74,8 @@ async def test_what_an_active_job_run_needs_stays(job_lab: JobLab) -> None:
     await until(lambda: job_lab.running == 3)
     await until_visible(job_lab, handle.id)
     await sweep(job_lab)
-    assert await job_lab.store.exists(keys.job_run_plan(job_lab.project, handle.id))
-    assert await job_lab.store.exists(keys.job_payload(job_lab.project, "nightly", definition.ref, 0))
+    assert await job_lab.store.exists(object_keys.job_run_plan(job_lab.project, handle.id))
+    assert await job_lab.store.exists(object_keys.job_payload(job_lab.project, "nightly", definition.ref, 0))
     await handle.signal(names.TERMINATE_JOB_RUN)
     await end_of(handle)
 
@@ -85,7 +85,7 @@ async def test_the_definition_of_a_job_stays_and_one_that_nobody_needs_goes(job_
     await create_job(job_lab, current)
     await sweep(job_lab)
     assert await definitions(job_lab) == {current.ref}
-    assert not await job_lab.store.exists(keys.job_definition(job_lab.project, "nightly", other.ref))
+    assert not await job_lab.store.exists(object_keys.job_definition(job_lab.project, "nightly", other.ref))
     await Jobs(job_lab.client).delete(WORKSPACE, job_lab.project, current.job_id)
     await sweep(job_lab)
     assert await definitions(job_lab) == set()
@@ -96,7 +96,7 @@ async def test_a_definition_that_was_replaced_a_moment_ago_stays(job_lab: JobLab
     await create_job(job_lab, replaced)
     await Jobs(job_lab.client).update(WORKSPACE, job_lab.project, "nightly", current.ref, None)
     two_hours_ago = (datetime.now(UTC) - timedelta(hours=2)).timestamp()
-    for key in await stored(job_lab, keys.JOBS):
+    for key in await stored(job_lab, object_keys.JOBS):
         os.utime(tmp_path / "store" / key, (two_hours_ago, two_hours_ago))
     await sweep(job_lab, age=timedelta(hours=1))
     assert await definitions(job_lab) == {replaced.ref, current.ref}
@@ -110,4 +110,4 @@ async def test_the_definition_that_a_known_job_run_has_executed_stays(job_lab: J
     await end_of(handle)
     await until_visible(job_lab, handle.id)
     await sweep(job_lab)
-    assert await job_lab.store.exists(keys.job_definition(job_lab.project, "nightly", definition.ref))
+    assert await job_lab.store.exists(object_keys.job_definition(job_lab.project, "nightly", definition.ref))

@@ -26,7 +26,7 @@ from callboard.schemas.workflow.job_run import (
     PrepareJobRunInput,
 )
 from callboard.schemas.workflow.run import RunOutcome
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.temporal.run_waits import RunWaits
 from tests.support.delivery_inputs import RING
 from tests.support.job_lab import JobLab, echo, extending, items, until_canceled
@@ -143,7 +143,7 @@ async def test_what_a_lost_piece_has_stored_counts_only_once(bench: Bench) -> No
     await bench.execute(piece=1, try_number=3)
     again = await bench.execute(piece=2, try_number=1)
     assert again.progress == ALL
-    found = [key async for key in bench.lab.store.list(keys.job_run_results(bench.lab.project, bench.id))]
+    found = [key async for key in bench.lab.store.list(object_keys.job_run_results(bench.lab.project, bench.id))]
     assert len(found) == 2
     assert len(await bench.lab.results(bench.id)) == 6
 

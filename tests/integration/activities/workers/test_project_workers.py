@@ -27,7 +27,7 @@ from callboard.machines.slot import RecycleLimits
 from callboard.projects.catalog import Catalog
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.attempt import AttemptInput, AttemptOutcome
-from callboard.storage import keys
+from callboard.storage import object_keys
 from tests.support.attempt_worker import deploy_project, running_attempt
 from tests.support.faulty_store import FaultyStore
 from tests.support.polling import until
@@ -249,9 +249,9 @@ async def test_the_number_may_go_up_and_down_and_up(house: House) -> None:
 async def test_one_broken_project_holds_up_no_other(house: House, caplog: pytest.LogCaptureFixture) -> None:
     broken = await house.deploy(1, "-a")
     good = await house.deploy(1, "-b")
-    current = await house.store.get(keys.current_version(broken))
+    current = await house.store.get(object_keys.current_version(broken))
     assert current
-    await house.store.put(keys.current_version(broken), current.replace(b'"version": "', b'"version": "0000'))
+    await house.store.put(object_keys.current_version(broken), current.replace(b'"version": "', b'"version": "0000'))
     await house.start_runs(1, good)
     for _ in range(3):
         await house.refresh()

@@ -23,7 +23,7 @@ from callboard.schemas.workflow.attempt import AttemptStatus
 from callboard.schemas.workflow.auth import AttemptAuth, AuthSessionRef, AuthSessionType
 from callboard.schemas.workflow.trace import TraceMode
 from callboard.security.masking import Masker
-from callboard.storage import keys
+from callboard.storage import object_keys
 from tests.support.attempt_worker import attempt_input
 from tests.support.faulty_store import FaultyStore
 from tests.support.machines import attempt_of
@@ -62,7 +62,7 @@ class Room:
         )
 
     async def stored(self, name: str) -> bytes | None:
-        return await self.store.get(keys.attempt("shop", "run-1", 2, name))
+        return await self.store.get(object_keys.attempt("shop", "run-1", 2, name))
 
     def put(self, name: str) -> Path:
         return self.folder / name

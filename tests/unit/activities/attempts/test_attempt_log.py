@@ -20,7 +20,7 @@ from callboard.schemas.errors import StoreError
 from callboard.schemas.workflow.attempt import AttemptStatus, AttemptUsage
 from callboard.schemas.workflow.run import ErrorCode, RunError
 from callboard.security.masking import Masker
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.folder import FolderStore
 from tests.support.attempt_worker import attempt_input
 from tests.support.faulty_store import FaultyStore, failing
@@ -43,11 +43,11 @@ class Desk:
     keeper: LogWriter
 
     async def stored(self) -> bytes:
-        return present(await FolderStore.get(self.store, keys.attempt("shop", "run", 1, "log.jsonl")))
+        return present(await FolderStore.get(self.store, object_keys.attempt("shop", "run", 1, "log.jsonl")))
 
     async def pieces(self) -> dict[int, bytes]:
         found: dict[int, bytes] = {}
-        async for key in self.store.list(keys.attempt("shop", "run", 1, "log/")):
+        async for key in self.store.list(object_keys.attempt("shop", "run", 1, "log/")):
             piece = present(await FolderStore.get(self.store, key))
             found[int(key.rpartition("/")[2].removesuffix(".jsonl"))] = piece
         return found
@@ -84,7 +84,7 @@ async def test_an_attempt_that_is_soon_over_costs_one_write(tmp_path: Path) -> N
         stored = await desk.stored()
         assert messages(stored) == ["begins", "one", "two", "over"]
         assert (came.size, came.missing) == (len(stored), None)
-        assert [key for key, _ in desk.store.writes] == [keys.log("shop", "run", 1)]
+        assert [key for key, _ in desk.store.writes] == [object_keys.log("shop", "run", 1)]
 
 
 async def test_pieces_follow_each_other_and_are_the_beginning_of_the_whole(tmp_path: Path) -> None:

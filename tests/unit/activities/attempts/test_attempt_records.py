@@ -17,7 +17,7 @@ from callboard.schemas.workflow.attempt import AttemptOutcome, AttemptRecord, At
 from callboard.schemas.workflow.base import JsonRef
 from callboard.schemas.workflow.trace import TraceMode
 from callboard.settings import Settings
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.folder import FolderStore
 from callboard.temporal.data_converter import data_converter
 from tests.support.present import present
@@ -84,7 +84,7 @@ async def test_the_record_of_a_lost_attempt_says_what_is_missing(
     if announced:
         await records.write("shop", record(AttemptStatus.STARTED), within=PATIENCE)
     if stored is not None:
-        await store.put(keys.attempt("shop", "run-1", 1, stored), b"{}\n")
+        await store.put(object_keys.attempt("shop", "run-1", 1, stored), b"{}\n")
     await records.record_interrupted(lost(trace), within=PATIENCE)
     now = await known(records)
     assert (now.status, present(now.error).message) == (AttemptStatus.INTERRUPTED, "It was lost.")
@@ -98,9 +98,9 @@ async def test_finds_a_stored_outcome_and_keeps_its_record(store: FolderStore) -
     outcome = AttemptOutcome(status=AttemptStatus.COMPLETED, result=JsonRef(text='"a secret"', size=10))
     written = record(AttemptStatus.COMPLETED).model_copy(update={"execution_id": "one"})
     await records.write("shop", written, outcome, within=PATIENCE)
-    stored = present(await store.get(keys.record("shop", "run-1", 1)))
+    stored = present(await store.get(object_keys.record("shop", "run-1", 1)))
     assert await records.record_interrupted(lost(), unheard=True, within=PATIENCE) == outcome
-    assert await store.get(keys.record("shop", "run-1", 1)) == stored
+    assert await store.get(object_keys.record("shop", "run-1", 1)) == stored
     payload = Payload.FromString(b64decode(json.loads(stored)["outcome"]))
     assert payload.metadata["encoding"] == b"binary/encrypted", "where payloads are encrypted, it is, too"
 

@@ -10,7 +10,7 @@ import pytest
 
 from activities.attempts.runtime_services import RuntimeServices, StoreQuota
 from callboard.schemas.errors import BadRequest, StoreError
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.folder import FolderStore
 
 
@@ -42,7 +42,7 @@ async def test_of_values_that_are_set_at_once_one_stays_whole(store: FolderStore
 @pytest.mark.parametrize("stored", [b"{", b"\xff", b"[]", b"null", b'{"key": "k"}'])
 async def test_a_value_that_is_damaged_is_named_and_may_be_set_anew(store: FolderStore, stored: bytes) -> None:
     shop = services(store)
-    place = keys.persistent_value("shop", "k")
+    place = object_keys.persistent_value("shop", "k")
     await store.put(place, stored)
     with pytest.raises(
         StoreError, match=r"the value of 'k' is damaged in the artifact store \(.+\)\. Set it anew\."

@@ -10,7 +10,7 @@ import pytest
 
 from callboard.schemas.workflow.attempt import AttemptStatus
 from callboard.schemas.workflow.run import RunOutcome, RunStatus
-from callboard.storage import keys
+from callboard.storage import object_keys
 from tests.support.api_in_process import KEY, Api
 from tests.support.attempt_artifacts import attempt_record, store_artifact, store_record
 from tests.support.constants import WORKSPACE
@@ -42,7 +42,7 @@ class Live:
     async def end(self, status: AttemptStatus = AttemptStatus.COMPLETED, *, rest: bytes = b"") -> None:
         self.whole += rest
         await store_artifact(self.api, self.run_id, self.number, "log.jsonl", self.whole)
-        async for key in self.api.store.list(keys.attempt("shop", self.run_id, self.number, "log/")):
+        async for key in self.api.store.list(object_keys.attempt("shop", self.run_id, self.number, "log/")):
             await self.api.store.delete(key)
         await store_record(self.api, attempt_record(self.run_id, self.number, status))
 

@@ -11,7 +11,7 @@ from api.attempts.trace_viewer import create_viewer
 from callboard.schemas.errors import StoreError
 from callboard.security.keyring import KeyRing
 from callboard.security.signed_links import TraceRef, sign_link
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.folder import FolderStore
 from tests.support.api_in_process import SECRET
 from tests.support.constants import WORKSPACE
@@ -22,8 +22,8 @@ RING = KeyRing([SECRET])
 @pytest.fixture
 async def store(tmp_path: Path) -> FolderStore:
     store = FolderStore(tmp_path)
-    await store.put(keys.attempt("shop", "run-1", 1, "trace.zip"), b"PK of run-1")
-    await store.put(keys.attempt("shop", "run-1", 1, "log.jsonl"), b"{}")
+    await store.put(object_keys.attempt("shop", "run-1", 1, "trace.zip"), b"PK of run-1")
+    await store.put(object_keys.attempt("shop", "run-1", 1, "log.jsonl"), b"{}")
     return store
 
 

@@ -17,7 +17,7 @@ from callboard.schemas.workflow.proxy import SealedProxy
 from callboard.schemas.workflow.run import RunType
 from callboard.schemas.workflow.trace import TraceMode
 from callboard.security.keyring import KeyRing
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.folder import FolderStore
 from tests.support.api_in_process import Api, MakeApi
 from tests.support.constants import WORKSPACE
@@ -350,7 +350,7 @@ async def test_one_that_is_a_file_of_the_project_is_not_changed_by_requests(api:
     operation(await call("POST", "/from-a-file/validate/start", {}), "pending")
     assert api.auth_sessions.updates == []
     assert ("members", "from-a-file") in api.auth_sessions.known
-    assert await api.stored(keys.auth_session("members", "from-a-file")) == []
+    assert await api.stored(object_keys.auth_session("members", "from-a-file")) == []
 
 
 async def test_a_project_without_logins_takes_none(api: Api, call: Call):

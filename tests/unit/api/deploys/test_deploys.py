@@ -12,7 +12,7 @@ import pytest
 from callboard.projects.upload import pack_upload
 from callboard.schemas.workflow.deploy import DeployStatus, DeployView, PublishedVersion
 from callboard.schemas.workflow.resources import AppliedResources, ResourceChanges
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.folder import FolderStore
 from callboard.temporal.deploys import Application
 from tests.support.api_in_process import AUTOMATION, Api, MakeApi
@@ -73,14 +73,14 @@ async def test_a_bundle_is_stored_as_it_came_and_nothing_stays_on_the_disk(api: 
             yield packed[begin : begin + 100]
 
     upload = (await send(api, pieces()))["id"]
-    assert await api.store.get(keys.upload_bundle("new", upload)) == packed
+    assert await api.store.get(object_keys.upload_bundle("new", upload)) == packed
     assert await api.stored("projects/new") == []
     assert left(tmp_path) == []
 
 
 async def test_a_tree_of_the_contract_is_taken_as_well(api: Api):
     answer = await api.client.put(NEW, json=TREE)
-    assert await api.stored("uploads/") == [keys.upload_bundle("new", answer.json()["id"])]
+    assert await api.stored("uploads/") == [object_keys.upload_bundle("new", answer.json()["id"])]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.job_run import JobRunProgress, JobRunStatus
-from callboard.storage import keys
+from callboard.storage import object_keys
 from tests.support.api_in_process import Api, MakeApi
 from tests.support.constants import WORKSPACE
 
@@ -29,7 +29,7 @@ async def trigger(api: Api, **fields: Any) -> str:
 
 async def put_shard(api: Api, job_run_id: str, shard: int, try_number: int, *values: Any) -> None:
     text = "".join(json.dumps({"value": value}) + "\n" for value in values)
-    await api.store.put(keys.job_run_shard("shop", job_run_id, shard, try_number), text.encode())
+    await api.store.put(object_keys.job_run_shard("shop", job_run_id, shard, try_number), text.encode())
 
 
 def values(text: str) -> list[Any]:

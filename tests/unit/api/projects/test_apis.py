@@ -11,7 +11,7 @@ import pytest
 from fastapi.openapi.models import OpenAPI
 from jsonschema import Draft202012Validator
 
-from callboard.storage import keys
+from callboard.storage import object_keys
 from tests.support.api_in_process import Api, MakeApi
 from tests.support.constants import WORKSPACE
 from tests.support.dashboard_client import signed_in_client
@@ -38,7 +38,7 @@ async def make_described(make_project_api: MakeApi) -> MakeDescribed:
         api = await make_project_api(settings or {})
         version = (await api.ask(""))["version"]
         content = json.dumps({"apis": DESCRIBED | described}).encode()
-        await api.store.put(keys.input_schemas("shop", version), content)
+        await api.store.put(object_keys.input_schemas("shop", version), content)
         return api
 
     return make
@@ -119,7 +119,7 @@ async def test_a_start_and_a_rerun_are_checked_if_the_project_wants_that(
     await api.run(api="products/details", parameters=WRONG)  # it has no schema
     version = (await api.ask(""))["version"]
     stricter = {"apis": {"list": {"inputSchema": {**LIST_SCHEMA, "required": ["node"]}}}}
-    await api.store.put(keys.input_schemas("shop", version), json.dumps(stricter).encode())
+    await api.store.put(object_keys.input_schemas("shop", version), json.dumps(stricter).encode())
     stricter_api = await make_api(api.runs, api.store)
     rerun = await stricter_api.client.post(f"{api.base}s/{run_id}/rerun")
     assert rerun.status_code == 400
@@ -133,7 +133,7 @@ async def test_a_repeated_start_is_answered_as_before_whatever_the_schema_says(
     first = await api.start({"api": "list", "parameters": WRONG}, idempotency_key="k")
     assert first.status_code == 201, first.text
     version = (await api.ask(""))["version"]
-    await api.store.put(keys.input_schemas("shop", version), json.dumps({"apis": DESCRIBED}).encode())
+    await api.store.put(object_keys.input_schemas("shop", version), json.dumps({"apis": DESCRIBED}).encode())
     later = await make_api(api.runs, api.store)
     again = await later.start({"api": "list", "parameters": WRONG}, idempotency_key="k")
     assert (again.status_code, again.json()["runId"]) == (201, first.json()["runId"])
@@ -171,7 +171,7 @@ async def test_a_store_that_holds_something_else_is_told_with_the_project(
 ):
     api = await make_described(CHECKED)
     version = (await api.ask(""))["version"]
-    await api.store.put(keys.input_schemas("shop", version), b"[")
+    await api.store.put(object_keys.input_schemas("shop", version), b"[")
     answer = await api.start({"api": "list", "parameters": {"url": "x"}})
     assert answer.status_code == 500
     assert "Deploy the project again" in answer.json()["message"]

@@ -8,7 +8,7 @@ import pytest
 
 from callboard.projects.deploy import deploy
 from callboard.schemas.errors import Conflict
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.storage.folder import FolderStore
 from tests.support.api_in_process import AUTOMATION, Api, MakeApi
 from tests.support.constants import WORKSPACE
@@ -75,7 +75,7 @@ async def test_files_that_differ_are_named(api: Api, tmp_path: Path, deployed_sh
     files = {"added": ["api/comes.py"], "removed": ["api/goes.py"], "changed": ["api/turns.py"]}
     assert await api.ask(f"versions/{second}/changes") == {**changes, **files}
     await api.ask(f"versions/{second}/changes", params={"since": "0" * 16}, status=404)
-    await store.delete(keys.version_files("shop", first))  # somebody has removed it
+    await store.delete(object_keys.version_files("shop", first))  # somebody has removed it
     nothing = {"added": [], "removed": [], "changed": [], "known": False}
     assert await api.ask(f"versions/{second}/changes", params={"since": first}) == {**changes, **nothing}
 

@@ -22,7 +22,7 @@ from callboard.schemas.workflow.run import (
     TraceMode,
 )
 from callboard.security.apikeys import operator_of
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.temporal.listing import RunFilter, RunPage
 from callboard.temporal.run_queries import ValidateListItem
 from callboard.temporal.runs import RunState
@@ -325,7 +325,7 @@ async def test_a_run_that_failed_or_was_canceled_says_why_in_full(api: Api):
 async def test_big_parameters_come_from_the_store(api: Api):
     run_id = await api.run(parameters={"text": "é" * 100_000})
     assert (await api.ask(f"runs/{run_id}"))["input"]["parameters"] == {"text": "é" * 100_000}
-    (key,) = [key async for key in api.store.list(f"{keys.run('shop', run_id)}parameters-")]
+    (key,) = [key async for key in api.store.list(f"{object_keys.run('shop', run_id)}parameters-")]
     await api.store.delete(key)
     assert "not in the artifact store" in (await api.ask(f"runs/{run_id}", status=500))["message"]
 

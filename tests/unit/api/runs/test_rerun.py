@@ -12,7 +12,7 @@ from callboard.schemas.workflow.auth_session import ValidateInput
 from callboard.schemas.workflow.run import RunInput, RunStatus, RunType, TraceMode
 from callboard.security import seal_context
 from callboard.security.keyring import KeyRing
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.temporal.runs import RunState
 from tests.support.api_in_process import SECRET, Api, MakeApi
 from tests.support.constants import WORKSPACE
@@ -104,14 +104,16 @@ async def test_big_parameters_are_copied_so_that_each_run_has_its_own(api: Api):
     first = await api.run(parameters=given)
     second = await rerun(api, first)
     key, copy = (present(api.input_of(run_id).parameters.key) for run_id in (first, second))
-    assert copy.startswith(keys.run("shop", second))
+    assert copy.startswith(object_keys.run("shop", second))
     await api.store.delete(key)
     assert (await api.ask(f"runs/{second}"))["input"]["parameters"] == given
     answer = await again(api, first)
     assert answer.status_code == 500
     assert "parameters" in answer.json()["message"]
     assert (await api.client.get(f"{RUNS}/{first}")).status_code == 500
-    assert [key async for key in api.store.list(keys.reruns("shop", first))] == [keys.rerun("shop", first, second)]
+    assert [key async for key in api.store.list(object_keys.reruns("shop", first))] == [
+        object_keys.rerun("shop", first, second)
+    ]
 
 
 async def test_the_same_rerun_with_an_idempotency_key_is_one_run(api: Api):

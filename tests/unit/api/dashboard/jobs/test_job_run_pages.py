@@ -5,7 +5,7 @@ import pytest
 
 from callboard.schemas.workflow.job_run import JobRunProgress, JobRunReason, JobRunReasonType, JobRunStatus
 from callboard.schemas.workflow.run import RunStatus
-from callboard.storage import keys
+from callboard.storage import object_keys
 from callboard.temporal.listing import RunPage
 from tests.support.api_in_process import Api
 from tests.support.dashboard_client import ESCAPED, EVIL, Pages
@@ -123,7 +123,7 @@ async def test_why_a_job_run_ended_is_shown_escaped(api: Api, pages: Pages):
 
 
 async def test_the_results_are_downloaded_as_a_file(api: Api, pages: Pages):
-    await api.store.put(keys.job_run_shard("shop", JOB_RUN_ID, 0, 1), b"{}\n")
+    await api.store.put(object_keys.job_run_shard("shop", JOB_RUN_ID, 0, 1), b"{}\n")
     api.job_runs.change(
         JOB_RUN_ID, status=JobRunStatus.SUCCESS, ended_at=BEGAN, progress=JobRunProgress(total=1, shards=1)
     )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from api.playground.schema_fields import parameters_skeleton, schema_fields
-from callboard.storage import keys
+from callboard.storage import object_keys
 from tests.support.api_in_process import Api
 from tests.support.dashboard_client import Pages
 
@@ -74,7 +74,7 @@ def test_odd_schemas_are_shown_as_far_as_that_goes(schema: dict[str, Any]):
 async def test_the_page_shows_fields_and_docstring_and_begins_with_the_required(api: Api, pages: Pages):
     version = (await api.ask(""))["version"]
     content = {"apis": {"products/details": {"docstring": "Reads <one>.", "inputSchema": SCHEMA}}}
-    key = keys.input_schemas("shop", version)
+    key = object_keys.input_schemas("shop", version)
     before = await api.store.get(key)
     assert before is not None
     await api.store.put(key, json.dumps(content).encode())
