@@ -16,6 +16,7 @@ from callboard.dev.temporal import TemporalServer
 from callboard.machines.keeper_process import processes_of
 from callboard.projects.catalog import Catalog
 from callboard.projects.deploy import deploy
+from callboard.schemas.errors import Unavailable
 from callboard.schemas.workflow.base import JsonRef
 from callboard.schemas.workflow.run import RunInput
 from callboard.settings import Settings
@@ -26,6 +27,8 @@ from callboard.temporal.fleet_view import FleetReader
 from callboard.temporal.runs import Runs
 from tests.support.files import write_files
 from tests.support.parts import Parts
+from tests.support.polling import until
+from tests.support.present import present
 from tests.support.temporal_servers import dev_server
 
 GATE = """
@@ -95,10 +98,17 @@ class Installation(Parts):
         assert await self.runs.start(run_id, run_input, fingerprint="")
 
     async def fleet(self) -> dict[str, Any]:
-        """What the api would answer of the fleet."""
+        """What the api answers of the fleet, as soon as it can: Temporal may ask a worker first that has just died."""
         deployed = await Catalog(open_store(str(self.folder / "artifacts"))).sizes()
-        fleet = await FleetReader(FleetClient(self.client)).read(deployed)
-        return fleet.model_dump(mode="json", by_alias=True)
+
+        async def read() -> dict[str, Any] | None:
+            try:
+                fleet = await FleetReader(FleetClient(self.client)).read(deployed)
+            except Unavailable:
+                return None
+            return fleet.model_dump(mode="json", by_alias=True)
+
+        return present(await until(read))
 
     @property
     def executed(self) -> list[str]:
