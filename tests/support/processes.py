@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import coverage
 import psutil
 
 from tests.support.repository import REPOSITORY
@@ -21,7 +22,7 @@ from tests.support.repository import REPOSITORY
 CALLBOARD = Path(sys.executable).with_name("callboard")
 PATIENCE = 90
 """Seconds. Everything takes moments; a busy machine may be slow."""
-_OTHERS = ("CALLBOARD_", "COVERAGE_", "TEMPORAL_", "DISPLAY", "WAYLAND_DISPLAY")
+_OTHERS = ("CALLBOARD_", "TEMPORAL_", "DISPLAY", "WAYLAND_DISPLAY")
 ENDS_WELL = frozenset({0, -signal.SIGTERM, -signal.SIGKILL})
 """Exit codes. uvicorn ends by the signal that it was stopped with, and a test may have killed the process."""
 
@@ -41,11 +42,17 @@ def surroundings(**variables: str) -> dict[str, str]:
 
 
 def measured() -> dict[str, str]:
-    """Return the variables that have coverage.py measure a process, where it measures the tests.
+    """Return the variables that have coverage.py measure a command, if it measures this process.
 
-    Of services, which live long and end others, nothing is measured; of a command that ends, nothing else would be.
+    No other process is measured: services take more memory and time by it, and Machines and other users may not write
+    here.
     """
-    return {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+    if coverage.Coverage.current() is None:
+        return {}
+    return {
+        "COVERAGE_PROCESS_START": str(REPOSITORY / "pyproject.toml"),
+        "COVERAGE_FILE": str(REPOSITORY / ".coverage" / "data"),
+    }
 
 
 @asynccontextmanager
