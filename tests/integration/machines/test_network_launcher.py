@@ -23,6 +23,7 @@ from callboard.machines.network import Network, find_nameserver, network_refusal
 from callboard.machines.network_launcher import Plan
 from callboard.machines.reach import Reach
 from tests.support import unprivileged_user
+from tests.support.polling import block_until
 from tests.support.programs import make_program
 
 needs_networks = pytest.mark.skipif(network_refusal() is not None, reason=f"Networks: {network_refusal()}")
@@ -56,7 +57,7 @@ def of_this_test(folder: Path) -> list[psutil.Process]:
 @needs_networks
 def test_a_trial_leaves_nothing(plan: Plan, tmp_path: Path) -> None:
     assert launch(plan) == (0, "")
-    assert of_this_test(tmp_path) == []
+    block_until(lambda: not of_this_test(tmp_path))
 
 
 NO_CAPABILITY = 'grep -c "^Cap\\(Inh\\|Prm\\|Eff\\|Amb\\):.0*$" /proc/self/status'
@@ -139,7 +140,7 @@ def fails(plan: Plan, folder: Path, said: str, *, before: Sequence[str] = ()) ->
 @needs_networks
 def test_a_command_that_is_missing_is_named_and_pasta_ends(plan: Plan, tmp_path: Path) -> None:
     assert launch(plan, "/nonexistent/command") == (1, "/nonexistent/command: No such file or directory")
-    assert of_this_test(tmp_path) == []
+    block_until(lambda: not of_this_test(tmp_path))
 
 
 @needs_networks
