@@ -289,10 +289,10 @@ async def _signal_start(resources: AttemptResources, running: RunningAttempt) ->
     await asyncio.sleep(SIGNAL_AFTER)
     attempt = running.input
     run = resources.client.get_workflow_handle(attempt.run_id, run_id=activity.info().workflow_run_id)
-    if running.on_machine is not None and running.on_machine.waits:
+    if running.waits:
         await _signal(run, names.ATTEMPT_STARTED, running.start_signal())
         await _record_waiting(running)
-        await running.on_machine.room()
+        await running.room()
     await _signal(run, names.ATTEMPT_STARTED, running.start_signal())
     if attempt.kind is AttemptKind.CHECK and attempt.parent_run_id is not None:
         waiting = resources.client.get_workflow_handle(attempt.parent_run_id)

@@ -246,7 +246,7 @@ class BrowserWorkflow:
             return  # The signal came late, from an Attempt that is over.
         self._location = started
         if started.waits:
-            where = f"at worker {started.worker}, which has no room for one yet"
+            where = f"at worker {started.worker}, which prepares it or has no room for one yet"
             workflow.set_current_details(f"Attempt {started.number} waits for a Machine {where}{self._last_failure}")
             return
         where = f"on Machine {started.machine} (worker {started.worker})"

@@ -111,8 +111,9 @@ async def run_on_machine(resources: AttemptResources, running: RunningAttempt) -
         # In a thread: a state may be large, and hold secrets by the thousand.
         running.mask_with(await asyncio.to_thread(masker_for, spec))
         services = _runtime_services(resources, attempt, login)
-        running.on_machine = MachineAttempt(spec, log=running.log.file, answer_request=services.answer_request)
-        report = await resources.pools[attempt.project].run_attempt(version, running.on_machine)
+        on_machine = MachineAttempt(spec, log=running.log.file, answer_request=services.answer_request)
+        running.give_to_machines(on_machine)
+        report = await resources.pools[attempt.project].run_attempt(version, on_machine)
         if secrets := given.secret_values:
             report = await asyncio.to_thread(_with_outputs_masked, report, Masker(secrets))
         running.attributes = report.attributes or None

@@ -73,6 +73,7 @@ class RunningAttempt:
         """Why the Attempt is interrupted, as a sentence."""
         self.on_machine: MachineAttempt | None = None
         """The Attempt at the Machines of this worker; None before it is given to them."""
+        self._given = asyncio.Event()
         self.log = log
         self.stored_log = StoredLog()
         """What was stored of the log."""
@@ -130,6 +131,17 @@ class RunningAttempt:
         """Mask with this from here on, in the log as well."""
         self.masker = self.log.file.masker = masker
 
+    def give_to_machines(self, on_machine: MachineAttempt) -> None:
+        """Note that all is prepared, and that the Attempt is given to the Machines of this worker as this."""
+        self.on_machine = on_machine
+        self._given.set()
+
+    async def room(self) -> None:
+        """Return as soon as the Attempt is prepared and there is room for it."""
+        await self._given.wait()
+        if self.on_machine is not None:
+            await self.on_machine.room()
+
     def mark_ended(self) -> None:
         """Note that the Attempt is over; only storing what it leaves is still to be done."""
         self._ended_at = self._now()
@@ -142,8 +154,8 @@ class RunningAttempt:
 
     @property
     def waits(self) -> bool:
-        """Whether the Attempt waits now until this worker has room for it."""
-        return self.on_machine is not None and self.on_machine.waits
+        """Whether the Attempt is still being prepared, or waits until this worker has room for it."""
+        return self.on_machine is None or self.on_machine.waits
 
     @property
     def has_started(self) -> bool:

@@ -62,7 +62,6 @@ class MachineAttempt:
         self._requests: set[asyncio.Task[None]] = set()
         """Requests of user code that are being answered. The supervisor sees to it that few are open at a time."""
         self._room = asyncio.Event()
-        self._room.set()
         self._noted_extension = -_NOTE_EXTENSIONS_EVERY
         self.hand_over()
 
@@ -73,19 +72,22 @@ class MachineAttempt:
 
     @property
     def waits(self) -> bool:
-        """Whether the Attempt waits for room now: for a Machine that it may use, or may start."""
+        """Whether the Attempt has had no room yet: no Machine that it may use, or may start."""
         return not self._room.is_set()
 
     async def room(self) -> None:
-        """Return as soon as the Attempt does not wait for room."""
+        """Return as soon as the Attempt has room."""
         await self._room.wait()
+
+    def note_room(self) -> None:
+        """Note that there is a Machine for the Attempt, or room to start one."""
+        self._room.set()
 
     @asynccontextmanager
     async def waiting(self) -> AsyncGenerator[None]:
         """Wait for room within the block. Raises RoomTimeoutError as soon as that takes too long."""
         until = self.spec.wait_until
         limit = asyncio.timeout(None if until is None else (until - datetime.now(UTC)).total_seconds())
-        self._room.clear()
         try:
             async with limit:
                 yield
@@ -93,8 +95,6 @@ class MachineAttempt:
             if limit.expired():
                 raise RoomTimeoutError from None
             raise
-        finally:
-            self._room.set()
 
     def hand_over(self) -> None:
         """Prepare to be told of by a Machine: the first one, or another one if that was lost before user code began."""
@@ -130,6 +130,7 @@ class MachineAttempt:
 
     def begin(self, start: MachineStart) -> None:
         """Note that user code is about to be called."""
+        self.note_room()
         self.start = start
 
     def extend(self) -> None:

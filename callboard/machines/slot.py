@@ -130,8 +130,10 @@ class Slot:
             attempt.note(f"Machine {self._next_name} is being started{waits}")
             async with attempt.waiting():
                 await self._launch.capacity.take()
+            attempt.note_room()
             attempt.preparing_since = datetime.now(UTC)
             self.machine = await self._start(version)
+        attempt.note_room()
         return self.machine
 
     @property

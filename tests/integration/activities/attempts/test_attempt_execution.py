@@ -20,7 +20,9 @@ from activities import attempt_activities
 from callboard.machines.attempt_spec import Proxy, masker_for
 from callboard.schemas.workflow.attempt import (
     INTERRUPTED,
+    WAITS_FOR_ROOM,
     AttemptOutcome,
+    AttemptStarted,
     AttemptStatus,
     AttemptVariable,
     AttemptVariables,
@@ -40,10 +42,10 @@ PROJECT = "scripted"
 class Scene:
     """One Attempt."""
 
-    def __init__(self, bench: AttemptWorker, pool: ScriptedPool, version: str) -> None:
+    def __init__(self, client: Client, bench: AttemptWorker, pool: ScriptedPool, version: str) -> None:
         self.bench = bench
         self.pool = pool
-        self.temporal = ActivityEnvironment()
+        self.temporal = ActivityEnvironment(client=client)
         self.temporal.info = replace(self.temporal.info, started_time=AT)
         self.input = attempt_input("run-1", project=PROJECT, version=version)
         self.held = asyncio.Event()
@@ -88,7 +90,7 @@ async def scene(client: Client, tmp_path: Path) -> AsyncGenerator[Scene]:
         version = await deploy_project(bench.store, tmp_path / "project", PROJECT)
         bench.store.writes.clear()
         bench.store.given.clear()
-        yield Scene(bench, pool, version)
+        yield Scene(client, bench, pool, version)
         assert list(bench.running_attempts) == []
         assert bench.notes() == []
 
@@ -163,6 +165,38 @@ async def test_variables_of_another_run_are_not_opened(scene: Scene, never_annou
     with pytest.raises(ApplicationError, match="could not begin"):
         await scene.begin()
     assert scene.pool.executed == []
+
+
+async def test_its_run_is_not_told_that_it_has_started_before_there_is_room(
+    scene: Scene, announced_at_once: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[bool] = []
+    shown: list[str] = []
+    prepared = asyncio.Event()
+    read = scene.bench.store.get
+
+    async def read_slowly(key: str) -> bytes | None:
+        await prepared.wait()
+        return await read(key)
+
+    async def tell(_run: object, _signal: str, started: AttemptStarted) -> None:
+        told.append(started.waits)
+
+    async def show(*details: str) -> None:
+        shown.extend(details)
+
+    monkeypatch.setattr(scene.bench.store, "get", read_slowly)
+    monkeypatch.setattr(attempt_activities, "_signal", tell)
+    monkeypatch.setattr(attempt_activities, "record_heartbeat", show)
+    attempt = scene.begin()
+    await until(lambda: shown)
+    assert (told, shown, scene.given) == ([True], [WAITS_FOR_ROOM], [])
+    scene.pool.go_on.clear()
+    prepared.set()
+    await until(lambda: scene.written == ["started"])
+    assert told == [True, False]
+    scene.pool.go_on.set()
+    await attempt
 
 
 async def test_a_longer_one_is_recorded_as_started_before(scene: Scene, announced_at_once: None) -> None:

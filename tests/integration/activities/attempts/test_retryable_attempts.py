@@ -57,11 +57,13 @@ RAISED = RunError(code=ErrorCode.SCRIPT_EXECUTION_EXCEPTION, category="user", me
 class Scene:
     """One Attempt of a project that logs in; the AuthSession is there, with its first login."""
 
-    def __init__(self, bench: AttemptWorker, pool: ScriptedPool, stage: LoginStage, version: str) -> None:
+    def __init__(
+        self, client: Client, bench: AttemptWorker, pool: ScriptedPool, stage: LoginStage, version: str
+    ) -> None:
         self.bench = bench
         self.pool = pool
         self.stage = stage
-        self.temporal = ActivityEnvironment()
+        self.temporal = ActivityEnvironment(client=client)
         self.state = LoginState(
             login_version=1,
             key=object_keys.auth_session_state(stage.project, ID, "first"),
@@ -127,7 +129,7 @@ async def scene(name: str, client: Client, tmp_path: Path) -> AsyncGenerator[Sce
         file.write_text(text)
     async with open_bench(tmp_path, client, "scripted", pool) as bench, LoginStage(client, name) as stage:
         version = (await deploy(tmp_path / "project", bench.store)).version
-        scene = Scene(bench, pool, stage, version)
+        scene = Scene(client, bench, pool, stage, version)
         await scene.keep()
         await stage.bring_up(state_key=scene.state.key, parameters_key=scene.state.parameters_key)
         yield scene
