@@ -127,13 +127,20 @@ def _runs_of(job_run: JobRun, by_id: dict[str, Run]) -> Iterator[Run]:
 
 
 def no_automation_ran_too_often(record: Record) -> Violations:
-    """No Run was executed more often than it has Attempts, nor had more of these than it may."""
+    """No Run was executed more often than it has Attempts, nor had more of these than it may.
+
+    An Attempt whose record the store refused for longer than its end may last counts, if its worker has said so.
+    """
     executions = _by_run(record)
+    unrecorded: defaultdict[str, set[int]] = defaultdict(set)
+    for run_id, number in record.unrecorded:
+        unrecorded[run_id].add(number)
     for run in record.runs:
         begun = len(executions[run.run_id])
         interrupted = sum(attempt.status == "interrupted" for attempt in run.attempts)
         counted = len(run.attempts) - interrupted
-        if begun > len(run.attempts):
+        untold = unrecorded[run.run_id] - {attempt.number for attempt in run.attempts}
+        if begun > len(run.attempts) + len(untold):
             yield f"Run {run.run_id} ({run.api}) has {len(run.attempts)} Attempts, but was executed {begun} times."
         if run.maximum_attempts == 1 and begun > 1:
             yield f"Run {run.run_id} ({run.api}) may be executed once, but was executed {begun} times."

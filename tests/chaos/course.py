@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ _ENDS_WITHIN = 300
 _DELIVERED_WITHIN = 120
 _GONE_WITHIN = 15
 _PROGRESS_EVERY = 30
+_NO_RECORD = re.compile(r"Run (\S+), Attempt (\d+): no record")
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ async def execute(course: Course, folder: Path, report: Callable[[str], None]) -
         runs=[*load.runs, *jobs.runs],
         job_runs=jobs.job_runs,
         listed=listed,
+        unrecorded=_unrecorded(installation),
         refused=[*load.refused, *jobs.refused],
         executions=observer.executions,
         deploys=deploys.done,
@@ -203,3 +206,9 @@ async def _processes_left(folder: Path) -> list[str]:
 def _folders_left(installation: Installation) -> list[str]:
     """Return what workers have in their data folders for Attempts and Machines."""
     return [str(path) for data in installation.workers_data for path in data.glob("workers/*")]
+
+
+def _unrecorded(installation: Installation) -> list[tuple[str, int]]:
+    """Return Run and number of each Attempt that a worker says to have no record of."""
+    logs = (part.process.log.read_text(errors="replace") for part in installation.parts.values())
+    return [(run_id, int(number)) for log in logs for run_id, number in _NO_RECORD.findall(log)]

@@ -142,6 +142,8 @@ class Record(BaseModel):
     delivered: list[Delivered]
     refused: list[str] = []
     """Answers to clients that are right under no circumstances."""
+    unrecorded: list[tuple[str, int]] = []
+    """Run and number of each Attempt whose worker says in its log that the store did not take its record."""
     left: Left
     growth: list[Growth]
     faults: list[str] = []

@@ -302,5 +302,13 @@ def test_a_deploy_that_was_not_seen_to_finish_may_count_or_not(record: Record) -
     assert check(record)["never_more_attempts_than_machines"] == []
 
 
+def test_an_attempt_counts_whose_worker_says_that_the_store_took_no_record(record: Record) -> None:
+    record.executions.append(execution("twin-2", "twin", 80, 81))
+    record.unrecorded.append(("twin", 1))
+    assert check(record)["no_automation_ran_too_often"] != [], "this Attempt has a record after all"
+    record.unrecorded.append(("twin", 2))
+    assert check(record)["no_automation_ran_too_often"] == []
+
+
 def test_each_invariant_is_broken_by_some_test() -> None:
     assert set(BROKEN) == {invariant.__name__ for invariant in INVARIANTS}
