@@ -110,6 +110,7 @@ class BrowserWorkflow:
         is_run_started: bool,
         summary: str,
         queue_timeout: timedelta | None,
+        reads_variables: bool = True,
     ) -> AttemptOutcome:
         """Execute one browser activity; after a cancel request, return once the Machine is done with it.
 
@@ -121,11 +122,12 @@ class BrowserWorkflow:
             is_run_started: Whether the Run has started: then it takes precedence over Runs that have not.
             summary: What the Temporal Web UI shows of it.
             queue_timeout: Longest time that it may wait for a Machine.
+            reads_variables: Whether there may be variables for it, or secrets to which parameters of its login refer.
 
         Raises:
             ActivityError: There is no outcome; `workflows.outcomes` says what that means.
         """
-        variables = await self._collect_variables(attempt)
+        variables = await self._collect_variables(attempt) if reads_variables else None
         if isinstance(variables, AttemptOutcome):
             return variables
         if self._cancel_requested:
@@ -158,7 +160,7 @@ class BrowserWorkflow:
     async def _collect_variables(self, attempt: AttemptInput) -> SealedVariables | AttemptOutcome | None:
         """Return the environment variables of the Attempt, sealed; None if there are none, or a cancel is requested.
 
-        A local activity reads them, since workers with Machines may not: it takes no event but a marker. If they cannot
+        A local activity reads them, since workers with Machines may not: it takes one event, a marker. If they cannot
         be read, return the outcome of the Attempt, which has not begun.
         """
         handle = workflow.start_local_activity(

@@ -136,6 +136,7 @@ class RunWorkflow(BrowserWorkflow):
                 is_run_started=is_run_started,
                 summary=f"Attempt {number}",
                 queue_timeout=None if is_run_started else run.queue_timeout,
+                reads_variables=run.reads_variables or run.auth is not None,
             )
         except ActivityError as error:
             outcome = outcomes.from_activity_error(error)

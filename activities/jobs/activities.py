@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 from temporalio import activity
 from temporalio.activity import ActivityCancellationDetails
@@ -46,12 +47,22 @@ from callboard.temporal.run_waits import RunWaits
 class JobRunActivities:
     """The activities of JobRuns."""
 
-    def __init__(self, *, client: Client, store: Store, catalog: Catalog, planner: JobPlanner, waits: RunWaits) -> None:
+    def __init__(
+        self,
+        *,
+        client: Client,
+        store: Store,
+        catalog: Catalog,
+        planner: JobPlanner,
+        waits: RunWaits,
+        dev_projects: Path | None,
+    ) -> None:
         self._client = client
         self._store = store
         self._catalog = catalog
         self._planner = planner
         self._waits = waits
+        self._dev_projects = dev_projects
         self._locks = JobLocks(client)
         self._auth_sessions = AuthSessions(client)
 
@@ -63,7 +74,14 @@ class JobRunActivities:
         planner = JobPlanner(
             ring=KeyRing.of(settings), environment=settings.environment, schedule=delivery_schedule(settings)
         )
-        return cls(client=client, store=store, catalog=catalog, planner=planner, waits=waits)
+        return cls(
+            client=client,
+            store=store,
+            catalog=catalog,
+            planner=planner,
+            waits=waits,
+            dev_projects=settings.dev_projects,
+        )
 
     @activity.defn(name=names.ACQUIRE_JOB_LOCK)
     async def acquire_job_lock(self, input: JobLockInput) -> JobLockResult:
@@ -121,7 +139,14 @@ class JobRunActivities:
         plan = await self._read_plan(input.project, input.job_run_id)
         if plan is None:
             raise _not_prepared(f"The plan of JobRun {input.job_run_id} is not in the artifact store any more.")
-        runs = ItemRuns(plan, client=self._client, store=self._store, ring=self._planner.ring, waits=self._waits)
+        runs = ItemRuns(
+            plan,
+            client=self._client,
+            store=self._store,
+            ring=self._planner.ring,
+            waits=self._waits,
+            dev_projects=self._dev_projects,
+        )
         piece = Piece(input, plan, runs, self._store, try_number=activity.info().attempt)
         try:
             result = await _execute(piece)

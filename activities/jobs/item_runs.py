@@ -13,12 +13,14 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 from temporalio.client import Client
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.store_retry import retry_store
+from callboard.projects.variables import may_have_variables
 from callboard.schemas.errors import ConfigurationError, SealError, Unavailable
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.base import HISTORY_BUDGET, INLINE_LIMIT, JsonRef
@@ -103,6 +105,8 @@ class ItemRuns:
     store: Store
     ring: KeyRing
     waits: RunWaits
+    dev_projects: Path | None
+    """The project folders of `callboard dev`."""
 
     def id_of(self, number: int) -> str:
         """Return the id of the Run of an item."""
@@ -118,7 +122,9 @@ class ItemRuns:
         run_id = self.id_of(number)
         run_input = await retry_store(
             STORE_TIMEOUT,
-            lambda: make_run_input(self.plan, item, run_id, store=self.store, ring=self.ring),
+            lambda: make_run_input(
+                self.plan, item, run_id, store=self.store, ring=self.ring, dev_projects=self.dev_projects
+            ),
         )
         while True:
             try:
@@ -178,7 +184,9 @@ async def _pause(error: RPCError | RuntimeError, operation: str) -> None:
     await asyncio.sleep(_PAUSE)
 
 
-async def make_run_input(plan: JobRunPlan, item: JobItem, run_id: str, *, store: Store, ring: KeyRing) -> RunInput:
+async def make_run_input(
+    plan: JobRunPlan, item: JobItem, run_id: str, *, store: Store, ring: KeyRing, dev_projects: Path | None
+) -> RunInput:
     """Return the input of the Run of an item; large parameters are stored, always under the same key.
 
     Raises:
@@ -210,6 +218,7 @@ async def make_run_input(plan: JobRunPlan, item: JobItem, run_id: str, *, store:
         proxy=plan.proxy,
         auth=plan.auth,
         sink=sink,
+        reads_variables=await may_have_variables(store, plan.project, dev_projects),
         job=plan.job,
     )
 

@@ -20,6 +20,7 @@ from api.request_secrets import (
 from api.runs.idempotency import RunIdentity, resolve_identity, was_started
 from callboard.projects.manifest import Manifest
 from callboard.projects.project_settings import ProjectSettings
+from callboard.projects.variables import may_have_variables
 from callboard.schemas.errors import BadRequest, CallboardError, Conflict, NotFound, TooMany, Unavailable
 from callboard.schemas.rest.field_errors import field_error
 from callboard.schemas.rest.json_text import validate_body
@@ -150,6 +151,7 @@ async def create_run(
         proxy=proxy,
         auth=auth,
         sink=sink,
+        reads_variables=await may_have_variables(services.store, project, services.settings.dev_projects),
         started_by=by,
     )
     try:

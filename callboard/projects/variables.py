@@ -75,7 +75,9 @@ class Variables:
             SealError, ConfigurationError: One of them cannot be opened.
         """
         prefix = object_keys.variables(project)
-        entries = [entry async for entry in self._store.entries(prefix)]
+        entries = [
+            entry async for entry in self._store.entries(prefix) if entry.key.endswith(object_keys.VARIABLE_SUFFIX)
+        ]
         there = {entry.key for entry in entries}
         for key in [key for key in self._known if key.startswith(prefix) and key not in there]:
             self._known.pop(key, None)
@@ -122,6 +124,8 @@ class Variables:
             )
         bound_to = seal_context.variable(self._workspace, project, name)
         token = self._ring.seal(variable.model_dump_json(), bound_to=bound_to)
+        # A Run that is started meanwhile looks for variables without need; none overlooks one that is there.
+        await self._store.put(object_keys.any_variable(project), b"")
         await self._store.put(object_keys.variable(project, name), token.encode("ascii"))
         return variable
 
@@ -148,7 +152,7 @@ class Variables:
         token = await self._store.get(key)
         if token is None:
             return None
-        name = key.removeprefix(object_keys.variables(project)).removesuffix(".sealed")
+        name = key.removeprefix(object_keys.variables(project)).removesuffix(object_keys.VARIABLE_SUFFIX)
         bound_to = seal_context.variable(self._workspace, project, name)
         try:
             text = self._ring.open(token.decode("ascii", "replace"), bound_to=bound_to)
@@ -161,6 +165,21 @@ class Variables:
 
 def _seen(variables: Iterable[Variable], scope: VariableScope) -> list[Variable]:
     return [variable for variable in variables if scope in variable.scopes]
+
+
+async def may_have_variables(store: Store, project: str, dev_projects: Path | None) -> bool:
+    """Tell whether a Run of the project that is started now may ever see a variable (docs/contract.md, section 19).
+
+    That is so once the project or the workspace has had one. In `callboard dev`, a `.env` of any of the folders below
+    `dev_projects` counts, too.
+
+    Raises:
+        StoreError: The store failed.
+    """
+    marks = [object_keys.any_variable(owner) for owner in (None, project)]
+    if any(await asyncio.gather(*(store.exists(mark) for mark in marks))):
+        return True
+    return dev_projects is not None and await asyncio.to_thread(lambda: any(dev_projects.glob(f"*/{_NAME}")))
 
 
 _NAME = ".env"

@@ -38,6 +38,7 @@
     values/{project}/{hash of the key}.json                 what user code keeps in `persistent_store`
     variables/workspace/{name}.sealed                       an environment variable of all projects
     variables/projects/{project}/{name}.sealed              an environment variable of a project
+    variables/workspace/any, variables/projects/{project}/any    there is such a variable, or was one
     audit/{day}/{time}_{random}_{action}_{actor}_{name}_{project}.json    a change, or a request that was refused
 
 Everything below `projects/` is code that workers execute: give it credentials of its own. The api alone writes below
@@ -57,6 +58,7 @@ API_KEYS = "keys/"
 ENDED_SESSIONS = "ended-sessions/"
 UPLOADS = "uploads/"
 AUDIT = "audit/"
+VARIABLE_SUFFIX = ".sealed"
 OF_PROJECTS = (RUNS, JOBS, JOB_RUNS, "auth-sessions/", UPLOADS, "values/", "variables/projects/", PROJECTS)
 """Where all lies that is stored of a project, behind its name. What is deployed of it comes last."""
 
@@ -212,7 +214,12 @@ def variables(project: str | None) -> str:
 
 
 def variable(project: str | None, name: str) -> str:
-    return f"{variables(project)}{name}.sealed"
+    return f"{variables(project)}{name}{VARIABLE_SUFFIX}"
+
+
+def any_variable(project: str | None) -> str:
+    """Return the key that says that a project, or (None) the workspace, has a variable, or has had one."""
+    return f"{variables(project)}any"
 
 
 def auth_session(project: str, owner: str) -> str:

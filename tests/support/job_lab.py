@@ -125,7 +125,12 @@ class JobLab:
         """The activities of JobRuns, as a worker has them."""
         planner = JobPlanner(ring=RING, environment="deployed", schedule=receiver().schedule)
         return JobRunActivities(
-            client=self.client, store=self.store, catalog=self.catalog, planner=planner, waits=self.waits
+            client=self.client,
+            store=self.store,
+            catalog=self.catalog,
+            planner=planner,
+            waits=self.waits,
+            dev_projects=None,
         )
 
     @asynccontextmanager

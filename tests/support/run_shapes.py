@@ -156,7 +156,9 @@ async def cancel_while_it_waits(stage: Stage) -> None:
     await stage.cancel()
 
 
-# Attempts with environment variables.
+# Attempts with environment variables, and without.
+
+_scripted("without-variables", ends(failed()), ends(completed()), reads_variables=False)
 
 
 @_shape

@@ -116,6 +116,8 @@ class RunInput(FlowModel):
     """AuthSession of a Run in a project that logs in: each Attempt comes after a Validate of this AuthSession."""
     sink: SealedSink | None = None
     """Where the result is delivered."""
+    reads_variables: bool = True
+    """Whether environment variables are read for its Attempts. If not, there was none when the Run was started."""
     job: RunJob | None = None
     """The JobRun that has started the Run; None for a Run that was started by itself."""
     started_by: Actor | None = None

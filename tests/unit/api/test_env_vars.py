@@ -94,6 +94,15 @@ async def test_all_variables_of_a_project_have_a_size_together(api: Api):
         await call(api, "DELETE", place)
 
 
+async def test_a_run_reads_variables_if_it_is_started_after_the_first_one_was_set(make_api: MakeApi, tmp_path: Path):
+    store = FolderStore(tmp_path / "artifacts")
+    await deploy_project(tmp_path / "shop", store)
+    api = await make_api(store=store)
+    for reads in (False, True):
+        assert api.input_of(await api.run()).reads_variables is reads
+        assert (await call(api, "PUT", "projects/shop/env-vars/A", {"value": "1"})).status_code == 200
+
+
 @pytest.mark.parametrize(("method", "place"), [("PUT", "env-vars/KEY"), ("POST", "jobs"), ("POST", "run/start")])
 async def test_a_body_that_comes_late_adds_nothing_to_a_project_that_was_deleted(
     make_api: MakeApi, tmp_path: Path, method: str, place: str

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import pytest
 
-from callboard.projects.variables import DevFolders, Variables
+from callboard.projects.variables import DevFolders, Variables, may_have_variables
 from callboard.schemas.errors import ConfigurationError, SealError
 from callboard.schemas.rest.env_vars import SetVariable
 from callboard.security.keyring import KeyRing
@@ -54,6 +54,41 @@ async def test_only_what_has_changed_is_read_again(tmp_path: Path):
     await api.delete("shop", "A")
     assert [each.name for each in await worker.list("shop")] == ["B"]
     assert "changed" not in repr(await worker.list("shop"))
+
+
+async def test_a_run_reads_variables_once_its_project_or_the_workspace_has_had_one(tmp_path: Path):
+    store = FolderStore(tmp_path / "store")
+    variables = Variables("w", store, KeyRing(["a-key-of-sixteen-characters"]))
+
+    async def readers() -> list[str]:
+        return [name for name in ("shop", "other") if await may_have_variables(store, name, None)]
+
+    assert await readers() == []
+    for owner, reading in (("shop", ["shop"]), (None, ["shop", "other"])):
+        await variables.set(owner, "A", SetVariable(value="1"), by="me")
+        assert await readers() == reading
+        await variables.delete(owner, "A")
+        assert await readers() == reading, "the next one may be set while the Run waits"
+        assert await variables.list(owner) == []
+
+
+async def test_no_variable_is_there_before_runs_read_it(tmp_path: Path):
+    class Full(FolderStore):
+        async def put(self, key: str, data: bytes) -> None:
+            if key == object_keys.variable("shop", "A"):
+                assert await may_have_variables(self, "shop", None)
+            await super().put(key, data)
+
+    await Variables("w", Full(tmp_path), KeyRing(["a-key-of-sixteen-characters"])).set(
+        "shop", "A", SetVariable(value="1"), by="me"
+    )
+
+
+async def test_in_dev_a_run_reads_variables_if_there_is_an_env_file(make_project: Make, tmp_path: Path):
+    folder, store = make_project(), FolderStore(tmp_path / "store")
+    assert not await may_have_variables(store, "shop", folder.parent)
+    (folder / ".env").write_text("A=1")
+    assert await may_have_variables(store, "shop", folder.parent)
 
 
 def test_the_variables_are_read_as_they_stand(make_project: Make, monkeypatch: pytest.MonkeyPatch):

@@ -7,7 +7,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 
 from tests.support.auth_stage import LoginStage
-from tests.support.run_stage import PlayRun, completed, ends
+from tests.support.run_stage import PlayRun, Stage, completed, ends
 
 _BILLED = {
     EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED,
@@ -35,12 +35,21 @@ def actions(events: Sequence[HistoryEvent]) -> int:
 
 @pytest.mark.parametrize(
     ("shape", "expected"),
-    # Beside them, it takes one for each Attempt, to read its variables.
     [("success", 3), ("success-announced", 5), ("all-failed", 6), ("retry", 6), ("retry-later", 8)],
 )
-async def test_a_run_takes_few_actions(play: PlayRun, shape: str, expected: int):
+async def test_a_run_takes_few_actions_and_one_for_each_attempt_that_reads_variables(
+    play: PlayRun, shape: str, expected: int
+):
     stage = await play(shape)
-    assert actions(await stage.events()) == expected + stage.outcome.attempts
+    assert actions(await stage.events()) == expected + len(stage.collected)
+    assert len(stage.collected) == stage.outcome.attempts
+
+
+async def test_a_run_without_variables_takes_three_actions(stage: Stage):
+    await stage.serve(ends(completed()))
+    await stage.start(reads_variables=False)
+    await stage.ended()
+    assert actions(await stage.events()) == 3
 
 
 async def test_a_run_with_a_login_takes_ten_actions(login_stage: LoginStage):

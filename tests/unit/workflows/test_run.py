@@ -130,6 +130,13 @@ async def test_each_attempt_gets_the_variables_of_its_time(stage: Stage):
     assert [input.number for input in stage.collected] == [1, 2]
 
 
+async def test_no_variables_are_read_for_a_run_that_was_started_without_any(play: PlayRun):
+    stage = await play("without-variables")
+    assert stage.outcome.status is RunStatus.COMPLETED
+    assert [input.variables for input in stage.inputs] == [None, None]
+    assert stage.collected == []
+
+
 async def test_an_attempt_waits_for_a_store_that_is_away(play: PlayRun):
     stage = await play("variables-when-the-store-is-back")
     assert stage.outcome.status is RunStatus.COMPLETED

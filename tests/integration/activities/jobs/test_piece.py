@@ -42,7 +42,7 @@ class Bench:
         self.lab = lab
         self.id = job_run_id
         self.plan = plan
-        self.runs = ItemRuns(plan, client=lab.client, store=lab.store, ring=RING, waits=lab.waits)
+        self.runs = ItemRuns(plan, client=lab.client, store=lab.store, ring=RING, waits=lab.waits, dev_projects=None)
         self.begin = JobRunProgress(total=plan.payload_count)
 
     def piece(self, piece: int = 1, try_number: int = 1, **fields: Any) -> Piece:
@@ -232,6 +232,8 @@ async def test_an_end_that_cannot_be_decrypted_here_is_left_to_another_try(bench
             raise ConfigurationError("A payload was encrypted with another key.")
 
     waits = cast("RunWaits", WithoutKey())
-    runs = ItemRuns(bench.plan, client=bench.lab.client, store=bench.lab.store, ring=RING, waits=waits)
+    runs = ItemRuns(
+        bench.plan, client=bench.lab.client, store=bench.lab.store, ring=RING, waits=waits, dev_projects=None
+    )
     with pytest.raises(Unavailable, match="encrypted with another key"):
         await runs.wait(0)

@@ -12,7 +12,9 @@ from activities.jobs.item_runs import make_run_input
 from activities.jobs.job_planner import JobPlanner
 from callboard.projects.manifest import Manifest
 from callboard.projects.project_settings import ProjectSettings
+from callboard.projects.variables import Variables
 from callboard.schemas.errors import SealError
+from callboard.schemas.rest.env_vars import SetVariable
 from callboard.schemas.rest.sink import WebhookSink
 from callboard.schemas.workflow.auth import AuthSessionStatus, AuthSessionType
 from callboard.schemas.workflow.auth_session import AuthSessionView
@@ -101,7 +103,7 @@ async def test_each_interval_is_the_item_s_or_the_job_s_or_the_project_s(tmp_pat
     assert plan(definition()).retry_intervals == RetryIntervals()
     for said, initial in ((None, minute), (JobItemRetry.model_validate({"initialInterval": 1}), second)):
         item = JobItem(api_name="item", parameters={}, retry=said)
-        run_input = await make_run_input(made, item, "run-1", store=FolderStore(tmp_path), ring=RING)
+        run_input = await make_run_input(made, item, "run-1", store=FolderStore(tmp_path), ring=RING, dev_projects=None)
         assert run_input.maximum_attempts == 3
         assert run_input.retry_intervals == RetryIntervals(
             initial_interval=initial, backoff_coefficient=4, maximum_interval=hour
@@ -154,7 +156,7 @@ async def test_seals_sinks_and_receivers_for_the_job_run_and_then_for_each_run(t
         open_sink(sink, RING, OF_JOB)
 
     item = JobItem(api_name="item", parameters={"n": 1})
-    run_input = await make_run_input(made, item, "run-1", store=FolderStore(tmp_path), ring=RING)
+    run_input = await make_run_input(made, item, "run-1", store=FolderStore(tmp_path), ring=RING, dev_projects=None)
     sink, of_run = present(run_input.sink), seal_context.run(WORKSPACE, "shop", "run-1")
     assert open_sink(sink, RING, of_run)["headers"] == {"x-token": "secret"}
     with pytest.raises(SealError):
@@ -166,11 +168,23 @@ def test_the_project_s_own_sink_is_that_of_a_job_without_one() -> None:
     assert open_sink(sink, RING, OF_JOB_RUN)["url"] == "https://of-project.example.com/"
 
 
+async def test_a_run_of_an_item_reads_variables_once_there_is_one(tmp_path: Path) -> None:
+    store, item = FolderStore(tmp_path), JobItem(api_name="item", parameters={})
+
+    async def reads_variables() -> bool:
+        made = await make_run_input(plan(definition()), item, "run-1", store=store, ring=RING, dev_projects=None)
+        return made.reads_variables
+
+    assert not await reads_variables()
+    await Variables(WORKSPACE, store, RING).set("shop", "A", SetVariable(value="1"), by="me")
+    assert await reads_variables()
+
+
 @pytest.mark.parametrize(("maximum_attempts", "inline"), [(1, True), (50, False)])
 async def test_parameters_of_many_attempts_are_stored_to_keep_the_history_small(
     tmp_path: Path, maximum_attempts: int, inline: bool
 ) -> None:
     item = JobItem(api_name="item", parameters={"text": "x" * (INLINE_LIMIT - 100)})
     made = plan(definition(maximum_attempts=maximum_attempts))
-    run_input = await make_run_input(made, item, "run-1", store=FolderStore(tmp_path), ring=RING)
+    run_input = await make_run_input(made, item, "run-1", store=FolderStore(tmp_path), ring=RING, dev_projects=None)
     assert (run_input.parameters.key is None) is inline
