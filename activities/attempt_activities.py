@@ -43,6 +43,7 @@ from callboard.schemas.workflow.attempt import (
     FailedAttemptDetails,
     InterruptedInput,
 )
+from callboard.schemas.workflow.base import HEADLINE_LIMIT, clip
 from callboard.schemas.workflow.run import ErrorCode, RunError
 from callboard.security.keyring import KeyRing
 from callboard.settings import Settings
@@ -136,7 +137,7 @@ class AttemptActivities:
         outcome = await _execute_attempt(self._resources, input)
         if outcome.status is AttemptStatus.FAILED and outcome.error is not None:
             raise ApplicationError(
-                outcome.error.message,
+                clip(outcome.error.message, HEADLINE_LIMIT),
                 outcome,
                 type=ATTEMPT_FAILED,
                 non_retryable=True,  # the Run counts Attempts
@@ -188,7 +189,8 @@ async def _execute_try(resources: AttemptResources, attempt: AttemptInput) -> At
             login_version=outcome.login.login_version if outcome.login is not None else None,
             started_at=outcome.started_at,
         )
-        raise ApplicationError(outcome.error.message, details, type=ATTEMPT_FAILED, non_retryable=outcome.final)
+        message = clip(outcome.error.message, HEADLINE_LIMIT)
+        raise ApplicationError(message, details, type=ATTEMPT_FAILED, non_retryable=outcome.final)
     return outcome.model_copy(update={"number": number})
 
 

@@ -31,7 +31,7 @@ from callboard.schemas.workflow.attempt import (
     AttemptOutcome,
     AttemptStatus,
 )
-from callboard.schemas.workflow.base import MESSAGE_LIMIT, FlowModel, clip
+from callboard.schemas.workflow.base import HEADLINE_LIMIT, MESSAGE_LIMIT, FlowModel, clip
 from callboard.schemas.workflow.run import (
     QUEUE_TIMED_OUT,
     ErrorCode,
@@ -42,9 +42,6 @@ from callboard.schemas.workflow.run import (
     RunReason,
     RunStatus,
 )
-
-_SHORT = 300
-"""How many characters of a message lists show."""
 
 
 def completed(attempt: AttemptOutcome, number: int) -> RunOutcome:
@@ -156,7 +153,8 @@ def close(outcome: RunOutcome, *, cancel_requested: bool) -> RunOutcome:
     if cancel_requested and outcome.reason is not None and outcome.reason.type is ReasonType.CANCELLED_USER_ACTION:
         workflow.upsert_memo({names.MEMO_OUTCOME: outcome.model_dump(mode="json")})
         raise CancelledError(cause.message)
-    raise ApplicationError(cause.message, outcome, type=_type_of(cause), non_retryable=True)
+    message = clip(cause.message, HEADLINE_LIMIT)
+    raise ApplicationError(message, outcome, type=_type_of(cause), non_retryable=True)
 
 
 def outcome_of_failure[T: FlowModel](failure: BaseException | None, outcome_type: type[T]) -> T | None:
@@ -203,7 +201,7 @@ def internal_error(message: str) -> RunOutcome:
 def cause_of(outcome: RunOutcome) -> RunCause | None:
     """Return in short why the Run failed or was canceled, as lists show it; None if it completed."""
     cause = outcome.error or outcome.reason
-    return None if cause is None else RunCause(code=_type_of(cause), message=clip(cause.message, _SHORT))
+    return None if cause is None else RunCause(code=_type_of(cause), message=clip(cause.message, HEADLINE_LIMIT))
 
 
 def innermost_cause(outcome: RunOutcome) -> str:

@@ -12,19 +12,23 @@ payloads on from one workflow to another as they are, and a client that shows a 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 from typing import override
 
 from temporalio.api.common.v1 import Payload
+from temporalio.api.failure.v1 import Failure
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import (
     DataConverter,
     DefaultFailureConverter,
-    DefaultFailureConverterWithEncodedAttributes,
     PayloadCodec,
+    PayloadConverter,
 )
+from temporalio.exceptions import ApplicationError
 
 from callboard.schemas.errors import ConfigurationError
+from callboard.schemas.workflow.base import FlowModel
 from callboard.security.keyring import KeyRing
 from callboard.settings import Settings
 
@@ -39,10 +43,31 @@ def data_converter(settings: Settings, namespace: str) -> DataConverter:
         payload_codec=payload_encryption(settings, namespace),
         # A failure has its message and its stack trace outside its payloads. One of these converters moves them into
         # one; both find them there.
-        failure_converter_class=(
-            DefaultFailureConverterWithEncodedAttributes if settings.encrypt_payloads else DefaultFailureConverter
-        ),
+        failure_converter_class=EncodedFailureConverter if settings.encrypt_payloads else FailureConverter,
     )
+
+
+class FailureConverter(DefaultFailureConverter):
+    """Leaves the stack trace out of a failure that carries an outcome.
+
+    It is that of Callboard's own code, the same each time, and would be the largest part of the history of a Run that
+    fails. Where user code has failed stands in the outcome.
+    """
+
+    @override
+    def to_failure(self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure) -> None:
+        if isinstance(exception, ApplicationError) and any(isinstance(each, FlowModel) for each in exception.details):
+            told = copy(exception)
+            told.__cause__ = exception.__cause__
+            exception = told
+        super().to_failure(exception, payload_converter, failure)
+
+
+class EncodedFailureConverter(FailureConverter):
+    """The same, with message and stack trace in a payload, so that they are encrypted as well."""
+
+    def __init__(self) -> None:
+        super().__init__(encode_common_attributes=True)
 
 
 def payload_encryption(settings: Settings, namespace: str) -> PayloadEncryption:

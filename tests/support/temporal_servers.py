@@ -21,6 +21,7 @@ from callboard.dev.temporal import NAMESPACE, TemporalServer
 from callboard.schemas.workflow.names import SEARCH_ATTRIBUTES
 from callboard.settings import Settings
 from callboard.temporal.client import connect
+from callboard.temporal.data_converter import data_converter
 from callboard.temporal.namespace import Retention, ensure_namespace
 from tests.support.run_stage import IDENTITY, Stage
 
@@ -95,7 +96,7 @@ async def dev_server(data: Path, *dynamic_config: str) -> AsyncGenerator[Tempora
 
 async def dev_client(server: TemporalServer, identity: str = IDENTITY) -> Client:
     return await Client.connect(
-        server.address, namespace=NAMESPACE, data_converter=pydantic_data_converter, identity=identity
+        server.address, namespace=NAMESPACE, data_converter=data_converter(Settings(), NAMESPACE), identity=identity
     )
 
 

@@ -17,6 +17,9 @@ HISTORY_BUDGET = 256_000
 MESSAGE_LIMIT = 4_000
 """How many characters of an error message are kept in Temporal."""
 
+HEADLINE_LIMIT = 300
+"""How many characters of it stand in lists, and above an outcome that has all of it."""
+
 STACK_LIMIT = 16_000
 """How many characters of a stack trace are kept in Temporal."""
 

@@ -43,8 +43,12 @@ async def test_a_failed_attempt_fails_its_activity_and_records_its_error_quietly
 ) -> None:
     error = present((await lab.run("fail")).error)
     assert error.message.startswith("ValueError: the price is missing (api/")
-    types = [event.event_type for event in await lab.stage.events()]
-    assert EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED in types
+    (told,) = [
+        event.activity_task_failed_event_attributes.failure
+        for event in await lab.stage.events()
+        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED
+    ]
+    assert (told.message, told.stack_trace) == (error.message, ""), "the outcome holds the stack of user code"
     assert [line.message for line in caplog.records if line.levelno >= logging.WARNING] == [], "user code's own error"
     record = await lab.record()
     assert record.status is AttemptStatus.FAILED

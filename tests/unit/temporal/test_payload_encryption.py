@@ -88,9 +88,9 @@ def test_without_a_key_it_cannot_be_switched_on() -> None:
         converter("short")
 
 
-def raised() -> ApplicationError:
+def raised(detail: object = None) -> ApplicationError:
     try:
-        raise ApplicationError(f"message {SECRET}", {"detail": SECRET}, type="TryFailed", non_retryable=True)
+        raise ApplicationError(f"message {SECRET}", detail or {"detail": SECRET}, type="TryFailed", non_retryable=True)
     except ApplicationError as error:
         error.__cause__ = ValueError(f"cause {SECRET}")
         return error
@@ -113,6 +113,20 @@ async def test_a_failure_hides_all_but_its_type_and_comes_back_whole(reader: Dat
     assert read.failure.stack_trace == "\n".join(traceback.format_tb(error.__traceback__))
     assert isinstance(read.__cause__, ApplicationError)
     assert read.__cause__.message == f"cause {SECRET}"
+
+
+@pytest.mark.parametrize("on", [True, False])
+async def test_a_failure_that_carries_an_outcome_has_no_stack_trace_of_ours(on: bool) -> None:
+    failure, error = Failure(), raised(JsonRef(text=SECRET, size=14))
+    await converter(NEW, on=on).encode_failure(error, failure)
+    read = await converter(NEW).decode_failure(failure)
+    assert isinstance(read, ApplicationError)
+    assert (read.message, read.type, read.non_retryable) == (error.message, error.type, True)
+    assert list(read.details) == [{"text": SECRET, "key": None, "size": 14}]
+    assert read.failure
+    assert read.failure.stack_trace == ""
+    assert isinstance(read.__cause__, ApplicationError)
+    assert error.__traceback__ is not None, "logs show it"
 
 
 async def test_a_failure_of_before_is_read_where_it_is_switched_on() -> None:
