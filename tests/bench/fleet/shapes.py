@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sqlite3
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -36,6 +37,7 @@ _LOGIN = {
     "auth-sessions/check.py": "async def check(page, **_kwargs):\n    return True\n",
 }
 _MACHINES = 4
+_ITEMS = 100
 _AUTH_SESSION = "bench"
 _READ_EVERY = 0.5
 _READINGS = 6
@@ -55,6 +57,8 @@ class Shape:
     name: str
     project: str
     body: dict[str, Any] = field(default_factory=dict[str, Any])
+    items: int = 0
+    """How many items a JobRun has whose Runs these are; 0 if clients start them."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,8 @@ class Written:
     events: float
     size: float
     """Bytes of all histories."""
+    stored: float
+    """Bytes of the database, which is SQLite here, without pages that are free again."""
     actions: Mapping[str, float]
     """Actions as Temporal counts them, by type."""
 
@@ -73,20 +79,25 @@ async def measure(runs: int) -> list[Table]:
     """Return a table of what a Run writes, and one of what a million Runs a month need, computed from it."""
     async with _receiver() as url, Installation.up() as installation:
         await installation.deploy("plain", QUICK, machines=_MACHINES)
+        await installation.deploy("variables", QUICK, machines=_MACHINES)
+        variable = await installation.http.put("/variables/env-vars/SHOP_KEY", json={"value": "x" * 20, "secret": True})
+        variable.raise_for_status()
         await installation.deploy("failing", _FAILING, machines=_MACHINES)
         await installation.deploy("long", _LONG, machines=_MACHINES)
         await installation.deploy("login", _LOGIN, machines=_MACHINES, authSessions={"enabled": True, "type": "API"})
         shapes = [
             Shape("plain", "plain"),
+            Shape("with a variable", "variables"),
             Shape("with a trace", "plain", {"saveTrace": True}),
             Shape("with parameters of 10 kB", "plain", {"parameters": {"text": "x" * 10_000}}),
             Shape(f"{_LONG_SECONDS} s long", "long"),
             Shape("three Attempts, all failed", "failing", {"retry": {"maximumAttempts": 3}}),
             Shape("with a sink", "plain", {"sink": {"type": "webhook", "url": url}}),
             Shape("with a login that is checked", "login", {"authSession": {"id": _AUTH_SESSION}}),
+            Shape(f"of a JobRun of {_ITEMS} items", "plain", items=_ITEMS),
         ]
         async with installation.workers(1, capacity=_MACHINES):
-            await installation.until_held(4)
+            await installation.until_held(5)
             await _log_in(installation)
             written = {shape: await _execute(installation, shape, runs) for shape in shapes}
     return [_table_of_runs(written), _table_of_a_million(written)]
@@ -99,24 +110,55 @@ async def _execute(installation: Installation, shape: Shape, runs: int) -> Writt
         result = await installation.result(shape.project, await installation.start(shape.project, **shape.body))
         ended.append(result["status"])
 
-    async def execute(count: int) -> tuple[tuple[int, int, int], Counter[str]]:
-        """Execute Runs, and return the totals after them."""
-        await for_each(range(count), once, at_once=_MACHINES)
+    async def execute(count: int, items: int = 0) -> tuple[tuple[int, int, int, int], Counter[str]]:
+        """Execute Runs, or a JobRun, and return the totals after them."""
+        if items:
+            ended.append(await _execute_job_run(installation, shape, items))
+        else:
+            await for_each(range(count), once, at_once=_MACHINES)
         await wait_until(lambda: _all_closed(installation))
-        return await _totals(installation), await _settled_actions(installation)
+        actions = await _settled_actions(installation)
+        return (*await _totals(installation), _stored(installation)), actions
 
     before, counted = await execute(_MACHINES)  # now all Machines are warm
-    after, actions = await execute(runs)
+    after, actions = await execute(runs, shape.items)
     if set(ended) != {"failed" if shape.project == "failing" else "completed"}:
         raise RuntimeError(f"Runs of the bench ended otherwise than they should: {Counter(ended)}")
     actions.subtract(counted)
-    workflows, events, size = ((now - then) / runs for now, then in zip(after, before, strict=True))
-    return Written(
-        workflows,
-        events,
-        size,
-        {name: count / runs for name, count in actions.items() if count > 0},
-    )
+    divided = shape.items or runs
+    workflows, events, size, stored = ((now - then) / divided for now, then in zip(after, before, strict=True))
+    by_type = {name: count / divided for name, count in actions.items() if count > 0}
+    return Written(workflows, events, size, stored, by_type)
+
+
+async def _execute_job_run(installation: Installation, shape: Shape, items: int) -> str:
+    """Execute a Job of so many items once, and return how its JobRun has ended."""
+    jobs = f"/{shape.project}/jobs"
+    job = {
+        "id": "bench",
+        "configuration": {"maxConcurrentRequests": _MACHINES},
+        "payload": [{"apiName": "work", "parameters": {}}] * items,
+    }
+    (await installation.http.post(jobs, json=job)).raise_for_status()
+    triggered = (await installation.http.post(f"{jobs}/bench/trigger")).raise_for_status().json()
+    address = f"{jobs}/bench/runs/{triggered['jobRunId']}"
+    found: dict[str, Any] = {}
+
+    async def has_ended() -> bool:
+        found.update((await installation.http.get(address)).raise_for_status().json()["jobRun"])
+        return found["end_time"] is not None
+
+    await wait_until(has_ended)
+    return "completed" if found["successful_runs"] == items else str(found["status"])
+
+
+def _stored(installation: Installation) -> int:
+    with closing(sqlite3.connect(f"file:{installation.folder / 'temporal.db'}?mode=ro", uri=True)) as database:
+        pages, free, size = (
+            database.execute(f"PRAGMA {pragma}").fetchone()[0]
+            for pragma in ("page_count", "freelist_count", "page_size")
+        )
+    return (pages - free) * size
 
 
 _OF_RUNS = f"WorkflowType != '{names.FLEET}' AND WorkflowType != '{names.AUTH_SESSION}'"
@@ -184,13 +226,14 @@ async def _receiver() -> AsyncGenerator[str]:
 
 
 def _table_of_runs(written: Mapping[Shape, Written]) -> Table:
-    table = Table("one Run", "workflows", "events", "bytes of history", "actions", "of these")
+    table = Table("one Run", "workflows", "events", "bytes of history", "of the database", "actions", "of these")
     for shape, each in written.items():
         table.add_row(
             shape.name,
             f"{each.workflows:.1f}",
             f"{each.events:.1f}",
             f"{each.size:.0f}",
+            f"{each.stored:.0f}",
             f"{sum(each.actions.values()):.1f}",
             ", ".join(f"{count:.1f} {_words(name)}" for name, count in sorted(each.actions.items())),
         )
