@@ -124,7 +124,8 @@ class Variables:
             )
         bound_to = seal_context.variable(self._workspace, project, name)
         token = self._ring.seal(variable.model_dump_json(), bound_to=bound_to)
-        # A Run that is started meanwhile looks for variables without need; none overlooks one that is there.
+        # The mark comes first. So a Run that is started between the two looks for variables in vain, and none that is
+        # started later overlooks this one.
         await self._store.put(object_keys.any_variable(project), b"")
         await self._store.put(object_keys.variable(project, name), token.encode("ascii"))
         return variable
