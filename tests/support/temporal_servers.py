@@ -13,7 +13,6 @@ from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.api.testservice.v1 import LockTimeSkippingRequest, UnlockTimeSkippingRequest
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from callboard.dev import ports
@@ -25,6 +24,8 @@ from callboard.temporal.data_converter import data_converter
 from callboard.temporal.namespace import Retention, ensure_namespace
 from tests.support.run_stage import IDENTITY, Stage
 
+CONVERTER = data_converter(Settings(), NAMESPACE)
+"""What converts payloads and failures in the product, here without encryption."""
 LONG_HISTORY = 60
 """Events with which the server suggests a fresh history; usually it is some thousands."""
 
@@ -34,7 +35,7 @@ async def skipping_environment() -> AsyncGenerator[WorkflowEnvironment]:
     """A server of its own, with our search attributes, which skips time while somebody waits for a result."""
     program = Path(sys.executable).parent / "temporal-test-server"
     starting = WorkflowEnvironment.start_time_skipping(
-        test_server_existing_path=str(program), data_converter=pydantic_data_converter, identity=IDENTITY
+        test_server_existing_path=str(program), data_converter=CONVERTER, identity=IDENTITY
     )
     async with await starting as environment:
         keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
@@ -59,7 +60,7 @@ async def skipping_stage[S: Stage](name: str, kind: type[S]) -> AsyncGenerator[S
     """A stage of this kind on a time-skipping server of its own: its clock is one for all that happens on it."""
     async with skipping_environment() as environment:
         # Not the environment's own client, which skips time by itself while it waits for a result.
-        client = await environment.connect_client(data_converter=pydantic_data_converter, identity=IDENTITY)
+        client = await environment.connect_client(data_converter=CONVERTER, identity=IDENTITY)
 
         async def skip(duration: timedelta, *, held: bool) -> None:
             # The server holds its clock for each activity, from when it is scheduled until it ends. Its count must be
@@ -95,9 +96,7 @@ async def dev_server(data: Path, *dynamic_config: str) -> AsyncGenerator[Tempora
 
 
 async def dev_client(server: TemporalServer, identity: str = IDENTITY) -> Client:
-    return await Client.connect(
-        server.address, namespace=NAMESPACE, data_converter=data_converter(Settings(), NAMESPACE), identity=identity
-    )
+    return await Client.connect(server.address, namespace=NAMESPACE, data_converter=CONVERTER, identity=identity)
 
 
 async def set_up_namespace(server: TemporalServer, name: str, **fields: Any) -> tuple[Settings, Client]:

@@ -16,7 +16,7 @@ from temporalio.exceptions import (
 )
 
 from callboard.schemas.workflow.attempt import INTERRUPTED, AttemptOutcome, AttemptStatus
-from callboard.schemas.workflow.base import MESSAGE_LIMIT, JsonRef
+from callboard.schemas.workflow.base import HEADLINE_LIMIT, MESSAGE_LIMIT, JsonRef
 from callboard.schemas.workflow.run import ErrorCode, ReasonType, RunCause, RunError, RunOutcome, RunReason, RunStatus
 from tests.support.present import present
 from workflows import auth_outcomes, outcomes
@@ -82,6 +82,13 @@ def test_failed_attempts_are_wrapped_with_the_last_error_inside():
 def test_a_failure_without_an_error_is_a_defect_that_does_not_pass_unseen():
     with pytest.raises(ValueError, match="has no error"):
         outcomes.failed_for_good(failed(None), 1)
+
+
+def test_a_failure_says_in_short_what_its_outcome_says_in_full():
+    outcome = outcomes.failed_with(ERROR.model_copy(update={"message": "x" * MESSAGE_LIMIT}), 1)
+    with pytest.raises(ApplicationError) as caught:
+        outcomes.close(outcome, cancel_requested=False)
+    assert (len(caught.value.message), caught.value.details) == (HEADLINE_LIMIT, (outcome,))
 
 
 LOST = "The worker that ran the Attempt was lost."
