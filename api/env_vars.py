@@ -44,7 +44,7 @@ _SETTING = [requires(Scope.ENV_VARS, "env-var.set")]
 _DELETING = [requires(Scope.ENV_VARS, "env-var.delete")]
 
 
-def _no_project() -> None:
+async def _no_project() -> None:
     """Stand for the project of what belongs to the workspace."""
 
 

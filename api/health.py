@@ -16,7 +16,6 @@ from starlette.responses import JSONResponse
 from api.dependencies import Services, ServicesDep
 from api.fleet import read_fleet
 from api.http.key_check import read_key
-from api.workspace_router import KEY_DESCRIPTION
 from callboard.schemas.errors import CallboardError, TooMany, Unauthorized, Unavailable
 from callboard.schemas.rest.access import Scope
 from callboard.schemas.rest.fleet import FleetProject, MissingReason
@@ -26,7 +25,7 @@ _CHECK_TIMEOUT = 5
 """Seconds within which each of the checked parts must answer."""
 
 log = logging.getLogger(__name__)
-router = APIRouter(tags=["Health"], dependencies=KEY_DESCRIPTION)
+router = APIRouter(tags=["Health"])
 
 
 @router.get(

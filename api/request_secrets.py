@@ -1,8 +1,10 @@
-"""Secrets of a request: they are sealed before they enter Temporal or the artifact store, and deleted if unused."""
+"""What a request leaves for what it starts: secrets are sealed first, and what nobody needs is removed again."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Awaitable, Callable, Mapping
 
 from api.dependencies import Services
 from callboard.projects.manifest import Manifest
@@ -52,15 +54,61 @@ async def resolve_run_sink(
     return seal_sink(sink, delivery_schedule(settings), services.ring, bound_to)
 
 
-async def store_sealed(services: Services, project: str, owner: str, key: str, text: str) -> None:
-    """Store a secret of an AuthSession (parameters or a browser state) as a sealed artifact.
+def seal_for_auth_session(services: Services, project: str, owner: str, text: str) -> bytes:
+    """Return a secret of an AuthSession (parameters or a browser state) as an artifact.
 
     Raises:
         ConfigurationError: There is no key to seal with.
-        StoreError: The store failed.
     """
     bound_to = seal_context.auth_session(services.settings.workspace, project, owner)
-    await services.store.put(key, services.ring.seal(text, bound_to=bound_to).encode("ascii"))
+    return services.ring.seal(text, bound_to=bound_to).encode("ascii")
+
+
+async def start_with_artifacts[T](
+    services: Services, artifacts: Mapping[str, bytes], start: Callable[[], Awaitable[T]], *, shared: bool = False
+) -> T:
+    """Store these artifacts, all at the same time, and only then start what needs them; return what that returns.
+
+    If nothing was started, they are removed again, also if the request was canceled before. If Temporal has not
+    answered, something may have been started, and they stay.
+
+    Args:
+        services: The services of the request.
+        artifacts: What to store, by store key.
+        start: Starts it.
+        shared: Whether another request may have started it with the same artifacts. They are removed after a conflict
+            only: what was started then has other artifacts.
+
+    Raises:
+        StoreError: An artifact could not be stored, and nothing was started.
+    """
+    asked = False
+    try:
+        await _store_all(services, artifacts)
+        asked = True
+        return await start()
+    except BaseException as error:
+        nothing_started = not asked or (isinstance(error, CallboardError) and definitely_not_started(error))
+        if isinstance(error, Conflict) or (nothing_started and not shared):
+            await delete_artifacts(services, *artifacts)
+        raise
+
+
+async def _store_all(services: Services, artifacts: Mapping[str, bytes]) -> None:
+    """Store artifacts. Each write has ended afterwards, whatever becomes of the others. Raises StoreError."""
+    writes = asyncio.gather(
+        *(services.store.put(key, content) for key, content in artifacts.items()), return_exceptions=True
+    )
+    try:
+        results = await asyncio.shield(writes)
+    except asyncio.CancelledError:
+        await writes  # A write that has begun goes on in its thread, so what it leaves could not be removed now.
+        raise
+    failed = [result for result in results if result is not None]
+    for error in failed[1:]:
+        log.error("An artifact could not be stored, and was not the only one: %s", error)
+    if failed:
+        raise failed[0]
 
 
 def definitely_not_started(error: CallboardError) -> bool:
@@ -68,11 +116,9 @@ def definitely_not_started(error: CallboardError) -> bool:
     return isinstance(error, BadRequest | NotFound | Conflict | ConfigurationError | StoreError)
 
 
-async def delete_artifacts(services: Services, *keys: str | None) -> None:
+async def delete_artifacts(services: Services, *keys: str) -> None:
     """Delete artifacts that nobody needs; log a warning for each that cannot be deleted."""
     for key in keys:
-        if key is None:
-            continue
         try:
             await services.store.delete(key)
         except StoreError:

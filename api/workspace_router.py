@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Security, params
-from fastapi.security import APIKeyHeader, HTTPBearer
+from fastapi import APIRouter, Depends, params
 
 from api.dependencies import ServicesDep
 from api.http.errors import error_responses
-from api.http.key_check import KEY_HEADER
 from callboard.schemas.errors import (
     CallboardError,
     Forbidden,
@@ -20,9 +18,6 @@ from callboard.schemas.errors import (
     Unauthorized,
     Unavailable,
 )
-
-KEY_DESCRIPTION = (Security(APIKeyHeader(name=KEY_HEADER, auto_error=False)), Security(HTTPBearer(auto_error=False)))
-"""Description of the key for the OpenAPI page. `api.http.middleware` checks the key before a route is looked up."""
 
 
 def workspace_router(
@@ -39,7 +34,7 @@ def workspace_router(
     """
     return APIRouter(
         prefix=f"/api/v1/workspace/{{workspaceId}}{below}{path}",
-        dependencies=[Depends(_require_workspace), *KEY_DESCRIPTION, *checks],
+        dependencies=[Depends(_require_workspace), *checks],
         responses=error_responses(
             *errors, Unauthorized, Forbidden, NotFound, TooMany, InternalServerError, Unavailable
         ),

@@ -9,13 +9,13 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from api.auth_sessions.results import record_accepted
+from api.auth_sessions.results import accepted_note
 from api.dependencies import Services
 from api.lookup import find_auth_session, require_auth_session
-from api.request_secrets import definitely_not_started, delete_artifacts, resolve_proxy, store_sealed
+from api.request_secrets import resolve_proxy, seal_for_auth_session, start_with_artifacts
 from api.runs.idempotency import new_run_id
 from callboard.projects.manifest import Manifest
-from callboard.schemas.errors import BadRequest, CallboardError, Conflict
+from callboard.schemas.errors import BadRequest, Conflict
 from callboard.schemas.rest.auth_sessions import (
     AuthSessionBody,
     CreateAuthSession,
@@ -149,18 +149,17 @@ async def import_state(services: Services, manifest: Manifest, body: dict[str, A
     if existing is not None and existing.type is not AuthSessionType.RECORDER:
         raise _already_exists(project, owner)
     key = object_keys.auth_session_state(project, owner, secrets.token_urlsafe(16))
-    try:
-        await store_sealed(services, project, owner, key, request.state.to_json())
-        if existing is not None:
-            return contract_auth_session(await services.auth_sessions.replace_state(workspace, project, owner, key))
-        view = _new_view(owner, AuthSessionType.RECORDER, AuthSessionStatus.READY)
-        view = view.model_copy(update={"login_version": 1, "state_key": key})
-        ref = AuthSessionRef(id=owner, type=AuthSessionType.RECORDER, owner=owner)
-        await services.auth_sessions.create(AuthSessionInput(workspace=workspace, project=project, ref=ref, view=view))
-    except CallboardError as error:
-        if definitely_not_started(error):
-            await delete_artifacts(services, key)
-        raise
+    artifacts = {key: seal_for_auth_session(services, project, owner, request.state.to_json())}
+    if existing is not None:
+        replaced = await start_with_artifacts(
+            services, artifacts, lambda: services.auth_sessions.replace_state(workspace, project, owner, key)
+        )
+        return contract_auth_session(replaced)
+    view = _new_view(owner, AuthSessionType.RECORDER, AuthSessionStatus.READY)
+    view = view.model_copy(update={"login_version": 1, "state_key": key})
+    ref = AuthSessionRef(id=owner, type=AuthSessionType.RECORDER, owner=owner)
+    created = AuthSessionInput(workspace=workspace, project=project, ref=ref, view=view)
+    await start_with_artifacts(services, artifacts, lambda: services.auth_sessions.create(created))
     return contract_auth_session(view)
 
 
@@ -240,14 +239,11 @@ async def _start(
     """Store what the Run needs, and start it by `begin`."""
     text = json.dumps(request.parameters, separators=(",", ":"))
     add_log_fields(authSessionId=owner, operationId=spec.run_id)
-    try:
-        await store_sealed(services, project, owner, spec.parameters_key, text)
-        await record_accepted(services, project, spec.run_id, spec.type, owner)
-        await begin()
-    except CallboardError as error:
-        if definitely_not_started(error):
-            await delete_artifacts(services, spec.parameters_key, object_keys.accepted(project, spec.run_id))
-        raise
+    artifacts = {
+        spec.parameters_key: seal_for_auth_session(services, project, owner, text),
+        object_keys.accepted(project, spec.run_id): accepted_note(spec.type, owner),
+    }
+    await start_with_artifacts(services, artifacts, begin)
     return OperationStarted(operation_id=spec.run_id)
 
 

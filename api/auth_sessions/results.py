@@ -64,16 +64,13 @@ async def validate_result(
     return await _answer(services, manifest.project, operationId, RunType.AUTH_SESSION_VALIDATE, authSessionId)
 
 
-async def record_accepted(
-    services: Services, project: str, operation_id: str, run_type: RunType, auth_session_id: str
-) -> None:
-    """Record that a Create or Update is accepted. Its Run starts only when the AuthSession is ready for it.
+def accepted_note(run_type: RunType, auth_session_id: str) -> bytes:
+    """Return the artifact which tells that a Create or Update was accepted.
 
-    Raises:
-        StoreError: The store failed.
+    Its Run starts only when the AuthSession is ready for it.
     """
     note = {"authSessionId": auth_session_id, "type": run_type.value, "acceptedAt": datetime.now(UTC).isoformat()}
-    await services.store.put(object_keys.accepted(project, operation_id), json.dumps(note).encode("ascii"))
+    return json.dumps(note).encode("ascii")
 
 
 async def _answer(

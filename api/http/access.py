@@ -101,5 +101,9 @@ def no_such_project(name: str, hint: str = "") -> NotFound:
     return NotFound(f"There is no project {clip(name, 100)!r} deployed here.{hint}")
 
 
-CallerDep = Annotated[Caller, Depends(caller_of)]
+async def _caller(request: Request) -> Caller:
+    return caller_of(request)  # FastAPI would call a function that is not async in another thread, and wait for that.
+
+
+CallerDep = Annotated[Caller, Depends(_caller)]
 """Who has sent the request."""

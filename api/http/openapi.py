@@ -11,8 +11,14 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from api.http.access import requirement_of
+from api.http.key_check import KEY_HEADER
 
 _REF = "#/components/schemas/{model}"
+_KEY_SCHEMES = {
+    "APIKeyHeader": {"type": "apiKey", "in": "header", "name": KEY_HEADER},
+    "HTTPBearer": {"type": "http", "scheme": "bearer"},
+}
+"""How a key is sent. `api.http.middleware` checks it before a route is looked up, so no route says it by itself."""
 _bodies: set[type[BaseModel]] = set()
 """Models of bodies that routes read by themselves."""
 
@@ -55,6 +61,8 @@ def _build_schema(app: FastAPI) -> dict[str, Any]:
         for path in schema["paths"].values():
             for operation in path.values():
                 operation["responses"].pop("422", None)
+        schema["components"]["securitySchemes"] = _KEY_SCHEMES
+        schema["security"] = [{name: []} for name in _KEY_SCHEMES]
         for route in app.routes:
             if isinstance(route, APIRoute) and (needs := requirement_of(route)) and route.include_in_schema:
                 for method in route.methods or ():

@@ -7,17 +7,15 @@ Meanwhile they are held in this process in plain text, as they were when they ca
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 from api.dependencies import Services
-from api.request_secrets import definitely_not_started, delete_artifacts
 from api.runs.idempotency import resolve_identity
 from api.runs.records import masked_input
 from api.runs.result import load_json
 from api.runs.start import check_api_and_auth, create_run
 from callboard.projects.manifest import Manifest
-from callboard.schemas.errors import BadRequest, CallboardError, Conflict
+from callboard.schemas.errors import BadRequest, Conflict
 from callboard.schemas.rest.json_text import validate_body
 from callboard.schemas.rest.runs import RerunResponse
 from callboard.schemas.rest.start_request import StartRequest
@@ -28,7 +26,6 @@ from callboard.schemas.workflow.run import RunInput
 from callboard.security import seal_context
 from callboard.security.sealed_proxies import open_proxy
 from callboard.security.sealed_sinks import open_sink
-from callboard.storage import object_keys
 from callboard.telemetry.log_context import add_log_fields
 
 
@@ -56,15 +53,7 @@ async def start_rerun(
     identity = await resolve_identity(services, manifest.project, f"again: {run_id}".encode("ascii"), idempotency_key)
     check_api_and_auth(manifest, request)
     add_log_fields(rerunOf=run_id)
-    marker = object_keys.rerun(manifest.project, run_id, identity.run_id)
-    await services.store.put(marker, json.dumps({"at": datetime.now(UTC).isoformat()}).encode("ascii"))
-    try:
-        await create_run(services, manifest, request, identity, by, rerun_of=run_id)
-    except CallboardError as error:
-        # With an Idempotency-Key, the Run may exist: an earlier request, or an earlier try of this one, started it.
-        if definitely_not_started(error) and not identity.fingerprint:
-            await delete_artifacts(services, marker)
-        raise
+    await create_run(services, manifest, request, identity, by, rerun_of=run_id)
     return RerunResponse(run_id=identity.run_id, rerun_of=run_id)
 
 

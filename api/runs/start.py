@@ -5,23 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from api.dependencies import Services
 from api.lookup import check_parameters, read_version, require_auth_session
 from api.request_secrets import (
-    definitely_not_started,
     delete_artifacts,
     resolve_proxy,
     resolve_run_sink,
-    store_sealed,
+    seal_for_auth_session,
+    start_with_artifacts,
 )
 from api.runs.idempotency import RunIdentity, resolve_identity, was_started
 from callboard.projects.manifest import Manifest
 from callboard.projects.project_settings import ProjectSettings
 from callboard.projects.variables import may_have_variables
-from callboard.schemas.errors import BadRequest, CallboardError, Conflict, NotFound, TooMany, Unavailable
+from callboard.schemas.errors import BadRequest, NotFound, TooMany, Unavailable
 from callboard.schemas.rest.field_errors import field_error
 from callboard.schemas.rest.json_text import validate_body
 from callboard.schemas.rest.run_auth_session import RuntimeAuthSession, StoredAuthSession
@@ -136,7 +136,7 @@ async def create_run(
     )
     proxy = resolve_proxy(services, manifest, identity.run_id, effective.proxy, auth and auth.proxy)
     sink = await resolve_run_sink(services, manifest, effective.sink, identity.run_id)
-    parameters = await _store_parameters(services, project, identity, effective)
+    parameters, artifacts = _place_parameters(project, identity, effective)
     run_input = RunInput(
         workspace=workspace,
         project=project,
@@ -154,31 +154,28 @@ async def create_run(
         reads_variables=await may_have_variables(services.store, project, services.settings.dev_projects),
         started_by=by,
     )
-    try:
-        await _store_and_start(services, run_input, effective, identity, rerun_of)
-    except CallboardError as error:
-        # Artifacts of an Idempotency-Key belong to all requests with the same body, and another one of them may have
-        # started the Run. After a conflict none did: the existing Run has another body, and so other store keys.
-        if isinstance(error, Conflict) or (definitely_not_started(error) and not identity.fingerprint):
-            await delete_artifacts(services, parameters.key, auth and auth.parameters_key)
-        raise
+    login = await _seal_runtime_input(services, project, auth, effective.auth_session, identity)
+    artifacts |= login
+    if rerun_of is not None:
+        marker = object_keys.rerun(project, rerun_of, identity.run_id)
+        artifacts[marker] = json.dumps({"at": datetime.now(UTC).isoformat()}).encode("ascii")
 
+    async def start() -> None:
+        # From here on the Run may exist. What is refused before has no id in the log and the audit, as nothing has it.
+        add_log_fields(runId=identity.run_id, project=project)
+        created = await services.runs.start(
+            identity.run_id, run_input, fingerprint=identity.fingerprint, rerun_of=rerun_of
+        )
+        if login and not created:
+            # Another copy of this request started the Run first. If that Run has ended already, nothing else will
+            # delete the runtimeInput that was just stored.
+            state = await services.runs.get_state(workspace, project, identity.run_id)
+            if state.outcome is not None:
+                await delete_artifacts(services, *login)
 
-async def _store_and_start(
-    services: Services, run_input: RunInput, request: StartRequest, identity: RunIdentity, rerun_of: str | None
-) -> None:
-    stored = False
-    if run_input.auth is not None and isinstance(request.auth_session, RuntimeAuthSession):
-        stored = await _store_runtime_input(services, run_input.project, run_input.auth, request.auth_session, identity)
-    # From here on the Run may exist. What is refused before has no id in the log and the audit, as nothing has it.
-    add_log_fields(runId=identity.run_id, project=run_input.project)
-    created = await services.runs.start(identity.run_id, run_input, fingerprint=identity.fingerprint, rerun_of=rerun_of)
-    if run_input.auth is not None and stored and not created:
-        # Another copy of this request started the Run first. If that Run has ended already, nothing else will delete
-        # the runtimeInput that was just stored.
-        state = await services.runs.get_state(run_input.workspace, run_input.project, identity.run_id)
-        if state.outcome is not None:
-            await delete_artifacts(services, run_input.auth.parameters_key)
+    # Artifacts of an Idempotency-Key belong to all requests with the same body, and another one of them may have
+    # started the Run. After a conflict none did: the existing Run has another body, and so other store keys.
+    await start_with_artifacts(services, artifacts, start, shared=bool(identity.fingerprint))
 
 
 async def _check_parameters(
@@ -293,23 +290,28 @@ async def _build_run_auth(
     )
 
 
-async def _store_runtime_input(
-    services: Services, project: str, auth: RunAuth, requested: RuntimeAuthSession, identity: RunIdentity
-) -> bool:
-    """Store the `runtimeInput` for the Run, sealed.
+async def _seal_runtime_input(
+    services: Services,
+    project: str,
+    auth: RunAuth | None,
+    requested: StoredAuthSession | RuntimeAuthSession | None,
+    identity: RunIdentity,
+) -> dict[str, bytes]:
+    """Return the artifact with the `runtimeInput` of the Run, sealed, by its store key.
 
-    Return whether it was stored. False means that there is none to store, or that the Run exists already, and has what
-    it needs or does not need it any more.
+    There is none without a `runtimeInput`, nor if the Run exists already, and has what it needs or does not need it any
+    more.
 
     Raises:
         ConfigurationError: There is no key to seal with.
-        StoreError, Unavailable: The artifact store, or Temporal, does not answer.
+        Unavailable: Temporal does not answer.
     """
-    if auth.parameters_key is None or await was_started(services, project, identity):
-        return False
+    if auth is None or auth.parameters_key is None or not isinstance(requested, RuntimeAuthSession):
+        return {}
+    if await was_started(services, project, identity):
+        return {}
     text = json.dumps(requested.runtime_input, separators=(",", ":"))
-    await store_sealed(services, project, auth.ref.owner, auth.parameters_key, text)
-    return True
+    return {auth.parameters_key: seal_for_auth_session(services, project, auth.ref.owner, text)}
 
 
 def _login_parameters_key(project: str, owner: str, identity: RunIdentity) -> str:
@@ -320,14 +322,14 @@ def _login_parameters_key(project: str, owner: str, identity: RunIdentity) -> st
     return object_keys.auth_session_parameters(project, owner, owner_key)
 
 
-async def _store_parameters(services: Services, project: str, identity: RunIdentity, request: StartRequest) -> JsonRef:
+def _place_parameters(project: str, identity: RunIdentity, request: StartRequest) -> tuple[JsonRef, dict[str, bytes]]:
+    """Return the parameters as part of the Run's input, and as an artifact by its store key if they are large."""
     text = json.dumps(request.parameters, separators=(",", ":"))
     # The parameters are part of the input of every Attempt in the history, so more Attempts leave less room for each.
     if len(text) <= min(INLINE_LIMIT, HISTORY_BUDGET // request.retry.maximum_attempts):
-        return JsonRef(text=text, size=len(text))
+        return JsonRef(text=text, size=len(text)), {}
     # The store key is made from the fingerprint of the whole body if there is one: two bodies with one Idempotency-Key
     # must not share an artifact, even if they differ only outside their parameters.
     digest = hashlib.sha256(identity.fingerprint.encode("ascii") or text.encode("ascii")).hexdigest()
     key = object_keys.parameters(project, identity.run_id, digest)
-    await services.store.put(key, text.encode("ascii"))
-    return JsonRef(key=key, size=len(text))
+    return JsonRef(key=key, size=len(text)), {key: text.encode("ascii")}

@@ -1,9 +1,13 @@
-"""The OpenAPI page: complete, with examples, and served without an outside address."""
+"""The routes, and the OpenAPI page: complete, with examples, and served without an outside address."""
 
 import re
+from collections.abc import Callable
+from inspect import iscoroutinefunction
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
 from tests.support.api_in_process import Api
@@ -11,6 +15,22 @@ from tests.support.api_in_process import Api
 PROJECT = "/api/v1/workspace/{workspaceId}/projects/{projectName}"
 ALWAYS = {"401", "403", "404", "429", "500", "503"}
 """What every call of a project may be answered with."""
+
+
+def called_in_a_thread(dependant: Dependant) -> list[Any]:
+    """What FastAPI calls in another thread for a route: each time, a request waits for that thread."""
+    called = [dependant.call] if dependant.call is not None and not _is_async(dependant.call) else []
+    return called + [call for each in dependant.dependencies for call in called_in_a_thread(each)]
+
+
+def _is_async(call: Callable[..., Any]) -> bool:
+    return iscoroutinefunction(call) or iscoroutinefunction(type(call).__call__)
+
+
+async def test_no_request_waits_for_a_thread_of_the_framework(api: Api):
+    routes = [route for route in api.app.routes if isinstance(route, APIRoute)]
+    assert len(routes) > 100
+    assert {route.path: found for route in routes if (found := called_in_a_thread(route.dependant))} == {}
 
 
 async def test_openapi_describes_every_route_with_its_errors(api: Api):
@@ -27,7 +47,10 @@ async def test_openapi_describes_every_route_with_its_errors(api: Api):
         for operation in page["paths"][path].values():
             assert operation["responses"].keys() >= ALWAYS
             assert "This needs the scope `" in operation["description"]
-            assert operation["security"] == [{"APIKeyHeader": []}, {"HTTPBearer": []}]
+    operations = [(name, each) for name, path in page["paths"].items() for each in path.values()]
+    assert [name for name, operation in operations if "security" in operation] == ["/job-run-results"]
+    assert page["paths"]["/job-run-results"]["get"]["security"] == []
+    assert page["security"] == [{"APIKeyHeader": []}, {"HTTPBearer": []}]
     assert page["components"]["securitySchemes"]["APIKeyHeader"]["name"] == "x-api-key"
 
 

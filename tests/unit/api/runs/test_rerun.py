@@ -122,8 +122,16 @@ async def test_the_same_rerun_with_an_idempotency_key_is_one_run(api: Api):
     assert await rerun(api, first, idempotency_key="k-1") == second
     assert (await api.ask(f"runs/{first}"))["reruns"] == [second]
     assert (await again(api, other, idempotency_key="k-1")).status_code == 409
+    assert (await api.ask(f"runs/{other}"))["reruns"] == []
     assert await rerun(api, first, idempotency_key="k-2") != second
     assert (await again(api, first, idempotency_key="a b")).status_code == 400
+
+
+async def test_a_rerun_that_is_refused_as_too_many_runs_wait_is_told_nowhere(make_project_api: MakeApi):
+    api = await make_project_api({"replication": {"maxQueued": 8}})  # seven Runs wait, as this engine says
+    first = await api.run()
+    assert (await again(api, first)).status_code == 429
+    assert (await api.ask(f"runs/{first}"))["reruns"] == []
 
 
 def with_auth(kind: AuthSessionType, run_id: str) -> RunAuth:

@@ -198,8 +198,11 @@ async def test_an_input_goes_only_if_the_run_is_known_not_to_have_started(
     assert len(await kept(api)) - len(before) == left
 
 
-async def test_a_store_that_cannot_keep_the_input_leaves_no_parameters(make_api: MakeApi, artifacts: Path):
-    api = await make_api(store=FaultyStore(artifacts, lambda key: key.endswith(".sealed")))
+@pytest.mark.parametrize("refused", [".sealed", ".json"])
+async def test_a_store_that_cannot_keep_one_artifact_of_a_run_keeps_none(
+    make_api: MakeApi, artifacts: Path, refused: str
+):
+    api = await make_api(store=FaultyStore(artifacts, lambda key: "parameters-" in key and key.endswith(refused)))
     before = await kept(api)
     answer = await starter(api)({"runtimeInput": INPUT}, parameters={"x": "a" * 40_000})
     assert answer.status_code == 500

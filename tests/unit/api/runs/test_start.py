@@ -1,5 +1,6 @@
 """Start: what is refused and how, what is ordered, and what a repeat gives."""
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
@@ -266,3 +267,28 @@ async def test_a_repeat_after_the_key_ring_was_rotated_finds_its_run(make_api: M
     assert fresh != run_id
     assert (await after.start(idempotency_key="order-8")).json()["runId"] == fresh
     assert set(after.runs.entries) == {run_id, fresh}
+
+
+async def test_a_request_that_is_canceled_while_its_artifacts_are_written_leaves_nothing(
+    make_api: MakeApi, artifacts: Path
+):
+    store = FaultyStore(artifacts)
+    before = [key async for key in store.list("runs/")]
+    api, go, reached = await make_api(store=store), asyncio.Event(), asyncio.Event()
+
+    def hold(key: str, _data: bytes) -> asyncio.Event | None:
+        if not key.startswith("runs/"):
+            return None
+        reached.set()
+        return go
+
+    store.hold = hold
+    request = asyncio.create_task(api.start(start(parameters={"x": "a" * 40_000})))
+    await reached.wait()
+    request.cancel()
+    await asyncio.sleep(0)  # it hears of the cancel while the write goes on
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await request
+    assert [key async for key in store.list("runs/")] == before
+    assert api.runs.entries == {}
