@@ -54,9 +54,10 @@ check: setup
 	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 .venv/bin/pyright
 	@.venv/bin/lint-imports
 
-# Compares with the plain Playwright loop and with bare Temporal. Takes some minutes; leave the machine alone.
+# Compares with a bare loop on Temporal, by turns. `make bench ARGS="--rounds 2"` measures less; docs/sizing.md says more.
+# Takes some minutes; leave the machine alone.
 bench: setup
-	@$(PYTHON) -m tests.bench
+	@$(PYTHON) -m tests.bench $(ARGS)
 
 # What workers do together, and what they cost when idle. `make bench-fleet ARGS="neighbors --projects 50"` measures one
 # part, and a smaller one. All of it takes some fifteen minutes; leave the machine alone.

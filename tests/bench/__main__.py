@@ -1,4 +1,7 @@
-"""`make bench`: one table, from interleaved rounds on one machine. Quote ratios and medians, never single figures."""
+"""`make bench`: Callboard beside a bare loop (`tests/bench/bare.py`), by turns in one run on one machine.
+
+Quote ratios and medians, never single figures.
+"""
 
 from __future__ import annotations
 
@@ -7,31 +10,29 @@ import asyncio
 import secrets
 import statistics
 import tempfile
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import httpx
 import psutil
-from playwright.async_api import async_playwright
-from rich.console import Console
 from rich.table import Table
 from temporalio.client import Client
 
 from callboard.dev import ports
-from tests.bench.bare import COLD, TRACED, WARM, ReadWorkflow
+from tests.bench.bare import STARTED, TRACED, UNTRACED, ReadWorkflow
 from tests.bench.callboard import ENDINGS, Callboard
+from tests.bench.output import console
 from tests.bench.processor import KINDS, Usage
-from tests.bench.reading import launch, read
-from tests.bench.rows import Row
-from tests.bench.servers import process, temporal_as_it_comes, temporal_tuned
+from tests.bench.rows import Row, median_ratio
+from tests.bench.servers import process, temporal_tuned
+from tests.bench.starts import PER_SECOND, Starts
 
-console = Console()
 _TURNS = 4
-"""Turns in which each way executes its part of the Runs whose processor time is measured."""
+"""Turns in which each way executes its part of the Runs whose processor time is measured, and makes its starts."""
 
 
-async def main(rounds: int, repetitions: int, starts: int, cancels: int, metered: int) -> None:
+async def main(given: argparse.Namespace) -> None:
     """Start all processes, measure, print the results, and stop all processes."""
     async with AsyncExitStack() as resources:
         folder = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="callboard-bench-")))
@@ -39,49 +40,44 @@ async def main(rounds: int, repetitions: int, starts: int, cancels: int, metered
         url = f"http://127.0.0.1:{site}/"
         await resources.enter_async_context(process("-m", "tests.bench.site", str(site)))
         await _until_served(url)
-        browser = await launch(await resources.enter_async_context(async_playwright()))
-        resources.push_async_callback(browser.close)
-        plain = await resources.enter_async_context(temporal_as_it_comes())
-        await resources.enter_async_context(process("-m", "tests.bench.bare", plain))
         others = _children()
-        tuned = (await resources.enter_async_context(temporal_tuned(folder / "tuned"))).address
-        await resources.enter_async_context(process("-m", "tests.bench.bare", tuned))
+        temporal = (await resources.enter_async_context(temporal_tuned(folder / "bare"))).address
+        await resources.enter_async_context(process("-m", "tests.bench.bare", temporal))
+        client = await Client.connect(temporal)
         of_limit = _children() - others
         callboard = await resources.enter_async_context(Callboard.up(folder / "callboard", url))
         of_callboard = _children() - others - of_limit
         await callboard.log_in()
-        rows = [
-            Row("(a) plain Playwright loop, warm browser", lambda: read(browser, url)),
-            Row("(b) bare Temporal, server as it comes", _bare(await Client.connect(plain), WARM, url)),
-            Row("(c) bare Temporal, server tuned: the limit", _bare(await Client.connect(tuned), WARM, url)),
-            Row("(d) bare Temporal, a browser for each", _bare(await Client.connect(tuned), COLD, url), share=0.25),
-            Row("(e) Callboard through REST, trace off", callboard.once),
-            Row("(f) the same, with a login that is validated first", callboard.once_logged_in, share=0.5),
-            Row(
-                "(g) bare Temporal as (c), trace on: the limit of (h)", _bare(await Client.connect(tuned), TRACED, url)
-            ),
-            Row("(h) Callboard through REST, trace on", callboard.once_traced),
-        ]
-        for number in range(rounds):
+        limit = Row("bare loop: the limit", partial(_read, client, UNTRACED, url))
+        traced_limit = Row("bare loop, trace on: the limit", partial(_read, client, TRACED, url))
+        untraced = Row("Callboard, trace off", callboard.once, limit)
+        traced = Row("Callboard, trace on", callboard.once_traced, traced_limit)
+        logged_in = Row("Callboard, trace off, a login that is validated first", callboard.once_logged_in, limit)
+        rows = [limit, untraced, logged_in, traced_limit, traced]
+        for number in range(given.rounds):
             for row in rows:
-                console.print(f"round {number + 1} of {rounds}: {row.name}", style="dim")
-                await row.round(repetitions)
-        _print_table(rows)
-        limit, untraced, limit_traced, traced = (rows[index] for index in (2, 4, 6, 7))
+                console.print(f"round {number + 1} of {given.rounds}: {row.name}", style="dim")
+                await row.round(given.repetitions)
+        _print_rows(rows)
         usages = [
-            *(Usage(row.name, row.once, of_limit) for row in (limit, limit_traced)),
+            *(Usage(row.name, row.once, of_limit) for row in (limit, traced_limit)),
             *(Usage(row.name, row.once, of_callboard) for row in (untraced, traced)),
         ]
-        await _print_processor(usages, metered)
-        await _print_rest(callboard, starts, cancels)
+        await _print_processor(usages, given.metered)
+        await _print_rest(callboard, given.queued, given.cancels)
         await _print_bodies(callboard)
+        # What is started here is executed by nobody, so this comes last.
+        await callboard.occupy()
+        bare = Starts("bare start_workflow: the limit", partial(_start, client, url))
+        await _print_starts(bare, Starts("Callboard, until it is accepted", callboard.start), given.starts)
 
 
-def _bare(client: Client, queue: str, url: str) -> Callable[[], Awaitable[object]]:
-    async def once() -> object:
-        return await client.execute_workflow(ReadWorkflow.run, url, id=secrets.token_hex(8), task_queue=queue)
+async def _read(client: Client, queue: str, url: str) -> None:
+    await client.execute_workflow(ReadWorkflow.run, url, id=secrets.token_hex(8), task_queue=queue)
 
-    return once
+
+async def _start(client: Client, url: str) -> None:
+    await client.start_workflow(ReadWorkflow.run, url, id=secrets.token_hex(8), task_queue=STARTED)
 
 
 async def _until_served(url: str) -> None:
@@ -95,23 +91,35 @@ async def _until_served(url: str) -> None:
                 return
 
 
-def _print_table(rows: list[Row]) -> None:
-    def named(name: str) -> Row:
-        return next(row for row in rows if row.name.startswith(name))
-
+def _print_rows(rows: list[Row]) -> None:
     table = Table(
         "row", "per second, 4 at a time", "of its limit", "p50 at rest, ms", "of its limit", "p50 in a row, ms"
     )
     for row in rows:
-        limit = named("(g)" if row.name.startswith(("(g)", "(h)")) else "(c)")
+        limit = row.limit or row
         table.add_row(
             row.name,
-            f"{row.per_second:.2f}",
-            f"{row.per_second / limit.per_second:.2f}",
-            f"{row.p50:.0f}",
-            f"{row.p50 / limit.p50:.2f}",
-            f"{row.p50_in_a_row:.0f}",
+            f"{statistics.median(row.per_second):.2f}",
+            f"{median_ratio(row.per_second, limit.per_second):.2f}",
+            f"{statistics.median(row.at_rest) * 1000:.0f}",
+            f"{median_ratio(row.at_rest, limit.at_rest):.2f}",
+            f"{statistics.median(row.in_a_row) * 1000:.0f}",
         )
+    console.print(table)
+
+
+async def _print_starts(limit: Starts, callboard: Starts, starts: int) -> None:
+    ways = (limit, callboard)
+    for way in ways:
+        await way.turn(PER_SECOND)  # It warms up.
+        way.took.clear()
+    for _ in range(_TURNS):
+        for way in ways:
+            await way.turn(starts // _TURNS)
+    table = Table(f"{starts} starts, {PER_SECOND} a second", "p50, ms", "of the limit", "p99, ms", "refused")
+    for way in ways:
+        p50, p99 = _percentiles([seconds for turn in way.took for seconds in turn])
+        table.add_row(way.name, p50, f"{median_ratio(way.medians, limit.medians):.2f}", p99, str(way.refused))
     console.print(table)
 
 
@@ -123,18 +131,16 @@ async def _print_processor(ways: list[Usage], runs: int) -> None:
     for _ in range(_TURNS):
         for way in ways:
             await way.measure(runs // _TURNS)
-    table = Table(f"processor milliseconds of a Run, mean of {runs}", *(way.name.partition(" ")[0] for way in ways))
+    table = Table(f"processor milliseconds of a Run, mean of {runs}", *(way.name for way in ways))
     for kind in KINDS:
         table.add_row(kind, *(f"{way.milliseconds(kind):.1f}" for way in ways))
     table.add_row("all", *(f"{way.milliseconds():.0f}" for way in ways))
     console.print(table)
 
 
-async def _print_rest(callboard: Callboard, starts: int, cancels: int) -> None:
+async def _print_rest(callboard: Callboard, queued: int, cancels: int) -> None:
     table = Table("Callboard", "p50", "p99")
-    accepted, run_ids = await callboard.accept(starts)
-    table.add_row(f"accept a start, of {starts} in a row, ms", *_percentiles(accepted))
-    handovers = callboard.handovers(run_ids)
+    handovers = await callboard.handovers(queued)
     table.add_row("a Machine is free until it is taken, while Runs wait, ms", *_percentiles(handovers))
     stopped = [await callboard.cancel() for _ in range(cancels)]
     table.add_row(f"cancel to nothing left, of {cancels}, ms", *_percentiles(stopped))
@@ -165,8 +171,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--repetitions", type=int, default=40, help="of each row in a round")
-    parser.add_argument("--starts", type=int, default=1000)
-    parser.add_argument("--cancels", type=int, default=50)
     parser.add_argument("--metered", type=int, default=100, help="Runs of each way whose processor time is measured")
-    given = parser.parse_args()
-    asyncio.run(main(given.rounds, given.repetitions, given.starts, given.cancels, given.metered))
+    parser.add_argument("--queued", type=int, default=200, help="Runs that wait for each other's Machines")
+    parser.add_argument("--cancels", type=int, default=50)
+    parser.add_argument("--starts", type=int, default=400, help="of each way")
+    asyncio.run(main(parser.parse_args()))

@@ -1,7 +1,8 @@
-"""The same work on bare Temporal, as one would write it by hand: one workflow, one activity, and no Callboard.
+"""The limit that Callboard is compared with: the same work as a bare loop on Temporal, written by hand.
 
-`python -m tests.bench.bare ADDRESS` runs its worker. On the cold task queue, each activity launches a browser; on the
-others, all activities share one.
+That is one workflow with one activity, as many of them at a time as Callboard has Machines, one warm browser that all
+of them share, and a new context for each. Nothing is isolated, logged, stored or checked. `python -m tests.bench.bare
+ADDRESS` runs its worker, on a Temporal server that is tuned as that of `callboard dev`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ with workflow.unsafe.imports_passed_through():
 
     from tests.bench.reading import SLOTS, launch, read, read_traced
 
-WARM, COLD, TRACED = "bench-warm", "bench-cold", "bench-traced"
+UNTRACED, TRACED = "bench-untraced", "bench-traced"
+STARTED = "bench-started"
+"""The queue of workflows that are started, and whose activity nobody executes."""
 
 
 @workflow.defn
@@ -36,13 +39,13 @@ class ReadWorkflow:
 
 
 class Reading:
-    """The activity in three variants."""
+    """The activity in two variants."""
 
     def __init__(self, browser: Browser) -> None:
         self._browser = browser
 
     @activity.defn(name="read")
-    async def warm(self, url: str) -> list[str]:
+    async def untraced(self, url: str) -> list[str]:
         """Read the page in the running browser."""
         return await read(self._browser, url)
 
@@ -50,16 +53,6 @@ class Reading:
     async def traced(self, url: str) -> list[str]:
         """Read the page in the running browser, with a trace."""
         return await read_traced(self._browser, url)
-
-    @activity.defn(name="read")
-    async def cold(self, url: str) -> list[str]:
-        """Read the page as activities usually do: start Playwright and a browser for it, and stop them afterwards."""
-        async with async_playwright() as playwright:
-            browser = await launch(playwright)
-            try:
-                return await read(browser, url)
-            finally:
-                await browser.close()
 
 
 async def main(address: str) -> None:
@@ -75,8 +68,9 @@ async def main(address: str) -> None:
                 activities=[kind],
                 max_concurrent_activities=SLOTS,
             )
-            for queue, kind in ((WARM, reading.warm), (TRACED, reading.traced), (COLD, reading.cold))
+            for queue, kind in ((UNTRACED, reading.untraced), (TRACED, reading.traced))
         ]
+        workers.append(Worker(client, task_queue=STARTED, workflows=[ReadWorkflow]))
         await asyncio.gather(*(worker.run() for worker in workers))
 
 

@@ -69,11 +69,14 @@ class Callboard:
         """Execute one Run of a project with AuthSessions, whose login is valid."""
         await self._execute("read", project="bench-login", authSession={"id": _LOGIN})
 
-    def handovers(self, run_ids: list[str]) -> list[float]:
-        """Return the seconds from the end of each Attempt to the start of the next on its Machine.
+    async def handovers(self, runs: int) -> list[float]:
+        """Start Runs and wait for them. Return the seconds from the end of each Attempt to the next on its Machine.
 
         Only Attempts that were queued when their Machine became free count.
         """
+        run_ids = [await self._start("read") for _ in range(runs)]
+        for run_id in run_ids:
+            await self._rest.result(run_id)
         attempts: dict[str, list[tuple[datetime, datetime, datetime]]] = {}
         for run_id in run_ids:
             record = self._dev.settings.data_dir / "artifacts" / "runs" / "bench" / run_id / "attempts/1/attempt.json"
@@ -88,27 +91,17 @@ class Callboard:
                     gaps.append((taken - free).total_seconds())
         return gaps
 
-    async def accept(self, starts: int) -> tuple[list[float], list[str]]:
-        """Start Runs one after the other, and wait for them.
+    async def occupy(self) -> None:
+        """Have the only Machine of a project occupied for good, so that what `start` starts waits."""
+        await self._forever()
 
-        Returns:
-            The seconds that each start request took, and the ids of the Runs.
-        """
-        took: list[float] = []
-        run_ids: list[str] = []
-        for _ in range(starts):
-            began = time.perf_counter()
-            run_ids.append(await self._start("read"))
-            took.append(time.perf_counter() - began)
-        for run_id in run_ids:
-            await self._rest.result(run_id)
-        return took, run_ids
+    async def start(self) -> None:
+        """Start a Run that nobody executes, once `occupy` was called."""
+        await self._start("read", project=_ONE)
 
     async def cancel(self) -> float:
         """Cancel a Run. Return the seconds from the request to its answer: nothing of the Run is left by then."""
-        run_id = await self._start("forever", project=_ONE)
-        while (await self._rest.result(run_id, project=_ONE, wait=0))["status"] == "pending":
-            await asyncio.sleep(0.01)
+        run_id = await self._forever()
         began = time.perf_counter()
         answer = await self._rest.cancel(run_id, project=_ONE, wait=60)
         if answer["status"] != "canceled":
@@ -156,6 +149,13 @@ class Callboard:
 
     async def _start(self, api: str, *, project: str | None = None, **fields: Any) -> str:
         return await self._rest.start(api, {"url": self._url}, project=project, **{"saveTrace": False, **fields})
+
+    async def _forever(self) -> str:
+        """Return the id of a Run that executes, and does not end by itself."""
+        run_id = await self._start("forever", project=_ONE)
+        while (await self._rest.result(run_id, project=_ONE, wait=0))["status"] == "pending":
+            await asyncio.sleep(0.01)
+        return run_id
 
     async def _execute(self, api: str, status: str = "completed", *, project: str | None = None, **fields: Any) -> None:
         """Execute a Run, which has to end with this status."""

@@ -21,47 +21,34 @@ _REST_WITHIN = 2.0
 
 @dataclass
 class Row:
-    """One way to read the page, and its measurements."""
+    """One way to read the page, and its measurements, with one figure for each round."""
 
     name: str
     once: Callable[[], Awaitable[object]]
-    share: float = 1.0
-    """Share of the usual number of repetitions; slow rows do fewer."""
-    throughput: list[float] = field(default_factory=list[float])
-    """Reads per second with `SLOTS` at a time, one figure for each round."""
-    latency: list[float] = field(default_factory=list[float])
-    """Seconds of single reads on a host at rest, so that cleaning up after the read before is not counted."""
+    limit: Row | None = None
+    """The bare loop that it is compared with; None for a bare loop itself."""
+    per_second: list[float] = field(default_factory=list[float])
+    """Reads with `SLOTS` at a time."""
+    at_rest: list[float] = field(default_factory=list[float])
+    """Median seconds of a read on a host at rest, so that cleaning up after the read before is not counted."""
     in_a_row: list[float] = field(default_factory=list[float])
-    """Seconds of single reads, each begun as soon as the one before has ended."""
+    """Median seconds of a read that begins as soon as the one before has ended."""
 
     async def round(self, repetitions: int) -> None:
         """Measure one more round."""
-        many = max(SLOTS, round(repetitions * self.share))
         for _ in range(SLOTS):
             await self.once()  # These warm up again, after the other rows had their turn.
-        for _ in range(max(3, many // 4)):
+        single = max(3, repetitions // 4)
+        at_rest: list[float] = []
+        for _ in range(single):
             await _rest()
-            self.latency.append(await self._timed())
-        self.in_a_row += [await self._timed() for _ in range(max(3, many // 4))]
-        left = iter(range(many))
+            at_rest.append(await self._timed())
+        self.at_rest.append(statistics.median(at_rest))
+        self.in_a_row.append(statistics.median([await self._timed() for _ in range(single)]))
+        left = iter(range(repetitions))
         began = time.perf_counter()
         await asyncio.gather(*(self._drain(left) for _ in range(SLOTS)))
-        self.throughput.append(many / (time.perf_counter() - began))
-
-    @property
-    def per_second(self) -> float:
-        """Median throughput of the rounds, in reads per second."""
-        return statistics.median(self.throughput)
-
-    @property
-    def p50(self) -> float:
-        """Median latency on a host at rest, in milliseconds."""
-        return statistics.median(self.latency) * 1000
-
-    @property
-    def p50_in_a_row(self) -> float:
-        """Median latency where one read follows the other, in milliseconds."""
-        return statistics.median(self.in_a_row) * 1000
+        self.per_second.append(repetitions / (time.perf_counter() - began))
 
     async def _timed(self) -> float:
         began = time.perf_counter()
@@ -71,6 +58,11 @@ class Row:
     async def _drain(self, left: Iterator[int]) -> None:
         for _ in left:
             await self.once()
+
+
+def median_ratio(own: list[float], of_limit: list[float]) -> float:
+    """Return the median of the ratios of the rounds: the two figures of a round were measured beside each other."""
+    return statistics.median(each / its for each, its in zip(own, of_limit, strict=True))
 
 
 async def _rest() -> None:

@@ -1,4 +1,4 @@
-"""The processes that the benchmark needs beside Callboard: its own helpers, and Temporal in two tunings."""
+"""The processes that the benchmark needs beside Callboard: its own helpers, Temporal, and an api."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
 import httpx
-from temporalio.testing import WorkflowEnvironment
 
 from callboard.dev import ports
 from callboard.dev.environment import build_environment
@@ -42,15 +41,6 @@ async def process(
             except TimeoutError:
                 started.kill()
                 await started.wait()
-
-
-@asynccontextmanager
-async def temporal_as_it_comes() -> AsyncGenerator[str]:
-    """Run a dev server with default settings, and yield its address."""
-    path = Path(sys.executable).with_name("temporal")
-    starting = WorkflowEnvironment.start_local(dev_server_existing_path=str(path))  # pyright: ignore[reportUnknownMemberType]
-    async with await starting as environment:
-        yield environment.client.service_client.config.target_host
 
 
 @asynccontextmanager

@@ -13,9 +13,9 @@ import time
 from dataclasses import fields
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
+from tests.bench.output import console
 from tests.support.soak import MIX, Holding, Soak
 
 ROUND = sum(kind.runs * kind.attempts for kind in MIX)
@@ -24,7 +24,6 @@ ROUND = sum(kind.runs * kind.attempts for kind in MIX)
 
 async def main(attempts: int) -> None:
     """Execute the rounds, measure after each of them, and print the results."""
-    console = Console()
     seen: list[Holding] = []
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="callboard-soak-") as folder:

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Callable
 from rich.table import Table
 
 from tests.bench.fleet import idle, leases, neighbors, pending, shapes, throughput
-from tests.bench.fleet.installation import console
+from tests.bench.output import console
 
 
 async def _throughput(given: argparse.Namespace) -> AsyncGenerator[Table]:

@@ -16,7 +16,6 @@ from typing import Any
 import httpx
 import psutil
 from pydantic import SecretStr
-from rich.console import Console
 from temporalio.client import Client
 
 from callboard.dev import ports
@@ -30,6 +29,7 @@ from callboard.temporal.client import connect
 from callboard.temporal.fleet import FleetClient
 from tests.bench.concurrency import for_each
 from tests.bench.fleet.temporal_metrics import TemporalMetrics
+from tests.bench.output import console
 from tests.bench.servers import api_of, process, temporal_tuned
 from tests.support.polling import until
 
@@ -41,8 +41,6 @@ QUICK = {"api/work.py": "async def automation(page, params=None, **_kwargs):\n  
 
 wait_until = partial(until, within=300, every=0.1)
 """Waits for what is slow to come, and looks so rarely that it costs the measurement little."""
-
-console = Console(width=200)
 
 
 class Installation:
