@@ -131,10 +131,11 @@ async def _print_processor(ways: list[Usage], runs: int) -> None:
     for _ in range(_TURNS):
         for way in ways:
             await way.measure(runs // _TURNS)
-    table = Table(f"processor milliseconds of a Run, mean of {runs}", *(way.name for way in ways))
+    table = Table("processor milliseconds of a Run", *(way.name for way in ways))
     for kind in KINDS:
         table.add_row(kind, *(f"{way.milliseconds(kind):.1f}" for way in ways))
     table.add_row("all", *(f"{way.milliseconds():.0f}" for way in ways))
+    table.add_row("Runs that were counted", *(str(way.runs) for way in ways))
     console.print(table)
 
 
@@ -169,8 +170,8 @@ def _percentiles(seconds: list[float]) -> tuple[str, str]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--repetitions", type=int, default=40, help="of each row in a round")
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--repetitions", type=int, default=20, help="of each row in a round")
     parser.add_argument("--metered", type=int, default=100, help="Runs of each way whose processor time is measured")
     parser.add_argument("--queued", type=int, default=200, help="Runs that wait for each other's Machines")
     parser.add_argument("--cancels", type=int, default=50)

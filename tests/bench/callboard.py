@@ -93,7 +93,9 @@ class Callboard:
 
     async def occupy(self) -> None:
         """Have the only Machine of a project occupied for good, so that what `start` starts waits."""
-        await self._forever()
+        run_id = await self._start("forever", project=_ONE)
+        place = f"run/{run_id}/result"
+        await self._rest.until(place, lambda answer: answer["status"] == "started", project=_ONE)
 
     async def start(self) -> None:
         """Start a Run that nobody executes, once `occupy` was called."""
@@ -101,7 +103,9 @@ class Callboard:
 
     async def cancel(self) -> float:
         """Cancel a Run. Return the seconds from the request to its answer: nothing of the Run is left by then."""
-        run_id = await self._forever()
+        run_id = await self._start("forever", project=_ONE)
+        while (await self._rest.result(run_id, project=_ONE, wait=0))["status"] == "pending":
+            await asyncio.sleep(0.01)
         began = time.perf_counter()
         answer = await self._rest.cancel(run_id, project=_ONE, wait=60)
         if answer["status"] != "canceled":
@@ -149,13 +153,6 @@ class Callboard:
 
     async def _start(self, api: str, *, project: str | None = None, **fields: Any) -> str:
         return await self._rest.start(api, {"url": self._url}, project=project, **{"saveTrace": False, **fields})
-
-    async def _forever(self) -> str:
-        """Return the id of a Run that executes, and does not end by itself."""
-        run_id = await self._start("forever", project=_ONE)
-        while (await self._rest.result(run_id, project=_ONE, wait=0))["status"] == "pending":
-            await asyncio.sleep(0.01)
-        return run_id
 
     async def _execute(self, api: str, status: str = "completed", *, project: str | None = None, **fields: Any) -> None:
         """Execute a Run, which has to end with this status."""

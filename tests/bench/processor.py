@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-RENDERERS, USER = "renderers", "user processes"
+RENDERERS, USER, _SUPERVISOR = "renderers", "user processes", "supervisor"
 _CHROMIUM, _ZYGOTE = "Chromium beside its renderers", "zygote of user code"
 _KINDS = (
     ("run-driver", "Playwright's driver"),
@@ -18,7 +19,7 @@ _KINDS = (
     ("bench.bare", "worker and api"),
     ("-m worker", "worker and api"),
     ("-m api", "worker and api"),
-    ("main.py supervisor", "supervisor"),
+    ("main.py supervisor", _SUPERVISOR),
     ("main.py zygote", _ZYGOTE),
     ("keeper.py", "keeper and network"),
     ("network_launcher.py", "keeper and network"),
@@ -45,12 +46,17 @@ class Usage:
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     async def measure(self, runs: int) -> None:
-        """Execute Runs one after the other, and add what they take."""
+        """Execute Runs one after the other, and add what they take.
+
+        If a Machine ends meanwhile, they are not counted: what was in its boxes tells nobody what it has taken.
+        """
         await self.once()  # It warms up again, after the other ways had their turn.
         before = _read(self.roots)
         for _ in range(runs):
             await self.once()
         after = _read(self.roots)
+        if any(before[process][0] == _SUPERVISOR for process in before.keys() - after.keys()):
+            return
         for process, (kind, own, ended) in after.items():
             _, own_before, ended_before = before.pop(process, (kind, 0.0, 0.0))
             self.seconds[kind] += own - own_before
@@ -60,8 +66,9 @@ class Usage:
         self.runs += runs
 
     def milliseconds(self, kind: str | None = None) -> float:
-        """Return the mean of a Run, of one kind of process or of all."""
-        return (sum(self.seconds.values()) if kind is None else self.seconds[kind]) * 1000 / self.runs
+        """Return the mean of a Run, of one kind of process or of all; not a number if no Run was counted."""
+        seconds = sum(self.seconds.values()) if kind is None else self.seconds[kind]
+        return seconds * 1000 / self.runs if self.runs else math.nan
 
 
 def _read(roots: Iterable[psutil.Process]) -> _Times:
