@@ -7,7 +7,7 @@ import contextlib
 import os
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,12 @@ from .playwright_wire import add_stack, guid_of, hear_all
 from .process_tree import BrowserProcesses
 
 PLACES_OF_DRIVER = {"PWTEST_SOCKETS_DIR": "driver", "PWTEST_SERVER_REGISTRY": "driver"}
-"""Variables that tell Playwright's driver where to listen, and where to note that it does.
+"""Variables that tell Playwright's driver where to make its socket, and where to note that it listens.
 
 The folder is named relative to the scratch folder, where the driver runs: its full path may be too long for a socket.
 """
+DRIVER_SOCKET = "driver.sock"
+"""Where the driver listens for further clients of its browser: in the scratch folder itself, which is in no box."""
 NODE_OF_DRIVER = "PLAYWRIGHT_NODEJS_PATH"
 """Variable that tells Playwright what to start as its driver's Node.js."""
 CLOSE_WITHIN = 5.0
@@ -152,6 +154,8 @@ class WarmBrowser:
         temporary = Path(tempfile.gettempdir())
         cdp_url = await asyncio.to_thread(debugging_address, temporary) if debugging else None
         viewport = setup["width"], setup["height"]
+        # Others in the driver's box must not be able to connect, or to listen in its place.
+        Path((await browser.bind("callboard"))["endpoint"]).rename(DRIVER_SOCKET)
         launched = cls(browser, session, processes, await user_agent(session), viewport, cdp_url, watch)
         if debugging:
             await launched._watch_default_context()
@@ -230,23 +234,6 @@ class WarmBrowser:
         for context in (await send(self._session, "Target.getBrowserContexts"))["browserContextIds"]:
             with contextlib.suppress(PlaywrightError):  # the context goes by itself when its client does
                 await send(self._session, "Target.disposeBrowserContext", browserContextId=context)
-
-    @contextlib.asynccontextmanager
-    async def listening(self) -> AsyncGenerator[str]:
-        """Have the driver listen for a further client; yield the path of its socket, which is gone afterwards.
-
-        Clients that have connected stay until the next time. So at most one process of user code can reach the
-        browser.
-
-        Raises:
-            PlaywrightError: The browser or the driver is gone.
-        """
-        await self._browser.unbind()
-        path = (await self._browser.bind("callboard"))["endpoint"]
-        try:
-            yield path
-        finally:
-            await asyncio.to_thread(Path(path).unlink, missing_ok=True)
 
     async def context(self, guid: str) -> BrowserContext | None:
         """Return the context with this id, which another client has opened; None if it is closed.

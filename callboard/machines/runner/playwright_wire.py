@@ -14,6 +14,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import socket
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
@@ -32,6 +33,10 @@ from playwright.async_api import Error as PlaywrightError
 
 END = b"\0"
 """End of each message on the socket. A message is one JSON object."""
+_DEVICES = re.compile(rb'(?<="deviceDescriptors":\[)[^]]+')
+"""The devices that Playwright can emulate. Every client is told them when it attaches, in most bytes of that."""
+_devices: dict[str, Any] = {}
+"""The same, as `playwright.devices` has them, once this process has attached, or the zygote that it is a fork of."""
 _READ = 256 * 1024
 
 
@@ -50,6 +55,11 @@ async def frames(reader: asyncio.StreamReader, largest: float = math.inf) -> Asy
             raise ValueError("a message is too large")
 
 
+def _without_devices(frame: bytes) -> bytes:
+    """Return a message without the devices, if they are known: to read them takes longer than all else of attaching."""
+    return _DEVICES.sub(b"", frame, 1) if _devices and b'"deviceDescriptors":' in frame else frame
+
+
 class _SocketTransport(Transport):
     """Transport of Playwright's client over a connected socket."""
 
@@ -65,7 +75,7 @@ class _SocketTransport(Transport):
         """Dispatch messages until the socket ends, each as a task of its own, as Playwright's own transport does."""
         with contextlib.suppress(ConnectionError):  # so the socket tells its end while a message is being sent
             async for frame in frames(self._reader):
-                self.on_message(json.loads(frame))
+                self.on_message(json.loads(_without_devices(frame)))
                 await wait_for_next_task()
 
     def send(self, message: dict[str, Any]) -> None:
@@ -131,6 +141,8 @@ class Attached:
         reading = asyncio.ensure_future(transport.run())
         reading.add_done_callback(lambda _: connection.close())
         playwright: Any = await connection.initialize_playwright()
+        playwright.devices.update(_devices)
+        _devices.update(playwright.devices)
         impl = playwright._pre_launched_browser()
         attached = cls(transport, connection, impl)
         attached._end_with_close()

@@ -33,7 +33,7 @@ from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import ProxySettings, async_playwright
 
 from .attempt import Attempt, Parts, Prepared
-from .browser import NODE_OF_DRIVER, OPEN_WITHIN, PLACES_OF_DRIVER, WarmBrowser, close_context
+from .browser import DRIVER_SOCKET, NODE_OF_DRIVER, OPEN_WITHIN, PLACES_OF_DRIVER, WarmBrowser, close_context
 from .channel import Channel
 from .conversation import AttemptState
 from .evidence import Evidence
@@ -89,13 +89,11 @@ class Supervisor:
         used = last and last.workspace
         workspace, _ = await asyncio.gather(self._in_thread(self._renewed, used), self._prepare_zygote(last))
         # Only now: the process's box keeps the very folder that is there when it is made.
-        async with self._parts.browser.listening() as path:
-            return workspace, await self._parts.zygote.fork(path, policy)
+        return workspace, await self._parts.zygote.fork(DRIVER_SOCKET, policy)
 
     async def _prepare_zygote(self, last: Attempt | None) -> None:
         if not self._parts.zygote.is_warm:
-            async with self._parts.browser.listening() as path:
-                await self._parts.zygote.warm(path, self._parts.browser.driver)
+            await self._parts.zygote.warm(DRIVER_SOCKET, self._parts.browser.driver)
         if last is not None:
             await self._parts.zygote.import_ahead(last.imported, last.variables)
 

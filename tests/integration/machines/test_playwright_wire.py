@@ -112,6 +112,23 @@ async def test_finds_a_context_and_a_page_by_their_ids(pair: Pair) -> None:
         await pair.other.page(guid_of(context), guid_of(page))
 
 
+async def test_a_process_reads_the_devices_once_and_has_them_in_each_client(browser: Browser, pair: Pair) -> None:
+    async with _relayed(browser, Desk()) as end:
+        later = await Attached.over(end)
+        async with async_playwright() as playwright:
+            told, devices = _devices_of(later)
+            assert (told, devices) == ([], playwright.devices)
+            assert _devices_of(pair.other)[1] == playwright.devices
+        await later.close()
+
+
+def _devices_of(attached: Attached) -> tuple[list[Any], dict[str, Any]]:
+    """What the client read about devices, and `playwright.devices`."""
+    connection: Any = attached._connection
+    playwright = connection.get_object_with_known_name("Playwright")
+    return connection.local_utils()._initializer["deviceDescriptors"], playwright.devices
+
+
 async def test_the_first_client_knows_contexts_of_the_second_before_their_use(pair: Pair) -> None:
     context = await pair.other.browser.new_context()
     assert pair.policy.seen == [("opened", guid_of(context))]
