@@ -38,6 +38,7 @@ from temporalio.worker import (
 
 from activities.artifacts import ArtifactActivities
 from activities.attempt_activities import AttemptActivities
+from activities.attempts.new_versions import NewVersions
 from activities.attempts.running_attempts import RunningAttempts
 from activities.delivery import DeliveryActivities
 from activities.jobs.activities import JobRunActivities
@@ -340,7 +341,9 @@ async def host_playwright(process: Process, host: Host, resources: AsyncExitStac
         running_attempts=running_attempts,
         drain_timeout=settings.drain,
     )
-    deployed = DeployedProjects(process.catalog, only=settings.projects)
+    new_versions = NewVersions(attempts.resources)
+    resources.push_async_callback(new_versions.close)
+    deployed = DeployedProjects(process.catalog, only=settings.projects, on_deploy=new_versions.deployed)
     member.start(deployed, project_workers)
     resources.push_async_callback(project_workers.stop)
     searched = pulse("The search for deploys", STORE_TIMEOUT + process.catalog.max_age)

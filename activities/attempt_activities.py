@@ -73,7 +73,7 @@ class AttemptActivities:
     """The activities on the task queue of a project."""
 
     def __init__(self, resources: AttemptResources) -> None:
-        self._resources = resources
+        self.resources = resources
 
     @classmethod
     def of(
@@ -134,7 +134,7 @@ class AttemptActivities:
             # while it is paused is tried again when it is unpaused: the server does not look at the limit then.
             message = "The Attempt ended without an outcome while it was paused in Temporal."
             raise ApplicationError(message, input.run_id, input.number, type=INTERRUPTED, non_retryable=True)
-        outcome = await _execute_attempt(self._resources, input)
+        outcome = await _execute_attempt(self.resources, input)
         if outcome.status is AttemptStatus.FAILED and outcome.error is not None:
             raise ApplicationError(
                 clip(outcome.error.message, HEADLINE_LIMIT),
@@ -152,7 +152,7 @@ class AttemptActivities:
         Raises:
             ApplicationError: As `attempt`; and of type `AttemptFailed`, if the login is not good or the check failed.
         """
-        return await _execute_try(self._resources, input)
+        return await _execute_try(self.resources, input)
 
     @activity.defn(name=names.CREATE_LOGIN)
     async def create(self, input: AttemptInput) -> AttemptOutcome:
@@ -161,7 +161,7 @@ class AttemptActivities:
         Raises:
             ApplicationError: As `attempt`; and of type `AttemptFailed`, if the create failed.
         """
-        return await _execute_try(self._resources, input)
+        return await _execute_try(self.resources, input)
 
 
 async def _execute_try(resources: AttemptResources, attempt: AttemptInput) -> AttemptOutcome:

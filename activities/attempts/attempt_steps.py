@@ -100,7 +100,7 @@ async def run_on_machine(resources: AttemptResources, running: RunningAttempt) -
         if not await _is_access_enabled(resources, attempt):
             return _access_disabled(attempt.project)
         manifest = await _fetch_manifest(resources, attempt)
-        version = await _prepare_version(resources, attempt, manifest)
+        version = await prepare_version(resources, manifest)
         given = await _open_variables(resources, attempt)
         running.variables = given.recorded
         login = None
@@ -168,23 +168,22 @@ async def _open_variables(resources: AttemptResources, attempt: AttemptInput) ->
     return AttemptVariables.model_validate_json(resources.keyring.open(token, bound_to=bound_to))
 
 
-async def _prepare_version(resources: AttemptResources, attempt: AttemptInput, manifest: Manifest) -> Version:
+async def prepare_version(resources: AttemptResources, manifest: Manifest) -> Version:
     """Return the version, which is on this host by then, as its environment is.
 
     Raises:
         MachineError: The project's environment cannot be built.
         StoreError: The store has failed for long.
     """
-    folder = await retry_store(
-        ATTEMPT_STORE_TIMEOUT, lambda: resources.versions.ensure(attempt.project, attempt.version)
-    )
+    project, version = manifest.project, manifest.version
+    folder = await retry_store(ATTEMPT_STORE_TIMEOUT, lambda: resources.versions.ensure(project, version))
     python = None
     if (own := manifest.environment) is not None:
-        python = await resources.environments.ensure_python(attempt.project, own, folder, within=ATTEMPT_STORE_TIMEOUT)
+        python = await resources.environments.ensure_python(project, own, folder, within=ATTEMPT_STORE_TIMEOUT)
     size = manifest.settings.browser_size
     return Version(
-        project=attempt.project,
-        version=attempt.version,
+        project=project,
+        version=version,
         folder=folder,
         memory_limit=manifest.settings.memory_limit,
         width=size.width,

@@ -13,6 +13,7 @@ from temporalio.client import Client
 
 from activities.workers.problem_log import ProblemLog
 from callboard.projects.catalog import Catalog, Deployment
+from callboard.projects.manifest import Manifest
 from callboard.schemas.errors import CallboardError
 from callboard.schemas.workflow.fleet import ProjectSize
 from callboard.temporal.resources import start_apply_resources
@@ -84,8 +85,12 @@ class CatalogFollower(ABC):
 class DeployedProjects(CatalogFollower):
     """The deployed projects that a worker serves."""
 
-    def __init__(self, catalog: Catalog, *, only: Collection[str] = ()) -> None:
+    def __init__(
+        self, catalog: Catalog, *, only: Collection[str] = (), on_deploy: Callable[[Manifest], None] = lambda _: None
+    ) -> None:
+        """Set up as all followers. `on_deploy` is called with what is deployed of a project after something else."""
         super().__init__(catalog, "nothing new can be served", only=only)
+        self._on_deploy = on_deploy
         self._known: dict[str, ProjectSize] = {}
         """The last known size of each project, also of one that cannot be read now."""
         self.sizes: Mapping[str, ProjectSize] = {}
@@ -102,6 +107,8 @@ class DeployedProjects(CatalogFollower):
                 deployed_at=deployment.deployed_at,
                 replaces=before and before.deployed_at,
             )
+            if before is not None:
+                self._on_deploy(deployment.manifest)
 
     @override
     async def refresh(self, on_step: Callable[[], None] = lambda: None) -> list[str] | None:

@@ -239,7 +239,7 @@ class Machine:
                 await self._channel.send("stop")
                 await attempt.left.wait()
             async with asyncio.timeout(_CLEAR_WITHIN):
-                await self.clean.wait()
+                await attempt.cleared.wait()
             if self.retire_reason is None:
                 return
         await self.close()
@@ -257,6 +257,7 @@ class Machine:
         if self._attempt is not None:
             self._attempt.resolve(None)
             self._attempt.leave(None)
+            self._attempt.cleared.set()
 
     def _handle(self, message: dict[str, Any]) -> None:
         attempt = self._attempt
@@ -264,8 +265,12 @@ class Machine:
             case "idle":
                 self.retire_reason = self.retire_reason or message["retireReason"]
                 self.clean.set()
-                if attempt is not None and self.retire_reason:  # the Attempt could not even begin
-                    attempt.resolve(None)
+                if attempt is not None:
+                    attempt.cleared.set()
+                    if self.retire_reason:  # the Attempt could not even begin
+                        attempt.resolve(None)
+            case "cleared" if attempt is not None:
+                attempt.cleared.set()
             case "begun" if attempt is not None:
                 attempt.begin(MachineStart(self.name, self._browser_version, datetime.now(UTC), message["root"]))
             case "extend" if attempt is not None:

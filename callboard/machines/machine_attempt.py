@@ -104,6 +104,8 @@ class MachineAttempt:
         """The Machine's message about the end of user code; None if the Machine is lost."""
         self.left = asyncio.Event()
         """Event that is set once the Machine has said what the Attempt leaves, or is gone."""
+        self.cleared = asyncio.Event()
+        """Event that is set once nothing of the Attempt is on the Machine any more, or that is gone."""
 
     def to_message(self) -> dict[str, Any]:
         """Return the fields of the message `attempt` to the Machine."""

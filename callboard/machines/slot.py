@@ -53,6 +53,8 @@ class Slot:
         """The Machine that the slot has now, if any."""
         self._after: asyncio.Task[None] | None = None
         """Task that runs between two Attempts: it waits for the clean-up, and recycles or stops the idle Machine."""
+        self._changing: asyncio.Task[None] | None = None
+        """Task that has the idle Machine change to another version ahead."""
 
     def warm_for(self, version: Version) -> bool:
         """Tell whether the slot has a Machine of this version."""
@@ -110,6 +112,11 @@ class Slot:
         self.machine = await self._start(version)
         self._after = asyncio.create_task(self._keep(self.machine), name=f"slot {self._name}")
 
+    def change_ahead(self, version: Version) -> None:
+        """Have the idle Machine change to this version before an Attempt needs it. The slot can be taken meanwhile."""
+        if self.machine is not None and (self._changing is None or self._changing.done()):
+            self._changing = asyncio.create_task(self._change_ahead(self.machine, version), name=f"slot {self._name}")
+
     async def close(self) -> None:
         """Stop the Machine, in bounded time."""
         await self._leave_after()
@@ -121,8 +128,7 @@ class Slot:
             await self.machine.wait_clean()
             if self.can_serve(version) and not (self.warm_for(version) or self._recycle_reason(self.machine)):
                 attempt.preparing_since = datetime.now(UTC)
-                setup = await machine_setup(self.machine.name, version, self._launch)
-                await self.machine.change_version(version, setup)
+                await self._change(self.machine, version)
             if self._recycle_reason(self.machine) or not self.warm_for(version):
                 await uncancellable(self._drop(RecycleCause.VERSION))
         if self.machine is None:
@@ -135,6 +141,18 @@ class Slot:
             self.machine = await self._start(version)
         attempt.note_room()
         return self.machine
+
+    async def _change(self, machine: Machine, version: Version) -> None:
+        setup = await machine_setup(machine.name, version, self._launch)
+        await machine.change_version(version, setup)
+
+    async def _change_ahead(self, machine: Machine, version: Version) -> None:
+        await machine.wait_clean()
+        if self._recycle_reason(machine) is None:
+            try:
+                await self._change(machine, version)
+            except MachineError as error:  # the next Attempt tries again, and hears why
+                log.warning("Machine %s cannot serve another version: %s", machine.name, error)
 
     @property
     def _next_name(self) -> str:
@@ -181,13 +199,16 @@ class Slot:
                 return _CAUSES.get(reason, RecycleCause.UNFIT)
 
     async def _leave_after(self) -> None:
-        """End the task that runs `_keep`. If it is already closing the Machine, wait until that is done."""
-        after, self._after = self._after, None
-        if after is not None:
-            after.cancel()
-            await uncancellable(asyncio.wait({after}))
-            if not after.cancelled() and (error := after.exception()):
-                log.error("Machines of %s: closing one failed", self._name, exc_info=error)
+        """End the tasks of the time after an Attempt. If one is closing the Machine already, wait until that is done."""
+        tasks = {task for task in (self._after, self._changing) if task is not None}
+        self._after = self._changing = None
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await uncancellable(asyncio.wait(tasks))
+        for task in tasks:
+            if not task.cancelled() and (error := task.exception()):
+                log.error("Machines of %s: one could not be kept", self._name, exc_info=error)
 
     async def _drop(self, otherwise: RecycleCause) -> None:
         """Close the Machine, if there is one. `otherwise` is why, unless it should take no further Attempt anyway."""

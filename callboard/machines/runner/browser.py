@@ -155,7 +155,8 @@ class WarmBrowser:
         cdp_url = await asyncio.to_thread(debugging_address, temporary) if debugging else None
         viewport = setup["width"], setup["height"]
         # Others in the driver's box must not be able to connect, or to listen in its place.
-        Path((await browser.bind("callboard"))["endpoint"]).rename(DRIVER_SOCKET)
+        endpoint = (await browser.bind("callboard"))["endpoint"]
+        await asyncio.to_thread(os.rename, endpoint, DRIVER_SOCKET)
         launched = cls(browser, session, processes, await user_agent(session), viewport, cdp_url, watch)
         if debugging:
             await launched._watch_default_context()

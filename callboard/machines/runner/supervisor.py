@@ -2,7 +2,8 @@
 
     from the worker   configure (once), attempt, answer, stop, version (another one of the project, between Attempts)
     to the worker     ready, begun, extend, request, capturing, stopping (with where the automation was), done, left
-                      (what the Attempt leaves in its folder), idle (with `retireReason`, or None: why to recycle it)
+                      (what the Attempt leaves in its folder), cleared (nothing of it is on this Machine any more),
+                      idle (with `retireReason`, or None: why to recycle it)
 
 User code runs in a process of its own (see `user_process`), which is killed with all that it has started before
 anything else is done. So nothing of an Attempt can hold up its evidence, or reach the next Attempt. However an Attempt
@@ -87,7 +88,7 @@ class Supervisor:
 
     async def _prepare_process(self, policy: RelayPolicy, last: Attempt | None) -> tuple[Workspace, UserProcess]:
         used = last and last.workspace
-        workspace, _ = await asyncio.gather(self._in_thread(self._renewed, used), self._prepare_zygote(last))
+        workspace, _ = await asyncio.gather(self._in_thread(self._workspace_after, used), self._prepare_zygote(last))
         # Only now: the process's box keeps the very folder that is there when it is made.
         return workspace, await self._parts.zygote.fork(DRIVER_SOCKET, policy)
 
@@ -97,13 +98,18 @@ class Supervisor:
         if last is not None:
             await self._parts.zygote.import_ahead(last.imported, last.variables)
 
-    def _renewed(self, used: Workspace | None) -> Workspace:
-        """Return a workspace for the next Attempt: the one of the last Attempt, if nothing in it has changed."""
+    def _delete_files(self, used: Workspace) -> None:
+        """Delete the files that an Attempt has left, and its workspace unless nothing in that has changed."""
+        if self._driver_folders is not None:
+            self._driver_folders.wipe()
         empty(self._traces)
-        if used is not None:
-            if used.is_as_made():
-                return used
+        if not used.is_as_made():
             used.remove()
+
+    def _workspace_after(self, used: Workspace | None) -> Workspace:
+        """Return a workspace for the next Attempt: the one of the last Attempt, if that is still there."""
+        if used is not None and used.folder.exists():
+            return used
         return Workspace.prepare(self._parts.project, self._scratch / ATTEMPT)
 
     async def _in_thread[**P, T](self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -144,6 +150,7 @@ class Supervisor:
         await self._parts.worker.send("left", **attempt.left(saved))
         retire_reason = await self._clean_up(prepared, attempt)
         if retire_reason is None:
+            self._parts.worker.post("cleared")  # who has stopped the Attempt need not wait for the next one's process
             await self._make_ready(attempt)
         else:
             await self._in_thread(prepared.workspace.remove)
@@ -156,8 +163,7 @@ class Supervisor:
         if not await self._parts.browser.close_contexts():
             return "a context that does not close"
         try:
-            if self._driver_folders is not None:
-                await self._in_thread(self._driver_folders.wipe)
+            await self._in_thread(self._delete_files, used.workspace)
             if await attempt.used_default_context():
                 return "what it did in the browser's own context"
         except (OSError, PlaywrightError) as error:

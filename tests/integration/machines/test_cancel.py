@@ -8,12 +8,14 @@ import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
+from callboard.machines import keeper
 from callboard.machines.attempt_log_file import AttemptLogFile
 from callboard.machines.attempt_spec import AttemptReport
 from tests.support.automations import automations
-from tests.support.machines import Lab, of_folder, value
+from tests.support.machines import Lab, of_folder, value, zygote_of
 from tests.support.polling import until
 from tests.support.recording_site import running_site
 from tests.support.single_machine_pool import ENDLESS, One
@@ -71,12 +73,13 @@ class Running(One):
 
     async def cancel(self, attempt: asyncio.Task[AttemptReport], *, times: int = 1) -> None:
         """Cancel it; when that is heard, nothing of it is left."""
+        its = [] if self._attempts[attempt].start is None else keeper.descendants(zygote_of(self.machine))
         for _ in range(times):
             attempt.cancel()
             await asyncio.wait({attempt}, timeout=0.05)
         with pytest.raises(asyncio.CancelledError):
             await attempt
-        assert self.warm is None or self.warm.clean.is_set()
+        assert [pid for pid in its if psutil.pid_exists(pid)] == []
         assert self.pool.busy == 0
         await self.assert_nothing_left()
 

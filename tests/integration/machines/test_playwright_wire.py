@@ -124,9 +124,9 @@ async def test_a_process_reads_the_devices_once_and_has_them_in_each_client(brow
 
 def _devices_of(attached: Attached) -> tuple[list[Any], dict[str, Any]]:
     """What the client read about devices, and `playwright.devices`."""
-    connection: Any = attached._connection
+    connection: Any = attached._connection  # noqa: SLF001  # what was read is seen nowhere else
     playwright = connection.get_object_with_known_name("Playwright")
-    return connection.local_utils()._initializer["deviceDescriptors"], playwright.devices
+    return connection.local_utils()._initializer["deviceDescriptors"], playwright.devices  # noqa: SLF001
 
 
 async def test_the_first_client_knows_contexts_of_the_second_before_their_use(pair: Pair) -> None:

@@ -47,26 +47,58 @@ async def test_what_is_heard_first_counts() -> None:
     assert await attempt.done == {"result": "1"}
 
 
-async def test_an_outcome_that_is_heard_together_with_the_time_out_counts() -> None:
-    said = asyncio.Queue[dict[str, Any] | None]()
+class Talk:
+    """What a Machine without processes says."""
 
-    async def messages() -> AsyncGenerator[dict[str, Any]]:
-        while (message := await said.get()) is not None:
+    def __init__(self) -> None:
+        self._said = asyncio.Queue[dict[str, Any] | None]()
+        self.heard: list[str] = []
+        """The kinds of messages that it was sent."""
+        channel = cast("Any", SimpleNamespace(messages=self._messages(), send=self._send))
+        self.machine = Machine("lab-1", Version("lab", "1", Path("/nowhere"), 0, 0, 0), cast("Any", None), channel, "1")
+
+    def say(self, kind: str, /, **fields: Any) -> None:
+        self._said.put_nowait({"type": kind, **fields})
+
+    async def end(self) -> None:
+        self._said.put_nowait(None)
+        await until(lambda: self.machine.retire_reason)
+
+    async def _messages(self) -> AsyncGenerator[dict[str, Any]]:
+        while (message := await self._said.get()) is not None:
             yield message
 
-    async def send(_kind: str, **_message: Any) -> None: ...
+    async def _send(self, kind: str, /, **_message: Any) -> None:
+        self.heard.append(kind)
+
+
+async def test_an_outcome_that_is_heard_together_with_the_time_out_counts() -> None:
+    talk = Talk()
 
     def say() -> None:
-        said.put_nowait({"type": "done", "result": "1", "extendedPayloads": None, "session": None, "attributes": {}})
+        talk.say("done", result="1", extendedPayloads=None, session=None, attributes={})
         time.sleep(0.2)  # so that the loop hears of this and of the end of the time at once
 
-    channel = cast("Any", SimpleNamespace(messages=messages(), send=send))
-    machine = Machine("lab-1", Version("lab", "1", Path("/nowhere"), 0, 0, 0), cast("Any", None), channel, "1")
     asyncio.get_running_loop().call_later(0.1, say)
-    report = await machine.run_attempt(attempt_of("any", timeout=0.2))
+    report = await talk.machine.run_attempt(attempt_of("any", timeout=0.2))
     assert report.result == "1"
-    said.put_nowait(None)
-    await until(lambda: machine.retire_reason)
+    await talk.end()
+
+
+async def test_a_cancel_waits_for_the_clean_up_and_not_for_what_the_next_attempt_needs() -> None:
+    talk = Talk()
+    running = asyncio.create_task(talk.machine.run_attempt(attempt_of("any")))
+    await until(lambda: talk.heard == ["attempt"])
+    running.cancel()
+    await until(lambda: talk.heard == ["attempt", "stop"])
+    talk.say("left", pageUrl=None, missing={})
+    await asyncio.wait({running}, timeout=0.05)
+    assert not running.done()
+    talk.say("cleared")
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert not talk.machine.clean.is_set()
+    await talk.end()
 
 
 async def test_it_waits_until_there_is_room_however_often_it_stands_in_line() -> None:

@@ -125,10 +125,16 @@ def pool_of(size: int, *, attempts: int = 100, seen: Seen | None = None) -> Pool
     return Pool("imagined", size, launch, RecycleLimits(timedelta(1), attempts, timedelta(1)))
 
 
+async def _no_setup(*_about: Any) -> dict[str, Any]:
+    await Imagined.pause()
+    return {}
+
+
 @pytest.fixture(autouse=True, scope="module")
 def imagined() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("callboard.machines.slot.start_machine", Imagined.start)
+        patch.setattr("callboard.machines.slot.machine_setup", _no_setup)
         yield
 
 
@@ -196,9 +202,11 @@ async def test_no_schedule_exceeds_the_size_or_loses_a_slot(seed: int) -> None:
         return task
 
     for _ in range(chance.randint(1, 30)):
-        match chance.choice(["come", "come", "come", "cancel", "resize", "wait"]):
+        match chance.choice(["come", "come", "come", "cancel", "resize", "wait", "deploy"]):
             case "come":
                 come(chance.choice(versions))
+            case "deploy":
+                pool.change_ahead(chance.choice(versions))
             case "cancel" if attempts:
                 chance.choice(attempts)[1].cancel()
             case "resize":
@@ -255,4 +263,19 @@ async def test_prefers_a_ready_machine_to_one_that_still_cleans_up() -> None:
     last.clean.clear()
     await pool.run_attempt(version(), attempt_of("next"))
     assert (ready.attempts, last.attempts) == (before[0] + 1, before[1])
+    await pool.resize(0)
+
+
+async def test_one_idle_machine_changes_to_a_version_before_an_attempt_needs_it() -> None:
+    Imagined.chance = random.Random(1)
+    pool = pool_of(2)
+    await asyncio.gather(*(pool.run_attempt(version(), attempt_of("any")) for _ in range(2)))
+    pool.change_ahead(version(2))
+    pool.change_ahead(version(2, width=1))  # no Machine of theirs can serve this one
+    machines = [cast("Imagined", slot.machine) for slot in pool.slots]
+    await until(lambda: [machine.version for machine in machines] == [version(), version(2)])
+    pool.change_ahead(version(2))  # there is one
+    await pool.run_attempt(version(2), attempt_of("next"))
+    assert [machine.attempts for machine in machines] == [1, 2]
+    assert machines[0].version == version()
     await pool.resize(0)
