@@ -199,7 +199,7 @@ class Slot:
                 return _CAUSES.get(reason, RecycleCause.UNFIT)
 
     async def _leave_after(self) -> None:
-        """End the tasks of the time after an Attempt. If one is closing the Machine already, wait until that is done."""
+        """End the tasks of the time after an Attempt. If one closes the Machine already, wait until that is done."""
         tasks = {task for task in (self._after, self._changing) if task is not None}
         self._after = self._changing = None
         for task in tasks:
