@@ -102,10 +102,18 @@ class Callboard:
         await self._start("read", project=_ONE)
 
     async def cancel(self) -> float:
-        """Cancel a Run. Return the seconds from the request to its answer: nothing of the Run is left by then."""
+        """Cancel a Run. Return the seconds from the request to its answer: nothing of the Run is left by then.
+
+        The Run has told where it runs, as lists show. A cancel that comes sooner waits for that.
+        """
         run_id = await self._start("forever", project=_ONE)
-        while (await self._rest.result(run_id, project=_ONE, wait=0))["status"] == "pending":
-            await asyncio.sleep(0.01)
+        await self._rest.until(
+            "runs",
+            lambda page: run_id in {run["runId"] for run in page["runs"]},
+            project=_ONE,
+            every=0.01,
+            status="started",
+        )
         began = time.perf_counter()
         answer = await self._rest.cancel(run_id, project=_ONE, wait=60)
         if answer["status"] != "canceled":
