@@ -90,7 +90,7 @@ class Host:
         network = None
         if self.isolation.level is Level.FULL:
             reach = await find_reach(settings, temporal_address=temporal_address, other_parts=other_parts)
-            network = Network.of(reach, folder)
+            network = Network.of(reach, folder).watching()
         launch = LaunchOptions(
             scratch,
             self.browser,

@@ -8,8 +8,8 @@ what the tree prints to a file for each Attempt. So a slow worker holds up nothi
 are kept. If the tree takes too much memory while an Attempt runs, the child gets a moment to end user code and to save
 what the Attempt leaves.
 
-    argv    SCRATCH MEMORY_LIMIT DISK_LIMIT GROUP DEADLINE CHILD_FD COMMAND…
-            (GROUP is the folder of a control group, or "")
+    argv    SCRATCH MEMORY_LIMIT DISK_LIMIT GROUP DEADLINE CHILD_FDS COMMAND…
+            (GROUP is the folder of a control group, or ""; CHILD_FDS are the child's descriptors, with commas)
     stdin   a number on a line is a new deadline; anything else, or its end, means: stop everything
     stdout  one JSON object a line: {"pid"} at the start, {"ended": {…}} (its usage, see `Meter.usage`) when an Attempt
             has ended and its log is whole, {"memory"} (bytes) every few seconds, then at most one {"exited", "tail"}
@@ -21,9 +21,10 @@ The deadline is the end of the worker's lease, by CLOCK_BOOTTIME (`inf` for none
 since a worker that is stopped cannot, and another worker may be given its Attempts.
 
 The child's standard input is a socket to the keeper, which user code does not have. Over it come JSON objects, one a
-line: {"kind": "begin", "file", "limit"} when an Attempt begins, with the file of its log and most of its bytes, and
-{"kind": "end"} when it has ended. The keeper sends one JSON object {"limit", "used"}, with the name of a limit that was
-passed, and how much it was.
+line: {"kind": "begin", "file", "limit"} when an Attempt begins, with the file of its log and most of its bytes,
+{"kind": "end"} when it has ended; {"kind": "idle"} when no code of the project runs any more, until an Attempt begins
+or {"kind": "busy"} comes. The keeper sends one JSON object {"limit", "used"}, with the name of a limit that was passed,
+and how much it was.
 """
 
 from __future__ import annotations
@@ -59,8 +60,9 @@ __all__ = ["descendants", "kill_all", "remove"]
 
 _LOOK_INTERVAL = 0.5
 """Seconds between two measurements of what the process tree uses."""
-_REPORT_INTERVAL = 5.0
-"""Seconds between two reports to the worker of how much memory the tree has allocated."""
+_IDLE_INTERVAL = 5.0
+"""The same where no code of the project runs, and seconds between two reports to the worker of how much memory the tree
+has allocated."""
 _TAIL = 4096
 """Bytes of the child's last output that are kept, to explain why a child did not start."""
 _CHUNK = 65536
@@ -81,7 +83,9 @@ _OOM_SCORE = "300"
 class Keeper:
     """The keeper of one child, its process tree and its scratch folder."""
 
-    def __init__(self, scratch: str, limits: MachineLimits, deadline: float, child_fd: int, command: list[str]) -> None:
+    def __init__(
+        self, scratch: str, limits: MachineLimits, deadline: float, child_fds: list[int], command: list[str]
+    ) -> None:
         self._scratch = scratch
         self._limits = limits
         self._deadline = deadline
@@ -96,6 +100,10 @@ class Keeper:
         self._meter = Meter(os.getpid())
         self._log: LogWriter | None = None
         """The log of the Attempt that runs; None while none does."""
+        self._busy_since: float | None = time.monotonic()
+        """Since when code of the project may run; None while the Machine is idle."""
+        self._looked = time.monotonic()
+        """When the tree was measured last."""
         self._report_at = 0.0
         """When to report the memory next."""
         self._over_since: float | None = None
@@ -105,12 +113,13 @@ class Keeper:
             stdin=theirs.fileno(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            pass_fds=(child_fd,),
+            pass_fds=child_fds,
             cwd=scratch,
             preexec_fn=self._before_the_child,  # there is no other thread, so a hook between fork and exec is safe
         )
         theirs.close()
-        os.close(child_fd)  # only the child may hold it, so that the worker sees when the child ends
+        for descriptor in child_fds:  # only the child may hold them, so that the worker sees when the child ends
+            os.close(descriptor)
         if self._child.stdout is None:
             raise RuntimeError("the child was started without a pipe for its output")
         self._output = self._child.stdout.fileno()
@@ -141,11 +150,10 @@ class Keeper:
             selector.register(wake_r, selectors.EVENT_READ)
             selector.register(self._output, selectors.EVENT_READ)
             selector.register(self._supervisor, selectors.EVENT_READ)
-            looked = time.monotonic()
             go_on = True
             while True:
-                interval = _LOOK_INTERVAL if self._over_since is None else _LOOK_OFTEN
-                for key, _ in selector.select(max(0, min(interval, self._deadline - boottime()))):
+                due = min(self._look_at() - time.monotonic(), self._deadline - boottime())
+                for key, _ in selector.select(max(0, due)):
                     if key.fd == wake_r:
                         os.read(wake_r, 512)
                     elif key.fd == 0:
@@ -159,10 +167,15 @@ class Keeper:
                 if boottime() >= self._deadline:
                     _say({"limit": "lease", "used": 0})
                     return
-                if time.monotonic() - looked >= interval:
-                    looked = time.monotonic()
-                    if not self._may_go_on(looked):
-                        return
+                if (now := time.monotonic()) >= self._look_at() and not self._may_go_on(now):
+                    return
+
+    def _look_at(self) -> float:
+        """Return when to measure the tree next."""
+        if self._over_since is not None:
+            return self._looked + _LOOK_OFTEN
+        idle = self._looked + _IDLE_INTERVAL
+        return idle if self._busy_since is None else min(idle, max(self._looked, self._busy_since) + _LOOK_INTERVAL)
 
     def _follow(self, said: bytes) -> bool:
         """Take over a new deadline, and return whether to go on: False once the worker says stop, or has ended."""
@@ -176,9 +189,10 @@ class Keeper:
 
     def _may_go_on(self, now: float) -> bool:
         """Measure the tree, and tell whether it may go on; it may also for a moment after it has passed a limit."""
+        self._looked = now
         passed = self._limits.passed(self._meter)
         if now >= self._report_at:
-            self._report_at = now + _REPORT_INTERVAL
+            self._report_at = now + _IDLE_INTERVAL
             _say({"memory": self._meter.memory})
         if self._over_since is not None:
             over = now - self._over_since
@@ -256,6 +270,8 @@ class Keeper:
             message = json.loads(line)
             if message["kind"] == "begin":
                 self._begin(message["file"], message["limit"])
+            elif message["kind"] in ("idle", "busy"):
+                self._busy_since = time.monotonic() if message["kind"] == "busy" else None
             elif self._log:
                 self._drain_rest()  # what the Attempt has printed is in the pipe
                 self._end(self._log, self._meter.usage())
@@ -263,6 +279,7 @@ class Keeper:
 
     def _begin(self, file: str | None, limit: int) -> None:
         self._meter.begin()
+        self._busy_since = time.monotonic()
         try:
             self._log = LogWriter(file or os.devnull, limit)
         except OSError:  # the worker says that there is no log
@@ -307,7 +324,7 @@ def _say(message: dict[str, object]) -> None:
 
 def main() -> None:
     """Run the keeper of one Machine; the module's docstring describes its arguments and streams."""
-    scratch, memory, disk, group, deadline, child_fd, *command = sys.argv[1:]
+    scratch, memory, disk, group, deadline, child_fds, *command = sys.argv[1:]
     adopt_orphans()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Only the worker, or its end, stops a keeper. A handler is set and not SIG_IGN, which the child would inherit.
@@ -316,7 +333,7 @@ def main() -> None:
     join_new_session_keyring()
     limits = MachineLimits(scratch, int(memory), int(disk), Path(group) if group else None)
     try:
-        keeper = Keeper(scratch, limits, float(deadline), int(child_fd), command)
+        keeper = Keeper(scratch, limits, float(deadline), [*map(int, child_fds.split(","))], command)
     except BaseException:
         limits.end()
         raise

@@ -79,7 +79,7 @@ class KeeperProcess:
         command: Sequence[str],
         *,
         scratch: Path,
-        child_fd: int,
+        child_fds: Sequence[int],
         memory_limit: int,
         disk_limit: int,
         group: Path | None,
@@ -89,7 +89,8 @@ class KeeperProcess:
         """Make the scratch folder, and start a keeper with `command` below it.
 
         The limits are in bytes. `group` is the folder of the control group that the keeper makes, if there is one.
-        `child_fd` stays open in the child, and the caller closes its own copy. Do not cancel this before it returns.
+        The descriptors `child_fds` stay open in the child, and the caller keeps its own copies. Do not cancel this
+        before it returns.
 
         Raises:
             OSError: The folder or the process could not be made; nothing of them is left.
@@ -99,13 +100,14 @@ class KeeperProcess:
             process = subprocess.Popen(  # noqa: ASYNC220  # asyncio does the same, and is no quicker
                 [
                     *(sys.executable, "-I", "-S", keeper.__file__),
-                    *map(str, (scratch, memory_limit, disk_limit, group or "", lease.deadline, child_fd)),
+                    *map(str, (scratch, memory_limit, disk_limit, group or "", lease.deadline)),
+                    ",".join(map(str, child_fds)),
                     *command,
                 ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 bufsize=0,
-                pass_fds=(child_fd,),
+                pass_fds=child_fds,
                 env=dict(environment),
                 start_new_session=True,  # a Ctrl-C in the worker's terminal is the worker's to handle
             )

@@ -134,12 +134,13 @@ async def _spawn(version: Version, scratch: Path, launch: LaunchOptions) -> tupl
     ours, theirs = socket.socketpair()
     channel = await Channel.over(ours)
     command = _command(theirs.fileno(), scratch)
+    changed = launch.network and launch.network.plan.changed
     try:
         with theirs:
             keeper = await KeeperProcess.start(
                 command if launch.network is None else launch.network.command(command),
                 scratch=scratch,
-                child_fd=theirs.fileno(),
+                child_fds=[theirs.fileno(), *([] if changed is None else [changed])],
                 memory_limit=version.memory_limit,
                 disk_limit=launch.disk_limit,
                 group=launch.groups and group_of(launch.groups, scratch),

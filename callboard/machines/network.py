@@ -15,7 +15,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from callboard.machines import network_launcher
+from callboard.machines.loopback_watch import LoopbackWatch, write_unserved_ports
 from callboard.machines.network_launcher import GATEWAY, Plan
 from callboard.machines.reach import Reach
 from callboard.machines.trial import trial_refusal
@@ -52,10 +53,12 @@ class Network:
     plan: Plan
     resolv_conf: Path
     """The file that has to be `/etc/resolv.conf` for what runs in it: it names the one nameserver that is reached."""
+    watch: LoopbackWatch | None = None
+    """Tells what listens at loopback of this host. None: the network goes by what listened when this was made."""
 
     @classmethod
     def of(cls, reach: Reach, folder: Path) -> Network:
-        """Return a network in which `reach` holds, and write its `resolv.conf` to a folder.
+        """Return a network in which `reach` holds, and write the files that it takes to a folder.
 
         Raises:
             FileNotFoundError: A program is not installed; `network_refusal` says so in words.
@@ -64,7 +67,23 @@ class Network:
         nameserver = find_nameserver(printed)
         file = folder / "resolv.conf"
         file.write_text(rewrite_resolv_conf(printed, nameserver))
-        return cls(Plan(_find_program("pasta"), _find_program("ip"), reach, nameserver), file)
+        unserved = folder / "unserved.json"
+        plan = Plan(_find_program("pasta"), _find_program("ip"), reach, nameserver, str(unserved))
+        if plan.loopback != "none":
+            write_unserved_ports(unserved)
+        return cls(plan, file)
+
+    def watching(self) -> Network:
+        """Return the same network, which follows what listens on this host, if loopback is open, until `close`."""
+        if self.plan.loopback == "none":
+            return self
+        watch = LoopbackWatch(Path(self.plan.unserved))
+        return replace(self, plan=replace(self.plan, changed=watch.changed), watch=watch)
+
+    async def close(self) -> None:
+        """Look no more at what listens on this host. No Machine may be left."""
+        if self.watch is not None:
+            await self.watch.close()
 
     def command(self, command: Sequence[str]) -> list[str]:
         """Return the command that executes `command` in such a network, with one more argument: see the launcher."""

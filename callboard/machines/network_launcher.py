@@ -4,9 +4,11 @@ The namespace has one device. At its other end is `pasta`, a user-mode network: 
 namespace from outside, as this user. Routing rules inside decide which connections reach it. Nobody in the Machine may
 change them: the supervisor is executed without the capabilities that this process has in the namespace.
 
-PLAN is JSON: `pasta` and `ip` (the two programs), `reach` (see `callboard.machines.reach`) and `nameserver` (the one of
-this host, or null). COMMAND gets one more argument: a descriptor that becomes readable when pasta ends. Without
-COMMAND, this only tries whether all of it works here. If not, it prints a line with the reason, and the exit code is 1.
+PLAN is JSON: `pasta` and `ip` (the two programs), `reach` (see `callboard.machines.reach`), `nameserver` (the one of
+this host, or null), `unserved` (the file that says at which ports of loopback nothing listens) and `changed` (the
+descriptor of the event that this file has changed, or null: then the rules stay as they are at the start). COMMAND gets
+one more argument: a descriptor that becomes readable when pasta ends. Without COMMAND, this only tries whether all of
+it works here. If not, it prints a line with the reason, and the exit code is 1.
 
 This runs on the standard library alone, below the keeper, which ends pasta with all else that is left of the Machine.
 """
@@ -33,7 +35,7 @@ if __name__ == "__main__":
     # A script can import our packages from this folder, after the standard library, and nothing else of ours.
     sys.path.append(str(Path(__file__).parents[2]))
 
-from callboard.machines.loopback_rules import LoopbackRules
+from callboard.machines.loopback_rules import LoopbackRules, keep
 from callboard.machines.reach import Network, Reach
 from callboard.machines.runner.process_tree import descendants, parent_of, pids, read
 
@@ -74,6 +76,10 @@ class Plan:
     ip: str
     reach: Reach
     nameserver: str | None
+    unserved: str = ""
+    """The file of the ports of loopback at which nothing listens, where loopback is open; see `LoopbackWatch`."""
+    changed: int | None = None
+    """The descriptor of the event that this file has changed."""
 
     @classmethod
     def from_json(cls, text: str) -> Plan:
@@ -168,23 +174,23 @@ def enter_network(plan: Plan) -> int:
     return there[0]
 
 
-def _keep_loopback_rules(plan: Plan, loopback: LoopbackRules) -> None:
+def _make_loopback_rules(plan: Plan) -> None:
     """Make the rules for what listens on this host's loopback now, and fork a process that keeps them up to date."""
-    versions = _versions()
+    loopback, versions = LoopbackRules(plan.unserved), _versions()
 
     def update() -> None:
+        try:
+            commands = loopback.ip_commands(_UNSERVED_AT)
+        except OSError as error:
+            raise LaunchError(f"it is not known what listens at loopback ({error.strerror})") from error
         for version in versions:
-            try:
-                lines = list(loopback.ip_commands(_UNSERVED_AT, version))
-            except OSError as error:
-                raise LaunchError(f"the kernel does not tell what listens at loopback ({error.strerror})") from error
-            if lines:
-                _configure(plan, version, lines)
+            if commands[version]:
+                _configure(plan, version, commands[version])
 
     update()
-    if os.fork() == 0:
+    if plan.changed is not None and os.fork() == 0:
         try:
-            loopback.keep(update)
+            keep(update, plan.changed)
         except Exception as error:  # noqa: BLE001  # there is nobody above who could hear of it
             print(f"`localhost` may not lead to what listens at it: {error}", flush=True)  # noqa: T201  # for the log
         finally:
@@ -298,16 +304,17 @@ def _last_line(printed: str) -> str:
 def main() -> NoReturn:
     """Make the network and execute the command in it, or only try it; see the module's docstring."""
     plan, command = Plan.from_json(sys.argv[1]), sys.argv[2:]
+    if plan.changed is not None:
+        os.set_inheritable(plan.changed, False)  # noqa: FBT003  # only who keeps the rules may wait for it
     try:
-        loopback = None if plan.loopback == "none" else LoopbackRules()
         pasta = enter_network(plan)
         ended = os.pidfd_open(pasta)
         if not command:
             signal.pidfd_send_signal(ended, signal.SIGKILL)
             os.waitpid(pasta, 0)
             sys.exit(0)
-        if loopback is not None:
-            _keep_loopback_rules(plan, loopback)
+        if plan.loopback != "none":
+            _make_loopback_rules(plan)
         _set_capabilities(0)  # the next program gets none back, as in the namespace nobody is root
         os.set_inheritable(ended, True)  # noqa: FBT003
         os.execv(command[0], [*command, str(ended)])  # noqa: S606  # no shell is wanted

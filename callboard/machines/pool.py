@@ -241,3 +241,5 @@ class MachinePools(dict[str, Pool]):
     async def close(self) -> None:
         """Stop all idle Machines; the caller has seen to it that none is busy."""
         await asyncio.gather(*(pool.resize(0) for pool in self.values()))
+        if self._launch.network is not None:
+            await self._launch.network.close()

@@ -20,6 +20,13 @@ from tests.support.machines import PATIENCE, of_folder
 
 GIB = 1024**3
 SLEEPS = "import time; print('hello', flush=True); time.sleep(600)"
+TELL = """
+import json, os, socket, time
+keeper = socket.socket(fileno=os.dup(0))
+def tell(**said):
+    keeper.sendall(json.dumps(said).encode() + b"\\n")
+"""
+IDLES = f"{TELL}tell(kind='idle'); {SLEEPS}"
 
 
 class KeeperHandle:
@@ -73,6 +80,10 @@ class KeeperHandle:
         assert of_folder(self.scratch) in ([], [self.process.pid])
         assert not self.scratch.exists()
         assert self.process.wait(PATIENCE) == 0
+
+    def wakes(self) -> int:
+        """How often it has been woken, or has woken up by itself."""
+        return psutil.Process(self.process.pid).num_ctx_switches().voluntary
 
     def children(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children()

@@ -109,8 +109,9 @@ def _level(record: logging.LogRecord) -> str:
 class KeeperSocket:
     """The supervisor's socket to the keeper.
 
-    The supervisor says where an Attempt begins and ends. The keeper says if the Machine has passed a limit. It then
-    gives the supervisor a moment to end user code and to save what the Attempt leaves, and ends the Machine after that.
+    The supervisor says where an Attempt begins and ends, and when the Machine is idle. The keeper says if the Machine
+    has passed a limit. It then gives the supervisor a moment to end user code and to save what the Attempt leaves, and
+    ends the Machine after that.
     """
 
     def __init__(self, keeper: socket.socket) -> None:
@@ -130,6 +131,14 @@ class KeeperSocket:
     def end(self) -> None:
         """Say that the Attempt has ended; whatever comes now is not part of its log."""
         self._send(kind="end")
+
+    def idle(self) -> None:
+        """Say that no code of the project runs any more, until an Attempt begins or `busy` says otherwise."""
+        self._send(kind="idle")
+
+    def busy(self) -> None:
+        """Say that code of the project may run although no Attempt does."""
+        self._send(kind="busy")
 
     def _send(self, **message: Any) -> None:
         with contextlib.suppress(OSError):  # the keeper is gone, and soon so is this process

@@ -67,6 +67,7 @@ class Supervisor:
         """Handle the worker's messages until it closes the connection."""
         self._prepared = await self._prepare()
         self._driver_folders = await self._in_thread(DriverFolders, self._scratch)
+        self._parts.keeper.idle()
         self._parts.worker.post("ready", browserVersion=self._parts.browser.version)
         async with asyncio.TaskGroup() as attempts:  # a defect of ours in one ends the supervisor, as a crash
             async for message in self._parts.worker.messages:
@@ -181,6 +182,8 @@ class Supervisor:
             self._prepared = await self._prepare(last)
         except (PlaywrightError, TimeoutError, OSError, ZygoteError) as error:
             retire_reason = f"no fresh context: {error}"
+        else:
+            self._parts.keeper.idle()
         self._parts.worker.post("idle", retireReason=retire_reason)
 
     async def _change_version(self, setup: dict[str, Any]) -> None:
@@ -191,6 +194,7 @@ class Supervisor:
             self._parts.worker.post("idle", retireReason="the debugging port of its browser is for the version before")
             return
         self._parts.project = project
+        self._parts.keeper.busy()
         try:
             zygote, self._parts.zygote = self._parts.zygote, _start_zygote(setup)
             await zygote.close()

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from callboard.machines.lease import Lease, LeaseEndedError, Tell, boottime
-from tests.support.keepers import SLEEPS, Keep
+from tests.support.keepers import IDLES, SLEEPS, Keep
 from tests.support.machines import Lab, attempt_of
 from tests.support.polling import until
 from tests.support.single_machine_pool import ENDLESS
@@ -31,9 +31,10 @@ def test_a_lease_is_only_ever_extended_and_tells_its_followers() -> None:
     assert not Lease().ended
 
 
-def test_the_keeper_ends_everything_at_the_deadline(keep: Keep) -> None:
+@pytest.mark.parametrize("code", [SLEEPS, IDLES], ids=["busy", "idle"])
+def test_the_keeper_ends_everything_at_the_deadline(keep: Keep, code: str) -> None:
     deadline = boottime() + 0.7
-    kept = keep(SLEEPS, deadline=deadline)
+    kept = keep(code, deadline=deadline)
     kept.hear()
     assert kept.hear() == {"limit": "lease", "used": 0}
     assert deadline <= boottime() < deadline + 2

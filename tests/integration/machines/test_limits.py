@@ -6,7 +6,7 @@ import pytest
 
 from callboard.machines import keeper
 from callboard.machines.resource_usage import Meter
-from tests.support.keepers import GIB, SLEEPS, Keep
+from tests.support.keepers import GIB, SLEEPS, TELL, Keep
 from tests.support.polling import block_until
 
 IN_THE_WHOLE_TREE = "import os; [os.fork() for _ in range(2)]; x = bytearray(b'x') * 60_000_000"
@@ -62,15 +62,28 @@ def test_no_file_can_be_larger_than_all_may_be(keep: Keep) -> None:
     kept.ends()
 
 
-ATTEMPT = """
-import json, os, socket, time
-keeper = socket.socket(fileno=os.dup(0))
-def tell(number, **said):
-    keeper.sendall(json.dumps({"number": number, **said}).encode() + b"\\n")
-tell(0, kind="mark", mark="ff" * 16)
-tell(1, kind="begin", file="", limit=0, hooked=False)
-os.write(1, b"\\xff" * 16 + b"O" + (1).to_bytes(4) + (0).to_bytes(2))
-"""
+def test_an_idle_machine_is_looked_at_rarely(keep: Keep) -> None:
+    says = ("", "tell(kind='idle')", "tell(kind='idle'); tell(kind='busy')")
+    busy, idle, again = machines = [keep(f"{TELL}{said}\nopen('said', 'w').close()\n{SLEEPS}") for said in says]
+    block_until(lambda: all((each.scratch / "said").exists() for each in machines))
+    before = {each: each.wakes() for each in machines}
+    block_until(lambda: busy.wakes() - before[busy] >= 12)
+    assert idle.wakes() - before[idle] <= 6
+    assert again.wakes() - before[again] >= 8
+    for each in machines:
+        each.hear()
+        each.hang_up()
+        each.ends()
+
+
+def test_an_idle_machine_that_takes_too_much_is_ended(keep: Keep) -> None:
+    kept = keep(f"{TELL}tell(kind='idle'); x = bytearray(b'x') * 250_000_000; {SLEEPS}", memory_limit=200_000_000)
+    kept.hear()
+    assert kept.hear()["limit"] == "memory"
+    kept.ends()
+
+
+ATTEMPT = TELL + 'tell(kind="begin", file="", limit=0)\n'
 HOG = """
 x = bytearray(b"x") * 250_000_000
 said = json.loads(keeper.recv(100))

@@ -139,8 +139,13 @@ pytestmark = pytest.mark.skipif(network_refusal() is not None, reason=f"Networks
 async def networked(folder: Path, reach: Reach) -> AsyncGenerator[tuple[Lab, Machine]]:
     """A Machine in a network of its own, where these rules hold."""
     async with open_lab(folder) as lab:
-        lab.launch = replace(lab.launch, network=Network.of(reach, folder))
-        yield lab, await lab.machine(lab.version(PROJECT))
+        network = Network.of(reach, folder).watching()
+        lab.launch = replace(lab.launch, network=network)
+        try:
+            yield lab, await lab.machine(lab.version(PROJECT))
+        finally:
+            await lab.close()
+            await network.close()
 
 
 async def run(machine: Machine, api: str, parameters: Any = None) -> Any:

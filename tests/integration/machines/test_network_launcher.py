@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from callboard.machines import network_launcher
+from callboard.machines.loopback_watch import write_unserved_ports
 from callboard.machines.network import Network, find_nameserver, network_refusal, rewrite_resolv_conf
 from callboard.machines.network_launcher import Plan
 from callboard.machines.reach import Reach
@@ -163,7 +164,14 @@ def test_what_this_host_does_not_allow_is_said(plan: Plan, tmp_path: Path, taken
 @pytest.mark.parametrize("options", [[], ["--opens-loopback"]])
 def test_a_host_without_any_network_has_machines_with_networks(plan: Plan, options: list[str]) -> None:
     allow = [ip_network("127.0.0.0/8")] if options else []
-    assert launch(replace(plan, reach=Reach.of(allow=allow)), before=["unshare", "--net"]) == (0, "")
+    write_unserved_ports(Path(plan.unserved))
+    assert launch(replace(plan, reach=Reach.of(allow=allow)), "/bin/true", before=["unshare", "--net"]) == (0, "")
+
+
+@needs_networks
+def test_no_network_is_made_while_it_is_not_known_what_listens(plan: Plan, tmp_path: Path) -> None:
+    plan = replace(plan, reach=Reach.of(allow=[ip_network("127.0.0.0/8")]))
+    fails(plan, tmp_path, "it is not known what listens at loopback (No such file or directory)")
 
 
 @needs_networks
