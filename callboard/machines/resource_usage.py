@@ -24,8 +24,8 @@ _MEMORY_FILES_EVERY = 2.0
 """Seconds between two looks at the memory files that processes hold open: to look at every descriptor takes long."""
 _NETWORK_SERVICE = b"--utility-sub-type=network.mojom.NetworkService"
 """Argument by which the Chromium process that holds all network connections is recognized."""
-_WHOLE_EVERY = 10.0
-"""Seconds after which every process is looked at anew, as a new process of ours may have got an old process id."""
+_WHOLE_EVERY = 60.0
+"""Seconds after which every process is looked at anew even if no new process of ours can have got an old process id."""
 
 
 class Meter:
@@ -36,6 +36,8 @@ class Meter:
         self._others: set[int] = set()
         """Processes that are not ours, found by the last look at every process or since."""
         self._whole_at = 0.0
+        self._last_id = 0
+        """The process id that was given last. Ids are given in turn: once it has fallen, old ones are given again."""
         self._ours: dict[int, bytes] = {}
         """The `stat` of each process that is ours."""
         self._looked_at: set[int] = set()
@@ -109,7 +111,8 @@ class Meter:
         }
 
     def _find(self) -> None:
-        if (now := time.monotonic()) - self._whole_at >= _WHOLE_EVERY:
+        before, self._last_id = self._last_id, int((read("/proc/loadavg").split() or [0])[-1])
+        if (now := time.monotonic()) - self._whole_at >= _WHOLE_EVERY or self._last_id < before:
             self._whole_at = now
             self._others.clear()
         seen = set(pids())
@@ -118,9 +121,12 @@ class Meter:
         parents = {pid: parent_of(stat) for pid, stat in stats.items()}
         known = self._ours.keys()
         self._ours = {pid: stats[pid] for pid in below(self._root, parents)}
-        # A process whose parent has just ended is looked at again: it will get another parent, which may be ours.
+        # A process whose parent has just ended is looked at again, with all below it: it will get another parent, which
+        # may be ours.
         there = self._others | stats.keys() | {0}
-        self._others |= {pid for pid in parents.keys() - self._ours.keys() if parents[pid] in there}
+        orphans = [pid for pid, parent in parents.items() if parent not in there]
+        moving = {*orphans, *(pid for orphan in orphans for pid in below(orphan, parents))}
+        self._others |= parents.keys() - self._ours.keys() - moving
         self._networks &= self._ours.keys()
         # A new process has its parent's command line for a moment, so new ones are looked at twice.
         young = self._ours.keys() - self._networks - self._looked_at
