@@ -1,6 +1,6 @@
 """Control groups of Machines (cgroup v2), where this host delegates a group to the worker.
 
-The keeper looks at its Machine twice a second, and lets it save its evidence before it ends it. The group holds what is
+The keeper looks at its Machine now and then, and lets it save its evidence before it ends it. The group holds what is
 quicker than that: the kernel lets the Machine have no more tasks than its limit and hardly more memory, and kills all
 of it at one word. This module uses the standard library alone, as the keeper needs it.
 """

@@ -14,6 +14,8 @@ import psutil
 RENDERERS, USER, _SUPERVISOR = "renderers", "user processes", "supervisor"
 _CHROMIUM, _ZYGOTE = "Chromium beside its renderers", "zygote of user code"
 _KINDS = (
+    ("keeper.py", "keeper and network"),
+    ("network_launcher.py", "keeper and network"),
     ("run-driver", "Playwright's driver"),
     ("start-dev", "Temporal"),
     ("bench.bare", "worker and api"),
@@ -21,11 +23,9 @@ _KINDS = (
     ("-m api", "worker and api"),
     ("main.py supervisor", _SUPERVISOR),
     ("main.py zygote", _ZYGOTE),
-    ("keeper.py", "keeper and network"),
-    ("network_launcher.py", "keeper and network"),
     ("pasta", "keeper and network"),
 )
-"""Words of a command line, and what the process is. The first that fits counts."""
+"""Words of a command line, and what the process is. The first that fits counts: keepers name what they start, too."""
 _ENDED = {_CHROMIUM: RENDERERS, _ZYGOTE: USER}
 """What those children of a kind of process are that come and go with Runs."""
 KINDS = (*dict.fromkeys(kind for _, kind in _KINDS), USER, _CHROMIUM, RENDERERS, "others")

@@ -81,12 +81,13 @@ class KeeperHandle:
         assert not self.scratch.exists()
         assert self.process.wait(PATIENCE) == 0
 
-    def wakes(self) -> int:
-        """How often it has been woken, or has woken up by itself."""
-        return psutil.Process(self.process.pid).num_ctx_switches().voluntary
-
     def children(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children()
+
+
+def wakes(pid: int) -> int:
+    """How often a process has been woken, or has woken up by itself."""
+    return psutil.Process(pid).num_ctx_switches().voluntary
 
 
 Keep = Callable[..., KeeperHandle]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from callboard.machines import keeper
 from callboard.machines.resource_usage import Meter
-from tests.support.keepers import GIB, SLEEPS, TELL, Keep
-from tests.support.polling import block_until
+from tests.support.keepers import GIB, SLEEPS, TELL, Keep, KeeperHandle, wakes
+from tests.support.machines import Lab, attempt_of
+from tests.support.polling import block_until, until
+from tests.support.single_machine_pool import ENDLESS
 
 IN_THE_WHOLE_TREE = "import os; [os.fork() for _ in range(2)]; x = bytearray(b'x') * 60_000_000"
 SHARED = "import mmap; m = mmap.mmap(-1, 300_000_000); m.write(b'x' * 300_000_000)"
@@ -64,16 +68,41 @@ def test_no_file_can_be_larger_than_all_may_be(keep: Keep) -> None:
 
 def test_an_idle_machine_is_looked_at_rarely(keep: Keep) -> None:
     says = ("", "tell(kind='idle')", "tell(kind='idle'); tell(kind='busy')")
-    busy, idle, again = machines = [keep(f"{TELL}{said}\nopen('said', 'w').close()\n{SLEEPS}") for said in says]
+    machines = [keep(f"{TELL}{said}\nopen('said', 'w').close()\n{SLEEPS}") for said in says]
     block_until(lambda: all((each.scratch / "said").exists() for each in machines))
-    before = {each: each.wakes() for each in machines}
-    block_until(lambda: busy.wakes() - before[busy] >= 12)
-    assert idle.wakes() - before[idle] <= 6
-    assert again.wakes() - before[again] >= 8
+    pids = [each.process.pid for each in machines]
+    before = [wakes(pid) for pid in pids]
+    block_until(lambda: wakes(pids[0]) - before[0] >= 12)
+    _, rarely, often = (wakes(pid) - earlier for pid, earlier in zip(pids, before, strict=True))
+    assert rarely <= 6
+    assert often >= 8
     for each in machines:
         each.hear()
         each.hang_up()
         each.ends()
+
+
+async def test_a_machine_is_idle_unless_an_attempt_runs(lab: Lab, keep: Keep) -> None:
+    busy, machine = keep(SLEEPS), await lab.machine(lab.version(ENDLESS))
+    assert await _wakes(machine.keeper_pid, busy) <= 5
+    attempt = attempt_of("awaits")
+    running = asyncio.create_task(machine.run_attempt(attempt))
+    await until(lambda: attempt.start)
+    assert await _wakes(machine.keeper_pid, busy) >= 7
+    running.cancel()
+    await asyncio.wait({running})
+    await machine.wait_clean()
+    assert await _wakes(machine.keeper_pid, busy) <= 5
+    busy.hear()
+    busy.hang_up()
+    busy.ends()
+
+
+async def _wakes(keeper: int, busy: KeeperHandle) -> int:
+    """How often this keeper wakes while a busy one does so ten times."""
+    before, busy_before = wakes(keeper), wakes(busy.process.pid)
+    await until(lambda: wakes(busy.process.pid) - busy_before >= 10)
+    return wakes(keeper) - before
 
 
 def test_an_idle_machine_that_takes_too_much_is_ended(keep: Keep) -> None:
