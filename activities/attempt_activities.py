@@ -16,6 +16,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.attempts.attempt_artifacts import AttemptRecords, failure, interruption, upload_artifacts
+from activities.attempts.attempt_files import store_files
 from activities.attempts.attempt_log import LogPolicy, last_line, open_log
 from activities.attempts.attempt_steps import AttemptResources, run_on_machine
 from activities.attempts.logins import Logins
@@ -25,6 +26,7 @@ from activities.attempts.runtime_services import StoreQuota
 from activities.heartbeat import background_task, forward_cancellation, heartbeats, record_heartbeat
 from activities.workers.worker_dir import JournalEntry, WorkerDir
 from callboard.machines.lease import LeaseEndedError
+from callboard.machines.left_files import FileLimits
 from callboard.machines.pool import MachinePools
 from callboard.machines.trace_redactor import TraceRedactor
 from callboard.projects.catalog import Catalog
@@ -58,6 +60,10 @@ STOPPED_RECORD_TIMEOUT = timedelta(seconds=5)
 """How long the outcome of a stopped Attempt waits for its record: somebody waits for the Attempt's end."""
 ARTIFACTS_TIMEOUT = timedelta(seconds=20)
 """How long an outcome waits for the Attempt's log, trace and screenshot to be stored."""
+FILES_TIMEOUT = timedelta(minutes=2)
+"""How long an outcome waits for the files that the Attempt has left to be stored."""
+CANCELED_FILES_TIMEOUT = timedelta(seconds=20)
+"""How long the end of a canceled Attempt waits for them."""
 SIGNAL_AFTER = 1.0
 """Seconds before the start is signaled. A shorter Attempt sends no start signal: that would cost its Run a workflow
 task. A cancel that comes sooner stops the Attempt by its first heartbeat, which is sent at the same time."""
@@ -117,6 +123,7 @@ class AttemptActivities:
                 store_quota=StoreQuota(store, settings.store_limit),
                 trace_limit=settings.trace_limit,
                 log_policy=log_policy,
+                file_limits=FileLimits(settings.files_count, settings.files_limit),
             )
         )
 
@@ -267,14 +274,19 @@ async def _await_and_finalize(resources: AttemptResources, running: RunningAttem
             try:
                 outcome = task.result().model_copy(update={"started_at": running.started_at})
             except Exception as error:
+                await _store_files(resources, running, within=FILES_TIMEOUT)
                 await _finalize(resources, running, AttemptStatus.FAILED, failure(error), within=RECORD_TIMEOUT)
                 raise
+            files = await _store_files(resources, running, within=FILES_TIMEOUT)
+            outcome = outcome.model_copy(update={"files": files})
             await _finalize(resources, running, outcome.status, outcome.error, outcome=outcome, within=RECORD_TIMEOUT)
             return outcome
         if running.cause is Cause.CANCELED:
+            files = await _store_files(resources, running, within=CANCELED_FILES_TIMEOUT)
             await _finalize(resources, running, AttemptStatus.CANCELED, within=STOPPED_RECORD_TIMEOUT)
-            return AttemptOutcome(status=AttemptStatus.CANCELED, started_at=running.started_at)
+            return AttemptOutcome(status=AttemptStatus.CANCELED, started_at=running.started_at, files=files)
         error = interruption(running.message)
+        await _store_files(resources, running, within=STOPPED_RECORD_TIMEOUT)
         await _finalize(resources, running, AttemptStatus.INTERRUPTED, error, within=STOPPED_RECORD_TIMEOUT)
         raise ApplicationError(
             running.message,
@@ -317,6 +329,15 @@ async def _record_waiting(running: RunningAttempt) -> None:
         await record_heartbeat(*running.heartbeat_details())
     except RPCError as error:
         log.info("A heartbeat could not be recorded: %s", error.message)
+
+
+async def _store_files(resources: AttemptResources, running: RunningAttempt, *, within: timedelta) -> int:
+    """Store the files that the Attempt has left, and return how many; its log names what is lost of them."""
+    limits, masker = resources.file_limits, running.masker
+    running.files = await store_files(resources.store, running.input, running.folder, masker, limits, within=within)
+    if running.files.missing is not None:
+        running.log.file.write_line(f"Files are not kept: {running.files.missing}", "warning")
+    return len(running.files.files)
 
 
 async def _finalize(

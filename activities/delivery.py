@@ -19,7 +19,9 @@ from activities.heartbeat import forward_cancellation, heartbeats, record_heartb
 from activities.store_retry import retry_store
 from callboard.machines.uncancellable import uncancellable
 from callboard.schemas.errors import StoreError
+from callboard.schemas.rest.files import LinkedFile
 from callboard.schemas.workflow import names
+from callboard.schemas.workflow.attempt import AttemptRecord
 from callboard.schemas.workflow.base import MESSAGE_LIMIT, JsonRef, clip
 from callboard.schemas.workflow.delivery import (
     GIVEN_UP,
@@ -38,6 +40,7 @@ from callboard.schemas.workflow.run import RunOutcome, RunStatus
 from callboard.schemas.workflow.sink import DeliverySchedule
 from callboard.security.keyring import KeyRing
 from callboard.security.pinned_transport import PinnedTransport
+from callboard.security.signed_links import link_files
 from callboard.security.signing import WebhookSigner
 from callboard.settings import Settings, installed_version
 from callboard.storage import object_keys
@@ -58,8 +61,22 @@ _TEST_OUTCOME = RunOutcome(status=RunStatus.COMPLETED, result=JsonRef(text=_TEST
 class DeliveryActivities:
     """The activities of Deliveries and of tests of sinks, on the task queue of Deliveries."""
 
-    def __init__(self, *, client: Client, store: Store, delivery_sender: DeliverySender, places: int) -> None:
-        """Set up without sending anything yet. The worker executes as many activities at once as there are `places`."""
+    def __init__(
+        self,
+        *,
+        client: Client,
+        store: Store,
+        delivery_sender: DeliverySender,
+        places: int,
+        viewer_url: str | None = None,
+        keyring: KeyRing | None = None,
+    ) -> None:
+        """Set up without sending anything yet. The worker executes as many activities at once as there are `places`.
+
+        Files are told with links at `viewer_url`, which the keyring seals; without both, they have none.
+        """
+        self._viewer_url = viewer_url if keyring else None
+        self._keyring = keyring or KeyRing(())
         self._client = client
         self._store = store
         self._delivery_sender = delivery_sender
@@ -83,7 +100,14 @@ class DeliveryActivities:
             signer=WebhookSigner([secret.get_secret_value() for secret in settings.webhook_secrets]),
             user_agent=f"callboard/{installed_version()}",
         )
-        return cls(client=client, store=store, delivery_sender=delivery_sender, places=places)
+        return cls(
+            client=client,
+            store=store,
+            delivery_sender=delivery_sender,
+            places=places,
+            viewer_url=settings.viewer_url and settings.viewer_url.rstrip("/"),
+            keyring=KeyRing.of(settings) if settings.secret_key else None,
+        )
 
     @activity.defn(name=names.PREPARE_DELIVERY)
     async def prepare_delivery(self, input: DeliverInput) -> PreparedDelivery:
@@ -107,11 +131,20 @@ class DeliveryActivities:
                     reason="The Run was ended in Temporal itself, and has no result to be delivered."
                 )
             try:
-                body = await delivery_payload(input, outcome, self._store)
+                body = await delivery_payload(input, outcome, self._store, await self._files(input, outcome))
             except GoneError as error:
                 return PreparedDelivery(reason=str(error))
             await self._store.put(key, body)
         return PreparedDelivery(body_key=key)
+
+    async def _files(self, delivery: DeliverInput, outcome: RunOutcome) -> list[LinkedFile]:
+        """Return the files of the Run, which its last Attempt has left. Raises StoreError."""
+        if not outcome.files:
+            return []
+        of = (delivery.project, delivery.run_id, outcome.attempts)
+        stored = await self._store.get(object_keys.record(*of))
+        files = () if stored is None else AttemptRecord.model_validate_json(stored).files
+        return link_files(files, delivery.workspace, *of, origin=self._viewer_url, ring=self._keyring)
 
     @activity.defn(name=names.SEND_DELIVERY)
     async def send_delivery(self, input: SendInput) -> None:

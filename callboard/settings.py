@@ -232,6 +232,10 @@ class Settings(BaseSettings):
     trace_limit: ByteSize = Field(default=ByteSize(64 * 1024 * 1024), gt=0)
     """Largest size of a trace in bytes, or as `64MiB`; a larger one is not kept. An Attempt of some minutes has a
     few MiB."""
+    files_count: int = Field(default=100, ge=0, le=1000)
+    """Most files of an Attempt that are kept: what its code leaves below `output/`, and what its pages download."""
+    files_limit: ByteSize = Field(default=ByteSize(100 * 1024 * 1024), ge=0, le=5 * 1024**3)
+    """Most bytes of these files together, or as `100MiB`. One that would be more is not kept."""
     drain: Seconds = timedelta(seconds=60)
     """How long a worker that is told to stop lets running Attempts finish."""
     log_limit: ByteSize = Field(default=ByteSize(10 * 1024 * 1024), ge=1024)

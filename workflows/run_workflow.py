@@ -28,6 +28,8 @@ class RunWorkflow(BrowserWorkflow):
         super().__init__()
         self._cancel_reason: RunReason | None = None
         """Why the Run is canceled, if nobody asked for that but its JobRun."""
+        self._files = 0
+        """How many files the last Attempt has left."""
 
     @workflow.run
     async def run(self, input: RunInput) -> RunOutcome:
@@ -37,7 +39,7 @@ class RunWorkflow(BrowserWorkflow):
     async def _run_and_deliver(self, run: RunInput) -> RunOutcome:
         if run.auth is not None and run.auth.ref.type is AuthSessionType.RUNTIME:
             await start_runtime_auth_session(run, run.auth)
-        outcome = await self._run_attempts(run)
+        outcome = (await self._run_attempts(run)).model_copy(update={"files": self._files})
         await start_delivery(run, outcome)
         return outcome
 
@@ -49,6 +51,7 @@ class RunWorkflow(BrowserWorkflow):
             if isinstance(login, RunOutcome):
                 return login
             attempt = await self._execute_attempt(run, login, number)
+            self._files = attempt.files
             if (end := self._end_by(run, attempt, number)) is not None:
                 return end
             wait = timedelta()

@@ -52,6 +52,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _MACHINE_ENDED = "The Machine was ended before it had saved it."
 _EXISTS_TIMEOUT = timedelta(seconds=5)
 _NOT_SAVED = "The worker was lost before it had saved it."
+_NO_FILES_SAVED = "The worker was lost before it had saved any."
 _NOT_ALL_SAVED = "The worker was lost before it had saved the last lines."
 
 
@@ -273,11 +274,11 @@ class AttemptRecords:
         return None
 
     async def _missing(self, interrupted: InterruptedInput) -> dict[str, str]:
-        """Return the artifacts that are missing of a lost Attempt; trace and screenshot are made at its end.
+        """Return the artifacts that are missing of a lost Attempt; trace, screenshot and files are stored at its end.
 
         Raises StoreError.
         """
-        missing = {"screenshot": _NOT_SAVED}
+        missing = {"screenshot": _NOT_SAVED, "files": _NO_FILES_SAVED}
         if interrupted.trace.keeps(completed=False):
             missing["trace"] = _NOT_SAVED
         of = (interrupted.project, interrupted.run_id, interrupted.number)

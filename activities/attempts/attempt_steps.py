@@ -21,6 +21,7 @@ from activities.attempts.runtime_services import RuntimeServices, StoreQuota
 from activities.store_retry import ATTEMPT_STORE_TIMEOUT, retry_store
 from activities.workers.worker_dir import WorkerDir
 from callboard.machines.attempt_spec import AttemptReport, AttemptSpec, EvidenceSpec, Proxy, Version, masker_for
+from callboard.machines.left_files import FileLimits
 from callboard.machines.machine_attempt import MachineAttempt, RoomTimeoutError
 from callboard.machines.pool import MachinePools
 from callboard.machines.trace_redactor import TraceRedactor
@@ -86,6 +87,7 @@ class AttemptResources:
     trace_limit: int
     """Largest size of a stored trace, in bytes."""
     log_policy: LogPolicy
+    file_limits: FileLimits
 
 
 async def run_on_machine(resources: AttemptResources, running: RunningAttempt) -> AttemptOutcome:
@@ -107,7 +109,7 @@ async def run_on_machine(resources: AttemptResources, running: RunningAttempt) -
         if attempt.auth is not None:
             secret = manifest.settings.auth_sessions.secret_parameters
             login = await resources.logins.load(attempt, attempt.auth, secret, given.secrets)
-        spec = await _build_spec(resources, running, login, given)
+        spec = await _build_spec(resources, running, login, given, downloads=manifest.settings.files.downloads)
         # In a thread: a state may be large, and hold secrets by the thousand.
         running.mask_with(await asyncio.to_thread(masker_for, spec))
         services = _runtime_services(resources, attempt, login)
@@ -195,9 +197,14 @@ async def prepare_version(resources: AttemptResources, manifest: Manifest) -> Ve
 
 
 async def _build_spec(
-    resources: AttemptResources, running: RunningAttempt, login: OpenedLogin | None, given: AttemptVariables
+    resources: AttemptResources,
+    running: RunningAttempt,
+    login: OpenedLogin | None,
+    given: AttemptVariables,
+    *,
+    downloads: bool,
 ) -> AttemptSpec:
-    """Return what the Machine is to execute.
+    """Return what the Machine is to execute. `downloads` says whether what its pages download is kept.
 
     Raises:
         ConfigurationError, SealError: What is sealed cannot be opened.
@@ -227,7 +234,7 @@ async def _build_spec(
         capture=attempt.auth is not None and attempt.auth.save_back,
         variables=tuple((variable.name, variable.value) for variable in given.variables),
         secrets=(*(login.secrets if login else ()), *given.secret_values),
-        evidence=EvidenceSpec(running.folder, attempt.trace, resources.trace_limit),
+        evidence=EvidenceSpec(running.folder, attempt.trace, resources.trace_limit, downloads),
         wait_until=running.wait_until,
     )
 

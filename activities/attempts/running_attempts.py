@@ -14,6 +14,7 @@ from temporalio import activity
 from temporalio.activity import ActivityCancellationDetails
 
 from activities.attempts.attempt_artifacts import UploadedArtifacts
+from activities.attempts.attempt_files import StoredFiles
 from activities.attempts.attempt_log import AttemptLog, StoredLog
 from activities.heartbeat import SILENCE_LIMIT
 from callboard.machines.attempt_spec import MachineStart
@@ -80,6 +81,8 @@ class RunningAttempt:
         self.folder = folder
         self.artifacts = UploadedArtifacts()
         """The trace, screenshot and page URL that were stored at the end."""
+        self.files = StoredFiles()
+        """The files that were stored at the end."""
         self.masker = Masker(())
         """Masks the secrets that the Attempt was given."""
         self.attributes: dict[str, Any] | None = None
@@ -189,7 +192,8 @@ class RunningAttempt:
     def record(self, status: AttemptStatus, error: RunError | None = None) -> AttemptRecord:
         """Return the record of the Attempt as it is now."""
         start, preparing_since = self._start, self.on_machine and self.on_machine.preparing_since
-        missing = {} if self.stored_log.missing is None else {"log": self.stored_log.missing}
+        lost = {"log": self.stored_log.missing, "files": self._missing_files}
+        missing = {name: reason for name, reason in lost.items() if reason is not None}
         return AttemptRecord(
             run_id=self.input.run_id,
             number=self.input.number,
@@ -211,11 +215,18 @@ class RunningAttempt:
             log=self.stored_log.size is not None,
             trace=self.artifacts.trace_size is not None,
             screenshot=self.artifacts.screenshot,
+            files=self.files.files,
             trace_id=self._trace_id,
             variables=self.variables,
             execution_id=self._execution_id,
             missing={**self.artifacts.missing, **missing},
         )
+
+    @property
+    def _missing_files(self) -> str | None:
+        """What the Machine has not taken of the files that the Attempt left, and what the store has not, and why."""
+        both = (self.artifacts.missing.get("files"), self.files.missing)
+        return " ".join(reason for reason in both if reason) or None
 
     @property
     def _start(self) -> MachineStart | None:

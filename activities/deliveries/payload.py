@@ -6,8 +6,10 @@ A result: docs/contract.md, section 11.1. The end of a JobRun: docs/contract.md,
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
+from callboard.schemas.rest.files import LinkedFile
 from callboard.schemas.timestamps import utc_text
 from callboard.schemas.workflow.base import JsonRef
 from callboard.schemas.workflow.delivery import DeliverInput
@@ -21,8 +23,12 @@ class GoneError(Exception):
     """Something that belongs into the body is no longer in the store."""
 
 
-async def delivery_payload(delivery: DeliverInput, outcome: RunOutcome, store: Store) -> bytes:
-    """Return the body in ASCII. What user code returned is inserted as text, without parsing it.
+async def delivery_payload(
+    delivery: DeliverInput, outcome: RunOutcome, store: Store, files: Sequence[LinkedFile] = ()
+) -> bytes:
+    """Return the body in ASCII, with the Run's files if there are any.
+
+    What user code returned is inserted as text, without parsing it.
 
     Raises:
         GoneError: Parameters or result are not in the store any more.
@@ -36,7 +42,7 @@ async def delivery_payload(delivery: DeliverInput, outcome: RunOutcome, store: S
                 "name": delivery.api,
                 "parameters": await _read(delivery.parameters, store),
                 "runId": delivery.run_id,
-                "result": await _result(outcome, store),
+                "result": await _result(outcome, store, files),
             }
         ),
     }
@@ -48,9 +54,11 @@ async def delivery_payload(delivery: DeliverInput, outcome: RunOutcome, store: S
     return dump_object(members).text
 
 
-async def _result(outcome: RunOutcome, store: Store) -> RawJson:
+async def _result(outcome: RunOutcome, store: Store, files: Sequence[LinkedFile]) -> RawJson:
+    left = {"files": [file.model_dump(mode="json", by_alias=True) for file in files]} if files else {}
     if outcome.status is RunStatus.COMPLETED and outcome.result is not None:
-        return dump_object({"status": "completed", "result": await _read(outcome.result, store), "statusCode": 200})
+        result = await _read(outcome.result, store)
+        return dump_object({"status": "completed", "result": result, **left, "statusCode": 200})
     if outcome.error is None:
         raise ValueError(f"A Run that is {outcome.status} is not delivered")
     error = outcome.error
@@ -59,6 +67,7 @@ async def _result(outcome: RunOutcome, store: Store) -> RawJson:
             "status": "failed",
             "error": error.code.value,
             "message": error.message,
+            **left,
             "statusCode": 408 if _is_timeout(error) else 500,
         }
     )

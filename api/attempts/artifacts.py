@@ -1,27 +1,37 @@
-"""What Attempts have left in the artifact store: their records, as they are answered, their traces and screenshots."""
+"""What Attempts have left in the artifact store: their records, as they are answered, traces, screenshots and files."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 from collections import defaultdict
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import BinaryIO
 
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from api.dependencies import Services
 from callboard.schemas.errors import NotFound
-from callboard.schemas.rest.attempt import AttemptBody, AttemptVariableBody, OpenTelemetryLink, UsageBody, attempt_path
+from callboard.schemas.rest.attempt import (
+    AttemptBody,
+    AttemptVariableBody,
+    OpenTelemetryLink,
+    UsageBody,
+    attempt_path,
+)
+from callboard.schemas.rest.files import FileBody
 from callboard.schemas.rest.run_result import RecordedError, cause_json
-from callboard.schemas.workflow.attempt import AttemptRecord, AttemptStatus
+from callboard.schemas.workflow.attempt import AttemptRecord, AttemptStatus, RecordedFile
 from callboard.storage import object_keys
 from callboard.storage.store import Store
 
 _CONCURRENT_READS = 16
 """Number of records that are read concurrently: a Run can have a hundred Attempts."""
 _CHUNK_BYTES = 256 * 1024
+_SANDBOX = "default-src 'none'; sandbox"
 
 
 async def list_attempts(services: Services, project: str, run_id: str) -> list[AttemptBody]:
@@ -53,7 +63,11 @@ async def get_attempt(services: Services, project: str, run_id: str, number: int
 
 async def read_record(services: Services, project: str, run_id: str, number: int) -> AttemptRecord | None:
     """Return the record of an Attempt as it was written, or None if there is none. Raises StoreError."""
-    data = await services.store.get(object_keys.record(project, run_id, number))
+    return await _read_record(services.store, project, run_id, number)
+
+
+async def _read_record(store: Store, project: str, run_id: str, number: int) -> AttemptRecord | None:
+    data = await store.get(object_keys.record(project, run_id, number))
     return None if data is None else AttemptRecord.model_validate_json(data)
 
 
@@ -98,6 +112,43 @@ async def find_trace(store: Store, project: str, run_id: str, number: int) -> Re
     return StreamingResponse(_read_chunks(file), media_type="application/zip", headers=headers)
 
 
+async def find_file(store: Store, project: str, run_id: str, number: int, name: str) -> Response | None:
+    """Return a file that an Attempt has left, or None if there is none of this name. Raises StoreError.
+
+    It is a stranger's. So a browser saves it and executes nothing: it is an attachment whose type must not be guessed,
+    and even as a document it would stand in a sandbox. A request for a range of it is answered with that.
+    """
+    record = await _read_record(store, project, run_id, number)
+    found = () if record is None else enumerate(record.files)
+    for index, file in found:
+        if file.name == name:
+            with tempfile.TemporaryDirectory(prefix="callboard-file-") as folder:
+                copy = Path(folder) / "file"
+                if not await store.get_file(object_keys.file(project, run_id, number, index), copy):
+                    return None
+                return _StoredFile(copy.open("rb"), file)  # it keeps its contents when the folder is removed
+    return None
+
+
+class _StoredFile(FileResponse):
+    """The answer with a file that has no name on this host any more, and is gone when the answer is sent."""
+
+    def __init__(self, opened: BinaryIO, file: RecordedFile) -> None:
+        headers = {"etag": f'"{file.sha256}"', "x-content-type-options": "nosniff", "content-security-policy": _SANDBOX}
+        super().__init__(
+            f"/proc/self/fd/{opened.fileno()}",
+            headers=headers,
+            media_type=file.content_type,
+            filename=file.name.rpartition("/")[2],
+            stat_result=os.fstat(opened.fileno()),
+        )
+        self._opened = opened
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._opened:
+            await super().__call__(scope, receive, send)
+
+
 async def screenshot_response(services: Services, project: str, run_id: str, number: int) -> Response:
     """Return the last picture of an Attempt's page.
 
@@ -119,9 +170,12 @@ def trace_link(services: Services, trace_id: str | None) -> OpenTelemetryLink | 
     return OpenTelemetryLink(trace_id=trace_id, url=template and template.replace("{trace_id}", trace_id))
 
 
-def artifact_not_found(record: AttemptRecord, artifact: str) -> NotFound:
-    """Return the error that an Attempt has left no such file, with the reason if it is known."""
-    reason = record.missing.get(artifact)
+def artifact_not_found(record: AttemptRecord, artifact: str, missing: str | None = None) -> NotFound:
+    """Return the error that an Attempt has left no such file, with the reason if it is known.
+
+    `missing` is its name among what is missing, if that is another one.
+    """
+    reason = record.missing.get(missing or artifact)
     message = f"Attempt {record.number} of Run {record.run_id} has left no {artifact}"
     return NotFound(f"{message}: {reason}" if reason else f"{message}.")
 
@@ -179,6 +233,7 @@ async def _attempt_body(
         log=f"{path}/log" if has_log else None,
         trace=f"{path}/trace" if object_keys.trace(*of) in artifacts else None,
         screenshot=f"{path}/screenshot" if object_keys.screenshot(*of) in artifacts else None,
+        files=[FileBody.model_validate(file.model_dump()) for file in record.files],
     )
 
 

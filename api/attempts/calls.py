@@ -1,4 +1,4 @@
-"""Attempts and what they leave: record, log, trace, screenshot (docs/contract.md, section 13.4).
+"""Attempts and what they leave: record, log, trace, screenshot, files (docs/contract.md, section 13.4).
 
 These are the calls, and the addresses of a Run's page that answer the same to a browser. A page has more: the live view
 of a browser, and the trace in Playwright's viewer.
@@ -14,6 +14,7 @@ from pydantic import Field
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from api.attempts.artifacts import get_attempt, screenshot_response, trace_response
+from api.attempts.files import file_response, list_files, preview_response
 from api.attempts.live_view import MEDIA_TYPE, watch_attempt
 from api.attempts.log import follow_log, read_log
 from api.attempts.trace_viewer import trace_viewer_url
@@ -26,6 +27,7 @@ from callboard.schemas.errors import BadRequest, NotFound
 from callboard.schemas.rest.access import Scope
 from callboard.schemas.rest.attempt import AttemptBody
 from callboard.schemas.rest.base import QueryModel, expects
+from callboard.schemas.rest.files import LinkedFiles
 from callboard.storage import object_keys
 
 _Number = Annotated[
@@ -144,6 +146,34 @@ async def view_trace(
 async def screenshot(services: ServicesDep, projectName: str, runId: str, number: _Number) -> Response:
     """Get the last picture of the page of an Attempt that failed."""
     return await screenshot_response(services, projectName, runId, number)
+
+
+@_REST.get("/files", operation_id="listAttemptFiles", summary="List an Attempt's files")
+async def files(request: Request, services: ServicesDep, projectName: str, runId: str, number: _Number) -> LinkedFiles:
+    """List the files that the Attempt has left, each with a link that needs no key and is valid for an hour."""
+    return await list_files(request, services, projectName, runId, number)
+
+
+@_PAGES.get("/files/{name:path}")
+@_REST.get(
+    "/files/{name:path}",
+    operation_id="getAttemptFile",
+    summary="Get an Attempt's file",
+    response_class=Response,
+    responses={
+        200: {"description": "The file.", "content": {"application/octet-stream": {}}},
+        206: {"description": "The range of the file that was asked for."},
+    },
+)
+async def file(services: ServicesDep, projectName: str, runId: str, number: _Number, name: str) -> Response:
+    """Get the bytes of a file, by its name, which may have slashes. Ranges are answered."""
+    return await file_response(services, projectName, runId, number, name)
+
+
+@_PAGES.get("/preview/{name:path}")
+async def preview(services: ServicesDep, projectName: str, runId: str, number: _Number, name: str) -> Response:
+    """Get a picture or a text among the files, for a browser to show it."""
+    return await preview_response(services, projectName, runId, number, name)
 
 
 @_PAGES.get("/live")

@@ -1,7 +1,8 @@
-"""The second application of the api service: the trace viewer of the installed Playwright, and the traces for it.
+"""The second application of the api service: the trace viewer of the installed Playwright, traces for it, and files.
 
-Snapshots in a trace are pages of strange sites. So there is nothing to steal on this origin: it sets and reads no
-cookie, and gives out one trace to whoever knows its sealed address. What it serves can reach only this origin.
+Snapshots in a trace are pages of strange sites, and files that Attempts have left are strangers', too. So there is
+nothing to steal on this origin: it sets and reads no cookie, and gives out one trace, or one file, to whoever knows its
+sealed address. What it serves can reach only this origin.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from api.attempts.artifacts import find_trace
+from api.attempts.artifacts import find_file, find_trace
 from api.dependencies import Services
 from callboard.schemas.errors import ConfigurationError, StoreError
 from callboard.security.keyring import KeyRing
-from callboard.security.signed_links import TraceRef, read_link, sign_link
+from callboard.security.signed_links import FileRef, TraceRef, read_link, sign_link
 from callboard.settings import Settings
 from callboard.storage.store import Store
 
@@ -55,10 +56,11 @@ def trace_viewer_url(request: Request, services: Services, project: str, run_id:
         ConfigurationError: There is no key to seal the address with.
     """
     address, _ = sign_link(TraceRef(services.settings.workspace, project, run_id, number), services.ring)
-    return f"{_origin(request, services.settings)}/index.html?trace={quote(f'traces/{address}.zip', safe='')}"
+    return f"{viewer_origin(request, services.settings)}/index.html?trace={quote(f'traces/{address}.zip', safe='')}"
 
 
-def _origin(request: Request, settings: Settings) -> str:
+def viewer_origin(request: Request, settings: Settings) -> str:
+    """Return the origin of the viewer for whoever has sent a request to the API."""
     if settings.viewer_url is not None:
         return settings.viewer_url.rstrip("/")
     host = request.url.hostname or settings.host
@@ -86,6 +88,13 @@ def create_viewer(*, workspace: str, ring: KeyRing, store: Store) -> Starlette:
         found = await find_trace(store, attempt.project, attempt.run_id, attempt.number)
         return found or PlainTextResponse("This trace does not exist any more.", 404)
 
+    async def file(request: Request) -> Response:
+        of = read_link(request.path_params["address"], FileRef, ring)
+        if of is None or of.workspace != workspace:
+            return PlainTextResponse("This address has expired. Ask for the file's link again.", 404)
+        found = await find_file(store, of.project, of.run_id, of.number, of.name)
+        return found or PlainTextResponse("This file does not exist any more.", 404)
+
     async def store_failed(_: Request, error: Exception) -> Response:
         return PlainTextResponse(f"The artifact store failed: {error}", 503)
 
@@ -93,11 +102,15 @@ def create_viewer(*, workspace: str, ring: KeyRing, store: Store) -> Starlette:
 
     async def with_headers(request: Request, call_next: RequestResponseEndpoint) -> Response:
         response = await call_next(request)
-        response.headers.update(headers)
+        response.headers.update({**headers, **_own_policy(response)})
         return response
 
     return Starlette(
-        routes=[Route("/traces/{address}.zip", trace), Mount("/", StaticFiles(directory=folder))],
+        routes=[
+            Route("/traces/{address}.zip", trace),
+            Route("/files/{address}", file),
+            Mount("/", StaticFiles(directory=folder)),
+        ],
         middleware=[Middleware(BaseHTTPMiddleware, dispatch=with_headers)],
         exception_handlers={StoreError: store_failed},
     )
@@ -111,6 +124,12 @@ def viewer_folder() -> Path:
         if (folder / "index.html").is_file():
             return folder
     raise ConfigurationError("The installed Playwright has no trace viewer. Install Callboard's own dependencies.")
+
+
+def _own_policy(response: Response) -> dict[str, str]:
+    """Return the Content-Security-Policy that an answer has of its own, as a file does."""
+    own = response.headers.get("content-security-policy")
+    return {} if own is None else {"content-security-policy": own}
 
 
 def _policy(folder: Path) -> str:

@@ -13,6 +13,7 @@ from pydantic import Field
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
+from api.attempts.files import files_of_run, is_previewed
 from api.attempts.live_view import is_watchable
 from api.attempts.trace_viewer import has_trace_viewer
 from api.dashboard.auth import FormDep
@@ -92,7 +93,7 @@ async def result(
 ) -> Response:
     """Get the Run's status and, once it has ended, its result or error. With `wait`, answer as soon as it ends."""
     state = await _poll_state(services, request, projectName, runId, timedelta(seconds=query.wait))
-    return Response((await result_json(state, services.store)).text, media_type="application/json")
+    return await _result_response(request, services, projectName, state)
 
 
 @_PAGES.get("/{runId}/result", dependencies=_READING)
@@ -132,7 +133,12 @@ async def cancel(
         state = await _poll_state(services, request, projectName, runId, timedelta(seconds=query.wait))
     if not caller.has(Scope.RUNS_READ):
         return JSONResponse({"runId": runId, "status": state.status.value})
-    return Response((await result_json(state, services.store)).text, media_type="application/json")
+    return await _result_response(request, services, projectName, state)
+
+
+async def _result_response(request: Request, services: Services, project: str, state: RunState) -> Response:
+    files = await files_of_run(request, services, project, state.run_id, state.outcome)
+    return Response((await result_json(state, services.store, files)).text, media_type="application/json")
 
 
 @_PAGES.post("/{runId}/cancel", dependencies=_CANCELING)
@@ -260,6 +266,7 @@ async def run_page(request: Request, services: ServicesDep, projectName: str, ru
             if each["status"] == "started" and is_watchable(services, each["worker"], runId, each["number"])
         },
         has_trace_viewer=has_trace_viewer(services.settings),
+        is_previewed=is_previewed,
         unfinished=run["status"] in ("pending", "started"),
         delivering=_is_delivering(run, datetime.now(UTC)),
     )

@@ -8,10 +8,12 @@ in `details.recorded`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
 from callboard.schemas.errors import Category, StoreError
+from callboard.schemas.rest.files import LinkedFile
 from callboard.schemas.rest.run_result import ErrorCode, ReasonType, cause_json
 from callboard.schemas.workflow.base import JsonRef
 from callboard.schemas.workflow.run import RunOutcome, RunStatus
@@ -28,8 +30,8 @@ _OTHER_CATEGORY = "infrastructure"
 _OTHER_REASON = "terminated"
 
 
-async def result_json(state: RunState, store: Store) -> RawJson:
-    """Return the answer.
+async def result_json(state: RunState, store: Store, files: Sequence[LinkedFile]) -> RawJson:
+    """Return the answer, with the files of the Run if it has left any.
 
     Raises:
         StoreError: An artifact is missing or cannot be read.
@@ -39,6 +41,8 @@ async def result_json(state: RunState, store: Store) -> RawJson:
     contract = contract_outcome(state.outcome)
     members: dict[str, Any] = {"runId": state.run_id, "status": contract.status.value}
     members |= await returned_values(state.outcome, state.run_id, store)
+    if files:
+        members["files"] = [file.model_dump(mode="json", by_alias=True) for file in files]
     causes = {"error": contract.error, "reason": contract.reason, "message": contract.message}
     return dump_object(members | {name: value for name, value in causes.items() if value is not None})
 

@@ -1,4 +1,4 @@
-"""`callboard attempts …`: the records, logs and traces of the Attempts of a Run."""
+"""`callboard attempts …`: the records, logs, traces and files of the Attempts of a Run."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from typing import Annotated, Any
 import typer
 
 from callboard.cli.api_client import ApiClient, quote_segment
+from callboard.cli.attempt_files import download_files
 from callboard.cli.logs import print_log, stream_followed, stream_stored
 from callboard.cli.options import AsJson
-from callboard.cli.output import open_output, output_folder, print_json
+from callboard.cli.output import open_output, output_folder, print_json, print_message, print_table
 from callboard.cli.render import print_attempt
 from callboard.cli.with_api import with_project
 from callboard.schemas.errors import NotFound
 
 app = typer.Typer(
-    help="Inspect the Attempts of a Run, their logs and traces.", no_args_is_help=True, add_completion=False
+    help="Inspect the Attempts of a Run, their logs, traces and files.", no_args_is_help=True, add_completion=False
 )
 
 RunId = Annotated[str, typer.Argument(metavar="RUN_ID")]
@@ -103,6 +104,34 @@ def trace(
         with open_output(file) as out:
             shutil.copyfileobj(copy, out)
         typer.echo(str(file))
+
+
+@app.command()
+@with_project
+def files(
+    target: ApiClient,
+    run_id: RunId,
+    number: Number = None,
+    into: Annotated[
+        Path | None,
+        typer.Option("--output-folder", "-o", metavar="FOLDER", help="Write the files below this folder."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the files that an Attempt has left, or download them with -o.
+
+    With --json, each has a link, which is valid for an hour and needs no key.
+    """
+    path = _attempt_path(run_id, number or _latest_number(target, run_id))
+    answer = target.request("GET", f"{path}/files")
+    if as_json:
+        print_json(answer)
+    elif into is None:
+        rows = [(file["name"], file["size"], file["contentType"], file["sha256"]) for file in answer["files"]]
+        print_table(("NAME", "BYTES", "TYPE", "SHA-256"), rows)
+    if into is not None:
+        for file in download_files(target, path, answer["files"], into):
+            print_message(str(file)) if as_json else typer.echo(str(file))
 
 
 def _latest_number(target: ApiClient, run_id: str, *, default: int | None = None) -> int:

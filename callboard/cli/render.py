@@ -103,6 +103,7 @@ def print_attempt(attempt: dict[str, Any]) -> None:
             "Log": _format_bytes(usage.get("logSize")) or (attempt["log"] and "yes"),
             "Trace": _format_bytes(usage.get("traceSize")) or (attempt["trace"] and "yes"),
             "Screenshot": attempt["screenshot"] and "yes",
+            "Files": ", ".join(file["name"] for file in attempt["files"]),
             "Missing": "; ".join(f"{what}: {why}" for what, why in attempt["missing"].items()),
             "Variables": ", ".join(map(_format_variable, attempt["envVars"] or ())),
         }

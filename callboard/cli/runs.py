@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from callboard.cli.api_client import ApiClient, quote_segment
+from callboard.cli.attempt_files import download_files
 from callboard.cli.exit_codes import ExitCode, exit_code_for_status
 from callboard.cli.filters import Filters, parse_run_filters
 from callboard.cli.json_argument import JSON_HELP, read_object
@@ -136,7 +137,8 @@ def result(target: ApiClient, run_id: RunId, wait: Wait = False, as_json: AsJson
 def pull(target: ApiClient, run_id: RunId, project: Project = None, project_dir: ProjectDir = None) -> None:
     """Write the parameters of a Run into its project's folder, to start it again there with `callboard run`.
 
-    The file is .parameters/api/NAME/RUN_ID.json. One that was changed since is never overwritten.
+    The file is .parameters/api/NAME/RUN_ID.json. One that was changed since is never overwritten. The files that its
+    last Attempt has left are written below output/RUN_ID.
     """
     folder = project_dir or Path()
     if project is None:
@@ -160,6 +162,10 @@ def pull(target: ApiClient, run_id: RunId, project: Project = None, project_dir:
     with open_output(file) as out:
         out.write(text.encode())
     typer.echo(str(file))
+    for attempt in run["attempts"][-1:]:
+        path = f"runs/{quote_segment(run_id)}/attempts/{attempt['number']}"
+        for left in download_files(target, path, attempt["files"], folder / "output" / run_id):
+            typer.echo(str(left))
     words = ["callboard", "run", "api", api, f"@{file}"]
     if project_dir is not None:
         words += ["--project-dir", str(project_dir)]

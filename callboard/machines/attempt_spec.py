@@ -67,17 +67,24 @@ class Proxy:
 
 @dataclass(frozen=True)
 class EvidenceSpec:
-    """Which trace and screenshot an Attempt is to leave, and where."""
+    """What an Attempt is to leave, and where: trace, screenshot and files."""
 
     folder: Path
     """Folder on this host for the files. It is not in the Machine's scratch folder, which is gone with the Machine."""
     trace: TraceMode = TraceMode.NEVER
     trace_limit: int = 64 * 1024 * 1024
     """Most bytes of a trace. A larger one is not kept."""
+    downloads: bool = True
+    """Whether what its pages download is kept. What user code leaves below `output/` always is."""
 
     def to_message(self) -> dict[str, Any]:
         """Return the part of the message `attempt` that tells the Machine what to leave."""
-        return {"folder": str(self.folder), "trace": self.trace, "limit": self.trace_limit}
+        return {
+            "folder": str(self.folder),
+            "trace": self.trace,
+            "limit": self.trace_limit,
+            "downloads": self.downloads,
+        }
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 The keeper runs on the standard library alone, as a script of its own. It is a child subreaper (Linux), so whatever the
 child's descendants do (detach, start a session, lose their parent), they stay below the keeper. When told to, when
 the worker's pipe closes (the worker has died), or when the child has ended, it kills all descendants until none is
-left, removes the Machine's scratch folder and exits. It also watches what the whole process tree takes, and writes
-what the tree prints to a file for each Attempt. So a slow worker holds up nothing, and the last words of a killed child
-are kept. If the tree takes too much memory while an Attempt runs, the child gets a moment to end user code and to save
-what the Attempt leaves.
+left, saves the files of an Attempt that ran, removes the Machine's scratch folder and exits. It also watches what the
+whole process tree takes, and writes what the tree prints to a file for each Attempt. So a slow worker holds up nothing,
+and the last words of a killed child are kept. If the tree takes too much memory while an Attempt runs, the child gets a
+moment to end user code and to save what the Attempt leaves.
 
     argv    SCRATCH MEMORY_LIMIT DISK_LIMIT GROUP DEADLINE CHILD_FDS COMMAND…
             (GROUP is the folder of a control group, or ""; CHILD_FDS are the child's descriptors, with commas)
@@ -50,7 +50,7 @@ from callboard.machines.log_writer import LogWriter, OutputDemux, Said
 from callboard.machines.machine_limits import MachineLimits, Passed
 from callboard.machines.resource_usage import Meter
 from callboard.machines.runner.confinement import join_new_session_keyring
-from callboard.machines.runner.folders import remove
+from callboard.machines.runner.folders import ATTEMPT, remove, take_files
 from callboard.machines.runner.inner_box import adopt_orphans
 from callboard.machines.runner.process_tree import descendants, kill_all, read
 from callboard.machines.scheduling import give_way
@@ -104,6 +104,8 @@ class Keeper:
         """Since when code of the project may run; None while the Machine is idle."""
         self._looked = time.monotonic()
         """When the tree was measured last."""
+        self._evidence: Path | None = None
+        """The folder for what that Attempt leaves."""
         self._report_at = 0.0
         """When to report the memory next."""
         self._over_since: float | None = None
@@ -138,6 +140,8 @@ class Keeper:
             self._drain_rest()
             if self._log:
                 self._end(self._log, usage or self._meter.usage())
+                if self._evidence is not None:  # else the child has taken them when the Attempt ended
+                    take_files(Path(self._scratch, ATTEMPT), self._evidence)
             remove(self._scratch)
             _say({"left": alive} if alive else {"gone": True})
 
@@ -280,6 +284,7 @@ class Keeper:
     def _begin(self, file: str | None, limit: int) -> None:
         self._meter.begin()
         self._busy_since = time.monotonic()
+        self._evidence = None if file is None else Path(file).parent
         try:
             self._log = LogWriter(file or os.devnull, limit)
         except OSError:  # the worker says that there is no log

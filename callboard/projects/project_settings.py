@@ -157,6 +157,13 @@ class AuthSessions(Section):
         return self
 
 
+class Files(Section):
+    """The settings that say which files of an Attempt are kept, besides those that user code leaves below `output/`."""
+
+    downloads: StrictBool = True
+    """Whether what pages download is kept."""
+
+
 class BrowserSize(Section):
     """Size of the page in CSS pixels."""
 
@@ -212,6 +219,7 @@ class ProjectSettings(Section):
     allow_file_urls: StrictBool = False
     """Whether the project's APIs may open any address, including that of a file on the worker."""
     browser_size: BrowserSize = Field(default_factory=BrowserSize)
+    files: Files = Field(default_factory=Files)
     proxy: Proxies = Field(default_factory=Proxies)
     defaults: Defaults = Field(default_factory=Defaults)
 

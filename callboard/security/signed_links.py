@@ -1,4 +1,6 @@
-"""Make and read links to a trace, or to the results of a JobRun. Each opens one of them, for an hour, without a key.
+"""Make and read links to a trace, to a file of an Attempt, or to the results of a JobRun.
+
+Each opens one of them, for an hour, without a key.
 
 The content of a link is sealed, so that nobody can make one, change one, or read from one what it is about. All
 processes with the same key ring can read each other's links.
@@ -8,10 +10,13 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime, timedelta
 
 from callboard.schemas.errors import CallboardError
+from callboard.schemas.rest.files import LinkedFile
+from callboard.schemas.workflow.attempt import RecordedFile
 from callboard.security.keyring import KeyRing
 
 LINK_LIFETIME = timedelta(hours=1)
@@ -40,10 +45,51 @@ class ResultsRef:
     """How many artifacts hold them."""
 
 
-_BOUND_TO = {TraceRef: "address of a trace", ResultsRef: "address of the results of a JobRun"}
+@dataclass(frozen=True)
+class FileRef:
+    """A file that the Attempt has left."""
+
+    workspace: str
+    project: str
+    run_id: str
+    number: int
+    """Number of the Attempt."""
+    name: str
 
 
-def sign_link(ref: TraceRef | ResultsRef, ring: KeyRing) -> tuple[str, datetime]:
+_BOUND_TO = {
+    TraceRef: "address of a trace",
+    FileRef: "address of a file of an Attempt",
+    ResultsRef: "address of the results of a JobRun",
+}
+
+
+def link_files(
+    files: Iterable[RecordedFile],
+    workspace: str,
+    project: str,
+    run_id: str,
+    number: int,
+    *,
+    origin: str | None,
+    ring: KeyRing,
+) -> list[LinkedFile]:
+    """Return the files of an Attempt with links to them, at the origin of the trace viewer; without one, there is none.
+
+    Raises:
+        ConfigurationError: There is an origin, and the ring is empty.
+    """
+    linked: list[LinkedFile] = []
+    for file in files:
+        url = expires_at = None
+        if origin is not None:
+            address, expires_at = sign_link(FileRef(workspace, project, run_id, number, file.name), ring)
+            url = f"{origin}/files/{address}"
+        linked.append(LinkedFile(**file.model_dump(), url=url, expires_at=expires_at))
+    return linked
+
+
+def sign_link(ref: TraceRef | FileRef | ResultsRef, ring: KeyRing) -> tuple[str, datetime]:
     """Return an ASCII text that may be part of a URL, and until when it is valid.
 
     Raises:
@@ -54,7 +100,7 @@ def sign_link(ref: TraceRef | ResultsRef, ring: KeyRing) -> tuple[str, datetime]
     return sealed, datetime.fromtimestamp(ends, UTC)
 
 
-def read_link[Ref: TraceRef | ResultsRef](link: str, kind: type[Ref], ring: KeyRing) -> Ref | None:
+def read_link[Ref: TraceRef | FileRef | ResultsRef](link: str, kind: type[Ref], ring: KeyRing) -> Ref | None:
     """Return what a link of this kind opens; None if Callboard did not make it, or if it has expired."""
     try:
         *of, ends = json.loads(ring.open(link, bound_to=_BOUND_TO[kind]))

@@ -16,6 +16,7 @@
     runs/{project}/{runId}/attempts/{number}/screenshot.png the last picture of its page, if it did not complete
     runs/{project}/{runId}/attempts/{number}/result.json    its result, if over 32 kB
     runs/{project}/{runId}/attempts/{number}/extended-payloads.json
+    runs/{project}/{runId}/attempts/{number}/files/{index}  a file that it has left; its record says its name
     runs/{project}/{runId}/attempts/{number}/log.jsonl      its log
     runs/{project}/{runId}/attempts/{number}/log/{begin}.jsonl    a piece of it while it runs, by its first byte
     runs/{project}/{runId}/reruns/{runId}.json              another Run was started with the inputs of this one
@@ -156,6 +157,11 @@ def result(project: str, run_id: str, number: int) -> str:
 
 def extended_payloads(project: str, run_id: str, number: int) -> str:
     return attempt(project, run_id, number, "extended-payloads.json")
+
+
+def file(project: str, run_id: str, number: int, index: int) -> str:
+    """Return the key of a file of an Attempt; user code may have named it anything, so a number stands for it."""
+    return attempt(project, run_id, number, f"files/{index:05}")
 
 
 def log(project: str, run_id: str, number: int) -> str:

@@ -36,6 +36,7 @@ from playwright.async_api import Browser, BrowserContext, Page, Playwright, Prox
 from playwright.async_api import Error as PlaywrightError
 
 from .cdp import debugging_address, user_agent
+from .downloads import Downloads
 from .failures import UserCodeError, as_message, shown
 from .page_events import PageEvents
 from .project_code import Kind, as_user_code_errors, call, clean_up, has_hook, load, result_as_json, setup_context
@@ -49,6 +50,11 @@ _GRACE = 5.0
 """Seconds after the time limit until code that does not react to it is ended: it blocks, or it ignores a cancel."""
 _VALUES = Path("output") / "persistent-store.json"
 """Where the values of `persistent_store` are kept. No version of a project holds that folder."""
+
+
+_DOWNLOADS = Path("output") / "downloads"
+_DOWNLOADED_WITHIN = 5.0
+"""Seconds that downloads get to end once the call has."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,8 @@ class Order:
     """Milliseconds that Playwright waits before each step."""
     cdp_url: str | None
     """Address of a running browser to use instead of one of its own."""
+    downloads: bool
+    """Whether to keep what pages download, below `output/downloads`."""
     trace: str | None
     """File for the trace; None for no trace."""
     timeout: float | None
@@ -249,8 +257,9 @@ async def _opened(
                 resources.push_async_callback(context.close)
         page = page or next(iter(context.pages), None) or await context.new_page()
         page_events = PageEvents(_say)
+        page_events.downloads = Downloads(_DOWNLOADS) if order.downloads else None
         page_events.watch(context)
-        resources.push_async_callback(page_events.tell_lost)
+        resources.push_async_callback(_keep_downloads, page_events)
         if order.login is not None and order.login.state is not None:
             await restore(context, order.login.state, unused=page)
         if order.trace is not None:
@@ -309,6 +318,14 @@ def _answer(order: Order, operation: str, arguments: dict[str, Any]) -> Any:
             part.write_text(json.dumps({key: value for key, value in values.items() if value != "null"}))
             part.replace(_VALUES)
             return None
+
+
+async def _keep_downloads(page_events: PageEvents) -> None:
+    if (downloads := page_events.downloads) is not None:
+        await downloads.wait(_DOWNLOADED_WITHIN)
+        for lost in downloads.end():
+            _say("warning", "callboard", f"Not kept: {lost}")
+    await page_events.tell_lost()
 
 
 async def _save_trace(context: BrowserContext, file: str) -> None:

@@ -11,6 +11,7 @@ from playwright.async_api import BrowserContext, ConsoleMessage, Download, Frame
 from playwright.async_api import Error as PlaywrightError
 
 from .addresses import sentence, shown
+from .downloads import Downloads
 
 MOST = 5_000
 """Most console messages, and most failed requests, that are logged of an Attempt.
@@ -47,13 +48,18 @@ class PageEvents:
         self._left = {"console": MOST, "requestfailed": MOST}
         self.refused = ""
         """Sentence about the last file that another client of the browser was refused in this Attempt, if any."""
+        self.downloads: Downloads | None = None
+        """Keeps what pages download; None: that is lost."""
         self._downloads: list[Download] = []
+        self._counted_downloads = 0
 
-    def renew(self) -> None:
-        """Begin another Attempt, with all of its limits."""
+    def renew(self, downloads: Downloads | None = None) -> None:
+        """Begin another Attempt, with all of its limits, and with what keeps its downloads."""
         self._left = dict.fromkeys(self._left, MOST)
         self.refused = ""
+        self.downloads = downloads
         self._downloads = []
+        self._counted_downloads = 0
 
     def refused_file(self, url: str) -> None:
         """Note that another client of the browser has asked for a file, and was refused."""
@@ -69,7 +75,7 @@ class PageEvents:
             return
         more = len(files) + len(self._downloads) - len(named)
         listed = f"{', '.join(named)} … and {more} more" if more else ", ".join(named)
-        self._say("info", _OWN, f"Not kept: {listed}. Files are deleted at the end, so return what is needed of them.")
+        self._say("info", _OWN, f"Not kept: {listed}. Files below output/ are kept, all others are deleted.")
 
     def reasons(self, message: str) -> list[str]:
         """Return sentences about the likely reasons for an error with this message."""
@@ -138,7 +144,12 @@ class PageEvents:
             self._say("info", _OWN, f"The page is at {shown(frame.url)}")
 
     def _downloaded(self, download: Download) -> None:
-        if len(self._downloads) < MOST:
+        self._counted_downloads += 1
+        if self._counted_downloads > MOST:
+            return
+        if self.downloads is not None:
+            self.downloads.keep(download)
+        else:
             self._downloads.append(download)
 
     def _crashed(self, page: Page) -> None:

@@ -37,6 +37,10 @@ class FaultyStore(FolderStore):
         await super().put(key, data)
         self.writes.append((key, data))
 
+    async def put_file(self, key: str, path: Path) -> None:
+        self._check(key)
+        await super().put_file(key, path)
+
     async def get(self, key: str) -> bytes | None:
         self._check(key)
         return await super().get(key)

@@ -95,6 +95,54 @@ def take_over(made: Path, file: Path) -> None:
     shutil.move(made, file)
 
 
+FILES = "files"
+"""Name of the folder, beside an Attempt's trace, for the files that it leaves; the next three are folders in it."""
+OUTPUT = "output"
+"""What user code has left below `output/` of its working folder."""
+BROUGHT = "brought"
+"""What pages of a context have downloaded that the project's hook has brought."""
+DOWNLOADED = DOWNLOADS
+"""What all other pages have downloaded."""
+_LEFT_IN = {OUTPUT: "project/output", BROUGHT: f"{EVIDENCE}/{DOWNLOADS}"}
+"""Where these are in a workspace."""
+
+
+def take_files(workspace: Path, evidence: Path) -> str | None:
+    """Move what an Attempt leaves out of its workspace, to the folder `FILES` in `evidence`: its processes have ended.
+
+    What is in these folders is user code's, and nothing of it is looked at. Return why something cannot be moved, as a
+    sentence. A second call does nothing.
+    """
+    reason = None
+    for name, place in _LEFT_IN.items():
+        try:
+            with contextlib.ExitStack() as handles:
+                # A process in the browser's box could have put a link in place of one of these folders.
+                folder = handles.enter_context(_opened(str(workspace)))
+                *above, last = place.split("/")
+                for part in above:
+                    folder = handles.enter_context(_opened(part, folder))
+                if not stat.S_ISDIR(os.lstat(last, dir_fd=folder).st_mode):
+                    reason = f"{last} is no folder, so nothing of it is kept."
+                    continue
+                (evidence / FILES).mkdir(exist_ok=True)
+                os.rename(last, evidence / FILES / name, src_dir_fd=folder)  # it needs the descriptor
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            reason = f"What is below {place.partition('/')[2]}/ cannot be taken over: {error.strerror}."
+    return reason
+
+
+def take_download(scratch: Path, made: Path, kept: Path) -> None:
+    """Link a download to where it is kept: the driver's word counts only for its name in the folder of downloads.
+
+    Raises OSError.
+    """
+    with _opened(str(scratch / DOWNLOADS)) as folder:
+        os.link(made.name, kept, src_dir_fd=folder, follow_symlinks=False)
+
+
 class _State(NamedTuple):
     """What differs after any change of a file or folder: the time of the last change cannot be set back."""
 

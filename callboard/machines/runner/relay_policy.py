@@ -20,6 +20,8 @@ from .browser import WarmBrowser
 from .evidence import Evidence
 from .playwright_wire import is_inside
 
+_DOWNLOADED_WITHIN = 0.2
+"""Seconds that downloads get to be kept when a context closes, which ends those that have not ended."""
 _TRACING = "Callboard traces the Attempt itself, and saves its trace where its other evidence is. Remove this call."
 _BROWSER_TRACING = (
     "An automation cannot trace the whole browser, which would go on in later Attempts. Callboard traces the Attempt"
@@ -135,8 +137,10 @@ class RelayPolicy:
                 await self.evidence.add_context(context)
 
     async def context_closing(self, guid: str) -> None:
-        """Save the trace of a context that user code closes."""
+        """Save the trace of a context that user code closes, and what its pages have downloaded."""
         await self.evidence.save_context(guid)
+        if (downloads := self._page_events.downloads) is not None:
+            await downloads.wait(_DOWNLOADED_WITHIN)
 
     def stack(self, call: dict[str, Any]) -> None:
         """Add the stack of a call to the traces, with the frames of the project: their sources will be read."""

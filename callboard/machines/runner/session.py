@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from callboard_runtime.cdp import send
+from callboard_runtime.downloads import Downloads
 from callboard_runtime.page_events import PageEvents
 from callboard_runtime.project_code import Cleanup, clean_up, setup_context
 from callboard_runtime.state import State, StateError, captured, restore
@@ -20,7 +21,11 @@ from playwright.async_api import Error as PlaywrightError
 
 from .channel import Channel
 from .evidence import Evidence
+from .folders import DOWNLOADS
 from .playwright_wire import Attached
+
+_DOWNLOADED_WITHIN = 5.0
+"""Seconds that downloads get to end once the automation has."""
 
 
 class BrowserSession:
@@ -81,6 +86,8 @@ class BrowserSession:
 
         Exceptions of the cleanup are those of user code.
         """
+        if (downloads := self._page_events.downloads) is not None:
+            await downloads.wait(_DOWNLOADED_WITHIN)
         await self._page_events.tell_lost()
         cleanup, self._cleanup = self._cleanup, None
         if cleanup is None:
@@ -114,6 +121,9 @@ class BrowserSession:
             await self._prepare(trace=False, unused=False)
         else:
             self._home = context
+            wanted = hooked["evidence"]
+            if wanted is not None and wanted["downloads"]:
+                self._page_events.downloads = Downloads(Path(wanted["folder"], DOWNLOADS))
             self._page_events.watch(context)
             browser = context.browser
             # Of the contexts that a client finds in a running browser, the first is the browser's own.

@@ -27,6 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+from callboard_runtime.downloads import Downloads
 from callboard_runtime.failures import MESSAGE_LIMIT
 from callboard_runtime.page_events import PageEvents
 from callboard_runtime.project_code import has_hook
@@ -38,13 +39,17 @@ from .browser import DRIVER_SOCKET, NODE_OF_DRIVER, OPEN_WITHIN, PLACES_OF_DRIVE
 from .channel import Channel
 from .conversation import AttemptState
 from .evidence import Evidence
-from .folders import ATTEMPT, TRACES, DriverFolders, Workspace, empty
+from .folders import ATTEMPT, DOWNLOADED, FILES, TRACES, DriverFolders, Workspace, empty, take_download, take_files
 from .relay_policy import RelayPolicy
 from .screencast import Screencast
 from .stdio import KeeperSocket, LogLines, state_of_pipe
 from .user_process import is_good
 from .zygote_process import UserProcess, Zygote, ZygoteError
 
+_DOWNLOADED_WITHIN = 5.0
+"""Seconds that downloads get to end once user code has, unless the Attempt is stopped."""
+_LAST_DOWNLOADED_WITHIN = 0.1
+"""Seconds in which those are kept that have ended."""
 _DRIVER = "driver-in-box"
 """The script by which Playwright starts its driver in its box, below the Machine's scratch folder."""
 
@@ -129,7 +134,7 @@ class Supervisor:
         except (PlaywrightError, TimeoutError, ZygoteError) as error:  # user code was not called: it has not begun
             self._parts.worker.post("idle", retireReason=f"no fresh context: {error}")
             return
-        self._parts.page_events.renew()
+        self._parts.page_events.renew(self._downloads(spec))
         self._parts.keeper.begin(spec["log"], spec["logLimit"])
         prepared.workspace.begin()
         evidence = Evidence(spec["evidence"], spec["function"], self._traces, self._parts.browser.call)
@@ -141,13 +146,13 @@ class Supervisor:
         if done and not state.begun and "result" not in done:
             self._parts.worker.post("idle", retireReason="its process for user code has ended")
             return
-        unkept = await self._in_thread(prepared.workspace.unkept_files)
-        await self._parts.page_events.tell_lost(unkept)
+        missing_files = await self._take_files(prepared.workspace, evidence, state)
         self._parts.keeper.end()
         if done:
             await self._parts.worker.send("done", **done)
         await live.end()
         saved = await evidence.save(completed=bool(done) and is_good(spec, done))
+        saved["missing"] |= missing_files
         await self._parts.worker.send("left", **attempt.left(saved))
         retire_reason = await self._clean_up(prepared, attempt)
         if retire_reason is None:
@@ -156,6 +161,25 @@ class Supervisor:
         else:
             await self._in_thread(prepared.workspace.remove)
             self._parts.worker.post("idle", retireReason=f"the last Attempt left {retire_reason}")
+
+    def _downloads(self, spec: dict[str, Any]) -> Downloads | None:
+        """Return what keeps the downloads of an Attempt; None if they are not wanted."""
+        if (wanted := spec["evidence"]) is None or not wanted["downloads"]:
+            return None
+        return Downloads(Path(wanted["folder"], FILES, DOWNLOADED), partial(take_download, self._scratch))
+
+    async def _take_files(self, workspace: Workspace, evidence: Evidence, state: AttemptState) -> dict[str, str]:
+        """Take the files that an Attempt leaves, log what is lost, and return what is missing of the former."""
+        page_events, missing = self._parts.page_events, list[str]()
+        if page_events.downloads is not None:
+            await page_events.downloads.wait(_DOWNLOADED_WITHIN, unless=state.stop)
+            await page_events.downloads.wait(_LAST_DOWNLOADED_WITHIN)
+            missing += page_events.downloads.end()
+        if evidence.folder is not None:
+            refused = await self._in_thread(take_files, workspace.folder, evidence.folder)
+            missing += [refused] if refused else []
+        await page_events.tell_lost(await self._in_thread(workspace.unkept_files))
+        return {FILES: "; ".join(missing)} if missing else {}
 
     async def _clean_up(self, used: Prepared, attempt: Attempt) -> str | None:
         """Close and delete all that an Attempt has left to driver and browser. Return what stays; None if nothing."""

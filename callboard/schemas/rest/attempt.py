@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ConfigDict, JsonValue
 
 from callboard.schemas.rest.base import ResponseModel
+from callboard.schemas.rest.files import FileBody
 from callboard.schemas.rest.run_result import RecordedError
 from callboard.schemas.workflow.attempt import AttemptKind, AttemptStatus, VariableSource
 
@@ -48,6 +49,7 @@ _EXAMPLE: dict[str, JsonValue] = {
     "log": f"{_HERE}/log",
     "trace": f"{_HERE}/trace",
     "screenshot": f"{_HERE}/screenshot",
+    "files": [],
 }
 
 
@@ -128,10 +130,12 @@ class AttemptBody(ResponseModel):
     open_telemetry: OpenTelemetryLink | None
     """The OpenTelemetry trace that the Attempt belongs to; null if there is none."""
     missing: dict[str, str]
-    """The artifacts that are missing (`log`, `trace`, `screenshot`), each with the reason."""
+    """The artifacts that are missing (`log`, `trace`, `screenshot`, some of `files`), each with the reason."""
     log: str | None
     """The path of the log on this server; null if there is no log."""
     trace: str | None
     """The path of the trace on this server; null if there is no trace."""
     screenshot: str | None
     """The path of the screenshot on this server; null if there is no screenshot."""
+    files: list[FileBody]
+    """The files that it has left; `GET …/attempts/{number}/files` has links to them."""

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from callboard.schemas.errors import Category
 from callboard.schemas.rest.base import ResponseModel
+from callboard.schemas.rest.files import LinkedFile
 from callboard.schemas.workflow.run import RunError, RunReason
 
 Status = Literal["pending", "started", "completed", "canceled", "failed"]
@@ -136,6 +137,8 @@ class ResultResponse(ResponseModel):
     result: Any = None
     """The value that the API returned."""
     extended_payloads: list[ExtendedPayload] | None = None
+    files: list[LinkedFile] | None = None
+    """The files that the Run has left, which are those of its last Attempt; absent if there are none."""
     error: RunErrorBody | None = None
     message: str | None = Field(default=None, description="The message of the error or the reason.")
     reason: RunReasonBody | None = None

@@ -176,6 +176,8 @@ class AttemptOutcome(FlowModel):
     """Why the Attempt was canceled, if nobody asked for that."""
     started_at: datetime | None = None
     """When the Attempt began on its Machine."""
+    files: int = 0
+    """How many files it has left, which its record names."""
 
 
 class FailedAttemptDetails(FlowModel):
@@ -251,6 +253,17 @@ class AttemptUsage(FlowModel):
     """Size of the stored log in bytes."""
 
 
+class RecordedFile(FlowModel):
+    """A file that an Attempt has left, and that is stored."""
+
+    name: str
+    size: int
+    """Number of its bytes."""
+    content_type: str
+    sha256: str
+    """SHA-256 of its bytes, in hexadecimal."""
+
+
 class AttemptRecord(FlowModel):
     """`attempt.json` in the artifact store: the durable record of one try."""
 
@@ -281,6 +294,8 @@ class AttemptRecord(FlowModel):
     screenshot: bool = False
     """Whether the last picture of the page is in the store, as `screenshot.png`; only of an Attempt that did not
     complete."""
+    files: tuple[RecordedFile, ...] = ()
+    """The files that are in the store, under their numbers here."""
     trace_id: str | None = None
     """The id of the OpenTelemetry trace that the Attempt belongs to; it has nothing to do with `trace`."""
     outcome: str | None = None
@@ -292,4 +307,5 @@ class AttemptRecord(FlowModel):
     """Temporal's id of the execution of the Run's workflow. Another one has the Run's id after a reset of the workflow,
     or if Temporal was restored from a backup: the outcome does not count for that."""
     missing: dict[str, str] = Field(default_factory=dict[str, str])
-    """Artifacts that should be in the store and are not (`log`, `trace`, `screenshot`), each with a sentence why."""
+    """Artifacts that should be in the store and are not (`log`, `trace`, `screenshot`, some of `files`), each with a
+    sentence why."""

@@ -162,6 +162,8 @@ class RunOutcome(FlowModel):
     reason: RunReason | None = None
     attempts: int = 0
     """How many Attempts took a number, interrupted ones included."""
+    files: int = 0
+    """How many files the last of them has left, which its record names."""
     login: LoginState | None = None
     """The login that a completed Validate found good, or that a completed Create or Update made."""
     started_at: datetime | None = None

@@ -143,8 +143,7 @@ PROJECT = {
         leaves_files="""
             import os
             from pathlib import Path
-            Path("output").mkdir()
-            Path("output/sheet.pdf").write_bytes(b"x" * 20_000)
+            Path("sheet.pdf").write_bytes(b"x" * 20_000)
             Path("words.txt").write_text("new words")
             Path(os.environ["HOME"], ".cache").mkdir()
             for place in (os.environ["HOME"] + "/.cache", os.environ["HOME"], os.environ["TMPDIR"]):
@@ -311,8 +310,8 @@ async def test_it_begins_with_where_the_attempt_is(undisturbed: Logging) -> None
 async def test_it_names_the_files_that_are_lost_at_the_end(undisturbed: Logging) -> None:
     logged = await undisturbed.logged("leaves_files", {"downloads": 3})
     download = "prices.csv (a download, 3 bytes)"
-    last = "Files are deleted at the end, so return what is needed of them."
-    written = "HOME/a (1 bytes), TMPDIR/a (1 bytes), output/sheet.pdf (20,000 bytes), words.txt (9 bytes)"
+    last = "Files below output/ are kept, all others are deleted."
+    written = "HOME/a (1 bytes), TMPDIR/a (1 bytes), sheet.pdf (20,000 bytes), words.txt (9 bytes)"
     assert logged.lines[-1].message == f"Not kept: {written}, {download} … and 2 more. {last}"
     assert not any("Not kept" in line.message for line in (await undisturbed.logged("fine")).lines)
 

@@ -91,3 +91,21 @@ def test_a_trace_is_saved_where_no_version_of_a_project_holds_it(
     api.answers = [(200, b"PK")]
     assert api.callboard("attempts", "trace", "r1", "1", "-p", "shop").stdout == "output/trace_r1_1.zip\n"
     assert [path.name for path in tmp_path.iterdir()] == ["output"]
+
+
+def test_files_are_listed_or_written_below_the_folder_that_is_named(
+    api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    file = {"name": "a/b.csv", "size": 3, "contentType": "text/csv", "sha256": "ab", "url": None, "expiresAt": None}
+    api.answers = [(200, {"files": [file]})]
+    listed = api.callboard("attempts", "files", "r1", "1", "-p", "shop").stdout
+    assert [line.split() for line in listed.splitlines()] == [
+        ["NAME", "BYTES", "TYPE", "SHA-256"],
+        ["a/b.csv", "3", "text/csv", "ab"],
+    ]
+    assert json.loads(api.callboard("attempts", "files", "r1", "1", "--json", "-p", "shop").stdout) == {"files": [file]}
+    assert list(tmp_path.iterdir()) == []
+    api.answers = [(200, {"files": [file]}), (200, b"1,2")]
+    assert api.callboard("attempts", "files", "r1", "1", "-o", "here", "-p", "shop").stdout == "here/a/b.csv\n"
+    assert (tmp_path / "here/a/b.csv").read_bytes() == b"1,2"

@@ -28,6 +28,7 @@ def summary(number: int, **fields: Any) -> dict[str, Any]:
         "endedAt": "2026-11-24T10:00:01.500000Z",
         "error": None,
         "reason": None,
+        "attempts": [],
         **fields,
     }
 
@@ -204,6 +205,26 @@ def test_pull_writes_the_parameters_where_run_takes_them(api: FakeApi, shop: Pat
     done = api.callboard("runs", "pull", "r1", "--project-dir", "shop", "-p", "other")
     assert done.stderr == f"Start it here: callboard run api deep/list @shop/{PULLED} --project-dir shop\n"
     assert api.asked[1].path == "projects/other/runs/r1"
+
+
+def test_pull_brings_the_files_of_the_last_attempt_and_none_that_leads_elsewhere(api: FakeApi, shop: Path):
+    files = [{"name": "downloads/a b.csv"}, {"name": "../../../escaped"}]
+    attempts = [{"number": 1, "files": [{"name": "old"}]}, {"number": 2, "files": files[:1]}]
+    run = {**summary(1), "api": "list", "input": {"parameters": {}}, "attempts": attempts}
+    api.answers = [(200, run), (200, b"a,b")]
+    file = "output/r1/downloads/a b.csv"
+    assert api.callboard("runs", "pull", "r1").stdout == f".parameters/api/list/r1.json\n{file}\n"
+    assert (shop / file).read_bytes() == b"a,b"
+    assert api.asked[-1].path == "projects/shop/runs/r1/attempts/2/files/downloads/a%20b.csv"
+    api.answers = [(200, {**run, "attempts": [{"number": 1, "files": files[1:]}]})]
+    assert api.error("runs", "pull", "r1") == (
+        2,
+        "output/r1/../../../escaped is not below output/r1, so it was not written.",
+    )
+    (shop / "output/r1/link").symlink_to(shop.parent)
+    api.answers = [(200, {**run, "attempts": [{"number": 1, "files": [{"name": "link/escaped"}]}]})]
+    assert api.error("runs", "pull", "r1")[0] == 2
+    assert [path.name for path in shop.parent.iterdir()] == ["shop"]
 
 
 def test_pull_overwrites_no_file_that_was_changed(api: FakeApi, shop: Path):

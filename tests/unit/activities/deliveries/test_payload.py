@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from activities.deliveries.payload import GoneError, delivery_payload
+from callboard.schemas.rest.files import LinkedFile
 from callboard.schemas.workflow.base import JsonRef
 from callboard.schemas.workflow.run import ErrorCode, ReasonType, RunOutcome, RunReason, RunStatus
 from callboard.storage.folder import FolderStore
@@ -58,6 +59,15 @@ async def test_a_failed_run(store: FolderStore, outcome: RunOutcome, error: str,
         "message": "the price is missing",
         "statusCode": status_code,
     }
+
+
+async def test_files_stand_beside_what_became_of_the_run_if_there_are_any(store: FolderStore) -> None:
+    file = LinkedFile(name="a.csv", size=1, content_type="text/csv", sha256="ab", url=None, expires_at=None)
+    for outcome in (completed(1), failed()):
+        body = json.loads(await delivery_payload(delivery(SINK), outcome, store, [file]))
+        assert body["apiInfo"]["result"]["files"] == [
+            {"name": "a.csv", "size": 1, "contentType": "text/csv", "sha256": "ab", "url": None, "expiresAt": None}
+        ]
 
 
 async def test_an_auth_session_is_named_if_one_was_used(store: FolderStore) -> None:

@@ -80,6 +80,7 @@ async def test_an_attempt_tells_all_that_its_record_has_and_where_its_files_are(
         "log": f"{place}/log",
         "trace": f"{place}/trace",
         "screenshot": None,
+        "files": [],
     }
     assert (await api.ask(f"runs/{run_id}"))["attempts"] == [answer]
 
