@@ -181,11 +181,13 @@ class _Walk:
     def _add(self, folder: int, path: tuple[str, ...], names: tuple[str, ...]) -> None:
         name = self._mask("/".join(map(_clean, names)))
         try:
-            mode = os.lstat(path[-1], dir_fd=folder).st_mode
+            status = os.lstat(path[-1], dir_fd=folder)
         except OSError:
             return
-        if not stat.S_ISREG(mode):
+        if not stat.S_ISREG(status.st_mode):
             self._found.miss(name, "only plain files are kept")
+        elif status.st_size > self._limits.size:
+            self._found.miss(name, _TOO_LARGE)
         elif len(name) > _LONGEST_NAME:
             self._found.miss(f"{name[:_LONGEST_NAME]}…", f"its name has more than {_LONGEST_NAME} characters")
         elif len(self._found.files) >= self._limits.count:

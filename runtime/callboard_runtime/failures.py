@@ -50,13 +50,15 @@ class ResultTooBigError(StructuralError):
 
     kind = "too-big"
 
-    def __init__(self, what: str, size: int, limit: int) -> None:
+    def __init__(self, what: str, text: str, limit: int) -> None:
         super().__init__(
-            f"{what} is {size} bytes of JSON; at most {limit} are allowed. Return less, or store it elsewhere "
+            f"{what} is {len(text)} bytes of JSON; at most {limit} are allowed. Return less, or store it elsewhere "
             "and return a reference.",
             name="ResultTooBigError",
         )
-        self.size = size
+        self.text = text
+        """The ASCII JSON."""
+        self.size = len(text)
         self.limit = limit
 
 

@@ -220,7 +220,7 @@ async def _call(
             state = None
     payloads = runtime.extended_payloads
     return {
-        "result": result_as_json(kind, value),
+        "result": result_as_json(kind, value, root),
         "extendedPayloads": to_json(payloads, what="What extend_payload was given", path="extendedPayloads")
         if payloads
         else None,

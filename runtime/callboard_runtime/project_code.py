@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -17,13 +17,16 @@ from intuned_runtime.deferred import MARK
 from playwright.async_api import BrowserContext, Page
 
 from .errors import RetryLater
-from .failures import NoRetryError, RetryLaterError, StructuralError, UserCodeError, raised
+from .failures import NoRetryError, ResultTooBigError, RetryLaterError, StructuralError, UserCodeError, raised
 from .results import to_json
 
 _FUNCTIONS = ("automation", "create", "check")
 """Names of the function that is called, looked up in this order."""
 _HOOK_FILE = "hooks/setup_context"
 _HOOK_FUNCTION = "setup_context"
+
+_MOST_RESULTS = 100
+"""Names that are tried for a file with a result."""
 
 Kind = Literal["api", "create", "check"]
 """What a function is for: an API, or one of the two functions of a login."""
@@ -129,8 +132,10 @@ def _check_signature(function: UserFunction, *names: str, **keywords: str) -> No
         ) from error
 
 
-def result_as_json(kind: Kind, value: Any) -> str:
+def result_as_json(kind: Kind, value: Any, root: Path) -> str:
     """Return JSON text of what a function returned: for a check only whether it is true, for a create `null`.
+
+    A result that is too big is left as a file below `output/` of the project's folder `root`, so that it is not lost.
 
     Raises:
         UserCodeError: As for `to_json`.
@@ -141,10 +146,28 @@ def result_as_json(kind: Kind, value: Any) -> str:
         case "create":
             return "null"
         case "api":
-            return to_json(value)
+            try:
+                return to_json(value)
+            except ResultTooBigError as error:
+                error.args = (f"{error} {_leave(error.text, root)}",)
+                raise
 
 
-@contextmanager
+def _leave(text: str, root: Path) -> str:
+    """Write a result to a file that the Attempt leaves. Return a sentence that says where it is."""
+    folder = root / "output"
+    try:
+        folder.mkdir(exist_ok=True)
+        for name in ("result.json", *(f"result-{number}.json" for number in range(2, _MOST_RESULTS))):
+            with contextlib.suppress(FileExistsError), (folder / name).open("x", encoding="ascii") as file:
+                file.write(text)
+                return f"It is left as the file {name}."
+    except OSError as error:
+        return f"It could not be left as a file: {error.strerror}."
+    return "It could not be left as a file: there are too many of its name."
+
+
+@contextlib.contextmanager
 def as_user_code_errors(root: Path) -> Generator[None]:
     """Raise UserCodeError for all that user code raises, SystemExit included. CancelledError passes through.
 

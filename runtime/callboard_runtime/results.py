@@ -65,7 +65,7 @@ def to_json(value: Any, *, what: str = "Result", path: str = "result") -> str:
             message = _too_deep(path)
         raise NotJsonError(message, name=type(error).__name__) from error
     if len(text) > LIMIT:
-        raise ResultTooBigError(what, len(text), LIMIT)
+        raise ResultTooBigError(what, text, LIMIT)
     if is_too_deep(text):
         raise NotJsonError(_too_deep(path), name=RecursionError.__name__)
     return text

@@ -201,7 +201,7 @@ class Automation:
             parameters = json.loads(self._call["parameters"])
             value = await call(function, self._call["kind"], parameters, session.open)
             # The hook's cleanup comes last: it usually closes the context that the hook brought.
-            fields = {"result": result_as_json(self._call["kind"], value), **await self._state(value)}
+            fields = {"result": result_as_json(self._call["kind"], value, self._root), **await self._state(value)}
         except BaseException:
             with contextlib.suppress(Exception):  # of the cleanup; the automation's error matters more
                 await session.finish(failed=True)

@@ -217,13 +217,11 @@ def test_pull_brings_the_files_of_the_last_attempt_and_none_that_leads_elsewhere
     assert (shop / file).read_bytes() == b"a,b"
     assert api.asked[-1].path == "projects/shop/runs/r1/attempts/2/files/downloads/a%20b.csv"
     api.answers = [(200, {**run, "attempts": [{"number": 1, "files": files[1:]}]})]
-    assert api.error("runs", "pull", "r1") == (
-        2,
-        "output/r1/../../../escaped is not below output/r1, so it was not written.",
-    )
+    refused = "output/r1/../../../escaped is not below output/r1, so it was not written."
+    assert str(api.callboard("runs", "pull", "r1").exception) == refused
     (shop / "output/r1/link").symlink_to(shop.parent)
     api.answers = [(200, {**run, "attempts": [{"number": 1, "files": [{"name": "link/escaped"}]}]})]
-    assert api.error("runs", "pull", "r1")[0] == 2
+    assert str(api.callboard("runs", "pull", "r1").exception).startswith("output/r1/link/escaped is not below")
     assert [path.name for path in shop.parent.iterdir()] == ["shop"]
 
 

@@ -24,10 +24,6 @@ def _write(file: Path, text: str = "x") -> None:
     file.write_text(text)
 
 
-def _names(left: Path, limits: FileLimits = FileLimits()) -> list[str]:
-    return [file.name for file in find_left_files(left, limits).files]
-
-
 def test_downloads_come_first_and_two_of_one_name_get_a_number(left: Path) -> None:
     for name in ("downloads/prices.csv", "brought/prices.csv", "output/report.pdf", "output/a/b.txt"):
         _write(left / name)
@@ -97,9 +93,11 @@ def test_names_are_masked_as_they_are_shown(left: Path) -> None:
 def test_a_file_of_a_terabyte_that_takes_no_disk_is_not_read(left: Path, tmp_path: Path) -> None:
     with (left / "output/sparse").open("wb") as file:
         file.truncate(1024**4)
-    [found] = find_left_files(left, FileLimits()).files
+    found = find_left_files(left, FileLimits(count=1))
+    assert found.files == []
+    assert (found.missing or "").startswith("sparse: it is larger than ")
     with pytest.raises(NotKeptError, match="CALLBOARD_FILES_LIMIT"):
-        copy_left_file(left, found, tmp_path / "copy", 100 * 1024 * 1024)
+        copy_left_file(left, LeftFile("sparse", ("output", "sparse")), tmp_path / "copy", 100 * 1024 * 1024)
     assert not (tmp_path / "copy").exists()
 
 
@@ -147,4 +145,5 @@ def test_folders_within_folders_without_end_are_not_followed(left: Path) -> None
 
 
 def test_an_attempt_that_has_left_nothing_has_nothing(tmp_path: Path) -> None:
-    assert _names(tmp_path / "nowhere") == []
+    found = find_left_files(tmp_path / "nowhere", FileLimits())
+    assert (found.files, found.missing) == ([], None)

@@ -9,10 +9,12 @@ import json
 import math
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from callboard_runtime.failures import ResultTooBigError, as_message
+from callboard_runtime.project_code import result_as_json
 from callboard_runtime.results import LIMIT, NotJsonError, to_json
 from hypothesis import given
 from hypothesis import strategies as st
@@ -142,3 +144,14 @@ def test_the_limit_is_in_bytes_of_escaped_json(letter: str, size: int) -> None:
     with pytest.raises(ResultTooBigError) as raised:
         to_json(letter * fits + "x" * (rest + 1))
     assert as_message(raised.value)["details"] == {"sizeInBytes": LIMIT + 1, "maxSizeInBytes": LIMIT}
+
+
+def test_a_result_that_is_too_big_is_left_as_a_file_and_its_error_names_it(tmp_path: Path) -> None:
+    for name in ("result.json", "result-2.json"):
+        with pytest.raises(ResultTooBigError, match=rf"It is left as the file {name}\.$"):
+            result_as_json("api", "ä" * LIMIT, tmp_path)
+        assert json.loads((tmp_path / "output" / name).read_text()) == "ä" * LIMIT
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/output").touch()
+    with pytest.raises(ResultTooBigError, match="It could not be left as a file: File exists"):
+        result_as_json("api", "x" * LIMIT, tmp_path / "other")

@@ -51,9 +51,9 @@ async def test_each_has_a_key_of_its_own_whatever_its_name_is(store: FaultyStore
 async def test_what_is_beyond_the_limits_is_named_and_smaller_ones_after_it_are_kept(
     store: FaultyStore, tmp_path: Path
 ) -> None:
-    stored = await _stored(store, tmp_path, {"a": "x" * 11, "b": "x" * 10, "c": "", "d": ""}, limit=10)
-    assert [file.name for file in stored.files] == ["b", "c"]
-    assert stored.missing == f"d: of an Attempt, 3 files are kept (CALLBOARD_FILES_COUNT). a: {LARGE}."
+    stored = await _stored(store, tmp_path, {"a": "x" * 11, "b": "x" * 10, "c": "x", "d": "", "e": ""}, limit=10)
+    assert [file.name for file in stored.files] == ["b", "d"]
+    assert stored.missing == f"a, c: {LARGE}. e: of an Attempt, 3 files are kept (CALLBOARD_FILES_COUNT)."
 
 
 async def test_a_store_that_refuses_costs_the_files_and_names_them(store: FaultyStore, tmp_path: Path) -> None:
