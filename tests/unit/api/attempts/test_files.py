@@ -11,6 +11,8 @@ import pytest
 from api.attempts.trace_viewer import create_viewer
 from api.dependencies import Services
 from callboard.schemas.workflow.attempt import RecordedFile
+from callboard.schemas.workflow.base import JsonRef
+from callboard.schemas.workflow.run import RunOutcome, RunStatus
 from callboard.security.keyring import KeyRing
 from callboard.security.signed_links import FileRef, sign_link
 from callboard.storage import object_keys
@@ -126,3 +128,15 @@ async def test_pages_show_texts_and_raster_pictures_alone(api: Api):
         kind = "image/png" if name == "shot.png" else "text/plain; charset=utf-8"
         assert (answer.status_code, answer.headers["content-type"]) == (200, kind)
         assert answer.headers["content-security-policy"] == "default-src 'none'; sandbox"
+
+
+async def test_the_result_of_a_run_has_those_of_its_last_attempt_if_there_are_any(api: Api):
+    run_id = await _run_with_files(api)
+    result = JsonRef(text="7", size=1)
+    api.runs.end(run_id, RunOutcome(status=RunStatus.COMPLETED, result=result, attempts=1, files=len(FILES)))
+    answer = await api.ask(f"run/{run_id}/result")
+    assert answer.keys() == {"runId", "status", "result", "files"}
+    assert [file["name"] for file in answer["files"]] == list(FILES)
+    without = await _run_with_files(api)
+    api.runs.end(without, RunOutcome(status=RunStatus.COMPLETED, result=result, attempts=1))
+    assert (await api.ask(f"run/{without}/result")).keys() == {"runId", "status", "result"}
