@@ -1,4 +1,4 @@
-"""Files that an Attempt leaves harm nobody who collects, stores or reads them, and lead to nothing that is not its own."""
+"""Files that an Attempt leaves harm nobody who collects, stores or reads them, and lead to nothing but themselves."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ async def test_a_link_in_place_of_the_folder_leads_nowhere(installation: Install
     assert attempt["missing"]["files"] == "output is no folder, so nothing of it is kept."
 
 
-@pytest.mark.kinds("plain")
+@pytest.mark.kinds("plain-open")
 async def test_ten_thousand_files_cost_no_more_than_a_hundred(installation: Installation) -> None:
     attempt, files = await _litter(installation, many=12_000)
-    assert len(files) == 100
+    assert len(files) in (99, 100), "one of them can be read by its owner only if that is root"
     assert "of an Attempt, 10,000 files and folders are looked at." in attempt["missing"]["files"]
     await installation.still_works()

@@ -19,7 +19,7 @@ async def automation(page, params):
         listening.bind("output/socket")
     with open("output/sparse", "wb") as file:
         # The Machine's own limits may forbid a whole terabyte.
-        for size in (1024**4, 8 * 1024**3):
+        for size in (1024**4, 8 * 1024**3, 150 * 1024**2):
             try:
                 file.truncate(size)
                 break
