@@ -175,10 +175,9 @@ class Supervisor:
             await page_events.downloads.wait(_DOWNLOADED_WITHIN, unless=state.stop)
             await page_events.downloads.wait(_LAST_DOWNLOADED_WITHIN)
             missing += page_events.downloads.end()
-        if evidence.folder is not None:
-            refused = await self._in_thread(take_files, workspace.folder, evidence.folder)
-            missing += [refused] if refused else []
-        await page_events.tell_lost(await self._in_thread(workspace.unkept_files))
+        refused, unkept = await self._in_thread(_take_and_name, workspace, evidence.folder)
+        missing += [refused] if refused else []
+        await page_events.tell_lost(unkept)
         return {FILES: "; ".join(missing)} if missing else {}
 
     async def _clean_up(self, used: Prepared, attempt: Attempt) -> str | None:
@@ -275,6 +274,12 @@ async def _serve(fd: int, keeper: int, network: int | None) -> None:
             await Supervisor(parts, scratch).serve()
         finally:
             await browser.close()
+
+
+def _take_and_name(workspace: Workspace, evidence: Path | None) -> tuple[str | None, list[tuple[str, int]]]:
+    """Take the files that an Attempt leaves. Return why some are not taken, if so, and which others it has written."""
+    refused = None if evidence is None else take_files(workspace.folder, evidence)
+    return refused, workspace.unkept_files()
 
 
 def _start_zygote(setup: dict[str, Any]) -> Zygote:
