@@ -40,9 +40,14 @@ class Downloads:
         self._pending[task] = name
         task.add_done_callback(self._pending.pop)
 
+    @property
+    def is_pending(self) -> bool:
+        """Whether there are downloads that are not kept yet."""
+        return bool(self._pending)
+
     async def wait(self, within: float, *, unless: asyncio.Event | None = None) -> None:
         """Wait until all are kept, at most `within` seconds, and not once the event is set."""
-        if not self._pending or (unless is not None and unless.is_set()):
+        if not self._pending:
             return
         kept = asyncio.ensure_future(asyncio.wait(set(self._pending)))
         stopped = asyncio.ensure_future((unless or asyncio.Event()).wait())

@@ -69,7 +69,8 @@ def run_api(context: BrowserContext, page: Page, pytestconfig: pytest.Config) ->
         runtime = IntunedContext(run_context=about, ask=ask)
         runtime.enter()
         # The same JSON as a caller would get, so that what has none fails here, too.
-        result = result_as_json("api", await call(load(f"api/{name}", root), "api", parameters, open_page))
+        value = await call(load(f"api/{name}", root), "api", parameters, open_page)
+        result = result_as_json("api", value, root)
         payloads = to_json(runtime.extended_payloads, what="What extend_payload was given", path="extendedPayloads")
         return ApiRun(json.loads(result), json.loads(payloads), runtime.attributes)
 

@@ -172,13 +172,19 @@ class Supervisor:
         """Take the files that an Attempt leaves, log what is lost, and return what is missing of the former."""
         page_events, missing = self._parts.page_events, list[str]()
         if page_events.downloads is not None:
-            await page_events.downloads.wait(_DOWNLOADED_WITHIN, unless=state.stop)
+            if page_events.downloads.is_pending and not state.stop.is_set():
+                self._parts.worker.post("capturing", within=_DOWNLOADED_WITHIN)  # user code has ended in its time
+                await page_events.downloads.wait(_DOWNLOADED_WITHIN, unless=state.stop)
             await page_events.downloads.wait(_LAST_DOWNLOADED_WITHIN)
             missing += page_events.downloads.end()
         refused, unkept = await self._in_thread(_take_and_name, workspace, evidence.folder)
         missing += [refused] if refused else []
         await page_events.tell_lost(unkept)
-        return {FILES: "; ".join(missing)} if missing else {}
+        if not missing:
+            return {}
+        sentence = f"{'; '.join(missing).removesuffix('.')}."
+        self._parts.lines.say("warning", "callboard", f"Files are not kept: {sentence}")
+        return {FILES: sentence}
 
     async def _clean_up(self, used: Prepared, attempt: Attempt) -> str | None:
         """Close and delete all that an Attempt has left to driver and browser. Return what stays; None if nothing."""

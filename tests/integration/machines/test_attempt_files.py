@@ -16,13 +16,19 @@ from callboard.machines.left_files import FileLimits, LeftFiles, copy_left_file,
 from callboard.machines.machine_attempt import MachineAttempt
 from callboard.machines.runner.folders import FILES
 from tests.support.automations import automations, connecting_hook
-from tests.support.machines import Lab, attempt_of, value
+from tests.support.machines import PATIENCE, Lab, attempt_of, value
 from tests.support.polling import until
 from tests.support.present import present
 
-PROJECT = {
+_FILES = {
     **automations(
         ends="return await leave(page, params)",
+        leaves_early="""
+            await page.set_content(f"<a href='{params['url']}'>Download</a>")
+            async with page.expect_download():
+                await page.get_by_role("link").click()
+            return "early"
+        """,
         fails='await leave(page, params); raise ValueError("late")',
         spins="""
             await leave(page, params)
@@ -53,7 +59,10 @@ PROJECT = {
             Path("done").touch()
     """,
 }
-PROJECT |= {path: f"from leaving import leave\n{source}" for path, source in PROJECT.items() if path.startswith("api/")}
+PROJECT = {
+    path: f"from leaving import leave\n{source}" if path.startswith("api/") else source
+    for path, source in _FILES.items()
+}
 LEFT = {"downloads/prices.csv": "a,b", "downloads/prices-2.csv": "a,b", "a/report.txt": "a report"}
 
 
@@ -67,12 +76,12 @@ class Machines:
         self._folder = folder
 
     def attempt(
-        self, api: str, parameters: object = None, *, downloads: bool = True, **fields: float
+        self, api: str, parameters: object = None, *, downloads: bool = True, timeout: float = PATIENCE
     ) -> MachineAttempt:
         folder = self._folder / f"evidence-{len(list(self._folder.iterdir()))}"
         folder.mkdir()
         log = AttemptLogFile(folder / "log.jsonl", 100_000)
-        return attempt_of(api, parameters, log=log, evidence=EvidenceSpec(folder, downloads=downloads), **fields)
+        return attempt_of(api, parameters, log=log, evidence=EvidenceSpec(folder, downloads=downloads), timeout=timeout)
 
     def found(self, attempt: MachineAttempt) -> tuple[Path, LeftFiles]:
         folder = present(attempt.spec.evidence).folder / FILES
@@ -97,7 +106,7 @@ def machines(shared_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Machi
 
 @pytest.mark.parametrize("api", ["ends", "fails", "exits", "closes", "spins"])
 async def test_what_it_writes_and_downloads_is_left_however_it_ends(machines: Machines, api: str) -> None:
-    attempt = machines.attempt(api, timeout=8 if api == "spins" else 60)
+    attempt = machines.attempt(api, timeout=8 if api == "spins" else PATIENCE)
     await machines.pool.run_attempt(machines.version, attempt)
     assert machines.left(attempt) == LEFT
     assert present(attempt.evidence).missing == {}
@@ -128,6 +137,23 @@ async def test_downloads_are_lost_and_named_if_they_are_not_wanted(machines: Mac
     assert machines.left(attempt) == {"a/report.txt": "a report"}
     named = "Not kept: done (0 bytes), prices.csv (a download, 3 bytes), prices.csv (a download, 3 bytes). "
     assert named.encode() in present(attempt.log).read_masked()
+
+
+async def test_a_download_that_does_not_end_is_named_and_costs_no_result(machines: Machines) -> None:
+    async def never_ends(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = "HTTP/1.1 200 OK\r\ncontent-disposition: attachment; filename=slow.csv\r\ncontent-length: 9\r\n\r\na,b"
+        writer.write(head.encode())
+        await writer.drain()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(never_ends, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        attempt = machines.attempt("leaves_early", {"url": url})
+        assert value(await machines.pool.run_attempt(machines.version, attempt)) == "early"
+    sentence = "slow.csv (a download that had not ended)."
+    assert present(attempt.evidence).missing == {FILES: sentence}
+    assert f"Files are not kept: {sentence}".encode() in present(attempt.log).read_masked()
 
 
 async def test_an_output_that_is_no_folder_is_named(lab: Lab, tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ async def _litter(installation: Installation, **parameters: Any) -> tuple[dict[s
     victim = installation.folder / "operators" / "secret.txt"
     victim.parent.mkdir(exist_ok=True)
     victim.write_text(SECRET)
-    once = {"retry": {"maximumAttempts": 1}, "requestTimeout": 30}
-    run = await installation.run("litters", {"victim": str(victim), **parameters}, **once)
+    litter = {"victim": str(victim), **parameters}
+    run = await installation.run("litters", litter, retry={"maximumAttempts": 1}, requestTimeout=30)
     place = f"runs/{run['runId']}/attempts/1"
     attempt = (await installation.rest.request("GET", place, project="attacker")).json()
     files: dict[str, bytes] = {}

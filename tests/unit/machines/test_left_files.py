@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -101,11 +102,18 @@ def test_a_file_of_a_terabyte_that_takes_no_disk_is_not_read(left: Path, tmp_pat
     assert not (tmp_path / "copy").exists()
 
 
+def _always(status: os.stat_result) -> Callable[[int], os.stat_result]:
+    def fstat(_descriptor: int) -> os.stat_result:
+        return status
+
+    return fstat
+
+
 def test_bytes_are_counted_while_they_are_read(left: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _write(left / "output/grows", "x" * 11)
     [found] = find_left_files(left, FileLimits()).files
     status = os.stat_result((0o100644, 1, 1, 1, 0, 0, 0, 0, 0, 0))  # as it was a moment ago: empty
-    monkeypatch.setattr(os, "fstat", lambda _descriptor: status)
+    monkeypatch.setattr(os, "fstat", _always(status))
     with pytest.raises(NotKeptError):
         copy_left_file(left, found, tmp_path / "copy", 10)
     assert not (tmp_path / "copy").exists()
