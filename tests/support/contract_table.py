@@ -36,4 +36,4 @@ def routes(app: FastAPI) -> Iterator[tuple[str, str, Requirement | None]]:
         if isinstance(route, Route):
             needs = requirement_of(route) if isinstance(route, APIRoute) else None
             for method in (route.methods or set()) - {"HEAD", "OPTIONS"}:
-                yield method, route.path, needs
+                yield method, route.path.replace(":path}", "}"), needs

@@ -26,7 +26,7 @@ _FILES = {
         leaves_early="""
             await page.set_content(f"<a href='{params['url']}'>Download</a>")
             async with page.expect_download():
-                await page.get_by_role("link").click()
+                await page.get_by_role("link").click(no_wait_after=True)
             return "early"
         """,
         fails='await leave(page, params); raise ValueError("late")',
@@ -141,8 +141,8 @@ async def test_downloads_are_lost_and_named_if_they_are_not_wanted(machines: Mac
 
 async def test_a_download_that_does_not_end_is_named_and_costs_no_result(machines: Machines) -> None:
     async def never_ends(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = "HTTP/1.1 200 OK\r\ncontent-disposition: attachment; filename=slow.csv\r\ncontent-length: 9\r\n\r\na,b"
-        writer.write(head.encode())
+        head = "content-type: application/zip\r\ncontent-disposition: attachment; filename=slow.zip\r\n"
+        writer.write(f"HTTP/1.1 200 OK\r\n{head}content-length: 9999\r\n\r\n{'x' * 5000}".encode())
         await writer.drain()
         await reader.read()
         writer.close()
@@ -151,7 +151,7 @@ async def test_a_download_that_does_not_end_is_named_and_costs_no_result(machine
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
         attempt = machines.attempt("leaves_early", {"url": url})
         assert value(await machines.pool.run_attempt(machines.version, attempt)) == "early"
-    sentence = "slow.csv (a download that had not ended)."
+    sentence = "slow.zip (a download that had not ended)."
     assert present(attempt.evidence).missing == {FILES: sentence}
     assert f"Files are not kept: {sentence}".encode() in present(attempt.log).read_masked()
 
