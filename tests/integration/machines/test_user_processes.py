@@ -153,7 +153,7 @@ async def test_the_scratch_folder_holds_one_attempt_at_a_time(leaving: Leaving) 
     await leaving.lab.settled(leaving.pool)
     (machine,) = leaving.lab.scratch.iterdir()
     assert sorted(entry.name for entry in machine.iterdir()) == [
-        *("downloads", "driver", "driver-in-box", "home", "tmp", "traces", "work")
+        *("downloads", "driver", "driver-in-box", "driver.sock", "home", "tmp", "traces", "work")
     ]
     assert [entry.name for entry in (machine / "work").iterdir()] == ["attempt"]
     assert list((machine / "home").iterdir()) == []
