@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from callboard.schemas.rest.job_schedule import CATCHUP_WINDOW, Calendar, JobSchedule, parse_duration
+from callboard.schemas.rest.job_schedule import CATCHUP_WINDOW, Calendar, JobSchedule, parse_cron, parse_duration
 from callboard.temporal.durations import format_duration
 
 _OVERLAPS = {
@@ -21,7 +21,7 @@ class ScheduleText:
     """What a schedule says, in words."""
 
     times: tuple[str, ...]
-    """When JobRuns begin: a phrase for each interval and each calendar."""
+    """When JobRuns begin: a phrase for each interval, calendar and cron expression."""
     notes: tuple[str, ...]
     """Whole sentences about all of these times."""
 
@@ -39,7 +39,8 @@ def describe_schedule(schedule: Mapping[str, Any] | None) -> ScheduleText:
     times = [
         f"every {format_duration(parse_duration(each.every))}".replace("every 1 ", "every ") for each in its.intervals
     ]
-    times += [f"{_describe_calendar(each)} ({its.timezone or 'UTC'})" for each in its.calendars]
+    by_cron = [Calendar.model_validate(parse_cron(expression)) for expression in its.cron_expressions]
+    times += [f"{_describe_calendar(each)} ({its.timezone or 'UTC'})" for each in (*its.calendars, *by_cron)]
     notes: list[str] = []
     if its.jitter is not None and (jitter := parse_duration(its.jitter)):
         notes.append(f"Each JobRun is delayed at random, by {format_duration(jitter)} at most.")

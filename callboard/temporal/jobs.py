@@ -254,6 +254,8 @@ def schedule_spec(schedule: dict[str, Any] | None) -> ScheduleSpec:
     return ScheduleSpec(
         calendars=[_calendar(calendar) for calendar in written.calendars],
         intervals=[ScheduleIntervalSpec(every=parse_duration(interval.every)) for interval in written.intervals],
+        # Temporal writes ? as *.
+        cron_expressions=[expression.replace("?", "*") for expression in written.cron_expressions],
         jitter=None if written.jitter is None else parse_duration(written.jitter),
         time_zone_name=written.timezone,
     )

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Self, cast
 from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, FailFast, Field, ValidatorFunctionWrapHandler, WrapValidator, model_validator
+from pydantic_core import PydanticCustomError
 
 from callboard.schemas.rest.base import RequestModel, at_most, expected_error, expects
 from callboard.schemas.suggestion import did_you_mean
@@ -36,6 +37,8 @@ _LIMIT = 100
 _SECOND = timedelta(seconds=1)
 _COMMENT_BYTES = 200
 """Bytes of a comment that Temporal accepts."""
+_CRON_LENGTH = 300
+"""Most characters of a cron expression."""
 _MILLISECONDS_OR_TEXT = 'in milliseconds, or as a text such as "90 minutes" or "2d"'
 
 _DAY = 86_400_000
@@ -147,6 +150,100 @@ YEAR = CalendarUnit(2000, 2100)
 DAY_OF_WEEK = CalendarUnit(0, 6, DAYS)
 
 
+_CRON_UNITS = {"minute": MINUTE, "hour": HOUR, "dayOfMonth": DAY_OF_MONTH, "month": MONTH, "dayOfWeek": DAY_OF_WEEK}
+"""The fields of a cron expression in their order, by their names in a calendar."""
+_CRON_PART = re.compile(r"(?:\*|([A-Za-z]+|\d+)(?:-([A-Za-z]+|\d+))?)(?:/(\d{1,3}))?", re.ASCII)
+_SUNDAY_AS_7 = 7
+_FIVE_FIELDS = (
+    'a cron expression of five fields (minute, hour, day of the month, month, day of the week), such as "30 6 * * '
+    'MON-FRI"; words that begin with @ are not taken, and the time zone stands in timezone'
+)
+_ONE_DAY_FIELD = (
+    "a cron expression in which the day of the month or the day of the week is *: with both, cron means days that "
+    "match either of them, and a schedule of Temporal days that match both. Write an expression for each of the two"
+)
+
+
+def parse_cron(expression: str) -> dict[str, Any]:
+    """Return the fields of the calendar whose times are those of a cron expression, as Temporal understands it.
+
+    Raises:
+        PydanticCustomError: It is no such expression; the error says what was expected.
+    """
+    texts = expression.split()
+    if len(texts) != len(_CRON_UNITS) or "=" in texts[0] or len(expression) > _CRON_LENGTH:
+        raise expected_error(_FIVE_FIELDS)
+    calendar = {name: _parse_cron_field(name, text) for name, text in zip(_CRON_UNITS, texts, strict=True)}
+    if not any(text in {"*", "?"} or text.startswith("*/") for text in (texts[2], texts[4])):
+        raise expected_error(_ONE_DAY_FIELD)
+    return calendar
+
+
+def _parse_cron_field(name: str, text: str) -> Any:
+    """Return the value that a field of a calendar has in the place of one of a cron expression."""
+    unit = _CRON_UNITS[name]
+    if text == "*" or (text == "?" and unit in {DAY_OF_MONTH, DAY_OF_WEEK}):
+        return "*"
+    try:
+        values = [value for part in text.split(",") for value in _parse_cron_part(unit, part)]
+    except ValueError as error:
+        raise expected_error(
+            f"a cron expression whose {name} is *, or numbers from {unit.lowest} to {_cron_highest(unit)}"
+            f"{', or names such as ' + unit.words[1][:3] if unit.words else ''}, with ranges such as 2-5, steps such as"
+            " */2, and commas"
+        ) from error
+    return values[0] if len(values) == 1 else values
+
+
+def _parse_cron_part(unit: CalendarUnit, text: str) -> list[Any]:
+    """Return what a part of a field, between commas, stands for. Raises ValueError."""
+    part = _CRON_PART.fullmatch(text)
+    if part is None:
+        raise ValueError("another form")
+    first, last, step = part.groups()
+    start = unit.lowest if first is None else _parse_cron_value(unit, first)
+    if last is not None:
+        end = _parse_cron_value(unit, last)
+    elif first is None:
+        end = unit.highest
+    else:  # 5/10 means from 5 on
+        end = start if step is None else _cron_highest(unit)
+    numbers = range(start, end + 1, 1 if step is None else int(step))
+    if not numbers:
+        raise ValueError("an end before the start")
+    if end > unit.highest:  # Sunday comes last, and is the first day of a calendar
+        return [unit.words[number % _SUNDAY_AS_7] for number in numbers]
+    named = [unit.words[number - unit.lowest] if unit.words else number for number in (start, end)]
+    if len(numbers) == 1:
+        return named[:1]
+    return [{"start": named[0], "end": named[1]} | ({"step": numbers.step} if numbers.step > 1 else {})]
+
+
+def _parse_cron_value(unit: CalendarUnit, text: str) -> int:
+    """Return the number for a number, or for a name of which three letters or more are given. Raises ValueError."""
+    named = [word.startswith(text.upper()) for word in unit.words]
+    number = unit.lowest + named.index(True) if len(text) >= 3 and any(named) else int(text)
+    if not unit.lowest <= number <= _cron_highest(unit):
+        raise ValueError("out of bounds")
+    return number
+
+
+def _cron_highest(unit: CalendarUnit) -> int:
+    return _SUNDAY_AS_7 if unit is DAY_OF_WEEK else unit.highest
+
+
+def _check_cron(value: str | list[str]) -> str | list[str]:
+    if isinstance(value, str):
+        parse_cron(value)
+        return value
+    for number, expression in enumerate(value, 1):
+        try:
+            parse_cron(expression)
+        except PydanticCustomError as error:
+            raise expected_error(f"as expression {number} {(error.context or {})['expected']}") from error
+    return value
+
+
 def _calendar_value(unit: CalendarUnit) -> AfterValidator:
     def validate(value: Any) -> Any:
         try:
@@ -197,6 +294,12 @@ _CatchupWindow = Annotated[
 ]
 _TimeZone = Annotated[str, AfterValidator(_check_time_zone), expects("the name of a time zone, such as Europe/Berlin")]
 _Comment = Annotated[str, AfterValidator(_check_comment), expects(f"a text of at most {_COMMENT_BYTES} bytes")]
+_Cron = Annotated[
+    str | list[str],
+    AfterValidator(_check_cron),
+    at_most(_LIMIT, "cron expressions"),
+    expects("a cron expression, or an array of these"),
+]
 _Overlap = Annotated[Literal["skip", "allow", "queue"], expects('"skip", "allow" or "queue"')]
 
 
@@ -221,7 +324,7 @@ class Calendar(RequestModel):
 
 
 class JobSchedule(RequestModel):
-    """When JobRuns begin by themselves: at the times of all intervals and calendars together."""
+    """When JobRuns begin by themselves: at the times of all intervals, calendars and cron expressions together."""
 
     intervals: Annotated[list[Interval], FailFast(), at_most(_LIMIT, "intervals")] = Field(
         default_factory=list[Interval]
@@ -229,10 +332,12 @@ class JobSchedule(RequestModel):
     calendars: Annotated[list[Calendar], FailFast(), at_most(_LIMIT, "calendars")] = Field(
         default_factory=list[Calendar]
     )
+    cron: _Cron = Field(default_factory=list[str])
+    """Cron expressions of five fields, such as `"30 6 * * MON-FRI"`. An addition to the contract."""
     jitter: _Jitter | None = None
     """The longest random delay of each JobRun."""
     timezone: _TimeZone | None = None
-    """The time zone of the calendars; by default UTC. An addition to the contract."""
+    """The time zone of calendars and cron expressions; by default UTC. An addition to the contract."""
     overlap: _Overlap = "skip"
     """What becomes of a JobRun that begins while another one of the Job is active. An addition to the contract."""
     catchup_window: _CatchupWindow | None = None
@@ -241,17 +346,22 @@ class JobSchedule(RequestModel):
 
     @model_validator(mode="after")
     def _has_times(self) -> Self:
-        if self.intervals or self.calendars:
+        if self.intervals or self.calendars or self.cron:
             return self
         fields = {"jitter": self.jitter, "timezone": self.timezone, "catchupWindow": self.catchup_window}
         useless = [name for name, value in fields.items() if value is not None]
         if useless:
             raise expected_error(
-                f"intervals or calendars beside {' and '.join(useless)}: without them, no JobRun begins by itself"
+                f"intervals, calendars or cron beside {' and '.join(useless)}: without them, no JobRun begins by itself"
             )
         if "overlap" not in self.model_fields_set:
-            raise expected_error("an object with intervals, calendars or overlap")
+            raise expected_error("an object with intervals, calendars, cron or overlap")
         return self
+
+    @property
+    def cron_expressions(self) -> list[str]:
+        """All cron expressions."""
+        return [self.cron] if isinstance(self.cron, str) else self.cron
 
     @property
     def overlap_policy(self) -> JobOverlap:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,11 +11,19 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from pydantic import SecretStr
-from temporalio.client import Client, ScheduleBackfill, ScheduleCalendarSpec, ScheduleOverlapPolicy, ScheduleSpec
+from temporalio.client import (
+    Client,
+    ScheduleBackfill,
+    ScheduleCalendarSpec,
+    ScheduleOverlapPolicy,
+    ScheduleRange,
+    ScheduleSpec,
+)
 from temporalio.worker import Worker
 
 from callboard.dev.temporal import TemporalServer
 from callboard.schemas.errors import BadRequest, ConfigurationError, Conflict, NotFound
+from callboard.schemas.rest.job_schedule import parse_cron
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.job import JobRef, JobSource
 from callboard.schemas.workflow.job_run import JobRunInput, JobRunStatus, JobRunType
@@ -207,6 +215,37 @@ async def test_times_follow_the_clocks_of_their_time_zone(name: str, jobs: Jobs,
     assert [(at.day, at.minute) for at in mornings] == [(day, 30) for day in range(26, 31)]
     assert [at.astimezone(UTC).hour for at in mornings] == [5, 5, 4, 4, 4]
     assert [at.day for at in found if at.hour == 2] == [26, 27, 29, 30]
+
+
+async def test_cron_means_to_temporal_what_it_is_shown_as(name: str, create: Create, client: Client):
+    expressions = [
+        *(
+            "30 6 * * MON-FRI",
+            "0 0 * * 7",
+            "0 0 ? * 5-7",
+            "0 0 * * 1-7/2",
+            "0 0 * * 2/5",
+            "0 0 * * */2",
+            "0 0 * * FRI-7",
+        ),
+        *("5/20 0-23/7 * * *", "*/7,3 * ? JAN-MARCH ?", "0 0 1,15,20-28/3 */5 *", "59 23 31 12 *", "0 0 */2 * sun"),
+    ]
+    await create({"cron": expressions, "timezone": "Europe/Berlin"}, "cron")
+    await create({"calendars": [parse_cron(each) for each in expressions], "timezone": "Europe/Berlin"}, "calendars")
+
+    async def values(job_id: str) -> tuple[list[Any], str | None]:
+        """What each field of each calendar matches, and where."""
+        description = await client.get_schedule_handle(names.job_schedule_id(name, job_id)).describe()
+        spec = description.schedule.spec
+        fields = ("second", "minute", "hour", "day_of_month", "month", "day_of_week", "year")
+        matched = [[numbers(getattr(calendar, field)) for field in fields] for calendar in spec.calendars]
+        return matched, spec.time_zone_name
+
+    assert await values("cron") == await values("calendars")
+
+
+def numbers(ranges: Sequence[ScheduleRange]) -> set[int]:
+    return {number for each in ranges for number in range(each.start, max(each.start, each.end) + 1, each.step or 1)}
 
 
 @with_encryption

@@ -86,10 +86,13 @@ def test_a_field_of_a_calendar_has_no_other_form(value: Any):
     ("schedule", "path", "expected"),
     [
         ("daily", "schedule", "an object"),
-        ({}, "schedule", "an object with intervals, calendars or overlap"),
-        ({"cron": "* * * * *"}, "schedule.cron", "one of the fields intervals"),
-        ({"intervals": [], "jitter": "1m"}, "schedule", "intervals or calendars beside jitter"),
-        ({"timezone": "UTC"}, "schedule", "intervals or calendars beside timezone"),
+        ({}, "schedule", "an object with intervals, calendars, cron or overlap"),
+        ({"cron": []}, "schedule", "cron or overlap"),
+        ({"cron": 5}, "schedule.cron", "a cron expression, or an array"),
+        ({"cron": ["0 6 * * *"] * 101}, "schedule.cron", "at most 100"),
+        ({"cron": ["0 6 * * *", "0 24 * * *"]}, "schedule.cron", "as expression 2 a cron expression whose hour"),
+        ({"intervals": [], "jitter": "1m"}, "schedule", "intervals, calendars or cron beside jitter"),
+        ({"timezone": "UTC"}, "schedule", "intervals, calendars or cron beside timezone"),
         ({"intervals": [{"every": 0}]}, "schedule.intervals[0].every", "from 1 second"),
         ({"intervals": [{"every": "1500ms"}]}, "schedule.intervals[0].every", "whole seconds"),
         ({"intervals": [{"every": "soon"}]}, "schedule.intervals[0].every", "a text such as"),
@@ -109,4 +112,40 @@ def test_what_is_no_schedule_is_refused_with_its_path(schedule: Any, path: str, 
     refused = refusal(schedule)
     assert refused is not None
     assert refused[0] == path
+    assert expected in refused[1]
+
+
+@pytest.mark.parametrize(
+    "cron",
+    [
+        *("* * * * *", "30 6 * * MON-FRI", "0 0 * * 7", "0 0 * * 5-7", "0 0 1,15 * ?", "0 0 ? jan-Mar Sunday"),
+        *("*/5,7 8-18/2 * * *", "0 0 */2 * MON", "0 0 1 * */2", " 0\t0 * * * ", "5/20 00 * * *"),
+        ["0 0 1 * *", "0 0 * * MON"],
+    ],
+)
+def test_cron_is_taken_as_it_is_written(cron: str | list[str]):
+    assert refusal({"cron": cron, "timezone": "Europe/Berlin"}) is None
+
+
+@pytest.mark.parametrize(
+    ("cron", "expected"),
+    [
+        *((wrong, "of five fields") for wrong in ("", "@reboot", "@daily", "@every 1h", "* * * *", "0 0 0 * * *")),
+        *((f"{zone}=UTC {rest}", "timezone") for zone in ("CRON_TZ", "TZ") for rest in ("0 0 * * *", "0 0 * *")),
+        ("0,0" + ",0" * 150 + " 0 * * *", "of five fields"),
+        *((f"0 0 {days}", "Write an expression for each") for days in ("1 * MON", "1-31 * 0-6", "*,5 * 1", "1 * *,1")),
+        *(
+            (f"{minute} * * * *", "whose minute is")
+            for minute in ("60", "-1", "5-2", "*/0", "1_0", "?", "MON", "1,", "+1")
+        ),
+        ("0 24 * * *", "numbers from 0 to 23"),
+        *((f"0 0 {day} * *", "whose dayOfMonth is") for day in ("0", "32", "L", "15W")),
+        *((f"0 0 * {month} *", "names such as FEB") for month in ("0", "13", "JA", "MAY-JAN")),
+        *((f"0 0 * * {day}", "names such as MON") for day in ("8", "SAT-SUN", "MO", "5L", "MON#2")),
+    ],
+)
+def test_what_is_no_cron_of_five_fields_is_refused_with_a_sentence(cron: str, expected: str):
+    refused = refusal({"cron": cron})
+    assert refused is not None
+    assert refused[0] == "schedule.cron"
     assert expected in refused[1]

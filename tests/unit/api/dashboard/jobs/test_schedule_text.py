@@ -34,6 +34,19 @@ def test_a_calendar_reads_as_a_phrase(calendar: dict[str, Any], words: str):
     assert describe_schedule({"calendars": [calendar]}).times == (words,)
 
 
+@pytest.mark.parametrize(
+    ("cron", "words"),
+    [
+        ("30 6 * * MON-FRI", "at 06:30, Monday to Friday (UTC)"),
+        ("0 0 1,15 FEB ?", "at 00:00, day 1 and 15, in February (UTC)"),
+        ("*/15 9-17 * * *", "hour 9 to 17, minute 0 to 59 in steps of 15, every day (UTC)"),
+        ("5 * * * 5-7", "every hour, minute 5, Friday and Saturday and Sunday (UTC)"),
+    ],
+)
+def test_cron_reads_as_a_phrase(cron: str, words: str):
+    assert describe_schedule({"cron": cron}).times == (words,)
+
+
 def test_intervals_and_calendars_stand_beside_each_other_with_their_zone():
     schedule = {
         "intervals": [{"every": "1h"}, {"every": 90_000}, {"every": "2 days"}],
