@@ -176,7 +176,7 @@ class FileJobs(FileResources[JobFile, JobRef]):
 
     async def _define(self, manifest: Manifest, file: JobFile, digest: str) -> JobDefinition:
         job = UpdateJob.model_validate(file.body)
-        items = checked_items(manifest, job.payload)
+        items = checked_items(manifest, job, job.payload)
         return await self.definer.define(manifest, file.id, job, items, digest=digest)
 
     async def _discard_unless_unknown(self, definition: JobDefinition, error: CallboardError) -> None:

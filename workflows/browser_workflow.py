@@ -28,7 +28,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.cancellation import end_of, finish
     from workflows.outcomes import cause_of, close
     from workflows.priorities import pending_priority
-    from workflows.visibility import STATUS, code_block
+    from workflows.visibility import ERROR_CODE, STATUS, code_block
 
 OUTER_LIMIT = timedelta(hours=12, minutes=5)
 """Longest time of a browser activity: the hard limit of `extend_timeout`, and time for a Machine to start and stop.
@@ -93,7 +93,7 @@ class BrowserWorkflow:
         if outcome.status is RunStatus.COMPLETED:
             workflow.set_current_details(details)  # lists know it by the close of the workflow: one action less
         else:
-            self._set_status(outcome.status, details)
+            self._set_status(outcome.status, details, outcome.error)
         self._update_summary(attempts=outcome.attempts, cause=cause)
         return close(outcome, cancel_requested=self._cancel_requested)
 
@@ -280,13 +280,13 @@ class BrowserWorkflow:
     def _summary(self) -> RunSummary:
         return workflow.memo_value(names.MEMO_SUMMARY, type_hint=RunSummary)
 
-    def _set_status(self, status: RunStatus, details: str) -> None:
-        """Publish the status to lists and filters, and the details to the reader of the Temporal Web UI."""
+    def _set_status(self, status: RunStatus, details: str, error: RunError | None = None) -> None:
+        """Publish the status, and why the Run has failed, to filters, and the details to the Temporal Web UI."""
         workflow.set_current_details(details)
         if status is not self._status:
             self._status = status
             workflow.upsert_search_attributes(  # pyright: ignore[reportUnknownMemberType]  # the SDK's own type
-                [STATUS.value_set(status.value)]
+                [STATUS.value_set(status.value), *([] if error is None else [ERROR_CODE.value_set(error.code.value)])]
             )
 
 

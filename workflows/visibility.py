@@ -16,6 +16,8 @@ API = SearchAttributeKey.for_keyword(names.SEARCH_API)
 STATUS = SearchAttributeKey.for_keyword(names.SEARCH_STATUS)
 RUN_TYPE = SearchAttributeKey.for_keyword(names.SEARCH_RUN_TYPE)
 AUTH_SESSION = SearchAttributeKey.for_keyword(names.SEARCH_AUTH_SESSION)
+ERROR_CODE = SearchAttributeKey.for_keyword(names.SEARCH_ERROR_CODE)
+TAGS = SearchAttributeKey.for_keyword_list(names.SEARCH_TAGS)
 JOB = SearchAttributeKey.for_keyword(names.SEARCH_JOB)
 JOB_RUN = SearchAttributeKey.for_keyword(names.SEARCH_JOB_RUN)
 
@@ -30,7 +32,7 @@ def project_search_attributes(project: str) -> TypedSearchAttributes:
 
 def run_search_attributes(run_input: RunInput) -> TypedSearchAttributes:
     """Return the search attributes that a Run starts with."""
-    pairs = [
+    pairs: list[SearchAttributePair[Any]] = [
         SearchAttributePair(PROJECT, run_input.project),
         SearchAttributePair(API, run_input.api),
         SearchAttributePair(STATUS, RunStatus.PENDING.value),
@@ -41,6 +43,8 @@ def run_search_attributes(run_input: RunInput) -> TypedSearchAttributes:
     if run_input.job is not None:
         pairs.append(SearchAttributePair(JOB, run_input.job.job_id))
         pairs.append(SearchAttributePair(JOB_RUN, run_input.job.job_run_id))
+    if run_input.tags:
+        pairs.append(SearchAttributePair(TAGS, run_input.tags))
     return TypedSearchAttributes(pairs)
 
 

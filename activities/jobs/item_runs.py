@@ -219,6 +219,7 @@ async def make_run_input(
         auth=plan.auth,
         sink=sink,
         reads_variables=await may_have_variables(store, plan.project, dev_projects),
+        tags=tuple(dict.fromkeys((*plan.tags, *(item.tags or ())))),
         job=plan.job,
     )
 

@@ -56,20 +56,21 @@ async def read_job[Head: JobHead, Whole: JobHead](
         BadRequest: A field is wrong.
         PayloadTooLarge: The body is too large.
     """
-    check = partial(_check_item, services, manifest)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == NDJSON:
         refuse_announced(request, LIMIT)
         lines = _split_lines(request)
         first = await anext(lines, None)
         if first is None:
             raise field_error("", "a line with the Job, and a line for each item of its payload", "The body is empty.")
-        return _read_line(head, *first), _items_of_lines(lines, check)
+        job = _read_line(head, *first)
+        return job, _items_of_lines(lines, partial(_check_item, services, manifest, job))
     body = await read_json_object(request, JSON_LIMIT)
     payload: object = body.get("payload")
     if not isinstance(payload, list):
         validate_body(whole, body)
     items = cast("list[Any]", payload)
-    return validate_body(whole, {**body, "payload": []}), _items_of_json(items, whole, check)
+    job = validate_body(whole, {**body, "payload": []})
+    return job, _items_of_json(items, whole, partial(_check_item, services, manifest, job))
 
 
 async def define_job(
@@ -127,9 +128,9 @@ def _without_nulls(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-async def _check_item(services: Services, manifest: Manifest, item: PayloadItem, index: int) -> None:
+async def _check_item(services: Services, manifest: Manifest, head: JobHead, item: PayloadItem, index: int) -> None:
     """Check an item of a payload as a start is checked. Raises BadRequest or StoreError."""
-    check_item(manifest, item, index)
+    check_item(manifest, head, item, index)
     if manifest.settings.api_access.validate_parameters:
         await check_parameters(services, manifest, item.api_name, item.parameters, "payload", index, "parameters")
 

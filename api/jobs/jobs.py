@@ -339,6 +339,7 @@ def _fields(state: JobState, definition: JobDefinition) -> dict[str, Any]:
         **shown_definition(definition),
         "id": state.ref.job_id,
         "schedule": definition.schedule,
+        "tags": list(definition.tags),
         "payload_count": definition.payload_count,
         "created_at": state.ref.created_at,
         "state": _state(state),

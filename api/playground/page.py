@@ -189,6 +189,7 @@ def _start_request(form: Mapping[str, str]) -> dict[str, Any]:
     reader.set_if_given(body, "authSession", _auth_session(reader))
     reader.set_if_given(body, "sink", _sink(reader))
     reader.set_if_given(body, "version", reader.text("version"))
+    reader.set_if_given(body, "tags", (reader.text("tags") or "").replace(",", " ").split() or None)
     reader.raise_if_invalid()
     return body
 

@@ -39,7 +39,7 @@ from callboard.schemas.rest.json_text import validate_body
 from callboard.schemas.rest.run_result import ResultResponse
 from callboard.schemas.rest.runs import LIMIT, RerunResponse, RunBody, RunList, RunsQuery
 from callboard.schemas.rest.start_request import StartRequest, StartResponse
-from callboard.schemas.workflow.run import RunStatus, RunType
+from callboard.schemas.workflow.run import ErrorCode, RunStatus, RunType
 from callboard.temporal.runs import RunState
 
 _Wait = Annotated[float, Field(ge=0, le=60, allow_inf_nan=False), expects("a number of seconds from 0 to 60")]
@@ -193,9 +193,10 @@ async def list_page(request: Request, services: ServicesDep, manifest: ProjectDe
     params = request.query_params
     filters: dict[str, Any] = {
         name: [value for value in params.getlist(name) if value]
-        for name in ("status", "type", "api", "authSession", "jobId", "jobRunId")
+        for name in ("status", "type", "api", "authSession", "jobId", "jobRunId", "errorCode", "tag")
     }
     filters |= {name: params.get(name) for name in ("startedAfter", "startedBefore")}
+    filters |= {"q": params.get("q", "").strip()}
     if age := params.get("within"):
         if age not in _AGES:
             raise BadRequest(f"within: expected one of {', '.join(_AGES)}.")
@@ -216,6 +217,7 @@ async def list_page(request: Request, services: ServicesDep, manifest: ProjectDe
         is_filtered=any(filters.values()),
         statuses=[each.value for each in RunStatus],
         types=[each.value for each in RunType],
+        error_codes=[each.value for each in ErrorCode],
         within=list(_AGES),
         cursor=params.get("cursor"),
         canceled=params.get("canceled", ""),

@@ -46,20 +46,10 @@ async def list_runs(services: Services, project: str, query: RunsQuery) -> RunLi
         BadRequest: The cursor does not belong to this list.
         Unavailable: Temporal does not answer.
     """
-    run_filter = RunFilter(
-        statuses=frozenset(query.status),
-        types=frozenset(query.type),
-        apis=frozenset(query.api),
-        auth_sessions=frozenset(query.auth_session),
-        jobs=frozenset(query.job_id),
-        job_runs=frozenset(query.job_run_id),
-        created_after=query.started_after,
-        created_before=query.started_before,
-    )
     list_id = f"{project} {_list_id(query)}"
     after = None if query.cursor is None else decode_cursor(query.cursor, list_id)
     page = await services.run_queries.list_runs(
-        services.settings.workspace, project, run_filter, limit=query.limit, page_token=after
+        services.settings.workspace, project, RunFilter.of(query), limit=query.limit, page_token=after
     )
     return RunList(
         runs=[run_summary(item) for item in page.runs],
@@ -86,6 +76,7 @@ def run_summary(item: RunListItem) -> RunSummaryBody:
         parent_run_id=item.parent_run_id,
         job_id=item.job_id,
         job_run_id=item.job_run_id,
+        tags=list(item.tags),
         created_at=item.created_at,
         started_at=item.started_at,
         ended_at=item.ended_at,
@@ -185,6 +176,8 @@ def _run_input(run: RunInput) -> dict[str, Any]:
         runtime = {"runtimeInput": MASK} if run.auth.ref.type is AuthSessionType.RUNTIME else {}
         auto_recreate = {"autoRecreate": run.auth.auto_recreate}
         view["authSession"] = {"id": run.auth.ref.id, **runtime, **auto_recreate, **_login_input(run.auth)}
+    if run.tags:
+        view["tags"] = list(run.tags)
     if run.sink is not None:
         view["sink"] = run.sink.masked()
     return view
@@ -239,7 +232,6 @@ def _dump(body: ResponseModel, *, exclude_none: bool = False) -> dict[str, Any]:
 
 def _list_id(query: RunsQuery) -> str:
     """Return a text that is equal for two queries that ask for the same list."""
-    fields = ("status", "type", "api", "auth_session", "job_id", "job_run_id")
-    values = {name: sorted(set(getattr(query, name))) for name in fields}
-    times = [when and when.timestamp() for when in (query.started_after, query.started_before)]
-    return json.dumps([values, times])
+    wanted: dict[str, str | list[str] | None] = query.model_dump(mode="json", exclude={"limit", "cursor"})
+    same = {name: sorted(set(value)) if isinstance(value, list) else value for name, value in wanted.items()}
+    return json.dumps(same)

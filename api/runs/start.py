@@ -18,8 +18,10 @@ from api.request_secrets import (
     start_with_artifacts,
 )
 from api.runs.idempotency import RunIdentity, resolve_identity, was_started
+from callboard.projects.job_definition import proxy_secrets, sink_secrets
 from callboard.projects.manifest import Manifest
 from callboard.projects.project_settings import ProjectSettings
+from callboard.projects.tag_check import TagCheck
 from callboard.projects.variables import may_have_variables
 from callboard.schemas.errors import BadRequest, NotFound, TooMany, Unavailable
 from callboard.schemas.rest.field_errors import field_error
@@ -34,6 +36,7 @@ from callboard.schemas.workflow.base import HISTORY_BUDGET, INLINE_LIMIT, JsonRe
 from callboard.schemas.workflow.run import RetryIntervals, RunInput
 from callboard.schemas.workflow.trace import TraceMode
 from callboard.security.egress import check_proxy
+from callboard.security.secret_detection import find_secrets_in_parameters
 from callboard.storage import object_keys
 from callboard.telemetry.log_context import add_log_fields
 
@@ -78,12 +81,25 @@ async def start_run(
     if request.version is not None:
         manifest = await read_version(services, manifest.project, request.version)
     check_api_and_auth(manifest, request)
+    tag_check = TagCheck(services.job_definer.variables, manifest.project, _own_secrets(manifest, request))
+    await tag_check.refuse_secrets(request.tags, "tags")
     await check_proxy(services.egress, "proxy", request.proxy)
     await check_proxy(services.egress, "authSession.proxy", request.auth_session and request.auth_session.proxy)
     # The fingerprint is made from the request before defaults are applied, so that a redeploy does not change it.
     identity = await resolve_identity(services, manifest.project, request.canonical(), idempotency_key)
     await create_run(services, manifest, request, identity, by, by_hand=by_hand)
     return StartResponse(run_id=identity.run_id)
+
+
+def _own_secrets(manifest: Manifest, request: StartRequest) -> list[str | None]:
+    """Return the secrets that a start has in its own body."""
+    auth = request.auth_session
+    secrets = [secret for _, found in sink_secrets(request.sink) for secret in found]
+    secrets += [*proxy_secrets(request.proxy), *proxy_secrets(auth and auth.proxy)]
+    if isinstance(auth, RuntimeAuthSession):
+        names_of_secrets = manifest.settings.auth_sessions.secret_parameters
+        secrets += find_secrets_in_parameters(auth.runtime_input, names_of_secrets)
+    return secrets
 
 
 def check_api_and_auth(manifest: Manifest, request: StartRequest) -> None:
@@ -152,6 +168,7 @@ async def create_run(
         auth=auth,
         sink=sink,
         reads_variables=await may_have_variables(services.store, project, services.settings.dev_projects),
+        tags=tuple(request.tags),
         started_by=by,
     )
     login = await _seal_runtime_input(services, project, auth, effective.auth_session, identity)

@@ -26,6 +26,9 @@ _RUNS = {
     ("authsession", "="): "authSession",
     ("jobid", "="): "jobId",
     ("jobrunid", "="): "jobRunId",
+    ("errorcode", "="): "errorCode",
+    ("tag", "="): "tag",
+    ("q", "="): "q",
     ("startedafter", "="): "startedAfter",
     ("startedbefore", "="): "startedBefore",
     ("startedat", ">="): "startedAfter",
@@ -48,8 +51,8 @@ def parse_run_filters(given: Sequence[str] | None) -> dict[str, list[str]]:
         field = _RUNS.get((_normalize(name), operator))
         if field is None:
             raise BadRequest(
-                f"-f {text}: unknown filter. Use status=, type=, api=, authSession=, jobId=, jobRunId=, startedAfter="
-                " or startedBefore= (or started_at>= and started_at<)."
+                f"-f {text}: unknown filter. Use status=, type=, api=, authSession=, jobId=, jobRunId=, errorCode=,"
+                " tag=, q=, startedAfter= or startedBefore= (or started_at>= and started_at<)."
             )
         query.setdefault(field, []).append(value.lower() if field in _CASE_INSENSITIVE else value)
     return query

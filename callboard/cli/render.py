@@ -45,6 +45,7 @@ def print_run(run: dict[str, Any]) -> None:
             "Project": f"{run['project']}, version {run['version']}",
             "API": run["api"],
             "AuthSession": run["authSessionId"],
+            "Tags": ", ".join(run["tags"]),
             "Created": format_time(run["createdAt"]),
             "Started": format_time(run["startedAt"]),
             "Ended": format_time(run["endedAt"]),

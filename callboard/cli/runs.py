@@ -33,6 +33,8 @@ _Key = Annotated[
     typer.Option("--idempotency-key", help="A repeated request with the same key returns the same Run."),
 ]
 
+_Tags = Annotated[list[str] | None, typer.Option("--tag", metavar="TAG", help="A tag of the Run; repeatable.")]
+
 _PAGE = 200
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 """Pattern of keys that the header may hold. Others are refused here, as they would never reach the API."""
@@ -43,6 +45,7 @@ _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 def start(
     target: ApiClient,
     body: Annotated[str, typer.Argument(metavar="BODY", help=f"Request body: {JSON_HELP}.")],
+    tags: _Tags = None,
     wait: Wait = False,
     idempotency_key: _Key = None,
     as_json: AsJson = False,
@@ -53,9 +56,10 @@ def start(
     --wait, the result is printed.
     """
     headers = _idempotency_header(idempotency_key)
-    _report_started(
-        target, target.request("POST", "run/start", read_object(body, "BODY"), headers=headers), wait, as_json
-    )
+    request = read_object(body, "BODY")
+    if tags:
+        request = {**request, "tags": [*(request.get("tags") or []), *tags]}
+    _report_started(target, target.request("POST", "run/start", request, headers=headers), wait, as_json)
 
 
 @app.command()
@@ -63,7 +67,7 @@ def start(
 def rerun(
     target: ApiClient, run_id: RunId, wait: Wait = False, idempotency_key: _Key = None, as_json: AsJson = False
 ) -> None:
-    """Start a new Run with the input of an earlier one.
+    """Start a new Run with the input of an earlier one, and its tags.
 
     It runs on the version that is deployed now. Its id is printed; with --wait, its result.
     """
@@ -78,16 +82,17 @@ def rerun(
 def list_runs(
     target: ApiClient,
     filters: Filters = None,
+    tags: Annotated[list[str] | None, typer.Option("--tag", metavar="TAG", help="As -f tag=TAG; repeatable.")] = None,
     limit: Annotated[int, typer.Option("--limit", "-l", min=1, help="Maximum number of Runs.")] = 50,
     cursor: Annotated[str | None, typer.Option(help="Continue an earlier list: its nextCursor.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List Runs: unfinished ones first, then the newest.
 
-    Filters: status=, type=, api=, authSession=, jobId=, jobRunId=, startedAfter=, startedBefore=. A Run must match one
-    value of each filter that is given.
+    Filters: status=, type=, api=, authSession=, jobId=, jobRunId=, errorCode=, tag=, q= (a Run's id or its beginning),
+    startedAfter=, startedBefore=. A Run must match one value of each filter that is given, and have all tags.
     """
-    query = parse_run_filters(filters)
+    query = parse_run_filters([*(filters or ()), *(f"tag={tag}" for tag in tags or ())])
     runs: list[dict[str, Any]] = []
     while len(runs) < limit:
         place = {} if cursor is None else {"cursor": cursor}

@@ -7,17 +7,20 @@ import secrets
 from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
 from callboard.projects.manifest import Manifest
+from callboard.projects.tag_check import TagCheck
+from callboard.projects.variables import Variables
 from callboard.schemas.errors import BadRequest, StoreError
 from callboard.schemas.mask import MASK
 from callboard.schemas.rest.field_errors import field_error
 from callboard.schemas.rest.jobs import DEFAULT_REQUEST_TIMEOUT, JobAuthSession, JobConfiguration, JobHead, PayloadItem
 from callboard.schemas.rest.proxy import split_proxy
 from callboard.schemas.rest.sink import S3Sink, WebhookSink
-from callboard.schemas.rest.start_request import Retry
+from callboard.schemas.rest.start_request import MAX_TAGS, Retry
 from callboard.schemas.suggestion import did_you_mean
 from callboard.schemas.workflow.base import clip
 from callboard.schemas.workflow.job import JobAuth, JobDefinition, JobOverlap
@@ -49,6 +52,11 @@ class JobDefiner:
     schedule: DeliverySchedule
     """When a Delivery to the sink of the Job is tried again."""
 
+    @cached_property
+    def variables(self) -> Variables:
+        """The environment variables of the workspace, some of which are secrets."""
+        return Variables(self.workspace, self.store, self.ring)
+
     async def define(
         self, manifest: Manifest, job_id: str, head: JobHead, items: AsyncIterable[PayloadItem], *, digest: str = ""
     ) -> JobDefinition:
@@ -62,11 +70,15 @@ class JobDefiner:
             StoreError: The store failed.
         """
         await self._check(manifest, head)
+        own = [secret for _, found in _secrets(head) for secret in found]
+        tag_check = TagCheck(self.variables, manifest.project, own)
+        await tag_check.refuse_secrets(head.tags, "tags")
         project, ref = manifest.project, secrets.token_urlsafe(_REF_BYTES)
         try:
             writer = PayloadWriter(self.store, lambda first: object_keys.job_payload(project, job_id, ref, first))
             async with writer:
                 async for item in items:
+                    await tag_check.refuse_secrets(item.tags, f"payload[{writer.count}].tags")
                     await writer.add(_stored_item(item).to_line())
             definition = self._seal(project, job_id, ref, head, writer.count, digest)
             await self.store.put(
@@ -121,6 +133,7 @@ class JobDefiner:
                 seal_webhook(notification.url, notification.headers, self.ring, bound_to)
                 for notification in head.notifications
             ),
+            tags=tuple(head.tags),
             digest=digest,
         )
 
@@ -136,16 +149,18 @@ def check_auth_session(manifest: Manifest, head: JobHead) -> None:
         raise field_error("auth_session", "no auth_session for this project", message)
 
 
-def check_item(manifest: Manifest, item: PayloadItem, index: int) -> None:
-    """Check that the project has the API of an item. Raises BadRequest."""
+def check_item(manifest: Manifest, head: JobHead, item: PayloadItem, index: int) -> None:
+    """Check that the project has the API of an item, and its tags beside those of the Job. Raises BadRequest."""
     if item.api_name not in manifest.apis:
         raise _unknown_api(manifest, item.api_name, f"payload[{index}].apiName")
+    if len({*head.tags, *item.tags}) > MAX_TAGS:
+        raise field_error(f"payload[{index}].tags", f"at most {MAX_TAGS} tags together with those of the Job")
 
 
-async def checked_items(manifest: Manifest, items: Sequence[PayloadItem]) -> AsyncIterator[PayloadItem]:
-    """Yield the items of a payload that is known as a whole. Raises BadRequest for one whose API does not exist."""
+async def checked_items(manifest: Manifest, head: JobHead, items: Sequence[PayloadItem]) -> AsyncIterator[PayloadItem]:
+    """Yield the items of a payload that is known as a whole. Raises BadRequest for one that `check_item` refuses."""
     for index, item in enumerate(items):
-        check_item(manifest, item, index)
+        check_item(manifest, head, item, index)
         yield item
 
 
@@ -193,10 +208,24 @@ def _refuse_masks(head: JobHead) -> None:
 
 def _secrets(head: JobHead) -> Iterator[tuple[str, Sequence[str | None]]]:
     for path, url in (("proxy", head.proxy), ("configuration.proxy", head.configuration.proxy)):
-        if url is not None:
-            proxy = split_proxy(url)
-            yield path, (proxy.username, proxy.password)
-    match head.sink:
+        yield path, proxy_secrets(url)
+    yield from sink_secrets(head.sink)
+    for index, notification in enumerate(head.notifications):
+        yield f"notifications[{index}].url", (urlsplit(notification.url).query,)
+        yield f"notifications[{index}].headers", [*notification.headers.values()]
+
+
+def proxy_secrets(url: str | None) -> Sequence[str | None]:
+    """Return the secrets of a proxy, if there is one."""
+    if url is None:
+        return ()
+    proxy = split_proxy(url)
+    return proxy.username, proxy.password
+
+
+def sink_secrets(sink: WebhookSink | S3Sink | None) -> Iterator[tuple[str, Sequence[str | None]]]:
+    """Yield the secrets of a sink, with the paths where they are in a request."""
+    match sink:
         case WebhookSink(url=url, headers=headers):
             yield "sink.url", (urlsplit(url).query,)
             yield "sink.headers", [*headers.values()]
@@ -205,9 +234,6 @@ def _secrets(head: JobHead) -> Iterator[tuple[str, Sequence[str | None]]]:
             yield "sink.secretAccessKey", (key,)
         case None:
             pass
-    for index, notification in enumerate(head.notifications):
-        yield f"notifications[{index}].url", (urlsplit(notification.url).query,)
-        yield f"notifications[{index}].headers", [*notification.headers.values()]
 
 
 def _unknown_api(manifest: Manifest, api: str, path: str) -> BadRequest:
@@ -222,6 +248,7 @@ def _stored_item(item: PayloadItem) -> JobItem:
         parameters=item.parameters,
         request_timeout=None if item.request_timeout == DEFAULT_REQUEST_TIMEOUT else item.request_timeout,
         retry=JobItemRetry(**retry) if retry else None,
+        tags=tuple(item.tags) or None,
     )
 
 

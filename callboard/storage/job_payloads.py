@@ -49,6 +49,8 @@ class JobItem(BaseModel):
     request_timeout: int | None = None
     """Seconds of each Attempt; None for what the Job, or the project, says."""
     retry: JobItemRetry | None = None
+    tags: tuple[str, ...] | None = None
+    """Tags of the Run besides those of the Job."""
 
     def to_line(self) -> bytes:
         """Return the item as a line of an artifact, without its end."""

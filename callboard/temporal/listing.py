@@ -12,21 +12,23 @@ import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Self
 
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 
+from callboard.schemas.rest.runs import RunsFilter
 from callboard.schemas.workflow import names
-from callboard.schemas.workflow.run import RunCause, RunOutcome, RunStatus, RunSummary, RunType
+from callboard.schemas.workflow.run import ErrorCode, RunCause, RunOutcome, RunStatus, RunSummary, RunType
 from callboard.temporal import closing
 from callboard.temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors
-from callboard.temporal.visibility_queries import equals, is_one_of
+from callboard.temporal.visibility_queries import equals, is_one_of, starts_with
 from workflows import visibility
 from workflows.outcomes import cause_of
 
 
 @dataclass(frozen=True)
 class RunFilter:
-    """Filter of a list of Runs: a Run must have one of the values of each field that is given."""
+    """Filter of a list of Runs: a Run must have one of the values of each field that is given, and all tags."""
 
     statuses: frozenset[RunStatus] = frozenset()
     apis: frozenset[str] = frozenset()
@@ -34,6 +36,11 @@ class RunFilter:
     auth_sessions: frozenset[str] = frozenset()
     jobs: frozenset[str] = frozenset()
     job_runs: frozenset[str] = frozenset()
+    error_codes: frozenset[ErrorCode] = frozenset()
+    tags: frozenset[str] = frozenset()
+    """Lists Runs that have all of these tags."""
+    id_prefix: str = ""
+    """Lists Runs whose ids begin with this."""
     parent_run_id: str | None = None
     """The Run that waits for the listed Runs, which are its Validates."""
     created_after: datetime | None = None
@@ -42,6 +49,27 @@ class RunFilter:
     """Lists Runs that were created before this time."""
     ended_after: datetime | None = None
     """Lists Runs that have ended at this time or later."""
+
+    @classmethod
+    def of(cls, wanted: RunsFilter) -> Self:
+        """Return the filter that somebody has asked for."""
+        return cls(
+            statuses=frozenset(wanted.status),
+            types=frozenset(wanted.type),
+            apis=frozenset(wanted.api),
+            auth_sessions=frozenset(wanted.auth_session),
+            jobs=frozenset(wanted.job_id),
+            job_runs=frozenset(wanted.job_run_id),
+            error_codes=frozenset(wanted.error_code),
+            tags=frozenset(wanted.tag),
+            id_prefix=wanted.q or "",
+            created_after=wanted.started_after,
+            created_before=wanted.started_before,
+        )
+
+    def has_same_case(self, run: RunListItem) -> bool:
+        """Tell whether a listed Run is spelt as the filter says: some databases take capitals for small letters."""
+        return run.run_id.startswith(self.id_prefix) and self.tags.issubset(run.tags)
 
 
 @dataclass(frozen=True)
@@ -58,6 +86,7 @@ class RunListItem:
     parent_run_id: str | None
     job_id: str | None
     job_run_id: str | None
+    tags: tuple[str, ...]
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
@@ -86,6 +115,9 @@ def build_query(project: str, run_filter: RunFilter, abnormal: Collection[RunSta
         is_one_of(names.SEARCH_AUTH_SESSION, run_filter.auth_sessions),
         is_one_of(names.SEARCH_JOB, run_filter.jobs),
         is_one_of(names.SEARCH_JOB_RUN, run_filter.job_runs),
+        _error_condition(run_filter.error_codes, abnormal),
+        *(equals(names.SEARCH_TAGS, tag) for tag in sorted(run_filter.tags)),
+        starts_with("WorkflowId", run_filter.id_prefix) if run_filter.id_prefix else "",
         "" if run_filter.parent_run_id is None else equals("ParentWorkflowId", run_filter.parent_run_id),
         " OR ".join(_status_condition(status, abnormal) for status in sorted(run_filter.statuses)),
         "" if run_filter.created_after is None else f"StartTime >= '{_format_time(run_filter.created_after)}'",
@@ -127,6 +159,7 @@ async def read_list_item(execution: WorkflowExecution) -> RunListItem:
         parent_run_id=await execution.memo_value(names.MEMO_PARENT, None),
         job_id=attributes.get(visibility.JOB),
         job_run_id=attributes.get(visibility.JOB_RUN),
+        tags=tuple(attributes.get(visibility.TAGS) or ()),
         created_at=execution.start_time,
         started_at=summary.started_at,
         ended_at=execution.close_time,
@@ -161,6 +194,13 @@ def _status_condition(status: RunStatus, abnormal: Collection[RunStatus]) -> str
     return f"({has_status}) OR ({_abnormal_condition(status)})" if status in abnormal else f"({has_status})"
 
 
+def _error_condition(codes: Collection[ErrorCode], abnormal: Collection[RunStatus]) -> str:
+    has_code = is_one_of(names.SEARCH_ERROR_CODE, codes)
+    if ErrorCode.INTERNAL_SERVER_ERROR in codes and RunStatus.FAILED in abnormal:
+        return f"({has_code}) OR ({_abnormal_condition(RunStatus.FAILED)})"
+    return has_code
+
+
 def _abnormal_condition(status: RunStatus) -> str:
     close_statuses = [
         close_status.name.title().replace("_", "")  # as queries name it, such as TimedOut
@@ -176,7 +216,10 @@ async def abnormal_statuses(client: Client, project: str, run_filter: RunFilter)
     They are counted beforehand and one by one, which an index answers. No index answers a query for a status or its
     abnormal equivalent: where few Runs have that status, all Runs of the project would be read for it.
     """
-    statuses = sorted(run_filter.statuses - _UNFINISHED - {RunStatus.COMPLETED})
+    wanted = set(run_filter.statuses)
+    if ErrorCode.INTERNAL_SERVER_ERROR in run_filter.error_codes:
+        wanted.add(RunStatus.FAILED)
+    statuses = sorted(wanted - _UNFINISHED - {RunStatus.COMPLETED})
     runs = f"{is_one_of(names.SEARCH_PROJECT, [project])} AND {names.SEARCH_RUN_TYPE} IS NOT NULL"
     counts = await asyncio.gather(
         *(

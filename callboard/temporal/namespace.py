@@ -39,7 +39,10 @@ from callboard.temporal.namespace_steps import (
 from callboard.temporal.rpc_errors import RPC_TIMEOUT, is_refused, translate_operator_errors
 from callboard.temporal.sweep_schedule import SweepSchedule, ensure_sweep_schedule, find_sweep_schedule
 
-_KEYWORD = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
+_TYPES = {
+    "Keyword": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+    "KeywordList": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD_LIST,
+}
 _PROPAGATION_TIMEOUT = timedelta(seconds=60)
 """Longest time until a change is known everywhere in the server."""
 _POLL_SECONDS = 0.05
@@ -66,7 +69,8 @@ class NamespaceState:
     missing_attributes: tuple[str, ...] = ()
     """Search attributes that the namespace does not have."""
     mistyped_attributes: dict[str, str] = field(default_factory=dict[str, str])
-    """Search attributes of a type other than Keyword, with that type. It is empty where Temporal does not list them."""
+    """Search attributes that have another type than they must have, with that type. It is empty where Temporal does not
+    list them."""
     sweep: SweepSchedule | None = None
     """The Schedule of the sweep; None if there is none."""
 
@@ -194,14 +198,13 @@ async def _ensure_search_attributes(client: Client, setup: NamespaceSetup) -> No
     if mistyped:
         listed = ", ".join(f"{name} ({kind})" for name, kind in mistyped.items())
         raise ConfigurationError(
-            f"Namespace {client.namespace!r} has search attributes of another type than Keyword: {listed}. Set"
+            f"Namespace {client.namespace!r} has search attributes of a type that Callboard cannot use: {listed}. Set"
             " CALLBOARD_TEMPORAL_NAMESPACE to another namespace, or remove them from this one with `temporal operator"
             " search-attribute remove`."
         )
     if missing:
-        request = AddSearchAttributesRequest(
-            namespace=client.namespace, search_attributes=dict.fromkeys(missing, _KEYWORD)
-        )
+        types = {name: _TYPES[names.SEARCH_ATTRIBUTES[name]] for name in missing}
+        request = AddSearchAttributesRequest(namespace=client.namespace, search_attributes=types)
 
         async def add_missing() -> None:
             with translate_operator_errors(client, "add search attributes"):
@@ -262,9 +265,9 @@ async def _inspect_search_attributes(client: Client) -> tuple[tuple[str, ...], d
     registered = response.custom_attributes
     missing = tuple(name for name in names.SEARCH_ATTRIBUTES if name not in registered)
     mistyped = {
-        name: IndexedValueType.Name(registered[name]).removeprefix("INDEXED_VALUE_TYPE_").capitalize()
-        for name in names.SEARCH_ATTRIBUTES
-        if name in registered and registered[name] != _KEYWORD
+        name: IndexedValueType.Name(registered[name]).removeprefix("INDEXED_VALUE_TYPE_").title().replace("_", "")
+        for name, wanted in names.SEARCH_ATTRIBUTES.items()
+        if name in registered and registered[name] != _TYPES[wanted]
     }
     return missing, mistyped
 

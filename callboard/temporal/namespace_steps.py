@@ -10,6 +10,7 @@ from datetime import timedelta
 from temporalio.client import Client
 from temporalio.service import TLSConfig
 
+from callboard.schemas.workflow import names
 from callboard.temporal.durations import format_duration
 
 _CLOUD_DOMAINS = (".tmprl.cloud", ".api.temporal.io")
@@ -74,17 +75,19 @@ def set_retention(client: Client, wanted: timedelta, current: timedelta) -> Step
 
 def add_search_attributes(client: Client, missing: Sequence[str]) -> Step:
     """Return how search attributes are added."""
-    what = f"Add {len(missing)} search attributes of type Keyword: {', '.join(missing)}"
+    types = names.SEARCH_ATTRIBUTES
+    what = f"Add {len(missing)} search attributes: {', '.join(f'{name} ({types[name]})' for name in missing)}"
     if not is_cloud(client):
-        named = " ".join(f"--name {name} --type Keyword" for name in missing)
+        named = " ".join(f"--name {name} --type {types[name]}" for name in missing)
         return Step(what, (f"temporal operator search-attribute create --namespace {client.namespace} {named}",))
-    create = f"temporal cloud namespace search-attribute create --namespace {client.namespace} --type Keyword"
-    pairs = " ".join(f'--search-attribute "{name}=Keyword"' for name in missing)
+    create = f"temporal cloud namespace search-attribute create --namespace {client.namespace}"
+    pairs = " ".join(f'--search-attribute "{name}={types[name]}"' for name in missing)
+    each = " ".join(f"{name}={types[name]}" for name in missing)
     return Step(
         what,
         (
             f"tcld namespace search-attributes add --namespace {client.namespace} {pairs}",
-            f'for name in {" ".join(missing)}; do {create} --name "$name"; done',
+            f'for each in {each}; do {create} --name "${{each%=*}}" --type "${{each#*=}}"; done',
             f"{_UI} > {client.namespace} > Edit > Custom Search Attributes",
         ),
     )

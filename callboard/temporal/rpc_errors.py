@@ -119,7 +119,8 @@ def translate_rpc_errors(not_found_message: str = "There is no such Run.") -> Ge
         if error.status in _PERMANENT_STATUSES:
             raise ConfigurationError(
                 f"Temporal refuses what Callboard asks of it: {error.message} Check CALLBOARD_TEMPORAL_ADDRESS and"
-                " CALLBOARD_TEMPORAL_NAMESPACE, and that the namespace has the search attributes of Callboard."
+                " CALLBOARD_TEMPORAL_NAMESPACE. If the namespace lacks search attributes, run"
+                " `callboard setup-namespace`."
             ) from error
         raise Unavailable(f"Temporal did not answer ({error.status.name.lower()}). Try again.") from error
     except RuntimeError as error:  # a lazy client that cannot connect

@@ -85,7 +85,8 @@ class RunQueries:
                 for execution in executions.current_page or ()
                 if await execution.memo_value(names.MEMO_WORKSPACE, None) == workspace
             ]
-            return RunPage(tuple(items), executions.next_page_token or None)
+            runs = tuple(item for item in items if run_filter.has_same_case(item))
+            return RunPage(runs, executions.next_page_token or None)
 
     async def get_details(self, workspace: str, project: str, run_id: str) -> RunDetails:
         """Return all that Temporal knows of a Run.

@@ -18,6 +18,11 @@ def equals(name: str, value: str) -> str:
     return f"{name} = {quote(value)}"
 
 
+def starts_with(name: str, beginning: str) -> str:
+    """Return a condition that the attribute's value begins with this."""
+    return f"{name} STARTS_WITH {quote(beginning)}"
+
+
 def quote(value: str) -> str:
     """Return a value quoted for a query, whatever characters it contains."""
     escaped = value.replace("\\", "\\\\").replace("'", "''")

@@ -259,6 +259,7 @@ def line(run_id: str, project: str = "shop", **fields: Any) -> RunListItem:
         "parent_run_id": None,
         "job_id": None,
         "job_run_id": None,
+        "tags": (),
         "created_at": BEGAN,
         "started_at": None,
         "ended_at": None,

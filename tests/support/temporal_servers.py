@@ -30,6 +30,15 @@ LONG_HISTORY = 60
 """Events with which the server suggests a fresh history; usually it is some thousands."""
 
 
+def search_attribute_types() -> dict[str, IndexedValueType.ValueType]:
+    """The search attributes that a namespace needs, as an administrator adds them."""
+    types = {
+        "Keyword": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+        "KeywordList": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD_LIST,
+    }
+    return {name: types[kind] for name, kind in SEARCH_ATTRIBUTES.items()}
+
+
 @asynccontextmanager
 async def skipping_environment() -> AsyncGenerator[WorkflowEnvironment]:
     """A server of its own, with our search attributes, which skips time while somebody waits for a result."""
@@ -38,11 +47,10 @@ async def skipping_environment() -> AsyncGenerator[WorkflowEnvironment]:
         test_server_existing_path=str(program), data_converter=CONVERTER, identity=IDENTITY
     )
     async with await starting as environment:
-        keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
         await environment.client.operator_service.add_search_attributes(
             AddSearchAttributesRequest(
                 namespace=environment.client.namespace,
-                search_attributes=dict.fromkeys(SEARCH_ATTRIBUTES, keyword),
+                search_attributes=search_attribute_types(),
             )
         )
         yield environment

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.namespace.v1 import NamespaceConfig
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest, UpdateNamespaceRequest
@@ -22,7 +21,7 @@ from tests.support.certificates import Authority
 from tests.support.cloud_installation import API_KEY, NAMESPACE, SERVER_NAME, CloudInstallation
 from tests.support.cloud_proxy import CloudProxy
 from tests.support.polling import until
-from tests.support.temporal_servers import dev_client, dev_server
+from tests.support.temporal_servers import dev_client, dev_server, search_attribute_types
 
 CREATE = "temporal cloud namespace search-attribute create"
 
@@ -73,11 +72,8 @@ class Administrator:
         )
 
     async def add_search_attributes(self) -> None:
-        keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
         await self._client.operator_service.add_search_attributes(
-            AddSearchAttributesRequest(
-                namespace=self._namespace, search_attributes=dict.fromkeys(SEARCH_ATTRIBUTES, keyword)
-            )
+            AddSearchAttributesRequest(namespace=self._namespace, search_attributes=search_attribute_types())
         )
         await until(lambda: self._answers(" AND ".join(f"{name} = 'x'" for name in SEARCH_ATTRIBUTES)), every=0.05)
 
@@ -108,9 +104,11 @@ async def test_setup_namespace_lists_the_steps_that_somebody_else_has_to_do(
     assert (code, err) == (1, "")
     left = "does not let this client do the rest in the namespace"
     somebody = "It is left to somebody with the rights to change the namespace:"
-    attributes = " ".join(SEARCH_ATTRIBUTES)
-    missing = f"Add {len(SEARCH_ATTRIBUTES)} search attributes of type Keyword: {', '.join(SEARCH_ATTRIBUTES)}"
-    pairs = " ".join(f'--search-attribute "{attribute}=Keyword"' for attribute in SEARCH_ATTRIBUTES)
+    typed = [f"{attribute}={kind}" for attribute, kind in SEARCH_ATTRIBUTES.items()]
+    listed = ", ".join(f"{attribute} ({kind})" for attribute, kind in SEARCH_ATTRIBUTES.items())
+    missing = f"Add {len(SEARCH_ATTRIBUTES)} search attributes: {listed}"
+    pairs = " ".join(f'--search-attribute "{each}"' for each in typed)
+    separately = '--name "${each%=*}" --type "${each#*=}"'
     options = f"--namespace {name} --retention-days 7"
     assert out.splitlines() == [
         "Artifacts are removed 8 days after the end of their Run (Schedule callboard-sweep).",
@@ -122,7 +120,7 @@ async def test_setup_namespace_lists_the_steps_that_somebody_else_has_to_do(
         "     or leave it, and say so to Callboard: callboard setup-namespace --retention 30d",
         f"2. {missing}. One of these does it:",
         f"     tcld namespace search-attributes add --namespace {name} {pairs}",
-        f'     for name in {attributes}; do {CREATE} --namespace {name} --type Keyword --name "$name"; done',
+        f"     for each in {' '.join(typed)}; do {CREATE} --namespace {name} {separately}; done",
         f"     https://cloud.temporal.io: Namespaces > {name} > Edit > Custom Search Attributes",
         "Then run `callboard setup-namespace` again, until it says that the namespace is up to date.",
     ]
@@ -164,7 +162,7 @@ async def test_on_a_temporal_of_ones_own_it_is_told_by_its_own_commands(
         code, out, err = await installation.command("setup-namespace")
     assert (code, err) == (1, "")
     assert "temporal operator namespace update --namespace restricted --retention 168h" in out
-    named = " ".join(f"--name {name} --type Keyword" for name in SEARCH_ATTRIBUTES)
+    named = " ".join(f"--name {name} --type {kind}" for name, kind in SEARCH_ATTRIBUTES.items())
     assert f"temporal operator search-attribute create --namespace restricted {named}" in out
     assert "cloud" not in out
 

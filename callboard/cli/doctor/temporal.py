@@ -114,7 +114,7 @@ def _check_search_attributes(found: NamespaceState) -> Finding:
             "Set CALLBOARD_TEMPORAL_NAMESPACE to a namespace that only Callboard uses, or remove them with `temporal"
             " operator search-attribute remove`, and run `callboard setup-namespace`."
         )
-        return failed(check, f"Not of type Keyword: {listed}.", fix)
+        return failed(check, f"Of a type that Callboard cannot use: {listed}.", fix)
     if found.missing_attributes:
         return failed(check, f"Missing: {', '.join(found.missing_attributes)}.", _RUN_SETUP)
     return ok(check, f"All {len(names.SEARCH_ATTRIBUTES)} search attributes exist")

@@ -295,7 +295,7 @@ _CatchupWindow = Annotated[
 _TimeZone = Annotated[str, AfterValidator(_check_time_zone), expects("the name of a time zone, such as Europe/Berlin")]
 _Comment = Annotated[str, AfterValidator(_check_comment), expects(f"a text of at most {_COMMENT_BYTES} bytes")]
 _Cron = Annotated[
-    str | list[str],
+    str | Annotated[list[str], FailFast()],
     AfterValidator(_check_cron),
     at_most(_LIMIT, "cron expressions"),
     expects("a cron expression, or an array of these"),

@@ -27,7 +27,7 @@ from callboard.schemas.rest.job_schedule import JobSchedule
 from callboard.schemas.rest.proxy import ProxyUrl
 from callboard.schemas.rest.run_auth_session import AnyAuthSessionId, AuthAttempts
 from callboard.schemas.rest.sink import Headers, HttpUrl, Sink
-from callboard.schemas.rest.start_request import Retry, SaveTrace
+from callboard.schemas.rest.start_request import Retry, SaveTrace, Tags
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.job import JobSource
 
@@ -75,6 +75,8 @@ class PayloadItem(RequestModel):
     request_timeout: RequestTimeout = DEFAULT_REQUEST_TIMEOUT
     """The time limit of one Attempt in seconds; 600 counts as absent."""
     retry: Retry = Retry()
+    tags: Tags = Field(default_factory=list[str])
+    """Tags of the Run besides those of the Job, ten in all. An addition to the contract."""
 
 
 class JobConfiguration(RequestModel):
@@ -125,6 +127,8 @@ class JobHead(RequestModel):
     notifications: Annotated[list[JobNotification], FailFast(), at_most(_MAX_NOTIFICATIONS, "webhooks")] = Field(
         default_factory=list[JobNotification]
     )
+    tags: Tags = Field(default_factory=list[str])
+    """Tags of all Runs. An addition to the contract."""
 
 
 class NewJobHead(JobHead):
@@ -230,6 +234,8 @@ class _Job(SnakeModel):
     """The sink, with its secrets masked."""
     auth_session: dict[str, Any] | None
     notifications: list[dict[str, Any]]
+    tags: list[str]
+    """Tags of all Runs. An addition to the contract."""
     payload_count: int
     """The number of items in the payload. An addition to the contract."""
     created_at: datetime

@@ -5,13 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, JsonValue, field_validator
 
 from callboard.schemas.rest.access import KeyRef
 from callboard.schemas.rest.attempt import AttemptBody, OpenTelemetryLink
-from callboard.schemas.rest.base import QueryModel, ResponseModel, expects, require_known_value
+from callboard.schemas.rest.base import QueryModel, ResponseModel, at_most, expects, require_known_value
 from callboard.schemas.rest.delivery import DeliveryBody
 from callboard.schemas.rest.run_result import ErrorCode, ExtendedPayload, ReasonType, RecordedError, RecordedReason
+from callboard.schemas.rest.start_request import MAX_TAGS, Tag
+from callboard.schemas.workflow.run import ErrorCode as FailureCode
 from callboard.schemas.workflow.run import RunStatus, RunType
 
 LIMIT = 200
@@ -19,6 +21,7 @@ LIMIT = 200
 
 _STATUSES = f"one of {', '.join(RunStatus)}"
 _TYPES = f"one of {', '.join(RunType)}"
+_CODES = f"one of {', '.join(FailureCode)}"
 _WHEN = (
     "a time with its zone, such as 2026-11-24T10:00:00Z (in an address, + is written %2B), from year 1 to 9999 in UTC"
 )
@@ -40,8 +43,8 @@ Name = Annotated[
 ]
 
 
-class RunsQuery(QueryModel):
-    """The filters of a list. A Run must match one of the values of each field that is given."""
+class RunsFilter(QueryModel):
+    """Which Runs are meant: a Run must match one of the values of each field that is given, and have all tags."""
 
     status: list[Annotated[RunStatus, AfterValidator(require_known_value), expects(_STATUSES)]] = Field(
         default_factory=list[RunStatus], description="May be given several times."
@@ -53,8 +56,28 @@ class RunsQuery(QueryModel):
     auth_session: list[Name] = Field(default_factory=list[str], description="An id. May be given several times.")
     job_id: list[Name] = Field(default_factory=list[str], description="May be given several times.")
     job_run_id: list[Name] = Field(default_factory=list[str], description="May be given several times.")
+    error_code: list[Annotated[FailureCode, AfterValidator(require_known_value), expects(_CODES)]] = Field(
+        default_factory=list[FailureCode], description="The `error.code` of a failed Run. May be given several times."
+    )
+    tag: Annotated[list[Tag], at_most(MAX_TAGS, "tags")] = Field(
+        default_factory=list[str], description="May be given several times: Runs that have all of these tags."
+    )
+    q: Name | None = Field(default=None, description="The id of a Run, or its beginning.")
     started_after: When | None = Field(default=None, description="Only Runs with this `createdAt` or a later one.")
     started_before: When | None = Field(default=None, description="Only Runs with an earlier `createdAt`.")
+
+    @field_validator(
+        "status", "type", "api", "auth_session", "job_id", "job_run_id", "error_code", "tag", mode="before"
+    )
+    @classmethod
+    def _one_is_a_list(cls, value: object) -> object:
+        """Take a single value, which JSON may have in the place of a list."""
+        return [value] if isinstance(value, str) else value
+
+
+class RunsQuery(RunsFilter):
+    """A page of a list of Runs."""
+
     limit: Annotated[int, Field(ge=1, le=LIMIT), expects(f"a whole number from 1 to {LIMIT}")] = Field(
         default=50, description="The maximum number of Runs on the page."
     )
@@ -94,6 +117,7 @@ class _Run(ResponseModel):
     job_id: str | None
     """The id of the Job that the Run belongs to."""
     job_run_id: str | None
+    tags: list[str]
     created_at: datetime
     """The time when the Run was accepted."""
     started_at: datetime | None
@@ -113,6 +137,7 @@ _SUMMARY: dict[str, JsonValue] = {
     "parentRunId": None,
     "jobId": None,
     "jobRunId": None,
+    "tags": ["nightly"],
     "createdAt": "2026-11-24T10:00:00.000000Z",
     "startedAt": "2026-11-24T10:00:00.120000Z",
     "endedAt": "2026-11-24T10:00:31.400000Z",

@@ -6,7 +6,7 @@ import json
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, FailFast, Field, PlainSerializer, WithJsonSchema
 
 from callboard.schemas.rest.base import (
     ApiName,
@@ -15,6 +15,8 @@ from callboard.schemas.rest.base import (
     RequestModel,
     RequestTimeout,
     ResponseModel,
+    at_most,
+    expected_error,
     expects,
 )
 from callboard.schemas.rest.job_schedule import parse_duration
@@ -59,6 +61,23 @@ RetryInterval = Annotated[
     expects(f'seconds from 0 to {_LONGEST_SECONDS}, or a text such as "90 seconds" or "2h", at most 24 hours'),
 ]
 """A wait between Attempts: a number of seconds, or a text as schedules have it. It is written as seconds."""
+MAX_TAGS = 10
+"""Most tags of a Run."""
+
+
+def _each_once(tags: list[str]) -> list[str]:
+    if len(set(tags)) < len(tags):
+        raise expected_error("each tag once")
+    return tags
+
+
+Tag = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9_.:/-]{1,64}$"),
+    expects("a tag of 1 to 64 characters: ASCII letters, digits and - _ . : /"),
+]
+Tags = Annotated[list[Tag], FailFast(), AfterValidator(_each_once), at_most(MAX_TAGS, "tags")]
+"""Words by which lists find Runs. They are shown in the clear."""
 Version = Annotated[str, Field(pattern="^[0-9a-f]{16}$"), expects("a version of the project, 16 hexadecimal digits")]
 BackoffCoefficient = Annotated[float, Field(strict=True, ge=1, le=100), expects("a number from 1 to 100")]
 _Attempts = Annotated[int, Field(ge=1, le=100), expects("a whole number from 1 to 100")]
@@ -118,6 +137,8 @@ class StartRequest(RequestModel):
     save_trace: SaveTrace = True
     auth_session: RunAuthSession | None = None
     sink: Sink | None = None
+    tags: Tags = Field(default_factory=list[str])
+    """Words by which lists find the Run. They are not secret. An addition to the contract."""
     version: Version | None = None
     """The version of the project that the Run executes; by default the deployed one. An addition to the contract."""
 
@@ -127,6 +148,8 @@ class StartRequest(RequestModel):
         A field that a project can default counts whenever it was sent, even with Callboard's default.
         """
         meaning = self.model_dump(exclude_defaults=True)
+        if self.tags:
+            meaning["tags"] = sorted(self.tags)
         sent = self.model_dump(include={"retry", "request_timeout"}, exclude_unset=True)
         meaning |= {name: value for name, value in sent.items() if value != {}}
         return json.dumps(meaning, sort_keys=True, separators=(",", ":")).encode("ascii")

@@ -81,6 +81,8 @@ class JobDefinition(FlowModel):
     auth: JobAuth | None = None
     notifications: tuple[SealedWebhook, ...] = ()
     """Who is told of the ends of JobRuns."""
+    tags: tuple[str, ...] = ()
+    """Tags of all Runs; an item may have further ones."""
     digest: str = ""
     """Hash of the file that the Job was read from; empty for one that came over REST."""
 

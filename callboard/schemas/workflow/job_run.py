@@ -100,6 +100,8 @@ class JobRunPlan(FlowModel):
     proxy: SealedProxy | None = None
     auth: RunAuth | None = None
     sink: SealedSink | None = None
+    tags: tuple[str, ...] = ()
+    """`JobDefinition.tags`."""
     notifications: tuple[SealedSink, ...] = ()
     """Who is told of the JobRun's end: webhooks, with the schedule by which they are tried."""
 

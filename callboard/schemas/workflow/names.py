@@ -6,6 +6,7 @@ A comment above a group of names describes all of them; what stands beside or be
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 CALLBOARD_QUEUE = "callboard"
@@ -32,16 +33,19 @@ SEARCH_API = "CallboardApi"
 SEARCH_STATUS = "CallboardStatus"
 SEARCH_RUN_TYPE = "CallboardRunType"
 SEARCH_AUTH_SESSION = "CallboardAuthSession"
+SEARCH_ERROR_CODE = "CallboardErrorCode"  # of a Run that has failed
+SEARCH_TAGS = "CallboardTags"
 
 # Search attributes of Jobs, of JobRuns, and of the Runs of JobRuns.
 SEARCH_JOB = "CallboardJob"
 SEARCH_JOB_RUN = "CallboardJobRun"
 
-SEARCH_ATTRIBUTES = (
-    *(SEARCH_PROJECT, SEARCH_API, SEARCH_STATUS, SEARCH_RUN_TYPE, SEARCH_AUTH_SESSION),
+_KEYWORDS = (
+    *(SEARCH_PROJECT, SEARCH_API, SEARCH_STATUS, SEARCH_RUN_TYPE, SEARCH_AUTH_SESSION, SEARCH_ERROR_CODE),
     *(SEARCH_JOB, SEARCH_JOB_RUN),
 )
-"""All search attributes that a namespace must have; each of them is of type Keyword."""
+SEARCH_ATTRIBUTES: Mapping[str, str] = {**dict.fromkeys(_KEYWORDS, "Keyword"), SEARCH_TAGS: "KeywordList"}
+"""All search attributes that a namespace must have, with their types in Temporal's words."""
 
 # Workflow types.
 RUN = "Run"  # its workflow id is the Run's id

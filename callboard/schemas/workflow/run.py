@@ -118,6 +118,8 @@ class RunInput(FlowModel):
     """Where the result is delivered."""
     reads_variables: bool = True
     """Whether environment variables are read for its Attempts. If not, there was none when the Run was started."""
+    tags: tuple[str, ...] = ()
+    """Words by which lists find the Run; they are not secret."""
     job: RunJob | None = None
     """The JobRun that has started the Run; None for a Run that was started by itself."""
     started_by: Actor | None = None

@@ -18,7 +18,7 @@ from callboard.schemas.errors import NotFound
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.attempt import AttemptInput, AttemptOutcome
 from callboard.schemas.workflow.auth import AuthSessionRef, AuthSessionType, RunAuth
-from callboard.schemas.workflow.run import RunCause, RunJob, RunStatus, RunType
+from callboard.schemas.workflow.run import ErrorCode, RunCause, RunJob, RunStatus, RunType
 from callboard.temporal.listing import RunFilter, RunListItem
 from callboard.temporal.run_queries import RunQueries
 from callboard.temporal.runs import Runs
@@ -204,6 +204,37 @@ async def test_the_runs_of_a_job_are_found_and_those_of_one_job_run(
     assert (lines[first], lines[alone]) == (("nightly", "jr_1"), (None, None))
     for run_id in (alone, first, second, other):
         await stage.client.get_workflow_handle(run_id).terminate()
+
+
+async def test_runs_are_found_by_their_tags_their_error_and_the_beginning_of_their_id(
+    records: RunQueries, runs: Runs, stage: Stage
+) -> None:
+    await stage.serve_attempts(ends(failed("the price is missing")), ends(completed()))
+    broken = await start(runs, stage, maximum_attempts=1, tags=("nightly", "team:a/b"))
+    await end(runs, stage, broken)
+    done = await start(runs, stage, f"aB{secrets.token_hex(7)}", tags=("nightly", "NIGHTLY"))
+    await end(runs, stage, done)
+    lost = await start(runs, stage, queue_timeout=timedelta(seconds=1))
+    await end(runs, stage, lost)
+    await until_listed(records, stage, [broken, lost], having(RunStatus.FAILED))
+
+    async def found(**fields: Any) -> set[str]:
+        return {line.run_id for line in await listed(records, stage, RunFilter(**fields))}
+
+    lines = {line.run_id: line.tags for line in await listed(records, stage)}
+    assert lines == {broken: ("nightly", "team:a/b"), done: ("nightly", "NIGHTLY"), lost: ()}
+    assert await found(tags=frozenset({"nightly"})) == {broken, done}
+    assert await found(tags=frozenset({"nightly", "team:a/b"})) == {broken}
+    assert await found(tags=frozenset({"NIGHTLY"})) == {done}
+    assert await found(tags=frozenset({"night"})) == set()
+    assert await found(error_codes=frozenset({ErrorCode.API_ATTEMPTS_FAILED})) == {broken}
+    assert await found(error_codes=frozenset({ErrorCode.API_ATTEMPTS_FAILED, ErrorCode.QUEUE_TIMEOUT})) == {
+        broken,
+        lost,
+    }
+    assert await found(error_codes=frozenset({ErrorCode.INTERNAL_SERVER_ERROR})) == set()
+    assert await found(id_prefix=done) == await found(id_prefix=done[:12]) == {done}
+    assert await found(id_prefix=done[:12].swapcase()) == await found(id_prefix=f"{done[:12]}%") == set()
 
 
 async def test_a_list_is_of_one_project_and_one_workspace(records: RunQueries, runs: Runs, stage: Stage) -> None:

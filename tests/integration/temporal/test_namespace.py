@@ -87,7 +87,7 @@ async def test_several_who_do_it_at_once_leave_nothing_to_do_for_the_next(bare: 
 async def test_one_that_others_made_gets_what_it_lacks(bare: Client) -> None:
     await register(bare)
     assert await inspect_namespace(bare) == NamespaceState(
-        timedelta(days=1), missing_attributes=names.SEARCH_ATTRIBUTES
+        timedelta(days=1), missing_attributes=tuple(names.SEARCH_ATTRIBUTES)
     )
     done = await ensure_namespace(bare, A_WEEK)
     assert done[0] == f"Namespace {bare.namespace!r} keeps Runs for 7 days now; it was 1 day."

@@ -72,17 +72,37 @@ def test_a_result_is_printed_as_json_whatever_it_is(api: FakeApi, result: Any):
     assert not set("\x1b\x9b\u202e\u2066") & set(done.stdout)
 
 
+def test_tags_of_options_join_those_of_the_body(api: FakeApi):
+    api.answers = [(201, {"runId": "run-1", "status": "pending"})]
+    body = '{"api": "list", "parameters": {}, "tags": ["a"]}'
+    done = api.callboard("runs", "start", body, "--tag", "b", "--tag", "c", "-p", "shop")
+    assert done.exit_code == 0, done.output
+    assert api.asked[0].body["tags"] == ["a", "b", "c"]
+
+
 def test_filters_are_those_of_the_api_in_whatever_spelling(api: FakeApi):
     api.answers = [(200, {"runs": [], "nextCursor": None})]
     filters = ["status=FAILED", "status = canceled", "api_name=a/b", "run_type=API", "authSession=Anna"]
+    found = ["error_code=script-timeout", "q=V1", "tag=a"]
     times = ["started_at>=2026-11-24T10:00:00+01:00", "startedBefore=2026-11-25T10:00:00Z"]
-    done = api.callboard("runs", "list", *(word for each in (*filters, *times) for word in ("-f", each)), "-p", "shop")
+    done = api.callboard(
+        "runs",
+        "list",
+        *(word for each in (*filters, *found, *times) for word in ("-f", each)),
+        "-p",
+        "shop",
+        "--tag",
+        "b",
+    )
     assert done.exit_code == 0, done.output
     assert query_of(api.asked[0].path) == {
         "status": ["failed", "canceled"],
         "api": ["a/b"],
         "type": ["api"],
         "authSession": ["Anna"],
+        "errorCode": ["script-timeout"],
+        "q": ["V1"],
+        "tag": ["a", "b"],
         "startedAfter": ["2026-11-24T10:00:00+01:00"],
         "startedBefore": ["2026-11-25T10:00:00Z"],
         "limit": ["50"],

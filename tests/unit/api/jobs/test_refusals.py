@@ -77,6 +77,20 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     (job(notifications=[{**HOOK, "url": "http://10.0.0.1/"}]), "notifications[0].url", "an address that is public"),
     (job(notifications=[{**HOOK, "headers": {"a": "***"}}]), "notifications[0].headers", "the secret itself"),
     (job(auth_session={"id": "anna"}), "auth_session", "no auth_session for this project"),
+    (job(schedule={"cron": "0 6 1 * MON"}), "schedule.cron", "an expression for each"),
+    (job(tags=["a", "a"]), "tags", "each tag once"),
+    (job(tags=["two words"]), "tags[0]", "a tag of 1 to 64 characters"),
+    (item(tags=["a"] * 11), "payload[1].tags", "at most 10 tags"),
+    (
+        item(tags=[str(n) for n in range(6)]) | {"tags": list("abcde")},
+        "payload[1].tags",
+        "together with those of the Job",
+    ),
+    (
+        item(tags=[f"a/{SECRET}"]) | {"sink": {**HOOK, "headers": {"a": SECRET}}},
+        "payload[1].tags[0]",
+        "without a secret",
+    ),
     (job(schedule={"intervals": [{"every": 0}]}), "schedule.intervals[0].every", "from 1 second"),
 ]
 

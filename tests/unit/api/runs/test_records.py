@@ -47,6 +47,7 @@ PENDING: dict[str, Any] = {
     "parentRunId": None,
     "jobId": None,
     "jobRunId": None,
+    "tags": [],
     "createdAt": "2026-11-24T10:00:00Z",
     "startedAt": None,
     "endedAt": None,
@@ -62,7 +63,9 @@ async def test_a_list_has_a_line_for_each_run(api: Api):
     canceled = RunCause(code="cancelled-user-action", message="The Run was canceled by request.")
     api.run_queries.answer = RunPage(
         (
-            line("run-1", started_at=BEGAN, status=RunStatus.STARTED, attempts=2, auth_session_id="anna"),
+            line(
+                "run-1", started_at=BEGAN, status=RunStatus.STARTED, attempts=2, auth_session_id="anna", tags=("a", "b")
+            ),
             line("run-2", ended_at=BEGAN + timedelta(seconds=1.5), status=RunStatus.FAILED, cause=failed),
             line("run-3-v1", type=RunType.AUTH_SESSION_VALIDATE, api=None, parent_run_id="run-3"),
             line("run-4", status=RunStatus.CANCELED, cause=canceled),
@@ -77,6 +80,7 @@ async def test_a_list_has_a_line_for_each_run(api: Api):
         "runId": "run-1",
         "status": "started",
         "authSessionId": "anna",
+        "tags": ["a", "b"],
         "startedAt": "2026-11-24T10:00:00Z",
         "attemptCount": 2,
     }
@@ -95,6 +99,9 @@ async def test_filters_reach_the_engine_with_all_their_values(api: Api):
         "authSession": ["anna@shop"],
         "jobId": ["nightly"],
         "jobRunId": ["jr_1", "jr_2"],
+        "errorCode": ["api-attempts-failed"],
+        "tag": ["nightly", "team:a/b"],
+        "q": "V1St",
         "startedAfter": "2026-11-24T11:00:00+01:00",
         "startedBefore": "2026-11-24T12:00:00.5Z",
         "limit": 200,
@@ -107,6 +114,9 @@ async def test_filters_reach_the_engine_with_all_their_values(api: Api):
         auth_sessions=frozenset({"anna@shop"}),
         jobs=frozenset({"nightly"}),
         job_runs=frozenset({"jr_1", "jr_2"}),
+        error_codes=frozenset({ErrorCode.API_ATTEMPTS_FAILED}),
+        tags=frozenset({"nightly", "team:a/b"}),
+        id_prefix="V1St",
         created_after=BEGAN,
         created_before=datetime(2026, 11, 24, 12, 0, 0, 500_000, UTC),
     )
@@ -127,6 +137,10 @@ async def test_filters_reach_the_engine_with_all_their_values(api: Api):
         ({"api": ""}, "api[0]", "a name"),
         ({"api": ["list", "a\0b"]}, "api[1]", "without control characters"),
         *(({"authSession": f"anna{each}"}, "authSession[0]", "without control characters") for each in "\0\n\x7f\x85"),
+        ({"errorCode": "timeout"}, "errorCode[0]", "one of internal-server-error, script-process-crashed"),
+        ({"tag": "two words"}, "tag[0]", "a tag of 1 to 64 characters"),
+        ({"tag": [f"tag-{number}" for number in range(11)]}, "tag", "at most 10 tags"),
+        ({"q": ""}, "q", "a name"),
         ({"offset": "5"}, "offset", "only known fields"),
         ({"started_after": "2026-11-24T10:00:00Z"}, "started_after", "only known fields"),
         *(({"cursor": cursor}, "cursor", "the nextCursor") for cursor in ("x" * 3000, "ä", "", "abcdefghijklmnop")),

@@ -73,6 +73,7 @@ async def test_a_run_again_is_ordered_the_same_and_both_say_so(api: Api):
         queueTimeout=88,
         proxy="http://an%40na:hunter%3A2@proxy.example.com:3128",
         saveTrace="on-failure",
+        tags=["b", "a"],
         sink=SINK,
     )
     second = await rerun(api, first)
@@ -85,6 +86,7 @@ async def test_a_run_again_is_ordered_the_same_and_both_say_so(api: Api):
     assert plain(api.input_of(again_to_bucket), again_to_bucket) == plain(api.input_of(bucket), bucket)
     assert api.input_of(second).trace is TraceMode.ON_FAILURE
     assert api.input_of(second).queue_timeout == timedelta(seconds=88)
+    assert api.input_of(second).tags == ("b", "a")
     assert (await api.ask(f"runs/{second}"))["input"]["queueTimeout"] == 88
     assert [(await api.ask(f"runs/{run_id}"))["rerunOf"] for run_id in (first, second, third)] == [None, first, second]
     assert [(await api.ask(f"runs/{run_id}"))["reruns"] for run_id in (first, second, third)] == [[second], [third], []]

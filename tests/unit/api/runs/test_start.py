@@ -74,6 +74,28 @@ async def test_a_wrong_field_is_400_with_its_path(api: Api, body: dict[str, Any]
     assert api.runs.entries == {}
 
 
+async def test_a_run_has_the_tags_of_its_start(api: Api):
+    run_id = await api.run(tags=["nightly", "team:a/b-1_2.3"])
+    assert api.input_of(run_id).tags == ("nightly", "team:a/b-1_2.3")
+    answer = await api.ask(f"runs/{run_id}")
+    assert answer["input"]["tags"] == ["nightly", "team:a/b-1_2.3"]
+
+
+VARIABLES = f"/api/v1/workspace/{WORKSPACE}/projects/shop/env-vars"
+
+
+async def test_a_tag_with_a_secret_in_it_is_refused(api: Api):
+    await api.client.put(f"{VARIABLES}/TOKEN", json={"value": "of-the-shop", "secret": True})
+    await api.client.put(f"{VARIABLES}/REGION", json={"value": "eu-central-1"})
+    header = {"type": "webhook", "url": "https://93.184.216.34/in", "headers": {"x-key": "of-the-sink"}}
+    for tag, said in (("x-of-the-shop", {}), ("of-the-sink", {"sink": header})):
+        answer = await api.start(start(tags=["fine", tag], **said))
+        bad(answer, "tags[1]")
+        assert tag not in answer.text
+    assert api.runs.entries == {}
+    assert api.input_of(await api.run(tags=["eu-central-1"])).tags == ("eu-central-1",)
+
+
 def with_x(value: str) -> str:
     return f'{{"api": "list", "parameters": {{"x": {value}}}}}'
 

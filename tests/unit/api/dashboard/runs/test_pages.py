@@ -49,6 +49,19 @@ async def test_a_page_lists_runs_with_why_and_how_long(api: Api, pages: Pages):
     assert (wanted.statuses, wanted.apis, limit) == ({RunStatus.FAILED}, {"list"}, 50)
 
 
+async def test_tags_are_shown_and_lead_to_runs_that_have_them_too(api: Api, pages: Pages):
+    api.run_queries.answer = RunPage((line("run-1", tags=("nightly", EVIL)),), b"more")
+    text = (await pages.get("/projects/shop/runs?q=+V1+&errorCode=script-timeout&tag=a&tag=&tag=b/c")).text
+    (wanted, _, _) = api.run_queries.asked[0]
+    assert (wanted.id_prefix, wanted.error_codes, wanted.tags) == ("V1", {ErrorCode.SCRIPT_TIMEOUT}, {"a", "b/c"})
+    assert re.findall(r'name="tag" value="([^"]*)"', text) == ["a", "b/c", ""]
+    assert 'name="q" type="search" value="V1"' in text
+    here = "errorCode=script-timeout&amp;tag=a&amp;tag=b%2Fc"
+    assert f'href="/projects/shop/runs?{here}&amp;tag=nightly&amp;q=V1"' in text
+    assert re.search(r'id="next" href="([^"]+)"', text)[1].startswith(f"?{here}&amp;q=V1&amp;cursor=")  # pyright: ignore[reportOptionalSubscript]
+    assert EVIL not in text
+
+
 async def test_how_long_ago_becomes_a_moment_in_the_address(pages: Pages):
     answer = await pages.get("/projects/shop/runs?within=24h&status=failed")
     assert answer.status_code == 303
