@@ -6,9 +6,10 @@ Results are artifacts with a line of JSON for each Run, which are called shards.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -22,10 +23,11 @@ from api.http.access import requires
 from api.http.errors import error_responses
 from api.jobs.definition import NDJSON, shown_definition
 from api.lookup import ProjectDep
+from api.rows import ROWS_ANSWER, find_rows, rows_response
 from api.workspace_router import workspace_router
 from callboard.projects.job_definition import read_definition
 from callboard.projects.manifest import Manifest
-from callboard.schemas.errors import BadRequest, Conflict, NotFound
+from callboard.schemas.errors import BadRequest, Conflict, NotATable, NotFound
 from callboard.schemas.rest.access import Scope
 from callboard.schemas.rest.job_runs import (
     JobRunBody,
@@ -40,6 +42,7 @@ from callboard.schemas.rest.job_runs import (
     parse_sort,
 )
 from callboard.schemas.rest.jobs import JobPaused, JobResumed
+from callboard.schemas.rest.rows import RowsQuery
 from callboard.schemas.workflow.job_run import JobRunReasonType
 from callboard.schemas.workflow.run import RunStatus
 from callboard.security.signed_links import ResultsRef, read_link, sign_link
@@ -54,6 +57,9 @@ _SHORTEST = timedelta(seconds=10)
 """A JobRun that is younger than this has no throughput yet."""
 _COUNTED = (RunStatus.PENDING, RunStatus.STARTED, RunStatus.FAILED, RunStatus.CANCELED)
 """Statuses whose Runs are counted. There may be very many that are completed, and counting these would take long."""
+
+_LEADING_COLUMNS = ("_runId", "_api")
+"""Columns that the rows of a JobRun have before their own."""
 
 _LINK = "/job-run-results"
 _REST = workspace_router("/{projectName}", tag="JobRuns")
@@ -117,6 +123,29 @@ async def get(request: Request, services: ServicesDep, job_run: _JobRunDep) -> J
 async def results(services: ServicesDep, job_run: _JobRunDep) -> Response:
     """Get the results of the Runs that have ended, one JSON object on each line; all once the JobRun has ended."""
     return await _results_response(services.store, job_run.project, job_run.id, job_run.progress.shards)
+
+
+@_PAGE.get("/rows", dependencies=_READING)
+@_REST.get(
+    "/jobs/{jobId}/runs/{jobRunId}/rows",
+    dependencies=_READING,
+    operation_id="getJobRunRows",
+    summary="Get a JobRun's results as one table",
+    response_class=StreamingResponse,
+    responses={**ROWS_ANSWER, **error_responses(BadRequest, NotATable)},
+)
+async def rows(services: ServicesDep, job_run: _JobRunDep, query: Annotated[RowsQuery, Query()]) -> Response:
+    """Get the rows of all Runs that have completed so far and whose result is a table, each with its Run and API."""
+    shards = await _find_shards(services.store, job_run.project, job_run.id, job_run.progress.shards)
+
+    async def tables() -> AsyncIterator[list[dict[str, Any]] | None]:
+        async for shard in _stream_shards(services.store, shards):
+            for line in shard.splitlines():
+                completed, found = await asyncio.to_thread(_rows_of_line, line)
+                if completed:
+                    yield found
+
+    return await rows_response(query, tables, job_run.id, _LEADING_COLUMNS)
 
 
 @_REST.post(
@@ -334,6 +363,16 @@ async def _stream_shards(store: Store, shards: Sequence[str]) -> AsyncIterator[b
         if data is None:
             raise NotFound(f"A part of the results is missing in the artifact store: {name}.")
         yield data
+
+
+def _rows_of_line(line: bytes) -> tuple[bool, list[dict[str, Any]] | None]:
+    """Return whether the Run of a line has completed, and its rows; None if its result is no table."""
+    api_info = json.loads(line)["apiInfo"]
+    if api_info["result"] is None:
+        return False, None
+    found = find_rows(api_info["result"]["output"])
+    leading = dict(zip(_LEADING_COLUMNS, (api_info["runId"], api_info["name"]), strict=True))
+    return True, None if found is None else [{**leading, **row, **leading} for row in found]
 
 
 async def _count_runs(services: Services, job_run: JobRunState) -> tuple[dict[RunStatus, int], float | None]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import Query, Request
 from pydantic import Field
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from api.attempts.files import files_of_run, is_previewed
 from api.attempts.live_view import is_watchable
@@ -25,6 +25,7 @@ from api.http.errors import error_responses
 from api.http.json_body import read_json_object
 from api.http.openapi import request_body
 from api.lookup import OpenProjectDep, ProjectDep
+from api.rows import ROWS_ANSWER, find_rows, rows_response
 from api.runs import records
 from api.runs.idempotency import IDEMPOTENCY_DOCS, read_idempotency_key
 from api.runs.rerun import start_rerun
@@ -32,10 +33,11 @@ from api.runs.result import load_json, result_json
 from api.runs.start import start_run
 from api.runs.timeline import Span, layout_bars, run_spans
 from api.workspace_router import workspace_router
-from callboard.schemas.errors import BadRequest, Conflict, Forbidden, NotFound, PayloadTooLarge
+from callboard.schemas.errors import BadRequest, Conflict, Forbidden, NotATable, NotFound, PayloadTooLarge
 from callboard.schemas.rest.access import Scope
 from callboard.schemas.rest.base import QueryModel, expects
 from callboard.schemas.rest.json_text import validate_body
+from callboard.schemas.rest.rows import RowsQuery
 from callboard.schemas.rest.run_result import ResultResponse
 from callboard.schemas.rest.runs import LIMIT, RerunResponse, RunBody, RunList, RunsQuery
 from callboard.schemas.rest.start_request import StartRequest, StartResponse
@@ -94,6 +96,29 @@ async def result(
     """Get the Run's status and, once it has ended, its result or error. With `wait`, answer as soon as it ends."""
     state = await _poll_state(services, request, projectName, runId, timedelta(seconds=query.wait))
     return await _result_response(request, services, projectName, state)
+
+
+@_PAGES.get("/{runId}/rows", dependencies=_READING)
+@_RUNS.get(
+    "/{runId}/rows",
+    dependencies=_READING,
+    operation_id="getRunRows",
+    summary="Get a Run's result as a table",
+    response_class=StreamingResponse,
+    responses={**ROWS_ANSWER, **error_responses(BadRequest, NotATable)},
+)
+async def rows(services: ServicesDep, projectName: str, runId: str, query: Annotated[RowsQuery, Query()]) -> Response:
+    """Get the rows of a result that is a list of objects, or an object with exactly one such list."""
+    state = await services.runs.get_state(services.settings.workspace, projectName, runId)
+    if state.outcome is None or state.outcome.result is None:
+        raise NotATable(f"Run {runId} has no rows: it has not completed.")
+    returned = await load_json(state.outcome.result, "result", runId, services.store)
+    found = find_rows(await asyncio.to_thread(json.loads, returned.text))
+
+    async def tables() -> AsyncIterator[list[dict[str, Any]] | None]:
+        yield found
+
+    return await rows_response(query, tables, runId)
 
 
 @_PAGES.get("/{runId}/result", dependencies=_READING)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
-import tempfile
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from callboard.cli.api_client import ApiClient, quote_segment
+from callboard.cli.downloads import OutputFile, RawRows, RowsForm, download, download_rows
 from callboard.cli.options import AsJson
-from callboard.cli.output import format_elapsed, format_short_time, open_output, print_json, print_message, print_table
+from callboard.cli.output import format_elapsed, format_short_time, print_json, print_message, print_table
 from callboard.cli.render import format_cause, print_job_run
 from callboard.cli.with_api import with_project
 
@@ -97,24 +94,26 @@ def terminate(target: ApiClient, job_run_id: JobRunId, as_json: AsJson = False) 
 def results(
     target: ApiClient,
     job_run_id: JobRunId,
-    output_file: Annotated[
-        Path | None,
-        typer.Option("--output-file", "-o", metavar="FILE", help="Write the results to a file."),
-    ] = None,
+    output_file: OutputFile = None,
 ) -> None:
     """Print the results of a JobRun: one line of JSON for each of its Runs that has ended."""
     found = _find(target, job_run_id)
-    with tempfile.TemporaryFile() as copy:  # If the download breaks off, no file looks like the results.
-        target.download(f"{_path(found)}/results", copy)
-        copy.seek(0)
-        if output_file is None:
-            shutil.copyfileobj(copy, sys.stdout.buffer)
-        else:
-            with open_output(output_file) as out:
-                shutil.copyfileobj(copy, out)
-            typer.echo(str(output_file))
+    download(target, f"{_path(found)}/results", output_file)
     if found["jobRun"]["end_time"] is None:
         print_message(f"JobRun {job_run_id} has not ended yet: these are the results so far.")
+
+
+@app.command()
+@with_project
+def rows(
+    target: ApiClient,
+    job_run_id: JobRunId,
+    form: RowsForm = "json",
+    raw: RawRows = False,
+    output_file: OutputFile = None,
+) -> None:
+    """Print the rows of all Runs of a JobRun whose results are tables, each with its Run and API."""
+    download_rows(target, f"{_path(_find(target, job_run_id))}/rows", form, raw, output_file)
 
 
 def _find(target: ApiClient, job_run_id: str) -> dict[str, Any]:

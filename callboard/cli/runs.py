@@ -13,6 +13,7 @@ import typer
 
 from callboard.cli.api_client import ApiClient, quote_segment
 from callboard.cli.attempt_files import download_files
+from callboard.cli.downloads import OutputFile, RawRows, RowsForm, download_rows
 from callboard.cli.exit_codes import ExitCode, exit_code_for_status
 from callboard.cli.filters import Filters, parse_run_filters
 from callboard.cli.json_argument import JSON_HELP, read_object
@@ -135,6 +136,15 @@ def result(target: ApiClient, run_id: RunId, wait: Wait = False, as_json: AsJson
             print_message(f"Run {run_id} is {answer['status']}. Pass --wait to wait for its result.")
         raise typer.Exit(ExitCode.FAILED)
     _report_ended(target, answer, as_json)
+
+
+@app.command()
+@with_project
+def rows(
+    target: ApiClient, run_id: RunId, form: RowsForm = "json", raw: RawRows = False, output_file: OutputFile = None
+) -> None:
+    """Print the rows of a Run whose result is a table: a list of objects, or an object with one such list."""
+    download_rows(target, f"runs/{quote_segment(run_id)}/rows", form, raw, output_file)
 
 
 @app.command()

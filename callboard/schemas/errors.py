@@ -89,6 +89,12 @@ class Conflict(CallboardError):
     status, code, category = 409, "conflict", "user"
 
 
+class NotATable(Conflict):
+    """A result has no rows: its Run has not completed, or what it returned is no table."""
+
+    code = "not-a-table"
+
+
 class TooMany(CallboardError):
     """Too many wrong keys came from the address, or too many Runs of the project wait; `Retry-After` says how long."""
 

@@ -16,6 +16,7 @@ Code = Literal[
     "not-found",
     "method-not-allowed",
     "conflict",
+    "not-a-table",
     "internal-server-error",
 ]
 

@@ -207,32 +207,43 @@ async def test_the_runs_of_a_job_are_found_and_those_of_one_job_run(
 
 
 async def test_runs_are_found_by_their_tags_their_error_and_the_beginning_of_their_id(
-    records: RunQueries, runs: Runs, stage: Stage
+    records: RunQueries, runs: Runs, stage: Stage, client: Client
 ) -> None:
-    await stage.serve_attempts(ends(failed("the price is missing")), ends(completed()))
+    async def first(attempt: AttemptInput) -> AttemptOutcome:
+        return failed("there is no price", final=attempt.api == "final")
+
+    await stage.serve_attempts(first, ends(completed()))
     broken = await start(runs, stage, maximum_attempts=1, tags=("nightly", "team:a/b"))
     await end(runs, stage, broken)
-    done = await start(runs, stage, f"aB{secrets.token_hex(7)}", tags=("nightly", "NIGHTLY"))
+    done = await start(runs, stage, f"aB{secrets.token_hex(7)}", maximum_attempts=2, tags=("nightly", "NIGHTLY"))
     await end(runs, stage, done)
-    lost = await start(runs, stage, queue_timeout=timedelta(seconds=1))
-    await end(runs, stage, lost)
-    await until_listed(records, stage, [broken, lost], having(RunStatus.FAILED))
+    final = await start(runs, stage, api="final")
+    await end(runs, stage, final)
+    timed_out = run_input(stage.project, api="nobody serves its queue")
+    await client.start_workflow(
+        names.RUN,
+        timed_out,
+        id=(lost := secrets.token_hex(8)),
+        task_queue="nobody",
+        execution_timeout=timedelta(seconds=1),
+        memo=visibility.run_memo(timed_out, fingerprint=""),
+        search_attributes=visibility.run_search_attributes(timed_out),
+    )
+    await until_listed(records, stage, [broken, final, lost], having(RunStatus.FAILED))
 
     async def found(**fields: Any) -> set[str]:
         return {line.run_id for line in await listed(records, stage, RunFilter(**fields))}
 
     lines = {line.run_id: line.tags for line in await listed(records, stage)}
-    assert lines == {broken: ("nightly", "team:a/b"), done: ("nightly", "NIGHTLY"), lost: ()}
+    assert lines == {broken: ("nightly", "team:a/b"), done: ("nightly", "NIGHTLY"), final: (), lost: ()}
     assert await found(tags=frozenset({"nightly"})) == {broken, done}
     assert await found(tags=frozenset({"nightly", "team:a/b"})) == {broken}
     assert await found(tags=frozenset({"NIGHTLY"})) == {done}
     assert await found(tags=frozenset({"night"})) == set()
     assert await found(error_codes=frozenset({ErrorCode.API_ATTEMPTS_FAILED})) == {broken}
-    assert await found(error_codes=frozenset({ErrorCode.API_ATTEMPTS_FAILED, ErrorCode.QUEUE_TIMEOUT})) == {
-        broken,
-        lost,
-    }
-    assert await found(error_codes=frozenset({ErrorCode.INTERNAL_SERVER_ERROR})) == set()
+    codes = {ErrorCode.API_ATTEMPTS_FAILED, ErrorCode.SCRIPT_EXECUTION_EXCEPTION}
+    assert await found(error_codes=frozenset(codes)) == {broken, final}
+    assert await found(error_codes=frozenset({ErrorCode.INTERNAL_SERVER_ERROR})) == {lost}
     assert await found(id_prefix=done) == await found(id_prefix=done[:12]) == {done}
     assert await found(id_prefix=done[:12].swapcase()) == await found(id_prefix=f"{done[:12]}%") == set()
 

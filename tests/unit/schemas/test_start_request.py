@@ -273,6 +273,7 @@ def test_requests_that_mean_the_same_have_one_canonical_form(parameters: dict[st
     reordered = dict(reversed(parameters.items()))
     assert read(parameters=reordered, retry={}, proxy=None, requestTimeout=None).canonical() == plain
     assert plain.isascii()
+    assert read(tags=["a", "b"]).canonical() == read(tags=["b", "a"]).canonical() != read(tags=[]).canonical()
 
 
 @pytest.mark.parametrize(
