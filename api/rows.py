@@ -11,6 +11,7 @@ import csv
 import io
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import batched
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ from starlette.responses import StreamingResponse
 
 from callboard.schemas.errors import NotATable
 from callboard.schemas.rest.rows import RowsBody, RowsFormat, RowsQuery
+from callboard.schemas.workflow.base import clip
 
 Row = dict[str, Any]
 Tables = Callable[[], AsyncIterator[list[Row] | None]]
@@ -37,6 +39,11 @@ _AT_ONCE = 500
 """How many rows are written at a time."""
 _MAX_COLUMNS = 1_000
 """Most columns of a table: a CSV has a cell for each of them in each row."""
+_SHOWN_ROWS = 200
+"""How many rows a page shows."""
+_SHOWN_COLUMNS = 50
+_SHOWN_TEXT = 300
+"""Characters of a cell that a page shows."""
 _EXECUTED = ("=", "+", "-", "@", "\t", "\r")
 """What a text begins with that a spreadsheet would execute."""
 
@@ -83,6 +90,48 @@ async def rows_response(query: RowsQuery, tables: Tables, name: str, leading: Se
         media_type=_MEDIA_TYPES[query.format],
         headers={} if query.format == "json" else headers,
     )
+
+
+@dataclass(frozen=True)
+class TableView:
+    """What a page shows of a table."""
+
+    columns: tuple[str, ...]
+    """The first columns."""
+    column_count: int
+    rows: tuple[tuple[str, ...], ...]
+    """The cells of the first rows that match, as text."""
+    matching: int
+    """The number of rows that match the search."""
+    total: int
+    search: str
+    sort: int
+    """The number of the column, from 1, by which the rows are sorted; 0 if they are in their own order."""
+    descending: bool
+
+
+def view_table(rows: Sequence[Row], *, search: str = "", sort: int = 0, descending: bool = False) -> TableView:
+    """Return what a page shows of these rows: those in which a cell has the text `search`, sorted by column `sort`."""
+    columns = tuple(dict.fromkeys(name for row in rows for name in row))
+    wanted = search.casefold()
+    found = [row for row in rows if any(wanted in _cell(value, raw=True).casefold() for value in row.values())]
+    if not search:
+        found = list(rows)
+    if 1 <= sort <= len(columns):
+        name = columns[sort - 1]
+        with_value = [row for row in found if row.get(name) is not None]
+        without = [row for row in found if row.get(name) is None]  # they come last in both directions
+        found = sorted(with_value, key=lambda row: _sort_key(row[name]), reverse=descending) + without
+    shown = columns[:_SHOWN_COLUMNS]
+    cells = (tuple(clip(_cell(row.get(name), raw=True), _SHOWN_TEXT) for name in shown) for row in found[:_SHOWN_ROWS])
+    return TableView(shown, len(columns), tuple(cells), len(found), len(rows), search, sort, descending)
+
+
+def _sort_key(value: Any) -> tuple[bool, float, str]:
+    """Return a key by which numbers come before texts."""
+    if isinstance(value, int | float):
+        return False, value, ""
+    return True, 0, _cell(value, raw=True).casefold()
 
 
 def _add_columns(columns: dict[str, None], rows: Iterable[Row]) -> None:

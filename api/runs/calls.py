@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -25,7 +26,7 @@ from api.http.errors import error_responses
 from api.http.json_body import read_json_object
 from api.http.openapi import request_body
 from api.lookup import OpenProjectDep, ProjectDep
-from api.rows import ROWS_ANSWER, find_rows, rows_response
+from api.rows import ROWS_ANSWER, Row, TableView, find_rows, rows_response, view_table
 from api.runs import records
 from api.runs.idempotency import IDEMPOTENCY_DOCS, read_idempotency_key
 from api.runs.rerun import start_rerun
@@ -279,6 +280,7 @@ async def run_page(request: Request, services: ServicesDep, projectName: str, ru
         for number, each in enumerate(validates, 1)
     ]
     manifest = await services.catalog.get_current(projectName)
+    found = find_rows(run.get("result"))
     return render_page(
         request,
         "run.html",
@@ -286,6 +288,7 @@ async def run_page(request: Request, services: ServicesDep, projectName: str, ru
         project=projectName,
         logs_in=manifest is not None and manifest.settings.auth_sessions.enabled,
         base=_address(projectName, runId),
+        table=None if found is None else await asyncio.to_thread(_view_rows, found, request.query_params),
         bars=layout_bars(run_spans(run, spans), datetime.now(UTC)),
         watchable={
             each["number"]
@@ -322,6 +325,17 @@ async def rerun_by_form(
     """Start a new Run with the same inputs, and show it."""
     started = await start_rerun(services, manifest, runId, None, caller.actor)
     return redirect(_address(manifest.project, started.run_id))
+
+
+def _view_rows(found: Sequence[Row], params: Mapping[str, str]) -> TableView:
+    """Return the rows that the page of a Run shows, as its query says."""
+    sort = params.get("sort", "")
+    return view_table(
+        found,
+        search=params.get("search", "").strip(),
+        sort=int(sort) if re.fullmatch("[0-9]{1,6}", sort) else 0,
+        descending=params.get("order") == "descending",
+    )
 
 
 async def _poll_state(services: Services, request: Request, project: str, run_id: str, wait: timedelta) -> RunState:

@@ -59,7 +59,8 @@ def start(
     headers = _idempotency_header(idempotency_key)
     request = read_object(body, "BODY")
     if tags:
-        request = {**request, "tags": [*(request.get("tags") or []), *tags]}
+        written: list[Any] = request.get("tags") or []
+        request = {**request, "tags": [*written, *tags]}
     _report_started(target, target.request("POST", "run/start", request, headers=headers), wait, as_json)
 
 

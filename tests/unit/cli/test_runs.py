@@ -267,3 +267,14 @@ def test_pull_writes_no_login_and_nothing_elsewhere(api: FakeApi, shop: Path, fi
     code, sentence = api.error("runs", "pull", "r1")
     assert (code, sentence.startswith(said)) == (2, True)
     assert [path.name for path in shop.iterdir()] == ["Intuned.jsonc"]
+
+
+def test_rows_come_in_the_form_that_is_wanted(api: FakeApi, tmp_path: Path):
+    api.answers = [(200, {"columns": [], "rows": []})]
+    assert api.callboard("runs", "rows", "run-1", "-p", "shop").stdout == '{"columns": [], "rows": []}'
+    out = tmp_path / "rows.csv"
+    done = api.callboard("runs", "rows", "run-1", "--format", "csv", "--raw", "-o", str(out), "-p", "shop")
+    assert (done.exit_code, done.stdout) == (0, f"{out}\n")
+    assert out.read_bytes() == b'{"columns": [], "rows": []}'
+    paths = [asked.path for asked in api.asked]
+    assert paths == [f"projects/shop/runs/run-1/rows?format={each}" for each in ("json", "csv&raw=true")]

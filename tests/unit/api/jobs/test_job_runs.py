@@ -158,3 +158,29 @@ async def test_without_a_secret_key_there_is_no_link_but_the_results_are_there(m
     api.job_runs.change(job_run_id, progress=JobRunProgress(total=1, shards=1), **ENDED)
     assert "results" not in (await api.client.get(f"{RUNS}/{job_run_id}")).json()
     assert values((await api.client.get(f"{RUNS}/{job_run_id}/results")).text) == [1]
+
+
+async def test_the_rows_of_a_job_run_are_those_of_its_runs_with_their_ids_and_apis(api: Api):
+    job_run_id = await trigger(api)
+    rows = f"{RUNS}/{job_run_id}/rows"
+    assert (await api.client.get(rows)).json() == {"columns": ["_runId", "_api"], "rows": []}
+
+    async def put(shard: int, *runs: tuple[str, str, Any]) -> None:
+        lines = [
+            json.dumps({"apiInfo": {"name": name, "runId": run_id, "result": result}}) for run_id, name, result in runs
+        ]
+        key = object_keys.job_run_shard("shop", job_run_id, shard, 1)
+        await api.store.put(key, "".join(line + "\n" for line in lines).encode())
+        api.job_runs.change(job_run_id, progress=JobRunProgress(shards=shard + 1))
+
+    await put(0, ("run-0", "details", {"output": {"one": "object"}}), ("run-1", "list", None))
+    answer = await api.client.get(rows)
+    assert (answer.status_code, answer.json()["code"]) == (409, "not-a-table")
+    await put(
+        1, ("run-2", "list", {"output": [{"a": 1, "_api": "x"}]}), ("run-3", "list", {"output": {"b": [{"c": 2}]}})
+    )
+    assert (await api.client.get(rows, params={"format": "csv"})).text == (
+        "_runId,_api,a,c\r\nrun-2,list,1,\r\nrun-3,list,,2\r\n"
+    )
+    lines = (await api.client.get(rows, params={"format": "jsonl"})).text.splitlines()
+    assert json.loads(lines[0]) == {"_runId": "run-2", "_api": "list", "a": 1}

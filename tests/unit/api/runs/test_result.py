@@ -146,3 +146,19 @@ async def test_a_client_that_leaves_ends_its_wait_and_leaves_no_task_behind(api:
         await asyncio.wait({asking})
     await until(lambda: api.runs.waiting == 0)
     await until(lambda: asyncio.all_tasks() <= before)
+
+
+# Its rows, of which `tests/unit/api/test_rows.py` tells more.
+
+
+async def test_a_result_that_is_a_table_has_rows_and_any_other_has_none(api: Api):
+    run_id = await api.run()
+    answer = await api.ask(f"runs/{run_id}/rows", status=409)
+    assert (answer["code"], answer["message"]) == ("not-a-table", f"Run {run_id} has no rows: it has not completed.")
+    api.runs.end(run_id, RunOutcome(status=RunStatus.COMPLETED, result=JsonRef(text='[{"a":[1]},{}]', size=14)))
+    assert await api.ask(f"runs/{run_id}/rows") == {"columns": ["a"], "rows": [{"a": "[1]"}, {}]}
+    other = await api.run()
+    api.runs.end(other, RunOutcome(status=RunStatus.COMPLETED, result=JsonRef(text='"text"', size=6)))
+    assert (await api.ask(f"runs/{other}/rows", status=409))["code"] == "not-a-table"
+    answer = await api.ask(f"runs/{run_id}/rows", status=400, params={"format": "xml"})
+    assert answer["details"]["path"] == "format"

@@ -23,6 +23,7 @@ CREATE = RunListItem(
     parent_run_id=None,
     job_id=None,
     job_run_id=None,
+    tags=(),
     created_at=BEGAN,
     started_at=BEGAN,
     ended_at=BEGAN,

@@ -113,6 +113,40 @@ async def test_a_run_is_told_with_its_inputs_and_its_result(api: Api, pages: Pag
         assert (told["runId"], told["status"]) == (run_id, "completed")
 
 
+async def test_a_result_that_is_a_table_is_shown_as_one(api: Api, pages: Pages):
+    run_id = await api.run()
+    items = [{"name": f"chair {number}", "price": number} for number in range(300)]
+    items += [{"name": EVIL, "sizes": ["S"]}, {"name": "Table", "price": "on request"}]
+    api.runs.end(run_id, RunOutcome(status=RunStatus.COMPLETED, result=json_text({"items": items, "total": 302})))
+
+    async def page(query: str = "") -> str:
+        text = (await pages.get(f"/projects/shop/runs/{run_id}{query}")).text
+        return text[text.index('id="result"') : text.index('id="input-h"')]
+
+    def first_column(text: str) -> list[str]:
+        return re.findall(r"<tr><td>(.*?)</td>", text)
+
+    text = await page()
+    assert "302 rows; the first 200 are shown" in text
+    assert re.findall(r'<th scope="col"><a href="[^"]*">(\w+)</a>', text) == ["name", "price", "sizes"]
+    assert first_column(text) == [f"chair {number}" for number in range(200)]
+    text = await page("?search=+CHAIR+29&sort=2&order=descending")
+    assert first_column(text) == [f"chair {number}" for number in (*range(299, 289, -1), 29)]
+    assert "302 rows, 11 of which match" in text
+    assert 'aria-sort="descending"' in text
+    assert 'href="?search=CHAIR+29&amp;sort=1"' in text
+    text = await page("?sort=2&order=descending")
+    assert first_column(text)[:2] == ["Table", "chair 299"], "texts come behind numbers"
+    assert first_column(await page("?sort=x")) == first_column(await page("?sort=4")) == first_column(await page())
+    text = await page("?search=script")
+    assert ESCAPED in text
+    assert EVIL not in text
+    assert "&#34;S&#34;" in text
+    answer = await pages.get(f"/projects/shop/runs/{run_id}/rows?format=csv")
+    assert answer.text.splitlines()[:2] == ["name,price,sizes", "chair 0,0,"]
+    assert answer.headers["content-disposition"] == f'attachment; filename="rows_{run_id}.csv"'
+
+
 async def test_a_failed_run_tells_why_and_may_be_started_again(api: Api, pages: Pages):
     run_id = await api.run()
     error = RunError(code=ErrorCode.API_ATTEMPTS_FAILED, category="execution", message=EVIL, details={"n": EVIL})
