@@ -105,6 +105,7 @@ def get(target: ApiClient, job_id: JobId, as_json: AsJson = False) -> None:
             "Next run": format_time(job.get("next_run_time")),
             "Last run": format_time(job.get("last_run_time")),
             "AuthSession": auth_session.get("id"),
+            "Tags": ", ".join(job.get("tags") or ()),
             "Proxy": job.get("proxy"),
         }
     )
