@@ -212,7 +212,7 @@ def _parse_cron_part(unit: CalendarUnit, text: str) -> list[Any]:
     if not numbers:
         raise ValueError("an end before the start")
     if end > unit.highest:  # Sunday comes last, and is the first day of a calendar
-        return [unit.words[number % _SUNDAY_AS_7] for number in numbers]
+        return list(dict.fromkeys(unit.words[number % _SUNDAY_AS_7] for number in numbers))
     named = [unit.words[number - unit.lowest] if unit.words else number for number in (start, end)]
     if len(numbers) == 1:
         return named[:1]
