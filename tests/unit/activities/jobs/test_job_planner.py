@@ -193,6 +193,6 @@ async def test_parameters_of_many_attempts_are_stored_to_keep_the_history_small(
 async def test_a_run_has_the_tags_of_its_job_and_those_of_its_item(tmp_path: Path) -> None:
     item = JobItem.from_line(JobItem(api_name="item", parameters={}, tags=("b", "c")).to_line())
     run_input = await make_run_input(
-        plan(definition(tags=("a", "b"))), item, "run-1", store=FolderStore(tmp_path), ring=RING
+        plan(definition(tags=("a", "b"))), item, "run-1", store=FolderStore(tmp_path), ring=RING, dev_projects=None
     )
     assert run_input.tags == ("a", "b", "c")
