@@ -66,7 +66,7 @@ def _build_schema(app: FastAPI) -> dict[str, Any]:
         for route in app.routes:
             if isinstance(route, APIRoute) and (needs := requirement_of(route)) and route.include_in_schema:
                 for method in route.methods or ():
-                    operation = schema["paths"][route.path][method.lower()]
+                    operation = schema["paths"][route.path_format][method.lower()]
                     operation["description"] += f"\n\nThis needs the scope `{needs.scope}`."
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
