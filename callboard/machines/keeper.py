@@ -50,7 +50,7 @@ from callboard.machines.log_writer import LogWriter, OutputDemux, Said
 from callboard.machines.machine_limits import MachineLimits, Passed
 from callboard.machines.resource_usage import Meter
 from callboard.machines.runner.confinement import join_new_session_keyring
-from callboard.machines.runner.folders import ATTEMPT, remove, take_files
+from callboard.machines.runner.folders import remove, take_files
 from callboard.machines.runner.inner_box import adopt_orphans
 from callboard.machines.runner.process_tree import descendants, kill_all, read
 from callboard.machines.scheduling import give_way
@@ -141,7 +141,7 @@ class Keeper:
             if self._log:
                 self._end(self._log, usage or self._meter.usage())
                 if self._evidence is not None:  # else the child has taken them when the Attempt ended
-                    take_files(Path(self._scratch, ATTEMPT), self._evidence)
+                    take_files(Path(self._scratch), self._evidence)
             remove(self._scratch)
             _say({"left": alive} if alive else {"gone": True})
 

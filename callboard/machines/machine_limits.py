@@ -123,9 +123,11 @@ def _free(folder: str) -> tuple[int, int]:
 def used_below(folder: str, most: int) -> tuple[int, int]:
     """Return the bytes on disk of everything below a folder, and how many files and folders that is.
 
-    What cannot be read is left out. If there are more than `most`, no more are looked at.
+    What cannot be read is left out, and a file of several names takes its bytes once. If there are more than `most`,
+    no more are looked at.
     """
     total, number = 0, 0
+    linked: set[tuple[int, int]] = set()
     folders = [folder]
     while folders:
         with suppress(OSError), os.scandir(folders.pop()) as entries:
@@ -134,7 +136,12 @@ def used_below(folder: str, most: int) -> tuple[int, int]:
                 if number > most:
                     return total, number
                 with suppress(OSError):
-                    total += entry.stat(follow_symlinks=False).st_blocks * 512
+                    status = entry.stat(follow_symlinks=False)
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(entry.path)
+                    elif status.st_nlink > 1:
+                        if (file := (status.st_dev, status.st_ino)) in linked:
+                            continue
+                        linked.add(file)
+                    total += status.st_blocks * 512
     return total, number

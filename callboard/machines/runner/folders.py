@@ -103,12 +103,20 @@ BROUGHT = "brought"
 """What pages of a context have downloaded that the project's hook has brought."""
 DOWNLOADED = DOWNLOADS
 """What all other pages have downloaded."""
-_LEFT_IN = {OUTPUT: "project/output", BROUGHT: f"{EVIDENCE}/{DOWNLOADS}"}
-"""Where these are in a workspace."""
+KEPT = f"kept/{DOWNLOADS}"
+"""Where that is kept while the Attempt runs: in no box, but where it counts as disk of the Machine."""
+_LEFT_IN = {
+    OUTPUT: f"{ATTEMPT}/project/output",
+    BROUGHT: f"{ATTEMPT}/{EVIDENCE}/{DOWNLOADS}",
+    DOWNLOADED: KEPT,
+}
+"""Where these are in a Machine's scratch folder."""
 
 
-def take_files(workspace: Path, evidence: Path) -> str | None:
-    """Move what an Attempt leaves out of its workspace, to the folder `FILES` in `evidence`: its processes have ended.
+def take_files(scratch: Path, evidence: Path) -> str | None:
+    """Move what an Attempt leaves out of the scratch folder, to the folder `FILES` in `evidence`.
+
+    Its processes must have ended.
 
     What is in these folders is user code's, and nothing of it is looked at. Return why something cannot be moved, as a
     sentence. A second call does nothing.
@@ -118,7 +126,7 @@ def take_files(workspace: Path, evidence: Path) -> str | None:
         try:
             with contextlib.ExitStack() as handles:
                 # A process in the browser's box could have put a link in place of one of these folders.
-                folder = handles.enter_context(_opened(str(workspace)))
+                folder = handles.enter_context(_opened(str(scratch)))
                 *above, last = place.split("/")
                 for part in above:
                     folder = handles.enter_context(_opened(part, folder))
@@ -130,7 +138,7 @@ def take_files(workspace: Path, evidence: Path) -> str | None:
         except FileNotFoundError:
             pass
         except OSError as error:
-            reason = f"What is below {place.partition('/')[2]}/ cannot be taken over: {error.strerror}."
+            reason = f"What is below {place.rpartition('/')[2]}/ cannot be taken over: {error.strerror}."
     return reason
 
 

@@ -39,7 +39,18 @@ from .browser import DRIVER_SOCKET, NODE_OF_DRIVER, OPEN_WITHIN, PLACES_OF_DRIVE
 from .channel import Channel
 from .conversation import AttemptState
 from .evidence import Evidence
-from .folders import ATTEMPT, DOWNLOADED, FILES, TRACES, DriverFolders, Workspace, empty, take_download, take_files
+from .folders import (
+    ATTEMPT,
+    FILES,
+    KEPT,
+    TRACES,
+    DriverFolders,
+    Workspace,
+    empty,
+    remove,
+    take_download,
+    take_files,
+)
 from .relay_policy import RelayPolicy
 from .screencast import Screencast
 from .stdio import KeeperSocket, LogLines, state_of_pipe
@@ -108,6 +119,7 @@ class Supervisor:
         """Delete the files that an Attempt has left, and its workspace unless nothing in that has changed."""
         if self._driver_folders is not None:
             self._driver_folders.wipe()
+        remove(self._scratch / KEPT)  # only now: what is not kept yet cannot be any more
         empty(self._traces)
         if not used.is_as_made():
             used.remove()
@@ -166,7 +178,7 @@ class Supervisor:
         """Return what keeps the downloads of an Attempt; None if they are not wanted."""
         if (wanted := spec["evidence"]) is None or not wanted["downloads"]:
             return None
-        return Downloads(Path(wanted["folder"], FILES, DOWNLOADED), partial(take_download, self._scratch))
+        return Downloads(self._scratch / KEPT, partial(take_download, self._scratch))
 
     async def _take_files(self, workspace: Workspace, evidence: Evidence, state: AttemptState) -> dict[str, str]:
         """Take the files that an Attempt leaves, log what is lost, and return what is missing of the former."""
@@ -177,7 +189,7 @@ class Supervisor:
                 await page_events.downloads.wait(_DOWNLOADED_WITHIN, unless=state.stop)
             await page_events.downloads.wait(_LAST_DOWNLOADED_WITHIN)
             missing += page_events.downloads.end()
-        refused, unkept = await self._in_thread(_take_and_name, workspace, evidence.folder)
+        refused, unkept = await self._in_thread(_take_and_name, self._scratch, workspace, evidence.folder)
         missing += [refused] if refused else []
         await page_events.tell_lost(unkept)
         if not missing:
@@ -282,9 +294,11 @@ async def _serve(fd: int, keeper: int, network: int | None) -> None:
             await browser.close()
 
 
-def _take_and_name(workspace: Workspace, evidence: Path | None) -> tuple[str | None, list[tuple[str, int]]]:
+def _take_and_name(
+    scratch: Path, workspace: Workspace, evidence: Path | None
+) -> tuple[str | None, list[tuple[str, int]]]:
     """Take the files that an Attempt leaves. Return why some are not taken, if so, and which others it has written."""
-    refused = None if evidence is None else take_files(workspace.folder, evidence)
+    refused = None if evidence is None else take_files(scratch, evidence)
     return refused, workspace.unkept_files()
 
 

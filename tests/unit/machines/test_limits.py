@@ -13,6 +13,7 @@ import pytest
 from callboard.machines import machine_limits
 from callboard.machines.machine_limits import MachineLimits
 from callboard.machines.resource_usage import Meter
+from callboard.machines.runner.folders import DOWNLOADED, DOWNLOADS, FILES, KEPT, take_download, take_files
 from callboard.machines.runner.inner_box import MOST_FILES
 
 DISK = 2**30
@@ -89,6 +90,24 @@ def test_what_is_below_a_folder_is_counted_until_it_is_too_much(tmp_path: Path) 
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     assert [machine_limits.used_below(str(tmp_path), most)[1] for most in (5, 2)] == [5, 3]
+
+
+def test_a_download_that_is_kept_counts_once_while_the_browser_has_it_and_afterwards(tmp_path: Path) -> None:
+    scratch, evidence = tmp_path / "scratch", tmp_path / "evidence"
+    made = scratch / DOWNLOADS / "made"
+    for folder in (made.parent, scratch / KEPT, evidence):
+        folder.mkdir(parents=True)
+    empty = machine_limits.used_below(str(scratch), MOST_FILES)[0]
+    made.write_bytes(bytes(64 * 1024))
+    alone = machine_limits.used_below(str(scratch), MOST_FILES)[0]
+    assert alone >= empty + 64 * 1024
+
+    take_download(scratch, made, scratch / KEPT / "prices.csv")
+    assert machine_limits.used_below(str(scratch), MOST_FILES)[0] == alone
+    made.unlink()
+    assert machine_limits.used_below(str(scratch), MOST_FILES)[0] == alone
+    assert take_files(scratch, evidence) is None
+    assert (evidence / FILES / DOWNLOADED / "prices.csv").stat().st_size == 64 * 1024
 
 
 def test_what_others_use_makes_for_one_look_only(disk: Disk, ask: Callable[[float], str | None]) -> None:
