@@ -15,6 +15,9 @@ from playwright.async_api import Error as PlaywrightError
 _LONGEST = 180
 """Most bytes of a name that are kept; file systems take 255, and a number may be added."""
 
+_MOST_NAMED = 5
+"""Most downloads that are lost by name."""
+
 
 class Downloads:
     """Keeps the downloads of an Attempt in a folder, which is made for the first one."""
@@ -56,11 +59,12 @@ class Downloads:
         stopped.cancel()
 
     def end(self) -> list[str]:
-        """Give up what is not kept yet. Return what is lost: each as its name and the reason, for people."""
+        """Give up what is not kept yet. Return what is lost, for people: names and reasons, and how many more."""
         for task, name in self._pending.items():
             task.cancel()
             self._lost.append(f"{name} (a download that had not ended)")
-        return self._lost
+        more = len(self._lost) - _MOST_NAMED
+        return [*self._lost[:_MOST_NAMED], *([f"{more:,} more downloads"] if more > 0 else [])]
 
     async def _keep(self, download: Download, name: str) -> None:
         try:
@@ -73,7 +77,7 @@ class Downloads:
                     continue
                 return
         except PlaywrightError as error:
-            self._lost.append(f"{name} (a download that failed: {error.message.strip().splitlines()[0]})")
+            self._lost.append(f"{name} (a download that failed: {error.message.strip().partition('\n')[0]})")
         except OSError as error:
             self._lost.append(f"{name} (a download that could not be kept: {error.strerror})")
 
