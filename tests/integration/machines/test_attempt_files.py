@@ -14,7 +14,7 @@ from callboard.machines.attempt_log_file import AttemptLogFile
 from callboard.machines.attempt_spec import EvidenceSpec
 from callboard.machines.left_files import FileLimits, LeftFiles, copy_left_file, find_left_files
 from callboard.machines.machine_attempt import MachineAttempt
-from callboard.machines.runner.folders import FILES
+from callboard.machines.runner.folders import DOWNLOADS, FILES, KEPT
 from tests.support.automations import automations, connecting_hook
 from tests.support.machines import PATIENCE, Lab, attempt_of, value
 from tests.support.polling import until
@@ -36,6 +36,13 @@ _FILES = {
                 pass
         """,
         exits="await leave(page, params); import os; os._exit(3)",
+        closes_and_stays="""
+            import asyncio
+            context = await page.context.browser.new_context()
+            await leave(await context.new_page(), params)
+            await context.close()
+            await asyncio.sleep(3600)
+        """,
         closes="""
             context = await page.context.browser.new_context()
             other = await context.new_page()
@@ -154,6 +161,19 @@ async def test_a_download_that_does_not_end_is_named_and_costs_no_result(machine
     sentence = "slow.zip (a download that had not ended)."
     assert present(attempt.evidence).missing == {FILES: sentence}
     assert f"Files are not kept: {sentence}".encode() in present(attempt.log).read_masked()
+
+
+async def test_downloads_of_a_closed_context_lie_where_they_count_as_disk(machines: Machines) -> None:
+    attempt = machines.attempt("closes_and_stays")
+    running = asyncio.create_task(machines.pool.run_attempt(machines.version, attempt))
+    await until(lambda: attempt.start and Path(attempt.start.project_root, "done").exists())
+    scratch = Path(present(attempt.start).project_root).parents[2]
+    await until(lambda: not [*(scratch / DOWNLOADS).iterdir()])
+    kept = [file.read_text() for file in (scratch / KEPT).iterdir()]
+    running.cancel()
+    await asyncio.wait({running})
+    assert kept == ["a,b", "a,b"]
+    assert machines.left(attempt) == LEFT
 
 
 async def test_an_output_that_is_no_folder_is_named(lab: Lab, tmp_path: Path) -> None:
