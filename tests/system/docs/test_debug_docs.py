@@ -55,7 +55,7 @@ async def test_a_trace_is_written_and_shown(greeter: Path) -> None:
 
 async def test_parameters_of_a_run_are_pulled(greeter: Path) -> None:
     with FakeApi.served() as api:
-        api.answers = [(200, {"type": "api", "api": "hello", "input": {"parameters": {"name": "Bo"}}})]
+        api.answers = [(200, {"type": "api", "api": "hello", "input": {"parameters": {"name": "Bo"}}, "attempts": []})]
         done = await doc_commands.type_in(greeter, PULL.text, RUN_ID="r1", **api.environment)
     assert done.out == ".parameters/api/hello/r1.json\n"
     again = done.err.removeprefix("Start it here: ")
