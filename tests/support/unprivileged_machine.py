@@ -101,7 +101,8 @@ async def kill_keeper(machine: Machine, child: int) -> list[int]:
     await until(lambda: blocked.start)
     ours = [child, *keeper.descendants(child)]
     os.kill(machine.keeper_pid, signal.SIGKILL)
-    await attempt
+    await attempt  # which may hear of the end of user code before the worker has ended all else
+    await machine.close()
     return [pid for pid in ours if Path(f"/proc/{pid}").exists() and not status(pid)["State"].startswith("Z")]
 
 
