@@ -87,7 +87,7 @@ async def start_with_artifacts[T](
         await _store_all(services, artifacts)
         asked = True
         return await start()
-    except BaseException as error:
+    except BaseException as error:  # also a cancel: nobody else knows of what was stored
         nothing_started = not asked or (isinstance(error, CallboardError) and definitely_not_started(error))
         if isinstance(error, Conflict) or (nothing_started and not shared):
             await delete_artifacts(services, *artifacts)

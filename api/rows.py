@@ -113,10 +113,9 @@ class TableView:
 def view_table(rows: Sequence[Row], *, search: str = "", sort: int = 0, descending: bool = False) -> TableView:
     """Return what a page shows of these rows: those in which a cell has the text `search`, sorted by column `sort`."""
     columns = tuple(dict.fromkeys(name for row in rows for name in row))
-    wanted = search.casefold()
-    found = [row for row in rows if any(wanted in _cell(value, raw=True).casefold() for value in row.values())]
-    if not search:
-        found = list(rows)
+    found = list(rows)
+    if wanted := search.casefold():
+        found = [row for row in rows if any(wanted in _cell(value, raw=True).casefold() for value in row.values())]
     if 1 <= sort <= len(columns):
         name = columns[sort - 1]
         with_value = [row for row in found if row.get(name) is not None]
@@ -142,13 +141,10 @@ def _add_columns(columns: dict[str, None], rows: Iterable[Row]) -> None:
 
 
 async def _stream(query: RowsQuery, columns: Sequence[str], tables: Tables) -> AsyncGenerator[bytes]:
-    match query.format:
-        case "json":
-            yield b'{"columns":%s,"rows":[' % _dump(columns)
-        case "csv" if columns:
-            yield _csv([[_text(column, raw=query.raw) for column in columns]])
-        case _:
-            pass
+    if query.format == "json":
+        yield b'{"columns":%s,"rows":[' % _dump(columns)
+    elif query.format == "csv" and columns:
+        yield _csv([[_text(column, raw=query.raw) for column in columns]])
     separator = b""
     async for rows in tables():
         for some in batched(rows or (), _AT_ONCE):

@@ -139,7 +139,7 @@ def copy_left_file(folder: Path, file: LeftFile, copy: Path, most: int) -> tuple
                         raise NotKeptError(_TOO_LARGE)
                     digest.update(chunk)
                     target.write(chunk)
-        except BaseException:
+        except BaseException:  # whatever ends this, no half of a copy stays
             copy.unlink(missing_ok=True)
             raise
     return size, digest.hexdigest()

