@@ -51,6 +51,8 @@ takes over, and in the Temporal Web UI."""
 _HEARTBEAT_TIMEOUT = timedelta(seconds=8)
 """How long a piece may send no heartbeat. Its worker may be lost, and until another one takes over, no Run starts."""
 _STEP_TIMEOUT = timedelta(minutes=2)
+_PREPARE_TIMEOUT = timedelta(minutes=40)
+"""Longest time of the preparation: that of a rerun reads all results of another JobRun."""
 _PIECE_TIMEOUT = timedelta(minutes=40)
 """Longest time of a piece: it waits ten minutes for the end of a Run, and as long for a store that fails."""
 _RELEASE_TIMEOUT = timedelta(minutes=1)
@@ -132,8 +134,16 @@ class JobRunWorkflow:
             job_id=self._input.job_id,
             job_run_id=self._id,
             definition=self._input.definition,
+            rerun=self._input.rerun,
         )
-        plan = await self._step(names.PREPARE_JOB_RUN, prepare, JobRunPlan, "Pin the version, apply defaults")
+        plan = await self._step(
+            names.PREPARE_JOB_RUN,
+            prepare,
+            JobRunPlan,
+            "Pin the version, apply defaults",
+            timeout=_PREPARE_TIMEOUT,
+            heartbeat_timeout=_HEARTBEAT_TIMEOUT,
+        )
         self._plan = plan
         self._display.show(version=plan.version, progress=JobRunProgress(total=plan.payload_count))
         return await self._validate(plan) or await self._execute_items(plan)
@@ -155,8 +165,17 @@ class JobRunWorkflow:
             if self._has_turn:
                 return None
 
-    async def _step[T](self, activity: str, input: Any, result_type: type[T], summary: str) -> T:
-        """Execute a short activity; give it up when the JobRun is to be terminated.
+    async def _step[T](
+        self,
+        activity: str,
+        input: Any,
+        result_type: type[T],
+        summary: str,
+        *,
+        timeout: timedelta = _STEP_TIMEOUT,
+        heartbeat_timeout: timedelta | None = None,
+    ) -> T:
+        """Execute an activity that starts no Run; give it up when the JobRun is to be terminated.
 
         Raises:
             ActivityError: It has failed for good, or was given up.
@@ -165,7 +184,8 @@ class JobRunWorkflow:
             activity,
             input,
             result_type=result_type,
-            start_to_close_timeout=_STEP_TIMEOUT,
+            start_to_close_timeout=timeout,
+            heartbeat_timeout=heartbeat_timeout,
             retry_policy=_RETRIES,
             cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             summary=summary,

@@ -8,7 +8,7 @@ from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSear
 
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.auth_session import AuthSessionView
-from callboard.schemas.workflow.job_run import JobRunInput, JobRunStatus, JobRunType, JobRunView
+from callboard.schemas.workflow.job_run import JobRunInput, JobRunProgress, JobRunStatus, JobRunType, JobRunView
 from callboard.schemas.workflow.run import RunInput, RunStatus, RunSummary, RunType
 
 PROJECT = SearchAttributeKey.for_keyword(names.SEARCH_PROJECT)
@@ -116,12 +116,15 @@ def job_run_view(job_run: JobRunInput) -> JobRunView:
     """Return what is shown of a JobRun when this execution of its workflow begins."""
     if job_run.state is not None:
         return job_run.state.view
+    rerun = job_run.rerun
     return JobRunView(
         workspace=job_run.workspace,
         project=job_run.project,
         job_id=job_run.job_id,
         definition=job_run.definition,
         type=job_run.type,
+        rerun_of=None if rerun is None else rerun.job_run_id,
+        progress=JobRunProgress(total=0 if rerun is None else rerun.unfinished),
     )
 
 

@@ -14,6 +14,7 @@ from activities.heartbeat import SHORT_INTERVAL, background_task, forward_cancel
 from activities.jobs.item_runs import ItemRuns
 from activities.jobs.job_planner import JobPlanner
 from activities.jobs.piece import Piece
+from activities.jobs.rerun_items import copy_unfinished
 from callboard.projects.catalog import Catalog
 from callboard.projects.job_definition import find_definition
 from callboard.projects.manifest import Manifest
@@ -105,7 +106,8 @@ class JobRunActivities:
     async def prepare_job_run(self, input: PrepareJobRunInput) -> JobRunPlan:
         """Return the plan of a JobRun, which is made and stored once.
 
-        It pins the version of the project, and applies its defaults.
+        It pins the version of the project, and applies its defaults. The payload of a rerun is copied from the JobRun
+        of which it is one.
 
         Raises:
             ApplicationError: Of type `AuthSessionNotFound` or `NotPrepared`: something that it needs is missing.
@@ -114,6 +116,13 @@ class JobRunActivities:
         plan = await self._read_plan(input.project, input.job_run_id)
         if plan is not None:
             return plan
+        async with heartbeats(interval=SHORT_INTERVAL):
+            plan = await self._make_plan(input)
+        await self._store.put(object_keys.job_run_plan(plan.project, plan.job_run_id), plan.model_dump_json().encode())
+        return plan
+
+    async def _make_plan(self, input: PrepareJobRunInput) -> JobRunPlan:
+        """Return the plan of a JobRun, once the payload of a rerun is stored. Raises as `prepare_job_run` does."""
         definition = await find_definition(self._store, input.project, input.job_id, input.definition)
         if definition is None:
             raise _not_prepared(f"This definition of Job {input.job_id} is not in the artifact store any more.")
@@ -125,8 +134,16 @@ class JobRunActivities:
             plan = self._planner.make_plan(definition, manifest, input.job_run_id, auth_session)
         except (SealError, ConfigurationError) as error:
             raise _not_prepared(error.message) from error
-        await self._store.put(object_keys.job_run_plan(plan.project, plan.job_run_id), plan.model_dump_json().encode())
-        return plan
+        if input.rerun is None or input.rerun.item_count is None:
+            return plan
+        earlier = await self._read_plan(input.project, input.rerun.job_run_id)
+        if earlier is None:
+            raise _not_prepared(f"The plan of JobRun {input.rerun.job_run_id} is not in the artifact store any more.")
+        try:
+            count = await copy_unfinished(self._store, earlier, input.rerun, for_job_run=input.job_run_id)
+        except NotFound as error:
+            raise _not_prepared(error.message) from error
+        return plan.model_copy(update={"payload_count": count, "has_own_payload": True})
 
     @activity.defn(name=names.EXECUTE_JOB_ITEMS)
     async def execute_job_items(self, input: JobItemsInput) -> JobItemsResult:

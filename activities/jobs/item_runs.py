@@ -90,6 +90,8 @@ class JobItems:
         return lines
 
     def _payload_key(self, first: int) -> str:
+        if self._plan.has_own_payload:
+            return object_keys.job_run_payload(self._plan.project, self._plan.job_run_id, first)
         return object_keys.job_payload(self._plan.project, self._plan.job_id, self._plan.definition, first)
 
     def _added_key(self, first: int) -> str:

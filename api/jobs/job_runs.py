@@ -19,15 +19,17 @@ from api.dashboard.auth import FormDep
 from api.dashboard.page_route import page_router
 from api.dashboard.rendering import redirect, render_page
 from api.dependencies import Services, ServicesDep
-from api.http.access import requires
+from api.http.access import CallerDep, requires
 from api.http.errors import error_responses
 from api.jobs.definition import NDJSON, shown_definition
+from api.jobs.rerun import count_wanted, start_rerun
 from api.lookup import ProjectDep
 from api.rows import ROWS_ANSWER, find_rows, rows_response
+from api.runs.records import run_summary
 from api.workspace_router import workspace_router
 from callboard.projects.job_definition import read_definition
 from callboard.projects.manifest import Manifest
-from callboard.schemas.errors import BadRequest, Conflict, NotATable, NotFound
+from callboard.schemas.errors import BadRequest, Conflict, NotATable, NotFound, NothingFailed
 from callboard.schemas.rest.access import Scope
 from callboard.schemas.rest.job_runs import (
     JobRunBody,
@@ -35,6 +37,7 @@ from callboard.schemas.rest.job_runs import (
     JobRunErrorBody,
     JobRunList,
     JobRunReasonBody,
+    JobRunRerun,
     JobRunResults,
     JobRunsQuery,
     JobRunTerminated,
@@ -46,7 +49,7 @@ from callboard.schemas.rest.rows import RowsQuery
 from callboard.schemas.workflow.job_run import JobRunReasonType
 from callboard.schemas.workflow.run import RunStatus
 from callboard.security.signed_links import ResultsRef, read_link, sign_link
-from callboard.storage import object_keys
+from callboard.storage.job_results import find_shards, stream_shards
 from callboard.storage.store import Store
 from callboard.temporal.job_runs import JobRunState
 from callboard.temporal.listing import RunFilter
@@ -55,6 +58,7 @@ _MEASURED = timedelta(minutes=5)
 """The last minutes of a JobRun. Its throughput is measured over them."""
 _SHORTEST = timedelta(seconds=10)
 """A JobRun that is younger than this has no throughput yet."""
+_RUNS_ON_PAGE = 20
 _COUNTED = (RunStatus.PENDING, RunStatus.STARTED, RunStatus.FAILED, RunStatus.CANCELED)
 """Statuses whose Runs are counted. There may be very many that are completed, and counting these would take long."""
 
@@ -71,6 +75,7 @@ _READING = [requires(Scope.JOBS)]
 _PAUSING = [requires(Scope.JOBS, "job-run.pause")]
 _RESUMING = [requires(Scope.JOBS, "job-run.resume")]
 _TERMINATING = [requires(Scope.JOBS, "job-run.terminate")]
+_RERUNNING = [requires(Scope.JOBS, "job-run.rerun-failed")]
 
 
 async def _find_job_run(services: ServicesDep, manifest: ProjectDep, jobId: str, jobRunId: str) -> JobRunState:
@@ -136,10 +141,10 @@ async def results(services: ServicesDep, job_run: _JobRunDep) -> Response:
 )
 async def rows(services: ServicesDep, job_run: _JobRunDep, query: Annotated[RowsQuery, Query()]) -> Response:
     """Get the rows of all Runs that have completed so far and whose result is a table, each with its Run and API."""
-    shards = await _find_shards(services.store, job_run.project, job_run.id, job_run.progress.shards)
+    shards = await find_shards(services.store, job_run.project, job_run.id, job_run.progress.shards)
 
     async def tables() -> AsyncIterator[list[dict[str, Any]] | None]:
-        async for shard in _stream_shards(services.store, shards):
+        async for shard in stream_shards(services.store, shards):
             for line in shard.splitlines():
                 completed, found = await asyncio.to_thread(_rows_of_line, line)
                 if completed:
@@ -186,6 +191,19 @@ async def terminate(services: ServicesDep, manifest: ProjectDep, jobId: str, job
     return JobRunTerminated()
 
 
+@_REST.post(
+    "/jobs/{jobId}/runs/{jobRunId}/rerun-failed",
+    dependencies=_RERUNNING,
+    status_code=201,
+    operation_id="rerunFailedOfJobRun",
+    summary="Run again what has not completed",
+    responses=error_responses(Conflict, NothingFailed),
+)
+async def rerun_failed(services: ServicesDep, caller: CallerDep, job_run: _JobRunDep) -> JobRunRerun:
+    """Start a JobRun of all items that failed, were canceled or never started, with the Job as this JobRun had it."""
+    return await start_rerun(services, job_run, caller.actor)
+
+
 @_REST.get("/job-runs/{jobRunId}", dependencies=_READING, operation_id="findJobRun", summary="Find a JobRun")
 async def find(request: Request, services: ServicesDep, manifest: ProjectDep, jobRunId: str) -> JobRunDetails:
     """Get the JobRun, which names its Job, and a link to its results once it has ended."""
@@ -215,30 +233,33 @@ async def linked_results(services: ServicesDep, link: Annotated[str, Query(max_l
 @_PAGE.get("", dependencies=_READING)
 # The lower decorator is registered first, so that its path is matched first.
 @_PAGE.get(".json", dependencies=_READING)
-async def page(request: Request, services: ServicesDep, manifest: ProjectDep, state: _JobRunDep) -> Response:
-    """Show how far a JobRun has come."""
+async def page(
+    request: Request, services: ServicesDep, caller: CallerDep, manifest: ProjectDep, state: _JobRunDep
+) -> Response:
+    """Show how far a JobRun has come, and its last Runs."""
     (job_run,) = await _bodies(services, [state])
     by_status, per_minute = await _count_runs(services, state)
-    total, ended = state.progress.total, state.progress.succeeded + state.progress.failed
-    max_runs = job_run.job_configuration_snapshot.configuration.get("maxRuns")
-    wanted = total if max_runs is None else min(total, max_runs)  # A Run may add more.
+    ended = state.progress.succeeded + state.progress.failed
+    wanted = await count_wanted(services.store, state)
     has_ended = state.ended_at is not None
     data = {
         "jobRun": job_run.model_dump(mode="json", by_alias=True),
         "runsByStatus": {status.value: count for status, count in by_status.items()},
         "runsPerMinute": per_minute,
         "secondsLeft": None if has_ended or not per_minute else 60 * max(wanted - ended, 0) / per_minute,
+        "runs": await _last_runs(services, state) if caller.has(Scope.RUNS_READ) else None,
     }
     return render_page(
         request,
         "job-run.html",
         data,
         manifest=manifest,
-        max_runs=max_runs,
+        max_runs=job_run.job_configuration_snapshot.configuration.get("maxRuns"),
         wanted_runs=wanted,
         ended_runs=ended,
         unstarted_runs=max(wanted - ended - job_run.running_runs, 0),
         has_ended=has_ended,
+        rerunnable_runs=wanted - state.progress.succeeded if has_ended else 0,
         terminating=not has_ended and state.reason is not None and state.reason.type is JobRunReasonType.TERMINATED,
         temporal_url=services.temporal_ui_url("workflows", job_run.id),
     )
@@ -277,6 +298,13 @@ async def terminate_by_form(
     return redirect(_address(manifest, jobId, jobRunId))
 
 
+@_PAGE.post("/rerun-failed", dependencies=_RERUNNING)
+async def rerun_failed_by_form(services: ServicesDep, caller: CallerDep, _: FormDep, job_run: _JobRunDep) -> Response:
+    """Start a JobRun of what has not completed, and redirect to its page."""
+    started = await rerun_failed(services, caller, job_run)
+    return redirect(f"/projects/{job_run.project}/jobs/{job_run.job_id}/runs/{started.job_run_id}")
+
+
 def _address(manifest: Manifest, job_id: str, job_run_id: str) -> str:
     return f"/projects/{manifest.project}/jobs/{job_id}/runs/{job_run_id}"
 
@@ -300,6 +328,7 @@ def _body(state: JobRunState, snapshot: JobSnapshot) -> JobRunBody:
         project_id=state.project,
         job_id=state.job_id,
         type=state.type,
+        rerun_of=state.rerun_of,
         status=state.status,
         start_time=state.started_at,
         end_time=state.ended_at,
@@ -329,40 +358,9 @@ def _results_link(request: Request, services: Services, state: JobRunState) -> J
 
 async def _results_response(store: Store, project: str, job_run_id: str, shards: int) -> Response:
     """Return the response that streams the results of a JobRun. Raises NotFound or StoreError."""
-    found = await _find_shards(store, project, job_run_id, shards)
+    found = await find_shards(store, project, job_run_id, shards)
     headers = {"cache-control": "no-store"}
-    return StreamingResponse(_stream_shards(store, found), media_type=NDJSON, headers=headers)
-
-
-async def _find_shards(store: Store, project: str, job_run_id: str, count: int) -> list[str]:
-    """Return the names of the first `count` shards. Of a shard that was written several times, the last try counts.
-
-    Raises:
-        NotFound: One of them is not in the store any more.
-        StoreError: The store failed.
-    """
-    last_tries: dict[int, str] = {}
-    async for name in store.list(object_keys.job_run_results(project, job_run_id)):
-        shard = int(name.rpartition("/")[2].partition("-")[0])
-        if shard < count:
-            last_tries[shard] = name  # Names come in ascending order.
-    if len(last_tries) < count:
-        raise NotFound(f"The results of JobRun {job_run_id} are not kept any more.")
-    return [last_tries[shard] for shard in range(count)]
-
-
-async def _stream_shards(store: Store, shards: Sequence[str]) -> AsyncIterator[bytes]:
-    """Yield the shards with these names.
-
-    Raises:
-        NotFound: One of them is not in the store any more.
-        StoreError: The store failed.
-    """
-    for name in shards:
-        data = await store.get(name)
-        if data is None:
-            raise NotFound(f"A part of the results is missing in the artifact store: {name}.")
-        yield data
+    return StreamingResponse(stream_shards(store, found), media_type=NDJSON, headers=headers)
 
 
 def _rows_of_line(line: bytes) -> tuple[bool, list[dict[str, Any]] | None]:
@@ -373,6 +371,18 @@ def _rows_of_line(line: bytes) -> tuple[bool, list[dict[str, Any]] | None]:
     found = find_rows(api_info["result"]["output"])
     leading = dict(zip(_LEADING_COLUMNS, (api_info["runId"], api_info["name"]), strict=True))
     return True, None if found is None else [{**leading, **row, **leading} for row in found]
+
+
+async def _last_runs(services: Services, job_run: JobRunState) -> list[dict[str, Any]]:
+    """Return the first Runs of a JobRun as lists have them: those that have not ended, then the latest ends.
+
+    Raises:
+        Unavailable: Temporal does not answer.
+    """
+    page = await services.run_queries.list_runs(
+        job_run.workspace, job_run.project, RunFilter(job_runs=frozenset({job_run.id})), limit=_RUNS_ON_PAGE
+    )
+    return [run_summary(item).model_dump(mode="json", by_alias=True) for item in page.runs]
 
 
 async def _count_runs(services: Services, job_run: JobRunState) -> tuple[dict[RunStatus, int], float | None]:

@@ -8,13 +8,14 @@ import typer
 
 from callboard.cli.api_client import ApiClient, quote_segment
 from callboard.cli.downloads import OutputFile, RawRows, RowsForm, download, download_rows
+from callboard.cli.jobs import AllowFailed, WaitForEnd, tell_started
 from callboard.cli.options import AsJson
 from callboard.cli.output import format_elapsed, format_short_time, print_json, print_message, print_table
 from callboard.cli.render import format_cause, print_job_run
 from callboard.cli.with_api import with_project
 
 app = typer.Typer(
-    help="List, inspect, pause and terminate JobRuns, and download their results.",
+    help="List, inspect, pause, terminate and rerun JobRuns, and download their results.",
     no_args_is_help=True,
     add_completion=False,
 )
@@ -87,6 +88,24 @@ def terminate(target: ApiClient, job_run_id: JobRunId, as_json: AsJson = False) 
         typer.echo(f"JobRun {job_run_id} is being terminated.")
     else:
         typer.echo(f"JobRun {job_run_id} has already ended: {found['jobRun']['status']}.")
+
+
+@app.command()
+@with_project
+def rerun_failed(
+    target: ApiClient,
+    job_run_id: JobRunId,
+    wait: WaitForEnd = False,
+    allow_failed: AllowFailed = False,
+    as_json: AsJson = False,
+) -> None:
+    """Start a JobRun of what failed, was canceled or never started, and print its id.
+
+    With --wait, the exit code is as that of `jobs trigger`.
+    """
+    found = _find(target, job_run_id)
+    answer = target.request("POST", f"{_path(found)}/rerun-failed")
+    tell_started(target, found["jobRun"]["job_id"], answer, wait, allow_failed, as_json)
 
 
 @app.command()

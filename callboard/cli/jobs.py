@@ -38,6 +38,8 @@ JobId = Annotated[str, typer.Argument(metavar="JOB_ID")]
 Body = Annotated[
     str, typer.Argument(metavar="BODY", help=f"The Job: {JSON_HELP}; or a file of NDJSON, with the payload in it.")
 ]
+WaitForEnd = Annotated[bool, typer.Option("--wait", help="Wait until the JobRun has ended.")]
+AllowFailed = Annotated[bool, typer.Option("--allow-failed", help="With --wait: end with 0 also if Runs have failed.")]
 Payload = Annotated[
     str | None,
     typer.Option(metavar="FILE", help="Items of the payload as NDJSON, one a line, or - for stdin."),
@@ -150,10 +152,8 @@ def resume(target: ApiClient, job_id: JobId, as_json: AsJson = False) -> None:
 def trigger(
     target: ApiClient,
     job_id: JobId,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until the JobRun has ended.")] = False,
-    allow_failed: Annotated[
-        bool, typer.Option("--allow-failed", help="With --wait: end with 0 also if Runs have failed.")
-    ] = False,
+    wait: WaitForEnd = False,
+    allow_failed: AllowFailed = False,
     as_json: AsJson = False,
 ) -> None:
     """Start a JobRun now, and print its id.
@@ -162,6 +162,13 @@ def trigger(
     could not go on; and 3 if it was canceled or terminated.
     """
     answer = target.request("POST", f"{_path(job_id)}/trigger")
+    tell_started(target, job_id, answer, wait, allow_failed, as_json)
+
+
+def tell_started(
+    target: ApiClient, job_id: str, answer: dict[str, Any], wait: bool, allow_failed: bool, as_json: bool
+) -> None:
+    """Print the id of a JobRun that was started; or wait for its end, and exit as `trigger` says."""
     job_run_id: str = answer["jobRunId"]
     if not wait:
         print_json(answer) if as_json else typer.echo(job_run_id)

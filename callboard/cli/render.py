@@ -134,6 +134,7 @@ def print_job_run(answer: dict[str, Any]) -> None:
             "Reason": format_cause(job_run),
             "Job": job_run["job_id"],
             "Type": job_run["type"],
+            "Rerun of": job_run.get("rerun_of"),
             "Runs": format_run_counts(job_run),
             "Started": format_time(job_run["start_time"]),
             "Ended": format_time(job_run["end_time"]),

@@ -95,6 +95,12 @@ class NotATable(Conflict):
     code = "not-a-table"
 
 
+class NothingFailed(Conflict):
+    """A JobRun has nothing to run again: all its Runs have completed."""
+
+    code = "nothing-failed"
+
+
 class TooMany(CallboardError):
     """Too many wrong keys came from the address, or too many Runs of the project wait; `Retry-After` says how long."""
 

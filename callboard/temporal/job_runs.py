@@ -46,6 +46,7 @@ class JobRunState:
     definition: str
     """`JobDefinition.ref` of what it executes."""
     type: JobRunType
+    rerun_of: str | None
     status: JobRunStatus
     started_at: datetime
     ended_at: datetime | None
@@ -261,6 +262,7 @@ async def read_job_run(execution: WorkflowExecution) -> JobRunState:
         job_id=view.job_id,
         definition=view.definition,
         type=view.type,
+        rerun_of=view.rerun_of,
         status=status,
         started_at=view.started_at or execution.start_time,
         ended_at=view.ended_at or (execution.close_time if ended else None),

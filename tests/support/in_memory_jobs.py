@@ -94,10 +94,12 @@ class MemoryJobRuns(JobRuns):
 
     def __init__(self) -> None:
         self.known: dict[str, JobRunState] = {}
+        self.inputs: dict[str, JobRunInput] = {}
         self.steered: list[tuple[str, str]] = []
         self.asked: list[tuple[tuple[SortKey, ...], int, int]] = []
 
     async def start(self, job_run_id: str, job_run: JobRunInput) -> None:
+        self.inputs[job_run_id] = job_run
         self.known[job_run_id] = JobRunState(
             id=job_run_id,
             workspace=job_run.workspace,
@@ -105,11 +107,12 @@ class MemoryJobRuns(JobRuns):
             job_id=job_run.job_id,
             definition=job_run.definition,
             type=job_run.type,
+            rerun_of=job_run.rerun and job_run.rerun.job_run_id,
             status=JobRunStatus.PENDING,
             started_at=BEGAN,
             ended_at=None,
             updated_at=BEGAN,
-            progress=JobRunProgress(),
+            progress=JobRunProgress(total=0 if job_run.rerun is None else job_run.rerun.unfinished),
             version=None,
             reason=None,
             error=None,

@@ -21,6 +21,7 @@ from callboard.schemas.workflow import names
 from callboard.schemas.workflow.attempt import AttemptInput, AttemptOutcome, InterruptedInput
 from callboard.schemas.workflow.base import JsonRef
 from callboard.schemas.workflow.job import JobDefinition
+from callboard.schemas.workflow.job_run import RerunSource
 from callboard.storage import object_keys
 from callboard.storage.job_payloads import JobItem, PayloadWriter, definition_chunks
 from callboard.temporal.run_waits import RunWaits
@@ -28,7 +29,15 @@ from callboard.temporal.worker_shutdown import running_worker
 from tests.support.attempt_worker import deploy_project
 from tests.support.delivery_inputs import RING
 from tests.support.faulty_store import FaultyStore
-from tests.support.job_run_stage import JOB, JOB_RUN_WORKFLOWS, JobRunHandle, ScriptedValidate, receiver, start_job_run
+from tests.support.job_run_stage import (
+    JOB,
+    JOB_RUN_WORKFLOWS,
+    JobRunHandle,
+    ScriptedValidate,
+    receiver,
+    shown,
+    start_job_run,
+)
 from tests.support.run_stage import CANCELED, WORKSPACE, completed, no_variables, staged_worker
 from workflows.auth_session import AuthSessionWorkflow
 from workflows.run_workflow import RunWorkflow
@@ -97,10 +106,21 @@ class JobLab:
         await self.store.put(key, definition.model_dump_json().encode())
         return definition
 
-    async def start(self, definition: JobDefinition) -> JobRunHandle:
-        """Start a JobRun of the Job as it is defined so."""
+    async def start(self, definition: JobDefinition, rerun: RerunSource | None = None) -> JobRunHandle:
+        """Start a JobRun of the Job as it is defined so, or a rerun of another one."""
         job_run_id = names.job_run_id(secrets.token_hex(16)[: names.JOB_RUN_TOKEN_LENGTH])
-        return await start_job_run(self.client, self.project, definition.ref, job_run_id, names.CALLBOARD_QUEUE)
+        return await start_job_run(self.client, self.project, definition.ref, job_run_id, names.CALLBOARD_QUEUE, rerun)
+
+    async def rerun(self, definition: JobDefinition, handle: JobRunHandle, item_count: int) -> JobRunHandle:
+        """Start a JobRun of what of another one has not completed, which was to execute so many items."""
+        progress = (await shown(handle)).progress
+        source = RerunSource(
+            job_run_id=handle.id,
+            item_count=item_count,
+            unfinished=item_count - progress.succeeded,
+            shards=progress.shards,
+        )
+        return await self.start(definition, source)
 
     async def results(self, job_run_id: str) -> list[dict[str, Any]]:
         """The lines of a JobRun's results; of each shard, the last try counts."""

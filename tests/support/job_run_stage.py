@@ -34,6 +34,7 @@ from callboard.schemas.workflow.job_run import (
     JobRunType,
     JobRunView,
     PrepareJobRunInput,
+    RerunSource,
 )
 from callboard.schemas.workflow.run import ErrorCode, RunError, RunOutcome, RunStatus
 from callboard.schemas.workflow.sink import DeliverySchedule, SealedSink, SealedWebhook
@@ -251,10 +252,12 @@ class JobRunStage:
 JobRunHandle = WorkflowHandle[Any, JobRunView]
 
 
-async def start_job_run(client: Client, project: str, definition: str, job_run_id: str, queue: str) -> JobRunHandle:
-    """Start a JobRun of the Job `nightly` as it is defined so."""
+async def start_job_run(
+    client: Client, project: str, definition: str, job_run_id: str, queue: str, rerun: RerunSource | None = None
+) -> JobRunHandle:
+    """Start a JobRun of the Job `nightly` as it is defined so, or a rerun of another one."""
     job_run = JobRunInput(
-        workspace=WORKSPACE, project=project, job_id=JOB, definition=definition, type=JobRunType.MANUAL
+        workspace=WORKSPACE, project=project, job_id=JOB, definition=definition, type=JobRunType.MANUAL, rerun=rerun
     )
     return await client.start_workflow(
         names.JOB_RUN,

@@ -17,7 +17,7 @@ UNKNOWN = "unknown"
 
 WORDS_OF_IDS = {
     "runId": "Run",
-    "rerunOf": "rerun of Run",
+    "rerunOf": "rerun of",
     "authSessionId": "AuthSession",
     "operationId": "operation",
     "jobId": "Job",

@@ -17,6 +17,7 @@ Code = Literal[
     "method-not-allowed",
     "conflict",
     "not-a-table",
+    "nothing-failed",
     "internal-server-error",
 ]
 

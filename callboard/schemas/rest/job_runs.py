@@ -103,6 +103,8 @@ class JobRunBody(SnakeModel):
     project_id: str
     job_id: str
     type: JobRunType
+    rerun_of: str | None
+    """The JobRun of which this one runs again what has not completed. An addition to the contract."""
     status: JobRunStatus
     """The status; `PENDING` also while its Runs are executed."""
     start_time: datetime
@@ -144,6 +146,15 @@ class JobRunDetails(ResponseModel):
 
     job_run: JobRunBody
     results: JobRunResults | None = Field(default=None, exclude_if=absent_if_none)
+
+
+class JobRunRerun(ResponseModel):
+    """A JobRun was started that runs again what of an earlier one has not completed."""
+
+    job_run_id: str
+    rerun_of: str
+    payloads: int
+    """The number of items that it runs again."""
 
 
 class JobRunTerminated(ResponseModel):

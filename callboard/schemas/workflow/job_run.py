@@ -89,6 +89,8 @@ class JobRunPlan(FlowModel):
     version: str
     """The version of the project that all Runs execute: the one that was deployed when the JobRun began."""
     payload_count: int
+    has_own_payload: bool = False
+    """Whether the payload was stored for this JobRun, which reruns a part of another one; else it is the Job's."""
     window: int
     """How many Runs are in flight at most."""
     max_runs: int | None = None
@@ -136,6 +138,8 @@ class JobRunView(FlowModel):
     definition: str
     """`JobDefinition.ref`."""
     type: JobRunType
+    rerun_of: str | None = None
+    """The JobRun of which this one runs again what has not completed."""
     status: JobRunStatus = JobRunStatus.PENDING
     version: str | None = None
     """The version of the project; None until the JobRun has begun."""
@@ -164,6 +168,18 @@ class JobRunHandover(FlowModel):
     """`JobItemsResult.bad_login` of the piece after which the JobRun paused itself."""
 
 
+class RerunSource(FlowModel):
+    """A JobRun that has ended, of which another one runs again what has not completed."""
+
+    job_run_id: str
+    item_count: int | None
+    """How many items it was to execute; None if it has ended before it had any plan."""
+    unfinished: int
+    """How many of its items have not completed."""
+    shards: int = 0
+    """How many shards of results it has."""
+
+
 class JobRunInput(FlowModel):
     """Input of the workflow `JobRun`, whose id is the JobRun's id."""
 
@@ -177,6 +193,8 @@ class JobRunInput(FlowModel):
     """The state of the JobRun, if this execution of its workflow continues another one."""
     started_by: Actor | None = None
     """Who has started it; None if nobody has, but a Schedule, a file of the project or another workflow."""
+    rerun: RerunSource | None = None
+    """What it runs again; None for the whole payload of its Job."""
 
 
 class JobLockInput(FlowModel):
@@ -209,6 +227,8 @@ class PrepareJobRunInput(FlowModel):
     job_id: str
     job_run_id: str
     definition: str
+    rerun: RerunSource | None = None
+    """`JobRunInput.rerun`."""
 
 
 class JobItemsMode(OpenStrEnum):

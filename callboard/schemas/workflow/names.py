@@ -201,6 +201,11 @@ def job_item_run_id(job_run_id: str, item: int) -> str:
     return f"{job_run_id.removeprefix(_JOB_RUN_PREFIX)}-{item}"
 
 
+def item_of_run(run_id: str) -> int:
+    """Return the item whose Run has this id, as `job_item_run_id` has made it."""
+    return int(run_id.rpartition("-")[2])
+
+
 def job_schedule_id(project: str, job_id: str) -> str:
     """Return the id of the Schedule that is a Job."""
     return f"job:{project}:{job_id}"

@@ -199,6 +199,21 @@ def test_a_job_run_is_found_by_its_id_alone(api: FakeApi, action: str, end: str 
     ]
 
 
+def test_what_failed_is_run_again(api: FakeApi):
+    found, rerun = (200, {"jobRun": job_run("SUCCESS")}), {"jobRunId": "jr_2", "rerunOf": JOB_RUN_ID, "payloads": 3}
+    api.answers = [found, (201, rerun)]
+    done = api.callboard("jobruns", "rerun-failed", JOB_RUN_ID, "-p", "shop")
+    assert (done.exit_code, done.stdout) == (0, "jr_2\n")
+    assert (api.asked[1].method, api.asked[1].path) == (
+        "POST",
+        f"projects/shop/jobs/nightly/runs/{JOB_RUN_ID}/rerun-failed",
+    )
+    api.answers = [found, (201, rerun), (200, {"jobRun": job_run("SUCCESS")})]
+    waited = api.callboard("jobruns", "rerun-failed", JOB_RUN_ID, "--wait", "-p", "shop")
+    assert waited.exit_code == 1, "Runs of it have failed again"
+    assert api.asked[-1].path == "projects/shop/jobs/nightly/runs/jr_2"
+
+
 def test_a_job_run_is_shown(api: FakeApi):
     reason = {"type": "user-request", "message": "Somebody has paused it."}
     api.answers = [(200, {"jobRun": job_run("PAUSED", reason=reason)})]

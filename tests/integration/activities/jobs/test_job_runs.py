@@ -12,7 +12,14 @@ from callboard.schemas.workflow import names
 from callboard.schemas.workflow.attempt import AttemptInput, AttemptOutcome
 from callboard.schemas.workflow.base import INLINE_LIMIT
 from callboard.schemas.workflow.job import PAYLOAD_CHUNK, JobOverlap
-from callboard.schemas.workflow.job_run import JobRunProgress, JobRunReasonType, JobRunStatus, JobRunView
+from callboard.schemas.workflow.job_run import (
+    JobRunPlan,
+    JobRunProgress,
+    JobRunReasonType,
+    JobRunStatus,
+    JobRunView,
+    RerunSource,
+)
 from callboard.schemas.workflow.run import RunInput, RunJob
 from callboard.storage import object_keys
 from callboard.storage.job_payloads import JobItem
@@ -184,6 +191,71 @@ async def test_more_items_than_one_artifact_holds_are_added(job_lab: JobLab) -> 
         object_keys.job_run_payload(job_lab.project, handle.id, 2 + first)
         for first in (0, PAYLOAD_CHUNK, 2 * PAYLOAD_CHUNK)
     ]
+
+
+async def test_a_rerun_executes_what_failed_with_what_the_items_had(job_lab: JobLab) -> None:
+    healed = [False]
+
+    async def odd_ones_fail(attempt: AttemptInput) -> AttemptOutcome:
+        own = parameters(attempt)
+        if own["n"] % 2 and not healed[0]:
+            return failed(final=True)
+        outcome = await echo(attempt)
+        added = [] if "child" in own else [{"n": 10 + own["n"], "child": 1}, {"n": 11 + own["n"], "child": 2}]
+        return extending(outcome, *added) if added else outcome
+
+    job_lab.on_attempt = odd_ones_fail
+    payload = [item.model_copy(update={"tags": (f"n{number}",)}) for number, item in enumerate(items(3))]
+    definition = await job_lab.define(payload, tags=("shop",))
+    handle = await job_lab.start(definition)
+    progress = (await end_of(handle)).progress
+    assert (progress.total, progress.succeeded, progress.failed) == (7, 4, 3), "item 1, and of each pair the second one"
+    healed[0], job_lab.attempts[:] = True, []
+    rerun = await job_lab.rerun(definition, handle, progress.total)
+    view = await end_of(rerun)
+    assert (view.rerun_of, view.progress.total, view.progress.succeeded) == (handle.id, 5, 5)
+    assert sorted(parameters(attempt)["n"] for attempt in job_lab.attempts) == [1, 11, 11, 12, 13]
+    (first,) = [attempt for attempt in job_lab.attempts if parameters(attempt)["n"] == 1]
+    described = await job_lab.client.get_workflow_handle(first.run_id).describe()
+    assert described.typed_search_attributes[visibility.TAGS] == ["shop", "n1"]
+    healed[0] = False
+    again = await job_lab.rerun(definition, rerun, view.progress.total)
+    assert (await end_of(again)).status is JobRunStatus.SUCCESS
+    plan = JobRunPlan.model_validate_json(
+        present(await job_lab.store.get(object_keys.job_run_plan(job_lab.project, again.id)))
+    )
+    assert plan.payload_count == 0, "all of the rerun, also what its Runs have added, has completed"
+
+
+async def test_a_rerun_executes_what_never_started(job_lab: JobLab) -> None:
+    job_lab.on_attempt = until_canceled
+    definition = await job_lab.define(items(PAYLOAD_CHUNK + 10), max_runs=PAYLOAD_CHUNK + 2, max_concurrent_requests=30)
+    handle = await job_lab.start(definition)
+    await until(lambda: job_lab.running == 30)
+    await handle.signal(names.TERMINATE_JOB_RUN)
+    assert (await end_of(handle)).progress.failed == 30
+    job_lab.on_attempt, job_lab.attempts = echo, []
+    view = await end_of(await job_lab.rerun(definition, handle, PAYLOAD_CHUNK + 2))
+    assert view.progress.succeeded == view.progress.total == PAYLOAD_CHUNK + 2
+    assert {parameters(attempt)["n"] for attempt in job_lab.attempts} == set(range(PAYLOAD_CHUNK + 2))
+
+
+async def test_a_rerun_of_a_job_run_without_a_plan_executes_the_payload_of_its_job(job_lab: JobLab) -> None:
+    definition = await job_lab.define(items(2))
+    source = RerunSource(job_run_id=names.job_run_id("x" * 16), item_count=None, unfinished=2)
+    rerun = await job_lab.start(definition, source)
+    assert (await end_of(rerun)).progress.succeeded == 2
+
+
+async def test_a_rerun_fails_with_a_sentence_if_results_are_not_kept_any_more(job_lab: JobLab) -> None:
+    definition = await job_lab.define(items(1))
+    handle = await job_lab.start(definition)
+    await end_of(handle)
+    async for key in job_lab.store.list(object_keys.job_run_results(job_lab.project, handle.id)):
+        await job_lab.store.delete(key)
+    view = await end_of(await job_lab.rerun(definition, handle, 1))
+    assert view.status is JobRunStatus.FAILURE
+    assert view.error == f"The results of JobRun {handle.id} are not kept any more."
 
 
 async def test_no_more_runs_are_started_than_max_runs(job_lab: JobLab) -> None:

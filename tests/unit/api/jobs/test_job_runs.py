@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from callboard.schemas.workflow import names
-from callboard.schemas.workflow.job_run import JobRunProgress, JobRunStatus
+from callboard.schemas.workflow.job_run import JobRunProgress, JobRunStatus, JobRunType, RerunSource
+from callboard.schemas.workflow.run import RunStatus
 from callboard.storage import object_keys
 from tests.support.api_in_process import Api, MakeApi
 from tests.support.constants import WORKSPACE
@@ -78,6 +79,58 @@ async def test_a_job_run_is_paused_resumed_and_terminated_until_it_has_ended(api
     api.job_runs.change(job_run_id, **ENDED)
     statuses = [(await api.client.post(f"{RUNS}/{job_run_id}/{call}")).status_code for call in calls]
     assert statuses == [409, 409, 200], "it is terminated in vain"
+
+
+async def test_a_rerun_is_of_the_definition_and_the_items_that_the_job_run_had(api: Api):
+    job_run_id = await trigger(api, configuration={"maxRuns": 5})
+    defined = api.job_runs.known[job_run_id].definition
+    await api.client.put(f"{BASE}/nightly", json={"payload": [], "configuration": {}})
+    running = await api.client.post(f"{RUNS}/{job_run_id}/rerun-failed")
+    assert (running.status_code, running.json()["code"]) == (409, "conflict")
+    progress = JobRunProgress(total=7, next=5, succeeded=2, failed=3, shards=4)
+    api.job_runs.change(job_run_id, version="v1", progress=progress, **ENDED)
+    answer = await api.client.post(f"{RUNS}/{job_run_id}/rerun-failed")
+    rerun_id = answer.json()["jobRunId"]
+    assert (answer.status_code, answer.json()) == (201, {"jobRunId": rerun_id, "rerunOf": job_run_id, "payloads": 3})
+    started = api.job_runs.inputs[rerun_id]
+    assert (started.definition, started.type) == (defined, JobRunType.MANUAL)
+    assert started.started_by is not None
+    assert started.rerun == RerunSource(job_run_id=job_run_id, item_count=5, unfinished=3, shards=4)
+    shown = (await api.client.get(f"{RUNS}/{rerun_id}")).json()["jobRun"]
+    assert (shown["rerun_of"], shown["job_configuration_snapshot"]["configuration"]) == (job_run_id, {"maxRuns": 5})
+    (entry, *_) = (await api.client.get(f"/api/v1/workspace/{WORKSPACE}/audit")).json()["entries"]
+    ids = {"jobId": "nightly", "jobRunId": rerun_id, "rerunOf": job_run_id}
+    assert (entry["action"], entry["ids"]) == ("job-run.rerun-failed", ids)
+
+
+async def test_a_job_run_of_which_all_has_completed_has_nothing_to_run_again(api: Api):
+    job_run_id = await trigger(api)
+    api.job_runs.change(job_run_id, version="v1", progress=JobRunProgress(total=3, next=3, succeeded=3), **ENDED)
+    answer = await api.client.post(f"{RUNS}/{job_run_id}/rerun-failed")
+    assert (answer.status_code, answer.json()["code"]) == (409, "nothing-failed")
+    assert job_run_id in answer.json()["message"]
+    assert list(api.job_runs.known) == [job_run_id]
+
+
+async def test_a_rerun_of_what_had_no_items_yet_is_of_those_that_it_was_to_have(api: Api):
+    job_run_id = await trigger(api)
+    api.job_runs.change(job_run_id, **ENDED)
+    rerun_id = (await api.client.post(f"{RUNS}/{job_run_id}/rerun-failed")).json()["jobRunId"]
+    assert api.job_runs.inputs[rerun_id].rerun == RerunSource(job_run_id=job_run_id, item_count=None, unfinished=1)
+    api.job_runs.change(rerun_id, **ENDED)
+    again = (await api.client.post(f"{RUNS}/{rerun_id}/rerun-failed")).json()
+    assert (again["rerunOf"], again["payloads"]) == (job_run_id, 1)
+
+
+async def test_no_rerun_begins_while_runs_of_a_failed_job_run_go_on(api: Api):
+    job_run_id = await trigger(api)
+    progress = JobRunProgress(total=3, next=3, in_flight=(1, 2), succeeded=1, shards=1)
+    ended = {**ENDED, "status": JobRunStatus.FAILURE}
+    api.job_runs.change(job_run_id, version="v1", progress=progress, **ended)
+    api.run_queries.counts = {RunStatus.STARTED: 1}
+    answer = await api.client.post(f"{RUNS}/{job_run_id}/rerun-failed")
+    assert answer.status_code == 409
+    assert "1 of its Runs have not" in answer.json()["message"]
 
 
 async def test_the_page_of_a_list_is_asked_for_by_its_number(api: Api):

@@ -8,7 +8,7 @@ from callboard.schemas.workflow.run import RunStatus
 from callboard.storage import object_keys
 from callboard.temporal.listing import RunPage
 from tests.support.api_in_process import Api
-from tests.support.dashboard_client import ESCAPED, EVIL, Pages
+from tests.support.dashboard_client import ESCAPED, EVIL, Pages, signed_in_client
 from tests.support.in_memory_jobs import BEGAN
 from tests.support.in_memory_temporal import line
 
@@ -73,14 +73,14 @@ async def test_its_runs_are_linked_by_status(api: Api, pages: Pages):
         (JobRunStatus.RESUMING, ["pause", "terminate"]),
         (JobRunStatus.PAUSING, ["resume", "terminate"]),
         (JobRunStatus.PAUSED, ["resume", "terminate"]),
-        (JobRunStatus.SUCCESS, []),
-        (JobRunStatus.TERMINATED, []),
+        (JobRunStatus.SUCCESS, ["rerun-failed"]),
+        (JobRunStatus.TERMINATED, ["rerun-failed"]),
     ],
 )
 async def test_what_can_be_done_depends_on_the_status(api: Api, pages: Pages, status: JobRunStatus, actions: list[str]):
     api.job_runs.change(JOB_RUN_ID, status=status, ended_at=BEGAN if status.has_ended else None)
     text = await page_text(pages)
-    assert re.findall(rf'action="{PATH}/(\w+)"', text) == actions
+    assert re.findall(rf'action="{PATH}/([\w-]+)"', text) == actions
     assert (f'href="{PATH}/results"' in text) is status.has_ended
 
 
@@ -89,6 +89,31 @@ async def test_it_is_steered_from_its_page(api: Api, pages: Pages, action: str):
     answer = await pages.send_form(f"{PATH}/{action}")
     assert (answer.status_code, answer.headers["location"]) == (303, PATH)
     assert api.job_runs.steered == [(JOB_RUN_ID, action)]
+
+
+async def test_what_failed_is_run_again_from_its_page(api: Api, pages: Pages):
+    done = JobRunProgress(total=9, next=9, succeeded=9)
+    api.job_runs.change(JOB_RUN_ID, status=JobRunStatus.SUCCESS, ended_at=BEGAN, progress=done, version="v1")
+    assert "rerun-failed" not in await page_text(pages)
+    failed = done.model_copy(update={"succeeded": 7, "failed": 2})
+    api.job_runs.change(JOB_RUN_ID, progress=failed)
+    assert "Rerun failed (2)" in await page_text(pages)
+    answer = await pages.send_form(f"{PATH}/rerun-failed")
+    (rerun_id,) = set(api.job_runs.known) - {JOB_RUN_ID}
+    rerun = f"/projects/shop/jobs/nightly/runs/{rerun_id}"
+    assert (answer.status_code, answer.headers["location"]) == (303, rerun)
+    assert f'href="{PATH}">{JOB_RUN_ID}</a>' in (await pages.get(rerun)).text
+
+
+async def test_its_runs_are_listed_for_who_may_read_runs(api: Api, pages: Pages):
+    api.run_queries.answer = RunPage((line("a-run", job_id="nightly", job_run_id=JOB_RUN_ID),), None)
+    assert 'href="/projects/shop/runs/a-run"' in await page_text(pages)
+    (asked, *_) = api.run_queries.asked[-1]
+    assert asked.job_runs == {JOB_RUN_ID}
+    assert [run["runId"] for run in (await pages.get(f"{PATH}.json")).json()["runs"]] == ["a-run"]
+    jobs_only = await signed_in_client(api, await api.make_key("jobs"))
+    assert (await jobs_only.get(f"{PATH}.json")).json()["runs"] is None
+    assert "a-run" not in await page_text(jobs_only)
 
 
 async def test_one_that_is_being_terminated_says_so_and_offers_nothing_else(api: Api, pages: Pages):
