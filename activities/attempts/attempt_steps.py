@@ -29,6 +29,7 @@ from callboard.projects.catalog import Catalog
 from callboard.projects.manifest import Manifest
 from callboard.projects.versions import VersionFolders
 from callboard.schemas.errors import ConfigurationError, MachineError, SealError, StoreError, Unavailable
+from callboard.schemas.rest.attempt import attempt_path
 from callboard.schemas.workflow.attempt import (
     AttemptInput,
     AttemptKind,
@@ -212,7 +213,11 @@ async def _build_spec(
     """
     attempt = running.input
     proxy = _open_proxy(attempt, resources.keyring)
-    run_info: dict[str, Any] = {"run_id": attempt.run_id, "proxy": proxy.server if proxy else None}
+    run_info: dict[str, Any] = {
+        "run_id": attempt.run_id,
+        "attempt_path": attempt_path(attempt.workspace, attempt.project, attempt.run_id, attempt.number),
+        "proxy": proxy.server if proxy else None,
+    }
     if (traceparent := current_traceparent()) is not None:
         run_info |= {"trace_id": current_trace_id(), "traceparent": traceparent}
     if attempt.parent_run_id is not None:

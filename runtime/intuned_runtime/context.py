@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 
@@ -24,6 +25,8 @@ class RunContext:
     """The id of the OpenTelemetry trace that the Attempt belongs to."""
     traceparent: str | None = None
     """The header `traceparent` (W3C Trace Context) with which a service that is called takes part in that trace."""
+    attempt_path: str | None = None
+    """The path of the Attempt below the API's address; those of its log, trace and files begin with it."""
 
 
 def _no_clock() -> None:
@@ -46,6 +49,8 @@ class IntunedContext:
     attributes: dict[str, Any] = field(default_factory=dict[str, Any])
     ask: Callable[..., Awaitable[Any]] = _nobody
     """A request to the worker: operation and arguments."""
+    output: Path = field(default_factory=lambda: Path("output").absolute())
+    """The folder whose files are kept. The working folder is the project's when the context is made."""
     _current: ClassVar[IntunedContext | None] = None
     """The context of this process, which has one Attempt."""
 

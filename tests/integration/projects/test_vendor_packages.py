@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from callboard.machines import runner
+from callboard.machines.attempt_spec import EvidenceSpec
+from callboard.machines.left_files import FileLimits, find_left_files
+from callboard.machines.runner.folders import FILES
 from tests.support.machines import attempt_of, value
 from tests.support.project_host import Host
 from tests.support.s3_server import BUCKET, s3_server
@@ -29,6 +32,18 @@ async def automation(page, params):
     uploads = [await upload_file_to_s3(b"bytes", file_name_override="bytes.txt")]
     uploads.append(await save_file_to_s3(page, trigger=page.locator("a")))
     return [upload.to_dict() for upload in uploads]
+"""
+MANAGED = """
+from pathlib import Path
+from intuned_browser import save_file_to_s3, upload_file_to_s3
+
+async def automation(page, params):
+    Path("output/uploads").mkdir(parents=True)
+    Path("output/uploads/1").write_text("the code's own")
+    await page.set_content("<a download='link.txt' href='data:text/plain,linked'>get it</a>")
+    uploads = [await upload_file_to_s3(b"x" * params["size"], file_name_override="reports/large.bin")]
+    uploads.append(await save_file_to_s3(page, trigger=page.locator("a")))
+    return [upload.to_dict() | {"url": await upload.get_signed_url()} for upload in uploads]
 """
 MODELS = """
 import httpx
@@ -118,3 +133,27 @@ async def test_upload_helpers_write_to_the_bucket_of_the_project_s_variables(hos
     assert [upload["bucket"] for upload in value(report)] == [BUCKET, BUCKET]
     uploaded = {path.name: path.read_text() for path in (tmp_path / "s3" / "buckets").rglob("*.txt")}
     assert uploaded == {"bytes.txt": "bytes", "link.txt": "linked"}
+
+
+async def test_without_a_bucket_upload_helpers_leave_files_of_the_attempt(host: Host, tmp_path: Path):
+    version = await host.version(await host.deploy({**VENDORS, "api/managed.py": MANAGED}))
+    size = 20 * 1024 * 1024
+    spec = attempt_of(
+        "managed", {"size": size}, run_info={"attempt_path": "/attempts/1"}, evidence=EvidenceSpec(tmp_path)
+    )
+    report = await host.lab.pool(project=version.project).run_attempt(version, spec)
+    found = [(upload["file_name"], upload["url"], upload["signed_url"]) for upload in value(report)]
+    assert found == [
+        (name, url, url)
+        for name, url in (
+            ("reports/large.bin", "/attempts/1/files/uploads%2F2"),
+            ("link.txt", "/attempts/1/files/uploads%2F3"),
+        )
+    ]
+    left = find_left_files(tmp_path / FILES, FileLimits())
+    assert (sorted(file.name for file in left.files), left.missing) == (
+        ["downloads/link.txt", "uploads/1", "uploads/2", "uploads/3"],
+        None,
+    )
+    sizes = {path.name: path.stat().st_size for path in (tmp_path / FILES).rglob("uploads/*")}
+    assert sizes == {"1": len("the code's own"), "2": size, "3": len("linked")}

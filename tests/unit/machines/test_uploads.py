@@ -1,0 +1,62 @@
+"""Uploads of helpers to the platform's storage, which become files of the Attempt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import pytest
+from _intuned_runtime_internal.backend_functions._call_backend_function import call_backend_function
+from intuned_runtime import IntunedContext, PlatformOnlyError, RunContext
+from pydantic import BaseModel, Field
+
+
+class _Addresses(BaseModel):
+    write: str = Field(alias="writeSignedUrl")
+    read: str = Field(alias="readSignedUrl")
+
+
+class _Cached(BaseModel):
+    value: dict[str, int] | None = None
+
+
+@pytest.fixture
+def output(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The folder of files of an Attempt that runs."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(IntunedContext, "_current", IntunedContext(run_context=RunContext(run_id="local")))
+    return tmp_path / "output"
+
+
+async def _announced() -> _Addresses:
+    return await call_backend_function("files/uploadSignedUrls", _Addresses, method="GET")
+
+
+async def _put(address: str, content: bytes) -> int:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        return (await client.put(address, content=content)).status_code
+
+
+async def test_an_address_takes_one_upload_and_nobody_can_guess_it(output: Path) -> None:
+    first, second = await _announced(), await _announced()
+    assert await _put(second.write, b"second") == 200
+    assert await _put(first.write, b"") == 200
+    statuses = [await _put(first.write, b"again"), await _put(f"{second.write.rpartition('/')[0]}/1", b"a guess")]
+    assert statuses == [404, 404]
+    assert {file.name: file.read_bytes() for file in (output / "uploads").iterdir()} == {"1": b"", "2": b"second"}
+    assert (first.read, second.read) == tuple((output / "uploads" / name).as_uri() for name in ("1", "2"))
+
+
+async def test_an_upload_replaces_no_file_of_the_code(output: Path) -> None:
+    addresses = await _announced()
+    (output / "uploads" / "1").write_bytes(b"the code's own")
+    assert await _put(addresses.write, b"uploaded") == 507
+    assert (output / "uploads" / "1").read_bytes() == b"the code's own"
+
+
+async def test_nothing_is_cached_and_what_the_platform_alone_has_says_so(output: Path) -> None:
+    await call_backend_function("cache/key", _Cached, method="PUT", params=_Cached(value={"value": 1}))
+    assert (await call_backend_function("cache/key", _Cached)).value is None
+    with pytest.raises(PlatformOnlyError, match=r"auth-session/.* needs a service of Intuned's platform"):
+        await call_backend_function("auth-session/anna/parameters", _Cached)
+    assert not output.exists()
