@@ -44,8 +44,8 @@ _SHOWN_ROWS = 200
 _SHOWN_COLUMNS = 50
 _SHOWN_TEXT = 300
 """Characters of a cell that a page shows."""
-_EXECUTED = ("=", "+", "-", "@", "\t", "\r")
-"""What a text begins with that a spreadsheet would execute."""
+_EXECUTED = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a text begins with that a spreadsheet would execute. Some take the full-width forms of the signs for these."""
 
 
 def find_rows(result: Any) -> list[Row] | None:

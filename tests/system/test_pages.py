@@ -174,7 +174,7 @@ async def automation(page, params, **_kwargs):
     await page.goto("data:text/html," + params["evil"])
     if params.get("fail"):
         raise ValueError(params["evil"])
-    return {params["evil"]: [params["evil"]]}
+    return [{params["evil"]: params["evil"], "link": "javascript:alert(1)"}]
 """
 
 
@@ -205,6 +205,7 @@ async def test_nothing_that_a_user_or_a_site_says_becomes_a_part_of_the_page(
     query = urlencode({"api": spiked, "authSession": EVIL, "canceled": EVIL, "done": EVIL, "id": EVIL})
     places = ["/projects", "/projects/spiked", f"/projects/spiked/runs?{query}", "/projects/spiked/runs"]
     places += [f"/projects/spiked/playground?{query}", of(good, "spiked"), of(bad, "spiked")]
+    places.append(f"{of(good, 'spiked')}?{urlencode({'search': EVIL, 'sort': 1, 'order': EVIL})}")
     places += [f"/projects/orders/auth-sessions?{query}", f"/sign-in?{urlencode({'next': EVIL})}"]
     dialogs: list[str] = []
     page.on("dialog", lambda dialog: dialogs.append(dialog.message))
@@ -217,7 +218,9 @@ async def test_nothing_that_a_user_or_a_site_says_becomes_a_part_of_the_page(
     await expect(page.locator("#why pre").first).to_contain_text("onerror")
     await expect(page.locator(".lines")).to_contain_text(EVIL)
     await page.goto(of(good, "spiked"))
-    await expect(page.locator("#result")).to_contain_text("onerror")
+    await expect(page.locator("#result th").first).to_have_text(EVIL)
+    await expect(page.locator("#result td").first).to_have_text(EVIL)
+    assert await page.locator("a[href^=javascript]").count() == 0
     await expect(page.locator("#deliveries")).to_contain_text("onerror", timeout=30_000)
     assert await page.locator("img[src=x]").count() == 0
     await page.goto("/projects/orders/auth-sessions")

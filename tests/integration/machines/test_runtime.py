@@ -158,8 +158,8 @@ PROJECT = automations(
 
 async def test_run_info_tells_what_the_attempt_was_given_and_none_for_the_rest(quiet: Run) -> None:
     given = {"run_id": "r1", "proxy": "http://proxy:1"}
-    names = "job_id job_run_id auth_session_id dependency_id dependency_for parent_run_id auth_session trace_id attempt_path"
-    none = dict.fromkeys([*names.split(), "traceparent"])
+    names = "job_id job_run_id auth_session_id dependency_id dependency_for parent_run_id auth_session trace_id"
+    none = dict.fromkeys([*names.split(), "traceparent", "attempt_path"])
     assert value(await quiet("tells", run_info=given)) == {**none, **given}
 
 

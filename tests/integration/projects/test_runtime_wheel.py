@@ -24,12 +24,13 @@ async def built(folder: Path, into: Path) -> zipfile.ZipFile:
     return zipfile.ZipFile(wheel)
 
 
-async def test_the_runtime_is_two_typed_packages_that_need_playwright(packages: None, tmp_path: Path):
+async def test_the_runtime_is_typed_packages_that_need_playwright(packages: None, tmp_path: Path):
     with await built(RUNTIME, tmp_path) as wheel:
         names = wheel.namelist()
         assert {name.partition("/")[0] for name in names} == {
             "callboard_runtime",
             "intuned_runtime",
+            "_intuned_runtime_internal",
             INFO,
         }
         assert {"callboard_runtime/py.typed", "intuned_runtime/py.typed"} <= set(names)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from callboard.schemas.workflow.job_run import JobRunProgress, JobRunReason, JobRunReasonType, JobRunStatus
-from callboard.schemas.workflow.run import RunStatus
+from callboard.schemas.workflow.run import RunCause, RunStatus
 from callboard.storage import object_keys
 from callboard.temporal.listing import RunPage
 from tests.support.api_in_process import Api
@@ -114,6 +114,15 @@ async def test_its_runs_are_listed_for_who_may_read_runs(api: Api, pages: Pages)
     jobs_only = await signed_in_client(api, await api.make_key("jobs"))
     assert (await jobs_only.get(f"{PATH}.json")).json()["runs"] is None
     assert "a-run" not in await page_text(jobs_only)
+
+
+async def test_nothing_of_its_runs_becomes_a_part_of_its_page(api: Api, pages: Pages):
+    cause = RunCause(code="api-attempts-failed", message=EVIL)
+    run = line("a-run", status=RunStatus.FAILED, api=EVIL, tags=(EVIL,), cause=cause, job_run_id=JOB_RUN_ID)
+    api.run_queries.answer = RunPage((run,), None)
+    text = await page_text(pages)
+    assert (text.count(f">{ESCAPED}<"), text.count(ESCAPED)) == (2, 3), "the API and the tag, and behind a code why"
+    assert "<img src=x" not in text
 
 
 async def test_one_that_is_being_terminated_says_so_and_offers_nothing_else(api: Api, pages: Pages):

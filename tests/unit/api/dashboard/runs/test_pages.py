@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from api.dashboard.rendering import CONTENT_SECURITY_POLICY
 from callboard.schemas.workflow.base import JsonRef
 from callboard.schemas.workflow.run import ErrorCode, RunCause, RunError, RunOutcome, RunStatus
 from callboard.temporal.listing import RunPage
@@ -145,6 +146,29 @@ async def test_a_result_that_is_a_table_is_shown_as_one(api: Api, pages: Pages):
     answer = await pages.get(f"/projects/shop/runs/{run_id}/rows?format=csv")
     assert answer.text.splitlines()[:2] == ["name,price,sizes", "chair 0,0,"]
     assert answer.headers["content-disposition"] == f'attachment; filename="rows_{run_id}.csv"'
+
+
+async def test_cells_names_of_columns_and_searches_are_text(api: Api, pages: Pages):
+    run_id = await api.run()
+    rows = [{EVIL: "javascript:alert(1)", "javascript:alert(2)": EVIL, "nested": {EVIL: [EVIL]}}]
+    api.runs.end(run_id, RunOutcome(status=RunStatus.COMPLETED, result=json_text(rows)))
+    query = {"search": EVIL, "sort": "2", "order": EVIL}
+    answer = await pages.get(f"/projects/shop/runs/{run_id}", params=query)
+    assert answer.text.count(f">{ESCAPED}</a></th>") == answer.text.count(f"<td>{ESCAPED}</td>") == 1
+    assert f'name="search" value="{ESCAPED}"' in answer.text
+    assert "1 row, 1 of which match" in answer.text
+    assert "<img src=x" not in answer.text
+    links = re.findall(r'href="([^"]*)"', answer.text)
+    assert links
+    assert not [link for link in links if "alert" in link and not link.startswith("?search=%3C%2Fscript%3E")]
+    assert answer.headers["content-security-policy"] == CONTENT_SECURITY_POLICY
+
+
+@pytest.mark.parametrize("name", ["tag", "q", "errorCode", "status", "type", "startedAfter", "cursor", "api", "within"])
+async def test_a_filter_in_the_address_is_text_whether_it_is_taken_or_refused(pages: Pages, name: str):
+    answer = await pages.get("/projects/shop/runs", params={name: EVIL, "canceled": EVIL})
+    assert (answer.status_code in (200, 400), "<img src=x" in answer.text) == (True, False)
+    assert answer.headers["content-security-policy"] == CONTENT_SECURITY_POLICY
 
 
 async def test_a_failed_run_tells_why_and_may_be_started_again(api: Api, pages: Pages):
