@@ -1,0 +1,20 @@
+'use strict';
+/** What user code imports from the runtime (docs/contract.md, section 3.2), in Callboard's own implementation. */
+
+const { deleteAttribute, setAttribute } = require('./attributes.js');
+const { extendPayload, extendTimeout, getAuthSessionParameters, getExecutionContext, RunError } = require('./helpers.js');
+const { attemptStore, persistentStore } = require('./stores.js');
+const platform = require('./platform.js');
+
+module.exports = {
+  RunError,
+  attemptStore,
+  deleteAttribute,
+  extendPayload,
+  extendTimeout,
+  getAuthSessionParameters,
+  getExecutionContext,
+  persistentStore,
+  setAttribute,
+  ...platform,
+};
