@@ -40,7 +40,7 @@ class UserCodeError extends Error {
   constructor(message, { name = '', stack } = {}) {
     super(message);
     this.name = name;
-    this.told = stack;
+    this.shownStack = stack;
   }
 }
 
@@ -95,7 +95,7 @@ function asMessage(thrown, root) {
     kind: error.kind,
     name: error.name,
     message: error.message,
-    stack: error.told ?? stackOf(error, root, error.message),
+    stack: error.shownStack ?? stackOf(error, root, error.message),
   };
   if (error instanceof ResultTooBigError) {
     fields.details = { sizeInBytes: error.text.length, maxSizeInBytes: error.limit };

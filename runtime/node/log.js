@@ -18,12 +18,12 @@ const LEVELS = { assert: 'warning', debug: 'debug', error: 'error', trace: 'debu
 
 /**
  * Return the function that writes lines of the log. Each is written at once, so that it stays if this process is killed
- * in the next moment. `callboard.machines.log_writer` has the sources.
- * @param {string} [pipe] Where to write. It is opened anew, as copied descriptors share their flags, and libuv sets its
- *   own to non-blocking.
+ * in the next moment.
+ * @param {string} pipe Where to write. It is opened anew, as copied descriptors share their flags, and libuv sets its own
+ *   to non-blocking.
  * @returns {Say}
  */
-function openLog(pipe = '/proc/self/fd/1') {
+function openLog(pipe) {
   const end = fs.openSync(pipe, 'w');
   return (level, source, message) => {
     const text = wellFormed(message.slice(0, LONGEST));
@@ -34,6 +34,15 @@ function openLog(pipe = '/proc/self/fd/1') {
       // The keeper is gone, and soon so is this process.
     }
   };
+}
+
+/** @type {Say | undefined} */
+let own;
+
+/** Write a line into the pipe to the keeper. `callboard.machines.log_writer` has the sources. @type {Say} */
+function say(level, source, message) {
+  own ??= openLog('/proc/self/fd/1');
+  own(level, source, message);
 }
 
 function writeWhole(end, data) {
@@ -68,4 +77,4 @@ function captureConsole(say, root) {
   };
 }
 
-module.exports = { captureConsole, openLog };
+module.exports = { captureConsole, openLog, say };
