@@ -37,7 +37,9 @@ _OVER_LIMIT = {
 """Messages of Attempts whose Machine has passed a limit other than that of memory, by the limit's name."""
 
 _FRAME = re.compile(r'  File "([^"\n]+)", line (\d+), in [^\n]*\n((?:    [^\n]*\n)*)')
-"""One frame of a stack, with the lines of its source."""
+"""One frame of a stack of Python, with the lines of its source."""
+_FRAME_OF_V8 = re.compile(r"^    at (?:[^\n]* \()?([^\n:()]+):(\d+):\d+\)?$", re.MULTILINE)
+"""One frame of a stack of JavaScript, whose innermost frame comes first."""
 _SOURCE_LIMIT = 200
 """Most characters of a line of source in a message."""
 
@@ -114,13 +116,19 @@ def _innermost(stack: str, project: Path) -> tuple[str, str]:
     found = ("", "")
     frame = _FRAME.search(stack)  # a long stack has lost its beginning
     while frame is not None:
-        path = Path(frame[1])
-        # This asks of any text, which `Path.is_file` does not bear.
-        if not path.is_absolute() and ".." not in path.parts and os.path.isfile(project / path):  # noqa: PTH113
+        if _is_file(frame[1], project):
             source = frame[3].strip().partition("\n")[0]
-            found = f"{path}:{frame[2]}", clip(source, _SOURCE_LIMIT)
+            found = f"{frame[1]}:{frame[2]}", clip(source, _SOURCE_LIMIT)
         frame = _FRAME.match(stack, frame.end())
-    return found
+    inner = next((each for each in _FRAME_OF_V8.finditer(stack) if _is_file(each[1], project)), None)
+    return (f"{inner[1]}:{inner[2]}", "") if inner is not None else found
+
+
+def _is_file(text: str, project: Path) -> bool:
+    """Tell whether a text, which may be anything, is the path of a file in a project's folder."""
+    path = Path(text)
+    # `Path.is_file` does not bear any text.
+    return not path.is_absolute() and ".." not in path.parts and os.path.isfile(project / path)  # noqa: PTH113
 
 
 def timed_out(spec: AttemptSpec, version: Version, waiting_at: str) -> RunError:

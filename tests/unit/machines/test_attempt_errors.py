@@ -102,9 +102,24 @@ def test_an_exception_says_where_in_the_project_it_was_raised(shop: Version) -> 
     assert _raised(shop, "X: no", GOTO, kind="browser-gone").endswith("The automation saw: X: no (api/list.py:3)")
 
 
+@pytest.mark.parametrize(
+    "frame", ["step (api/list.ts:12:5)", "api/list.ts:12:5", "async Foo.step [as a (b)] (api/list.ts:12:5)"]
+)
+def test_a_stack_of_javascript_tells_the_innermost_place_first(shop: Version, frame: str) -> None:
+    (shop.folder / "api/list.ts").touch()
+    stack = (
+        "Error: no\n    at parse (node_modules/zod/index.js:9:1)\n    at Array.map (<anonymous>)\n"
+        f"    at {frame}\n    at async handler (api/list.ts:40:3)"
+    )
+    assert _raised(shop, "Error: no\nCause: Error: why", stack) == "Error: no (api/list.ts:12)\nCause: Error: why"
+    told = attempt_errors.timed_out(attempt_spec("list"), shop, f"waits for page.click\n    at {frame}").message
+    assert told.endswith("; it stood at api/list.ts:12.")
+
+
 def test_only_files_of_the_project_are_places(shop: Version) -> None:
     for path in (str(shop.folder / "api/list.py"), "../outside.py", "api/../../outside.py", "api/\0", "x" * 5000):
         assert _raised(shop, "KeyError: 1", GOTO.replace("api/list.py", path)) == "KeyError: 1"
+        assert _raised(shop, "Error: 1", f"Error: 1\n    at step ({path}:3:1)") == "Error: 1"
 
 
 def test_the_place_stays_where_a_message_or_a_stack_is_cut(shop: Version) -> None:
