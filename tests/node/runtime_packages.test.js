@@ -100,6 +100,13 @@ test('several payloads may come at once, and what says its own JSON', () => {
   assert.equal(runtime.payloads.length, 4);
 });
 
+test('modules that are not bundled can import each name', async () => {
+  for (const path of ['../../runtime/node/packages/@intuned/runtime/index.js', '../../runtime/node/packages/@callboard/runtime/index.js']) {
+    const { default: whole, ...names } = await import(path);
+    assert.deepEqual(Object.keys(names).filter((name) => name !== 'module.exports'), Object.keys(whole).sort());
+  }
+});
+
 test('attemptStore keeps values as they are', () => {
   const page = { click: () => {} };
   assert.equal(intuned.attemptStore.get('page'), undefined);

@@ -4,7 +4,6 @@
 const { deleteAttribute, setAttribute } = require('./attributes.js');
 const { extendPayload, extendTimeout, getAuthSessionParameters, getExecutionContext, RunError } = require('./helpers.js');
 const { attemptStore, persistentStore } = require('./stores.js');
-const platform = require('./platform.js');
 
 module.exports = {
   RunError,
@@ -16,5 +15,5 @@ module.exports = {
   getExecutionContext,
   persistentStore,
   setAttribute,
-  ...platform,
+  ...require('./platform.js'),
 };

@@ -14,18 +14,30 @@ class PlatformOnlyError extends Error {
 
 /** Return an async function that rejects when it is called. */
 function missing(name) {
-  return async () => {
-    throw new PlatformOnlyError(`${name}()`);
+  const named = {
+    async [name]() {
+      throw new PlatformOnlyError(`${name}()`);
+    },
   };
+  return named[name];
 }
 
+const getAiGatewayConfig = missing('getAiGatewayConfig');
+const onCaptchaEvent = missing('onCaptchaEvent');
+const onceCaptchaEvent = missing('onceCaptchaEvent');
+const pauseCaptchaSolver = missing('pauseCaptchaSolver');
+const resumeCaptchaSolver = missing('resumeCaptchaSolver');
+const waitForCaptchaSolve = missing('waitForCaptchaSolve');
+const withWaitForCaptchaSolve = missing('withWaitForCaptchaSolve');
+
+// Each name stands here as it is, so that `import { … }` of a module that is not bundled finds it.
 module.exports = {
   PlatformOnlyError,
-  getAiGatewayConfig: missing('getAiGatewayConfig'),
-  onCaptchaEvent: missing('onCaptchaEvent'),
-  onceCaptchaEvent: missing('onceCaptchaEvent'),
-  pauseCaptchaSolver: missing('pauseCaptchaSolver'),
-  resumeCaptchaSolver: missing('resumeCaptchaSolver'),
-  waitForCaptchaSolve: missing('waitForCaptchaSolve'),
-  withWaitForCaptchaSolve: missing('withWaitForCaptchaSolve'),
+  getAiGatewayConfig,
+  onCaptchaEvent,
+  onceCaptchaEvent,
+  pauseCaptchaSolver,
+  resumeCaptchaSolver,
+  waitForCaptchaSolve,
+  withWaitForCaptchaSolve,
 };
