@@ -81,7 +81,10 @@ class ResultTooBigError extends StructuralError {
   }
 }
 
-/** One frame of a stack. `line` and `column` count from 1. @typedef {{name?: string, file: string, line: number, column: number}} Frame */
+/**
+ * One frame of a stack. `line` and `column` count from 1.
+ * @typedef {{name?: string, file: string, line: number, column: number}} Frame
+ */
 
 /**
  * Return the fields of a message about whatever user code threw, or what we threw ourselves.
@@ -167,7 +170,9 @@ function headOf(thrown, root) {
   if (!isError(thrown)) return contentOf(thrown).slice(0, MESSAGE_LIMIT);
   const name = nameOf(thrown).slice(0, NAME_LIMIT);
   let said = read(thrown, 'message');
-  said = stripVTControlCharacters(typeof said === 'string' ? said : '').replaceAll(`${root}/`, '').trimEnd();
+  said = stripVTControlCharacters(typeof said === 'string' ? said : '')
+    .replaceAll(`${root}/`, '')
+    .trimEnd();
   if (isMissingModule(thrown)) said = undeclared(said.replace(/\nRequire stack:[^]*| imported from .*/, ''));
   return (said ? `${name}: ${said}` : name).slice(0, MESSAGE_LIMIT);
 }
@@ -187,7 +192,10 @@ function contentOf(thrown) {
 function undeclared(said) {
   const [, module] = /Cannot find (?:module|package) '([^']+)'/.exec(said) ?? [];
   if (!module || /^[./#]/.test(module)) return said;
-  return `${said}\nIt is neither a file of the project nor in a package that it declares. Declare its package in package.json.`;
+  return (
+    `${said}\nIt is neither a file of the project nor in a package that it declares. ` +
+    'Declare its package in package.json.'
+  );
 }
 
 /** Return class and message of what was thrown, and those of its causes, a line each. */
@@ -238,7 +246,10 @@ function stackOf(error, root, head) {
 function framesOf(stack) {
   const lines = typeof stack === 'string' ? stack.split('\n') : [];
   const begin = lines.findLastIndex((line) => line && !LINE_OF_FRAME.test(line)) + 1;
-  return lines.slice(begin).map(frameOf).filter((frame) => frame !== undefined);
+  return lines
+    .slice(begin)
+    .map(frameOf)
+    .filter((frame) => frame !== undefined);
 }
 
 /** Return what a line of a stack tells; undefined for frames without a file. @returns {Frame | undefined} */
@@ -246,7 +257,12 @@ function frameOf(text) {
   const found = text.includes('<anonymous>:') ? null : FRAME.exec(text);
   if (found === null) return undefined;
   const [, name, place, line, column] = found;
-  return { name, file: place.startsWith('file:') ? fileURLToPath(place) : place, line: Number(line), column: Number(column) };
+  return {
+    name,
+    file: place.startsWith('file:') ? fileURLToPath(place) : place,
+    line: Number(line),
+    column: Number(column),
+  };
 }
 
 /**

@@ -19,8 +19,8 @@ const LEVELS = { assert: 'warning', debug: 'debug', error: 'error', trace: 'debu
 /**
  * Return the function that writes lines of the log. Each is written at once, so that it stays if this process is killed
  * in the next moment.
- * @param {string} pipe Where to write. It is opened anew, as copied descriptors share their flags, and libuv sets its own
- *   to non-blocking.
+ * @param {string} pipe Where to write. It is opened anew, as copied descriptors share their flags, and libuv sets its
+ *   own to non-blocking.
  * @returns {Say}
  */
 function openLog(pipe) {
@@ -46,7 +46,7 @@ function say(level, source, message) {
 }
 
 function writeWhole(end, data) {
-  for (let written = 0; written < data.length; ) written += fs.writeSync(end, data, written);
+  for (let written = 0; written < data.length;) written += fs.writeSync(end, data, written);
 }
 
 /** Half a character has no UTF-8 form, so it is spelled out. */

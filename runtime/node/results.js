@@ -24,7 +24,10 @@ const WITHOUT_FORM = [
   [(value) => types.isGeneratorObject(value) && Symbol.asyncIterator in value, '; is an `await` missing?'],
   [types.isMap, '; return Object.fromEntries(…)'],
   [types.isSet, '; return [...…]'],
-  [(value) => types.isMapIterator(value) || types.isSetIterator(value) || types.isGeneratorObject(value), '; return [...…]'],
+  [
+    (value) => types.isMapIterator(value) || types.isSetIterator(value) || types.isGeneratorObject(value),
+    '; return [...…]',
+  ],
   [(value) => types.isArrayBufferView(value) || types.isAnyArrayBuffer(value), '; return base64 text, or an array'],
   [(value) => types.isNativeError(value) || value instanceof Error, '; return its message'],
   [types.isRegExp, '; return String(…)'],
@@ -41,8 +44,8 @@ class NotJsonError extends StructuralError {}
  * @param {unknown} value What user code returned.
  * @param {{what?: string, path?: string}} [names] The value's name at the beginning of a sentence, and of a path.
  * @returns {string}
- * @throws {NotJsonError} The value is not JSON (NaN, Infinity, a BigInt, a function, a Map, a cycle …), or has more than
- *   `DEPTH` levels; its message has the path.
+ * @throws {NotJsonError} The value is not JSON (NaN, Infinity, a BigInt, a function, a Map, a cycle …), or has more
+ *   than `DEPTH` levels; its message has the path.
  * @throws {ResultTooBigError} The JSON is larger than `LIMIT`.
  */
 function toJson(value, { what = 'Result', path = 'result' } = {}) {
@@ -98,7 +101,8 @@ function jsonOf(value, root, depth = Infinity) {
 function faultOf(given, form, around) {
   if (typeof form === 'number') return Number.isFinite(form) ? '' : `: JSON has no ${form}; return null`;
   if (typeof form === 'bigint') return ': JSON has no BigInt; return Number(…) or String(…)';
-  if (typeof form === 'function' || typeof form === 'symbol') return `: a ${typeof form} has no JSON form; leave it out`;
+  if (typeof form === 'function' || typeof form === 'symbol')
+    return `: a ${typeof form} has no JSON form; leave it out`;
   const value = isHidden(given, form) ? given : form;
   if (typeof value !== 'object' || value === null) return '';
   if (around.some((outer) => outer.form === form)) return ': it contains itself, which JSON cannot hold; leave it out';

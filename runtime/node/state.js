@@ -24,8 +24,8 @@ const MOST_OPEN = 16;
  * @property {Map<string, any>} attemptStore Values of the Attempt.
  * @property {{api: string, parameters: Record<string, any>}[]} payloads Further API calls.
  * @property {Record<string, any>} attributes Attributes of the Run.
- * @property {(value: unknown, path: string) => string} jsonOf Make ASCII JSON of a value, or throw an Error that says by
- *   its path what has no such form.
+ * @property {(value: unknown, path: string) => string} jsonOf Make ASCII JSON of a value, or throw an Error that says
+ *   by its path what has no such form.
  */
 
 /**

@@ -5,7 +5,15 @@ const os = require('node:os');
 const path = require('node:path');
 const { after, before, describe, test } = require('node:test');
 
-const { asMessage, framesOf, shortened, shown, StructuralError, UserCodeError, withAddition } = require('../../runtime/node/failures.js');
+const {
+  asMessage,
+  framesOf,
+  shortened,
+  shown,
+  StructuralError,
+  UserCodeError,
+  withAddition,
+} = require('../../runtime/node/failures.js');
 const { NotRetryable, RetryLater } = require('../../runtime/node/packages/@callboard/runtime');
 const { RunError } = require('../../runtime/node/packages/@intuned/runtime');
 
@@ -26,7 +34,9 @@ describe('the class of an error', () => {
   class PlaywrightError extends Error {}
   // As the classes are called in Playwright's bundle.
   class TargetClosedError2 extends PlaywrightError {}
-  class TimeoutError2 extends PlaywrightError { name = 'TimeoutError'; }
+  class TimeoutError2 extends PlaywrightError {
+    name = 'TimeoutError';
+  }
   const cases = [
     [new Error('x'), 'Error'],
     [new TypeError('x'), 'TypeError'],
@@ -34,7 +44,14 @@ describe('the class of an error', () => {
     [Object.assign(new OutOfStock('x'), { name: 'Sold' }), 'Sold'],
     [Object.assign(new OutOfStock('x'), { name: 3 }), 'OutOfStock'],
     [new (class extends Error {})('x'), 'Error'],
-    [Object.defineProperty(new OutOfStock('x'), 'name', { get: () => { throw new Error(); } }), 'OutOfStock'],
+    [
+      Object.defineProperty(new OutOfStock('x'), 'name', {
+        get: () => {
+          throw new Error();
+        },
+      }),
+      'OutOfStock',
+    ],
     [new PlaywrightError('x'), 'Error'],
     [new TargetClosedError2('x'), 'TargetClosedError'],
     [new TimeoutError2('x'), 'TimeoutError'],
@@ -47,7 +64,8 @@ describe('the class of an error', () => {
     });
   }
 
-  test('an error without a message is told by its class', () => assert.equal(told(new OutOfStock()).message, 'OutOfStock'));
+  test('an error without a message is told by its class', () =>
+    assert.equal(told(new OutOfStock()).message, 'OutOfStock'));
 });
 
 describe('what is thrown and no Error is told by its content', () => {
@@ -66,7 +84,10 @@ describe('what is thrown and no Error is told by its content', () => {
 
 test('the message of Playwright is kept with its call log, without colours', () => {
   const message = "page.click: Timeout 100ms exceeded.\nCall log:\n\x1b[2m  - waiting for locator('x')\x1b[22m\n";
-  assert.equal(told(new Error(message)).message, "Error: page.click: Timeout 100ms exceeded.\nCall log:\n  - waiting for locator('x')");
+  assert.equal(
+    told(new Error(message)).message,
+    "Error: page.click: Timeout 100ms exceeded.\nCall log:\n  - waiting for locator('x')",
+  );
 });
 
 test('causes are told, each once', () => {
@@ -75,19 +96,31 @@ test('causes are told, each once', () => {
   refused.cause = failed;
   assert.equal(
     told(failed).message,
-    'TypeError: fetch failed\nCause: AggregateError\nOne of its errors: Error: connect ::1\nOne of its errors: Error: connect 127.0.0.1',
+    'TypeError: fetch failed\nCause: AggregateError\n' +
+      'One of its errors: Error: connect ::1\nOne of its errors: Error: connect 127.0.0.1',
   );
-  assert.equal(told(new Error('no', { cause: 'a text' })).message, 'Error: no\nCause: A string was thrown instead of an Error: a text');
+  assert.equal(
+    told(new Error('no', { cause: 'a text' })).message,
+    'Error: no\nCause: A string was thrown instead of an Error: a text',
+  );
 });
 
 describe('whether another Attempt may help', () => {
   test('NotRetryable', () => assert.equal(told(new NotRetryable('no')).kind, 'non-retryable'));
   test('RetryLater', () => {
     const { kind, message, retryAfter } = told(new RetryLater(5));
-    assert.deepEqual([kind, message, retryAfter], ['retry-later', 'RetryLater: another Attempt may help in 5 seconds', 5]);
+    assert.deepEqual(
+      [kind, message, retryAfter],
+      ['retry-later', 'RetryLater: another Attempt may help in 5 seconds', 5],
+    );
   });
   test('RunError', () => {
-    assert.deepEqual(told(new RunError('no', { error_code: 'X' })), { kind: 'user', name: 'RunError', message: 'RunError: no', stack: '' });
+    assert.deepEqual(told(new RunError('no', { error_code: 'X' })), {
+      kind: 'user',
+      name: 'RunError',
+      message: 'RunError: no',
+      stack: '',
+    });
     assert.equal(told(new RunError('no', { retryable: false })).kind, 'non-retryable');
   });
   test('a name that is not defined', () => {
@@ -97,21 +130,32 @@ describe('whether another Attempt may help', () => {
     assert.equal(told(inPage).kind, 'user');
   });
   test('a package that is missing', () => {
-    assert.throws(() => require('no-such-package/x'), (error) => {
-      const { kind, message } = told(error);
-      assert.equal(kind, 'structural');
-      assert.equal(
-        message,
-        "Error: Cannot find module 'no-such-package/x'\nIt is neither a file of the project nor in a package that it declares. " +
-          'Declare its package in package.json.',
-      );
-      return true;
-    });
-    assert.throws(() => require('./no-such-file'), (error) => told(error).message === "Error: Cannot find module './no-such-file'");
+    assert.throws(
+      () => require('no-such-package/x'),
+      (error) => {
+        const { kind, message } = told(error);
+        assert.equal(kind, 'structural');
+        assert.equal(
+          message,
+          "Error: Cannot find module 'no-such-package/x'\nIt is neither a file of the project nor in a package that " +
+            'it declares. Declare its package in package.json.',
+        );
+        return true;
+      },
+    );
+    assert.throws(
+      () => require('./no-such-file'),
+      (error) => told(error).message === "Error: Cannot find module './no-such-file'",
+    );
   });
   test('what is ours keeps its words', () => {
     const ours = new StructuralError('api/list is not in the project.', { name: 'APINotFoundError' });
-    assert.deepEqual(told(ours), { kind: 'structural', name: 'APINotFoundError', message: 'api/list is not in the project.', stack: '' });
+    assert.deepEqual(told(ours), {
+      kind: 'structural',
+      name: 'APINotFoundError',
+      message: 'api/list is not in the project.',
+      stack: '',
+    });
   });
 });
 
@@ -146,8 +190,14 @@ describe('a stack', () => {
       'click (/x/node_modules/playwright-core/lib/page.js:1:1)',
       `${ROOT}/api/list.ts:3:1`,
     );
-    assert.equal(told(error).stack, 'Error: page.evaluate: Error: no\n    at inner (api/evil.ts:1:1)\nCall log:\n    at api/list.ts:3:1');
-    assert.deepEqual(framesOf(error.stack).map(({ line }) => line), [1, 3]);
+    assert.equal(
+      told(error).stack,
+      'Error: page.evaluate: Error: no\n    at inner (api/evil.ts:1:1)\nCall log:\n    at api/list.ts:3:1',
+    );
+    assert.deepEqual(
+      framesOf(error.stack).map(({ line }) => line),
+      [1, 3],
+    );
   });
 
   test('is empty where no frame is in the project', () => {
@@ -164,7 +214,10 @@ describe('a stack', () => {
   });
 
   test('of what we throw in its midst has where it was', () => {
-    const exit = thrown(new UserCodeError('The automation called process.exit(3).', { name: 'ProcessExit' }), `step (${ROOT}/api/list.ts:1:2)`);
+    const exit = thrown(
+      new UserCodeError('The automation called process.exit(3).', { name: 'ProcessExit' }),
+      `step (${ROOT}/api/list.ts:1:2)`,
+    );
     assert.deepEqual(told(exit), {
       kind: 'user',
       name: 'ProcessExit',
@@ -175,7 +228,9 @@ describe('a stack', () => {
 
   test('has bounds, and so has a message', () => {
     const frames = Array.from({ length: 2000 }, (_, line) => `step (${ROOT}/api/list.ts:${line + 1}:1)`);
-    const { name, message, stack } = told(thrown(Object.assign(new Error('x'.repeat(1e6)), { name: 'N'.repeat(1e6) }), ...frames));
+    const { name, message, stack } = told(
+      thrown(Object.assign(new Error('x'.repeat(1e6)), { name: 'N'.repeat(1e6) }), ...frames),
+    );
     assert.equal(name.length, 200);
     assert.equal(message.length, 4000);
     assert.ok(stack.length <= 16_000);
@@ -191,9 +246,13 @@ describe('places in a bundle', () => {
     fs.mkdirSync(path.join(root, '.callboard', 'api'), { recursive: true });
     // Each line of the bundle is of the line of the source that is ten further down.
     const map = { version: 3, sources: ['../../api/list.ts'], names: [], mappings: 'AAUA;AACA;AACA' };
-    const code = 'function step() { throw new Error("no"); }\nmodule.exports = () => step();\nmodule.exports.step = step;\n';
+    const code =
+      'function step() { throw new Error("no"); }\nmodule.exports = () => step();\nmodule.exports.step = step;\n';
     const inline = Buffer.from(JSON.stringify(map)).toString('base64');
-    fs.writeFileSync(path.join(root, '.callboard', 'api', 'list.cjs'), `${code}//# sourceMappingURL=data:application/json;base64,${inline}\n`);
+    fs.writeFileSync(
+      path.join(root, '.callboard', 'api', 'list.cjs'),
+      `${code}//# sourceMappingURL=data:application/json;base64,${inline}\n`,
+    );
     process.setSourceMapsEnabled(true);
   });
   after(() => {
@@ -204,7 +263,10 @@ describe('places in a bundle', () => {
   test('are told by its source map', () => {
     const bundle = path.join(root, '.callboard', 'api', 'list.cjs');
     assert.throws(require(bundle), (error) => {
-      assert.match(asMessage(error, root).stack, /^Error: no\n {4}at step \(api\/list\.ts:11:\d+\)\n {4}at .*api\/list\.ts:12:\d+\)?$/);
+      assert.match(
+        asMessage(error, root).stack,
+        /^Error: no\n {4}at step \(api\/list\.ts:11:\d+\)\n {4}at .*api\/list\.ts:12:\d+\)?$/,
+      );
       return true;
     });
     // As whoever looks into a process that blocks has them.
@@ -224,6 +286,14 @@ test('what is logged has short frames, and keeps all else', () => {
     '    at home',
     `${ROOT}/api/list.ts`,
   ].join('\n');
-  const short = ['Failed: Error: no', '    at step (api/list.ts:12:5)', '    at parse (node_modules/zod/index.js:9:1) {', "  code: 'X'", '}', '    at home', `${ROOT}/api/list.ts`].join('\n');
+  const short = [
+    'Failed: Error: no',
+    '    at step (api/list.ts:12:5)',
+    '    at parse (node_modules/zod/index.js:9:1) {',
+    "  code: 'X'",
+    '}',
+    '    at home',
+    `${ROOT}/api/list.ts`,
+  ].join('\n');
   assert.equal(shortened(text, ROOT), short);
 });

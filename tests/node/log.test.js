@@ -8,7 +8,8 @@ const LOG = path.join(__dirname, '..', '..', 'runtime', 'node', 'log.js');
 
 /** Return the lines of the log that code writes to its standard output, which is a pipe, as on a Machine. */
 function logged(code) {
-  const script = `const { captureConsole, say } = require(${JSON.stringify(LOG)}); captureConsole(say, '/scratch/project'); ${code}`;
+  const load = `const { captureConsole, say } = require(${JSON.stringify(LOG)});`;
+  const script = `${load} captureConsole(say, '/scratch/project'); ${code}`;
   const { stdout, stderr, status } = spawnSync('sh', ['-c', '"$0" -e "$1" | cat', process.execPath, script]);
   assert.deepEqual([status, stderr.toString()], [0, '']);
   const [before, ...lines] = stdout.toString().split('\x1e');
@@ -40,7 +41,9 @@ test('what console prints has its level', () => {
 });
 
 test('groups, counts and tables are as Node prints them', () => {
-  const messages = logged(`console.group('g'); console.log('in'); console.groupEnd(); console.count(); console.table([{ a: 1 }]);`).map(({ message }) => message);
+  const messages = logged(
+    `console.group('g'); console.log('in'); console.groupEnd(); console.count(); console.table([{ a: 1 }]);`,
+  ).map(({ message }) => message);
   assert.deepEqual(messages.slice(0, 3), ['g', '  in', 'default: 1']);
   assert.match(messages[3], /^┌[^]*│ 0 +│ 1 │[^]*┘$/);
 });

@@ -28,7 +28,11 @@ describe('the same values are JSON as in Python', () => {
   for (const { value, size, allowed } of table.sizes) {
     test(`${size} bytes`, () => {
       if (allowed) assert.equal(toJson(real(value)).length, size);
-      else assert.throws(() => toJson(real(value)), (error) => assert.deepEqual(asMessage(error, '/project'), table.tooBig) ?? true);
+      else
+        assert.throws(
+          () => toJson(real(value)),
+          (error) => assert.deepEqual(asMessage(error, '/project'), table.tooBig) ?? true,
+        );
     });
   }
 });
@@ -66,12 +70,22 @@ test('a value that lies in two places is no cycle', () => {
 });
 
 test('what a toJSON or a getter throws is told', () => {
-  const broken = { toJSON: () => { throw new Error('no luck'); } };
+  const broken = {
+    toJSON: () => {
+      throw new Error('no luck');
+    },
+  };
   assert.equal(refusal({ broken }), 'result has no JSON form: no luck');
 });
 
 test('a page, which has a form that says nothing, is refused', () => {
-  class Frame { _guid = 'frame@1'; _connection = {}; toJSON() { return { _guid: this._guid }; } }
+  class Frame {
+    _guid = 'frame@1';
+    _connection = {};
+    toJSON() {
+      return { _guid: this._guid };
+    }
+  }
   assert.equal(refusal({ title: { _frame: new Frame() } }), 'result.title._frame: a Frame has no JSON form');
 });
 
@@ -86,7 +100,9 @@ test('a result that is too big is left as a file of its own', () => {
   try {
     const large = 'x'.repeat(LIMIT);
     for (const name of ['result.json', 'result-2.json']) {
-      assert.throws(() => resultAsJson('api', large, root), { message: new RegExp(` It is left as the file ${name}\\.$`) });
+      assert.throws(() => resultAsJson('api', large, root), {
+        message: new RegExp(` It is left as the file ${name}\\.$`),
+      });
       assert.equal(fs.readFileSync(path.join(root, 'output', name), 'utf8'), `"${large}"`);
     }
   } finally {

@@ -20,7 +20,9 @@ beforeEach(() => {
     runInfo: { run_id: 'r1', job_run_id: null, auth_session_id: 'anna', auth_session: { cookies: [] } },
     ask: async (operation, given) => {
       asked.push([operation, given]);
-      return { persistent_get: given.key === 'known' ? '{"a":[1]}' : null, auth_session_parameters: '{"user":"anna"}' }[operation];
+      return { persistent_get: given.key === 'known' ? '{"a":[1]}' : null, auth_session_parameters: '{"user":"anna"}' }[
+        operation
+      ];
     },
     extendTimeout: () => void (extended += 1),
     kind: 'api',
@@ -41,7 +43,10 @@ describe('the same is allowed as in Python', () => {
   }
   for (const { key, allowed } of table.persistentKeys) {
     test(`key ${JSON.stringify(key)}`, async () => {
-      for (const call of [() => intuned.persistentStore.get(real(key)), () => intuned.persistentStore.set(real(key), 1)]) {
+      for (const call of [
+        () => intuned.persistentStore.get(real(key)),
+        () => intuned.persistentStore.set(real(key), 1),
+      ]) {
         if (allowed) await call();
         else await assert.rejects(call, { message: /^persistentStore: a key (is text of|has less than)/ });
       }
@@ -66,21 +71,31 @@ describe('the same is allowed as in Python', () => {
   for (const { seconds, allowed } of table.retryLater) {
     test(`RetryLater ${JSON.stringify(seconds)}`, () => {
       if (allowed) assert.equal(new RetryLater(real(seconds)).seconds, seconds);
-      else assert.throws(() => new RetryLater(real(seconds)), { name: 'RangeError', message: /^RetryLater takes a number of / });
+      else
+        assert.throws(() => new RetryLater(real(seconds)), {
+          name: 'RangeError',
+          message: /^RetryLater takes a number of /,
+        });
     });
   }
 });
 
 test('attributes have bounds together, and what is refused leaves them as they were', () => {
   for (let number = 0; number < 64; number++) intuned.setAttribute(`a${number}`, number);
-  assert.throws(() => intuned.setAttribute('more', 1), { name: 'RangeError', message: "attribute 'more': a Run has at most 64 attributes" });
+  assert.throws(() => intuned.setAttribute('more', 1), {
+    name: 'RangeError',
+    message: "attribute 'more': a Run has at most 64 attributes",
+  });
   intuned.deleteAttribute('a0');
   intuned.deleteAttribute('a0');
   intuned.setAttribute('when', new Date(0));
   assert.equal(runtime.attributes.when, '1970-01-01T00:00:00.000Z');
   const large = Array(20).fill('é'.repeat(255));
   intuned.setAttribute('a1', large);
-  assert.throws(() => intuned.setAttribute('a2', large), { name: 'RangeError', message: /^attribute 'a2': all attributes together would be \d+ bytes; at most 16384$/ });
+  assert.throws(() => intuned.setAttribute('a2', large), {
+    name: 'RangeError',
+    message: /^attribute 'a2': all attributes together would be \d+ bytes; at most 16384$/,
+  });
   assert.equal(runtime.attributes.a2, 2);
   assert.throws(() => intuned.setAttribute('b', 1n), TypeError);
   assert.throws(() => intuned.setAttribute('b', new Date(NaN)), TypeError);
@@ -101,9 +116,15 @@ test('several payloads may come at once, and what says its own JSON', () => {
 });
 
 test('modules that are not bundled can import each name', async () => {
-  for (const path of ['../../runtime/node/packages/@intuned/runtime/index.js', '../../runtime/node/packages/@callboard/runtime/index.js']) {
+  for (const path of [
+    '../../runtime/node/packages/@intuned/runtime/index.js',
+    '../../runtime/node/packages/@callboard/runtime/index.js',
+  ]) {
     const { default: whole, ...names } = await import(path);
-    assert.deepEqual(Object.keys(names).filter((name) => name !== 'module.exports'), Object.keys(whole).sort());
+    assert.deepEqual(
+      Object.keys(names).filter((name) => name !== 'module.exports'),
+      Object.keys(whole).sort(),
+    );
   }
 });
 
@@ -118,10 +139,15 @@ test('persistentStore keeps JSON', async () => {
   assert.deepEqual(await intuned.persistentStore.get('known'), { a: [1] });
   assert.equal(await intuned.persistentStore.get('unknown'), undefined);
   assert.equal(await intuned.persistentStore.set('seen', { when: new Date(0), word: 'é' }), undefined);
-  assert.deepEqual(asked.at(-1), ['persistent_set', { key: 'seen', value: '{"when":"1970-01-01T00:00:00.000Z","word":"\\u00e9"}' }]);
+  assert.deepEqual(asked.at(-1), [
+    'persistent_set',
+    { key: 'seen', value: '{"when":"1970-01-01T00:00:00.000Z","word":"\\u00e9"}' },
+  ]);
   await assert.rejects(intuned.persistentStore.set('bad', { items: [1n] }), {
     name: 'TypeError',
-    message: "persistentStore: the value for 'bad' is not JSON: value.items[0]: JSON has no BigInt; return Number(…) or String(…)",
+    message:
+      "persistentStore: the value for 'bad' is not JSON: value.items[0]: JSON has no BigInt; " +
+      'return Number(…) or String(…)',
   });
 });
 
@@ -135,7 +161,9 @@ test('the execution context has names in camelCase, and nothing that does not ap
 test('the parameters of the AuthSession are asked for if there is one', async () => {
   assert.deepEqual(await intuned.getAuthSessionParameters(), { user: 'anna' });
   runtime.runInfo = { auth_session_id: null };
-  await assert.rejects(intuned.getAuthSessionParameters(), { message: 'getAuthSessionParameters: this Run has no AuthSession.' });
+  await assert.rejects(intuned.getAuthSessionParameters(), {
+    message: 'getAuthSessionParameters: this Run has no AuthSession.',
+  });
 });
 
 test('extendTimeout restarts the clock', () => {
@@ -146,14 +174,24 @@ test('extendTimeout restarts the clock', () => {
 test('what needs the platform says so, and calls nothing', async () => {
   let called = false;
   const names = [
-    'getAiGatewayConfig', 'onCaptchaEvent', 'onceCaptchaEvent', 'pauseCaptchaSolver', 'resumeCaptchaSolver',
-    'waitForCaptchaSolve', 'withWaitForCaptchaSolve',
+    'getAiGatewayConfig',
+    'onCaptchaEvent',
+    'onceCaptchaEvent',
+    'pauseCaptchaSolver',
+    'resumeCaptchaSolver',
+    'waitForCaptchaSolve',
+    'withWaitForCaptchaSolve',
   ];
   for (const name of names) {
-    await assert.rejects(intuned[name](async () => void (called = true), {}), (error) => {
-      assert.ok(error instanceof intuned.PlatformOnlyError);
-      return error.message.startsWith(`${name}() needs a service of Intuned's platform, which Callboard does not have.`);
-    });
+    await assert.rejects(
+      intuned[name](async () => void (called = true), {}),
+      (error) => {
+        assert.ok(error instanceof intuned.PlatformOnlyError);
+        return error.message.startsWith(
+          `${name}() needs a service of Intuned's platform, which Callboard does not have.`,
+        );
+      },
+    );
   }
   assert.equal(called, false);
 });
@@ -183,5 +221,8 @@ test('so many requests are open at a time, and the others wait for their turn', 
     open.shift()();
     await new Promise(setImmediate);
   }
-  assert.deepEqual(await Promise.all(answers), answers.map((_, number) => number));
+  assert.deepEqual(
+    await Promise.all(answers),
+    answers.map((_, number) => number),
+  );
 });

@@ -1,5 +1,5 @@
 'use strict';
-/** What user code imports from Callboard beside `@intuned/runtime` (docs/contract.md, section 3.3). */
+/** What user code imports from Callboard beside `@intuned/runtime` (docs/contract.md, section 3.4). */
 
 /** Most seconds until the next Attempt. */
 const LONGEST_WAIT = 86_400;

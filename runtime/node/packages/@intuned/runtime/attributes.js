@@ -1,5 +1,5 @@
 'use strict';
-/** Attributes of a Run: small values that user code leaves for its record (docs/contract.md, section 3.2). */
+/** Attributes of a Run: small values that user code leaves for its record (docs/contract.md, section 3.4). */
 
 const { types } = require('node:util');
 const { current } = require('./current.js');
@@ -32,9 +32,7 @@ function deleteAttribute(key) {
 
 function checked(key, value) {
   if (typeof key !== 'string' || !/^[a-zA-Z][a-zA-Z0-9_]{0,63}$/.test(key)) {
-    throw new TypeError(
-      `attribute ${shown(key)}: a key is a letter and up to 63 letters, digits or underscores`,
-    );
+    throw new TypeError(`attribute ${shown(key)}: a key is a letter and up to 63 letters, digits or underscores`);
   }
   if (typeof value === 'boolean' || Number.isFinite(value) || fits(value)) return value;
   if (types.isDate(value) && Number.isFinite(value.getTime())) return value.toISOString();

@@ -41,7 +41,8 @@ function fieldsOf(given) {
 
 async function getAuthSessionParameters() {
   const runtime = current();
-  if (runtime.runInfo.auth_session_id == null) throw new Error('getAuthSessionParameters: this Run has no AuthSession.');
+  if (runtime.runInfo.auth_session_id == null)
+    throw new Error('getAuthSessionParameters: this Run has no AuthSession.');
   return JSON.parse(await runtime.ask('auth_session_parameters', {}));
 }
 

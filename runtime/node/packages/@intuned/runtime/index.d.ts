@@ -41,8 +41,8 @@ export interface Payload {
 }
 
 /**
- * Add further API calls to what the Run returns as its `extendedPayloads`, which become items of its JobRun, and restart
- * the Attempt's clock.
+ * Add further API calls to what the Run returns as its `extendedPayloads`, which become items of its JobRun, and
+ * restart the Attempt's clock.
  * @throws TypeError A payload is not of that shape.
  */
 export function extendPayload(...payloads: (Payload | Payload[])[]): void;
@@ -50,7 +50,7 @@ export function extendPayload(...payloads: (Payload | Payload[])[]): void;
 /** Restart the Attempt's clock at its full length. This never waits; the hard limit stays. */
 export function extendTimeout(): void;
 
-/** A value of an attribute: text of at most 255 characters, a finite number, a boolean, a Date, or up to 20 such texts. */
+/** Text of at most 255 characters, a finite number, a boolean, a Date, or up to 20 such texts. */
 export type AttributeValue = string | number | boolean | Date | string[];
 
 /**

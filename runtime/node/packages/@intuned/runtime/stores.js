@@ -1,5 +1,5 @@
 'use strict';
-/** Values of one Attempt, and values that outlive the Run: one store for each project (docs/contract.md, section 3.2). */
+/** Values of one Attempt, and values that outlive the Run (docs/contract.md, section 3.4). */
 
 const { current } = require('./current.js');
 const { shown } = require('./shown.js');
@@ -25,7 +25,9 @@ const persistentStore = {
     try {
       text = runtime.jsonOf(value, 'value');
     } catch (error) {
-      throw new TypeError(`persistentStore: the value for ${shown(key)} is not JSON: ${error.message}`, { cause: error });
+      throw new TypeError(`persistentStore: the value for ${shown(key)} is not JSON: ${error.message}`, {
+        cause: error,
+      });
     }
     const size = Buffer.byteLength(key) + text.length;
     if (size > LIMIT) {
@@ -45,7 +47,8 @@ function checked(key) {
     );
   }
   const size = Buffer.byteLength(key);
-  if (size >= LIMIT) throw new RangeError(`persistentStore: a key has less than ${LIMIT} bytes; ${shown(key)} has ${size}`);
+  if (size >= LIMIT)
+    throw new RangeError(`persistentStore: a key has less than ${LIMIT} bytes; ${shown(key)} has ${size}`);
   return key;
 }
 
