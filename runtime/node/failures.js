@@ -7,7 +7,6 @@
  */
 
 const { findSourceMap } = require('node:module');
-const path = require('node:path');
 const { fileURLToPath } = require('node:url');
 const { inspect, stripVTControlCharacters, types } = require('node:util');
 const { NotRetryable, RetryLater } = require('./packages/@callboard/runtime');
@@ -306,14 +305,9 @@ function shortened(text, root) {
 
 /** Return where a place in a bundle comes from, by the bundle's source map; nothing for other places. */
 function original({ file, line, column }) {
-  const origin = findSourceMap(file)?.findOrigin(line, column);
-  if (!origin?.fileName) return {};
-  const name = origin.fileName;
-  return {
-    file: name.startsWith('file:') ? fileURLToPath(name) : path.resolve(path.dirname(file), name),
-    line: origin.lineNumber,
-    column: origin.columnNumber,
-  };
+  const { originalSource, originalLine, originalColumn } = findSourceMap(file)?.findEntry(line - 1, column - 1) ?? {};
+  if (!originalSource?.startsWith('file:')) return {};
+  return { file: fileURLToPath(originalSource), line: originalLine + 1, column: originalColumn + 1 };
 }
 
 /** Return the path to show for a file, or undefined if it is not shown, and whether it is the project's own. */
