@@ -92,7 +92,12 @@ class ResultTooBigError extends StructuralError {
  * @returns {{kind: string, name: string, message: string, stack: string, details?: object, retryAfter?: number}}
  */
 function asMessage(thrown, root) {
-  const error = thrown instanceof UserCodeError ? thrown : raised(thrown, root);
+  let error;
+  try {
+    error = thrown instanceof UserCodeError ? thrown : raised(thrown, root);
+  } catch {
+    error = new UserCodeError('What was thrown cannot be shown.', { name: typeof thrown, stack: '' }); // such as a Proxy
+  }
   const fields = {
     kind: error.kind,
     name: error.name,
@@ -172,23 +177,20 @@ function headOf(thrown, root) {
   said = stripVTControlCharacters(typeof said === 'string' ? said : '')
     .replaceAll(`${root}/`, '')
     .trimEnd();
-  if (isMissingModule(thrown)) said = undeclared(said.replace(/\nRequire stack:[^]*| imported from .*/, ''));
+  if (isMissingModule(thrown)) said = undeclared(said);
   return (said ? `${name}: ${said}` : name).slice(0, MESSAGE_LIMIT);
 }
 
 function contentOf(thrown) {
   if (thrown === undefined || thrown === null) return `${thrown} was thrown instead of an Error`;
   const type = typeof thrown;
-  try {
-    const content = type === 'string' ? thrown : inspect(thrown, { depth: 2, breakLength: Infinity });
-    return `${type === 'object' ? 'An' : 'A'} ${type} was thrown instead of an Error: ${content}`;
-  } catch {
-    return `An ${type} was thrown instead of an Error, and cannot be shown`;
-  }
+  const content = type === 'string' ? thrown : inspect(thrown, { depth: 2, breakLength: Infinity });
+  return `${type === 'object' ? 'An' : 'A'} ${type} was thrown instead of an Error: ${content}`;
 }
 
 /** Return the message about a missing module, with what to do unless it would be a file of the project. */
-function undeclared(said) {
+function undeclared(message) {
+  const said = message.replace(/\nRequire stack:[^]*| imported from .*/, '').replace(/\/\S*\/(?=node_modules\/)/g, '');
   const [, module] = /Cannot find (?:module|package) '([^']+)'/.exec(said) ?? [];
   if (!module || /^[./#]/.test(module)) return said;
   return (
@@ -228,13 +230,11 @@ function causesOf(thrown, seen = new Set([thrown])) {
  * @param {string} head Its first lines.
  */
 function stackOf(error, root, head) {
-  const room = STACK_LIMIT - MESSAGE_LIMIT;
-  const frames = shown(framesOf(read(error, 'stack')), root);
-  const causes = causesOf(error)
-    .filter(([cause]) => isError(cause))
-    .map(([cause, what]) => `${what}: ${headOf(cause, root)}\n${shown(framesOf(read(cause, 'stack')), root)}`);
-  if (!frames) return '';
-  return `${head.slice(0, MESSAGE_LIMIT)}\n${(frames + causes.join('')).slice(0, room)}`.trimEnd();
+  const framesIn = (each) => shown(framesOf(read(each, 'stack')), root);
+  const causes = causesOf(error).map(([cause, what]) => [`${what}: ${headOf(cause, root)}\n`, framesIn(cause)]);
+  const parts = [[`${head}\n`, framesIn(error)], ...causes];
+  if (parts.every(([, frames]) => !frames)) return '';
+  return parts.flat().join('').slice(0, STACK_LIMIT).trimEnd();
 }
 
 /**
@@ -256,12 +256,17 @@ function frameOf(text) {
   const found = text.includes('<anonymous>:') ? null : FRAME.exec(text);
   if (found === null) return undefined;
   const [, name, place, line, column] = found;
-  return {
-    name,
-    file: place.startsWith('file:') ? fileURLToPath(place) : place,
-    line: Number(line),
-    column: Number(column),
-  };
+  const file = place.startsWith('file:') ? pathOf(place) : place;
+  return file === undefined ? undefined : { name, file, line: Number(line), column: Number(column) };
+}
+
+/** Return the path of the address of a file; undefined if it is none. @returns {string | undefined} */
+function pathOf(address) {
+  try {
+    return fileURLToPath(address);
+  } catch {
+    return undefined;
+  }
 }
 
 /**
@@ -306,14 +311,15 @@ function shortened(text, root) {
 /** Return where a place in a bundle comes from, by the bundle's source map; nothing for other places. */
 function original({ file, line, column }) {
   const { originalSource, originalLine, originalColumn } = findSourceMap(file)?.findEntry(line - 1, column - 1) ?? {};
-  if (!originalSource?.startsWith('file:')) return {};
-  return { file: fileURLToPath(originalSource), line: originalLine + 1, column: originalColumn + 1 };
+  const source = originalSource === undefined ? undefined : pathOf(originalSource);
+  return source === undefined ? {} : { file: source, line: originalLine + 1, column: originalColumn + 1 };
 }
 
 /** Return the path to show for a file, or undefined if it is not shown, and whether it is the project's own. */
 function shownPath(file, root) {
   const relative = file.startsWith(`${root}/`) ? file.slice(root.length + 1) : undefined;
-  const [, inPackage] = OWN_PACKAGE.exec(file) ?? IN_PACKAGE.exec(file) ?? [];
+  const within = relative === undefined ? file : `/${relative}`;
+  const [, inPackage] = OWN_PACKAGE.exec(within) ?? IN_PACKAGE.exec(within) ?? [];
   if (inPackage === undefined) return { short: relative, own: relative !== undefined };
   return { short: inPackage.startsWith('node_modules/playwright') ? undefined : inPackage, own: false };
 }

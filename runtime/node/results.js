@@ -63,20 +63,26 @@ function toJson(value, { what = 'Result', path = 'result' } = {}) {
  * @throws {NotJsonError} As of `toJson`.
  */
 function jsonOf(value, root, depth = Infinity) {
-  /** What the value that is looked at lies in, with the step to each of them. */
+  /** What the value that is looked at lies in: what each is shown as, and where it lies in turn. */
   const around = [];
-  const here = () => root + around.map(({ step }) => step).join('');
+  const here = () =>
+    root +
+    around
+      .slice(1)
+      .map(({ holder, key }) => stepTo(holder, key))
+      .join('');
 
   /** @this {any} */
   function checked(key, form) {
     while (around.length && around.at(-1).form !== this) around.pop();
-    const step = around.length ? stepTo(this, key) : '';
-    const given = this[key];
-    const fault = faultOf(given, form, around);
-    if (fault) throw new NotJsonError(`${here()}${step}${fault}`, { name: 'TypeError' });
+    const fault = faultOf(this[key], form, around);
+    if (fault) {
+      around.push({ holder: this, key });
+      throw new NotJsonError(`${here()}${fault}`, { name: 'TypeError' });
+    }
     if (typeof form !== 'object' || form === null) return form;
     if (around.length === depth) throw new NotJsonError(tooDeep(root), { name: 'RangeError' });
-    around.push({ form, step });
+    around.push({ form, holder: this, key });
     return form;
   }
 
@@ -87,7 +93,7 @@ function jsonOf(value, root, depth = Infinity) {
     if (error instanceof NotJsonError) throw error;
     // A `toJSON` or a getter of user code has thrown, or the text would be longer than any text can be.
     const said = types.isNativeError(error) ? error.message : String(error);
-    throw new NotJsonError(`${here()} has no JSON form: ${said}`, { name: 'TypeError' });
+    throw new NotJsonError(`${root} has no JSON form: ${said}`, { name: 'TypeError' });
   }
   return (text ?? 'null').replace(/[\x7f-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
@@ -106,6 +112,7 @@ function faultOf(given, form, around) {
   const value = isHidden(given, form) ? given : form;
   if (typeof value !== 'object' || value === null) return '';
   if (around.some((outer) => outer.form === form)) return ': it contains itself, which JSON cannot hold; leave it out';
+  if (Object.getPrototypeOf(value) === Object.prototype) return ''; // most are
   const found = WITHOUT_FORM.find(([matches]) => matches(value));
   return found ? `: ${a(value)} has no JSON form${found[1]}` : '';
 }

@@ -82,6 +82,21 @@ describe('what is thrown and no Error is told by its content', () => {
   }
 });
 
+test('what does not let itself be looked at is told as that', () => {
+  const trap = () => {
+    throw new Error('trapped');
+  };
+  const closed = new Proxy({}, { get: trap, getPrototypeOf: trap });
+  assert.deepEqual(told(closed), {
+    kind: 'user',
+    name: 'object',
+    message: 'What was thrown cannot be shown.',
+    stack: '',
+  });
+  const error = thrown(new Error('no'), 'step (file:///a%2Fb.ts:1:1)', `step (${ROOT}/api/list.ts:1:1)`);
+  assert.equal(told(error).stack, 'Error: no\n    at step (api/list.ts:1:1)');
+});
+
 test('the message of Playwright is kept with its call log, without colours', () => {
   const message = "page.click: Timeout 100ms exceeded.\nCall log:\n\x1b[2m  - waiting for locator('x')\x1b[22m\n";
   assert.equal(

@@ -75,7 +75,7 @@ test('what a toJSON or a getter throws is told', () => {
       throw new Error('no luck');
     },
   };
-  assert.equal(refusal({ broken }), 'result has no JSON form: no luck');
+  assert.equal(refusal([{ a: 1 }, broken]), 'result has no JSON form: no luck');
 });
 
 test('a page, which has a form that says nothing, is refused', () => {
