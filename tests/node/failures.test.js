@@ -138,6 +138,15 @@ describe('whether another Attempt may help', () => {
     });
     assert.equal(told(new RunError('no', { retryable: false })).kind, 'non-retryable');
   });
+  test('subclasses of these are told by their own names', () => {
+    class SoldOut extends NotRetryable {}
+    class Busy extends RetryLater {}
+    class Refused extends RunError {}
+    assert.deepEqual(
+      [new SoldOut('no'), new Busy(1), new Refused('no')].map((error) => told(error).name),
+      ['SoldOut', 'Busy', 'Refused'],
+    );
+  });
   test('a name that is not defined', () => {
     assert.equal(told(new ReferenceError('x is not defined')).kind, 'structural');
     assert.equal(told(new ReferenceError("Cannot access 'x' before initialization")).kind, 'user');

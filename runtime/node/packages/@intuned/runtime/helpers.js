@@ -6,11 +6,9 @@ const { current, running } = require('./current.js');
 const { shown } = require('./shown.js');
 
 class RunError extends Error {
-  name = 'RunError';
-
   constructor(message, { retryable, status_code, error_code, ...options } = {}) {
     super(message, options);
-    Object.assign(this, { retryable, status_code, error_code });
+    Object.assign(this, { name: new.target.name, retryable, status_code, error_code });
   }
 }
 
