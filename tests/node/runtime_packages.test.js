@@ -1,5 +1,7 @@
 'use strict';
 const assert = require('node:assert');
+const fs = require('node:fs');
+const path = require('node:path');
 const { afterEach, beforeEach, describe, test } = require('node:test');
 
 const { enter, MOST_OPEN } = require('../../runtime/node/state.js');
@@ -115,16 +117,18 @@ test('several payloads may come at once, and what says its own JSON', () => {
   assert.equal(runtime.payloads.length, 4);
 });
 
-test('modules that are not bundled can import each name', async () => {
-  for (const path of [
-    '../../runtime/node/packages/@intuned/runtime/index.js',
-    '../../runtime/node/packages/@callboard/runtime/index.js',
-  ]) {
-    const { default: whole, ...names } = await import(path);
+test('modules that are not bundled can import each name, and each has a type', async () => {
+  for (const name of ['@intuned/runtime', '@callboard/runtime']) {
+    const folder = path.join(__dirname, '..', '..', 'runtime', 'node', 'packages', name);
+    const { default: whole, ...names } = await import(path.join(folder, 'index.js'));
+    const exported = Object.keys(whole).sort();
     assert.deepEqual(
-      Object.keys(names).filter((name) => name !== 'module.exports'),
-      Object.keys(whole).sort(),
+      Object.keys(names).filter((each) => each !== 'module.exports'),
+      exported,
     );
+    const types = fs.readFileSync(path.join(folder, 'index.d.ts'), 'utf8');
+    const typed = [...types.matchAll(/^export (?:class|const|function) (\w+)/gm)].map(([, each]) => each);
+    assert.deepEqual(typed.sort(), exported);
   }
 });
 
