@@ -81,6 +81,8 @@ export interface ExecutionContext {
   traceId?: string;
   /** The header `traceparent` (W3C Trace Context) with which a service that is called takes part in that trace. */
   traceparent?: string;
+  /** The path of the Attempt below the API's address; those of its log, trace and files begin with it. */
+  attemptPath?: string;
 }
 
 /** Return who runs this Attempt; `undefined` outside of one. */
