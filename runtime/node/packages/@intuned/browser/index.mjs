@@ -1,0 +1,2 @@
+export { goToUrl, resolveUrl } from './navigation.mjs';
+export { waitForDomSettled, waitForNetworkSettled, withNetworkSettledWait } from './settle.mjs';
