@@ -1,7 +1,10 @@
 export { Attachment, saveFileToS3, uploadFileToS3 } from './attachments.mjs';
+export { processDate } from './dates.mjs';
 export { downloadFile } from './downloads.mjs';
-export { extractMarkdown, sanitizeHtml } from './html.mjs';
+export { extractMarkdown } from './markdown.mjs';
 export { goToUrl, resolveUrl } from './navigation.mjs';
 export { clickUntilExhausted, scrollToLoadContent } from './pagination.mjs';
+export { sanitizeHtml } from './sanitizing.mjs';
+export { validateDataUsingSchema, ValidationError } from './schemas.mjs';
 export { waitForDomSettled, waitForNetworkSettled, withNetworkSettledWait } from './settle.mjs';
-export { filterEmptyValues, processDate, validateDataUsingSchema, ValidationError } from './values.mjs';
+export { filterEmptyValues } from './values.mjs';
