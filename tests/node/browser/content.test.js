@@ -1,8 +1,10 @@
 'use strict';
 
 const assert = require('node:assert/strict');
+const { readFileSync } = require('node:fs');
+const path = require('node:path');
 const { after, afterEach, before, beforeEach, describe, it } = require('node:test');
-const { bundled, launch, serve } = require('./lab.js');
+const { PACKAGE, bundled, launch, serve } = require('./lab.js');
 
 const ours = bundled();
 const { clickUntilExhausted, extractMarkdown, filterEmptyValues, processDate, sanitizeHtml, scrollToLoadContent } =
@@ -204,4 +206,16 @@ describe('validateDataUsingSchema', () => {
       },
     );
   });
+});
+
+it('each name has a type', () => {
+  for (const entry of ['index', 'ai']) {
+    const types = readFileSync(path.join(PACKAGE, `${entry}.d.ts`), 'utf8');
+    const described = [...types.matchAll(/^export (?:function|class) (\w+)/gm)].map(([, name]) => name);
+    const code = readFileSync(path.join(PACKAGE, `${entry}.mjs`), 'utf8');
+    const exported = [...code.matchAll(/^export (?:async function (\w+)|\{ (.+) \})/gm)].flatMap(([, name, names]) =>
+      name ? [name] : names.split(', '),
+    );
+    assert.deepEqual([...new Set(described)].sort(), exported.sort());
+  }
 });

@@ -72,4 +72,4 @@ async function serve(answers) {
   };
 }
 
-module.exports = { bundled, launch, serve };
+module.exports = { PACKAGE, bundled, launch, serve };
