@@ -4,6 +4,7 @@ const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
+const { pathToFileURL } = require('node:url');
 const { after, afterEach, before, beforeEach, describe, it, mock } = require('node:test');
 const { bundled, launch, serve } = require('./lab.js');
 
@@ -94,7 +95,8 @@ describe('without a bucket', () => {
     assert.equal(fs.readFileSync(path.join(work, 'output', 'report.csv'), 'utf8'), 'a,b');
     const fields = { fileName: 'report.csv', key: 'report.csv', suggestedFileName: 'report.csv', fileType: 'document' };
     assert.deepEqual(JSON.parse(JSON.stringify(attachment)), fields);
-    assert.equal(await attachment.getSignedUrl(), 'files/report.csv');
+    assert.equal(await attachment.getSignedUrl(), pathToFileURL(path.join(work, 'output', 'report.csv')).href);
+    assert.throws(() => attachment.getS3Key(), /report\.csv is a file of the Run, in no bucket/);
     assert.match(lines.at(-1), /report\.csv is kept as a file of the Run/);
   });
 
@@ -108,7 +110,9 @@ describe('without a bucket', () => {
       kept.map((each) => each.key),
       ['a b/data.txt', 'a b/data-2.txt'],
     );
-    assert.equal(kept[1].getS3Key(), 'files/a%20b/data-2.txt');
+    globalThis[Symbol.for('callboard.runtime')] = { runInfo: { attempt_path: '/the-attempt' } };
+    assert.equal(await kept[1].getSignedUrl(), '/the-attempt/files/a%20b%2Fdata-2.txt');
+    delete globalThis[Symbol.for('callboard.runtime')];
     assert.equal(fs.readFileSync(path.join(work, 'output', 'a b', 'data.txt'), 'utf8'), 'one');
     assert.deepEqual([...fs.readFileSync(path.join(work, 'output', 'a b', 'data-2.txt'))], [1, 0]);
   });

@@ -10,6 +10,7 @@ import { openAsBlob } from 'node:fs';
 import { randomUUID } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { pathToFileURL } from 'node:url';
 
 import { findBucket, put, signedUrl } from './bucket.mjs';
 import { downloadFile } from './downloads.mjs';
@@ -69,7 +70,8 @@ export class Attachment {
   /**
    * Return an address by which anybody can read the file, for `expiration` seconds.
    *
-   * Of a file of the Run, this is `files/NAME`, which is relative to the address of the Attempt in Callboard's API.
+   * Of a file of the Run, this is its path at Callboard's API, which needs a key and is there once the Attempt has ended.
+   * Outside of an Attempt, it is the file on this host.
    *
    * @param {number} [expiration] 604,800 (seven days) at most
    * @returns {Promise<string>}
@@ -80,9 +82,9 @@ export class Attachment {
     return signedUrl(this.#bucket ?? findBucket({ bucket, region, endpoint }), this.key, expiration);
   }
 
-  /** Return the address of the file, which only its owner can read. */
+  /** Return the address of the file in its bucket, which only its owner can read. Throws of a file of the Run. */
   getS3Key() {
-    if (this.bucket === null) return addressInRun(this.key);
+    if (this.bucket === null) throw new Error(`${this.key} is a file of the Run, in no bucket: use getSignedUrl().`);
     if (this.endpoint) return `${this.endpoint.replace(/\/$/, '')}/${this.bucket}/${this.key}`;
     return `https://${this.bucket}.s3.${this.region}.amazonaws.com/${this.key}`;
   }
@@ -167,7 +169,12 @@ async function saveInRun(name, save) {
   }
 }
 
-/** @param {string} name */
+/**
+ * Return the path of a file of the Run at the API. The process of user code knows that of the Attempt.
+ *
+ * @param {string} name
+ */
 function addressInRun(name) {
-  return `files/${name.split('/').map(encodeURIComponent).join('/')}`;
+  const attempt = globalThis[Symbol.for('callboard.runtime')]?.runInfo.attempt_path;
+  return attempt ? `${attempt}/files/${encodeURIComponent(name)}` : pathToFileURL(path.join(OUTPUT, name)).href;
 }

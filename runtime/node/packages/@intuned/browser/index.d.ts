@@ -215,9 +215,9 @@ export class Attachment {
   toJSON(): Record<string, string>;
   /**
    * Return an address by which anybody can read the file, for `expiration` seconds (default: 432,000, five days). Of a
-   * file of the Run, this is `files/NAME`, which is relative to the address of the Attempt in Callboard's API.
+   * file of the Run, this is its path at Callboard's API, which needs a key and is there once the Attempt has ended.
    */
   getSignedUrl(expiration?: number): Promise<string>;
-  /** Return the address of the file, which only its owner can read. */
+  /** Return the address of the file in its bucket, which only its owner can read. Throws of a file of the Run. */
   getS3Key(): string;
 }
