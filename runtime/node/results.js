@@ -44,7 +44,7 @@ class NotJsonError extends StructuralError {}
  * @param {unknown} value What user code returned.
  * @param {{what?: string, path?: string}} [names] The value's name at the beginning of a sentence, and of a path.
  * @returns {string}
- * @throws {NotJsonError} The value is not JSON (NaN, Infinity, a BigInt, a function, a Map, a cycle …), or has more
+ * @throws {NotJsonError} The value is not JSON (NaN, Infinity, a BigInt, a Map, a cycle …), or has more
  *   than `DEPTH` levels; its message has the path.
  * @throws {ResultTooBigError} The JSON is larger than `LIMIT`.
  */
@@ -75,6 +75,8 @@ function jsonOf(value, root, depth = Infinity) {
   /** @this {any} */
   function checked(key, form) {
     while (around.length && around.at(-1).form !== this) around.pop();
+    // Published examples return an object with a method in it, of which JSON.stringify makes nothing either.
+    if (typeof form === 'function' && around.length && !Array.isArray(this)) return undefined;
     const fault = faultOf(this[key], form, around);
     if (fault) {
       around.push({ holder: this, key });

@@ -57,8 +57,8 @@ describe('what JSON.stringify would lose is refused, and told by its path with w
   for (const [value, told] of cases) test(told, () => assert.equal(refusal(value), told));
 });
 
-test('toJSON is honoured, and undefined left out', () => {
-  const value = { when: new Date(0), gone: undefined, items: [undefined, 1], price: { toJSON: () => ({ amount: 3 }) } };
+test('toJSON is honoured, and undefined and methods are left out', () => {
+  const value = { when: new Date(0), gone: undefined, method() {}, items: [undefined, 1], price: { toJSON: () => ({ amount: 3 }) } };
   assert.equal(toJson(value), '{"when":"1970-01-01T00:00:00.000Z","items":[null,1],"price":{"amount":3}}');
   assert.equal(toJson(undefined), 'null');
   assert.equal(refusal({ a: { toJSON: () => ({ b: NaN }) } }), 'result.a.b: JSON has no NaN; return null');
