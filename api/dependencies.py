@@ -14,7 +14,6 @@ from api.http.key_check import KeyCheck
 from api.http.rate_limiter import RateLimiter
 from api.http.uploads import Uploads
 from callboard.projects.catalog import Catalog, deploys_seen_within
-from callboard.projects.input_schemas import InputSchemas
 from callboard.projects.job_definition import JobDefiner
 from callboard.projects.samples import Samples
 from callboard.security.apikeys import ApiKeys
@@ -23,10 +22,10 @@ from callboard.security.keyring import KeyRing
 from callboard.security.sealed_sinks import delivery_schedule
 from callboard.security.sign_in_sessions import SignInSessions
 from callboard.settings import Settings
+from callboard.starts.services import StartServices
 from callboard.storage.api_keys import StoredKeys
 from callboard.storage.ended_sessions import EndedSessions
 from callboard.storage.factory import open_store
-from callboard.storage.store import Store
 from callboard.telemetry.health import Liveness
 from callboard.temporal.auth_sessions import AuthSessions
 from callboard.temporal.client import connect
@@ -39,7 +38,7 @@ from callboard.temporal.health import TemporalHealth
 from callboard.temporal.job_runs import JobRuns
 from callboard.temporal.jobs import Jobs
 from callboard.temporal.project_changes import ProjectChanges
-from callboard.temporal.run_queries import QueueCounts, RunQueries
+from callboard.temporal.run_queries import RunQueries
 from callboard.temporal.runs import Runs
 
 _TEMPORAL_RETRY_TIMEOUT = timedelta(seconds=3)
@@ -50,16 +49,12 @@ SINK_TESTS = 10
 """Number of tests of sinks that one session may send within a minute."""
 
 
-@dataclass(frozen=True)
-class Services:
+@dataclass(frozen=True, kw_only=True)
+class Services(StartServices):
     """The settings, and the services that were made from them."""
 
-    settings: Settings
     keys: KeyCheck
     stored_keys: StoredKeys
-    runs: Runs
-    run_queries: RunQueries
-    auth_sessions: AuthSessions
     deliveries: Deliveries
     jobs: Jobs
     job_runs: JobRuns
@@ -70,21 +65,14 @@ class Services:
     project_changes: ProjectChanges
     deploys: Deploys
     uploads: Uploads
-    store: Store
-    catalog: Catalog
-    ring: KeyRing
-    egress: EgressPolicy
     sessions: SignInSessions
     """Sessions of people who are signed in to the pages."""
     ended_sessions: EndedSessions
     samples: Samples = field(default_factory=Samples)
-    input_schemas: InputSchemas = field(default_factory=InputSchemas)
     sink_tests: RateLimiter = field(default_factory=lambda: RateLimiter(SINK_TESTS, timedelta(minutes=1)))
     """The tests of sinks that each session has sent."""
     liveness: Liveness = field(default_factory=Liveness)
     """What has to go on in this process."""
-    queues: QueueCounts = field(default_factory=QueueCounts)
-    """How many Runs of each project wait, as far as `maxQueued` needs it."""
     shutting_down: asyncio.Event = field(default_factory=asyncio.Event)
     """Event that is set when the process is told to stop: clients that wait for a Run are then answered at once."""
 

@@ -23,7 +23,7 @@ from api.http.access import CallerDep, requires
 from api.http.errors import error_responses
 from api.http.json_body import read_json_object
 from api.http.openapi import request_body
-from api.lookup import AuthProjectDep, OpenProjectDep, ProjectDep, require_auth_session
+from api.lookup import AuthProjectDep, OpenProjectDep, ProjectDep
 from api.workspace_router import workspace_router
 from callboard.projects.manifest import Manifest
 from callboard.projects.processes import run_in_thread
@@ -42,6 +42,7 @@ from callboard.schemas.rest.auth_sessions import (
 )
 from callboard.schemas.workflow.auth_session import AuthSessionView
 from callboard.schemas.workflow.run import RunStatus, RunType
+from callboard.starts.lookup import require_auth_session
 from callboard.temporal.listing import RunFilter, RunListItem
 
 IMPORT_LIMIT = 8 * 1024 * 1024

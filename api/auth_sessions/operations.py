@@ -11,9 +11,6 @@ from typing import Any
 
 from api.auth_sessions.results import accepted_note
 from api.dependencies import Services
-from api.lookup import find_auth_session, require_auth_session
-from api.request_secrets import resolve_proxy, seal_for_auth_session, start_with_artifacts
-from api.runs.idempotency import new_run_id
 from callboard.projects.manifest import Manifest
 from callboard.schemas.errors import BadRequest, Conflict
 from callboard.schemas.rest.auth_sessions import (
@@ -34,6 +31,9 @@ from callboard.schemas.workflow.run import RunType
 from callboard.schemas.workflow.trace import TraceMode
 from callboard.security.egress import check_proxy
 from callboard.security.sealed_proxies import seal_proxy
+from callboard.starts.identity import new_run_id
+from callboard.starts.lookup import find_auth_session, require_auth_session
+from callboard.starts.request_secrets import resolve_proxy, seal_for_auth_session, start_with_artifacts
 from callboard.storage import object_keys
 from callboard.telemetry.log_context import add_log_fields
 

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from api.dependencies import Services, ServicesDep
 from api.http.access import requires
-from api.lookup import ProjectDep, find_auth_session
+from api.lookup import ProjectDep
 from api.runs.result import ContractOutcome, contract_outcome
 from api.workspace_router import workspace_router
 from callboard.schemas.errors import NotFound
@@ -18,6 +18,7 @@ from callboard.schemas.rest.access import Scope
 from callboard.schemas.rest.auth_sessions import OperationResult
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.run import ReasonType, RunOutcome, RunReason, RunStatus, RunType
+from callboard.starts.lookup import find_auth_session
 from callboard.storage import object_keys
 from callboard.temporal.runs import RunState
 

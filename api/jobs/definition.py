@@ -15,8 +15,6 @@ from starlette.requests import Request
 
 from api.dependencies import Services
 from api.http.json_body import BODY_LIMIT, read_json_object, refuse_announced, too_large
-from api.lookup import check_parameters, require_auth_session
-from api.request_secrets import definitely_not_started
 from callboard.projects.job_definition import check_auth_session, check_item, discard_definition
 from callboard.projects.manifest import Manifest
 from callboard.schemas.errors import BadRequest, CallboardError, NotFound
@@ -26,6 +24,8 @@ from callboard.schemas.rest.field_errors import field_error, validation_error
 from callboard.schemas.rest.jobs import JobHead, PayloadItem, ProxyBody
 from callboard.schemas.rest.json_text import parse_json_object, validate_body
 from callboard.schemas.workflow.job import JobAuth, JobDefinition
+from callboard.starts.lookup import check_parameters, require_auth_session
+from callboard.starts.request_secrets import definitely_not_started
 
 NDJSON = "application/x-ndjson"
 

@@ -22,7 +22,6 @@ from api.jobs import job_runs
 from api.jobs.definition import NDJSON, define_job, discard_refused, read_job, shown_definition
 from api.jobs.schedule_text import describe_schedule
 from api.lookup import ProjectDep
-from api.runs.idempotency import new_run_id
 from api.workspace_router import workspace_router
 from callboard.projects.job_definition import read_definition, shown_items
 from callboard.projects.manifest import Manifest
@@ -49,6 +48,7 @@ from callboard.schemas.rest.jobs import (
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.job import JobDefinition, JobRef, JobSource
 from callboard.schemas.workflow.job_run import JobRunInput, JobRunType
+from callboard.starts.identity import new_run_id
 from callboard.storage.job_payloads import definition_chunks, read_items, stream_payload
 from callboard.telemetry.log_context import add_log_fields
 from callboard.temporal.durations import format_duration

@@ -22,8 +22,6 @@ from api.dependencies import SINK_TESTS, Services, ServicesDep
 from api.http.access import CallerDep, audit_note, requires
 from api.lookup import OpenProjectDep, ProjectDep
 from api.playground.schema_fields import parameters_skeleton, schema_fields
-from api.request_secrets import resolve_run_sink
-from api.runs.idempotency import new_run_id
 from api.runs.start import start_run
 from callboard.projects.manifest import Manifest
 from callboard.schemas.errors import BadRequest, CallboardError, NotFound, TooMany, Unavailable
@@ -35,6 +33,8 @@ from callboard.schemas.rest.sink import SinkTestRequest
 from callboard.schemas.workflow.delivery import SinkTestInput
 from callboard.security.apikeys import Caller
 from callboard.security.sign_in_sessions import Session
+from callboard.starts.identity import new_run_id
+from callboard.starts.request_secrets import resolve_run_sink
 
 _SECRET_FIELDS = ("secretAccessKey",)
 """Names of the fields whose values the page never repeats."""

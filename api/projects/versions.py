@@ -19,13 +19,14 @@ from api.dependencies import Services, ServicesDep
 from api.http.access import CallerDep, requires
 from api.http.cursors import decode_cursor, encode_cursor
 from api.http.errors import error_responses
-from api.lookup import ProjectDep, StoredProjectDep, read_version
+from api.lookup import ProjectDep, StoredProjectDep
 from api.workspace_router import workspace_router
 from callboard.projects import version_history
 from callboard.schemas.errors import BadRequest, Conflict, Forbidden, NotFound
 from callboard.schemas.rest.access import Scope
 from callboard.schemas.rest.versions import ChangesQuery, VersionBody, VersionChanges, VersionList, VersionsQuery
 from callboard.schemas.workflow.project_changes import MovePointerInput, PointerAction
+from callboard.starts.lookup import read_version
 from callboard.telemetry.log_context import add_log_fields
 
 _REST = workspace_router("/{projectName}", tag="Projects")

@@ -29,11 +29,11 @@ from api.lookup import OpenProjectDep, ProjectDep
 from api.rows import ROWS_ANSWER, Row, TableView, find_rows, rows_response, view_table
 from api.runs import records
 from api.runs.idempotency import IDEMPOTENCY_DOCS, read_idempotency_key
-from api.runs.rerun import start_rerun
-from api.runs.result import load_json, result_json
+from api.runs.result import result_json
 from api.runs.start import start_run
 from api.runs.timeline import Span, layout_bars, run_spans
 from api.workspace_router import workspace_router
+from callboard.projects.manifest import Manifest
 from callboard.schemas.errors import BadRequest, Conflict, Forbidden, NotATable, NotFound, PayloadTooLarge
 from callboard.schemas.rest.access import Scope
 from callboard.schemas.rest.base import QueryModel, expects
@@ -42,7 +42,11 @@ from callboard.schemas.rest.rows import RowsQuery
 from callboard.schemas.rest.run_result import ResultResponse
 from callboard.schemas.rest.runs import LIMIT, RerunResponse, RunBody, RunList, RunsQuery
 from callboard.schemas.rest.start_request import StartRequest, StartResponse
+from callboard.schemas.workflow.actor import Actor
 from callboard.schemas.workflow.run import ErrorCode, RunStatus, RunType
+from callboard.starts.identity import resolve_identity
+from callboard.starts.rerun import start_rerun
+from callboard.storage.raw_json import load_json
 from callboard.temporal.runs import RunState
 
 _Wait = Annotated[float, Field(ge=0, le=60, allow_inf_nan=False), expects("a number of seconds from 0 to 60")]
@@ -315,7 +319,7 @@ async def rerun(
     request: Request, services: ServicesDep, caller: CallerDep, manifest: OpenProjectDep, runId: str
 ) -> RerunResponse:
     """Start a new Run of the deployed version with the same inputs, secrets included."""
-    return await start_rerun(services, manifest, runId, read_idempotency_key(request), caller.actor)
+    return await _start_rerun(services, manifest, runId, read_idempotency_key(request), caller.actor)
 
 
 @_PAGES.post("/{runId}/rerun", dependencies=_RERUNNING)
@@ -323,8 +327,21 @@ async def rerun_by_form(
     services: ServicesDep, caller: CallerDep, _: FormDep, manifest: OpenProjectDep, runId: str
 ) -> Response:
     """Start a new Run with the same inputs, and show it."""
-    started = await start_rerun(services, manifest, runId, None, caller.actor)
+    started = await _start_rerun(services, manifest, runId, None, caller.actor)
     return redirect(_address(manifest.project, started.run_id))
+
+
+async def _start_rerun(
+    services: Services, manifest: Manifest, run_id: str, idempotency_key: str | None, by: Actor
+) -> RerunResponse:
+    """Start a Run with the inputs of `run_id`, or find the one that the Idempotency-Key stands for.
+
+    Raises as `start_rerun` does.
+    """
+    # The id of the earlier Run is all that this request has, so it is what the fingerprint is made from.
+    identity = await resolve_identity(services, manifest.project, f"again: {run_id}".encode(), idempotency_key)
+    await start_rerun(services, manifest, run_id, identity, by)
+    return RerunResponse(run_id=identity.run_id, rerun_of=run_id)
 
 
 def _view_rows(found: Sequence[Row], params: Mapping[str, str]) -> TableView:

@@ -12,12 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from callboard.schemas.errors import Category, StoreError
+from callboard.schemas.errors import Category
 from callboard.schemas.rest.files import LinkedFile
 from callboard.schemas.rest.run_result import ErrorCode, ReasonType, cause_json
-from callboard.schemas.workflow.base import JsonRef
 from callboard.schemas.workflow.run import RunOutcome, RunStatus
-from callboard.storage.raw_json import RawJson, dump_object, read_json
+from callboard.storage.raw_json import RawJson, dump_object, load_json
 from callboard.storage.store import Store
 from callboard.temporal.runs import RunState
 
@@ -51,21 +50,6 @@ async def returned_values(outcome: RunOutcome, run_id: str, store: Store) -> dic
     """Return the members `result` and `extendedPayloads`, each if there is one. Raises StoreError."""
     values = {"result": outcome.result, "extendedPayloads": outcome.extended_payloads}
     return {name: await load_json(value, name, run_id, store) for name, value in values.items() if value is not None}
-
-
-async def load_json(value: JsonRef, name: str, run_id: str, store: Store) -> RawJson:
-    """Return the JSON text that `value` holds or refers to.
-
-    Raises:
-        StoreError: The text is an artifact that is missing or cannot be read; the message calls it `name`.
-    """
-    found = await read_json(value, store)
-    if found is None:
-        raise StoreError(
-            f"The {name} of Run {run_id} is not in the artifact store any more. Was it deleted, or does this api look "
-            "at another store than the worker that ran it? Both must have the same CALLBOARD_ARTIFACTS."
-        )
-    return found
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What is known of the APIs of a version beside its manifest: their parameters as JSON Schema, and their docstrings.
 
-A deploy writes it, and the api reads it. Workers need nothing of it.
+A deploy writes it, and whoever starts Runs reads it: the api, and control workers for those that are started again.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from callboard.schemas.errors import StoreError
 from callboard.schemas.workflow.base import JsonRef
 from callboard.storage.store import Store
 
@@ -38,6 +39,21 @@ async def read_json(value: JsonRef, store: Store) -> RawJson | None:
         return RawJson(value.text.encode("ascii"))
     data = None if value.key is None else await store.get(value.key)
     return None if data is None else RawJson(data)
+
+
+async def load_json(value: JsonRef, name: str, run_id: str, store: Store) -> RawJson:
+    """Return the JSON text that `value` holds or refers to.
+
+    Raises:
+        StoreError: The text is an artifact that is missing or cannot be read; the message calls it `name`.
+    """
+    found = await read_json(value, store)
+    if found is None:
+        raise StoreError(
+            f"The {name} of Run {run_id} is not in the artifact store any more. Was it deleted, or does this api look "
+            "at another store than the worker that ran it? Both must have the same CALLBOARD_ARTIFACTS."
+        )
+    return found
 
 
 def _dump(value: Any) -> bytes:

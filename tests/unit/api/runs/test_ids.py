@@ -3,9 +3,9 @@ from collections import Counter
 
 import pytest
 
-from api.runs.idempotency import derive_identities, new_run_id
 from callboard.schemas.workflow import names
 from callboard.security.keyring import KeyRing
+from callboard.starts.identity import derive_identities, new_run_id
 
 
 def test_no_id_begins_like_an_option_of_a_command(monkeypatch: pytest.MonkeyPatch):

@@ -9,15 +9,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from api.dependencies import Services
-from api.runs.idempotency import resolve_identity
-from api.runs.records import masked_input
-from api.runs.result import load_json
-from api.runs.start import check_api_and_auth, create_run
 from callboard.projects.manifest import Manifest
 from callboard.schemas.errors import BadRequest, Conflict
 from callboard.schemas.rest.json_text import validate_body
-from callboard.schemas.rest.runs import RerunResponse
 from callboard.schemas.rest.start_request import StartRequest
 from callboard.schemas.workflow.actor import Actor
 from callboard.schemas.workflow.auth import AuthSessionType
@@ -26,13 +20,18 @@ from callboard.schemas.workflow.run import RunInput
 from callboard.security import seal_context
 from callboard.security.sealed_proxies import open_proxy
 from callboard.security.sealed_sinks import open_sink
+from callboard.starts.create_run import check_api_and_auth, create_run
+from callboard.starts.identity import RunIdentity
+from callboard.starts.masked_input import masked_input
+from callboard.starts.services import StartServices
+from callboard.storage.raw_json import load_json
 from callboard.telemetry.log_context import add_log_fields
 
 
 async def start_rerun(
-    services: Services, manifest: Manifest, run_id: str, idempotency_key: str | None, by: Actor
-) -> RerunResponse:
-    """Start a Run with the inputs of `run_id`, or find the one that the Idempotency-Key stands for.
+    services: StartServices, manifest: Manifest, run_id: str, identity: RunIdentity, by: Actor
+) -> None:
+    """Start the Run `identity` with the inputs of `run_id`, unless the very same request has started it before.
 
     Raises:
         BadRequest: It is not a Run of an API, or a Run with these inputs may not be started (any more).
@@ -49,15 +48,12 @@ async def start_rerun(
             "started again. Update or validate its AuthSession instead."
         )
     request = validate_body(StartRequest, await _start_request_body(services, run_id, details.input))
-    # The id of the earlier Run is all that this request has, so it is what the fingerprint is made from.
-    identity = await resolve_identity(services, manifest.project, f"again: {run_id}".encode("ascii"), idempotency_key)
     check_api_and_auth(manifest, request)
     add_log_fields(rerunOf=run_id)
     await create_run(services, manifest, request, identity, by, rerun_of=run_id)
-    return RerunResponse(run_id=identity.run_id, rerun_of=run_id)
 
 
-async def _start_request_body(services: Services, run_id: str, run: RunInput) -> dict[str, Any]:
+async def _start_request_body(services: StartServices, run_id: str, run: RunInput) -> dict[str, Any]:
     """Return the body of a start request with the same inputs."""
 
     def open_own(proxy: SealedProxy | None) -> str | None:

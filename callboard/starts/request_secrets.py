@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
-from api.dependencies import Services
 from callboard.projects.manifest import Manifest
 from callboard.schemas.errors import BadRequest, CallboardError, ConfigurationError, Conflict, NotFound, StoreError
 from callboard.schemas.rest.sink import S3Sink, WebhookSink
@@ -16,12 +15,13 @@ from callboard.security import seal_context
 from callboard.security.egress import check_sink
 from callboard.security.sealed_proxies import seal_proxy
 from callboard.security.sealed_sinks import delivery_schedule, seal_sink
+from callboard.starts.services import StartServices
 
 log = logging.getLogger(__name__)
 
 
 def resolve_proxy(
-    services: Services, manifest: Manifest, run_id: str, requested: str | None, fallback: SealedProxy | None = None
+    services: StartServices, manifest: Manifest, run_id: str, requested: str | None, fallback: SealedProxy | None = None
 ) -> SealedProxy | None:
     """Return the proxy of the request, else `fallback`, else the project's; None if there is none of these.
 
@@ -37,7 +37,7 @@ def resolve_proxy(
 
 
 async def resolve_run_sink(
-    services: Services, manifest: Manifest, requested: WebhookSink | S3Sink | None, run_id: str
+    services: StartServices, manifest: Manifest, requested: WebhookSink | S3Sink | None, run_id: str
 ) -> SealedSink | None:
     """Return the sink that a start names, else the project's, sealed for the Run; None if there is neither.
 
@@ -54,7 +54,7 @@ async def resolve_run_sink(
     return seal_sink(sink, delivery_schedule(settings), services.ring, bound_to)
 
 
-def seal_for_auth_session(services: Services, project: str, owner: str, text: str) -> bytes:
+def seal_for_auth_session(services: StartServices, project: str, owner: str, text: str) -> bytes:
     """Return a secret of an AuthSession (parameters or a browser state) as an artifact.
 
     Raises:
@@ -65,7 +65,7 @@ def seal_for_auth_session(services: Services, project: str, owner: str, text: st
 
 
 async def start_with_artifacts[T](
-    services: Services, artifacts: Mapping[str, bytes], start: Callable[[], Awaitable[T]], *, shared: bool = False
+    services: StartServices, artifacts: Mapping[str, bytes], start: Callable[[], Awaitable[T]], *, shared: bool = False
 ) -> T:
     """Store these artifacts, all at the same time, and only then start what needs them; return what that returns.
 
@@ -94,7 +94,7 @@ async def start_with_artifacts[T](
         raise
 
 
-async def _store_all(services: Services, artifacts: Mapping[str, bytes]) -> None:
+async def _store_all(services: StartServices, artifacts: Mapping[str, bytes]) -> None:
     """Store artifacts. Each write has ended afterwards, whatever becomes of the others. Raises StoreError."""
     writes = asyncio.gather(
         *(services.store.put(key, content) for key, content in artifacts.items()), return_exceptions=True
@@ -116,7 +116,7 @@ def definitely_not_started(error: CallboardError) -> bool:
     return isinstance(error, BadRequest | NotFound | Conflict | ConfigurationError | StoreError)
 
 
-async def delete_artifacts(services: Services, *keys: str) -> None:
+async def delete_artifacts(services: StartServices, *keys: str) -> None:
     """Delete artifacts that nobody needs; log a warning for each that cannot be deleted."""
     for key in keys:
         try:
