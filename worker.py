@@ -40,6 +40,7 @@ from activities.artifacts import ArtifactActivities
 from activities.attempt_activities import AttemptActivities
 from activities.attempts.new_versions import NewVersions
 from activities.attempts.running_attempts import RunningAttempts
+from activities.bulk import BulkActivities
 from activities.delivery import DeliveryActivities
 from activities.jobs.activities import JobRunActivities
 from activities.project_changes import ProjectActivities
@@ -82,6 +83,7 @@ from callboard.temporal.worker_shutdown import running_worker
 from callboard.temporal.workflow_metrics import WorkflowMetrics
 from workflows.apply_resources import ApplyResourcesWorkflow
 from workflows.auth_session import AuthSessionWorkflow
+from workflows.bulk import BulkWorkflow
 from workflows.create import CreateWorkflow
 from workflows.deliver import DeliverWorkflow, SinkTestWorkflow
 from workflows.deploy import DeployWorkflow
@@ -184,9 +186,16 @@ def runs_worker(process: Process, artifacts: ArtifactActivities, variables: Vari
 
 
 def others_worker(
-    process: Process, artifacts: ArtifactActivities, variables: VariableActivities, waits: RunWaits
+    process: Process,
+    artifacts: ArtifactActivities,
+    variables: VariableActivities,
+    waits: RunWaits,
+    bulk: BulkActivities,
 ) -> Worker:
-    """Return the worker for AuthSessions, Jobs, deploys and sweeps. What lasts for years moves to the current build."""
+    """Return the worker for AuthSessions, Jobs, bulks, deploys and sweeps.
+
+    What lasts for years moves to the current build.
+    """
     settings, client, store = process.settings, process.client, process.store
     job_runs = JobRunActivities.of(settings, client, store, process.catalog, waits)
     resources = ResourceActivities.of(settings, client, store)
@@ -197,7 +206,7 @@ def others_worker(
     workflows = [
         *_OF_RUNS,  # AuthSessions have Creates, and JobRuns have Validates
         *(JobRunWorkflow, JobLockWorkflow, TriggerJobWorkflow, ApplyResourcesWorkflow),
-        *(DeployWorkflow, MovePointerWorkflow, DeleteProjectWorkflow, SweepWorkflow),
+        *(DeployWorkflow, MovePointerWorkflow, DeleteProjectWorkflow, SweepWorkflow, BulkWorkflow),
     ]
     activities = [
         *(artifacts.record_interrupted, artifacts.delete_states, variables.collect_variables),
@@ -205,6 +214,7 @@ def others_worker(
         *(job_runs.execute_job_items, job_runs.await_auth_session, resources.update_resources),
         *(uploads.check_upload, uploads.publish_upload, uploads.remove_upload),
         *(changes.move_pointer, changes.withdraw_project, changes.remove_project, artifacts.sweep_artifacts),
+        bulk.act_on_runs,
     ]
     return _workflow_worker(process, names.CALLBOARD_QUEUE, VersioningBehavior.AUTO_UPGRADE, workflows, activities)
 
@@ -258,7 +268,9 @@ async def host_workflows(process: Process, resources: AsyncExitStack) -> list[Ba
     waits = RunWaits(client)
     resources.push_async_callback(waits.close)
     await resources.enter_async_context(running_worker(runs_worker(process, artifacts, variables)))
-    await resources.enter_async_context(running_worker(others_worker(process, artifacts, variables, waits)))
+    bulk = BulkActivities.of(settings, client, store, process.catalog)
+    resources.push_async_callback(bulk.services.runs.close)
+    await resources.enter_async_context(running_worker(others_worker(process, artifacts, variables, waits, bulk)))
     transport = await resources.enter_async_context(PinnedTransport(EgressPolicy(settings.egress_allow)))
     await resources.enter_async_context(running_worker(deliveries_worker(process, transport)))
     deployed = DeployedResources(client, settings.workspace, process.catalog)

@@ -23,6 +23,7 @@ from api.jobs import job_runs, jobs
 from api.playground import page as playground
 from api.projects import calls as project_calls
 from api.projects import deploys, versions
+from api.runs import bulk
 from api.runs import calls as run_calls
 from api.runs.waiting import published_waiting
 from callboard.settings import installed_version
@@ -63,6 +64,7 @@ def create_app(services: Services) -> FastAPI:
         telemetry=_NO_TELEMETRY,
     )
     for router in (
+        *bulk.routers,  # before the calls of one Run: their paths fit these, too
         *run_calls.routers,
         *attempt_calls.routers,
         *auth_session_calls.routers,

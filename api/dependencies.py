@@ -28,6 +28,7 @@ from callboard.storage.ended_sessions import EndedSessions
 from callboard.storage.factory import open_store
 from callboard.telemetry.health import Liveness
 from callboard.temporal.auth_sessions import AuthSessions
+from callboard.temporal.bulks import Bulks
 from callboard.temporal.client import connect
 from callboard.temporal.connection_config import Connection
 from callboard.temporal.deliveries import Deliveries
@@ -56,6 +57,7 @@ class Services(StartServices):
     keys: KeyCheck
     stored_keys: StoredKeys
     deliveries: Deliveries
+    bulks: Bulks
     jobs: Jobs
     job_runs: JobRuns
     job_definer: JobDefiner
@@ -112,6 +114,7 @@ async def open_services(settings: Settings, connection: Connection) -> Services:
         run_queries=RunQueries(client),
         auth_sessions=AuthSessions(client),
         deliveries=Deliveries(client),
+        bulks=Bulks(client),
         jobs=Jobs(client),
         job_runs=JobRuns(client),
         job_definer=JobDefiner(settings.workspace, store, ring, egress, delivery_schedule(settings)),

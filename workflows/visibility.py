@@ -8,6 +8,7 @@ from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSear
 
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.auth_session import AuthSessionView
+from callboard.schemas.workflow.bulk import BulkInput
 from callboard.schemas.workflow.job_run import JobRunInput, JobRunProgress, JobRunStatus, JobRunType, JobRunView
 from callboard.schemas.workflow.run import RunInput, RunStatus, RunSummary, RunType
 
@@ -134,6 +135,15 @@ def job_run_static_details(job_run: JobRunInput) -> str:
     if job_run.started_by is not None:
         cause = f"by `{job_run.started_by}`"
     return f"JobRun of Job `{job_run.job_id}` of project `{job_run.project}`, started {cause}"
+
+
+def bulk_memo(bulk: BulkInput) -> dict[str, Any]:
+    """Return the memo of a bulk, at its start or as it continues as new: the workspace, and how far it has come."""
+    return {
+        names.MEMO_WORKSPACE: bulk.workspace,
+        names.MEMO_BULK: bulk.view.model_dump(mode="json"),
+        names.MEMO_BULK_FAILURES: [failure.model_dump(mode="json") for failure in bulk.failures],
+    }
 
 
 def code_block(message: str) -> str:

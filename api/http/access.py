@@ -31,8 +31,6 @@ class AuditNote:
     """Whether the caller may not see the project."""
     claimed_id: str | None = None
     """The id that the key of the request claims, or `unknown`: the key may be wrong."""
-    runs: list[str] | None = None
-    """The Runs that were changed, if the call changes several: each has an entry of its own."""
 
 
 def audit_note(scope: MutableMapping[str, Any]) -> AuditNote:

@@ -11,7 +11,6 @@ reason, by the key: what comes from a broken script, or from somebody who guesse
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import re
 from collections.abc import Mapping, MutableMapping
@@ -26,8 +25,9 @@ from callboard.projects.project_settings import is_project_name
 from callboard.schemas.errors import StoreError
 from callboard.schemas.rest.audit import REFUSAL, AuditActor, AuditEntry
 from callboard.schemas.workflow.base import clip
+from callboard.schemas.workflow.bulk import BulkRequester
 from callboard.security.apikeys import Caller
-from callboard.storage.audit_log import AuditLog
+from callboard.storage.audit_log import AuditLog, describe_entry, log_entry
 from callboard.telemetry import metrics
 from callboard.telemetry.log_context import current_log_fields
 
@@ -49,7 +49,7 @@ _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,127}")
 """Pattern of names of environment variables: somebody may write a value in place of the name."""
 _IDS = {
     **dict.fromkeys(("runId", "rerunOf", "authSessionId", "operationId", "deliveryId"), _ID),
-    **dict.fromkeys(("jobId", "jobRunId", "keyId", "uploadId", "deployId", "version"), _ID),
+    **dict.fromkeys(("jobId", "jobRunId", "bulkId", "keyId", "uploadId", "deployId", "version"), _ID),
     "variable": _VARIABLE,
 }
 """What entries say of what is changed, and what that looks like. Fields of the log have these names, too."""
@@ -75,20 +75,19 @@ class AuditRecorder:
     async def record(self, scope: MutableMapping[str, Any], status: int | None, correlation_id: str) -> None:
         """Record a request, if there is anything to record; `status` is None if the client has left unanswered.
 
-        The lines are in the log at once. Nobody who cancels this, or does not wait for it, keeps it from the store.
+        The line is in the log at once. Nobody who cancels this, or does not wait for it, keeps it from the store.
         """
-        writes: list[asyncio.Task[None]] = []
-        for entry in self._entries(scope, status, correlation_id):
-            _log(entry)
-            if len(self._writes) >= _MAX_WRITES:
-                _lost(entry, "too many wait for the artifact store")
-                continue
-            write = asyncio.create_task(self._write(entry))
-            self._writes.add(write)
-            write.add_done_callback(self._writes.discard)
-            writes.append(write)
-        if writes:
-            await asyncio.wait(writes, timeout=_PATIENCE)
+        entry = self._entry(scope, status, correlation_id)
+        if entry is None:
+            return
+        log_entry(entry)
+        if len(self._writes) >= _MAX_WRITES:
+            _lost(entry, "too many wait for the artifact store")
+            return
+        write = asyncio.create_task(self._write(entry))
+        self._writes.add(write)
+        write.add_done_callback(self._writes.discard)
+        await asyncio.wait([write], timeout=_PATIENCE)
 
     async def close(self) -> None:
         """Wait for what is being stored, but not for long."""
@@ -101,19 +100,19 @@ class AuditRecorder:
         except StoreError as error:
             _lost(entry, error.message)
 
-    def _entries(self, scope: MutableMapping[str, Any], status: int | None, correlation_id: str) -> list[AuditEntry]:
-        """Return the entries of a request: none if it has changed nothing, and several if it has changed several."""
+    def _entry(self, scope: MutableMapping[str, Any], status: int | None, correlation_id: str) -> AuditEntry | None:
+        """Return the entry of a request; None if it has changed nothing."""
         note = audit_note(scope)
         caller: Caller | None = scope["state"].get("caller")
         actor = _actor(scope, caller, note, status)
         if actor is None:
-            return []
+            return None
         is_refusal = caller is None or status == HTTPStatus.FORBIDDEN or note.is_project_hidden
         if is_refusal and not self._may_record(scope, caller, status):
-            return []
+            return None
         if not is_refusal and note.action is None:
-            return []
-        entry = AuditEntry(
+            return None
+        return AuditEntry(
             time=datetime.now(UTC),
             action=REFUSAL if is_refusal else str(note.action),
             actor=actor,
@@ -126,15 +125,24 @@ class AuditRecorder:
             request=_request(scope),
             correlation_id=correlation_id,
         )
-        if is_refusal or note.runs is None:
-            return [entry]
-        return [entry.model_copy(update={"ids": {**entry.ids, "runId": run_id}}) for run_id in note.runs]
 
     def _may_record(self, scope: Mapping[str, Any], caller: Caller | None, status: int | None) -> bool:
         """Tell whether this refusal is recorded, and count it."""
         if status == HTTPStatus.TOO_MANY_REQUESTS and not _count(self._locked_out, _client(scope) or ""):
             return False
         return _count(self._refusals, "" if caller is None else caller.id)
+
+
+def bulk_requester(scope: MutableMapping[str, Any]) -> BulkRequester:
+    """Return who sends this request, for the entries about the Runs that it has changed one after the other."""
+    caller: Caller = scope["state"]["caller"]
+    return BulkRequester(
+        key=caller.actor,
+        signed_in="session" in scope["state"],
+        client=_client(scope),
+        request=_request(scope),
+        correlation_id=scope["state"]["correlation_id"],
+    )
 
 
 def _count(limiter: RateLimiter, who: str) -> bool:
@@ -183,25 +191,6 @@ def _request(scope: Mapping[str, Any]) -> str | None:
     return f"{scope['method']} {route}" if isinstance(route, str) else None
 
 
-def _log(entry: AuditEntry) -> None:
-    fields = entry.model_dump(mode="json", by_alias=True, exclude={"time"}, exclude_none=True)
-    log.info("%s", _describe(entry), extra={"audit": {"event": "audit", **fields}})
-
-
-def _describe(entry: AuditEntry) -> str:
-    """Return the entry as a line. A name of a key is written as JSON, so that it can be no other line."""
-    actor = entry.actor.id if entry.actor.name is None else f"{json.dumps(entry.actor.name)} ({entry.actor.id})"
-    subject = [f"project {entry.project}"] if entry.project else []
-    subject += [f"{name} {value}" for name, value in entry.ids.items()]
-    if entry.refused_action is not None:
-        subject.append(f"refused {entry.refused_action}")
-    if entry.missing_scope is not None:
-        subject.append(f"missing scope {entry.missing_scope}")
-    said = "".join(f", {each}" for each in subject)
-    status = entry.status or "client left"
-    return f"audit: {entry.action} by {actor}{said} -> {status} [{entry.client}, {entry.correlation_id}]"
-
-
 def _lost(entry: AuditEntry, why: str) -> None:
-    log.error("This entry of the audit is in the log only: %s. %s", why.rstrip("."), _describe(entry))
+    log.error("This entry of the audit is in the log only: %s. %s", why.rstrip("."), describe_entry(entry))
     metrics.current().audit_entry_lost()

@@ -21,13 +21,14 @@ from api.dashboard.auth import FormDep
 from api.dashboard.page_route import page_router
 from api.dashboard.rendering import query_string, redirect, render_page, wants_json
 from api.dependencies import Services, ServicesDep
-from api.http.access import CallerDep, audit_note, requires
+from api.http.access import CallerDep, requires
 from api.http.errors import error_responses
 from api.http.json_body import read_json_object
 from api.http.openapi import request_body
 from api.lookup import OpenProjectDep, ProjectDep
 from api.rows import ROWS_ANSWER, Row, TableView, find_rows, rows_response, view_table
 from api.runs import records
+from api.runs.filters import read_filters
 from api.runs.idempotency import IDEMPOTENCY_DOCS, read_idempotency_key
 from api.runs.result import result_json
 from api.runs.start import start_run
@@ -40,7 +41,7 @@ from callboard.schemas.rest.base import QueryModel, expects
 from callboard.schemas.rest.json_text import validate_body
 from callboard.schemas.rest.rows import RowsQuery
 from callboard.schemas.rest.run_result import ResultResponse
-from callboard.schemas.rest.runs import LIMIT, RerunResponse, RunBody, RunList, RunsQuery
+from callboard.schemas.rest.runs import RerunResponse, RunBody, RunList, RunsQuery
 from callboard.schemas.rest.start_request import StartRequest, StartResponse
 from callboard.schemas.workflow.actor import Actor
 from callboard.schemas.workflow.run import ErrorCode, RunStatus, RunType
@@ -180,23 +181,6 @@ async def cancel_by_form(
     return redirect(_address(projectName, runId))
 
 
-@_PAGES.post("/cancel", dependencies=_CANCELING)
-async def cancel_selected(
-    request: Request, services: ServicesDep, caller: CallerDep, form: FormDep, manifest: ProjectDep
-) -> Response:
-    """Cancel those of the selected Runs that are still pending, and none that has started or ended."""
-    run_ids = form.getlist("run")
-    if not run_ids or len(run_ids) > LIMIT:
-        raise BadRequest(f"Choose the Runs to cancel: 1 to {LIMIT} of them.")
-    canceled = audit_note(request.scope).runs = []
-    of = (services.settings.workspace, manifest.project)
-    for run_id in run_ids:
-        if (await services.runs.get_state(*of, run_id)).status is RunStatus.PENDING:
-            await services.runs.cancel(*of, run_id, by=caller.actor)
-            canceled.append(run_id)
-    return redirect(_address(manifest.project), canceled=str(len(canceled)))
-
-
 @_RUNS.get(
     "",
     dependencies=_READING,
@@ -221,12 +205,7 @@ _AGES = {"1h": timedelta(hours=1), "24h": timedelta(days=1), "7d": timedelta(day
 async def list_page(request: Request, services: ServicesDep, manifest: ProjectDep) -> Response:
     """Show a page of Runs; the filters are in the query. Empty ones, as forms send them, are ignored."""
     params = request.query_params
-    filters: dict[str, Any] = {
-        name: [value for value in params.getlist(name) if value]
-        for name in ("status", "type", "api", "authSession", "jobId", "jobRunId", "errorCode", "tag")
-    }
-    filters |= {name: params.get(name) for name in ("startedAfter", "startedBefore")}
-    filters |= {"q": params.get("q", "").strip()}
+    filters = read_filters(params)
     if age := params.get("within"):
         if age not in _AGES:
             raise BadRequest(f"within: expected one of {', '.join(_AGES)}.")
@@ -250,8 +229,6 @@ async def list_page(request: Request, services: ServicesDep, manifest: ProjectDe
         error_codes=[each.value for each in ErrorCode],
         within=list(_AGES),
         cursor=params.get("cursor"),
-        canceled=params.get("canceled", ""),
-        pending_here=any(run["status"] == "pending" for run in data["runs"]),
     )
 
 

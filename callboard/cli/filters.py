@@ -21,6 +21,7 @@ _RUNS = {
     ("status", "="): "status",
     ("type", "="): "type",
     ("runtype", "="): "type",
+    ("runid", "="): "runId",
     ("api", "="): "api",
     ("apiname", "="): "api",
     ("authsession", "="): "authSession",
@@ -51,8 +52,8 @@ def parse_run_filters(given: Sequence[str] | None) -> dict[str, list[str]]:
         field = _RUNS.get((_normalize(name), operator))
         if field is None:
             raise BadRequest(
-                f"-f {text}: unknown filter. Use status=, type=, api=, authSession=, jobId=, jobRunId=, errorCode=,"
-                " tag=, q=, startedAfter= or startedBefore= (or started_at>= and started_at<)."
+                f"-f {text}: unknown filter. Use status=, type=, runId=, api=, authSession=, jobId=, jobRunId=,"
+                " errorCode=, tag=, q=, startedAfter= or startedBefore= (or started_at>= and started_at<)."
             )
         query.setdefault(field, []).append(value.lower() if field in _CASE_INSENSITIVE else value)
     return query

@@ -75,6 +75,22 @@ def wait_for_job_run(target: ApiClient, job_id: str, job_run_id: str) -> dict[st
             time.sleep(_POLL_SECONDS)
 
 
+def wait_for_bulk(target: ApiClient, bulk_id: str) -> dict[str, Any]:
+    """Wait until a request about many Runs has ended, and return it. Ctrl-C ends the waiting only.
+
+    Raises:
+        CallboardError: The API refuses, or has not answered for a minute.
+    """
+    place = f"runs/bulk/{quote_segment(bulk_id)}"
+    hint = f"To abort it: callboard runs bulk abort {bulk_id} -p {target.project}"
+    with status_line(f"Request {bulk_id}", hint) as line:
+        while (bulk := retry_unavailable(lambda: target.request("GET", place)))["status"] == "running":
+            if line:
+                line.update(Text(f"{bulk['done'] + bulk['failedCount']} of {bulk['matched']} Runs"))
+            time.sleep(_POLL_SECONDS)
+        return bulk
+
+
 def wait_for_operation(what: str, look: Callable[[], dict[str, Any]], timeout: timedelta) -> dict[str, Any]:
     """Call `look` until the operation on an AuthSession has ended or the time is over, and return its last answer.
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from callboard.cli import bulk
 from callboard.cli.api_client import ApiClient, quote_segment
 from callboard.cli.attempt_files import download_files
 from callboard.cli.downloads import OutputFile, RawRows, RowsForm, download_rows
@@ -26,6 +27,7 @@ from callboard.projects.settings_file import read_settings, resolve_project_name
 from callboard.schemas.errors import BadRequest
 
 app = typer.Typer(help="Start, list, inspect and cancel Runs.", no_args_is_help=True, add_completion=False)
+app.add_typer(bulk.app, name="bulk")
 
 RunId = Annotated[str, typer.Argument(metavar="RUN_ID")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until the Run has ended, and print its result.")]
@@ -91,8 +93,9 @@ def list_runs(
 ) -> None:
     """List Runs: unfinished ones first, then the newest.
 
-    Filters: status=, type=, api=, authSession=, jobId=, jobRunId=, errorCode=, tag=, q= (a Run's id or its beginning),
-    startedAfter=, startedBefore=. A Run must match one value of each filter that is given, and have all tags.
+    Filters: status=, type=, runId=, api=, authSession=, jobId=, jobRunId=, errorCode=, tag=, q= (a Run's id or its
+    beginning), startedAfter=, startedBefore=. A Run must match one value of each filter that is given, and have all
+    tags.
     """
     query = parse_run_filters([*(filters or ()), *(f"tag={tag}" for tag in tags or ())])
     runs: list[dict[str, Any]] = []

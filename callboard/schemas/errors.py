@@ -122,6 +122,12 @@ class StoreError(InternalServerError):
     """The artifact store answered with an error; the operation may be repeated."""
 
 
+class ArtifactMissing(StoreError):
+    """What Temporal refers to is not in the artifact store any more; repeating does not help."""
+
+    retirable = False
+
+
 class MachineError(InternalServerError):
     """A Machine could not be started, or its keeper was lost; another Machine may work."""
 

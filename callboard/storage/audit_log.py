@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
+import logging
 import re
 import secrets
 from collections.abc import AsyncGenerator
@@ -19,6 +21,8 @@ from typing import Self
 from callboard.schemas.rest.audit import AuditEntry
 from callboard.storage import object_keys
 from callboard.storage.store import Store
+
+log = logging.getLogger(__name__)
 
 _MAX_EXAMINED = 10_000
 """How many keys one page examines at most: a bucket lists a thousand of them with one request."""
@@ -58,11 +62,11 @@ class AuditName:
     """Begin of the project's name; empty if the entry is about none."""
 
     @classmethod
-    def of(cls, entry: AuditEntry) -> Self:
-        """Return the name of a new entry."""
+    def of(cls, entry: AuditEntry, repeated: str | None = None) -> Self:
+        """Return the name of a new entry; see `AuditLog.write`."""
         return cls(
             entry.time.astimezone(UTC),
-            secrets.token_hex(4),
+            secrets.token_hex(4) if repeated is None else _digest(repeated),
             entry.action,
             entry.actor.id,
             _digest(entry.actor.name),
@@ -175,9 +179,18 @@ class AuditLog:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def write(self, entry: AuditEntry) -> None:
-        """Store an entry. Raises StoreError."""
-        await self._store.put(AuditName.of(entry).key, entry.model_dump_json().encode())
+    async def write(self, entry: AuditEntry, repeated: str | None = None) -> None:
+        """Store an entry.
+
+        Args:
+            entry: The entry.
+            repeated: What tells the entry apart from all others of its time, if it may be written again: it is one
+                entry then. None if it is written once.
+
+        Raises:
+            StoreError: The store failed.
+        """
+        await self._store.put(AuditName.of(entry, repeated).key, entry.model_dump_json().encode())
 
     async def list_page(self, wanted: AuditFilter, *, limit: int, after: str | None = None) -> AuditPage:
         """Return entries, the newest first.
@@ -275,3 +288,23 @@ def _newest(until: datetime | None) -> str:
         return _begin_of(now.date())
     until = until.astimezone(UTC)
     return f"{_begin_of(until.date())}{_left_of_day(until)}~"
+
+
+def log_entry(entry: AuditEntry) -> None:
+    """Write the entry to the log."""
+    fields = entry.model_dump(mode="json", by_alias=True, exclude={"time"}, exclude_none=True)
+    log.info("%s", describe_entry(entry), extra={"audit": {"event": "audit", **fields}})
+
+
+def describe_entry(entry: AuditEntry) -> str:
+    """Return the entry as a line. A name of a key is written as JSON, so that it can be no other line."""
+    actor = entry.actor.id if entry.actor.name is None else f"{json.dumps(entry.actor.name)} ({entry.actor.id})"
+    subject = [f"project {entry.project}"] if entry.project else []
+    subject += [f"{name} {value}" for name, value in entry.ids.items()]
+    if entry.refused_action is not None:
+        subject.append(f"refused {entry.refused_action}")
+    if entry.missing_scope is not None:
+        subject.append(f"missing scope {entry.missing_scope}")
+    said = "".join(f", {each}" for each in subject)
+    status = entry.status or "client left"
+    return f"audit: {entry.action} by {actor}{said} -> {status} [{entry.client}, {entry.correlation_id}]"

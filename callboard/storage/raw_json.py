@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from callboard.schemas.errors import StoreError
+from callboard.schemas.errors import ArtifactMissing
 from callboard.schemas.workflow.base import JsonRef
 from callboard.storage.store import Store
 
@@ -45,11 +45,12 @@ async def load_json(value: JsonRef, name: str, run_id: str, store: Store) -> Raw
     """Return the JSON text that `value` holds or refers to.
 
     Raises:
-        StoreError: The text is an artifact that is missing or cannot be read; the message calls it `name`.
+        ArtifactMissing: The text is an artifact that is missing; the message calls it `name`.
+        StoreError: The store failed.
     """
     found = await read_json(value, store)
     if found is None:
-        raise StoreError(
+        raise ArtifactMissing(
             f"The {name} of Run {run_id} is not in the artifact store any more. Was it deleted, or does this api look "
             "at another store than the worker that ran it? Both must have the same CALLBOARD_ARTIFACTS."
         )

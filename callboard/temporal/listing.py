@@ -39,6 +39,7 @@ class RunFilter:
     error_codes: frozenset[ErrorCode] = frozenset()
     tags: frozenset[str] = frozenset()
     """Lists Runs that have all of these tags."""
+    run_ids: frozenset[str] = frozenset()
     id_prefix: str = ""
     """Lists Runs whose ids begin with this."""
     parent_run_id: str | None = None
@@ -62,6 +63,7 @@ class RunFilter:
             job_runs=frozenset(wanted.job_run_id),
             error_codes=frozenset(wanted.error_code),
             tags=frozenset(wanted.tag),
+            run_ids=frozenset(wanted.run_id),
             id_prefix=wanted.q or "",
             created_after=wanted.started_after,
             created_before=wanted.started_before,
@@ -69,7 +71,8 @@ class RunFilter:
 
     def has_same_case(self, run: RunListItem) -> bool:
         """Tell whether a listed Run is spelt as the filter says: some databases take capitals for small letters."""
-        return run.run_id.startswith(self.id_prefix) and self.tags.issubset(run.tags)
+        is_named = not self.run_ids or run.run_id in self.run_ids
+        return is_named and run.run_id.startswith(self.id_prefix) and self.tags.issubset(run.tags)
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,7 @@ def build_query(project: str, run_filter: RunFilter, abnormal: Collection[RunSta
         is_one_of(names.SEARCH_JOB_RUN, run_filter.job_runs),
         _error_condition(run_filter.error_codes, abnormal),
         *(equals(names.SEARCH_TAGS, tag) for tag in sorted(run_filter.tags)),
+        is_one_of("WorkflowId", run_filter.run_ids),
         starts_with("WorkflowId", run_filter.id_prefix) if run_filter.id_prefix else "",
         "" if run_filter.parent_run_id is None else equals("ParentWorkflowId", run_filter.parent_run_id),
         " OR ".join(_status_condition(status, abnormal) for status in sorted(run_filter.statuses)),

@@ -22,6 +22,7 @@ WORDS_OF_IDS = {
     "operationId": "operation",
     "jobId": "Job",
     "jobRunId": "JobRun",
+    "bulkId": "bulk",
     "deliveryId": "Delivery",
     "keyId": "key",
     "uploadId": "upload",

@@ -43,6 +43,10 @@ Name = Annotated[
 ]
 
 
+MOST_IDS = 1_000
+"""How many ids of Runs a filter may have."""
+
+
 class RunsFilter(QueryModel):
     """Which Runs are meant: a Run must match one of the values of each field that is given, and have all tags."""
 
@@ -51,6 +55,9 @@ class RunsFilter(QueryModel):
     )
     type: list[Annotated[RunType, AfterValidator(require_known_value), expects(_TYPES)]] = Field(
         default_factory=list[RunType], description="May be given several times."
+    )
+    run_id: Annotated[list[Name], at_most(MOST_IDS, "ids")] = Field(
+        default_factory=list[str], description="May be given several times."
     )
     api: list[Name] = Field(default_factory=list[str], description="May be given several times.")
     auth_session: list[Name] = Field(default_factory=list[str], description="An id. May be given several times.")
@@ -67,7 +74,7 @@ class RunsFilter(QueryModel):
     started_before: When | None = Field(default=None, description="Only Runs with an earlier `createdAt`.")
 
     @field_validator(
-        "status", "type", "api", "auth_session", "job_id", "job_run_id", "error_code", "tag", mode="before"
+        "status", "type", "run_id", "api", "auth_session", "job_id", "job_run_id", "error_code", "tag", mode="before"
     )
     @classmethod
     def _one_is_a_list(cls, value: object) -> object:

@@ -62,6 +62,7 @@ APPLY_RESOURCES = "ApplyResources"  # makes Jobs and AuthSessions agree with the
 MOVE_POINTER = "MovePointer"  # a promote or a rollback; `project_change_workflow_id` builds the workflow id
 DELETE_PROJECT = "DeleteProject"  # its workflow id is of the same form
 DEPLOY = "Deploy"  # deploys an upload of a project; its workflow id is of the same form
+BULK = "Bulk"  # cancels many Runs, or starts them again; `bulk_workflow_id` builds the workflow id
 FLEET = "Fleet"  # leases Machines to workers; there is one
 
 FLEET_ID = "callboard:fleet"
@@ -104,6 +105,7 @@ RELEASE_JOB_LOCK = "release_job_lock"
 PREPARE_JOB_RUN = "prepare_job_run"
 EXECUTE_JOB_ITEMS = "execute_job_items"
 AWAIT_AUTH_SESSION = "await_auth_session"
+ACT_ON_RUNS = "act_on_runs"
 
 # Signals to Runs.
 ATTEMPT_STARTED = "attempt_started"  # from the activity `attempt`, `check` or `create` to its workflow
@@ -133,7 +135,7 @@ WAIT_FOR_LOCK = "wait"
 RELEASE = "release"
 
 # Fields of memos.
-MEMO_WORKSPACE = "workspace"  # of Runs, AuthSessions, Jobs, JobRuns and Deliveries
+MEMO_WORKSPACE = "workspace"  # of Runs, AuthSessions, Jobs, JobRuns, Deliveries and bulks
 MEMO_VIEW = "authSession"  # of the workflow `AuthSession`: an `AuthSessionView`
 MEMO_PARENT = "parentRunId"  # of a Validate or a Create: the Run that waits for it
 MEMO_SUMMARY = "summary"  # of Runs: a `RunSummary`, which their workflows keep up to date
@@ -143,6 +145,8 @@ MEMO_TRACE_ID = "openTelemetryTraceId"  # of a Run that was started in an OpenTe
 MEMO_JOB_RUN = "jobRun"  # of the workflow `JobRun`: a `JobRunView`, which it keeps up to date
 MEMO_HOLDER = "holder"  # of the workflow `JobLock`: the id of the JobRun that holds the lock
 MEMO_DEPLOY = "deploy"  # of the workflow `Deploy`: a `DeployView`, which it keeps up to date
+MEMO_BULK = "bulk"  # of the workflow `Bulk`: a `BulkView`, which it keeps up to date
+MEMO_BULK_FAILURES = "failures"  # of the workflow `Bulk`: a list of `BulkFailure`, not longer than `FAILURES_SHOWN`
 MEMO_PROJECT = "project"  # of the workflow `Deliver`
 MEMO_SINK = "sink"  # of the workflow `Deliver`: its sink, with secrets masked
 
@@ -252,6 +256,11 @@ def validate_run_id(run_id: str, number: int) -> str:
 def attempt_of_validate(validate_run_id: str) -> int:
     """Return the number of the Attempt before which the Validate with this id was executed."""
     return int(validate_run_id.rpartition("-v")[2])
+
+
+def bulk_workflow_id(project: str, bulk_id: str) -> str:
+    """Return the workflow id of what cancels many Runs of a project, or starts them again."""
+    return f"bulk:{project}:{bulk_id}"
 
 
 def project_change_workflow_id(project: str) -> str:

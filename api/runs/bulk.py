@@ -1,0 +1,235 @@
+"""Many Runs at once: canceled or started again by one request (docs/contract.md, section 13.8), and its page.
+
+Which Runs these are is decided here, before anything starts. So nothing that begins later is among them, and `matched`
+is the number of those that will be handled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import Request
+from starlette.responses import JSONResponse, Response
+
+from api.dashboard.auth import FormDep
+from api.dashboard.page_route import page_router
+from api.dashboard.rendering import redirect, render_page
+from api.dependencies import Services, ServicesDep
+from api.http.access import CallerDep, audit_note, requires
+from api.http.audit import bulk_requester
+from api.http.errors import error_responses
+from api.http.json_body import read_json_object
+from api.http.openapi import request_body
+from api.lookup import OpenProjectDep, ProjectDep
+from api.runs.filters import read_filters
+from api.workspace_router import workspace_router
+from callboard.schemas.errors import BadRequest, Forbidden, PayloadTooLarge
+from callboard.schemas.rest.access import KeyRef, Scope
+from callboard.schemas.rest.bulk import MOST_RUNS, BulkBody, BulkCount, BulkFailed, BulkRef, BulkRequest, BulkStarted
+from callboard.schemas.rest.field_errors import field_error
+from callboard.schemas.rest.json_text import validate_body
+from callboard.schemas.rest.runs import RunsFilter
+from callboard.schemas.workflow.bulk import BulkAction, BulkInput, BulkView
+from callboard.schemas.workflow.run import RunStatus, RunType
+from callboard.starts.identity import new_run_id
+from callboard.telemetry.log_context import add_log_fields
+from callboard.temporal.bulks import Bulk
+from callboard.temporal.listing import RunFilter
+
+_BULK = workspace_router("/{projectName}/runs/bulk", tag="Many Runs")
+_PAGES = page_router("/projects/{projectName}/runs/bulk")
+routers = (_BULK, _PAGES)
+
+_CANCELING = [requires(Scope.RUNS_CANCEL, "bulk.cancel")]
+_RERUNNING = [requires(Scope.RUNS_START, "bulk.rerun")]
+_ABORTING = [requires(Scope.RUNS_CANCEL, "bulk.abort")]
+_READING = [requires(Scope.RUNS_READ)]
+
+_OPEN = frozenset({RunStatus.PENDING, RunStatus.STARTED})
+_PAGE = 1_000
+"""How many Runs one request to Temporal reads."""
+_ANSWERS: dict[int | str, dict[str, Any]] = {200: {"model": BulkCount, "description": "With `dryRun`"}}
+
+
+@_BULK.post(
+    "/cancel",
+    dependencies=_CANCELING,
+    status_code=202,
+    operation_id="cancelRuns",
+    summary="Cancel many Runs",
+    openapi_extra=request_body(BulkRequest),
+    response_model=BulkStarted,
+    responses={**_ANSWERS, **error_responses(BadRequest, PayloadTooLarge)},
+)
+async def cancel(request: Request, services: ServicesDep, manifest: ProjectDep) -> Response:
+    """Cancel all Runs that are pending or started and match the filter, one after the other."""
+    return await _answer(request, services, manifest.project, BulkAction.CANCEL)
+
+
+@_BULK.post(
+    "/rerun",
+    dependencies=_RERUNNING,
+    status_code=202,
+    operation_id="rerunRuns",
+    summary="Start many Runs again",
+    openapi_extra=request_body(BulkRequest),
+    response_model=BulkStarted,
+    responses={**_ANSWERS, **error_responses(BadRequest, Forbidden, PayloadTooLarge)},
+)
+async def rerun(request: Request, services: ServicesDep, manifest: OpenProjectDep) -> Response:
+    """Start all Runs of APIs again that match the filter, one after the other, each once."""
+    return await _answer(request, services, manifest.project, BulkAction.RERUN)
+
+
+@_PAGES.get("/{bulkId}.json", dependencies=_READING)
+@_BULK.get(
+    "/{bulkId}",
+    dependencies=_READING,
+    operation_id="getBulk",
+    summary="Get how far a request about many Runs has come",
+)
+async def get(services: ServicesDep, projectName: str, bulkId: str) -> BulkBody:
+    """Get its counts, and the first of the Runs that could not be canceled or started again."""
+    return _body(await services.bulks.get(services.settings.workspace, projectName, bulkId))
+
+
+@_BULK.post(
+    "/{bulkId}/abort",
+    dependencies=_ABORTING,
+    status_code=202,
+    operation_id="abortBulk",
+    summary="Abort a request about many Runs",
+)
+async def abort(services: ServicesDep, caller: CallerDep, projectName: str, bulkId: str) -> BulkRef:
+    """Have it end with the Run at hand. What it has done stays; one that has ended stays as it is."""
+    await services.bulks.abort(services.settings.workspace, projectName, bulkId, by=caller.actor)
+    return BulkRef(id=bulkId)
+
+
+@_PAGES.post("/cancel", dependencies=_CANCELING)
+async def cancel_by_form(request: Request, services: ServicesDep, form: FormDep, manifest: ProjectDep) -> Response:
+    """Cancel the selected Runs, or all that match the filter, and show how far that has come."""
+    return await _start_by_form(request, services, manifest.project, BulkAction.CANCEL, form)
+
+
+@_PAGES.post("/rerun", dependencies=_RERUNNING)
+async def rerun_by_form(request: Request, services: ServicesDep, form: FormDep, manifest: OpenProjectDep) -> Response:
+    """Start the selected Runs again, or all that match the filter, and show how far that has come."""
+    return await _start_by_form(request, services, manifest.project, BulkAction.RERUN, form)
+
+
+@_PAGES.get("/{bulkId}", dependencies=_READING)
+async def page(request: Request, services: ServicesDep, manifest: ProjectDep, bulkId: str) -> Response:
+    """Show how far it has come."""
+    data = (await get(services, manifest.project, bulkId)).model_dump(mode="json", by_alias=True)
+    return render_page(request, "bulk.html", data, manifest=manifest)
+
+
+@_PAGES.post("/{bulkId}/abort", dependencies=_ABORTING)
+async def abort_by_form(
+    services: ServicesDep, caller: CallerDep, _: FormDep, projectName: str, bulkId: str
+) -> Response:
+    """Have it end with the Run at hand; its page then shows when it has."""
+    await abort(services, caller, projectName, bulkId)
+    return redirect(_address(projectName, bulkId))
+
+
+async def _answer(request: Request, services: Services, project: str, action: BulkAction) -> Response:
+    asked = validate_body(BulkRequest, await read_json_object(request))
+    run_ids = await _select(services, project, action, asked.filter)
+    if asked.dry_run:
+        audit_note(request.scope).action = None  # nothing is changed
+        return JSONResponse(BulkCount(matched=len(run_ids)).model_dump(by_alias=True))
+    bulk_id = await _start(request, services, project, action, run_ids)
+    return JSONResponse(BulkStarted(id=bulk_id, matched=len(run_ids)).model_dump(by_alias=True), 202)
+
+
+async def _start_by_form(
+    request: Request, services: Services, project: str, action: BulkAction, form: FormDep
+) -> Response:
+    filters = read_filters(form) if form.get("all") else {"runId": form.getlist("run")}
+    given = {name: value for name, value in filters.items() if value}
+    if not given:
+        raise BadRequest("Select the Runs, or filter the list first.")
+    run_ids = await _select(services, project, action, validate_body(RunsFilter, given))
+    return redirect(_address(project, await _start(request, services, project, action, run_ids)))
+
+
+async def _select(services: Services, project: str, action: BulkAction, wanted: RunsFilter) -> list[str]:
+    """Return the ids of the Runs that are meant, in the order of lists.
+
+    Raises:
+        BadRequest: The filter is empty, no Run could match it, or too many do.
+        Unavailable: Temporal does not answer.
+    """
+    if wanted == RunsFilter():
+        expected = "an object with at least one field"
+        raise field_error("filter", expected, "filter: expected at least one field, as all Runs of the project match.")
+    run_filter, found, token = _narrow(action, wanted), dict[str, None](), None
+    while True:
+        page = await services.run_queries.list_runs(
+            services.settings.workspace, project, run_filter, limit=_PAGE, page_token=token
+        )
+        # The Validate that a Run waits for ends with that Run, and is made again with it.
+        found |= dict.fromkeys(run.run_id for run in page.runs if run.parent_run_id is None)
+        if len(found) > MOST_RUNS:
+            raise BadRequest(
+                f"filter: more than {MOST_RUNS} Runs match. Ask for fewer at a time, such as by startedAfter and "
+                "startedBefore."
+            )
+        token = page.next_page_token
+        if token is None:
+            return list(found)
+
+
+def _narrow(action: BulkAction, wanted: RunsFilter) -> RunFilter:
+    """Return the filter without Runs with which this cannot be done at all. Raises BadRequest if none is left."""
+    run_filter = RunFilter.of(wanted)
+    if action is BulkAction.CANCEL:
+        statuses = run_filter.statuses & _OPEN if run_filter.statuses else _OPEN
+        if not statuses:
+            raise field_error("filter.status", "pending or started, as other Runs have ended")
+        return replace(run_filter, statuses=statuses)
+    if run_filter.types and RunType.API not in run_filter.types:
+        raise field_error("filter.type", "api, as only Runs of APIs can be started again")
+    return replace(run_filter, types=frozenset({RunType.API}))
+
+
+async def _start(request: Request, services: Services, project: str, action: BulkAction, run_ids: list[str]) -> str:
+    """Start it, and return its id. Raises ConfigurationError or Unavailable."""
+    requester, bulk_id = bulk_requester(request.scope), new_run_id()
+    view = BulkView(action=action, matched=len(run_ids), created_at=datetime.now(UTC), requested_by=requester.key)
+    add_log_fields(bulkId=bulk_id, project=project)
+    await services.bulks.start(
+        BulkInput(
+            workspace=services.settings.workspace,
+            project=project,
+            bulk_id=bulk_id,
+            requester=requester,
+            run_ids=tuple(run_ids),
+            view=view,
+        )
+    )
+    return bulk_id
+
+
+def _body(bulk: Bulk) -> BulkBody:
+    view = bulk.view
+    return BulkBody(
+        id=bulk.id,
+        action=view.action,
+        status=bulk.status,
+        matched=view.matched,
+        done=view.done,
+        failed_count=view.failed,
+        failed=[BulkFailed(run_id=each.run_id, message=each.message) for each in bulk.failures],
+        created_at=view.created_at,
+        ended_at=bulk.ended_at,
+        requested_by=KeyRef(id=view.requested_by.id, name=view.requested_by.name),
+    )
+
+
+def _address(project: str, bulk_id: str) -> str:
+    return f"/projects/{project}/runs/bulk/{bulk_id}"
