@@ -20,7 +20,7 @@ with workflow.unsafe.imports_passed_through():
 
 PIECE = 10
 """How many Runs one activity is given. Before the next one, somebody may have asked to stop."""
-PIECES = 200
+PIECES = 50
 """How many of these activities one history holds."""
 
 _PIECE_TIMEOUT = timedelta(minutes=10)

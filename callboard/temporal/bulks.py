@@ -67,7 +67,8 @@ class Bulks:
         with translate_rpc_errors():
             description = await self._describe(workspace, project, bulk_id)
             view = await description.memo_value(names.MEMO_BULK, type_hint=BulkView)
-            failures = await description.memo_value(names.MEMO_BULK_FAILURES, type_hint=list[BulkFailure])
+            # Temporal takes a field with an empty list out of a memo that is changed.
+            failures = await description.memo_value(names.MEMO_BULK_FAILURES, [], type_hint=list[BulkFailure])
         match description.status:
             case WorkflowExecutionStatus.RUNNING:
                 status = BulkStatus.RUNNING

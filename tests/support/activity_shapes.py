@@ -1,11 +1,12 @@
 """The shapes of workflows that ask activities until they are done: sweeps, applied resources, tests of sinks, changes
-of projects.
+of projects, and what is done with many Runs.
 
 Each is played on a server that skips time; its history is recorded under its name.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,16 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, Work
 from temporalio.exceptions import ApplicationError
 
 from callboard.schemas.workflow import names
+from callboard.schemas.workflow.actor import Actor
+from callboard.schemas.workflow.bulk import (
+    BulkAction,
+    BulkFailure,
+    BulkInput,
+    BulkPiece,
+    BulkPieceResult,
+    BulkRequester,
+    BulkView,
+)
 from callboard.schemas.workflow.delivery import SinkTestInput, SinkTestOutcome, TryRecord
 from callboard.schemas.workflow.project_changes import (
     DeleteProjectInput,
@@ -32,6 +43,7 @@ from callboard.schemas.workflow.sweep import SweepInput, SweepPart, SweepPartRes
 from tests.support.delivery_inputs import sealed, webhook
 from tests.support.run_stage import WORKSPACE, staged_worker
 from workflows.apply_resources import ApplyResourcesWorkflow
+from workflows.bulk import PIECE, PIECES, BulkWorkflow
 from workflows.deliver import SinkTestWorkflow
 from workflows.project_changes import DeleteProjectWorkflow, MovePointerWorkflow
 from workflows.sweep import PARTS, SweepWorkflow
@@ -119,6 +131,41 @@ def _remove_project(answer: Answer) -> Callable[..., Any]:
     return remove_project
 
 
+def _act_on_runs(answer: Answer) -> Callable[..., Any]:
+    @activity.defn(name=names.ACT_ON_RUNS)
+    async def act_on_runs(input: BulkPiece) -> BulkPieceResult:
+        came = answer(input)
+        return await _abort_at_hand() if came is None else came
+
+    return act_on_runs
+
+
+async def _abort_at_hand() -> BulkPieceResult:
+    """Have the bulk aborted, and handle some Runs more before this stops."""
+    await activity.client().get_workflow_handle(activity.info().workflow_id or "").cancel()
+    try:
+        while True:
+            activity.heartbeat()
+            await asyncio.sleep(0.02)
+    except asyncio.CancelledError:
+        return BulkPieceResult(handled=3)
+
+
+def bulk(runs: int) -> BulkInput:
+    """The input of a rerun of so many Runs, as the api makes it."""
+    anna = Actor(id="Zk3vT9qLm2Xa", name="anna")
+    return BulkInput(
+        workspace=WORKSPACE,
+        project="shop",
+        bulk_id="bulk-1",
+        requester=BulkRequester(key=anna, signed_in=False, client=None, request=None, correlation_id="c"),
+        run_ids=tuple(f"run-{number}" for number in range(runs)),
+        view=BulkView(
+            action=BulkAction.RERUN, matched=runs, created_at=datetime(2026, 1, 2, tzinfo=UTC), requested_by=anna
+        ),
+    )
+
+
 SWEEP = Kind(SweepWorkflow, SweepInput(older_than=A_WEEK), [_sweep_artifacts])
 APPLY = Kind(ApplyResourcesWorkflow, ApplyResourcesInput(workspace=WORKSPACE, project="shop"), [_update_resources])
 TEST = Kind(SinkTestWorkflow, sink_test("https://hook.example"), [_send_test])
@@ -132,6 +179,10 @@ DELETE = Kind(
 )
 
 
+FEW_RUNS = Kind(BulkWorkflow, bulk(13), [_act_on_runs])
+MANY_RUNS = Kind(BulkWorkflow, bulk(PIECE * PIECES + 1), [_act_on_runs])
+
+
 def _some(after: str | None, runs: int = 1) -> SweepPartResult:
     return SweepPartResult(after=after, totals=SweepTotals(runs=runs, artifacts=5 * runs))
 
@@ -140,6 +191,7 @@ _AWAY = ApplicationError("The artifact store could not read or list what it was 
 _NOT_REMOVED = SweepPartResult(
     after="runs/shop/b0", totals=SweepTotals(failed=1, failure="The artifact store could not remove 'x'.")
 )
+_NOT_DONE = BulkFailure(run_id="run-1", message="Project shop has no API 'list'.")
 _CHANGES = ResourceChanges(created=("a", "b"), updated=("c",), removed=("d",))
 OPEN_RUNS = Refusal(kind=RefusalKind.CONFLICT, message="Project shop has not ended all that it has begun: 1 Run.")
 REFUSED = "intuned-resources/jobs/a.job.json: there is a Job 'a' that was created by a request."
@@ -160,6 +212,19 @@ ACTIVITY_SHAPES: dict[str, tuple[Kind, Iterable[Any]]] = {
     "pointer-moved": (MOVE, [_AWAY, MovePointerResult(version="0123456789abcdef")]),
     "project-deleted": (DELETE, [DeleteProjectResult(), _AWAY, _AWAY, None]),
     "project-not-deleted": (DELETE, [DeleteProjectResult(refused=OPEN_RUNS)]),
+    "many-runs-handled": (
+        FEW_RUNS,
+        [
+            BulkPieceResult(handled=4, failures=(BulkFailure(run_id="run-2", message="It had ended."),), retry_after=5),
+            _AWAY,
+            BulkPieceResult(handled=9),
+        ],
+    ),
+    "many-runs-aborted": (FEW_RUNS, [BulkPieceResult(handled=0, retry_after=1), None]),
+    "many-runs-that-go-on": (
+        MANY_RUNS,
+        [*[BulkPieceResult(handled=PIECE, failures=(_NOT_DONE,))] * PIECES, BulkPieceResult(handled=1)],
+    ),
     "sink-tested": (TEST, [SinkTestOutcome(record=_SENT)]),
 }
 """The workflow of each shape, and what its activity comes to each time: a result, or an error that it raises."""

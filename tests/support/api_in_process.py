@@ -40,6 +40,7 @@ from tests.support.in_memory_jobs import MemoryJobRuns, MemoryJobs
 from tests.support.in_memory_temporal import (
     BEGAN,
     MemoryAuthSessions,
+    MemoryBulks,
     MemoryDeliveries,
     MemoryDeploys,
     MemoryFleet,
@@ -72,6 +73,7 @@ class Api:
     run_queries: MemoryRunQueries
     auth_sessions: MemoryAuthSessions
     deliveries: MemoryDeliveries
+    bulks: MemoryBulks
     jobs: MemoryJobs
     job_runs: MemoryJobRuns
     temporal_health: MemoryHealth
@@ -92,6 +94,7 @@ class Api:
             "run_queries": MemoryRunQueries(runs),
             "auth_sessions": MemoryAuthSessions(),
             "deliveries": MemoryDeliveries(),
+            "bulks": MemoryBulks(),
             "jobs": MemoryJobs(),
             "job_runs": MemoryJobRuns(),
             "temporal_health": MemoryHealth(runs),
@@ -170,6 +173,11 @@ class Api:
         body = {"id": job_id, "payload": [item], "configuration": {}, **fields}
         answer = await self.client.post(f"/api/v1/workspace/{WORKSPACE}/projects/{project}/jobs", json=body)
         assert answer.status_code == 201, answer.text
+
+    async def start_bulk(self) -> str:
+        """Ask for all that waits to be canceled, and return the id of that request."""
+        body = {"filter": {"status": "pending"}}
+        return (await self.ask("runs/bulk/cancel", method="POST", status=202, json=body))["id"]
 
     async def start_job_run(self, job_run_id: str, job_id: str = "nightly", **fields: Any) -> None:
         """Start a JobRun as a schedule does, which has then these fields."""

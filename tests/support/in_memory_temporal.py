@@ -11,9 +11,11 @@ from uuid import uuid4
 from callboard.projects.manifest import read_current
 from callboard.projects.pointer import DeployRecord, move_pointer, withdraw_pointer
 from callboard.schemas.errors import CallboardError, Conflict, NotFound, Unavailable
+from callboard.schemas.rest.bulk import BulkStatus
 from callboard.schemas.workflow.actor import Actor
 from callboard.schemas.workflow.auth import AuthSessionStatus
 from callboard.schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
+from callboard.schemas.workflow.bulk import BulkInput
 from callboard.schemas.workflow.delivery import SinkTestInput, SinkTestOutcome
 from callboard.schemas.workflow.deploy import DeployInput, DeployView
 from callboard.schemas.workflow.fleet import FleetState
@@ -21,6 +23,7 @@ from callboard.schemas.workflow.project_changes import DeleteProjectInput, MoveP
 from callboard.schemas.workflow.run import ReasonType, RunInput, RunOutcome, RunReason, RunStatus, RunType
 from callboard.storage.store import Store
 from callboard.temporal.auth_sessions import AuthSessions
+from callboard.temporal.bulks import Bulk, Bulks
 from callboard.temporal.deliveries import Deliveries, DeliveryState
 from callboard.temporal.deploys import Application, Deploy, Deploys
 from callboard.temporal.fleet_view import FleetReader
@@ -190,6 +193,29 @@ class MemoryFleet(FleetReader):
         if self.state is None:
             raise Unavailable("No worker has said who holds which Machines.")
         return self.state
+
+
+class MemoryBulks(Bulks):
+    """Requests about many Runs: what was asked for. None of them ends unless it is aborted."""
+
+    def __init__(self) -> None:
+        self.started: list[BulkInput] = []
+        self.aborted: dict[str, Actor] = {}
+        """Who has aborted which."""
+
+    async def start(self, bulk: BulkInput) -> None:
+        self.started.append(bulk)
+
+    async def get(self, workspace: str, project: str, bulk_id: str) -> Bulk:
+        for bulk in self.started:
+            if (bulk.workspace, bulk.project, bulk.bulk_id) == (workspace, project, bulk_id):
+                status = BulkStatus.ABORTED if bulk_id in self.aborted else BulkStatus.RUNNING
+                return Bulk(bulk_id, status, bulk.view, bulk.failures, None)
+        raise NotFound("There is no such bulk.")
+
+    async def abort(self, workspace: str, project: str, bulk_id: str, *, by: Actor) -> None:
+        await self.get(workspace, project, bulk_id)
+        self.aborted[bulk_id] = by
 
 
 class MemoryDeploys(Deploys):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, JsonValue, field_validator
+from pydantic import AfterValidator, AwareDatetime, ConfigDict, FailFast, Field, JsonValue, field_validator
 
 from callboard.schemas.rest.access import KeyRef
 from callboard.schemas.rest.attempt import AttemptBody, OpenTelemetryLink
@@ -43,30 +43,33 @@ Name = Annotated[
 ]
 
 
-MOST_IDS = 1_000
-"""How many ids of Runs a filter may have."""
+MOST_NAMES = 1_000
+"""How many names or ids one field of a filter may have."""
+
+_Names = Annotated[list[Name], FailFast(), at_most(MOST_NAMES, "values")]
+_Status = Annotated[RunStatus, AfterValidator(require_known_value), expects(_STATUSES)]
+_Type = Annotated[RunType, AfterValidator(require_known_value), expects(_TYPES)]
+_Code = Annotated[FailureCode, AfterValidator(require_known_value), expects(_CODES)]
 
 
 class RunsFilter(QueryModel):
     """Which Runs are meant: a Run must match one of the values of each field that is given, and have all tags."""
 
-    status: list[Annotated[RunStatus, AfterValidator(require_known_value), expects(_STATUSES)]] = Field(
+    status: Annotated[list[_Status], FailFast()] = Field(
         default_factory=list[RunStatus], description="May be given several times."
     )
-    type: list[Annotated[RunType, AfterValidator(require_known_value), expects(_TYPES)]] = Field(
+    type: Annotated[list[_Type], FailFast()] = Field(
         default_factory=list[RunType], description="May be given several times."
     )
-    run_id: Annotated[list[Name], at_most(MOST_IDS, "ids")] = Field(
-        default_factory=list[str], description="May be given several times."
-    )
-    api: list[Name] = Field(default_factory=list[str], description="May be given several times.")
-    auth_session: list[Name] = Field(default_factory=list[str], description="An id. May be given several times.")
-    job_id: list[Name] = Field(default_factory=list[str], description="May be given several times.")
-    job_run_id: list[Name] = Field(default_factory=list[str], description="May be given several times.")
-    error_code: list[Annotated[FailureCode, AfterValidator(require_known_value), expects(_CODES)]] = Field(
+    run_id: _Names = Field(default_factory=list[str], description="May be given several times.")
+    api: _Names = Field(default_factory=list[str], description="May be given several times.")
+    auth_session: _Names = Field(default_factory=list[str], description="An id. May be given several times.")
+    job_id: _Names = Field(default_factory=list[str], description="May be given several times.")
+    job_run_id: _Names = Field(default_factory=list[str], description="May be given several times.")
+    error_code: Annotated[list[_Code], FailFast()] = Field(
         default_factory=list[FailureCode], description="The `error.code` of a failed Run. May be given several times."
     )
-    tag: Annotated[list[Tag], at_most(MAX_TAGS, "tags")] = Field(
+    tag: Annotated[list[Tag], FailFast(), at_most(MAX_TAGS, "tags")] = Field(
         default_factory=list[str], description="May be given several times: Runs that have all of these tags."
     )
     q: Name | None = Field(default=None, description="The id of a Run, or its beginning.")

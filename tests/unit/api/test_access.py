@@ -166,7 +166,7 @@ async def test_api_access_off_is_403_before_the_body_is_read(api: Api):
 )
 async def test_what_there_is_not_is_404_whatever_it_is_called(api: Api, name: str):
     api.add_auth_session("~V1StGXR8_Z5jdHi6B-myT")
-    parts = ("runId", "authSessionId", "operationId", "deliveryId", "jobId", "jobRunId", "name", "version")
+    parts = ("runId", "authSessionId", "operationId", "deliveryId", "jobId", "jobRunId", "bulkId", "name", "version")
     names = dict.fromkeys(parts, name)
     for method, route in routes(api):
         if route.count("{") > 2 and not makes_what_there_is_not(method, route):
@@ -185,6 +185,7 @@ async def test_what_belongs_to_another_project_is_404(api: Api):
     await api.ask("env-vars/SHOP_URL", method="PUT", json={"value": "https://shop.test"})
     names = {"runId": run_id, "jobId": "nightly", "jobRunId": JOB_RUN_ID, "authSessionId": "anna", "name": "SHOP_URL"}
     names["version"] = (await api.ask(""))["version"]
+    names["bulkId"] = await api.start_bulk()
     left_nothing = ("/trace", "/screenshot", "/log", "/files/{name}", "/rerun")
     for method, route in routes(api):
         if route.count("{") > 2 and "{deliveryId}" not in route:
@@ -197,6 +198,7 @@ async def test_what_belongs_to_another_project_is_404(api: Api):
             if method == "GET" or (own == "shop" and not makes_what_there_is_not(method, route)):
                 error(await request(api, method, route, projectName=other, **given), 404, "not-found")
     assert (await api.client.get(f"{api.base}/{run_id}/result")).json()["status"] == "pending"
+    assert api.bulks.aborted == {}
     assert (api.job_runs.steered, api.jobs.known["shop", "nightly"].paused) == ([], False)
 
 

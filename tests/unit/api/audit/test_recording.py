@@ -150,27 +150,26 @@ async def test_an_operation_of_an_auth_session_is_recorded_with_its_ids(make_pro
 
 
 async def test_pages_leave_entries_of_whoever_has_signed_in(api: Api):
-    run_ids = [await api.run() for _ in range(3)]
+    run_id = await api.run()
     pages = await signed_in_client(api)
-    await pages.send_form("/projects/shop/runs/cancel", run=run_ids[0])
-    await api.client.post("/projects/shop/runs/cancel", data={"run": run_ids[1:], "token": ""})
+    await pages.send_form("/projects/shop/runs/bulk/cancel", run=run_id)
+    await api.client.post("/projects/shop/runs/bulk/rerun", data={"run": [run_id], "token": ""})
     await api.create_job("daily")
     await pages.send_form("/projects/shop/jobs/daily/pause")
     await pages.send_form("/projects/shop/playground", api="list", do="show")
     await pages.send_form("/sign-out")
-    found = [(entry["action"], entry["actor"]["signedIn"], entry["ids"]) for entry in (await entries(api))[3:]]
+    found = [(entry["action"], entry["actor"]["signedIn"], entry["ids"]) for entry in (await entries(api))[1:]]
     ids = [each[2] for each in found]
     assert [each[:2] for each in found] == [
         ("sign-in", False),
-        ("run.cancel", True),
-        ("run.cancel", False),
-        ("run.cancel", False),
+        ("bulk.cancel", True),
+        ("bulk.rerun", False),
         ("job.create", False),
         ("job.pause", True),
         ("sign-out", True),
     ]
-    assert sorted(each["runId"] for each in ids[1:4]) == sorted(run_ids), "each Run has an entry"
-    assert ids[5] == {"jobId": "daily"}
+    assert [each["bulkId"] for each in ids[1:3]] == [bulk.bulk_id for bulk in api.bulks.started]
+    assert ids[4] == {"jobId": "daily"}
 
 
 async def test_refusals_say_what_was_refused_to_whom(api: Api, monkeypatch: pytest.MonkeyPatch):

@@ -212,6 +212,7 @@ async def test_what_there_is_not_or_in_another_project_is_not_found(api: Api, pa
     names = {"runId": await api.run(), "jobId": "nightly", "jobRunId": "jr_V1StGXR8_Z5jdHi6B-myT"}
     await api.create_job()
     await api.start_job_run(names["jobRunId"])
+    names["bulkId"] = await api.start_bulk()
     token = await pages.token()
     for path in (path for path in routes(api, "GET") if "Id}" in path):
         for address in (filled(path, "shop"), filled(path, "closed", **names), filled(path, "none")):

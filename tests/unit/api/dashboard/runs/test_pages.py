@@ -7,7 +7,8 @@ import pytest
 
 from api.dashboard.rendering import CONTENT_SECURITY_POLICY
 from callboard.schemas.workflow.base import JsonRef
-from callboard.schemas.workflow.run import ErrorCode, RunCause, RunError, RunOutcome, RunStatus
+from callboard.schemas.workflow.bulk import BulkFailure
+from callboard.schemas.workflow.run import ErrorCode, RunCause, RunError, RunOutcome, RunStatus, RunType
 from callboard.temporal.listing import RunPage
 from tests.support.api_in_process import Api, MakeApi
 from tests.support.attempt_artifacts import attempt_record, store_artifact, store_record
@@ -39,7 +40,7 @@ async def test_a_page_lists_runs_with_why_and_how_long(api: Api, pages: Pages):
     assert "31.0 s" in text
     assert ESCAPED in text
     assert EVIL not in text
-    assert re.findall(r'name="run" value="([^"]+)"', text) == ["waiting-run"]
+    assert re.findall(r'name="run" value="([^"]+)"', text) == ["waiting-run", "failed-run"]
     following = re.search(r'id="next" href="([^"]+)"', text)
     assert following
     assert following[1].startswith("?status=failed&amp;api=list&amp;cursor=")
@@ -55,7 +56,7 @@ async def test_tags_are_shown_and_lead_to_runs_that_have_them_too(api: Api, page
     text = (await pages.get("/projects/shop/runs?q=+V1+&errorCode=script-timeout&tag=a&tag=&tag=b/c")).text
     (wanted, _, _) = api.run_queries.asked[0]
     assert (wanted.id_prefix, wanted.error_codes, wanted.tags) == ("V1", {ErrorCode.SCRIPT_TIMEOUT}, {"a", "b/c"})
-    assert re.findall(r'name="tag" value="([^"]*)"', text) == ["a", "b/c", ""]
+    assert re.findall(r'name="tag" value="([^"]*)"', text) == ["a", "b/c", "", "a", "b/c"], "to filter, and for many"
     assert 'name="q" type="search" value="V1"' in text
     here = "errorCode=script-timeout&amp;tag=a&amp;tag=b%2Fc"
     assert f'href="/projects/shop/runs?{here}&amp;tag=nightly&amp;q=V1"' in text
@@ -89,14 +90,44 @@ async def test_fifty_runs_with_their_style_and_script_are_a_small_page(api: Api,
     assert weight < 150_000
 
 
-async def test_pending_runs_are_canceled_together_and_others_are_left(api: Api, pages: Pages):
-    runs = [await api.run() for _ in range(3)]
-    api.runs.end(runs[1], RunOutcome(status=RunStatus.COMPLETED, result=json_text(1)))
-    data = {"token": await pages.token(), "run": runs[:2]}
-    answer = await pages.post("/projects/shop/runs/cancel", data=data)
-    assert (answer.status_code, answer.headers["location"]) == (303, "/projects/shop/runs?canceled=1")
-    statuses = [api.runs.entries[run_id].outcome for run_id in runs]
-    assert [each and each.status for each in statuses] == ["canceled", "completed", None]
+async def test_runs_are_selected_by_boxes_or_by_the_filter(api: Api, pages: Pages):
+    token = await pages.token()
+    listed = [line("run-1"), line("run-2", parent_run_id="run-1", type=RunType.AUTH_SESSION_VALIDATE)]
+    api.run_queries.answer = RunPage(tuple(listed), None)
+    data = {"token": token, "run": ["run-1", "run-2"], "status": "failed", "q": ""}
+    answer = await pages.post("/projects/shop/runs/bulk/rerun", data=data)
+    (bulk,) = api.bulks.started
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/projects/shop/runs/bulk/{bulk.bulk_id}")
+    (selected, _, _) = api.run_queries.asked[-1]
+    assert (selected.run_ids, selected.statuses) == ({"run-1", "run-2"}, frozenset()), "the filter is only shown"
+    data = {"token": token, "all": "1", "status": ["pending", ""], "q": "", "tag": "a"}
+    assert (await pages.post("/projects/shop/runs/bulk/cancel", data=data)).status_code == 303
+    (matching, _, _) = api.run_queries.asked[-1]
+    assert (matching.statuses, matching.tags, matching.run_ids) == ({RunStatus.PENDING}, {"a"}, frozenset())
+    for nothing in ({}, {"all": "1", "status": "", "q": " "}):
+        answer = await pages.post("/projects/shop/runs/bulk/cancel", data={"token": token, **nothing})
+        assert (answer.status_code, "Select the Runs" in answer.text) == (400, True)
+    assert len(api.bulks.started) == 2
+
+
+async def test_a_page_follows_many_runs_and_aborts_them(api: Api, pages: Pages):
+    failed = BulkFailure(run_id="run-1", message=EVIL)
+    bulk_id = await api.start_bulk()
+    counts = {"matched": 1_000, "done": 3, "failed": 101}
+    started = api.bulks.started[0]
+    view = started.view.model_copy(update=counts)
+    api.bulks.started[0] = started.model_copy(update={"view": view, "failures": (failed,) * 100})
+    address = f"/projects/shop/runs/bulk/{bulk_id}"
+    text = (await pages.get(address)).text
+    assert (ESCAPED in text, EVIL in text, "the first 100" in text, "104 of 1,000 Runs" in text) == (
+        True,
+        False,
+        True,
+        True,
+    )
+    assert (await pages.post(f"{address}/abort", data={"token": await pages.token()})).headers["location"] == address
+    assert f"{address}/abort" not in (await pages.get(address)).text
+    assert (await pages.get(f"{address}.json")).json()["status"] == "aborted"
 
 
 async def test_a_run_is_told_with_its_inputs_and_its_result(api: Api, pages: Pages):
