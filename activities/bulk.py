@@ -30,8 +30,8 @@ from callboard.schemas.errors import (
 )
 from callboard.schemas.rest.audit import AuditActor, AuditEntry
 from callboard.schemas.workflow import names
-from callboard.schemas.workflow.base import HEADLINE_LIMIT, clip
-from callboard.schemas.workflow.bulk import BulkAction, BulkFailure, BulkPiece, BulkPieceResult
+from callboard.schemas.workflow.base import clip
+from callboard.schemas.workflow.bulk import REASON_LIMIT, BulkAction, BulkFailure, BulkPiece, BulkPieceResult
 from callboard.security.egress import EgressPolicy
 from callboard.security.keyring import KeyRing
 from callboard.settings import Settings
@@ -113,7 +113,7 @@ class _Piece:
             except CallboardError as error:
                 if isinstance(error, StoreError | Unavailable) and not isinstance(error, ArtifactMissing):
                     raise
-                failures.append(BulkFailure(run_id=run_id, message=clip(error.message, HEADLINE_LIMIT)))
+                failures.append(BulkFailure(run_id=run_id, message=clip(error.message, REASON_LIMIT)))
             except Exception:
                 log.exception("Run %s of a bulk has made an error that nobody has thought of", run_id)
                 message = "Callboard has a defect. The log of the worker has the cause."

@@ -223,7 +223,11 @@ ACTIVITY_SHAPES: dict[str, tuple[Kind, Iterable[Any]]] = {
     "many-runs-aborted": (FEW_RUNS, [BulkPieceResult(handled=0, retry_after=1), None]),
     "many-runs-that-go-on": (
         MANY_RUNS,
-        [*[BulkPieceResult(handled=PIECE, failures=(_NOT_DONE,))] * PIECES, BulkPieceResult(handled=1)],
+        [
+            BulkPieceResult(handled=PIECE, failures=(_NOT_DONE,) * PIECE),
+            *[BulkPieceResult(handled=PIECE)] * (PIECES - 1),
+            BulkPieceResult(handled=1),
+        ],
     ),
     "sink-tested": (TEST, [SinkTestOutcome(record=_SENT)]),
 }

@@ -98,7 +98,7 @@ class BulkBody(ResponseModel):
     failed_count: int
     """The number of those that could not be."""
     failed: list[BulkFailed]
-    """The first 100 of these."""
+    """The first 50 of these."""
     created_at: datetime
     ended_at: datetime | None
     requested_by: KeyRef

@@ -7,8 +7,12 @@ from datetime import datetime
 from callboard.schemas.workflow.actor import Actor
 from callboard.schemas.workflow.base import FlowModel, OpenStrEnum
 
-FAILURES_SHOWN = 100
-"""How many of the Runs that could not be canceled or started again are shown with the reason; all of them count."""
+FAILURES_SHOWN = 50
+"""How many of the Runs that could not be canceled or started again are shown with the reason; all of them count. They
+stand in a memo, which Temporal wants to be small."""
+
+REASON_LIMIT = 200
+"""How many characters of a reason are shown."""
 
 
 class BulkAction(OpenStrEnum):

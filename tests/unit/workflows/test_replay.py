@@ -37,6 +37,7 @@ from tests.support.repository import REPOSITORY
 from tests.support.run_shapes import SHAPES
 from tests.support.run_stage import WORKFLOWS
 from workflows.apply_resources import ApplyResourcesWorkflow
+from workflows.bulk import BulkWorkflow
 from workflows.deliver import DeliverWorkflow, SinkTestWorkflow
 from workflows.deploy import DeployWorkflow
 from workflows.fleet import FleetWorkflow
@@ -98,7 +99,7 @@ def recorded_answers(recorded: WorkflowHistory) -> list[Any]:
 async def replay_all(converter: DataConverter, answers: Answers | None = None) -> dict[str, Exception | None]:
     """By one worker for all of them: to make one costs more than to replay a history."""
     others = [DeliverWorkflow, SinkTestWorkflow, SweepWorkflow, FleetWorkflow, ApplyResourcesWorkflow, DeployWorkflow]
-    of_projects = [MovePointerWorkflow, DeleteProjectWorkflow]
+    of_projects = [MovePointerWorkflow, DeleteProjectWorkflow, BulkWorkflow]
     workflows = [*WORKFLOWS, *JOB_RUN_WORKFLOWS, *others, *of_projects]
     interceptors = [] if answers is None else [answers]
     # Its detector of deadlocks would let a replay fail that a busy machine holds up for two seconds.
