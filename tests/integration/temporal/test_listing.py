@@ -245,6 +245,7 @@ async def test_runs_are_found_by_their_tags_their_error_and_the_beginning_of_the
     assert await found(error_codes=frozenset(codes)) == {broken, final}
     assert await found(error_codes=frozenset({ErrorCode.INTERNAL_SERVER_ERROR})) == {lost}
     assert await found(id_prefix=done) == await found(id_prefix=done[:12]) == {done}
+    assert await found(run_ids=frozenset({done, broken.upper(), "none"})) == {done}
     assert await found(id_prefix=done[:12].swapcase()) == await found(id_prefix=f"{done[:12]}%") == set()
 
 
@@ -254,8 +255,13 @@ async def test_a_list_is_of_one_project_and_one_workspace(records: RunQueries, r
     await until(lambda: listed(records, stage, workspace=ELSEWHERE, limit=1))
     await until_listed(records, stage, [ours])
     for text in ("' OR '' = '", "\\' OR 1 = 1 -- ", "\\", '" OR "" = "', "\n"):
-        page = await records.list_runs(WORKSPACE, stage.project, RunFilter(apis=frozenset({text})), limit=10)
-        assert page.runs == (), "a value is a value"
+        for wanted in (
+            RunFilter(apis=frozenset({text})),
+            RunFilter(run_ids=frozenset({text, "none"})),
+            RunFilter(id_prefix=text),
+        ):
+            page = await records.list_runs(WORKSPACE, stage.project, wanted, limit=10)
+            assert page.runs == (), "a value is a value"
 
 
 async def test_no_run_is_left_out_while_others_start_and_end(records: RunQueries, runs: Runs, stage: Stage) -> None:
