@@ -43,7 +43,8 @@
     audit/{day}/{time}_{random}_{action}_{actor}_{name}_{project}.json    a change, or a request that was refused
 
 Everything below `projects/` is code that workers execute: give it credentials of its own. The api alone writes below
-`variables/`, `keys/`, `ended-sessions/` and `audit/`, and workers that have Machines do not even list what is there.
+`variables/`, `keys/` and `ended-sessions/`, and with control workers below `audit/`; workers that have Machines do not
+even list what is there.
 """
 
 from __future__ import annotations

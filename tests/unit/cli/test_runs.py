@@ -278,3 +278,41 @@ def test_rows_come_in_the_form_that_is_wanted(api: FakeApi, tmp_path: Path):
     assert out.read_bytes() == b'{"columns": [], "rows": []}'
     paths = [asked.path for asked in api.asked]
     assert paths == [f"projects/shop/runs/run-1/rows?format={each}" for each in ("json", "csv&raw=true")]
+
+
+BULK = {"id": "b1", "action": "rerun", "matched": 3, "createdAt": "2026-11-24T10:00:00Z", "endedAt": None}
+
+
+def test_many_runs_are_started_again_and_those_that_could_not_be_are_told(api: FakeApi):
+    failed = [{"runId": "r2", "message": "Project shop has no API 'gone'.\x1b[31m"}]
+    api.answers = [
+        (202, {"id": "b1", "matched": 3}),
+        (200, {**BULK, "status": "running", "done": 1, "failedCount": 0, "failed": []}),
+        (200, {**BULK, "status": "completed", "done": 1, "failedCount": 2, "failed": failed}),
+    ]
+    filters = ("-f", "status=FAILED", "-f", "run_id=r1", "-f", "run_id=r2", "-f", "q=r")
+    done = api.callboard("runs", "bulk", "rerun", *filters, "-p", "shop")
+    asked = [(each.method, each.path, each.body) for each in api.asked]
+    wanted = {"status": ["failed"], "runId": ["r1", "r2"], "q": "r"}
+    assert asked[0] == ("POST", "projects/shop/runs/bulk/rerun", {"filter": wanted, "dryRun": False})
+    assert asked[1:] == [("GET", "projects/shop/runs/bulk/b1", None)] * 2
+    assert done.exit_code == 1
+    assert "1 of 3 Runs started again: completed." in done.stdout
+    assert "r2" in done.stdout
+    assert "\x1b" not in done.stdout
+    assert "1 more could not be." in done.stderr
+
+
+def test_many_runs_are_counted_or_left_to_the_api(api: FakeApi):
+    api.answers = [(200, {"matched": 7})]
+    assert api.callboard("runs", "bulk", "cancel", "-f", "tag=a", "--dry-run", "-p", "shop").stdout == "7 Runs match.\n"
+    api.answers = [(202, {"id": "b1", "matched": 7})]
+    assert api.callboard("runs", "bulk", "cancel", "-f", "tag=a", "--detach", "-p", "shop").stdout == "b1\n"
+    assert [each.body["dryRun"] for each in api.asked] == [True, False]
+    assert api.callboard("runs", "bulk", "abort", "b1", "-p", "shop").exit_code == 0
+    assert (api.asked[-1].method, api.asked[-1].path) == ("POST", "projects/shop/runs/bulk/b1/abort")
+
+
+def test_many_runs_need_a_filter(api: FakeApi):
+    code, sentence = api.error("runs", "bulk", "cancel", "-p", "shop")
+    assert (code, "Say which Runs" in sentence, api.asked) == (2, True, [])
