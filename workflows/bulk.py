@@ -101,11 +101,10 @@ class BulkWorkflow:
                 "failures": (*before.failures, *result.failures)[:FAILURES_SHOWN],
             }
         )
-        shown = bulk_memo(self._bulk)
-        del shown[names.MEMO_WORKSPACE]
-        if self._bulk.failures == before.failures:
-            del shown[names.MEMO_BULK_FAILURES]  # the history would hold them once more
-        workflow.upsert_memo(shown)
+        changed = {names.MEMO_BULK}
+        if self._bulk.failures != before.failures:  # else the history would hold them once more
+            changed.add(names.MEMO_BULK_FAILURES)
+        workflow.upsert_memo({field: value for field, value in bulk_memo(self._bulk).items() if field in changed})
         view = self._bulk.view
         word = "canceled" if view.action is BulkAction.CANCEL else "started again"
         workflow.set_current_details(f"{view.done} of {view.matched} Runs {word}, {view.failed} could not be")

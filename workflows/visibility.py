@@ -141,6 +141,7 @@ def bulk_memo(bulk: BulkInput) -> dict[str, Any]:
     """Return the memo of a bulk, at its start or as it continues as new: the workspace, and how far it has come."""
     return {
         names.MEMO_WORKSPACE: bulk.workspace,
+        MEMO_FINGERPRINT: bulk.fingerprint,
         names.MEMO_BULK: bulk.view.model_dump(mode="json"),
         names.MEMO_BULK_FAILURES: [failure.model_dump(mode="json") for failure in bulk.failures],
     }

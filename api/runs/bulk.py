@@ -6,6 +6,7 @@ is the number of those that will be handled.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -24,8 +25,9 @@ from api.http.json_body import read_json_object
 from api.http.openapi import request_body
 from api.lookup import OpenProjectDep, ProjectDep
 from api.runs.filters import read_filters
+from api.runs.idempotency import IDEMPOTENCY_DOCS, read_idempotency_key
 from api.workspace_router import workspace_router
-from callboard.schemas.errors import BadRequest, Forbidden, PayloadTooLarge
+from callboard.schemas.errors import BadRequest, Conflict, Forbidden, NotFound, PayloadTooLarge
 from callboard.schemas.rest.access import KeyRef, Scope
 from callboard.schemas.rest.bulk import MOST_RUNS, BulkBody, BulkCount, BulkFailed, BulkRef, BulkRequest, BulkStarted
 from callboard.schemas.rest.field_errors import field_error
@@ -33,7 +35,7 @@ from callboard.schemas.rest.json_text import validate_body
 from callboard.schemas.rest.runs import RunsFilter
 from callboard.schemas.workflow.bulk import BulkAction, BulkInput, BulkView
 from callboard.schemas.workflow.run import RunStatus, RunType
-from callboard.starts.identity import new_run_id
+from callboard.starts.identity import RunIdentity, derive_identities, new_run_id
 from callboard.telemetry.log_context import add_log_fields
 from callboard.temporal.bulks import Bulk
 from callboard.temporal.listing import RunFilter
@@ -48,7 +50,7 @@ _ABORTING = [requires(Scope.RUNS_CANCEL, "bulk.abort")]
 _READING = [requires(Scope.RUNS_READ)]
 
 _OPEN = frozenset({RunStatus.PENDING, RunStatus.STARTED})
-_PAGE = 1_000
+_PAGE = 200
 """How many Runs one request to Temporal reads."""
 _ANSWERS: dict[int | str, dict[str, Any]] = {200: {"model": BulkCount, "description": "With `dryRun`"}}
 
@@ -59,9 +61,9 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {200: {"model": BulkCount, "descript
     status_code=202,
     operation_id="cancelRuns",
     summary="Cancel many Runs",
-    openapi_extra=request_body(BulkRequest),
+    openapi_extra={**request_body(BulkRequest), **IDEMPOTENCY_DOCS},
     response_model=BulkStarted,
-    responses={**_ANSWERS, **error_responses(BadRequest, PayloadTooLarge)},
+    responses={**_ANSWERS, **error_responses(BadRequest, Conflict, PayloadTooLarge)},
 )
 async def cancel(request: Request, services: ServicesDep, manifest: ProjectDep) -> Response:
     """Cancel all Runs that are pending or started and match the filter, one after the other."""
@@ -74,9 +76,9 @@ async def cancel(request: Request, services: ServicesDep, manifest: ProjectDep) 
     status_code=202,
     operation_id="rerunRuns",
     summary="Start many Runs again",
-    openapi_extra=request_body(BulkRequest),
+    openapi_extra={**request_body(BulkRequest), **IDEMPOTENCY_DOCS},
     response_model=BulkStarted,
-    responses={**_ANSWERS, **error_responses(BadRequest, Forbidden, PayloadTooLarge)},
+    responses={**_ANSWERS, **error_responses(BadRequest, Forbidden, Conflict, PayloadTooLarge)},
 )
 async def rerun(request: Request, services: ServicesDep, manifest: OpenProjectDep) -> Response:
     """Start all Runs of APIs again that match the filter, one after the other, each once."""
@@ -137,13 +139,15 @@ async def abort_by_form(
 
 
 async def _answer(request: Request, services: Services, project: str, action: BulkAction) -> Response:
+    key = read_idempotency_key(request)
     asked = validate_body(BulkRequest, await read_json_object(request))
     run_ids = await _select(services, project, action, asked.filter)
     if asked.dry_run:
         audit_note(request.scope).action = None  # nothing is changed
         return JSONResponse(BulkCount(matched=len(run_ids)).model_dump(by_alias=True))
-    bulk_id = await _start(request, services, project, action, run_ids)
-    return JSONResponse(BulkStarted(id=bulk_id, matched=len(run_ids)).model_dump(by_alias=True), 202)
+    identity = await _resolve_identity(services, project, f"{action} {asked.filter.model_dump_json()}", key)
+    started = await _start(request, services, project, action, run_ids, identity)
+    return JSONResponse(started.model_dump(by_alias=True), 202)
 
 
 async def _start_by_form(
@@ -154,7 +158,8 @@ async def _start_by_form(
     if not given:
         raise BadRequest("Select the Runs, or filter the list first.")
     run_ids = await _select(services, project, action, validate_body(RunsFilter, given))
-    return redirect(_address(project, await _start(request, services, project, action, run_ids)))
+    started = await _start(request, services, project, action, run_ids, RunIdentity(new_run_id()))
+    return redirect(_address(project, started.id))
 
 
 async def _select(services: Services, project: str, action: BulkAction, wanted: RunsFilter) -> list[str]:
@@ -197,22 +202,47 @@ def _narrow(action: BulkAction, wanted: RunsFilter) -> RunFilter:
     return replace(run_filter, types=frozenset({RunType.API}))
 
 
-async def _start(request: Request, services: Services, project: str, action: BulkAction, run_ids: list[str]) -> str:
-    """Start it, and return its id. Raises ConfigurationError or Unavailable."""
-    requester, bulk_id = bulk_requester(request.scope), new_run_id()
+async def _resolve_identity(services: Services, project: str, request: str, idempotency_key: str | None) -> RunIdentity:
+    """Return the id of the bulk that an Idempotency-Key and this request stand for; without a key, of a new one.
+
+    Raises as `resolve_identity` does, which makes ids of Runs in the same way.
+    """
+    if idempotency_key is None:
+        return RunIdentity(new_run_id())
+    # No key has a space, so none of a Run is the same.
+    key, workspace = f"bulk {idempotency_key}", services.settings.workspace
+    newest, *older = derive_identities(services.ring, workspace, project, key, request.encode())
+    for identity in older:
+        with suppress(NotFound):
+            await services.bulks.get(workspace, project, identity.run_id)
+            return identity
+    return newest
+
+
+async def _start(
+    request: Request,
+    services: Services,
+    project: str,
+    action: BulkAction,
+    run_ids: list[str],
+    identity: RunIdentity,
+) -> BulkStarted:
+    """Start it, or find it. Raises Conflict, ConfigurationError or Unavailable."""
+    requester, bulk_id = bulk_requester(request.scope), identity.run_id
     view = BulkView(action=action, matched=len(run_ids), created_at=datetime.now(UTC), requested_by=requester.key)
     add_log_fields(bulkId=bulk_id, project=project)
-    await services.bulks.start(
+    known = await services.bulks.start(
         BulkInput(
             workspace=services.settings.workspace,
             project=project,
             bulk_id=bulk_id,
             requester=requester,
+            fingerprint=identity.fingerprint,
             run_ids=tuple(run_ids),
             view=view,
         )
     )
-    return bulk_id
+    return BulkStarted(id=bulk_id, matched=known.matched)
 
 
 def _body(bulk: Bulk) -> BulkBody:

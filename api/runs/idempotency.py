@@ -18,7 +18,7 @@ IDEMPOTENCY_DOCS: dict[str, Any] = {
             "name": _HEADER,
             "in": "header",
             "required": False,
-            "description": "The same key with the same request gives the same Run; with another request, 409.",
+            "description": "The same key with the same request starts nothing anew; with another request, 409.",
             "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
         }
     ]

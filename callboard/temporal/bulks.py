@@ -10,14 +10,15 @@ from datetime import datetime
 
 from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
 from temporalio.common import Priority, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from callboard.schemas.errors import NotFound
+from callboard.schemas.errors import Conflict, NotFound
 from callboard.schemas.rest.bulk import BulkStatus
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.actor import Actor
 from callboard.schemas.workflow.bulk import BulkFailure, BulkInput, BulkView
 from callboard.temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors, unless_missing
-from workflows.visibility import bulk_memo, project_search_attributes
+from workflows.visibility import MEMO_FINGERPRINT, bulk_memo, project_search_attributes
 
 _NOT_FOUND = "There is no such bulk. They are known for as long as Runs are."
 
@@ -39,23 +40,40 @@ class Bulks:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    async def start(self, bulk: BulkInput) -> None:
-        """Start a bulk. Raises ConfigurationError or Unavailable if Temporal refuses, or cannot be reached."""
-        view = bulk.view
+    async def start(self, bulk: BulkInput) -> BulkView:
+        """Start a bulk, or find the one that the very same request has started before, and return how far it is.
+
+        Raises:
+            Conflict: There is one with this id, which was started by another request.
+            ConfigurationError, Unavailable: Temporal refuses, or cannot be reached.
+        """
         with translate_rpc_errors():
-            await self._client.start_workflow(
-                names.BULK,
-                bulk,
-                id=names.bulk_workflow_id(bulk.project, bulk.bulk_id),
-                task_queue=names.CALLBOARD_QUEUE,
-                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                static_summary=f"{view.action} {view.matched} Runs of {bulk.project}",
-                static_details=view.requested_by.start_note,
-                priority=Priority(priority_key=names.PRIORITY_STARTED, fairness_key=names.fairness_key(bulk.project)),
-                memo=bulk_memo(bulk),
-                search_attributes=project_search_attributes(bulk.project),
-                rpc_timeout=RPC_TIMEOUT,
-            )
+            try:
+                await self._start(bulk)
+            except WorkflowAlreadyStartedError as error:
+                known = await self._describe(bulk.workspace, bulk.project, bulk.bulk_id)
+                if await known.memo_value(MEMO_FINGERPRINT, None) != bulk.fingerprint:
+                    raise Conflict(
+                        "This Idempotency-Key was used before with another body. Send the same body, or a new key."
+                    ) from error
+                return await known.memo_value(names.MEMO_BULK, type_hint=BulkView)
+        return bulk.view
+
+    async def _start(self, bulk: BulkInput) -> None:
+        view = bulk.view
+        await self._client.start_workflow(
+            names.BULK,
+            bulk,
+            id=names.bulk_workflow_id(bulk.project, bulk.bulk_id),
+            task_queue=names.CALLBOARD_QUEUE,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            static_summary=f"{view.action} {view.matched} Runs of {bulk.project}",
+            static_details=view.requested_by.start_note,
+            priority=Priority(priority_key=names.PRIORITY_STARTED, fairness_key=names.fairness_key(bulk.project)),
+            memo=bulk_memo(bulk),
+            search_attributes=project_search_attributes(bulk.project),
+            rpc_timeout=RPC_TIMEOUT,
+        )
 
     async def get(self, workspace: str, project: str, bulk_id: str) -> Bulk:
         """Return a bulk of the project.
@@ -68,7 +86,9 @@ class Bulks:
             description = await self._describe(workspace, project, bulk_id)
             view = await description.memo_value(names.MEMO_BULK, type_hint=BulkView)
             # Temporal takes a field with an empty list out of a memo that is changed.
-            failures = await description.memo_value(names.MEMO_BULK_FAILURES, [], type_hint=list[BulkFailure])
+            failures = await description.memo_value(
+                names.MEMO_BULK_FAILURES, list[BulkFailure](), type_hint=list[BulkFailure]
+            )
         match description.status:
             case WorkflowExecutionStatus.RUNNING:
                 status = BulkStatus.RUNNING

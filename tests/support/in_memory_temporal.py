@@ -15,7 +15,7 @@ from callboard.schemas.rest.bulk import BulkStatus
 from callboard.schemas.workflow.actor import Actor
 from callboard.schemas.workflow.auth import AuthSessionStatus
 from callboard.schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
-from callboard.schemas.workflow.bulk import BulkInput
+from callboard.schemas.workflow.bulk import BulkInput, BulkView
 from callboard.schemas.workflow.delivery import SinkTestInput, SinkTestOutcome
 from callboard.schemas.workflow.deploy import DeployInput, DeployView
 from callboard.schemas.workflow.fleet import FleetState
@@ -203,8 +203,14 @@ class MemoryBulks(Bulks):
         self.aborted: dict[str, Actor] = {}
         """Who has aborted which."""
 
-    async def start(self, bulk: BulkInput) -> None:
+    async def start(self, bulk: BulkInput) -> BulkView:
+        for known in self.started:
+            if known.bulk_id == bulk.bulk_id:
+                if known.fingerprint != bulk.fingerprint:
+                    raise Conflict("This Idempotency-Key was used before with another body.")
+                return known.view
         self.started.append(bulk)
+        return bulk.view
 
     async def get(self, workspace: str, project: str, bulk_id: str) -> Bulk:
         for bulk in self.started:

@@ -63,6 +63,8 @@ class BulkInput(FlowModel):
     project: str
     bulk_id: str
     requester: BulkRequester
+    fingerprint: str = ""
+    """Keyed hash of the request, if it had an Idempotency-Key."""
     run_ids: tuple[str, ...]
     """The Runs that are left."""
     view: BulkView

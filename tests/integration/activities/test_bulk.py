@@ -20,7 +20,7 @@ from temporalio.worker import Worker
 from activities.bulk import BulkActivities
 from callboard.projects.catalog import Catalog
 from callboard.projects.deploy import deploy
-from callboard.schemas.errors import NotFound
+from callboard.schemas.errors import Conflict, NotFound
 from callboard.schemas.rest.bulk import BulkStatus
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.actor import Actor
@@ -73,8 +73,8 @@ class Installation:
         await self.runs.start(run_id, run_input(self.project, **fields), fingerprint="")
         return run_id
 
-    async def ask(self, action: BulkAction, run_ids: Sequence[str]) -> str:
-        bulk_id = secrets.token_hex(8)
+    async def ask(self, action: BulkAction, run_ids: Sequence[str], bulk_id: str = "", fingerprint: str = "") -> str:
+        bulk_id = bulk_id or secrets.token_hex(8)
         requester = BulkRequester(
             key=ANNA, signed_in=True, client="203.0.113.7", request="POST /bulk", correlation_id="c"
         )
@@ -85,6 +85,7 @@ class Installation:
                 project=self.project,
                 bulk_id=bulk_id,
                 requester=requester,
+                fingerprint=fingerprint,
                 run_ids=tuple(run_ids),
                 view=view,
             )
@@ -220,6 +221,10 @@ async def test_a_bulk_is_there_for_its_own_project_and_workspace_only(here: Inst
         with pytest.raises(NotFound):
             await here.bulks.abort(workspace, project, name, by=ANNA)
     await here.end(bulk_id)
+    await here.ask(BulkAction.CANCEL, ["another"], bulk_id)
+    assert (await here.get(bulk_id)).view.done == 1, "it is the one that was there"
+    with pytest.raises(Conflict):
+        await here.ask(BulkAction.CANCEL, ["another"], bulk_id, "another body")
 
 
 async def test_a_project_that_is_deleted_ends_its_bulks(here: Installation) -> None:

@@ -85,6 +85,21 @@ async def test_a_dry_run_counts_and_leaves_nothing(api: Api):
     assert await api.stored("audit/") == before
 
 
+async def test_the_same_request_with_an_idempotency_key_is_handled_once(api: Api):
+    async def ask(action: str, wanted: Any, status: int = 202) -> Any:
+        body = {"filter": wanted}
+        headers = {"idempotency-key": "k-1"}
+        return await api.ask(f"runs/bulk/{action}", method="POST", status=status, json=body, headers=headers)
+
+    api.run_queries.answer = RunPage((line("run-1"),), None)
+    first = await ask("rerun", {"status": "failed"})
+    api.run_queries.answer = RunPage((line("run-1"), line("run-2")), None)
+    assert await ask("rerun", {"status": ["failed"]}) == first == {"id": first["id"], "matched": 1}
+    await ask("rerun", {"status": "canceled"}, 409)
+    await ask("cancel", {"status": "pending"}, 409)
+    assert [bulk.bulk_id for bulk in api.bulks.started] == [first["id"]]
+
+
 async def test_more_than_may_be_handled_at_once_are_refused(api: Api):
     api.run_queries.answer = RunPage(tuple(line(f"run-{number}") for number in range(MOST_RUNS + 1)), None)
     answer = await bulk(api, "rerun", {"status": "failed"}, 400, dryRun=True)
