@@ -218,7 +218,7 @@ async def test_a_run_is_executed(composed: Composed) -> None:
 
 
 async def test_the_policies_of_the_page_are_enough(composed: Composed) -> None:
-    """For a Run with all that it may leave, a login, a Job, a rerun, what `readyz` asks, and deploys."""
+    """For a Run with all that it may leave, a login, a Job, reruns of one and of many, what `readyz` asks, and deploys."""
     rest = composed.rest
     url = "data:text/html,<title>Composed</title>" + "x" * 40_000  # parameters that are an artifact
     async with receiver() as inbox:
@@ -240,10 +240,14 @@ async def test_the_policies_of_the_page_are_enough(composed: Composed) -> None:
     assert shown["jobRun"]["status"] == "SUCCESS"
     assert '"Job"' in (await rest.request("GET", f"{job_run}/results")).text
     await rest.ask("PUT", "jobs/job", {"payload": [item, item], "configuration": {}})
+    bulk = await rest.post("runs/bulk/rerun", {"filter": {"jobId": "job"}})
+    told = await rest.until(f"runs/bulk/{bulk['id']}", lambda told: told["status"] != "running", within=60)
+    assert (told["status"], told["matched"], told["done"]) == ("completed", 1, 1)
     assert await rest.is_ready()
 
     assert composed.store.denied == [], "nothing was refused"
     used = composed.store.allowed
+    assert ("callboard-control", "s3:PutObject", "audit") in used
     for who, prefix in (("api", "check"), ("browser", "values"), ("deploy", "projects"), ("api", "jobs")):
         assert (f"callboard-{who}", "s3:PutObject", prefix) in used
 
