@@ -6,7 +6,6 @@ Which items these are is found by a worker (`activities.jobs.rerun_items`): ther
 from __future__ import annotations
 
 from api.dependencies import Services
-from api.runs.idempotency import new_run_id
 from callboard.projects.job_definition import read_definition
 from callboard.schemas.errors import Conflict, NothingFailed
 from callboard.schemas.rest.job_runs import JobRunRerun
@@ -14,6 +13,7 @@ from callboard.schemas.workflow import names
 from callboard.schemas.workflow.actor import Actor
 from callboard.schemas.workflow.job_run import JobRunInput, JobRunStatus, JobRunType, RerunSource
 from callboard.schemas.workflow.run import RunStatus
+from callboard.starts.identity import new_run_id
 from callboard.storage.store import Store
 from callboard.telemetry.log_context import add_log_fields
 from callboard.temporal.job_runs import JobRunState

@@ -218,7 +218,7 @@ async def test_a_run_is_executed(composed: Composed) -> None:
 
 
 async def test_the_policies_of_the_page_are_enough(composed: Composed) -> None:
-    """For a Run with all that it may leave, a login, a Job, reruns of one and of many, what `readyz` asks, and deploys."""
+    """For a Run with all that it may leave, a login, a Job, reruns, what `readyz` asks, and deploys."""
     rest = composed.rest
     url = "data:text/html,<title>Composed</title>" + "x" * 40_000  # parameters that are an artifact
     async with receiver() as inbox:
