@@ -29,6 +29,16 @@ class PythonEnvironment:
 
 
 @dataclass(frozen=True)
+class NodeEnvironment:
+    """What user code in TypeScript runs on."""
+
+    executable: Path
+    """The Node.js."""
+    modules: Path | None
+    """The folder that holds `node_modules` with the packages that are not in the bundles; None if there are none."""
+
+
+@dataclass(frozen=True)
 class Version:
     """One version of a project, unpacked on this host, and what its Machines need to know about it.
 
@@ -49,10 +59,12 @@ class Version:
     """Whether the project's code may have the browser open any address, including files on this host."""
     python: PythonEnvironment | None = None
     """Environment that the Machines run on, with Playwright in our version. None: they run on our own interpreter."""
+    node: NodeEnvironment | None = None
+    """What user code runs on if it is in TypeScript. None: it is in Python."""
 
     def shares_machines_with(self, other: Version) -> bool:
         """Tell whether a Machine of one can serve the other: they differ in what concerns user code alone."""
-        of_user_code = ("version", "folder", "python")
+        of_user_code = ("version", "folder", "python", "node")
         return replace(self, **{name: getattr(other, name) for name in of_user_code}) == other
 
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import playwright
 
-from callboard.machines.attempt_spec import Version
+from callboard.machines.attempt_spec import NodeEnvironment, PythonEnvironment, Version
 from callboard.machines.browser_program import browsers_folder
 from callboard.machines.environment import X11_SOCKETS, certificates, machine_environment
 from callboard.machines.runner import confinement, inner_box
@@ -135,6 +135,7 @@ class Boxes:
         scratch: Path,
         browser: Path,
         display: dict[str, str],
+        client: Path | None,
         *,
         shared: tuple[Path, ...],
         resolv_conf: Path | None,
@@ -146,6 +147,7 @@ class Boxes:
             scratch: Its scratch folder.
             browser: The browser's executable.
             display: The variables that lead the browser to a display, if it is to open windows.
+            client: The folder of Playwright's client for Node.js; None if user code is in Python.
             shared: Folders of the host that every project may use.
             resolv_conf: The file that is `/etc/resolv.conf` in the boxes. None: the host's.
         """
@@ -156,8 +158,7 @@ class Boxes:
             resolv_conf=resolv_conf,
             temporary=scratch / TEMPORARY,
         )
-        python = version.python
-        environment = () if python is None else python_folders(python.executable)
+        environment = (*_python_environment(version.python), *_node_environment(version.node, client))
         user = Box(
             read=(*common, *environment, *browser_folders(browser, {}), scratch / DOWNLOADS),
             write=(scratch / WORK, *shared),
@@ -175,14 +176,31 @@ def driver_command(boxes: Boxes | None) -> list[str]:
     return [*(boxes.driver.command(final=True) if boxes else ()), str(driver_program())]
 
 
-def zygote_setup(boxes: Boxes | None, command: list[str], environment: dict[str, str]) -> dict[str, Any]:
-    """Return what the supervisor needs to know to start the zygote, in its box if there are boxes."""
+def zygote_setup(
+    boxes: Boxes | None, command: list[str], environment: dict[str, str], node: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Return what the supervisor needs to know to start the zygote, in its box if there are boxes.
+
+    `node` is what `callboard.machines.node_client` says of a Node.js; None if user code is in Python.
+    """
     return {
+        "node": node,
         "command": [*(boxes.user.command(final=False) if boxes else ()), *command],
         "environment": environment,
         "innerBox": boxes and asdict(boxes.inner),
         "walls": boxes and boxes.user.walls(),
     }
+
+
+def _python_environment(environment: PythonEnvironment | None) -> tuple[Path, ...]:
+    return () if environment is None else python_folders(environment.executable)
+
+
+def _node_environment(environment: NodeEnvironment | None, client: Path | None) -> tuple[Path, ...]:
+    if environment is None:
+        return ()
+    needed = (environment.executable, environment.executable.resolve(), environment.modules, client)
+    return tuple(path for path in needed if path is not None and not path.is_relative_to("/usr"))
 
 
 def python_folders(*executables: Path) -> tuple[Path, ...]:
@@ -230,6 +248,12 @@ def driver_program() -> Path:
     """Return the Node.js that Playwright's driver runs on, found as Playwright itself finds it."""
     configured = os.environ.get("PLAYWRIGHT_NODEJS_PATH")
     return Path(configured) if configured else Path(playwright.__file__).parent / "driver" / "node"
+
+
+def node_program() -> Path:
+    """Return the Node.js that user code in TypeScript runs on: `CALLBOARD_NODE`, else that of Playwright's driver."""
+    configured = os.environ.get("CALLBOARD_NODE")
+    return Path(configured) if configured else driver_program()
 
 
 @lru_cache

@@ -26,6 +26,7 @@ from callboard.machines.keeper_process import KeeperProcess
 from callboard.machines.lease import Lease
 from callboard.machines.machine import Machine, end_processes
 from callboard.machines.network import Network
+from callboard.machines.node_client import NodeClient
 from callboard.machines.runner import main as runner_main
 from callboard.machines.runner.channel import Channel
 from callboard.machines.sandbox import sandbox_refusal
@@ -89,6 +90,11 @@ class LaunchOptions:
     """Is called when a Machine is up, with its project."""
     on_recycled: Callable[[str, RecycleCause], None] = lambda _project, _cause: None
     """Is called when a Machine is about to be gone, with its project and why."""
+
+    @property
+    def client(self) -> Path:
+        """Folder of Playwright's client for Node.js, which is made for the first Machine that needs it."""
+        return self.scratch.with_name("playwright-client")
 
 
 class _ChildEndedError(Exception):
@@ -157,7 +163,7 @@ async def machine_setup(name: str, version: Version, launch: LaunchOptions) -> d
     """Return what the supervisor of a Machine is told about itself, and about the version that it serves.
 
     Raises:
-        MachineError: The project wants a browser that is not installed.
+        MachineError: The project wants a browser that is not installed, or a Node.js that does not do.
     """
     scratch, headful = launch.scratch / name, version.headful
     browser = await asyncio.to_thread(launch.find_full_browser) if headful else launch.browser
@@ -167,7 +173,8 @@ async def machine_setup(name: str, version: Version, launch: LaunchOptions) -> d
         log.warning("Machine %s: Chromium's own sandbox is off for %s: %s.", name, browser, refusal)
     display = display_environment() if headful else {}
     resolv_conf = launch.network and launch.network.resolv_conf
-    making = partial(Boxes.of, version, scratch, browser, display, shared=launch.shared)
+    node = version.node and await asyncio.to_thread(NodeClient.of, version.node, launch.client)
+    making = partial(Boxes.of, version, scratch, browser, display, node and node.folder, shared=launch.shared)
     boxes = await asyncio.to_thread(making, resolv_conf=resolv_conf) if boxed else None
     return {
         "browser": str(browser),
@@ -178,7 +185,12 @@ async def machine_setup(name: str, version: Version, launch: LaunchOptions) -> d
         "allowFileUrls": version.allow_file_urls,
         "loopbackIsClosed": launch.network is not None and not launch.network.plan.reach.is_open(_LOOPBACK),
         "driver": driver_command(boxes),
-        "zygote": zygote_setup(boxes, _zygote_command(version, scratch, boxed=boxed), user_environment(scratch)),
+        "zygote": zygote_setup(
+            boxes,
+            _zygote_command(version, scratch, boxed=boxed),
+            user_environment(scratch),
+            node and node.to_message(),
+        ),
         "project": str(version.folder),
         "scratch": str(scratch),
         "width": version.width,
@@ -217,6 +229,9 @@ def _command(child_fd: int, scratch: Path) -> list[str]:
 def _zygote_command(version: Version, scratch: Path, *, boxed: bool) -> list[str]:
     """Return the command that starts a zygote, without its descriptor: on the project's own interpreter, if any."""
     own = version.python
-    places = _our_packages() if own is None else ["own", str(own.site_packages)]
+    if version.node is not None:
+        places = ["node", ""]
+    else:
+        places = _our_packages() if own is None else ["own", str(own.site_packages)]
     python = sys.executable if own is None else str(own.executable)
     return [python, *_RUNNER, "zygote" if boxed else "unboxed-zygote", *places, str(scratch)]

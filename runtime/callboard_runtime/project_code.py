@@ -24,6 +24,8 @@ _FUNCTIONS = ("automation", "create", "check")
 """Names of the function that is called, looked up in this order."""
 _HOOK_FILE = "hooks/setup_context"
 _HOOK_FUNCTION = "setup_context"
+_HOOK_BUNDLE = ".callboard/hooks/setupContext.cjs"
+"""What a deploy has made of a hook in TypeScript."""
 
 _MOST_RESULTS = 100
 """Names that are tried for a file with a result."""
@@ -199,8 +201,8 @@ class Brought:
 
 
 def has_hook(root: Path) -> bool:
-    """Tell whether the project has a hook."""
-    return (root / f"{_HOOK_FILE}.py").is_file()
+    """Tell whether the project has a hook, in Python or TypeScript."""
+    return any((root / file).is_file() for file in (f"{_HOOK_FILE}.py", _HOOK_BUNDLE))
 
 
 async def setup_context(root: Path, *, api_name: str, api_parameters: Any, cdp_url: str) -> Brought:

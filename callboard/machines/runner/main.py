@@ -10,6 +10,7 @@ names, and there is no FD.
     ours    Playwright and what it needs, by name, from the worker's environment. Nothing else of that environment can
             be found from a project, so its modules may have any name, and none of ours is imported by mistake.
     own     all of the project's own environment, which has a Playwright in it, and nothing of ours.
+    node    none at all: user code is in TypeScript, and SITE_PACKAGES is empty.
 
 SCRATCH is not read here: it lets `callboard.machines.keeper_process` recognize this process as one of the Machine. FD
 is a socket to the process that is served: the worker, or the supervisor. The supervisor's standard input is a socket to
@@ -93,16 +94,18 @@ def main() -> None:
         importlib.import_module(f"{OURS}.confinement").forbid_in_box()
     if kind == "own":
         _add_own_environment(site_packages)
-    else:
+    elif kind == "ours":
         sys.meta_path.append(WorkerPackages(site_packages))
     sys.path.insert(0, str(RUNTIME))
     sys.argv = [""]
     if role == "schemas":
         importlib.import_module("callboard_runtime.input_schemas").main(Path(scratch).read_text().splitlines())
-    if role != "supervisor":
-        importlib.import_module(f"{OURS}.zygote").main(fd, Path(site_packages) if kind == "own" else None)
-        return
-    importlib.import_module(f"{OURS}.supervisor").main(fd, _take_standard_input(), network)
+    if role == "supervisor":
+        importlib.import_module(f"{OURS}.supervisor").main(fd, _take_standard_input(), network)
+    elif kind == "node":
+        importlib.import_module(f"{OURS}.node_zygote").main(fd)
+    else:
+        importlib.import_module(f"{OURS}.python_zygote").main(fd, Path(site_packages) if kind == "own" else None)
 
 
 if __name__ == "__main__":

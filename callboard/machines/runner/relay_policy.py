@@ -25,9 +25,9 @@ _DOWNLOADED_WITHIN = 0.2
 _TRACING = "Callboard traces the Attempt itself, and saves its trace where its other evidence is. Remove this call."
 _BROWSER_TRACING = (
     "An automation cannot trace the whole browser, which would go on in later Attempts. Callboard traces the Attempt"
-    " itself. For a performance trace, send `Tracing.start` in a session of `browser.new_browser_cdp_session()`."
+    " itself. For a performance trace, send `Tracing.start` in a CDP session of the browser."
 )
-_SERVING = "An automation cannot offer its browser to others. Use `connect_over_cdp` in the project's hook instead."
+_SERVING = "An automation cannot offer its browser to others. Connect over CDP in the project's hook instead."
 _ZIPPING = "An automation cannot have Playwright's driver pack or unpack files. Record a HAR to a name without `.zip`."
 REFUSED = {
     **dict.fromkeys(("tracingStart", "tracingStartChunk", "tracingStopChunk", "tracingStop"), _TRACING),
@@ -40,7 +40,7 @@ REFUSED = {
 """Methods of Playwright's protocol that are refused, whatever object they are called on, and why."""
 _OUTSIDE = (
     "Playwright's driver can write files in the automation's own folder only, and {path} is not there. Name an absolute"
-    " path below the working folder, or below tempfile.gettempdir()."
+    " path below the working folder, or below the folder that TMPDIR names."
 )
 """Why the driver does not write elsewhere. It would be lost to the automation, as the driver has a box of its own; and
 in the profile of the browser there, it would stay for later Attempts."""
@@ -97,8 +97,9 @@ _COMMANDS = {
 OF_PAGES = frozenset(f"{domain}.{name}" for domain, names in _COMMANDS.items() for name in names)
 _REFUSED_COMMAND = (
     "`{command}` is not known to end with this page, and may change the whole browser, which later Attempts use. Use"
-    " Playwright's own call for it, if there is one. Or call `browser.new_browser_cdp_session()` first: from then"
-    " on, the Attempt may send any command, in sessions of pages, too, and its browser is not used again."
+    " Playwright's own call for it, if there is one. Or open a CDP session of the browser first, by"
+    " `new_browser_cdp_session` or, in TypeScript, `newBrowserCDPSession`: from then on, the Attempt may send"
+    " any command, in sessions of pages, too, and its browser is not used again."
 )
 
 

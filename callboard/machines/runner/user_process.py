@@ -1,4 +1,4 @@
-"""The process of user code: a fork of the zygote that lives for one Attempt.
+"""The process of user code in Python: a fork of the zygote that lives for one Attempt.
 
 It is connected ahead to the supervisor and, by its relay, to the browser. Then it waits for its Attempt, calls user
 code, tells how that ended, and waits to be killed: whatever user code has left here ends with it.
@@ -15,7 +15,6 @@ import contextlib
 import faulthandler
 import json
 import os
-import signal
 import socket
 import tempfile
 import time
@@ -39,9 +38,8 @@ from .playwright_wire import Attached, guard
 from .session import BrowserSession
 from .stacks import waiting_at
 from .stdio import LogLines, capture_logging, flush_output, open_output
+from .zygote import STACK_SIGNAL
 
-STACK_SIGNAL = signal.SIGRTMAX - 1
-"""Signal on which this process tells where it stands, also if it blocks: a real-time signal that few programs use."""
 LAST_WORDS = 0.1
 """Seconds that a canceled automation gets before it is killed (docs/contract.md, section 10, rule 8)."""
 

@@ -1,9 +1,10 @@
-"""The zygote of a Machine: a process that has imported what user code needs, and is forked for each Attempt.
+"""The zygote of a Machine: a process that is forked for the user code of each Attempt, in the box that this needs.
 
 It has one thread, so that a fork of it is whole, and does nothing but what the supervisor asks for. It is a child
 subreaper: whatever an Attempt's process leaves behind becomes a child of the zygote, and is found without a search.
+What differs by the language of user code is a `UserCode`.
 
-    {"warm": true}, with a socket to the browser   use Playwright once, so that its code is warm   {"warm"}, a pidfd
+    {"warm": true}, with a socket to the browser   get ready for the first fork                    {"warm"}, a pidfd
     {"import": [name], "variables": [name]}        import modules ahead (see `imports`)            {"imported", "read"}
     {"fork": true}, with three descriptors         fork a process for user code                    {"forked"}, a pidfd
     {"end": true, "hasEnded": whether by itself}   kill that process and all below it              {"status", "alive"}
@@ -13,37 +14,50 @@ Each command is one packet, and so is its answer.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 import os
+import signal
 import socket
 import threading
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, Protocol
 
-from playwright.async_api import Error as PlaywrightError
-
-from . import confinement, inner_box, user_process
+from . import confinement, inner_box
 from .confinement import Walls
 from .folders import set_places
-from .imports import Imports
 from .inner_box import InnerBox, Inside
-from .playwright_wire import Attached
 from .process_tree import kill_all
 
 PACKET = 64 * 1024
+STACK_SIGNAL = signal.SIGRTMAX - 1
+"""Signal on which a process of user code tells where it stands, also if it blocks, if it can: a real-time signal that
+few programs use."""
 _MOST_NAMES = 500
 """Most names of variables in an answer, which is a packet. Packages read some dozens."""
 
 
-def main(fd: int, packages: Path | None) -> None:
+class UserCode(Protocol):
+    """What a zygote does for the language of user code."""
+
+    def warm(self, browser: socket.socket) -> None:
+        """Do ahead what each fork would have to do otherwise, given a connection to the browser, which this closes."""
+        ...
+
+    def import_ahead(self, names: Iterable[str], variables: frozenset[str]) -> Iterable[str]:
+        """Import modules, and return the names of all environment variables that imports ahead have read."""
+        ...
+
+    def run(self, control: int, browser: int, stacks: int) -> NoReturn:
+        """Be the process of user code, just after the fork, given its three descriptors (see `user_process`)."""
+        ...
+
+
+def serve(fd: int, begin: Callable[[dict[str, Any]], UserCode]) -> None:
     """Carry out the commands that come over the socket `fd`, until the supervisor ends.
 
-    `packages` is the folder of the project's own packages, if it has any.
-
-    The first packet is no command: it says how each process of user code is made. This returns in the zygote only,
-    never in a fork of it.
+    The first packet is no command: it says how each process of user code is made, and `begin` is called with it. This
+    returns in the zygote only, never in a fork of it.
     """
     commands = socket.socket(fileno=fd)
     inner_box.adopt_orphans()
@@ -52,10 +66,8 @@ def main(fd: int, packages: Path | None) -> None:
     if setup:
         # What is imported ahead and looks for these finds the places that every Attempt has.
         set_places(Path(setup["folder"]))
-        # Where the browser or the supervisor is gone, the supervisor says why, and its words must be the last ones.
-        with contextlib.suppress(PlaywrightError, ConnectionError):
-            forks = Forks(commands, InnerBox(**setup["innerBox"]) if setup["innerBox"] else None, setup["walls"])
-            _serve(commands, forks, Imports(packages), guarded=setup["guarded"])
+        forks = Forks(commands, InnerBox(**setup["innerBox"]) if setup["innerBox"] else None, setup["walls"])
+        _serve(commands, forks, begin(setup))
 
 
 class Forks:
@@ -92,24 +104,23 @@ class Forks:
         _send(self._commands, {"forked": True}, pidfd)
 
 
-def _serve(commands: socket.socket, forks: Forks, imports: Imports, *, guarded: bool) -> None:
+def _serve(commands: socket.socket, forks: Forks, user_code: UserCode) -> None:
     while packet := _receive(commands):
         command, descriptors = packet
         answer: dict[str, Any]
         if "warm" in command:
-            asyncio.run(_warm(socket.socket(fileno=descriptors[0])))
-            imports.freeze()
+            user_code.warm(socket.socket(fileno=descriptors[0]))
             _send(commands, {"warm": True}, os.pidfd_open(os.getpid()))
             continue
         if "import" in command:
-            imports.ahead(command["import"], frozenset(command["variables"]))
-            answer = {"imported": True, "read": sorted(imports.read)[:_MOST_NAMES]}
+            read = user_code.import_ahead(command["import"], frozenset(command["variables"]))
+            answer = {"imported": True, "read": sorted(read)[:_MOST_NAMES]}
         elif "fork" in command:
             if threading.active_count() > 1:
                 raise RuntimeError("the zygote must have one thread, and has more")
             if forks.fork():
                 commands.close()
-                user_process.main(*descriptors, guarded=guarded, reseed=imports.reseed, imported=imports.since)
+                user_code.run(*descriptors)
             for descriptor in descriptors:
                 os.close(descriptor)
             continue  # the fork has answered
@@ -127,18 +138,3 @@ def _send(commands: socket.socket, answer: dict[str, Any], pidfd: int) -> None:
 def _receive(commands: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     data, descriptors, _, _ = socket.recv_fds(commands, PACKET, 3, socket.MSG_CMSG_CLOEXEC)
     return (json.loads(data), descriptors) if data else None
-
-
-async def _warm(end: socket.socket) -> None:
-    """Use what every automation uses, so that its code is loaded before the first fork.
-
-    Once is enough: to do it again makes no Attempt cheaper, and costs processor time of the driver.
-    """
-    attached = await Attached.over(end)
-    context = await attached.browser.new_context()
-    page = await context.new_page()
-    await page.goto("data:text/html,<li>1</li>")
-    await page.evaluate("() => [1, 'a', {b: 2}]")
-    await page.locator("li").count()
-    await context.close()
-    await attached.close()

@@ -19,8 +19,7 @@ from .channel import Channel
 from .process_tree import descendants, has_ended
 from .relay import Relay
 from .relay_policy import RelayPolicy
-from .user_process import STACK_SIGNAL
-from .zygote import PACKET
+from .zygote import PACKET, STACK_SIGNAL
 
 _READY_WITHIN = 10.0
 """Seconds in which a process of user code must be connected. It takes some milliseconds."""
@@ -134,7 +133,8 @@ class Zygote:
 
         Args:
             setup: The command that starts it, without its last argument, which is the descriptor of its commands;
-                its environment; and what its processes of user code are boxed in (see `callboard.machines.box`).
+                its environment; what its processes of user code are boxed in (see `callboard.machines.box`); and what
+                they become, if that is Node.js (see `callboard.machines.node_client`).
             folder: The folder that every Attempt works in.
             guarded: Whether user code is refused addresses that lead into the machine itself.
         """
@@ -144,7 +144,7 @@ class Zygote:
             argv = [*setup["command"], str(theirs.fileno())]
             process = subprocess.Popen(argv, pass_fds=(theirs.fileno(),), env=setup["environment"])
         places = {"folder": str(folder), "guarded": guarded}
-        ours.send(json.dumps({**places, "innerBox": setup["innerBox"], "walls": setup["walls"]}).encode())
+        ours.send(json.dumps({**places, **{name: setup[name] for name in ("innerBox", "walls", "node")}}).encode())
         return cls(process, ours)
 
     async def warm(self, driver: str, pid: int) -> None:

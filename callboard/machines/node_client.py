@@ -1,0 +1,129 @@
+"""Playwright's client for user code in TypeScript, and how the Node.js that it runs in is started.
+
+A process of user code lives for one Attempt, and speaks to a driver that is there (`runtime/node/relay_client.js`).
+So it needs Playwright's client alone, which takes a third of the processor time of all of Playwright. There is no such
+package: it is cut out of the bundle in the driver's package. This is done once for each worker, so that it always is of
+the driver's version. What V8 has compiled of it is kept beside it, where Machines can read it.
+
+`tests/integration/machines/test_node_client.py` holds this module to the installed Playwright. Where its bundle has
+another form, the client is all of Playwright, which does the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import threading
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Self
+
+import playwright
+
+from callboard.machines.attempt_spec import NodeEnvironment
+from callboard.machines.runner.main import RUNTIME
+from callboard.schemas.errors import MachineError
+
+_RUNTIME = RUNTIME / "node"
+_CORE = Path(playwright.__file__).parent / "driver" / "package"
+"""The whole of Playwright for Node.js."""
+_BEGIN = "\ninit_coreBundle();\n"
+"""Where the bundle sets all of itself up."""
+_BEGIN_CLIENT = "\ninit_connection(); setCoreDir(__dirname); module.exports = { Connection, setBoxedStackPrefixes };\n"
+_NEEDED = ("var init_connection = ", "function setCoreDir(", "function setBoxedStackPrefixes(")
+_LIBRARIES = 'require("./utilsBundle")'
+_FLAGS = ("--disable-sigusr1",)
+"""Whoever reaches the debugger's port commands the process; and the signal that opens it can be sent by user code."""
+_CACHE = "NODE_COMPILE_CACHE"
+_FILLED_WITHIN = 60.0
+
+_making = threading.Lock()
+
+
+@dataclass(frozen=True)
+class NodeClient:
+    """A Node.js with Playwright's client."""
+
+    environment: NodeEnvironment
+    folder: Path
+    """Folder of the client, which processes of user code read."""
+
+    @classmethod
+    def of(cls, environment: NodeEnvironment, folder: Path) -> Self:
+        """Make the client in this folder of the worker, unless it is there. This blocks.
+
+        Raises:
+            MachineError: The Node.js does not run it.
+        """
+        with _making:
+            _make(folder, environment.executable)
+        return cls(environment, folder)
+
+    def to_message(self) -> dict[str, Any]:
+        """Return how a process of user code is started, for its zygote."""
+        return {
+            "command": [str(self.environment.executable), *_FLAGS, str(_RUNTIME / "user_process.js")],
+            "environment": {_CACHE: str(self.folder / "cache")},
+            "setup": {
+                "client": str(_client(self.folder)),
+                "core": str(_CORE),
+                "modules": self.environment.modules and str(self.environment.modules),
+            },
+        }
+
+
+def _client(folder: Path) -> Path:
+    return folder / "lib" / "client.js"
+
+
+@lru_cache
+def _make(folder: Path, executable: Path) -> None:
+    """Make the client, and have this Node.js compile it. An error is not remembered: the next Machine tries again."""
+    client = _client(folder)
+    client.parent.mkdir(parents=True, exist_ok=True)
+    client.write_text(cut_client((_CORE / "lib" / "coreBundle.js").read_text()) or _whole())
+    shutil.copyfile(_CORE / "package.json", folder / "package.json")  # where the bundle reads its version
+    libraries = (
+        f"module.exports = require({_text(_RUNTIME / 'libraries.js')})({_text(_CORE / 'lib' / 'utilsBundle.js')});\n"
+    )
+    client.with_name("libraries.js").write_text(libraries)
+    filled = subprocess.run(
+        [executable, *_FLAGS, _RUNTIME / "fill_cache.js", client],
+        env={"PATH": os.environ.get("PATH", ""), _CACHE: str(folder / "cache")},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=_FILLED_WITHIN,
+        check=False,
+    )
+    if filled.returncode != 0:
+        said = (filled.stderr.strip().splitlines() or [f"it ended with {filled.returncode}"])[-1]
+        raise MachineError(
+            f"{executable} cannot run user code in TypeScript: {said}. CALLBOARD_NODE takes a Node.js from 22.15 on;"
+            " without it, that of Playwright's driver is used."
+        )
+
+
+def cut_client(bundle: str) -> str | None:
+    """Return the part of Playwright's bundle that sets up its client alone; None if there is no such part."""
+    if bundle.count(_BEGIN) != 1 or not all(bundle.count(needed) == 1 for needed in _NEEDED):
+        return None
+    return bundle.replace(_BEGIN, _BEGIN_CLIENT).replace(_LIBRARIES, 'require("./libraries.js")')
+
+
+def _whole() -> str:
+    """Return a client that is all of Playwright."""
+    return (
+        f"const core = require({_text(_CORE)});\n"
+        "const { setBoxedStackPrefixes } = require("
+        f"{_text(_CORE / 'lib' / 'coreBundle.js')}).utils;\n"
+        "module.exports = { Connection: core._connection.constructor, setBoxedStackPrefixes };\n"
+    )
+
+
+def _text(path: Path) -> str:
+    return json.dumps(str(path))

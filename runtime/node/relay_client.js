@@ -1,0 +1,229 @@
+'use strict';
+/**
+ * Playwright over the relay (`callboard/machines/runner/relay.py`): one JSON object for each message, and a NUL byte.
+ *
+ * The client is Playwright's own, cut out of the driver's bundle by `callboard/machines/node_client.py`. All uses of its
+ * private members are in this file; `tests/integration/machines/test_node_client.py` holds it to the installed one.
+ */
+
+const { AsyncLocalStorage } = require('node:async_hooks');
+const fs = require('node:fs');
+const net = require('node:net');
+const path = require('node:path');
+
+const { refusal } = require('./addresses.js');
+const { shown } = require('./failures.js');
+
+/** Commands of the browser's own protocol that open the address in their parameter `url`. */
+const OPENING_COMMANDS = new Set(['Page.navigate', 'Target.createTarget']);
+/** Objects whose methods send or receive files, and these methods. @type {Record<string, string[]>} */
+const WITH_FILES = { Artifact: ['saveAs'], ElementHandle: ['setInputFiles'], Frame: ['setInputFiles'] };
+
+/** @typedef {{file: string, line: number, column: number, function?: string}} Frame */
+
+/** A connection to the supervisor's browser. */
+class Attached {
+  /**
+   * @param {any} connection Playwright's `Connection`.
+   * @param {any} playwright Playwright's API over it.
+   */
+  constructor(connection, playwright) {
+    this._connection = connection;
+    this.playwright = playwright;
+    this.browser = playwright._preLaunchedBrowser();
+    /** Calls that are not answered yet. @type {Set<{title: string, frames: Frame[]}>} */
+    this._open = new Set();
+    this._endWithClose();
+    this._noteCalls();
+  }
+
+  /**
+   * Attach to the browser at the other end of a connected socket, which this takes over.
+   * @param {number} descriptor
+   * @param {{Connection: any, setBoxedStackPrefixes: (prefixes: string[]) => void}} client
+   * @returns {Promise<Attached>}
+   */
+  static async over(descriptor, client) {
+    client.setBoxedStackPrefixes([__dirname]); // our own frames are in no stack that people see
+    const socket = new net.Socket({ fd: descriptor, readable: true, writable: true });
+    const connection = new client.Connection();
+    connection.onmessage = (/** @type {object} */ message) => socket.write(`${JSON.stringify(message)}\0`);
+    /** @type {Buffer[]} */
+    let parts = [];
+    socket.on('data', (data) => {
+      let start = 0;
+      for (let end = data.indexOf(0); end >= 0; end = data.indexOf(0, start)) {
+        parts.push(data.subarray(start, end));
+        connection.dispatch(JSON.parse(Buffer.concat(parts).toString()));
+        parts = [];
+        start = end + 1;
+      }
+      if (start < data.length) parts.push(data.subarray(start));
+    });
+    socket.on('error', () => connection.close());
+    socket.on('close', () => connection.close());
+    return new Attached(connection, await connection.initializePlaywright());
+  }
+
+  /** Have `Browser.close` close all contexts and end this connection; the browser is not this client's to end. */
+  _endWithClose() {
+    const { browser } = this;
+    browser._shouldCloseConnectionOnClose = true;
+    const close = browser.close;
+    browser.close = async (/** @type {any} */ options) => {
+      await Promise.all(browser.contexts().map((/** @type {any} */ context) => context.close(options)));
+      await close.call(browser, options);
+    };
+    this._connection.on('close', () => {
+      for (const context of browser.contexts()) {
+        for (const page of context.pages()) page._onClose();
+        context._onClose();
+      }
+      setTimeout(() => browser._didClose(), 0);
+    });
+  }
+
+  /** Note each call until it is answered. */
+  _noteCalls() {
+    const send = this._connection.sendMessageToServer;
+    const open = this._open;
+    /** @this {any} */
+    this._connection.sendMessageToServer = async function (object, method, params, options) {
+      const call = { title: options?.apiName || `${object._type}.${method}`, frames: options?.frames ?? [] };
+      open.add(call);
+      try {
+        return await send.call(this, object, method, withWholePaths(method, params), options);
+      } finally {
+        open.delete(call);
+      }
+    };
+  }
+
+  /** Send the stack of each call from now on. The relay has it added to the traces. */
+  sendStacks() {
+    this._connection.setIsTracing(true);
+  }
+
+  /** Refuse addresses that lead into the machine itself. */
+  guard() {
+    guard(this._connection);
+  }
+
+  /**
+   * Have files outside of this folder sent over the connection: the driver does not see them.
+   * @param {string} folder
+   */
+  keepFilesIn(folder) {
+    const real = `${fs.realpathSync(folder)}/`;
+    /** @type {AsyncLocalStorage<boolean>} */
+    const outside = new AsyncLocalStorage();
+    this._connection.isRemote = () => outside.getStore() ?? false;
+    for (const [type, methods] of Object.entries(WITH_FILES)) {
+      const make = this._connection._objectFactories.get(type);
+      this._connection._objectFactories.set(type, (/** @type {any[]} */ ...made) => {
+        const object = make(...made);
+        for (const method of methods) {
+          object[method] = (/** @type {any[]} */ ...given) => {
+            const files = type === 'Frame' ? given[1] : given[0];
+            const paths = [files].flat().filter((file) => typeof file === 'string');
+            const elsewhere = paths.some((file) => !realPath(file).startsWith(real));
+            const call = Object.getPrototypeOf(object)[method];
+            return outside.run(elsewhere, () => call.apply(object, given));
+          };
+        }
+        return object;
+      });
+    }
+  }
+
+  /**
+   * Return a context and a page of it, which the browser has already, by their ids.
+   * @param {string} contextId
+   * @param {string} pageId
+   * @returns {Promise<[any, any]>}
+   */
+  async page(contextId, pageId) {
+    for (const isKnown of [false, true]) {
+      for (const context of this.browser.contexts()) {
+        for (const page of context.pages()) {
+          if (context._guid === contextId && page._guid === pageId) return [context, page];
+        }
+      }
+      if (!isKnown) {
+        // Messages come in order: with an answer, all that the browser had before is here.
+        await this.browser._channel.defaultUserAgentForTest({}, { signal: undefined, timeout: 0 });
+      }
+    }
+    throw new Error('The page was closed before the automation was given it.');
+  }
+
+  /**
+   * Return where user code waits: the calls that are not answered yet, each with its frames below `root`.
+   * @param {string} root
+   */
+  waitingAt(root) {
+    let text = '';
+    for (const { title, frames } of this._open) {
+      const stack = shown(
+        frames.map((frame) => ({ ...frame, name: frame.function })),
+        root,
+      );
+      if (stack) text += `It waits for ${title}:\n${stack}`;
+    }
+    return text;
+  }
+
+  /**
+   * End all calls, those that wait and those to come, as if the page were closed. The browser is not told: what is still
+   * to be seen of the page stays there.
+   * @param {string} reason
+   */
+  giveUp(reason) {
+    this._connection.close(reason);
+  }
+}
+
+/**
+ * Have addresses that lead into the machine itself refused before a client of Playwright opens them.
+ * @param {any} connection Playwright's `Connection`.
+ */
+function guard(connection) {
+  const send = connection.sendMessageToServer;
+  /** @this {any} */
+  connection.sendMessageToServer = async function (object, method, params, options) {
+    const opening = method === 'send' && OPENING_COMMANDS.has(params.method) ? params.params?.url : undefined;
+    const base = object._type === 'Frame' ? object._page?.context()._options.baseURL : undefined;
+    const reason = refusal(object._type === 'Frame' && method === 'goto' ? params.url : opening, base);
+    if (reason) throw new Error(reason);
+    return await send.call(this, object, method, params, options);
+  };
+}
+
+/**
+ * Return the parameters of a call with whole paths for what the driver writes, which has another working folder.
+ * @param {string} method
+ * @param {any} params
+ */
+function withWholePaths(method, params) {
+  if (method === 'saveAs') return { ...params, path: path.resolve(params.path) };
+  if (method !== 'harStart') return params;
+  const { harPath, resourcesDir } = params.options;
+  const options = {
+    ...params.options,
+    ...(harPath === undefined ? {} : { harPath: path.resolve(harPath) }),
+    ...(resourcesDir === undefined ? {} : { resourcesDir: path.resolve(resourcesDir) }),
+  };
+  return { ...params, options };
+}
+
+/** @param {string} file A path that may not exist yet; then the folder that it is to be in counts. */
+function realPath(file) {
+  const resolved = path.resolve(file);
+  try {
+    return fs.realpathSync(resolved);
+  } catch {
+    return resolved === '/' ? resolved : path.join(realPath(path.dirname(resolved)), path.basename(resolved));
+  }
+}
+
+module.exports = { Attached, guard };
