@@ -32,7 +32,7 @@ from callboard.machines.runner.inner_box import InnerBox
 from callboard.machines.runner.main import RUNTIME
 from callboard.machines.trial import trial_refusal
 
-_USER_IN_BOX = 1000
+USER_IN_BOX = 1000
 """User and group in a box of root, as Chromium's own sandbox refuses root. Outside, they are root's."""
 _OF_ROOT = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi", "mtrr")
 """Parts of /proc that govern the host. Root can write them, also in a box, as the files there are root's."""
@@ -88,7 +88,7 @@ class Box:
 
     def bubblewrap(self) -> list[str]:
         """Return the beginning of a command that makes the box of namespaces."""
-        user = _USER_IN_BOX if os.geteuid() == 0 else None
+        user = USER_IN_BOX if os.geteuid() == 0 else None
         arguments = [
             *("--unshare-user", "--unshare-pid", "--unshare-ipc", "--die-with-parent"),
             *("--uid", str(os.geteuid() if user is None else user)),
