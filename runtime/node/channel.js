@@ -9,8 +9,6 @@
 const net = require('node:net');
 
 const LENGTH = 4;
-/** Most requests of user code that wait for their answers at the same time (docs/contract.md, section 3.2). */
-const MOST_OPEN = 16;
 
 /** @typedef {{type: string, [field: string]: any}} Message */
 
@@ -80,4 +78,4 @@ class Channel {
   }
 }
 
-module.exports = { Channel, MOST_OPEN };
+module.exports = { Channel };

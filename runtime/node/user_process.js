@@ -18,7 +18,7 @@ const path = require('node:path');
 
 const { Channel } = require('./channel.js');
 const { asMessage, UserCodeError } = require('./failures.js');
-const { captureConsole, openLog } = require('./log.js');
+const { captureConsole, say } = require('./log.js');
 const { provide } = require('./modules.js');
 const { call, load, setUpContext } = require('./project_code.js');
 const { Attached } = require('./relay_client.js');
@@ -51,7 +51,6 @@ class Automation {
     this._isOver = false;
     attached.keepFilesIn(message.folder);
     if (setup.guarded) attached.guard();
-    this._say = openLog();
     this._state = enter({
       runInfo: message.runInfo,
       kind: message.kind,
@@ -66,7 +65,7 @@ class Automation {
     process.setSourceMapsEnabled(true);
     provide(setup.modules);
     openOutput();
-    captureConsole(this._say, this._root);
+    captureConsole(say, this._root);
   }
 
   /** Work in the Attempt's folder, with the project's variables. */
@@ -85,7 +84,7 @@ class Automation {
     };
     process.on('unhandledRejection', (reason) => {
       const { message, stack } = asMessage(reason, this._root);
-      this._say('warning', 'user', `A rejected promise was not handled: ${stack || message}`);
+      say('warning', 'user', `A rejected promise was not handled: ${stack || message}`);
     });
     process.on('uncaughtException', (error) => this._end({ error: asMessage(error, this._root) }));
     this._channel.onmessage = (message) => message.type === 'stop' && this._stop();

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,7 +18,8 @@ import psutil
 
 from callboard.machines import keeper
 from callboard.machines.attempt_log_file import AttemptLogFile
-from callboard.machines.attempt_spec import AttemptReport, AttemptSpec, Proxy, Version
+from callboard.machines.attempt_spec import AttemptReport, AttemptSpec, NodeEnvironment, Proxy, Version
+from callboard.machines.box import node_program
 from callboard.machines.browser_program import browser_args, find_browser
 from callboard.machines.keeper_process import processes_of
 from callboard.machines.machine import Machine
@@ -135,6 +137,13 @@ class Run(Protocol):
         ...
 
 
+class Language(StrEnum):
+    """What the project of a test is written in."""
+
+    PYTHON = "python"
+    TYPESCRIPT = "typescript"
+
+
 @dataclass
 class Lab:
     """Where Machines are tried: their scratch folder, their projects, and whatever is running."""
@@ -155,12 +164,17 @@ class Lab:
         width: int = 1024,
         height: int = 800,
     ) -> Version:
-        """A project folder of these files; leading blanks that all lines of one share are cut."""
+        """A project folder of these files; leading blanks that all lines of one share are cut.
+
+        With a bundle among them, it is in TypeScript (see `tests.support.typescript`).
+        """
         folder = self.projects / f"{project}-{version}"
         for path, source in files.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(textwrap.dedent(source), encoding="utf-8", errors="surrogatepass")
-        return Version(project, version, folder, memory_limit, width, height)
+        is_typescript = any(path.startswith(".callboard/") for path in files)
+        node = NodeEnvironment(node_program(), None) if is_typescript else None
+        return Version(project, version, folder, memory_limit, width, height, node=node)
 
     def pool(
         self,

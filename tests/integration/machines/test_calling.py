@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +13,8 @@ from callboard.schemas.workflow.attempt import AttemptStatus
 from callboard.schemas.workflow.base import MESSAGE_LIMIT, STACK_LIMIT
 from callboard.schemas.workflow.run import ErrorCode, RunError
 from tests.support.automations import automations
-from tests.support.machines import Run, failure, value
+from tests.support.machines import Failure, Language, Run, failure, value
+from tests.support.typescript import bundled, handlers
 
 LIMIT = 2 * 1024 * 1024
 
@@ -109,6 +111,61 @@ PROJECT = {
 }
 
 
+TYPESCRIPT = {
+    **handlers(
+        echo="return params",
+        arguments="return [arguments.length, page.url(), context === page.context(), params]",
+        raises="""
+            class LookupError extends Error {}
+            function price(item) { throw new LookupError(`no price for ${item}`); }
+            return price("none");
+        """,
+        throws_text="throw 'no words'",
+        raises_what_it_is_told="class ValueError extends Error {} throw new ValueError(params)",
+        recurses="function down() { return down() + 1; } return down();",
+        gives_up="""
+            const { NotRetryable } = require("@callboard/runtime");
+            class SoldOutError extends NotRetryable { name = "SoldOutError"; }
+            throw new SoldOutError("sold out");
+        """,
+        asks_for_time="""
+            const { RetryLater } = require("@callboard/runtime");
+            throw new RetryLater(2.5);
+        """,
+        exits="process.exit(3)",
+        exits_later="setTimeout(() => process.exit(3)); await new Promise(() => {});",
+        throws_later="""
+            setTimeout(() => { throw new TypeError("too late"); });
+            await new Promise(() => {});
+        """,
+        imports_what_is_missing="require('nowhere-to-be-found')",
+        names_what_is_not="return notAName",
+        times_out="await page.locator('#nothing').click({ timeout: 50 })",
+        knows_a_time_out="""
+            const { errors } = require("playwright");
+            try { await page.locator("#nothing").click({ timeout: 50 }); }
+            catch (error) { return error instanceof errors.TimeoutError; }
+        """,
+        launches="await require('playwright').chromium.launch()",
+        returns_an_object="return new Map()",
+        returns_much="return 'x'.repeat(params.size - 2)",
+        promises_much="""
+            const { extendPayload } = require("@intuned/runtime");
+            extendPayload({ api: "echo", parameters: { much: "x".repeat(params.size) } });
+        """,
+    ),
+    **bundled(
+        {
+            "api/shop/lists/01-all-items.ts": "export default async () => 'all items';",
+            "api/2024-report.ts": "export default async () => 'report';",
+            "api/not_async.ts": "export default () => 'at once';",
+            "api/fails_at_import.ts": "throw new RangeError('as it was loaded');",
+            "api/empty.ts": "const x = 1;",
+        }
+    ),
+}
+
+
 @pytest.mark.parametrize("parameters", [{"item": "lamp", "n": 3}, {}, None])
 async def test_an_automation_is_given_its_page_and_parameters_if_any(quiet: Run, parameters: Any) -> None:
     report = await quiet("arguments", parameters)
@@ -139,6 +196,7 @@ PLACES = [
 ]
 
 
+@pytest.mark.both_languages
 @pytest.mark.parametrize("parameters", PLACES, ids=["unicode", "nested", "large"])
 async def test_parameters_and_result_come_through_unchanged(quiet: Run, parameters: Any) -> None:
     report = await quiet("echo", parameters)
@@ -146,36 +204,52 @@ async def test_parameters_and_result_come_through_unchanged(quiet: Run, paramete
     assert (report.result or "").isascii()
 
 
+@pytest.mark.both_languages
 @pytest.mark.parametrize(
     ("api", "size", "told", "told_size"),
-    [("returns_much", LIMIT + 1, "Result", LIMIT + 1), ("promises_much", LIMIT, "extend_payload", LIMIT + 41)],
+    [("returns_much", LIMIT + 1, "Result", LIMIT + 1), ("promises_much", LIMIT, "What extend", LIMIT + 41)],
 )
 async def test_what_is_too_big_is_so_for_good(quiet: Run, api: str, size: int, told: str, told_size: int) -> None:
     report = failure(await quiet(api, {"size": size}))
     assert (report.code, report.error.category, report.final) == (ErrorCode.RESULT_TOO_BIG, "execution", True)
-    assert told in report.message
+    assert report.message.startswith(told)
     assert (report.details["sizeInBytes"], report.details["maxSizeInBytes"]) == (told_size, LIMIT)
 
 
-async def test_the_stack_of_an_exception_is_the_projects(quiet: Run) -> None:
+STACKS = {
+    Language.PYTHON: [
+        r'^  File "api/raises.py", line 3, in automation\n',
+        r'\n  File "shop/prices.py", line 3, in price\n',
+        r"\nLookupError: no price for none\n$",
+    ],
+    Language.TYPESCRIPT: [
+        r"^LookupError: no price for none\n",
+        r"\n    at price \(api/raises.ts:3:\d+\)\n    at .*handler \(api/raises.ts:4:\d+\)$",
+    ],
+}
+
+
+@pytest.mark.both_languages
+async def test_the_stack_of_an_exception_is_the_projects(quiet: Run, language: Language) -> None:
     report = failure(await quiet("raises", {}))
-    first, *_ = report.stack.splitlines()
-    assert first == '  File "api/raises.py", line 3, in automation'
-    assert 'File "shop/prices.py", line 3, in price' in report.stack
-    assert report.stack.endswith("LookupError: no price for none\n")
+    assert [part for part in STACKS[language] if not re.search(part, report.stack)] == []
 
 
+@pytest.mark.both_languages
 @pytest.mark.parametrize(
-    "message", ["lone \ud800 surrogate", "nul \x00", "𝄞 \u2028", "x" * 100_000, "\udc80" * 100_000], ids=range(5)
+    "message", ["lone \ud800 surrogate", "nul \x00", "𝄞 \u2028x", "x" * 100_000, "\udc80" * 100_000], ids=range(5)
 )
-async def test_any_message_of_an_exception_comes_through_as_valid_text(quiet: Run, message: str) -> None:
+async def test_any_message_of_an_exception_comes_through_as_valid_text(
+    quiet: Run, message: str, language: Language
+) -> None:
     report = failure(await quiet("raises_what_it_is_told", json.dumps(message)))
     assert len(report.message) <= MESSAGE_LIMIT
     assert len(report.stack) <= STACK_LIMIT
-    assert "raises_what_it_is_told.py" in report.stack
+    file = f"raises_what_it_is_told.{'py' if language is Language.PYTHON else 'ts'}"
+    assert file in report.stack
     assert RunError.model_validate_json(report.error.model_dump_json()) == report.error
     assert report.message.startswith(f"ValueError: {message.encode(errors='backslashreplace').decode()[:3]}")
-    assert " (api/raises_what_it_is_told.py:2)" in report.message
+    assert f" (api/{file}:2)" in report.message
 
 
 @pytest.mark.parametrize(
@@ -233,9 +307,66 @@ NEEDS = (
 async def test_a_failure_has_name_and_place_and_is_final_if_nothing_mends_it(
     quiet: Run, api: str, name: str, message: str, final: bool
 ) -> None:
+    report = await fails(quiet, api, name, message, final=final)
+    assert ("Declare" in report.message) is api.startswith("imports_what_is_missing"), "others are of a package of it"
+
+
+async def fails(quiet: Run, api: str, name: str, message: str, *, final: bool) -> Failure:
     report = failure(await quiet(api))
     assert (report.code, report.error.category) == (ErrorCode.SCRIPT_EXECUTION_EXCEPTION, "execution")
     assert (report.name, report.final) == (name, final)
     assert message in report.message
-    assert ("Declare" in report.message) is api.startswith("imports_what_is_missing"), "others are of a package of it"
     assert value(await quiet("echo", {"still": "there"})) == {"still": "there"}
+    return report
+
+
+@pytest.mark.typescript
+@pytest.mark.parametrize(
+    ("api", "name", "message", "final"),
+    [
+        ("raises", "LookupError", "LookupError: no price for none (api/raises.ts:3)", False),
+        ("throws_text", "string", "no words", False),
+        ("recurses", "RangeError", "RangeError: Maximum call stack size exceeded (api/recurses.ts:2)", False),
+        ("fails_at_import", "RangeError", "as it was loaded (api/fails_at_import.ts:1)", False),
+        ("exits", "ProcessExit", "The automation called process.exit(3). (api/exits.ts:2)", False),
+        ("exits_later", "ProcessExit", "The automation called process.exit(3). (api/exits_later.ts:2)", False),
+        ("throws_later", "TypeError", "TypeError: too late (api/throws_later.ts:2)", False),
+        ("gives_up", "SoldOutError", "SoldOutError: sold out (api/gives_up.ts:4)", True),
+        ("returns_an_object", "TypeError", "result: a Map has no JSON form; return Object.fromEntries(…)", True),
+        ("missing", "APINotFoundError", "api/missing is not in the project.", True),
+        ("imports_what_is_missing", "Error", "Cannot find module 'nowhere-to-be-found'", True),
+        ("names_what_is_not", "ReferenceError", "notAName is not defined (api/names_what_is_not.ts:2)", True),
+        ("empty", "APINotFoundError", "write `export default async function handler(params, page, context)`", True),
+        ("times_out", "TimeoutError", "Timeout 50ms exceeded. (api/times_out.ts:2)", False),
+        ("launches", "Error", "chromium.launch is not to be had here", False),
+    ],
+)
+async def test_a_failure_in_typescript_has_name_and_place_and_is_final_if_nothing_mends_it(
+    quiet: Run, api: str, name: str, message: str, final: bool
+) -> None:
+    await fails(quiet, api, name, message, final=final)
+
+
+@pytest.mark.typescript
+@pytest.mark.parametrize(
+    ("api", "parameters", "answer"),
+    [
+        ("arguments", {"n": 3}, [3, "about:blank", True, {"n": 3}]),
+        ("arguments", None, [3, "about:blank", True, {}]),
+        ("shop/lists/01-all-items", None, "all items"),
+        ("2024-report", None, "report"),
+        ("not_async", None, "at once"),
+        ("knows_a_time_out", None, True),
+    ],
+)
+async def test_a_handler_in_typescript_is_given_parameters_page_and_context(
+    quiet: Run, api: str, parameters: Any, answer: Any
+) -> None:
+    assert value(await quiet(api, parameters)) == answer
+
+
+@pytest.mark.typescript
+async def test_an_attempt_in_typescript_says_when_another_may_help(quiet: Run) -> None:
+    report = await quiet("asks_for_time")
+    assert report.retry_after == timedelta(seconds=2.5)
+    assert failure(report).message.startswith("RetryLater: another Attempt may help in 2.5 seconds")
