@@ -75,9 +75,10 @@ async function ended(returned) {
 async function setUpContext(root, given) {
   const returned = await load(HOOK, 'hook', root)(given);
   if (returned === undefined || returned === null) return;
+  const what = typeof returned.newPage === 'function' ? 'a context' : typeof returned;
   throw new StructuralError(
-    `${HOOK} has returned ${typeof returned === 'object' ? (returned.constructor?.name ?? 'an object') : typeof returned}; ` +
-      'it must return nothing. The automation gets the page of the Machine, as the hook has prepared its browser.',
+    `${HOOK} has returned ${what}; it must return nothing. The automation gets the page of the Machine, whatever the ` +
+      'hook has done in the browser.',
     { name: 'InvalidAPIError' },
   );
 }

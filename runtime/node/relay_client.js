@@ -47,6 +47,7 @@ class Attached {
     client.setBoxedStackPrefixes([__dirname]); // our own frames are in no stack that people see
     const socket = new net.Socket({ fd: descriptor, readable: true, writable: true });
     const connection = new client.Connection();
+    sendFilesFromOutside(connection);
     connection.onmessage = (/** @type {object} */ message) => socket.write(`${JSON.stringify(message)}\0`);
     /** @type {Buffer[]} */
     let parts = [];
@@ -114,26 +115,7 @@ class Attached {
    * @param {string} folder
    */
   keepFilesIn(folder) {
-    const real = `${fs.realpathSync(folder)}/`;
-    /** @type {AsyncLocalStorage<boolean>} */
-    const outside = new AsyncLocalStorage();
-    this._connection.isRemote = () => outside.getStore() ?? false;
-    for (const [type, methods] of Object.entries(WITH_FILES)) {
-      const make = this._connection._objectFactories.get(type);
-      this._connection._objectFactories.set(type, (/** @type {any[]} */ ...made) => {
-        const object = make(...made);
-        for (const method of methods) {
-          object[method] = (/** @type {any[]} */ ...given) => {
-            const files = type === 'Frame' ? given[1] : given[0];
-            const paths = [files].flat().filter((file) => typeof file === 'string');
-            const elsewhere = paths.some((file) => !realPath(file).startsWith(real));
-            const call = Object.getPrototypeOf(object)[method];
-            return outside.run(elsewhere, () => call.apply(object, given));
-          };
-        }
-        return object;
-      });
-    }
+    this._connection.folder = `${fs.realpathSync(folder)}/`;
   }
 
   /**
@@ -180,6 +162,32 @@ class Attached {
    */
   giveUp(reason) {
     this._connection.close(reason);
+  }
+}
+
+/**
+ * Have files that are not in `connection.folder` sent over the connection, from and to all objects that there will be.
+ * @param {any} connection Playwright's `Connection`, which has no object yet.
+ */
+function sendFilesFromOutside(connection) {
+  /** @type {AsyncLocalStorage<boolean>} */
+  const outside = new AsyncLocalStorage();
+  connection.folder = '/';
+  connection.isRemote = () => outside.getStore() ?? false;
+  for (const [type, methods] of Object.entries(WITH_FILES)) {
+    const make = connection._objectFactories.get(type);
+    connection._objectFactories.set(type, (/** @type {any[]} */ ...made) => {
+      const object = make(...made);
+      for (const method of methods) {
+        const call = object[method];
+        object[method] = (/** @type {any[]} */ ...given) => {
+          const files = [given[type === 'Frame' ? 1 : 0]].flat().filter((file) => typeof file === 'string');
+          const isOutside = files.some((file) => !realPath(file).startsWith(connection.folder));
+          return outside.run(isOutside, () => call.apply(object, given));
+        };
+      }
+      return object;
+    });
   }
 }
 

@@ -15,6 +15,7 @@ from callboard.machines.machine_attempt import MachineAttempt
 from tests.support.automations import automations
 from tests.support.machines import Lab, attempt_of, value, zygote_of
 from tests.support.polling import until
+from tests.support.typescript import handlers
 
 ENDLESS = automations(
     awaits='await page.wait_for_event("close", timeout=0)',
@@ -23,6 +24,11 @@ ENDLESS = automations(
             pass
     """,
     blocks="import time; time.sleep(600)",
+)
+ENDLESS_IN_TYPESCRIPT = handlers(
+    awaits="await page.waitForEvent('close', { timeout: 0 })",
+    spins="while (true) {}",
+    blocks="require('child_process').execSync('sleep 600')",
 )
 
 

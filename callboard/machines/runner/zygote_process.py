@@ -47,6 +47,8 @@ class UserProcess:
         self._relay = relay
         self._stacks = stacks
         self._dumped = bytearray()
+        self._can_tell = True
+        """Whether the process can still write there."""
         self._more = asyncio.Event()
         loop = asyncio.get_running_loop()
         self.exited = asyncio.Event()
@@ -61,13 +63,16 @@ class UserProcess:
         return _has_exited(self._pidfd)
 
     async def where_it_stands(self) -> bytes:
-        """Signal the process and return the stack that it writes, also if it blocks. Empty if none comes in time."""
+        """Signal the process and return the stack that it writes, also if it blocks.
+
+        It is empty if none comes in time, or the process cannot tell.
+        """
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, STACK_SIGNAL)
             signal.pidfd_send_signal(self._pidfd, signal.SIGCONT)  # one that is stopped would not hear it
         within = _DUMP_WITHIN
         with contextlib.suppress(TimeoutError):
-            while not self.exited.is_set():
+            while self._can_tell and not self.exited.is_set():
                 await asyncio.wait_for(self._more.wait(), within)
                 self._more.clear()
                 within = _DUMP_PAUSE
@@ -107,6 +112,8 @@ class UserProcess:
                 del self._dumped[:-_LONGEST_DUMP]
                 self._more.set()
             asyncio.get_running_loop().remove_reader(self._stacks)  # nobody can write there any more
+            self._can_tell = False
+            self._more.set()
         except BlockingIOError:
             pass
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -19,6 +20,7 @@ from tests.support.automations import automations, connecting_hook
 from tests.support.machines import PATIENCE, Lab, attempt_of, value
 from tests.support.polling import until
 from tests.support.present import present
+from tests.support.typescript import handlers
 
 _FILES = {
     **automations(
@@ -70,15 +72,43 @@ PROJECT = {
     path: f"from leaving import leave\n{source}" if path.startswith("api/") else source
     for path, source in _FILES.items()
 }
+_LEAVES = """
+    const fs = require("fs");
+    async function leave(page) {
+        fs.mkdirSync("output/a", { recursive: true });
+        fs.writeFileSync("output/a/report.txt", "a report");
+        const headers = { "content-disposition": "attachment; filename=prices.csv" };
+        await page.route("http://shop.test/", (route) => route.fulfill({ headers, body: "a,b" }));
+        await page.setContent("<a href='http://shop.test/'>Download</a>");
+        for (let n = 0; n < 2; n++) {
+            await Promise.all([page.waitForEvent("download"), page.getByRole("link").click()]);
+        }
+        fs.writeFileSync("done", "");
+    }
+"""
+TYPESCRIPT = {
+    path: f"{dedent(_LEAVES)}{source}"
+    for path, source in handlers(
+        ends="return await leave(page)",
+        fails="await leave(page); throw new Error('late')",
+        exits="await leave(page); process.reallyExit(3)",
+        spins="await leave(page); while (true) {}",
+        closes="""
+            const other = await context.browser().newContext();
+            await leave(await other.newPage());
+            await other.close();
+        """,
+    ).items()
+}
 LEFT = {"downloads/prices.csv": "a,b", "downloads/prices-2.csv": "a,b", "a/report.txt": "a report"}
 
 
 class Machines:
     """Attempts on one Machine at a time, each with a folder of its own for what it leaves."""
 
-    def __init__(self, lab: Lab, folder: Path) -> None:
+    def __init__(self, lab: Lab, folder: Path, project: dict[str, str] = PROJECT) -> None:
         self.lab = lab
-        self.version = lab.version(PROJECT)
+        self.version = lab.version(project, project="typescript" if project is TYPESCRIPT else "lab")
         self.pool = lab.pool()
         self._folder = folder
 
@@ -107,10 +137,11 @@ class Machines:
 
 
 @pytest.fixture(scope="module")
-def machines(shared_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Machines:
-    return Machines(shared_lab, tmp_path_factory.mktemp("evidence"))
+def machines(shared_lab: Lab, tmp_path_factory: pytest.TempPathFactory, project: dict[str, str]) -> Machines:
+    return Machines(shared_lab, tmp_path_factory.mktemp("evidence"), project)
 
 
+@pytest.mark.both_languages
 @pytest.mark.parametrize("api", ["ends", "fails", "exits", "closes", "spins"])
 async def test_what_it_writes_and_downloads_is_left_however_it_ends(machines: Machines, api: str) -> None:
     attempt = machines.attempt(api, timeout=8 if api == "spins" else PATIENCE)

@@ -16,7 +16,8 @@ from callboard.machines.runner import process_tree
 from callboard.machines.runner.folders import TEMPORARY, take_over
 from tests.support.automations import automations
 from tests.support.machine_processes import BROWSER, NODE, ZYGOTE, find_process
-from tests.support.machines import Lab, Run, attempt_of, open_lab, value
+from tests.support.machines import Lab, Language, Run, attempt_of, open_lab, value
+from tests.support.typescript import handlers
 
 PROJECT = automations(
     reads="""
@@ -52,6 +53,41 @@ PROJECT = automations(
         return [saved, sent, Path(await (await download.value).path()).read_text()]
     """,
 )
+TYPESCRIPT = handlers(
+    reads="""
+        const fs = require("fs");
+        const codes = { ENOENT: "FileNotFoundError", EACCES: "PermissionError" };
+        return params.paths.map((path) => {
+            try { fs.statSync(path).isDirectory() ? fs.readdirSync(path) : fs.closeSync(fs.openSync(path, "r")); }
+            catch (error) { return codes[error.code] ?? error.code; }
+            return null;
+        });
+    """,
+    writes="""
+        const fs = require("fs");
+        return params.paths.map((path) => {
+            try { fs.closeSync(fs.openSync(path, "w")); } catch { return false; }
+            return true;
+        });
+    """,
+    transfers="""
+        const fs = require("fs");
+        await page.setContent(params.page);
+        const [download] = await Promise.all([page.waitForEvent("download"), page.click("#download")]);
+        await download.saveAs("/tmp/saved/by-playwright.txt");
+        const saved = fs.readFileSync("/tmp/saved/by-playwright.txt", "utf8");
+        fs.writeFileSync("/tmp/uploaded.txt", "from a folder of my own");
+        await page.setInputFiles("#file", "/tmp/uploaded.txt");
+        const sent = await page.evaluate("document.querySelector('#file').files[0].text()");
+        return [saved, sent, fs.readFileSync(await download.path(), "utf8")];
+    """,
+    compiled="""
+        const fs = require("fs"), folder = require("module").getCompileCacheDir();
+        let writes = true;
+        try { fs.writeFileSync(`${folder}/x`, ""); } catch { writes = false; }
+        return [fs.readdirSync(folder).length > 5, writes];
+    """,
+)
 PAGE = """
     <a id=download download=given.txt href='data:text/plain,what%20was%20downloaded'>get</a><input id=file type=file>
 """
@@ -71,9 +107,12 @@ async def written(run: Run, *paths: Path | str) -> list[bool]:
     return value(await run("writes", {"paths": [str(path) for path in paths]}))
 
 
-async def test_user_code_has_the_system_to_read_and_its_own_folders_to_write(quiet: Run, quiet_lab: Lab) -> None:
+@pytest.mark.both_languages
+async def test_user_code_has_the_system_to_read_and_its_own_folders_to_write(
+    quiet: Run, quiet_lab: Lab, language: Language
+) -> None:
     assert await written(quiet, "/tmp/x") == [True]
-    (mine,) = quiet_lab.scratch.iterdir()
+    (mine,) = quiet_lab.scratch.glob(f"{language}-*")
     there = ["/usr/bin", "/bin/sh", "/etc/passwd", "/etc/ssl/certs", "/proc/cpuinfo", "/dev/urandom"]
     closed = [str(mine / name) for name in ("tmp", "traces", "driver")] + ["/sys", __file__]
     found = value(await quiet("reads", {"paths": [*there, *closed]}))
@@ -81,6 +120,11 @@ async def test_user_code_has_the_system_to_read_and_its_own_folders_to_write(qui
     own = [mine / "work/attempt/project/x", mine / "work/attempt/tmp/x", "/tmp/x", "/var/tmp/x", "/dev/shm/x"]
     assert await written(quiet, *own) == [True] * len(own)
     assert await written(quiet, "/x", "/dev/x", mine / "downloads/x", mine / "work/x") == [False] * 4
+
+
+@pytest.mark.typescript
+async def test_what_v8_has_compiled_is_there_to_read(quiet: Run) -> None:
+    assert value(await quiet("compiled")) == [True, False]
 
 
 async def test_a_shared_folder_is_the_hosts(quiet: Run, quiet_lab: Lab) -> None:
@@ -102,6 +146,7 @@ def filters(pid: int) -> int:
     return int(count)
 
 
+@pytest.mark.both_languages
 async def test_files_go_to_and_from_its_own_temporary_folder(quiet: Run) -> None:
     told = value(await quiet("transfers", {"page": PAGE}))
     assert told == ["what was downloaded", "from a folder of my own", "what was downloaded"]

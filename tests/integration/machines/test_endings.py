@@ -14,9 +14,10 @@ from callboard.machines.machine import NotBegunError
 from callboard.schemas.workflow.run import ErrorCode
 from tests.support.automations import automations
 from tests.support.machine_processes import BROWSER, KEEPER, NODE, SUPERVISOR, USER, ZYGOTE, find_process, kill
-from tests.support.machines import Failure, Lab, attempt_of, failure, value
+from tests.support.machines import Failure, Lab, Language, attempt_of, failure, value
 from tests.support.polling import until
-from tests.support.single_machine_pool import ENDLESS, One
+from tests.support.single_machine_pool import ENDLESS, ENDLESS_IN_TYPESCRIPT, One
+from tests.support.typescript import handlers
 
 PROJECT = {
     **automations(
@@ -112,6 +113,51 @@ PROJECT = {
     **ENDLESS,
     "api/blocks_at_import.py": "import time; time.sleep(600)",
 }
+TYPESCRIPT = {
+    **handlers(
+        fine="""
+            await page.setContent("<title>fine</title>");
+            return await page.title();
+        """,
+        will_not_be_canceled="""
+            while (true) {
+                try { await page.waitForEvent("close", { timeout: 0 }); }
+                catch { await new Promise((resolve) => setTimeout(resolve, 1)); }
+            }
+        """,
+        stops_itself="process.kill(process.pid, 'SIGSTOP')",
+        exits="process.reallyExit(3)",
+        kills_itself="process.kill(process.pid, 'SIGKILL'); await new Promise(() => {});",
+        kills_itself_in_real_time="process.kill(process.pid, 37); await new Promise(() => {});",
+        hogs="""
+            const hoard = [];
+            while (true) {
+                hoard.push(Buffer.alloc(2 ** 20, "x"));
+                await new Promise((resolve) => setImmediate(resolve));
+            }
+        """,
+        closes_the_browser="""
+            await page.context().browser().close();
+            return await page.title();
+        """,
+        does_not_care_for_its_page="""
+            await page.context().browser().close();
+            return "done";
+        """,
+        writes_into_our_socket="""
+            const fs = require("fs");
+            for (let fd = 3; fd < 50; fd++) {
+                try {
+                    if (!fs.fstatSync(fd).isSocket()) continue;
+                    fs.writeSync(fd, Buffer.from([0xff, 0xff, 0xff, 0xff]));
+                    fs.writeSync(fd, Buffer.from([0, 0, 0, 3, 0x5b, 0x5b, 0x5b]));
+                } catch {}
+            }
+            await new Promise(() => {});
+        """,
+    ),
+    **ENDLESS_IN_TYPESCRIPT,
+}
 
 
 LOST = "The process of user code has lost its connection to the Machine, and was ended."
@@ -141,8 +187,10 @@ class Ending(One):
 
 
 @pytest.fixture(scope="module")
-async def shared(shared_lab: Lab) -> Ending:
-    return Ending(shared_lab, PROJECT, memory_limit=700 * 1024**2)
+async def shared(shared_lab: Lab, project: dict[str, str], language: Language) -> AsyncIterator[Ending]:
+    ending = Ending(shared_lab, project, project=language, memory_limit=700 * 1024**2)
+    yield ending
+    await ending.cool()  # what is left of a test is looked for in the whole lab
 
 
 @pytest.fixture
@@ -152,22 +200,27 @@ async def one(shared: Ending, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
         yield shared
 
 
+@pytest.mark.both_languages
+@pytest.mark.parametrize("api", ["awaits", "spins", "blocks", "will_not_be_canceled", "stops_itself"])
+async def test_an_attempt_that_does_not_end_times_out(one: Ending, api: str) -> None:
+    await times_out(one, api)
+
+
 @pytest.mark.parametrize(
     "api",
     [
-        "awaits",
-        "spins",
-        "blocks",
         "blocks_at_import",
         "holds_the_interpreter",
-        "will_not_be_canceled",
         "ignores_signals",
-        "stops_itself",
         "stops_everything_around_it",
         "spins_in_the_page",
     ],
 )
-async def test_an_attempt_that_does_not_end_times_out(one: Ending, api: str) -> None:
+async def test_one_that_resists_times_out_too(one: Ending, api: str) -> None:
+    await times_out(one, api)
+
+
+async def times_out(one: Ending, api: str) -> None:
     failed = await one.fails(api, timeout=0.5)
     assert failed.code == ErrorCode.SCRIPT_TIMEOUT
     assert failed.error.category == "execution"
@@ -176,20 +229,34 @@ async def test_an_attempt_that_does_not_end_times_out(one: Ending, api: str) -> 
     await one.works_again(1)
 
 
+LOST_OR_ENDED = [
+    ("exits", "Process exited unexpectedly with code 3."),
+    ("kills_itself", "Process was ended by signal SIGKILL."),
+    ("kills_itself_in_real_time", "Process was ended by signal 37."),
+    ("writes_into_our_socket", LOST),
+]
+
+
+@pytest.mark.both_languages
+@pytest.mark.parametrize(("api", "message"), LOST_OR_ENDED)
+async def test_a_process_that_ends_or_cannot_be_understood_is_a_crash(one: Ending, api: str, message: str) -> None:
+    await crashes(one, api, message)
+
+
 @pytest.mark.parametrize(
     ("api", "message"),
     [
-        ("exits", "Process exited unexpectedly with code 3."),
         ("exits_well", "Process exited unexpectedly with code 0."),
-        ("kills_itself", "Process was ended by signal SIGKILL."),
-        ("kills_itself_in_real_time", "Process was ended by signal 37."),
         ("aborts", "Process was ended by signal SIGABRT; it stood at api/aborts.py:2 (`import os; os.abort()`)."),
         ("exits_in_a_task", "Process exited unexpectedly with code 7."),
         ("loses_its_socket", "Process exited unexpectedly with code 1."),
-        ("writes_into_our_socket", LOST),
     ],
 )
-async def test_a_process_that_ends_or_cannot_be_understood_is_a_crash(one: Ending, api: str, message: str) -> None:
+async def test_one_that_ends_in_another_way_is_a_crash_too(one: Ending, api: str, message: str) -> None:
+    await crashes(one, api, message)
+
+
+async def crashes(one: Ending, api: str, message: str) -> None:
     failed = await one.fails(api)
     assert failed.code == ErrorCode.SCRIPT_PROCESS_CRASHED
     assert failed.error.category == "infrastructure"
@@ -198,8 +265,17 @@ async def test_a_process_that_ends_or_cannot_be_understood_is_a_crash(one: Endin
     await one.works_again(1)
 
 
-@pytest.mark.parametrize("api", ["hogs", "hogs_in_a_child", "hogs_in_the_page"])
-async def test_a_machine_that_takes_too_much_memory_is_ended(one: Ending, api: str) -> None:
+@pytest.mark.both_languages
+async def test_a_machine_that_takes_too_much_memory_is_ended(one: Ending) -> None:
+    await runs_out_of_memory(one, "hogs")
+
+
+@pytest.mark.parametrize("api", ["hogs_in_a_child", "hogs_in_the_page"])
+async def test_so_is_one_whose_other_processes_do(one: Ending, api: str) -> None:
+    await runs_out_of_memory(one, api)
+
+
+async def runs_out_of_memory(one: Ending, api: str) -> None:
     await one.works_again(1)
     failed = await one.fails(api)
     assert failed.code == ErrorCode.SCRIPT_PROCESS_CRASHED
@@ -219,11 +295,16 @@ async def test_a_browser_killed_under_an_attempt_is_a_crash(one: Ending, victim:
 KILLED = "Process was ended by signal SIGKILL."
 
 
+@pytest.mark.both_languages
+async def test_a_process_of_user_code_killed_under_an_attempt_is_a_crash(one: Ending) -> None:
+    assert (await one.loses("awaits", USER)).message == KILLED
+    await one.works_again(1)
+
+
 @pytest.mark.parametrize(
     ("api", "victim", "nth", "message"),
     [
         ("awaits", SUPERVISOR, 2, KILLED),
-        ("awaits", USER, 1, KILLED),
         ("spins", ZYGOTE, 2, LOST),
         ("spins", KEEPER, 2, "The Machine's process was lost."),
     ],
@@ -239,6 +320,7 @@ async def test_a_process_killed_under_an_attempt_is_a_crash_and_leaves_no_other(
     await one.works_again(nth)
 
 
+@pytest.mark.both_languages
 async def test_user_code_may_close_the_browser_which_ends_for_it_alone(one: Ending) -> None:
     failed = failure(await one.run("closes_the_browser"))
     assert failed.code == ErrorCode.SCRIPT_EXECUTION_EXCEPTION, "its own doing is no crash"
@@ -246,7 +328,16 @@ async def test_user_code_may_close_the_browser_which_ends_for_it_alone(one: Endi
     await one.works_again(1)
 
 
-@pytest.mark.parametrize("victim", [BROWSER, NODE, SUPERVISOR, ZYGOTE, USER, KEEPER])
+@pytest.mark.both_languages
+@pytest.mark.parametrize("victim", [ZYGOTE, USER])
+async def test_what_is_killed_of_user_code_while_idle_fails_no_attempt(one: Ending, victim: str) -> None:
+    await one.works_again(1)
+    await one.machine.wait_clean()
+    await kill(one.process(victim))
+    await one.works_again(2)
+
+
+@pytest.mark.parametrize("victim", [BROWSER, NODE, SUPERVISOR, KEEPER])
 async def test_what_is_killed_while_idle_fails_no_attempt(one: Ending, victim: str) -> None:
     await one.works_again(1)
     await one.machine.wait_clean()

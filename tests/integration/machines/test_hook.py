@@ -15,7 +15,8 @@ import pytest
 from callboard.schemas.errors import MachineError
 from callboard.schemas.workflow.run import ErrorCode
 from tests.support.automations import automations
-from tests.support.machines import Lab, Run, failure, open_lab, value
+from tests.support.machines import Lab, Language, Run, failure, open_lab, value
+from tests.support.typescript import bundled, handlers
 
 # One hook for all: what it does is the parameter `hook` of the Attempt.
 HOOK = """
@@ -101,13 +102,48 @@ PROJECT = {
     """,
 }
 
+# The same in TypeScript, where a hook may return nothing.
+TYPESCRIPT = {
+    **handlers(
+        look="""
+            const { attemptStore } = require("@intuned/runtime");
+            const seen = attemptStore.get("seen");
+            return { language: await page.evaluate("navigator.language"), title: await page.title(), seen };
+        """
+    ),
+    **bundled(
+        {
+            "hooks/setupContext.ts": """
+                export default async function setupContext({ cdpUrl, apiName, apiParameters }) {
+                    const { attemptStore } = require("@intuned/runtime");
+                    const { chromium } = require("playwright");
+                    attemptStore.set("seen", [apiName, apiParameters, cdpUrl.startsWith("ws://127.0.0.1:")]);
+                    switch (apiParameters.hook) {
+                        case "raises": throw new RangeError("no seat left");
+                        case "exits": process.exit(3);
+                        case "something else": return 42;
+                    }
+                    const browser = await chromium.connectOverCDP(cdpUrl);
+                    const context = await browser.newContext({ locale: "fr-FR" });
+                    const page = await context.newPage();
+                    if (apiParameters.hook === "opens a file") await page.goto("chrome://version");
+                    await context.close();
+                    await browser.close();
+                    if (apiParameters.hook === "context") return context;
+                }
+            """
+        }
+    ),
+}
+
 
 @pytest.fixture(scope="module")
-def run(shared_lab: Lab) -> Run:
-    """Runs an API of `PROJECT`. Unlike `quiet`, it lets the Machine be recycled: some hooks leave a driver behind."""
-    return shared_lab.runner(PROJECT)
+def run(shared_lab: Lab, project: dict[str, str], language: Language) -> Run:
+    """Runs an API of the test's project. Unlike `quiet`, it lets the Machine be recycled: some hooks leave a driver behind."""
+    return shared_lab.runner(shared_lab.version(project, project=language))
 
 
+@pytest.mark.both_languages
 async def test_a_hook_that_returns_nothing_keeps_the_host_s_page(run: Run) -> None:
     parameters = {"hook": "nothing"}
     seen = value(await run("look", parameters))
@@ -146,6 +182,25 @@ async def test_what_a_hook_does_wrong_is_the_scripts_error(
     assert (failed.code, failed.name, failed.final) == (ErrorCode.SCRIPT_EXECUTION_EXCEPTION, name, final)
     assert says in failed.message
     assert ("hooks/setup_context.py" in failed.stack) is not final
+
+
+@pytest.mark.typescript
+@pytest.mark.parametrize(
+    ("form", "name", "final", "says"),
+    [
+        ("raises", "RangeError", False, "RangeError: no seat left (hooks/setupContext.ts:"),
+        ("exits", "ProcessExit", False, "process.exit(3). (hooks/setupContext.ts:"),
+        ("something else", "InvalidAPIError", True, "hooks/setupContext has returned number; it must return nothing."),
+        ("context", "InvalidAPIError", True, "hooks/setupContext has returned a context; it must return nothing."),
+        ("opens a file", "Error", False, "chrome://version was refused: only http:"),
+    ],
+)
+async def test_what_a_hook_in_typescript_does_wrong_is_the_scripts_error(
+    run: Run, form: str, name: str, final: bool, says: str
+) -> None:
+    failed = failure(await run("look", {"hook": form}))
+    assert (failed.code, failed.name, failed.final) == (ErrorCode.SCRIPT_EXECUTION_EXCEPTION, name, final)
+    assert says in failed.message
 
 
 async def test_a_hook_file_without_its_function_is_refused_for_good(lab: Lab) -> None:
