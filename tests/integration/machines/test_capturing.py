@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from operator import itemgetter
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -16,9 +17,10 @@ from callboard.machines.attempt_spec import AttemptReport
 from callboard.schemas.workflow.attempt import AttemptKind, AttemptStatus
 from callboard.schemas.workflow.run import ErrorCode
 from tests.support.automations import automations, connecting_hook
-from tests.support.machines import Lab, Run, failure, value
+from tests.support.machines import Lab, Language, Run, failure, value
 from tests.support.masking_threads import masking_threads
 from tests.support.recording_site import Site, cookie, running_site, state
+from tests.support.typescript import bundled, handlers
 
 # What any of the functions does is told by what it is given: a site's address, and scripts for its page.
 DOES = """
@@ -97,6 +99,40 @@ CHECK = """
         returned = await does(page, told)
         return {"object": object(), "odd": Odd()}.get(returned, returned) if isinstance(returned, str) else returned
 """
+_DOES = """
+    async function does(page, given) {
+        for (const url of given.urls ?? []) await page.goto(url);
+        if (given.script) await page.evaluate(given.script);
+        if (given.raises) throw new Error("it was asked to");
+        if (given.closes) await page.context().close();
+        return given.returns;
+    }
+"""
+TYPESCRIPT = {
+    path: f"{dedent(_DOES)}{source}"
+    for path, source in {
+        **handlers(uses="return await does(page, params)"),
+        **bundled(
+            {
+                "auth-sessions/create.ts": """
+                    export default async function* create(params, page, context) {
+                        await does(page, params);
+                        if (params.asks) yield { question: "What is the code?" };
+                        return "done";
+                    }
+                """,
+            }
+        ),
+    }.items()
+}
+CHECK_IN_TYPESCRIPT = """
+    export default async function check(page, context) {
+        const told = JSON.parse(require("fs").readFileSync(TOLD, "utf8"));
+        if (arguments.length !== 2 || page.context() !== context) throw new Error("others");
+        const returned = await does(page, told);
+        return returned === "object" ? {} : returned;
+    }
+"""
 
 
 @pytest.fixture
@@ -123,6 +159,7 @@ async def used(run: Run, given: dict[str, Any], parameters: Any, *, api: str = "
     return await run(api, parameters, storage_state=json.dumps(given), capture=True)
 
 
+@pytest.mark.both_languages
 async def test_a_create_reports_the_state_in_the_exact_shape_of_the_contract(
     quiet: Run, sites: tuple[Site, Site]
 ) -> None:
@@ -149,6 +186,7 @@ async def test_a_create_reports_the_state_in_the_exact_shape_of_the_contract(
     }
 
 
+@pytest.mark.both_languages
 async def test_what_was_created_can_be_restored_and_has_not_changed(quiet: Run, sites: tuple[Site, Site]) -> None:
     one, other = sites
     script = "localStorage.token = sessionStorage.tab = 'x'; document.cookie = 'long=1; Max-Age=99999999'"
@@ -235,6 +273,7 @@ async def test_an_attempt_stays_good_when_its_state_cannot_be_captured(
     assert "the state of its AuthSession could not be captured: " in warned
 
 
+@pytest.mark.both_languages
 async def test_a_create_whose_state_cannot_be_captured_has_failed(quiet: Run) -> None:
     failed = failure(await quiet("", {"closes": True}, kind=AttemptKind.CREATE))
     assert failed.message.startswith("create has ended, but the state of its login could not be captured: ")
@@ -254,10 +293,15 @@ Check = Callable[..., Awaitable[AttemptReport]]
 
 
 @pytest.fixture(scope="module")
-def check(shared_lab: Lab) -> Check:
+def check(shared_lab: Lab, project: dict[str, str], language: Language) -> Check:
     """Runs the project's check, which does what it is told by a file: it gets no parameters."""
     told = shared_lab.projects / "told.json"
-    run = shared_lab.runner({**PROJECT, "auth-sessions/check.py": CHECK.replace("TOLD", repr(str(told)))})
+    if language is Language.PYTHON:
+        checks = {"auth-sessions/check.py": CHECK.replace("TOLD", repr(str(told)))}
+    else:
+        source = f"{dedent(CHECK_IN_TYPESCRIPT).replace('TOLD', repr(str(told)))}{dedent(_DOES)}"
+        checks = bundled({"auth-sessions/check.ts": source})
+    run = shared_lab.runner(shared_lab.version({**project, **checks}, project=language))
 
     async def check(does: dict[str, Any], **fields: Any) -> AttemptReport:
         told.write_text(json.dumps(does))
@@ -266,16 +310,21 @@ def check(shared_lab: Lab) -> Check:
     return check
 
 
+@pytest.mark.both_languages
 @pytest.mark.parametrize(
     ("returned", "worth"),
     [
         *((good, "true") for good in (True, 1, "object", {"user": "bob"})),
-        *((bad, "false") for bad in (False, None, [], "", 0)),
+        *((bad, "false") for bad in (False, None, "", 0)),
     ],
 )
 async def test_a_check_is_what_its_answer_is_worth(check: Check, returned: Any, worth: str) -> None:
     report = await check({"returns": returned})
     assert (report.status, report.result) == (AttemptStatus.COMPLETED, worth)
+
+
+async def test_an_empty_list_is_worth_nothing_in_python(check: Check) -> None:
+    assert (await check({"returns": []})).result == "false"
 
 
 async def test_an_answer_that_cannot_say_what_it_is_worth_is_a_failure(check: Check) -> None:
@@ -284,6 +333,14 @@ async def test_an_answer_that_cannot_say_what_it_is_worth_is_a_failure(check: Ch
     assert (failed.name, failed.final) == ("ArithmeticError", False)
 
 
+@pytest.mark.typescript
+async def test_a_create_in_typescript_that_asks_somebody_is_refused_for_good(quiet: Run) -> None:
+    failed = failure(await quiet("", {"asks": True}, kind=AttemptKind.CREATE))
+    assert failed.message.startswith("create has yielded a value, to ask somebody for something.")
+    assert (failed.name, failed.final) == ("InvalidAPIError", True)
+
+
+@pytest.mark.both_languages
 async def test_a_check_sees_the_state_and_reports_what_has_changed_if_it_is_good(
     check: Check, sites: tuple[Site, Site]
 ) -> None:
