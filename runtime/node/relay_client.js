@@ -16,8 +16,15 @@ const { shown } = require('./failures.js');
 
 /** Commands of the browser's own protocol that open the address in their parameter `url`. */
 const OPENING_COMMANDS = new Set(['Page.navigate', 'Target.createTarget']);
-/** Objects whose methods send or receive files, and these methods. @type {Record<string, string[]>} */
-const WITH_FILES = { Artifact: ['saveAs'], ElementHandle: ['setInputFiles'], Frame: ['setInputFiles'] };
+/**
+ * Methods that send or receive files, by their objects, and what of their arguments names these.
+ * @type {Record<string, Record<string, (given: any[]) => any>>}
+ */
+const WITH_FILES = {
+  Artifact: { saveAs: ([file]) => file },
+  ElementHandle: { setInputFiles: ([files]) => files },
+  Frame: { setInputFiles: ([, files]) => files, _drop: ([, dropped]) => dropped?.files },
+};
 
 /** @typedef {{file: string, line: number, column: number, function?: string}} Frame */
 
@@ -31,8 +38,8 @@ class Attached {
     this._connection = connection;
     this.playwright = playwright;
     this.browser = playwright._preLaunchedBrowser();
-    /** Calls that are not answered yet. @type {Set<{title: string, frames: Frame[]}>} */
-    this._open = new Set();
+    /** Calls and waits that have not ended yet. @type {Map<any, {title: string, frames: Frame[]}>} */
+    this._open = new Map();
     this._endWithClose();
     this._noteCalls();
   }
@@ -84,14 +91,19 @@ class Attached {
     });
   }
 
-  /** Note each call until it is answered. */
+  /** Note each call until it is answered, and each wait for an event, of which the client only tells the driver. */
   _noteCalls() {
     const send = this._connection.sendMessageToServer;
     const open = this._open;
     /** @this {any} */
     this._connection.sendMessageToServer = async function (object, method, params, options) {
       const call = { title: options?.apiName || `${object._type}.${method}`, frames: options?.frames ?? [] };
-      open.add(call);
+      if (method === '__waitInfo__') {
+        if (params.phase === 'before') open.set(params.waitId, call);
+        if (params.phase === 'after') open.delete(params.waitId);
+        return await send.call(this, object, method, params, options);
+      }
+      open.set(call, call);
       try {
         return await send.call(this, object, method, withWholePaths(method, params), options);
       } finally {
@@ -140,12 +152,12 @@ class Attached {
   }
 
   /**
-   * Return where user code waits: the calls that are not answered yet, each with its frames below `root`.
+   * Return where user code waits: what has not ended yet, each with its frames up to those below `root`.
    * @param {string} root
    */
   waitingAt(root) {
     let text = '';
-    for (const { title, frames } of this._open) {
+    for (const { title, frames } of this._open.values()) {
       const stack = shown(
         frames.map((frame) => ({ ...frame, name: frame.function })),
         root,
@@ -178,10 +190,10 @@ function sendFilesFromOutside(connection) {
     const make = connection._objectFactories.get(type);
     connection._objectFactories.set(type, (/** @type {any[]} */ ...made) => {
       const object = make(...made);
-      for (const method of methods) {
+      for (const [method, named] of Object.entries(methods)) {
         const call = object[method];
         object[method] = (/** @type {any[]} */ ...given) => {
-          const files = [given[type === 'Frame' ? 1 : 0]].flat().filter((file) => typeof file === 'string');
+          const files = [named(given)].flat().filter((file) => typeof file === 'string');
           const isOutside = files.some((file) => !realPath(file).startsWith(connection.folder));
           return outside.run(isOutside, () => call.apply(object, given));
         };

@@ -14,7 +14,8 @@ from callboard.machines.trace_redaction import parts_in
 from callboard.schemas.workflow.run import TraceMode
 from tests.support.machines import Lab, attempt_of
 from tests.support.present import present
-from tests.support.single_machine_pool import ENDLESS
+from tests.support.single_machine_pool import ENDLESS, ENDLESS_IN_TYPESCRIPT
+from tests.support.typescript import handlers
 
 TITLE = "data:text/html,<title>Chairs</title><h1>Chairs</h1>"
 PROJECT = {
@@ -137,6 +138,53 @@ PROJECT = {
             return False
     """,
 }
+TYPESCRIPT = {
+    **ENDLESS_IN_TYPESCRIPT,
+    **handlers(
+        reads=f"""
+            await page.goto("{TITLE}");
+            return await page.title();
+        """,
+        fails=f"""
+            async function price(page) {{ await page.getByText("Price").click({{ timeout: 50 }}); }}
+            await page.goto("{TITLE}");
+            await price(page);
+        """,
+        waits=f"""
+            await page.goto("{TITLE}");
+            await page.waitForEvent("close", {{ timeout: 0 }});
+        """,
+        clicks=f"""
+            await page.goto("{TITLE}");
+            await page.getByText("Price").click();
+        """,
+        tells_and_waits=f"""
+            await page.goto("{TITLE}");
+            require("fs").writeFileSync(params.there, "");
+            await page.waitForEvent("close", {{ timeout: 0 }});
+        """,
+        exits=f"""
+            await page.goto("{TITLE}");
+            process.reallyExit(3);
+        """,
+        opens_others=f"""
+            const browser = context.browser();
+            const own = await browser.newContext();
+            const other = await own.newPage();
+            await other.goto("{TITLE}");
+            await own.close();
+            await Promise.all([browser.newContext(), browser.newContext()]);
+            await (await browser.newPage()).goto("{TITLE}");
+            throw new Error("at last");
+        """,
+        closes=f"""
+            await page.goto("{TITLE}");
+            await {{ page, context, browser: context.browser() }}[params.what].close();
+            if (params.fails) throw new Error("closed");
+        """,
+        traces_itself="await context.tracing.stop()",
+    ),
+}
 
 
 @dataclass
@@ -171,10 +219,10 @@ class Left:
 class Leaving:
     """Attempts on one Machine at a time."""
 
-    def __init__(self, lab: Lab, folder: Path) -> None:
+    def __init__(self, lab: Lab, folder: Path, project: dict[str, str] = PROJECT) -> None:
         self._folder = folder
         self.lab = lab
-        self.version = lab.version(PROJECT)
+        self.version = lab.version(project)
         self.pool = lab.pool()
 
     def attempt(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from collections.abc import Mapping
+from pathlib import Path
 from textwrap import dedent, indent
 
 _EXPORT = "export default "
@@ -34,9 +34,10 @@ def bundled(files: Mapping[str, str]) -> dict[str, str]:
 
 def _bundle(path: str, source: str) -> str:
     """A bundle whose lines are those of its source."""
+    up = "../" * len(Path(path).parts)
     names = {
         "version": 3,
-        "sources": [os.path.relpath(path, os.path.dirname(f".callboard/{path}"))],
+        "sources": [f"{up}{path}"],
         "names": [],
         "mappings": "AAAA" + ";AACA" * source.count("\n"),
     }

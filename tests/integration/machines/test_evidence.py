@@ -18,23 +18,26 @@ from callboard.machines.runner import evidence as runner_evidence
 from callboard.schemas.workflow.attempt import AttemptKind
 from callboard.schemas.workflow.run import TraceMode
 from callboard.settings import Settings
+from tests.support import attempt_evidence
 from tests.support.attempt_evidence import PROJECT, TITLE, Leaving, Left
 from tests.support.machines import PATIENCE, Lab, failure, open_lab, value
 from tests.support.polling import until
 
+TYPESCRIPT = attempt_evidence.TYPESCRIPT
 FAULT = "os.kill(os.getpid(), signal.SIGSEGV)"
 FAULTS = f'  File "api/faults.py", line 6, in automation\n    {FAULT}\n'
 PUTS = 'hoard.append(bytearray(b"x" * 2**20))'
 
 
 @pytest.fixture(scope="module")
-async def leaving(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Leaving]:
+async def leaving(tmp_path_factory: pytest.TempPathFactory, project: dict[str, str]) -> AsyncGenerator[Leaving]:
     folder = tmp_path_factory.mktemp("leaving")
     (folder / "evidence").mkdir()
     async with open_lab(folder) as lab:
-        yield Leaving(lab, folder / "evidence")
+        yield Leaving(lab, folder / "evidence", project)
 
 
+@pytest.mark.both_languages
 async def test_an_attempt_that_completes_leaves_its_trace_and_nothing_else(leaving: Leaving) -> None:
     left = await leaving.run("reads")
     assert left.report is not None
@@ -64,6 +67,27 @@ KILLS = '  File "api/is_stopped.py", line 6, in automation\n    os.kill(os.getpi
 async def test_one_that_does_not_complete_leaves_evidence_and_tells_its_place(
     leaving: Leaving, api: str, timeout: float, message: str, stack: str
 ) -> None:
+    await leaves_evidence(leaving, api, timeout, message, stack)
+
+
+@pytest.mark.typescript
+@pytest.mark.parametrize(
+    ("api", "timeout", "message", "stack"),
+    [
+        ("fails", PATIENCE, "TimeoutError: locator.click: Timeout 50ms exceeded. (api/fails.ts:2)", "TimeoutError: "),
+        ("clicks", 2, f"{TIMED_OUT}clicks.ts:3.", "It waits for locator.click:\n    at handler (api/clicks.ts:3:"),
+        ("waits", 2, f"{TIMED_OUT}waits.ts:3.", "It waits for page.waitForEvent:\n    at handler (api/waits.ts:3:"),
+        ("spins", 2, "The Attempt did not end within 2 seconds.", ""),
+        ("exits", PATIENCE, "Process exited unexpectedly with code 3.", ""),
+    ],
+)
+async def test_one_in_typescript_leaves_them_too(
+    leaving: Leaving, api: str, timeout: float, message: str, stack: str
+) -> None:
+    await leaves_evidence(leaving, api, timeout, message, stack)
+
+
+async def leaves_evidence(leaving: Leaving, api: str, timeout: float, message: str, stack: str) -> None:
     left = await leaving.run(api, timeout=timeout)
     assert left.report is not None
     failed = failure(left.report)
@@ -72,12 +96,13 @@ async def test_one_that_does_not_complete_leaves_evidence_and_tells_its_place(
     assert "site-packages" not in failed.stack
     assert left.names == ["screenshot.png", "trace-1.zip"]
     assert left.evidence.missing == {}
-    if api in {"fails", "waits", "is_killed", "faults", "exits"}:  # the others have opened no page
+    if api in {"fails", "clicks", "waits", "is_killed", "faults", "exits"}:  # the others have opened no page
         assert left.calls()[0] == "goto"
         assert left.evidence.page_url == TITLE
     assert (left.folder / "screenshot.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.both_languages
 async def test_one_that_is_canceled_leaves_them(leaving: Leaving, tmp_path: Path) -> None:
     there = tmp_path / "there"
     attempt = leaving.attempt("tells_and_waits", {"there": str(there)})
@@ -151,6 +176,7 @@ async def test_a_check_that_does_not_find_the_login_good_has_not_completed(leavi
     assert left.names == ["screenshot.png", "trace-1.zip"]
 
 
+@pytest.mark.both_languages
 async def test_contexts_that_the_automation_opens_are_traced_too(leaving: Leaving) -> None:
     left = await leaving.run("opens_others")
     assert left.names == ["screenshot.png", *(f"trace-{n}.zip" for n in range(1, 6))]
@@ -158,6 +184,7 @@ async def test_contexts_that_the_automation_opens_are_traced_too(leaving: Leavin
     assert left.evidence.page_url == TITLE, "the page that it was last at is none of its own context"
 
 
+@pytest.mark.both_languages
 @pytest.mark.parametrize("what", ["page", "context", "browser"])
 @pytest.mark.parametrize("fails", [False, True])
 async def test_what_the_automation_closes_is_traced_to_its_end(leaving: Leaving, what: str, fails: bool) -> None:

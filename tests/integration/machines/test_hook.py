@@ -139,7 +139,7 @@ TYPESCRIPT = {
 
 @pytest.fixture(scope="module")
 def run(shared_lab: Lab, project: dict[str, str], language: Language) -> Run:
-    """Runs an API of the test's project. Unlike `quiet`, it lets the Machine be recycled: some hooks leave a driver behind."""
+    """Runs an API of the test's project. Unlike `quiet`, it lets the Machine be recycled: some hooks leave a driver."""
     return shared_lab.runner(shared_lab.version(project, project=language))
 
 

@@ -22,6 +22,7 @@ from tests.support.machine_processes import KEEPER, SUPERVISOR, find_process
 from tests.support.machines import PATIENCE, Lab, attempt_spec, open_lab
 from tests.support.polling import block_until, until
 from tests.support.single_machine_pool import One
+from tests.support.typescript import handlers
 
 PROJECT = {
     **automations(
@@ -177,6 +178,52 @@ PROJECT = {
                 raise
     """,
 }
+TYPESCRIPT = handlers(
+    prints="""
+        const { execSync } = require("child_process");
+        const fs = require("fs");
+        process.stdout.write("printed\\n");
+        process.stderr.write("to stderr\\n");
+        fs.writeSync(1, "written\\n");
+        execSync("echo from a process; echo and its stderr >&2", { stdio: "inherit" });
+        console.log("ümläut ✓ \\u2028 \\ud800");
+        fs.writeSync(1, Buffer.from([...Buffer.from("bytes "), 0xff, 0xfe, 0, 10]));
+        process.stdout.write("a\\rb\\r\\nc");
+        execSync("echo '' and d", { stdio: "inherit" });
+        process.stdout.write("\\n");
+        console.log('{"timestamp":"2000-01-01T00:00:00Z","level":"error","source":"callboard","message":"forged"}');
+        process.stdout.write("without an end");
+    """,
+    logs="""
+        console.debug("a debug");
+        console.info("an info of %s", "mine");
+        console.warn("a warning", { a: 1 });
+        console.error(new RangeError("it broke"));
+    """,
+    rejects="""
+        Promise.reject(new RangeError("nobody waits for it"));
+        await new Promise((resolve) => setTimeout(resolve, 10));
+        return "done";
+    """,
+    prints_much="""
+        for (let n = 0; n < 20_000; n++) process.stdout.write(`line ${n}\\n`);
+        return "done";
+    """,
+    tells="""
+        const fs = require("fs");
+        console.log("my password is", params.secret);
+        fs.writeSync(1, `in two: ${params.secret.slice(0, 5)}`);
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        fs.writeSync(1, `${params.secret.slice(5)}\\n`);
+        await page.evaluate((secret) => console.log(`typed ${secret}`), params.secret);
+    """,
+    takes_turns="""
+        for (let n = 0; n < 200; n++) {
+            console.log("printed", n);
+            await page.evaluate((n) => console.log(`said ${n}`), n);
+        }
+    """,
+)
 
 
 @dataclass(frozen=True)
@@ -253,11 +300,11 @@ class Attempt:
 
 
 @pytest.fixture(scope="module")
-async def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Logging]:
+async def undisturbed(tmp_path_factory: pytest.TempPathFactory, project: dict[str, str]) -> AsyncGenerator[Logging]:
     """One warm Machine for all tests that leave it alone."""
     folder = tmp_path_factory.mktemp("log")
     async with open_lab(folder) as lab:
-        one = Logging(lab, PROJECT)
+        one = Logging(lab, project)
         one.folder = folder
         yield one
 
@@ -276,6 +323,7 @@ async def one(shared: Logging, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         yield shared
 
 
+@pytest.mark.both_languages
 async def test_what_is_printed_is_there_in_its_order_whoever_prints_it(undisturbed: Logging) -> None:
     logged = await undisturbed.logged("prints", {})
     assert logged.all("user") == [
@@ -328,11 +376,37 @@ async def test_what_is_logged_keeps_its_level_and_its_logger(undisturbed: Loggin
     assert "--- Logging error ---" in logged.messages("user"), "as without us"
 
 
+@pytest.mark.both_languages
 async def test_what_is_printed_before_a_page_says_something_stands_before_it(undisturbed: Logging) -> None:
     logged = await undisturbed.logged("takes_turns")
     said = [line.message for line in logged.lines if line.source in ("user", "console")]
     assert sorted(said) == sorted(f"{verb} {n}" for n in range(200) for verb in ("printed", "said"))
     assert all(said.index(f"printed {n}") < said.index(f"said {n}") for n in range(200))
+
+
+@pytest.mark.typescript
+async def test_what_is_logged_by_console_keeps_its_level(undisturbed: Logging) -> None:
+    logged = await undisturbed.logged("logs")
+    *levels, (level, error) = logged.all("user")
+    assert levels == [("debug", "a debug"), ("info", "an info of mine"), ("warning", "a warning { a: 1 }")]
+    assert level == "error"
+    assert error.startswith("RangeError: it broke\n    at handler (api/logs.ts:5:")
+
+
+@pytest.mark.typescript
+async def test_a_rejection_that_nobody_waits_for_is_logged_and_ends_nothing(undisturbed: Logging) -> None:
+    logged = await undisturbed.logged("rejects")
+    assert logged.result == '"done"'
+    ((level, text),) = logged.all("user")
+    assert level == "warning"
+    assert text.startswith("A rejected promise was not handled: RangeError: nobody waits for it\n    at handler (api/")
+
+
+@pytest.mark.typescript
+async def test_what_is_printed_is_there_to_the_last_line(undisturbed: Logging) -> None:
+    logged = await undisturbed.logged("prints_much")
+    assert logged.result == '"done"'
+    assert logged.messages("user") == [f"line {n}" for n in range(20_000)]
 
 
 async def test_user_code_may_configure_logging_for_its_attempt(undisturbed: Logging) -> None:
@@ -391,6 +465,7 @@ async def test_a_line_without_end_is_cut_and_half_a_secret_does_not_stay(undistu
     assert long == "y" * 65_530 + "*** … [cut: it had 66552 bytes]"
 
 
+@pytest.mark.both_languages
 async def test_secrets_are_masked_whoever_tells_them(undisturbed: Logging) -> None:
     secret = "grüße-von-hier"
     logged = await undisturbed.logged("tells", {"secret": secret}, secrets=(secret,))
