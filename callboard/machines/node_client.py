@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import threading
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,10 +25,11 @@ import playwright
 from callboard.machines.attempt_spec import NodeEnvironment
 from callboard.machines.box import USER_IN_BOX
 from callboard.machines.runner.main import RUNTIME
+from callboard.machines.trial import trial_refusal
 from callboard.schemas.errors import MachineError
 
 _RUNTIME = RUNTIME / "node"
-_CORE = Path(playwright.__file__).parent / "driver" / "package"
+CORE = Path(playwright.__file__).parent / "driver" / "package"
 """The whole of Playwright for Node.js."""
 _BEGIN = "\ninit_coreBundle();\n"
 """Where the bundle sets all of itself up."""
@@ -39,7 +39,6 @@ _LIBRARIES = 'require("./utilsBundle")'
 _FLAGS = ("--disable-sigusr1",)
 """Whoever reaches the debugger's port commands the process; and the signal that opens it can be sent by user code."""
 _CACHE = "NODE_COMPILE_CACHE"
-_FILLED_WITHIN = 60.0
 
 _making = threading.Lock()
 
@@ -70,7 +69,7 @@ class NodeClient:
             "environment": {_CACHE: str(self.folder / "cache")},
             "setup": {
                 "client": str(_client(self.folder)),
-                "core": str(_CORE),
+                "core": str(CORE),
                 "modules": self.environment.modules and str(self.environment.modules),
             },
         }
@@ -85,26 +84,19 @@ def _make(folder: Path, executable: Path) -> None:
     """Make the client, and have this Node.js compile it. An error is not remembered: the next Machine tries again."""
     client = _client(folder)
     client.parent.mkdir(parents=True, exist_ok=True)
-    client.write_text(cut_client((_CORE / "lib" / "coreBundle.js").read_text()) or _whole())
-    shutil.copyfile(_CORE / "package.json", folder / "package.json")  # where the bundle reads its version
+    client.write_text(cut_client((CORE / "lib" / "coreBundle.js").read_text()) or _whole())
+    shutil.copyfile(CORE / "package.json", folder / "package.json")  # where the bundle reads its version
     libraries = (
-        f"module.exports = require({_text(_RUNTIME / 'libraries.js')})({_text(_CORE / 'lib' / 'utilsBundle.js')});\n"
+        f"module.exports = require({_text(_RUNTIME / 'libraries.js')})({_text(CORE / 'lib' / 'utilsBundle.js')});\n"
     )
     client.with_name("libraries.js").write_text(libraries)
-    filled = subprocess.run(
-        [executable, *_FLAGS, _RUNTIME / "fill_cache.js", client],
-        env={"PATH": os.environ.get("PATH", ""), _CACHE: str(folder / "cache")},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=_FILLED_WITHIN,
-        check=False,
+    reason = trial_refusal(
+        [str(executable), *_FLAGS, str(_RUNTIME / "fill_cache.js"), str(client)],
+        {"PATH": os.environ.get("PATH", ""), _CACHE: str(folder / "cache")},
     )
-    if filled.returncode != 0:
-        said = (filled.stderr.strip().splitlines() or [f"it ended with {filled.returncode}"])[-1]
+    if reason is not None:
         raise MachineError(
-            f"{executable} cannot run user code in TypeScript: {said}. CALLBOARD_NODE takes a Node.js from 22.15 on;"
+            f"{executable} cannot run user code in TypeScript: {reason}. CALLBOARD_NODE takes a Node.js from 22.15 on;"
             " without it, that of Playwright's driver is used."
         )
     for made in list((folder / "cache").glob("*-0") if os.geteuid() == 0 else ()):  # named by the user who reads it
@@ -121,9 +113,9 @@ def cut_client(bundle: str) -> str | None:
 def _whole() -> str:
     """Return a client that is all of Playwright."""
     return (
-        f"const core = require({_text(_CORE)});\n"
+        f"const core = require({_text(CORE)});\n"
         "const { setBoxedStackPrefixes } = require("
-        f"{_text(_CORE / 'lib' / 'coreBundle.js')}).utils;\n"
+        f"{_text(CORE / 'lib' / 'coreBundle.js')}).utils;\n"
         "module.exports = { Connection: core._connection.constructor, setBoxedStackPrefixes };\n"
     )
 
