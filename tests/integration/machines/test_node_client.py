@@ -31,7 +31,7 @@ PROJECT = handlers(
 
 
 async def test_the_installed_playwright_has_a_client_to_cut_out() -> None:
-    """If this fails, user code still runs, at three times the processor time: `cut_client` has to learn the new form."""
+    """If this fails, user code still runs, but takes longer to start: `cut_client` has to learn the new form."""
     bundle = await asyncio.to_thread((node_client.CORE / "lib" / "coreBundle.js").read_text)
     assert node_client.cut_client(bundle) is not None
     assert node_client.cut_client(bundle.replace("var init_connection = ", "var begin = ")) is None
@@ -39,7 +39,9 @@ async def test_the_installed_playwright_has_a_client_to_cut_out() -> None:
 
 
 async def test_where_there_is_none_all_of_playwright_does_the_same(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(node_client, "cut_client", lambda _: None)
+    def find_none(_: str) -> None: ...
+
+    monkeypatch.setattr(node_client, "cut_client", find_none)
     title, _ = value(await lab.runner(PROJECT)("title"))
     assert title == "fine"
 
