@@ -202,6 +202,8 @@ class Settings(BaseSettings):
     host allow, or of its container."""
     chromium: Path | None = None
     """A browser executable. Unset: Playwright's own headless shell, else the system's."""
+    node: Path | None = None
+    """The Node.js that user code in TypeScript runs on, from 22.15 on. Unset: that of Playwright's driver."""
     shared_folders: Annotated[list[Path], NoDecode, BeforeValidator(_comma_separated)] = Field(
         default_factory=list[Path]
     )

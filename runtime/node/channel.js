@@ -6,8 +6,6 @@
  * the type `answer` that answers it.
  */
 
-const net = require('node:net');
-
 const LENGTH = 4;
 
 /** @typedef {{type: string, [field: string]: any}} Message */
@@ -15,11 +13,11 @@ const LENGTH = 4;
 /** One end of the connection. */
 class Channel {
   /**
-   * @param {number} descriptor A connected socket, which this takes over.
+   * @param {import('node:net').Socket} socket A connected socket, which this takes over.
    * @param {() => void} ended Is called once the other side is gone.
    */
-  constructor(descriptor, ended) {
-    this._socket = new net.Socket({ fd: descriptor, readable: true, writable: true });
+  constructor(socket, ended) {
+    this._socket = socket;
     /** @type {Buffer} */
     this._pending = Buffer.alloc(0);
     this._numbers = 0;

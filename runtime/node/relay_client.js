@@ -8,7 +8,6 @@
 
 const { AsyncLocalStorage } = require('node:async_hooks');
 const fs = require('node:fs');
-const net = require('node:net');
 const path = require('node:path');
 
 const { refusal } = require('./addresses.js');
@@ -46,13 +45,12 @@ class Attached {
 
   /**
    * Attach to the browser at the other end of a connected socket, which this takes over.
-   * @param {number} descriptor
+   * @param {import('node:net').Socket} socket
    * @param {{Connection: any, setBoxedStackPrefixes: (prefixes: string[]) => void}} client
    * @returns {Promise<Attached>}
    */
-  static async over(descriptor, client) {
+  static async over(socket, client) {
     client.setBoxedStackPrefixes([__dirname]); // our own frames are in no stack that people see
-    const socket = new net.Socket({ fd: descriptor, readable: true, writable: true });
     const connection = new client.Connection();
     sendFilesFromOutside(connection);
     connection.onmessage = (/** @type {object} */ message) => socket.write(`${JSON.stringify(message)}\0`);

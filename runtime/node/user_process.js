@@ -14,6 +14,7 @@
  * whatever user code has left here ends with it.
  */
 
+const net = require('node:net');
 const path = require('node:path');
 
 const { Channel } = require('./channel.js');
@@ -156,14 +157,15 @@ class Automation {
 }
 
 /**
- * @param {number} control
- * @param {number} browser
+ * @param {number} control Descriptor of the socket to the supervisor.
+ * @param {number} browser That of the socket to the relay.
  * @param {Setup} setup
  */
 async function main(control, browser, setup) {
   Error.stackTraceLimit = MOST_FRAMES;
-  const channel = new Channel(control, () => process.reallyExit(1));
-  const attached = await Attached.over(browser, require(setup.client));
+  const [supervisor, relay] = [control, browser].map((fd) => new net.Socket({ fd, readable: true, writable: true }));
+  const channel = new Channel(supervisor, () => process.reallyExit(1));
+  const attached = await Attached.over(relay, require(setup.client));
   channel.onmessage = (message) => {
     if (message.type !== 'call') process.reallyExit(1);
     channel.post('called');
