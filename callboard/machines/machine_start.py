@@ -189,7 +189,7 @@ async def machine_setup(name: str, version: Version, launch: LaunchOptions) -> d
             boxes,
             _zygote_command(version, scratch, boxed=boxed),
             user_environment(scratch),
-            node and node.to_message(),
+            node and node.to_message(is_debuggable=launch.network is not None),
         ),
         "project": str(version.folder),
         "scratch": str(scratch),

@@ -36,8 +36,6 @@ _BEGIN = "\ninit_coreBundle();\n"
 _BEGIN_CLIENT = "\ninit_connection(); setCoreDir(__dirname); module.exports = { Connection, setBoxedStackPrefixes };\n"
 _NEEDED = ("var init_connection = ", "function setCoreDir(", "function setBoxedStackPrefixes(")
 _LIBRARIES = 'require("./utilsBundle")'
-_FLAGS = ("--disable-sigusr1",)
-"""Whoever reaches the debugger's port commands the process; and the signal that opens it can be sent by user code."""
 _CACHE = "NODE_COMPILE_CACHE"
 
 _making = threading.Lock()
@@ -62,10 +60,14 @@ class NodeClient:
             _make(folder, environment.executable)
         return cls(environment, folder)
 
-    def to_message(self) -> dict[str, Any]:
-        """Return how a process of user code is started, for its zygote."""
+    def to_message(self, *, is_debuggable: bool) -> dict[str, Any]:
+        """Return how a process of user code is started, for its zygote.
+
+        `is_debuggable` says whether it may open its debugger: whoever reaches that commands the process.
+        """
         return {
-            "command": [str(self.environment.executable), *_FLAGS, str(_RUNTIME / "user_process.js")],
+            "command": [str(self.environment.executable), str(_RUNTIME / "user_process.js")],
+            "isDebuggable": is_debuggable,
             "environment": {_CACHE: str(self.folder / "cache")},
             "setup": {
                 "client": str(_client(self.folder)),
@@ -91,7 +93,7 @@ def _make(folder: Path, executable: Path) -> None:
     )
     client.with_name("libraries.js").write_text(libraries)
     reason = trial_refusal(
-        [str(executable), *_FLAGS, str(_RUNTIME / "fill_cache.js"), str(client)],
+        [str(executable), str(_RUNTIME / "fill_cache.js"), str(client)],
         {"PATH": os.environ.get("PATH", ""), _CACHE: str(folder / "cache")},
     )
     if reason is not None:

@@ -9,6 +9,7 @@
  *     core       folder of the whole playwright-core that it was cut out of
  *     modules    folder of the packages that are not in the bundles of the version; or null
  *     guarded    whether addresses that lead into the machine itself are refused
+ *     debugPort  port at which this process opens its debugger on a signal; or null
  *
  * It is connected ahead, then waits for its Attempt, calls user code, tells how that ended, and waits to be killed:
  * whatever user code has left here ends with it.
@@ -18,7 +19,7 @@ const net = require('node:net');
 const path = require('node:path');
 
 const { Channel } = require('./channel.js');
-const { asMessage, UserCodeError } = require('./failures.js');
+const { asMessage, framesOf, shown, UserCodeError } = require('./failures.js');
 const { captureConsole, say } = require('./log.js');
 const { provide } = require('./modules.js');
 const { call, load, setUpContext } = require('./project_code.js');
@@ -34,7 +35,7 @@ const MOST_FRAMES = 50;
 const STOPPED = 'The Attempt was stopped.';
 
 /** @typedef {import('./channel.js').Message} Message */
-/** @typedef {{client: string, core: string, modules: string | null, guarded: boolean}} Setup */
+/** @typedef {{client: string, core: string, modules: string | null, guarded: boolean, debugPort: number | null}} Setup */
 
 /** One call of user code, from the message `call` to its end. */
 class Automation {
@@ -61,12 +62,20 @@ class Automation {
       playwright: attached.playwright,
       core: setup.core,
       guarded: setup.guarded,
+      stack: () => this._stack(),
     });
     this._enterFolder();
     process.setSourceMapsEnabled(true);
     provide(setup.modules);
     openOutput();
     captureConsole(say, this._root);
+  }
+
+  /** Return where this process stands: the debugger calls it where it has stopped (`runner/inspector.py`). */
+  _stack() {
+    const here = {};
+    Error.captureStackTrace(here);
+    return shown(framesOf(here.stack), this._root);
   }
 
   /** Work in the Attempt's folder, with the project's variables. */
@@ -171,7 +180,7 @@ async function main(control, browser, setup) {
     channel.post('called');
     new Automation(channel, attached, message, setup).callFunction();
   };
-  channel.post('ready');
+  channel.post('ready', { debugPort: setup.debugPort });
 }
 
 if (require.main === module) {

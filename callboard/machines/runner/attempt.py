@@ -165,7 +165,7 @@ class Attempt:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(heard.wait(), _HEARD_WITHIN)
         if not heard.is_set():
-            self._state.stood_at = self._dumped(await self._user.where_it_stands())
+            self._state.stood_at = await self._where_it_stands()
         self._parts.worker.post("stopping", stack=self._state.stood_at)
         if heard.is_set():
             within = LAST_WORDS + (_LAST_EVIDENCE_WITHIN if self._state.brought else LAST_WORDS)
@@ -177,11 +177,11 @@ class Attempt:
         It has no more time than it takes to tell that.
         """
         self._user.channel.post("stop")
-        dumped = asyncio.create_task(self._user.where_it_stands())
+        dumped = asyncio.create_task(self._where_it_stands())
         heard = asyncio.create_task(self._conversation.heard_stop.wait())
         await asyncio.wait({dumped, heard}, return_when=asyncio.FIRST_COMPLETED)
         if dumped.done():
-            self._state.stood_at = self._state.stood_at or self._dumped(dumped.result())
+            self._state.stood_at = self._state.stood_at or dumped.result()
         if not self._state.stood_at:  # it waits, and its event loop tells for what
             await asyncio.wait({heard}, timeout=_HEARD_WITHIN)
         for task in (dumped, heard):
@@ -231,6 +231,10 @@ class Attempt:
             self.retire_reason = "something that the browser has not done"
         self._user.close()
         return status
+
+    async def _where_it_stands(self) -> str:
+        """Return the stack at which the process stands, also if it blocks; empty if it does not tell in time."""
+        return await self._user.told_by_debugger() or self._dumped(await self._user.where_it_stands())
 
     def _dumped(self, dump: bytes) -> str:
         return dumped_stack(dump, self.workspace.root, self._parts.project)

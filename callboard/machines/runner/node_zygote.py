@@ -41,8 +41,10 @@ class NodeCode:
             os.set_inheritable(descriptor, True)  # noqa: FBT003
         open_output()
         signal.signal(zygote.STACK_SIGNAL, signal.SIG_IGN)  # Node.js would end on it
-        setup = json.dumps({**self._node["setup"], "guarded": self._guarded})
-        command = [*self._node["command"], str(control), str(browser), setup]
+        port = _free_port() if self._node["isDebuggable"] else None
+        setup = json.dumps({**self._node["setup"], "guarded": self._guarded, "debugPort": port})
+        node, *arguments = self._node["command"]
+        command = [node, *_debugging(port), *arguments, str(control), str(browser), setup]
         os.execve(command[0], command, {**os.environ, **self._node["environment"]})  # noqa: S606
 
 
@@ -51,3 +53,18 @@ def main(fd: int) -> None:
     # Where the supervisor is gone, somebody else says why, and those words must be the last ones.
     with contextlib.suppress(ConnectionError):
         zygote.serve(fd, NodeCode)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def _debugging(port: int | None) -> list[str]:
+    """Return the arguments by which a Node.js opens its debugger on a signal, at this port, or (None) does not.
+
+    Its address is asked of it (see `inspector`), instead of being printed into the Attempt's log.
+    """
+    if port is None:
+        return ["--disable-sigusr1"]
+    return [f"--inspect-port=127.0.0.1:{port}", "--inspect-publish-uid=http"]

@@ -15,6 +15,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from callboard_runtime.failures import STACK_LIMIT
+
+from . import inspector
 from .channel import Channel
 from .process_tree import descendants, has_ended
 from .relay import Relay
@@ -29,6 +32,8 @@ _DUMP_WITHIN = 0.3
 _DUMP_PAUSE = 0.02
 """Seconds to wait for the first of what a process tells on a signal, and for more of it."""
 _LONGEST_DUMP = 256 * 1024
+_DEBUGGED_WITHIN = 0.5
+"""Seconds in which a Node.js must have opened its debugger, and have told where it stands."""
 _NAMES_AT_ONCE = 200
 """Most names of modules in one command. A command must fit into a packet."""
 _LONGEST_NAMES = 16 * 1024
@@ -42,8 +47,10 @@ class ZygoteError(Exception):
 class UserProcess:
     """One process of user code, from its fork to its end."""
 
-    def __init__(self, pidfd: int, channel: Channel, relay: Relay, stacks: int) -> None:
+    def __init__(self, pidfd: int, channel: Channel, relay: Relay, stacks: int, debug_port: int | None) -> None:
+        """Take over what leads to the process. `debug_port` is where a Node.js opens its debugger, if it may."""
         self.channel = channel
+        self._debug_port = debug_port
         self._relay = relay
         self._stacks = stacks
         self._dumped = bytearray()
@@ -77,6 +84,20 @@ class UserProcess:
                 self._more.clear()
                 within = _DUMP_PAUSE
         return self.stacks()
+
+    async def told_by_debugger(self) -> str:
+        """Return the stack that a Node.js tells by its debugger, also if it blocks.
+
+        It is empty if it must not open one, or does not tell in time, as where it waits for what is no JavaScript.
+        """
+        if self._debug_port is None:
+            return ""
+        try:
+            signal.pidfd_send_signal(self._pidfd, inspector.SIGNAL)
+            async with asyncio.timeout(_DEBUGGED_WITHIN):
+                return (await inspector.stack_of(self._debug_port))[:STACK_LIMIT]
+        except (OSError, EOFError, ValueError, LookupError, TypeError, asyncio.LimitOverrunError, TimeoutError):
+            return ""
 
     def stacks(self) -> bytes:
         """Return all that the process has told about where it stood: on a signal, or as it crashed."""
@@ -220,7 +241,7 @@ class Zygote:
             message = None
         if message is None or message["type"] != "ready":
             raise ZygoteError("the process of user code did not connect to the browser")
-        return UserProcess(handles[0], channel, relay, stacks)
+        return UserProcess(handles[0], channel, relay, stacks, message.get("debugPort"))
 
     async def end(self, *, has_ended: bool) -> int:
         """Kill the process of user code and all below it, and return its wait status.

@@ -6,9 +6,11 @@ The programs are the attacks of `tests/system/attacks`, which Python tries there
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from callboard.machines.network import Network, network_refusal
 from callboard.machines.reach import Reach
 from callboard.machines.runner import process_tree
 from tests.support.automations import automations
-from tests.support.machines import Lab, attempt_of, open_lab, user_process_of, value
+from tests.support.machines import Lab, attempt_of, failure, open_lab, user_process_of, value
 from tests.support.repository import REPOSITORY
 from tests.support.typescript import handlers
 
@@ -58,6 +60,17 @@ PROJECT = {
                 try { if (fs.readFileSync(`/proc/${pid}/environ`).includes(params.value)) found.push(pid); } catch {}
             }
             return found;
+        """,
+        spins="""
+            function spin() {
+                while (true) {}
+            }
+            spin();
+        """,
+        asks_for_a_debugger="""
+            process.kill(process.pid, "SIGUSR1");
+            await new Promise((resolve) => setTimeout(resolve, 200));
+            return require("inspector").url() ?? null;
         """,
         connects="""
             const net = require("net");
@@ -151,17 +164,37 @@ async def test_nothing_of_the_workers_environment_is_there(machines: tuple[Machi
     )
 
 
+@asynccontextmanager
+async def networked(folder: Path) -> AsyncGenerator[Machine]:
+    """A Machine of the attacker with a network of its own, in which loopback is closed."""
+    async with open_lab(folder, shared=()) as lab:
+        network = Network.of(Reach.of(allow=[]), folder).watching()
+        lab.launch = replace(lab.launch, network=network)
+        try:
+            yield await lab.machine(lab.version(PROJECT))
+        finally:
+            await lab.close()
+            await network.close()
+
+
 @pytest.mark.skipif(network_refusal() is not None, reason=f"Networks: {network_refusal()}")
 async def test_a_closed_address_is_closed_by_every_way(tmp_path: Path) -> None:
-    async with open_lab(tmp_path, shared=()) as lab:
-        network = Network.of(Reach.of(allow=[]), tmp_path).watching()
-        lab.launch = replace(lab.launch, network=network)
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            to = [server.getsockname(), ("169.254.77.77", 80)]
-            try:
-                told = await run(await lab.machine(lab.version(PROJECT)), "connects", {"to": to})
-            finally:
-                await lab.close()
-                await network.close()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        async with networked(tmp_path) as machine:
+            told = await run(machine, "connects", {"to": [server.getsockname(), ("169.254.77.77", 80)]})
     assert "connect" not in told
     assert told[0] == "ECONNREFUSED"
+
+
+@pytest.mark.skipif(network_refusal() is not None, reason=f"Networks: {network_refusal()}")
+async def test_one_that_spins_says_where_if_nobody_else_reaches_its_debugger(tmp_path: Path) -> None:
+    async with networked(tmp_path) as machine:
+        failed = failure(await machine.run_attempt(attempt_of("spins", timeout=1)))
+        assert failed.message == "The Attempt did not end within 1 seconds; it stood at api/spins.ts:3."
+        assert re.fullmatch(r"    at spin \(api/spins.ts:3:1\)\n    at .*\(api/spins.ts:5:1\)\n", failed.stack)
+        assert await run(machine, "connects", {"to": []}) == []
+
+
+async def test_no_debugger_is_opened_where_others_would_reach_it(machines: tuple[Machine, Machine]) -> None:
+    attacker, _ = machines
+    assert await run(attacker, "asks_for_a_debugger", None) is None
