@@ -1,9 +1,9 @@
 """Playwright's client for user code in TypeScript, and how the Node.js that it runs in is started.
 
 A process of user code lives for one Attempt, and speaks to a driver that is there (`runtime/node/relay_client.js`).
-So it needs Playwright's client alone, which takes a third of the processor time of all of Playwright. There is no such
-package: it is cut out of the bundle in the driver's package. This is done once for each worker, so that it always is of
-the driver's version. What V8 has compiled of it is kept beside it, where Machines can read it.
+So it needs Playwright's client alone, which is a sixth of Playwright. There is no such package: it is cut out of the
+bundle in the driver's package. This is done once for each worker, so that it always is of the driver's version. What V8
+has compiled of it is kept beside it, where Machines can read it.
 
 `tests/integration/machines/test_node_client.py` holds this module to the installed Playwright. Where its bundle has
 another form, the client is all of Playwright, which does the same.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import threading
 from dataclasses import dataclass
@@ -31,10 +32,12 @@ from callboard.schemas.errors import MachineError
 _RUNTIME = RUNTIME / "node"
 CORE = Path(playwright.__file__).parent / "driver" / "package"
 """The whole of Playwright for Node.js."""
-_BEGIN = "\ninit_coreBundle();\n"
-"""Where the bundle sets all of itself up."""
-_BEGIN_CLIENT = "\ninit_connection(); setCoreDir(__dirname); module.exports = { Connection, setBoxedStackPrefixes };\n"
-_NEEDED = ("var init_connection = ", "function setCoreDir(", "function setBoxedStackPrefixes(")
+_MODULE = re.compile(r"^(?=// (?:packages|node_modules)/)", re.MULTILINE)
+_SET_UP = re.compile(r"^var (init_\w+) = __esm\(", re.MULTILINE)
+_SETS_UP = re.compile(r"\b(init_\w+)\(\)")
+_WANTED = ("init_connection", "init_stackTrace")
+_NEEDED = ("function setCoreDir(", "function setBoxedStackPrefixes(")
+_EXPORTS = "\ninit_connection();\nsetCoreDir(__dirname);\nmodule.exports = { Connection, setBoxedStackPrefixes };\n"
 _LIBRARIES = 'require("./utilsBundle")'
 _CACHE = "NODE_COMPILE_CACHE"
 
@@ -106,10 +109,23 @@ def _make(folder: Path, executable: Path) -> None:
 
 
 def cut_client(bundle: str) -> str | None:
-    """Return the part of Playwright's bundle that sets up its client alone; None if there is no such part."""
-    if bundle.count(_BEGIN) != 1 or not all(bundle.count(needed) == 1 for needed in _NEEDED):
-        return None
-    return bundle.replace(_BEGIN, _BEGIN_CLIENT).replace(_LIBRARIES, 'require("./libraries.js")')
+    """Return the part of Playwright's bundle that its client alone consists of; None if there is no such part.
+
+    In the bundle, a module is a block that begins with its path as a comment, and has a function by which those that
+    need it set it up.
+    """
+    helpers, *modules = re.split(_MODULE, bundle)
+    set_up_by = {name: number for number, module in enumerate(modules) for name in re.findall(_SET_UP, module)}
+    needed, wanted = set[int](), [*_WANTED]
+    while wanted:
+        number = set_up_by.get(wanted.pop())
+        if number is None:
+            return None
+        if number not in needed:
+            needed.add(number)
+            wanted += re.findall(_SETS_UP, modules[number])
+    client = "".join([helpers, *(modules[number] for number in sorted(needed)), _EXPORTS])
+    return client.replace(_LIBRARIES, 'require("./libraries.js")') if all(map(client.__contains__, _NEEDED)) else None
 
 
 def _whole() -> str:

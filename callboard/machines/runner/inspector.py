@@ -14,7 +14,7 @@ import json
 import os
 import signal
 import struct
-from typing import Any
+from typing import Any, cast
 
 SIGNAL = signal.SIGUSR1
 """Signal on which a Node.js opens its debugger, also if it blocks."""
@@ -89,4 +89,4 @@ async def _receive(reader: asyncio.StreamReader) -> dict[str, Any]:
     message: Any = json.loads(await reader.readexactly(length))
     if not isinstance(message, dict):
         raise TypeError("a message is no object")
-    return message
+    return cast("dict[str, Any]", message)

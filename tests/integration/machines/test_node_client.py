@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
+import json
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +16,10 @@ from callboard.machines.box import driver_program, node_program
 from callboard.schemas.errors import MachineError
 from tests.support.files import write_files
 from tests.support.machines import Lab, value
+from tests.support.repository import REPOSITORY
 from tests.support.typescript import handlers
 
+FREE_NAMES = REPOSITORY / "tests" / "node" / "free_names.js"
 PROJECT = handlers(
     title="""
         await page.goto("data:text/html,<title>fine</title>");
@@ -30,12 +33,18 @@ PROJECT = handlers(
 )
 
 
-async def test_the_installed_playwright_has_a_client_to_cut_out() -> None:
+def test_the_installed_playwright_has_a_client_to_cut_out(tmp_path: Path) -> None:
     """If this fails, user code still runs, but takes longer to start: `cut_client` has to learn the new form."""
-    bundle = await asyncio.to_thread((node_client.CORE / "lib" / "coreBundle.js").read_text)
-    assert node_client.cut_client(bundle) is not None
+    bundle = (node_client.CORE / "lib" / "coreBundle.js").read_text()
+    client = node_client.cut_client(bundle)
+    assert client is not None
+    assert len(client) < len(bundle) / 4
+    (tmp_path / "client.js").write_text(client)
+    command = [driver_program(), "--expose-internals", FREE_NAMES, tmp_path / "client.js"]
+    free = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    assert free == ["window"], "the client uses nothing that was cut off; this name is one of pages"
     assert node_client.cut_client(bundle.replace("var init_connection = ", "var begin = ")) is None
-    assert node_client.cut_client(bundle + bundle) is None
+    assert node_client.cut_client(bundle.replace("\n// packages/", "\n")) is None
 
 
 async def test_where_there_is_none_all_of_playwright_does_the_same(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
