@@ -215,6 +215,11 @@ class Left:
             events = [json.loads(line) for line in trace.read("trace.trace").splitlines()]
         return [event["method"] for event in events if event["type"] == "before"]
 
+    def sources(self) -> list[str]:
+        """The kinds of the files of the project that are in the trace."""
+        with zipfile.ZipFile(parts_in(self.folder)[0]) as trace:
+            return [Path(name).suffix for name in trace.namelist() if name.startswith("src/")]
+
 
 class Leaving:
     """Attempts on one Machine at a time."""

@@ -20,7 +20,7 @@ from callboard.schemas.workflow.run import TraceMode
 from callboard.settings import Settings
 from tests.support import attempt_evidence
 from tests.support.attempt_evidence import PROJECT, TITLE, Leaving, Left
-from tests.support.machines import PATIENCE, Lab, failure, open_lab, value
+from tests.support.machines import PATIENCE, Lab, Language, failure, open_lab, value
 from tests.support.polling import until
 
 TYPESCRIPT = attempt_evidence.TYPESCRIPT
@@ -38,12 +38,15 @@ async def leaving(tmp_path_factory: pytest.TempPathFactory, project: dict[str, s
 
 
 @pytest.mark.both_languages
-async def test_an_attempt_that_completes_leaves_its_trace_and_nothing_else(leaving: Leaving) -> None:
+async def test_an_attempt_that_completes_leaves_its_trace_and_nothing_else(
+    leaving: Leaving, language: Language
+) -> None:
     left = await leaving.run("reads")
     assert left.report is not None
     assert value(left.report) == "Chairs"
     assert left.names == ["trace-1.zip"]
     assert left.calls() == ["goto", "title"]
+    assert left.sources() == [".py" if language is Language.PYTHON else ".ts"]
     assert left.evidence.missing == {}
 
 
