@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.automations import automations
-from tests.support.machines import Lab, Run, failure, value
+from tests.support.machines import Lab, Language, Run, failure, value
+from tests.support.typescript import handlers
 
 # What all of these try to read is the content of one file. `try` says how.
 PROJECT = automations(
@@ -61,13 +62,42 @@ PROJECT = automations(
         return [*said, await page.inner_text("p")]
     """,
 )
+TYPESCRIPT = handlers(
+    open_in="""
+        let url = params.url;
+        const browser = context.browser();
+        if (params.try === "popup") {
+            const popup = page.waitForEvent("popup");
+            await page.evaluate("window.open('about:blank') && 0");
+            page = await popup;
+        } else if (params.try === "frame") {
+            await page.setContent("<iframe srcdoc=nothing></iframe>");
+            page = page.frames()[1];
+        } else if (params.try === "another page") {
+            page = await context.newPage();
+        } else if (params.try === "another context") {
+            page = await (await browser.newContext()).newPage();
+        } else if (params.try === "a page of the browser") {
+            page = await browser.newPage();
+        } else if (params.try === "base address") {
+            const end = url.lastIndexOf("/") + 1;
+            page = await browser.newPage({ baseURL: url.slice(0, end) });
+            url = url.slice(end);
+        } else if (params.try === "CDP") {
+            return await (await context.newCDPSession(page)).send("Page.navigate", { url });
+        } else {
+            return await (await browser.newBrowserCDPSession()).send("Target.createTarget", { url });
+        }
+        await page.goto(url);
+    """,
+)
 SECRET = "the-secret-of-another-project"
 REFUSED = " was refused: only http:, https:, data:, blob: and about: addresses may be opened. To allow all addresses, "
 
 
 @pytest.fixture(scope="module")
-def run(shared_lab: Lab) -> Run:
-    return shared_lab.runner(PROJECT)
+def run(shared_lab: Lab, project: dict[str, str], language: Language) -> Run:
+    return shared_lab.runner(shared_lab.version(project, project=language))
 
 
 @pytest.fixture
@@ -88,6 +118,7 @@ async def test_the_refusal_of_an_address_names_the_setting_and_the_caller(run: R
 WAYS = ("frame", "another page", "another context", "a page of the browser", "popup", "base address", "CDP", "target")
 
 
+@pytest.mark.both_languages
 @pytest.mark.parametrize("way", WAYS)
 async def test_it_is_refused_wherever_it_is_to_be_opened(run: Run, secret: str, way: str) -> None:
     failed = failure(await run("open_in", {"try": way, "url": secret}))

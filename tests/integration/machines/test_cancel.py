@@ -15,10 +15,11 @@ from callboard.machines import keeper
 from callboard.machines.attempt_log_file import AttemptLogFile
 from callboard.machines.attempt_spec import AttemptReport
 from tests.support.automations import automations
-from tests.support.machines import Lab, of_folder, value, zygote_of
+from tests.support.machines import Lab, Language, of_folder, value, zygote_of
 from tests.support.polling import until
 from tests.support.recording_site import running_site
-from tests.support.single_machine_pool import ENDLESS, One
+from tests.support.single_machine_pool import ENDLESS, ENDLESS_IN_TYPESCRIPT, One
+from tests.support.typescript import handlers
 
 PROJECT = {
     **automations(
@@ -63,6 +64,27 @@ PROJECT = {
     ),
     **ENDLESS,
 }
+TYPESCRIPT = {
+    **handlers(
+        fine="return 'fine'",
+        catches="""
+            while (true) {
+                try { await page.locator("#never").click(); }
+                catch { await new Promise((resolve) => setTimeout(resolve, 1)); }
+            }
+        """,
+        says_goodbye="""
+            const fs = require("fs");
+            fs.writeFileSync(params.note, "hello");
+            try {
+                await page.waitForEvent("close", { timeout: 0 });
+            } finally {
+                fs.writeFileSync(params.note, "goodbye");
+            }
+        """,
+    ),
+    **ENDLESS_IN_TYPESCRIPT,
+}
 
 
 class Running(One):
@@ -85,8 +107,10 @@ class Running(One):
 
 
 @pytest.fixture(scope="module")
-async def shared(shared_lab: Lab) -> Running:
-    return Running(shared_lab, PROJECT)
+async def shared(shared_lab: Lab, project: dict[str, str], language: Language) -> AsyncIterator[Running]:
+    running = Running(shared_lab, project, project=language)
+    yield running
+    await running.cool()  # what is left of a test is looked for in the whole lab
 
 
 @pytest.fixture
@@ -96,11 +120,24 @@ async def running(shared: Running, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
         yield shared
 
 
-@pytest.mark.parametrize(
-    ("api", "times"), [("awaits", 1), ("spins", 1), ("blocks", 1), ("detaches", 1), ("awaits", 5), ("spins", 5)]
-)
+@pytest.mark.both_languages
+@pytest.mark.parametrize(("api", "times"), [("awaits", 1), ("spins", 1), ("awaits", 5)])
 async def test_everything_is_gone_when_a_cancel_is_heard(running: Running, api: str, times: int) -> None:
     """Also one that is canceled again and again, which ends no sooner."""
+    await leaves_nothing(running, api, times)
+
+
+@pytest.mark.parametrize(("api", "times"), [("blocks", 1), ("detaches", 1), ("spins", 5)])
+async def test_so_it_is_of_one_that_resists(running: Running, api: str, times: int) -> None:
+    await leaves_nothing(running, api, times)
+
+
+@pytest.mark.typescript
+async def test_so_it_is_of_one_that_catches_what_it_is_told(running: Running) -> None:
+    await leaves_nothing(running, "catches", 1)
+
+
+async def leaves_nothing(running: Running, api: str, times: int) -> None:
     await running.works_again(1)
     attempt = running.start(api)
     await running.begun()
@@ -118,6 +155,7 @@ async def test_its_pages_are_gone_too(running: Running) -> None:
         assert len(site.requests) == before
 
 
+@pytest.mark.both_languages
 async def test_an_automation_hears_of_its_cancel(running: Running, tmp_path: Path) -> None:
     note = tmp_path / "note"
     attempt = running.start("says_goodbye", {"note": str(note)})
