@@ -194,7 +194,7 @@ class Lab:
     def runner(self, version: Version | Mapping[str, str], pool: Pool | None = None) -> Run:
         """Runs APIs of a version, or of a project of these files, in the pool, or on a Machine of its own."""
         chosen = version if isinstance(version, Version) else self.version(version)
-        used = pool or self.pool()
+        used = pool or self.pool(project=chosen.project)
 
         async def run(api: str, parameters: Any = None, **fields: Any) -> AttemptReport:
             return await used.run_attempt(chosen, attempt_of(api, parameters, **fields))

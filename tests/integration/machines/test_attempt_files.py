@@ -109,7 +109,7 @@ class Machines:
     def __init__(self, lab: Lab, folder: Path, project: dict[str, str] = PROJECT) -> None:
         self.lab = lab
         self.version = lab.version(project, project="typescript" if project is TYPESCRIPT else "lab")
-        self.pool = lab.pool()
+        self.pool = lab.pool(project=self.version.project)
         self._folder = folder
 
     def attempt(
