@@ -327,7 +327,7 @@ async def host_playwright(process: Process, host: Host, resources: AsyncExitStac
     box = PackageBox(settings, temporal_address=address, other_parts=other_parts)
     environments = Environments(settings.make_folder("environments"), box)
     root = settings.make_folder("builds")
-    builds = BuildActivities(store=store, versions=versions, environments=environments, root=root)
+    builds = BuildActivities(store=store, environments=environments, root=root)
     await resources.enter_async_context(running_worker(builds_worker(process, builds)))
     attempts = AttemptActivities.of(
         settings,

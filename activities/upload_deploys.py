@@ -17,8 +17,9 @@ from temporalio.exceptions import ApplicationError
 
 from activities.heartbeat import SHORT_INTERVAL, heartbeats
 from callboard.projects.bounded import run_bounded
-from callboard.projects.build import build
+from callboard.projects.build import build, compiled_in
 from callboard.projects.built import Built
+from callboard.projects.bundle import extract
 from callboard.projects.deploy import store_version
 from callboard.projects.environments import Environments
 from callboard.projects.machine_limit import check_machine_limit
@@ -28,8 +29,7 @@ from callboard.projects.preparation import bundle_in, complete_upload, prepare_u
 from callboard.projects.scratch import scratch_folder
 from callboard.projects.sources import read_sources
 from callboard.projects.upload import UploadLimits
-from callboard.projects.versions import VersionFolders
-from callboard.schemas.errors import BadRequest, ProjectError
+from callboard.schemas.errors import BadRequest, ProjectError, StoreError
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.deploy import BuildInput, CheckedUpload, DeployInput, PublishedVersion
 from callboard.settings import Settings
@@ -100,8 +100,10 @@ class UploadActivities:
             file = scratch / "built.json"
             if not await self.store.get_file(object_keys.upload_build(project, input.upload), file):
                 raise _gone(input)
+            compiled = scratch / "compiled.tar.gz"
+            await self.store.get_file(object_keys.upload_compiled(project, input.upload), compiled)
             prepared = await run_bounded(
-                complete_upload, archive, project, self.limits, scratch, file, read=[archive], write=[scratch]
+                complete_upload, archive, project, self.limits, scratch, file, compiled, read=[archive], write=[scratch]
             )
             built = Built.model_validate_json(await asyncio.to_thread(file.read_bytes))
             await self._check_machines(input, prepared.manifest)
@@ -152,7 +154,6 @@ class BuildActivities:
     """The activity `build_version`, on a task queue that workers with Machines serve."""
 
     store: Store
-    versions: VersionFolders
     environments: Environments
     root: Path
     """Where a build has files of its own."""
@@ -167,13 +168,24 @@ class BuildActivities:
             ConfigurationError: The walls around packages cannot stand on this host.
         """
         async with heartbeats(interval=SHORT_INTERVAL), scratch_folder(self.root) as scratch:
-            files = await self.versions.ensure(input.project, input.version)
             try:
+                files = await self._fetch_files(input, scratch)
                 sources = await run_bounded(read_sources, files, input.frozen, read=[files])
                 built = await build(input.project, files, sources, input.frozen, self.store, self.environments, scratch)
             except ProjectError as error:
                 raise _refusal(error) from error
+            if built.compiled is not None:
+                key = object_keys.upload_compiled(input.project, input.upload)
+                await self.store.put_file(key, compiled_in(scratch))
             await self.store.put(object_keys.upload_build(input.project, input.upload), built.to_bytes())
+
+    async def _fetch_files(self, input: BuildInput, scratch: Path) -> Path:
+        """Unpack the bundle that `check_upload` has stored. It is not the whole version yet."""
+        bundle, files = scratch / "bundle.tar.gz", scratch / "files"
+        if not await self.store.get_file(object_keys.bundle(input.project, input.version), bundle):
+            raise StoreError(f"The bundle of version {input.version} of {input.project} is not there any more.")
+        await run_bounded(extract, bundle, files, read=[bundle], write=[scratch])
+        return files
 
 
 def _refusal(error: ProjectError | BadRequest) -> ApplicationError:

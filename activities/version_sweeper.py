@@ -101,8 +101,9 @@ class VersionSweeper:
         async for key in self.store.list(object_keys.versions(project)):
             if key.endswith("/manifest.json"):
                 manifest = await read_manifest(self.store, project, key.split("/")[-2])
-                if manifest is not None and manifest.environment is not None:
-                    needed.add(object_keys.environment(project, manifest.environment.declaration))
+                own = manifest and manifest.environment
+                if own is not None and own.declaration is not None:
+                    needed.add(object_keys.environment(project, own.declaration))
         for key in old:
             if key not in needed:
                 await self.store.delete(key)

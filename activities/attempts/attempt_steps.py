@@ -26,7 +26,7 @@ from callboard.machines.machine_attempt import MachineAttempt, RoomTimeoutError
 from callboard.machines.pool import MachinePools
 from callboard.machines.trace_redactor import TraceRedactor
 from callboard.projects.catalog import Catalog
-from callboard.projects.manifest import Manifest
+from callboard.projects.manifest import Manifest, NodeEnvironment, OwnEnvironment
 from callboard.projects.versions import VersionFolders
 from callboard.schemas.errors import ConfigurationError, MachineError, SealError, StoreError, Unavailable
 from callboard.schemas.rest.attempt import attempt_path
@@ -180,9 +180,14 @@ async def prepare_version(resources: AttemptResources, manifest: Manifest) -> Ve
     """
     project, version = manifest.project, manifest.version
     folder = await retry_store(ATTEMPT_STORE_TIMEOUT, lambda: resources.versions.ensure(project, version))
-    python = None
-    if (own := manifest.environment) is not None:
-        python = await resources.environments.ensure_python(project, own, folder, within=ATTEMPT_STORE_TIMEOUT)
+    python = node = None
+    match manifest.environment:
+        case OwnEnvironment() as own:
+            python = await resources.environments.ensure_python(project, own, folder, within=ATTEMPT_STORE_TIMEOUT)
+        case NodeEnvironment():
+            node = resources.environments.ensure_node()
+        case None:
+            pass
     size = manifest.settings.browser_size
     return Version(
         project=project,
@@ -194,6 +199,7 @@ async def prepare_version(resources: AttemptResources, manifest: Manifest) -> Ve
         headful=manifest.settings.headful,
         allow_file_urls=manifest.settings.allow_file_urls,
         python=python,
+        node=node,
     )
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from packaging.specifiers import SpecifierSet
 
 from activities.store_retry import retry_store
-from callboard.machines.attempt_spec import PythonEnvironment
+from callboard.machines.attempt_spec import NodeEnvironment, PythonEnvironment
+from callboard.machines.box import node_program
 from callboard.projects.environments import Environment, Environments
 from callboard.projects.interpreters import choose_interpreter
 from callboard.projects.manifest import OwnEnvironment
@@ -50,3 +51,7 @@ class ProjectEnvironments:
             )
             self._known[name] = known
         return PythonEnvironment(known.python, known.site_packages)
+
+    def ensure_node(self) -> NodeEnvironment:
+        """Return what the code of a version in TypeScript runs on."""
+        return NodeEnvironment(node_program(), modules=None)

@@ -15,6 +15,7 @@ import typer
 
 from callboard.cli.output import print_message
 from callboard.machines.browser_program import find_browser
+from callboard.projects.node.tools import has_tools, install_tools, tools_folder
 from callboard.schemas.errors import BadRequest, ConfigurationError, MachineError
 
 _PACKAGES = {"bwrap": "bubblewrap", "pasta": "passt", "ip": "iproute2"}
@@ -30,15 +31,21 @@ _LINES = 5
 """Lines of a failed command's output that are shown: package managers say at the end why they failed."""
 
 
-def setup(yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")] = False) -> None:
+def setup(
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")] = False,
+    typescript: Annotated[
+        bool, typer.Option("--typescript", help="Install what projects in TypeScript need, too: esbuild and npm.")
+    ] = False,
+) -> None:
     """Install what this host must have: a browser, and the programs that isolate Machines.
 
     On Debian and Ubuntu, packages are installed with apt-get, by sudo if you are not root. The browser comes from
     Playwright, or from apt-get if Playwright's download cannot be had. On other hosts, the command names what is
-    needed. It says what it will do and asks first, and does nothing that is done already.
+    needed. What projects in TypeScript need is installed beside Callboard, by the host's npm. The command says what it
+    will do and asks first, and does nothing that is done already.
     """
-    packages, browser = _missing_packages(), _has_browser()
-    if not packages and browser:
+    packages, browser, tools = _missing_packages(), _has_browser(), typescript and not has_tools()
+    if not packages and browser and not tools:
         typer.echo("This host has all that Callboard needs. `callboard doctor` checks the rest of an installation.")
         return
     apt_get = _find_apt_get()
@@ -46,8 +53,14 @@ def setup(yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")]
     if not browser:
         other = f", or else {' '.join(apt_get)} install {_BROWSER}" if apt_get else ""
         steps.append(f"{' '.join(_PLAYWRIGHT)} install {_BROWSER}, with the libraries that it needs{other}")
+    if tools:
+        steps.append(f"npm ci --ignore-scripts, of esbuild and npm as Callboard has locked them, in {tools_folder()}")
     if steps:
-        lacks = [*packages, *([] if browser else ["a browser"])]
+        lacks = [
+            *packages,
+            *([] if browser else ["a browser"]),
+            *(["what projects in TypeScript need"] if tools else []),
+        ]
         print_message(f"This host lacks {', '.join(lacks)}. This will be executed:")
         for step in steps:
             print_message(f"  {step}")
@@ -57,6 +70,8 @@ def setup(yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")]
         _install(apt_get, packages)
     if not browser:
         _install_browser(apt_get)
+    if tools:
+        install_tools()
     _check()
 
 

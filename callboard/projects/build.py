@@ -8,13 +8,16 @@ from packaging.specifiers import SpecifierSet
 
 from callboard.projects.api_descriptions import describe_apis
 from callboard.projects.bounded import run_bounded
-from callboard.projects.built import Built, ResolvedDependencies
+from callboard.projects.built import NOT_DESCRIBED, Built, CompiledCode, ResolvedDependencies
 from callboard.projects.code_checks import modules_in
 from callboard.projects.declaration import Declaration, name_environment, satisfies
 from callboard.projects.environments import Environments
 from callboard.projects.interpreters import OLDEST_PYTHON, choose_interpreter
 from callboard.projects.lock_resolution import resolve_lock
-from callboard.projects.manifest import DeployWarning
+from callboard.projects.manifest import DeployWarning, NodeEnvironment
+from callboard.projects.node.compiled import pack_compiled
+from callboard.projects.node.compiler import NodeBox, compile_functions
+from callboard.projects.node.declared import NodeProject
 from callboard.projects.processes import run_in_thread
 from callboard.projects.sources import Sources
 from callboard.projects.uv import CONFIGURATION_END
@@ -33,7 +36,9 @@ async def build(
     environments: Environments | None,
     scratch: Path,
 ) -> Built:
-    """Resolve and build the packages of a version here, and read what its APIs take.
+    """Resolve and build the packages of a version here, compile it, and read what its APIs take.
+
+    What is compiled of a project in TypeScript is in the archive `compiled_in(scratch)` when this returns.
 
     Args:
         project: The project.
@@ -45,16 +50,39 @@ async def build(
         scratch: A folder for files of the boxes, which exists.
 
     Raises:
-        ProjectError: The packages cannot be resolved or built; the message names the package and the reason.
+        ProjectError: The packages cannot be resolved or built, or the code does not compile; the message names the
+            package, or the file and the line, and the reason.
         ConfigurationError: The settings want walls around uv that cannot stand here, or are wrong.
         StoreError: The store refused.
     """
+    if sources.node is not None:
+        return Built(compiled=await _compile(files, sources.node, environments, scratch), described=NOT_DESCRIBED)
     dependencies = None
     if (declaration := sources.declaration) is not None:
         dependencies = await _resolve_and_build(project, files, declaration, frozen, store, environments, scratch)
     box = environments and environments.box
     described = await describe_apis(files, sources.code, dependencies, box, scratch)
     return Built(dependencies=dependencies, described=described)
+
+
+def compiled_in(scratch: Path) -> Path:
+    """Return where `build` has written the compiled functions of a project in TypeScript."""
+    return scratch / "compiled.tar.gz"
+
+
+async def _compile(files: Path, project: NodeProject, environments: Environments | None, scratch: Path) -> CompiledCode:
+    """Compile the functions of the project in `files`.
+
+    Raises:
+        ProjectError: They do not compile, or a file has none.
+        ConfigurationError: The settings want walls around that which cannot stand here, or are wrong.
+    """
+    if environments is None:
+        raise ValueError("the deploy of a project in TypeScript needs the environments of a host")
+    folder = scratch / "compiled"
+    warnings = await compile_functions(files, project.functions, NodeBox(environments.box, scratch), folder)
+    await run_in_thread(pack_compiled, folder, compiled_in(scratch))
+    return CompiledCode(environment=NodeEnvironment(language="typescript"), warnings=warnings)
 
 
 async def _resolve_and_build(

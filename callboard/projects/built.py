@@ -10,7 +10,7 @@ from pathlib import Path
 from callboard.projects.code_checks import check_imports, modules_in
 from callboard.projects.declaration import name_environment
 from callboard.projects.input_schemas import ApiDescriptions
-from callboard.projects.manifest import DeployWarning, Manifest, OwnEnvironment, Stored
+from callboard.projects.manifest import DeployWarning, Manifest, NodeEnvironment, OwnEnvironment, Stored
 from callboard.projects.parameter_check import SchemaError, check_schema, unchecked_keywords
 from callboard.projects.sources import Sources
 from callboard.schemas.errors import ProjectError
@@ -41,11 +41,24 @@ class Described(Stored):
     """One for each API of which an annotation could not be read."""
 
 
+NOT_DESCRIBED = Described(apis=ApiDescriptions())
+"""Nothing is known of the APIs."""
+
+
+class CompiledCode(Stored):
+    """What was found out of a version in TypeScript, beside the archive of its compiled functions."""
+
+    environment: NodeEnvironment
+    warnings: tuple[DeployWarning, ...] = ()
+
+
 class Built(Stored):
     """What was found out of a version where its packages were built."""
 
     dependencies: ResolvedDependencies | None = None
     """The environment of the version; None if it declares none."""
+    compiled: CompiledCode | None = None
+    """What was found out of a version in TypeScript; None if it is in Python."""
     described: Described
 
 
@@ -69,15 +82,19 @@ def complete(manifest: Manifest, sources: Sources, built: Built) -> Manifest:
             "The worker that has built the version has named other packages than it declares, or is one of another "
             "version of Callboard. Deploy again when all workers have the same."
         )
+    if (built.compiled is None) is not (sources.node is None):
+        raise ProjectError("The worker that has built the version has taken it for one in another language.")
     modules = modules_in(Path(sysconfig.get_path("platlib"))) if dependencies is None else dependencies.modules
     warnings = (
         *manifest.warnings,
         *(() if dependencies is None else dependencies.warnings),
+        *(() if built.compiled is None else built.compiled.warnings),
         *check_imports(sources.code, modules),
         *described.warnings,
         *(_check_schemas(described) if manifest.settings.api_access.validate_parameters else ()),
     )
-    return manifest.model_copy(update={"environment": environment, "warnings": warnings})
+    found = environment if built.compiled is None else built.compiled.environment
+    return manifest.model_copy(update={"environment": found, "warnings": warnings})
 
 
 def _check_described(described: Described, apis: Collection[str]) -> None:

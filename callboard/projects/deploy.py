@@ -17,14 +17,14 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from callboard.projects.bounded import run_bounded
-from callboard.projects.build import build
+from callboard.projects.build import build, compiled_in
 from callboard.projects.built import Built, complete
 from callboard.projects.environments import Environments
 from callboard.projects.files import folders_of
 from callboard.projects.machine_limit import check_machine_limit
 from callboard.projects.manifest import Manifest
 from callboard.projects.pointer import DeployRecord, move_pointer, put_record, refuse_if_deleting
-from callboard.projects.preparation import Prepared, bundle_in, files_in, prepare
+from callboard.projects.preparation import Prepared, add_compiled, bundle_in, files_in, prepare
 from callboard.projects.processes import run_in_thread
 from callboard.projects.version_history import VersionFiles
 from callboard.storage import object_keys
@@ -86,6 +86,7 @@ async def deploy(
             environments,
             scratch,
         )
+        await run_bounded(add_compiled, prepared.sources, compiled_in(scratch), scratch, write=[scratch])
         manifest = await run_in_thread(complete, prepared.manifest, prepared.sources, built)
         manifest = await store_version(store, manifest, prepared, built, bundle_in(scratch))
     finally:
@@ -115,7 +116,9 @@ async def store_version(store: Store, manifest: Manifest, prepared: Prepared, bu
     if built.dependencies is not None:
         key = object_keys.environment(project, built.dependencies.environment.declaration)
         await store.put(key, built.dependencies.requirements.encode())
-    if not await store.exists(object_keys.bundle(project, version)):
+    # A version that there is keeps its bundle. Without a manifest, the bundle is no version, or not the whole of one.
+    keys = object_keys.manifest(project, version), object_keys.bundle(project, version)
+    if not all([await store.exists(key) for key in keys]):
         await store.put_file(object_keys.bundle(project, version), bundle)
     await store.put(object_keys.input_schemas(project, version), built.described.apis.to_bytes())
     if not await store.exists(object_keys.version_files(project, version)):

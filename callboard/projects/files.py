@@ -19,6 +19,9 @@ from pathspec import GitIgnoreSpec
 from callboard.projects.reading import Patience, reading
 from callboard.schemas.errors import ProjectError
 
+COMPILED = ".callboard"
+"""The folder of a version with the compiled functions of a project in TypeScript."""
+
 _EXCLUDED = frozenset(
     {
         # These are folders and files of version control and editors.
@@ -40,6 +43,8 @@ _EXCLUDED_PATTERNS = (
 _EXCLUDED_PATHS = frozenset(
     {
         "build", "dist", "venv", "output", "tmp", "traces", "README.md",
+        # A version has its compiled functions here.
+        COMPILED,
         # These hold logins that were stored on this host, and the credentials for trying and creating logins.
         "auth-sessions-instances", "auth-session-instances",
         ".parameters/auth-sessions", "intuned-resources/auth-sessions",

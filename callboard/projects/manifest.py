@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
@@ -45,13 +46,21 @@ class DeployWarning(Stored):
 
 
 class OwnEnvironment(Stored):
-    """The environment that a version runs in, if it does not run in Callboard's own."""
+    """The environment of Python that a version runs in, if it does not run in Callboard's own."""
 
     source: str
     """Source of its declaration: `pyproject.toml`, `requirements.txt` or `.venv`."""
     requires_python: str | None = None
     declaration: str
     """Name of the list of its packages, which is at `projects/{project}/environments/{declaration}.txt`."""
+
+
+class NodeEnvironment(Stored):
+    """The environment of a version in TypeScript. That a version has one is what makes it TypeScript."""
+
+    language: Literal["typescript"]
+    declaration: str | None = None
+    """Name of the lock of its packages, as in `OwnEnvironment`; None if all that it needs is in its compiled code."""
 
 
 class Manifest(Stored):
@@ -62,7 +71,7 @@ class Manifest(Stored):
     settings: ProjectSettings
     apis: tuple[str, ...]
     warnings: tuple[DeployWarning, ...] = ()
-    environment: OwnEnvironment | None = None
+    environment: OwnEnvironment | NodeEnvironment | None = None
     created_at: AwareDatetime
     """Time at which this version was first deployed."""
 

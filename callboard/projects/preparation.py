@@ -5,7 +5,7 @@ Nothing of it is executed. What was uploaded is prepared in the bounded process.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,8 +13,12 @@ from callboard.projects.apis import check_ignored, check_languages, check_names,
 from callboard.projects.built import Built, complete
 from callboard.projects.bundle import extract, hash_files, pack
 from callboard.projects.declaration import check_declaration, freeze_venv
-from callboard.projects.files import is_ignored_below, list_project_files, list_unpacked_files
+from callboard.projects.files import ProjectFile, is_ignored_below, list_project_files, list_unpacked_files
+from callboard.projects.languages import Language, find_language
 from callboard.projects.manifest import DeployWarning, Manifest, Stored
+from callboard.projects.node.compiled import unpack_compiled
+from callboard.projects.node.declared import compiler_digest
+from callboard.projects.project_settings import ProjectSettings
 from callboard.projects.resource_files import (
     Resources,
     check_ignored_resources,
@@ -66,18 +70,24 @@ def prepare(folder: Path, scratch: Path) -> Prepared:
         ProjectError: The folder is not a valid project; the message names the file and what to do.
     """
     # Most mistakes are found without the cost of packing, and in a folder that is no project, nothing is looked for.
-    _check_settings(folder)
+    settings = _check_settings(folder).settings
     listed = list_project_files(folder)
+    _check_logins(folder, settings, listed)
     find_apis(folder, listed)
-    frozen = freeze_venv(folder)
+    is_python = find_language(file.path for file in listed) is Language.PYTHON
+    frozen = freeze_venv(folder) if is_python else None
     auth_sessions = find_auth_session_files(folder)
-    beside = f"{frozen.python}\n{frozen.requirements}" if frozen is not None else ""
+    # The compiled functions of a project in TypeScript come of its files, and of what compiles them.
+    beside = "" if is_python else compiler_digest()
+    if frozen is not None:
+        beside = f"{frozen.python}\n{frozen.requirements}"
     version = pack(listed, bundle_in(scratch), extra=beside)
     # The manifest describes the files that were packed, as files of the folder may change at any time.
     files = files_in(scratch)
     extract(bundle_in(scratch), files)
     unpacked = list_unpacked_files(files)
     file = _check_settings(files)
+    _check_logins(files, file.settings, unpacked)
     apis = find_apis(files, unpacked)
     resources = Resources(
         jobs=tuple(find_job_files(files, file.settings, apis)),
@@ -94,9 +104,9 @@ def prepare(folder: Path, scratch: Path) -> Prepared:
             *check_ignored_resources(folder, file.settings, auth_sessions),
             *check_languages(unpacked),
             *check_ignored(folder),
-            *check_names(apis),
+            *(check_names(apis) if is_python else ()),
             *check_syntax(unpacked),
-            *check_declaration(files),
+            *(check_declaration(files) if is_python else ()),
         ),
         created_at=datetime.now(UTC),
     )
@@ -107,6 +117,19 @@ def prepare(folder: Path, scratch: Path) -> Prepared:
         sources=read_sources(files, frozen),
         hashes=hash_files(bundle_in(scratch)),
     )
+
+
+def add_compiled(sources: Sources, compiled: Path, scratch: Path) -> None:
+    """Pack a version that `prepare` has packed into the folder `scratch` anew, with its compiled functions.
+
+    A version in Python has none, and stays as it is.
+
+    Raises:
+        ProjectError: The archive `compiled` has anything else than these functions, or all is too big together.
+    """
+    if sources.node is not None:
+        unpack_compiled(compiled, files_in(scratch), list(sources.node.functions))
+        pack(list_unpacked_files(files_in(scratch)), bundle_in(scratch))
 
 
 def _check_ignored_files(folder: Path, settings: str) -> Iterator[DeployWarning]:
@@ -121,17 +144,27 @@ def _check_settings(folder: Path) -> SettingsFile:
     file = read_settings_file(folder)
     if is_ignored_below(folder, folder / file.name):
         raise ProjectError(f"{file.name}: a .gitignore leaves out the settings file, but every version needs it.")
-    settings = file.settings
-    if settings.auth_sessions.enabled:
-        # Code cannot create a login that a person recorded, so such a project has no create.py.
-        files = ["create.py", "check.py"] if settings.auth_sessions.type == "API" else ["check.py"]
-        missing = [f"auth-sessions/{file}" for file in files if not (folder / "auth-sessions" / file).is_file()]
-        if missing:
-            raise ProjectError(
-                f"{folder}: authSessions.enabled is true, but the project has no {' and no '.join(missing)}. "
-                "Create what is missing, or set authSessions.enabled to false."
-            )
     return file
+
+
+def _check_logins(folder: Path, settings: ProjectSettings, listed: Sequence[ProjectFile]) -> None:
+    """Refuse a project without the functions of its logins."""
+    if not settings.auth_sessions.enabled:
+        return
+    paths = {file.path for file in listed}
+    suffixes = find_language(paths).suffixes
+    # Code cannot create a login that a person recorded, so such a project has no create.
+    names = ["create", "check"] if settings.auth_sessions.type == "API" else ["check"]
+    missing = [
+        f"auth-sessions/{name}{suffixes[0]}"
+        for name in names
+        if not any(f"auth-sessions/{name}{suffix}" in paths for suffix in suffixes)
+    ]
+    if missing:
+        raise ProjectError(
+            f"{folder}: authSessions.enabled is true, but the project has no {' and no '.join(missing)}. "
+            "Create what is missing, or set authSessions.enabled to false."
+        )
 
 
 def version_folder(scratch: Path) -> Path:
@@ -159,13 +192,17 @@ def prepare_upload(archive: Path, project: str, limits: UploadLimits, scratch: P
         raise ProjectError(message, details=error.details) from error
 
 
-def complete_upload(archive: Path, project: str, limits: UploadLimits, scratch: Path, built: Path) -> Prepared:
-    """Do what `prepare_upload` does, and complete the manifest; see `complete`. Raises the same errors.
+def complete_upload(
+    archive: Path, project: str, limits: UploadLimits, scratch: Path, built: Path, compiled: Path
+) -> Prepared:
+    """Do what `prepare_upload` does, complete the manifest, and add compiled code; see `complete` and `add_compiled`.
 
-    `built` is a file with what is `Built` of the version.
+    `built` is a file with what is `Built` of the version, and `compiled` an archive, if it is in TypeScript. Raises the
+    same errors as these functions.
     """
     prepared = prepare_upload(archive, project, limits, scratch)
     if built.stat().st_size > _LARGEST_BUILD:
         raise ProjectError(f"What was built has more than {_LARGEST_BUILD // 1024**2} MiB.")
     told = Built.model_validate_json(built.read_bytes())
+    add_compiled(prepared.sources, compiled, version_folder(scratch))
     return prepared.model_copy(update={"manifest": complete(prepared.manifest, prepared.sources, told)})

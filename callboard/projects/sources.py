@@ -8,6 +8,7 @@ from callboard.projects.apis import list_apis_of_version
 from callboard.projects.code_checks import ApiCode, look_at_code
 from callboard.projects.declaration import Declaration, read_declaration
 from callboard.projects.manifest import Stored
+from callboard.projects.node.declared import NodeProject, read_node_project
 from callboard.schemas.workflow.deploy import FrozenVenv
 
 
@@ -17,7 +18,9 @@ class Sources(Stored):
     declaration: Declaration | None
     """The packages that it declares; None if it declares none, and has no environment of its own."""
     code: dict[str, ApiCode]
-    """What its APIs say, by their names, sorted."""
+    """What its APIs say, by their names, sorted; nothing of APIs that are not in Python."""
+    node: NodeProject | None = None
+    """What a project in TypeScript consists of; None for one in Python."""
 
 
 def read_sources(files: Path, frozen: FrozenVenv | None) -> Sources:
@@ -26,4 +29,6 @@ def read_sources(files: Path, frozen: FrozenVenv | None) -> Sources:
     Raises:
         ProjectError: A file is not in the format that its name promises.
     """
+    if (node := read_node_project(files)) is not None:
+        return Sources(declaration=None, code={}, node=node)
     return Sources(declaration=read_declaration(files, frozen), code=look_at_code(files, list_apis_of_version(files)))

@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from callboard.projects.manifest import OwnEnvironment, Stored, is_version, parse_stored, read_current, read_manifest
+from callboard.projects.manifest import (
+    NodeEnvironment,
+    OwnEnvironment,
+    Stored,
+    is_version,
+    parse_stored,
+    read_current,
+    read_manifest,
+)
 from callboard.projects.pointer import DeployRecord
 from callboard.schemas.errors import NotFound
 from callboard.schemas.rest.versions import VersionBody, VersionChanges
@@ -102,7 +110,7 @@ async def read_changes(store: Store, project: str, version: str, since: str) -> 
         NotFound: There is no such version.
         StoreError: The store failed.
     """
-    environments: list[OwnEnvironment | None] = []
+    environments: list[OwnEnvironment | NodeEnvironment | None] = []
     files: list[dict[str, str] | None] = []
     for each in (since, version):
         manifest = await read_manifest(store, project, each) if is_version(each) else None

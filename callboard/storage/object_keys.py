@@ -33,6 +33,7 @@
     job-runs/{project}/{jobRunId}/results/{shard}-{try}.jsonl    results of its Runs, a line each
     uploads/{project}/{id}/bundle.tar.gz                    a project folder as it came over REST, until it is deployed
     uploads/{project}/{id}/built.json                       what a worker with Machines has found out of its packages
+    uploads/{project}/{id}/compiled.tar.gz                  what it has compiled, of a project in TypeScript
     keys/{id}/key.json                                      what an API key allows, and its digest
     keys/{id}/last-use.json                                 when it was used
     ended-sessions/{end}-{nonce}                            somebody has signed out of a session of the pages
@@ -294,6 +295,10 @@ def upload_bundle(project: str, upload_id: str) -> str:
 
 def upload_build(project: str, upload_id: str) -> str:
     return f"{upload(project, upload_id)}built.json"
+
+
+def upload_compiled(project: str, upload_id: str) -> str:
+    return f"{upload(project, upload_id)}compiled.tar.gz"
 
 
 def api_key(key_id: str) -> str:

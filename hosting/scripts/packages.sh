@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fetches the packages that tests install into environments of projects (tests/packages/*.lock) into .venv/packages: as
 # wheels, but for what a project is to build. A package index of the tests serves them from there. Run it after
-# setup.sh. When all are fetched, it uses no network.
+# setup.sh. When all are fetched, it uses no network. What projects in TypeScript need is installed, too.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -10,6 +10,8 @@ flock 9
 
 say() { echo "packages: $*" >&2; }
 pip() { .venv/bin/python -m pip --quiet --disable-pip-version-check --no-input "$@" --no-deps --require-hashes; }
+
+.venv/bin/callboard setup --yes --typescript >/dev/null || say "going on without it"
 
 # .venv is created again for another Python, and these packages are removed with it.
 wanted=$(cat tests/packages/*.lock | sha256sum)

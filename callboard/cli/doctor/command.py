@@ -76,7 +76,7 @@ async def _check_host(settings: Settings, part: str | None) -> list[Finding]:
     if settings.role == "control":
         return [await host.check_uv()]
     checks = (host.check_browser(settings), host.check_sandbox(settings), host.check_isolation(settings))
-    return list(await asyncio.gather(*checks, host.check_uv()))
+    return list(await asyncio.gather(*checks, host.check_uv(), host.check_typescript()))
 
 
 def _print_findings(findings: list[Finding], place: Installation) -> None:

@@ -1,4 +1,4 @@
-"""Checks of this host: the browser, its sandbox, the isolation of Machines, and uv."""
+"""Checks of this host: the browser, its sandbox, the isolation of Machines, uv, and what TypeScript needs."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from datetime import timedelta
 from pathlib import Path
 
 from callboard.cli.doctor.findings import Finding, failed, ok, warning
+from callboard.machines.box import node_program
 from callboard.machines.browser_program import browser_args, find_browser
 from callboard.machines.isolation import Level, find_isolation
 from callboard.machines.sandbox import sandbox_refusal
+from callboard.projects.node.tools import SETUP, has_tools, tools_folder
+from callboard.projects.processes import run_process
 from callboard.projects.uv import UvError, run_uv
 from callboard.schemas.errors import ConfigurationError, MachineError
 from callboard.settings import Settings
@@ -20,6 +23,11 @@ from callboard.settings import Settings
 _BROWSER_TIMEOUT = timedelta(seconds=45)
 """Limit for showing a page. It is longer than Playwright's own limit for the start, as that error says more."""
 _UV_TIMEOUT = timedelta(seconds=20)
+_NODE_TIMEOUT = timedelta(seconds=20)
+_COMPILE = (
+    "const esbuild = require(process.argv[1]); esbuild.transformSync('let a: 1', { loader: 'ts' });"
+    "console.log(`Node ${process.version}, esbuild ${esbuild.version}`)"
+)
 
 
 async def check_browser(settings: Settings) -> Finding:
@@ -116,3 +124,20 @@ async def check_uv() -> Finding:
         fix = f"Install it again with `{sys.executable} -m pip install --force-reinstall uv`."
         return failed("uv", f"uv does not start: {error}.", fix)
     return ok("uv", said.strip())
+
+
+async def check_typescript() -> Finding:
+    """Check that Node and esbuild start, which compile projects in TypeScript; nobody needs them for others."""
+    check, node = "TypeScript", node_program()
+    if not has_tools():
+        return ok(check, f"Projects in TypeScript cannot be deployed here; `{SETUP}` installs what they need.")
+    command = [str(node), "-e", _COMPILE, str(tools_folder() / "node_modules" / "esbuild")]
+    try:
+        ended = await run_process(command, cwd=Path("/"), environment={}, timeout=_NODE_TIMEOUT)
+    except (OSError, TimeoutError) as error:
+        fix = "Set CALLBOARD_NODE to a Node.js from 22 on, or unset it."
+        return failed(check, f"{node} does not start: {str(error) or 'it takes too long'}.", fix)
+    if ended.code:
+        why = next(reversed(ended.stderr.strip().splitlines()), f"exit code {ended.code}")
+        return failed(check, f"esbuild does not work: {why}", f"Remove {tools_folder()}, and run `{SETUP}`.")
+    return ok(check, f"{ended.stdout.strip()} ({node})")

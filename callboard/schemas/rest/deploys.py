@@ -43,7 +43,8 @@ class CodeTree(RequestModel):
     code_tree: JsonObject
     """The folder: by name, files as `{"file": {"contents": text}}` and folders as `{"directory": {…}}`."""
     platform_type: Annotated[Literal["CLI"], expects('"CLI"')] = "CLI"
-    language: Annotated[Literal["python"], expects('"python"')] = "python"
+    language: Annotated[Literal["python", "typescript"], expects('"python" or "typescript"')] = "python"
+    """Its language, which the files tell all the same."""
 
 
 class UploadBody(ResponseModel):

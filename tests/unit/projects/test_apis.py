@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from callboard.projects.apis import check_names, check_syntax, find_apis
+from callboard.projects.apis import check_languages, check_names, check_syntax, find_apis
 from callboard.projects.files import list_project_files
 from callboard.schemas.errors import ProjectError
+from tests.support.files import write_files
 from tests.support.project_folders import Make
 
 
@@ -35,7 +36,7 @@ def test_each_python_file_below_api_is_an_api_named_by_its_path(make_project: Ma
     [
         ([], "there is no folder api in the project. Each API is a Python file in it: "),
         (["api/__init__.py"], "there is no API in the project's folder api. Each API is a Python file in it: "),
-        (["api/list.ts"], "not served, as projects in TypeScript are out of scope. There is no other API "),
+        (["api/list.ts"], "not served, as a project in TypeScript has a package.json. There is no other API "),
     ],
 )
 def test_a_project_without_an_api_is_told_what_to_do(tmp_path: Path, files: list[str], told: str):
@@ -48,6 +49,37 @@ def test_a_project_without_an_api_is_told_what_to_do(tmp_path: Path, files: list
     assert error.value.message.endswith(
         "create api/hello.py with `async def automation(page, params=None, **_kwargs)` to have the API hello."
     )
+
+
+def test_a_project_with_a_package_json_and_apis_in_typescript_is_in_typescript(tmp_path: Path):
+    apis = ["api/shop/list.ts", "api/old.js", "api/new.mts", "api/esm.mjs", "api/v1.2.ts"]
+    others = ["api/types.d.ts", "api/.hidden.ts", "api/page.tsx", "utils/kinds.ts", "package.json", "tests/test_x.py"]
+    write_files(tmp_path, dict.fromkeys([*apis, *others], ""))
+    files = list_project_files(tmp_path)
+    assert find_apis(tmp_path, files) == ["esm", "new", "old", "shop/list", "v1.2"]
+    assert [str(warning) for warning in check_languages(files)] == [
+        "api/page.tsx: not served, as APIs are .ts, .mts, .js, .mjs files"
+    ]
+
+
+def test_a_python_project_may_have_a_package_json(tmp_path: Path):
+    write_files(tmp_path, {"api/list.py": "", "package.json": "{}", "site/app.ts": ""})
+    assert find_apis(tmp_path, list_project_files(tmp_path)) == ["list"]
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        (["api/list.ts", "api/old.py"], "api/old.py: its APIs are in two languages."),
+        (["api/list.ts", "api/list.js"], "api/list.ts: api/list.js is the API list already."),
+        (["api/notes.md"], "there is no API in the project's folder api. Each API is a TypeScript or JavaScript file"),
+    ],
+)
+def test_what_a_project_in_typescript_cannot_have_is_refused(tmp_path: Path, files: list[str], told: str):
+    write_files(tmp_path, dict.fromkeys([*files, "package.json"], ""))
+    with pytest.raises(ProjectError) as error:
+        find_apis(tmp_path, list_project_files(tmp_path))
+    assert told in error.value.message
 
 
 def test_files_that_python_cannot_compile_are_named_with_line_and_reason(make_project: Make):

@@ -135,7 +135,7 @@ async def test_what_a_deploy_leaves_out_is_said_with_its_file(make_project: Make
         "Intuned.jsonc: region: ignored, as Runs are executed wherever the workers are",
         "Intuned.toml: ignored, as the settings are read from Intuned.jsonc",
         "intuned-resources/buckets: ignored, as a deploy makes Jobs and AuthSessions only",
-        "api/old.ts: not served, as projects in TypeScript are out of scope",
+        "api/old.ts: not served, as a project in TypeScript has a package.json",
     ]
     assert manifest.apis == ("list",)
     assert await deploy(folder, store) == manifest

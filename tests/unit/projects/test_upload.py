@@ -232,7 +232,9 @@ def test_what_was_built_completes_the_manifest(archive: Any, tmp_path: Path):
     (tmp_path / "built.json").write_text('{"described": {"apis": {"apis": {}}}}')
     code = b"import numpy\nasync def automation(page, params=None, **_): ...\n"
     upload = archive(SETTINGS, ("api/list.py", {}, code))
-    completed = complete_upload(upload, "shop", LIMITS, tmp_path / "scratch", tmp_path / "built.json")
+    completed = complete_upload(
+        upload, "shop", LIMITS, tmp_path / "scratch", tmp_path / "built.json", tmp_path / "none"
+    )
     said = [str(warning) for warning in completed.manifest.warnings]
     assert [text.partition(" is neither")[0] for text in said] == ["api/list.py, line 1: the module numpy"]
 
@@ -264,4 +266,4 @@ def test_a_worker_that_was_taken_over_is_not_believed_what_cannot_be(
     (tmp_path / "built.json").write_text(json.dumps(said))
     upload = archive(SETTINGS, ("api/list.py", {}, b"async def automation(page, params=None, **_): ..."))
     with pytest.raises(ProjectError, match=expected):
-        complete_upload(upload, "shop", LIMITS, tmp_path / "scratch", tmp_path / "built.json")
+        complete_upload(upload, "shop", LIMITS, tmp_path / "scratch", tmp_path / "built.json", tmp_path / "none")

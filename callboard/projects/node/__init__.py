@@ -1,0 +1,1 @@
+"""Projects in TypeScript: what they declare, how they are compiled, and the packages that they are installed with."""
