@@ -184,8 +184,8 @@ async def prepare_version(resources: AttemptResources, manifest: Manifest) -> Ve
     match manifest.environment:
         case OwnEnvironment() as own:
             python = await resources.environments.ensure_python(project, own, folder, within=ATTEMPT_STORE_TIMEOUT)
-        case NodeEnvironment():
-            node = resources.environments.ensure_node()
+        case NodeEnvironment() as own:
+            node = await resources.environments.ensure_node(project, own, folder, within=ATTEMPT_STORE_TIMEOUT)
         case None:
             pass
     size = manifest.settings.browser_size

@@ -13,6 +13,7 @@ from callboard.projects.code_checks import modules_in
 from callboard.projects.declaration import Declaration, name_environment, satisfies
 from callboard.projects.environments import Environments
 from callboard.projects.interpreters import OLDEST_PYTHON, choose_interpreter
+from callboard.projects.languages import PACKAGE_JSON
 from callboard.projects.lock_resolution import resolve_lock
 from callboard.projects.manifest import DeployWarning, NodeEnvironment
 from callboard.projects.node.compiled import pack_compiled
@@ -56,7 +57,8 @@ async def build(
         StoreError: The store refused.
     """
     if sources.node is not None:
-        return Built(compiled=await _compile(files, sources.node, environments, scratch), described=NOT_DESCRIBED)
+        compiled = await _compile(project, files, sources.node, store, environments, scratch)
+        return Built(compiled=compiled, described=NOT_DESCRIBED)
     dependencies = None
     if (declaration := sources.declaration) is not None:
         dependencies = await _resolve_and_build(project, files, declaration, frozen, store, environments, scratch)
@@ -70,19 +72,35 @@ def compiled_in(scratch: Path) -> Path:
     return scratch / "compiled.tar.gz"
 
 
-async def _compile(files: Path, project: NodeProject, environments: Environments | None, scratch: Path) -> CompiledCode:
-    """Compile the functions of the project in `files`.
+async def _compile(
+    project: str, files: Path, node: NodeProject, store: Store, environments: Environments | None, scratch: Path
+) -> CompiledCode:
+    """Install the packages of the project in `files`, and compile its functions.
+
+    A declaration that was deployed before keeps its lock, so that a change of code does not change packages.
 
     Raises:
-        ProjectError: They do not compile, or a file has none.
+        ProjectError: The packages cannot be installed, the functions do not compile, or a file has none.
         ConfigurationError: The settings want walls around that which cannot stand here, or are wrong.
+        StoreError: The store refused.
     """
     if environments is None:
-        raise ValueError("the deploy of a project in TypeScript needs the environments of a host")
+        raise ValueError(f"the deploy of {project} needs the environments of a host")
+    lock = modules = None
+    if (packages := node.packages) is not None:
+        stored = await store.get(object_keys.environment(project, packages.declaration))
+        lock = stored and stored.decode()
+        lock = lock or await environments.lock_modules(packages, project=project, folder=files)
+        try:
+            modules = await environments.ensure_modules(lock, packages, project=project, folder=files)
+        except MachineError as error:
+            raise ProjectError(f"{PACKAGE_JSON}: {error.message}") from error
     folder = scratch / "compiled"
-    warnings = await compile_functions(files, project.functions, NodeBox(environments.box, scratch), folder)
+    made = await compile_functions(files, node.functions, NodeBox(environments.box, scratch), folder, modules)
     await run_in_thread(pack_compiled, folder, compiled_in(scratch))
-    return CompiledCode(environment=NodeEnvironment(language="typescript"), warnings=warnings)
+    declaration = packages.declaration if packages is not None and made.outside else None
+    environment = NodeEnvironment(language="typescript", declaration=declaration)
+    return CompiledCode(environment=environment, lock=lock, warnings=made.warnings)
 
 
 async def _resolve_and_build(

@@ -49,6 +49,8 @@ class CompiledCode(Stored):
     """What was found out of a version in TypeScript, beside the archive of its compiled functions."""
 
     environment: NodeEnvironment
+    lock: str | None = None
+    """The lock of its packages, to store under the name of their declaration; None if it declares none."""
     warnings: tuple[DeployWarning, ...] = ()
 
 
@@ -78,10 +80,11 @@ def complete(manifest: Manifest, sources: Sources, built: Built) -> Manifest:
     except SchemaError as error:
         raise ProjectError(f"The worker that has built the version has told what cannot be: {error}.") from error
     if environment != name_environment(sources.declaration):
-        raise ProjectError(
-            "The worker that has built the version has named other packages than it declares, or is one of another "
-            "version of Callboard. Deploy again when all workers have the same."
-        )
+        raise _other_packages()
+    if built.compiled is not None and sources.node is not None:
+        packages = sources.node.packages
+        if built.compiled.environment.declaration not in {None, packages and packages.declaration}:
+            raise _other_packages()
     if (built.compiled is None) is not (sources.node is None):
         raise ProjectError("The worker that has built the version has taken it for one in another language.")
     modules = modules_in(Path(sysconfig.get_path("platlib"))) if dependencies is None else dependencies.modules
@@ -95,6 +98,13 @@ def complete(manifest: Manifest, sources: Sources, built: Built) -> Manifest:
     )
     found = environment if built.compiled is None else built.compiled.environment
     return manifest.model_copy(update={"environment": found, "warnings": warnings})
+
+
+def _other_packages() -> ProjectError:
+    return ProjectError(
+        "The worker that has built the version has named other packages than it declares, or is one of another "
+        "version of Callboard. Deploy again when all workers have the same."
+    )
 
 
 def _check_described(described: Described, apis: Collection[str]) -> None:

@@ -116,6 +116,9 @@ async def store_version(store: Store, manifest: Manifest, prepared: Prepared, bu
     if built.dependencies is not None:
         key = object_keys.environment(project, built.dependencies.environment.declaration)
         await store.put(key, built.dependencies.requirements.encode())
+    packages = prepared.sources.node and prepared.sources.node.packages
+    if packages is not None and built.compiled is not None and built.compiled.lock is not None:
+        await store.put(object_keys.environment(project, packages.declaration), built.compiled.lock.encode())
     # A version that there is keeps its bundle. Without a manifest, the bundle is no version, or not the whole of one.
     keys = object_keys.manifest(project, version), object_keys.bundle(project, version)
     if not all([await store.exists(key) for key in keys]):

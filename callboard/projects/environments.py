@@ -1,7 +1,8 @@
 """The environments of projects on this host: `{root}/{key}`, built once and shared by all workers and Machines.
 
-The key is a hash over the project, the list of packages, the interpreter and Callboard's Playwright. Projects share no
-environment, and no cache of uv (`{root}/.uv-{project}`): a project's own settings and builds say what gets into them.
+The key is a hash over the project, the list of packages, the interpreter and Callboard's Playwright; of a project in
+TypeScript, over the project, what it declares and its lock. Projects share no environment, and no cache of uv or npm
+(`{root}/.uv-{project}`, `{root}/.npm-{project}`): a project's own settings and builds say what gets into them.
 An environment appears whole, by one rename, and Callboard never changes it after that. It is built in a folder beside
 its final place, which its builder locks. The lock is released when the builder's process ends, and the next builder
 starts from scratch.
@@ -27,9 +28,12 @@ from callboard.machines.package_box import PackageBox
 from callboard.projects.bounded import run_bounded
 from callboard.projects.declaration import pinned_playwright, read_index_options
 from callboard.projects.interpreters import Interpreter
+from callboard.projects.languages import PACKAGE_JSON
+from callboard.projects.node.npm import NpmError, ProjectNpm
+from callboard.projects.node.packages import NodePackages, read_lock, read_own_lock, write_inputs
 from callboard.projects.processes import run_in_thread
 from callboard.projects.uv import ProjectUv, UvError
-from callboard.schemas.errors import MachineError
+from callboard.schemas.errors import MachineError, ProjectError
 from callboard.storage.file_lock import create_and_try_lock, remove_if_abandoned
 from callboard.storage.single_flight import SingleFlight
 
@@ -40,6 +44,7 @@ MAX_UNUSED_AGE = timedelta(days=30)
 _VENV_TIMEOUT = timedelta(minutes=1)
 _PARTIAL = ".partial-"
 _UV = ".uv-"
+_NPM = ".npm-"
 _LOOK_EVERY = 0.1
 """Seconds between two checks whether another process has finished. Polling is needed because waiting in the kernel for
 a lock cannot be cancelled."""
@@ -54,11 +59,8 @@ class Environment:
 
     def mark_used(self) -> bool:
         """Note that the environment is in use; return False if it does not exist (any more)."""
-        try:
-            os.utime(self.site_packages.parents[2])
-        except FileNotFoundError:
-            return False
-        return self.python.exists()  # This is a symbolic link, and its interpreter may be removed.
+        # The interpreter is a symbolic link, and what it leads to may be removed.
+        return mark_used(self.site_packages.parents[2]) and self.python.exists()
 
 
 class Environments:
@@ -107,6 +109,66 @@ class Environments:
                 ) from error
         return environment
 
+    async def lock_modules(self, packages: NodePackages, *, project: str, folder: Path) -> str:
+        """Return the lock of the packages that the project in TypeScript in `folder` declares.
+
+        Raises:
+            ProjectError: They cannot be resolved; the message names the package and the reason.
+            ConfigurationError: The settings want walls that cannot stand here.
+        """
+        partial = self._root / f"{_PARTIAL}{uuid.uuid4().hex}"
+        async with _locked(partial):
+            own = await run_bounded(read_own_lock, folder, read=[folder])
+            work = partial / "work"
+            await run_in_thread(write_inputs, folder, packages, own, work)
+            try:
+                await self._npm(project).lock(work)
+            except NpmError as error:
+                raise ProjectError(f"{PACKAGE_JSON}: the dependencies cannot be resolved: {error}.") from error
+            return await run_bounded(read_lock, work, read=[work])
+
+    async def ensure_modules(self, lock: str, packages: NodePackages, *, project: str, folder: Path) -> Path:
+        """Return the folder that has `node_modules` with the packages of a lock, which are installed if need be.
+
+        Args:
+            lock: What `lock_modules` has returned.
+            packages: What it is the lock of.
+            project: The project.
+            folder: Its unpacked files, of which some may be packages.
+
+        Raises:
+            MachineError: They cannot be installed; the message names the package and the reason.
+            ConfigurationError: The settings want walls that cannot stand here.
+        """
+        key = hashlib.sha256(f"{project}\0{packages.declaration}\0{lock}".encode()).hexdigest()[:32]
+        target = self._root / key
+        if not await asyncio.to_thread(mark_used, target):
+            try:
+                await self._builds.run(key, lambda: self._install(target, lock, packages, project, folder))
+            except (NpmError, ProjectError, UvError) as error:
+                raise MachineError(f"the project's packages cannot be installed: {error}.") from error
+            except OSError as error:
+                raise MachineError(
+                    f"the project's packages cannot be installed: the folder {self._root} cannot be written: {error}."
+                ) from error
+        return target
+
+    async def _install(self, target: Path, lock: str, packages: NodePackages, project: str, folder: Path) -> None:
+        partial = self._root / f"{_PARTIAL}{target.name}"
+        async with _locked(partial):
+            if await asyncio.to_thread(mark_used, target):
+                return  # Another process has installed them in the meantime.
+            self._on_build(project)
+            work = partial / uuid.uuid4().hex
+            await run_in_thread(write_inputs, folder, packages, lock, work)
+            await self._npm(project).install(work)
+            await run_in_thread((work / "node_modules").mkdir, exist_ok=True)
+            await run_in_thread(_publish, work, target)
+        await run_in_thread(_remove_unused, self._root)
+
+    def _npm(self, project: str) -> ProjectNpm:
+        return ProjectNpm(self.box, self._root / f"{_NPM}{project}")
+
     async def _build(
         self, environment: Environment, requirements: str, project: str, python: Interpreter, folder: Path
     ) -> None:
@@ -131,6 +193,15 @@ class Environments:
             await run(*install, *lists, *how, timeout=BUILD_TIMEOUT)
             await run_in_thread(_publish, made, target)
         await run_in_thread(_remove_unused, self._root)
+
+
+def mark_used(folder: Path) -> bool:
+    """Note that the environment in a folder is in use; return False if it does not exist (any more)."""
+    try:
+        os.utime(folder)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 @asynccontextmanager

@@ -1,13 +1,14 @@
-"""A proxy that signs in to the operator's package indexes for uv: `python -I index_proxy.py`.
+"""A proxy that signs in to the operator's package indexes for uv and npm: `python -I index_proxy.py`.
 
 The build of a package sees what uv sees. So uv is given no credentials: what it asks for passes through here, in a box
 of its own beside that of uv, in the same network. To what is read from an index of the operator, this adds his
 credentials; connections to other hosts are passed on as they are. A connection by TLS to such an index ends here, with
 a certificate that is made for this one process, and a new one begins, which is verified as the operator has said.
 
-The standard input is a JSON object: `indexes`, pairs of an address and a user and password, or null; `variables`, those
-of the operator's proxies and certificates; and `folder`, to which the certificate is written. The standard output is a
-line with a JSON object: the variables that lead a program here. A password in them keeps others of this host out.
+The standard input is a JSON object: `indexes`, pairs of an address and a user and password, a token, or null;
+`variables`, those of the operator's proxies and certificates; and `folder`, to which the certificate is written. The
+standard output is a line with a JSON object: the variables that lead a program here. A password in them keeps others of
+this host out.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
 
+CERTIFICATES = "certificates.pem"
+"""Name of the file of certificates in that folder."""
 _UV, _GIT = "uv", "git"
 """Users of this proxy. What `git` asks for is passed on as it is: it trusts other certificates, and sends forms."""
 _ASKED = ("Accept", "Accept-Encoding", "Authorization", "If-Modified-Since", "If-None-Match", "Range", "User-Agent")
@@ -58,10 +61,10 @@ _PORTS = {"http": 80, "https": 443}
 class Indexes:
     """The operator's indexes, with what signs him in, besides a client certificate if he is `certified`."""
 
-    def __init__(self, indexes: list[tuple[str, tuple[str, str] | None]], *, certified: bool = False) -> None:
+    def __init__(self, indexes: list[tuple[str, tuple[str, str] | str | None]], *, certified: bool = False) -> None:
         # Of two addresses, the longer one says more of what lies below it.
         self._indexes = sorted(
-            ((httpx.URL(url), known and _basic(*known)) for url, known in indexes), key=lambda each: -len(each[0].path)
+            ((httpx.URL(url), known and _header(known)) for url, known in indexes), key=lambda each: -len(each[0].path)
         )
         self.hosts = {
             (url.raw_host.decode(), _port(url))
@@ -260,6 +263,11 @@ def _exchange(one: socket.socket, other: socket.socket) -> None:
                 return
 
 
+def _header(known: tuple[str, str] | str) -> str:
+    """Return the header that signs in with a user and a password, or with a token."""
+    return f"Bearer {known}" if isinstance(known, str) else _basic(*known)
+
+
 def _basic(user: str, password: str) -> str:
     """Return the header that signs a user in."""
     return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
@@ -328,7 +336,7 @@ def main() -> None:
         sys.exit(f"the operator's certificates cannot be read ({error})")
     if indexes.hosts:
         certificate, tls = _certify({host for host, _ in indexes.hosts})
-        file = Path(order["folder"]) / "certificates.pem"
+        file = Path(order["folder"]) / CERTIFICATES
         file.write_text(trusted + certificate)
         variables["SSL_CERT_FILE"] = str(file)
     with _Server(indexes, signed_in, others, tls) as server:

@@ -1,4 +1,4 @@
-"""What the operator of this host has told uv about package indexes: the addresses, files and credentials.
+"""What the operator of this host has told uv and npm about package indexes: the addresses, files and credentials.
 
 uv reads variables (`UV_…`), its own files (`uv.toml`) and a netrc file. In the box that it runs in, nothing of this
 host is there by itself, so what it needs of that is found here. Credentials are kept apart, for
@@ -11,7 +11,7 @@ import netrc
 import os
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +19,10 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 URL_CREDENTIALS = re.compile(r"(?<=://)[^/@\s'\"`]+@")
 """Credentials in an address."""
+NPM_REGISTRY = "CALLBOARD_NPM_REGISTRY"
+_NPM_REGISTRY = (NPM_REGISTRY, "npm_config_registry", "NPM_CONFIG_REGISTRY")
+"""Variables that name the registry of npm, ours before npm's own."""
+_NPM = "https://registry.npmjs.org/"
 _INDEXES = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")
 _KEYS = ("index", "index-url", "extra-index-url", "find-links")
 """Keys of `uv.toml`, at its top and below `pip`, that say where packages are."""
@@ -39,6 +43,7 @@ _SECRET = re.compile(r"UV_PUBLISH_.*|UV_INDEX_.*_(USERNAME|PASSWORD)|UV_.*_TOKEN
 """Variables with credentials: for an index, or for what uv does not do here, such as to upload to one."""
 _NAMED = re.compile(r"(?:([\w.-]+)=)?(.*)")
 """An index by its address, with its name before it if it has one."""
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
 _PORTS = {"http": 80, "https": 443}
 
 Credentials = tuple[str, str]
@@ -90,21 +95,14 @@ def read_operator_index() -> OperatorIndex:
         elif (path := address.path) and address.scheme in {"", "file"} and (path.startswith("/") or relative_to.name):
             folders.append(relative_to / path)
     variables = _variables() | {"XDG_CONFIG_HOME": str(config_home)}
-    proxies = {name: os.environ[name] for name in _PROXIES if os.environ.get(name)}
-    for proxy in proxies.values():
-        address = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-        if address.hostname:
-            places.add((address.hostname, address.port or _PORTS.get(address.scheme, 1080)))
+    of_proxies, proxies = _proxies()
+    places |= of_proxies
     client = os.environ.get(_CLIENT_CERTIFICATE)
     sign_in = None
     if client or any(credentials for _, credentials in indexes) or any(map(URL_CREDENTIALS.search, proxies.values())):
         _refuse_proxies(texts)
-        through = (*_PROXIES, *_NO_PROXY)
-        passed = {
-            name: os.environ[name] for name in (*through, *_CERTIFICATES, _CLIENT_CERTIFICATE) if os.environ.get(name)
-        }
-        sign_in = {"indexes": indexes, "variables": passed}
-        variables = {name: value for name, value in variables.items() if name not in through}
+        sign_in = _sign_in(indexes)
+        variables = {name: value for name, value in variables.items() if name not in (*_PROXIES, *_NO_PROXY)}
     return OperatorIndex(
         variables=variables,
         places=frozenset(places),
@@ -114,6 +112,83 @@ def read_operator_index() -> OperatorIndex:
         sign_in=sign_in,
         client_certificate=(Path(client),) if client else (),
     )
+
+
+@dataclass(frozen=True)
+class NpmRegistry:
+    """The operator's registry of npm packages."""
+
+    address: str
+    """Its address, without credentials."""
+    variables: dict[str, str]
+    """Variables for npm, without credentials."""
+    places: frozenset[tuple[str, int]]
+    """Hosts and ports of the registry, and of the proxies in front of it."""
+    certificates: tuple[Path, ...]
+    """Files and folders of certificates that the operator trusts."""
+    sign_in: dict[str, Any] | None
+    """As in `OperatorIndex`."""
+    client_certificate: tuple[Path, ...]
+
+
+def read_npm_registry() -> NpmRegistry:
+    """Return what the operator's variables, and his own `.npmrc`, say of the registry. This blocks.
+
+    Raises:
+        OSError, ValueError: A file cannot be read, or the address is none; the message says which and why.
+    """
+    npmrc = _npmrc()
+    named = next(filter(None, map(os.environ.get, _NPM_REGISTRY)), None) or npmrc.get("registry")
+    address = urlsplit(named or _NPM)
+    if address.hostname is None or address.scheme not in _PORTS:
+        raise ValueError(f"{NPM_REGISTRY} is no address of a registry: it begins with neither https:// nor http://")
+    url = URL_CREDENTIALS.sub("", address.geturl()).rstrip("/") + "/"
+    token = npmrc.get(f"//{url.partition('://')[2]}:_authToken")
+    credentials = token or _credentials(None, address)
+    places, proxies = _proxies()
+    client = os.environ.get(_CLIENT_CERTIFICATE)
+    variables = {name: os.environ[name] for name in _PASSED if os.environ.get(name)}
+    extra = os.environ.get("NODE_EXTRA_CA_CERTS") or os.environ.get("SSL_CERT_FILE")
+    sign_in = None
+    if client or credentials or any(map(URL_CREDENTIALS.search, proxies.values())):
+        sign_in = _sign_in([(url, credentials)])
+        variables = {name: value for name, value in variables.items() if name not in (*_PROXIES, *_NO_PROXY)}
+    return NpmRegistry(
+        address=url,
+        variables=variables | ({"NODE_EXTRA_CA_CERTS": extra} if extra else {}),
+        places=frozenset({(address.hostname, address.port or _PORTS[address.scheme]), *places}),
+        certificates=tuple(Path(each) for each in (extra, *map(os.environ.get, _CERTIFICATES)) if each),
+        sign_in=sign_in,
+        client_certificate=(Path(client),) if client else (),
+    )
+
+
+def _npmrc() -> dict[str, str]:
+    """Return what the operator's own `.npmrc` says, with variables of the environment in it replaced."""
+    file = Path(os.environ.get("NPM_CONFIG_USERCONFIG") or Path.home() / ".npmrc")
+    lines = file.read_text().splitlines() if file.is_file() else []
+    pairs = (line.partition("=") for line in lines if not line.lstrip().startswith(("#", ";")))
+    found = {key.strip(): value.strip().strip("\"'") for key, _, value in pairs}
+    return {
+        key: re.sub(r"\$\{(\w+)\}", lambda name: os.environ.get(name[1], ""), value) for key, value in found.items()
+    }
+
+
+def _proxies() -> tuple[set[tuple[str, int]], dict[str, str]]:
+    """Return where the operator's proxies are, and the variables that name them."""
+    proxies = {name: os.environ[name] for name in _PROXIES if os.environ.get(name)}
+    places = set[tuple[str, int]]()
+    for proxy in proxies.values():
+        address = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        if address.hostname:
+            places.add((address.hostname, address.port or _PORTS.get(address.scheme, 1080)))
+    return places, proxies
+
+
+def _sign_in(indexes: Sequence[tuple[str, Credentials | str | None]]) -> dict[str, Any]:
+    """Return what the proxy that signs in is told, with the operator's proxies and certificates."""
+    names = (*_PROXIES, *_NO_PROXY, *_CERTIFICATES, _CLIENT_CERTIFICATE)
+    return {"indexes": indexes, "variables": {name: os.environ[name] for name in names if os.environ.get(name)}}
 
 
 def _configuration_files(config_home: Path) -> Iterator[Path]:

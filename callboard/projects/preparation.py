@@ -18,6 +18,7 @@ from callboard.projects.languages import Language, find_language
 from callboard.projects.manifest import DeployWarning, Manifest, Stored
 from callboard.projects.node.compiled import unpack_compiled
 from callboard.projects.node.declared import compiler_digest
+from callboard.projects.node.packages import check_npm_settings
 from callboard.projects.project_settings import ProjectSettings
 from callboard.projects.resource_files import (
     Resources,
@@ -106,7 +107,7 @@ def prepare(folder: Path, scratch: Path) -> Prepared:
             *check_ignored(folder),
             *(check_names(apis) if is_python else ()),
             *check_syntax(unpacked),
-            *(check_declaration(files) if is_python else ()),
+            *(check_declaration(files) if is_python else check_npm_settings(files)),
         ),
         created_at=datetime.now(UTC),
     )

@@ -33,7 +33,7 @@ _MAX_REASON_LENGTH = 600
 
 _MEMORY = MEMORY_OF_SIZE["large"]
 """Most bytes of memory that uv, and the builds that it starts, may use together."""
-_INDEX_PROXY = Path(__file__).with_name("index_proxy.py")
+INDEX_PROXY = Path(__file__).with_name("index_proxy.py")
 
 _SECRET_PREFIXES = ("CALLBOARD_", "AWS_", "TEMPORAL_", "OTEL_")
 """Prefixes of variables that programs of this host do not need, and that hold secrets."""
@@ -111,7 +111,7 @@ class ProjectUv:
                 memory_limit=_MEMORY,
                 instead=instead,
                 index=index.places,
-                proxy=None if index.sign_in is None else _INDEX_PROXY,
+                proxy=None if index.sign_in is None else INDEX_PROXY,
                 proxy_reads=(*index.certificates, *index.client_certificate),
             )
             return await _run(command, arguments, cwd, variables, timeout)

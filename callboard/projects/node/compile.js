@@ -2,9 +2,11 @@
 //
 // ORDER is a file with JSON: `root`, the project's files; `entries`, by function the file that it is in, below `root`;
 // `target`, the folder for what is made; `tools`, the folder with esbuild; `ours`, the folder with Callboard's own
-// packages for user code. Nothing of the project is executed here.
+// packages for user code; and `modules`, the `node_modules` with the project's packages, or null. Nothing of the project
+// is executed here.
 //
-// Prints JSON: `errors` and `warnings`, each with `text`, `file`, `line` and `column`, which may be null.
+// Prints JSON: `errors` and `warnings`, each with `text`, `file`, `line` and `column`, which may be null; and `outside`,
+// the packages that are not compiled into the functions.
 'use strict';
 const fs = require('fs');
 const path = require('path');
@@ -15,27 +17,46 @@ const esbuild = require(require.resolve('esbuild', { paths: [order.tools] }));
 /** What the user process has itself, and a package of ours that is compiled into the code that uses it. */
 const PROVIDED = /^(playwright|playwright-core|@playwright\/test|@(intuned|callboard)\/runtime)(\/|$)/;
 const COMPILED = /^@intuned\/browser(\/|$)/;
+/** What code says that looks for files beside itself, or for modules whose names only it knows. */
+const LOOKS_BESIDE = /\b(__dirname|__filename|import\.meta\.(url|dirname|filename)|require\.resolve|createRequire)\b|\brequire\((?!\s*["'`])/;
+const CODE = /\.[cm]?[jt]sx?$/;
+
+/** Packages at the top of `modules` that stay outside, with all that they require. */
+const outside = new Set();
 
 const packages = {
   name: 'packages',
   setup(build) {
     build.onResolve({ filter: PROVIDED }, (args) => ({ path: args.path, external: true }));
-    build.onResolve({ filter: COMPILED }, (args) => resolveFrom(build, args, order.ours));
-    build.onResolve({ filter: /^[^./]/ }, (args) =>
-      args.importer.startsWith(order.ours + path.sep) ? resolveFrom(build, args, order.tools) : undefined,
-    );
+    build.onResolve({ filter: COMPILED }, (args) => resolveFrom(build, args, order.ours, `./${args.path}`));
+    build.onResolve({ filter: /^[^./]/ }, async (args) => {
+      if (args.importer.startsWith(order.ours + path.sep)) return resolveFrom(build, args, order.tools);
+      if (outside.size === 0 || args.pluginData === 'resolved') return undefined;
+      const found = await build.resolve(args.path, { resolveDir: args.resolveDir, kind: args.kind, pluginData: 'resolved' });
+      return outside.has(packageOf(found.path)) ? { path: args.path, external: true } : undefined;
+    });
+    // Native code cannot be compiled into anything.
+    build.onLoad({ filter: /\.node$/ }, () => ({ contents: '', loader: 'empty' }));
   },
 };
 
-/** Resolves an import as if it stood in a file of this folder. Its `node_modules` need not be called so. */
-async function resolveFrom(build, args, folder) {
+/** Resolves an import as if it stood in a file of this folder. */
+async function resolveFrom(build, args, folder, as = args.path) {
   if (args.pluginData === 'resolved') return undefined;
-  const found = await build.resolve(args.path, { resolveDir: folder, kind: args.kind, pluginData: 'resolved' });
-  return found.errors.length > 0 ? { errors: found.errors } : { path: found.path, sideEffects: found.sideEffects };
+  const found = await build.resolve(as, { resolveDir: folder, kind: args.kind, pluginData: 'resolved' });
+  const { path, external, sideEffects, errors } = found;
+  return errors.length > 0 ? { errors } : { path, external, sideEffects };
 }
 
-async function main() {
-  const made = await esbuild.build({
+/** The package at the top of `modules` that a file belongs to, or that requires the one that it belongs to. */
+function packageOf(file) {
+  if (order.modules === null || !file.startsWith(order.modules + path.sep)) return undefined;
+  const [first, second] = path.relative(order.modules, file).split(path.sep);
+  return first.startsWith('@') ? `${first}/${second}` : first;
+}
+
+function build() {
+  return esbuild.build({
     absWorkingDir: order.root,
     entryPoints: Object.entries(order.entries).map(([out, file]) => ({ in: path.join(order.root, file), out })),
     outdir: order.target,
@@ -49,16 +70,49 @@ async function main() {
     keepNames: false,
     sourcemap: 'external',
     sourcesContent: false,
+    nodePaths: order.modules === null ? [] : [order.modules],
     plugins: [packages],
     logLevel: 'silent',
+    metafile: true,
     write: false,
   });
+}
+
+/** Adds to `outside` what must be there, given the files that were compiled. Returns whether there is any. */
+function findOutside(inputs) {
+  for (const input of inputs) {
+    const file = path.resolve(order.root, input);
+    const name = packageOf(file);
+    if (name === undefined || outside.has(name)) continue;
+    const folder = path.join(order.modules, name);
+    const isNative = fs.existsSync(path.join(folder, 'binding.gyp')) || file.endsWith('.node');
+    if (isNative || (CODE.test(file) && LOOKS_BESIDE.test(fs.readFileSync(file, 'utf8')))) addOutside(name);
+  }
+  return outside.size > 0;
+}
+
+/** Adds a package with all that it requires: nothing is to be loaded twice, once compiled and once from its files. */
+function addOutside(name) {
+  const file = path.join(order.modules, name, 'package.json');
+  if (outside.has(name) || !fs.existsSync(file)) return;
+  outside.add(name);
+  const { dependencies, optionalDependencies, peerDependencies } = JSON.parse(fs.readFileSync(file, 'utf8'));
+  for (const other of Object.keys({ ...dependencies, ...optionalDependencies, ...peerDependencies })) addOutside(other);
+}
+
+async function main() {
+  let made = await build();
+  if (findOutside(Object.keys(made.metafile.inputs))) made = await build();
   const maps = new Map();
   for (const file of made.outputFiles) if (file.path.endsWith('.map')) maps.set(file.path, JSON.parse(file.text));
   for (const file of made.outputFiles) {
     if (file.path.endsWith('.map')) continue;
     const map = maps.get(file.path + '.map');
-    map.sources = map.sources.map((source) => shortened(path.resolve(path.dirname(file.path), source)));
+    // A version has the file below `.callboard`, beside the sources.
+    const beside = path.join('.callboard', path.dirname(path.relative(order.target, file.path)));
+    map.sources = map.sources.map((source) =>
+      path.relative(beside, shortened(path.resolve(path.dirname(file.path), source))),
+    );
     const inline = Buffer.from(JSON.stringify(map)).toString('base64');
     fs.mkdirSync(path.dirname(file.path), { recursive: true });
     fs.writeFileSync(file.path, `${file.text}//# sourceMappingURL=data:application/json;base64,${inline}\n`);
@@ -68,10 +122,10 @@ async function main() {
 
 /** The path of a source as people are told it: below the project, or that of a package. */
 function shortened(source) {
-  for (const folder of [order.root, order.ours, order.tools]) {
-    if (source.startsWith(folder + path.sep)) return path.relative(folder, source);
-  }
-  return source;
+  const { root, ours, tools, modules } = order;
+  if (modules !== null && source.startsWith(modules + path.sep)) return path.relative(path.dirname(modules), source);
+  const folder = [root, ours, tools].find((each) => source.startsWith(each + path.sep));
+  return folder === undefined ? source : path.relative(folder, source);
 }
 
 function told(message) {
@@ -85,6 +139,8 @@ main()
     if (!Array.isArray(error.errors)) throw error;
     return error;
   })
-  .then((made) => {
-    process.stdout.write(JSON.stringify({ errors: made.errors.map(told), warnings: made.warnings.map(told) }) + '\n');
+  .then(({ errors, warnings }) => {
+    // What the authors of packages could do better is not for the author of the project.
+    const own = warnings.map(told).filter((warning) => !/^(node_modules|@intuned)\//.test(warning.file));
+    process.stdout.write(JSON.stringify({ errors: errors.map(told), warnings: own, outside: [...outside] }) + '\n');
   });

@@ -74,16 +74,26 @@ def node_folders(node: Path) -> tuple[Path, ...]:
     return tuple({path for path in (node.parent, node.resolve().parent) if not path.is_relative_to("/usr")})
 
 
+@dataclass(frozen=True)
+class Compilation:
+    """What came of compiling."""
+
+    outside: tuple[str, ...]
+    """The packages that are not in the compiled code, as they have native code, or read files beside themselves."""
+    warnings: tuple[DeployWarning, ...]
+
+
 async def compile_functions(
-    files: Path, functions: Mapping[str, str], node: NodeBox, target: Path
-) -> tuple[DeployWarning, ...]:
-    """Compile the functions of a version into the folder `target`, and return warnings about them.
+    files: Path, functions: Mapping[str, str], node: NodeBox, target: Path, modules: Path | None
+) -> Compilation:
+    """Compile the functions of a version into the folder `target`.
 
     Args:
         files: The unpacked version. Nothing is written there.
         functions: By name, such as `api/list`, the file below `files` that a function is in.
         node: What executes esbuild and the code.
         target: The folder for `api/list.cjs` and so on, which is made.
+        modules: The folder that has `node_modules` with the project's packages; None if it has none.
 
     Raises:
         ProjectError: Something does not compile, or a file has no function; the message names files and lines.
@@ -97,10 +107,12 @@ async def compile_functions(
         "target": str(target),
         "tools": str(tools),
         "ours": str(OUR_PACKAGES),
+        "modules": modules and str(modules / "node_modules"),
     }
+    packages = () if modules is None else (modules,)
     try:
         ended = await node.run(
-            _COMPILE, order, read=(files, tools, OUR_PACKAGES), write=(target,), within=_COMPILE_WITHIN
+            _COMPILE, order, read=(files, tools, OUR_PACKAGES, *packages), write=(target,), within=_COMPILE_WITHIN
         )
     except TimeoutError:
         within = _COMPILE_WITHIN.total_seconds() / 60
@@ -110,19 +122,21 @@ async def compile_functions(
     if ended.code:
         reason = next(reversed(ended.stderr.strip().splitlines()), f"exit code {ended.code}")
         raise ProjectError(f"The project could not be compiled: {clip(reason, _LONGEST)}")
-    told = cast("dict[str, list[dict[str, Any]]]", json.loads(ended.stdout))
+    told = cast("dict[str, list[Any]]", json.loads(ended.stdout))
     if told["errors"]:
         raise ProjectError(_several([str(_describe(error)) for error in told["errors"]]))
-    return (
-        *(_describe(warning) for warning in told["warnings"][:_SHOWN]),
-        *await _look_for_functions(functions, node, target),
-    )
+    warnings = [_describe(warning) for warning in told["warnings"][:_SHOWN]]
+    warnings += await _look_for_functions(functions, node, target, modules)
+    return Compilation(outside=tuple(told["outside"]), warnings=tuple(warnings))
 
 
-async def _look_for_functions(functions: Mapping[str, str], node: NodeBox, target: Path) -> list[DeployWarning]:
-    order = {"folder": str(target), "functions": list(functions)}
+async def _look_for_functions(
+    functions: Mapping[str, str], node: NodeBox, target: Path, modules: Path | None
+) -> list[DeployWarning]:
+    order = {"folder": str(target), "functions": list(functions), "modules": modules and str(modules)}
+    packages = () if modules is None else (modules,)
     try:
-        ended = await node.run(_LOOK, order, read=(target,), write=(), within=_LOOK_WITHIN)
+        ended = await node.run(_LOOK, order, read=(target, *packages), write=(), within=_LOOK_WITHIN)
         lines = ended.stdout.splitlines()
     except (TimeoutError, OSError):
         lines = []

@@ -10,6 +10,7 @@ from callboard.projects.apis import api_of
 from callboard.projects.files import list_unpacked_files
 from callboard.projects.languages import Language, find_language, is_api
 from callboard.projects.manifest import Stored
+from callboard.projects.node.packages import NodePackages, read_packages
 from callboard.projects.node.tools import LISTED, OUR_PACKAGES
 
 _NAMED = ("auth-sessions/create", "auth-sessions/check", "hooks/setupContext")
@@ -21,6 +22,8 @@ class NodeProject(Stored):
 
     functions: dict[str, str]
     """By name, such as `api/list` or `hooks/setupContext`, the file that a function is in."""
+    packages: NodePackages | None = None
+    """The packages that it declares; None if it needs none but Callboard's own."""
 
 
 def read_node_project(files: Path) -> NodeProject | None:
@@ -37,7 +40,7 @@ def read_node_project(files: Path) -> NodeProject | None:
     for path in paths:
         if path.suffix in language.suffixes and (name := str(path.with_suffix(""))) in _NAMED:
             functions.setdefault(name, str(path))
-    return NodeProject(functions=functions)
+    return NodeProject(functions=functions, packages=read_packages(files))
 
 
 @cache

@@ -1,6 +1,7 @@
 // Looks whether compiled code has a function to call: `node look.js ORDER`, in a box, as this executes the code.
 //
-// ORDER is a file with JSON: `folder`, and `functions`, which are files in it without their suffix. Prints a line of JSON
+// ORDER is a file with JSON: `folder`; `functions`, which are files in it without their suffix; and `modules`, the folder
+// that has `node_modules` for them, or null. Prints a line of JSON
 // with `of`, the function, before each is loaded, and another one afterwards: its default export is of the `type`, or it
 // has thrown an `error`. What the user process provides is replaced by stand-ins that answer to everything.
 'use strict';
@@ -19,6 +20,12 @@ const anything = new Proxy(function () {}, {
 const load = Module._load;
 Module._load = function (request, ...rest) {
   return PROVIDED.test(request) ? anything : load.call(this, request, ...rest);
+};
+const beside = order.modules && Module.createRequire(path.join(order.modules, 'compiled.cjs'));
+const resolve = Module._resolveFilename;
+Module._resolveFilename = function (request, parent, ...rest) {
+  const isPackage = beside && !/^[./]|^node:/.test(request) && parent?.filename?.startsWith(order.folder + path.sep);
+  return isPackage ? beside.resolve(request) : resolve.call(this, request, parent, ...rest);
 };
 
 function say(value) {
