@@ -12,7 +12,7 @@ from activities.attempts.project_environments import ProjectEnvironments
 from callboard.machines.attempt_spec import Version
 from callboard.projects.deploy import deploy
 from callboard.projects.environments import Environments
-from callboard.projects.manifest import Manifest
+from callboard.projects.manifest import Manifest, NodeEnvironment, OwnEnvironment
 from callboard.projects.versions import VersionFolders
 from callboard.storage import object_keys
 from callboard.storage.folder import FolderStore
@@ -62,11 +62,14 @@ class Host:
         """As a worker makes it, that has not seen the project before."""
         folder = await self.versions.ensure(manifest.project, manifest.version)
         worker = ProjectEnvironments(self.store, self.environments)
-        own, python = manifest.environment, None
-        if own is not None:
-            python = await worker.ensure_python(manifest.project, own, folder, within=SOON)
         plain = Version(manifest.project, manifest.version, folder, 4 * 1024**3, 1024, 800)
-        return replace(plain, python=python)
+        match manifest.environment:
+            case OwnEnvironment() as own:
+                return replace(plain, python=await worker.ensure_python(plain.project, own, folder, within=SOON))
+            case NodeEnvironment() as own:
+                return replace(plain, node=await worker.ensure_node(plain.project, own, folder, within=SOON))
+            case None:
+                return plain
 
     async def here(self, manifest: Manifest, *names: str) -> Any:
         """What an Attempt finds of the modules `names`."""
@@ -80,6 +83,7 @@ class Host:
     async def listed(self, manifest: Manifest) -> str:
         """The stored list of what the project's environment consists of."""
         assert manifest.environment is not None
+        assert manifest.environment.declaration is not None
         stored = await self.store.get(object_keys.environment(manifest.project, manifest.environment.declaration))
         assert stored is not None
         return stored.decode()

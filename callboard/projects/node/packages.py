@@ -146,8 +146,8 @@ def _check_spec(files: Path, name: str, spec: str) -> str | None:
     if not spec.startswith(("file:", "./", "../")):
         raise ProjectError(
             f"{PACKAGE_JSON}: the package {name} is {clip(spec, _SHOWN)!r}, and packages are installed from the "
-            "package registry only. Name a version that is there; or put the package into the project, and name its folder: "
-            "file:packages/x."
+            "package registry only. Name a version that is there; or put the package into the project, and name its "
+            "folder: file:packages/x."
         )
     path = PurePosixPath(spec.removeprefix("file:"))
     parts = [part for part in path.parts if part != "."]

@@ -13,6 +13,7 @@ import pytest
 
 from callboard.machines.runner import main as runner
 from callboard.projects.interpreters import own_interpreter
+from callboard.projects.manifest import OwnEnvironment
 from callboard.projects.uv import UvError, run_uv
 from tests.support.machines import attempt_of, value
 from tests.support.project_host import Host, listing
@@ -24,7 +25,7 @@ PLAYWRIGHT = version_of("playwright")
 async def test_a_package_and_what_it_needs_can_be_imported_and_nothing_of_ours(host: Host, whole_playwright: None):
     manifest = await host.deploy({"requirements.txt": "python-slugify\n"})
     assert manifest.warnings == ()
-    assert manifest.environment is not None
+    assert isinstance(manifest.environment, OwnEnvironment)
     assert manifest.environment.source == "requirements.txt"
     ours_only = ["temporalio", "pydantic", "fastapi", "callboard", "workflows", "api.app", "worker", "pip", "uv"]
     here = await host.here(manifest, "slugify", "text_unidecode", "playwright", "intuned_runtime", *ours_only)
@@ -53,7 +54,7 @@ async def test_playwright_and_the_runtime_are_ours_whatever_the_project_lists(ho
         package = false
     """
     manifest = await host.deploy({"pyproject.toml": textwrap.dedent(project)})
-    assert manifest.environment is not None
+    assert isinstance(manifest.environment, OwnEnvironment)
     assert manifest.environment.source == "pyproject.toml"
     here = await host.here(manifest, "intuned_runtime", "_intuned_runtime_internal", "slugify")
     assert here["playwright"] == PLAYWRIGHT

@@ -15,7 +15,7 @@ import pytest
 from callboard.projects.deploy import deploy
 from callboard.projects.environments import Environments
 from callboard.projects.interpreters import own_interpreter
-from callboard.projects.manifest import Manifest
+from callboard.projects.manifest import Manifest, OwnEnvironment
 from callboard.projects.uv import run_uv
 from callboard.schemas.errors import ProjectError
 from tests.support.package_box import package_box
@@ -171,7 +171,7 @@ async def test_packages_of_the_project_s_venv_are_installed_and_make_its_version
 
     first = await install("text-unidecode==1.2")
     second = await install("text-unidecode==1.3")
-    assert first.environment is not None
+    assert isinstance(first.environment, OwnEnvironment)
     assert first.environment.source == ".venv"
     assert first.environment.requires_python == f"=={own_interpreter().minor}.*"
     assert len({nothing.version, first.version, second.version}) == 3

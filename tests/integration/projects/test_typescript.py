@@ -1,0 +1,205 @@
+"""Projects in TypeScript are compiled by a deploy, in the box, and their packages come from the operator's registry."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from temporalio.testing import ActivityEnvironment
+
+from activities.upload_deploys import BuildActivities, UploadActivities
+from callboard.projects.deploy import deploy
+from callboard.projects.environments import Environments
+from callboard.projects.manifest import NodeEnvironment, read_manifest
+from callboard.projects.upload import UploadLimits, pack_upload
+from callboard.schemas.errors import ProjectError
+from callboard.schemas.workflow.deploy import BuildInput, CheckedUpload, DeployInput
+from callboard.storage import object_keys
+from callboard.storage.folder import FolderStore
+from tests.support.constants import WORKSPACE
+from tests.support.files import write_files
+from tests.support.machines import attempt_of, value
+from tests.support.npm_registry import NpmRegistry, npm_registry
+from tests.support.package_box import package_box
+from tests.support.project_host import Host
+
+TOKEN = "a-token-of-the-operator"
+PROJECT = {
+    "Intuned.jsonc": "{}",
+    "package.json": """{"dependencies": {
+        "@intuned/runtime": "1.3.38", "playwright": "~1.61.1", "tiny": "^1.0.0", "beside": "1", "own": "file:libs/own"
+    }, "devDependencies": {"there-is-no-such-package": "*"}}""",
+    "tsconfig.json": '{"compilerOptions": {"paths": {"~/*": ["./utils/*"]}}}',
+    ".npmrc": "registry=http://127.0.0.1:9/\nignore-scripts=false\n",
+    "libs/own/package.json": '{"name": "own", "version": "1.0.0", "scripts": {"postinstall": "touch /tmp/executed"}}',
+    "libs/own/index.js": "exports.own = 'own';",
+    "utils/kinds.ts": "export enum Kind { Book = 'book' }\nexport const label = (kind: Kind): string => `a ${kind}`;\n",
+    "utils/more.ts": "export const more: number = 3;\n",
+    "api/shop/list.ts": """
+import type { BrowserContext, Page } from 'playwright';
+import { tiny } from 'tiny';
+import beside from 'beside';
+import { own } from 'own';
+import { Kind, label } from '../../utils/kinds';
+import { more } from '../../utils/more.js';
+import { more as same } from '~/more';
+
+export default async function handler(params: { x: number }, page: Page, context: BrowserContext) {
+  await page.setContent('<h1>here</h1>');
+  const executed = require('node:fs').existsSync('/tmp/executed') || beside.executed;
+  return { x: params.x, label: label(Kind.Book), more, same, tiny, beside: beside.text, own, executed,
+    title: await page.innerText('h1'), packages: beside.environment };
+}
+""",
+    "api/plain.js": "module.exports = async () => 1;\n",
+    "hooks/setupContext.ts": "export default async function setupContext(of: { apiName: string }) {}\n",
+}
+LOOKS_BESIDE = """
+const fs = require('fs'), path = require('path');
+exports.text = fs.readFileSync(path.join(__dirname, 'beside.txt'), 'utf8');
+exports.executed = fs.existsSync(path.join(__dirname, 'executed'));
+exports.environment = Object.keys(process.env).filter((name) => /npm|registry/i.test(name));
+"""
+
+
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[NpmRegistry]:
+    """The operator's registry, which wants to be signed in to."""
+    with npm_registry(TOKEN) as registry:
+        host = registry.address.partition("://")[2]
+        write_files(tmp_path, {"npmrc": f"registry={registry.address}\n//{host}:_authToken=${{MY_TOKEN}}\n"})
+        monkeypatch.setenv("NPM_CONFIG_USERCONFIG", str(tmp_path / "npmrc"))
+        monkeypatch.setenv("MY_TOKEN", TOKEN)
+        registry.add("tiny", {"index.js": "exports.tiny = 'compiled in';"})
+        scripts = {"preinstall": "env > executed", "install": "touch executed", "postinstall": "touch executed"}
+        files = {"index.js": LOOKS_BESIDE, "beside.txt": "a file beside it"}
+        registry.add("beside", files, scripts=scripts, dependencies={"deep": "*"})
+        registry.add("deep", {"index.js": ""})
+        yield registry
+
+
+async def test_a_project_is_compiled_with_its_packages_and_runs(host: Host, registry: NpmRegistry, tmp_path: Path):
+    folder = write_files(tmp_path / "shop", PROJECT)
+    manifest = await deploy(folder, host.store, host.environments)
+    assert manifest.apis == ("plain", "shop/list")
+    assert [str(warning) for warning in manifest.warnings] == [
+        ".npmrc: not followed, as packages come from the registry that the operator has named"
+    ]
+    # What looks for files beside itself stays outside of the compiled code, and the rest is in it.
+    version = await host.version(manifest)
+    compiled = {path.relative_to(version.folder).as_posix() for path in version.folder.rglob("*.cjs")}
+    assert compiled == {f".callboard/{name}.cjs" for name in ("api/plain", "api/shop/list", "hooks/setupContext")}
+    code = (version.folder / ".callboard/api/shop/list.cjs").read_text()
+    assert "compiled in" in code
+    assert 'require("beside")' in code
+    assert version.node is not None
+    assert version.node.modules is not None
+    # Its packages, with those that they require, are what the registry has, by a lock with hashes and no address.
+    locked = await host.listed(manifest)
+    assert locked.count('"integrity"') == 3
+    assert "http" not in locked
+    assert sorted(path.name for path in (version.node.modules / "node_modules").iterdir() if path.name[0] != ".") == [
+        *("beside", "deep", "own", "tiny")
+    ]
+    assert {path for path in registry.asked if path.endswith(".tgz")} == set(registry.archives)
+    pool = host.lab.pool(project="shop")
+    assert value(await pool.run_attempt(version, attempt_of("shop/list", {"x": 2}))) == {
+        "x": 2,
+        "label": "a book",
+        "more": 3,
+        "same": 3,
+        "tiny": "compiled in",
+        "beside": "a file beside it",
+        "own": "own",
+        "executed": False,
+        "title": "here",
+        "packages": [],
+    }
+    # A change of code keeps the packages: nothing newer is looked for, and nothing is installed again.
+    registry.add("tiny", {"index.js": "exports.tiny = 'newer';"}, "1.1.0")
+    registry.asked.clear()
+    (folder / "api/plain.js").write_text("module.exports = async () => 2;\n")
+    again = await deploy(folder, host.store, host.environments)
+    assert again.version != manifest.version
+    assert again.environment == manifest.environment
+    assert registry.asked == []
+
+
+@pytest.fixture
+def environments(tmp_path: Path) -> Environments:
+    return Environments(tmp_path / "environments", package_box())
+
+
+async def refused(folder: Path, environments: Environments, **files: str) -> str:
+    """Why a project with these files is refused; in their names, `__` stands for `/`."""
+    named = {f"{name.replace('__', '/')}.ts": text for name, text in files.items()}
+    write_files(folder, {"Intuned.jsonc": "{}", "package.json": "{}", **named})
+    with pytest.raises(ProjectError) as error:
+        await deploy(folder, FolderStore(folder.with_name("artifacts")), environments)
+    return error.value.message
+
+
+async def test_what_does_not_compile_is_named_with_file_line_and_reason(tmp_path: Path, environments: Environments):
+    told = await refused(
+        tmp_path / "broken",
+        environments,
+        api__broken="import z from 'zod/v4';\nimport { x } from '../utils/nowhere';\nexport default () => z(x);\n",
+        api__unfinished="export default async function () {\n  return [1, ;\n}\n",
+    )
+    assert told.splitlines() == [
+        "api/broken.ts, line 1: the package zod is not among the dependencies of package.json",
+        'api/broken.ts, line 2: Could not resolve "../utils/nowhere"',
+        'api/unfinished.ts, line 2: Unexpected ";"',
+    ]
+
+
+async def test_a_file_without_a_function_is_refused_and_one_that_cannot_be_loaded_is_told(
+    tmp_path: Path, environments: Environments
+):
+    good = {"api__good": "console.log('{}'); export default async () => process.env.HOME;"}
+    bad = {"api__none": "export const x = 1;", "api__number": "export default 3;"}
+    told = await refused(tmp_path / "none", environments, **good, **bad)
+    assert [line.partition(".ts: its default export is no function")[0] for line in told.splitlines()] == [
+        *("api/none", "api/number")
+    ]
+    throws = "throw new TypeError(`no ${process.env.TARGET}`);"
+    for name in ("none", "number"):
+        (tmp_path / "none" / "api" / f"{name}.ts").write_text(throws if name == "none" else "process.exit(0);")
+    manifest = await deploy(tmp_path / "none", FolderStore(tmp_path / "artifacts"), environments)
+    assert [str(warning) for warning in manifest.warnings] == [
+        "api/none.ts: it could not be loaded in the deploy: TypeError: no undefined",
+        "api/number.ts: loading it ends the process, or does not end within 60 seconds",
+    ]
+
+
+async def test_an_upload_is_compiled_by_a_worker_and_is_the_same_version_as_the_folder(
+    tmp_path: Path, environments: Environments
+):
+    files = {"Intuned.jsonc": "{}", "package.json": "{}", "api/list.ts": "export default async () => 1 as number;\n"}
+    folder, store = write_files(tmp_path / "shop", files), FolderStore(tmp_path / "store")
+    direct = await deploy(folder, FolderStore(tmp_path / "other"), environments)
+    pack_upload(folder, tmp_path / "upload.tar.gz")
+    await store.put_file(object_keys.upload_bundle("shop", "u1"), tmp_path / "upload.tar.gz")
+    limits = UploadLimits(packed=1024**2)
+    control = UploadActivities(store=store, root=tmp_path / "control", limits=limits, max_machines=None)
+    browser = BuildActivities(store=store, environments=environments, root=tmp_path / "browser")
+    for activities in (control, browser):
+        activities.root.mkdir()
+    order = DeployInput(workspace=WORKSPACE, project="shop", upload="u1", by="ci")
+    checked = await ActivityEnvironment().run(control.check_upload, order)
+    assert isinstance(checked, CheckedUpload)
+    build = BuildInput(project="shop", upload="u1", version=checked.version)
+    await ActivityEnvironment().run(browser.build_version, build)
+    await ActivityEnvironment().run(control.publish_upload, order)
+    manifest = await read_manifest(store, "shop", checked.version)
+    assert manifest is not None
+    assert manifest.version == direct.version
+    assert manifest.environment == NodeEnvironment(language="typescript")
+    bundles = [each / object_keys.bundle("shop", direct.version) for each in (tmp_path / "store", tmp_path / "other")]
+    assert bundles[0].read_bytes() == bundles[1].read_bytes()
+    with tarfile.open(bundles[0]) as archive:
+        assert ".callboard/api/list.cjs" in archive.getnames()
+    await ActivityEnvironment().run(control.remove_upload, order)
+    assert [key async for key in store.list(object_keys.UPLOADS)] == []
