@@ -50,14 +50,14 @@ from callboard.telemetry.tracing import current_trace_id, current_traceparent
 _CHECK_FAILED = RunError(
     code=ErrorCode.AUTH_CHECK_FAILED,
     category="auth",
-    message="auth-sessions/check.py does not find the login good: what it returned is not true.",
+    message="auth-sessions/check does not find the login good: what it returned is not true.",
     retirable=True,
 )
 
 _STATE_NOT_CAPTURED = RunError(
     code=ErrorCode.INTERNAL_SERVER_ERROR,
     category="infrastructure",
-    message="auth-sessions/create.py has ended, but the browser's state could not be captured.",
+    message="auth-sessions/create has ended, but the browser's state could not be captured.",
     retirable=True,
 )
 

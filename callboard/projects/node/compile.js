@@ -20,6 +20,8 @@ const COMPILED = /^@intuned\/browser(\/|$)/;
 /** What code says that looks for files beside itself, or for modules whose names only it knows. */
 const LOOKS_BESIDE = /\b(__dirname|__filename|import\.meta\.(url|dirname|filename)|require\.resolve|createRequire)\b|\brequire\((?!\s*["'`])/;
 const CODE = /\.[cm]?[jt]sx?$/;
+/** What names the folder of the compiled file, and not that of the source. esbuild itself warns of `import.meta`. */
+const OWN_PLACE = /\b__(?:dirname|filename)\b/;
 
 /** Packages at the top of `modules` that stay outside, with all that they require. */
 const outside = new Set();
@@ -117,7 +119,7 @@ async function main() {
     fs.mkdirSync(path.dirname(file.path), { recursive: true });
     fs.writeFileSync(file.path, `${file.text}//# sourceMappingURL=data:application/json;base64,${inline}\n`);
   }
-  return made;
+  return { ...made, warnings: [...made.warnings, ...misplaced(Object.keys(made.metafile.inputs))] };
 }
 
 /** The path of a source as people are told it: below the project, or that of a package. */
@@ -126,6 +128,18 @@ function shortened(source) {
   if (modules !== null && source.startsWith(modules + path.sep)) return path.relative(path.dirname(modules), source);
   const folder = [root, ours, tools].find((each) => source.startsWith(each + path.sep));
   return folder === undefined ? source : path.relative(folder, source);
+}
+
+/** Warnings about code of the project that looks for files beside itself, which it does not find. */
+function* misplaced(inputs) {
+  for (const input of inputs) {
+    const file = path.resolve(order.root, input);
+    if (!file.startsWith(order.root + path.sep) || !CODE.test(file)) continue;
+    const lines = fs.readFileSync(file, 'utf8').split('\n');
+    const line = lines.findIndex((text) => OWN_PLACE.test(text)) + 1;
+    const text = 'its folder is another one once it is compiled: read files by their path in the project';
+    if (line > 0) yield { text, location: { file: input, line, column: 0 } };
+  }
 }
 
 function told(message) {

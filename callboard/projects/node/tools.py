@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import uuid
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -29,7 +28,6 @@ _TIMEOUT = 600.0
 """Seconds that the installation may take."""
 
 
-@cache
 def tools_folder() -> Path:
     """Return where the tools of this installation are, or will be."""
     digest = hashlib.sha256(b"\0".join((LISTED / name).read_bytes() for name in ("package.json", "package-lock.json")))

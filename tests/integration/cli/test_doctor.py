@@ -61,7 +61,10 @@ async def test_where_nothing_is_set_up_every_failure_comes_with_what_to_do(tmp_p
 
 @pytest.mark.parametrize(
     ("part", "needless"),
-    [("api", ["Browser", "Browser sandbox", "Isolation", "uv", "Webhook secrets"]), ("worker", ["API keys"])],
+    [
+        ("api", ["Browser", "Browser sandbox", "Isolation", "uv", "TypeScript", "Webhook secrets"]),
+        ("worker", ["API keys"]),
+    ],
 )
 async def test_for_one_part_nothing_is_asked_that_only_the_other_needs(
     server: TemporalServer, tmp_path: Path, part: str, needless: list[str]

@@ -158,7 +158,7 @@ async def test_what_does_not_compile_is_named_with_file_line_and_reason(tmp_path
 async def test_a_file_without_a_function_is_refused_and_one_that_cannot_be_loaded_is_told(
     tmp_path: Path, environments: Environments
 ):
-    good = {"api__good": "console.log('{}'); export default async () => process.env.HOME;"}
+    good = {"api__good": "console.log('{}');\nexport default async () => [process.env.HOME, __dirname];"}
     bad = {"api__none": "export const x = 1;", "api__number": "export default 3;"}
     told = await refused(tmp_path / "none", environments, **good, **bad)
     assert [line.partition(".ts: its default export is no function")[0] for line in told.splitlines()] == [
@@ -169,6 +169,7 @@ async def test_a_file_without_a_function_is_refused_and_one_that_cannot_be_loade
         (tmp_path / "none" / "api" / f"{name}.ts").write_text(throws if name == "none" else "process.exit(0);")
     manifest = await deploy(tmp_path / "none", FolderStore(tmp_path / "artifacts"), environments)
     assert [str(warning) for warning in manifest.warnings] == [
+        "api/good.ts, line 2: its folder is another one once it is compiled: read files by their path in the project",
         "api/none.ts: it could not be loaded in the deploy: TypeError: no undefined",
         "api/number.ts: loading it ends the process, or does not end within 60 seconds",
     ]

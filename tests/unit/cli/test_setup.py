@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from callboard.cli.setup import setup
-from callboard.schemas.errors import BadRequest, ConfigurationError, MachineError
+from callboard.projects.node.tools import LISTED, require_tools
+from callboard.schemas.errors import BadRequest, ConfigurationError, MachineError, ProjectError
 
 APT_GET = """
 echo "apt-get $*" >> "$HOST/log"
@@ -85,6 +86,28 @@ def test_there_is_nothing_to_do_a_second_time(host: Host):
     before = host.executed
     setup()
     assert host.executed == before
+
+
+def test_what_typescript_needs_is_installed_by_npm_as_it_is_locked(
+    host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("sys.prefix", str(host.folder / "venv"))
+    for program in ("bwrap", "pasta", "ip", "chromium-headless-shell"):
+        host.has(program)
+    host.has("npm", "echo 'npm error it cannot be reached' >&2; exit 1")
+    with pytest.raises(ConfigurationError, match="npm error it cannot be reached"):
+        setup(yes=True, typescript=True)
+    with pytest.raises(ProjectError, match="callboard setup --typescript"):
+        require_tools()
+    host.has(
+        "npm", 'echo "npm $*" >> "$HOST/log"; /bin/mkdir -p node_modules/esbuild; /bin/cp *-lock.json "$HOST/lock"'
+    )
+    setup(yes=True, typescript=True)
+    setup(yes=True, typescript=True)
+    assert host.executed == ["npm ci --ignore-scripts --omit=dev --no-audit --no-fund"]
+    assert (host.folder / "lock").read_bytes() == (LISTED / "package-lock.json").read_bytes()
+    assert [path.name for path in require_tools().parent.iterdir()] == [require_tools().name]
+    assert "lacks what projects in TypeScript need" in capsys.readouterr().err
 
 
 def test_nothing_is_installed_where_nobody_can_say_yes(host: Host, monkeypatch: pytest.MonkeyPatch):
