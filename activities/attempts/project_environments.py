@@ -58,7 +58,7 @@ class ProjectEnvironments:
 
         Some of them may be in the version's folder. Raises the same errors as `ensure_python`.
         """
-        if own.declaration is None:
+        if own.declaration is None or not own.installed:
             return NodeEnvironment(node_program(), None)
         name = (project, own.declaration)
         modules = self._modules.get(name)

@@ -98,8 +98,8 @@ async def _compile(
     folder = scratch / "compiled"
     made = await compile_functions(files, node.functions, NodeBox(environments.box, scratch), folder, modules)
     await run_in_thread(pack_compiled, folder, compiled_in(scratch))
-    declaration = packages.declaration if packages is not None and made.outside else None
-    environment = NodeEnvironment(language="typescript", declaration=declaration)
+    declaration = packages and packages.declaration
+    environment = NodeEnvironment(language="typescript", declaration=declaration, installed=bool(made.outside))
     return CompiledCode(environment=environment, lock=lock, warnings=made.warnings)
 
 

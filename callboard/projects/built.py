@@ -81,22 +81,22 @@ def complete(manifest: Manifest, sources: Sources, built: Built) -> Manifest:
         raise ProjectError(f"The worker that has built the version has told what cannot be: {error}.") from error
     if environment != name_environment(sources.declaration):
         raise _other_packages()
-    if built.compiled is not None and sources.node is not None:
-        packages = sources.node.packages
-        if built.compiled.environment.declaration not in {None, packages and packages.declaration}:
-            raise _other_packages()
-    if (built.compiled is None) is not (sources.node is None):
+    compiled, node = built.compiled, sources.node
+    if (compiled is None) is not (node is None):
         raise ProjectError("The worker that has built the version has taken it for one in another language.")
+    declared = node and node.packages and node.packages.declaration
+    if compiled is not None and compiled.environment.declaration != declared:
+        raise _other_packages()
     modules = modules_in(Path(sysconfig.get_path("platlib"))) if dependencies is None else dependencies.modules
     warnings = (
         *manifest.warnings,
         *(() if dependencies is None else dependencies.warnings),
-        *(() if built.compiled is None else built.compiled.warnings),
+        *(() if compiled is None else compiled.warnings),
         *check_imports(sources.code, modules),
         *described.warnings,
         *(_check_schemas(described) if manifest.settings.api_access.validate_parameters else ()),
     )
-    found = environment if built.compiled is None else built.compiled.environment
+    found = environment if compiled is None else compiled.environment
     return manifest.model_copy(update={"environment": found, "warnings": warnings})
 
 

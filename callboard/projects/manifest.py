@@ -60,7 +60,9 @@ class NodeEnvironment(Stored):
 
     language: Literal["typescript"]
     declaration: str | None = None
-    """Name of the lock of its packages, as in `OwnEnvironment`; None if all that it needs is in its compiled code."""
+    """Name of the lock of its packages, as in `OwnEnvironment`; None if it declares none but Callboard's own."""
+    installed: bool = False
+    """Whether workers install packages by that lock. If not, all that it needs is in its compiled code."""
 
 
 class Manifest(Stored):

@@ -146,9 +146,10 @@ def explain_error(stderr: str) -> str:
         return limit[1]
     lines = [line.strip() for line in re.findall(r"^npm (?:error|ERR!) ?(.*)$", stderr, re.MULTILINE)]
     code = next((line.removeprefix("code ") for line in lines if line.startswith("code ")), "")
-    rest = [re.sub(rf"^{re.escape(code)} |^\d{{3}} ", "", line) for line in lines if not line.startswith("code ")]
+    prefix = re.compile(rf"^(?:{re.escape(code)} |\d{{3}} )")
+    rest = [prefix.sub("", line) for line in lines if not line.startswith(("code ", "Log files were not written"))]
     whole = " ".join(line for line in rest if line)
-    if code == "E404" and (missing := re.search(r"'?([^\s']+)@[^\s']*'? is not in (?:this|the npm) registry", whole)):
+    if code == "E404" and (missing := re.search(r"'(@?[^'@]+)@[^']*' could not be found", whole)) is not None:
         return f"there is no package {missing[1]} in the package registry"
     if code in {"E401", "E403", "ENEEDAUTH"}:
         return f"the package registry wants other credentials than it is given ({clip(whole, _LONGEST)})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -132,6 +133,41 @@ def environments(tmp_path: Path) -> Environments:
     return Environments(tmp_path / "environments", package_box())
 
 
+async def test_an_own_lock_stands_and_what_npm_refuses_is_told(
+    tmp_path: Path, environments: Environments, registry: NpmRegistry
+):
+    folder, store = tmp_path / "shop", FolderStore(tmp_path / "artifacts")
+    files = {"Intuned.jsonc": "{}", "api/list.ts": "import { tiny } from 'tiny';\nexport default async () => tiny;\n"}
+
+    async def told(package: str, lock: str) -> str:
+        write_files(folder, {**files, "package.json": package, "package-lock.json": lock})
+        try:
+            manifest = await deploy(folder, store, environments)
+        except ProjectError as error:
+            return error.message
+        assert isinstance(manifest.environment, NodeEnvironment)
+        assert not manifest.environment.installed
+        key = object_keys.environment("shop", manifest.environment.declaration or "")
+        return json.loads(await store.get(key) or b"")["packages"]["node_modules/tiny"]["version"]
+
+    def lock(integrity: str) -> str:
+        entry = {"version": "1.0.0", "resolved": "http://127.0.0.1:9/tiny.tgz", "integrity": integrity}
+        packages = {"": {"dependencies": {"tiny": "*"}}, "node_modules/tiny": entry}
+        return json.dumps({"name": "shop", "lockfileVersion": 3, "packages": packages})
+
+    registry.add("tiny", {"index.js": "exports.tiny = 'newer';"}, "1.1.0")
+    package = '{"dependencies": {"tiny": "*"}}'
+    integrity = registry.packages["tiny"]["versions"]["1.0.0"]["dist"]["integrity"]
+    assert await told(package, lock(integrity)) == "1.0.0"
+    other = lock(integrity.replace("512-", "512-AA"))
+    assert "a package is not what its hash in the lock says" in await told(package, other)
+    assert await told('{"dependencies": {"nowhere": "1"}}', "{}") == (
+        "package.json: the dependencies cannot be resolved: there is no package nowhere in the package registry."
+    )
+    registry.token = "another"
+    assert "wants other credentials" in await told('{"dependencies": {"tiny": "1.1.0"}}', "{}")
+
+
 async def refused(folder: Path, environments: Environments, **files: str) -> str:
     """Why a project with these files is refused; in their names, `__` stands for `/`."""
     named = {f"{name.replace('__', '/')}.ts": text for name, text in files.items()}
@@ -197,7 +233,7 @@ async def test_an_upload_is_compiled_by_a_worker_and_is_the_same_version_as_the_
     manifest = await read_manifest(store, "shop", checked.version)
     assert manifest is not None
     assert manifest.version == direct.version
-    assert manifest.environment == NodeEnvironment(language="typescript")
+    assert manifest.environment == direct.environment == NodeEnvironment(language="typescript")
     bundles = [each / object_keys.bundle("shop", direct.version) for each in (tmp_path / "store", tmp_path / "other")]
     assert bundles[0].read_bytes() == bundles[1].read_bytes()
     with tarfile.open(bundles[0]) as archive:

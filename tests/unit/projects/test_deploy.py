@@ -10,10 +10,12 @@ import pytest
 
 from callboard.projects.deploy import deploy
 from callboard.projects.manifest import Manifest
+from callboard.projects.preparation import prepare
 from callboard.schemas.errors import ProjectError, StoreError
 from callboard.storage import object_keys
 from callboard.storage.folder import FolderStore
 from tests.support.faulty_store import FaultyStore
+from tests.support.files import write_files
 from tests.support.project_folders import AUTOMATION, Deployed, Make
 
 
@@ -229,3 +231,26 @@ async def test_a_deploy_that_fails_leaves_the_earlier_version_deployed(
     store.refuse = lambda _key: False
     assert json.loads(await store.get(object_keys.current_version("shop")) or b"")["version"] == first.version
     assert (await deploy(folder, store)).version != first.version
+
+
+def test_another_compiler_makes_another_version_of_a_project_in_typescript(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def version(files: dict[str, str], compiler: str) -> str:
+        monkeypatch.setattr("callboard.projects.preparation.compiler_digest", lambda: compiler)
+        (scratch := tmp_path / f"scratch-{len(list(tmp_path.iterdir()))}").mkdir()
+        return prepare(write_files(tmp_path / "shop", files), scratch).manifest.version
+
+    files = {"Intuned.jsonc": "{}", "package.json": "{}", "api/list.ts": "export default () => 1"}
+    assert version(files, "a") == version(files, "a") != version(files, "b")
+
+
+def test_the_functions_of_a_login_in_typescript_are_looked_for_by_their_names(tmp_path: Path):
+    settings = '{"authSessions": {"enabled": true, "type": "API"}}'
+    files = {"Intuned.jsonc": settings, "package.json": "{}", "api/list.ts": "", "auth-sessions/create.py": ""}
+    folder, scratch = write_files(tmp_path / "shop", files), tmp_path / "scratch"
+    scratch.mkdir()
+    with pytest.raises(ProjectError, match=r"no auth-sessions/create\.ts and no auth-sessions/check\.ts"):
+        prepare(folder, scratch)
+    write_files(folder, {"auth-sessions/create.ts": "", "auth-sessions/check.js": ""})
+    assert prepare(folder, scratch).manifest.apis == ("list",)
