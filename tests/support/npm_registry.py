@@ -7,6 +7,7 @@ import hashlib
 import http.server
 import io
 import json
+import ssl
 import tarfile
 import threading
 from collections.abc import Generator, Mapping
@@ -14,14 +15,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.support.certificates import Signed
+
 
 @dataclass
 class NpmRegistry:
     """What the registry has, and what it was asked for."""
 
     address: str
-    token: str | None = None
-    """What whoever may read anything signs in with; None: everybody may."""
+    token: str
+    """What whoever may read anything signs in with."""
     asked: list[str] = field(default_factory=list[str])
     """The paths of all requests that were signed in."""
     archives: dict[str, bytes] = field(default_factory=dict[str, bytes])
@@ -47,12 +50,12 @@ class NpmRegistry:
 
 
 @contextmanager
-def npm_registry(token: str | None = None) -> Generator[NpmRegistry]:
-    """Serve a registry for as long as the block lasts."""
+def npm_registry(token: str, tls: Signed) -> Generator[NpmRegistry]:
+    """Serve a registry by TLS, for whoever has this token, for as long as the block lasts."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            if registry.token is not None and self.headers["Authorization"] != f"Bearer {registry.token}":
+            if self.headers["Authorization"] != f"Bearer {registry.token}":
                 self._answer(401, b"{}")
                 return
             registry.asked.append(self.path)
@@ -71,7 +74,10 @@ def npm_registry(token: str | None = None) -> Generator[NpmRegistry]:
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        registry = NpmRegistry(f"http://127.0.0.1:{server.server_port}/", token)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tls.certificate, tls.key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        registry = NpmRegistry(f"https://localhost:{server.server_port}/", token)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:

@@ -37,6 +37,8 @@ _LONGEST = 600
 _OPTIONS = {
     "audit": "false",
     "color": "false",
+    "fetch-retry-maxtimeout": "5000",
+    "fetch-retry-mintimeout": "1000",
     "fund": "false",
     "git": "/bin/false",  # nothing is fetched by git
     "ignore-scripts": "true",

@@ -19,6 +19,7 @@ from callboard.schemas.errors import ProjectError
 from callboard.schemas.workflow.deploy import BuildInput, CheckedUpload, DeployInput
 from callboard.storage import object_keys
 from callboard.storage.folder import FolderStore
+from tests.support.certificates import Authority
 from tests.support.constants import WORKSPACE
 from tests.support.files import write_files
 from tests.support.machines import attempt_of, value
@@ -68,7 +69,9 @@ exports.environment = Object.keys(process.env).filter((name) => /npm|registry/i.
 @pytest.fixture
 def registry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[NpmRegistry]:
     """The operator's registry, which wants to be signed in to."""
-    with npm_registry(TOKEN) as registry:
+    authority = Authority(tmp_path / "authority")
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    with npm_registry(TOKEN, authority.sign("registry", "localhost")) as registry:
         host = registry.address.partition("://")[2]
         write_files(tmp_path, {"npmrc": f"registry={registry.address}\n//{host}:_authToken=${{MY_TOKEN}}\n"})
         monkeypatch.setenv("NPM_CONFIG_USERCONFIG", str(tmp_path / "npmrc"))

@@ -132,7 +132,8 @@ async def test_the_policy_of_a_worker_with_a_browser_closes_what_is_not_for_it(w
             await keys(store, "")
         with pytest.raises(StoreError, match="Access Denied"):
             await store.put(storage_keys.current_version("shop"), b"")
-        await store.put(storage_keys.upload_build("shop", "1"), b"1")
+        for key in (storage_keys.upload_build("shop", "1"), storage_keys.upload_compiled("shop", "1")):
+            await store.put(key, b"1")
 
 
 async def test_prefixes_keep_stores_of_one_bucket_apart(with_keys: S3Server) -> None:
