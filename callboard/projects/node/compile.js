@@ -14,9 +14,8 @@ const path = require('path');
 const order = JSON.parse(fs.readFileSync(process.argv[2], 'utf8'));
 const esbuild = require(require.resolve('esbuild', { paths: [order.tools] }));
 
-/** What the user process has itself, and a package of ours that is compiled into the code that uses it. */
+/** What the user process has itself. Other packages of ours are compiled into the code that uses them. */
 const PROVIDED = /^(playwright|playwright-core|@playwright\/test|@(intuned|callboard)\/runtime)(\/|$)/;
-const COMPILED = /^@intuned\/browser(\/|$)/;
 /** What code says that looks for files beside itself, or for modules whose names only it knows. */
 const LOOKS_BESIDE = /\b(__dirname|__filename|import\.meta\.(url|dirname|filename)|require\.resolve|createRequire)\b|\brequire\((?!\s*["'`])/;
 const CODE = /\.[cm]?[jt]sx?$/;
@@ -30,10 +29,10 @@ const packages = {
   name: 'packages',
   setup(build) {
     build.onResolve({ filter: PROVIDED }, (args) => ({ path: args.path, external: true }));
-    build.onResolve({ filter: COMPILED }, (args) => resolveFrom(build, args, order.ours, `./${args.path}`));
     build.onResolve({ filter: /^[^./]/ }, async (args) => {
-      if (args.importer.startsWith(order.ours + path.sep)) return resolveFrom(build, args, order.tools);
-      if (outside.size === 0 || args.pluginData === 'resolved') return undefined;
+      if (args.pluginData === 'resolved') return undefined;
+      if (args.importer.startsWith(order.ours + path.sep)) return resolveInTools(build, args);
+      if (outside.size === 0) return undefined;
       const found = await build.resolve(args.path, { resolveDir: args.resolveDir, kind: args.kind, pluginData: 'resolved' });
       return outside.has(packageOf(found.path)) ? { path: args.path, external: true } : undefined;
     });
@@ -42,10 +41,9 @@ const packages = {
   },
 };
 
-/** Resolves an import as if it stood in a file of this folder. */
-async function resolveFrom(build, args, folder, as = args.path) {
-  if (args.pluginData === 'resolved') return undefined;
-  const found = await build.resolve(as, { resolveDir: folder, kind: args.kind, pluginData: 'resolved' });
+/** Resolves an import of a package of ours: the libraries that it uses are among the tools. */
+async function resolveInTools(build, args) {
+  const found = await build.resolve(args.path, { resolveDir: order.tools, kind: args.kind, pluginData: 'resolved' });
   const { path, external, sideEffects, errors } = found;
   return errors.length > 0 ? { errors } : { path, external, sideEffects };
 }
@@ -72,7 +70,7 @@ function build() {
     keepNames: false,
     sourcemap: 'external',
     sourcesContent: false,
-    nodePaths: order.modules === null ? [] : [order.modules],
+    nodePaths: [order.ours, ...(order.modules === null ? [] : [order.modules])],
     plugins: [packages],
     logLevel: 'silent',
     metafile: true,

@@ -85,6 +85,9 @@ def install_tools() -> None:
         if not has_tools():  # Somebody else may have been faster.
             shutil.rmtree(target, ignore_errors=True)
             partial.rename(target)
+        for other in target.parent.glob(f"node-tools-{'?' * 16}"):  # those of an earlier Callboard
+            if other != target:
+                shutil.rmtree(other, ignore_errors=True)
     except subprocess.TimeoutExpired as error:
         raise ConfigurationError(f"npm has not ended within {_TIMEOUT / 60:g} minutes.") from error
     except OSError as error:

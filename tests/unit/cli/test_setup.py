@@ -102,6 +102,7 @@ def test_what_typescript_needs_is_installed_by_npm_as_it_is_locked(
     host.has(
         "npm", 'echo "npm $*" >> "$HOST/log"; /bin/mkdir -p node_modules/esbuild; /bin/cp *-lock.json "$HOST/lock"'
     )
+    (host.folder / "venv" / "share" / "callboard" / "node-tools-0123456789abcdef").mkdir()
     setup(yes=True, typescript=True)
     setup(yes=True, typescript=True)
     assert host.executed == ["npm ci --ignore-scripts --omit=dev --no-audit --no-fund"]
