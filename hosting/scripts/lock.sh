@@ -2,7 +2,8 @@
 # Writes the lock files again from pyproject.toml, for every platform and for Python 3.12 and later, each package with
 # its hashes and without an address. requirements.lock has all packages: those of Callboard and of the development
 # tools. hosting/requirements.lock has those of them that an image of the two services needs: it runs no `callboard dev`.
-# tests/packages has those that tests install.
+# tests/packages has those that tests install. The tools for projects in TypeScript have exact versions in their
+# package.json, and a lock of npm beside it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source hosting/scripts/uv.sh
@@ -36,3 +37,5 @@ for wanted in tests/packages/*.in; do
     esac
     compile "${wanted%.in}.lock" "$wanted" "${emit[@]}"
 done
+npm install --prefix callboard/projects/node_tools --package-lock-only --ignore-scripts \
+    --omit-lockfile-registry-resolved --no-audit --no-fund
