@@ -1,39 +1,48 @@
 """The process in which `callboard run` calls a project's function, and the logins that it keeps.
 
-`callboard_runtime.local_run` is what runs in that process. A login lies where projects of Intuned keep theirs, in
-`auth-sessions-instances/ID` (docs/contract.md, section 7): its state in `auth-session.json`, and what it was made from
-in `metadata.json`. Both are for their owner alone, and part of no version.
+`callboard_runtime.local_run` is what runs in that process, or `runtime/node/local_run.js` for a project in TypeScript.
+A login lies where projects of Intuned keep theirs, in `auth-sessions-instances/ID` (docs/contract.md, section 7): its
+state in `auth-session.json`, and what it was made from in `metadata.json`. Both are for their owner alone, and part of
+no version.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import linecache
 import os
 import re
 import signal
 import subprocess
+import sys
 import tempfile
 import traceback
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import FrameType
 from typing import Any, TextIO
 
 from pydantic_core import PydanticCustomError
 
 from callboard.cli.local_variables import LocalVariables
+from callboard.dev import die_with_parent
+from callboard.machines.box import driver_program, node_program
 from callboard.machines.browser_program import browser_args, find_browser
 from callboard.machines.environment import USER_PREFIX, display_environment
 from callboard.machines.runner import inner_box, process_tree
+from callboard.machines.runner.main import RUNTIME
 from callboard.machines.sandbox import sandbox_refusal
 from callboard.projects.api_descriptions import read_line
 from callboard.projects.code_checks import look_at_code
 from callboard.projects.declaration import VENV
+from callboard.projects.files import COMPILED, list_project_files
 from callboard.projects.input_schemas import InputSchema
+from callboard.projects.node.compiler import compile_here, read_parameters_here
+from callboard.projects.node.declared import HOOK, find_functions
 from callboard.projects.parameter_check import SchemaError
 from callboard.projects.project_settings import ProjectSettings
 from callboard.schemas.errors import BadRequest, NotFound, ProjectError
@@ -44,6 +53,9 @@ _CLOSE_WITHIN = 10
 """Seconds that the process gets to close everything after Ctrl-C. Code that blocks is ended then."""
 _FRAME = re.compile(r'^  File "([^"\n]*)", line (\d+) in ([^\n]*)$', re.MULTILINE)
 """One frame as `faulthandler` writes it."""
+_MOST_RECENT_FIRST = "(most recent call first):\n"
+"""End of the line before the frames of a thread."""
+_CHECK = "auth-sessions/check"
 _OURS = ("CALLBOARD_", "AWS_", "TEMPORAL_")
 """Prefixes of variables that are for Callboard itself, and that hold secrets."""
 
@@ -61,6 +73,7 @@ class CallOptions:
     proxy: str | None
     cdp_url: str | None
     debugpy: int | None
+    inspect: int | None
 
 
 @dataclass(frozen=True)
@@ -80,8 +93,8 @@ class LocalProject:
 
     folder: Path
     settings: ProjectSettings
-    python: Path
-    """The interpreter of its environment."""
+    python: Path | None
+    """The interpreter of its environment; None for a project in TypeScript."""
     variables: LocalVariables
 
     def login(self, session_id: str) -> LocalLogin:
@@ -170,13 +183,31 @@ class LocalProject:
             "trace": options.trace and str(options.trace.absolute()),
             "timeout": options.timeout and options.timeout.total_seconds(),
             "keep_open": options.keep_open,
-            "debugpy": options.debugpy,
         }
         # Temporary files of the code are deleted, as after an Attempt. Playwright makes the browser's profile there.
         with tempfile.TemporaryDirectory(prefix="callboard-run-", ignore_cleanup_errors=True) as temporary:
             environment = {**_inherited(), **self.variables.values, "TMPDIR": temporary}
-            with _started(self.python, self.folder, environment, order) as outcome:
+            if self.python is None:
+                command, more = self._compiled(function, Path(temporary), options.inspect)
+            else:
+                command, more = [self.python, "-m", "callboard_runtime.local_run"], {"debugpy": options.debugpy}
+            with _started(command, self.folder, environment, {**order, **more}) as outcome:
                 yield outcome
+
+    def _compiled(self, function: str, temporary: Path, inspect: int | None) -> tuple[list[str | Path], dict[str, Any]]:
+        """Compile what a call of this function needs. Return the command that calls it, and more fields of its order.
+
+        Raises:
+            ProjectError: It does not compile.
+        """
+        functions = self._functions()
+        wanted = {name: file for name, file in functions.items() if name in (function, HOOK, _CHECK)}
+        asyncio.run(compile_here(self.folder, wanted, temporary / COMPILED))
+        debugger = [] if inspect is None else [f"--inspect-wait=127.0.0.1:{inspect}"]
+        core = driver_program().parent / "package"
+        more = {"compiled": str(temporary), "core": str(core), "hook": HOOK in functions}
+        node = [node_program(), *debugger, RUNTIME / "node" / "local_run.js"]
+        return [sys.executable, "-I", "-S", die_with_parent.__file__, str(os.getpid()), *node], more
 
     def input_schema(self, api: str) -> InputSchema | SchemaError | None:
         """Return the schema of an API's parameters, or why there is none; None if its annotation says nothing.
@@ -184,6 +215,8 @@ class LocalProject:
         Raises:
             KeyboardInterrupt: Ctrl-C was pressed.
         """
+        if self.python is None:
+            return self._schema_in_typescript(api)
         if not look_at_code(self.folder, [api])[api].annotated:
             return None
         inner_box.adopt_orphans()
@@ -203,6 +236,20 @@ class LocalProject:
             finally:
                 process_tree.kill_all()
         return read_line(done.stdout)
+
+    def file_of(self, api: str) -> str:
+        """Return the path of an API's file below the project folder."""
+        return f"api/{api}.py" if self.python is not None else self._functions()[f"api/{api}"]
+
+    def _schema_in_typescript(self, api: str) -> InputSchema | SchemaError | None:
+        with tempfile.TemporaryDirectory(prefix="callboard-run-", ignore_cleanup_errors=True) as temporary:
+            variables = {**_inherited(), **self.variables.values, "TMPDIR": temporary}
+            reading = read_parameters_here(api, self.file_of(api), self.folder, Path(temporary), variables)
+            line = asyncio.run(reading)
+        return read_line(line) if line else None
+
+    def _functions(self) -> dict[str, str]:
+        return find_functions([PurePosixPath(file.path) for file in list_project_files(self.folder)])
 
     def _made_from(self, login: LocalLogin) -> dict[str, Any]:
         return {"parameters": self.variables.resolve(login.parameters)}
@@ -240,7 +287,7 @@ def _inherited() -> dict[str, str]:
 
 @contextmanager
 def _started(
-    python: Path, folder: Path, environment: dict[str, str], order: dict[str, Any]
+    command: Sequence[str | Path], folder: Path, environment: dict[str, str], order: dict[str, Any]
 ) -> Generator[dict[str, Any]]:
     """Start the process, and yield what it tells, or that it has gone beyond its time limit and was ended.
 
@@ -259,9 +306,13 @@ def _started(
     ):
         json.dump({**order, "stack": stack.fileno()}, file)
         file.seek(0)
-        command = [python, "-m", "callboard_runtime.local_run", str(file.fileno()), str(writing)]
+        descriptors = (file.fileno(), stack.fileno(), writing)
         child = subprocess.Popen(
-            command, cwd=folder, env=environment, pass_fds=(file.fileno(), stack.fileno(), writing)
+            [*command, str(file.fileno()), str(writing)],
+            cwd=folder,
+            env=environment,
+            pass_fds=descriptors,
+            stdout=2,  # What user code prints belongs to the log. Our standard output has the result alone.
         )
         os.close(writing)
         with _interruptible(child) as interrupted:
@@ -287,14 +338,20 @@ def _ended_late(
     if not (dump := stack.read()):
         return None
     message = f"It took longer than {timeout:g} seconds, and had to be ended, as it did not react."
-    error = {"kind": "user", "name": "TimeoutError", "message": message, "stack": _traceback(dump, folder)}
+    of_python = _MOST_RECENT_FIRST in dump
+    error = {
+        "kind": "user",
+        "name": "TimeoutError",
+        "message": message,
+        "stack": _traceback(dump, folder) if of_python else dump.rstrip(),
+    }
     return {"error": error, "attributes": {}}
 
 
 def _traceback(dump: str, folder: Path) -> str:
     """Return what `faulthandler` says of the main thread, which it names last, as a traceback of the project's code."""
     frames: list[traceback.FrameSummary] = []
-    for path, line, function in _FRAME.findall(dump.rpartition("(most recent call first):\n")[2]):
+    for path, line, function in _FRAME.findall(dump.rpartition(_MOST_RECENT_FIRST)[2]):
         place = path.removeprefix(f"{folder}/")
         if place != path and not place.startswith(f"{VENV}/"):
             source = linecache.getline(path, int(line))

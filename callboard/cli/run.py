@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from callboard.cli.environments import open_environments
 from callboard.cli.exit_codes import ExitCode
@@ -25,6 +26,8 @@ from callboard.cli.with_api import Data, with_options
 from callboard.machines.attempt_errors import with_place
 from callboard.projects.apis import find_apis
 from callboard.projects.files import list_project_files
+from callboard.projects.languages import Language, find_language
+from callboard.projects.node.modules_folder import ensure_modules
 from callboard.projects.parameter_check import SchemaError, wrong_parameters
 from callboard.projects.settings_file import read_settings
 from callboard.projects.venv import ensure_venv
@@ -36,6 +39,9 @@ app = typer.Typer(
 )
 authsession = typer.Typer(help="Make and check logins of a project here.", no_args_is_help=True, add_completion=False)
 app.add_typer(authsession, name="authsession")
+
+_INSPECTOR = 9229
+"""Port at which Node waits for a debugger, and debuggers look for it."""
 
 _OPTIONS = {
     "project_dir": ProjectDir,
@@ -60,6 +66,12 @@ _OPTIONS = {
     "debugpy": Annotated[
         int | None, typer.Option(metavar="PORT", help="Wait for an editor's debugger at this port of 127.0.0.1.")
     ],
+    "inspect": Annotated[
+        int | None,
+        typer.Option(
+            metavar="[=PORT]", help=f"The same in TypeScript, where the port is {_INSPECTOR} if none is named."
+        ),
+    ],
     "output": Annotated[
         Path | None, typer.Option("--output-file", "-o", metavar="FILE", help="Write the result to this file.")
     ],
@@ -67,6 +79,14 @@ _OPTIONS = {
         bool, typer.Option("--json", help="Print one JSON object: status, result or error, attributes and payloads.")
     ],
 }
+
+
+class _Command(TyperCommand):
+    """A command whose option `--inspect` may have no value, as that of Node."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the command line, with Node's own port where none is given."""
+        return super().parse_args(ctx, [f"{each}={_INSPECTOR}" if each == "--inspect" else each for each in args])
 
 
 @dataclass(frozen=True)
@@ -83,8 +103,15 @@ class _Given:
         error = outcome.get("error")
         result = None if error else json.loads(outcome["result"])
         if error:
-            if frames := error["stack"].strip("\n").removesuffix(error["message"]).rstrip():
-                print_message(f"\n{frames}", "dim")
+            # Python's stacks end with the message, and those of JavaScript begin with it.
+            if (
+                frames := error["stack"]
+                .strip("\n")
+                .removesuffix(error["message"])
+                .removeprefix(error["message"])
+                .rstrip()
+            ):
+                print_message(f"\n{frames.strip('\n').rstrip()}", "dim")
             error["message"] = with_place(error["message"], error["stack"], self.project.folder)
         if self.as_json:
             payloads = outcome.get("extendedPayloads")
@@ -119,7 +146,15 @@ def _in_project(command: Callable[..., None]) -> Callable[..., None]:
         folder = (common.pop("project_dir") or Path()).resolve()
         settings = read_settings(folder)
         installed = load_settings(data_dir=common.pop("data"))
-        python = asyncio.run(ensure_venv(folder, open_environments(installed), print_message))
+        language = find_language(file.path for file in list_project_files(folder))
+        other = "inspect" if language is Language.PYTHON else "debugpy"
+        if common[other] is not None:
+            raise BadRequest(f"--{other}: this project is not in the language that this is for.")
+        python = None
+        if language is Language.PYTHON:
+            python = asyncio.run(ensure_venv(folder, open_environments(installed), print_message))
+        else:
+            asyncio.run(ensure_modules(folder, print_message))
         project = LocalProject(folder, settings, python, LocalVariables.read(folder, settings, installed))
         output, as_json, timeout = common.pop("output"), common.pop("as_json"), common.pop("timeout")
         common |= {"slow_mo": common["slow_mo"] or 0, "timeout": timeout and parse_duration(timeout)}
@@ -132,11 +167,11 @@ def _in_project(command: Callable[..., None]) -> Callable[..., None]:
     return with_options(command, run, _OPTIONS)
 
 
-@app.command()
+@app.command(cls=_Command)
 @_in_project
 def api(
     given: _Given,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the API: its path below api/, without .py.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the API: its path below api/, without suffix.")],
     parameters: Annotated[
         str | None, typer.Argument(metavar="[PARAMETERS]", help=f"Its parameters: {JSON_HELP}. Default: none.")
     ] = None,
@@ -174,19 +209,19 @@ def _check_parameters(project: LocalProject, api: str, parameters: Any) -> None:
         print_message(f"The parameters are not checked: {schema}.", "dim")
     elif schema is not None and (wrong := wrong_parameters(schema, parameters)):
         lines = [f"{path_of(each.path) or 'The whole'}: expected {each.expected}." for each in wrong]
-        raise BadRequest("\n  ".join([f"PARAMETERS are not what api/{api}.py says.", *lines]))
+        raise BadRequest("\n  ".join([f"PARAMETERS are not what {project.file_of(api)} says.", *lines]))
 
 
-@authsession.command()
+@authsession.command(cls=_Command)
 @_in_project
 def create(
     given: _Given,
     session_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the login.")],
     parameters: Annotated[
-        str | None, typer.Option("--input", help=f"What auth-sessions/create.py is given: {JSON_HELP}.")
+        str | None, typer.Option("--input", help=f"What auth-sessions/create is given: {JSON_HELP}.")
     ] = None,
 ) -> None:
-    """Make a login with auth-sessions/create.py, and keep it in auth-sessions-instances/ID, for its owner alone.
+    """Make a login with auth-sessions/create, and keep it in auth-sessions-instances/ID, for its owner alone.
 
     Without --input, an existing login is made anew from what it was made from before.
     """
@@ -201,10 +236,10 @@ def create(
             given.report(outcome)
 
 
-@authsession.command()
+@authsession.command(cls=_Command)
 @_in_project
 def check(given: _Given, session_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the login.")]) -> None:
-    """Check a login with auth-sessions/check.py. The exit code is 1 if it is not good."""
+    """Check a login with auth-sessions/check. The exit code is 1 if it is not good."""
     login = given.project.login(session_id)
     with given.project.called("check", "auth-sessions/check", None, given.options, login) as outcome:
         given.report(outcome)

@@ -14,6 +14,7 @@ import sysconfig
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from callboard.machines.package_box import PackageBox
@@ -55,15 +56,28 @@ async def describe_apis(
     """
     annotated = [api for api, said in code.items() if said.annotated]
     told = await _read_annotations(files, annotated, dependencies, box, scratch) if annotated else {}
+    return described(
+        {api: told.get(api) for api in code},
+        files={api: f"api/{api}.py" for api in code},
+        docstrings={api: text.docstring for api, text in code.items()},
+    )
+
+
+def described(
+    told: Mapping[str, InputSchema | SchemaError | None],
+    *,
+    files: Mapping[str, str],
+    docstrings: Mapping[str, str | None] = MappingProxyType({}),
+) -> Described:
+    """Return what is known of APIs, given the schema of each, or why there is none, and the file that each is in."""
     found: dict[str, ApiDescription] = {}
     warnings: list[DeployWarning] = []
-    for api, text in code.items():
-        said = told.get(api)
+    for api, said in told.items():
         if isinstance(said, SchemaError):
             message = f"its parameters are not described and not checked: {said}"
-            warnings.append(DeployWarning(file=f"api/{api}.py", message=message))
+            warnings.append(DeployWarning(file=files[api], message=message))
         schema = said if isinstance(said, dict) else None
-        found[api] = ApiDescription(docstring=text.docstring, input_schema=schema)
+        found[api] = ApiDescription(docstring=docstrings.get(api), input_schema=schema)
     return Described(apis=ApiDescriptions(apis=found), warnings=tuple(warnings))
 
 
@@ -96,18 +110,19 @@ async def _read_annotations(
         return dict.fromkeys(apis, SchemaError(f"their code is executed in a box only. {error.message.rstrip('.')}"))
     except OSError as error:
         return dict.fromkeys(apis, SchemaError(f"the process that reads them cannot be started ({error.strerror})"))
-    lines = ended.stdout.splitlines()
+    ended_early = SchemaError("the process that reads them was ended; its memory may have been used up")
+    lines = dict(zip(apis, ended.stdout.splitlines(), strict=False))
+    return {**dict.fromkeys(apis, ended_early), **await read_lines(lines)}
+
+
+async def read_lines(lines: Mapping[str, str]) -> dict[str, InputSchema | SchemaError | None]:
+    """Return what was said of APIs, a line each."""
     told: dict[str, InputSchema | SchemaError | None] = {}
     room = MOST_OF_VERSION
-    for place, api in enumerate(apis):
+    for api, line in lines.items():
         # This comes before a schema is checked, as there may be any number of them, each with seconds of work.
-        room -= len(lines[place]) if place < len(lines) else 0
-        if room < 0:
-            told[api] = too_many_schemas()
-        elif place < len(lines):
-            told[api] = await run_in_thread(read_line, lines[place])
-        else:
-            told[api] = SchemaError("the process that reads them was ended; its memory may have been used up")
+        room -= len(line)
+        told[api] = too_many_schemas() if room < 0 else await run_in_thread(read_line, line)
     return told
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from packaging.specifiers import SpecifierSet
 
-from callboard.projects.api_descriptions import describe_apis
+from callboard.projects.api_descriptions import describe_apis, described, read_lines
 from callboard.projects.bounded import run_bounded
-from callboard.projects.built import NOT_DESCRIBED, Built, CompiledCode, ResolvedDependencies
+from callboard.projects.built import Built, CompiledCode, ResolvedDependencies
 from callboard.projects.code_checks import modules_in
 from callboard.projects.declaration import Declaration, name_environment, satisfies
 from callboard.projects.environments import Environments
@@ -57,14 +57,14 @@ async def build(
         StoreError: The store refused.
     """
     if sources.node is not None:
-        compiled = await _compile(project, files, sources.node, store, environments, scratch)
-        return Built(compiled=compiled, described=NOT_DESCRIBED)
+        return await _compile(project, files, sources.node, store, environments, scratch)
     dependencies = None
     if (declaration := sources.declaration) is not None:
         dependencies = await _resolve_and_build(project, files, declaration, frozen, store, environments, scratch)
     box = environments and environments.box
-    described = await describe_apis(files, sources.code, dependencies, box, scratch)
-    return Built(dependencies=dependencies, described=described)
+    return Built(
+        dependencies=dependencies, described=await describe_apis(files, sources.code, dependencies, box, scratch)
+    )
 
 
 def compiled_in(scratch: Path) -> Path:
@@ -74,8 +74,8 @@ def compiled_in(scratch: Path) -> Path:
 
 async def _compile(
     project: str, files: Path, node: NodeProject, store: Store, environments: Environments | None, scratch: Path
-) -> CompiledCode:
-    """Install the packages of the project in `files`, and compile its functions.
+) -> Built:
+    """Install the packages of the project in `files`, compile its functions, and read what its APIs take.
 
     A declaration that was deployed before keeps its lock, so that a change of code does not change packages.
 
@@ -100,7 +100,11 @@ async def _compile(
     await run_in_thread(pack_compiled, folder, compiled_in(scratch))
     declaration = packages and packages.declaration
     environment = NodeEnvironment(language="typescript", declaration=declaration, installed=bool(made.outside))
-    return CompiledCode(environment=environment, lock=lock, warnings=made.warnings)
+    files_of = {name.removeprefix("api/"): file for name, file in node.functions.items()}
+    return Built(
+        compiled=CompiledCode(environment=environment, lock=lock, warnings=made.warnings),
+        described=described(await read_lines(made.parameters), files=files_of),
+    )
 
 
 async def _resolve_and_build(

@@ -41,10 +41,6 @@ class Described(Stored):
     """One for each API of which an annotation could not be read."""
 
 
-NOT_DESCRIBED = Described(apis=ApiDescriptions())
-"""Nothing is known of the APIs."""
-
-
 class CompiledCode(Stored):
     """What was found out of a version in TypeScript, beside the archive of its compiled functions."""
 
@@ -94,7 +90,7 @@ def complete(manifest: Manifest, sources: Sources, built: Built) -> Manifest:
         *(() if compiled is None else compiled.warnings),
         *check_imports(sources.code, modules),
         *described.warnings,
-        *(_check_schemas(described) if manifest.settings.api_access.validate_parameters else ()),
+        *(_check_schemas(described, sources) if manifest.settings.api_access.validate_parameters else ()),
     )
     found = environment if compiled is None else compiled.environment
     return manifest.model_copy(update={"environment": found, "warnings": warnings})
@@ -122,8 +118,9 @@ def too_many_schemas() -> SchemaError:
     return SchemaError(f"the schemas of all APIs have more than {MOST_OF_VERSION // 1024} KiB together")
 
 
-def _check_schemas(described: Described) -> Iterator[DeployWarning]:
+def _check_schemas(described: Described, sources: Sources) -> Iterator[DeployWarning]:
+    functions = {} if sources.node is None else sources.node.functions
     for api, description in described.apis.apis.items():
         if unchecked := unchecked_keywords(description.input_schema):
             message = f"starts are not checked by these keywords of its schema: {', '.join(sorted(unchecked))}"
-            yield DeployWarning(file=f"api/{api}.py", message=message)
+            yield DeployWarning(file=functions.get(f"api/{api}", f"api/{api}.py"), message=message)

@@ -118,7 +118,6 @@ def main() -> NoReturn:
     order = Order(**fields, login=login and Login(**login))
     for ours in (result_fd, order.stack):  # which the browser must not hold
         os.set_inheritable(ours, False)  # noqa: FBT003
-    os.dup2(2, 1)  # what user code prints belongs to the log; the result alone goes to standard output
     sys.stdout.reconfigure(line_buffering=True)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     status = 0

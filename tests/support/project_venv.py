@@ -1,4 +1,4 @@
-"""The environment of a project, which is built once for all tests of a process."""
+"""The environments of a project in each language, which are built once for all tests of a process."""
 
 from __future__ import annotations
 
@@ -28,3 +28,13 @@ def venv(index: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert done.returncode == 0, done.stderr
     return folder / ".venv"
+
+
+@pytest.fixture(scope="session")
+def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `callboard venv` makes for a project in TypeScript without packages. Such projects link to it."""
+    folder = tmp_path_factory.mktemp("shared-node")
+    (folder / "package.json").write_text("{}")
+    done = callboard_process("venv", cwd=folder, CALLBOARD_DATA_DIR=str(folder / "data"), COLUMNS="500")
+    assert done.returncode == 0, done.stderr
+    return folder / "node_modules"

@@ -2,8 +2,8 @@
 //
 // ORDER is a file with JSON: `root`, the project's files; `entries`, by function the file that it is in, below `root`;
 // `target`, the folder for what is made; `tools`, the folder with esbuild; `ours`, the folder with Callboard's own
-// packages for user code; and `modules`, the `node_modules` with the project's packages, or null. Nothing of the project
-// is executed here.
+// packages for user code; `modules`, the `node_modules` with the project's packages, or null; and `local`, whether the
+// code stays on this host, where debuggers look for its sources. Nothing of the project is executed here.
 //
 // Prints JSON: `errors` and `warnings`, each with `text`, `file`, `line` and `column`, which may be null; and `outside`,
 // the packages that are not compiled into the functions.
@@ -110,9 +110,11 @@ async function main() {
     const map = maps.get(file.path + '.map');
     // A version has the file below `.callboard`, beside the sources.
     const beside = path.join('.callboard', path.dirname(path.relative(order.target, file.path)));
-    map.sources = map.sources.map((source) =>
-      path.relative(beside, shortened(path.resolve(path.dirname(file.path), source))),
-    );
+    if (!order.local) {
+      map.sources = map.sources.map((source) =>
+        path.relative(beside, shortened(path.resolve(path.dirname(file.path), source))),
+      );
+    }
     const inline = Buffer.from(JSON.stringify(map)).toString('base64');
     fs.mkdirSync(path.dirname(file.path), { recursive: true });
     fs.writeFileSync(file.path, `${file.text}//# sourceMappingURL=data:application/json;base64,${inline}\n`);

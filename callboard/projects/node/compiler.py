@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
 from callboard.machines.box import node_program
-from callboard.machines.package_box import PackageBox
+from callboard.machines.package_box import PackageBox, kept
+from callboard.machines.runner.main import RUNTIME
 from callboard.projects.languages import PACKAGE_JSON
 from callboard.projects.manifest import DeployWarning
 from callboard.projects.node.tools import OUR_PACKAGES, require_tools
@@ -26,6 +27,7 @@ from callboard.schemas.workflow.base import clip
 
 _COMPILE = Path(__file__).with_name("compile.js")
 _LOOK = Path(__file__).with_name("look.js")
+_READER = RUNTIME / "node" / "parameters_schema.js"
 _COMPILE_WITHIN = timedelta(minutes=5)
 _LOOK_WITHIN = timedelta(seconds=60)
 _MEMORY = MEMORY_OF_SIZE["large"]
@@ -80,6 +82,9 @@ class Compilation:
 
     outside: tuple[str, ...]
     """The packages that are not in the compiled code, as they have native code, or read files beside themselves."""
+    parameters: Mapping[str, str]
+    """Of each API that could be loaded, what its code says of its parameters: a line as
+    `callboard_runtime.input_schemas` prints it."""
     warnings: tuple[DeployWarning, ...]
 
 
@@ -99,21 +104,84 @@ async def compile_functions(
         ProjectError: Something does not compile, or a file has no function; the message names files and lines.
         ConfigurationError: The settings want walls that cannot stand here.
     """
-    tools = require_tools()
+    order = _order(files, functions, target, modules)
     await run_in_thread(target.mkdir)
-    order = {
+    read = (files, Path(order["tools"]), OUR_PACKAGES, *(() if modules is None else (modules,)))
+    told = await _compiled(node.run(_COMPILE, order, read=read, write=(target,), within=_COMPILE_WITHIN))
+    warnings = [_describe(warning) for warning in told["warnings"][:_SHOWN]]
+    order = _look_order(functions, target, modules)
+    read = (target, Path(order["tools"]), _READER.parent, *(() if modules is None else (modules,)))
+    try:
+        ended = await node.run(_LOOK, order, read=read, write=(), within=_LOOK_WITHIN)
+        said = _said(ended.stdout)
+    except (TimeoutError, OSError):
+        said = {}
+    return Compilation(
+        outside=tuple(told["outside"]),
+        parameters={of.removeprefix("api/"): parameters for of, parameters in _parameters(said).items()},
+        warnings=(*warnings, *_check_functions(functions, said)),
+    )
+
+
+async def read_parameters_here(api: str, file: str, folder: Path, scratch: Path, variables: Mapping[str, str]) -> str:
+    """Return what the code of an API says of its parameters, on its author's own host: a line as in `Compilation`.
+
+    It is empty if the code cannot be loaded, which a call of it tells.
+
+    Args:
+        api: The API, such as `shop/list`.
+        file: The file that it is in, below `folder`.
+        folder: The project, with its `node_modules`.
+        scratch: An empty folder.
+        variables: All variables that the code has.
+
+    Raises:
+        ProjectError: It does not compile.
+    """
+    target, order = scratch / "compiled", scratch / "look.json"
+    await compile_here(folder, {f"api/{api}": file}, target)
+    await run_in_thread(order.write_text, json.dumps(_look_order([f"api/{api}"], target, folder)))
+    command = kept([str(node_program()), str(_LOOK), str(order)])
+    try:
+        ended = await run_process(command, cwd=folder, environment=variables, timeout=_LOOK_WITHIN)
+    except TimeoutError:
+        return ""
+    return _parameters(_said(ended.stdout)).get(f"api/{api}", "")
+
+
+async def compile_here(folder: Path, functions: Mapping[str, str], target: Path) -> None:
+    """Compile functions of a project for its author's own host: in no box, and without a look at what they are.
+
+    Args:
+        folder: The project, with its `node_modules`.
+        functions: By name, the file below `folder` that a function is in.
+        target: The folder for `api/list.cjs` and so on, which is made. A file is written beside it.
+
+    Raises:
+        ProjectError: Something does not compile; the message names files and lines.
+    """
+    order = {**_order(folder, functions, target, folder), "local": True}
+    file = target.with_name("compile.json")
+    await run_in_thread(file.write_text, json.dumps(order))
+    command = kept([str(node_program()), str(_COMPILE), str(file)])
+    await _compiled(run_process(command, cwd=folder, environment={}, timeout=_COMPILE_WITHIN))
+
+
+def _order(files: Path, functions: Mapping[str, str], target: Path, modules: Path | None) -> dict[str, Any]:
+    return {
         "root": str(files),
         "entries": dict(functions),
         "target": str(target),
-        "tools": str(tools),
+        "tools": str(require_tools()),
         "ours": str(OUR_PACKAGES),
-        "modules": modules and str(modules / "node_modules"),
+        "modules": modules and str((modules / "node_modules").resolve()),
     }
-    packages = () if modules is None else (modules,)
+
+
+async def _compiled(process: Awaitable[ProcessResult]) -> dict[str, list[Any]]:
+    """Return what the process that compiles has told. Raises ProjectError if something does not compile."""
     try:
-        ended = await node.run(
-            _COMPILE, order, read=(files, tools, OUR_PACKAGES, *packages), write=(target,), within=_COMPILE_WITHIN
-        )
+        ended = await process
     except TimeoutError:
         within = _COMPILE_WITHIN.total_seconds() / 60
         raise ProjectError(f"The project could not be compiled within {within:g} minutes.") from None
@@ -125,26 +193,31 @@ async def compile_functions(
     told = cast("dict[str, list[Any]]", json.loads(ended.stdout))
     if told["errors"]:
         raise ProjectError(_several([str(_describe(error)) for error in told["errors"]]))
-    warnings = [_describe(warning) for warning in told["warnings"][:_SHOWN]]
-    warnings += await _look_for_functions(functions, node, target, modules)
-    return Compilation(outside=tuple(told["outside"]), warnings=tuple(warnings))
+    return told
 
 
-async def _look_for_functions(
-    functions: Mapping[str, str], node: NodeBox, target: Path, modules: Path | None
-) -> list[DeployWarning]:
-    order = {"folder": str(target), "functions": list(functions), "modules": modules and str(modules)}
-    packages = () if modules is None else (modules,)
-    try:
-        ended = await node.run(_LOOK, order, read=(target, *packages), write=(), within=_LOOK_WITHIN)
-        lines = ended.stdout.splitlines()
-    except (TimeoutError, OSError):
-        lines = []
-    found: dict[str, dict[str, Any]] = {}
-    for line in lines:
-        said = _parse(line)
-        if isinstance(of := said.get("of"), str):
-            found[of] = said
+def _look_order(functions: Iterable[str], target: Path, modules: Path | None) -> dict[str, Any]:
+    return {
+        "folder": str(target),
+        "functions": list(functions),
+        "modules": modules and str(modules),
+        "reader": str(_READER),
+        "tools": str(require_tools()),
+    }
+
+
+def _said(output: str) -> dict[str, dict[str, Any]]:
+    """Return what was said last of each function."""
+    lines = map(_parse, output.splitlines())
+    return {of: line for line in lines if isinstance(of := line.get("of"), str)}
+
+
+def _parameters(said: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    return {of: line["parameters"] for of, line in said.items() if isinstance(line.get("parameters"), str)}
+
+
+def _check_functions(functions: Mapping[str, str], found: Mapping[str, Mapping[str, Any]]) -> list[DeployWarning]:
+    """Return warnings about functions that could not be loaded. Raises ProjectError if one is none."""
     missing: list[str] = []
     warnings: list[DeployWarning] = []
     for function, file in functions.items():

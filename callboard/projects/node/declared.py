@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path, PurePosixPath
 
@@ -13,7 +14,8 @@ from callboard.projects.manifest import Stored
 from callboard.projects.node.packages import NodePackages, read_packages
 from callboard.projects.node.tools import LISTED, OUR_PACKAGES
 
-_NAMED = ("auth-sessions/create", "auth-sessions/check", "hooks/setupContext")
+HOOK = "hooks/setupContext"
+_NAMED = ("auth-sessions/create", "auth-sessions/check", HOOK)
 """What is called by name besides the APIs."""
 
 
@@ -33,14 +35,19 @@ def read_node_project(files: Path) -> NodeProject | None:
         ProjectError: A file is not in the format that its name promises.
     """
     paths = [PurePosixPath(file.path) for file in list_unpacked_files(files)]
-    language = Language.TYPESCRIPT
-    if find_language(map(str, paths)) is not language:
+    if find_language(map(str, paths)) is not Language.TYPESCRIPT:
         return None
+    return NodeProject(functions=find_functions(paths), packages=read_packages(files))
+
+
+def find_functions(paths: Sequence[PurePosixPath]) -> dict[str, str]:
+    """Return the functions of a project in TypeScript with these files: by name, the file that each is in."""
+    language = Language.TYPESCRIPT
     functions = {f"api/{api_of(path)}": str(path) for path in paths if is_api(path, language)}
     for path in paths:
         if path.suffix in language.suffixes and (name := str(path.with_suffix(""))) in _NAMED:
             functions.setdefault(name, str(path))
-    return NodeProject(functions=functions, packages=read_packages(files))
+    return functions
 
 
 @cache

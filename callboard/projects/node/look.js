@@ -1,15 +1,18 @@
 // Looks whether compiled code has a function to call: `node look.js ORDER`, in a box, as this executes the code.
 //
-// ORDER is a file with JSON: `folder`; `functions`, which are files in it without their suffix; and `modules`, the folder
-// that has `node_modules` for them, or null. Prints a line of JSON
-// with `of`, the function, before each is loaded, and another one afterwards: its default export is of the `type`, or it
-// has thrown an `error`. What the user process provides is replaced by stand-ins that answer to everything.
+// ORDER is a file with JSON: `folder`; `functions`, which are files in it without their suffix; `modules`, the folder that
+// has `node_modules` for them, or null; `reader`, the module that reads schemas of parameters; and `tools`, the folder with
+// what that needs. Prints a line of JSON with `of`, the function, before each is loaded, and another one afterwards: its
+// default export is of the `type`, or it has thrown an `error`. That of an API has, as `parameters`, a line as
+// `callboard_runtime.input_schemas` prints it. What the user process provides is replaced by stand-ins that answer to
+// everything.
 'use strict';
 const fs = require('fs');
 const Module = require('module');
 const path = require('path');
 
 const order = JSON.parse(fs.readFileSync(process.argv[2], 'utf8'));
+const { parametersSchema } = require(order.reader);
 const PROVIDED = /^(playwright|playwright-core|@playwright\/test|@(intuned|callboard)\/runtime)(\/|$)/;
 
 const anything = new Proxy(function () {}, {
@@ -32,13 +35,22 @@ function say(value) {
   fs.writeSync(1, JSON.stringify(value) + '\n');
 }
 
+function parametersOf(exported) {
+  try {
+    return JSON.stringify({ schema: parametersSchema(exported, order.tools) ?? null });
+  } catch (error) {
+    return JSON.stringify({ problem: error instanceof Error ? error.message : String(error) });
+  }
+}
+
 process.stdout.write = process.stderr.write = () => true;
 process.on('unhandledRejection', () => {});
 for (const of of order.functions) {
   say({ of });
   try {
     const loaded = require(path.join(order.folder, `${of}.cjs`));
-    say({ of, type: typeof (loaded && 'default' in Object(loaded) ? loaded.default : loaded) });
+    const type = typeof (loaded && 'default' in Object(loaded) ? loaded.default : loaded);
+    say({ of, type, parameters: of.startsWith('api/') ? parametersOf(loaded) : null });
   } catch (error) {
     say({ of, error: error instanceof Error ? `${error.name}: ${error.message}` : String(error) });
   }

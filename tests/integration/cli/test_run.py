@@ -26,80 +26,9 @@ from callboard.storage.folder import FolderStore
 from tests.support.dev_terminal import Terminal, on_terminal, processes_on
 from tests.support.fake_api import callboard_process
 from tests.support.files import write_files
+from tests.support.local_projects import PYTHON, TYPESCRIPT, LocalKind
 from tests.support.processes import CALLBOARD, surroundings
 
-FILES = {
-    "Intuned.jsonc": "{}",
-    "api/echo.py": """
-import logging
-from intuned_runtime import extend_payload, set_attribute
-
-async def automation(page, params=None, **_kwargs):
-    print("printed")
-    logging.getLogger("shop").info("logged")
-    await page.set_content("<title>Echo</title><script>console.log('of the page')</script>")
-    extend_payload({"api": "more", "parameters": {"page": 2}})
-    set_attribute("pages", 1)
-    return {"given": params, "title": await page.title()}
-""",
-    "api/shop/fail.py": """
-async def automation(page, params=None, **_kwargs):
-    return params["url"]
-""",
-    "api/wait.py": """
-import asyncio
-
-async def automation(page, params=None, **_kwargs):
-    print("it waits")
-    await asyncio.sleep(3600)
-""",
-    "api/block.py": """
-import subprocess, time
-
-async def automation(page, params=None, **_kwargs):
-    print("it blocks")
-    subprocess.Popen(["sleep", "3600"], start_new_session=True)
-    time.sleep(3600)
-""",
-    "api/match.py": """
-import re
-
-async def automation(page, params=None, **_kwargs):
-    return bool(re.match("(a+)+$", "a" * 60 + "b"))  # C code, which lets no other thread of Python go on
-""",
-    "api/variables.py": """
-import os
-
-async def automation(page, params=None, **_kwargs):
-    return {name: os.environ.get(name) for name in params}
-""",
-    "api/stop.py": """
-async def automation(page, params=None, **_kwargs):
-    answer = 6 * 7
-    breakpoint()
-    return answer
-""",
-    "api/visit.py": """
-async def automation(page, params=None, **_kwargs):
-    visits = {c["name"]: c["value"] for c in await page.context.cookies()}
-    later = str(int(visits.get("visits", 0)) + 1)
-    await page.context.add_cookies([{"name": "visits", "value": later, "url": "https://site.example"}])
-    return visits
-""",
-    "auth-sessions/create.py": """
-async def create(page, params=None, **_kwargs):
-    if params["password"] != "right":
-        raise ValueError("The site wants another password.")
-    await page.context.add_cookies([{"name": "user", "value": params["user"], "url": "https://site.example"}])
-""",
-    "auth-sessions/check.py": """
-from intuned_runtime import get_auth_session_parameters
-
-async def check(page, **_kwargs):
-    user = (await get_auth_session_parameters())["user"]
-    return user != "gone" and user in [cookie["value"] for cookie in await page.context.cookies()]
-""",
-}
 AUTHORING = [VariableScope.AUTHORING]
 HOOK = """
 from playwright.async_api import async_playwright
@@ -116,10 +45,30 @@ async def setup_context(*, api_name, api_parameters, cdp_url):
 """
 
 
+TYPESCRIPT_HOOK = """
+import { attemptStore } from '@intuned/runtime';
+import { chromium } from 'playwright';
+
+export default async function setupContext({ cdpUrl, apiName, apiParameters }: any) {
+  const browser = await chromium.connectOverCDP(cdpUrl);
+  attemptStore.set('hook', [apiName, apiParameters, browser.version()]);
+  await browser.close();
+}
+"""
+AFTER_HOOK = """
+import { attemptStore } from '@intuned/runtime';
+
+export default async function handler(params: unknown, page: any, context: any) {
+  return [...attemptStore.get('hook'), context.browser().version()];
+}
+"""
+
+
 @dataclass(frozen=True)
 class Project:
     """A project folder whose author types commands in it."""
 
+    kind: LocalKind
     folder: Path
     temporary: Path
     """Where temporary folders are made."""
@@ -145,14 +94,30 @@ class Project:
         self.has_left_nothing()
 
 
-@pytest.fixture
-def project(venv: Path, tmp_path: Path) -> Project:
+def make_project(kind: LocalKind, environment: Path, tmp_path: Path) -> Project:
     folder, temporary = tmp_path / "shop", tmp_path / "temporary"
-    write_files(folder, FILES)
-    (folder / ".venv").symlink_to(venv)
+    write_files(folder, kind.files)
+    (folder / kind.environment).symlink_to(environment)
     temporary.mkdir()
-    environment = {"TMPDIR": str(temporary), "CALLBOARD_DATA_DIR": str(tmp_path / "data"), "COLUMNS": "500"}
-    return Project(folder, temporary, environment)
+    variables = {"TMPDIR": str(temporary), "CALLBOARD_DATA_DIR": str(tmp_path / "data"), "COLUMNS": "500"}
+    return Project(kind, folder, temporary, variables)
+
+
+@pytest.fixture(params=[PYTHON, TYPESCRIPT], ids=lambda kind: kind.name)
+def project(request: pytest.FixtureRequest, tmp_path: Path) -> Project:
+    kind: LocalKind = request.param
+    environment: Path = request.getfixturevalue("venv" if kind is PYTHON else "node_modules")
+    return make_project(kind, environment, tmp_path)
+
+
+@pytest.fixture
+def in_python(venv: Path, tmp_path: Path) -> Project:
+    return make_project(PYTHON, venv, tmp_path)
+
+
+@pytest.fixture
+def in_typescript(node_modules: Path, tmp_path: Path) -> Project:
+    return make_project(TYPESCRIPT, node_modules, tmp_path)
 
 
 def test_the_result_is_on_stdout_and_the_log_on_stderr(project: Project):
@@ -168,7 +133,7 @@ def test_json_has_what_is_left_beside_the_result(project: Project):
     done = project.run("api", "echo", "--json")
     assert json.loads(done.stdout) == {
         "status": "completed",
-        "result": {"given": None, "title": "Echo"},
+        "result": {"given": project.kind.nothing_given, "title": "Echo"},
         "attributes": {"pages": 1},
         "extendedPayloads": [{"api": "more", "parameters": {"page": 2}}],
     }
@@ -182,14 +147,14 @@ def test_a_result_and_a_trace_go_into_the_files_that_are_named(project: Project)
         assert "trace.trace" in trace.namelist()
 
 
-def test_parameters_are_checked_by_the_annotation_before_the_call(project: Project):
+def test_parameters_are_checked_by_the_annotation_before_the_call(in_python: Project):
     typed = "async def automation(page, params: dict[str, {}] = None):\n    return params\n"
-    write_files(project.folder, {"api/typed.py": typed.format("int"), "api/odd.py": typed.format("bytes")})
-    refused = project.run("api", "typed", '{"a": 1, "b": "2"}')
+    write_files(in_python.folder, {"api/typed.py": typed.format("int"), "api/odd.py": typed.format("bytes")})
+    refused = in_python.run("api", "typed", '{"a": 1, "b": "2"}')
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr.splitlines() == ["PARAMETERS are not what api/typed.py says.", "  b: expected an integer."]
-    assert json.loads(project.run("api", "typed", '{"a": 1}').stdout) == {"a": 1}
-    unread = project.run("api", "odd", '{"a": 1}')
+    assert json.loads(in_python.run("api", "typed", '{"a": 1}').stdout) == {"a": 1}
+    unread = in_python.run("api", "odd", '{"a": 1}')
     assert json.loads(unread.stdout) == {"a": 1}
     assert "The parameters are not checked: params.*: bytes is not supported." in unread.stderr
 
@@ -197,12 +162,12 @@ def test_parameters_are_checked_by_the_annotation_before_the_call(project: Proje
 def test_an_error_is_short_and_says_its_place(project: Project):
     done = project.run("api", "shop/fail", "{}")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.splitlines()[-1] == "KeyError: 'url' (api/shop/fail.py:3)"
+    assert done.stderr.splitlines()[-1] == project.kind.fails
     told = json.loads(project.run("api", "shop/fail", "{}", "--json").stdout)
     assert (told["status"], told["error"]["name"], told["error"]["message"]) == (
         "failed",
-        "KeyError",
-        "KeyError: 'url' (api/shop/fail.py:3)",
+        project.kind.fails.partition(":")[0],
+        project.kind.fails,
     )
 
 
@@ -214,6 +179,7 @@ def test_an_error_is_short_and_says_its_place(project: Project):
         (["api", "echo", "--headful"], 2, "There is no display to open a window on"),
         (["api", "echo", "--cdp-url", "http://127.0.0.1:1"], 1, "The browser cannot be used: "),
         (["api", "echo", "--proxy", "ftp://x"], 2, "--proxy"),
+        (["api", "echo", "--debugpy", "1", "--inspect"], 2, "this project is not in the language that this is for"),
         (["api", "visit", "--auth-session", "ada"], 4, "There is no login ada here. Make it with: "),
         (["authsession", "create", "ada", "--input", "{}", "--cdp-url", "http://127.0.0.1:1"], 2, "--cdp-url: "),
         (["authsession", "check", "../up"], 2, "'../up' cannot be the id of an AuthSession."),
@@ -227,18 +193,25 @@ def test_what_cannot_be_done_is_a_sentence(project: Project, arguments: list[str
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("api", "said"),
-    [
-        ("wait", "It took longer than 10 seconds. (api/wait.py:6)"),
-        ("block", "It took longer than 10 seconds, and had to be ended, as it did not react. (api/block.py:7)"),
-        ("match", "It took longer than 10 seconds, and had to be ended, as it did not react. (api/match.py:5)"),
-    ],
-)
-def test_a_time_limit_ends_code_that_waits_and_code_that_blocks(project: Project, api: str, said: str):
-    done = project.run("api", api, "--timeout", "10s", "--json")
+def test_a_time_limit_ends_code_that_waits(project: Project):
+    done = project.run("api", "wait", "--timeout", "5s", "--json")
+    said = f"It took longer than 5 seconds. ({project.kind.waits})"
+    assert (done.returncode, json.loads(done.stdout)["error"]["message"]) == (1, said)
+
+
+def test_a_time_limit_ends_code_that_blocks(project: Project):
+    done = project.run("api", "block", "--timeout", "5s", "--json")
+    said = f"It took longer than 5 seconds, and had to be ended, as it did not react. ({project.kind.blocks})"
     assert (done.returncode, json.loads(done.stdout)["error"]["message"]) == (1, said)
     assert "most recent call first" not in done.stderr
+
+
+def test_a_time_limit_ends_c_code_that_lets_no_other_thread_go_on(in_python: Project):
+    source = 'import re\n\nasync def automation(page, **_):\n    return bool(re.match("(a+)+$", "a" * 60 + "b"))\n'
+    write_files(in_python.folder, {"api/match.py": source})
+    done = in_python.run("api", "match", "--timeout", "5s", "--json")
+    said = "It took longer than 5 seconds, and had to be ended, as it did not react. (api/match.py:4)"
+    assert (done.returncode, json.loads(done.stdout)["error"]["message"]) == (1, said)
 
 
 def test_variables_of_the_project_are_seen_and_those_of_callboard_are_not(project: Project):
@@ -282,8 +255,10 @@ def test_a_login_refers_to_secrets_and_keeps_the_reference(project: Project):
     assert project.run("authsession", "check", "ada").returncode == 0
 
 
-def test_a_breakpoint_stops_in_the_terminal(project: Project):
-    with project.on_terminal("api", "stop") as terminal:
+def test_a_breakpoint_stops_in_the_terminal(in_python: Project):
+    source = "async def automation(page, **_):\n    answer = 6 * 7\n    breakpoint()\n    return answer\n"
+    write_files(in_python.folder, {"api/stop.py": source})
+    with in_python.on_terminal("api", "stop") as terminal:
         terminal.read_until("(Pdb) ")
         seen = len(terminal.text)
         terminal.type("p answer + 1\n")
@@ -325,15 +300,23 @@ async def test_a_running_browser_is_used_and_goes_on(project: Project, tmp_path:
 
 
 @pytest.mark.parametrize("api", ["echo", "shop/fail"])
-def test_a_hook_brings_its_context_and_cleans_up(project: Project, api: str):
-    (project.folder / "hooks").mkdir()
-    (project.folder / "hooks" / "setup_context.py").write_text(HOOK)
-    (project.folder / "api" / "echo.py").write_text(
+def test_a_hook_brings_its_context_and_cleans_up(in_python: Project, api: str):
+    (in_python.folder / "hooks").mkdir()
+    (in_python.folder / "hooks" / "setup_context.py").write_text(HOOK)
+    (in_python.folder / "api" / "echo.py").write_text(
         "async def automation(page, params=None, **_):\n    return await page.evaluate('navigator.userAgent')\n"
     )
-    done = project.run("api", api, "{}")
+    done = in_python.run("api", api, "{}")
     assert "cleaned up" in done.stderr.splitlines()
     assert (done.returncode, done.stdout) in [(0, '"api/echo"\n'), (1, "")]
+
+
+def test_a_hook_in_typescript_reaches_the_browser_of_the_call(in_typescript: Project):
+    files = {"hooks/setupContext.ts": TYPESCRIPT_HOOK, "api/echo.ts": AFTER_HOOK}
+    write_files(in_typescript.folder, files)
+    done = in_typescript.run("api", "echo", '{"a": 1}')
+    name, given, version, of_page = json.loads(done.stdout)
+    assert (name, given, version) == ("api/echo", {"a": 1}, of_page), done.stderr
 
 
 def make_login(project: Project, user: str = "ada", password: str = "right") -> CompletedProcess[str]:
@@ -377,7 +360,7 @@ def test_a_login_that_cannot_be_made_leaves_the_earlier_one(project: Project):
     make_login(project)
     done = make_login(project, password="wrong")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.splitlines()[-1] == "ValueError: The site wants another password. (auth-sessions/create.py:4)"
+    assert done.stderr.splitlines()[-1] == project.kind.refused
     assert project.run("authsession", "create", "ada").returncode == 0, "it is made from what it was made from before"
 
 

@@ -13,6 +13,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.upload_deploys import BuildActivities, UploadActivities
 from callboard.projects.deploy import deploy
 from callboard.projects.environments import Environments
+from callboard.projects.input_schemas import InputSchemas
 from callboard.projects.manifest import NodeEnvironment, read_manifest
 from callboard.projects.upload import UploadLimits, pack_upload
 from callboard.schemas.errors import ProjectError
@@ -211,6 +212,33 @@ async def test_a_file_without_a_function_is_refused_and_one_that_cannot_be_loade
         "api/good.ts, line 2: its folder is another one once it is compiled: read files by their path in the project",
         "api/none.ts: it could not be loaded in the deploy: TypeError: no undefined",
         "api/number.ts: loading it ends the process, or does not end within 60 seconds",
+    ]
+
+
+async def test_what_apis_say_of_their_parameters_is_read(tmp_path: Path, environments: Environments):
+    schema = "{ type: 'object', properties: { url: { type: 'string' } }, required: ['url'] }"
+    function = "export default async () => 1;"
+    files = {
+        "Intuned.jsonc": '{"projectName": "shop", "apiAccess": {"validateParameters": true}}',
+        "package.json": "{}",
+        "api/says.ts": f"export const parametersSchema = {schema};\n{function}",
+        "api/more.ts": f"export const parametersSchema = {{ ...{schema}, unevaluatedItems: false }};\n{function}",
+        "api/nothing.ts": function,
+        "api/odd.ts": f"export const parameters = {{ url: 'text' }};\n{function}",
+    }
+    store = FolderStore(tmp_path / "store")
+    manifest = await deploy(write_files(tmp_path / "shop", files), store, environments)
+    told = await InputSchemas().get(store, "shop", manifest.version)
+    whole = {"type": "object", "properties": {"url": {"type": "string"}}, "required": ["url"]}
+    assert {api: told.of(api).input_schema for api in manifest.apis} == {
+        "more": {**whole, "unevaluatedItems": False},
+        "nothing": None,
+        "odd": None,
+        "says": whole,
+    }
+    assert [str(warning)[:80] for warning in manifest.warnings] == [
+        "api/odd.ts: its parameters are not described and not checked: `parameters` is no",
+        "api/more.ts: starts are not checked by these keywords of its schema: unevaluated",
     ]
 
 

@@ -29,7 +29,10 @@ PAGES = (
 NO_ENGINE = "There is no container engine; tests/system/test_compose_stack.py runs what these services are without one."
 NOT_TYPED = {
     ("docs/debug.md", r"callboard run .*--headful .*"): "Nobody closes the window that it leaves open.",
-    ("docs/debug.md", r"uv pip install .* debugpy|callboard run .*--debugpy .*"): "It waits for a person's editor.",
+    (
+        "docs/debug.md",
+        r"uv pip install .* debugpy|callboard run .*--debugpy .*|callboard run .* --inspect",
+    ): "It waits for a person's editor.",
     ("README.md", r"make demo"): "tests/system/test_demo.py runs the demo.",
     (
         "README.md",
