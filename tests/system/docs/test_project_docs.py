@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,24 @@ async def test_a_new_project_is_run_and_tested(tmp_path: Path, index: str) -> No
     assert '{\n  "greeting": "Hello, Ada!"\n}\n' in done.out
     assert "1 passed" in done.out
     assert (tmp_path / "my-projects/greeter/tests/test_hello.py").read_text() in PROJECTS
+
+
+async def test_a_new_project_in_typescript_is_run(tmp_path: Path) -> None:
+    (new,) = doc_commands.typed("docs/projects.md", "In TypeScript")
+    (tmp_path / "my-projects").mkdir()
+    # With a folder that somebody else has made, npm fetches nothing.
+    script, data = new.text.replace("shop\ncallboard", "shop\nmkdir node_modules\ncallboard"), str(tmp_path / "data")
+    done = await doc_commands.type_in(tmp_path, script, CALLBOARD_DATA_DIR=data)
+    assert done.out.endswith('{\n  "greeting": "Hello, Ada!"\n}\n')
+    assert (tmp_path / "my-projects/shop/tests/hello.test.ts").read_text() in PROJECTS
+
+
+async def test_the_same_in_typescript_returns_the_same(tmp_path: Path) -> None:
+    folder = write_files(tmp_path, files(PROJECTS)) / "my-projects" / "prices-typescript"
+    shutil.copy(folder.with_name("prices") / "Intuned.jsonc", folder)
+    data, parameters = str(tmp_path / "data"), '{"url": "data:text/html,<li>Chair 49</li><li>Desk 120.5</li>"}'
+    done = await doc_commands.type_in(folder, f"callboard run api list '{parameters}'", CALLBOARD_DATA_DIR=data)
+    assert json.loads(done.out) == {"prices": [49, 120.5]}
 
 
 async def test_the_project_with_logins_is_a_good_project(tmp_path: Path) -> None:

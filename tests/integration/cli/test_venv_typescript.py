@@ -1,0 +1,128 @@
+"""`callboard venv` for a project in TypeScript: its `node_modules`, and what `callboard new` has written for it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from callboard.machines.box import node_program
+from callboard.projects.deploy import deploy
+from callboard.projects.environments import Environments
+from callboard.projects.skeleton import TEMPLATES, write_skeleton
+from callboard.storage.folder import FolderStore
+from tests.support.fake_api import callboard_process
+from tests.support.files import write_files
+from tests.support.package_box import package_box
+from tests.support.package_index import FETCHED
+
+IN_TYPESCRIPT = [name for name in TEMPLATES if name.startswith("typescript")]
+OURS = ("@callboard/runtime", "@intuned/browser", "@intuned/runtime", "playwright", "playwright-core")
+USES = """
+import { NotRetryable, RetryLater } from '@callboard/runtime';
+import { runApi } from '@callboard/runtime/test';
+import { goToUrl } from '@intuned/browser';
+import { attemptStore, extendPayload, persistentStore, RunError } from '@intuned/runtime';
+import type { BrowserContext, Page } from 'playwright';
+import type { Locator } from 'playwright-core';
+
+export default async function handler(params: { url: string }, page: Page, context: BrowserContext) {
+  await goToUrl({ page, url: params.url });
+  const found: Locator = page.getByRole('listitem');
+  extendPayload({ api: 'more', parameters: { pages: context.pages().length } });
+  attemptStore.set('titles', await found.allInnerTexts());
+  if (await persistentStore.get('stop')) throw new RunError('stopped', { cause: new NotRetryable('as it says') });
+  if (process.env.LATER) throw new RetryLater(60);
+  return runApi;
+}
+"""
+
+
+def venv(folder: Path, **variables: str) -> CompletedProcess[str]:
+    return callboard_process(
+        "venv", cwd=folder, CALLBOARD_DATA_DIR=str(folder.parent / "data"), COLUMNS="500", **variables
+    )
+
+
+@pytest.mark.parametrize("template", IN_TYPESCRIPT)
+async def test_a_new_project_is_deployed_without_a_warning_and_can_be_tried(tmp_path: Path, template: str):
+    write_skeleton(tmp_path, "fresh", template)
+    environments = Environments(tmp_path / "environments", package_box())
+    manifest = await deploy(tmp_path / "fresh", FolderStore(tmp_path / "store"), environments)
+    assert (manifest.apis, manifest.warnings) == ((TEMPLATES[template],), ())
+    assert (tmp_path / "fresh" / ".parameters" / "api" / TEMPLATES[template] / "default.json").is_file()
+
+
+@pytest.mark.parametrize("template", IN_TYPESCRIPT)
+def test_a_new_project_passes_its_own_test(node_modules: Path, tmp_path: Path, template: str):
+    write_skeleton(tmp_path, "fresh", template)
+    (tmp_path / "fresh" / "node_modules").symlink_to(node_modules)
+    scripts = json.loads((tmp_path / "fresh" / "package.json").read_text())["scripts"]
+    done = subprocess.run(  # as npm executes it, with the programs of `node_modules` first
+        f'PATH="$PWD/node_modules/.bin:$PATH"; {scripts["test"]}',
+        shell=True,
+        cwd=tmp_path / "fresh",
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "pass 1" in done.stdout
+
+
+@pytest.mark.parametrize("compiler", ["typescript", "newest"])
+def test_types_are_there_and_wrong_use_is_told(packages: None, tmp_path: Path, compiler: str):
+    command = [node_program(), FETCHED / "node" / "node_modules" / compiler / "bin" / "tsc", "--noEmit"]
+    folders = [tmp_path / template for template in IN_TYPESCRIPT]
+    for folder in folders:
+        write_skeleton(tmp_path, folder.name, folder.name)
+        for name in ("@types", "undici-types"):
+            shutil.copytree(FETCHED / "node" / "node_modules" / name, folder / "node_modules" / name)
+        assert venv(folder).returncode == 0
+        write_files(folder, {"api/uses.ts": USES})
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200)
+        assert (done.returncode, done.stdout) == (0, "")
+    wrong = USES.replace("page.getByRole(", "page.getByRoles(").replace("RetryLater(60)", "RetryLater('soon')")
+    write_files(folders[0], {"api/uses.ts": wrong})
+    done = subprocess.run(command, cwd=folders[0], capture_output=True, text=True, timeout=200)
+    told = [line.partition("): ")[2][:12] for line in done.stdout.splitlines() if line.startswith("api/uses.ts(")]
+    assert told == ["error TS2551", "error TS2345"], done.stdout
+
+
+def test_packages_that_somebody_else_has_installed_stay_and_are_given_ours(tmp_path: Path):
+    project = tmp_path / "shop"
+    theirs = project / "node_modules" / "luxon" / "index.js"
+    write_files(project, {"package.json": '{"dependencies": {"luxon": "3"}}', "node_modules/luxon/index.js": ""})
+    for _ in range(2):
+        done = venv(project)
+        assert (done.returncode, "Making" in done.stderr) == (0, False), done.stderr
+        assert all((project / "node_modules" / name / "package.json").is_file() for name in OURS)
+        assert theirs.is_file()
+        shutil.rmtree(project / "node_modules" / "@callboard")  # as npm does, which does not know it
+
+
+def test_what_is_out_of_date_is_made_anew(tmp_path: Path):
+    project, modules = tmp_path / "shop", tmp_path / "shop" / "node_modules"
+    own = {"helper/package.json": '{"name": "helper", "version": "1.0.0"}', "helper/index.js": "module.exports = 1;"}
+    write_files(project, {"package.json": '{"devDependencies": {"helper": "file:helper"}}', **own})
+    assert "as there is none yet" in venv(project).stderr
+    assert (modules / "helper" / "index.js").is_file()
+    assert venv(project).stderr == "", "it is up to date"
+    write_files(project, {"package.json": '{"dependencies": {"@intuned/runtime": "1.3.38", "playwright": "1.61.1"}}'})
+    assert "as it is out of date" in venv(project).stderr
+    assert not (modules / "helper").exists()
+    assert (modules / "@intuned" / "runtime" / "index.d.ts").is_file(), "ours is there, whatever version is listed"
+
+
+def test_nothing_is_left_of_one_that_cannot_be_made(tmp_path: Path):
+    write_files(tmp_path / "shop", {"package.json": '{"dependencies": {"there-is-no-such-package": "1"}}'})
+    nowhere = {"CALLBOARD_NPM_REGISTRY": "http://127.0.0.1:1", "npm_config_fetch_retries": "0"}
+    done = venv(tmp_path / "shop", **nowhere)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "node_modules cannot be made: " in done.stderr
+    assert "ECONNREFUSED" in done.stderr
+    assert not (tmp_path / "shop" / "node_modules").exists()
