@@ -70,12 +70,14 @@ async def count_wanted(store: Store, job_run: JobRunState) -> int:
 async def _refuse_runs_under_way(services: Services, job_run: JobRunState) -> None:
     """Refuse to run items again whose Runs go on: a JobRun that fails, or ends in Temporal itself, leaves them.
 
+    The JobRun itself does not tell: it knows of Runs only what its last piece has returned.
+
     Raises:
         Conflict: There are such Runs.
         Unavailable: Temporal does not answer.
     """
-    if job_run.status is not JobRunStatus.FAILURE and not job_run.progress.in_flight:
-        return
+    if job_run.status is JobRunStatus.SUCCESS:
+        return  # It has seen the ends of all its Runs, a moment before lists show them.
     under_way = RunFilter(job_runs=frozenset({job_run.id}), statuses=frozenset({RunStatus.PENDING, RunStatus.STARTED}))
     if count := await services.run_queries.count_runs(job_run.project, under_way):
         raise Conflict(

@@ -122,11 +122,10 @@ async def test_a_rerun_of_what_had_no_items_yet_is_of_those_that_it_was_to_have(
     assert (again["rerunOf"], again["payloads"]) == (job_run_id, 1)
 
 
-async def test_no_rerun_begins_while_runs_of_a_failed_job_run_go_on(api: Api):
+@pytest.mark.parametrize("status", [JobRunStatus.FAILURE, JobRunStatus.TERMINATED])
+async def test_no_rerun_begins_while_runs_go_on_that_a_job_run_has_left(api: Api, status: JobRunStatus):
     job_run_id = await trigger(api)
-    progress = JobRunProgress(total=3, next=3, in_flight=(1, 2), succeeded=1, shards=1)
-    ended = {**ENDED, "status": JobRunStatus.FAILURE}
-    api.job_runs.change(job_run_id, version="v1", progress=progress, **ended)
+    api.job_runs.change(job_run_id, version="v1", progress=JobRunProgress(total=1), **{**ENDED, "status": status})
     api.run_queries.counts = {RunStatus.STARTED: 1}
     answer = await api.client.post(f"{RUNS}/{job_run_id}/rerun-failed")
     assert answer.status_code == 409
