@@ -113,13 +113,13 @@ class JobRunActivities:
             ApplicationError: Of type `AuthSessionNotFound` or `NotPrepared`: something that it needs is missing.
             StoreError, Unavailable: Repeating helps.
         """
-        plan = await self._read_plan(input.project, input.job_run_id)
-        if plan is not None:
-            return plan
         async with heartbeats(interval=SHORT_INTERVAL):
-            plan = await self._make_plan(input)
-        await self._store.put(object_keys.job_run_plan(plan.project, plan.job_run_id), plan.model_dump_json().encode())
-        return plan
+            plan = await self._read_plan(input.project, input.job_run_id)
+            if plan is None:
+                plan = await self._make_plan(input)
+                key = object_keys.job_run_plan(plan.project, plan.job_run_id)
+                await self._store.put(key, plan.model_dump_json().encode())
+            return plan
 
     async def _make_plan(self, input: PrepareJobRunInput) -> JobRunPlan:
         """Return the plan of a JobRun, once the payload of a rerun is stored. Raises as `prepare_job_run` does."""
@@ -153,7 +153,8 @@ class JobRunActivities:
             ApplicationError: Of type `NotPrepared`: something that the JobRun needs is missing.
             StoreError, RPCError: Repeating helps.
         """
-        plan = await self._read_plan(input.project, input.job_run_id)
+        async with heartbeats(interval=SHORT_INTERVAL):  # The piece sends its own, to hear how it is to end.
+            plan = await self._read_plan(input.project, input.job_run_id)
         if plan is None:
             raise _not_prepared(f"The plan of JobRun {input.job_run_id} is not in the artifact store any more.")
         runs = ItemRuns(
