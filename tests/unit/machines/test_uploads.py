@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import struct
+import threading
 from pathlib import Path
 
 import httpx
@@ -9,6 +12,8 @@ import pytest
 from _intuned_runtime_internal.backend_functions._call_backend_function import call_backend_function
 from intuned_runtime import IntunedContext, PlatformOnlyError, RunContext
 from pydantic import BaseModel, Field
+
+from tests.support.polling import until
 
 
 class _Addresses(BaseModel):
@@ -50,8 +55,23 @@ async def test_an_address_takes_one_upload_and_nobody_can_guess_it(output: Path)
 async def test_an_upload_replaces_no_file_of_the_code(output: Path) -> None:
     addresses = await _announced()
     (output / "uploads" / "1").write_bytes(b"the code's own")
-    assert await _put(addresses.write, b"uploaded") == 507
+    # It is more than a socket takes before somebody reads it.
+    assert await _put(addresses.write, bytes(30_000_000)) == 507
     assert (output / "uploads" / "1").read_bytes() == b"the code's own"
+
+
+async def test_an_upload_that_is_cut_off_leaves_nothing_and_can_be_repeated(
+    output: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    address, file = (await _announced()).write, output / "uploads" / "1"
+    url = httpx.URL(address)
+    with socket.create_connection((url.host, url.port)) as connection:
+        connection.sendall(f"PUT {url.path} HTTP/1.1\r\ncontent-length: 1000\r\n\r\nfour".encode())
+        await until(file.exists)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # It is not ended, but cut.
+    await until(lambda: not any("process_request" in thread.name for thread in threading.enumerate()))
+    assert (file.exists(), capfd.readouterr().err) == (False, "")
+    assert await _put(address, b"whole") == 200
 
 
 async def test_nothing_is_cached_and_what_the_platform_alone_has_says_so(output: Path) -> None:
