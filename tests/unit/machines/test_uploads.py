@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import threading
@@ -27,8 +28,11 @@ class _Cached(BaseModel):
 
 @pytest.fixture
 def output(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The folder of files of an Attempt that runs."""
+    """The folder of files of an Attempt that runs; variables of its project name a proxy that cannot be reached."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "shop.test")
     monkeypatch.setattr(IntunedContext, "_current", IntunedContext(run_context=RunContext(run_id="local")))
     return tmp_path / "output"
 
@@ -38,7 +42,7 @@ async def _announced() -> _Addresses:
 
 
 async def _put(address: str, content: bytes) -> int:
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient() as client:
         return (await client.put(address, content=content)).status_code
 
 
@@ -72,6 +76,12 @@ async def test_an_upload_that_is_cut_off_leaves_nothing_and_can_be_repeated(
     await until(lambda: not any("process_request" in thread.name for thread in threading.enumerate()))
     assert (file.exists(), capfd.readouterr().err) == (False, "")
     assert await _put(address, b"whole") == 200
+
+
+async def test_what_was_reached_past_the_proxy_still_is(output: Path) -> None:
+    await _announced()
+    await _announced()
+    assert (os.environ["NO_PROXY"], os.environ["no_proxy"]) == ("shop.test,127.0.0.1", "shop.test,127.0.0.1")
 
 
 async def test_nothing_is_cached_and_what_the_platform_alone_has_says_so(output: Path) -> None:
