@@ -22,15 +22,17 @@ from api.dependencies import Services, ServicesDep
 from api.http.access import CallerDep, requires
 from api.http.errors import error_responses
 from api.jobs.definition import NDJSON, shown_definition
-from api.jobs.rerun import count_wanted, start_rerun
+from api.jobs.rerun import count_wanted, new_job_run_id, resolve_job_run_id, start_rerun
 from api.lookup import ProjectDep
 from api.rows import ROWS_ANSWER, find_rows, rows_response
+from api.runs.idempotency import IDEMPOTENCY_DOCS, read_idempotency_key
 from api.runs.records import run_summary
 from api.workspace_router import workspace_router
 from callboard.projects.job_definition import read_definition
 from callboard.projects.manifest import Manifest
 from callboard.schemas.errors import BadRequest, Conflict, NotATable, NotFound, NothingFailed
 from callboard.schemas.rest.access import Scope
+from callboard.schemas.rest.field_errors import field_error
 from callboard.schemas.rest.job_runs import (
     JobRunBody,
     JobRunDetails,
@@ -46,6 +48,7 @@ from callboard.schemas.rest.job_runs import (
 )
 from callboard.schemas.rest.jobs import JobPaused, JobResumed
 from callboard.schemas.rest.rows import RowsQuery
+from callboard.schemas.workflow import names
 from callboard.schemas.workflow.job_run import JobRunReasonType
 from callboard.schemas.workflow.run import RunStatus
 from callboard.security.signed_links import ResultsRef, read_link, sign_link
@@ -197,11 +200,13 @@ async def terminate(services: ServicesDep, manifest: ProjectDep, jobId: str, job
     status_code=201,
     operation_id="rerunFailedOfJobRun",
     summary="Run again what has not completed",
-    responses=error_responses(Conflict, NothingFailed),
+    openapi_extra=IDEMPOTENCY_DOCS,
+    responses=error_responses(BadRequest, Conflict, NothingFailed),
 )
-async def rerun_failed(services: ServicesDep, caller: CallerDep, job_run: _JobRunDep) -> JobRunRerun:
+async def rerun_failed(request: Request, services: ServicesDep, caller: CallerDep, job_run: _JobRunDep) -> JobRunRerun:
     """Start a JobRun of all items that failed, were canceled or never started, with the Job as this JobRun had it."""
-    return await start_rerun(services, job_run, caller.actor)
+    job_run_id = await resolve_job_run_id(services, job_run.project, read_idempotency_key(request))
+    return await start_rerun(services, job_run, job_run_id, caller.actor)
 
 
 @_REST.get("/job-runs/{jobRunId}", dependencies=_READING, operation_id="findJobRun", summary="Find a JobRun")
@@ -259,6 +264,7 @@ async def page(
         ended_runs=ended,
         unstarted_runs=max(wanted - ended - job_run.running_runs, 0),
         has_ended=has_ended,
+        new_job_run_id=new_job_run_id(),
         rerunnable_runs=wanted - state.progress.succeeded if has_ended else 0,
         terminating=not has_ended and state.reason is not None and state.reason.type is JobRunReasonType.TERMINATED,
         temporal_url=services.temporal_ui_url("workflows", job_run.id),
@@ -299,9 +305,14 @@ async def terminate_by_form(
 
 
 @_PAGE.post("/rerun-failed", dependencies=_RERUNNING)
-async def rerun_failed_by_form(services: ServicesDep, caller: CallerDep, _: FormDep, job_run: _JobRunDep) -> Response:
-    """Start a JobRun of what has not completed, and redirect to its page."""
-    started = await rerun_failed(services, caller, job_run)
+async def rerun_failed_by_form(
+    services: ServicesDep, caller: CallerDep, form: FormDep, job_run: _JobRunDep
+) -> Response:
+    """Start a JobRun of what has not completed, once however often the form is sent, and redirect to its page."""
+    job_run_id = form.get("newJobRunId", "")
+    if not names.is_job_run_id(job_run_id):
+        raise field_error("newJobRunId", "an id of a JobRun, as the page of this one gives it")
+    started = await start_rerun(services, job_run, job_run_id, caller.actor)
     return redirect(f"/projects/{job_run.project}/jobs/{job_run.job_id}/runs/{started.job_run_id}")
 
 

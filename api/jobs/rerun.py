@@ -5,26 +5,53 @@ Which items these are is found by a worker (`activities.jobs.rerun_items`): ther
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from api.dependencies import Services
 from callboard.projects.job_definition import read_definition
-from callboard.schemas.errors import Conflict, NothingFailed
+from callboard.schemas.errors import Conflict, NotFound, NothingFailed
 from callboard.schemas.rest.job_runs import JobRunRerun
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.actor import Actor
 from callboard.schemas.workflow.job_run import JobRunInput, JobRunStatus, JobRunType, RerunSource
 from callboard.schemas.workflow.run import RunStatus
-from callboard.starts.identity import new_run_id
+from callboard.starts.identity import derive_identities, new_run_id
 from callboard.storage.store import Store
 from callboard.telemetry.log_context import add_log_fields
 from callboard.temporal.job_runs import JobRunState
 from callboard.temporal.listing import RunFilter
 
 
-async def start_rerun(services: Services, job_run: JobRunState, by: Actor) -> JobRunRerun:
-    """Start a JobRun of what of this one has not completed.
+def new_job_run_id() -> str:
+    """Return a new random id."""
+    return names.job_run_id(new_run_id())
+
+
+async def resolve_job_run_id(services: Services, project: str, idempotency_key: str | None) -> str:
+    """Return the id of the JobRun that an Idempotency-Key stands for; without a key, a new one.
 
     Raises:
-        Conflict: It has not ended, or some of its Runs have not.
+        ConfigurationError: There is no secret key to derive an id with.
+        Unavailable: Temporal does not answer.
+    """
+    if idempotency_key is None:
+        return new_job_run_id()
+    workspace = services.settings.workspace
+    # No key has a space, so none of a Run is the same. What the request was, a JobRun tells by `rerun_of`.
+    identities = derive_identities(services.ring, workspace, project, f"job run {idempotency_key}", b"")
+    newest, *older = (names.job_run_id(identity.run_id) for identity in identities)
+    for job_run_id in older:  # It may have been started before the key ring was rotated.
+        with suppress(NotFound):
+            await services.job_runs.get(workspace, project, None, job_run_id)
+            return job_run_id
+    return newest
+
+
+async def start_rerun(services: Services, job_run: JobRunState, job_run_id: str, by: Actor) -> JobRunRerun:
+    """Start a JobRun with this id of what of `job_run` has not completed, unless that was started before.
+
+    Raises:
+        Conflict: It has not ended, or some of its Runs have not; or the id is that of another JobRun.
         NothingFailed: All of its Runs have completed.
         NotFound: It is a rerun that has ended before it had any items, and the JobRun of these is not known any more.
         StoreError, ConfigurationError: Nothing was started.
@@ -39,8 +66,7 @@ async def start_rerun(services: Services, job_run: JobRunState, by: Actor) -> Jo
     payloads = wanted - job_run.progress.succeeded
     if not payloads:
         raise NothingFailed(f"JobRun {job_run.id} has nothing to run again: all of its Runs have completed.")
-    started = names.job_run_id(new_run_id())
-    add_log_fields(jobRunId=started, rerunOf=job_run.id)
+    add_log_fields(jobRunId=job_run_id, rerunOf=job_run.id)
     source = RerunSource(
         job_run_id=job_run.id,
         item_count=None if job_run.version is None else wanted,
@@ -56,8 +82,8 @@ async def start_rerun(services: Services, job_run: JobRunState, by: Actor) -> Jo
         started_by=by,
         rerun=source,
     )
-    await services.job_runs.start(started, rerun)
-    return JobRunRerun(job_run_id=started, rerun_of=job_run.id, payloads=payloads)
+    await services.job_runs.start(job_run_id, rerun)
+    return JobRunRerun(job_run_id=job_run_id, rerun_of=job_run.id, payloads=payloads)
 
 
 async def count_wanted(store: Store, job_run: JobRunState) -> int:

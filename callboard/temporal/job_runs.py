@@ -10,6 +10,7 @@ from typing import Any
 
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionDescription, WorkflowExecutionStatus
 from temporalio.common import WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from callboard.schemas.errors import Conflict, NotFound
 from callboard.schemas.rest.job_runs import SortField, SortKey
@@ -87,25 +88,33 @@ class JobRuns:
         self._client = client
 
     async def start(self, job_run_id: str, job_run: JobRunInput) -> None:
-        """Start workflow `JobRun` with this id.
+        """Start workflow `JobRun` with this id, unless the same rerun was started with it before.
 
         Raises:
+            Conflict: There is another JobRun with this id.
             ConfigurationError: Temporal refuses: the namespace or its search attributes are missing.
             Unavailable: Temporal cannot be reached; whether the JobRun was started is not known.
         """
         with translate_rpc_errors(_NOT_FOUND):
-            await self._client.start_workflow(
-                names.JOB_RUN,
-                job_run,
-                id=job_run_id,
-                task_queue=names.CALLBOARD_QUEUE,
-                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                static_summary=f"Job {job_run.job_id} of {job_run.project}",
-                static_details=visibility.job_run_static_details(job_run),
-                memo=visibility.job_run_memo(job_run),
-                search_attributes=visibility.job_run_search_attributes(job_run),
-                rpc_timeout=RPC_TIMEOUT,
-            )
+            try:
+                await self._client.start_workflow(
+                    names.JOB_RUN,
+                    job_run,
+                    id=job_run_id,
+                    task_queue=names.CALLBOARD_QUEUE,
+                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                    static_summary=f"Job {job_run.job_id} of {job_run.project}",
+                    static_details=visibility.job_run_static_details(job_run),
+                    memo=visibility.job_run_memo(job_run),
+                    search_attributes=visibility.job_run_search_attributes(job_run),
+                    rpc_timeout=RPC_TIMEOUT,
+                )
+            except WorkflowAlreadyStartedError as error:
+                known = await read_job_run(await self._describe(job_run.workspace, job_run.project, None, job_run_id))
+                if job_run.rerun is None or known.rerun_of != job_run.rerun.job_run_id:
+                    raise Conflict(
+                        "This Idempotency-Key was used before for another JobRun. Send a new key."
+                    ) from error
 
     async def get(self, workspace: str, project: str, job_id: str | None, job_run_id: str) -> JobRunState:
         """Return a JobRun of a Job, or of any Job of the project if none is named.

@@ -99,6 +99,10 @@ class MemoryJobRuns(JobRuns):
         self.asked: list[tuple[tuple[SortKey, ...], int, int]] = []
 
     async def start(self, job_run_id: str, job_run: JobRunInput) -> None:
+        if job_run_id in self.known:
+            if job_run.rerun is None or self.known[job_run_id].rerun_of != job_run.rerun.job_run_id:
+                raise Conflict("This Idempotency-Key was used before for another JobRun.")
+            return
         self.inputs[job_run_id] = job_run
         self.known[job_run_id] = JobRunState(
             id=job_run_id,

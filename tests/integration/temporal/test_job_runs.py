@@ -14,7 +14,14 @@ from callboard.dev.temporal import TemporalServer
 from callboard.schemas.errors import Conflict, NotFound
 from callboard.schemas.rest.job_runs import parse_sort
 from callboard.schemas.workflow import names
-from callboard.schemas.workflow.job_run import JobLockInput, JobRunInput, JobRunReasonType, JobRunStatus, JobRunType
+from callboard.schemas.workflow.job_run import (
+    JobLockInput,
+    JobRunInput,
+    JobRunReasonType,
+    JobRunStatus,
+    JobRunType,
+    RerunSource,
+)
 from callboard.temporal.job_runs import JobRuns, JobRunState
 from tests.support.job_run_stub import CONTINUE, FINISH, StubJobRun
 from tests.support.polling import until
@@ -44,8 +51,8 @@ class JobRunsOfTest:
         self.project = project
         self.all = JobRuns(client)
 
-    async def start(self, **fields: Any) -> str:
-        job_run_id = names.job_run_id(secrets.token_urlsafe(16)[:21])
+    async def start(self, job_run_id: str | None = None, **fields: Any) -> str:
+        job_run_id = job_run_id or names.job_run_id(secrets.token_urlsafe(16)[:21])
         given: dict[str, Any] = {"workspace": WORKSPACE, "definition": "first", "type": JobRunType.MANUAL, **fields}
         await self.all.start(job_run_id, JobRunInput(project=self.project, job_id=JOB, **given))
         return job_run_id
@@ -91,6 +98,17 @@ async def test_it_began_when_the_first_execution_of_its_workflow_began(job_runs:
     assert (await job_runs.get(job_run_id)).started_at < second.start_time
     await until(job_runs.listed, true=lambda listed: listed == [job_run_id])
     await job_runs.tell(job_run_id, FINISH, JobRunStatus.SUCCESS)
+
+
+async def test_a_rerun_is_started_once_with_its_id(job_runs: JobRunsOfTest):
+    def rerun_of(job_run_id: str) -> RerunSource:
+        return RerunSource(job_run_id=job_run_id, item_count=1, unfinished=1)
+
+    rerun = await job_runs.start(rerun=rerun_of("one"))
+    await job_runs.start(rerun, rerun=rerun_of("one"))
+    with pytest.raises(Conflict):
+        await job_runs.start(rerun, rerun=rerun_of("another"))
+    assert (await job_runs.get(rerun)).rerun_of == "one"
 
 
 async def test_a_job_run_is_found_below_its_job_only(job_runs: JobRunsOfTest):

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 from callboard.schemas.workflow import names
@@ -101,6 +102,35 @@ async def test_a_rerun_is_of_the_definition_and_the_items_that_the_job_run_had(a
     (entry, *_) = (await api.client.get(f"/api/v1/workspace/{WORKSPACE}/audit")).json()["entries"]
     ids = {"jobId": "nightly", "jobRunId": rerun_id, "rerunOf": job_run_id}
     assert (entry["action"], entry["ids"]) == ("job-run.rerun-failed", ids)
+
+
+async def test_a_rerun_with_an_idempotency_key_starts_once(api: Api):
+    first, second = await trigger(api), await trigger(api)
+    for job_run_id in (first, second):
+        api.job_runs.change(job_run_id, version="v1", progress=JobRunProgress(total=1), **ENDED)
+
+    async def rerun(job_run_id: str, **headers: str) -> httpx.Response:
+        return await api.client.post(f"{RUNS}/{job_run_id}/rerun-failed", headers=headers)
+
+    key = {"idempotency-key": "once"}
+    answers = [await rerun(first, **key) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert answers[0].json() == answers[1].json()
+    assert len(api.job_runs.known) == 3
+    other = await rerun(second, **key)
+    assert (other.status_code, other.json()["code"]) == (409, "conflict")
+    assert (await rerun(first)).json()["jobRunId"] != answers[0].json()["jobRunId"]
+    assert (await rerun(first, **{"idempotency-key": "two words"})).status_code == 400
+
+
+async def test_a_repeated_rerun_is_found_after_the_key_ring_was_rotated(make_api: MakeApi):
+    before, key = await make_api(secret_key=["the older secret key"]), {"idempotency-key": "once"}
+    job_run_id = await trigger(before)
+    before.job_runs.change(job_run_id, version="v1", progress=JobRunProgress(total=1), **ENDED)
+    rerun = (await before.client.post(f"{RUNS}/{job_run_id}/rerun-failed", headers=key)).json()
+    after = await make_api(store=before.store, secret_key=["the newer secret key", "the older secret key"])
+    after.job_runs.known |= before.job_runs.known
+    assert (await after.client.post(f"{RUNS}/{job_run_id}/rerun-failed", headers=key)).json() == rerun
 
 
 async def test_a_job_run_of_which_all_has_completed_has_nothing_to_run_again(api: Api):
