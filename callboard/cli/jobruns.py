@@ -9,7 +9,7 @@ import typer
 from callboard.cli.api_client import ApiClient, quote_segment
 from callboard.cli.downloads import OutputFile, RawRows, RowsForm, download, download_rows
 from callboard.cli.jobs import AllowFailed, WaitForEnd, tell_started
-from callboard.cli.options import AsJson
+from callboard.cli.options import AsJson, IdempotencyKey, idempotency_header
 from callboard.cli.output import format_elapsed, format_short_time, print_json, print_message, print_table
 from callboard.cli.render import format_cause, print_job_run
 from callboard.cli.with_api import with_project
@@ -97,14 +97,16 @@ def rerun_failed(
     job_run_id: JobRunId,
     wait: WaitForEnd = False,
     allow_failed: AllowFailed = False,
+    idempotency_key: IdempotencyKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Start a JobRun of what failed, was canceled or never started, and print its id.
 
     With --wait, the exit code is as that of `jobs trigger`.
     """
+    headers = idempotency_header(idempotency_key)
     found = _find(target, job_run_id)
-    answer = target.request("POST", f"{_path(found)}/rerun-failed")
+    answer = target.request("POST", f"{_path(found)}/rerun-failed", headers=headers)
     tell_started(target, found["jobRun"]["job_id"], answer, wait, allow_failed, as_json)
 
 

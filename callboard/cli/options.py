@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from callboard.schemas.errors import ConfigurationError
+from callboard.schemas.errors import BadRequest, ConfigurationError
 from callboard.settings import Seconds, Settings
 
 DataFolder = Annotated[
@@ -22,6 +23,12 @@ ProjectDir = Annotated[
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
+IdempotencyKey = Annotated[
+    str | None, typer.Option("--idempotency-key", help="A repeated request with the same key starts nothing anew.")
+]
+
+_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+"""Pattern of keys that the header may hold. Others are refused here, as they would never reach the API."""
 _DURATION: TypeAdapter[timedelta] = TypeAdapter(Seconds)
 
 
@@ -47,3 +54,12 @@ def parse_duration(text: str) -> timedelta:
         return _DURATION.validate_python(text)
     except ValidationError:
         raise typer.BadParameter(f"{text!r} is not a duration such as 90s, 5m or 12h.") from None
+
+
+def idempotency_header(idempotency_key: str | None) -> dict[str, str]:
+    """Return the header of a request with this key; none without one. Raises BadRequest."""
+    if idempotency_key is None:
+        return {}
+    if not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
+        raise BadRequest("--idempotency-key: expected 1 to 255 visible ASCII characters.")
+    return {"idempotency-key": idempotency_key}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import shlex
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +17,7 @@ from callboard.cli.downloads import OutputFile, RawRows, RowsForm, download_rows
 from callboard.cli.exit_codes import ExitCode, exit_code_for_status
 from callboard.cli.filters import Filters, parse_run_filters
 from callboard.cli.json_argument import JSON_HELP, read_object
-from callboard.cli.options import AsJson, ProjectDir
+from callboard.cli.options import AsJson, IdempotencyKey, ProjectDir, idempotency_header
 from callboard.cli.output import format_elapsed, format_short_time, open_output, print_json, print_message, print_table
 from callboard.cli.polling import UNFINISHED, wait_for_run
 from callboard.cli.render import format_cause, print_run
@@ -31,16 +30,10 @@ app.add_typer(bulk.app, name="bulk")
 
 RunId = Annotated[str, typer.Argument(metavar="RUN_ID")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until the Run has ended, and print its result.")]
-_Key = Annotated[
-    str | None,
-    typer.Option("--idempotency-key", help="A repeated request with the same key returns the same Run."),
-]
 
 _Tags = Annotated[list[str] | None, typer.Option("--tag", metavar="TAG", help="A tag of the Run; repeatable.")]
 
 _PAGE = 200
-_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
-"""Pattern of keys that the header may hold. Others are refused here, as they would never reach the API."""
 
 
 @app.command()
@@ -50,7 +43,7 @@ def start(
     body: Annotated[str, typer.Argument(metavar="BODY", help=f"Request body: {JSON_HELP}.")],
     tags: _Tags = None,
     wait: Wait = False,
-    idempotency_key: _Key = None,
+    idempotency_key: IdempotencyKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Start a Run, and print its id.
@@ -58,7 +51,7 @@ def start(
     BODY is the request body of the REST API: '{"api": "list-products", "parameters": {"category": "chairs"}}'. With
     --wait, the result is printed.
     """
-    headers = _idempotency_header(idempotency_key)
+    headers = idempotency_header(idempotency_key)
     request = read_object(body, "BODY")
     if tags:
         written: list[Any] = request.get("tags") or []
@@ -69,13 +62,17 @@ def start(
 @app.command()
 @with_project
 def rerun(
-    target: ApiClient, run_id: RunId, wait: Wait = False, idempotency_key: _Key = None, as_json: AsJson = False
+    target: ApiClient,
+    run_id: RunId,
+    wait: Wait = False,
+    idempotency_key: IdempotencyKey = None,
+    as_json: AsJson = False,
 ) -> None:
     """Start a new Run with the input of an earlier one, and its tags.
 
     It runs on the version that is deployed now. Its id is printed; with --wait, its result.
     """
-    headers = _idempotency_header(idempotency_key)
+    headers = idempotency_header(idempotency_key)
     _report_started(
         target, target.request("POST", f"runs/{quote_segment(run_id)}/rerun", headers=headers), wait, as_json
     )
@@ -214,14 +211,6 @@ def cancel(
         typer.echo(f"Run {run_id} has already ended: {answer['status']}.")
     if answer["status"] in UNFINISHED:
         raise typer.Exit(ExitCode.FAILED)
-
-
-def _idempotency_header(idempotency_key: str | None) -> dict[str, str]:
-    if idempotency_key is None:
-        return {}
-    if not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
-        raise BadRequest("--idempotency-key: expected 1 to 255 visible ASCII characters.")
-    return {"idempotency-key": idempotency_key}
 
 
 def _report_started(target: ApiClient, answer: dict[str, Any], wait: bool, as_json: bool) -> None:

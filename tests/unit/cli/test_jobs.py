@@ -202,8 +202,9 @@ def test_a_job_run_is_found_by_its_id_alone(api: FakeApi, action: str, end: str 
 def test_what_failed_is_run_again(api: FakeApi):
     found, rerun = (200, {"jobRun": job_run("SUCCESS")}), {"jobRunId": "jr_2", "rerunOf": JOB_RUN_ID, "payloads": 3}
     api.answers = [found, (201, rerun)]
-    done = api.callboard("jobruns", "rerun-failed", JOB_RUN_ID, "-p", "shop")
+    done = api.callboard("jobruns", "rerun-failed", JOB_RUN_ID, "--idempotency-key", "once", "-p", "shop")
     assert (done.exit_code, done.stdout) == (0, "jr_2\n")
+    assert api.asked[1].headers["idempotency-key"] == "once"
     assert (api.asked[1].method, api.asked[1].path) == (
         "POST",
         f"projects/shop/jobs/nightly/runs/{JOB_RUN_ID}/rerun-failed",
