@@ -16,6 +16,7 @@ from tests.support.repository import REPOSITORY
 from tests.support.run_stage import WORKFLOWS
 from workflows import outcomes
 from workflows.apply_resources import ApplyResourcesWorkflow
+from workflows.bulk import BulkWorkflow
 from workflows.deliver import DeliverWorkflow, SinkTestWorkflow
 from workflows.deploy import DeployWorkflow
 from workflows.fleet import FleetWorkflow
@@ -26,7 +27,7 @@ from workflows.sweep import SweepWorkflow
 HISTORIES = sorted((REPOSITORY / "tests" / "histories").glob("*.json"))
 OTHERS = (
     *(DeliverWorkflow, SinkTestWorkflow, SweepWorkflow, FleetWorkflow, ApplyResourcesWorkflow),
-    *(DeployWorkflow, MovePointerWorkflow, DeleteProjectWorkflow),
+    *(DeployWorkflow, MovePointerWorkflow, DeleteProjectWorkflow, BulkWorkflow),
 )
 
 
