@@ -38,8 +38,9 @@ from callboard.settings import Settings
 from callboard.starts.identity import RunIdentity, run_id_from, was_started
 from callboard.starts.rerun import start_rerun
 from callboard.starts.services import StartServices
-from callboard.storage.audit_log import AuditLog, log_entry
+from callboard.storage.audit_log import AuditLog, log_entry, log_lost_entry
 from callboard.storage.store import Store
+from callboard.telemetry import metrics
 from callboard.telemetry.log_context import log_fields
 from callboard.temporal.auth_sessions import AuthSessions
 from callboard.temporal.run_queries import RunQueries
@@ -49,6 +50,9 @@ log = logging.getLogger(__name__)
 
 PACE = 0.05
 """Seconds from one Run to the next one at least: 20 a second (docs/contract.md, section 13.8)."""
+
+_PATIENCE = 3.0
+"""Seconds that a Run waits for the store to take the entry of the one before."""
 
 _ACCEPTED = 202
 """Status of the answer to the request that the Runs are changed for."""
@@ -131,6 +135,10 @@ class _Piece:
                 ids = {"runId": run_id}
             case BulkAction.RERUN:
                 ids = {"runId": await self._rerun(run_id), "rerunOf": run_id}
+        await self._record(run_id, ids, _ACCEPTED)
+
+    async def _record(self, run_id: str, ids: dict[str, str], status: int) -> None:
+        """Write an entry to the log and then to the audit: the change stands if the store does not take it."""
         requester = self.input.requester
         entry = AuditEntry(
             time=self.began,
@@ -138,15 +146,21 @@ class _Piece:
             actor=AuditActor(id=requester.key.id, name=requester.key.name, signed_in=requester.signed_in),
             project=self.input.project,
             ids={**ids, "bulkId": self.input.bulk_id},
-            status=_ACCEPTED,
+            status=status,
             refused_action=None,
             missing_scope=None,
             client=requester.client,
             request=requester.request,
             correlation_id=requester.correlation_id,
         )
-        await self.audit.write(entry, repeated=ids["runId"])
         log_entry(entry)
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await self.audit.write(entry, repeated=run_id)
+        except (StoreError, TimeoutError) as error:
+            why = error.message if isinstance(error, StoreError) else "the artifact store does not answer"
+            log_lost_entry(entry, why)
+            metrics.current().audit_entry_lost()
 
     async def _cancel(self, run_id: str) -> None:
         by = self.input.requester.key

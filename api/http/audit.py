@@ -11,7 +11,6 @@ reason, by the key: what comes from a broken script, or from somebody who guesse
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime, timedelta
@@ -27,7 +26,7 @@ from callboard.schemas.rest.audit import REFUSAL, AuditActor, AuditEntry
 from callboard.schemas.workflow.base import clip
 from callboard.schemas.workflow.bulk import BulkRequester
 from callboard.security.apikeys import Caller
-from callboard.storage.audit_log import AuditLog, describe_entry, log_entry
+from callboard.storage.audit_log import AuditLog, log_entry, log_lost_entry
 from callboard.telemetry import metrics
 from callboard.telemetry.log_context import current_log_fields
 
@@ -59,8 +58,6 @@ _LIKE_A_KEY = re.compile(r"cb_[0-9A-Za-z]{12}_")
 """Part of a path that somebody has put a key into."""
 
 _MAX_NAME = 200
-
-log = logging.getLogger(__name__)
 
 
 class AuditRecorder:
@@ -192,5 +189,5 @@ def _request(scope: Mapping[str, Any]) -> str | None:
 
 
 def _lost(entry: AuditEntry, why: str) -> None:
-    log.error("This entry of the audit is in the log only: %s. %s", why.rstrip("."), describe_entry(entry))
+    log_lost_entry(entry, why)
     metrics.current().audit_entry_lost()

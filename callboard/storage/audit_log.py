@@ -296,6 +296,11 @@ def log_entry(entry: AuditEntry) -> None:
     log.info("%s", describe_entry(entry), extra={"audit": {"event": "audit", **fields}})
 
 
+def log_lost_entry(entry: AuditEntry, why: str) -> None:
+    """Write to the log that the store has not taken this entry, which the log has."""
+    log.error("This entry of the audit is in the log only: %s. %s", why.rstrip("."), describe_entry(entry))
+
+
 def describe_entry(entry: AuditEntry) -> str:
     """Return the entry as a line. A name of a key is written as JSON, so that it can be no other line."""
     actor = entry.actor.id if entry.actor.name is None else f"{json.dumps(entry.actor.name)} ({entry.actor.id})"

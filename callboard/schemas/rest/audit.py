@@ -65,7 +65,7 @@ class AuditEntry(ResponseModel):
     model_config = ConfigDict(extra="ignore", json_schema_extra={"example": _EXAMPLE})
 
     time: datetime
-    """When the answer began."""
+    """When the answer began; of a Run of a bulk, when a worker was asked to handle it."""
     action: str
     actor: AuditActor
     project: str | None

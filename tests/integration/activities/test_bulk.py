@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
@@ -137,12 +138,13 @@ async def test_each_run_is_started_again_once_whatever_fails_meanwhile(here: Ins
     tries = Counter[str]()
 
     def refuse(key: str) -> bool:
-        tries["audit"] += key.startswith("audit/")
-        return key.startswith("audit/") and tries["audit"] in (4, 5, 9)
+        starts = "/reruns/" in key
+        tries["reruns"] += starts
+        return starts and tries["reruns"] in (4, 5, 9)
 
     here.store.refuse = refuse
     ended = await here.end(await here.ask(BulkAction.RERUN, [*run_ids[:6], "gone", *run_ids[6:]]))
-    assert tries["audit"] > len(run_ids), "what had been done was done once more"
+    assert tries["reruns"] > len(run_ids), "pieces were tried again"
     assert (ended.status, ended.view.done, ended.view.failed) == (BulkStatus.COMPLETED, 12, 1)
     assert [(each.run_id, each.message) for each in ended.failures] == [("gone", "There is no such Run.")]
     reruns = {run_id: await here.reruns(run_id) for run_id in run_ids}
@@ -177,6 +179,19 @@ async def test_runs_are_canceled_and_those_that_had_ended_are_told(here: Install
         causes = [each.workflow_execution_cancel_requested_event_attributes.cause for each in events]
         assert ANNA.cancel_reason in causes
     assert {each["runId"] for each in await here.audited()} == {first, last}
+
+
+async def test_a_store_that_takes_no_entry_holds_up_no_change(
+    here: Installation, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    run_ids = [await here.start() for _ in range(3)]
+    here.store.refuse = lambda key: key.startswith("audit/")
+    ended = await here.end(await here.ask(BulkAction.CANCEL, run_ids))
+    assert (ended.status, ended.view.done, ended.view.failed) == (BulkStatus.COMPLETED, 3, 0)
+    entries = [vars(record)["audit"] for record in caplog.records if "audit" in vars(record)]
+    assert [each["ids"]["runId"] for each in entries] == run_ids, "the log has them"
+    assert sum("in the log only" in record.getMessage() for record in caplog.records) == 3
 
 
 async def test_a_rerun_waits_while_no_other_run_may_and_can_be_aborted_then(here: Installation) -> None:
