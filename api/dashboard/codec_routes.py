@@ -76,7 +76,7 @@ async def _check_caller(request: Request, services: Services, ui_origin: str | N
     if origin is None or origin != ui_origin:
         check_same_origin(request)
     await require_session(request, services)
-    await Requirement(Scope.ADMIN, None)(request)
+    await Requirement((Scope.ADMIN,), None)(request)
 
 
 def _check_namespace(request: Request, namespace: str) -> None:

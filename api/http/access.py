@@ -1,4 +1,4 @@
-"""What each route needs: a scope of the caller's key, and that the key may see the project of the path.
+"""What each route needs: scopes of the caller's key, and that the key may see the project of the path.
 
 Every route says it by `requires`; docs/contract.md, section 5.3, has the table of all. On the way, it is noted what the
 audit says of the request; `api.http.audit` records it.
@@ -42,7 +42,8 @@ def audit_note(scope: MutableMapping[str, Any]) -> AuditNote:
 class Requirement:
     """What a route needs, as a dependency that comes before the route looks at the body."""
 
-    scope: Scope
+    scopes: tuple[Scope, ...]
+    """All of these."""
     action: str | None
     """What the route changes, as the audit calls it. None: nothing."""
     of_seen_projects: bool = False
@@ -54,7 +55,7 @@ class Requirement:
 
         Raises:
             NotFound: The key may not see the project of the path, whether there is one or not.
-            Forbidden: The key lacks the scope, or may see some projects only.
+            Forbidden: The key lacks a scope, or may see some projects only.
         """
         caller = caller_of(request)
         note = audit_note(request.scope)
@@ -63,20 +64,32 @@ class Requirement:
         if project is not None and not caller.sees(project):
             note.is_project_hidden = True
             raise no_such_project(project)
-        if not caller.has(self.scope):
-            note.missing_scope = self.scope.value
-            raise lacks_scope(self.scope, f"This needs the scope {self.scope.value}, which your key does not have.")
+        for scope in self.scopes:
+            if not caller.has(scope):
+                note.missing_scope = scope.value
+                raise lacks_scope(scope, f"This needs the scope {scope.value}, which your key does not have.")
         if project is None and not self.of_seen_projects and caller.projects is not None:
-            note.missing_scope = self.scope.value
+            scope = self.scopes[0]
+            note.missing_scope = scope.value
             raise lacks_scope(
-                self.scope,
-                f"This needs the scope {self.scope.value} for all projects, and your key is for some of them only.",
+                scope,
+                f"This needs the scope {scope.value} for all projects, and your key is for some of them only.",
             )
 
 
-def requires(scope: Scope, action: str | None = None, *, of_seen_projects: bool = False) -> params.Depends:
-    """Return the dependency of a route that needs `scope`, and changes what `action` says (see `Requirement`)."""
-    return cast("params.Depends", Depends(Requirement(scope, action, of_seen_projects)))
+def requires(
+    scope: Scope, action: str | None = None, *, also: Scope | None = None, of_seen_projects: bool = False
+) -> params.Depends:
+    """Return the dependency of a route that needs `scope`, and changes what `action` says (see `Requirement`).
+
+    Args:
+        scope: The scope that the route needs.
+        action: What it changes.
+        also: Another scope that it needs.
+        of_seen_projects: See `Requirement`.
+    """
+    scopes = (scope,) if also is None else (scope, also)
+    return cast("params.Depends", Depends(Requirement(scopes, action, of_seen_projects)))
 
 
 def requirement_of(route: APIRoute) -> Requirement | None:

@@ -67,7 +67,8 @@ def _build_schema(app: FastAPI) -> dict[str, Any]:
             if isinstance(route, APIRoute) and (needs := requirement_of(route)) and route.include_in_schema:
                 for method in route.methods or ():
                     operation = schema["paths"][route.path_format][method.lower()]
-                    operation["description"] += f"\n\nThis needs the scope `{needs.scope}`."
+                    scopes = " and ".join(f"`{scope}`" for scope in needs.scopes)
+                    operation["description"] += f"\n\nThis needs the scope {scopes}."
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
         app.openapi_schema = schema

@@ -44,8 +44,9 @@ _BULK = workspace_router("/{projectName}/runs/bulk", tag="Many Runs")
 _PAGES = page_router("/projects/{projectName}/runs/bulk")
 routers = (_BULK, _PAGES)
 
-_CANCELING = [requires(Scope.RUNS_CANCEL, "bulk.cancel")]
-_RERUNNING = [requires(Scope.RUNS_START, "bulk.rerun")]
+# How many Runs match a filter is something to read.
+_CANCELING = [requires(Scope.RUNS_CANCEL, "bulk.cancel", also=Scope.RUNS_READ)]
+_RERUNNING = [requires(Scope.RUNS_START, "bulk.rerun", also=Scope.RUNS_READ)]
 _ABORTING = [requires(Scope.RUNS_CANCEL, "bulk.abort")]
 _READING = [requires(Scope.RUNS_READ)]
 

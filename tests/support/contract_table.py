@@ -13,20 +13,20 @@ from api.http.access import Requirement, requirement_of
 from tests.support.repository import REPOSITORY
 
 _PROJECT = "/api/v1/workspace/{workspaceId}/projects/{projectName}"
-_ROW = re.compile(r"^\| (?:`([a-z:-]+)`|(any|no key)) \| (.+) \|$", re.MULTILINE)
+_ROW = re.compile(r"^\| (?:`([a-z:-]+)`(?: and `([a-z:-]+)`)?|(any|no key)) \| (.+) \|$", re.MULTILINE)
 _CALL = re.compile(r"`([A-Z]+) ([^` ]+)`")
 
 
-def documented_scopes() -> dict[tuple[str, str], str]:
-    """The scope of each method and path, or `any` or `no key`, as the contract has it."""
+def documented_scopes() -> dict[tuple[str, str], tuple[str, ...]]:
+    """The scopes of each method and path, all of which it needs, as the contract has it: none for any key, or none."""
     page = (REPOSITORY / "docs" / "contract.md").read_text("utf-8")
     (section,) = re.findall(r"^### 5\.3 .*?(?=^### )", page, flags=re.DOTALL | re.MULTILINE)
-    found: dict[tuple[str, str], str] = {}
-    for scope, other, calls in _ROW.findall(section):
+    found: dict[tuple[str, str], tuple[str, ...]] = {}
+    for scope, other, _, calls in _ROW.findall(section):
         for method, path in _CALL.findall(calls):
             call = (method, path.replace("…", _PROJECT))
             assert call not in found, f"{call} stands in the table twice"
-            found[call] = scope or other
+            found[call] = tuple(each for each in (scope, other) if each)
     return found
 
 

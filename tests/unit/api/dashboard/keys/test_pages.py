@@ -127,7 +127,7 @@ def needed(api: Api, method: str, address: str) -> str | None:
     for route in api.app.routes:
         if isinstance(route, PageRoute) and route.matches(scope)[0] is Match.FULL:
             needs = requirement_of(route)
-            return None if needs is None else needs.scope.value
+            return None if needs is None else needs.scopes[0].value
     return None
 
 
