@@ -179,7 +179,8 @@ class _Piece:
                 raise NotFound(f"Project {self.input.project} is not deployed any more.")
             if not manifest.settings.api_access.enabled:
                 raise Forbidden(f"Project {self.input.project} is not open to this API (apiAccess.enabled is false).")
-            await start_rerun(self.services, manifest, run_id, identity, self.input.requester.key)
+            by, bulk_id = self.input.requester.key, self.input.bulk_id
+            await start_rerun(self.services, manifest, run_id, identity, by, bulk_id=bulk_id)
         return identity.run_id
 
 

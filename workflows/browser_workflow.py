@@ -139,9 +139,10 @@ class BrowserWorkflow:
             activity_id=activity_id,
             result_type=AttemptOutcome,
             task_queue=names.project_queue(attempt.project),
-            # While the Run is pending, its own priority holds.
             priority=(
-                Priority(priority_key=names.PRIORITY_STARTED) if is_run_started else pending_priority(attempt.job)
+                Priority(priority_key=names.PRIORITY_STARTED)
+                if is_run_started
+                else pending_priority(attempt.job, workflow.info().priority)
             ),
             schedule_to_start_timeout=queue_timeout,
             start_to_close_timeout=OUTER_LIMIT,

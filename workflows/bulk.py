@@ -85,7 +85,7 @@ class BulkWorkflow:
             heartbeat_timeout=_HEARTBEAT_TIMEOUT,
             retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=1)),
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-            priority=Priority(priority_key=names.PRIORITY_JOB, fairness_key=names.fairness_key(bulk.project)),
+            priority=Priority(priority_key=names.PRIORITY_BATCH, fairness_key=names.fairness_key(bulk.project)),
             summary=f"{bulk.view.action} {min(PIECE, len(bulk.run_ids))} of {len(bulk.run_ids)} Runs that are left",
         )
 

@@ -8,15 +8,27 @@ from callboard.schemas.workflow import names
 from callboard.schemas.workflow.run import RunJob
 
 
-def pending_priority(job: RunJob | None, project: str | None = None) -> Priority:
-    """Return the priority of a pending Run. Those of JobRuns come after all others, and JobRuns by turns.
+def run_priority(project: str, batch: str | None) -> Priority:
+    """Return the priority that a Run is started with: projects come by turns.
+
+    Args:
+        project: The project.
+        batch: The id of the JobRun or bulk that starts the Run, if one does: Runs of these come after all others, and
+            JobRuns and bulks by turns.
+    """
+    if batch is not None:
+        return Priority(priority_key=names.PRIORITY_BATCH, fairness_key=names.fairness_key(batch))
+    return Priority(priority_key=names.PRIORITY_PENDING, fairness_key=names.fairness_key(project))
+
+
+def pending_priority(job: RunJob | None, own: Priority) -> Priority:
+    """Return the priority with which a pending Run waits for a Machine.
 
     Args:
         job: The JobRun that the Run belongs to, if there is one.
-        project: The project by which Runs that belong to none come by turns; None if there are no turns.
+        own: The priority of the Run's workflow. A Validate has that of its Run, and a Create has a higher one, as it is
+            the next step of an AuthSession.
     """
     if job is not None:
-        return Priority(priority_key=names.PRIORITY_JOB, fairness_key=names.fairness_key(job.job_run_id))
-    return Priority(
-        priority_key=names.PRIORITY_PENDING, fairness_key=None if project is None else names.fairness_key(project)
-    )
+        return Priority(priority_key=names.PRIORITY_BATCH, fairness_key=names.fairness_key(job.job_run_id))
+    return Priority(priority_key=max(own.priority_key or 0, names.PRIORITY_PENDING), fairness_key=own.fairness_key)

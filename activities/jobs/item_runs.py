@@ -130,7 +130,7 @@ class ItemRuns:
         )
         while True:
             try:
-                await start_run_workflow(self.client, run_id, run_input)
+                await start_run_workflow(self.client, run_id, run_input, batch=self.plan.job_run_id)
             except WorkflowAlreadyStartedError:
                 return
             except (RPCError, RuntimeError) as error:

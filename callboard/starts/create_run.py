@@ -75,6 +75,7 @@ async def create_run(
     by: Actor,
     *,
     rerun_of: str | None = None,
+    bulk_id: str | None = None,
     by_hand: bool = False,
 ) -> None:
     """Start the Run `identity`, unless the very same request has started it before.
@@ -86,6 +87,7 @@ async def create_run(
         identity: The identity of the Run.
         by: Who starts it.
         rerun_of: The id of the earlier Run if this one is a rerun.
+        bulk_id: The id of the bulk that starts it, if one does: it gives way to Runs that somebody may wait for.
         by_hand: Whether the parameters are checked although the project does not want that of all starts.
 
     Raises:
@@ -99,7 +101,7 @@ async def create_run(
     workspace, project = services.settings.workspace, manifest.project
     if by_hand or manifest.settings.api_access.validate_parameters:
         await _check_parameters(services, manifest, request, identity)
-    await _check_queue(services, manifest, identity)
+    await _check_queue(services, manifest, identity, is_bulk=bulk_id is not None)
     effective = _with_defaults(request, manifest.settings)
     auth = (
         None
@@ -137,7 +139,7 @@ async def create_run(
         # From here on the Run may exist. What is refused before has no id in the log and the audit, as nothing has it.
         add_log_fields(runId=identity.run_id, project=project)
         created = await services.runs.start(
-            identity.run_id, run_input, fingerprint=identity.fingerprint, rerun_of=rerun_of
+            identity.run_id, run_input, fingerprint=identity.fingerprint, rerun_of=rerun_of, batch=bulk_id
         )
         if login and not created:
             # Another copy of this request started the Run first. If that Run has ended already, nothing else will
@@ -167,8 +169,10 @@ async def _check_parameters(
             raise
 
 
-async def _check_queue(services: StartServices, manifest: Manifest, identity: RunIdentity) -> None:
+async def _check_queue(services: StartServices, manifest: Manifest, identity: RunIdentity, *, is_bulk: bool) -> None:
     """Check by the setting `replication.maxQueued` that another Run of the project may wait, and count it.
+
+    A bulk adds Runs while no more than half of these wait, so that meanwhile others may start some, too.
 
     Runs are counted about once a second, so somewhat more of them may wait than the project allows if they are started
     within moments. A request that has started its Run before is never refused.
@@ -180,6 +184,8 @@ async def _check_queue(services: StartServices, manifest: Manifest, identity: Ru
     limit, project = manifest.settings.replication.max_queued, manifest.project
     if limit is None:
         return
+    if is_bulk:
+        limit = max(1, limit // 2)
     waiting = await services.queues.count(project, lambda: _read_count(services, project))
     if waiting >= limit and not await was_started(services, project, identity):
         raise TooMany(

@@ -29,9 +29,17 @@ from callboard.telemetry.log_context import add_log_fields
 
 
 async def start_rerun(
-    services: StartServices, manifest: Manifest, run_id: str, identity: RunIdentity, by: Actor
+    services: StartServices,
+    manifest: Manifest,
+    run_id: str,
+    identity: RunIdentity,
+    by: Actor,
+    *,
+    bulk_id: str | None = None,
 ) -> None:
     """Start the Run `identity` with the inputs of `run_id`, unless the very same request has started it before.
+
+    `bulk_id` is the id of the bulk that starts it, if one does.
 
     Raises:
         BadRequest: It is not a Run of an API, or a Run with these inputs may not be started (any more).
@@ -50,7 +58,7 @@ async def start_rerun(
     request = validate_body(StartRequest, await _start_request_body(services, run_id, details.input))
     check_api_and_auth(manifest, request)
     add_log_fields(rerunOf=run_id)
-    await create_run(services, manifest, request, identity, by, rerun_of=run_id)
+    await create_run(services, manifest, request, identity, by, rerun_of=run_id, bulk_id=bulk_id)
 
 
 async def _start_request_body(services: StartServices, run_id: str, run: RunInput) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from callboard.temporal.rpc_errors import RPC_TIMEOUT, is_overload, translate_rp
 from callboard.temporal.run_status import Progress, read_progress
 from callboard.temporal.run_waits import RunWaits
 from workflows import visibility
-from workflows.priorities import pending_priority
+from workflows.priorities import run_priority
 
 _MAX_REMEMBERED = 50_000
 """How many Runs a process remembers: more than the number of clients that may wait at the same time."""
@@ -81,8 +81,23 @@ class Runs:
         await self._waits.close()
         await self._readings.close()
 
-    async def start(self, run_id: str, run_input: RunInput, *, fingerprint: str, rerun_of: str | None = None) -> bool:
-        """Start workflow `Run` with id `run_id`; `rerun_of` is the Run whose inputs these are.
+    async def start(
+        self,
+        run_id: str,
+        run_input: RunInput,
+        *,
+        fingerprint: str,
+        rerun_of: str | None = None,
+        batch: str | None = None,
+    ) -> bool:
+        """Start workflow `Run` with id `run_id`.
+
+        Args:
+            run_id: The id.
+            run_input: What to execute.
+            fingerprint: Keyed hash of the request; empty without an Idempotency-Key.
+            rerun_of: The id of the Run whose inputs these are, if there is one.
+            batch: The id of the bulk that starts the Run, if one does.
 
         Returns:
             True if it was started, False if a Run with this id and this fingerprint of its request's body exists.
@@ -99,6 +114,7 @@ class Runs:
                     run_id,
                     run_input,
                     memo=visibility.run_memo(run_input, fingerprint=fingerprint, rerun_of=rerun_of),
+                    batch=batch,
                 )
             except WorkflowAlreadyStartedError as error:
                 description = await self._handle(run_id).describe(rpc_timeout=RPC_TIMEOUT)
@@ -271,9 +287,21 @@ def _ended(state: RunState, outcome: RunOutcome) -> RunState:
 
 
 async def start_run_workflow(
-    client: Client, run_id: str, run_input: RunInput, *, memo: dict[str, Any] | None = None
+    client: Client,
+    run_id: str,
+    run_input: RunInput,
+    *,
+    memo: dict[str, Any] | None = None,
+    batch: str | None = None,
 ) -> None:
-    """Start workflow `Run` with id `run_id`, of which there was none before; `memo` replaces what each Run has in it.
+    """Start workflow `Run` with id `run_id`, of which there was none before.
+
+    Args:
+        client: The client.
+        run_id: The id.
+        run_input: What to execute.
+        memo: Replaces what each Run has in its memo.
+        batch: The id of the JobRun or bulk that starts the Run, if one does.
 
     Raises:
         WorkflowAlreadyStartedError: There is, or was, a Run with this id.
@@ -287,7 +315,7 @@ async def start_run_workflow(
         id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
         static_summary=f"{run_input.project}/{run_input.api}",
         static_details=_static_details(run_input),
-        priority=pending_priority(run_input.job, run_input.project),
+        priority=run_priority(run_input.project, batch),
         memo=visibility.run_memo(run_input, fingerprint="") if memo is None else memo,
         search_attributes=visibility.run_search_attributes(run_input),
         rpc_timeout=RPC_TIMEOUT,

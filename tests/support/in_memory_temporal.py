@@ -57,7 +57,15 @@ class MemoryRuns(Runs):
         self.failure: BaseException | None = None
         self.closed = False
 
-    async def start(self, run_id: str, run_input: RunInput, *, fingerprint: str, rerun_of: str | None = None) -> bool:
+    async def start(
+        self,
+        run_id: str,
+        run_input: RunInput,
+        *,
+        fingerprint: str,
+        rerun_of: str | None = None,
+        batch: str | None = None,  # noqa: ARG002
+    ) -> bool:
         self.fail()
         known = self.entries.get(run_id)
         if known is None:

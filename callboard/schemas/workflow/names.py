@@ -156,7 +156,7 @@ SINK_DELIVERY = "sink"
 # Temporal priorities: what has a smaller number takes precedence.
 PRIORITY_STARTED = 1  # of the next step of a Run that has started
 PRIORITY_PENDING = 3  # of a Run that is pending
-PRIORITY_JOB = 4  # of a pending Run of a JobRun, since somebody may wait for any other one
+PRIORITY_BATCH = 4  # of a pending Run of a JobRun or a bulk, since somebody may wait for any other one
 PRIORITY_SWEEP = 5
 
 JOB_RUN_TOKEN_LENGTH = 21

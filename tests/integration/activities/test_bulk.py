@@ -159,6 +159,9 @@ async def test_each_run_is_started_again_once_whatever_fails_meanwhile(here: Ins
     (again,) = reruns[run_ids[0]]
     details = await RunQueries(here.client).get_details(WORKSPACE, here.project, again)
     assert isinstance(details.input, RunInput)
+    described = await here.client.get_workflow_handle(again).describe()
+    priority = described.raw_description.workflow_execution_info.priority
+    assert (priority.priority_key, priority.fairness_key) == (names.PRIORITY_BATCH, ended.id), "others go first"
     assert (details.rerun_of, details.input.tags, details.input.started_by) == (run_ids[0], ("nightly",), ANNA)
     proxy = open_proxy(
         present(details.input.proxy), KeyRing([SECRET]), workspace=WORKSPACE, project=here.project, carrier=again
@@ -194,8 +197,8 @@ async def test_a_store_that_takes_no_entry_holds_up_no_change(
     assert sum("in the log only" in record.getMessage() for record in caplog.records) == 3
 
 
-async def test_a_rerun_waits_while_no_other_run_may_and_can_be_aborted_then(here: Installation) -> None:
-    await here.deploy(replication={"maxQueued": 1})
+async def test_a_rerun_leaves_half_of_the_queue_to_others_and_can_be_aborted_while_it_waits(here: Installation) -> None:
+    await here.deploy(replication={"maxQueued": 4})
     run_ids = [await here.start() for _ in range(2)]
     await until(lambda: RunQueries(here.client).count_waiting(here.project), true=lambda waiting: waiting == 2)
     bulk_id = await here.ask(BulkAction.RERUN, run_ids)

@@ -44,5 +44,5 @@ async def test_its_attempts_know_the_job_run_and_the_first_gives_way_to_others(s
         if event.HasField("activity_task_scheduled_event_attributes")
     ]
     first, second = scheduled
-    assert (first.priority_key, first.fairness_key) == (names.PRIORITY_JOB, JOB.job_run_id)
+    assert (first.priority_key, first.fairness_key) == (names.PRIORITY_BATCH, JOB.job_run_id)
     assert second.priority_key == names.PRIORITY_STARTED

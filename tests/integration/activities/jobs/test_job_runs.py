@@ -95,7 +95,7 @@ async def test_a_run_executes_the_version_deployed_when_its_job_run_began(job_la
         if event.HasField("activity_task_scheduled_event_attributes"):
             priority = event.activity_task_scheduled_event_attributes.priority
             priorities.append((priority.priority_key, priority.fairness_key))
-    assert priorities == [(names.PRIORITY_JOB, handle.id)] * 2
+    assert priorities == [(names.PRIORITY_BATCH, handle.id)] * 2
 
 
 async def test_failed_runs_do_not_fail_the_job_run(job_lab: JobLab) -> None:
