@@ -55,7 +55,7 @@ _PATIENCE = 3.0
 """Seconds that a Run waits for the store to take the entry of the one before."""
 
 _ACCEPTED = 202
-"""Status of the answer to the request that the Runs are changed for."""
+"""Status in entries about Runs that were changed."""
 
 
 @dataclass(frozen=True)
@@ -117,11 +117,11 @@ class _Piece:
             except CallboardError as error:
                 if isinstance(error, StoreError | Unavailable) and not isinstance(error, ArtifactMissing):
                     raise
-                failures.append(BulkFailure(run_id=run_id, message=clip(error.message, REASON_LIMIT)))
+                failures.append(await self._fail(run_id, error.message, error.status))
             except Exception:
                 log.exception("Run %s of a bulk has made an error that nobody has thought of", run_id)
                 message = "Callboard has a defect. The log of the worker has the cause."
-                failures.append(BulkFailure(run_id=run_id, message=message))
+                failures.append(await self._fail(run_id, message, CallboardError.status))
             finally:
                 await pause
             handled += 1
@@ -136,6 +136,12 @@ class _Piece:
             case BulkAction.RERUN:
                 ids = {"runId": await self._rerun(run_id), "rerunOf": run_id}
         await self._record(run_id, ids, _ACCEPTED)
+
+    async def _fail(self, run_id: str, message: str, status: int) -> BulkFailure:
+        """Write to the audit that this could not be done, and return what is shown of it."""
+        name = "rerunOf" if self.input.action is BulkAction.RERUN else "runId"
+        await self._record(run_id, {name: run_id}, status)
+        return BulkFailure(run_id=run_id, message=clip(message, REASON_LIMIT))
 
     async def _record(self, run_id: str, ids: dict[str, str], status: int) -> None:
         """Write an entry to the log and then to the audit: the change stands if the store does not take it."""

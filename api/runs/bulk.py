@@ -173,13 +173,12 @@ async def _select(services: Services, project: str, action: BulkAction, wanted: 
     if wanted == RunsFilter():
         expected = "an object with at least one field"
         raise field_error("filter", expected, "filter: expected at least one field, as all Runs of the project match.")
-    run_filter, found, token = _narrow(action, wanted), dict[str, None](), None
+    run_filter, found, token = _narrow(action, wanted), dict[str, str | None](), None
     while True:
         page = await services.run_queries.list_runs(
             services.settings.workspace, project, run_filter, limit=_PAGE, page_token=token
         )
-        # The Validate that a Run waits for ends with that Run, and is made again with it.
-        found |= dict.fromkeys(run.run_id for run in page.runs if run.parent_run_id is None)
+        found |= {run.run_id: run.parent_run_id for run in page.runs if wanted.run_id or run.parent_run_id is None}
         if len(found) > MOST_RUNS:
             raise BadRequest(
                 f"filter: more than {MOST_RUNS} Runs match. Ask for fewer at a time, such as by startedAfter and "
@@ -187,12 +186,18 @@ async def _select(services: Services, project: str, action: BulkAction, wanted: 
             )
         token = page.next_page_token
         if token is None:
-            return list(found)
+            # The Validate that a Run waits for ends with that Run, and is made again with it.
+            return [run_id for run_id, parent in found.items() if parent not in found]
 
 
 def _narrow(action: BulkAction, wanted: RunsFilter) -> RunFilter:
-    """Return the filter without Runs with which this cannot be done at all. Raises BadRequest if none is left."""
+    """Return the filter without Runs with which this cannot be done at all. Raises BadRequest if none is left.
+
+    Runs that are named one by one stay, so that whoever has chosen them hears why it cannot be done.
+    """
     run_filter = RunFilter.of(wanted)
+    if run_filter.run_ids:
+        return run_filter
     if action is BulkAction.CANCEL:
         statuses = run_filter.statuses & _OPEN if run_filter.statuses else _OPEN
         if not statuses:

@@ -40,11 +40,22 @@ async def test_all_that_the_filter_matches_is_handed_on_once(api: Api):
     assert told["requestedBy"] == started.requester.key.model_dump()
 
 
+async def test_runs_that_are_named_are_handed_on_also_if_it_cannot_be_done_with_them(api: Api):
+    validates = [line(f"run-{name}-v1", parent_run_id=f"run-{name}") for name in ("1", "gone")]
+    ended = line("run-2", status=RunStatus.COMPLETED)
+    api.run_queries.answer = RunPage((line("run-1"), *validates, ended), None)
+    await bulk(api, "cancel", {"runId": ["run-1", "run-1-v1", "run-gone-v1", "run-2"]})
+    (started,) = api.bulks.started
+    assert started.run_ids == ("run-1", "run-gone-v1", "run-2"), "a Validate ends with its Run"
+
+
 @pytest.mark.parametrize(
     ("action", "wanted", "statuses", "types"),
     [
         (BulkAction.CANCEL, {"api": "list"}, OPEN, set[RunType]()),
         (BulkAction.CANCEL, {"status": ["failed", "pending"]}, {RunStatus.PENDING}, set[RunType]()),
+        (BulkAction.CANCEL, {"runId": ["run-1"]}, set[RunStatus](), set[RunType]()),
+        (BulkAction.RERUN, {"runId": "run-1"}, set[RunStatus](), set[RunType]()),
         (BulkAction.RERUN, {"status": "failed"}, {RunStatus.FAILED}, {RunType.API}),
         (BulkAction.RERUN, {"type": ["api", "auth-session-create"]}, set[RunStatus](), {RunType.API}),
     ],
