@@ -6,6 +6,9 @@ is the number of those that will be handled.
 
 from __future__ import annotations
 
+import hashlib
+import json
+from base64 import urlsafe_b64encode
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -35,7 +38,7 @@ from callboard.schemas.rest.json_text import validate_body
 from callboard.schemas.rest.runs import RunsFilter
 from callboard.schemas.workflow.bulk import BulkAction, BulkInput, BulkView
 from callboard.schemas.workflow.run import RunStatus, RunType
-from callboard.starts.identity import RunIdentity, derive_identities, new_run_id
+from callboard.starts.identity import RunIdentity, derive_identities, new_run_id, run_id_from
 from callboard.telemetry.log_context import add_log_fields
 from callboard.temporal.bulks import Bulk
 from callboard.temporal.listing import RunFilter
@@ -159,7 +162,10 @@ async def _start_by_form(
     if not given:
         raise BadRequest("Select the Runs, or filter the list first.")
     run_ids = await _select(services, project, action, validate_body(RunsFilter, given))
-    started = await _start(request, services, project, action, run_ids, RunIdentity(new_run_id()))
+    # A form that is sent twice, as by a double click, is one request; with other Runs selected, it is another one.
+    meant = json.dumps([form.get("request") or new_run_id(), action, given], sort_keys=True)
+    digest = urlsafe_b64encode(hashlib.sha256(meant.encode()).digest()).decode("ascii")
+    started = await _start(request, services, project, action, run_ids, RunIdentity(run_id_from(digest)))
     return redirect(_address(project, started.id))
 
 

@@ -45,7 +45,7 @@ from callboard.schemas.rest.runs import RerunResponse, RunBody, RunList, RunsQue
 from callboard.schemas.rest.start_request import StartRequest, StartResponse
 from callboard.schemas.workflow.actor import Actor
 from callboard.schemas.workflow.run import ErrorCode, RunStatus, RunType
-from callboard.starts.identity import resolve_identity
+from callboard.starts.identity import new_run_id, resolve_identity
 from callboard.starts.rerun import start_rerun
 from callboard.storage.raw_json import load_json
 from callboard.temporal.runs import RunState
@@ -229,6 +229,7 @@ async def list_page(request: Request, services: ServicesDep, manifest: ProjectDe
         error_codes=[each.value for each in ErrorCode],
         within=list(_AGES),
         cursor=params.get("cursor"),
+        request_id=new_run_id(),
     )
 
 

@@ -255,9 +255,6 @@ function enhance(root) {
     all.hidden = false;
     all.addEventListener("change", () => { for (const box of document.querySelectorAll("input[name=run]")) box.checked = all.checked; });
   }
-  for (const button of root.querySelectorAll("[data-confirm]")) {
-    button.addEventListener("click", (event) => { if (!confirm(button.dataset.confirm)) event.preventDefault(); });
-  }
   for (const panel of root.querySelectorAll("[data-log]")) {
     const around = panel.closest("details");
     let log = null;

@@ -110,6 +110,20 @@ async def test_runs_are_selected_by_boxes_or_by_the_filter(api: Api, pages: Page
     assert len(api.bulks.started) == 2
 
 
+async def test_a_form_that_is_sent_twice_is_one_request(api: Api, pages: Pages):
+    api.run_queries.answer = RunPage((line("run-1"),), None)
+    text = (await pages.get("/projects/shop/runs?status=failed")).text
+    assert text.index("<button disabled hidden>") < text.index('formaction="'), "Enter presses the first one"
+    assert all(part.rindex("</summary>") > part.rindex("<details") for part in text.split("formaction=")[:-1])
+    (request,) = re.findall(r'name="request" value="([^"]+)"', text)
+    data = {"token": await pages.token(), "request": request, "run": ["run-1"]}
+    answers = [await pages.post("/projects/shop/runs/bulk/rerun", data=data) for _ in range(2)]
+    await pages.post("/projects/shop/runs/bulk/rerun", data={**data, "run": ["run-2"]})
+    first, second = [bulk.bulk_id for bulk in api.bulks.started]
+    assert [answer.headers["location"].endswith(first) for answer in answers] == [True, True]
+    assert first != second
+
+
 async def test_a_page_follows_many_runs_and_aborts_them(api: Api, pages: Pages):
     failed = BulkFailure(run_id="run-1", message=EVIL)
     bulk_id = await api.start_bulk()
