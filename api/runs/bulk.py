@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from base64 import urlsafe_b64encode
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -54,8 +54,6 @@ _ABORTING = [requires(Scope.RUNS_CANCEL, "bulk.abort")]
 _READING = [requires(Scope.RUNS_READ)]
 
 _OPEN = frozenset({RunStatus.PENDING, RunStatus.STARTED})
-_PAGE = 200
-"""How many Runs one request to Temporal reads."""
 _ANSWERS: dict[int | str, dict[str, Any]] = {200: {"model": BulkCount, "description": "With `dryRun`"}}
 
 
@@ -179,21 +177,19 @@ async def _select(services: Services, project: str, action: BulkAction, wanted: 
     if wanted == RunsFilter():
         expected = "an object with at least one field"
         raise field_error("filter", expected, "filter: expected at least one field, as all Runs of the project match.")
-    run_filter, found, token = _narrow(action, wanted), dict[str, str | None](), None
-    while True:
-        page = await services.run_queries.list_runs(
-            services.settings.workspace, project, run_filter, limit=_PAGE, page_token=token
-        )
-        found |= {run.run_id: run.parent_run_id for run in page.runs if wanted.run_id or run.parent_run_id is None}
-        if len(found) > MOST_RUNS:
-            raise BadRequest(
-                f"filter: more than {MOST_RUNS} Runs match. Ask for fewer at a time, such as by startedAfter and "
-                "startedBefore."
-            )
-        token = page.next_page_token
-        if token is None:
-            # The Validate that a Run waits for ends with that Run, and is made again with it.
-            return [run_id for run_id, parent in found.items() if parent not in found]
+    found = dict[str, str | None]()
+    matching = services.run_queries.list_all(services.settings.workspace, project, _narrow(action, wanted))
+    async with aclosing(matching):
+        async for run in matching:
+            if wanted.run_id or run.parent_run_id is None:
+                found[run.run_id] = run.parent_run_id
+            if len(found) > MOST_RUNS:
+                raise BadRequest(
+                    f"filter: more than {MOST_RUNS} Runs match. Ask for fewer at a time, such as by startedAfter and "
+                    "startedBefore."
+                )
+    # The Validate that a Run waits for ends with that Run, and is made again with it.
+    return [run_id for run_id, parent in found.items() if parent not in found]
 
 
 def _narrow(action: BulkAction, wanted: RunsFilter) -> RunFilter:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -26,6 +26,8 @@ _INPUT_TYPES: dict[str, type[AnyInput]] = {
     names.CREATE: CreateInput,
 }
 
+_LONG_PAGE = 1_000
+"""How many Runs one request reads where all of them are wanted."""
 _MAX_VALIDATES = 500
 """How many Runs can belong to one Run: there are a hundred Attempts at most, and each has one Validate."""
 _MAX_AGE = 1.0
@@ -87,6 +89,16 @@ class RunQueries:
             ]
             runs = tuple(item for item in items if run_filter.has_same_case(item))
             return RunPage(runs, executions.next_page_token or None)
+
+    async def list_all(self, workspace: str, project: str, run_filter: RunFilter) -> AsyncGenerator[RunListItem]:
+        """Yield all of a project's Runs that the filter matches, in the order of lists. Raises as `list_runs` does."""
+        with translate_rpc_errors():
+            query = build_query(project, run_filter, await abnormal_statuses(self._client, project, run_filter))
+            async for execution in self._client.list_workflows(query, page_size=_LONG_PAGE, rpc_timeout=RPC_TIMEOUT):
+                if await execution.memo_value(names.MEMO_WORKSPACE, None) == workspace:
+                    item = await read_list_item(execution)
+                    if run_filter.has_same_case(item):
+                        yield item
 
     async def get_details(self, workspace: str, project: str, run_id: str) -> RunDetails:
         """Return all that Temporal knows of a Run.

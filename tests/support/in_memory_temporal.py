@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -152,6 +153,10 @@ class MemoryRunQueries(RunQueries):
             return RunPage((), None)
         self.asked.append((run_filter, limit, page_token))
         return self.answer
+
+    async def list_all(self, workspace: str, project: str, run_filter: RunFilter) -> AsyncGenerator[RunListItem]:
+        for run in (await self.list_runs(workspace, project, run_filter, limit=0)).runs:
+            yield run
 
     async def get_details(self, workspace: str, project: str, run_id: str) -> RunDetails:
         state = await self._runs.get_state(workspace, project, run_id)

@@ -19,7 +19,8 @@ from callboard.schemas.workflow import names
 from callboard.schemas.workflow.attempt import AttemptInput, AttemptOutcome
 from callboard.schemas.workflow.auth import AuthSessionRef, AuthSessionType, RunAuth
 from callboard.schemas.workflow.run import ErrorCode, RunCause, RunJob, RunStatus, RunType
-from callboard.temporal.listing import RunFilter, RunListItem
+from callboard.temporal import run_queries
+from callboard.temporal.listing import RunFilter, RunListItem, abnormal_statuses
 from callboard.temporal.run_queries import RunQueries
 from callboard.temporal.runs import Runs
 from tests.support.constants import SOMEBODY
@@ -312,6 +313,25 @@ async def test_a_record_has_the_order_and_which_run_it_repeats(records: RunQueri
     for workspace, project in ((ELSEWHERE, stage.project), (WORKSPACE, "other")):
         with pytest.raises(NotFound):
             await records.get_details(workspace, project, first)
+
+
+async def test_all_runs_are_read_and_abnormal_ends_are_looked_for_once(
+    records: RunQueries, runs: Runs, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [await start(runs, stage) for _ in range(5)]
+    await until_listed(records, stage, ids)
+    looked = list[RunFilter]()
+
+    async def look(client: Client, project: str, run_filter: RunFilter) -> frozenset[RunStatus]:
+        looked.append(run_filter)
+        return await abnormal_statuses(client, project, run_filter)
+
+    monkeypatch.setattr(run_queries, "abnormal_statuses", look)
+    monkeypatch.setattr(run_queries, "_LONG_PAGE", 2)
+    wanted = RunFilter(statuses=frozenset({RunStatus.PENDING, RunStatus.FAILED}))
+    assert {run.run_id async for run in records.list_all(WORKSPACE, stage.project, wanted)} == {*ids}
+    assert looked == [wanted]
+    assert [run async for run in records.list_all(ELSEWHERE, stage.project, wanted)] == []
 
 
 async def test_ahead_of_a_run_are_those_that_came_before_and_wait(

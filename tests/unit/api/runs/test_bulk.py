@@ -19,17 +19,8 @@ async def bulk(api: Api, action: str, wanted: Any, status: int = 202, **fields: 
 
 
 async def test_all_that_the_filter_matches_is_handed_on_once(api: Api):
-    pages = iter(
-        [
-            RunPage((line("run-1"), line("run-2"), line("run-1-v1", parent_run_id="run-1")), b"more"),
-            RunPage((line("run-2"), line("run-3")), None),  # the second one has ended meanwhile
-        ]
-    )
-
-    async def list_runs(*_: Any, **__: Any) -> RunPage:
-        return next(pages)
-
-    api.run_queries.list_runs = list_runs  # type: ignore[method-assign]
+    runs = (line("run-1"), line("run-2"), line("run-1-v1", parent_run_id="run-1"), line("run-2"), line("run-3"))
+    api.run_queries.answer = RunPage(runs, None)  # one has ended while they were read
     answer = await bulk(api, "rerun", {"status": ["failed", "canceled"], "api": "list"})
     (started,) = api.bulks.started
     assert answer == {"id": started.bulk_id, "matched": 3}
