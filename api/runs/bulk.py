@@ -12,7 +12,7 @@ from base64 import urlsafe_b64encode
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from fastapi import Request
 from starlette.responses import JSONResponse, Response
@@ -143,13 +143,22 @@ async def abort_by_form(
 async def _answer(request: Request, services: Services, project: str, action: BulkAction) -> Response:
     key = read_idempotency_key(request)
     asked = validate_body(BulkRequest, await read_json_object(request))
+    identity = RunIdentity(new_run_id())
+    if key is not None and not asked.dry_run:
+        # What was accepted before is answered alike, also if its Runs could not be found any more.
+        identity, known = await _find(services, project, f"{action} {_canonical(asked.filter)}", key)
+        if known is not None:
+            add_log_fields(bulkId=identity.run_id, project=project)
+            return _accepted(identity, known)
     run_ids = await _select(services, project, action, asked.filter)
     if asked.dry_run:
         audit_note(request.scope).action = None  # nothing is changed
         return JSONResponse(BulkCount(matched=len(run_ids)).model_dump(by_alias=True))
-    identity = await _resolve_identity(services, project, f"{action} {asked.filter.model_dump_json()}", key)
-    started = await _start(request, services, project, action, run_ids, identity)
-    return JSONResponse(started.model_dump(by_alias=True), 202)
+    return _accepted(identity, await _start(request, services, project, action, run_ids, identity))
+
+
+def _accepted(identity: RunIdentity, view: BulkView) -> Response:
+    return JSONResponse(BulkStarted(id=identity.run_id, matched=view.matched).model_dump(by_alias=True), 202)
 
 
 async def _start_by_form(
@@ -163,8 +172,9 @@ async def _start_by_form(
     # A form that is sent twice, as by a double click, is one request; with other Runs selected, it is another one.
     meant = json.dumps([form.get("request") or new_run_id(), action, given], sort_keys=True)
     digest = urlsafe_b64encode(hashlib.sha256(meant.encode()).digest()).decode("ascii")
-    started = await _start(request, services, project, action, run_ids, RunIdentity(run_id_from(digest)))
-    return redirect(_address(project, started.id))
+    bulk_id = run_id_from(digest)
+    await _start(request, services, project, action, run_ids, RunIdentity(bulk_id))
+    return redirect(_address(project, bulk_id))
 
 
 async def _select(services: Services, project: str, action: BulkAction, wanted: RunsFilter) -> list[str]:
@@ -210,21 +220,35 @@ def _narrow(action: BulkAction, wanted: RunsFilter) -> RunFilter:
     return replace(run_filter, types=frozenset({RunType.API}))
 
 
-async def _resolve_identity(services: Services, project: str, request: str, idempotency_key: str | None) -> RunIdentity:
-    """Return the id of the bulk that an Idempotency-Key and this request stand for; without a key, of a new one.
+def _canonical(wanted: RunsFilter) -> str:
+    """Return a text that is the same for all filters that mean the same."""
 
-    Raises as `resolve_identity` does, which makes ids of Runs in the same way.
+    def canonical(value: object) -> object:
+        if isinstance(value, datetime):
+            return value.astimezone(UTC).isoformat()
+        return sorted({str(each) for each in cast("list[object]", value)}) if isinstance(value, list) else value
+
+    return json.dumps({name: canonical(value) for name, value in wanted.model_dump().items()}, sort_keys=True)
+
+
+async def _find(
+    services: Services, project: str, request: str, idempotency_key: str
+) -> tuple[RunIdentity, BulkView | None]:
+    """Return the identity that an Idempotency-Key and this request stand for, and the bulk, if there is one.
+
+    Raises:
+        Conflict: The key was used with another request.
+        ConfigurationError: There is no secret key to derive an id with.
+        Unavailable: Temporal does not answer.
     """
-    if idempotency_key is None:
-        return RunIdentity(new_run_id())
     # No key has a space, so none of a Run is the same.
     key, workspace = f"bulk {idempotency_key}", services.settings.workspace
     newest, *older = derive_identities(services.ring, workspace, project, key, request.encode())
-    for identity in older:
+    for identity in (newest, *older):
         with suppress(NotFound):
-            await services.bulks.get(workspace, project, identity.run_id)
-            return identity
-    return newest
+            known = await services.bulks.get_same(workspace, project, identity.run_id, identity.fingerprint)
+            return identity, known
+    return newest, None
 
 
 async def _start(
@@ -234,12 +258,12 @@ async def _start(
     action: BulkAction,
     run_ids: list[str],
     identity: RunIdentity,
-) -> BulkStarted:
+) -> BulkView:
     """Start it, or find it. Raises Conflict, ConfigurationError or Unavailable."""
     requester, bulk_id = bulk_requester(request.scope), identity.run_id
     view = BulkView(action=action, matched=len(run_ids), created_at=datetime.now(UTC), requested_by=requester.key)
     add_log_fields(bulkId=bulk_id, project=project)
-    known = await services.bulks.start(
+    return await services.bulks.start(
         BulkInput(
             workspace=services.settings.workspace,
             project=project,
@@ -250,7 +274,6 @@ async def _start(
             view=view,
         )
     )
-    return BulkStarted(id=bulk_id, matched=known.matched)
 
 
 def _body(bulk: Bulk) -> BulkBody:

@@ -50,14 +50,25 @@ class Bulks:
         with translate_rpc_errors():
             try:
                 await self._start(bulk)
-            except WorkflowAlreadyStartedError as error:
-                known = await self._describe(bulk.workspace, bulk.project, bulk.bulk_id)
-                if await known.memo_value(MEMO_FINGERPRINT, None) != bulk.fingerprint:
-                    raise Conflict(
-                        "This Idempotency-Key was used before with another body. Send the same body, or a new key."
-                    ) from error
-                return await known.memo_value(names.MEMO_BULK, type_hint=BulkView)
+            except WorkflowAlreadyStartedError:
+                return await self.get_same(bulk.workspace, bulk.project, bulk.bulk_id, bulk.fingerprint)
         return bulk.view
+
+    async def get_same(self, workspace: str, project: str, bulk_id: str, fingerprint: str) -> BulkView:
+        """Return how far the bulk is that the very same request has started before.
+
+        Raises:
+            NotFound: There is none with this id.
+            Conflict: It was started by another request.
+            ConfigurationError, Unavailable: Temporal refuses, or cannot be reached.
+        """
+        with translate_rpc_errors():
+            known = await self._describe(workspace, project, bulk_id)
+            if await known.memo_value(MEMO_FINGERPRINT, None) != fingerprint:
+                raise Conflict(
+                    "This Idempotency-Key was used before with another body. Send the same body, or a new key."
+                )
+            return await known.memo_value(names.MEMO_BULK, type_hint=BulkView)
 
     async def _start(self, bulk: BulkInput) -> None:
         view = bulk.view

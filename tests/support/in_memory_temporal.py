@@ -217,13 +217,17 @@ class MemoryBulks(Bulks):
         """Who has aborted which."""
 
     async def start(self, bulk: BulkInput) -> BulkView:
-        for known in self.started:
-            if known.bulk_id == bulk.bulk_id:
-                if known.fingerprint != bulk.fingerprint:
-                    raise Conflict("This Idempotency-Key was used before with another body.")
-                return known.view
-        self.started.append(bulk)
-        return bulk.view
+        try:
+            return await self.get_same(bulk.workspace, bulk.project, bulk.bulk_id, bulk.fingerprint)
+        except NotFound:
+            self.started.append(bulk)
+            return bulk.view
+
+    async def get_same(self, workspace: str, project: str, bulk_id: str, fingerprint: str) -> BulkView:
+        known = await self.get(workspace, project, bulk_id)
+        if all(bulk.fingerprint != fingerprint for bulk in self.started if bulk.bulk_id == bulk_id):
+            raise Conflict("This Idempotency-Key was used before with another body.")
+        return known.view
 
     async def get(self, workspace: str, project: str, bulk_id: str) -> Bulk:
         for bulk in self.started:

@@ -97,9 +97,21 @@ async def test_the_same_request_with_an_idempotency_key_is_handled_once(api: Api
     first = await ask("rerun", {"status": "failed"})
     api.run_queries.answer = RunPage((line("run-1"), line("run-2")), None)
     assert await ask("rerun", {"status": ["failed"]}) == first == {"id": first["id"], "matched": 1}
+    api.run_queries.answer = RunPage(tuple(line(f"run-{number}") for number in range(MOST_RUNS + 1)), None)
+    assert await ask("rerun", {"status": ["failed", "failed"]}) == first, "also if too many match now"
     await ask("rerun", {"status": "canceled"}, 409)
     await ask("cancel", {"status": "pending"}, 409)
     assert [bulk.bulk_id for bulk in api.bulks.started] == [first["id"]]
+
+
+async def test_filters_that_mean_the_same_are_the_same_request(api: Api):
+    answers = set[str]()
+    for tags, since in ((["a", "b"], "2026-11-29T10:00:00Z"), (["b", "a"], "2026-11-29T12:00:00+02:00")):
+        body = {"filter": {"tag": tags, "startedAfter": since}}
+        headers = {"idempotency-key": "k-1"}
+        answer = await api.ask("runs/bulk/rerun", method="POST", status=202, json=body, headers=headers)
+        answers.add(answer["id"])
+    assert len(answers) == 1
 
 
 async def test_more_than_may_be_handled_at_once_are_refused(api: Api):
