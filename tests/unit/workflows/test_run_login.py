@@ -14,8 +14,18 @@ from tests.support.auth_stage import FIRST, LoginStage
 from tests.support.polling import until
 from tests.support.present import present
 from tests.support.run_outcomes import assert_canceled, scheduled_of, status_in_lists
-from tests.support.run_stage import WORKSPACE, HeldAttempt, completed, ends, failed, scheduled
+from tests.support.run_stage import (
+    WORKSPACE,
+    HeldAttempt,
+    completed,
+    ends,
+    failed,
+    run_input,
+    scheduled,
+    start_run,
+)
 from workflows import visibility
+from workflows.priorities import run_priority
 
 
 def assert_not_validated(stage: LoginStage, message: str) -> dict[str, Any]:
@@ -34,6 +44,18 @@ async def test_a_run_whose_first_check_is_queued_too_long_leaves_the_login(play_
     assert (present(stage.outcome.error).code, stage.outcome.attempts) == (ErrorCode.QUEUE_TIMEOUT, 0)
     assert await stage.status() is AuthSessionStatus.READY
     assert stage.checked == []
+
+
+async def test_the_first_check_of_a_run_of_a_bulk_gives_way_as_the_run_does(login_stage: LoginStage):
+    own = run_priority(login_stage.project, "bulk-1")
+    login_stage.valid = {1}
+    await login_stage.serve(ends(completed()))
+    await login_stage.bring_up()
+    run = run_input(login_stage.project, auth=login_stage.auth())
+    await start_run(login_stage.client, run, login_stage.run_id, login_stage.queue, priority=own)
+    assert (await login_stage.ended()).status is RunStatus.COMPLETED
+    (check,) = scheduled(await login_stage.events(f"{login_stage.run_id}-v1"))
+    assert (check.priority.priority_key, check.priority.fairness_key) == (names.PRIORITY_BATCH, "bulk-1")
 
 
 async def test_each_attempt_comes_after_a_validate_and_has_its_login(play_login: Any):
