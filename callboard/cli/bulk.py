@@ -9,7 +9,7 @@ import typer
 from callboard.cli.api_client import ApiClient, quote_segment
 from callboard.cli.exit_codes import ExitCode
 from callboard.cli.filters import Filters, parse_run_filters
-from callboard.cli.options import AsJson
+from callboard.cli.options import AsJson, IdempotencyKey, idempotency_header
 from callboard.cli.output import print_fields, print_json, print_message, print_table
 from callboard.cli.polling import wait_for_bulk
 from callboard.cli.with_api import with_project
@@ -29,10 +29,11 @@ def cancel(
     filters: Filters = None,
     dry_run: _DryRun = False,
     detach: _Detach = False,
+    idempotency_key: IdempotencyKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Cancel all Runs that have not ended and match the filters, which are those of `callboard runs list`."""
-    _start(target, "cancel", filters, dry_run, detach, as_json)
+    _start(target, "cancel", filters, dry_run, detach, idempotency_header(idempotency_key), as_json)
 
 
 @app.command()
@@ -42,13 +43,14 @@ def rerun(
     filters: Filters = None,
     dry_run: _DryRun = False,
     detach: _Detach = False,
+    idempotency_key: IdempotencyKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Start all Runs of APIs again that match the filters, which are those of `callboard runs list`.
 
     They run on the version that is deployed now.
     """
-    _start(target, "rerun", filters, dry_run, detach, as_json)
+    _start(target, "rerun", filters, dry_run, detach, idempotency_header(idempotency_key), as_json)
 
 
 @app.command()
@@ -73,14 +75,20 @@ def abort(target: ApiClient, bulk_id: _BulkId) -> None:
 
 
 def _start(
-    target: ApiClient, action: str, filters: list[str] | None, dry_run: bool, detach: bool, as_json: bool
+    target: ApiClient,
+    action: str,
+    filters: list[str] | None,
+    dry_run: bool,
+    detach: bool,
+    headers: dict[str, str],
+    as_json: bool,
 ) -> None:
     query = parse_run_filters(filters)
     if not query:
         raise BadRequest("Say which Runs, such as -f status=failed. To see them: callboard runs list")
     single = ("q", "startedAfter", "startedBefore")
     asked = {"filter": {name: values[-1] if name in single else values for name, values in query.items()}}
-    answer = target.request("POST", f"runs/bulk/{action}", {**asked, "dryRun": dry_run})
+    answer = target.request("POST", f"runs/bulk/{action}", {**asked, "dryRun": dry_run}, headers=headers)
     if dry_run or detach:
         if as_json:
             print_json(answer)

@@ -307,7 +307,9 @@ def test_many_runs_are_counted_or_left_to_the_api(api: FakeApi):
     api.answers = [(200, {"matched": 7})]
     assert api.callboard("runs", "bulk", "cancel", "-f", "tag=a", "--dry-run", "-p", "shop").stdout == "7 Runs match.\n"
     api.answers = [(202, {"id": "b1", "matched": 7})]
-    assert api.callboard("runs", "bulk", "cancel", "-f", "tag=a", "--detach", "-p", "shop").stdout == "b1\n"
+    once = ("--idempotency-key", "once")
+    assert api.callboard("runs", "bulk", "cancel", "-f", "tag=a", "--detach", *once, "-p", "shop").stdout == "b1\n"
+    assert api.asked[1].headers["idempotency-key"] == "once"
     assert [each.body["dryRun"] for each in api.asked] == [True, False]
     assert api.callboard("runs", "bulk", "abort", "b1", "-p", "shop").exit_code == 0
     assert (api.asked[-1].method, api.asked[-1].path) == ("POST", "projects/shop/runs/bulk/b1/abort")
