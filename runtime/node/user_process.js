@@ -100,7 +100,7 @@ class Automation {
     this._channel.onmessage = (message) => message.type === 'stop' && this._stop();
     this._running = this._invoke().then(
       (fields) => this._end(fields),
-      (error) => this._end({ error: error.told ?? asMessage(error, this._root) }),
+      (error) => this._end({ error: asMessage(error, this._root) }),
     );
   }
 
@@ -111,7 +111,13 @@ class Automation {
   _end(fields) {
     if (this._isOver) return;
     this._isOver = true;
-    this._channel.post('done', { ...fields, imported: [], attributes: this._state.attributes });
+    const done = { imported: [], attributes: this._state.attributes };
+    try {
+      this._channel.post('done', { ...done, ...fields });
+    } catch (error) {
+      // User code can reach the attributes past `setAttribute`, and leave there what has no JSON form.
+      this._channel.post('done', { ...done, attributes: {}, error: asMessage(error, this._root) });
+    }
   }
 
   /** Tell where the automation waits, and have what it waits for fail. */
@@ -128,7 +134,10 @@ class Automation {
   async _invoke() {
     const { kind, parameters } = this._state;
     const exported = load(this._call.function, kind, this._root);
-    const [context, page] = await this._open(parameters);
+    const opened = await this._open(parameters);
+    if (opened.error) return { error: opened.error };
+    if (opened.traced) this._attached.sendStacks();
+    const [context, page] = await this._attached.page(this._call.context, this._call.page);
     const value = await call(exported, kind, parameters, page, context);
     const result = resultAsJson(kind, value, this._root);
     const payloads = kind === 'api' && this._state.payloads.length ? this._state.payloads : null;
@@ -137,20 +146,17 @@ class Automation {
   }
 
   /**
-   * Run the hook, have the supervisor restore the login and begin the trace, and return what to work with.
+   * Run the hook, have the supervisor restore the login and begin the trace, and return its answer.
    * @param {any} parameters
-   * @returns {Promise<[any, any]>}
+   * @returns {Promise<Message>}
    */
   async _open(parameters) {
-    const { hooked, context, page } = this._call;
+    const { hooked } = this._call;
     if (hooked) {
       const given = { cdpUrl: hooked.cdpUrl, apiName: this._call.function, apiParameters: parameters };
       await setUpContext(this._root, given);
     }
-    const opened = await this._channel.ask('open', { trace: true, unused: true });
-    if (opened.error) throw Object.assign(new Error(opened.error.message), { told: opened.error });
-    if (opened.traced) this._attached.sendStacks();
-    return await this._attached.page(context, page);
+    return await this._channel.ask('open', { trace: true, unused: true });
   }
 
   /**

@@ -121,6 +121,9 @@ TYPESCRIPT = {
             return price("none");
         """,
         throws_text="throw 'no words'",
+        throws_nothing="throw null",
+        throws_what_tells_of_another="throw Object.assign(new Error('mine'), { told: { message: 'not mine' } })",
+        leaves_what_is_not_json="globalThis[Symbol.for('callboard.runtime')].attributes.price = 3n",
         raises_what_it_is_told="class ValueError extends Error {} throw new ValueError(params)",
         recurses="function down() { return down() + 1; } return down();",
         gives_up="""
@@ -326,6 +329,9 @@ async def fails(quiet: Run, api: str, name: str, message: str, *, final: bool) -
     [
         ("raises", "LookupError", "LookupError: no price for none (api/raises.ts:3)", False),
         ("throws_text", "string", "no words", False),
+        ("throws_nothing", "null", "null was thrown instead of an Error", False),
+        ("throws_what_tells_of_another", "Error", "Error: mine (api/throws_what_tells_of_another.ts:2)", False),
+        ("leaves_what_is_not_json", "TypeError", "Do not know how to serialize a BigInt", False),
         ("recurses", "RangeError", "RangeError: Maximum call stack size exceeded (api/recurses.ts:2)", False),
         ("fails_at_import", "RangeError", "as it was loaded (api/fails_at_import.ts:1)", False),
         ("exits", "ProcessExit", "The automation called process.exit(3). (api/exits.ts:2)", False),
