@@ -22,20 +22,29 @@ _STACK = "globalThis[Symbol.for('callboard.runtime')].stack()"
 """What the process is asked for: the text of the stack at which it stands (see `runtime/node/user_process.js`)."""
 _LARGEST = 1024 * 1024
 """Most bytes of an answer. Every source that there is makes an event of some hundred bytes."""
+_LONGEST_FRAME_ID = 1_000
+"""Most characters of the id of a frame, which is sent back. Those of V8 have some ten."""
 _TRY_EVERY = 0.01
 _TEXT = 0x81
 """First byte of a whole message of text."""
 _MASKED, _TWO_BYTES, _EIGHT_BYTES = 0x80, 126, 127
 
 
-async def stack_of(port: int) -> str:
+async def stack_of(port: int, within: float) -> str:
     """Return the stack at which the process with its debugger at this port of loopback stands.
 
-    The debugger may just be opening. The process stays paused, as it is about to be killed.
-
-    Raises:
-        OSError, ValueError, KeyError, TypeError, IndexError: It does not tell.
+    It is empty if the debugger, which may just be opening, does not tell within so many seconds. The process stays
+    paused, as it is about to be killed.
     """
+    try:
+        async with asyncio.timeout(within):
+            return await _told(port)
+    # Besides a debugger that is not there, these are all that anything which user code says can lead to.
+    except (OSError, EOFError, ValueError, LookupError, TypeError, asyncio.LimitOverrunError, RecursionError):
+        return ""
+
+
+async def _told(port: int) -> str:
     reader, writer = await _connected(port)
     try:
         writer.write(b"GET /json/list HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
@@ -54,6 +63,8 @@ async def stack_of(port: int) -> str:
         while (message := await _receive(reader)).get("method") != "Debugger.paused":
             pass
         frame = message["params"]["callFrames"][0]["callFrameId"]
+        if not isinstance(frame, str) or len(frame) > _LONGEST_FRAME_ID:
+            raise ValueError("it is no id of a frame")
         _send(writer, 3, "Debugger.evaluateOnCallFrame", callFrameId=frame, expression=_STACK, returnByValue=True)
         while (message := await _receive(reader)).get("id") != 3:
             pass

@@ -94,10 +94,9 @@ class UserProcess:
             return ""
         try:
             signal.pidfd_send_signal(self._pidfd, inspector.SIGNAL)
-            async with asyncio.timeout(_DEBUGGED_WITHIN):
-                return (await inspector.stack_of(self._debug_port))[:STACK_LIMIT]
-        except (OSError, EOFError, ValueError, LookupError, TypeError, asyncio.LimitOverrunError, TimeoutError):
+        except ProcessLookupError:
             return ""
+        return (await inspector.stack_of(self._debug_port, _DEBUGGED_WITHIN))[:STACK_LIMIT]
 
     def stacks(self) -> bytes:
         """Return all that the process has told about where it stood: on a signal, or as it crashed."""
