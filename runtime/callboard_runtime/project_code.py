@@ -200,9 +200,9 @@ class Brought:
     cleanup: Cleanup | None = None
 
 
-def has_hook(root: Path) -> bool:
-    """Tell whether the project has a hook, in Python or TypeScript."""
-    return any((root / file).is_file() for file in (f"{_HOOK_FILE}.py", _HOOK_BUNDLE))
+def has_hook(root: Path, *, is_typescript: bool = False) -> bool:
+    """Tell whether the project has a hook in its language; a file of the other one is none."""
+    return (root / (_HOOK_BUNDLE if is_typescript else f"{_HOOK_FILE}.py")).is_file()
 
 
 async def setup_context(root: Path, *, api_name: str, api_parameters: Any, cdp_url: str) -> Brought:

@@ -231,7 +231,7 @@ class Supervisor:
         """Serve another version of the project: its user code comes from a zygote of its own, in the same browser."""
         before, self._prepared = self._prepared, None
         project = Path(setup["project"])
-        if before is None or has_hook(project) != (self._parts.browser.cdp_url is not None):
+        if before is None or _has_hook(setup) != (self._parts.browser.cdp_url is not None):
             self._parts.worker.post("idle", retireReason="the debugging port of its browser is for the version before")
             return
         self._parts.project = project
@@ -279,7 +279,7 @@ async def _serve(fd: int, keeper: int, network: int | None) -> None:
             browser = await WarmBrowser.launch(
                 playwright,
                 setup,
-                debugging=has_hook(project),
+                debugging=_has_hook(setup),
                 watch=page_events.watch,
                 on_refused_file=page_events.refused_file,
             )
@@ -300,6 +300,11 @@ def _take_and_name(
     """Take the files that an Attempt leaves. Return why some are not taken, if so, and which others it has written."""
     refused = None if evidence is None else take_files(scratch, evidence)
     return refused, workspace.unkept_files()
+
+
+def _has_hook(setup: dict[str, Any]) -> bool:
+    """Tell whether the version that the worker's message is about has a hook."""
+    return has_hook(Path(setup["project"]), is_typescript=setup["zygote"]["node"] is not None)
 
 
 def _start_zygote(setup: dict[str, Any]) -> Zygote:

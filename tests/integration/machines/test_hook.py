@@ -214,8 +214,13 @@ async def test_a_deferred_automation_gets_hook_and_page_when_it_asks(run: Run) -
     assert value(await run("later", {"browser": True, "hook": "nothing"})) == [None, "api/later", True, True]
 
 
-async def test_the_debugging_port_is_closed_where_there_is_no_hook(lab: Lab) -> None:
-    assert (await lab.runner(automations(fine="pass"))("fine")).error is None
+@pytest.mark.parametrize(
+    "files",
+    [automations(fine="pass"), {**handlers(fine=""), "hooks/setup_context.py": HOOK}],
+    ids=["python", "typescript with the hook of a project in Python"],
+)
+async def test_the_debugging_port_is_closed_where_there_is_no_hook(lab: Lab, files: dict[str, str]) -> None:
+    assert (await lab.runner(files)("fine")).error is None
     assert list(lab.scratch.glob("*/tmp/*/Default")) != []
     assert list(lab.scratch.glob("*/tmp/*/DevToolsActivePort")) == []
 
