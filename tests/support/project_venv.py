@@ -32,7 +32,7 @@ def venv(index: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `callboard venv` makes for a project in TypeScript without packages. Such projects link to it."""
+    """What `callboard venv` makes for a project in TypeScript without packages. Such projects have copies of it."""
     folder = tmp_path_factory.mktemp("shared-node")
     (folder / "package.json").write_text("{}")
     done = callboard_process("venv", cwd=folder, CALLBOARD_DATA_DIR=str(folder / "data"), COLUMNS="500")

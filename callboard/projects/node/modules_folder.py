@@ -4,7 +4,8 @@ It holds what `package.json` lists, devDependencies included, and what user code
 and Callboard's own packages. These have their types there, and for their code a line that leads to this installation of
 Callboard, so that a test has the same classes as the API that it calls. Nothing else of Playwright's is there.
 
-A `node_modules` that somebody else has made, such as `npm install`, keeps all that is in it, and is given ours.
+A `node_modules` that somebody else has made, such as `npm install`, is given ours. All that is in it stays, Playwright
+included, but for packages of Callboard's own names.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ MODULES = "node_modules"
 _MARK = Path("@callboard", "runtime", "installed.json")
 """It says what the folder was made from, and is gone if npm removes what it does not know."""
 _OURS = ("@callboard/runtime", "@intuned/browser", "@intuned/runtime")
-_PROVIDED = (*_OURS, "playwright", "playwright-core")
+_PLAYWRIGHT = ("playwright", "playwright-core")
+_STUB = "ofCallboard"
+"""Key in the `package.json` of a package that stands for one of Playwright's."""
 _LISTS = ("dependencies", "devDependencies", "optionalDependencies")
 _QUIET = ("--no-audit", "--no-fund", "--loglevel=error")
 _TIMEOUT = timedelta(minutes=10)
@@ -51,6 +54,11 @@ async def ensure_modules(folder: Path, say: Callable[[str], None]) -> Path:
         ProjectError: It cannot be made.
     """
     modules, tools = folder / MODULES, require_tools()
+    if modules.is_symlink():
+        raise ProjectError(
+            f"{modules} is a link, so that Callboard would write into a folder elsewhere. Remove the link; then "
+            "`callboard venv` makes a folder in its place."
+        )
     package = _read(folder / PACKAGE_JSON)
     core = driver_program().parent / "package"
     ours = [core / PACKAGE_JSON, *(file for name in _OURS for file in _types(OUR_PACKAGES / name))]
@@ -66,8 +74,7 @@ async def ensure_modules(folder: Path, say: Callable[[str], None]) -> Path:
     digest = hashlib.sha256(json.dumps([lists, lock.read_text() if lock.exists() else None]).encode()).hexdigest()
     mark = modules / _MARK
     before = _read(mark) if mark.exists() else None
-    is_made_here = before is not None and before["packages"] is not None and not modules.is_symlink()
-    is_own = is_made_here or not modules.exists()
+    is_own = before["packages"] is not None if before else not modules.exists()
     wanted = {**installed, "packages": digest if is_own else None}
     if before == wanted:
         return modules
@@ -98,7 +105,7 @@ def _listed(folder: Path, listed: Any) -> dict[str, Any]:
     return {
         name: f"file:{folder / wanted.removeprefix('file:')}" if str(wanted).startswith("file:") else wanted
         for name, wanted in found.items()
-        if name not in _PROVIDED
+        if name not in (*_OURS, *_PLAYWRIGHT)
     }
 
 
@@ -148,23 +155,24 @@ def _add_ours(modules: Path, installed: Mapping[str, Any]) -> None:
     """Write what user code finds on a Machine into `modules`, and that it is there."""
     for name in _OURS:
         source, target = OUR_PACKAGES / name, modules / name
-        shutil.rmtree(target, ignore_errors=True)
-        target.mkdir(parents=True)
+        _make_empty(target)
         for file in _types(source):
             shutil.copyfile(file, target / file.name)
         for code in source.glob("index.*js"):
             (target / code.name).write_text(_leading_to(code))
     core = Path(installed["core"])
-    for name in ("playwright", "playwright-core"):
+    for name in _PLAYWRIGHT:
         target = modules / name
-        shutil.rmtree(target, ignore_errors=True)
-        target.mkdir()
+        if target.exists() and not _is_stub(target):
+            continue  # programs of the project may need it, such as Playwright's own tests
+        _make_empty(target)
         (target / "index.d.ts").write_text("export * from 'playwright-core';\n")
         about = {"name": name, "version": _read(core / PACKAGE_JSON)["version"], "types": "index.d.ts"}
-        (target / PACKAGE_JSON).write_text(json.dumps({**about, "main": "index.js"}))
+        (target / PACKAGE_JSON).write_text(json.dumps({**about, "main": "index.js", _STUB: True}))
         (target / "index.js").write_text(_leading_to(core / "index.js"))
-    shutil.copytree(core / "types", modules / "playwright-core" / "types")
-    shutil.copyfile(core / "index.d.ts", modules / "playwright-core" / "index.d.ts")
+        if name == "playwright-core":
+            shutil.copytree(core / "types", target / "types")
+            shutil.copyfile(core / "index.d.ts", target / "index.d.ts")
     node = modules / ".bin" / "node"  # `npm test` finds it first
     node.parent.mkdir(exist_ok=True)
     node.unlink(missing_ok=True)
@@ -174,6 +182,19 @@ def _add_ours(modules: Path, installed: Mapping[str, Any]) -> None:
         f"'use strict';\nexports.runApi = require({run_api}).runApiOf(require('./{_MARK.name}'));\n"
     )
     (modules / _MARK).write_text(json.dumps(installed))
+
+
+def _make_empty(folder: Path) -> None:
+    """Make the folder of a package in place of whatever is there. What a link leads to, as those of pnpm do, stays."""
+    if folder.is_symlink():
+        folder.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+
+
+def _is_stub(package: Path) -> bool:
+    about = package / PACKAGE_JSON
+    return about.is_file() and _STUB in _read(about)
 
 
 def _types(package: Path) -> list[Path]:

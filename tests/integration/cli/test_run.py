@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import signal
 import stat
 import zipfile
@@ -97,7 +98,10 @@ class Project:
 def make_project(kind: LocalKind, environment: Path, tmp_path: Path) -> Project:
     folder, temporary = tmp_path / "shop", tmp_path / "temporary"
     write_files(folder, kind.files)
-    (folder / kind.environment).symlink_to(environment)
+    if kind is TYPESCRIPT:  # a link would be refused
+        shutil.copytree(environment, folder / kind.environment, symlinks=True)
+    else:
+        (folder / kind.environment).symlink_to(environment)
     temporary.mkdir()
     variables = {"TMPDIR": str(temporary), "CALLBOARD_DATA_DIR": str(tmp_path / "data"), "COLUMNS": "500"}
     return Project(kind, folder, temporary, variables)

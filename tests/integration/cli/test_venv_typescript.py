@@ -60,7 +60,7 @@ async def test_a_new_project_is_deployed_without_a_warning_and_can_be_tried(tmp_
 @pytest.mark.parametrize("template", IN_TYPESCRIPT)
 def test_a_new_project_passes_its_own_test(node_modules: Path, tmp_path: Path, template: str):
     write_skeleton(tmp_path, "fresh", template)
-    (tmp_path / "fresh" / "node_modules").symlink_to(node_modules)
+    shutil.copytree(node_modules, tmp_path / "fresh" / "node_modules", symlinks=True)
     scripts = json.loads((tmp_path / "fresh" / "package.json").read_text())["scripts"]
     done = subprocess.run(  # as npm executes it, with the programs of `node_modules` first
         f'PATH="$PWD/node_modules/.bin:$PATH"; {scripts["test"]}',
@@ -94,15 +94,32 @@ def test_types_are_there_and_wrong_use_is_told(packages: None, tmp_path: Path, c
 
 
 def test_packages_that_somebody_else_has_installed_stay_and_are_given_ours(tmp_path: Path):
-    project = tmp_path / "shop"
-    theirs = project / "node_modules" / "luxon" / "index.js"
-    write_files(project, {"package.json": '{"dependencies": {"luxon": "3"}}', "node_modules/luxon/index.js": ""})
+    project, modules = tmp_path / "shop", tmp_path / "shop" / "node_modules"
+    real = {"luxon/index.js", "playwright/cli.js", ".pnpm/core/index.js", ".pnpm/runtime/index.js"}
+    write_files(
+        project, {"package.json": '{"dependencies": {"luxon": "3"}}'} | {f"node_modules/{file}": "" for file in real}
+    )
+    (modules / "@intuned").mkdir()
+    for name, target in (("playwright-core", ".pnpm/core"), ("@intuned/runtime", ".pnpm/runtime")):
+        (modules / name).symlink_to(modules / target)
     for _ in range(2):
         done = venv(project)
         assert (done.returncode, "Making" in done.stderr) == (0, False), done.stderr
-        assert all((project / "node_modules" / name / "package.json").is_file() for name in OURS)
-        assert theirs.is_file()
-        shutil.rmtree(project / "node_modules" / "@callboard")  # as npm does, which does not know it
+        assert all((modules / name / "package.json").is_file() for name in OURS if not name.startswith("playwright"))
+        for file in real:
+            assert list((modules / file).parent.iterdir()) == [modules / file]
+        assert (modules / "playwright-core").is_symlink()
+        shutil.rmtree(modules / "@callboard")  # as npm does, which does not know it
+
+
+def test_a_linked_folder_of_packages_is_refused_as_it_is_another_ones(tmp_path: Path):
+    project, others = tmp_path / "shop", tmp_path / "others"
+    write_files(project, {"package.json": "{}"})
+    others.mkdir()
+    (project / "node_modules").symlink_to(others)
+    done = venv(project)
+    assert (done.returncode, list(others.iterdir())) == (1, [])
+    assert "node_modules is a link" in done.stderr
 
 
 def test_what_is_out_of_date_is_made_anew(tmp_path: Path):
