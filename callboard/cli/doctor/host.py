@@ -8,11 +8,14 @@ import re
 import sys
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from callboard.cli.doctor.findings import Finding, failed, ok, warning
+from callboard.machines.attempt_spec import NodeEnvironment
 from callboard.machines.box import node_program
 from callboard.machines.browser_program import browser_args, find_browser
 from callboard.machines.isolation import Level, find_isolation
+from callboard.machines.node_client import NodeClient
 from callboard.machines.sandbox import sandbox_refusal
 from callboard.projects.node.tools import SETUP, has_tools, tools_folder
 from callboard.projects.processes import run_process
@@ -133,10 +136,11 @@ async def check_typescript() -> Finding:
         return ok(check, f"Projects in TypeScript cannot be deployed here; `{SETUP}` installs what they need.")
     command = [str(node), "-e", _COMPILE, str(tools_folder() / "node_modules" / "esbuild")]
     try:
+        with TemporaryDirectory(prefix="callboard-doctor-") as folder:  # as the first Machine for TypeScript makes it
+            await asyncio.to_thread(NodeClient.of, NodeEnvironment(node, None), Path(folder))
         ended = await run_process(command, cwd=Path("/"), environment={}, timeout=_NODE_TIMEOUT)
-    except (OSError, TimeoutError) as error:
-        fix = "Set CALLBOARD_NODE to a Node.js from 22 on, or unset it."
-        return failed(check, f"{node} does not start: {str(error) or 'it takes too long'}.", fix)
+    except (MachineError, OSError, TimeoutError) as error:
+        return failed(check, str(error) or f"{node} takes too long.", "Set CALLBOARD_NODE to another one, or unset it.")
     if ended.code:
         why = next(reversed(ended.stderr.strip().splitlines()), f"exit code {ended.code}")
         return failed(check, f"esbuild does not work: {why}", f"Remove {tools_folder()}, and run `{SETUP}`.")
