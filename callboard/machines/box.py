@@ -199,8 +199,12 @@ def _python_environment(environment: PythonEnvironment | None) -> tuple[Path, ..
 def _node_environment(environment: NodeEnvironment | None, client: Path | None) -> tuple[Path, ...]:
     if environment is None:
         return ()
-    needed = (environment.executable, environment.executable.resolve(), environment.modules, client)
-    return tuple(path for path in needed if path is not None and not path.is_relative_to("/usr"))
+    return (*node_files(environment.executable), *(path for path in (environment.modules, client) if path is not None))
+
+
+def node_files(node: Path) -> tuple[Path, ...]:
+    """Return what a box needs to start this Node.js: one file, and what it links to. Nothing beside it is there."""
+    return tuple({path for path in (node, node.resolve()) if not path.is_relative_to("/usr")})
 
 
 def python_folders(*executables: Path) -> tuple[Path, ...]:

@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
-from callboard.machines.box import node_program
+from callboard.machines.box import node_files, node_program
 from callboard.machines.package_box import PackageBox, kept
 from callboard.machines.runner.main import RUNTIME
 from callboard.projects.languages import PACKAGE_JSON
@@ -61,7 +61,7 @@ class NodeBox:
         await run_in_thread(file.write_text, json.dumps(order))
         command = await self.box.command(
             [str(node), str(script), str(file)],
-            read=(script, file, *node_folders(node), *read),
+            read=(script, file, *node_files(node), *read),
             write=write,
             interpreters=(),
             scratch=self.scratch,
@@ -69,11 +69,6 @@ class NodeBox:
         )
         variables = {"LANG": "C.UTF-8", "HOME": _IN_BOX, "TMPDIR": _IN_BOX}
         return await run_process(command, cwd=self.scratch, environment=variables, timeout=within)
-
-
-def node_folders(node: Path) -> tuple[Path, ...]:
-    """Return what a box needs to start this Node, besides the system's programs."""
-    return tuple({path for path in (node.parent, node.resolve().parent) if not path.is_relative_to("/usr")})
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from callboard.machines.box import node_program
+from callboard.machines.box import node_files, node_program
 from callboard.machines.package_box import PackageBox
 from callboard.machines.program_keeper import ENDED
 from callboard.machines.proxied import TOLD
 from callboard.projects.index_proxy import CERTIFICATES
-from callboard.projects.node.compiler import node_folders
 from callboard.projects.node.tools import require_tools
 from callboard.projects.operator_index import NpmRegistry, read_npm_registry
 from callboard.projects.processes import run_in_thread, run_process
@@ -87,7 +86,7 @@ class ProjectNpm:
             variables = self._environment(registry, scratch)
             command = await self.box.command(
                 [str(node), str(tools / "node_modules" / "npm" / "bin" / "npm-cli.js"), *arguments],
-                read=(tools, *node_folders(node), *registry.certificates),
+                read=(tools, *node_files(node), *registry.certificates),
                 write=(self._cache, scratch, work),
                 interpreters=(),
                 scratch=scratch,

@@ -11,6 +11,7 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.upload_deploys import BuildActivities, UploadActivities
+from callboard.machines.box import node_program
 from callboard.projects.deploy import deploy
 from callboard.projects.environments import Environments
 from callboard.projects.input_schemas import InputSchemas
@@ -213,6 +214,19 @@ async def test_a_file_without_a_function_is_refused_and_one_that_cannot_be_loade
         "api/none.ts: it could not be loaded in the deploy: TypeError: no undefined",
         "api/number.ts: loading it ends the process, or does not end within 60 seconds",
     ]
+
+
+async def test_of_the_node_nothing_but_its_file_is_in_the_box(
+    tmp_path: Path, environments: Environments, monkeypatch: pytest.MonkeyPatch
+):
+    node, beside = tmp_path / "bin" / "node", tmp_path / "bin" / "beside"
+    write_files(tmp_path, {"bin/beside": ""})
+    node.symlink_to(node_program())
+    monkeypatch.setenv("CALLBOARD_NODE", str(node))
+    looks = f"if (require('node:fs').existsSync('{beside}')) throw new Error('it is there');"
+    files = {"Intuned.jsonc": "{}", "package.json": "{}", "api/looks.ts": f"{looks}\nexport default async () => 1;"}
+    manifest = await deploy(write_files(tmp_path / "shop", files), FolderStore(tmp_path / "artifacts"), environments)
+    assert (manifest.apis, manifest.warnings) == (("looks",), ())
 
 
 async def test_what_apis_say_of_their_parameters_is_read(tmp_path: Path, environments: Environments):
