@@ -1,22 +1,28 @@
 'use strict';
-/** Which calls of Playwright are not answered yet: they tell where user code waits. */
+/** Which calls of Playwright, and waits for its events, have not ended yet: they tell where user code waits. */
 
 const { shown } = require('./failures.js');
 
 /** @typedef {{file: string, line: number, column: number, function?: string}} Frame */
 
-/** The open calls of a client of Playwright. */
+/** The open calls and waits of a client of Playwright. */
 class OpenCalls {
   /** @param {any} connection Playwright's `Connection`, whose calls are noted from now on. */
   constructor(connection) {
-    /** @type {Set<{title: string, frames: Frame[]}>} */
-    const open = new Set();
+    /** @type {Map<any, {title: string, frames: Frame[]}>} */
+    const open = new Map();
     this._open = open;
     const send = connection.sendMessageToServer;
     /** @this {any} */
     connection.sendMessageToServer = async function (object, method, params, options) {
       const call = { title: options?.apiName || `${object._type}.${method}`, frames: options?.frames ?? [] };
-      open.add(call);
+      if (method === '__waitInfo__') {
+        // Of a wait for an event, the client only tells the driver.
+        if (params.phase === 'before') open.set(params.waitId, call);
+        if (params.phase === 'after') open.delete(params.waitId);
+        return await send.call(this, object, method, params, options);
+      }
+      open.set(call, call);
       try {
         return await send.call(this, object, method, params, options);
       } finally {
@@ -26,12 +32,12 @@ class OpenCalls {
   }
 
   /**
-   * Return where user code waits: the open calls, each with its frames in the project.
+   * Return where user code waits: what has not ended yet, each with its frames up to those below `root`.
    * @param {string} root The project's folder.
    */
   waitingAt(root) {
     let text = '';
-    for (const { title, frames } of this._open) {
+    for (const { title, frames } of this._open.values()) {
       const stack = shown(
         frames.map((frame) => ({ ...frame, name: frame.function })),
         root,

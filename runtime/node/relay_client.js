@@ -3,7 +3,8 @@
  * Playwright over the relay (`callboard/machines/runner/relay.py`): one JSON object for each message, and a NUL byte.
  *
  * The client is Playwright's own, cut out of the driver's bundle by `callboard/machines/node_client.py`. All uses of its
- * private members are in this file; `tests/integration/machines/test_node_client.py` holds it to the installed one.
+ * private members are in this file and in `open_calls.js`; `tests/integration/machines/test_node_client.py` holds them
+ * to the installed one.
  */
 
 const { AsyncLocalStorage } = require('node:async_hooks');
@@ -11,7 +12,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 
 const { refusal } = require('./addresses.js');
-const { shown } = require('./failures.js');
+const { OpenCalls } = require('./open_calls.js');
 
 /** Commands of the browser's own protocol that open the address in their parameter `url`. */
 const OPENING_COMMANDS = new Set(['Page.navigate', 'Target.createTarget']);
@@ -25,8 +26,6 @@ const WITH_FILES = {
   Frame: { setInputFiles: ([, files]) => files, _drop: ([, dropped]) => dropped?.files },
 };
 
-/** @typedef {{file: string, line: number, column: number, function?: string}} Frame */
-
 /** A connection to the supervisor's browser. */
 class Attached {
   /**
@@ -37,10 +36,9 @@ class Attached {
     this._connection = connection;
     this.playwright = playwright;
     this.browser = playwright._preLaunchedBrowser();
-    /** Calls and waits that have not ended yet. @type {Map<any, {title: string, frames: Frame[]}>} */
-    this._open = new Map();
     this._endWithClose();
-    this._noteCalls();
+    this._sendWholePaths();
+    this.calls = new OpenCalls(connection);
   }
 
   /**
@@ -89,24 +87,12 @@ class Attached {
     });
   }
 
-  /** Note each call until it is answered, and each wait for an event, of which the client only tells the driver. */
-  _noteCalls() {
+  /** Give the driver, which has another working folder, whole paths. */
+  _sendWholePaths() {
     const send = this._connection.sendMessageToServer;
-    const open = this._open;
     /** @this {any} */
     this._connection.sendMessageToServer = async function (object, method, params, options) {
-      const call = { title: options?.apiName || `${object._type}.${method}`, frames: options?.frames ?? [] };
-      if (method === '__waitInfo__') {
-        if (params.phase === 'before') open.set(params.waitId, call);
-        if (params.phase === 'after') open.delete(params.waitId);
-        return await send.call(this, object, method, params, options);
-      }
-      open.set(call, call);
-      try {
-        return await send.call(this, object, method, withWholePaths(method, params), options);
-      } finally {
-        open.delete(call);
-      }
+      return await send.call(this, object, method, withWholePaths(method, params), options);
     };
   }
 
@@ -147,22 +133,6 @@ class Attached {
       }
     }
     throw new Error('The page was closed before the automation was given it.');
-  }
-
-  /**
-   * Return where user code waits: what has not ended yet, each with its frames up to those below `root`.
-   * @param {string} root
-   */
-  waitingAt(root) {
-    let text = '';
-    for (const { title, frames } of this._open.values()) {
-      const stack = shown(
-        frames.map((frame) => ({ ...frame, name: frame.function })),
-        root,
-      );
-      if (stack) text += `It waits for ${title}:\n${stack}`;
-    }
-    return text;
   }
 
   /**

@@ -124,7 +124,7 @@ class Automation {
   _stop() {
     if (this._isOver) return;
     this._isOver = true;
-    this._channel.post('stopping', { stack: this._attached.waitingAt(this._root) });
+    this._channel.post('stopping', { stack: this._attached.calls.waitingAt(this._root) });
     this._attached.giveUp(STOPPED);
     const over = new Promise((resolve) => setTimeout(resolve, LAST_WORDS));
     Promise.race([this._running, over]).then(() => this._channel.post('stopped', { evidence: null }));

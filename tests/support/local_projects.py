@@ -85,7 +85,7 @@ export default async function handler(params: { url?: string }) {
     "api/wait.ts": """
 export default async function handler(params: unknown, page: any) {
   console.log('it waits');
-  await page.locator('#nowhere').click({ timeout: 0 });
+  await page.waitForEvent('popup', { timeout: 0 });
 }
 """,
     "api/block.ts": """
