@@ -26,6 +26,10 @@ LOCK = "package-lock.json"
 _OTHER_LOCKS = ("yarn.lock", "pnpm-lock.yaml", "bun.lock", "bun.lockb")
 _NPMRC = ".npmrc"
 _OURS = re.compile(r"playwright|playwright-core|@(playwright|intuned|callboard)/.*")
+_ARCHIVE = re.compile(r"\.(?:tgz|tar\.gz|tar)$", re.IGNORECASE)
+"""The end of the names that npm takes for those of archives."""
+_ASKED = re.compile(r"(?:@[^@:/\\]+/)?[^@:/\\]+@[0-9]+\.[0-9]+\.[0-9]+(?:[-+][0-9A-Za-z.+-]*)?")
+"""A name and a version that npm can only look up in the registry."""
 _LARGEST_PACKAGE = 1024 * 1024
 _LARGEST_LOCK = 8 * 1024 * 1024
 """Most bytes of a package.json, and of a lock. The locks of large projects have some hundred kB."""
@@ -61,6 +65,7 @@ def read_packages(files: Path) -> NodePackages | None:
     if isinstance(overrides := declared.get("overrides"), dict):
         known = cast("dict[str, object]", overrides)
         package["overrides"] = {name: value for name, value in known.items() if not _OURS.fullmatch(name)}
+        folders += [path for name, spec in _overriding(known) if (path := _check_spec(files, name, spec))]
     own = files / LOCK
     if not own.is_file() and (others := [name for name in _OTHER_LOCKS if (files / name).is_file()]):
         raise ProjectError(
@@ -84,13 +89,15 @@ def check_npm_settings(files: Path) -> Iterator[DeployWarning]:
 def write_inputs(files: Path, packages: NodePackages, lock: str | None, work: Path) -> None:
     """Write what npm is to read into the folder `work`, which is made."""
     work.mkdir()
+    for name in packages.folders:
+        (work / name).parent.mkdir(parents=True, exist_ok=True)
+        if (files / name).is_dir():
+            shutil.copytree(files / name, work / name, dirs_exist_ok=True)  # one may lie in another one
+        else:
+            shutil.copy(files / name, work / name)
     (work / PACKAGE_JSON).write_text(json.dumps(packages.package))
     if lock is not None:
         (work / LOCK).write_text(lock)
-    for name in packages.folders:
-        (work / name).parent.mkdir(parents=True, exist_ok=True)
-        copy = shutil.copytree if (files / name).is_dir() else shutil.copy
-        copy(files / name, work / name)
 
 
 def read_own_lock(files: Path) -> str | None:
@@ -112,20 +119,51 @@ def read_lock(work: Path) -> str:
         ProjectError: It has a package that is not from the registry, or without a hash.
     """
     lock = _read_json(work, LOCK, _LARGEST_LOCK)
-    packages = cast("dict[str, dict[str, Any]]", lock.get("packages", {}))
-    for place, entry in packages.items():
-        came_from = str(entry.get("resolved", ""))
-        name = place.rpartition("node_modules/")[2]
-        if not place or entry.get("inBundle") or came_from.startswith("file:"):
-            continue
-        if came_from or entry.get("link"):
+    for entry in _entries(lock).values():
+        # npm would follow the addresses of a lock that a package has of its own. What that one lists is in this one.
+        entry.pop("hasShrinkwrap", None)
+    _check_lock(lock)
+    return json.dumps(lock)
+
+
+def _check_lock(lock: Mapping[str, Any]) -> None:
+    """Raise ProjectError if npm would install something by this lock that is not in the registry, or has no hash."""
+    for place, entry in _entries(lock).items():
+        if not place:
+            continue  # This is the project itself.
+        name, came_from = place.rpartition("node_modules/")[2], str(entry.get("resolved", ""))
+        is_own = came_from.startswith("file:")
+        # Without an address, npm asks for a name and a version, and would follow an address in one of these.
+        asked = f"{name}@0.0.0" if is_own else f"{entry.get('name') or name}@{entry.get('version', '0.0.0')}"
+        if not _ASKED.fullmatch(asked):
+            came_from, is_own = asked, False
+        if (came_from and not is_own) or entry.get("link"):
             raise ProjectError(
-                f"{PACKAGE_JSON}: the package {name}, which another one requires, comes from "
+                f"{PACKAGE_JSON}: the package {clip(name, _SHOWN)}, which another one requires, comes from "
                 f"{clip(came_from, _SHOWN)} and not from the package registry, where alone packages are installed from."
             )
-        if not entry.get("integrity"):
+        if not (is_own or entry.get("inBundle") or entry.get("integrity")):
             raise ProjectError(f"{PACKAGE_JSON}: the registry has no hash of the package {name}.")
-    return json.dumps(lock)
+
+
+def _entries(lock: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    found: Any = lock.get("packages")
+    if not isinstance(found, dict) or not all(
+        isinstance(entry, dict) for entry in cast("dict[str, Any]", found).values()
+    ):
+        raise ProjectError(f"{LOCK}: packages: expected an object of objects.")
+    return cast("dict[str, dict[str, Any]]", found)
+
+
+def _overriding(overrides: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what the packages of other ones are replaced by, on all levels."""
+    for name, spec in overrides.items():
+        if isinstance(spec, dict):
+            yield from _overriding(cast("dict[str, Any]", spec))
+        elif not isinstance(spec, str):
+            raise ProjectError(f"{PACKAGE_JSON}: overrides: expected an object of names and versions.")
+        elif not spec.startswith("$"):  # That stands for the version of a dependency.
+            yield name, spec
 
 
 def _specs(declared: Mapping[str, Any], section: str) -> dict[str, str]:
@@ -152,10 +190,11 @@ def _check_spec(files: Path, name: str, spec: str) -> str | None:
     path = PurePosixPath(spec.removeprefix("file:"))
     parts = [part for part in path.parts if part != "."]
     place = files.joinpath(*parts)
-    if path.is_absolute() or ".." in parts or not parts or not (place.is_file() or (place / PACKAGE_JSON).is_file()):
+    is_package = (place / PACKAGE_JSON).is_file() or (place.is_file() and _ARCHIVE.search(spec))
+    if path.is_absolute() or ".." in parts or not parts or parts[0] == LOCK or not is_package:
         raise ProjectError(
             f"{PACKAGE_JSON}: the package {name} is {clip(spec, _SHOWN)!r}, which is no package in the project. Name a "
-            "folder with a package.json, or an archive, below the project folder."
+            "folder with a package.json, or an archive (.tgz, .tar.gz, .tar), below the project folder."
         )
     return "/".join(parts)
 

@@ -13,7 +13,7 @@ import pytest
 from callboard.projects.node.compiled import unpack_compiled
 from callboard.projects.node.declared import read_node_project
 from callboard.projects.node.npm import explain_error
-from callboard.projects.node.packages import read_lock, read_own_lock, read_packages
+from callboard.projects.node.packages import read_lock, read_own_lock, read_packages, write_inputs
 from callboard.projects.operator_index import read_npm_registry
 from callboard.schemas.errors import ProjectError
 from tests.support.files import write_files
@@ -54,12 +54,26 @@ def test_what_callboard_brings_and_what_is_for_development_is_left_out(tmp_path:
     [
         *("git+ssh://git@host/x.git", "github:a/b", "a/b", "https://host/x.tgz", "link:./x", "workspace:*"),
         *("file:../outside", "file:/etc", "file:nowhere", "file:.", "../outside", "file:libs/../../outside"),
+        *("file:package.json", "file:package-lock.json", "file:.npmrc"),
     ],
 )
-def test_packages_from_elsewhere_are_refused(tmp_path: Path, spec: str):
+@pytest.mark.parametrize("section", ["dependencies", "optionalDependencies", "overrides"])
+def test_packages_from_elsewhere_are_refused(tmp_path: Path, section: str, spec: str):
     write_files(tmp_path / "outside", {"package.json": "{}"})
-    told = refusal(declare(tmp_path / "shop", dependencies={"x": spec}))
+    sections = {"dependencies": {"y": "1"}, section: {"y": {"x": spec}} if section == "overrides" else {"x": spec}}
+    told = refusal(declare(tmp_path / "shop", {"package-lock.json": "{}", ".npmrc": ""}, **sections))
     assert told.startswith(f"package.json: the package x is {spec!r}")
+
+
+def test_packages_in_the_project_are_copied_and_none_replaces_what_npm_is_told(tmp_path: Path):
+    files = {"libs/package.json": "{}", "libs/own/package.json": '{"name": "own"}', "x.tar.gz": "packed"}
+    packages = {"all": "file:libs", "own": "file:libs/own", "same": "./libs/own", "x": "file:x.tar.gz"}
+    folder, work = declare(tmp_path / "shop", files, dependencies=packages), tmp_path / "work"
+    read = read_packages(folder)
+    assert read is not None
+    write_inputs(folder, read, "the lock", work)
+    written = {path.relative_to(work).as_posix(): path.read_text() for path in work.rglob("*") if path.is_file()}
+    assert written == {**files, "package.json": json.dumps(read.package), "package-lock.json": "the lock"}
 
 
 def test_a_lock_of_another_tool_alone_is_refused_with_what_to_do(tmp_path: Path):
@@ -101,6 +115,11 @@ def test_an_own_lock_keeps_versions_and_hashes_and_loses_addresses(tmp_path: Pat
         ({"resolved": "git+ssh://git@host/x.git#1", "integrity": "sha512-x"}, "comes from git+ssh://git@host/x.git#1"),
         ({"resolved": "https://host/x.tgz", "integrity": "sha512-x"}, "comes from https://host/x.tgz"),
         ({"resolved": "../elsewhere", "link": True}, "comes from ../elsewhere"),
+        ({"version": "https://host/x.tgz", "integrity": "sha512-x"}, "comes from x@https://host/x.tgz"),
+        (
+            {"name": "y@https://host/?", "version": "1.0.0", "integrity": "sha512-x"},
+            "comes from y@https://host/?@1.0.0",
+        ),
         ({"version": "1.0.0"}, "the registry has no hash of the package x."),
     ],
 )
@@ -110,6 +129,12 @@ def test_a_lock_with_what_is_not_from_the_registry_is_refused(tmp_path: Path, en
     with pytest.raises(ProjectError) as error:
         read_lock(tmp_path)
     assert told in error.value.message
+
+
+def test_the_lock_that_a_package_has_of_its_own_is_not_followed(tmp_path: Path):
+    entry = {"version": "1.0.0", "resolved": "file:libs/own", "hasShrinkwrap": True}
+    write_files(tmp_path, {"package-lock.json": json.dumps({"packages": {"": {}, "node_modules/own": entry}})})
+    assert "hasShrinkwrap" not in read_lock(tmp_path)
 
 
 def test_functions_are_apis_those_of_logins_and_the_hook(tmp_path: Path):
