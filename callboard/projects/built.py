@@ -11,6 +11,7 @@ from callboard.projects.code_checks import check_imports, modules_in
 from callboard.projects.declaration import name_environment
 from callboard.projects.input_schemas import ApiDescriptions
 from callboard.projects.manifest import DeployWarning, Manifest, NodeEnvironment, OwnEnvironment, Stored
+from callboard.projects.node.packages import check_lock
 from callboard.projects.parameter_check import SchemaError, check_schema, unchecked_keywords
 from callboard.projects.sources import Sources
 from callboard.schemas.errors import ProjectError
@@ -64,7 +65,7 @@ def complete(manifest: Manifest, sources: Sources, built: Built) -> Manifest:
     """Return the manifest of a prepared version whose packages are built, with warnings about its code.
 
     What was built may be the word of a host that was taken over. What packages the version gets is that host's word.
-    But it can neither give other versions other ones, nor have an api follow references in schemas.
+    But it can neither have npm follow addresses, nor have an api follow references in schemas.
 
     Raises:
         ProjectError: What was built is not that version.
@@ -83,6 +84,8 @@ def complete(manifest: Manifest, sources: Sources, built: Built) -> Manifest:
     declared = node and node.packages and node.packages.declaration
     if compiled is not None and compiled.environment.declaration != declared:
         raise _other_packages()
+    if compiled is not None and compiled.lock is not None:
+        check_lock(compiled.lock)
     modules = modules_in(Path(sysconfig.get_path("platlib"))) if dependencies is None else dependencies.modules
     warnings = (
         *manifest.warnings,

@@ -114,11 +114,11 @@ async def store_version(store: Store, manifest: Manifest, prepared: Prepared, bu
     """
     project, version, resources = manifest.project, manifest.version, prepared.resources
     if built.dependencies is not None:
-        key = object_keys.environment(project, built.dependencies.environment.declaration)
-        await store.put(key, built.dependencies.requirements.encode())
+        environment = built.dependencies.environment
+        await _store_packages(store, project, environment.declaration, built.dependencies.requirements)
     packages = prepared.sources.node and prepared.sources.node.packages
     if packages is not None and built.compiled is not None and built.compiled.lock is not None:
-        await store.put(object_keys.environment(project, packages.declaration), built.compiled.lock.encode())
+        await _store_packages(store, project, packages.declaration, built.compiled.lock)
     # A version that there is keeps its bundle. Without a manifest, the bundle is no version, or not the whole of one.
     keys = object_keys.manifest(project, version), object_keys.bundle(project, version)
     if not all([await store.exists(key) for key in keys]):
@@ -132,6 +132,14 @@ async def store_version(store: Store, manifest: Manifest, prepared: Prepared, bu
     if resources or await store.exists(object_keys.resources(project, version)):
         await store.put(object_keys.resources(project, version), resources.to_bytes())
     return manifest
+
+
+async def _store_packages(store: Store, project: str, declaration: str, packages: str) -> None:
+    """Store the packages of a declaration, unless they are stored: other versions may have the same declaration."""
+    key = object_keys.environment(project, declaration)
+    stored = await store.get(key)
+    # They are also written if they are there: their date keeps them, as that of a manifest does.
+    await store.put(key, packages.encode() if stored is None else stored)
 
 
 def _matching_manifest(stored: bytes | None, manifest: Manifest) -> Manifest | None:

@@ -120,15 +120,20 @@ def read_lock(work: Path) -> str:
     """
     lock = _read_json(work, LOCK, _LARGEST_LOCK)
     for entry in _entries(lock).values():
-        # npm would follow the addresses of a lock that a package has of its own. What that one lists is in this one.
+        # What the lock that a package has of its own lists is in this one.
         entry.pop("hasShrinkwrap", None)
-    _check_lock(lock)
-    return json.dumps(lock)
+    text = json.dumps(lock)
+    check_lock(text)
+    return text
 
 
-def _check_lock(lock: Mapping[str, Any]) -> None:
-    """Raise ProjectError if npm would install something by this lock that is not in the registry, or has no hash."""
-    for place, entry in _entries(lock).items():
+def check_lock(text: str) -> None:
+    """Check a lock that npm has written, or somebody in its name.
+
+    Raises:
+        ProjectError: npm would install something by it that is not in the registry, or has no hash.
+    """
+    for place, entry in _entries(_parse(LOCK, text)).items():
         if not place:
             continue  # This is the project itself.
         name, came_from = place.rpartition("node_modules/")[2], str(entry.get("resolved", ""))
@@ -137,7 +142,8 @@ def _check_lock(lock: Mapping[str, Any]) -> None:
         asked = f"{name}@0.0.0" if is_own else f"{entry.get('name') or name}@{entry.get('version', '0.0.0')}"
         if not _ASKED.fullmatch(asked):
             came_from, is_own = asked, False
-        if (came_from and not is_own) or entry.get("link"):
+        # A link leads anywhere, and so do the addresses of the lock that a package has of its own.
+        if (came_from and not is_own) or entry.keys() & {"link", "hasShrinkwrap", "_hasShrinkwrap"}:
             raise ProjectError(
                 f"{PACKAGE_JSON}: the package {clip(name, _SHOWN)}, which another one requires, comes from "
                 f"{clip(came_from, _SHOWN)} and not from the package registry, where alone packages are installed from."
@@ -219,8 +225,16 @@ def _read_json(folder: Path, name: str, limit: int) -> dict[str, Any]:
     if path.stat().st_size > limit:
         raise ProjectError(f"{name}: expected at most {limit:,} bytes, found more.")
     try:
+        text = path.read_text("utf-8-sig")
+    except ValueError as error:
+        raise ProjectError(f"{name}: this is not JSON: {error}.") from error
+    return _parse(name, text)
+
+
+def _parse(name: str, text: str) -> dict[str, Any]:
+    try:
         with reading(name):
-            found: Any = json.loads(path.read_text("utf-8-sig"))
+            found: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ProjectError(f"{name}: this is not JSON: {error}.") from error
     if not isinstance(found, dict):

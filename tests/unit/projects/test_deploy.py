@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from callboard.projects.deploy import deploy
-from callboard.projects.manifest import Manifest
-from callboard.projects.preparation import prepare
+from callboard.projects.built import Built, CompiledCode, Described, complete
+from callboard.projects.deploy import deploy, store_version
+from callboard.projects.input_schemas import ApiDescriptions
+from callboard.projects.manifest import Manifest, NodeEnvironment
+from callboard.projects.preparation import bundle_in, prepare
 from callboard.schemas.errors import ProjectError, StoreError
 from callboard.storage import object_keys
 from callboard.storage.folder import FolderStore
@@ -243,6 +245,36 @@ def test_another_compiler_makes_another_version_of_a_project_in_typescript(
 
     files = {"Intuned.jsonc": "{}", "package.json": "{}", "api/list.ts": "export default () => 1"}
     assert version(files, "a") == version(files, "a") != version(files, "b")
+
+
+async def test_a_worker_that_was_taken_over_changes_no_packages_that_are_stored_and_names_no_address(
+    tmp_path: Path, store: FolderStore
+):
+    files = {"Intuned.jsonc": "{}", "package.json": '{"dependencies": {"x": "1"}}', "api/list.ts": ""}
+    folder = write_files(tmp_path / "shop", files)
+
+    def lock(**entry: str) -> str:
+        locked = {"version": "1.0.0", "integrity": "sha512-x", **entry}
+        return json.dumps({"packages": {"": {}, "node_modules/x": locked}})
+
+    async def stored_after(lock: str) -> bytes | None:
+        (scratch := tmp_path / f"scratch-{len(list(tmp_path.iterdir()))}").mkdir()
+        prepared = prepare(folder, scratch)
+        assert prepared.sources.node is not None
+        packages = prepared.sources.node.packages
+        assert packages is not None
+        environment = NodeEnvironment(language="typescript", declaration=packages.declaration)
+        compiled = CompiledCode(environment=environment, lock=lock)
+        built = Built(compiled=compiled, described=Described(apis=ApiDescriptions(apis={})))
+        manifest = complete(prepared.manifest, prepared.sources, built)
+        await store_version(store, manifest, prepared, built, bundle_in(scratch))
+        return await store.get(object_keys.environment("shop", packages.declaration))
+
+    assert await stored_after(lock()) == lock().encode()
+    (folder / "api" / "list.ts").write_text("// another version\n")
+    assert await stored_after(lock(version="2.0.0")) == lock().encode()
+    with pytest.raises(ProjectError, match=r"comes from http://evil\.example/x\.tgz"):
+        await stored_after(lock(resolved="http://evil.example/x.tgz"))
 
 
 def test_the_functions_of_a_login_in_typescript_are_looked_for_by_their_names(tmp_path: Path):

@@ -120,6 +120,7 @@ def test_an_own_lock_keeps_versions_and_hashes_and_loses_addresses(tmp_path: Pat
             {"name": "y@https://host/?", "version": "1.0.0", "integrity": "sha512-x"},
             "comes from y@https://host/?@1.0.0",
         ),
+        ({"version": "1.0.0", "integrity": "sha512-x", "_hasShrinkwrap": True}, "comes from"),
         ({"version": "1.0.0"}, "the registry has no hash of the package x."),
     ],
 )
