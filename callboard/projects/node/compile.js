@@ -21,6 +21,8 @@ const LOOKS_BESIDE = /\b(__dirname|__filename|import\.meta\.(url|dirname|filenam
 const CODE = /\.[cm]?[jt]sx?$/;
 /** What names the folder of the compiled file, and not that of the source. esbuild itself warns of `import.meta`. */
 const OWN_PLACE = /\b__(?:dirname|filename)\b/;
+/** Most characters of a message: it may have a text of the project of any length. */
+const MOST_TOLD = 1000;
 
 /** Packages at the top of `modules` that stay outside, with all that they require. */
 const outside = new Set();
@@ -145,7 +147,8 @@ function* misplaced(inputs) {
 function told(message) {
   const place = message.location;
   const file = place && shortened(path.resolve(order.root, place.file));
-  return { text: message.text, file, line: place && place.line, column: place && place.column };
+  const text = message.text.slice(0, MOST_TOLD).toWellFormed();
+  return { text, file, line: place && place.line, column: place && place.column };
 }
 
 main()

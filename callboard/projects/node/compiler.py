@@ -9,10 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
+
+from pydantic import BaseModel, ValidationError
 
 from callboard.machines.box import node_files, node_program
 from callboard.machines.package_box import PackageBox, kept
@@ -108,12 +111,12 @@ async def compile_functions(
     read = (target, Path(order["tools"]), _READER.parent, *(() if modules is None else (modules,)))
     try:
         ended = await node.run(_LOOK, order, read=read, write=(), within=_LOOK_WITHIN)
-        said = _said(ended.stdout)
+        said = await run_in_thread(_said, ended.stdout, functions)
     except (TimeoutError, OSError):
         said = {}
     return Compilation(
         outside=tuple(told["outside"]),
-        parameters={of.removeprefix("api/"): parameters for of, parameters in _parameters(said).items()},
+        parameters=_parameters(said),
         warnings=(*warnings, *_check_functions(functions, said)),
     )
 
@@ -141,7 +144,7 @@ async def read_parameters_here(api: str, file: str, folder: Path, scratch: Path,
         ended = await run_process(command, cwd=folder, environment=variables, timeout=_LOOK_WITHIN)
     except TimeoutError:
         return ""
-    return _parameters(_said(ended.stdout)).get(f"api/{api}", "")
+    return _parameters(_said(ended.stdout, [f"api/{api}"])).get(api, "")
 
 
 async def compile_here(folder: Path, functions: Mapping[str, str], target: Path) -> None:
@@ -185,7 +188,10 @@ async def _compiled(process: Awaitable[ProcessResult]) -> dict[str, list[Any]]:
     if ended.code:
         reason = next(reversed(ended.stderr.strip().splitlines()), f"exit code {ended.code}")
         raise ProjectError(f"The project could not be compiled: {clip(reason, _LONGEST)}")
-    told = cast("dict[str, list[Any]]", json.loads(ended.stdout))
+    try:
+        told = cast("dict[str, list[Any]]", json.loads(ended.stdout))
+    except ValueError:
+        raise ProjectError("The project could not be compiled: there is more to tell of it than can be read.") from None
     if told["errors"]:
         raise ProjectError(_several([str(_describe(error)) for error in told["errors"]]))
     return told
@@ -201,29 +207,45 @@ def _look_order(functions: Iterable[str], target: Path, modules: Path | None) ->
     }
 
 
-def _said(output: str) -> dict[str, dict[str, Any]]:
-    """Return what was said last of each function."""
-    lines = map(_parse, output.splitlines())
-    return {of: line for line in lines if isinstance(of := line.get("of"), str)}
+class _Said(BaseModel):
+    """What `look.js` has said of a function, or code of the project in its name."""
+
+    of: str
+    type: str | None = None
+    error: str | None = None
+    parameters: str | None = None
 
 
-def _parameters(said: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    return {of: line["parameters"] for of, line in said.items() if isinstance(line.get("parameters"), str)}
+def _said(output: str, functions: Iterable[str]) -> dict[str, _Said]:
+    """Return what was said last of each of these functions. Other lines are of code that prints, too."""
+    named, found = set(functions), dict[str, _Said]()
+    for line in output.split("\n"):
+        with suppress(ValidationError):
+            said = _Said.model_validate_json(line)
+            if said.of in named:
+                found[said.of] = said
+    return found
 
 
-def _check_functions(functions: Mapping[str, str], found: Mapping[str, Mapping[str, Any]]) -> list[DeployWarning]:
+def _parameters(found: Mapping[str, _Said]) -> dict[str, str]:
+    """Return what was said of the parameters of APIs, by their names."""
+    said = {of.removeprefix("api/"): each.parameters for of, each in found.items() if of.startswith("api/")}
+    return {api: parameters for api, parameters in said.items() if parameters is not None}
+
+
+def _check_functions(functions: Mapping[str, str], found: Mapping[str, _Said]) -> list[DeployWarning]:
     """Return warnings about functions that could not be loaded. Raises ProjectError if one is none."""
     missing: list[str] = []
     warnings: list[DeployWarning] = []
     for function, file in functions.items():
-        said = found.get(function, {})
-        if "error" in said:
-            reason = clip(str(said["error"]), _LONGEST)
+        said = found.get(function, _Said(of=function))
+        if said.error is not None:
+            reason = clip(said.error, _LONGEST)
             warnings.append(DeployWarning(file=file, message=f"it could not be loaded in the deploy: {reason}"))
-        elif "type" not in said:
+        elif said.type is None:
             message = f"loading it ends the process, or does not end within {_LOOK_WITHIN.total_seconds():g} seconds"
             warnings.append(DeployWarning(file=file, message=message))
-        elif said["type"] != "function":
+        elif said.type != "function":
             missing.append(
                 f"{file}: its default export is no function. Write `export default async function (…) {{ … }}`, or "
                 "move what is not called by name out of its folder."
@@ -231,15 +253,6 @@ def _check_functions(functions: Mapping[str, str], found: Mapping[str, Mapping[s
     if missing:
         raise ProjectError(_several(missing))
     return warnings
-
-
-def _parse(line: str) -> dict[str, Any]:
-    """Return what a line says; nothing if it is none of ours, as the code may print, too."""
-    try:
-        said: Any = json.loads(line)
-    except ValueError:
-        return {}
-    return cast("dict[str, Any]", said) if isinstance(said, dict) else {}
 
 
 def _describe(message: Mapping[str, Any]) -> DeployWarning:

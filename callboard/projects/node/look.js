@@ -31,8 +31,11 @@ Module._resolveFilename = function (request, parent, ...rest) {
   return isPackage ? beside.resolve(request) : resolve.call(this, request, parent, ...rest);
 };
 
+// Not descriptor 1 itself: once `process.stdout` is there, what does not fit into the pipe would be lost.
+const told = fs.openSync('/proc/self/fd/1', 'w');
+
 function say(value) {
-  fs.writeSync(1, JSON.stringify(value) + '\n');
+  fs.writeSync(told, JSON.stringify(value) + '\n');
 }
 
 function parametersOf(exported) {
@@ -52,7 +55,8 @@ for (const of of order.functions) {
     const type = typeof (loaded && 'default' in Object(loaded) ? loaded.default : loaded);
     say({ of, type, parameters: of.startsWith('api/') ? parametersOf(loaded) : null });
   } catch (error) {
-    say({ of, error: error instanceof Error ? `${error.name}: ${error.message}` : String(error) });
+    const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+    say({ of, error: text.slice(0, 1000).toWellFormed() });
   }
 }
 process.reallyExit(0);
