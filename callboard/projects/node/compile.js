@@ -70,6 +70,7 @@ function build() {
     charset: 'utf8',
     // Names are kept as they are: the helper that keeps them by force is not there in pages, where functions are sent.
     keepNames: false,
+    loader: { '.css': 'empty', '.module.css': 'empty' }, // there is no page to apply a stylesheet to
     sourcemap: 'external',
     sourcesContent: false,
     nodePaths: [order.ours, ...(order.modules === null ? [] : [order.modules])],

@@ -267,7 +267,9 @@ async def test_what_apis_say_of_their_parameters_is_read(tmp_path: Path, environ
 async def test_an_upload_is_compiled_by_a_worker_and_is_the_same_version_as_the_folder(
     tmp_path: Path, environments: Environments
 ):
-    files = {"Intuned.jsonc": "{}", "package.json": "{}", "api/list.ts": "export default async () => 1 as number;\n"}
+    code = "import './plain.css';\nimport own from './own.module.css';\nexport default async () => own as object;\n"
+    sheets = {"api/plain.css": "@import './own.module.css'; p { color: red }", "api/own.module.css": ".own { top: 0 }"}
+    files = {"Intuned.jsonc": "{}", "package.json": "{}", "api/list.ts": code, **sheets}
     folder, store = write_files(tmp_path / "shop", files), FolderStore(tmp_path / "store")
     direct = await deploy(folder, FolderStore(tmp_path / "other"), environments)
     pack_upload(folder, tmp_path / "upload.tar.gz")
