@@ -65,8 +65,8 @@ async def test_runs_are_filtered_and_selected_ones_canceled_together(page: Page,
         await page.wait_for_url("**status=pending**")
         for run_id in waiting:
             await page.get_by_label(f"Select Run {run_id}").check()
-        page.on("dialog", lambda dialog: asyncio.ensure_future(dialog.accept()))
-        await page.get_by_role("button", name="Cancel selected").click()
+        await page.get_by_text("Cancel selected").click()
+        await page.get_by_role("button", name="Cancel these Runs").click()
         await expect(page.get_by_role("heading", name="Cancel 2 Runs")).to_be_visible()
         await expect(page.locator("h1 + .status")).to_have_text("completed", timeout=30_000)
         await page.goto("/projects/lab/runs")
