@@ -18,7 +18,7 @@ from callboard.projects.lock_resolution import resolve_lock
 from callboard.projects.manifest import DeployWarning, NodeEnvironment
 from callboard.projects.node.compiled import pack_compiled
 from callboard.projects.node.compiler import NodeBox, compile_functions
-from callboard.projects.node.declared import NodeProject
+from callboard.projects.node.declared import NodeProject, compiler_digest
 from callboard.projects.processes import run_in_thread
 from callboard.projects.sources import Sources
 from callboard.projects.uv import CONFIGURATION_END
@@ -102,7 +102,7 @@ async def _compile(
     environment = NodeEnvironment(language="typescript", declaration=declaration, installed=bool(made.outside))
     files_of = {name.removeprefix("api/"): file for name, file in node.functions.items()}
     return Built(
-        compiled=CompiledCode(environment=environment, lock=lock, warnings=made.warnings),
+        compiled=CompiledCode(environment=environment, compiler=compiler_digest(), lock=lock, warnings=made.warnings),
         described=described(await read_lines(made.parameters), files=files_of),
     )
 

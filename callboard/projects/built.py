@@ -11,6 +11,7 @@ from callboard.projects.code_checks import check_imports, modules_in
 from callboard.projects.declaration import name_environment
 from callboard.projects.input_schemas import ApiDescriptions
 from callboard.projects.manifest import DeployWarning, Manifest, NodeEnvironment, OwnEnvironment, Stored
+from callboard.projects.node.declared import compiler_digest
 from callboard.projects.node.packages import check_lock
 from callboard.projects.parameter_check import SchemaError, check_schema, unchecked_keywords
 from callboard.projects.sources import Sources
@@ -46,6 +47,8 @@ class CompiledCode(Stored):
     """What was found out of a version in TypeScript, beside the archive of its compiled functions."""
 
     environment: NodeEnvironment
+    compiler: str
+    """The digest of what has compiled it, which is a part of the version's name."""
     lock: str | None = None
     """The lock of its packages, to store under the name of their declaration; None if it declares none."""
     warnings: tuple[DeployWarning, ...] = ()
@@ -82,10 +85,11 @@ def complete(manifest: Manifest, sources: Sources, built: Built) -> Manifest:
     if (compiled is None) is not (node is None):
         raise ProjectError("The worker that has built the version has taken it for one in another language.")
     declared = node and node.packages and node.packages.declaration
-    if compiled is not None and compiled.environment.declaration != declared:
-        raise _other_packages()
-    if compiled is not None and compiled.lock is not None:
-        check_lock(compiled.lock)
+    if compiled is not None:
+        if compiled.environment.declaration != declared or compiled.compiler != compiler_digest():
+            raise _other_packages()
+        if compiled.lock is not None:
+            check_lock(compiled.lock)
     modules = modules_in(Path(sysconfig.get_path("platlib"))) if dependencies is None else dependencies.modules
     warnings = (
         *manifest.warnings,

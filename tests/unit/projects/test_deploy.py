@@ -12,6 +12,7 @@ from callboard.projects.built import Built, CompiledCode, Described, complete
 from callboard.projects.deploy import deploy, store_version
 from callboard.projects.input_schemas import ApiDescriptions
 from callboard.projects.manifest import Manifest, NodeEnvironment
+from callboard.projects.node.declared import compiler_digest
 from callboard.projects.preparation import bundle_in, prepare
 from callboard.schemas.errors import ProjectError, StoreError
 from callboard.storage import object_keys
@@ -247,7 +248,7 @@ def test_another_compiler_makes_another_version_of_a_project_in_typescript(
     assert version(files, "a") == version(files, "a") != version(files, "b")
 
 
-async def test_a_worker_that_was_taken_over_changes_no_packages_that_are_stored_and_names_no_address(
+async def test_a_worker_that_has_built_a_version_changes_no_packages_names_no_address_and_is_of_this_callboard(
     tmp_path: Path, store: FolderStore
 ):
     files = {"Intuned.jsonc": "{}", "package.json": '{"dependencies": {"x": "1"}}', "api/list.ts": ""}
@@ -257,14 +258,14 @@ async def test_a_worker_that_was_taken_over_changes_no_packages_that_are_stored_
         locked = {"version": "1.0.0", "integrity": "sha512-x", **entry}
         return json.dumps({"packages": {"": {}, "node_modules/x": locked}})
 
-    async def stored_after(lock: str) -> bytes | None:
+    async def stored_after(lock: str, compiler: str = compiler_digest()) -> bytes | None:
         (scratch := tmp_path / f"scratch-{len(list(tmp_path.iterdir()))}").mkdir()
         prepared = prepare(folder, scratch)
         assert prepared.sources.node is not None
         packages = prepared.sources.node.packages
         assert packages is not None
         environment = NodeEnvironment(language="typescript", declaration=packages.declaration)
-        compiled = CompiledCode(environment=environment, lock=lock)
+        compiled = CompiledCode(environment=environment, compiler=compiler, lock=lock)
         built = Built(compiled=compiled, described=Described(apis=ApiDescriptions(apis={})))
         manifest = complete(prepared.manifest, prepared.sources, built)
         await store_version(store, manifest, prepared, built, bundle_in(scratch))
@@ -275,6 +276,8 @@ async def test_a_worker_that_was_taken_over_changes_no_packages_that_are_stored_
     assert await stored_after(lock(version="2.0.0")) == lock().encode()
     with pytest.raises(ProjectError, match=r"comes from http://evil\.example/x\.tgz"):
         await stored_after(lock(resolved="http://evil.example/x.tgz"))
+    with pytest.raises(ProjectError, match="of another version of Callboard"):
+        await stored_after(lock(), compiler="that of another one")
 
 
 def test_the_functions_of_a_login_in_typescript_are_looked_for_by_their_names(tmp_path: Path):
