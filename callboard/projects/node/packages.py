@@ -185,9 +185,11 @@ def _check_spec(files: Path, name: str, spec: str) -> str | None:
     Raises:
         ProjectError: It is neither.
     """
-    if spec.startswith("npm:") or not re.search(r"[:/\\]", spec):
+    is_place = re.search(r"[:/\\]", spec)
+    is_path = spec.startswith(("file:", ".")) or (_ARCHIVE.search(spec) and not is_place)  # as npm reads it
+    if spec.startswith("npm:") or not (is_place or is_path):
         return None
-    if not spec.startswith(("file:", "./", "../")):
+    if not is_path:
         raise ProjectError(
             f"{PACKAGE_JSON}: the package {name} is {clip(spec, _SHOWN)!r}, and packages are installed from the "
             "package registry only. Name a version that is there; or put the package into the project, and name its "

@@ -54,7 +54,7 @@ def test_what_callboard_brings_and_what_is_for_development_is_left_out(tmp_path:
     [
         *("git+ssh://git@host/x.git", "github:a/b", "a/b", "https://host/x.tgz", "link:./x", "workspace:*"),
         *("file:../outside", "file:/etc", "file:nowhere", "file:.", "../outside", "file:libs/../../outside"),
-        *("file:package.json", "file:package-lock.json", "file:.npmrc"),
+        *("file:package.json", "file:package-lock.json", "file:.npmrc", ".", "..", "nowhere.tgz", "nowhere.TAR"),
     ],
 )
 @pytest.mark.parametrize("section", ["dependencies", "optionalDependencies", "overrides"])
