@@ -250,8 +250,9 @@ async function main(order, result) {
     if (!isTold) fs.writeSync(result, `${JSON.stringify(outcome)}\n`);
     isTold = true;
   };
+  const tellError = (error) => tell({ error: asMessage(error, root), attributes: {} });
   const fail = (error) => {
-    tell({ error: asMessage(error, root), attributes: {} });
+    tellError(error);
     run.close().then(() => end(0));
   };
   process.on('SIGINT', () => {
@@ -269,7 +270,7 @@ async function main(order, result) {
   });
   process.setSourceMapsEnabled(true);
   provide(root);
-  tell(await run.outcome());
+  await run.outcome().then(tell).catch(tellError); // user code can leave attributes without a JSON form
   if (order.keep_open && run._browser) await run.untilClosed();
   await run.close();
   end(0); // what user code has left must not hold it up

@@ -315,6 +315,14 @@ def test_a_hook_brings_its_context_and_cleans_up(in_python: Project, api: str):
     assert (done.returncode, done.stdout) in [(0, '"api/echo"\n'), (1, "")]
 
 
+def test_what_is_left_without_a_json_form_is_told(in_typescript: Project):
+    leaves = "globalThis[Symbol.for('callboard.runtime')].attributes.price = 3n;"
+    write_files(in_typescript.folder, {"api/leaves.ts": f"export default async () => {{ {leaves} }};"})
+    done = in_typescript.run("api", "leaves")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "TypeError: Do not know how to serialize a BigInt" in done.stderr
+
+
 def test_a_hook_in_typescript_reaches_the_browser_of_the_call(in_typescript: Project):
     files = {"hooks/setupContext.ts": TYPESCRIPT_HOOK, "api/echo.ts": AFTER_HOOK}
     write_files(in_typescript.folder, files)
