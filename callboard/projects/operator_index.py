@@ -22,7 +22,6 @@ URL_CREDENTIALS = re.compile(r"(?<=://)[^/@\s'\"`]+@")
 NPM_REGISTRY = "CALLBOARD_NPM_REGISTRY"
 _NPM_REGISTRY = (NPM_REGISTRY, "npm_config_registry", "NPM_CONFIG_REGISTRY")
 """Variables that name the registry of npm, ours before npm's own."""
-_NPM = "https://registry.npmjs.org/"
 _INDEXES = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")
 _KEYS = ("index", "index-url", "extra-index-url", "find-links")
 """Keys of `uv.toml`, at its top and below `pip`, that say where packages are."""
@@ -118,8 +117,8 @@ def read_operator_index() -> OperatorIndex:
 class NpmRegistry:
     """The operator's registry of npm packages."""
 
-    address: str
-    """Its address, without credentials."""
+    address: str | None
+    """Its address, without credentials. None: nobody has named one, and npm takes its own default."""
     variables: dict[str, str]
     """Variables for npm, without credentials."""
     places: frozenset[tuple[str, int]]
@@ -139,24 +138,26 @@ def read_npm_registry() -> NpmRegistry:
     """
     npmrc = _npmrc()
     named = next(filter(None, map(os.environ.get, _NPM_REGISTRY)), None) or npmrc.get("registry")
-    address = urlsplit(named or _NPM)
-    if address.hostname is None or address.scheme not in _PORTS:
-        raise ValueError(f"{NPM_REGISTRY} is no address of a registry: it begins with neither https:// nor http://")
-    url = URL_CREDENTIALS.sub("", address.geturl()).rstrip("/") + "/"
-    token = npmrc.get(f"//{url.partition('://')[2]}:_authToken")
-    credentials = token or _credentials(None, address)
+    url, credentials = None, None
     places, proxies = _proxies()
+    if named is not None:
+        address = urlsplit(named)
+        if address.hostname is None or address.scheme not in _PORTS:
+            raise ValueError(f"{NPM_REGISTRY} is no address of a registry: it begins with neither https:// nor http://")
+        url = URL_CREDENTIALS.sub("", address.geturl()).rstrip("/") + "/"
+        credentials = npmrc.get(f"//{url.partition('://')[2]}:_authToken") or _credentials(None, address)
+        places.add((address.hostname, address.port or _PORTS[address.scheme]))
     client = os.environ.get(_CLIENT_CERTIFICATE)
     variables = {name: os.environ[name] for name in _PASSED if os.environ.get(name)}
     extra = os.environ.get("NODE_EXTRA_CA_CERTS") or os.environ.get("SSL_CERT_FILE")
     sign_in = None
     if client or credentials or any(map(URL_CREDENTIALS.search, proxies.values())):
-        sign_in = _sign_in([(url, credentials)])
+        sign_in = _sign_in([(url, credentials)] if url is not None else [])
         variables = {name: value for name, value in variables.items() if name not in (*_PROXIES, *_NO_PROXY)}
     return NpmRegistry(
         address=url,
         variables=variables | ({"NODE_EXTRA_CA_CERTS": extra} if extra else {}),
-        places=frozenset({(address.hostname, address.port or _PORTS[address.scheme]), *places}),
+        places=frozenset(places),
         certificates=tuple(Path(each) for each in (extra, *map(os.environ.get, _CERTIFICATES)) if each),
         sign_in=sign_in,
         client_certificate=(Path(client),) if client else (),

@@ -123,7 +123,7 @@ class ProjectNpm:
         options = {
             **_OPTIONS,
             "cache": str(self._cache),
-            "registry": registry.address,
+            **({} if registry.address is None else {"registry": registry.address}),
             "userconfig": str(scratch / "userconfig"),
             "globalconfig": str(scratch / "globalconfig"),
         }

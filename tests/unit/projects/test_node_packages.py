@@ -184,7 +184,7 @@ def test_the_registry_is_the_operator_s_and_credentials_are_kept_apart(tmp_path:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NPM_CONFIG_USERCONFIG", str(tmp_path / "npmrc"))
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert read_npm_registry().address == "https://registry.npmjs.org/"
+    assert read_npm_registry().address is None
     lines = ["; a comment", "registry = https://npm.example/all", "//npm.example/all/:_authToken=${WORD}"]
     (tmp_path / "npmrc").write_text("\n".join(lines))
     monkeypatch.setenv("WORD", "secret")
