@@ -19,6 +19,7 @@ from activities.attempts.attempt_artifacts import AttemptRecords, failure, inter
 from activities.attempts.attempt_files import store_files
 from activities.attempts.attempt_log import LogPolicy, last_line, open_log
 from activities.attempts.attempt_steps import AttemptResources, run_on_machine
+from activities.attempts.handoffs import OpenQuestions
 from activities.attempts.logins import Logins
 from activities.attempts.project_environments import ProjectEnvironments
 from activities.attempts.running_attempts import Cause, RunningAttempt, RunningAttempts
@@ -120,6 +121,7 @@ class AttemptActivities:
                 redactor=redactor,
                 running_attempts=running_attempts,
                 worker_dir=worker_dir,
+                questions=OpenQuestions(),
                 store_quota=StoreQuota(store, settings.store_limit),
                 trace_limit=settings.trace_limit,
                 log_policy=log_policy,
@@ -366,6 +368,7 @@ async def _finalize(
             running.on_machine,
             status,
             running.masker,
+            withheld=running.withheld,
             within=upload_within,
         ),
     )

@@ -16,6 +16,7 @@ from api.auth_sessions import results as auth_session_results
 from api.dashboard import assets, sign_in
 from api.dashboard.codec_routes import install_codec
 from api.dependencies import Services
+from api.handoffs import calls as handoff_calls
 from api.http import errors, openapi
 from api.http.audit import AuditRecorder
 from api.http.middleware import RequestMiddleware
@@ -69,6 +70,7 @@ def create_app(services: Services) -> FastAPI:
         *attempt_calls.routers,
         *auth_session_calls.routers,
         auth_session_results.router,
+        *handoff_calls.routers,
         *deliveries.routers,
         *project_calls.routers,
         *versions.routers,

@@ -35,6 +35,7 @@ from callboard.temporal.deliveries import Deliveries
 from callboard.temporal.deploys import Deploys
 from callboard.temporal.fleet import FleetClient
 from callboard.temporal.fleet_view import FleetReader
+from callboard.temporal.handoffs import Handoffs
 from callboard.temporal.health import TemporalHealth
 from callboard.temporal.job_runs import JobRuns
 from callboard.temporal.jobs import Jobs
@@ -56,6 +57,7 @@ class Services(StartServices):
 
     keys: KeyCheck
     stored_keys: StoredKeys
+    handoffs: Handoffs
     deliveries: Deliveries
     bulks: Bulks
     jobs: Jobs
@@ -113,6 +115,7 @@ async def open_services(settings: Settings, connection: Connection) -> Services:
         runs=Runs(client),
         run_queries=RunQueries(client),
         auth_sessions=AuthSessions(client),
+        handoffs=Handoffs(client),
         deliveries=Deliveries(client),
         bulks=Bulks(client),
         jobs=Jobs(client),

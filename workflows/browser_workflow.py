@@ -24,8 +24,10 @@ with workflow.unsafe.imports_passed_through():
         StopInput,
     )
     from callboard.schemas.workflow.base import MESSAGE_LIMIT, clip
+    from callboard.schemas.workflow.handoff import HandoffAnswer, HandoffEnd, HandoffRequest, HandoffStatus
     from callboard.schemas.workflow.run import ErrorCode, ReasonType, RunError, RunOutcome, RunStatus, RunSummary
     from workflows.cancellation import end_of, finish
+    from workflows.handoffs import Handoffs
     from workflows.outcomes import cause_of, close
     from workflows.priorities import pending_priority
     from workflows.visibility import ERROR_CODE, STATUS, code_block
@@ -73,6 +75,7 @@ class BrowserWorkflow:
         """Where the last Attempt runs that has signaled its start."""
         self._started_at: datetime | None = None
         """When the first Attempt began on a Machine, as far as that is known."""
+        self._handoffs = Handoffs()
         self._last_failure = ""
         """Why the last Attempt failed or was lost, for the reader of the Temporal Web UI; empty if none has."""
 
@@ -83,6 +86,8 @@ class BrowserWorkflow:
             ApplicationError, CancelledError: What `workflows.outcomes.close` raises.
         """
         ended = await finish(steps, self._note_cancel)
+        # Who has asked, or answered, in the last moment is told so before the workflow closes.
+        await workflow.wait_condition(workflow.all_handlers_finished)
         outcome = ended.model_copy(
             update={"started_at": self._started_at, "ended_at": workflow.now(), "canceled_by": _canceled_by(ended)}
         )
@@ -151,11 +156,14 @@ class BrowserWorkflow:
             cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             summary=summary,
         )
+        self._handoffs.begin_attempt()
         # An outcome that comes in the same workflow task as the cancel stands.
         await workflow.wait_condition(lambda: handle.done() or self._cancel_requested)
         if not handle.done():
             handle.cancel()
             await self._stop_attempt(handle, attempt.number, retried=retry_policy is not ONCE)
+            await workflow.wait_condition(handle.done)
+        self._handoffs.end_attempt()
         return await handle
 
     async def _collect_variables(self, attempt: AttemptInput) -> SealedVariables | AttemptOutcome | None:
@@ -248,6 +256,7 @@ class BrowserWorkflow:
         if self._location is not None and self._location.number > started.number:
             return  # The signal came late, from an Attempt that is over.
         self._location = started
+        self._handoffs.withdraw(before=started.number)  # a try that was lost, of which Temporal tells nobody
         if started.waits:
             where = f"at worker {started.worker}, which prepares it or has no room for one yet"
             workflow.set_current_details(f"Attempt {started.number} waits for a Machine {where}{self._last_failure}")
@@ -256,6 +265,29 @@ class BrowserWorkflow:
         self._set_status(RunStatus.STARTED, f"Attempt {started.number} runs {where}{self._last_failure}")
         self._record_start(started.started_at)
         self._update_summary(attempts=started.number)
+
+    @workflow.update(name=names.ASK)
+    async def ask(self, asked: HandoffRequest) -> HandoffEnd:
+        """Ask a person for an Attempt, and return how that ends."""
+        return await self._handoffs.ask(asked)
+
+    @ask.validator
+    def _check_asked(self, asked: HandoffRequest) -> None:  # noqa: ARG002 - the library's signature
+        self._handoffs.check_taken()
+
+    @workflow.update(name=names.ANSWER)
+    def answer(self, answer: HandoffAnswer) -> None:
+        """Give an open Handoff the answer of a person."""
+        self._handoffs.end(answer.id, answer.end)
+
+    @answer.validator
+    def _check_answer(self, answer: HandoffAnswer) -> None:
+        self._handoffs.check_open(answer.id)
+
+    @workflow.signal(name=names.WITHDRAW_HANDOFF)
+    def withdraw_handoff(self, handoff_id: str) -> None:
+        """Withdraw a Handoff, as the code that has asked does not wait any more."""
+        self._handoffs.end(handoff_id, HandoffEnd(status=HandoffStatus.WITHDRAWN))
 
     def _location_of(self, number: int) -> AttemptStarted | None:
         """Return where this Attempt runs, or a later try of the same activity."""

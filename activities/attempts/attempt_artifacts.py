@@ -79,12 +79,13 @@ async def upload_artifacts(
     status: AttemptStatus,
     masker: Masker,
     *,
+    withheld: str | None = None,
     within: timedelta,
 ) -> UploadedArtifacts:
     """Store what an Attempt has left that ended with `status`, within the given time.
 
     `machine` is the Attempt at the Machines of this worker, if it came to them. Where it has not begun, it leaves
-    nothing.
+    nothing. `withheld` is the sentence that says why neither its trace nor its screenshot may be kept.
     """
     if machine is None or machine.start is None or machine.spec.evidence is None:
         return UploadedArtifacts()
@@ -95,6 +96,9 @@ async def upload_artifacts(
     end = loop.time() + within.total_seconds()
 
     async def upload(name: str, work: Callable[[timedelta], Awaitable[int | None]]) -> int | None:
+        if withheld is not None:
+            missing[name] = withheld
+            return None
         try:
             # A store that refuses is retried for only half of the time, so that its own message is known before the
             # timeout.

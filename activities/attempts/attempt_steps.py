@@ -14,6 +14,7 @@ from temporalio.client import Client
 
 from activities.attempts.attempt_artifacts import AttemptRecords
 from activities.attempts.attempt_log import LogPolicy
+from activities.attempts.handoffs import AttemptHandoffs, OpenQuestions
 from activities.attempts.logins import Logins, OpenedLogin
 from activities.attempts.project_environments import ProjectEnvironments
 from activities.attempts.running_attempts import RunningAttempt, RunningAttempts
@@ -27,6 +28,7 @@ from callboard.machines.pool import MachinePools
 from callboard.machines.trace_redactor import TraceRedactor
 from callboard.projects.catalog import Catalog
 from callboard.projects.manifest import Manifest, NodeEnvironment, OwnEnvironment
+from callboard.projects.project_settings import ProjectSettings
 from callboard.projects.versions import VersionFolders
 from callboard.schemas.errors import ConfigurationError, MachineError, SealError, StoreError, Unavailable
 from callboard.schemas.rest.attempt import attempt_path
@@ -83,6 +85,7 @@ class AttemptResources:
     """The registry that stops Attempts."""
     worker_dir: WorkerDir
     """The worker's folder, with its journal and the folders of running Attempts."""
+    questions: OpenQuestions
     store_quota: StoreQuota
     """How much each project may keep in its `persistent_store`."""
     trace_limit: int
@@ -113,11 +116,11 @@ async def run_on_machine(resources: AttemptResources, running: RunningAttempt) -
         spec = await _build_spec(resources, running, login, given, downloads=manifest.settings.files.downloads)
         # In a thread: a state may be large, and hold secrets by the thousand.
         running.mask_with(await asyncio.to_thread(masker_for, spec))
-        services = _runtime_services(resources, attempt, login)
+        services = _runtime_services(resources, running, login, manifest.settings)
         on_machine = MachineAttempt(spec, log=running.log.file, answer_request=services.answer_request)
         running.give_to_machines(on_machine)
         report = await resources.pools[attempt.project].run_attempt(version, on_machine)
-        if secrets := given.secret_values:
+        if secrets := (*given.secret_values, *running.answers):
             report = await asyncio.to_thread(_with_outputs_masked, report, Masker(secrets))
         running.attributes = report.attributes or None
         if report.storage_state is not None:  # what the site has set in the meantime is secret, too
@@ -250,12 +253,16 @@ async def _build_spec(
     )
 
 
-def _runtime_services(resources: AttemptResources, attempt: AttemptInput, login: OpenedLogin | None) -> RuntimeServices:
+def _runtime_services(
+    resources: AttemptResources, running: RunningAttempt, login: OpenedLogin | None, settings: ProjectSettings
+) -> RuntimeServices:
     """Return what answers the requests of user code."""
+    attempt = running.input
     return RuntimeServices(
         resources.store,
         attempt.project,
         resources.store_quota,
+        AttemptHandoffs(resources.client, resources.keyring, running, settings, resources.questions),
         auth_session=attempt.auth and attempt.auth.ref,
         parameters=login.parameters if login else None,
         parameters_problem=login.problem if login else None,

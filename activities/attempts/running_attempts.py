@@ -85,6 +85,10 @@ class RunningAttempt:
         """The files that were stored at the end."""
         self.masker = Masker(())
         """Masks the secrets that the Attempt was given."""
+        self.answers: list[str] = []
+        """Secrets that people have told it."""
+        self.withheld: str | None = None
+        """Why neither trace nor screenshot is kept, as a sentence; None if they are."""
         self.attributes: dict[str, Any] | None = None
         self.variables: tuple[RecordedVariable, ...] | None = None
         """The environment variables of its project that the Attempt was given."""
@@ -97,7 +101,8 @@ class RunningAttempt:
         """How far this host's clock is ahead of Temporal's. All times of the Attempt are given by Temporal's clock, so
         that they fit those of its Run."""
         self._trace_id = current_trace_id()
-        self._execution_id = info.workflow_run_id
+        self.execution_id = info.workflow_run_id
+        """Temporal's id of the execution of the Run's workflow."""
 
     def begin(self, work: Coroutine[Any, Any, AttemptOutcome]) -> None:
         """Begin the work, in the task that a stop cancels."""
@@ -218,7 +223,7 @@ class RunningAttempt:
             files=self.files.files,
             trace_id=self._trace_id,
             variables=self.variables,
-            execution_id=self._execution_id,
+            execution_id=self.execution_id,
             missing={**self.artifacts.missing, **missing},
         )
 

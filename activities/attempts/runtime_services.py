@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from activities.attempts.handoffs import AttemptHandoffs
 from activities.store_retry import retry_store
 from callboard.schemas.errors import BadRequest, ConfigurationError, StoreError
 from callboard.schemas.workflow.auth import AuthSessionRef, AuthSessionType
@@ -38,6 +39,8 @@ class RuntimeServices:
     """The project whose values the Attempt shares."""
     quota: StoreQuota
     """How much may be stored."""
+    handoffs: AttemptHandoffs | None = None
+    """What asks people; None if nobody is asked."""
     auth_session: AuthSessionRef | None = None
     """The AuthSession of the Attempt, if it has one."""
     parameters: str | None = field(default=None, repr=False)
@@ -54,6 +57,10 @@ class RuntimeServices:
                 return await self.persistent_set(arguments["key"], arguments["value"])
             case "auth_session_parameters":
                 return await self.auth_session_parameters()
+            case "request_input" if self.handoffs is not None:
+                return await self.handoffs.request_input(arguments)
+            case "withdraw_input" if self.handoffs is not None:
+                return await self.handoffs.withdraw(arguments)
             case _:
                 raise ValueError(f"no such operation: {operation}")
 

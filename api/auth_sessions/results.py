@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from api.dependencies import Services, ServicesDep
 from api.http.access import requires
 from api.lookup import ProjectDep
-from api.runs.result import ContractOutcome, contract_outcome
+from api.runs.result import ContractOutcome, contract_outcome, open_handoff
 from api.workspace_router import workspace_router
 from callboard.schemas.errors import NotFound
 from callboard.schemas.rest.access import Scope
@@ -119,7 +119,9 @@ def _result_body(state: RunState, auth_session_id: str) -> dict[str, Any]:
     outcome = state.outcome
     if outcome is None:
         has_started = state.status is RunStatus.STARTED
-        return {"status": "in_progress", "runId": state.run_id} if has_started else {"status": "pending"}
+        if not has_started:
+            return {"status": "pending"}
+        return {"status": "in_progress", "runId": state.run_id, **open_handoff(state)}
     result = contract_outcome(outcome)
     if result.error is not None:
         return {"status": "failed", "message": result.message, "error": result.error}

@@ -38,6 +38,7 @@ site or a user controls can never become code."""
 _PROJECT_TABS = (
     ("overview", "", "Overview", Scope.RUNS_READ),
     ("runs", "/runs", "Runs", Scope.RUNS_READ),
+    ("handoffs", "/handoffs", "Handoffs", Scope.HANDOFFS),
     ("jobs", "/jobs", "Jobs", Scope.JOBS),
     ("playground", "/playground", "Playground", Scope.RUNS_START),
     ("auth-sessions", "/auth-sessions", "AuthSessions", Scope.AUTH_SESSIONS),

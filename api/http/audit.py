@@ -47,7 +47,7 @@ _ID = re.compile(r"[A-Za-z0-9._@+-]{1,200}")
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,127}")
 """Pattern of names of environment variables: somebody may write a value in place of the name."""
 _IDS = {
-    **dict.fromkeys(("runId", "rerunOf", "authSessionId", "operationId", "deliveryId"), _ID),
+    **dict.fromkeys(("runId", "rerunOf", "authSessionId", "operationId", "deliveryId", "handoffId"), _ID),
     **dict.fromkeys(("jobId", "jobRunId", "bulkId", "keyId", "uploadId", "deployId", "version"), _ID),
     "variable": _VARIABLE,
 }

@@ -38,12 +38,14 @@ from callboard.projects.manifest import Manifest
 from callboard.schemas.errors import BadRequest, Conflict, Forbidden, NotATable, NotFound, PayloadTooLarge
 from callboard.schemas.rest.access import Scope
 from callboard.schemas.rest.base import QueryModel, expects
+from callboard.schemas.rest.handoffs import HandoffBody
 from callboard.schemas.rest.json_text import validate_body
 from callboard.schemas.rest.rows import RowsQuery
 from callboard.schemas.rest.run_result import ResultResponse
 from callboard.schemas.rest.runs import RerunResponse, RunBody, RunList, RunsQuery
 from callboard.schemas.rest.start_request import StartRequest, StartResponse
 from callboard.schemas.workflow.actor import Actor
+from callboard.schemas.workflow.handoff import Handoff
 from callboard.schemas.workflow.run import ErrorCode, RunStatus, RunType
 from callboard.starts.identity import new_run_id, resolve_identity
 from callboard.starts.rerun import start_rerun
@@ -261,6 +263,9 @@ async def run_page(request: Request, services: ServicesDep, projectName: str, ru
         Span(f"Validate {number}", each.run.status.value, each.run.started_at or each.run.created_at, each.run.ended_at)
         for number, each in enumerate(validates, 1)
     ]
+    asked: list[Handoff] = []
+    if run["handoff"] is not None:
+        asked = await services.runs.list_handoffs(services.settings.workspace, projectName, runId)
     manifest = await services.catalog.get_current(projectName)
     found = find_rows(run.get("result"))
     return render_page(
@@ -268,6 +273,7 @@ async def run_page(request: Request, services: ServicesDep, projectName: str, ru
         "run.html",
         {"run": run},
         project=projectName,
+        handoffs=[HandoffBody.of(each).model_dump(mode="json", by_alias=True) for each in asked if each.is_open],
         logs_in=manifest is not None and manifest.settings.auth_sessions.enabled,
         base=_address(projectName, runId),
         table=None if found is None else await asyncio.to_thread(_view_rows, found, request.query_params),

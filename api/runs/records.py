@@ -14,9 +14,11 @@ from api.fleet import read_machines
 from api.http.cursors import decode_cursor, encode_cursor
 from api.runs.result import returned_values
 from callboard.schemas.rest.base import ResponseModel
+from callboard.schemas.rest.handoffs import OpenHandoff
 from callboard.schemas.rest.run_result import cause_json
 from callboard.schemas.rest.runs import (
     ErrorSummary,
+    HandoffWait,
     QueueState,
     ReasonSummary,
     RetryWait,
@@ -79,6 +81,7 @@ def run_summary(item: RunListItem) -> RunSummaryBody:
         started_at=item.started_at,
         ended_at=item.ended_at,
         attempt_count=item.attempts,
+        handoff=OpenHandoff.of(item.handoff),
         error=error,
         reason=reason,
     )
@@ -151,7 +154,9 @@ def _validate_body(validate: ValidateListItem) -> RunValidate:
     )
 
 
-async def _waiting(services: Services, details: RunDetails) -> QueueState | RetryWait | None:
+async def _waiting(services: Services, details: RunDetails) -> QueueState | RetryWait | HandoffWait | None:
+    if (handoff := details.state.handoff) is not None:
+        return HandoffWait(handoff=handoff.id, until=handoff.expires_at)
     until = details.list_item.waits_until
     if details.list_item.status is RunStatus.STARTED and until is not None and until > datetime.now(UTC):
         return RetryWait(until=until)

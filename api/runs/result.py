@@ -14,6 +14,7 @@ from typing import Any, get_args
 
 from callboard.schemas.errors import Category
 from callboard.schemas.rest.files import LinkedFile
+from callboard.schemas.rest.handoffs import OpenHandoff
 from callboard.schemas.rest.run_result import ErrorCode, ReasonType, cause_json
 from callboard.schemas.workflow.run import RunOutcome, RunStatus
 from callboard.storage.raw_json import RawJson, dump_object, load_json
@@ -36,7 +37,7 @@ async def result_json(state: RunState, store: Store, files: Sequence[LinkedFile]
         StoreError: An artifact is missing or cannot be read.
     """
     if state.outcome is None:
-        return dump_object({"runId": state.run_id, "status": state.status.value})
+        return dump_object({"runId": state.run_id, "status": state.status.value, **open_handoff(state)})
     contract = contract_outcome(state.outcome)
     members: dict[str, Any] = {"runId": state.run_id, "status": contract.status.value}
     members |= await returned_values(state.outcome, state.run_id, store)
@@ -44,6 +45,12 @@ async def result_json(state: RunState, store: Store, files: Sequence[LinkedFile]
         members["files"] = [file.model_dump(mode="json", by_alias=True) for file in files]
     causes = {"error": contract.error, "reason": contract.reason, "message": contract.message}
     return dump_object(members | {name: value for name, value in causes.items() if value is not None})
+
+
+def open_handoff(state: RunState) -> dict[str, Any]:
+    """Return the member `handoff` of a Run that waits for a person."""
+    handoff = OpenHandoff.of(state.handoff)
+    return {} if handoff is None else {"handoff": handoff.model_dump(mode="json", by_alias=True)}
 
 
 async def returned_values(outcome: RunOutcome, run_id: str, store: Store) -> dict[str, RawJson]:

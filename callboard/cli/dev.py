@@ -23,7 +23,7 @@ log = logging.getLogger("callboard.dev")
 
 DEFAULT_TEMPORAL_PORT = 7233
 DEFAULT_UI_PORT = 8233
-_EVENTS = ("run", "deployed", "machine-closed")
+_EVENTS = ("run", "handoff", "deployed", "machine-closed")
 """Kinds of events that `--quiet` leaves out. What goes wrong with a deploy or the stack itself is told all the same."""
 
 

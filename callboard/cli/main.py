@@ -39,6 +39,7 @@ _MODULES = {
     "jobruns": "callboard.cli.jobruns",
     "authsessions": "callboard.cli.authsessions",
     "deliveries": "callboard.cli.deliveries",
+    "handoffs": "callboard.cli.handoffs",
     "projects": "callboard.cli.projects",
     "env-vars": "callboard.cli.env_vars",
     "audit": "callboard.cli.audit",

@@ -187,6 +187,8 @@ def _attempt_row(attempt: dict[str, Any]) -> tuple[Any, ...]:
 
 def format_waiting(waiting: dict[str, Any]) -> str:
     """Return what a Run waits for."""
+    if "handoff" in waiting:
+        return f"a person, until {format_time(waiting['until'])}: callboard handoffs answer {waiting['handoff']}"
     if "until" in waiting:
         return f"its next Attempt, until {format_time(waiting['until'])}"
     if waiting["paused"]:

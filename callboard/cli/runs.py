@@ -241,6 +241,8 @@ def _report_ended(target: ApiClient, answer: dict[str, Any], as_json: bool) -> N
 
 def _run_row(run: dict[str, Any]) -> tuple[Any, ...]:
     cause = run["error"] or run["reason"]
+    handoff = run.get("handoff")
+    asked = "" if handoff is None else f"waits for a person: {handoff['instructions']}"
     return (
         run["runId"],
         run["status"],
@@ -248,5 +250,5 @@ def _run_row(run: dict[str, Any]) -> tuple[Any, ...]:
         run["attemptCount"],
         format_short_time(run["createdAt"]),
         format_elapsed(run["startedAt"], run["endedAt"]),
-        "" if cause is None else cause["message"],
+        asked if cause is None else cause["message"],
     )

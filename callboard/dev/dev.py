@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from callboard.dev import data_folder, ports
 from callboard.dev.child import SupervisedProcess, wait_until_ok
 from callboard.dev.environment import build_environment
-from callboard.dev.events import report_closed_machines, report_ended_runs
+from callboard.dev.events import report_closed_machines, report_ended_runs, report_handoffs
 from callboard.dev.folders import find_project_folders
 from callboard.dev.publishing import Publisher, format_build
 from callboard.dev.temporal import NAMESPACE, TemporalServer
@@ -145,6 +145,7 @@ class DevStack:
         client = await connect(self._settings)
         events = asyncio.gather(
             report_ended_runs(client, self.url, self._report),
+            report_handoffs(client, self.url, self._report),
             report_closed_machines(self._settings.data_dir / "logs" / "worker.log", self._report),
         )
         try:

@@ -15,7 +15,8 @@ from temporalio.client import Client
 from watchfiles import awatch  # pyright: ignore[reportUnknownVariableType]  # trio is not installed
 
 from callboard.schemas.errors import Unavailable
-from callboard.temporal.listing import RunListItem, list_ended
+from callboard.schemas.workflow.handoff import Handoff
+from callboard.temporal.listing import RunListItem, list_ended, list_waiting
 
 _LOOK_EVERY = 1.0
 """Seconds between two looks for Runs that have ended. Temporal's visibility tells nobody by itself."""
@@ -30,7 +31,8 @@ class Event(str):
 
     __slots__ = ("fields", "kind")
     kind: str
-    """What has happened: `ready`, `deployed`, `not-deployed`, `folder-removed`, `deleted`, `run`, `machine-closed`."""
+    """What has happened: `ready`, `deployed`, `not-deployed`, `folder-removed`, `deleted`, `run`, `handoff`,
+    `machine-closed`."""
     fields: dict[str, Any]
 
     def __new__(cls, text: str, kind: str, **fields: Any) -> Self:
@@ -65,6 +67,27 @@ def _describe(run: RunListItem, page: str) -> Event:
     about = {"runId": run.run_id, "project": run.project, "type": str(run.type), "api": run.api}
     about |= {"authSessionId": run.auth_session_id, "status": str(run.status)}
     return Event(line, "run", **about, attempts=run.attempts, seconds=round(seconds, 3), reason=why, url=page)
+
+
+async def report_handoffs(client: Client, url: str, report: Callable[[str], None]) -> None:
+    """Report each Handoff that waits for a person, with the address of the page below `url`. Never returns."""
+    told = set[str]()
+    while True:
+        with suppress(Unavailable):  # Temporal is being restarted
+            waiting = await list_waiting(client)
+            for run in waiting:
+                if run.handoff is not None and run.handoff.id not in told:
+                    report(_describe_handoff(run, run.handoff, f"{url}/projects/{run.project}/runs/{run.run_id}"))
+            told = {run.handoff.id for run in waiting if run.handoff is not None}
+        await asyncio.sleep(_LOOK_EVERY)
+
+
+def _describe_handoff(run: RunListItem, handoff: Handoff, page: str) -> Event:
+    asked = " ".join(handoff.instructions.split())
+    command = f"callboard handoffs answer {handoff.id} -p {run.project}"
+    line = f"asks       {run.project}/{run.api or run.type}  {asked}  {page}\n  {command}"
+    about = {"runId": run.run_id, "project": run.project, "instructions": handoff.instructions}
+    return Event(line, "handoff", **about, id=handoff.id, expiresAt=handoff.expires_at.isoformat(), url=page)
 
 
 async def report_closed_machines(log: Path, report: Callable[[str], None]) -> None:

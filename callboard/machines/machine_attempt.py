@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -59,6 +60,9 @@ class MachineAttempt:
         """The automation's stack when it was told to stop; empty if it is not known."""
         self.clock: asyncio.Timeout | None = None
         """The running clock of the Attempt; None while it does not matter."""
+        self._stoppers = 0
+        self._left = 0.0
+        """Seconds that are left on the clock while it stands still."""
         self._requests: set[asyncio.Task[None]] = set()
         """Requests of user code that are being answered. The supervisor sees to it that few are open at a time."""
         self._room = asyncio.Event()
@@ -135,19 +139,51 @@ class MachineAttempt:
         self.note_room()
         self.start = start
 
+    def add_secrets(self, secrets: Iterable[str]) -> None:
+        """Have errors not tell these, either."""
+        self.spec = replace(self.spec, secrets=(*self.spec.secrets, *secrets))
+
+    @contextmanager
+    def clock_stopped(self) -> Generator[None]:
+        """Have the clock stand still within the block, but for the hard limit. Blocks may overlap."""
+        now = asyncio.get_running_loop().time
+        self._stoppers += 1
+        if self._stoppers == 1 and (end := self._running_until()) is not None:
+            self._left = end - now()
+            self._end_at(self._hard_end)
+        try:
+            yield
+        finally:
+            self._stoppers -= 1
+            if self._stoppers == 0:
+                self._end_at(now() + self._left)
+
     def extend(self) -> None:
         """Restart the clock at its full length."""
-        if self.clock is not None and not self.clock.expired():
+        if self._running_until() is not None:
             now, timeout = asyncio.get_running_loop().time(), self.spec.timeout.total_seconds()
-            self.clock.reschedule(min(now + timeout, self._hard_end))
+            self._left = timeout
+            if not self._stoppers:
+                self._end_at(now + timeout)
             if now - self._noted_extension > _NOTE_EXTENSIONS_EVERY:
                 self._noted_extension = now
                 self.note(f"extend_timeout: the clock of {timeout:g} seconds begins anew")
 
     def prolong(self, by: float) -> None:
         """Put the end off by `by` seconds, for time that the Machine needs and not the automation."""
-        if self.clock is not None and not self.clock.expired() and (end := self.clock.when()) is not None:
+        if self._stoppers:
+            self._left += by
+        elif self.clock is not None and (end := self._running_until()) is not None:
             self.clock.reschedule(end + by)
+
+    def _running_until(self) -> float | None:
+        """Return when the clock ends the Attempt; None if it does not matter any more."""
+        return None if self.clock is None or self.clock.expired() else self.clock.when()
+
+    def _end_at(self, when: float) -> None:
+        """Set the clock, but not beyond the hard limit."""
+        if self.clock is not None and not self.clock.expired():
+            self.clock.reschedule(min(when, self._hard_end))
 
     def resolve(self, message: dict[str, Any] | None) -> None:
         """Note that user code has ended, or (None) that its Machine is lost. Only the first call counts."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Annotated, Any, Literal, Self, cast
 from uuid import UUID
 
@@ -48,6 +49,10 @@ NAME_RULE = (
     'lower-case letters and digits, in groups joined by single "-" or "_", 200 characters at most, and not a UUID'
 )
 
+_HARD_LIMIT = 43_200
+"""Seconds that an Attempt takes at most."""
+
+_TIME = re.compile(r"(\d{1,6}) *([smh])")
 _NAME = re.compile(r"[a-z0-9]+(?:[-_][a-z0-9]+)*")
 
 
@@ -164,6 +169,30 @@ class Files(Section):
     """Whether what pages download is kept."""
 
 
+def _check_time(value: object) -> float:
+    seconds: object = value
+    if isinstance(value, str) and (found := _TIME.fullmatch(value)):
+        seconds = int(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
+    if isinstance(seconds, int | float) and not isinstance(seconds, bool) and 1 <= seconds <= _HARD_LIMIT:
+        return float(seconds)
+    expected = f'seconds from 1 to {_HARD_LIMIT}, or such a time with its unit: "90s", "5m" or "1h"'
+    raise PydanticCustomError("setting", "{expected}", {"expected": expected})
+
+
+class Handoffs(Section):
+    """The settings that bound the questions with which Attempts wait for a person."""
+
+    max_timeout: Annotated[float, BeforeValidator(_check_time)] = 900
+    """Seconds that a question waits at most."""
+    max_open: Annotated[int, _whole_number(1, MAX_MACHINES)] | None = None
+    """How many may be open at the same time. None: the Machines less one, and at least one."""
+
+    @property
+    def longest(self) -> timedelta:
+        """How long a question waits at most."""
+        return timedelta(seconds=self.max_timeout)
+
+
 class BrowserSize(Section):
     """Size of the page in CSS pixels."""
 
@@ -220,6 +249,7 @@ class ProjectSettings(Section):
     """Whether the project's APIs may open any address, including that of a file on the worker."""
     browser_size: BrowserSize = Field(default_factory=BrowserSize)
     files: Files = Field(default_factory=Files)
+    handoffs: Handoffs = Field(default_factory=Handoffs)
     proxy: Proxies = Field(default_factory=Proxies)
     defaults: Defaults = Field(default_factory=Defaults)
 
@@ -240,6 +270,11 @@ class ProjectSettings(Section):
     def machines(self) -> int:
         """The number of Attempts that may be executed at the same time."""
         return self.replication.max_concurrent_requests or self.replication.max_count or 1
+
+    @property
+    def most_open_handoffs(self) -> int:
+        """The number of questions with which Attempts may wait for a person at the same time."""
+        return self.handoffs.max_open or max(1, self.machines - 1)
 
     @property
     def memory_limit(self) -> int:

@@ -23,6 +23,11 @@ def variable(workspace: str, project: str | None, name: str) -> str:
     return f"{workspace}/variables/{'' if project is None else project}/{name}"
 
 
+def handoff(workspace: str, project: str, handoff_id: str) -> str:
+    """Return the owner of what a person has answered; the id begins with that of the Run that has asked."""
+    return f"{workspace}/{project}/handoff/{handoff_id}"
+
+
 def run_variables(workspace: str, project: str, run_id: str) -> str:
     """Return the owner of the environment variables that the Attempts of one Run get."""
     return f"{workspace}/{project}/{run_id}/variables"

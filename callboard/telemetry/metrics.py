@@ -84,6 +84,8 @@ INSTRUMENTS = (
         ("project",),
         "Memory that Machines have allocated, browsers included.",
     ),
+    Instrument("callboard_handoffs_open", "gauge", ("project",), "Questions with which Attempts wait for a person."),
+    Instrument("callboard_handoffs_ended", "counter", ("project", "kind", "status"), "Questions that have ended."),
     Instrument("callboard_deliveries_ended", "counter", ("project", "sink", "status"), "Deliveries that have ended."),
     Instrument("callboard_delivery_tries", "counter", ("sink", "outcome"), "Tries of Deliveries."),
     Instrument(
@@ -162,6 +164,14 @@ class Metrics:
     def machine_recycled(self, project: str, cause: str) -> None:
         """Count a Machine that is gone."""
         self._instruments["callboard_machines_recycled"].add(1, {"project": project, "cause": cause})
+
+    def handoffs_open(self, project: str, count: int) -> None:
+        """Tell how many questions Attempts of the project wait with, on this worker."""
+        self._instruments["callboard_handoffs_open"].set(count, {"project": project})
+
+    def handoff_ended(self, project: str, *, kind: str, status: str) -> None:
+        """Count a question that has ended."""
+        self._instruments["callboard_handoffs_ended"].add(1, {"project": project, "kind": kind, "status": status})
 
     def delivery_ended(self, project: str, *, sink: str, status: str) -> None:
         """Count a Delivery that has arrived or was given up."""

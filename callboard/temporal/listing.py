@@ -18,8 +18,10 @@ from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 
 from callboard.schemas.rest.runs import RunsFilter
 from callboard.schemas.workflow import names
+from callboard.schemas.workflow.handoff import Handoff
 from callboard.schemas.workflow.run import ErrorCode, RunCause, RunOutcome, RunStatus, RunSummary, RunType
 from callboard.temporal import closing
+from callboard.temporal.handoffs import first_open, read_handoffs
 from callboard.temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors
 from callboard.temporal.visibility_queries import equals, is_one_of, starts_with
 from workflows import visibility
@@ -98,6 +100,8 @@ class RunListItem:
     """When its last wait for another Attempt ends, or has ended."""
     cause: RunCause | None
     """Why the Run failed or was canceled."""
+    handoff: Handoff | None
+    """The first of its Handoffs that are open."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,14 @@ async def list_ended(client: Client, since: datetime) -> list[RunListItem]:
     return [run for run in runs if run.parent_run_id is None]
 
 
+async def list_waiting(client: Client) -> list[RunListItem]:
+    """Return the Runs, in all projects, of which a Handoff is open. Raises as `list_ended` does."""
+    with translate_rpc_errors():
+        query = f"{names.SEARCH_HANDOFF} IS NOT NULL AND ExecutionStatus = 'Running'"
+        found = client.list_workflows(query, rpc_timeout=RPC_TIMEOUT)
+        return [await read_list_item(execution) async for execution in found]
+
+
 async def read_list_item(execution: WorkflowExecution) -> RunListItem:
     """Return a Run as lists show it, from the search attributes and the memo of its workflow."""
     attributes = execution.typed_search_attributes
@@ -170,6 +182,7 @@ async def read_list_item(execution: WorkflowExecution) -> RunListItem:
         attempts=summary.attempts,
         waits_until=summary.waits_until,
         cause=cause_of(abnormal_outcome) if abnormal_outcome else summary.cause,
+        handoff=first_open(execution, await read_handoffs(execution)),
     )
 
 

@@ -113,7 +113,7 @@ class RunQueries:
             list_item = await read_list_item(description)
             attempts = list_item.attempts if state.outcome is None else state.outcome.attempts
             return RunDetails(
-                list_item=replace(list_item, status=state.status, attempts=attempts),
+                list_item=replace(list_item, status=state.status, attempts=attempts, handoff=state.handoff),
                 state=state,
                 input=await self._read_input(description),
                 rerun_of=await description.memo_value(names.MEMO_RERUN_OF, None),

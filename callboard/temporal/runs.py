@@ -15,10 +15,12 @@ from temporalio.service import RPCError
 from callboard.schemas.errors import Conflict, NotFound
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.actor import Actor
+from callboard.schemas.workflow.handoff import Handoff
 from callboard.schemas.workflow.run import RunInput, RunOutcome, RunStatus, RunType
 from callboard.telemetry import metrics
 from callboard.temporal.closing import wait_for_outcome
 from callboard.temporal.coalescing import Coalescer
+from callboard.temporal.handoffs import find_handoffs, first_open
 from callboard.temporal.rpc_errors import RPC_TIMEOUT, is_overload, translate_rpc_errors, unless_missing
 from callboard.temporal.run_status import Progress, read_progress
 from callboard.temporal.run_waits import RunWaits
@@ -50,6 +52,8 @@ class RunState:
     auth_session_id: str | None = None
     paused: bool = False
     """Whether the Run is pending and its next activity is paused in Temporal."""
+    handoff: Handoff | None = None
+    """The first Handoff that is open of it, or of the Create that it waits for."""
 
 
 @dataclass(frozen=True)
@@ -260,18 +264,24 @@ class Runs:
             raise NotFound("There is no such Run.")
         return description
 
+    async def list_handoffs(self, workspace: str, project: str, run_id: str) -> list[Handoff]:
+        """Return the last Handoffs of a Run, and of the Create that it waits for. Raises as `get_state` does."""
+        with translate_rpc_errors():
+            return await find_handoffs(self._client, await self.describe(workspace, project, run_id))
+
     async def resolve_state(self, description: WorkflowExecutionDescription) -> RunState:
         """Return the state of a Run from its description. Raises RPCError."""
         outcome = None
         if description.status is not WorkflowExecutionStatus.RUNNING:
             outcome = await wait_for_outcome(self._handle(description.id))
-        paused = False
+        paused, handoff = False, None
         if outcome is not None:
             status = outcome.status
         else:
             progress = await read_progress(self._client, description)
             status = RunStatus.STARTED if progress is Progress.STARTED else RunStatus.PENDING
             paused = progress is Progress.PAUSED
+            handoff = first_open(description, await find_handoffs(self._client, description))
         return RunState(
             description.id,
             status,
@@ -279,11 +289,12 @@ class Runs:
             RunType(description.typed_search_attributes[visibility.RUN_TYPE]),
             description.typed_search_attributes.get(visibility.AUTH_SESSION),
             paused,
+            handoff,
         )
 
 
 def _ended(state: RunState, outcome: RunOutcome) -> RunState:
-    return replace(state, status=outcome.status, outcome=outcome, paused=False)
+    return replace(state, status=outcome.status, outcome=outcome, paused=False, handoff=None)
 
 
 async def start_run_workflow(

@@ -1,5 +1,13 @@
 """What user code imports from Callboard beside `intuned_runtime`, and how a project's code is loaded and called."""
 
-from .errors import NotRetryable, RetryLater
+from .errors import HandoffDeclined, HandoffTimeout, HandoffUnavailable, NotRetryable, RetryLater
+from .handoffs import request_input
 
-__all__ = ["NotRetryable", "RetryLater"]
+__all__ = [
+    "HandoffDeclined",
+    "HandoffTimeout",
+    "HandoffUnavailable",
+    "NotRetryable",
+    "RetryLater",
+    "request_input",
+]

@@ -1,4 +1,4 @@
-"""Exceptions that user code raises to say whether, and when, another Attempt may help."""
+"""Exceptions that user code raises to say whether another Attempt may help, and those of a question to a person."""
 
 from __future__ import annotations
 
@@ -38,3 +38,15 @@ class RetryLater(Exception):
 
     def __str__(self) -> str:
         return f"another Attempt may help in {self.seconds:g} seconds"
+
+
+class HandoffTimeout(Exception):
+    """Nobody has answered in time."""
+
+
+class HandoffDeclined(Exception):
+    """A person has declined to answer; the message is the reason, as far as there is one."""
+
+
+class HandoffUnavailable(Exception):
+    """No question can be asked now; the message says why: too many are open, for example."""

@@ -25,7 +25,7 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,7 @@ from .page_events import PageEvents
 from .project_code import Kind, as_user_code_errors, call, clean_up, has_hook, load, result_as_json, setup_context
 from .results import to_json
 from .state import NOTHING, State, captured, differ, restore
+from .terminal import ask_on_terminal
 
 _PR_SET_PDEATHSIG = 1
 _CLOSE_WITHIN = 5.0
@@ -187,7 +188,10 @@ async def _call(
     login = order.login
 
     async def ask(operation: str, **arguments: Any) -> Any:
-        return _answer(order, operation, arguments)
+        if operation != "request_input":
+            return _answer(order, operation, arguments)
+        with limit.stopped():
+            return await ask_on_terminal(arguments)
 
     runtime = IntunedContext(
         run_context=RunContext(
@@ -209,8 +213,8 @@ async def _call(
             )
         return await opening
 
-    async with _time_limit(order, root) as extend:
-        runtime.extend_timeout = extend
+    async with _time_limit(order, root) as limit:
+        runtime.extend_timeout = limit.begin_from_any_thread
         value = await call(load(function, root), kind, parameters, open_page)
     state = None
     if login is not None and opening is not None and kind != "check":
@@ -267,26 +271,62 @@ async def _opened(
         yield context, page
 
 
+class _TimeLimit:
+    """The time that a call may take."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._loop = asyncio.get_running_loop()
+        self.timeout = asyncio.timeout(None)
+        self._stoppers = 0
+        self._left = 0.0
+        """Seconds that are left while the clock stands still."""
+
+    def begin(self) -> None:
+        """Begin the time anew."""
+        if self._order.timeout is None:
+            return
+        self._left = self._order.timeout
+        if not self._stoppers:
+            self._go_on()
+
+    def begin_from_any_thread(self) -> None:
+        """Begin the time anew, soon."""
+        self._loop.call_soon_threadsafe(self.begin)
+
+    @contextlib.contextmanager
+    def stopped(self) -> Generator[None]:
+        """Have the clock stand still within the block. Blocks may overlap."""
+        self._stoppers += 1
+        if (end := self.timeout.when()) is not None:
+            self._left = end - self._loop.time()
+            self.timeout.reschedule(None)
+            faulthandler.cancel_dump_traceback_later()
+        try:
+            yield
+        finally:
+            self._stoppers -= 1
+            if self._order.timeout is not None and not self._stoppers:
+                self._go_on()
+
+    def _go_on(self) -> None:
+        self.timeout.reschedule(self._loop.time() + self._left)
+        faulthandler.dump_traceback_later(self._left + _GRACE, file=self._order.stack, exit=True)
+
+
 @asynccontextmanager
-async def _time_limit(order: Order, root: Path) -> AsyncGenerator[Any]:
-    """Bound the time of a call; yield a function that begins that time anew, from any thread."""
-    loop = asyncio.get_running_loop()
-
-    def begin() -> None:
-        if order.timeout is not None:
-            limit.reschedule(loop.time() + order.timeout)
-            faulthandler.dump_traceback_later(order.timeout + _GRACE, file=order.stack, exit=True)
-
-    limit = asyncio.timeout(None)
+async def _time_limit(order: Order, root: Path) -> AsyncGenerator[_TimeLimit]:
+    """Bound the time of a call."""
+    limit = _TimeLimit(order)
     try:
-        async with limit:
-            begin()
+        async with limit.timeout:
+            limit.begin()
             try:
-                yield lambda: loop.call_soon_threadsafe(begin) and None
+                yield limit
             finally:
                 faulthandler.cancel_dump_traceback_later()
     except TimeoutError as error:
-        if not limit.expired():
+        if not limit.timeout.expired():
             raise  # a time-out of user code's own
         stood = error.__cause__ or error  # the cancel has come up from where the code stood
         raise UserCodeError(
@@ -310,6 +350,8 @@ def _answer(order: Order, operation: str, arguments: dict[str, Any]) -> Any:
             raise RuntimeError("get_auth_session_parameters: this AuthSession was not made from parameters.")
         case "persistent_get":
             return values.get(arguments["key"])
+        case "withdraw_input":
+            return None  # it has ended with who waited for it
         case _:
             values[arguments["key"]] = arguments["value"]
             _VALUES.parent.mkdir(exist_ok=True)

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,17 +44,25 @@ RunApi = Callable[..., Awaitable[ApiRun]]
 
 @pytest.fixture
 def run_api(context: BrowserContext, page: Page, pytestconfig: pytest.Config) -> RunApi:
-    """Return the coroutine function `run_api(name, parameters=None, auth_session=None)`.
+    """Return the coroutine function `run_api(name, parameters=None, auth_session=None, answers=None)`.
 
     It calls an API with the test's page, and returns an `ApiRun`. What user code raises passes through. `auth_session`
-    is the id of a login that `callboard run authsession create` has made; its check is not called.
+    is the id of a login that `callboard run authsession create` has made; its check is not called. `answers` are what
+    `request_input` gives, by name.
     """
     root = pytestconfig.rootpath
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
 
-    async def run(name: str, parameters: Any = None, auth_session: str | None = None) -> ApiRun:
+    async def run(
+        name: str,
+        parameters: Any = None,
+        auth_session: str | None = None,
+        answers: Mapping[str, str] | None = None,
+    ) -> ApiRun:
         async def ask(operation: str, **arguments: Any) -> Any:
+            if operation == "request_input" and arguments["name"] in (answers or {}):
+                return json.dumps({"status": "completed", "values": answers})
             return _answer(operation, arguments, values, login_folder)
 
         async def open_page() -> tuple[BrowserContext, Page]:

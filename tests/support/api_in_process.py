@@ -44,6 +44,7 @@ from tests.support.in_memory_temporal import (
     MemoryDeliveries,
     MemoryDeploys,
     MemoryFleet,
+    MemoryHandoffs,
     MemoryHealth,
     MemoryProjectChanges,
     MemoryRunQueries,
@@ -72,6 +73,7 @@ class Api:
     runs: MemoryRuns
     run_queries: MemoryRunQueries
     auth_sessions: MemoryAuthSessions
+    handoffs: MemoryHandoffs
     deliveries: MemoryDeliveries
     bulks: MemoryBulks
     jobs: MemoryJobs
@@ -93,6 +95,7 @@ class Api:
             "runs": runs,
             "run_queries": MemoryRunQueries(runs),
             "auth_sessions": MemoryAuthSessions(),
+            "handoffs": MemoryHandoffs(runs),
             "deliveries": MemoryDeliveries(),
             "bulks": MemoryBulks(),
             "jobs": MemoryJobs(),

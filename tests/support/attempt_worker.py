@@ -75,7 +75,34 @@ FAIL = """
 async def automation(page, params=None, **_kwargs):
     raise ValueError("the price is missing")
 """
-APIS = {"echo": ECHO, "counted": COUNTED, "held": HELD, "fail": FAIL}
+ASKS = r"""
+import asyncio
+from callboard_runtime import HandoffDeclined, HandoffTimeout, HandoffUnavailable, request_input
+
+async def automation(page, params=None, **_kwargs):
+    params = params or {}
+    await page.set_content("<input id=code>")
+    if "others" in params:
+        first = asyncio.create_task(request_input("The code"))
+        await asyncio.sleep(0)
+        others = await asyncio.gather(request_input("Another"), return_exceptions=True)
+        await first
+        return [str(other) for other in others if isinstance(other, HandoffUnavailable)]
+    asking = request_input("The code", secret=True, timeout=params.get("timeout", "5m"))
+    try:
+        code = await asyncio.wait_for(asking, params.get("patience"))
+    except (HandoffDeclined, HandoffTimeout, HandoffUnavailable) as error:
+        return [type(error).__name__, str(error)]
+    except TimeoutError:
+        await asyncio.sleep(1)
+        return "gave up"
+    await page.fill("#code", code)
+    print("typed", code)
+    if params.get("fail"):
+        raise ValueError(f"it was {code}")
+    return {"code": code, "length": len(code)}
+"""
+APIS = {"echo": ECHO, "counted": COUNTED, "held": HELD, "fail": FAIL, "asks": ASKS}
 
 
 def attempt_input(run_id: str, number: int = 1, **fields: Any) -> AttemptInput:

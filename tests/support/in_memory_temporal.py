@@ -13,6 +13,7 @@ from callboard.projects.manifest import read_current
 from callboard.projects.pointer import DeployRecord, move_pointer, withdraw_pointer
 from callboard.schemas.errors import CallboardError, Conflict, NotFound, Unavailable
 from callboard.schemas.rest.bulk import BulkStatus
+from callboard.schemas.workflow import names
 from callboard.schemas.workflow.actor import Actor
 from callboard.schemas.workflow.auth import AuthSessionStatus
 from callboard.schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
@@ -20,6 +21,7 @@ from callboard.schemas.workflow.bulk import BulkInput, BulkView
 from callboard.schemas.workflow.delivery import SinkTestInput, SinkTestOutcome
 from callboard.schemas.workflow.deploy import DeployInput, DeployView
 from callboard.schemas.workflow.fleet import FleetState
+from callboard.schemas.workflow.handoff import Handoff, HandoffEnd
 from callboard.schemas.workflow.project_changes import DeleteProjectInput, MovePointerInput
 from callboard.schemas.workflow.run import ReasonType, RunInput, RunOutcome, RunReason, RunStatus, RunType
 from callboard.storage.store import Store
@@ -28,6 +30,7 @@ from callboard.temporal.bulks import Bulk, Bulks
 from callboard.temporal.deliveries import Deliveries, DeliveryState
 from callboard.temporal.deploys import Application, Deploy, Deploys
 from callboard.temporal.fleet_view import FleetReader
+from callboard.temporal.handoffs import Handoffs
 from callboard.temporal.health import TemporalHealth
 from callboard.temporal.listing import RunFilter, RunListItem, RunPage
 from callboard.temporal.project_changes import ProjectChanges
@@ -57,6 +60,8 @@ class MemoryRuns(Runs):
         """Runs that are paused in Temporal."""
         self.failure: BaseException | None = None
         self.closed = False
+        self.handoffs: list[Handoff] = []
+        """Those of all Runs."""
 
     async def start(
         self,
@@ -93,7 +98,8 @@ class MemoryRuns(Runs):
             finally:
                 self.waiting -= 1
         status = entry.outcome.status if entry.outcome else RunStatus.PENDING
-        return RunState(run_id, status, entry.outcome, paused=run_id in self.paused)
+        handoff = next((each for each in self.handoffs if each.is_open), None)
+        return RunState(run_id, status, entry.outcome, paused=run_id in self.paused, handoff=handoff)
 
     async def cancel(self, workspace: str, project: str, run_id: str, *, by: Actor) -> RunState:
         await self.get_state(workspace, project, run_id)
@@ -105,6 +111,10 @@ class MemoryRuns(Runs):
     async def close(self) -> None:
         self.closed = True
 
+    async def list_handoffs(self, workspace: str, project: str, run_id: str) -> list[Handoff]:
+        await self.get_state(workspace, project, run_id)
+        return [each for each in self.handoffs if names.run_of_handoff(each.id) == run_id]
+
     def end(self, run_id: str, outcome: RunOutcome) -> None:
         self.entries[run_id].outcome = outcome
         self.entries[run_id].ended.set()
@@ -112,6 +122,22 @@ class MemoryRuns(Runs):
     def fail(self) -> None:
         if self.failure is not None:
             raise self.failure
+
+
+class MemoryHandoffs(Handoffs):
+    """The Handoffs in `MemoryRuns`, and what was answered."""
+
+    def __init__(self, runs: MemoryRuns) -> None:
+        self._runs = runs
+        self.answered: list[tuple[str, HandoffEnd]] = []
+
+    async def list_open(self, workspace: str, project: str) -> list[Handoff]:
+        assert workspace == WORKSPACE
+        return [each for each in self._runs.handoffs if each.is_open] if project == "shop" else []
+
+    async def answer(self, handoff_id: str, end: HandoffEnd) -> None:
+        self._runs.fail()
+        self.answered.append((handoff_id, end))
 
 
 class MemoryHealth(TemporalHealth):
@@ -173,6 +199,7 @@ class MemoryRunQueries(RunQueries):
                 job_id=job_id,
                 job_run_id=job_run_id,
                 waits_until=self.waits_until,
+                handoff=state.handoff,
             ),
             state=state,
             input=run_input,
@@ -315,6 +342,7 @@ def line(run_id: str, project: str = "shop", **fields: Any) -> RunListItem:
         "attempts": 0,
         "waits_until": None,
         "cause": None,
+        "handoff": None,
     }
     return RunListItem(run_id=run_id, project=project, **{**known, **fields})
 

@@ -13,6 +13,7 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
+from callboard.schemas.workflow import names
 from callboard.schemas.workflow.attempt import (
     INTERRUPTED,
     AttemptInput,
@@ -21,9 +22,11 @@ from callboard.schemas.workflow.attempt import (
     InterruptedInput,
     SealedVariables,
 )
+from callboard.schemas.workflow.handoff import HandoffEnd, HandoffStatus
 from callboard.schemas.workflow.run import ErrorCode, ReasonType, RetryIntervals, RunReason
 from callboard.schemas.workflow.sink import SealedSink
 from tests.support.delivery_inputs import sealed, webhook
+from tests.support.handoffs import Asking, answer_handoff
 from tests.support.run_stage import (
     CANCELED,
     DEADLINE,
@@ -210,6 +213,58 @@ async def success_announced(stage: Stage) -> None:
 async def queued_too_long(stage: Stage) -> None:
     await stage.serve_runs()
     await stage.start(queue_timeout=timedelta(seconds=0.2), sink=_sink(stage))
+
+
+# Attempts that ask a person.
+
+
+@_shape
+async def asks_a_person(stage: Stage) -> None:
+    asking = Asking(stage, 2)
+    await stage.serve(asking)
+    await stage.start()
+    await asking.asked(1)
+    await answer_handoff(stage, 1, HandoffEnd(status=HandoffStatus.COMPLETED, values="sealed-1"))
+    await asking.asked(2)
+    await answer_handoff(stage, 2, HandoffEnd(status=HandoffStatus.DECLINED, reason="That is not my phone."))
+
+
+@_long_shape
+async def asks_in_vain(stage: Stage) -> None:
+    asking = Asking(stage, 1, timeout=timedelta(seconds=20))
+    await stage.serve(asking)
+    await stage.start()
+    await asking.asked(1)
+    await stage.pass_time(seconds=20, held=True)
+
+
+@_long_shape
+async def worker_lost_as_it_asks(stage: Stage) -> None:
+    lost = Asking(stage, 1, lost=True)
+    await stage.serve(lost, ends(completed()))
+    await stage.start()
+    await lost.asked(1)
+    await stage.pass_time(seconds=31, held=True)
+
+
+@_shape
+async def cancel_as_it_asks(stage: Stage) -> None:
+    asking = Asking(stage, 1)
+    held = stage.stopping(HeldAttempt(stage, announced=True))
+    await stage.serve(asking.beside(held))
+    await stage.start()
+    await asking.asked(1)
+    await held.began.wait()
+    await stage.cancel()
+
+
+@_shape
+async def does_not_wait_for_the_answer(stage: Stage) -> None:
+    asking = Asking(stage, 1)
+    await stage.serve(asking)
+    await stage.start()
+    await asking.asked(1)
+    await stage.handle.signal(names.WITHDRAW_HANDOFF, names.handoff_id(stage.run_id, 1, 1))
 
 
 # Results that are delivered.

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from callboard_runtime.errors import RetryLater
 from callboard_runtime.failures import MESSAGE_LIMIT, STACK_LIMIT, UserCodeError, as_message
+from callboard_runtime.handoffs import check_question
 from callboard_runtime.results import LIMIT, is_too_deep
 from callboard_runtime.state import CAPTURE_WITHIN
 from intuned_runtime.attributes import check_attributes
@@ -36,7 +37,13 @@ _READ_WITHIN = 0.5
 """Seconds to read what a process that has ended has written."""
 _LONGEST_NAME = 200
 """Most characters of a module's name."""
-_ARGUMENTS = {"persistent_get": {"key"}, "persistent_set": {"key", "value"}, "auth_session_parameters": set[str]()}
+_ARGUMENTS = {
+    "persistent_get": {"key"},
+    "persistent_set": {"key", "value"},
+    "auth_session_parameters": set[str](),
+    "request_input": {"question", "instructions", "name", "pattern", "masked", "timeout"},
+    "withdraw_input": {"question"},
+}
 """The operations that the worker knows, with the names of their arguments."""
 _KINDS = frozenset({"user", "structural", "non-retryable", "retry-later", "too-big", "state"})
 """Kinds of the errors that a process of user code may tell (see `failures`); others are the supervisor's to find."""
@@ -244,6 +251,8 @@ def checked_request(message: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("value")
     if sum(size_of(checked_text(value)) for value in arguments.values()) > VALUE_LIMIT:
         raise ValueError("arguments")
+    if message["operation"] == "request_input":
+        check_question(arguments)
     return checked_number(message)
 
 

@@ -14,6 +14,7 @@ class Scope(StrEnum):
     RUNS_READ = "runs:read"
     RUNS_CANCEL = "runs:cancel"
     AUTH_SESSIONS = "authsessions"
+    HANDOFFS = "handoffs"
     JOBS = "jobs"
     DEPLOY = "deploy"
     ENV_VARS = "env-vars"

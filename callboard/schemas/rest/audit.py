@@ -24,6 +24,7 @@ WORDS_OF_IDS = {
     "jobRunId": "JobRun",
     "bulkId": "bulk",
     "deliveryId": "Delivery",
+    "handoffId": "Handoff",
     "keyId": "key",
     "uploadId": "upload",
     "deployId": "deploy",

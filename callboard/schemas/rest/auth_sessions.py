@@ -6,8 +6,9 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field, JsonValue
 
-from callboard.schemas.rest.base import Flag, RequestModel, RequestTimeout, ResponseModel
+from callboard.schemas.rest.base import Flag, RequestModel, RequestTimeout, ResponseModel, absent_if_none
 from callboard.schemas.rest.browser_state import BrowserState
+from callboard.schemas.rest.handoffs import OpenHandoff
 from callboard.schemas.rest.login_parameters import LoginParameters
 from callboard.schemas.rest.proxy import ProxyUrl
 from callboard.schemas.rest.run_auth_session import AuthAttempts, AuthSessionId
@@ -154,6 +155,8 @@ class OperationInProgress(ResponseModel):
 
     status: Literal["in_progress"] = "in_progress"
     run_id: str
+    handoff: OpenHandoff | None = Field(default=None, exclude_if=absent_if_none)
+    """The question of its Run that waits for a person; absent if there is none."""
 
 
 class OperationDone(ResponseModel):

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from callboard.schemas.errors import Category
 from callboard.schemas.rest.base import ResponseModel
 from callboard.schemas.rest.files import LinkedFile
+from callboard.schemas.rest.handoffs import OpenHandoff
 from callboard.schemas.workflow.run import RunError, RunReason
 
 Status = Literal["pending", "started", "completed", "canceled", "failed"]
@@ -137,6 +138,8 @@ class ResultResponse(ResponseModel):
     result: Any = None
     """The value that the API returned."""
     extended_payloads: list[ExtendedPayload] | None = None
+    handoff: OpenHandoff | None = None
+    """The question of the Run that waits for a person, or of the Create that it waits for; absent if there is none."""
     files: list[LinkedFile] | None = None
     """The files that the Run has left, which are those of its last Attempt; absent if there are none."""
     error: RunErrorBody | None = None

@@ -11,6 +11,7 @@ from callboard.schemas.rest.access import KeyRef
 from callboard.schemas.rest.attempt import AttemptBody, OpenTelemetryLink
 from callboard.schemas.rest.base import QueryModel, ResponseModel, at_most, expects, require_known_value
 from callboard.schemas.rest.delivery import DeliveryBody
+from callboard.schemas.rest.handoffs import OpenHandoff
 from callboard.schemas.rest.run_result import ErrorCode, ExtendedPayload, ReasonType, RecordedError, RecordedReason
 from callboard.schemas.rest.start_request import MAX_TAGS, Tag
 from callboard.schemas.workflow.run import ErrorCode as FailureCode
@@ -134,6 +135,8 @@ class _Run(ResponseModel):
     """The time when its first Attempt, or its Validate, started on a Machine."""
     ended_at: datetime | None
     attempt_count: int
+    handoff: OpenHandoff | None = None
+    """The question of the Run that waits for a person, if one does."""
 
 
 _SUMMARY: dict[str, JsonValue] = {
@@ -152,6 +155,7 @@ _SUMMARY: dict[str, JsonValue] = {
     "startedAt": "2026-11-24T10:00:00.120000Z",
     "endedAt": "2026-11-24T10:00:31.400000Z",
     "attemptCount": 1,
+    "handoff": None,
 }
 _ERROR: dict[str, JsonValue] = {"code": "api-attempts-failed", "message": "Locator.click: Timeout 30000ms exceeded."}
 _RUN: dict[str, JsonValue] = {
@@ -235,6 +239,15 @@ class RetryWait(ResponseModel):
     """The time at which the next Attempt is queued."""
 
 
+class HandoffWait(ResponseModel):
+    """The wait of a Run for a person. Its Machine is held."""
+
+    handoff: str
+    """The id of the Handoff, which may be one of the Create that the Run waits for."""
+    until: datetime
+    """The time at which it expires."""
+
+
 class TemporalLink(ResponseModel):
     """The Run's workflow in Temporal."""
 
@@ -267,8 +280,8 @@ class RunBody(_Run):
     attempts: list[AttemptBody]
     validates: list[RunValidate]
     deliveries: list[DeliveryBody]
-    waiting: QueueState | RetryWait | None
-    """The queue while the Run is pending, or its wait between two Attempts; null at all other times."""
+    waiting: QueueState | RetryWait | HandoffWait | None
+    """The queue while the Run is pending, its wait between two Attempts, or for a person; null at all other times."""
     temporal: TemporalLink
     open_telemetry: OpenTelemetryLink | None
     """The OpenTelemetry trace in which the Run was started; null if there is none."""

@@ -35,6 +35,7 @@ SEARCH_RUN_TYPE = "CallboardRunType"
 SEARCH_AUTH_SESSION = "CallboardAuthSession"
 SEARCH_ERROR_CODE = "CallboardErrorCode"  # of a Run that has failed
 SEARCH_TAGS = "CallboardTags"
+SEARCH_HANDOFF = "CallboardHandoff"  # the kind of the Handoff that waits for a person, of a Run with one
 
 # Search attributes of Jobs, of JobRuns, and of the Runs of JobRuns.
 SEARCH_JOB = "CallboardJob"
@@ -42,7 +43,7 @@ SEARCH_JOB_RUN = "CallboardJobRun"
 
 _KEYWORDS = (
     *(SEARCH_PROJECT, SEARCH_API, SEARCH_STATUS, SEARCH_RUN_TYPE, SEARCH_AUTH_SESSION, SEARCH_ERROR_CODE),
-    *(SEARCH_JOB, SEARCH_JOB_RUN),
+    *(SEARCH_JOB, SEARCH_JOB_RUN, SEARCH_HANDOFF),
 )
 SEARCH_ATTRIBUTES: Mapping[str, str] = {**dict.fromkeys(_KEYWORDS, "Keyword"), SEARCH_TAGS: "KeywordList"}
 """All search attributes that a namespace must have, with their types in Temporal's words."""
@@ -113,6 +114,11 @@ VALIDATE_STARTED = "validate_started"  # from the activity `check` to the Run th
 RECREATED = "recreated"  # from the workflow `AuthSession` to the Validate that asked
 JOB_RUN_TERMINATED = "job_run_terminated"  # its JobRun is terminated, and so the Run is canceled
 
+# Updates of Runs, and a signal to them.
+ASK = "ask"  # from an activity to its workflow: its Attempt asks a person, a `HandoffRequest`
+ANSWER = "answer"  # from an api: a `HandoffAnswer`
+WITHDRAW_HANDOFF = "withdraw_handoff"  # from the activity: user code does not wait for the answer any more
+
 # Signals to the workflow `AuthSession`.
 RECREATE = "recreate"
 CHECKED = "checked"
@@ -142,6 +148,7 @@ MEMO_SUMMARY = "summary"  # of Runs: a `RunSummary`, which their workflows keep 
 MEMO_OUTCOME = "outcome"  # of a Run that somebody has canceled: its `RunOutcome`, as its workflow returns nothing
 MEMO_RERUN_OF = "rerunOf"  # of a Run with the inputs of another one: the id of that Run
 MEMO_TRACE_ID = "openTelemetryTraceId"  # of a Run that was started in an OpenTelemetry trace: the id of the trace
+MEMO_HANDOFFS = "handoffs"  # of a Run that has asked a person: its last `Handoff`s, oldest first
 MEMO_JOB_RUN = "jobRun"  # of the workflow `JobRun`: a `JobRunView`, which it keeps up to date
 MEMO_HOLDER = "holder"  # of the workflow `JobLock`: the id of the JobRun that holds the lock
 MEMO_DEPLOY = "deploy"  # of the workflow `Deploy`: a `DeployView`, which it keeps up to date
@@ -251,6 +258,16 @@ def auth_session_workflow_id(project: str, owner: str) -> str:
 def validate_run_id(run_id: str, number: int) -> str:
     """Return the id of the Validate before Attempt `number` of a Run."""
     return f"{run_id}-v{number}"
+
+
+def handoff_id(run_id: str, attempt: int, number: int) -> str:
+    """Return the id of a Handoff: the how manieth of this Attempt it is."""
+    return f"{run_id}.{attempt}.{number}"
+
+
+def run_of_handoff(handoff_id: str) -> str:
+    """Return the id of the Run that has opened the Handoff."""
+    return handoff_id.partition(".")[0]
 
 
 def attempt_of_validate(validate_run_id: str) -> int:

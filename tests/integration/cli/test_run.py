@@ -7,6 +7,7 @@ import json
 import shutil
 import signal
 import stat
+import time
 import zipfile
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -30,6 +31,17 @@ from tests.support.files import write_files
 from tests.support.local_projects import PYTHON, TYPESCRIPT, LocalKind
 from tests.support.processes import CALLBOARD, surroundings
 
+ASK = r"""
+from callboard_runtime import HandoffDeclined, HandoffTimeout, request_input
+
+async def automation(page, params=None, **_kwargs):
+    try:
+        return await request_input(
+            "The code of the text message", pattern=r"[0-9]{6}", secret=True, timeout=params["timeout"]
+        )
+    except (HandoffDeclined, HandoffTimeout) as error:
+        return type(error).__name__
+"""
 AUTHORING = [VariableScope.AUTHORING]
 HOOK = """
 from playwright.async_api import async_playwright
@@ -131,6 +143,25 @@ def test_the_result_is_on_stdout_and_the_log_on_stderr(project: Project):
     lines = done.stderr.splitlines()
     assert {"printed", "INFO shop: logged"} <= set(lines)
     assert any("of the page" in line for line in lines)
+
+
+def test_a_question_is_asked_on_the_terminal_until_the_answer_is_one(in_python: Project):
+    write_files(in_python.folder, {"api/ask.py": ASK})
+    with in_python.on_terminal("api", "ask", '{"timeout": "1h"}', "--timeout", "5s") as terminal:
+        terminal.read_until("The code of the text message\ncode: ")
+        terminal.type("12\n")
+        again = terminal.read_until("Expected a text that matches [0-9]{6}\ncode: ")
+        assert "12" not in again, "a secret is not shown as it is typed"
+        time.sleep(6)  # longer than the call may take: its clock stands still
+        terminal.type("493027\n")
+        assert terminal.read_to_the_end() == 0
+        assert terminal.text.endswith('"493027"\n')
+    with in_python.on_terminal("api", "ask", '{"timeout": "1h"}') as terminal:
+        terminal.read_until("code: ")
+        terminal.type("\x04")
+        terminal.read_to_the_end()
+        assert terminal.text.endswith('"HandoffDeclined"\n')
+    assert json.loads(in_python.run("api", "ask", '{"timeout": 1}').stdout) in ("HandoffTimeout", "HandoffDeclined")
 
 
 def test_json_has_what_is_left_beside_the_result(project: Project):

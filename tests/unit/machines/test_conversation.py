@@ -111,3 +111,39 @@ def test_requests_of_the_runtime_are_taken() -> None:
         asked("auth_session_parameters"),
     ):
         assert checked_request(request) is request
+
+
+QUESTION = {
+    "question": "1",
+    "instructions": "The code, bitte schön",
+    "name": "code",
+    "pattern": r"\d{6}",
+    "masked": "true",
+    "timeout": "300",
+}
+
+
+def asks(**changed: Any) -> dict[str, Any]:
+    return {"operation": "request_input", "number": 1, "arguments": {**QUESTION, **changed}}
+
+
+def test_a_question_is_taken_as_the_runtime_asks_it() -> None:
+    assert checked_request(asks()) == asks()
+    assert checked_request(asks(pattern="", masked="false", timeout="0.5h"))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        *({"instructions": text} for text in ("", "  ", "x" * 1001, 1, "\ud800")),
+        *({"name": name} for name in ("", "1", "a b", "x" * 65, None)),
+        *({"pattern": pattern} for pattern in ("(", "x" * 501, ["x"])),
+        *({"timeout": time} for time in ("", "0", "-1", "nan", "43201", "1d", 300)),
+        *({"question": number} for number in ("", "x", "1" * 10, "１")),
+        {"masked": "perhaps"},
+        {"more": "x"},
+    ],
+)
+def test_any_other_question_is_refused(changed: dict[str, Any]) -> None:
+    with pytest.raises(REFUSED):
+        checked_request(asks(**changed))

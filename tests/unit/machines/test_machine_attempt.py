@@ -40,6 +40,28 @@ async def test_the_clock_can_be_extended_often_but_not_past_the_hard_limit(
     attempt.extend()  # too late, and no error
 
 
+async def test_the_clock_stands_still_within_blocks_and_goes_on_where_it_stood() -> None:
+    loop = asyncio.get_running_loop()
+    attempt = attempt_of("any", timeout=60)
+    async with asyncio.timeout(60) as attempt.clock:
+        whole = attempt.clock.when()
+        assert whole is not None
+        with attempt.clock_stopped():
+            with attempt.clock_stopped():
+                await asyncio.sleep(0.05)
+            assert attempt.clock.when() == pytest.approx(loop.time() + 43_200, abs=30), "only the hard limit counts"
+        stood = attempt.clock.when()
+        assert stood is not None
+        assert stood >= whole + 0.05
+        with attempt.clock_stopped():
+            await asyncio.sleep(0.05)
+            attempt.extend()
+            attempt.prolong(5)
+        assert attempt.clock.when() == pytest.approx(loop.time() + 65, abs=1)
+        with attempt.clock_stopped():
+            attempt.clock = None  # as the Machine does when the Attempt has ended: that is no error
+
+
 async def test_what_is_heard_first_counts() -> None:
     attempt = attempt_of("any")
     attempt.resolve({"result": "1"})

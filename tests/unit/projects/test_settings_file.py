@@ -103,6 +103,30 @@ def test_machines_are_max_concurrent_requests_else_max_count_else_one(replicatio
     assert read(f'{{"replication": {replication}}}').machines == machines
 
 
+@pytest.mark.parametrize(
+    ("handoffs", "seconds", "most"),
+    [
+        ("{}", 900, 3),
+        ('{"maxTimeout": 60, "maxOpen": 7}', 60, 7),
+        ('{"maxTimeout": "90s"}', 90, 3),
+        ('{"maxTimeout": "15 m"}', 900, 3),
+        ('{"maxTimeout": "12h"}', 43_200, 3),
+    ],
+)
+def test_questions_wait_as_long_and_are_as_many_as_is_said(handoffs: str, seconds: float, most: int):
+    settings = read(f'{{"replication": {{"maxCount": 4}}, "handoffs": {handoffs}}}')
+    assert (settings.handoffs.longest.total_seconds(), settings.most_open_handoffs) == (seconds, most)
+    assert read("{}").most_open_handoffs == 1
+
+
+@pytest.mark.parametrize("time", ['"13h"', '"15"', '"1d"', "0", "true", "43201", '""'])
+def test_a_time_that_is_none_is_refused_with_what_one_looks_like(time: str):
+    message = refusal(f'{{"handoffs": {{"maxTimeout": {time}}}}}')
+    assert message.startswith(
+        'handoffs.maxTimeout: expected seconds from 1 to 43200, or such a time with its unit: "90s"'
+    )
+
+
 @pytest.mark.parametrize(("size", "gib"), [("standard", 2), ("large", 4), ("x-large", 8), ("xlarge", 8)])
 def test_memory_follows_the_size(size: str, gib: int):
     assert read(f'{{"replication": {{"size": "{size}"}}}}').memory_limit == gib * GIB

@@ -188,7 +188,7 @@ async def test_references_to_secrets_are_replaced_or_it_is_said_which_is_missing
         scene.store,
         scene.stage.project,
         quota,
-        scene.stage.ref,
+        auth_session=scene.stage.ref,
         parameters=missing.parameters,
         parameters_problem=missing.problem,
     )

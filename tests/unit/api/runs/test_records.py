@@ -52,6 +52,7 @@ PENDING: dict[str, Any] = {
     "startedAt": None,
     "endedAt": None,
     "attemptCount": 0,
+    "handoff": None,
     "error": None,
     "reason": None,
 }

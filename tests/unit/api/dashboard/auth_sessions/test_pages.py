@@ -30,6 +30,7 @@ CREATE = RunListItem(
     attempts=1,
     waits_until=None,
     cause=RunCause(code=ErrorCode.CREATE_ATTEMPTS_FAILED, message="The site refuses it."),
+    handoff=None,
 )
 
 

@@ -145,7 +145,7 @@ async def test_pages_show_only_what_the_key_may_use(make_api: MakeApi, scope: Sc
             assert scope is Scope.ADMIN or needs in (None, scope), (address, target)
         assert ("temporal.test" in answer.text) <= (scope is Scope.ADMIN)
         shown += answer.status_code == 200
-    assert shown > 1 or scope in (Scope.DEPLOY, Scope.ENV_VARS, Scope.RUNS_CANCEL)
+    assert shown > 1 or scope in (Scope.DEPLOY, Scope.ENV_VARS, Scope.HANDOFFS, Scope.RUNS_CANCEL)
 
 
 def admin(scope: Scope) -> list[Any]:

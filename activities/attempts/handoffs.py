@@ -1,0 +1,184 @@
+"""Ask a person for an Attempt: its question waits in the workflow of its Run (docs/contract.md, section 22)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
+
+from activities.attempts.running_attempts import RunningAttempt
+from callboard.machines.machine_attempt import MachineAttempt
+from callboard.projects.project_settings import ProjectSettings
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.handoff import (
+    NOT_TAKEN,
+    HandoffEnd,
+    HandoffField,
+    HandoffRequest,
+    HandoffStatus,
+)
+from callboard.security import seal_context
+from callboard.security.keyring import KeyRing
+from callboard.security.masking import MIN_MASKED_LENGTH
+from callboard.telemetry import metrics
+from callboard.temporal.handoffs import open_handoffs
+from callboard.temporal.rpc_errors import is_transient
+
+log = logging.getLogger(__name__)
+
+_ASK_AGAIN_AFTER = 1.0
+"""Seconds after which a question is brought to Temporal again that it has not taken. The Attempt is interrupted if
+Temporal is away for longer than it may be."""
+_TOO_SHORT = (
+    f"From a secret answer on that is too short to be masked (under {MIN_MASKED_LENGTH} characters), none is kept."
+)
+
+
+class OpenQuestions:
+    """The questions that Attempts of this worker wait with, by project."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, set[str]] = defaultdict(set)
+
+    def of(self, project: str) -> set[str]:
+        """Return the ids of a project's."""
+        return self._open[project]
+
+
+@dataclass(frozen=True)
+class AttemptHandoffs:
+    """The questions of one Attempt."""
+
+    client: Client
+    keyring: KeyRing
+    running: RunningAttempt
+    settings: ProjectSettings
+    questions: OpenQuestions = field(default_factory=OpenQuestions)
+    """Those of all Attempts of this worker."""
+
+    async def request_input(self, arguments: dict[str, Any]) -> str:
+        """Ask a person for a value, and return how that ended, as JSON: `status`, and `values` or `reason`.
+
+        The supervisor has checked the arguments.
+        """
+        attempt, on_machine = self.running.input, self.running.on_machine
+        if on_machine is None:
+            raise RuntimeError("an Attempt asks that is on no Machine")
+        asked_for = timedelta(seconds=float(arguments["timeout"]))
+        timeout = min(asked_for, self.settings.handoffs.longest)
+        asked = HandoffRequest(
+            id=self._id(arguments),
+            attempt=attempt.number,
+            instructions=self.running.masker.mask_text(arguments["instructions"]),
+            fields=(
+                HandoffField(
+                    name=arguments["name"],
+                    pattern=arguments["pattern"] or None,
+                    secret=arguments["masked"] == "true",
+                ),
+            ),
+            timeout=timeout,
+        )
+        open_here, elsewhere = self.questions.of(attempt.project), await self._open_elsewhere()
+        # From here on, nothing is awaited until the question counts.
+        if reason := self._refusal(open_here | elsewhere):
+            return self._told(on_machine, asked, HandoffEnd(status=HandoffStatus.WITHDRAWN, reason=reason))
+        bounded = f"; handoffs.maxTimeout bounds the {asked_for.total_seconds():g}" if timeout < asked_for else ""
+        on_machine.note(f"A person is asked, for {timeout.total_seconds():g} seconds{bounded}: {asked.instructions}")
+        open_here.add(asked.id)
+        metrics.current().handoffs_open(attempt.project, len(open_here))
+        try:
+            with on_machine.clock_stopped():
+                end = await self._ask(asked)
+        finally:
+            open_here.discard(asked.id)
+            metrics.current().handoffs_open(attempt.project, len(open_here))
+        metrics.current().handoff_ended(attempt.project, kind=asked.kind, status=end.status)
+        values = self._open_values(asked, end)
+        secrets = [values[each.name] for each in asked.fields if each.secret and each.name in values]
+        if secrets:
+            await self._mask(on_machine, secrets)
+        return self._told(on_machine, asked, end, values)
+
+    async def withdraw(self, arguments: dict[str, Any]) -> None:
+        """Withdraw a question whose answer user code does not wait for any more. It ends with its Attempt at last."""
+        try:
+            await self._run.signal(names.WITHDRAW_HANDOFF, self._id(arguments))
+        except RPCError as error:
+            log.info("Run %s: a question was not withdrawn: %s", self.running.input.run_id, error.message)
+
+    async def _open_elsewhere(self) -> set[str]:
+        """Return the ids of the project's questions that are open, on other workers, too, as of a moment ago."""
+        attempt = self.running.input
+        try:
+            return {each.id for each in await open_handoffs(self.client, attempt.workspace, attempt.project)}
+        except RPCError as error:
+            log.info("Project %s: open questions are not counted: %s", attempt.project, error.message)
+            return set()
+
+    def _refusal(self, are_open: set[str]) -> str | None:
+        """Return why no further question may be open; None if one may."""
+        count, most = len(are_open), self.settings.most_open_handoffs
+        if count < most:
+            return None
+        return (
+            f"{count} questions of project {self.running.input.project} are open, of {most}. Each holds a Machine "
+            "(handoffs.maxOpen, replication.maxConcurrentRequests)."
+        )
+
+    async def _ask(self, asked: HandoffRequest) -> HandoffEnd:
+        """Bring the question to the Run, and wait there. The id makes that idempotent, so it can be asked again."""
+        while True:
+            try:
+                return await self._run.execute_update(names.ASK, asked, id=asked.id, result_type=HandoffEnd)
+            except WorkflowUpdateFailedError as error:
+                cause = error.cause
+                known = isinstance(cause, ApplicationError) and cause.type == NOT_TAKEN
+                reason = str(cause) if known else "The workers that carry out Runs do not know questions yet."
+                return HandoffEnd(status=HandoffStatus.WITHDRAWN, reason=reason)
+            except WorkflowUpdateRPCTimeoutOrCancelledError:
+                await asyncio.sleep(_ASK_AGAIN_AFTER)
+            except RPCError as error:
+                if not is_transient(error):
+                    return HandoffEnd(status=HandoffStatus.WITHDRAWN, reason=f"Temporal refuses it: {error.message}")
+                await asyncio.sleep(_ASK_AGAIN_AFTER)
+
+    def _open_values(self, asked: HandoffRequest, end: HandoffEnd) -> dict[str, str]:
+        if end.values is None:
+            return {}
+        attempt = self.running.input
+        bound_to = seal_context.handoff(attempt.workspace, attempt.project, asked.id)
+        return json.loads(self.keyring.open(end.values, bound_to=bound_to))
+
+    async def _mask(self, on_machine: MachineAttempt, secrets: list[str]) -> None:
+        """Mask the answers from here on, in whatever the Attempt leaves."""
+        on_machine.add_secrets(secrets)
+        self.running.answers += secrets
+        self.running.mask_with(await asyncio.to_thread(self.running.masker.with_secrets, secrets))
+        if any(len(secret) < MIN_MASKED_LENGTH for secret in secrets):
+            self.running.withheld = _TOO_SHORT
+            on_machine.note("The answer is secret, and too short to be masked: no trace and no screenshot is kept")
+
+    def _told(
+        self, on_machine: MachineAttempt, asked: HandoffRequest, end: HandoffEnd, values: dict[str, str] | None = None
+    ) -> str:
+        """Return what user code is told, and note it in the log."""
+        why = f": {end.reason}" if end.reason else ""
+        ended = "withdrawn" if end.status is HandoffStatus.WITHDRAWN else end.status
+        on_machine.note(f"The question {asked.id} is {ended}{why}", "info" if values else "warning")
+        return json.dumps({"status": end.status.value, "values": values or {}, "reason": end.reason})
+
+    def _id(self, arguments: dict[str, Any]) -> str:
+        return names.handoff_id(self.running.input.run_id, self.running.input.number, int(arguments["question"]))
+
+    @property
+    def _run(self) -> Any:
+        return self.client.get_workflow_handle(self.running.input.run_id, run_id=self.running.execution_id)

@@ -1,0 +1,1 @@
+"""Handoffs: Attempts that ask a person (docs/contract.md, section 22)."""

@@ -1,0 +1,104 @@
+"""Checking and sealing what a person answers, before it goes to the Run."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Mapping
+
+from api.dependencies import Services
+from callboard.schemas.errors import NotFound
+from callboard.schemas.rest.field_errors import errors_at
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.base import clip
+from callboard.schemas.workflow.handoff import Handoff, HandoffEnd, HandoffStatus
+from callboard.security import seal_context
+from callboard.temporal.handoffs import not_open
+
+_MATCH_WITHIN = 2.0
+"""Seconds that a pattern gets. No engine bounds the time of all patterns, and these are of user code."""
+_MATCHES = "import json, re, sys; pattern, value = json.load(sys.stdin); sys.exit(re.fullmatch(pattern, value) is None)"
+_AT_ONCE = asyncio.Semaphore(2)
+"""How many patterns are tried at the same time."""
+
+
+async def complete(
+    services: Services, project: str, run_id: str, handoff_id: str, values: Mapping[str, str]
+) -> Handoff:
+    """Give the Attempt that asks the values of a person, sealed for it, and return the Handoff, which has ended.
+
+    Raises:
+        BadRequest: They are not what was asked for.
+        NotFound, Conflict: There is no such Handoff of this Run, or it is not open.
+        ConfigurationError: They cannot be sealed, as there is no key.
+        Unavailable: Temporal, or a worker, does not answer.
+    """
+    handoff = await _require_open(services, project, run_id, handoff_id)
+    asked = {field.name for field in handoff.fields}
+    wrong: list[tuple[tuple[str, ...], str]] = [
+        (("values",), f"values for {', '.join(sorted(asked))} alone") for _ in [*(values.keys() - asked)][:1]
+    ]
+    for field in handoff.fields:
+        if field.name not in values:
+            wrong.append((("values", field.name), "a text, which was asked for"))
+        elif field.pattern is not None and not await _matches(field.pattern, values[field.name]):
+            wrong.append((("values", field.name), f"a text that matches {field.pattern}"))
+    if wrong:
+        raise errors_at(wrong)
+    bound_to = seal_context.handoff(services.settings.workspace, project, handoff.id)
+    sealed = services.ring.seal(json.dumps(values), bound_to=bound_to)
+    return await _end(services, handoff, HandoffEnd(status=HandoffStatus.COMPLETED, values=sealed))
+
+
+async def decline(services: Services, project: str, run_id: str, handoff_id: str, reason: str | None) -> Handoff:
+    """Tell the Attempt that asks that it gets no answer. Returns and raises as `complete` does."""
+    handoff = await _require_open(services, project, run_id, handoff_id)
+    return await _end(services, handoff, HandoffEnd(status=HandoffStatus.DECLINED, reason=reason or None))
+
+
+async def _require_open(services: Services, project: str, run_id: str, handoff_id: str) -> Handoff:
+    """Return an open Handoff of this Run, or of the Create that it waits for."""
+    handoff = await _find(services, project, run_id, handoff_id)
+    asking = names.run_of_handoff(handoff_id)
+    if handoff is None and asking != run_id:  # it may be of the Create that the Run has waited for
+        handoff = await _find(services, project, asking, handoff_id)
+        if handoff is not None and handoff.is_open:
+            handoff = None
+    if handoff is None:
+        raise NotFound(f"Run {clip(run_id, 100)} has no Handoff {clip(handoff_id, 100)!r}.")
+    if not handoff.is_open:
+        raise not_open(handoff_id)
+    return handoff
+
+
+async def _find(services: Services, project: str, run_id: str, handoff_id: str) -> Handoff | None:
+    shown = await services.runs.list_handoffs(services.settings.workspace, project, run_id)
+    return next((each for each in shown if each.id == handoff_id), None)
+
+
+async def _end(services: Services, handoff: Handoff, end: HandoffEnd) -> Handoff:
+    await services.handoffs.answer(handoff.id, end)
+    return handoff.model_copy(update={"status": end.status})
+
+
+async def _matches(pattern: str, value: str) -> bool:
+    """Tell whether a pattern matches a whole value. One that takes too long does not."""
+    async with _AT_ONCE:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", "-c", _MATCHES),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            env={},
+        )
+        try:
+            async with asyncio.timeout(_MATCH_WITHIN):
+                await process.communicate(json.dumps([pattern, value]).encode())
+        except TimeoutError:
+            return False
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+    return process.returncode == 0

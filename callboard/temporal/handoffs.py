@@ -1,0 +1,133 @@
+"""The Handoffs of Runs, read from their memos, and the answers that people give to them."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+from temporalio.client import (
+    Client,
+    WorkflowExecution,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
+from temporalio.exceptions import ApplicationError
+
+from callboard.schemas.errors import Conflict, Unavailable
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.auth_session import AuthSessionView
+from callboard.schemas.workflow.handoff import NOT_OPEN, Handoff, HandoffAnswer, HandoffEnd
+from callboard.temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors, unless_missing
+from callboard.temporal.visibility_queries import is_one_of
+from workflows import visibility
+
+_ANSWER_TIMEOUT = timedelta(seconds=10)
+"""How long an answer waits for a worker that takes it to its Run."""
+_NO_HANDOFF = "There is no such Handoff."
+
+
+class Handoffs:
+    """The Handoffs of one Temporal namespace."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def list_open(self, workspace: str, project: str) -> list[Handoff]:
+        """Return the open Handoffs of a project, the oldest first. One that was opened a moment ago may be missing.
+
+        Raises:
+            ConfigurationError: Temporal refuses: the namespace or its search attributes are missing.
+            Unavailable: Temporal cannot be reached.
+        """
+        with translate_rpc_errors():
+            return await open_handoffs(self._client, workspace, project)
+
+    async def answer(self, handoff_id: str, end: HandoffEnd) -> None:
+        """End an open Handoff as a person wants it.
+
+        Raises:
+            Conflict: It is not open any more.
+            Unavailable: Temporal, or a worker, has not taken the answer in time; it may still be taken.
+        """
+        handle = self._client.get_workflow_handle(names.run_of_handoff(handoff_id))
+        with translate_rpc_errors(_NO_HANDOFF):
+            try:
+                async with asyncio.timeout(_ANSWER_TIMEOUT.total_seconds()):
+                    answer = HandoffAnswer(id=handoff_id, end=end)
+                    await handle.execute_update(names.ANSWER, answer)  # pyright: ignore[reportUnknownMemberType]
+            except WorkflowUpdateFailedError as error:
+                if isinstance(error.cause, ApplicationError) and error.cause.type == NOT_OPEN:
+                    raise not_open(handoff_id) from error
+                raise
+            except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
+                raise Unavailable("No worker has taken the answer yet. Look whether the Handoff is open.") from error
+
+
+def not_open(handoff_id: str) -> Conflict:
+    """Return the error for an answer that comes too late."""
+    return Conflict(f"Handoff {handoff_id} is not open: it was answered, has expired, or nobody waits for it any more.")
+
+
+async def open_handoffs(client: Client, workspace: str, project: str) -> list[Handoff]:
+    """Return the open Handoffs of a project, the oldest first. Raises RPCError."""
+    query = (
+        f"{is_one_of(names.SEARCH_PROJECT, [project])} AND {names.SEARCH_HANDOFF} IS NOT NULL"
+        " AND ExecutionStatus = 'Running'"
+    )
+    found = [
+        handoff
+        async for execution in client.list_workflows(query, rpc_timeout=RPC_TIMEOUT)
+        if await execution.memo_value(names.MEMO_WORKSPACE, None) == workspace
+        for handoff in await read_handoffs(execution)
+        if handoff.is_open
+    ]
+    return sorted(found, key=lambda handoff: handoff.created_at)
+
+
+async def read_handoffs(execution: WorkflowExecution) -> list[Handoff]:
+    """Return the last Handoffs of a Run, from its memo, the oldest first."""
+    return await execution.memo_value(names.MEMO_HANDOFFS, list[Handoff](), type_hint=list[Handoff])
+
+
+def first_open(execution: WorkflowExecution, handoffs: list[Handoff]) -> Handoff | None:
+    """Return the first of the Handoffs that waits for a person; none does of a Run that has ended, however it has."""
+    is_running = execution.status is WorkflowExecutionStatus.RUNNING
+    return next((each for each in handoffs if each.is_open), None) if is_running else None
+
+
+async def find_handoffs(client: Client, description: WorkflowExecutionDescription) -> list[Handoff]:
+    """Return the last Handoffs of a Run, and those of the Create that it waits for. Raises RPCError."""
+    awaited = await _awaited_create(client, description)
+    return [*await read_handoffs(description), *([] if awaited is None else await read_handoffs(awaited))]
+
+
+async def _awaited_create(
+    client: Client, description: WorkflowExecutionDescription
+) -> WorkflowExecutionDescription | None:
+    """Return the Create that this Run waits for; None if it waits for none."""
+    session = description.typed_search_attributes.get(visibility.AUTH_SESSION)
+    if session is None or description.status is not WorkflowExecutionStatus.RUNNING:
+        return None
+    validate_id, project = description.id, description.typed_search_attributes[visibility.PROJECT]
+    if description.workflow_type != names.VALIDATE:
+        children = description.raw_description.pending_children
+        validate_id = next((each.workflow_id for each in children if each.workflow_type_name == names.VALIDATE), "")
+    validate = description if validate_id == description.id else await _describe(client, validate_id)
+    # A Validate whose check is under way waits for no Create.
+    if validate is None or validate.raw_description.pending_activities:
+        return None
+    run_id = await validate.memo_value(names.MEMO_PARENT, None)
+    for owner in (session, *([] if run_id is None else [names.runtime_owner(run_id)])):
+        auth_session = await _describe(client, names.auth_session_workflow_id(project, owner))
+        if auth_session is not None and auth_session.status is WorkflowExecutionStatus.RUNNING:
+            view = await auth_session.memo_value(names.MEMO_VIEW, type_hint=AuthSessionView)
+            return None if view.pending_run_id is None else await _describe(client, view.pending_run_id)
+    return None
+
+
+async def _describe(client: Client, workflow_id: str) -> WorkflowExecutionDescription | None:
+    if not workflow_id:
+        return None
+    return await unless_missing(client.get_workflow_handle(workflow_id).describe(rpc_timeout=RPC_TIMEOUT))

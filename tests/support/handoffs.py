@@ -1,0 +1,107 @@
+"""Attempts on a stage that ask a person, and the answers that they get."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+from temporalio import activity
+from temporalio.client import WorkflowUpdateStage
+
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.attempt import AttemptInput, AttemptOutcome
+from callboard.schemas.workflow.handoff import (
+    Handoff,
+    HandoffAnswer,
+    HandoffEnd,
+    HandoffField,
+    HandoffRequest,
+    HandoffStatus,
+)
+from tests.support.polling import until
+from tests.support.run_stage import DEADLINE, Part, Stage, completed
+
+CODE = HandoffField(name="code", pattern="[0-9]{6}", secret=True)
+
+
+class Asking:
+    """An Attempt that asks some questions, one after the other, and then completes.
+
+    Args:
+        questions: How many.
+        timeout: How long each waits for its answer.
+        lost: Its worker dies with it once it has asked.
+    """
+
+    def __init__(
+        self, stage: Stage, questions: int, *, timeout: timedelta = timedelta(minutes=5), lost: bool = False
+    ) -> None:
+        self._stage = stage
+        self._questions = questions
+        self._timeout = timeout
+        self._lost = lost
+        self.accepted = WorkflowUpdateStage.ACCEPTED
+        self.ends: list[HandoffEnd] = []
+        """How the questions ended, as the Attempt has heard."""
+        self._beside: set[asyncio.Task[Any]] = set()
+
+    async def __call__(self, input: AttemptInput) -> AttemptOutcome:
+        if self._lost:
+            self._ask_beside(input)
+            await self.asked(1)
+            activity.raise_complete_async()
+        for number in range(1, self._questions + 1):
+            self.ends.append(await self.ask(input, number))
+        return completed()
+
+    def beside(self, part: Part) -> Part:
+        """An Attempt that asks, and does not wait for the answer but does as this part says."""
+
+        async def both(input: AttemptInput) -> AttemptOutcome:
+            self._ask_beside(input)
+            return await part(input)
+
+        return both
+
+    def request(self, input: AttemptInput, number: int) -> HandoffRequest:
+        return HandoffRequest(
+            id=names.handoff_id(input.run_id, input.number, number),
+            attempt=input.number,
+            instructions="The code that was sent to the phone",
+            fields=(CODE,),
+            timeout=self._timeout,
+        )
+
+    async def ask(self, input: AttemptInput, number: int) -> HandoffEnd:
+        asked = self.request(input, number)
+        run = self._stage.client.get_workflow_handle(input.run_id)
+        return await run.execute_update(names.ASK, asked, id=asked.id, result_type=HandoffEnd)
+
+    async def asked(self, number: int) -> None:
+        """Wait until so many questions were asked."""
+        await until(lambda: shown_handoffs(self._stage), DEADLINE, true=lambda shown: len(shown) >= number)
+
+    def _ask_beside(self, input: AttemptInput) -> None:
+        task = asyncio.create_task(self._noted(input))
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+
+    async def _noted(self, input: AttemptInput) -> None:
+        self.ends.append(await self.ask(input, 1))
+
+
+async def shown_handoffs(stage: Stage, run_id: str | None = None) -> list[Handoff]:
+    """What the Run shows of its Handoffs."""
+    description = await stage.client.get_workflow_handle(run_id or stage.run_id).describe()
+    return await description.memo_value(names.MEMO_HANDOFFS, [], type_hint=list[Handoff])
+
+
+async def shown_statuses(stage: Stage) -> list[HandoffStatus]:
+    return [each.status for each in await shown_handoffs(stage)]
+
+
+async def answer_handoff(stage: Stage, number: int, end: HandoffEnd) -> None:
+    """Answer question `number` of the first Attempt."""
+    answer = HandoffAnswer(id=names.handoff_id(stage.run_id, 1, number), end=end)
+    await stage.handle.execute_update(names.ANSWER, answer)

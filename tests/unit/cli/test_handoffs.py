@@ -1,0 +1,55 @@
+"""`callboard handoffs`: what waits for a person, and the answers, by the id of the Handoff alone."""
+
+import json
+from typing import Any
+
+from callboard.cli.exit_codes import ExitCode
+from tests.support.fake_api import FakeApi
+
+ASKED: dict[str, Any] = {
+    "id": "r1.1.1",
+    "runId": "r1",
+    "kind": "input",
+    "attempt": 1,
+    "instructions": "The code of the text message",
+    "fields": [{"name": "code", "pattern": "\\d{6}", "secret": True}],
+    "status": "open",
+    "createdAt": "2026-12-01T10:00:00Z",
+    "expiresAt": "2026-12-01T10:05:00Z",
+}
+DONE = {**ASKED, "status": "completed"}
+
+
+def test_those_that_wait_are_listed_or_all_of_a_run(api: FakeApi):
+    api.answers = [(200, {"handoffs": [ASKED]}), (200, {"handoffs": [DONE]})]
+    shown = api.callboard("handoffs", "list", "-p", "shop").stdout
+    assert all(text in shown for text in ("r1.1.1", "open", "code", "The code of the text message"))
+    assert json.loads(api.callboard("handoffs", "list", "-p", "shop", "--run", "r1", "--json").stdout)
+    assert [asked.path.rpartition("shop/")[2] for asked in api.asked] == ["handoffs", "runs/r1/handoffs"]
+
+
+def test_an_answer_goes_to_the_run_that_the_id_names(api: FakeApi):
+    api.answers = [(200, DONE)]
+    assert api.callboard("handoffs", "answer", "r1.1.1", "code=49=3", "-p", "shop").stdout.endswith("completed.\n")
+    (asked,) = api.asked
+    assert asked.path.endswith("runs/r1/handoffs/r1.1.1/complete")
+    assert asked.body == {"values": {"code": "49=3"}}
+
+
+def test_values_that_are_not_given_are_asked_for_and_secrets_are_not_shown(api: FakeApi):
+    api.answers = [(200, {"handoffs": [ASKED]}), (200, DONE)]
+    done = api.callboard("handoffs", "answer", "r1.1.1", "-p", "shop", text="493027\n")
+    assert api.asked[-1].body == {"values": {"code": "493027"}}
+    assert "493027" not in done.output
+
+
+def test_a_decline_has_its_reason(api: FakeApi):
+    api.answers = [(200, {**ASKED, "status": "declined"})]
+    api.callboard("handoffs", "decline", "r1.1.1", "--reason", "Not my phone.", "-p", "shop")
+    (asked,) = api.asked
+    assert (asked.path.rpartition("/")[2], asked.body) == ("decline", {"reason": "Not my phone."})
+
+
+def test_what_is_no_value_is_refused_before_anything_is_asked(api: FakeApi):
+    code, sentence = api.error("handoffs", "answer", "r1.1.1", "493027", "-p", "shop")
+    assert (code, "493027" in sentence, api.asked) == (ExitCode.USAGE, False, [])

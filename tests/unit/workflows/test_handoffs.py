@@ -1,0 +1,118 @@
+"""A Run whose Attempts ask a person, shape by shape (docs/contract.md, section 22)."""
+
+from datetime import timedelta
+
+import pytest
+from temporalio.client import WorkflowUpdateFailedError
+from temporalio.exceptions import ApplicationError
+
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.handoff import (
+    MOST_ASKED,
+    MOST_AT_ONCE,
+    MOST_SHOWN,
+    NOT_OPEN,
+    NOT_TAKEN,
+    HandoffEnd,
+    HandoffStatus,
+)
+from callboard.schemas.workflow.run import RunStatus
+from tests.support.handoffs import CODE, Asking, answer_handoff, shown_handoffs, shown_statuses
+from tests.support.run_stage import HeldAttempt, PlayRun, Stage, completed
+from workflows import visibility
+
+ANSWERED = HandoffEnd(status=HandoffStatus.COMPLETED, values="sealed")
+
+
+def cause_of(error: pytest.ExceptionInfo[WorkflowUpdateFailedError]) -> str | None:
+    cause = error.value.cause
+    assert isinstance(cause, ApplicationError)
+    return cause.type
+
+
+async def test_a_question_is_shown_until_a_person_answers_and_that_is_what_the_attempt_hears(stage: Stage):
+    asking = Asking(stage, 1)
+    await stage.serve(asking)
+    await stage.start()
+    await asking.asked(1)
+    (shown,) = await shown_handoffs(stage)
+    assert (shown.id, shown.attempt, shown.fields, shown.is_open) == (f"{stage.run_id}.1.1", 1, (CODE,), True)
+    assert shown.expires_at - shown.created_at == timedelta(minutes=5)
+    description = await stage.handle.describe()
+    assert description.typed_search_attributes[visibility.HANDOFF] == "input"
+    await answer_handoff(stage, 1, ANSWERED)
+    assert (await stage.ended()).status is RunStatus.COMPLETED
+    assert asking.ends == [ANSWERED]
+    assert await shown_statuses(stage) == [HandoffStatus.COMPLETED]
+    assert visibility.HANDOFF not in (await stage.handle.describe()).typed_search_attributes
+
+
+@pytest.mark.parametrize(
+    ("shape", "statuses"),
+    [
+        ("asks-a-person", [HandoffStatus.COMPLETED, HandoffStatus.DECLINED]),
+        ("asks-in-vain", [HandoffStatus.EXPIRED]),
+        ("worker-lost-as-it-asks", [HandoffStatus.WITHDRAWN]),
+        ("cancel-as-it-asks", [HandoffStatus.WITHDRAWN]),
+        ("does-not-wait-for-the-answer", [HandoffStatus.WITHDRAWN]),
+    ],
+)
+async def test_each_question_has_ended_when_its_run_has(play: PlayRun, shape: str, statuses: list[HandoffStatus]):
+    stage = await play(shape)
+    wanted = RunStatus.CANCELED if shape.startswith("cancel") else RunStatus.COMPLETED
+    assert (stage.outcome.status, await shown_statuses(stage)) == (wanted, statuses)
+
+
+async def test_what_nobody_waits_for_is_refused(stage: Stage):
+    asking = Asking(stage, 2)
+    await stage.serve(asking)
+    await stage.start()
+    await asking.asked(1)
+    with pytest.raises(WorkflowUpdateFailedError) as never_asked:
+        await answer_handoff(stage, 7, ANSWERED)
+    await answer_handoff(stage, 1, ANSWERED)
+    await asking.asked(2)
+    with pytest.raises(WorkflowUpdateFailedError) as second:
+        await answer_handoff(stage, 1, ANSWERED)
+    assert (cause_of(never_asked), cause_of(second)) == (NOT_OPEN, NOT_OPEN)
+    await answer_handoff(stage, 2, ANSWERED)
+    await stage.ended()
+
+
+async def test_few_questions_are_open_at_a_time_and_none_is_taken_without_an_attempt(stage: Stage):
+    stage.workflow_options = {}
+    held = HeldAttempt(stage)
+    asking = Asking(stage, 1)
+    await stage.serve(held)
+    await stage.start()
+    await held.began.wait()
+    (input,) = stage.inputs
+    run = stage.client.get_workflow_handle(stage.run_id)
+    for number in range(1, MOST_AT_ONCE + 1):
+        await run.start_update(names.ASK, asking.request(input, number), id=f"{number}", wait_for_stage=asking.accepted)
+    with pytest.raises(WorkflowUpdateFailedError) as one_too_many:
+        await asking.ask(input, MOST_AT_ONCE + 1)
+    assert cause_of(one_too_many) == NOT_TAKEN
+    held.end(completed())
+    await stage.ended()
+    assert await shown_statuses(stage) == [HandoffStatus.WITHDRAWN] * MOST_AT_ONCE
+
+
+async def test_a_run_asks_no_more_than_it_may_and_shows_its_last_questions(stage: Stage):
+    stage.workflow_options = {}  # cached, as on a worker: a replay of each task would be most of the time here
+    held = HeldAttempt(stage)
+    asking = Asking(stage, 1)
+    await stage.serve(held)
+    await stage.start()
+    await held.began.wait()
+    (input,) = stage.inputs
+    run = stage.client.get_workflow_handle(stage.run_id)
+    for number in range(1, MOST_ASKED + 1):
+        await run.start_update(names.ASK, asking.request(input, number), id=f"{number}", wait_for_stage=asking.accepted)
+        await run.signal(names.WITHDRAW_HANDOFF, names.handoff_id(stage.run_id, 1, number))
+    with pytest.raises(WorkflowUpdateFailedError) as one_too_many:
+        await asking.ask(input, MOST_ASKED + 1)
+    assert cause_of(one_too_many) == NOT_TAKEN
+    held.end(completed())
+    await stage.ended()
+    assert len(await shown_handoffs(stage)) == MOST_SHOWN

@@ -1,0 +1,106 @@
+"""The Handoffs of one Run: questions of its Attempts that wait for a person, shown in the memo of its workflow."""
+
+from __future__ import annotations
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from callboard.schemas.workflow import names
+    from callboard.schemas.workflow.handoff import (
+        MOST_ASKED,
+        MOST_AT_ONCE,
+        MOST_SHOWN,
+        NOT_OPEN,
+        NOT_TAKEN,
+        Handoff,
+        HandoffEnd,
+        HandoffRequest,
+        HandoffStatus,
+    )
+    from workflows.visibility import HANDOFF
+
+
+class Handoffs:
+    """All Handoffs of one Run. They are open while an Attempt runs, and at no other time."""
+
+    def __init__(self) -> None:
+        self._asked: dict[str, Handoff] = {}
+        self._ends: dict[str, HandoffEnd] = {}
+        self._attempt_runs = False
+
+    def begin_attempt(self) -> None:
+        """Take questions from now on."""
+        self._attempt_runs = True
+
+    def end_attempt(self) -> None:
+        """Take no further question, and withdraw those that are open: who has asked is gone."""
+        self._attempt_runs = False
+        self.withdraw()
+
+    def check_taken(self) -> None:
+        """Raise ApplicationError of the type `NOT_TAKEN` if no further question can be asked now."""
+        if not self._attempt_runs:
+            raise ApplicationError("No Attempt of the Run is under way.", type=NOT_TAKEN)
+        if len(self._open) >= MOST_AT_ONCE:
+            raise ApplicationError(f"An Attempt asks at most {MOST_AT_ONCE} questions at a time.", type=NOT_TAKEN)
+        if len(self._asked) >= MOST_ASKED:
+            raise ApplicationError(f"A Run asks at most {MOST_ASKED} questions.", type=NOT_TAKEN)
+
+    async def ask(self, asked: HandoffRequest) -> HandoffEnd:
+        """Show the question, and return how it ends, which it does with the Attempt at the latest."""
+        now = workflow.now()
+        self._asked[asked.id] = Handoff(
+            id=asked.id,
+            kind=asked.kind,
+            attempt=asked.attempt,
+            instructions=asked.instructions,
+            fields=asked.fields,
+            status=HandoffStatus.OPEN,
+            created_at=now,
+            expires_at=now + asked.timeout,
+        )
+        details = workflow.get_current_details()
+        workflow.set_current_details(f"Attempt {asked.attempt} waits for a person")
+        self._publish()
+        try:
+            await workflow.wait_condition(
+                lambda: asked.id in self._ends, timeout=asked.timeout, timeout_summary="Wait for a person"
+            )
+        except TimeoutError:
+            self.end(asked.id, HandoffEnd(status=HandoffStatus.EXPIRED))
+        workflow.set_current_details(details)
+        return self._ends[asked.id]
+
+    def check_open(self, handoff_id: str) -> None:
+        """Raise ApplicationError of the type `NOT_OPEN` if nobody waits for an answer to this."""
+        if handoff_id not in self._open:
+            raise ApplicationError("Nobody waits for this answer any more.", type=NOT_OPEN)
+
+    def end(self, handoff_id: str, end: HandoffEnd) -> None:
+        """End an open Handoff; nothing happens to one that has ended."""
+        if handoff_id in self._open:
+            self._ends[handoff_id] = end
+            self._asked[handoff_id] = self._asked[handoff_id].model_copy(update={"status": end.status})
+            self._publish()
+
+    def withdraw(self, *, before: int | None = None) -> None:
+        """Withdraw the open Handoffs: all of them, or those of Attempts before this one."""
+        for handoff in [each for each in self._open.values() if before is None or each.attempt < before]:
+            self.end(handoff.id, HandoffEnd(status=HandoffStatus.WITHDRAWN))
+
+    @property
+    def _open(self) -> dict[str, Handoff]:
+        return {each.id: each for each in self._asked.values() if each.is_open}
+
+    def _publish(self) -> None:
+        """Show the last ones in the memo, and by the search attribute whether any is open."""
+        kinds = {each.kind.value for each in self._open.values()}
+        was_open = workflow.info().typed_search_attributes.get(HANDOFF)
+        kind = min(kinds, default=None)
+        if kind != was_open:
+            change = HANDOFF.value_unset() if kind is None else HANDOFF.value_set(kind)
+            workflow.upsert_search_attributes([change])  # pyright: ignore[reportUnknownMemberType]  # the SDK's own type
+        shown = [each.model_dump(mode="json") for each in self._asked.values()]
+        open_ones = [each for each in shown[:-MOST_SHOWN] if each["status"] == HandoffStatus.OPEN]
+        workflow.upsert_memo({names.MEMO_HANDOFFS: [*open_ones, *shown[-MOST_SHOWN:]]})
