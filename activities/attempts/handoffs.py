@@ -144,7 +144,9 @@ class AttemptHandoffs:
                 known = isinstance(cause, ApplicationError) and cause.type == NOT_TAKEN
                 reason = str(cause) if known else "The workers that carry out Runs do not know questions yet."
                 return HandoffEnd(status=HandoffStatus.WITHDRAWN, reason=reason)
-            except WorkflowUpdateRPCTimeoutOrCancelledError:
+            except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+                if isinstance(error.__cause__, asyncio.CancelledError):  # the SDK tells a cancel by this as well
+                    raise error.__cause__ from None
                 await asyncio.sleep(_ASK_AGAIN_AFTER)
             except RPCError as error:
                 if not is_transient(error):

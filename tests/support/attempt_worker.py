@@ -82,6 +82,10 @@ from callboard_runtime import HandoffDeclined, HandoffTimeout, HandoffUnavailabl
 async def automation(page, params=None, **_kwargs):
     params = params or {}
     await page.set_content("<input id=code>")
+    if "leaves" in params:
+        leaves = asyncio.create_task(request_input("The code", timeout=params["leaves"]))
+        await page.wait_for_timeout(1500)
+        return "left"
     if "others" in params:
         first = asyncio.create_task(request_input("The code"))
         await asyncio.sleep(0)

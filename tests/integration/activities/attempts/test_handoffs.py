@@ -92,6 +92,11 @@ async def test_a_question_whose_answer_nobody_waits_for_is_withdrawn(lab: Attemp
     assert [each.status for each in await shown_handoffs(lab.stage)] == [HandoffStatus.WITHDRAWN]
 
 
+async def test_an_attempt_that_ends_waits_for_nobody(lab: AttemptLab) -> None:
+    assert result_of(await lab.run("asks", {"leaves": "10s"})) == "left"
+    assert [each.status for each in await shown_handoffs(lab.stage)] == [HandoffStatus.WITHDRAWN]
+
+
 async def test_no_more_questions_are_open_than_the_project_may_have(lab: AttemptLab) -> None:
     await lab.start("asks", {"others": True})
     await asked(lab)
