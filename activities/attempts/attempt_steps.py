@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from temporalio.client import Client
@@ -114,8 +115,7 @@ async def run_on_machine(resources: AttemptResources, running: RunningAttempt) -
             secret = manifest.settings.auth_sessions.secret_parameters
             login = await resources.logins.load(attempt, attempt.auth, secret, given.secrets)
         spec = await _build_spec(resources, running, login, given, downloads=manifest.settings.files.downloads)
-        # In a thread: a state may be large, and hold secrets by the thousand.
-        running.mask_with(await asyncio.to_thread(masker_for, spec))
+        await running.mask_with(lambda _: masker_for(spec))
         services = _runtime_services(resources, running, login, manifest.settings)
         on_machine = MachineAttempt(spec, log=running.log.file, answer_request=services.answer_request)
         running.give_to_machines(on_machine)
@@ -124,8 +124,7 @@ async def run_on_machine(resources: AttemptResources, running: RunningAttempt) -
             report = await asyncio.to_thread(_with_outputs_masked, report, Masker(secrets))
         running.attributes = report.attributes or None
         if report.storage_state is not None:  # what the site has set in the meantime is secret, too
-            masker = await asyncio.to_thread(_with_secrets_of, report.storage_state, running.masker)
-            running.mask_with(masker)
+            await running.mask_with(partial(_with_secrets_of, report.storage_state))
         return await _build_outcome(resources, attempt, report, login)
     except (MachineError, ConfigurationError, SealError, Unavailable) as error:
         return _failed(f"The Attempt could not begin: {error.message}")

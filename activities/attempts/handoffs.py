@@ -164,7 +164,7 @@ class AttemptHandoffs:
         """Mask the answers from here on, in whatever the Attempt leaves."""
         on_machine.add_secrets(secrets)
         self.running.answers += secrets
-        self.running.mask_with(await asyncio.to_thread(self.running.masker.with_secrets, secrets))
+        await self.running.mask_with(lambda masker: masker.with_secrets(secrets))
         if any(len(secret) < MIN_MASKED_LENGTH for secret in secrets):
             self.running.withheld = _TOO_SHORT
             on_machine.note("The answer is secret, and too short to be masked: no trace and no screenshot is kept")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Generator, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
@@ -85,6 +85,7 @@ class RunningAttempt:
         """The files that were stored at the end."""
         self.masker = Masker(())
         """Masks the secrets that the Attempt was given."""
+        self._masking = asyncio.Lock()
         self.answers: list[str] = []
         """Secrets that people have told it."""
         self.withheld: str | None = None
@@ -135,9 +136,13 @@ class RunningAttempt:
             f"Temporal has recorded no sign of life of the Attempt for {SILENCE_LIMIT:g} seconds: {reason}",
         )
 
-    def mask_with(self, masker: Masker) -> None:
-        """Mask with this from here on, in the log as well."""
-        self.masker = self.log.file.masker = masker
+    async def mask_with(self, find: Callable[[Masker], Masker]) -> None:
+        """Mask from here on, in the log as well, with the masker that `find` returns for the one before.
+
+        It is called in a thread, as secrets may be many and large, and for one after the other, so that none is lost.
+        """
+        async with self._masking:
+            self.masker = self.log.file.masker = await asyncio.to_thread(find, self.masker)
 
     def give_to_machines(self, on_machine: MachineAttempt) -> None:
         """Note that all is prepared, and that the Attempt is given to the Machines of this worker as this."""

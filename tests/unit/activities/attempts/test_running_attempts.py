@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Coroutine
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from temporalio.activity import ActivityCancellationDetails
@@ -117,3 +118,12 @@ async def test_what_temporal_says_stops_it_unless_it_is_paused(
         assert (attempt.cause, attempt.message) == (cause, message)
         attempt.task.cancel()
         await asyncio.wait({attempt.task})
+
+
+async def test_secrets_that_come_at_the_same_time_are_all_masked() -> None:
+    attempt = running("run", 1)
+    attempt.log = cast("Any", SimpleNamespace(file=SimpleNamespace()))
+    secrets = ("493027", "618840")
+    await asyncio.gather(*(attempt.mask_with(lambda old, new=new: old.with_secrets([new])) for new in secrets))
+    assert attempt.log.file.masker.mask_text("493027 and 618840") == "*** and ***"
+    attempt.task.cancel()
