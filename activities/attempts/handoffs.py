@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections import defaultdict
+from collections import defaultdict, deque
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -37,6 +39,8 @@ log = logging.getLogger(__name__)
 _ASK_AGAIN_AFTER = 1.0
 """Seconds after which a question is brought to Temporal again that it has not taken. The Attempt is interrupted if
 Temporal is away for longer than it may be."""
+_REMEMBERED = 1000
+"""How many questions are known to have ended: Temporal lists each as open for a moment longer."""
 _TOO_SHORT = (
     f"From a secret answer on that is too short to be masked (under {MIN_MASKED_LENGTH} characters), none is kept."
 )
@@ -47,10 +51,27 @@ class OpenQuestions:
 
     def __init__(self) -> None:
         self._open: dict[str, set[str]] = defaultdict(set)
+        self._ended = deque[str](maxlen=_REMEMBERED)
 
-    def of(self, project: str) -> set[str]:
-        """Return the ids of a project's."""
-        return self._open[project]
+    @contextmanager
+    def note(self, project: str, question: str) -> Generator[None]:
+        """Have the question count as open for as long as the block lasts."""
+        is_open = self._open[project]
+        is_open.add(question)
+        metrics.current().handoffs_open(project, len(is_open))
+        try:
+            yield
+        finally:
+            is_open.discard(question)
+            self._ended.append(question)
+            metrics.current().handoffs_open(project, len(is_open))
+
+    def count(self, project: str, listed: Iterable[str]) -> int:
+        """Return how many are open: those of this worker, and of those that Temporal lists the others'.
+
+        The list is late: it still has questions of this worker that have ended.
+        """
+        return len(self._open[project].union(listed).difference(self._ended))
 
 
 @dataclass(frozen=True)
@@ -87,20 +108,14 @@ class AttemptHandoffs:
             ),
             timeout=timeout,
         )
-        open_here, elsewhere = self.questions.of(attempt.project), await self._open_elsewhere()
+        listed = await self._list_open()
         # From here on, nothing is awaited until the question counts.
-        if reason := self._refusal(open_here | elsewhere):
+        if reason := self._refusal(self.questions.count(attempt.project, listed)):
             return self._told(on_machine, asked, HandoffEnd(status=HandoffStatus.WITHDRAWN, reason=reason))
         bounded = f"; handoffs.maxTimeout bounds the {asked_for.total_seconds():g}" if timeout < asked_for else ""
         on_machine.note(f"A person is asked, for {timeout.total_seconds():g} seconds{bounded}: {asked.instructions}")
-        open_here.add(asked.id)
-        metrics.current().handoffs_open(attempt.project, len(open_here))
-        try:
-            with on_machine.clock_stopped():
-                end = await self._ask(asked)
-        finally:
-            open_here.discard(asked.id)
-            metrics.current().handoffs_open(attempt.project, len(open_here))
+        with self.questions.note(attempt.project, asked.id), on_machine.clock_stopped():
+            end = await self._ask(asked)
         metrics.current().handoff_ended(attempt.project, kind=asked.kind, status=end.status)
         values = self._open_values(asked, end)
         secrets = [values[each.name] for each in asked.fields if each.secret and each.name in values]
@@ -115,7 +130,7 @@ class AttemptHandoffs:
         except RPCError as error:
             log.info("Run %s: a question was not withdrawn: %s", self.running.input.run_id, error.message)
 
-    async def _open_elsewhere(self) -> set[str]:
+    async def _list_open(self) -> set[str]:
         """Return the ids of the project's questions that are open, on other workers, too, as of a moment ago."""
         attempt = self.running.input
         try:
@@ -124,9 +139,9 @@ class AttemptHandoffs:
             log.info("Project %s: open questions are not counted: %s", attempt.project, error.message)
             return set()
 
-    def _refusal(self, are_open: set[str]) -> str | None:
+    def _refusal(self, count: int) -> str | None:
         """Return why no further question may be open; None if one may."""
-        count, most = len(are_open), self.settings.most_open_handoffs
+        most = self.settings.most_open_handoffs
         if count < most:
             return None
         return (

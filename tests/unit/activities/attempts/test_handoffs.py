@@ -1,0 +1,86 @@
+"""How an Attempt asks a person, where Temporal lists late, does not answer, or is not to be asked at all."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from activities.attempts.handoffs import AttemptHandoffs, OpenQuestions
+from callboard.projects.project_settings import ProjectSettings
+from callboard.schemas.workflow import names
+from callboard.schemas.workflow.handoff import HandoffEnd, HandoffStatus
+from callboard.security.keyring import KeyRing
+from tests.support.attempt_worker import attempt_input, running_attempt
+from tests.support.machines import attempt_of
+
+
+class Workflow:
+    """The workflow of a Run, which ends each question as it is told to."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.signals: list[tuple[str, str]] = []
+        self.ends = asyncio.Event()
+        self.ends.set()
+
+    def get_workflow_handle(self, _workflow_id: str, **_options: Any) -> Workflow:
+        return self
+
+    async def execute_update(self, _update: str, _asked: Any, **options: Any) -> HandoffEnd:
+        self.asked.append(options["id"])
+        await self.ends.wait()
+        return HandoffEnd(status=HandoffStatus.DECLINED, reason="Not my phone.")
+
+    async def signal(self, signal: str, handoff_id: str, **_options: Any) -> None:
+        self.signals.append((signal, handoff_id))
+
+
+@pytest.fixture
+async def listed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What Temporal lists as open."""
+    ids: list[str] = []
+
+    async def open_handoffs(*_args: Any) -> list[Any]:
+        return [SimpleNamespace(id=each) for each in ids]
+
+    monkeypatch.setattr("activities.attempts.handoffs.open_handoffs", open_handoffs)
+    return ids
+
+
+@pytest.fixture
+def workflow() -> Workflow:
+    return Workflow()
+
+
+@pytest.fixture
+async def handoffs(workflow: Workflow, listed: list[str]) -> AttemptHandoffs:
+    running = running_attempt(attempt_input("run"), asyncio.sleep(0))
+    running.give_to_machines(attempt_of("run"))
+    nothing = cast("KeyRing", None)
+    return AttemptHandoffs(cast("Any", workflow), nothing, running, ProjectSettings(), OpenQuestions())
+
+
+def question(number: int, **changed: str) -> dict[str, str]:
+    asked = {"question": f"{number}", "instructions": "The code", "name": "code", "pattern": "", "masked": "false"}
+    return {**asked, "timeout": "300", **changed}
+
+
+async def ask(handoffs: AttemptHandoffs, number: int, **changed: str) -> tuple[str, str]:
+    """How the question ends, and why."""
+    end = json.loads(await handoffs.request_input(question(number, **changed)))
+    return end["status"], end["reason"]
+
+
+async def test_a_question_that_temporal_still_lists_as_open_does_not_keep_the_next_one_out(
+    handoffs: AttemptHandoffs, listed: list[str]
+) -> None:
+    await ask(handoffs, 1)
+    listed.append(names.handoff_id("run", 1, 1))
+    assert await ask(handoffs, 2) == ("declined", "Not my phone.")
+    listed.append(names.handoff_id("another", 1, 1))
+    status, why = await ask(handoffs, 3)
+    assert (status, why.startswith("1 questions of project shop are open, of 1.")) == ("withdrawn", True)
