@@ -8,11 +8,13 @@ from temporalio.exceptions import ApplicationError
 with workflow.unsafe.imports_passed_through():
     from callboard.schemas.workflow import names
     from callboard.schemas.workflow.handoff import (
+        AT_ONCE,
         MOST_ASKED,
         MOST_AT_ONCE,
         MOST_SHOWN,
         NOT_OPEN,
         NOT_TAKEN,
+        TOO_OFTEN,
         Handoff,
         HandoffEnd,
         HandoffRequest,
@@ -43,9 +45,9 @@ class Handoffs:
         if not self._attempt_runs:
             raise ApplicationError("No Attempt of the Run is under way.", type=NOT_TAKEN)
         if len(self._open) >= MOST_AT_ONCE:
-            raise ApplicationError(f"An Attempt asks at most {MOST_AT_ONCE} questions at a time.", type=NOT_TAKEN)
+            raise ApplicationError(AT_ONCE, type=NOT_TAKEN)
         if len(self._asked) >= MOST_ASKED:
-            raise ApplicationError(f"A Run asks at most {MOST_ASKED} questions.", type=NOT_TAKEN)
+            raise ApplicationError(TOO_OFTEN, type=NOT_TAKEN)
 
     async def ask(self, asked: HandoffRequest) -> HandoffEnd:
         """Show the question, and return how it ends, which it does with the Attempt at the latest."""

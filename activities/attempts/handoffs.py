@@ -21,7 +21,11 @@ from callboard.machines.machine_attempt import MachineAttempt
 from callboard.projects.project_settings import ProjectSettings
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.handoff import (
+    AT_ONCE,
+    MOST_ASKED,
+    MOST_AT_ONCE,
     NOT_TAKEN,
+    TOO_OFTEN,
     HandoffEnd,
     HandoffField,
     HandoffRequest,
@@ -39,6 +43,8 @@ log = logging.getLogger(__name__)
 _ASK_AGAIN_AFTER = 1.0
 """Seconds after which a question is brought to Temporal again that it has not taken. The Attempt is interrupted if
 Temporal is away for longer than it may be."""
+_WITHDRAWN_WITHIN = timedelta(seconds=3)
+"""How long Temporal gets to hear that a question is withdrawn."""
 _REMEMBERED = 1000
 """How many questions are known to have ended: Temporal lists each as open for a moment longer."""
 _TOO_SHORT = (
@@ -74,9 +80,9 @@ class OpenQuestions:
         return len(self._open[project].union(listed).difference(self._ended))
 
 
-@dataclass(frozen=True)
+@dataclass
 class AttemptHandoffs:
-    """The questions of one Attempt."""
+    """The questions of one Attempt. It is user code that asks: what it floods us with ends here."""
 
     client: Client
     keyring: KeyRing
@@ -84,19 +90,35 @@ class AttemptHandoffs:
     settings: ProjectSettings
     questions: OpenQuestions = field(default_factory=OpenQuestions)
     """Those of all Attempts of this worker."""
+    _asked: int = 0
+    _waiting: set[str] = field(default_factory=set[str])
+    """The ids of those whose answers user code waits for."""
 
     async def request_input(self, arguments: dict[str, Any]) -> str:
         """Ask a person for a value, and return how that ended, as JSON: `status`, and `values` or `reason`.
 
         The supervisor has checked the arguments.
         """
+        if len(self._waiting) >= MOST_AT_ONCE:
+            return _told(HandoffEnd(status=HandoffStatus.WITHDRAWN, reason=AT_ONCE))
+        if self._asked >= MOST_ASKED:
+            return _told(HandoffEnd(status=HandoffStatus.WITHDRAWN, reason=TOO_OFTEN))
+        self._asked += 1
+        question = self._id(arguments)
+        self._waiting.add(question)
+        try:
+            return await self._request_input(question, arguments)
+        finally:
+            self._waiting.discard(question)
+
+    async def _request_input(self, question: str, arguments: dict[str, Any]) -> str:
         attempt, on_machine = self.running.input, self.running.on_machine
         if on_machine is None:
             raise RuntimeError("an Attempt asks that is on no Machine")
         asked_for = timedelta(seconds=float(arguments["timeout"]))
         timeout = min(asked_for, self.settings.handoffs.longest)
         asked = HandoffRequest(
-            id=self._id(arguments),
+            id=question,
             attempt=attempt.number,
             instructions=self.running.masker.mask_text(arguments["instructions"]),
             fields=(
@@ -111,7 +133,9 @@ class AttemptHandoffs:
         listed = await self._list_open()
         # From here on, nothing is awaited until the question counts.
         if reason := self._refusal(self.questions.count(attempt.project, listed)):
-            return self._told(on_machine, asked, HandoffEnd(status=HandoffStatus.WITHDRAWN, reason=reason))
+            return self._note_end(on_machine, asked, HandoffEnd(status=HandoffStatus.WITHDRAWN, reason=reason))
+        if question not in self._waiting:
+            return _told(HandoffEnd(status=HandoffStatus.WITHDRAWN))
         bounded = f"; handoffs.maxTimeout bounds the {asked_for.total_seconds():g}" if timeout < asked_for else ""
         on_machine.note(f"A person is asked, for {timeout.total_seconds():g} seconds{bounded}: {asked.instructions}")
         with self.questions.note(attempt.project, asked.id), on_machine.clock_stopped():
@@ -121,12 +145,17 @@ class AttemptHandoffs:
         secrets = [values[each.name] for each in asked.fields if each.secret and each.name in values]
         if secrets:
             await self._mask(on_machine, secrets)
-        return self._told(on_machine, asked, end, values)
+        return self._note_end(on_machine, asked, end, values)
 
     async def withdraw(self, arguments: dict[str, Any]) -> None:
         """Withdraw a question whose answer user code does not wait for any more. It ends with its Attempt at last."""
+        if (question := self._id(arguments)) in self._waiting:
+            self._waiting.discard(question)
+            await self._withdraw(question)
+
+    async def _withdraw(self, question: str) -> None:
         try:
-            await self._run.signal(names.WITHDRAW_HANDOFF, self._id(arguments))
+            await self._run.signal(names.WITHDRAW_HANDOFF, question, rpc_timeout=_WITHDRAWN_WITHIN)
         except RPCError as error:
             log.info("Run %s: a question was not withdrawn: %s", self.running.input.run_id, error.message)
 
@@ -184,14 +213,13 @@ class AttemptHandoffs:
             self.running.withheld = _TOO_SHORT
             on_machine.note("The answer is secret, and too short to be masked: no trace and no screenshot is kept")
 
-    def _told(
+    def _note_end(
         self, on_machine: MachineAttempt, asked: HandoffRequest, end: HandoffEnd, values: dict[str, str] | None = None
     ) -> str:
-        """Return what user code is told, and note it in the log."""
+        """Note in the log how a question has ended, and return what user code is told."""
         why = f": {end.reason}" if end.reason else ""
-        ended = "withdrawn" if end.status is HandoffStatus.WITHDRAWN else end.status
-        on_machine.note(f"The question {asked.id} is {ended}{why}", "info" if values else "warning")
-        return json.dumps({"status": end.status.value, "values": values or {}, "reason": end.reason})
+        on_machine.note(f"The question {asked.id} is {end.status}{why}", "info" if values else "warning")
+        return _told(end, values)
 
     def _id(self, arguments: dict[str, Any]) -> str:
         return names.handoff_id(self.running.input.run_id, self.running.input.number, int(arguments["question"]))
@@ -199,3 +227,8 @@ class AttemptHandoffs:
     @property
     def _run(self) -> Any:
         return self.client.get_workflow_handle(self.running.input.run_id, run_id=self.running.execution_id)
+
+
+def _told(end: HandoffEnd, values: dict[str, str] | None = None) -> str:
+    """Return what user code is told of an end."""
+    return json.dumps({"status": end.status.value, "values": values or {}, "reason": end.reason})

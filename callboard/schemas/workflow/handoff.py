@@ -19,6 +19,9 @@ and answers need room."""
 MOST_SHOWN = 10
 """How many of its last Handoffs a Run shows."""
 
+AT_ONCE = f"An Attempt asks at most {MOST_AT_ONCE} questions at a time."
+TOO_OFTEN = f"A Run asks at most {MOST_ASKED} questions."
+
 # Types of the application failures with which a workflow refuses a Handoff.
 NOT_OPEN = "HandoffNotOpen"  # the answer comes too late, or a second time
 NOT_TAKEN = "HandoffNotTaken"  # no Attempt runs that could ask, or its Run has asked too often

@@ -10,12 +10,13 @@ from typing import Any, cast
 import pytest
 
 from activities.attempts.handoffs import AttemptHandoffs, OpenQuestions
-from callboard.projects.project_settings import ProjectSettings
+from callboard.projects.project_settings import Handoffs, ProjectSettings
 from callboard.schemas.workflow import names
-from callboard.schemas.workflow.handoff import HandoffEnd, HandoffStatus
+from callboard.schemas.workflow.handoff import AT_ONCE, MOST_ASKED, MOST_AT_ONCE, TOO_OFTEN, HandoffEnd, HandoffStatus
 from callboard.security.keyring import KeyRing
 from tests.support.attempt_worker import attempt_input, running_attempt
 from tests.support.machines import attempt_of
+from tests.support.polling import until
 
 
 class Workflow:
@@ -64,6 +65,13 @@ async def handoffs(workflow: Workflow, listed: list[str]) -> AttemptHandoffs:
     return AttemptHandoffs(cast("Any", workflow), nothing, running, ProjectSettings(), OpenQuestions())
 
 
+@pytest.fixture
+def many(handoffs: AttemptHandoffs) -> AttemptHandoffs:
+    """Those of a project that may have many open."""
+    handoffs.settings = ProjectSettings(handoffs=Handoffs(max_open=10))
+    return handoffs
+
+
 def question(number: int, **changed: str) -> dict[str, str]:
     asked = {"question": f"{number}", "instructions": "The code", "name": "code", "pattern": "", "masked": "false"}
     return {**asked, "timeout": "300", **changed}
@@ -84,3 +92,28 @@ async def test_a_question_that_temporal_still_lists_as_open_does_not_keep_the_ne
     listed.append(names.handoff_id("another", 1, 1))
     status, why = await ask(handoffs, 3)
     assert (status, why.startswith("1 questions of project shop are open, of 1.")) == ("withdrawn", True)
+
+
+async def test_user_code_that_asks_without_end_reaches_temporal_so_often_and_no_more(
+    many: AttemptHandoffs, workflow: Workflow
+) -> None:
+    for number in range(1, MOST_ASKED + 1):
+        await ask(many, number)
+    assert await ask(many, MOST_ASKED + 1) == ("withdrawn", TOO_OFTEN)
+    assert len(workflow.asked) == MOST_ASKED
+
+
+async def test_few_questions_of_an_attempt_are_open_at_a_time_and_each_is_withdrawn_once(
+    many: AttemptHandoffs, workflow: Workflow
+) -> None:
+    workflow.ends.clear()
+    asking = [asyncio.create_task(ask(many, number)) for number in range(1, MOST_AT_ONCE + 1)]
+    await until(lambda: len(workflow.asked) == MOST_AT_ONCE)
+    assert await ask(many, MOST_AT_ONCE + 1) == ("withdrawn", AT_ONCE)
+    for number in ("1", "1", "9"):
+        await many.withdraw({"question": number})
+    assert workflow.signals == [(names.WITHDRAW_HANDOFF, names.handoff_id("run", 1, 1))]
+    workflow.ends.set()
+    await asyncio.gather(*asking)
+    await many.withdraw({"question": "2"})
+    assert len(workflow.signals) == 1, "it has ended"
