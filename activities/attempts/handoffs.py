@@ -130,9 +130,8 @@ class AttemptHandoffs:
             ),
             timeout=timeout,
         )
-        listed = await self._list_open()
-        # From here on, nothing is awaited until the question counts.
-        if reason := self._refusal(self.questions.count(attempt.project, listed)):
+        # From its return on, nothing is awaited until the question counts.
+        if reason := await self._refusal():
             return self._note_end(on_machine, asked, HandoffEnd(status=HandoffStatus.WITHDRAWN, reason=reason))
         if question not in self._waiting:
             return _told(HandoffEnd(status=HandoffStatus.WITHDRAWN))
@@ -159,22 +158,17 @@ class AttemptHandoffs:
         except RPCError as error:
             log.info("Run %s: a question was not withdrawn: %s", self.running.input.run_id, error.message)
 
-    async def _list_open(self) -> set[str]:
-        """Return the ids of the project's questions that are open, on other workers, too, as of a moment ago."""
-        attempt = self.running.input
+    async def _refusal(self) -> str | None:
+        """Return why no further question of the project may be open; None if one may."""
+        attempt, most = self.running.input, self.settings.most_open_handoffs
         try:
-            return {each.id for each in await open_handoffs(self.client, attempt.workspace, attempt.project)}
-        except RPCError as error:
-            log.info("Project %s: open questions are not counted: %s", attempt.project, error.message)
-            return set()
-
-    def _refusal(self, count: int) -> str | None:
-        """Return why no further question may be open; None if one may."""
-        most = self.settings.most_open_handoffs
-        if count < most:
+            listed = {each.id for each in await open_handoffs(self.client, attempt.workspace, attempt.project)}
+        except RPCError as error:  # whoever cannot count must not take the Machines of others
+            return f"Temporal does not list the questions that are open: {error.message}"
+        if (count := self.questions.count(attempt.project, listed)) < most:
             return None
         return (
-            f"{count} questions of project {self.running.input.project} are open, of {most}. Each holds a Machine "
+            f"{count} questions of project {attempt.project} are open, of {most}. Each holds a Machine "
             "(handoffs.maxOpen, replication.maxConcurrentRequests)."
         )
 

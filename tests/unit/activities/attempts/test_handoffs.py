@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from temporalio.service import RPCError, RPCStatusCode
 
 from activities.attempts.handoffs import AttemptHandoffs, OpenQuestions
 from callboard.projects.project_settings import Handoffs, ProjectSettings
@@ -117,3 +118,15 @@ async def test_few_questions_of_an_attempt_are_open_at_a_time_and_each_is_withdr
     await asyncio.gather(*asking)
     await many.withdraw({"question": "2"})
     assert len(workflow.signals) == 1, "it has ended"
+
+
+async def test_no_question_is_asked_where_nobody_can_count_those_that_are_open(
+    handoffs: AttemptHandoffs, workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_args: Any) -> None:
+        raise RPCError("too many queries", RPCStatusCode.RESOURCE_EXHAUSTED, b"")
+
+    monkeypatch.setattr("activities.attempts.handoffs.open_handoffs", refuse)
+    status, why = await ask(handoffs, 1)
+    assert (status, workflow.asked) == ("withdrawn", [])
+    assert why.endswith("too many queries")
