@@ -24,7 +24,7 @@ with workflow.unsafe.imports_passed_through():
         StopInput,
     )
     from callboard.schemas.workflow.base import MESSAGE_LIMIT, clip
-    from callboard.schemas.workflow.handoff import HandoffAnswer, HandoffEnd, HandoffRequest, HandoffStatus
+    from callboard.schemas.workflow.handoff import HandoffAnswer, HandoffEnd, HandoffRequest
     from callboard.schemas.workflow.run import ErrorCode, ReasonType, RunError, RunOutcome, RunStatus, RunSummary
     from workflows.cancellation import end_of, finish
     from workflows.handoffs import Handoffs
@@ -287,7 +287,7 @@ class BrowserWorkflow:
     @workflow.signal(name=names.WITHDRAW_HANDOFF)
     def withdraw_handoff(self, handoff_id: str) -> None:
         """Withdraw a Handoff, as the code that has asked does not wait any more."""
-        self._handoffs.end(handoff_id, HandoffEnd(status=HandoffStatus.WITHDRAWN))
+        self._handoffs.take_back(handoff_id)
 
     def _location_of(self, number: int) -> AttemptStarted | None:
         """Return where this Attempt runs, or a later try of the same activity."""

@@ -51,6 +51,8 @@ class Handoffs:
 
     async def ask(self, asked: HandoffRequest) -> HandoffEnd:
         """Show the question, and return how it ends, which it does with the Attempt at the latest."""
+        if asked.id in self._ends:
+            return self._ends[asked.id]
         now = workflow.now()
         self._asked[asked.id] = Handoff(
             id=asked.id,
@@ -85,6 +87,14 @@ class Handoffs:
             self._ends[handoff_id] = end
             self._asked[handoff_id] = self._asked[handoff_id].model_copy(update={"status": end.status})
             self._publish()
+
+    def take_back(self, handoff_id: str) -> None:
+        """Withdraw a Handoff. If it is not there yet, as its question was overtaken, it ends as it comes."""
+        end = HandoffEnd(status=HandoffStatus.WITHDRAWN)
+        if handoff_id in self._asked:
+            self.end(handoff_id, end)
+        else:
+            self._ends[handoff_id] = end
 
     def withdraw(self, *, before: int | None = None) -> None:
         """Withdraw the open Handoffs: all of them, or those of Attempts before this one."""

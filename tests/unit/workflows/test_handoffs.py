@@ -79,6 +79,20 @@ async def test_what_nobody_waits_for_is_refused(stage: Stage):
     await stage.ended()
 
 
+async def test_a_withdrawal_that_overtakes_its_question_ends_it(stage: Stage):
+    held = HeldAttempt(stage)
+    asking = Asking(stage, 1, timeout=timedelta(seconds=5))
+    await stage.serve(held)
+    await stage.start()
+    await held.began.wait()
+    (input,) = stage.inputs
+    await stage.handle.signal(names.WITHDRAW_HANDOFF, names.handoff_id(stage.run_id, 1, 1))
+    assert (await asking.ask(input, 1)).status is HandoffStatus.WITHDRAWN
+    held.end(completed())
+    await stage.ended()
+    assert await shown_handoffs(stage) == []
+
+
 async def test_few_questions_are_open_at_a_time_and_none_is_taken_without_an_attempt(stage: Stage):
     stage.workflow_options = {}
     held = HeldAttempt(stage)
