@@ -156,14 +156,15 @@ class BrowserWorkflow:
             cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             summary=summary,
         )
-        self._handoffs.begin_attempt()
+        self._handoffs.begin_attempt(attempt.number)
         # An outcome that comes in the same workflow task as the cancel stands.
         await workflow.wait_condition(lambda: handle.done() or self._cancel_requested)
+        self._handoffs.close()
         if not handle.done():
             handle.cancel()
             await self._stop_attempt(handle, attempt.number, retried=retry_policy is not ONCE)
             await workflow.wait_condition(handle.done)
-        self._handoffs.end_attempt()
+        self._handoffs.withdraw()
         return await handle
 
     async def _collect_variables(self, attempt: AttemptInput) -> SealedVariables | AttemptOutcome | None:
@@ -256,7 +257,7 @@ class BrowserWorkflow:
         if self._location is not None and self._location.number > started.number:
             return  # The signal came late, from an Attempt that is over.
         self._location = started
-        self._handoffs.withdraw(before=started.number)  # a try that was lost, of which Temporal tells nobody
+        self._handoffs.note_try(started.number)
         if started.waits:
             where = f"at worker {started.worker}, which prepares it or has no room for one yet"
             workflow.set_current_details(f"Attempt {started.number} waits for a Machine {where}{self._last_failure}")
@@ -272,8 +273,8 @@ class BrowserWorkflow:
         return await self._handoffs.ask(asked)
 
     @ask.validator
-    def _check_asked(self, asked: HandoffRequest) -> None:  # noqa: ARG002 - the library's signature
-        self._handoffs.check_taken()
+    def _check_asked(self, asked: HandoffRequest) -> None:
+        self._handoffs.check_taken(asked.attempt)
 
     @workflow.update(name=names.ANSWER)
     def answer(self, answer: HandoffAnswer) -> None:

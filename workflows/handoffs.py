@@ -29,21 +29,27 @@ class Handoffs:
     def __init__(self) -> None:
         self._asked: dict[str, Handoff] = {}
         self._ends: dict[str, HandoffEnd] = {}
-        self._attempt_runs = False
+        self._attempt: int | None = None
+        """The number of the Attempt that is under way, as far as it is known; None if none is."""
 
-    def begin_attempt(self) -> None:
-        """Take questions from now on."""
-        self._attempt_runs = True
+    def begin_attempt(self, number: int) -> None:
+        """Take questions of this Attempt from now on."""
+        self._attempt = number
 
-    def end_attempt(self) -> None:
-        """Take no further question, and withdraw those that are open: who has asked is gone."""
-        self._attempt_runs = False
-        self.withdraw()
+    def note_try(self, number: int) -> None:
+        """Note that the Attempt is tried again by this number: the one before it is lost, of which nobody is told."""
+        if self._attempt is not None and number > self._attempt:
+            self.withdraw()
+            self._attempt = number
 
-    def check_taken(self) -> None:
-        """Raise ApplicationError of the type `NOT_TAKEN` if no further question can be asked now."""
-        if not self._attempt_runs:
-            raise ApplicationError("No Attempt of the Run is under way.", type=NOT_TAKEN)
+    def close(self) -> None:
+        """Take no further question or answer, as the Attempt has ended, or is to: it hears of that, and of no end."""
+        self._attempt = None
+
+    def check_taken(self, attempt: int) -> None:
+        """Raise ApplicationError of the type `NOT_TAKEN` if this Attempt can ask no further question now."""
+        if self._attempt is None or attempt < self._attempt:
+            raise ApplicationError(f"Attempt {attempt} of the Run is not under way.", type=NOT_TAKEN)
         if len(self._open) >= MOST_AT_ONCE:
             raise ApplicationError(AT_ONCE, type=NOT_TAKEN)
         if len(self._asked) >= MOST_ASKED:
@@ -53,6 +59,7 @@ class Handoffs:
         """Show the question, and return how it ends, which it does with the Attempt at the latest."""
         if asked.id in self._ends:
             return self._ends[asked.id]
+        self.note_try(asked.attempt)
         now = workflow.now()
         self._asked[asked.id] = Handoff(
             id=asked.id,
@@ -78,7 +85,7 @@ class Handoffs:
 
     def check_open(self, handoff_id: str) -> None:
         """Raise ApplicationError of the type `NOT_OPEN` if nobody waits for an answer to this."""
-        if handoff_id not in self._open:
+        if self._attempt is None or handoff_id not in self._open:
             raise ApplicationError("Nobody waits for this answer any more.", type=NOT_OPEN)
 
     def end(self, handoff_id: str, end: HandoffEnd) -> None:
@@ -96,10 +103,10 @@ class Handoffs:
         else:
             self._ends[handoff_id] = end
 
-    def withdraw(self, *, before: int | None = None) -> None:
-        """Withdraw the open Handoffs: all of them, or those of Attempts before this one."""
-        for handoff in [each for each in self._open.values() if before is None or each.attempt < before]:
-            self.end(handoff.id, HandoffEnd(status=HandoffStatus.WITHDRAWN))
+    def withdraw(self) -> None:
+        """Withdraw the open Handoffs."""
+        for handoff_id in self._open:
+            self.end(handoff_id, HandoffEnd(status=HandoffStatus.WITHDRAWN))
 
     @property
     def _open(self) -> dict[str, Handoff]:

@@ -1,5 +1,6 @@
 """A Run whose Attempts ask a person, shape by shape (docs/contract.md, section 22)."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -77,6 +78,43 @@ async def test_what_nobody_waits_for_is_refused(stage: Stage):
     assert (cause_of(never_asked), cause_of(second)) == (NOT_OPEN, NOT_OPEN)
     await answer_handoff(stage, 2, ANSWERED)
     await stage.ended()
+
+
+async def test_after_a_cancel_nobody_waits_though_the_attempt_has_not_ended_yet(stage: Stage):
+    held = HeldAttempt(stage, announced=True)
+    asking = Asking(stage, 1)
+    await stage.serve(asking.beside(held))
+    await stage.start()
+    await asking.asked(1)
+    await held.began.wait()
+    await stage.cancel()
+    with pytest.raises(WorkflowUpdateFailedError) as late:
+        await answer_handoff(stage, 1, ANSWERED)
+    with pytest.raises(WorkflowUpdateFailedError) as another:
+        await asking.ask(stage.inputs[0], 2)
+    assert (cause_of(late), cause_of(another)) == (NOT_OPEN, NOT_TAKEN)
+    assert asking.ends == [], "it hears of the cancel alone"
+    held.end()
+    assert (await stage.ended()).status is RunStatus.CANCELED
+    assert await shown_statuses(stage) == [HandoffStatus.WITHDRAWN]
+
+
+async def test_a_later_try_that_asks_ends_what_a_lost_one_has_asked(stage: Stage):
+    held = HeldAttempt(stage)
+    asking = Asking(stage, 1, timeout=timedelta(seconds=20))
+    await stage.serve(asking.beside(held))
+    await stage.start()
+    await asking.asked(1)
+    (first,) = stage.inputs
+    second = asyncio.create_task(asking.ask(first.model_copy(update={"number": 2}), 1))
+    await asking.asked(2)
+    assert await shown_statuses(stage) == [HandoffStatus.WITHDRAWN, HandoffStatus.OPEN]
+    with pytest.raises(WorkflowUpdateFailedError) as of_the_lost_one:
+        await asking.ask(first, 2)
+    assert cause_of(of_the_lost_one) == NOT_TAKEN
+    held.end(completed())
+    await stage.ended()
+    await second
 
 
 async def test_a_withdrawal_that_overtakes_its_question_ends_it(stage: Stage):
