@@ -24,7 +24,6 @@ from callboard.schemas.workflow.handoff import (
     AT_ONCE,
     MOST_ASKED,
     MOST_AT_ONCE,
-    NOT_TAKEN,
     TOO_OFTEN,
     HandoffEnd,
     HandoffField,
@@ -43,6 +42,10 @@ log = logging.getLogger(__name__)
 _ASK_AGAIN_AFTER = 1.0
 """Seconds after which a question is brought to Temporal again that it has not taken. The Attempt is interrupted if
 Temporal is away for longer than it may be."""
+_TAKEN_WITHIN = timedelta(seconds=10)
+"""How much longer than its own time a question waits: for a worker to take it to its Run, and to tell how it ended."""
+_UNKNOWN = f"Update handler for '{names.ASK}' expected but not found"
+"""What the SDK says where a workflow has no such update."""
 _WITHDRAWN_WITHIN = timedelta(seconds=3)
 """How long Temporal gets to hear that a question is withdrawn."""
 _REMEMBERED = 1000
@@ -173,14 +176,27 @@ class AttemptHandoffs:
         )
 
     async def _ask(self, asked: HandoffRequest) -> HandoffEnd:
+        """Return how the question has ended. Whoever does not wait for that any more withdraws it."""
+        limit = asked.timeout + _TAKEN_WITHIN
+        try:
+            async with asyncio.timeout(limit.total_seconds()):
+                return await self._bring(asked)
+        except TimeoutError:
+            await self._withdraw(asked.id)
+            return HandoffEnd(status=HandoffStatus.EXPIRED, reason="no worker that carries out Runs has taken it")
+        except asyncio.CancelledError:  # its user code has ended; what that leaves is still to be stored
+            await self._withdraw(asked.id)
+            raise
+
+    async def _bring(self, asked: HandoffRequest) -> HandoffEnd:
         """Bring the question to the Run, and wait there. The id makes that idempotent, so it can be asked again."""
         while True:
             try:
                 return await self._run.execute_update(names.ASK, asked, id=asked.id, result_type=HandoffEnd)
             except WorkflowUpdateFailedError as error:
-                cause = error.cause
-                known = isinstance(cause, ApplicationError) and cause.type == NOT_TAKEN
-                reason = str(cause) if known else "The workers that carry out Runs do not know questions yet."
+                reason = error.cause.message if isinstance(error.cause, ApplicationError) else str(error.cause)
+                if reason.startswith(_UNKNOWN):
+                    reason = "The workers that carry out Runs do not know questions yet."
                 return HandoffEnd(status=HandoffStatus.WITHDRAWN, reason=reason)
             except WorkflowUpdateRPCTimeoutOrCancelledError as error:
                 if isinstance(error.__cause__, asyncio.CancelledError):  # the SDK tells a cancel by this as well

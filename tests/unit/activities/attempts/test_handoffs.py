@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from temporalio.client import WorkflowUpdateFailedError
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.attempts.handoffs import AttemptHandoffs, OpenQuestions
 from callboard.projects.project_settings import Handoffs, ProjectSettings
 from callboard.schemas.workflow import names
-from callboard.schemas.workflow.handoff import AT_ONCE, MOST_ASKED, MOST_AT_ONCE, TOO_OFTEN, HandoffEnd, HandoffStatus
+from callboard.schemas.workflow.handoff import (
+    AT_ONCE,
+    MOST_ASKED,
+    MOST_AT_ONCE,
+    NOT_TAKEN,
+    TOO_OFTEN,
+    HandoffEnd,
+    HandoffStatus,
+)
 from callboard.security.keyring import KeyRing
 from tests.support.attempt_worker import attempt_input, running_attempt
 from tests.support.machines import attempt_of
@@ -27,6 +38,7 @@ class Workflow:
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.signals: list[tuple[str, str]] = []
+        self.refusal: Exception | None = None
         self.ends = asyncio.Event()
         self.ends.set()
 
@@ -36,6 +48,8 @@ class Workflow:
     async def execute_update(self, _update: str, _asked: Any, **options: Any) -> HandoffEnd:
         self.asked.append(options["id"])
         await self.ends.wait()
+        if self.refusal is not None:
+            raise WorkflowUpdateFailedError(self.refusal)
         return HandoffEnd(status=HandoffStatus.DECLINED, reason="Not my phone.")
 
     async def signal(self, signal: str, handoff_id: str, **_options: Any) -> None:
@@ -142,3 +156,43 @@ async def test_what_is_withdrawn_before_it_was_asked_is_not_asked(
     assert not asking.done()
     await handoffs.withdraw({"question": "1"})
     assert (await asking, workflow.asked) == (("withdrawn", None), [])
+
+
+async def test_a_question_is_withdrawn_as_soon_as_its_user_code_has_ended(
+    handoffs: AttemptHandoffs, workflow: Workflow
+) -> None:
+    workflow.ends.clear()
+    asking = asyncio.create_task(ask(handoffs, 1))
+    await until(lambda: workflow.asked)
+    asking.cancel()
+    await asyncio.wait({asking})
+    assert asking.cancelled()
+    assert workflow.signals == [(names.WITHDRAW_HANDOFF, names.handoff_id("run", 1, 1))]
+
+
+async def test_a_question_that_no_worker_takes_to_its_run_expires(
+    handoffs: AttemptHandoffs, workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("activities.attempts.handoffs._TAKEN_WITHIN", timedelta(seconds=-0.9))
+    workflow.ends.clear()
+    status, why = await ask(handoffs, 1, timeout="1")
+    assert (status, why) == ("expired", "no worker that carries out Runs has taken it")
+    assert workflow.signals == [(names.WITHDRAW_HANDOFF, names.handoff_id("run", 1, 1))]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "told"),
+    [
+        (
+            ApplicationError("Update handler for 'ask' expected but not found, and there is no dynamic handler."),
+            "The workers that carry out Runs do not know questions yet.",
+        ),
+        (ApplicationError(TOO_OFTEN, type=NOT_TAKEN), TOO_OFTEN),
+        (ApplicationError("No room.", type="Other"), "No room."),
+    ],
+)
+async def test_user_code_hears_why_a_question_was_refused(
+    handoffs: AttemptHandoffs, workflow: Workflow, refusal: Exception, told: str
+) -> None:
+    workflow.refusal = refusal
+    assert await ask(handoffs, 1) == ("withdrawn", told)
