@@ -49,12 +49,19 @@ function runningTimes(root) {
 // Keep the page up to date: it is fetched again and again, and its parts that are marked as live replace the old ones.
 let tag = null;
 const texts = new Map();  // HTML of the live parts as it was received, by their ids
+function isBeingFilledIn(part) {
+  return [...part.querySelectorAll("form[method=post] input:not([type=hidden],[type=checkbox])")].some((field) => field === document.activeElement || field.value !== field.defaultValue);
+}
 function refresh(fresh) {
   for (const part of fresh.querySelectorAll("[data-live]")) {
     const old = document.getElementById(part.id);
     if (!old) continue;
     const text = part.innerHTML;
     if (texts.get(part.id) === text) continue;
+    if (isBeingFilledIn(old)) {  // what is typed must neither be lost nor go into another form
+      tag = null;
+      continue;
+    }
     texts.set(part.id, text);
     localTimes(part);
     const chosen = new Set([...old.querySelectorAll("input:checked")].map((box) => box.value));
