@@ -58,10 +58,10 @@ async def decline(services: Services, project: str, run_id: str, handoff_id: str
 
 
 async def _require_open(services: Services, project: str, run_id: str, handoff_id: str) -> Handoff:
-    """Return an open Handoff of this Run, or of the Create that it waits for."""
+    """Return an open Handoff of this Run, or of the check or Create that it waits for."""
     handoff = await _find(services, project, run_id, handoff_id)
     asking = names.run_of_handoff(handoff_id)
-    if handoff is None and asking != run_id:  # it may be of the Create that the Run has waited for
+    if handoff is None and asking != run_id:  # it may be of one that the Run has waited for
         handoff = await _find(services, project, asking, handoff_id)
         if handoff is not None and handoff.is_open:
             handoff = None

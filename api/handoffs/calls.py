@@ -67,7 +67,7 @@ async def _list_open(services: Services, project: str) -> HandoffList:
 
 @_OF_RUN.get("", dependencies=_READING, operation_id="listRunHandoffs", summary="List a Run's Handoffs")
 async def list_of_run(services: ServicesDep, projectName: str, runId: str) -> HandoffList:
-    """List the last Handoffs of a Run, and those of the Create that it waits for."""
+    """List the last Handoffs of a Run, and those of the check and the Create that it waits for."""
     found = await services.runs.list_handoffs(services.settings.workspace, projectName, runId)
     return HandoffList(handoffs=[HandoffBody.of(each) for each in found])
 

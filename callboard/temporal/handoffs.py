@@ -98,33 +98,39 @@ def first_open(execution: WorkflowExecution, handoffs: list[Handoff]) -> Handoff
 
 
 async def find_handoffs(client: Client, description: WorkflowExecutionDescription) -> list[Handoff]:
-    """Return the last Handoffs of a Run, and those of the Create that it waits for. Raises RPCError."""
-    awaited = await _awaited_create(client, description)
-    return [*await read_handoffs(description), *([] if awaited is None else await read_handoffs(awaited))]
+    """Return the last Handoffs of a Run, and of the check and the Create that it waits for, the oldest first.
+
+    Raises RPCError.
+    """
+    executions = (description, *await _awaited(client, description))
+    found = [handoff for execution in executions for handoff in await read_handoffs(execution)]
+    return sorted(found, key=lambda handoff: handoff.created_at)
 
 
-async def _awaited_create(
-    client: Client, description: WorkflowExecutionDescription
-) -> WorkflowExecutionDescription | None:
-    """Return the Create that this Run waits for; None if it waits for none."""
+async def _awaited(client: Client, description: WorkflowExecutionDescription) -> list[WorkflowExecutionDescription]:
+    """Return the Validate that this Run waits for, and the Create that the Validate waits for, as far as they do."""
     session = description.typed_search_attributes.get(visibility.AUTH_SESSION)
     if session is None or description.status is not WorkflowExecutionStatus.RUNNING:
-        return None
-    validate_id, project = description.id, description.typed_search_attributes[visibility.PROJECT]
+        return []
+    validate, project = description, description.typed_search_attributes[visibility.PROJECT]
     if description.workflow_type != names.VALIDATE:
         children = description.raw_description.pending_children
         validate_id = next((each.workflow_id for each in children if each.workflow_type_name == names.VALIDATE), "")
-    validate = description if validate_id == description.id else await _describe(client, validate_id)
-    # A Validate whose check is under way waits for no Create.
-    if validate is None or validate.raw_description.pending_activities:
-        return None
+        validate = await _describe(client, validate_id)
+    if validate is None:
+        return []
+    awaited = [] if validate is description else [validate]
+    if validate.raw_description.pending_activities:  # its check is under way, so it waits for no Create
+        return awaited
     run_id = await validate.memo_value(names.MEMO_PARENT, None)
-    for owner in (session, *([] if run_id is None else [names.runtime_owner(run_id)])):
+    # A login that lives for its Run alone comes first: another one may have the name that it was given.
+    for owner in (*([] if run_id is None else [names.runtime_owner(run_id)]), session):
         auth_session = await _describe(client, names.auth_session_workflow_id(project, owner))
         if auth_session is not None and auth_session.status is WorkflowExecutionStatus.RUNNING:
             view = await auth_session.memo_value(names.MEMO_VIEW, type_hint=AuthSessionView)
-            return None if view.pending_run_id is None else await _describe(client, view.pending_run_id)
-    return None
+            create = None if view.pending_run_id is None else await _describe(client, view.pending_run_id)
+            return [*awaited, *([] if create is None else [create])]
+    return awaited
 
 
 async def _describe(client: Client, workflow_id: str) -> WorkflowExecutionDescription | None:

@@ -265,7 +265,7 @@ class Runs:
         return description
 
     async def list_handoffs(self, workspace: str, project: str, run_id: str) -> list[Handoff]:
-        """Return the last Handoffs of a Run, and of the Create that it waits for. Raises as `get_state` does."""
+        """Return the last Handoffs of a Run, and of the check and Create it waits for. Raises as `get_state` does."""
         with translate_rpc_errors():
             return await find_handoffs(self._client, await self.describe(workspace, project, run_id))
 

@@ -121,7 +121,7 @@ class HandoffBody(ResponseModel):
 
     id: str
     run_id: str
-    """The Run whose Attempt asks: another one than that of the path, if it is the Create that this one waits for."""
+    """The Run whose Attempt asks: another one than that of the path, if this one waits for that check or Create."""
     kind: HandoffKind
     attempt: int
     """The number of the Attempt."""
