@@ -14,18 +14,18 @@ from temporalio.client import (
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
 from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
 
 from callboard.schemas.errors import Conflict, Unavailable
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.auth_session import AuthSessionView
-from callboard.schemas.workflow.handoff import NOT_OPEN, Handoff, HandoffAnswer, HandoffEnd
-from callboard.temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors, unless_missing
+from callboard.schemas.workflow.handoff import NOT_OPEN, Handoff, HandoffAnswer, HandoffEnd, HandoffStatus
+from callboard.temporal.rpc_errors import RPC_TIMEOUT, is_missing_entity, translate_rpc_errors, unless_missing
 from callboard.temporal.visibility_queries import is_one_of
 from workflows import visibility
 
 _ANSWER_TIMEOUT = timedelta(seconds=10)
 """How long an answer waits for a worker that takes it to its Run."""
-_NO_HANDOFF = "There is no such Handoff."
 
 
 class Handoffs:
@@ -52,13 +52,17 @@ class Handoffs:
             Unavailable: Temporal, or a worker, has not taken the answer in time; it may still be taken.
         """
         handle = self._client.get_workflow_handle(names.run_of_handoff(handoff_id))
-        with translate_rpc_errors(_NO_HANDOFF):
+        with translate_rpc_errors():
             try:
                 async with asyncio.timeout(_ANSWER_TIMEOUT.total_seconds()):
                     answer = HandoffAnswer(id=handoff_id, end=end)
                     await handle.execute_update(names.ANSWER, answer)  # pyright: ignore[reportUnknownMemberType]
             except WorkflowUpdateFailedError as error:
                 if isinstance(error.cause, ApplicationError) and error.cause.type == NOT_OPEN:
+                    raise not_open(handoff_id) from error
+                raise
+            except RPCError as error:
+                if is_missing_entity(error):  # its Run has ended
                     raise not_open(handoff_id) from error
                 raise
             except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
@@ -87,14 +91,17 @@ async def open_handoffs(client: Client, workspace: str, project: str) -> list[Ha
 
 
 async def read_handoffs(execution: WorkflowExecution) -> list[Handoff]:
-    """Return the last Handoffs of a Run, from its memo, the oldest first."""
-    return await execution.memo_value(names.MEMO_HANDOFFS, list[Handoff](), type_hint=list[Handoff])
+    """Return the last Handoffs of a Run, from its memo, the oldest first. None is open of a Run that was terminated."""
+    found = await execution.memo_value(names.MEMO_HANDOFFS, list[Handoff](), type_hint=list[Handoff])
+    if execution.status is WorkflowExecutionStatus.RUNNING:
+        return found
+    withdrawn = {"status": HandoffStatus.WITHDRAWN}
+    return [each.model_copy(update=withdrawn) if each.is_open else each for each in found]
 
 
-def first_open(execution: WorkflowExecution, handoffs: list[Handoff]) -> Handoff | None:
-    """Return the first of the Handoffs that waits for a person; none does of a Run that has ended, however it has."""
-    is_running = execution.status is WorkflowExecutionStatus.RUNNING
-    return next((each for each in handoffs if each.is_open), None) if is_running else None
+def first_open(handoffs: list[Handoff]) -> Handoff | None:
+    """Return the first of the Handoffs that waits for a person."""
+    return next((each for each in handoffs if each.is_open), None)
 
 
 async def find_handoffs(client: Client, description: WorkflowExecutionDescription) -> list[Handoff]:

@@ -182,7 +182,7 @@ async def read_list_item(execution: WorkflowExecution) -> RunListItem:
         attempts=summary.attempts,
         waits_until=summary.waits_until,
         cause=cause_of(abnormal_outcome) if abnormal_outcome else summary.cause,
-        handoff=first_open(execution, await read_handoffs(execution)),
+        handoff=first_open(await read_handoffs(execution)),
     )
 
 

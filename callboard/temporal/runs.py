@@ -281,7 +281,7 @@ class Runs:
             progress = await read_progress(self._client, description)
             status = RunStatus.STARTED if progress is Progress.STARTED else RunStatus.PENDING
             paused = progress is Progress.PAUSED
-            handoff = first_open(description, await find_handoffs(self._client, description))
+            handoff = first_open(await find_handoffs(self._client, description))
         return RunState(
             description.id,
             status,

@@ -8,17 +8,19 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
+from callboard.schemas.errors import Conflict
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.attempt import AttemptInput, AttemptOutcome
 from callboard.schemas.workflow.auth import RunAuth
 from callboard.schemas.workflow.handoff import HandoffAnswer, HandoffEnd, HandoffStatus
 from callboard.schemas.workflow.run import RunStatus
+from callboard.temporal.handoffs import Handoffs
 from callboard.temporal.listing import list_waiting
 from callboard.temporal.runs import Runs
 from tests.support.auth_stage import LoginStage, good
 from tests.support.handoffs import Asking
 from tests.support.polling import until
-from tests.support.run_stage import DEADLINE, WORKSPACE, completed, ends
+from tests.support.run_stage import DEADLINE, WORKSPACE, HeldAttempt, Stage, completed, ends
 
 ANSWERED = HandoffEnd(status=HandoffStatus.COMPLETED, values="sealed")
 
@@ -96,3 +98,21 @@ async def test_a_login_of_the_run_alone_is_not_taken_for_another_of_its_name(
     login_stage.ref = login_stage.ref.model_copy(update={"id": other.id})
     auth = auth.model_copy(update={"ref": login_stage.ref})
     await shown_on_the_run_until_answered(client, login_stage, asking, auth)
+
+
+async def test_a_question_of_a_terminated_run_is_not_open(client: Client, stage: Stage) -> None:
+    """Its workflow has no moment in which to withdraw it."""
+    asking, held = Asking(stage, 1), HeldAttempt(stage)
+    runs, handoffs = Runs(client), Handoffs(client)
+    await stage.serve_attempts(asking.beside(held))
+    await stage.start()
+    await asking.asked(1)
+    (asked,) = await until(lambda: handoffs.list_open(WORKSPACE, stage.project), DEADLINE)
+    (waiting,) = [each for each in await list_waiting(client) if each.run_id == stage.run_id]
+    assert (asked.id, waiting.handoff) == (names.handoff_id(stage.run_id, 1, 1), asked)
+    await stage.handle.terminate()
+    held.end()
+    shown = await runs.list_handoffs(WORKSPACE, stage.project, stage.run_id)
+    assert [each.status for each in shown] == [HandoffStatus.WITHDRAWN]
+    with pytest.raises(Conflict, match=f"Handoff {asked.id} is not open"):
+        await handoffs.answer(asked.id, ANSWERED)
