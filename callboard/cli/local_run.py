@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import termios
 import traceback
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -303,6 +304,7 @@ def _started(
         os.fdopen(os.memfd_create("order"), "w+", encoding="utf-8") as file,
         os.fdopen(os.memfd_create("stack"), encoding="utf-8", errors="replace") as stack,
         os.fdopen(reading) as told,
+        _terminal_restored(),
     ):
         json.dump({**order, "stack": stack.fileno()}, file)
         file.seek(0)
@@ -327,6 +329,20 @@ def _started(
         raise KeyboardInterrupt
     if not outcome:
         raise ProjectError(f"The process of the project's code ended with exit code {child.returncode}, and no result.")
+
+
+@contextmanager
+def _terminal_restored() -> Generator[None]:
+    """Leave the terminal as it was: a process that asks for a secret may end while nothing shows that is typed."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin)
+    try:
+        yield
+    finally:
+        if termios.tcgetattr(sys.stdin) != before:
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
 
 
 def _ended_late(

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import subprocess
+import termios
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -38,6 +39,11 @@ class Terminal:
 
     def type(self, text: str) -> None:
         os.write(self._screen, text.encode())
+
+    @property
+    def echoes(self) -> bool:
+        """Whether it shows what is typed."""
+        return bool(termios.tcgetattr(self._screen)[3] & termios.ECHO)
 
     def read(self) -> bool:
         """Take in what has been printed; False at the end."""

@@ -31,6 +31,16 @@ from tests.support.files import write_files
 from tests.support.local_projects import PYTHON, TYPESCRIPT, LocalKind
 from tests.support.processes import CALLBOARD, surroundings
 
+DIE = """
+import asyncio, os, signal, termios
+from callboard_runtime import request_input
+
+async def automation(page, params=None, **_):
+    asking = asyncio.create_task(request_input("The code", secret=True))
+    while termios.tcgetattr(0)[3] & termios.ECHO:
+        await asyncio.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
 ASK = r"""
 from callboard_runtime import HandoffDeclined, HandoffTimeout, request_input
 
@@ -162,6 +172,14 @@ def test_a_question_is_asked_on_the_terminal_until_the_answer_is_one(in_python: 
         terminal.read_to_the_end()
         assert terminal.text.endswith('"HandoffDeclined"\n')
     assert json.loads(in_python.run("api", "ask", '{"timeout": 1}').stdout) in ("HandoffTimeout", "HandoffDeclined")
+
+
+def test_a_terminal_shows_what_is_typed_though_the_code_died_as_it_asked_for_a_secret(in_python: Project):
+    write_files(in_python.folder, {"api/die.py": DIE})
+    with in_python.on_terminal("api", "die") as terminal:
+        assert terminal.read_to_the_end() != 0
+        assert "code: " in terminal.text
+        assert terminal.echoes
 
 
 def test_json_has_what_is_left_beside_the_result(project: Project):
