@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from callboard.cli.options import DataFolder, load_settings
+from callboard.cli.output import strip_control
 from callboard.dev.banner import banner
 from callboard.dev.dev import DevStack
 from callboard.dev.events import Event
@@ -83,7 +84,7 @@ def _report(text: str, *, quiet: bool, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"event": kind, "text": text, **fields}, ensure_ascii=False))
     elif not wants_json_logs():
-        typer.echo(text)
+        typer.echo(strip_control(text))  # it may have texts of pages and user code
     else:
         for line in filter(None, text.splitlines()):
             log.info("%s", line)

@@ -8,7 +8,7 @@ import typer
 
 from callboard.cli.api_client import ApiClient, quote_segment
 from callboard.cli.options import AsJson
-from callboard.cli.output import format_short_time, print_json, print_table
+from callboard.cli.output import format_short_time, print_json, print_message, print_table
 from callboard.cli.with_api import with_project
 from callboard.schemas.errors import BadRequest
 from callboard.schemas.workflow import names
@@ -90,7 +90,7 @@ def _asked(target: ApiClient, handoff_id: str) -> dict[str, str]:
     found = [each for each in target.request("GET", path)["handoffs"] if each["id"] == handoff_id]
     if not found:
         raise BadRequest(f"There is no Handoff {handoff_id} of that Run. See: callboard handoffs list")
-    typer.echo(found[0]["instructions"], err=True)
+    print_message(found[0]["instructions"])
     return {
         field["name"]: typer.prompt(field["name"], hide_input=field["secret"], err=True) for field in found[0]["fields"]
     }

@@ -3,7 +3,11 @@
 import json
 from typing import Any
 
+import pytest
+
+from callboard.cli.dev import _report
 from callboard.cli.exit_codes import ExitCode
+from callboard.dev.events import Event
 from tests.support.fake_api import FakeApi
 
 ASKED: dict[str, Any] = {
@@ -37,10 +41,11 @@ def test_an_answer_goes_to_the_run_that_the_id_names(api: FakeApi):
 
 
 def test_values_that_are_not_given_are_asked_for_and_secrets_are_not_shown(api: FakeApi):
-    api.answers = [(200, {"handoffs": [ASKED]}), (200, DONE)]
+    asked = {**ASKED, "instructions": "The code\x1b[2J\x1b]0;title\x07"}
+    api.answers = [(200, {"handoffs": [asked]}), (200, DONE)]
     done = api.callboard("handoffs", "answer", "r1.1.1", "-p", "shop", text="493027\n")
     assert api.asked[-1].body == {"values": {"code": "493027"}}
-    assert "493027" not in done.output
+    assert ("493027" in done.output, "\x1b" in done.output, "The code" in done.output) == (False, False, True)
 
 
 def test_a_decline_has_its_reason(api: FakeApi):
@@ -53,3 +58,8 @@ def test_a_decline_has_its_reason(api: FakeApi):
 def test_what_is_no_value_is_refused_before_anything_is_asked(api: FakeApi):
     code, sentence = api.error("handoffs", "answer", "r1.1.1", "493027", "-p", "shop")
     assert (code, "493027" in sentence, api.asked) == (ExitCode.USAGE, False, [])
+
+
+def test_callboard_dev_tells_of_one_without_its_control_sequences(capsys: pytest.CaptureFixture[str]):
+    _report(Event("asks       shop/list  The code\x07", "handoff"), quiet=False, as_json=False)
+    assert capsys.readouterr().out == "asks       shop/list  The code\n"
