@@ -24,7 +24,7 @@ with workflow.unsafe.imports_passed_through():
         StopInput,
     )
     from callboard.schemas.workflow.base import MESSAGE_LIMIT, clip
-    from callboard.schemas.workflow.handoff import HandoffAnswer, HandoffEnd, HandoffRequest
+    from callboard.schemas.workflow.handoff import HandoffAnswer, HandoffEnd, HandoffRequest, OpenedLink
     from callboard.schemas.workflow.run import ErrorCode, ReasonType, RunError, RunOutcome, RunStatus, RunSummary
     from workflows.cancellation import end_of, finish
     from workflows.handoffs import Handoffs
@@ -284,6 +284,15 @@ class BrowserWorkflow:
     @answer.validator
     def _check_answer(self, answer: HandoffAnswer) -> None:
         self._handoffs.check_open(answer.id)
+
+    @workflow.update(name=names.OPEN_LINK)
+    def open_link(self, opened: OpenedLink) -> None:
+        """Open a Handoff by a link, which counts once."""
+        self._handoffs.open_link(opened)
+
+    @open_link.validator
+    def _check_link(self, opened: OpenedLink) -> None:
+        self._handoffs.check_link(opened)
 
     @workflow.signal(name=names.WITHDRAW_HANDOFF)
     def withdraw_handoff(self, handoff_id: str) -> None:

@@ -9,8 +9,10 @@ with workflow.unsafe.imports_passed_through():
     from callboard.schemas.workflow import names
     from callboard.schemas.workflow.handoff import (
         AT_ONCE,
+        LINK_USED,
         MOST_ASKED,
         MOST_AT_ONCE,
+        MOST_LINKS,
         MOST_SHOWN,
         NOT_OPEN,
         NOT_TAKEN,
@@ -19,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
         HandoffEnd,
         HandoffRequest,
         HandoffStatus,
+        OpenedLink,
     )
     from workflows.visibility import HANDOFF
 
@@ -29,6 +32,8 @@ class Handoffs:
     def __init__(self) -> None:
         self._asked: dict[str, Handoff] = {}
         self._ends: dict[str, HandoffEnd] = {}
+        self._links: set[str] = set()
+        """Links that were opened."""
         self._attempt: int | None = None
         """The number of the Attempt that is under way, as far as it is known; None if none is."""
 
@@ -87,6 +92,18 @@ class Handoffs:
         """Raise ApplicationError of the type `NOT_OPEN` if nobody waits for an answer to this."""
         if self._attempt is None or handoff_id not in self._open:
             raise ApplicationError("Nobody waits for this answer any more.", type=NOT_OPEN)
+
+    def check_link(self, opened: OpenedLink) -> None:
+        """Raise ApplicationError of the type `NOT_OPEN` or `LINK_USED` if this link opens nothing."""
+        self.check_open(opened.id)
+        if opened.link in self._links:
+            raise ApplicationError("This link was used.", type=LINK_USED)
+        if len(self._links) >= MOST_LINKS:
+            raise ApplicationError(f"At most {MOST_LINKS} links of a Run are opened.", type=LINK_USED)
+
+    def open_link(self, opened: OpenedLink) -> None:
+        """Note that a link was used."""
+        self._links.add(opened.link)
 
     def end(self, handoff_id: str, end: HandoffEnd) -> None:
         """End an open Handoff; nothing happens to one that has ended."""

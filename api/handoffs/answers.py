@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from api.dependencies import Services
 from callboard.schemas.errors import NotFound
 from callboard.schemas.rest.field_errors import errors_at
+from callboard.schemas.rest.handoffs import CompleteHandoff, DeclineHandoff
+from callboard.schemas.rest.json_text import validate_body
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.base import clip
 from callboard.schemas.workflow.handoff import Handoff, HandoffEnd, HandoffStatus
 from callboard.security import seal_context
 from callboard.temporal.handoffs import not_open
 
+ByForm = Callable[[Services, str, str, str, Mapping[str, str]], Awaitable[Handoff]]
+"""Answers a Handoff by a form: `complete_by_form`, or `decline_by_form`."""
 _MATCH_WITHIN = 2.0
 """Seconds that a pattern gets. No engine bounds the time of all patterns, and these are of user code."""
 _MATCHES = "import json, re, sys; pattern, value = json.load(sys.stdin); sys.exit(re.fullmatch(pattern, value) is None)"
@@ -34,7 +38,7 @@ async def complete(
         ConfigurationError: They cannot be sealed, as there is no key.
         Unavailable: Temporal, or a worker, does not answer.
     """
-    handoff = await _require_open(services, project, run_id, handoff_id)
+    handoff = await require_open(services, project, run_id, handoff_id)
     asked = {field.name for field in handoff.fields}
     wrong: list[tuple[tuple[str, ...], str]] = [
         (("values",), f"values for {', '.join(sorted(asked))} alone") for _ in [*(values.keys() - asked)][:1]
@@ -53,12 +57,34 @@ async def complete(
 
 async def decline(services: Services, project: str, run_id: str, handoff_id: str, reason: str | None) -> Handoff:
     """Tell the Attempt that asks that it gets no answer. Returns and raises as `complete` does."""
-    handoff = await _require_open(services, project, run_id, handoff_id)
+    handoff = await require_open(services, project, run_id, handoff_id)
     return await _end(services, handoff, HandoffEnd(status=HandoffStatus.DECLINED, reason=reason or None))
 
 
-async def _require_open(services: Services, project: str, run_id: str, handoff_id: str) -> Handoff:
-    """Return an open Handoff of this Run, or of the check or Create that it waits for."""
+async def complete_by_form(
+    services: Services, project: str, run_id: str, handoff_id: str, form: Mapping[str, str]
+) -> Handoff:
+    """Do as `complete` does, with the values of a form."""
+    values = {name.removeprefix("value-"): value for name, value in form.items() if name.startswith("value-")}
+    checked = validate_body(CompleteHandoff, {"values": values}).values
+    return await complete(services, project, run_id, handoff_id, checked)
+
+
+async def decline_by_form(
+    services: Services, project: str, run_id: str, handoff_id: str, form: Mapping[str, str]
+) -> Handoff:
+    """Do as `decline` does, with the reason of a form."""
+    reason = validate_body(DeclineHandoff, {"reason": form.get("reason", "").strip() or None}).reason
+    return await decline(services, project, run_id, handoff_id, reason)
+
+
+async def require_open(services: Services, project: str, run_id: str, handoff_id: str) -> Handoff:
+    """Return an open Handoff of this Run, or of the check or Create that it waits for.
+
+    Raises:
+        NotFound, Conflict: There is no such Handoff of this Run, or it is not open.
+        Unavailable: Temporal does not answer.
+    """
     handoff = await _find(services, project, run_id, handoff_id)
     asking = names.run_of_handoff(handoff_id)
     if handoff is None and asking != run_id:  # it may be of one that the Run has waited for

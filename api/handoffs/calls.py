@@ -12,7 +12,7 @@ from api.dashboard.auth import FormDep
 from api.dashboard.page_route import page_router
 from api.dashboard.rendering import redirect, render_page
 from api.dependencies import Services, ServicesDep
-from api.handoffs import answers
+from api.handoffs import answers, links
 from api.http.access import CallerDep, requires
 from api.http.errors import error_responses
 from api.http.json_body import read_json_object
@@ -26,6 +26,7 @@ from callboard.schemas.rest.handoffs import (
     CompleteHandoff,
     DeclineHandoff,
     HandoffBody,
+    HandoffLink,
     HandoffList,
     HandoffsQuery,
 )
@@ -35,10 +36,11 @@ from callboard.security.apikeys import Caller
 _OF_RUN = workspace_router("/{projectName}/runs/{runId}/handoffs", tag="Handoffs")
 _OF_PROJECT = workspace_router("/{projectName}/handoffs", tag="Handoffs")
 _PAGES = page_router("/projects/{projectName}")
-routers = (_OF_RUN, _OF_PROJECT, _PAGES)
+routers = (_OF_RUN, _OF_PROJECT, _PAGES, links.router)
 
 _READING = [requires(Scope.HANDOFFS)]
 _COMPLETING = [requires(Scope.HANDOFFS, "handoff.complete")]
+_LINKING = [requires(Scope.HANDOFFS, "handoff.link")]
 _DECLINING = [requires(Scope.HANDOFFS, "handoff.decline")]
 
 _CHECKS = [Depends(require_run)]
@@ -102,6 +104,20 @@ async def decline(request: Request, services: ServicesDep, projectName: str, run
     return HandoffBody.of(await answers.decline(services, projectName, runId, handoffId, reason))
 
 
+@_OF_RUN.post(
+    "/{handoffId}/link",
+    dependencies=_LINKING,
+    operation_id="linkHandoff",
+    summary="Make a link to a Handoff",
+    responses=error_responses(Conflict),
+)
+async def link(
+    request: Request, services: ServicesDep, caller: CallerDep, projectName: str, runId: str, handoffId: str
+) -> HandoffLink:
+    """Make a link with which somebody answers the Handoff without a key, once."""
+    return await links.make(request, services, caller, projectName, runId, handoffId)
+
+
 @_PAGES.get("/handoffs", dependencies=_READING)
 @_PAGES.get("/handoffs.json", dependencies=_READING)
 async def page(request: Request, services: ServicesDep, manifest: ProjectDep) -> Response:
@@ -122,10 +138,8 @@ async def complete_by_form(
 ) -> Response:
     """Answer a Handoff by the form of a page."""
     run_id = request.path_params["runId"]
-    values = {name.removeprefix("value-"): value for name, value in form.items() if name.startswith("value-")}
     try:
-        checked = validate_body(CompleteHandoff, {"values": values}).values
-        await answers.complete(services, manifest.project, run_id, handoffId, checked)
+        await answers.complete_by_form(services, manifest.project, run_id, handoffId, form)
     except (BadRequest, Conflict) as error:
         return await _render(request, services, manifest, error)
     return _done(manifest, caller, run_id, "complete")
@@ -138,8 +152,7 @@ async def decline_by_form(
     """Decline a Handoff by the form of a page."""
     run_id = request.path_params["runId"]
     try:
-        reason = validate_body(DeclineHandoff, {"reason": form.get("reason", "").strip() or None}).reason
-        await answers.decline(services, manifest.project, run_id, handoffId, reason)
+        await answers.decline_by_form(services, manifest.project, run_id, handoffId, form)
     except (BadRequest, Conflict) as error:
         return await _render(request, services, manifest, error)
     return _done(manifest, caller, run_id, "decline")

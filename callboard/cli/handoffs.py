@@ -67,6 +67,14 @@ def decline(
     print_json(handoff) if as_json else typer.echo(f"Handoff {handoff_id} is {handoff['status']}.")
 
 
+@app.command("open")
+@with_project
+def open_handoff(target: ApiClient, handoff_id: HandoffId, as_json: AsJson = False) -> None:
+    """Print a link with which one person answers a Handoff without a key, until it expires."""
+    link = target.request("POST", f"{_path(handoff_id)}/link")
+    print_json(link) if as_json else typer.echo(link["url"])
+
+
 def _row(handoff: dict[str, Any]) -> tuple[Any, ...]:
     fields = ", ".join(field["name"] for field in handoff["fields"])
     expires = format_short_time(handoff["expiresAt"])

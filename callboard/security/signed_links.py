@@ -1,6 +1,6 @@
-"""Make and read links to a trace, to a file of an Attempt, or to the results of a JobRun.
+"""Make and read links to a trace, a file of an Attempt, the results of a JobRun, or a Handoff.
 
-Each opens one of them, for an hour, without a key.
+Each opens one of them without a key: for an hour, and a Handoff until that expires.
 
 The content of a link is sealed, so that nobody can make one, change one, or read from one what it is about. All
 processes with the same key ring can read each other's links.
@@ -57,10 +57,33 @@ class FileRef:
     name: str
 
 
+@dataclass(frozen=True)
+class HandoffRef:
+    """A Handoff for whoever has the link, which counts once."""
+
+    workspace: str
+    project: str
+    run_id: str
+    """The Run of whose path it was made."""
+    handoff_id: str
+    key_id: str
+    """The API key in whose name it answers."""
+    nonce: str
+
+
+@dataclass(frozen=True)
+class HandoffPass(HandoffRef):
+    """What such a link was exchanged for: the content of a cookie. Its nonce is the token of the forms."""
+
+
+type _Ref = TraceRef | FileRef | ResultsRef | HandoffRef
+
 _BOUND_TO = {
     TraceRef: "address of a trace",
     FileRef: "address of a file of an Attempt",
     ResultsRef: "address of the results of a JobRun",
+    HandoffRef: "link to a Handoff",
+    HandoffPass: "cookie of a Handoff",
 }
 
 
@@ -89,18 +112,20 @@ def link_files(
     return linked
 
 
-def sign_link(ref: TraceRef | FileRef | ResultsRef, ring: KeyRing) -> tuple[str, datetime]:
-    """Return an ASCII text that may be part of a URL, and until when it is valid.
+def sign_link(ref: _Ref, ring: KeyRing, until: datetime | None = None) -> tuple[str, datetime]:
+    """Return an ASCII text that may be part of a URL, and until when it is valid: for an hour if nothing is said.
 
     Raises:
         ConfigurationError: The ring is empty.
     """
-    ends = int(time.time() + LINK_LIFETIME.total_seconds())
+    ends = int(until.timestamp() if until is not None else time.time() + LINK_LIFETIME.total_seconds())
     sealed = ring.seal(json.dumps([*astuple(ref), ends]), bound_to=_BOUND_TO[type(ref)])
     return sealed, datetime.fromtimestamp(ends, UTC)
 
 
-def read_link[Ref: TraceRef | FileRef | ResultsRef](link: str, kind: type[Ref], ring: KeyRing) -> Ref | None:
+def read_link[Ref: (TraceRef, FileRef, ResultsRef, HandoffRef, HandoffPass)](
+    link: str, kind: type[Ref], ring: KeyRing
+) -> Ref | None:
     """Return what a link of this kind opens; None if Callboard did not make it, or if it has expired."""
     try:
         *of, ends = json.loads(ring.open(link, bound_to=_BOUND_TO[kind]))

@@ -19,7 +19,15 @@ from temporalio.service import RPCError
 from callboard.schemas.errors import Conflict, Unavailable
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.auth_session import AuthSessionView
-from callboard.schemas.workflow.handoff import NOT_OPEN, Handoff, HandoffAnswer, HandoffEnd, HandoffStatus
+from callboard.schemas.workflow.handoff import (
+    LINK_USED,
+    NOT_OPEN,
+    Handoff,
+    HandoffAnswer,
+    HandoffEnd,
+    HandoffStatus,
+    OpenedLink,
+)
 from callboard.temporal.rpc_errors import RPC_TIMEOUT, is_missing_entity, translate_rpc_errors, unless_missing
 from callboard.temporal.visibility_queries import is_one_of
 from workflows import visibility
@@ -51,15 +59,31 @@ class Handoffs:
             Conflict: It is not open any more.
             Unavailable: Temporal, or a worker, has not taken the answer in time; it may still be taken.
         """
+        await self._update(handoff_id, names.ANSWER, HandoffAnswer(id=handoff_id, end=end))
+
+    async def open_link(self, handoff_id: str, link: str) -> None:
+        """Open a Handoff by a link, which opens nothing from then on.
+
+        Raises:
+            Conflict: It was used before, or the Handoff is not open any more.
+            Unavailable: As for `answer`.
+        """
+        await self._update(handoff_id, names.OPEN_LINK, OpenedLink(id=handoff_id, link=link))
+
+    async def _update(self, handoff_id: str, update: str, argument: HandoffAnswer | OpenedLink) -> None:
         handle = self._client.get_workflow_handle(names.run_of_handoff(handoff_id))
         with translate_rpc_errors():
             try:
                 async with asyncio.timeout(_ANSWER_TIMEOUT.total_seconds()):
-                    answer = HandoffAnswer(id=handoff_id, end=end)
-                    await handle.execute_update(names.ANSWER, answer)  # pyright: ignore[reportUnknownMemberType]
+                    await handle.execute_update(update, argument)  # pyright: ignore[reportUnknownMemberType]
             except WorkflowUpdateFailedError as error:
-                if isinstance(error.cause, ApplicationError) and error.cause.type == NOT_OPEN:
+                kind = error.cause.type if isinstance(error.cause, ApplicationError) else None
+                if kind == NOT_OPEN:
                     raise not_open(handoff_id) from error
+                if kind == LINK_USED:
+                    raise Conflict(
+                        "This link was used before: each opens its question once. Ask for another."
+                    ) from error
                 raise
             except RPCError as error:
                 if is_missing_entity(error):  # its Run has ended

@@ -18,6 +18,7 @@ from callboard.schemas.workflow.handoff import (
     HandoffField,
     HandoffRequest,
     HandoffStatus,
+    OpenedLink,
 )
 from tests.support.polling import until
 from tests.support.run_stage import DEADLINE, Part, Stage, completed
@@ -99,6 +100,12 @@ async def shown_handoffs(stage: Stage, run_id: str | None = None) -> list[Handof
 
 async def shown_statuses(stage: Stage) -> list[HandoffStatus]:
     return [each.status for each in await shown_handoffs(stage)]
+
+
+async def open_link(stage: Stage, number: int, link: str) -> None:
+    """Open question `number` of the first Attempt by a link."""
+    opened = OpenedLink(id=names.handoff_id(stage.run_id, 1, number), link=link)
+    await stage.handle.execute_update(names.OPEN_LINK, opened)
 
 
 async def answer_handoff(stage: Stage, number: int, end: HandoffEnd) -> None:

@@ -130,6 +130,8 @@ class MemoryHandoffs(Handoffs):
     def __init__(self, runs: MemoryRuns) -> None:
         self._runs = runs
         self.answered: list[tuple[str, HandoffEnd]] = []
+        self.opened: set[str] = set()
+        """Links."""
 
     async def list_open(self, workspace: str, project: str) -> list[Handoff]:
         assert workspace == WORKSPACE
@@ -138,6 +140,11 @@ class MemoryHandoffs(Handoffs):
     async def answer(self, handoff_id: str, end: HandoffEnd) -> None:
         self._runs.fail()
         self.answered.append((handoff_id, end))
+
+    async def open_link(self, handoff_id: str, link: str) -> None:
+        if link in self.opened:
+            raise Conflict(f"The link to {handoff_id} was used before.")
+        self.opened.add(link)
 
 
 class MemoryHealth(TemporalHealth):

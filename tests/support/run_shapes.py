@@ -26,7 +26,7 @@ from callboard.schemas.workflow.handoff import HandoffEnd, HandoffStatus
 from callboard.schemas.workflow.run import ErrorCode, ReasonType, RetryIntervals, RunReason
 from callboard.schemas.workflow.sink import SealedSink
 from tests.support.delivery_inputs import sealed, webhook
-from tests.support.handoffs import Asking, answer_handoff
+from tests.support.handoffs import Asking, answer_handoff, open_link
 from tests.support.run_stage import (
     CANCELED,
     DEADLINE,
@@ -224,6 +224,7 @@ async def asks_a_person(stage: Stage) -> None:
     await stage.serve(asking)
     await stage.start()
     await asking.asked(1)
+    await open_link(stage, 1, "first-link")
     await answer_handoff(stage, 1, HandoffEnd(status=HandoffStatus.COMPLETED, values="sealed-1"))
     await asking.asked(2)
     await answer_handoff(stage, 2, HandoffEnd(status=HandoffStatus.DECLINED, reason="That is not my phone."))

@@ -293,6 +293,18 @@ function enhance(root) {
   }
 }
 
+// A link to a question holds its secret behind the `#`, which no server sees before a person presses the button.
+function openLink() {
+  const opening = document.querySelector("[data-link]");
+  if (!opening || location.hash.length < 2) return;
+  opening.querySelector("input[name=link]").value = location.hash.slice(1);
+  opening.querySelector("button").disabled = false;
+  opening.hidden = false;
+  document.querySelector("[data-asked]").replaceChildren();
+  history.replaceState(null, "", location.pathname);
+}
+addEventListener("hashchange", openLink);
+
 // Stop the live pictures while the page is hidden: nobody watches them, so the browsers need not send them.
 document.addEventListener("visibilitychange", () => {
   for (const picture of document.querySelectorAll("[data-live-picture]")) {
@@ -305,6 +317,7 @@ for (const part of document.querySelectorAll("[data-live]")) texts.set(part.id, 
 localTimes(document);
 theme();
 alreadySignedIn();
+openLink();
 enhance(document);
 setInterval(() => runningTimes(document), 1000);
 follow();

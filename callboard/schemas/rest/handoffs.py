@@ -147,6 +147,20 @@ class HandoffBody(ResponseModel):
         )
 
 
+class HandoffLink(ResponseModel):
+    """A link with which a person answers a Handoff without a key."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"url": "https://callboard.example.com/answer#cb1.…", "expiresAt": "2026-12-01T10:05:00Z"}]
+        }
+    )
+
+    url: str
+    """Its part behind the `#` is secret, and reaches no server before the person opens the question."""
+    expires_at: datetime
+
+
 class HandoffList(ResponseModel):
     """Handoffs, the oldest first."""
 

@@ -18,12 +18,15 @@ MOST_AT_ONCE = 4
 and answers need room."""
 MOST_SHOWN = 10
 """How many of its last Handoffs a Run shows."""
+MOST_LINKS = 100
+"""How many links to its Handoffs may be opened of a Run: each takes some events of its history."""
 
 AT_ONCE = f"An Attempt asks at most {MOST_AT_ONCE} questions at a time."
 TOO_OFTEN = f"A Run asks at most {MOST_ASKED} questions."
 
 # Types of the application failures with which a workflow refuses a Handoff.
 NOT_OPEN = "HandoffNotOpen"  # the answer comes too late, or a second time
+LINK_USED = "HandoffLinkUsed"  # a link counts once
 NOT_TAKEN = "HandoffNotTaken"  # no Attempt runs that could ask, or its Run has asked too often
 
 
@@ -82,6 +85,14 @@ class HandoffAnswer(FlowModel):
 
     id: str
     end: HandoffEnd
+
+
+class OpenedLink(FlowModel):
+    """What the update `open_link` brings: somebody opens a Handoff by a link."""
+
+    id: str
+    link: str
+    """What tells the link from others, and opens nothing."""
 
 
 class Handoff(FlowModel):

@@ -55,6 +55,13 @@ def test_a_decline_has_its_reason(api: FakeApi):
     assert (asked.path.rpartition("/")[2], asked.body) == ("decline", {"reason": "Not my phone."})
 
 
+def test_a_link_is_printed(api: FakeApi):
+    link = {"url": "https://callboard.example.com/answer#cb1.secret", "expiresAt": "2026-12-01T10:05:00Z"}
+    api.answers = [(200, link)]
+    assert api.callboard("handoffs", "open", "r1.1.1", "-p", "shop").stdout == f"{link['url']}\n"
+    assert api.asked[-1].path.endswith("runs/r1/handoffs/r1.1.1/link")
+
+
 def test_what_is_no_value_is_refused_before_anything_is_asked(api: FakeApi):
     code, sentence = api.error("handoffs", "answer", "r1.1.1", "493027", "-p", "shop")
     assert (code, "493027" in sentence, api.asked) == (ExitCode.USAGE, False, [])

@@ -9,6 +9,7 @@ from temporalio.exceptions import ApplicationError
 
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.handoff import (
+    LINK_USED,
     MOST_ASKED,
     MOST_AT_ONCE,
     MOST_SHOWN,
@@ -18,7 +19,7 @@ from callboard.schemas.workflow.handoff import (
     HandoffStatus,
 )
 from callboard.schemas.workflow.run import RunStatus
-from tests.support.handoffs import CODE, Asking, answer_handoff, shown_handoffs, shown_statuses
+from tests.support.handoffs import CODE, Asking, answer_handoff, open_link, shown_handoffs, shown_statuses
 from tests.support.run_stage import HeldAttempt, PlayRun, Stage, completed
 from workflows import visibility
 
@@ -129,6 +130,22 @@ async def test_a_withdrawal_that_overtakes_its_question_ends_it(stage: Stage):
     held.end(completed())
     await stage.ended()
     assert await shown_handoffs(stage) == []
+
+
+async def test_a_link_opens_its_question_once_and_while_that_is_open(stage: Stage):
+    asking = Asking(stage, 1)
+    await stage.serve(asking)
+    await stage.start()
+    await asking.asked(1)
+    await open_link(stage, 1, "one")
+    with pytest.raises(WorkflowUpdateFailedError) as again:
+        await open_link(stage, 1, "one")
+    await open_link(stage, 1, "another")
+    with pytest.raises(WorkflowUpdateFailedError) as of_none:
+        await open_link(stage, 2, "third")
+    assert (cause_of(again), cause_of(of_none)) == (LINK_USED, NOT_OPEN)
+    await answer_handoff(stage, 1, ANSWERED)
+    await stage.ended()
 
 
 async def test_few_questions_are_open_at_a_time_and_none_is_taken_without_an_attempt(stage: Stage):

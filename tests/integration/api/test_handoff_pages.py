@@ -1,19 +1,20 @@
-"""Pages that are updated by themselves, in a real browser, while somebody uses them."""
+"""Pages of Handoffs in a real browser: what their script does while somebody uses them."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from playwright.async_api import Page, Route, async_playwright, expect
+from playwright.async_api import Page, async_playwright, expect
 
 from callboard.machines.browser_program import browser_args, find_browser
 from callboard.schemas.workflow.handoff import Handoff, HandoffField, HandoffKind, HandoffStatus
 from callboard.storage.folder import FolderStore
-from tests.support.api_in_process import Api, api_settings
-from tests.support.dashboard_client import signed_in_client
+from tests.support.api_in_process import KEY, Api, api_settings
 from tests.support.in_memory_temporal import BEGAN, MemoryRuns
+
+HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
@@ -26,20 +27,10 @@ async def api(deployed: FolderStore) -> AsyncGenerator[Api]:
 
 @pytest.fixture
 async def page(api: Api) -> AsyncGenerator[Page]:
-    """A page of somebody who has signed in, whose requests go to the application in this process."""
-    pages = await signed_in_client(api)
-
-    async def answer(route: Route) -> None:
-        answered = await pages.get(route.request.url, headers={"accept": "text/html"})
-        await route.fulfill(status=answered.status_code, headers=dict(answered.headers), body=answered.content)
-
-    async with async_playwright() as playwright:
+    async with api.served() as url, async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=find_browser(None), args=browser_args())
-        page = await browser.new_page(base_url="http://api.test")
-        await page.route("**/*", answer)
-        yield page
+        yield await browser.new_page(base_url=url)
         await browser.close()
-    await pages.aclose()
 
 
 def handoff(run_id: str, number: int, name: str) -> Handoff:
@@ -60,6 +51,8 @@ async def test_an_answer_that_is_being_typed_is_left_alone_until_it_is_given(api
     run_id = await api.run()
     api.runs.handoffs = [handoff(run_id, 2, "pin")]
     await page.goto(f"/projects/shop/{path.format(run_id=run_id)}")
+    await page.get_by_label("API key").fill(KEY)
+    await page.get_by_role("button", name="Sign in").click()
     await page.get_by_label("pin").press_sequentially("49")
     api.runs.handoffs = [handoff(run_id, 1, "code"), *api.runs.handoffs]
     for _ in range(2):
@@ -70,3 +63,17 @@ async def test_an_answer_that_is_being_typed_is_left_alone_until_it_is_given(api
     await page.get_by_label("pin").fill("")
     await page.get_by_label("pin").blur()
     await expect(page.get_by_label("code")).to_be_visible()
+
+
+async def test_a_link_asks_for_a_press_of_its_button_and_shows_its_question_then(api: Api, page: Page) -> None:
+    run_id = await api.run()
+    api.runs.handoffs = [handoff(run_id, 1, "code").model_copy(update={"expires_at": datetime.now(UTC) + HOUR})]
+    made = await api.ask(f"runs/{run_id}/handoffs/{run_id}.1.1/link", method="POST")
+    await page.goto(made["url"].removeprefix("http://api.test"))
+    assert page.url.endswith("/answer"), "what it holds stands there no longer"
+    assert api.handoffs.opened == set()
+    await page.get_by_role("button", name="Show it").click()
+    await page.get_by_label("code").fill("493027")
+    await page.get_by_role("button", name="Answer").click()
+    await expect(page.get_by_role("heading", name="The answer was given")).to_be_visible()
+    assert len(api.handoffs.answered) == 1
