@@ -87,10 +87,7 @@ async def automation(page, params=None, **_kwargs):
         await page.wait_for_timeout(1500)
         return "left"
     if "others" in params:
-        first = asyncio.create_task(request_input("The code"))
-        await asyncio.sleep(0)
-        others = await asyncio.gather(request_input("Another"), return_exceptions=True)
-        await first
+        others = await asyncio.gather(request_input("The code"), request_input("Another"), return_exceptions=True)
         return [str(other) for other in others if isinstance(other, HandoffUnavailable)]
     asking = request_input("The code", secret=True, timeout=params.get("timeout", "5m"))
     try:
