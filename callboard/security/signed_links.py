@@ -123,9 +123,7 @@ def sign_link(ref: _Ref, ring: KeyRing, until: datetime | None = None) -> tuple[
     return sealed, datetime.fromtimestamp(ends, UTC)
 
 
-def read_link[Ref: (TraceRef, FileRef, ResultsRef, HandoffRef, HandoffPass)](
-    link: str, kind: type[Ref], ring: KeyRing
-) -> Ref | None:
+def read_link[Ref: _Ref](link: str, kind: type[Ref], ring: KeyRing) -> Ref | None:
     """Return what a link of this kind opens; None if Callboard did not make it, or if it has expired."""
     try:
         *of, ends = json.loads(ring.open(link, bound_to=_BOUND_TO[kind]))
