@@ -8,7 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 
 from api.dependencies import Services
-from callboard.schemas.errors import NotFound
+from callboard.schemas.errors import NotFound, Unavailable
 from callboard.schemas.rest.field_errors import errors_at
 from callboard.schemas.rest.handoffs import CompleteHandoff, DeclineHandoff
 from callboard.schemas.rest.json_text import validate_body
@@ -20,9 +20,19 @@ from callboard.temporal.handoffs import not_open
 
 ByForm = Callable[[Services, str, str, str, Mapping[str, str]], Awaitable[Handoff]]
 """Answers a Handoff by a form: `complete_by_form`, or `decline_by_form`."""
-_MATCH_WITHIN = 2.0
-"""Seconds that a pattern gets. No engine bounds the time of all patterns, and these are of user code."""
-_MATCHES = "import json, re, sys; pattern, value = json.load(sys.stdin); sys.exit(re.fullmatch(pattern, value) is None)"
+_MATCH_WITHIN = 2
+"""Seconds of a processor that a pattern gets. No engine bounds the time of all patterns, and these are of user code."""
+_MATCH_MEMORY = 256 * 1024 * 1024
+"""Bytes of memory that it gets: a pattern may ask for as many steps to be remembered as it likes."""
+_TRIED_WITHIN = 30.0
+"""Seconds after which a host that has no processor for it is busy."""
+_MATCHES = """
+import json, re, resource, sys
+pattern, value, seconds, memory = json.load(sys.stdin)
+resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+sys.exit(re.fullmatch(pattern, value) is None)
+"""
 _AT_ONCE = asyncio.Semaphore(2)
 """How many patterns are tried at the same time."""
 
@@ -36,7 +46,7 @@ async def complete(
         BadRequest: They are not what was asked for.
         NotFound, Conflict: There is no such Handoff of this Run, or it is not open.
         ConfigurationError: They cannot be sealed, as there is no key.
-        Unavailable: Temporal, or a worker, does not answer.
+        Unavailable: Temporal, or a worker, does not answer, or this host is too busy.
     """
     handoff = await require_open(services, project, run_id, handoff_id)
     asked = {field.name for field in handoff.fields}
@@ -109,7 +119,12 @@ async def _end(services: Services, handoff: Handoff, end: HandoffEnd) -> Handoff
 
 
 async def _matches(pattern: str, value: str) -> bool:
-    """Tell whether a pattern matches a whole value. One that takes too long does not."""
+    """Tell whether a pattern matches a whole value. One that takes too much time or memory does not.
+
+    Raises:
+        Unavailable: This host is too busy to try.
+    """
+    order = json.dumps([pattern, value, _MATCH_WITHIN, _MATCH_MEMORY])
     async with _AT_ONCE:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-S", "-c", _MATCHES),
@@ -119,10 +134,10 @@ async def _matches(pattern: str, value: str) -> bool:
             env={},
         )
         try:
-            async with asyncio.timeout(_MATCH_WITHIN):
-                await process.communicate(json.dumps([pattern, value]).encode())
+            async with asyncio.timeout(_TRIED_WITHIN):
+                await process.communicate(order.encode())
         except TimeoutError:
-            return False
+            raise Unavailable("This host is too busy to look at the answer. Send it again.") from None
         finally:
             if process.returncode is None:
                 process.kill()
