@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -45,6 +46,8 @@ _ARGUMENTS = {
     "withdraw_input": {"question"},
 }
 """The operations that the worker knows, with the names of their arguments."""
+_QUESTION = re.compile("[0-9]{1,9}")
+"""The number of a question."""
 _KINDS = frozenset({"user", "structural", "non-retryable", "retry-later", "too-big", "state"})
 """Kinds of the errors that a process of user code may tell (see `failures`); others are the supervisor's to find."""
 _EVIDENCE = frozenset({"trace", "screenshot"})
@@ -251,6 +254,8 @@ def checked_request(message: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("value")
     if sum(size_of(checked_text(value)) for value in arguments.values()) > VALUE_LIMIT:
         raise ValueError("arguments")
+    if "question" in arguments and _QUESTION.fullmatch(arguments["question"]) is None:
+        raise ValueError("question")
     if message["operation"] == "request_input":
         check_question(arguments)
     return checked_number(message)

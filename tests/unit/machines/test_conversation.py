@@ -129,7 +129,15 @@ def asks(**changed: Any) -> dict[str, Any]:
 
 def test_a_question_is_taken_as_the_runtime_asks_it() -> None:
     assert checked_request(asks()) == asks()
-    assert checked_request(asks(pattern="", masked="false", timeout="0.5h"))
+    assert checked_request(asks(pattern="", masked="false", timeout="1800"))
+
+
+@pytest.mark.parametrize("number", ["", "x", "1" * 10, "１"])
+def test_a_question_is_withdrawn_by_its_number(number: str) -> None:
+    request = {"operation": "withdraw_input", "number": 1, "arguments": {"question": "1"}}
+    assert checked_request(request) == request
+    with pytest.raises(REFUSED):
+        checked_request({**request, "arguments": {"question": number}})
 
 
 @pytest.mark.parametrize(
@@ -138,7 +146,7 @@ def test_a_question_is_taken_as_the_runtime_asks_it() -> None:
         *({"instructions": text} for text in ("", "  ", "x" * 1001, 1, "\ud800")),
         *({"name": name} for name in ("", "1", "a b", "x" * 65, None)),
         *({"pattern": pattern} for pattern in ("(", "x" * 501, ["x"])),
-        *({"timeout": time} for time in ("", "0", "-1", "nan", "43201", "1d", 300)),
+        *({"timeout": time} for time in ("", "0", "-1", "nan", "43201", "1d", "5m", 300)),
         *({"question": number} for number in ("", "x", "1" * 10, "１")),
         {"masked": "perhaps"},
         {"more": "x"},
