@@ -76,8 +76,6 @@ class Handoffs:
             created_at=now,
             expires_at=now + asked.timeout,
         )
-        details = workflow.get_current_details()
-        workflow.set_current_details(f"Attempt {asked.attempt} waits for a person")
         self._publish()
         try:
             await workflow.wait_condition(
@@ -85,7 +83,6 @@ class Handoffs:
             )
         except TimeoutError:
             self.end(asked.id, HandoffEnd(status=HandoffStatus.EXPIRED))
-        workflow.set_current_details(details)
         return self._ends[asked.id]
 
     def check_open(self, handoff_id: str) -> None:
