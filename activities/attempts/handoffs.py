@@ -35,7 +35,7 @@ from callboard.security.keyring import KeyRing
 from callboard.security.masking import MIN_MASKED_LENGTH
 from callboard.telemetry import metrics
 from callboard.temporal.handoffs import open_handoffs
-from callboard.temporal.rpc_errors import is_transient
+from callboard.temporal.rpc_errors import cancels_kept, is_transient
 
 log = logging.getLogger(__name__)
 
@@ -192,15 +192,14 @@ class AttemptHandoffs:
         """Bring the question to the Run, and wait there. The id makes that idempotent, so it can be asked again."""
         while True:
             try:
-                return await self._run.execute_update(names.ASK, asked, id=asked.id, result_type=HandoffEnd)
+                with cancels_kept():
+                    return await self._run.execute_update(names.ASK, asked, id=asked.id, result_type=HandoffEnd)
             except WorkflowUpdateFailedError as error:
                 reason = error.cause.message if isinstance(error.cause, ApplicationError) else str(error.cause)
                 if reason.startswith(_UNKNOWN):
                     reason = "The workers that carry out Runs do not know questions yet."
                 return HandoffEnd(status=HandoffStatus.WITHDRAWN, reason=reason)
-            except WorkflowUpdateRPCTimeoutOrCancelledError as error:
-                if isinstance(error.__cause__, asyncio.CancelledError):  # the SDK tells a cancel by this as well
-                    raise error.__cause__ from None
+            except WorkflowUpdateRPCTimeoutOrCancelledError:
                 await asyncio.sleep(_ASK_AGAIN_AFTER)
             except RPCError as error:
                 if not is_transient(error):

@@ -28,7 +28,13 @@ from callboard.schemas.workflow.handoff import (
     HandoffStatus,
     OpenedLink,
 )
-from callboard.temporal.rpc_errors import RPC_TIMEOUT, is_missing_entity, translate_rpc_errors, unless_missing
+from callboard.temporal.rpc_errors import (
+    RPC_TIMEOUT,
+    cancels_kept,
+    is_missing_entity,
+    translate_rpc_errors,
+    unless_missing,
+)
 from callboard.temporal.visibility_queries import is_one_of
 from workflows import visibility
 
@@ -75,7 +81,8 @@ class Handoffs:
         with translate_rpc_errors():
             try:
                 async with asyncio.timeout(_ANSWER_TIMEOUT.total_seconds()):
-                    await handle.execute_update(update, argument)  # pyright: ignore[reportUnknownMemberType]
+                    with cancels_kept():
+                        await handle.execute_update(update, argument)  # pyright: ignore[reportUnknownMemberType]
             except WorkflowUpdateFailedError as error:
                 kind = error.cause.type if isinstance(error.cause, ApplicationError) else None
                 if kind == NOT_OPEN:

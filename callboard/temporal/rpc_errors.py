@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowUpdateRPCTimeoutOrCancelledError
 from temporalio.service import ConnectConfig, RPCError, RPCStatusCode, TLSConfig
 
 from callboard.schemas.errors import ConfigurationError, NotFound, Unavailable
@@ -94,6 +94,17 @@ def is_overload(error: Exception) -> bool:
 def is_transient(error: RPCError) -> bool:
     """Tell whether repeating a call may help that Temporal has refused, or has not answered."""
     return error.status not in _PERMANENT_STATUSES
+
+
+@contextmanager
+def cancels_kept() -> Generator[None]:
+    """Have a cancel of an update stay one within the block: the SDK makes its error of a time-out of it."""
+    try:
+        yield
+    except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+        if isinstance(error.__cause__, asyncio.CancelledError):
+            raise error.__cause__ from None
+        raise
 
 
 @contextmanager
