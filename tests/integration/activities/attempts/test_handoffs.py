@@ -15,6 +15,7 @@ from callboard.schemas.workflow.handoff import HandoffEnd, HandoffStatus
 from callboard.schemas.workflow.run import RunStatus
 from callboard.security import seal_context
 from tests.support.attempt_lab import PROJECT, AttemptLab
+from tests.support.files import contents
 from tests.support.handoffs import answer_handoff, shown_handoffs
 from tests.support.polling import until
 from tests.support.present import present
@@ -45,8 +46,8 @@ async def test_an_answer_reaches_user_code_and_is_masked_in_all_that_it_leaves(l
     error = present((await lab.stage.ended()).error)
     assert error.message.startswith("ValueError: it was ***")
     folder = lab.bench.folder / "artifacts" / "runs" / PROJECT / lab.stage.run_id
-    left = {name: (folder / name).read_bytes() for name in lab.left()}
-    assert "attempts/1/trace.zip" in left
+    left = {name: b"".join(contents(folder / name)) for name in lab.left()}
+    assert b'"***"' in left["attempts/1/trace.zip"], "what was filled in"
     assert [name for name, data in left.items() if b"493027" in data] == []
     assert b"A person is asked, for 300 seconds: The code" in left["attempts/1/log.jsonl"]
 
