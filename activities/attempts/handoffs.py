@@ -141,7 +141,7 @@ class AttemptHandoffs:
         bounded = f"; handoffs.maxTimeout bounds the {asked_for.total_seconds():g}" if timeout < asked_for else ""
         on_machine.note(f"A person is asked, for {timeout.total_seconds():g} seconds{bounded}: {asked.instructions}")
         with self.questions.note(attempt.project, asked.id), on_machine.clock_stopped():
-            end = await self._ask(asked)
+            end = await self._ask(asked, on_machine)
         metrics.current().handoff_ended(attempt.project, kind=asked.kind, status=end.status)
         values = self._open_values(asked, end)
         secrets = [values[each.name] for each in asked.fields if each.secret and each.name in values]
@@ -175,16 +175,19 @@ class AttemptHandoffs:
             "(handoffs.maxOpen, replication.maxConcurrentRequests)."
         )
 
-    async def _ask(self, asked: HandoffRequest) -> HandoffEnd:
+    async def _ask(self, asked: HandoffRequest, on_machine: MachineAttempt) -> HandoffEnd:
         """Return how the question has ended. Whoever does not wait for that any more withdraws it."""
         limit = asked.timeout + _TAKEN_WITHIN
+        asking = asyncio.ensure_future(self._bring(asked))
+        # Once user code has ended, what it leaves is still to be saved, and nobody waits for an answer meanwhile.
+        on_machine.done.add_done_callback(lambda _: asking.cancel())
         try:
             async with asyncio.timeout(limit.total_seconds()):
-                return await self._bring(asked)
+                return await asking
         except TimeoutError:
             await self._withdraw(asked.id)
             return HandoffEnd(status=HandoffStatus.EXPIRED, reason="no worker that carries out Runs has taken it")
-        except asyncio.CancelledError:  # its user code has ended; what that leaves is still to be stored
+        except asyncio.CancelledError:
             await self._withdraw(asked.id)
             raise
 

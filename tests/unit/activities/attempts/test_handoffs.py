@@ -158,13 +158,17 @@ async def test_what_is_withdrawn_before_it_was_asked_is_not_asked(
     assert (await asking, workflow.asked) == (("withdrawn", None), [])
 
 
+@pytest.mark.parametrize("canceled", [True, False])
 async def test_a_question_is_withdrawn_as_soon_as_its_user_code_has_ended(
-    handoffs: AttemptHandoffs, workflow: Workflow
+    handoffs: AttemptHandoffs, workflow: Workflow, *, canceled: bool
 ) -> None:
     workflow.ends.clear()
     asking = asyncio.create_task(ask(handoffs, 1))
     await until(lambda: workflow.asked)
-    asking.cancel()
+    if canceled:
+        asking.cancel()
+    else:
+        present(handoffs.running.on_machine).resolve({"result": "1"})
     await asyncio.wait({asking})
     assert asking.cancelled()
     assert workflow.signals == [(names.WITHDRAW_HANDOFF, names.handoff_id("run", 1, 1))]
