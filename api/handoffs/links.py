@@ -25,6 +25,7 @@ from api.http.access import audit_note
 from callboard.schemas.errors import BadRequest, Conflict, Forbidden, NotFound, Unauthorized
 from callboard.schemas.rest.access import Scope
 from callboard.schemas.rest.handoffs import HandoffBody, HandoffLink
+from callboard.schemas.workflow import names
 from callboard.security.apikeys import Caller
 from callboard.security.signed_links import HandoffPass, HandoffRef, read_link, sign_link
 from callboard.telemetry.log_context import add_log_fields
@@ -64,6 +65,7 @@ async def make(
         Unavailable: Temporal does not answer.
     """
     handoff = await answers.require_open(services, project, run_id, handoff_id)
+    run_id = names.run_of_handoff(handoff_id)  # that of the path may end before a Create for which others wait
     ref = HandoffRef(services.settings.workspace, project, run_id, handoff_id, caller.id, secrets.token_urlsafe(16))
     sealed, expires_at = sign_link(ref, services.ring, handoff.expires_at)
     return HandoffLink(url=f"{str(request.base_url).rstrip('/')}{_PATH}#{sealed}", expires_at=expires_at)

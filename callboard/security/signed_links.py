@@ -64,7 +64,7 @@ class HandoffRef:
     workspace: str
     project: str
     run_id: str
-    """The Run of whose path it was made."""
+    """The Run that asks."""
     handoff_id: str
     key_id: str
     """The API key in whose name it answers."""

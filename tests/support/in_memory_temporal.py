@@ -62,6 +62,8 @@ class MemoryRuns(Runs):
         self.closed = False
         self.handoffs: list[Handoff] = []
         """Those of all Runs."""
+        self.awaited: dict[str, str] = {}
+        """The Create that a Run waits for."""
 
     async def start(
         self,
@@ -113,7 +115,7 @@ class MemoryRuns(Runs):
 
     async def list_handoffs(self, workspace: str, project: str, run_id: str) -> list[Handoff]:
         await self.get_state(workspace, project, run_id)
-        return [each for each in self.handoffs if names.run_of_handoff(each.id) == run_id]
+        return [each for each in self.handoffs if names.run_of_handoff(each.id) in (run_id, self.awaited.get(run_id))]
 
     def end(self, run_id: str, outcome: RunOutcome) -> None:
         self.entries[run_id].outcome = outcome

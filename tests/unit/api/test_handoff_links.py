@@ -38,9 +38,9 @@ async def run_id(api: Api) -> str:
     return run_id
 
 
-async def link(api: Api, run_id: str) -> str:
-    """The secret part of a new link to its question."""
-    made = await api.ask(f"runs/{run_id}/handoffs/{run_id}.1.1/link", method="POST")
+async def link(api: Api, run_id: str, asking: str | None = None) -> str:
+    """The secret part of a new link to its question, or to that of another one that it waits for."""
+    made = await api.ask(f"runs/{run_id}/handoffs/{asking or run_id}.1.1/link", method="POST")
     assert made["expiresAt"] == api.runs.handoffs[0].expires_at.replace(microsecond=0).isoformat()[:-6] + "Z"
     address, _, secret = made["url"].partition("#")
     assert address == "http://api.test/answer"
@@ -77,6 +77,15 @@ async def test_a_link_is_exchanged_once_and_then_its_question_is_answered(api: A
     ((answered, end),) = api.handoffs.answered
     assert (answered, end.status) == (f"{run_id}.1.1", HandoffStatus.COMPLETED)
     assert "callboard-handoff" not in pages.cookies
+
+
+async def test_a_link_outlives_a_run_that_waits_no_longer_for_what_asks(api: Api, run_id: str):
+    """Others may still wait for the Create."""
+    create = await api.run()
+    api.runs.handoffs, api.runs.awaited = [handoff(create)], {run_id: create}
+    secret = await link(api, run_id, create)
+    api.runs.awaited.clear()
+    assert "The code of the text message" in (await (await opened(api, secret)).get("/answer")).text
 
 
 async def test_what_is_declined_has_its_reason(api: Api, run_id: str):
