@@ -10,7 +10,6 @@ from temporalio.exceptions import ApplicationError
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.handoff import (
     LINK_USED,
-    MOST_ASKED,
     MOST_AT_ONCE,
     MOST_SHOWN,
     NOT_OPEN,
@@ -168,8 +167,11 @@ async def test_few_questions_are_open_at_a_time_and_none_is_taken_without_an_att
     assert await shown_statuses(stage) == [HandoffStatus.WITHDRAWN] * MOST_AT_ONCE
 
 
-async def test_a_run_asks_no_more_than_it_may_and_shows_its_last_questions(stage: Stage):
-    stage.workflow_options = {}  # cached, as on a worker: a replay of each task would be most of the time here
+async def test_a_run_asks_no_more_than_it_may_and_shows_its_last_questions(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+):
+    most = MOST_SHOWN + 2
+    monkeypatch.setattr("workflows.handoffs.MOST_ASKED", most)
     held = HeldAttempt(stage)
     asking = Asking(stage, 1)
     await stage.serve(held)
@@ -177,11 +179,11 @@ async def test_a_run_asks_no_more_than_it_may_and_shows_its_last_questions(stage
     await held.began.wait()
     (input,) = stage.inputs
     run = stage.client.get_workflow_handle(stage.run_id)
-    for number in range(1, MOST_ASKED + 1):
+    for number in range(1, most + 1):
         await run.start_update(names.ASK, asking.request(input, number), id=f"{number}", wait_for_stage=asking.accepted)
         await run.signal(names.WITHDRAW_HANDOFF, names.handoff_id(stage.run_id, 1, number))
     with pytest.raises(WorkflowUpdateFailedError) as one_too_many:
-        await asking.ask(input, MOST_ASKED + 1)
+        await asking.ask(input, most + 1)
     assert cause_of(one_too_many) == NOT_TAKEN
     held.end(completed())
     await stage.ended()
