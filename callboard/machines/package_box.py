@@ -49,6 +49,7 @@ class PackageBox:
         index: Iterable[tuple[str, int]] = (),
         proxy: Path | None = None,
         proxy_reads: Sequence[Path] = (),
+        connects: bool = True,
     ) -> list[str]:
         """Return the command that executes `command` in its box. It ends, with all below it, when its stdin does.
 
@@ -64,6 +65,7 @@ class PackageBox:
             proxy: A script that is started before, in a box of its own with the same network; see
                 `callboard.machines.proxied`.
             proxy_reads: Files and folders that the script reads. It writes to `scratch`.
+            connects: Whether the program needs a network. Where there are all walls, it has none then.
 
         Raises:
             ConfigurationError: The settings want walls that cannot stand here, or are wrong.
@@ -73,7 +75,7 @@ class PackageBox:
         if level is Level.NONE:
             return kept(_proxied(scripted, command), memory_limit=memory_limit)
         network = None
-        if level is Level.FULL:
+        if level is Level.FULL and connects:
             reach = await find_reach(
                 self._settings, temporal_address=self._temporal_address, other_parts=self._other_parts, index=index
             )
@@ -84,6 +86,7 @@ class PackageBox:
             write=tuple(write),
             instead=instead,
             resolv_conf=resolv_conf,
+            network=level is not Level.FULL or connects,
         )
         boxed = [*box.command(final=True, user_code=True), *command]
         if proxy is not None:

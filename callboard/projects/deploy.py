@@ -23,8 +23,9 @@ from callboard.projects.environments import Environments
 from callboard.projects.files import folders_of
 from callboard.projects.machine_limit import check_machine_limit
 from callboard.projects.manifest import Manifest
+from callboard.projects.node.compiled import add_compiled
 from callboard.projects.pointer import DeployRecord, move_pointer, put_record, refuse_if_deleting
-from callboard.projects.preparation import Prepared, add_compiled, bundle_in, files_in, prepare
+from callboard.projects.preparation import Prepared, bundle_in, files_in, prepare
 from callboard.projects.processes import run_in_thread
 from callboard.projects.version_history import VersionFiles
 from callboard.storage import object_keys
@@ -86,7 +87,9 @@ async def deploy(
             environments,
             scratch,
         )
-        await run_bounded(add_compiled, prepared.sources, compiled_in(scratch), scratch, write=[scratch])
+        if (node := prepared.sources.node) is not None:
+            made, functions = compiled_in(scratch), list(node.functions)
+            await run_bounded(add_compiled, made, functions, files_in(scratch), bundle_in(scratch), write=[scratch])
         manifest = await run_in_thread(complete, prepared.manifest, prepared.sources, built)
         manifest = await store_version(store, manifest, prepared, built, bundle_in(scratch))
     finally:

@@ -16,7 +16,7 @@ from callboard.projects.declaration import check_declaration, freeze_venv
 from callboard.projects.files import ProjectFile, is_ignored_below, list_project_files, list_unpacked_files
 from callboard.projects.languages import Language, find_language
 from callboard.projects.manifest import DeployWarning, Manifest, Stored
-from callboard.projects.node.compiled import unpack_compiled
+from callboard.projects.node.compiled import add_compiled
 from callboard.projects.node.declared import compiler_digest
 from callboard.projects.node.packages import check_npm_settings
 from callboard.projects.project_settings import ProjectSettings
@@ -120,19 +120,6 @@ def prepare(folder: Path, scratch: Path) -> Prepared:
     )
 
 
-def add_compiled(sources: Sources, compiled: Path, scratch: Path) -> None:
-    """Pack a version that `prepare` has packed into the folder `scratch` anew, with its compiled functions.
-
-    A version in Python has none, and stays as it is.
-
-    Raises:
-        ProjectError: The archive `compiled` has anything else than these functions, or all is too big together.
-    """
-    if sources.node is not None:
-        unpack_compiled(compiled, files_in(scratch), list(sources.node.functions))
-        pack(list_unpacked_files(files_in(scratch)), bundle_in(scratch))
-
-
 def _check_ignored_files(folder: Path, settings: str) -> Iterator[DeployWarning]:
     for other in SETTINGS_PARSERS:
         if other != settings and (folder / other).is_file():
@@ -205,5 +192,7 @@ def complete_upload(
     if built.stat().st_size > _LARGEST_BUILD:
         raise ProjectError(f"What was built has more than {_LARGEST_BUILD // 1024**2} MiB.")
     told = Built.model_validate_json(built.read_bytes())
-    add_compiled(prepared.sources, compiled, version_folder(scratch))
+    if (node := prepared.sources.node) is not None:
+        version = version_folder(scratch)
+        add_compiled(compiled, list(node.functions), files_in(version), bundle_in(version))
     return prepared.model_copy(update={"manifest": complete(prepared.manifest, prepared.sources, told)})

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from callboard.projects.bundle import MAX_SIZE, add_file, open_bundle
+from callboard.projects.bundle import MAX_SIZE, add_file, open_bundle, pack
 from callboard.projects.files import COMPILED, list_unpacked_files
 from callboard.schemas.errors import ProjectError
 from callboard.schemas.workflow.base import clip
@@ -22,6 +22,16 @@ def pack_compiled(folder: Path, archive: Path) -> None:
     with archive.open("wb") as file, open_bundle(file) as packed:
         for each in list_unpacked_files(folder):
             add_file(packed, each.path, each.source)
+
+
+def add_compiled(archive: Path, functions: list[str], files: Path, bundle: Path) -> None:
+    """Pack a version anew as `bundle`, with its compiled functions, which are added to its unpacked files in `files`.
+
+    Raises:
+        ProjectError: The archive has anything else than these functions, or all is too big together.
+    """
+    unpack_compiled(archive, files, functions)
+    pack(list_unpacked_files(files), bundle)
 
 
 def unpack_compiled(archive: Path, folder: Path, functions: Sequence[str]) -> None:

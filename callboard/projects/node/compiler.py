@@ -51,9 +51,16 @@ class NodeBox:
     """A folder for files of the box, which exists."""
 
     async def run(
-        self, script: Path, order: Mapping[str, Any], *, read: Sequence[Path], write: Sequence[Path], within: timedelta
+        self,
+        script: Path,
+        order: Mapping[str, Any],
+        *,
+        read: Sequence[Path],
+        write: Sequence[Path],
+        within: timedelta,
+        connects: bool,
     ) -> ProcessResult:
-        """Execute a script of ours with this order, and return how it has ended.
+        """Execute a script of ours with this order, and return how it has ended; see `PackageBox.command`.
 
         Raises:
             TimeoutError: It has not ended in time.
@@ -69,6 +76,7 @@ class NodeBox:
             interpreters=(),
             scratch=self.scratch,
             memory_limit=_MEMORY,
+            connects=connects,
         )
         variables = {"LANG": "C.UTF-8", "HOME": _IN_BOX, "TMPDIR": _IN_BOX}
         return await run_process(command, cwd=self.scratch, environment=variables, timeout=within)
@@ -105,12 +113,14 @@ async def compile_functions(
     order = _order(files, functions, target, modules)
     await run_in_thread(target.mkdir)
     read = (files, Path(order["tools"]), OUR_PACKAGES, *(() if modules is None else (modules,)))
-    told = await _compiled(node.run(_COMPILE, order, read=read, write=(target,), within=_COMPILE_WITHIN))
+    told = await _compiled(
+        node.run(_COMPILE, order, read=read, write=(target,), within=_COMPILE_WITHIN, connects=False)
+    )
     warnings = [_describe(warning) for warning in told["warnings"][:_SHOWN]]
     order = _look_order(functions, target, modules)
     read = (target, Path(order["tools"]), _READER.parent, *(() if modules is None else (modules,)))
     try:
-        ended = await node.run(_LOOK, order, read=read, write=(), within=_LOOK_WITHIN)
+        ended = await node.run(_LOOK, order, read=read, write=(), within=_LOOK_WITHIN, connects=True)
         said = await run_in_thread(_said, ended.stdout, functions)
     except (TimeoutError, OSError):
         said = {}
