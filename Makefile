@@ -57,6 +57,7 @@ check: setup
 # Compares with a bare loop on Temporal, by turns. `make bench ARGS="--rounds 2"` measures less; docs/sizing.md says more.
 # Takes some minutes; leave the machine alone.
 bench: setup
+	@.venv/bin/callboard setup --yes --typescript
 	@$(PYTHON) -m tests.bench $(ARGS)
 
 # What workers do together, and what they cost when idle. `make bench-fleet ARGS="neighbors --projects 50"` measures one

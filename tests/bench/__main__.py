@@ -21,7 +21,7 @@ from temporalio.client import Client
 
 from callboard.dev import ports
 from tests.bench.bare import STARTED, TRACED, UNTRACED, ReadWorkflow
-from tests.bench.callboard import ENDINGS, Callboard
+from tests.bench.callboard import ENDINGS, PYTHON, TYPESCRIPT, Callboard
 from tests.bench.output import console
 from tests.bench.processor import KINDS, Usage
 from tests.bench.rows import Row, median_ratio
@@ -51,9 +51,10 @@ async def main(given: argparse.Namespace) -> None:
         limit = Row("bare loop: the limit", partial(_read, client, UNTRACED, url))
         traced_limit = Row("bare loop, trace on: the limit", partial(_read, client, TRACED, url))
         untraced = Row("Callboard, trace off", callboard.once, limit)
+        typescript = Row("Callboard, trace off, in TypeScript", partial(callboard.once, TYPESCRIPT), limit)
         traced = Row("Callboard, trace on", callboard.once_traced, traced_limit)
         logged_in = Row("Callboard, trace off, a login that is validated first", callboard.once_logged_in, limit)
-        rows = [limit, untraced, logged_in, traced_limit, traced]
+        rows = [limit, untraced, typescript, logged_in, traced_limit, traced]
         for number in range(given.rounds):
             for row in rows:
                 console.print(f"round {number + 1} of {given.rounds}: {row.name}", style="dim")
@@ -61,7 +62,7 @@ async def main(given: argparse.Namespace) -> None:
         _print_rows(rows)
         usages = [
             *(Usage(row.name, row.once, of_limit) for row in (limit, traced_limit)),
-            *(Usage(row.name, row.once, of_callboard) for row in (untraced, traced)),
+            *(Usage(row.name, row.once, of_callboard) for row in (untraced, typescript, traced)),
         ]
         await _print_processor(usages, given.metered)
         await _print_rest(callboard, given.queued, given.cancels)
@@ -151,7 +152,9 @@ async def _print_rest(callboard: Callboard, queued: int, cancels: int) -> None:
             took.append(await callboard.after(ending))
     for ending, took in following.items():
         table.add_row(f"a Run right after {ending}, on the same place, of {cancels}, ms", *_percentiles(took))
-    table.add_row("memory of a warm Machine, MB (proportional)", f"{await callboard.memory_per_machine():.0f}", "")
+    for project in (PYTHON, TYPESCRIPT):
+        memory = await callboard.memory_per_machine(project)
+        table.add_row(f"memory of a warm Machine of {project}, MB (proportional)", f"{memory:.0f}", "")
     table.add_row("memory of the worker, MB (proportional)", f"{callboard.memory_of_worker():.0f}", "")
     console.print(table)
 

@@ -23,6 +23,8 @@ from tests.bench.reading import SLOTS
 from tests.support.rest import Rest
 
 _PROJECTS = Path(__file__).parent / "projects"
+PYTHON, TYPESCRIPT = "bench", "bench-typescript"
+"""The projects that do the same work in each language, with as many Machines."""
 ENDINGS = ("a plain Run", "an edit", "a time-out", "a cancel", "a crash")
 """What `Callboard.after` knows."""
 _ONE = "bench-one"
@@ -47,12 +49,12 @@ class Callboard:
         shutil.copytree(_PROJECTS, folder / "projects")
         settings = Settings(data_dir=folder / "data", port=0)
         dev = DevStack(folder / "projects", settings, temporal_port=0, ui_port=0, report=print)
-        async with dev, Rest.of(dev.url, key=dev.api_key, project="bench") as rest:
+        async with dev, Rest.of(dev.url, key=dev.api_key, project=PYTHON) as rest:
             yield cls(dev, rest, url, folder)
 
-    async def once(self) -> None:
+    async def once(self, project: str = PYTHON) -> None:
         """Execute one Run, from its POST to its result."""
-        await self._execute("read")
+        await self._execute("read", project=project)
 
     async def once_traced(self) -> None:
         """Execute one Run that saves a trace."""
@@ -79,7 +81,7 @@ class Callboard:
             await self._rest.result(run_id)
         attempts: dict[str, list[tuple[datetime, datetime, datetime]]] = {}
         for run_id in run_ids:
-            record = self._dev.settings.data_dir / "artifacts" / "runs" / "bench" / run_id / "attempts/1/attempt.json"
+            record = self._dev.settings.data_dir / "artifacts" / "runs" / PYTHON / run_id / "attempts/1/attempt.json"
             known = AttemptRecord.model_validate_json(record.read_text())
             if known.machine and known.queued_at and known.started_at and known.ended_at:
                 attempts.setdefault(known.machine, []).append((known.started_at, known.queued_at, known.ended_at))
@@ -149,10 +151,10 @@ class Callboard:
         """Send the bodies that cost the api most: of each its name, and what `bodies.send` returns."""
         return [(body.name, *await bodies.send(self._rest, self._dev.url, body)) for body in bodies.worst_bodies()]
 
-    async def memory_per_machine(self) -> float:
-        """Return the mean proportional set size of the warm Machines, in megabytes."""
-        await asyncio.gather(*(self.once() for _ in range(SLOTS)))
-        keepers = self._keepers()
+    async def memory_per_machine(self, project: str) -> float:
+        """Return the mean proportional set size of the warm Machines of a project, in megabytes."""
+        await asyncio.gather(*(self.once(project) for _ in range(SLOTS)))
+        keepers = self._keepers(project)
         return sum(_pss(keeper) for keeper in keepers) / len(keepers)
 
     def memory_of_worker(self) -> float:
@@ -171,8 +173,11 @@ class Callboard:
     def _worker(self) -> psutil.Process:
         return next(child for child in psutil.Process().children() if "worker" in child.cmdline())
 
-    def _keepers(self) -> list[psutil.Process]:
-        return [child for child in self._worker().children() if any("keeper.py" in part for part in child.cmdline())]
+    def _keepers(self, project: str) -> list[psutil.Process]:
+        """Return the keepers of the Machines of a project. Their folders are named `PROJECT-SLOT-NUMBER`."""
+        children = [(child, child.cmdline()) for child in self._worker().children()]
+        keepers = [(child, Path(command[4])) for child, command in children if "keeper.py" in " ".join(command)]
+        return [keeper for keeper, folder in keepers if folder.name.rsplit("-", 2)[0] == project]
 
 
 def _pss(process: psutil.Process) -> float:
