@@ -16,6 +16,7 @@ from callboard.projects.deploy import deploy
 from callboard.projects.environments import Environments
 from callboard.projects.input_schemas import InputSchemas
 from callboard.projects.manifest import NodeEnvironment, read_manifest
+from callboard.projects.node import compiler
 from callboard.projects.upload import UploadLimits, pack_upload
 from callboard.schemas.errors import ProjectError
 from callboard.schemas.workflow.deploy import BuildInput, CheckedUpload, DeployInput
@@ -235,6 +236,17 @@ async def test_of_the_node_nothing_but_its_file_is_in_the_box(
     files = {"Intuned.jsonc": "{}", "package.json": "{}", "api/looks.ts": f"{looks}\nexport default async () => 1;"}
     manifest = await deploy(write_files(tmp_path / "shop", files), FolderStore(tmp_path / "artifacts"), environments)
     assert (manifest.apis, manifest.warnings) == (("looks",), ())
+
+
+async def test_what_compiles_has_no_network(
+    tmp_path: Path, environments: Environments, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "compile.js").write_text(
+        "const text = Object.keys(require('os').networkInterfaces()).join();\n"
+        "console.log(JSON.stringify({ errors: [{ text, file: null, line: null }] }));\n"
+    )
+    monkeypatch.setattr(compiler, "_COMPILE", tmp_path / "compile.js")
+    assert await refused(tmp_path / "shop", environments, api__list="") == "package.json: lo"
 
 
 async def test_what_apis_say_of_their_parameters_is_read(tmp_path: Path, environments: Environments):
