@@ -70,10 +70,12 @@ bench-fleet: setup
 chaos: setup
 	@$(PYTHON) -m tests.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
-# Looks for leaks, by thousands of Attempts of all kinds. Takes some ten minutes.
+# Looks for leaks, by thousands of Attempts of all kinds; `make soak ARGS="--language typescript"` by those of a project
+# in TypeScript. Takes some ten minutes.
 soak: setup
+	@.venv/bin/callboard setup --yes --typescript
 	@$(TEST) -m pytest -m soak tests/system
-	@$(PYTHON) -m tests.bench.soak
+	@$(PYTHON) -m tests.bench.soak $(ARGS)
 
 # The tests that the third layer runs with fewer Runs.
 scale: test-setup

@@ -22,7 +22,7 @@ FileChange = tuple[Change, str]
 _QUIET_MS = 100
 """Milliseconds without a change after which a burst of changes is over."""
 _MAX_BURST_MS = 800
-"""Milliseconds after which a burst is yielded although it goes on: a change is to be published within two seconds."""
+"""Milliseconds after which a burst is yielded although it goes on: a change is to be published soon."""
 _POLL_MS = 1000
 """Milliseconds between two checks whether the watched folder is still the same folder."""
 

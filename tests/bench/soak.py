@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from callboard.projects.languages import Language
 from tests.bench.output import console
 from tests.support.soak import MIX, Holding, Soak
 
@@ -22,12 +23,12 @@ ROUND = sum(kind.runs * kind.attempts for kind in MIX)
 """Number of Attempts in one round of the mix."""
 
 
-async def main(attempts: int) -> None:
+async def main(attempts: int, language: Language) -> None:
     """Execute the rounds, measure after each of them, and print the results."""
     seen: list[Holding] = []
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="callboard-soak-") as folder:
-        async with Soak.up(Path(folder)) as soak:
+        async with Soak.up(Path(folder), language) as soak:
             for number in range(max(3, round(attempts / ROUND))):
                 await soak.round(number)
                 seen.append(await soak.settle())
@@ -51,4 +52,6 @@ async def main(attempts: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
     parser.add_argument("--attempts", type=int, default=3000)
-    asyncio.run(main(parser.parse_args().attempts))
+    parser.add_argument("--language", type=Language, choices=list(Language), default=Language.PYTHON)
+    given = parser.parse_args()
+    asyncio.run(main(given.attempts, given.language))

@@ -16,6 +16,7 @@ import psutil
 
 from callboard.dev.dev import DevStack
 from callboard.machines.runner.folders import ATTEMPT
+from callboard.projects.languages import Language
 from callboard.settings import Settings
 from tests.support.polling import until
 from tests.support.processes import command_line, find_child
@@ -23,7 +24,9 @@ from tests.support.repository import REPOSITORY
 from tests.support.rest import Rest
 
 MACHINES = 3
-_PROJECT = REPOSITORY / "tests" / "system" / "projects" / "lab"
+_PROJECTS = REPOSITORY / "tests" / "system" / "projects"
+_FOLDERS = {Language.PYTHON: "lab", Language.TYPESCRIPT: "lab-typescript"}
+"""Where the project of the load is, by its language."""
 _PIPES = 2
 """Number of pipes between the worker and each process that masks traces."""
 _SETTLES_WITHIN = 30.0
@@ -93,10 +96,11 @@ class Soak:
 
     @classmethod
     @asynccontextmanager
-    async def up(cls, folder: Path) -> AsyncGenerator[Soak]:
+    async def up(cls, folder: Path, language: Language) -> AsyncGenerator[Soak]:
         """Run a stack for the load until the block ends."""
-        project(folder / "projects")
-        settings = Settings(data_dir=folder / "data", port=0)
+        project(folder / "projects", language)
+        # The load and its Runs tell each other things in that folder.
+        settings = Settings(data_dir=folder / "data", port=0, shared_folders=[folder])
         async with DevStack(folder / "projects", settings, temporal_port=0, ui_port=0, report=print) as dev:
             yield cls(dev, folder)
 
@@ -203,9 +207,9 @@ class Soak:
                 raise RuntimeError(f"a Run of API {kind.api} ended otherwise than {kind.status}: {answer}")
 
 
-def project(folder: Path) -> None:
+def project(folder: Path, language: Language = Language.PYTHON) -> None:
     """Create the project of the load in `folder`, the folder of projects."""
-    shutil.copytree(_PROJECT, folder / "lab")
+    shutil.copytree(_PROJECTS / _FOLDERS[language], folder / "lab")
     (folder / "lab" / "Intuned.jsonc").write_text(
         f'{{"projectName": "lab", "replication": {{"maxConcurrentRequests": {MACHINES}}}}}'
     )

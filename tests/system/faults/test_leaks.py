@@ -15,6 +15,7 @@ import pytest
 from callboard.machines.keeper_process import processes_of
 from callboard.machines.trace_redactor import KEPT_IDLE
 from callboard.projects.deploy import deploy
+from callboard.projects.languages import Language
 from callboard.schemas.workflow.base import INLINE_LIMIT
 from callboard.schemas.workflow.run import RunOutcome, RunStatus
 from tests.support.faulty_store import FaultyStore
@@ -41,11 +42,18 @@ PROCESSES = MACHINES
 accounted for below."""
 
 
-@pytest.mark.parametrize("mix", [QUARTER, pytest.param(MIX, marks=pytest.mark.soak)], ids=["quarter", "whole"])
+@pytest.mark.parametrize(
+    ("language", "mix"),
+    [
+        pytest.param(Language.PYTHON, QUARTER, id="quarter"),
+        pytest.param(Language.PYTHON, MIX, id="whole", marks=pytest.mark.soak),
+        pytest.param(Language.TYPESCRIPT, MIX, id="typescript", marks=pytest.mark.soak),
+    ],
+)
 async def test_three_rounds_of_attempts_of_all_kinds_leave_nothing(
-    tmp_path: Path, site: str, mix: Sequence[Kind]
+    tmp_path: Path, site: str, language: Language, mix: Sequence[Kind]
 ) -> None:
-    project(tmp_path / "projects")
+    project(tmp_path / "projects", language)
     async with Stack.up(tmp_path, tmp_path / "projects", site) as stack:
         soak = Soak(stack.dev, tmp_path)
         await soak.round(1, mix)  # code is loaded, pools of threads and caches are filled

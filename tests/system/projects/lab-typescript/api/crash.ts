@@ -1,0 +1,3 @@
+export default async function handler() {
+  process.kill(process.pid, 'SIGKILL');
+}
