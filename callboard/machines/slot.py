@@ -36,7 +36,8 @@ class RecycleLimits:
 
     idle: timedelta
     attempts: int = 200
-    """Attempts after which a Machine is replaced: browsers grow with use."""
+    """Attempts after which a Machine is replaced: browsers grow with use, and Playwright's driver with each connection,
+    which its listener for the browser's end holds until then."""
     age: timedelta = timedelta(hours=2)
     """Age at which a Machine is replaced, for the same reason."""
 
