@@ -122,6 +122,7 @@ class AttemptActivities:
                 running_attempts=running_attempts,
                 worker_dir=worker_dir,
                 questions=OpenQuestions(),
+                delivery_timeout=settings.delivery_timeout,
                 store_quota=StoreQuota(store, settings.store_limit),
                 trace_limit=settings.trace_limit,
                 log_policy=log_policy,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from datetime import UTC, datetime, timedelta
 
 from temporalio import activity
@@ -13,7 +14,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.service import RPCError
 
 from activities.deliveries.delivery_sender import DeliverySender, SendResult
-from activities.deliveries.payload import GoneError, delivery_payload, notification_payload
+from activities.deliveries.payload import GoneError, delivery_payload, handoff_payload, notification_payload
 from activities.deliveries.receiver_limit import ReceiverBusyError, ReceiverLimit
 from activities.heartbeat import forward_cancellation, heartbeats, record_heartbeat
 from activities.store_retry import retry_store
@@ -25,6 +26,7 @@ from callboard.schemas.workflow.attempt import AttemptRecord
 from callboard.schemas.workflow.base import MESSAGE_LIMIT, JsonRef, clip
 from callboard.schemas.workflow.delivery import (
     GIVEN_UP,
+    NOTHING_TO_DELIVER,
     RECEIVER_BUSY,
     TRY_FAILED,
     DeliverInput,
@@ -35,18 +37,20 @@ from callboard.schemas.workflow.delivery import (
     TryProblem,
     TryRecord,
 )
+from callboard.schemas.workflow.handoff import Handoff
 from callboard.schemas.workflow.job_run import JobRunView
 from callboard.schemas.workflow.run import RunOutcome, RunStatus
 from callboard.schemas.workflow.sink import DeliverySchedule
 from callboard.security.keyring import KeyRing
 from callboard.security.pinned_transport import PinnedTransport
-from callboard.security.signed_links import link_files
+from callboard.security.signed_links import HandoffRef, handoff_link, link_files
 from callboard.security.signing import WebhookSigner
 from callboard.settings import Settings, installed_version
 from callboard.storage import object_keys
 from callboard.storage.store import Store
 from callboard.telemetry import metrics
 from callboard.temporal.closing import wait_for_outcome, wait_for_result
+from callboard.temporal.handoffs import read_handoffs
 from callboard.temporal.rpc_errors import RPC_TIMEOUT, unless_missing
 
 log = logging.getLogger(__name__)
@@ -69,13 +73,16 @@ class DeliveryActivities:
         delivery_sender: DeliverySender,
         places: int,
         viewer_url: str | None = None,
+        public_url: str | None = None,
         keyring: KeyRing | None = None,
     ) -> None:
         """Set up without sending anything yet. The worker executes as many activities at once as there are `places`.
 
-        Files are told with links at `viewer_url`, which the keyring seals; without both, they have none.
+        Files are told with links at `viewer_url`, and Handoffs with links at `public_url`, which the keyring seals;
+        without both, they have none.
         """
         self._viewer_url = viewer_url if keyring else None
+        self._public_url = public_url if keyring else None
         self._keyring = keyring or KeyRing(())
         self._client = client
         self._store = store
@@ -106,6 +113,7 @@ class DeliveryActivities:
             delivery_sender=delivery_sender,
             places=places,
             viewer_url=settings.viewer_url and settings.viewer_url.rstrip("/"),
+            public_url=settings.public_url,
             keyring=KeyRing.of(settings) if settings.secret_key else None,
         )
 
@@ -218,7 +226,34 @@ class DeliveryActivities:
         else:
             if cancellation is not None and cancellation.not_found:
                 raise ApplicationError("Temporal has given this try up; nothing was sent.", type=TRY_FAILED)
-        return await self._delivery_sender.send_stored(send_input, at)
+        delivery = send_input.delivery
+        if send_input.body_key is not None:
+            return await self._delivery_sender.send_stored(delivery, send_input.body_key, at)
+        if delivery.handoff is None:
+            raise ValueError("What is sent is stored, or is of a Handoff")
+        await self._require_open(delivery.handoff)
+        return await self._tell_of(delivery, delivery.handoff, at)
+
+    async def _require_open(self, handoff: Handoff) -> None:
+        """Check that a Handoff still waits for a person. Raises ApplicationError if it does not, and RPCError."""
+        run = self._client.get_workflow_handle(names.run_of_handoff(handoff.id))
+        description = await unless_missing(run.describe(rpc_timeout=RPC_TIMEOUT))
+        shown = [] if description is None else await read_handoffs(description)
+        if not any(each.id == handoff.id and each.is_open for each in shown):
+            message = "The question has ended, so nobody is told of it any more."
+            raise ApplicationError(
+                message, type=NOTHING_TO_DELIVER, non_retryable=True, category=ApplicationErrorCategory.BENIGN
+            )
+
+    async def _tell_of(self, delivery: DeliverInput, handoff: Handoff, at: datetime) -> SendResult:
+        """Send what is told of a Handoff. Each try has a link of its own, which stands nowhere else."""
+        url = None
+        if self._public_url is not None:
+            run_id, nonce = names.run_of_handoff(handoff.id), secrets.token_urlsafe(16)
+            ref = HandoffRef(delivery.workspace, delivery.project, run_id, handoff.id, None, nonce)
+            url, _ = handoff_link(ref, self._keyring, self._public_url, handoff.expires_at)
+        body = handoff_payload(delivery.project, handoff, url)
+        return await self._delivery_sender.send(delivery, body, at, [] if url is None else [url.partition("#")[2]])
 
     async def _try_failure(self, result: SendResult, failure: str, delivery: DeliverInput) -> ApplicationError:
         attempt = activity.info().attempt

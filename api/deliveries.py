@@ -38,7 +38,10 @@ _REDELIVERING = requires(Scope.RUNS_START, "delivery.redeliver")
     response_model_exclude_none=True,
 )
 async def list_all(services: ServicesDep, projectName: str, runId: str) -> DeliveryList:
-    """List the Delivery to the Run's sink, with every try. There is none before the Run's end, or without a sink."""
+    """List the Delivery to the Run's sink, with every try: there is none before the Run's end, or without a sink.
+
+    Those that tell the project's webhook of the Run's last Handoffs follow.
+    """
     return DeliveryList(deliveries=await list_deliveries(services, projectName, runId))
 
 
@@ -53,7 +56,7 @@ async def list_all(services: ServicesDep, projectName: str, runId: str) -> Deliv
 async def redeliver(
     services: ServicesDep, caller: CallerDep, projectName: str, runId: str, deliveryId: str
 ) -> DeliveryBody:
-    """Send the same body once more: after a success, after a failure, or now instead of at the next try.
+    """Send it once more: after a success, after a failure, or now instead of at the next try.
 
     Without the scope `runs:read`, the answer has no tries and no error.
     """

@@ -14,9 +14,12 @@ with workflow.unsafe.imports_passed_through():
     from callboard.schemas.workflow.auth import AuthSessionStatus, RunAuth
     from callboard.schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, ValidateInput
     from callboard.schemas.workflow.delivery import DeliverInput
+    from callboard.schemas.workflow.handoff import Handoff
     from callboard.schemas.workflow.job_run import JobRunPlan
     from callboard.schemas.workflow.run import RunInput, RunOutcome, RunStatus, RunType
+    from callboard.schemas.workflow.sink import SealedSink
     from workflows.visibility import (
+        PROJECT,
         auth_run_memo,
         auth_run_search_attributes,
         auth_session_memo,
@@ -118,6 +121,20 @@ async def start_delivery(run: RunInput, outcome: RunOutcome) -> None:
         job=run.job,
     )
     await _start_delivery(delivery, f"Deliver the result of {run.project}/{run.api}", f"Run `{run_id}`")
+
+
+async def start_handoff_delivery(handoff: Handoff, sink: SealedSink) -> None:
+    """Start the Delivery that tells a webhook of a Handoff of this Run. Return once it has started."""
+    info = workflow.info()
+    delivery = DeliverInput(
+        workspace=workflow.memo_value(names.MEMO_WORKSPACE, type_hint=str),
+        project=info.typed_search_attributes[PROJECT],
+        run_id=info.workflow_id,
+        delivery_id=handoff.id,
+        sink=sink,
+        handoff=handoff,
+    )
+    await _start_delivery(delivery, f"Tell of a Handoff of {delivery.project}", f"Run `{delivery.run_id}`")
 
 
 async def start_notifications(plan: JobRunPlan) -> None:

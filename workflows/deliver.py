@@ -1,6 +1,6 @@
 """The workflow `Deliver`: send a Run's result until it arrives or is given up. `SinkTest` sends one message by hand.
 
-See docs/contract.md, section 11.
+See docs/contract.md, section 11. What is told of a Handoff (section 22) and of a JobRun goes the same way.
 """
 
 from __future__ import annotations
@@ -69,15 +69,17 @@ class DeliverWorkflow:
         self._is_cancel_requested = True
 
     async def _deliver(self, input: DeliverInput) -> DeliveryOutcome:
-        workflow.set_current_details("The Delivery waits until the Run is closed")
-        try:
-            prepared = await self._prepare(input)
-        except ActivityError as error:
-            return self._close(_failed(error))
-        if prepared.body_key is None:
-            reason = prepared.reason or "There is nothing to be delivered."
-            problem = TryProblem(type=NOTHING_TO_DELIVER, message=reason)
-            return self._close(DeliveryOutcome(status=DeliveryStatus.FAILED, error=problem))
+        prepared = PreparedDelivery()
+        if input.handoff is None:
+            workflow.set_current_details("The Delivery waits until the Run is closed")
+            try:
+                prepared = await self._prepare(input)
+            except ActivityError as error:
+                return self._close(_failed(error))
+            if prepared.body_key is None:
+                reason = prepared.reason or "There is nothing to be delivered."
+                problem = TryProblem(type=NOTHING_TO_DELIVER, message=reason)
+                return self._close(DeliveryOutcome(status=DeliveryStatus.FAILED, error=problem))
         while True:
             self._redeliver_requested = False
             outcome = await self._send(SendInput(delivery=input, body_key=prepared.body_key))
@@ -101,7 +103,7 @@ class DeliverWorkflow:
     async def _send(self, send_input: SendInput) -> DeliveryOutcome:
         """Send by the schedule; end early when the Delivery is requested once more, which begins another schedule."""
         schedule = send_input.delivery.sink.schedule
-        workflow.set_current_details("The result is being sent")
+        workflow.set_current_details("It is being sent")
         handle = workflow.start_activity(
             names.SEND_DELIVERY,
             send_input,
@@ -131,7 +133,7 @@ class DeliverWorkflow:
 
     def _close(self, outcome: DeliveryOutcome) -> DeliveryOutcome:
         if outcome.error is None:
-            workflow.set_current_details("The result was delivered")
+            workflow.set_current_details("It was delivered")
             return outcome
         if self._is_cancel_requested:
             raise CancelledError("The Delivery was canceled.")
@@ -165,11 +167,14 @@ def _priority(delivery: DeliverInput) -> Priority:
 
 def _failed(error: ActivityError) -> DeliveryOutcome:
     """Return the outcome of a Delivery that was given up: by the receiver's answer, or because its time is over."""
+    kind = GIVEN_UP
     match error.cause:
+        case ApplicationError(type=found, message=message) if found == NOTHING_TO_DELIVER:
+            kind = NOTHING_TO_DELIVER
         case ApplicationError(message=message) | TemporalTimeoutError(cause=ApplicationError(message=message)):
             pass  # of the last try
         case TemporalTimeoutError():
             message = "The time for it is over, and no try has ended."
         case cause:
             message = clip(f"It was ended: {cause}", MESSAGE_LIMIT)
-    return DeliveryOutcome(status=DeliveryStatus.FAILED, error=TryProblem(type=GIVEN_UP, message=message))
+    return DeliveryOutcome(status=DeliveryStatus.FAILED, error=TryProblem(type=kind, message=message))

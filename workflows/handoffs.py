@@ -23,6 +23,7 @@ with workflow.unsafe.imports_passed_through():
         HandoffStatus,
         OpenedLink,
     )
+    from workflows.children import start_handoff_delivery
     from workflows.visibility import HANDOFF
 
 
@@ -66,7 +67,7 @@ class Handoffs:
             return self._ends[asked.id]
         self.note_try(asked.attempt)
         now = workflow.now()
-        self._asked[asked.id] = Handoff(
+        opened = self._asked[asked.id] = Handoff(
             id=asked.id,
             kind=asked.kind,
             attempt=asked.attempt,
@@ -75,8 +76,11 @@ class Handoffs:
             status=HandoffStatus.OPEN,
             created_at=now,
             expires_at=now + asked.timeout,
+            is_told=asked.sink is not None,
         )
         self._publish()
+        if asked.sink is not None:
+            await start_handoff_delivery(opened, asked.sink)
         try:
             await workflow.wait_condition(
                 lambda: asked.id in self._ends, timeout=asked.timeout, timeout_summary="Wait for a person"

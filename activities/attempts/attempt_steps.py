@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -87,6 +88,8 @@ class AttemptResources:
     worker_dir: WorkerDir
     """The worker's folder, with its journal and the folders of running Attempts."""
     questions: OpenQuestions
+    delivery_timeout: timedelta
+    """How long one try may take to tell a webhook of a question."""
     store_quota: StoreQuota
     """How much each project may keep in its `persistent_store`."""
     trace_limit: int
@@ -261,7 +264,9 @@ def _runtime_services(
         resources.store,
         attempt.project,
         resources.store_quota,
-        AttemptHandoffs(resources.client, resources.keyring, running, settings, resources.questions),
+        AttemptHandoffs(
+            resources.client, resources.keyring, running, settings, resources.delivery_timeout, resources.questions
+        ),
         auth_session=attempt.auth and attempt.auth.ref,
         parameters=login.parameters if login else None,
         parameters_problem=login.problem if login else None,

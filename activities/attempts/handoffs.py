@@ -19,6 +19,7 @@ from temporalio.service import RPCError
 from activities.attempts.running_attempts import RunningAttempt
 from callboard.machines.machine_attempt import MachineAttempt
 from callboard.projects.project_settings import ProjectSettings
+from callboard.schemas.errors import ConfigurationError
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.handoff import (
     AT_ONCE,
@@ -30,9 +31,11 @@ from callboard.schemas.workflow.handoff import (
     HandoffRequest,
     HandoffStatus,
 )
+from callboard.schemas.workflow.sink import DeliverySchedule, SealedSink
 from callboard.security import seal_context
 from callboard.security.keyring import KeyRing
 from callboard.security.masking import MIN_MASKED_LENGTH
+from callboard.security.sealed_sinks import seal_webhook
 from callboard.telemetry import metrics
 from callboard.temporal.handoffs import open_handoffs
 from callboard.temporal.rpc_errors import cancels_kept, is_transient
@@ -91,6 +94,8 @@ class AttemptHandoffs:
     keyring: KeyRing
     running: RunningAttempt
     settings: ProjectSettings
+    delivery_timeout: timedelta
+    """How long one try may take to tell the project's webhook of a question."""
     questions: OpenQuestions = field(default_factory=OpenQuestions)
     """Those of all Attempts of this worker."""
     _asked: int = 0
@@ -120,6 +125,10 @@ class AttemptHandoffs:
             raise RuntimeError("an Attempt asks that is on no Machine")
         asked_for = timedelta(seconds=float(arguments["timeout"]))
         timeout = min(asked_for, self.settings.handoffs.longest)
+        try:
+            sink = self._sink(timeout)
+        except ConfigurationError as error:  # so no answer could be sealed either
+            return _told(HandoffEnd(status=HandoffStatus.WITHDRAWN, reason=error.message))
         asked = HandoffRequest(
             id=question,
             attempt=attempt.number,
@@ -132,6 +141,7 @@ class AttemptHandoffs:
                 ),
             ),
             timeout=timeout,
+            sink=sink,
         )
         # From its return on, nothing is awaited until the question counts.
         if reason := await self._refusal():
@@ -148,6 +158,20 @@ class AttemptHandoffs:
         if secrets:
             await self._mask(on_machine, secrets)
         return self._note_end(on_machine, asked, end, values)
+
+    def _sink(self, timeout: timedelta) -> SealedSink | None:
+        """Return the project's webhook, if there is one, sealed for the Run. Raises ConfigurationError without a key.
+
+        It is tried for as long as the question waits.
+        """
+        webhook, attempt = self.settings.handoffs.webhook, self.running.input
+        if webhook is None:
+            return None
+        bound_to = seal_context.run(attempt.workspace, attempt.project, attempt.run_id)
+        sealed = seal_webhook(webhook.url, webhook.headers, self.keyring, bound_to)
+        return SealedSink(
+            webhook=sealed, schedule=DeliverySchedule(give_up_after=timeout, timeout=self.delivery_timeout)
+        )
 
     async def withdraw(self, arguments: dict[str, Any]) -> None:
         """Withdraw a question whose answer user code does not wait for any more. It ends with its Attempt at last."""

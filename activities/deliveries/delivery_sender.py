@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,7 +15,7 @@ from activities.deliveries.http_sender import RESPONSE_KEPT, PreparedRequest, Se
 from activities.deliveries.payload import GoneError
 from activities.store_retry import retry_store
 from callboard.schemas.errors import CallboardError, SealError
-from callboard.schemas.workflow.delivery import DeliverInput, SendInput, TryProblem, TryRecord
+from callboard.schemas.workflow.delivery import DeliverInput, TryProblem, TryRecord
 from callboard.security.keyring import KeyRing
 from callboard.security.masking import Masker
 from callboard.security.signing import WebhookSigner
@@ -49,27 +50,29 @@ class DeliverySender:
     signer: WebhookSigner
     user_agent: str
 
-    async def send_stored(self, send_input: SendInput, at: datetime) -> SendResult:
+    async def send_stored(self, delivery: DeliverInput, body_key: str, at: datetime) -> SendResult:
         """Send the stored body once. A cancel ends the try, and is returned as its result.
 
         Raises:
             GoneError: The body is not in the store any more.
         """
         try:
-            body = await retry_store(_STORE_TIMEOUT, lambda: self.store.get(send_input.body_key))
+            body = await retry_store(_STORE_TIMEOUT, lambda: self.store.get(body_key))
         except CallboardError as error:
             return _not_sent(at, error)
         if body is None:
-            raise GoneError(f"{send_input.body_key} is not in the artifact store any more.")
-        return await self.send(send_input.delivery, body, at)
+            raise GoneError(f"{body_key} is not in the artifact store any more.")
+        return await self.send(delivery, body, at)
 
-    async def send(self, delivery: DeliverInput, body: bytes, at: datetime) -> SendResult:
-        """Send this body once. A cancel ends the try, and is returned as its result."""
+    async def send(
+        self, delivery: DeliverInput, body: bytes, at: datetime, secrets: Collection[str] = ()
+    ) -> SendResult:
+        """Send this body, which has these secrets, once. A cancel ends the try, and is returned as its result."""
         try:
             prepared = self._build_request(delivery, body, at)
         except CallboardError as error:
             return _not_sent(at, error)
-        masker = Masker(prepared.secrets)
+        masker = Masker({*prepared.secrets, *secrets})
         started = time.monotonic()
         try:
             response = await exchange(self.transport, prepared.request, delivery.sink.schedule.timeout)

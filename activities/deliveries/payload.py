@@ -1,6 +1,6 @@
 """Build what receivers are sent, as JSON text.
 
-A result: docs/contract.md, section 11.1. The end of a JobRun: docs/contract.md, section 17.
+A result: docs/contract.md, section 11.1. The end of a JobRun: docs/contract.md, section 17. A Handoff: section 22.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from callboard.schemas.rest.files import LinkedFile
+from callboard.schemas.rest.handoffs import HandoffBody
 from callboard.schemas.timestamps import utc_text
+from callboard.schemas.workflow import names
 from callboard.schemas.workflow.base import JsonRef
 from callboard.schemas.workflow.delivery import DeliverInput
+from callboard.schemas.workflow.handoff import Handoff
 from callboard.schemas.workflow.job_run import JobRunReason, JobRunView
 from callboard.schemas.workflow.run import ErrorCode, RunError, RunOutcome, RunStatus
 from callboard.storage.raw_json import RawJson, dump_object, read_json
@@ -106,6 +109,18 @@ def notification_payload(job_run_id: str, view: JobRunView) -> bytes:
         "project": {"id": view.project, "name": view.project},
         "projectJob": {"id": view.job_id},
         "projectJobRun": job_run,
+    }
+    return json.dumps(body, separators=(",", ":")).encode("ascii")
+
+
+def handoff_payload(project: str, handoff: Handoff, url: str | None) -> bytes:
+    """Return the body, in ASCII, that tells of an open Handoff, with a link to it if there is one."""
+    body = {
+        "type": "handoff.opened",
+        "project": project,
+        "runId": names.run_of_handoff(handoff.id),
+        "handoff": HandoffBody.of(handoff).model_dump(mode="json", by_alias=True),
+        "url": url,
     }
     return json.dumps(body, separators=(",", ":")).encode("ascii")
 

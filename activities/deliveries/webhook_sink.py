@@ -47,7 +47,7 @@ def build_request(
         **own,
         "content-type": "application/json",
         # The message id is the same for every try, so that receivers recognize what they have received already.
-        **signer.sign(delivery.run_id, at, body),
+        **signer.sign(delivery.message_id, at, body),
     }
     request = httpx.Request("POST", url, headers=headers, content=body)
     query = urlsplit(url).query

@@ -27,11 +27,12 @@ from callboard.schemas.rest.access import Scope
 from callboard.schemas.rest.handoffs import HandoffBody, HandoffLink
 from callboard.schemas.workflow import names
 from callboard.security.apikeys import Caller
-from callboard.security.signed_links import HandoffPass, HandoffRef, read_link, sign_link
+from callboard.security.signed_links import HANDOFF_PATH, HandoffPass, HandoffRef, handoff_link, read_link, sign_link
 from callboard.telemetry.log_context import add_log_fields
 
-_PATH = "/answer"
 _COOKIE = "callboard-handoff"
+_WEBHOOK_ID = "handoffs-webhook"
+"""Takes the place of a key's id where a project's webhook was sent the link. No key has such an id."""
 _FORM_LIMIT = 64 * 1024
 """Largest form in bytes: anybody can send one, so it must not take much memory."""
 _NO_LINK = "This link has expired, or its question was answered. Ask for another one."
@@ -51,7 +52,7 @@ class _Route(PageRoute):
         return handle
 
 
-router = APIRouter(route_class=_Route, include_in_schema=False, prefix=_PATH)
+router = APIRouter(route_class=_Route, include_in_schema=False, prefix=HANDOFF_PATH)
 
 
 async def make(
@@ -67,8 +68,8 @@ async def make(
     handoff = await answers.require_open(services, project, run_id, handoff_id)
     run_id = names.run_of_handoff(handoff_id)  # that of the path may end before a Create for which others wait
     ref = HandoffRef(services.settings.workspace, project, run_id, handoff_id, caller.id, secrets.token_urlsafe(16))
-    sealed, expires_at = sign_link(ref, services.ring, handoff.expires_at)
-    return HandoffLink(url=f"{str(request.base_url).rstrip('/')}{_PATH}#{sealed}", expires_at=expires_at)
+    url, expires_at = handoff_link(ref, services.ring, str(request.base_url), handoff.expires_at)
+    return HandoffLink(url=url, expires_at=expires_at)
 
 
 @router.get("")
@@ -92,10 +93,10 @@ async def open_link(request: Request, services: ServicesDep) -> Response:
     await services.handoffs.open_link(handoff.id, ref.nonce)
     held = HandoffPass(**{**vars(ref), "nonce": secrets.token_urlsafe(16)})
     cookie, expires_at = sign_link(held, services.ring, handoff.expires_at)
-    response = redirect(_PATH)
+    response = redirect(HANDOFF_PATH)
     secure = request.url.scheme == "https"
     response.set_cookie(
-        _COOKIE, cookie, expires=expires_at, path=_PATH, secure=secure, httponly=True, samesite="strict"
+        _COOKIE, cookie, expires=expires_at, path=HANDOFF_PATH, secure=secure, httponly=True, samesite="strict"
     )
     return response
 
@@ -121,8 +122,8 @@ async def _answer(request: Request, services: Services, done: str, answer: answe
         await answer(services, ref.project, ref.run_id, ref.handoff_id, form)
     except BadRequest as error:
         return await _render(request, services, ref, error)
-    response = redirect(_PATH, done=done)
-    response.delete_cookie(_COOKIE, path=_PATH)
+    response = redirect(HANDOFF_PATH, done=done)
+    response.delete_cookie(_COOKIE, path=HANDOFF_PATH)
     return response
 
 
@@ -142,15 +143,33 @@ async def _require_pass(request: Request, services: Services, action: str | None
 
 
 async def _check(request: Request, services: Services, ref: HandoffRef, action: str | None) -> None:
-    """Have the request be one of the key that has made the link, which says what may be done and is in the audit.
+    """Have the request be one of who has made the link, which says what may be done and is in the audit.
 
     Raises:
-        Unauthorized: The key was revoked, or has ended.
+        Unauthorized: Its key was revoked, or has ended, or the project has no webhook any more.
         Forbidden: It may not answer.
-        Unavailable: The store does not say whether it is good.
+        StoreError, Unavailable: The store does not say whether it is good.
     """
     audit_note(request.scope).action = action
     add_log_fields(project=ref.project, runId=ref.run_id, handoffId=ref.handoff_id)
-    request.state.caller = caller = await services.keys.check_id(ref.key_id)
+    if ref.key_id is None:
+        caller = await _webhook(services, ref.project)
+    else:
+        caller = await services.keys.check_id(ref.key_id)
+    request.state.caller = caller
     if ref.workspace != services.settings.workspace or not caller.sees(ref.project) or not caller.has(Scope.HANDOFFS):
         raise Forbidden("The API key that has made this link may not answer any more.")
+
+
+async def _webhook(services: Services, project: str) -> Caller:
+    """Return the webhook of a project as who has sent a request: it was given the link, which no key has made.
+
+    Raises:
+        Unauthorized: There is no such project any more, or it has no webhook.
+        StoreError: The store failed.
+    """
+    manifest = await services.catalog.get_current(project)
+    if manifest is None or manifest.settings.handoffs.webhook is None:
+        raise Unauthorized(_NO_LINK)
+    scopes, projects = frozenset({Scope.HANDOFFS}), frozenset({project})
+    return Caller(id=_WEBHOOK_ID, name=f"handoffs.webhook of {project}", scopes=scopes, projects=projects)

@@ -44,6 +44,7 @@ from callboard.schemas.rest.rows import RowsQuery
 from callboard.schemas.rest.run_result import ResultResponse
 from callboard.schemas.rest.runs import RerunResponse, RunBody, RunList, RunsQuery
 from callboard.schemas.rest.start_request import StartRequest, StartResponse
+from callboard.schemas.workflow import names
 from callboard.schemas.workflow.actor import Actor
 from callboard.schemas.workflow.handoff import Handoff
 from callboard.schemas.workflow.run import ErrorCode, RunStatus, RunType
@@ -374,11 +375,12 @@ async def _wait_for_disconnect(request: Request) -> None:
 
 
 def _is_delivering(run: Mapping[str, Any], now: datetime) -> bool:
-    """Tell whether the Delivery of a Run is under way, or is about to begin, as it does at the Run's end."""
-    if run["deliveries"]:
-        return any(each["status"] == "pending" for each in run["deliveries"])
+    """Tell whether a Delivery of a Run is under way, or is about to begin, as that of its result does at its end."""
+    if any(each["status"] == "pending" for each in run["deliveries"]):
+        return True
     ended: str | None = run["endedAt"]
-    if ended is None or "sink" not in run["input"]:
+    has_begun = any(each["id"] == names.SINK_DELIVERY for each in run["deliveries"])
+    if ended is None or has_begun or "sink" not in run["input"]:
         return False
     return now - datetime.fromisoformat(ended) < timedelta(minutes=1)
 

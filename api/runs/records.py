@@ -109,8 +109,8 @@ async def run_json(services: Services, details: RunDetails, validates: Iterable[
     if outcome is not None:
         members |= await returned_values(outcome, run_id, services.store)
     attempts = await list_attempts(services, project, run_id)
-    has_sink = isinstance(run, RunInput) and run.sink is not None
-    deliveries = await list_deliveries(services, project, run_id) if has_sink else []
+    delivers = details.has_told or (isinstance(run, RunInput) and run.sink is not None)
+    deliveries = await list_deliveries(services, project, run_id) if delivers else []
     url = services.temporal_ui_url("workflows", run_id, details.execution_id, "history")
     members |= {
         "rerunOf": details.rerun_of,

@@ -271,6 +271,7 @@ class DevStack:
                 "host": "127.0.0.1",
                 "port": port,
                 "viewer_port": viewer_port,
+                "public_url": self._settings.public_url or f"http://127.0.0.1:{port}",
                 "temporal_address": self.temporal.address,
                 "temporal_namespace": NAMESPACE,
                 "temporal_environment_config": False,

@@ -30,7 +30,7 @@ from pydantic_core import PydanticCustomError
 
 from callboard.schemas.machine_sizes import MEMORY_OF_SIZE
 from callboard.schemas.rest.proxy import ProxyUrl
-from callboard.schemas.rest.sink import ProjectS3Sink, ProjectSink, WebhookSink
+from callboard.schemas.rest.sink import ProjectS3Sink, ProjectSink, Webhook, WebhookSink
 from callboard.schemas.rest.start_request import BackoffCoefficient, RetryInterval
 
 Environment = Literal["dev", "deployed"]
@@ -180,12 +180,14 @@ def _check_time(value: object) -> float:
 
 
 class Handoffs(Section):
-    """The settings that bound the questions with which Attempts wait for a person."""
+    """The settings of questions with which Attempts wait for a person: what bounds them, and what is told of them."""
 
     max_timeout: Annotated[float, BeforeValidator(_check_time)] = 900
     """Seconds that a question waits at most."""
     max_open: Annotated[int, _whole_number(1, MAX_MACHINES)] | None = None
     """How many may be open at the same time. None: the Machines less one, and at least one."""
+    webhook: Webhook | None = None
+    """What is told of each, with a link by which it can be answered."""
 
     @property
     def longest(self) -> timedelta:

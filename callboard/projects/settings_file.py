@@ -29,9 +29,9 @@ MAX_SETTINGS_SIZE = 128 * 1024
 parsers take a minute for a megabyte."""
 
 
-_SECRET = (("proxy",), ("defaults",), ("authSessions", "secretParameters"))
-"""Keys below which proxies, sinks and the names of secrets are. A value there may be a secret, even one that is in the
-wrong place."""
+_SECRET = (("proxy",), ("defaults",), ("authSessions", "secretParameters"), ("handoffs", "webhook"))
+"""Keys below which proxies, sinks, a webhook and the names of secrets are. A value there may be a secret, even one that
+is in the wrong place."""
 
 _NO_SECRET = (("defaults", "retry"), ("defaults", "requestTimeout"), ("defaults", "queueTimeout"))
 
@@ -145,7 +145,7 @@ def _explain(error: ErrorDetails) -> tuple[str, str]:
         given = cast("dict[str, Any]", given).get(about) if isinstance(given, dict) else None
     path = ".".join(str(part) for part in location).encode(errors="backslashreplace").decode()
     if kind == "extra_forbidden":
-        return path, "there is no such key in a sink"
+        return path, "there is no such key in a sink, or in a webhook"
     if kind == "missing":
         given = None
     if _is_below(location, _SECRET) and not _is_below(location, _NO_SECRET):

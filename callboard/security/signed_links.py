@@ -19,6 +19,8 @@ from callboard.schemas.rest.files import LinkedFile
 from callboard.schemas.workflow.attempt import RecordedFile
 from callboard.security.keyring import KeyRing
 
+HANDOFF_PATH = "/answer"
+"""Path of the page that opens a Handoff by its link."""
 LINK_LIFETIME = timedelta(hours=1)
 """How long a link is valid. A download that has begun goes on."""
 
@@ -66,8 +68,8 @@ class HandoffRef:
     run_id: str
     """The Run that asks."""
     handoff_id: str
-    key_id: str
-    """The API key in whose name it answers."""
+    key_id: str | None
+    """The API key in whose name it answers; None for the webhook of the project."""
     nonce: str
 
 
@@ -110,6 +112,15 @@ def link_files(
             url = f"{origin}/files/{address}"
         linked.append(LinkedFile(**file.model_dump(), url=url, expires_at=expires_at))
     return linked
+
+
+def handoff_link(ref: HandoffRef, ring: KeyRing, origin: str, until: datetime) -> tuple[str, datetime]:
+    """Return the address with which somebody opens a Handoff, at this origin of the API, and until when it is valid.
+
+    What the link holds stands behind the `#`, which browsers send to nobody. Raises ConfigurationError as `sign_link`.
+    """
+    sealed, expires_at = sign_link(ref, ring, until)
+    return f"{origin.rstrip('/')}{HANDOFF_PATH}#{sealed}", expires_at
 
 
 def sign_link(ref: _Ref, ring: KeyRing, until: datetime | None = None) -> tuple[str, datetime]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, cast
@@ -26,7 +27,8 @@ from callboard.schemas.workflow.delivery import (
     TryProblem,
 )
 from callboard.temporal.closing import wait_for_delivery, wait_for_result
-from callboard.temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors
+from callboard.temporal.handoffs import read_handoffs
+from callboard.temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors, unless_missing
 from workflows.visibility import project_search_attributes
 
 _TEST_TIMEOUT = timedelta(seconds=15)
@@ -54,16 +56,21 @@ class Deliveries:
         self._client = client
 
     async def list_for_run(self, workspace: str, project: str, run_id: str) -> list[DeliveryState]:
-        """Return the Deliveries of a Run; there are none before it has ended, and none for a Run without a sink.
+        """Return the Deliveries of a Run, that of its result first: there is none before its end, or without a sink.
+
+        The others tell of its last Handoffs.
 
         Raises:
             Unavailable: Temporal cannot be reached.
         """
-        try:
-            with translate_rpc_errors(_NOT_FOUND):
-                return [await self._get_state(workspace, project, run_id, names.SINK_DELIVERY)]
-        except NotFound:
-            return []
+        found: list[DeliveryState] = []
+        with translate_rpc_errors():
+            run = await unless_missing(self._handle(run_id).describe(rpc_timeout=RPC_TIMEOUT))
+            told = [] if run is None else [each.id for each in await read_handoffs(run) if each.is_told]
+        for delivery_id in (names.SINK_DELIVERY, *told):
+            with suppress(NotFound), translate_rpc_errors(_NOT_FOUND):
+                found.append(await self._get_state(workspace, project, run_id, delivery_id))
+        return found
 
     async def redeliver(self, workspace: str, project: str, run_id: str, delivery_id: str) -> DeliveryState:
         """Have a Delivery sent now: once more, or instead of waiting for the next try.
@@ -126,7 +133,7 @@ class Deliveries:
     async def _describe(
         self, workspace: str, project: str, run_id: str, delivery_id: str
     ) -> WorkflowExecutionDescription:
-        if delivery_id != names.SINK_DELIVERY:
+        if delivery_id != names.SINK_DELIVERY and names.run_of_handoff(delivery_id) != run_id:
             raise NotFound(_NOT_FOUND)
         handle = self._handle(names.delivery_workflow_id(run_id, delivery_id))
         description = await handle.describe(rpc_timeout=RPC_TIMEOUT)

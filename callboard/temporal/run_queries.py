@@ -15,6 +15,7 @@ from callboard.schemas.errors import NotFound
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.auth_session import CreateInput, ValidateInput
 from callboard.schemas.workflow.run import RunInput, RunStatus, RunType
+from callboard.temporal.handoffs import read_handoffs
 from callboard.temporal.listing import RunFilter, RunListItem, RunPage, abnormal_statuses, build_query, read_list_item
 from callboard.temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors
 from callboard.temporal.runs import Runs, RunState
@@ -46,6 +47,8 @@ class RunDetails:
     """Temporal's own id of the execution, for links."""
     trace_id: str | None = None
     """The id of the OpenTelemetry trace in which the Run was started."""
+    has_told: bool = False
+    """Whether the project's webhook was told of a Handoff of this Run."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,7 @@ class RunQueries:
                 rerun_of=await description.memo_value(names.MEMO_RERUN_OF, None),
                 execution_id=description.run_id,
                 trace_id=await description.memo_value(names.MEMO_TRACE_ID, None),
+                has_told=any(each.is_told for each in await read_handoffs(description)),
             )
 
     async def list_validates(self, workspace: str, run: RunListItem) -> list[ValidateListItem]:

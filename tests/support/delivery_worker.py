@@ -94,13 +94,21 @@ async def delivering(
     egress: EgressPolicy | None = None,
     secrets: tuple[str, ...] = (SECRET,),
     places: int = 500,
+    public_url: str | None = None,
 ) -> AsyncGenerator[Delivering]:
     store = FaultyStore(folder / "artifacts")
     async with PinnedTransport(egress or EgressPolicy(LOOPBACK)) as transport:
         delivery_sender = DeliverySender(
             store=store, transport=transport, keyring=RING, signer=WebhookSigner(secrets), user_agent="callboard/test"
         )
-        activities = DeliveryActivities(client=client, store=store, delivery_sender=delivery_sender, places=places)
+        activities = DeliveryActivities(
+            client=client,
+            store=store,
+            delivery_sender=delivery_sender,
+            places=places,
+            public_url=public_url,
+            keyring=RING,
+        )
         worker = Worker(
             client,
             task_queue=names.DELIVERIES_QUEUE,

@@ -20,6 +20,7 @@ from callboard.schemas.workflow.handoff import (
     HandoffStatus,
     OpenedLink,
 )
+from callboard.schemas.workflow.sink import SealedSink
 from tests.support.polling import until
 from tests.support.run_stage import DEADLINE, Part, Stage, completed
 
@@ -33,15 +34,23 @@ class Asking:
         questions: How many.
         timeout: How long each waits for its answer.
         lost: Its worker dies with it once it has asked.
+        sink: The webhook that is told of them.
     """
 
     def __init__(
-        self, stage: Stage, questions: int, *, timeout: timedelta = timedelta(minutes=5), lost: bool = False
+        self,
+        stage: Stage,
+        questions: int,
+        *,
+        timeout: timedelta = timedelta(minutes=5),
+        lost: bool = False,
+        sink: SealedSink | None = None,
     ) -> None:
         self._stage = stage
         self._questions = questions
         self._timeout = timeout
         self._lost = lost
+        self._sink = sink
         self.accepted = WorkflowUpdateStage.ACCEPTED
         self.ends: list[HandoffEnd] = []
         """How the questions ended, as the Attempt has heard."""
@@ -72,6 +81,7 @@ class Asking:
             instructions="The code that was sent to the phone",
             fields=(CODE,),
             timeout=self._timeout,
+            sink=self._sink,
         )
 
     async def ask(self, input: AttemptInput, number: int) -> HandoffEnd:

@@ -230,6 +230,15 @@ async def asks_a_person(stage: Stage) -> None:
     await answer_handoff(stage, 2, HandoffEnd(status=HandoffStatus.DECLINED, reason="That is not my phone."))
 
 
+@_shape
+async def asks_a_person_of_whom_a_webhook_is_told(stage: Stage) -> None:
+    asking = Asking(stage, 1, sink=_sink(stage))
+    await stage.serve(asking)
+    await stage.start()
+    await asking.asked(1)
+    await answer_handoff(stage, 1, HandoffEnd(status=HandoffStatus.COMPLETED, values="sealed-1"))
+
+
 @_long_shape
 async def asks_in_vain(stage: Stage) -> None:
     asking = Asking(stage, 1, timeout=timedelta(seconds=20))

@@ -26,7 +26,7 @@ from callboard.schemas.rest.base import (
 from callboard.schemas.rest.job_schedule import JobSchedule
 from callboard.schemas.rest.proxy import ProxyUrl
 from callboard.schemas.rest.run_auth_session import AnyAuthSessionId, AuthAttempts
-from callboard.schemas.rest.sink import Headers, HttpUrl, Sink
+from callboard.schemas.rest.sink import Sink, Webhook
 from callboard.schemas.rest.start_request import Retry, SaveTrace, Tags
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.job import JobSource
@@ -63,7 +63,6 @@ JobId = Annotated[
 ]
 _Window = Annotated[int, Field(ge=1, le=1000), BeforeValidator(_whole_number), expects(_WINDOW)]
 _MaxRuns = Annotated[int, Field(ge=1, le=10_000_000), expects("a whole number from 1 to 10000000")]
-_Webhook = Annotated[Literal["webhook"], expects('"webhook"')]
 
 
 class PayloadItem(RequestModel):
@@ -106,14 +105,6 @@ class JobAuthSession(RequestModel):
     """Whether checks and creates leave a trace."""
 
 
-class JobNotification(RequestModel):
-    """A webhook that is told of the end of each JobRun."""
-
-    type: _Webhook
-    url: HttpUrl = Field(repr=False)
-    headers: Headers = Field(default_factory=dict[str, str], repr=False)
-
-
 class JobHead(RequestModel):
     """A Job without its id and its payload."""
 
@@ -124,9 +115,10 @@ class JobHead(RequestModel):
     """Where the result of each Run is delivered; if it is absent, to the project's sink."""
     proxy: ProxyUrl | None = Field(default=None, repr=False)
     auth_session: JobAuthSession | None = Field(default=None, alias="auth_session")
-    notifications: Annotated[list[JobNotification], FailFast(), at_most(_MAX_NOTIFICATIONS, "webhooks")] = Field(
-        default_factory=list[JobNotification]
+    notifications: Annotated[list[Webhook], FailFast(), at_most(_MAX_NOTIFICATIONS, "webhooks")] = Field(
+        default_factory=list[Webhook]
     )
+    """What is told of the end of each JobRun."""
     tags: Tags = Field(default_factory=list[str])
     """Tags of all Runs. An addition to the contract."""
 

@@ -112,12 +112,16 @@ class _Sink(RequestModel):
     """The names of the APIs whose results are delivered; if it is absent, those of all APIs."""
 
 
-class WebhookSink(_Sink):
-    """A webhook: the result is sent to `url` by POST, as JSON."""
+class Webhook(RequestModel):
+    """A webhook: what it is told is sent to `url` by POST, as JSON."""
 
-    type: Literal["webhook"]
+    type: Annotated[Literal["webhook"], expects('"webhook"')]
     url: HttpUrl = Field(repr=False)
     headers: Headers = Field(default_factory=dict[str, str], repr=False)
+
+
+class WebhookSink(Webhook, _Sink):
+    """A webhook that the result is sent to."""
 
 
 class _S3(_Sink):

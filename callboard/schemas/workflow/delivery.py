@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from callboard.schemas.workflow.base import FlowModel, JsonRef, OpenStrEnum
+from callboard.schemas.workflow.handoff import Handoff
 from callboard.schemas.workflow.run import RunJob
 from callboard.schemas.workflow.sink import SealedSink
 
@@ -28,7 +29,7 @@ class DeliverInput(FlowModel):
     workspace: str
     project: str
     run_id: str
-    """The Run whose result is delivered, or the JobRun of whose end a receiver is told."""
+    """The Run whose result is delivered, or of whose Handoff a receiver is told, or the JobRun of whose end one is."""
     delivery_id: str
     api: str = ""
     """The API of the Run; empty for a JobRun."""
@@ -37,6 +38,8 @@ class DeliverInput(FlowModel):
     sink: SealedSink
     job: RunJob | None = None
     """The JobRun that the Run belongs to."""
+    handoff: Handoff | None = None
+    """The Handoff of which a receiver is told; None if it is sent something else."""
     was_prepared: bool = False
     """Whether this is a Delivery of before that is sent again: what is sent is stored, or is gone for good."""
 
@@ -44,6 +47,11 @@ class DeliverInput(FlowModel):
     def is_notification(self) -> bool:
         """Whether a receiver is told of the end of a JobRun."""
         return self.job is not None and self.job.job_run_id == self.run_id
+
+    @property
+    def message_id(self) -> str:
+        """What receivers recognize a message by that comes twice. It has no full stop, which would end it."""
+        return self.run_id if self.handoff is None else self.handoff.id.replace(".", ":")
 
 
 class PreparedDelivery(FlowModel):
@@ -59,7 +67,8 @@ class SendInput(FlowModel):
     """Input of the activity `send_delivery`, whose tries follow each other by its retry policy."""
 
     delivery: DeliverInput
-    body_key: str
+    body_key: str | None = None
+    """Key of the artifact that is sent. None for a Handoff: that has a link in it, which is made as it is sent."""
 
 
 class TryProblem(FlowModel):

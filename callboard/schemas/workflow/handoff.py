@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from pydantic import Field
 
 from callboard.schemas.workflow.base import FlowModel, OpenStrEnum
+from callboard.schemas.workflow.sink import SealedSink
 
 MOST_ASKED = 100
 """How many Handoffs one Run may open: each takes some events of its history."""
@@ -68,6 +69,8 @@ class HandoffRequest(FlowModel):
     fields: tuple[HandoffField, ...]
     timeout: timedelta
     """How long it waits for an answer."""
+    sink: SealedSink | None = None
+    """The webhook that is told of it; None if none is."""
 
 
 class HandoffEnd(FlowModel):
@@ -106,6 +109,8 @@ class Handoff(FlowModel):
     status: HandoffStatus
     created_at: datetime
     expires_at: datetime
+    is_told: bool = False
+    """Whether a webhook is told of it, by a Delivery that has its id."""
 
     @property
     def is_open(self) -> bool:

@@ -159,7 +159,7 @@ MEMO_PROJECT = "project"  # of the workflow `Deliver`
 MEMO_SINK = "sink"  # of the workflow `Deliver`: its sink, with secrets masked
 
 SINK_DELIVERY = "sink"
-"""Id of the only Delivery that a Run has."""
+"""Id of the Delivery of a Run's result. That which tells of a Handoff has the id of the Handoff."""
 
 # Temporal priorities: what has a smaller number takes precedence.
 PRIORITY_STARTED = 1  # of the next step of a Run that has started

@@ -7,13 +7,17 @@ import logging
 import re
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
+from pathlib import Path
 
 import pytest
 
 from callboard.schemas.workflow.handoff import Handoff, HandoffField, HandoffKind, HandoffStatus
-from tests.support.api_in_process import Api
+from callboard.security.signed_links import HandoffRef, sign_link
+from tests.support.api_in_process import Api, deploy_project
 from tests.support.constants import WORKSPACE
 from tests.support.dashboard_client import Pages, browser_client
+
+ACTOR = "handoffs-webhook"
 
 
 def handoff(run_id: str, status: HandoffStatus = HandoffStatus.OPEN) -> Handoff:
@@ -132,3 +136,24 @@ async def test_a_link_answers_in_the_name_of_its_key_and_is_in_no_log_or_entry(
     assert sorted(told, key=itemgetter(0)) == [(f"handoff.{done}", ids, by) for done in ("complete", "link", "open")]
     assert secret not in json.dumps(entries)
     assert secret not in caplog.text
+
+
+async def test_a_link_that_the_webhook_was_sent_answers_in_its_name_and_goes_with_it(
+    api: Api, run_id: str, tmp_path: Path
+):
+    webhook = {"webhook": {"type": "webhook", "url": "https://hook.example/?token=t0p"}}
+    await deploy_project(tmp_path / "with", api.store, projectName="shop", handoffs=webhook)
+    ref = HandoffRef(WORKSPACE, "shop", run_id, f"{run_id}.1.1", None, "once")
+    secret, _ = sign_link(ref, api.services.ring, api.runs.handoffs[0].expires_at)
+    pages = await opened(api, secret)
+    await opened(api, secret, 409)
+    form = {"token": await token(pages), "value-code": "493027"}
+    await deploy_project(tmp_path / "without", api.store, projectName="shop")
+    assert (await pages.post("/answer/complete", data=form)).status_code == 401
+    await deploy_project(tmp_path / "with", api.store, projectName="shop", handoffs=webhook)
+    assert (await pages.post("/answer/complete", data=form)).status_code == 303
+    entries = (await api.client.get(f"/api/v1/workspace/{WORKSPACE}/audit")).json()["entries"]
+    by = [(each["action"], each["status"], each["actor"]["name"]) for each in entries if each["actor"]["id"] == ACTOR]
+    done = [("handoff.open", 303), ("handoff.open", 409), ("handoff.complete", 303)]
+    assert sorted(by) == sorted((*each, "handoffs.webhook of shop") for each in done)
+    assert secret not in json.dumps(entries)

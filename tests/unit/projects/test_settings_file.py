@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from callboard.projects.project_settings import NAME_RULE, ProjectSettings, is_project_name
 from callboard.projects.settings_file import read_settings, read_settings_file, resolve_project_name
 from callboard.schemas.errors import ProjectError, SettingsError
+from tests.support.present import present
 
 GIB = 1024**3
 
@@ -117,6 +118,16 @@ def test_questions_wait_as_long_and_are_as_many_as_is_said(handoffs: str, second
     settings = read(f'{{"replication": {{"maxCount": 4}}, "handoffs": {handoffs}}}')
     assert (settings.handoffs.longest.total_seconds(), settings.most_open_handoffs) == (seconds, most)
     assert read("{}").most_open_handoffs == 1
+
+
+def test_the_webhook_of_questions_is_read_or_refused_without_what_it_holds():
+    told = {"type": "webhook", "url": "https://hook.example/?t0p-s3cret", "headers": {"x-key": "t0p-s3cret"}}
+    webhook = present(read(json.dumps({"handoffs": {"webhook": told}})).handoffs.webhook)
+    assert (webhook.url, webhook.headers) == (told["url"], told["headers"])
+    for changed in ({"url": "ftp://t0p-s3cret"}, {"skipOnFail": "t0p-s3cret"}, {"type": "t0p-s3cret"}):
+        message = refusal(json.dumps({"handoffs": {"webhook": {**told, **changed}}}))
+        assert message.startswith(f"handoffs.webhook.{next(iter(changed))}: ")
+        assert "t0p" not in message
 
 
 @pytest.mark.parametrize("time", ['"13h"', '"15"', '"1d"', "0", "true", "43201", '""'])

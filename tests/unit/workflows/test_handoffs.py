@@ -4,7 +4,8 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from temporalio.client import WorkflowUpdateFailedError
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import WorkflowExecutionStatus, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
 from callboard.schemas.workflow import names
@@ -188,3 +189,51 @@ async def test_a_run_asks_no_more_than_it_may_and_shows_its_last_questions(
     held.end(completed())
     await stage.ended()
     assert len(await shown_handoffs(stage)) == MOST_SHOWN
+
+
+async def test_a_webhook_is_told_once_of_what_was_opened(play: PlayRun):
+    """By a Delivery which outlives the Run, and by none for what was refused."""
+    stage = await play("asks-a-person-of-whom-a-webhook-is-told")
+    (shown,) = await shown_handoffs(stage)
+    initiated = EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED
+    assert [event.event_type for event in await stage.events()].count(initiated) == 1
+    child = await stage.client.get_workflow_handle(f"{stage.run_id}:{shown.id}").describe()
+    assert child.status is WorkflowExecutionStatus.RUNNING
+    told = await child.memo()
+    assert (shown.is_told, told["project"], told["sink"]["url"]) == (True, stage.project, "https://hook.example")
+
+
+async def test_of_many_answers_at_the_same_time_one_counts(stage: Stage):
+    asking = Asking(stage, 1)
+    await stage.serve(asking)
+    await stage.start()
+    await asking.asked(1)
+    given = [
+        HandoffEnd(status=HandoffStatus.DECLINED, reason=f"{number}")
+        if number % 2
+        else HandoffEnd(status=HandoffStatus.COMPLETED, values=f"sealed-{number}")
+        for number in range(8)
+    ]
+    told = await asyncio.gather(*(answer_handoff(stage, 1, each) for each in given), return_exceptions=True)
+    taken = [each for each, what in zip(given, told, strict=True) if what is None]
+    refused = [what.cause.type for what in told if isinstance(what, WorkflowUpdateFailedError)]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
+    assert (await stage.ended()).status is RunStatus.COMPLETED
+    assert (asking.ends, refused) == (taken, [NOT_OPEN] * 7)
+
+
+async def test_an_answer_at_the_moment_of_the_timeout_counts_for_who_gives_and_for_who_gets_it_or_for_none(
+    stage: Stage,
+):
+    asking = Asking(stage, 1, timeout=timedelta(seconds=1))
+    await stage.serve(asking)
+    await stage.start()
+    await asking.asked(1)
+    await stage.stop_serving_runs()
+    answering = asyncio.create_task(answer_handoff(stage, 1, ANSWERED))
+    await stage.until("TIMER_FIRED")
+    await stage.serve_runs()
+    (told,) = await asyncio.gather(answering, return_exceptions=True)
+    await stage.ended()
+    (end,) = asking.ends
+    assert (end.status is HandoffStatus.COMPLETED) == (told is None)
+    assert await shown_statuses(stage) == [end.status]

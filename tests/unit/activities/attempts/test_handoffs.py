@@ -23,13 +23,19 @@ from callboard.schemas.workflow.handoff import (
     NOT_TAKEN,
     TOO_OFTEN,
     HandoffEnd,
+    HandoffRequest,
     HandoffStatus,
 )
+from callboard.schemas.workflow.sink import SealedSink
+from callboard.security import seal_context
 from callboard.security.keyring import KeyRing
 from tests.support.attempt_worker import attempt_input, running_attempt
 from tests.support.machines import attempt_of
 from tests.support.polling import until
 from tests.support.present import present
+
+SECOND = timedelta(seconds=1)
+WEBHOOK = {"type": "webhook", "url": "https://hook.example/?token=t0p"}
 
 
 class Workflow:
@@ -39,14 +45,17 @@ class Workflow:
         self.asked: list[str] = []
         self.signals: list[tuple[str, str]] = []
         self.refusal: Exception | None = None
+        self.sink: SealedSink | None = None
+        """What is told of the last one."""
         self.ends = asyncio.Event()
         self.ends.set()
 
     def get_workflow_handle(self, _workflow_id: str, **_options: Any) -> Workflow:
         return self
 
-    async def execute_update(self, _update: str, _asked: Any, **options: Any) -> HandoffEnd:
+    async def execute_update(self, _update: str, asked: HandoffRequest, **options: Any) -> HandoffEnd:
         self.asked.append(options["id"])
+        self.sink = asked.sink
         await self.ends.wait()
         if self.refusal is not None:
             raise WorkflowUpdateFailedError(self.refusal)
@@ -79,7 +88,7 @@ async def handoffs(workflow: Workflow, listed: list[str]) -> AttemptHandoffs:
     running = running_attempt(attempt_input("run"), asyncio.sleep(0))
     running.give_to_machines(attempt_of("run"))
     nothing = cast("KeyRing", None)
-    return AttemptHandoffs(cast("Any", workflow), nothing, running, ProjectSettings(), OpenQuestions())
+    return AttemptHandoffs(cast("Any", workflow), nothing, running, ProjectSettings(), SECOND, OpenQuestions())
 
 
 @pytest.fixture
@@ -200,3 +209,21 @@ async def test_user_code_hears_why_a_question_was_refused(
 ) -> None:
     workflow.refusal = refusal
     assert await ask(handoffs, 1) == ("withdrawn", told)
+
+
+async def test_the_webhook_of_the_project_is_sealed_for_the_run_and_tried_as_long_as_the_question_waits(
+    handoffs: AttemptHandoffs, workflow: Workflow
+) -> None:
+    handoffs.settings = ProjectSettings.model_validate({"handoffs": {"webhook": WEBHOOK}})
+    handoffs.keyring = KeyRing(["the secret key of these tests"])
+    await ask(handoffs, 1, timeout="60")
+    sink = present(workflow.sink)
+    attempt = handoffs.running.input
+    bound_to = seal_context.run(attempt.workspace, attempt.project, attempt.run_id)
+    assert handoffs.keyring.open(present(sink.webhook).sealed_url, bound_to=bound_to) == WEBHOOK["url"]
+    assert "t0p" not in sink.model_dump_json()
+    assert (sink.schedule.give_up_after, sink.schedule.timeout) == (timedelta(seconds=60), SECOND)
+    handoffs.keyring = KeyRing(())
+    status, why = await ask(handoffs, 2)
+    assert (status, len(workflow.asked)) == ("withdrawn", 1)
+    assert "CALLBOARD_SECRET_KEY" in present(why)
