@@ -13,7 +13,9 @@ class Account:
     name: str
     password: str = field(repr=False)
     asks_code: bool = False
-    """Signing in takes a one-time code as well."""
+    """Signing in takes a one-time code as well, which is sent to a phone."""
+    fixed_code: str | None = None
+    """Every code that is sent: the account is for tests. None: each is another."""
     rotates: bool = False
     """Each page gives a new session cookie; once that is used, earlier ones are worth nothing."""
     is_flaky: bool = False
@@ -31,5 +33,6 @@ ACCOUNTS = {
         Account("rotating", "Rosa Rotating", "rotating-doors-only", rotates=True),
         Account("flaky", "Fay Flaky", "flaky-like-pastry", is_flaky=True),
         Account("locked", "Lou Locked", "locked-for-good", is_locked=True),
+        Account("tester", "Tess Tester", "tester-of-teapots", asks_code=True, fixed_code="493027"),
     )
 }

@@ -34,7 +34,7 @@ class Waiting:
     """A login that waits for its code."""
 
     account: Account
-    code: str = field(default_factory=lambda: f"{secrets.randbelow(10**6):06}")
+    code: str
     cookie: str = field(default_factory=secrets.token_urlsafe)
 
 
@@ -84,7 +84,7 @@ class Logins:
             record.failed += 1
             raise
         if account.asks_code:
-            waiting = Waiting(account)
+            waiting = Waiting(account, account.fixed_code or f"{secrets.randbelow(10**6):06}")
             self._waiting.append(waiting)
             return waiting
         return self._signed_in(account)

@@ -37,7 +37,7 @@ def code(csrf: str) -> str:
     """The second step, for accounts that have it."""
     return page(
         "One-time code",
-        f"""<p>We have sent you a code. It works once.</p>
+        f"""<p>We have sent a code to your phone. It works once.</p>
 <form method="post" action="/login/code">
 <input type="hidden" name="csrf" value="{escape(csrf)}">
 <p><label>Code <input name="code" inputmode="numeric" autocomplete="one-time-code" required></label></p>

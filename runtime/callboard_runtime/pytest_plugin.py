@@ -46,9 +46,10 @@ RunApi = Callable[..., Awaitable[ApiRun]]
 def run_api(context: BrowserContext, page: Page, pytestconfig: pytest.Config) -> RunApi:
     """Return the coroutine function `run_api(name, parameters=None, auth_session=None, answers=None)`.
 
-    It calls an API with the test's page, and returns an `ApiRun`. What user code raises passes through. `auth_session`
-    is the id of a login that `callboard run authsession create` has made; its check is not called. `answers` are what
-    `request_input` gives, by name.
+    It calls an API with the test's page, and returns an `ApiRun`. What user code raises passes through. By the name
+    `auth-sessions/create` it makes a login in this page, which the next call has. `auth_session` is the id of a login
+    that `callboard run authsession create` has made; its check is not called. `answers` are what `request_input` gives,
+    by name.
     """
     root = pytestconfig.rootpath
     if str(root) not in sys.path:
@@ -77,8 +78,9 @@ def run_api(context: BrowserContext, page: Page, pytestconfig: pytest.Config) ->
         runtime = IntunedContext(run_context=about, ask=ask)
         runtime.enter()
         # The same JSON as a caller would get, so that what has none fails here, too.
-        value = await call(load(f"api/{name}", root), "api", parameters, open_page)
-        result = result_as_json("api", value, root)
+        kind, path = ("create", name) if name == "auth-sessions/create" else ("api", f"api/{name}")
+        value = await call(load(path, root), kind, parameters, open_page)
+        result = result_as_json(kind, value, root)
         payloads = to_json(runtime.extended_payloads, what="What extend_payload was given", path="extendedPayloads")
         return ApiRun(json.loads(result), json.loads(payloads), runtime.attributes)
 

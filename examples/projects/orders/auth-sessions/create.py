@@ -2,6 +2,7 @@
 
 from typing import Any, NotRequired, TypedDict
 
+from callboard_runtime import request_input
 from playwright.async_api import Page
 from utils.shop import base_url, go_to
 
@@ -22,7 +23,7 @@ async def create(page: Page, params: Params | None = None, **_kwargs: Any) -> No
     await submit(page, "Sign in")
     code = page.get_by_label("Code")
     if await code.count():
-        await code.fill(await code_sent_to(params["user"], shop, page))
+        await code.fill(await code_sent_to(params["user"]))
         await submit(page, "Continue")
 
 
@@ -35,9 +36,12 @@ async def submit(page: Page, button: str) -> None:
         raise RuntimeError(f"the shop says: {await refusal.inner_text()}")
 
 
-async def code_sent_to(user: str, shop: str, page: Page) -> str:
-    """The one-time code. Elsewhere it comes by mail, or is made of a secret that is one more parameter."""
-    mail = await page.context.request.get(f"{shop}/accounts/{user}/code")
-    if not mail.ok:
-        raise RuntimeError(f"there is no code for {user}: {mail.status} {mail.status_text}")
-    return (await mail.json())["code"]
+async def code_sent_to(user: str) -> str:
+    """The one-time code, which only the member sees: a person tells it, or declines."""
+    return await request_input(
+        f"The code that the shop has sent to the phone of {user}",
+        name="code",
+        pattern=r"\d{6}",
+        secret=True,
+        timeout="5m",
+    )
