@@ -66,7 +66,7 @@ class Parts:
     async def worker(self, resources: AsyncExitStack, name: str, *options: str, **environment: str) -> Part:
         """Start a worker, and wait until it is ready."""
         part = await resources.enter_async_context(self.part(name, "worker", *options, **environment))
-        await until(lambda: part.says("is ready") or part.process.returncode is not None)
+        await until(lambda: part.says("is ready") or part.process.returncode is not None, PATIENCE)
         assert part.process.returncode is None, part.log.read_text()
         return part
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.parts import Part, Parts
 from tests.support.polling import until
-from tests.support.rest import Rest
+from tests.support.rest import PATIENCE, Rest
 from tests.support.temporal_servers import dev_server
 
 pytestmark = pytest.mark.timeout(600)
@@ -48,7 +48,7 @@ async def shown(api: Rest, run_id: str, count: int) -> list[dict[str, Any]]:
         answer = await api.request("GET", f"runs/{run_id}/handoffs")
         return answer.json()["handoffs"]
 
-    return await until(listed, true=lambda found: len(found) == count)
+    return await until(listed, PATIENCE, every=0.2, true=lambda found: len(found) == count)
 
 
 async def test_a_question_outlives_its_api_is_asked_anew_without_its_workers_and_is_answered_once(
