@@ -19,6 +19,7 @@ from callboard.schemas.workflow.delivery import NOTHING_TO_DELIVER, DeliveryStat
 from callboard.schemas.workflow.handoff import HandoffEnd, HandoffStatus
 from callboard.security.signed_links import HandoffRef, read_link
 from callboard.temporal.deliveries import Deliveries, DeliveryState
+from callboard.temporal.run_queries import RunQueries
 from tests.support.delivery_inputs import QUICK, RING, sealed, webhook
 from tests.support.delivery_worker import DEADLINE, SECRET, Delivering, delivering
 from tests.support.handoffs import Asking, answer_handoff, shown_handoffs
@@ -71,6 +72,7 @@ async def test_a_webhook_is_told_of_a_question_with_a_link_that_stands_nowhere_e
         state = await told(linking, stage, DeliveryStatus.DELIVERED)
         first, second = map(verified, inbox.received)
         (shown,) = await shown_handoffs(stage)
+        assert (await RunQueries(client).get_details(WORKSPACE, stage.project, stage.run_id)).has_told
         await answer_handoff(stage, 1, HandoffEnd(status=HandoffStatus.COMPLETED, values="sealed"))
         await stage.ended()
     assert {request.headers["webhook-id"] for request in inbox.received} == {f"{stage.run_id}:1:1"}
