@@ -16,6 +16,8 @@ const esbuild = require(require.resolve('esbuild', { paths: [order.tools] }));
 
 /** What the user process has itself. Other packages of ours are compiled into the code that uses them. */
 const PROVIDED = /^(playwright|playwright-core|@playwright\/test|@(intuned|callboard)\/runtime)(\/|$)/;
+/** What `@intuned/browser` brings where it comes from a registry, so that projects import it without naming it. */
+const BROUGHT = /^zod(\/|$)/;
 /** What code says that looks for files beside itself, or for modules whose names only it knows. */
 const LOOKS_BESIDE = /\b(__dirname|__filename|import\.meta\.(url|dirname|filename)|require\.resolve|createRequire)\b|\brequire\((?!\s*["'`])/;
 const CODE = /\.[cm]?[jt]sx?$/;
@@ -34,8 +36,10 @@ const packages = {
     build.onResolve({ filter: /^[^./]/ }, async (args) => {
       if (args.pluginData === 'resolved') return undefined;
       if (args.importer.startsWith(order.ours + path.sep)) return resolveInTools(build, args);
-      if (outside.size === 0) return undefined;
+      const isBrought = BROUGHT.test(args.path) && packageOf(args.importer) === undefined;
+      if (outside.size === 0 && !isBrought) return undefined;
       const found = await build.resolve(args.path, { resolveDir: args.resolveDir, kind: args.kind, pluginData: 'resolved' });
+      if (isBrought && found.errors.length > 0) return resolveInTools(build, args);
       return outside.has(packageOf(found.path)) ? { path: args.path, external: true } : undefined;
     });
     // Native code cannot be compiled into anything.
@@ -43,7 +47,7 @@ const packages = {
   },
 };
 
-/** Resolves an import of a package of ours: the libraries that it uses are among the tools. */
+/** Resolves an import among the tools, which have the libraries that our own packages use. */
 async function resolveInTools(build, args) {
   const found = await build.resolve(args.path, { resolveDir: order.tools, kind: args.kind, pluginData: 'resolved' });
   const { path, external, sideEffects, errors } = found;

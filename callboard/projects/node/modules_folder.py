@@ -25,6 +25,7 @@ from callboard.machines.box import driver_program, node_program
 from callboard.machines.package_box import kept
 from callboard.machines.runner.main import RUNTIME
 from callboard.projects.languages import PACKAGE_JSON
+from callboard.projects.node.packages import LOCK, check_locks
 from callboard.projects.node.tools import OUR_PACKAGES, require_tools
 from callboard.projects.processes import run_process
 from callboard.schemas.errors import ProjectError
@@ -70,7 +71,8 @@ async def ensure_modules(folder: Path, say: Callable[[str], None]) -> Path:
         "types": hashlib.sha256(b"\0".join(file.read_bytes() for file in ours)).hexdigest(),
     }
     lists = {name: _listed(folder, package.get(name)) for name in _LISTS}
-    lock = folder / "package-lock.json"
+    check_locks(folder, package)  # a deploy refuses the same
+    lock = folder / LOCK
     digest = hashlib.sha256(json.dumps([lists, lock.read_text() if lock.exists() else None]).encode()).hexdigest()
     mark = modules / _MARK
     before = _read(mark) if mark.exists() else None
@@ -115,7 +117,7 @@ async def _install(folder: Path, lists: Mapping[str, dict[str, Any]], tools: Pat
         made = Path(scratch) / MODULES
         if any(lists.values()):
             (Path(scratch) / PACKAGE_JSON).write_text(json.dumps({"private": True, **lists}))
-            if (lock := folder / "package-lock.json").exists():
+            if (lock := folder / LOCK).exists():
                 shutil.copyfile(lock, Path(scratch) / lock.name)
             await _run_npm(tools, Path(scratch))
         made.mkdir(exist_ok=True)
@@ -173,6 +175,10 @@ def _add_ours(modules: Path, installed: Mapping[str, Any]) -> None:
         if name == "playwright-core":
             shutil.copytree(core / "types", target / "types")
             shutil.copyfile(core / "index.d.ts", target / "index.d.ts")
+    zod = modules / "zod"  # code imports it without naming it, as `compile.js` says
+    if not zod.exists():
+        zod.unlink(missing_ok=True)
+        zod.symlink_to(Path(installed["tools"]) / MODULES / "zod")
     node = modules / ".bin" / "node"  # `npm test` finds it first
     node.parent.mkdir(exist_ok=True)
     node.unlink(missing_ok=True)

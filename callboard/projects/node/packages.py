@@ -66,17 +66,29 @@ def read_packages(files: Path) -> NodePackages | None:
         known = cast("dict[str, object]", overrides)
         package["overrides"] = {name: value for name, value in known.items() if not _OURS.fullmatch(name)}
         folders += [path for name, spec in _overriding(known) if (path := _check_spec(files, name, spec))]
+    check_locks(files, declared)
     own = files / LOCK
-    if not own.is_file() and (others := [name for name in _OTHER_LOCKS if (files / name).is_file()]):
+    digest = hashlib.sha256(json.dumps(package, sort_keys=True).encode())
+    for path in [*([own] if own.is_file() else []), *(each for name in folders for each in _below(files / name))]:
+        digest.update(f"\0{path.relative_to(files)}\0{path.stat().st_size}\0".encode() + path.read_bytes())
+    return NodePackages(package=package, folders=tuple(folders), declaration=f"{digest.hexdigest()[:32]}-node")
+
+
+def check_locks(files: Path, declared: Mapping[str, Any]) -> None:
+    """Check that a project with this package.json, if it declares packages, has a lock that npm reads, or none.
+
+    Raises:
+        ProjectError: It has another one, or declares them in another form.
+    """
+    named = [name for section in ("dependencies", "optionalDependencies") for name in _specs(declared, section)]
+    if all(_OURS.fullmatch(name) for name in named):
+        return
+    if not (files / LOCK).is_file() and (others := [name for name in _OTHER_LOCKS if (files / name).is_file()]):
         raise ProjectError(
             f"{others[0]}: packages are installed by npm, which reads {LOCK} only. Make one with `npm install "
             f"--package-lock-only`, and leave it in the project; or remove {others[0]}, and the newest versions that "
             f"{PACKAGE_JSON} allows are installed."
         )
-    digest = hashlib.sha256(json.dumps(package, sort_keys=True).encode())
-    for path in [*([own] if own.is_file() else []), *(each for name in folders for each in _below(files / name))]:
-        digest.update(f"\0{path.relative_to(files)}\0{path.stat().st_size}\0".encode() + path.read_bytes())
-    return NodePackages(package=package, folders=tuple(folders), declaration=f"{digest.hexdigest()[:32]}-node")
 
 
 def check_npm_settings(files: Path) -> Iterator[DeployWarning]:

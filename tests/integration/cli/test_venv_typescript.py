@@ -29,11 +29,12 @@ import { goToUrl } from '@intuned/browser';
 import { attemptStore, extendPayload, persistentStore, RunError } from '@intuned/runtime';
 import type { BrowserContext, Page } from 'playwright';
 import type { Locator } from 'playwright-core';
+import { z } from 'zod';
 
 export default async function handler(params: { url: string }, page: Page, context: BrowserContext) {
   await goToUrl({ page, url: params.url });
   const found: Locator = page.getByRole('listitem');
-  extendPayload({ api: 'more', parameters: { pages: context.pages().length } });
+  extendPayload({ api: 'more', parameters: { pages: z.number().parse(context.pages().length) } });
   attemptStore.set('titles', await found.allInnerTexts());
   if (await persistentStore.get('stop')) throw new RunError('stopped', { cause: new NotRetryable('as it says') });
   if (process.env.LATER) throw new RetryLater(60);
@@ -120,6 +121,13 @@ def test_a_linked_folder_of_packages_is_refused_as_it_is_another_ones(tmp_path: 
     done = venv(project)
     assert (done.returncode, list(others.iterdir())) == (1, [])
     assert "node_modules is a link" in done.stderr
+
+
+def test_a_lock_that_a_deploy_refuses_is_refused_here_as_well(tmp_path: Path):
+    write_files(tmp_path / "shop", {"package.json": '{"dependencies": {"luxon": "3"}}', "yarn.lock": ""})
+    done = venv(tmp_path / "shop")
+    assert (done.returncode, (tmp_path / "shop" / "node_modules").exists()) == (1, False)
+    assert "yarn.lock: packages are installed by npm, which reads package-lock.json only." in done.stderr
 
 
 def test_what_is_out_of_date_is_made_anew(tmp_path: Path):

@@ -27,6 +27,7 @@ PROJECT = {
 import { extractMarkdown, goToUrl, saveFileToS3 } from '@intuned/browser';
 import { isPageLoaded } from '@intuned/browser/ai';
 import { PlatformOnlyError } from '@intuned/runtime';
+import { z } from 'zod';
 import type { Page } from 'playwright';
 
 export default async function handler(params: { site: string }, page: Page) {
@@ -35,7 +36,7 @@ export default async function handler(params: { site: string }, page: Page) {
   await page.setContent("<a download='link.txt' href='data:text/plain,linked'>get it</a>");
   const kept = await saveFileToS3({ page, trigger: page.locator('a') });
   const asked = await isPageLoaded({ page }).catch((error) => error instanceof PlatformOnlyError && error.message);
-  return { markdown, kept, address: await kept.getSignedUrl(), asked };
+  return { markdown, kept, address: await kept.getSignedUrl(), asked, zod: z.number().parse(1) };
 }
 """,
 }
@@ -62,6 +63,7 @@ async def test_a_deployed_project_uses_the_helpers(host: Host, site: str, tmp_pa
         "fileType": "document",
     }
     assert result["address"] == "/the/attempt/files/link.txt"
+    assert result["zod"] == 1, "it comes with @intuned/browser"
     assert (evidence / "files" / "output" / "link.txt").read_text() == "linked"
     assert result["asked"].startswith("isPageLoaded(), which shows a model a picture of the page, needs a service")
 
