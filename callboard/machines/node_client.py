@@ -97,7 +97,8 @@ def _make(folder: Path, executable: Path) -> None:
     client.with_name("libraries.js").write_text(libraries)
     reason = trial_refusal(
         [str(executable), str(_RUNTIME / "fill_cache.js"), str(client)],
-        {"PATH": os.environ.get("PATH", ""), _CACHE: str(folder / "cache")},
+        # Playwright asks for the home folder, and there may be none of this user.
+        {"PATH": os.environ.get("PATH", ""), "HOME": str(folder), _CACHE: str(folder / "cache")},
     )
     if reason is not None:
         raise MachineError(
