@@ -22,7 +22,7 @@ _NAME = re.compile(rf"[A-Z_][A-Z0-9_]{{0,{_NAME_LIMIT - 1}}}", re.ASCII)
 _NAME_RULE = (
     f"A name has at most {_NAME_LIMIT} capital letters, digits and underscores, and does not begin with a digit."
 )
-_RESERVED = frozenset({"PATH", "HOME", "TMPDIR", "LANG", "TZ", "TRACEPARENT"})
+_RESERVED = frozenset({"PATH", "HOME", "TMPDIR", "LANG", "TRACEPARENT"})
 """Names that Callboard gives to user code itself."""
 _RESERVED_PREFIXES = ("LD_", "PYTHON", "NODE_", "PLAYWRIGHT_", "CALLBOARD_")
 """Prefixes of names that change the interpreter, Playwright or Callboard."""

@@ -25,6 +25,10 @@ PROJECT = {
             from shop.prices import price
             return price("none")
         """,
+        tells_the_hour="""
+            from datetime import datetime
+            return datetime.fromtimestamp(0).hour
+        """,
         raises_without_words="raise KeyboardInterrupt",
         raises_what_it_is_told="raise ValueError(params)",
         raises_the_unspeakable="""
@@ -120,6 +124,7 @@ TYPESCRIPT = {
             function price(item) { throw new LookupError(`no price for ${item}`); }
             return price("none");
         """,
+        tells_the_hour="return new Date(0).getHours()",
         throws_text="throw 'no words'",
         throws_nothing="throw null",
         throws_what_tells_of_another="throw Object.assign(new Error('mine'), { told: { message: 'not mine' } })",
@@ -205,6 +210,13 @@ async def test_parameters_and_result_come_through_unchanged(quiet: Run, paramete
     report = await quiet("echo", parameters)
     assert value(report) == parameters
     assert (report.result or "").isascii()
+
+
+@pytest.mark.both_languages
+async def test_the_time_zone_is_that_of_the_projects_variables(quiet: Run) -> None:
+    """Though the process that calls user code is started before its variables are known."""
+    zones = {"Asia/Tokyo": 9, "America/Lima": 19, "UTC": 0}
+    assert {zone: value(await quiet("tells_the_hour", variables=(("TZ", zone),))) for zone in zones} == zones
 
 
 @pytest.mark.both_languages

@@ -39,7 +39,9 @@ async def test_what_is_set_is_shown_but_the_value_of_a_secret(api: Api, place: s
     assert listed.json() == {"envVars": [secret.json(), plain.json()]}, "sorted by name"
     assert (await call(api, "GET", f"{place}/SHOP_KEY")).json() == secret.json()
     assert SECRET not in secret.text + listed.text
-    for name in ("SHOP_KEY", "SHOP_URL"):
+    zone = await call(api, "PUT", f"{place}/TZ", {"value": "Asia/Tokyo"})
+    assert zone.status_code == 200, zone.text
+    for name in ("SHOP_KEY", "SHOP_URL", "TZ"):
         assert (await call(api, "DELETE", f"{place}/{name}")).status_code == 204
     for method in ("GET", "DELETE"):
         assert (await call(api, method, f"{place}/SHOP_KEY")).status_code == 404
