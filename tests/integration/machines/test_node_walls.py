@@ -5,6 +5,7 @@ The programs are the attacks of `tests/system/attacks`, which Python tries there
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -24,6 +25,7 @@ from callboard.machines.reach import Reach
 from callboard.machines.runner import process_tree
 from tests.support.automations import automations
 from tests.support.machines import Lab, attempt_of, failure, open_lab, user_process_of, value
+from tests.support.recording_site import cookie, state
 from tests.support.repository import REPOSITORY
 from tests.support.typescript import handlers
 
@@ -60,6 +62,20 @@ PROJECT = {
                 try { if (fs.readFileSync(`/proc/${pid}/environ`).includes(params.value)) found.push(pid); } catch {}
             }
             return found;
+        """,
+        keeps="""
+            const fs = require("fs");
+            const places = ["/tmp", "/var/tmp", "/dev/shm", process.env.HOME, "."].map((folder) => `${folder}/kept`);
+            const texts = await Array.fromAsync(require("v8").getHeapSnapshot(), String);
+            texts.push(JSON.stringify(process.env), ...places.map((place) => {
+                try { return fs.readFileSync(place, "utf8"); } catch { return ""; }
+            }));
+            for (const each of context.browser().contexts()) texts.push(JSON.stringify(await each.storageState()));
+            const found = texts.join("").matchAll(/secret-of-(anna|bob)/g);
+            const [{ value }] = await context.cookies();
+            globalThis.kept = process.env.KEPT = value;
+            for (const place of places) try { fs.writeFileSync(place, value); } catch {}
+            return [...new Set(Array.from(found, ([, name]) => name))];
         """,
         spins="""
             function spin() {
@@ -162,6 +178,16 @@ async def test_nothing_of_the_workers_environment_is_there(machines: tuple[Machi
     assert {*await run(attacker, "finds", {"value": os.environ["PATH"]})} >= {"process.env"}, (
         "else it finds nothing at all"
     )
+
+
+async def test_no_login_of_an_earlier_attempt_is_there(machines: tuple[Machine, Machine]) -> None:
+    """Neither in memory of its process, which is started before its login is known, nor in files or the browser."""
+    attacker, _ = machines
+    for user in ("anna", "bob", "anna"):
+        login = state(cookie("login", f"secret-of-{user}"))
+        await attacker.wait_clean()
+        attempt = attempt_of("keeps", storage_state=json.dumps(login))
+        assert value(await attacker.run_attempt(attempt)) == [user]
 
 
 @asynccontextmanager

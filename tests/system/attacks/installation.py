@@ -30,8 +30,12 @@ from callboard.dev.temporal import TemporalServer
 from callboard.machines import keeper
 from callboard.machines.runner import process_tree
 from callboard.projects.deploy import deploy
+from callboard.projects.environments import Environments
+from callboard.projects.node.tools import has_tools, install_tools
 from callboard.storage.folder import FolderStore
 from tests.support.files import write_files
+from tests.support.machines import Language
+from tests.support.package_box import package_box
 from tests.support.polling import until
 from tests.support.present import present
 from tests.support.processes import ENDS_SOMEHOW, running
@@ -71,6 +75,10 @@ KINDS = {
         Kind("root-open", "open", root=True),
     )
 }
+TYPESCRIPT = "typescript-attacker"
+"""The project that attacks in TypeScript."""
+TYPESCRIPT_ON = ("plain-full", "root-open")
+"""The kinds of installations that have it: each user and each level once, as walls do not know the language."""
 
 
 @dataclass
@@ -152,7 +160,9 @@ class Installation:
             write_files(folder, files or {})
             if not source.is_dir():
                 (folder / "Intuned.json").write_text(f'{{"projectName": "{project}"}}')
-            await deploy(folder, self.store)
+            is_typescript = (folder / "package.json").exists()
+            environments = Environments(Path(made) / "environments", package_box()) if is_typescript else None
+            await deploy(folder, self.store, environments)
         give(self.kind, self.data / "artifacts")
 
     async def begin(self, api: str, parameters: Any = None, **fields: Any) -> str:
@@ -219,7 +229,13 @@ def give(kind: Kind, folder: Path) -> None:
     """Make a folder and all that is in it the installation's user's."""
     if identity_of(kind):
         for path in (folder, *folder.rglob("*")):
-            os.chown(path, _SOMEBODY, _SOMEBODY, follow_symlinks=False)
+            with contextlib.suppress(FileNotFoundError):  # programs that run there remove files
+                os.chown(path, _SOMEBODY, _SOMEBODY, follow_symlinks=False)
+
+
+def attacker_in(language: Language) -> str:
+    """Return the project that attacks in this language."""
+    return "attacker" if language is Language.PYTHON else TYPESCRIPT
 
 
 @functools.lru_cache
@@ -244,9 +260,12 @@ def refusal(kind: Kind) -> str | None:
 
 @contextlib.asynccontextmanager
 async def installed(kind: Kind) -> AsyncGenerator[Installation]:
-    """An installation in which one worker serves all of `SERVED`."""
+    """An installation in which one worker serves all of `SERVED`, and the attacker in TypeScript if it has one."""
     if (reason := refusal(kind)) is not None:
         pytest.skip(reason)
+    is_in_both = kind.name in TYPESCRIPT_ON
+    if is_in_both and not has_tools():
+        install_tools()
     with tempfile.TemporaryDirectory(prefix="callboard-attacked-") as made:
         folder = Path(made)
         for name in ("data", "home"):
@@ -277,9 +296,10 @@ async def installed(kind: Kind) -> AsyncGenerator[Installation]:
             rest = await resources.enter_async_context(Rest.of(url, key=API_KEY, project="attacker"))
             here = Installation(kind, folder, environment, temporal, FolderStore(folder / "data" / "artifacts"), rest)
             resources.push_async_callback(_stop_all, here)
-            for project in SERVED:
+            served = (*SERVED, TYPESCRIPT) if is_in_both else SERVED
+            for project in served:
                 await here.deploy(project)
-            await asyncio.gather(here.start("api", "api"), here.serve("worker", *SERVED))
+            await asyncio.gather(here.start("api", "api"), here.serve("worker", *served))
             await until(lambda: _answers(here))
             yield here
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.system.attacks.installation import API_KEY, SEALING_KEY, Installation
+from tests.support.machines import Language
+from tests.system.attacks.installation import API_KEY, SEALING_KEY, Installation, attacker_in
 
 LIES = (
     "ready",
@@ -30,9 +31,9 @@ LIES = (
 
 
 @pytest.fixture
-async def given(installation: Installation) -> dict[str, Any]:
+async def given(installation: Installation, language: Language) -> dict[str, Any]:
     """What user code has been given."""
-    return await installation.attack("descriptors")
+    return await installation.attack("descriptors", project=attacker_in(language))
 
 
 async def test_user_code_inherits_no_descriptor_of_others(given: dict[str, Any]) -> None:

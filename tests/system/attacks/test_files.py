@@ -11,29 +11,36 @@ from typing import Any
 import playwright
 import pytest
 
+from tests.support.machines import Language
 from tests.support.repository import REPOSITORY
-from tests.system.attacks.installation import Installation
+from tests.system.attacks.installation import Installation, attacker_in
 
 MADE = "made-by-user-code"
 
 
 async def through(
-    installation: Installation, *, read: Iterable[Path] = (), write: Iterable[Path] = ()
+    installation: Installation,
+    *,
+    read: Iterable[Path] = (),
+    write: Iterable[Path] = (),
+    language: Language = Language.PYTHON,
 ) -> dict[str, Any]:
     """What got through of an attack on these places.
 
     A box has folders of its own on the way to what it shows. That these can be listed or written to is no matter, as
     long as what is in the host's folder does not show, and is not changed.
     """
-    read, write = list(read), list(write)
+    read, write, attacker = list(read), list(write), attacker_in(language)
+    tried = {"read": list(map(str, read)), "write": list(map(str, write))}
     try:
-        told = await installation.attack("files", {"read": list(map(str, read)), "write": list(map(str, write))})
+        told = await installation.attack("files", tried, project=attacker)
         made = [place for place in write if place.is_dir() and (place / MADE).exists()]
     finally:
         for place in write:
             if place.is_dir():
                 (place / MADE).unlink(missing_ok=True)
-    own = [*installation.machines("attacker"), *installation.data.glob("versions/attacker/*")]
+    own = [*installation.machines(attacker), *installation.data.glob(f"versions/{attacker}/*")]
+    own += installation.data.glob("workers/*/playwright-client")  # which user code in TypeScript reads
     on_the_way = {part for place in own for part in place.parts} | {MADE}
     shown = {
         what: [name for name in got if name not in on_the_way] if isinstance(got, list) else got
@@ -68,9 +75,11 @@ async def others(installation: Installation) -> list[Path]:
     ]
 
 
-async def test_what_belongs_to_others_is_closed(installation: Installation, others: list[Path]) -> None:
+async def test_what_belongs_to_others_is_closed(
+    installation: Installation, language: Language, others: list[Path]
+) -> None:
     assert len(others) >= 14
-    assert await through(installation, read=others, write=others) == {}
+    assert await through(installation, read=others, write=others, language=language) == {}
 
 
 async def test_files_of_the_host_are_closed(installation: Installation) -> None:
@@ -105,9 +114,13 @@ async def test_the_code_of_machines_and_their_interpreter_are_not_writable(insta
     assert await through(installation, write=places) == {}
 
 
-async def test_a_project_finds_and_changes_its_own_files_by_the_same_attack(installation: Installation) -> None:
+async def test_a_project_finds_and_changes_its_own_files_by_the_same_attack(
+    installation: Installation, language: Language
+) -> None:
     """Else the tests above would show nothing."""
-    told = await installation.attack("files", {"read": ["ways.py"], "write": ["ways.py", "."]})
-    assert "What several attacks share" in told["read ways.py as ways.py"]
-    assert {"append ways.py as ways.py", "take ways.py as ways.py", "change ways.py as ways.py"} <= told.keys()
+    own = "ways.py" if language is Language.PYTHON else "ways.ts"
+    tried = {"read": [own], "write": [own, "."]}
+    told = await installation.attack("files", tried, project=attacker_in(language))
+    assert "What several attacks share" in told[f"read {own} as {own}"]
+    assert {f"{way} {own} as {own}" for way in ("append", "take", "change")} <= told.keys()
     assert told["make in . as ."] == f"./{MADE}"

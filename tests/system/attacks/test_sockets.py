@@ -11,8 +11,15 @@ from pathlib import Path
 import pytest
 
 from callboard.machines.runner import confinement
+from tests.support.machines import Language
 from tests.support.polling import until
-from tests.system.attacks.installation import OWN_ADDRESSES, Installation, addresses_of_this_host, ports_of
+from tests.system.attacks.installation import (
+    OWN_ADDRESSES,
+    Installation,
+    addresses_of_this_host,
+    attacker_in,
+    ports_of,
+)
 
 
 def unix_sockets(installation: Installation) -> list[str]:
@@ -39,18 +46,23 @@ def bystanders() -> Iterator[list[str]]:
         yield names
 
 
-async def test_no_socket_with_a_name_can_be_connected_to(installation: Installation, bystanders: list[str]) -> None:
+async def test_no_socket_with_a_name_can_be_connected_to(
+    installation: Installation, language: Language, bystanders: list[str]
+) -> None:
     await installation.still_works("victim")
     found = unix_sockets(installation)
     paths = [name for name in found if name.startswith("/")] + bystanders[:1]
     abstract = [name.removeprefix("@") for name in found if name.startswith("@")] + [bystanders[1][1:]]
     if installation.kind.isolation == "open" and confinement.abi() < confinement.SCOPES_SINCE:
         abstract = []  # they belong to the network, which is the host's; an older Landlock does not know them
-    assert await installation.attack("sockets", {"paths": paths, "abstract": abstract}) == {}
+    tried = {"paths": paths, "abstract": abstract}
+    assert await installation.attack("sockets", tried, project=attacker_in(language)) == {}
 
 
 @pytest.mark.kinds("plain-full", "root-full")
-async def test_no_port_of_callboard_or_of_the_host_can_be_connected_to(installation: Installation) -> None:
+async def test_no_port_of_callboard_or_of_the_host_can_be_connected_to(
+    installation: Installation, language: Language
+) -> None:
     """At the level `open`, user code reaches whatever the host reaches, as SECURITY.md says."""
     await installation.still_works("victim")
     ports = ports_of(installation)
@@ -58,7 +70,8 @@ async def test_no_port_of_callboard_or_of_the_host_can_be_connected_to(installat
     with socket.create_server(("", 0)) as other:
         tried = [*ports, other.getsockname()[1]]
         where = [(address, port) for address in (*OWN_ADDRESSES, *addresses_of_this_host()) for port in tried]
-        assert await installation.attack("sockets", {"ports": where}) == {}
+        attacker = attacker_in(language)
+        assert await installation.attack("sockets", {"ports": where}, project=attacker) == {}
 
 
 @pytest.mark.kinds("plain-full", "root-full")

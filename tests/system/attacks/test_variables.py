@@ -11,8 +11,9 @@ from temporalio.api.common.v1 import Payload
 
 from callboard.schemas.mask import MASK
 from tests.support.files import contents
+from tests.support.machines import Language
 from tests.support.temporal_servers import dev_client
-from tests.system.attacks.installation import API_KEY, SEALING_KEY, Installation
+from tests.system.attacks.installation import API_KEY, SEALING_KEY, Installation, attacker_in
 
 SECRET = "marked-variable-that-nobody-may-read"
 LARGE = f"marked-variable-{'of-many-letters-' * 400}"
@@ -33,10 +34,13 @@ async def variables(installation: Installation, project: str, **values: str) -> 
 
 
 @pytest.mark.kinds("plain-full", "plain-open", "root-full")
-async def test_an_attempt_finds_no_variable_but_its_own(installation: Installation) -> None:
-    async with variables(installation, "victim", OTHER=SECRET), variables(installation, "attacker", OWN=SECRET):
-        assert await installation.attack("variables", {}) == {"found": {"OWN": MASK}, "kept": []}
-    assert await installation.attack("variables", {"look": True}) == {"found": {}, "kept": []}, "nothing has stayed"
+async def test_an_attempt_finds_no_variable_but_its_own(installation: Installation, language: Language) -> None:
+    attacker = attacker_in(language)
+    async with variables(installation, "victim", OTHER=SECRET), variables(installation, attacker, OWN=SECRET):
+        told = await installation.attack("variables", {}, project=attacker)
+        assert told == {"found": {"OWN": MASK}, "kept": []}
+    told = await installation.attack("variables", {"look": True}, project=attacker)
+    assert told == {"found": {}, "kept": []}, "nothing has stayed"
 
 
 @pytest.mark.kinds("plain-open")
