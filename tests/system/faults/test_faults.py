@@ -119,3 +119,31 @@ async def test_the_api_or_temporal_is_killed(faulty: Stack, runs: Runs, find: Ca
     runs.go()
     check_all_completed(await runs.end())
     assert set(runs.starts.values()) == {1}
+
+
+async def test_the_worker_is_killed_as_a_bulk_starts_failed_runs_again(faulty: Stack) -> None:
+    """Each is started again once by what asked for all of them, and no Run that it has made is executed twice."""
+    once: dict[str, Any] = {"tags": ["again"], "retry": {"maximumAttempts": 1}}
+    failed = [await faulty.start("fail", **once) for _ in range(15)]
+    await asyncio.gather(*map(faulty.result, failed))
+    asked = {"filter": {"status": "failed", "tag": "again"}}
+    counted = partial(faulty.post, "runs/bulk/rerun", {**asked, "dryRun": True})
+    await until(counted, PATIENCE, true=lambda count: count["matched"] == len(failed))  # lists come later
+    patient = Rest(faulty.http, comes_again=True)
+
+    stored = faulty.data / "artifacts" / "runs" / "lab"
+
+    def made() -> list[Path]:
+        return [path for run_id in failed for path in (stored / run_id / "reruns").glob("*.json")]
+
+    bulk_id = (await faulty.post("runs/bulk/rerun", asked))["id"]
+    await until(made, PATIENCE)
+    service(faulty, "worker").kill()
+    assert len(made()) < len(failed), "it was killed in the midst"
+    ended = await patient.until(f"runs/bulk/{bulk_id}", lambda bulk: bulk["status"] != "running", within=PATIENCE)
+    assert (ended["status"], ended["done"], ended["failed"]) == ("completed", len(failed), [])
+    reruns = {run_id: (await patient.get(f"runs/{run_id}"))["reruns"] for run_id in failed}
+    assert {len(each) for each in reruns.values()} == {1}
+    for (new,) in reruns.values():
+        assert (await patient.result(new))["status"] == "failed"
+        assert len((await patient.get(f"runs/{new}"))["attempts"]) == 1
