@@ -7,7 +7,7 @@ import itertools
 import json
 import re
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from intuned_runtime import IntunedContext
 
@@ -18,6 +18,7 @@ LONGEST_WAIT = 43_200
 _DEFAULT_WAIT = 300
 _LONGEST_TEXT = 1000
 _LONGEST_PATTERN = 500
+_LONGEST_ADDRESS = 320
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 _TIME = re.compile(r"(\d+(?:\.\d+)?) *([smh]?)")
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
@@ -34,8 +35,12 @@ async def request_input(
     pattern: str | None = None,
     secret: bool = False,
     timeout: float | str | timedelta = _DEFAULT_WAIT,
+    code_to: str | None = None,
+    since: datetime | None = None,
 ) -> str:
     r"""Ask a person for a text, and return it. The Attempt's clock stands still meanwhile, and its Machine is held.
+
+    With `code_to`, a code that is pushed to the project answers as well, whichever comes first.
 
     Args:
         text: What the person reads: at most 1000 characters.
@@ -44,6 +49,10 @@ async def request_input(
         secret: Whether the answer is masked in what the Attempt leaves.
         timeout: How long to wait: seconds, a text with a unit such as `"90s"`, `"5m"` or `"1h"`, or a timedelta. The
             project's `handoffs.maxTimeout` bounds it.
+        code_to: To whom the code is sent, such as a phone number or a mail address, as the gateway that pushes codes
+            names it. The first match of `pattern` in what has come is the answer; without a pattern, all of it is.
+        since: Codes that came before this time do not count: a datetime with a zone. By default, it is when the Attempt
+            began.
 
     Raises:
         HandoffTimeout: Nobody has answered in time.
@@ -52,6 +61,8 @@ async def request_input(
         ValueError: An argument is none of these.
         RuntimeError: This is no Attempt.
     """
+    if code_to is not None and not code_to.strip():
+        raise ValueError("code_to names nobody to whom a code is sent")
     question = {
         "question": str(next(_numbers)),
         "instructions": text,
@@ -59,6 +70,8 @@ async def request_input(
         "pattern": pattern or "",
         "masked": "true" if secret else "false",
         "timeout": f"{seconds_of(timeout):g}",
+        "code_to": code_to or "",
+        "since": since.isoformat() if since is not None else "",
     }
     check_question(question)
     context = IntunedContext.current()
@@ -119,6 +132,10 @@ def check_question(question: Mapping[str, str]) -> None:
         raise ValueError(f"the pattern is no regular expression: {error}") from error
     if question["masked"] not in {"true", "false"}:
         raise ValueError("no question of this runtime")
+    if len(question["code_to"]) > _LONGEST_ADDRESS:
+        raise ValueError(f"code_to has at most {_LONGEST_ADDRESS} characters")
+    if question["since"] and (not question["code_to"] or datetime.fromisoformat(question["since"]).tzinfo is None):
+        raise ValueError("since is a datetime with a zone, beside code_to")
     seconds_of(float(question["timeout"]))
 
 

@@ -42,7 +42,7 @@ _ARGUMENTS = {
     "persistent_get": {"key"},
     "persistent_set": {"key", "value"},
     "auth_session_parameters": set[str](),
-    "request_input": {"question", "instructions", "name", "pattern", "masked", "timeout"},
+    "request_input": {"question", "instructions", "name", "pattern", "masked", "timeout", "code_to", "since"},
     "withdraw_input": {"question"},
 }
 """The operations that the worker knows, with the names of their arguments."""

@@ -120,6 +120,8 @@ QUESTION = {
     "pattern": r"\d{6}",
     "masked": "true",
     "timeout": "300",
+    "code_to": "",
+    "since": "",
 }
 
 
@@ -130,6 +132,7 @@ def asks(**changed: Any) -> dict[str, Any]:
 def test_a_question_is_taken_as_the_runtime_asks_it() -> None:
     assert checked_request(asks()) == asks()
     assert checked_request(asks(pattern="", masked="false", timeout="1800"))
+    assert checked_request(asks(code_to="+4917012345", since="2026-12-01T10:00:00.000Z"))
 
 
 @pytest.mark.parametrize("number", ["", "x", "1" * 10, "１"])
@@ -149,6 +152,9 @@ def test_a_question_is_withdrawn_by_its_number(number: str) -> None:
         *({"timeout": time} for time in ("", "0", "-1", "nan", "43201", "1d", "5m", 300)),
         *({"question": number} for number in ("", "x", "1" * 10, "１")),
         {"masked": "perhaps"},
+        {"code_to": "x" * 321},
+        {"since": "2026-12-01T10:00:00Z"},
+        *({"code_to": "x", "since": time} for time in ("2026-12-01T10:00:00", "yesterday", "1")),
         {"more": "x"},
     ],
 )
