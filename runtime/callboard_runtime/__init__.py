@@ -1,5 +1,6 @@
 """What user code imports from Callboard beside `intuned_runtime`, and how a project's code is loaded and called."""
 
+from .authenticator import totp
 from .errors import HandoffDeclined, HandoffTimeout, HandoffUnavailable, NotRetryable, RetryLater
 from .handoffs import request_input
 
@@ -10,4 +11,5 @@ __all__ = [
     "NotRetryable",
     "RetryLater",
     "request_input",
+    "totp",
 ]
