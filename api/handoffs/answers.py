@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import sys
 from collections.abc import Awaitable, Callable, Mapping
 
 from api.dependencies import Services
-from callboard.schemas.errors import NotFound, Unavailable
+from callboard.schemas.errors import NotFound
 from callboard.schemas.rest.field_errors import errors_at
 from callboard.schemas.rest.handoffs import CompleteHandoff, DeclineHandoff
 from callboard.schemas.rest.json_text import validate_body
@@ -16,25 +14,11 @@ from callboard.schemas.workflow import names
 from callboard.schemas.workflow.base import clip
 from callboard.schemas.workflow.handoff import Handoff, HandoffEnd, HandoffStatus
 from callboard.security import seal_context
+from callboard.security.pattern_match import matches
 from callboard.temporal.handoffs import not_open
 
 ByForm = Callable[[Services, str, str, str, Mapping[str, str]], Awaitable[Handoff]]
 """Answers a Handoff by a form: `complete_by_form`, or `decline_by_form`."""
-_MATCH_WITHIN = 2
-"""Seconds of a processor that a pattern gets. No engine bounds the time of all patterns, and these are of user code."""
-_MATCH_MEMORY = 256 * 1024 * 1024
-"""Bytes of memory that it gets: a pattern may ask for as many steps to be remembered as it likes."""
-_TRIED_WITHIN = 30.0
-"""Seconds after which a host that has no processor for it is busy."""
-_MATCHES = """
-import json, re, resource, sys
-pattern, value, seconds, memory = json.load(sys.stdin)
-resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-sys.exit(re.fullmatch(pattern, value) is None)
-"""
-_AT_ONCE = asyncio.Semaphore(2)
-"""How many patterns are tried at the same time."""
 
 
 async def complete(
@@ -56,7 +40,7 @@ async def complete(
     for field in handoff.fields:
         if field.name not in values:
             wrong.append((("values", field.name), "a text, which was asked for"))
-        elif field.pattern is not None and not await _matches(field.pattern, values[field.name]):
+        elif field.pattern is not None and not await matches(field.pattern, values[field.name]):
             wrong.append((("values", field.name), f"a text that matches {field.pattern}"))
     if wrong:
         raise errors_at(wrong)
@@ -116,30 +100,3 @@ async def _find(services: Services, project: str, run_id: str, handoff_id: str) 
 async def _end(services: Services, handoff: Handoff, end: HandoffEnd) -> Handoff:
     await services.handoffs.answer(handoff.id, end)
     return handoff.model_copy(update={"status": end.status})
-
-
-async def _matches(pattern: str, value: str) -> bool:
-    """Tell whether a pattern matches a whole value. One that takes too much time or memory does not.
-
-    Raises:
-        Unavailable: This host is too busy to try.
-    """
-    order = json.dumps([pattern, value, _MATCH_WITHIN, _MATCH_MEMORY])
-    async with _AT_ONCE:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", "-c", _MATCHES),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-            env={},
-        )
-        try:
-            async with asyncio.timeout(_TRIED_WITHIN):
-                await process.communicate(order.encode())
-        except TimeoutError:
-            raise Unavailable("This host is too busy to look at the answer. Send it again.") from None
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-    return process.returncode == 0

@@ -116,7 +116,7 @@ async def test_what_was_not_asked_for_is_refused(api: Api, run_id: str, values: 
 async def test_a_pattern_that_would_take_for_ever_matches_nothing_and_holds_nobody_up(
     api: Api, run_id: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("api.handoffs.answers._MATCH_WITHIN", 1)
+    monkeypatch.setattr("callboard.security.pattern_match._MATCH_WITHIN", 1)
     api.runs.handoffs = [handoff(run_id, HandoffStatus.OPEN, HandoffField(name="code", pattern="(a*)*b"))]
     answering = asyncio.create_task(answer(api, run_id, "complete", {"values": {"code": "a" * 64}}, status=400))
     await api.ask(f"runs/{run_id}/handoffs")
@@ -128,9 +128,9 @@ async def test_a_pattern_that_would_take_much_memory_matches_nothing(
     api: Api, run_id: str, monkeypatch: pytest.MonkeyPatch
 ):
     api.runs.handoffs = [handoff(run_id, HandoffStatus.OPEN, HandoffField(name="code", pattern="(?:a|){1000000}"))]
-    monkeypatch.setattr("api.handoffs.answers._MATCH_MEMORY", 64 * 1024 * 1024)
+    monkeypatch.setattr("callboard.security.pattern_match._MATCH_MEMORY", 64 * 1024 * 1024)
     await answer(api, run_id, "complete", {"values": {"code": "a"}}, status=400)
-    monkeypatch.setattr("api.handoffs.answers._MATCH_MEMORY", 1024 * 1024 * 1024)
+    monkeypatch.setattr("callboard.security.pattern_match._MATCH_MEMORY", 1024 * 1024 * 1024)
     await answer(api, run_id, "complete", {"values": {"code": "a"}})
 
 
