@@ -41,6 +41,7 @@ from activities.attempt_activities import AttemptActivities
 from activities.attempts.new_versions import NewVersions
 from activities.attempts.running_attempts import RunningAttempts
 from activities.bulk import BulkActivities
+from activities.codes import CodeActivities
 from activities.delivery import DeliveryActivities
 from activities.jobs.activities import JobRunActivities
 from activities.project_changes import ProjectActivities
@@ -87,6 +88,7 @@ from workflows.bulk import BulkWorkflow
 from workflows.create import CreateWorkflow
 from workflows.deliver import DeliverWorkflow, SinkTestWorkflow
 from workflows.deploy import DeployWorkflow
+from workflows.inbox import InboxWorkflow
 from workflows.job_lock import JobLockWorkflow
 from workflows.job_run import JobRunWorkflow
 from workflows.project_changes import DeleteProjectWorkflow, MovePointerWorkflow
@@ -207,6 +209,7 @@ def others_worker(
         *_OF_RUNS,  # AuthSessions have Creates, and JobRuns have Validates
         *(JobRunWorkflow, JobLockWorkflow, TriggerJobWorkflow, ApplyResourcesWorkflow),
         *(DeployWorkflow, MovePointerWorkflow, DeleteProjectWorkflow, SweepWorkflow, BulkWorkflow),
+        InboxWorkflow,
     ]
     activities = [
         *(artifacts.record_interrupted, artifacts.delete_states, variables.collect_variables),
@@ -214,7 +217,7 @@ def others_worker(
         *(job_runs.execute_job_items, job_runs.await_auth_session, resources.update_resources),
         *(uploads.check_upload, uploads.publish_upload, uploads.remove_upload),
         *(changes.move_pointer, changes.withdraw_project, changes.remove_project, artifacts.sweep_artifacts),
-        bulk.act_on_runs,
+        *(bulk.act_on_runs, CodeActivities.of(settings, client).give_code),
     ]
     return _workflow_worker(process, names.CALLBOARD_QUEUE, VersioningBehavior.AUTO_UPGRADE, workflows, activities)
 

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
 
-from api import audit, deliveries, env_vars, fleet, health, keys
+from api import audit, codes, deliveries, env_vars, fleet, health, keys
 from api.attempts import calls as attempt_calls
 from api.auth_sessions import calls as auth_session_calls
 from api.auth_sessions import results as auth_session_results
@@ -71,6 +71,7 @@ def create_app(services: Services) -> FastAPI:
         *auth_session_calls.routers,
         auth_session_results.router,
         *handoff_calls.routers,
+        codes.router,
         *deliveries.routers,
         *project_calls.routers,
         *versions.routers,

@@ -37,6 +37,7 @@ from callboard.temporal.fleet import FleetClient
 from callboard.temporal.fleet_view import FleetReader
 from callboard.temporal.handoffs import Handoffs
 from callboard.temporal.health import TemporalHealth
+from callboard.temporal.inboxes import Inboxes
 from callboard.temporal.job_runs import JobRuns
 from callboard.temporal.jobs import Jobs
 from callboard.temporal.project_changes import ProjectChanges
@@ -47,6 +48,8 @@ _TEMPORAL_RETRY_TIMEOUT = timedelta(seconds=3)
 """How long the SDK repeats a call: a client of the API is told within seconds that Temporal is away, and may come
 again."""
 
+CODES_PER_MINUTE = 600
+"""Number of codes that may be pushed to one project within a minute, by each api."""
 SINK_TESTS = 10
 """Number of tests of sinks that one session may send within a minute."""
 
@@ -58,6 +61,7 @@ class Services(StartServices):
     keys: KeyCheck
     stored_keys: StoredKeys
     handoffs: Handoffs
+    inboxes: Inboxes
     deliveries: Deliveries
     bulks: Bulks
     jobs: Jobs
@@ -75,6 +79,8 @@ class Services(StartServices):
     samples: Samples = field(default_factory=Samples)
     sink_tests: RateLimiter = field(default_factory=lambda: RateLimiter(SINK_TESTS, timedelta(minutes=1)))
     """The tests of sinks that each session has sent."""
+    pushed_codes: RateLimiter = field(default_factory=lambda: RateLimiter(CODES_PER_MINUTE, timedelta(minutes=1)))
+    """The codes that were pushed to each project."""
     liveness: Liveness = field(default_factory=Liveness)
     """What has to go on in this process."""
     shutting_down: asyncio.Event = field(default_factory=asyncio.Event)
@@ -116,6 +122,7 @@ async def open_services(settings: Settings, connection: Connection) -> Services:
         run_queries=RunQueries(client),
         auth_sessions=AuthSessions(client),
         handoffs=Handoffs(client),
+        inboxes=Inboxes(client),
         deliveries=Deliveries(client),
         bulks=Bulks(client),
         jobs=Jobs(client),

@@ -9,10 +9,15 @@ from collections import defaultdict, deque
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
+from temporalio.client import (
+    Client,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+    WorkflowUpdateStage,
+)
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
@@ -31,13 +36,16 @@ from callboard.schemas.workflow.handoff import (
     HandoffRequest,
     HandoffStatus,
 )
+from callboard.schemas.workflow.inbox import KEPT_FOR, CodeWait
 from callboard.schemas.workflow.sink import DeliverySchedule, SealedSink
 from callboard.security import seal_context
+from callboard.security.addressees import addressee
 from callboard.security.keyring import KeyRing
 from callboard.security.masking import MIN_MASKED_LENGTH
 from callboard.security.sealed_sinks import seal_webhook
 from callboard.telemetry import metrics
 from callboard.temporal.handoffs import open_handoffs
+from callboard.temporal.inboxes import Inboxes
 from callboard.temporal.rpc_errors import cancels_kept, is_transient
 
 log = logging.getLogger(__name__)
@@ -56,6 +64,9 @@ _REMEMBERED = 1000
 _TOO_SHORT = (
     f"From a secret answer on that is too short to be masked (under {MIN_MASKED_LENGTH} characters), none is kept."
 )
+
+_AddressedWait = tuple[str, CodeWait]
+"""The keyed hash of whom codes are sent to, and what waits for one."""
 
 
 class OpenQuestions:
@@ -143,6 +154,7 @@ class AttemptHandoffs:
             timeout=timeout,
             sink=sink,
         )
+        wait = self._code_wait(asked, arguments["code_to"], arguments["since"])
         # From its return on, nothing is awaited until the question counts.
         if reason := await self._refusal():
             return self._note_end(on_machine, asked, HandoffEnd(status=HandoffStatus.WITHDRAWN, reason=reason))
@@ -151,7 +163,7 @@ class AttemptHandoffs:
         bounded = f"; handoffs.maxTimeout bounds the {asked_for.total_seconds():g}" if timeout < asked_for else ""
         on_machine.note(f"A person is asked, for {timeout.total_seconds():g} seconds{bounded}: {asked.instructions}")
         with self.questions.note(attempt.project, asked.id), on_machine.clock_stopped():
-            end = await self._ask(asked, on_machine)
+            end = await self._ask(asked, wait, on_machine)
         metrics.current().handoff_ended(attempt.project, kind=asked.kind, status=end.status)
         values = self._open_values(asked, end)
         secrets = [values[each.name] for each in asked.fields if each.secret and each.name in values]
@@ -199,10 +211,10 @@ class AttemptHandoffs:
             "(handoffs.maxOpen, replication.maxConcurrentRequests)."
         )
 
-    async def _ask(self, asked: HandoffRequest, on_machine: MachineAttempt) -> HandoffEnd:
+    async def _ask(self, asked: HandoffRequest, wait: _AddressedWait | None, on_machine: MachineAttempt) -> HandoffEnd:
         """Return how the question has ended. Whoever does not wait for that any more withdraws it."""
         limit = asked.timeout + _TAKEN_WITHIN
-        asking = asyncio.ensure_future(self._bring(asked))
+        asking = asyncio.ensure_future(self._bring(asked, wait))
         # Once user code has ended, what it leaves is still to be saved, and nobody waits for an answer meanwhile.
         on_machine.done.add_done_callback(lambda _: asking.cancel())
         try:
@@ -215,12 +227,24 @@ class AttemptHandoffs:
             await self._withdraw(asked.id)
             raise
 
-    async def _bring(self, asked: HandoffRequest) -> HandoffEnd:
-        """Bring the question to the Run, and wait there. The id makes that idempotent, so it can be asked again."""
+    async def _bring(self, asked: HandoffRequest, wait: _AddressedWait | None) -> HandoffEnd:
+        """Bring the question to the Run, and wait there. The id makes that idempotent, so it can be asked again.
+
+        The Inbox hears of it once the Run has: what is open there may be answered by a code.
+        """
         while True:
             try:
                 with cancels_kept():
-                    return await self._run.execute_update(names.ASK, asked, id=asked.id, result_type=HandoffEnd)
+                    update = await self._run.start_update(
+                        *(names.ASK, asked),
+                        id=asked.id,
+                        wait_for_stage=WorkflowUpdateStage.ACCEPTED,
+                        result_type=HandoffEnd,
+                    )
+                    if wait is not None:
+                        attempt, (addressed_to, code_wait) = self.running.input, wait
+                        await Inboxes(self.client).wait(attempt.workspace, attempt.project, addressed_to, code_wait)
+                    return await update.result()
             except WorkflowUpdateFailedError as error:
                 reason = error.cause.message if isinstance(error.cause, ApplicationError) else str(error.cause)
                 if reason.startswith(_UNKNOWN):
@@ -232,6 +256,27 @@ class AttemptHandoffs:
                 if not is_transient(error):
                     return HandoffEnd(status=HandoffStatus.WITHDRAWN, reason=f"Temporal refuses it: {error.message}")
                 await asyncio.sleep(_ASK_AGAIN_AFTER)
+
+    def _code_wait(self, asked: HandoffRequest, code_to: str, since: str) -> _AddressedWait | None:
+        """Return which codes may answer the question; None: a person alone does.
+
+        Raises:
+            ConfigurationError: There is no key, and so nobody could push a code, either.
+        """
+        if not code_to:
+            return None
+        running, attempt, (field,) = self.running, self.running.input, asked.fields
+        begin = running.started_at
+        if since:  # by the clock of this host, which may be wrong
+            ago = datetime.now(UTC) - datetime.fromisoformat(since)
+            begin = running.now() - min(max(ago, timedelta()), KEPT_FOR)
+        return addressee(self.keyring, attempt.workspace, attempt.project, code_to), CodeWait(
+            handoff_id=asked.id,
+            field=field.name,
+            pattern=field.pattern,
+            since=begin,
+            until=running.now() + asked.timeout + _TAKEN_WITHIN,
+        )
 
     def _open_values(self, asked: HandoffRequest, end: HandoffEnd) -> dict[str, str]:
         if end.values is None:

@@ -157,7 +157,7 @@ class RunningAttempt:
 
     def mark_ended(self) -> None:
         """Note that the Attempt is over; only storing what it leaves is still to be done."""
-        self._ended_at = self._now()
+        self._ended_at = self.now()
 
     @property
     def wait_until(self) -> datetime | None:
@@ -180,10 +180,14 @@ class RunningAttempt:
         """When the Attempt began on its Machine; if it never came to one, when the worker took it."""
         return self._start.at - self._clock_error if self._start else self._accepted_at
 
+    def now(self) -> datetime:
+        """Return the time by Temporal's clock."""
+        return datetime.now(UTC) - self._clock_error
+
     @property
     def duration(self) -> timedelta:
         """Time from the Attempt's start to its end, or until now."""
-        return (self._ended_at or self._now()) - self.started_at
+        return (self._ended_at or self.now()) - self.started_at
 
     def heartbeat_details(self) -> tuple[str, ...]:
         """Return what a heartbeat says of the Attempt."""
@@ -241,9 +245,6 @@ class RunningAttempt:
     @property
     def _start(self) -> MachineStart | None:
         return None if self.on_machine is None else self.on_machine.start
-
-    def _now(self) -> datetime:
-        return datetime.now(UTC) - self._clock_error
 
     def _usage(self) -> AttemptUsage:
         usage = self.stored_log.usage or AttemptUsage()

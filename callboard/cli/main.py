@@ -40,6 +40,7 @@ _MODULES = {
     "authsessions": "callboard.cli.authsessions",
     "deliveries": "callboard.cli.deliveries",
     "handoffs": "callboard.cli.handoffs",
+    "codes": "callboard.cli.codes",
     "projects": "callboard.cli.projects",
     "env-vars": "callboard.cli.env_vars",
     "audit": "callboard.cli.audit",

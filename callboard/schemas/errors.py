@@ -102,7 +102,7 @@ class NothingFailed(Conflict):
 
 
 class TooMany(CallboardError):
-    """Too many wrong keys came from the address, or too many Runs of the project wait; `Retry-After` says how long."""
+    """Too many wrong keys came from the address, or too much is asked of the project; `Retry-After` says how long."""
 
     status, code, category, retirable = 429, "bad-request", "user", True
 

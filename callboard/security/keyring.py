@@ -131,6 +131,15 @@ class KeyRing:
         owner = hashlib.sha256(bound_to.encode()).digest()
         return [_to_base64url(hmac.digest(key.hash_key, owner + data, "sha256")) for key in self._keys]
 
+    def lasting_fingerprint(self, data: bytes, *, bound_to: str) -> str:
+        """Return the keyed hash of `data` by the oldest key, so that processes agree while a newer key is added.
+
+        Raises:
+            ConfigurationError: The ring is empty.
+        """
+        self._newest_key()
+        return self.fingerprints(data, bound_to=bound_to)[-1]
+
     def _find_key(self, key_id: str) -> _Key | None:
         return next((key for key in self._keys if key.id == key_id), None)
 

@@ -28,6 +28,16 @@ def handoff(workspace: str, project: str, handoff_id: str) -> str:
     return f"{workspace}/{project}/handoff/{handoff_id}"
 
 
+def code(workspace: str, project: str, code_id: str) -> str:
+    """Return the owner of a code that was pushed to a project."""
+    return f"{workspace}/{project}/code/{code_id}"
+
+
+def addressees(workspace: str, project: str) -> str:
+    """Return the owner of the fingerprints of those to whom codes of a project are sent."""
+    return f"{workspace}/{project}/addressees"
+
+
 def run_variables(workspace: str, project: str, run_id: str) -> str:
     """Return the owner of the environment variables that the Attempts of one Run get."""
     return f"{workspace}/{project}/{run_id}/variables"

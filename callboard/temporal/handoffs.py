@@ -58,14 +58,14 @@ class Handoffs:
         with translate_rpc_errors():
             return await open_handoffs(self._client, workspace, project)
 
-    async def answer(self, handoff_id: str, end: HandoffEnd) -> None:
-        """End an open Handoff as a person wants it.
+    async def answer(self, handoff_id: str, end: HandoffEnd, *, answer_id: str | None = None) -> None:
+        """End an open Handoff as a person wants it, or as a code does. With an id, the answer may be repeated.
 
         Raises:
             Conflict: It is not open any more.
             Unavailable: Temporal, or a worker, has not taken the answer in time; it may still be taken.
         """
-        await self._update(handoff_id, names.ANSWER, HandoffAnswer(id=handoff_id, end=end))
+        await self._update(handoff_id, names.ANSWER, HandoffAnswer(id=handoff_id, end=end), answer_id)
 
     async def open_link(self, handoff_id: str, link: str) -> None:
         """Open a Handoff by a link, which opens nothing from then on.
@@ -76,13 +76,17 @@ class Handoffs:
         """
         await self._update(handoff_id, names.OPEN_LINK, OpenedLink(id=handoff_id, link=link))
 
-    async def _update(self, handoff_id: str, update: str, argument: HandoffAnswer | OpenedLink) -> None:
+    async def _update(
+        self, handoff_id: str, update: str, argument: HandoffAnswer | OpenedLink, update_id: str | None = None
+    ) -> None:
         handle = self._client.get_workflow_handle(names.run_of_handoff(handoff_id))
         with translate_rpc_errors():
             try:
                 async with asyncio.timeout(_ANSWER_TIMEOUT.total_seconds()):
                     with cancels_kept():
-                        await handle.execute_update(update, argument)  # pyright: ignore[reportUnknownMemberType]
+                        await handle.execute_update(  # pyright: ignore[reportUnknownMemberType]
+                            update, argument, id=update_id
+                        )
             except WorkflowUpdateFailedError as error:
                 kind = error.cause.type if isinstance(error.cause, ApplicationError) else None
                 if kind == NOT_OPEN:

@@ -28,6 +28,7 @@ from tests.support.auth_shapes import LOGIN_SHAPES, histories, login_histories, 
 from tests.support.delivery_stage import DELIVERIES  # noqa: E402
 from tests.support.deploy_shapes import DEPLOYS, played_deploy  # noqa: E402
 from tests.support.fleet_stage import FLEETS  # noqa: E402
+from tests.support.inbox_stage import INBOXES, SKIPPING_INBOXES  # noqa: E402
 from tests.support.job_run_shapes import JOB_RUNS, played_job_run  # noqa: E402
 from tests.support.run_shapes import SHAPES, played  # noqa: E402
 from tests.support.temporal_servers import dev_client, dev_server, skipping_client  # noqa: E402
@@ -37,12 +38,16 @@ HISTORIES = REPOSITORY / "tests" / "histories"
 
 async def record(shapes: list[str], folder: Path) -> None:
     """Play these shapes and write their histories into `folder`."""
-    skipping = [shape for shape in shapes if shape in FLEETS or shape in ACTIVITY_SHAPES or shape in DEPLOYS]
+    skip_time = {*FLEETS, *ACTIVITY_SHAPES, *DEPLOYS, *SKIPPING_INBOXES}
+    skipping = [shape for shape in shapes if shape in skip_time]
     if skipping:
         async with skipping_client() as client:
             for shape in skipping:
                 if shape in DEPLOYS:
                     write(folder, shape, (await played_deploy(client, shape)).first)
+                    continue
+                if shape in SKIPPING_INBOXES:
+                    write(folder, shape, await (await SKIPPING_INBOXES[shape](client)).handle.fetch_history())
                     continue
                 of_fleet = FLEETS.get(shape)
                 write(folder, shape, (await play(client, shape)).first if of_fleet is None else await of_fleet(client))
@@ -58,6 +63,8 @@ async def record(shapes: list[str], folder: Path) -> None:
                         write(folder, name, history)
             for shape in (shape for shape in shapes if shape in DELIVERIES):
                 write(folder, shape, await (await DELIVERIES[shape](client, shape)).handle.fetch_history())
+            for shape in (shape for shape in shapes if shape in INBOXES):
+                write(folder, shape, await (await INBOXES[shape](client)).handle.fetch_history())
             for shape in (shape for shape in shapes if shape in JOB_RUNS):
                 write(folder, shape, await played_job_run(client, shape))
             for shape in (shape for shape in shapes if shape in SHAPES):
@@ -83,7 +90,7 @@ def without_stacks(history: Any) -> Any:
 
 def main(wanted: list[str]) -> None:
     """Record the wanted shapes; see the module's docstring."""
-    plain = (*SHAPES, *DELIVERIES, *JOB_RUNS, *FLEETS, *ACTIVITY_SHAPES, *DEPLOYS)
+    plain = (*SHAPES, *DELIVERIES, *JOB_RUNS, *FLEETS, *ACTIVITY_SHAPES, *DEPLOYS, *INBOXES, *SKIPPING_INBOXES)
     known = {**{shape: [shape] for shape in plain}, **login_histories()}
     unknown = [shape for shape in wanted if shape not in known]
     if unknown:

@@ -46,6 +46,7 @@ from tests.support.in_memory_temporal import (
     MemoryFleet,
     MemoryHandoffs,
     MemoryHealth,
+    MemoryInboxes,
     MemoryProjectChanges,
     MemoryRunQueries,
     MemoryRuns,
@@ -74,6 +75,7 @@ class Api:
     run_queries: MemoryRunQueries
     auth_sessions: MemoryAuthSessions
     handoffs: MemoryHandoffs
+    inboxes: MemoryInboxes
     deliveries: MemoryDeliveries
     bulks: MemoryBulks
     jobs: MemoryJobs
@@ -96,6 +98,7 @@ class Api:
             "run_queries": MemoryRunQueries(runs),
             "auth_sessions": MemoryAuthSessions(),
             "handoffs": MemoryHandoffs(runs),
+            "inboxes": MemoryInboxes(),
             "deliveries": MemoryDeliveries(),
             "bulks": MemoryBulks(),
             "jobs": MemoryJobs(),

@@ -77,6 +77,7 @@ async def automation(page, params=None, **_kwargs):
 """
 ASKS = r"""
 import asyncio
+from datetime import datetime
 from callboard_runtime import HandoffDeclined, HandoffTimeout, HandoffUnavailable, request_input
 
 async def automation(page, params=None, **_kwargs):
@@ -89,7 +90,9 @@ async def automation(page, params=None, **_kwargs):
     if "others" in params:
         others = await asyncio.gather(request_input("The code"), request_input("Another"), return_exceptions=True)
         return [str(other) for other in others if isinstance(other, HandoffUnavailable)]
-    asking = request_input("The code", secret=True, timeout=params.get("timeout", "5m"))
+    since = datetime.fromisoformat(params["since"]) if "since" in params else None
+    codes = {"code_to": params.get("codeTo"), "pattern": params.get("pattern"), "since": since}
+    asking = request_input("The code", secret=True, timeout=params.get("timeout", "5m"), **codes)
     try:
         code = await asyncio.wait_for(asking, params.get("patience"))
     except (HandoffDeclined, HandoffTimeout, HandoffUnavailable) as error:

@@ -22,6 +22,7 @@ from callboard.schemas.workflow.delivery import SinkTestInput, SinkTestOutcome
 from callboard.schemas.workflow.deploy import DeployInput, DeployView
 from callboard.schemas.workflow.fleet import FleetState
 from callboard.schemas.workflow.handoff import Handoff, HandoffEnd
+from callboard.schemas.workflow.inbox import PushedCode
 from callboard.schemas.workflow.project_changes import DeleteProjectInput, MovePointerInput
 from callboard.schemas.workflow.run import ReasonType, RunInput, RunOutcome, RunReason, RunStatus, RunType
 from callboard.storage.store import Store
@@ -32,6 +33,7 @@ from callboard.temporal.deploys import Application, Deploy, Deploys
 from callboard.temporal.fleet_view import FleetReader
 from callboard.temporal.handoffs import Handoffs
 from callboard.temporal.health import TemporalHealth
+from callboard.temporal.inboxes import Inboxes
 from callboard.temporal.listing import RunFilter, RunListItem, RunPage
 from callboard.temporal.project_changes import ProjectChanges
 from callboard.temporal.run_queries import AnyInput, RunDetails, RunQueries, ValidateListItem
@@ -139,7 +141,8 @@ class MemoryHandoffs(Handoffs):
         assert workspace == WORKSPACE
         return [each for each in self._runs.handoffs if each.is_open] if project == "shop" else []
 
-    async def answer(self, handoff_id: str, end: HandoffEnd) -> None:
+    async def answer(self, handoff_id: str, end: HandoffEnd, *, answer_id: str | None = None) -> None:
+        assert answer_id is None, "an api does not repeat an answer"
         self._runs.fail()
         self.answered.append((handoff_id, end))
 
@@ -147,6 +150,17 @@ class MemoryHandoffs(Handoffs):
         if link in self.opened:
             raise Conflict(f"The link to {handoff_id} was used before.")
         self.opened.add(link)
+
+
+class MemoryInboxes(Inboxes):
+    """What was pushed: the project and the keyed hash of the addressee, and the code."""
+
+    def __init__(self) -> None:
+        self.pushed: list[tuple[str, str, PushedCode]] = []
+
+    async def push(self, workspace: str, project: str, addressee: str, code: PushedCode) -> None:
+        assert workspace == WORKSPACE
+        self.pushed.append((project, addressee, code))
 
 
 class MemoryHealth(TemporalHealth):

@@ -15,6 +15,7 @@ class Scope(StrEnum):
     RUNS_CANCEL = "runs:cancel"
     AUTH_SESSIONS = "authsessions"
     HANDOFFS = "handoffs"
+    CODES = "codes"
     JOBS = "jobs"
     DEPLOY = "deploy"
     ENV_VARS = "env-vars"

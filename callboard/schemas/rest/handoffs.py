@@ -17,7 +17,8 @@ REASON_LIMIT = 500
 """Most characters of a reason."""
 
 
-def _check_text(text: str) -> str:
+def check_text(text: str) -> str:
+    """Return a text that can be stored and shown. Raises PydanticCustomError."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -30,7 +31,7 @@ def _check_text(text: str) -> str:
 _Value = Annotated[
     str,
     Field(max_length=VALUE_LIMIT),
-    AfterValidator(_check_text),
+    AfterValidator(check_text),
     expects(f"a text of at most {VALUE_LIMIT} characters"),
 ]
 
@@ -52,7 +53,7 @@ class DeclineHandoff(RequestModel):
         Annotated[
             str,
             Field(max_length=REASON_LIMIT),
-            AfterValidator(_check_text),
+            AfterValidator(check_text),
             expects(f"a text of at most {REASON_LIMIT} characters"),
         ]
         | None

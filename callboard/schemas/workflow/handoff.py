@@ -80,7 +80,7 @@ class HandoffEnd(FlowModel):
     values: str | None = Field(default=None, repr=False)
     """The values by field, as JSON, sealed for the Run; None if there are none."""
     reason: str | None = None
-    """Why it was declined, as far as the person has said."""
+    """Why it was declined, as far as the person has said; of a completed one, how, if by no person."""
 
 
 class HandoffAnswer(FlowModel):

@@ -64,6 +64,7 @@ MOVE_POINTER = "MovePointer"  # a promote or a rollback; `project_change_workflo
 DELETE_PROJECT = "DeleteProject"  # its workflow id is of the same form
 DEPLOY = "Deploy"  # deploys an upload of a project; its workflow id is of the same form
 BULK = "Bulk"  # cancels many Runs, or starts them again; `bulk_workflow_id` builds the workflow id
+INBOX = "Inbox"  # the codes for one addressee of a project; `inbox_workflow_id` builds the workflow id
 FLEET = "Fleet"  # leases Machines to workers; there is one
 
 FLEET_ID = "callboard:fleet"
@@ -107,6 +108,7 @@ PREPARE_JOB_RUN = "prepare_job_run"
 EXECUTE_JOB_ITEMS = "execute_job_items"
 AWAIT_AUTH_SESSION = "await_auth_session"
 ACT_ON_RUNS = "act_on_runs"
+GIVE_CODE = "give_code"
 
 # Signals to Runs.
 ATTEMPT_STARTED = "attempt_started"  # from the activity `attempt`, `check` or `create` to its workflow
@@ -136,6 +138,10 @@ PAUSE_JOB_RUN = "pause"
 RESUME_JOB_RUN = "resume"
 TERMINATE_JOB_RUN = "terminate"
 LOCKED = "locked"  # from the workflow `JobLock`: it has waited for the lock, and holds it now
+
+# Signals to the workflow `Inbox`.
+PUSH_CODE = "push_code"  # a code has come
+WAIT_FOR_CODE = "wait_for_code"  # a Handoff is open that a code may answer
 
 # Signals to the workflow `JobLock`, with the id of a JobRun.
 WAIT_FOR_LOCK = "wait"
@@ -226,6 +232,11 @@ def job_schedule_id(project: str, job_id: str) -> str:
 def job_lock_workflow_id(project: str, job_id: str) -> str:
     """Return the workflow id of the lock that the active JobRun of a Job holds."""
     return f"job-lock:{project}:{job_id}"
+
+
+def inbox_workflow_id(project: str, addressee: str) -> str:
+    """Return the workflow id of an Inbox; `addressee` is a keyed hash of who the codes are for."""
+    return f"inbox:{project}:{addressee}"
 
 
 def runtime_owner(run_id: str) -> str:

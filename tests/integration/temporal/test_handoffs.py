@@ -100,6 +100,21 @@ async def test_a_login_of_the_run_alone_is_not_taken_for_another_of_its_name(
     await shown_on_the_run_until_answered(client, login_stage, asking, auth)
 
 
+async def test_an_answer_with_an_id_counts_once_however_often_it_is_repeated(client: Client, stage: Stage) -> None:
+    """Whoever gives a code, and is lost before it could say so, must not give it to somebody else as well."""
+    asking, handoffs = Asking(stage, 1), Handoffs(client)
+    await stage.serve_attempts(asking)
+    await stage.start()
+    await asking.asked(1)
+    asked = names.handoff_id(stage.run_id, 1, 1)
+    for _ in range(2):
+        await handoffs.answer(asked, ANSWERED, answer_id="a-code")
+    await stage.ended()
+    await handoffs.answer(asked, ANSWERED, answer_id="a-code")
+    with pytest.raises(Conflict):
+        await handoffs.answer(asked, ANSWERED, answer_id="another")
+
+
 async def test_a_question_of_a_terminated_run_is_not_open(client: Client, stage: Stage) -> None:
     """Its workflow has no moment in which to withdraw it."""
     asking, held = Asking(stage, 1), HeldAttempt(stage)

@@ -98,6 +98,13 @@ def test_an_empty_ring_exists_but_whatever_needs_a_key_says_so():
         ring.seal("x", bound_to="w")
 
 
+def test_a_lasting_fingerprint_is_the_same_while_a_newer_key_is_added():
+    older, both = KeyRing([OLD]), KeyRing([NEW, OLD])
+    assert older.lasting_fingerprint(b"x", bound_to="w") == both.lasting_fingerprint(b"x", bound_to="w")
+    with pytest.raises(ConfigurationError, match="CALLBOARD_SECRET_KEY"):
+        KeyRing([]).lasting_fingerprint(b"x", bound_to="w")
+
+
 def test_fingerprints_differ_by_data_owner_and_key_and_by_nothing_else():
     ring = KeyRing([NEW, OLD])
     prints = ring.fingerprints(b"data", bound_to="w")

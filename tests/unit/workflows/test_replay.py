@@ -31,6 +31,7 @@ from tests.support.auth_shapes import login_histories
 from tests.support.delivery_stage import DELIVERIES
 from tests.support.deploy_shapes import DEPLOYS
 from tests.support.fleet_stage import FLEETS
+from tests.support.inbox_stage import INBOXES, SKIPPING_INBOXES
 from tests.support.job_run_shapes import JOB_RUNS
 from tests.support.job_run_stage import JOB_RUN_WORKFLOWS
 from tests.support.repository import REPOSITORY
@@ -41,6 +42,7 @@ from workflows.bulk import BulkWorkflow
 from workflows.deliver import DeliverWorkflow, SinkTestWorkflow
 from workflows.deploy import DeployWorkflow
 from workflows.fleet import FleetWorkflow
+from workflows.inbox import InboxWorkflow
 from workflows.project_changes import DeleteProjectWorkflow, MovePointerWorkflow
 from workflows.sweep import SweepWorkflow
 
@@ -99,7 +101,7 @@ def recorded_answers(recorded: WorkflowHistory) -> list[Any]:
 async def replay_all(converter: DataConverter, answers: Answers | None = None) -> dict[str, Exception | None]:
     """By one worker for all of them: to make one costs more than to replay a history."""
     others = [DeliverWorkflow, SinkTestWorkflow, SweepWorkflow, FleetWorkflow, ApplyResourcesWorkflow, DeployWorkflow]
-    of_projects = [MovePointerWorkflow, DeleteProjectWorkflow, BulkWorkflow]
+    of_projects = [MovePointerWorkflow, DeleteProjectWorkflow, BulkWorkflow, InboxWorkflow]
     workflows = [*WORKFLOWS, *JOB_RUN_WORKFLOWS, *others, *of_projects]
     interceptors = [] if answers is None else [answers]
     # Its detector of deadlocks would let a replay fail that a busy machine holds up for two seconds.
@@ -158,6 +160,8 @@ def test_every_shape_has_its_history():
         *FLEETS,
         *ACTIVITY_SHAPES,
         *DEPLOYS,
+        *INBOXES,
+        *SKIPPING_INBOXES,
         *(name for names in login_histories().values() for name in names),
     ]
     assert [name for name in wanted if name not in {path.stem for path in HISTORIES}] == [], "see `make histories`"

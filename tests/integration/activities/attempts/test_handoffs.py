@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import timedelta
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from activities.codes import CodeActivities
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.attempt import AttemptStatus
 from callboard.schemas.workflow.handoff import HandoffEnd, HandoffStatus
+from callboard.schemas.workflow.inbox import PushedCode
 from callboard.schemas.workflow.run import RunStatus
 from callboard.security import seal_context
+from callboard.security.addressees import addressee
+from callboard.temporal.handoffs import Handoffs
+from callboard.temporal.inboxes import Inboxes
 from tests.support.attempt_lab import PROJECT, AttemptLab
 from tests.support.files import contents
 from tests.support.handoffs import answer_handoff, shown_handoffs
 from tests.support.polling import until
 from tests.support.present import present
-from tests.support.run_stage import WORKSPACE
+from tests.support.run_stage import WORKSPACE, staged_worker
+from workflows.inbox import InboxWorkflow
 
 
 async def asked(lab: AttemptLab, count: int = 1) -> None:
@@ -50,6 +57,44 @@ async def test_an_answer_reaches_user_code_and_is_masked_in_all_that_it_leaves(l
     assert b'"***"' in left["attempts/1/trace.zip"], "what was filled in"
     assert [name for name, data in left.items() if b"493027" in data] == []
     assert b"A person is asked, for 300 seconds: The code" in left["attempts/1/log.jsonl"]
+
+
+@pytest.fixture
+async def inboxes(lab: AttemptLab) -> AsyncIterator[Inboxes]:
+    client, codes = lab.stage.client, CodeActivities(Handoffs(lab.stage.client), lab.bench.keyring)
+    async with staged_worker(client, names.CALLBOARD_QUEUE, [codes.give_code], workflows=[InboxWorkflow]):
+        yield Inboxes(client)
+
+
+async def push(lab: AttemptLab, inboxes: Inboxes, to: str, content: str) -> None:
+    """Push a code as the api does."""
+    ring, code_id = lab.bench.keyring, f"{lab.stage.run_id}-{content}"
+    sealed = ring.seal(content, bound_to=seal_context.code(WORKSPACE, PROJECT, code_id))
+    addressed_to = addressee(ring, WORKSPACE, PROJECT, to)
+    await inboxes.push(WORKSPACE, PROJECT, addressed_to, PushedCode(id=code_id, content=sealed))
+
+
+async def test_a_code_that_comes_while_it_is_waited_for_is_the_answer(lab: AttemptLab, inboxes: Inboxes) -> None:
+    await push(lab, inboxes, "+49151", "111111 came before the Attempt began.")
+    await lab.start("asks", {"codeTo": "+49151", "pattern": r"\b\d{6}\b"})
+    await asked(lab)
+    await push(lab, inboxes, "+49151", "No code is in this.")
+    await push(lab, inboxes, "+49152", "222222 is for somebody else.")
+    await push(lab, inboxes, " +49151", "493027 is your code.")
+    assert result_of(await lab.stage.ended()) == {"code": "***", "length": 6}
+    assert [each.status for each in await shown_handoffs(lab.stage)] == [HandoffStatus.COMPLETED]
+    log = (lab.bench.folder / "artifacts/runs" / PROJECT / lab.stage.run_id / "attempts/1/log.jsonl").read_text()
+    assert "is completed: by a code that was pushed" in log
+    assert not any(secret in log for secret in ("493027", "111111", "222222"))
+
+
+async def test_a_code_that_came_before_its_question_is_taken_if_it_counts(lab: AttemptLab, inboxes: Inboxes) -> None:
+    since = datetime.now(UTC).isoformat()
+    await push(lab, inboxes, "anna@example.com", "4930")
+    assert result_of(await lab.run("asks", {"codeTo": "Anna@example.com", "since": since})) == {
+        "code": "4930",
+        "length": 4,
+    }
 
 
 async def test_the_time_of_an_attempt_stands_still_while_it_asks(lab: AttemptLab) -> None:

@@ -26,9 +26,12 @@ from callboard.schemas.workflow.handoff import (
     HandoffRequest,
     HandoffStatus,
 )
+from callboard.schemas.workflow.inbox import KEPT_FOR, CodeWait
 from callboard.schemas.workflow.sink import SealedSink
 from callboard.security import seal_context
+from callboard.security.addressees import addressee
 from callboard.security.keyring import KeyRing
+from callboard.temporal.inboxes import Inboxes
 from tests.support.attempt_worker import attempt_input, running_attempt
 from tests.support.machines import attempt_of
 from tests.support.polling import until
@@ -53,9 +56,12 @@ class Workflow:
     def get_workflow_handle(self, _workflow_id: str, **_options: Any) -> Workflow:
         return self
 
-    async def execute_update(self, _update: str, asked: HandoffRequest, **options: Any) -> HandoffEnd:
+    async def start_update(self, _update: str, asked: HandoffRequest, **options: Any) -> Workflow:
         self.asked.append(options["id"])
         self.sink = asked.sink
+        return self
+
+    async def result(self) -> HandoffEnd:
         await self.ends.wait()
         if self.refusal is not None:
             raise WorkflowUpdateFailedError(self.refusal)
@@ -100,7 +106,29 @@ def many(handoffs: AttemptHandoffs) -> AttemptHandoffs:
 
 def question(number: int, **changed: str) -> dict[str, str]:
     asked = {"question": f"{number}", "instructions": "The code", "name": "code", "pattern": "", "masked": "false"}
-    return {**asked, "timeout": "300", **changed}
+    return {**asked, "timeout": "300", "code_to": "", "since": "", **changed}
+
+
+async def test_an_inbox_hears_of_a_question_once_its_run_has(
+    handoffs: AttemptHandoffs, workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[tuple[list[str], str, CodeWait]] = []
+
+    async def wait(_self: Inboxes, _workspace: str, _project: str, addressed_to: str, wait: CodeWait) -> None:
+        waits.append((workflow.asked.copy(), addressed_to, wait))
+
+    monkeypatch.setattr(Inboxes, "wait", wait)
+    handoffs.keyring = KeyRing(["a-key-of-sixteen-characters"])
+    long_ago = {"since": "0001-01-01T00:00:00+14:00"}
+    for number, given in enumerate(({}, long_ago, {"since": "9999-12-31T23:59:59-12:00"}), start=1):
+        await ask(handoffs, number, code_to="+49151", pattern="[0-9]+", **given)
+    asked, addressed_to, first = waits[0]
+    assert (asked, first.handoff_id) == ([names.handoff_id("run", 1, 1)], names.handoff_id("run", 1, 1))
+    assert addressed_to == addressee(handoffs.keyring, "w", "shop", " +49151 ")
+    assert (first.field, first.pattern, first.since) == ("code", "[0-9]+", handoffs.running.started_at)
+    now = handoffs.running.now()
+    assert timedelta() <= now - KEPT_FOR - waits[1][2].since < timedelta(minutes=1)
+    assert timedelta() <= now - waits[2][2].since < timedelta(minutes=1), "a code of the future is one from now on"
 
 
 async def ask(handoffs: AttemptHandoffs, number: int, **changed: str) -> tuple[str, str | None]:

@@ -79,7 +79,7 @@ async def test_whoever_may_read_no_runs_begins_at_the_own_key(api: Api, scope: S
     assert "shop" in text
     assert "members" not in text
     opens_nothing = "Your key opens no page of a project" in text
-    assert opens_nothing == (scope in (Scope.RUNS_CANCEL, Scope.DEPLOY, Scope.KEYS))
+    assert opens_nothing == (scope in (Scope.CODES, Scope.RUNS_CANCEL, Scope.DEPLOY, Scope.KEYS))
 
 
 async def test_the_own_key_is_told_as_json(api: Api):
@@ -145,7 +145,7 @@ async def test_pages_show_only_what_the_key_may_use(make_api: MakeApi, scope: Sc
             assert scope is Scope.ADMIN or needs in (None, scope), (address, target)
         assert ("temporal.test" in answer.text) <= (scope is Scope.ADMIN)
         shown += answer.status_code == 200
-    assert shown > 1 or scope in (Scope.DEPLOY, Scope.ENV_VARS, Scope.HANDOFFS, Scope.RUNS_CANCEL)
+    assert shown > 1 or scope in (Scope.CODES, Scope.DEPLOY, Scope.ENV_VARS, Scope.HANDOFFS, Scope.RUNS_CANCEL)
 
 
 def admin(scope: Scope) -> list[Any]:

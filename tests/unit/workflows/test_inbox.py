@@ -1,0 +1,80 @@
+"""Who gets a code that has come: the first who waits for it, and nobody else (docs/contract.md, section 22.1)."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from temporalio.client import Client, WorkflowFailureError
+from temporalio.exceptions import ApplicationError, CancelledError
+
+from callboard.schemas.workflow.inbox import KEPT_FOR, MOST_CODES
+from tests.support.inbox_stage import InboxStage, code_that_nobody_takes, codes_before_and_after_their_questions
+
+
+async def test_the_newest_code_is_given_and_the_first_who_has_asked_gets_it(temporal: Client) -> None:
+    inbox = await codes_before_and_after_their_questions(temporal)
+    assert inbox.given == [("new", "first"), ("old", "second"), ("12", "digits")]
+
+
+async def test_a_code_that_nobody_takes_is_kept_for_ten_minutes(skipping: Client) -> None:
+    inbox = await code_that_nobody_takes(skipping)
+    assert (inbox.given, inbox.offers) == ([], [("kept", ["gone"])])
+    description = await inbox.handle.describe()
+    assert description.close_time is not None
+    assert KEPT_FOR <= description.close_time - description.start_time < KEPT_FOR + timedelta(minutes=1)
+
+
+async def test_what_came_before_a_question_counts_from_is_not_for_it(temporal: Client, name: str) -> None:
+    inbox = InboxStage(temporal, name)
+    await inbox.push("early")
+    await inbox.wait("late", since=datetime.now(UTC) + timedelta(minutes=30), minutes=0.01)
+    await inbox.wait("any")
+    async with inbox.served():
+        await inbox.handle.result()
+    assert inbox.offers == [("early", ["any"])]
+
+
+async def test_few_codes_are_kept_and_no_question_waits_twice(temporal: Client, name: str) -> None:
+    inbox = InboxStage(temporal, name)
+    for number in range(MOST_CODES + 1):
+        await inbox.push(f"{number}")
+    await inbox.wait("never", "^$")
+    await inbox.wait("never", "^$")
+    async with inbox.served():
+        await inbox.offered(MOST_CODES)
+        await inbox.wait("any")
+        await inbox.offered(MOST_CODES + 1)
+    assert inbox.offers == [
+        *((f"{number}", ["never"]) for number in range(MOST_CODES, 0, -1)),
+        (f"{MOST_CODES}", ["any"]),
+    ]
+
+
+async def test_a_code_of_which_it_is_not_known_whether_it_was_given_is_given_to_nobody(
+    temporal: Client, name: str
+) -> None:
+    inbox = InboxStage(temporal, name)
+    inbox.failure = ApplicationError("It cannot be opened.", non_retryable=True)
+    await inbox.wait("first", minutes=0.05)
+    await inbox.push("lost")
+    async with inbox.served():
+        await inbox.handle.result()
+    assert (inbox.offers, inbox.given) == ([("lost", ["first"])], [])
+
+
+async def test_it_goes_on_with_a_fresh_history_and_ends_with_its_project(temporal: Client, name: str) -> None:
+    inbox = InboxStage(temporal, name)
+    await inbox.wait("never", "^$")
+    first = (await inbox.handle.describe()).run_id
+    async with inbox.served():
+        pushed = 0
+        while (await inbox.handle.describe()).run_id == first:
+            await inbox.push(f"{pushed}")
+            pushed += 1
+            await inbox.offered(pushed)
+        await inbox.wait("any")
+        await inbox.offered(pushed + 1)
+        assert inbox.offers == [*((f"{each}", ["never"]) for each in range(pushed)), (f"{pushed - 1}", ["any"])]
+        await inbox.handle.cancel()
+        with pytest.raises(WorkflowFailureError) as ended:
+            await inbox.handle.result()
+    assert isinstance(ended.value.cause, CancelledError)
