@@ -11,6 +11,8 @@ so it may be anything.
 from __future__ import annotations
 
 import asyncio
+import gc
+import inspect
 import linecache
 import re
 import traceback
@@ -27,6 +29,9 @@ _LOOKED_AT = 1_000
 """Most tasks that are looked at, as an automation may wait for any number of them."""
 _ROOM = STACK_LIMIT - MESSAGE_LIMIT
 _MORE = "More tasks are awaited.\n"
+
+_STEPS = {"async_generator_asend", "async_generator_athrow"}
+"""What is awaited for the next value of a generator, which it holds, and does not tell."""
 
 _THREAD = re.compile(r"^(?:Current thread|Thread|Stack) [^\n]*\(most recent call first\):\n", re.MULTILINE)
 _FRAME = re.compile(r'  File "([^"\n]*)", line (\d+) in ([^\n]*)\n')
@@ -68,10 +73,17 @@ def _frames(task: asyncio.Task[Any]) -> list[FrameType]:
     """Return the frames of a task that waits, the outermost first."""
     frames: list[FrameType] = []
     inner: Any = task.get_coro()
-    while (frame := getattr(inner, "cr_frame", None)) is not None:
-        frames.append(frame)
-        inner = inner.cr_await
-    return frames
+    while True:
+        if inspect.iscoroutine(inner) and inner.cr_frame is not None:
+            frames.append(inner.cr_frame)
+            inner = inner.cr_await
+        elif inspect.isasyncgen(inner) and inner.ag_frame is not None:
+            frames.append(inner.ag_frame)
+            inner = inner.ag_await
+        elif type(inner).__name__ in _STEPS:
+            inner = next(filter(inspect.isasyncgen, gc.get_referents(inner)), None)
+        else:
+            return frames
 
 
 def _lines(frames: list[FrameType]) -> Iterator[tuple[FrameType, int]]:

@@ -74,6 +74,14 @@ async def test_each_awaited_task_is_shown(tmp_path: Path, how: str) -> None:
     assert ("nested:\n" in stack) == (how == "task")
 
 
+async def test_a_generator_is_shown_as_it_makes_its_next_value(tmp_path: Path) -> None:
+    rows = "async def rows(): yield await leaf('a')"
+    source = f"{LEAVES}\n{rows}\n\nasync def automation():\n    async for row in rows(): pass\n"
+    stack = await told(tmp_path, "waits_for_rows", source)
+    functions = [line.rpartition(", in ")[2] for line in stack.splitlines() if line.startswith("  File ")]
+    assert functions[:3] == ["automation", "rows", "leaf"]
+
+
 async def test_those_that_are_done_are_not_shown(tmp_path: Path) -> None:
     source = f"{LEAVES}\nasync def quick(): pass\n\nasync def automation(): await asyncio.gather(quick(), leaf('a'))\n"
     stack = await told(tmp_path, "waits_for_one", source)
