@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import itertools
 import json
 import re
@@ -92,6 +93,11 @@ async def request_input(
             raise HandoffTimeout(f"nobody has answered in time: {text}")
         case _:
             raise HandoffUnavailable(end["reason"] or "the question was withdrawn")
+
+
+def is_question(value: object) -> bool:
+    """Tell whether this is a call of `request_input` that nobody has awaited yet."""
+    return inspect.iscoroutine(value) and value.cr_code is request_input.__code__
 
 
 def seconds_of(time: float | str | timedelta) -> float:

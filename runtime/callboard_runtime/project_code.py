@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import AsyncGeneratorType, ModuleType
 from typing import Any, Literal, cast
 
 from intuned_runtime import NonRetryableError
@@ -18,10 +18,13 @@ from playwright.async_api import BrowserContext, Page
 
 from .errors import RetryLater
 from .failures import NoRetryError, ResultTooBigError, RetryLaterError, StructuralError, UserCodeError, raised
+from .handoffs import is_question
 from .results import to_json
 
 _FUNCTIONS = ("automation", "create", "check")
 """Names of the function that is called, looked up in this order."""
+_CREATE = "auth-sessions/create"
+"""The function that may be an async generator."""
 _HOOK_FILE = "hooks/setup_context"
 _HOOK_FUNCTION = "setup_context"
 _HOOK_BUNDLE = ".callboard/hooks/setupContext.cjs"
@@ -33,12 +36,12 @@ _MOST_RESULTS = 100
 Kind = Literal["api", "create", "check"]
 """What a function is for: an API, or one of the two functions of a login."""
 
-UserFunction = Callable[..., Coroutine[Any, Any, Any]]
+UserFunction = Callable[..., Coroutine[Any, Any, Any] | AsyncGeneratorType[Any, str]]
 Cleanup = Callable[[], Awaitable[Any]]
 
 
 def load(function_path: str, root: Path) -> UserFunction:
-    """Return the coroutine function of `function_path` in the project at `root`.
+    """Return the coroutine function of `function_path` in the project at `root`; a create may be an async generator.
 
     Such paths are `api/shop/list` and `auth-sessions/check`.
 
@@ -52,7 +55,8 @@ def load(function_path: str, root: Path) -> UserFunction:
         function = getattr(module, candidate, None)
         if function is None:
             continue
-        if not inspect.iscoroutinefunction(function):
+        may_ask = function_path == _CREATE and inspect.isasyncgenfunction(function)
+        if not inspect.iscoroutinefunction(function) and not may_ask:
             raise StructuralError(
                 f"{candidate} in {function_path}.py is not a coroutine function; write `async def {candidate}`.",
                 name="InvalidAPIError",
@@ -108,16 +112,40 @@ async def call(
     is called before there is a page.
 
     Raises:
-        StructuralError: The function does not take what it is called with.
+        StructuralError: The function does not take what it is called with, or it is a generator that has yielded
+            something else than a question.
     """
     if getattr(function, MARK, False):
         _check_signature(function, "params", ensure_browser="ensure_browser")
         if kind == "create":
             await open_page()  # a create without a browser has no login
-        return await function(parameters, ensure_browser=open_page)
+        return await _ended(function(parameters, ensure_browser=open_page))
     _check_signature(function, *(("page",) if parameters is None else ("page", "params")))
     _, page = await open_page()
-    return await (function(page) if parameters is None else function(page, parameters))
+    return await _ended(function(page) if parameters is None else function(page, parameters))
+
+
+async def _ended(called: Coroutine[Any, Any, Any] | AsyncGeneratorType[Any, str]) -> Any:
+    """Return what a call returns. A generator is given the answer of each question that it yields, or what that raises.
+
+    Raises:
+        StructuralError: It has yielded something else.
+    """
+    if not inspect.isasyncgen(called):
+        return await called
+    async with contextlib.aclosing(called) as generator:
+        step = anext(generator)
+        with contextlib.suppress(StopAsyncIteration):
+            while is_question(question := await step):
+                try:
+                    step = generator.asend(await question)
+                except BaseException as error:  # noqa: BLE001  # raised where an awaited question raises it
+                    step = generator.athrow(error)
+            raise StructuralError(
+                f"create has yielded {type(question).__name__}. It may yield `request_input(…)` of callboard_runtime, "
+                "which asks a person, and nothing else.",
+                name="InvalidAPIError",
+            )
 
 
 def _check_signature(function: UserFunction, *names: str, **keywords: str) -> None:

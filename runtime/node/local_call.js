@@ -23,6 +23,9 @@ const { enter } = require('./state.js');
  * @property {string} [proxy] Address of the proxy.
  * @property {Values} values What `persistentStore` keeps.
  * @property {() => void} [extendTimeout]
+ * @property {(question: Record<string, string>) => Promise<string>} askPerson Ask a question of user code, and return
+ *   how it has ended, as a worker tells it: JSON with `status`, and `values` or `reason`.
+ * @property {(question: string) => void} [withdraw] Withdraw a question that is asked, by its number.
  */
 /** @typedef {{get: (key: string) => string | undefined, set: (key: string, value: string) => void}} Values */
 
@@ -51,7 +54,7 @@ async function callLocally(given, open) {
   });
   const exported = load(given.function, kind, given.compiled);
   const { context, page } = await open();
-  const value = await call(exported, kind, parameters, page, context);
+  const value = await call(exported, kind, parameters, page, context, runtime.answers);
   const what = { what: 'What extendPayload was given', path: 'extendedPayloads' };
   return {
     result: resultAsJson(kind, value, root),
@@ -61,8 +64,13 @@ async function callLocally(given, open) {
 }
 
 /** Answer a request of `@intuned/runtime`, as a worker does. @param {LocalCall} given */
-function answer({ login, values }, operation, { key, value }) {
+function answer({ login, values, askPerson, withdraw }, operation, given) {
+  const { key, value } = given;
   switch (operation) {
+    case 'request_input':
+      return askPerson(given);
+    case 'withdraw_input':
+      return withdraw?.(given.question);
     case 'auth_session_parameters':
       if (login?.parameters) return JSON.stringify(login.parameters);
       throw new Error('getAuthSessionParameters: this AuthSession was not made from parameters.');

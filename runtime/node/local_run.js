@@ -22,6 +22,7 @@ const { provide } = require('./modules.js');
 const { OpenCalls } = require('./open_calls.js');
 const { Downloads, watch } = require('./page_events.js');
 const { setUpContext } = require('./project_code.js');
+const { askOnTerminal, withdraw } = require('./terminal.js');
 
 /** Milliseconds that the browser gets to close. What takes longer ends with this process. */
 const CLOSE_WITHIN = 5_000;
@@ -94,9 +95,15 @@ class LocalRun {
     const { compiled, core, login, proxy, timeout } = this._order;
     const limit = new TimeLimit(timeout, this._order.stack, this._root, this._calls);
     let context;
-    const called = { kind, function: functionPath, parameters, login, compiled, core, runId: 'local', proxy: proxy?.server };
+    const called = {
+      ...{ kind, function: functionPath, parameters, login, compiled, core, runId: 'local', proxy: proxy?.server },
+      values: storedValues(),
+      extendTimeout: () => limit.begin(),
+      askPerson: (question) => limit.stopped(() => askOnTerminal(question)),
+      withdraw,
+    };
     const outcome = await limit.around(() =>
-      callLocally({ ...called, values: storedValues(), extendTimeout: () => limit.begin() }, async () => {
+      callLocally(called, async () => {
         const opened = await this._open(functionPath, parameters);
         context = opened.context;
         return opened;
@@ -185,32 +192,59 @@ class TimeLimit {
     this._told = { stack, root };
     this._calls = calls;
     this._over = Promise.withResolvers();
+    /** How many have the clock stand still. */
+    this._stoppers = 0;
   }
 
   /** @template T @param {() => Promise<T>} run @returns {Promise<T>} */
   async around(run) {
-    if (this._seconds !== null) {
-      this._watchdog = new Worker(path.join(__dirname, 'watchdog.js'), { workerData: this._told });
-      this._watchdog.unref();
-    }
+    if (this._seconds === null) return await run();
+    this._watchdog = new Worker(path.join(__dirname, 'watchdog.js'), { workerData: this._told });
+    this._watchdog.unref();
     this.begin();
     try {
       return await Promise.race([run(), this._over.promise]);
     } finally {
-      clearTimeout(this._timer);
-      this._watchdog?.postMessage(null);
+      this._stop();
+      this._watchdog = undefined;
     }
   }
 
   /** Begin the time anew. */
   begin() {
-    if (this._seconds === null) return;
+    this._left = this._seconds * 1_000;
+    if (!this._stoppers) this._goOn();
+  }
+
+  /** Have the clock stand still until a call has ended. There may be several. @template T @param {() => Promise<T>} run */
+  async stopped(run) {
+    if (!this._stoppers) {
+      this._left = this._end - performance.now();
+      this._stop();
+    }
+    this._stoppers += 1;
+    try {
+      return await run();
+    } finally {
+      this._stoppers -= 1;
+      if (!this._stoppers) this._goOn();
+    }
+  }
+
+  _stop() {
     clearTimeout(this._timer);
+    this._watchdog?.postMessage(null);
+  }
+
+  _goOn() {
+    if (!this._watchdog) return; // there is no limit, or the call has ended
+    this._stop();
+    this._end = performance.now() + this._left;
     this._timer = setTimeout(() => {
       const told = { name: 'TimeoutError', stack: this._calls.waitingAt(this._told.root) };
       this._over.reject(new UserCodeError(`It took longer than ${this._seconds} seconds.`, told));
-    }, this._seconds * 1_000);
-    this._watchdog.postMessage(this._seconds * 1_000 + GRACE);
+    }, this._left);
+    this._watchdog.postMessage(this._left + GRACE);
   }
 }
 

@@ -45,23 +45,31 @@ function load(functionPath, kind, root) {
  * @param {any} parameters
  * @param {any} page
  * @param {any} context
- * @throws {StructuralError} A create has yielded a value.
+ * @param {Set<string>} answers What people have answered in this Attempt.
+ * @throws {StructuralError} The function is a generator, and must not be, or has yielded what it must not.
  */
-async function call(exported, kind, parameters, page, context) {
-  if (kind === 'check') return await exported(page, context);
-  const returned = await exported(parameters ?? {}, page, context);
-  return kind === 'create' ? await ended(returned) : returned;
+async function call(exported, kind, parameters, page, context, answers) {
+  const returned = await (kind === 'check' ? exported(page, context) : exported(parameters ?? {}, page, context));
+  if (kind === 'api' || typeof returned?.next !== 'function') return returned; // a result that is none says so itself
+  if (kind === 'create' && Symbol.asyncIterator in returned) return await answered(returned, answers);
+  const wanted = kind === 'create' ? SIGNATURES.create.replace('function', 'function*') : SIGNATURES[kind];
+  throw new StructuralError(`${kind} is a generator that nobody runs; write \`${wanted}\`.`, { name: 'InvalidAPIError' });
 }
 
-/** Run a create that is a generator to its end. @param {any} returned */
-async function ended(returned) {
-  if (typeof returned?.[Symbol.asyncIterator] !== 'function') return returned;
-  const { done, value } = await returned.next();
-  if (done) return value;
-  await returned.return();
+/**
+ * Run a create that is a generator to its end. What it yields is a question that has its answer already: `yield` has
+ * awaited it. It is given the answer.
+ * @param {AsyncGenerator} generator
+ * @param {Set<string>} answers
+ */
+async function answered(generator, answers) {
+  let step = await generator.next();
+  while (!step.done && answers.has(step.value)) step = await generator.next(step.value);
+  if (step.done) return step.value;
+  await generator.return(undefined);
   throw new StructuralError(
-    'create has yielded a value, to ask somebody for something. Nobody can be asked here: take it from `params`, or ' +
-      'from a variable of the project.',
+    'create has yielded something else than a question. It may yield `requestInput(…)` of @callboard/runtime, which ' +
+      'asks a person, and nothing else.',
     { name: 'InvalidAPIError' },
   );
 }

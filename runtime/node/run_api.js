@@ -34,9 +34,10 @@ function runApiOf(installed) {
   /**
    * @param {string} name
    * @param {any} [parameters]
-   * @param {{authSession?: string, prepare?: (page: any, context: any) => unknown}} [options]
+   * @param {{answers?: Record<string, string>, authSession?: string, prepare?: (page: any, context: any) => unknown}}
+   *   [options]
    */
-  return async function runApi(name, parameters, { authSession, prepare } = {}) {
+  return async function runApi(name, parameters, { answers = {}, authSession, prepare } = {}) {
     const { chromium } = require(installed.core);
     const login = authSession === undefined ? null : readLogin(authSession);
     const compiled = fs.mkdtempSync(path.join(os.tmpdir(), 'callboard-test-'));
@@ -52,8 +53,15 @@ function runApiOf(installed) {
       if (login) await restore(context, page, login.state);
       await prepare?.(page, context);
       const values = new Map();
-      const called = { kind: 'api', function: `api/${name}`, parameters, login, compiled, core: installed.core, values };
-      const outcome = await callLocally({ ...called, runId: 'test' }, async () => ({ context, page }));
+      const called = {
+        ...{ kind: 'api', function: `api/${name}`, parameters, login, compiled, core: installed.core, runId: 'test' },
+        values,
+        askPerson: async (question) => {
+          if (Object.hasOwn(answers, question.name)) return JSON.stringify({ status: 'completed', values: answers });
+          throw new Error(`request_input has no answer ${question.name} in this test`);
+        },
+      };
+      const outcome = await callLocally(called, async () => ({ context, page }));
       return {
         result: JSON.parse(outcome.result),
         extendedPayloads: JSON.parse(outcome.extendedPayloads ?? '[]'),

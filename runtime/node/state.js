@@ -24,6 +24,7 @@ const MOST_OPEN = 16;
  * @property {Map<string, any>} attemptStore Values of the Attempt.
  * @property {{api: string, parameters: Record<string, any>}[]} payloads Further API calls.
  * @property {Record<string, any>} attributes Attributes of the Run.
+ * @property {Set<string>} answers What people have answered: a create that is a generator may yield it.
  * @property {(value: unknown, path: string) => string} jsonOf Make ASCII JSON of a value, or throw an Error that says
  *   by its path what has no such form.
  */
@@ -40,6 +41,7 @@ function enter(given) {
     attemptStore: new Map(),
     payloads: [],
     attributes: {},
+    answers: new Set(),
     jsonOf,
   };
   globalThis[KEY] = runtime;

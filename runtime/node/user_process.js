@@ -138,7 +138,7 @@ class Automation {
     if (opened.error) return { error: opened.error };
     if (opened.traced) this._attached.sendStacks();
     const [context, page] = await this._attached.page(this._call.context, this._call.page);
-    const value = await call(exported, kind, parameters, page, context);
+    const value = await call(exported, kind, parameters, page, context, this._state.answers);
     const result = resultAsJson(kind, value, this._root);
     const payloads = kind === 'api' && this._state.payloads.length ? this._state.payloads : null;
     const what = { what: 'What extendPayload was given', path: 'extendedPayloads' };

@@ -5,7 +5,9 @@ const os = require('node:os');
 const path = require('node:path');
 const test = require('node:test');
 
+const { requestInput } = require('../../runtime/node/packages/@callboard/runtime');
 const { call, load, setUpContext } = require('../../runtime/node/project_code.js');
+const { enter } = require('../../runtime/node/state.js');
 
 function project(t, files) {
   const root = fs.mkdtempSync(path.join(os.tmpdir(), 'project-'));
@@ -37,20 +39,35 @@ test('each kind of function is given what it takes', async () => {
   assert.deepStrictEqual(await call(given, 'check', null, 'page', 'context'), ['page', 'context']);
 });
 
-test('a create may be a generator that runs to its end', async () => {
-  let closed = false;
-  async function* create(params) {
+test('a create may be a generator, which is given the answers of the questions that it yields', async (t) => {
+  t.after(() => delete globalThis[Symbol.for('callboard.runtime')]);
+  const ends = { first: { status: 'completed', values: { code: '1' } }, second: { status: 'declined', reason: 'No.' } };
+  const { answers } = enter({ ask: async (_operation, { instructions }) => JSON.stringify(ends[instructions]) });
+  let closed = 0;
+  async function* create(yielded) {
     try {
-      if (params.asks) yield 'a question';
-      return 'done';
+      const code = yield requestInput('first');
+      try {
+        yield requestInput('second');
+      } catch (error) {
+        if (yielded.some) yield yielded.some;
+        return [code, error.name, error.message];
+      }
     } finally {
-      closed = true;
+      closed += 1;
     }
   }
-  assert.strictEqual(await call(create, 'create', {}, 'page', 'context'), 'done');
-  closed = false;
-  await assert.rejects(call(create, 'create', { asks: true }, 'page', 'context'), { kind: 'structural', name: 'InvalidAPIError' });
-  assert.ok(closed, 'it was not left in the midst of it');
+  const run = (given, exported = create, kind = 'create') => call(exported, kind, given, 'page', 'context', answers);
+  assert.deepStrictEqual(await run({}), ['1', 'HandoffDeclined', 'No.']);
+  const refused = { kind: 'structural', name: 'InvalidAPIError', message: /It may yield `requestInput\(…\)` of @callboard\/runtime/ };
+  await assert.rejects(run({ some: 'a question' }), refused);
+  assert.strictEqual(closed, 2, 'it was not left in the midst of it');
+});
+
+test('no other function is a generator, which nobody would run', async () => {
+  const refused = { kind: 'structural', name: 'InvalidAPIError' };
+  await assert.rejects(call(function* () {}, 'create', {}), { ...refused, message: /write `export default async function\* create/ });
+  await assert.rejects(call(async function* () {}, 'check', null), { ...refused, message: /write `export default async function check/ });
 });
 
 test('a hook returns nothing', async (t) => {

@@ -41,6 +41,17 @@ import os
 async def automation(page, params=None, **_kwargs):
     return {name: os.environ.get(name) for name in params}
 """,
+    "api/ask.py": r"""
+from callboard_runtime import HandoffDeclined, HandoffTimeout, request_input
+
+async def automation(page, params=None, **_kwargs):
+    try:
+        return await request_input(
+            "The code of the text message", pattern=r"[0-9]{6}", secret=True, timeout=params["timeout"]
+        )
+    except (HandoffDeclined, HandoffTimeout) as error:
+        return type(error).__name__
+""",
     "api/visit.py": """
 async def automation(page, params=None, **_kwargs):
     visits = {c["name"]: c["value"] for c in await page.context.cookies()}
@@ -49,7 +60,11 @@ async def automation(page, params=None, **_kwargs):
     return visits
 """,
     "auth-sessions/create.py": """
+from callboard_runtime import request_input
+
 async def create(page, params=None, **_kwargs):
+    if "password" not in params:
+        params["password"] = yield request_input("The password")
     if params["password"] != "right":
         raise ValueError("The site wants another password.")
     await page.context.add_cookies([{"name": "user", "value": params["user"], "url": "https://site.example"}])
@@ -102,6 +117,18 @@ export default async function handler(names: string[]) {
   return Object.fromEntries(names.map((name) => [name, process.env[name] ?? null]));
 }
 """,
+    "api/ask.ts": r"""
+import { HandoffDeclined, HandoffTimeout, requestInput } from '@callboard/runtime';
+
+export default async function handler({ timeout }: { timeout: number | string }) {
+  try {
+    return await requestInput('The code of the text message', { pattern: /[0-9]{6}/, secret: true, timeout });
+  } catch (error) {
+    if (error instanceof HandoffDeclined || error instanceof HandoffTimeout) return error.name;
+    throw error;
+  }
+}
+""",
     "api/visit.ts": """
 export default async function handler(params: unknown, page: any, context: any) {
   const visits = Object.fromEntries((await context.cookies()).map((cookie: any) => [cookie.name, cookie.value]));
@@ -111,7 +138,12 @@ export default async function handler(params: unknown, page: any, context: any) 
 }
 """,
     "auth-sessions/create.ts": """
-export default async function create(params: { user: string; password: string }, page: any, context: any) {
+import { requestInput } from '@callboard/runtime';
+
+type Params = { user: string; password?: string };
+
+export default async function* create(params: Params, page: any, context: any): AsyncGenerator<unknown, void, string> {
+  params.password ??= yield requestInput('The password');
   if (params.password !== 'right') throw new RangeError('The site wants another password.');
   await context.addCookies([{ name: 'user', value: params.user, url: 'https://site.example' }]);
 }
@@ -155,7 +187,7 @@ PYTHON = LocalKind(
     fails="KeyError: 'url' (api/shop/fail.py:3)",
     waits="api/wait.py:4",
     blocks="api/block.py:7",
-    refused="ValueError: The site wants another password. (auth-sessions/create.py:4)",
+    refused="ValueError: The site wants another password. (auth-sessions/create.py:8)",
 )
 TYPESCRIPT = LocalKind(
     "typescript",
@@ -165,5 +197,5 @@ TYPESCRIPT = LocalKind(
     fails="TypeError: Cannot read properties of undefined (reading 'trim') (api/shop/fail.ts:3)",
     waits="api/wait.ts:4",
     blocks="api/block.ts:7",
-    refused="RangeError: The site wants another password. (auth-sessions/create.ts:3)",
+    refused="RangeError: The site wants another password. (auth-sessions/create.ts:8)",
 )

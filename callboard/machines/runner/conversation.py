@@ -207,7 +207,10 @@ class Conversation:
 
     async def _answer_request(self, request: dict[str, Any]) -> None:
         """Have the worker answer, and pass its answer on. The request is open until that is on its way."""
-        reply = await self._worker.ask("request", operation=request["operation"], arguments=request["arguments"])
+        if (why := refusal(request)) is not None:
+            reply: dict[str, Any] = {"error": why}
+        else:
+            reply = await self._worker.ask("request", operation=request["operation"], arguments=request["arguments"])
         answer = {name: value for name, value in reply.items() if name in ("value", "error")}
         with contextlib.suppress(ConnectionError):
             await self._user.send("answer", number=request["number"], **answer)
@@ -256,9 +259,17 @@ def checked_request(message: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("arguments")
     if "question" in arguments and _QUESTION.fullmatch(arguments["question"]) is None:
         raise ValueError("question")
-    if message["operation"] == "request_input":
-        check_question(arguments)
     return checked_number(message)
+
+
+def refusal(request: dict[str, Any]) -> str | None:
+    """Return why the worker is not asked, for user code: that in TypeScript cannot tell what is a pattern in Python."""
+    if request["operation"] == "request_input":
+        try:
+            check_question(request["arguments"])
+        except ValueError as error:
+            return str(error)
+    return None
 
 
 def checked_text(text: Any, limit: int | None = None) -> str:

@@ -41,17 +41,6 @@ async def automation(page, params=None, **_):
         await asyncio.sleep(0.01)
     os.kill(os.getpid(), signal.SIGKILL)
 """
-ASK = r"""
-from callboard_runtime import HandoffDeclined, HandoffTimeout, request_input
-
-async def automation(page, params=None, **_kwargs):
-    try:
-        return await request_input(
-            "The code of the text message", pattern=r"[0-9]{6}", secret=True, timeout=params["timeout"]
-        )
-    except (HandoffDeclined, HandoffTimeout) as error:
-        return type(error).__name__
-"""
 AUTHORING = [VariableScope.AUTHORING]
 HOOK = """
 from playwright.async_api import async_playwright
@@ -155,9 +144,8 @@ def test_the_result_is_on_stdout_and_the_log_on_stderr(project: Project):
     assert any("of the page" in line for line in lines)
 
 
-def test_a_question_is_asked_on_the_terminal_until_the_answer_is_one(in_python: Project):
-    write_files(in_python.folder, {"api/ask.py": ASK})
-    with in_python.on_terminal("api", "ask", '{"timeout": "1h"}', "--timeout", "5s") as terminal:
+def test_a_question_is_asked_on_the_terminal_until_the_answer_is_one(project: Project):
+    with project.on_terminal("api", "ask", '{"timeout": "1h"}', "--timeout", "5s") as terminal:
         terminal.read_until("The code of the text message\ncode: ")
         terminal.type("12\n")
         again = terminal.read_until("Expected a text that matches [0-9]{6}\ncode: ")
@@ -166,12 +154,21 @@ def test_a_question_is_asked_on_the_terminal_until_the_answer_is_one(in_python: 
         terminal.type("493027\n")
         assert terminal.read_to_the_end() == 0
         assert terminal.text.endswith('"493027"\n')
-    with in_python.on_terminal("api", "ask", '{"timeout": "1h"}') as terminal:
+        assert terminal.echoes
+    with project.on_terminal("api", "ask", '{"timeout": "1h"}') as terminal:
         terminal.read_until("code: ")
         terminal.type("\x04")
         terminal.read_to_the_end()
         assert terminal.text.endswith('"HandoffDeclined"\n')
-    assert json.loads(in_python.run("api", "ask", '{"timeout": 1}').stdout) in ("HandoffTimeout", "HandoffDeclined")
+    assert json.loads(project.run("api", "ask", '{"timeout": 1}').stdout) in ("HandoffTimeout", "HandoffDeclined")
+
+
+def test_a_create_yields_what_it_asks_on_the_terminal(project: Project):
+    with project.on_terminal("authsession", "create", "ada", "--input", '{"user": "ada"}') as terminal:
+        terminal.read_until("The password\ncode: ")
+        terminal.type("right\n")
+        assert terminal.read_to_the_end() == 0
+    assert project.run("authsession", "check", "ada").returncode == 0
 
 
 def test_a_terminal_shows_what_is_typed_though_the_code_died_as_it_asked_for_a_secret(in_python: Project):

@@ -22,8 +22,25 @@ from tests.support.package_index import FETCHED
 
 IN_TYPESCRIPT = [name for name in TEMPLATES if name.startswith("typescript")]
 OURS = ("@callboard/runtime", "@intuned/browser", "@intuned/runtime", "playwright", "playwright-core")
-USES = """
-import { NotRetryable, RetryLater } from '@callboard/runtime';
+ASK = """
+import { requestInput } from '@callboard/runtime';
+
+export default async function handler() {
+  return await requestInput('The code', { pattern: /[0-9]{6}/ });
+}
+"""
+ANSWERS = """
+import { runApi } from '@callboard/runtime/test';
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+test('is answered by name', async () => {
+  assert.equal((await runApi('ask', {}, { answers: { code: '493027' } })).result, '493027');
+  await assert.rejects(runApi('ask'), /request_input has no answer code in this test/);
+});
+"""
+USES = r"""
+import { HandoffTimeout, NotRetryable, requestInput, RetryLater } from '@callboard/runtime';
 import { runApi } from '@callboard/runtime/test';
 import { goToUrl } from '@intuned/browser';
 import { attemptStore, extendPayload, persistentStore, RunError } from '@intuned/runtime';
@@ -38,7 +55,17 @@ export default async function handler(params: { url: string }, page: Page, conte
   attemptStore.set('titles', await found.allInnerTexts());
   if (await persistentStore.get('stop')) throw new RunError('stopped', { cause: new NotRetryable('as it says') });
   if (process.env.LATER) throw new RetryLater(60);
-  return runApi;
+  return (await runApi('hello', {}, { answers: { code: '493027' } })).result;
+}
+
+export async function* create(): AsyncGenerator<unknown, void, string> {
+  try {
+    const code: string = yield requestInput('The code', { pattern: /\d{6}/, secret: true, timeout: '5m' });
+    const options = { codeTo: code, since: new Date(), signal: AbortSignal.timeout(1000) };
+    const other: string = await requestInput('Another', { name: 'other', pattern: '[a-z]+', ...options });
+  } catch (error) {
+    if (!(error instanceof HandoffTimeout)) throw error;
+  }
 }
 """
 
@@ -61,6 +88,7 @@ async def test_a_new_project_is_deployed_without_a_warning_and_can_be_tried(tmp_
 @pytest.mark.parametrize("template", IN_TYPESCRIPT)
 def test_a_new_project_passes_its_own_test(node_modules: Path, tmp_path: Path, template: str):
     write_skeleton(tmp_path, "fresh", template)
+    write_files(tmp_path / "fresh", {"api/ask.ts": ASK, "tests/ask.test.ts": ANSWERS})
     shutil.copytree(node_modules, tmp_path / "fresh" / "node_modules", symlinks=True)
     scripts = json.loads((tmp_path / "fresh" / "package.json").read_text())["scripts"]
     done = subprocess.run(  # as npm executes it, with the programs of `node_modules` first
@@ -72,7 +100,7 @@ def test_a_new_project_passes_its_own_test(node_modules: Path, tmp_path: Path, t
         timeout=120,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "pass 1" in done.stdout
+    assert "pass 2" in done.stdout
 
 
 @pytest.mark.parametrize("compiler", ["typescript", "newest"])

@@ -117,7 +117,6 @@ TYPESCRIPT = {
                 "auth-sessions/create.ts": """
                     export default async function* create(params, page, context) {
                         await does(page, params);
-                        if (params.asks) yield { question: "What is the code?" };
                         return "done";
                     }
                 """,
@@ -331,13 +330,6 @@ async def test_an_answer_that_cannot_say_what_it_is_worth_is_a_failure(check: Ch
     failed = failure(await check({"returns": "odd"}))
     assert failed.message == "ArithmeticError: neither (auth-sessions/check.py:8)"
     assert (failed.name, failed.final) == ("ArithmeticError", False)
-
-
-@pytest.mark.typescript
-async def test_a_create_in_typescript_that_asks_somebody_is_refused_for_good(quiet: Run) -> None:
-    failed = failure(await quiet("", {"asks": True}, kind=AttemptKind.CREATE))
-    assert failed.message.startswith("create has yielded a value, to ask somebody for something.")
-    assert (failed.name, failed.final) == ("InvalidAPIError", True)
 
 
 @pytest.mark.both_languages

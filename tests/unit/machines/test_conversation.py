@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from callboard_runtime.handoffs import check_question
 
 from callboard.machines.runner.conversation import checked_done, checked_evidence, checked_request
 
@@ -160,4 +161,4 @@ def test_a_question_is_withdrawn_by_its_number(number: str) -> None:
 )
 def test_any_other_question_is_refused(changed: dict[str, Any]) -> None:
     with pytest.raises(REFUSED):
-        checked_request(asks(**changed))
+        check_question(checked_request(asks(**changed))["arguments"])

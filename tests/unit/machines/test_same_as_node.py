@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from callboard_runtime import RetryLater
+from callboard_runtime import HandoffDeclined, RetryLater, request_input
 from callboard_runtime.failures import ResultTooBigError, as_message
 from callboard_runtime.results import NotJsonError, to_json
 from intuned_runtime import IntunedContext, extend_payload, persistent_store, set_attribute
@@ -118,3 +118,18 @@ def test_the_same_payloads_are_taken(row: dict[str, Any], context: IntunedContex
 def test_the_same_waits_are_taken(row: dict[str, Any]) -> None:
     with _allowed_or(row, ValueError):
         assert RetryLater(_real(row["seconds"])).seconds == row["seconds"]
+
+
+@pytest.mark.parametrize("row", TABLE["questions"], ids=str)
+async def test_the_same_questions_are_asked(row: dict[str, Any], context: IntunedContext) -> None:
+    asked: list[dict[str, Any]] = []
+
+    async def ask(_operation: str, **arguments: Any) -> str:
+        asked.append(arguments)
+        return json.dumps({"status": "declined", "reason": None})
+
+    context.ask = ask
+    options = {name: _real(value) for name, value in row.items() if name not in {"text", "seconds"}}
+    with pytest.raises(HandoffDeclined if "seconds" in row else ValueError):
+        await request_input(_real(row["text"]), **options)
+    assert [each["timeout"] for each in asked] == ([row["seconds"]] if "seconds" in row else [])

@@ -15,3 +15,57 @@ export class RetryLater extends Error {
   /** How long the Run waits, in seconds. */
   readonly seconds: number;
 }
+
+/** Nobody has answered a question in time. */
+export class HandoffTimeout extends Error {
+  constructor(message?: string, options?: { cause?: unknown });
+}
+
+/** A person has declined to answer; the message is the reason, as far as there is one. */
+export class HandoffDeclined extends Error {
+  constructor(message?: string, options?: { cause?: unknown });
+}
+
+/** No question can be asked now; the message says why: too many are open, for example. */
+export class HandoffUnavailable extends Error {
+  constructor(message?: string, options?: { cause?: unknown });
+}
+
+/** How `requestInput` asks. */
+export interface RequestInputOptions {
+  /** What the value is called: a letter and up to 63 letters, digits, `_` or `-`. It is `code` by default. */
+  name?: string;
+  /**
+   * A regular expression that matches the whole answer, such as `/\d{6}/`; any other answer is refused. It has no flags,
+   * and must be one in Python, too, where it is matched.
+   */
+  pattern?: RegExp | string;
+  /** Whether the answer is masked in what the Attempt leaves. */
+  secret?: boolean;
+  /**
+   * How long to wait: seconds, or a text with a unit such as `'90s'`, `'5m'` or `'1h'`; 5 minutes by default. The
+   * project's `handoffs.maxTimeout` bounds it.
+   */
+  timeout?: number | string;
+  /**
+   * To whom the code is sent, such as a phone number or a mail address, as the gateway that pushes codes names it. The
+   * first match of `pattern` in what has come is the answer, too; without a pattern, all of it is.
+   */
+  codeTo?: string;
+  /** Codes that came before this time do not count. By default, it is when the Attempt began. */
+  since?: Date;
+  /** Withdraws the question when it aborts; its reason is thrown. */
+  signal?: AbortSignal;
+}
+
+/**
+ * Ask a person for a text, and return it. The Attempt's clock stands still meanwhile, and its Machine is held.
+ *
+ * @param text What the person reads: at most 1000 characters.
+ * @throws HandoffTimeout Nobody has answered in time.
+ * @throws HandoffDeclined A person has declined.
+ * @throws HandoffUnavailable Too many questions are open, or those who run Callboard cannot ask any.
+ * @throws TypeError An argument is none of these.
+ * @throws RangeError An argument is too long.
+ */
+export function requestInput(text: string, options?: RequestInputOptions): Promise<string>;

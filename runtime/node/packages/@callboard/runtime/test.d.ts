@@ -12,6 +12,8 @@ export interface ApiRun {
 
 /** How `runApi` calls an API. */
 export interface RunApiOptions {
+  /** What `requestInput` gives, by name. */
+  answers?: Record<string, string>;
   /** Id of a login that `callboard run authsession create` has made. Its check is not called. */
   authSession?: string;
   /** Is called before the API, with its page: `context.route` can stand in for a site. */
