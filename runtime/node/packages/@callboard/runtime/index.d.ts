@@ -69,3 +69,15 @@ export interface RequestInputOptions {
  * @throws RangeError An argument is too long.
  */
 export function requestInput(text: string, options?: RequestInputOptions): Promise<string>;
+
+/**
+ * Return the code that an authenticator app shows now, once it is good for three seconds more.
+ *
+ * No code is given twice within an Attempt, as sites take each once: the next one is waited for, for half a minute at
+ * most. The Attempt's clock goes on meanwhile. The code is not masked in what the Attempt leaves: it is worthless soon.
+ *
+ * @param secret The secret in base32, as the site shows it; spaces, lower case and missing padding are fine. Or the
+ *   `otpauth://totp/…` address that its QR code has, with `algorithm`, `digits` and `period`.
+ * @throws TypeError It is neither. The message does not show it.
+ */
+export function totp(secret: string): Promise<string>;
