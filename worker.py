@@ -44,6 +44,7 @@ from activities.bulk import BulkActivities
 from activities.codes import CodeActivities
 from activities.delivery import DeliveryActivities
 from activities.jobs.activities import JobRunActivities
+from activities.leases import LeaseActivities
 from activities.project_changes import ProjectActivities
 from activities.resource import ResourceActivities
 from activities.upload_deploys import BuildActivities, UploadActivities
@@ -217,7 +218,7 @@ def others_worker(
         *(job_runs.execute_job_items, job_runs.await_auth_session, resources.update_resources),
         *(uploads.check_upload, uploads.publish_upload, uploads.remove_upload),
         *(changes.move_pointer, changes.withdraw_project, changes.remove_project, artifacts.sweep_artifacts),
-        *(bulk.act_on_runs, CodeActivities.of(settings, client).give_code),
+        *(bulk.act_on_runs, CodeActivities.of(settings, client).give_code, LeaseActivities(client).is_run_over),
     ]
     return _workflow_worker(process, names.CALLBOARD_QUEUE, VersioningBehavior.AUTO_UPGRADE, workflows, activities)
 

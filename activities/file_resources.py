@@ -294,9 +294,9 @@ class FileAuthSessions(FileResources[AuthSessionFile, AuthSessionView]):
         await self.store.put(spec.parameters_key, sealed.encode("ascii"))
 
     async def _current_parameters(self, project: str, view: AuthSessionView) -> Any:
-        """Return the parameters of the login that is being made, else those of the current one."""
+        """Return the parameters of the last Update, if there is one that waits or runs, else those of the login."""
         pending = view.pending_run_id and object_keys.auth_session_parameters(project, view.id, view.pending_run_id)
-        for key in (pending, view.parameters_key):
+        for key in (view.lease.parameters_key, pending, view.parameters_key):
             if key is not None and (sealed := await self.store.get(key)) is not None:
                 return json.loads(self.ring.open(sealed.decode("ascii"), bound_to=self._owner(project, view.id)))
         raise Unavailable(f"AuthSession {view.id} of project {project} is just being created.")

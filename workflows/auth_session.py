@@ -7,6 +7,7 @@ time, so that the login is recreated once, however many Runs find it expired.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 
 from temporalio import workflow
@@ -25,14 +26,17 @@ with workflow.unsafe.imports_passed_through():
         SavedBack,
     )
     from callboard.schemas.workflow.auth_session import (
+        LEASES_SHOWN,
         AuthSessionInput,
         CreateInput,
+        LeaseAnswer,
+        LeaseView,
         LoginSpec,
         RecreateRequest,
         RecreateResult,
     )
     from callboard.schemas.workflow.proxy import SealedProxy, owned_by_auth_session
-    from callboard.schemas.workflow.run import RunOutcome, RunType
+    from callboard.schemas.workflow.run import RunError, RunOutcome, RunType
     from workflows import auth_outcomes
     from workflows.cancellation import finish, outcome_of_child
     from workflows.visibility import auth_run_memo, auth_run_search_attributes, auth_session_memo
@@ -41,6 +45,13 @@ _MAX_STALE = 16
 """How many outdated states are kept: an Attempt may be about to begin with one of them."""
 _STALE_KEPT = 4
 """How many of them stay when the others are removed."""
+_LOOK_AGAIN_AFTER = timedelta(seconds=30)
+"""Time after which the holder of a lease for which others wait is looked for: one that was terminated in Temporal
+itself tells nobody. If it is gone, the lease is its own for as long again. By then its Attempt has ended, too: its
+worker hears of that with a heartbeat, or stops it as it hears nothing from Temporal."""
+_LOOK_TIMEOUT = timedelta(seconds=30)
+_TOLD_AT_ONCE = 100
+"""How many workflows are signaled at the same time; Temporal allows 2,000."""
 _DELETE_TIMEOUT = timedelta(hours=1)
 _VERBS = {RunType.AUTH_SESSION_CREATE: "Create", RunType.AUTH_SESSION_UPDATE: "Update"}
 """Name of a Create in the Temporal Web UI."""
@@ -55,7 +66,14 @@ class AuthSessionWorkflow:
         self._input = input
         self._view = input.view
         self._recreate_requests: list[RecreateRequest] = []
-        self._updates: list[LoginSpec] = []
+        self._updates = list(input.updates)
+        self._line = list(input.line)
+        """Ids of the Run, Validate or Update whose turn it is to use the login alone, and of those that wait for that,
+        in the order in which they came."""
+        self._holder = input.view.lease.holder
+        """The first of these, from when it was told."""
+        self._is_holder_gone = False
+        self._look_at = workflow.now() + _LOOK_AGAIN_AFTER
         self._stale = list(input.stale)
         self._deleted = False
 
@@ -73,38 +91,110 @@ class AuthSessionWorkflow:
         elif not self._deleted:
             error = outcome.error or auth_outcomes.create_canceled(create.run_id)
         await self._reply(RecreateResult(error=error), [*self._recreate_requests])
+        await self._dismiss_line(error)
         await self._delete_artifacts()
+        await self._dismiss_line(error)  # those that have asked meanwhile, as nobody answers them any more
 
     async def _main_loop(self) -> None:
         while not self._deleted:
-            await workflow.wait_condition(self._has_work)
+            look_after = self._look_at - workflow.now() if len(self._line) > 1 else None
+            with suppress(TimeoutError):
+                await workflow.wait_condition(
+                    self._has_work, timeout=look_after, timeout_summary="Look whether the lease is still used"
+                )
             if self._deleted:
                 return
-            if self._updates:
-                await self._run_update(self._updates.pop(0))
-            elif self._recreate_requests:
+            if self._recreate_requests:
                 await self._handle_recreate_requests()
+            elif self._is_turn_over():
+                await self._hand_over()
+            elif self._is_look_due():
+                await self._look_for_holder()
             elif len(self._stale) > _MAX_STALE:
                 dropped, self._stale = self._stale[:-_STALE_KEPT], self._stale[-_STALE_KEPT:]
                 await self._delete_artifacts(*dropped)
-            else:
+            elif self._line_view() != self._view.lease:
+                self._update_view()
+            elif workflow.info().is_continue_as_new_suggested():
                 self._continue_as_new()
 
     def _has_work(self) -> bool:
         return bool(
             self._deleted
-            or self._updates
             or self._recreate_requests
+            or self._is_turn_over()
+            or self._is_look_due()
             or len(self._stale) > _MAX_STALE
+            or self._line_view() != self._view.lease
             or workflow.info().is_continue_as_new_suggested()
         )
 
     def _continue_as_new(self) -> None:
-        """Continue as a new execution with an empty history, while nobody waits and no Create runs."""
+        """Continue as a new execution with an empty history, while no Create is asked for or runs."""
+        changes = {
+            "view": self._view,
+            "create": None,
+            "stale": tuple(self._stale),
+            "line": tuple(self._line),
+            "updates": tuple(self._updates),
+        }
         workflow.continue_as_new(
-            self._input.model_copy(update={"view": self._view, "create": None, "stale": tuple(self._stale)}),
-            memo=auth_session_memo(self._input.workspace, self._view),
+            self._input.model_copy(update=changes), memo=auth_session_memo(self._input.workspace, self._view)
         )
+
+    def _is_turn_over(self) -> bool:
+        return bool(self._line) and self._line[0] != self._holder
+
+    def _is_look_due(self) -> bool:
+        return len(self._line) > 1 and workflow.now() >= self._look_at
+
+    async def _hand_over(self) -> None:
+        """Let the first in line use the login alone: execute it if it is an Update, else tell it.
+
+        A Run or a Validate may have ended while it waited. A Create that was asked for before is over by now.
+        """
+        self._holder = holder = self._line[0]
+        self._is_holder_gone, self._look_at = False, workflow.now() + _LOOK_AGAIN_AFTER
+        if self._updates and self._updates[0].run_id == holder:
+            await self._run_update(self._updates.pop(0))
+            self.release(holder)
+            return
+        self._update_view()
+        try:
+            await workflow.get_external_workflow_handle(holder).signal(names.LEASED, LeaseAnswer())
+        except FailureError as error:
+            workflow.logger.info("Run %s has ended while it waited: %s", holder, error)
+            self.release(holder)
+
+    async def _look_for_holder(self) -> None:
+        """Take the lease from a holder that has ended without a word, once nothing of it can run any more."""
+        holder = self._line[0]
+        try:
+            is_gone = await workflow.execute_activity(
+                names.IS_RUN_OVER,
+                holder,
+                result_type=bool,
+                schedule_to_close_timeout=_LOOK_TIMEOUT,
+                summary=f"Look whether Run {holder} has ended",
+            )
+        except ActivityError as error:
+            workflow.logger.info("It is not known whether Run %s has ended: %s", holder, error.cause)
+            is_gone = False
+        if is_gone and self._is_holder_gone:
+            self.release(holder)
+        self._is_holder_gone, self._look_at = is_gone, workflow.now() + _LOOK_AGAIN_AFTER
+
+    async def _dismiss_line(self, error: RunError) -> None:
+        """Tell all that wait for their turn that the AuthSession is gone. Whoever uses the login goes on."""
+
+        async def tell(waiting: str) -> None:
+            with suppress(FailureError):  # it has ended meanwhile
+                await workflow.get_external_workflow_handle(waiting).signal(names.LEASED, LeaseAnswer(error=error))
+
+        kept = {self._holder, *(update.run_id for update in self._updates)}
+        while waiting := [each for each in self._line if each not in kept][:_TOLD_AT_ONCE]:
+            self._line = [each for each in self._line if each not in waiting]
+            await asyncio.gather(*map(tell, waiting))
 
     async def _handle_recreate_requests(self) -> None:
         """Recreate the login, unless that has happened since the asker saw it.
@@ -204,13 +294,25 @@ class AuthSessionWorkflow:
         return proxy if own else None
 
     def _update_view(self, **changes: object) -> None:
-        """Change the view, and publish it if it is different."""
-        changed = self._view.model_copy(update=changes)
+        """Change the view, and publish it if it is different, always with who uses the login and who waits for it."""
+        lease = self._line_view()
+        changed = self._view.model_copy(update={"lease": lease, **changes})
         if changed != self._view:
             self._view = changed
             workflow.upsert_memo({names.MEMO_VIEW: changed.model_dump(mode="json")})
             suffix = f"; Run `{changed.pending_run_id}` logs in" if changed.pending_run_id else ""
+            if lease.holder is not None:
+                suffix += f"; `{lease.holder}` uses it alone, and {lease.waiting} wait for their turn"
             workflow.set_current_details(f"{changed.status}, login {changed.login_version}{suffix}")
+
+    def _line_view(self) -> LeaseView:
+        waiting = [each for each in self._line if each != self._holder]
+        return LeaseView(
+            holder=self._holder,
+            waiting=len(waiting),
+            next=tuple(waiting[:LEASES_SHOWN]),
+            parameters_key=self._updates[-1].parameters_key if self._updates else None,
+        )
 
     async def _reply(self, result: RecreateResult, requests: list[RecreateRequest]) -> None:
         """Send the result to all askers at once; one that has ended meanwhile needs no answer."""
@@ -245,8 +347,24 @@ class AuthSessionWorkflow:
 
     @workflow.signal(name=names.UPDATE_LOGIN)
     def update_login(self, spec: LoginSpec) -> None:
-        """Note that the AuthSession is to log in with other parameters."""
+        """Note that the AuthSession is to log in with other parameters, when it is the turn of that."""
         self._updates.append(spec)
+        self._line.append(spec.run_id)
+
+    @workflow.signal(name=names.ACQUIRE_LEASE)
+    def acquire(self, run_id: str) -> None:
+        """Note that a Run or a Validate is to use the login alone; if it does already, it is told so once more."""
+        if run_id == self._holder:
+            self._holder = None
+        elif run_id not in self._line:
+            self._line.append(run_id)
+
+    @workflow.signal(name=names.RELEASE_LEASE)
+    def release(self, run_id: str) -> None:
+        """Note that it does not, or waits for that no more."""
+        self._line = [each for each in self._line if each != run_id]
+        if run_id == self._holder:
+            self._holder = None
 
     @workflow.signal(name=names.CHECKED)
     def checked(self, report: CheckReport) -> None:

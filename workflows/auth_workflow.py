@@ -16,10 +16,11 @@ with workflow.unsafe.imports_passed_through():
     from callboard.schemas.workflow.run import RunOutcome, RunStatus
     from workflows import outcomes
     from workflows.auth_outcomes import AuthAttemptResult, from_activity_error, from_outcome
-    from workflows.browser_workflow import MAXIMUM_INTERRUPTIONS, BrowserWorkflow
+    from workflows.browser_workflow import MAXIMUM_INTERRUPTIONS
+    from workflows.leasing_workflow import LeasingWorkflow
 
 
-class AuthWorkflow(BrowserWorkflow):
+class AuthWorkflow(LeasingWorkflow):
     """Base class of the workflows that execute activities `check` and `create`."""
 
     def __init__(self) -> None:

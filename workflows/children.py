@@ -36,9 +36,11 @@ async def start_validate(
     """
     own_id = workflow.info().workflow_id
     parent_run_id, queue_timeout, before = None, None, f"the first Run of JobRun `{own_id}`"
+    takes_lease = auth.is_exclusive
     if isinstance(run, RunInput):
         parent_run_id, before = own_id, f"Attempt {number} of Run `{own_id}`"
         queue_timeout = run.queue_timeout if number == 1 else None
+        takes_lease = False
     return await workflow.start_child_workflow(
         names.VALIDATE,
         ValidateInput(
@@ -53,6 +55,7 @@ async def start_validate(
             queue_timeout=queue_timeout,
             trace=auth.trace,
             save_back=auth.save_back,
+            takes_lease=takes_lease,
             proxy=auth.proxy,
             parent_run_id=parent_run_id,
             is_run_started=number > 1,

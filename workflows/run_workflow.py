@@ -14,14 +14,15 @@ with workflow.unsafe.imports_passed_through():
     from callboard.schemas.workflow.auth import AttemptAuth, AuthSessionType, LoginState, RunAuth
     from callboard.schemas.workflow.run import ErrorCode, ReasonType, RunInput, RunOutcome, RunReason, RunStatus
     from workflows import outcomes
-    from workflows.browser_workflow import MAXIMUM_INTERRUPTIONS, ONCE, BrowserWorkflow
+    from workflows.browser_workflow import MAXIMUM_INTERRUPTIONS, ONCE
     from workflows.cancellation import outcome_of_child
     from workflows.children import start_delivery, start_runtime_auth_session, start_validate
+    from workflows.leasing_workflow import LeasingWorkflow
     from workflows.visibility import code_block
 
 
 @workflow.defn(name=names.RUN)
-class RunWorkflow(BrowserWorkflow):
+class RunWorkflow(LeasingWorkflow):
     """One Run. Its id is the Run's id."""
 
     def __init__(self) -> None:
@@ -40,6 +41,7 @@ class RunWorkflow(BrowserWorkflow):
         if run.auth is not None and run.auth.ref.type is AuthSessionType.RUNTIME:
             await start_runtime_auth_session(run, run.auth)
         outcome = (await self._run_attempts(run)).model_copy(update={"files": self._files})
+        await self._release_lease()
         await start_delivery(run, outcome)
         return outcome
 
@@ -110,10 +112,21 @@ class RunWorkflow(BrowserWorkflow):
         return outcomes.canceled(attempts, self._cancel_reason)
 
     async def _validate(self, run: RunInput, auth: RunAuth, number: int) -> LoginState | RunOutcome:
-        """Have the AuthSession validated before Attempt `number`.
+        """Have the AuthSession validated before Attempt `number`, once it is this Run's turn to use it.
 
         Return the login that was found good; without one, return how the Run ends.
         """
+        if auth.is_exclusive:
+            limit = run.queue_timeout if number == 1 else None
+            until = None if limit is None else workflow.now() + limit
+            error = await self._acquire_lease(run.project, auth.ref, until)
+            if self._cancel_requested:
+                return self._canceled(number - 1)
+            if error is not None:
+                is_late = error.code is ErrorCode.QUEUE_TIMEOUT
+                return outcomes.failed_with(error, 0) if is_late else outcomes.not_validated(error, None, number - 1)
+            if until is not None:
+                run = run.model_copy(update={"queue_timeout": max(until - workflow.now(), timedelta(milliseconds=1))})
         workflow.set_current_details(f"The AuthSession is validated before Attempt {number}{self._last_failure}")
         handle = await start_validate(run, auth, number)
         validate = await outcome_of_child(handle, lambda: self._cancel_requested)

@@ -36,7 +36,19 @@ class ValidateWorkflow(AuthWorkflow):
     @workflow.run
     async def run(self, input: ValidateInput) -> RunOutcome:
         """Complete with the login that is good now, or close as failed or canceled (see `workflows.outcomes`)."""
-        return await self._run_to_close(self._unless_canceled(self._validate(input)))
+        return await self._run_to_close(self._unless_canceled(self._validate_alone(input)))
+
+    async def _validate_alone(self, validate: ValidateInput) -> RunOutcome:
+        """Validate when it is this Validate's turn to use the login, if it takes turns."""
+        if not validate.takes_lease:
+            return await self._validate(validate)
+        error = await self._acquire_lease(validate.project, validate.ref, None)
+        if self._cancel_requested:
+            outcome = outcomes.canceled(0)
+        else:
+            outcome = await self._validate(validate) if error is None else outcomes.failed_with(error, 0)
+        await self._release_lease()
+        return outcome
 
     async def _validate(self, validate: ValidateInput) -> RunOutcome:
         result = await self._check(

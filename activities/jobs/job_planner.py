@@ -124,4 +124,5 @@ def _run_auth(auth: JobAuth, view: AuthSessionView, proxy: SealedProxy | None, m
         trace=TraceMode.of("on-failure" if auth.save_trace == "on-failure" else bool(auth.save_trace)),
         proxy=proxy,
         save_back=manifest.settings.auth_sessions.save_back,
+        is_exclusive=auth.is_exclusive or manifest.settings.defaults.auth_session.lease is not None,
     )

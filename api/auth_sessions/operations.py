@@ -120,6 +120,7 @@ async def validate(
         create_attempts=request.create_attempts,
         request_timeout=timedelta(seconds=request.request_timeout),
         save_back=manifest.settings.auth_sessions.save_back,
+        takes_lease=True,
         proxy=resolve_proxy(services, manifest, run_id, request.proxy, view.proxy),
         started_by=by,
     )

@@ -121,6 +121,7 @@ def _auth_session(auth: JobAuth) -> dict[str, Any]:
         "checkAttempts": auth.check_attempts,
         "createAttempts": auth.create_attempts,
         "saveTrace": auth.save_trace,
+        **({"lease": "exclusive"} if auth.is_exclusive else {}),
     }
 
 

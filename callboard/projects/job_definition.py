@@ -267,4 +267,5 @@ def _auth(auth_session: JobAuthSession) -> JobAuth:
         check_attempts=auth_session.check_attempts,
         create_attempts=auth_session.create_attempts,
         save_trace=auth_session.save_trace,
+        is_exclusive=auth_session.lease is not None,
     )

@@ -227,6 +227,12 @@ class DefaultSinks(Section):
     deployed: ProjectSink | None = None
 
 
+class DefaultAuthSession(Section):
+    """What a start request with a stored AuthSession has that leaves it out of its `authSession`."""
+
+    lease: Literal["exclusive"] | None = None
+
+
 class Defaults(Section):
     """The fields that a start request has if it leaves them out."""
 
@@ -236,6 +242,7 @@ class Defaults(Section):
     """Seconds that an Attempt may take, unless a start request sets it."""
     queue_timeout: Annotated[int, _whole_number(1, 604_800)] | None = None
     """Seconds that a Run may wait for a Machine, unless a start request sets it."""
+    auth_session: DefaultAuthSession = Field(default_factory=DefaultAuthSession)
     sink: DefaultSinks | None = None
 
 

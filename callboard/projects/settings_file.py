@@ -33,7 +33,12 @@ _SECRET = (("proxy",), ("defaults",), ("authSessions", "secretParameters"), ("ha
 """Keys below which proxies, sinks, a webhook and the names of secrets are. A value there may be a secret, even one that
 is in the wrong place."""
 
-_NO_SECRET = (("defaults", "retry"), ("defaults", "requestTimeout"), ("defaults", "queueTimeout"))
+_NO_SECRET = (
+    ("defaults", "retry"),
+    ("defaults", "requestTimeout"),
+    ("defaults", "queueTimeout"),
+    ("defaults", "authSession"),
+)
 
 
 @dataclass(frozen=True)

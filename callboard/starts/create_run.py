@@ -269,6 +269,8 @@ async def _build_run_auth(
         trace=TraceMode.of(requested.save_trace),
         proxy=resolve_proxy(services, manifest, identity.run_id, requested.proxy, stored),
         save_back=manifest.settings.auth_sessions.save_back,
+        is_exclusive=isinstance(requested, StoredAuthSession)
+        and (requested.lease or manifest.settings.defaults.auth_session.lease) is not None,
         parameters_key=parameters_key,
     )
 

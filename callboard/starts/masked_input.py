@@ -47,7 +47,8 @@ def _run_input(run: RunInput) -> dict[str, Any]:
     if run.auth is not None:
         runtime = {"runtimeInput": MASK} if run.auth.ref.type is AuthSessionType.RUNTIME else {}
         auto_recreate = {"autoRecreate": run.auth.auto_recreate}
-        view["authSession"] = {"id": run.auth.ref.id, **runtime, **auto_recreate, **_login_input(run.auth)}
+        lease = {"lease": "exclusive"} if run.auth.is_exclusive else {}
+        view["authSession"] = {"id": run.auth.ref.id, **runtime, **auto_recreate, **lease, **_login_input(run.auth)}
     if run.tags:
         view["tags"] = list(run.tags)
     if run.sink is not None:

@@ -111,12 +111,13 @@ class AuthSessions:
     async def update(self, workspace: str, project: str, auth_session_id: str, login: LoginSpec) -> None:
         """Have the AuthSession log in with other parameters. Raises as `get` does.
 
-        When this returns, the Run that does it can be read; if the AuthSession logs in already, it can be after that.
+        When this returns, the Run that does it can be read; if the AuthSession logs in already, or a Run uses its login
+        alone, it can be after that.
         """
         with translate_rpc_errors(_NOT_FOUND):
             view = await self._view(workspace, project, auth_session_id)
             await self._handle(project, auth_session_id).signal(names.UPDATE_LOGIN, login, rpc_timeout=RPC_TIMEOUT)
-        if view.pending_run_id is None:
+        if view.pending_run_id is None and view.lease.holder is None:
             await self._until_begun(login.run_id)
 
     async def replace_state(

@@ -6,13 +6,13 @@ that its holder has ended, and releases it.
 
 from __future__ import annotations
 
-from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
+from temporalio.client import Client
 from temporalio.common import Priority, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.job_run import JobLockInput, JobLockResult
-from callboard.temporal.rpc_errors import RPC_TIMEOUT, signal_if_running, unless_missing
+from callboard.temporal.rpc_errors import RPC_TIMEOUT, describe_running, signal_if_running
 from workflows.visibility import project_search_attributes
 
 
@@ -28,13 +28,13 @@ class JobLocks:
         It can be repeated: a JobRun that holds the lock acquires it once more, and one that waits keeps its place.
         """
         while not await self._start(lock):
-            found = await self._describe_open(_lock_id(lock))
+            found = await describe_running(self._client, _lock_id(lock))
             if found is None:
                 continue
             holder = await found.memo_value(names.MEMO_HOLDER)
             if holder == lock.holder:
                 return JobLockResult()
-            is_active = await self._describe_open(holder) is not None
+            is_active = await describe_running(self._client, holder) is not None
             if is_active and not waits:
                 return JobLockResult(active=holder)
             if not is_active:
@@ -66,11 +66,6 @@ class JobLocks:
         except WorkflowAlreadyStartedError:
             return False
         return True
-
-    async def _describe_open(self, workflow_id: str) -> WorkflowExecutionDescription | None:
-        """Describe a workflow; None if there is none that runs."""
-        found = await unless_missing(self._client.get_workflow_handle(workflow_id).describe(rpc_timeout=RPC_TIMEOUT))
-        return found if found is not None and found.status is WorkflowExecutionStatus.RUNNING else None
 
     async def _signal(self, lock: JobLockInput, signal: str, job_run_id: str) -> bool:
         """Signal the workflow that is the lock; return False if it has ended."""

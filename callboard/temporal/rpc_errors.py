@@ -10,7 +10,12 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
-from temporalio.client import Client, WorkflowUpdateRPCTimeoutOrCancelledError
+from temporalio.client import (
+    Client,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
 from temporalio.service import ConnectConfig, RPCError, RPCStatusCode, TLSConfig
 
 from callboard.schemas.errors import ConfigurationError, NotFound, Unavailable
@@ -67,6 +72,12 @@ async def read_found[T](ids: Sequence[str], read: Callable[[str], Awaitable[T]])
 
     found = await asyncio.gather(*map(read_or_none, ids))
     return [each for each in found if each is not None]
+
+
+async def describe_running(client: Client, workflow_id: str) -> WorkflowExecutionDescription | None:
+    """Describe a workflow; None if there is none that runs. Raises RPCError."""
+    found = await unless_missing(client.get_workflow_handle(workflow_id).describe(rpc_timeout=RPC_TIMEOUT))
+    return found if found is not None and found.status is WorkflowExecutionStatus.RUNNING else None
 
 
 async def signal_if_running(client: Client, workflow_id: str, signal: str, *arguments: object) -> bool:

@@ -23,7 +23,7 @@ from callboard.schemas.workflow.attempt import (
     StopInput,
 )
 from callboard.schemas.workflow.auth import AuthSessionStatus, CheckReport, Imported, SavedBack
-from callboard.schemas.workflow.run import ErrorCode, RunOutcome
+from callboard.schemas.workflow.run import ErrorCode, RunOutcome, RunStatus
 from tests.support.auth_stage import LoginStage, bad, good, made_by, not_made
 from tests.support.run_stage import Gone, HeldAttempt, Part, completed, ends, failed, interrupted, raises
 from tests.support.temporal_servers import LONG_HISTORY, skipping_stage
@@ -560,6 +560,83 @@ async def run_with_a_runtime_session_canceled_with_the_start(stage: LoginStage) 
     await stage.serve_runs()
     stage.outcome = await stage.ended()
     await stage.closed()
+
+
+# Runs that use a login alone.
+
+
+async def _two_runs(stage: LoginStage, *, then: Part | None = None, **second: Any) -> HeldAttempt:
+    """The stage's Run, with these fields, waits for another one to end, whose Attempt is held."""
+    stage.valid = {1}
+    held = HeldAttempt(stage)
+
+    async def attempt(input: AttemptInput) -> AttemptOutcome:
+        return await (then or ends(completed()) if input.run_id == stage.run_id else held)(input)
+
+    await stage.serve(attempt)
+    await stage.bring_up()
+    await stage.start(first := f"{stage.run_id}-first", auth=stage.auth(is_exclusive=True))
+    await held.began.wait()
+    await stage.start(auth=stage.auth(is_exclusive=True), **second)
+    await stage.until_line(first, stage.run_id)
+    return held
+
+
+@_shape(Kind.RUN, Kind.SESSION)
+async def run_that_waits_for_a_login(stage: LoginStage) -> None:
+    held = await _two_runs(stage)
+    held.end(completed())
+    stage.outcome = await stage.ended()
+    await stage.until_line(None)
+
+
+@_shape(Kind.RUN, Kind.SESSION)
+async def run_canceled_as_it_waits_for_a_login(stage: LoginStage) -> None:
+    await _two_runs(stage)
+    await stage.cancel()
+    stage.outcome = await stage.ended()
+    await stage.until_line(f"{stage.run_id}-first")
+
+
+@_shape(Kind.RUN)
+async def run_that_waits_too_long_for_a_login(stage: LoginStage) -> None:
+    await _two_runs(stage, queue_timeout=timedelta(seconds=2))
+    stage.outcome = await stage.ended()
+    await stage.until_line(f"{stage.run_id}-first")
+
+
+@_shape(Kind.RUN, Kind.SESSION)
+async def session_deleted_while_a_run_waits_for_its_login(stage: LoginStage) -> None:
+    await _two_runs(stage)
+    await stage.delete()
+    stage.outcome = await stage.ended()
+    await stage.closed()
+
+
+@_shape(Kind.VALIDATE, Kind.SESSION)
+async def validate_and_update_between_two_runs(stage: LoginStage) -> None:
+    """The Validate and the Update have no Run, so each waits for its turn."""
+    held = await _two_runs(stage)
+    before = (f"{stage.run_id}-first", stage.run_id, stage.validate_id)
+    await stage.validate(takes_lease=True)
+    await stage.until_line(*before)
+    update = await stage.update("update")
+    await stage.until_line(*before, update.run_id)
+    held.end(completed())
+    stage.outcome = await stage.validated()
+    assert (await stage.outcome_of(update.run_id)).status is RunStatus.COMPLETED
+    await stage.until_line(None)
+
+
+@_shape(Kind.SESSION, passes_time=True)
+async def run_terminated_that_uses_a_login(stage: LoginStage) -> None:
+    """In Temporal itself; another one waits for the login, and has it a minute later."""
+    await _two_runs(stage)
+    await stage.client.get_workflow_handle(f"{stage.run_id}-first").terminate()
+    await stage.pass_time(seconds=31, held=True)
+    assert (await stage.view()).lease.holder == f"{stage.run_id}-first", "something of it may still run"
+    await stage.pass_time(seconds=31, held=True)
+    stage.outcome = await stage.ended()
 
 
 # Played, and recorded.

@@ -17,6 +17,7 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.converter import PayloadCodec
 from temporalio.exceptions import ApplicationError
 
+from activities.leases import LeaseActivities
 from callboard.schemas.errors import NotFound
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.attempt import (
@@ -118,7 +119,7 @@ class LoginStage(Stage):
             self.forgotten.append(input)
             await self.on_forget(input)
 
-        return [forget_states]
+        return [forget_states, LeaseActivities(self.client).is_run_over]
 
     def browser_activities(self) -> list[Callable[..., Any]]:
         @activity.defn(name=names.CHECK)
@@ -217,6 +218,10 @@ class LoginStage(Stage):
 
     async def until_view(self, true: Callable[[AuthSessionView], bool]) -> AuthSessionView:
         return await until(self.view, DEADLINE, true=true)
+
+    async def until_line(self, holder: str | None, *waiting: str) -> None:
+        """Wait until this Run uses the login alone, and these wait for that."""
+        await self.until_view(lambda view: (view.lease.holder, view.lease.next) == (holder, waiting))
 
     async def until_continued(self) -> None:
         """Wait until it has begun a fresh history."""

@@ -25,7 +25,7 @@ from callboard.schemas.rest.base import (
 )
 from callboard.schemas.rest.job_schedule import JobSchedule
 from callboard.schemas.rest.proxy import ProxyUrl
-from callboard.schemas.rest.run_auth_session import AnyAuthSessionId, AuthAttempts
+from callboard.schemas.rest.run_auth_session import AnyAuthSessionId, AuthAttempts, Lease
 from callboard.schemas.rest.sink import Sink, Webhook
 from callboard.schemas.rest.start_request import Retry, SaveTrace, Tags
 from callboard.schemas.workflow import names
@@ -103,6 +103,8 @@ class JobAuthSession(RequestModel):
     create_attempts: AuthAttempts = 3
     save_trace: Flag = False
     """Whether checks and creates leave a trace."""
+    lease: Lease | None = None
+    """`"exclusive"`: one Run at a time uses the AuthSession. An addition to the contract."""
 
 
 class JobHead(RequestModel):

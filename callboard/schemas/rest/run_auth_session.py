@@ -41,6 +41,8 @@ AnyAuthSessionId = Annotated[
     str, Field(min_length=1, max_length=200), expects("the id of an AuthSession, 1 to 200 characters")
 ]
 """The id of an AuthSession that exists already."""
+Lease = Annotated[Literal["exclusive"], expects('"exclusive"')]
+"""The word by which a Run takes turns with others of the same login."""
 _OnlyTrue = Annotated[Literal[True], expects("true: an AuthSession with runtimeInput is always created")]
 
 
@@ -60,6 +62,8 @@ class StoredAuthSession(_AuthSession):
 
     id: AnyAuthSessionId
     auto_recreate: Flag = True
+    lease: Lease | None = None
+    """`"exclusive"`: of all Runs with this word, one at a time uses the AuthSession, in the order of their starts."""
 
 
 class RuntimeAuthSession(_AuthSession):

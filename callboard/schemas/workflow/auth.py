@@ -72,6 +72,8 @@ class RunAuth(FlowModel):
     """Proxy of checks and creates."""
     save_back: bool = True
     """Whether a successful Attempt saves back the cookies and storage that the site changed."""
+    is_exclusive: bool = False
+    """Whether the Run takes turns with all others of which this is true, so that one at a time uses the login."""
     parameters_key: str | None = None
     """Key of the artifact with the sealed `runtimeInput` of an AuthSession that lives for this Run alone."""
 

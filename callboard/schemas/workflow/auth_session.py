@@ -11,6 +11,29 @@ from callboard.schemas.workflow.proxy import SealedProxy
 from callboard.schemas.workflow.run import RunError, RunJob, RunType
 from callboard.schemas.workflow.trace import TraceMode
 
+LEASES_SHOWN = 100
+"""How many of those that wait for a login are shown by id."""
+
+
+class LeaseView(FlowModel):
+    """Who uses a login alone, and who waits for it (docs/contract.md, section 10, rule 13)."""
+
+    holder: str | None = None
+    """Id of the Run, Validate or Update whose turn it is; None if nobody has asked for one."""
+    waiting: int = 0
+    """How many others wait for their turn."""
+    next: tuple[str, ...] = ()
+    """The first of these, at most `LEASES_SHOWN`, in the order of their turns."""
+    parameters_key: str | None = None
+    """Key of the artifact with the sealed parameters of the last Update among them; None if there is none."""
+
+
+class LeaseAnswer(FlowModel):
+    """Payload of the signal from the AuthSession to a Run or Validate that is to use its login alone."""
+
+    error: RunError | None = None
+    """Why it may not; None if it does from now on."""
+
 
 class AuthSessionView(FlowModel):
     """The state of an AuthSession: the memo of its workflow, so that it can be read without a worker."""
@@ -34,6 +57,7 @@ class AuthSessionView(FlowModel):
     removed."""
     from_file: bool = False
     """Whether it is a file of the project: only a deploy changes and removes it."""
+    lease: LeaseView = LeaseView()
 
     @property
     def login(self) -> LoginState | None:
@@ -73,6 +97,10 @@ class AuthSessionInput(FlowModel):
     """How the login is made if there is none yet. If that fails, nothing of the AuthSession is left."""
     stale: tuple[str, ...] = ()
     """Keys of artifacts with states that are no longer current, and not removed yet."""
+    line: tuple[str, ...] = ()
+    """Ids of the Run, Validate or Update that uses the login alone, and of those that wait for that, in their order."""
+    updates: tuple[LoginSpec, ...] = ()
+    """The Updates among these."""
 
 
 class CreateInput(FlowModel):
@@ -102,6 +130,8 @@ class ValidateInput(FlowModel):
     """Longest time that the first check may wait for a Machine, if the Run that waits for this Validate has a limit."""
     trace: TraceMode = TraceMode.NEVER
     save_back: bool = True
+    takes_lease: bool = False
+    """Whether it takes turns with the Runs that use the login alone. It does not if the Run that waits for it may."""
     proxy: SealedProxy | None = None
     parent_run_id: str | None = None
     is_run_started: bool = False

@@ -45,6 +45,8 @@ class JobAuth(FlowModel):
     create_attempts: int = 3
     save_trace: bool | str = False
     """`saveTrace` of the request: whether checks and creates leave a trace."""
+    is_exclusive: bool = False
+    """Whether its Runs take turns; if not, the project's default decides."""
 
 
 class JobDefinition(FlowModel):

@@ -107,6 +107,7 @@ RELEASE_JOB_LOCK = "release_job_lock"
 PREPARE_JOB_RUN = "prepare_job_run"
 EXECUTE_JOB_ITEMS = "execute_job_items"
 AWAIT_AUTH_SESSION = "await_auth_session"
+IS_RUN_OVER = "is_run_over"
 ACT_ON_RUNS = "act_on_runs"
 GIVE_CODE = "give_code"
 
@@ -114,6 +115,7 @@ GIVE_CODE = "give_code"
 ATTEMPT_STARTED = "attempt_started"  # from the activity `attempt`, `check` or `create` to its workflow
 VALIDATE_STARTED = "validate_started"  # from the activity `check` to the Run that waits for its Validate
 RECREATED = "recreated"  # from the workflow `AuthSession` to the Validate that asked
+LEASED = "leased"  # from the workflow `AuthSession` to the Run or Validate that is to use its login alone
 JOB_RUN_TERMINATED = "job_run_terminated"  # its JobRun is terminated, and so the Run is canceled
 
 # Updates of Runs, and a signal to them.
@@ -129,6 +131,8 @@ SAVED_BACK = "saved_back"
 UPDATE_LOGIN = "update_login"
 IMPORTED = "imported"
 DELETE = "delete"
+ACQUIRE_LEASE = "acquire"  # this one and the next with the id of a Run or a Validate
+RELEASE_LEASE = "release"
 
 # Signal to the workflow `Deliver`.
 REDELIVER = "redeliver"  # send again, now

@@ -145,6 +145,11 @@ QUEUE_TIMED_OUT = RunError(
 )
 """Error of a Run that has waited for a Machine as long as it may."""
 
+LOGIN_TIMED_OUT = QUEUE_TIMED_OUT.model_copy(
+    update={"message": "Other Runs used the login of the AuthSession until the Run's queueTimeout was over."}
+)
+"""Error of a Run that has waited for its turn to use a login as long as it may."""
+
 
 class RunReason(FlowModel):
     """Why a Run was canceled (docs/contract.md, section 6.2)."""
