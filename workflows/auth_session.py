@@ -7,6 +7,7 @@ time, so that the login is recreated once, however many Runs find it expired.
 from __future__ import annotations
 
 import asyncio
+from bisect import insort
 from contextlib import suppress
 from datetime import timedelta
 
@@ -30,6 +31,7 @@ with workflow.unsafe.imports_passed_through():
         AuthSessionInput,
         CreateInput,
         LeaseAnswer,
+        LeaseRequest,
         LeaseView,
         LoginSpec,
         RecreateRequest,
@@ -68,8 +70,7 @@ class AuthSessionWorkflow:
         self._recreate_requests: list[RecreateRequest] = []
         self._updates = list(input.updates)
         self._line = list(input.line)
-        """Ids of the Run, Validate or Update whose turn it is to use the login alone, and of those that wait for that,
-        in the order in which they came."""
+        """The Run, Validate or Update whose turn it is to use the login alone, and those that wait for that."""
         self._holder = input.view.lease.holder
         """The first of these, from when it was told."""
         self._is_holder_gone = False
@@ -143,7 +144,7 @@ class AuthSessionWorkflow:
         )
 
     def _is_turn_over(self) -> bool:
-        return bool(self._line) and self._line[0] != self._holder
+        return bool(self._line) and self._line[0].run_id != self._holder
 
     def _is_look_due(self) -> bool:
         return len(self._line) > 1 and workflow.now() >= self._look_at
@@ -153,7 +154,7 @@ class AuthSessionWorkflow:
 
         A Run or a Validate may have ended while it waited. A Create that was asked for before is over by now.
         """
-        self._holder = holder = self._line[0]
+        self._holder = holder = self._line[0].run_id
         self._is_holder_gone, self._look_at = False, workflow.now() + _LOOK_AGAIN_AFTER
         if self._updates and self._updates[0].run_id == holder:
             await self._run_update(self._updates.pop(0))
@@ -168,7 +169,7 @@ class AuthSessionWorkflow:
 
     async def _look_for_holder(self) -> None:
         """Take the lease from a holder that has ended without a word, once nothing of it can run any more."""
-        holder = self._line[0]
+        holder = self._line[0].run_id
         try:
             is_gone = await workflow.execute_activity(
                 names.IS_RUN_OVER,
@@ -192,8 +193,8 @@ class AuthSessionWorkflow:
                 await workflow.get_external_workflow_handle(waiting).signal(names.LEASED, LeaseAnswer(error=error))
 
         kept = {self._holder, *(update.run_id for update in self._updates)}
-        while waiting := [each for each in self._line if each not in kept][:_TOLD_AT_ONCE]:
-            self._line = [each for each in self._line if each not in waiting]
+        while waiting := [each.run_id for each in self._line if each.run_id not in kept][:_TOLD_AT_ONCE]:
+            self._line = [each for each in self._line if each.run_id not in waiting]
             await asyncio.gather(*map(tell, waiting))
 
     async def _handle_recreate_requests(self) -> None:
@@ -306,7 +307,7 @@ class AuthSessionWorkflow:
             workflow.set_current_details(f"{changed.status}, login {changed.login_version}{suffix}")
 
     def _line_view(self) -> LeaseView:
-        waiting = [each for each in self._line if each != self._holder]
+        waiting = [each.run_id for each in self._line if each.run_id != self._holder]
         return LeaseView(
             holder=self._holder,
             waiting=len(waiting),
@@ -349,20 +350,24 @@ class AuthSessionWorkflow:
     def update_login(self, spec: LoginSpec) -> None:
         """Note that the AuthSession is to log in with other parameters, when it is the turn of that."""
         self._updates.append(spec)
-        self._line.append(spec.run_id)
+        self._stand_in_line(LeaseRequest(run_id=spec.run_id, at=workflow.now()))
 
     @workflow.signal(name=names.ACQUIRE_LEASE)
-    def acquire(self, run_id: str) -> None:
+    def acquire(self, request: LeaseRequest) -> None:
         """Note that a Run or a Validate is to use the login alone; if it does already, it is told so once more."""
-        if run_id == self._holder:
+        if request.run_id == self._holder:
             self._holder = None
-        elif run_id not in self._line:
-            self._line.append(run_id)
+        elif request not in self._line:
+            self._stand_in_line(request)
+
+    def _stand_in_line(self, request: LeaseRequest) -> None:
+        """Let it wait behind the holder and those that were started before; two can ask in any order."""
+        insort(self._line, request, lo=0 if self._holder is None else 1, key=lambda each: each.at)
 
     @workflow.signal(name=names.RELEASE_LEASE)
     def release(self, run_id: str) -> None:
         """Note that it does not, or waits for that no more."""
-        self._line = [each for each in self._line if each != run_id]
+        self._line = [each for each in self._line if each.run_id != run_id]
         if run_id == self._holder:
             self._holder = None
 

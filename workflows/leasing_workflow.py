@@ -14,7 +14,7 @@ from temporalio.exceptions import FailureError
 with workflow.unsafe.imports_passed_through():
     from callboard.schemas.workflow import names
     from callboard.schemas.workflow.auth import AuthSessionRef
-    from callboard.schemas.workflow.auth_session import LeaseAnswer
+    from callboard.schemas.workflow.auth_session import LeaseAnswer, LeaseRequest
     from callboard.schemas.workflow.run import LOGIN_TIMED_OUT, RunError
     from workflows import auth_outcomes
     from workflows.browser_workflow import BrowserWorkflow
@@ -47,12 +47,14 @@ class LeasingWorkflow(BrowserWorkflow):
         Returns:
             Why it does not come to that; None if it does, or this workflow is canceled.
         """
+        info = workflow.info()
+        request = LeaseRequest(run_id=info.workflow_id, at=info.workflow_start_time)
         session = workflow.get_external_workflow_handle(names.auth_session_workflow_id(project, ref.owner))
         workflow.set_current_details(f"Waits for its turn to use the login of AuthSession `{ref.id}`")
         self._leased_from, self._lease = session, None
         while self._lease is None and not self._cancel_requested:
             try:
-                await session.signal(names.ACQUIRE_LEASE, workflow.info().workflow_id)
+                await session.signal(names.ACQUIRE_LEASE, request)
             except FailureError:
                 return auth_outcomes.auth_session_deleted(ref.id)
             left = None if until is None else until - workflow.now()

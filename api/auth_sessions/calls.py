@@ -33,6 +33,7 @@ from callboard.schemas.errors import BadRequest, CallboardError, Conflict, Forbi
 from callboard.schemas.rest.access import Scope
 from callboard.schemas.rest.auth_sessions import (
     AuthSessionBody,
+    AuthSessionDetails,
     CreateAuthSession,
     ImportAuthSession,
     OperationStarted,
@@ -40,6 +41,7 @@ from callboard.schemas.rest.auth_sessions import (
     ValidateAuthSession,
     ValidateStarted,
 )
+from callboard.schemas.rest.runs import LeaseBody
 from callboard.schemas.workflow.auth_session import AuthSessionView
 from callboard.schemas.workflow.run import RunStatus, RunType
 from callboard.starts.lookup import require_auth_session
@@ -104,9 +106,11 @@ async def import_state(request: Request, services: ServicesDep, manifest: AuthPr
 
 
 @_REST.get("/{authSessionId}", dependencies=_READING, operation_id="getAuthSession", summary="Get an AuthSession")
-async def get(services: ServicesDep, manifest: ProjectDep, authSessionId: str) -> AuthSessionBody:
-    """Get the AuthSession's type and status."""
-    return contract_auth_session(await require_auth_session(services, manifest.project, authSessionId))
+async def get(services: ServicesDep, manifest: ProjectDep, authSessionId: str) -> AuthSessionDetails:
+    """Get the AuthSession's type and status, and who uses its login alone."""
+    view = await require_auth_session(services, manifest.project, authSessionId)
+    lease = LeaseBody(held_by=view.lease.holder, waiting=view.lease.waiting)
+    return AuthSessionDetails(**contract_auth_session(view).model_dump(), lease=lease)
 
 
 @_REST.delete(
@@ -287,6 +291,7 @@ def _session_data(view: AuthSessionView, last_validate: RunListItem | None) -> d
         "type": view.type.value,
         "status": view.status.value,
         "fromFile": view.from_file,
+        "lease": {"heldBy": view.lease.holder, "waiting": view.lease.waiting},
         "createdAt": view.created_at.isoformat(),
         "updatedAt": view.updated_at.isoformat(),
         "lastValidate": last_validate

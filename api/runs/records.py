@@ -19,6 +19,7 @@ from callboard.schemas.rest.run_result import cause_json
 from callboard.schemas.rest.runs import (
     ErrorSummary,
     HandoffWait,
+    LeaseQueue,
     QueueState,
     ReasonSummary,
     RetryWait,
@@ -32,6 +33,7 @@ from callboard.schemas.workflow import names
 from callboard.schemas.workflow.actor import Actor
 from callboard.schemas.workflow.auth_session import CreateInput, ValidateInput
 from callboard.schemas.workflow.run import RunInput, RunStatus
+from callboard.starts.lookup import find_auth_session
 from callboard.starts.masked_input import masked_input
 from callboard.storage import object_keys
 from callboard.storage.raw_json import RawJson, dump_object, load_json
@@ -171,7 +173,22 @@ async def _waiting(services: Services, details: RunDetails) -> QueueState | Retr
         machines_busy=machines and machines.busy,
         machines=machines and machines.held,
         paused=details.state.paused,
+        lease=await _lease_queue(services, details),
     )
+
+
+async def _lease_queue(services: Services, details: RunDetails) -> LeaseQueue | None:
+    """Return the queue for the login of a pending Run or Validate; None if it waits for none. Raises Unavailable."""
+    run, run_id = details.input, details.list_item.run_id
+    auth_session = details.list_item.auth_session_id
+    if isinstance(run, CreateInput) or not run.takes_lease or auth_session is None:
+        return None
+    view = await find_auth_session(services, details.list_item.project, auth_session)
+    if view is None or view.lease.holder in (None, run_id):
+        return None
+    line = view.lease.next
+    place = line.index(run_id) + 1 if run_id in line else None
+    return LeaseQueue(held_by=view.lease.holder, waiting=view.lease.waiting, place=place)
 
 
 def _dump(body: ResponseModel, *, exclude_none: bool = False) -> dict[str, Any]:

@@ -193,6 +193,10 @@ def format_waiting(waiting: dict[str, Any]) -> str:
         return f"its next Attempt, until {format_time(waiting['until'])}"
     if waiting["paused"]:
         return "somebody to unpause it in Temporal"
+    if waiting["lease"] is not None:
+        lease = waiting["lease"]
+        place = "" if lease["place"] is None else f"; place {lease['place']} of {lease['waiting']}"
+        return f"its turn to use the AuthSession, which Run {lease['heldBy']} uses{place}"
     machines = (
         ""
         if None in (waiting["machines"], waiting["machinesBusy"])

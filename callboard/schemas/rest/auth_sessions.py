@@ -13,6 +13,7 @@ from callboard.schemas.rest.login_parameters import LoginParameters
 from callboard.schemas.rest.proxy import ProxyUrl
 from callboard.schemas.rest.run_auth_session import AuthAttempts, AuthSessionId
 from callboard.schemas.rest.run_result import RunErrorBody, RunReasonBody
+from callboard.schemas.rest.runs import LeaseBody
 from callboard.schemas.workflow.auth import AuthSessionStatus, AuthSessionType
 
 _EXAMPLE_ID = "V1StGXR8_Z5jdHi6B-myT"
@@ -120,6 +121,25 @@ class AuthSessionBody(ResponseModel):
     id: str
     type: AuthSessionType
     status: AuthSessionStatus
+
+
+class AuthSessionDetails(AuthSessionBody):
+    """An AuthSession, with who uses its login alone."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "anna@shop",
+                    "type": "CREDENTIALS",
+                    "status": "READY",
+                    "lease": {"heldBy": _EXAMPLE_ID, "waiting": 2},
+                }
+            ]
+        }
+    )
+
+    lease: LeaseBody
 
 
 class OperationStarted(ResponseModel):

@@ -219,6 +219,23 @@ class RunValidate(ResponseModel):
     """The id of the Create that this Validate requested, if it was the first to do so."""
 
 
+class LeaseBody(ResponseModel):
+    """The users of a login that take turns: with `lease`, or as a validate or update."""
+
+    held_by: str | None
+    """The id of the Run, Validate or Update that uses the login alone; null if none does."""
+    waiting: int
+    """The number of others that wait for their turn."""
+
+
+class LeaseQueue(LeaseBody):
+    """The queue for a login."""
+
+    place: int | None
+    """The place of the Run among those that wait, counted from 1; null for one that has just come, or a place above
+    100."""
+
+
 class QueueState(ResponseModel):
     """The queue of a pending Run."""
 
@@ -230,6 +247,8 @@ class QueueState(ResponseModel):
     """The number of the project's Machines some seconds ago; null if Temporal's server cannot tell."""
     paused: bool = False
     """Whether the Run is paused in Temporal. It gets no Machine until it is unpaused there."""
+    lease: LeaseQueue | None = None
+    """The queue for its login, if the Run waits for that before it waits for a Machine."""
 
 
 class RetryWait(ResponseModel):

@@ -28,6 +28,15 @@ class LeaseView(FlowModel):
     """Key of the artifact with the sealed parameters of the last Update among them; None if there is none."""
 
 
+class LeaseRequest(FlowModel):
+    """A place in the line of those that use a login alone."""
+
+    run_id: str
+    """Id of a Run, a Validate or an Update."""
+    at: datetime
+    """When it was started: those that were started earlier come first."""
+
+
 class LeaseAnswer(FlowModel):
     """Payload of the signal from the AuthSession to a Run or Validate that is to use its login alone."""
 
@@ -97,8 +106,8 @@ class AuthSessionInput(FlowModel):
     """How the login is made if there is none yet. If that fails, nothing of the AuthSession is left."""
     stale: tuple[str, ...] = ()
     """Keys of artifacts with states that are no longer current, and not removed yet."""
-    line: tuple[str, ...] = ()
-    """Ids of the Run, Validate or Update that uses the login alone, and of those that wait for that, in their order."""
+    line: tuple[LeaseRequest, ...] = ()
+    """Who uses the login alone, and those that wait for that, in their order."""
     updates: tuple[LoginSpec, ...] = ()
     """The Updates among these."""
 

@@ -131,8 +131,8 @@ SAVED_BACK = "saved_back"
 UPDATE_LOGIN = "update_login"
 IMPORTED = "imported"
 DELETE = "delete"
-ACQUIRE_LEASE = "acquire"  # this one and the next with the id of a Run or a Validate
-RELEASE_LEASE = "release"
+ACQUIRE_LEASE = "acquire"  # from a Run or a Validate
+RELEASE_LEASE = "release"  # with the id of either
 
 # Signal to the workflow `Deliver`.
 REDELIVER = "redeliver"  # send again, now

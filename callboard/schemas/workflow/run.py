@@ -125,6 +125,11 @@ class RunInput(FlowModel):
     started_by: Actor | None = None
     """Who has started it; None if nobody has, but a Schedule, a file of the project or another workflow."""
 
+    @property
+    def takes_lease(self) -> bool:
+        """Whether the Run takes turns with others to use its login."""
+        return self.auth is not None and self.auth.is_exclusive
+
 
 class RunError(FlowModel):
     """Why a Run or an Attempt failed (docs/contract.md, section 6.2)."""

@@ -320,7 +320,7 @@ async def test_list_and_get_say_id_type_and_status_and_no_more(api: Api, call: C
     anna, zoe = ({"id": name, "type": "CREDENTIALS", "status": "READY"} for name in ("anna@home", "zoe"))
     assert answer.json() == [anna, zoe]
     for path in ("/anna@home", "/anna%40home", "/%61nna@home"):
-        assert (await call("GET", path)).json() == anna
+        assert (await call("GET", path)).json() == {**anna, "lease": {"heldBy": None, "waiting": 0}}
 
 
 async def test_an_id_that_is_a_word_of_another_path_is_an_id(api: Api, call: Call):
