@@ -219,6 +219,7 @@ class MemoryRunQueries(RunQueries):
                 status=state.status,
                 type=state.type,
                 api=getattr(run_input, "api", None),
+                auth_session_id=None if (auth := getattr(run_input, "auth", None)) is None else auth.ref.id,
                 job_id=job_id,
                 job_run_id=job_run_id,
                 waits_until=self.waits_until,

@@ -195,10 +195,11 @@ KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(("defaults.retry.initialInterval", "defaults.retry.maximumInterval"), INTERVAL),
     "defaults.requestTimeout": whole(1, 43_200),
     "defaults.queueTimeout": whole(1, 604_800),
+    "defaults.authSession.lease": (lambda value: value == "exclusive", '"exclusive"'),
 }
 
 
-WORDS = st.sampled_from(["API", "large", "a-b", "2h", ""])
+WORDS = st.sampled_from(["API", "large", "a-b", "2h", "exclusive", ""])
 
 
 @given(

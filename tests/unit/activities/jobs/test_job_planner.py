@@ -119,6 +119,13 @@ def test_a_login_is_recreated_where_that_is_possible(kind: AuthSessionType) -> N
     assert (made.check_attempts, made.create_attempts, made.trace) == (2, 1, TraceMode.ON_FAILURE)
 
 
+@pytest.mark.parametrize(("of_job", "of_project"), [(True, None), (False, "exclusive"), (False, None)])
+def test_the_job_or_the_project_has_its_runs_take_turns(of_job: bool, of_project: str | None) -> None:
+    job = definition(auth=JobAuth(id="anna@shop", is_exclusive=of_job))
+    made = plan(job, auth_session(), defaults={"authSession": {"lease": of_project}})
+    assert present(made.auth).is_exclusive is (of_job or of_project is not None)
+
+
 def sealed(name: str, owner: str) -> SealedProxy:
     return seal_proxy(f"http://user:pw@{name}:1", RING, workspace=WORKSPACE, project="shop", owner=owner)
 

@@ -124,6 +124,39 @@ async def test_the_start_s_proxy_for_the_auth_session_beats_the_stored_one(api: 
     assert RING.open(present(proxy.password), bound_to=f"{WORKSPACE}/members/{run_id}") == SECRET
 
 
+async def test_the_start_or_the_project_has_a_run_take_turns_of_a_stored_login(make_project_api: MakeApi):
+    logins = {"authSessions": {"enabled": True, "type": "API"}}
+    for lease in (None, "exclusive"):
+        api = await make_project_api({**logins, "defaults": {"authSession": {"lease": lease}}}, "members")
+        api.add_auth_session()
+        start = starter(api)
+        for auth_session, is_exclusive in (
+            ({"id": "anna"}, lease is not None),
+            ({"id": "anna", "lease": "exclusive"}, True),
+            ({"runtimeInput": INPUT}, False),
+        ):
+            assert inputs_of(api, await start(auth_session))[1].is_exclusive is is_exclusive
+        refused(await start({"id": "anna", "lease": "shared"}), 400, "bad-request", "authSession.lease")
+        refused(await start({"runtimeInput": INPUT, "lease": "exclusive"}), 400, "bad-request", "authSession.lease")
+
+
+async def test_a_run_that_waits_for_its_turn_says_for_whom(api: Api, start: Start):
+    api.add_auth_session()
+    run_id = (await start({"id": "anna", "lease": "exclusive"})).json()["runId"]
+
+    async def lease(holder: str | None, *waiting: str) -> Any:
+        line = {"holder": holder, "waiting": len(waiting), "next": waiting}
+        api.add_auth_session(lease=line)
+        answer = await api.client.get(f"/api/v1/workspace/{WORKSPACE}/projects/members/runs/{run_id}")
+        assert answer.json()["input"]["authSession"]["lease"] == "exclusive"
+        return answer.json()["waiting"]["lease"]
+
+    assert await lease(None) is None
+    assert await lease("other", "third", run_id) == {"heldBy": "other", "waiting": 2, "place": 2}
+    assert await lease("other", "third") == {"heldBy": "other", "waiting": 1, "place": None}
+    assert await lease(run_id, "third") is None, "it waits for a Machine"
+
+
 async def test_the_project_says_the_last_proxy_and_whether_logins_are_saved_back(make_project_api: MakeApi):
     logins = {"enabled": True, "type": "API", "saveBack": False}
     api = await make_project_api({"authSessions": logins, "proxy": {"deployed": "http://all:1"}}, "members")
