@@ -117,7 +117,7 @@ async def run_on_machine(resources: AttemptResources, running: RunningAttempt) -
         if attempt.auth is not None:
             secret = manifest.settings.auth_sessions.secret_parameters
             login = await resources.logins.load(attempt, attempt.auth, secret, given.secrets)
-        spec = await _build_spec(resources, running, login, given, downloads=manifest.settings.files.downloads)
+        spec = await _build_spec(resources, running, login, given, manifest.settings)
         await running.mask_with(lambda _: masker_for(spec))
         services = _runtime_services(resources, running, login, manifest.settings)
         on_machine = MachineAttempt(spec, log=running.log.file, answer_request=services.answer_request)
@@ -125,7 +125,7 @@ async def run_on_machine(resources: AttemptResources, running: RunningAttempt) -
         report = await resources.pools[attempt.project].run_attempt(version, on_machine)
         if secrets := (*given.secret_values, *running.answers):
             report = await asyncio.to_thread(_with_outputs_masked, report, Masker(secrets))
-        running.attributes = report.attributes or None
+        running.attributes, running.unkept = report.attributes or None, report.unkept
         if report.storage_state is not None:  # what the site has set in the meantime is secret, too
             await running.mask_with(partial(_with_secrets_of, report.storage_state))
         return await _build_outcome(resources, attempt, report, login)
@@ -213,10 +213,9 @@ async def _build_spec(
     running: RunningAttempt,
     login: OpenedLogin | None,
     given: AttemptVariables,
-    *,
-    downloads: bool,
+    settings: ProjectSettings,
 ) -> AttemptSpec:
-    """Return what the Machine is to execute. `downloads` says whether what its pages download is kept.
+    """Return what the Machine is to execute.
 
     Raises:
         ConfigurationError, SealError: What is sealed cannot be opened.
@@ -248,9 +247,10 @@ async def _build_spec(
         kind=attempt.kind,
         storage_state=login.storage_state if login else None,
         capture=attempt.auth is not None and attempt.auth.save_back,
+        indexed_db=settings.auth_sessions.indexed_db,
         variables=tuple((variable.name, variable.value) for variable in given.variables),
         secrets=(*(login.secrets if login else ()), *given.secret_values),
-        evidence=EvidenceSpec(running.folder, attempt.trace, resources.trace_limit, downloads),
+        evidence=EvidenceSpec(running.folder, attempt.trace, resources.trace_limit, settings.files.downloads),
         wait_until=running.wait_until,
     )
 

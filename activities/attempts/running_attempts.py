@@ -91,6 +91,8 @@ class RunningAttempt:
         self.withheld: str | None = None
         """Why neither trace nor screenshot is kept, as a sentence; None if they are."""
         self.attributes: dict[str, Any] | None = None
+        self.unkept: str | None = None
+        """What is not kept of its login, and why, masked; None if all of it is."""
         self.variables: tuple[RecordedVariable, ...] | None = None
         """The environment variables of its project that the Attempt was given."""
         self._worker = worker
@@ -206,7 +208,7 @@ class RunningAttempt:
     def record(self, status: AttemptStatus, error: RunError | None = None) -> AttemptRecord:
         """Return the record of the Attempt as it is now."""
         start, preparing_since = self._start, self.on_machine and self.on_machine.preparing_since
-        lost = {"log": self.stored_log.missing, "files": self._missing_files}
+        lost = {"log": self.stored_log.missing, "files": self._missing_files, "login": self.unkept}
         missing = {name: reason for name, reason in lost.items() if reason is not None}
         return AttemptRecord(
             run_id=self.input.run_id,

@@ -144,6 +144,15 @@ async def import_state(services: Services, manifest: Manifest, body: dict[str, A
             f"The AuthSessions of project {manifest.project} are created from parameters (authSessions.type is not "
             '"MANUAL"), so none can be imported. Create the AuthSession from its parameters.'
         )
+    number = request.state.first_with_databases
+    if number is not None and not manifest.settings.auth_sessions.indexed_db:
+        expected = "nothing, as authSessions.indexedDb is not true in the settings of the project"
+        wrong = {"path": f"state.origins[{number}].indexedDB", "expected": expected}
+        raise BadRequest(
+            f"{wrong['path']}: expected {expected}. Set it to true and deploy the project, or save the state without "
+            "IndexedDB.",
+            details={**wrong, "errors": [wrong]},
+        )
     workspace, project, owner = services.settings.workspace, manifest.project, request.id or _new_id()
     add_log_fields(authSessionId=owner)
     existing = await find_auth_session(services, project, owner) if request.id is not None else None

@@ -180,6 +180,7 @@ class LocalProject:
             "proxy": _proxy_parts(options.proxy or self.settings.proxy_in("dev")),
             "slow_mo": options.slow_mo,
             "cdp_url": options.cdp_url,
+            "indexed_db": self.settings.auth_sessions.indexed_db,
             "downloads": self.settings.files.downloads,
             "trace": options.trace and str(options.trace.absolute()),
             "timeout": options.timeout and options.timeout.total_seconds(),

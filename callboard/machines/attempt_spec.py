@@ -120,6 +120,8 @@ class AttemptSpec:
     capture: bool = False
     """Whether to report the state after a good end if it differs from `storage_state`. A create always
     reports its state."""
+    indexed_db: bool = False
+    """Whether IndexedDB is a part of the state that is reported."""
     variables: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """Environment variables of user code, in addition to those that the worker has for it."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
@@ -173,6 +175,8 @@ class AttemptReport:
     storage_state: str | None = field(default=None, repr=False)
     """ASCII JSON text of the AuthSession's state after a good end (docs/contract.md, section 4.5), if it was asked for
     and has changed."""
+    unkept: str | None = None
+    """What is not kept of the AuthSession's state, and why, as a sentence; None if all of it is."""
     error: RunError | None = None
     final: bool = False
     """Whether the failure is final: no further Attempt can help."""

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -208,13 +209,14 @@ class Machine:
 
     async def _report_end(self, attempt: MachineAttempt, done: dict[str, Any]) -> AttemptReport:
         if "error" not in done:
-            if reason := done.get("uncaptured"):
-                told = await asyncio.to_thread(lambda: masker_for(attempt.spec).mask_text(reason))
-                log.warning("Run %s: the state of its AuthSession could not be captured: %s", attempt.spec.run_id, told)
+            if (unkept := done.get("unkept")) is not None:
+                unkept = await asyncio.to_thread(_masked, unkept, attempt.spec, done["session"])
+                log.warning("Run %s: %s", attempt.spec.run_id, unkept)
             return self._report(
                 result=done["result"],
                 extended_payloads=done["extendedPayloads"],
                 storage_state=done["session"],
+                unkept=unkept,
                 attributes=done["attributes"],
             )
         masker = await asyncio.to_thread(masker_for, attempt.spec)
@@ -287,6 +289,12 @@ class Machine:
                 attempt.waiting_at = message["stack"]
             case _:
                 pass  # the message is of an Attempt that is over
+
+
+def _masked(text: str, spec: AttemptSpec, storage_state: str | None) -> str:
+    """Return a text that may show secrets of the login, as it was and as it is now."""
+    now = masker_for(replace(spec, storage_state=storage_state))
+    return now.mask_text(masker_for(spec).mask_text(text))
 
 
 async def end_processes(keeper: KeeperProcess, channel: Channel, *, hung_up: bool = False) -> None:

@@ -121,6 +121,7 @@ class MachineAttempt:
             "parameters": "null" if spec.kind is AttemptKind.CHECK else spec.parameters,
             "session": spec.storage_state,
             "capture": spec.capture,
+            "indexedDb": spec.indexed_db,
             "proxy": proxy
             and {
                 "server": proxy.server,

@@ -148,6 +148,8 @@ class AuthSessions(Section):
     type: Literal["API", "MANUAL"] | None = None
     save_back: StrictBool = True
     """Whether to keep the cookies and storage that the site changed while a successful Attempt ran."""
+    indexed_db: StrictBool = False
+    """Whether a login keeps IndexedDB besides cookies and storage."""
     secret_parameters: Annotated[tuple[StrictStr, ...], BeforeValidator(_check_names_of_parameters)] = ()
     """Names of parameters that are secrets, in addition to those whose names show it."""
 

@@ -11,6 +11,8 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any, cast
 
+from callboard_runtime.results import is_too_deep
+
 from callboard.security.masking import MIN_MASKED_LENGTH
 
 _NAME_WORDS = frozenset(
@@ -62,6 +64,11 @@ def find_secrets_in_state(state: dict[str, Any]) -> set[str]:
         for origin in _list_of_objects(state, place):
             for item in _list_of_objects(origin, storage):
                 found.update(_item_secrets(item))
+    for origin in _list_of_objects(state, "origins"):
+        for database in _list_of_objects(origin, "indexedDB"):
+            for store in _list_of_objects(database, "stores"):
+                for record in _list_of_objects(store, "records"):
+                    found.update(_record_secrets(record))
     return _drop_short(found)
 
 
@@ -81,6 +88,25 @@ def _normalize_name(name: str) -> str:
 def _item_secrets(item: dict[str, Any]) -> Iterator[str]:
     """Yield the secrets in one cookie or storage item."""
     return _value_secrets(item.get("value"), secret=is_secret_name(str(item.get("name"))))
+
+
+def _record_secrets(record: dict[str, Any]) -> Iterator[str]:
+    """Yield the secrets in one record of a database, with its key as its name."""
+    value = _decode(record["valueEncoded"]) if "valueEncoded" in record else record.get("value")
+    yield from _value_secrets(value, secret=is_secret_name(str(record.get("key"))))
+
+
+def _decode(value: Any) -> Any:
+    """Return what Playwright has encoded, without what is no text, number, list or object."""
+    if not isinstance(value, dict):
+        return value
+    encoded = cast("dict[str, Any]", value)
+    for members in ("o", "m"):
+        if members in encoded:
+            pairs = _list_of_objects(encoded, members)
+            return {str(_decode(each.get("k"))): _decode(each.get("v")) for each in pairs}
+    items: Any = encoded.get("a", encoded.get("s"))
+    return [_decode(item) for item in cast("list[Any]", items)] if isinstance(items, list) else None
 
 
 def _value_secrets(value: Any, *, secret: bool) -> Iterator[str]:
@@ -111,11 +137,11 @@ def looks_like_token(value: str) -> bool:
 
 def _parse_container(value: str) -> Any:
     """Return the object or array that `value` is the JSON text of, or None."""
-    if value[:1] not in ("{", "["):
+    if value[:1] not in ("{", "[") or is_too_deep(value):
         return None
     try:
         return json.loads(value)
-    except (ValueError, RecursionError):
+    except ValueError:
         return None
 
 

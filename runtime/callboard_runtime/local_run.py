@@ -92,6 +92,8 @@ class Order:
     """Milliseconds that Playwright waits before each step."""
     cdp_url: str | None
     """Address of a running browser to use instead of one of its own."""
+    indexed_db: bool
+    """Whether IndexedDB is a part of the login's state."""
     downloads: bool
     """Whether to keep what pages download, below `output/downloads`."""
     trace: str | None
@@ -218,7 +220,9 @@ async def _call(
         value = await call(load(function, root), kind, parameters, open_page)
     state = None
     if login is not None and opening is not None and kind != "check":
-        state = await captured((await opening)[0], login.state)
+        state, unkept = await captured((await opening)[0], login.state, databases=order.indexed_db)
+        if unkept is not None:
+            _say("warning", "callboard", unkept)
         if kind == "api" and not differ(login.state or NOTHING, state):
             state = None
     payloads = runtime.extended_payloads

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import math
 import time
 from collections.abc import Iterable
@@ -17,8 +18,12 @@ from urllib.parse import urlsplit
 from playwright.async_api import BrowserContext, Page, Route
 from playwright.async_api import Error as PlaywrightError
 
+from . import indexed_db
 from .cdp import send
 from .failures import UserCodeError
+from .results import is_too_deep
+
+log = logging.getLogger(__name__)
 
 State = dict[str, Any]
 """Type of a state: `cookies`, `origins` and `sessionStorage`, in the exact shape of the contract."""
@@ -57,8 +62,12 @@ _FILL_SESSION_STORAGE = """(stored => {
     }
 })"""
 
-CAPTURE_WITHIN = 5.0
+_CAPTURE_WITHIN = 5.0
 """Seconds that capturing the state may take. A busy page answers in that time if it ever does."""
+_CAPTURE_DATABASES_WITHIN = 25.0
+"""The same with IndexedDB: a state of the largest size is read in a fifth of that, and a loaded host has the rest."""
+_FIND_UNKEPT_WITHIN = 5.0
+"""Seconds that finding out what the state lacks may take, after that."""
 
 # Read item by item: an item may have the name of a method of storage, and other ways would then not work.
 _SESSION_STORAGE = """() => {
@@ -130,8 +139,12 @@ def as_text(state: State) -> str:
         text = json.dumps(state, separators=(",", ":"))
     except RecursionError:
         raise StateError("it is nested too deep") from None
+    if is_too_deep(text):
+        raise StateError("it is nested too deep")
     if len(text) > LIMIT:
-        raise StateError(f"it is {len(text)} bytes of JSON, and at most {LIMIT} are kept")
+        too_large = f"it is {len(text)} bytes of JSON, and at most {LIMIT} are kept"
+        largest = indexed_db.largest(state["origins"])
+        raise StateError(too_large if largest is None else f"{too_large}. {largest}")
     return text
 
 
@@ -147,6 +160,8 @@ def differ(one: State, other: State) -> bool:
         _storage(one[place], storage) != _storage(other[place], storage)
         for place, storage in (("origins", "localStorage"), ("sessionStorage", "sessionStorage"))
     ):
+        return True
+    if _databases(one) != _databases(other):
         return True
     ours, theirs = ({_key(cookie): cookie for cookie in unexpired(state["cookies"])} for state in (one, other))
     return ours.keys() != theirs.keys() or any(_cookies_differ(cookie, theirs[key]) for key, cookie in ours.items())
@@ -167,16 +182,24 @@ def _cookie(cookie: Any) -> dict[str, Any]:
 
 
 def _of_origins(entries: Iterable[Any] | None, storage: str) -> list[dict[str, Any]]:
-    """Return one entry for each origin that has items. Of two items with the same name, the first one counts."""
+    """Return one entry for each origin that has something. Of two items with the same name, the first one counts."""
     stored: dict[str, dict[str, str]] = {}
+    more: dict[str, dict[str, Any]] = {}
     for entry in entries or ():
-        items = stored.setdefault(_origin(entry["origin"]), {})
+        origin = _origin(entry["origin"])
+        items = stored.setdefault(origin, {})
         for item in entry.get(storage) or ():
             items.setdefault(_text(item["name"]), _text(item["value"]))
+        if storage == "localStorage" and (databases := entry.get("indexedDB")):
+            more.setdefault(origin, {"indexedDB": indexed_db.databases_of(databases)})
     return [
-        {"origin": origin, storage: [{"name": name, "value": value} for name, value in items.items()]}
+        {
+            "origin": origin,
+            storage: [{"name": name, "value": value} for name, value in items.items()],
+            **more.get(origin, {}),
+        }
         for origin, items in stored.items()
-        if items and origin.startswith(("http://", "https://"))
+        if (items or origin in more) and origin.startswith(("http://", "https://"))
     ]
 
 
@@ -207,6 +230,12 @@ def _storage(entries: list[dict[str, Any]], storage: str) -> dict[str, dict[str,
     return {entry["origin"]: _by_name(entry[storage]) for entry in entries}
 
 
+def _databases(state: State) -> dict[str, Any]:
+    return {
+        entry["origin"]: indexed_db.comparable(entry["indexedDB"]) for entry in state["origins"] if "indexedDB" in entry
+    }
+
+
 def _by_name(items: list[dict[str, str]]) -> dict[str, str]:
     return {item["name"]: item["value"] for item in items}
 
@@ -225,7 +254,7 @@ async def restore(context: BrowserContext, state: State, *, unused: Page | None 
     try:
         await _add_cookies(context, unexpired(state["cookies"]))
         if state["origins"]:
-            await _fill_local_storage(context, state["origins"], unused)
+            await _fill_storages(context, state["origins"], unused)
         if state["sessionStorage"]:
             await context.add_init_script(f"{_FILL_SESSION_STORAGE}({json.dumps(state['sessionStorage'])})")
     except PlaywrightError as error:
@@ -249,8 +278,8 @@ async def _add_cookies(context: BrowserContext, cookies: list[Any]) -> None:
         raise
 
 
-async def _fill_local_storage(context: BrowserContext, origins: list[dict[str, Any]], unused: Page | None) -> None:
-    """Visit each origin and fill its local storage.
+async def _fill_storages(context: BrowserContext, origins: list[dict[str, Any]], unused: Page | None) -> None:
+    """Visit each origin and fill its local storage and its databases.
 
     This uses the page `unused` if there is one, as to open another would cost as much as all the rest.
     """
@@ -259,6 +288,8 @@ async def _fill_local_storage(context: BrowserContext, origins: list[dict[str, A
     for entry in origins:
         await page.goto(entry["origin"])
         await page.evaluate(_FILL_LOCAL_STORAGE, json.dumps([entry["origin"], entry["localStorage"]]))
+        if databases := entry.get("indexedDB"):
+            await page.evaluate(indexed_db.FILL, json.dumps([entry["origin"], databases]))
     if unused is None:
         await page.close()
     else:
@@ -292,38 +323,80 @@ def is_wanted(kind: str, *, capture: bool, restored: bool, good: bool) -> bool:
 
 
 def uncaptured(kind: str, error: StateError) -> str:
-    """Return why the state is not known, or raise it as the failure of a create, which is there for nothing else."""
+    """Return a sentence that says why the state is not known.
+
+    Raises:
+        StateError: The same as the failure of a create, which is there for nothing else.
+    """
     if kind == "create":
         raise StateError(f"create has ended, but the state of its login could not be captured: {error}") from error
-    return str(error)
+    return f"What the site has changed in its login is not kept: {error}"
 
 
-async def captured(context: BrowserContext, before: State | None) -> State:
-    """Return the state that `context` is in, in bounded time. `before` is what was restored in it.
+def capture_within(*, databases: bool) -> float:
+    """Return the seconds that `captured` takes at most, with IndexedDB or without."""
+    return _CAPTURE_DATABASES_WITHIN + _FIND_UNKEPT_WITHIN if databases else _CAPTURE_WITHIN
+
+
+async def captured(context: BrowserContext, before: State | None, *, databases: bool) -> tuple[State, str | None]:
+    """Return the state that `context` is in, and a sentence that names what it lacks, if anything, in bounded time.
+
+    Args:
+        context: The context.
+        before: What was restored in it.
+        databases: Whether IndexedDB is a part of the state.
 
     Raises:
         StateError: The state cannot be captured. Its message is written to follow a colon.
     """
+    within = _CAPTURE_DATABASES_WITHIN if databases else _CAPTURE_WITHIN
     try:
-        async with asyncio.timeout(CAPTURE_WITHIN):
-            return await capture(context, before)
+        async with asyncio.timeout(within):
+            state = await capture(context, before, databases=databases)
     except TimeoutError as error:
-        raise StateError(f"the browser did not tell it within {CAPTURE_WITHIN:g} seconds") from error
+        hint = ". Its IndexedDB may be too large, or a page be busy with it" if databases else ""
+        raise StateError(f"the browser did not tell it within {within:g} seconds{hint}") from error
     except Exception as error:  # a client that the hook brought may have been ended in any way
         raise StateError(str(error) or type(error).__name__) from error
+    return state, await _unkept(context, state)
 
 
-async def capture(context: BrowserContext, before: State | None) -> State:
-    """Return the state that `context` is in. `before` is what was restored in it.
+async def capture(context: BrowserContext, before: State | None, *, databases: bool) -> State:
+    """Return the state that `context` is in; see `captured`.
 
-    This is not bounded: it waits for a page that is busy for ever. IndexedDB is no part of the state.
+    This is not bounded: it waits for a page that is busy for ever.
 
     Raises:
         PlaywrightError: The context is closed, or its browser is gone.
     """
-    states: list[Any] = await asyncio.gather(context.storage_state(), *map(_session_storage, context.pages))
+    states: list[Any] = await asyncio.gather(
+        context.storage_state(indexed_db=databases), *map(_session_storage, context.pages)
+    )
     stored, *pages = states
     return of_browser(stored["cookies"], stored["origins"], [one for one in pages if one is not None], before)
+
+
+async def _unkept(context: BrowserContext, state: State) -> str | None:
+    """Return a sentence that names the values of IndexedDB that are not in the state; None if all of them are."""
+    origins = [
+        entry["origin"] for entry in state["origins"] if indexed_db.may_lack_something(entry.get("indexedDB", []))
+    ]
+    if not origins:
+        return None
+    found: list[str] = []
+    script = indexed_db.find_unkept(1000 * _FIND_UNKEPT_WITHIN / 2 / len(origins))
+    try:
+        async with asyncio.timeout(_FIND_UNKEPT_WITHIN):
+            page = await context.new_page()
+            await page.route("**/*", _answer)  # no script of the site is there, which could hide something
+            for origin in origins:
+                await page.goto(origin)
+                found += indexed_db.named(origin, await page.evaluate(*script))
+            await page.close()
+    except Exception as error:  # the state is known, and it must be said that it may lack something
+        log.debug("what a state lacks could not be found out", exc_info=error)
+        found.append(f"perhaps more of {', '.join(origins)}, as the browser did not tell the kinds of all values")
+    return f"The login has empty objects in place of what cannot be kept: {'; '.join(found)}." if found else None
 
 
 async def _session_storage(page: Page) -> Any:

@@ -115,7 +115,8 @@ class LocalRun {
   /** The state of the login after a create, or where an API has changed it; else null. */
   async _state(kind, context) {
     const before = this._order.login.state;
-    const state = await capture(context, before);
+    const { state, unkept } = await capture(context, before, this._order.indexed_db);
+    if (unkept !== null) say('warning', 'callboard', unkept);
     return kind === 'create' || differ(before ?? NOTHING, state) ? state : null;
   }
 

@@ -5,11 +5,15 @@
  * On a Machine, the supervisor does this (`callboard_runtime/state.py`), where all is explained.
  */
 
+const { fillDatabases, findUnkept } = require('../callboard_runtime/indexed_db.js');
+
 const STUB = '<!doctype html><link rel="icon" href="data:,">';
 /** Value of `expires` for a cookie that ends with the browser. */
 const SESSION = -1;
 /** Seconds by which the expiry of a cookie must move to count as changed: sites put it off with each response. */
 const SAME_TIME = 60;
+/** Milliseconds that finding out what a state lacks may take, and most kinds of values that are named of an origin. */
+const UNKEPT = { milliseconds: 2_500, most: 20 };
 const NOTHING = { cookies: [], origins: [], sessionStorage: [] };
 
 /** @typedef {{cookies: any[], origins: any[], sessionStorage: any[]}} State */
@@ -24,10 +28,11 @@ async function restore(context, page, state) {
   const cookies = unexpired(state.cookies);
   if (cookies.length) await context.addCookies(cookies);
   if (state.origins.length) {
-    await page.route('**/*', (route) => route.fulfill({ contentType: 'text/html', body: STUB }));
-    for (const { origin, localStorage: items } of state.origins) {
+    await page.route('**/*', answer);
+    for (const { origin, localStorage: items, indexedDB: databases } of state.origins) {
       await page.goto(origin);
       await page.evaluate(fillLocalStorage, items);
+      if (databases) await page.evaluate(fillDatabases, JSON.stringify([origin, databases]));
     }
     await page.unroute('**/*');
     await page.goto('about:blank');
@@ -39,14 +44,15 @@ async function restore(context, page, state) {
 }
 
 /**
- * Return the state that a context is in. IndexedDB is no part of it.
+ * Return the state that a context is in, and a sentence that names what it lacks, or null.
  * @param {any} context
  * @param {State | null} before What was restored in it. The session storage of origins without an open page is kept.
- * @returns {Promise<State>}
+ * @param {boolean} databases Whether IndexedDB is a part of the state.
+ * @returns {Promise<{state: State, unkept: string | null}>}
  */
-async function capture(context, before) {
+async function capture(context, before, databases) {
   const [{ cookies, origins }, ...pages] = await Promise.all([
-    context.storageState(),
+    context.storageState({ indexedDB: databases }),
     // A page that denies access, or is navigated meanwhile, has no storage to tell.
     ...context.pages().map((page) => page.evaluate(readSessionStorage).catch(() => null)),
   ]);
@@ -54,28 +60,57 @@ async function capture(context, before) {
   const kept = (before?.sessionStorage ?? []).filter(({ origin }) => !open.some((page) => page.origin === origin));
   // A partitioned cookie has the same key as the unpartitioned one of the same site, which is to win.
   const partitionedFirst = cookies.toSorted((one, other) => !one.partitionKey - !other.partitionKey);
-  return {
+  const state = {
     cookies: [...new Map(partitionedFirst.map((cookie) => [keyOf(cookie), cookieOf(cookie)])).values()],
     origins: ofOrigins(origins, 'localStorage'),
     sessionStorage: ofOrigins([...open, ...kept], 'sessionStorage'),
   };
+  return { state, unkept: await unkeptOf(context, state) };
+}
+
+/** Name the values of IndexedDB that are not in the state. Playwright makes an empty object of each, without a word. */
+async function unkeptOf(context, { origins }) {
+  const lacking = origins.filter(({ indexedDB }) => JSON.stringify(indexedDB ?? []).includes('{"o":[],'));
+  if (!lacking.length) return null;
+  const named = [];
+  try {
+    const page = await context.newPage();
+    await page.route('**/*', answer); // no script of the site is there, which could hide something
+    for (const { origin } of lacking) {
+      await page.goto(origin);
+      const { found, all } = await page.evaluate(findUnkept, UNKEPT);
+      named.push(...found.map(([name, store, kind]) => `${kind} in store ${store} of database ${name} of ${origin}`));
+      if (!all) named.push(`perhaps more of ${origin}, which was not read in time`);
+    }
+    await page.close();
+  } catch (error) {
+    named.push(`perhaps more, as the browser did not tell the kinds of all values: ${error.message}`);
+  }
+  return named.length ? `The login has empty objects in place of what cannot be kept: ${named.join('; ')}.` : null;
+}
+
+async function answer(route) {
+  await route.fulfill({ contentType: 'text/html', body: STUB });
 }
 
 function cookieOf({ name, value, domain, path, expires, httpOnly, secure, sameSite }) {
   return { name, value, domain, path, expires: expires >= 0 ? expires : SESSION, httpOnly, secure, sameSite };
 }
 
-/** Return one entry for each origin that has items. Of two items with the same name, the first one counts. */
+/** Return one entry for each origin that has something. Of two items with the same name, the first one counts. */
 function ofOrigins(entries, storage) {
   const stored = new Map();
-  for (const { origin, [storage]: items } of entries) {
+  const more = new Map();
+  for (const { origin, [storage]: items, indexedDB } of entries) {
     const known = stored.get(origin) ?? new Map();
     for (const { name, value } of items) if (!known.has(name)) known.set(name, value);
-    if (known.size && /^https?:/.test(origin)) stored.set(origin, known);
+    if (indexedDB?.length) more.set(origin, { indexedDB });
+    if ((known.size || more.has(origin)) && /^https?:/.test(origin)) stored.set(origin, known);
   }
   return [...stored].map(([origin, items]) => ({
     origin,
     [storage]: [...items].map(([name, value]) => ({ name, value })),
+    ...more.get(origin),
   }));
 }
 
@@ -95,10 +130,16 @@ function differ(one, other) {
 }
 
 function sorted(entries) {
-  const lines = entries.flatMap(({ origin, ...storage }) =>
-    Object.values(storage).flat().map(({ name, value }) => JSON.stringify([origin, name, value])),
-  );
+  const lines = entries.flatMap(({ origin, indexedDB = [], ...storage }) => [
+    ...Object.values(storage).flat().map(({ name, value }) => JSON.stringify([origin, name, value])),
+    ...indexedDB.flatMap((database) => linesOf(database).map((line) => JSON.stringify([origin, database.name, line]))),
+  ]);
   return lines.sort().join('\n');
+}
+
+/** What a database holds, in lines whose order does not matter. The browser lists a store in the order of its keys. */
+function linesOf({ version, stores }) {
+  return [`${version}`, ...stores.map((store) => JSON.stringify(store))];
 }
 
 function cookiesDiffer(one, other) {

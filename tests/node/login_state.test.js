@@ -27,7 +27,8 @@ test('a state has what the contract says of it, and of origins without an open p
   const cookies = [{ ...COOKIE, partitionKey: 'x', value: 'partitioned' }, COOKIE, { ...COOKIE, name: 'p', partitionKey: 'x' }];
   const pages = [session(SITE, { now: '2' }), session('null', { a: '1' }), null, session('https://none.example', {})];
   const local = stored('localStorage', SITE, { a: '1' });
-  assert.deepEqual(await capture(contextWith(cookies, [local], pages), before), {
+  const { state } = await capture(contextWith(cookies, [local], pages), before, false);
+  assert.deepEqual(state, {
     cookies: [COOKIE, { ...COOKIE, name: 'p' }],
     origins: [local],
     sessionStorage: [session(SITE, { now: '2' }), session('https://other.example', { a: '1' })],
@@ -48,6 +49,7 @@ for (const [what, changed] of Object.entries({
   'a cookie less': { cookies: [] },
   'a cookie more': { cookies: [COOKIE, { ...COOKIE, path: '/a' }] },
   'local storage': { origins: [stored('localStorage', SITE, { a: '1' })] },
+  'a database': { origins: [{ origin: SITE, localStorage: [], indexedDB: [{ name: 'a', version: 1, stores: [] }] }] },
   'session storage': { sessionStorage: [session(SITE, { a: '1' })] },
 })) {
   test(`${what} makes another login`, () => {

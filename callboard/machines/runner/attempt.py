@@ -149,10 +149,8 @@ class Attempt:
             state = await self._conversation.login.changed(done, restored=self._conversation.is_restored)
         except StateError as error:
             return {"error": as_message(error), **attributes}
-        if reason := state.get("uncaptured"):
-            self._parts.lines.say(
-                "warning", "callboard", f"What the site has changed in its login is not kept: {reason}"
-            )
+        if unkept := state.get("unkept"):
+            self._parts.lines.say("warning", "callboard", unkept)
         return {"result": done["result"], "extendedPayloads": done["extendedPayloads"], **state, **attributes}
 
     async def _stop(self, ends: set[asyncio.Task[Any]]) -> None:
@@ -210,6 +208,7 @@ class Attempt:
             "function": spec["function"],
             "parameters": spec["parameters"],
             "capture": spec["capture"],
+            "indexedDb": spec["indexedDb"],
             # User code gets a copy that it may change; changes of the state are found by comparing with ours.
             "runInfo": {**spec["runInfo"], "auth_session": copy.deepcopy(state)},
             "variables": spec["variables"],

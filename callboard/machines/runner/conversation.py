@@ -19,7 +19,7 @@ from callboard_runtime.errors import RetryLater
 from callboard_runtime.failures import MESSAGE_LIMIT, STACK_LIMIT, UserCodeError, as_message
 from callboard_runtime.handoffs import check_question
 from callboard_runtime.results import LIMIT, is_too_deep
-from callboard_runtime.state import CAPTURE_WITHIN
+from callboard_runtime.state import capture_within
 from intuned_runtime.attributes import check_attributes
 from intuned_runtime.persistent import LIMIT as VALUE_LIMIT
 from intuned_runtime.persistent import size_of
@@ -97,6 +97,7 @@ class Conversation:
         self._page = page
         self._root = root
         self._evidence = evidence
+        self._databases: bool = spec["indexedDb"]
         self.login = Login(spec, page.context, self._say_capturing)
         self._opening: asyncio.Task[None] | None = None
         self._preparing: set[asyncio.Task[None]] = set()
@@ -184,7 +185,7 @@ class Conversation:
     def _say_capturing(self) -> None:
         if not self._captures:  # each message of these puts the end of the Attempt off
             self._captures = True
-            self._worker.post("capturing", within=CAPTURE_WITHIN)
+            self._worker.post("capturing", within=capture_within(databases=self._databases))
 
     def _extend(self) -> None:
         if self._extension is None and not self._state.is_ending:
@@ -304,7 +305,8 @@ def checked_done(done: dict[str, Any]) -> dict[str, Any]:
         raise TypeError("imported")
     if "error" in done:
         return {**done, "error": _checked_error(done["error"])}
-    checked_text(done.get("uncaptured", ""))
+    if (unkept := done.get("unkept")) is not None:
+        done = {**done, "unkept": checked_text(unkept, MESSAGE_LIMIT)}
     _check_json(done["result"])
     if done["extendedPayloads"] is not None:
         for payload in _check_json(done["extendedPayloads"]):

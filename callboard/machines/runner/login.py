@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from callboard_runtime.failures import MESSAGE_LIMIT
 from callboard_runtime.state import (
     NOTHING,
     State,
@@ -39,7 +38,7 @@ class Login:
         self._spec = spec
         self._context = context
         self._before_capture = before_capture
-        self._captured: asyncio.Task[State] | None = None
+        self._captured: asyncio.Task[tuple[State, str | None]] | None = None
         self.state: State | None = None
         """What the Attempt begins with; None if it has no login."""
 
@@ -65,7 +64,7 @@ class Login:
             await asyncio.wait({self._captured})
 
     async def changed(self, done: dict[str, Any], *, restored: bool) -> dict[str, Any]:
-        """Return the changed state after a good end as field `session`, with `uncaptured` if it is not known.
+        """Return the changed state after a good end as field `session`, and as `unkept` what is not kept, and why.
 
         Args:
             done: The message of the process of user code. It has the state if the hook brought the context.
@@ -75,21 +74,23 @@ class Login:
             StateError: The state of a create could not be captured, so that the create has failed.
         """
         kind = self._spec["kind"]
-        if "uncaptured" in done:
-            return {"session": None, "uncaptured": done["uncaptured"][:MESSAGE_LIMIT]}
-        if "state" in done:
-            state = parsed(as_text(done["state"]))
-        else:
-            good = kind != "check" or done["result"] == "true"
-            if not is_wanted(kind, capture=self._spec["capture"], restored=restored, good=good):
+        unkept = done.get("unkept")
+        if unkept is not None and "state" not in done:
+            return {"session": None, "unkept": unkept}
+        try:
+            if "state" in done:
+                state = parsed(as_text(done["state"]))
+            else:
+                good = kind != "check" or done["result"] == "true"
+                if not is_wanted(kind, capture=self._spec["capture"], restored=restored, good=good):
+                    return {"session": None}
+                state, unkept = await (self._captured or self._capture())
+            if kind != "create" and not differ(self.state or NOTHING, state):
                 return {"session": None}
-            try:
-                state = await (self._captured or self._capture())
-            except StateError as error:
-                return {"session": None, "uncaptured": uncaptured(kind, error)}
-        changed = kind == "create" or differ(self.state or NOTHING, state)
-        return {"session": as_text(state) if changed else None}
+            return {"session": as_text(state), "unkept": unkept}
+        except StateError as error:
+            return {"session": None, "unkept": uncaptured(kind, error)}
 
-    def _capture(self) -> asyncio.Task[State]:
+    def _capture(self) -> asyncio.Task[tuple[State, str | None]]:
         self._before_capture()
-        return asyncio.create_task(captured(self._context, self.state))
+        return asyncio.create_task(captured(self._context, self.state, databases=self._spec["indexedDb"]))

@@ -75,11 +75,15 @@ class BrowserSession:
         """Whether the login lives in a context that the hook brought, so that it is captured here."""
         return self._home is not None
 
-    async def capture(self) -> State:
-        """Return the state of the context that the hook brought. Raises StateError if it cannot be captured."""
+    async def capture(self) -> tuple[State, str | None]:
+        """Return the state of the context that the hook brought, and what it lacks; see `captured`.
+
+        Raises:
+            StateError: It cannot be captured.
+        """
         if self._home is None or self._hooked is None:
             raise RuntimeError("the login is in no context of the hook")
-        return await captured(self._home, self._hooked["state"])
+        return await captured(self._home, self._hooked["state"], databases=self._call["indexedDb"])
 
     async def finish(self, *, failed: bool = False) -> None:
         """Log what its pages have downloaded, and call the hook's cleanup, which may end the context.

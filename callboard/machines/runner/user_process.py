@@ -210,7 +210,7 @@ class Automation:
         return {**fields, "extendedPayloads": extended or None}
 
     async def _state(self, value: Any) -> dict[str, Any]:
-        """Return the state of the login after a good end as field `state`, or why it is not known as `uncaptured`.
+        """Return the state of the login after a good end as field `state`, and as `unkept` what is not kept, and why.
 
         This is done only if the login lives in a context that the hook brought. The supervisor captures any other.
 
@@ -223,6 +223,7 @@ class Automation:
             return {}
         self._channel.post("capturing")
         try:
-            return {"state": await session.capture()}
+            state, unkept = await session.capture()
         except StateError as error:
-            return {"uncaptured": uncaptured(kind, error)}
+            return {"unkept": uncaptured(kind, error)}
+        return {"state": state, "unkept": unkept}

@@ -130,7 +130,7 @@ class AttemptBody(ResponseModel):
     open_telemetry: OpenTelemetryLink | None
     """The OpenTelemetry trace that the Attempt belongs to; null if there is none."""
     missing: dict[str, str]
-    """The artifacts that are missing (`log`, `trace`, `screenshot`, some of `files`), each with the reason."""
+    """What is missing (`log`, `trace`, `screenshot`, some of `files` or of the `login`), each with the reason."""
     log: str | None
     """The path of the log on this server; null if there is no log."""
     trace: str | None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, FailFast, Field
@@ -47,7 +47,8 @@ def _check_empty(value: object) -> None:
     """Accept an empty value, which is dropped; refuse anything else, since a login without it would not work."""
     if value not in (None, [], {}):
         raise expected_error(
-            "nothing: Callboard restores cookies, localStorage and sessionStorage only; save the state without this"
+            "nothing: Callboard restores cookies, localStorage, sessionStorage and IndexedDB only; save the state "
+            "without this"
         )
 
 
@@ -74,6 +75,16 @@ _Origin = Annotated[
     expects("an origin as a browser writes it, such as https://example.com or http://localhost:8080"),
 ]
 _Empty = Annotated[None, BeforeValidator(_check_empty)]
+_Name = Annotated[str, Field(min_length=1), expects("a text that is not empty")]
+_Version = Annotated[int, Field(ge=1, le=2**53 - 1), expects("the version of the database, from 1 on")]
+_KeyPath = Annotated[str | None, expects("a text")]
+_KeyPaths = Annotated[list[str] | None, expects("an array of texts")]
+_Records = Annotated[
+    list[dict[Literal["key", "keyEncoded", "value", "valueEncoded"], Any]],
+    FailFast(),
+    expects("an array of objects with `key` or `keyEncoded`, and `value` or `valueEncoded`"),
+]
+"""Records as Playwright saves them; what JSON cannot hold is encoded. They are read in a browser alone."""
 
 
 class Cookie(RequestModel):
@@ -99,12 +110,44 @@ class StorageItem(RequestModel):
     value: AnyText = Field(repr=False)
 
 
-class LocalStorage(RequestModel):
-    """The `localStorage` of an origin."""
+class DatabaseIndex(RequestModel):
+    """An index of an object store."""
+
+    name: AnyText
+    key_path: _KeyPath = None
+    key_path_array: _KeyPaths = None
+    multi_entry: Flag
+    unique: Flag
+
+
+class ObjectStore(RequestModel):
+    """An object store of a database."""
+
+    name: AnyText
+    key_path: _KeyPath = None
+    key_path_array: _KeyPaths = None
+    auto_increment: Flag
+    records: _Records
+    indexes: Annotated[list[DatabaseIndex], FailFast()]
+
+
+class Database(RequestModel):
+    """A database of IndexedDB, as Playwright saves it."""
+
+    name: _Name
+    version: _Version
+    stores: Annotated[list[ObjectStore], FailFast()]
+
+
+class OriginStorage(RequestModel):
+    """The `localStorage` of an origin, and its IndexedDB."""
 
     origin: _Origin
     local_storage: Annotated[list[StorageItem], FailFast()]
-    indexed_db: _Empty = Field(default=None, alias="indexedDB", exclude=True)
+    indexed_db: Annotated[list[Database], FailFast()] | None = Field(
+        default=None, alias="indexedDB", exclude_if=lambda databases: not databases
+    )
+    """Its databases; only in a project with `authSessions.indexedDb`."""
     opfs: _Empty = Field(default=None, exclude=True)
 
 
@@ -119,9 +162,14 @@ class BrowserState(RequestModel):
     """The state of a browser: its cookies and storages."""
 
     cookies: Annotated[list[Cookie], FailFast()] = Field(repr=False)
-    origins: Annotated[list[LocalStorage], FailFast()] = Field(repr=False)
+    origins: Annotated[list[OriginStorage], FailFast()] = Field(repr=False)
     session_storage: Annotated[list[SessionStorage], FailFast()] | None = Field(default=None, repr=False)
     credentials: _Empty = Field(default=None, exclude=True)
+
+    @property
+    def first_with_databases(self) -> int | None:
+        """The index of the first origin with IndexedDB; None if there is none."""
+        return next((number for number, each in enumerate(self.origins) if each.indexed_db), None)
 
     def to_json(self) -> str:
         """Return the state as it is kept: all three keys of the contract, as ASCII."""

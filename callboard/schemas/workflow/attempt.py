@@ -307,5 +307,5 @@ class AttemptRecord(FlowModel):
     """Temporal's id of the execution of the Run's workflow. Another one has the Run's id after a reset of the workflow,
     or if Temporal was restored from a backup: the outcome does not count for that."""
     missing: dict[str, str] = Field(default_factory=dict[str, str])
-    """Artifacts that should be in the store and are not (`log`, `trace`, `screenshot`, some of `files`), each with a
-    sentence why."""
+    """What should be in the store and is not (`log`, `trace`, `screenshot`, some of `files` or of the `login`), each
+    with a sentence why."""
