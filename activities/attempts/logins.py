@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from temporalio.client import Client
@@ -97,9 +98,8 @@ class Logins:
                 raise _no_login(attempt, auth.ref.id, missing_version)
             token, parameters = await asyncio.gather(self._fetch(login.key), self._fetch(login.parameters_key))
             if token is not None:
-                return self._decrypt(
-                    attempt, auth, login, token, parameters, secret_parameters, secrets, expired=expired
-                )
+                opening = partial(self._decrypt, attempt, auth, login, token, parameters, secret_parameters, secrets)
+                return await asyncio.to_thread(opening, expired=expired)  # a state may have many megabytes
             # It was replaced meanwhile: the current state does as well, or better.
             missing_version, login = login.login_version, None
         raise _no_login(attempt, auth.ref.id, missing_version)
@@ -172,7 +172,8 @@ class Logins:
 
     async def _seal_and_store(self, attempt: AttemptInput, auth: AttemptAuth, text: str, *, within: timedelta) -> str:
         bound_to = seal_context.auth_session(attempt.workspace, attempt.project, auth.ref.owner)
-        token = self._keyring.seal(text, bound_to=bound_to).encode("ascii")
+        # In a thread: a state may have many megabytes.
+        token = (await asyncio.to_thread(self._keyring.seal, text, bound_to=bound_to)).encode("ascii")
         key = object_keys.auth_session_state(attempt.project, auth.ref.owner, secrets.token_hex(8))
         await retry_store(within, lambda: self._store.put(key, token))
         return key

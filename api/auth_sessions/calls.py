@@ -47,8 +47,8 @@ from callboard.schemas.workflow.run import RunStatus, RunType
 from callboard.starts.lookup import require_auth_session
 from callboard.temporal.listing import RunFilter, RunListItem
 
-IMPORT_LIMIT = 8 * 1024 * 1024
-"""Largest import in bytes: browsers give each origin 5 MB of localStorage."""
+IMPORT_LIMIT = 16 * 1024 * 1024
+"""Largest import in bytes: as much as a state may have."""
 _SEARCHED = 100
 """Number of a project's latest Validates, and of its Creates, among which the newest of each AuthSession are found."""
 

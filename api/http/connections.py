@@ -58,8 +58,8 @@ class Limits:
     head_timeout: float = 20
     """Seconds for a request line and its headers to arrive, from their first byte on or from the connection."""
     body_timeout: float = 300
-    """Seconds for the body to arrive: enough for the largest one in JSON, 8 MiB, over a line of 28 kB/s, and for a Job
-    of 256 MiB that is sent as lines over one of 900 kB/s."""
+    """Seconds for the body to arrive: enough for the largest one in JSON, 16 MiB, over a line of 56 kB/s, and for a
+    Job of 256 MiB that is sent as lines over one of 900 kB/s."""
     pipelined: int = 16
     """Requests that a client may send ahead on one connection without waiting for the answers."""
     linger: float = 5

@@ -11,8 +11,6 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any, cast
 
-from callboard_runtime.results import is_too_deep
-
 from callboard.security.masking import MIN_MASKED_LENGTH
 
 _NAME_WORDS = frozenset(
@@ -87,7 +85,10 @@ def _normalize_name(name: str) -> str:
 
 def _item_secrets(item: dict[str, Any]) -> Iterator[str]:
     """Yield the secrets in one cookie or storage item."""
-    return _value_secrets(item.get("value"), secret=is_secret_name(str(item.get("name"))))
+    try:
+        yield from _value_secrets(item.get("value"), secret=is_secret_name(str(item.get("name"))))
+    except RecursionError:  # a site may nest its JSON as deep as it likes
+        yield _scalar_text(item.get("value"))
 
 
 def _record_secrets(record: dict[str, Any]) -> Iterator[str]:
@@ -137,11 +138,11 @@ def looks_like_token(value: str) -> bool:
 
 def _parse_container(value: str) -> Any:
     """Return the object or array that `value` is the JSON text of, or None."""
-    if value[:1] not in ("{", "[") or is_too_deep(value):
+    if value[:1] not in ("{", "["):
         return None
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -78,7 +78,7 @@ _Empty = Annotated[None, BeforeValidator(_check_empty)]
 _Name = Annotated[str, Field(min_length=1), expects("a text that is not empty")]
 _Version = Annotated[int, Field(ge=1, le=2**53 - 1), expects("the version of the database, from 1 on")]
 _KeyPath = Annotated[str | None, expects("a text")]
-_KeyPaths = Annotated[list[str] | None, expects("an array of texts")]
+_KeyPaths = Annotated[Annotated[list[str], FailFast()] | None, expects("an array of texts")]
 _Records = Annotated[
     list[dict[Literal["key", "keyEncoded", "value", "valueEncoded"], Any]],
     FailFast(),

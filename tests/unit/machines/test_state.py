@@ -82,6 +82,18 @@ def test_what_makes_a_difference_in_a_cookie(one: dict[str, Any], other: dict[st
     assert differ(state(plain | one), state(plain | other)) is differs
 
 
+def test_databases_are_compared_in_no_order_and_a_record_makes_a_difference() -> None:
+    def with_databases(names: str, value: int = 1) -> dict[str, Any]:
+        records = [{"key": name, "value": {"a": value, "b": 2}} for name in names]
+        stores = [{"name": name, "autoIncrement": False, "records": records, "indexes": []} for name in names]
+        databases = [{"name": name, "version": 1, "stores": stores} for name in names]
+        return {**state(), "origins": [{"origin": "https://a.test", "localStorage": [], "indexedDB": databases}]}
+
+    assert not differ(with_databases("ab"), parsed(as_text(with_databases("ba"))))
+    assert differ(with_databases("ab"), with_databases("ab", value=2))
+    assert differ(with_databases("ab"), with_databases("a"))
+
+
 def test_a_cookie_that_has_expired_makes_none() -> None:
     assert not differ(state(cookie("sid", "1"), cookie("old", "1", expires=NOW - 1)), state(cookie("sid", "1")))
 

@@ -182,7 +182,7 @@ NO_ORIGINS = [
         ({"cookies": [SECRET]}, "cookies[0]"),
         ({"origins": [{"origin": "https://shop.example"}]}, "origins[0].localStorage"),
         *(({"origins": [{"origin": origin, "localStorage": []}]}, "origins[0].origin") for origin in NO_ORIGINS),
-        ({"origins": [{**STATE["origins"][0], "indexedDB": [{"name": SECRET}]}]}, "origins[0].indexedDB"),
+        ({"origins": [{**STATE["origins"][0], "indexedDB": [{"name": SECRET}]}]}, "origins[0].indexedDB[0].version"),
         ({"origins": [{**STATE["origins"][0], "opfs": [{"path": SECRET}]}]}, "origins[0].opfs"),
         ({"origins": [{"origin": "http://x", "localStorage": [{"name": "a"}]}]}, "origins[0].localStorage[0].value"),
         ({"origins": [{"origin": "http://x", "localStorage": {"a": "b"}}]}, "origins[0].localStorage"),

@@ -114,15 +114,33 @@ def test_secrets_of_a_state_are_httponly_cookies_and_what_looks_secret():
     }
 
 
+def test_records_of_databases_are_read_as_they_are_and_as_playwright_encodes_them() -> None:
+    plain = {"key": "user", "value": {"uid": "user-1", "tokens": {"accessToken": "access-1"}}}
+    pairs = {
+        "m": [{"k": "apiKey", "v": "key-in-a-map"}, {"k": "list", "v": {"a": [JWT, {"d": "2026"}], "id": 2}}],
+        "id": 1,
+    }
+    encoded = {"valueEncoded": {"o": [{"k": "refreshToken", "v": "refresh-1"}, {"k": "map", "v": pairs}], "id": 3}}
+    named = {"key": "csrf-token", "value": "of-its-key"}
+    databases = [{"stores": [{"records": [plain, encoded, named, {"valueEncoded": "x"}, {"valueEncoded": {"o": 1}}]}]}]
+    state = {"origins": [{"indexedDB": databases}]}
+    assert find_secrets_in_state(state) == {"access-1", "refresh-1", "key-in-a-map", JWT, "of-its-key"}
+
+
+def test_what_is_nested_too_deep_is_one_secret() -> None:
+    text = f"{'[' * 2000}1{']' * 2000}"
+    assert find_secrets_in_state({"sessionStorage": [{"sessionStorage": [{"name": "token", "value": text}]}]}) == {text}
+
+
+_NAMES = ["name", "value", "localStorage", "sessionStorage", "indexedDB", "stores", "records", "valueEncoded", "o", "m"]
+
+
 @given(
     state=st.dictionaries(
         st.sampled_from(["cookies", "origins", "sessionStorage"]),
         st.recursive(
             st.none() | st.text() | st.integers(),
-            lambda inner: (
-                st.lists(inner)
-                | st.dictionaries(st.sampled_from(["name", "value", "localStorage", "sessionStorage"]), inner)
-            ),
+            lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(_NAMES), inner),
         ),
     )
 )

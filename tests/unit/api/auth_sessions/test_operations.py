@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from callboard_runtime.state import parsed
 
 from callboard.schemas.errors import CallboardError, ConfigurationError, NotFound, Unavailable
 from callboard.schemas.workflow.auth import AuthSessionType
@@ -155,7 +156,7 @@ async def test_a_wrong_field_is_400_with_its_path(api: Api, call: Call, path: st
     assert await kept(api) == before
 
 
-async def test_parameters_may_have_1_mib_and_a_state_8(api: Api, call: Call):
+async def test_parameters_may_have_1_mib_and_a_state_16(api: Api, call: Call):
     def state(size: int) -> dict[str, Any]:
         items = [{"name": "x", "value": "a" * size}]
         return {"state": {"cookies": [], "origins": [{"origin": "https://shop.example", "localStorage": items}]}}
@@ -163,8 +164,8 @@ async def test_parameters_may_have_1_mib_and_a_state_8(api: Api, call: Call):
     api.add_auth_session()
     for path in ("/create", "/anna/update"):
         refused(await call("POST", path, {"parameters": {"x": "a" * 1024 * 1024}}), 413, "bad-request", "")
-    assert (await call("POST", "/import", state(8 * 1024 * 1024 - 300), "recorded")).status_code == 201
-    refused(await call("POST", "/import", state(8 * 1024 * 1024), "recorded"), 413, "bad-request")
+    assert (await call("POST", "/import", state(16 * 1024 * 1024 - 300), "recorded")).status_code == 201
+    refused(await call("POST", "/import", state(16 * 1024 * 1024), "recorded"), 413, "bad-request")
 
 
 @pytest.mark.parametrize("at_the_same_moment", [False, True])
@@ -288,6 +289,26 @@ async def test_an_import_is_201_with_the_auth_session_and_its_state_sealed(api: 
     assert SECRET not in ordered.model_dump_json()
     unnamed = await call("POST", "/import", {"state": STATE}, "recorded")
     assert re.fullmatch(r"auth-session-[A-Za-z0-9_-]{21}", unnamed.json()["id"])
+
+
+async def test_indexed_db_is_imported_where_the_project_keeps_it(make_project_api: MakeApi):
+    store = {"name": "users", "keyPath": "id", "autoIncrement": False, "indexes": []}
+    databases = [{"name": "db", "version": 3, "stores": [{**store, "records": [{"value": {"id": 1, "no": None}}]}]}]
+    origins = [{"origin": origin, "localStorage": [], "indexedDB": found}
+               for origin, found in (("http://a.example", []), ("http://b.example", databases))]  # fmt: skip
+    body = {"id": "anna", "state": {"cookies": [], "origins": origins}}
+    for keeps in (False, True):
+        settings = {"authSessions": {"enabled": True, "type": "MANUAL", "indexedDb": keeps}}
+        api = await make_project_api(settings, "recorded")
+        answer = await caller(api)("POST", "/import", body, "recorded")
+        if keeps:
+            assert answer.status_code == 201, answer.text
+            (ordered,) = api.auth_sessions.created
+            state = parsed(json.dumps(await opened(api.store, ordered.view.state_key, "recorded", "anna")))
+            assert state["origins"] == [origins[1]]
+        else:
+            message = refused(answer, 400, "bad-request", "state.origins[1].indexedDB")
+            assert "authSessions.indexedDb is not true" in message
 
 
 async def test_an_import_to_one_of_the_recorder_records_it_anew(api: Api, call: Call):
