@@ -64,8 +64,8 @@ _FILL_SESSION_STORAGE = """(stored => {
 
 _CAPTURE_WITHIN = 5.0
 """Seconds that capturing the state may take. A busy page answers in that time if it ever does."""
-_CAPTURE_DATABASES_WITHIN = 25.0
-"""The same with IndexedDB: a state of the largest size is read in a fifth of that, and a loaded host has the rest."""
+_CAPTURE_DATABASES_WITHIN = 60.0
+"""The same with IndexedDB: a state of the largest size is read in a tenth of that, and a loaded host has the rest."""
 _FIND_UNKEPT_WITHIN = 5.0
 """Seconds that finding out what the state lacks may take, after that."""
 
@@ -144,7 +144,7 @@ def as_text(state: State) -> str:
     if len(text) > LIMIT:
         too_large = f"it is {len(text)} bytes of JSON, and at most {LIMIT} are kept"
         largest = indexed_db.largest(state["origins"])
-        raise StateError(too_large if largest is None else f"{too_large}. {largest}")
+        raise StateError(f"{too_large}. {largest}" if largest else too_large)
     return text
 
 
@@ -330,7 +330,7 @@ def uncaptured(kind: str, error: StateError) -> str:
     """
     if kind == "create":
         raise StateError(f"create has ended, but the state of its login could not be captured: {error}") from error
-    return f"What the site has changed in its login is not kept: {error}"
+    return f"What the site has changed in its login is not kept: {str(error).rstrip('.')}."
 
 
 def capture_within(*, databases: bool) -> float:

@@ -269,7 +269,9 @@ async def test_an_attempt_stays_good_when_its_state_cannot_be_captured(
     assert threading.main_thread() not in threads
     assert (value(report), report.storage_state) == ("fine", None)
     (warned,) = caplog.messages
-    assert "the state of its AuthSession could not be captured: " in warned
+    assert report.unkept is not None
+    assert report.unkept.startswith("What the site has changed in its login is not kept: ")
+    assert report.unkept in warned
 
 
 @pytest.mark.both_languages
