@@ -8,8 +8,8 @@
 /**
  * Write databases as Playwright's `storageState({ indexedDB: true })` tells them.
  *
- * `setStorageState` could do that, too, but it first removes all else that a context holds, waits for ever for a database
- * that a page has open, and takes ten times as long for a large one.
+ * `setStorageState` could do that, too, but it first removes all else that a context holds, and waits for ever for a
+ * database that a page has open.
  * @param {string} text JSON text of an origin and its databases.
  */
 async function fillDatabases(text) {

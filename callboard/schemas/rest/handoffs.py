@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, ConfigDict, FailFast, Field, JsonValue
 
 from callboard.schemas.rest.base import QueryModel, RequestModel, ResponseModel, expected_error, expects
 from callboard.schemas.workflow import names
@@ -41,7 +41,7 @@ class CompleteHandoff(RequestModel):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"values": {"code": "493027"}}]})
 
-    values: dict[str, _Value] = Field(repr=False)
+    values: Annotated[dict[str, _Value], FailFast()] = Field(repr=False)
 
 
 class DeclineHandoff(RequestModel):
