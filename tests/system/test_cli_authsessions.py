@@ -36,7 +36,8 @@ async def test_a_login_goes_through_its_life(callboard: Command, logins: AuthSta
         ["AUTHSESSION", "TYPE", "STATUS"],
         ["typed", "CREDENTIALS", "READY"],
     ]
-    assert shown.json == {"id": "typed", "type": "CREDENTIALS", "status": "READY", "lease": {"heldBy": None, "waiting": 0}}
+    nobody = {"heldBy": None, "waiting": 0}
+    assert shown.json == {"id": "typed", "type": "CREDENTIALS", "status": "READY", "lease": nobody}
     valid = await callboard("authsessions", "validate", "typed", "--no-auto-recreate")
     assert valid.out == "AuthSession typed is READY.\n"
     failed = await callboard(
