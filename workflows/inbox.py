@@ -51,17 +51,18 @@ class InboxWorkflow:
             self._forget()
             if not self._codes and not self._waits:
                 return
-            if (code := self._next_code()) is not None:
-                await self._give(code)
-            elif workflow.info().is_continue_as_new_suggested():
+            if self._is_long():
                 successor = self._input.model_copy(update={"codes": tuple(self._codes), "waits": tuple(self._waits)})
                 attributes = project_search_attributes(self._input.project)
                 workflow.continue_as_new(successor, search_attributes=attributes)
-            else:
-                with suppress(TimeoutError):
-                    await workflow.wait_condition(
-                        lambda: self._next_code() is not None, timeout=self._next_end() - workflow.now()
-                    )
+            if (code := self._next_code()) is not None:
+                await self._give(code)
+                continue
+            # Codes that nobody waits for make the history long as well; Temporal ends one that is too long.
+            with suppress(TimeoutError):
+                await workflow.wait_condition(
+                    lambda: self._next_code() is not None or self._is_long(), timeout=self._next_end() - workflow.now()
+                )
 
     @workflow.signal(name=names.PUSH_CODE)
     def push(self, code: PushedCode) -> None:
@@ -75,6 +76,9 @@ class InboxWorkflow:
         if all(each.handoff_id != wait.handoff_id for each in self._waits):
             self._waits.append(wait)
             del self._waits[:-MOST_WAITS]
+
+    def _is_long(self) -> bool:
+        return workflow.info().is_continue_as_new_suggested()
 
     def _next_code(self) -> KeptCode | None:
         """Return the newest code that somebody waits for who was not offered it; None if there is none."""
@@ -96,7 +100,10 @@ class InboxWorkflow:
                 result_type=GivenCode,
                 schedule_to_close_timeout=KEPT_FOR,
                 heartbeat_timeout=_HEARTBEAT_TIMEOUT,
-                retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=10)),
+                retry_policy=RetryPolicy(
+                    maximum_interval=timedelta(seconds=10),
+                    non_retryable_error_types=["ConfigurationError", "SealError"],  # others wait behind it
+                ),
                 priority=Priority(
                     priority_key=names.PRIORITY_STARTED, fairness_key=names.fairness_key(self._input.project)
                 ),
