@@ -11,9 +11,10 @@ const os = require('node:os');
 const path = require('node:path');
 
 const { callLocally } = require('./local_call.js');
-const { restore } = require('./login_state.js');
+const { capture, restore } = require('./login_state.js');
 const { provide } = require('./modules.js');
 
+const CREATE = 'auth-sessions/create';
 const SUFFIXES = ['.ts', '.mts', '.js', '.mjs'];
 const BROWSERS = [
   'chromium-headless-shell',
@@ -34,16 +35,17 @@ function runApiOf(installed) {
   /**
    * @param {string} name
    * @param {any} [parameters]
-   * @param {{answers?: Record<string, string>, authSession?: string, prepare?: (page: any, context: any) => unknown}}
-   *   [options]
+   * @param {{answers?: Record<string, string>, authSession?: string | import('./local_call.js').Login,
+   *   prepare?: (page: any, context: any) => unknown}} [options]
    */
   return async function runApi(name, parameters, { answers = {}, authSession, prepare } = {}) {
     const { chromium } = require(installed.core);
-    const login = authSession === undefined ? null : readLogin(authSession);
+    const login = typeof authSession === 'string' ? readLogin(authSession) : (authSession ?? null);
+    const [kind, functionPath] = name === CREATE ? ['create', name] : ['api', `api/${name}`];
     const compiled = fs.mkdtempSync(path.join(os.tmpdir(), 'callboard-test-'));
     let browser;
     try {
-      compile(`api/${name}`, compiled, installed);
+      compile(functionPath, compiled, installed);
       if (!isProvided) provide(process.cwd());
       process.setSourceMapsEnabled(true);
       isProvided = true;
@@ -54,7 +56,7 @@ function runApiOf(installed) {
       await prepare?.(page, context);
       const values = new Map();
       const called = {
-        ...{ kind: 'api', function: `api/${name}`, parameters, login, compiled, core: installed.core, runId: 'test' },
+        ...{ kind, function: functionPath, parameters, login, compiled, core: installed.core, runId: 'test' },
         values,
         askPerson: async (question) => {
           if (Object.hasOwn(answers, question.name)) return JSON.stringify({ status: 'completed', values: answers });
@@ -66,6 +68,7 @@ function runApiOf(installed) {
         result: JSON.parse(outcome.result),
         extendedPayloads: JSON.parse(outcome.extendedPayloads ?? '[]'),
         attributes: outcome.attributes,
+        authSession: kind === 'create' ? await madeLogin(context, parameters) : undefined,
       };
     } finally {
       await browser?.close();
@@ -87,6 +90,13 @@ function compile(functionPath, folder, { compiler, tools, ours }) {
   if (done.status !== 0) throw new Error(`${file} could not be compiled: ${done.stderr}`);
   const { errors } = JSON.parse(done.stdout);
   if (errors.length) throw new Error(errors.map(({ file, line, text }) => `${file}:${line}: ${text}`).join('\n'));
+}
+
+/** Return the login that a create has left in its context, with what it was made from. */
+async function madeLogin(context, parameters) {
+  const { state, unkept } = await capture(context, null, true);
+  if (unkept !== null) console.warn(unkept);
+  return { id: 'test', parameters: parameters ?? {}, state };
 }
 
 /** Read a login that `callboard run authsession create` has made. */

@@ -29,6 +29,23 @@ export default async function handler() {
   return await requestInput('The code', { pattern: /[0-9]{6}/ });
 }
 """
+CREATE = """
+import { requestInput } from '@callboard/runtime';
+
+export default async function* create({ user }, page) {
+  await page.goto('http://shop.test');
+  const code = yield requestInput('The code');
+  await page.evaluate((text) => localStorage.setItem('member', text), `${user} ${code}`);
+}
+"""
+MEMBER = """
+import { getAuthSessionParameters } from '@intuned/runtime';
+
+export default async function handler(params, page) {
+  await page.goto('http://shop.test');
+  return [await page.evaluate(() => localStorage.getItem('member')), await getAuthSessionParameters()];
+}
+"""
 ANSWERS = """
 import { runApi } from '@callboard/runtime/test';
 import assert from 'node:assert/strict';
@@ -37,6 +54,13 @@ import { test } from 'node:test';
 test('is answered by name', async () => {
   assert.equal((await runApi('ask', {}, { answers: { code: '493027' } })).result, '493027');
   await assert.rejects(runApi('ask'), /request_input has no answer code in this test/);
+});
+
+test('makes a login, with which other calls begin', async () => {
+  const prepare = (page) => page.route('**', (route) => route.fulfill({ contentType: 'text/html', body: 'Hello' }));
+  const made = await runApi('auth-sessions/create', { user: 'Tess' }, { answers: { code: '493027' }, prepare });
+  const { result } = await runApi('member', {}, { authSession: made.authSession, prepare });
+  assert.deepEqual([made.result, result], [null, ['Tess 493027', { user: 'Tess' }]]);
 });
 """
 USES = r"""
@@ -55,7 +79,8 @@ export default async function handler(params: { url: string }, page: Page, conte
   attemptStore.set('titles', await found.allInnerTexts());
   if (await persistentStore.get('stop')) throw new RunError('stopped', { cause: new NotRetryable('as it says') });
   if (process.env.LATER) throw new RetryLater(60);
-  return (await runApi('hello', {}, { answers: { code: '493027' } })).result;
+  const { authSession } = await runApi('auth-sessions/create', { user: 'Tess' });
+  return (await runApi('hello', {}, { answers: { code: '493027' }, authSession })).result;
 }
 
 export async function* create(): AsyncGenerator<unknown, void, string> {
@@ -88,7 +113,8 @@ async def test_a_new_project_is_deployed_without_a_warning_and_can_be_tried(tmp_
 @pytest.mark.parametrize("template", IN_TYPESCRIPT)
 def test_a_new_project_passes_its_own_test(node_modules: Path, tmp_path: Path, template: str):
     write_skeleton(tmp_path, "fresh", template)
-    write_files(tmp_path / "fresh", {"api/ask.ts": ASK, "tests/ask.test.ts": ANSWERS})
+    files = {"api/ask.ts": ASK, "api/member.js": MEMBER, "auth-sessions/create.ts": CREATE}
+    write_files(tmp_path / "fresh", {**files, "tests/ask.test.ts": ANSWERS})
     shutil.copytree(node_modules, tmp_path / "fresh" / "node_modules", symlinks=True)
     scripts = json.loads((tmp_path / "fresh" / "package.json").read_text())["scripts"]
     done = subprocess.run(  # as npm executes it, with the programs of `node_modules` first
@@ -100,7 +126,7 @@ def test_a_new_project_passes_its_own_test(node_modules: Path, tmp_path: Path, t
         timeout=120,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "pass 2" in done.stdout
+    assert "pass 3" in done.stdout
 
 
 @pytest.mark.parametrize("compiler", ["typescript", "newest"])

@@ -1,5 +1,14 @@
 import type { BrowserContext, Page } from 'playwright';
 
+/** A login that `runApi('auth-sessions/create')` has made, for calls that begin with it. */
+export interface MadeLogin {
+  id: string;
+  /** What it was made from. */
+  parameters: any;
+  /** Its cookies and storage. */
+  state: any;
+}
+
 /** What an API has returned, and left beside that. */
 export interface ApiRun {
   /** Its result, as a caller of the REST API gets it. */
@@ -8,14 +17,19 @@ export interface ApiRun {
   extendedPayloads: { api: string; parameters: Record<string, any> }[];
   /** What `setAttribute` was given. */
   attributes: Record<string, any>;
+  /** The login that a create has made. */
+  authSession?: MadeLogin;
 }
 
 /** How `runApi` calls an API. */
 export interface RunApiOptions {
   /** What `requestInput` gives, by name. */
   answers?: Record<string, string>;
-  /** Id of a login that `callboard run authsession create` has made. Its check is not called. */
-  authSession?: string;
+  /**
+   * The login that the call begins with: the id of one that `callboard run authsession create` has made, or the
+   * `authSession` that a call of `auth-sessions/create` has returned. Its check is not called.
+   */
+  authSession?: string | MadeLogin | undefined;
   /** Is called before the API, with its page: `context.route` can stand in for a site. */
   prepare?: (page: Page, context: BrowserContext) => unknown;
 }
@@ -23,7 +37,8 @@ export interface RunApiOptions {
 /**
  * Call an API of the project as an Attempt does, in a browser of its own. What it throws passes through.
  *
- * @param name Its name, such as `shop/list`. The working folder is that of the project.
+ * @param name Its name, such as `shop/list`; or `auth-sessions/create`, which makes a login. The working folder is that of
+ *   the project.
  * @param parameters What it is called with.
  */
 export function runApi(name: string, parameters?: unknown, options?: RunApiOptions): Promise<ApiRun>;
