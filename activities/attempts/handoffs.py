@@ -137,24 +137,23 @@ class AttemptHandoffs:
         asked_for = timedelta(seconds=float(arguments["timeout"]))
         timeout = min(asked_for, self.settings.handoffs.longest)
         try:
-            sink = self._sink(timeout)
+            asked = HandoffRequest(
+                id=question,
+                attempt=attempt.number,
+                instructions=self.running.masker.mask_text(arguments["instructions"]),
+                fields=(
+                    HandoffField(
+                        name=arguments["name"],
+                        pattern=arguments["pattern"] or None,
+                        secret=arguments["masked"] == "true",
+                    ),
+                ),
+                timeout=timeout,
+                sink=self._sink(timeout),
+            )
+            wait = self._code_wait(asked, arguments["code_to"], arguments["since"])
         except ConfigurationError as error:  # so no answer could be sealed either
             return _told(HandoffEnd(status=HandoffStatus.WITHDRAWN, reason=error.message))
-        asked = HandoffRequest(
-            id=question,
-            attempt=attempt.number,
-            instructions=self.running.masker.mask_text(arguments["instructions"]),
-            fields=(
-                HandoffField(
-                    name=arguments["name"],
-                    pattern=arguments["pattern"] or None,
-                    secret=arguments["masked"] == "true",
-                ),
-            ),
-            timeout=timeout,
-            sink=sink,
-        )
-        wait = self._code_wait(asked, arguments["code_to"], arguments["since"])
         # From its return on, nothing is awaited until the question counts.
         if reason := await self._refusal():
             return self._note_end(on_machine, asked, HandoffEnd(status=HandoffStatus.WITHDRAWN, reason=reason))
@@ -254,6 +253,7 @@ class AttemptHandoffs:
                 await asyncio.sleep(_ASK_AGAIN_AFTER)
             except RPCError as error:
                 if not is_transient(error):
+                    await self._withdraw(asked.id)  # the Run may have it, and the Inbox not
                     return HandoffEnd(status=HandoffStatus.WITHDRAWN, reason=f"Temporal refuses it: {error.message}")
                 await asyncio.sleep(_ASK_AGAIN_AFTER)
 

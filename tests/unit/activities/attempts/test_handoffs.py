@@ -131,6 +131,19 @@ async def test_an_inbox_hears_of_a_question_once_its_run_has(
     assert timedelta() <= now - waits[2][2].since < timedelta(minutes=1), "a code of the future is one from now on"
 
 
+async def test_a_question_whose_inbox_is_refused_is_open_no_more(
+    handoffs: AttemptHandoffs, workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_args: Any) -> None:
+        raise RPCError("no such search attribute", RPCStatusCode.INVALID_ARGUMENT, b"")
+
+    monkeypatch.setattr(Inboxes, "wait", refuse)
+    handoffs.keyring = KeyRing(["a-key-of-sixteen-characters"])
+    end = await ask(handoffs, 1, code_to="+49151")
+    assert end == ("withdrawn", "Temporal refuses it: no such search attribute")
+    assert workflow.signals == [(names.WITHDRAW_HANDOFF, names.handoff_id("run", 1, 1))]
+
+
 async def ask(handoffs: AttemptHandoffs, number: int, **changed: str) -> tuple[str, str | None]:
     """How the question ends, and why."""
     end = json.loads(await handoffs.request_input(question(number, **changed)))
@@ -254,4 +267,13 @@ async def test_the_webhook_of_the_project_is_sealed_for_the_run_and_tried_as_lon
     handoffs.keyring = KeyRing(())
     status, why = await ask(handoffs, 2)
     assert (status, len(workflow.asked)) == ("withdrawn", 1)
+    assert "CALLBOARD_SECRET_KEY" in present(why)
+
+
+async def test_no_question_waits_for_a_code_where_none_can_be_opened(
+    handoffs: AttemptHandoffs, workflow: Workflow
+) -> None:
+    handoffs.keyring = KeyRing(())
+    status, why = await ask(handoffs, 1, code_to="+49151")
+    assert (status, workflow.asked) == ("withdrawn", [])
     assert "CALLBOARD_SECRET_KEY" in present(why)
