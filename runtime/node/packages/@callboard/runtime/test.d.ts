@@ -37,8 +37,8 @@ export interface RunApiOptions {
 /**
  * Call an API of the project as an Attempt does, in a browser of its own. What it throws passes through.
  *
- * @param name Its name, such as `shop/list`; or `auth-sessions/create`, which makes a login. The working folder is that of
- *   the project.
+ * @param name Its name, such as `shop/list`; or `auth-sessions/create`, which makes a login. The working folder is that
+ *   of the project.
  * @param parameters What it is called with.
  */
 export function runApi(name: string, parameters?: unknown, options?: RunApiOptions): Promise<ApiRun>;
