@@ -72,7 +72,9 @@ class AuthSessionWorkflow:
         self._line = list(input.line)
         """The Run, Validate or Update whose turn it is to use the login alone, and those that wait for that."""
         self._holder = input.view.lease.holder
-        """The first of these, from when it was told."""
+        """The first of these, from when its turn has begun."""
+        self._is_holder_told = True
+        """Whether it has been told so since it last asked."""
         self._is_holder_gone = False
         self._look_at = workflow.now() + _LOOK_AGAIN_AFTER
         self._stale = list(input.stale)
@@ -144,7 +146,7 @@ class AuthSessionWorkflow:
         )
 
     def _is_turn_over(self) -> bool:
-        return bool(self._line) and self._line[0].run_id != self._holder
+        return bool(self._line) and (self._line[0].run_id != self._holder or not self._is_holder_told)
 
     def _is_look_due(self) -> bool:
         return len(self._line) > 1 and workflow.now() >= self._look_at
@@ -155,7 +157,8 @@ class AuthSessionWorkflow:
         A Run or a Validate may have ended while it waited. A Create that was asked for before is over by now.
         """
         self._holder = holder = self._line[0].run_id
-        self._is_holder_gone, self._look_at = False, workflow.now() + _LOOK_AGAIN_AFTER
+        self._is_holder_told, self._is_holder_gone = True, False
+        self._look_at = workflow.now() + _LOOK_AGAIN_AFTER
         if self._updates and self._updates[0].run_id == holder:
             await self._run_update(self._updates.pop(0))
             self.release(holder)
@@ -356,8 +359,8 @@ class AuthSessionWorkflow:
     def acquire(self, request: LeaseRequest) -> None:
         """Note that a Run or a Validate is to use the login alone; if it does already, it is told so once more."""
         if request.run_id == self._holder:
-            self._holder = None
-        elif request not in self._line:
+            self._is_holder_told = False  # and keeps its turn, though one that was started before may ask now
+        elif not any(each.run_id == request.run_id for each in self._line):
             self._stand_in_line(request)
 
     def _stand_in_line(self, request: LeaseRequest) -> None:

@@ -74,6 +74,25 @@ async def test_other_runs_of_the_login_are_not_held(login_stage: LoginStage):
     assert (await login_stage.outcome_of(alone)).status is RunStatus.COMPLETED
 
 
+async def test_who_asks_once_more_keeps_its_turn_though_another_was_started_before(login_stage: LoginStage):
+    login_stage.valid = {1}
+    held = HeldAttempt(login_stage)
+    await login_stage.serve(held)
+    await login_stage.bring_up()
+    await login_stage.start(auth=login_stage.auth(is_exclusive=True))
+    await held.began.wait()
+    login_stage.valid = set()
+    create = login_stage.hold(login_stage.creates)
+    await login_stage.validate()
+    await create.began.wait()  # the AuthSession does nothing else until it has ended
+    for run_id in (login_stage.run_id, "run-started-before"):
+        await login_stage.session.signal(names.ACQUIRE_LEASE, LeaseRequest(run_id=run_id, at=AT))
+    create.end(good(made_by(login_stage.created[0])))
+    await login_stage.until_line(login_stage.run_id, "run-started-before")
+    held.end(completed())
+    assert (await login_stage.ended()).status is RunStatus.COMPLETED
+
+
 async def test_a_run_that_is_canceled_as_it_waits_leaves_the_line(play_login: Any):
     stage = await play_login("run-canceled-as-it-waits-for-a-login")
     assert_canceled(stage.outcome)
