@@ -203,6 +203,7 @@ def _auth_session(reader: FormReader) -> dict[str, Any] | None:
         auth["runtimeInput"] = reader.json("runtimeInput", "authSession.runtimeInput")
     else:
         reader.set_if_given(auth, "id", reader.text("authSessionId"))
+        reader.set_if_given(auth, "lease", reader.text("lease"))
     if reader.text("autoRecreate") == "false":
         auth["autoRecreate"] = False
     for name in ("checkAttempts", "createAttempts"):

@@ -81,12 +81,14 @@ def _print_failed_creates(target: ApiClient, there: set[str]) -> None:
 @app.command()
 @with_project
 def get(target: ApiClient, auth_session_id: Id, as_json: AsJson = False) -> None:
-    """Show the status of an AuthSession."""
+    """Show the status of an AuthSession, and who uses its login alone."""
     found = target.request("GET", f"auth-sessions/{quote_segment(auth_session_id)}")
     if as_json:
         print_json(found)
         return
-    print_fields({"AuthSession": found["id"], "Type": found["type"], "Status": found["status"]})
+    lease = found["lease"]
+    used_by = lease["heldBy"] and f"{lease['heldBy']} alone; {lease['waiting']} wait"
+    print_fields({"AuthSession": found["id"], "Type": found["type"], "Status": found["status"], "Used by": used_by})
 
 
 @app.command()

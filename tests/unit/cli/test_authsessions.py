@@ -30,6 +30,11 @@ def test_import_sends_the_state_and_says_how_the_auth_session_stands(api: FakeAp
     assert [asked.body for asked in api.asked] == [{"state": STATE, "id": "anna"}, {"state": STATE}]
 
 
+def test_get_says_who_uses_the_login_alone(api: FakeApi):
+    api.answers = [(200, {**MADE, "lease": {"heldBy": "run-1", "waiting": 2}})]
+    assert "Used by      run-1 alone; 2 wait\n" in api.callboard("authsessions", "get", "anna", "-p", "orders").stdout
+
+
 def test_a_file_that_is_no_json_is_told_without_what_it_holds(api: FakeApi, state_file: Path):
     state_file.write_text("password=hunter2")
     code, sentence = api.error("authsessions", "import", state_file, "-p", "orders")

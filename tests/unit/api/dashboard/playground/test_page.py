@@ -101,11 +101,13 @@ async def test_a_login_is_asked_for_where_one_is_needed(api: Api, pages: Pages):
     assert "Auth session is required" in refused.text
     api.add_auth_session()
     assert "anna (READY)" in (await pages.get("/projects/members/playground")).text
-    answer = await send(pages, "members", auth="stored", authSessionId="anna", autoRecreate="false", checkAttempts="1")
+    chosen = {"authSessionId": "anna", "lease": "exclusive", "autoRecreate": "false", "checkAttempts": "1"}
+    answer = await send(pages, "members", auth="stored", **chosen)
     auth = api.input_of(answer.headers["location"].rpartition("/")[2]).auth
     assert auth
-    assert (auth.ref.id, auth.auto_recreate, auth.check_attempts) == ("anna", False, 1)
-    own = await send(pages, "members", auth="runtime", runtimeInput='{"user": "bob"}')
+    assert (auth.ref.id, auth.is_exclusive, auth.auto_recreate, auth.check_attempts) == ("anna", True, False, 1)
+    # A field that the browser does not show is sent all the same.
+    own = await send(pages, "members", auth="runtime", runtimeInput='{"user": "bob"}', lease="exclusive")
     assert own.status_code == 303
 
 
