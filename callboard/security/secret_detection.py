@@ -84,11 +84,8 @@ def _normalize_name(name: str) -> str:
 
 
 def _item_secrets(item: dict[str, Any]) -> Iterator[str]:
-    """Yield the secrets in one cookie or storage item."""
-    try:
-        yield from _value_secrets(item.get("value"), secret=is_secret_name(str(item.get("name"))))
-    except RecursionError:  # a site may nest its JSON as deep as it likes
-        yield _scalar_text(item.get("value"))
+    """Return the secrets in one cookie or storage item."""
+    return _value_secrets(item.get("value"), secret=is_secret_name(str(item.get("name"))))
 
 
 def _record_secrets(record: dict[str, Any]) -> Iterator[str]:
@@ -120,7 +117,10 @@ def _value_secrets(value: Any, *, secret: bool) -> Iterator[str]:
                 yield from _value_secrets(item, secret=secret)
         case str() if (holds := _parse_container(value)) is not None:
             # Libraries store whole objects as text, with tokens among much else: only the tokens are secret.
-            yield from _value_secrets(holds, secret=secret)
+            try:
+                yield from _value_secrets(holds, secret=secret)
+            except RecursionError:  # a site may nest its JSON as deep as it likes
+                yield value
         case str() if (bearer := _BEARER.fullmatch(value)) is not None:
             yield bearer[1]
         case _ if secret or (isinstance(value, str) and looks_like_token(value)):

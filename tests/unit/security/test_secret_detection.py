@@ -130,6 +130,8 @@ def test_records_of_databases_are_read_as_they_are_and_as_playwright_encodes_the
 def test_what_is_nested_too_deep_is_one_secret() -> None:
     text = f"{'[' * 2000}1{']' * 2000}"
     assert find_secrets_in_state({"sessionStorage": [{"sessionStorage": [{"name": "token", "value": text}]}]}) == {text}
+    databases = [{"stores": [{"records": [{"key": 1, "value": {"token": text}}]}]}]
+    assert find_secrets_in_state({"origins": [{"indexedDB": databases}]}) == {text}
 
 
 _NAMES = ["name", "value", "localStorage", "sessionStorage", "indexedDB", "stores", "records", "valueEncoded", "o", "m"]
