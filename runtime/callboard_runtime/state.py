@@ -389,6 +389,10 @@ async def _unkept(context: BrowserContext, state: State) -> str | None:
         async with asyncio.timeout(_FIND_UNKEPT_WITHIN):
             page = await context.new_page()
             await page.route("**/*", _answer)  # no script of the site is there, which could hide something
+            # A worker of the site would answer before that, with requests of its own, and could renew a token.
+            session = await context.new_cdp_session(page)
+            await send(session, "Network.enable")
+            await send(session, "Network.setBypassServiceWorker", bypass=True)
             for origin in origins:
                 await page.goto(origin)
                 found += indexed_db.named(origin, await page.evaluate(*script))

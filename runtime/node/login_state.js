@@ -76,6 +76,9 @@ async function unkeptOf(context, { origins }) {
   try {
     const page = await context.newPage();
     await page.route('**/*', answer); // no script of the site is there, which could hide something
+    const session = await context.newCDPSession(page);
+    await session.send('Network.enable');
+    await session.send('Network.setBypassServiceWorker', { bypass: true });
     for (const { origin } of lacking) {
       await page.goto(origin);
       const { found, all } = await page.evaluate(findUnkept, UNKEPT);

@@ -12,7 +12,10 @@ from urllib.parse import parse_qs, urlsplit
 
 @dataclass
 class Site:
-    """Every path is a page. `?cookie=…`, as often as wanted, sets that cookie."""
+    """Every path is a page but `/worker.js`, a service worker that asks the site for all that pages ask for.
+
+    `?cookie=…`, as often as wanted, sets that cookie.
+    """
 
     origin: str = ""
     connections: int = 0
@@ -33,9 +36,11 @@ class Site:
                 set_cookies = [
                     f"Set-Cookie: {cookie}\r\n" for cookie in parse_qs(urlsplit(target).query).get("cookie", [])
                 ]
-                body = f"<!doctype html><title>{target}</title>"
+                body, kind = f"<!doctype html><title>{target}</title>", "html"
+                if target == "/worker.js":
+                    body, kind = "onfetch = event => event.respondWith(fetch(event.request.url))", "javascript"
                 writer.write(
-                    f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {len(body)}\r\n"
+                    f"HTTP/1.1 200 OK\r\nContent-Type: text/{kind}\r\nContent-Length: {len(body)}\r\n"
                     f"{''.join(set_cookies)}\r\n{body}".encode()
                 )
                 await writer.drain()

@@ -145,6 +145,17 @@ async def test_what_cannot_be_kept_is_named_by_its_kind_and_place(quiet: Run, si
     assert harmless.unkept is None
 
 
+async def test_to_name_it_asks_nothing_of_a_site_with_a_service_worker(quiet: Run, site: Site) -> None:
+    script = """
+        await keep({ blob: new Blob() });
+        await navigator.serviceWorker.register('/worker.js');
+        await navigator.serviceWorker.ready;
+    """
+    report = await creating(quiet, site, script)
+    assert (report.unkept or "").startswith("The login has empty objects in place of what cannot be kept: Blob in ")
+    assert site.requests == ["/", "/worker.js"]
+
+
 async def test_a_login_that_is_too_large_is_said_with_its_largest_database(quiet: Run, site: Site) -> None:
     login = await made(quiet, site)
     script = "await keep({ small: 1 }); await keep({ text: 'x'.repeat(17 * 2 ** 20) }, 'cache'); return 'fine'"
