@@ -18,6 +18,8 @@ const esbuild = require(require.resolve('esbuild', { paths: [order.tools] }));
 const PROVIDED = /^(playwright|playwright-core|@playwright\/test|@(intuned|callboard)\/runtime)(\/|$)/;
 /** What `@intuned/browser` brings where it comes from a registry, so that projects import it without naming it. */
 const BROUGHT = /^zod(\/|$)/;
+/** Whether the project has one of its own. That is never mixed with ours, as far as it lacks what is imported. */
+const hasOwn = order.modules !== null && fs.existsSync(path.join(order.modules, 'zod'));
 /** What code says that looks for files beside itself, or for modules whose names only it knows. */
 const LOOKS_BESIDE = /\b(__dirname|__filename|import\.meta\.(url|dirname|filename)|require\.resolve|createRequire)\b|\brequire\((?!\s*["'`])/;
 const CODE = /\.[cm]?[jt]sx?$/;
@@ -36,10 +38,10 @@ const packages = {
     build.onResolve({ filter: /^[^./]/ }, async (args) => {
       if (args.pluginData === 'resolved') return undefined;
       if (args.importer.startsWith(order.ours + path.sep)) return resolveInTools(build, args);
-      const isBrought = BROUGHT.test(args.path) && packageOf(args.importer) === undefined;
-      if (outside.size === 0 && !isBrought) return undefined;
+      const isBrought = !hasOwn && BROUGHT.test(args.path) && packageOf(args.importer) === undefined;
+      if (isBrought) return resolveInTools(build, args);
+      if (outside.size === 0) return undefined;
       const found = await build.resolve(args.path, { resolveDir: args.resolveDir, kind: args.kind, pluginData: 'resolved' });
-      if (isBrought && found.errors.length > 0) return resolveInTools(build, args);
       return outside.has(packageOf(found.path)) ? { path: args.path, external: true } : undefined;
     });
     // Native code cannot be compiled into anything.

@@ -37,7 +37,7 @@ _MEMORY = MEMORY_OF_SIZE["large"]
 _SHOWN = 10
 """Most errors that are told of one kind."""
 _LONGEST = 500
-_UNRESOLVED = re.compile(r'Could not resolve "((?:@[^"/]+/)?[^"/.][^"/]*)[^"]*"')
+_UNRESOLVED = re.compile(r'Could not resolve "((?:@[^"/]+/)?[^"/.][^"/]*)(/[^"]*)?"')
 """What esbuild says of an import of a package that is not there."""
 _IN_BOX = "/tmp"  # noqa: S108  # in the box, this is a folder of its own
 
@@ -268,7 +268,8 @@ def _check_functions(functions: Mapping[str, str], found: Mapping[str, _Said]) -
 def _describe(message: Mapping[str, Any]) -> DeployWarning:
     text = str(message["text"])
     if (missing := _UNRESOLVED.fullmatch(text)) is not None:
-        text = f"the package {missing[1]} is not among the dependencies of {PACKAGE_JSON}"
+        part = f", or has no {missing[1]}{missing[2]}" if missing[2] else ""
+        text = f"the package {missing[1]} is not among the dependencies of {PACKAGE_JSON}{part}"
     return DeployWarning(file=message["file"] or PACKAGE_JSON, line=message["line"], message=clip(text, _LONGEST))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -174,26 +174,32 @@ async def test_an_own_lock_stands_and_what_npm_refuses_is_told(
     assert "wants other credentials" in await told('{"dependencies": {"tiny": "1.1.0"}}', "{}")
 
 
-async def refused(folder: Path, environments: Environments, **files: str) -> str:
+async def refused(
+    folder: Path, environments: Environments, dependencies: Mapping[str, str] | None = None, **files: str
+) -> str:
     """Why a project with these files is refused; in their names, `__` stands for `/`."""
     named = {f"{name.replace('__', '/')}.ts": text for name, text in files.items()}
-    write_files(folder, {"Intuned.jsonc": "{}", "package.json": "{}", **named})
+    package = json.dumps({"dependencies": dependencies or {}})
+    write_files(folder, {"Intuned.jsonc": "{}", "package.json": package, **named})
     with pytest.raises(ProjectError) as error:
         await deploy(folder, FolderStore(folder.with_name("artifacts")), environments)
     return error.value.message
 
 
 async def test_what_does_not_compile_is_named_with_file_line_and_reason(tmp_path: Path, environments: Environments):
+    own = {"package.json": '{"name": "zod", "version": "3.22.4", "exports": {".": "./index.js"}}', "index.js": ""}
+    write_files(tmp_path / "broken" / "libs" / "zod", own)
     told = await refused(
         tmp_path / "broken",
         environments,
+        dependencies={"zod": "file:libs/zod"},
         api__broken="import z from 'zod/v4';\nimport { x } from '../utils/nowhere';\nexport default () => z(x);\n",
         api__unfinished="export default async function () {\n  return [1, ;\n}\n",
         api__wide=f"import '{'x' * 17 * 1024**2}';\n",
     )
     assert 'api/wide.ts, line 1: Could not resolve "xxx' in told
     assert [line for line in told.splitlines() if "xxx" not in line] == [
-        "api/broken.ts, line 1: the package zod is not among the dependencies of package.json",
+        "api/broken.ts, line 1: the package zod is not among the dependencies of package.json, or has no zod/v4",
         'api/broken.ts, line 2: Could not resolve "../utils/nowhere"',
         'api/unfinished.ts, line 2: Unexpected ";"',
     ]
