@@ -63,7 +63,7 @@ async def test_a_webhook_is_told_of_a_question_with_a_link_that_stands_nowhere_e
 
     def sends_back(status: str) -> Reply:
         async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await answers(status, inbox.received[-1].body)(reader, writer)
+            await answers(status, b"\n".join(each.body for each in inbox.received))(reader, writer)
 
         return reply
 

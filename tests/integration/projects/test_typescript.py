@@ -175,7 +175,7 @@ async def test_an_own_lock_stands_and_what_npm_refuses_is_told(
 
 
 async def refused(
-    folder: Path, environments: Environments, dependencies: Mapping[str, str] | None = None, **files: str
+    folder: Path, environments: Environments, dependencies: Mapping[str, str] | None = None, /, **files: str
 ) -> str:
     """Why a project with these files is refused; in their names, `__` stands for `/`."""
     named = {f"{name.replace('__', '/')}.ts": text for name, text in files.items()}
@@ -192,7 +192,7 @@ async def test_what_does_not_compile_is_named_with_file_line_and_reason(tmp_path
     told = await refused(
         tmp_path / "broken",
         environments,
-        dependencies={"zod": "file:libs/zod"},
+        {"zod": "file:libs/zod"},
         api__broken="import z from 'zod/v4';\nimport { x } from '../utils/nowhere';\nexport default () => z(x);\n",
         api__unfinished="export default async function () {\n  return [1, ;\n}\n",
         api__wide=f"import '{'x' * 17 * 1024**2}';\n",
