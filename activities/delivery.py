@@ -252,8 +252,7 @@ class DeliveryActivities:
             run_id, nonce = names.run_of_handoff(handoff.id), secrets.token_urlsafe(16)
             ref = HandoffRef(delivery.workspace, delivery.project, run_id, handoff.id, None, nonce)
             url, _ = handoff_link(ref, self._keyring, self._public_url, handoff.expires_at)
-        body = handoff_payload(delivery.project, handoff, url)
-        return await self._delivery_sender.send(delivery, body, at, [] if url is None else [url.partition("#")[2]])
+        return await self._delivery_sender.send(delivery, handoff_payload(delivery.project, handoff, url), at)
 
     async def _try_failure(self, result: SendResult, failure: str, delivery: DeliverInput) -> ApplicationError:
         attempt = activity.info().attempt

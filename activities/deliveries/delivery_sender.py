@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -16,7 +16,7 @@ from activities.deliveries.payload import GoneError
 from activities.store_retry import retry_store
 from callboard.schemas.errors import CallboardError, SealError
 from callboard.schemas.workflow.delivery import DeliverInput, TryProblem, TryRecord
-from callboard.security.keyring import KeyRing
+from callboard.security.keyring import KeyRing, mask_sealed
 from callboard.security.masking import Masker
 from callboard.security.signing import WebhookSigner
 from callboard.storage.store import Store
@@ -64,20 +64,22 @@ class DeliverySender:
             raise GoneError(f"{body_key} is not in the artifact store any more.")
         return await self.send(delivery, body, at)
 
-    async def send(
-        self, delivery: DeliverInput, body: bytes, at: datetime, secrets: Collection[str] = ()
-    ) -> SendResult:
-        """Send this body, which has these secrets, once. A cancel ends the try, and is returned as its result."""
+    async def send(self, delivery: DeliverInput, body: bytes, at: datetime) -> SendResult:
+        """Send this body once. A cancel ends the try, and is returned as its result."""
         try:
             prepared = self._build_request(delivery, body, at)
         except CallboardError as error:
             return _not_sent(at, error)
-        masker = Masker({*prepared.secrets, *secrets})
+        masker = Masker(prepared.secrets)
+
+        def mask(text: str) -> str:  # a receiver may send back links, also those of another try
+            return mask_sealed(masker.mask_text(text))
+
         started = time.monotonic()
         try:
             response = await exchange(self.transport, prepared.request, delivery.sink.schedule.timeout)
         except SendError as error:
-            return _no_answer(at, started, _masked(error.problem, masker))
+            return _no_answer(at, started, _masked(error.problem, mask))
         except asyncio.CancelledError:
             stopped = TryProblem(type="WorkerStopped", message=_STOPPED)
             return _no_answer(at, started, stopped)
@@ -85,11 +87,11 @@ class DeliverySender:
         record = TryRecord(
             at=at,
             status_code=response.status,
-            error=None if verdict.problem is None else _masked(verdict.problem, masker),
+            error=None if verdict.problem is None else _masked(verdict.problem, mask),
             latency=response.latency,
-            answer=masker.mask_text(response.beginning.decode("utf-8", "replace"))[:RESPONSE_KEPT],
+            answer=mask(response.beginning.decode("utf-8", "replace"))[:RESPONSE_KEPT],
         )
-        message = None if verdict.message is None else masker.mask_text(verdict.message)
+        message = None if verdict.message is None else mask(verdict.message)
         return SendResult(record, message, verdict.final, response.retry_after)
 
     def _build_request(self, delivery: DeliverInput, body: bytes, at: datetime) -> PreparedRequest:
@@ -119,5 +121,5 @@ def _no_answer(at: datetime, started: float, problem: TryProblem) -> SendResult:
     return SendResult(TryRecord(at=at, error=problem, latency=latency), problem.message)
 
 
-def _masked(problem: TryProblem, masker: Masker) -> TryProblem:
-    return TryProblem(type=masker.mask_text(problem.type), message=masker.mask_text(problem.message))
+def _masked(problem: TryProblem, mask: Callable[[str], str]) -> TryProblem:
+    return TryProblem(type=mask(problem.type), message=mask(problem.message))

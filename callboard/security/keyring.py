@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from callboard.schemas.errors import ConfigurationError, SealError
+from callboard.schemas.mask import MASK
 from callboard.settings import Settings
 
 MIN_KEY_LENGTH = 16
@@ -38,6 +39,11 @@ _CANNOT_OPEN = "A sealed secret cannot be opened: it was changed, or it was seal
 _CANNOT_OPEN_PAYLOAD = (
     "A payload in Temporal cannot be decrypted: it was changed, or it was encrypted for another namespace."
 )
+
+
+def mask_sealed(text: str) -> str:
+    """Return `text` with each sealed token in it masked: links have such, which open what they are about."""
+    return _TOKEN.sub(MASK, text)
 
 
 class KeyRing:
