@@ -107,3 +107,13 @@ def test_an_address_of_traces_has_a_place_for_their_id(monkeypatch: pytest.Monke
     monkeypatch.setenv("CALLBOARD_OTEL_TRACE_URL", given)
     with pytest.raises(ValidationError, match=r"with \{trace_id\} in place of the id"):
         Settings()
+
+
+@pytest.mark.parametrize("given", ["https://proxy.example/callboard", "callboard.example", "https://me:it@x", ""])
+def test_the_address_for_people_is_a_host_without_a_path(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.setenv("CALLBOARD_PUBLIC_URL", given)
+    with pytest.raises(ValidationError, match="public_url"):
+        Settings()
+    for good in ("https://callboard.example/", "http://127.0.0.1:8400", "http://[::1]:8400"):
+        monkeypatch.setenv("CALLBOARD_PUBLIC_URL", good)
+        assert Settings().public_url == good
