@@ -19,6 +19,7 @@ async def create(page: Page, params: Params, **_kwargs: Any) -> None:
     await password.fill(params["password"])
     await password.evaluate("field => field.dataset.sent = 'yes'")
     await page.get_by_role("button", name="Sign in").click()
+    # Write what your site shows to whoever is signed in.
     signed_in = page.get_by_role("heading", name="Your account")
     # A site that refuses says so, or shows its form again: the field of a new form is not marked.
     alert = page.get_by_role("alert").filter(visible=True)

@@ -18,6 +18,7 @@ export default async function create({ url, user, password }: Params, page: Page
     element.dataset.sent = 'yes';
   });
   await page.getByRole('button', { name: 'Sign in' }).click();
+  // Write what your site shows to whoever is signed in.
   const signedIn = page.getByRole('heading', { name: 'Your account' });
   // A site that refuses says so, or shows its form again: the field of a new form is not marked.
   const alert = page.getByRole('alert').filter({ visible: true });
