@@ -302,7 +302,7 @@ def _open_proxy(attempt: AttemptInput, keyring: KeyRing) -> Proxy | None:
 
 
 def _with_outputs_masked(report: AttemptReport, masker: Masker) -> AttemptReport:
-    """Return the report with secrets masked in what user code has returned and set."""
+    """Return the report with secrets masked in what user code has returned and set, and in names of its databases."""
 
     def masked(text: str | None) -> str | None:
         # It is masked as a value: in the text, a secret of digits could be a part of a number.
@@ -313,6 +313,7 @@ def _with_outputs_masked(report: AttemptReport, masker: Masker) -> AttemptReport
         result=masked(report.result),
         extended_payloads=masked(report.extended_payloads),
         attributes=masker.mask_json(report.attributes),
+        unkept=None if report.unkept is None else masker.mask_text(report.unkept),
     )
 
 

@@ -16,8 +16,8 @@ FILL = f"text => {{ {_FUNCTIONS} return module.exports.fillDatabases(text); }}"
 """Write the databases of an origin, in a page of it, that is given both as JSON text."""
 _FIND_UNKEPT = f"limits => {{ {_FUNCTIONS} return module.exports.findUnkept(limits); }}"
 
-_MOST_UNKEPT = 20
-"""Most kinds of values that are named of an origin, each once for a store."""
+MOST_UNKEPT = 20
+"""Most kinds of values that are named of an origin, each once for a store, and of all origins."""
 _LONGEST_NAME = 100
 """Most characters of a name that are shown: a site may give its databases any name."""
 
@@ -91,7 +91,7 @@ def may_lack_something(databases: Databases) -> bool:
 
 def find_unkept(milliseconds: float) -> tuple[str, dict[str, Any]]:
     """Return a script for a page, and its argument, that finds what is not kept of the databases of its origin."""
-    return _FIND_UNKEPT, {"most": _MOST_UNKEPT, "milliseconds": milliseconds}
+    return _FIND_UNKEPT, {"most": MOST_UNKEPT, "milliseconds": milliseconds}
 
 
 def named(origin: str, answer: Any) -> list[str]:
@@ -102,10 +102,11 @@ def named(origin: str, answer: Any) -> list[str]:
     """
     found = [
         f"{_shown(kind)} in store {_shown(store)} of database {_shown(database)} of {origin}"
-        for database, store, kind in answer["found"][:_MOST_UNKEPT]
+        for database, store, kind in answer["found"][:MOST_UNKEPT]
     ]
     return found if answer["all"] else [*found, f"perhaps more of {origin}, which was not read in time"]
 
 
 def _shown(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
+    # A long one is not cut: half of a secret would not be masked.
+    return name if len(name) <= _LONGEST_NAME else f"(a name of {len(name)} characters)"

@@ -357,7 +357,7 @@ async def captured(context: BrowserContext, before: State | None, *, databases: 
         hint = ". Its IndexedDB may be too large, or a page be busy with it" if databases else ""
         raise StateError(f"the browser did not tell it within {within:g} seconds{hint}") from error
     except Exception as error:  # a client that the hook brought may have been ended in any way
-        raise StateError(str(error) or type(error).__name__) from error
+        raise StateError(str(error).partition("\nCall log:")[0] or type(error).__name__) from error
     return state, await _unkept(context, state)
 
 
@@ -399,7 +399,9 @@ async def _unkept(context: BrowserContext, state: State) -> str | None:
             await page.close()
     except Exception as error:  # the state is known, and it must be said that it may lack something
         log.debug("what a state lacks could not be found out", exc_info=error)
-        found.append(f"perhaps more of {', '.join(origins)}, as the browser did not tell the kinds of all values")
+        found.append("perhaps more, as the browser did not tell the kinds of all values")
+    if len(found) > indexed_db.MOST_UNKEPT:
+        found[indexed_db.MOST_UNKEPT :] = [f"{len(found) - indexed_db.MOST_UNKEPT} more"]
     return f"The login has empty objects in place of what cannot be kept: {'; '.join(found)}." if found else None
 
 

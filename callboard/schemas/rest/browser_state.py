@@ -75,7 +75,6 @@ _Origin = Annotated[
     expects("an origin as a browser writes it, such as https://example.com or http://localhost:8080"),
 ]
 _Empty = Annotated[None, BeforeValidator(_check_empty)]
-_Name = Annotated[str, Field(min_length=1), expects("a text that is not empty")]
 _Version = Annotated[int, Field(ge=1, le=2**53 - 1), expects("the version of the database, from 1 on")]
 _KeyPath = Annotated[str | None, expects("a text")]
 _KeyPaths = Annotated[Annotated[list[str], FailFast()] | None, expects("an array of texts")]
@@ -134,7 +133,7 @@ class ObjectStore(RequestModel):
 class Database(RequestModel):
     """A database of IndexedDB, as Playwright saves it."""
 
-    name: _Name
+    name: AnyText
     version: _Version
     stores: Annotated[list[ObjectStore], FailFast()]
 

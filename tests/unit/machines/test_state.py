@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 import pytest
+from callboard_runtime import indexed_db
 from callboard_runtime.state import LIMIT, StateError, as_text, differ, of_browser, parsed
 from hypothesis import given
 from hypothesis import strategies as st
@@ -109,3 +110,8 @@ def test_a_state_that_is_too_big_is_not_kept() -> None:
     assert len(as_text(state(cookie("sid", "x" * (LIMIT - empty))))) == LIMIT
     with pytest.raises(StateError, match=f"it is {LIMIT + 1} bytes"):
         as_text(state(cookie("sid", "x" * (LIMIT - empty + 1))))
+
+
+def test_a_long_name_of_a_database_is_not_cut_within_a_secret():
+    (place,) = indexed_db.named("https://shop.test", {"found": [["secret" * 20, "values", "Blob"]], "all": True})
+    assert place == "Blob in store values of database (a name of 120 characters) of https://shop.test"
