@@ -42,7 +42,10 @@ UNTOLD = {"callboard_audit_entries_lost_total", "callboard_machines_recycled_tot
 PLAIN = {
     "Intuned.jsonc": '{"projectName": "plain", "replication": {"maxConcurrentRequests": 2}}',
     "api/echo.py": "async def automation(page, params=None, **_):\n    return params\n",
-    "api/wrong.py": "async def automation(page, params=None, **_):\n    raise ValueError('no')\n",
+    "api/wrong.py": (
+        "from callboard_runtime import request_input\n"
+        "async def automation(page, params=None, **_):\n    await request_input('Does nobody answer?', timeout=1)\n"
+    ),
     "api/waits.py": "import asyncio\nasync def automation(page, params=None, **_):\n    await asyncio.sleep(600)\n",
 }
 MEMBERS = {
@@ -210,6 +213,8 @@ async def test_each_event_is_counted_once(scrapes: dict[str, Scrape]) -> None:
     assert worker.value("callboard_attempt_duration_seconds_count", project="plain", status="failed") == 1
     assert worker.value("callboard_auth_session_creates_total", project="members", outcome="created") == 1
     assert worker.value("callboard_auth_session_checks_total", project="members", outcome="good") == 3
+    assert worker.value("callboard_handoffs_ended_total", project="plain", kind="input", status="expired") == 1
+    assert worker.value("callboard_handoffs_open", project="plain") == 0
     assert worker.value("callboard_delivery_tries_total", sink="webhook", outcome="failed") == 1
     assert worker.value("callboard_delivery_tries_total", sink="webhook", outcome="delivered") == 1
     assert worker.value("callboard_machines", project="plain", state="leased") == 2
