@@ -56,7 +56,7 @@ async def list_all(services: ServicesDep, projectName: str, runId: str) -> Deliv
 async def redeliver(
     services: ServicesDep, caller: CallerDep, projectName: str, runId: str, deliveryId: str
 ) -> DeliveryBody:
-    """Send it once more: after a success, after a failure, or now instead of at the next try.
+    """Send the Delivery once more: after a success, after a failure, or now instead of at the next try.
 
     Without the scope `runs:read`, the answer has no tries and no error.
     """

@@ -171,9 +171,9 @@ class Settings(BaseSettings):
     behind a proxy: preferably a host name of its own. It must be https, as service workers require, or on loopback."""
 
     public_url: str | None = Field(default=None, pattern=r"^https?://[^/?#@\s]+/?$")
-    """Address of the API for the browsers of people, such as `https://callboard.example.com`, in the links of which a
-    project's webhook is told. It has no path, as all pages have absolute ones. Control workers read it. Unset: it is
-    told without a link."""
+    """Address of the API for the browsers of people, such as `https://callboard.example.com`, without a path, as all
+    pages have absolute ones. Control workers make links to questions of it, which the webhooks of projects are sent.
+    Unset: what these are sent has no link."""
 
     trusted_proxies: Networks = Field(default_factory=list[IPv4Network | IPv6Network])
     """Addresses and networks, comma-separated, of the proxies in front of the API: `10.1.0.7,fd00::/8`. Only

@@ -351,7 +351,7 @@ class AuthSessionWorkflow:
 
     @workflow.signal(name=names.UPDATE_LOGIN)
     def update_login(self, spec: LoginSpec) -> None:
-        """Note that the AuthSession is to log in with other parameters, when it is the turn of that."""
+        """Note that the AuthSession is to log in with other parameters, when the turn of this Update comes."""
         self._updates.append(spec)
         self._stand_in_line(LeaseRequest(run_id=spec.run_id, at=workflow.now()))
 
@@ -364,12 +364,12 @@ class AuthSessionWorkflow:
             self._stand_in_line(request)
 
     def _stand_in_line(self, request: LeaseRequest) -> None:
-        """Let it wait behind the holder and those that were started before; two can ask in any order."""
+        """Let it wait behind the holder and those that were started before, whichever has asked first."""
         insort(self._line, request, lo=0 if self._holder is None else 1, key=lambda each: each.at)
 
     @workflow.signal(name=names.RELEASE_LEASE)
     def release(self, run_id: str) -> None:
-        """Note that it does not, or waits for that no more."""
+        """Note that a Run, Validate or Update uses the login alone no more, or does not wait for its turn any more."""
         self._line = [each for each in self._line if each.run_id != run_id]
         if run_id == self._holder:
             self._holder = None

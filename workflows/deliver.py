@@ -103,7 +103,7 @@ class DeliverWorkflow:
     async def _send(self, send_input: SendInput) -> DeliveryOutcome:
         """Send by the schedule; end early when the Delivery is requested once more, which begins another schedule."""
         schedule = send_input.delivery.sink.schedule
-        workflow.set_current_details("It is being sent")
+        workflow.set_current_details("The message is being sent")
         handle = workflow.start_activity(
             names.SEND_DELIVERY,
             send_input,
@@ -133,7 +133,7 @@ class DeliverWorkflow:
 
     def _close(self, outcome: DeliveryOutcome) -> DeliveryOutcome:
         if outcome.error is None:
-            workflow.set_current_details("It was delivered")
+            workflow.set_current_details("The message was delivered")
             return outcome
         if self._is_cancel_requested:
             raise CancelledError("The Delivery was canceled.")

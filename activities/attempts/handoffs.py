@@ -51,8 +51,8 @@ from callboard.temporal.rpc_errors import cancels_kept, is_transient
 log = logging.getLogger(__name__)
 
 _ASK_AGAIN_AFTER = 1.0
-"""Seconds after which a question is brought to Temporal again that it has not taken. The Attempt is interrupted if
-Temporal is away for longer than it may be."""
+"""Seconds after which a question that Temporal has not taken is brought to it again. If Temporal is away for too long,
+the Attempt is interrupted."""
 _TAKEN_WITHIN = timedelta(seconds=10)
 """How much longer than its own time a question waits: for a worker to take it to its Run, and to tell how it ended."""
 _UNKNOWN = f"Update handler for '{names.ASK}' expected but not found"
@@ -62,7 +62,7 @@ _WITHDRAWN_WITHIN = timedelta(seconds=3)
 _REMEMBERED = 1000
 """How many questions are known to have ended: Temporal lists each as open for a moment longer."""
 _TOO_SHORT = (
-    f"From a secret answer on that is too short to be masked (under {MIN_MASKED_LENGTH} characters), none is kept."
+    f"The Attempt was given a secret answer that is too short to be masked (under {MIN_MASKED_LENGTH} characters)."
 )
 
 _AddressedWait = tuple[str, CodeWait]

@@ -44,7 +44,7 @@ _LINKING = [requires(Scope.HANDOFFS, "handoff.link")]
 _DECLINING = [requires(Scope.HANDOFFS, "handoff.decline")]
 
 _CHECKS = [Depends(require_run)]
-"""What comes before the body of an answer is read."""
+"""What is checked before the body of an answer is read."""
 
 
 @_OF_PROJECT.get(

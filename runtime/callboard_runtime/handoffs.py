@@ -58,7 +58,7 @@ async def request_input(
     Raises:
         HandoffTimeout: Nobody has answered in time.
         HandoffDeclined: A person has declined.
-        HandoffUnavailable: Too many questions are open, or those who run Callboard cannot ask any.
+        HandoffUnavailable: No question can be asked now; the message says why: too many are open, for example.
         ValueError: An argument is none of these.
         RuntimeError: This is no Attempt.
     """

@@ -60,7 +60,7 @@ function runApiOf(installed) {
         values,
         askPerson: async (question) => {
           if (Object.hasOwn(answers, question.name)) return JSON.stringify({ status: 'completed', values: answers });
-          throw new Error(`request_input has no answer ${question.name} in this test`);
+          throw new Error(`requestInput has no answer ${question.name} in this test`);
         },
       };
       const outcome = await callLocally(called, async () => ({ context, page }));

@@ -39,7 +39,7 @@ class HandoffKind(OpenStrEnum):
 
 
 class HandoffStatus(OpenStrEnum):
-    """Whether a Handoff waits for a person, or how it has ended (docs/contract.md, section 9)."""
+    """Whether a Handoff waits for a person, or how it has ended (docs/contract.md, section 22)."""
 
     OPEN = "open"
     COMPLETED = "completed"
@@ -78,9 +78,10 @@ class HandoffEnd(FlowModel):
 
     status: HandoffStatus
     values: str | None = Field(default=None, repr=False)
-    """The values by field, as JSON, sealed for the Run; None if there are none."""
+    """The values by field, as JSON, sealed for this Handoff; None if there are none."""
     reason: str | None = None
-    """Why it was declined, as far as the person has said; of a completed one, how, if by no person."""
+    """Why it was declined, as far as the person has said, or why it was withdrawn, as far as there is a reason; of one
+    that no person has completed, what has."""
 
 
 class HandoffAnswer(FlowModel):

@@ -277,7 +277,7 @@ def validate_run_id(run_id: str, number: int) -> str:
 
 
 def handoff_id(run_id: str, attempt: int, number: int) -> str:
-    """Return the id of a Handoff: the how manieth of this Attempt it is."""
+    """Return the id of a Handoff; `number` tells it from the others of this Attempt."""
     return f"{run_id}.{attempt}.{number}"
 
 

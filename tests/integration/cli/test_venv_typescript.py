@@ -53,7 +53,7 @@ import { test } from 'node:test';
 
 test('is answered by name', async () => {
   assert.equal((await runApi('ask', {}, { answers: { code: '493027' } })).result, '493027');
-  await assert.rejects(runApi('ask'), /request_input has no answer code in this test/);
+  await assert.rejects(runApi('ask'), /requestInput has no answer code in this test/);
 });
 
 test('makes a login, with which other calls begin', async () => {

@@ -64,9 +64,10 @@ export interface RequestInputOptions {
  * @param text What the person reads: at most 1000 characters.
  * @throws HandoffTimeout Nobody has answered in time.
  * @throws HandoffDeclined A person has declined.
- * @throws HandoffUnavailable Too many questions are open, or those who run Callboard cannot ask any.
+ * @throws HandoffUnavailable No question can be asked now; the message says why: too many are open, for example.
  * @throws TypeError An argument is none of these.
- * @throws RangeError An argument is too long.
+ * @throws RangeError A text is too long, or a time too short or too long.
+ * @throws Error The pattern is no regular expression in Python, or this is no Attempt.
  */
 export function requestInput(text: string, options?: RequestInputOptions): Promise<string>;
 
