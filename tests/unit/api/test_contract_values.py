@@ -140,7 +140,7 @@ async def test_an_operation_is_told_in_words_of_the_contract(api: Api, fields: d
 async def test_the_api_maps_unknown_words_of_an_auth_session_and_pages_show_them(api: Api):
     api.add_auth_session(type="BORROWED", status="RESTING")
     body = await api.ask("auth-sessions/anna", "members")
-    assert body == {"id": "anna", "type": AuthSessionType.RECORDER, "status": AuthSessionStatus.EXPIRED}
+    assert (body["type"], body["status"]) == (AuthSessionType.RECORDER, AuthSessionStatus.EXPIRED)
     client = await signed_in_client(api)
     page = (await client.get("/projects/members/auth-sessions")).text
     assert "BORROWED" in page
