@@ -49,7 +49,7 @@ class _SlowSender:
         self.go = asyncio.Event()
         self.began = asyncio.Event()
 
-    async def send_stored(self, _input: SendInput, at: datetime) -> SendResult:
+    async def send_stored(self, _delivery: object, _body_key: str, at: datetime) -> SendResult:
         self.began.set()
         await self.go.wait()
         return SendResult(TryRecord(at=at, status_code=200))

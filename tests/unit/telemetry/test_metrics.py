@@ -34,6 +34,8 @@ EVENTS: dict[str, tuple[Any, ...]] = {
     "delivery_ended": ("shop", {"sink": "webhook", "status": "delivered"}),
     "delivery_tried": ({"sink": "s3", "outcome": "failed"},),
     "auth_session_checked": ("shop", "good"),
+    "handoffs_open": ("shop", 1),
+    "handoff_ended": ("shop", {"kind": "input", "status": "completed"}),
     "auth_session_created": ("shop", "created"),
     "job_run_ended": ("shop", "SUCCESS"),
     "request_ended": ({"method": "GET", "route": "/healthz", "status": "200", "duration": A_SECOND},),

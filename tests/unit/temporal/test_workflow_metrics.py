@@ -20,6 +20,7 @@ from workflows.bulk import BulkWorkflow
 from workflows.deliver import DeliverWorkflow, SinkTestWorkflow
 from workflows.deploy import DeployWorkflow
 from workflows.fleet import FleetWorkflow
+from workflows.inbox import InboxWorkflow
 from workflows.outcomes import innermost_cause
 from workflows.project_changes import DeleteProjectWorkflow, MovePointerWorkflow
 from workflows.sweep import SweepWorkflow
@@ -27,7 +28,7 @@ from workflows.sweep import SweepWorkflow
 HISTORIES = sorted((REPOSITORY / "tests" / "histories").glob("*.json"))
 OTHERS = (
     *(DeliverWorkflow, SinkTestWorkflow, SweepWorkflow, FleetWorkflow, ApplyResourcesWorkflow),
-    *(DeployWorkflow, MovePointerWorkflow, DeleteProjectWorkflow, BulkWorkflow),
+    *(DeployWorkflow, MovePointerWorkflow, DeleteProjectWorkflow, BulkWorkflow, InboxWorkflow),
 )
 
 
