@@ -20,7 +20,7 @@ class Silent:
     def get_workflow_handle(self, _workflow_id: str) -> Silent:
         return self
 
-    async def execute_update(self, _update: str, _argument: Any) -> None:
+    async def execute_update(self, _update: str, _argument: Any, **_options: Any) -> None:
         self.asked.set()
         try:
             await asyncio.Event().wait()
