@@ -52,7 +52,7 @@ def deep(depth: int = 9_990) -> Any:
         *({"error": {**LATER, "retryAfter": seconds}} for seconds in (-1, 86_401, float("nan"), "5", True, None)),
         {"error": {**ERROR, "kind": "retry-later"}},
         {"imported": ["x" * 201]},
-        {"uncaptured": deep()},
+        {"unkept": deep()},
     ],
 )
 def test_an_end_of_any_other_shape_is_refused(changed: dict[str, Any]) -> None:
