@@ -38,6 +38,7 @@ from temporalio.worker import (
 
 from activities.artifacts import ArtifactActivities
 from activities.attempt_activities import AttemptActivities
+from activities.attempts.live_dial import LiveViewers
 from activities.attempts.new_versions import NewVersions
 from activities.attempts.running_attempts import RunningAttempts
 from activities.bulk import BulkActivities
@@ -64,6 +65,7 @@ from callboard.projects.versions import VersionFolders
 from callboard.schemas.errors import CallboardError
 from callboard.schemas.workflow import names
 from callboard.security.egress import EgressPolicy
+from callboard.security.keyring import KeyRing
 from callboard.security.pinned_transport import PinnedTransport
 from callboard.settings import Settings
 from callboard.storage.factory import open_store
@@ -92,6 +94,7 @@ from workflows.deploy import DeployWorkflow
 from workflows.inbox import InboxWorkflow
 from workflows.job_lock import JobLockWorkflow
 from workflows.job_run import JobRunWorkflow
+from workflows.live import DialLiveWorkflow
 from workflows.project_changes import DeleteProjectWorkflow, MovePointerWorkflow
 from workflows.run_workflow import RunWorkflow
 from workflows.sweep import SweepWorkflow
@@ -157,12 +160,13 @@ def attempts_worker(
     )
 
 
-def stops_worker(process: Process, running_attempts: RunningAttempts) -> Worker:
-    """Return the worker that takes what is addressed to this process alone: to stop an Attempt that runs here."""
+def own_worker(process: Process, running_attempts: RunningAttempts) -> Worker:
+    """Return the worker for what is addressed to this process alone: to stop an Attempt that runs here, or show it."""
+    views = LiveViewers(running_attempts, KeyRing.of(process.settings))
     return Worker(
         process.client,
         task_queue=names.worker_queue(process.identity),
-        activities=[running_attempts.stop_attempt],
+        activities=[running_attempts.stop_attempt, views.connect_live],
         identity=process.identity,
         activity_task_poller_behavior=PollerBehaviorSimpleMaximum(1),
         graceful_shutdown_timeout=_GRACE,
@@ -210,7 +214,7 @@ def others_worker(
         *_OF_RUNS,  # AuthSessions have Creates, and JobRuns have Validates
         *(JobRunWorkflow, JobLockWorkflow, TriggerJobWorkflow, ApplyResourcesWorkflow),
         *(DeployWorkflow, MovePointerWorkflow, DeleteProjectWorkflow, SweepWorkflow, BulkWorkflow),
-        InboxWorkflow,
+        *(InboxWorkflow, DialLiveWorkflow),
     ]
     activities = [
         *(artifacts.record_interrupted, artifacts.delete_states, variables.collect_variables),
@@ -326,7 +330,7 @@ async def host_playwright(process: Process, host: Host, resources: AsyncExitStac
     redactor = TraceRedactor()
     resources.push_async_callback(redactor.close)
     running_attempts = RunningAttempts()
-    await resources.enter_async_context(running_worker(stops_worker(process, running_attempts)))
+    await resources.enter_async_context(running_worker(own_worker(process, running_attempts)))
     versions = VersionFolders(store, settings.make_folder("versions"))
     box = PackageBox(settings, temporal_address=address, other_parts=other_parts)
     environments = Environments(settings.make_folder("environments"), box)

@@ -257,7 +257,10 @@ async def _execute_attempt(resources: AttemptResources, attempt: AttemptInput) -
             # The Attempt is in both or in neither at any moment: nothing is awaited between the two.
             with resources.worker_dir.journal(entry), resources.running_attempts.register(running):
                 finalizing = _await_and_finalize(resources, running)
-                return await forward_cancellation(finalizing, running.on_cancellation)
+                try:
+                    return await forward_cancellation(finalizing, running.on_cancellation)
+                finally:
+                    await running.live.close()
 
 
 async def _await_and_finalize(resources: AttemptResources, running: RunningAttempt) -> AttemptOutcome:

@@ -11,6 +11,7 @@ from fastapi_offline import FastAPIOffline
 
 from api import audit, codes, deliveries, env_vars, fleet, health, keys
 from api.attempts import calls as attempt_calls
+from api.attempts import live_calls
 from api.auth_sessions import calls as auth_session_calls
 from api.auth_sessions import results as auth_session_results
 from api.dashboard import assets, sign_in
@@ -50,6 +51,7 @@ def create_app(services: Services) -> FastAPI:
             async with published_waiting(services.catalog, services.run_queries):
                 yield
         finally:
+            await services.live_views.close()
             await recorder.close()
             await services.runs.close()
             await services.stored_keys.close()
@@ -68,6 +70,7 @@ def create_app(services: Services) -> FastAPI:
         *bulk.routers,  # before the calls of one Run: their paths fit these, too
         *run_calls.routers,
         *attempt_calls.routers,
+        *live_calls.routers,
         *auth_session_calls.routers,
         auth_session_results.router,
         *handoff_calls.routers,

@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from api.http.key_check import KeyCheck
 from api.http.rate_limiter import RateLimiter
 from api.http.uploads import Uploads
+from api.live_views import LiveViews
 from callboard.projects.catalog import Catalog, deploys_seen_within
 from callboard.projects.job_definition import JobDefiner
 from callboard.projects.samples import Samples
@@ -40,6 +41,7 @@ from callboard.temporal.health import TemporalHealth
 from callboard.temporal.inboxes import Inboxes
 from callboard.temporal.job_runs import JobRuns
 from callboard.temporal.jobs import Jobs
+from callboard.temporal.live_dials import LiveDials
 from callboard.temporal.project_changes import ProjectChanges
 from callboard.temporal.run_queries import RunQueries
 from callboard.temporal.runs import Runs
@@ -73,6 +75,7 @@ class Services(StartServices):
     project_changes: ProjectChanges
     deploys: Deploys
     uploads: Uploads
+    live_views: LiveViews
     sessions: SignInSessions
     """Sessions of people who are signed in to the pages."""
     ended_sessions: EndedSessions
@@ -134,6 +137,7 @@ async def open_services(settings: Settings, connection: Connection) -> Services:
         project_changes=ProjectChanges(client),
         deploys=Deploys(client),
         uploads=Uploads(settings, store),
+        live_views=LiveViews(ring, LiveDials(client).dial, settings.live_url),
         store=store,
         catalog=Catalog(store, deploys_seen_within(is_bucket=settings.keeps_artifacts_in_bucket)),
         ring=ring,

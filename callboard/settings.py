@@ -175,6 +175,10 @@ class Settings(BaseSettings):
     pages have absolute ones. Control workers make links to questions of it, which the webhooks of projects are sent.
     Unset: what these are sent has no link."""
 
+    live_address: str | None = Field(default=None, pattern=r"^https?://[^/?#@\s]+/?$")
+    """Address at which workers reach this api process, such as `http://api:8400`: they send live pictures there while
+    somebody watches. With several api processes, each has its own. Unset: its port on this host."""
+
     trusted_proxies: Networks = Field(default_factory=list[IPv4Network | IPv6Network])
     """Addresses and networks, comma-separated, of the proxies in front of the API: `10.1.0.7,fd00::/8`. Only
     from these are the headers about the client's address (`X-Forwarded-For`) and about https (`X-Forwarded-Proto`)
@@ -294,6 +298,12 @@ class Settings(BaseSettings):
         if self.viewer_port is not None:
             return self.viewer_port
         return self.port + 10 if 0 < self.port <= 65525 else 0
+
+    @property
+    def live_url(self) -> str:
+        """Address at which workers reach this api process."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        return self.live_address or f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property
     def artifacts_kept(self) -> timedelta:

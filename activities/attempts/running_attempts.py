@@ -16,6 +16,7 @@ from temporalio.activity import ActivityCancellationDetails
 from activities.attempts.attempt_artifacts import UploadedArtifacts
 from activities.attempts.attempt_files import StoredFiles
 from activities.attempts.attempt_log import AttemptLog, StoredLog
+from activities.attempts.live_cast import LiveCast
 from activities.heartbeat import SILENCE_LIMIT
 from callboard.machines.attempt_spec import MachineStart
 from callboard.machines.machine_attempt import MachineAttempt
@@ -79,6 +80,8 @@ class RunningAttempt:
         self.stored_log = StoredLog()
         """What was stored of the log."""
         self.folder = folder
+        self.live = LiveCast(folder)
+        """What its browser shows to those who watch."""
         self.artifacts = UploadedArtifacts()
         """The trace, screenshot and page URL that were stored at the end."""
         self.files = StoredFiles()
@@ -271,6 +274,10 @@ class RunningAttempts:
             yield
         finally:
             del self._running[key]
+
+    def find(self, run_id: str, number: int) -> RunningAttempt | None:
+        """Return an Attempt that runs here."""
+        return self._running.get((run_id, number))
 
     @activity.defn(name=names.STOP_ATTEMPT)
     async def stop_attempt(self, input: StopInput) -> bool:

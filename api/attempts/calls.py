@@ -1,7 +1,7 @@
 """Attempts and what they leave: record, log, trace, screenshot, files (docs/contract.md, section 13.4).
 
-These are the calls, and the addresses of a Run's page that answer the same to a browser. A page has more: the live view
-of a browser, and the trace in Playwright's viewer.
+These are the calls, and the addresses of a Run's page that answer the same to a browser. A page has more: the
+trace in Playwright's viewer.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from typing import Annotated, Any
 from fastapi import Depends, Header, Path, Query, Request
 from fastapi.sse import EventSourceResponse
 from pydantic import Field
-from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response
 
 from api.attempts.artifacts import get_attempt, screenshot_response, trace_response
 from api.attempts.files import file_response, list_files, preview_response
-from api.attempts.live_view import MEDIA_TYPE, watch_attempt
 from api.attempts.log import follow_log, read_log
 from api.attempts.trace_viewer import trace_viewer_url
 from api.dashboard.page_route import page_router
@@ -174,10 +173,3 @@ async def file(services: ServicesDep, projectName: str, runId: str, number: _Num
 async def preview(services: ServicesDep, projectName: str, runId: str, number: _Number, name: str) -> Response:
     """Get a picture or a text among the files, for a browser to show it."""
     return await preview_response(services, projectName, runId, number, name)
-
-
-@_PAGES.get("/live")
-async def live(services: ServicesDep, projectName: str, runId: str, number: _Number) -> Response:
-    """Stream pictures of the Attempt's browser while it runs on this host; answer 204 if it does not."""
-    pictures = await watch_attempt(services, projectName, runId, number)
-    return Response(status_code=204) if pictures is None else StreamingResponse(pictures, media_type=MEDIA_TYPE)

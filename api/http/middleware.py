@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -55,6 +55,11 @@ _CHECKED_EVERY = 3.0
 """Seconds after which the key of a request that lasts is checked again."""
 
 log = logging.getLogger(__name__)
+
+
+async def log_as_frequent(request: Request) -> None:
+    """Have the log tell of this request at level DEBUG only: the dependency of routes called many times a second."""
+    request.state.is_frequent = True
 
 
 class RequestMiddleware:
@@ -203,7 +208,8 @@ class _Exchange:
             pass  # It was good when the request came. New requests are refused meanwhile.
 
     def log(self) -> None:
-        level = logging.DEBUG if self.scope["path"] in _HEALTH_PATHS else logging.INFO
+        is_frequent = self.scope["path"] in _HEALTH_PATHS or "is_frequent" in self.scope["state"]
+        level = logging.DEBUG if is_frequent else logging.INFO
         milliseconds = (time.monotonic() - self._started_at) * 1000
         status = self.status or "client left"
         extra = {"request": {**self._subject(), "correlationId": self.correlation_id}}

@@ -15,7 +15,6 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from api.attempts.files import files_of_run, is_previewed
-from api.attempts.live_view import is_watchable
 from api.attempts.trace_viewer import has_trace_viewer
 from api.dashboard.auth import FormDep
 from api.dashboard.page_route import page_router
@@ -279,11 +278,6 @@ async def run_page(request: Request, services: ServicesDep, projectName: str, ru
         base=_address(projectName, runId),
         table=None if found is None else await asyncio.to_thread(_view_rows, found, request.query_params),
         bars=layout_bars(run_spans(run, spans), datetime.now(UTC)),
-        watchable={
-            each["number"]
-            for each in run["attempts"]
-            if each["status"] == "started" and is_watchable(services, each["worker"], runId, each["number"])
-        },
         has_trace_viewer=has_trace_viewer(services.settings),
         is_previewed=is_previewed,
         unfinished=run["status"] in ("pending", "started"),

@@ -250,7 +250,28 @@ function copies(button, read) {
   });
 }
 
+// Draw what a browser shows, one picture after the other. While nobody can see the canvas, none is asked for.
+async function watch(canvas) {
+  let after = 0;
+  while (canvas.isConnected) {
+    let wait = 0;
+    if (document.hidden || !canvas.checkVisibility()) wait = 500;
+    else {
+      const answer = await fetch(`${canvas.dataset.livePicture}?after=${after}`, { redirect: "error" }).catch(() => null);
+      if (answer?.status === 200) {
+        const picture = await createImageBitmap(await answer.blob());
+        [canvas.width, canvas.height] = [picture.width, picture.height];
+        canvas.getContext("2d").drawImage(picture, 0, 0);
+        picture.close();
+        after = answer.headers.get("x-number");
+      } else if (answer?.status !== 204) wait = 3000;
+    }
+    if (wait) await new Promise((resolve) => setTimeout(resolve, wait));
+  }
+}
+
 function enhance(root) {
+  for (const canvas of root.querySelectorAll("[data-live-picture]")) watch(canvas);
   runningTimes(root);
   for (const button of root.querySelectorAll("[data-copy]")) {
     copies(button, async () => (await fetch(button.dataset.copy)).text());
@@ -304,14 +325,6 @@ function openLink() {
   history.replaceState(null, "", location.pathname);
 }
 addEventListener("hashchange", openLink);
-
-// Stop the live pictures while the page is hidden: nobody watches them, so the browsers need not send them.
-document.addEventListener("visibilitychange", () => {
-  for (const picture of document.querySelectorAll("[data-live-picture]")) {
-    picture.dataset.from ??= picture.getAttribute("src");
-    if (document.hidden) picture.removeAttribute("src"); else picture.src = picture.dataset.from;
-  }
-});
 
 for (const part of document.querySelectorAll("[data-live]")) texts.set(part.id, part.innerHTML);
 localTimes(document);

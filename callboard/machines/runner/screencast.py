@@ -1,8 +1,8 @@
-"""Send live pictures of an Attempt's page to those who watch, over a socket in the Attempt's folder.
+"""Send live pictures of an Attempt's page to its worker, over a socket in the Attempt's folder.
 
-Each picture is four bytes of length, big-endian, then a JPEG; nothing is read from those who watch. As long as nobody
-watches, this costs only a listening socket. The browser sends the next picture once the last was acknowledged. We
-acknowledge with a delay: so the cost is that of ten pictures a second at most.
+Each picture is four bytes of length, big-endian, then a JPEG. What the worker sends are JSON objects, each behind such
+a length. As long as nobody watches, the worker is not connected, and this costs only a listening socket. The browser
+makes the next picture once the worker says that the last was taken, so those who watch decide how many there are.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import json
 import os
 import socket
 import struct
@@ -22,13 +23,12 @@ from playwright.async_api import CDPSession, Page
 from playwright.async_api import Error as PlaywrightError
 
 SOCKET = "live.sock"
-_AT_MOST = 8
-"""Most clients that can watch the same Attempt."""
-_LARGEST = 1_000_000
+_LARGEST = 2_000_000
 """Most bytes of a picture; a larger one is left out."""
-_SIZE: dict[str, Any] = {"format": "jpeg", "quality": 60, "maxWidth": 960, "maxHeight": 720}
-_EVERY = 0.1
-"""Least seconds from one picture to the next."""
+_LONGEST = 64 * 1024
+"""Most bytes of what the worker says at once."""
+_SIZE: dict[str, Any] = {"format": "jpeg", "quality": 60, "maxWidth": 1920, "maxHeight": 1080}
+"""Pictures have the size of the viewport, up to this one."""
 _LOOK_EVERY = 0.5
 """Seconds between two checks whether the automation is at another page."""
 _FIRST_WITHIN = 2.0
@@ -45,53 +45,59 @@ class Screencast:
         self._folder = folder
         self._page = page
         self._server: asyncio.Server | None = None
-        self._watching: set[asyncio.StreamWriter] = set()
+        self._worker: asyncio.StreamWriter | None = None
+        """The connection of the worker, as long as somebody watches."""
         self._casting: asyncio.Task[None] | None = None
-        self._next = 0.0
-        self._last: bytes | None = None
+        self._untaken: list[tuple[CDPSession, int]] = []
+        """Frames of which the browser waits to hear that they were taken: it sends two at most before."""
 
     async def begin(self) -> None:
-        """Listen for those who want to watch."""
+        """Listen for the worker."""
         if self._folder is not None:
             with contextlib.suppress(OSError):  # if nobody can watch, that is no failure of the automation
                 self._server = await asyncio.start_server(self._show, sock=_listener(self._folder))
 
     async def end(self) -> None:
-        """Stop listening, and disconnect those who watch, in bounded time."""
+        """Stop listening, and disconnect the worker, in bounded time."""
         server, self._server = self._server, None
         if server is not None and self._folder is not None:
             server.close()
             with contextlib.suppress(OSError):
                 (self._folder / SOCKET).unlink()
-        for writer in list(self._watching):
-            writer.close()
-        self._watching.clear()
-        await self._stop()
+        await self._leave()
 
     async def _show(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one client that watches, until it leaves."""
-        if self._server is None or len(self._watching) >= _AT_MOST:
+        """Serve the worker until it leaves, or connects again."""
+        await self._leave()
+        if self._server is None:
             writer.close()
             return
-        self._watching.add(writer)
-        if self._last is not None:
-            _write(writer, self._last)  # a page that does not change gives no new one
-        if self._casting is None:
-            self._casting = asyncio.create_task(self._cast(), name="live")
+        self._worker = writer
+        self._casting = asyncio.create_task(self._cast(), name="live")
         try:
-            with contextlib.suppress(ConnectionError):
-                await reader.read(1)
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                while (length := int.from_bytes(await reader.readexactly(4))) <= _LONGEST:
+                    await self._obey(json.loads(await reader.readexactly(length)))
         finally:
-            self._watching.discard(writer)
             writer.close()
-            if not self._watching:
-                await self._stop()
+            if self._worker is writer:
+                await self._leave()
 
-    async def _stop(self) -> None:
-        casting, self._casting, self._last = self._casting, None, None
+    async def _leave(self) -> None:
+        worker, self._worker = self._worker, None
+        casting, self._casting, self._untaken = self._casting, None, []
+        if worker is not None:
+            worker.close()
         if casting is not None:
             casting.cancel()
             await asyncio.wait({casting}, timeout=_END_WITHIN)
+
+    async def _obey(self, message: dict[str, Any]) -> None:
+        if message["kind"] == "taken":
+            untaken, self._untaken = self._untaken, []
+            for session, number in untaken:
+                with contextlib.suppress(PlaywrightError):  # the page is gone meanwhile
+                    await send(session, "Page.screencastFrameAck", sessionId=number)
 
     async def _cast(self) -> None:
         """Send pictures of the page that the automation is at, and of each one that it goes to later."""
@@ -106,7 +112,8 @@ class Screencast:
         session = await page.context.new_cdp_session(page)
 
         def came(frame: dict[str, Any]) -> None:
-            self._came(session, frame)
+            self._untaken.append((session, frame["sessionId"]))
+            self._send_picture(base64.b64decode(frame["data"]))
 
         try:
             session.on("Page.screencastFrame", came)
@@ -126,30 +133,9 @@ class Screencast:
                 shot = await send(session, "Page.captureScreenshot", format="jpeg", quality=_SIZE["quality"])
                 self._send_picture(base64.b64decode(shot["data"]))
 
-    def _came(self, session: CDPSession, frame: dict[str, Any]) -> None:
-        loop = asyncio.get_running_loop()
-        if loop.time() >= self._next:
-            self._next = loop.time() + _EVERY
-            self._send_picture(base64.b64decode(frame["data"]))
-        loop.call_later(_EVERY, self._acknowledge, session, frame["sessionId"])
-
     def _send_picture(self, picture: bytes) -> None:
-        if len(picture) > _LARGEST:
-            return
-        self._last = picture
-        for writer in self._watching:
-            _write(writer, picture)
-
-    def _acknowledge(self, session: CDPSession, number: int) -> None:
-        if self._casting is not None:
-            # `gather` takes the exception, so that it is not logged if the page is gone meanwhile.
-            asyncio.gather(send(session, "Page.screencastFrameAck", sessionId=number), return_exceptions=True)
-
-
-def _write(writer: asyncio.StreamWriter, picture: bytes) -> None:
-    # A client that has not received the last picture yet has no use for this one.
-    if not writer.is_closing() and not writer.transport.get_write_buffer_size():
-        writer.write(struct.pack(">I", len(picture)) + picture)
+        if len(picture) <= _LARGEST and self._worker is not None and not self._worker.is_closing():
+            self._worker.write(struct.pack(">I", len(picture)) + picture)
 
 
 def _listener(folder: Path) -> socket.socket:
@@ -161,7 +147,7 @@ def _listener(folder: Path) -> socket.socket:
             made = f"{SOCKET}.part"
             listener.bind(f"/proc/self/fd/{descriptor}/{made}")
             (folder / made).chmod(0o600)
-            listener.listen(_AT_MOST)
+            listener.listen()
             (folder / made).rename(folder / SOCKET)  # renamed last, so that whoever finds the socket can connect
         except OSError:
             listener.close()

@@ -65,6 +65,7 @@ DELETE_PROJECT = "DeleteProject"  # its workflow id is of the same form
 DEPLOY = "Deploy"  # deploys an upload of a project; its workflow id is of the same form
 BULK = "Bulk"  # cancels many Runs, or starts them again; `bulk_workflow_id` builds the workflow id
 INBOX = "Inbox"  # the codes for one addressee of a project; `inbox_workflow_id` builds the workflow id
+DIAL_LIVE = "DialLive"  # has a worker connect to an api where somebody watches one of its Attempts
 FLEET = "Fleet"  # leases Machines to workers; there is one
 
 FLEET_ID = "callboard:fleet"
@@ -88,6 +89,7 @@ CHECK = "check"
 CREATE_LOGIN = "create"
 DELETE_STATES = "forget_states"
 STOP_ATTEMPT = "stop_attempt"
+CONNECT_LIVE = "connect_live"
 RECORD_INTERRUPTED = "record_lost"
 COLLECT_VARIABLES = "collect_variables"
 PREPARE_DELIVERY = "prepare_delivery"

@@ -1,9 +1,10 @@
-"""What a Machine shows of an Attempt to those who watch, and what it costs when nobody does."""
+"""What a Machine shows of an Attempt to its worker, and at whose pace."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import os
 import struct
 from collections.abc import AsyncGenerator, Callable
@@ -55,7 +56,7 @@ async def attempt(quiet: Run, folder: Path, **parameters: Any) -> AsyncGenerator
 
 
 async def connected(folder: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Somebody who watches."""
+    """The worker, for somebody who watches."""
     place = folder / "evidence" / SOCKET
     await until(place.exists)
     assert place.stat().st_mode & 0o777 == 0o600
@@ -72,10 +73,19 @@ async def picture(reader: asyncio.StreamReader) -> bytes:
         return await reader.readexactly(size)
 
 
+def take(writer: asyncio.StreamWriter) -> None:
+    """Say that the last picture was taken."""
+    text = json.dumps({"kind": "taken"}).encode()
+    writer.write(struct.pack(">I", len(text)) + text)
+
+
 async def test_pictures_come_one_after_another_until_the_attempt_ends(quiet: Run, tmp_path: Path) -> None:
     async with attempt(quiet, tmp_path):
         reader, writer = await connected(tmp_path)
-        pictures = [await picture(reader) for _ in range(4)]
+        pictures = list[bytes]()
+        while len(pictures) < 4:
+            pictures.append(await picture(reader))
+            take(writer)
         assert all(each.startswith(b"\xff\xd8\xff") for each in pictures)
         assert len(set(pictures)) > 1
     async with asyncio.timeout(PATIENCE):
@@ -84,10 +94,11 @@ async def test_pictures_come_one_after_another_until_the_attempt_ends(quiet: Run
 
 
 class Moving:
-    """A page, with its session, that moves five times at once."""
+    """A page, with its session, that shows two frames at once and hears which were taken."""
 
     def __init__(self) -> None:
         self.context = SimpleNamespace(new_cdp_session=self.session)
+        self.acknowledged: list[int] = []
 
     async def session(self, _page: object) -> Moving:
         return self
@@ -95,10 +106,12 @@ class Moving:
     def on(self, _event: str, came: Callable[[dict[str, Any]], None]) -> None:
         self.came = came
 
-    async def send(self, method: str, _parameters: dict[str, Any]) -> dict[str, Any]:
+    async def send(self, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
         if method == "Page.startScreencast":
-            for number in range(5):
+            for number in range(2):
                 self.came({"data": base64.b64encode(b"%d" % number).decode(), "sessionId": number})
+        if method == "Page.screencastFrameAck":
+            self.acknowledged.append(parameters["sessionId"])
         return {"data": base64.b64encode(b"first").decode()}
 
     def is_closed(self) -> bool:
@@ -107,38 +120,36 @@ class Moving:
     async def detach(self) -> None: ...
 
 
-async def test_sends_at_most_ten_pictures_a_second_of_a_moving_page(tmp_path: Path) -> None:
-    moving = cast("Any", Moving())
+async def test_the_browser_hears_that_frames_were_taken_when_the_worker_says_so(tmp_path: Path) -> None:
+    moving = Moving()
     (tmp_path / "evidence").mkdir()
-    live = Screencast(tmp_path / "evidence", lambda: moving)
+    live = Screencast(tmp_path / "evidence", lambda: cast("Any", moving))
     await live.begin()
     reader, writer = await connected(tmp_path)
-    assert [await picture(reader), await picture(reader)] == [b"first", b"0"]
+    assert [await picture(reader) for _ in range(3)] == [b"first", b"0", b"1"]
+    assert not moving.acknowledged
+    take(writer)
+    await until(lambda: moving.acknowledged == [0, 1])
     await live.end()
     assert await reader.read() == b""
     writer.close()
 
 
-async def test_several_watch_and_whoever_comes_back_sees_it_again(quiet: Run, tmp_path: Path) -> None:
+async def test_a_worker_that_connects_again_takes_the_place_of_its_last_connection(quiet: Run, tmp_path: Path) -> None:
     async with attempt(quiet, tmp_path):
-        watchers = [await connected(tmp_path) for _ in range(3)]
-        for reader, _ in watchers:
-            await picture(reader)
-        for _, writer in watchers:
-            writer.close()
-            await writer.wait_closed()
         reader, writer = await connected(tmp_path)
         await picture(reader)
+        again, writer_again = await connected(tmp_path)
+        await picture(again)
+        async with asyncio.timeout(PATIENCE):
+            await reader.read()
         writer.close()
+        writer_again.close()
 
 
 @pytest.mark.parametrize("shown", [{"moves": False}, {"opens": True}], ids=["a still page", "a page opened later"])
-async def test_whichever_page_the_automation_is_at_is_shown_to_all(quiet: Run, tmp_path: Path, shown: Any) -> None:
+async def test_whichever_page_the_automation_is_at_is_shown(quiet: Run, tmp_path: Path, shown: Any) -> None:
     async with attempt(quiet, tmp_path, **shown):
-        watchers = list[asyncio.StreamWriter]()
-        for _ in range(2):  # the second one comes when the first has seen it
-            reader, writer = await connected(tmp_path)
-            await picture(reader)
-            watchers.append(writer)
-        for writer in watchers:
-            writer.close()
+        reader, writer = await connected(tmp_path)
+        await picture(reader)
+        writer.close()

@@ -43,6 +43,7 @@ from workflows.deliver import DeliverWorkflow, SinkTestWorkflow
 from workflows.deploy import DeployWorkflow
 from workflows.fleet import FleetWorkflow
 from workflows.inbox import InboxWorkflow
+from workflows.live import DialLiveWorkflow
 from workflows.project_changes import DeleteProjectWorkflow, MovePointerWorkflow
 from workflows.sweep import SweepWorkflow
 
@@ -101,7 +102,7 @@ def recorded_answers(recorded: WorkflowHistory) -> list[Any]:
 async def replay_all(converter: DataConverter, answers: Answers | None = None) -> dict[str, Exception | None]:
     """By one worker for all of them: to make one costs more than to replay a history."""
     others = [DeliverWorkflow, SinkTestWorkflow, SweepWorkflow, FleetWorkflow, ApplyResourcesWorkflow, DeployWorkflow]
-    of_projects = [MovePointerWorkflow, DeleteProjectWorkflow, BulkWorkflow, InboxWorkflow]
+    of_projects = [MovePointerWorkflow, DeleteProjectWorkflow, BulkWorkflow, InboxWorkflow, DialLiveWorkflow]
     workflows = [*WORKFLOWS, *JOB_RUN_WORKFLOWS, *others, *of_projects]
     interceptors = [] if answers is None else [answers]
     # Its detector of deadlocks would let a replay fail that a busy machine holds up for two seconds.

@@ -1,0 +1,123 @@
+"""The live pictures of one Attempt, as its Machine sends them over a socket in the Attempt's folder.
+
+The Machine is read once, however many views there are of the Attempt, in one api or in several.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import struct
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+
+from callboard.security.live_records import PICTURE_LIMIT
+
+_SOCKET = "live.sock"
+_LENGTH = struct.Struct(">I")
+
+
+class CastEndedError(Exception):
+    """The Attempt has ended, or shows nothing any more."""
+
+
+class LiveCast:
+    """What one Attempt shows. It is connected to the Machine as long as there are views."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._connecting = asyncio.Lock()
+        self._writer: asyncio.StreamWriter | None = None
+        """The connection to the Machine, if there is one."""
+        self._reading: asyncio.Task[None] | None = None
+        self._views: set[asyncio.Task[None]] = set()
+        self._number = 0
+        self._picture = b""
+        self._changed = asyncio.Condition()
+
+    async def show(self, view: Coroutine[None, None, None]) -> bool:
+        """Run a view until it is over, in a task of its own. Return False, without running it, if nothing is shown."""
+        async with self._connecting:
+            if self._writer is None and not await self._connect():
+                view.close()
+                return False
+        task = asyncio.create_task(view, name="live view")
+        self._views.add(task)
+        task.add_done_callback(self._forget)
+        return True
+
+    async def next_picture(self, after: int) -> tuple[int, bytes]:
+        """Return the newest picture and its number, once that is greater than `after`.
+
+        The number is of the clock, so that it grows from one connection to the Machine to the next, too.
+
+        Raises:
+            CastEndedError: There is none any more.
+        """
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._writer is None or self._number > after)
+        if self._writer is None:
+            raise CastEndedError
+        return self._number, self._picture
+
+    def ask_for_next(self) -> None:
+        """Tell the Machine that the last picture was taken, so that the browser makes another one."""
+        self._send({"kind": "taken"})
+
+    async def close(self) -> None:
+        """End all views, and leave the Machine."""
+        tasks = {*self._views} | ({self._reading} if self._reading is not None else set())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _forget(self, view: asyncio.Task[None]) -> None:
+        self._views.discard(view)
+        if not self._views and self._writer is not None:
+            self._writer.close()  # which ends the reading, too
+            self._writer = None
+
+    async def _connect(self) -> bool:
+        try:
+            reader, self._writer = await _connected(self._folder)
+        except OSError:
+            return False
+        self._reading = asyncio.create_task(self._read(reader, self._writer), name="live pictures")
+        return True
+
+    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                while True:
+                    (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
+                    if length > PICTURE_LIMIT:
+                        return  # a Machine sends none: something else speaks
+                    self._picture = await reader.readexactly(length)
+                    self._number = max(self._number + 1, time.time_ns() // 1_000_000)
+                    await self._tell()
+        finally:
+            writer.close()
+            if self._writer is writer:
+                self._writer = None
+            await self._tell()
+
+    def _send(self, message: dict[str, object]) -> None:
+        if self._writer is not None and not self._writer.is_closing():
+            text = json.dumps(message).encode()
+            self._writer.write(_LENGTH.pack(len(text)) + text)
+
+    async def _tell(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+
+async def _connected(folder: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect to the Machine through a descriptor of the folder, whose path may be too long for a socket's address."""
+    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return await asyncio.open_unix_connection(f"/proc/self/fd/{descriptor}/{_SOCKET}")
+    finally:
+        os.close(descriptor)

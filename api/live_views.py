@@ -1,0 +1,193 @@
+"""Live views of the browsers of Attempts: who watches here, and what the Attempts' workers send.
+
+A worker connects to this process when it is asked to (`workflows/live.py`), so it needs no port of its own. All calls
+are short, with bodies whose length is known: so they pass through proxies that buffer. What a worker sends comes from a
+process that runs user code: it is checked for being a picture, and is shown as nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from callboard.schemas.errors import BadRequest, CallboardError, NotFound
+from callboard.schemas.workflow.live import DialInput
+from callboard.security.keyring import KeyRing
+from callboard.security.live_records import ANSWERS, GONE, PICTURES, POLL, LiveRecords, join
+
+log = logging.getLogger(__name__)
+
+_JOINED_WITHIN = 30.0
+"""Seconds within which a worker that was asked to connect has to be there."""
+_TAKEN_WITHIN = 1.0
+"""Most seconds that a worker waits until somebody has drawn its picture."""
+_JPEG_SIGNATURE = b"\xff\xd8\xff"
+
+
+@dataclass(frozen=True)
+class LivePicture:
+    """What a page shows."""
+
+    number: int
+    """It grows from one picture of an Attempt to the next."""
+    jpeg: bytes
+
+
+class LiveView:
+    """One Attempt as it is watched here, by however many. It is over when the worker or all who watch are gone."""
+
+    def __init__(self, ring: KeyRing) -> None:
+        self.id = secrets.token_urlsafe(12)
+        self.is_over = False
+        self._records = LiveRecords(ring, self.id)
+        self._picture: LivePicture | None = None
+        self._drawn = 0
+        self._changed = asyncio.Condition()
+        now = asyncio.get_running_loop().time()
+        self._watched_at, self._worked_at = now, now + _JOINED_WITHIN - GONE
+
+    async def end(self) -> None:
+        """Answer all calls, and refuse further ones."""
+        self.is_over = True
+        await self._tell()
+
+    async def keep(self, stop: asyncio.Event) -> None:
+        """End the view when one side is gone, or with `stop`."""
+        loop = asyncio.get_running_loop()
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            while (left := min(self._watched_at, self._worked_at) + GONE - loop.time()) > 0:
+                await asyncio.wait({stopping}, timeout=left)
+                if stopping.done():
+                    break
+        finally:
+            stopping.cancel()
+            await self.end()
+
+    def expect_no_worker(self) -> None:
+        """End soon, but not at once: who asks again and again must not have a worker asked each time."""
+        self._worked_at = asyncio.get_running_loop().time() + POLL - GONE
+
+    # These are the calls of who watches.
+
+    async def next_picture(self, after: int) -> LivePicture | None:
+        """Return the newest picture once it comes after that number, which was drawn; None if none has come in time."""
+        self._drawn = max(self._drawn, after)
+        await self._tell()
+        self._note_watched()
+        await self._wait(lambda: self._picture is not None and self._picture.number > after, POLL)
+        self._note_watched()
+        return self._picture if self._picture is not None and self._picture.number > after else None
+
+    # These are the calls of the worker.
+
+    async def take_picture(self, record: bytes) -> None:
+        """Take a picture. Return when somebody has drawn it, or after a second: that is the worker's pace.
+
+        Raises:
+            SealError: It is no record of this view.
+            BadRequest: It is no picture.
+        """
+        number, jpeg = self._records.open(record, PICTURES)
+        if not jpeg.startswith(_JPEG_SIGNATURE):
+            raise BadRequest("That is no picture.")
+        self._note_worked()
+        self._picture = LivePicture(number, jpeg)
+        await self._tell()
+        await self._wait(lambda: self._drawn >= number, _TAKEN_WITHIN)
+        self._note_worked()
+
+    async def next_orders(self, record: bytes) -> bytes:
+        """Return what the worker is to do, as a body of records, once there is something.
+
+        Raises:
+            SealError: It is no record of this view.
+        """
+        self._records.open(record, ANSWERS)
+        self._note_worked()
+        await self._wait(lambda: False, POLL)
+        self._note_worked()
+        return join([])
+
+    def _note_watched(self) -> None:
+        self._watched_at = asyncio.get_running_loop().time()
+
+    def _note_worked(self) -> None:
+        self._worked_at = asyncio.get_running_loop().time()
+
+    async def _tell(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _wait(self, holds: Callable[[], bool], seconds: float) -> None:
+        """Wait until `holds()`, until the view is over, or as long as that."""
+        try:
+            async with asyncio.timeout(seconds), self._changed:
+                await self._changed.wait_for(lambda: self.is_over or holds())
+        except TimeoutError:
+            pass
+
+
+class LiveViews:
+    """The live views of this process, by project, Run and number of the Attempt."""
+
+    def __init__(self, ring: KeyRing, dial: Callable[[DialInput], Awaitable[bool]], address: str) -> None:
+        """Prepare, without any view yet.
+
+        Args:
+            ring: What records are sealed with.
+            dial: Has a worker connect; returns whether it does.
+            address: URL at which workers reach this process.
+        """
+        self._ring = ring
+        self._dial = dial
+        self._address = address
+        self._views: dict[tuple[str, str, int], LiveView] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def find(self, project: str, run_id: str, number: int) -> LiveView | None:
+        """Return the view of an Attempt, if there is one."""
+        return self._views.get((project, run_id, number))
+
+    def open(self, project: str, run_id: str, number: int, worker: str, stop: asyncio.Event) -> LiveView:
+        """Return the view of an Attempt; if there is none yet, ask its worker for it. It is over with `stop`."""
+        place = (project, run_id, number)
+        if (view := self._views.get(place)) is None:
+            view = self._views[place] = LiveView(self._ring)
+            dial = DialInput(
+                project=project, run_id=run_id, number=number, worker=worker, address=self._address, view=view.id
+            )
+            task = asyncio.create_task(self._keep(place, view, dial, stop), name=f"live view {run_id} {number}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return view
+
+    def of_worker(self, view_id: str) -> LiveView:
+        """Return the view that a worker means. Raises NotFound: it is over."""
+        for view in self._views.values():
+            if view.id == view_id:
+                return view
+        raise NotFound("The live view is over.")
+
+    async def close(self) -> None:
+        """End all views."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _keep(self, place: tuple[str, str, int], view: LiveView, dial: DialInput, stop: asyncio.Event) -> None:
+        try:
+            try:
+                comes = await self._dial(dial)
+            except CallboardError as error:
+                log.warning("The worker %s was not asked for a live view: %s", dial.worker, error.message)
+                comes = False
+            if not comes:
+                view.expect_no_worker()
+            await view.keep(stop)
+        finally:
+            del self._views[place]
+            await view.end()

@@ -1,0 +1,140 @@
+"""A live view from the Machine's socket to the api that asked for it: the worker is between the two."""
+
+import asyncio
+import json
+import os
+import struct
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import uvicorn
+from fastapi import FastAPI, Request
+from starlette.responses import Response
+from temporalio.testing import ActivityEnvironment
+
+from activities.attempts.live_cast import LiveCast
+from activities.attempts.live_dial import LiveViewers
+from callboard.schemas.workflow.live import DialInput
+from callboard.security.keyring import KeyRing
+from callboard.security.live_records import ANSWERS, PICTURES, LiveRecords
+from tests.support.api_in_process import QuietServer
+from tests.support.polling import until
+
+RING = KeyRing(["a secret key of sixteen or more"])
+
+
+class Machine:
+    """A Machine that shows what a test sends, to one worker."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+        self.connections = 0
+        self.writer: asyncio.StreamWriter | None = None
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self.writer = writer
+        try:
+            while size := await reader.read(4):
+                assert json.loads(await reader.readexactly(struct.unpack(">I", size)[0])) == {"kind": "taken"}
+                self.taken += 1
+        finally:
+            self.writer = None
+            writer.close()
+
+    def show(self, picture: bytes) -> None:
+        assert self.writer is not None
+        self.writer.write(struct.pack(">I", len(picture)) + picture)
+
+
+class Watcher:
+    """An api with one view: what has come there, and whether the view is over."""
+
+    def __init__(self, view: str) -> None:
+        self.pictures: list[bytes] = []
+        self.status = 204
+        self.app = FastAPI()
+        records, over = LiveRecords(RING, view), asyncio.Event()
+        self.over = over
+
+        @self.app.post(f"/live/{view}/pictures")
+        async def take(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
+            self.pictures.append(records.open(await request.body(), PICTURES)[1])
+            return Response(status_code=self.status)
+
+        @self.app.post(f"/live/{view}/orders")
+        async def wait(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
+            records.open(await request.body(), ANSWERS)
+            await over.wait()
+            return Response(status_code=404)
+
+    @asynccontextmanager
+    async def served(self) -> AsyncGenerator[str]:
+        config = uvicorn.Config(self.app, host="127.0.0.1", port=0, lifespan="off", log_config=None, access_log=False)
+        async with QuietServer.running(config) as server:
+            yield f"http://127.0.0.1:{server.port}"
+            self.over.set()
+
+
+class Attempts:
+    """The Attempts of a worker: one, or none."""
+
+    def __init__(self, cast: LiveCast | None) -> None:
+        self.live = cast
+
+    def find(self, run_id: str, number: int) -> "Attempts | None":
+        return self if self.live is not None and (run_id, number) == ("run", 1) else None
+
+
+async def connect(cast: LiveCast | None, address: str, view: str) -> bool:
+    viewers = LiveViewers(Attempts(cast), RING)  # pyright: ignore[reportArgumentType]
+    dial = DialInput(project="shop", run_id="run", number=1, worker="host-1", address=address, view=view)
+    return await ActivityEnvironment().run(viewers.connect_live, dial)
+
+
+@asynccontextmanager
+async def machine(folder: Path) -> AsyncGenerator[Machine]:
+    found = Machine()
+    descriptor = os.open(folder, os.O_PATH)
+    async with await asyncio.start_unix_server(found.serve, f"/proc/self/fd/{descriptor}/live.sock"):
+        yield found
+    os.close(descriptor)
+
+
+async def test_several_views_have_the_pictures_of_one_connection_until_the_last_is_over(tmp_path: Path):
+    cast, one, two = LiveCast(tmp_path), Watcher("one"), Watcher("two")
+    async with machine(tmp_path) as shown, one.served() as at_one, two.served() as at_two:
+        assert await connect(cast, at_one, "one")
+        assert await connect(cast, at_two, "two")
+        await until(lambda: shown.writer)
+        shown.show(b"first")
+        await until(lambda: one.pictures == [b"first"] == two.pictures and shown.taken)
+        one.over.set()
+        shown.show(b"second")
+        await until(lambda: b"second" in two.pictures)
+        two.status = 404
+        shown.show(b"third")
+        await until(lambda: shown.writer is None)
+        assert shown.connections == 1
+        assert await connect(cast, at_one, "one")  # comes back to an Attempt that was left
+        await until(lambda: shown.connections == 2)
+        await cast.close()
+
+
+async def test_the_end_of_the_attempt_ends_its_views(tmp_path: Path):
+    cast, watcher = LiveCast(tmp_path), Watcher("one")
+    async with watcher.served() as address:
+        async with machine(tmp_path) as shown:
+            assert await connect(cast, address, "one")
+            await until(lambda: shown.writer)
+            await cast.close()
+            await until(lambda: shown.writer is None)
+            (tmp_path / "live.sock").unlink()
+        assert not await connect(cast, address, "one")
+
+
+@pytest.mark.parametrize("is_here", [True, False])
+async def test_an_attempt_that_is_not_here_or_shows_nothing_is_not_connected(tmp_path: Path, is_here: bool):
+    assert not await connect(LiveCast(tmp_path) if is_here else None, "http://127.0.0.1:9", "one")
