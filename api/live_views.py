@@ -8,15 +8,17 @@ process that runs user code: it is checked for being a picture, and is shown as 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any, Literal
 
-from callboard.schemas.errors import BadRequest, CallboardError, NotFound
-from callboard.schemas.workflow.live import DialInput
+from callboard.schemas.errors import BadRequest, CallboardError, NotFound, TooMany, Unavailable
+from callboard.schemas.workflow.live import DialInput, LiveAnswer, LiveHolder, LiveOrder
 from callboard.security.keyring import KeyRing
-from callboard.security.live_records import ANSWERS, GONE, PICTURES, POLL, LiveRecords, join
+from callboard.security.live_records import ANSWERS, GONE, ORDERS, PICTURES, POLL, LiveRecords
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +26,14 @@ _JOINED_WITHIN = 30.0
 """Seconds within which a worker that was asked to connect has to be there."""
 _TAKEN_WITHIN = 1.0
 """Most seconds that a worker waits until somebody has drawn its picture."""
+_ANSWERED_WITHIN = 15.0
+"""Seconds within which a worker has to say what became of an order."""
+_MOST_ORDERS = 32
+"""Most orders of a view that are not answered yet."""
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
+
+
+LiveAction = Literal["take", "give", "input"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,10 @@ class LiveView:
         self._records = LiveRecords(ring, self.id)
         self._picture: LivePicture | None = None
         self._drawn = 0
+        self._orders: dict[int, bytes] = {}
+        """Records of what the worker was not told yet."""
+        self._answers: dict[int, asyncio.Future[LiveAnswer]] = {}
+        self._ids = itertools.count(1)
         self._changed = asyncio.Condition()
         now = asyncio.get_running_loop().time()
         self._watched_at, self._worked_at = now, now + _JOINED_WITHIN - GONE
@@ -82,6 +95,30 @@ class LiveView:
         self._note_watched()
         return self._picture if self._picture is not None and self._picture.number > after else None
 
+    async def order(self, by: LiveHolder, action: LiveAction, events: list[dict[str, Any]] | None = None) -> LiveAnswer:
+        """Have the worker do something, and return what became of it.
+
+        Raises:
+            TooMany: The worker has not done yet what it was told.
+            Unavailable: It does not answer, or the Attempt has ended.
+        """
+        if len(self._answers) >= _MOST_ORDERS:
+            raise TooMany("The browser has not done yet what it was told. Wait for the answers.", retry_after=1)
+        self._note_watched()
+        number, answer = next(self._ids), asyncio.get_running_loop().create_future()
+        order = LiveOrder(id=number, by=by, action=action, events=events or [])
+        self._orders[number] = self._records.seal(order.model_dump_json().encode(), ORDERS, number)
+        self._answers[number] = answer
+        try:
+            await self._tell()
+            await self._wait(answer.done, _ANSWERED_WITHIN)
+            if not answer.done():
+                raise Unavailable("The browser's worker does not answer, or the Attempt has ended.")
+            return answer.result()
+        finally:
+            del self._answers[number]
+            self._orders.pop(number, None)
+
     # These are the calls of the worker.
 
     async def take_picture(self, record: bytes) -> None:
@@ -100,17 +137,22 @@ class LiveView:
         await self._wait(lambda: self._drawn >= number, _TAKEN_WITHIN)
         self._note_worked()
 
-    async def next_orders(self, record: bytes) -> bytes:
-        """Return what the worker is to do, as a body of records, once there is something.
+    async def next_order(self, record: bytes) -> bytes:
+        """Take what became of the last order; return the next one, or nothing if there is none in time.
 
         Raises:
             SealError: It is no record of this view.
         """
-        self._records.open(record, ANSWERS)
+        _, told = self._records.open(record, ANSWERS)
         self._note_worked()
-        await self._wait(lambda: False, POLL)
+        if told:
+            given = LiveAnswer.model_validate_json(told)
+            if (answer := self._answers.get(given.id)) is not None and not answer.done():
+                answer.set_result(given)
+                await self._tell()
+        await self._wait(lambda: bool(self._orders), POLL)
         self._note_worked()
-        return join([])
+        return self._orders.pop(min(self._orders)) if self._orders else b""
 
     def _note_watched(self) -> None:
         self._watched_at = asyncio.get_running_loop().time()

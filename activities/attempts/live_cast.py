@@ -1,4 +1,4 @@
-"""The live pictures of one Attempt, as its Machine sends them over a socket in the Attempt's folder.
+"""The live pictures of one Attempt, as its Machine sends them over a socket in the Attempt's folder, and hands on it.
 
 The Machine is read once, however many views there are of the Attempt, in one api or in several.
 """
@@ -7,17 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import struct
 import time
 from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
+from activities.attempts.live_control import Control
+from callboard.schemas.workflow.live import LiveAnswer, LiveOrder, LiveOutcome
 from callboard.security.live_records import PICTURE_LIMIT
 
 _SOCKET = "live.sock"
 _LENGTH = struct.Struct(">I")
+_ACTED_WITHIN = 6.0
+"""Most seconds that a Machine has for the events of one order."""
 
 
 class CastEndedError(Exception):
@@ -37,6 +43,10 @@ class LiveCast:
         self._number = 0
         self._picture = b""
         self._changed = asyncio.Condition()
+        self._control = Control(lambda: self._send({"kind": "release"}))
+        self._ids = itertools.count(1)
+        self._acting: dict[int, asyncio.Future[bool]] = {}
+        """What the Machine has not answered yet: whether the page has taken the events."""
 
     async def show(self, view: Coroutine[None, None, None]) -> bool:
         """Run a view until it is over, in a task of its own. Return False, without running it, if nothing is shown."""
@@ -67,9 +77,36 @@ class LiveCast:
         """Tell the Machine that the last picture was taken, so that the browser makes another one."""
         self._send({"kind": "taken"})
 
+    async def do(self, order: LiveOrder) -> LiveAnswer:
+        """Do what somebody wants who watches, and say what became of it."""
+        match order.action:
+            case "take":
+                answer = self._control.take(order.by)
+            case "give":
+                answer = self._control.give(order.by)
+            case "input":
+                refusal = self._control.renew(order.by)
+                answer = refusal or LiveAnswer(outcome=await self._act(order.events))
+        return answer.model_copy(update={"id": order.id})
+
+    async def _act(self, events: list[dict[str, Any]]) -> LiveOutcome:
+        if not events:
+            return LiveOutcome.DONE
+        number, acted = next(self._ids), asyncio.get_running_loop().create_future()
+        self._acting[number] = acted
+        try:
+            self._send({"kind": "input", "id": number, "events": events})
+            async with asyncio.timeout(_ACTED_WITHIN):
+                return LiveOutcome.DONE if await acted else LiveOutcome.NOT_TAKEN
+        except TimeoutError:
+            return LiveOutcome.NOT_TAKEN
+        finally:
+            del self._acting[number]
+
     async def close(self) -> None:
         """End all views, and leave the Machine."""
-        tasks = {*self._views} | ({self._reading} if self._reading is not None else set())
+        self._control.free()
+        tasks = [*self._views, *([] if self._reading is None else [self._reading])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -95,7 +132,11 @@ class LiveCast:
                     (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
                     if length > PICTURE_LIMIT:
                         return  # a Machine sends none: something else speaks
-                    self._picture = await reader.readexactly(length)
+                    message = await reader.readexactly(length)
+                    if message.startswith(b"{"):  # no picture begins so
+                        self._note_acted(json.loads(message))
+                        continue
+                    self._picture = message
                     self._number = max(self._number + 1, time.time_ns() // 1_000_000)
                     await self._tell()
         finally:
@@ -104,9 +145,14 @@ class LiveCast:
                 self._writer = None
             await self._tell()
 
+    def _note_acted(self, message: dict[str, Any]) -> None:
+        acted = self._acting.get(message["id"])
+        if acted is not None and not acted.done():
+            acted.set_result(message["taken"])
+
     def _send(self, message: dict[str, object]) -> None:
         if self._writer is not None and not self._writer.is_closing():
-            text = json.dumps(message).encode()
+            text = json.dumps(message, ensure_ascii=False).encode()
             self._writer.write(_LENGTH.pack(len(text)) + text)
 
     async def _tell(self) -> None:

@@ -17,9 +17,9 @@ from activities.attempts.live_cast import CastEndedError, LiveCast
 from activities.attempts.running_attempts import RunningAttempts
 from callboard.schemas.errors import ConfigurationError, SealError
 from callboard.schemas.workflow import names
-from callboard.schemas.workflow.live import DialInput
+from callboard.schemas.workflow.live import DialInput, LiveOrder
 from callboard.security.keyring import KeyRing
-from callboard.security.live_records import ANSWERS, GONE, ORDERS, PICTURES, LiveRecords, split
+from callboard.security.live_records import ANSWERS, GONE, ORDERS, PICTURES, LiveRecords
 
 log = logging.getLogger(__name__)
 
@@ -80,10 +80,13 @@ class _Dial:
             await asyncio.sleep(next_at - loop.time())
 
     async def _obey(self, api: httpx.AsyncClient) -> None:
+        answer = b""
         for number in count(1):
-            body = await _call(api, "orders", self._records.seal(b"[]", ANSWERS, number))
-            for record in split(body):
-                self._records.open(record, ORDERS)
+            record = await _call(api, "orders", self._records.seal(answer, ANSWERS, number))
+            answer = b""
+            if record:
+                _, order = self._records.open(record, ORDERS)
+                answer = (await self._cast.do(LiveOrder.model_validate_json(order))).model_dump_json().encode()
 
 
 async def _call(api: httpx.AsyncClient, leg: str, record: bytes) -> bytes:

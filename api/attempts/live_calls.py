@@ -1,31 +1,41 @@
-"""Watching the browser of an Attempt (docs/contract.md, section 13.9), and what its worker calls meanwhile.
+"""Watching the browser of an Attempt (docs/contract.md, section 13.9), hands on it (section 13.10), and its worker.
 
 Both sides call many times a second, so their calls are logged at level DEBUG.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
 from api.attempts.artifacts import require_record
+from api.dashboard.auth import check_same_origin
 from api.dashboard.page_route import page_router
 from api.dependencies import ServicesDep
-from api.http.access import requires
+from api.http.access import CallerDep, audit_note, requires
 from api.http.errors import error_responses
-from api.http.json_body import read_body
+from api.http.json_body import read_body, read_json_object
 from api.http.middleware import log_as_frequent
-from api.live_views import LiveView
+from api.http.openapi import request_body
+from api.live_views import LiveAction, LiveView
 from api.lookup import require_run
 from api.workspace_router import workspace_router
-from callboard.schemas.errors import BadRequest, Conflict, Forbidden, SealError
+from callboard.schemas.errors import BadRequest, Conflict, Forbidden, PayloadTooLarge, SealError
 from callboard.schemas.rest.access import Scope
 from callboard.schemas.rest.base import QueryModel, expects
+from callboard.schemas.rest.json_text import validate_body
+from callboard.schemas.rest.live import ControlRequest, InputRequest
 from callboard.schemas.workflow.attempt import AttemptStatus
+from callboard.schemas.workflow.live import LiveHolder, LiveOutcome
+from callboard.security.apikeys import Caller
 from callboard.security.live_records import RECORD_LIMIT
+from callboard.security.sign_in_sessions import Session
+
+_BODY_LIMIT = 64 * 1024
+"""Largest body of a person's call, in bytes."""
 
 _Number = Annotated[
     int,
@@ -45,7 +55,11 @@ _PLACE = "/{projectName}/runs/{runId}/attempts/{number}/live"
 _REST = workspace_router(_PLACE, BadRequest, tag="Attempts", checks=[requires(Scope.RUNS_READ), _FREQUENT])
 _PAGES = page_router(f"/projects{_PLACE}", requires(Scope.RUNS_READ), _FREQUENT)
 _WORKERS = APIRouter(prefix="/live/{viewId}", include_in_schema=False, dependencies=[_FREQUENT])
-routers = (_REST, _PAGES, _WORKERS)
+_HANDS = [requires(Scope.HANDOFFS, "live.control"), _FREQUENT]
+_INPUTS = [requires(Scope.HANDOFFS), _FREQUENT]
+_HANDS_REST = workspace_router(_PLACE, BadRequest, Conflict, PayloadTooLarge, tag="Attempts")
+_HANDS_PAGES = page_router(f"/projects{_PLACE}")
+routers = (_REST, _PAGES, _HANDS_REST, _HANDS_PAGES, _WORKERS)
 
 
 @_PAGES.get("")
@@ -92,6 +106,80 @@ async def _open(services: ServicesDep, project: str, run_id: str, number: int) -
     return services.live_views.open(project, run_id, number, record.worker, services.shutting_down)
 
 
+@_HANDS_PAGES.post("/control", dependencies=_HANDS)
+@_HANDS_REST.post(
+    "/control",
+    dependencies=_HANDS,
+    status_code=204,
+    operation_id="controlAttempt",
+    summary="Take an Attempt's browser, or give it back",
+    openapi_extra=request_body(ControlRequest),
+)
+async def control(
+    request: Request, services: ServicesDep, caller: CallerDep, projectName: str, runId: str, number: _Number
+) -> Response:
+    """Take the hands on the browser, which one has at a time, for 30 seconds from the last input on; or give them."""
+    action = validate_body(ControlRequest, await _read(request)).action
+    audit_note(request.scope).action = f"live.{action}"
+    return await _order(request, services, caller, (projectName, runId, number), action)
+
+
+@_HANDS_PAGES.post("/input", dependencies=_INPUTS)
+@_HANDS_REST.post(
+    "/input",
+    dependencies=_INPUTS,
+    status_code=204,
+    operation_id="inputAttempt",
+    summary="Do something to an Attempt's page",
+    openapi_extra=request_body(InputRequest),
+)
+async def input_events(
+    request: Request, services: ServicesDep, caller: CallerDep, projectName: str, runId: str, number: _Number
+) -> Response:
+    """Do up to 200 things to the page, one after the other, with the hands on the browser, whose lease begins anew."""
+    events = validate_body(InputRequest, await _read(request)).to_json()
+    return await _order(request, services, caller, (projectName, runId, number), "input", events)
+
+
+async def _read(request: Request) -> dict[str, Any]:
+    if hasattr(request.state, "session"):  # a page of ours has sent it, and no other one can send JSON of this type
+        check_same_origin(request)
+        if request.headers.get("content-type") != "application/json":
+            raise BadRequest("The body has to be of the type application/json.")
+    return await read_json_object(request, _BODY_LIMIT)
+
+
+async def _order(
+    request: Request,
+    services: ServicesDep,
+    caller: Caller,
+    place: tuple[str, str, int],
+    action: LiveAction,
+    events: list[dict[str, Any]] | None = None,
+) -> Response:
+    """Have the worker do it.
+
+    Raises:
+        Forbidden: Another one has the hands on the browser, or nobody.
+        Conflict: Another one has them who is named; or the Attempt does not run, or its page takes no event.
+        NotFound, StoreError, TooMany, Unavailable: See `_open` and `LiveView.order`.
+    """
+    session: Session | None = getattr(request.state, "session", None)
+    by = LiveHolder(id=caller.id if session is None else f"{caller.id}/{session.nonce}", name=caller.name)
+    view = await _open(services, *place)
+    answer = await view.order(by, action, events)
+    match answer.outcome:
+        case LiveOutcome.HELD:
+            details = {"holder": answer.holder}
+            raise Conflict(f"{answer.holder} has taken the browser. Try again when it is given back.", details=details)
+        case LiveOutcome.NOT_HELD:
+            raise Forbidden("You have not taken the browser, or have done nothing for 30 seconds. Take it first.")
+        case LiveOutcome.NOT_TAKEN:
+            raise Conflict("The page has not taken all of it: it is busy, shows a dialog, or was closed.")
+        case LiveOutcome.DONE:
+            return Response(status_code=204)
+
+
 @_WORKERS.post("/pictures")
 async def take_picture(request: Request, services: ServicesDep, viewId: str) -> Response:
     """Take a picture from a worker, which waits for the answer before it sends the next one."""
@@ -104,11 +192,11 @@ async def take_picture(request: Request, services: ServicesDep, viewId: str) -> 
 
 
 @_WORKERS.post("/orders")
-async def next_orders(request: Request, services: ServicesDep, viewId: str) -> Response:
-    """Tell a worker what to do for a view, once there is something."""
+async def next_order(request: Request, services: ServicesDep, viewId: str) -> Response:
+    """Tell a worker what to do next for a view, once there is something."""
     view = services.live_views.of_worker(viewId)
     try:
-        body = await view.next_orders(await read_body(request, RECORD_LIMIT))
+        body = await view.next_order(await read_body(request, RECORD_LIMIT))
     except SealError as error:
         raise Forbidden(error.message) from error
     return Response(body, media_type="application/octet-stream")

@@ -8,7 +8,6 @@ its sequence is refused, so none counts twice, or in another place.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
 
 from callboard.schemas.errors import ConfigurationError, SealError
 from callboard.security.keyring import KeyRing
@@ -25,12 +24,11 @@ RECORD_LIMIT = PICTURE_LIMIT + 1024
 PICTURES = "pictures"
 """The sequence of what pages show: each is a JPEG."""
 ORDERS = "orders"
-"""The sequence of what a worker is to do for a view: each is a JSON object with an `id`."""
+"""The sequence of what a worker is to do for a view: each is a `LiveOrder`."""
 ANSWERS = "answers"
-"""The sequence of what became of that: each is a JSON array of objects with the `id` of an order."""
+"""The sequence of what became of that: each is a `LiveAnswer`, or empty where a worker has nothing to say."""
 
 _NUMBER = struct.Struct(">Q")
-_LENGTH = struct.Struct(">I")
 _KEY_ID_END = _NUMBER.size + 11
 
 
@@ -73,22 +71,3 @@ class LiveRecords:
 
     def _owner(self, sequence: str, number: int) -> str:
         return f"live/{self._view}/{sequence}/{number}"
-
-
-def join(records: Iterable[bytes]) -> bytes:
-    """Return records as one body: each behind its length in four bytes."""
-    return b"".join(_LENGTH.pack(len(record)) + record for record in records)
-
-
-def split(body: bytes) -> list[bytes]:
-    """Return the records of a body. Raises SealError if it is none."""
-    records, at = list[bytes](), 0
-    while at < len(body):
-        if len(body) < at + _LENGTH.size:
-            raise SealError("An answer with records of a live view ends too early.")
-        (length,) = _LENGTH.unpack_from(body, at)
-        at += _LENGTH.size + length
-        if len(body) < at:
-            raise SealError("An answer with records of a live view ends too early.")
-        records.append(body[at - length : at])
-    return records

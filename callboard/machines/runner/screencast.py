@@ -1,8 +1,8 @@
-"""Send live pictures of an Attempt's page to its worker, over a socket in the Attempt's folder.
+"""Send live pictures of an Attempt's page to its worker, over a socket in the Attempt's folder, and take inputs.
 
-Each picture is four bytes of length, big-endian, then a JPEG. What the worker sends are JSON objects, each behind such
-a length. As long as nobody watches, the worker is not connected, and this costs only a listening socket. The browser
-makes the next picture once the worker says that the last was taken, so those who watch decide how many there are.
+Each picture is four bytes of length, big-endian, then a JPEG. What else is said, by either side, are JSON objects, each
+behind such a length. As long as nobody watches, the worker is not connected, and this costs only a listening socket.
+The browser makes the next picture once the worker says that the last was taken, so those who watch set the pace.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from callboard_runtime.cdp import send
 from playwright.async_api import CDPSession, Page
 from playwright.async_api import Error as PlaywrightError
 
+from .hands import ERRORS, Hands
+
 SOCKET = "live.sock"
 _LARGEST = 2_000_000
 """Most bytes of a picture; a larger one is left out."""
-_LONGEST = 64 * 1024
+_LONGEST = 512 * 1024
 """Most bytes of what the worker says at once."""
 _SIZE: dict[str, Any] = {"format": "jpeg", "quality": 60, "maxWidth": 1920, "maxHeight": 1080}
 """Pictures have the size of the viewport, up to this one."""
@@ -48,6 +50,9 @@ class Screencast:
         self._worker: asyncio.StreamWriter | None = None
         """The connection of the worker, as long as somebody watches."""
         self._casting: asyncio.Task[None] | None = None
+        self._hands: Hands | None = None
+        """The hands on the page that is shown."""
+        self._acting: set[asyncio.Task[None]] = set()
         self._untaken: list[tuple[CDPSession, int]] = []
         """Frames of which the browser waits to hear that they were taken: it sends two at most before."""
 
@@ -89,15 +94,32 @@ class Screencast:
         if worker is not None:
             worker.close()
         if casting is not None:
-            casting.cancel()
+            for task in (casting, *self._acting):
+                task.cancel()
             await asyncio.wait({casting}, timeout=_END_WITHIN)
 
     async def _obey(self, message: dict[str, Any]) -> None:
-        if message["kind"] == "taken":
+        if message["kind"] == "input":
+            task = asyncio.create_task(self._act(message["id"], message["events"]), name="input")
+            self._acting.add(task)  # pictures go on meanwhile
+            task.add_done_callback(self._acting.discard)
+        elif message["kind"] == "release" and self._hands is not None:
+            with contextlib.suppress(*ERRORS):
+                await self._hands.release()
+        elif message["kind"] == "taken":
             untaken, self._untaken = self._untaken, []
             for session, number in untaken:
                 with contextlib.suppress(PlaywrightError):  # the page is gone meanwhile
                     await send(session, "Page.screencastFrameAck", sessionId=number)
+
+    async def _act(self, number: int, events: list[dict[str, Any]]) -> None:
+        """Do this to the page that is shown, and say whether it has taken all of it."""
+        hands, taken = self._hands, False
+        if hands is not None:
+            with contextlib.suppress(*ERRORS):
+                await hands.act(events)
+                taken = True
+        self._send(json.dumps({"id": number, "taken": taken}).encode())
 
     async def _cast(self) -> None:
         """Send pictures of the page that the automation is at, and of each one that it goes to later."""
@@ -117,13 +139,17 @@ class Screencast:
 
         try:
             session.on("Page.screencastFrame", came)
+            self._hands = Hands(session)
             await self._first(session)
             await send(session, "Page.startScreencast", **_SIZE)
             while not page.is_closed() and self._page() is page:  # noqa: ASYNC110  # there is no event for it
                 await asyncio.sleep(_LOOK_EVERY)
         finally:
-            with contextlib.suppress(PlaywrightError, TimeoutError):
+            hands, self._hands = self._hands, None
+            with contextlib.suppress(*ERRORS):
                 async with asyncio.timeout(_END_WITHIN):
+                    if hands is not None:
+                        await hands.release()
                     await session.detach()
 
     async def _first(self, session: CDPSession) -> None:
@@ -134,8 +160,12 @@ class Screencast:
                 self._send_picture(base64.b64decode(shot["data"]))
 
     def _send_picture(self, picture: bytes) -> None:
-        if len(picture) <= _LARGEST and self._worker is not None and not self._worker.is_closing():
-            self._worker.write(struct.pack(">I", len(picture)) + picture)
+        if len(picture) <= _LARGEST:
+            self._send(picture)
+
+    def _send(self, message: bytes) -> None:
+        if self._worker is not None and not self._worker.is_closing():
+            self._worker.write(struct.pack(">I", len(message)) + message)
 
 
 def _listener(folder: Path) -> socket.socket:

@@ -1,6 +1,11 @@
-"""The live view of an Attempt's browser: how an api asks the Attempt's worker for it."""
+"""The live view of an Attempt's browser: how an api asks the Attempt's worker for it, and for hands on the page."""
 
 from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import Field
 
 from callboard.schemas.workflow.base import FlowModel
 
@@ -17,3 +22,44 @@ class DialInput(FlowModel):
     """URL at which workers reach the api process that has the view."""
     view: str
     """Id of the view in that process."""
+
+
+class LiveHolder(FlowModel):
+    """Somebody who has, or wants, the hands on a browser."""
+
+    id: str
+    """Id of the key or of the session; nobody else has it."""
+    name: str
+    """Who that is for others."""
+
+
+class LiveOrder(FlowModel):
+    """What somebody wants of the browser: to take it, to give it back, or to do something to its page."""
+
+    id: int
+    by: LiveHolder
+    action: Literal["take", "give", "input"]
+    events: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]], repr=False)
+    """What is done to the page (docs/contract.md, section 13.10)."""
+
+
+class LiveOutcome(StrEnum):
+    """What became of an order."""
+
+    DONE = "done"
+    HELD = "held"
+    """Another one has the hands on the browser."""
+    NOT_HELD = "not-held"
+    """Who has ordered it has not the hands on the browser (any more)."""
+    NOT_TAKEN = "not-taken"
+    """The page has taken no event in time, or is gone."""
+
+
+class LiveAnswer(FlowModel):
+    """What became of an order."""
+
+    outcome: LiveOutcome
+    id: int = 0
+    """Id of the order."""
+    holder: str | None = None
+    """The name of who has the hands on the browser, if that is why not."""

@@ -36,7 +36,19 @@ PROJECT = automations(
         while not Path(params["go"]).exists():
             await asyncio.sleep(0.02)
         return await page.evaluate("document.querySelector('h1').textContent")
-    """
+    """,
+    typed="""
+        import asyncio
+        from pathlib import Path
+        await page.goto("data:text/html,<style>*{margin:0}input{width:100vw;height:100vh}</style><input>")
+        await page.evaluate(
+            "window.seen = []; for (const type of ['mousedown', 'keydown', 'paste']) "
+            "addEventListener(type, (event) => window.seen.push([type, event.isTrusted]))"
+        )
+        while not Path(params["go"]).exists():
+            await asyncio.sleep(0.02)
+        return await page.evaluate("[document.querySelector('input').value, window.seen]")
+    """,
 )
 
 
@@ -73,10 +85,15 @@ async def picture(reader: asyncio.StreamReader) -> bytes:
         return await reader.readexactly(size)
 
 
+def tell(writer: asyncio.StreamWriter, **message: Any) -> None:
+    """Say this as the worker."""
+    text = json.dumps(message).encode()
+    writer.write(struct.pack(">I", len(text)) + text)
+
+
 def take(writer: asyncio.StreamWriter) -> None:
     """Say that the last picture was taken."""
-    text = json.dumps({"kind": "taken"}).encode()
-    writer.write(struct.pack(">I", len(text)) + text)
+    tell(writer, kind="taken")
 
 
 async def test_pictures_come_one_after_another_until_the_attempt_ends(quiet: Run, tmp_path: Path) -> None:
@@ -153,3 +170,32 @@ async def test_whichever_page_the_automation_is_at_is_shown(quiet: Run, tmp_path
         reader, writer = await connected(tmp_path)
         await picture(reader)
         writer.close()
+
+
+CLICK = {"kind": "mouse", "x": 0.5, "y": 0.5, "button": "left", "clickCount": 1, "modifiers": 0}
+KEY = {"kind": "key", "modifiers": 0}
+EVENTS: list[dict[str, Any]] = [
+    {**CLICK, "type": "mousePressed"},
+    {**CLICK, "type": "mouseReleased"},
+    {"kind": "text", "text": "he"},
+    {**KEY, "type": "keyDown", "key": "l", "code": "KeyL"},
+    {**KEY, "type": "keyUp", "key": "l", "code": "KeyL"},
+    {"kind": "paste", "text": "lo!"},
+    {**KEY, "type": "keyDown", "key": "Backspace", "code": "Backspace"},
+    {**KEY, "type": "keyUp", "key": "Backspace", "code": "Backspace"},
+]
+
+
+async def test_what_a_person_does_reaches_the_page(quiet: Run, tmp_path: Path) -> None:
+    (tmp_path / "evidence").mkdir()
+    kept, go = EvidenceSpec(tmp_path / "evidence", TraceMode.NEVER), tmp_path / "go"
+    running = asyncio.ensure_future(quiet("typed", {"go": str(go)}, evidence=kept))
+    reader, writer = await connected(tmp_path)
+    await picture(reader)
+    tell(writer, kind="input", id=7, events=EVENTS)
+    while (said := await picture(reader)).startswith(b"\xff"):
+        take(writer)
+    go.touch()
+    writer.close()
+    trusted = [["mousedown", True], ["keydown", True], ["paste", False], ["keydown", True]]
+    assert (json.loads(said), value(await running)) == ({"id": 7, "taken": True}, ["hello", trusted])

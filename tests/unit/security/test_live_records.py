@@ -4,7 +4,7 @@ import pytest
 
 from callboard.schemas.errors import SealError
 from callboard.security.keyring import KeyRing
-from callboard.security.live_records import ANSWERS, ORDERS, PICTURES, LiveRecords, join, split
+from callboard.security.live_records import ANSWERS, ORDERS, PICTURES, LiveRecords
 
 RING = KeyRing(["a secret key of sixteen or more"])
 
@@ -46,11 +46,3 @@ def test_what_was_refused_does_not_keep_a_good_record_from_being_opened():
     with pytest.raises(SealError):
         reader.open(forged, ORDERS)
     assert reader.open(records().seal(b"yes", ORDERS, 1), ORDERS) == (1, b"yes")
-
-
-def test_records_pass_as_one_body():
-    assert split(join([b"one", b"", b"three"])) == [b"one", b"", b"three"]
-    assert split(b"") == []
-    for body in (join([b"one"])[:-1], b"\0\0"):
-        with pytest.raises(SealError, match="too early"):
-            split(body)

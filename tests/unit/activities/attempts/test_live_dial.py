@@ -7,6 +7,7 @@ import struct
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
@@ -16,9 +17,9 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.attempts.live_cast import LiveCast
 from activities.attempts.live_dial import LiveViewers
-from callboard.schemas.workflow.live import DialInput
+from callboard.schemas.workflow.live import DialInput, LiveAnswer, LiveHolder, LiveOrder, LiveOutcome
 from callboard.security.keyring import KeyRing
-from callboard.security.live_records import ANSWERS, PICTURES, LiveRecords
+from callboard.security.live_records import ANSWERS, ORDERS, PICTURES, LiveRecords
 from tests.support.api_in_process import QuietServer
 from tests.support.polling import until
 
@@ -26,10 +27,12 @@ RING = KeyRing(["a secret key of sixteen or more"])
 
 
 class Machine:
-    """A Machine that shows what a test sends, to one worker."""
+    """A Machine that shows what a test sends, to one worker, and whose page takes all events but the kind `none`."""
 
     def __init__(self) -> None:
         self.taken = 0
+        self.done = list[Any]()
+        """What it was told beside that, by kind or events."""
         self.connections = 0
         self.writer: asyncio.StreamWriter | None = None
 
@@ -38,8 +41,14 @@ class Machine:
         self.writer = writer
         try:
             while size := await reader.read(4):
-                assert json.loads(await reader.readexactly(struct.unpack(">I", size)[0])) == {"kind": "taken"}
-                self.taken += 1
+                told = json.loads(await reader.readexactly(struct.unpack(">I", size)[0]))
+                if told["kind"] == "taken":
+                    self.taken += 1
+                    continue
+                self.done.append(told.get("events", told["kind"]))
+                if told["kind"] == "input":
+                    takes = told["events"][0]["kind"] != "none"
+                    self.show(json.dumps({"id": told["id"], "taken": takes}).encode())
         finally:
             self.writer = None
             writer.close()
@@ -54,10 +63,13 @@ class Watcher:
 
     def __init__(self, view: str) -> None:
         self.pictures: list[bytes] = []
+        self.orders: list[LiveOrder] = []
+        """What the worker is not told yet."""
+        self.outcomes: list[LiveOutcome] = []
         self.status = 204
         self.app = FastAPI()
-        records, over = LiveRecords(RING, view), asyncio.Event()
-        self.over = over
+        records = LiveRecords(RING, view)
+        self.over = asyncio.Event()
 
         @self.app.post(f"/live/{view}/pictures")
         async def take(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
@@ -66,8 +78,12 @@ class Watcher:
 
         @self.app.post(f"/live/{view}/orders")
         async def wait(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
-            records.open(await request.body(), ANSWERS)
-            await over.wait()
+            if said := records.open(await request.body(), ANSWERS)[1]:
+                self.outcomes.append(LiveAnswer.model_validate_json(said).outcome)
+            if self.orders:
+                order = self.orders.pop(0)
+                return Response(records.seal(order.model_dump_json().encode(), ORDERS, order.id))
+            await self.over.wait()
             return Response(status_code=404)
 
     @asynccontextmanager
@@ -120,6 +136,37 @@ async def test_several_views_have_the_pictures_of_one_connection_until_the_last_
         assert shown.connections == 1
         assert await connect(cast, at_one, "one")  # comes back to an Attempt that was left
         await until(lambda: shown.connections == 2)
+        await cast.close()
+
+
+async def test_orders_are_done_for_who_has_the_browser_and_what_became_of_them_is_told(tmp_path: Path):
+    cast, watcher = LiveCast(tmp_path), Watcher("one")
+    anna, bert = LiveHolder(id="a", name="Anna"), LiveHolder(id="b", name="Bert")
+    click, never = [{"kind": "mouse"}], [{"kind": "none"}]
+    watcher.orders = [
+        LiveOrder(id=1, by=anna, action="input", events=click),
+        LiveOrder(id=2, by=anna, action="take"),
+        LiveOrder(id=3, by=bert, action="take"),
+        LiveOrder(id=4, by=bert, action="input", events=click),
+        LiveOrder(id=5, by=anna, action="input", events=click),
+        LiveOrder(id=6, by=anna, action="input", events=never),
+        LiveOrder(id=7, by=anna, action="input"),
+        LiveOrder(id=8, by=anna, action="give"),
+    ]
+    async with machine(tmp_path) as shown, watcher.served() as address:
+        assert await connect(cast, address, "one")
+        await until(lambda: len(watcher.outcomes) == 8)
+        assert watcher.outcomes == [
+            LiveOutcome.NOT_HELD,
+            LiveOutcome.DONE,
+            LiveOutcome.HELD,
+            LiveOutcome.NOT_HELD,
+            LiveOutcome.DONE,
+            LiveOutcome.NOT_TAKEN,
+            LiveOutcome.DONE,
+            LiveOutcome.DONE,
+        ]
+        await until(lambda: shown.done == [click, never, "release"])
         await cast.close()
 
 
