@@ -33,6 +33,7 @@ from callboard.schemas.workflow.handoff import (
     TOO_OFTEN,
     HandoffEnd,
     HandoffField,
+    HandoffKind,
     HandoffRequest,
     HandoffStatus,
 )
@@ -139,6 +140,7 @@ class AttemptHandoffs:
         try:
             asked = HandoffRequest(
                 id=question,
+                kind=HandoffKind.INPUT,
                 attempt=attempt.number,
                 instructions=self.running.masker.mask_text(arguments["instructions"]),
                 fields=(

@@ -34,9 +34,10 @@ async def complete(
     """
     handoff = await require_open(services, project, run_id, handoff_id)
     asked = {field.name for field in handoff.fields}
-    wrong: list[tuple[tuple[str, ...], str]] = [
-        (("values",), f"values for {', '.join(sorted(asked))} alone") for _ in [*(values.keys() - asked)][:1]
-    ]
+    wrong: list[tuple[tuple[str, ...], str]] = []
+    if values.keys() - asked:
+        alone = f"values for {', '.join(sorted(asked))} alone" if asked else "no values, as none is asked for"
+        wrong.append((("values",), alone))
     for field in handoff.fields:
         if field.name not in values:
             wrong.append((("values", field.name), "a text, which was asked for"))
@@ -44,8 +45,10 @@ async def complete(
             wrong.append((("values", field.name), f"a text that matches {field.pattern}"))
     if wrong:
         raise errors_at(wrong)
-    bound_to = seal_context.handoff(services.settings.workspace, project, handoff.id)
-    sealed = services.ring.seal(json.dumps(values), bound_to=bound_to)
+    sealed = None
+    if asked:
+        bound_to = seal_context.handoff(services.settings.workspace, project, handoff.id)
+        sealed = services.ring.seal(json.dumps(values), bound_to=bound_to)
     return await _end(services, handoff, HandoffEnd(status=HandoffStatus.COMPLETED, values=sealed))
 
 

@@ -12,6 +12,7 @@ from callboard.cli.output import format_short_time, print_json, print_message, p
 from callboard.cli.with_api import with_project
 from callboard.schemas.errors import BadRequest
 from callboard.schemas.workflow import names
+from callboard.schemas.workflow.handoff import HandoffKind
 
 app = typer.Typer(help="List what Attempts ask people, and answer.", no_args_is_help=True, add_completion=False)
 
@@ -31,7 +32,7 @@ def list_handoffs(
     if as_json:
         print_json(answer)
         return
-    columns = ("ID", "STATUS", "FIELDS", "EXPIRES", "INSTRUCTIONS")
+    columns = ("ID", "STATUS", "KIND", "FIELDS", "EXPIRES", "INSTRUCTIONS")
     print_table(columns, [_row(each) for each in answer["handoffs"]])
 
 
@@ -48,6 +49,7 @@ def answer(
     """Answer a Handoff.
 
     A secret on the command line can be seen by other users of this host: without NAME=VALUE, each value is asked for.
+    For something to be done in the browser, a link to it is printed, and you are asked whether it is done.
     """
     body = {"values": _given(values) if values else _asked(target, handoff_id)}
     handoff = target.request("POST", f"{_path(handoff_id)}/complete", body)
@@ -78,7 +80,7 @@ def open_handoff(target: ApiClient, handoff_id: HandoffId, as_json: AsJson = Fal
 def _row(handoff: dict[str, Any]) -> tuple[Any, ...]:
     fields = ", ".join(field["name"] for field in handoff["fields"])
     expires = format_short_time(handoff["expiresAt"])
-    return (handoff["id"], handoff["status"], fields, expires, handoff["instructions"])
+    return (handoff["id"], handoff["status"], handoff["kind"], fields, expires, handoff["instructions"])
 
 
 def _path(handoff_id: str) -> str:
@@ -93,12 +95,16 @@ def _given(values: list[str]) -> dict[str, str]:
 
 
 def _asked(target: ApiClient, handoff_id: str) -> dict[str, str]:
-    """Ask for the value of each field on the terminal."""
+    """Ask for the value of each field on the terminal; where there is none, whether the person is done."""
     path = f"runs/{quote_segment(names.run_of_handoff(handoff_id))}/handoffs"
     found = [each for each in target.request("GET", path)["handoffs"] if each["id"] == handoff_id]
     if not found:
         raise BadRequest(f"There is no Handoff {handoff_id} of that Run. See: callboard handoffs list")
-    print_message(found[0]["instructions"])
+    (handoff,) = found
+    print_message(handoff["instructions"])
+    if handoff["kind"] == HandoffKind.BROWSER:
+        print_message(target.request("POST", f"{_path(handoff_id)}/link")["url"])
+        typer.confirm("Done?", abort=True, err=True)
     return {
-        field["name"]: typer.prompt(field["name"], hide_input=field["secret"], err=True) for field in found[0]["fields"]
+        field["name"]: typer.prompt(field["name"], hide_input=field["secret"], err=True) for field in handoff["fields"]
     }

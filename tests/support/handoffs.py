@@ -16,6 +16,7 @@ from callboard.schemas.workflow.handoff import (
     HandoffAnswer,
     HandoffEnd,
     HandoffField,
+    HandoffKind,
     HandoffRequest,
     HandoffStatus,
     OpenedLink,
@@ -77,6 +78,7 @@ class Asking:
     def request(self, input: AttemptInput, number: int) -> HandoffRequest:
         return HandoffRequest(
             id=names.handoff_id(input.run_id, input.number, number),
+            kind=HandoffKind.INPUT,
             attempt=input.number,
             instructions="The code that was sent to the phone",
             fields=(CODE,),

@@ -37,11 +37,11 @@ _Value = Annotated[
 
 
 class CompleteHandoff(RequestModel):
-    """The answer to a Handoff: a value for each of its fields."""
+    """The answer to a Handoff: a value for each of its fields, so none for one of kind `browser`."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"values": {"code": "493027"}}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"values": {"code": "493027"}}, {}]})
 
-    values: Annotated[dict[str, _Value], FailFast()] = Field(repr=False)
+    values: Annotated[dict[str, _Value], FailFast()] = Field(default={}, repr=False)
 
 
 class DeclineHandoff(RequestModel):

@@ -36,6 +36,8 @@ class HandoffKind(OpenStrEnum):
 
     INPUT = "input"
     """Values of fields."""
+    BROWSER = "browser"
+    """To do something in the browser of the Attempt. It has no fields."""
 
 
 class HandoffStatus(OpenStrEnum):
@@ -62,7 +64,7 @@ class HandoffRequest(FlowModel):
     """What the update `ask` brings: the question of an Attempt."""
 
     id: str
-    kind: HandoffKind = HandoffKind.INPUT
+    kind: HandoffKind
     attempt: int
     """Number of the Attempt."""
     instructions: str

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from callboard.schemas.workflow.handoff import Handoff, HandoffField, HandoffKind, HandoffStatus
+from callboard.schemas.workflow.handoff import Handoff, HandoffEnd, HandoffField, HandoffKind, HandoffStatus
 from callboard.security import seal_context
 from callboard.temporal.handoffs import not_open
 from tests.support.api_in_process import Api
@@ -111,6 +111,19 @@ async def test_what_was_not_asked_for_is_refused(api: Api, run_id: str, values: 
     assert refused["details"]["path"] == path
     assert api.handoffs.answered == []
     assert "493027" not in json.dumps(refused), "it may be a secret"
+
+
+async def test_one_of_the_browser_is_done_without_values(api: Api, run_id: str):
+    in_browser = handoff(run_id).model_copy(update={"kind": HandoffKind.BROWSER, "fields": ()})
+    api.runs.handoffs = [in_browser]
+    refused = await answer(api, run_id, "complete", {"values": {"code": "493027"}}, status=400)
+    assert (refused["details"]["path"], "no values" in refused["message"]) == ("values", True)
+    for body in ({}, {"values": {}}):
+        done = await answer(api, run_id, "complete", body)
+        assert (done["kind"], done["fields"], done["status"]) == ("browser", [], "completed")
+    assert [end for _, end in api.handoffs.answered] == [HandoffEnd(status=HandoffStatus.COMPLETED)] * 2
+    page = (await (await signed_in_client(api)).get("/projects/shop/handoffs")).text
+    assert (">Done</button>" in page, ">Decline</button>" in page, "value-" in page) == (True, True, False)
 
 
 async def test_a_pattern_that_would_take_for_ever_matches_nothing_and_holds_nobody_up(

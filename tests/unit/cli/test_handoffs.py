@@ -48,6 +48,19 @@ def test_values_that_are_not_given_are_asked_for_and_secrets_are_not_shown(api: 
     assert ("493027" in done.output, "\x1b" in done.output, "The code" in done.output) == (False, False, True)
 
 
+def test_for_something_in_the_browser_a_link_is_shown_and_the_person_says_when_it_is_done(api: FakeApi):
+    link = {"url": "https://callboard.example.com/answer#cb1.secret", "expiresAt": "2026-12-01T10:05:00Z"}
+    api.answers = [(200, {"handoffs": [{**ASKED, "kind": "browser", "fields": []}]}), (200, link), (200, DONE)]
+    done = api.callboard("handoffs", "answer", "r1.1.1", "-p", "shop", text="y\n")
+    assert link["url"] in done.output
+    assert done.stdout.endswith("Handoff r1.1.1 is completed.\n")
+    assert [asked.path.rpartition("/")[2] for asked in api.asked] == ["handoffs", "link", "complete"]
+    assert api.asked[-1].body == {"values": {}}
+    api.answers = [(200, {"handoffs": [{**ASKED, "kind": "browser", "fields": []}]}), (200, link)]
+    api.callboard("handoffs", "answer", "r1.1.1", "-p", "shop", text="n\n")
+    assert api.asked[-1].path.endswith("/link"), "nothing is completed"
+
+
 def test_a_decline_has_its_reason(api: FakeApi):
     api.answers = [(200, {**ASKED, "status": "declined"})]
     api.callboard("handoffs", "decline", "r1.1.1", "--reason", "Not my phone.", "-p", "shop")
