@@ -15,10 +15,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from callboard.schemas.errors import BadRequest, CallboardError, NotFound, TooMany, Unavailable
-from callboard.schemas.workflow.live import DialInput, LiveAnswer, LiveHolder, LiveOrder
+from pydantic import TypeAdapter, ValidationError
+
+from callboard.schemas.errors import BadRequest, CallboardError, ConfigurationError, NotFound, TooMany, Unavailable
+from callboard.schemas.rest.live import Asked
+from callboard.schemas.workflow.live import DialInput, DialOutcome, LiveAnswer, LiveHolder, LiveOrder, LiveState
 from callboard.security.keyring import KeyRing
-from callboard.security.live_records import ANSWERS, GONE, ORDERS, PICTURES, POLL, LiveRecords
+from callboard.security.live_records import ANSWERS, GONE, ORDERS, PICTURES, POLL, STATES, LiveRecords
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +33,12 @@ _ANSWERED_WITHIN = 15.0
 """Seconds within which a worker has to say what became of an order."""
 _MOST_ORDERS = 32
 """Most orders of a view that are not answered yet."""
+_MOST_ORDERED = 16 * 1024 * 1024
+"""Most bytes of them together: they may have files."""
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
 
+
+_ASKED = TypeAdapter[Asked | None](Asked | None)
 
 LiveAction = Literal["take", "give", "input"]
 
@@ -54,6 +61,10 @@ class LiveView:
         self._records = LiveRecords(ring, self.id)
         self._picture: LivePicture | None = None
         self._drawn = 0
+        self._state: tuple[int, LiveState] | None = None
+        self._problem: str | None = None
+        self.handoffs: tuple[float, set[str]] | None = None
+        """Which Handoffs of kind `browser` the Attempt waited for, and when that was looked up."""
         self._orders: dict[int, bytes] = {}
         """Records of what the worker was not told yet."""
         self._answers: dict[int, asyncio.Future[LiveAnswer]] = {}
@@ -80,20 +91,37 @@ class LiveView:
             stopping.cancel()
             await self.end()
 
-    def expect_no_worker(self) -> None:
-        """End soon, but not at once: who asks again and again must not have a worker asked each time."""
+    async def expect_no_worker(self, problem: str | None) -> None:
+        """End soon, but not at once: who asks again and again must not have a worker asked each time.
+
+        Args:
+            problem: Why no worker comes, for people, if that is known.
+        """
         self._worked_at = asyncio.get_running_loop().time() + POLL - GONE
+        self._problem = problem
+        await self._tell()
 
     # These are the calls of who watches.
 
     async def next_picture(self, after: int) -> LivePicture | None:
-        """Return the newest picture once it comes after that number, which was drawn; None if none has come in time."""
+        """Return the newest picture once it comes after that number, which was drawn; None if none has come in time.
+
+        Raises:
+            Unavailable: The worker cannot show it.
+        """
         self._drawn = max(self._drawn, after)
         await self._tell()
-        self._note_watched()
-        await self._wait(lambda: self._picture is not None and self._picture.number > after, POLL)
-        self._note_watched()
+        await self._watch(lambda: self._picture is not None and self._picture.number > after)
         return self._picture if self._picture is not None and self._picture.number > after else None
+
+    async def next_state(self, after: int) -> tuple[int, LiveState] | None:
+        """Return the newest state and its number once it comes after that number; None if none has come in time.
+
+        Raises:
+            Unavailable: The worker cannot show it.
+        """
+        await self._watch(lambda: self._state is not None and self._state[0] > after)
+        return self._state if self._state is not None and self._state[0] > after else None
 
     async def order(self, by: LiveHolder, action: LiveAction, events: list[dict[str, Any]] | None = None) -> LiveAnswer:
         """Have the worker do something, and return what became of it.
@@ -102,18 +130,20 @@ class LiveView:
             TooMany: The worker has not done yet what it was told.
             Unavailable: It does not answer, or the Attempt has ended.
         """
-        if len(self._answers) >= _MOST_ORDERS:
-            raise TooMany("The browser has not done yet what it was told. Wait for the answers.", retry_after=1)
         self._note_watched()
         number, answer = next(self._ids), asyncio.get_running_loop().create_future()
         order = LiveOrder(id=number, by=by, action=action, events=events or [])
-        self._orders[number] = self._records.seal(order.model_dump_json().encode(), ORDERS, number)
+        record = self._records.seal(order.model_dump_json().encode(), ORDERS, number)
+        waiting = sum(map(len, self._orders.values()))
+        if len(self._answers) >= _MOST_ORDERS or (waiting and waiting + len(record) > _MOST_ORDERED):
+            raise TooMany("The browser has not done yet what it was told. Wait for the answers.", retry_after=1)
+        self._orders[number] = record
         self._answers[number] = answer
         try:
             await self._tell()
-            await self._wait(answer.done, _ANSWERED_WITHIN)
+            await self._wait(lambda: answer.done() or self._problem is not None, _ANSWERED_WITHIN)
             if not answer.done():
-                raise Unavailable("The browser's worker does not answer, or the Attempt has ended.")
+                raise Unavailable(self._problem or "The browser's worker does not answer, or the Attempt has ended.")
             return answer.result()
         finally:
             del self._answers[number]
@@ -137,6 +167,23 @@ class LiveView:
         await self._wait(lambda: self._drawn >= number, _TAKEN_WITHIN)
         self._note_worked()
 
+    async def take_state(self, record: bytes) -> None:
+        """Take who has the browser, and what it asks.
+
+        Raises:
+            SealError: It is no record of this view.
+            BadRequest: The browser asks nothing that is known.
+        """
+        number, told = self._records.open(record, STATES)
+        self._note_worked()
+        state = LiveState.model_validate_json(told)
+        try:
+            _ASKED.validate_python(state.asks)
+        except ValidationError as error:
+            raise BadRequest("That is nothing that a browser asks.") from error
+        self._state = number, state
+        await self._tell()
+
     async def next_order(self, record: bytes) -> bytes:
         """Take what became of the last order; return the next one, or nothing if there is none in time.
 
@@ -153,6 +200,13 @@ class LiveView:
         await self._wait(lambda: bool(self._orders), POLL)
         self._note_worked()
         return self._orders.pop(min(self._orders)) if self._orders else b""
+
+    async def _watch(self, holds: Callable[[], bool]) -> None:
+        self._note_watched()
+        await self._wait(lambda: holds() or self._problem is not None, POLL)
+        self._note_watched()
+        if self._problem is not None:
+            raise Unavailable(self._problem)
 
     def _note_watched(self) -> None:
         self._watched_at = asyncio.get_running_loop().time()
@@ -176,12 +230,12 @@ class LiveView:
 class LiveViews:
     """The live views of this process, by project, Run and number of the Attempt."""
 
-    def __init__(self, ring: KeyRing, dial: Callable[[DialInput], Awaitable[bool]], address: str) -> None:
+    def __init__(self, ring: KeyRing, dial: Callable[[DialInput], Awaitable[DialOutcome]], address: str) -> None:
         """Prepare, without any view yet.
 
         Args:
             ring: What records are sealed with.
-            dial: Has a worker connect; returns whether it does.
+            dial: Has a worker connect; returns whether it does, and why not.
             address: URL at which workers reach this process.
         """
         self._ring = ring
@@ -190,13 +244,22 @@ class LiveViews:
         self._views: dict[tuple[str, str, int], LiveView] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def find(self, project: str, run_id: str, number: int) -> LiveView | None:
+    def find(self, place: tuple[str, str, int]) -> LiveView | None:
         """Return the view of an Attempt, if there is one."""
-        return self._views.get((project, run_id, number))
+        return self._views.get(place)
 
-    def open(self, project: str, run_id: str, number: int, worker: str, stop: asyncio.Event) -> LiveView:
-        """Return the view of an Attempt; if there is none yet, ask its worker for it. It is over with `stop`."""
-        place = (project, run_id, number)
+    def open(self, place: tuple[str, str, int], worker: str, stop: asyncio.Event) -> LiveView:
+        """Return the view of an Attempt; if there is none yet, ask its worker for it. It is over with `stop`.
+
+        Raises:
+            ConfigurationError: There is no key to seal pictures with.
+        """
+        if not self._ring:
+            raise ConfigurationError(
+                "There is no live view without CALLBOARD_SECRET_KEY, with which pictures and inputs are sealed. Set it"
+                " to 16 or more random characters, the same for every api and worker."
+            )
+        project, run_id, number = place
         if (view := self._views.get(place)) is None:
             view = self._views[place] = LiveView(self._ring)
             dial = DialInput(
@@ -223,12 +286,13 @@ class LiveViews:
     async def _keep(self, place: tuple[str, str, int], view: LiveView, dial: DialInput, stop: asyncio.Event) -> None:
         try:
             try:
-                comes = await self._dial(dial)
+                outcome = await self._dial(dial)
             except CallboardError as error:
-                log.warning("The worker %s was not asked for a live view: %s", dial.worker, error.message)
-                comes = False
-            if not comes:
-                view.expect_no_worker()
+                outcome = DialOutcome(is_connected=False, problem=error.message)
+            if outcome.problem is not None:
+                log.warning("There is no live view of Run %s: %s", dial.run_id, outcome.problem)
+            if not outcome.is_connected:
+                await view.expect_no_worker(outcome.problem)
             await view.keep(stop)
         finally:
             del self._views[place]

@@ -12,12 +12,12 @@ import json
 import os
 import struct
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 from activities.attempts.live_control import Control
-from callboard.schemas.workflow.live import LiveAnswer, LiveOrder, LiveOutcome
+from callboard.schemas.workflow.live import LiveAnswer, LiveOrder, LiveOutcome, LiveState
 from callboard.security.live_records import PICTURE_LIMIT
 
 _SOCKET = "live.sock"
@@ -42,8 +42,11 @@ class LiveCast:
         self._views: set[asyncio.Task[None]] = set()
         self._number = 0
         self._picture = b""
-        self._changed = asyncio.Condition()
-        self._control = Control(lambda: self._send({"kind": "release"}))
+        self._changed = asyncio.Event()
+        """Set, and replaced, whenever there is something new."""
+        self._state_number = 1
+        self._asks: dict[str, Any] | None = None
+        self._control = Control(self._freed)
         self._ids = itertools.count(1)
         self._acting: dict[int, asyncio.Future[bool]] = {}
         """What the Machine has not answered yet: whether the page has taken the events."""
@@ -67,11 +70,17 @@ class LiveCast:
         Raises:
             CastEndedError: There is none any more.
         """
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._writer is None or self._number > after)
-        if self._writer is None:
-            raise CastEndedError
+        await self._until(lambda: self._number > after)
         return self._number, self._picture
+
+    async def next_state(self, after: int) -> tuple[int, LiveState]:
+        """Return who has the browser and what it asks, and the number of this state, once that is after `after`.
+
+        Raises:
+            CastEndedError: Nothing is shown any more.
+        """
+        await self._until(lambda: self._state_number > after)
+        return self._state_number, LiveState(holder=self._control.holder, asks=self._asks)
 
     def ask_for_next(self) -> None:
         """Tell the Machine that the last picture was taken, so that the browser makes another one."""
@@ -82,6 +91,9 @@ class LiveCast:
         match order.action:
             case "take":
                 answer = self._control.take(order.by)
+                if answer.outcome is LiveOutcome.DONE:
+                    self._send({"kind": "take"})
+                    self._note_state()
             case "give":
                 answer = self._control.give(order.by)
             case "input":
@@ -111,6 +123,14 @@ class LiveCast:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _freed(self) -> None:
+        self._send({"kind": "release"})
+        self._note_state()
+
+    def _note_state(self) -> None:
+        self._state_number += 1
+        self._tell()
+
     def _forget(self, view: asyncio.Task[None]) -> None:
         self._views.discard(view)
         if not self._views and self._writer is not None:
@@ -123,6 +143,8 @@ class LiveCast:
         except OSError:
             return False
         self._reading = asyncio.create_task(self._read(reader, self._writer), name="live pictures")
+        if self._control.holder is not None:  # who has come back in time
+            self._send({"kind": "take"})
         return True
 
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -134,20 +156,24 @@ class LiveCast:
                         return  # a Machine sends none: something else speaks
                     message = await reader.readexactly(length)
                     if message.startswith(b"{"):  # no picture begins so
-                        self._note_acted(json.loads(message))
+                        self._note(json.loads(message))
                         continue
                     self._picture = message
                     self._number = max(self._number + 1, time.time_ns() // 1_000_000)
-                    await self._tell()
+                    self._tell()
         finally:
             writer.close()
             if self._writer is writer:
                 self._writer = None
-            await self._tell()
+            self._asks = None
+            self._tell()
 
-    def _note_acted(self, message: dict[str, Any]) -> None:
-        acted = self._acting.get(message["id"])
-        if acted is not None and not acted.done():
+    def _note(self, message: dict[str, Any]) -> None:
+        """Note what the Machine says: what the page asks, or whether it has taken events."""
+        if message["kind"] == "asks":
+            self._asks = message["asks"]
+            self._note_state()
+        elif (acted := self._acting.get(message["id"])) is not None and not acted.done():
             acted.set_result(message["taken"])
 
     def _send(self, message: dict[str, object]) -> None:
@@ -155,9 +181,16 @@ class LiveCast:
             text = json.dumps(message, ensure_ascii=False).encode()
             self._writer.write(_LENGTH.pack(len(text)) + text)
 
-    async def _tell(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
+    def _tell(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        """Wait until `holds()`. Raises CastEndedError."""
+        while self._writer is not None and not holds():
+            await self._changed.wait()
+        if self._writer is None:
+            raise CastEndedError
 
 
 async def _connected(folder: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -10,22 +10,25 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from api.attempts import live_calls
+from api.attempts.live_calls import FREQUENT, LiveQuery, Place
 from api.dashboard.auth import TOKEN_FIELD
 from api.dashboard.forms import read_form
 from api.dashboard.page_route import PageRoute
 from api.dashboard.rendering import redirect, render_page
 from api.dependencies import Services, ServicesDep
 from api.handoffs import answers
-from api.http.access import audit_note
+from api.http.access import audit_note, caller_of
 from callboard.schemas.errors import BadRequest, Conflict, Forbidden, NotFound, Unauthorized
 from callboard.schemas.rest.access import Scope
 from callboard.schemas.rest.handoffs import HandoffBody, HandoffLink
 from callboard.schemas.workflow import names
+from callboard.schemas.workflow.live import LiveHolder
 from callboard.security.apikeys import Caller
 from callboard.security.signed_links import HANDOFF_PATH, HandoffPass, HandoffRef, handoff_link, read_link, sign_link
 from callboard.telemetry.log_context import add_log_fields
@@ -111,6 +114,49 @@ async def complete(request: Request, services: ServicesDep) -> Response:
 async def decline(request: Request, services: ServicesDep) -> Response:
     """Decline the question of the cookie."""
     return await _answer(request, services, "decline", answers.decline_by_form)
+
+
+@router.get("/live", dependencies=[FREQUENT])
+async def watch(request: Request, services: ServicesDep, query: Annotated[LiveQuery, Query()]) -> Response:
+    """Get the newest picture of the browser that the question of the cookie is about, once there is one."""
+    place, _ = await _require_browser(request, services)
+    return await live_calls.picture(services, place, query.after)
+
+
+@router.get("/live/state", dependencies=[FREQUENT])
+async def read_state(request: Request, services: ServicesDep, query: Annotated[LiveQuery, Query()]) -> Response:
+    """Get who has that browser, and what it asks, once that has changed."""
+    place, holder = await _require_browser(request, services)
+    return await live_calls.state(services, place, holder, query.after)
+
+
+@router.post("/live/control", dependencies=[FREQUENT])
+async def control(request: Request, services: ServicesDep) -> Response:
+    """Take that browser, or give it back."""
+    place, holder = await _require_browser(request, services, "live.control")
+    return await live_calls.control(request, services, place, holder)
+
+
+@router.post("/live/input", dependencies=[FREQUENT])
+async def act(request: Request, services: ServicesDep) -> Response:
+    """Do something to its page."""
+    place, holder = await _require_browser(request, services)
+    return await live_calls.act(request, services, place, holder)
+
+
+async def _require_browser(request: Request, services: Services, action: str | None = None) -> tuple[Place, LiveHolder]:
+    """Return the Attempt whose browser the question of the cookie is about, and who holds that by this link.
+
+    Raises:
+        Conflict: The question was answered, has ended, or is about no browser.
+        Unauthorized, Forbidden, StoreError, Unavailable: See `_require_pass`.
+    """
+    ref = await _require_pass(request, services, action)
+    place = Place(ref.project, names.run_of_handoff(ref.handoff_id), names.attempt_of_handoff(ref.handoff_id))
+    if not await live_calls.has_open_handoff(services, place, ref.handoff_id):
+        raise Conflict(_NO_LINK)
+    caller = caller_of(request)
+    return place, LiveHolder(id=f"{caller.id}/{ref.nonce}", name=caller.name)
 
 
 async def _answer(request: Request, services: Services, done: str, answer: answers.ByForm) -> Response:

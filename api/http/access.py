@@ -46,6 +46,8 @@ class Requirement:
     """All of these."""
     action: str | None
     """What the route changes, as the audit calls it. None: nothing."""
+    instead: Scope | None = None
+    """A scope that opens the route in place of these. The route itself then looks what it may show."""
     of_seen_projects: bool = False
     """Whether a route whose path names no project keeps to the projects that the key may see. Any other one is about
     the whole workspace, and refuses keys that may see some projects only."""
@@ -65,7 +67,7 @@ class Requirement:
             note.is_project_hidden = True
             raise no_such_project(project)
         for scope in self.scopes:
-            if not caller.has(scope):
+            if not caller.has(scope) and (self.instead is None or not caller.has(self.instead)):
                 note.missing_scope = scope.value
                 raise lacks_scope(scope, f"This needs the scope {scope.value}, which your key does not have.")
         if project is None and not self.of_seen_projects and caller.projects is not None:
@@ -78,7 +80,12 @@ class Requirement:
 
 
 def requires(
-    scope: Scope, action: str | None = None, *, also: Scope | None = None, of_seen_projects: bool = False
+    scope: Scope,
+    action: str | None = None,
+    *,
+    also: Scope | None = None,
+    instead: Scope | None = None,
+    of_seen_projects: bool = False,
 ) -> params.Depends:
     """Return the dependency of a route that needs `scope`, and changes what `action` says (see `Requirement`).
 
@@ -86,10 +93,11 @@ def requires(
         scope: The scope that the route needs.
         action: What it changes.
         also: Another scope that it needs.
+        instead: See `Requirement`.
         of_seen_projects: See `Requirement`.
     """
     scopes = (scope,) if also is None else (scope, also)
-    return cast("params.Depends", Depends(Requirement(scopes, action, of_seen_projects)))
+    return cast("params.Depends", Depends(Requirement(scopes, action, instead, of_seen_projects)))
 
 
 def requirement_of(route: APIRoute) -> Requirement | None:

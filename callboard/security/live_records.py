@@ -27,6 +27,12 @@ ORDERS = "orders"
 """The sequence of what a worker is to do for a view: each is a `LiveOrder`."""
 ANSWERS = "answers"
 """The sequence of what became of that: each is a `LiveAnswer`, or empty where a worker has nothing to say."""
+STATES = "states"
+"""The sequence of who has the browser, and what it asks: each is a `LiveState`."""
+GREETING = "greeting"
+"""One empty record, by which an api sees that a worker has a key of its ring."""
+GREETED = "greeted"
+"""One empty record, by which the worker sees that it has reached an api with a key of its own ring."""
 
 _NUMBER = struct.Struct(">Q")
 _KEY_ID_END = _NUMBER.size + 11

@@ -7,7 +7,7 @@ from datetime import timedelta
 from temporalio.client import Client, WorkflowFailureError
 
 from callboard.schemas.workflow import names
-from callboard.schemas.workflow.live import DialInput
+from callboard.schemas.workflow.live import DialInput, DialOutcome
 from callboard.temporal.closing import wait_for_result
 from callboard.temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors
 from workflows.visibility import project_search_attributes
@@ -22,8 +22,8 @@ class LiveDials:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    async def dial(self, dial: DialInput) -> bool:
-        """Return whether the worker connects; it does not if the Attempt is not there (any more), or has no browser.
+    async def dial(self, dial: DialInput) -> DialOutcome:
+        """Return whether the worker connects, and if not, why.
 
         Raises:
             Unavailable: Temporal cannot be reached.
@@ -34,13 +34,21 @@ class LiveDials:
                 dial,
                 id=f"live:{dial.view}",
                 task_queue=names.CALLBOARD_QUEUE,
-                result_type=bool,
+                result_type=DialOutcome,
                 execution_timeout=_TIMEOUT,
                 search_attributes=project_search_attributes(dial.project),
-                static_summary=f"Watch Attempt {dial.number} of Run {dial.run_id}",
+                static_summary=_summary(dial),
                 rpc_timeout=RPC_TIMEOUT,
             )
             try:
                 return await wait_for_result(handle)
             except WorkflowFailureError:
-                return False
+                seconds = int(_TIMEOUT.total_seconds())
+                problem = f"No control worker has asked the worker {dial.worker} within {seconds} seconds."
+                return DialOutcome(is_connected=False, problem=problem)
+
+
+def _summary(dial: DialInput) -> str:
+    if dial.run_id is None:
+        return f"Try the way of the worker {dial.worker} to an api"
+    return f"Watch Attempt {dial.number} of Run {dial.run_id}"

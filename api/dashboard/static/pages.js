@@ -50,7 +50,7 @@ function runningTimes(root) {
 let tag = null;
 const texts = new Map();  // HTML of the live parts as it was received, by their ids
 function isBeingFilledIn(part) {
-  return [...part.querySelectorAll("form[method=post] input:not([type=hidden],[type=checkbox])")].some((field) => field === document.activeElement || field.value !== field.defaultValue);
+  return part.querySelector("[data-live-view].held") !== null || [...part.querySelectorAll("form[method=post] input:not([type=hidden],[type=checkbox])")].some((field) => field === document.activeElement || field.value !== field.defaultValue);
 }
 function refresh(fresh) {
   for (const part of fresh.querySelectorAll("[data-live]")) {
@@ -250,98 +250,8 @@ function copies(button, read) {
   });
 }
 
-// Draw what a browser shows, one picture after the other. While nobody can see the canvas, none is asked for.
-async function watch(canvas) {
-  let after = 0;
-  while (canvas.isConnected) {
-    let wait = 0;
-    if (document.hidden || !canvas.checkVisibility()) wait = 500;
-    else {
-      const answer = await fetch(`${canvas.dataset.livePicture}?after=${after}`, { redirect: "error" }).catch(() => null);
-      if (answer?.status === 200) {
-        const picture = await createImageBitmap(await answer.blob());
-        [canvas.width, canvas.height] = [picture.width, picture.height];
-        canvas.getContext("2d").drawImage(picture, 0, 0);
-        picture.close();
-        after = answer.headers.get("x-number");
-      } else if (answer?.status !== 204 || !after) wait = 3000;
-    }
-    if (wait) await new Promise((resolve) => setTimeout(resolve, wait));
-  }
-}
-
-// Hands on a browser: what is done to the canvas is done to its page, from "Take over" to "Give back". Shift and Escape
-// leave the canvas by the keyboard.
-function hands(button) {
-  const figure = button.closest("figure"), canvas = figure.querySelector("canvas"), note = figure.querySelector("[role=status]");
-  let held = false, sending = false, queue = [], renewing;
-  const post = (what, body) => fetch(`${canvas.dataset.livePicture}/${what}`, { method: "POST", redirect: "error", headers: { accept: "application/json", "content-type": "application/json" }, body: JSON.stringify(body) }).catch(() => null);
-  const say = async (answer) => { note.textContent = answer?.ok ? "" : (await answer?.json().catch(() => null))?.message ?? "Callboard did not answer. Try again."; };
-  const hold = (now) => {
-    held = now;
-    queue = [];
-    button.textContent = held ? "Give back" : "Take over";
-    canvas.classList.toggle("held", held);
-    clearInterval(renewing);
-    if (held) {
-      canvas.tabIndex = 0;
-      canvas.focus();
-      renewing = setInterval(() => { if (!canvas.isConnected) hold(false); else if (!document.hidden && !queue.length) send(); }, 10000);
-    } else canvas.removeAttribute("tabindex");
-  };
-  async function send() {
-    if (sending) return;
-    sending = true;
-    do {
-      const answer = await post("input", { events: queue.splice(0, 200) });
-      if (answer?.status === 403) hold(false);
-      await say(answer);
-    } while (held && queue.length);
-    sending = false;
-  }
-  const add = (event) => {
-    if (event.type === "mouseMoved" && queue.at(-1)?.type === "mouseMoved") queue.pop();  // only where it is matters
-    queue.push(event);
-    send();
-  };
-  button.hidden = false;
-  button.addEventListener("click", async () => {
-    const answer = await post("control", { action: held ? "give" : "take" });
-    await say(answer);
-    if (answer?.ok) hold(!held);
-    else if (answer?.status === 403) hold(false);
-  });
-  const modifiers = (event) => event.altKey + 2 * event.ctrlKey + 4 * event.metaKey + 8 * event.shiftKey;
-  const mouse = (event, type, more = {}) => {
-    if (!held) return;
-    event.preventDefault();
-    const place = canvas.getBoundingClientRect(), part = (at, from, size) => Math.min(1, Math.max(0, (at - from) / size));
-    add({ kind: "mouse", type, x: part(event.clientX, place.left, place.width), y: part(event.clientY, place.top, place.height), modifiers: modifiers(event), ...more });
-  };
-  const pressed = (event) => ({ button: ["left", "middle", "right", "back", "forward"][event.button] ?? "none", clickCount: Math.min(3, event.detail) });
-  canvas.addEventListener("mousedown", (event) => { if (held) canvas.focus(); mouse(event, "mousePressed", pressed(event)); });
-  canvas.addEventListener("mouseup", (event) => mouse(event, "mouseReleased", pressed(event)));
-  canvas.addEventListener("mousemove", (event) => mouse(event, "mouseMoved", { button: event.buttons & 1 ? "left" : "none" }));
-  canvas.addEventListener("contextmenu", (event) => { if (held) event.preventDefault(); });
-  canvas.addEventListener("wheel", (event) => mouse(event, "mouseWheel", { deltaX: event.deltaX, deltaY: event.deltaY }), { passive: false });
-  const key = (event, type) => {
-    if (!held || event.isComposing) return;
-    if (event.key === "Escape" && event.shiftKey) { button.focus(); return; }
-    if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "v") return;  // the paste comes as an event of its own
-    event.preventDefault();
-    add({ kind: "key", type, key: event.key, code: event.code, modifiers: modifiers(event) });
-  };
-  canvas.addEventListener("keydown", (event) => key(event, "keyDown"));
-  canvas.addEventListener("keyup", (event) => key(event, "keyUp"));
-  document.addEventListener("paste", (event) => {
-    const text = event.clipboardData.getData("text/plain").slice(0, 16384);
-    if (held && document.activeElement === canvas && text) add({ kind: "paste", text });
-  });
-}
-
 function enhance(root) {
-  for (const button of root.querySelectorAll("[data-hands]")) hands(button);
-  for (const canvas of root.querySelectorAll("[data-live-picture]")) watch(canvas);
+  for (const figure of root.querySelectorAll("[data-live-view]")) new LiveView(figure);
   runningTimes(root);
   for (const button of root.querySelectorAll("[data-copy]")) {
     copies(button, async () => (await fetch(button.dataset.copy)).text());

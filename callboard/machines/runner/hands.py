@@ -10,6 +10,8 @@ from callboard_runtime.cdp import send
 from playwright.async_api import CDPSession
 from playwright.async_api import Error as PlaywrightError
 
+from .asked import Asked, NotAskedError
+
 _WITHIN = 5.0
 """Most seconds that events may take. A page that is busy, or shows a dialog, takes none."""
 _MODIFIERS = 0b0111
@@ -22,6 +24,7 @@ _KEY_CODES = {
     **dict(zip(("Escape", " ", "Insert", "Delete", "Meta"), (27, 32, 45, 46, 91), strict=True)),
 }
 """Windows' codes of the keys that are no characters: pages and the browser itself go by them."""
+_OPENING = {"Tab", "Enter", " ", "Escape", "ArrowUp", "ArrowDown", "F4"}
 _TEXTS = {"Enter": "\r"}
 _PASTE = """
 (text => {
@@ -36,8 +39,9 @@ _PASTE = """
 class Hands:
     """The hands on one page."""
 
-    def __init__(self, session: CDPSession) -> None:
+    def __init__(self, session: CDPSession, asked: Asked) -> None:
         self._session = session
+        self._asked = asked
         self._buttons: dict[str, dict[str, Any]] = {}
         """Buttons of the mouse that are down, with where."""
         self._keys: dict[str, dict[str, Any]] = {}
@@ -46,29 +50,54 @@ class Hands:
         """Do one after the other (docs/contract.md, section 13.10).
 
         Raises:
+            NotAskedError: The page does not ask what is answered.
             PlaywrightError, TimeoutError: The page is gone, or takes no event.
         """
-        size: dict[str, Any] | None = None
-        async with asyncio.timeout(_WITHIN):
-            for event in events:
-                match event["kind"]:
-                    case "mouse":
-                        if size is None:
-                            metrics = await send(self._session, "Page.getLayoutMetrics")
-                            size = metrics["cssLayoutViewport"]
-                        await self._mouse(event, size)
-                    case "key":
-                        await self._key(event)
-                    case "text":
-                        await send(self._session, "Input.insertText", text=event["text"])
-                    case _:
-                        await self._paste(event["text"])
+        if self._asked.has_dialog and events[0]["kind"] != "dialog":
+            raise NotAskedError
+        doing = asyncio.create_task(self._do(events), name="hands")
+        await asyncio.sleep(0)  # a dialog that is answered is forgotten then, and not taken for the next one
+        dialog = asyncio.create_task(self._asked.dialog(), name="dialog")
+        try:
+            done, _ = await asyncio.wait({doing, dialog}, timeout=_WITHIN, return_when=asyncio.FIRST_COMPLETED)
+            if doing in done:
+                await doing
+            elif not done:
+                raise TimeoutError
+        finally:
+            doing.cancel()
+            dialog.cancel()
+
+    async def _do(self, events: list[dict[str, Any]]) -> None:
+        size = dict[str, Any]()
+        for event in events:
+            match event["kind"]:
+                case "mouse":
+                    if not size:
+                        metrics = await send(self._session, "Page.getLayoutMetrics")
+                        size = metrics["cssLayoutViewport"]
+                    await self._mouse(event, size)
+                case "key":
+                    await self._key(event)
+                case "text":
+                    await send(self._session, "Input.insertText", text=event["text"])
+                case "paste":
+                    await self._paste(event["text"])
+                case _:
+                    await self._asked.answer(event, self._press)
+        if any(_may_open(event) for event in events):
+            await self._asked.look()
+
+    def take(self) -> None:
+        """Begin to hear what the page asks."""
+        self._asked.begin()
 
     async def release(self) -> None:
-        """Let go of what is held down. Raises as `act` does."""
+        """Let go of what is held down, and close what is open. Raises as `act` does."""
         buttons, self._buttons = self._buttons, {}
         keys, self._keys = self._keys, {}
         async with asyncio.timeout(_WITHIN):
+            await self._asked.end(self._press)
             for button in buttons.values():
                 await send(self._session, "Input.dispatchMouseEvent", **{**button, "type": "mouseReleased"})
             for key in keys.values():
@@ -103,6 +132,10 @@ class Hands:
         else:
             await send(self._session, "Input.dispatchKeyEvent", type="rawKeyDown", **told)
 
+    async def _press(self, key: str) -> None:
+        for kind in ("keyDown", "keyUp"):
+            await self._key({"type": kind, "key": key, "code": key, "modifiers": 0})
+
     async def _paste(self, text: str) -> None:
         tree = await send(self._session, "Page.getFrameTree")
         frame = tree["frameTree"]["frame"]["id"]
@@ -119,5 +152,10 @@ class Hands:
             await send(self._session, "Input.insertText", text=text)
 
 
-ERRORS = (PlaywrightError, TimeoutError)
+def _may_open(event: dict[str, Any]) -> bool:
+    """Tell whether an event may open or close what no picture shows, or move the focus."""
+    return (event["kind"] == "mouse" and event["type"] == "mousePressed") or event.get("key") in _OPENING
+
+
+ERRORS = (PlaywrightError, TimeoutError, NotAskedError)
 """What an event fails with."""

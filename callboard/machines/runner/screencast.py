@@ -22,13 +22,14 @@ from callboard_runtime.cdp import send
 from playwright.async_api import CDPSession, Page
 from playwright.async_api import Error as PlaywrightError
 
+from .asked import Asked
 from .hands import ERRORS, Hands
 
 SOCKET = "live.sock"
 _LARGEST = 2_000_000
 """Most bytes of a picture; a larger one is left out."""
-_LONGEST = 512 * 1024
-"""Most bytes of what the worker says at once."""
+_LONGEST = 16 * 1024 * 1024
+"""Most bytes of what the worker says at once: it may have files."""
 _SIZE: dict[str, Any] = {"format": "jpeg", "quality": 60, "maxWidth": 1920, "maxHeight": 1080}
 """Pictures have the size of the viewport, up to this one."""
 _LOOK_EVERY = 0.5
@@ -52,6 +53,8 @@ class Screencast:
         self._casting: asyncio.Task[None] | None = None
         self._hands: Hands | None = None
         """The hands on the page that is shown."""
+        self._is_held = False
+        """Whether somebody has the browser."""
         self._acting: set[asyncio.Task[None]] = set()
         self._untaken: list[tuple[CDPSession, int]] = []
         """Frames of which the browser waits to hear that they were taken: it sends two at most before."""
@@ -90,7 +93,7 @@ class Screencast:
 
     async def _leave(self) -> None:
         worker, self._worker = self._worker, None
-        casting, self._casting, self._untaken = self._casting, None, []
+        casting, self._casting, self._untaken, self._is_held = self._casting, None, [], False
         if worker is not None:
             worker.close()
         if casting is not None:
@@ -103,9 +106,15 @@ class Screencast:
             task = asyncio.create_task(self._act(message["id"], message["events"]), name="input")
             self._acting.add(task)  # pictures go on meanwhile
             task.add_done_callback(self._acting.discard)
-        elif message["kind"] == "release" and self._hands is not None:
-            with contextlib.suppress(*ERRORS):
-                await self._hands.release()
+        elif message["kind"] == "take" and not self._is_held:
+            self._is_held = True
+            if self._hands is not None:
+                self._hands.take()
+        elif message["kind"] == "release":
+            self._is_held = False
+            if self._hands is not None:
+                with contextlib.suppress(*ERRORS):
+                    await self._hands.release()
         elif message["kind"] == "taken":
             untaken, self._untaken = self._untaken, []
             for session, number in untaken:
@@ -119,7 +128,7 @@ class Screencast:
             with contextlib.suppress(*ERRORS):
                 await hands.act(events)
                 taken = True
-        self._send(json.dumps({"id": number, "taken": taken}).encode())
+        self._say({"kind": "acted", "id": number, "taken": taken})
 
     async def _cast(self) -> None:
         """Send pictures of the page that the automation is at, and of each one that it goes to later."""
@@ -139,7 +148,9 @@ class Screencast:
 
         try:
             session.on("Page.screencastFrame", came)
-            self._hands = Hands(session)
+            self._hands = Hands(session, Asked(page, lambda asks: self._say({"kind": "asks", "asks": asks})))
+            if self._is_held:
+                self._hands.take()
             await self._first(session)
             await send(session, "Page.startScreencast", **_SIZE)
             while not page.is_closed() and self._page() is page:  # noqa: ASYNC110  # there is no event for it
@@ -158,6 +169,9 @@ class Screencast:
             async with asyncio.timeout(_FIRST_WITHIN):
                 shot = await send(session, "Page.captureScreenshot", format="jpeg", quality=_SIZE["quality"])
                 self._send_picture(base64.b64decode(shot["data"]))
+
+    def _say(self, message: dict[str, Any]) -> None:
+        self._send(json.dumps(message).encode())
 
     def _send_picture(self, picture: bytes) -> None:
         if len(picture) <= _LARGEST:

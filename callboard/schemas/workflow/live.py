@@ -14,7 +14,8 @@ class DialInput(FlowModel):
     """The input of the workflow `DialLive` and of its activity: where the worker finds who wants to watch."""
 
     project: str
-    run_id: str
+    run_id: str | None
+    """None: the worker is to try the way to the api alone."""
     number: int
     worker: str
     """Name of the worker that executes the Attempt."""
@@ -24,6 +25,15 @@ class DialInput(FlowModel):
     """Id of the view in that process."""
 
 
+class DialOutcome(FlowModel):
+    """What became of it."""
+
+    is_connected: bool
+    """Whether the worker shows the Attempt there. It does not if the Attempt is not there (any more, or yet)."""
+    problem: str | None = None
+    """Why the way does not work, and what to do, if that is why; for people."""
+
+
 class LiveHolder(FlowModel):
     """Somebody who has, or wants, the hands on a browser."""
 
@@ -31,6 +41,15 @@ class LiveHolder(FlowModel):
     """Id of the key or of the session; nobody else has it."""
     name: str
     """Who that is for others."""
+
+
+class LiveState(FlowModel):
+    """What a person has to know beside the pictures."""
+
+    holder: LiveHolder | None
+    """Who has the hands on the browser."""
+    asks: dict[str, Any] | None = Field(repr=False)
+    """What the page asks that no picture shows (docs/contract.md, section 13.10), as the Machine tells it."""
 
 
 class LiveOrder(FlowModel):

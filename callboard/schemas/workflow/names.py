@@ -288,6 +288,11 @@ def run_of_handoff(handoff_id: str) -> str:
     return handoff_id.partition(".")[0]
 
 
+def attempt_of_handoff(handoff_id: str) -> int:
+    """Return the number of the Attempt that has opened the Handoff."""
+    return int(handoff_id.split(".")[1])
+
+
 def attempt_of_validate(validate_run_id: str) -> int:
     """Return the number of the Attempt before which the Validate with this id was executed."""
     return int(validate_run_id.rpartition("-v")[2])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import itertools
 import json
 import os
 import struct
@@ -48,6 +49,27 @@ PROJECT = automations(
         while not Path(params["go"]).exists():
             await asyncio.sleep(0.02)
         return await page.evaluate("[document.querySelector('input').value, window.seen]")
+    """,
+    asks="""
+        import asyncio
+        from pathlib import Path
+        inner = "<select id=list><option>Choose<option disabled>sold out<option>tea<option>milk</select>"
+        await page.set_content(
+            "<style>*{margin:0}body>:not(style){padding:0;border:0;width:100vw;height:25vh;display:block}</style>"
+            f'<iframe srcdoc="<style>*{{margin:0}}select{{width:100vw;height:99vh}}</style>{inner}"></iframe>'
+            "<input type=date id=day min=2026-01-01><input type=file id=file multiple accept=.txt>"
+            '<button onclick="window.said = [prompt(`Name?`, `Anna`), confirm(`Sure?`)]">Ask</button>'
+        )
+        await page.frames[1].evaluate(
+            "window.seen = []; for (const type of ['mousedown', 'input', 'change'])"
+            " addEventListener(type, (event) => window.seen.push([type, event.isTrusted]))"
+        )
+        while not Path(params["go"]).exists():
+            await asyncio.sleep(0.02)
+        listed = await page.frames[1].evaluate("[document.querySelector('select').value, window.seen]")
+        day = await page.input_value("#day")
+        files = await page.evaluate("Promise.all([...window.file.files].map((each) => each.text()))")
+        return [*listed, day, files, await page.evaluate("window.said")]
     """,
 )
 
@@ -198,4 +220,93 @@ async def test_what_a_person_does_reaches_the_page(quiet: Run, tmp_path: Path) -
     go.touch()
     writer.close()
     trusted = [["mousedown", True], ["keydown", True], ["paste", False], ["keydown", True]]
-    assert (json.loads(said), value(await running)) == ({"id": 7, "taken": True}, ["hello", trusted])
+    assert (json.loads(said), value(await running)) == ({"kind": "acted", "id": 7, "taken": True}, ["hello", trusted])
+
+
+class Person:
+    """Somebody who has the browser, by a worker's connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+        self.ids = itertools.count(1)
+        self.asked = list[Any]()
+
+    async def heard(self, kind: str) -> dict[str, Any]:
+        """What is said next of this kind."""
+        while True:
+            message = await picture(self.reader)
+            if message.startswith(b"\xff"):
+                take(self.writer)
+                continue
+            said = json.loads(message)
+            if said["kind"] == "asks":
+                self.asked.append(said["asks"])
+            if said["kind"] == kind:
+                return said
+
+    async def do(self, *events: dict[str, Any]) -> bool:
+        tell(self.writer, kind="input", id=next(self.ids), events=list(events))
+        return (await self.heard("acted"))["taken"]
+
+    async def click(self, y: float) -> bool:
+        return await self.do(*({**CLICK, "y": y, "type": kind} for kind in ("mousePressed", "mouseReleased")))
+
+    async def asks(self) -> dict[str, Any]:
+        """What is asked by now."""
+        while not self.asked or self.asked[-1] is None:
+            await self.heard("asks")
+        return self.asked[-1]
+
+
+async def test_what_no_picture_shows_is_asked_of_the_person(quiet: Run, tmp_path: Path) -> None:
+    (tmp_path / "evidence").mkdir()
+    kept, go = EvidenceSpec(tmp_path / "evidence", TraceMode.NEVER), tmp_path / "go"
+    running = asyncio.ensure_future(quiet("asks", {"go": str(go)}, evidence=kept))
+    person = Person(*await connected(tmp_path))
+    tell(person.writer, kind="take")
+    await picture(person.reader)
+    await until_shown(person)
+
+    listed = person.asked[-1]
+    assert [(each["label"], each["disabled"]) for each in listed["options"]] == [
+        ("Choose", False),
+        ("sold out", True),
+        ("tea", False),
+        ("milk", False),
+    ]
+    for index, taken in ((1, False), (3, True), (0, False)):  # disabled; good; answered before
+        assert await person.do({"kind": "select", "id": listed["id"], "index": index}) is taken
+    assert person.asked[-1] is None
+
+    await person.click(0.4)
+    day = await person.asks()
+    assert (day["type"], day["min"], day["value"]) == ("date", "2026-01-01", "")
+    assert await person.do({"kind": "date", "id": day["id"], "value": "2026-12-24"})
+
+    await person.click(0.6)
+    files = await person.asks()
+    assert (files["kind"], files["multiple"], files["accept"]) == ("files", True, ".txt")
+    sent = [{"name": "a.txt", "type": "text/plain", "content": base64.b64encode(b"hello").decode()}]
+    assert await person.do({"kind": "files", "id": files["id"], "files": sent})
+
+    assert await person.click(0.9)  # taken, though the page waits for an answer now
+    prompt = await person.asks()
+    assert (prompt["type"], prompt["message"], prompt["default"]) == ("prompt", "Name?", "Anna")
+    assert not await person.click(0.9)
+    assert await person.do({"kind": "dialog", "id": prompt["id"], "accept": True, "text": "Bert"})
+    while person.asked[-1] is None:
+        await person.heard("asks")
+    assert person.asked[-1]["type"] == "confirm"
+    tell(person.writer, kind="release")  # what is unfinished ends
+    while person.asked[-1] is not None:
+        await person.heard("asks")
+    go.touch()
+    trusted = [["mousedown", True], ["input", True], ["change", True]]
+    assert value(await running) == ["milk", trusted, "2026-12-24", ["hello"], ["Bert", False]]
+    person.writer.close()
+
+
+async def until_shown(person: Person) -> None:
+    """Click the list until the page is there, and the list is asked for."""
+    while not person.asked or person.asked[-1] is None:
+        await person.click(0.1)

@@ -17,9 +17,17 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.attempts.live_cast import LiveCast
 from activities.attempts.live_dial import LiveViewers
-from callboard.schemas.workflow.live import DialInput, LiveAnswer, LiveHolder, LiveOrder, LiveOutcome
+from callboard.schemas.workflow.live import (
+    DialInput,
+    DialOutcome,
+    LiveAnswer,
+    LiveHolder,
+    LiveOrder,
+    LiveOutcome,
+    LiveState,
+)
 from callboard.security.keyring import KeyRing
-from callboard.security.live_records import ANSWERS, ORDERS, PICTURES, LiveRecords
+from callboard.security.live_records import ANSWERS, GREETED, GREETING, ORDERS, PICTURES, STATES, LiveRecords
 from tests.support.api_in_process import QuietServer
 from tests.support.polling import until
 
@@ -48,7 +56,7 @@ class Machine:
                 self.done.append(told.get("events", told["kind"]))
                 if told["kind"] == "input":
                     takes = told["events"][0]["kind"] != "none"
-                    self.show(json.dumps({"id": told["id"], "taken": takes}).encode())
+                    self.show(json.dumps({"kind": "acted", "id": told["id"], "taken": takes}).encode())
         finally:
             self.writer = None
             writer.close()
@@ -66,6 +74,7 @@ class Watcher:
         self.orders: list[LiveOrder] = []
         """What the worker is not told yet."""
         self.outcomes: list[LiveOutcome] = []
+        self.states: list[LiveState] = []
         self.status = 204
         self.app = FastAPI()
         records = LiveRecords(RING, view)
@@ -75,6 +84,18 @@ class Watcher:
         async def take(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
             self.pictures.append(records.open(await request.body(), PICTURES)[1])
             return Response(status_code=self.status)
+
+        @self.app.post(f"/live/{view}/greeting")
+        async def greet(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
+            greeted = LiveRecords(RING, view)
+            greeted.open(await request.body(), GREETING)
+            return Response(greeted.seal(b"", GREETED, 1))
+
+        @self.app.post(f"/live/{view}/states")
+        async def hear(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
+            told = records.open(await request.body(), STATES)[1]
+            self.states.append(LiveState.model_validate_json(told))
+            return Response(status_code=204)
 
         @self.app.post(f"/live/{view}/orders")
         async def wait(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
@@ -104,10 +125,16 @@ class Attempts:
         return self if self.live is not None and (run_id, number) == ("run", 1) else None
 
 
-async def connect(cast: LiveCast | None, address: str, view: str) -> bool:
-    viewers = LiveViewers(Attempts(cast), RING)  # pyright: ignore[reportArgumentType]
+async def dialed(cast: LiveCast | None, address: str, view: str, ring: KeyRing = RING, **more: Any) -> DialOutcome:
+    viewers = LiveViewers(Attempts(cast), ring)  # pyright: ignore[reportArgumentType]
     dial = DialInput(project="shop", run_id="run", number=1, worker="host-1", address=address, view=view)
-    return await ActivityEnvironment().run(viewers.connect_live, dial)
+    return await ActivityEnvironment().run(viewers.connect_live, dial.model_copy(update=more))
+
+
+async def connect(cast: LiveCast | None, address: str, view: str) -> bool:
+    outcome = await dialed(cast, address, view)
+    assert outcome.problem is None
+    return outcome.is_connected
 
 
 @asynccontextmanager
@@ -166,7 +193,11 @@ async def test_orders_are_done_for_who_has_the_browser_and_what_became_of_them_i
             LiveOutcome.DONE,
             LiveOutcome.DONE,
         ]
-        await until(lambda: shown.done == [click, never, "release"])
+        await until(lambda: shown.done == ["take", click, never, "release"])
+        shown.show(json.dumps({"kind": "asks", "asks": {"kind": "dialog", "id": 1}}).encode())
+        await until(lambda: watcher.states[-1].asks == {"kind": "dialog", "id": 1})
+        held = [state.holder and state.holder.name for state in watcher.states]
+        assert (held[0], held[-1], set(held)) == (None, None, {None, "Anna"})
         await cast.close()
 
 
@@ -184,4 +215,18 @@ async def test_the_end_of_the_attempt_ends_its_views(tmp_path: Path):
 
 @pytest.mark.parametrize("is_here", [True, False])
 async def test_an_attempt_that_is_not_here_or_shows_nothing_is_not_connected(tmp_path: Path, is_here: bool):
-    assert not await connect(LiveCast(tmp_path) if is_here else None, "http://127.0.0.1:9", "one")
+    async with Watcher("one").served() as address:
+        assert not await connect(LiveCast(tmp_path) if is_here else None, address, "one")
+
+
+async def test_why_the_way_to_an_api_does_not_work_is_told_with_what_to_do(tmp_path: Path):
+    async with Watcher("one").served() as address:
+        assert await dialed(None, address, "one", run_id=None) == DialOutcome(is_connected=True)
+        for ring, at, view, expected in [
+            (RING, "http://127.0.0.1:9", "one", "cannot reach the api at http://127.0.0.1:9 (ConnectError). Set CALL"),
+            (RING, address, "two", f"has reached no api at {address}: it was answered 404. Set CALLBOARD_LIVE_ADDRESS"),
+            (KeyRing([]), address, "one", "has no key to seal live pictures with. Set its CALLBOARD_SECRET_KEY."),
+        ]:
+            outcome = await dialed(LiveCast(tmp_path), at, view, ring)
+            assert not outcome.is_connected
+            assert f"The worker host-1 {expected}" in str(outcome.problem)
