@@ -294,10 +294,10 @@ class BrowserWorkflow:
     def _check_link(self, opened: OpenedLink) -> None:
         self._handoffs.check_link(opened)
 
-    @workflow.signal(name=names.WITHDRAW_HANDOFF)
-    def withdraw_handoff(self, handoff_id: str) -> None:
-        """Withdraw a Handoff, as the code that has asked does not wait any more."""
-        self._handoffs.take_back(handoff_id)
+    @workflow.signal(name=names.END_HANDOFF)
+    def end_handoff(self, ended: HandoffAnswer) -> None:
+        """End a Handoff, as the code that has asked does not wait for a person any more."""
+        self._handoffs.take_back(ended)
 
     def _location_of(self, number: int) -> AttemptStarted | None:
         """Return where this Attempt runs, or a later try of the same activity."""

@@ -18,6 +18,7 @@ with workflow.unsafe.imports_passed_through():
         NOT_TAKEN,
         TOO_OFTEN,
         Handoff,
+        HandoffAnswer,
         HandoffEnd,
         HandoffRequest,
         HandoffStatus,
@@ -113,13 +114,12 @@ class Handoffs:
             self._asked[handoff_id] = self._asked[handoff_id].model_copy(update={"status": end.status})
             self._publish()
 
-    def take_back(self, handoff_id: str) -> None:
-        """Withdraw a Handoff. If it is not there yet, as its question was overtaken, it ends as it comes."""
-        end = HandoffEnd(status=HandoffStatus.WITHDRAWN)
-        if handoff_id in self._asked:
-            self.end(handoff_id, end)
+    def take_back(self, ended: HandoffAnswer) -> None:
+        """End a Handoff for its Attempt. If it is not there yet, as its question was overtaken, it ends as it comes."""
+        if ended.id in self._asked:
+            self.end(ended.id, ended.end)
         else:
-            self._ends[handoff_id] = end
+            self._ends[ended.id] = ended.end
 
     def withdraw(self) -> None:
         """Withdraw the open Handoffs."""

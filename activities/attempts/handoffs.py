@@ -7,7 +7,7 @@ import json
 import logging
 from collections import defaultdict, deque
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -31,6 +31,7 @@ from callboard.schemas.workflow.handoff import (
     MOST_ASKED,
     MOST_AT_ONCE,
     TOO_OFTEN,
+    HandoffAnswer,
     HandoffEnd,
     HandoffField,
     HandoffKind,
@@ -58,13 +59,16 @@ _TAKEN_WITHIN = timedelta(seconds=10)
 """How much longer than its own time a question waits: for a worker to take it to its Run, and to tell how it ended."""
 _UNKNOWN = f"Update handler for '{names.ASK}' expected but not found"
 """What the SDK says where a workflow has no such update."""
-_WITHDRAWN_WITHIN = timedelta(seconds=3)
-"""How long Temporal gets to hear that a question is withdrawn."""
+_TOLD_WITHIN = timedelta(seconds=3)
+"""How long Temporal gets to hear that a question has ended for user code."""
 _REMEMBERED = 1000
 """How many questions are known to have ended: Temporal lists each as open for a moment longer."""
 _TOO_SHORT = (
     f"The Attempt was given a secret answer that is too short to be masked (under {MIN_MASKED_LENGTH} characters)."
 )
+
+_UNTIL = "its `until` holds"
+"""Why a question is completed that no person has answered, but user code itself."""
 
 _AddressedWait = tuple[str, CodeWait]
 """The keyed hash of whom codes are sent to, and what waits for one."""
@@ -111,27 +115,42 @@ class AttemptHandoffs:
     questions: OpenQuestions = field(default_factory=OpenQuestions)
     """Those of all Attempts of this worker."""
     _asked: int = 0
-    _waiting: set[str] = field(default_factory=set[str])
-    """The ids of those whose answers user code waits for."""
+    _waiting: dict[str, asyncio.Future[HandoffEnd]] = field(default_factory=dict[str, asyncio.Future[HandoffEnd]])
+    """The ids of those that are asked, each with how user code has ended it itself, once it has."""
 
-    async def request_input(self, arguments: dict[str, Any]) -> str:
-        """Ask a person for a value, and return how that ended, as JSON: `status`, and `values` or `reason`.
+    async def ask(self, kind: HandoffKind, arguments: dict[str, Any]) -> str:
+        """Ask a person, and return how that ended, as JSON: `status`, and `values` or `reason`.
 
         The supervisor has checked the arguments.
         """
-        if len(self._waiting) >= MOST_AT_ONCE:
+        if sum(not ended.done() for ended in self._waiting.values()) >= MOST_AT_ONCE:
             return _told(HandoffEnd(status=HandoffStatus.WITHDRAWN, reason=AT_ONCE))
         if self._asked >= MOST_ASKED:
             return _told(HandoffEnd(status=HandoffStatus.WITHDRAWN, reason=TOO_OFTEN))
         self._asked += 1
         question = self._id(arguments)
-        self._waiting.add(question)
+        ended = self._waiting[question] = asyncio.get_running_loop().create_future()
         try:
-            return await self._request_input(question, arguments)
+            return await self._ask(kind, question, arguments, ended)
         finally:
-            self._waiting.discard(question)
+            self._waiting.pop(question, None)
 
-    async def _request_input(self, question: str, arguments: dict[str, Any]) -> str:
+    def withdraw(self, arguments: dict[str, Any]) -> None:
+        """Withdraw a question whose answer user code does not wait for any more."""
+        self._end(arguments, HandoffEnd(status=HandoffStatus.WITHDRAWN))
+
+    def complete(self, arguments: dict[str, Any]) -> None:
+        """End a question without a person, as what user code waits for has come."""
+        self._end(arguments, HandoffEnd(status=HandoffStatus.COMPLETED, reason=_UNTIL))
+
+    def _end(self, arguments: dict[str, Any], end: HandoffEnd) -> None:
+        ended = self._waiting.get(self._id(arguments))
+        if ended is not None and not ended.done():
+            ended.set_result(end)
+
+    async def _ask(
+        self, kind: HandoffKind, question: str, arguments: dict[str, Any], ended: asyncio.Future[HandoffEnd]
+    ) -> str:
         attempt, on_machine = self.running.input, self.running.on_machine
         if on_machine is None:
             raise RuntimeError("an Attempt asks that is on no Machine")
@@ -140,31 +159,29 @@ class AttemptHandoffs:
         try:
             asked = HandoffRequest(
                 id=question,
-                kind=HandoffKind.INPUT,
+                kind=kind,
                 attempt=attempt.number,
                 instructions=self.running.masker.mask_text(arguments["instructions"]),
-                fields=(
-                    HandoffField(
-                        name=arguments["name"],
-                        pattern=arguments["pattern"] or None,
-                        secret=arguments["masked"] == "true",
-                    ),
-                ),
+                fields=_fields(arguments) if kind is HandoffKind.INPUT else (),
                 timeout=timeout,
                 sink=self._sink(timeout),
             )
-            wait = self._code_wait(asked, arguments["code_to"], arguments["since"])
+            wait = self._code_wait(asked, arguments) if kind is HandoffKind.INPUT else None
         except ConfigurationError as error:  # so no answer could be sealed either
             return _told(HandoffEnd(status=HandoffStatus.WITHDRAWN, reason=error.message))
         # From its return on, nothing is awaited until the question counts.
         if reason := await self._refusal():
             return self._note_end(on_machine, asked, HandoffEnd(status=HandoffStatus.WITHDRAWN, reason=reason))
-        if question not in self._waiting:
-            return _told(HandoffEnd(status=HandoffStatus.WITHDRAWN))
+        if ended.done():
+            return _told(ended.result())
         bounded = f"; handoffs.maxTimeout bounds the {asked_for.total_seconds():g}" if timeout < asked_for else ""
-        on_machine.note(f"A person is asked, for {timeout.total_seconds():g} seconds{bounded}: {asked.instructions}")
-        with self.questions.note(attempt.project, asked.id), on_machine.clock_stopped():
-            end = await self._ask(asked, wait, on_machine)
+        what = "A person is asked" if kind is HandoffKind.INPUT else "A person is handed the browser"
+        on_machine.note(f"{what}, for {timeout.total_seconds():g} seconds{bounded}: {asked.instructions}")
+        hands = self.running.live.handed_over() if kind is HandoffKind.BROWSER else nullcontext()
+        with self.questions.note(attempt.project, asked.id), on_machine.clock_stopped(), hands:
+            end = await self._wait(asked, wait, on_machine, ended)
+        if ended.done():
+            await self._tell(asked.id, end)
         metrics.current().handoff_ended(attempt.project, kind=asked.kind, status=end.status)
         values = self._open_values(asked, end)
         secrets = [values[each.name] for each in asked.fields if each.secret and each.name in values]
@@ -186,17 +203,16 @@ class AttemptHandoffs:
             webhook=sealed, schedule=DeliverySchedule(give_up_after=timeout, timeout=self.delivery_timeout)
         )
 
-    async def withdraw(self, arguments: dict[str, Any]) -> None:
-        """Withdraw a question whose answer user code does not wait for any more. It ends with its Attempt at last."""
-        if (question := self._id(arguments)) in self._waiting:
-            self._waiting.discard(question)
-            await self._withdraw(question)
-
     async def _withdraw(self, question: str) -> None:
+        await self._tell(question, HandoffEnd(status=HandoffStatus.WITHDRAWN))
+
+    async def _tell(self, question: str, end: HandoffEnd) -> None:
+        """Tell the Run how a question has ended for user code. It ends with its Attempt at last."""
+        ended = HandoffAnswer(id=question, end=end)
         try:
-            await self._run.signal(names.WITHDRAW_HANDOFF, question, rpc_timeout=_WITHDRAWN_WITHIN)
+            await self._run.signal(names.END_HANDOFF, ended, rpc_timeout=_TOLD_WITHIN)
         except RPCError as error:
-            log.info("Run %s: a question was not withdrawn: %s", self.running.input.run_id, error.message)
+            log.info("Run %s: a question was not ended: %s", self.running.input.run_id, error.message)
 
     async def _refusal(self) -> str | None:
         """Return why no further question of the project may be open; None if one may."""
@@ -212,21 +228,30 @@ class AttemptHandoffs:
             "(handoffs.maxOpen, replication.maxConcurrentRequests)."
         )
 
-    async def _ask(self, asked: HandoffRequest, wait: _AddressedWait | None, on_machine: MachineAttempt) -> HandoffEnd:
-        """Return how the question has ended. Whoever does not wait for that any more withdraws it."""
+    async def _wait(
+        self,
+        asked: HandoffRequest,
+        wait: _AddressedWait | None,
+        on_machine: MachineAttempt,
+        ended: asyncio.Future[HandoffEnd],
+    ) -> HandoffEnd:
+        """Return how the question has ended, in its Run or for user code. Whoever is canceled withdraws it."""
         limit = asked.timeout + _TAKEN_WITHIN
         asking = asyncio.ensure_future(self._bring(asked, wait))
         # Once user code has ended, what it leaves is still to be saved, and nobody waits for an answer meanwhile.
         on_machine.done.add_done_callback(lambda _: asking.cancel())
         try:
             async with asyncio.timeout(limit.total_seconds()):
-                return await asking
+                await asyncio.wait({asking, ended}, return_when=asyncio.FIRST_COMPLETED)
+            return asking.result() if asking.done() else ended.result()
         except TimeoutError:
             await self._withdraw(asked.id)
             return HandoffEnd(status=HandoffStatus.EXPIRED, reason="no worker that carries out Runs has taken it")
         except asyncio.CancelledError:
             await self._withdraw(asked.id)
             raise
+        finally:
+            asking.cancel()
 
     async def _bring(self, asked: HandoffRequest, wait: _AddressedWait | None) -> HandoffEnd:
         """Bring the question to the Run, and wait there. The id makes that idempotent, so it can be asked again.
@@ -259,17 +284,17 @@ class AttemptHandoffs:
                     return HandoffEnd(status=HandoffStatus.WITHDRAWN, reason=f"Temporal refuses it: {error.message}")
                 await asyncio.sleep(_ASK_AGAIN_AFTER)
 
-    def _code_wait(self, asked: HandoffRequest, code_to: str, since: str) -> _AddressedWait | None:
+    def _code_wait(self, asked: HandoffRequest, arguments: dict[str, Any]) -> _AddressedWait | None:
         """Return which codes may answer the question; None: a person alone does.
 
         Raises:
             ConfigurationError: There is no key, and so nobody could push a code, either.
         """
-        if not code_to:
+        if not (code_to := arguments["code_to"]):
             return None
         running, attempt, (field,) = self.running, self.running.input, asked.fields
         begin = running.started_at
-        if since:  # by the clock of this host, which may be wrong
+        if since := arguments["since"]:  # by the clock of this host, which may be wrong
             ago = datetime.now(UTC) - datetime.fromisoformat(since)
             begin = running.now() - min(max(ago, timedelta()), KEPT_FOR)
         return addressee(self.keyring, attempt.workspace, attempt.project, code_to), CodeWait(
@@ -301,7 +326,10 @@ class AttemptHandoffs:
     ) -> str:
         """Note in the log how a question has ended, and return what user code is told."""
         why = f": {end.reason}" if end.reason else ""
-        on_machine.note(f"The question {asked.id} is {end.status}{why}", "info" if values else "warning")
+        on_machine.note(
+            f"The question {asked.id} is {end.status}{why}",
+            "info" if end.status is HandoffStatus.COMPLETED else "warning",
+        )
         return _told(end, values)
 
     def _id(self, arguments: dict[str, Any]) -> str:
@@ -310,6 +338,12 @@ class AttemptHandoffs:
     @property
     def _run(self) -> Any:
         return self.client.get_workflow_handle(self.running.input.run_id, run_id=self.running.execution_id)
+
+
+def _fields(arguments: dict[str, Any]) -> tuple[HandoffField]:
+    """Return the field that `request_input` asks for."""
+    pattern, secret = arguments["pattern"] or None, arguments["masked"] == "true"
+    return (HandoffField(name=arguments["name"], pattern=pattern, secret=secret),)
 
 
 def _told(end: HandoffEnd, values: dict[str, str] | None = None) -> str:

@@ -12,7 +12,7 @@ import json
 import os
 import struct
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,8 @@ class LiveCast:
         self._state_number = 1
         self._asks: dict[str, Any] | None = None
         self._control = Control(self._freed)
+        self._handed_over = 0
+        """How many Handoffs are open with which user code waits for what somebody does in the browser."""
         self._ids = itertools.count(1)
         self._acting: dict[int, asyncio.Future[bool]] = {}
         """What the Machine has not answered yet: whether the page has taken the events."""
@@ -100,6 +102,17 @@ class LiveCast:
                 refusal = self._control.renew(order.by)
                 answer = refusal or LiveAnswer(outcome=await self._act(order.events))
         return answer.model_copy(update={"id": order.id})
+
+    @contextlib.contextmanager
+    def handed_over(self) -> Generator[None]:
+        """Note that user code has handed the browser over, as long as the block lasts. With it end the hands on it."""
+        self._handed_over += 1
+        try:
+            yield
+        finally:
+            self._handed_over -= 1
+            if not self._handed_over:
+                self._control.free()
 
     async def _act(self, events: list[dict[str, Any]]) -> LiveOutcome:
         if not events:

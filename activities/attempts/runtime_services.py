@@ -14,6 +14,7 @@ from activities.attempts.handoffs import AttemptHandoffs
 from activities.store_retry import retry_store
 from callboard.schemas.errors import BadRequest, ConfigurationError, StoreError
 from callboard.schemas.workflow.auth import AuthSessionRef, AuthSessionType
+from callboard.schemas.workflow.handoff import HandoffKind
 from callboard.storage import object_keys
 from callboard.storage.store import Store
 
@@ -58,9 +59,13 @@ class RuntimeServices:
             case "auth_session_parameters":
                 return await self.auth_session_parameters()
             case "request_input" if self.handoffs is not None:
-                return await self.handoffs.request_input(arguments)
-            case "withdraw_input" if self.handoffs is not None:
-                return await self.handoffs.withdraw(arguments)
+                return await self.handoffs.ask(HandoffKind.INPUT, arguments)
+            case "hand_over" if self.handoffs is not None:
+                return await self.handoffs.ask(HandoffKind.BROWSER, arguments)
+            case "withdraw" if self.handoffs is not None:
+                return self.handoffs.withdraw(arguments)
+            case "until_holds" if self.handoffs is not None:
+                return self.handoffs.complete(arguments)
             case _:
                 raise ValueError(f"no such operation: {operation}")
 

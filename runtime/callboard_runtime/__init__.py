@@ -2,7 +2,7 @@
 
 from .authenticator import totp
 from .errors import HandoffDeclined, HandoffTimeout, HandoffUnavailable, NotRetryable, RetryLater
-from .handoffs import request_input
+from .handoffs import hand_over, request_input
 
 __all__ = [
     "HandoffDeclined",
@@ -10,6 +10,7 @@ __all__ = [
     "HandoffUnavailable",
     "NotRetryable",
     "RetryLater",
+    "hand_over",
     "request_input",
     "totp",
 ]

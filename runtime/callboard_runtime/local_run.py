@@ -190,8 +190,10 @@ async def _call(
     login = order.login
 
     async def ask(operation: str, **arguments: Any) -> Any:
-        if operation != "request_input":
+        if operation not in ("request_input", "hand_over"):
             return _answer(order, operation, arguments)
+        if operation == "hand_over" and order.headless and order.cdp_url is None:
+            return json.dumps({"status": "withdrawn", "reason": "The browser has no window. Run it with --headful."})
         with limit.stopped():
             return await ask_on_terminal(arguments)
 
@@ -354,8 +356,8 @@ def _answer(order: Order, operation: str, arguments: dict[str, Any]) -> Any:
             raise RuntimeError("get_auth_session_parameters: this AuthSession was not made from parameters.")
         case "persistent_get":
             return values.get(arguments["key"])
-        case "withdraw_input":
-            return None  # it has ended with who waited for it
+        case "withdraw" | "until_holds":
+            return None  # it ends with who waits for it
         case _:
             values[arguments["key"]] = arguments["value"]
             _VALUES.parent.mkdir(exist_ok=True)

@@ -142,8 +142,8 @@ async def _ended(called: Coroutine[Any, Any, Any] | AsyncGeneratorType[Any, str]
                 except BaseException as error:  # noqa: BLE001  # raised where an awaited question raises it
                     step = generator.athrow(error)
             raise StructuralError(
-                f"create has yielded {type(question).__name__}. It may yield `request_input(…)` of callboard_runtime, "
-                "which asks a person, and nothing else.",
+                f"create has yielded {type(question).__name__}. It may yield `request_input(…)` or `hand_over(…)` of "
+                "callboard_runtime, which ask a person, and nothing else.",
                 name="InvalidAPIError",
             )
 

@@ -19,6 +19,7 @@ import pytest
 from intuned_runtime import IntunedContext, RunContext
 from playwright.async_api import BrowserContext, Page
 
+from .handoffs import id_of
 from .project_code import call, load, result_as_json
 from .results import to_json
 from .state import parsed, restore
@@ -49,7 +50,8 @@ def run_api(context: BrowserContext, page: Page, pytestconfig: pytest.Config) ->
     It calls an API with the test's page, and returns an `ApiRun`. What user code raises passes through. By the name
     `auth-sessions/create` it makes a login in this page, which the next call has. `auth_session` is the id of a login
     that `callboard run authsession create` has made; its check is not called. `answers` are what `request_input` gives,
-    by name.
+    by name; and `hand_over` is what the person does whom the browser is handed over: a coroutine function that takes
+    the page.
     """
     root = pytestconfig.rootpath
     if str(root) not in sys.path:
@@ -59,11 +61,15 @@ def run_api(context: BrowserContext, page: Page, pytestconfig: pytest.Config) ->
         name: str,
         parameters: Any = None,
         auth_session: str | None = None,
-        answers: Mapping[str, str] | None = None,
+        answers: Mapping[str, str | Callable[[Page], Awaitable[object]]] | None = None,
     ) -> ApiRun:
         async def ask(operation: str, **arguments: Any) -> Any:
-            if operation == "request_input" and arguments["name"] in (answers or {}):
-                return json.dumps({"status": "completed", "values": answers})
+            given = (answers or {}).get("hand_over" if operation == "hand_over" else arguments.get("name", ""))
+            if operation == "hand_over" and callable(given):
+                await given(next(each for each in context.pages if id_of(each) == arguments["page"]))
+                return json.dumps({"status": "completed", "values": {}})
+            if operation == "request_input" and isinstance(given, str):
+                return json.dumps({"status": "completed", "values": {arguments["name"]: given}})
             return _answer(operation, arguments, values, login_folder)
 
         async def open_page() -> tuple[BrowserContext, Page]:
@@ -97,6 +103,8 @@ def _answer(operation: str, arguments: dict[str, Any], values: dict[str, str], l
         case "persistent_set":
             values[arguments["key"]] = arguments["value"]
             return None
+        case "withdraw" | "until_holds":
+            return None  # it ends with who waits for it
         case _:
             raise RuntimeError(f"{operation} has no answer in this test")
 

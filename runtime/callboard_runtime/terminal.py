@@ -19,23 +19,25 @@ _turn = asyncio.Lock()
 async def ask_on_terminal(question: Mapping[str, str]) -> str:
     """Ask, and return how that ended, as a worker tells it: JSON with `status`, and `values` or `reason`.
 
-    An end of the input (Ctrl-D) declines. What does not match the pattern is asked for again.
+    An end of the input (Ctrl-D) declines. What does not match the pattern is asked for again. Where no value is asked
+    for, as the browser is handed over, Enter says that the person is done.
     """
+    name, pattern = question.get("name"), question.get("pattern")
     try:
         async with asyncio.timeout(float(question["timeout"])), _turn:
             sys.stderr.write(f"{question['instructions']}\n")
             while True:
-                sys.stderr.write(f"{question['name']}: ")
+                sys.stderr.write(f"{name or 'Press Enter when you are done'}: ")
                 sys.stderr.flush()
-                with _without_echo() if question["masked"] == "true" else contextlib.nullcontext():
+                with _without_echo() if question.get("masked") == "true" else contextlib.nullcontext():
                     line = await _read_line()
                 if not line:
                     sys.stderr.write("\n")
                     return json.dumps({"status": "declined", "reason": "the input has ended"})
                 value = line.rstrip("\r\n")
-                if not question["pattern"] or re.fullmatch(question["pattern"], value):
-                    return json.dumps({"status": "completed", "values": {question["name"]: value}})
-                sys.stderr.write(f"Expected a text that matches {question['pattern']}\n")
+                if not pattern or re.fullmatch(pattern, value):
+                    return json.dumps({"status": "completed", "values": {name: value} if name else {}})
+                sys.stderr.write(f"Expected a text that matches {pattern}\n")
     except TimeoutError:
         sys.stderr.write("\n")
         return json.dumps({"status": "expired"})

@@ -23,7 +23,8 @@ const { enter } = require('./state.js');
  * @property {string} [proxy] Address of the proxy.
  * @property {Values} values What `persistentStore` keeps.
  * @property {() => void} [extendTimeout]
- * @property {(question: Record<string, string>) => Promise<string>} askPerson Ask a question of user code, and return
+ * @property {(question: Record<string, string>) => Promise<string>} askPerson Ask a question of user code: of
+ *   `handOver`, if it has a `page`. Return
  *   how it has ended, as a worker tells it: JSON with `status`, and `values` or `reason`.
  * @property {(question: string) => void} [withdraw] Withdraw a question that is asked, by its number.
  */
@@ -68,8 +69,10 @@ function answer({ login, values, askPerson, withdraw }, operation, given) {
   const { key, value } = given;
   switch (operation) {
     case 'request_input':
+    case 'hand_over':
       return askPerson(given);
-    case 'withdraw_input':
+    case 'withdraw':
+    case 'until_holds':
       return withdraw?.(given.question);
     case 'auth_session_parameters':
       if (login?.parameters) return JSON.stringify(login.parameters);

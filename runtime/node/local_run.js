@@ -92,14 +92,19 @@ class LocalRun {
   }
 
   async _call(kind, functionPath, parameters) {
-    const { compiled, core, login, proxy, timeout } = this._order;
+    const { cdp_url, compiled, core, headless, login, proxy, timeout } = this._order;
     const limit = new TimeLimit(timeout, this._order.stack, this._root, this._calls);
     let context;
     const called = {
       ...{ kind, function: functionPath, parameters, login, compiled, core, runId: 'local', proxy: proxy?.server },
       values: storedValues(),
       extendTimeout: () => limit.begin(),
-      askPerson: (question) => limit.stopped(() => askOnTerminal(question)),
+      askPerson: async (question) => {
+        if ('page' in question && headless && cdp_url === null) {
+          return JSON.stringify({ status: 'withdrawn', reason: 'The browser has no window. Run it with --headful.' });
+        }
+        return await limit.stopped(() => askOnTerminal(question));
+      },
       withdraw,
     };
     const outcome = await limit.around(() =>

@@ -45,7 +45,7 @@ function load(functionPath, kind, root) {
  * @param {any} parameters
  * @param {any} page
  * @param {any} context
- * @param {Set<string>} answers What people have answered in this Attempt.
+ * @param {Set<string | undefined>} answers What people have answered in this Attempt.
  * @throws {StructuralError} The function is a generator, and must not be, or has yielded what it must not.
  */
 async function call(exported, kind, parameters, page, context, answers) {
@@ -60,7 +60,7 @@ async function call(exported, kind, parameters, page, context, answers) {
  * Run a create that is a generator to its end. What it yields is a question that has its answer already: `yield` has
  * awaited it. It is given the answer.
  * @param {AsyncGenerator} generator
- * @param {Set<string>} answers
+ * @param {Set<string | undefined>} answers
  */
 async function answered(generator, answers) {
   let step = await generator.next();
@@ -68,8 +68,8 @@ async function answered(generator, answers) {
   if (step.done) return step.value;
   await generator.return(undefined);
   throw new StructuralError(
-    'create has yielded something else than a question. It may yield `requestInput(…)` of @callboard/runtime, which ' +
-      'asks a person, and nothing else.',
+    'create has yielded something else than a question. It may yield `requestInput(…)` or `handOver(…)` of ' +
+      '@callboard/runtime, which ask a person, and nothing else.',
     { name: 'InvalidAPIError' },
   );
 }

@@ -35,7 +35,7 @@ function runApiOf(installed) {
   /**
    * @param {string} name
    * @param {any} [parameters]
-   * @param {{answers?: Record<string, string>, authSession?: string | import('./local_call.js').Login,
+   * @param {{answers?: Record<string, string | ((page: any) => unknown)>, authSession?: string | import('./local_call.js').Login,
    *   prepare?: (page: any, context: any) => unknown}} [options]
    */
   return async function runApi(name, parameters, { answers = {}, authSession, prepare } = {}) {
@@ -58,9 +58,16 @@ function runApiOf(installed) {
       const called = {
         ...{ kind, function: functionPath, parameters, login, compiled, core: installed.core, runId: 'test' },
         values,
-        askPerson: async (question) => {
-          if (Object.hasOwn(answers, question.name)) return JSON.stringify({ status: 'completed', values: answers });
-          throw new Error(`requestInput has no answer ${question.name} in this test`);
+        askPerson: async ({ name = 'handOver', page: handed }) => {
+          const given = Object.hasOwn(answers, name) ? answers[name] : undefined;
+          if (handed !== undefined && typeof given === 'function') {
+            await given(context.pages().find(({ _guid }) => _guid === handed));
+            return JSON.stringify({ status: 'completed', values: {} });
+          }
+          if (handed === undefined && typeof given === 'string') {
+            return JSON.stringify({ status: 'completed', values: { [name]: given } });
+          }
+          throw new Error(`${handed === undefined ? 'requestInput' : 'handOver'} has no answer ${name} in this test`);
         },
       };
       const outcome = await callLocally(called, async () => ({ context, page }));

@@ -24,7 +24,8 @@ const MOST_OPEN = 16;
  * @property {Map<string, any>} attemptStore Values of the Attempt.
  * @property {{api: string, parameters: Record<string, any>}[]} payloads Further API calls.
  * @property {Record<string, any>} attributes Attributes of the Run.
- * @property {Set<string>} answers What people have answered: a create that is a generator may yield it.
+ * @property {Set<string | undefined>} answers What people have answered: a create that is a generator may yield it. It is
+ *   undefined where they have done something in the browser.
  * @property {(value: unknown, path: string) => string} jsonOf Make ASCII JSON of a value, or throw an Error that says
  *   by its path what has no such form.
  */

@@ -17,7 +17,8 @@ let wake = () => {};
 /**
  * Ask, and return how that ended, as a worker tells it: JSON with `status`, and `values` or `reason`.
  *
- * An end of the input (Ctrl-D) declines. What does not match the pattern is asked for again.
+ * An end of the input (Ctrl-D) declines. What does not match the pattern is asked for again. Where no value is asked for,
+ * as the browser is handed over, Enter says that the person is done.
  * @param {Record<string, string>} question
  */
 async function askOnTerminal(question) {
@@ -47,9 +48,10 @@ async function ask({ instructions, name, pattern, masked }, signal) {
   const whole = new RegExp(`^(?:${pattern || '[^]*'})$`);
   if (!signal.aborted) write(`${instructions}\n`);
   while (!signal.aborted) {
-    const line = await (masked === 'true' ? withoutEcho(() => lineFor(name, signal)) : lineFor(name, signal));
+    const typedLine = () => lineFor(name ?? 'Press Enter when you are done', signal);
+    const line = await (masked === 'true' ? withoutEcho(typedLine) : typedLine());
     if (line === null) return { status: 'declined', reason: 'the input has ended' };
-    if (line !== undefined && whole.test(line)) return { status: 'completed', values: { [name]: line } };
+    if (line !== undefined && whole.test(line)) return { status: 'completed', values: name === undefined ? {} : { [name]: line } };
     if (line !== undefined) write(`Expected a text that matches ${pattern}\n`);
   }
 }

@@ -4,7 +4,7 @@ const { afterEach, beforeEach, describe, test } = require('node:test');
 
 const { asMessage } = require('../../runtime/node/failures.js');
 const { enter } = require('../../runtime/node/state.js');
-const { HandoffDeclined, requestInput } = require('../../runtime/node/packages/@callboard/runtime');
+const { HandoffDeclined, handOver, requestInput } = require('../../runtime/node/packages/@callboard/runtime');
 const { real, table } = require('./same_as_python.js');
 
 const KEY = Symbol.for('callboard.runtime');
@@ -18,7 +18,7 @@ beforeEach(() => {
   enter({
     ask: async (operation, given) => {
       asked.push([operation, given]);
-      return operation === 'request_input' ? JSON.stringify(await end) : null;
+      return operation === 'request_input' || operation === 'hand_over' ? JSON.stringify(await end) : null;
     },
   });
 });
@@ -96,8 +96,73 @@ test('a question is withdrawn once its signal aborts, and not asked if it has', 
   await assert.rejects(asking, why);
   await assert.rejects(requestInput('The code', { signal: stop.signal }), why);
   const [[, { question }], ...others] = asked;
-  assert.deepEqual(others, [['withdraw_input', { question }]]);
+  assert.deepEqual(others, [['withdraw', { question }]]);
   resolve({ status: 'withdrawn' });
+});
+
+describe('the browser is handed over', () => {
+  const PAGE = { _guid: 'page@1' };
+  const DONE = { status: 'completed', values: {} };
+  const timedOut = () => Object.assign(new Error('Timeout 30000ms exceeded.'), { name: 'TimeoutError' });
+  const heard = () => asked.map(([operation]) => operation);
+  /** An `until` that throws, or gives, these in turn; it takes so long that a person is asked. */
+  const calls = (...ends) => async () => {
+    if (!asked.length) await until(() => asked.length);
+    const next = ends.shift();
+    if (next instanceof Error) throw next;
+    return next;
+  };
+  const until = async (isSo) => {
+    while (!isSo()) await new Promise((resolve) => setTimeout(resolve, 10));
+  };
+
+  test('until a person says that it is done', async () => {
+    end = DONE;
+    await handOver(PAGE, 'Log in', { timeout: '15m' });
+    const [[operation, { question, ...told }]] = asked;
+    assert.equal(operation, 'hand_over');
+    assert.match(question, /^\d+$/);
+    assert.deepEqual(told, { instructions: 'Log in', timeout: '900', page: 'page@1' });
+    assert.equal(asked.length, 1);
+  });
+
+  test('or until it holds, for which it is called again', async () => {
+    end = new Promise(() => {});
+    await handOver(PAGE, 'Log in', { until: calls(timedOut(), false, undefined) });
+    assert.deepEqual(heard().slice(0, 2), ['hand_over', 'until_holds']);
+  });
+
+  test('and nobody is asked where it holds already', async () => {
+    await handOver(PAGE, 'Log in', { until: Promise.resolve() });
+    await handOver(PAGE, 'Log in', { until: () => true });
+    assert.deepEqual(asked, []);
+  });
+
+  test('by the person alone once a promise has timed out, and the log says so', async (t) => {
+    const { promise, resolve } = Promise.withResolvers();
+    end = promise;
+    const warn = t.mock.method(console, 'warn', () => resolve(DONE));
+    await handOver(PAGE, 'Log in', { until: calls(timedOut())() });
+    assert.match(warn.mock.calls[0].arguments[0], /Give a function, which is called again/);
+    assert.deepEqual(heard(), ['hand_over']);
+  });
+
+  test('and is withdrawn where it throws, or the signal aborts', async () => {
+    end = new Promise(() => {});
+    const why = new Error('the site is down');
+    await assert.rejects(handOver(PAGE, 'Log in', { until: calls(why) }), why);
+    const stop = new AbortController();
+    const asking = handOver(PAGE, 'Log in', { until: () => false, signal: stop.signal });
+    await until(() => asked.length === 3);
+    stop.abort(why);
+    await assert.rejects(asking, why);
+    assert.deepEqual(heard(), ['hand_over', 'withdraw', 'hand_over', 'withdraw']);
+  });
+
+  test('of a page', async () => {
+    const says = { name: 'TypeError', message: "page is a page of Playwright; not 'page'" };
+    await assert.rejects(handOver('page', 'Log in'), says);
+  });
 });
 
 test('outside of an Attempt, nobody is asked', async () => {

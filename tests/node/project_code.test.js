@@ -59,7 +59,7 @@ test('a create may be a generator, which is given the answers of the questions t
   }
   const run = (given, exported = create, kind = 'create') => call(exported, kind, given, 'page', 'context', answers);
   assert.deepStrictEqual(await run({}), ['1', 'HandoffDeclined', 'No.']);
-  const refused = { kind: 'structural', name: 'InvalidAPIError', message: /It may yield `requestInput\(…\)` of @callboard\/runtime/ };
+  const refused = { kind: 'structural', name: 'InvalidAPIError', message: /It may yield `requestInput\(…\)` or `handOver\(…\)` of @callboard\/runtime/ };
   await assert.rejects(run({ some: 'a question' }), refused);
   assert.strictEqual(closed, 2, 'it was not left in the midst of it');
 });

@@ -124,3 +124,10 @@ async def answer_handoff(stage: Stage, number: int, end: HandoffEnd) -> None:
     """Answer question `number` of the first Attempt."""
     answer = HandoffAnswer(id=names.handoff_id(stage.run_id, 1, number), end=end)
     await stage.handle.execute_update(names.ANSWER, answer)
+
+
+async def withdraw_handoff(stage: Stage, number: int) -> None:
+    """Withdraw question `number` of the first Attempt, as that does itself."""
+    withdrawn = HandoffEnd(status=HandoffStatus.WITHDRAWN)
+    ended = HandoffAnswer(id=names.handoff_id(stage.run_id, 1, number), end=withdrawn)
+    await stage.client.get_workflow_handle(stage.run_id).signal(names.END_HANDOFF, ended)

@@ -13,7 +13,6 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
-from callboard.schemas.workflow import names
 from callboard.schemas.workflow.attempt import (
     INTERRUPTED,
     AttemptInput,
@@ -26,7 +25,7 @@ from callboard.schemas.workflow.handoff import HandoffEnd, HandoffStatus
 from callboard.schemas.workflow.run import ErrorCode, ReasonType, RetryIntervals, RunReason
 from callboard.schemas.workflow.sink import SealedSink
 from tests.support.delivery_inputs import sealed, webhook
-from tests.support.handoffs import Asking, answer_handoff, open_link
+from tests.support.handoffs import Asking, answer_handoff, open_link, withdraw_handoff
 from tests.support.run_stage import (
     CANCELED,
     DEADLINE,
@@ -274,7 +273,7 @@ async def does_not_wait_for_the_answer(stage: Stage) -> None:
     await stage.serve(asking)
     await stage.start()
     await asking.asked(1)
-    await stage.handle.signal(names.WITHDRAW_HANDOFF, names.handoff_id(stage.run_id, 1, 1))
+    await withdraw_handoff(stage, 1)
 
 
 # Results that are delivered.

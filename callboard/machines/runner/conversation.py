@@ -43,7 +43,9 @@ _ARGUMENTS = {
     "persistent_set": {"key", "value"},
     "auth_session_parameters": set[str](),
     "request_input": {"question", "instructions", "name", "pattern", "masked", "timeout", "code_to", "since"},
-    "withdraw_input": {"question"},
+    "hand_over": {"question", "instructions", "timeout", "page"},
+    "until_holds": {"question"},
+    "withdraw": {"question"},
 }
 """The operations that the worker knows, with the names of their arguments."""
 _QUESTION = re.compile("[0-9]{1,9}")
@@ -211,7 +213,10 @@ class Conversation:
         if (why := refusal(request)) is not None:
             reply: dict[str, Any] = {"error": why}
         else:
-            reply = await self._worker.ask("request", operation=request["operation"], arguments=request["arguments"])
+            operation, arguments = request["operation"], request["arguments"]
+            shown = self._evidence.showing(arguments["page"]) if operation == "hand_over" else contextlib.nullcontext()
+            with shown:
+                reply = await self._worker.ask("request", operation=operation, arguments=arguments)
         answer = {name: value for name, value in reply.items() if name in ("value", "error")}
         with contextlib.suppress(ConnectionError):
             await self._user.send("answer", number=request["number"], **answer)
@@ -265,7 +270,7 @@ def checked_request(message: dict[str, Any]) -> dict[str, Any]:
 
 def refusal(request: dict[str, Any]) -> str | None:
     """Return why the worker is not asked, for user code: that in TypeScript cannot tell what is a pattern in Python."""
-    if request["operation"] == "request_input":
+    if request["operation"] in ("request_input", "hand_over"):
         try:
             check_question(request["arguments"])
         except ValueError as error:

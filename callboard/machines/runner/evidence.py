@@ -12,7 +12,7 @@ import contextlib
 import functools
 import itertools
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,8 @@ class Evidence:
         self._traced: list[_Traced] = []
         self._page: Page | None = None
         self._others: list[BrowserContext] = []
+        self._shown: list[tuple[str, list[Page]]] = []
+        """The ids of pages that user code wants to be seen, each with the pages that there were before."""
         self._missing: dict[str, str] = {}
         self._raw = traces
         self._most = 0 if wanted is None else int(wanted["limit"]) * _RAW
@@ -222,10 +224,27 @@ class Evidence:
 
     def last_page(self) -> Page | None:
         """Return the page that the automation is or was last at, as far as that shows; None if all pages are closed."""
+        opened = self._opened()
+        if self._shown:
+            guid, before = self._shown[-1]
+            since = [page for page in opened if page not in before]
+            opened = [*since, *(page for page in opened if guid_of(page) == guid)] or opened
+        return next((page for page in opened if page.url != _BLANK), opened[0] if opened else None)
+
+    @contextlib.contextmanager
+    def showing(self, guid: str) -> Generator[None]:
+        """Have `last_page` be the page with this id within the block, or one that is opened meanwhile, as a popup."""
+        shown = guid, self._opened()
+        self._shown.append(shown)
+        try:
+            yield
+        finally:
+            self._shown.remove(shown)
+
+    def _opened(self) -> list[Page]:
         own = [] if self._page is None else [self._page, *reversed(self._page.context.pages)]
         others = [page for context in reversed(self._others) for page in reversed(context.pages)]
-        opened = [page for page in (*others, *own) if not page.is_closed()]
-        return next((page for page in opened if page.url != _BLANK), opened[0] if opened else None)
+        return [page for page in (*others, *own) if not page.is_closed()]
 
     def _saving_first(self, traced: _Traced, close: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(close)

@@ -87,7 +87,7 @@ class HandoffEnd(FlowModel):
 
 
 class HandoffAnswer(FlowModel):
-    """What the update `answer` brings."""
+    """What the update `answer` brings, and the signal `end_handoff`."""
 
     id: str
     end: HandoffEnd

@@ -124,7 +124,7 @@ JOB_RUN_TERMINATED = "job_run_terminated"  # its JobRun is terminated, and so th
 ASK = "ask"  # from an activity to its workflow: its Attempt asks a person, a `HandoffRequest`
 ANSWER = "answer"  # from an api: a `HandoffAnswer`
 OPEN_LINK = "open_link"  # from an api: an `OpenedLink`, which counts once
-WITHDRAW_HANDOFF = "withdraw_handoff"  # from the activity: user code does not wait for the answer any more
+END_HANDOFF = "end_handoff"  # from the activity: a `HandoffAnswer`, as user code does not wait for a person any more
 
 # Signals to the workflow `AuthSession`.
 RECREATE = "recreate"

@@ -22,11 +22,13 @@ PROJECT = {
         """
     ),
     "auth-sessions/create.py": """
-        from callboard_runtime import HandoffDeclined, request_input
+        from callboard_runtime import HandoffDeclined, hand_over, request_input
         from intuned_runtime import set_attribute
 
         async def create(page, params):
             code = yield request_input("the code", secret=True)
+            nothing = yield hand_over(page, "the browser")
+            assert nothing is None
             try:
                 yield request_input("whether it may")
             except HandoffDeclined as error:
@@ -50,11 +52,13 @@ TYPESCRIPT = {
     **bundled(
         {
             "auth-sessions/create.ts": """
-                const { HandoffDeclined, requestInput } = require("@callboard/runtime");
+                const { HandoffDeclined, handOver, requestInput } = require("@callboard/runtime");
                 const { setAttribute } = require("@intuned/runtime");
 
-                export default async function* create(params) {
+                export default async function* create(params, page) {
                     const code = yield requestInput("the code", { secret: true });
+                    const nothing = yield handOver(page, "the browser");
+                    if (nothing !== undefined) throw new Error("it has given something");
                     try {
                         yield requestInput("whether it may");
                     } catch (error) {
@@ -74,8 +78,9 @@ TYPESCRIPT = {
 
 
 async def answer(operation: str, arguments: dict[str, Any]) -> str:
-    assert operation == "request_input"
+    assert operation == ("hand_over" if arguments["instructions"] == "the browser" else "request_input")
     ends = {
+        "the browser": {"status": "completed", "values": {}},
         "the code": {"status": "completed", "values": {"code": "493027"}},
         "whether it may": {"status": "declined", "reason": "No."},
         "in vain": {"status": "expired"},

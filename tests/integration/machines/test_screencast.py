@@ -38,6 +38,23 @@ PROJECT = automations(
             await asyncio.sleep(0.02)
         return await page.evaluate("document.querySelector('h1').textContent")
     """,
+    handed="""
+        from callboard_runtime import hand_over
+        filling = "<style>*{margin:0}body,input{width:100vw;height:100vh}</style>"
+        async def serve(route):
+            is_popup = route.request.url.endswith("popup")
+            body = "<input>" if is_popup else "<body onclick='this.onclick = window.open(`/popup`)'>"
+            await route.fulfill(content_type="text/html", body=filling + body)
+        await page.context.route("**", serve)
+        await page.goto("http://shop.test/first")
+        other = await page.context.new_page()
+        await other.goto("http://shop.test/other")
+        async def typed():
+            popups = [each for each in page.context.pages if each.url.endswith("popup")]
+            return any([await each.input_value("input") for each in popups])
+        await hand_over(other, "Open it, and type something", until=typed)
+        return {await each.opener() == other for each in page.context.pages if each.url.endswith("popup")} == {True}
+    """,
     typed="""
         import asyncio
         from pathlib import Path
@@ -310,3 +327,28 @@ async def until_shown(person: Person) -> None:
     """Click the list until the page is there, and the list is asked for."""
     while not person.asked or person.asked[-1] is None:
         await person.click(0.1)
+
+
+async def test_a_page_that_is_handed_over_is_shown_and_then_the_window_that_it_opens(
+    quiet: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "evidence").mkdir()
+    kept = EvidenceSpec(tmp_path / "evidence", TraceMode.NEVER)
+    asked, over = asyncio.Event(), asyncio.Event()
+
+    async def answer(operation: str, _arguments: dict[str, Any]) -> str | None:
+        if operation != "hand_over":
+            return over.set()
+        asked.set()
+        await over.wait()
+        return json.dumps({"status": "completed", "values": {}})
+
+    running = asyncio.ensure_future(quiet("handed", {}, evidence=kept, answer_request=answer))
+    await asked.wait()
+    reader, writer = await connected(tmp_path)
+    person = Person(reader, writer)
+    while not (over.is_set() or running.done()):
+        await person.click(0.5)
+        await person.do({"kind": "text", "text": "x"})
+    writer.close()
+    assert value(await running) is True

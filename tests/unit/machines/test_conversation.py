@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from callboard_runtime.handoffs import check_question
 
-from callboard.machines.runner.conversation import checked_done, checked_evidence, checked_request
+from callboard.machines.runner.conversation import checked_done, checked_evidence, checked_request, refusal
 
 REFUSED = (TypeError, ValueError, KeyError, AttributeError, RecursionError)
 DONE: dict[str, Any] = {
@@ -136,9 +136,20 @@ def test_a_question_is_taken_as_the_runtime_asks_it() -> None:
     assert checked_request(asks(code_to="+4917012345", since="2026-12-01T10:00:00.000Z"))
 
 
+def test_a_handover_is_taken_as_the_runtime_asks_for_it_and_no_other_one() -> None:
+    arguments = {"question": "1", "instructions": "Log in", "timeout": "300", "page": "page@1"}
+    handed_over = {"operation": "hand_over", "number": 1, "arguments": arguments}
+    assert (checked_request(handed_over), refusal(handed_over)) == (handed_over, None)
+    for changed in ({"instructions": ""}, {"timeout": "nan"}, {"timeout": "43201"}, {"page": "\ud800"}):
+        assert refusal({**handed_over, "arguments": {**arguments, **changed}}) is not None
+    for changed in ({"page": 1}, {"pattern": "("}):
+        with pytest.raises(REFUSED):
+            checked_request({**handed_over, "arguments": {**arguments, **changed}})
+
+
 @pytest.mark.parametrize("number", ["", "x", "1" * 10, "１"])
 def test_a_question_is_withdrawn_by_its_number(number: str) -> None:
-    request = {"operation": "withdraw_input", "number": 1, "arguments": {"question": "1"}}
+    request = {"operation": "withdraw", "number": 1, "arguments": {"question": "1"}}
     assert checked_request(request) == request
     with pytest.raises(REFUSED):
         checked_request({**request, "arguments": {"question": number}})

@@ -19,7 +19,15 @@ from callboard.schemas.workflow.handoff import (
     HandoffStatus,
 )
 from callboard.schemas.workflow.run import RunStatus
-from tests.support.handoffs import CODE, Asking, answer_handoff, open_link, shown_handoffs, shown_statuses
+from tests.support.handoffs import (
+    CODE,
+    Asking,
+    answer_handoff,
+    open_link,
+    shown_handoffs,
+    shown_statuses,
+    withdraw_handoff,
+)
 from tests.support.run_stage import HeldAttempt, PlayRun, Stage, completed
 from workflows import visibility
 
@@ -126,7 +134,7 @@ async def test_a_withdrawal_that_overtakes_its_question_ends_it(stage: Stage):
     await stage.start()
     await held.began.wait()
     (input,) = stage.inputs
-    await stage.handle.signal(names.WITHDRAW_HANDOFF, names.handoff_id(stage.run_id, 1, 1))
+    await withdraw_handoff(stage, 1)
     assert (await asking.ask(input, 1)).status is HandoffStatus.WITHDRAWN
     held.end(completed())
     await stage.ended()
@@ -182,7 +190,7 @@ async def test_a_run_asks_no_more_than_it_may_and_shows_its_last_questions(
     run = stage.client.get_workflow_handle(stage.run_id)
     for number in range(1, most + 1):
         await run.start_update(names.ASK, asking.request(input, number), id=f"{number}", wait_for_stage=asking.accepted)
-        await run.signal(names.WITHDRAW_HANDOFF, names.handoff_id(stage.run_id, 1, number))
+        await withdraw_handoff(stage, number)
     with pytest.raises(WorkflowUpdateFailedError) as one_too_many:
         await asking.ask(input, most + 1)
     assert cause_of(one_too_many) == NOT_TAKEN

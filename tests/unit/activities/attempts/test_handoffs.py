@@ -22,11 +22,14 @@ from callboard.schemas.workflow.handoff import (
     MOST_AT_ONCE,
     NOT_TAKEN,
     TOO_OFTEN,
+    HandoffAnswer,
     HandoffEnd,
+    HandoffKind,
     HandoffRequest,
     HandoffStatus,
 )
 from callboard.schemas.workflow.inbox import KEPT_FOR, CodeWait
+from callboard.schemas.workflow.live import LiveHolder, LiveOrder, LiveOutcome
 from callboard.schemas.workflow.sink import SealedSink
 from callboard.security import seal_context
 from callboard.security.addressees import addressee
@@ -38,6 +41,7 @@ from tests.support.polling import until
 from tests.support.present import present
 
 SECOND = timedelta(seconds=1)
+WITHDRAWN = (names.handoff_id("run", 1, 1), HandoffStatus.WITHDRAWN)
 WEBHOOK = {"type": "webhook", "url": "https://hook.example/?token=t0p"}
 
 
@@ -46,7 +50,8 @@ class Workflow:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
-        self.signals: list[tuple[str, str]] = []
+        self.signals: list[tuple[str, HandoffStatus]] = []
+        """What Attempts have ended themselves."""
         self.refusal: Exception | None = None
         self.sink: SealedSink | None = None
         """What is told of the last one."""
@@ -67,8 +72,9 @@ class Workflow:
             raise WorkflowUpdateFailedError(self.refusal)
         return HandoffEnd(status=HandoffStatus.DECLINED, reason="Not my phone.")
 
-    async def signal(self, signal: str, handoff_id: str, **_options: Any) -> None:
-        self.signals.append((signal, handoff_id))
+    async def signal(self, signal: str, ended: HandoffAnswer, **_options: Any) -> None:
+        assert signal == names.END_HANDOFF
+        self.signals.append((ended.id, ended.end.status))
 
 
 @pytest.fixture
@@ -141,12 +147,12 @@ async def test_a_question_whose_inbox_is_refused_is_open_no_more(
     handoffs.keyring = KeyRing(["a-key-of-sixteen-characters"])
     end = await ask(handoffs, 1, code_to="+49151")
     assert end == ("withdrawn", "Temporal refuses it: no such search attribute")
-    assert workflow.signals == [(names.WITHDRAW_HANDOFF, names.handoff_id("run", 1, 1))]
+    assert workflow.signals == [WITHDRAWN]
 
 
 async def ask(handoffs: AttemptHandoffs, number: int, **changed: str) -> tuple[str, str | None]:
     """How the question ends, and why."""
-    end = json.loads(await handoffs.request_input(question(number, **changed)))
+    end = json.loads(await handoffs.ask(HandoffKind.INPUT, question(number, **changed)))
     return end["status"], end["reason"]
 
 
@@ -178,11 +184,12 @@ async def test_few_questions_of_an_attempt_are_open_at_a_time_and_each_is_withdr
     await until(lambda: len(workflow.asked) == MOST_AT_ONCE)
     assert await ask(many, MOST_AT_ONCE + 1) == ("withdrawn", AT_ONCE)
     for number in ("1", "1", "9"):
-        await many.withdraw({"question": number})
-    assert workflow.signals == [(names.WITHDRAW_HANDOFF, names.handoff_id("run", 1, 1))]
+        many.withdraw({"question": number})
+    assert await asking[0] == ("withdrawn", None)
+    assert workflow.signals == [WITHDRAWN]
     workflow.ends.set()
     await asyncio.gather(*asking)
-    await many.withdraw({"question": "2"})
+    many.withdraw({"question": "2"})
     assert len(workflow.signals) == 1, "it has ended"
 
 
@@ -204,7 +211,7 @@ async def test_what_is_withdrawn_before_it_was_asked_is_not_asked(
     asking = asyncio.create_task(ask(handoffs, 1))
     await asyncio.sleep(0)
     assert not asking.done()
-    await handoffs.withdraw({"question": "1"})
+    handoffs.withdraw({"question": "1"})
     assert (await asking, workflow.asked) == (("withdrawn", None), [])
 
 
@@ -221,7 +228,7 @@ async def test_a_question_is_withdrawn_as_soon_as_its_user_code_has_ended(
         present(handoffs.running.on_machine).resolve({"result": "1"})
     await asyncio.wait({asking})
     assert asking.cancelled()
-    assert workflow.signals == [(names.WITHDRAW_HANDOFF, names.handoff_id("run", 1, 1))]
+    assert workflow.signals == [WITHDRAWN]
 
 
 async def test_a_question_that_no_worker_takes_to_its_run_expires(
@@ -231,7 +238,7 @@ async def test_a_question_that_no_worker_takes_to_its_run_expires(
     workflow.ends.clear()
     status, why = await ask(handoffs, 1, timeout="1")
     assert (status, why) == ("expired", "no worker that carries out Runs has taken it")
-    assert workflow.signals == [(names.WITHDRAW_HANDOFF, names.handoff_id("run", 1, 1))]
+    assert workflow.signals == [WITHDRAWN]
 
 
 @pytest.mark.parametrize(
@@ -277,3 +284,24 @@ async def test_no_question_waits_for_a_code_where_none_can_be_opened(
     status, why = await ask(handoffs, 1, code_to="+49151")
     assert (status, workflow.asked) == ("withdrawn", [])
     assert "CALLBOARD_SECRET_KEY" in present(why)
+
+
+HANDED_OVER = {"question": "1", "instructions": "Log in", "timeout": "300", "page": "page@1"}
+
+
+async def test_a_browser_that_is_handed_over_is_back_as_soon_as_user_code_says_so(
+    handoffs: AttemptHandoffs, workflow: Workflow
+) -> None:
+    """Whoever has it then has it no more, and that of the Run is told, however late it answers."""
+    workflow.ends.clear()
+    asking = asyncio.create_task(handoffs.ask(HandoffKind.BROWSER, HANDED_OVER))
+    await until(lambda: workflow.asked)
+    live = handoffs.running.live
+    taken = LiveOrder(id=1, by=LiveHolder(id="k1", name="Anna"), action="take")
+    assert (await live.do(taken)).outcome is LiveOutcome.DONE
+    handoffs.complete(HANDED_OVER)
+    end = json.loads(await asking)
+    assert (end["status"], end["reason"], end["values"]) == ("completed", "its `until` holds", {})
+    assert workflow.signals == [(names.handoff_id("run", 1, 1), HandoffStatus.COMPLETED)]
+    given = LiveOrder(id=2, by=taken.by, action="give")
+    assert (await live.do(given)).outcome is LiveOutcome.NOT_HELD

@@ -1,3 +1,5 @@
+import type { Page } from 'playwright';
+
 /** Throw it when no further Attempt can help: the Run fails at once. */
 export class NotRetryable extends Error {
   constructor(message?: string, options?: { cause?: unknown });
@@ -70,6 +72,38 @@ export interface RequestInputOptions {
  * @throws Error The pattern is no regular expression in Python, or this is no Attempt.
  */
 export function requestInput(text: string, options?: RequestInputOptions): Promise<string>;
+
+/** How `handOver` asks. */
+export interface HandOverOptions {
+  /**
+   * What also ends it: a function, mostly one that returns a promise, such as `() => page.waitForURL(/home$/)`. As
+   * often as that times out (by default, Playwright's calls do so after 30 seconds), fails as an assertion, or gives
+   * false, it is called again: it holds once it gives anything else. Its other errors end it, and are thrown. A promise
+   * can be given itself, but counts once: if it does not hold, the log says so, and the person ends it alone.
+   */
+  until?: (() => unknown) | Promise<unknown>;
+  /** How long to wait, as for `requestInput`. */
+  timeout?: number | string;
+  /** Withdraws the question when it aborts; its reason is thrown. */
+  signal?: AbortSignal;
+}
+
+/**
+ * Hand the browser over to a person, and return when that is done, or `until` holds.
+ *
+ * The Attempt's clock stands still meanwhile, and its Machine is held. The person sees this page, or one that is opened
+ * meanwhile, as a popup of it, and acts there. Where `until` holds already, nobody is asked.
+ *
+ * @param page What the person sees.
+ * @param text What the person reads: at most 1000 characters.
+ * @throws HandoffTimeout Nobody has said in time that it is done, nor does `until` hold.
+ * @throws HandoffDeclined A person has declined.
+ * @throws HandoffUnavailable No person can be asked now; the message says why: too many questions are open, for example.
+ * @throws TypeError An argument is none of these.
+ * @throws RangeError A text is too long, or a time too short or too long.
+ * @throws Error This is no Attempt.
+ */
+export function handOver(page: Page, text: string, options?: HandOverOptions): Promise<void>;
 
 /**
  * Return the code that an authenticator app shows now, once it is good for three seconds more.

@@ -23,8 +23,11 @@ export interface ApiRun {
 
 /** How `runApi` calls an API. */
 export interface RunApiOptions {
-  /** What `requestInput` gives, by name. */
-  answers?: Record<string, string>;
+  /**
+   * What `requestInput` gives, by name; and `handOver` is what the person does whom the browser is handed over: a
+   * function that takes the page.
+   */
+  answers?: Record<string, string | ((page: Page) => unknown)>;
   /**
    * The login that the call begins with: the id of one that `callboard run authsession create` has made, or the
    * `authSession` that a call of `auth-sessions/create` has returned. Its check is not called.
