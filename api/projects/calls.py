@@ -76,19 +76,22 @@ async def project_page(request: Request, services: ServicesDep, manifest: Projec
 @_REST.get("/{projectName}/apis", dependencies=_READING, operation_id="listApis", summary="List a project's APIs")
 async def list_apis(services: ServicesDep, manifest: ProjectDep) -> ApiList:
     """List the APIs of the deployed version, sorted by name, with docstrings and schemas of their parameters."""
-    described = await services.input_schemas.get(services.store, manifest.project, manifest.version)
     return ApiList(
         version=manifest.version,
         validate_parameters=manifest.settings.api_access.validate_parameters,
-        apis=[
-            ApiBody(
-                name=api,
-                docstring=described.of(api).docstring,
-                input_schema=described.of(api).input_schema,
-                needs_auth_session=manifest.settings.auth_sessions.enabled,
-            )
-            for api in manifest.apis
-        ],
+        apis=[await describe_api(services, manifest, api) for api in manifest.apis],
+    )
+
+
+async def describe_api(services: Services, manifest: Manifest, api: str) -> ApiBody:
+    """Return what is known of an API of this version. Raises StoreError."""
+    known = (await services.input_schemas.get(services.store, manifest.project, manifest.version)).of(api)
+    return ApiBody(
+        name=api,
+        docstring=known.docstring,
+        input_schema=known.input_schema,
+        result_schema=known.result_schema,
+        needs_auth_session=manifest.settings.auth_sessions.enabled,
     )
 
 

@@ -1,4 +1,4 @@
-"""The OpenAPI description of one project: its calls about Runs, with the parameters of each API.
+"""The OpenAPI description of one project: its calls about Runs, with what each API takes and returns.
 
 It is a part of the description of the whole, in which workspace and project are filled in. There is one call that
 starts Runs, so its body is one of several objects, which `api` tells apart: that is what generators of clients know as
@@ -39,6 +39,7 @@ def project_openapi(
     base = _PREFIX.format(workspaceId=workspace, projectName=manifest.project)
     paths = {f"{base}{path.removeprefix(_PREFIX)}": _filled_in(whole["paths"][path]) for path in _CALLS}
     starts = {api: _add_start(components, api, manifest, described) for api in manifest.apis}
+    _add_results(components, manifest, described)
     paths[f"{base}/run/start"]["post"]["requestBody"]["content"]["application/json"]["schema"] = {
         "oneOf": [{"$ref": reference} for reference in starts.values()],
         "discriminator": {"propertyName": "api", "mapping": starts},
@@ -75,7 +76,7 @@ def _add_start(components: dict[str, Any], api: str, manifest: Manifest, describ
     start["properties"]["parameters"] = (
         {"type": "object", "description": "Given to the API as they are."}
         if known.input_schema is None
-        else _add_schema(components, api, known.input_schema)
+        else _add_schema(components, api, "Parameters", known.input_schema)
     )
     if manifest.settings.auth_sessions.enabled:
         start["required"] = [*start["required"], "authSession"]
@@ -86,8 +87,19 @@ def _add_start(components: dict[str, Any], api: str, manifest: Manifest, describ
     return schema_reference(name)
 
 
-def _add_schema(components: dict[str, Any], api: str, schema: InputSchema) -> dict[str, Any]:
-    """Add the schema of an API's parameters to the components, with its definitions, and return a reference to it."""
+def _add_results(components: dict[str, Any], manifest: Manifest, described: ApiDescriptions) -> None:
+    """Let the answer of `result` say what the APIs return, as far as that is known. There is one for all of them."""
+    schemas = {api: described.of(api).result_schema for api in manifest.apis}
+    known = [_add_schema(components, api, "Result", schema) for api, schema in schemas.items() if schema is not None]
+    if known:
+        others = [{"description": "What the other APIs return."}] if None in schemas.values() else []
+        answer = copy.deepcopy(components["ResultResponse"])
+        answer["properties"]["result"]["anyOf"] = [*known, *others]
+        components["ResultResponse"] = answer
+
+
+def _add_schema(components: dict[str, Any], api: str, suffix: str, schema: InputSchema) -> dict[str, Any]:
+    """Add a schema of an API to the components, with its definitions, and return a reference to it."""
     names: dict[str, str] = {}
     for definition in schema.get("$defs", {}):
         names[definition] = _new_name(components, f"{api} {definition}", "")
@@ -95,7 +107,7 @@ def _add_schema(components: dict[str, Any], api: str, schema: InputSchema) -> di
     references = {f"{_DEFINITION}{definition}": schema_reference(name) for definition, name in names.items()}
     for definition, name in names.items():
         components[name] = _with_references(schema["$defs"][definition], references)
-    name = _new_name(components, api, "Parameters")
+    name = _new_name(components, api, suffix)
     own = {keyword: value for keyword, value in schema.items() if keyword not in ("$schema", "$defs")}
     components[name] = _with_references(own, references)
     return {"$ref": schema_reference(name)}

@@ -237,7 +237,7 @@ class LocalProject:
                 )
             finally:
                 process_tree.kill_all()
-        return read_line(done.stdout)
+        return read_line(done.stdout).parameters
 
     def file_of(self, api: str) -> str:
         """Return the path of an API's file below the project folder."""
@@ -248,7 +248,7 @@ class LocalProject:
             variables = {**_inherited(), **self.variables.values, "TMPDIR": temporary}
             reading = read_parameters_here(api, self.file_of(api), self.folder, Path(temporary), variables)
             line = asyncio.run(reading)
-        return read_line(line) if line else None
+        return read_line(line).parameters if line else None
 
     def _functions(self) -> dict[str, str]:
         return find_functions([PurePosixPath(file.path) for file in list_project_files(self.folder)])

@@ -1,4 +1,4 @@
-"""Finding out what the APIs of a version take, from their code, in a box.
+"""Finding out what the APIs of a version take and return, from their code, in a box.
 
 An annotation means something only where its names are, so the project's code is executed: in the environment that it
 runs in, within the walls that stand around its packages, without any secret, and with limits of time, memory and
@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from callboard.machines.package_box import PackageBox
 from callboard.machines.runner import main as runner_main
@@ -32,6 +32,15 @@ _WITHIN = timedelta(seconds=75)
 _MEMORY = 1024**3
 """Most bytes of memory that it may take, with all that it has started."""
 _LONGEST_PROBLEM = 300
+
+
+class Told(NamedTuple):
+    """What the code of an API says: schemas, or why there is none."""
+
+    parameters: InputSchema | SchemaError | None
+    result: dict[str, Any] | SchemaError | None = None
+
+
 _IN_BOX = "/tmp"  # noqa: S108  # in the box, this is a folder of its own
 
 
@@ -54,39 +63,50 @@ async def describe_apis(
         box: What makes the box around the code. None: nothing is executed, and there are no schemas.
         scratch: A folder for files of the box, which exists.
     """
-    annotated = [api for api, said in code.items() if said.annotated]
+    annotated = [api for api, said in code.items() if said.annotated or said.returns]
     told = await _read_annotations(files, annotated, dependencies, box, scratch) if annotated else {}
+    # Where nothing could be executed, there may be nothing that its parameters would have been.
+    missed = [api for api, said in told.items() if not code[api].annotated and isinstance(said.parameters, SchemaError)]
     return described(
-        {api: told.get(api) for api in code},
+        {api: Told(None) if api in missed else told.get(api, Told(None)) for api in code},
         files={api: f"api/{api}.py" for api in code},
         docstrings={api: text.docstring for api, text in code.items()},
     )
 
 
 def described(
-    told: Mapping[str, InputSchema | SchemaError | None],
+    told: Mapping[str, Told],
     *,
     files: Mapping[str, str],
     docstrings: Mapping[str, str | None] = MappingProxyType({}),
 ) -> Described:
-    """Return what is known of APIs, given the schema of each, or why there is none, and the file that each is in."""
+    """Return what is known of APIs, given what the code of each says, and the file that it is in."""
     found: dict[str, ApiDescription] = {}
     warnings: list[DeployWarning] = []
-    for api, said in told.items():
-        if isinstance(said, SchemaError):
-            message = f"its parameters are not described and not checked: {said}"
+    for api, (parameters, result) in told.items():
+        if isinstance(parameters, SchemaError):
+            message = f"its parameters are not described and not checked: {parameters}"
             warnings.append(DeployWarning(file=files[api], message=message))
-        schema = said if isinstance(said, dict) else None
-        found[api] = ApiDescription(docstring=docstrings.get(api), input_schema=schema)
+        if isinstance(result, SchemaError):
+            warnings.append(DeployWarning(file=files[api], message=f"what it returns is not described: {result}"))
+        found[api] = ApiDescription(
+            docstring=docstrings.get(api),
+            input_schema=parameters if isinstance(parameters, dict) else None,
+            result_schema=result if isinstance(result, dict) else None,
+        )
     return Described(apis=ApiDescriptions(apis=found), warnings=tuple(warnings))
 
 
 async def _read_annotations(
     files: Path, apis: Sequence[str], dependencies: ResolvedDependencies | None, box: PackageBox | None, scratch: Path
-) -> dict[str, InputSchema | SchemaError | None]:
-    """Execute the code of these APIs in its box, and return their schemas, or why there are none."""
+) -> dict[str, Told]:
+    """Execute the code of these APIs in its box, and return what it says."""
+
+    def none_told(why: str) -> dict[str, Told]:
+        return dict.fromkeys(apis, Told(SchemaError(why)))
+
     if box is None:
-        return dict.fromkeys(apis, SchemaError("this deploy executes no code"))
+        return none_told("this deploy executes no code")
     names = scratch / "apis.txt"
     await run_in_thread(names.write_text, "\n".join(apis))
     if dependencies is None:
@@ -105,24 +125,24 @@ async def _read_annotations(
         )
         ended = await run_process(command, cwd=files, environment=_variables(), timeout=_WITHIN)
     except TimeoutError:
-        return dict.fromkeys(apis, SchemaError(f"reading them took longer than {_WITHIN.total_seconds():g} seconds"))
+        return none_told(f"reading them took longer than {_WITHIN.total_seconds():g} seconds")
     except ConfigurationError as error:
-        return dict.fromkeys(apis, SchemaError(f"their code is executed in a box only. {error.message.rstrip('.')}"))
+        return none_told(f"their code is executed in a box only. {error.message.rstrip('.')}")
     except OSError as error:
-        return dict.fromkeys(apis, SchemaError(f"the process that reads them cannot be started ({error.strerror})"))
-    ended_early = SchemaError("the process that reads them was ended; its memory may have been used up")
+        return none_told(f"the process that reads them cannot be started ({error.strerror})")
     lines = dict(zip(apis, ended.stdout.splitlines(), strict=False))
-    return {**dict.fromkeys(apis, ended_early), **await read_lines(lines)}
+    ended_early = none_told("the process that reads them was ended; its memory may have been used up")
+    return {**ended_early, **await read_lines(lines)}
 
 
-async def read_lines(lines: Mapping[str, str]) -> dict[str, InputSchema | SchemaError | None]:
+async def read_lines(lines: Mapping[str, str]) -> dict[str, Told]:
     """Return what was said of APIs, a line each."""
-    told: dict[str, InputSchema | SchemaError | None] = {}
+    told: dict[str, Told] = {}
     room = MOST_OF_VERSION
     for api, line in lines.items():
         # This comes before a schema is checked, as there may be any number of them, each with seconds of work.
         room -= len(line)
-        told[api] = too_many_schemas() if room < 0 else await run_in_thread(read_line, line)
+        told[api] = Told(too_many_schemas()) if room < 0 else await run_in_thread(read_line, line)
     return told
 
 
@@ -132,18 +152,23 @@ def _variables() -> dict[str, str]:
     return {**kept, "LANG": "C.UTF-8", "HOME": _IN_BOX, "TMPDIR": _IN_BOX}
 
 
-def read_line(line: str) -> InputSchema | SchemaError | None:
+def read_line(line: str) -> Told:
     """Return what `callboard_runtime.input_schemas` has said of one API, or user code in its name."""
     try:
         said: Any = read_json(line)
-        match said:
-            case {"schema": None}:
-                return None
-            case {"schema": schema}:
-                return check_schema(schema)
-            case {"problem": str(problem)}:
-                return SchemaError(" ".join(problem[:_LONGEST_PROBLEM].encode(errors="replace").decode().split()))
-            case _:
-                return SchemaError("the code has written what is no schema")
+    except SchemaError as error:
+        return Told(error)
+    if not isinstance(said, dict) or not {"schema", "problem"} & said.keys():
+        return Told(SchemaError("the code has written what is no schema"))
+    of_result = _schema_in(said, "result", "resultProblem", of_object=False)
+    return Told(_schema_in(said, "schema", "problem", of_object=True), of_result)
+
+
+def _schema_in(said: Any, name: str, problem: str, *, of_object: bool) -> InputSchema | SchemaError | None:
+    """Return a schema of a line, or why there is none; None if nothing is said."""
+    if isinstance(text := said.get(problem), str):
+        return SchemaError(" ".join(text[:_LONGEST_PROBLEM].encode(errors="replace").decode().split()))
+    try:
+        return None if said.get(name) is None else check_schema(said[name], of_object=of_object)
     except SchemaError as error:
         return error

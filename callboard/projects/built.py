@@ -111,13 +111,17 @@ def _other_packages() -> ProjectError:
 
 
 def _check_described(described: Described, apis: Collection[str]) -> None:
-    schemas = [each.input_schema for each in described.apis.apis.values() if each.input_schema is not None]
+    known = described.apis.apis.values()
+    schemas = [schema for each in known for schema in (each.input_schema, each.result_schema) if schema is not None]
     if not set(apis).issuperset(described.apis.apis):
         raise SchemaError("the version has no such API")
     if sum(len(json.dumps(schema)) for schema in schemas) > MOST_OF_VERSION:
         raise too_many_schemas()
-    for schema in schemas:
-        check_schema(schema)
+    for each in known:
+        if each.input_schema is not None:
+            check_schema(each.input_schema)
+        if each.result_schema is not None:
+            check_schema(each.result_schema, of_object=False)
 
 
 def too_many_schemas() -> SchemaError:

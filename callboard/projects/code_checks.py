@@ -34,6 +34,8 @@ class ApiCode(Stored):
     """That of its function, else that of its file."""
     annotated: bool = False
     """Whether an annotation of its parameters may be worth reading."""
+    returns: bool = False
+    """Whether one of its result may be."""
     warning: DeployWarning | None = None
     """Why it cannot work: its function is missing or not `async`."""
     imports: dict[str, int] = Field(default_factory=dict[str, int])
@@ -84,6 +86,7 @@ def _look_at(files: Path, file: str, known: Collection[str]) -> ApiCode:
     return ApiCode(
         docstring=text and text[:_LONGEST_DOCSTRING].encode(errors="replace").decode(),
         annotated=_may_be_annotated(function),
+        returns=is_here and function.returns is not None,
         warning=warning,
         imports=imports,
     )

@@ -32,6 +32,8 @@ class ApiDescription(Stored):
     """That of its function, else that of its file."""
     input_schema: InputSchema | None = None
     """None: its annotation says nothing of its parameters, or cannot be read."""
+    result_schema: dict[str, Any] | None = None
+    """The JSON Schema (2020-12) of what it returns. None: its annotation says nothing of that, or cannot be read."""
 
 
 class ApiDescriptions(Stored):

@@ -69,15 +69,19 @@ def read_json(text: str) -> Any:
         raise SchemaError("the code has written what is not JSON") from error
 
 
-def check_schema(schema: Any) -> dict[str, Any]:
-    """Return a schema if it is one, of an object, with no reference that leads out of it. Raises SchemaError if not."""
+def check_schema(schema: Any, *, of_object: bool = True) -> dict[str, Any]:
+    """Return a schema if it is one, with no reference that leads out of it. Raises SchemaError if not.
+
+    With `of_object`, which is so for parameters, it must be one of an object.
+    """
     if not isinstance(schema, dict):
         raise SchemaError("its schema is not an object")
     whole = cast("dict[str, Any]", schema)
     definitions = whole.get("$defs", {})
     known = cast("dict[str, Any]", definitions) if isinstance(definitions, dict) else {}
-    if whole.get("$schema", DIALECT) != DIALECT or whole.get("type", "object") != "object":
-        raise SchemaError("its schema is not one of an object, in JSON Schema 2020-12")
+    if whole.get("$schema", DIALECT) != DIALECT or (of_object and whole.get("type", "object") != "object"):
+        kind = "one of an object, in" if of_object else "in"
+        raise SchemaError(f"its schema is not {kind} JSON Schema 2020-12")
     _check_part({name: part for name, part in whole.items() if name != "$schema"}, known, 1)
     try:
         Draft202012Validator.check_schema(whole, format_checker=FormatChecker(formats=()))

@@ -64,30 +64,52 @@ def parameters_schema(function: Callable[..., Any]) -> dict[str, Any] | None:
     Raises:
         UnreadableError: There is an annotation, and no schema can be made from it.
     """
-    # From Python 3.14 on, annotations are evaluated only now, and may have names for type checkers alone.
-    lazily: dict[str, Any] = {}
-    if sys.version_info >= (3, 14):
-        import annotationlib
-
-        lazily["annotation_format"] = annotationlib.Format.FORWARDREF
+    signature = _signature(function)
     positional = [
         parameter
-        for parameter in inspect.signature(function, **lazily).parameters.values()
+        for parameter in signature.parameters.values()
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
     ]
     place = 0 if getattr(function, MARK, False) else 1  # the page comes first where there is one
     if len(positional) <= place or positional[place].annotation is inspect.Parameter.empty:
         return None
     parameter = positional[place]
+    annotation = _evaluated(function, parameter.name, parameter.annotation)
+    return _Reader().read_parameters(annotation, parameter.name)
+
+
+def result_schema(function: Callable[..., Any]) -> dict[str, Any] | None:
+    """Return the schema of what an API's function returns; None if its annotation says nothing.
+
+    Raises:
+        UnreadableError: There is an annotation, and no schema can be made from it.
+    """
+    said = _signature(function).return_annotation
+    if said is inspect.Signature.empty:
+        return None
+    return _Reader().read_result(_evaluated(function, "return", said), "return")
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    # From Python 3.14 on, annotations are evaluated only now, and may have names for type checkers alone.
+    lazily: dict[str, Any] = {}
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        lazily["annotation_format"] = annotationlib.Format.FORWARDREF
+    return inspect.signature(function, **lazily)
+
+
+def _evaluated(function: Callable[..., Any], name: str, annotation: Any) -> Any:
+    """Return the annotation of a parameter, or of the result, with its names looked up where the function stands."""
     inner = inspect.unwrap(function)
     while isinstance(inner, functools.partial):
         inner = inner.func
 
     def holder() -> None: ...
 
-    holder.__annotations__ = {parameter.name: parameter.annotation}
-    annotation = _hints(holder, parameter.name, getattr(inner, "__globals__", {}))[parameter.name]
-    return _Reader().read_parameters(annotation, parameter.name)
+    holder.__annotations__ = {name: annotation}
+    return _hints(holder, name, getattr(inner, "__globals__", {}))[name]
 
 
 class _Reader:
@@ -107,11 +129,21 @@ class _Reader:
         schema = self.read(annotation, where)
         if schema in ({}, {"type": "object"}):
             return None
+        whole = self._whole(schema)
+        if whole.get("type", "object") != "object":
+            raise UnreadableError(f"{where}: parameters are an object, and the annotation says {whole['type']}")
+        return whole
+
+    def read_result(self, annotation: Any, where: str) -> dict[str, Any] | None:
+        """Return the schema of the whole, or None if nothing is said of it."""
+        schema = self.read(annotation, where)
+        return self._whole(schema) if schema else None
+
+    def _whole(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """Return a schema with the definitions that it needs. A reference becomes what it leads to."""
         if (name := _defined_name(schema)) is not None:
             del schema["$ref"]
             schema = {**self._definitions[name], **schema}
-        if schema.get("type", "object") != "object":
-            raise UnreadableError(f"{where}: parameters are an object, and the annotation says {schema['type']}")
         whole = {"$schema": _DIALECT, **schema}
         if needed := self._needed(schema):
             whole["$defs"] = needed

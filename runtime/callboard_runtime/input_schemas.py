@@ -1,7 +1,8 @@
-"""Tell what parameters the APIs of a project take: `python -m callboard_runtime.input_schemas API…`.
+"""Tell what the APIs of a project take and return: `python -m callboard_runtime.input_schemas API…`.
 
 This runs in the project's folder and environment, and imports the project's code. It writes a line for each API, in
-their order: a JSON object with `schema` (null if its annotation says nothing) or, if none can be made, with `problem`.
+their order: a JSON object with `schema`, of its parameters (null if its annotation says nothing) or, if none can be
+made, with `problem`; and in the same way with `result` or `resultProblem`, of what it returns.
 
 The code is imported in a fork. If it hangs, ends the process or writes too much, the API whose turn it was has a
 problem, and another fork goes on with the next one.
@@ -15,11 +16,11 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from .annotations import UnreadableError, parameters_schema
+from .annotations import UnreadableError, parameters_schema, result_schema
 from .failures import UserCodeError
 from .project_code import load
 
@@ -95,16 +96,33 @@ def _write(descriptor: int, line: str) -> None:
 
 def _tell(api: str, root: Path) -> str:
     try:
-        return json.dumps({"schema": parameters_schema(load(f"api/{api}", root))})
-    except (UserCodeError, UnreadableError) as error:
+        function = load(f"api/{api}", root)
+    except UserCodeError as error:
         return _problem(str(error))
-    except BaseException as error:  # noqa: BLE001  # its code may have put anything into its annotation
+    except BaseException as error:  # noqa: BLE001  # importing it may do anything
         return _problem(f"its annotation cannot be read ({type(error).__name__})")
+    parameters = _read("schema", "problem", parameters_schema, function)
+    return json.dumps({**parameters, **_read("result", "resultProblem", result_schema, function)})
+
+
+def _read(name: str, problem: str, read: Callable[[Any], Any], function: Any) -> dict[str, Any]:
+    """Return a schema under its name, or why there is none."""
+    try:
+        schema = read(function)
+        json.dumps(schema)
+    except UnreadableError as error:
+        return {problem: _first_line(str(error))}
+    except BaseException as error:  # noqa: BLE001  # its code may have put anything into its annotation
+        return {problem: f"its annotation cannot be read ({type(error).__name__})"}
+    return {name: schema}
 
 
 def _problem(text: str) -> str:
-    first = text.partition("\n")[0]
-    return json.dumps({"problem": first[:_LONGEST_PROBLEM].rstrip(".")})
+    return json.dumps({"problem": _first_line(text)})
+
+
+def _first_line(text: str) -> str:
+    return text.partition("\n")[0][:_LONGEST_PROBLEM].rstrip(".")
 
 
 if __name__ == "__main__":

@@ -39,10 +39,11 @@ function say(value) {
 }
 
 function parametersOf(exported) {
+  const result = exported?.resultSchema ?? null;
   try {
-    return JSON.stringify({ schema: parametersSchema(exported, order.tools) ?? null });
+    return JSON.stringify({ schema: parametersSchema(exported, order.tools) ?? null, result });
   } catch (error) {
-    return JSON.stringify({ problem: error instanceof Error ? error.message : String(error) });
+    return JSON.stringify({ problem: error instanceof Error ? error.message : String(error), result });
   }
 }
 

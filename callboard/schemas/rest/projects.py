@@ -43,6 +43,11 @@ _EXAMPLE_OF_APIS: dict[str, JsonValue] = {
                 "properties": {"pages": {"type": "integer"}},
                 "additionalProperties": False,
             },
+            "resultSchema": {
+                "$schema": "https://json-schema.org/draft/2020-12/schema",
+                "type": "array",
+                "items": {"type": "object"},
+            },
             "needsAuthSession": False,
         }
     ],
@@ -112,6 +117,8 @@ class ApiBody(ResponseModel):
     """That of its function, else that of its file."""
     input_schema: dict[str, Any] | None
     """JSON Schema (2020-12) of its parameters; null if its annotation says nothing, or could not be read."""
+    result_schema: dict[str, Any] | None
+    """JSON Schema (2020-12) of what it returns; null as above."""
     needs_auth_session: bool
     """Whether a start needs `authSession`."""
 

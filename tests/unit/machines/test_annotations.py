@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, NewType, NotRequired, Opti
 
 import pydantic
 import pytest
-from callboard_runtime.annotations import UnreadableError, parameters_schema
+from callboard_runtime.annotations import UnreadableError, parameters_schema, result_schema
 from intuned_runtime import deferred_browser
 
 from callboard.projects.parameter_check import check_schema
@@ -236,3 +236,25 @@ def test_only_the_annotation_of_the_parameters_is_evaluated() -> None:
     assert parameters_schema(automation) is not None
     assert parameters_schema(without) is None
     assert parameters_schema(deferred) == parameters_schema(automation)
+
+
+def test_what_a_function_returns_may_be_of_any_type() -> None:
+    async def nodes(page: Any) -> list[Node]: ...
+
+    async def tree(page: Any) -> Node: ...
+
+    async def nothing_said(page: Any) -> Any: ...
+
+    async def silent(page: Any): ...
+
+    async def nobody_knows(page: Any) -> Decimal: ...
+
+    schema = result_schema(nodes)
+    assert schema is not None
+    assert (schema["type"], schema["items"]) == ("array", {"$ref": "#/$defs/Node"})
+    check_schema(schema, of_object=False)
+    assert (result_schema(tree) or {})["properties"].keys() == {"name", "child"}
+    assert result_schema(nothing_said) is None
+    assert result_schema(silent) is None
+    with pytest.raises(UnreadableError, match="return: Decimal is not supported"):
+        result_schema(nobody_knows)

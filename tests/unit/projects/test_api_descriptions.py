@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from callboard.projects.api_descriptions import read_line
 from callboard.storage import object_keys
 from callboard.storage.folder import FolderStore
 from tests.support.project_folders import Deployed
@@ -28,3 +29,12 @@ async def test_where_no_code_is_executed_an_annotation_gives_a_warning(deployed:
     manifest = await deployed({"api/typed.py": FUNCTION.format(annotation=": dict[str, int]", body="pass")})
     (warning,) = manifest.warnings
     assert str(warning).endswith("its parameters are not described and not checked: this deploy executes no code")
+
+
+def test_a_line_tells_parameters_and_result_apart():
+    described = read_line('{"problem": "no", "result": {"type": "array"}}')
+    assert str(described.parameters) == "no"
+    assert described.result == {"type": "array"}
+    stranger = read_line('{"schema": null, "result": {"$ref": "https://example.com"}}')
+    assert stranger.parameters is None
+    assert "does not lead to a definition of its own" in str(stranger.result)

@@ -24,7 +24,11 @@ LIST_SCHEMA: dict[str, Any] = {
     "additionalProperties": False,
     "$defs": {"Node": {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node"}}}},
 }
-DESCRIBED = {"list": {"docstring": "Lists them.", "inputSchema": LIST_SCHEMA}, "products/details": {}}
+RESULT_SCHEMA: dict[str, Any] = {"type": "array", "items": {"$ref": "#/$defs/Node"}, "$defs": LIST_SCHEMA["$defs"]}
+DESCRIBED = {
+    "list": {"docstring": "Lists them.", "inputSchema": LIST_SCHEMA, "resultSchema": RESULT_SCHEMA},
+    "products/details": {},
+}
 WRONG = {"url": 3, "more": 1}
 
 MakeDescribed = Callable[..., Awaitable[Api]]
@@ -54,8 +58,8 @@ async def test_apis_are_listed_with_docstring_and_schema(make_described: MakeDes
         "version": (await api.ask(""))["version"],
         "validateParameters": False,
         "apis": [
-            {"name": "list", "docstring": "Lists them.", "inputSchema": LIST_SCHEMA, "needsAuthSession": False},
-            {"name": "products/details", "docstring": None, "inputSchema": None, "needsAuthSession": False},
+            {"name": "list", **DESCRIBED["list"], "needsAuthSession": False},
+            {"name": "products/details", **dict.fromkeys(DESCRIBED["list"]), "needsAuthSession": False},
         ],
     }
 
@@ -97,6 +101,11 @@ async def test_openapi_has_a_start_for_each_api_that_tells_right_from_wrong(make
     assert not check({**right, "parameters": {"url": "x", "node": {"next": {"next": 3}}}})
     assert not check({**right, "authSession": {"id": "none-here"}})
     assert not check({"api": "other", "parameters": {}})
+    result = page["components"]["schemas"]["ResultResponse"]["properties"]["result"]
+    assert {"$ref": "#/components/schemas/ListResult"} in result["anyOf"]
+    returned = Draft202012Validator({"$ref": "#/components/schemas/ListResult", "components": page["components"]})
+    assert returned.is_valid([{"next": {}}])
+    assert not returned.is_valid([{"next": 3}])
 
 
 async def test_openapi_of_a_project_that_logs_in_requires_an_auth_session(api: Api):
