@@ -22,6 +22,7 @@ from api.http import errors, openapi
 from api.http.audit import AuditRecorder
 from api.http.middleware import RequestMiddleware
 from api.jobs import job_runs, jobs
+from api.mcp.server import mcp_route
 from api.playground import page as playground
 from api.projects import calls as project_calls
 from api.projects import deploys, versions
@@ -92,6 +93,7 @@ def create_app(services: Services) -> FastAPI:
     ):
         # To include a router, FastAPI would build all its routes once more, in the first request to any of them.
         app.router.routes.extend(router.routes)
+    app.router.routes.append(mcp_route(services))
     app.state.services = services
     install_codec(app, services)
     app.add_middleware(RequestMiddleware, keys=services.keys, audit=recorder)

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
 CORRELATION_HEADER = "x-correlation-id"
 
-_API_PREFIX = "/api"
+_WITH_KEY = ("/api", "/mcp")
+"""Paths that need a key, with all that is below them."""
 _MAX_LOGGED_PATH = 300
 _HEALTH_PATHS = ("/healthz", "/readyz")
 """Paths of the health checks: they are asked for every few seconds, so they are logged only at level DEBUG."""
@@ -138,7 +139,7 @@ class RequestMiddleware:
 
 
 def _needs_key(path: str) -> bool:
-    return path == _API_PREFIX or path.startswith(f"{_API_PREFIX}/")
+    return path in _WITH_KEY or path.startswith(tuple(f"{prefix}/" for prefix in _WITH_KEY))
 
 
 @dataclass

@@ -41,6 +41,7 @@ _MODULES = {
     "deliveries": "callboard.cli.deliveries",
     "handoffs": "callboard.cli.handoffs",
     "codes": "callboard.cli.codes",
+    "mcp": "callboard.cli.mcp",
     "projects": "callboard.cli.projects",
     "env-vars": "callboard.cli.env_vars",
     "audit": "callboard.cli.audit",

@@ -1,0 +1,95 @@
+"""Requests to the routes of this api, in the name of whoever calls a tool.
+
+So a tool is no second path to anything: keys, scopes, projects, limits, audit, masking and errors are the route's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import anyio
+import httpx
+from fastapi import Request
+
+from api.http.key_check import KEY_HEADER
+from callboard.schemas.errors import BadRequest
+from callboard.schemas.workflow.base import clip
+from callboard.telemetry.tracing import current_traceparent
+
+_PASSED_ON = (KEY_HEADER, "authorization")
+"""Headers with the key, which each route checks anew: it may have been revoked meanwhile."""
+_SERVER_ERROR = 500
+
+
+class RefusedError(Exception):
+    """A route has refused the request: the message is the one of its answer, for people."""
+
+
+class RestCaller:
+    """Sends requests to the routes of the application, within this process, with the key of a request over MCP."""
+
+    def __init__(self, request: Request, workspace: str) -> None:
+        self._transport = httpx.ASGITransport(request.app, client=request.client or ("", 0))
+        self._base = f"{request.url.scheme}://{request.url.netloc}/api/v1/workspace/{workspace}/projects"
+        self._headers = [(name, value) for name, value in request.headers.items() if name in _PASSED_ON]
+
+    async def get(self, project: str, *place: str | int, query: Mapping[str, Any] | None = None) -> httpx.Response:
+        """Return what a route below a project answers.
+
+        Args:
+            project: The name of the project.
+            place: The parts of the path behind it.
+            query: Parameters of the query; the value of one may be a list.
+
+        Raises:
+            RefusedError: The answer is an error, or a part cannot be one of a path.
+        """
+        return await self._ask("GET", project, place, query, None)
+
+    async def post(
+        self, project: str, *place: str | int, query: Mapping[str, Any] | None = None, body: Any = None
+    ) -> httpx.Response:
+        """Send a change, and return and raise as `get` does. Once it is sent, it is not cut off by a cancel.
+
+        Raises:
+            BadRequest: The body cannot be sent as JSON.
+        """
+        with anyio.CancelScope(shield=True):
+            return await self._ask("POST", project, place, query, body)
+        raise RuntimeError("Nobody cancels this scope")
+
+    async def _ask(
+        self, method: str, project: str, place: tuple[str | int, ...], query: Mapping[str, Any] | None, body: Any
+    ) -> httpx.Response:
+        parts = [str(part) for part in (project, *place)]
+        for part in parts:
+            if "/" in part or part in ("", ".", ".."):  # it would lead to another route
+                raise RefusedError(f"There is no project, Run or Handoff {clip(part, 100)!r}.")
+        path = "/".join(quote(part, safe="") for part in parts)
+        traceparent = current_traceparent()
+        headers = [*self._headers, *([] if traceparent is None else [("traceparent", traceparent)])]
+        try:
+            request = httpx.Request(method, f"{self._base}/{path}", params=query, headers=headers, json=body)
+        except ValueError as error:  # such as NaN, which the reader of MCP's messages lets pass
+            raise BadRequest("The arguments cannot be sent as JSON.") from error
+        answer = await self._transport.handle_async_request(request)
+        await answer.aread()
+        if answer.is_success:
+            return answer
+        raise RefusedError(_in_words(answer))
+
+
+def _in_words(answer: httpx.Response) -> str:
+    """Return the error of an answer as a text; with the id for the log, if the api is at fault."""
+    body: dict[str, Any] = answer.json()
+    message: str = body["message"]
+    details: dict[str, Any] = body.get("details") or {}
+    errors: list[dict[str, str]] = details.get("errors") or []
+    if len(errors) > 1:
+        message = " ".join(f"{each['path']}: expected {each['expected']}." for each in errors)
+    wait = answer.headers.get("retry-after")
+    more = "" if wait is None or wait in message else f" Try again in {wait} seconds."
+    reference = f" [{body['correlationId']}]" if answer.status_code >= _SERVER_ERROR else ""
+    return f"{message}{more}{reference}"
