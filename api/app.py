@@ -22,7 +22,7 @@ from api.http import errors, openapi
 from api.http.audit import AuditRecorder
 from api.http.middleware import RequestMiddleware
 from api.jobs import job_runs, jobs
-from api.mcp.server import mcp_route
+from api.mcp.route import mcp_route
 from api.playground import page as playground
 from api.projects import calls as project_calls
 from api.projects import deploys, versions

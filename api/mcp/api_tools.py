@@ -12,9 +12,8 @@ from mcp_types import CallToolResult, Tool, ToolAnnotations
 
 from api.dependencies import Services
 from api.mcp.answers import LARGEST_TEXT, error_answer, json_answer
-from api.mcp.calls import ToolCall
 from api.mcp.names import split_plain_name, tool_name
-from api.mcp.rest import RefusedError
+from api.mcp.rest import RefusedError, ToolCall
 from api.projects.calls import describe_api
 from callboard.projects.manifest import Manifest
 from callboard.projects.parameter_check import DIALECT, wrong_parameters
@@ -22,6 +21,7 @@ from callboard.schemas.rest.access import Scope
 from callboard.schemas.rest.field_errors import path_of
 from callboard.schemas.rest.projects import ApiBody
 from callboard.schemas.workflow.base import clip
+from callboard.schemas.workflow.handoff import HandoffKind
 from callboard.security.apikeys import Caller
 
 AUTH_SESSION = "_authSession"
@@ -83,7 +83,7 @@ async def find_api_tool(services: Services, caller: Caller, name: str) -> ApiToo
 async def describe(services: Services, tool: ApiTool) -> Tool:
     """Return the tool as the protocol has it. Raises StoreError."""
     known = await _known(services, tool)
-    said = "" if known is None or known.docstring is None else f" Its author says:\n{_plain(known.docstring)}"
+    said = "" if known is None or known.docstring is None else f" Its author says:\n{_quoted(known.docstring)}"
     return Tool(
         name=tool.name,
         title=f"{tool.project}: {tool.api}",
@@ -99,9 +99,10 @@ async def _known(services: Services, tool: ApiTool) -> ApiBody | None:
     return None if tool.manifest is None else await describe_api(services, tool.manifest, tool.api)
 
 
-def _plain(docstring: str) -> str:
-    """Return a docstring, which is a stranger's, as a text that shows all that it says."""
-    return clip("".join(each for each in docstring if each.isprintable() or each == "\n"), _LONGEST_DOCSTRING)
+def _quoted(docstring: str) -> str:
+    """Return a docstring, which is a stranger's, as lines that nobody takes for ours, and that show all they say."""
+    plain = "".join(each for each in docstring if each.isprintable() or each == "\n")
+    return "\n".join(f"> {line}" for line in clip(plain, _LONGEST_DOCSTRING).splitlines())
 
 
 def input_schema(known: ApiBody | None) -> dict[str, Any]:
@@ -179,9 +180,14 @@ async def wait_for_end(call: ToolCall, project: str, run_id: str, patience: floa
 async def _answer(call: ToolCall, tool: ApiTool, ended: dict[str, Any]) -> CallToolResult:
     run_id, status = ended["runId"], ended["status"]
     this = f'project "{tool.project}", runId "{run_id}"'
-    if "handoff" in ended:
-        asked = {"handoff": ended["handoff"], "next": f"A person is asked. Call answer_handoff, then get_run: {this}."}
-        return json_answer({"runId": run_id, "status": status, **asked})
+    if (handoff := ended.get("handoff")) is not None:
+        answered = (
+            "list_handoffs says which values, and answer_handoff takes what the person says"
+            if handoff["kind"] == HandoffKind.INPUT and call.caller.has(Scope.HANDOFFS)
+            else f"tell them that the page /projects/{tool.project}/runs/{run_id} of Callboard takes the answer"
+        )
+        following = f"A person is asked: {answered}. Then call get_run with wait: {this}."
+        return json_answer({"runId": run_id, "status": status, "handoff": handoff, "next": following})
     if status in _UNFINISHED:
         return json_answer({"runId": run_id, "status": status, "next": f"Call get_run with wait: {this}."})
     if (cause := ended.get("error") or ended.get("reason")) is not None:

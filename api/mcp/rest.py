@@ -1,11 +1,12 @@
-"""Requests to the routes of this api, in the name of whoever calls a tool.
+"""A call of a tool, and its requests to the routes of this api, in the name of whoever calls.
 
 So a tool is no second path to anything: keys, scopes, projects, limits, audit, masking and errors are the route's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -13,9 +14,11 @@ import anyio
 import httpx
 from fastapi import Request
 
+from api.dependencies import Services
 from api.http.key_check import KEY_HEADER
 from callboard.schemas.errors import BadRequest
 from callboard.schemas.workflow.base import clip
+from callboard.security.apikeys import Caller
 from callboard.telemetry.tracing import current_traceparent
 
 _PASSED_ON = (KEY_HEADER, "authorization")
@@ -79,6 +82,19 @@ class RestCaller:
         if answer.is_success:
             return answer
         raise RefusedError(_in_words(answer))
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """A call of a tool: what it is given, and what it may use."""
+
+    services: Services
+    caller: Caller
+    rest: RestCaller
+    """What all that the tool does goes through."""
+    arguments: dict[str, Any]
+    tell_progress: Callable[[float, float, str], Awaitable[None]]
+    """Tells a client that has asked for it how many seconds of how many it has waited, and a sentence."""
 
 
 def _in_words(answer: httpx.Response) -> str:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from api.mcp.answers import LARGEST_TEXT, image_answer, text_answer, whole_text_answer
 from api.mcp.api_tools import wait_for_end
-from api.mcp.calls import ToolCall
+from api.mcp.rest import ToolCall
 from callboard.schemas.rest.access import Scope
 from callboard.schemas.rest.base import AnyText, RequestModel, expects
 from callboard.schemas.rest.field_errors import field_error

@@ -1,4 +1,4 @@
-"""The route `/mcp`: the Model Context Protocol by its official SDK, over HTTP, with no state between requests.
+"""The Model Context Protocol by its official SDK, over HTTP, with no state between requests.
 
 Both generations of the protocol are served: that of 2026, whose requests stand alone, and those before it, which begin
 with a handshake.
@@ -23,23 +23,19 @@ from mcp_types import (
     PaginatedRequestParams,
     Tool,
 )
-from starlette.routing import Route
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from api.dependencies import Services
 from api.http.access import caller_of
 from api.http.errors import correlation_id, unexpected_error
-from api.http.json_body import BODY_LIMIT, read_body
+from api.http.json_body import BODY_LIMIT
 from api.mcp.answers import LARGEST_TEXT, error_answer
 from api.mcp.api_tools import call_api_tool, describe, find_api_tool, list_api_tools
-from api.mcp.calls import ToolCall
-from api.mcp.rest import RefusedError, RestCaller
+from api.mcp.rest import RefusedError, RestCaller, ToolCall
 from api.mcp.run_tools import find_run_tool, list_run_tools
 from callboard.schemas.errors import CallboardError
 from callboard.schemas.workflow.base import clip
 from callboard.settings import installed_version
-
-PATH = "/mcp"
 
 _INSTRUCTIONS = (
     "Callboard runs browser automations. A tool named PROJECT__API starts a Run and answers with its result, or with "
@@ -52,13 +48,8 @@ log = logging.getLogger(__name__)
 logging.getLogger("mcp.server.streamable_http_manager").setLevel(logging.WARNING)  # It tells of each request twice.
 
 
-def mcp_route(services: Services) -> Route:
-    """Return the route. The middleware has checked the key of each request before; each tool's route does it again."""
-    return Route(PATH, _Endpoint(services), methods=["POST"])
-
-
-class _Endpoint:
-    """The application of the route."""
+class McpServer:
+    """The application of the route `/mcp`. The middleware has checked the key; each tool's route does it again."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -77,21 +68,12 @@ class _Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, with a manager of its own: nothing outlasts it.
 
-        Raises:
-            PayloadTooLarge: Its body is too large.
+        Any name of this host, and any origin, will do: without a key, which no browser sends by itself, no request
+        gets here.
         """
-        body: bytes | None = await read_body(Request(scope, receive), BODY_LIMIT)
-
-        async def read_again() -> Message:
-            nonlocal body
-            if body is None:
-                return await receive()
-            message, body = {"type": "http.request", "body": body, "more_body": False}, None
-            return message
-
         manager = StreamableHTTPSessionManager(self._server, stateless=True, max_request_body_size=BODY_LIMIT)
         async with manager.run():
-            await manager.handle_request(scope, read_again, send)
+            await manager.handle_request(scope, receive, send)
 
     async def _list_tools(
         self, context: ServerRequestContext[Any, Request], params: PaginatedRequestParams | None

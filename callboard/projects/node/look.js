@@ -32,18 +32,24 @@ Module._resolveFilename = function (request, parent, ...rest) {
 };
 
 // Not descriptor 1 itself: once `process.stdout` is there, what does not fit into the pipe would be lost.
-const told = fs.openSync('/proc/self/fd/1', 'w');
+const output = fs.openSync('/proc/self/fd/1', 'w');
 
 function say(value) {
-  fs.writeSync(told, JSON.stringify(value) + '\n');
+  fs.writeSync(output, JSON.stringify(value) + '\n');
 }
 
-function parametersOf(exported) {
-  const result = exported?.resultSchema ?? null;
+/** Return what an API takes and returns, as a line of `callboard_runtime.input_schemas`. */
+function schemasOf(exported) {
+  const parameters = told('schema', 'problem', () => parametersSchema(exported, order.tools));
+  return JSON.stringify({ ...parameters, ...told('result', 'resultProblem', () => exported?.resultSchema) });
+}
+
+/** Return a schema under its name, or why there is none. */
+function told(name, problem, find) {
   try {
-    return JSON.stringify({ schema: parametersSchema(exported, order.tools) ?? null, result });
+    return { [name]: JSON.parse(JSON.stringify(find() ?? null)) };
   } catch (error) {
-    return JSON.stringify({ problem: error instanceof Error ? error.message : String(error), result });
+    return { [problem]: error instanceof Error ? error.message : String(error) };
   }
 }
 
@@ -54,7 +60,7 @@ for (const of of order.functions) {
   try {
     const loaded = require(path.join(order.folder, `${of}.cjs`));
     const type = typeof (loaded && 'default' in Object(loaded) ? loaded.default : loaded);
-    say({ of, type, parameters: of.startsWith('api/') ? parametersOf(loaded) : null });
+    say({ of, type, parameters: of.startsWith('api/') ? schemasOf(loaded) : null });
   } catch (error) {
     const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
     say({ of, error: text.slice(0, 1000).toWellFormed() });

@@ -31,11 +31,11 @@ def says(body: str) -> str:
     return f"class Model:\n    def model_json_schema(**_):\n        {body}\n"
 
 
-async def schemas(host: Host, manifest: Manifest) -> dict[str, Any]:
+async def schemas(host: Host, manifest: Manifest, which: str = "inputSchema") -> dict[str, Any]:
     stored = json.loads(await host.store.get(object_keys.input_schemas(manifest.project, manifest.version)) or b"")[
         "apis"
     ]
-    return {name: description.get("inputSchema") for name, description in stored.items()}
+    return {name: description.get(which) for name, description in stored.items()}
 
 
 INTEGERS = {
@@ -52,12 +52,15 @@ async def test_an_annotation_is_read_with_the_project_s_own_packages_and_modules
             "requirements.txt": "models\n",
             "utils/more.py": "from models import P\nQ = dict[str, P]\n",
             "api/typed.py": api("from utils.more import Q", "Q"),
+            "api/answers.py": "from utils.more import Q\nasync def automation(page, params=None) -> list[Q]: ...\n",
         }
     )
     assert manifest.warnings == ()
     found = (await schemas(host, manifest))["typed"]
     assert found["additionalProperties"] == {"$ref": "#/$defs/P"}
     assert found["$defs"]["P"]["properties"] == {"x": {"type": "integer"}}
+    answers = (await schemas(host, manifest, "resultSchema"))["answers"]
+    assert (answers["type"], answers["$defs"]) == ("array", found["$defs"])
 
 
 async def test_code_that_misbehaves_costs_the_schema_of_its_own_api_alone(host: Host):

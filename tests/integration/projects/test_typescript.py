@@ -255,16 +255,17 @@ async def test_what_compiles_has_no_network(
     assert await refused(tmp_path / "shop", environments, api__list="") == "package.json: lo"
 
 
-async def test_what_apis_say_of_their_parameters_is_read(tmp_path: Path, environments: Environments):
+async def test_what_apis_say_of_their_parameters_and_results_is_read(tmp_path: Path, environments: Environments):
     schema = "{ type: 'object', properties: { url: { type: 'string' } }, required: ['url'] }"
     function = "export default async () => 1;"
     files = {
         "Intuned.jsonc": '{"projectName": "shop", "apiAccess": {"validateParameters": true}}',
         "package.json": "{}",
-        "api/says.ts": f"export const parametersSchema = {schema};\n{function}",
+        "api/says.ts": f"export const parametersSchema = {schema};\nexport const resultSchema = {{ type: 'array' }};\n"
+        f"{function}",
         "api/more.ts": f"export const parametersSchema = {{ ...{schema}, unevaluatedItems: false }};\n{function}",
         "api/nothing.ts": function,
-        "api/odd.ts": f"export const parameters = {{ url: 'text' }};\n{function}",
+        "api/odd.ts": f"export const parameters = {{ url: 'text' }};\nexport const resultSchema = 1n;\n{function}",
     }
     store = FolderStore(tmp_path / "store")
     manifest = await deploy(write_files(tmp_path / "shop", files), store, environments)
@@ -276,8 +277,11 @@ async def test_what_apis_say_of_their_parameters_is_read(tmp_path: Path, environ
         "odd": None,
         "says": whole,
     }
+    results = {api: told.of(api).result_schema for api in manifest.apis}
+    assert results == {"more": None, "nothing": None, "odd": None, "says": {"type": "array"}}
     assert [str(warning)[:80] for warning in manifest.warnings] == [
         "api/odd.ts: its parameters are not described and not checked: `parameters` is no",
+        "api/odd.ts: what it returns is not described: Do not know how to serialize a BigInt"[:80],
         "api/more.ts: starts are not checked by these keywords of its schema: unevaluated",
     ]
 
