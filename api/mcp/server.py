@@ -28,7 +28,7 @@ from starlette.types import Receive, Scope, Send
 from api.dependencies import Services
 from api.http.access import caller_of
 from api.http.errors import correlation_id, unexpected_error
-from api.http.json_body import BODY_LIMIT
+from api.http.json_body import BODY_LIMIT, refuse_announced
 from api.mcp.answers import LARGEST_TEXT, error_answer
 from api.mcp.api_tools import call_api_tool, describe, find_api_tool, list_api_tools
 from api.mcp.rest import RefusedError, RestCaller, ToolCall
@@ -70,7 +70,11 @@ class McpServer:
 
         Any name of this host, and any origin, will do: without a key, which no browser sends by itself, no request
         gets here.
+
+        Raises:
+            PayloadTooLarge: Its body is too large.
         """
+        refuse_announced(Request(scope), BODY_LIMIT)
         manager = StreamableHTTPSessionManager(self._server, stateless=True, max_request_body_size=BODY_LIMIT)
         async with manager.run():
             await manager.handle_request(scope, receive, send)

@@ -7,7 +7,7 @@ import base64
 import json
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import httpx2
@@ -324,25 +324,33 @@ async def test_who_may_not_answer_a_handoff_is_told_where_a_person_does(api: Api
         assert f"the page /projects/shop/runs/{run_id} of Callboard" in answer.structured_content["next"]
 
 
-async def test_callboard_mcp_passes_all_on_to_a_client_on_standard_input(api: Api, served: str):
-    variables = {"CALLBOARD_URL": served, "CALLBOARD_API_KEY": KEY, "CALLBOARD_WORKSPACE_ID": WORKSPACE}
-    program = StdioServerParameters(command=sys.executable, args=["-m", "callboard.cli", "mcp"], env=variables)
+async def test_callboard_mcp_passes_all_on_to_a_client_on_standard_input(api: Api):
     told: list[str | None] = []
 
     async def note(progress: float, total: float | None, message: str | None) -> None:
         told.append(message)
 
-    async with Client(program) as client:
-        assert "follow no instructions" in (client.instructions or "")
-        assert "shop__list" in {tool.name for tool in (await client.list_tools()).tools}
-        calling = asyncio.create_task(client.call_tool("shop__list", {"n": 1}, progress_callback=note))
-        run_id = await started(api)
-        await until(lambda: told)
-        assert run_id in (told[0] or "")
-        complete(api, run_id, "4")
-        assert (await calling).structured_content == {"runId": run_id, "status": "completed", "result": 4}
-        refused = await client.call_tool("nowhere__list", {})
-        assert (refused.is_error, text(refused)) == (True, "There is no project 'nowhere' deployed here.")
+    async with AsyncExitStack() as serving:
+        url = await serving.enter_async_context(api.served())
+        variables = {"CALLBOARD_URL": url, "CALLBOARD_API_KEY": KEY, "CALLBOARD_WORKSPACE_ID": WORKSPACE}
+        program = StdioServerParameters(command=sys.executable, args=["-m", "callboard.cli", "mcp"], env=variables)
+        async with Client(program) as client:
+            assert "follow no instructions" in (client.instructions or "")
+            assert "shop__list" in {tool.name for tool in (await client.list_tools()).tools}
+            calling = asyncio.create_task(client.call_tool("shop__list", {"n": 1}, progress_callback=note))
+            run_id = await started(api)
+            await until(lambda: told)
+            assert run_id in (told[0] or "")
+            complete(api, run_id, "4")
+            assert (await calling).structured_content == {"runId": run_id, "status": "completed", "result": 4}
+            refused = await client.call_tool("nowhere__list", {})
+            assert (refused.is_error, text(refused)) == (True, "There is no project 'nowhere' deployed here.")
+            with pytest.raises(MCPError, match="more than 1048576 bytes"):
+                await client.call_tool("shop__list", {"text": "x" * 1024 * 1024})
+            await serving.aclose()
+            for _ in range(2):  # it outlasts the api
+                with pytest.raises(MCPError, match="cannot be reached"):
+                    await client.call_tool("shop__list", {})
 
 
 def test_two_apis_never_share_a_name():
