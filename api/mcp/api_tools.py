@@ -17,8 +17,9 @@ from api.mcp.rest import RefusedError, ToolCall
 from api.projects.calls import describe_api
 from callboard.projects.manifest import Manifest
 from callboard.projects.parameter_check import DIALECT, wrong_parameters
+from callboard.schemas.errors import StoreError
 from callboard.schemas.rest.access import Scope
-from callboard.schemas.rest.field_errors import path_of
+from callboard.schemas.rest.field_errors import field_error, path_of
 from callboard.schemas.rest.projects import ApiBody
 from callboard.schemas.workflow.base import clip
 from callboard.schemas.workflow.handoff import HandoffKind
@@ -141,21 +142,21 @@ async def call_api_tool(call: ToolCall, tool: ApiTool) -> CallToolResult:
 
     Raises:
         RefusedError, BadRequest: No Run was started.
-        StoreError: The store failed.
     """
     parameters = dict(call.arguments)
     body: dict[str, Any] = {"api": tool.api, "parameters": parameters}
-    if tool.manifest is not None and tool.manifest.settings.auth_sessions.enabled and AUTH_SESSION in parameters:
+    if tool.manifest is not None and tool.manifest.settings.auth_sessions.enabled:
+        if AUTH_SESSION not in parameters:  # the route would name the field of its own body
+            raise field_error(AUTH_SESSION, "the id of an AuthSession, as the project logs in")
         body["authSession"] = {"id": parameters.pop(AUTH_SESSION)}
     run_id: str = (await call.rest.post(tool.project, "run", "start", body=body)).json()["runId"]
     if not call.caller.has(Scope.RUNS_READ):
         return json_answer({"runId": run_id})
     await call.tell_progress(0, _PATIENCE, f"Run {run_id} was started. {_GOES_ON}")
     try:
-        ended = await wait_for_end(call, tool.project, run_id, _PATIENCE)
-    except RefusedError as error:
+        return await _answer(call, tool, await wait_for_end(call, tool.project, run_id, _PATIENCE))
+    except (RefusedError, StoreError) as error:
         return error_answer(f"Run {run_id} was started, but what becomes of it cannot be read. {error}")
-    return await _answer(call, tool, ended)
 
 
 async def wait_for_end(call: ToolCall, project: str, run_id: str, patience: float) -> dict[str, Any]:
@@ -178,6 +179,7 @@ async def wait_for_end(call: ToolCall, project: str, run_id: str, patience: floa
 
 
 async def _answer(call: ToolCall, tool: ApiTool, ended: dict[str, Any]) -> CallToolResult:
+    """Return what is told of a Run, given the answer of `result`. Raises StoreError."""
     run_id, status = ended["runId"], ended["status"]
     this = f'project "{tool.project}", runId "{run_id}"'
     if (handoff := ended.get("handoff")) is not None:
