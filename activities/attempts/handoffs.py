@@ -178,8 +178,9 @@ class AttemptHandoffs:
         what = "A person is asked" if kind is HandoffKind.INPUT else "A person is handed the browser"
         on_machine.note(f"{what}, for {timeout.total_seconds():g} seconds{bounded}: {asked.instructions}")
         hands = self.running.live.handed_over() if kind is HandoffKind.BROWSER else nullcontext()
-        with self.questions.note(attempt.project, asked.id), on_machine.clock_stopped(), hands:
-            end = await self._wait(asked, wait, on_machine, ended)
+        with self.questions.note(attempt.project, asked.id), on_machine.clock_stopped():
+            async with hands:
+                end = await self._wait(asked, wait, on_machine, ended)
         if ended.done():
             await self._tell(asked.id, end)
         metrics.current().handoff_ended(attempt.project, kind=asked.kind, status=end.status)

@@ -12,12 +12,14 @@ import json
 import os
 import struct
 import time
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from activities.attempts.live_control import Control
-from callboard.schemas.workflow.live import LiveAnswer, LiveOrder, LiveOutcome, LiveState
+from activities.attempts.takeovers import Takeovers
+from callboard.schemas.workflow.live import LiveAnswer, LiveHolder, LiveOrder, LiveOutcome, LiveState
 from callboard.security.live_records import PICTURE_LIMIT
 
 _SOCKET = "live.sock"
@@ -33,8 +35,9 @@ class CastEndedError(Exception):
 class LiveCast:
     """What one Attempt shows. It is connected to the Machine as long as there are views."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, takeovers: Takeovers) -> None:
         self._folder = folder
+        self._takeovers = takeovers
         self._connecting = asyncio.Lock()
         self._writer: asyncio.StreamWriter | None = None
         """The connection to the Machine, if there is one."""
@@ -49,6 +52,7 @@ class LiveCast:
         self._control = Control(self._freed)
         self._handed_over = 0
         """How many Handoffs are open with which user code waits for what somebody does in the browser."""
+        self._letting_go: set[asyncio.Task[None]] = set()
         self._ids = itertools.count(1)
         self._acting: dict[int, asyncio.Future[bool]] = {}
         """What the Machine has not answered yet: whether the page has taken the events."""
@@ -92,27 +96,45 @@ class LiveCast:
         """Do what somebody wants who watches, and say what became of it."""
         match order.action:
             case "take":
-                answer = self._control.take(order.by)
-                if answer.outcome is LiveOutcome.DONE:
-                    self._send({"kind": "take"})
-                    self._note_state()
+                answer = await self._take(order.by)
             case "give":
                 answer = self._control.give(order.by)
+                await self._takeovers.end()
             case "input":
                 refusal = self._control.renew(order.by)
+                if refusal is None and not self._takeovers.is_held:
+                    refusal = LiveAnswer(outcome=LiveOutcome.NOT_HELD)
                 answer = refusal or LiveAnswer(outcome=await self._act(order.events))
         return answer.model_copy(update={"id": order.id})
 
-    @contextlib.contextmanager
-    def handed_over(self) -> Generator[None]:
-        """Note that user code has handed the browser over, as long as the block lasts. With it end the hands on it."""
+    @asynccontextmanager
+    async def handed_over(self) -> AsyncGenerator[None]:
+        """Note that user code hands the browser over within the block. At its end, whoever has the browser loses it.
+
+        Its calls do not wait meanwhile: it waits itself, and may ask the browser whether the person is done.
+        """
         self._handed_over += 1
+        self._takeovers.calls_wait = False
         try:
+            await self._takeovers.renew()
             yield
         finally:
             self._handed_over -= 1
             if not self._handed_over:
+                self._takeovers.calls_wait = True
                 self._control.free()
+        if not self._handed_over:
+            await self._takeovers.end()
+
+    async def _take(self, by: LiveHolder) -> LiveAnswer:
+        answer = self._control.take(by)
+        if answer.outcome is LiveOutcome.DONE and (reason := await self._takeovers.begin(by.name)) is not None:
+            self._control.free()
+            return LiveAnswer(outcome=LiveOutcome.REFUSED, reason=reason)
+        if answer.outcome is LiveOutcome.DONE:
+            self._send({"kind": "take"})
+            self._note_state()
+        return answer
 
     async def _act(self, events: list[dict[str, Any]]) -> LiveOutcome:
         if not events:
@@ -131,7 +153,7 @@ class LiveCast:
     async def close(self) -> None:
         """End all views, and leave the Machine."""
         self._control.free()
-        tasks = [*self._views, *([] if self._reading is None else [self._reading])]
+        tasks = [*self._views, *self._letting_go, *([] if self._reading is None else [self._reading])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -139,6 +161,9 @@ class LiveCast:
     def _freed(self) -> None:
         self._send({"kind": "release"})
         self._note_state()
+        task = asyncio.create_task(self._takeovers.end(), name="end of a takeover")
+        self._letting_go.add(task)
+        task.add_done_callback(self._letting_go.discard)
 
     def _note_state(self) -> None:
         self._state_number += 1

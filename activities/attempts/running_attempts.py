@@ -17,6 +17,7 @@ from activities.attempts.attempt_artifacts import UploadedArtifacts
 from activities.attempts.attempt_files import StoredFiles
 from activities.attempts.attempt_log import AttemptLog, StoredLog
 from activities.attempts.live_cast import LiveCast
+from activities.attempts.takeovers import Takeovers
 from activities.heartbeat import SILENCE_LIMIT
 from callboard.machines.attempt_spec import MachineStart
 from callboard.machines.machine_attempt import MachineAttempt
@@ -80,7 +81,9 @@ class RunningAttempt:
         self.stored_log = StoredLog()
         """What was stored of the log."""
         self.folder = folder
-        self.live = LiveCast(folder)
+        self.takeovers = Takeovers(self)
+        """The times in which people have its browser."""
+        self.live = LiveCast(folder, self.takeovers)
         """What its browser shows to those who watch."""
         self.artifacts = UploadedArtifacts()
         """The trace, screenshot and page URL that were stored at the end."""
@@ -162,6 +165,7 @@ class RunningAttempt:
 
     def mark_ended(self) -> None:
         """Note that the Attempt is over; only storing what it leaves is still to be done."""
+        self.takeovers.note_end()
         self._ended_at = self.now()
 
     @property
@@ -235,6 +239,7 @@ class RunningAttempt:
             trace=self.artifacts.trace_size is not None,
             screenshot=self.artifacts.screenshot,
             files=self.files.files,
+            takeovers=self.takeovers.recorded,
             trace_id=self._trace_id,
             variables=self.variables,
             execution_id=self.execution_id,

@@ -19,6 +19,7 @@ from callboard.schemas.rest.attempt import (
     AttemptBody,
     AttemptVariableBody,
     OpenTelemetryLink,
+    TakeoverBody,
     UsageBody,
     attempt_path,
 )
@@ -234,6 +235,7 @@ async def _attempt_body(
         trace=f"{path}/trace" if object_keys.trace(*of) in artifacts else None,
         screenshot=f"{path}/screenshot" if object_keys.screenshot(*of) in artifacts else None,
         files=[FileBody.model_validate(file.model_dump()) for file in record.files],
+        takeovers=[TakeoverBody.model_validate(each.model_dump()) for each in record.takeovers],
     )
 
 

@@ -295,6 +295,8 @@ async def _order(
             raise Conflict(f"{answer.holder} has taken the browser. Try again when it is given back.", details=details)
         case LiveOutcome.NOT_HELD:
             raise Forbidden("You have not taken the browser, or have done nothing for 30 seconds. Take it first.")
+        case LiveOutcome.REFUSED:
+            raise Conflict(f"The browser cannot be taken. {answer.reason}")
         case LiveOutcome.NOT_TAKEN:
             raise Conflict(
                 "The page has not taken all of it: it is busy, shows a dialog, asks for something else by now, or was"

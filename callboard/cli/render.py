@@ -106,6 +106,7 @@ def print_attempt(attempt: dict[str, Any]) -> None:
             "Screenshot": attempt["screenshot"] and "yes",
             "Files": ", ".join(file["name"] for file in attempt["files"]),
             "Missing": "; ".join(f"{what}: {why}" for what, why in attempt["missing"].items()),
+            "Taken over": "; ".join(map(_format_takeover, attempt["takeovers"])),
             "Variables": ", ".join(map(_format_variable, attempt["envVars"] or ())),
         }
     )
@@ -117,6 +118,11 @@ def print_attempt(attempt: dict[str, Any]) -> None:
     for name, value in details.items():
         print_heading(name.capitalize())
         print_text(value) if isinstance(value, str) else print_json(value)
+
+
+def _format_takeover(takeover: dict[str, Any]) -> str:
+    """Format a time in which a person had the browser."""
+    return f"by {takeover['by']}, {format_time(takeover['from'])} to {format_time(takeover['until'])}"
 
 
 def _format_variable(variable: dict[str, Any]) -> str:

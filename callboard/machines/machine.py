@@ -274,7 +274,8 @@ class Machine:
             case "cleared" if attempt is not None:
                 attempt.cleared.set()
             case "begun" if attempt is not None:
-                attempt.begin(MachineStart(self.name, self._browser_version, datetime.now(UTC), message["root"]))
+                start = MachineStart(self.name, self._browser_version, datetime.now(UTC), message["root"])
+                attempt.begin(start, self._channel)
             case "extend" if attempt is not None:
                 attempt.extend()
             case "request" if attempt is not None:

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 HARD_LIMIT = timedelta(hours=12)
 """Longest time after a Machine has got the Attempt to which `extend_timeout` can move its end."""
+_HELD_WITHIN = 6.5
+"""Seconds in which a Machine answers whether its browser is held: it waits up to 5 for the trace to end."""
 _NOTE_EXTENSIONS_EVERY = 1.0
 """Least seconds between two log lines about extensions, as user code may extend with every step that it takes."""
 
@@ -60,6 +62,8 @@ class MachineAttempt:
         """The automation's stack when it was told to stop; empty if it is not known."""
         self.clock: asyncio.Timeout | None = None
         """The running clock of the Attempt; None while it does not matter."""
+        self._machine: Channel | None = None
+        """The way to the Machine; None before user code begins there."""
         self._stoppers = 0
         self._left = 0.0
         """Seconds that are left on the clock while it stands still."""
@@ -135,10 +139,31 @@ class MachineAttempt:
             "logLimit": self.log.limit if self.log else 0,
         }
 
-    def begin(self, start: MachineStart) -> None:
-        """Note that user code is about to be called."""
+    def begin(self, start: MachineStart, machine: Channel) -> None:
+        """Note that user code is about to be called, and the way to its Machine."""
         self.note_room()
-        self.start = start
+        self.start, self._machine = start, machine
+
+    async def hold(self, *, calls: bool) -> str | None:
+        """Have nothing recorded of what a person does to the browser, and user code's calls wait if `calls`.
+
+        Return why that cannot be, as a sentence. This may be asked for again, also with other `calls`.
+        """
+        return await self._ask("hold", calls=calls)
+
+    async def release(self) -> None:
+        """Have user code go on that is held, unless it has ended."""
+        if not self.done.done() and (refusal := await self._ask("release")) is not None:
+            log.warning("Run %s: its browser is not released: %s", self.spec.run_id, refusal)
+
+    async def _ask(self, kind: str, **fields: Any) -> str | None:
+        if self._machine is None or self.done.done():
+            return "The Attempt is at no browser."
+        try:
+            async with asyncio.timeout(_HELD_WITHIN):
+                return (await self._machine.ask(kind, **fields))["refusal"]
+        except TimeoutError:
+            return "Its Machine does not answer."
 
     def add_secrets(self, secrets: Iterable[str]) -> None:
         """Have errors not tell these, either."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 from playwright.async_api import BrowserContext, ConsoleMessage, Download, Frame, Page, Request, WebError
 from playwright.async_api import Error as PlaywrightError
@@ -52,9 +52,12 @@ class PageEvents:
         """Keeps what pages download; None: that is lost."""
         self._downloads: list[Download] = []
         self._counted_downloads = 0
+        self._silent: Container[Page | None] = ()
+        """Pages of which nothing is logged that their scripts print: a person types there."""
 
-    def renew(self, downloads: Downloads | None = None) -> None:
-        """Begin another Attempt, with all of its limits, and with what keeps its downloads."""
+    def renew(self, downloads: Downloads | None = None, silent: Container[Page | None] = ()) -> None:
+        """Begin another Attempt, with all of its limits, what keeps its downloads, and pages that print nothing."""
+        self._silent = silent
         self._left = dict.fromkeys(self._left, MOST)
         self.refused = ""
         self.downloads = downloads
@@ -86,6 +89,8 @@ class PageEvents:
         """Watch a context and its pages for as long as they exist."""
 
         def console(message: ConsoleMessage) -> None:
+            if message.page in self._silent:
+                return
             if self._counts("console", "console messages"):
                 self._console(message)
             else:
@@ -130,6 +135,8 @@ class PageEvents:
         self._say(level, "console", text)
 
     def _error(self, web_error: WebError) -> None:
+        if web_error.page in self._silent:
+            return
         error = web_error.error
         self._say("error", "page", getattr(error, "stack", None) or str(error))
 

@@ -236,6 +236,11 @@ class WarmBrowser:
             with contextlib.suppress(PlaywrightError):  # the context goes by itself when its client does
                 await send(self._session, "Target.disposeBrowserContext", browserContextId=context)
 
+    @property
+    def contexts(self) -> list[BrowserContext]:
+        """All contexts that are known here: ours, and those that other clients of the driver have opened."""
+        return self._browser.contexts
+
     async def context(self, guid: str) -> BrowserContext | None:
         """Return the context with this id, which another client has opened; None if it is closed.
 

@@ -3,6 +3,9 @@
 Playwright traces contexts. The context that the automation is given, and each that it opens itself in the Machine's
 browser, has a trace file of its own, `trace-1.zip` and so on. A trace can only be saved while its context is open, so
 this is done before the context is closed, whoever closes it.
+
+While a person has the browser, nothing is traced. What a trace shows first is the page as it is, with all that was
+typed. So a context is traced again, in a further file, only once none of its pages is one that a person has used.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from playwright.async_api import Error as PlaywrightError
 from .browser import nothing
 from .folders import take_over
 from .playwright_wire import guid_of
+from .used_pages import UsedPages
 
 SCREENSHOT = "screenshot.png"
 PART = ".part"
@@ -30,6 +34,8 @@ PART = ".part"
 _START_WITHIN = 5.0
 _PICTURE_WITHIN = 1.0
 """Seconds for a screenshot. A page that is busy for ever gives none, and a stopped Attempt has no more time."""
+_PAUSED_WITHIN = 5.0
+"""Seconds in which a trace has to be saved when a person takes the browser."""
 _LOOK_EVERY = 5.0
 _RAW = 4
 """Factor of the kept size that gives the most bytes of traces before they are packed."""
@@ -37,6 +43,9 @@ _BLANK = "about:blank"
 _NOT_STARTED = "Must start tracing before stopping"
 _IN_SHORT = 300
 """Most characters of a reason."""
+_GAP = "A person had the browser: from then on, a page is shown no earlier than with its next document."
+_TOO_LATE = f"It had not ended {_PAUSED_WITHIN:g} s after a person took the browser, and could show what was typed."
+_USED = "A person has used its page, which may show what was typed."
 
 
 @dataclass(eq=False)
@@ -46,6 +55,8 @@ class _Traced:
     context: BrowserContext
     file: Path
     saving: asyncio.Task[None] | None = None
+    is_late: bool = False
+    """Whether it had not ended when a person began to use the browser."""
 
 
 class Evidence:
@@ -65,6 +76,12 @@ class Evidence:
         self._title = title
         self._numbers = itertools.count(1)
         self._traced: list[_Traced] = []
+        self.used = UsedPages()
+        self.used.on_document = self._go_on_soon
+        self._waiting: list[BrowserContext] = []
+        """Contexts that are to be traced once no page of theirs was used by a person."""
+        self._going_on: set[asyncio.Task[None]] = set()
+        self._has_gap = False
         self._page: Page | None = None
         self._others: list[BrowserContext] = []
         self._shown: list[tuple[str, list[Page]]] = []
@@ -92,6 +109,10 @@ class Evidence:
         # If tracing cannot be started, that is no failure of the automation.
         if self.folder is None or self._mode == "never" or self._given_up or self._saving is not None:
             return
+        if self.used.is_held:
+            self._waiting.append(context)
+            self._has_gap = True
+            return
         traced = _Traced(context, self.folder / f"trace-{next(self._numbers)}.zip")
         try:
             async with asyncio.timeout(_START_WITHIN):
@@ -103,6 +124,36 @@ class Evidence:
         if self._watch is None and self._raw is not None:
             self._watch = asyncio.ensure_future(self._watch_size(self._raw))
         setattr(context, "close", self._saving_first(traced, context.close))  # noqa: B010  # on this very object
+
+    async def pause(self) -> None:
+        """End all traces, as a person is about to use a page. A trace that does not end in time is discarded."""
+        self.used.is_held = True
+        ending = [traced for traced in self._traced if traced.saving is None]
+        if not ending:
+            return
+        self._has_gap = True
+        self._waiting += [traced.context for traced in ending]
+        saved = asyncio.ensure_future(asyncio.gather(*map(self._save_trace, ending)))
+        await asyncio.wait({saved}, timeout=_PAUSED_WITHIN)
+        for traced in ending:
+            traced.is_late = traced.saving is None or not traced.saving.done()
+
+    async def resume(self) -> None:
+        """Trace again what was traced before, as soon as nobody has used what it shows."""
+        self.used.is_held = False
+        await self._go_on()
+
+    def _go_on_soon(self) -> None:
+        if self._waiting:
+            task = asyncio.create_task(self._go_on(), name="trace")
+            self._going_on.add(task)
+            task.add_done_callback(self._going_on.discard)
+
+    async def _go_on(self) -> None:
+        for context in [context for context in self._waiting if not self.used.are_in(context)]:
+            self._waiting.remove(context)
+            if not context.is_closed():
+                await self._trace(context)
 
     async def save_context(self, guid: str) -> None:
         """Save the trace of a context that is about to be closed by another client."""
@@ -149,6 +200,8 @@ class Evidence:
             await self.save_traces()
         else:
             await self.fail()
+        if self._has_gap and not (completed and self._mode == "on-failure"):
+            self._miss("trace", _GAP)
         return {"pageUrl": None if self._failed_at is None else self._failed_at.url, "missing": self._missing}
 
     async def _save_trace(self, traced: _Traced) -> None:
@@ -161,7 +214,11 @@ class Evidence:
         part = (self._raw or traced.file.parent) / (traced.file.name + PART)
         try:
             await traced.context.tracing.stop(path=part)
-            take_over(part, traced.file)
+            if traced.is_late:
+                part.unlink()
+                self._miss("trace", _TOO_LATE)
+            else:
+                take_over(part, traced.file)
         except (PlaywrightError, OSError) as error:
             stopped = _NOT_STARTED in str(error)
             why = "The automation has stopped it itself." if stopped else f"It could not be saved: {_reason(error)}"
@@ -190,6 +247,9 @@ class Evidence:
             return
         if page is None:
             self._miss("screenshot", "Its page was closed.")
+            return
+        if page in self.used:
+            self._miss("screenshot", _USED)
             return
         try:
             async with asyncio.timeout(_PICTURE_WITHIN):

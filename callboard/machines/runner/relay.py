@@ -45,8 +45,11 @@ class Relay:
         self._is_closed = False
         self._inside = False
         """Whether the last message of the driver has been passed on in part."""
-        self._held = bytearray()
+        self._ours = bytearray()
         """Answers of ours that wait for the rest of that message."""
+        self._free = asyncio.Event()
+        """Event that is set unless a person has the browser."""
+        self._free.set()
 
     async def start(self, driver: str, user: socket.socket) -> None:
         """Connect to the driver's socket at the path `driver`, and serve the user process at the other end of `user`.
@@ -60,6 +63,17 @@ class Relay:
         down = self._until_closed(self._down(from_driver, self._to_user))
         self._passing_down = asyncio.create_task(down, name="relay")
         self._passing_down.add_done_callback(lambda _: self._close_driver())
+
+    def hold(self) -> None:
+        """Have user code's calls wait here, with their timeouts not begun; those that the driver has already go on.
+
+        User code is not told of dialogs meanwhile, which are for the person who has the browser.
+        """
+        self._free.clear()
+
+    def release(self) -> None:
+        """Pass on what has waited, and what comes."""
+        self._free.set()
 
     def close(self) -> None:
         """Close both sides, the driver's as soon as no context is being opened. Nothing more is passed on."""
@@ -97,6 +111,7 @@ class Relay:
 
     async def _up(self, reader: asyncio.StreamReader, driver: asyncio.StreamWriter) -> None:
         async for frame in frames(reader, _LARGEST):
+            await self._free.wait()
             # User code may write anything here. Read it as the driver will: as UTF-8, with the last of equal names.
             message: dict[str, Any] = json.loads(frame.decode(errors="replace"))
             if (reason := self._policy.refusal(message["method"], message.get("params") or {})) is not None:
@@ -137,26 +152,29 @@ class Relay:
 
     def _answer(self, message: dict[str, Any], answer: dict[str, Any]) -> None:
         if self._to_user is not None and "id" in message:
-            self._held += json.dumps({"id": message["id"], **answer}).encode() + END
-            self._send_held(self._to_user)
+            self._ours += json.dumps({"id": message["id"], **answer}).encode() + END
+            self._send_ours(self._to_user)
 
-    def _send_held(self, user: asyncio.StreamWriter) -> None:
+    def _send_ours(self, user: asyncio.StreamWriter) -> None:
         """Send the answers of ours that wait, unless the driver is in the midst of a message."""
-        if self._held and not self._inside:
-            self._send(user, bytes(self._held))
-            self._held.clear()
+        if self._ours and not self._inside:
+            self._send(user, bytes(self._ours))
+            self._ours.clear()
 
     async def _down(self, reader: asyncio.StreamReader, user: asyncio.StreamWriter) -> None:
         rest = b""
-        """The beginning of a message that is not whole yet. It is held back only while an answer is waited for."""
+        """The beginning of a message that is not whole yet. It is held back only while messages are looked at."""
         while data := rest + await reader.read(_READ):
             if len(data) == len(rest):
                 break
             rest = b""
-            if self._opening:
+            if self._opening or not self._free.is_set():
                 whole = data.rfind(END) + 1
                 for frame in data[:whole].split(END)[:-1]:
-                    self._send(user, (frame if self._inside else await self._answered(frame)) + END)
+                    if self._inside:
+                        self._send(user, frame + END)
+                    elif self._free.is_set() or not _tells_of_dialog(frame):
+                        self._send(user, await self._answered(frame) + END)
                     self._inside = False
                 if self._inside:
                     self._send(user, data[whole:])
@@ -165,7 +183,7 @@ class Relay:
             else:
                 self._send(user, data)
                 self._inside = not data.endswith(END)
-            self._send_held(user)
+            self._send_ours(user)
             if not self._is_closed:
                 with contextlib.suppress(ConnectionError):  # whether the relay goes on is seen where it reads from it
                     await user.drain()
@@ -189,6 +207,10 @@ class Relay:
             prepared = self._begin(self._policy.context_opened(message["result"]["context"]["guid"]))
             await asyncio.wait({prepared})
         return json.dumps(answer).encode()
+
+
+def _tells_of_dialog(frame: bytes) -> bool:
+    return b'"dialog"' in frame and json.loads(frame).get("method") == "dialog"
 
 
 def _error(message: str) -> dict[str, Any]:

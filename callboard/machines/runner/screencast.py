@@ -14,7 +14,7 @@ import json
 import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ _LONGEST = 16 * 1024 * 1024
 """Most bytes of what the worker says at once: it may have files."""
 _SIZE: dict[str, Any] = {"format": "jpeg", "quality": 60, "maxWidth": 1920, "maxHeight": 1080}
 """Pictures have the size of the viewport, up to this one."""
+_LEAVE_NO_TEXT = frozenset({"mouseMoved", "mouseWheel", "mouseReleased", "keyUp"})
+"""Types of events after which a page shows nothing that a person has typed."""
 _LOOK_EVERY = 0.5
 """Seconds between two checks whether the automation is at another page."""
 _FIRST_WITHIN = 2.0
@@ -43,10 +45,19 @@ _END_WITHIN = 0.2
 class Screencast:
     """Live pictures of one Attempt. Call `begin` before user code, and `end` after it."""
 
-    def __init__(self, folder: Path | None, page: Callable[[], Page | None]) -> None:
-        """Prepare, without listening yet. Without a folder for the socket, nobody can watch."""
+    def __init__(
+        self, folder: Path | None, page: Callable[[], Page | None], use: Callable[[Page], Awaitable[None]]
+    ) -> None:
+        """Prepare, without listening yet.
+
+        Args:
+            folder: The folder for the socket; without one, nobody can watch.
+            page: Returns the page that the automation is at.
+            use: Is called with a page before, and after, something is done to it that may leave text there.
+        """
         self._folder = folder
         self._page = page
+        self._use = use
         self._server: asyncio.Server | None = None
         self._worker: asyncio.StreamWriter | None = None
         """The connection of the worker, as long as somebody watches."""
@@ -55,6 +66,7 @@ class Screencast:
         """The hands on the page that is shown."""
         self._is_held = False
         """Whether somebody has the browser."""
+        self._shown: Page | None = None
         self._acting: set[asyncio.Task[None]] = set()
         self._untaken: list[tuple[CDPSession, int]] = []
         """Frames of which the browser waits to hear that they were taken: it sends two at most before."""
@@ -111,23 +123,36 @@ class Screencast:
             if self._hands is not None:
                 self._hands.take()
         elif message["kind"] == "release":
-            self._is_held = False
-            if self._hands is not None:
-                with contextlib.suppress(*ERRORS):
-                    await self._hands.release()
+            await self.release()
         elif message["kind"] == "taken":
             untaken, self._untaken = self._untaken, []
             for session, number in untaken:
                 with contextlib.suppress(PlaywrightError):  # the page is gone meanwhile
                     await send(session, "Page.screencastFrameAck", sessionId=number)
 
+    async def release(self) -> None:
+        """Let go of what is held down, in bounded time. What is being done to the page is waited for, or given up."""
+        if self._acting:
+            _, undone = await asyncio.wait(self._acting, timeout=_END_WITHIN)
+            for task in undone:
+                task.cancel()
+        self._is_held = False
+        if self._hands is not None:
+            with contextlib.suppress(*ERRORS):
+                await self._hands.release()
+
     async def _act(self, number: int, events: list[dict[str, Any]]) -> None:
         """Do this to the page that is shown, and say whether it has taken all of it."""
-        hands, taken = self._hands, False
-        if hands is not None:
+        hands, page, taken = self._hands, self._shown, False
+        if hands is not None and page is not None:
+            uses = any(event.get("type") not in _LEAVE_NO_TEXT for event in events)
             with contextlib.suppress(*ERRORS):
+                if uses:
+                    await self._use(page)
                 await hands.act(events)
                 taken = True
+            if uses:  # it may show its next document meanwhile, which has got the rest then
+                await self._use(page)
         self._say({"kind": "acted", "id": number, "taken": taken})
 
     async def _cast(self) -> None:
@@ -148,6 +173,7 @@ class Screencast:
 
         try:
             session.on("Page.screencastFrame", came)
+            self._shown = page
             self._hands = Hands(session, Asked(page, lambda asks: self._say({"kind": "asks", "asks": asks})))
             if self._is_held:
                 self._hands.take()

@@ -1,6 +1,7 @@
 """The supervisor of a Machine: it has one warm browser, and executes one Attempt at a time.
 
-    from the worker   configure (once), attempt, answer, stop, version (another one of the project, between Attempts)
+    from the worker   configure (once), attempt, answer, stop, version (another one of the project, between Attempts),
+                      hold and release (a person has the browser; each is answered)
     to the worker     ready, begun, extend, request, capturing, stopping (with where the automation was), done, left
                       (what the Attempt leaves in its folder), cleared (nothing of it is on this Machine any more),
                       idle (with `retireReason`, or None: why to recycle it)
@@ -51,6 +52,7 @@ from .folders import (
     take_download,
     take_files,
 )
+from .hold import Hold
 from .relay_policy import RelayPolicy
 from .screencast import Screencast
 from .stdio import KeeperSocket, LogLines, state_of_pipe
@@ -78,6 +80,8 @@ class Supervisor:
         self._prepared: Prepared | None = None
         self._state = AttemptState()
         """The state of the last Attempt that has come."""
+        self._hold: Hold | None = None
+        """The hold on the browser of the last Attempt that user code was called for."""
 
     async def serve(self) -> None:
         """Handle the worker's messages until it closes the connection."""
@@ -92,8 +96,20 @@ class Supervisor:
                     attempts.create_task(self._execute(message, self._state))
                 elif message["type"] == "stop":
                     self._state.stop.set()
+                elif message["type"] in {"hold", "release"}:
+                    attempts.create_task(self._hold_or_release(message))
                 elif message["type"] == "version":
                     await self._change_version(message)
+
+    async def _hold_or_release(self, message: dict[str, Any]) -> None:
+        refusal = None
+        if self._hold is None:
+            refusal = "User code has not begun."
+        elif message["type"] == "hold":
+            refusal = await self._hold.begin(calls=message["calls"])
+        else:
+            await self._hold.end()
+        self._parts.worker.post("answer", number=message["number"], refusal=refusal)
 
     async def _prepare(self, last: Attempt | None = None) -> Prepared:
         """Prepare the next Attempt, after this one if it is not the first."""
@@ -146,12 +162,13 @@ class Supervisor:
         except (PlaywrightError, TimeoutError, ZygoteError) as error:  # user code was not called: it has not begun
             self._parts.worker.post("idle", retireReason=f"no fresh context: {error}")
             return
-        self._parts.page_events.renew(self._downloads(spec))
         self._parts.keeper.begin(spec["log"], spec["logLimit"])
         prepared.workspace.begin()
         evidence = Evidence(spec["evidence"], spec["function"], self._traces, self._parts.browser.call)
+        self._parts.page_events.renew(self._downloads(spec), evidence.used)
         prepared.policy.evidence, prepared.policy.root = evidence, prepared.workspace.root
-        live = Screencast(evidence.folder, evidence.last_page)
+        live = Screencast(evidence.folder, evidence.last_page, evidence.used.add)
+        self._hold = Hold(prepared.user.relay, evidence, live, self._parts.browser, state)
         await live.begin()
         attempt = Attempt(spec, prepared, evidence, self._parts, state)
         done = await attempt.call_user_code()

@@ -51,7 +51,7 @@ class UserProcess:
         """Take over what leads to the process. `debug_port` is where a Node.js opens its debugger, if it may."""
         self.channel = channel
         self._debug_port = debug_port
-        self._relay = relay
+        self.relay = relay
         self._stacks = stacks
         self._dumped = bytearray()
         self._can_tell = True
@@ -111,12 +111,12 @@ class UserProcess:
             loop.remove_reader(descriptor)
             os.close(descriptor)
         self._stacks = -1
-        self._relay.close()
+        self.relay.close()
         self.channel.close()
 
     async def opens_no_more(self, within: float) -> bool:
         """Wait, once this is closed, until nothing opens for it any more; return False if it does after `within` s."""
-        return await self._relay.ended(within)
+        return await self.relay.ended(within)
 
     def _exited(self) -> None:
         asyncio.get_running_loop().remove_reader(self._pidfd)  # it stays readable

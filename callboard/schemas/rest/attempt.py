@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from pydantic import ConfigDict, JsonValue
+from pydantic import ConfigDict, Field, JsonValue
 
 from callboard.schemas.rest.base import ResponseModel
 from callboard.schemas.rest.files import FileBody
@@ -50,6 +50,7 @@ _EXAMPLE: dict[str, JsonValue] = {
     "trace": f"{_HERE}/trace",
     "screenshot": f"{_HERE}/screenshot",
     "files": [],
+    "takeovers": [],
 }
 
 
@@ -100,6 +101,23 @@ class UsageBody(ResponseModel):
     """The size of the log in bytes."""
 
 
+class TakeoverBody(ResponseModel):
+    """A time in which a person had the browser: user code waited, and what was typed was recorded nowhere."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"from": "2026-11-24T10:00:03.1Z", "until": "2026-11-24T10:00:41.2Z", "by": "Maria"}]
+        }
+    )
+
+    begin: datetime = Field(alias="from")
+    """When the person took it."""
+    until: datetime
+    """When it was given back, or its Attempt had ended."""
+    by: str
+    """The name of the key, or of the link, that the person had."""
+
+
 class AttemptBody(ResponseModel):
     """An Attempt: one execution within a Run."""
 
@@ -139,3 +157,5 @@ class AttemptBody(ResponseModel):
     """The path of the screenshot on this server; null if there is no screenshot."""
     files: list[FileBody]
     """The files that it has left; `GET …/attempts/{number}/files` has links to them."""
+    takeovers: list[TakeoverBody]
+    """When people had its browser, once it has ended."""

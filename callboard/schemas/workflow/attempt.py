@@ -264,6 +264,15 @@ class RecordedFile(FlowModel):
     """SHA-256 of its bytes, in hexadecimal."""
 
 
+class RecordedTakeover(FlowModel):
+    """A time in which a person had the browser of an Attempt."""
+
+    begin: datetime
+    until: datetime
+    by: str
+    """Name of the key, or of the link."""
+
+
 class AttemptRecord(FlowModel):
     """`attempt.json` in the artifact store: the durable record of one try."""
 
@@ -296,6 +305,8 @@ class AttemptRecord(FlowModel):
     complete."""
     files: tuple[RecordedFile, ...] = ()
     """The files that are in the store, under their numbers here."""
+    takeovers: tuple[RecordedTakeover, ...] = ()
+    """When people had its browser, in their order."""
     trace_id: str | None = None
     """The id of the OpenTelemetry trace that the Attempt belongs to; it has nothing to do with `trace`."""
     outcome: str | None = None

@@ -70,6 +70,8 @@ class LiveOutcome(StrEnum):
     """Another one has the hands on the browser."""
     NOT_HELD = "not-held"
     """Who has ordered it has not the hands on the browser (any more)."""
+    REFUSED = "refused"
+    """Nobody can have this browser, or not now."""
     NOT_TAKEN = "not-taken"
     """The page has taken no event in time, or is gone."""
 
@@ -82,3 +84,5 @@ class LiveAnswer(FlowModel):
     """Id of the order."""
     holder: str | None = None
     """The name of who has the hands on the browser, if that is why not."""
+    reason: str | None = None
+    """Why nobody can have it, as a sentence."""

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -180,7 +181,7 @@ class Moving:
 async def test_the_browser_hears_that_frames_were_taken_when_the_worker_says_so(tmp_path: Path) -> None:
     moving = Moving()
     (tmp_path / "evidence").mkdir()
-    live = Screencast(tmp_path / "evidence", lambda: cast("Any", moving))
+    live = Screencast(tmp_path / "evidence", lambda: cast("Any", moving), AsyncMock())
     await live.begin()
     reader, writer = await connected(tmp_path)
     assert [await picture(reader) for _ in range(3)] == [b"first", b"0", b"1"]

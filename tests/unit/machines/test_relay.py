@@ -165,3 +165,23 @@ def test_the_driver_writes_in_the_attempts_folder_only(tmp_path: Path, method: s
     assert refusal(policy.root / "own") is None
     for path in (Path("/tmp/other"), policy.root / "../../other", policy.root / "link" / "other"):
         assert str(path) in (refusal(path) or "")
+
+
+async def test_a_held_relay_keeps_calls_back_and_dialogs_from_user_code(tmp_path: Path) -> None:
+    async with relay_of(tmp_path, Desk()) as (relay, (reader, writer), (asked, driver)):
+        event, dialog = (json.dumps({"guid": "x", "method": name}).encode() + END for name in ("event", "dialog"))
+        driver.write(event[:5])  # it is held in the midst of a message
+        assert await reader.readexactly(5) == event[:5]
+        relay.hold()
+        writer.write(message(1, "click"))
+        driver.write(event[5:] + dialog + event)
+        assert [await reader.readuntil(END) for _ in range(2)] == [event[5:], event]
+        driver.write(dialog + event[:5])
+        waiting = asyncio.ensure_future(read(asked))
+        driver.write(event[5:])
+        assert await reader.readuntil(END) == event
+        assert not waiting.done()
+        relay.release()
+        assert (await waiting)["method"] == "click"
+        driver.write(dialog)
+        assert await reader.readuntil(END) == dialog

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -55,7 +56,7 @@ class Room:
     async def upload(self, status: AttemptStatus = AttemptStatus.FAILED) -> UploadedArtifacts:
         input = attempt_input("run-1", 2, auth=self.auth)
         machine = attempt_of("list", evidence=EvidenceSpec(self.folder, self.trace, LIMIT))
-        machine.begin(MachineStart("shop-1-1", "156", datetime.now(UTC), "/scratch/project"))
+        machine.begin(MachineStart("shop-1-1", "156", datetime.now(UTC), "/scratch/project"), cast("Any", None))
         machine.leave(self.left)
         return await upload_artifacts(
             self.store, self.redactor, input, machine, status, self.masker, within=self.within

@@ -4,10 +4,12 @@ import asyncio
 import json
 import os
 import struct
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from typing import cast as typed
 
 import pytest
 import uvicorn
@@ -15,8 +17,10 @@ from fastapi import FastAPI, Request
 from starlette.responses import Response
 from temporalio.testing import ActivityEnvironment
 
+from activities.attempts import live_control
 from activities.attempts.live_cast import LiveCast
 from activities.attempts.live_dial import LiveViewers
+from activities.attempts.takeovers import Takeovers
 from callboard.schemas.workflow.live import (
     DialInput,
     DialOutcome,
@@ -32,6 +36,38 @@ from tests.support.api_in_process import QuietServer
 from tests.support.polling import until
 
 RING = KeyRing(["a secret key of sixteen or more"])
+
+
+class AttemptStandIn:
+    """An Attempt on a Machine that holds its browser at once, unless it says why not."""
+
+    def __init__(self, refusal: str | None = None) -> None:
+        self.refusal = refusal
+        self.told = list[Any]()
+        """What its Machine was told."""
+        self.notes = list[str]()
+        self.on_machine = self
+        self.done = asyncio.Future[None]()
+        self.clock_is_stopped = False
+
+    def now(self) -> datetime:
+        return datetime(2026, 12, 1, 10, 0, 5, tzinfo=UTC)
+
+    @contextmanager
+    def clock_stopped(self) -> Generator[None]:
+        self.clock_is_stopped = True
+        yield
+        self.clock_is_stopped = False
+
+    async def hold(self, *, calls: bool) -> str | None:
+        self.told.append(calls)
+        return self.refusal
+
+    async def release(self) -> None:
+        self.told.append("release")
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
 
 
 class Machine:
@@ -146,8 +182,12 @@ async def machine(folder: Path) -> AsyncGenerator[Machine]:
     os.close(descriptor)
 
 
+def takeovers(attempt: AttemptStandIn | None = None) -> Takeovers:
+    return Takeovers(typed("Any", attempt or AttemptStandIn()))
+
+
 async def test_several_views_have_the_pictures_of_one_connection_until_the_last_is_over(tmp_path: Path):
-    cast, one, two = LiveCast(tmp_path), Watcher("one"), Watcher("two")
+    cast, one, two = LiveCast(tmp_path, takeovers()), Watcher("one"), Watcher("two")
     async with machine(tmp_path) as shown, one.served() as at_one, two.served() as at_two:
         assert await connect(cast, at_one, "one")
         assert await connect(cast, at_two, "two")
@@ -167,7 +207,9 @@ async def test_several_views_have_the_pictures_of_one_connection_until_the_last_
 
 
 async def test_orders_are_done_for_who_has_the_browser_and_what_became_of_them_is_told(tmp_path: Path):
-    cast, watcher = LiveCast(tmp_path), Watcher("one")
+    attempt, watcher = AttemptStandIn(), Watcher("one")
+    times = takeovers(attempt)
+    cast = LiveCast(tmp_path, times)
     anna, bert = LiveHolder(id="a", name="Anna"), LiveHolder(id="b", name="Bert")
     click, never = [{"kind": "mouse"}], [{"kind": "none"}]
     watcher.orders = [
@@ -199,10 +241,14 @@ async def test_orders_are_done_for_who_has_the_browser_and_what_became_of_them_i
         held = [state.holder and state.holder.name for state in watcher.states]
         assert (held[0], held[-1], set(held)) == (None, None, {None, "Anna"})
         await cast.close()
+    assert attempt.told == [True, "release"]
+    assert [each.by for each in times.recorded] == ["Anna"]
+    assert attempt.notes[-1] == "Anna had the browser from 10:00:05 to 10:00:05 UTC"
+    assert not attempt.clock_is_stopped
 
 
 async def test_the_end_of_the_attempt_ends_its_views(tmp_path: Path):
-    cast, watcher = LiveCast(tmp_path), Watcher("one")
+    cast, watcher = LiveCast(tmp_path, takeovers()), Watcher("one")
     async with watcher.served() as address:
         async with machine(tmp_path) as shown:
             assert await connect(cast, address, "one")
@@ -216,7 +262,7 @@ async def test_the_end_of_the_attempt_ends_its_views(tmp_path: Path):
 @pytest.mark.parametrize("is_here", [True, False])
 async def test_an_attempt_that_is_not_here_or_shows_nothing_is_not_connected(tmp_path: Path, is_here: bool):
     async with Watcher("one").served() as address:
-        assert not await connect(LiveCast(tmp_path) if is_here else None, address, "one")
+        assert not await connect(LiveCast(tmp_path, takeovers()) if is_here else None, address, "one")
 
 
 async def test_why_the_way_to_an_api_does_not_work_is_told_with_what_to_do(tmp_path: Path):
@@ -227,6 +273,47 @@ async def test_why_the_way_to_an_api_does_not_work_is_told_with_what_to_do(tmp_p
             (RING, address, "two", f"has reached no api at {address}: it was answered 404. Set CALLBOARD_LIVE_ADDRESS"),
             (KeyRing([]), address, "one", "has no key to seal live pictures with. Set its CALLBOARD_SECRET_KEY."),
         ]:
-            outcome = await dialed(LiveCast(tmp_path), at, view, ring)
+            outcome = await dialed(LiveCast(tmp_path, takeovers()), at, view, ring)
             assert not outcome.is_connected
             assert f"The worker host-1 {expected}" in str(outcome.problem)
+
+
+ANNA = LiveHolder(id="a", name="Anna")
+TAKE = LiveOrder(id=1, by=ANNA, action="take")
+INPUT = LiveOrder(id=2, by=ANNA, action="input")
+
+
+async def test_a_browser_that_cannot_be_held_is_not_taken(tmp_path: Path):
+    attempt = AttemptStandIn("It cannot be held.")
+    cast = LiveCast(tmp_path, takeovers(attempt))
+    assert (await cast.do(TAKE)) == LiveAnswer(id=1, outcome=LiveOutcome.REFUSED, reason="It cannot be held.")
+    assert (await cast.do(INPUT)).outcome is LiveOutcome.NOT_HELD
+    assert not attempt.clock_is_stopped
+    await cast.close()
+
+
+async def test_a_takeover_ends_with_its_lease_and_with_its_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    attempt = AttemptStandIn()
+    held = takeovers(attempt)
+    cast = LiveCast(tmp_path, held)
+    with monkeypatch.context() as patched:
+        patched.setattr(live_control, "LEASE", 0)
+        assert (await cast.do(TAKE)).outcome is LiveOutcome.DONE
+        await until(lambda: attempt.told == [True, "release"])
+    assert (await cast.do(TAKE)).outcome is LiveOutcome.DONE
+    assert attempt.clock_is_stopped
+    held.note_end()
+    await cast.close()
+    assert (attempt.told, len(held.recorded)) == ([True, "release", True], 2), "there is nothing to release any more"
+    assert not attempt.clock_is_stopped
+
+
+async def test_a_browser_that_is_handed_over_is_held_without_its_calls_until_that_ends(tmp_path: Path):
+    attempt = AttemptStandIn()
+    cast = LiveCast(tmp_path, takeovers(attempt))
+    await cast.do(TAKE)
+    async with cast.handed_over():
+        assert attempt.told == [True, False]
+    assert attempt.told == [True, False, "release"]
+    assert (await cast.do(INPUT)).outcome is LiveOutcome.NOT_HELD
+    await cast.close()

@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from callboard.schemas.workflow.attempt import AttemptStatus, AttemptUsage, RecordedVariable, VariableSource
+from callboard.schemas.workflow.attempt import (
+    AttemptStatus,
+    AttemptUsage,
+    RecordedTakeover,
+    RecordedVariable,
+    VariableSource,
+)
 from callboard.schemas.workflow.run import RunError
 from tests.support.api_in_process import Api
 from tests.support.attempt_artifacts import attempt_record, store_artifact, store_record
@@ -52,6 +58,7 @@ async def test_an_attempt_tells_all_that_its_record_has_and_where_its_files_are(
             variables=(RecordedVariable(name="SHOP_KEY", source=VariableSource.WORKSPACE, secret=True),),
             trace_id="4bf92f3577b34da6a3ce929d0e0e4736",
             usage=AttemptUsage(peak_memory=1, cpu_seconds=0.5, bytes_received=2, trace_size=3, log_size=4),
+            takeovers=(RecordedTakeover(begin=BEGAN, until=BEGAN + timedelta(seconds=1), by="Maria"),),
             missing={"screenshot": "The page was closed."},
         ),
     )
@@ -81,6 +88,7 @@ async def test_an_attempt_tells_all_that_its_record_has_and_where_its_files_are(
         "trace": f"{place}/trace",
         "screenshot": None,
         "files": [],
+        "takeovers": [{"from": "2026-11-24T10:00:00Z", "until": "2026-11-24T10:00:01Z", "by": "Maria"}],
     }
     assert (await api.ask(f"runs/{run_id}"))["attempts"] == [answer]
 

@@ -1,0 +1,199 @@
+"""A person's hold on the browser of an Attempt: user code waits, and what is typed is recorded nowhere."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import zipfile
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from callboard.machines.attempt_log_file import AttemptLogFile
+from callboard.machines.attempt_spec import EvidenceSpec
+from callboard.machines.machine_attempt import MachineAttempt
+from callboard.machines.pool import Pool
+from callboard.machines.trace_redaction import parts_in
+from callboard.schemas.workflow.run import TraceMode
+from tests.support.attempt_evidence import Left
+from tests.support.automations import automations
+from tests.support.machines import Lab, Language, attempt_of, failure, value
+from tests.support.polling import until
+from tests.support.typescript import handlers
+
+from .test_screencast import connected, picture, take, tell
+
+FORM = (
+    "data:text/html,<input id=word><input id=secret type=password>"
+    "<script>oninput = (event) => console.log('heard ' + event.target.value)</script>"
+)
+NEXT = "data:text/html,<title>Next</title>"
+PROJECT = automations(
+    waits=f"""
+        from pathlib import Path
+        await page.goto({FORM!r})
+        await page.focus("#word")
+        calls = 0
+        while not Path(params["go"]).exists():
+            calls += await page.evaluate("1")
+            Path(params["calls"]).write_text(str(calls))
+        if params["fails"]:
+            await page.get_by_text("nothing").click(timeout=1)
+        typed = await page.input_value("#word")
+        await page.goto({NEXT!r})
+        titles = {{await page.title() for _ in range(50)}}
+        return [typed, *titles]
+    """,
+)
+TYPESCRIPT = handlers(
+    waits=f"""
+        const fs = require("fs");
+        await page.goto({json.dumps(FORM)});
+        await page.focus("#word");
+        let calls = 0;
+        while (!fs.existsSync(params.go)) {{
+            calls += await page.evaluate("1");
+            fs.writeFileSync(params.calls, `${{calls}}`);
+        }}
+        const typed = await page.inputValue("#word");
+        await page.goto({json.dumps(NEXT)});
+        const titles = new Set();
+        for (let i = 0; i < 50; i++) titles.add(await page.title());
+        return [typed, ...titles];
+    """,
+)
+WORDS = ("wordinafield", "wordinapassword")
+
+
+class Held:
+    """An Attempt that calls the browser all the time, and a person at it."""
+
+    def __init__(self, attempt: MachineAttempt, folder: Path) -> None:
+        self.attempt = attempt
+        self._folder = folder
+
+    @property
+    def calls(self) -> int:
+        """The number of calls that user code has made."""
+        place = self._folder / "calls"
+        return int(place.read_text() or 0) if place.exists() else 0
+
+    async def goes_on(self) -> bool:
+        """Whether user code comes back from one more call. It is not waited for where the browser is held."""
+        before = self.calls
+        await until(lambda: self.calls > before)
+        return True
+
+    async def do(self, *events: dict[str, Any]) -> None:
+        """Do this to the page."""
+        reader, writer = await connected(self._folder)
+        await picture(reader)
+        tell(writer, kind="input", id=1, events=list(events))
+        while (said := await picture(reader)).startswith(b"\xff"):
+            take(writer)
+        assert json.loads(said) == {"kind": "acted", "id": 1, "taken": True}
+        writer.close()
+
+    def go(self) -> None:
+        """Have user code come to its end."""
+        (self._folder / "go").touch()
+
+
+TYPES = [
+    {"kind": "text", "text": WORDS[0]},
+    {"kind": "key", "type": "keyDown", "key": "Tab", "code": "Tab", "modifiers": 0},
+    {"kind": "key", "type": "keyUp", "key": "Tab", "code": "Tab", "modifiers": 0},
+    {"kind": "text", "text": WORDS[1]},
+]
+
+
+@asynccontextmanager
+async def attempt(
+    lab: Lab, project: dict[str, str], language: Language, folder: Path, **parameters: Any
+) -> AsyncGenerator[tuple[Held, asyncio.Future[Any]]]:
+    """An Attempt whose user code has begun to call the browser."""
+    (folder / "evidence").mkdir()
+    begun = attempt_of(
+        "waits",
+        {"go": str(folder / "go"), "calls": str(folder / "calls"), "fails": False, **parameters},
+        evidence=EvidenceSpec(folder / "evidence", TraceMode.ALWAYS),
+        log=AttemptLogFile(folder / "log.jsonl", 10**6),
+    )
+    version = lab.version(project, project=language)
+    pool: Pool = lab.pool(project=version.project)
+    running = asyncio.ensure_future(pool.run_attempt(version, begun))
+    held = Held(begun, folder)
+    await until(lambda: held.calls or running.done())
+    yield held, running
+    held.go()
+    await asyncio.wait({running})
+
+
+def recorded(left: Left, log: Path) -> bytes:
+    """All that there is of an Attempt."""
+    traces = [zipfile.ZipFile(part) for part in parts_in(left.folder)]
+    parts = [trace.read(name) for trace in traces for name in trace.namelist()]
+    return b"".join([*parts, log.read_bytes()])
+
+
+@pytest.mark.both_languages
+async def test_what_is_typed_is_recorded_nowhere_and_user_code_waits(
+    lab: Lab, project: dict[str, str], language: Language, tmp_path: Path
+) -> None:
+    async with attempt(lab, project, language, tmp_path) as (held, running):
+        assert await held.attempt.hold(calls=True) is None
+        before = held.calls
+        await held.do(*TYPES)
+        assert await held.attempt.hold(calls=True) is None, "it may be asked for again"
+        assert held.calls - before <= 1, "of the call that the driver had"
+        await held.attempt.release()
+        assert await held.goes_on()
+        held.go()
+        assert value(await running) == [WORDS[0], "Next"]
+    left = Left(held.attempt, None)
+    assert [word for word in WORDS if word.encode() in recorded(left, tmp_path / "log.jsonl")] == []
+    assert (left.names, list(left.evidence.missing)) == (["trace-1.zip", "trace-2.zip"], ["trace"])
+    assert left.calls()[:2] == ["goto", "focus"]
+    assert set(left.calls(1)) == {"title"}, "from the next document on"
+
+
+async def test_a_page_that_a_person_has_used_is_in_no_screenshot(
+    lab: Lab, project: dict[str, str], language: Language, tmp_path: Path
+) -> None:
+    async with attempt(lab, project, language, tmp_path, fails=True) as (held, running):
+        assert await held.attempt.hold(calls=True) is None
+        await held.do(*TYPES)
+        await held.attempt.release()
+        held.go()
+        assert failure(await running).name == "TimeoutError"
+    left = Left(held.attempt, None)
+    assert (left.names, list(left.evidence.missing)) == (["trace-1.zip"], ["screenshot", "trace"])
+
+
+async def test_one_that_is_stopped_while_it_is_held_ends_in_its_time(
+    lab: Lab, project: dict[str, str], language: Language, tmp_path: Path
+) -> None:
+    async with attempt(lab, project, language, tmp_path) as (held, running):
+        assert await held.attempt.hold(calls=True) is None
+        running.cancel()
+        await asyncio.wait({running})
+    left = Left(held.attempt, None)
+    assert (left.names, list(left.evidence.missing)) == (["trace-1.zip"], ["screenshot", "trace"])
+
+
+async def test_user_code_that_waits_for_a_person_itself_may_ask_the_browser_meanwhile(
+    lab: Lab, project: dict[str, str], language: Language, tmp_path: Path
+) -> None:
+    async with attempt(lab, project, language, tmp_path) as (held, running):
+        assert await held.attempt.hold(calls=True) is None
+        assert await held.attempt.hold(calls=False) is None, "it hands the browser over that somebody has"
+        assert await held.goes_on()
+        await held.do(*TYPES)
+        await held.attempt.release()
+        held.go()
+        assert value(await running) == [WORDS[0], "Next"]
+    recorded_of = recorded(Left(held.attempt, None), tmp_path / "log.jsonl")
+    assert [word for word in WORDS if word.encode() in recorded_of] == []
