@@ -8,14 +8,21 @@ import zipfile
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from playwright.async_api import async_playwright
 
 from callboard.machines.attempt_log_file import AttemptLogFile
 from callboard.machines.attempt_spec import EvidenceSpec
+from callboard.machines.browser_program import browser_args, find_browser
 from callboard.machines.machine_attempt import MachineAttempt
 from callboard.machines.pool import Pool
+from callboard.machines.runner import evidence as runner_evidence
+from callboard.machines.runner.conversation import AttemptState
+from callboard.machines.runner.evidence import Evidence
+from callboard.machines.runner.hold import Hold
+from callboard.machines.runner.used_pages import UsedPages
 from callboard.machines.trace_redaction import parts_in
 from callboard.schemas.workflow.run import TraceMode
 from tests.support.attempt_evidence import Left
@@ -197,3 +204,63 @@ async def test_user_code_that_waits_for_a_person_itself_may_ask_the_browser_mean
         assert value(await running) == [WORDS[0], "Next"]
     recorded_of = recorded(Left(held.attempt, None), tmp_path / "log.jsonl")
     assert [word for word in WORDS if word.encode() in recorded_of] == []
+
+
+async def test_a_page_counts_as_used_until_the_next_document_that_is_no_step_back(tmp_path: Path) -> None:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=find_browser(None), args=browser_args())
+        page = await browser.new_page()
+        await page.route("**/*", lambda route: route.fulfill(body="<input>", content_type="text/html"))
+        used, clean = UsedPages(), list[bool]()
+        used.on_document = lambda: clean.append(page in used)
+        await page.goto("https://one.test")
+        await page.goto("https://two.test")
+        await used.add(page)
+        await page.evaluate("history.pushState({}, '', '/three')")
+        await page.reload()
+        await page.go_back()
+        await page.go_back()
+        assert page.url == "https://one.test/"
+        assert (page in used, clean) == (True, [])
+        await page.goto("https://two.test")
+        assert (page in used, clean) == (False, [False])
+        await used.add(page)
+        assert page in used
+        await browser.close()
+
+
+class Stuck:
+    """A context whose trace does not end."""
+
+    pages: tuple[()] = ()
+
+    def __init__(self) -> None:
+        self.tracing = self
+        self.ends = asyncio.Event()
+        self.ended = asyncio.Event()
+
+    async def start(self, **options: Any) -> None: ...
+
+    async def stop(self, path: Path) -> None:
+        await self.ends.wait()
+        path.write_bytes(b"all that was typed")
+        self.ended.set()
+
+    async def close(self) -> None: ...
+
+
+async def test_a_trace_that_does_not_end_in_time_is_discarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner_evidence, "_PAUSED_WITHIN", 0)
+    stuck, evidence = Stuck(), Evidence(EvidenceSpec(tmp_path, TraceMode.ALWAYS).to_message())
+    await evidence.add_context(cast("Any", stuck))
+    await evidence.pause()
+    stuck.ends.set()
+    saved = await evidence.save(completed=True)
+    assert stuck.ended.is_set()
+    assert list(tmp_path.iterdir()) == []
+    assert saved["missing"]["trace"].startswith("It had not ended")
+
+
+async def test_a_browser_whose_context_the_hook_has_brought_is_not_held() -> None:
+    hold = Hold(*[cast("Any", None)] * 4, AttemptState(brought=True))
+    assert (await hold.begin(calls=True) or "").startswith("The project's hook has brought")
