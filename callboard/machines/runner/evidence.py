@@ -43,7 +43,7 @@ _BLANK = "about:blank"
 _NOT_STARTED = "Must start tracing before stopping"
 _IN_SHORT = 300
 """Most characters of a reason."""
-_GAP = "A person had the browser: from then on, a page is shown no earlier than with its next document."
+_GAP = "A person had the browser: there is a gap from then until each page that was used showed its next document."
 _TOO_LATE = f"It had not ended {_PAUSED_WITHIN:g} s after a person took the browser, and could show what was typed."
 _USED = "A person has used its page, which may show what was typed."
 

@@ -33,10 +33,10 @@ class Hold:
     live: Screencast
     browser: WarmBrowser
     state: AttemptState
-    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _contexts: list[BrowserContext] = field(default_factory=list[BrowserContext])
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _contexts: list[BrowserContext] = field(default_factory=list[BrowserContext], init=False)
     """Those of which dialogs are kept open, which Playwright dismisses if no client listens for them."""
-    _dialogs: list[Dialog] = field(default_factory=list[Dialog])
+    _dialogs: list[Dialog] = field(default_factory=list[Dialog], init=False)
 
     async def begin(self, *, calls: bool) -> str | None:
         """Hold the browser, with user code's calls or (not `calls`) without them, or say in a sentence why not.

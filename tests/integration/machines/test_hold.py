@@ -262,5 +262,6 @@ async def test_a_trace_that_does_not_end_in_time_is_discarded(tmp_path: Path, mo
 
 
 async def test_a_browser_whose_context_the_hook_has_brought_is_not_held() -> None:
-    hold = Hold(*[cast("Any", None)] * 4, AttemptState(brought=True))
+    nothing = cast("Any", None)
+    hold = Hold(nothing, nothing, nothing, nothing, AttemptState(brought=True))
     assert (await hold.begin(calls=True) or "").startswith("The project's hook has brought")
