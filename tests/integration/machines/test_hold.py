@@ -31,11 +31,12 @@ from tests.support.machines import Lab, Language, attempt_of, failure, value
 from tests.support.polling import until
 from tests.support.typescript import handlers
 
-from .test_screencast import connected, picture, take, tell
+from .test_screencast import Person, connected, picture, take, tell
 
 FORM = (
     "data:text/html,<input id=word><input id=secret type=password>"
-    "<script>oninput = (event) => console.log('heard ' + event.target.value)</script>"
+    "<script>const ask = () => { document.body.id = confirm('sure?') };"
+    "oninput = ({target}) => target.value === 'ask' ? setTimeout(ask) : console.log('heard ' + target.value)</script>"
 )
 NEXT = "data:text/html,<title>Next</title>"
 PROJECT = automations(
@@ -43,13 +44,14 @@ PROJECT = automations(
         from pathlib import Path
         await page.goto({FORM!r})
         await page.focus("#word")
+        page.on("dialog", lambda dialog: dialog.accept())
         calls = 0
         while not Path(params["go"]).exists():
             calls += await page.evaluate("1")
             Path(params["calls"]).write_text(str(calls))
         if params["fails"]:
             await page.get_by_text("nothing").click(timeout=1)
-        typed = await page.input_value("#word")
+        typed = await page.input_value("#word") + await page.evaluate("document.body.id")
         await page.goto({NEXT!r})
         titles = {{await page.title() for _ in range(50)}}
         return [typed, *titles]
@@ -178,6 +180,22 @@ async def test_a_page_that_a_person_has_used_is_in_no_screenshot(
         assert failure(await running).name == "TimeoutError"
     left = Left(held.attempt, None)
     assert (left.names, list(left.evidence.missing)) == (["trace-1.zip"], ["screenshot", "trace"])
+
+
+async def test_dialogs_are_the_persons_and_are_dismissed_at_last(
+    lab: Lab, project: dict[str, str], language: Language, tmp_path: Path
+) -> None:
+    async with attempt(lab, project, language, tmp_path) as (held, running):
+        assert await held.attempt.hold(calls=True) is None
+        person = Person(*await connected(tmp_path))
+        tell(person.writer, kind="take")
+        await picture(person.reader)
+        assert await person.do({"kind": "text", "text": "ask"})
+        assert (await person.asks())["message"] == "sure?"
+        person.writer.close()
+        await held.attempt.release()
+        held.go()
+        assert value(await running) == ["askfalse", "Next"], "though user code would accept it"
 
 
 async def test_one_that_is_stopped_while_it_is_held_ends_in_its_time(
