@@ -7,6 +7,7 @@ import json
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import AsyncMock, call
 
 import pytest
 from temporalio.client import WorkflowUpdateFailedError
@@ -293,6 +294,8 @@ async def test_a_browser_that_is_handed_over_is_back_as_soon_as_user_code_says_s
     handoffs: AttemptHandoffs, workflow: Workflow
 ) -> None:
     """Whoever has it then has it no more, and that of the Run is told, however late it answers."""
+    machine = AsyncMock(ask=AsyncMock(return_value={"refusal": None}))
+    present(handoffs.running.on_machine).begin(cast("Any", None), machine)
     workflow.ends.clear()
     asking = asyncio.create_task(handoffs.ask(HandoffKind.BROWSER, HANDED_OVER))
     await until(lambda: workflow.asked)
@@ -305,3 +308,4 @@ async def test_a_browser_that_is_handed_over_is_back_as_soon_as_user_code_says_s
     assert workflow.signals == [(names.handoff_id("run", 1, 1), HandoffStatus.COMPLETED)]
     given = LiveOrder(id=2, by=taken.by, action="give")
     assert (await live.do(given)).outcome is LiveOutcome.NOT_HELD
+    assert machine.ask.await_args_list == [call("hold", calls=False), call("release")]
