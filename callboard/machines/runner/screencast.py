@@ -144,16 +144,16 @@ class Screencast:
     async def _act(self, number: int, events: list[dict[str, Any]]) -> None:
         """Do this to the page that is shown, and say whether it has taken all of it."""
         hands, page, taken = self._hands, self._shown, False
+        uses = any(event.get("type") not in _LEAVE_NO_TEXT for event in events)
         if hands is not None and page is not None:
-            uses = any(event.get("type") not in _LEAVE_NO_TEXT for event in events)
             with contextlib.suppress(*ERRORS):
                 if uses:
                     await self._use(page)
                 await hands.act(events)
                 taken = True
-            if uses:  # it may show its next document meanwhile, which has got the rest then
-                await self._use(page)
         self._say({"kind": "acted", "id": number, "taken": taken})
+        if page is not None and uses:  # it may show its next document meanwhile, which has got the rest then
+            await self._use(page)
 
     async def _cast(self) -> None:
         """Send pictures of the page that the automation is at, and of each one that it goes to later."""
