@@ -30,12 +30,14 @@ export default async function handler() {
 }
 """
 CREATE = """
-import { requestInput } from '@callboard/runtime';
+import { handOver, requestInput } from '@callboard/runtime';
 
 export default async function* create({ user }, page) {
   await page.goto('http://shop.test');
   const code = yield requestInput('The code');
-  await page.evaluate((text) => localStorage.setItem('member', text), `${user} ${code}`);
+  yield handOver(page, 'Be a person');
+  const who = await page.evaluate(() => document.body.textContent);
+  await page.evaluate((text) => localStorage.setItem('member', text), `${user} ${code} ${who}`);
 }
 """
 MEMBER = """
@@ -58,13 +60,15 @@ test('is answered by name', async () => {
 
 test('makes a login, with which other calls begin', async () => {
   const prepare = (page) => page.route('**', (route) => route.fulfill({ contentType: 'text/html', body: 'Hello' }));
-  const made = await runApi('auth-sessions/create', { user: 'Tess' }, { answers: { code: '493027' }, prepare });
+  const handOver = (page) => page.evaluate(() => (document.body.textContent = 'a person'));
+  const answers = { code: '493027', handOver };
+  const made = await runApi('auth-sessions/create', { user: 'Tess' }, { answers, prepare });
   const { result } = await runApi('member', {}, { authSession: made.authSession, prepare });
-  assert.deepEqual([made.result, result], [null, ['Tess 493027', { user: 'Tess' }]]);
+  assert.deepEqual([made.result, result], [null, ['Tess 493027 a person', { user: 'Tess' }]]);
 });
 """
 USES = r"""
-import { HandoffTimeout, NotRetryable, requestInput, RetryLater } from '@callboard/runtime';
+import { HandoffTimeout, handOver, NotRetryable, requestInput, RetryLater } from '@callboard/runtime';
 import { runApi } from '@callboard/runtime/test';
 import { goToUrl } from '@intuned/browser';
 import { attemptStore, extendPayload, persistentStore, RunError } from '@intuned/runtime';
@@ -80,7 +84,10 @@ export default async function handler(params: { url: string }, page: Page, conte
   if (await persistentStore.get('stop')) throw new RunError('stopped', { cause: new NotRetryable('as it says') });
   if (process.env.LATER) throw new RetryLater(60);
   const { authSession } = await runApi('auth-sessions/create', { user: 'Tess' });
-  return (await runApi('hello', {}, { answers: { code: '493027' }, authSession })).result;
+  await handOver(page, 'Log in', { until: () => page.waitForURL('**/home'), timeout: '10m' });
+  await handOver(page, 'Log in', { until: page.waitForURL('**/home') });
+  const answers = { code: '493027', handOver: (page: Page) => page.click('text=OK') };
+  return (await runApi('hello', {}, { answers, authSession })).result;
 }
 
 export async function* create(): AsyncGenerator<unknown, void, string> {
