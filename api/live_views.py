@@ -103,15 +103,29 @@ class LiveView:
 
     # These are the calls of who watches.
 
-    async def next_picture(self, after: int) -> LivePicture | None:
+    @property
+    def state_number(self) -> int:
+        """Number of the newest state; 0 if there is none."""
+        return 0 if self._state is None else self._state[0]
+
+    async def next_picture(self, after: int, state: int | None) -> LivePicture | None:
         """Return the newest picture once it comes after that number, which was drawn; None if none has come in time.
+
+        Args:
+            after: Number of the last picture.
+            state: Number of the last state. One that comes after it ends the waiting, too.
 
         Raises:
             Unavailable: The worker cannot show it.
         """
         self._drawn = max(self._drawn, after)
         await self._tell()
-        await self._watch(lambda: self._picture is not None and self._picture.number > after)
+        await self._watch(
+            lambda: (
+                (self._picture is not None and self._picture.number > after)
+                or (state is not None and self.state_number > state)
+            )
+        )
         return self._picture if self._picture is not None and self._picture.number > after else None
 
     async def next_state(self, after: int) -> tuple[int, LiveState] | None:
@@ -120,8 +134,8 @@ class LiveView:
         Raises:
             Unavailable: The worker cannot show it.
         """
-        await self._watch(lambda: self._state is not None and self._state[0] > after)
-        return self._state if self._state is not None and self._state[0] > after else None
+        await self._watch(lambda: self.state_number > after)
+        return self._state if self.state_number > after else None
 
     async def order(self, by: LiveHolder, action: LiveAction, events: list[dict[str, Any]] | None = None) -> LiveAnswer:
         """Have the worker do something, and return what became of it.

@@ -58,6 +58,14 @@ class LiveQuery(QueryModel):
     )
 
 
+class PictureQuery(LiveQuery):
+    """After which picture the next one is awaited, or a change of the state."""
+
+    state: Annotated[int, Field(ge=0, lt=2**63), expects("the number of a state, or 0")] | None = Field(
+        default=None, description="The number of the last state; a newer one is awaited, too, and its number told."
+    )
+
+
 class Place(NamedTuple):
     """Which Attempt is watched."""
 
@@ -87,7 +95,7 @@ _NOTHING_NEW: dict[int | str, dict[str, Any]] = {204: {"description": "Nothing n
     response_class=Response,
     responses={
         200: {
-            "description": "A picture of its page; the header `x-number` has its number.",
+            "description": "A picture of its page; the header `x-number` has its number, `x-state` that of the state.",
             "content": {"image/jpeg": {}},
         },
         **_NOTHING_NEW,
@@ -100,12 +108,12 @@ async def watch(
     projectName: str,
     runId: str,
     number: _Number,
-    query: Annotated[LiveQuery, Query()],
+    query: Annotated[PictureQuery, Query()],
 ) -> Response:
     """Get the newest picture of the page of a running Attempt, as soon as there is one after the last."""
     place = Place(projectName, runId, number)
     await _check_watching(request, services, caller, place)
-    return await picture(services, place, query.after)
+    return await picture(services, place, query)
 
 
 @_PAGES.get("/state", dependencies=_WATCHING)
@@ -210,12 +218,14 @@ async def has_open_handoff(services: Services, place: Place, handoff_id: str | N
     return bool(asking) if handoff_id is None else handoff_id in asking
 
 
-async def picture(services: Services, place: Place, after: int) -> Response:
+async def picture(services: Services, place: Place, query: PictureQuery) -> Response:
     """Answer the newest picture, or 204. Raises as `_open` does, and Unavailable if the worker cannot show it."""
-    found = await (await _open(services, place)).next_picture(after)
+    view = await _open(services, place)
+    found = await view.next_picture(query.after, query.state)
+    headers = {**_NO_STORE, "x-state": str(view.state_number)}
     if found is None:
-        return Response(status_code=204, headers=_NO_STORE)
-    return Response(found.jpeg, media_type="image/jpeg", headers={**_NO_STORE, "x-number": str(found.number)})
+        return Response(status_code=204, headers=headers)
+    return Response(found.jpeg, media_type="image/jpeg", headers={**headers, "x-number": str(found.number)})
 
 
 async def state(services: Services, place: Place, by: LiveHolder, after: int) -> Response:

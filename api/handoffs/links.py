@@ -16,7 +16,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from api.attempts import live_calls
-from api.attempts.live_calls import FREQUENT, LiveQuery, Place
+from api.attempts.live_calls import FREQUENT, LiveQuery, PictureQuery, Place
 from api.dashboard.auth import TOKEN_FIELD
 from api.dashboard.forms import read_form
 from api.dashboard.page_route import PageRoute
@@ -117,10 +117,10 @@ async def decline(request: Request, services: ServicesDep) -> Response:
 
 
 @router.get("/live", dependencies=[FREQUENT])
-async def watch(request: Request, services: ServicesDep, query: Annotated[LiveQuery, Query()]) -> Response:
+async def watch(request: Request, services: ServicesDep, query: Annotated[PictureQuery, Query()]) -> Response:
     """Get the newest picture of the browser that the question of the cookie is about, once there is one."""
     place, _ = await _require_browser(request, services)
-    return await live_calls.picture(services, place, query.after)
+    return await live_calls.picture(services, place, query)
 
 
 @router.get("/live/state", dependencies=[FREQUENT])

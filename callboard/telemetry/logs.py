@@ -39,6 +39,7 @@ def configure_logging(*, level: int = logging.INFO) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_JsonFormatter(json_ensure_ascii=False) if wants_json_logs() else _TextFormatter(_TEXT_FORMAT))
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells of each call, and a live view has many a second
     if wants_json_logs():
         logging.captureWarnings(capture=True)
         sys.excepthook = _log_uncaught

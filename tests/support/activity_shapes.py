@@ -29,6 +29,7 @@ from callboard.schemas.workflow.bulk import (
     BulkView,
 )
 from callboard.schemas.workflow.delivery import SinkTestInput, SinkTestOutcome, TryRecord
+from callboard.schemas.workflow.live import DialInput, DialOutcome
 from callboard.schemas.workflow.project_changes import (
     DeleteProjectInput,
     DeleteProjectResult,
@@ -45,6 +46,7 @@ from tests.support.run_stage import WORKSPACE, staged_worker
 from workflows.apply_resources import ApplyResourcesWorkflow
 from workflows.bulk import PIECE, PIECES, BulkWorkflow
 from workflows.deliver import SinkTestWorkflow
+from workflows.live import DialLiveWorkflow
 from workflows.project_changes import DeleteProjectWorkflow, MovePointerWorkflow
 from workflows.sweep import PARTS, SweepWorkflow
 
@@ -99,6 +101,20 @@ def _send_test(answer: Answer) -> Callable[..., Any]:
         return answer(input)
 
     return send
+
+
+def _connect_live(answer: Answer) -> Callable[..., Any]:
+    @activity.defn(name=names.CONNECT_LIVE)
+    async def connect_live(input: DialInput) -> DialOutcome:
+        return answer(input)
+
+    return connect_live
+
+
+def _dial(worker: str) -> Kind:
+    """The worker's queue is that of the shape `worker-{worker}`."""
+    start = DialInput(project="shop", run_id="run-1", number=1, worker=worker, address="http://api:8400", view="view-1")
+    return Kind(DialLiveWorkflow, start, [_connect_live])
 
 
 def sink_test(url: str, test_id: str = "test-1") -> SinkTestInput:
@@ -229,6 +245,8 @@ ACTIVITY_SHAPES: dict[str, tuple[Kind, Iterable[Any]]] = {
             BulkPieceResult(handled=1),
         ],
     ),
+    "worker-dials": (_dial("dials"), [DialOutcome(is_connected=True)]),
+    "worker-gone": (_dial("gone"), [_AWAY]),
     "sink-tested": (TEST, [SinkTestOutcome(record=_SENT)]),
 }
 """The workflow of each shape, and what its activity comes to each time: a result, or an error that it raises."""

@@ -24,8 +24,10 @@ class LiveView {  // eslint-disable-line no-unused-vars
     this.queue = [];
     this.sending = false;
     this.asks = null;
+    this.say("The browser is asked for what it shows.");
+    this.leaving = new AbortController();
+    figure.addEventListener("leave", () => this.leaving.abort());
     this.watch();
-    this.hear();
     if (this.button) this.takeHands();
   }
 
@@ -44,12 +46,13 @@ class LiveView {  // eslint-disable-line no-unused-vars
     this.say((await answer?.json().catch(() => null))?.message ?? "Callboard did not answer. It is asked again.");
   }
 
-  // Draw what the browser shows, one picture after the other.
+  // Draw what the browser shows, one picture after the other, and hear who has it, and what it asks. One call waits for
+  // both: a browser has few connections to a host, and inputs need one.
   async watch() {
-    let after = 0;
+    let after = 0, state = 0;
     while (this.canvas.isConnected) {
       if (!this.isSeen) { await pause(500); continue; }
-      const answer = await this.call(`?after=${after}`);
+      const answer = await this.call(`?after=${after}&state=${state}`, { signal: this.leaving.signal });
       if (answer?.status === 200) {
         const picture = await createImageBitmap(await answer.blob());
         [this.canvas.width, this.canvas.height] = [picture.width, picture.height];
@@ -59,31 +62,23 @@ class LiveView {  // eslint-disable-line no-unused-vars
         after = answer.headers.get("x-number");
       } else if (answer?.status !== 204) {
         await this.sayProblem(answer);
-        after = 0;  // so that it is said when there is a picture again
+        [after, state] = [0, 0];  // so that all is said again when there is a picture again
         await pause(3000);
       } else if (!after) this.say("The browser has shown nothing yet.");
-    }
-  }
-
-  // Hear who has the browser, and what it asks.
-  async hear() {
-    let after = 0;
-    while (this.canvas.isConnected) {
-      if (!this.isSeen) { await pause(500); continue; }
-      const answer = await this.call(`/state?after=${after}`);
-      if (answer?.status === 200) {
-        const state = await answer.json();
-        after = state.number;
-        this.holder = state.holder;
-        if (this.button) this.hold(state.isYours);
-        this.ask(this.held ? state.asks : null);
-        this.sayState();
-      } else if (answer?.status !== 204) {
-        after = 0;
-        await pause(3000);
-      }
+      if (answer && answer.headers.get("x-state") > state) state = await this.hear(state);
     }
     if (this.button) this.hold(false);
+  }
+
+  async hear(before) {
+    const answer = await this.call(`/state?after=${before}`);
+    if (answer?.status !== 200) return before;
+    const state = await answer.json();
+    this.holder = state.holder;
+    if (this.button) this.hold(state.isYours);
+    this.ask(this.held ? state.asks : null);
+    this.sayState();
+    return state.number;
   }
 
   sayState() {
@@ -95,10 +90,11 @@ class LiveView {  // eslint-disable-line no-unused-vars
   takeHands() {
     this.button.hidden = false;
     this.button.addEventListener("click", async () => {
-      const answer = await this.post("control", { action: this.held ? "give" : "take" });
+      const takes = !this.held;  // it may be heard of before the answer is here
+      const answer = await this.post("control", { action: takes ? "take" : "give" });
       if (answer?.ok) {
         this.holder = null;
-        this.hold(!this.held);
+        this.hold(takes);
         this.sayState();
         if (this.held) this.canvas.focus();
       } else {
@@ -161,7 +157,7 @@ class LiveView {  // eslint-disable-line no-unused-vars
     const on = (name, handler) => this.canvas.addEventListener(name, (event) => { if (this.held) { event.preventDefault(); handler(event); } }, { passive: false });
     const mouse = (event, type, more) => this.add({ kind: "mouse", type, ...this.place(event), modifiers: modifiers(event), ...more });
     const pressed = (event) => ({ button: ["left", "middle", "right", "back", "forward"][event.button] ?? "none", clickCount: Math.min(3, event.detail) });
-    on("mousedown", (event) => { this.canvas.focus(); mouse(event, "mousePressed", pressed(event)); });
+    on("mousedown", (event) => { this.canvas.focus({ preventScroll: true }); mouse(event, "mousePressed", pressed(event)); });
     on("mouseup", (event) => mouse(event, "mouseReleased", pressed(event)));
     on("mousemove", (event) => mouse(event, "mouseMoved", { button: event.buttons & 1 ? "left" : "none" }));
     on("wheel", (event) => mouse(event, "mouseWheel", { deltaX: event.deltaX, deltaY: event.deltaY }));

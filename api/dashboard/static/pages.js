@@ -71,6 +71,7 @@ function refresh(fresh) {
     const details = part.querySelectorAll("details");
     if (details.length === closed.length) details.forEach((each, index) => { each.open = closed[index]; });
     const place = document.adoptNode(part);
+    for (const view of old.querySelectorAll("[data-live-view]")) view.dispatchEvent(new Event("leave"));
     old.replaceWith(place);
     if (focused >= 0) place.querySelectorAll("a,button,input,summary")[focused]?.focus();
     enhance(place);

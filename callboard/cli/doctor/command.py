@@ -16,6 +16,7 @@ from callboard.cli.doctor import host, keys
 from callboard.cli.doctor.builds import check_builds
 from callboard.cli.doctor.findings import Finding, Status
 from callboard.cli.doctor.fleet import check_fleet
+from callboard.cli.doctor.live import check_live_view
 from callboard.cli.doctor.store import check_artifact_store
 from callboard.cli.doctor.target import Installation, find_installation
 from callboard.cli.doctor.temporal import check_temporal, check_workers
@@ -67,6 +68,8 @@ async def _run_checks(place: Installation, part: str | None) -> list[Finding]:
         findings.append(keys.check_webhook_secrets(settings))
     if client is not None:
         findings += [await check_workers(client), await check_builds(client)]
+        if part != "worker" and settings.secret_key:
+            findings.append(await check_live_view(client, settings))
     return [*findings, *await asyncio.to_thread(check_fleet, place)]
 
 

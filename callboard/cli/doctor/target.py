@@ -49,6 +49,7 @@ def find_installation(data: Path | None) -> Installation:
         "temporal_environment_config": False,
         "api_keys": [SecretStr(connection["apiKey"])],
         "secret_key": settings.secret_key or _read_secret(folder / "secret-key"),
+        "live_address": settings.live_address or connection["url"],
         "webhook_secrets": settings.webhook_secrets or _read_secret(folder / WEBHOOK_SECRET_FILE),
     }
     return Installation(settings.model_copy(update=dev), dev=True)

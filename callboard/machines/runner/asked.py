@@ -103,13 +103,13 @@ class Asked:
 
     async def look(self) -> None:
         """Look whether what has the focus asks for something that no picture shows, after a press of mouse or key."""
-        if isinstance(self._of, Dialog | FileChooser):
-            return
         asks, element = None, None
         with contextlib.suppress(PlaywrightError, TimeoutError):
             async with asyncio.timeout(_LOOKED_WITHIN):
                 asks, element = await self._focused()
-        if asks is None or self._asks is None or asks != {**self._asks, "id": asks.get("id")}:
+        is_modal = isinstance(self._of, Dialog | FileChooser)  # perhaps only since the look has begun
+        is_known = self._asks is not None and asks is not None and self._asks == {**asks, "id": self._asks["id"]}
+        if not is_modal and not is_known:
             self._note(asks, element)
 
     async def answer(self, event: dict[str, Any], press: Callable[[str], Awaitable[None]]) -> None:
