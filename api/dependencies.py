@@ -34,6 +34,7 @@ from callboard.temporal.client import connect
 from callboard.temporal.connection_config import Connection
 from callboard.temporal.deliveries import Deliveries
 from callboard.temporal.deploys import Deploys
+from callboard.temporal.ended_by_hour import EndedByHour
 from callboard.temporal.fleet import FleetClient
 from callboard.temporal.fleet_view import FleetReader
 from callboard.temporal.handoffs import Handoffs
@@ -84,6 +85,7 @@ class Services(StartServices):
     """The tests of sinks that each session has sent."""
     pushed_codes: RateLimiter = field(default_factory=lambda: RateLimiter(CODES_PER_MINUTE, timedelta(minutes=1)))
     """The codes that were pushed to each project."""
+    ended_by_hour: EndedByHour = field(default_factory=EndedByHour)
     liveness: Liveness = field(default_factory=Liveness)
     """What has to go on in this process."""
     shutting_down: asyncio.Event = field(default_factory=asyncio.Event)

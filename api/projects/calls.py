@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from statistics import median
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Query, Request
@@ -18,8 +18,8 @@ from api.fleet import read_machines
 from api.http.access import CallerDep, requires
 from api.http.errors import error_responses
 from api.lookup import ProjectDep, StoredProjectDep
+from api.projects.activity import read_activity
 from api.projects.openapi import project_openapi
-from api.runs.records import run_summary
 from api.workspace_router import workspace_router
 from callboard.projects.manifest import Manifest
 from callboard.schemas.errors import BadRequest, Conflict, Forbidden, Unavailable
@@ -29,9 +29,7 @@ from callboard.schemas.rest.json_text import validate_body
 from callboard.schemas.rest.projects import ApiBody, ApiList, ProjectBody, ProjectList, ProjectMachines
 from callboard.schemas.rest.versions import DeleteQuery
 from callboard.schemas.workflow.project_changes import DeleteProjectInput
-from callboard.schemas.workflow.run import RunStatus, RunType
 from callboard.security.apikeys import Caller
-from callboard.temporal.listing import RunFilter
 
 _REST = workspace_router("", tag="Projects")
 _PAGES = page_router("/projects")
@@ -70,6 +68,7 @@ async def get(services: ServicesDep, manifest: ProjectDep) -> ProjectBody:
 async def project_page(request: Request, services: ServicesDep, manifest: ProjectDep) -> Response:
     """Show the project's status, its deployment and its APIs."""
     (data,) = await _page_data(services, [manifest])
+    data["endedByHour"] = await services.ended_by_hour.read(services.run_queries, manifest.project, datetime.now(UTC))
     return render_page(request, "project.html", data)
 
 
@@ -170,9 +169,6 @@ def _body(manifest: Manifest, machines: ProjectMachines) -> ProjectBody:
     )
 
 
-_EVALUATED_RUNS = 100
-"""Number of the last ended Runs from which the success rate and the duration are computed, without canceled ones."""
-_SHOWN_RUNS = 5
 _CONCURRENT_PROJECTS = 8
 """Number of projects about which Temporal is asked concurrently."""
 
@@ -184,7 +180,7 @@ async def _page_data(services: Services, manifests: Sequence[Manifest]) -> list[
 
     async def load(manifest: Manifest) -> dict[str, Any]:
         async with limit:
-            return {**_deployed(manifest), **await _activity(services, manifest, machines[manifest.project])}
+            return {**_deployed(manifest), **await _activity(services, manifest.project, machines[manifest.project])}
 
     return list(await asyncio.gather(*(load(manifest) for manifest in manifests)))
 
@@ -205,16 +201,7 @@ def _deployed(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-async def _activity(services: Services, manifest: Manifest, machines: ProjectMachines) -> dict[str, Any]:
-    project = manifest.project
-    run_filter = RunFilter(
-        types=frozenset({RunType.API}), statuses=frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELED})
-    )
-    ended = (
-        await services.run_queries.list_runs(services.settings.workspace, project, run_filter, limit=_EVALUATED_RUNS)
-    ).runs
-    kept = [run for run in ended if run.status is not RunStatus.CANCELED]
-    durations = [run.ended_at - run.started_at for run in kept if run.started_at and run.ended_at]
+async def _activity(services: Services, project: str, machines: ProjectMachines) -> dict[str, Any]:
     counts = machines.model_dump(mode="json", by_alias=True)
     return {
         "machinesHeld": counts["held"],
@@ -223,8 +210,5 @@ async def _activity(services: Services, manifest: Manifest, machines: ProjectMac
         "machinesBusy": counts["busy"],
         "machinesWarm": counts["warm"],
         "isolation": counts["isolation"],
-        "waiting": await services.run_queries.count_waiting(project),
-        "successRate": sum(run.status is RunStatus.COMPLETED for run in kept) / len(kept) if kept else None,
-        "medianDuration": median(each.total_seconds() for each in durations) if durations else None,
-        "lastRuns": [run_summary(run).model_dump(mode="json", by_alias=True) for run in ended[:_SHOWN_RUNS]],
+        **await read_activity(services.run_queries, services.settings.workspace, project),
     }

@@ -52,6 +52,8 @@ class RunFilter:
     """Lists Runs that were created before this time."""
     ended_after: datetime | None = None
     """Lists Runs that have ended at this time or later."""
+    ended_before: datetime | None = None
+    """Lists Runs that have ended before this time."""
 
     @classmethod
     def of(cls, wanted: RunsFilter) -> Self:
@@ -131,6 +133,7 @@ def build_query(project: str, run_filter: RunFilter, abnormal: Collection[RunSta
         "" if run_filter.created_after is None else f"StartTime >= '{_format_time(run_filter.created_after)}'",
         "" if run_filter.created_before is None else f"StartTime < '{_format_time(run_filter.created_before)}'",
         "" if run_filter.ended_after is None else f"CloseTime >= '{_format_time(run_filter.ended_after)}'",
+        "" if run_filter.ended_before is None else f"CloseTime < '{_format_time(run_filter.ended_before)}'",
     ]
     return " AND ".join(f"({part})" for part in conditions if part)
 

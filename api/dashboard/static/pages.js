@@ -3,18 +3,41 @@
 
 const announce = (text) => { document.getElementById("announcement").textContent = text; };
 
-// Show times in the reader's time zone; the exact time, with its zone, is shown on hover.
-const full = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
-const near = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const far = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" });
+// Show times as people say them, and the exact one, in the reader's time zone, on hover. There is one clock: 24 hours.
+const clock24 = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
+const full = new Intl.DateTimeFormat("en-GB", { dateStyle: "full", timeStyle: "long", hourCycle: "h23" });
+const exact = new Intl.DateTimeFormat("en-GB", { year: "numeric", month: "short", day: "numeric", ...clock24 });
+const ago = new Intl.RelativeTimeFormat("en", { style: "short" });
+function timeText(at) {
+  const seconds = (at - Date.now()) / 1000;
+  const size = Math.abs(seconds);
+  if (size < 10) return "just now";
+  if (size < 60) return ago.format(Math.trunc(seconds), "second");
+  if (size < 3600) return ago.format(Math.trunc(seconds / 60), "minute");
+  if (size < 86400) return ago.format(Math.trunc(seconds / 3600), "hour");
+  return size < 14 * 86400 ? ago.format(Math.trunc(seconds / 86400), "day") : exact.format(at);
+}
 function localTimes(root) {
-  const today = new Date().toDateString();
   for (const time of root.querySelectorAll("time[datetime]")) {
     const at = new Date(time.dateTime);
-    time.textContent = (at.toDateString() === today ? near : far).format(at);
-    time.title = full.format(at);
+    const text = "exact" in time.dataset ? exact.format(at) : timeText(at);
+    if (time.textContent !== text) time.textContent = text;
+    time.title ||= full.format(at);
   }
   for (const zone of root.querySelectorAll("[data-zone]")) zone.textContent = full.resolvedOptions().timeZone;
+}
+
+// Times in forms are the reader's, and those in addresses are UTC.
+function localFields(root) {
+  for (const field of root.querySelectorAll("[data-utc]")) {
+    if (field.value) {
+      const at = new Date(`${field.value}Z`);
+      field.value = new Date(at.getTime() - at.getTimezoneOffset() * 60000).toISOString().slice(0, 16);
+    }
+    field.form.addEventListener("formdata", ({ formData }) => {
+      if (field.value) formData.set(field.name, new Date(field.value).toISOString().slice(0, 16));
+    });
+  }
 }
 
 function theme() {
@@ -309,9 +332,10 @@ addEventListener("hashchange", openLink);
 
 for (const part of document.querySelectorAll("[data-live]")) texts.set(part.id, part.innerHTML);
 localTimes(document);
+localFields(document);
 theme();
 alreadySignedIn();
 openLink();
 enhance(document);
-setInterval(() => runningTimes(document), 1000);
+setInterval(() => { runningTimes(document); localTimes(document); }, 1000);
 follow();
