@@ -99,7 +99,8 @@ class BrowserWorkflow:
             workflow.set_current_details(details)  # lists know it by the close of the workflow: one action less
         else:
             self._set_status(outcome.status, details, outcome.error)
-        self._update_summary(attempts=outcome.attempts, cause=cause)
+        result = "" if outcome.result is None else outcome.result.beginning
+        self._update_summary(attempts=outcome.attempts, cause=cause, result=result)
         return close(outcome, cancel_requested=self._cancel_requested)
 
     def _note_cancel(self) -> None:

@@ -55,7 +55,9 @@ def run_memo(run_input: RunInput, *, fingerprint: str, rerun_of: str | None = No
     memo: dict[str, Any] = {
         names.MEMO_WORKSPACE: run_input.workspace,
         MEMO_FINGERPRINT: fingerprint,
-        names.MEMO_SUMMARY: RunSummary(version=run_input.version).model_dump(mode="json"),
+        names.MEMO_SUMMARY: RunSummary(version=run_input.version, parameters=run_input.parameters.beginning).model_dump(
+            mode="json"
+        ),
     }
     return memo if rerun_of is None else {**memo, names.MEMO_RERUN_OF: rerun_of}
 

@@ -206,6 +206,11 @@ def _pretty(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
+def _places(stack: str, message: str) -> str:
+    """Return a stack trace without its lines that the message of the error has."""
+    return "\n".join(line for line in stack.rstrip().split("\n") if line[:1].isspace() or line not in message)
+
+
 def _without(value: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {key: item for key, item in value.items() if key != name}
 
@@ -227,6 +232,7 @@ def _environment() -> Environment:
         "segment": _segment,
         "pretty": _pretty,
         "tree": build_tree,
+        "places": _places,
     }
     filters |= {"bytes": format_bytes, "without": _without, "thousands": _thousands, "rate": _rate}
     variables: dict[str, Any] = environment.globals

@@ -20,8 +20,10 @@ _ENDED = RunFilter(
 
 
 async def read_activity(queries: RunQueries, workspace: str, project: str) -> dict[str, Any]:
-    """Return what pages tell of a project's Runs: `waiting`, `lastRuns`, and of the last 200 that have ended, what
-    `_performance` says, in all and in `performance` by API. Raises Unavailable.
+    """Return what pages tell of a project's Runs, and of the last 200 that have ended how they did, also by API.
+
+    Raises:
+        Unavailable: Temporal cannot be reached.
     """
     ended = (await queries.list_runs(workspace, project, _ENDED, limit=_EVALUATED_RUNS)).runs
     by_api: dict[str, list[RunListItem]] = {}
@@ -38,9 +40,7 @@ async def read_activity(queries: RunQueries, workspace: str, project: str) -> di
 
 
 def _performance(runs: Sequence[RunListItem]) -> dict[str, Any]:
-    """Return rate of success from 0 to 1, median and 95th percentile of the duration in seconds; canceled Runs do not
-    count.
-    """
+    """Return how many of these Runs succeeded, from 0 to 1, and their durations in seconds, without canceled ones."""
     kept = [run for run in runs if run.status is not RunStatus.CANCELED]
     durations = [(run.ended_at - run.started_at).total_seconds() for run in kept if run.started_at and run.ended_at]
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +24,7 @@ from callboard.schemas.rest.runs import (
     QueueState,
     ReasonSummary,
     RetryWait,
+    RunBody,
     RunList,
     RunsQuery,
     RunSummaryBody,
@@ -33,6 +35,7 @@ from callboard.schemas.workflow import names
 from callboard.schemas.workflow.actor import Actor
 from callboard.schemas.workflow.auth_session import CreateInput, ValidateInput
 from callboard.schemas.workflow.run import RunInput, RunStatus
+from callboard.security.secret_detection import is_secret_name
 from callboard.starts.lookup import find_auth_session
 from callboard.starts.masked_input import masked_input
 from callboard.storage import object_keys
@@ -86,6 +89,28 @@ def run_summary(item: RunListItem) -> RunSummaryBody:
         handoff=OpenHandoff.of(item.handoff),
         error=error,
         reason=reason,
+        waits_until=_next_attempt(item),
+        parameters_in_short=_in_short(item.parameters),
+        result_in_short=_in_short(item.result),
+    )
+
+
+def _next_attempt(item: RunListItem) -> datetime | None:
+    waits = item.status is RunStatus.STARTED and item.waits_until is not None and item.waits_until > datetime.now(UTC)
+    return item.waits_until if waits else None
+
+
+_ESCAPE = re.compile(r"\\\\|((?:\\u[0-9a-fA-F]{4})+)")
+_MEMBER = re.compile(r'"((?:[^"\\]|\\.)*)": ?("(?:[^"\\]|\\.)*"?|[^,{}\[\]]*)')
+
+
+def _in_short(beginning: str) -> str:
+    """Return the beginning of a JSON text as people read it, with what its names say is secret masked."""
+    masked = _MEMBER.sub(lambda member: f'"{member[1]}": "***"' if is_secret_name(member[1]) else member[0], beginning)
+    return (
+        _ESCAPE.sub(lambda escape: json.loads(f'"{escape[1]}"') if escape[1] else escape[0], masked)
+        .encode("utf-8", "replace")
+        .decode()
     )
 
 
@@ -104,7 +129,8 @@ async def run_json(services: Services, details: RunDetails, validates: Iterable[
     """
     outcome, run = details.state.outcome, details.input
     project, run_id = details.list_item.project, details.list_item.run_id
-    members = _dump(run_summary(details.list_item))
+    of_lists = RunSummaryBody.model_fields.keys() - RunBody.model_fields.keys()
+    members = run_summary(details.list_item).model_dump(mode="json", by_alias=True, exclude=of_lists)
     members["error"] = outcome and cause_json(outcome.error)
     members["reason"] = outcome and cause_json(outcome.reason)
     members["input"] = await _input_json(services, details)

@@ -36,8 +36,6 @@ class EndedByHour:
     async def _count(self, queries: RunQueries, project: str, hour: datetime, known: dict[datetime, int]) -> int:
         if (count := known.get(hour)) is not None:
             return count
-        of_hour = RunFilter(
-            types=frozenset({RunType.API}), ended_after=hour, ended_before=hour + timedelta(hours=1)
-        )
+        of_hour = RunFilter(types=frozenset({RunType.API}), ended_after=hour, ended_before=hour + timedelta(hours=1))
         async with self._asking:
             return await queries.count_runs(project, of_hour)

@@ -102,6 +102,10 @@ class RunListItem:
     """When its last wait for another Attempt ends, or has ended."""
     cause: RunCause | None
     """Why the Run failed or was canceled."""
+    parameters: str
+    """The beginning of the JSON text of its parameters; empty if there are none here."""
+    result: str
+    """The beginning of the JSON text of its result; empty if there is none here."""
     handoff: Handoff | None
     """The first of its Handoffs that are open."""
 
@@ -185,6 +189,8 @@ async def read_list_item(execution: WorkflowExecution) -> RunListItem:
         attempts=summary.attempts,
         waits_until=summary.waits_until,
         cause=cause_of(abnormal_outcome) if abnormal_outcome else summary.cause,
+        parameters=summary.parameters,
+        result=summary.result,
         handoff=first_open(await read_handoffs(execution)),
     )
 

@@ -4,7 +4,7 @@
 
 const LEVELS = { debug: 0, trace: 0, log: 1, info: 1, warn: 2, warning: 2, error: 3, critical: 3 };
 const BEYOND = 30;  // number of rows that are drawn above and below the visible ones
-const LONGEST = 5000;  // characters that are drawn of a row; the file has the whole text
+const LONGEST = 5000;  // characters that are shown of a line; the file has the whole text
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3, hourCycle: "h23" });
 
 class Log {
@@ -27,7 +27,7 @@ class Log {
     for (const each of [this.search, this.level]) each.addEventListener("input", () => { this.rows = []; this.taken = 0; this.show(); });
     this.tail.addEventListener("input", () => this.show());
     this.list.addEventListener("scroll", () => this.scrolled());
-    new ResizeObserver(() => this.draw()).observe(this.list);
+    new ResizeObserver(() => this.resized()).observe(this.list);
     for (const each of [this.search, this.level, this.tail]) each.disabled = false;
     this.list.hidden = false;
     if (panel.hasAttribute("data-running")) this.stream(); else this.read();
@@ -68,14 +68,21 @@ class Log {
   show() {
     const words = this.search.value.trim().toLowerCase();
     const lowest = Number(this.level.value);
+    this.words = words;
+    if (!this.row) this.measure();
     for (; this.taken < this.lines.length; this.taken++) {
       const line = this.lines[this.taken];
       if (line.rank < lowest || (words && !line.text.toLowerCase().includes(words))) continue;
-      line.text.split("\n").forEach((text, index) => this.rows.push({ line, text, first: index === 0 }));
+      let first = true;
+      for (const text of line.text.slice(0, LONGEST).split("\n")) {
+        for (let at = 0; at === 0 || at < text.length; at += this.columns) {
+          this.rows.push({ line, text: text.slice(at, at + this.columns), first });
+          first = false;
+        }
+      }
+      if (line.text.length > LONGEST) this.rows.push({ line, text: `… (${line.text.length.toLocaleString()} characters; the file has all)`, first: false });
     }
-    this.words = words;
     this.note.textContent = this.summary();
-    this.row ??= this.measured();
     this.sheet.style.height = `${this.rows.length * this.row}px`;
     if (this.tail.checked) this.list.scrollTop = this.list.scrollHeight;
     this.draw();
@@ -107,7 +114,7 @@ class Log {
 
   drawn({ line, text, first }) {
     const row = document.createElement("div");
-    row.className = `line ${line.rank === 3 ? "error" : line.rank === 2 ? "warning" : line.rank === 0 ? "debug" : ""}`;
+    row.className = `line ${line.source === "callboard" || line.source === "network" ? "ours " : ""}${line.rank === 3 ? "error" : line.rank === 2 ? "warning" : line.rank === 0 ? "debug" : ""}`;
     const at = document.createElement("span");
     at.className = "at";
     const when = line.at ? new Date(line.at) : null;
@@ -117,7 +124,7 @@ class Log {
     if (first) { level.textContent = line.level; if (line.source) level.title = `from ${line.source}`; }
     const message = document.createElement("span");
     message.className = "tx";
-    message.append(...this.marked(text.length <= LONGEST ? text : `${text.slice(0, LONGEST)} … (${text.length.toLocaleString()} characters; the file has all)`));
+    message.append(...this.marked(text));
     row.append(at, level, message);
     return row;
   }
@@ -137,11 +144,20 @@ class Log {
     return [...parts, text.slice(from)];
   }
 
-  measured() {
-    const probe = this.drawn({ line: { level: "", rank: 1 }, text: "M", first: false });
+  // Find out how high a row is, and how many characters are as wide as the list: lines are cut into rows of so many.
+  measure() {
+    const probe = this.drawn({ line: { level: "", rank: 1 }, text: "M".repeat(100), first: false });
     this.window.append(probe);
-    const { height } = probe.getBoundingClientRect();
+    const text = probe.lastChild.getBoundingClientRect();
+    const room = this.list.getBoundingClientRect().right - text.left - 28;  // less padding and scrollbar
+    this.row = probe.getBoundingClientRect().height || undefined;  // the height is 0 while the list is not laid out yet
+    this.columns = this.row ? Math.max(20, Math.floor(room / (text.width / 100))) : Infinity;
     probe.remove();
-    return height || undefined;  // the height is 0 while the list is not laid out yet
+  }
+
+  resized() {
+    const columns = this.columns;
+    this.measure();
+    if (this.columns !== columns) { this.rows = []; this.taken = 0; this.show(); } else this.draw();
   }
 }

@@ -190,6 +190,12 @@ class RunSummaryBody(_Run):
 
     error: ErrorSummary | None = None
     reason: ReasonSummary | None = None
+    waits_until: datetime | None = None
+    """When its next Attempt begins, if it waits for that."""
+    parameters_in_short: str = ""
+    """The beginning of the JSON text of its parameters; empty for large ones. What seems to be secret is masked."""
+    result_in_short: str = ""
+    """The same of its result."""
 
 
 class RunList(ResponseModel):

@@ -7,6 +7,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
+_BEGINNING = 160
 INLINE_LIMIT = 32_000
 """How many bytes of JSON text may be inlined into a Temporal history; anything larger is an artifact and a
 reference."""
@@ -66,6 +67,11 @@ class JsonRef(FlowModel):
     key: str | None = None
     size: int
     """Size of the text in bytes."""
+
+    @property
+    def beginning(self) -> str:
+        """The first characters of the text, for lists; none if it is in the store."""
+        return (self.text or "")[:_BEGINNING]
 
 
 def clip(text: str, limit: int) -> str:

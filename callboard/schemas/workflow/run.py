@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from callboard.schemas.errors import Category
 from callboard.schemas.workflow.actor import Actor
@@ -207,3 +207,7 @@ class RunSummary(FlowModel):
     waits_until: datetime | None = None
     """When its last wait for another Attempt ends, or has ended."""
     cause: RunCause | None = None
+    parameters: str = Field(default="", repr=False)
+    """The beginning of the JSON text of its parameters."""
+    result: str = Field(default="", repr=False)
+    """The beginning of the JSON text of its result."""

@@ -28,6 +28,8 @@ CREATE = RunListItem(
     started_at=BEGAN,
     ended_at=BEGAN,
     attempts=1,
+    parameters="",
+    result="",
     waits_until=None,
     cause=RunCause(code=ErrorCode.CREATE_ATTEMPTS_FAILED, message="The site refuses it."),
     handoff=None,
