@@ -161,7 +161,7 @@ async def _render(
         "keys.html",
         data | {"created": created and created.model_dump(mode="json", by_alias=True)},
         error=error,
-        scopes=[scope.value for scope in Scope if caller.has(scope)],
+        scopes={scope.value: scope.meaning for scope in Scope if caller.has(scope)},
         own_projects=" ".join(sorted(caller.projects or ())),
         own_end=caller.ends_at,
         own_id=caller.id,

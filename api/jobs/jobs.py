@@ -379,6 +379,7 @@ def _row(state: JobState, definition: JobDefinition, last: JobRunState | None) -
             "id": last.id,
             "status": last.status.value,
             "failedRuns": last.progress.failed,
+            "runs": last.progress.succeeded + last.progress.failed,
             "startTime": last.started_at.isoformat(),
         },
     }

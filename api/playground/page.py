@@ -22,6 +22,8 @@ from api.dependencies import SINK_TESTS, Services, ServicesDep
 from api.http.access import CallerDep, audit_note, requires
 from api.lookup import OpenProjectDep, ProjectDep
 from api.playground.schema_fields import parameters_skeleton, schema_fields
+from api.runs.records import run_summary
+from api.runs.result import returned_values
 from api.runs.start import start_run
 from callboard.projects.manifest import Manifest
 from callboard.schemas.errors import BadRequest, CallboardError, NotFound, TooMany, Unavailable
@@ -30,14 +32,21 @@ from callboard.schemas.rest.access import Scope
 from callboard.schemas.rest.field_errors import field_error
 from callboard.schemas.rest.json_text import validate_body
 from callboard.schemas.rest.sink import SinkTestRequest
+from callboard.schemas.workflow.auth import AuthSessionType
 from callboard.schemas.workflow.delivery import SinkTestInput
+from callboard.schemas.workflow.run import RunInput, RunType
 from callboard.security.apikeys import Caller
 from callboard.security.sign_in_sessions import Session
 from callboard.starts.identity import new_run_id
 from callboard.starts.request_secrets import resolve_run_sink
+from callboard.storage.raw_json import load_json
+from callboard.temporal.listing import RunFilter
+from callboard.temporal.run_queries import RunDetails
 
 _SECRET_FIELDS = ("secretAccessKey",)
 """Names of the fields whose values the page never repeats."""
+
+_SHOWN_RUNS = 8
 
 router = page_router("/projects/{projectName}/playground")
 
@@ -45,8 +54,11 @@ router = page_router("/projects/{projectName}/playground")
 @router.get("", dependencies=[requires(Scope.RUNS_START)])
 @router.get(".json", dependencies=[requires(Scope.RUNS_START)])
 async def show_form(request: Request, services: ServicesDep, caller: CallerDep, manifest: ProjectDep) -> Response:
-    """Show the form, filled from the API's own samples."""
+    """Show the form, filled from the API's own samples, or with the input of a Run, to edit it and run it again."""
     query = request.query_params
+    if (run_id := query.get("run")) and caller.has(Scope.RUNS_READ):
+        details = await services.run_queries.get_details(services.settings.workspace, manifest.project, run_id)
+        return await _render(request, services, caller, manifest, await _values_of(services, details), tried=details)
     values = {"api": query.get("api") or next(iter(manifest.apis), ""), "version": query.get("version", "")}
     return await _render(request, services, caller, manifest, values, sample=query.get("sample"))
 
@@ -60,7 +72,7 @@ async def start(
     form: FormDep,
     manifest: OpenProjectDep,
 ) -> Response:
-    """Start the Run and redirect to it if the caller may read it, show the call as code, or send a test to the sink.
+    """Start the Run and show it if the caller may read it, show the call as code, or send a test to the sink.
 
     If the input is wrong, show the form again, with an error beside each field.
     """
@@ -83,7 +95,32 @@ async def start(
         return await answer(error=error)
     if not caller.has(Scope.RUNS_READ):
         return await answer(started=started.run_id)
-    return redirect(f"/projects/{manifest.project}/runs/{started.run_id}")
+    return redirect(f"/projects/{manifest.project}/playground", run=started.run_id)
+
+
+async def _values_of(services: Services, details: RunDetails) -> dict[str, str]:
+    """Return the values of the form for the input of a Run. What is secret has to be given anew.
+
+    Raises:
+        NotFound: It is no Run of an API.
+        StoreError: Its parameters are missing, or cannot be read.
+    """
+    run, run_id = details.input, details.list_item.run_id
+    if not isinstance(run, RunInput):
+        raise NotFound(f"Run {run_id} has no input that can be edited: it is no Run of an API.")
+    parameters = (await load_json(run.parameters, "parameters", run_id, services.store)).text
+    values = {
+        "api": run.api,
+        "parameters": json.dumps(json.loads(parameters), indent=2, ensure_ascii=False),
+        "maximumAttempts": str(run.maximum_attempts),
+        "requestTimeout": f"{run.request_timeout.total_seconds():g}",
+        "tags": " ".join(run.tags),
+    }
+    if run.queue_timeout is not None:
+        values["queueTimeout"] = f"{run.queue_timeout.total_seconds():g}"
+    if run.auth is not None and run.auth.ref.type is not AuthSessionType.RUNTIME:
+        values |= {"authSessionId": run.auth.ref.id, "lease": "exclusive" if run.auth.is_exclusive else ""}
+    return values
 
 
 async def _send_test(services: Services, manifest: Manifest, session: Session, body: dict[str, Any]) -> dict[str, Any]:
@@ -122,6 +159,7 @@ async def _render(
     sample: str | None = None,
     test: dict[str, Any] | None = None,
     started: str | None = None,
+    tried: RunDetails | None = None,
 ) -> Response:
     """Return the page with these values in its form. If there are no parameters, they come from a sample.
 
@@ -150,6 +188,8 @@ async def _render(
         "errors": {} if error is None else errors_by_path(error),
         "message": None if error is None else error.message,
         "sinkTest": test,
+        "run": tried and await _outcome(services, tried),
+        "lastRuns": await _last_runs(services, project, api) if caller.has(Scope.RUNS_READ) else [],
     }
     return render_page(
         request,
@@ -166,6 +206,22 @@ async def _render(
         calls=calls,
         started=started,
     )
+
+
+async def _outcome(services: Services, run: RunDetails) -> dict[str, Any]:
+    """Return a Run as lists show it, with its result if it has one. Raises StoreError."""
+    shown = run_summary(run.list_item).model_dump(mode="json", by_alias=True)
+    if run.state.outcome is None:
+        return shown
+    returned = await returned_values(run.state.outcome, run.list_item.run_id, services.store)
+    return shown | {name: json.loads(value.text) for name, value in returned.items()}
+
+
+async def _last_runs(services: Services, project: str, api: str) -> list[dict[str, Any]]:
+    """Return the last Runs of an API, as lists show them. Raises Unavailable."""
+    of_api = RunFilter(types=frozenset({RunType.API}), apis=frozenset({api}))
+    page = await services.run_queries.list_runs(services.settings.workspace, project, of_api, limit=_SHOWN_RUNS)
+    return [run_summary(run).model_dump(mode="json", by_alias=True) for run in page.runs]
 
 
 def _start_request(form: Mapping[str, str]) -> dict[str, Any]:

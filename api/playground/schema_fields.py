@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from callboard.projects.input_schemas import InputSchema
 from callboard.schemas.workflow.base import clip
+from callboard.security.secret_detection import is_secret_name
 
 _MOST_FIELDS = 100
 _DEEPEST = 5
@@ -22,6 +23,12 @@ _DEEPEST_KIND = 2
 _MOST_VALUES = 8
 """Most values that are named of those that a field may have."""
 _MOST_REFERENCES = 10
+_MOST_CHOICES = 50
+"""Most values of which a list is shown."""
+_WITHIN = ".[*"
+"""Characters of paths to fields within others."""
+_INPUTS = {"date": "date", "email": "email", "uri": "url", "password": "password"}
+"""Types of `<input>` by the format of a text."""
 _LONGEST = 300
 _EMPTY: dict[str, Any] = {"string": "", "integer": 0, "number": 0, "boolean": False, "array": [], "null": None}
 
@@ -38,6 +45,10 @@ class SchemaField:
     description: str
     default: str | None
     """JSON of what counts if it is left out; None if nothing does."""
+    control: str | None
+    """The type of the `<input>` for it, or `select`; None where only JSON says what it takes."""
+    choices: tuple[str, ...]
+    """JSON of each of the values that it may have; empty if there are others, or too many."""
 
 
 def schema_fields(schema: InputSchema) -> list[SchemaField]:
@@ -102,7 +113,29 @@ class _Reader:
             required=required,
             description=clip(str(said), _LONGEST),
             default=default and clip(default, _LONGEST),
+            control=None if set(path) & set(_WITHIN) else self._control(path, schema),
+            choices=self._choices(schema),
         )
+
+    def _control(self, name: str, schema: Any) -> str | None:
+        inner = self._inner(schema)
+        if self._choices(schema):
+            return "select"
+        match inner.get("type"):
+            case "string":
+                return "password" if is_secret_name(name) else _INPUTS.get(str(inner.get("format")), "text")
+            case "integer" | "number":
+                return "number"
+            case "boolean":
+                return "checkbox"
+            case _:
+                return None
+
+    def _choices(self, schema: Any) -> tuple[str, ...]:
+        values = self._inner(schema).get("enum")
+        if not isinstance(values, list) or len(cast("list[Any]", values)) > _MOST_CHOICES:
+            return ()
+        return tuple(json.dumps(value, ensure_ascii=False) for value in cast("list[Any]", values))
 
     def _kind(self, schema: Any, depth: int) -> str:
         whole = self._resolved(schema)

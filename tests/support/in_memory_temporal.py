@@ -366,6 +366,8 @@ def line(run_id: str, project: str = "shop", **fields: Any) -> RunListItem:
         "attempts": 0,
         "waits_until": None,
         "cause": None,
+        "parameters": "",
+        "result": "",
         "handoff": None,
     }
     return RunListItem(run_id=run_id, project=project, **{**known, **fields})

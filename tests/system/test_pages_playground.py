@@ -21,9 +21,9 @@ async def test_the_playground_leads_to_a_finished_run(page: Page, stack: Stack) 
     await expect(page.get_by_text("Not JSON")).to_be_visible()
     await editor.fill(json.dumps({"hello": EVIL}))
     await page.get_by_role("button", name="Start Run").click()
-    await page.wait_for_url(re.compile(r"/runs/[A-Za-z0-9_-]{21}$"))
-    await expect(page.locator("h1 + .status")).to_have_text("completed", timeout=30_000)
-    await expect(page.locator("#result")).to_contain_text("onerror")
+    await page.wait_for_url(re.compile(r"/playground\?run=[A-Za-z0-9_-]{21}$"))
+    await expect(page.locator("h2 + .status")).to_have_text("completed", timeout=30_000)
+    await expect(page.locator("#run")).to_contain_text("onerror")
     assert "owned" not in await page.title()
     await page.goto("/projects/lab/playground?api=echo")
     assert "onerror" in await page.get_by_role("textbox", name="Parameters").input_value()
@@ -93,7 +93,7 @@ async def test_a_field_that_is_not_asked_for_stands_in_nobodys_way(page: Page) -
     await page.get_by_label("URL").fill("no address")
     await page.get_by_label("Sink type").select_option("")
     await page.get_by_role("button", name="Start Run").click()
-    await page.wait_for_url(re.compile(r"/runs/[A-Za-z0-9_-]{21}$"))
+    await page.wait_for_url(re.compile(r"/playground\?run=[A-Za-z0-9_-]{21}$"))
 
 
 async def test_without_script_the_parts_stand_below_each_other(browser: Browser, stack: Stack, cookies: Any) -> None:

@@ -161,6 +161,39 @@ function checkJson(area) {
   }
 }
 
+// Let the fields of the parameters edit their JSON, which is what is sent. A field that is empty is left out.
+function parameterFields(form) {
+  const area = form.elements.parameters;
+  const fields = [...form.querySelectorAll("[data-parameter]")];
+  const read = () => {
+    try { const value = JSON.parse(area.value || "{}"); return value && typeof value === "object" && !Array.isArray(value) ? value : null; } catch { return null; }
+  };
+  const show = () => {
+    const value = read();
+    for (const field of fields) {
+      field.disabled = !value;
+      const given = value?.[field.dataset.parameter];
+      if (field.type === "checkbox") { field.checked = given === true; field.indeterminate = given === undefined; }
+      else if (field.tagName === "SELECT") field.value = given === undefined ? "" : JSON.stringify(given);
+      else field.value = given === undefined || given === null ? "" : typeof given === "object" ? JSON.stringify(given) : given;
+    }
+  };
+  const write = (field) => {
+    const value = read();
+    if (!value) return;
+    const name = field.dataset.parameter;
+    if (field.type === "checkbox") value[name] = field.checked;
+    else if (field.value === "") delete value[name];
+    else value[name] = field.tagName === "SELECT" ? JSON.parse(field.value) : field.type === "number" ? Number(field.value) : field.value;
+    area.value = JSON.stringify(value, null, 2);
+    area.dispatchEvent(new Event("change"));
+  };
+  for (const field of fields) field.addEventListener("input", () => write(field));
+  area.addEventListener("input", show);
+  if (fields.length) form.querySelector("[data-closes]").open = false;
+  show();
+}
+
 // Fill in the parameters with which this browser last started the API, unless the address asks for a sample.
 function remember(form) {
   const name = `callboard-parameters ${form.dataset.remember}`;
@@ -307,7 +340,7 @@ function enhance(root) {
     show();
   }
   for (const parts of root.querySelectorAll("[data-tabs]")) tabs(parts);
-  for (const form of root.querySelectorAll("[data-remember]")) remember(form);
+  for (const form of root.querySelectorAll("[data-remember]")) { remember(form); parameterFields(form); }
   for (const button of root.querySelectorAll("[data-send-test]")) sendTest(button);
   for (const form of root.querySelectorAll("[data-filter]")) {
     form.addEventListener("change", (event) => {
@@ -329,6 +362,15 @@ function openLink() {
   history.replaceState(null, "", location.pathname);
 }
 addEventListener("hashchange", openLink);
+
+// The key `/` leads to the search of the page, as in most tools.
+addEventListener("keydown", (event) => {
+  if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input,textarea,select,[contenteditable],[data-live-view]")) return;
+  const search = [...document.querySelectorAll("input[type=search]:not(:disabled)")].find((each) => each.offsetParent);
+  if (!search) return;
+  event.preventDefault();
+  search.focus();
+});
 
 for (const part of document.querySelectorAll("[data-live]")) texts.set(part.id, part.innerHTML);
 localTimes(document);

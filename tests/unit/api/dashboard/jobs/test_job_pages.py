@@ -30,12 +30,12 @@ async def test_the_jobs_of_a_project_are_listed_with_when_and_how(api: Api, page
         *("by-hand", "PAUSED", "", None),
     )
     assert (nightly["state"], nightly["source"], nightly["payloadCount"]) == ("ACTIVE", "API", 1)
-    last = {"id": JOB_RUN_ID, "status": "SUCCESS", "failedRuns": 0, "startTime": BEGAN.isoformat()}
+    last = {"id": JOB_RUN_ID, "status": "SUCCESS", "failedRuns": 0, "runs": 0, "startTime": BEGAN.isoformat()}
     assert nightly["lastJobRun"] == last
-    for failed, tone in ((0, "s-completed"), (1, "s-pending")):
+    for failed, tone, words in ((0, "s-completed", "success"), (1, "s-pending", "1 of 2 succeeded")):
         api.job_runs.change(JOB_RUN_ID, progress=JobRunProgress(total=2, succeeded=2 - failed, failed=failed))
         for path in (PATH, f"{PATH}/nightly", f"{PATH}/nightly/runs/{JOB_RUN_ID}"):
-            shown = f'<span class="status {tone}"><span class="dot" aria-hidden="true"></span>SUCCESS</span>'
+            shown = f'<span class="status {tone}"><span class="dot" aria-hidden="true"></span>{words}</span>'
             assert shown in (await pages.get(path)).text
     for letter, hours in (("B", 2), ("C", 1)):
         await api.start_job_run(f"{JOB_RUN_ID[:-1]}{letter}", started_at=BEGAN + timedelta(hours=hours))

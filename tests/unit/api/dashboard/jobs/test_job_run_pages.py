@@ -125,7 +125,7 @@ async def test_nothing_of_its_runs_becomes_a_part_of_its_page(api: Api, pages: P
     run = line("a-run", status=RunStatus.FAILED, api=EVIL, tags=(EVIL,), cause=cause, job_run_id=JOB_RUN_ID)
     api.run_queries.answer = RunPage((run,), None)
     text = await page_text(pages)
-    assert (text.count(f">{ESCAPED}<"), text.count(ESCAPED)) == (2, 3), "the API and the tag, and behind a code why"
+    assert (text.count(f">{ESCAPED}<"), text.count(ESCAPED)) == (3, 4), "API, tag and why, also on hover"
     assert "<img src=x" not in text
 
 

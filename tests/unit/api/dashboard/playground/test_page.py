@@ -35,7 +35,7 @@ async def test_a_run_is_started_with_what_the_form_says(api: Api, pages: Pages):
         version=(await api.ask(""))["version"],
     )
     assert answer.status_code == 303, answer.text
-    run_input = api.input_of(answer.headers["location"].rpartition("/")[2])
+    run_input = api.input_of(answer.headers["location"].rpartition("=")[2])
     assert json.loads(run_input.parameters.text or "") == {"a": ["é"]}
     assert (run_input.maximum_attempts, run_input.request_timeout.total_seconds()) == (2, 30)
     assert run_input.sink
@@ -43,6 +43,17 @@ async def test_a_run_is_started_with_what_the_form_says(api: Api, pages: Pages):
         True,
         "https://93.184.215.14/hook",
     )
+
+
+async def test_the_input_of_a_run_is_edited_beside_its_result(api: Api, pages: Pages):
+    started = await send(pages, parameters='{"a": "é"}', maximumAttempts="2", tags="x y")
+    page = await pages.get(started.headers["location"])
+    assert "No result yet" in page.text
+    told = (await pages.get(started.headers["location"].replace("playground", "playground.json"))).json()
+    assert (told["run"]["status"], told["api"]) == ("pending", "list")
+    assert "&#34;a&#34;: &#34;é&#34;" in page.text
+    assert 'name="maximumAttempts" type="number" value="2"' in page.text
+    assert 'name="tags" type="text" value="x y"' in page.text
 
 
 @pytest.mark.parametrize(
@@ -100,10 +111,10 @@ async def test_a_login_is_asked_for_where_one_is_needed(api: Api, pages: Pages):
     refused = await send(pages, "members")
     assert "Auth session is required" in refused.text
     api.add_auth_session()
-    assert "anna (READY)" in (await pages.get("/projects/members/playground")).text
+    assert "anna (ready)" in (await pages.get("/projects/members/playground")).text
     chosen = {"authSessionId": "anna", "lease": "exclusive", "autoRecreate": "false", "checkAttempts": "1"}
     answer = await send(pages, "members", auth="stored", **chosen)
-    auth = api.input_of(answer.headers["location"].rpartition("/")[2]).auth
+    auth = api.input_of(answer.headers["location"].rpartition("=")[2]).auth
     assert auth
     assert (auth.ref.id, auth.is_exclusive, auth.auto_recreate, auth.check_attempts) == ("anna", True, False, 1)
     # A field that the browser does not show is sent all the same.

@@ -47,6 +47,26 @@ def test_each_field_has_a_row_and_what_contains_itself_ends():
     assert rows["limits.*"] == ("number", False, "", None)
 
 
+@pytest.mark.parametrize(
+    ("field", "control", "choices"),
+    [
+        ({"type": "string"}, "text", ()),
+        ({"anyOf": [{"type": "integer"}, {"type": "null"}]}, "number", ()),
+        ({"type": "boolean"}, "checkbox", ()),
+        ({"enum": ["price", 3]}, "select", ('"price"', "3")),
+        ({"type": "string", "format": "date"}, "date", ()),
+        ({"type": "array"}, None, ()),
+    ],
+)
+def test_a_field_is_edited_as_what_it_takes(field: dict[str, Any], control: str | None, choices: tuple[str, ...]):
+    (row, *_) = schema_fields({"properties": {"it": field}})
+    assert (row.control, row.choices) == (control, choices)
+
+
+def test_what_its_name_says_is_secret_is_not_shown():
+    assert [row.control for row in schema_fields({"properties": {"apiKey": STRING}})] == ["password"]
+
+
 def test_the_beginning_has_what_is_required():
     assert json.loads(parameters_skeleton(SCHEMA)) == {
         "url": "",

@@ -26,7 +26,9 @@ async def test_the_same_is_told_as_json(api: Api, pages: Pages):
         projects = {each["project"]: each for each in answer.json()["projects"]}
         assert projects["shop"]["apis"] == ["list", "products/details"]
         assert projects["members"]["authSessions"] == "API"
-        assert (await pages.get("/projects/shop.json")).json() == projects["shop"]
+        own = (await pages.get("/projects/shop.json")).json()
+        assert own.pop("endedByHour")
+        assert own == projects["shop"]
 
 
 async def test_errors_are_told_as_a_page_or_as_json(api: Api, pages: Pages):
@@ -75,11 +77,21 @@ async def test_a_project_tells_how_it_does(api: Api, pages: Pages):
     assert told["isolation"] == "open"
     assert (told["machinesBusy"], told["machinesWarm"], told["machinesHeld"], told["waiting"]) == (2, 1, 1, 7)
     assert (round(told["successRate"], 3), told["medianDuration"]) == (0.667, 4)
+    assert told["performance"]["list"]["lastRun"]["runId"] == "run-0"
+    assert (told["performance"]["list"]["evaluated"], round(told["performance"]["list"]["p95Duration"], 1)) == (3, 27.4)
     assert [run["runId"] for run in told["lastRuns"]] == ["run-0", "run-1", "run-2", "run-3"]
     text = (await pages.get("/projects")).text
     assert "67 %" in text
     assert "2 busy, 1 warm of 1" in text
     assert 'href="/projects/shop/runs/run-0"' in text
+
+
+async def test_of_hours_that_are_over_runs_are_counted_once(api: Api, pages: Pages):
+    first = (await pages.get("/projects/shop.json")).json()["endedByHour"]
+    assert first == [api.run_queries.recently_ended] * 24
+    api.run_queries.counted.clear()
+    await pages.get("/projects/shop.json")
+    assert len([filtered for _, filtered in api.run_queries.counted if filtered.ended_before]) <= 2
 
 
 async def test_a_project_shows_who_holds_its_machines_and_what_is_missing(api: Api, pages: Pages):
