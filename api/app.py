@@ -81,7 +81,7 @@ def create_app(services: Services) -> FastAPI:
         *versions.routers,
         *jobs.routers,
         *job_runs.routers,
-        fleet.router,
+        *fleet.routers,
         *audit.routers,
         deploys.router,
         *env_vars.routers,

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import asyncio
 
-from fastapi import Depends
+from fastapi import Depends, Request
 from starlette.responses import Response
 
 from api.dashboard.auth import FormDep
 from api.dashboard.page_route import page_router
-from api.dashboard.rendering import redirect
+from api.dashboard.rendering import redirect, render_page
 from api.dependencies import Services, ServicesDep
 from api.http.access import CallerDep, requires
 from api.lookup import ProjectDep, RunDep, require_project, require_run
 from api.workspace_router import workspace_router
 from callboard.schemas.rest.access import Scope
-from callboard.schemas.rest.delivery import DeliveryBody, DeliveryError, DeliveryList, TryBody
+from callboard.schemas.rest.delivery import (
+    DeliveryBody,
+    DeliveryError,
+    DeliveryList,
+    ProjectDelivery,
+    ProjectDeliveryList,
+    TryBody,
+)
 from callboard.schemas.workflow.delivery import TryProblem, TryRecord
 from callboard.storage import object_keys
 from callboard.temporal.deliveries import DeliveryState
@@ -24,8 +31,10 @@ _CONCURRENT_READS = 16
 """Number of records that are read concurrently: there may be hundreds."""
 
 _REST = workspace_router("/{projectName}/runs/{runId}/deliveries", tag="Deliveries")
+_OF_PROJECT = workspace_router("/{projectName}/deliveries", tag="Deliveries")
+_PAGES = page_router("/projects/{projectName}/deliveries")
 _PAGE = page_router("/projects/{projectName}/runs/{runId}/deliveries")
-routers = (_REST, _PAGE)
+routers = (_REST, _OF_PROJECT, _PAGES, _PAGE)
 
 _REDELIVERING = requires(Scope.RUNS_START, "delivery.redeliver")
 
@@ -43,6 +52,41 @@ async def list_all(services: ServicesDep, projectName: str, runId: str) -> Deliv
     Those that tell the project's webhook of the Run's last Handoffs follow.
     """
     return DeliveryList(deliveries=await list_deliveries(services, projectName, runId))
+
+
+@_OF_PROJECT.get(
+    "",
+    dependencies=[requires(Scope.RUNS_READ)],
+    operation_id="listProjectDeliveries",
+    summary="List a project's Deliveries",
+)
+async def list_of_project(services: ServicesDep, manifest: ProjectDep) -> ProjectDeliveryList:
+    """List the last fifty each that are on their way, have failed and have arrived: failing ones first."""
+    listed = await services.deliveries.list_for_project(services.settings.workspace, manifest.project)
+    return ProjectDeliveryList(
+        deliveries=[
+            ProjectDelivery(
+                id=each.state.id,
+                run_id=each.run_id,
+                sink=each.state.sink,
+                status=each.state.status,
+                error=_error_body(each.state.error),
+                created_at=each.created_at,
+                ended_at=each.ended_at,
+                try_count=each.tries,
+                next_try_at=each.next_try_at,
+            )
+            for each in listed
+        ]
+    )
+
+
+@_PAGES.get("", dependencies=[requires(Scope.RUNS_READ)])
+@_PAGES.get(".json", dependencies=[requires(Scope.RUNS_READ)])
+async def page_of_project(request: Request, services: ServicesDep, manifest: ProjectDep) -> Response:
+    """Show the Deliveries of a project."""
+    data = (await list_of_project(services, manifest)).model_dump(mode="json", by_alias=True)
+    return render_page(request, "deliveries.html", data, manifest=manifest)
 
 
 @_REST.post(

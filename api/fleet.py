@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fastapi import Request
+from starlette.responses import Response
+
+from api.dashboard.page_route import page_router
+from api.dashboard.rendering import render_page
 from api.dependencies import Services, ServicesDep
 from api.http.access import requires
 from api.workspace_router import workspace_router
@@ -13,13 +18,22 @@ from callboard.schemas.rest.access import Scope
 from callboard.schemas.rest.fleet import Fleet, FleetProject
 from callboard.schemas.rest.projects import MissingMachines, ProjectMachines, WorkerMachines
 
-router = workspace_router("/fleet", tag="Fleet", below="")
+_REST = workspace_router("/fleet", tag="Fleet", below="")
+_PAGE = page_router("/fleet")
+routers = (_REST, _PAGE)
 
 
-@router.get("", dependencies=[requires(Scope.ADMIN)], operation_id="getFleet", summary="Get the fleet")
+@_REST.get("", dependencies=[requires(Scope.ADMIN)], operation_id="getFleet", summary="Get the fleet")
 async def get(services: ServicesDep) -> Fleet:
     """Tell which worker has how many Machines of which project, how many are in use, and what is missing."""
     return await services.fleet.read(_sizes(await services.catalog.list_current()))
+
+
+@_PAGE.get("", dependencies=[requires(Scope.ADMIN)])
+@_PAGE.get(".json", dependencies=[requires(Scope.ADMIN)])
+async def fleet_page(request: Request, services: ServicesDep) -> Response:
+    """Show the workers with their Machines, and which Machines of which project are missing."""
+    return render_page(request, "fleet.html", (await get(services)).model_dump(mode="json", by_alias=True))
 
 
 async def read_fleet(services: Services, projects: Sequence[Manifest]) -> Fleet | None:

@@ -40,6 +40,7 @@ _PROJECT_TABS = (
     ("runs", "/runs", "Runs", Scope.RUNS_READ),
     ("handoffs", "/handoffs", "Handoffs", Scope.HANDOFFS),
     ("jobs", "/jobs", "Jobs", Scope.JOBS),
+    ("deliveries", "/deliveries", "Deliveries", Scope.RUNS_READ),
     ("playground", "/playground", "Playground", Scope.RUNS_START),
     ("auth-sessions", "/auth-sessions", "AuthSessions", Scope.AUTH_SESSIONS),
     ("versions", "/versions", "Versions", Scope.RUNS_READ),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from temporalio.client import (
     Client,
+    WorkflowExecution,
     WorkflowExecutionDescription,
     WorkflowExecutionStatus,
     WorkflowFailureError,
@@ -29,10 +31,15 @@ from callboard.schemas.workflow.delivery import (
 from callboard.temporal.closing import wait_for_delivery, wait_for_result
 from callboard.temporal.handoffs import read_handoffs
 from callboard.temporal.rpc_errors import RPC_TIMEOUT, translate_rpc_errors, unless_missing
+from callboard.temporal.visibility_queries import is_one_of
 from workflows.visibility import project_search_attributes
 
 _TEST_TIMEOUT = timedelta(seconds=15)
 """How long a test of a sink may take in addition to the time of one try."""
+
+_MOST_LISTED = 50
+_CONCURRENT = 8
+"""Number of Deliveries that are read concurrently for a list."""
 
 _NOT_FOUND = "There is no such Delivery."
 
@@ -47,6 +54,28 @@ class DeliveryState:
     status: DeliveryStatus
     error: TryProblem | None = None
     """Why the Delivery failed."""
+
+
+@dataclass(frozen=True)
+class DeliveryListItem:
+    """A Delivery in the list of its project."""
+
+    run_id: str
+    state: DeliveryState
+    created_at: datetime
+    ended_at: datetime | None
+    tries: int | None
+    """How many have been begun; None of one that has ended."""
+    next_try_at: datetime | None
+    """When it is tried again, if it waits for that."""
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """Where it stands in a list: what fails now, what has failed, what is on its way, and what has arrived."""
+        pending = self.state.status is DeliveryStatus.PENDING
+        failing = self.state.error is not None
+        first = (0 if failing else 2) if pending else (1 if self.state.status is DeliveryStatus.FAILED else 3)
+        return first, -(self.ended_at or self.created_at).timestamp()
 
 
 class Deliveries:
@@ -71,6 +100,52 @@ class Deliveries:
             with suppress(NotFound), translate_rpc_errors(_NOT_FOUND):
                 found.append(await self._get_state(workspace, project, run_id, delivery_id))
         return found
+
+    async def list_for_project(self, workspace: str, project: str) -> list[DeliveryListItem]:
+        """Return the last fifty Deliveries of a project each that are on their way, have failed, and have arrived.
+
+        Raises:
+            Unavailable: Temporal cannot be reached.
+        """
+        limit = asyncio.Semaphore(_CONCURRENT)
+
+        async def read(execution: WorkflowExecution) -> DeliveryListItem | None:
+            if await execution.memo_value(names.MEMO_WORKSPACE, None) != workspace:
+                return None
+            async with limit:
+                return await self._read_list_item(execution)
+
+        of_project = f"WorkflowType = '{names.DELIVER}' AND {is_one_of(names.SEARCH_PROJECT, [project])}"
+        with translate_rpc_errors():
+            executions = [
+                execution
+                for status in ("Running", "Failed", "Completed")
+                async for execution in self._client.list_workflows(
+                    f"{of_project} AND ExecutionStatus = '{status}'", limit=_MOST_LISTED, rpc_timeout=RPC_TIMEOUT
+                )
+            ]
+            found = await asyncio.gather(*(read(execution) for execution in executions))
+        return sorted((item for item in found if item is not None), key=lambda item: item.rank)
+
+    async def _read_list_item(self, execution: WorkflowExecution) -> DeliveryListItem:
+        run_id, _, delivery_id = execution.id.partition(":")
+        sink = cast("dict[str, Any]", await execution.memo_value(names.MEMO_SINK))
+        status, error, tries, next_try_at = DeliveryStatus.PENDING, None, None, None
+        if execution.status is WorkflowExecutionStatus.RUNNING:
+            description = await self._handle(execution.id, execution.run_id).describe(rpc_timeout=RPC_TIMEOUT)
+            for activity in description.raw_description.pending_activities:
+                tries = activity.attempt
+                if activity.HasField("last_failure"):
+                    failure = activity.last_failure
+                    error = TryProblem(type=failure.application_failure_info.type, message=failure.message)
+                    next_try_at = activity.scheduled_time.ToDatetime(UTC)
+        elif execution.status is WorkflowExecutionStatus.FAILED:
+            outcome = await wait_for_delivery(self._handle(execution.id, execution.run_id))
+            status, error = outcome.status, outcome.error
+        else:
+            status = DeliveryStatus.DELIVERED
+        state = DeliveryState(delivery_id, sink, status, error)
+        return DeliveryListItem(run_id, state, execution.start_time, execution.close_time, tries, next_try_at)
 
     async def redeliver(self, workspace: str, project: str, run_id: str, delivery_id: str) -> DeliveryState:
         """Have a Delivery sent now: once more, or instead of waiting for the next try.

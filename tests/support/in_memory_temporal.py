@@ -28,7 +28,7 @@ from callboard.schemas.workflow.run import ReasonType, RunInput, RunOutcome, Run
 from callboard.storage.store import Store
 from callboard.temporal.auth_sessions import AuthSessions
 from callboard.temporal.bulks import Bulk, Bulks
-from callboard.temporal.deliveries import Deliveries, DeliveryState
+from callboard.temporal.deliveries import Deliveries, DeliveryListItem, DeliveryState
 from callboard.temporal.deploys import Application, Deploy, Deploys
 from callboard.temporal.fleet_view import FleetReader
 from callboard.temporal.handoffs import Handoffs
@@ -331,6 +331,13 @@ class MemoryDeliveries(Deliveries):
     async def list_for_run(self, workspace: str, project: str, run_id: str) -> list[DeliveryState]:
         assert (workspace, project) == (WORKSPACE, "shop")
         return self.known.get(run_id, [])
+
+    async def list_for_project(self, workspace: str, project: str) -> list[DeliveryListItem]:
+        return [
+            DeliveryListItem(run_id, state, BEGAN, None, 2, BEGAN)
+            for run_id in self.known
+            for state in await self.list_for_run(workspace, project, run_id)
+        ]
 
     async def redeliver(self, workspace: str, project: str, run_id: str, delivery_id: str) -> DeliveryState:
         for state in await self.list_for_run(workspace, project, run_id):

@@ -69,3 +69,49 @@ class DeliveryList(ResponseModel):
     """All Deliveries of a Run."""
 
     deliveries: list[DeliveryBody]
+
+
+class ProjectDelivery(ResponseModel):
+    """A Delivery in the list of its project."""
+
+    id: str
+    run_id: str
+    """The Run, or the JobRun, that it tells of."""
+    sink: dict[str, Any]
+    status: DeliveryStatus
+    error: DeliveryError | None
+    """Why the last try failed, or why the Delivery did."""
+    created_at: datetime
+    ended_at: datetime | None
+    try_count: int | None
+    """How many tries have begun; null of one that has ended."""
+    next_try_at: datetime | None
+    """When it is tried again, if it waits for that."""
+
+
+class ProjectDeliveryList(ResponseModel):
+    """Deliveries of a project: those that fail first, then those that have failed, and by time, the latest first."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "deliveries": [
+                        {
+                            "id": "sink",
+                            "runId": "V1StGXR8_Z5jdHi6B-myT",
+                            "sink": {"type": "webhook", "url": "https://receiver.example.com/results?***"},
+                            "status": "pending",
+                            "error": {"type": "Status", "message": "The receiver answered 503."},
+                            "createdAt": "2026-11-24T10:00:00Z",
+                            "endedAt": None,
+                            "tryCount": 3,
+                            "nextTryAt": "2026-11-24T10:00:09Z",
+                        }
+                    ]
+                }
+            ]
+        }
+    )
+
+    deliveries: list[ProjectDelivery]

@@ -65,7 +65,13 @@ async def test_a_list_has_a_line_for_each_run(api: Api):
     api.run_queries.answer = RunPage(
         (
             line(
-                "run-1", started_at=BEGAN, status=RunStatus.STARTED, attempts=2, auth_session_id="anna", tags=("a", "b")
+                "run-1",
+                started_at=BEGAN,
+                status=RunStatus.STARTED,
+                attempts=2,
+                auth_session_id="anna",
+                tags=("a", "b"),
+                parameters='{"q": "caf\\u00e9", "password": "hunter2 is cut',
             ),
             line("run-2", ended_at=BEGAN + timedelta(seconds=1.5), status=RunStatus.FAILED, cause=failed),
             line("run-3-v1", type=RunType.AUTH_SESSION_VALIDATE, api=None, parent_run_id="run-3"),
@@ -84,6 +90,9 @@ async def test_a_list_has_a_line_for_each_run(api: Api):
         "tags": ["a", "b"],
         "startedAt": "2026-11-24T10:00:00Z",
         "attemptCount": 2,
+        "waitsUntil": None,
+        "parametersInShort": '{"q": "café", "password": "***"',
+        "resultInShort": "",
     }
     second, third, fourth = answer["runs"][1:]
     assert (second["error"], second["reason"]) == ({"code": failed.code, "message": failed.message}, None)
