@@ -154,7 +154,7 @@ class ScriptedPool:
 
     async def run_attempt(self, version: Version, attempt: MachineAttempt) -> AttemptReport:
         self.executed.append((version, attempt))
-        attempt.begin(MachineStart("scripted-1-1", "156", datetime.now(UTC), "/scratch/project"))
+        attempt.begin(MachineStart("scripted-1-1", "156", datetime.now(UTC), "/scratch/project"), cast("Any", None))
         if self.line:
             present(attempt.log).write_line(self.line)
         await self.go_on.wait()
