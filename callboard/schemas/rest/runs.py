@@ -158,6 +158,14 @@ _SUMMARY: dict[str, JsonValue] = {
     "handoff": None,
 }
 _ERROR: dict[str, JsonValue] = {"code": "api-attempts-failed", "message": "Locator.click: Timeout 30000ms exceeded."}
+_LISTED: dict[str, JsonValue] = {
+    **_SUMMARY,
+    "error": _ERROR,
+    "reason": None,
+    "waitsUntil": None,
+    "parametersInShort": '{"category":"chairs"}',
+    "resultInShort": "",
+}
 _RUN: dict[str, JsonValue] = {
     **_SUMMARY,
     "error": {**_ERROR, "category": "execution", "retirable": True},
@@ -186,7 +194,7 @@ _RUN: dict[str, JsonValue] = {
 class RunSummaryBody(_Run):
     """A Run in a list."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{**_SUMMARY, "error": _ERROR, "reason": None}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [_LISTED]})
 
     error: ErrorSummary | None = None
     reason: ReasonSummary | None = None
@@ -201,11 +209,7 @@ class RunSummaryBody(_Run):
 class RunList(ResponseModel):
     """A page of Runs: first the unfinished ones, then the others by their end, newest first."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"runs": [{**_SUMMARY, "error": _ERROR, "reason": None}], "nextCursor": "mWc9…"}]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [{"runs": [_LISTED], "nextCursor": "mWc9…"}]})
 
     runs: list[RunSummaryBody]
     """The Runs. A page may have fewer than `limit` although there is another page."""

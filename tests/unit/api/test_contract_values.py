@@ -144,4 +144,4 @@ async def test_the_api_maps_unknown_words_of_an_auth_session_and_pages_show_them
     client = await signed_in_client(api)
     page = (await client.get("/projects/members/auth-sessions")).text
     assert "BORROWED" in page
-    assert "RESTING" in page
+    assert "resting</span>" in page
