@@ -147,7 +147,7 @@ def attempts_worker(
     return Worker(
         client,
         task_queue=names.project_queue(project),
-        activities=[attempts.attempt, attempts.check, attempts.create],
+        activities=[attempts.attempt, attempts.check, attempts.create, attempts.record],
         max_concurrent_activities=machines,
         identity=identity,
         interceptors=[slots],

@@ -1,4 +1,4 @@
-"""The activities `attempt`, `check` and `create`: each is one Attempt of user code on a Machine.
+"""The activities `attempt`, `check`, `create` and `record`: each is one Attempt on a Machine.
 
 Each can be stopped, and stores what it leaves, however it ends.
 """
@@ -173,9 +173,18 @@ class AttemptActivities:
         """
         return await _execute_try(self.resources, input)
 
+    @activity.defn(name=names.RECORD_LOGIN)
+    async def record(self, input: AttemptInput) -> AttemptOutcome:
+        """Have a person log in. Only a record that was lost is tried again.
+
+        Raises:
+            ApplicationError: As `attempt`; and of type `AttemptFailed`, if there is no login.
+        """
+        return await _execute_try(self.resources, input)
+
 
 async def _execute_try(resources: AttemptResources, attempt: AttemptInput) -> AttemptOutcome:
-    """Execute the try of a check or create that this activity is: an Attempt with a number of its own.
+    """Execute the try of a check, create or record that this activity is: an Attempt with a number of its own.
 
     Its failure is an exception, so that Temporal tries again.
 
@@ -233,8 +242,8 @@ async def _record_interrupted(resources: AttemptResources, attempt: AttemptInput
 
 
 def _count(attempt: AttemptInput, outcome: AttemptOutcome) -> None:
-    """Count what a check has found, or whether a create has made a login."""
-    if attempt.kind is AttemptKind.CREATE:
+    """Count what a check has found, or whether a login was made."""
+    if attempt.kind.makes_login:
         created = "created" if outcome.status is AttemptStatus.COMPLETED else outcome.status
         metrics.current().auth_session_created(attempt.project, created)
         return

@@ -19,7 +19,7 @@ from callboard.schemas.workflow.attempt import (
 )
 from callboard.schemas.workflow.auth import LoginState
 from callboard.schemas.workflow.base import JsonRef
-from callboard.schemas.workflow.run import QUEUE_TIMED_OUT, ErrorCode, RunError, RunOutcome, RunStatus
+from callboard.schemas.workflow.run import QUEUE_TIMED_OUT, ErrorCode, RunError, RunOutcome, RunReason, RunStatus
 from workflows import outcomes
 
 _NULL = JsonRef(text="null", size=4)
@@ -36,6 +36,8 @@ class AuthAttemptResult:
     """The login that was found good, or created."""
     error: RunError | None = None
     """Error of the last try that failed."""
+    reason: RunReason | None = None
+    """Why the last try was canceled, if nobody asked for that."""
     bad_login_version: int | None = None
     """Version of the login that a check has found bad; None if the result says nothing about any login."""
     final: bool = False
@@ -100,6 +102,7 @@ def from_outcome(outcome: AttemptOutcome, number: int) -> AuthAttemptResult:
         number=number,
         login=outcome.login if outcome.status is AttemptStatus.COMPLETED else None,
         error=outcome.error,
+        reason=outcome.reason,
         bad_login_version=outcome.login.login_version if is_bad and outcome.login is not None else None,
         final=outcome.final,
         started_at=outcome.started_at,
@@ -117,7 +120,7 @@ def failed(code: ErrorCode, result: AuthAttemptResult) -> RunOutcome:
     A structural failure keeps its own code.
     """
     if result.status is AttemptStatus.CANCELED:
-        return outcomes.canceled(result.number)
+        return outcomes.canceled(result.number, result.reason)
     last = result.error or _auth_error("The Attempt ended without saying why.")
     if result.final:
         return outcomes.failed_with(last, result.number)
@@ -142,7 +145,7 @@ def create_canceled(run_id: str) -> RunError:
 def not_recreatable(auth_session: str) -> RunError:
     """Return the error for a request to recreate the login of an AuthSession that was imported."""
     return _auth_error(
-        f"The login of AuthSession {auth_session!r} was imported, and cannot be recreated. Record and import it again."
+        f"The login of AuthSession {auth_session!r} was imported, and cannot be recreated. Record or import it again."
     )
 
 

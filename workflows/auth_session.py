@@ -55,7 +55,11 @@ _LOOK_TIMEOUT = timedelta(seconds=30)
 _TOLD_AT_ONCE = 100
 """How many workflows are signaled at the same time; Temporal allows 2,000."""
 _DELETE_TIMEOUT = timedelta(hours=1)
-_VERBS = {RunType.AUTH_SESSION_CREATE: "Create", RunType.AUTH_SESSION_UPDATE: "Update"}
+_VERBS = {
+    RunType.AUTH_SESSION_CREATE: "Create",
+    RunType.AUTH_SESSION_UPDATE: "Update",
+    RunType.AUTH_SESSION_RECORD: "Record",
+}
 """Name of a Create in the Temporal Web UI."""
 
 
@@ -89,7 +93,8 @@ class AuthSessionWorkflow:
     async def _run_until_deleted(self, create: LoginSpec | None) -> None:
         error = auth_outcomes.auth_session_deleted(self._input.ref.id)
         outcome = None if create is None else await self._log_in(create)
-        if create is None or outcome is None or outcome.login is not None:
+        # One that is being recorded may have been imported meanwhile.
+        if create is None or outcome is None or self._view.login is not None:
             await self._main_loop()
         elif not self._deleted:
             error = outcome.error or auth_outcomes.create_canceled(create.run_id)
@@ -212,12 +217,13 @@ class AuthSessionWorkflow:
             self._recreate_requests = [request for request in self._recreate_requests if request not in served]
             await self._reply(RecreateResult(login=self._view.login), served)
             return
-        if self._view.parameters_key is None:
+        if self._view.parameters_key is None and self._view.start_url is None:
             answer = RecreateResult(error=auth_outcomes.not_recreatable(self._input.ref.id))
         else:
-            spec = self._recreate_requests[0].spec.model_copy(
-                update={"run_id": workflow.uuid4().hex, "parameters_key": self._view.parameters_key}
-            )
+            changes = {"parameters_key": self._view.parameters_key, "start_url": self._view.start_url}
+            if self._view.start_url is not None:
+                changes["type"] = RunType.AUTH_SESSION_RECORD
+            spec = self._recreate_requests[0].spec.model_copy(update={"run_id": workflow.uuid4().hex, **changes})
             outcome = await self._log_in(spec)
             if self._deleted:
                 return  # they get the same answer as all who ask a deleted AuthSession
@@ -233,7 +239,8 @@ class AuthSessionWorkflow:
         before = self._view.status
         outcome = await self._log_in(spec)
         if outcome.login is None:  # the old login and the old parameters stay
-            self._stale.append(spec.parameters_key)
+            if spec.parameters_key is not None:
+                self._stale.append(spec.parameters_key)
             self._update_view(status=before, pending_run_id=None)
 
     async def _log_in(self, spec: LoginSpec) -> RunOutcome:
@@ -241,7 +248,7 @@ class AuthSessionWorkflow:
         self._update_view(status=AuthSessionStatus.PENDING, pending_run_id=spec.run_id)
         outcome = await self._create(spec)
         if outcome.login is not None:
-            anew = spec.type is RunType.AUTH_SESSION_CREATE and self._view.login_version > 0
+            anew = spec.parent_run_id is not None and self._view.login_version > 0
             self._set_login(outcome.login.key, None if anew else spec)
         return outcome
 
@@ -269,10 +276,14 @@ class AuthSessionWorkflow:
         return await outcome_of_child(handle, lambda: self._deleted)
 
     def _set_login(self, state_key: str, spec: LoginSpec | None) -> None:
-        """Make a new login the current one; with `spec`, make its parameters and proxy the current ones, too."""
+        """Make a new login the current one; with `spec`, make what it was made from the current, too, and its proxy."""
         changes: dict[str, object] = {}
         if spec is not None:
-            changes = {"parameters_key": spec.parameters_key, "proxy": self._own_proxy(spec.proxy)}
+            changes = {
+                "parameters_key": spec.parameters_key,
+                "start_url": spec.start_url,
+                "proxy": self._own_proxy(spec.proxy),
+            }
             if self._view.parameters_key not in (None, spec.parameters_key):
                 self._stale.append(str(self._view.parameters_key))
         if self._view.state_key is not None:
@@ -351,7 +362,7 @@ class AuthSessionWorkflow:
 
     @workflow.signal(name=names.UPDATE_LOGIN)
     def update_login(self, spec: LoginSpec) -> None:
-        """Note that the AuthSession is to log in with other parameters, when the turn of this Update comes."""
+        """Note that the AuthSession is to log in anew, when the turn of this Update or record comes."""
         self._updates.append(spec)
         self._stand_in_line(LeaseRequest(run_id=spec.run_id, at=workflow.now()))
 

@@ -12,7 +12,7 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from callboard.schemas.workflow import names
-    from callboard.schemas.workflow.attempt import AttemptInput, AttemptStatus
+    from callboard.schemas.workflow.attempt import AttemptInput, AttemptKind, AttemptStatus
     from callboard.schemas.workflow.run import RunOutcome, RunStatus
     from workflows import outcomes
     from workflows.auth_outcomes import AuthAttemptResult, from_activity_error, from_outcome
@@ -21,7 +21,7 @@ with workflow.unsafe.imports_passed_through():
 
 
 class AuthWorkflow(LeasingWorkflow):
-    """Base class of the workflows that execute activities `check` and `create`."""
+    """Base class of the workflows that execute activities `check`, `create` and `record`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -87,6 +87,7 @@ class AuthWorkflow(LeasingWorkflow):
                 is_run_started=is_run_started,
                 summary=f"{activity.capitalize()} (up to {tries} tries)",
                 queue_timeout=queue_timeout,
+                reads_variables=attempt.kind is not AttemptKind.RECORD,
             )
         except ActivityError as error:
             known = self._location.number if self._location else first

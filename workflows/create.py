@@ -1,6 +1,8 @@
-"""The workflow `Create`: log in and check the login (docs/contract.md, section 10). Update is the same."""
+"""The workflow `Create`: log in and check the login (docs/contract.md, section 10). Update and record are the same."""
 
 from __future__ import annotations
+
+import json
 
 from temporalio import workflow
 
@@ -13,11 +15,12 @@ with workflow.unsafe.imports_passed_through():
     from callboard.schemas.workflow.run import ErrorCode, RunOutcome
     from workflows import auth_outcomes
     from workflows.auth_workflow import AuthWorkflow
+    from workflows.browser_workflow import MAXIMUM_INTERRUPTIONS
 
 
 @workflow.defn(name=names.CREATE)
 class CreateWorkflow(AuthWorkflow):
-    """One Create or Update: a Run of its own, always a child of its AuthSession, which keeps the resulting login."""
+    """One Create, Update or record: a Run of its own, a child of its AuthSession, which keeps the resulting login."""
 
     @workflow.run
     async def run(self, input: CreateInput) -> RunOutcome:
@@ -25,9 +28,13 @@ class CreateWorkflow(AuthWorkflow):
         return await self._run_to_close(self._unless_canceled(self._log_in(input)))
 
     async def _log_in(self, create: CreateInput) -> RunOutcome:
-        create_input = _attempt_input(create, AttemptKind.CREATE, None)
-        tries = create.spec.create_attempts
-        created = await self._execute_retryable(names.CREATE_LOGIN, create_input, tries, is_run_started=True)
+        if create.spec.start_url is None:
+            activity, kind, tries = names.CREATE_LOGIN, AttemptKind.CREATE, create.spec.create_attempts
+        else:  # whoever has declined, or has not come, is not asked again; only a record that was lost is made again
+            activity, kind, tries = names.RECORD_LOGIN, AttemptKind.RECORD, 1 + MAXIMUM_INTERRUPTIONS
+        created = await self._execute_retryable(
+            activity, _attempt_input(create, kind, None), tries, is_run_started=True
+        )
         if created.status is AttemptStatus.COMPLETED and create.spec.check_attempts == 0:
             return auth_outcomes.completed(created.login, created.number)
         if created.status is not AttemptStatus.COMPLETED:
@@ -42,6 +49,7 @@ class CreateWorkflow(AuthWorkflow):
 
 def _attempt_input(create: CreateInput, kind: AttemptKind, initial_login: LoginState | None) -> AttemptInput:
     spec = create.spec
+    parameters = json.dumps({"startUrl": spec.start_url}) if kind is AttemptKind.RECORD else "null"
     return AttemptInput(
         workspace=create.workspace,
         run_id=workflow.info().workflow_id,
@@ -49,7 +57,7 @@ def _attempt_input(create: CreateInput, kind: AttemptKind, initial_login: LoginS
         project=create.project,
         version=spec.version,
         api=kind.path,
-        parameters=JsonRef(text="null", size=4),
+        parameters=JsonRef(text=parameters, size=len(parameters)),
         request_timeout=spec.request_timeout,
         trace=spec.trace,
         proxy=spec.proxy,

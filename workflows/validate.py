@@ -13,7 +13,7 @@ from temporalio.exceptions import FailureError
 with workflow.unsafe.imports_passed_through():
     from callboard.schemas.workflow import names
     from callboard.schemas.workflow.attempt import AttemptInput, AttemptKind, AttemptStatus
-    from callboard.schemas.workflow.auth import AttemptAuth, AuthSessionType, CheckReport, LoginState
+    from callboard.schemas.workflow.auth import AttemptAuth, CheckReport, LoginState
     from callboard.schemas.workflow.auth_session import LoginSpec, RecreateRequest, RecreateResult, ValidateInput
     from callboard.schemas.workflow.base import JsonRef
     from callboard.schemas.workflow.run import ErrorCode, RunOutcome, RunType
@@ -59,8 +59,7 @@ class ValidateWorkflow(AuthWorkflow):
         )
         if result.status is AttemptStatus.COMPLETED:
             return auth_outcomes.completed(result.login, result.number)
-        recreatable = validate.auto_recreate and validate.ref.type is not AuthSessionType.RECORDER
-        if result.bad_login_version is None or not recreatable or self._cancel_requested:
+        if result.bad_login_version is None or not validate.auto_recreate or self._cancel_requested:
             await self._report_expired(validate, result.bad_login_version)
             return auth_outcomes.failed(ErrorCode.CHECK_ATTEMPTS_FAILED, result)
 

@@ -30,6 +30,7 @@ from callboard.schemas.workflow.attempt import (
     AUTH_SESSION_GONE,
     NO_LOGIN,
     AttemptInput,
+    AttemptKind,
     AttemptOutcome,
     AttemptRecord,
     AttemptStatus,
@@ -132,7 +133,7 @@ async def upload_artifacts(
         return redacted.stat().st_size
 
     url = screenshot = trace = None
-    if status is not AttemptStatus.COMPLETED:
+    if status is not AttemptStatus.COMPLETED and attempt.kind is not AttemptKind.RECORD:
         url = page_url
         screenshot = await upload("screenshot", upload_screenshot)
     if wanted.trace.keeps(completed=status is AttemptStatus.COMPLETED):
@@ -282,7 +283,9 @@ class AttemptRecords:
 
         Raises StoreError.
         """
-        missing = {"screenshot": _NOT_SAVED, "files": _NO_FILES_SAVED}
+        missing = {"files": _NO_FILES_SAVED}
+        if interrupted.kind is not AttemptKind.RECORD:
+            missing["screenshot"] = _NOT_SAVED
         if interrupted.trace.keeps(completed=False):
             missing["trace"] = _NOT_SAVED
         of = (interrupted.project, interrupted.run_id, interrupted.number)

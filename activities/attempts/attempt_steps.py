@@ -42,6 +42,7 @@ from callboard.schemas.workflow.attempt import (
     AttemptVariables,
 )
 from callboard.schemas.workflow.base import INLINE_LIMIT, MESSAGE_LIMIT, JsonRef, clip
+from callboard.schemas.workflow.handoff import HandoffStatus
 from callboard.schemas.workflow.run import QUEUE_TIMED_OUT, ErrorCode, ReasonType, RunError, RunReason
 from callboard.security import seal_context
 from callboard.security.keyring import KeyRing
@@ -250,7 +251,12 @@ async def _build_spec(
         indexed_db=settings.auth_sessions.indexed_db,
         variables=tuple((variable.name, variable.value) for variable in given.variables),
         secrets=(*(login.secrets if login else ()), *given.secret_values),
-        evidence=EvidenceSpec(running.folder, attempt.trace, resources.trace_limit, settings.files.downloads),
+        evidence=EvidenceSpec(
+            running.folder,
+            attempt.trace,
+            resources.trace_limit,
+            downloads=settings.files.downloads and attempt.kind is not AttemptKind.RECORD,
+        ),
         wait_until=running.wait_until,
     )
 
@@ -334,14 +340,16 @@ async def _build_outcome(
         return AttemptOutcome(
             status=AttemptStatus.FAILED,
             error=report.error,
-            final=report.final,
+            final=report.final or attempt.kind is AttemptKind.RECORD,
             retry_after=report.retry_after,
             login=login,
         )
     # The result of a check is `true` or `false`, as JSON text.
     if attempt.kind is AttemptKind.CHECK and report.result == "false":
         return AttemptOutcome(status=AttemptStatus.FAILED, error=_CHECK_FAILED, login=login)
-    if attempt.auth is not None and attempt.kind is AttemptKind.CREATE:
+    if attempt.kind is AttemptKind.RECORD and report.storage_state is None:
+        return _not_recorded(**json.loads(report.result))
+    if attempt.auth is not None and attempt.kind.makes_login:
         if report.storage_state is None:
             return AttemptOutcome(status=AttemptStatus.FAILED, error=_STATE_NOT_CAPTURED)
         login = await resources.logins.save_created(attempt, attempt.auth, report.storage_state)
@@ -366,6 +374,22 @@ async def _inline_or_store(store: Store, key: str, text: str) -> JsonRef:
         return JsonRef(text=text, size=len(text))
     await retry_store(ATTEMPT_STORE_TIMEOUT, lambda: store.put(key, text.encode()))
     return JsonRef(key=key, size=len(text))
+
+
+def _not_recorded(status: str, reason: str | None) -> AttemptOutcome:
+    """Return the outcome of a record without a login, by how its Handoff has ended, or why there was none."""
+    why = f": {reason}" if reason else "."
+    if status == HandoffStatus.DECLINED:
+        message = f"A person was asked to log in, and has declined{why}"
+        declined = RunReason(type=ReasonType.CANCELLED_USER_ACTION, message=clip(message, MESSAGE_LIMIT))
+        return AttemptOutcome(status=AttemptStatus.CANCELED, reason=declined)
+    message = reason or "Nobody has logged in."
+    if status == HandoffStatus.EXPIRED:
+        message = f"Nobody has logged in within the time of the Handoff (handoffs.maxTimeout){why}"
+    error = RunError(
+        code=ErrorCode.CREATE_ATTEMPTS_FAILED, category="auth", message=clip(message, MESSAGE_LIMIT), retirable=True
+    )
+    return AttemptOutcome(status=AttemptStatus.FAILED, error=error, final=True)
 
 
 def _access_disabled(project: str) -> AttemptOutcome:

@@ -86,7 +86,7 @@ class Logins:
             SealError, ConfigurationError: What is sealed cannot be opened.
             StoreError, Unavailable: The store or Temporal did not answer for minutes.
         """
-        if attempt.kind is AttemptKind.CREATE:
+        if attempt.kind.makes_login:
             parameters = await self._fetch(auth.parameters_key)
             return self._decrypt(attempt, auth, None, None, parameters, secret_parameters, secrets)
         login, expired, missing_version = auth.initial_login, False, 0
@@ -105,7 +105,7 @@ class Logins:
         raise _no_login(attempt, auth.ref.id, missing_version)
 
     async def save_created(self, attempt: AttemptInput, auth: AttemptAuth, storage_state: str) -> LoginState:
-        """Store the browser state that a Create has left. Raises StoreError."""
+        """Store the browser state that a create or a record has left. Raises StoreError."""
         key = await self._seal_and_store(attempt, auth, storage_state, within=ATTEMPT_STORE_TIMEOUT)
         return LoginState(login_version=auth.new_login_version, key=key, parameters_key=auth.parameters_key)
 

@@ -13,7 +13,7 @@ from callboard.projects.manifest import Manifest
 from callboard.projects.project_settings import Environment
 from callboard.schemas.rest.run_auth_session import StoredAuthSession
 from callboard.schemas.rest.start_request import Retry, StartRequest
-from callboard.schemas.workflow.auth import AuthSessionRef, AuthSessionType, RunAuth
+from callboard.schemas.workflow.auth import AuthSessionRef, RunAuth
 from callboard.schemas.workflow.auth_session import AuthSessionView
 from callboard.schemas.workflow.job import JobAuth, JobDefinition
 from callboard.schemas.workflow.job_run import JobRunPlan
@@ -117,7 +117,7 @@ def _job(definition: JobDefinition) -> str:
 def _run_auth(auth: JobAuth, view: AuthSessionView, proxy: SealedProxy | None, manifest: Manifest) -> RunAuth:
     return RunAuth(
         ref=AuthSessionRef(id=view.id, type=view.type, owner=view.id),
-        auto_recreate=view.type is not AuthSessionType.RECORDER,
+        auto_recreate=view.is_recreatable,
         check_attempts=auth.check_attempts,
         create_attempts=auth.create_attempts,
         request_timeout=timedelta(seconds=_AUTH_TIMEOUT),

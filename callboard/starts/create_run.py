@@ -242,10 +242,11 @@ async def _build_run_auth(
         ConfigurationError: A proxy must be sealed, and there is no key to seal it with.
         Unavailable: Temporal does not answer.
     """
-    stored, parameters_key = None, None
+    stored, parameters_key, is_recreatable = None, None, True
     if isinstance(requested, StoredAuthSession):
         view = await require_auth_session(services, manifest.project, requested.id, "authSession.id")
         ref, stored = AuthSessionRef(id=view.id, type=view.type, owner=view.id), view.proxy
+        is_recreatable = view.is_recreatable
     else:
         if manifest.settings.auth_sessions.type == "MANUAL":
             raise field_error(
@@ -262,7 +263,7 @@ async def _build_run_auth(
         parameters_key = _login_parameters_key(manifest.project, ref.owner, identity)
     return RunAuth(
         ref=ref,
-        auto_recreate=requested.auto_recreate and ref.type is not AuthSessionType.RECORDER,
+        auto_recreate=requested.auto_recreate and is_recreatable,
         check_attempts=requested.check_attempts,
         create_attempts=requested.create_attempts,
         request_timeout=timedelta(seconds=requested.request_timeout),

@@ -40,6 +40,7 @@ _ACTIVITY_SPANS = {
     names.ATTEMPT: ("Attempt", SpanKind.INTERNAL),
     names.CHECK: ("Attempt (check)", SpanKind.INTERNAL),
     names.CREATE_LOGIN: ("Attempt (create)", SpanKind.INTERNAL),
+    names.RECORD_LOGIN: ("Attempt (record)", SpanKind.INTERNAL),
     names.SEND_DELIVERY: ("Delivery try", SpanKind.CLIENT),
 }
 """Names and kinds of the spans of activities, by type; others have none."""

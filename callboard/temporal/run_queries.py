@@ -173,7 +173,7 @@ class RunQueries:
 
 def _creates_filter(validate: RunListItem, run: RunListItem) -> RunFilter:
     return RunFilter(
-        types=frozenset({RunType.AUTH_SESSION_CREATE}),
+        types=frozenset({RunType.AUTH_SESSION_CREATE, RunType.AUTH_SESSION_RECORD}),
         auth_sessions=frozenset({validate.auth_session_id} if validate.auth_session_id else ()),
         created_after=run.created_at,
         created_before=run.ended_at,

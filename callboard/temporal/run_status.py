@@ -15,7 +15,7 @@ from callboard.schemas.workflow.run import RunStatus
 from callboard.temporal.rpc_errors import RPC_TIMEOUT, unless_missing
 from workflows import visibility
 
-_BROWSER_ACTIVITIES = {names.ATTEMPT, names.CHECK, names.CREATE_LOGIN}
+_BROWSER_ACTIVITIES = {names.ATTEMPT, names.CHECK, names.CREATE_LOGIN, names.RECORD_LOGIN}
 
 _STARTED_EVENTS = {
     EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED,

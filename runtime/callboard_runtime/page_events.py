@@ -43,7 +43,8 @@ class PageEvents:
 
     def __init__(self, say: Callable[[str, str, str], None], *, loopback_is_closed: bool = False) -> None:
         """Log by `say`, which is given the level, the source and the message of a line."""
-        self._say = say
+        self._write = say
+        self._tells_nothing = False
         self._loopback_is_closed = loopback_is_closed
         self._left = {"console": MOST, "requestfailed": MOST}
         self.refused = ""
@@ -55,14 +56,28 @@ class PageEvents:
         self._silent: Container[Page | None] = ()
         """Pages of which nothing is logged that their scripts print: a person types there."""
 
-    def renew(self, downloads: Downloads | None = None, silent: Container[Page | None] = ()) -> None:
-        """Begin another Attempt, with all of its limits, what keeps its downloads, and pages that print nothing."""
+    def renew(
+        self,
+        downloads: Downloads | None = None,
+        silent: Container[Page | None] = (),
+        *,
+        tells_nothing: bool = False,
+    ) -> None:
+        """Begin another Attempt, with all of its limits, what keeps its downloads, and pages that print nothing.
+
+        With `tells_nothing`, nothing at all is logged of its pages.
+        """
         self._silent = silent
+        self._tells_nothing = tells_nothing
         self._left = dict.fromkeys(self._left, MOST)
         self.refused = ""
         self.downloads = downloads
         self._downloads = []
         self._counted_downloads = 0
+
+    def _say(self, level: str, source: str, message: str) -> None:
+        if not self._tells_nothing:
+            self._write(level, source, message)
 
     def refused_file(self, url: str) -> None:
         """Note that another client of the browser has asked for a file, and was refused."""

@@ -22,6 +22,7 @@ from .conversation import AttemptState, Conversation
 from .evidence import Evidence
 from .folders import EVIDENCE, Workspace
 from .playwright_wire import guid_of
+from .record import record
 from .relay_policy import RelayPolicy
 from .stacks import dumped_stack
 from .stdio import KeeperSocket, LogLines
@@ -97,6 +98,8 @@ class Attempt:
         if self._state.stop.is_set():
             await self._end()
             return {}
+        if self._spec["kind"] == "record":
+            return await self._record()
         try:
             self._conversation.login.read()
         except StateError as error:
@@ -113,12 +116,39 @@ class Attempt:
         if self._state.stop.is_set():
             return {}
         if self._parts.keeper.passed is not None and (done is None or "error" in done):
-            passed = {"limit": self._parts.keeper.passed, "used": self._parts.keeper.used}
-            return {"error": {"kind": "over-limit", **passed, "stack": self._state.stood_at}, "attributes": {}}
+            return self._passed_limit()
         if done is None:
             return {"error": self._crash(status if ended_by_itself else None), "attributes": {}}
         self.imported = done["imported"]
         return await self._outcome(done)
+
+    async def _record(self) -> dict[str, Any]:
+        """Have a person log in, and return the fields of `done`; they are empty if the Attempt was to stop.
+
+        The process for user code ends before that, so that nothing of the project sees what the person does.
+        """
+        await self._end()
+        self._conversation.say_begun()
+        await self._evidence.begin(self._tab.context, self._tab.page)  # which the live view goes by
+        recording = asyncio.create_task(record(self._spec, self._tab, self._parts.worker), name="record")
+        over_limit, stop = (
+            asyncio.create_task(event.wait()) for event in (self._parts.keeper.has_passed, self._state.stop)
+        )
+        try:
+            await asyncio.wait({recording, over_limit, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if self._state.stop.is_set():
+                return {}
+            if self._parts.keeper.passed is not None:
+                return self._passed_limit()
+            return recording.result()
+        finally:
+            for task in (recording, over_limit, stop):
+                task.cancel()
+
+    def _passed_limit(self) -> dict[str, Any]:
+        """Return the fields of `done` of an Attempt whose Machine has passed a limit."""
+        passed = {"limit": self._parts.keeper.passed, "used": self._parts.keeper.used}
+        return {"error": {"kind": "over-limit", **passed, "stack": self._state.stood_at}, "attributes": {}}
 
     async def _wait_over(self, reading: asyncio.Task[dict[str, Any] | None]) -> bool:
         """Wait until user code is done, has ended or must end. Return whether its process has ended by itself."""

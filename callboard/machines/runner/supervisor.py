@@ -165,7 +165,8 @@ class Supervisor:
         self._parts.keeper.begin(spec["log"], spec["logLimit"])
         prepared.workspace.begin()
         evidence = Evidence(spec["evidence"], spec["function"], self._traces, self._parts.browser.call)
-        self._parts.page_events.renew(self._downloads(spec), evidence.used)
+        is_record = spec["kind"] == "record"
+        self._parts.page_events.renew(self._downloads(spec), evidence.used, tells_nothing=is_record)
         prepared.policy.evidence, prepared.policy.root = evidence, prepared.workspace.root
         live = Screencast(evidence.folder, evidence.last_page, evidence.used.add)
         self._hold = Hold(prepared.user.relay, evidence, live, self._parts.browser, state)
@@ -180,7 +181,8 @@ class Supervisor:
         if done:
             await self._parts.worker.send("done", **done)
         await live.end()
-        saved = await evidence.save(completed=bool(done) and is_good(spec, done))
+        # A record leaves no screenshot either, however it ends.
+        saved = await evidence.save(completed=is_record or (bool(done) and is_good(spec, done)))
         saved["missing"] |= missing_files
         await self._parts.worker.send("left", **attempt.left(saved))
         retire_reason = await self._clean_up(prepared, attempt)

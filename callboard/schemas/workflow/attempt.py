@@ -117,11 +117,18 @@ class AttemptKind(OpenStrEnum):
     API = "api"
     CHECK = "check"
     CREATE = "create"
+    RECORD = "record"
+    """It calls none: a person logs in."""
 
     @property
     def path(self) -> str:
-        """The file of the project that a check or create calls, as its `api`."""
+        """The file of the project that a check or create calls, as its `api`; there is none that a record calls."""
         return f"auth-sessions/{self.value}"
+
+    @property
+    def makes_login(self) -> bool:
+        """Whether a login is made, by user code or by a person."""
+        return self in (AttemptKind.CREATE, AttemptKind.RECORD)
 
 
 class AttemptInput(FlowModel):

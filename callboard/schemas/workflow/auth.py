@@ -19,7 +19,7 @@ class AuthSessionType(OpenStrEnum):
     CREDENTIALS = "CREDENTIALS"
     """The login is made by `auth-sessions/create.py` from stored parameters."""
     RECORDER = "RECORDER"
-    """The login was imported, and cannot be recreated."""
+    """A person has made the login: it was recorded, or imported. Only a person can make it again."""
     RUNTIME = "RUNTIME"
     """The login is made from the `runtimeInput` of one Run, for that Run only."""
 

@@ -64,9 +64,16 @@ class AuthSessionView(FlowModel):
     pending_run_id: str | None = None
     """The Create or Update that makes the login, until the login is kept or, if that failed, what is left of it is
     removed."""
+    start_url: str | None = None
+    """Where a person begins to log in; None if no login of the AuthSession was recorded."""
     from_file: bool = False
     """Whether it is a file of the project: only a deploy changes and removes it."""
     lease: LeaseView = LeaseView()
+
+    @property
+    def is_recreatable(self) -> bool:
+        """Whether a login that has expired can be made again: by a Create, or by a person who is asked for it."""
+        return self.type is not AuthSessionType.RECORDER or self.start_url is not None
 
     @property
     def login(self) -> LoginState | None:
@@ -77,13 +84,16 @@ class AuthSessionView(FlowModel):
 
 
 class LoginSpec(FlowModel):
-    """How a login is made: by a Create, by an Update, or by a Create that a Validate asked for."""
+    """How a login is made: by a Create, an Update or a record, or by one of these that a Validate asked for."""
 
     run_id: str
-    """Id of the Run (type `auth-session-create` or `auth-session-update`) that makes the login."""
+    """Id of the Run (type `auth-session-create`, `-update` or `-record`) that makes the login."""
     type: RunType
     version: str
-    parameters_key: str
+    parameters_key: str | None = None
+    """Key of the artifact with the sealed parameters that the login is made from; None if a person logs in."""
+    start_url: str | None = None
+    """Where a person begins to log in; None if the login is made from parameters."""
     create_attempts: int
     check_attempts: int
     """How many tries the check that follows has; if it is 0, whoever asked for the login checks it."""
@@ -113,7 +123,7 @@ class AuthSessionInput(FlowModel):
 
 
 class CreateInput(FlowModel):
-    """The input of the workflow `Create`, a Run of type `auth-session-create` or `-update`."""
+    """The input of the workflow `Create`, a Run of type `auth-session-create`, `-update` or `-record`."""
 
     workspace: str
     project: str

@@ -33,6 +33,7 @@ class RunType(OpenStrEnum):
     AUTH_SESSION_VALIDATE = "auth-session-validate"
     AUTH_SESSION_CREATE = "auth-session-create"
     AUTH_SESSION_UPDATE = "auth-session-update"
+    AUTH_SESSION_RECORD = "auth-session-record"
 
 
 class ErrorCode(OpenStrEnum):

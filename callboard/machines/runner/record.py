@@ -1,0 +1,64 @@
+"""Record a login: a person logs in, in a tab of the Machine's own, and no user code takes part.
+
+The tab leaves neither trace nor screenshot, and the log tells nothing of what its pages do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from callboard_runtime.state import StateError, as_text, capture_within, captured
+from playwright.async_api import Error as PlaywrightError
+
+from .browser import Tab
+from .channel import Channel
+
+_OPENED_WITHIN = 30.0
+"""Seconds in which the start address must have answered."""
+
+
+async def record(spec: dict[str, Any], tab: Tab, worker: Channel) -> dict[str, Any]:
+    """Have a person log in, and return the fields of `done`.
+
+    The result tells how that has ended, as `{"status", "reason"}` in JSON text; with `completed`, `session` is the state
+    of the login.
+    """
+    start_url: str = json.loads(spec["parameters"])["startUrl"]
+    if (reason := await _open(tab, start_url)) is not None:
+        return _done({"status": "failed", "reason": reason})
+    asked = {"question": "1", "instructions": f"Log in at {start_url}", "timeout": "inf"}
+    answer = await worker.ask("request", operation="hand_over", arguments=asked)
+    if "error" in answer:
+        return _done({"status": "failed", "reason": answer["error"]})
+    end: dict[str, Any] = json.loads(answer["value"])
+    if end["status"] != "completed":
+        return _done(end)
+    worker.post("capturing", within=capture_within(databases=spec["indexedDb"]))
+    try:
+        state, unkept = await captured(tab.context, None, databases=spec["indexedDb"])
+        return _done(end, session=as_text(state), unkept=unkept)
+    except StateError as error:
+        return _done({"status": "failed", "reason": f"The state of the login could not be captured: {error}"})
+
+
+async def _open(tab: Tab, url: str) -> str | None:
+    """Go to this address. Return why that fails, as a sentence; None if it does not."""
+    try:
+        async with asyncio.timeout(_OPENED_WITHIN):
+            await tab.page.goto(url, wait_until="commit", timeout=0)
+    except TimeoutError:
+        why = f"it did not answer within {_OPENED_WITHIN:g} seconds"
+    except PlaywrightError as error:
+        why = error.message.partition("\n")[0]
+    else:
+        return None
+    if tab.proxy_refused:
+        why = "the proxy wants other credentials than it was given (407)"
+    return f"{url} could not be opened: {why}."
+
+
+def _done(end: dict[str, Any], *, session: str | None = None, unkept: str | None = None) -> dict[str, Any]:
+    result = json.dumps({"status": end["status"], "reason": end["reason"]})
+    return {"result": result, "extendedPayloads": None, "session": session, "unkept": unkept, "attributes": {}}
