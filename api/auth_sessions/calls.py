@@ -1,4 +1,4 @@
-"""AuthSessions: the calls (docs/contract.md, section 7; `import` is Callboard's own), and their page.
+"""AuthSessions: the calls (docs/contract.md, section 7; `import` and `record` are Callboard's own), and their page.
 
 The secrets that AuthSessions hold are never shown. The results of operations have a file of their own, `results.py`.
 """
@@ -37,6 +37,9 @@ from callboard.schemas.rest.auth_sessions import (
     CreateAuthSession,
     ImportAuthSession,
     OperationStarted,
+    RecordAuthSession,
+    RecordStarted,
+    RenewAuthSession,
     UpdateAuthSession,
     ValidateAuthSession,
     ValidateStarted,
@@ -60,6 +63,7 @@ _READING = [requires(Scope.AUTH_SESSIONS)]
 _CREATING = [requires(Scope.AUTH_SESSIONS, "authsession.create")]
 _UPDATING = [requires(Scope.AUTH_SESSIONS, "authsession.update")]
 _VALIDATING = [requires(Scope.AUTH_SESSIONS, "authsession.validate")]
+_RECORDING = [requires(Scope.AUTH_SESSIONS, "authsession.record")]
 _IMPORTING = [requires(Scope.AUTH_SESSIONS, "authsession.import")]
 _DELETING = [requires(Scope.AUTH_SESSIONS, "authsession.delete")]
 _STARTING = error_responses(BadRequest, Forbidden, PayloadTooLarge)
@@ -105,6 +109,24 @@ async def import_state(request: Request, services: ServicesDep, manifest: AuthPr
     return await operations.import_state(services, manifest, await read_json_object(request, IMPORT_LIMIT))
 
 
+@_REST.post(
+    "/record",
+    dependencies=_RECORDING,
+    status_code=201,
+    operation_id="recordAuthSession",
+    summary="Record an AuthSession",
+    openapi_extra=request_body(RecordAuthSession),
+    responses=_STARTING | error_responses(Conflict),
+)
+async def record(request: Request, services: ServicesDep, caller: CallerDep, manifest: AuthProjectDep) -> RecordStarted:
+    """Have a person log in, in a browser of Callboard, and store the login. If that fails, no AuthSession is created.
+
+    The Handoff of its Run waits for the person.
+    """
+    started = await operations.record(services, manifest, await read_json_object(request), caller.actor)
+    return _record_started(request, manifest, started)
+
+
 @_REST.get("/{authSessionId}", dependencies=_READING, operation_id="getAuthSession", summary="Get an AuthSession")
 async def get(services: ServicesDep, manifest: ProjectDep, authSessionId: str) -> AuthSessionDetails:
     """Get the AuthSession's type and status, and who uses its login alone."""
@@ -142,6 +164,33 @@ async def update(
 ) -> OperationStarted:
     """Log in with other parameters. If that fails, the old login and parameters stay."""
     return await operations.update(services, manifest, authSessionId, await read_json_object(request), caller.actor)
+
+
+@_REST.post(
+    "/{authSessionId}/record",
+    dependencies=_RECORDING,
+    status_code=201,
+    operation_id="renewAuthSession",
+    summary="Record an AuthSession anew",
+    openapi_extra=request_body(RenewAuthSession),
+    responses=_STARTING | error_responses(Conflict),
+)
+async def renew(
+    request: Request, services: ServicesDep, caller: CallerDep, manifest: AuthProjectDep, authSessionId: str
+) -> RecordStarted:
+    """Have a person log in anew. If that fails, the old login stays."""
+    body = await read_json_object(request)
+    started = await operations.renew(services, manifest, authSessionId, body, caller.actor)
+    return _record_started(request, manifest, started)
+
+
+def _record_started(request: Request, manifest: Manifest, started: OperationStarted) -> RecordStarted:
+    url = str(request.base_url.replace(path=_record_page(manifest, started.operation_id)))
+    return RecordStarted(operation_id=started.operation_id, url=url)
+
+
+def _record_page(manifest: Manifest, operation_id: str) -> str:
+    return f"/projects/{manifest.project}/auth-sessions/record/{operation_id}"
 
 
 @_REST.post(

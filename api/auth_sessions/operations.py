@@ -1,4 +1,4 @@
-"""Calls about stored AuthSessions: create, update, validate and import them (docs/contract.md, section 7)."""
+"""Calls about stored AuthSessions: create, update, validate, import and record them (docs/contract.md, section 7)."""
 
 from __future__ import annotations
 
@@ -18,24 +18,32 @@ from callboard.schemas.rest.auth_sessions import (
     CreateAuthSession,
     ImportAuthSession,
     OperationStarted,
+    RecordAuthSession,
+    RenewAuthSession,
     UpdateAuthSession,
     ValidateAuthSession,
     ValidateStarted,
 )
+from callboard.schemas.rest.field_errors import field_error
 from callboard.schemas.rest.json_text import validate_body
 from callboard.schemas.workflow.actor import Actor
 from callboard.schemas.workflow.auth import AuthSessionRef, AuthSessionStatus, AuthSessionType
 from callboard.schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
-from callboard.schemas.workflow.proxy import owned_by_auth_session
+from callboard.schemas.workflow.proxy import SealedProxy, owned_by_auth_session
 from callboard.schemas.workflow.run import RunType
 from callboard.schemas.workflow.trace import TraceMode
-from callboard.security.egress import check_proxy
+from callboard.security.egress import check_field, check_proxy
 from callboard.security.sealed_proxies import seal_proxy
 from callboard.starts.identity import new_run_id
 from callboard.starts.lookup import find_auth_session, require_auth_session
 from callboard.starts.request_secrets import resolve_proxy, seal_for_auth_session, start_with_artifacts
 from callboard.storage import object_keys
 from callboard.telemetry.log_context import add_log_fields
+
+_RECORD_CHECK_ATTEMPTS = 3
+"""How often the login that a person has made is checked at most."""
+_RECORD_TIMEOUT = timedelta(minutes=10)
+"""Time limit of a record, whose clock stands still while the person logs in, and of each check after it."""
 
 
 async def create(services: Services, manifest: Manifest, body: dict[str, Any], by: Actor) -> OperationStarted:
@@ -65,9 +73,8 @@ async def create(services: Services, manifest: Manifest, body: dict[str, Any], b
         view=view.model_copy(update={"proxy": own_proxy}),
         create=spec,
     )
-    return await _start(
-        services, manifest.project, owner, request, spec, partial(services.auth_sessions.create, session)
-    )
+    begin = partial(services.auth_sessions.create, session)
+    return await _start(services, manifest.project, owner, spec, begin, request.parameters)
 
 
 async def update(
@@ -91,7 +98,7 @@ async def update(
     spec = _login_spec(services, manifest, view.id, request, RunType.AUTH_SESSION_UPDATE, by, view)
     workspace, project = services.settings.workspace, manifest.project
     begin = partial(services.auth_sessions.update, workspace, project, view.id, spec)
-    return await _start(services, project, view.id, request, spec, begin)
+    return await _start(services, project, view.id, spec, begin, request.parameters)
 
 
 async def validate(
@@ -115,7 +122,7 @@ async def validate(
         project=manifest.project,
         version=manifest.version,
         ref=AuthSessionRef(id=view.id, type=view.type, owner=view.id),
-        auto_recreate=request.auto_recreate and view.type is not AuthSessionType.RECORDER,
+        auto_recreate=request.auto_recreate and view.is_recreatable,
         check_attempts=request.check_attempts,
         create_attempts=request.create_attempts,
         request_timeout=timedelta(seconds=request.request_timeout),
@@ -139,11 +146,7 @@ async def import_state(services: Services, manifest: Manifest, body: dict[str, A
         Unavailable: Temporal does not answer, or no worker took up the new state in time.
     """
     request = validate_body(ImportAuthSession, body)
-    if manifest.settings.auth_sessions.type != "MANUAL":
-        raise BadRequest(
-            f"The AuthSessions of project {manifest.project} are created from parameters (authSessions.type is not "
-            '"MANUAL"), so none can be imported. Create the AuthSession from its parameters.'
-        )
+    _require_recorded_logins(manifest)
     number = request.state.first_with_databases
     if number is not None and not manifest.settings.auth_sessions.indexed_db:
         expected = "nothing, as authSessions.indexedDb is not true in the settings of the project"
@@ -171,6 +174,65 @@ async def import_state(services: Services, manifest: Manifest, body: dict[str, A
     created = AuthSessionInput(workspace=workspace, project=project, ref=ref, view=view)
     await start_with_artifacts(services, artifacts, lambda: services.auth_sessions.create(created))
     return contract_auth_session(view)
+
+
+async def record(services: Services, manifest: Manifest, body: dict[str, Any], by: Actor) -> OperationStarted:
+    """Start the Run in which a person makes the login of a new AuthSession, in a browser of Callboard.
+
+    Raises:
+        BadRequest: A field is wrong, leads to an address that is not public, or the project makes its logins itself.
+        Conflict: There is already an AuthSession with this id.
+        ConfigurationError: A proxy must be sealed, and there is no key to seal it with.
+        StoreError, Unavailable: It is not known that anything was started.
+    """
+    request = validate_body(RecordAuthSession, body)
+    await _check_record(services, manifest, request.start_url, request.proxy)
+    owner = request.id or _new_id()
+    if request.id is not None and await find_auth_session(services, manifest.project, owner) is not None:
+        raise _already_exists(manifest.project, owner)
+    spec = _record_spec(services, manifest, owner, request.start_url, request.proxy, by)
+    session = AuthSessionInput(
+        workspace=services.settings.workspace,
+        project=manifest.project,
+        ref=AuthSessionRef(id=owner, type=AuthSessionType.RECORDER, owner=owner),
+        view=_new_view(owner, AuthSessionType.RECORDER, AuthSessionStatus.PENDING),
+        create=spec,
+    )
+    return await _start(services, manifest.project, owner, spec, partial(services.auth_sessions.create, session))
+
+
+async def renew(
+    services: Services, manifest: Manifest, auth_session_id: str, body: dict[str, Any], by: Actor
+) -> OperationStarted:
+    """Start the Run in which a person makes the login of an AuthSession anew; the old one stays if that fails.
+
+    Raises:
+        BadRequest: As for `record`, or there is no start address, or the AuthSession was made from parameters.
+        NotFound: There is no such AuthSession.
+        ConfigurationError: A proxy must be sealed, and there is no key to seal it with.
+        StoreError, Unavailable: It is not known that anything was started.
+    """
+    request = validate_body(RenewAuthSession, body)
+    workspace, project = services.settings.workspace, manifest.project
+    view = await require_changeable_auth_session(services, project, auth_session_id)
+    start_url = request.start_url or view.start_url
+    if start_url is None:
+        wrong = "an http or https URL, as no login of this AuthSession was recorded yet"
+        raise field_error("startUrl", wrong, f"startUrl: expected {wrong}.")
+    await _check_record(services, manifest, start_url, request.proxy)
+    if view.type is not AuthSessionType.RECORDER:
+        raise BadRequest(f"AuthSession {view.id} was created from parameters. Update it.")
+    spec = _record_spec(services, manifest, view.id, start_url, request.proxy, by, view)
+    begin = partial(services.auth_sessions.update, workspace, project, view.id, spec)
+    return await _start(services, project, view.id, spec, begin)
+
+
+async def _check_record(services: Services, manifest: Manifest, start_url: str, proxy: str | None) -> None:
+    """Check where a record is to lead, and that people record the logins of this project. Raises BadRequest."""
+    _require_recorded_logins(manifest)
+    await check_proxy(services.egress, "proxy", proxy)
+    # The browser resolves the name itself, or a proxy does, which may know others.
+    await check_field(services.egress, "startUrl", start_url, "startUrl", allow_unknown_host=proxy is not None)
 
 
 async def require_changeable_auth_session(services: Services, project: str, auth_session_id: str) -> AuthSessionView:
@@ -213,17 +275,6 @@ def _login_spec(
     view: AuthSessionView | None = None,
 ) -> LoginSpec:
     run_id = new_run_id()
-    if request.proxy is not None:
-        # The proxy becomes the AuthSession's own, so it is sealed for the AuthSession and not for the Run.
-        proxy = seal_proxy(
-            request.proxy,
-            services.ring,
-            workspace=services.settings.workspace,
-            project=manifest.project,
-            owner=owned_by_auth_session(owner),
-        )
-    else:
-        proxy = resolve_proxy(services, manifest, run_id, None, view and view.proxy)
     return LoginSpec(
         run_id=run_id,
         type=run_type,
@@ -233,8 +284,46 @@ def _login_spec(
         check_attempts=request.check_attempts,
         request_timeout=timedelta(seconds=request.request_timeout),
         trace=TraceMode.of(request.save_trace),
-        proxy=proxy,
+        proxy=_login_proxy(services, manifest, owner, run_id, request.proxy, view),
         started_by=by,
+    )
+
+
+def _record_spec(
+    services: Services,
+    manifest: Manifest,
+    owner: str,
+    start_url: str,
+    proxy: str | None,
+    by: Actor,
+    view: AuthSessionView | None = None,
+) -> LoginSpec:
+    run_id = new_run_id()
+    return LoginSpec(
+        run_id=run_id,
+        type=RunType.AUTH_SESSION_RECORD,
+        version=manifest.version,
+        start_url=start_url,
+        create_attempts=1,
+        check_attempts=_RECORD_CHECK_ATTEMPTS,
+        request_timeout=_RECORD_TIMEOUT,
+        proxy=_login_proxy(services, manifest, owner, run_id, proxy, view),
+        started_by=by,
+    )
+
+
+def _login_proxy(
+    services: Services, manifest: Manifest, owner: str, run_id: str, requested: str | None, view: AuthSessionView | None
+) -> SealedProxy | None:
+    if requested is None:
+        return resolve_proxy(services, manifest, run_id, None, view and view.proxy)
+    # The proxy becomes the AuthSession's own, so it is sealed for the AuthSession and not for the Run.
+    return seal_proxy(
+        requested,
+        services.ring,
+        workspace=services.settings.workspace,
+        project=manifest.project,
+        owner=owned_by_auth_session(owner),
     )
 
 
@@ -242,17 +331,16 @@ async def _start(
     services: Services,
     project: str,
     owner: str,
-    request: UpdateAuthSession,
     spec: LoginSpec,
     begin: Callable[[], Awaitable[object]],
+    parameters: dict[str, Any] | None = None,
 ) -> OperationStarted:
     """Store what the Run needs, and start it by `begin`."""
-    text = json.dumps(request.parameters, separators=(",", ":"))
     add_log_fields(authSessionId=owner, operationId=spec.run_id)
-    artifacts = {
-        spec.parameters_key: seal_for_auth_session(services, project, owner, text),
-        object_keys.accepted(project, spec.run_id): accepted_note(spec.type, owner),
-    }
+    artifacts = {object_keys.accepted(project, spec.run_id): accepted_note(spec.type, owner)}
+    if spec.parameters_key is not None:
+        text = json.dumps(parameters, separators=(",", ":"))
+        artifacts[spec.parameters_key] = seal_for_auth_session(services, project, owner, text)
     await start_with_artifacts(services, artifacts, begin)
     return OperationStarted(operation_id=spec.run_id)
 
@@ -274,8 +362,17 @@ def _require_automatic_logins(manifest: Manifest) -> None:
 
 def _recorded_error(reason: str) -> BadRequest:
     return BadRequest(
-        f"{reason}, so Callboard cannot create them. Import a browser's state: POST …/auth-sessions/import."
+        f"{reason}, so Callboard cannot create them. Record the login, or import a browser's state: "
+        "POST …/auth-sessions/record, POST …/auth-sessions/import."
     )
+
+
+def _require_recorded_logins(manifest: Manifest) -> None:
+    if manifest.settings.auth_sessions.type != "MANUAL":
+        raise BadRequest(
+            f"The AuthSessions of project {manifest.project} are created from parameters (authSessions.type is not "
+            '"MANUAL"), so none can be recorded or imported. Create the AuthSession from its parameters.'
+        )
 
 
 def _new_id() -> str:

@@ -1,4 +1,4 @@
-"""Results of a Create, an Update or a Validate: the calls (docs/contract.md, section 7.2). Each is that of a Run."""
+"""Results of Creates, Updates, Validates and records: the calls (docs/contract.md, section 7.2). Each is of a Run."""
 
 from __future__ import annotations
 
@@ -65,8 +65,20 @@ async def validate_result(
     return await _answer(services, manifest.project, operationId, RunType.AUTH_SESSION_VALIDATE, authSessionId)
 
 
+@router.get(
+    "/record/{operationId}/result",
+    dependencies=_READING,
+    operation_id="getAuthSessionRecordResult",
+    summary="Get a record's result",
+    response_model=OperationResult,
+)
+async def record_result(services: ServicesDep, manifest: ProjectDep, operationId: str) -> Response:
+    """Get the operation's status, of a first record or a renewal. `handoff` is what waits for the person."""
+    return JSONResponse(await operation_result(services, manifest.project, operationId, RunType.AUTH_SESSION_RECORD))
+
+
 def accepted_note(run_type: RunType, auth_session_id: str) -> bytes:
-    """Return the artifact which tells that a Create or Update was accepted.
+    """Return the artifact which tells that a Create, an Update or a record was accepted.
 
     Its Run starts only when the AuthSession is ready for it.
     """
@@ -77,11 +89,11 @@ def accepted_note(run_type: RunType, auth_session_id: str) -> bytes:
 async def _answer(
     services: Services, project: str, operation_id: str, run_type: RunType, auth_session_id: str | None = None
 ) -> Response:
-    return JSONResponse(await _result(services, project, operation_id, run_type, auth_session_id))
+    return JSONResponse(await operation_result(services, project, operation_id, run_type, auth_session_id))
 
 
-async def _result(
-    services: Services, project: str, operation_id: str, run_type: RunType, auth_session_id: str | None
+async def operation_result(
+    services: Services, project: str, operation_id: str, run_type: RunType, auth_session_id: str | None = None
 ) -> dict[str, Any]:
     """Return the result of an operation.
 

@@ -17,7 +17,7 @@ from callboard.cli.output import print_fields, print_heading, print_json, print_
 from callboard.cli.polling import UNFINISHED_OPERATION, wait_for_operation
 from callboard.cli.render import format_cause
 from callboard.cli.with_api import with_project
-from callboard.schemas.errors import Forbidden
+from callboard.schemas.errors import BadRequest, Forbidden
 from callboard.temporal.durations import format_duration
 
 app = typer.Typer(
@@ -134,6 +134,36 @@ def update(
     body = _login_body(login, proxy=proxy, createAttempts=create_attempts, checkAttempts=check_attempts)
     place = f"auth-sessions/{quote_segment(auth_session_id)}/update"
     _report_operation(target, target.request("POST", place, body), place, wait, timeout, as_json)
+
+
+@app.command()
+@with_project
+def record(
+    target: ApiClient,
+    auth_session_id: Annotated[
+        str | None, typer.Argument(metavar="ID", help="Id of the AuthSession. Default: a generated one.")
+    ] = None,
+    start_url: Annotated[
+        str | None, typer.Option(help="Address at which the login begins. With --renew, the last one is the default.")
+    ] = None,
+    proxy: _Proxy = None,
+    renew: Annotated[bool, typer.Option("--renew", help="Log in anew for an AuthSession that there is.")] = False,
+    timeout: _Timeout = timedelta(minutes=20),
+    as_json: AsJson = False,
+) -> None:
+    """Log in by hand, in a browser of Callboard, and store the login.
+
+    This needs a project whose authSessions.type is MANUAL. The address of a page is printed: log in there, and press
+    Done. The command waits for that. If a login is not renewed, the old one stays.
+    """
+    if renew and auth_session_id is None:
+        raise BadRequest("--renew needs the ID of the AuthSession.")
+    given = {"id": None if renew else auth_session_id, "startUrl": start_url, "proxy": proxy}
+    body = {name: value for name, value in given.items() if value is not None}
+    of = f"{quote_segment(auth_session_id)}/" if renew and auth_session_id is not None else ""
+    answer = target.request("POST", f"auth-sessions/{of}record", body)
+    print_message(f"Log in here: {answer['url']}")
+    _report_operation(target, answer, "auth-sessions/record", True, timeout, as_json)
 
 
 @app.command()

@@ -22,8 +22,8 @@ _OPENED_WITHIN = 30.0
 async def record(spec: dict[str, Any], tab: Tab, worker: Channel) -> dict[str, Any]:
     """Have a person log in, and return the fields of `done`.
 
-    The result tells how that has ended, as `{"status", "reason"}` in JSON text; with `completed`, `session` is the state
-    of the login.
+    The result tells how that has ended, as `{"status", "reason"}` in JSON text. With `completed`, `session` is the
+    state of the login.
     """
     start_url: str = json.loads(spec["parameters"])["startUrl"]
     if (reason := await _open(tab, start_url)) is not None:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, ConfigDict, Field, JsonValue
 
-from callboard.schemas.rest.base import Flag, RequestModel, RequestTimeout, ResponseModel, absent_if_none
+from callboard.schemas.rest.base import (
+    Flag,
+    RequestModel,
+    RequestTimeout,
+    ResponseModel,
+    absent_if_none,
+    checked,
+    expected_error,
+    expects,
+)
 from callboard.schemas.rest.browser_state import BrowserState
 from callboard.schemas.rest.handoffs import OpenHandoff
 from callboard.schemas.rest.login_parameters import LoginParameters
@@ -14,10 +24,20 @@ from callboard.schemas.rest.proxy import ProxyUrl
 from callboard.schemas.rest.run_auth_session import AuthAttempts, AuthSessionId
 from callboard.schemas.rest.run_result import RunErrorBody, RunReasonBody
 from callboard.schemas.rest.runs import LeaseBody
+from callboard.schemas.rest.sink import HTTP_URL, check_http_url
 from callboard.schemas.workflow.auth import AuthSessionStatus, AuthSessionType
 
 _EXAMPLE_ID = "V1StGXR8_Z5jdHi6B-myT"
 _PARAMETERS: JsonValue = {"username": "anna", "password": "…"}
+
+
+def _check_start_url(url: str) -> None:
+    check_http_url(url)
+    if "@" in urlsplit(url).netloc:
+        raise expected_error(f"{HTTP_URL}, and without user and password, as it is shown to people")
+
+
+StartUrl = Annotated[str, Field(max_length=2048), AfterValidator(checked(_check_start_url)), expects(HTTP_URL)]
 
 
 class UpdateAuthSession(RequestModel):
@@ -111,6 +131,42 @@ class ImportAuthSession(RequestModel):
     state: BrowserState
 
 
+class RenewAuthSession(RequestModel):
+    """The body of `{authSessionId}/record`. All fields are optional."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{}, {"startUrl": "https://shop.example/login"}]})
+
+    start_url: StartUrl | None = None
+    """The address at which the person begins to log in, which is shown to people. Without it, the last one."""
+    proxy: ProxyUrl | None = Field(default=None, repr=False)
+    """The proxy of the browser, and of every Run that uses this AuthSession and names none. Without it, the AuthSession
+    keeps the one that it has."""
+
+
+class RecordAuthSession(RequestModel):
+    """The body of `record`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"startUrl": "https://shop.example/login"},
+                {
+                    "id": "anna@shop",
+                    "startUrl": "https://shop.example/login",
+                    "proxy": "http://proxy.example.com:3128",
+                },
+            ]
+        }
+    )
+
+    id: AuthSessionId | None = None
+    """The id of the new AuthSession; if it is absent, Callboard generates one."""
+    start_url: StartUrl
+    """The address at which the person begins to log in, which is shown to people."""
+    proxy: ProxyUrl | None = Field(default=None, repr=False)
+    """The proxy of the browser, and of every Run that uses this AuthSession and names none."""
+
+
 class AuthSessionBody(ResponseModel):
     """An AuthSession with its type and status."""
 
@@ -149,6 +205,25 @@ class OperationStarted(ResponseModel):
 
     status: Literal["started"] = "started"
     operation_id: str
+
+
+class RecordStarted(OperationStarted):
+    """An accepted record. It is never lost."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "status": "started",
+                    "operationId": _EXAMPLE_ID,
+                    "url": f"https://callboard.example.com/projects/shop/auth-sessions/record/{_EXAMPLE_ID}",
+                }
+            ]
+        }
+    )
+
+    url: str
+    """The page with the browser in which a person who is signed in logs in."""
 
 
 class ValidateStarted(ResponseModel):
@@ -191,7 +266,8 @@ class OperationDone(ResponseModel):
 class OperationFailed(ResponseModel):
     """The operation has failed.
 
-    After a Create there is no AuthSession, after an Update the old login stays, and after a Validate it is expired.
+    After a Create or a first record there is no AuthSession, after an Update or a renewal the old login stays, and
+    after a Validate it is expired.
     """
 
     model_config = ConfigDict(
@@ -237,4 +313,4 @@ class OperationCanceled(ResponseModel):
 
 
 OperationResult = OperationPending | OperationInProgress | OperationDone | OperationFailed | OperationCanceled
-"""The result of a Create, an Update or a Validate."""
+"""The result of a Create, an Update, a Validate or a record."""

@@ -15,7 +15,7 @@ _HEADER_VALUE = re.compile(r"(?:[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?)?")
 _CONTROL = re.compile(r"[\x00-\x20\x7f\\]")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 
-_HTTP_URL = "an http or https URL with a host, at most 2048 characters"
+HTTP_URL = "an http or https URL with a host, at most 2048 characters"
 _ENDPOINT = "an http or https URL with a host and no query, at most 2048 characters"
 _HEADERS = (
     "an object of header names, each once in whatever case, to texts of printable ASCII without blanks around them, "
@@ -34,19 +34,20 @@ _RESERVED_PREFIX = "webhook-"
 
 
 def _check_webhook_url(url: str) -> None:
-    _check_http_url(url)
+    check_http_url(url)
     if "@" in urlsplit(url).netloc:
-        raise expected_error(f"{_HTTP_URL}, and without user and password: send them as a header")
+        raise expected_error(f"{HTTP_URL}, and without user and password: send them as a header")
 
 
-def _check_http_url(url: str) -> None:
+def check_http_url(url: str) -> None:
+    """Check that this is an http or https URL with a host. Raises ValueError if not."""
     parts = urlsplit(url)
     if _CONTROL.search(url) or parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
         raise ValueError("not an http or https URL with a host")
 
 
 def _check_endpoint(url: str) -> None:
-    _check_http_url(url)
+    check_http_url(url)
     if "?" in url or "#" in url:
         raise ValueError("more than an address")
     if "@" in urlsplit(url).netloc:
@@ -79,7 +80,7 @@ _HEADERS_LIMIT = 16_000
 _PREFIX_BYTES = 800
 """A key may have 1024, with the id of a Run in them."""
 
-HttpUrl = Annotated[str, Field(max_length=2048), AfterValidator(checked(_check_webhook_url)), expects(_HTTP_URL)]
+HttpUrl = Annotated[str, Field(max_length=2048), AfterValidator(checked(_check_webhook_url)), expects(HTTP_URL)]
 _Endpoint = Annotated[str, Field(max_length=2048), AfterValidator(checked(_check_endpoint)), expects(_ENDPOINT)]
 _Apis = Annotated[list[ApiName], FailFast(), Field(max_length=500), expects("an array of at most 500 names of APIs")]
 Headers = Annotated[dict[str, str], FailFast(), AfterValidator(_check_headers), expects(_HEADERS)]
