@@ -19,12 +19,14 @@ from callboard.schemas.workflow.attempt import (
     INTERRUPTED,
     AttemptInput,
     AttemptOutcome,
+    AttemptStatus,
     InterruptedInput,
     StopInput,
 )
 from callboard.schemas.workflow.auth import AuthSessionStatus, CheckReport, Imported, SavedBack
-from callboard.schemas.workflow.run import ErrorCode, RunOutcome, RunStatus
-from tests.support.auth_stage import LoginStage, bad, good, made_by, not_made
+from callboard.schemas.workflow.run import ErrorCode, ReasonType, RunOutcome, RunReason, RunStatus
+from callboard.temporal.closing import wait_for_outcome
+from tests.support.auth_stage import START_URL, LoginStage, bad, good, made_by, not_made
 from tests.support.run_stage import Gone, HeldAttempt, Part, completed, ends, failed, interrupted, raises
 from tests.support.temporal_servers import LONG_HISTORY, skipping_stage
 
@@ -71,6 +73,12 @@ async def made_but_bad(input: AttemptInput) -> AttemptOutcome:
     """A create that succeeds, with a login that the site does not know."""
     return good(made_by(input))
 
+
+DECLINED = AttemptOutcome(
+    status=AttemptStatus.CANCELED,
+    reason=RunReason(type=ReasonType.CANCELLED_USER_ACTION, message="A person has declined: not my account"),
+)
+"""What a record comes to whose Handoff is declined."""
 
 THROWS = bad(message="no such element", code=ErrorCode.SCRIPT_EXECUTION_EXCEPTION)
 """What a check comes to that raises."""
@@ -391,6 +399,39 @@ async def create_canceled_that_others_wait_for(stage: LoginStage) -> None:
     await stage.validate()
     await held.began.wait()
     await stage.cancel(stage.created[0].run_id)
+    stage.outcome = await stage.validated()
+
+
+# Records, by a person.
+
+
+@_shape(Kind.CREATE, Kind.SESSION)
+async def session_recorded(stage: LoginStage) -> None:
+    """Its first worker is lost; then deleted."""
+    stage.recorder()
+    stage.creates.append(raises(LOST))
+    await stage.open(input := stage.record_spec("record"))
+    stage.outcome = await stage.outcome_of(input.run_id)
+    await stage.until_status(READY)
+    await stage.delete()
+    await stage.closed()
+
+
+@_shape(Kind.CREATE, Kind.SESSION)
+async def session_declined(stage: LoginStage) -> None:
+    stage.recorder()
+    stage.creates.append(ends(DECLINED))
+    await stage.open(input := stage.record_spec("record"))
+    await stage.closed()
+    # Nobody has canceled it in Temporal, where it has failed.
+    stage.outcome = await wait_for_outcome(stage.client.get_workflow_handle(input.run_id, result_type=RunOutcome))
+
+
+@_shape(Kind.VALIDATE, Kind.SESSION)
+async def login_recorded_anew_that_has_expired(stage: LoginStage) -> None:
+    stage.recorder()
+    await stage.open(start_url=START_URL)
+    await stage.validate()
     stage.outcome = await stage.validated()
 
 

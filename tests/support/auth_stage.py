@@ -51,6 +51,7 @@ PASSWORD = "correct horse battery staple"
 SESSION = "2f1d0c8be4"
 PARAMETERS = json.dumps({"username": "ada", "password": PASSWORD, "favourite": "a-blue-one"})
 """The parameters of the AuthSession on the stage."""
+START_URL = "https://shop.test/login"
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 FIRST = LoginState(login_version=1, key="state-1", parameters_key="parameters-1")
 """The login of an AuthSession that exists from the beginning."""
@@ -130,7 +131,11 @@ class LoginStage(Stage):
         async def create(input: AttemptInput) -> AttemptOutcome:
             return await one_try(input, self.created, self.creates, self.make)
 
-        return [check, create]
+        @activity.defn(name=names.RECORD_LOGIN)
+        async def record(input: AttemptInput) -> AttemptOutcome:
+            return await one_try(input, self.created, self.creates, self.make)
+
+        return [check, create, record]
 
     async def _look(self, input: AttemptInput) -> AttemptOutcome:
         assert input.auth
@@ -258,6 +263,11 @@ class LoginStage(Stage):
     def recorder(self) -> None:
         """From now on the AuthSession is one of the recorder."""
         self.ref = self.ref.model_copy(update={"type": AuthSessionType.RECORDER})
+
+    def record_spec(self, run_id: str, **fields: Any) -> LoginSpec:
+        """What a record logs in with."""
+        of_person = {"parameters_key": None, "start_url": START_URL, "create_attempts": 1}
+        return self.login_spec(run_id, RunType.AUTH_SESSION_RECORD, **{**of_person, **fields})
 
     @property
     def validate_id(self) -> str:

@@ -7,7 +7,14 @@ import pytest
 
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.attempt import AttemptKind, StopInput
-from callboard.schemas.workflow.auth import AuthSessionStatus, CheckReport, DeleteStatesInput, LoginState
+from callboard.schemas.workflow.auth import (
+    AuthSessionStatus,
+    CheckReport,
+    DeleteStatesInput,
+    Imported,
+    LoginState,
+    SavedBack,
+)
 from callboard.schemas.workflow.proxy import SealedProxy, owned_by_auth_session
 from callboard.schemas.workflow.run import ErrorCode, RunStatus, RunType
 from callboard.schemas.workflow.trace import TraceMode
@@ -155,6 +162,60 @@ async def test_updates_come_one_after_the_other(login_stage: LoginStage):
     await login_stage.outcome_of(second.run_id)
     view = await login_stage.until_view(lambda view: view.pending_run_id is None)
     assert (view.login_version, view.parameters_key) == (2, "parameters-second")
+
+
+# Records, by a person.
+
+
+async def test_a_record_that_is_lost_is_made_again_and_its_login_is_checked(play_login: Any):
+    stage = await play_login("session-recorded")
+    (lost, made), (check,) = stage.created, stage.checked
+    assert (made.kind, made.api, made.parameters.text) == (
+        AttemptKind.RECORD,
+        "auth-sessions/record",
+        '{"startUrl": "https://shop.test/login"}',
+    )
+    assert (lost.number, made.number, made.variables) == (1, 2, None)
+    login = LoginState(login_version=1, key="state-1")
+    assert (check.kind, check.number, check.auth.initial_login) == (AttemptKind.CHECK, 3, login)
+    assert (stage.outcome.status, stage.outcome.login) == (RunStatus.COMPLETED, login)
+    description = await stage.client.get_workflow_handle(made.run_id).describe()
+    assert description.typed_search_attributes[visibility.RUN_TYPE] == RunType.AUTH_SESSION_RECORD
+
+
+async def test_who_declines_is_not_asked_again_and_nothing_is_left(play_login: Any):
+    stage = await play_login("session-declined")
+    assert stage.outcome.status is RunStatus.CANCELED
+    assert "not my account" in stage.outcome.reason.message
+    assert (len(stage.created), stage.checked) == (1, [])
+    assert stage.forgotten == [DeleteStatesInput(project=stage.project, owner=ID)]
+
+
+async def test_a_renewal_keeps_what_it_begins_with_and_one_that_fails_leaves_the_old_login(login_stage: LoginStage):
+    login_stage.recorder()
+    await login_stage.open()
+    renewed = login_stage.record_spec("renewed", proxy=OWN)
+    login_stage.creates.extend([login_stage.make, ends(not_made("nobody has come", final=True))])
+    for spec in (renewed, login_stage.record_spec("in-vain", start_url="https://other.test", proxy=None)):
+        await login_stage.session.signal(names.UPDATE_LOGIN, spec)
+        await login_stage.outcome_of(spec.run_id)
+        await login_stage.until_view(lambda view: view.pending_run_id is None)
+    view = await login_stage.view()
+    assert (view.login_version, view.start_url, view.proxy) == (2, renewed.start_url, OWN)
+    assert (view.status, login_stage.forgotten) == (AuthSessionStatus.READY, [])
+
+
+async def test_an_import_stays_that_comes_while_a_person_records_in_vain(login_stage: LoginStage):
+    login_stage.recorder()
+    held = login_stage.hold(login_stage.creates)
+    await login_stage.open(spec := login_stage.record_spec("record"))
+    await held.began.wait()
+    await login_stage.session.signal(names.IMPORTED, Imported(key="imported"))
+    held.end(not_made("nobody has come", final=True))
+    await login_stage.outcome_of(spec.run_id)
+    await login_stage.session.signal(names.SAVED_BACK, SavedBack(before="imported", after="used"))
+    view = await login_stage.until_view(lambda view: view.state_key == "used")
+    assert (view.status, view.pending_run_id) == (AuthSessionStatus.READY, None)
 
 
 # Delete.

@@ -1,5 +1,6 @@
 """Workflow `Validate`, shape by shape (docs/contract.md, section 10, rule 3)."""
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -13,9 +14,9 @@ from callboard.schemas.workflow.base import JsonRef
 from callboard.schemas.workflow.run import ErrorCode, RunOutcome, RunStatus, RunType
 from callboard.schemas.workflow.trace import TraceMode
 from callboard.temporal.listing import read_list_item
-from tests.support.auth_stage import FIRST, LoginStage, bad, good, made_by
+from tests.support.auth_stage import FIRST, START_URL, LoginStage, bad, good, made_by
 from tests.support.present import present
-from tests.support.run_outcomes import FALSY, assert_canceled, assert_failed
+from tests.support.run_outcomes import assert_canceled, assert_failed
 from tests.support.run_stage import WORKSPACE, HeldAttempt, ends, scheduled, sealed_variables
 from workflows import validate, visibility
 
@@ -129,16 +130,6 @@ async def test_without_a_good_check_the_validate_fails_with_the_last_error(
     assert (view.login_version, view.pending_run_id) == (2 if shape == "login-made-anew-but-bad" else 1, None)
 
 
-async def test_a_login_that_was_recorded_is_not_made_anew(login_stage: LoginStage):
-    login_stage.recorder()
-    await login_stage.open()
-    await login_stage.validate()
-    details = assert_failed(await login_stage.validated(), ErrorCode.CHECK_ATTEMPTS_FAILED, "not true")
-    assert details == {"attempts_count": 2, "last_error": FALSY}
-    await login_stage.until_status(AuthSessionStatus.EXPIRED)
-    assert login_stage.created == []
-
-
 # A Create in between.
 
 
@@ -153,6 +144,17 @@ async def test_a_login_that_is_bad_is_made_anew_and_checked_again(play_login: An
     view = await stage.view()
     assert (view.status, view.login) == (AuthSessionStatus.READY, second)
     assert view.updated_at > view.created_at
+
+
+async def test_a_recorded_login_that_has_expired_is_recorded_anew_by_a_person(play_login: Any):
+    stage = await play_login("login-recorded-anew-that-has-expired")
+    second = LoginState(login_version=2, key="state-2")
+    assert (stage.outcome.status, stage.outcome.login) == (RunStatus.COMPLETED, second)
+    (record,) = stage.created
+    assert (record.kind, json.loads(record.parameters.text)) == (AttemptKind.RECORD, {"startUrl": START_URL})
+    assert record.parent_run_id == stage.validate_id
+    view = await stage.view()
+    assert (view.status, view.login, view.start_url) == (AuthSessionStatus.READY, second, START_URL)
 
 
 async def test_checks_and_creates_get_the_variables_of_their_time(login_stage: LoginStage):
