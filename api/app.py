@@ -13,6 +13,7 @@ from api import audit, codes, deliveries, env_vars, fleet, health, keys
 from api.attempts import calls as attempt_calls
 from api.attempts import live_calls
 from api.auth_sessions import calls as auth_session_calls
+from api.auth_sessions import records as auth_session_records
 from api.auth_sessions import results as auth_session_results
 from api.dashboard import assets, sign_in
 from api.dashboard.codec_routes import install_codec
@@ -74,6 +75,7 @@ def create_app(services: Services) -> FastAPI:
         *live_calls.routers,
         *auth_session_calls.routers,
         auth_session_results.router,
+        *auth_session_records.routers,
         *handoff_calls.routers,
         codes.router,
         *deliveries.routers,

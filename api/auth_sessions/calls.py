@@ -1,6 +1,7 @@
-"""AuthSessions: the calls (docs/contract.md, section 7; `import` and `record` are Callboard's own), and their page.
+"""AuthSessions: the calls (docs/contract.md, section 7; `import` is Callboard's own), and their page.
 
-The secrets that AuthSessions hold are never shown. The results of operations have a file of their own, `results.py`.
+The secrets that AuthSessions hold are never shown. Files of their own have the results of operations, `results.py`, and
+logins that people record, `records.py`.
 """
 
 from __future__ import annotations
@@ -37,9 +38,6 @@ from callboard.schemas.rest.auth_sessions import (
     CreateAuthSession,
     ImportAuthSession,
     OperationStarted,
-    RecordAuthSession,
-    RecordStarted,
-    RenewAuthSession,
     UpdateAuthSession,
     ValidateAuthSession,
     ValidateStarted,
@@ -63,7 +61,6 @@ _READING = [requires(Scope.AUTH_SESSIONS)]
 _CREATING = [requires(Scope.AUTH_SESSIONS, "authsession.create")]
 _UPDATING = [requires(Scope.AUTH_SESSIONS, "authsession.update")]
 _VALIDATING = [requires(Scope.AUTH_SESSIONS, "authsession.validate")]
-_RECORDING = [requires(Scope.AUTH_SESSIONS, "authsession.record")]
 _IMPORTING = [requires(Scope.AUTH_SESSIONS, "authsession.import")]
 _DELETING = [requires(Scope.AUTH_SESSIONS, "authsession.delete")]
 _STARTING = error_responses(BadRequest, Forbidden, PayloadTooLarge)
@@ -109,24 +106,6 @@ async def import_state(request: Request, services: ServicesDep, manifest: AuthPr
     return await operations.import_state(services, manifest, await read_json_object(request, IMPORT_LIMIT))
 
 
-@_REST.post(
-    "/record",
-    dependencies=_RECORDING,
-    status_code=201,
-    operation_id="recordAuthSession",
-    summary="Record an AuthSession",
-    openapi_extra=request_body(RecordAuthSession),
-    responses=_STARTING | error_responses(Conflict),
-)
-async def record(request: Request, services: ServicesDep, caller: CallerDep, manifest: AuthProjectDep) -> RecordStarted:
-    """Have a person log in, in a browser of Callboard, and store the login. If that fails, no AuthSession is created.
-
-    The Handoff of its Run waits for the person.
-    """
-    started = await operations.record(services, manifest, await read_json_object(request), caller.actor)
-    return _record_started(request, manifest, started)
-
-
 @_REST.get("/{authSessionId}", dependencies=_READING, operation_id="getAuthSession", summary="Get an AuthSession")
 async def get(services: ServicesDep, manifest: ProjectDep, authSessionId: str) -> AuthSessionDetails:
     """Get the AuthSession's type and status, and who uses its login alone."""
@@ -167,33 +146,6 @@ async def update(
 
 
 @_REST.post(
-    "/{authSessionId}/record",
-    dependencies=_RECORDING,
-    status_code=201,
-    operation_id="renewAuthSession",
-    summary="Record an AuthSession anew",
-    openapi_extra=request_body(RenewAuthSession),
-    responses=_STARTING | error_responses(Conflict),
-)
-async def renew(
-    request: Request, services: ServicesDep, caller: CallerDep, manifest: AuthProjectDep, authSessionId: str
-) -> RecordStarted:
-    """Have a person log in anew. If that fails, the old login stays."""
-    body = await read_json_object(request)
-    started = await operations.renew(services, manifest, authSessionId, body, caller.actor)
-    return _record_started(request, manifest, started)
-
-
-def _record_started(request: Request, manifest: Manifest, started: OperationStarted) -> RecordStarted:
-    url = str(request.base_url.replace(path=_record_page(manifest, started.operation_id)))
-    return RecordStarted(operation_id=started.operation_id, url=url)
-
-
-def _record_page(manifest: Manifest, operation_id: str) -> str:
-    return f"/projects/{manifest.project}/auth-sessions/record/{operation_id}"
-
-
-@_REST.post(
     "/{authSessionId}/validate/start",
     dependencies=_VALIDATING,
     status_code=201,
@@ -216,7 +168,7 @@ async def page(request: Request, services: ServicesDep, manifest: OpenProjectDep
     if not manifest.settings.auth_sessions.enabled:
         none: dict[str, Any] = {"authSessions": [], "failedCreates": []}
         return render_page(request, "auth-sessions-off.html", none, manifest=manifest)
-    return await _render(request, services, manifest)
+    return await render(request, services, manifest)
 
 
 @_PAGE.post("", dependencies=_CREATING)
@@ -227,7 +179,7 @@ async def create_by_form(
     try:
         await operations.create(services, manifest, _login_body(form), caller.actor)
     except (BadRequest, Conflict) as error:
-        return await _render(request, services, manifest, error, form="create", values=form)
+        return await render(request, services, manifest, error, form="create", values=form)
     return _redirect(manifest, "create", form.get("id", ""))
 
 
@@ -241,7 +193,7 @@ async def import_by_form(request: Request, services: ServicesDep, form: FormDep,
         reader.raise_if_invalid()
         imported = await operations.import_state(services, manifest, body)
     except (BadRequest, Conflict) as error:
-        return await _render(request, services, manifest, error, form="import", values=form)
+        return await render(request, services, manifest, error, form="import", values=form)
     return _redirect(manifest, "import", imported.id)
 
 
@@ -258,7 +210,7 @@ async def update_by_form(
     try:
         await operations.update(services, manifest, authSessionId, _login_body(form), caller.actor)
     except (BadRequest, Conflict) as error:
-        return await _render(request, services, manifest, error, form=f"update {authSessionId}", values=form)
+        return await render(request, services, manifest, error, form=f"update {authSessionId}", values=form)
     return _redirect(manifest, "update", authSessionId)
 
 
@@ -280,7 +232,7 @@ async def delete_by_form(services: ServicesDep, _: FormDep, manifest: AuthProjec
     return _redirect(manifest, "delete", authSessionId)
 
 
-async def _render(
+async def render(
     request: Request,
     services: Services,
     manifest: Manifest,
@@ -289,8 +241,19 @@ async def _render(
     form: str | None = None,
     values: Mapping[str, str] | None = None,
 ) -> Response:
+    """Show the project's AuthSessions, with what was wrong with this form and what it had, but for secrets.
+
+    Raises:
+        ProjectError, Unavailable: They cannot be read.
+    """
     data = await _page_data(services, manifest.project)
-    repeatable = ("id", "createAttempts", "checkAttempts", "requestTimeout")  # the other fields hold secrets
+    repeatable = (
+        "id",
+        "startUrl",
+        "createAttempts",
+        "checkAttempts",
+        "requestTimeout",
+    )  # the other fields hold secrets
     return render_page(
         request,
         "auth-sessions.html",
@@ -317,7 +280,7 @@ async def _page_data(services: Services, project: str) -> dict[str, Any]:
     views, validates, creates = await asyncio.gather(
         services.auth_sessions.list_all(services.settings.workspace, project),
         _newest(services, project, RunType.AUTH_SESSION_VALIDATE),
-        _newest(services, project, RunType.AUTH_SESSION_CREATE),
+        _newest(services, project, RunType.AUTH_SESSION_CREATE, RunType.AUTH_SESSION_RECORD),
     )
     there = {view.id for view in views}
     failed = [run for name, run in creates.items() if run.status is RunStatus.FAILED and name not in there]
@@ -327,9 +290,9 @@ async def _page_data(services: Services, project: str) -> dict[str, Any]:
     }
 
 
-async def _newest(services: Services, project: str, kind: RunType) -> dict[str | None, RunListItem]:
-    """Return the newest Run of this type for each AuthSession, if it is among the last hundred. Raises Unavailable."""
-    run_filter = RunFilter(types=frozenset({kind}))
+async def _newest(services: Services, project: str, *kinds: RunType) -> dict[str | None, RunListItem]:
+    """Return the newest Run of these types for each AuthSession, among the last hundred. Raises Unavailable."""
+    run_filter = RunFilter(types=frozenset(kinds))
     found = await services.run_queries.list_runs(services.settings.workspace, project, run_filter, limit=_SEARCHED)
     return {run.auth_session_id: run for run in sorted(found.runs, key=lambda run: run.created_at)}
 
@@ -340,6 +303,7 @@ def _session_data(view: AuthSessionView, last_validate: RunListItem | None) -> d
         "type": view.type.value,
         "status": view.status.value,
         "fromFile": view.from_file,
+        "startUrl": view.start_url,
         "lease": {"heldBy": view.lease.holder, "waiting": view.lease.waiting},
         "createdAt": view.created_at.isoformat(),
         "updatedAt": view.updated_at.isoformat(),

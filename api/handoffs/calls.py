@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 from urllib.parse import quote
 
@@ -142,7 +143,7 @@ async def complete_by_form(
         await answers.complete_by_form(services, manifest.project, run_id, handoffId, form)
     except (BadRequest, Conflict) as error:
         return await _render(request, services, manifest, error)
-    return _done(manifest, caller, run_id, "complete")
+    return _done(manifest, caller, form, run_id, "complete")
 
 
 @_PAGES.post("/runs/{runId}/handoffs/{handoffId}/decline", dependencies=_DECLINING)
@@ -155,11 +156,13 @@ async def decline_by_form(
         await answers.decline_by_form(services, manifest.project, run_id, handoffId, form)
     except (BadRequest, Conflict) as error:
         return await _render(request, services, manifest, error)
-    return _done(manifest, caller, run_id, "decline")
+    return _done(manifest, caller, form, run_id, "decline")
 
 
-def _done(manifest: Manifest, caller: Caller, run_id: str, done: str) -> Response:
+def _done(manifest: Manifest, caller: Caller, form: Mapping[str, str], run_id: str, done: str) -> Response:
     project = f"/projects/{quote(manifest.project, safe='')}"
+    if form.get("back") == "record":
+        return redirect(f"{project}/auth-sessions/record/{quote(run_id, safe='')}")
     if caller.has(Scope.RUNS_READ):
         return redirect(f"{project}/runs/{quote(run_id, safe='')}")
     return redirect(f"{project}/handoffs", done=done)
