@@ -129,8 +129,10 @@ class Attempt:
         """
         await self._end()
         self._conversation.say_begun()
-        await self._evidence.begin(self._tab.context, self._tab.page)  # which the live view goes by
-        recording = asyncio.create_task(record(self._spec, self._tab, self._parts.worker), name="record")
+        parts = self._parts
+        recording = asyncio.create_task(
+            record(self._spec, self._tab, parts.worker, self._evidence, parts.page_events), name="record"
+        )
         over_limit, stop = (
             asyncio.create_task(event.wait()) for event in (self._parts.keeper.has_passed, self._state.stop)
         )

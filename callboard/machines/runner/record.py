@@ -9,27 +9,37 @@ import asyncio
 import json
 from typing import Any
 
+from callboard_runtime.page_events import PageEvents
 from callboard_runtime.state import StateError, as_text, capture_within, captured
 from playwright.async_api import Error as PlaywrightError
 
 from .browser import Tab
 from .channel import Channel
+from .evidence import Evidence
+from .playwright_wire import guid_of
 
 _OPENED_WITHIN = 30.0
 """Seconds in which the start address must have answered."""
+_ASKED_FOR = "43200"
+"""Most seconds for which the person is asked: as many as `handoffs.maxTimeout`, which bounds it, may be."""
 
 
-async def record(spec: dict[str, Any], tab: Tab, worker: Channel) -> dict[str, Any]:
+async def record(
+    spec: dict[str, Any], tab: Tab, worker: Channel, evidence: Evidence, page_events: PageEvents
+) -> dict[str, Any]:
     """Have a person log in, and return the fields of `done`.
 
     The result tells how that has ended, as `{"status", "reason"}` in JSON text. With `completed`, `session` is the
     state of the login.
     """
+    await evidence.begin(tab.context, tab.page)  # which the live view goes by
     start_url: str = json.loads(spec["parameters"])["startUrl"]
-    if (reason := await _open(tab, start_url)) is not None:
+    if (reason := await _open(tab, start_url, page_events)) is not None:
         return _done({"status": "failed", "reason": reason})
-    asked = {"question": "1", "instructions": f"Log in at {start_url}", "timeout": "inf"}
-    answer = await worker.ask("request", operation="hand_over", arguments=asked)
+    instructions = f"Log in for AuthSession {spec['runInfo']['auth_session_id']}, from {start_url} on. Then press Done."
+    asked = {"question": "1", "instructions": instructions, "timeout": _ASKED_FOR}
+    with evidence.showing(guid_of(tab.page)):  # and the windows that it opens
+        answer = await worker.ask("request", operation="hand_over", arguments=asked)
     if "error" in answer:
         return _done({"status": "failed", "reason": answer["error"]})
     end: dict[str, Any] = json.loads(answer["value"])
@@ -43,20 +53,20 @@ async def record(spec: dict[str, Any], tab: Tab, worker: Channel) -> dict[str, A
         return _done({"status": "failed", "reason": f"The state of the login could not be captured: {error}"})
 
 
-async def _open(tab: Tab, url: str) -> str | None:
+async def _open(tab: Tab, url: str, page_events: PageEvents) -> str | None:
     """Go to this address. Return why that fails, as a sentence; None if it does not."""
     try:
         async with asyncio.timeout(_OPENED_WITHIN):
             await tab.page.goto(url, wait_until="commit", timeout=0)
     except TimeoutError:
-        why = f"it did not answer within {_OPENED_WITHIN:g} seconds"
+        why = f"{url} did not answer within {_OPENED_WITHIN:g} seconds"
     except PlaywrightError as error:
-        why = error.message.partition("\n")[0]
+        why = error.message.partition("\n")[0].removeprefix("Page.goto: ")
     else:
         return None
     if tab.proxy_refused:
         why = "the proxy wants other credentials than it was given (407)"
-    return f"{url} could not be opened: {why}."
+    return " ".join([f"The start address could not be opened: {why}.", *page_events.reasons(why)])
 
 
 def _done(end: dict[str, Any], *, session: str | None = None, unkept: str | None = None) -> dict[str, Any]:
