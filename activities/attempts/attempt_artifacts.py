@@ -283,9 +283,9 @@ class AttemptRecords:
 
         Raises StoreError.
         """
-        missing = {"files": _NO_FILES_SAVED}
-        if interrupted.kind is not AttemptKind.RECORD:
-            missing["screenshot"] = _NOT_SAVED
+        missing = dict[str, str]()
+        if interrupted.kind is not AttemptKind.RECORD:  # which leaves neither
+            missing |= {"screenshot": _NOT_SAVED, "files": _NO_FILES_SAVED}
         if interrupted.trace.keeps(completed=False):
             missing["trace"] = _NOT_SAVED
         of = (interrupted.project, interrupted.run_id, interrupted.number)

@@ -261,6 +261,7 @@ async def render(
         error=error,
         manifest=manifest,
         recorded=manifest.settings.auth_sessions.type == "MANUAL",
+        start_url=manifest.settings.auth_sessions.start_url,
         sample=await _sample_parameters(services, manifest),
         form=form,
         values={name: value for name, value in (values or {}).items() if name in repeatable},

@@ -186,11 +186,11 @@ async def record(services: Services, manifest: Manifest, body: dict[str, Any], b
         StoreError, Unavailable: It is not known that anything was started.
     """
     request = validate_body(RecordAuthSession, body)
-    await _check_record(services, manifest, request.start_url, request.proxy)
+    start_url = await _check_record(services, manifest, request, None)
     owner = request.id or _new_id()
     if request.id is not None and await find_auth_session(services, manifest.project, owner) is not None:
         raise _already_exists(manifest.project, owner)
-    spec = _record_spec(services, manifest, owner, request.start_url, request.proxy, by)
+    spec = _record_spec(services, manifest, owner, start_url, request.proxy, by)
     session = AuthSessionInput(
         workspace=services.settings.workspace,
         project=manifest.project,
@@ -215,11 +215,7 @@ async def renew(
     request = validate_body(RenewAuthSession, body)
     workspace, project = services.settings.workspace, manifest.project
     view = await require_changeable_auth_session(services, project, auth_session_id)
-    start_url = request.start_url or view.start_url
-    if start_url is None:
-        wrong = "an http or https URL, as no login of this AuthSession was recorded yet"
-        raise field_error("startUrl", wrong, f"startUrl: expected {wrong}.")
-    await _check_record(services, manifest, start_url, request.proxy)
+    start_url = await _check_record(services, manifest, request, view.start_url)
     if view.type is not AuthSessionType.RECORDER:
         raise BadRequest(f"AuthSession {view.id} was created from parameters. Update it.")
     spec = _record_spec(services, manifest, view.id, start_url, request.proxy, by, view)
@@ -227,12 +223,22 @@ async def renew(
     return await _start(services, project, view.id, spec, begin)
 
 
-async def _check_record(services: Services, manifest: Manifest, start_url: str, proxy: str | None) -> None:
-    """Check where a record is to lead, and that people record the logins of this project. Raises BadRequest."""
+async def _check_record(services: Services, manifest: Manifest, request: RenewAuthSession, last: str | None) -> str:
+    """Return where a record is to begin, which is checked, as is that people record the logins of this project.
+
+    Raises:
+        BadRequest: They do not, or there is no such address, or it, or the proxy, leads to one that is not public.
+    """
     _require_recorded_logins(manifest)
-    await check_proxy(services.egress, "proxy", proxy)
-    # The browser resolves the name itself, or a proxy does, which may know others.
-    await check_field(services.egress, "startUrl", start_url, "startUrl", allow_unknown_host=proxy is not None)
+    start_url = request.start_url or last or manifest.settings.auth_sessions.start_url
+    if start_url is None:
+        wrong = "an http or https URL, as neither the AuthSession nor the project's settings have one"
+        raise field_error("startUrl", wrong, f"startUrl: expected {wrong} (authSessions.startUrl).")
+    await check_proxy(services.egress, "proxy", request.proxy)
+    # A proxy resolves the name itself, and may know others.
+    known_to_proxy = request.proxy is not None
+    await check_field(services.egress, "startUrl", start_url, "startUrl", allow_unknown_host=known_to_proxy)
+    return start_url
 
 
 async def require_changeable_auth_session(services: Services, project: str, auth_session_id: str) -> AuthSessionView:

@@ -32,6 +32,7 @@ from callboard.schemas.machine_sizes import MEMORY_OF_SIZE
 from callboard.schemas.rest.proxy import ProxyUrl
 from callboard.schemas.rest.sink import ProjectS3Sink, ProjectSink, Webhook, WebhookSink
 from callboard.schemas.rest.start_request import BackoffCoefficient, RetryInterval
+from callboard.schemas.rest.start_url import StartUrl
 
 Environment = Literal["dev", "deployed"]
 """Where a project runs: `dev` is its author's machine, `deployed` is production."""
@@ -146,6 +147,8 @@ class AuthSessions(Section):
 
     enabled: StrictBool = False
     type: Literal["API", "MANUAL"] | None = None
+    start_url: StartUrl | None = None
+    """Where people begin to log in, unless a record says otherwise."""
     save_back: StrictBool = True
     """Whether to keep the cookies and storage that the site changed while a successful Attempt ran."""
     indexed_db: StrictBool = False

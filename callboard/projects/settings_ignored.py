@@ -17,7 +17,6 @@ from pydantic.fields import FieldInfo
 from callboard.projects.project_settings import PLATFORM_PROXY, ProjectSettings
 
 _SILENTLY_IGNORED = ("metadata", "version", "workspaceId", "$schema")
-_RECORDER = "there is no recorder: a login that a person made is imported"
 _PLATFORM = f"{PLATFORM_PROXY} stands for a proxy of Intuned's platform, and Callboard has none"
 
 
@@ -47,9 +46,8 @@ _IGNORED: tuple[tuple[str, Callable[[object], bool], str], ...] = (
     ("captchaSolver", _solves_captchas, "captcha solving is out of scope"),
     ("region", bool, "Runs are executed wherever the workers are"),
     ("replication.minCount", bool, "Machines are started on demand"),
-    ("authSessions.startUrl", bool, _RECORDER),
-    ("authSessions.finishUrl", bool, _RECORDER),
-    ("authSessions.browserMode", bool, _RECORDER),
+    ("authSessions.finishUrl", bool, "a person says when a login is done"),
+    ("authSessions.browserMode", bool, "a login is recorded in the browser of a Machine"),
     ("authSessions.saveTraces", bool, "whether to save a trace is said by each start, in saveTrace"),
     ("proxy", _names_no_proxy, "proxy.enabled is true, but neither proxy.dev nor proxy.deployed names a proxy"),
     ("proxy.dev", _is_platform, _PLATFORM),

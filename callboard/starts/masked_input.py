@@ -18,6 +18,8 @@ def masked_input(run: RunInput | ValidateInput | CreateInput) -> dict[str, Any]:
             return _run_input(run)
         case ValidateInput():
             return {"autoRecreate": run.auto_recreate, **_login_input(run)}
+        case CreateInput(spec=LoginSpec(start_url=str() as start_url) as spec):
+            return {"id": run.ref.id, "startUrl": start_url, **_proxy_of(spec)}
         case CreateInput():
             return {"id": run.ref.id, "parameters": MASK, **_login_input(run.spec)}
 
@@ -64,4 +66,8 @@ def _login_input(login: RunAuth | ValidateInput | LoginSpec) -> dict[str, Any]:
         "requestTimeout": as_seconds(login.request_timeout),
         "saveTrace": login.trace.save_trace,
     }
-    return view if login.proxy is None else {**view, "proxy": login.proxy.masked_url}
+    return {**view, **_proxy_of(login)}
+
+
+def _proxy_of(login: RunAuth | ValidateInput | LoginSpec) -> dict[str, Any]:
+    return {} if login.proxy is None else {"proxy": login.proxy.masked_url}

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from typing import Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue
 
-from callboard.schemas.rest.base import (
-    Flag,
-    RequestModel,
-    RequestTimeout,
-    ResponseModel,
-    absent_if_none,
-    checked,
-    expected_error,
-    expects,
-)
+from callboard.schemas.rest.base import Flag, RequestModel, RequestTimeout, ResponseModel, absent_if_none
 from callboard.schemas.rest.browser_state import BrowserState
 from callboard.schemas.rest.handoffs import OpenHandoff
 from callboard.schemas.rest.login_parameters import LoginParameters
@@ -24,20 +14,11 @@ from callboard.schemas.rest.proxy import ProxyUrl
 from callboard.schemas.rest.run_auth_session import AuthAttempts, AuthSessionId
 from callboard.schemas.rest.run_result import RunErrorBody, RunReasonBody
 from callboard.schemas.rest.runs import LeaseBody
-from callboard.schemas.rest.sink import HTTP_URL, check_http_url
+from callboard.schemas.rest.start_url import StartUrl
 from callboard.schemas.workflow.auth import AuthSessionStatus, AuthSessionType
 
 _EXAMPLE_ID = "V1StGXR8_Z5jdHi6B-myT"
 _PARAMETERS: JsonValue = {"username": "anna", "password": "…"}
-
-
-def _check_start_url(url: str) -> None:
-    check_http_url(url)
-    if "@" in urlsplit(url).netloc:
-        raise expected_error(f"{HTTP_URL}, and without user and password, as it is shown to people")
-
-
-StartUrl = Annotated[str, Field(max_length=2048), AfterValidator(checked(_check_start_url)), expects(HTTP_URL)]
 
 
 class UpdateAuthSession(RequestModel):
@@ -137,14 +118,15 @@ class RenewAuthSession(RequestModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{}, {"startUrl": "https://shop.example/login"}]})
 
     start_url: StartUrl | None = None
-    """The address at which the person begins to log in, which is shown to people. Without it, the last one."""
+    """The address at which the person begins to log in, which is shown to people. Without it, the last one of the
+    AuthSession, or else the one of the project's settings."""
     proxy: ProxyUrl | None = Field(default=None, repr=False)
     """The proxy of the browser, and of every Run that uses this AuthSession and names none. Without it, the AuthSession
     keeps the one that it has."""
 
 
-class RecordAuthSession(RequestModel):
-    """The body of `record`."""
+class RecordAuthSession(RenewAuthSession):
+    """The body of `record`. All fields are optional."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -161,10 +143,6 @@ class RecordAuthSession(RequestModel):
 
     id: AuthSessionId | None = None
     """The id of the new AuthSession; if it is absent, Callboard generates one."""
-    start_url: StartUrl
-    """The address at which the person begins to log in, which is shown to people."""
-    proxy: ProxyUrl | None = Field(default=None, repr=False)
-    """The proxy of the browser, and of every Run that uses this AuthSession and names none."""
 
 
 class AuthSessionBody(ResponseModel):
