@@ -13,6 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from callboard.schemas.workflow.auth_session import CreateInput
     from callboard.schemas.workflow.base import JsonRef
     from callboard.schemas.workflow.run import ErrorCode, RunOutcome
+    from callboard.schemas.workflow.trace import TraceMode
     from workflows import auth_outcomes
     from workflows.auth_workflow import AuthWorkflow
     from workflows.browser_workflow import MAXIMUM_INTERRUPTIONS
@@ -49,7 +50,9 @@ class CreateWorkflow(AuthWorkflow):
 
 def _attempt_input(create: CreateInput, kind: AttemptKind, initial_login: LoginState | None) -> AttemptInput:
     spec = create.spec
-    parameters = json.dumps({"startUrl": spec.start_url}) if kind is AttemptKind.RECORD else "null"
+    parameters, trace = "null", spec.trace
+    if kind is AttemptKind.RECORD:  # whatever the Run says whose login has expired: a trace would have what is typed
+        parameters, trace = json.dumps({"startUrl": spec.start_url}), TraceMode.NEVER
     return AttemptInput(
         workspace=create.workspace,
         run_id=workflow.info().workflow_id,
@@ -59,7 +62,7 @@ def _attempt_input(create: CreateInput, kind: AttemptKind, initial_login: LoginS
         api=kind.path,
         parameters=JsonRef(text=parameters, size=len(parameters)),
         request_timeout=spec.request_timeout,
-        trace=spec.trace,
+        trace=trace,
         proxy=spec.proxy,
         kind=kind,
         auth=AttemptAuth(

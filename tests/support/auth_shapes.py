@@ -25,6 +25,7 @@ from callboard.schemas.workflow.attempt import (
 )
 from callboard.schemas.workflow.auth import AuthSessionStatus, CheckReport, Imported, SavedBack
 from callboard.schemas.workflow.run import ErrorCode, ReasonType, RunOutcome, RunReason, RunStatus
+from callboard.schemas.workflow.trace import TraceMode
 from callboard.temporal.closing import wait_for_outcome
 from tests.support.auth_stage import START_URL, LoginStage, bad, good, made_by, not_made
 from tests.support.run_stage import Gone, HeldAttempt, Part, completed, ends, failed, interrupted, raises
@@ -431,7 +432,7 @@ async def session_declined(stage: LoginStage) -> None:
 async def login_recorded_anew_that_has_expired(stage: LoginStage) -> None:
     stage.recorder()
     await stage.open(start_url=START_URL)
-    await stage.validate()
+    await stage.validate(trace=TraceMode.ALWAYS)
     stage.outcome = await stage.validated()
 
 

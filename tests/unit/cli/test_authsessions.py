@@ -56,6 +56,23 @@ def test_create_sends_what_is_given_and_nothing_else(api: FakeApi):
     assert api.asked[0].body == body
 
 
+def test_record_says_where_to_log_in_and_waits(api: FakeApi):
+    page = "https://callboard.example.com/projects/orders/auth-sessions/record/op"
+    started, done = {"status": "started", "operationId": "op", "url": page}, {"status": "done", "authSessionId": "anna"}
+    for options, path, body in (
+        (["anna", "--start-url", "https://shop.example"], "record", {"id": "anna", "startUrl": "https://shop.example"}),
+        (["anna", "--renew"], "anna/record", {}),
+    ):
+        api.answers = [(201, started), (200, done)]
+        recorded = api.callboard("authsessions", "record", *options, "-p", "orders")
+        assert (recorded.exit_code, recorded.stdout) == (0, "AuthSession anna is READY.\n")
+        assert page in recorded.stderr
+        assert (api.asked[-2].path, api.asked[-2].body) == (f"{PLACE}/{path}", body)
+        assert api.asked[-1].path == f"{PLACE}/record/op/result"
+    code, sentence = api.error("authsessions", "record", "--renew", "-p", "orders")
+    assert (code, "needs the ID" in sentence) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("end", "code", "said"),
     [

@@ -27,7 +27,6 @@ def read(tmp_path: Path) -> Any:
     return read
 
 
-RECORDER = "ignored, as there is no recorder: a login that a person made is imported"
 PLATFORM = "ignored, as intuned://auto stands for a proxy of Intuned's platform, and Callboard has none"
 NO_PROXY = "ignored, as proxy.enabled is true, but neither proxy.dev nor proxy.deployed names a proxy"
 
@@ -44,9 +43,13 @@ NO_PROXY = "ignored, as proxy.enabled is true, but neither proxy.dev nor proxy.d
         ),
         ({"region": "de"}, ["region: ignored, as Runs are executed wherever the workers are"]),
         ({"replication": {"minCount": 2}}, ["replication.minCount: ignored, as Machines are started on demand"]),
-        *(
-            ({"authSessions": {"enabled": True, "type": "MANUAL", key: "x"}}, [f"authSessions.{key}: {RECORDER}"])
-            for key in ("startUrl", "finishUrl", "browserMode")
+        (
+            {"authSessions": {"finishUrl": "https://shop.example/home"}},
+            ["authSessions.finishUrl: ignored, as a person says when a login is done"],
+        ),
+        (
+            {"authSessions": {"browserMode": "kiosk"}},
+            ["authSessions.browserMode: ignored, as a login is recorded in the browser of a Machine"],
         ),
         (
             {"authSessions": {"saveTraces": True}},

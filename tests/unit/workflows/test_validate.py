@@ -152,7 +152,7 @@ async def test_a_recorded_login_that_has_expired_is_recorded_anew_by_a_person(pl
     assert (stage.outcome.status, stage.outcome.login) == (RunStatus.COMPLETED, second)
     (record,) = stage.created
     assert (record.kind, json.loads(record.parameters.text)) == (AttemptKind.RECORD, {"startUrl": START_URL})
-    assert record.parent_run_id == stage.validate_id
+    assert (record.parent_run_id, record.trace) == (stage.validate_id, TraceMode.NEVER)
     view = await stage.view()
     assert (view.status, view.login, view.start_url) == (AuthSessionStatus.READY, second, START_URL)
 

@@ -35,6 +35,7 @@ from callboard.schemas.workflow.attempt import (
 from callboard.schemas.workflow.auth import AttemptAuth, AuthSessionType, LoginState
 from callboard.schemas.workflow.base import JsonRef
 from callboard.schemas.workflow.run import ErrorCode, RunError
+from callboard.schemas.workflow.trace import TraceMode
 from callboard.security import seal_context
 from callboard.security.secret_detection import find_secrets_in_state
 from callboard.storage import object_keys
@@ -51,6 +52,8 @@ FILES = {
     "auth-sessions/check.py": FUNCTION.format("check"),
     "auth-sessions/create.py": FUNCTION.format("create"),
 }
+START = json.dumps({"startUrl": "https://shop.test/login"})
+ENDED = {"status": "completed", "reason": None}
 RAISED = RunError(code=ErrorCode.SCRIPT_EXECUTION_EXCEPTION, category="user", message="no such element")
 
 
@@ -77,15 +80,21 @@ class Scene:
             AttemptKind.API: {"initial_login": self.state},
             AttemptKind.CHECK: {},
             AttemptKind.CREATE: to_make,
+            AttemptKind.RECORD: {**to_make, "parameters_key": None},
         }
         fields: dict[str, Any] = {"ref": self.stage.ref, **given[kind], **auth}
         login = AttemptAuth(**fields)
         input = self.input.model_copy(update={"kind": kind, "auth": login, "number": number})
+        if kind is AttemptKind.RECORD:
+            parameters = JsonRef(text=START, size=len(START))
+            input = input.model_copy(update={"parameters": parameters, "trace": TraceMode.NEVER})
         self.temporal.info = dataclasses.replace(self.temporal.info, attempt=attempt)
         activities = self.bench.attempt
-        activity = {AttemptKind.CHECK: activities.check, AttemptKind.CREATE: activities.create}.get(
-            kind, activities.attempt
-        )
+        activity = {
+            AttemptKind.CHECK: activities.check,
+            AttemptKind.CREATE: activities.create,
+            AttemptKind.RECORD: activities.record,
+        }.get(kind, activities.attempt)
         return await self.temporal.run(activity, input)
 
     async def fails(self, kind: AttemptKind, **options: Any) -> tuple[FailedAttemptDetails, bool]:
@@ -329,6 +338,44 @@ async def test_a_create_whose_parameters_are_lost_cannot_be_made(scene: Scene) -
     failed, final = await scene.fails(AttemptKind.CREATE, parameters_key="auth-sessions/gone.sealed")
     assert (failed.error.code, final) == (ErrorCode.INTERNAL_SERVER_ERROR, True)
     assert "parameters of the AuthSession are not there any more" in failed.error.message
+
+
+# A record.
+
+
+async def test_the_login_that_a_person_has_made_is_kept(scene: Scene) -> None:
+    scene.pool.report = {"result": json.dumps(ENDED), "storage_state": browser_state("made")}
+    outcome = await scene.attempt(AttemptKind.RECORD)
+    assert_has(outcome.login, login_version=2, parameters_key=None)
+    assert await scene.states() == [browser_state("made")]
+    (spec,) = scene.pool.specs
+    assert_has(spec, kind=AttemptKind.RECORD, parameters=START, storage_state=None, variables=())
+    assert present(spec.evidence).downloads is False
+    assert (await scene.record()).kind == "record"
+
+
+async def test_whoever_declines_cancels_it(scene: Scene) -> None:
+    scene.pool.report = {"result": json.dumps({**ENDED, "status": "declined", "reason": "Not my account."})}
+    outcome = await scene.attempt(AttemptKind.RECORD)
+    assert (outcome.status, outcome.login) == (AttemptStatus.CANCELED, None)
+    assert present(outcome.reason).message == "A person was asked to log in, and has declined: Not my account."
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "message"),
+    [
+        ({"status": "expired", "reason": None}, ErrorCode.CREATE_ATTEMPTS_FAILED, "handoffs.maxTimeout"),
+        ({"status": "failed", "reason": "It is away."}, ErrorCode.CREATE_ATTEMPTS_FAILED, "It is away."),
+        (None, RAISED.code, RAISED.message),
+    ],
+)
+async def test_a_record_that_fails_asks_nobody_again(scene: Scene, end: Any, code: ErrorCode, message: str) -> None:
+    scene.pool.report = {"error": RAISED} if end is None else {"result": json.dumps(end)}
+    failed, final = await scene.fails(AttemptKind.RECORD)
+    assert (failed.error.code, message in failed.error.message, final) == (code, True, True)
+    record = await scene.record()
+    assert (record.screenshot, record.missing) == (False, {})
+    assert await scene.states() == []
 
 
 # An Attempt.

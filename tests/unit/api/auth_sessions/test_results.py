@@ -1,4 +1,4 @@
-"""How a Create, an Update or a Validate stands: each answer of docs/contract.md, section 7.2, and whose it is."""
+"""How an operation on an AuthSession stands: each answer of docs/contract.md, section 7.2, and whose it is."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -14,6 +14,7 @@ from tests.support.constants import WORKSPACE
 PATHS = {
     RunType.AUTH_SESSION_CREATE: "/create/{}/result",
     RunType.AUTH_SESSION_UPDATE: "/anna/update/{}/result",
+    RunType.AUTH_SESSION_RECORD: "/record/{}/result",
     RunType.AUTH_SESSION_VALIDATE: "/anna/validate/{}/result",
 }
 ERROR = {

@@ -5,11 +5,14 @@ from typing import Any
 
 import pytest
 
-from callboard.schemas.workflow.run import ErrorCode, RunCause, RunStatus, RunType
+from callboard.schemas.workflow.handoff import Handoff, HandoffKind, HandoffStatus
+from callboard.schemas.workflow.run import ErrorCode, ReasonType, RunCause, RunOutcome, RunReason, RunStatus, RunType
 from callboard.temporal.listing import RunFilter, RunListItem, RunPage
+from callboard.temporal.runs import RunState
 from tests.support.api_in_process import Api
 from tests.support.dashboard_client import Pages
 from tests.support.in_memory_jobs import BEGAN
+from tests.support.present import present
 
 PATH = "/projects/members/auth-sessions"
 CREATE = RunListItem(
@@ -117,6 +120,45 @@ async def test_one_that_is_a_file_of_the_project_can_be_validated_only(api: Api,
     assert f"{PATH}/anna%40shop/delete" not in text
     assert f"{PATH}/anna%40shop/update" not in text
     assert (await pages.get(f"{PATH}.json")).json()["authSessions"][0]["fromFile"]
+
+
+async def test_one_is_recorded_and_recorded_anew_on_a_page_of_its_own(api: Api, pages: Pages):
+    place, start_url = "/projects/recorded/auth-sessions", "https://8.8.8.8/login"
+    refused = await pages.send_form(f"{place}/record", id="by-hand", startUrl="http://10.1.2.3/login")
+    assert (refused.status_code, 'id="e-record-startUrl"' in refused.text) == (400, True)
+    assert 'value="http://10.1.2.3/login"' in refused.text
+    begun = await pages.send_form(f"{place}/record", id="by-hand", startUrl=start_url)
+    (created,) = api.auth_sessions.created
+    login = present(created.create)
+    page = f"{place}/record/{login.run_id}"
+    assert begun.headers["location"] == page
+    api.add_auth_session("by-hand", "recorded", type="RECORDER", start_url=start_url)
+    assert f'action="{place}/by-hand/record"' in (await pages.get(place)).text
+    assert (await pages.send_form(f"{place}/by-hand/record")).status_code == 303
+    assert api.auth_sessions.updates[0].start_url == start_url
+
+    async def shown(status: RunStatus, outcome: RunOutcome | None = None, asked: Handoff | None = None) -> str:
+        state = RunState(login.run_id, status, outcome, RunType.AUTH_SESSION_RECORD, "by-hand", handoff=asked)
+        api.runs.logins["recorded", login.run_id] = state
+        api.runs.handoffs = [] if asked is None else [asked]
+        return (await pages.get(page)).text
+
+    assert "Waiting for a Machine" in await shown(RunStatus.PENDING)
+    handoff = Handoff(
+        id=f"{login.run_id}.1.1",
+        kind=HandoffKind.BROWSER,
+        attempt=1,
+        instructions="Log in there.",
+        fields=(),
+        status=HandoffStatus.OPEN,
+        created_at=BEGAN,
+        expires_at=BEGAN,
+    )
+    text = await shown(RunStatus.STARTED, asked=handoff)
+    assert ("Log in there." in text, ">Done</button>" in text, ">Decline</button>" in text) == (True, True, True)
+    assert "is recorded" in await shown(RunStatus.COMPLETED, RunOutcome(status=RunStatus.COMPLETED))
+    reason = RunReason(type=ReasonType.CANCELLED_USER_ACTION, message="Not my account.")
+    assert "Not my account." in await shown(RunStatus.CANCELED, RunOutcome(status=RunStatus.CANCELED, reason=reason))
 
 
 async def test_recorded_ones_are_imported(pages: Pages):
