@@ -50,11 +50,13 @@ async def request(api: Api, method: str, path: str, content: Any = None, **names
 BODIES: dict[str, dict[str, Any]] = {
     "/update": {"parameters": {}},
     "/validate/start": {},
+    "/record": {},
     "/jobs/{jobId}": {"payload": [], "configuration": {}},
 }
 STARTS = [
     *("/run/start", "/runs/{runId}/rerun", "/auth-sessions/create", "/auth-sessions/import"),
     *("/auth-sessions/{authSessionId}/update", "/auth-sessions/{authSessionId}/validate/start"),
+    *("/auth-sessions/record", "/auth-sessions/{authSessionId}/record"),
 ]
 """Calls that are refused where API access is off."""
 
@@ -180,7 +182,7 @@ async def test_what_belongs_to_another_project_is_404(api: Api):
     await api.create_job()
     await api.start_job_run(JOB_RUN_ID)
     api.add_auth_session("anna")
-    for kind in (RunType.AUTH_SESSION_CREATE, RunType.AUTH_SESSION_UPDATE, RunType.AUTH_SESSION_VALIDATE):
+    for kind in {*RunType} - {RunType.API}:
         api.runs.logins["members", kind] = RunState(kind, RunStatus.STARTED, type=kind, auth_session_id="anna")
     await api.ask("env-vars/SHOP_URL", method="PUT", json={"value": "https://shop.test"})
     names = {"runId": run_id, "jobId": "nightly", "jobRunId": JOB_RUN_ID, "authSessionId": "anna", "name": "SHOP_URL"}
