@@ -255,17 +255,17 @@ class FileAuthSessions(FileResources[AuthSessionFile, AuthSessionView]):
             ),
             create=spec,
         )
-        await self._store_parameters(manifest.project, file, spec)
+        key = await self._store_parameters(manifest.project, file, spec.run_id)
         try:
             await self.auth_sessions.create(created)
         except Conflict as error:
-            await self.store.delete(spec.parameters_key)
+            await self.store.delete(key)
             raise self._taken(file) from error
 
     @override
     async def _update(self, manifest: Manifest, file: AuthSessionFile, found: AuthSessionView) -> None:
         spec = self._login_spec(manifest, file, RunType.AUTH_SESSION_UPDATE)
-        await self._store_parameters(manifest.project, file, spec)
+        await self._store_parameters(manifest.project, file, spec.run_id)
         await self.auth_sessions.update(self.workspace, manifest.project, found.id, spec)
 
     def _login_spec(self, manifest: Manifest, file: AuthSessionFile, run_type: RunType) -> LoginSpec:
@@ -288,10 +288,12 @@ class FileAuthSessions(FileResources[AuthSessionFile, AuthSessionView]):
             proxy=proxy,
         )
 
-    async def _store_parameters(self, project: str, file: AuthSessionFile, spec: LoginSpec) -> None:
+    async def _store_parameters(self, project: str, file: AuthSessionFile, run_id: str) -> str:
+        key = object_keys.auth_session_parameters(project, file.id, run_id)
         text = json.dumps(file.parameters, separators=(",", ":"))
         sealed = self.ring.seal(text, bound_to=self._owner(project, file.id))
-        await self.store.put(spec.parameters_key, sealed.encode("ascii"))
+        await self.store.put(key, sealed.encode("ascii"))
+        return key
 
     async def _current_parameters(self, project: str, view: AuthSessionView) -> Any:
         """Return the parameters of the last Update, if there is one that waits or runs, else those of the login."""
