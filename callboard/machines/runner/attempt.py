@@ -128,6 +128,7 @@ class Attempt:
         The process for user code ends before that, so that nothing of the project sees what the person does.
         """
         await self._end()
+        self._state.is_ending = False  # who takes the browser has it until the record ends
         self._conversation.say_begun()
         parts = self._parts
         recording = asyncio.create_task(
@@ -144,6 +145,7 @@ class Attempt:
                 return self._passed_limit()
             return recording.result()
         finally:
+            self._state.is_ending = True
             for task in (recording, over_limit, stop):
                 task.cancel()
 
