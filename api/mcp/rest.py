@@ -16,13 +16,13 @@ from fastapi import Request
 
 from api.dependencies import Services
 from api.http.key_check import KEY_HEADER
-from callboard.schemas.errors import BadRequest
 from callboard.schemas.workflow.base import clip
 from callboard.security.apikeys import Caller
 from callboard.telemetry.tracing import current_traceparent
 
-_PASSED_ON = (KEY_HEADER, "authorization")
-"""Headers with the key, which each route checks anew: it may have been revoked meanwhile."""
+_PASSED_ON = (KEY_HEADER.encode(), b"authorization", b"host")
+"""Headers with the key, which each route checks anew, as it may have been revoked meanwhile; and the name of this host,
+with which links in answers begin."""
 _SERVER_ERROR = 500
 
 
@@ -35,8 +35,9 @@ class RestCaller:
 
     def __init__(self, request: Request, workspace: str) -> None:
         self._transport = httpx.ASGITransport(request.app, client=request.client or ("", 0))
-        self._base = f"{request.url.scheme}://{request.url.netloc}/api/v1/workspace/{workspace}/projects"
-        self._headers = [(name, value) for name, value in request.headers.items() if name in _PASSED_ON]
+        # A URL with the name that the client gives this host could lead to any path.
+        self._base = f"{request.scope['scheme']}://callboard/api/v1/workspace/{workspace}/projects"
+        self._headers = [(name, value) for name, value in request.headers.raw if name in _PASSED_ON]
 
     async def get(self, project: str, *place: str | int, query: Mapping[str, Any] | None = None) -> httpx.Response:
         """Return what a route below a project answers.
@@ -47,20 +48,14 @@ class RestCaller:
             query: Parameters of the query; the value of one may be a list.
 
         Raises:
-            RefusedError: The answer is an error, or a part cannot be one of a path.
+            RefusedError: The answer is an error, or a part cannot be one of a path, or all are too long for one.
         """
         return await self._ask("GET", project, place, query, None)
 
-    async def post(
-        self, project: str, *place: str | int, query: Mapping[str, Any] | None = None, body: Any = None
-    ) -> httpx.Response:
-        """Send a change, and return and raise as `get` does. Once it is sent, it is not cut off by a cancel.
-
-        Raises:
-            BadRequest: The body cannot be sent as JSON.
-        """
+    async def post(self, project: str, *place: str | int, body: Any = None) -> httpx.Response:
+        """Send a change, and return and raise as `get` does. Once it is sent, it is not cut off by a cancel."""
         with anyio.CancelScope(shield=True):
-            return await self._ask("POST", project, place, query, body)
+            return await self._ask("POST", project, place, None, body)
         raise RuntimeError("Nobody cancels this scope")
 
     async def _ask(
@@ -72,11 +67,11 @@ class RestCaller:
                 raise RefusedError(f"There is no project, Run or Handoff {clip(part, 100)!r}.")
         path = "/".join(quote(part, safe="") for part in parts)
         traceparent = current_traceparent()
-        headers = [*self._headers, *([] if traceparent is None else [("traceparent", traceparent)])]
+        headers = [*self._headers, *([] if traceparent is None else [(b"traceparent", traceparent.encode())])]
         try:
             request = httpx.Request(method, f"{self._base}/{path}", params=query, headers=headers, json=body)
-        except ValueError as error:  # such as NaN, which the reader of MCP's messages lets pass
-            raise BadRequest("The arguments cannot be sent as JSON.") from error
+        except httpx.InvalidURL as error:
+            raise RefusedError("These arguments are too long for one request.") from error
         answer = await self._transport.handle_async_request(request)
         await answer.aread()
         if answer.is_success:

@@ -33,11 +33,6 @@ class _GetRun(_OfRun):
     """Seconds to wait for the Run's end before answering."""
 
 
-class _CancelRun(_OfRun):
-    wait: _Wait = 5
-    """Seconds to wait for the Run's end before answering."""
-
-
 class _OfAttempt(_OfRun):
     number: _Number | None = None
     """The number of the Attempt; by default, the last one."""
@@ -68,8 +63,8 @@ async def _get_run(call: ToolCall, asked: _GetRun) -> CallToolResult:
     return whole_text_answer(answer.text, f"GET …/run/{asked.run_id}/result")
 
 
-async def _cancel_run(call: ToolCall, asked: _CancelRun) -> CallToolResult:
-    answer = await call.rest.post(asked.project, "run", asked.run_id, "cancel", query={"wait": asked.wait})
+async def _cancel_run(call: ToolCall, asked: _OfRun) -> CallToolResult:
+    answer = await call.rest.post(asked.project, "run", asked.run_id, "cancel")
     return whole_text_answer(answer.text, f"GET …/run/{asked.run_id}/result")
 
 
@@ -157,7 +152,7 @@ _TOOLS: tuple[_RunTool[Any], ...] = (
         "cancel_run",
         Scope.RUNS_CANCEL,
         "Cancel a Run. It is canceled once nothing of it runs; one that has ended keeps its status.",
-        _CancelRun,
+        _OfRun,
         _cancel_run,
         changes=True,
     ),

@@ -14,7 +14,7 @@ import httpx2
 import pytest
 from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
-from mcp_types import CallToolResult
+from mcp_types import PARSE_ERROR, CallToolResult
 
 from api.http import middleware
 from api.mcp import api_tools
@@ -152,7 +152,7 @@ async def test_who_waits_is_answered_when_the_api_ends(api: Api):
 async def test_a_long_list_of_tools_comes_in_pages(api: Api, monkeypatch: pytest.MonkeyPatch):
     async with connected(api) as client:
         whole = (await client.list_tools()).tools
-        monkeypatch.setattr("api.mcp.server.LARGEST_TEXT", 0)
+        monkeypatch.setattr("api.mcp.server._LARGEST_PAGE", 0)
         paged, cursor = [], None
         while (page := await client.list_tools(cursor=cursor)).next_cursor is not None:
             paged.extend(page.tools)
@@ -252,6 +252,25 @@ async def test_without_a_good_key_nothing_is_answered(api: Api):
     assert (await api.client.get("/mcp")).status_code == 405
 
 
+@pytest.mark.parametrize("arguments", ['{"n": 1, "n": 2}', '{"n": NaN}', '{"n": [' + "{}," * 300_000 + "1]}"])
+async def test_a_body_is_one_that_rest_would_take(api: Api, arguments: str):
+    asked = f'{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"shop__list","arguments":{arguments}}}}}'
+    answer = await api.client.post("/mcp", content=asked, headers={"accept": "application/json, text/event-stream"})
+    assert answer.status_code in (400, 413)
+    assert answer.json()["error"]["code"] == PARSE_ERROR
+    assert not api.runs.entries
+
+
+async def test_no_name_of_this_host_leads_a_tool_elsewhere(api: Api):
+    key = await api.make_key("runs:start")
+    asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "shop__list", "arguments": {}}}
+    accepted = {"accept": "application/json, text/event-stream", "x-api-key": key}
+    for host in ("a b", "[::1", "x/api/v1/workspace/w/projects/members/run/start?"):
+        answer = await api.client.post("/mcp", json=asked, headers={**accepted, "host": host})
+        assert "runId" in answer.text
+    assert {api.input_of(run_id).project for run_id in api.runs.entries} == {"shop"}
+
+
 async def test_a_key_that_is_revoked_amid_a_call_learns_nothing_more(api: Api, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(middleware, "_CHECKED_EVERY", 0)
     monkeypatch.setattr(api_tools, "_TOLD_EVERY", 0.1)
@@ -289,9 +308,9 @@ async def test_runs_are_listed_read_and_canceled_with_the_fields_of_rest(api: Ap
         assert text(await client.call_tool("get_log", of_run)) == LOG_LINE.decode()
         missing = await client.call_tool("get_log", {**of_run, "number": 7})
         assert "has no Attempt 7" in text(missing)
-        for trick in ("..", "shop/run/start?", "shop/../members"):
+        for trick in ("..", "shop/run/start?", "shop/../members", "x" * 100_000):
             refused = await client.call_tool("get_run", {"project": trick, "runId": run_id})
-            assert "There is no" in text(refused)
+            assert "There is no" in text(refused) or "too long" in text(refused)
         canceled = json.loads(text(await client.call_tool("cancel_run", of_run)))
         assert canceled["status"] == "canceled"
 
