@@ -8,38 +8,59 @@ from typing import Any
 
 from mcp_types import CallToolResult, ImageContent, TextContent
 
-LARGEST_TEXT = 400_000
-"""Most characters of a text. An answer may have it twice, and the official client reads 1 MiB of one at most."""
-_LARGEST_IMAGE = 750_000
-"""Most bytes of an image, which grows by a third on its way."""
+LARGEST = 1_000_000
+"""Most bytes of what an answer holds, as it is sent. The official client reads 1 MiB of one at most."""
+
+
+def size_as_sent(text: str) -> int:
+    """Return how many bytes a text takes in an answer: it is sent in ASCII, where a character may take twelve."""
+    return len(json.dumps(text))
 
 
 def text_answer(text: str) -> CallToolResult:
     """Return an answer that is a text."""
-    return CallToolResult(content=[TextContent(text=text)])
+    return CallToolResult(content=[_content(text)])
 
 
 def json_answer(value: dict[str, Any]) -> CallToolResult:
     """Return an answer that is an object, both as data and as a text."""
-    return CallToolResult(content=[TextContent(text=json.dumps(value, ensure_ascii=False))], structured_content=value)
+    content = _content(json.dumps(value, ensure_ascii=False))
+    return CallToolResult(content=[content], structured_content=json.loads(content.text))
 
 
 def error_answer(message: str) -> CallToolResult:
     """Return an answer that says what is wrong, for the model to read."""
-    return CallToolResult(content=[TextContent(text=message)], is_error=True)
+    return CallToolResult(content=[_content(message)], is_error=True)
+
+
+def _content(text: str) -> TextContent:
+    # What user code returned may hold half a surrogate pair, with which no client can read an answer.
+    return TextContent(text=text.encode(errors="replace").decode())
 
 
 def whole_text_answer(text: str, where: str) -> CallToolResult:
     """Return an answer that is a text, or an error that says where to find it if it is too large."""
-    if len(text) <= LARGEST_TEXT:
-        return text_answer(text)
-    return error_answer(f"This has {len(text)} characters, too much for the answer of a tool. See {where}.")
+    return _too_large(where) if size_as_sent(text) > LARGEST else text_answer(text)
+
+
+def end_of_text_answer(text: str) -> CallToolResult:
+    """Return an answer that is a text, or as many lines of its end as fit."""
+    lines = text.splitlines(keepends=True)
+    room = LARGEST
+    first = len(lines)
+    while first > 0 and (room := room - size_as_sent(lines[first - 1])) >= 0:
+        first -= 1
+    end = "".join(lines[first:])
+    return text_answer(end if first == 0 else f"The text has {len(text)} characters. This is its end.\n{end}")
 
 
 def image_answer(data: bytes, where: str) -> CallToolResult:
     """Return an answer that is a PNG, or an error that says where to find it if it is too large."""
-    if len(data) > _LARGEST_IMAGE:
-        return error_answer(
-            f"The image has {len(data)} bytes, which is too much for the answer of a tool. See {where}."
-        )
-    return CallToolResult(content=[ImageContent(data=base64.b64encode(data).decode(), mime_type="image/png")])
+    text = base64.b64encode(data).decode()
+    if len(text) > LARGEST:
+        return _too_large(where)
+    return CallToolResult(content=[ImageContent(data=text, mime_type="image/png")])
+
+
+def _too_large(where: str) -> CallToolResult:
+    return error_answer(f"This is too large for the answer of a tool. See {where}.")

@@ -11,7 +11,7 @@ from typing import Any
 from mcp_types import CallToolResult, Tool, ToolAnnotations
 
 from api.dependencies import Services
-from api.mcp.answers import LARGEST_TEXT, error_answer, json_answer
+from api.mcp.answers import LARGEST, error_answer, json_answer, size_as_sent
 from api.mcp.names import split_plain_name, tool_name
 from api.mcp.rest import RefusedError, ToolCall
 from api.projects.calls import describe_api
@@ -34,7 +34,7 @@ _TOLD_EVERY = 10.0
 """Seconds between two notices of progress."""
 _GOES_ON = "It goes on if this call is canceled; cancel_run ends it."
 _UNFINISHED = ("pending", "started")
-_LONGEST_DOCSTRING = 2_000
+_LONGEST_QUOTED = 2_000
 _CHOICES = ("anyOf", "oneOf", "allOf", "$ref", "not", "if")
 """Keywords that models do not take at the root of a schema."""
 
@@ -100,10 +100,10 @@ async def _known(services: Services, tool: ApiTool) -> ApiBody | None:
     return None if tool.manifest is None else await describe_api(services, tool.manifest, tool.api)
 
 
-def _quoted(docstring: str) -> str:
-    """Return a docstring, which is a stranger's, as lines that nobody takes for ours, and that show all they say."""
-    plain = "".join(each for each in docstring if each.isprintable() or each == "\n")
-    return "\n".join(f"> {line}" for line in clip(plain, _LONGEST_DOCSTRING).splitlines())
+def _quoted(text: str) -> str:
+    """Return a text, which is a stranger's, as lines that nobody takes for ours, and that show all they say."""
+    plain = "".join(each for each in text if each.isprintable() or each == "\n")
+    return "\n".join(f"> {line}" for line in clip(plain, _LONGEST_QUOTED).splitlines())
 
 
 def input_schema(known: ApiBody | None) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def input_schema(known: ApiBody | None) -> dict[str, Any]:
     if own is None:
         schema: dict[str, Any] = {"type": "object", "properties": {}}
     elif any(keyword in own for keyword in _CHOICES):
-        text = clip(json.dumps({name: part for name, part in own.items() if name != "$schema"}), LARGEST_TEXT)
+        text = json.dumps({name: part for name, part in own.items() if name != "$schema"})
         schema = {"type": "object", "properties": {}, "description": f"An object that fits this JSON Schema: {text}"}
     else:
         schema = {"type": "object", "properties": {}, **copy.deepcopy(own)}
@@ -195,22 +195,21 @@ async def _answer(call: ToolCall, tool: ApiTool, ended: dict[str, Any]) -> CallT
     if (cause := ended.get("error") or ended.get("reason")) is not None:
         kind = cause.get("code") or cause.get("type")
         return error_answer(
-            f"Run {run_id} has {'failed' if status == 'failed' else 'been canceled'} ({kind}): {cause['message']} "
-            f"get_log and get_screenshot may show why: {this}."
+            f"Run {run_id} has {'failed' if status == 'failed' else 'been canceled'} ({kind}). get_log and "
+            f"get_screenshot may show why: {this}. Its message:\n{_quoted(cause['message'])}"
         )
-    result: Any = ended.get("result")
-    text = await asyncio.to_thread(json.dumps, result, ensure_ascii=False)
-    if len(text) > LARGEST_TEXT:
-        more = f"The result has {len(text)} characters, too many for a tool. GET …/run/{run_id}/result has it."
+    shown = {name: ended[name] for name in ("result", "files") if name in ended}
+    text = json.dumps(shown, ensure_ascii=False)
+    if size_as_sent(text) + len(json.dumps(shown)) > LARGEST:  # it is sent as a text and as data
+        more = f"The result is too large for the answer of a tool. GET …/run/{run_id}/result has it."
         return json_answer({"runId": run_id, "status": status, "next": more})
     known = await _known(call.services, tool)
     if known is not None and known.result_schema is not None:
-        wrong = await asyncio.to_thread(wrong_parameters, known.result_schema, result)
+        wrong = await asyncio.to_thread(wrong_parameters, known.result_schema, shown.get("result"))
         if wrong:
             at = path_of(["result", *wrong[0].path])
             return error_answer(
                 f"Run {run_id} has completed, but its result is not what its return annotation says, at {at}: expected "
-                f"{wrong[0].expected}. It is: {text}"
+                f"{wrong[0].expected}. There is: {text}"
             )
-    shown = {"files": ended["files"]} if "files" in ended else {}
-    return json_answer({"runId": run_id, "status": status, "result": result, **shown})
+    return json_answer({"runId": run_id, "status": status, **shown})

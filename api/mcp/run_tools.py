@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from mcp_types import CallToolResult, Tool, ToolAnnotations
 from pydantic import BaseModel, Field
 
-from api.mcp.answers import LARGEST_TEXT, image_answer, text_answer, whole_text_answer
+from api.mcp.answers import end_of_text_answer, image_answer, text_answer, whole_text_answer
 from api.mcp.api_tools import wait_for_end
 from api.mcp.rest import ToolCall
 from callboard.schemas.rest.access import Scope
@@ -76,11 +76,8 @@ async def _list_runs(call: ToolCall, asked: _ListRuns) -> CallToolResult:
 
 async def _get_log(call: ToolCall, asked: _OfAttempt) -> CallToolResult:
     number = await _number(call, asked)
-    text = (await call.rest.get(asked.project, "runs", asked.run_id, "attempts", number, "log")).text
-    if len(text) <= LARGEST_TEXT:
-        return text_answer(text)
-    _, _, last = text[-LARGEST_TEXT:].partition("\n")
-    return text_answer(f"The log has {len(text)} characters. This is its end.\n{last}")
+    answer = await call.rest.get(asked.project, "runs", asked.run_id, "attempts", number, "log")
+    return end_of_text_answer(answer.text)
 
 
 async def _get_screenshot(call: ToolCall, asked: _OfAttempt) -> CallToolResult:
