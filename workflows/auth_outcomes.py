@@ -132,12 +132,13 @@ def auth_session_deleted(auth_session: str) -> RunError:
     return _auth_error(f"AuthSession {auth_session!r} is not there any more: it was deleted.")
 
 
-def create_canceled(run_id: str) -> RunError:
-    """Return the error for all Validates that wait for a Create that was canceled."""
+def create_canceled(run_id: str, reason: RunReason | None = None) -> RunError:
+    """Return the error for all Validates that wait for a Create that was canceled, for this reason if there is one."""
+    why = "" if reason is None else f" {reason.message}"
     return RunError(
         code=ErrorCode.CREATE_ATTEMPTS_FAILED,
         category="auth",
-        message=f"The login was to be recreated by Run {run_id}, which was canceled.",
+        message=f"The login was to be recreated by Run {run_id}, which was canceled.{why}",
         retirable=True,
     )
 

@@ -230,7 +230,7 @@ class AuthSessionWorkflow:
             answer = RecreateResult(login=self._view.login, run_id=spec.run_id)
             if outcome.login is None:
                 self._update_view(status=AuthSessionStatus.EXPIRED, pending_run_id=None)
-                error = outcome.error or auth_outcomes.create_canceled(spec.run_id)
+                error = outcome.error or auth_outcomes.create_canceled(spec.run_id, outcome.reason)
                 answer = RecreateResult(error=error, run_id=spec.run_id)
         served, self._recreate_requests = self._recreate_requests, []
         await self._reply(answer, served)

@@ -14,6 +14,7 @@ from callboard.schemas.workflow.base import JsonRef
 from callboard.schemas.workflow.run import ErrorCode, RunOutcome, RunStatus, RunType
 from callboard.schemas.workflow.trace import TraceMode
 from callboard.temporal.listing import read_list_item
+from tests.support.auth_shapes import DECLINED
 from tests.support.auth_stage import FIRST, START_URL, LoginStage, bad, good, made_by
 from tests.support.present import present
 from tests.support.run_outcomes import assert_canceled, assert_failed
@@ -155,6 +156,15 @@ async def test_a_recorded_login_that_has_expired_is_recorded_anew_by_a_person(pl
     assert (record.parent_run_id, record.trace) == (stage.validate_id, TraceMode.NEVER)
     view = await stage.view()
     assert (view.status, view.login, view.start_url) == (AuthSessionStatus.READY, second, START_URL)
+
+
+async def test_why_a_person_has_declined_to_log_in_anew_is_told_to_who_waits(login_stage: LoginStage):
+    login_stage.recorder()
+    login_stage.creates.append(ends(DECLINED))
+    await login_stage.open(start_url=START_URL)
+    await login_stage.validate()
+    assert_failed(await login_stage.validated(), ErrorCode.CREATE_ATTEMPTS_FAILED, "not my account")
+    await login_stage.until_status(EXPIRED)
 
 
 async def test_checks_and_creates_get_the_variables_of_their_time(login_stage: LoginStage):
