@@ -13,13 +13,21 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from callboard.schemas.errors import BadRequest, CallboardError, ConfigurationError, NotFound, TooMany, Unavailable
 from callboard.schemas.rest.live import Asked
-from callboard.schemas.workflow.live import DialInput, DialOutcome, LiveAnswer, LiveHolder, LiveOrder, LiveState
+from callboard.schemas.workflow.live import (
+    DialInput,
+    DialOutcome,
+    LiveAction,
+    LiveAnswer,
+    LiveHolder,
+    LiveOrder,
+    LiveState,
+)
 from callboard.security.keyring import KeyRing
 from callboard.security.live_records import ANSWERS, GONE, ORDERS, PICTURES, POLL, STATES, LiveRecords
 
@@ -39,8 +47,6 @@ _JPEG_SIGNATURE = b"\xff\xd8\xff"
 
 
 _ASKED = TypeAdapter[Asked | None](Asked | None)
-
-LiveAction = Literal["take", "give", "input"]
 
 
 @dataclass(frozen=True)

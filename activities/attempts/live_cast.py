@@ -19,13 +19,14 @@ from typing import Any
 
 from activities.attempts.live_control import Control
 from activities.attempts.takeovers import Takeovers
-from callboard.schemas.workflow.live import LiveAnswer, LiveHolder, LiveOrder, LiveOutcome, LiveState
+from callboard.schemas.workflow.live import LiveAction, LiveAnswer, LiveHolder, LiveOrder, LiveOutcome, LiveState
 from callboard.security.live_records import PICTURE_LIMIT
 
 _SOCKET = "live.sock"
 _LENGTH = struct.Struct(">I")
 _ACTED_WITHIN = 6.0
 """Most seconds that a Machine has for the events of one order."""
+_UNKNOWN = "Its worker is of an earlier version than the api, and does not know how."
 
 
 class CastEndedError(Exception):
@@ -95,16 +96,18 @@ class LiveCast:
     async def do(self, order: LiveOrder) -> LiveAnswer:
         """Do what somebody wants who watches, and say what became of it."""
         match order.action:
-            case "take":
+            case LiveAction.TAKE:
                 answer = await self._take(order.by)
-            case "give":
+            case LiveAction.GIVE:
                 answer = self._control.give(order.by)
                 await self._takeovers.end()
-            case "input":
+            case LiveAction.INPUT:
                 refusal = self._control.renew(order.by)
                 if refusal is None and not self._takeovers.is_held:
                     refusal = LiveAnswer(outcome=LiveOutcome.NOT_HELD)
                 answer = refusal or LiveAnswer(outcome=await self._act(order.events))
+            case _:
+                answer = LiveAnswer(outcome=LiveOutcome.REFUSED, reason=_UNKNOWN)
         return answer.model_copy(update={"id": order.id})
 
     @asynccontextmanager

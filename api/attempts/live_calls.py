@@ -21,10 +21,10 @@ from api.http.errors import error_responses
 from api.http.json_body import read_body, read_json_object
 from api.http.middleware import log_as_frequent
 from api.http.openapi import request_body
-from api.live_views import LiveAction, LiveView
+from api.live_views import LiveView
 from api.lookup import require_run
 from api.workspace_router import workspace_router
-from callboard.schemas.errors import BadRequest, Conflict, Forbidden, NotFound, PayloadTooLarge, SealError
+from callboard.schemas.errors import BadRequest, Conflict, Forbidden, NotFound, PayloadTooLarge, SealError, Unavailable
 from callboard.schemas.rest.access import Scope
 from callboard.schemas.rest.base import QueryModel, expects
 from callboard.schemas.rest.json_text import validate_body
@@ -32,7 +32,7 @@ from callboard.schemas.rest.live import INPUT_LIMIT, ControlRequest, InputReques
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.attempt import AttemptStatus
 from callboard.schemas.workflow.handoff import HandoffKind
-from callboard.schemas.workflow.live import LiveHolder, LiveOutcome
+from callboard.schemas.workflow.live import LiveAction, LiveHolder, LiveOutcome
 from callboard.security.apikeys import Caller
 from callboard.security.live_records import GREETED, GREETING, RECORD_LIMIT, LiveRecords
 from callboard.security.sign_in_sessions import Session
@@ -245,15 +245,15 @@ async def state(services: Services, place: Place, by: LiveHolder, after: int) ->
 
 async def control(request: Request, services: Services, place: Place, by: LiveHolder) -> Response:
     """Take the browser, or give it back. Raises as `_order` does."""
-    action = validate_body(ControlRequest, await _read(request, _BODY_LIMIT)).action
+    action = LiveAction(validate_body(ControlRequest, await _read(request, services, place, _BODY_LIMIT)).action)
     audit_note(request.scope).action = f"live.{action}"
     return await _order(services, place, by, action)
 
 
 async def act(request: Request, services: Services, place: Place, by: LiveHolder) -> Response:
     """Do something to the page. Raises as `_order` does."""
-    events = validate_body(InputRequest, await _read(request, INPUT_LIMIT)).to_json()
-    return await _order(services, place, by, "input", events)
+    events = validate_body(InputRequest, await _read(request, services, place, INPUT_LIMIT)).to_json()
+    return await _order(services, place, by, LiveAction.INPUT, events)
 
 
 async def _open(services: Services, place: Place) -> LiveView:
@@ -267,20 +267,27 @@ async def _open(services: Services, place: Place) -> LiveView:
     """
     if (view := services.live_views.find(place)) is not None:
         return view
+    return services.live_views.open(place, await _require_worker(services, place), services.shutting_down)
+
+
+async def _require_worker(services: Services, place: Place) -> str:
+    """Return the worker that executes an Attempt. Raises NotFound, Conflict, StoreError and Unavailable as `_open`."""
     await require_run(services, place.project, place.run_id)
     record = await require_record(services, place.project, place.run_id, place.number)
     if record.status is not AttemptStatus.STARTED or record.worker is None:
         raise Conflict(
             f"Attempt {place.number} of Run {place.run_id} does not run (any more), so there is nothing to watch."
         )
-    return services.live_views.open(place, record.worker, services.shutting_down)
+    return record.worker
 
 
-async def _read(request: Request, limit: int) -> dict[str, Any]:
+async def _read(request: Request, services: Services, place: Place, limit: int) -> dict[str, Any]:
     if not request.url.path.startswith("/api/"):  # a page of ours has sent it; no other one can send JSON
         check_same_origin(request)
         if request.headers.get("content-type") != "application/json":
             raise BadRequest("The body has to be of the type application/json.")
+    if services.live_views.find(place) is None:
+        await _require_worker(services, place)  # what there is not is 404 before its body is read
     return await read_json_object(request, limit)
 
 
@@ -314,6 +321,8 @@ async def _order(
             )
         case LiveOutcome.DONE:
             return Response(status_code=204)
+        case _:
+            raise Unavailable(f"The browser's worker is of a later version than this api: it says {answer.outcome}.")
 
 
 @_WORKERS.post("/greeting")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
-from callboard.schemas.workflow.base import FlowModel
+from callboard.schemas.workflow.base import FlowModel, OpenStrEnum
 
 
 class DialInput(FlowModel):
@@ -52,17 +51,26 @@ class LiveState(FlowModel):
     """What the page asks that no picture shows (docs/contract.md, section 13.10), as the Machine tells it."""
 
 
+class LiveAction(OpenStrEnum):
+    """What somebody wants of the browser."""
+
+    TAKE = "take"
+    GIVE = "give"
+    INPUT = "input"
+    """Something is done to its page."""
+
+
 class LiveOrder(FlowModel):
-    """What somebody wants of the browser: to take it, to give it back, or to do something to its page."""
+    """What somebody wants of the browser, and who."""
 
     id: int
     by: LiveHolder
-    action: Literal["take", "give", "input"]
+    action: LiveAction
     events: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]], repr=False)
     """What is done to the page (docs/contract.md, section 13.10)."""
 
 
-class LiveOutcome(StrEnum):
+class LiveOutcome(OpenStrEnum):
     """What became of an order."""
 
     DONE = "done"
