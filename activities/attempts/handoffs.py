@@ -177,7 +177,7 @@ class AttemptHandoffs:
         bounded = f"; handoffs.maxTimeout bounds the {asked_for.total_seconds():g}" if timeout < asked_for else ""
         what = "A person is asked" if kind is HandoffKind.INPUT else "A person is handed the browser"
         on_machine.note(f"{what}, for {timeout.total_seconds():g} seconds{bounded}: {asked.instructions}")
-        hands = self.running.live.handed_over() if kind is HandoffKind.BROWSER else nullcontext()
+        hands = self.running.live.handed_over(asked.id) if kind is HandoffKind.BROWSER else nullcontext()
         with self.questions.note(attempt.project, asked.id), on_machine.clock_stopped():
             async with hands:
                 end = await self._wait(asked, wait, on_machine, ended)

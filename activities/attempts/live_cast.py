@@ -28,6 +28,8 @@ _ACTED_WITHIN = 6.0
 """Most seconds that a Machine has for the events of one order."""
 _UNKNOWN = "Its worker is of an earlier version than the api, and does not know how."
 
+_OVER = "The question that you have a link to is over."
+
 
 class CastEndedError(Exception):
     """The Attempt has ended, or shows nothing any more."""
@@ -51,8 +53,8 @@ class LiveCast:
         self._state_number = 1
         self._asks: dict[str, Any] | None = None
         self._control = Control(self._freed)
-        self._handed_over = 0
-        """How many Handoffs are open with which user code waits for what somebody does in the browser."""
+        self._handed_over = set[str]()
+        """The ids of open Handoffs with which user code waits for what somebody does in the browser."""
         self._letting_go: set[asyncio.Task[None]] = set()
         self._ids = itertools.count(1)
         self._acting: dict[int, asyncio.Future[bool]] = {}
@@ -100,7 +102,7 @@ class LiveCast:
                 answer = await self._take(order.by)
             case LiveAction.GIVE:
                 answer = self._control.give(order.by)
-                await self._takeovers.end()
+                await self._let_go()
             case LiveAction.INPUT:
                 refusal = self._control.renew(order.by)
                 if refusal is None and not self._takeovers.is_held:
@@ -111,33 +113,43 @@ class LiveCast:
         return answer.model_copy(update={"id": order.id})
 
     @asynccontextmanager
-    async def handed_over(self) -> AsyncGenerator[None]:
+    async def handed_over(self, handoff_id: str) -> AsyncGenerator[None]:
         """Note that user code hands the browser over within the block. At its end, whoever has the browser loses it.
 
         Its calls do not wait meanwhile: it waits itself, and may ask the browser whether the person is done.
         """
-        self._handed_over += 1
+        self._handed_over.add(handoff_id)
         self._takeovers.calls_wait = False
         try:
             await self._takeovers.renew()
             yield
         finally:
-            self._handed_over -= 1
-            if not self._handed_over:
-                self._takeovers.calls_wait = True
-                self._control.free()
-        if not self._handed_over:
-            await self._takeovers.end()
+            self._handed_over.discard(handoff_id)
+            self._takeovers.calls_wait = not self._handed_over
+            self._control.free()
+        await self._let_go()
 
     async def _take(self, by: LiveHolder) -> LiveAnswer:
+        await self._let_go()
+        if by.handoff is not None and by.handoff not in self._handed_over:
+            return LiveAnswer(outcome=LiveOutcome.REFUSED, reason=_OVER)
         answer = self._control.take(by)
-        if answer.outcome is LiveOutcome.DONE and (reason := await self._takeovers.begin(by.name)) is not None:
+        if answer.outcome is not LiveOutcome.DONE:
+            return answer
+        reason = await self._takeovers.begin(by.name)
+        if (refusal := self._control.renew(by)) is not None:  # it was freed meanwhile
+            return refusal
+        if reason is not None:
             self._control.free()
             return LiveAnswer(outcome=LiveOutcome.REFUSED, reason=reason)
-        if answer.outcome is LiveOutcome.DONE:
-            self._send({"kind": "take"})
-            self._note_state()
+        self._send({"kind": "take"})
+        self._note_state()
         return answer
+
+    async def _let_go(self) -> None:
+        """Wait until user code goes on, if somebody had the browser and has it no more."""
+        if self._letting_go:
+            await asyncio.wait(self._letting_go)
 
     async def _act(self, events: list[dict[str, Any]]) -> LiveOutcome:
         if not events:

@@ -156,7 +156,7 @@ async def _require_browser(request: Request, services: Services, action: str | N
     if not await live_calls.has_open_handoff(services, place, ref.handoff_id):
         raise Conflict(_NO_LINK)
     caller = caller_of(request)
-    return place, LiveHolder(id=f"{caller.id}/{ref.nonce}", name=caller.name)
+    return place, LiveHolder(id=f"{caller.id}/{ref.nonce}", name=caller.name, handoff=ref.handoff_id)
 
 
 async def _answer(request: Request, services: Services, done: str, answer: answers.ByForm) -> Response:

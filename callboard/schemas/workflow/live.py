@@ -40,6 +40,9 @@ class LiveHolder(FlowModel):
     """Id of the key or of the session; nobody else has it."""
     name: str
     """Who that is for others."""
+    handoff: str | None = None
+    """Id of the Handoff by whose link it is somebody who may have the browser as long as that is open, and no longer;
+    None: by a key or a session."""
 
 
 class LiveState(FlowModel):

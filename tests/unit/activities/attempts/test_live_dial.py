@@ -24,6 +24,7 @@ from activities.attempts.takeovers import Takeovers
 from callboard.schemas.workflow.live import (
     DialInput,
     DialOutcome,
+    LiveAction,
     LiveAnswer,
     LiveHolder,
     LiveOrder,
@@ -213,14 +214,14 @@ async def test_orders_are_done_for_who_has_the_browser_and_what_became_of_them_i
     anna, bert = LiveHolder(id="a", name="Anna"), LiveHolder(id="b", name="Bert")
     click, never = [{"kind": "mouse"}], [{"kind": "none"}]
     watcher.orders = [
-        LiveOrder(id=1, by=anna, action="input", events=click),
-        LiveOrder(id=2, by=anna, action="take"),
-        LiveOrder(id=3, by=bert, action="take"),
-        LiveOrder(id=4, by=bert, action="input", events=click),
-        LiveOrder(id=5, by=anna, action="input", events=click),
-        LiveOrder(id=6, by=anna, action="input", events=never),
-        LiveOrder(id=7, by=anna, action="input"),
-        LiveOrder(id=8, by=anna, action="give"),
+        LiveOrder(id=1, by=anna, action=LiveAction.INPUT, events=click),
+        LiveOrder(id=2, by=anna, action=LiveAction.TAKE),
+        LiveOrder(id=3, by=bert, action=LiveAction.TAKE),
+        LiveOrder(id=4, by=bert, action=LiveAction.INPUT, events=click),
+        LiveOrder(id=5, by=anna, action=LiveAction.INPUT, events=click),
+        LiveOrder(id=6, by=anna, action=LiveAction.INPUT, events=never),
+        LiveOrder(id=7, by=anna, action=LiveAction.INPUT),
+        LiveOrder(id=8, by=anna, action=LiveAction.GIVE),
     ]
     async with machine(tmp_path) as shown, watcher.served() as address:
         assert await connect(cast, address, "one")
@@ -279,8 +280,8 @@ async def test_why_the_way_to_an_api_does_not_work_is_told_with_what_to_do(tmp_p
 
 
 ANNA = LiveHolder(id="a", name="Anna")
-TAKE = LiveOrder(id=1, by=ANNA, action="take")
-INPUT = LiveOrder(id=2, by=ANNA, action="input")
+TAKE = LiveOrder(id=1, by=ANNA, action=LiveAction.TAKE)
+INPUT = LiveOrder(id=2, by=ANNA, action=LiveAction.INPUT)
 
 
 async def test_a_browser_that_cannot_be_held_is_not_taken(tmp_path: Path):
@@ -312,8 +313,48 @@ async def test_a_browser_that_is_handed_over_is_held_without_its_calls_until_tha
     attempt = AttemptStandIn()
     cast = LiveCast(tmp_path, takeovers(attempt))
     await cast.do(TAKE)
-    async with cast.handed_over():
+    async with cast.handed_over("hq"):
         assert attempt.told == [True, False]
     assert attempt.told == [True, False, "release"]
     assert (await cast.do(INPUT)).outcome is LiveOutcome.NOT_HELD
+    await cast.close()
+
+
+BERT = LiveHolder(id="b", name="Bert")
+
+
+async def test_who_has_not_the_browser_cannot_end_the_hold_of_who_has(tmp_path: Path):
+    attempt = AttemptStandIn()
+    cast = LiveCast(tmp_path, takeovers(attempt))
+    await cast.do(TAKE)
+    refused = await cast.do(LiveOrder(id=3, by=BERT, action=LiveAction.GIVE))
+    assert refused.outcome is LiveOutcome.NOT_HELD
+    assert (attempt.told, attempt.clock_is_stopped) == ([True], True)
+    assert (await cast.do(INPUT)).outcome is LiveOutcome.DONE
+    await cast.close()
+
+
+async def test_a_link_takes_the_browser_for_as_long_as_its_handoff_is_open(tmp_path: Path):
+    cast = LiveCast(tmp_path, takeovers())
+    by_link = LiveOrder(id=3, by=LiveHolder(id="c", name="Cleo", handoff="hq"), action=LiveAction.TAKE)
+    async with cast.handed_over("another"):
+        assert (await cast.do(by_link)).outcome is LiveOutcome.REFUSED
+        async with cast.handed_over("hq"):
+            assert (await cast.do(by_link)).outcome is LiveOutcome.DONE
+        assert (await cast.do(by_link)).outcome is LiveOutcome.REFUSED
+        assert (await cast.do(TAKE)).outcome is LiveOutcome.DONE, "nobody has it"
+    await cast.close()
+
+
+async def test_who_takes_the_browser_as_it_is_let_go_holds_it(tmp_path: Path):
+    attempt = AttemptStandIn()
+    cast = LiveCast(tmp_path, takeovers(attempt))
+    await cast.do(TAKE)
+    given, taken = await asyncio.gather(
+        cast.do(LiveOrder(id=2, by=ANNA, action=LiveAction.GIVE)),
+        cast.do(LiveOrder(id=3, by=BERT, action=LiveAction.TAKE)),
+    )
+    assert (given.outcome, taken.outcome) == (LiveOutcome.DONE, LiveOutcome.DONE)
+    assert (await cast.do(LiveOrder(id=4, by=BERT, action=LiveAction.INPUT))).outcome is LiveOutcome.DONE
+    assert attempt.told == [True, "release", True]
     await cast.close()
