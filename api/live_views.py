@@ -124,8 +124,9 @@ class LiveView:
         Raises:
             Unavailable: The worker cannot show it.
         """
-        self._drawn = max(self._drawn, after)
-        await self._tell()
+        if self._picture is not None and self._drawn < after <= self._picture.number:
+            self._drawn = after
+            await self._tell()
         await self._watch(
             lambda: (
                 (self._picture is not None and self._picture.number > after)
@@ -188,19 +189,18 @@ class LiveView:
         self._note_worked()
 
     async def take_state(self, record: bytes) -> None:
-        """Take who has the browser, and what it asks.
+        """Take who has the browser, and what it asks. What no browser asks is left out.
 
         Raises:
             SealError: It is no record of this view.
-            BadRequest: The browser asks nothing that is known.
         """
         number, told = self._records.open(record, STATES)
         self._note_worked()
         state = LiveState.model_validate_json(told)
         try:
             _ASKED.validate_python(state.asks)
-        except ValidationError as error:
-            raise BadRequest("That is nothing that a browser asks.") from error
+        except ValidationError:  # scripts of a page may have a say in what it asks
+            state = state.model_copy(update={"asks": None})
         self._state = number, state
         await self._tell()
 

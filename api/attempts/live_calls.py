@@ -39,6 +39,8 @@ from callboard.security.sign_in_sessions import Session
 
 _BODY_LIMIT = 64 * 1024
 """Largest body of a call to take or give, in bytes."""
+_GREETING_LIMIT = 1024
+"""Largest greeting of a worker in bytes: anybody can send one, so it must not take much memory."""
 _NO_STORE = {"cache-control": "no-store"}
 _ASKED_EVERY = 2.0
 """Most seconds for which an Attempt is shown by a Handoff that has ended."""
@@ -330,7 +332,7 @@ async def greet(request: Request, services: ServicesDep, viewId: str) -> Respons
     """Tell a worker that it has reached an api with its key, whether there is such a view or not."""
     records = LiveRecords(services.ring, viewId)
     try:
-        records.open(await read_body(request, RECORD_LIMIT), GREETING)
+        records.open(await read_body(request, _GREETING_LIMIT), GREETING)
     except SealError as error:
         raise Forbidden(error.message) from error
     return Response(records.seal(b"", GREETED, 1), media_type="application/octet-stream")

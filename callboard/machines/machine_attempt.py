@@ -163,6 +163,8 @@ class MachineAttempt:
             async with asyncio.timeout(_HELD_WITHIN):
                 return (await self._machine.ask(kind, **fields))["refusal"]
         except TimeoutError:
+            if kind == "hold":  # it may hold the browser later, when nobody has it
+                self._machine.post("release", number=0)
             return "Its Machine does not answer."
 
     def add_secrets(self, secrets: Iterable[str]) -> None:

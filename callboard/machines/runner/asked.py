@@ -11,7 +11,7 @@ import contextlib
 import itertools
 from base64 import b64decode
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 from playwright.async_api import Dialog, ElementHandle, FileChooser, FilePayload, Page
 from playwright.async_api import Error as PlaywrightError
@@ -170,10 +170,12 @@ class Asked:
             if element is None:
                 break
             asks = await element.evaluate(_ASKS)
-            if asks is None:
-                break
-            if asks["kind"] != "frame":
+            # Scripts of the page may have a say in it.
+            asks = cast("dict[str, Any]", asks) if isinstance(asks, dict) else {}
+            if asks.get("kind") in ("select", "date"):
                 return asks, element
+            if asks.get("kind") != "frame":
+                break
             inner = await element.content_frame()
             if inner is None:
                 break

@@ -27,7 +27,7 @@ from .hands import ERRORS, Hands
 
 SOCKET = "live.sock"
 _LARGEST = 2_000_000
-"""Most bytes of a picture; a larger one is left out."""
+"""Most bytes of a picture, or of what is said; a larger one is left out."""
 _LONGEST = 16 * 1024 * 1024
 """Most bytes of what the worker says at once: it may have files."""
 _SIZE: dict[str, Any] = {"format": "jpeg", "quality": 60, "maxWidth": 1920, "maxHeight": 1080}
@@ -169,7 +169,7 @@ class Screencast:
 
         def came(frame: dict[str, Any]) -> None:
             self._untaken.append((session, frame["sessionId"]))
-            self._send_picture(base64.b64decode(frame["data"]))
+            self._send(base64.b64decode(frame["data"]))
 
         try:
             session.on("Page.screencastFrame", came)
@@ -194,17 +194,14 @@ class Screencast:
         with contextlib.suppress(PlaywrightError, TimeoutError):
             async with asyncio.timeout(_FIRST_WITHIN):
                 shot = await send(session, "Page.captureScreenshot", format="jpeg", quality=_SIZE["quality"])
-                self._send_picture(base64.b64decode(shot["data"]))
+                self._send(base64.b64decode(shot["data"]))
 
     def _say(self, message: dict[str, Any]) -> None:
-        self._send(json.dumps(message).encode())
-
-    def _send_picture(self, picture: bytes) -> None:
-        if len(picture) <= _LARGEST:
-            self._send(picture)
+        # A page may have half a character, which is no text.
+        self._send(json.dumps(message, ensure_ascii=False).encode(errors="replace"))
 
     def _send(self, message: bytes) -> None:
-        if self._worker is not None and not self._worker.is_closing():
+        if len(message) <= _LARGEST and self._worker is not None and not self._worker.is_closing():
             self._worker.write(struct.pack(">I", len(message)) + message)
 
 

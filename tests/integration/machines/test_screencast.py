@@ -81,7 +81,8 @@ PROJECT = automations(
         )
         await page.frames[1].evaluate(
             "window.seen = []; for (const type of ['mousedown', 'input', 'change'])"
-            " addEventListener(type, (event) => window.seen.push([type, event.isTrusted]))"
+            " addEventListener(type, (event) => window.seen.push([type, event.isTrusted]));"
+            "document.querySelector('select').options[3].label = 'milk' + String.fromCharCode(0xd83d)"
         )
         while not Path(params["go"]).exists():
             await asyncio.sleep(0.02)
@@ -291,7 +292,7 @@ async def test_what_no_picture_shows_is_asked_of_the_person(quiet: Run, tmp_path
         ("Choose", False),
         ("sold out", True),
         ("tea", False),
-        ("milk", False),
+        ("milk?", False),  # what was half a character
     ]
     for index, taken in ((1, False), (3, True), (0, False)):  # disabled; good; answered before
         assert await person.do({"kind": "select", "id": listed["id"], "index": index}) is taken

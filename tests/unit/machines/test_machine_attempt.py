@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from callboard.machines.attempt_spec import Version
+from callboard.machines.attempt_spec import MachineStart, Version
 from callboard.machines.capacity import Capacity
 from callboard.machines.machine import Machine
 from callboard.machines.machine_attempt import RoomTimeoutError
@@ -60,6 +60,20 @@ async def test_the_clock_stands_still_within_blocks_and_goes_on_where_it_stood()
         assert attempt.clock.when() == pytest.approx(loop.time() + 65, abs=1)
         with attempt.clock_stopped():
             attempt.clock = None  # as the Machine does when the Attempt has ended: that is no error
+
+
+async def test_a_hold_that_a_machine_does_not_answer_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("callboard.machines.machine_attempt._HELD_WITHIN", 0)
+    attempt, told = attempt_of("any"), list[str]()
+
+    async def ask(kind: str, **_fields: Any) -> None:
+        told.append(kind)
+        await asyncio.Event().wait()
+
+    channel = SimpleNamespace(ask=ask, post=lambda kind, **_: told.append(kind))
+    attempt.begin(MachineStart("lab-1", "1", datetime.now(UTC), "/nowhere"), cast("Any", channel))
+    assert await attempt.hold(calls=True) == "Its Machine does not answer."
+    assert told == ["hold", "release"], "it may hear of both later"
 
 
 async def test_what_is_heard_first_counts() -> None:
