@@ -115,7 +115,9 @@ async def watch(
     """Get the newest picture of the page of a running Attempt, as soon as there is one after the last."""
     place = Place(projectName, runId, number)
     await _check_watching(request, services, caller, place)
-    return await picture(services, place, query)
+    shown = await picture(services, place, query)
+    await _check_watching(request, services, caller, place)  # its Handoff may have ended while this waited
+    return shown
 
 
 @_PAGES.get("/state", dependencies=_WATCHING)
@@ -139,7 +141,9 @@ async def read_state(
     """Get what a person has to know beside the picture, as soon as it has changed after the last time."""
     place = Place(projectName, runId, number)
     await _check_watching(request, services, caller, place)
-    return await state(services, place, _holder(request, caller), query.after)
+    told = await state(services, place, _holder(request, caller), query.after)
+    await _check_watching(request, services, caller, place)
+    return told
 
 
 @_PAGES.post("/control", dependencies=_HANDS)

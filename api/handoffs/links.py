@@ -120,14 +120,18 @@ async def decline(request: Request, services: ServicesDep) -> Response:
 async def watch(request: Request, services: ServicesDep, query: Annotated[PictureQuery, Query()]) -> Response:
     """Get the newest picture of the browser that the question of the cookie is about, once there is one."""
     place, _ = await _require_browser(request, services)
-    return await live_calls.picture(services, place, query)
+    shown = await live_calls.picture(services, place, query)
+    await _require_browser(request, services)  # the question may have ended while this waited
+    return shown
 
 
 @router.get("/live/state", dependencies=[FREQUENT])
 async def read_state(request: Request, services: ServicesDep, query: Annotated[LiveQuery, Query()]) -> Response:
     """Get who has that browser, and what it asks, once that has changed."""
     place, holder = await _require_browser(request, services)
-    return await live_calls.state(services, place, holder, query.after)
+    told = await live_calls.state(services, place, holder, query.after)
+    await _require_browser(request, services)
+    return told
 
 
 @router.post("/live/control", dependencies=[FREQUENT])

@@ -70,7 +70,10 @@ async def test_a_hold_that_a_machine_does_not_answer_is_taken_back(monkeypatch: 
         told.append(kind)
         await asyncio.Event().wait()
 
-    channel = SimpleNamespace(ask=ask, post=lambda kind, **_: told.append(kind))
+    def post(kind: str, **_fields: Any) -> None:
+        told.append(kind)
+
+    channel = SimpleNamespace(ask=ask, post=post)
     attempt.begin(MachineStart("lab-1", "1", datetime.now(UTC), "/nowhere"), cast("Any", channel))
     assert await attempt.hold(calls=True) == "Its Machine does not answer."
     assert told == ["hold", "release"], "it may hear of both later"

@@ -225,10 +225,14 @@ async def test_a_browser_that_waits_for_a_person_is_shown_to_who_answers(
         watching = attempt.watching()
         await until(lambda: attempt.dials)
         await attempt.call("states", attempt.records.seal(FREE, STATES, 1))
-        await attempt.call("pictures", attempt.records.seal(JPEG, PICTURES, 1))
+        sent = asyncio.create_task(attempt.call("pictures", attempt.records.seal(JPEG, PICTURES, 1)))
         assert (await watching).content == JPEG
         monkeypatch.setattr(live_calls, "_ASKED_EVERY", 0)
+        waiting = attempt.watching(1)
+        await sent  # which says that the next one is awaited
         attempt.api.runs.handoffs = []
+        await attempt.call("pictures", attempt.records.seal(JPEG, PICTURES, 2))
+        assert (await waiting).status_code == 403, "it has ended meanwhile"
         assert [(await attempt.get(what=what)).status_code for what in ("", "/state")] == [403, 403]
 
 
