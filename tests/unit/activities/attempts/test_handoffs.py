@@ -30,7 +30,7 @@ from callboard.schemas.workflow.handoff import (
     HandoffStatus,
 )
 from callboard.schemas.workflow.inbox import KEPT_FOR, CodeWait
-from callboard.schemas.workflow.live import LiveHolder, LiveOrder, LiveOutcome
+from callboard.schemas.workflow.live import LiveAction, LiveHolder, LiveOrder, LiveOutcome
 from callboard.schemas.workflow.sink import SealedSink
 from callboard.security import seal_context
 from callboard.security.addressees import addressee
@@ -300,12 +300,12 @@ async def test_a_browser_that_is_handed_over_is_back_as_soon_as_user_code_says_s
     asking = asyncio.create_task(handoffs.ask(HandoffKind.BROWSER, HANDED_OVER))
     await until(lambda: workflow.asked)
     live = handoffs.running.live
-    taken = LiveOrder(id=1, by=LiveHolder(id="k1", name="Anna"), action="take")
+    taken = LiveOrder(id=1, by=LiveHolder(id="k1", name="Anna"), action=LiveAction.TAKE)
     assert (await live.do(taken)).outcome is LiveOutcome.DONE
     handoffs.complete(HANDED_OVER)
     end = json.loads(await asking)
     assert (end["status"], end["reason"], end["values"]) == ("completed", "its `until` holds", {})
     assert workflow.signals == [(names.handoff_id("run", 1, 1), HandoffStatus.COMPLETED)]
-    given = LiveOrder(id=2, by=taken.by, action="give")
+    given = LiveOrder(id=2, by=taken.by, action=LiveAction.GIVE)
     assert (await live.do(given)).outcome is LiveOutcome.NOT_HELD
     assert machine.ask.await_args_list == [call("hold", calls=False), call("release")]
