@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import httpx
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, FloatRect, Locator, Page, async_playwright, expect
 
 REPOSITORY = Path(__file__).parents[2]
 sys.path.insert(0, str(REPOSITORY))
@@ -28,8 +28,23 @@ from examples.demo import site_beside  # noqa: E402
 
 IMAGES = REPOSITORY / "docs" / "images"
 PROJECTS = REPOSITORY / "examples" / "projects"
-LARGEST = 150_000
+LARGEST = 200_000
 """Most bytes of a picture, as a README is read over any connection."""
+CONSENT = """
+from callboard_runtime import hand_over
+
+FORM = '''<style>body { font: 22px sans-serif } * { font: inherit } form > * { position: absolute; left: 40px }</style>
+<form><b style="top: 30px">Before you go on</b><input placeholder="Name" style="top: 90px">
+<select style="top: 150px"><option>Monthly invoice<option>Yearly invoice<option>Prepaid</select>
+<button style="top: 220px">I agree</button></form>'''
+
+
+async def automation(page, params, **_kwargs):
+    await page.set_viewport_size({"width": 900, "height": 520})
+    await page.set_content(FORM)
+    await hand_over(page, "Fill in the terms, and agree", timeout=600)
+"""
+"""An API that hands its browser over."""
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 
@@ -40,6 +55,9 @@ async def example_stack(folder: Path) -> AsyncGenerator[tuple[DevStack, str, htt
     projects.mkdir()
     for project in ("shop", "orders"):
         (projects / project).symlink_to(PROJECTS / project)
+    (projects / "desk" / "api").mkdir(parents=True)
+    (projects / "desk" / "api" / "consent.py").write_text(CONSENT)
+    (projects / "desk" / "Intuned.jsonc").write_text('{"projectName": "desk", "apiAccess": {"enabled": true}}')
     settings = Settings(data_dir=folder / "data", api_keys=[], secret_key=[], port=0, viewer_port=0)
     stack = DevStack(projects, settings, temporal_port=0, ui_port=0, report=print)
     async with site_beside(settings, {"--site-port": 0}) as (site,), stack:
@@ -93,17 +111,53 @@ async def picture(browser: Browser, stack: DevStack, failed: str, theme: Literal
     await keep(page, f"runs-{theme}")
     await page.goto(f"/projects/shop/runs/{failed}")
     await expect(page.locator("h1 + .status")).to_have_text("failed")
-    await page.locator("#attempt-2").scroll_into_view_if_needed()
     await page.wait_for_load_state("networkidle")  # The page loads a screenshot and the log.
-    await page.evaluate("document.getElementById('attempts-h').scrollIntoView()")
     await keep(page, f"run-{theme}")
-    await page.goto("/projects/shop/playground?api=list-products")
-    await page.get_by_role("tab", name="Sink").click()
-    await page.get_by_label("Sink type").select_option("webhook")
-    await page.get_by_label("URL").fill("https://receiver.example.com/results")
-    await page.evaluate("scrollTo(0, 0)")
+    await page.goto("/projects/shop/runs?api=list-products")
+    run_id = (await page.locator(".what .id").first.inner_text()).strip()
+    await page.goto(f"/projects/shop/playground?run={run_id}")
+    await expect(page.locator("h2 + .status")).to_have_text("completed")
     await keep(page, f"playground-{theme}")
+    await hands(page, stack, f"hands-{theme}")
     await context.close()
+
+
+async def hands(page: Page, stack: DevStack, name: str) -> None:
+    """Take the browser of a Run that hands it over, and keep a picture of that."""
+    started = await page.request.post(
+        f"{stack.url}/api/v1/workspace/{stack.settings.workspace}/projects/desk/run/start",
+        headers={"x-api-key": stack.api_key},
+        data={"api": "consent", "parameters": {}},
+    )
+    run_id = (await started.json())["runId"]
+    await page.goto("/projects/desk/handoffs")
+    await page.get_by_role("button", name="Take over").click(timeout=60_000)
+    await expect(page.get_by_role("button", name="Give back")).to_be_visible(timeout=30_000)
+    canvas = page.locator("canvas")
+    await canvas.evaluate("canvas => canvas.scrollIntoView({block: 'center'})")
+    scale = (await present_box(canvas))["width"] / 900
+
+    async def press(x: float, y: float) -> None:
+        await canvas.click(position={"x": x * scale, "y": y * scale})
+
+    await press(100, 105)
+    await page.keyboard.type("Maria")
+    await press(100, 165)
+    await expect(page.locator("[data-asking] select")).to_be_visible(timeout=30_000)
+    await page.evaluate("document.querySelector('.live').scrollIntoView()")
+    await keep(page, name)
+    await page.request.post(
+        f"{stack.url}/api/v1/workspace/{stack.settings.workspace}/projects/desk/run/{run_id}/cancel?wait=30",
+        headers={"x-api-key": stack.api_key},
+    )
+
+
+async def present_box(locator: Locator) -> FloatRect:
+    """Return where an element is, which is shown."""
+    box = await locator.bounding_box()
+    if box is None:
+        raise AssertionError("The element is not shown.")
+    return box
 
 
 async def keep(page: Page, name: str) -> None:
