@@ -36,6 +36,8 @@ def build_request(
     bound_to = seal_context.run(delivery.workspace, delivery.project, delivery.run_id)
     url = keyring.open(sink.sealed_url, bound_to=bound_to)
     own = {name.lower(): keyring.open(sealed, bound_to=bound_to) for name, sealed in sink.headers.items()}
+    if sink.secret is not None:
+        signer = WebhookSigner([keyring.open(sink.secret, bound_to=bound_to)])
     traceparent = current_traceparent()
     headers = {
         "accept": "*/*",

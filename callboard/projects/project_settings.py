@@ -4,8 +4,8 @@ Types are strict, since a setting that is guessed is worse than one that is refu
 `null` is the same as an absent key. Keys that are not known here are ignored; `callboard.projects.settings_ignored`
 tells which of them the author should hear about.
 
-Proxies and sinks hold passwords and keys. They are stored unsealed, like the settings file itself, below `projects/`,
-which has credentials of its own. Nothing prints them, and a Run that uses them seals them.
+Proxies, sinks and alerts hold passwords and keys. They are stored unsealed, like the settings file itself, below
+`projects/`, which has credentials of its own. Nothing prints them, and a Run that uses them seals them.
 """
 
 from __future__ import annotations
@@ -30,9 +30,11 @@ from pydantic_core import PydanticCustomError
 
 from callboard.schemas.machine_sizes import MEMORY_OF_SIZE
 from callboard.schemas.rest.proxy import ProxyUrl
-from callboard.schemas.rest.sink import ProjectS3Sink, ProjectSink, Webhook, WebhookSink
+from callboard.schemas.rest.sink import HttpUrl, ProjectS3Sink, ProjectSink, Webhook, WebhookSink
 from callboard.schemas.rest.start_request import BackoffCoefficient, RetryInterval
 from callboard.schemas.rest.start_url import StartUrl
+from callboard.schemas.workflow.alert import MOST_COUNTED, AlertRule
+from callboard.security.signing import WEBHOOK_SECRET, read_secret
 
 Environment = Literal["dev", "deployed"]
 """Where a project runs: `dev` is its author's machine, `deployed` is production."""
@@ -43,6 +45,9 @@ PLATFORM_PROXY = "intuned://auto"
 MAX_MACHINES = 1000
 """Most Machines of one project. This is far above what a host can carry, and low enough to catch a typing error."""
 
+MAX_ALERTS = 20
+"""Most alerts of one project."""
+
 MAX_QUEUED = 1_000_000
 """Most Runs of `replication.maxQueued`: more than Temporal's lists can usefully hold."""
 
@@ -52,6 +57,9 @@ NAME_RULE = (
 
 _HARD_LIMIT = 43_200
 """Seconds that an Attempt takes at most."""
+
+_LONGEST_WINDOW = 604_800
+"""Seconds in which failures are counted at most: a week."""
 
 _TIME = re.compile(r"(\d{1,6}) *([smh])")
 _NAME = re.compile(r"[a-z0-9]+(?:[-_][a-z0-9]+)*")
@@ -103,6 +111,26 @@ _Proxy = Annotated[ProxyUrl | None, BeforeValidator(_no_platform_proxy)]
 
 def _one_spelling(value: object) -> object:
     return "x-large" if value == "xlarge" else value
+
+
+def _check_alerts(value: object) -> object:
+    if isinstance(value, list | tuple) and len(cast("Sequence[object]", value)) <= MAX_ALERTS:
+        return cast("Sequence[object]", value)
+    raise PydanticCustomError("setting", "{expected}", {"expected": f"an array of at most {MAX_ALERTS} alerts"})
+
+
+def _check_rate(value: object) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1:
+        return float(value)
+    raise PydanticCustomError("setting", "{expected}", {"expected": "a number above 0, up to 1, such as 0.9"})
+
+
+def _check_webhook_secret(value: object) -> object:
+    try:
+        read_secret(value if isinstance(value, str) else "")
+    except ValueError:
+        raise PydanticCustomError("setting", "{expected}", {"expected": WEBHOOK_SECRET}) from None
+    return value
 
 
 class Section(BaseModel):
@@ -174,20 +202,23 @@ class Files(Section):
     """Whether what pages download is kept."""
 
 
-def _check_time(value: object) -> float:
-    seconds: object = value
-    if isinstance(value, str) and (found := _TIME.fullmatch(value)):
-        seconds = int(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
-    if isinstance(seconds, int | float) and not isinstance(seconds, bool) and 1 <= seconds <= _HARD_LIMIT:
-        return float(seconds)
-    expected = f'seconds from 1 to {_HARD_LIMIT}, or such a time with its unit: "90s", "5m" or "1h"'
-    raise PydanticCustomError("setting", "{expected}", {"expected": expected})
+def _time_up_to(limit: int) -> BeforeValidator:
+    def check(value: object) -> float:
+        seconds: object = value
+        if isinstance(value, str) and (found := _TIME.fullmatch(value)):
+            seconds = int(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
+        if isinstance(seconds, int | float) and not isinstance(seconds, bool) and 1 <= seconds <= limit:
+            return float(seconds)
+        expected = f'seconds from 1 to {limit}, or such a time with its unit: "90s", "5m" or "1h"'
+        raise PydanticCustomError("setting", "{expected}", {"expected": expected})
+
+    return BeforeValidator(check)
 
 
 class Handoffs(Section):
     """The settings of questions with which Attempts wait for a person: what bounds them, and what is told of them."""
 
-    max_timeout: Annotated[float, BeforeValidator(_check_time)] = 900
+    max_timeout: Annotated[float, _time_up_to(_HARD_LIMIT)] = 900
     """Seconds that a question waits at most."""
     max_open: Annotated[int, _whole_number(1, MAX_MACHINES)] | None = None
     """How many may be open at the same time. None: the Machines less one, and at least one."""
@@ -198,6 +229,37 @@ class Handoffs(Section):
     def longest(self) -> timedelta:
         """How long a question waits at most."""
         return timedelta(seconds=self.max_timeout)
+
+
+class AlertSetting(Section):
+    """Who is told when too many Runs fail: `failures` of them `within` a time, or more than `success_rate` allows."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    failures: Annotated[int, _whole_number(1, MOST_COUNTED)] | None = None
+    within: Annotated[float, _time_up_to(_LONGEST_WINDOW)] | None = None
+    """Seconds."""
+    success_rate: Annotated[float, BeforeValidator(_check_rate)] | None = None
+    """The smallest part of Runs that complete."""
+    of: Annotated[int, _whole_number(1, MOST_COUNTED)] | None = None
+    """Of how many of the last Runs."""
+    url: HttpUrl = Field(repr=False)
+    secret: Annotated[str, BeforeValidator(_check_webhook_secret)] | None = Field(default=None, repr=False)
+    """What is sent is signed with it; None for the secrets of the installation."""
+
+    @model_validator(mode="after")
+    def _is_one_rule(self) -> Self:
+        given = {name for name in ("failures", "within", "success_rate", "of") if getattr(self, name) is not None}
+        if given in ({"failures", "within"}, {"success_rate", "of"}):
+            return self
+        expected = "either failures and within, or successRate and of"
+        raise PydanticCustomError("setting", "{expected}", {"expected": expected})
+
+    @property
+    def rule(self) -> AlertRule:
+        """The rule, without who is told."""
+        within = None if self.within is None else timedelta(seconds=self.within)
+        return AlertRule(failures=self.failures, within=within, success_rate=self.success_rate, of=self.of)
 
 
 class BrowserSize(Section):
@@ -264,6 +326,8 @@ class ProjectSettings(Section):
     browser_size: BrowserSize = Field(default_factory=BrowserSize)
     files: Files = Field(default_factory=Files)
     handoffs: Handoffs = Field(default_factory=Handoffs)
+    alerts: Annotated[tuple[AlertSetting, ...], BeforeValidator(_check_alerts)] = ()
+    """Who is told when Runs fail."""
     proxy: Proxies = Field(default_factory=Proxies)
     defaults: Defaults = Field(default_factory=Defaults)
 

@@ -29,8 +29,8 @@ MAX_SETTINGS_SIZE = 128 * 1024
 parsers take a minute for a megabyte."""
 
 
-_SECRET = (("proxy",), ("defaults",), ("authSessions", "secretParameters"), ("handoffs", "webhook"))
-"""Keys below which proxies, sinks, a webhook and the names of secrets are. A value there may be a secret, even one that
+_SECRET = (("proxy",), ("defaults",), ("authSessions", "secretParameters"), ("handoffs", "webhook"), ("alerts",))
+"""Keys below which proxies, sinks, webhooks and the names of secrets are. A value there may be a secret, even one that
 is in the wrong place."""
 
 _NO_SECRET = (
@@ -150,7 +150,7 @@ def _explain(error: ErrorDetails) -> tuple[str, str]:
         given = cast("dict[str, Any]", given).get(about) if isinstance(given, dict) else None
     path = ".".join(str(part) for part in location).encode(errors="backslashreplace").decode()
     if kind == "extra_forbidden":
-        return path, "there is no such key in a sink, or in a webhook"
+        return path, "there is no such key in a sink, a webhook or an alert"
     if kind == "missing":
         given = None
     if _is_below(location, _SECRET) and not _is_below(location, _NO_SECRET):

@@ -53,10 +53,17 @@ def seal_sink(sink: AnySink, schedule: DeliverySchedule, ring: KeyRing, bound_to
     )
 
 
-def seal_webhook(url: str, headers: Mapping[str, str], ring: KeyRing, bound_to: str) -> SealedWebhook:
+def seal_webhook(
+    url: str, headers: Mapping[str, str], ring: KeyRing, bound_to: str, *, secret: str | None = None
+) -> SealedWebhook:
     """Return a webhook with its secrets sealed. Raises ConfigurationError if there is no key to seal them with."""
     sealed_headers = {name: ring.seal(value, bound_to=bound_to) for name, value in headers.items()}
-    return SealedWebhook(url=mask_url(url), sealed_url=ring.seal(url, bound_to=bound_to), headers=sealed_headers)
+    return SealedWebhook(
+        url=mask_url(url),
+        sealed_url=ring.seal(url, bound_to=bound_to),
+        headers=sealed_headers,
+        secret=None if secret is None else ring.seal(secret, bound_to=bound_to),
+    )
 
 
 def open_sink(sink: SealedSink, ring: KeyRing, bound_to: str) -> dict[str, Any]:
@@ -92,4 +99,5 @@ def reseal_sink(sink: SealedSink, ring: KeyRing, *, bound_to: str, for_owner: st
 def reseal_webhook(webhook: SealedWebhook, ring: KeyRing, *, bound_to: str, for_owner: str) -> SealedWebhook:
     """Return a webhook, which is sealed for `bound_to`, sealed for another owner. Raises what `open_sink` raises."""
     headers = {name: ring.open(value, bound_to=bound_to) for name, value in webhook.headers.items()}
-    return seal_webhook(ring.open(webhook.sealed_url, bound_to=bound_to), headers, ring, for_owner)
+    secret = None if webhook.secret is None else ring.open(webhook.secret, bound_to=bound_to)
+    return seal_webhook(ring.open(webhook.sealed_url, bound_to=bound_to), headers, ring, for_owner, secret=secret)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -16,6 +15,8 @@ WHSEC_PREFIX = "whsec_"
 
 _SHORTEST, _LONGEST = 24, 64
 """Fewest and most bytes of a secret, according to Standard Webhooks."""
+WEBHOOK_SECRET = f"{WHSEC_PREFIX} and the base64 of {_SHORTEST} to {_LONGEST} random bytes"
+"""What a secret looks like."""
 _SECRET = re.compile(rf"{WHSEC_PREFIX}[A-Za-z0-9+/]+={{0,2}}", re.ASCII)
 
 
@@ -49,17 +50,20 @@ class WebhookSigner:
         }
 
 
+def read_secret(secret: str) -> bytes:
+    """Return the key that a secret has. Raises ValueError if it is not `WEBHOOK_SECRET`."""
+    if not _SECRET.fullmatch(secret):
+        raise ValueError("another alphabet")
+    encoded = secret.removeprefix(WHSEC_PREFIX).rstrip("=")
+    key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)  # binascii.Error is a ValueError
+    if not _SHORTEST <= len(key) <= _LONGEST:
+        raise ValueError("another length")
+    return key
+
+
 def _webhook(secret: str, position: int) -> Webhook:
     try:
-        if not _SECRET.fullmatch(secret):
-            raise ValueError("another alphabet")
-        encoded = secret.removeprefix(WHSEC_PREFIX).rstrip("=")
-        key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
-        if not _SHORTEST <= len(key) <= _LONGEST:
-            raise ValueError("another length")
-    except (binascii.Error, ValueError):
-        raise ConfigurationError(
-            f"CALLBOARD_WEBHOOK_SECRETS: secret number {position} is not a secret. Set it to {WHSEC_PREFIX} and the "
-            f"base64 of {_SHORTEST} to {_LONGEST} random bytes."
-        ) from None
-    return Webhook(key)
+        return Webhook(read_secret(secret))
+    except ValueError:
+        message = f"CALLBOARD_WEBHOOK_SECRETS: secret number {position} is not a secret. Set it to {WEBHOOK_SECRET}."
+        raise ConfigurationError(message) from None

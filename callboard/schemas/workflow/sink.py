@@ -22,6 +22,8 @@ class SealedWebhook(FlowModel):
     """The complete URL, sealed."""
     headers: dict[str, str] = Field(default_factory=dict[str, str])
     """Names of the headers, with sealed values."""
+    secret: str | None = None
+    """What it is signed with, sealed; None for the secrets of the installation."""
 
 
 class SealedBucket(FlowModel):

@@ -5,6 +5,7 @@ import math
 import re
 import tempfile
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from pydantic import ValidationError
 from callboard.projects.project_settings import NAME_RULE, ProjectSettings, is_project_name
 from callboard.projects.settings_file import read_settings, read_settings_file, resolve_project_name
 from callboard.schemas.errors import ProjectError, SettingsError
+from callboard.schemas.workflow.alert import AlertRule
 from tests.support.present import present
 
 GIB = 1024**3
@@ -128,6 +130,42 @@ def test_the_webhook_of_questions_is_read_or_refused_without_what_it_holds():
         message = refusal(json.dumps({"handoffs": {"webhook": {**told, **changed}}}))
         assert message.startswith(f"handoffs.webhook.{next(iter(changed))}: ")
         assert "t0p" not in message
+
+
+ALERT = {"url": "https://hook.example/?t0p-s3cret", "secret": f"whsec_{'MfKQ' * 8}"}
+
+
+def test_an_alert_is_one_rule_with_who_is_told():
+    failures, rate = (
+        {"failures": 3, "within": "1h", **ALERT},
+        {"successRate": 0.9, "of": 20, "url": "https://other.example"},
+    )
+    first, second = read(json.dumps({"alerts": [failures, rate]})).alerts
+    assert (first.rule, first.url) == (AlertRule(failures=3, within=timedelta(hours=1)), ALERT["url"])
+    assert (second.rule, second.secret) == (AlertRule(success_rate=0.9, of=20), None)
+    assert "s3cret" not in repr(first)
+    assert first.secret is not None
+    assert first.secret not in repr(first)
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"of": 20}, "alerts.0: expected either failures and within, or successRate and of, found an object"),
+        ({"within": None}, "alerts.0: expected either failures and within, or successRate and of, found an object"),
+        ({"failures": 101}, "alerts.0.failures: expected a whole number from 1 to 100, found a number"),
+        ({"within": "169h"}, "alerts.0.within: expected seconds from 1 to 604800"),
+        ({"successRate": 90}, "alerts.0.successRate: expected a number above 0, up to 1, such as 0.9, found a number"),
+        ({"secret": "t0p-s3cret"}, "alerts.0.secret: expected whsec_ and the base64 of 24 to 64 random bytes, found"),
+        ({"url": "ftp://t0p-s3cret"}, "alerts.0.url: expected an http or https URL"),
+        ({"headers": {"x": "t0p-s3cret"}}, "alerts.0.headers: there is no such key in a sink, a webhook or an alert"),
+    ],
+)
+def test_an_alert_that_is_none_is_refused_without_what_it_holds(changed: dict[str, Any], expected: str):
+    message = refusal(json.dumps({"alerts": [{"failures": 3, "within": "1h", **ALERT, **changed}]}))
+    assert message.startswith(expected)
+    assert "t0p" not in message
+    assert refusal(json.dumps({"alerts": [ALERT] * 21})).startswith("alerts: expected an array of at most 20 alerts")
 
 
 @pytest.mark.parametrize("time", ['"13h"', '"15"', '"1d"', "0", "true", "43201", '""'])

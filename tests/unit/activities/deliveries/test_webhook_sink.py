@@ -16,9 +16,12 @@ from activities.deliveries.http_sender import PreparedRequest, SinkResponse
 from callboard.dev.data_folder import new_webhook_secret
 from callboard.schemas.errors import SealError
 from callboard.schemas.workflow.delivery import DeliverInput
+from callboard.security import seal_context
+from callboard.security.sealed_sinks import seal_webhook
 from callboard.security.signing import WebhookSigner
 from tests.support.delivery_inputs import RING, delivery, webhook
 from tests.support.present import present
+from tests.support.run_stage import WORKSPACE
 
 BODY = b'{"n":1}'
 SECRET = new_webhook_secret()
@@ -45,6 +48,17 @@ def test_it_is_a_signed_post_of_json() -> None:
     assert request.headers["webhook-id"] == "run-7"
     assert request.headers["content-length"] == str(len(BODY))
     assert Webhook(SECRET).verify(BODY, dict(request.headers)) == {"n": 1}
+
+
+def test_a_webhook_with_a_secret_of_its_own_is_signed_with_that() -> None:
+    own, bound_to = new_webhook_secret(), seal_context.run(WORKSPACE, "shop", "run-7")
+    hook = seal_webhook("https://hook.example", {}, RING, bound_to, secret=own)
+    assert own not in repr(hook)
+    input = delivery(webhook("https://hook.example"), run_id="run-7")
+    sink = input.sink.model_copy(update={"webhook": hook})
+    request = build(input.model_copy(update={"sink": sink}), datetime.now(UTC)).request
+    assert Webhook(own).verify(BODY, dict(request.headers)) == {"n": 1}
+    assert len(request.headers["webhook-signature"].split()) == 1, "nobody else's is there"
 
 
 def test_another_try_differs_in_time_and_signature_only() -> None:
