@@ -36,6 +36,7 @@ from temporalio.worker import (
     Worker,
 )
 
+from activities.alerts import AlertActivities
 from activities.artifacts import ArtifactActivities
 from activities.attempt_activities import AttemptActivities
 from activities.attempts.live_dial import LiveViewers
@@ -85,6 +86,7 @@ from callboard.temporal.run_waits import RunWaits
 from callboard.temporal.worker_deployment import deployment_config
 from callboard.temporal.worker_shutdown import running_worker
 from callboard.temporal.workflow_metrics import WorkflowMetrics
+from workflows.alerts import AlertsWorkflow
 from workflows.apply_resources import ApplyResourcesWorkflow
 from workflows.auth_session import AuthSessionWorkflow
 from workflows.bulk import BulkWorkflow
@@ -186,16 +188,15 @@ def builds_worker(process: Process, builds: BuildActivities) -> Worker:
     )
 
 
-def runs_worker(process: Process, artifacts: ArtifactActivities, variables: VariableActivities) -> Worker:
+def runs_worker(process: Process, of_runs: Sequence[Callable[..., Any]]) -> Worker:
     """Return the worker that sequences Runs. With a build id, they end on the build that they began on."""
-    activities = [artifacts.record_interrupted, artifacts.delete_states, variables.collect_variables]
-    return _workflow_worker(process, names.RUNS_QUEUE, VersioningBehavior.PINNED, _OF_RUNS, activities)
+    return _workflow_worker(process, names.RUNS_QUEUE, VersioningBehavior.PINNED, _OF_RUNS, of_runs)
 
 
 def others_worker(
     process: Process,
+    of_runs: Sequence[Callable[..., Any]],
     artifacts: ArtifactActivities,
-    variables: VariableActivities,
     waits: RunWaits,
     bulk: BulkActivities,
 ) -> Worker:
@@ -214,10 +215,10 @@ def others_worker(
         *_OF_RUNS,  # AuthSessions have Creates, and JobRuns have Validates
         *(JobRunWorkflow, JobLockWorkflow, TriggerJobWorkflow, ApplyResourcesWorkflow),
         *(DeployWorkflow, MovePointerWorkflow, DeleteProjectWorkflow, SweepWorkflow, BulkWorkflow),
-        *(InboxWorkflow, DialLiveWorkflow),
+        *(InboxWorkflow, AlertsWorkflow, DialLiveWorkflow),
     ]
     activities = [
-        *(artifacts.record_interrupted, artifacts.delete_states, variables.collect_variables),
+        *of_runs,
         *(job_runs.acquire_job_lock, job_runs.release_job_lock, job_runs.prepare_job_run),
         *(job_runs.execute_job_items, job_runs.await_auth_session, resources.update_resources),
         *(uploads.check_upload, uploads.publish_upload, uploads.remove_upload),
@@ -272,13 +273,17 @@ async def host_workflows(process: Process, resources: AsyncExitStack) -> list[Ba
     """
     settings, client, store = process.settings, process.client, process.store
     artifacts = ArtifactActivities.of(settings, client, store)
-    variables = VariableActivities.of(settings, client, store)
+    of_runs = [
+        *(artifacts.record_interrupted, artifacts.delete_states),
+        VariableActivities.of(settings, client, store).collect_variables,
+        AlertActivities.of(settings, client, process.catalog).count_run,
+    ]
     waits = RunWaits(client)
     resources.push_async_callback(waits.close)
-    await resources.enter_async_context(running_worker(runs_worker(process, artifacts, variables)))
+    await resources.enter_async_context(running_worker(runs_worker(process, of_runs)))
     bulk = BulkActivities.of(settings, client, store, process.catalog)
     resources.push_async_callback(bulk.services.runs.close)
-    await resources.enter_async_context(running_worker(others_worker(process, artifacts, variables, waits, bulk)))
+    await resources.enter_async_context(running_worker(others_worker(process, of_runs, artifacts, waits, bulk)))
     transport = await resources.enter_async_context(PinnedTransport(EgressPolicy(settings.egress_allow)))
     await resources.enter_async_context(running_worker(deliveries_worker(process, transport)))
     deployed = DeployedResources(client, settings.workspace, process.catalog)

@@ -14,7 +14,13 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.service import RPCError
 
 from activities.deliveries.delivery_sender import DeliverySender, SendResult
-from activities.deliveries.payload import GoneError, delivery_payload, handoff_payload, notification_payload
+from activities.deliveries.payload import (
+    GoneError,
+    alert_payload,
+    delivery_payload,
+    handoff_payload,
+    notification_payload,
+)
 from activities.deliveries.receiver_limit import ReceiverBusyError, ReceiverLimit
 from activities.heartbeat import forward_cancellation, heartbeats, record_heartbeat
 from activities.store_retry import retry_store
@@ -229,8 +235,10 @@ class DeliveryActivities:
         delivery = send_input.delivery
         if send_input.body_key is not None:
             return await self._delivery_sender.send_stored(delivery, send_input.body_key, at)
+        if delivery.alert is not None:
+            return await self._delivery_sender.send(delivery, alert_payload(delivery.project, delivery.alert), at)
         if delivery.handoff is None:
-            raise ValueError("What is sent is stored, or is of a Handoff")
+            raise ValueError("What is sent is stored, or is of a Handoff or an alert")
         await self._require_open(delivery.handoff)
         return await self._tell_of(delivery, delivery.handoff, at)
 

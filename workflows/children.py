@@ -1,7 +1,8 @@
-"""Start the child workflows of Runs and JobRuns: Validates, Deliveries, an AuthSession of a Run's own."""
+"""Start the child workflows of Runs, JobRuns and alerts: Validates, Deliveries, an AuthSession of a Run's own."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from temporalio import workflow
@@ -11,6 +12,7 @@ from temporalio.workflow import ChildWorkflowCancellationType, ChildWorkflowHand
 
 with workflow.unsafe.imports_passed_through():
     from callboard.schemas.workflow import names
+    from callboard.schemas.workflow.alert import Alert
     from callboard.schemas.workflow.auth import AuthSessionStatus, RunAuth
     from callboard.schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, ValidateInput
     from callboard.schemas.workflow.delivery import DeliverInput
@@ -138,6 +140,20 @@ async def start_handoff_delivery(handoff: Handoff, sink: SealedSink) -> None:
         handoff=handoff,
     )
     await _start_delivery(delivery, f"Tell of a Handoff of {delivery.project}", f"Run `{delivery.run_id}`")
+
+
+async def start_alert_deliveries(workspace: str, project: str, alert: Alert, sinks: Sequence[SealedSink]) -> None:
+    """Start a Delivery for each receiver that is to hear that this alert was opened, or closed."""
+    for number, sink in enumerate(sinks, start=1):
+        delivery = DeliverInput(
+            workspace=workspace,
+            project=project,
+            run_id=names.ALERTS_OWNER,
+            delivery_id=f"{alert.message_id}-{number}",
+            sink=sink,
+            alert=alert,
+        )
+        await _start_delivery(delivery, f"Tell of an alert of {project}", f"Alert `{alert.id}`")
 
 
 async def start_notifications(plan: JobRunPlan) -> None:

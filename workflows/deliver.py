@@ -1,6 +1,7 @@
 """The workflow `Deliver`: send a Run's result until it arrives or is given up. `SinkTest` sends one message by hand.
 
-See docs/contract.md, section 11. What is told of a Handoff (section 22) and of a JobRun goes the same way.
+See docs/contract.md, section 11. What is told of a Handoff (section 22), of an alert (section 24) and of a JobRun goes
+the same way.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class DeliverWorkflow:
 
     async def _deliver(self, input: DeliverInput) -> DeliveryOutcome:
         prepared = PreparedDelivery()
-        if input.handoff is None:
+        if input.is_stored:
             workflow.set_current_details("The Delivery waits until the Run is closed")
             try:
                 prepared = await self._prepare(input)

@@ -6,10 +6,12 @@ from contextlib import suppress
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from callboard.schemas.workflow import names
+    from callboard.schemas.workflow.alert import CountRunInput, EndedRun
     from callboard.schemas.workflow.attempt import AttemptInput, AttemptOutcome, AttemptStatus
     from callboard.schemas.workflow.auth import AttemptAuth, AuthSessionType, LoginState, RunAuth
     from callboard.schemas.workflow.run import ErrorCode, ReasonType, RunInput, RunOutcome, RunReason, RunStatus
@@ -19,6 +21,10 @@ with workflow.unsafe.imports_passed_through():
     from workflows.children import start_delivery, start_runtime_auth_session, start_validate
     from workflows.leasing_workflow import LeasingWorkflow
     from workflows.visibility import code_block
+
+_COUNT_TIMEOUT = timedelta(minutes=1)
+"""How long a Run that ends waits at most to be counted for alerts, while the store or Temporal fails."""
+_LONGEST_COUNT_TRY = timedelta(seconds=20)
 
 
 @workflow.defn(name=names.RUN)
@@ -43,7 +49,24 @@ class RunWorkflow(LeasingWorkflow):
         outcome = (await self._run_attempts(run)).model_copy(update={"files": self._files})
         await self._release_lease()
         await start_delivery(run, outcome)
+        if run.has_alerts and outcome.status is not RunStatus.CANCELED:
+            await self._count_for_alerts(run, outcome)
         return outcome
+
+    async def _count_for_alerts(self, run: RunInput, outcome: RunOutcome) -> None:
+        """Have the Run counted for the alerts of its project. A failing store holds up its end only for a moment."""
+        info = workflow.info()
+        ended = EndedRun(id=info.workflow_id, at=workflow.now(), failed=outcome.status is RunStatus.FAILED)
+        try:
+            await workflow.execute_local_activity(
+                names.COUNT_RUN,
+                CountRunInput(workspace=run.workspace, project=run.project, run=ended),
+                schedule_to_close_timeout=_COUNT_TIMEOUT,
+                start_to_close_timeout=_LONGEST_COUNT_TRY,
+                retry_policy=RetryPolicy(non_retryable_error_types=["ConfigurationError"]),
+            )
+        except FailureError as error:
+            workflow.logger.warning("Run %s is not counted for alerts: %s", info.workflow_id, error)
 
     async def _run_attempts(self, run: RunInput) -> RunOutcome:
         number = failures = interruptions = 0

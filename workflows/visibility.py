@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 
 from callboard.schemas.workflow import names
+from callboard.schemas.workflow.alert import Alert
 from callboard.schemas.workflow.auth_session import AuthSessionView
 from callboard.schemas.workflow.bulk import BulkInput
 from callboard.schemas.workflow.job_run import JobRunInput, JobRunProgress, JobRunStatus, JobRunType, JobRunView
@@ -153,3 +155,8 @@ def bulk_memo(bulk: BulkInput) -> dict[str, Any]:
 def code_block(message: str) -> str:
     """Return a message as a Markdown block in which nothing is markup: it may hold text of a page."""
     return "\n\n```\n{}\n```".format(message.replace("`", "'"))
+
+
+def alerts_memo(workspace: str, alerts: Sequence[Alert] = ()) -> dict[str, Any]:
+    """Return the memo of what counts a project's Runs: the workspace, and its alerts, the oldest first."""
+    return {names.MEMO_WORKSPACE: workspace, names.MEMO_ALERTS: [each.model_dump(mode="json") for each in alerts]}

@@ -1,6 +1,7 @@
 """Build what receivers are sent, as JSON text.
 
-A result: docs/contract.md, section 11.1. The end of a JobRun: docs/contract.md, section 17. A Handoff: section 22.
+A result: docs/contract.md, section 11.1. The end of a JobRun: docs/contract.md, section 17. A Handoff: section 22. An
+alert: section 24.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from callboard.schemas.rest.alerts import AlertBody
 from callboard.schemas.rest.files import LinkedFile
 from callboard.schemas.rest.handoffs import HandoffBody
 from callboard.schemas.timestamps import utc_text
 from callboard.schemas.workflow import names
+from callboard.schemas.workflow.alert import Alert
 from callboard.schemas.workflow.base import JsonRef
 from callboard.schemas.workflow.delivery import DeliverInput
 from callboard.schemas.workflow.handoff import Handoff
@@ -121,6 +124,16 @@ def handoff_payload(project: str, handoff: Handoff, url: str | None) -> bytes:
         "runId": names.run_of_handoff(handoff.id),
         "handoff": HandoffBody.of(handoff).model_dump(mode="json", by_alias=True),
         "url": url,
+    }
+    return json.dumps(body, separators=(",", ":")).encode("ascii")
+
+
+def alert_payload(project: str, alert: Alert) -> bytes:
+    """Return the body, in ASCII, that tells that an alert was opened, or closed."""
+    body = {
+        "type": "alert.opened" if alert.is_open else "alert.closed",
+        "project": project,
+        **AlertBody.of(alert).model_dump(mode="json", by_alias=True),
     }
     return json.dumps(body, separators=(",", ":")).encode("ascii")
 

@@ -223,6 +223,7 @@ async def make_run_input(
         reads_variables=await may_have_variables(store, plan.project, dev_projects),
         tags=tuple(dict.fromkeys((*plan.tags, *(item.tags or ())))),
         job=plan.job,
+        has_alerts=plan.has_alerts,
     )
 
 

@@ -84,6 +84,7 @@ class JobPlanner:
             proxy=definition.proxy or (own_proxy if auth is None else auth.proxy),
             auth=auth,
             sink=self._sink(definition, manifest, job_run_id),
+            has_alerts=bool(settings.alerts),
             tags=definition.tags,
             notifications=self._notifications(definition, job_run_id),
         )

@@ -127,6 +127,7 @@ async def create_run(
         sink=sink,
         reads_variables=await may_have_variables(services.store, project, services.settings.dev_projects),
         tags=tuple(request.tags),
+        has_alerts=bool(manifest.settings.alerts),
         started_by=by,
     )
     login = await _seal_runtime_input(services, project, auth, effective.auth_session, identity)

@@ -24,6 +24,7 @@ sys.path.insert(0, str(REPOSITORY))
 
 # These modules are found because of the line above.
 from tests.support.activity_shapes import ACTIVITY_SHAPES, play  # noqa: E402
+from tests.support.alert_stage import ALERTS  # noqa: E402
 from tests.support.auth_shapes import LOGIN_SHAPES, histories, login_histories, played_login  # noqa: E402
 from tests.support.delivery_stage import DELIVERIES  # noqa: E402
 from tests.support.deploy_shapes import DEPLOYS, played_deploy  # noqa: E402
@@ -38,7 +39,8 @@ HISTORIES = REPOSITORY / "tests" / "histories"
 
 async def record(shapes: list[str], folder: Path) -> None:
     """Play these shapes and write their histories into `folder`."""
-    skip_time = {*FLEETS, *ACTIVITY_SHAPES, *DEPLOYS, *SKIPPING_INBOXES}
+    with_handle = {**SKIPPING_INBOXES, **ALERTS}
+    skip_time = {*FLEETS, *ACTIVITY_SHAPES, *DEPLOYS, *with_handle}
     skipping = [shape for shape in shapes if shape in skip_time]
     if skipping:
         async with skipping_client() as client:
@@ -46,8 +48,8 @@ async def record(shapes: list[str], folder: Path) -> None:
                 if shape in DEPLOYS:
                     write(folder, shape, (await played_deploy(client, shape)).first)
                     continue
-                if shape in SKIPPING_INBOXES:
-                    write(folder, shape, await (await SKIPPING_INBOXES[shape](client)).handle.fetch_history())
+                if shape in with_handle:
+                    write(folder, shape, await (await with_handle[shape](client)).handle.fetch_history())
                     continue
                 of_fleet = FLEETS.get(shape)
                 write(folder, shape, (await play(client, shape)).first if of_fleet is None else await of_fleet(client))
@@ -90,7 +92,8 @@ def without_stacks(history: Any) -> Any:
 
 def main(wanted: list[str]) -> None:
     """Record the wanted shapes; see the module's docstring."""
-    plain = (*SHAPES, *DELIVERIES, *JOB_RUNS, *FLEETS, *ACTIVITY_SHAPES, *DEPLOYS, *INBOXES, *SKIPPING_INBOXES)
+    skipping = (*FLEETS, *ACTIVITY_SHAPES, *DEPLOYS, *SKIPPING_INBOXES, *ALERTS)
+    plain = (*SHAPES, *DELIVERIES, *JOB_RUNS, *INBOXES, *skipping)
     known = {**{shape: [shape] for shape in plain}, **login_histories()}
     unknown = [shape for shape in wanted if shape not in known]
     if unknown:

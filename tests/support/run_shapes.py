@@ -110,6 +110,7 @@ _scripted(
 _scripted("handed-over", ends(completed()), sink={})
 _scripted("handed-over-failed", ends(failed()), sink={}, maximum_attempts=1)
 _scripted("not-handed-over-failed", ends(failed()), sink={"skipOnFail": True}, maximum_attempts=1)
+_scripted("counted-for-alerts", ends(failed()), has_alerts=True, maximum_attempts=1)
 _scripted("interrupted-once", interrupted(), ends(failed()), ends(completed()), maximum_attempts=2)
 _scripted("interrupted-again-and-again", *[interrupted()] * 4, maximum_attempts=2)
 _scripted("interrupted-at-most-once", interrupted(), maximum_attempts=1)

@@ -23,6 +23,7 @@ from temporalio.worker import Worker
 
 from activities.heartbeat import record_heartbeat
 from callboard.schemas.workflow import names
+from callboard.schemas.workflow.alert import CountRunInput
 from callboard.schemas.workflow.attempt import (
     ATTEMPT_FAILED,
     INTERRUPTED,
@@ -266,6 +267,8 @@ class Stage:
         self.on_stop: Callable[[StopInput], Awaitable[bool]] = _not_here
         self.collected: list[AttemptInput] = []
         """Attempts whose environment variables were asked for."""
+        self.counted: list[CountRunInput] = []
+        """Runs whose end was counted for alerts."""
         self.on_collect: Callable[[AttemptInput], Awaitable[SealedVariables | None]] = _none
         self.on_lost: Callable[[InterruptedInput], Awaitable[AttemptOutcome | None]] = _noted
         self.outcome = RunOutcome(status=RunStatus.PENDING)
@@ -306,7 +309,11 @@ class Stage:
             self.collected.append(input)
             return await self.on_collect(input)
 
-        activities = [record_lost, collect_variables, *self.light_activities()]
+        @activity.defn(name=names.COUNT_RUN)
+        async def count_run(input: CountRunInput) -> None:
+            self.counted.append(input)
+
+        activities = [record_lost, collect_variables, count_run, *self.light_activities()]
         self._control = staged_worker(self.client, self.queue, activities, workflows=WORKFLOWS, **self.workflow_options)
         await self._stack.enter_async_context(self._control)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from callboard.schemas.workflow.alert import Alert
 from callboard.schemas.workflow.base import FlowModel, JsonRef, OpenStrEnum
 from callboard.schemas.workflow.handoff import Handoff
 from callboard.schemas.workflow.run import RunJob
@@ -29,7 +30,8 @@ class DeliverInput(FlowModel):
     workspace: str
     project: str
     run_id: str
-    """The Run whose result is delivered, or of whose Handoff a receiver is told, or the JobRun of whose end one is."""
+    """The Run whose result is delivered, or of whose Handoff a receiver is told, or the JobRun of whose end one is.
+    `names.ALERTS_OWNER` for an alert."""
     delivery_id: str
     api: str = ""
     """The API of the Run; empty for a JobRun."""
@@ -40,6 +42,8 @@ class DeliverInput(FlowModel):
     """The JobRun that the Run belongs to."""
     handoff: Handoff | None = None
     """The Handoff of which a receiver is told; None if it is sent something else."""
+    alert: Alert | None = None
+    """The alert of which a receiver is told, as it was opened or closed; None if it is sent something else."""
     was_prepared: bool = False
     """Whether this is a Delivery of before that is sent again: what is sent is stored, or is gone for good."""
 
@@ -49,8 +53,15 @@ class DeliverInput(FlowModel):
         return self.job is not None and self.job.job_run_id == self.run_id
 
     @property
+    def is_stored(self) -> bool:
+        """Whether what is sent is stored first: a Handoff has a link, made as it is sent, and an alert is all here."""
+        return self.handoff is None and self.alert is None
+
+    @property
     def message_id(self) -> str:
         """What receivers recognize a message by that comes twice. It has no full stop, which would end it."""
+        if self.alert is not None:
+            return self.alert.message_id
         return self.run_id if self.handoff is None else self.handoff.id.replace(".", ":")
 
 
@@ -68,7 +79,7 @@ class SendInput(FlowModel):
 
     delivery: DeliverInput
     body_key: str | None = None
-    """Key of the artifact that is sent. None for a Handoff: that has a link in it, which is made as it is sent."""
+    """Key of the artifact that is sent; None if nothing is stored (`DeliverInput.is_stored`)."""
 
 
 class TryProblem(FlowModel):

@@ -102,6 +102,8 @@ class JobRunPlan(FlowModel):
     proxy: SealedProxy | None = None
     auth: RunAuth | None = None
     sink: SealedSink | None = None
+    has_alerts: bool = False
+    """Whether the ends of its Runs are counted: the settings of the version have alerts."""
     tags: tuple[str, ...] = ()
     """`JobDefinition.tags`."""
     notifications: tuple[SealedSink, ...] = ()

@@ -65,6 +65,7 @@ DELETE_PROJECT = "DeleteProject"  # its workflow id is of the same form
 DEPLOY = "Deploy"  # deploys an upload of a project; its workflow id is of the same form
 BULK = "Bulk"  # cancels many Runs, or starts them again; `bulk_workflow_id` builds the workflow id
 INBOX = "Inbox"  # the codes for one addressee of a project; `inbox_workflow_id` builds the workflow id
+ALERTS = "Alerts"  # counts the Runs of a project that has alerts; `alerts_workflow_id` builds the workflow id
 DIAL_LIVE = "DialLive"  # has a worker connect to an api where somebody watches one of its Attempts
 FLEET = "Fleet"  # leases Machines to workers; there is one
 
@@ -113,6 +114,7 @@ AWAIT_AUTH_SESSION = "await_auth_session"
 IS_RUN_OVER = "is_run_over"
 ACT_ON_RUNS = "act_on_runs"
 GIVE_CODE = "give_code"
+COUNT_RUN = "count_run"
 
 # Signals to Runs.
 ATTEMPT_STARTED = "attempt_started"  # from the activity `attempt`, `check` or `create` to its workflow
@@ -150,12 +152,15 @@ LOCKED = "locked"  # from the workflow `JobLock`: it has waited for the lock, an
 PUSH_CODE = "push_code"  # a code has come
 WAIT_FOR_CODE = "wait_for_code"  # a Handoff is open that a code may answer
 
+# Signal to the workflow `Alerts`.
+COUNT = "count"  # a Run has ended
+
 # Signals to the workflow `JobLock`, with the id of a JobRun.
 WAIT_FOR_LOCK = "wait"
 RELEASE = "release"
 
 # Fields of memos.
-MEMO_WORKSPACE = "workspace"  # of Runs, AuthSessions, Jobs, JobRuns, Deliveries and bulks
+MEMO_WORKSPACE = "workspace"  # of Runs, AuthSessions, Jobs, JobRuns, Deliveries, bulks and alerts
 MEMO_VIEW = "authSession"  # of the workflow `AuthSession`: an `AuthSessionView`
 MEMO_PARENT = "parentRunId"  # of a Validate or a Create: the Run that waits for it
 MEMO_SUMMARY = "summary"  # of Runs: a `RunSummary`, which their workflows keep up to date
@@ -168,11 +173,15 @@ MEMO_HOLDER = "holder"  # of the workflow `JobLock`: the id of the JobRun that h
 MEMO_DEPLOY = "deploy"  # of the workflow `Deploy`: a `DeployView`, which it keeps up to date
 MEMO_BULK = "bulk"  # of the workflow `Bulk`: a `BulkView`, which it keeps up to date
 MEMO_BULK_FAILURES = "failures"  # of the workflow `Bulk`: a list of `BulkFailure`, not longer than `FAILURES_SHOWN`
+MEMO_ALERTS = "alerts"  # of the workflow `Alerts`: the `Alert`s that are open, and the last others, oldest first
 MEMO_PROJECT = "project"  # of the workflow `Deliver`
 MEMO_SINK = "sink"  # of the workflow `Deliver`: its sink, with secrets masked
 
 SINK_DELIVERY = "sink"
 """Id of the Delivery of a Run's result. That which tells of a Handoff has the id of the Handoff."""
+
+ALERTS_OWNER = "alerts"
+"""Takes the place of a Run's id in the Deliveries that tell of alerts: they belong to a project, and to no Run."""
 
 # Temporal priorities: what has a smaller number takes precedence.
 PRIORITY_STARTED = 1  # of the next step of a Run that has started
@@ -244,6 +253,16 @@ def job_lock_workflow_id(project: str, job_id: str) -> str:
 def inbox_workflow_id(project: str, addressee: str) -> str:
     """Return the workflow id of an Inbox; `addressee` is a keyed hash of who the codes are for."""
     return f"inbox:{project}:{addressee}"
+
+
+def alerts_workflow_id(project: str) -> str:
+    """Return the workflow id of what counts the Runs of a project for its alerts."""
+    return f"alerts:{project}"
+
+
+def alert_id(token: str) -> str:
+    """Return the id of an alert; `token` is a text that no other alert has."""
+    return f"al_{token}"
 
 
 def runtime_owner(run_id: str) -> str:

@@ -123,6 +123,8 @@ class RunInput(FlowModel):
     """Words by which lists find the Run; they are not secret."""
     job: RunJob | None = None
     """The JobRun that has started the Run; None for a Run that was started by itself."""
+    has_alerts: bool = False
+    """Whether its end is counted: the settings of its version have alerts."""
     started_by: Actor | None = None
     """Who has started it; None if nobody has, but a Schedule, a file of the project or another workflow."""
 

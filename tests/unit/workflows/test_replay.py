@@ -27,6 +27,7 @@ from temporalio.worker import (
 from callboard.settings import Settings
 from callboard.temporal.data_converter import data_converter
 from tests.support.activity_shapes import ACTIVITY_SHAPES
+from tests.support.alert_stage import ALERTS
 from tests.support.auth_shapes import login_histories
 from tests.support.delivery_stage import DELIVERIES
 from tests.support.deploy_shapes import DEPLOYS
@@ -37,6 +38,7 @@ from tests.support.job_run_stage import JOB_RUN_WORKFLOWS
 from tests.support.repository import REPOSITORY
 from tests.support.run_shapes import SHAPES
 from tests.support.run_stage import WORKFLOWS
+from workflows.alerts import AlertsWorkflow
 from workflows.apply_resources import ApplyResourcesWorkflow
 from workflows.bulk import BulkWorkflow
 from workflows.deliver import DeliverWorkflow, SinkTestWorkflow
@@ -102,8 +104,8 @@ def recorded_answers(recorded: WorkflowHistory) -> list[Any]:
 async def replay_all(converter: DataConverter, answers: Answers | None = None) -> dict[str, Exception | None]:
     """By one worker for all of them: to make one costs more than to replay a history."""
     others = [DeliverWorkflow, SinkTestWorkflow, SweepWorkflow, FleetWorkflow, ApplyResourcesWorkflow, DeployWorkflow]
-    of_projects = [MovePointerWorkflow, DeleteProjectWorkflow, BulkWorkflow, InboxWorkflow, DialLiveWorkflow]
-    workflows = [*WORKFLOWS, *JOB_RUN_WORKFLOWS, *others, *of_projects]
+    of_projects = [MovePointerWorkflow, DeleteProjectWorkflow, BulkWorkflow, InboxWorkflow, AlertsWorkflow]
+    workflows = [*WORKFLOWS, *JOB_RUN_WORKFLOWS, *others, *of_projects, DialLiveWorkflow]
     interceptors = [] if answers is None else [answers]
     # Its detector of deadlocks would let a replay fail that a busy machine holds up for two seconds.
     replayer = Replayer(workflows=workflows, data_converter=converter, interceptors=interceptors, debug_mode=True)
@@ -163,6 +165,7 @@ def test_every_shape_has_its_history():
         *DEPLOYS,
         *INBOXES,
         *SKIPPING_INBOXES,
+        *ALERTS,
         *(name for names in login_histories().values() for name in names),
     ]
     assert [name for name in wanted if name not in {path.stem for path in HISTORIES}] == [], "see `make histories`"

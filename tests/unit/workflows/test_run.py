@@ -444,5 +444,5 @@ async def test_a_history_holds_no_more_than_it_must(play: PlayRun):
 def test_every_shape_is_known_by_a_test():
     """Each of them is in a test, so that none is recorded without a word on what it must come to."""
     here = Path(__file__)
-    text = here.read_text() + here.with_name("test_handoffs.py").read_text()
+    text = "".join(here.with_name(f"test_{name}.py").read_text() for name in ("run", "handoffs", "alerts"))
     assert [shape for shape in SHAPES if f'"{shape}"' not in text] == []

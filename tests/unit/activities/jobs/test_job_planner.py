@@ -175,6 +175,13 @@ def test_the_project_s_own_sink_is_that_of_a_job_without_one() -> None:
     assert open_sink(sink, RING, OF_JOB_RUN)["url"] == "https://of-project.example.com/"
 
 
+@pytest.mark.parametrize("alerts", [[], [{"failures": 1, "within": 60, "url": "https://hook.example"}]])
+async def test_a_run_of_an_item_is_counted_if_the_project_has_alerts(tmp_path: Path, alerts: list[Any]) -> None:
+    made, item = plan(definition(), alerts=alerts), JobItem(api_name="item", parameters={})
+    run_input = await make_run_input(made, item, "run-1", store=FolderStore(tmp_path), ring=RING, dev_projects=None)
+    assert run_input.has_alerts == bool(alerts)
+
+
 async def test_a_run_of_an_item_reads_variables_once_there_is_one(tmp_path: Path) -> None:
     store, item = FolderStore(tmp_path), JobItem(api_name="item", parameters={})
 

@@ -50,6 +50,11 @@ async def test_a_start_s_own_fields_win_even_if_they_equal_contract_defaults(ord
     assert present(run_input.proxy).server == "http://own:80"
 
 
+async def test_a_run_is_counted_if_its_project_has_alerts(ordered: StartRun):
+    alert = {"failures": 1, "within": 60, "url": "https://hook.example"}
+    assert [(await ordered({"alerts": alerts})).has_alerts for alerts in ([], [alert])] == [False, True]
+
+
 async def test_each_interval_is_the_start_s_or_the_project_s_or_callboard_s(ordered: StartRun):
     project = {"defaults": {"retry": {"initialInterval": "2 minutes", "maximumInterval": 600}}}
     said = {"initialInterval": 3, "backoffCoefficient": 1.5}
