@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
 
-from api import audit, codes, deliveries, env_vars, fleet, health, keys
+from api import alerts, audit, codes, deliveries, env_vars, fleet, health, keys
 from api.attempts import calls as attempt_calls
 from api.attempts import live_calls
 from api.auth_sessions import calls as auth_session_calls
@@ -79,6 +79,7 @@ def create_app(services: Services) -> FastAPI:
         *handoff_calls.routers,
         codes.router,
         *deliveries.routers,
+        alerts.router,
         *project_calls.routers,
         *versions.routers,
         *jobs.routers,

@@ -23,6 +23,7 @@ from callboard.schemas.rest.delivery import (
     ProjectDeliveryList,
     TryBody,
 )
+from callboard.schemas.workflow import names
 from callboard.schemas.workflow.delivery import TryProblem, TryRecord
 from callboard.storage import object_keys
 from callboard.temporal.deliveries import DeliveryState
@@ -67,7 +68,7 @@ async def list_of_project(services: ServicesDep, manifest: ProjectDep) -> Projec
         deliveries=[
             ProjectDelivery(
                 id=each.state.id,
-                run_id=each.run_id,
+                run_id=None if each.run_id == names.ALERTS_OWNER else each.run_id,
                 sink=each.state.sink,
                 status=each.state.status,
                 error=_error_body(each.state.error),

@@ -28,6 +28,7 @@ from callboard.storage.api_keys import StoredKeys
 from callboard.storage.ended_sessions import EndedSessions
 from callboard.storage.factory import open_store
 from callboard.telemetry.health import Liveness
+from callboard.temporal.alerts import Alerts
 from callboard.temporal.auth_sessions import AuthSessions
 from callboard.temporal.bulks import Bulks
 from callboard.temporal.client import connect
@@ -66,6 +67,7 @@ class Services(StartServices):
     handoffs: Handoffs
     inboxes: Inboxes
     deliveries: Deliveries
+    alerts: Alerts
     bulks: Bulks
     jobs: Jobs
     job_runs: JobRuns
@@ -129,6 +131,7 @@ async def open_services(settings: Settings, connection: Connection) -> Services:
         handoffs=Handoffs(client),
         inboxes=Inboxes(client),
         deliveries=Deliveries(client),
+        alerts=Alerts(client),
         bulks=Bulks(client),
         jobs=Jobs(client),
         job_runs=JobRuns(client),

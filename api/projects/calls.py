@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from fastapi import Query, Request
 from starlette.responses import JSONResponse, Response
 
+from api import alerts
 from api.dashboard.auth import FormDep
 from api.dashboard.page_route import page_router
 from api.dashboard.rendering import redirect, render_page
@@ -66,10 +67,11 @@ async def get(services: ServicesDep, manifest: ProjectDep) -> ProjectBody:
 # The lower decorator is registered first, so that its path is matched first.
 @_PAGES.get("/{projectName}.json", dependencies=_READING)
 async def project_page(request: Request, services: ServicesDep, manifest: ProjectDep) -> Response:
-    """Show the project's status, its deployment and its APIs."""
+    """Show the project's alerts, its status, its deployment and its APIs."""
     (data,) = await _page_data(services, [manifest])
     data["endedByHour"] = await services.ended_by_hour.read(services.run_queries, manifest.project, datetime.now(UTC))
-    return render_page(request, "project.html", data)
+    shown = await alerts.list_all(services, manifest)
+    return render_page(request, "project.html", data, alerts=shown.model_dump(mode="json", by_alias=True)["alerts"])
 
 
 @_REST.get("/{projectName}/apis", dependencies=_READING, operation_id="listApis", summary="List a project's APIs")

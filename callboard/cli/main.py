@@ -39,6 +39,7 @@ _MODULES = {
     "jobruns": "callboard.cli.jobruns",
     "authsessions": "callboard.cli.authsessions",
     "deliveries": "callboard.cli.deliveries",
+    "alerts": "callboard.cli.alerts",
     "handoffs": "callboard.cli.handoffs",
     "codes": "callboard.cli.codes",
     "mcp": "callboard.cli.mcp",

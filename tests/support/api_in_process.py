@@ -39,6 +39,7 @@ from tests.support.fleet_stage import fleet_state
 from tests.support.in_memory_jobs import MemoryJobRuns, MemoryJobs
 from tests.support.in_memory_temporal import (
     BEGAN,
+    MemoryAlerts,
     MemoryAuthSessions,
     MemoryBulks,
     MemoryDeliveries,
@@ -77,6 +78,7 @@ class Api:
     handoffs: MemoryHandoffs
     inboxes: MemoryInboxes
     deliveries: MemoryDeliveries
+    alerts: MemoryAlerts
     bulks: MemoryBulks
     jobs: MemoryJobs
     job_runs: MemoryJobRuns
@@ -100,6 +102,7 @@ class Api:
             "handoffs": MemoryHandoffs(runs),
             "inboxes": MemoryInboxes(),
             "deliveries": MemoryDeliveries(),
+            "alerts": MemoryAlerts(),
             "bulks": MemoryBulks(),
             "jobs": MemoryJobs(),
             "job_runs": MemoryJobRuns(),

@@ -15,6 +15,7 @@ from callboard.schemas.errors import CallboardError, Conflict, NotFound, Unavail
 from callboard.schemas.rest.bulk import BulkStatus
 from callboard.schemas.workflow import names
 from callboard.schemas.workflow.actor import Actor
+from callboard.schemas.workflow.alert import Alert
 from callboard.schemas.workflow.auth import AuthSessionStatus
 from callboard.schemas.workflow.auth_session import AuthSessionInput, AuthSessionView, LoginSpec, ValidateInput
 from callboard.schemas.workflow.bulk import BulkInput, BulkView
@@ -26,6 +27,7 @@ from callboard.schemas.workflow.inbox import PushedCode
 from callboard.schemas.workflow.project_changes import DeleteProjectInput, MovePointerInput
 from callboard.schemas.workflow.run import ReasonType, RunInput, RunOutcome, RunReason, RunStatus, RunType
 from callboard.storage.store import Store
+from callboard.temporal.alerts import Alerts
 from callboard.temporal.auth_sessions import AuthSessions
 from callboard.temporal.bulks import Bulk, Bulks
 from callboard.temporal.deliveries import Deliveries, DeliveryListItem, DeliveryState
@@ -161,6 +163,17 @@ class MemoryInboxes(Inboxes):
     async def push(self, workspace: str, project: str, addressee: str, code: PushedCode) -> None:
         assert workspace == WORKSPACE
         self.pushed.append((project, addressee, code))
+
+
+class MemoryAlerts(Alerts):
+    """The alerts of the project `shop`."""
+
+    def __init__(self) -> None:
+        self.known: list[Alert] = []
+
+    async def list_all(self, workspace: str, project: str) -> list[Alert]:
+        assert workspace == WORKSPACE
+        return self.known if project == "shop" else []
 
 
 class MemoryHealth(TemporalHealth):

@@ -75,8 +75,8 @@ class ProjectDelivery(ResponseModel):
     """A Delivery in the list of its project."""
 
     id: str
-    run_id: str
-    """The Run, or the JobRun, that it tells of."""
+    run_id: str | None
+    """The Run, or the JobRun, that it tells of; null if it tells of an alert."""
     sink: dict[str, Any]
     status: DeliveryStatus
     error: DeliveryError | None

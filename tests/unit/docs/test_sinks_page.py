@@ -16,6 +16,7 @@ import pytest
 
 from callboard.dev import ports
 from callboard.dev.data_folder import new_webhook_secret
+from callboard.schemas.rest.alerts import AlertBody
 from callboard.schemas.rest.delivery import DeliveryList
 from callboard.schemas.rest.start_request import StartRequest
 from callboard.security.sealed_sinks import seal_sink
@@ -99,7 +100,9 @@ def test_the_sinks_and_the_answer_that_are_shown_are_such():
     for sink in (hook, bucket):
         assert sink is not None
         seal_sink(sink, QUICK, RING, "anybody")
-    assert DeliveryList.model_validate_json(json.dumps(JSON[3])).deliveries[0].status == "delivered"
+    assert DeliveryList.model_validate_json(json.dumps(JSON[4])).deliveries[0].status == "delivered"
+    alert = {name: value for name, value in JSON[3].items() if name not in ("type", "project")}
+    assert AlertBody.model_validate_json(json.dumps(alert)).closed_at is None
 
 
 def without_ellipses(sink: dict[str, Any]) -> dict[str, Any]:
