@@ -20,6 +20,12 @@ from .relay_policy import RelayPolicy
 _READ = 256 * 1024
 _LARGEST = 512 * 1024 * 1024
 """Most bytes of a message. It may carry the files of an upload."""
+_MOST_WAITING = 8 * 1024 * 1024
+"""Most bytes of calls that wait here; more wait in user code's process."""
+_ASKED_BY_PAGES = ("route@", "websocket-route@", "binding-call@")
+"""Beginnings of the ids of what pages ask of user code, and wait for."""
+_NO_MESSAGE = (ConnectionError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What is raised by what is no message of Playwright's, or by a side that is gone."""
 
 
 class Relay:
@@ -50,6 +56,8 @@ class Relay:
         self._free = asyncio.Event()
         """Event that is set unless a person has the browser."""
         self._free.set()
+        self._waiting = bytearray()
+        """User code's calls that wait meanwhile."""
 
     async def start(self, driver: str, user: socket.socket) -> None:
         """Connect to the driver's socket at the path `driver`, and serve the user process at the other end of `user`.
@@ -67,17 +75,25 @@ class Relay:
     def hold(self) -> None:
         """Have user code's calls wait here, with their timeouts not begun; those that the driver has already go on.
 
-        User code is not told of dialogs meanwhile, which are for the person who has the browser.
+        What user code answers pages by its routes and bindings goes on as well, or they would stand still for the
+        person who has the browser. User code is not told of dialogs meanwhile, which are for that person.
         """
         self._free.clear()
 
     def release(self) -> None:
         """Pass on what has waited, and what comes."""
         self._free.set()
+        waiting, self._waiting = bytes(self._waiting), bytearray()
+        try:
+            for frame in waiting.split(END)[:-1]:
+                self._pass_up(frame)
+        except _NO_MESSAGE:
+            self.close()
 
     def close(self) -> None:
         """Close both sides, the driver's as soon as no context is being opened. Nothing more is passed on."""
         self._is_closed = True
+        self._waiting.clear()
         for task in self._tasks:
             task.cancel()
         if self._to_user is not None:
@@ -104,26 +120,32 @@ class Relay:
     async def _until_closed(self, passing: Awaitable[None]) -> None:
         """Pass on what comes from one side until it ends, or sends what is no message of Playwright's."""
         try:
-            with contextlib.suppress(ConnectionError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            with contextlib.suppress(*_NO_MESSAGE):
                 await passing
         finally:
             self.close()
 
     async def _up(self, reader: asyncio.StreamReader, driver: asyncio.StreamWriter) -> None:
         async for frame in frames(reader, _LARGEST):
-            await self._free.wait()
-            # User code may write anything here. Read it as the driver will: as UTF-8, with the last of equal names.
-            message: dict[str, Any] = json.loads(frame.decode(errors="replace"))
-            if (reason := self._policy.refusal(message["method"], message.get("params") or {})) is not None:
-                self._answer(message, _error(reason))
-            elif message["method"] == "addStackToTracingNoReply":
-                self._policy.stack(message["params"]["callData"])
-                self._answer(message, {"result": {}})
-            elif message["method"] == "close" and str(message["guid"]).startswith("browser-context@"):
-                self._begin(self._closed(message, frame))
-            else:
-                driver.write(self._for_driver(message, frame) + END)
+            if self._free.is_set() or str(_read_as_driver(frame).get("guid")).startswith(_ASKED_BY_PAGES):
+                self._pass_up(frame)
                 await driver.drain()
+            else:
+                self._waiting += frame + END
+                if len(self._waiting) > _MOST_WAITING:
+                    await self._free.wait()
+
+    def _pass_up(self, frame: bytes) -> None:
+        message = _read_as_driver(frame)
+        if (reason := self._policy.refusal(message["method"], message.get("params") or {})) is not None:
+            self._answer(message, _error(reason))
+        elif message["method"] == "addStackToTracingNoReply":
+            self._policy.stack(message["params"]["callData"])
+            self._answer(message, {"result": {}})
+        elif message["method"] == "close" and str(message["guid"]).startswith("browser-context@"):
+            self._begin(self._closed(message, frame))
+        elif self._to_driver is not None:
+            self._to_driver.write(self._for_driver(message, frame) + END)
 
     def _for_driver(self, message: dict[str, Any], frame: bytes) -> bytes:
         """Return what is sent to the driver for a message; mostly the message as it came."""
@@ -207,6 +229,11 @@ class Relay:
             prepared = self._begin(self._policy.context_opened(message["result"]["context"]["guid"]))
             await asyncio.wait({prepared})
         return json.dumps(answer).encode()
+
+
+def _read_as_driver(frame: bytes) -> dict[str, Any]:
+    """Read anything of user code's as the driver will: as UTF-8, with the last of equal names."""
+    return json.loads(frame.decode(errors="replace"))
 
 
 def _tells_of_dialog(frame: bytes) -> bool:

@@ -177,11 +177,13 @@ async def test_a_held_relay_keeps_calls_back_and_dialogs_from_user_code(tmp_path
         driver.write(event[5:] + dialog + event)
         assert [await reader.readuntil(END) for _ in range(2)] == [event[5:], event]
         driver.write(dialog + event[:5])
-        waiting = asyncio.ensure_future(read(asked))
         driver.write(event[5:])
         assert await reader.readuntil(END) == event
-        assert not waiting.done()
+        answer = json.dumps({"id": 3, "guid": "route@1", "method": "continue", "params": {}}).encode() + END
+        writer.write(message(2, "fill") + answer)
+        assert (await read(asked))["method"] == "continue", "the page waits for it"
         relay.release()
-        assert (await waiting)["method"] == "click"
+        writer.write(message(4, "hover"))
+        assert [(await read(asked))["method"] for _ in range(3)] == ["click", "fill", "hover"]
         driver.write(dialog)
         assert await reader.readuntil(END) == dialog
