@@ -28,6 +28,7 @@ from tests.bench.rows import Row, median_ratio
 from tests.bench.servers import process, temporal_tuned
 from tests.bench.starts import PER_SECOND, Starts
 
+_VIEWERS = 20
 _TURNS = 4
 """Turns in which each way executes its part of the Runs whose processor time is measured, and makes its starts."""
 
@@ -66,6 +67,7 @@ async def main(given: argparse.Namespace) -> None:
         ]
         await _print_processor(usages, given.metered)
         await _print_rest(callboard, given.queued, given.cancels)
+        await _print_live(callboard, given.inputs)
         await _print_bodies(callboard)
         # What is started here is executed by nobody, so this comes last.
         await callboard.occupy()
@@ -159,6 +161,20 @@ async def _print_rest(callboard: Callboard, queued: int, cancels: int) -> None:
     console.print(table)
 
 
+async def _print_live(callboard: Callboard, inputs: int) -> None:
+    table = Table("a live view", "p50", "p99")
+    table.add_row(
+        "an input to the picture that shows it, ms", *_percentiles(await callboard.seconds_to_pictures(inputs))
+    )
+    beside: dict[int, list[float]] = {viewers: [] for viewers in (0, _VIEWERS)}
+    for _ in range(_TURNS):
+        for viewers, took in beside.items():
+            took += await callboard.beside_viewers(viewers, inputs // _TURNS)
+    for viewers, took in beside.items():
+        table.add_row(f"a Run of another project, while {viewers} watch, ms", *_percentiles(took))
+    console.print(table)
+
+
 async def _print_bodies(callboard: Callboard) -> None:
     table = Table("the worst body of", "answer", "after, ms", "the longest /healthz meanwhile, ms")
     for name, status, took, waited in await callboard.worst_bodies():
@@ -178,5 +194,6 @@ if __name__ == "__main__":
     parser.add_argument("--metered", type=int, default=100, help="Runs of each way whose processor time is measured")
     parser.add_argument("--queued", type=int, default=200, help="Runs that wait for each other's Machines")
     parser.add_argument("--cancels", type=int, default=50)
+    parser.add_argument("--inputs", type=int, default=40, help="to a page that is watched")
     parser.add_argument("--starts", type=int, default=400, help="of each way")
     asyncio.run(main(parser.parse_args()))

@@ -18,7 +18,7 @@ import psutil
 from callboard.dev.dev import DevStack
 from callboard.schemas.workflow.attempt import AttemptRecord
 from callboard.settings import Settings
-from tests.bench import bodies
+from tests.bench import bodies, live
 from tests.bench.reading import SLOTS
 from tests.support.rest import Rest
 
@@ -156,6 +156,21 @@ class Callboard:
         await asyncio.gather(*(self.once(project) for _ in range(SLOTS)))
         keepers = self._keepers(project)
         return sum(_pss(keeper) for keeper in keepers) / len(keepers)
+
+    async def seconds_to_pictures(self, inputs: int) -> list[float]:
+        """Return the seconds from each of so many inputs to the picture of the live view that shows it."""
+        async with live.in_hand(self._rest) as place:
+            return [await live.seconds_to_picture(self._rest, place) for _ in range(inputs)]
+
+    async def beside_viewers(self, viewers: int, runs: int) -> list[float]:
+        """Return the seconds of Runs of another project while so many watch a browser of the same worker."""
+        took: list[float] = []
+        async with live.in_hand(self._rest) as place, live.watched(self._rest, place, viewers):
+            for _ in range(runs):
+                began = time.perf_counter()
+                await self._execute("read", project=_ONE)
+                took.append(time.perf_counter() - began)
+        return took
 
     def memory_of_worker(self) -> float:
         """Return the proportional set size of the worker process alone, in megabytes."""
