@@ -7,8 +7,6 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-import httpx
-
 from tests.support.rest import Rest
 
 _KEY = {"kind": "key", "key": "a", "code": "KeyA"}
@@ -21,9 +19,8 @@ async def in_hand(rest: Rest) -> AsyncGenerator[str]:
     run_id = await rest.start("changes", {}, saveTrace=False)
     place = f"runs/{run_id}/attempts/1/live"
     try:
-        while (
-            await rest.request("POST", f"{place}/control", json={"action": "take"})
-        ).status_code != httpx.codes.NO_CONTENT:
+        take = {"action": "take"}
+        while not (await rest.request("POST", f"{place}/control", json=take)).is_success:
             await asyncio.sleep(0.1)
         yield place
     finally:
@@ -33,7 +30,7 @@ async def in_hand(rest: Rest) -> AsyncGenerator[str]:
 async def seconds_to_picture(rest: Rest, place: str) -> float:
     """Press a key; return the seconds until there is a picture that shows what became of it."""
     number = "0"
-    while (answer := await rest.request("GET", place, params={"after": number})).status_code == httpx.codes.OK:
+    while (answer := await rest.request("GET", place, params={"after": number})).status_code == 200:
         number = answer.headers["x-number"]  # until the page does not change any more
     began = time.perf_counter()
     picture = asyncio.create_task(rest.request("GET", place, params={"after": number}))
