@@ -288,12 +288,15 @@ async def _require_worker(services: Services, place: Place) -> str:
 
 
 async def _read(request: Request, services: Services, place: Place, limit: int) -> dict[str, Any]:
-    if not request.url.path.startswith("/api/"):  # a page of ours has sent it; no other one can send JSON
+    is_of_page = not request.url.path.startswith("/api/")
+    if is_of_page:
         check_same_origin(request)
-        if request.headers.get("content-type") != "application/json":
-            raise BadRequest("The body has to be of the type application/json.")
     if services.live_views.find(place) is None:
         await _require_worker(services, place)  # what there is not is 404 before its body is read
+    if (
+        is_of_page and request.headers.get("content-type") != "application/json"
+    ):  # no page of another site can send that
+        raise BadRequest("The body has to be of the type application/json.")
     return await read_json_object(request, limit)
 
 

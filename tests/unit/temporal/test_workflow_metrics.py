@@ -15,12 +15,14 @@ from tests.support.job_run_stage import JOB_RUN_WORKFLOWS
 from tests.support.repository import REPOSITORY
 from tests.support.run_stage import WORKFLOWS
 from workflows import outcomes
+from workflows.alerts import AlertsWorkflow
 from workflows.apply_resources import ApplyResourcesWorkflow
 from workflows.bulk import BulkWorkflow
 from workflows.deliver import DeliverWorkflow, SinkTestWorkflow
 from workflows.deploy import DeployWorkflow
 from workflows.fleet import FleetWorkflow
 from workflows.inbox import InboxWorkflow
+from workflows.live import DialLiveWorkflow
 from workflows.outcomes import innermost_cause
 from workflows.project_changes import DeleteProjectWorkflow, MovePointerWorkflow
 from workflows.sweep import SweepWorkflow
@@ -29,6 +31,7 @@ HISTORIES = sorted((REPOSITORY / "tests" / "histories").glob("*.json"))
 OTHERS = (
     *(DeliverWorkflow, SinkTestWorkflow, SweepWorkflow, FleetWorkflow, ApplyResourcesWorkflow),
     *(DeployWorkflow, MovePointerWorkflow, DeleteProjectWorkflow, BulkWorkflow, InboxWorkflow),
+    *(AlertsWorkflow, DialLiveWorkflow),
 )
 
 

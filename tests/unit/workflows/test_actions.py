@@ -35,7 +35,7 @@ def actions(events: Sequence[HistoryEvent]) -> int:
 
 @pytest.mark.parametrize(
     ("shape", "expected"),
-    [("success", 3), ("success-announced", 5), ("all-failed", 6), ("retry", 6), ("retry-later", 8)],
+    [("success", 3), ("success-announced", 6), ("all-failed", 6), ("retry", 6), ("retry-later", 8)],
 )
 async def test_a_run_takes_few_actions_and_one_for_each_attempt_that_reads_variables(
     play: PlayRun, shape: str, expected: int

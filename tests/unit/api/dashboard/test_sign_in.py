@@ -203,6 +203,8 @@ async def test_no_change_without_the_token_of_the_session(api: Api, pages: Pages
     }
     of_another = await (await signed_in_client(api)).token()
     for path in changes:
+        if "/live/" in path:  # takes JSON, which no page of another site can send (test_live_view.py)
+            continue
         for data in ({"other": "field"}, {"token": ""}, {"token": of_another}):
             assert (await pages.post(filled(path, "members"), data=data)).status_code == 403, path
     assert (await pages.get("/projects")).status_code == 200
@@ -217,7 +219,7 @@ async def test_what_there_is_not_or_in_another_project_is_not_found(api: Api, pa
     for path in (path for path in routes(api, "GET") if "Id}" in path):
         for address in (filled(path, "shop"), filled(path, "closed", **names), filled(path, "none")):
             assert (await pages.get(address)).status_code == 404, address
-        if path.endswith(("Id}", ".json", "/result", "/results")):
+        if "operationId" not in path and path.endswith(("Id}", ".json", "/result", "/results")):
             status = 404 if path.endswith("/result") else 200
             assert (await pages.get(filled(path, "shop", **names))).status_code == status, path
     for path in (path for path in routes(api, "POST") if "Id}" in path and not path.endswith("/update")):
