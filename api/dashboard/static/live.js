@@ -3,6 +3,7 @@
 
 const pause = (milliseconds) => new Promise((resolve) => { setTimeout(resolve, milliseconds); });
 const MOST_FILE_BYTES = 8 * 1024 * 1024;
+const MOST_IDLE = 10 * 60 * 1000;  // milliseconds for which the browser is kept for a person who does nothing
 
 function element(name, properties = {}, ...children) {
   const made = Object.assign(document.createElement(name), properties);
@@ -102,7 +103,7 @@ class LiveView {  // eslint-disable-line no-unused-vars
         await this.sayProblem(answer);
       }
     });
-    setInterval(() => { if (this.held && this.isSeen && !this.queue.length) this.send(); }, 10000);
+    setInterval(() => { if (this.held && this.isSeen && !this.queue.length && Date.now() < this.actedAt + MOST_IDLE) this.send(); }, 10000);
     this.takeMouse();
     this.takeKeys();
     this.typing.addEventListener("submit", (event) => {
@@ -116,6 +117,7 @@ class LiveView {  // eslint-disable-line no-unused-vars
   hold(held) {
     if (held === this.held) return;
     this.held = held;
+    this.actedAt = Date.now();
     this.queue = [];
     this.button.textContent = held ? "Give back" : "Take over";
     this.figure.classList.toggle("held", held);
@@ -131,6 +133,7 @@ class LiveView {  // eslint-disable-line no-unused-vars
     if (!this.held) return;
     if (event.type === "mouseMoved" && this.queue.at(-1)?.type === "mouseMoved") this.queue.pop();  // only where it is matters
     this.queue.push(event);
+    this.actedAt = Date.now();
     this.send();
   }
 
