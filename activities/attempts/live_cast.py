@@ -176,9 +176,14 @@ class LiveCast:
     def _freed(self) -> None:
         self._send({"kind": "release"})
         self._note_state()
-        task = asyncio.create_task(self._takeovers.end(), name="end of a takeover")
+        task = asyncio.create_task(self._end_takeover(), name="end of a takeover")
         self._letting_go.add(task)
         task.add_done_callback(self._letting_go.discard)
+
+    async def _end_takeover(self) -> None:
+        if self._acting:  # what is still typed must not come when traces have begun again
+            await asyncio.wait(self._acting.values())
+        await self._takeovers.end()
 
     def _note_state(self) -> None:
         self._state_number += 1

@@ -145,13 +145,15 @@ class Screencast:
         """Do this to the page that is shown, and say whether it has taken all of it."""
         hands, page, taken = self._hands, self._shown, False
         uses = any(event.get("type") not in _LEAVE_NO_TEXT for event in events)
-        if hands is not None and page is not None:
-            with contextlib.suppress(*ERRORS):
-                if uses:
-                    await self._use(page)
-                await hands.act(events)
-                taken = True
-        self._say({"kind": "acted", "id": number, "taken": taken})
+        try:
+            if hands is not None and page is not None:
+                with contextlib.suppress(*ERRORS):
+                    if uses:
+                        await self._use(page)
+                    await hands.act(events)
+                    taken = True
+        finally:  # also when it is given up
+            self._say({"kind": "acted", "id": number, "taken": taken})
         if page is not None and uses:  # it may show its next document meanwhile, which has got the rest then
             await self._use(page)
 
