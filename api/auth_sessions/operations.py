@@ -215,7 +215,7 @@ async def renew(
     request = validate_body(RenewAuthSession, body)
     workspace, project = services.settings.workspace, manifest.project
     view = await require_changeable_auth_session(services, project, auth_session_id)
-    start_url = await _check_record(services, manifest, request, view.start_url)
+    start_url = await _check_record(services, manifest, request, view)
     if view.type is not AuthSessionType.RECORDER:
         raise BadRequest(f"AuthSession {view.id} was created from parameters. Update it.")
     spec = _record_spec(services, manifest, view.id, start_url, request.proxy, by, view)
@@ -223,21 +223,24 @@ async def renew(
     return await _start(services, project, view.id, spec, begin)
 
 
-async def _check_record(services: Services, manifest: Manifest, request: RenewAuthSession, last: str | None) -> str:
+async def _check_record(
+    services: Services, manifest: Manifest, request: RenewAuthSession, view: AuthSessionView | None
+) -> str:
     """Return where a record is to begin, which is checked, as is that people record the logins of this project.
 
     Raises:
         BadRequest: They do not, or there is no such address, or it, or the proxy, leads to one that is not public.
     """
     _require_recorded_logins(manifest)
-    start_url = request.start_url or last or manifest.settings.auth_sessions.start_url
+    start_url = request.start_url or (view and view.start_url) or manifest.settings.auth_sessions.start_url
     if start_url is None:
         wrong = "an http or https URL, as neither the AuthSession nor the project's settings have one"
         raise field_error("startUrl", wrong, f"startUrl: expected {wrong} (authSessions.startUrl).")
     await check_proxy(services.egress, "proxy", request.proxy)
-    # A proxy resolves the name itself, and may know others.
-    known_to_proxy = request.proxy is not None
-    await check_field(services.egress, "startUrl", start_url, "startUrl", allow_unknown_host=known_to_proxy)
+    # A proxy resolves the name itself, and may know others, whoever has named it.
+    default = manifest.settings.proxy_in(services.settings.environment)
+    has_proxy = any((request.proxy, view and view.proxy, default))
+    await check_field(services.egress, "startUrl", start_url, "startUrl", allow_unknown_host=has_proxy)
     return start_url
 
 

@@ -1,5 +1,6 @@
 """AuthSessions that people record, over REST: what is ordered, and what is refused (docs/contract.md, section 7.4)."""
 
+import socket
 from datetime import timedelta
 from typing import Any
 
@@ -61,6 +62,20 @@ async def test_the_project_s_start_address_serves_those_without(make_project_api
     api.add_auth_session(project="recorded", type=RECORDER)
     await ask(api, "/anna/record", {})
     assert api.auth_sessions.updates[0].start_url == LOGIN
+
+
+async def test_a_name_that_its_proxy_alone_may_know_serves_a_renewal(api: Api, monkeypatch: pytest.MonkeyPatch):
+    async def unknown(host: str, port: int) -> list[str]:
+        raise socket.gaierror(socket.EAI_NONAME, "unknown")
+
+    monkeypatch.setattr(api.services.egress, "_resolve", unknown)
+    start_url = "https://login.invalid/"
+    api.add_auth_session(project="recorded", type=RECORDER, start_url=start_url)
+    refused = await ask(api, "/anna/record", {}, 400)
+    assert "There is no host login.invalid" in refused["message"]
+    api.add_auth_session("through", project="recorded", type=RECORDER, start_url=start_url, proxy=STORED)
+    answer = await ask(api, "/through/record", {})
+    assert_ordered(api.auth_sessions.updates[-1], answer, start_url)
 
 
 @pytest.mark.parametrize(
