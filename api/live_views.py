@@ -61,7 +61,9 @@ class LivePicture:
 class LiveView:
     """One Attempt as it is watched here, by however many. It is over when the worker or all who watch are gone."""
 
-    def __init__(self, ring: KeyRing) -> None:
+    def __init__(self, ring: KeyRing, *, is_login: bool = False) -> None:
+        self.is_login = is_login
+        """Whether a person logs in there, for a login that is recorded."""
         self.id = secrets.token_urlsafe(12)
         self.is_over = False
         self._records = LiveRecords(ring, self.id)
@@ -268,7 +270,9 @@ class LiveViews:
         """Return the view of an Attempt, if there is one."""
         return self._views.get(place)
 
-    def open(self, place: tuple[str, str, int], worker: str, stop: asyncio.Event) -> LiveView:
+    def open(
+        self, place: tuple[str, str, int], worker: str, stop: asyncio.Event, *, is_login: bool = False
+    ) -> LiveView:
         """Return the view of an Attempt; if there is none yet, ask its worker for it. It is over with `stop`.
 
         Raises:
@@ -281,7 +285,7 @@ class LiveViews:
             )
         project, run_id, number = place
         if (view := self._views.get(place)) is None:
-            view = self._views[place] = LiveView(self._ring)
+            view = self._views[place] = LiveView(self._ring, is_login=is_login)
             dial = DialInput(
                 project=project, run_id=run_id, number=number, worker=worker, address=self._address, view=view.id
             )

@@ -30,7 +30,7 @@ from callboard.schemas.rest.base import QueryModel, expects
 from callboard.schemas.rest.json_text import validate_body
 from callboard.schemas.rest.live import INPUT_LIMIT, ControlRequest, InputRequest, LiveStateBody
 from callboard.schemas.workflow import names
-from callboard.schemas.workflow.attempt import AttemptStatus
+from callboard.schemas.workflow.attempt import AttemptKind, AttemptStatus
 from callboard.schemas.workflow.handoff import HandoffKind
 from callboard.schemas.workflow.live import LiveAction, LiveHolder, LiveOutcome
 from callboard.security.apikeys import Caller
@@ -186,8 +186,15 @@ def _holder(request: Request, caller: Caller) -> LiveHolder:
 
 
 async def _check_watching(request: Request, services: Services, caller: Caller, place: Place) -> None:
-    """Raise Forbidden unless the caller may read Runs, or the Attempt waits for a person at its browser."""
-    if not caller.has(Scope.RUNS_READ) and not await has_open_handoff(services, place):
+    """Raise Forbidden unless the caller may read Runs, or the Attempt waits for a person at its browser.
+
+    Where a person logs in, it is not enough to read Runs: the page may show what opens the account.
+    """
+    if caller.has(Scope.RUNS_READ):
+        if not caller.has(Scope.HANDOFFS) and (await _open(services, place)).is_login:
+            audit_note(request.scope).missing_scope = Scope.HANDOFFS.value
+            raise lacks_scope(Scope.HANDOFFS, "This needs the scope handoffs, as a person logs in there.")
+    elif not await has_open_handoff(services, place):
         audit_note(request.scope).missing_scope = Scope.RUNS_READ.value
         raise lacks_scope(
             Scope.RUNS_READ,
@@ -273,18 +280,19 @@ async def _open(services: Services, place: Place) -> LiveView:
     """
     if (view := services.live_views.find(place)) is not None:
         return view
-    return services.live_views.open(place, await _require_worker(services, place), services.shutting_down)
+    worker, is_login = await _require_running(services, place)
+    return services.live_views.open(place, worker, services.shutting_down, is_login=is_login)
 
 
-async def _require_worker(services: Services, place: Place) -> str:
-    """Return the worker that executes an Attempt. Raises NotFound, Conflict, StoreError and Unavailable as `_open`."""
+async def _require_running(services: Services, place: Place) -> tuple[str, bool]:
+    """Return the worker that executes an Attempt, and whether a person logs in there. Raises as `_open`."""
     await require_run(services, place.project, place.run_id)
     record = await require_record(services, place.project, place.run_id, place.number)
     if record.status is not AttemptStatus.STARTED or record.worker is None:
         raise Conflict(
             f"Attempt {place.number} of Run {place.run_id} does not run (any more), so there is nothing to watch."
         )
-    return record.worker
+    return record.worker, record.kind is AttemptKind.RECORD
 
 
 async def _read(request: Request, services: Services, place: Place, limit: int) -> dict[str, Any]:
@@ -292,10 +300,9 @@ async def _read(request: Request, services: Services, place: Place, limit: int) 
     if is_of_page:
         check_same_origin(request)
     if services.live_views.find(place) is None:
-        await _require_worker(services, place)  # what there is not is 404 before its body is read
-    if (
-        is_of_page and request.headers.get("content-type") != "application/json"
-    ):  # no page of another site can send that
+        await _require_running(services, place)  # what there is not is 404 before its body is read
+    # No page of another site can send this type.
+    if is_of_page and request.headers.get("content-type") != "application/json":
         raise BadRequest("The body has to be of the type application/json.")
     return await read_json_object(request, limit)
 

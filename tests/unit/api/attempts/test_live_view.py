@@ -13,7 +13,7 @@ import pytest
 from api import live_views
 from api.attempts import live_calls
 from api.live_views import LiveViews
-from callboard.schemas.workflow.attempt import AttemptStatus
+from callboard.schemas.workflow.attempt import AttemptKind, AttemptStatus
 from callboard.schemas.workflow.handoff import Handoff, HandoffKind, HandoffStatus
 from callboard.schemas.workflow.live import (
     DialInput,
@@ -304,6 +304,19 @@ async def test_why_the_worker_has_not_done_it_is_told(make_api: MakeApi, answer:
         refused = await attempt.post("input", {"events": [CLICK]})
         assert refused.status_code == status
         assert said in refused.text
+
+
+async def test_where_a_person_logs_in_it_is_not_enough_to_read_runs(make_api: MakeApi):
+    async with watched(make_api, kind=AttemptKind.RECORD) as attempt:
+        attempt.headers = {"x-api-key": await attempt.api.make_key("runs:read")}
+        for what in ("", "/state"):
+            refused = await attempt.get(what=what)
+            assert (refused.status_code, refused.json()["details"]) == (403, {"scope": "handoffs"})
+        attempt.headers = {"x-api-key": await attempt.api.make_key("runs:read", "handoffs")}
+        watching = attempt.watching()
+        await until(lambda: attempt.dials)
+        await attempt.call("pictures", attempt.records.seal(JPEG, PICTURES, 1))
+        assert (await watching).content == JPEG
 
 
 async def test_a_key_without_the_scope_has_no_hands(make_api: MakeApi):
