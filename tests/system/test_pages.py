@@ -150,8 +150,10 @@ async def test_a_log_is_followed_as_it_is_written(page: Page, stack: Stack, tmp_
     await expect(page.locator("[data-note]")).not_to_have_text(told, timeout=30_000)
     await expect(lines.get_by_text("line 0", exact=True)).to_be_in_viewport()
     await page.get_by_label("Follow").check()
-    await expect(lines.get_by_text("and one more")).to_be_in_viewport()
     await expect(page.locator("h1 + .status")).to_have_text("completed", timeout=30_000)
+    await expect(lines.get_by_text("and one more")).to_be_attached()
+    is_at_its_end = "list => list.scrollTop + list.clientHeight >= list.scrollHeight - 1"
+    await page.wait_for_function(is_at_its_end, arg=await lines.element_handle())
 
 
 async def test_a_browser_is_watched_while_its_attempt_runs(page: Page, stack: Stack) -> None:
