@@ -143,7 +143,8 @@ async def test_user_code_sees_nothing_of_temporal_and_does_not_reach_it(cloud: C
 
 
 async def test_commands_use_the_same_connection_and_say_so(cloud: CloudInstallation) -> None:
-    api = {"CALLBOARD_URL": str(cloud.rest.http.base_url), "CALLBOARD_API_KEY": KEY}
+    url = str(cloud.rest.http.base_url)
+    api = {"CALLBOARD_URL": url, "CALLBOARD_API_KEY": KEY, "CALLBOARD_LIVE_ADDRESS": url}
     code, out, err = await cloud.command("fleet", "--json", **api)
     assert code == 0, err
     assert [project["held"] for project in json.loads(out)["projects"]] == [2]
@@ -157,7 +158,7 @@ async def test_commands_use_the_same_connection_and_say_so(cloud: CloudInstallat
     assert (code, err) == (0, ""), out
     assert checks["Temporal"]["status"] == "ok"
     assert checks["Temporal"]["message"].endswith(f"at {cloud.proxy.address}, {kind}")
-    for check in ("Namespace", "Search attributes", "Sweeps", "Workers", "Projects"):
+    for check in ("Namespace", "Search attributes", "Sweeps", "Workers", "Projects", "Live view"):
         assert checks[check]["status"] == "ok", checks[check]
 
 
