@@ -158,8 +158,10 @@ async def test_commands_use_the_same_connection_and_say_so(cloud: CloudInstallat
     assert (code, err) == (0, ""), out
     assert checks["Temporal"]["status"] == "ok"
     assert checks["Temporal"]["message"].endswith(f"at {cloud.proxy.address}, {kind}")
-    for check in ("Namespace", "Search attributes", "Sweeps", "Workers", "Projects", "Live view"):
+    for check in ("Namespace", "Search attributes", "Sweeps", "Workers", "Projects"):
         assert checks[check]["status"] == "ok", checks[check]
+    # The worker of the other way to connect has ended, and Temporal remembers it for a while.
+    assert checks["Live view"]["status"] in {"ok", "warning"}, checks["Live view"]
 
 
 async def test_nothing_that_is_refused_is_needed(cloud: CloudInstallation) -> None:

@@ -33,11 +33,16 @@ async def check_live_view(client: Client, settings: Settings) -> Finding:
         fix = "Start `callboard worker` with CALLBOARD_ROLE set to all or browser."
         return warning(_CHECK, "No browser worker runs, so nobody can watch an Attempt.", fix)
     found = [problem for problem in problems if problem is not None]
-    if found:
-        # The rest of the message says what to set.
-        what, _, fix = found[0].partition(" Set ")
+    # What says what to set has tried the way. Else the worker has not answered: it may have ended a moment ago, as with
+    # each upgrade, since Temporal remembers it for some minutes.
+    cut_off = [problem for problem in found if " Set " in problem]
+    if cut_off:
+        what, _, fix = cut_off[0].partition(" Set ")
         more = f" {len(found) - 1} other worker(s) have a problem, too." if len(found) > 1 else ""
-        return failed(_CHECK, f"{what}{more}", f"Set {fix}" if fix else "Restart the worker, or look at its log.")
+        return failed(_CHECK, f"{what}{more}", f"Set {fix}")
+    if found:
+        fix = "Ask again in five minutes: Temporal remembers workers that have ended. If it stays, look at their logs."
+        return (warning if len(found) < len(workers) else failed)(_CHECK, " ".join(found), fix)
     return ok(_CHECK, f"{len(workers)} browser worker(s) reach the api at {settings.live_url}")
 
 

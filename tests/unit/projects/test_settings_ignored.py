@@ -172,7 +172,7 @@ def test_what_may_hold_a_secret_is_refused_without_being_repeated(
                 "found a number"
             ),
         ),
-        ({**S3, "token": SECRET}, ".token: there is no such key in a sink, or in a webhook"),
+        ({**S3, "token": SECRET}, ".token: there is no such key in a sink, a webhook or an alert"),
         ({**S3, "apisToSend": [3]}, ".apisToSend.0: expected the name of an API, its path below api/, found a number"),
     ],
 )
