@@ -142,7 +142,6 @@ class LiveCast:
         if reason is not None:
             self._control.free()
             return LiveAnswer(outcome=LiveOutcome.REFUSED, reason=reason)
-        self._send({"kind": "take"})
         self._note_state()
         return answer
 
@@ -174,16 +173,10 @@ class LiveCast:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _freed(self) -> None:
-        self._send({"kind": "release"})
         self._note_state()
-        task = asyncio.create_task(self._end_takeover(), name="end of a takeover")
+        task = asyncio.create_task(self._takeovers.end(), name="end of a takeover")
         self._letting_go.add(task)
         task.add_done_callback(self._letting_go.discard)
-
-    async def _end_takeover(self) -> None:
-        if self._acting:  # what is still typed must not come when traces have begun again
-            await asyncio.wait(self._acting.values())
-        await self._takeovers.end()
 
     def _note_state(self) -> None:
         self._state_number += 1
@@ -201,8 +194,6 @@ class LiveCast:
         except OSError:
             return False
         self._reading = asyncio.create_task(self._read(reader, self._writer), name="live pictures")
-        if self._control.holder is not None:  # who has come back in time
-            self._send({"kind": "take"})
         return True
 
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

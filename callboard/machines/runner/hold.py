@@ -55,6 +55,7 @@ class Hold:
             if not self.evidence.used.is_held:
                 self._keep_dialogs()
                 await self.evidence.pause()
+                self.live.take()
             return None
 
     async def end(self) -> None:

@@ -65,7 +65,7 @@ class Screencast:
         self._hands: Hands | None = None
         """The hands on the page that is shown."""
         self._is_held = False
-        """Whether somebody has the browser."""
+        """Whether somebody has the browser, without which nothing is done to its page."""
         self._shown: Page | None = None
         self._acting: set[asyncio.Task[None]] = set()
         self._untaken: list[tuple[CDPSession, int]] = []
@@ -105,7 +105,7 @@ class Screencast:
 
     async def _leave(self) -> None:
         worker, self._worker = self._worker, None
-        casting, self._casting, self._untaken, self._is_held = self._casting, None, [], False
+        casting, self._casting, self._untaken = self._casting, None, []
         if worker is not None:
             worker.close()
         if casting is not None:
@@ -118,25 +118,25 @@ class Screencast:
             task = asyncio.create_task(self._act(message["id"], message["events"]), name="input")
             self._acting.add(task)  # pictures go on meanwhile
             task.add_done_callback(self._acting.discard)
-        elif message["kind"] == "take" and not self._is_held:
-            self._is_held = True
-            if self._hands is not None:
-                self._hands.take()
-        elif message["kind"] == "release":
-            await self.release()
         elif message["kind"] == "taken":
             untaken, self._untaken = self._untaken, []
             for session, number in untaken:
                 with contextlib.suppress(PlaywrightError):  # the page is gone meanwhile
                     await send(session, "Page.screencastFrameAck", sessionId=number)
 
+    def take(self) -> None:
+        """Do from now on what the worker says to the page, and tell what that asks."""
+        self._is_held = True
+        if self._hands is not None:
+            self._hands.take()
+
     async def release(self) -> None:
         """Let go of what is held down, in bounded time. What is being done to the page is waited for, or given up."""
+        self._is_held = False  # so that nothing is begun any more
         if self._acting:
             _, undone = await asyncio.wait(self._acting, timeout=_END_WITHIN)
             for task in undone:
                 task.cancel()
-        self._is_held = False
         if self._hands is not None:
             with contextlib.suppress(*ERRORS):
                 await self._hands.release()
@@ -146,7 +146,7 @@ class Screencast:
         hands, page, taken = self._hands, self._shown, False
         uses = any(event.get("type") not in _LEAVE_NO_TEXT for event in events)
         try:
-            if hands is not None and page is not None:
+            if self._is_held and hands is not None and page is not None:
                 with contextlib.suppress(*ERRORS):
                     if uses:
                         await self._use(page)

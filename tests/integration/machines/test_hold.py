@@ -31,7 +31,7 @@ from tests.support.machines import Lab, Language, attempt_of, failure, value
 from tests.support.polling import until
 from tests.support.typescript import handlers
 
-from .test_screencast import Person, connected, picture, take, tell
+from .test_screencast import Person, connected, picture
 
 FORM = (
     "data:text/html,<input id=word><input id=secret type=password>"
@@ -98,13 +98,10 @@ class Held:
 
     async def do(self, *events: dict[str, Any]) -> None:
         """Do this to the page."""
-        reader, writer = await connected(self._folder)
-        await picture(reader)
-        tell(writer, kind="input", id=1, events=list(events))
-        while (said := await picture(reader)).startswith(b"\xff"):
-            take(writer)
-        assert json.loads(said) == {"kind": "acted", "id": 1, "taken": True}
-        writer.close()
+        person = Person(*await connected(self._folder))
+        await picture(person.reader)
+        assert await person.do(*events)
+        person.writer.close()
 
     def go(self) -> None:
         """Have user code come to its end."""
@@ -188,7 +185,6 @@ async def test_dialogs_are_the_persons_and_are_dismissed_at_last(
     async with attempt(lab, project, language, tmp_path) as (held, running):
         assert await held.attempt.hold(calls=True) is None
         person = Person(*await connected(tmp_path))
-        tell(person.writer, kind="take")
         await picture(person.reader)
         assert await person.do({"kind": "text", "text": "ask"})
         assert (await person.asks())["message"] == "sure?"

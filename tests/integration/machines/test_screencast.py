@@ -18,11 +18,12 @@ from unittest.mock import AsyncMock
 
 import pytest
 
-from callboard.machines.attempt_spec import EvidenceSpec
+from callboard.machines.attempt_spec import AttemptReport, EvidenceSpec, Version
+from callboard.machines.machine_attempt import MachineAttempt
 from callboard.machines.runner.screencast import SOCKET, Screencast
 from callboard.schemas.workflow.trace import TraceMode
 from tests.support.automations import automations
-from tests.support.machines import PATIENCE, Run, value
+from tests.support.machines import PATIENCE, Lab, Run, attempt_of, value
 from tests.support.polling import until
 
 PROJECT = automations(
@@ -65,6 +66,7 @@ PROJECT = automations(
             "window.seen = []; for (const type of ['mousedown', 'keydown', 'paste']) "
             "addEventListener(type, (event) => window.seen.push([type, event.isTrusted]))"
         )
+        Path(params["go"]).with_name("shown").touch()
         while not Path(params["go"]).exists():
             await asyncio.sleep(0.02)
         return await page.evaluate("[document.querySelector('input').value, window.seen]")
@@ -214,6 +216,28 @@ async def test_whichever_page_the_automation_is_at_is_shown(quiet: Run, tmp_path
         writer.close()
 
 
+Begun = Callable[..., tuple[MachineAttempt, asyncio.Future[AttemptReport]]]
+
+
+@pytest.fixture
+def begin(quiet: Run, quiet_lab: Lab, quiet_version: Version, tmp_path: Path) -> Begun:
+    """Begins an Attempt of this API on the Machine of `quiet`."""
+    (tmp_path / "evidence").mkdir()
+
+    def begin(api: str, **fields: Any) -> tuple[MachineAttempt, asyncio.Future[AttemptReport]]:
+        kept = EvidenceSpec(tmp_path / "evidence", TraceMode.NEVER)
+        begun = attempt_of(api, {"go": str(tmp_path / "go")}, evidence=kept, **fields)
+        return begun, asyncio.ensure_future(quiet_lab.pools[0].run_attempt(quiet_version, begun))
+
+    return begin
+
+
+async def hold(attempt: MachineAttempt) -> None:
+    """Have somebody have the browser, once user code has begun."""
+    await until(lambda: attempt.start)
+    assert await attempt.hold(calls=False) is None
+
+
 CLICK = {"kind": "mouse", "x": 0.5, "y": 0.5, "button": "left", "clickCount": 1, "modifiers": 0}
 KEY = {"kind": "key", "modifiers": 0}
 EVENTS: list[dict[str, Any]] = [
@@ -228,19 +252,20 @@ EVENTS: list[dict[str, Any]] = [
 ]
 
 
-async def test_what_a_person_does_reaches_the_page(quiet: Run, tmp_path: Path) -> None:
-    (tmp_path / "evidence").mkdir()
-    kept, go = EvidenceSpec(tmp_path / "evidence", TraceMode.NEVER), tmp_path / "go"
-    running = asyncio.ensure_future(quiet("typed", {"go": str(go)}, evidence=kept))
-    reader, writer = await connected(tmp_path)
-    await picture(reader)
-    tell(writer, kind="input", id=7, events=EVENTS)
-    while (said := await picture(reader)).startswith(b"\xff"):
-        take(writer)
-    go.touch()
-    writer.close()
+async def test_what_who_has_the_browser_does_reaches_the_page(begin: Begun, tmp_path: Path) -> None:
+    attempt, running = begin("typed")
+    person = Person(*await connected(tmp_path))
+    await picture(person.reader)
+    await until((tmp_path / "shown").exists)
+    assert not await person.do(*EVENTS)
+    await hold(attempt)
+    assert await person.do(*EVENTS)
+    await attempt.release()
+    assert not await person.do(*EVENTS), "it may have been on its way"
+    (tmp_path / "go").touch()
+    person.writer.close()
     trusted = [["mousedown", True], ["keydown", True], ["paste", False], ["keydown", True]]
-    assert (json.loads(said), value(await running)) == ({"kind": "acted", "id": 7, "taken": True}, ["hello", trusted])
+    assert value(await running) == ["hello", trusted]
 
 
 class Person:
@@ -278,12 +303,10 @@ class Person:
         return self.asked[-1]
 
 
-async def test_what_no_picture_shows_is_asked_of_the_person(quiet: Run, tmp_path: Path) -> None:
-    (tmp_path / "evidence").mkdir()
-    kept, go = EvidenceSpec(tmp_path / "evidence", TraceMode.NEVER), tmp_path / "go"
-    running = asyncio.ensure_future(quiet("asks", {"go": str(go)}, evidence=kept))
+async def test_what_no_picture_shows_is_asked_of_the_person(begin: Begun, tmp_path: Path) -> None:
+    attempt, running = begin("asks")
     person = Person(*await connected(tmp_path))
-    tell(person.writer, kind="take")
+    await hold(attempt)
     await picture(person.reader)
     await until_shown(person)
 
@@ -317,10 +340,10 @@ async def test_what_no_picture_shows_is_asked_of_the_person(quiet: Run, tmp_path
     while person.asked[-1] is None:
         await person.heard("asks")
     assert person.asked[-1]["type"] == "confirm"
-    tell(person.writer, kind="release")  # what is unfinished ends
+    await attempt.release()  # what is unfinished ends
     while person.asked[-1] is not None:
         await person.heard("asks")
-    go.touch()
+    (tmp_path / "go").touch()
     trusted = [["mousedown", True], ["input", True], ["change", True]]
     assert value(await running) == ["milk", trusted, "2026-12-24", ["hello"], ["Bert", False]]
     person.writer.close()
@@ -333,10 +356,8 @@ async def until_shown(person: Person) -> None:
 
 
 async def test_a_page_that_is_handed_over_is_shown_and_then_the_window_that_it_opens(
-    quiet: Run, tmp_path: Path
+    begin: Begun, tmp_path: Path
 ) -> None:
-    (tmp_path / "evidence").mkdir()
-    kept = EvidenceSpec(tmp_path / "evidence", TraceMode.NEVER)
     asked, over = asyncio.Event(), asyncio.Event()
 
     async def answer(operation: str, _arguments: dict[str, Any]) -> str | None:
@@ -346,13 +367,13 @@ async def test_a_page_that_is_handed_over_is_shown_and_then_the_window_that_it_o
         await over.wait()
         return json.dumps({"status": "completed", "values": {}})
 
-    running = asyncio.ensure_future(quiet("handed", {}, evidence=kept, answer_request=answer))
+    attempt, running = begin("handed", answer_request=answer)
     await asked.wait()
-    reader, writer = await connected(tmp_path)
-    person = Person(reader, writer)
+    person = Person(*await connected(tmp_path))
+    await hold(attempt)
     with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):  # it has ended, and so has the Attempt
         while not over.is_set():
             await person.click(0.5)
             await person.do({"kind": "text", "text": "x"})
-    writer.close()
+    person.writer.close()
     assert value(await running) is True

@@ -72,12 +72,12 @@ class AttemptStandIn:
 
 
 class Machine:
-    """A Machine that shows what a test sends to one worker, and takes events: `none` never, `later` when told."""
+    """A Machine that shows what a test sends to one worker, and takes events but for `none`."""
 
     def __init__(self) -> None:
         self.taken = 0
         self.done = list[Any]()
-        """What it was told beside that, by kind or events."""
+        """The events that it was told."""
         self.connections = 0
         self.writer: asyncio.StreamWriter | None = None
 
@@ -90,10 +90,9 @@ class Machine:
                 if told["kind"] == "taken":
                     self.taken += 1
                     continue
-                self.done.append(told.get("events", told["kind"]))
-                if told["kind"] == "input" and told["events"][0]["kind"] != "later":
-                    takes = told["events"][0]["kind"] != "none"
-                    self.show(json.dumps({"kind": "acted", "id": told["id"], "taken": takes}).encode())
+                self.done.append(told["events"])
+                takes = told["events"][0]["kind"] != "none"
+                self.show(json.dumps({"kind": "acted", "id": told["id"], "taken": takes}).encode())
         finally:
             self.writer = None
             writer.close()
@@ -236,7 +235,7 @@ async def test_orders_are_done_for_who_has_the_browser_and_what_became_of_them_i
             LiveOutcome.DONE,
             LiveOutcome.DONE,
         ]
-        await until(lambda: shown.done == ["take", click, never, "release"])
+        await until(lambda: shown.done == [click, never])
         shown.show(json.dumps({"kind": "asks", "asks": {"kind": "dialog", "id": 1}}).encode())
         await until(lambda: watcher.states[-1].asks == {"kind": "dialog", "id": 1})
         held = [state.holder and state.holder.name for state in watcher.states]
@@ -358,20 +357,3 @@ async def test_who_takes_the_browser_as_it_is_let_go_holds_it(tmp_path: Path):
     assert (await cast.do(LiveOrder(id=4, by=BERT, action=LiveAction.INPUT))).outcome is LiveOutcome.DONE
     assert attempt.told == [True, "release", True]
     await cast.close()
-
-
-async def test_user_code_goes_on_only_once_nothing_is_done_to_its_page(tmp_path: Path):
-    attempt = AttemptStandIn()
-    cast, watcher = LiveCast(tmp_path, takeovers(attempt)), Watcher("one")
-    async with machine(tmp_path) as shown, watcher.served() as address:
-        assert await connect(cast, address, "one")
-        await cast.do(TAKE)
-        typing = asyncio.create_task(cast.do(INPUT.model_copy(update={"events": [{"kind": "later"}]})))
-        await until(lambda: [{"kind": "later"}] in shown.done)
-        giving = asyncio.create_task(cast.do(LiveOrder(id=3, by=ANNA, action=LiveAction.GIVE)))
-        await until(lambda: "release" in shown.done)
-        assert (attempt.told, giving.done()) == ([True], False), "the input is under way"
-        shown.show(json.dumps({"kind": "acted", "id": 1, "taken": True}).encode())
-        assert [(await each).outcome for each in (typing, giving)] == [LiveOutcome.DONE] * 2
-        assert attempt.told == [True, "release"]
-        await cast.close()
