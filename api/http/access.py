@@ -1,7 +1,7 @@
 """What each route needs: scopes of the caller's key, and that the key may see the project of the path.
 
-Every route says it by `requires`; docs/contract.md, section 5.3, has the table of all. On the way, it is noted what the
-audit says of the request; `api.http.audit` records it.
+Every route says it by `requires`. docs/contract.md, section 5.3, lists the calls, and docs/pages.md lists the pages.
+The check also notes what the audit will say of the request, which `api.http.audit` records.
 """
 
 from __future__ import annotations

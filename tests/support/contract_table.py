@@ -1,4 +1,4 @@
-"""The table of routes and scopes in docs/contract.md, section 5.3, and what the application's routes need."""
+"""What the application's routes need, and the tables that say so: docs/contract.md, section 5.3, and docs/pages.md."""
 
 from __future__ import annotations
 
@@ -12,21 +12,26 @@ from starlette.routing import Route
 from api.http.access import Requirement, requirement_of
 from tests.support.repository import REPOSITORY
 
-_PROJECT = "/api/v1/workspace/{workspaceId}/projects/{projectName}"
+# Page, heading, and what `…` stands for there.
+_TABLES = (
+    ("contract.md", "### 5.3 ", "/api/v1/workspace/{workspaceId}/projects/{projectName}"),
+    ("pages.md", "## Addresses and scopes", "/projects/{projectName}"),
+)
 _ROW = re.compile(r"^\| (?:`([a-z:-]+)`(?: and `([a-z:-]+)`)?|(any|no key)) \| (.+) \|$", re.MULTILINE)
 _CALL = re.compile(r"`([A-Z]+) ([^` ]+)`")
 
 
 def documented_scopes() -> dict[tuple[str, str], tuple[str, ...]]:
-    """The scopes of each method and path, all of which it needs, as the contract has it: none for any key, or none."""
-    page = (REPOSITORY / "docs" / "contract.md").read_text("utf-8")
-    (section,) = re.findall(r"^### 5\.3 .*?(?=^### )", page, flags=re.DOTALL | re.MULTILINE)
+    """The scopes of each method and path, all of which it needs, as the docs have it: none for any key, or none."""
     found: dict[tuple[str, str], tuple[str, ...]] = {}
-    for scope, other, _, calls in _ROW.findall(section):
-        for method, path in _CALL.findall(calls):
-            call = (method, path.replace("…", _PROJECT))
-            assert call not in found, f"{call} stands in the table twice"
-            found[call] = tuple(each for each in (scope, other) if each)
+    for page, heading, project in _TABLES:
+        text = (REPOSITORY / "docs" / page).read_text("utf-8")
+        _, _, section = text.partition(f"\n{heading}")
+        for scope, other, _, calls in _ROW.findall(re.split(r"^#", section, maxsplit=1, flags=re.MULTILINE)[0]):
+            for method, path in _CALL.findall(calls):
+                call = (method, path.replace("…", project))
+                assert call not in found, f"{call} stands in the tables twice"
+                found[call] = tuple(each for each in (scope, other) if each)
     return found
 
 
